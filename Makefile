@@ -1,0 +1,52 @@
+# Everything runs in .venv, installed from constraints.txt; nothing else need be there but Python.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test test-slow lint bench ui serve lock clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo       the whole life of a model on the synthetic cohort, in minutes"
+	@echo "make test       install and run the tests"
+	@echo "make test-slow  the tests that take longer"
+	@echo "make lint       ruff and mypy"
+	@echo "make bench      speed and accuracy, as ratios measured in one run"
+	@echo "make ui         MLflow on the project's runs"
+	@echo "make serve      the champion of the demo, on 127.0.0.1:3000"
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed" if sys.version_info < (3, 11) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $(STAMP)
+
+demo: $(STAMP)
+	$(BIN)/accomplice demo
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(STAMP)
+	$(BIN)/python -m pytest -m slow
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(STAMP)
+	$(BIN)/python -m tests.benchmarks
+
+ui: $(STAMP)
+	$(BIN)/accomplice ui
+
+serve: $(STAMP)
+	$(BIN)/accomplice serve models:/accomplice-synthetic-gastric@champion
+
+lock: $(STAMP)
+	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,161 @@
+"""Read a cBioPortal study folder: clinical patients, their samples and one expression matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from data.errors import InputError, nearest
+
+PATIENT = "PATIENT_ID"
+SAMPLE = "SAMPLE_ID"
+GENE_COLUMNS = ("Hugo_Symbol", "Entrez_Gene_Id", "Cytoband")
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """What a folder's meta files say it holds."""
+
+    path: Path
+    patient: str
+    """File of the patients' clinical attributes."""
+    sample: str | None
+    """File of the samples' clinical attributes."""
+    expression: tuple[str, ...]
+    """Expression files, by name."""
+    expression_type: dict[str, str]
+    """Expression file -> datatype of its meta file, such as ``Z-SCORE``."""
+
+
+def open_folder(path: Path) -> StudyFolder:
+    """Find the files of a study folder by its meta files.
+
+    Raises:
+        InputError: the folder is missing or has no clinical patient file.
+    """
+    if not path.is_dir():
+        raise InputError(f"{path}: no such study folder")
+    patient, sample = None, None
+    expression: dict[str, str] = {}
+    for meta in sorted(path.glob("meta_*.txt")):
+        keys = _read_meta(meta)
+        name = keys.get("data_filename", meta.name.replace("meta_", "data_", 1))
+        if not (path / name).is_file():
+            continue
+        datatype = keys.get("datatype", "")
+        if datatype == "PATIENT_ATTRIBUTES":
+            patient = name
+        elif datatype == "SAMPLE_ATTRIBUTES":
+            sample = name
+        elif keys.get("genetic_alteration_type") == "MRNA_EXPRESSION":
+            expression[name] = datatype
+    if patient is None and (path / "data_clinical_patient.txt").is_file():
+        patient = "data_clinical_patient.txt"
+    if patient is None:
+        raise InputError(f"{path}: not a study folder: no data_clinical_patient.txt in it")
+    return StudyFolder(path, patient, sample, tuple(expression), expression)
+
+
+def read_folder(
+    path: Path, expression: str | None = None, columns: Collection[str] | None = None
+) -> pd.DataFrame:
+    """Read one row a patient: clinical attributes, sample attributes, then genes.
+
+    A patient with several samples gets the primary tumour's, or the first by name. Genes are
+    columns by symbol; a symbol met twice keeps its first row.
+
+    Args:
+        path: the study folder.
+        expression: name of the expression file; the only one if absent, none if there is none.
+        columns: keep only the genes among these; all if absent. Clinical attributes stay.
+
+    Raises:
+        InputError: the folder or a file is not what it should be.
+    """
+    folder = open_folder(path)
+    frame = read_clinical(folder)
+    name = choose_expression(folder, expression)
+    if name is None:
+        return frame
+    genes = _read_expression(path / name)
+    key = SAMPLE if SAMPLE in frame.columns else PATIENT
+    wanted = genes.columns if columns is None else genes.columns.intersection(list(columns))
+    genes = genes[[c for c in wanted if c not in frame.columns]]
+    return frame.join(genes, on=key)
+
+
+def read_clinical(folder: StudyFolder) -> pd.DataFrame:
+    """Read one row a patient: the attributes of patients, then those of one sample each.
+
+    Raises:
+        InputError: a file is not what it should be.
+    """
+    frame = _read_clinical(folder.path / folder.patient)
+    if PATIENT not in frame.columns:
+        raise InputError(f"{folder.path / folder.patient}: no column '{PATIENT}'")
+    samples = _one_sample_each(folder)
+    if samples is None:
+        return frame
+    fresh = [c for c in samples.columns if c == PATIENT or c not in frame.columns]
+    return frame.merge(samples[fresh], on=PATIENT, how="left", sort=False)
+
+
+def choose_expression(folder: StudyFolder, name: str | None) -> str | None:
+    """Return the expression file to read: the named one, else the folder's only one.
+
+    Raises:
+        InputError: the named file is not there, or several are and none is named.
+    """
+    if name is not None:
+        if not (folder.path / name).is_file():
+            raise InputError(f"{folder.path}: no file '{name}'{nearest(name, folder.expression)}")
+        return name
+    if len(folder.expression) > 1:
+        raise InputError(
+            f"{folder.path}: {len(folder.expression)} expression files: "
+            f"name one with source.expression, for instance {folder.expression[0]}"
+        )
+    return folder.expression[0] if folder.expression else None
+
+
+def _read_meta(path: Path) -> dict[str, str]:
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    pairs = (line.split(":", 1) for line in lines if ":" in line)
+    return {key.strip(): value.strip() for key, value in pairs}
+
+
+def _read_clinical(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path, sep="\t", comment="#", dtype={PATIENT: str, SAMPLE: str})
+    except Exception as error:
+        raise InputError(f"{path}: not a readable table ({type(error).__name__})") from None
+
+
+def _one_sample_each(folder: StudyFolder) -> pd.DataFrame | None:
+    if folder.sample is None:
+        return None
+    samples = _read_clinical(folder.path / folder.sample)
+    if PATIENT not in samples.columns or SAMPLE not in samples.columns:
+        raise InputError(f"{folder.path / folder.sample}: no column '{PATIENT}' or '{SAMPLE}'")
+    kind = samples.get("SAMPLE_TYPE", pd.Series("", index=samples.index))
+    other = ~kind.astype(str).str.lower().str.startswith("primary")
+    order = samples.assign(_other=other).sort_values([PATIENT, "_other", SAMPLE], kind="stable")
+    return order.drop_duplicates(PATIENT).drop(columns="_other")
+
+
+def _read_expression(path: Path) -> pd.DataFrame:
+    """Return samples × genes."""
+    try:
+        matrix = pd.read_csv(path, sep="\t", low_memory=False)
+    except Exception as error:
+        raise InputError(f"{path}: not a readable table ({type(error).__name__})") from None
+    if GENE_COLUMNS[0] not in matrix.columns:
+        raise InputError(f"{path}: no column '{GENE_COLUMNS[0]}'")
+    matrix = matrix.dropna(subset=GENE_COLUMNS[0]).drop_duplicates(GENE_COLUMNS[0])
+    matrix = matrix.set_index(GENE_COLUMNS[0])
+    values = matrix.drop(columns=[c for c in GENE_COLUMNS if c in matrix.columns])
+    numbers: pd.DataFrame = values.apply(pd.to_numeric, errors="coerce")
+    return numbers.T

@@ -1,0 +1,28 @@
+"""The one error that means: the input is wrong, and the user can mend it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """A wrong input.
+
+    The text is one line that says what is wrong, where, what was got and what to do. It never
+    holds a patient's value. The command line prints it and exits with code 2.
+    """
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the known name most like ``name``, or nothing."""
+    by_lower = {k.lower(): k for k in known}
+    hits = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
+    return f"; did you mean '{by_lower[hits[0]]}'?" if hits else ""
+
+
+def some(names: Iterable[object], most: int = 5) -> str:
+    """Join quoted names for an error text, cutting a long list short."""
+    listed = [f"'{n}'" for n in names]
+    tail = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + tail

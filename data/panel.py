@@ -1,0 +1,221 @@
+"""The panels: what is known of a field's column names and spellings, read from YAML.
+
+A panel sorts columns into modalities, knows ordered codes such as a tumour's stage, and names the
+columns that a model must not see. It only helps to draft a study file; the engine reads none of it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.resources import files
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+#: The panels in use, the general one first.
+NAMES = ("common", "gastric")
+
+KNOWN_AFTER = "known only after the outcome"
+
+Assay = Literal["expression", "density"]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Modality(_Model):
+    """The columns that belong together."""
+
+    genes: dict[str, list[str]] = Field(default_factory=dict)
+    """Default features: symbol -> other names."""
+    further: dict[str, list[str]] = Field(default_factory=dict)
+    """Genes sorted here where a table has them, but not taken from a whole expression matrix."""
+    columns: dict[str, str] = Field(default_factory=dict)
+    """Other columns: concept -> pattern of their names."""
+
+
+class Ordinal(_Model):
+    """A known ordered code."""
+
+    name: str
+    stage: bool = False
+    """Whether this is the overall stage, which is a reference model of its own."""
+    names: str | None = None
+    """Pattern of the columns whose bare cells are read; none: only self-evident cells."""
+    levels: list[str]
+    """Lowest first."""
+    rare: list[str] = Field(default_factory=list)
+    """Levels listed only where they occur."""
+    spelled: dict[str, str] = Field(default_factory=dict)
+    """Level -> pattern of cells that mean it in any column."""
+    bare: dict[str, str] = Field(default_factory=dict)
+    """Level -> pattern of cells that mean it where the column's name fits."""
+    missing: str | None = None
+    """Pattern of cells that mean "not assessed"."""
+    needs: str | None = None
+    """Pattern that at least one cell must hold."""
+
+    def read(self, cells: Iterable[str], key: str) -> dict[str, str | None] | None:
+        """Return cell -> level (None: missing), or None if a cell is not of this code.
+
+        Args:
+            cells: distinct texts of a column.
+            key: the column's name as a key.
+        """
+        texts = [(cell, " ".join(cell.lower().split())) for cell in cells]
+        if self.needs and not any(re.search(self.needs, text) for _, text in texts):
+            return None
+        named = self.names is not None and re.search(self.names, key) is not None
+        patterns = [*self.spelled.items(), *(self.bare.items() if named else ())]
+        meaning: dict[str, str | None] = {}
+        for cell, text in texts:
+            level = next((lv for lv, p in patterns if re.fullmatch(p, text)), None)
+            if level is None and not (self.missing and re.fullmatch(self.missing, text)):
+                return None
+            meaning[cell] = level
+        return meaning
+
+
+class Quantity(_Model):
+    """A number whose unit and range are known by its name."""
+
+    names: str
+    unit: str
+    range: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a column belongs."""
+
+    modality: str
+    concept: str
+    """The gene's symbol or the concept of the pattern that was met."""
+    gene: bool
+    exact: bool
+    """For a gene: the name says nothing beyond the gene and its assay."""
+    assay: Assay | None
+    """For a gene: the assay that the name tells."""
+
+
+class Panel(_Model):
+    """All panels merged. Lists are patterns of column names written as keys."""
+
+    ids: list[str] = Field(default_factory=list)
+    centres: list[str] = Field(default_factory=list)
+    ignored: dict[str, list[str]] = Field(default_factory=dict)
+    """Reason -> columns that are not features."""
+    endpoints: dict[str, str] = Field(default_factory=dict)
+    """Name of an endpoint -> pattern of its time column."""
+    treated: str
+    untreated: str
+    positive: str
+    negative: str
+    """Whole cells, in lower case, that mean a side of a treatment or a response."""
+    assays: dict[Assay, str] = Field(default_factory=dict)
+    densities: str
+    """Names of a density that no gene names."""
+    gene_symbol: str
+    """What a gene's symbol looks like, as the column writes it."""
+    quantities: list[Quantity] = Field(default_factory=list)
+    modalities: dict[str, Modality] = Field(default_factory=dict)
+    ordinals: list[Ordinal] = Field(default_factory=list)
+    interactions: list[list[str]] = Field(default_factory=list)
+    """With a treatment: its product with the first concept of each list that is there."""
+
+    @cached_property
+    def aliases(self) -> dict[str, tuple[str, str]]:
+        """Compact name of a gene -> its modality and symbol."""
+        return {
+            key_of(alias).replace("_", ""): (name, symbol)
+            for name, modality in self.modalities.items()
+            for symbol, others in {**modality.further, **modality.genes}.items()
+            for alias in (symbol, *others)
+        }
+
+    @cached_property
+    def default_genes(self) -> frozenset[str]:
+        """Symbols taken from a whole expression matrix."""
+        return frozenset(g for m in self.modalities.values() for g in m.genes)
+
+    def place(self, name: str) -> Place | None:
+        """Return where a column of this name belongs, if the panel knows."""
+        key = key_of(name)
+        return self._gene(key) or self._concept(key)
+
+    def why_ignored(self, name: str) -> str | None:
+        """Return why a column of this name is no feature, if the panel says so."""
+        key = key_of(name)
+        gene = self._gene(key)
+        if gene is not None and gene.exact:
+            return None
+        for reason, patterns in self.ignored.items():
+            if matches(patterns, key):
+                return reason
+        return None
+
+    def _gene(self, key: str) -> Place | None:
+        tokens = key.split("_")
+        told: list[Assay] = []
+        while len(tokens) > 1 and (lead := self._assay(tokens[0])):
+            told.append(lead)
+            tokens = tokens[1:]
+        for end in range(len(tokens), 0, -1):
+            found = self.aliases.get("".join(tokens[:end]))
+            if found is not None:
+                rest = [self._assay(token) for token in tokens[end:]]
+                told += [assay for assay in rest[:1] if assay is not None]
+                exact = end == len(tokens) or rest[0] is not None
+                assay = "density" if "density" in [*told, *rest] else next(iter(told), None)
+                return Place(*found, gene=True, exact=exact, assay=assay)
+        return None
+
+    def _assay(self, token: str) -> Assay | None:
+        for assay, pattern in self.assays.items():
+            if re.search(pattern, token):
+                return assay
+        return None
+
+    def _concept(self, key: str) -> Place | None:
+        for name, modality in self.modalities.items():
+            for concept, pattern in modality.columns.items():
+                if re.search(pattern, key):
+                    return Place(name, concept, gene=False, exact=True, assay=None)
+        return None
+
+
+def key_of(name: str) -> str:
+    """Write a column's name as a key: lower case, one ``_`` between words."""
+    return re.sub(r"[\W_]+", "_", name.lower()).strip("_")
+
+
+def matches(patterns: Iterable[str], key: str) -> bool:
+    """Say whether any pattern is found in a key."""
+    return any(re.search(pattern, key) for pattern in patterns)
+
+
+def load_panel() -> Panel:
+    """Read the package's panels and merge them."""
+    merged: dict[str, Any] = {}
+    for name in NAMES:
+        text = files("data.panels").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+        merged = _merge(merged, yaml.safe_load(text))
+    return Panel.model_validate(merged)
+
+
+def _merge(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(first)
+    for key, value in second.items():
+        old = merged.get(key)
+        if isinstance(old, dict):
+            merged[key] = _merge(old, value)
+        elif isinstance(old, list):
+            merged[key] = old + value
+        else:
+            merged[key] = value
+    return merged

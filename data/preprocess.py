@@ -1,0 +1,421 @@
+"""Turn coded features into model inputs; everything fitted here is fitted on training patients.
+
+Three steps, each a function of the fitted state alone:
+
+1. *Scale*: numbers are log-transformed where that takes away skew, drawn in to the training range
+   and standardised; expression becomes the normal score of its rank against the assay's reference
+   quantiles; ordinals are standardised ranks.
+2. *Linear design*: scaled numbers, centred indicators of category levels, indicators of missing
+   values, products of the study's interactions. A missing value is the training mean, zero.
+3. *Piecewise-linear embedding* of the numbers for the network (Gorishniy et al., "On embeddings for
+   numerical features in tabular deep learning", NeurIPS 2022), centred so that missing is zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.study import Study
+
+Array = NDArray[np.float64]
+
+#: Probabilities at which an assay's reference quantiles are kept; the extremes, which would be one
+#: patient's values, are not.
+REFERENCE = np.linspace(0.005, 0.995, 41)
+#: Normal scores at those probabilities.
+SCORES = np.array([NormalDist().inv_cdf(p) for p in REFERENCE])
+#: Patients a centre needs before its own expression reference is trusted.
+CENTRE_SIZE = 50
+#: Missing values a column needs before missingness itself is an input.
+MISSING_COUNT = 10
+#: Features beyond which a modality's columns get no indicator of their own.
+WIDE = 50
+#: Standard deviation below which an indicator is not stretched any further.
+INDICATOR_SD = 0.25
+#: Columns that the embedding may add in all; wide cohorts get fewer bins a feature.
+EMBEDDED_WIDTH = 640
+
+
+class Inputs(NamedTuple):
+    """Model inputs of n patients."""
+
+    linear: Array
+    """(n, p) the linear design."""
+    embedded: Array
+    """(n, q) the piecewise-linear embedding."""
+    present: Array
+    """(n, m) 1 where any feature of the modality is known."""
+
+
+class Column(NamedTuple):
+    """One column of the linear design."""
+
+    label: str
+    modality: str
+    features: tuple[str, ...]
+    """The features it is made from."""
+
+
+@dataclass(frozen=True)
+class Preprocessor:
+    """Fitted preprocessing. Arrays run over the study's p features in their order."""
+
+    study: Study
+    log_offset: Array
+    """(p,) added before the logarithm; NaN where the feature is not log-transformed."""
+    low: Array
+    """(p,) values below are drawn up to this, after the logarithm."""
+    high: Array
+    """(p,) values above are drawn down to this."""
+    mean: Array
+    """(p,) of the scaled feature before standardising."""
+    sd: Array
+    """(p,) likewise; 1 where the feature is constant."""
+    edges: Array
+    """(bins + 1, p) bin edges of the embedding on the standardised scale."""
+    embedded_mean: Array
+    """(bins, p) training mean of the embedding."""
+    reference: dict[str, Array]
+    """Centre, or empty text for all patients -> (41, p) quantiles of expression features."""
+    indicators: tuple[tuple[int, int], ...]
+    """(feature, level) pairs that have an indicator column."""
+    indicator_mean: Array
+    """(i,) training frequency of each."""
+    missing_mean: Array
+    """(f + m,) training frequency of missing features and modalities; NaN where too rare to use."""
+
+    @classmethod
+    def fit(
+        cls, study: Study, values: Array, centre: NDArray[np.str_] | None = None, bins: int = 8
+    ) -> Self:
+        """Fit on training patients.
+
+        Args:
+            study: describes the p features.
+            values: (n, p) coded features, NaN is missing.
+            centre: (n,) hospital, whose own expression scale is used where it has enough patients.
+            bins: of the embedding, a feature; fewer where the features are many.
+        """
+        kinds = np.array([f.kind for f in study.features.values()])
+        category, expression = kinds == "category", kinds == "expression"
+        offset = _log_offsets(values, np.isin(kinds, ("number", "density")))
+        reference = _references(values, expression, centre)
+        scaled = _unstandardised(values, expression, offset, reference, centre)
+        low, high = _quantiles(scaled, np.array([0.005, 0.995]))
+        low, high = (np.where(np.isnan(edge), 0.0, edge) for edge in (low, high))
+        scaled = np.clip(scaled, low, high)
+        known = np.maximum((~np.isnan(scaled)).sum(axis=0), 1)
+        mean = np.nansum(scaled, axis=0) / known
+        sd = np.sqrt(np.nansum((scaled - mean) ** 2, axis=0) / known)
+        mean, sd = np.where(category, 0.0, mean), np.where(category | (sd < 1e-9), 1.0, sd)
+        z = (scaled - mean) / sd
+        z[:, category] = np.nan
+        numeric = int((~category).sum())
+        bins = max(1, min(bins, EMBEDDED_WIDTH // max(numeric, 1)))
+        edges = np.nan_to_num(_quantiles(z, np.linspace(0, 1, bins + 1)))
+        embedded = _piecewise(z, edges)
+        levels = [(j, k) for j in np.flatnonzero(category).tolist() for k in _levels_of(study, j)]
+        shown = np.stack([values[:, j] == k for j, k in levels] or [np.zeros(len(values))], axis=1)
+        frequency = _ratio(shown.sum(axis=0), (~np.isnan(values[:, [j for j, _ in levels] or [0]])))
+        absent = _absent(study, values)
+        few = np.minimum(absent.sum(axis=0), (1 - absent).sum(axis=0)) < MISSING_COUNT
+        return cls(
+            study=study,
+            log_offset=offset,
+            low=low,
+            high=high,
+            mean=mean,
+            sd=sd,
+            edges=edges,
+            embedded_mean=np.nan_to_num(_column_mean(embedded)),
+            reference=reference,
+            indicators=tuple(levels),
+            indicator_mean=frequency[: len(levels)],
+            missing_mean=np.where(few, np.nan, absent.mean(axis=0)),
+        )
+
+    def transform(self, values: Array, centre: NDArray[np.str_] | None = None) -> Inputs:
+        """Make the inputs of n patients from their coded features (n, p)."""
+        z = self.scale(values, centre)
+        blocks = list(self.study.blocks.values())
+        known = ~np.isnan(values)
+        present = np.stack([known[:, block].any(axis=1) for block in blocks], axis=1)
+        return Inputs(self._design(z, values), self._embed(z), present.astype(float))
+
+    def scale(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
+        """Return standardised features (n, p), NaN where missing or a category."""
+        kinds = np.array([f.kind for f in self.study.features.values()])
+        scaled = _unstandardised(
+            values, kinds == "expression", self.log_offset, self.reference, centre
+        )
+        z = (np.clip(scaled, self.low, self.high) - self.mean) / self.sd
+        z[:, kinds == "category"] = np.nan
+        return z
+
+    def sample(self, n: int, rng: np.random.Generator) -> Array:
+        """Make up coded features (n, p) within the training range, one value in five missing.
+
+        They are drawn feature by feature and are nobody's.
+        """
+        place = rng.random((n, len(self.mean)))
+        scaled = self.low + place * (self.high - self.low)
+        logged = ~np.isnan(self.log_offset)
+        values = scaled.copy()
+        values[:, logged] = np.exp(scaled[:, logged]) - self.log_offset[logged]
+        for j, feature in enumerate(self.study.features.values()):
+            if feature.levels is not None:
+                values[:, j] = np.floor(place[:, j] * len(feature.levels))
+            elif feature.kind == "expression":
+                values[:, j] = np.interp(place[:, j], REFERENCE, self.reference[""][:, j])
+        values[rng.random(values.shape) < 0.2] = np.nan
+        return np.asarray(values)
+
+    def _design(self, z: Array, values: Array) -> Array:
+        single = self._single(z, values)
+        # A column that was too rarely missing in training stays zero: the layout of the design
+        # depends on the study alone, so that fold models can be stacked.
+        absent = np.nan_to_num(_absent(self.study, values) - self.missing_mean)
+        products = [single[:, a] * single[:, b] for a, b in self._pairs()]
+        parts = [single, absent]
+        if products:
+            parts.append(np.stack(products, axis=1))
+        return np.concatenate(parts, axis=1)
+
+    def _single(self, z: Array, values: Array) -> Array:
+        """Columns of one feature each: (n, numeric features + indicators)."""
+        numbers = np.nan_to_num(z[:, self._numeric()])
+        if not self.indicators:
+            return numbers
+        feature = [j for j, _ in self.indicators]
+        level = np.array([k for _, k in self.indicators])
+        shown = values[:, feature] == level
+        deviation = np.where(np.isnan(values[:, feature]), 0.0, shown - self.indicator_mean)
+        spread = np.sqrt(self.indicator_mean * (1 - self.indicator_mean))
+        return np.concatenate([numbers, deviation / np.maximum(spread, INDICATOR_SD)], axis=1)
+
+    def _embed(self, z: Array) -> Array:
+        numeric = self._numeric()
+        embedded = _piecewise(z[:, numeric], self.edges[:, numeric])
+        embedded = np.nan_to_num(embedded - self.embedded_mean[:, numeric])
+        return embedded.transpose(0, 2, 1).reshape(len(z), -1)
+
+    def _numeric(self) -> list[int]:
+        return [j for j, f in enumerate(self.study.features.values()) if f.kind != "category"]
+
+    def _single_features(self) -> list[int]:
+        """The feature behind each single column."""
+        return self._numeric() + [j for j, _ in self.indicators]
+
+    def _pairs(self) -> list[tuple[int, int]]:
+        """Single columns whose products are the study's interactions."""
+        order = {name: j for j, name in enumerate(self.study.features)}
+        behind = self._single_features()
+        return [
+            (a, b)
+            for first, second in self.study.interactions
+            for a in range(len(behind))
+            for b in range(len(behind))
+            if behind[a] == order[first] and behind[b] == order[second]
+        ]
+
+    def linear_columns(self) -> list[Column]:
+        """Say what each column of the linear design is."""
+        names, blocks = list(self.study.features), self.study.blocks
+        modality = {j: m for m, block in blocks.items() for j in block}
+        single = [Column(names[j], modality[j], (names[j],)) for j in self._numeric()]
+        for j, k in self.indicators:
+            level = (self.study.features[names[j]].levels or ())[k]
+            single.append(Column(f"{names[j]}={level}", modality[j], (names[j],)))
+        features, modalities = _missing_inputs(self.study)
+        missing = [Column(f"{names[j]} missing", modality[j], (names[j],)) for j in features]
+        for m in modalities:
+            missing.append(Column(f"{m} missing", m, tuple(names[j] for j in blocks[m])))
+        # A product belongs to the second feature's modality: the marker that modifies the first.
+        products = [
+            Column(
+                f"{single[a].label} x {single[b].label}",
+                single[b].modality,
+                single[a].features + single[b].features,
+            )
+            for a, b in self._pairs()
+        ]
+        return single + missing + products
+
+    def embedded_modalities(self) -> list[str]:
+        """Return the modality of each column of the embedding."""
+        modality = {j: m for m, block in self.study.blocks.items() for j in block}
+        bins = len(self.edges) - 1
+        return [modality[j] for j in self._numeric() for _ in range(bins)]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fitted state as plain data; the study is kept beside it."""
+        state: dict[str, Any] = {key: _plain(getattr(self, key)) for key in _ARRAYS}
+        state["reference"] = {centre: _plain(table) for centre, table in self.reference.items()}
+        state["indicators"] = [list(pair) for pair in self.indicators]
+        return state
+
+    @classmethod
+    def from_json(cls, study: Study, state: dict[str, Any]) -> Self:
+        """Rebuild from :meth:`to_json` and the study it was fitted for."""
+        read = {key: np.array(state[key], dtype=float) for key in _ARRAYS}
+        return cls(
+            study=study,
+            **read,
+            reference={c: np.array(t, dtype=float) for c, t in state["reference"].items()},
+            indicators=tuple((int(j), int(k)) for j, k in state["indicators"]),
+        )
+
+
+_ARRAYS = (
+    *("log_offset", "low", "high", "mean", "sd", "edges", "embedded_mean"),
+    "indicator_mean",
+    "missing_mean",
+)
+
+
+def _plain(array: Array) -> list[Any]:
+    """Nested lists with null for NaN, which JSON does not know."""
+    listed = array.astype(object)
+    listed[np.isnan(array)] = None
+    return list(listed.tolist())
+
+
+def _quantiles(values: Array, probabilities: Array) -> Array:
+    """Quantiles of each column (k, p) over its known values, linear between them."""
+    ordered = np.sort(values, axis=0)  # NaN sorts to the end
+    last = (~np.isnan(values)).sum(axis=0) - 1
+    place = probabilities[:, None] * np.maximum(last, 0)
+    below = np.floor(place).astype(int)
+    above = np.minimum(below + 1, np.maximum(last, 0))
+    low, high = np.take_along_axis(ordered, below, 0), np.take_along_axis(ordered, above, 0)
+    return np.asarray(low + (place - below) * (high - low))
+
+
+def _column_mean(values: Array) -> Array:
+    known = ~np.isnan(values)
+    return np.asarray(np.where(known, values, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1))
+
+
+def _ratio(counts: Array, known: NDArray[np.bool_]) -> Array:
+    return np.asarray(counts / np.maximum(known.sum(axis=0), 1), dtype=float)
+
+
+def _skew(values: Array) -> Array:
+    deviation = values - _column_mean(values)
+    second, third = _column_mean(deviation**2), _column_mean(deviation**3)
+    return np.asarray(third / np.maximum(second, 1e-300) ** 1.5)
+
+
+def _log_offsets(values: Array, eligible: NDArray[np.bool_]) -> Array:
+    """Offset of the logarithm where it takes away skew from a non-negative feature, else NaN."""
+    offset = np.full(values.shape[1], np.nan)
+    floor = np.nanmin(np.where(np.isnan(values), np.inf, values), axis=0)
+    for j in np.flatnonzero(eligible & (floor >= 0) & (_skew(values) > 1)):
+        column = values[:, j]
+        positive = column[column > 0]
+        distinct = len(np.unique(positive))
+        if distinct < 5:
+            continue
+        shift = 0.0 if floor[j] > 0 else float(positive.min()) / 2
+        if abs(_skew(np.log(column + shift)[:, None])[0]) < abs(_skew(column[:, None])[0]):
+            offset[j] = shift
+    return offset
+
+
+def _references(
+    values: Array, expression: NDArray[np.bool_], centre: NDArray[np.str_] | None
+) -> dict[str, Array]:
+    """Quantiles of the expression features, over all patients and in each large centre."""
+    if not expression.any():
+        return {}
+    columns = np.where(expression, values, np.nan)
+    overall = np.nan_to_num(_quantiles(columns, REFERENCE))
+    found = {"": overall}
+    if centre is None:
+        return found
+    for name in np.unique(centre[centre != ""]).tolist():
+        rows = columns[centre == name]
+        enough = (~np.isnan(rows)).sum(axis=0) >= CENTRE_SIZE
+        if enough.any():
+            found[name] = np.where(enough, np.nan_to_num(_quantiles(rows, REFERENCE)), overall)
+    return found
+
+
+def _unstandardised(
+    values: Array,
+    expression: NDArray[np.bool_],
+    log_offset: Array,
+    reference: dict[str, Array],
+    centre: NDArray[np.str_] | None,
+) -> Array:
+    """Apply logarithms and expression ranks (n, p); other features stay as they are."""
+    scaled = values.copy()
+    logged = ~np.isnan(log_offset)
+    # A value below the training range may be below the logarithm's domain: draw it to the edge.
+    shifted = values[:, logged] + log_offset[logged]
+    scaled[:, logged] = np.log(np.maximum(shifted, 1e-12))
+    if not expression.any():
+        return scaled
+    groups = np.full(len(values), "", dtype=object)
+    if centre is not None:
+        groups[:] = [c if c in reference else "" for c in centre.tolist()]
+    for name in sorted(set(groups.tolist())):
+        rows = np.flatnonzero(groups == name)
+        for j in np.flatnonzero(expression):
+            scaled[rows, j] = _normal_score(values[rows, j], reference[name][:, j])
+    return scaled
+
+
+def _normal_score(column: Array, quantiles: Array) -> Array:
+    """Normal score of each value's rank against reference quantiles; NaN stays NaN."""
+    # Where many patients share a value (zeros of an assay) it scores as the middle of its ranks.
+    distinct, first = np.unique(quantiles, return_index=True)
+    last = len(quantiles) - 1 - np.unique(quantiles[::-1], return_index=True)[1]
+    return np.asarray(np.interp(column, distinct, (SCORES[first] + SCORES[last]) / 2))
+
+
+def _piecewise(z: Array, edges: Array) -> Array:
+    """Embed (n, p) as (n, bins, p): how far each value has come through each bin, 0 to 1."""
+    low, width = edges[:-1], np.diff(edges, axis=0)
+    way = (z[:, None, :] - low) / np.where(width > 0, width, np.inf)
+    return np.asarray(np.clip(way, 0.0, 1.0))
+
+
+def _levels_of(study: Study, j: int) -> range:
+    """Levels of a category that get an indicator: all, but one of two is enough."""
+    levels = list(study.features.values())[j].levels or ()
+    return range(1, 2) if len(levels) == 2 else range(len(levels))
+
+
+def _missing_inputs(study: Study) -> tuple[list[int], list[str]]:
+    """Features, and modalities of several features, whose missingness is an input.
+
+    In a wide modality (an expression panel) values go missing together: the modality's own
+    indicator says it all.
+    """
+    blocks = study.blocks
+    features = [j for block in blocks.values() if len(block) <= WIDE for j in block]
+    return features, [m for m, block in blocks.items() if len(block) > 1]
+
+
+def _absent(study: Study, values: Array) -> Array:
+    """Indicators (n, f + m) of missing features and missing modalities.
+
+    A feature that is missing with its whole modality is counted there alone.
+    """
+    blocks = study.blocks
+    unknown = np.isnan(values)
+    features, modalities = _missing_inputs(study)
+    whole: dict[str, NDArray[np.bool_]] = {}
+    for m, block in blocks.items():
+        whole[m] = np.asarray(unknown[:, block].all(axis=1))
+    beyond = unknown.copy()
+    for m in modalities:
+        beyond[np.ix_(whole[m], np.array(blocks[m]))] = False
+    columns = [beyond[:, features], *(whole[m][:, None] for m in modalities)]
+    return np.concatenate(columns, axis=1).astype(float)

@@ -1,0 +1,99 @@
+"""Divide patients into folds: stratified by outcome, whole groups together, or one centre out."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.errors import InputError
+
+Rows = NDArray[np.int_]
+
+
+def stratified_folds(
+    event: NDArray[np.bool_],
+    time: NDArray[np.float64],
+    folds: int,
+    seed: int,
+    groups: NDArray[np.str_] | None = None,
+) -> NDArray[np.int_]:
+    """Assign each patient to one of ``folds`` folds, alike in events and follow-up.
+
+    Patients (or whole groups) are sorted by event and time with ties broken at random, then dealt
+    out so that each run of ``folds`` neighbours falls into different folds.
+
+    Args:
+        event: (n,) whether the event was seen.
+        time: (n,) follow-up in months.
+        folds: how many folds, at least 2.
+        seed: of the random order.
+        groups: (n,) patients of one group share a fold; every patient alone if absent.
+
+    Returns:
+        (n,) the fold of each patient, 0 to ``folds`` - 1.
+
+    Raises:
+        InputError: there are fewer patients (or groups) than folds, or fewer events.
+    """
+    if groups is None:
+        first = np.arange(len(time))
+        member = first
+    else:
+        _, first, member = np.unique(groups, return_index=True, return_inverse=True)
+    if len(first) < folds:
+        raise InputError(f"{len(first)} patients cannot fill {folds} folds: set fewer folds")
+    if event.sum() < folds:
+        raise InputError(
+            f"{int(event.sum())} events cannot be spread over {folds} folds: set fewer folds"
+        )
+    rng = np.random.default_rng(seed)
+    # A group counts as an event when any of its patients has one.
+    any_event = np.zeros(len(first), dtype=bool)
+    np.logical_or.at(any_event, member, event)
+    order = np.lexsort((rng.random(len(first)), time[first], any_event))
+    fold = np.empty(len(first), dtype=int)
+    for start in range(0, len(order), folds):
+        run = order[start : start + folds]
+        fold[run] = rng.permutation(folds)[: len(run)]
+    return fold[member]
+
+
+def centre_folds(centre: NDArray[np.str_], smallest: int = 20) -> NDArray[np.int_]:
+    """Assign each centre a fold of its own; centres below ``smallest`` patients share one.
+
+    Args:
+        centre: (n,) hospital of each patient.
+        smallest: patients below which a centre is pooled with the other small ones.
+
+    Returns:
+        (n,) the fold of each patient, from 0.
+
+    Raises:
+        InputError: fewer than two folds result.
+    """
+    names, member, count = np.unique(centre, return_inverse=True, return_counts=True)
+    large = count >= smallest
+    number = np.where(large, np.cumsum(large) - 1, large.sum())
+    fold = number[member]
+    if len(np.unique(fold)) < 2:
+        raise InputError(f"leaving one centre out needs two centres; {len(names)} found")
+    return np.asarray(fold, dtype=int)
+
+
+def holdout(
+    event: NDArray[np.bool_], time: NDArray[np.float64], share: float, seed: int
+) -> tuple[Rows, Rows]:
+    """Split patients once, alike in events and follow-up.
+
+    Args:
+        event: (n,) whether the event was seen.
+        time: (n,) follow-up in months.
+        share: part of the patients that is held out, above 0 and at most 0.5.
+        seed: of the random order.
+
+    Returns:
+        The rows to train on and the rows held out, each sorted.
+    """
+    parts = max(2, round(1 / share))
+    out = stratified_folds(event, time, parts, seed) == 0
+    return np.flatnonzero(~out), np.flatnonzero(out)

@@ -1,0 +1,312 @@
+"""The study file: the one description of a cohort, from which everything else is derived.
+
+A study file (YAML) names the table and its reader, the id and centre columns, the endpoints, the
+treatment and the features by modality. Readers, coding, preprocessing, network sizes and request
+validation all read it; nothing about one disease is in the code.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from data.errors import InputError, nearest
+
+Kind = Literal["number", "ordinal", "category", "expression", "density"]
+Unit = Literal["days", "weeks", "months", "years"]
+
+#: Months in one unit of time; everything inside the package is in months.
+MONTHS: dict[Unit, float] = {
+    "days": 12 / 365.25,
+    "weeks": 7 * 12 / 365.25,
+    "months": 1.0,
+    "years": 12.0,
+}
+
+TREATMENT = "treatment"
+
+
+def as_level(value: object) -> str:
+    """Write a level as text, so that ``1``, ``1.0`` and ``"1"`` are one level."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    text = str(value).strip()
+    if text.endswith(".0") and text[:-2].lstrip("-").isdigit():
+        text = text[:-2]
+    return text
+
+
+def _level(value: object) -> str:
+    if isinstance(value, bool):
+        raise ValueError("YAML reads a bare yes, no, true or false as a switch: put it in quotes")
+    return as_level(value)
+
+
+Level = Annotated[str, BeforeValidator(_level)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Feature(_Model):
+    """One input of the model: a column and what its values mean."""
+
+    kind: Kind
+    """What the values are; decides how they are coded, scaled and embedded."""
+    column: str | None = None
+    """The table's column; the feature's own name if absent."""
+    unit: str | None = None
+    """Unit of the values, for people."""
+    range: tuple[float, float] | None = None
+    """Lowest and highest value that can be right."""
+    levels: tuple[Level, ...] | None = None
+    """The values of an ordinal (lowest first) or a category."""
+    map: dict[Level, Level | None] | None = None
+    """Other spellings found in the table -> the level they mean, or null for missing."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        leveled = self.kind in ("ordinal", "category")
+        if leveled and (self.levels is None or len(self.levels) < 2):
+            raise ValueError(f"kind '{self.kind}' needs at least two levels")
+        if not leveled and (self.levels is not None or self.map is not None):
+            raise ValueError(f"kind '{self.kind}' takes neither levels nor map")
+        if self.levels is not None and len(set(self.levels)) != len(self.levels):
+            raise ValueError("a level is listed twice")
+        if self.map is not None and self.levels is not None:
+            stray = sorted({v for v in self.map.values() if v is not None} - set(self.levels))
+            if stray:
+                raise ValueError(f"map leads to '{stray[0]}', which is not among the levels")
+        if self.range is not None and not self.range[0] < self.range[1]:
+            raise ValueError("range must be [lowest, highest]")
+        return self
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The values that can be right: the declared range, or what the kind allows."""
+        if self.range is not None:
+            return self.range
+        return (0.0, math.inf) if self.kind == "density" else (-math.inf, math.inf)
+
+
+class SurvivalEndpoint(_Model):
+    """A time to an event, right-censored."""
+
+    time: str
+    """Column of the follow-up time."""
+    event: str
+    """Column that says whether the event was seen."""
+    unit: Unit = "months"
+    """Unit of the time column."""
+    horizon: Annotated[float, Field(gt=0)] | None = None
+    """Months to which the endpoint is modelled, judged and predicted; null: the last follow-up."""
+    event_values: tuple[Level, ...] | None = None
+    """Values that mean the event, where the column holds neither 0/1 nor a known coding."""
+    drop_without_follow_up: bool = False
+    """Leave out, and count, patients whose time is missing or zero or whose event is missing."""
+
+
+class BinaryEndpoint(_Model):
+    """A yes/no outcome, such as response to a drug; unlabelled patients are masked."""
+
+    column: str
+    positive: tuple[Level, ...]
+    negative: tuple[Level, ...]
+
+
+class Endpoints(_Model):
+    """What is predicted, by name."""
+
+    survival: dict[str, SurvivalEndpoint] = Field(default_factory=dict)
+    binary: dict[str, BinaryEndpoint] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _any(self) -> Self:
+        if not self.survival and not self.binary:
+            raise ValueError("name at least one endpoint under survival or binary")
+        return self
+
+
+class Treatment(_Model):
+    """The treatment whose effect is asked for."""
+
+    column: str
+    treated: tuple[Level, ...]
+    untreated: tuple[Level, ...]
+
+
+class Source(_Model):
+    """Where the values are and which reader takes them."""
+
+    reader: Literal["table", "cbioportal"] = "table"
+    files: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Tables joined on the id column, or one study folder; relative to the study file."""
+    expression: str | None = None
+    """The folder's expression file, by name (cbioportal only)."""
+
+
+class Study(_Model):
+    """A cohort's description. See the module's docstring."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    description: str = ""
+    synthetic: bool = False
+    """Whether the patients are simulated; carried into every run, bundle and answer."""
+    source: Source
+    id: str | None = None
+    """Column of the patient's identifier; null: the row's number."""
+    centre: str | None = None
+    """Column of the hospital, for splits and assay scales."""
+    endpoints: Endpoints
+    treatment: Treatment | None = None
+    modalities: dict[str, dict[str, Feature]]
+    baselines: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Reference models that every run is held against: name -> features of a ridge Cox."""
+    interactions: tuple[tuple[str, str], ...] = ()
+    """Pairs of features whose product enters the linear model, fixed in advance."""
+    ignored: dict[str, str] = Field(default_factory=dict)
+    """Columns left out -> why."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not any(self.modalities.values()):
+            raise ValueError("modalities: name at least one feature")
+        names: set[str] = set()
+        for modality, features in self.modalities.items():
+            if modality == TREATMENT:
+                raise ValueError(f"modalities: '{TREATMENT}' is made from the treatment key")
+            for name in features:
+                if name in names:
+                    raise ValueError(f"modalities: feature '{name}' is listed twice")
+                names.add(name)
+        if self.treatment is not None:
+            names.add(self.treatment.column)
+        outcomes = {c for e in self.endpoints.survival.values() for c in (e.time, e.event)}
+        outcomes |= {e.column for e in self.endpoints.binary.values()}
+        for name, feature in self.features.items():
+            if (feature.column or name) in outcomes:
+                raise ValueError(f"feature '{name}' is read from an endpoint's column")
+        for label, listed in self.baselines.items():
+            self._known(listed, f"baselines.{label}")
+        for pair in self.interactions:
+            self._known(pair, "interactions")
+        return self
+
+    def _known(self, listed: tuple[str, ...], where: str) -> None:
+        for name in listed:
+            if name not in self.features:
+                raise ValueError(f"{where}: no feature '{name}'{nearest(name, self.features)}")
+
+    @property
+    def features(self) -> dict[str, Feature]:
+        """All inputs in the order in which they are coded; the treatment, if any, is the last."""
+        found = {name: f for features in self.modalities.values() for name, f in features.items()}
+        if self.treatment is not None and self.treatment.column not in found:
+            either = (*self.treatment.untreated, *self.treatment.treated)
+            no, yes = self.treatment.untreated[0], self.treatment.treated[0]
+            spelt = {level: (yes if level in self.treatment.treated else no) for level in either}
+            found[self.treatment.column] = Feature(kind="category", levels=(no, yes), map=spelt)
+        return found
+
+    @property
+    def blocks(self) -> dict[str, tuple[int, ...]]:
+        """Modality -> the positions of its features; the treatment is a block of its own."""
+        order = {name: i for i, name in enumerate(self.features)}
+        found = {m: tuple(order[n] for n in fs) for m, fs in self.modalities.items() if fs}
+        listed = {i for block in found.values() for i in block}
+        rest = tuple(i for i in order.values() if i not in listed)
+        return found | ({TREATMENT: rest} if rest else {})
+
+    def columns(self) -> Iterator[str]:
+        """Every column of the table that the study speaks of, ignored ones included."""
+        for name, feature in self.features.items():
+            yield feature.column or name
+        yield from (c for c in (self.id, self.centre) if c is not None)
+        for survival in self.endpoints.survival.values():
+            yield from (survival.time, survival.event)
+        yield from (binary.column for binary in self.endpoints.binary.values())
+        yield from self.ignored
+
+    def survival_endpoint(self, name: str | None = None) -> tuple[str, SurvivalEndpoint]:
+        """Return the survival endpoint called ``name``, or the first one.
+
+        Raises:
+            InputError: there is none, or none of that name.
+        """
+        known = self.endpoints.survival
+        if not known:
+            raise InputError(f"study '{self.name}' has no survival endpoint: add one to train on")
+        name = name or next(iter(known))
+        if name not in known:
+            raise InputError(f"no survival endpoint '{name}'{nearest(name, known)}")
+        return name, known[name]
+
+    def describe(self) -> dict[str, Any]:
+        """Return the study as plain data, without the defaults."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+
+def parse_study(raw: Mapping[str, Any], where: str) -> Study:
+    """Check a study given as plain data.
+
+    Raises:
+        InputError: one line naming the key and what is wrong with it.
+    """
+    try:
+        return Study.model_validate(raw)
+    except ValidationError as error:
+        raise InputError(f"{where}: {first_problem(error, Study)}") from None
+
+
+def load_study(path: Path) -> Study:
+    """Read and check a study file.
+
+    Raises:
+        InputError: the file is missing, is not YAML, or does not describe a study.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such study file; draft one with: accomplice data init")
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" (line {mark.line + 1})" if mark is not None else ""
+        raise InputError(f"{path}: not a YAML file{line}") from None
+    if not isinstance(raw, dict):
+        raise InputError(f"{path}: not a study file: expected keys such as name, source, endpoints")
+    return parse_study(raw, str(path))
+
+
+def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
+    """Say the first problem of a validation as ``key.path: what``, with the nearest known key."""
+    problem = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in problem["loc"])
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        key = str(problem["loc"][-1])
+        known = _keys_at(model, problem["loc"][:-1])
+        message = f"unknown key{nearest(key, known)}"
+    elif problem["type"] == "missing":
+        message = "this key is needed"
+    return f"{where}: {message}" if where else message
+
+
+def _keys_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
+    """Return the keys that a model takes at a place inside it."""
+    here: Any = model
+    for part in loc:
+        if isinstance(here, type) and issubclass(here, BaseModel) and part in here.model_fields:
+            here = here.model_fields[str(part)].annotation
+        args = [a for a in getattr(here, "__args__", ()) if a is not type(None)]
+        while args and not (isinstance(here, type) and issubclass(here, BaseModel)):
+            here = args[-1]
+            args = [a for a in getattr(here, "__args__", ()) if a is not type(None)]
+    if isinstance(here, type) and issubclass(here, BaseModel):
+        return list(here.model_fields)
+    return []

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import io
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from rich.console import Console
+
+from data.check import check_study, median_follow_up, render
+from data.errors import InputError
+from data.screen import near_copies
+
+N = 80
+
+
+@pytest.fixture
+def frame():
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=N)
+    return pd.DataFrame(
+        {
+            "t": rng.exponential(40, N) + 1,
+            "e": np.arange(N) % 2,
+            "x": x,
+            "nearly_x": x + rng.normal(size=N) * 1e-3,
+            "sparse": np.where(np.arange(N) < 30, x**2, np.nan),
+            "few": np.where(np.arange(N) < 3, 1.5 + np.arange(N), np.nan),
+            "stage": ["I", "II", "III [x]", "II"] * (N // 4),
+            "rare": ["a"] * 3 + ["b"] * (N - 3),
+            "act": ["yes", "no"] * (N // 2),
+        }
+    )
+
+
+def study(tmp_path, frame, horizon=None):
+    raw = {
+        "name": "demo",
+        "source": {"files": ["t.csv"]},
+        "endpoints": {
+            "survival": {
+                "os": {
+                    "time": "t",
+                    "event": "e",
+                    "horizon": horizon,
+                    "drop_without_follow_up": True,
+                }
+            }
+        },
+        "treatment": {"column": "act", "treated": ["yes"], "untreated": ["no"]},
+        "modalities": {
+            "clinical": {
+                "x": {"kind": "number"},
+                "nearly_x": {"kind": "number"},
+                "sparse": {"kind": "number"},
+                "few": {"kind": "number"},
+                "stage": {"kind": "ordinal", "levels": ["I", "II", "III [x]", "IV"]},
+                "rare": {"kind": "category", "levels": ["a", "b"]},
+            }
+        },
+    }
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
+    return tmp_path / "study.yaml"
+
+
+def test_counts(tmp_path, frame):
+    frame.loc[0, "t"] = 0.0
+    report = check_study(study(tmp_path, frame))
+    assert (report.study, report.endpoint) == ("demo", "os")
+    assert (report.n, report.left_out, report.events) == (N - 1, 1, 40)
+    assert report.horizon == pytest.approx(frame["t"].max())
+
+
+def test_features(tmp_path, frame):
+    rows = {row.name: row for row in check_study(study(tmp_path, frame)).features}
+    assert rows["act"].modality == "treatment"
+    assert rows["sparse"].missing == pytest.approx(50 / 80)
+    assert rows["stage"].values == "I: 20, II: 40, III [x]: 20, IV: 0"
+    assert rows["rare"].values == "a: < 5, b: 77"
+    assert rows["few"].values == "too few to sum up"
+    quartiles = np.quantile(frame["x"], (0.25, 0.5, 0.75))
+    assert rows["x"].values == " / ".join(f"{q:.3g}" for q in quartiles)
+
+
+def test_warnings(tmp_path, frame):
+    warned = "\n".join(check_study(study(tmp_path, frame, horizon=5000)).warnings)
+    assert "the horizon of 5000 months lies beyond the last follow-up" in warned
+    assert "5.7 events per feature, fewer than 10" in warned
+    assert "levels with fewer than 5 patients: 'rare'" in warned
+    assert "more than half of the values are missing: 'sparse', 'few'" in warned
+    assert "nearly the same: 'x and nearly_x'" in warned
+
+
+def test_no_warnings(tmp_path, frame):
+    path = study(tmp_path, pd.concat([frame] * 10))
+    raw = yaml.safe_load(path.read_text())
+    keep = {k: raw["modalities"]["clinical"][k] for k in ("x", "stage")}
+    raw["modalities"]["clinical"] = keep
+    path.write_text(yaml.safe_dump(raw))
+    assert check_study(path).warnings == ()
+
+
+def test_rendered_without_a_single_patients_value(tmp_path, frame):
+    frame.loc[7, "x"] = 98765.25
+    frame.loc[8, "x"] = -98765.25
+    report = check_study(study(tmp_path, frame))
+    out = io.StringIO()
+    render(report, Console(file=out, width=160))
+    text = out.getvalue()
+    assert "demo: 80 patients, 40 events (os)" in text
+    assert "III [x]: 20" in text, "brackets are not markup"
+    assert "98765" not in text
+    assert re.search(r"warning: .*events per feature", text)
+
+
+def test_left_out_patients_are_told(tmp_path, frame):
+    frame.loc[60:62, "t"] = np.nan
+    out = io.StringIO()
+    render(check_study(study(tmp_path, frame)), Console(file=out, width=160))
+    assert "77 patients, 3 left out without follow-up" in out.getvalue()
+
+
+def test_a_bad_study_is_refused(tmp_path, frame):
+    with pytest.raises(InputError, match="no column 'act'"):
+        check_study(study(tmp_path, frame.drop(columns="act")))
+
+
+class TestMedianFollowUp:
+    def test_without_events_it_is_the_median_time(self):
+        assert median_follow_up(np.arange(1.0, 8.0), np.zeros(7, dtype=bool)) == 4
+
+    def test_deaths_do_not_shorten_it(self):
+        time = np.array([1.0, 2, 3, 10, 20, 30, 40])
+        event = np.array([1, 1, 1, 0, 0, 0, 0], dtype=bool)
+        assert median_follow_up(time, event) == 20
+
+    def test_not_reached(self):
+        assert median_follow_up(np.array([1.0, 2.0]), np.ones(2, dtype=bool)) is None
+
+
+def test_near_copies_where_values_are_missing():
+    x = np.arange(30.0)
+    gaps = np.where(x > 4, -(x**3), np.nan)
+    other = np.cos(x * 7)
+    assert near_copies(np.column_stack([x, other, gaps]), 0.98) == [(0, 2)]
+    few = np.where(x > 25, x, np.nan)
+    assert near_copies(np.column_stack([x, few]), 0.98) == []

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data.coding import (
+    ABSENT,
+    MISSING,
+    NOT_A_NUMBER,
+    OUT_OF_RANGE,
+    UNKNOWN_LEVEL,
+    code,
+    code_levels,
+    code_numbers,
+)
+from data.study import Feature, parse_study
+
+nan = np.nan
+
+
+def study_of(**features):
+    raw = {
+        "name": "s",
+        "source": {"files": ["t.csv"]},
+        "endpoints": {"survival": {"os": {"time": "t", "event": "e"}}},
+        "modalities": {"clinical": features},
+    }
+    return parse_study(raw, "x")
+
+
+class TestNumbers:
+    @pytest.mark.parametrize(
+        ("cells", "values", "bad"),
+        [
+            ([1, 2], [1, 2], [0, 0]),
+            ([1.5, nan], [1.5, nan], [0, 0]),
+            ([1.0, np.inf], [1, nan], [0, 1]),
+            (["1", " 2.5 ", "NA", "?", ""], [1, 2.5, nan, nan, nan], [0] * 5),
+            (["1", "x", "-inf"], [1, nan, nan], [0, 1, 1]),
+            ([True, False], [1, 0], [0, 0]),
+            ([1, "2", None], [1, 2, nan], [0, 0, 0]),
+        ],
+    )
+    def test_cells(self, cells, values, bad):
+        got, odd = code_numbers(pd.Series(cells))
+        np.testing.assert_array_equal(got, values)
+        assert odd.tolist() == [bool(b) for b in bad]
+
+    def test_nullable_integers(self):
+        got, odd = code_numbers(pd.Series([1, None], dtype="Int64"))
+        np.testing.assert_array_equal(got, [1, nan])
+        assert not odd.any()
+
+    @given(st.lists(st.floats(-1e300, 1e300), min_size=1, max_size=20))
+    @settings(deadline=None, max_examples=50)
+    def test_text_and_numbers_agree(self, numbers):
+        as_text, _ = code_numbers(pd.Series([repr(x) for x in numbers]))
+        np.testing.assert_allclose(as_text, numbers, rtol=1e-12)
+
+
+class TestLevels:
+    stage = Feature(
+        kind="ordinal", levels=("I", "II", "III"), map={"1": "I", "stage 2": "II", "X": None}
+    )
+
+    def test_an_ordinal_is_the_rank_of_its_level(self):
+        cells = pd.Series(["III", "I", "stage 2", "X", None, "unknown", 1, "IV"])
+        values, unknown = code_levels(cells, self.stage)
+        np.testing.assert_array_equal(values, [2, 0, 1, nan, nan, nan, 0, nan])
+        assert unknown.tolist() == [False] * 7 + [True]
+
+    def test_numbers_are_levels_however_they_are_written(self):
+        feature = Feature(kind="category", levels=("0", "1"))
+        for cells in ([0, 1, None], ["0", "1", None], [0.0, 1.0, nan], ["0.0", " 1", ""]):
+            values, unknown = code_levels(pd.Series(cells), feature)
+            np.testing.assert_array_equal(values, [0, 1, nan])
+            assert not unknown.any()
+
+    def test_a_level_wins_over_the_words_for_missing(self):
+        feature = Feature(kind="category", levels=("none", "some"))
+        values, _ = code_levels(pd.Series(["none", "some"], dtype=object), feature)
+        np.testing.assert_array_equal(values, [0, 1])
+
+    def test_truth_values(self):
+        feature = Feature(kind="category", levels=("False", "True"))
+        values, _ = code_levels(pd.Series([True, False]), feature)
+        np.testing.assert_array_equal(values, [1, 0])
+
+    @given(st.permutations(["a", "b", "c", "d"]), st.lists(st.integers(0, 3), min_size=1))
+    @settings(deadline=None, max_examples=50)
+    def test_codes_name_the_levels(self, levels, picks):
+        cells = [levels[i] for i in picks]
+        feature = Feature(kind="category", levels=tuple(levels))
+        values, _ = code_levels(pd.Series(cells), feature)
+        assert values.tolist() == picks
+
+
+class TestCode:
+    study = study_of(
+        age={"kind": "number", "range": [0, 120]},
+        cd8={"kind": "density"},
+        sex={"kind": "category", "levels": ["F", "M"]},
+        il1r1={"kind": "expression", "column": "IL1R1"},
+    )
+
+    def test_order_and_findings(self):
+        frame = pd.DataFrame({"sex": ["F", "Q"], "cd8": [-1.0, 2.0], "age": ["x", "200"], "z": 1})
+        coded = code(self.study, frame)
+        np.testing.assert_array_equal(coded.values, [[nan, -1, 0, nan], [200, 2, nan, nan]])
+        found = {(f.feature, f.kind): f.rows.tolist() for f in coded.findings}
+        assert found == {
+            ("age", NOT_A_NUMBER): [True, False],
+            ("age", OUT_OF_RANGE): [False, True],
+            ("cd8", OUT_OF_RANGE): [True, False],
+            ("sex", UNKNOWN_LEVEL): [False, True],
+            ("il1r1", ABSENT): [True, True],
+        }
+
+    def test_a_clean_table_has_no_findings(self):
+        frame = pd.DataFrame({"age": [50], "cd8": [0.0], "sex": ["M"], "IL1R1": [1.0]})
+        assert code(self.study, frame).findings == ()
+
+
+def test_words_for_missing_are_in_lower_case():
+    assert {word.lower() for word in MISSING} == set(MISSING)

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+import yaml
+
+from data.errors import InputError, nearest, some
+from data.study import Feature, as_level, load_study, parse_study
+
+RAW = {
+    "name": "demo",
+    "source": {"files": ["table.csv"]},
+    "id": "pid",
+    "endpoints": {"survival": {"os": {"time": "t", "event": "e"}}},
+    "treatment": {"column": "act", "treated": ["yes", "1"], "untreated": ["no"]},
+    "modalities": {
+        "clinical": {"age": {"kind": "number"}, "sex": {"kind": "category", "levels": ["F", "M"]}},
+        "markers": {"IL1R1": {"kind": "expression", "column": "il1r1_log2"}},
+    },
+    "baselines": {"clinical": ["age", "sex"]},
+    "interactions": [["act", "IL1R1"]],
+    "ignored": {"note": "free text"},
+}
+
+
+def edited(path: str, value: object) -> dict:
+    raw = copy.deepcopy(RAW)
+    here = raw
+    *parents, last = path.split(".")
+    for key in parents:
+        here = here[key]
+    here[last] = value
+    return raw
+
+
+def test_features_are_in_order_and_the_treatment_is_last():
+    study = parse_study(RAW, "x")
+    assert list(study.features) == ["age", "sex", "IL1R1", "act"]
+    assert study.blocks == {"clinical": (0, 1), "markers": (2,), "treatment": (3,)}
+    act = study.features["act"]
+    assert act.levels == ("no", "yes")
+    assert act.map == {"no": "no", "yes": "yes", "1": "yes"}
+
+
+def test_columns_names_everything_the_study_speaks_of():
+    assert set(parse_study(RAW, "x").columns()) == {
+        "age", "sex", "il1r1_log2", "act", "pid", "t", "e", "note"
+    }  # fmt: skip
+
+
+def test_describe_round_trips():
+    study = parse_study(RAW, "x")
+    assert parse_study(study.describe(), "x") == study
+
+
+@pytest.mark.parametrize(
+    ("value", "level"),
+    [(1, "1"), (1.0, "1"), ("1", "1"), ("1.0", "1"), (" x ", "x"), (-2.0, "-2"), (1.5, "1.5")],
+)
+def test_one_level_however_it_is_written(value, level):
+    assert as_level(value) == level
+    assert as_level(as_level(value)) == level
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("modalities.clinical.age", {"kind": "numbr"}, "modalities.clinical.age.kind"),
+        ("modalities.clinical.age", {"kind": "number", "unt": "y"}, "did you mean 'unit'"),
+        ("modalities.clinical.sex", {"kind": "category"}, "needs at least two levels"),
+        ("modalities.clinical.age", {"kind": "number", "levels": ["a", "b"]}, "neither levels"),
+        (
+            "modalities.clinical.sex",
+            {"kind": "category", "levels": ["F", "M", "F"]},
+            "a level is listed twice",
+        ),
+        (
+            "modalities.clinical.sex",
+            {"kind": "category", "levels": ["F", "M"], "map": {"w": "W"}},
+            "map leads to 'W'",
+        ),
+        ("modalities.clinical.age", {"kind": "number", "range": [5, 5]}, "range must be"),
+        ("modalities.clinical.sex", {"kind": "category", "levels": [True, False]}, "in quotes"),
+        ("modalities.clinical.t", {"kind": "number"}, "read from an endpoint's column"),
+        ("modalities.markers.age", {"kind": "number"}, "'age' is listed twice"),
+        ("modalities.treatment", {"x": {"kind": "number"}}, "is made from the treatment key"),
+        ("modalities", {}, "at least one feature"),
+        ("baselines", {"clinical": ["agee"]}, "did you mean 'age'"),
+        ("interactions", [["act", "IL1R2"]], "did you mean 'IL1R1'"),
+        ("endpoints", {}, "at least one endpoint"),
+        ("endpoints.survival.os", {"time": "t"}, "endpoints.survival.os.event: this key is needed"),
+        ("endpoints.survival.os.horizn", 60, "did you mean 'horizon'"),
+        ("name", "a b", "name"),
+        ("centr", "c", "did you mean 'centre'"),
+    ],
+)
+def test_a_wrong_key_is_one_line_that_names_it(path, value, expected):
+    with pytest.raises(InputError, match=r"study\.yaml: ") as caught:
+        parse_study(edited(path, value), "study.yaml")
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_endpoint_names_the_nearest():
+    study = parse_study(RAW, "x")
+    assert study.survival_endpoint()[0] == "os"
+    with pytest.raises(InputError, match="no survival endpoint 'oss'; did you mean 'os'"):
+        study.survival_endpoint("oss")
+
+
+def test_a_study_without_survival_cannot_be_trained():
+    binary = {"r": {"column": "r", "positive": ["1"], "negative": ["0"]}}
+    study = parse_study(edited("endpoints", {"binary": binary}), "x")
+    with pytest.raises(InputError, match="no survival endpoint"):
+        study.survival_endpoint()
+
+
+def test_bounds_come_from_the_range_or_the_kind():
+    assert Feature(kind="density").bounds == (0.0, float("inf"))
+    assert Feature(kind="number").bounds == (float("-inf"), float("inf"))
+    assert Feature(kind="density", range=(1, 9)).bounds == (1, 9)
+
+
+class TestLoad:
+    def test_reads_a_file(self, tmp_path):
+        path = tmp_path / "study.yaml"
+        path.write_text(yaml.safe_dump(RAW), encoding="utf-8")
+        assert load_study(path) == parse_study(RAW, "x")
+
+    def test_missing_file(self, tmp_path):
+        with pytest.raises(InputError, match="no such study file; draft one with"):
+            load_study(tmp_path / "no.yaml")
+
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [("a: [1,\n", "not a YAML file"), ("just text", "not a study file"), ("", "not a study")],
+    )
+    def test_not_a_study(self, tmp_path, text, expected):
+        path = tmp_path / "study.yaml"
+        path.write_text(text)
+        with pytest.raises(InputError, match=expected):
+            load_study(path)
+
+
+def test_nearest_and_some():
+    assert nearest("Agee", ["age", "sex"]) == "; did you mean 'age'?"
+    assert nearest("zzz", ["age"]) == ""
+    assert some("abcdefg") == "'a', 'b', 'c', 'd', 'e' and 2 more"
