@@ -202,7 +202,8 @@ class Preprocessor:
         numeric = self._numeric()
         embedded = _piecewise(z[:, numeric], self.edges[:, numeric])
         embedded = np.nan_to_num(embedded - self.embedded_mean[:, numeric])
-        return embedded.transpose(0, 2, 1).reshape(len(z), -1)
+        n, bins, p = embedded.shape
+        return embedded.transpose(0, 2, 1).reshape(n, bins * p)
 
     def _numeric(self) -> list[int]:
         return [j for j, f in enumerate(self.study.features.values()) if f.kind != "category"]
@@ -246,11 +247,15 @@ class Preprocessor:
         ]
         return single + missing + products
 
-    def embedded_modalities(self) -> list[str]:
-        """Return the modality of each column of the embedding."""
+    def embedded_columns(self) -> list[Column]:
+        """Say what each column of the embedding is."""
+        names = list(self.study.features)
         modality = {j: m for m, block in self.study.blocks.items() for j in block}
-        bins = len(self.edges) - 1
-        return [modality[j] for j in self._numeric() for _ in range(bins)]
+        return [
+            Column(f"{names[j]} bin {b}", modality[j], (names[j],))
+            for j in self._numeric()
+            for b in range(len(self.edges) - 1)
+        ]
 
     def to_json(self) -> dict[str, Any]:
         """Return the fitted state as plain data; the study is kept beside it."""
@@ -308,7 +313,7 @@ def _ratio(counts: Array, known: NDArray[np.bool_]) -> Array:
 def _skew(values: Array) -> Array:
     deviation = values - _column_mean(values)
     second, third = _column_mean(deviation**2), _column_mean(deviation**3)
-    return np.asarray(third / np.maximum(second, 1e-300) ** 1.5)
+    return np.asarray(third / np.maximum(second, 1e-200) ** 1.5)
 
 
 def _log_offsets(values: Array, eligible: NDArray[np.bool_]) -> Array:

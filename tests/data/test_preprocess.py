@@ -121,11 +121,10 @@ class TestScale:
         values, centre = draw(200, missing=0)
         fitted = Preprocessor.fit(STUDY, values, centre)
         linear = fitted.transform(values, centre).linear
-        single = [i for i, c in enumerate(fitted.linear_columns()) if "=" in c.label]
-        assert len(single) == len(fitted.indicators) + 2  # and age x lauren=…, act=yes x IL1R1
-        pure = [i for i in single if " x " not in labels(fitted)[i]]
-        np.testing.assert_allclose(linear[:, pure].mean(axis=0), 0, atol=1e-12)
-        np.testing.assert_allclose(linear[:, pure].std(axis=0), 1, rtol=0.3)
+        shown = [i for i, name in enumerate(labels(fitted)) if "=" in name and " x " not in name]
+        assert len(shown) == len(fitted.indicators) == 5
+        np.testing.assert_allclose(linear[:, shown].mean(axis=0), 0, atol=1e-12)
+        np.testing.assert_allclose(linear[:, shown].std(axis=0), 1, atol=1e-12)
 
     def test_logarithm_is_taken_only_of_skewed_non_negative_numbers(self, fitted):
         logged = {NAMES[j] for j in np.flatnonzero(~np.isnan(fitted.log_offset))}
@@ -151,7 +150,7 @@ class TestScale:
             order = np.argsort(training[0][:, j])
             known = order[~np.isnan(training[0][order, j])]
             assert (np.diff(z[known, j]) >= 0).all()
-            assert np.corrcoef(np.argsort(np.argsort(z[known, j])), np.arange(len(known)))[0, 1] > 0
+            assert len(np.unique(z[known, j])) > 0.95 * len(known)
 
     def test_constant_feature_is_zero(self, training):
         values = training[0].copy()
@@ -250,7 +249,7 @@ class TestDesign:
         made, names = fitted.transform(*training).linear, labels(fitted)
         products = [name for name in names if " x " in name]
         assert products == [
-            "act=yes x IL1R1" if "act=yes" in names else products[0],
+            "act=yes x IL1R1",
             "age x lauren=intestinal",
             "age x lauren=diffuse",
             "age x lauren=mixed",
@@ -264,7 +263,7 @@ class TestDesign:
         made = fitted.transform(*training)
         columns = fitted.linear_columns()
         assert made.linear.shape[1] == len(columns) == len(set(labels(fitted)))
-        assert made.embedded.shape[1] == len(fitted.embedded_modalities())
+        assert made.embedded.shape[1] == len(fitted.embedded_columns())
         assert {c.modality for c in columns} == set(STUDY.blocks)
 
     def test_layout_depends_on_the_study_alone(self, fitted):
@@ -276,7 +275,7 @@ class TestDesign:
         for values in (complete, gone, complete[:8]):
             other = Preprocessor.fit(STUDY, values, centre[: len(values)])
             assert other.linear_columns() == fitted.linear_columns()
-            assert other.embedded_modalities() == fitted.embedded_modalities()
+            assert other.embedded_columns() == fitted.embedded_columns()
             assert other.edges.shape == fitted.edges.shape
 
 
@@ -294,7 +293,8 @@ class TestEmbedding:
         assert (way >= -1e-12).all()
         assert (way <= 1 + 1e-12).all()
         assert (way[1] >= way[0]).all()
-        # A bin is entered once the one before it is full.
+        # A bin is entered once the one before it is full; an ordinal leaves some without width.
+        way = way[:, np.diff(fitted.edges[:, feature]) > 0]
         assert ((way[:, 1:] <= 1e-9) | (way[:, :-1] >= 1 - 1e-9)).all()
 
     def test_spans_zero_to_one_over_the_training_range(self, fitted, training):

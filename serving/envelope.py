@@ -1,0 +1,122 @@
+"""ASGI middleware: every error in one shape, and a log of requests that holds nothing of them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import traceback
+from collections.abc import Awaitable, Callable, MutableMapping
+from time import perf_counter
+from typing import Any
+
+from serving.schema import envelope
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
+
+# BentoML's server configures the loggers below this name; its own access log is turned off in
+# favour of this one, because it writes whatever path was asked for.
+logger = logging.getLogger("bentoml.accomplice")
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+#: Paths that the log leaves out: they are asked for every few seconds.
+QUIET = frozenset({"/livez", "/readyz", "/healthz", "/metrics"})
+
+ERRORS = {
+    404: ("not_found", "no such path: POST /predict or /predict_batch, GET /docs.json"),
+    405: ("method_not_allowed", "not by this method: send a POST"),
+    415: ("unsupported_media_type", "send application/json"),
+    503: ("unavailable", "the server is not ready: try again later"),
+}
+INTERNAL = ("internal", "an error of the server's; its log names the place")
+
+
+class Envelope:
+    """Gives every error the endpoint's shape, whoever made it."""
+
+    def __init__(self, app: App, routes: tuple[str, ...] = ()) -> None:
+        self.app = app
+        self.routes = frozenset(routes)
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        began = perf_counter()
+        answer = _Answer(send)
+        try:
+            await self.app(scope, receive, answer.send)
+        except Exception as error:
+            log_error(error)
+            if answer.status == 0 or answer.held:
+                await answer.replace(500)
+        self._log(scope, answer.status, perf_counter() - began)
+
+    def _log(self, scope: Message, status: int, seconds: float) -> None:
+        path, method = scope["path"], scope["method"]
+        if path in QUIET:
+            return
+        route = path if path in self.routes else "(another path)"
+        verb = method if method in METHODS else "(another method)"
+        logger.info("%s %s %d %.1f ms", verb, route, status, 1000 * seconds)
+
+
+class _Answer:
+    """Passes a response on; holds back an error until its shape is known."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.status = 0
+        self.held: Message | None = None
+        self._body = b""
+
+    async def send(self, message: Message) -> None:
+        """Take one message of the app's."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            if self.status >= 400:
+                self.held = message
+                return
+        elif self.held is not None and message["type"] == "http.response.body":
+            self._body += message.get("body", b"")
+            if message.get("more_body"):
+                return
+            if not _is_envelope(self._body):
+                await self.replace(self.status)
+                return
+            start, self.held = self.held, None
+            await self._send(start)
+            message = {"type": "http.response.body", "body": self._body}
+        await self._send(message)
+
+    async def replace(self, status: int) -> None:
+        """Answer with the error of a status in place of what the app said."""
+        code, text = ERRORS.get(status, INTERNAL if status >= 500 else ("refused", "refused"))
+        body = json.dumps(envelope(code, text)).encode()
+        kept = (self.held or {}).get("headers", ())
+        headers = [pair for pair in kept if pair[0].lower() in (b"allow", b"retry-after")]
+        headers += [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+        ]
+        self.held, self.status = None, status
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": body})
+
+
+def _is_envelope(body: bytes) -> bool:
+    try:
+        error = json.loads(body)["error"]
+    except (ValueError, KeyError, TypeError):
+        return False
+    return isinstance(error, dict) and {"code", "message", "details"} == error.keys()
+
+
+def log_error(error: BaseException) -> None:
+    """Log an error of ours by its kind and place: its text could quote a patient's value."""
+    frames = traceback.extract_tb(error.__traceback__)[-4:]
+    places = " < ".join(f"{f.name} ({f.filename}:{f.lineno})" for f in reversed(frames))
+    logger.error("%s in %s", type(error).__name__, places)

@@ -1,0 +1,179 @@
+"""Pack a bundle with the code that serves it into a Bento, offline, and the same each time."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version as installed
+from pathlib import Path
+
+from serving.server import BENTO, ROOT, ServerError, quiet_environment
+from training.bundle import MANIFEST, digest_of
+
+#: Where the packed service is, and from where its imports are followed.
+SERVICE = "serving.service"
+#: Packages of ours that are packed, as far as the service imports them.
+OURS = ("data", "training", "serving")
+#: What the packed files import of others, pinned at the installed versions; BentoML is the first.
+REQUIRED = ("bentoml", "numpy", "pandas", "pydantic", "pyyaml", "safetensors", "starlette", "torch")
+
+# In a process of its own: bentoml.build imports the service from the staged folder, which must not
+# meet the modules imported here, and reads BENTOML_HOME once a process.
+BUILD = """
+import json, sys, bentoml
+options = json.load(sys.stdin)
+archive = options.pop("archive")
+bentoml.build(**options).export(archive)
+"""
+
+
+@dataclass(frozen=True)
+class Packaged:
+    """A Bento in its store."""
+
+    tag: str
+    """``name:version``; the same for the same bundle, code and versions."""
+    path: Path
+    """The Bento's folder, which ``serve_command`` takes."""
+    archive: Path | None
+    """The same as one ``.bento`` file, to carry elsewhere; None if it was removed."""
+
+
+def package(bundle_path: Path, store: Path, name: str | None = None) -> Packaged:
+    """Pack a bundle.
+
+    Args:
+        bundle_path: the bundle's folder.
+        store: BentoML's home, made if needed; other Bentos in it stay.
+        name: of the Bento; ``accomplice-`` and the study's name if absent.
+
+    Raises:
+        InputError: there is no bundle, or it was changed.
+        ServerError: BentoML could not build it.
+    """
+    digest = digest_of(bundle_path)
+    manifest = json.loads((bundle_path / MANIFEST).read_bytes())
+    name = bento_name(name or f"accomplice-{manifest['study']}")
+    sources, pins = source_files(), pinned()
+    version = f"{digest[:12]}-{_digest_of_code(sources, pins)[:8]}"
+    home = store.resolve()
+    path, archive = home / "bentos" / name / version, home / "archives" / f"{name}-{version}.bento"
+    if not (path / BENTO).is_file():
+        files = [MANIFEST, *manifest["files"]]
+        with tempfile.TemporaryDirectory(prefix="accomplice-package-") as stage:
+            for source in sources:
+                _copy(ROOT / source, Path(stage) / source)
+            for file in files:
+                _copy(bundle_path / file, Path(stage) / "bundle" / file)
+            archive.parent.mkdir(parents=True, exist_ok=True)
+            archive.unlink(missing_ok=True)
+            synthetic = "true" if manifest["synthetic"] else "false"
+            options: dict[str, object] = {
+                "service": f"{SERVICE}:Accomplice",
+                "name": name,
+                "version": version,
+                "labels": {"bundle": digest, "study": manifest["study"], "synthetic": synthetic},
+                "description": _description(manifest["study"], digest, manifest["synthetic"]),
+                "include": [*sources, *(f"bundle/{file}" for file in files)],
+                # BentoML pins itself.
+                "python": {"packages": list(pins[1:]), "lock_packages": False},
+                "build_ctx": stage,
+                "archive": str(archive),
+            }
+            _build(options, Path(stage), home)
+        if digest_of(path / "src" / "bundle") != digest:
+            raise ServerError(f"{path}: the packed bundle is not the one given: remove and repack")
+    return Packaged(f"{name}:{version}", path, archive if archive.is_file() else None)
+
+
+def bento_name(text: str) -> str:
+    """Make a text into a Bento's name: lower-case letters, digits, dashes, at most 63."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:63].strip("-") or "accomplice"
+
+
+def pinned() -> tuple[str, ...]:
+    """Return the requirements of the packed service at the installed versions."""
+    # A local version such as 2.13.0+cpu is not on the package index.
+    return tuple(f"{name}=={installed(name).split('+')[0]}" for name in REQUIRED)
+
+
+def source_files() -> tuple[str, ...]:
+    """Return the files of ours that importing the service needs, relative to their root.
+
+    Imports inside functions are not followed: those are the ones that serving does without.
+    """
+    found: set[Path] = set()
+    waiting = [SERVICE]
+    while waiting:
+        for path in _files_of(waiting.pop()):
+            if path not in found:
+                found.add(path)
+                waiting += _imports(ast.parse(path.read_text(encoding="utf-8")).body)
+    return tuple(sorted(path.relative_to(ROOT).as_posix() for path in found))
+
+
+def _files_of(module: str) -> Iterator[Path]:
+    """Yield a module's file and those of the packages it is in; nothing if it is not ours."""
+    parts = module.split(".")
+    if parts[0] not in OURS:
+        return
+    for depth in range(1, len(parts) + 1):
+        stem = ROOT.joinpath(*parts[:depth])
+        for path in (stem / "__init__.py", stem.with_suffix(".py")):
+            if path.is_file():
+                yield path
+
+
+def _imports(body: Sequence[ast.stmt]) -> Iterator[str]:
+    """Yield the names of modules that may be imported when a module's body runs."""
+    for node in body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            for part in ("body", "orelse", "finalbody", "handlers"):
+                yield from _imports(getattr(node, part, []))
+
+
+def _digest_of_code(sources: Sequence[str], pins: Sequence[str]) -> str:
+    digest = hashlib.sha256("\n".join(pins).encode())
+    for source in sources:
+        digest.update(b"\0" + source.encode() + b"\0" + (ROOT / source).read_bytes())
+    return digest.hexdigest()
+
+
+def _description(study: str, digest: str, synthetic: bool) -> str:
+    warning = "**SYNTHETIC: trained on simulated patients.**\n\n" if synthetic else ""
+    return (
+        f"# {study}\n\n{warning}Survival predictions, for research use only.\n\n"
+        f"Bundle `{digest}`. `POST /predict`, `POST /predict_batch`; see `/docs.json`.\n"
+    )
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+
+
+def _build(options: dict[str, object], stage: Path, home: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", BUILD],
+        input=json.dumps(options),
+        cwd=stage,
+        env=quiet_environment() | {"BENTOML_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise ServerError(f"BentoML could not build the package:\n{done.stderr[-4000:]}")

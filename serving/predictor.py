@@ -1,0 +1,105 @@
+"""From checked requests to answers: the bundle's prediction, laid out for JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from serving.reading import PatientReader
+from serving.schema import Asked, example_patient
+from training.bundle import INTERVAL, Bundle, digest_of, log_risk
+from training.hazard import survival
+
+#: Points of a curve at the most, beside the times asked for.
+CURVE_POINTS = 40
+#: Months between two points of a curve, the smallest that keeps to them.
+STEPS = (1, 2, 3, 6, 12, 24, 60, 120, 240, 600, 1200)
+
+RESEARCH = "For research use only: not a medical device, not for decisions about a patient's care."
+SYNTHETIC = "SYNTHETIC: trained on simulated patients, it says nothing about real ones."
+
+
+class Predictor:
+    """A bundle that answers requests."""
+
+    def __init__(self, bundle: Bundle, digest: str) -> None:
+        self.bundle = bundle
+        self.reader = PatientReader(bundle.study)
+        study = bundle.study
+        self.model: dict[str, Any] = {
+            "name": study.name,
+            "endpoint": bundle.endpoint,
+            "digest": digest,
+            "fit_id": bundle.provenance.get("fit_id"),
+            "synthetic": study.synthetic,
+            "horizon": bundle.horizon,
+        }
+        self.note = f"{SYNTHETIC} {RESEARCH}" if study.synthetic else RESEARCH
+
+    @classmethod
+    def load(cls, path: Path) -> Predictor:
+        """Load the bundle at ``path``.
+
+        Raises:
+            InputError: as ``Bundle.load`` does.
+        """
+        return cls(Bundle.load(path), digest_of(path))
+
+    @cached_property
+    def grid(self) -> tuple[float, ...]:
+        """Months at which every curve is given: from 0 to the horizon in even steps."""
+        horizon = self.bundle.horizon
+        step = next((s for s in STEPS if horizon / s <= CURVE_POINTS), horizon / CURVE_POINTS)
+        return (*np.arange(0.0, horizon, step).tolist(), horizon)
+
+    def warm_up(self, calls: int = 3) -> None:
+        """Answer made-up patients, so that the first request does not pay for first calls."""
+        for _ in range(calls):
+            self.answers(Asked([example_patient(self.bundle.study)] * 2, None))
+
+    def one(self, asked: Asked) -> dict[str, Any]:
+        """Answer the one patient of a request."""
+        return {**self.answers(asked)[0], "model": self.model, "note": self.note}
+
+    def many(self, asked: Asked) -> dict[str, Any]:
+        """Answer all patients of a request, in their order."""
+        return {"patients": self.answers(asked), "model": self.model, "note": self.note}
+
+    def answers(self, asked: Asked) -> list[dict[str, Any]]:
+        """Return each patient's answer, the quantities named as ``Bundle.predict`` names them."""
+        times = self.bundle.times(asked.times)
+        shown = merge_times(self.grid, times)
+        read = self.reader.read(asked.patients)
+        ensemble = self.bundle.ensemble
+        cumulative = ensemble.cumulative(read.values, read.centre)
+        risk = (log_risk(cumulative) - self.bundle.risk_centre).tolist()
+        at = np.array(shown)
+        curve = survival(ensemble.grid.at(cumulative, at))
+        each = survival(ensemble.grid.at(ensemble.replicates(read.values, read.centre), at))
+        ends = np.quantile(each, [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2], axis=0)
+        low, high = np.minimum(ends[0], curve), np.maximum(ends[1], curve)
+        table = np.stack([np.broadcast_to(at, curve.shape), curve, low, high], axis=-1).tolist()
+        places = {f"survival@{time:g}": shown.index(time) for time in times}
+        found = []
+        for patient_id, patient_risk, flags, points in zip(
+            read.ids, risk, read.flags, table, strict=True
+        ):
+            answer: dict[str, Any] = {} if patient_id is None else {"patient_id": patient_id}
+            answer["risk"] = patient_risk
+            answer |= {name: points[place][1] for name, place in places.items()}
+            answer |= {"flags": flags, "interval": INTERVAL}
+            answer["curve"] = [dict(zip(_POINT, point, strict=True)) for point in points]
+            found.append(answer)
+        return found
+
+
+_POINT = ("time", "survival", "low", "high")
+
+
+def merge_times(grid: Sequence[float], asked: Sequence[float]) -> list[float]:
+    """Return the grid's times and those asked for, rising, each once."""
+    return sorted({*grid, *asked})

@@ -1,0 +1,294 @@
+"""What goes in and out of the endpoint, held against the bundle's study.
+
+Requests are checked here and not by pydantic, whose errors carry the values they are about: no
+text made in this module holds a submitted value. The pydantic models describe, for OpenAPI.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from data.errors import nearest
+from data.study import Feature, Study
+from serving.reading import PatientReader, shorten
+
+#: Problems that one error lists at the most.
+MOST_PROBLEMS = 20
+
+#: Codes of the errors.
+NOT_JSON, INVALID, BEYOND = "not_json", "invalid_request", "time_beyond_horizon"
+
+
+@dataclass
+class RequestError(Exception):
+    """A request that cannot be answered as it is."""
+
+    code: str
+    message: str
+    details: list[dict[str, Any]] = field(default_factory=list)
+    status: int = 400
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A checked request."""
+
+    patients: list[dict[str, Any]]
+    """Values are null, true, false, finite numbers or texts."""
+    times: tuple[float, ...] | None
+    """Months, or None for the usual ones."""
+
+
+def envelope(code: str, message: str, details: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    """Return the one shape that every error of the endpoint has."""
+    return {"error": {"code": code, "message": message, "details": list(details)}}
+
+
+def read_request(body: bytes, reader: PatientReader, horizon: float, batch: bool) -> Asked:
+    """Parse and check a request.
+
+    Args:
+        body: as it was sent.
+        reader: knows the study's features.
+        horizon: months up to which times may be asked for.
+        batch: whether it holds ``patients``, a list, or ``patient``, one object.
+
+    Raises:
+        RequestError: value-free; lists what is wrong and where.
+    """
+    raw = parse_json(body)
+    if not isinstance(raw, dict):
+        raise RequestError(INVALID, f"the body is {_kind(raw)}: send an object")
+    found = _Problems()
+    key = "patients" if batch else "patient"
+    known = (key, "times")
+    for name in raw:
+        if name not in known:
+            found.add(shorten(name), f"unknown key{nearest(shorten(name), known)}")
+    patients = _patients(raw, key, batch, reader, found)
+    times = _times(raw.get("times"), found)
+    found.refuse(INVALID, "the request cannot be read")
+    for i, time in enumerate(times):
+        if time > horizon:
+            found.add(f"times[{i}]", f"beyond the model's horizon of {horizon:g} months")
+    found.refuse(BEYOND, f"ask for times up to the model's horizon of {horizon:g} months")
+    return Asked(patients, times or None)
+
+
+class _Problems:
+    """What is wrong with a request, collected so that one answer names it all."""
+
+    def __init__(self) -> None:
+        self.listed: list[dict[str, Any]] = []
+
+    def add(self, where: str, problem: str) -> None:
+        """Note one problem; beyond the most that are listed it changes nothing."""
+        if len(self.listed) < MOST_PROBLEMS:
+            self.listed.append({"where": where, "problem": problem})
+
+    def refuse(self, code: str, message: str) -> None:
+        """Raise if there is any."""
+        if self.listed:
+            first = self.listed[0]
+            text = f"{message}: {first['where']}: {first['problem']}"
+            raise RequestError(code, text, self.listed)
+
+
+def _patients(
+    raw: dict[str, Any], key: str, batch: bool, reader: PatientReader, found: _Problems
+) -> list[dict[str, Any]]:
+    if key not in raw:
+        found.add(key, "this key is needed")
+        return []
+    given = raw[key]
+    if not batch:
+        _check_patient(given, key, reader, found)
+        return [given]
+    if not isinstance(given, list):
+        found.add(key, f"{_kind(given)}: send a list of objects")
+        return []
+    if not given:
+        found.add(key, "an empty list: send at least one patient")
+    for i, patient in enumerate(given):
+        _check_patient(patient, f"{key}[{i}]", reader, found)
+    return given
+
+
+def _check_patient(patient: object, where: str, reader: PatientReader, found: _Problems) -> None:
+    if not isinstance(patient, dict):
+        found.add(where, f"{_kind(patient)}: send an object of feature names and values")
+        return
+    for name, value in patient.items():
+        if isinstance(value, (dict, list)):
+            found.add(f"{where}.{shorten(name)}", f"{_kind(value)}: send a single value")
+        elif isinstance(value, float) and not math.isfinite(value):
+            found.add(f"{where}.{shorten(name)}", "a number too large to be read")
+        elif not (_readable(name) and _readable(value)):
+            found.add(where, "holds text that is not valid Unicode")
+    for name in reader.twice(patient):
+        found.add(f"{where}.{shorten(name)}", "this feature is given twice, by column and by name")
+    if not any(name in reader.place for name in patient):
+        first = next(iter(reader.place))
+        found.add(where, f"has none of the model's features, for instance '{first}'")
+
+
+def _times(given: object, found: _Problems) -> tuple[float, ...]:
+    if given is None:
+        return ()
+    if not isinstance(given, list):
+        found.add("times", f"{_kind(given)}: send a list of months")
+        return ()
+    times: list[float] = []
+    for i, time in enumerate(given):
+        if isinstance(time, bool) or not isinstance(time, (int, float)):
+            found.add(f"times[{i}]", f"{_kind(time)}: send a number of months")
+        elif not 0 <= time < math.inf:
+            found.add(f"times[{i}]", "send a finite number of months, 0 or more")
+        else:
+            # An integer too long for a float is far beyond any horizon.
+            times.append(float(min(time, 1e300)))
+    if len({f"{time:g}" for time in times}) < len(times):
+        found.add("times", "a time is asked for twice")
+    return tuple(times)
+
+
+def parse_json(body: bytes) -> Any:
+    """Parse JSON strictly: UTF-8, no NaN or Infinity, no key twice in an object.
+
+    Raises:
+        RequestError: value-free.
+    """
+    try:
+        text = body.decode("utf-8-sig")
+        return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_object)
+    except RequestError:
+        raise
+    except UnicodeDecodeError:
+        problem = "it is not UTF-8"
+    except json.JSONDecodeError as error:
+        problem = f"line {error.lineno}, column {error.colno}"
+    except (ValueError, RecursionError):
+        # An integer of thousands of digits, or objects thousands deep.
+        problem = "a number or an object in it is too large"
+    raise RequestError(NOT_JSON, f"the body is not JSON: {problem}")
+
+
+def _refuse_constant(_: str) -> NoReturn:
+    raise RequestError(
+        NOT_JSON, "NaN and Infinity are not JSON: send null, or leave out what is not known"
+    )
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise RequestError(INVALID, "an object in the body names a key twice: name it once")
+    return made
+
+
+def _kind(value: object) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true or false"
+    names = {dict: "an object", list: "a list", str: "a text", int: "a number", float: "a number"}
+    return names[type(value)]
+
+
+def _readable(value: object) -> bool:
+    """Whether a text can be written again: JSON's escapes can spell half a character."""
+    if not isinstance(value, str) or value.isascii():
+        return True
+    return not any("\ud800" <= letter <= "\udfff" for letter in value)
+
+
+GENERIC_PATIENT: dict[str, Any] = {"age": 61, "IL1R1": 7.2, "stage": "II"}
+
+
+def example_patient(study: Study, most: int = 8) -> dict[str, Any]:
+    """Make up a patient of a study: the middle of each range, the first of the levels."""
+    return {
+        feature.column or name: _example(feature)
+        for name, feature in list(study.features.items())[:most]
+    }
+
+
+def _example(feature: Feature) -> float | str:
+    if feature.levels is not None:
+        return feature.levels[0]
+    low, high = feature.bounds
+    return (low + high) / 2 if math.isfinite(high - low) else 1.0
+
+
+class PredictRequest(BaseModel):
+    """One patient."""
+
+    patient: dict[str, Any] = Field(
+        description="Feature or column name -> value; leave out, or send null for, what is not "
+        "known. Names and levels are the study's."
+    )
+    times: list[float] | None = Field(
+        None, description="Months at which survival is asked for; 12, 36 and 60 if absent."
+    )
+
+
+class BatchRequest(BaseModel):
+    """Several patients."""
+
+    patients: list[dict[str, Any]] = Field(description="Patients as for /predict, at least one.")
+    times: list[float] | None = Field(
+        None, description="Months at which survival is asked for; 12, 36 and 60 if absent."
+    )
+
+
+class CurvePoint(BaseModel):
+    """Survival at one time."""
+
+    time: float = Field(description="Months.")
+    survival: float
+    low: float = Field(description="Lower end of the ensemble's interval.")
+    high: float = Field(description="Upper end.")
+
+
+class PatientAnswer(BaseModel):
+    """What the model says of one patient; ``survival@T`` for each time T asked for."""
+
+    model_config = ConfigDict(extra="allow")
+
+    patient_id: str | None = Field(None, description="As given; absent if none was.")
+    risk: float = Field(description="Higher is worse; 0 is the average training patient.")
+    flags: list[str] = Field(description="What was odd about the values; empty if nothing.")
+    interval: float = Field(description="Part of the ensemble that lies between low and high.")
+    curve: list[CurvePoint]
+
+
+class ModelInfo(BaseModel):
+    """Which model answered."""
+
+    name: str
+    endpoint: str
+    digest: str
+    fit_id: str | None
+    synthetic: bool
+    horizon: float
+
+
+class PredictAnswer(PatientAnswer):
+    """One patient's answer, with the model and the note."""
+
+    model: ModelInfo
+    note: str
+
+
+class BatchAnswer(BaseModel):
+    """Answers in the order of the patients."""
+
+    patients: list[PatientAnswer]
+    model: ModelInfo
+    note: str

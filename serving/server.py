@@ -1,0 +1,213 @@
+"""Start, await and surely end a server of a bundle or a packed Bento, on this machine only."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import IO
+
+import psutil  # type: ignore[import-untyped]
+
+from data.errors import InputError
+from training.bundle import MANIFEST, digest_of
+
+HOST = "127.0.0.1"
+#: Folder that holds the packages ``data``, ``training`` and ``serving``.
+ROOT = Path(__file__).resolve().parent.parent
+#: The file that makes a folder a Bento.
+BENTO = "bento.yaml"
+#: Environment variable that names the bundle to serve. ``serving.service`` reads it; it is not
+#: imported from there, because that imports BentoML and torch.
+BUNDLE_VARIABLE = "ACCOMPLICE_BUNDLE"
+#: Seconds that a server has to end by itself.
+GRACE = 10.0
+
+
+class ServerError(RuntimeError):
+    """A server, or the building of one, failed; the text ends with what its log says."""
+
+
+def quiet_environment() -> dict[str, str]:
+    """Return this process's environment for a BentoML process: no telemetry, no other bundle."""
+    env = {k: v for k, v in os.environ.items() if k != BUNDLE_VARIABLE}
+    # The environment's own programs come first, also where it was never activated.
+    env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", "")])
+    # One thread a worker: the model is too small for more to help.
+    return env | {"BENTOML_DO_NOT_TRACK": "True", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+
+
+def serve_command(path: Path, port: int) -> tuple[list[str], dict[str, str]]:
+    """Return the command and environment that serve a bundle or a Bento at ``path``.
+
+    Raises:
+        InputError: there is neither, or the bundle was changed.
+    """
+    path = path.resolve()
+    env = quiet_environment()
+    if (path / BENTO).is_file():
+        digest_of(path / "src" / "bundle")
+        target, folder = str(path), path / "src"
+    elif (path / MANIFEST).is_file():
+        digest_of(path)
+        target, folder = "serving.service:Accomplice", ROOT
+        env[BUNDLE_VARIABLE] = str(path)
+    else:
+        raise InputError(f"{path}: neither a bundle ({MANIFEST}) nor a Bento ({BENTO}) is there")
+    argv = [sys.executable, "-m", "bentoml", "serve", target, "--working-dir", str(folder)]
+    return [*argv, "--host", HOST, "--port", str(port)], env
+
+
+def free_port() -> int:
+    """Return a port that nothing listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def running(
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    port: int,
+    timeout: float = 60.0,
+    log: Path | None = None,
+) -> Iterator[str]:
+    """Run a server for as long as the block lasts.
+
+    Args:
+        argv: its command, from :func:`serve_command`.
+        env: its whole environment.
+        port: that it listens on.
+        timeout: seconds until it must be ready.
+        log: file for what it writes; a temporary one if absent.
+
+    Yields:
+        Its URL, without a slash at the end.
+
+    Raises:
+        InputError: the port is taken.
+        ServerError: it ended or was not ready in time; the text holds the end of its log.
+    """
+    with tempfile.TemporaryDirectory(prefix="accomplice-serve-") as home:
+        place = log or Path(home) / "server.log"
+        with place.open("wb") as out:
+            process = _start(argv, env, port, Path(home), out)
+            try:
+                if not _ready(process, port, timeout):
+                    how = "was not ready in time" if process.poll() is None else "ended"
+                    tail = place.read_text(encoding="utf-8", errors="replace")[-4000:]
+                    raise ServerError(f"the server {how}; its log ends with:\n{tail}")
+                yield f"http://{HOST}:{port}"
+            finally:
+                _end(process)
+
+
+def serve(path: Path, port: int) -> None:
+    """Serve a bundle or a Bento in the foreground until Ctrl-C or SIGTERM.
+
+    Raises:
+        InputError: there is neither, or the port is taken.
+        ServerError: the server ended by itself.
+    """
+    argv, env = serve_command(path, port)
+    with tempfile.TemporaryDirectory(prefix="accomplice-serve-") as home, _term_interrupts():
+        process = _start(argv, env, port, Path(home), None)
+        try:
+            code = process.wait()
+        except KeyboardInterrupt:
+            return
+        finally:
+            _end(process)
+    if code:
+        raise ServerError(f"the server ended with exit code {code}: see above")
+
+
+def _start(
+    argv: Sequence[str], env: Mapping[str, str], port: int, home: Path, out: IO[bytes] | None
+) -> subprocess.Popen[bytes]:
+    if not _is_free(port):
+        raise InputError(f"port {port} is taken: name another one")
+    return subprocess.Popen(
+        list(argv),
+        # A home of its own: BentoML keeps the counters of its metrics there, and servers that
+        # share it count together. As the working folder, it has no modules to be mistaken for ours.
+        env={**env, "BENTOML_HOME": str(home)},
+        cwd=home,
+        stdin=subprocess.DEVNULL,
+        stdout=out,
+        stderr=None if out is None else subprocess.STDOUT,
+        # Ctrl-C reaches this process alone, which then ends the server in order.
+        start_new_session=True,
+    )
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def _ready(process: subprocess.Popen[bytes], port: int, timeout: float) -> bool:
+    until = time.monotonic() + timeout
+    while process.poll() is None and time.monotonic() < until:
+        # Not by urllib, which would ask a proxy named in the environment.
+        connection = http.client.HTTPConnection(HOST, port, timeout=5)
+        try:
+            connection.request("GET", "/readyz")
+            if connection.getresponse().status == 200:
+                return True
+        except (OSError, http.client.HTTPException):
+            pass
+        finally:
+            connection.close()
+        time.sleep(0.1)
+    return False
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a server and all its workers, which are in sessions of their own."""
+    family = []
+    with contextlib.suppress(psutil.NoSuchProcess):
+        parent = psutil.Process(process.pid)
+        family = [parent, *parent.children(recursive=True)]
+    if process.poll() is None:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE)
+    # psutil knows a process by its start as well: a pid that was given anew is left alone.
+    for member in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            member.kill()
+    process.wait()
+
+
+@contextlib.contextmanager
+def _term_interrupts() -> Iterator[None]:
+    """Let SIGTERM end the block as Ctrl-C does: by itself it would leave the server running."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from data.cohort import build_cohort
+from data.study import Study, parse_study
+from training.bundle import Bundle, log_risk
+from training.config import configure, flat
+from training.fit import fit, prepare
+
+STUDY: dict[str, Any] = {
+    "name": "made-up",
+    "synthetic": True,
+    "source": {"files": ["made-up.csv"]},
+    "id": "patient",
+    "centre": "hospital",
+    "endpoints": {
+        "survival": {"os": {"time": "months", "event": "dead", "horizon": 60}},
+    },
+    "treatment": {"column": "act", "treated": ["yes"], "untreated": ["no"]},
+    "modalities": {
+        "clinical": {
+            "age": {"kind": "number", "column": "age_years", "range": [18, 110]},
+            "stage": {
+                "kind": "ordinal",
+                "levels": ["I", "II", "III"],
+                "map": {"2": "II", "unstaged": None},
+            },
+            "sex": {"kind": "category", "levels": ["female", "male"]},
+        },
+        "expression": {gene: {"kind": "expression"} for gene in ("IL1R1", "CD163")},
+        "density": {"CD8": {"kind": "density"}},
+    },
+    "ignored": {"note": "free text"},
+}
+
+
+def made_up_table(n: int = 160, seed: int = 0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    stage = rng.integers(0, 3, n)
+    il1r1 = rng.normal(7, 1, n)
+    time = rng.exponential(60 * np.exp(-0.6 * (stage - 1) - 0.3 * (il1r1 - 7)))
+    return pd.DataFrame(
+        {
+            "patient": [f"P{i:03d}" for i in range(n)],
+            "hospital": np.where(rng.random(n) < 0.5, "north", "south"),
+            "months": np.minimum(time, 80) + 0.1,
+            "dead": (time < 80).astype(int),
+            "act": np.where(rng.random(n) < 0.5, "yes", "no"),
+            "age_years": rng.normal(62, 10, n).clip(20, 100).round(),
+            "stage": np.array(["I", "II", "III"], dtype=object)[stage],
+            "sex": np.where(rng.random(n) < 0.6, "male", "female"),
+            "IL1R1": il1r1,
+            "CD163": rng.normal(9, 1.5, n),
+            "CD8": rng.gamma(2, 50, n),
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def study() -> Study:
+    return parse_study(STUDY, "made-up")
+
+
+@pytest.fixture(scope="session")
+def table() -> pd.DataFrame:
+    return made_up_table()
+
+
+@pytest.fixture(scope="session")
+def bundle_path(
+    study: Study, table: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    config = configure(["net.members=2", "net.max_epochs=2", "folds.folds=3"])
+    cohort = build_cohort(study, table)
+    ensemble = fit(prepare(cohort, config), config).ensemble
+    centre = float(log_risk(ensemble.cumulative(cohort.values)).mean())
+    path = tmp_path_factory.mktemp("made-up") / "bundle"
+    provenance = {"fit_id": "fit-1"}
+    Bundle(study, "os", ensemble, centre, flat(config), {}, provenance).save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def bundle(bundle_path: Path) -> Bundle:
+    return Bundle.load(bundle_path)
+
+
+@pytest.fixture(scope="session")
+def patient() -> dict[str, Any]:
+    return {
+        "patient": "X1",
+        "hospital": "north",
+        "act": "yes",
+        "age_years": 61,
+        "stage": "II",
+        "sex": "male",
+        "IL1R1": 7.2,
+        "CD163": 9.5,
+        "CD8": 120.0,
+    }
+
+
+@dataclass
+class Client:
+    """Asks the service in this process, from tests that are not async."""
+
+    runner: asyncio.Runner
+    http: httpx.AsyncClient
+
+    def post(self, path: str, json: Any = None, **more: Any) -> httpx.Response:
+        return self.request("POST", path, json=json, **more)
+
+    def request(self, method: str, path: str, **more: Any) -> httpx.Response:
+        return self.runner.run(self.http.request(method, path, **more))
+
+
+@pytest.fixture(scope="session")
+def client(bundle_path: Path) -> Iterator[Client]:
+    threads = torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch, asyncio.Runner() as runner:
+        patch.setenv("ACCOMPLICE_BUNDLE", str(bundle_path))
+        from serving.service import Accomplice
+
+        app: Any = Accomplice.to_asgi()  # type: ignore[attr-defined]
+        lifespan = app.router.lifespan_context(app)
+        runner.run(lifespan.__aenter__())
+        http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
+        yield Client(runner, http)
+        runner.run(http.aclose())
+        runner.run(lifespan.__aexit__(None, None, None))
+    torch.set_num_threads(threads)
+
+
+class Listener(logging.Handler):
+    """Keeps all that is logged, tracebacks included."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.setFormatter(logging.Formatter())
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        # The asking side logs, too, and may.
+        if record.name.startswith("httpx"):
+            return
+        self.texts.append(self.format(record))
+
+
+@pytest.fixture
+def logged(client: Client) -> Iterator[list[str]]:
+    listener = Listener()
+    # The server makes BentoML's loggers talk; in this process the test has to.
+    root, bentoml = logging.getLogger(), logging.getLogger("bentoml")
+    level, propagate = bentoml.level, bentoml.propagate
+    bentoml.setLevel(logging.INFO)
+    bentoml.propagate = True
+    root.addHandler(listener)
+    yield listener.texts
+    root.removeHandler(listener)
+    bentoml.setLevel(level)
+    bentoml.propagate = propagate

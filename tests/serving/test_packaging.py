@@ -1,0 +1,185 @@
+"""A packed Bento: what is in it, and that it answers as the bundle does."""
+
+from __future__ import annotations
+
+import ast
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pandas as pd
+import pytest
+import yaml
+
+from data.errors import InputError
+from serving.packaging import (
+    OURS,
+    REQUIRED,
+    ROOT,
+    Packaged,
+    bento_name,
+    package,
+    source_files,
+)
+from serving.server import free_port, running, serve_command
+from training.bundle import Bundle, digest_of
+
+CANARY = "canary-71"
+FRACTION = 86420.97531
+
+# Imports of what training alone needs fail; so do those of a module of ours that was not packed.
+ISOLATED = """
+import sys
+blocked = {"pytorch_lightning", "lightning", "mlflow", "optuna", "matplotlib", "sksurv", "scipy"}
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in blocked:
+            raise ImportError("blocked: " + name)
+sys.meta_path.insert(0, Block())
+import serving.service
+ours = [m for n, m in sys.modules.items() if n.split(".")[0] in ("data", "training", "serving")]
+print(all(m.__file__.startswith(sys.argv[1]) for m in ours), len(ours))
+"""
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture(scope="module")
+def packaged(bundle_path: Path, store: Path) -> Packaged:
+    return package(bundle_path, store)
+
+
+def files_in(path: Path) -> set[str]:
+    return {f.relative_to(path).as_posix() for f in path.rglob("*") if f.is_file()}
+
+
+def test_the_packed_code_imports_by_itself(tmp_path: Path) -> None:
+    for source in source_files():
+        (tmp_path / source).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / source, tmp_path / source)
+    done = subprocess.run(
+        [sys.executable, "-c", ISOLATED, str(tmp_path)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["True", str(len(source_files()))]
+
+
+def test_all_that_the_packed_code_imports_is_pinned() -> None:
+    imported: set[str] = set()
+    for source in source_files():
+        for node in ast.walk(ast.parse((ROOT / source).read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                imported.add(node.module.split(".")[0])
+    others = imported - set(sys.stdlib_module_names) - set(OURS)
+    assert {"yaml" if name == "pyyaml" else name for name in REQUIRED} == others
+
+
+def test_a_bento_holds_the_service_the_bundle_and_nothing_else(
+    packaged: Packaged, bundle_path: Path
+) -> None:
+    found = files_in(packaged.path)
+    source = {name.removeprefix("src/") for name in found if name.startswith("src/")}
+    bundle_files = {f"bundle/{name}" for name in files_in(bundle_path)}
+    assert source == {*source_files(), *bundle_files, "bentofile.yaml"}
+    assert digest_of(packaged.path / "src" / "bundle") == digest_of(bundle_path)
+    endings = {Path(name).suffix for name in found}
+    assert not endings & {".csv", ".tsv", ".parquet", ".pkl", ".pickle", ".pt", ".pyc", ".db"}
+    assert not [name for name in found if "test" in name or "synthetic" in name]
+
+
+def test_a_bento_says_what_it_is(packaged: Packaged, bundle_path: Path) -> None:
+    described = yaml.safe_load((packaged.path / "bento.yaml").read_text())
+    assert f"{described['name']}:{described['version']}" == packaged.tag
+    assert described["labels"] == {
+        "bundle": digest_of(bundle_path),
+        "study": "made-up",
+        "synthetic": "true",
+    }
+    assert "SYNTHETIC" in (packaged.path / "README.md").read_text()
+    pins = (packaged.path / "env" / "python" / "requirements.txt").read_text().split()
+    assert sorted(pin.split("==")[0] for pin in pins) == sorted(REQUIRED)
+    assert not [pin for pin in pins if "+" in pin]
+
+
+def test_the_same_bundle_packs_to_the_same_tag(
+    packaged: Packaged, bundle_path: Path, store: Path
+) -> None:
+    before = (packaged.path / "bento.yaml").stat().st_mtime_ns
+    assert package(bundle_path, store) == packaged
+    assert (packaged.path / "bento.yaml").stat().st_mtime_ns == before
+    assert digest_of(bundle_path)[:12] in packaged.tag
+
+
+def test_the_archive_holds_the_same(packaged: Packaged) -> None:
+    assert packaged.archive is not None
+    with tarfile.open(packaged.archive) as archive:
+        names = {m.name.removeprefix("./") for m in archive.getmembers() if m.isfile()}
+    assert names == files_in(packaged.path)
+
+
+def test_what_is_no_bundle_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no bundle there"):
+        package(tmp_path, tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "name"), [("Made_Up v2", "made-up-v2"), ("--", "accomplice"), ("x" * 99, "x" * 63)]
+)
+def test_names_are_made_fit(text: str, name: str) -> None:
+    assert bento_name(text) == name
+
+
+def test_a_served_bento_answers_as_the_bundle_and_logs_no_value(
+    packaged: Packaged, bundle: Bundle, patient: dict[str, Any], tmp_path: Path
+) -> None:
+    port, log = free_port(), tmp_path / "log"
+    patients = [patient, {**patient, "patient": CANARY, "age": None, "CD8": FRACTION}]
+    patients[1].pop("age_years")
+    with (
+        running(*serve_command(packaged.path, port), port, log=log) as url,
+        httpx.Client(base_url=url, trust_env=False, timeout=30) as client,
+    ):
+        answer = client.post("/predict", json={"patient": patient})
+        batch = client.post("/predict_batch", json={"patients": patients, "times": [24]})
+        for path, body in (
+            ("/predict", {"patient": {"age": CANARY, "sex": CANARY, "IL1R1": FRACTION}}),
+            ("/predict", {"patient": {"age": [CANARY]}, "times": [CANARY, FRACTION]}),
+            ("/predict", {"patient": CANARY}),
+            ("/predict", CANARY),
+            ("/predict_batch", {"patients": [CANARY, {"age": {"x": FRACTION}}]}),
+            (f"/{CANARY}", {"patient": patient}),
+        ):
+            client.post(path, json=body)
+        client.post("/predict", content=f'{{"patient": {{"age": "{CANARY}" {FRACTION}'.encode())
+        client.post("/predict", content=f'{{"age": NaN, "x": "{CANARY}"}}'.encode())
+        pickle = {"content-type": "application/vnd.bentoml+pickle"}
+        client.post("/predict", content=CANARY.encode(), headers=pickle)
+        client.get("/predict", params={"age": CANARY})
+        docs = client.get("/docs.json")
+    expected = bundle.predict(pd.DataFrame([patient])).iloc[0]
+    for name in ("risk", "survival@12", "survival@36", "survival@60"):
+        assert answer.json()[name] == pytest.approx(expected[name], abs=1e-6)
+    frame = pd.DataFrame(patients).drop(columns="age")
+    risks = [p["risk"] for p in batch.json()["patients"]]
+    assert risks == pytest.approx(bundle.predict(frame)["risk"].tolist(), abs=1e-6)
+    assert docs.status_code == 200
+    assert "age_years" in json.dumps(docs.json()["components"]["schemas"]["PredictInput"])
+    text = log.read_text()
+    assert "POST /predict 200" in text
+    assert CANARY not in text
+    assert str(FRACTION) not in text

@@ -1,0 +1,125 @@
+"""The whole life of a model: table, study, run, registered model, predictions, endpoint."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+
+from serving.packaging import package
+from serving.server import free_port, running, serve_command
+from training.bundle import Bundle
+from training.cli import main
+from training.store import find_bundle, open_store
+
+SMALL = ["--set", "net.members=2", "--set", "net.max_epochs=3", "--set", "evaluation.bootstraps=20"]
+
+pytestmark = [
+    # SQLAlchemy's pool and MLflow's sqlite store leave connections to the garbage collector.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+def made_up(n: int, seed: int) -> pd.DataFrame:
+    """Patients of no particular disease, with gaps, odd names and an effect of age and dose."""
+    rng = np.random.default_rng(seed)
+    age, dose = rng.normal(50, 12, n), rng.gamma(2, 10, n)
+    hazard = np.exp(0.04 * (age - 50) - 0.02 * (dose - 20))
+    time, lost = rng.exponential(40 / hazard), rng.uniform(5, 80, n)
+    frame = pd.DataFrame(
+        {
+            "case no.": np.arange(1000, 1000 + n),
+            "weeks": np.minimum(time, lost).round(3) + 0.01,
+            "relapse": time <= lost,
+            "age (y)": age.round(1),
+            "dose": dose.round(2),
+            "pump": rng.choice(["A", "B", "C"], n),
+            "smoker": rng.choice(["yes", "no"], n),
+        }
+    )
+    for name in ("dose", "pump", "smoker"):
+        frame[name] = frame[name].mask(rng.random(n) < 0.15)
+    return frame
+
+
+def test_the_whole_life_of_a_model(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    made_up(150, seed=1).to_csv("cohort.csv", index=False)
+    init = ["data", "init", "cohort.csv", "--time", "weeks", "--event", "relapse"]
+    assert main([*init, "--unit", "weeks", "--out", "study.yaml"]) == 0
+    assert main(["data", "check", "study.yaml"]) == 0
+    assert main(["tune", "study.yaml", "--trials", "2", "--out", "model", *SMALL]) == 0
+    said = capsys.readouterr().out
+    assert "champion" in said
+
+    fresh = made_up(30, seed=2).drop(columns=["weeks", "relapse"])
+    fresh["pump"] = fresh["pump"].fillna("Z")  # a level the model has never met
+    fresh = fresh[["smoker", "pump", "case no.", "dose", "age (y)"]].assign(further=1.5)
+    fresh.to_csv("new.csv", index=False)
+    assert main(["predict", "model", "new.csv", "--times", "6,12", "--out", "p.csv"]) == 0
+    predicted = pd.read_csv("p.csv")
+    assert list(predicted.columns) == ["patient_id", "risk", "survival@6", "survival@12", "flags"]
+    assert predicted["patient_id"].tolist() == fresh["case no."].tolist()
+    assert not predicted.isna().any().any()
+    assert (predicted["survival@6"] >= predicted["survival@12"]).all()
+    assert predicted["survival@12"].between(0, 1).all()
+    assert (
+        predicted["flags"].str.contains("unknown_level:pump").sum() == (fresh["pump"] == "Z").sum()
+    )
+
+    # What the run left in MLflow: a study with its trials and final run, and the champion.
+    store = open_store()
+    runs = mlflow.search_runs(search_all_experiments=True)
+    stages = runs["tags.stage"].value_counts().to_dict()
+    assert stages == {"trial": 2, "study": 1, "final": 1}
+    study_run = runs.loc[runs["tags.stage"] == "study", "run_id"].item()
+    nested = runs.loc[runs["tags.stage"] != "study", "tags.mlflow.parentRunId"]
+    assert (nested == study_run).all()
+    assert (runs["status"] == "FINISHED").all()
+    names = [m.name for m in mlflow.MlflowClient().search_registered_models()]
+    champion = find_bundle(f"models:/{names[0]}@champion")
+    final_run = runs.loc[runs["tags.stage"] == "final", "run_id"].item()
+    assert find_bundle(f"runs:/{final_run}") == champion
+
+    # The same answer by the bundle, the registered model and over HTTP from the packed service.
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    expected = Bundle.load(champion).predict(pd.read_csv("new.csv"), [6, 12])
+    registered = mlflow.pyfunc.load_model(f"models:/{names[0]}@champion")
+    typed = pd.read_csv("new.csv", dtype={"case no.": str})
+    again = registered.predict(typed, params={"times": [6.0, 12.0]})
+    for column in ("risk", "survival@6", "survival@12"):
+        np.testing.assert_allclose(again[column], expected[column], atol=1e-9)
+    packed = package(champion, store.bentos)
+    port = free_port()
+    argv, environment = serve_command(packed.path, port)
+    patients = json.loads(fresh.to_json(orient="records"))
+    with running(argv, environment, port) as url:
+        request = urllib.request.Request(
+            f"{url}/predict_batch",
+            json.dumps({"patients": patients, "times": [6, 12]}).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=30) as response:
+            answered = pd.DataFrame(json.loads(response.read())["patients"])
+    for column in ("risk", "survival@6", "survival@12"):
+        np.testing.assert_allclose(answered[column], expected[column], atol=1e-6)
+
+    assert not [p for p in Path.cwd().rglob("*") if p.suffix in (".pkl", ".pickle", ".cloudpickle")]
+
+
+def test_training_twice_gives_the_same_bytes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made_up(120, seed=3).to_csv("cohort.csv", index=False)
+    assert main(["data", "init", "cohort.csv", "--time", "weeks", "--event", "relapse"]) == 0
+    for name in ("first", "second"):
+        assert main(["train", "study.yaml", "--out", name, "--seed", "4", *SMALL]) == 0
+    files = sorted(p.name for p in Path("first").iterdir())
+    assert files == sorted(p.name for p in Path("second").iterdir())
+    for name in files:
+        assert Path("first", name).read_bytes() == Path("second", name).read_bytes(), name

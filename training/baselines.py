@@ -1,0 +1,75 @@
+"""The simple models that every run is held against, predicted out of the same folds."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.preprocess import Inputs
+from training.anchor import baseline_hazard, fit_anchor
+from training.config import Config
+from training.ensemble import FoldModel, anchor_curve, mean_curve
+from training.fit import Prepared, truncate
+
+Array = NDArray[np.float64]
+
+KAPLAN_MEIER = "Kaplan-Meier"
+
+
+def baseline_curves(prepared: Prepared, config: Config) -> dict[str, Array]:
+    """Out-of-fold cumulative hazards (n, j + 1) at the common grid's edges, by model.
+
+    The Kaplan–Meier entry is one curve for everybody, on the model's own time bins; the others are
+    ridge Cox models of the features that the study file lists under ``baselines``.
+    """
+    study = prepared.cohort.study
+    found = {KAPLAN_MEIER: _out_of_fold(prepared, config, ())}
+    for name, features in study.baselines.items():
+        found[name] = _out_of_fold(prepared, config, features)
+    return found
+
+
+def _out_of_fold(prepared: Prepared, config: Config, features: tuple[str, ...]) -> Array:
+    time, event = truncate(prepared.cohort)
+    n, edges = len(time), prepared.grid.edges
+    repeats = len(prepared.fold)
+    found = np.zeros((repeats, n, len(edges)))
+    for k, (model, inputs) in enumerate(zip(prepared.models, prepared.inputs, strict=True)):
+        out = prepared.held_out[k]
+        columns = model.preprocessor.linear_columns()
+        used = [i for i, c in enumerate(columns) if set(c.features) <= set(features)]
+        repeat = k * repeats // len(prepared.models)
+        found[repeat, out] = _fold_curve(model, inputs, time, event, out, used, prepared, config)
+    return mean_curve(found)
+
+
+def _fold_curve(
+    model: FoldModel,
+    inputs: Inputs,
+    time: Array,
+    event: NDArray[np.bool_],
+    out: NDArray[np.bool_],
+    used: list[int],
+    prepared: Prepared,
+    config: Config,
+) -> Array:
+    train = ~out
+    if not used:
+        flat = baseline_hazard(np.zeros(int(train.sum())), time[train], event[train], model.grid)
+        curve = model.grid.at(flat, np.minimum(prepared.grid.edges, model.grid.horizon))
+        return np.tile(curve, (int(out.sum()), 1))
+    X = inputs.linear[:, used]
+    anchor = fit_anchor(
+        X[train],
+        time[train],
+        event[train],
+        model.grid,
+        np.zeros(len(used), dtype=bool),
+        folds=config.anchor.folds,
+        seed=config.seed,
+    )
+    return anchor_curve(
+        FoldModel(model.preprocessor, model.grid, anchor),
+        Inputs(X[out], inputs.embedded[out], inputs.present[out]),
+        prepared.grid,
+    )

@@ -1,0 +1,247 @@
+"""The command line: parsing, help, and what an error looks like."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from data.errors import InputError, nearest
+
+INTRODUCTION = """\
+Train, tune, track and serve multimodal survival models. Research use only.
+
+A cohort is described by a study file; a fitted model is a bundle; runs are kept in mlruns/.
+
+  accomplice data init cohort.csv --time os_months --event os_event --out study.yaml
+  accomplice train study.yaml --out model
+  accomplice predict model patients.csv --times 12,36,60 --out predictions.csv
+  accomplice serve model
+"""
+MODEL_HELP = "a bundle folder, runs:/ID, or models:/NAME@champion"
+SET_HELP = "change a setting, for instance net.members=16; --settings lists them all"
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line and exits with 2."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(
+            formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options
+        )
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Any = None, namespace: Any = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Refuse unknown options here, where the verb's own options are known."""
+        found, extra = super().parse_known_args(args, namespace)
+        if extra:
+            self.error(f"unrecognized arguments: {' '.join(extra)}")
+        return found, extra
+
+    def error(self, message: str) -> NoReturn:
+        """Print one line, with the nearest known option or verb."""
+        unknown = message.removeprefix("unrecognized arguments: ").split()[0]
+        if message.startswith("unrecognized") and unknown.startswith("-"):
+            known = [o for action in self._actions for o in action.option_strings]
+            message += nearest(unknown, known)
+        if "invalid choice: '" in message:
+            given, _, choices = message.partition("invalid choice: '")[2].partition("'")
+            verbs = choices.partition("(choose from ")[2].rstrip(")").replace("'", "").split(", ")
+            message = f"no verb '{given}'{nearest(given, verbs)}" if "VERB" in message else message
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def parser() -> Parser:
+    """Return the whole command line's parser."""
+    top = Parser(prog="accomplice", description=INTRODUCTION)
+    verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True)
+    _data_verbs(verbs)
+    for verb, about, text in (
+        ("train", "fit, judge and log one model", TRAIN),
+        ("tune", "search for better settings, then train the final model; resumable", TUNE),
+    ):
+        one = _verb(verbs, verb, about, text)
+        one.add_argument("study", metavar="STUDY", help="study file")
+        one.add_argument("--out", metavar="FOLDER", help="where the bundle goes")
+        one.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=SET_HELP)
+        one.add_argument("--seed", type=int, help="short for --set seed=N")
+        one.add_argument("--endpoint", help="survival endpoint; the study's first if absent")
+        one.add_argument(
+            "--name", help="name of the run" if verb == "train" else "name of the study"
+        )
+        one.add_argument("--settings", action=_ListSettings, help="list all settings and exit")
+        if verb == "tune":
+            one.add_argument("--trials", type=_count, default=30, metavar="N", help="in all")
+            one.add_argument("--storage", metavar="URL", help="of a database shared by workers")
+    one = _verb(verbs, "predict", "predict for the rows of a table", PREDICT)
+    one.add_argument("model", metavar="MODEL", help=MODEL_HELP)
+    one.add_argument("table", metavar="TABLE", help="a table, or a study folder")
+    one.add_argument("--times", type=_times, metavar="T,T", help="months, such as 12,36,60")
+    one.add_argument("--out", metavar="FILE", help=".csv or .parquet; standard output if absent")
+    one = _verb(verbs, "package", "pack a model as a bento, ready to deploy", PACKAGE)
+    one.add_argument("model", metavar="MODEL", help=MODEL_HELP)
+    one.add_argument("--name", help="of the bento; accomplice-STUDY if absent")
+    one = _verb(verbs, "serve", "serve a model or a bento on 127.0.0.1", SERVE)
+    one.add_argument("model", metavar="MODEL", help=MODEL_HELP + ", or a bento's folder")
+    one.add_argument("--port", type=int, default=3000)
+    one = _verb(verbs, "ui", "open MLflow on the project's runs", UI)
+    one.add_argument("--port", type=int, default=5000)
+    one = _verb(verbs, "demo", "the whole life of a model on the synthetic cohort", DEMO)
+    one.add_argument("--short", action="store_true", help="fewer patients and trials")
+    return top
+
+
+def _data_verbs(verbs: Any) -> None:
+    data = _verb(verbs, "data", "draft or check a study file; make the synthetic cohort", "")
+    inner = data.add_subparsers(dest="data_verb", metavar="VERB", required=True)
+    one = _verb(inner, "init", "draft a study file from a table or a study folder", INIT)
+    one.add_argument("source", metavar="SOURCE", help="a table, or a cBioPortal study folder")
+    one.add_argument("--time", help="column of the follow-up time")
+    one.add_argument("--event", help="column that says whether the event was seen")
+    one.add_argument("--unit", default="months", choices=("days", "weeks", "months", "years"))
+    one.add_argument("--id", help="column of the patient's identifier")
+    one.add_argument("--centre", help="column of the hospital")
+    one.add_argument("--treatment", help="column of the treatment whose effect is asked for")
+    one.add_argument("--response", help="column of a drug's response")
+    one.add_argument("--name", help="of the study; the source's name if absent")
+    one.add_argument(
+        "--drop-without-follow-up",
+        action="store_true",
+        help="leave out patients whose time is missing or zero or whose event is missing",
+    )
+    one.add_argument("--out", default="study.yaml", metavar="FILE", help="default: study.yaml")
+    one = _verb(inner, "check", "report on a study's cohort", CHECK)
+    one.add_argument("study", metavar="STUDY", help="study file")
+    one = _verb(inner, "synth", "write the synthetic cohort and its study file", SYNTH)
+    one.add_argument("--out", required=True, metavar="FOLDER", help="where it goes")
+    one.add_argument("--n", type=_count, default=800, help="patients (default: 800)")
+    one.add_argument(
+        "--variant",
+        default="default",
+        choices=("default", "strong", "null", "shifted", "confounded"),
+        help="of the simulated truth",
+    )
+    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--truth", action="store_true", help="write truth.csv beside it")
+
+
+def _verb(verbs: Any, name: str, about: str, text: str) -> Parser:
+    made: Parser = verbs.add_parser(name, help=about, description=f"{about}\n\n{text}".strip())
+    return made
+
+
+class _ListSettings(argparse.Action):
+    """Prints every setting with its default and meaning."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(nargs=0, **options)
+
+    def __call__(self, caller: Any, *_: Any) -> None:
+        from training.config import Config, flat, known_keys
+
+        defaults = flat(Config())
+        for key, meaning in known_keys().items():
+            print(f"{key}={defaults[key]}\n    {meaning}")
+        caller.exit(0)
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"a whole number above 0, got {text!r}")
+    return int(text)
+
+
+def _times(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"months, such as 12,36,60, got {text!r}") from None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code.
+
+    0: done; 2: the input is wrong, said in one line on stderr; 1: a failure of ours; 130: Ctrl-C.
+    """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
+    args = parser().parse_args(argv)
+    from training import commands
+
+    verb = f"data_{args.data_verb}" if args.verb == "data" else args.verb
+    try:
+        getattr(commands, verb)(args)
+    except InputError as error:
+        print(f"accomplice: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("accomplice: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output went away, as `head` does: not an error.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return 0
+
+
+TRAIN = """\
+Fits the anchor (a ridge Cox model) and the hazard networks of all folds at once, stacks them,
+judges them out of fold against Kaplan-Meier and the study file's baselines, writes a bundle, and
+logs the run with its figures and its registered model to mlruns/.
+
+  accomplice train study.yaml --out model
+  accomplice train study.yaml --set net.members=16 --seed 3
+"""
+TUNE = """\
+Every trial is judged on the same folds; the first one is the defaults. The final model is judged
+on other folds than those that chose it. Ctrl-C loses nothing: the same command goes on. Several
+workers share one study when they are given the same --storage.
+
+  accomplice tune study.yaml --trials 50
+  accomplice tune study.yaml --trials 200 --storage postgresql://host/optuna
+"""
+PREDICT = """\
+Writes patient_id, risk (higher is worse), survival@T for each time, and flags, one row for each
+row of the table, in its order. Missing columns and values, unknown columns and levels, and values
+out of range are answered and flagged.
+
+  accomplice predict model patients.csv --times 12,36,60 --out predictions.csv
+"""
+PACKAGE = """\
+Writes a bento with the model, its code and its requirements under mlruns/bentos.
+
+  accomplice package models:/accomplice-NAME@champion
+"""
+SERVE = """\
+Answers POST /predict and POST /predict_batch; /docs.json describes them.
+
+  accomplice serve model --port 3000
+  curl -s http://127.0.0.1:3000/predict -H 'Content-Type: application/json' \\
+       -d '{"patient": {"age": 61}, "times": [12, 36]}'
+"""
+UI = """\
+Serves MLflow on what mlruns/ (or MLFLOW_TRACKING_URI) holds, and prints the links that matter.
+"""
+DEMO = """\
+Makes a synthetic cohort, tunes, trains, judges, registers and packages a model, and asks the
+packaged service for one patient; prints where to look. Takes minutes on two cores.
+"""
+INIT = """\
+Kinds of columns are inferred, known markers are sorted into modalities, and what is doubtful is
+listed under ignored, with the reason. Look the file over before training.
+
+  accomplice data init cohort.csv --time os_months --event os_event --out study.yaml
+  accomplice data init study_folder --out study.yaml --drop-without-follow-up
+"""
+CHECK = "Counts patients, events, missing values; warns of what will make a model weak.\n"
+SYNTH = """\
+A cohort drawn from a structural model with known truth. Its patients are synthetic.
+
+  accomplice data synth --out demo --n 800
+"""
+
+if __name__ == "__main__":
+    sys.exit(main())

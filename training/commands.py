@@ -1,0 +1,329 @@
+"""What each verb of the command line does. Imports stay inside, so that ``--help`` is quick."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from data.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from data.cohort import Cohort
+    from training.config import Config
+    from training.evaluation import Evaluation
+    from training.registry import Logged
+    from training.run import Trained
+    from training.store import Store
+
+SYNTHETIC = "SYNTHETIC patients: nothing here says anything about real ones"
+
+
+def data_init(args: argparse.Namespace) -> None:
+    """Draft a study file."""
+    from data.draft import draft_study, render_study
+
+    draft = draft_study(
+        Path(args.source),
+        time=args.time,
+        event=args.event,
+        id=args.id,
+        centre=args.centre,
+        unit=args.unit,
+        treatment=args.treatment,
+        response=args.response,
+        name=args.name,
+        drop_without_follow_up=args.drop_without_follow_up,
+        out=Path(args.out),
+    )
+    write_text(Path(args.out), render_study(draft))
+    for line in draft.notes:
+        print(f"note: {line}")
+    print(f"wrote {args.out}; look it over, then: accomplice data check {args.out}")
+
+
+def data_check(args: argparse.Namespace) -> None:
+    """Report on a cohort."""
+    from rich.console import Console
+
+    from data.check import check_study, render
+
+    render(check_study(Path(args.study)), Console())
+    print(f"next: accomplice train {args.study}")
+
+
+def data_synth(args: argparse.Namespace) -> None:
+    """Write the synthetic cohort and its study file."""
+    study = synthesise(Path(args.out), args.n, args.variant, args.seed, truth=args.truth)
+    print(f"wrote {study} ({SYNTHETIC})")
+    print(f"next: accomplice train {study}")
+
+
+def synthesise(folder: Path, n: int, variant: str, seed: int, *, truth: bool = False) -> Path:
+    """Write a synthetic cohort into a folder; return its study file."""
+    from importlib.resources import files
+
+    from data.synthetic import draw
+
+    drawn = draw(n, variant=variant, seed=seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn.frame.to_csv(folder / "cohort.csv", index=False)
+    if truth:
+        drawn.truth.to_csv(folder / "truth.csv", index=False)
+    template = files("data.panels").joinpath("synthetic_gastric.yaml").read_text(encoding="utf-8")
+    write_text(folder / "study.yaml", template)
+    return folder / "study.yaml"
+
+
+def train(args: argparse.Namespace) -> None:
+    """Fit, judge and log one model."""
+    from data.cohort import load_cohort
+    from training.bundle import check_place
+    from training.config import configure
+    from training.progress import shown
+    from training.run import train as fit_and_judge
+    from training.store import open_store
+
+    config = configure(settings(args))
+    out = None if args.out is None else Path(args.out)
+    if out is not None:
+        check_place(out)
+    cohort = load_cohort(Path(args.study), config.endpoint)
+    say_cohort(cohort)
+    store = open_store()
+    with shown("train") as tick:
+        trained = fit_and_judge(cohort, config, tick)
+    path, logged = keep(store, cohort, config, trained, out, name=args.name or "train")
+    say_result(trained, path, logged)
+
+
+def tune(args: argparse.Namespace) -> None:
+    """Search for better settings, then fit, judge and log the final model."""
+    from data.cohort import load_cohort
+    from training.bundle import check_place
+    from training.config import configure
+    from training.store import open_store
+
+    config = configure(settings(args))
+    out = None if args.out is None else Path(args.out)
+    if out is not None:
+        check_place(out)
+    cohort = load_cohort(Path(args.study), config.endpoint)
+    say_cohort(cohort)
+    store = open_store()
+    trained, path, logged = search(store, cohort, config, args.trials, args.storage, args.name, out)
+    say_result(trained, path, logged)
+
+
+def search(
+    store: Store,
+    cohort: Cohort,
+    config: Config,
+    trials: int,
+    storage: str | None,
+    name: str | None,
+    out: Path | None,
+) -> tuple[Trained, Path, Logged]:
+    """Tune with nested runs, then train the final model on other folds than chose it."""
+    import optuna
+
+    from training import tracking
+    from training.fit import prepare
+    from training.progress import shown
+    from training.run import train as fit_and_judge
+    from training.tune import completed, open_study, study_name
+    from training.tune import tune as run_trials
+
+    with shown("tune") as tick:
+        prepared = prepare(cohort, config, tick)
+        study = open_study(
+            name or study_name(prepared, config), storage or store.optuna, config.seed
+        )
+        done = completed(study)
+        if done:
+            print(f"study    {study.study_name}: going on after {done} trials")
+        parent = tracking.open_parent(store, cohort, config, study)
+
+        def report(trial: optuna.trial.FrozenTrial, current: optuna.Study) -> None:
+            tracking.log_trial(store, cohort, parent, trial)
+            tick("trials", min(completed(current), trials), trials)
+
+        tick("trials", done, trials)
+        try:
+            tuned = run_trials(prepared, config, study, trials, report)
+        except KeyboardInterrupt:
+            tracking.close_parent(parent, "KILLED")
+            print("\nstopped; the same command goes on where this one left off", file=sys.stderr)
+            raise
+        except BaseException:
+            tracking.close_parent(parent, "FAILED")
+            raise
+        # The winner of many trials looks better on its own folds than it is: judge it on others.
+        final = tuned.config.model_copy(update={"seed": config.seed + 1})
+        trained = fit_and_judge(cohort, final, tick)
+    path, logged = keep(store, cohort, final, trained, out, name="final", parent=parent)
+    tracking.finish_parent(parent, study)
+    return trained, path, logged
+
+
+def keep(
+    store: Store,
+    cohort: Cohort,
+    config: Config,
+    trained: Trained,
+    out: Path | None,
+    *,
+    name: str,
+    parent: str | None = None,
+) -> tuple[Path, Logged]:
+    """Write the bundle and log the run; return where both are."""
+    from training import tracking
+    from training.run import default_out
+
+    path = (out or default_out(store, trained)).absolute()
+    with tracking.run(
+        store, cohort.study.name, name, tracking.tags(trained.bundle, name), parent
+    ) as run_id:
+        trained.bundle.save(path)
+        logged = tracking.log_training(run_id, cohort, config, trained, path)
+    return path, logged
+
+
+def predict(args: argparse.Namespace) -> None:
+    """Predict for the rows of a table."""
+    from data.cohort import read_patients
+    from training.bundle import OK, Bundle
+    from training.store import find_bundle
+
+    bundle = Bundle.load(find_bundle(args.model))
+    table = bundle.predict(read_patients(Path(args.table), bundle.study), args.times)
+    if args.out is None:
+        table.to_csv(sys.stdout, index=False)
+    else:
+        write_table(Path(args.out), table)
+        flagged = int((table["flags"] != OK).sum())
+        print(f"wrote {args.out}: {len(table)} patients, {flagged} with flags; research use only")
+    if bundle.study.synthetic:
+        print(f"accomplice: this model was trained on {SYNTHETIC}", file=sys.stderr)
+
+
+def package(args: argparse.Namespace) -> None:
+    """Pack a model as a bento."""
+    from serving.packaging import package as pack
+    from training.store import find_bundle, open_store
+
+    packed = pack(find_bundle(args.model), open_store().bentos, args.name)
+    print(f"bento    {packed.tag}")
+    print(f"folder   {packed.path}")
+    print(f"next     accomplice serve {packed.path}")
+
+
+def serve(args: argparse.Namespace) -> None:
+    """Serve a model or a bento on this machine until Ctrl-C."""
+    from serving.server import serve as run_server
+    from training.store import find_bundle
+
+    path = Path(args.model)
+    is_bento = (path / "bento.yaml").is_file()
+    run_server(path if is_bento else find_bundle(args.model), args.port)
+
+
+def ui(args: argparse.Namespace) -> None:
+    """Open MLflow's pages on the store until Ctrl-C."""
+    from training.store import open_store
+    from training.ui import run_ui
+
+    run_ui(open_store(), args.port)
+
+
+def demo(args: argparse.Namespace) -> None:
+    """Live the whole life of a model on the synthetic cohort."""
+    from training.demo import run_demo
+
+    run_demo(short=args.short)
+
+
+def settings(args: argparse.Namespace) -> list[str]:
+    """Return ``--set``, with the options that are short for one."""
+    short = {"seed": args.seed, "endpoint": args.endpoint}
+    return [*args.set, *(f"{k}={v}" for k, v in short.items() if v is not None)]
+
+
+def say_cohort(cohort: Cohort) -> None:
+    """Say who is trained on."""
+    study = cohort.study
+    left = f"; {cohort.left_out} without follow-up left out" if cohort.left_out else ""
+    print(
+        f"{study.name}: {len(cohort)} patients, {int(cohort.event.sum())} events "
+        f"({cohort.endpoint}), {len(study.features)} features in "
+        f"{len(study.blocks)} modalities{left}"
+    )
+    if study.synthetic:
+        print(SYNTHETIC)
+
+
+def say_result(trained: Trained, path: Path, logged: Logged) -> None:
+    """Say how good the model is, where it is, and what to do next."""
+    evaluation = trained.evaluation
+    print_scores(evaluation)
+    for baseline in evaluation.gains:
+        print(f"the model {evaluation.verdict(baseline)}")
+    print(f"run      {logged.run_id}")
+    print(f"bundle   {relative(path)}")
+    champion = ", champion" if logged.champion else ""
+    print(f"model    models:/{logged.model_name}/{logged.version}{champion}")
+    print(f"next     accomplice predict {relative(path)} TABLE --times 12,36 --out predictions.csv")
+    print("         accomplice ui")
+
+
+def print_scores(evaluation: Evaluation) -> None:
+    """Print the models beside each other."""
+    print(f"judged out of fold to {evaluation.horizon:.0f} months, 95 % intervals:")
+    print(f"  {'':<14}{'Uno C (higher is better)':<28}integrated Brier (lower is better)")
+    for name, scores in evaluation.scores.items():
+        print(f"  {name:<14}{scores.uno_c!s:<28}{scores.ibs}")
+
+
+def relative(path: Path) -> str:
+    """Write a path as seen from here, where that is shorter."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    with written_whole(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as CSV or Parquet, whole or not at all."""
+    with written_whole(path) as part:
+        if path.suffix == ".parquet":
+            table.to_parquet(part, index=False)
+        else:
+            table.to_csv(part, index=False)
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Give a place to write to that becomes ``path`` at the end, and goes away on failure.
+
+    Raises:
+        InputError: the folder does not exist.
+    """
+    if not path.parent.is_dir():
+        raise InputError(f"{path.parent}: no such folder: make it first")
+    part = path.with_name(f".{path.name}.part")
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,181 @@
+"""The one typed configuration of a training run; ``--set key=value`` changes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from data.errors import InputError, nearest
+
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+class Folds(_Part):
+    """How patients are divided for out-of-fold predictions."""
+
+    folds: Annotated[int, Field(ge=2, le=50)] = 5
+    """Folds; fewer are made where events are fewer than this."""
+    repeats: Count = 1
+    """Times the division is repeated with another seed; all fold models are kept."""
+
+
+class Grid(_Part):
+    """Bins of follow-up time."""
+
+    bins: Annotated[int, Field(ge=1, le=100)] = 12
+    """Bins at the most."""
+    events_each: Count = 8
+    """Events a bin should hold at least."""
+
+
+class AnchorConfig(_Part):
+    """The ridge Cox model."""
+
+    marker_penalties: tuple[Positive, ...] = (1.0, 4.0)
+    """How many times more modalities beyond the first are penalised; chosen by inner folds."""
+    folds: Annotated[int, Field(ge=2, le=50)] = 5
+    """Inner folds that choose the penalty."""
+
+
+class NetConfig(_Part):
+    """The hazard network and its training."""
+
+    members: Count = 8
+    """Networks in the ensemble of each fold."""
+    embedding_bins: Count = 8
+    """Bins of a number's piecewise-linear embedding."""
+    encoder_width: Count = 48
+    """Units that encode the modalities, shared out among them; at least 4 each."""
+    hidden_width: Count = 48
+    """Units after the modalities are fused."""
+    dropout: Share = 0.5
+    """Part of the units silenced at each step."""
+    modality_dropout: Share = 0.1
+    """Chance that a patient's modality is withheld at a step."""
+    learning_rate: Positive = 2e-3
+    """AdamW's step size."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.3
+    """AdamW's decoupled decay."""
+    max_epochs: Count = 60
+    """Epochs at the most."""
+    steps_per_epoch: Count = 10
+    """Optimiser steps between two looks at the validation patients, for full batches."""
+    patience: Count = 6
+    """Epochs without gain after which a fold stops."""
+    validation: Annotated[float, Field(gt=0, le=0.5)] = 0.15
+    """Part of a fold's training patients that each member holds out for early stopping."""
+    batch_size: Count = 4096
+    """Patients a step; smaller cohorts train on all at once."""
+
+
+class StackConfig(_Part):
+    """How anchor and network are combined and calibrated; small cohorts stay near the priors."""
+
+    share_sd: Positive = 0.25
+    """Spread of the prior of the network's share, around one half."""
+    slope_sd: Positive = 0.1
+    """Spread of the prior of the calibration slope, around 1."""
+    level_sd: Positive = 0.05
+    """Spread of the prior of the calibration level, around 0."""
+
+
+class TrainerConfig(_Part):
+    """What Lightning's Trainer runs on."""
+
+    accelerator: Literal["cpu", "gpu", "auto"] = "cpu"
+    """Kind of device."""
+    devices: Count = 1
+    """Devices a host."""
+
+
+class EvaluationConfig(_Part):
+    """How a run is judged."""
+
+    bootstraps: Count = 200
+    """Bootstrap draws behind each interval."""
+
+
+class Config(_Part):
+    """Everything that decides a run beside the cohort."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Of folds, initial weights, dropout and bootstraps."""
+    endpoint: str | None = None
+    """Survival endpoint; the study's first if absent."""
+    folds: Folds = Folds()
+    grid: Grid = Grid()
+    anchor: AnchorConfig = AnchorConfig()
+    net: NetConfig = NetConfig()
+    stack: StackConfig = StackConfig()
+    trainer: TrainerConfig = TrainerConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+
+def configure(settings: Sequence[str] = (), base: Config | None = None) -> Config:
+    """Apply ``key=value`` settings to a configuration.
+
+    Args:
+        settings: such as ``net.members=16``; values are read as YAML.
+        base: where to start; the defaults if absent.
+
+    Raises:
+        InputError: a key is unknown (the nearest is named) or a value does not fit.
+    """
+    raw = (base or Config()).model_dump()
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals:
+            raise InputError(f"--set {setting}: write key=value, for instance net.members=16")
+        if key not in known_keys():
+            raise InputError(f"--set {key}: unknown key{nearest(key, known_keys())}")
+        part = raw
+        *path, last = key.split(".")
+        for name in path:
+            part = part[name]
+        try:
+            part[last] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise InputError(f"--set {key}: the value is not readable") from None
+    try:
+        return Config.model_validate(raw)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        where = ".".join(str(p) for p in problem["loc"])
+        raise InputError(f"--set {where}: {problem['msg']}, got {problem['input']!r}") from None
+
+
+def known_keys() -> dict[str, str]:
+    """Every key that ``--set`` takes -> what it means."""
+    return dict(_walk(Config, ""))
+
+
+def flat(config: Config) -> dict[str, Any]:
+    """Return the configuration as one level of dotted keys, the same keys in every run."""
+    raw = config.model_dump()
+    found = {}
+    for key in known_keys():
+        value: Any = raw
+        for name in key.split("."):
+            value = value[name]
+        found[key] = value
+    return found
+
+
+def _walk(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str]]:
+    for name, field in model.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from _walk(inner, f"{prefix}{name}.")
+        else:
+            yield prefix + name, field.description or ""

@@ -1,0 +1,164 @@
+"""The fitted model: an anchor and a packed network per fold, stacked into one survival curve.
+
+Needs torch and numpy alone, so that a bundle predicts where nothing else is installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from data.preprocess import Inputs, Preprocessor
+from training.anchor import Anchor
+from training.hazard import TimeGrid, accumulate
+from training.net import PackedNet
+from training.stack import Stack
+
+Array = NDArray[np.float64]
+
+#: The learners in their order.
+LEARNERS = ("anchor", "net")
+#: Scale of a network input whose feature has no weight in the anchor.
+FAINT = 0.05
+
+
+@dataclass(frozen=True)
+class FoldModel:
+    """What one fold's training patients gave, beside its share of the packed network."""
+
+    preprocessor: Preprocessor
+    grid: TimeGrid
+    anchor: Anchor
+
+    @cached_property
+    def net_columns(self) -> tuple[NDArray[np.int_], Array]:
+        """Order and scale of the network's inputs among linear design and embedding.
+
+        The order lays them out modality by modality. The scale is each feature's weight in the
+        anchor, against the largest: inputs that carry nothing in a linear model reach the network
+        faintly, which so fits less of their noise (an adaptive penalty, as in Zou, "The adaptive
+        lasso", JASA 2006).
+        """
+        columns = self.preprocessor.linear_columns()
+        names = list(self.preprocessor.study.features)
+        weight = dict.fromkeys(names, 0.0)
+        for column, beta in zip(columns, self.anchor.beta, strict=True):
+            if len(column.features) == 1:
+                weight[column.features[0]] = float(np.hypot(weight[column.features[0]], beta))
+        most = max(weight.values()) or 1.0
+        weight = {f: FAINT + (1 - FAINT) * w / most for f, w in weight.items()}
+        embedded = self.preprocessor.embedded_columns()
+        scale = [float(np.mean([weight[f] for f in c.features])) for c in [*columns, *embedded]]
+        order = np.argsort(self._owner, kind="stable")
+        return order, np.array(scale)[order]
+
+    @property
+    def net_modalities(self) -> tuple[int, ...]:
+        """How many inputs of the network each modality has."""
+        blocks = len(self.preprocessor.study.blocks)
+        return tuple(np.bincount(self._owner, minlength=blocks).tolist())
+
+    @property
+    def _owner(self) -> NDArray[np.int_]:
+        """Position of each input's modality."""
+        rank = {m: i for i, m in enumerate(self.preprocessor.study.blocks)}
+        columns = [*self.preprocessor.linear_columns(), *self.preprocessor.embedded_columns()]
+        return np.array([rank[c.modality] for c in columns])
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """All fold models, their network and the stack."""
+
+    folds: tuple[FoldModel, ...]
+    net: PackedNet
+    grid: TimeGrid
+    """Common bins of the stacked curve."""
+    stack: Stack
+
+    def cumulative(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
+        """Cumulative hazard (n, j + 1) at the common grid's edges for coded features (n, p).
+
+        The folds' survival curves are averaged learner by learner, then stacked.
+        """
+        inputs, logits = self._forward(values, centre)
+        anchor = [anchor_curve(f, i, self.grid) for f, i in zip(self.folds, inputs, strict=True)]
+        nets = [net_curve(f, x, self.grid) for f, x in zip(self.folds, logits, strict=True)]
+        return self.stack.cumulative(np.stack([mean_curve(np.stack(c)) for c in (anchor, nets)]))
+
+    def replicates(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
+        """Stacked cumulative hazard of each fold and member (k * members, n, j + 1).
+
+        Their spread shows how far the answer hangs on which patients were trained on.
+        """
+        inputs, logits = self._forward(values, centre)
+        n, edges = len(values), len(self.grid.edges)
+        found = []
+        for fold, made, members in zip(self.folds, inputs, logits, strict=True):
+            nets = member_curves(fold, members, self.grid)
+            anchor = np.broadcast_to(anchor_curve(fold, made, self.grid), nets.shape)
+            found.append(np.stack([anchor, nets]))
+        learners = np.concatenate(found, axis=1).reshape(2, -1, edges)
+        return self.stack.cumulative(learners).reshape(-1, n, edges)
+
+    def _forward(
+        self, values: Array, centre: NDArray[np.str_] | None
+    ) -> tuple[list[Inputs], NDArray[np.float32]]:
+        inputs = [fold.preprocessor.transform(values, centre) for fold in self.folds]
+        return inputs, net_logits(self.net, self.folds, inputs)
+
+
+def mean_curve(curves: Array) -> Array:
+    """Cumulative hazard (…) whose survival is the mean of the curves' (c, …) survivals."""
+    return np.asarray(-np.log(np.maximum(np.exp(-curves).mean(axis=0), 1e-300)))
+
+
+def net_inputs(folds: Sequence[FoldModel], inputs: Sequence[Inputs]) -> tuple[Tensor, Tensor]:
+    """Stack the folds' inputs: x (k, n, linear + embedded) and present (n, m), as float32."""
+    x = np.empty(
+        (len(folds), *inputs[0].linear.shape[:1], len(folds[0].net_columns[0])), np.float32
+    )
+    for k, (fold, made) in enumerate(zip(folds, inputs, strict=True)):
+        order, scale = fold.net_columns
+        x[k] = np.concatenate([made.linear, made.embedded], axis=1)[:, order] * scale
+    return torch.from_numpy(x), torch.from_numpy(inputs[0].present.astype(np.float32))
+
+
+def net_logits(
+    net: PackedNet, folds: Sequence[FoldModel], inputs: Sequence[Inputs], chunk: int = 8192
+) -> NDArray[np.float32]:
+    """Log-odds of the hazards (k, members, n, bins), computed a chunk of patients at a time."""
+    net.eval()
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, len(inputs[0].linear), chunk):
+            part = [Inputs(*(a[start : start + chunk] for a in i)) for i in inputs]
+            parts.append(net(*net_inputs(folds, part)).numpy())
+    return np.concatenate(parts, axis=2)
+
+
+def anchor_curve(fold: FoldModel, inputs: Inputs, grid: TimeGrid) -> Array:
+    """The anchor's cumulative hazard (n, j + 1) at another grid's edges."""
+    return _on(fold, fold.anchor.cumulative(inputs.linear), grid)
+
+
+def member_curves(fold: FoldModel, logits: NDArray[np.float32], grid: TimeGrid) -> Array:
+    """Cumulative hazards (members, n, j + 1) of a fold's members from (members, n, bins)."""
+    used = logits[..., : fold.grid.bins].astype(np.float64)
+    return _on(fold, accumulate(np.logaddexp(0.0, used)), grid)
+
+
+def net_curve(fold: FoldModel, logits: NDArray[np.float32], grid: TimeGrid) -> Array:
+    """Cumulative hazard (n, j + 1) of a fold's members, their survival averaged."""
+    return mean_curve(member_curves(fold, logits, grid))
+
+
+def _on(fold: FoldModel, cumulative: Array, grid: TimeGrid) -> Array:
+    # A fold may have followed its patients less long than the cohort: its curve ends flat.
+    return fold.grid.at(cumulative, np.minimum(grid.edges, fold.grid.horizon))

@@ -1,0 +1,111 @@
+"""Piecewise-constant hazards on a grid of time bins: the curve arithmetic that all models share.
+
+A curve is the cumulative hazard at the grid's edges, linear between them, so that survival
+``exp(-H(t))`` never rises and has a value at every time up to the grid's end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class TimeGrid:
+    """Bins of follow-up time, in months."""
+
+    edges: Array
+    """(j + 1,) rising, from 0 to the horizon."""
+
+    @classmethod
+    def fit(
+        cls, time: Array, event: NDArray[np.bool_], horizon: float, most: int = 12, each: int = 8
+    ) -> Self:
+        """Cut time into bins that hold about equally many events.
+
+        Args:
+            time: (n,) follow-up.
+            event: (n,) whether the event was seen.
+            horizon: end of the last bin.
+            most: bins at the most.
+            each: events a bin should hold at least, where there are enough for three bins.
+        """
+        seen = np.sort(time[event & (time <= horizon)])
+        bins = int(np.clip(len(seen) // each, min(3, most), most))
+        inner = np.quantile(seen, np.arange(1, bins) / bins) if len(seen) else np.zeros(0)
+        inner = np.unique(inner[(inner > 0) & (inner < horizon * (1 - 1e-9))])
+        return cls(np.concatenate([[0.0], inner, [horizon]]))
+
+    @property
+    def bins(self) -> int:
+        """How many bins there are."""
+        return len(self.edges) - 1
+
+    @property
+    def horizon(self) -> float:
+        """Where the grid ends."""
+        return float(self.edges[-1])
+
+    def exposure(self, time: Array) -> Array:
+        """Part of each bin (n, j) that a patient followed to ``time`` (n,) was at risk, 0 to 1."""
+        way = (time[:, None] - self.edges[:-1]) / np.diff(self.edges)
+        return np.clip(way, 0.0, 1.0)
+
+    def bin_of(self, time: Array) -> NDArray[np.int_]:
+        """Bin (n,) into which each time falls; a time on an edge belongs to the bin it ends."""
+        return np.clip(np.searchsorted(self.edges, time, side="left") - 1, 0, self.bins - 1)
+
+    def events(self, time: Array, event: NDArray[np.bool_]) -> Array:
+        """Indicator (n, j) of the bin in which a patient had the event, up to the horizon."""
+        seen = event & (time <= self.horizon)
+        marks = np.zeros((len(time), self.bins))
+        marks[np.flatnonzero(seen), self.bin_of(time)[seen]] = 1.0
+        return marks
+
+    def at(self, cumulative: Array, times: Array) -> Array:
+        """Cumulative hazard (…, t) at ``times`` (t,) from its values at the edges (…, j + 1)."""
+        place = self.bin_of(times)
+        way = (times - self.edges[place]) / (self.edges[place + 1] - self.edges[place])
+        low, high = cumulative[..., place], cumulative[..., place + 1]
+        return np.asarray(low + np.clip(way, 0.0, 1.0) * (high - low))
+
+    def at_own(self, cumulative: Array, time: Array) -> Array:
+        """Cumulative hazard (n,) of each patient, from (n, j + 1), at a time of their own (n,)."""
+        place, rows = self.bin_of(time), np.arange(len(time))
+        way = (time - self.edges[place]) / (self.edges[place + 1] - self.edges[place])
+        low, high = cumulative[rows, place], cumulative[rows, place + 1]
+        return np.asarray(low + np.clip(way, 0.0, 1.0) * (high - low))
+
+
+def survival(cumulative: Array) -> Array:
+    """Survival from cumulative hazard, elementwise."""
+    return np.exp(-cumulative)
+
+
+def accumulate(increments: Array) -> Array:
+    """Cumulative hazard at the edges (…, j + 1) from the hazard gathered in each bin (…, j)."""
+    padding = [(0, 0)] * (increments.ndim - 1) + [(1, 0)]
+    return np.pad(np.cumsum(increments, axis=-1), padding)
+
+
+def restricted_mean(grid: TimeGrid, cumulative: Array, horizon: float) -> Array:
+    """Restricted mean survival time in months, exactly, from values at the edges (…, j + 1).
+
+    Within a bin the hazard is constant, so survival falls exponentially and its integral has the
+    closed form ``(S_left - S_right) / hazard``.
+    """
+    stops = np.append(grid.edges[grid.edges < horizon], horizon)
+    at = grid.at(cumulative, stops)
+    curve, gathered, width = survival(at), np.diff(at, axis=-1), np.diff(stops)
+    small = gathered < 1e-8
+    area = np.where(
+        small,
+        curve[..., :-1],
+        (curve[..., :-1] - curve[..., 1:]) / np.where(small, 1.0, gathered),
+    )
+    return np.asarray((area * width).sum(axis=-1))

@@ -1,0 +1,36 @@
+"""The registered model, logged as code: MLflow runs this file and pickles nothing.
+
+MLflow executes it again at every load, in an environment where accomplice is installed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
+
+from training.bundle import Bundle
+
+
+class BundleModel(PythonModel):
+    """Answers as ``accomplice predict`` does; ``params={"times": [12, 36]}`` names the months."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Load and check the bundle."""
+        self.bundle = Bundle.load(Path(context.artifacts["bundle"]))
+
+    def predict(
+        self,
+        context: PythonModelContext,  # noqa: ARG002
+        model_input: pd.DataFrame,
+        params: dict[str, Any] | None = None,
+    ) -> pd.DataFrame:
+        """Return the table of ``Bundle.predict``."""
+        times = (params or {}).get("times")
+        return self.bundle.predict(model_input, None if times is None else list(times))
+
+
+mlflow.models.set_model(BundleModel())

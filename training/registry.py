@@ -1,0 +1,131 @@
+"""Log a bundle as a model of its run and register it: code and tensors, no pickle."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version as installed
+from pathlib import Path
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
+
+from data.study import Study
+from training import pyfunc
+from training.bundle import USUAL_TIMES, Bundle
+from training.evaluation import Evaluation
+from training.reporting import RESEARCH_USE, headline, note
+
+CHAMPION = "champion"
+
+
+@dataclass(frozen=True)
+class Logged:
+    """What a run left in MLflow."""
+
+    run_id: str
+    experiment_id: str
+    model_name: str
+    version: str
+    champion: bool
+
+
+def log_model(run_id: str, bundle: Bundle, folder: Path, evaluation: Evaluation) -> Logged:
+    """Log the bundle as a pyfunc model of the run and register it.
+
+    The first version of a name becomes champion; later ones wait to be promoted.
+    """
+    client = MlflowClient()
+    name = f"accomplice-{bundle.study.name}"
+    with mlflow.start_run(run_id=run_id, log_system_metrics=False), _quiet():
+        info = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=pyfunc.__file__,
+            artifacts={"bundle": str(folder)},
+            signature=signature(bundle.study, bundle.horizon),
+            pip_requirements=requirements(),
+            metadata={"synthetic": bundle.study.synthetic, "endpoint": bundle.endpoint},
+        )
+        mlflow.log_metrics(headline(evaluation), model_id=info.model_id)
+    about = f"Survival models of {bundle.study.name}. {RESEARCH_USE}"
+    with contextlib.suppress(MlflowException):  # it exists already
+        client.create_registered_model(name, description=about)
+    made = client.create_model_version(
+        name,
+        source=f"models:/{info.model_id}",
+        run_id=run_id,
+        tags={
+            "synthetic": str(bundle.study.synthetic).lower(),
+            "endpoint": bundle.endpoint,
+            "fit_id": str(bundle.provenance["fit_id"]),
+        },
+        description=note(bundle, evaluation),
+        model_id=info.model_id,
+    )
+    version = str(made.version)
+    champion = _has_no_champion(client, name)
+    if champion:
+        client.set_registered_model_alias(name, CHAMPION, version)
+    experiment_id = client.get_run(run_id).info.experiment_id
+    return Logged(run_id, str(experiment_id), name, version, champion)
+
+
+def signature(study: Study, horizon: float) -> ModelSignature:
+    """Return the model's inputs, all optional, and its one parameter, the months asked for."""
+    columns: list[ColSpec | TensorSpec] = [
+        ColSpec(
+            DataType.string if feature.levels is not None else DataType.double,
+            feature.column or name,
+            required=False,
+        )
+        for name, feature in study.features.items()
+    ]
+    for extra in (study.id, study.centre):
+        if extra is not None:
+            columns.append(ColSpec(DataType.string, extra, required=False))
+    times = [t for t in USUAL_TIMES if t <= horizon] or [horizon]
+    outputs: list[ColSpec | TensorSpec] = [
+        ColSpec(DataType.string, "patient_id"),
+        ColSpec(DataType.double, "risk"),
+        *(ColSpec(DataType.double, f"survival@{t:g}") for t in times),
+        ColSpec(DataType.string, "flags"),
+    ]
+    parameter = ParamSpec("times", DataType.double, times, (-1,))
+    return ModelSignature(Schema(columns), Schema(outputs), ParamSchema([parameter]))
+
+
+def requirements() -> list[str]:
+    """Return what the model needs at load; stated, since inferring them takes ten seconds."""
+    names = ("numpy", "pandas", "pydantic", "pyyaml", "safetensors", "torch")
+    return [f"accomplice=={installed('accomplice')}", *(f"{n}=={installed(n)}" for n in names)]
+
+
+def _has_no_champion(client: MlflowClient, name: str) -> bool:
+    try:
+        client.get_model_version_by_alias(name, CHAMPION)
+    except MlflowException:
+        return True
+    return False
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep MLflow's progress talk off the terminal."""
+    loggers = [logging.getLogger(n) for n in ("mlflow", "mlflow.tracking", "mlflow.pyfunc")]
+    before = [(log, log.level) for log in loggers]
+    for log in loggers:
+        log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for log, level in before:
+            log.setLevel(level)

@@ -1,0 +1,101 @@
+"""One training run: cohort -> fit -> evaluation -> bundle, and the same written to MLflow."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data.cohort import Cohort
+from training.bundle import Bundle, log_risk
+from training.config import Config, flat
+from training.evaluation import Evaluation, evaluate
+from training.fit import Fitted, Prepared, fit, prepare
+from training.progress import Tick, silent
+from training.store import Store
+
+VERSIONS = ("accomplice", "numpy", "pandas", "torch", "pytorch-lightning")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a run made."""
+
+    bundle: Bundle
+    evaluation: Evaluation
+    fitted: Fitted
+
+
+def train(
+    cohort: Cohort, config: Config, tick: Tick = silent, prepared: Prepared | None = None
+) -> Trained:
+    """Fit and judge a model; nothing is written.
+
+    Args:
+        cohort: patients to train on.
+        config: of the run.
+        tick: told how far the work is.
+        prepared: the cohort's folds, where they are at hand already.
+    """
+    fitted = fit(prepared or prepare(cohort, config, tick), config, tick)
+    evaluation = evaluate(fitted, config, tick)
+    return Trained(make_bundle(fitted, evaluation, config), evaluation, fitted)
+
+
+def make_bundle(fitted: Fitted, evaluation: Evaluation, config: Config) -> Bundle:
+    """Put a fit, its figures and where it came from into a bundle."""
+    cohort = fitted.prepared.cohort
+    settings = json.loads(json.dumps(flat(config)))
+    return Bundle(
+        # The table's place on the training machine is of no use elsewhere.
+        study=cohort.study.model_copy(
+            update={"source": cohort.study.source.model_copy(update={"files": ("cohort",)})}
+        ),
+        endpoint=cohort.endpoint,
+        ensemble=fitted.ensemble,
+        risk_centre=float(np.mean(log_risk(fitted.cumulative))),
+        config=settings,
+        metrics=evaluation.to_json(),
+        provenance=provenance(cohort, settings),
+    )
+
+
+def provenance(cohort: Cohort, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Say what a fit was made from.
+
+    ``fit_id`` names the fit by all that decides it, so the same run made twice has the same one;
+    MLflow's run carries it as a tag.
+    """
+    made_from = {
+        "cohort_fingerprint": cohort.fingerprint(),
+        "patients": len(cohort),
+        "events": int(cohort.event.sum()),
+        "left_out": cohort.left_out,
+        "synthetic": cohort.study.synthetic,
+        "git_commit": git_commit(),
+        "versions": {name: version(name) for name in VERSIONS},
+    }
+    decided = json.dumps([made_from, dict(settings)], sort_keys=True)
+    return {"fit_id": hashlib.sha256(decided.encode()).hexdigest()[:16], **made_from}
+
+
+def git_commit() -> str | None:
+    """Return the commit of this source tree, or None where it is not one."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def default_out(store: Store, trained: Trained) -> Path:
+    """Return where a bundle goes that no one gave a place."""
+    fit_id = trained.bundle.provenance["fit_id"]
+    return store.bundles / f"{trained.bundle.study.name}-{fit_id}"

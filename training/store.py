@@ -1,0 +1,114 @@
+"""Where runs, studies and bundles are kept: ``mlruns/`` unless told otherwise."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from data.errors import InputError
+from training.bundle import MANIFEST
+
+DATABASE = "mlflow.db"
+
+
+@dataclass(frozen=True)
+class Store:
+    """The tracking store, the registry and the folder beside them."""
+
+    root: Path
+    """Absolute path of ``mlruns``."""
+    tracking_uri: str
+    embedded: bool
+    """Whether the store is the folder's own database."""
+
+    @property
+    def bundles(self) -> Path:
+        """Folder in which bundles are left for the caller."""
+        return self.root / "bundles"
+
+    @property
+    def bentos(self) -> Path:
+        """BentoML's home."""
+        return self.root / "bentoml"
+
+    @property
+    def optuna(self) -> str:
+        """Optuna's storage."""
+        return f"sqlite:///{self.root / 'optuna.db'}"
+
+    def experiment(self, name: str) -> str:
+        """Return the id of an experiment, making it where it is new."""
+        client = MlflowClient()
+        found = client.get_experiment_by_name(name)
+        if found is not None:
+            return str(found.experiment_id)
+        place = f"file://{self.root / 'artifacts' / name}" if self.embedded else None
+        return str(client.create_experiment(name, artifact_location=place))
+
+
+def open_store(folder: Path | None = None) -> Store:
+    """Point MLflow at the store: ``MLFLOW_TRACKING_URI``, or a database in ``mlruns/``.
+
+    Args:
+        folder: where ``mlruns`` is; the working folder if absent. Its path is made absolute:
+            MLflow makes a second, empty database for a relative one seen from elsewhere.
+    """
+    root = ((folder or Path.cwd()) / "mlruns").absolute()
+    root.mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    for name in ("alembic", "mlflow.store.db.utils"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    given = os.environ.get("MLFLOW_TRACKING_URI")
+    uri = given or f"sqlite:///{root / DATABASE}"
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(os.environ.get("MLFLOW_REGISTRY_URI", uri))
+    return Store(root, uri, given is None)
+
+
+def find_bundle(model: str) -> Path:
+    """Return the bundle folder that ``MODEL`` on the command line means.
+
+    Args:
+        model: a bundle folder, ``runs:/ID``, ``models:/NAME@alias`` or ``models:/NAME/version``.
+
+    Raises:
+        InputError: there is no such model.
+    """
+    if not model.startswith(("runs:/", "models:/")):
+        path = Path(model)
+        if not path.is_dir():
+            raise InputError(
+                f"{model}: no such model: give a bundle folder, runs:/ID or models:/NAME@champion"
+            )
+        return path
+    if "MLFLOW_TRACKING_URI" not in os.environ and not (Path("mlruns") / DATABASE).is_file():
+        # Opening the store would make an empty one.
+        raise InputError(
+            f"{model}: no such model: no run was logged in {Path('mlruns').absolute()}"
+        )
+    open_store()
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    try:
+        uri = _model_of_run(model.removeprefix("runs:/")) if model.startswith("runs:/") else model
+        local = mlflow.artifacts.download_artifacts(artifact_uri=uri)
+    except (MlflowException, OSError):
+        raise InputError(f"{model}: no such model in {mlflow.get_tracking_uri()}") from None
+    found = next((Path(local) / "artifacts").glob(f"*/{MANIFEST}"), None)
+    if found is None:
+        raise InputError(f"{model}: that model holds no bundle of accomplice's")
+    return found.parent
+
+
+def _model_of_run(run_id: str) -> str:
+    outputs = MlflowClient().get_run(run_id.split("/")[0]).outputs
+    logged = outputs.model_outputs if outputs is not None else []
+    if not logged:
+        raise MlflowException("the run logged no model")
+    return f"models:/{logged[-1].model_id}"

@@ -1,0 +1,205 @@
+"""Write runs to MLflow: flat parameters, a few stable metrics, figures, the dataset, the model.
+
+Everything of a run is collected and sent in a few calls: one call a metric costs milliseconds each.
+"""
+
+from __future__ import annotations
+
+import time as clock
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import optuna
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+
+from data.cohort import Cohort
+from training.bundle import Bundle, digest_of
+from training.config import Config, flat
+from training.evaluation import Evaluation
+from training.fit import truncate
+from training.plots import figures, trial_history
+from training.registry import Logged, log_model
+from training.reporting import headline, note
+from training.run import Trained
+from training.store import Store
+
+#: Attribute of an Optuna study that holds the id of its MLflow run.
+PARENT = "mlflow_run"
+NOTE = "mlflow.note.content"
+
+
+@contextmanager
+def run(
+    store: Store, experiment: str, name: str, tags: Mapping[str, str], parent: str | None = None
+) -> Iterator[str]:
+    """Open a run; it ends as finished, failed, or killed by Ctrl-C."""
+    client = MlflowClient()
+    parentage = {} if parent is None else {"mlflow.parentRunId": parent}
+    opened = client.create_run(
+        store.experiment(experiment), run_name=name, tags={**tags, **parentage}
+    )
+    run_id = str(opened.info.run_id)
+    try:
+        yield run_id
+    except KeyboardInterrupt:
+        client.set_terminated(run_id, "KILLED")
+        raise
+    except BaseException:
+        client.set_terminated(run_id, "FAILED")
+        raise
+    client.set_terminated(run_id)
+
+
+def tags(bundle: Bundle, stage: str) -> dict[str, str]:
+    """Return what a run can be searched for."""
+    return {
+        "stage": stage,
+        "endpoint": bundle.endpoint,
+        "synthetic": str(bundle.study.synthetic).lower(),
+        "fit_id": bundle.provenance["fit_id"],
+        "cohort_fingerprint": bundle.provenance["cohort_fingerprint"],
+    }
+
+
+def log_training(
+    run_id: str, cohort: Cohort, config: Config, trained: Trained, folder: Path
+) -> Logged:
+    """Log all of a final fit: parameters, metrics, note, dataset, figures, registered model."""
+    evaluation = trained.evaluation
+    log_cohort(run_id, cohort)
+    _log_batch(
+        run_id,
+        params(cohort, config),
+        headline(evaluation) | {"net_share": trained.bundle.ensemble.stack.share},
+        {NOTE: note(trained.bundle, evaluation), "bundle_digest": digest_of(folder)},
+    )
+    log_figures(run_id, evaluation, cohort)
+    client = MlflowClient()
+    client.log_dict(run_id, dict(trained.bundle.metrics), "evaluation.json")
+    client.log_dict(run_id, {"validation_loss": trained.fitted.history}, "history.json")
+    return log_model(run_id, trained.bundle, folder, evaluation)
+
+
+def params(cohort: Cohort, config: Config) -> dict[str, object]:
+    """Return the parameters of a run, the same names in every run."""
+    return {
+        **flat(config),
+        "patients": len(cohort),
+        "events": int(cohort.event.sum()),
+        "features": len(cohort.study.features),
+        "modalities": len(cohort.study.blocks),
+    }
+
+
+def log_cohort(run_id: str, cohort: Cohort, context: str = "training") -> None:
+    """Record which cohort a run used: name, digest and shape, no values."""
+    profile = f'{{"patients": {len(cohort)}, "events": {int(cohort.event.sum())}}}'
+    dataset = Dataset(
+        name=cohort.study.name,
+        digest=cohort.fingerprint()[:36],
+        source_type="local",
+        source="{}",
+        schema=None,
+        profile=profile,
+    )
+    tag = InputTag("mlflow.data.context", context)
+    MlflowClient().log_inputs(run_id, [DatasetInput(dataset, [tag])])
+
+
+def log_figures(run_id: str, evaluation: Evaluation, cohort: Cohort) -> None:
+    """Log the run's figures as PNG files."""
+    client = MlflowClient()
+    time, event = truncate(cohort)
+    for name, figure in figures(evaluation, time, event, cohort.study.synthetic):
+        client.log_figure(run_id, figure, f"figures/{name}")
+
+
+def open_parent(store: Store, cohort: Cohort, config: Config, study: optuna.Study) -> str:
+    """Return the run under which a study's trials are nested, making it at the first session."""
+    client = MlflowClient()
+    known = study.user_attrs.get(PARENT)
+    if known is not None and any(r.info.run_id == known for r in _runs(store, cohort, "study")):
+        client.update_run(known, "RUNNING")
+        return str(known)
+    made = client.create_run(
+        store.experiment(cohort.study.name),
+        run_name="study",
+        tags={
+            "stage": "study",
+            "endpoint": cohort.endpoint,
+            "synthetic": str(cohort.study.synthetic).lower(),
+            "optuna_study": study.study_name,
+        },
+    )
+    run_id = str(made.info.run_id)
+    log_cohort(run_id, cohort)
+    _log_batch(run_id, params(cohort, config), {}, {})
+    study.set_user_attr(PARENT, run_id)
+    return run_id
+
+
+def _runs(store: Store, cohort: Cohort, stage: str) -> list[Run]:
+    found = MlflowClient().search_runs(
+        [store.experiment(cohort.study.name)], f"tags.stage = '{stage}'", max_results=1000
+    )
+    return list(found)
+
+
+def log_trial(store: Store, cohort: Cohort, parent: str, trial: optuna.trial.FrozenTrial) -> None:
+    """Log one completed trial as a run nested under its study."""
+    client = MlflowClient()
+    began = trial.datetime_start
+    made = client.create_run(
+        store.experiment(cohort.study.name),
+        start_time=None if began is None else int(began.timestamp() * 1000),
+        run_name=f"trial {trial.number}",
+        tags={"stage": "trial", "mlflow.parentRunId": parent},
+    )
+    scores: dict[str, float] = {
+        k: trial.user_attrs[k] for k in ("ibs", "uno_c") if k in trial.user_attrs
+    }
+    anchor, net = trial.user_attrs.get("weights", (float("nan"), float("nan")))
+    scores |= {"weight_anchor": anchor, "weight_net": net}
+    _log_batch(made.info.run_id, trial.params, scores, {})
+    client.set_terminated(made.info.run_id)
+
+
+def close_parent(run_id: str, status: str) -> None:
+    """End a study's run before its time."""
+    MlflowClient().set_terminated(run_id, status)
+
+
+def finish_parent(run_id: str, study: optuna.Study) -> None:
+    """Write the best trial and the study's figures on its run, and end it."""
+    client = MlflowClient()
+    best = study.best_trial
+    metrics = {f"best_{k}": float(v) for k, v in best.params.items()}
+    metrics |= {f"best_{k}": best.user_attrs[k] for k in ("ibs", "uno_c")}
+    metrics["best_trial"] = float(best.number)
+    trials = [t for t in study.get_trials(deepcopy=False) if t.value is not None]
+    words = (
+        f"{len(trials)} trials, each judged on the same folds; best: trial {best.number}, "
+        f"integrated Brier score {best.value:.4f} (the defaults are trial 0)."
+    )
+    _log_batch(run_id, {}, metrics, {NOTE: words})
+    client.log_figure(
+        run_id, trial_history([float(t.value or 0) for t in trials]), "figures/trials.png"
+    )
+    client.set_terminated(run_id)
+
+
+def _log_batch(
+    run_id: str,
+    parameters: Mapping[str, object],
+    metrics: Mapping[str, float],
+    tagged: Mapping[str, str],
+) -> None:
+    now = int(clock.time() * 1000)
+    MlflowClient().log_batch(
+        run_id,
+        metrics=[Metric(k, v, now, 0) for k, v in metrics.items() if v == v],
+        params=[Param(k, str(v)) for k, v in parameters.items()],
+        tags=[RunTag(k, v) for k, v in tagged.items()],
+    )
