@@ -64,7 +64,8 @@ def draft_study(
         treatment: column of the treatment whose effect is asked for.
         response: column of a response to treatment.
         name: name of the study; from the path if absent.
-        drop_without_follow_up: leave out patients without follow-up instead of refusing them.
+        drop_without_follow_up: leave out patients without follow-up instead of refusing them; a
+            study folder's are left out in any case, since portals keep them as time zero or NA.
         out: where the study file will be; the source is written relative to its folder.
 
     Raises:
@@ -82,7 +83,7 @@ def draft_study(
     used = _used(frame, roles)
 
     survival: dict[str, Any] = {"time": time, "event": event, "unit": unit, "horizon": None}
-    if drop_without_follow_up:
+    if drop_without_follow_up or path.is_dir():
         survival["drop_without_follow_up"] = True
     endpoint = _endpoint_name(time, panel)
     months, seen, keep = survival_targets(frame, endpoint, SurvivalEndpoint(**survival))
@@ -119,7 +120,9 @@ def draft_study(
     build_cohort(parse_study(study, str(out)), frame)
     notes = [*source.notes]
     if not keep.all():
-        notes.append(f"left out: {int((~keep).sum())} patients without follow-up")
+        notes.append(
+            f"left out: {int((~keep).sum())} patients without follow-up (drop_without_follow_up)"
+        )
     return Draft(study, (*notes, *notes_on(chosen)))
 
 

@@ -5,24 +5,18 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import IO
-
-import psutil  # type: ignore[import-untyped]
 
 from data.errors import InputError
 from training.bundle import MANIFEST, digest_of
+from training.processes import HOST, end, is_free, term_interrupts
 
-HOST = "127.0.0.1"
 #: Folder that holds the packages ``data``, ``training`` and ``serving``.
 ROOT = Path(__file__).resolve().parent.parent
 #: The file that makes a folder a Bento.
@@ -30,8 +24,6 @@ BENTO = "bento.yaml"
 #: Environment variable that names the bundle to serve. ``serving.service`` reads it; it is not
 #: imported from there, because that imports BentoML and torch.
 BUNDLE_VARIABLE = "ACCOMPLICE_BUNDLE"
-#: Seconds that a server has to end by itself.
-GRACE = 10.0
 
 
 class ServerError(RuntimeError):
@@ -66,13 +58,6 @@ def serve_command(path: Path, port: int) -> tuple[list[str], dict[str, str]]:
         raise InputError(f"{path}: neither a bundle ({MANIFEST}) nor a Bento ({BENTO}) is there")
     argv = [sys.executable, "-m", "bentoml", "serve", target, "--working-dir", str(folder)]
     return [*argv, "--host", HOST, "--port", str(port)], env
-
-
-def free_port() -> int:
-    """Return a port that nothing listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager
@@ -110,7 +95,7 @@ def running(
                     raise ServerError(f"the server {how}; its log ends with:\n{tail}")
                 yield f"http://{HOST}:{port}"
             finally:
-                _end(process)
+                end(process)
 
 
 def serve(path: Path, port: int) -> None:
@@ -121,14 +106,14 @@ def serve(path: Path, port: int) -> None:
         ServerError: the server ended by itself.
     """
     argv, env = serve_command(path, port)
-    with tempfile.TemporaryDirectory(prefix="accomplice-serve-") as home, _term_interrupts():
+    with tempfile.TemporaryDirectory(prefix="accomplice-serve-") as home, term_interrupts():
         process = _start(argv, env, port, Path(home), None)
         try:
             code = process.wait()
         except KeyboardInterrupt:
             return
         finally:
-            _end(process)
+            end(process)
     if code:
         raise ServerError(f"the server ended with exit code {code}: see above")
 
@@ -136,7 +121,7 @@ def serve(path: Path, port: int) -> None:
 def _start(
     argv: Sequence[str], env: Mapping[str, str], port: int, home: Path, out: IO[bytes] | None
 ) -> subprocess.Popen[bytes]:
-    if not _is_free(port):
+    if not is_free(port):
         raise InputError(f"port {port} is taken: name another one")
     return subprocess.Popen(
         list(argv),
@@ -150,16 +135,6 @@ def _start(
         # Ctrl-C reaches this process alone, which then ends the server in order.
         start_new_session=True,
     )
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-    return True
 
 
 def _ready(process: subprocess.Popen[bytes], port: int, timeout: float) -> bool:
@@ -177,37 +152,3 @@ def _ready(process: subprocess.Popen[bytes], port: int, timeout: float) -> bool:
             connection.close()
         time.sleep(0.1)
     return False
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a server and all its workers, which are in sessions of their own."""
-    family = []
-    with contextlib.suppress(psutil.NoSuchProcess):
-        parent = psutil.Process(process.pid)
-        family = [parent, *parent.children(recursive=True)]
-    if process.poll() is None:
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(GRACE)
-    # psutil knows a process by its start as well: a pid that was given anew is left alone.
-    for member in family:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            member.kill()
-    process.wait()
-
-
-@contextlib.contextmanager
-def _term_interrupts() -> Iterator[None]:
-    """Let SIGTERM end the block as Ctrl-C does: by itself it would leave the server running."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

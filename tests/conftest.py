@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,10 +14,6 @@ if TYPE_CHECKING:
     from data.cohort import Cohort
     from training.config import Config
     from training.run import Trained
-
-# pytest puts tests/ on the path, where the folder tests/data would pass for the package `data`; the
-# package itself wins as soon as its parent is on the path too.
-sys.path.append(str(Path(__file__).parents[1]))
 
 # Networks this small only lose by threads that wait for each other, on a busy machine much. Torch
 # reads it when it is imported, so it is set before any test module is.

@@ -12,9 +12,10 @@ import pandas as pd
 import pytest
 
 from serving.packaging import package
-from serving.server import free_port, running, serve_command
+from serving.server import running, serve_command
 from training.bundle import Bundle
 from training.cli import main
+from training.processes import free_port
 from training.store import find_bundle, open_store
 
 SMALL = ["--set", "net.members=2", "--set", "net.max_epochs=3", "--set", "evaluation.bootstraps=20"]

@@ -18,7 +18,6 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from data.coding import ABSENT, code
-from data.cohort import patient_ids
 from data.errors import InputError, nearest
 from data.preprocess import Preprocessor
 from data.study import Study, as_level, parse_study
@@ -139,9 +138,17 @@ class Bundle:
         return tuple(float(t) for t in times)
 
     def _ids(self, frame: pd.DataFrame) -> NDArray[np.str_]:
+        numbered = np.arange(1, len(frame) + 1).astype(str)
         if self.study.id is None or self.study.id not in frame.columns:
-            return np.arange(1, len(frame) + 1).astype(str)
-        return patient_ids(self.study, frame)
+            return numbered
+        cells = frame[self.study.id]
+        # A row without an id is answered too, under its number.
+        return np.array(
+            [
+                number if pd.isna(c) else as_level(c)
+                for c, number in zip(cells, numbered, strict=True)
+            ]
+        )
 
     def _centre(self, frame: pd.DataFrame) -> NDArray[np.str_] | None:
         name = self.study.centre

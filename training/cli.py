@@ -110,7 +110,8 @@ def _data_verbs(verbs: Any) -> None:
     one.add_argument(
         "--drop-without-follow-up",
         action="store_true",
-        help="leave out patients whose time is missing or zero or whose event is missing",
+        help="leave out patients whose time is missing or zero or whose event is missing; "
+        "a study folder's always are",
     )
     one.add_argument("--out", default="study.yaml", metavar="FILE", help="default: study.yaml")
     one = _verb(inner, "check", "report on a study's cohort", CHECK)
@@ -234,7 +235,7 @@ Kinds of columns are inferred, known markers are sorted into modalities, and wha
 listed under ignored, with the reason. Look the file over before training.
 
   accomplice data init cohort.csv --time os_months --event os_event --out study.yaml
-  accomplice data init study_folder --out study.yaml --drop-without-follow-up
+  accomplice data init study_folder --out study.yaml
 """
 CHECK = "Counts patients, events, missing values; warns of what will make a model weak.\n"
 SYNTH = """\

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from data.cohort import Cohort
     from training.config import Config
     from training.evaluation import Evaluation
+    from training.progress import Tick
     from training.registry import Logged
     from training.run import Trained
     from training.store import Store
@@ -86,7 +87,6 @@ def train(args: argparse.Namespace) -> None:
     from training.bundle import check_place
     from training.config import configure
     from training.progress import shown
-    from training.run import train as fit_and_judge
     from training.store import open_store
 
     config = configure(settings(args))
@@ -97,9 +97,8 @@ def train(args: argparse.Namespace) -> None:
     say_cohort(cohort)
     store = open_store()
     with shown("train") as tick:
-        trained = fit_and_judge(cohort, config, tick)
-    path, logged = keep(store, cohort, config, trained, out, name=args.name or "train")
-    say_result(trained, path, logged)
+        done = fit_and_keep(store, cohort, config, out, tick, stage="train", name=args.name)
+    say_result(*done)
 
 
 def tune(args: argparse.Namespace) -> None:
@@ -135,7 +134,6 @@ def search(
     from training import tracking
     from training.fit import prepare
     from training.progress import shown
-    from training.run import train as fit_and_judge
     from training.tune import completed, open_study, study_name
     from training.tune import tune as run_trials
 
@@ -165,33 +163,33 @@ def search(
             raise
         # The winner of many trials looks better on its own folds than it is: judge it on others.
         final = tuned.config.model_copy(update={"seed": config.seed + 1})
-        trained = fit_and_judge(cohort, final, tick)
-    path, logged = keep(store, cohort, final, trained, out, name="final", parent=parent)
-    tracking.finish_parent(parent, study)
-    return trained, path, logged
+        made = fit_and_keep(store, cohort, final, out, tick, stage="final", parent=parent)
+        tracking.finish_parent(parent, study)
+    return made
 
 
-def keep(
+def fit_and_keep(
     store: Store,
     cohort: Cohort,
     config: Config,
-    trained: Trained,
     out: Path | None,
+    tick: Tick,
     *,
-    name: str,
+    stage: str,
+    name: str | None = None,
     parent: str | None = None,
-) -> tuple[Path, Logged]:
-    """Write the bundle and log the run; return where both are."""
+) -> tuple[Trained, Path, Logged]:
+    """Fit and judge a model inside a run of its own, write its bundle, log it."""
     from training import tracking
     from training.run import default_out
+    from training.run import train as fit_and_judge
 
-    path = (out or default_out(store, trained)).absolute()
-    with tracking.run(
-        store, cohort.study.name, name, tracking.tags(trained.bundle, name), parent
-    ) as run_id:
+    with tracking.run(store, cohort, stage, name or stage, parent) as run_id:
+        trained = fit_and_judge(cohort, config, tick)
+        path = (out or default_out(store, trained)).absolute()
         trained.bundle.save(path)
         logged = tracking.log_training(run_id, cohort, config, trained, path)
-    return path, logged
+    return trained, path, logged
 
 
 def predict(args: argparse.Namespace) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from data.cohort import load_cohort
 from serving.packaging import package
-from serving.server import free_port, running, serve_command
+from serving.server import running, serve_command
 from training.commands import (
     SYNTHETIC,
     relative,
@@ -20,6 +20,7 @@ from training.commands import (
     synthesise,
 )
 from training.config import configure
+from training.processes import free_port
 from training.store import find_bundle, open_store
 from training.ui import links
 

@@ -137,7 +137,7 @@ def net_logits(
     net.eval()
     parts = []
     with torch.inference_mode():
-        for start in range(0, len(inputs[0].linear), chunk):
+        for start in range(0, max(len(inputs[0].linear), 1), chunk):  # no rows too
             part = [Inputs(*(a[start : start + chunk] for a in i)) for i in inputs]
             parts.append(net(*net_inputs(folds, part)).numpy())
     return np.concatenate(parts, axis=2)

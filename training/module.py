@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -165,7 +166,23 @@ def train_net(
             enable_model_summary=False,
             num_sanity_val_steps=0,
         )
-        runner.fit(module, train_dataloaders=batches)
+        _fit(runner, module, batches)
     net.load_state_dict(module.best, strict=False)
     net.to("cpu").eval()
     return module
+
+
+def _fit(runner: pl.Trainer, module: PackedHazard, batches: Batches) -> None:
+    """Run Lightning's fit so that Ctrl-C reaches the caller.
+
+    Lightning answers it by leaving the process and has later ones ignored; the caller has runs and
+    studies to close first.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        runner.fit(module, train_dataloaders=batches)
+    except SystemExit:
+        if not runner.interrupted:
+            raise
+        signal.signal(signal.SIGINT, before)
+        raise KeyboardInterrupt from None

@@ -65,11 +65,15 @@ def open_store(folder: Path | None = None) -> Store:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     for name in ("alembic", "mlflow.store.db.utils"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    given = os.environ.get("MLFLOW_TRACKING_URI")
-    uri = given or f"sqlite:///{root / DATABASE}"
+    given = {name: os.environ.get(name) for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")}
+    uri = given["MLFLOW_TRACKING_URI"] or f"sqlite:///{root / DATABASE}"
     mlflow.set_tracking_uri(uri)
-    mlflow.set_registry_uri(os.environ.get("MLFLOW_REGISTRY_URI", uri))
-    return Store(root, uri, given is None)
+    mlflow.set_registry_uri(given["MLFLOW_REGISTRY_URI"] or uri)
+    for name, value in given.items():
+        if value is None:
+            # MLflow has written it: the next to open the store would take it for the user's.
+            os.environ.pop(name, None)
+    return Store(root, uri, given["MLFLOW_TRACKING_URI"] is None)
 
 
 def find_bundle(model: str) -> Path:

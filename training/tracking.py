@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 
 from data.cohort import Cohort
-from training.bundle import Bundle, digest_of
+from training.bundle import digest_of
 from training.config import Config, flat
 from training.evaluation import Evaluation
 from training.fit import truncate
@@ -28,18 +28,17 @@ from training.store import Store
 #: Attribute of an Optuna study that holds the id of its MLflow run.
 PARENT = "mlflow_run"
 NOTE = "mlflow.note.content"
+PARENT_TAG = "mlflow.parentRunId"
 
 
 @contextmanager
 def run(
-    store: Store, experiment: str, name: str, tags: Mapping[str, str], parent: str | None = None
+    store: Store, cohort: Cohort, stage: str, name: str, parent: str | None = None
 ) -> Iterator[str]:
-    """Open a run; it ends as finished, failed, or killed by Ctrl-C."""
+    """Open a run for a fit; it ends as finished, failed, or killed by Ctrl-C."""
     client = MlflowClient()
-    parentage = {} if parent is None else {"mlflow.parentRunId": parent}
-    opened = client.create_run(
-        store.experiment(experiment), run_name=name, tags={**tags, **parentage}
-    )
+    tags = tags_of(cohort, stage) | ({} if parent is None else {PARENT_TAG: parent})
+    opened = client.create_run(store.experiment(cohort.study.name), run_name=name, tags=tags)
     run_id = str(opened.info.run_id)
     try:
         yield run_id
@@ -52,14 +51,13 @@ def run(
     client.set_terminated(run_id)
 
 
-def tags(bundle: Bundle, stage: str) -> dict[str, str]:
+def tags_of(cohort: Cohort, stage: str) -> dict[str, str]:
     """Return what a run can be searched for."""
     return {
         "stage": stage,
-        "endpoint": bundle.endpoint,
-        "synthetic": str(bundle.study.synthetic).lower(),
-        "fit_id": bundle.provenance["fit_id"],
-        "cohort_fingerprint": bundle.provenance["cohort_fingerprint"],
+        "endpoint": cohort.endpoint,
+        "synthetic": str(cohort.study.synthetic).lower(),
+        "cohort_fingerprint": cohort.fingerprint(),
     }
 
 
@@ -73,7 +71,11 @@ def log_training(
         run_id,
         params(cohort, config),
         headline(evaluation) | {"net_share": trained.bundle.ensemble.stack.share},
-        {NOTE: note(trained.bundle, evaluation), "bundle_digest": digest_of(folder)},
+        {
+            NOTE: note(trained.bundle, evaluation),
+            "bundle_digest": digest_of(folder),
+            "fit_id": trained.bundle.provenance["fit_id"],
+        },
     )
     log_figures(run_id, evaluation, cohort)
     client = MlflowClient()
@@ -126,12 +128,7 @@ def open_parent(store: Store, cohort: Cohort, config: Config, study: optuna.Stud
     made = client.create_run(
         store.experiment(cohort.study.name),
         run_name="study",
-        tags={
-            "stage": "study",
-            "endpoint": cohort.endpoint,
-            "synthetic": str(cohort.study.synthetic).lower(),
-            "optuna_study": study.study_name,
-        },
+        tags=tags_of(cohort, "study") | {"optuna_study": study.study_name},
     )
     run_id = str(made.info.run_id)
     log_cohort(run_id, cohort)
@@ -155,7 +152,7 @@ def log_trial(store: Store, cohort: Cohort, parent: str, trial: optuna.trial.Fro
         store.experiment(cohort.study.name),
         start_time=None if began is None else int(began.timestamp() * 1000),
         run_name=f"trial {trial.number}",
-        tags={"stage": "trial", "mlflow.parentRunId": parent},
+        tags={"stage": "trial", PARENT_TAG: parent},
     )
     scores: dict[str, float] = {
         k: trial.user_attrs[k] for k in ("ibs", "uno_c") if k in trial.user_attrs

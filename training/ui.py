@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 
 from mlflow import MlflowClient
 
 from data.errors import InputError
+from training.processes import HOST, end, is_free, term_interrupts
 from training.store import Store
 
 #: The query that opens MLflow in its model-training view.
@@ -22,26 +22,32 @@ def run_ui(store: Store, port: int) -> None:
     Raises:
         InputError: the port is taken.
     """
-    with socket.socket() as probe:
-        if probe.connect_ex(("127.0.0.1", port)) == 0:
-            raise InputError(f"--port {port}: already in use: choose another")
+    if not is_free(port):
+        raise InputError(f"--port {port}: already in use: choose another")
     for line in links(port):
         print(line, flush=True)
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
+    command = [sys.executable, "-m", "mlflow", "server", "--host", HOST]
     command += ["--port", str(port), "--workers", "1", "--backend-store-uri", store.tracking_uri]
     # Without this MLflow starts eight job workers that nothing here uses.
-    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    server = subprocess.Popen(command, env={**os.environ, **quiet})
-    try:
-        server.wait()
-    finally:
-        server.terminate()
-        server.wait()
+    quiet = {
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        # MLflow warns of its own dependencies, which its user cannot mend.
+        "PYTHONWARNINGS": "ignore",
+    }
+    with term_interrupts():
+        server = subprocess.Popen(command, env={**os.environ, **quiet}, start_new_session=True)
+        try:
+            server.wait()
+        except KeyboardInterrupt:
+            return
+        finally:
+            end(server)
 
 
 def links(port: int) -> list[str]:
     """Return the addresses of the experiments and registered models."""
-    base = f"http://127.0.0.1:{port}/#"
+    base = f"http://{HOST}:{port}/#"
     client = MlflowClient()
     found = [
         f"runs of {e.name}: {base}/experiments/{e.experiment_id}/runs?{VIEW}"

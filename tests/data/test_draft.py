@@ -245,7 +245,7 @@ def test_patients_without_follow_up_are_left_out_when_asked(tmp_path):
     frame.loc[:3, "only"] = [2.0, 3.0, 4.0, 5.0]
     drafted = draft(tmp_path, frame, drop_without_follow_up=True)
     assert drafted.study["endpoints"]["survival"]["survival"]["drop_without_follow_up"] is True
-    assert "left out: 4 patients without follow-up" in drafted.notes
+    assert "left out: 4 patients without follow-up (drop_without_follow_up)" in drafted.notes
     assert "only" in drafted.study["ignored"], "it is constant among the patients who stay"
 
 
@@ -354,9 +354,7 @@ def test_any_sane_table_makes_a_cohort_without_hand_edits(tmp_path, frame):
 class TestReal:
     def test_the_study_folder(self, tmp_path):
         path, out = SHARED / "stad_tcga_pan_can_atlas_2018", tmp_path / "study.yaml"
-        with pytest.raises(InputError, match="24 of 440 patients have no follow-up"):
-            draft_study(path, time=None, event=None, out=out)
-        drafted = draft_study(path, time=None, event=None, drop_without_follow_up=True, out=out)
+        drafted = draft_study(path, time=None, event=None, out=out)
         assert_sound(drafted, out)
         cohort = load_cohort(out)
         assert (len(cohort), cohort.left_out) == (416, 24)

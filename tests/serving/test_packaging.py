@@ -26,8 +26,9 @@ from serving.packaging import (
     package,
     source_files,
 )
-from serving.server import free_port, running, serve_command
+from serving.server import running, serve_command
 from training.bundle import Bundle, digest_of
+from training.processes import free_port
 
 CANARY = "canary-71"
 FRACTION = 86420.97531

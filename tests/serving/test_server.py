@@ -15,7 +15,8 @@ import psutil
 import pytest
 
 from data.errors import InputError
-from serving.server import ServerError, free_port, running, serve_command
+from serving.server import ServerError, running, serve_command
+from training.processes import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,6 +17,7 @@ import yaml
 from training.bundle import MANIFEST
 from training.cli import main
 from training.config import configure
+from training.net import PackedNet
 from training.run import train
 
 CANARY = 61.987654321
@@ -196,3 +199,45 @@ def test_predict_refuses_what_it_cannot_answer(capsys, table, bundle_folder):
     assert "no such folder" in refused(
         capsys, "predict", where, "cohort.csv", "--out", "nowhere/p.csv"
     )
+
+
+def test_ctrl_c_closes_the_runs_and_loses_nothing(capsys, study, monkeypatch):
+    small = ["--set", "net.members=2", "--set", "net.max_epochs=1", "--out", "model"]
+    handler = signal.getsignal(signal.SIGINT)
+    calls = 0
+    forward = PackedNet.forward
+
+    def interrupted(self, x, present):
+        nonlocal calls
+        calls += 1
+        if self.training and calls > 20:  # in the second trial, in the middle of its steps
+            raise KeyboardInterrupt
+        return forward(self, x, present)
+
+    monkeypatch.setattr(PackedNet, "forward", interrupted)
+    assert main(["tune", "study.yaml", "--trials", "3", *small]) == 130
+    assert "the same command goes on" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert not Path("model").exists()
+    monkeypatch.setattr(PackedNet, "forward", forward)
+
+    runs = mlflow.search_runs(search_all_experiments=True)
+    assert runs.set_index("tags.stage")["status"].to_dict() == {
+        "trial": "FINISHED",
+        "study": "KILLED",
+    }
+    assert main(["tune", "study.yaml", "--trials", "3", *small]) == 0
+    assert "going on after 1 trials" in capsys.readouterr().out
+    runs = mlflow.search_runs(search_all_experiments=True)
+    assert runs["tags.stage"].value_counts().to_dict() == {"trial": 3, "study": 1, "final": 1}
+    assert (runs["status"] == "FINISHED").all()
+
+
+def test_ctrl_c_in_train_marks_its_run(capsys, study, monkeypatch):
+    def interrupted(self, x, present):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(PackedNet, "forward", interrupted)
+    assert main(["train", "study.yaml", "--out", "model"]) == 130
+    assert mlflow.search_runs(search_all_experiments=True)["status"].tolist() == ["KILLED"]
+    assert not Path("model").exists()
