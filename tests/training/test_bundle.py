@@ -1,0 +1,526 @@
+"""The bundle: kept exactly, refused when touched, answering every row, nobody's values inside."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import load, save
+
+from data.cohort import build_cohort
+from data.errors import InputError
+from data.study import parse_study
+from data.synthetic import draw
+from training.bundle import MANIFEST, OK, WEIGHTS, Bundle, check_place, digest_of, log_risk
+from training.run import train
+
+untimed = settings(deadline=None, max_examples=40)
+FEATURES = {
+    "age": "number",
+    "sex": "level",
+    "stage": "level",
+    "msi": "level",
+    "pdl1": "level",
+    "act": "level",
+    "IL1R1": "number",
+    "CD163": "number",
+    "CD8_ihc": "number",
+}
+CANARY_ID, CANARY_AGE = "Zq7-canary-PX", 61.123456789
+
+
+@pytest.fixture(scope="module")
+def path(tiny_trained, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bundles") / "small"
+    tiny_trained.bundle.save(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bundle(path):
+    return Bundle.load(path)
+
+
+@pytest.fixture(scope="module")
+def table():
+    """New patients as a hospital's table has them, values missing."""
+    return draw(25, seed=77).frame
+
+
+@pytest.fixture(scope="module")
+def copied(path, tmp_path_factory):
+    """A copy to change and mend."""
+    folder = tmp_path_factory.mktemp("tampered") / "b"
+    shutil.copytree(path, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def canaries(tiny_config, small_cohort, tmp_path_factory):
+    """A bundle whose training patients have values that are told apart, and their cohort."""
+    drawn = draw(200, seed=21).frame
+    rng = np.random.default_rng(0)
+    # Digits enough for a value to be found again.
+    for name in ("age", "os_months", *(c for c in drawn if c.endswith("_ihc") or c.isupper())):
+        drawn[name] = drawn[name] * (1 + 1e-6 * rng.random(len(drawn)))
+    drawn.loc[17, "age"] = CANARY_AGE
+    drawn.loc[17, "patient_id"] = CANARY_ID
+    cohort = build_cohort(small_cohort.study, drawn)
+    folder = tmp_path_factory.mktemp("canary") / "b"
+    train(cohort, tiny_config).bundle.save(folder)
+    return folder, cohort
+
+
+def numbers_in(plain):
+    """Every number in plain data."""
+    if isinstance(plain, dict):
+        return [n for part in plain.values() for n in numbers_in(part)]
+    if isinstance(plain, list):
+        return [n for part in plain for n in numbers_in(part)]
+    return [plain] if isinstance(plain, float) else []
+
+
+def kept_numbers(folder):
+    """Every number with a fraction in a bundle's JSON files."""
+    found = [numbers_in(json.loads(file.read_text())) for file in folder.glob("*.json")]
+    return np.concatenate(found)
+
+
+def rewrite(folder, name, content):
+    """Change a file of a bundle and mend every checksum, as a careful forger would."""
+    (folder / name).write_bytes(content)
+    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest["files"][name] = hashlib.sha256(content).hexdigest()
+    manifest.pop("digest")
+    text = json.dumps(manifest, sort_keys=True).encode()
+    manifest["digest"] = hashlib.sha256(text).hexdigest()
+    (folder / MANIFEST).write_bytes((json.dumps(manifest, indent=1) + "\n").encode())
+
+
+class TestKeeping:
+    def test_loaded_bundle_predicts_exactly_the_same(self, tiny_trained, bundle, table):
+        times = [1.0, 12.0, 59.9]
+        pd.testing.assert_frame_equal(
+            bundle.predict(table, times),
+            tiny_trained.bundle.predict(table, times),
+            check_exact=True,
+        )
+
+    def test_everything_else_is_kept_too(self, tiny_trained, bundle):
+        made = tiny_trained.bundle
+        for name in ("study", "endpoint", "risk_centre", "config", "metrics", "provenance"):
+            assert getattr(bundle, name) == getattr(made, name), name
+
+    def test_same_seed_twice_gives_byte_identical_folders(
+        self, small_cohort, tiny_config, path, tmp_path
+    ):
+        train(small_cohort, tiny_config).bundle.save(tmp_path / "again")
+        names = sorted(p.name for p in path.iterdir())
+        assert names == sorted(p.name for p in (tmp_path / "again").iterdir())
+        for name in names:
+            assert (path / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name
+        assert digest_of(path) == digest_of(tmp_path / "again")
+
+    def test_saving_what_was_loaded_gives_the_same_bytes(self, bundle, path, tmp_path):
+        bundle.save(tmp_path / "again")
+        for file in path.iterdir():
+            assert file.read_bytes() == (tmp_path / "again" / file.name).read_bytes(), file.name
+
+    def test_saving_over_a_bundle_replaces_it_and_leaves_nothing_beside(self, bundle, tmp_path):
+        for _ in range(2):
+            bundle.save(tmp_path / "b")
+        (tmp_path / "b" / "stray.txt").write_text("left by an older version")
+        bundle.save(tmp_path / "b")
+        assert [p.name for p in tmp_path.iterdir()] == ["b"]
+        assert not (tmp_path / "b" / "stray.txt").exists()
+
+    def test_nothing_but_a_bundle_is_overwritten(self, bundle, tmp_path):
+        (tmp_path / "thesis").mkdir()
+        (tmp_path / "thesis" / "chapter1.tex").write_text("years of work")
+        (tmp_path / "file").write_text("x")
+        for name in ("thesis", "file"):
+            with pytest.raises(InputError, match="exists and is not a bundle"):
+                bundle.save(tmp_path / name)
+            with pytest.raises(InputError, match="exists and is not a bundle"):
+                check_place(tmp_path / name)
+        assert (tmp_path / "thesis" / "chapter1.tex").read_text() == "years of work"
+
+    def test_holds_json_and_tensors_only(self, path):
+        for file in path.iterdir():
+            assert file.suffix in (".json", ".safetensors"), file.name
+            if file.suffix == ".json":
+                json.loads(file.read_text(), parse_constant=pytest.fail)  # NaN is no JSON
+
+
+class TestTampering:
+    @settings(deadline=None, max_examples=60)
+    @given(data=st.data())
+    def test_any_flipped_bit_is_refused(self, copied, data):
+        names = sorted(p.name for p in copied.iterdir())
+        file = copied / data.draw(st.sampled_from(names))
+        before = file.read_bytes()
+        place = data.draw(st.integers(0, len(before) - 1))
+        flip = data.draw(st.integers(1, 255))
+        after = bytearray(before)
+        after[place] ^= flip
+        file.write_bytes(bytes(after))
+        try:
+            with pytest.raises(InputError, match="changed after it was made"):
+                Bundle.load(copied)
+        finally:
+            file.write_bytes(before)
+
+    @pytest.mark.parametrize(
+        "content", [b"", b"{}", b"[]", b"null", b"\xff\xfe", b'{"files": 3, "digest": ""}']
+    )
+    def test_manifest_that_is_none_is_refused(self, path, tmp_path, content):
+        shutil.copytree(path, tmp_path / "b")
+        (tmp_path / "b" / MANIFEST).write_bytes(content)
+        with pytest.raises(InputError, match="changed after it was made"):
+            Bundle.load(tmp_path / "b")
+
+    def test_blank_added_to_the_manifest_is_refused(self, path, tmp_path):
+        shutil.copytree(path, tmp_path / "b")
+        with (tmp_path / "b" / MANIFEST).open("ab") as file:
+            file.write(b"\n")
+        with pytest.raises(InputError, match="changed after it was made"):
+            Bundle.load(tmp_path / "b")
+
+    def test_each_file_is_missed(self, path, tmp_path):
+        for file in sorted(path.iterdir()):
+            folder = tmp_path / file.name
+            shutil.copytree(path, folder)
+            (folder / file.name).unlink()
+            with pytest.raises(InputError, match=r"lacks its file|no bundle there"):
+                Bundle.load(folder)
+
+    def test_no_bundle_is_said_so(self, tmp_path):
+        for place in (tmp_path, tmp_path / "nowhere"):
+            with pytest.raises(InputError, match="no bundle there"):
+                Bundle.load(place)
+
+    def test_newer_format_is_refused(self, path, tmp_path):
+        shutil.copytree(path, tmp_path / "b")
+        manifest = json.loads((path / MANIFEST).read_text())
+        (tmp_path / "b" / MANIFEST).write_text(json.dumps(manifest | {"format": 99}))
+        rewrite(tmp_path / "b", "metrics.json", (path / "metrics.json").read_bytes())
+        with pytest.raises(InputError, match="bundle format 99"):
+            Bundle.load(tmp_path / "b")
+
+    def test_mended_checksums_alone_are_no_offence(self, path, tmp_path):
+        # So that the next tests are refused for what they change.
+        shutil.copytree(path, tmp_path / "b")
+        rewrite(tmp_path / "b", WEIGHTS, (path / WEIGHTS).read_bytes())
+        Bundle.load(tmp_path / "b")
+
+    def test_altered_weights_fail_the_replay_of_golden_rows(self, bundle, tmp_path):
+        # The network must have a part in the answers for its weights to matter.
+        stack = replace(bundle.ensemble.stack, share=0.5)
+        replace(bundle, ensemble=replace(bundle.ensemble, stack=stack)).save(tmp_path / "b")
+        Bundle.load(tmp_path / "b")
+        weights = load((tmp_path / "b" / WEIGHTS).read_bytes())
+        weights["hazard_bias"] = weights["hazard_bias"] + np.float32(0.1)
+        rewrite(tmp_path / "b", WEIGHTS, save(weights))
+        with pytest.raises(InputError, match="answers its own test rows differently"):
+            Bundle.load(tmp_path / "b")
+
+    def test_altered_coefficients_fail_the_replay_too(self, path, tmp_path):
+        shutil.copytree(path, tmp_path / "b")
+        model = json.loads((path / "model.json").read_text())
+        for fold in model["folds"]:
+            fold["anchor"]["beta"] = [b + 0.05 for b in fold["anchor"]["beta"]]
+        rewrite(tmp_path / "b", "model.json", (json.dumps(model, indent=1) + "\n").encode())
+        with pytest.raises(InputError, match="answers its own test rows differently"):
+            Bundle.load(tmp_path / "b")
+
+
+@st.composite
+def patients(draw_):
+    """Rows of any table that might be handed in: odd values, odd columns, anything missing."""
+    cell = {
+        "number": st.one_of(
+            st.none(),
+            st.floats(allow_nan=True, allow_infinity=True),
+            st.integers(-10, 5000),
+            st.sampled_from(["", "n/a", "7,2", "abc", "61"]),
+        ),
+        "level": st.one_of(
+            st.none(),
+            st.sampled_from(["I", "IV", "Male", "Female", "MSI-H", "yes", "no", "low", "??", ""]),
+            st.integers(0, 3),
+        ),
+    }
+    names = draw_(st.lists(st.sampled_from(list(FEATURES)), min_size=1, unique=True))
+    n = draw_(st.integers(1, 4))
+    frame = {name: draw_(st.lists(cell[FEATURES[name]], min_size=n, max_size=n)) for name in names}
+    if draw_(st.booleans()):
+        frame["centre"] = draw_(
+            st.lists(st.sampled_from(["centre A", "elsewhere", None]), min_size=n, max_size=n)
+        )
+    if draw_(st.booleans()):
+        frame["shoe size"] = [42] * n
+    return pd.DataFrame(frame).astype(dict.fromkeys(names, object))
+
+
+class TestPredict:
+    @untimed
+    @given(
+        frame=patients(),
+        times=st.lists(st.floats(0, 60), min_size=1, max_size=6, unique_by=lambda t: f"{t:g}"),
+    )
+    def test_any_row_is_answered_by_a_curve_that_never_rises(self, bundle, frame, times):
+        found = bundle.predict(frame, times)
+        assert list(found["patient_id"]) == [str(i + 1) for i in range(len(frame))]
+        assert np.isfinite(found["risk"]).all()
+        curve = found[[f"survival@{t:g}" for t in sorted(times)]].to_numpy()
+        assert ((curve >= 0) & (curve <= 1)).all()
+        assert (np.diff(curve, axis=1) <= 0).all()
+        assert (found["flags"] != "").all()
+
+    @untimed
+    @given(order=st.permutations(range(25)), columns=st.randoms(use_true_random=False))
+    def test_order_of_rows_and_columns_is_no_matter(self, bundle, table, order, columns):
+        names = list(table.columns)
+        columns.shuffle(names)
+        before = bundle.predict(table, [36.0])
+        after = bundle.predict(table.iloc[list(order)][names], [36.0])
+        expected = before.iloc[list(order)].reset_index(drop=True)
+        pd.testing.assert_frame_equal(after, expected, rtol=1e-4)
+        assert list(after["patient_id"]) == list(table["patient_id"].iloc[list(order)])
+
+    def test_columns_are_those_of_the_contract(self, bundle, table):
+        found = bundle.predict(table, [12, 36.5, 60])
+        assert list(found.columns) == [
+            "patient_id",
+            "risk",
+            "survival@12",
+            "survival@36.5",
+            "survival@60",
+            "flags",
+        ]
+
+    def test_row_numbers_of_the_table_are_no_matter(self, bundle, table):
+        other = table.set_index(np.full(len(table), 7))
+        pd.testing.assert_frame_equal(bundle.predict(other), bundle.predict(table))
+
+    def test_missing_column_is_a_missing_value_of_everybody(self, bundle, table):
+        gone = bundle.predict(table.drop(columns=["IL1R1"]))
+        empty = bundle.predict(table.assign(IL1R1=np.nan))
+        pd.testing.assert_frame_equal(gone, empty)
+
+    def test_extra_columns_change_no_number(self, bundle, table):
+        extra = table.assign(shoe=43, zodiac="crab")
+        before, after = bundle.predict(table), bundle.predict(extra)
+        pd.testing.assert_frame_equal(
+            after.drop(columns="flags"), before.drop(columns="flags"), check_exact=True
+        )
+        assert after["flags"].str.contains("unknown_column:shoe").all()
+        assert after["flags"].str.contains("unknown_column:zodiac").all()
+
+    def test_outcomes_in_the_table_are_not_looked_at(self, bundle, table):
+        wrong = table.assign(os_months=-5, os_event="perhaps")
+        pd.testing.assert_frame_equal(bundle.predict(wrong), bundle.predict(table))
+
+    def test_higher_risk_is_worse_survival(self, bundle, table):
+        found = bundle.predict(table, [60.0])
+        rank = found[["risk", "survival@60"]].corr("spearman").iloc[0, 1]
+        assert rank < -0.9
+
+    def test_worse_stage_is_worse(self, bundle):
+        whole = draw(1, seed=3, missing=False).frame
+        best = whole.assign(stage="I", t_stage="T1", n_stage="N0", m_stage="M0")
+        worst = whole.assign(stage="IV", t_stage="T4", n_stage="N3", m_stage="M1")
+        found = bundle.predict(pd.concat([best, worst]), [60.0])
+        assert found["risk"][1] > found["risk"][0]
+        assert found["survival@60"][1] < found["survival@60"][0]
+
+    def test_average_training_patient_has_risk_zero(self, bundle, tiny_trained):
+        assert log_risk(tiny_trained.fitted.cumulative).mean() == pytest.approx(bundle.risk_centre)
+
+    def test_value_out_of_range_counts_as_the_end_of_the_training_range(self, bundle, table):
+        one = table.iloc[:1]
+        found = [bundle.predict(one.assign(age=float(a))) for a in (120, 1e6)]
+        pd.testing.assert_frame_equal(*found)
+
+    def test_no_rows_give_an_empty_table(self, bundle, table):
+        found = bundle.predict(table.iloc[:0], [12.0])
+        assert list(found.columns) == ["patient_id", "risk", "survival@12", "flags"]
+        assert len(found) == 0
+
+    def test_interval_holds_the_curve(self, bundle, table):
+        found = bundle.answer(table, [12.0, 60.0], interval=True)
+        assert (found.low <= found.survival).all()
+        assert (found.survival <= found.high).all()
+        assert ((found.low >= 0) & (found.high <= 1)).all()
+        assert (found.high - found.low).max() > 0.001
+        assert np.isnan(bundle.answer(table, [12.0]).low).all()
+
+
+class TestTimes:
+    @pytest.mark.parametrize(
+        ("times", "said"),
+        [
+            ([60.5], r"60\.5 months is beyond the model's horizon of 60: ask for earlier times"),
+            ([12.0, 1e9], "beyond the model's horizon"),
+            ([-1.0], "0 or more"),
+            ([math.nan], "must be a number of months"),
+            ([math.inf], "must be a number of months"),
+            ([12.0, 36.0, 12], "asked for twice"),
+            ([12.0, 12.0 + 1e-9], "asked for twice"),  # the same column name
+        ],
+    )
+    def test_wrong_times_are_refused(self, bundle, table, times, said):
+        with pytest.raises(InputError, match=said):
+            bundle.predict(table, times)
+
+    def test_usual_times_where_none_are_asked_for(self, bundle, table):
+        for nothing in (None, []):
+            found = bundle.predict(table, nothing)
+            assert [c for c in found if c.startswith("survival@")] == [
+                "survival@12",
+                "survival@36",
+                "survival@60",
+            ]
+
+    def test_survival_at_zero_is_one_and_order_is_kept(self, bundle, table):
+        found = bundle.predict(table, [60.0, 0.0])
+        assert list(found.columns[2:4]) == ["survival@60", "survival@0"]
+        assert (found["survival@0"] == 1).all()
+
+
+class TestFlags:
+    @pytest.fixture
+    def whole(self, table):
+        """One patient of whom everything is known and in order."""
+        return draw(1, seed=3, missing=False).frame
+
+    @pytest.mark.parametrize(
+        ("changed", "flags"),
+        [
+            ({}, OK),
+            ({"age": 17.0}, "out_of_range:age"),
+            ({"age": "sixty"}, "not_a_number:age"),
+            ({"age": math.inf}, "not_a_number:age; missing:age"),
+            ({"age": None}, "missing:age"),
+            ({"sex": "other"}, "unknown_level:sex; missing:sex"),
+            ({"CD163_ihc": -3.0}, "out_of_range:CD163_ihc"),
+            ({"IL1R1": None}, "missing_modality:il1r1"),
+            ({"act": None}, "missing_modality:treatment"),
+            ({"FAP": None, "PDGFRB": None}, "missing_modality:stroma"),
+            ({"FAP": None}, "missing:FAP"),
+            ({"shoe": 43}, "unknown_column:shoe"),
+        ],
+    )
+    def test_say_what_was_odd(self, bundle, whole, changed, flags):
+        row = whole.astype({name: object for name in changed if name in whole})
+        said = bundle.predict(row.assign(**changed))["flags"][0].split("; ")
+        if flags != "not_a_number:age":
+            assert set(said) == set(flags.split("; "))
+        else:
+            assert set(said) == {"not_a_number:age", "missing:age"}
+
+    def test_belong_to_their_row_alone(self, bundle, whole):
+        both = pd.concat([whole, whole.assign(age=150.0)])
+        assert list(bundle.predict(both)["flags"]) == [OK, "out_of_range:age"]
+
+    def test_name_a_few_of_many_unknown_columns(self, bundle, whole):
+        many = whole.assign(**{f"extra{i}": 0 for i in range(40)})
+        said = bundle.predict(many)["flags"][0].split("; ")
+        assert len(said) == 6
+        assert said[-1] == "unknown_columns:35 more"
+
+    def test_hold_no_value(self, bundle, whole):
+        row = whole.astype({"age": object, "sex": object}).assign(age=7431.25, sex="CANARY")
+        said = bundle.predict(row)["flags"][0]
+        assert "7431" not in said
+        assert "CANARY" not in said
+
+    def test_table_without_any_known_column_is_refused(self, bundle):
+        with pytest.raises(InputError, match=r"no column is one of the model's features.*'age'"):
+            bundle.predict(pd.DataFrame({"Agee": [3], "x": [1]}))
+
+
+class TestPrivacy:
+    def test_no_canary_is_in_any_file(self, canaries):
+        folder, cohort = canaries
+        assert CANARY_ID in cohort.ids
+        assert CANARY_AGE in cohort.values
+        for file in folder.iterdir():
+            raw = file.read_bytes()
+            assert CANARY_ID.encode() not in raw, file.name
+            assert b"61.12345678" not in raw, file.name
+
+    def test_no_identifier_is_in_any_file(self, canaries):
+        folder, cohort = canaries
+        texts = [file.read_text() for file in folder.glob("*.json")]
+        words = {word for text in texts for word in re.findall(r'"([^"]*)"', text)}
+        assert not words & set(cohort.ids.tolist())
+
+    @pytest.mark.xfail(
+        strict=True, reason="a quantile of an odd number of patients is one patient's value"
+    )
+    def test_no_measured_value_is_among_the_numbers(self, canaries):
+        folder, cohort = canaries
+        kept = kept_numbers(folder)
+        for j, (name, feature) in enumerate(cohort.study.features.items()):
+            if feature.levels is None:
+                column = cohort.values[:, j]
+                assert not np.isin(column[~np.isnan(column)], kept).any(), name
+
+    @pytest.mark.xfail(
+        strict=True, reason="a time bin's edge is a quantile of event times: a patient's own"
+    )
+    def test_no_follow_up_is_among_the_numbers(self, canaries):
+        folder, cohort = canaries
+        assert not np.isin(cohort.time, kept_numbers(folder)).any()
+
+    def test_no_place_on_the_training_machine_is_kept(self, path, small_cohort):
+        study = parse_study(json.loads((path / "study.json").read_text()), "study.json")
+        assert study.source.files == ("cohort",)
+        assert study.features == small_cohort.study.features
+
+
+BLOCKED = ("pytorch_lightning", "lightning", "mlflow", "optuna", "matplotlib", "sksurv")
+PREDICT_ALONE = f"""
+import sys
+
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {BLOCKED!r}:
+            raise ImportError(name)
+
+
+sys.meta_path.insert(0, Refuse())
+from pathlib import Path
+
+import pandas as pd
+
+from training.bundle import Bundle
+
+found = Bundle.load(Path(sys.argv[1])).predict(pd.read_csv(sys.argv[2]), [12.0, 60.0])
+found.to_csv(sys.argv[3], index=False)
+"""
+
+
+def test_predicts_where_only_torch_and_numpy_are_installed(bundle, path, table, tmp_path):
+    table.to_csv(tmp_path / "in.csv", index=False)
+    subprocess.run(
+        [sys.executable, "-c", PREDICT_ALONE, path, tmp_path / "in.csv", tmp_path / "out.csv"],
+        check=True,
+    )
+    found = pd.read_csv(tmp_path / "out.csv")
+    expected = bundle.predict(table, [12.0, 60.0])
+    np.testing.assert_allclose(found["survival@60"], expected["survival@60"], rtol=1e-4)
+    assert list(found["patient_id"]) == list(expected["patient_id"])

@@ -1,0 +1,307 @@
+"""The packed network: replicas that know nothing of each other, tokens, dropout, learning."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from training.config import configure
+from training.losses import hazard_nll
+from training.module import Batches, PackedHazard, train_net
+from training.net import Dropout, NetShape, PackedData, PackedNet
+
+SHAPE = NetShape(folds=3, members=2, modalities=(4, 3, 2), bins=5, encoder_width=6, hidden_width=8)
+ROWS = 11
+
+
+def inputs(n=ROWS, seed=0, shape=SHAPE):
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(shape.folds, n, shape.inputs, generator=generator)
+    present = (torch.rand(n, len(shape.modalities), generator=generator) < 0.7).float()
+    owner = [j for j, size in enumerate(shape.modalities) for _ in range(size)]
+    return x * present[:, owner], present
+
+
+def outcomes(n=ROWS, seed=1, shape=SHAPE):
+    """Exposure and event (folds, n, bins) of patients followed to the end of a random bin."""
+    generator = np.random.default_rng(seed)
+    last, event = generator.integers(0, shape.bins, n), generator.random(n) < 0.6
+    exposure = (np.arange(shape.bins) <= last[:, None]).astype(np.float32)
+    marks = (np.arange(shape.bins) == last[:, None]) & event[:, None]
+    return tuple(
+        torch.from_numpy(a.astype(np.float32)).repeat(shape.folds, 1, 1) for a in (exposure, marks)
+    )
+
+
+def scrambled(shape=SHAPE, seed=3, **changed):
+    """A network none of whose parameters is at the zero it starts from."""
+    net = PackedNet(shape, seed=seed, **changed)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for p in net.parameters():
+            p.add_(0.3 * torch.randn(p.shape, generator=generator))
+    return net
+
+
+def of_fold(name, tensor, k, shape=SHAPE):
+    """The share of a parameter, or of its gradient, that belongs to fold k."""
+    axis = PackedHazard._axis(name)
+    return tensor.chunk(shape.folds, dim=axis)[k]
+
+
+def packed(n=ROWS, shape=SHAPE):
+    """Training data of made-up patients, each fold holding out another third of them."""
+    x, present = inputs(n, shape=shape)
+    exposure, event = outcomes(n, shape=shape)
+    train = torch.zeros(shape.folds, shape.members, n)
+    validate = torch.zeros_like(train)
+    for k in range(shape.folds):
+        train[k, :, [i for i in range(n) if i % 3 != k]] = 1.0
+        for m in range(shape.members):
+            held = [i for i in range(n) if i % 3 != k and i % 5 == m]
+            validate[k, m, held], train[k, m, held] = 1.0, 0.0
+    return PackedData(x, present, exposure, event, train, validate)
+
+
+class TestForward:
+    def test_gives_log_odds_by_fold_member_patient_and_bin(self):
+        assert scrambled()(*inputs()).shape == (3, 2, ROWS, 5)
+
+    @pytest.mark.parametrize("modalities", [(4,), (1, 1), (5, 2, 2, 1)])
+    def test_takes_any_number_of_modalities(self, modalities):
+        shape = NetShape(2, 3, modalities, 4, 4, 6)
+        found = scrambled(shape)(*inputs(shape=shape))
+        assert found.shape == (2, 3, ROWS, 4)
+        assert torch.isfinite(found).all()
+
+    def test_starts_at_the_base_rate(self):
+        base_rate = torch.randn(3, 5)
+        net = PackedNet(SHAPE, base_rate=base_rate)
+        found = net.eval()(torch.zeros(3, 1, 9), torch.ones(1, 3))
+        torch.testing.assert_close(found, base_rate[:, None, None].expand_as(found))
+
+    def test_members_differ(self):
+        found = scrambled()(*inputs())
+        assert (found[:, 0] - found[:, 1]).abs().min() > 0
+
+    def test_patients_do_not_look_at_each_other(self):
+        net, (x, present) = scrambled().eval(), inputs()
+        whole = net(x, present)
+        alone = torch.cat([net(x[:, [i]], present[[i]]) for i in range(ROWS)], dim=2)
+        torch.testing.assert_close(whole, alone, rtol=1e-5, atol=1e-6)
+
+    def test_is_deterministic_when_predicting(self):
+        net = scrambled(dropout=0.5, modality_dropout=0.5).eval()
+        assert torch.equal(net(*inputs()), net(*inputs()))
+
+    def test_is_random_while_training(self):
+        for changed in ({"dropout": 0.5}, {"modality_dropout": 0.5}):
+            net = scrambled(**changed).train()
+            assert not torch.equal(net(*inputs()), net(*inputs()))
+
+    def test_same_seed_gives_the_same_network_and_masks(self):
+        made = []
+        for _ in range(2):
+            net = PackedNet(SHAPE, dropout=0.4, modality_dropout=0.2, seed=9).train()
+            made.append([*net.parameters(), net(*inputs())])
+        assert all(torch.equal(a, b) for a, b in zip(*made, strict=True))
+
+    def test_arrays_round_trip(self):
+        first, second = scrambled(seed=1), scrambled(seed=2)
+        second.load_arrays({n: p.detach().numpy() for n, p in first.named_parameters()})
+        assert torch.equal(first.eval()(*inputs()), second(*inputs()))
+
+    def test_every_parameter_must_be_given(self):
+        arrays = {n: p.detach().numpy() for n, p in scrambled().named_parameters()}
+        arrays.pop("skip")
+        with pytest.raises(KeyError):
+            scrambled().load_arrays(arrays)
+
+
+class TestReplicas:
+    """What one fold sees, or learns, must not reach another by a single bit."""
+
+    @pytest.mark.parametrize("changed", range(3))
+    @pytest.mark.parametrize("training", [False, True])
+    def test_other_inputs_in_one_fold_leave_the_others_outputs_and_gradients(
+        self, changed, training
+    ):
+        exposure, event = outcomes()
+        seen = []
+        for factor in (1.0, 17.0):
+            net = scrambled(dropout=0.3, modality_dropout=0.2).train(training)
+            x, present = inputs()
+            x[changed] = x[changed] * factor + (factor - 1)
+            logits = net(x, present)
+            weight = torch.ones(3, 2, ROWS)
+            hazard_nll(logits, exposure.unsqueeze(1), event.unsqueeze(1), weight).backward()
+            gradients = {name: p.grad for name, p in net.named_parameters()}
+            seen.append((logits.detach(), gradients))
+        (before, slopes), (after, moved) = seen
+        for k in range(3):
+            assert torch.equal(before[k], after[k]) == (k != changed)
+            for name, slope in slopes.items():
+                same = torch.equal(of_fold(name, slope, k), of_fold(name, moved[name], k))
+                assert same or k == changed, name
+        assert any(
+            not torch.equal(of_fold(n, g, changed), of_fold(n, moved[n], changed))
+            for n, g in slopes.items()
+        )
+
+    def test_every_parameter_of_a_fold_gets_a_gradient_from_that_fold_alone(self):
+        net, (x, present) = scrambled().train(), inputs()
+        net(x, present)[1].square().sum().backward()
+        for name, p in net.named_parameters():
+            for k in range(3):
+                reached = of_fold(name, p.grad, k).abs().sum() > 0
+                assert reached == (k == 1), (name, k)
+
+    def test_member_learns_from_its_own_loss_alone(self):
+        net, (x, present) = scrambled().train(), inputs()
+        net(x, present)[0, 0].square().sum().backward()
+        # Parameters with a row for each fold and member.
+        for name in ("fuse", "fuse_bias", "hazard", "hazard_bias"):
+            grad = dict(net.named_parameters())[name].grad
+            assert grad[0].abs().sum() > 0
+            assert (grad[1:] == 0).all()
+
+
+class TestMissing:
+    def test_missing_modality_is_its_token_and_not_its_encoder(self):
+        net, (x, _) = scrambled().eval(), inputs()
+        x[:, :, 4:7] = 0.0
+        gone = torch.ones(ROWS, 3)
+        gone[:, 1] = 0.0
+        before, known = net(x, gone), net(x, torch.ones(ROWS, 3))
+        assert not torch.allclose(before, known)
+        with torch.no_grad():
+            net.encode[1] += 1.0
+            net.encode_bias[1] += 1.0
+        assert torch.equal(net(x, gone), before)
+        assert not torch.allclose(net(x, torch.ones(ROWS, 3)), known)
+        with torch.no_grad():
+            net.token[1] += 1.0
+        assert not torch.allclose(net(x, gone), before)
+
+    def test_encoder_learns_nothing_from_patients_without_the_modality(self):
+        net, (x, _) = scrambled().train(), inputs()
+        present = torch.ones(ROWS, 3)
+        present[:, 1] = 0.0
+        x[:, :, 4:7] = 0.0
+        net(x, present).square().sum().backward()
+        assert (net.encode[1].grad == 0).all()
+        assert (net.encode_bias.grad[1] == 0).all()
+        assert (net.token.grad[1] != 0).any()
+        assert (net.token.grad[0] == 0).all()
+
+    def test_withheld_modality_looks_as_a_missing_one_does(self):
+        net, (x, _) = scrambled(modality_dropout=1.0).train(), inputs()
+        withheld = net(x, torch.ones(ROWS, 3))
+        missing = net.eval()(torch.zeros_like(x), torch.zeros(ROWS, 3))
+        torch.testing.assert_close(withheld, missing)
+
+
+class TestDropout:
+    def test_silences_its_share_and_keeps_the_mean(self):
+        drop = Dropout(0.3, torch.Generator().manual_seed(0)).train()
+        found = torch.stack([drop(torch.ones(200, 50)) for _ in range(20)])
+        assert (found == 0).float().mean() == pytest.approx(0.3, abs=0.02)
+        assert found.mean() == pytest.approx(1.0, abs=0.03)
+        assert found.unique().tolist() == [0.0, pytest.approx(1 / 0.7)]
+
+    def test_masks_differ_from_step_to_step(self):
+        drop = Dropout(0.5, torch.Generator().manual_seed(0)).train()
+        assert not torch.equal(drop(torch.ones(100)), drop(torch.ones(100)))
+
+    def test_grows_with_larger_inputs(self):
+        drop = Dropout(0.5, torch.Generator().manual_seed(0)).train()
+        assert drop(torch.ones(3)).shape == (3,)
+        assert drop(torch.ones(300, 100)).shape == (300, 100)
+
+    @pytest.mark.parametrize(("share", "training"), [(0.0, True), (0.9, False)])
+    def test_does_nothing_without_a_share_or_when_predicting(self, share, training):
+        x = torch.randn(10)
+        assert Dropout(share, torch.Generator()).train(training)(x) is x
+
+
+class TestLearning:
+    def test_learns_32_patients_by_heart(self):
+        shape = NetShape(2, 2, (6, 4), 4, 16, 32)
+        # All modalities known: patients with none would be one and the same.
+        x = torch.randn(2, 32, 10, generator=torch.Generator().manual_seed(1))
+        present = torch.ones(32, 2)
+        # Each of them dies in a bin of their own luck: nothing to generalise, all to remember.
+        place = torch.randint(0, 4, (32,), generator=torch.Generator().manual_seed(5))
+        event = torch.nn.functional.one_hot(place, 4).float().expand(2, 32, 4)
+        exposure = (torch.arange(4) <= place[:, None]).float().expand(2, 32, 4)
+        net = PackedNet(shape, seed=0).train()
+        optimiser = torch.optim.Adam(net.parameters(), lr=0.03)
+        weight = torch.ones(2, 2, 32) / 32
+        for _ in range(500):
+            optimiser.zero_grad()
+            loss = hazard_nll(net(x, present), exposure.unsqueeze(1), event.unsqueeze(1), weight)
+            loss.backward()
+            optimiser.step()
+        assert loss.item() / 4 < 0.01  # two folds of two members
+        hazard = torch.sigmoid(net.eval()(x, present))
+        assert (hazard[:, :, torch.arange(32), place] > 0.95).all()
+
+
+class TestTraining:
+    def fit(self, *settings_, data=None, seed=4):
+        data = packed(60) if data is None else data
+        config = configure(["net.steps_per_epoch=4", *settings_])
+        net = PackedNet(SHAPE, config.net.dropout, config.net.modality_dropout, seed=seed)
+        return net, train_net(net, data, config.net, config.trainer, seed)
+
+    def test_lowers_the_validation_loss(self):
+        net, module = self.fit("net.max_epochs=5", "net.learning_rate=0.01")
+        history = np.array(module.history)
+        assert history.shape == (5, 3)
+        assert (history.min(axis=0) < history[0]).all()
+        assert not net.training
+
+    def test_each_fold_ends_with_its_best_epoch(self):
+        data = packed(60)
+        _, module = self.fit("net.max_epochs=8", "net.learning_rate=0.3", data=data)
+        history = np.array(module.history)
+        assert len(set(history.argmin(axis=0).tolist())) > 1 or (history.argmin(axis=0) < 7).all()
+        np.testing.assert_allclose(module.validation_loss().numpy(), history.min(axis=0), rtol=1e-5)
+
+    def test_stops_when_every_fold_has_lost_patience(self):
+        settings_ = ("net.max_epochs=40", "net.learning_rate=0.5", "net.patience=1")
+        _, module = self.fit(*settings_)
+        assert len(module.history) < 40
+        assert module.stopped.all()
+
+    def test_stopped_fold_does_not_profit_from_later_epochs(self):
+        module = PackedHazard(PackedNet(SHAPE), packed(), configure(["net.patience=1"]).net)
+        module.stopped = torch.tensor([True, False, False])
+        module.best_loss = torch.full((3,), 9.0)
+        module.__dict__["_trainer"] = type("T", (), {"current_epoch": 3, "should_stop": False})()
+        module.on_train_epoch_end()
+        assert module.best_loss[0] == 9.0
+        assert (module.best_loss[1:] < 9.0).all()
+
+    def test_same_seed_gives_the_same_weights_bit_for_bit(self):
+        first, second = (self.fit("net.max_epochs=2")[0] for _ in range(2))
+        for a, b in zip(first.parameters(), second.parameters(), strict=True):
+            assert torch.equal(a, b)
+
+    def test_minibatches_cover_every_patient_once_an_epoch(self):
+        batches = Batches(25, 10, 7, seed=0)
+        assert len(batches) == 3
+        first, second = torch.cat(list(batches)), torch.cat(list(batches))
+        assert sorted(first.tolist()) == sorted(second.tolist()) == list(range(25))
+        assert not torch.equal(first, second)
+
+    def test_full_batches_repeat_all_patients(self):
+        batches = list(Batches(25, 100, 7, seed=0))
+        assert len(batches) == 7
+        assert all(torch.equal(rows, torch.arange(25)) for rows in batches)
+
+    def test_minibatch_training_lowers_the_loss_too(self):
+        _, module = self.fit("net.max_epochs=5", "net.batch_size=16", "net.learning_rate=0.01")
+        history = np.array(module.history)
+        assert (history.min(axis=0) < history[0]).all()
