@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from data.cohort import Cohort, load_cohort
+from data.cohort import Cohort, load_cohort, round_off
 from data.errors import some
 from data.screen import near_copies
 from data.study import Feature
@@ -133,7 +133,7 @@ def _summary(
 
 def _warnings(cohort: Cohort, summaries: tuple[FeatureSummary, ...]) -> list[str]:
     found = []
-    if cohort.horizon > cohort.time.max():
+    if cohort.horizon > round_off(float(cohort.time.max()), up=True):
         found.append(
             f"the horizon of {cohort.horizon:g} months lies beyond the last follow-up: shorten it"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -54,9 +55,9 @@ class Cohort:
 
     @property
     def horizon(self) -> float:
-        """Months to which the endpoint is modelled: the study's, or the last follow-up."""
+        """Months to which the endpoint is modelled; undeclared, the last follow-up rounded up."""
         declared = self.study.survival_endpoint(self.endpoint)[1].horizon
-        return float(self.time.max()) if declared is None else declared
+        return round_off(float(self.time.max()), up=True) if declared is None else declared
 
     def take(self, rows: NDArray[np.int_] | NDArray[np.bool_]) -> Cohort:
         """Return the patients at ``rows``, in that order."""
@@ -80,6 +81,13 @@ class Cohort:
         for array in (self.values, self.time, self.event, *self.binary.values()):
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
+
+
+def round_off(value: float, *, up: bool) -> float:
+    """Round to three digits, up or down: a bound that is not one patient's own time."""
+    step = 10.0 ** (math.floor(math.log10(value)) - 2)
+    digits = math.ceil(value / step) if up else math.floor(value / step)
+    return digits * step
 
 
 def load_cohort(path: Path, endpoint: str | None = None) -> Cohort:

@@ -291,14 +291,23 @@ def _plain(array: Array) -> list[Any]:
 
 
 def _quantiles(values: Array, probabilities: Array) -> Array:
-    """Quantiles of each column (k, p) over its known values, linear between them."""
+    """Quantiles of each column (k, p) over its known values.
+
+    Each is the mean of the two that lie half a patient to either side, so that none is the value
+    of a single patient: these numbers travel with the model.
+    """
     ordered = np.sort(values, axis=0)  # NaN sorts to the end
-    last = (~np.isnan(values)).sum(axis=0) - 1
-    place = probabilities[:, None] * np.maximum(last, 0)
-    below = np.floor(place).astype(int)
-    above = np.minimum(below + 1, np.maximum(last, 0))
-    low, high = np.take_along_axis(ordered, below, 0), np.take_along_axis(ordered, above, 0)
-    return np.asarray(low + (place - below) * (high - low))
+    last = np.maximum((~np.isnan(values)).sum(axis=0) - 1, 0)
+    place = probabilities[:, None] * last
+
+    def at(place: Array) -> Array:
+        place = np.clip(place, 0, last)
+        below = np.floor(place).astype(int)
+        above = np.minimum(below + 1, last)
+        low, high = np.take_along_axis(ordered, below, 0), np.take_along_axis(ordered, above, 0)
+        return np.asarray(low + (place - below) * (high - low))
+
+    return (at(place - 0.5) + at(place + 0.5)) / 2
 
 
 def _column_mean(values: Array) -> Array:

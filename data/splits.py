@@ -7,8 +7,6 @@ from numpy.typing import NDArray
 
 from data.errors import InputError
 
-Rows = NDArray[np.int_]
-
 
 def stratified_folds(
     event: NDArray[np.bool_],
@@ -42,14 +40,14 @@ def stratified_folds(
         _, first, member = np.unique(groups, return_index=True, return_inverse=True)
     if len(first) < folds:
         raise InputError(f"{len(first)} patients cannot fill {folds} folds: set fewer folds")
-    if event.sum() < folds:
-        raise InputError(
-            f"{int(event.sum())} events cannot be spread over {folds} folds: set fewer folds"
-        )
-    rng = np.random.default_rng(seed)
     # A group counts as an event when any of its patients has one.
     any_event = np.zeros(len(first), dtype=bool)
     np.logical_or.at(any_event, member, event)
+    if any_event.sum() < folds:
+        raise InputError(
+            f"{int(any_event.sum())} events cannot be spread over {folds} folds: set fewer folds"
+        )
+    rng = np.random.default_rng(seed)
     order = np.lexsort((rng.random(len(first)), time[first], any_event))
     fold = np.empty(len(first), dtype=int)
     for start in range(0, len(order), folds):
@@ -78,22 +76,3 @@ def centre_folds(centre: NDArray[np.str_], smallest: int = 20) -> NDArray[np.int
     if len(np.unique(fold)) < 2:
         raise InputError(f"leaving one centre out needs two centres; {len(names)} found")
     return np.asarray(fold, dtype=int)
-
-
-def holdout(
-    event: NDArray[np.bool_], time: NDArray[np.float64], share: float, seed: int
-) -> tuple[Rows, Rows]:
-    """Split patients once, alike in events and follow-up.
-
-    Args:
-        event: (n,) whether the event was seen.
-        time: (n,) follow-up in months.
-        share: part of the patients that is held out, above 0 and at most 0.5.
-        seed: of the random order.
-
-    Returns:
-        The rows to train on and the rows held out, each sorted.
-    """
-    parts = max(2, round(1 / share))
-    out = stratified_folds(event, time, parts, seed) == 0
-    return np.flatnonzero(~out), np.flatnonzero(out)

@@ -64,8 +64,8 @@ class RiskSets:
         if len(rows) == 0:
             return 0.0, np.zeros(p), np.zeros((p, p))
         x, eta = X[self.order], log_hz[self.order]
-        eta = eta - eta.max()
-        weight = np.exp(np.maximum(eta, -500.0))
+        eta = np.maximum(eta - eta.max(), -500.0)
+        weight = np.exp(eta)
         groups = int(group[-1]) + 1
         tied = np.zeros((groups, p + 1))
         wx = np.concatenate([weight[:, None], weight[:, None] * x], axis=1)

@@ -154,6 +154,9 @@ def search(
         tick("trials", done, trials)
         try:
             tuned = run_trials(prepared, config, study, trials, report)
+            # The best of many trials looks better on its own folds than it is: judge it on others.
+            final = tuned.config.model_copy(update={"seed": config.seed + 1})
+            made = fit_and_keep(store, cohort, final, out, tick, stage="final", parent=parent)
         except KeyboardInterrupt:
             tracking.close_parent(parent, "KILLED")
             print("\nstopped; the same command goes on where this one left off", file=sys.stderr)
@@ -161,9 +164,6 @@ def search(
         except BaseException:
             tracking.close_parent(parent, "FAILED")
             raise
-        # The winner of many trials looks better on its own folds than it is: judge it on others.
-        final = tuned.config.model_copy(update={"seed": config.seed + 1})
-        made = fit_and_keep(store, cohort, final, out, tick, stage="final", parent=parent)
         tracking.finish_parent(parent, study)
     return made
 

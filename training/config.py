@@ -26,6 +26,8 @@ class Folds(_Part):
 
     folds: Annotated[int, Field(ge=2, le=50)] = 5
     """Folds; fewer are made where events are fewer than this."""
+    by: Literal["patient", "centre"] = "patient"
+    """What is held out: patients at random, or one centre at a time."""
     repeats: Count = 1
     """Times the division is repeated with another seed; all fold models are kept."""
 

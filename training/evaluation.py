@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from data.cohort import round_off
 from training.baselines import baseline_curves
 from training.bundle import log_risk
 from training.concordance import harrell_c, uno_c
@@ -206,7 +207,7 @@ def judge(
 
 def judged_horizon(time: Array, event: NDArray[np.bool_], horizon: float) -> float:
     """Last time at which a tenth of the patients is still followed, and some could be censored."""
-    last = float(np.quantile(time, 1 - STILL_FOLLOWED))
+    last = round_off(float(np.quantile(time, 1 - STILL_FOLLOWED)), up=False)
     # Beyond the last event nothing can be judged; at the last follow-up the weights end.
     return min(horizon, max(last, float(time[event].min())), float(np.nextafter(time.max(), 0)))
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from data.cohort import Cohort
 from data.errors import InputError
 from data.preprocess import Inputs, Preprocessor
-from data.splits import stratified_folds
+from data.splits import centre_folds, stratified_folds
 from training.anchor import fit_anchor
 from training.config import Config
 from training.ensemble import (
@@ -79,23 +79,37 @@ def prepare(cohort: Cohort, config: Config, tick: Tick = silent) -> Prepared:
         InputError: there are too few events.
     """
     time, event = truncate(cohort)
+    fold = assign_folds(cohort, time, event, config)
+    models, inputs = [], []
+    for assignment in fold:
+        for k in range(int(assignment.max()) + 1):
+            model, made = _fit_fold(cohort, time, event, assignment != k, config)
+            models.append(model)
+            inputs.append(made)
+            tick("folds", len(models), fold.size // len(assignment) * (int(fold.max()) + 1))
+    grid = _grid(time, event, cohort.horizon, config)
+    return Prepared(cohort, fold, tuple(models), tuple(inputs), grid)
+
+
+def assign_folds(
+    cohort: Cohort, time: Array, event: NDArray[np.bool_], config: Config
+) -> NDArray[np.int_]:
+    """Return the held-out fold (repeats, n) of each patient.
+
+    Raises:
+        InputError: there are too few events, or no centres to leave out.
+    """
     folds = int(min(config.folds.folds, event.sum() // 2))
     if folds < 2:
         raise InputError(
             f"{int(event.sum())} events before the horizon are too few to train and validate on"
         )
-    fold = np.stack(
-        [stratified_folds(event, time, folds, config.seed + r) for r in range(config.folds.repeats)]
-    )
-    models, inputs = [], []
-    for assignment in fold:
-        for k in range(folds):
-            model, made = _fit_fold(cohort, time, event, assignment != k, config)
-            models.append(model)
-            inputs.append(made)
-            tick("folds", len(models), folds * config.folds.repeats)
-    grid = _grid(time, event, cohort.horizon, config)
-    return Prepared(cohort, fold, tuple(models), tuple(inputs), grid)
+    if config.folds.by == "centre":
+        if cohort.centre is None:
+            raise InputError("folds.by=centre: the study file names no centre column")
+        return centre_folds(cohort.centre)[None]
+    repeats = range(config.folds.repeats)
+    return np.stack([stratified_folds(event, time, folds, config.seed + r) for r in repeats])
 
 
 def _grid(time: Array, event: NDArray[np.bool_], horizon: float, config: Config) -> TimeGrid:
@@ -105,8 +119,7 @@ def _grid(time: Array, event: NDArray[np.bool_], horizon: float, config: Config)
 def _fit_fold(
     cohort: Cohort, time: Array, event: NDArray[np.bool_], train: NDArray[np.bool_], config: Config
 ) -> tuple[FoldModel, Inputs]:
-    declared = cohort.study.survival_endpoint(cohort.endpoint)[1].horizon
-    horizon = float(time[train].max()) if declared is None else declared
+    horizon = cohort.take(train).horizon
     centre = None if cohort.centre is None else cohort.centre[train]
     preprocessor = Preprocessor.fit(
         cohort.study, cohort.values[train], centre, config.net.embedding_bins

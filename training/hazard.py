@@ -37,9 +37,13 @@ class TimeGrid:
         """
         seen = np.sort(time[event & (time <= horizon)])
         bins = int(np.clip(len(seen) // each, min(3, most), most))
-        inner = np.quantile(seen, np.arange(1, bins) / bins) if len(seen) else np.zeros(0)
-        inner = np.unique(inner[(inner > 0) & (inner < horizon * (1 - 1e-9))])
-        return cls(np.concatenate([[0.0], inner, [horizon]]))
+        distinct, count = np.unique(seen, return_counts=True)
+        # Edges lie midway between times: none is a patient's own, and ties stay together.
+        between, before = (distinct[:-1] + distinct[1:]) / 2, np.cumsum(count)[:-1]
+        wanted = np.arange(1, bins) / bins * len(seen)
+        nearest = np.abs(before - wanted[:, None]).argmin(axis=1) if len(before) else []
+        inner = np.unique(between[nearest])
+        return cls(np.concatenate([[0.0], inner[inner < horizon * (1 - 1e-9)], [horizon]]))
 
     @property
     def bins(self) -> int:

@@ -162,7 +162,7 @@ class PackedNet(nn.Module):
         if self.training and self.modality_dropout > 0 and blocks > 1:
             draw = torch.rand(n, blocks, generator=self.generator).to(x.device)
             present = present * (draw >= self.modality_dropout)
-            # A withheld modality looks as a missing one does: zeros, and not present.
+            # A withheld modality is not present: its token stands for it.
             x = x * present[:, self.owner]
         encoded = []
         for j, part in enumerate(x.split(self.shape.modalities, dim=2)):

@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import optuna
+from optuna import Study
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, TPESampler
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, Trial, TrialState
 
@@ -20,15 +23,65 @@ from training.fit import Prepared, fit
 
 #: Seconds between a worker's signs of life, and without one until its trial is another's.
 HEARTBEAT, GRACE = 60, 180
+#: Trials drawn at random before the search learns from them.
+STARTUP = 8
 
-Report = Callable[[FrozenTrial, optuna.Study], None]
+Report = Callable[[FrozenTrial, Study], None]
+
+
+class SeededByTrial(BaseSampler):
+    """Optuna's TPE, seeded anew for each trial by its number.
+
+    A sampler's state is not stored. So workers that share a study draw different trials, and a
+    resumed session draws what an unbroken one would have.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.inner = TPESampler(seed=seed)
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:  # noqa: ARG002
+        """Begin anew."""
+        self.inner = TPESampler(seed=self.seed + trial.number, n_startup_trials=STARTUP)
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """As TPE does."""
+        return self.inner.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """As TPE does."""
+        return self.inner.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """As TPE does."""
+        return self.inner.sample_independent(study, trial, param_name, param_distribution)
+
+    def after_trial(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        state: TrialState,
+        values: Sequence[float] | None,
+    ) -> None:
+        """As TPE does."""
+        self.inner.after_trial(study, trial, state, values)
 
 
 @dataclass(frozen=True)
 class Tuned:
     """Where a study stands."""
 
-    study: optuna.Study
+    study: Study
     config: Config
     """The best configuration so far."""
     trials: int
@@ -73,7 +126,7 @@ def study_name(prepared: Prepared, config: Config) -> str:
     return f"{cohort.study.name}-{cohort.endpoint}-{digest}"
 
 
-def open_study(name: str, storage: str, seed: int) -> optuna.Study:
+def open_study(name: str, storage: str, seed: int) -> Study:
     """Open a study or begin it; a lost worker's trial is run again.
 
     Raises:
@@ -100,19 +153,16 @@ def open_study(name: str, storage: str, seed: int) -> optuna.Study:
         study = optuna.create_study(
             study_name=name, storage=kept, direction="minimize", load_if_exists=True
         )
-    # The sampler's state is not stored: a resumed session must not draw the first trials again.
-    study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.trials), n_startup_trials=8)
+    study.sampler = SeededByTrial(seed)
     return study
 
 
-def completed(study: optuna.Study) -> int:
+def completed(study: Study) -> int:
     """Return how many trials are done."""
     return len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
 
 
-def tune(
-    prepared: Prepared, config: Config, study: optuna.Study, trials: int, report: Report
-) -> Tuned:
+def tune(prepared: Prepared, config: Config, study: Study, trials: int, report: Report) -> Tuned:
     """Run trials until the study has ``trials`` completed ones.
 
     A trial's score is the out-of-fold integrated Brier score of the stacked model. The defaults are
@@ -138,7 +188,7 @@ def tune(
         trial.set_user_attr("net_share", fitted.ensemble.stack.share)
         return scores["ibs"]
 
-    def enough(current: optuna.Study, trial: FrozenTrial) -> None:
+    def enough(current: Study, trial: FrozenTrial) -> None:
         report(trial, current)
         if completed(current) >= trials:
             current.stop()

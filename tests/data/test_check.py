@@ -71,7 +71,7 @@ def test_counts(tmp_path, frame):
     report = check_study(study(tmp_path, frame))
     assert (report.study, report.endpoint) == ("demo", "os")
     assert (report.n, report.left_out, report.events) == (N - 1, 1, 40)
-    assert report.horizon == pytest.approx(frame["t"].max())
+    assert frame["t"].max() <= report.horizon <= frame["t"].max() * 1.01
 
 
 def test_features(tmp_path, frame):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.errors import InputError
-from data.splits import centre_folds, holdout, stratified_folds
+from data.splits import centre_folds, stratified_folds
 
 untimed = settings(deadline=None)
 
@@ -83,6 +83,10 @@ class TestStratified:
             with pytest.raises(InputError, match=f"cannot fill {folds} folds"):
                 stratified_folds(event, time, folds, seed, groups)
             return
+        if len(np.unique(groups[event])) < folds:
+            with pytest.raises(InputError, match="events cannot be spread"):
+                stratified_folds(event, time, folds, seed, groups)
+            return
         fold = stratified_folds(event, time, folds, seed, groups)
         for name in np.unique(groups):
             assert len(set(fold[groups == name].tolist())) == 1
@@ -136,21 +140,3 @@ class TestCentres:
     def test_one_centre_cannot_be_left_out(self):
         with pytest.raises(InputError, match="needs two centres; 1 found"):
             centre_folds(np.full(50, "A"))
-
-
-class TestHoldout:
-    @untimed
-    @given(case=outcomes(), parts=st.sampled_from([2, 3, 4, 5]))
-    def test_divides_the_patients(self, case, parts):
-        event, time, _, seed = case
-        if event.sum() < parts or len(time) < parts:
-            with pytest.raises(InputError):
-                holdout(event, time, 1 / parts, seed)
-            return
-        train, out = holdout(event, time, 1 / parts, seed)
-        np.testing.assert_array_equal(np.sort(np.concatenate([train, out])), np.arange(len(time)))
-        assert (np.diff(train) > 0).all()
-        assert (np.diff(out) > 0).all()
-        assert abs(len(out) - len(time) / parts) <= 1
-        again = holdout(event, time, 1 / parts, seed)
-        np.testing.assert_array_equal(out, again[1])

@@ -293,3 +293,18 @@ class TestResult:
         prepared = fitted.prepared
         args = (fitted.ensemble.net, prepared.models, prepared.inputs)
         np.testing.assert_allclose(net_logits(*args, chunk=7), net_logits(*args), atol=1e-5)
+
+
+def test_leaving_one_centre_out(small_cohort, tiny_config):
+    config = configure(["folds.by=centre"], tiny_config)
+    prepared = prepare(small_cohort, config)
+    for out in prepared.held_out:
+        inside = set(small_cohort.centre[~out].tolist())
+        assert not inside & set(small_cohort.centre[out].tolist())
+    assert np.isfinite(fit(prepared, config).cumulative).all()
+
+
+def test_leaving_one_centre_out_needs_centres(small_cohort, tiny_config):
+    alone = replace(small_cohort, centre=None)
+    with pytest.raises(InputError, match="names no centre column"):
+        prepare(alone, configure(["folds.by=centre"], tiny_config))

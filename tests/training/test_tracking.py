@@ -220,7 +220,6 @@ class TestEnds:
             fail()
         assert MlflowClient().get_run(seen[0]).info.status == status
 
-    @pytest.mark.xfail(strict=True, reason="only the trials end their study's run when they break")
     def test_study_s_run_is_marked_when_the_final_fit_breaks(
         self, searched, store, cohort, config, monkeypatch
     ):

@@ -103,7 +103,6 @@ class TestTune:
 
 
 class TestWorkers:
-    @pytest.mark.xfail(strict=True, reason="the sampler's seed is the count of trials at its start")
     @by_hand
     def test_two_that_start_together_draw_differently(self, config, storage):
         workers = [open_study("s", storage, config.seed) for _ in range(2)]
