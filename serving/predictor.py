@@ -11,8 +11,7 @@ import numpy as np
 
 from serving.reading import PatientReader
 from serving.schema import Asked, example_patient
-from training.bundle import INTERVAL, Bundle, digest_of, log_risk
-from training.hazard import survival
+from training.bundle import INTERVAL, UNKNOWN_ASSAY, Bundle, digest_of
 
 #: Points of a curve at the most, beside the times asked for.
 CURVE_POINTS = 40
@@ -74,19 +73,16 @@ class Predictor:
         times = self.bundle.times(asked.times)
         shown = merge_times(self.grid, times)
         read = self.reader.read(asked.patients)
-        ensemble = self.bundle.ensemble
-        cumulative = ensemble.cumulative(read.values, read.centre)
-        risk = (log_risk(cumulative) - self.bundle.risk_centre).tolist()
-        at = np.array(shown)
-        curve = survival(ensemble.grid.at(cumulative, at))
-        each = survival(ensemble.grid.at(ensemble.replicates(read.values, read.centre), at))
-        ends = np.quantile(each, [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2], axis=0)
-        low, high = np.minimum(ends[0], curve), np.maximum(ends[1], curve)
-        table = np.stack([np.broadcast_to(at, curve.shape), curve, low, high], axis=-1).tolist()
+        for i in np.flatnonzero(self.bundle.unknown_assay(read.values, read.centre)):
+            read.flags[i].append(UNKNOWN_ASSAY)
+        risk, curve = self.bundle.curves(read.values, read.centre, shown)
+        low, high = self.bundle.interval(read.values, read.centre, shown, curve)
+        at = np.broadcast_to(np.array(shown), curve.shape)
+        table = np.stack([at, curve, low, high], axis=-1).tolist()
         places = {f"survival@{time:g}": shown.index(time) for time in times}
         found = []
         for patient_id, patient_risk, flags, points in zip(
-            read.ids, risk, read.flags, table, strict=True
+            read.ids, risk.tolist(), read.flags, table, strict=True
         ):
             answer: dict[str, Any] = {} if patient_id is None else {"patient_id": patient_id}
             answer["risk"] = patient_risk

@@ -34,6 +34,8 @@ MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
 #: What ``flags`` says where there is nothing to say.
 OK = "ok"
+#: Flag of a patient whose centre's expression scale the model does not know.
+UNKNOWN_ASSAY = "unknown_assay"
 #: Months asked for where the caller names none, as far as the model reaches.
 USUAL_TIMES = (12.0, 36.0, 60.0)
 #: Part of the ensemble that lies between ``low`` and ``high``.
@@ -53,10 +55,6 @@ class Prediction:
     """(n,) higher is worse; 0 is the average training patient."""
     survival: Array
     """(n, t) at the times asked for."""
-    low: Array
-    """(n, t) lower end of the ensemble's interval."""
-    high: Array
-    """(n, t) upper end."""
     flags: tuple[tuple[str, ...], ...]
     """What was odd about each patient's values."""
     times: tuple[float, ...]
@@ -102,24 +100,52 @@ class Bundle:
         table["flags"] = ["; ".join(flags) or OK for flags in found.flags]
         return pd.DataFrame(table)
 
-    def answer(
-        self, frame: pd.DataFrame, times: Sequence[float] | None = None, interval: bool = False
-    ) -> Prediction:
-        """Predict as :meth:`predict` does; ``interval`` adds the ensemble's, else it is NaN."""
+    def answer(self, frame: pd.DataFrame, times: Sequence[float] | None = None) -> Prediction:
+        """Predict as :meth:`predict` does, before it is laid out as a table."""
         asked = self.times(times)
         values, flags = self._read(frame)
         centre = self._centre(frame)
-        grid, at = self.ensemble.grid, np.array(asked)
+        for i in np.flatnonzero(self.unknown_assay(values, centre)):
+            flags[i].append(UNKNOWN_ASSAY)
+        risk, curve = self.curves(values, centre, asked)
+        return Prediction(self._ids(frame), risk, curve, tuple(map(tuple, flags)), asked)
+
+    def curves(
+        self, values: Array, centre: NDArray[np.str_] | None, times: Sequence[float]
+    ) -> tuple[Array, Array]:
+        """Return risk (n,) and survival (n, t) for coded features (n, p) and centres (n,)."""
         cumulative = self.ensemble.cumulative(values, centre)
-        curve = survival(grid.at(cumulative, at))
-        low = high = np.full_like(curve, np.nan)
-        if interval:
-            each = survival(grid.at(self.ensemble.replicates(values, centre), at))
-            ends = np.quantile(each, [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2], axis=0)
-            low, high = np.minimum(ends[0], curve), np.maximum(ends[1], curve)
-        risk = log_risk(cumulative) - self.risk_centre
-        ids = self._ids(frame)
-        return Prediction(ids, risk, curve, low, high, flags, asked)
+        at = self.ensemble.grid.at(cumulative, np.array(times, dtype=float))
+        return log_risk(cumulative) - self.risk_centre, survival(at)
+
+    def interval(
+        self,
+        values: Array,
+        centre: NDArray[np.str_] | None,
+        times: Sequence[float],
+        curve: Array,
+    ) -> tuple[Array, Array]:
+        """Return the ends (n, t) of the ensemble's interval around ``curve`` (n, t)."""
+        each = self.ensemble.replicates(values, centre)
+        spread = survival(self.ensemble.grid.at(each, np.array(times, dtype=float)))
+        low, high = np.quantile(spread, [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2], axis=0)
+        return np.minimum(low, curve), np.maximum(high, curve)
+
+    def unknown_assay(self, values: Array, centre: NDArray[np.str_] | None) -> NDArray[np.bool_]:
+        """Say of which patients (n,) expression is ranked on a scale that may not be theirs.
+
+        Training ranked each large centre's expression by itself; another centre's is ranked
+        against all patients'.
+        """
+        scales = [set(fold.preprocessor.reference) - {""} for fold in self.ensemble.folds]
+        if not any(scales):
+            return np.zeros(len(values), dtype=bool)
+        features = self.study.features.values()
+        expression = [j for j, f in enumerate(features) if f.kind == "expression"]
+        measured = np.asarray(~np.isnan(values[:, expression]).all(axis=1))
+        if centre is None:
+            return measured
+        return measured & ~np.isin(centre, list(set.intersection(*scales)))
 
     def times(self, times: Sequence[float] | None) -> tuple[float, ...]:
         """Check the months asked for, or choose the usual ones."""
@@ -156,7 +182,7 @@ class Bundle:
             return None
         return np.array(["" if pd.isna(c) else as_level(c) for c in frame[name]], dtype=str)
 
-    def _read(self, frame: pd.DataFrame) -> tuple[Array, tuple[tuple[str, ...], ...]]:
+    def _read(self, frame: pd.DataFrame) -> tuple[Array, list[list[str]]]:
         """Code the features and say of each row what was odd."""
         study, n = self.study, len(frame)
         coded = code(study, frame)
@@ -190,7 +216,7 @@ class Bundle:
             add(everyone, f"unknown_column:{name}")
         if len(extra) > MOST_UNKNOWN:
             add(everyone, f"unknown_columns:{len(extra) - MOST_UNKNOWN} more")
-        return coded.values, tuple(tuple(f) for f in flags)
+        return coded.values, flags
 
     def save(self, path: Path) -> None:
         """Write the folder; it appears whole or not at all.

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from training.registry import Logged
     from training.run import Trained
     from training.store import Store
+    from training.tune import Tuned
 
 SYNTHETIC = "SYNTHETIC patients: nothing here says anything about real ones"
 
@@ -148,12 +149,13 @@ def search(
         parent = tracking.open_parent(store, cohort, config, study)
 
         def report(trial: optuna.trial.FrozenTrial, current: optuna.Study) -> None:
-            tracking.log_trial(store, cohort, parent, trial)
+            tracking.log_trial(store, cohort, config, parent, trial)
             tick("trials", min(completed(current), trials), trials)
 
         tick("trials", done, trials)
         try:
             tuned = run_trials(prepared, config, study, trials, report)
+            say_trials(tuned)
             # The best of many trials looks better on its own folds than it is: judge it on others.
             final = tuned.config.model_copy(update={"seed": config.seed + 1})
             made = fit_and_keep(store, cohort, final, out, tick, stage="final", parent=parent)
@@ -217,8 +219,10 @@ def package(args: argparse.Namespace) -> None:
 
     packed = pack(find_bundle(args.model), open_store().bentos, args.name)
     print(f"bento    {packed.tag}")
-    print(f"folder   {packed.path}")
-    print(f"next     accomplice serve {packed.path}")
+    print(f"folder   {relative(packed.path)}")
+    if packed.archive is not None:
+        print(f"archive  {relative(packed.archive)}")
+    print(f"next     accomplice serve {relative(packed.path)}")
 
 
 def serve(args: argparse.Namespace) -> None:
@@ -277,6 +281,15 @@ def say_result(trained: Trained, path: Path, logged: Logged) -> None:
     print(f"model    models:/{logged.model_name}/{logged.version}{champion}")
     print(f"next     accomplice predict {relative(path)} TABLE --times 12,36 --out predictions.csv")
     print("         accomplice ui")
+
+
+def say_trials(tuned: Tuned) -> None:
+    """Say what the search found, against the defaults."""
+    first, best = tuned.study.trials[0], tuned.study.best_trial
+    print(
+        f"{tuned.trials} trials; integrated Brier of the defaults {first.value:.4f}, "
+        f"of the best (trial {best.number}) {best.value:.4f}"
+    )
 
 
 def print_scores(evaluation: Evaluation) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -155,6 +155,11 @@ def configure(settings: Sequence[str] = (), base: Config | None = None) -> Confi
         problem = error.errors(include_url=False)[0]
         where = ".".join(str(p) for p in problem["loc"])
         raise InputError(f"--set {where}: {problem['msg']}, got {problem['input']!r}") from None
+
+
+def with_settings(base: Config, settings: Mapping[str, Any]) -> Config:
+    """Return ``base`` with dotted keys changed."""
+    return configure([f"{key}={value!r}" for key, value in settings.items()], base)
 
 
 def known_keys() -> dict[str, str]:

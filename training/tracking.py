@@ -16,7 +16,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run,
 
 from data.cohort import Cohort
 from training.bundle import digest_of
-from training.config import Config, flat
+from training.config import Config, flat, with_settings
 from training.evaluation import Evaluation
 from training.fit import truncate
 from training.plots import figures, trial_history
@@ -144,8 +144,10 @@ def _runs(store: Store, cohort: Cohort, stage: str) -> list[Run]:
     return list(found)
 
 
-def log_trial(store: Store, cohort: Cohort, parent: str, trial: optuna.trial.FrozenTrial) -> None:
-    """Log one completed trial as a run nested under its study."""
+def log_trial(
+    store: Store, cohort: Cohort, config: Config, parent: str, trial: optuna.trial.FrozenTrial
+) -> None:
+    """Log one completed trial, drawn around ``config``, as a run nested under its study."""
     client = MlflowClient()
     began = trial.datetime_start
     made = client.create_run(
@@ -159,7 +161,8 @@ def log_trial(store: Store, cohort: Cohort, parent: str, trial: optuna.trial.Fro
     }
     anchor, net = trial.user_attrs.get("weights", (float("nan"), float("nan")))
     scores |= {"weight_anchor": anchor, "weight_net": net}
-    _log_batch(made.info.run_id, trial.params, scores, {})
+    drawn = with_settings(config, trial.params)
+    _log_batch(made.info.run_id, params(cohort, drawn), scores, {})
     client.set_terminated(made.info.run_id)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from data.errors import InputError
-from training.config import Config, configure, flat
+from training.config import Config, flat, with_settings
 from training.evaluation import quick_scores
 from training.fit import Prepared, fit
 
@@ -111,11 +111,6 @@ def suggest(trial: Trial, base: Config) -> Config:
         else:
             drawn[key] = trial.suggest_float(key, low, high, log=low > 0)
     return with_settings(base, drawn)
-
-
-def with_settings(base: Config, settings: Mapping[str, Any]) -> Config:
-    """Return ``base`` with dotted keys changed."""
-    return configure([f"{key}={value!r}" for key, value in settings.items()], base)
 
 
 def study_name(prepared: Prepared, config: Config) -> str:

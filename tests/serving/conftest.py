@@ -46,7 +46,7 @@ STUDY: dict[str, Any] = {
 }
 
 
-def made_up_table(n: int = 160, seed: int = 0) -> pd.DataFrame:
+def made_up_table(n: int = 240, seed: int = 0) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     stage = rng.integers(0, 3, n)
     il1r1 = rng.normal(7, 1, n)

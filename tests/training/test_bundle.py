@@ -358,13 +358,26 @@ class TestPredict:
         assert list(found.columns) == ["patient_id", "risk", "survival@12", "flags"]
         assert len(found) == 0
 
-    def test_interval_holds_the_curve(self, bundle, table):
-        found = bundle.answer(table, [12.0, 60.0], interval=True)
-        assert (found.low <= found.survival).all()
-        assert (found.survival <= found.high).all()
-        assert ((found.low >= 0) & (found.high <= 1)).all()
-        assert (found.high - found.low).max() > 0.001
-        assert np.isnan(bundle.answer(table, [12.0]).low).all()
+    def test_interval_holds_the_curve(self, bundle, small_cohort):
+        values, times = small_cohort.values, (12.0, 60.0)
+        _, curve = bundle.curves(values, small_cohort.centre, times)
+        low, high = bundle.interval(values, small_cohort.centre, times, curve)
+        assert (low <= curve).all()
+        assert (curve <= high).all()
+        assert ((low >= 0) & (high <= 1)).all()
+        assert (high - low).max() > 0.001
+
+    def test_expression_of_an_unknown_centre_is_flagged(self, small_cohort, tiny_config):
+        cohort = build_cohort(small_cohort.study, draw(400, seed=12).frame)
+        centre = np.where(np.arange(len(cohort)) % 2, "north", "south")
+        two = train(replace(cohort, centre=centre), tiny_config).bundle
+        assert set(two.ensemble.folds[0].preprocessor.reference) == {"", "north", "south"}
+        frame = pd.DataFrame({"IL1R1": [7.0, 7.0, np.nan], "age": 61.0})
+        frame["centre"] = ["north", "west", "west"]
+        flagged = two.predict(frame)["flags"].str.contains("unknown_assay")
+        assert flagged.tolist() == [False, True, False]
+        flagged = two.predict(frame.drop(columns="centre"))["flags"].str.contains("unknown_assay")
+        assert flagged.tolist() == [True, True, False]
 
 
 class TestTimes:

@@ -133,7 +133,7 @@ class TestStudyRun:
         assert len(trials) == 2
         for trial in trials:
             assert trial.data.tags["mlflow.parentRunId"] == parent.info.run_id
-            assert trial.data.params.keys() == SPACE.keys()
+            assert trial.data.params.keys() == run.data.params.keys() > SPACE.keys()
             assert {"ibs", "uno_c"} <= trial.data.metrics.keys()
             assert trial.info.status == "FINISHED"
         assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
