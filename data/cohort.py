@@ -117,7 +117,8 @@ def read_source(study: Study, folder: Path) -> pd.DataFrame:
 def read_patients(path: Path, study: Study) -> pd.DataFrame:
     """Read patients to predict for: a table, or a study folder as the study's own was."""
     if not path.is_dir():
-        return read_table(path, () if study.id is None else (study.id,))
+        # A model of one feature is asked with tables of one column.
+        return read_table(path, () if study.id is None else (study.id,), fewest=1)
     named = study.source.expression
     here = named if named and (path / named).is_file() else None
     return read_folder(path, here, set(study.columns()))

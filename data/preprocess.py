@@ -31,6 +31,8 @@ REFERENCE = np.linspace(0.005, 0.995, 41)
 SCORES = np.array([NormalDist().inv_cdf(p) for p in REFERENCE])
 #: Patients a centre needs before its own expression reference is trusted.
 CENTRE_SIZE = 50
+#: Known values below which a feature counts as missing altogether.
+FEWEST_KNOWN = 5
 #: Missing values a column needs before missingness itself is an input.
 MISSING_COUNT = 10
 #: Features beyond which a modality's columns get no indicator of their own.
@@ -103,6 +105,8 @@ class Preprocessor:
         """
         kinds = np.array([f.kind for f in study.features.values()])
         category, expression = kinds == "category", kinds == "expression"
+        # What is known of a few patients only would be kept as their values.
+        values = np.where((~np.isnan(values)).sum(axis=0) < FEWEST_KNOWN, np.nan, values)
         offset = _log_offsets(values, np.isin(kinds, ("number", "density")))
         reference = _references(values, expression, centre)
         scaled = _unstandardised(values, expression, offset, reference, centre)
@@ -335,7 +339,8 @@ def _log_offsets(values: Array, eligible: NDArray[np.bool_]) -> Array:
         distinct = len(np.unique(positive))
         if distinct < 5:
             continue
-        shift = 0.0 if floor[j] > 0 else float(positive.min()) / 2
+        # A power of ten below the smallest value: half of it would give that patient's value away.
+        shift = 0.0 if floor[j] > 0 else float(10.0 ** np.floor(np.log10(positive.min())))
         if abs(_skew(np.log(column + shift)[:, None])[0]) < abs(_skew(column[:, None])[0]):
             offset[j] = shift
     return offset

@@ -18,13 +18,14 @@ DELIMITERS = ",\t;|"
 TEXT = (".csv", ".tsv", ".tab", ".txt")
 
 
-def read_table(path: Path, text_columns: Sequence[str] = ()) -> pd.DataFrame:
+def read_table(path: Path, text_columns: Sequence[str] = (), fewest: int = 2) -> pd.DataFrame:
     """Read one table; the ending of its name tells the format.
 
     Args:
         path: a ``.csv``, ``.tsv``, ``.tab`` or ``.txt`` file (also ``.gz``), ``.parquet``, or an
             Excel workbook (first sheet).
         text_columns: columns kept as text, such as identifiers with leading zeros.
+        fewest: columns that a text file must have to count as a table.
 
     Raises:
         InputError: the file is missing, is not a table, is empty, or names a column twice.
@@ -38,7 +39,7 @@ def read_table(path: Path, text_columns: Sequence[str] = ()) -> pd.DataFrame:
         elif ending in (".xlsx", ".xls", ".xlsm"):
             frame = _read_excel(path, text_columns)
         elif ending.removesuffix(".gz") in TEXT:
-            frame = _read_text(path, text_columns)
+            frame = _read_text(path, text_columns, fewest)
         else:
             raise InputError(
                 f"{path}: not a table that can be read: give .csv, .tsv, .parquet or .xlsx"
@@ -63,7 +64,7 @@ def _refuse_twice(path: Path, names: Iterable[str]) -> None:
         raise InputError(f"{path}: column {some(twice)} stands twice: rename or remove one")
 
 
-def _read_text(path: Path, text_columns: Sequence[str]) -> pd.DataFrame:
+def _read_text(path: Path, text_columns: Sequence[str], fewest: int) -> pd.DataFrame:
     raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     if b"\0" in raw[:65536]:
         raise InputError(f"{path}: not a table: the file is binary")
@@ -72,10 +73,10 @@ def _read_text(path: Path, text_columns: Sequence[str]) -> pd.DataFrame:
         text = text.replace("\r", "\n")
     text = text.lstrip("\r\n")
     head = text.split("\n", 1)[0]
-    delimiter = max(DELIMITERS, key=head.count)
+    delimiter = max(DELIMITERS, key=head.count) if head else DELIMITERS[0]
     names = next(csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True), [])
-    if len(names) < 2:
-        raise InputError(f"{path}: not a table: the first line names fewer than two columns")
+    if len(names) < fewest:
+        raise InputError(f"{path}: not a table: the first line names fewer columns than {fewest}")
     # pandas would rename a repeated column instead of refusing it.
     _refuse_twice(path, [name.strip() for name in names])
     with warnings.catch_warnings():

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from data.coding import ABSENT, code
+from data.coding import ABSENT, MISSING, code
 from data.errors import InputError, nearest
 from data.preprocess import Preprocessor
 from data.study import Study, as_level, parse_study
@@ -171,7 +171,7 @@ class Bundle:
         # A row without an id is answered too, under its number.
         return np.array(
             [
-                number if pd.isna(c) else as_level(c)
+                number if pd.isna(c) or as_level(c).lower() in MISSING else as_level(c)
                 for c, number in zip(cells, numbered, strict=True)
             ]
         )
@@ -240,8 +240,13 @@ class Bundle:
         fresh.mkdir()
         for name, raw in files.items():
             (fresh / name).write_bytes(raw)
-        shutil.rmtree(path, ignore_errors=True)
+        # The old bundle goes only when the new one is in its place.
+        aside = path.parent / f".{path.name}.old"
+        shutil.rmtree(aside, ignore_errors=True)
+        if path.exists():
+            path.rename(aside)
         fresh.rename(path)
+        shutil.rmtree(aside, ignore_errors=True)
 
     def _files(self) -> dict[str, bytes]:
         ensemble = self.ensemble
@@ -332,6 +337,11 @@ def check_place(path: Path) -> None:
     Raises:
         InputError: the path exists and is neither an empty folder nor a bundle.
     """
+    blocked = next((p for p in path.absolute().parents if p.is_file()), None)
+    if blocked is not None:
+        raise InputError(f"{path}: {blocked} is a file: name another folder")
+    if path.is_symlink():
+        raise InputError(f"{path}: is a link: name the folder it leads to")
     if not path.exists() or (path / MANIFEST).is_file():
         return
     if not path.is_dir() or any(path.iterdir()):

@@ -97,9 +97,9 @@ def parser() -> Parser:
     one.add_argument("--name", help="of the bento; accomplice-STUDY if absent")
     one = _verb(verbs, "serve", "serve a model or a bento on 127.0.0.1", SERVE)
     one.add_argument("model", metavar="MODEL", help=MODEL_HELP + ", or a bento's folder")
-    one.add_argument("--port", type=int, default=3000)
+    one.add_argument("--port", type=_port, default=3000)
     one = _verb(verbs, "ui", "open MLflow on the project's runs", UI)
-    one.add_argument("--port", type=int, default=5000)
+    one.add_argument("--port", type=_port, default=5000)
     one = _verb(verbs, "demo", "the whole life of a model on the synthetic cohort", DEMO)
     one.add_argument("--short", action="store_true", help="fewer patients and trials")
     return top
@@ -166,6 +166,12 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _port(text: str) -> int:
+    if not text.isdigit() or not 0 < int(text) < 65536:
+        raise argparse.ArgumentTypeError(f"a port from 1 to 65535, got {text!r}")
+    return int(text)
+
+
 def _times(text: str) -> list[float]:
     try:
         return [float(part) for part in text.split(",")]
@@ -187,7 +193,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         getattr(commands, verb)(args)
     except InputError as error:
-        print(f"accomplice: {error}", file=sys.stderr)
+        # A column's name may hold a line break.
+        print(f"accomplice: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("accomplice: stopped", file=sys.stderr)

@@ -87,6 +87,7 @@ def train(args: argparse.Namespace) -> None:
     from data.cohort import load_cohort
     from training.bundle import check_place
     from training.config import configure
+    from training.fit import check_folds
     from training.progress import shown
     from training.store import open_store
 
@@ -95,6 +96,7 @@ def train(args: argparse.Namespace) -> None:
     if out is not None:
         check_place(out)
     cohort = load_cohort(Path(args.study), config.endpoint)
+    check_folds(cohort, config)
     say_cohort(cohort)
     store = open_store()
     with shown("train") as tick:
@@ -107,6 +109,7 @@ def tune(args: argparse.Namespace) -> None:
     from data.cohort import load_cohort
     from training.bundle import check_place
     from training.config import configure
+    from training.fit import check_folds
     from training.store import open_store
 
     config = configure(settings(args))
@@ -114,10 +117,10 @@ def tune(args: argparse.Namespace) -> None:
     if out is not None:
         check_place(out)
     cohort = load_cohort(Path(args.study), config.endpoint)
+    check_folds(cohort, config)
     say_cohort(cohort)
     store = open_store()
-    trained, path, logged = search(store, cohort, config, args.trials, args.storage, args.name, out)
-    say_result(trained, path, logged)
+    say_result(*search(store, cohort, config, args.trials, args.storage, args.name, out))
 
 
 def search(
@@ -215,9 +218,12 @@ def predict(args: argparse.Namespace) -> None:
 def package(args: argparse.Namespace) -> None:
     """Pack a model as a bento."""
     from serving.packaging import package as pack
+    from training.bundle import digest_of
     from training.store import find_bundle, open_store
 
-    packed = pack(find_bundle(args.model), open_store().bentos, args.name)
+    bundle = find_bundle(args.model)
+    digest_of(bundle)
+    packed = pack(bundle, open_store().bentos, args.name)
     print(f"bento    {packed.tag}")
     print(f"folder   {relative(packed.path)}")
     if packed.archive is not None:
@@ -285,7 +291,9 @@ def say_result(trained: Trained, path: Path, logged: Logged) -> None:
 
 def say_trials(tuned: Tuned) -> None:
     """Say what the search found, against the defaults."""
-    first, best = tuned.study.trials[0], tuned.study.best_trial
+    from training.tune import of_defaults
+
+    first, best = of_defaults(tuned.study), tuned.study.best_trial
     print(
         f"{tuned.trials} trials; integrated Brier of the defaults {first.value:.4f}, "
         f"of the best (trial {best.number}) {best.value:.4f}"
@@ -332,6 +340,8 @@ def written_whole(path: Path) -> Iterator[Path]:
     """
     if not path.parent.is_dir():
         raise InputError(f"{path.parent}: no such folder: make it first")
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder: name a file")
     part = path.with_name(f".{path.name}.part")
     try:
         yield part

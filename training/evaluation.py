@@ -137,7 +137,14 @@ def evaluate(fitted: Fitted, config: Config, tick: Tick = silent) -> Evaluation:
     baselines = baseline_curves(prepared, config)
     tick("evaluation", 1, 2)
     judged = judge(
-        time, event, prepared.grid, curves, baselines, config.evaluation.bootstraps, config.seed
+        time,
+        event,
+        prepared.fold[0],
+        prepared.grid,
+        curves,
+        baselines,
+        config.evaluation.bootstraps,
+        config.seed,
     )
     tick("evaluation", 2, 2)
     return judged
@@ -152,7 +159,7 @@ def quick_scores(fitted: Fitted) -> dict[str, float]:
     judge = _Judge(
         time,
         event,
-        log_risk(fitted.cumulative),
+        within(log_risk(fitted.cumulative), fitted.prepared.fold[0]),
         survival(grid.at(fitted.cumulative, times)),
         times,
         censoring(time, event),
@@ -166,13 +173,18 @@ def quick_scores(fitted: Fitted) -> dict[str, float]:
 def judge(
     time: Array,
     event: NDArray[np.bool_],
+    fold: NDArray[np.int_],
     grid: TimeGrid,
     curves: dict[str, Array],
     baselines: dict[str, Array],
     bootstraps: int,
     seed: int,
 ) -> Evaluation:
-    """Score cumulative hazards (n, j + 1) on a grid against outcomes (n,); see the module."""
+    """Score cumulative hazards (n, j + 1) on a grid against outcomes (n,); see the module.
+
+    Ranks are compared after each fold's (n,) mean risk is taken off: the level of a fold model
+    falls where its held-out patients fared worse, which would bias a C pooled over folds.
+    """
     horizon = judged_horizon(time, event, grid.horizon)
     times = np.linspace(0, horizon, POINTS + 1)[1:]
     weights = censoring(time, event)
@@ -180,7 +192,7 @@ def judge(
     risks = {name: log_risk(c) for name, c in models.items()}
     surviving = {name: survival(grid.at(c, times)) for name, c in models.items()}
     judged = {
-        name: _Judge(time, event, risks[name], s, times, weights, horizon)
+        name: _Judge(time, event, within(risks[name], fold), s, times, weights, horizon)
         for name, s in surviving.items()
     }
     scores = {name: j.scores(bootstraps, seed) for name, j in judged.items()}
@@ -205,10 +217,17 @@ def judge(
     )
 
 
+def within(risk: Array, fold: NDArray[np.int_]) -> Array:
+    """Return each patient's risk (n,) against the mean of their fold (n,)."""
+    mean = np.bincount(fold, risk) / np.maximum(np.bincount(fold), 1)
+    # Rounded, so that one risk for a whole fold stays one risk.
+    return np.asarray(np.round(risk - mean[fold], 12))
+
+
 def judged_horizon(time: Array, event: NDArray[np.bool_], horizon: float) -> float:
     """Last time at which a tenth of the patients is still followed, and some could be censored."""
     last = round_off(float(np.quantile(time, 1 - STILL_FOLLOWED)), up=False)
-    # Beyond the last event nothing can be judged; at the last follow-up the weights end.
+    # There must be an event to judge by; at the last follow-up the weights end.
     return min(horizon, max(last, float(time[event].min())), float(np.nextafter(time.max(), 0)))
 
 

@@ -29,6 +29,9 @@ from training.stack import Stack, fit_stack
 
 Array = NDArray[np.float64]
 
+#: Events below which nothing is trained.
+FEWEST_EVENTS = 10
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -100,16 +103,25 @@ def assign_folds(
         InputError: there are too few events, or no centres to leave out.
     """
     folds = int(min(config.folds.folds, event.sum() // 2))
-    if folds < 2:
+    if event.sum() < FEWEST_EVENTS:
         raise InputError(
-            f"{int(event.sum())} events before the horizon are too few to train and validate on"
+            f"{int(event.sum())} events before the horizon are too few to train and validate on: "
+            f"{FEWEST_EVENTS} are needed, and some hundred for a model of worth"
         )
     if config.folds.by == "centre":
         if cohort.centre is None:
             raise InputError("folds.by=centre: the study file names no centre column")
-        return centre_folds(cohort.centre)[None]
+        fold = centre_folds(cohort.centre)
+        if min(event[fold != k].sum() for k in range(fold.max() + 1)) < FEWEST_EVENTS // 2:
+            raise InputError("folds.by=centre: without one centre too few events are left")
+        return fold[None]
     repeats = range(config.folds.repeats)
     return np.stack([stratified_folds(event, time, folds, config.seed + r) for r in repeats])
+
+
+def check_folds(cohort: Cohort, config: Config) -> None:
+    """Refuse, before any work, a cohort that cannot be divided; see :func:`assign_folds`."""
+    assign_folds(cohort, *truncate(cohort), config)
 
 
 def _grid(time: Array, event: NDArray[np.bool_], horizon: float, config: Config) -> TimeGrid:
@@ -218,13 +230,11 @@ def pack(prepared: Prepared, config: Config) -> tuple[PackedData, torch.Tensor]:
         parts = max(2, round(1 / config.net.validation))
         for m in range(config.net.members):
             # Members take turns in holding out each part of several random divisions.
+            made = min(parts, int(event[inside].sum()))
             division = stratified_folds(
-                event[inside],
-                time[inside],
-                min(parts, int(event[inside].sum())),
-                config.seed + 1000 * k + m // parts,
+                event[inside], time[inside], made, config.seed + 1000 * k + m // made
             )
-            held = division == m % parts
+            held = division == m % made
             validate[k, m, inside[held]] = 1.0
             train[k, m, inside[~held]] = 1.0
     x, present = net_inputs(prepared.models, prepared.inputs)

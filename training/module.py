@@ -10,8 +10,10 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
+from data.errors import InputError
 from training.config import NetConfig, TrainerConfig
 from training.losses import hazard_nll
 from training.net import PackedData, PackedNet
@@ -156,16 +158,22 @@ def train_net(
         # Batches come from memory: a loader's workers would only copy them.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*`isinstance\\(treespec, LeafSpec\\)`.*")
-        runner = pl.Trainer(
-            accelerator=trainer.accelerator,
-            devices=trainer.devices,
-            max_epochs=config.max_epochs,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-        )
+        try:
+            runner = pl.Trainer(
+                accelerator=trainer.accelerator,
+                devices=trainer.devices,
+                max_epochs=config.max_epochs,
+                logger=False,
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                num_sanity_val_steps=0,
+            )
+        except MisconfigurationException:
+            raise InputError(
+                f"trainer.accelerator={trainer.accelerator}, trainer.devices={trainer.devices}: "
+                "this machine has no such device: use cpu"
+            ) from None
         _fit(runner, module, batches)
     net.load_state_dict(module.best, strict=False)
     net.to("cpu").eval()

@@ -16,6 +16,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
+from mlflow.types.schema import AnyType
 
 from data.study import Study
 from training import pyfunc
@@ -79,17 +80,14 @@ def log_model(run_id: str, bundle: Bundle, folder: Path, evaluation: Evaluation)
 
 def signature(study: Study, horizon: float) -> ModelSignature:
     """Return the model's inputs, all optional, and its one parameter, the months asked for."""
+    # Of any type: the bundle codes values itself and flags what it cannot, where MLflow would
+    # refuse a column of whole numbers and print patients' rows in its error.
+    names = [feature.column or name for name, feature in study.features.items()]
+    names += [extra for extra in (study.id, study.centre) if extra is not None]
     columns: list[ColSpec | TensorSpec] = [
-        ColSpec(
-            DataType.string if feature.levels is not None else DataType.double,
-            feature.column or name,
-            required=False,
-        )
-        for name, feature in study.features.items()
+        ColSpec(AnyType(), n, required=False)  # type: ignore[no-untyped-call]
+        for n in names
     ]
-    for extra in (study.id, study.centre):
-        if extra is not None:
-            columns.append(ColSpec(DataType.string, extra, required=False))
     times = [t for t in USUAL_TIMES if t <= horizon] or [horizon]
     outputs: list[ColSpec | TensorSpec] = [
         ColSpec(DataType.string, "patient_id"),

@@ -67,6 +67,8 @@ def open_store(folder: Path | None = None) -> Store:
         logging.getLogger(name).setLevel(logging.ERROR)
     given = {name: os.environ.get(name) for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")}
     uri = given["MLFLOW_TRACKING_URI"] or f"sqlite:///{root / DATABASE}"
+    if given is None and not (root / DATABASE).is_file():
+        _create_database(root / DATABASE)
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(given["MLFLOW_REGISTRY_URI"] or uri)
     for name, value in given.items():
@@ -74,6 +76,17 @@ def open_store(folder: Path | None = None) -> Store:
             # MLflow has written it: the next to open the store would take it for the user's.
             os.environ.pop(name, None)
     return Store(root, uri, given["MLFLOW_TRACKING_URI"] is None)
+
+
+def _create_database(path: Path) -> None:
+    """Make MLflow's database whole or not at all: half-made tables would stop every later run."""
+    part = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        MlflowClient(f"sqlite:///{part}").search_experiments(max_results=1)
+        if not path.exists():  # unless another first run was quicker
+            part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def find_bundle(model: str) -> Path:

@@ -24,6 +24,7 @@ from training.registry import Logged, log_model
 from training.reporting import headline, note
 from training.run import Trained
 from training.store import Store
+from training.tune import of_defaults
 
 #: Attribute of an Optuna study that holds the id of its MLflow run.
 PARENT = "mlflow_run"
@@ -156,11 +157,7 @@ def log_trial(
         run_name=f"trial {trial.number}",
         tags={"stage": "trial", PARENT_TAG: parent},
     )
-    scores: dict[str, float] = {
-        k: trial.user_attrs[k] for k in ("ibs", "uno_c") if k in trial.user_attrs
-    }
-    anchor, net = trial.user_attrs.get("weights", (float("nan"), float("nan")))
-    scores |= {"weight_anchor": anchor, "weight_net": net}
+    scores = {name: float(trial.user_attrs[name]) for name in ("ibs", "uno_c", "net_share")}
     drawn = with_settings(config, trial.params)
     _log_batch(made.info.run_id, params(cohort, drawn), scores, {})
     client.set_terminated(made.info.run_id)
@@ -181,12 +178,12 @@ def finish_parent(run_id: str, study: optuna.Study) -> None:
     trials = [t for t in study.get_trials(deepcopy=False) if t.value is not None]
     words = (
         f"{len(trials)} trials, each judged on the same folds; best: trial {best.number}, "
-        f"integrated Brier score {best.value:.4f} (the defaults are trial 0)."
+        f"integrated Brier score {best.value:.4f}; the defaults {of_defaults(study).value:.4f}."
     )
     _log_batch(run_id, {}, metrics, {NOTE: words})
-    client.log_figure(
-        run_id, trial_history([float(t.value or 0) for t in trials]), "figures/trials.png"
-    )
+    scores = [float(t.value or 0) for t in trials]
+    figure = trial_history(scores, float(of_defaults(study).value or 0))
+    client.log_figure(run_id, figure, "figures/trials.png")
     client.set_terminated(run_id)
 
 

@@ -23,6 +23,10 @@ from training.fit import Prepared, fit
 
 #: Seconds between a worker's signs of life, and without one until its trial is another's.
 HEARTBEAT, GRACE = 60, 180
+#: Attribute of the trial that has the default settings.
+DEFAULTS = "defaults"
+#: States of a trial that was or will be judged; an interrupted one was not.
+ALIVE = (TrialState.COMPLETE, TrialState.RUNNING, TrialState.WAITING)
 #: Trials drawn at random before the search learns from them.
 STARTUP = 8
 
@@ -32,8 +36,8 @@ Report = Callable[[FrozenTrial, Study], None]
 class SeededByTrial(BaseSampler):
     """Optuna's TPE, seeded anew for each trial by its number.
 
-    A sampler's state is not stored. So workers that share a study draw different trials, and a
-    resumed session draws what an unbroken one would have.
+    A sampler's state is not stored. So workers that share a study, and a session that goes on with
+    one, draw trials that were not drawn before.
     """
 
     def __init__(self, seed: int) -> None:
@@ -152,6 +156,12 @@ def open_study(name: str, storage: str, seed: int) -> Study:
     return study
 
 
+def of_defaults(study: Study) -> FrozenTrial:
+    """Return the completed trial of the default settings."""
+    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return next(t for t in done if DEFAULTS in t.user_attrs)
+
+
 def completed(study: Study) -> int:
     """Return how many trials are done."""
     return len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
@@ -170,9 +180,9 @@ def tune(prepared: Prepared, config: Config, study: Study, trials: int, report: 
         trials: how many the study shall have, earlier ones included.
         report: told of each completed trial.
     """
-    if not study.get_trials(deepcopy=False):
-        defaults = flat(config)
-        study.enqueue_trial({key: defaults[key] for key in SPACE})
+    if not any(t.state in ALIVE for t in study.trials if DEFAULTS in t.user_attrs):
+        settings = flat(config)
+        study.enqueue_trial({key: settings[key] for key in SPACE}, user_attrs={DEFAULTS: True})
 
     def objective(trial: Trial) -> float:
         drawn = suggest(trial, config)

@@ -136,13 +136,13 @@ class TestScale:
         fitted = Preprocessor.fit(STUDY, values, training[1])
         assert np.isnan(fitted.log_offset[at("ca199")])
 
-    def test_zero_has_a_logarithm_by_half_of_the_smallest_value(self, training):
+    def test_zero_has_a_logarithm_by_a_power_of_ten_below_the_smallest_value(self, training):
         values = training[0].copy()
         values[:20, at("ca199")] = 0.0
         positive = values[:, at("ca199")]
         smallest = np.nanmin(positive[positive > 0])
         fitted = Preprocessor.fit(STUDY, values, training[1])
-        assert fitted.log_offset[at("ca199")] == smallest / 2
+        assert fitted.log_offset[at("ca199")] == 10.0 ** np.floor(np.log10(smallest))
 
     def test_order_of_values_is_kept(self, training, fitted):
         z = fitted.scale(*training)

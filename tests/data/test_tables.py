@@ -125,8 +125,8 @@ def test_a_parquet_index_with_a_name_is_a_column(tmp_path):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", "fewer than two columns"),
-        ("only\n1\n", "fewer than two columns"),
+        ("", "fewer columns than 2"),
+        ("only\n1\n", "fewer columns than 2"),
         ("a,b\n", "no rows"),
         ("a,b,a\n1,2,3\n", "column 'a' stands twice"),
         ("a,b,a \n1,2,3\n", "column 'a' stands twice"),

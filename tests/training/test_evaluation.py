@@ -28,6 +28,10 @@ GRID = TimeGrid(np.linspace(0, 60, 13))
 RATE = 0.02
 
 
+def one_fold(patients):
+    return np.zeros(len(patients), dtype=int)
+
+
 @pytest.fixture(scope="module")
 def simulated():
     """Time, event and the true cumulative hazards of exponential survival."""
@@ -54,7 +58,16 @@ def judged(simulated, flat):
     # Curves that belong to other patients: well calibrated on the whole, of no use for any one.
     shuffled = truth[np.random.default_rng(0).permutation(len(truth))]
     curves = {MODEL: truth, "chance": shuffled}
-    return judge(time, event, GRID, curves, {KAPLAN_MEIER: flat, "itself": truth}, 100, 0)
+    return judge(
+        time,
+        event,
+        one_fold(time),
+        GRID,
+        curves,
+        {KAPLAN_MEIER: flat, "itself": truth},
+        100,
+        0,
+    )
 
 
 class TestTruth:
@@ -74,7 +87,16 @@ class TestTruth:
         time, event, truth = simulated
         loud = np.exp(np.log(RATE * 60) + 2 * np.log(truth / (RATE * 60) + 1e-12))
         loud[:, 0] = 0.0
-        found = judge(time, event, GRID, {MODEL: np.maximum.accumulate(loud, 1)}, {}, 5, 0)
+        found = judge(
+            time,
+            event,
+            one_fold(time),
+            GRID,
+            {MODEL: np.maximum.accumulate(loud, 1)},
+            {},
+            5,
+            0,
+        )
         assert found.calibration_slope < 0.75
 
     def test_chance_has_half_of_the_pairs_right(self, judged):
@@ -125,7 +147,7 @@ class TestFigures:
 
     def test_same_seed_gives_the_same_figures(self, simulated, flat):
         time, event, truth = simulated
-        args = (time, event, GRID, {MODEL: truth}, {KAPLAN_MEIER: flat})
+        args = (time, event, one_fold(time), GRID, {MODEL: truth}, {KAPLAN_MEIER: flat})
         first, again, other = (judge(*args, 20, seed).to_json() for seed in (1, 1, 2))
         assert first == again
         assert first != other
@@ -135,7 +157,16 @@ class TestFigures:
         json.dumps(judged.to_json(), allow_nan=False)
         rows = np.flatnonzero(event)[:1]
         one = np.append(rows, np.flatnonzero(~event)[:3])
-        few = judge(time[one], event[one], GRID, {MODEL: truth[one]}, {"same": truth[one]}, 20, 0)
+        few = judge(
+            time[one],
+            event[one],
+            one_fold(one),
+            GRID,
+            {MODEL: truth[one]},
+            {"same": truth[one]},
+            20,
+            0,
+        )
         text = json.dumps(few.to_json(), allow_nan=False)
         assert "null" in text
 
@@ -232,3 +263,13 @@ class TestRun:
         assert uno_c(
             event, time, log_risk(curves["stage"]), censoring(time, event), 50.0
         ) == pytest.approx(0.65, abs=0.1)
+
+
+def test_one_risk_for_a_whole_fold_ranks_nobody(simulated, flat):
+    # Fold models of a constant differ in level alone; pooled, their levels must not pass for ranks.
+    time, event, _ = simulated
+    fold = np.arange(len(time)) % 5
+    levels = flat * np.linspace(0.5, 2.0, 5)[fold][:, None]
+    found = judge(time, event, fold, GRID, {MODEL: levels}, {}, 5, 0)
+    assert found.scores[MODEL].uno_c.value == 0.5
+    assert found.scores[MODEL].harrell_c.value == 0.5

@@ -221,14 +221,14 @@ class TestFolds:
         assert not np.array_equal(held_out[:FOLDS], held_out[FOLDS:])
 
     def test_few_events_make_fewer_folds(self, cohort, config):
-        prepared = prepare(with_events(cohort, 5), config)
-        assert len(prepared.models) == 2 * REPEATS
+        prepared = prepare(with_events(cohort, 10), configure(["folds.folds=8"], config))
+        assert len(prepared.models) == 5 * REPEATS
 
     def test_too_few_events_are_refused(self, cohort, config):
-        with pytest.raises(InputError, match="3 events before the horizon are too few"):
-            prepare(with_events(cohort, 3), config)
+        with pytest.raises(InputError, match="9 events before the horizon are too few"):
+            prepare(with_events(cohort, 9), config)
 
-    @pytest.mark.parametrize("count", [4, 5])
+    @pytest.mark.parametrize("count", [10, 11])
     def test_fewest_events_that_are_taken_do_fit(self, cohort, config, count):
         made = fit(prepare(with_events(cohort, count), config), config)
         assert np.isfinite(made.cumulative).all()
