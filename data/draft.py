@@ -310,6 +310,12 @@ _Dumper.add_representer(
     _Row, lambda d, v: d.represent_sequence("tag:yaml.org,2002:seq", v, flow_style=True)
 )
 
+# YAML reads the control character "next line" as a line break unless it is quoted and escaped.
+_Dumper.add_representer(
+    str,
+    lambda d, v: d.represent_scalar("tag:yaml.org,2002:str", v, style='"' if "\x85" in v else None),
+)
+
 
 def _styled(value: Any, one_line_below: int | None) -> Any:
     """Put lists, and mappings so many levels inside, on one line."""

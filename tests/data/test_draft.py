@@ -249,6 +249,10 @@ def test_patients_without_follow_up_are_left_out_when_asked(tmp_path):
     assert "only" in drafted.study["ignored"], "it is constant among the patients who stay"
 
 
+def test_a_name_with_a_control_character_survives_its_rendering(tmp_path):
+    draft(tmp_path, with_column([None], name="odd\x85name"))
+
+
 def test_the_source_is_relative_to_the_study_file(tmp_path):
     (tmp_path / "a").mkdir()
     base().to_csv(tmp_path / "a" / "my table.2.csv", index=False)
