@@ -92,8 +92,7 @@ def test_the_whole_life_of_a_model(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     expected = Bundle.load(champion).predict(pd.read_csv("new.csv"), [6, 12])
     registered = mlflow.pyfunc.load_model(f"models:/{names[0]}@champion")
-    typed = pd.read_csv("new.csv", dtype={"case no.": str})
-    again = registered.predict(typed, params={"times": [6.0, 12.0]})
+    again = registered.predict(pd.read_csv("new.csv"), params={"times": [6.0, 12.0]})
     for column in ("risk", "survival@6", "survival@12"):
         np.testing.assert_allclose(again[column], expected[column], atol=1e-9)
     packed = package(champion, store.bentos)

@@ -201,7 +201,8 @@ def test_predict_refuses_what_it_cannot_answer(capsys, table, bundle_folder):
     )
 
 
-def test_ctrl_c_closes_the_runs_and_loses_nothing(capsys, study, monkeypatch):
+@pytest.mark.parametrize(("step", "done"), [(5, 0), (20, 1)])
+def test_ctrl_c_closes_the_runs_and_loses_nothing(capsys, study, monkeypatch, step, done):
     small = ["--set", "net.members=2", "--set", "net.max_epochs=1", "--out", "model"]
     handler = signal.getsignal(signal.SIGINT)
     calls = 0
@@ -210,7 +211,7 @@ def test_ctrl_c_closes_the_runs_and_loses_nothing(capsys, study, monkeypatch):
     def interrupted(self, x, present):
         nonlocal calls
         calls += 1
-        if self.training and calls > 20:  # in the second trial, in the middle of its steps
+        if self.training and calls > step:  # in the middle of the first or the second trial
             raise KeyboardInterrupt
         return forward(self, x, present)
 
@@ -222,12 +223,12 @@ def test_ctrl_c_closes_the_runs_and_loses_nothing(capsys, study, monkeypatch):
     monkeypatch.setattr(PackedNet, "forward", forward)
 
     runs = mlflow.search_runs(search_all_experiments=True)
-    assert runs.set_index("tags.stage")["status"].to_dict() == {
-        "trial": "FINISHED",
-        "study": "KILLED",
-    }
+    found = sorted(zip(runs["tags.stage"], runs["status"], strict=True))
+    assert found == [("study", "KILLED"), *[("trial", "FINISHED")] * done]
     assert main(["tune", "study.yaml", "--trials", "3", *small]) == 0
-    assert "going on after 1 trials" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert ("going on after 1 trials" in said) == (done == 1)
+    assert "3 trials; integrated Brier of the defaults" in said
     runs = mlflow.search_runs(search_all_experiments=True)
     assert runs["tags.stage"].value_counts().to_dict() == {"trial": 3, "study": 1, "final": 1}
     assert (runs["status"] == "FINISHED").all()
