@@ -84,20 +84,10 @@ def synthesise(folder: Path, n: int, variant: str, seed: int, *, truth: bool = F
 
 def train(args: argparse.Namespace) -> None:
     """Fit, judge and log one model."""
-    from data.cohort import load_cohort
-    from training.bundle import check_place
-    from training.config import configure
-    from training.fit import check_folds
     from training.progress import shown
     from training.store import open_store
 
-    config = configure(settings(args))
-    out = None if args.out is None else Path(args.out)
-    if out is not None:
-        check_place(out)
-    cohort = load_cohort(Path(args.study), config.endpoint)
-    check_folds(cohort, config)
-    say_cohort(cohort)
+    cohort, config, out = begin(args)
     store = open_store()
     with shown("train") as tick:
         done = fit_and_keep(store, cohort, config, out, tick, stage="train", name=args.name)
@@ -106,11 +96,19 @@ def train(args: argparse.Namespace) -> None:
 
 def tune(args: argparse.Namespace) -> None:
     """Search for better settings, then fit, judge and log the final model."""
+    from training.store import open_store
+
+    cohort, config, out = begin(args)
+    store = open_store()
+    say_result(*search(store, cohort, config, args.trials, args.storage, args.name, out))
+
+
+def begin(args: argparse.Namespace) -> tuple[Cohort, Config, Path | None]:
+    """Check all that ``train`` and ``tune`` are given before anything is written."""
     from data.cohort import load_cohort
     from training.bundle import check_place
     from training.config import configure
     from training.fit import check_folds
-    from training.store import open_store
 
     config = configure(settings(args))
     out = None if args.out is None else Path(args.out)
@@ -119,8 +117,7 @@ def tune(args: argparse.Namespace) -> None:
     cohort = load_cohort(Path(args.study), config.endpoint)
     check_folds(cohort, config)
     say_cohort(cohort)
-    store = open_store()
-    say_result(*search(store, cohort, config, args.trials, args.storage, args.name, out))
+    return cohort, config, out
 
 
 def search(

@@ -250,7 +250,8 @@ def test_patients_without_follow_up_are_left_out_when_asked(tmp_path):
 
 
 def test_a_name_with_a_control_character_survives_its_rendering(tmp_path):
-    draft(tmp_path, with_column([None], name="odd\x85name"))
+    drafted = draft(tmp_path, with_column([None], name="odd\x85name"))
+    assert yaml.safe_load(render_study(drafted))["ignored"].keys() == {"odd\x85name"}
 
 
 def test_the_source_is_relative_to_the_study_file(tmp_path):

@@ -222,7 +222,7 @@ class TestTampering:
         # So that the next tests are refused for what they change.
         shutil.copytree(path, tmp_path / "b")
         rewrite(tmp_path / "b", WEIGHTS, (path / WEIGHTS).read_bytes())
-        Bundle.load(tmp_path / "b")
+        assert Bundle.load(tmp_path / "b").study == Bundle.load(path).study
 
     def test_altered_weights_fail_the_replay_of_golden_rows(self, bundle, tmp_path):
         # The network must have a part in the answers for its weights to matter.
