@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.exc import IntegrityError, ProgrammingError
 
 from data.errors import InputError
 from training.config import Config, flat, with_settings
@@ -136,13 +138,7 @@ def open_study(name: str, storage: str, seed: int) -> Study:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         try:
-            kept = RDBStorage(
-                storage,
-                engine_kwargs=wait,
-                heartbeat_interval=HEARTBEAT,
-                grace_period=GRACE,
-                heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=2),
-            )
+            kept = _connect(storage, wait)
         except Exception as error:
             # Whatever the driver raises, the text may hold the password: name the kind only.
             raise InputError(
@@ -154,6 +150,25 @@ def open_study(name: str, storage: str, seed: int) -> Study:
         )
     study.sampler = SeededByTrial(seed)
     return study
+
+
+def _connect(storage: str, wait: dict[str, Any]) -> RDBStorage:
+    """Connect to a storage, making its tables where it has none."""
+    for pause in (0.2, 1.0, 3.0, None):
+        try:
+            return RDBStorage(
+                storage,
+                engine_kwargs=wait,
+                heartbeat_interval=HEARTBEAT,
+                grace_period=GRACE,
+                heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=2),
+            )
+        except (IntegrityError, ProgrammingError):
+            # Another worker made the same tables in the same moment: they are there by now.
+            if pause is None:
+                raise
+            time.sleep(pause)
+    raise AssertionError  # the last try returns or raises
 
 
 def of_defaults(study: Study) -> FrozenTrial:

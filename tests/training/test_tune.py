@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import optuna
 import pytest
+from sqlalchemy.exc import IntegrityError
 
 from data.errors import InputError
 from training.config import configure, flat
@@ -155,3 +156,18 @@ class TestStorage:
         with pytest.raises(InputError, match="--storage: cannot be opened") as caught:
             open_study("s", storage, 0)
         assert "hunter2" not in str(caught.value)
+
+
+def test_a_worker_that_finds_another_making_the_tables_tries_again(monkeypatch, storage):
+    tries = []
+
+    class Collides(optuna.storages.RDBStorage):
+        def __init__(self, *args, **kwargs):
+            tries.append(args)
+            if len(tries) == 1:
+                raise IntegrityError("CREATE TABLE studies", {}, Exception("duplicate key"))
+            super().__init__(*args, **kwargs)
+
+    monkeypatch.setattr("training.tune.RDBStorage", Collides)
+    assert open_study("s", storage, 0).study_name == "s"
+    assert len(tries) == 2
