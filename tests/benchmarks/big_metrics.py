@@ -109,7 +109,7 @@ def draw(measured: Mapping[str, Mapping[str, list[float]]], path: Path) -> None:
         figure.subplots(1, len(measured), sharey=True), measured.items(), strict=True
     ):
         for place, (name, values) in enumerate(seconds.items()):
-            axes.loglog(SIZES, values, marker="o.sv^"[place % 5], lw=1, label=name)
+            axes.loglog(SIZES, values, marker="os^vDPX"[place % 7], lw=1, label=name)
         axes.axhline(LIMIT, color="black", lw=0.8, ls=":")
         axes.set(title=title, xlabel="patients", ylabel="seconds on one core")
     axes.legend(fontsize=7, bbox_to_anchor=(1, 1), loc="upper left")
