@@ -70,10 +70,11 @@ def code(study: Study, frame: pd.DataFrame) -> Coded:
             values[:, j], bad = code_levels(frame[source], feature)
             kind = UNKNOWN_LEVEL
         else:
-            values[:, j], bad = code_numbers(frame[source])
+            numbers, bad = code_numbers(frame[source])
+            values[:, j] = numbers
             kind = NOT_A_NUMBER
             low, high = feature.bounds
-            outside = (values[:, j] < low) | (values[:, j] > high)
+            outside = (numbers < low) | (numbers > high)
             if outside.any():
                 findings.append(Finding(OUT_OF_RANGE, name, outside))
         if bad.any():

@@ -148,7 +148,7 @@ def build_cohort(study: Study, frame: pd.DataFrame, endpoint: str | None = None)
     coded = code(study, frame)
     for finding in coded.findings:
         _refuse(study, finding.feature, finding.kind, int((finding.rows & keep).sum()))
-    values = coded.values[keep]
+    values = coded.values if keep.all() else coded.values[keep]
     for j, feature in enumerate(study.features):
         if np.isnan(values[:, j]).all():
             raise InputError(
@@ -181,7 +181,13 @@ def patient_ids(study: Study, frame: pd.DataFrame) -> NDArray[np.str_]:
         raise InputError(
             f"column '{study.id}': {int(cells.isna().sum())} rows have no id: fill them in"
         )
-    return np.array([as_level(c) for c in cells], dtype=str)
+    if not isinstance(cells.dtype, pd.StringDtype):
+        return np.array([as_level(c) for c in cells], dtype=str)
+    # Text as a table of a million patients has it: only what could be a whole number is looked at.
+    ids = np.strings.strip(cells.to_numpy(dtype=str))
+    whole = np.strings.endswith(ids, ".0")
+    ids[whole] = [as_level(c) for c in ids[whole]]
+    return np.asarray(ids)
 
 
 def survival_targets(
@@ -265,19 +271,25 @@ def binary_target(frame: pd.DataFrame, name: str, endpoint: BinaryEndpoint) -> N
     """
     cells = column(frame, endpoint.column, f"endpoint '{name}'")
     meaning = dict.fromkeys(endpoint.negative, 0.0) | dict.fromkeys(endpoint.positive, 1.0)
-    texts = ["" if pd.isna(c) else as_level(c) for c in cells]
-    odd = sum(t not in meaning and t.lower() not in MISSING for t in texts)
-    if odd:
+    codes, texts = _texts(cells)
+    unlisted = [t not in meaning and t.lower() not in MISSING for t in texts]
+    if odd := int(np.array(unlisted)[codes].sum()):
         raise InputError(
             f"column '{endpoint.column}': {odd} labels are listed neither under positive nor "
             f"under negative of endpoint '{name}'"
         )
-    return np.array([meaning.get(t, np.nan) for t in texts])
+    return np.array([meaning.get(t, np.nan) for t in texts])[codes]
 
 
 def _centres(frame: pd.DataFrame, name: str) -> NDArray[np.str_]:
-    cells = column(frame, name, "centre")
-    return np.array(["" if pd.isna(c) else as_level(c) for c in cells], dtype=str)
+    codes, texts = _texts(column(frame, name, "centre"))
+    return np.array(texts, dtype=str)[codes]
+
+
+def _texts(cells: pd.Series) -> tuple[NDArray[np.int_], list[str]]:
+    """Return for each cell (n,) the place of its text; the last text is empty, for the missing."""
+    codes, distinct = pd.factorize(cells, use_na_sentinel=True)
+    return codes, [*map(as_level, distinct), ""]
 
 
 def _refuse(study: Study, name: str, kind: str, count: int) -> None:

@@ -13,7 +13,9 @@ Three steps, each a function of the fitted state alone:
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import product
 from statistics import NormalDist
 from typing import Any, NamedTuple, Self
 
@@ -41,6 +43,8 @@ WIDE = 50
 INDICATOR_SD = 0.25
 #: Columns that the embedding may add in all; wide cohorts get fewer bins a feature.
 EMBEDDED_WIDTH = 640
+#: Patients worked on at once, so that what lies between values and inputs stays in the cache.
+BLOCK = 1024
 
 
 class Inputs(NamedTuple):
@@ -106,28 +110,36 @@ class Preprocessor:
         kinds = np.array([f.kind for f in study.features.values()])
         category, expression = kinds == "category", kinds == "expression"
         # What is known of a few patients only would be kept as their values.
-        values = np.where((~np.isnan(values)).sum(axis=0) < FEWEST_KNOWN, np.nan, values)
+        hidden = (~np.isnan(values)).sum(axis=0) < FEWEST_KNOWN
+        if hidden.any():
+            values = np.where(hidden, np.nan, values)
         offset = _log_offsets(values, np.isin(kinds, ("number", "density")))
         reference = _references(values, expression, centre)
-        scaled = _unstandardised(values, expression, offset, reference, centre)
-        low, high = _quantiles(scaled, np.array([0.005, 0.995]))
+        z = _unstandardised(values, expression, offset, reference, centre)
+        # Clipping and standardising keep the order, so that one sort serves both quantiles.
+        ordered = _ordered(z)
+        low, high = _quantiles(ordered, np.array([0.005, 0.995]))
         low, high = (np.where(np.isnan(edge), 0.0, edge) for edge in (low, high))
-        scaled = np.clip(scaled, low, high)
-        known = np.maximum((~np.isnan(scaled)).sum(axis=0), 1)
-        mean = np.nansum(scaled, axis=0) / known
-        sd = np.sqrt(np.nansum((scaled - mean) ** 2, axis=0) / known)
+        for scaled in (z, ordered):
+            np.clip(scaled, low, high, out=scaled)
+        known = np.maximum((~np.isnan(z)).sum(axis=0), 1)
+        mean = _total(len(z), lambda rows: _zeroed(z[rows])) / known
+        sd = np.sqrt(_total(len(z), lambda rows: _zeroed((z[rows] - mean) ** 2)) / known)
         mean, sd = np.where(category, 0.0, mean), np.where(category | (sd < 1e-9), 1.0, sd)
-        z = (scaled - mean) / sd
-        z[:, category] = np.nan
+        for scaled in (z, ordered):
+            scaled -= mean
+            scaled /= sd
+            scaled[:, category] = np.nan
         numeric = int((~category).sum())
         bins = max(1, min(bins, EMBEDDED_WIDTH // max(numeric, 1)))
-        edges = np.nan_to_num(_quantiles(z, np.linspace(0, 1, bins + 1)))
-        embedded = _piecewise(z, edges)
+        edges = np.nan_to_num(_quantiles(ordered, np.linspace(0, 1, bins + 1)))
+        del ordered
+        embedded = _total(len(z), lambda rows: _zeroed(_piecewise(z[rows], edges)))
         levels = [(j, k) for j in np.flatnonzero(category).tolist() for k in _levels_of(study, j)]
-        shown = np.stack([values[:, j] == k for j, k in levels] or [np.zeros(len(values))], axis=1)
-        frequency = _ratio(shown.sum(axis=0), (~np.isnan(values[:, [j for j, _ in levels] or [0]])))
-        absent = _absent(study, values)
-        few = np.minimum(absent.sum(axis=0), (1 - absent).sum(axis=0)) < MISSING_COUNT
+        owner, level = np.array(levels, dtype=int).reshape(-1, 2).T
+        shown = _total(len(z), lambda rows: (values[rows][:, owner] == level).astype(float))
+        absent = _total(len(z), lambda rows: _absent(study, values[rows]))
+        few = np.minimum(absent, len(z) - absent) < MISSING_COUNT
         return cls(
             study=study,
             log_offset=offset,
@@ -136,28 +148,29 @@ class Preprocessor:
             mean=mean,
             sd=sd,
             edges=edges,
-            embedded_mean=np.nan_to_num(_column_mean(embedded)),
+            embedded_mean=(embedded / known[:, None]).T,
             reference=reference,
             indicators=tuple(levels),
-            indicator_mean=frequency[: len(levels)],
-            missing_mean=np.where(few, np.nan, absent.mean(axis=0)),
+            indicator_mean=shown / known[owner],
+            missing_mean=np.where(few, np.nan, absent / len(z)),
         )
 
     def transform(self, values: Array, centre: NDArray[np.str_] | None = None) -> Inputs:
         """Make the inputs of n patients from their coded features (n, p)."""
-        z = self.scale(values, centre)
-        blocks = list(self.study.blocks.values())
-        known = ~np.isnan(values)
-        present = np.stack([known[:, block].any(axis=1) for block in blocks], axis=1)
-        return Inputs(self._design(z, values), self._embed(z), present.astype(float))
+        z, n = self.scale(values, centre), len(values)
+        return Inputs(
+            _by_block(n, lambda rows: self._design(z[rows], values[rows])),
+            _by_block(n, lambda rows: self._embed(z[rows])),
+            _by_block(n, lambda rows: self._present(values[rows])),
+        )
 
     def scale(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
         """Return standardised features (n, p), NaN where missing or a category."""
         kinds = np.array([f.kind for f in self.study.features.values()])
-        scaled = _unstandardised(
-            values, kinds == "expression", self.log_offset, self.reference, centre
-        )
-        z = (np.clip(scaled, self.low, self.high) - self.mean) / self.sd
+        z = _unstandardised(values, kinds == "expression", self.log_offset, self.reference, centre)
+        np.clip(z, self.low, self.high, out=z)
+        z -= self.mean
+        z /= self.sd
         z[:, kinds == "category"] = np.nan
         return z
 
@@ -205,9 +218,14 @@ class Preprocessor:
     def _embed(self, z: Array) -> Array:
         numeric = self._numeric()
         embedded = _piecewise(z[:, numeric], self.edges[:, numeric])
-        embedded = np.nan_to_num(embedded - self.embedded_mean[:, numeric])
-        n, bins, p = embedded.shape
-        return embedded.transpose(0, 2, 1).reshape(n, bins * p)
+        embedded -= self.embedded_mean[:, numeric].T
+        n, p, bins = embedded.shape
+        return _zeroed(embedded).reshape(n, p * bins)
+
+    def _present(self, values: Array) -> Array:
+        known = ~np.isnan(values)
+        blocks = self.study.blocks.values()
+        return np.stack([known[:, block].any(axis=1) for block in blocks], axis=1).astype(float)
 
     def _numeric(self) -> list[int]:
         return [j for j, f in enumerate(self.study.features.values()) if f.kind != "category"]
@@ -218,14 +236,14 @@ class Preprocessor:
 
     def _pairs(self) -> list[tuple[int, int]]:
         """Single columns whose products are the study's interactions."""
-        order = {name: j for j, name in enumerate(self.study.features)}
-        behind = self._single_features()
+        columns: dict[str, list[int]] = {name: [] for name in self.study.features}
+        names = list(columns)
+        for column, j in enumerate(self._single_features()):
+            columns[names[j]].append(column)
         return [
-            (a, b)
+            pair
             for first, second in self.study.interactions
-            for a in range(len(behind))
-            for b in range(len(behind))
-            if behind[a] == order[first] and behind[b] == order[second]
+            for pair in product(columns[first], columns[second])
         ]
 
     def linear_columns(self) -> list[Column]:
@@ -294,14 +312,60 @@ def _plain(array: Array) -> list[Any]:
     return list(listed.tolist())
 
 
-def _quantiles(values: Array, probabilities: Array) -> Array:
-    """Quantiles of each column (k, p) over its known values.
+def _blocks(n: int) -> list[slice]:
+    """Cut n patients into blocks; none are one empty block, which still has columns."""
+    return [slice(start, start + BLOCK) for start in range(0, max(n, 1), BLOCK)]
+
+
+def _by_block(n: int, make: Callable[[slice], Array]) -> Array:
+    """Make rows (n, k) of which each depends on its patient alone."""
+    first, *others = _blocks(n)
+    part = make(first)
+    if not others:
+        return part
+    made = np.empty((n, *part.shape[1:]))
+    made[first] = part
+    for rows in others:
+        made[rows] = make(rows)
+    return made
+
+
+def _total(n: int, make: Callable[[slice], Array]) -> Array:
+    """Sum made rows (n, ...) over patients, in their order, as one sum of all of them would."""
+    first, *others = _blocks(n)
+    part = make(first)
+    if part[:1].size == 1:
+        # NumPy adds up a lone column pairwise, rows one after the other.
+        return np.asarray(make(slice(0, n)).sum(axis=0))
+    total = part.sum(axis=0)
+    for rows in others:
+        part = make(rows)
+        part[0] += total
+        total = part.sum(axis=0)
+    return np.asarray(total)
+
+
+def _zeroed(values: Array) -> Array:
+    return np.where(np.isnan(values), 0.0, values)
+
+
+def _ordered(values: Array) -> Array:
+    """Sort each column of (n, p); missing values come last."""
+    ordered = np.empty(values.shape[::-1])
+    for rows in _blocks(len(values)):
+        ordered[:, rows] = values[rows].T
+    for column in ordered:
+        column.sort()
+    return ordered.T
+
+
+def _quantiles(ordered: Array, probabilities: Array) -> Array:
+    """Quantiles of each column (k, p) over its known values, from :func:`_ordered`.
 
     Each is the mean of the two that lie half a patient to either side, so that none is the value
     of a single patient: these numbers travel with the model.
     """
-    ordered = np.sort(values, axis=0)  # NaN sorts to the end
-    last = np.maximum((~np.isnan(values)).sum(axis=0) - 1, 0)
+    last = np.maximum((~np.isnan(ordered)).sum(axis=0) - 1, 0)
     place = probabilities[:, None] * last
 
     def at(place: Array) -> Array:
@@ -314,34 +378,31 @@ def _quantiles(values: Array, probabilities: Array) -> Array:
     return (at(place - 0.5) + at(place + 0.5)) / 2
 
 
-def _column_mean(values: Array) -> Array:
-    known = ~np.isnan(values)
-    return np.asarray(np.where(known, values, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1))
+def _mean(column: Array) -> float:
+    known = ~np.isnan(column)
+    return float(np.where(known, column, 0.0).sum() / max(np.count_nonzero(known), 1))
 
 
-def _ratio(counts: Array, known: NDArray[np.bool_]) -> Array:
-    return np.asarray(counts / np.maximum(known.sum(axis=0), 1), dtype=float)
-
-
-def _skew(values: Array) -> Array:
-    deviation = values - _column_mean(values)
-    second, third = _column_mean(deviation**2), _column_mean(deviation**3)
-    return np.asarray(third / np.maximum(second, 1e-200) ** 1.5)
+def _skew(column: Array) -> float:
+    deviation = column - _mean(column)
+    return _mean(deviation**3) / float(max(_mean(deviation**2), 1e-200) ** 1.5)
 
 
 def _log_offsets(values: Array, eligible: NDArray[np.bool_]) -> Array:
     """Offset of the logarithm where it takes away skew from a non-negative feature, else NaN."""
     offset = np.full(values.shape[1], np.nan)
-    floor = np.nanmin(np.where(np.isnan(values), np.inf, values), axis=0)
-    for j in np.flatnonzero(eligible & (floor >= 0) & (_skew(values) > 1)):
-        column = values[:, j]
+    for j in np.flatnonzero(eligible):
+        column = np.ascontiguousarray(values[:, j])
+        skew = 0.0 if (column < 0).any() else _skew(column)
+        if not skew > 1:
+            continue
         positive = column[column > 0]
-        distinct = len(np.unique(positive))
-        if distinct < 5:
+        if len(np.unique(positive)) < 5:
             continue
         # A power of ten below the smallest value: half of it would give that patient's value away.
-        shift = 0.0 if floor[j] > 0 else float(10.0 ** np.floor(np.log10(positive.min())))
-        if abs(_skew(np.log(column + shift)[:, None])[0]) < abs(_skew(column[:, None])[0]):
+        zeros = len(positive) < np.count_nonzero(~np.isnan(column))
+        shift = float(10.0 ** np.floor(np.log10(positive.min()))) if zeros else 0.0
+        if abs(_skew(np.log(column + shift))) < abs(skew):
             offset[j] = shift
     return offset
 
@@ -352,17 +413,37 @@ def _references(
     """Quantiles of the expression features, over all patients and in each large centre."""
     if not expression.any():
         return {}
-    columns = np.where(expression, values, np.nan)
-    overall = np.nan_to_num(_quantiles(columns, REFERENCE))
+    measured = values[:, expression]
+
+    def table(rows: Array) -> Array:
+        wide = np.zeros((len(REFERENCE), len(expression)))
+        wide[:, expression] = np.nan_to_num(_quantiles(_ordered(rows), REFERENCE))
+        return wide
+
+    overall = table(measured)
     found = {"": overall}
     if centre is None:
         return found
-    for name in np.unique(centre[centre != ""]).tolist():
-        rows = columns[centre == name]
-        enough = (~np.isnan(rows)).sum(axis=0) >= CENTRE_SIZE
-        if enough.any():
-            found[name] = np.where(enough, np.nan_to_num(_quantiles(rows, REFERENCE)), overall)
+    for name, patients in _of_centres(centre, np.unique(centre[centre != ""])):
+        rows = measured[patients]
+        enough = np.zeros(len(expression), dtype=bool)
+        enough[expression] = (~np.isnan(rows)).sum(axis=0) >= CENTRE_SIZE
+        if name and enough.any():
+            found[name] = np.where(enough, table(rows), overall)
     return found
+
+
+def _of_centres(
+    centre: NDArray[np.str_], names: NDArray[np.str_]
+) -> Iterator[tuple[str, NDArray[np.int_]]]:
+    """Yield each of the sorted names with its patients' rows; last, unnamed, all other patients."""
+    place = np.searchsorted(names, centre)
+    named = place < len(names)
+    named[named] = names[place[named]] == centre[named]
+    group = np.where(named, place, len(names))
+    rows = np.argsort(group, kind="stable")
+    ends = np.cumsum(np.bincount(group, minlength=len(names) + 1))
+    yield from zip([*names.tolist(), ""], np.split(rows, ends[:-1]), strict=True)
 
 
 def _unstandardised(
@@ -373,19 +454,17 @@ def _unstandardised(
     centre: NDArray[np.str_] | None,
 ) -> Array:
     """Apply logarithms and expression ranks (n, p); other features stay as they are."""
-    scaled = values.copy()
-    logged = ~np.isnan(log_offset)
-    # A value below the training range may be below the logarithm's domain: draw it to the edge.
-    shifted = values[:, logged] + log_offset[logged]
-    scaled[:, logged] = np.log(np.maximum(shifted, 1e-12))
+    scaled = np.array(values, order="C")
+    for j in np.flatnonzero(~np.isnan(log_offset)):
+        # A value below the training range may be below the logarithm's domain: draw it to the edge.
+        scaled[:, j] = np.log(np.maximum(values[:, j] + log_offset[j], 1e-12))
     if not expression.any():
         return scaled
-    groups = np.full(len(values), "", dtype=object)
-    if centre is not None:
-        groups[:] = [c if c in reference else "" for c in centre.tolist()]
-    for name in sorted(set(groups.tolist())):
-        rows = np.flatnonzero(groups == name)
-        for j in np.flatnonzero(expression):
+    own = np.array(sorted(reference.keys() - {""}), dtype=str)
+    if centre is None:
+        centre = np.full(len(values), "")
+    for name, rows in _of_centres(centre, own):
+        for j in np.flatnonzero(expression) if len(rows) else ():
             scaled[rows, j] = _normal_score(values[rows, j], reference[name][:, j])
     return scaled
 
@@ -399,10 +478,11 @@ def _normal_score(column: Array, quantiles: Array) -> Array:
 
 
 def _piecewise(z: Array, edges: Array) -> Array:
-    """Embed (n, p) as (n, bins, p): how far each value has come through each bin, 0 to 1."""
-    low, width = edges[:-1], np.diff(edges, axis=0)
-    way = (z[:, None, :] - low) / np.where(width > 0, width, np.inf)
-    return np.asarray(np.clip(way, 0.0, 1.0))
+    """Embed (n, p) as (n, p, bins): how far each value has come through each bin, 0 to 1."""
+    low, width = edges[:-1].T, np.diff(edges, axis=0).T
+    way = z[:, :, None] - low
+    way /= np.where(width > 0, width, np.inf)
+    return np.clip(way, 0.0, 1.0, out=way)
 
 
 def _levels_of(study: Study, j: int) -> range:

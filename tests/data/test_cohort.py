@@ -9,9 +9,16 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.cohort import build_cohort, code_events, load_cohort, survival_targets
+from data.cohort import (
+    _centres,
+    build_cohort,
+    code_events,
+    load_cohort,
+    patient_ids,
+    survival_targets,
+)
 from data.errors import InputError
-from data.study import SurvivalEndpoint, parse_study
+from data.study import SurvivalEndpoint, as_level, parse_study
 
 CANARY = "CANARY-7431"
 NUMBER_CANARY = 7431.25
@@ -93,6 +100,32 @@ def test_times_are_in_months(unit, months):
 def test_rows_are_numbered_without_an_id():
     raw = {k: v for k, v in RAW.items() if k != "id"}
     assert build_cohort(parse_study(raw, "x"), table()).ids.tolist() == ["1", "2", "3", "4"]
+
+
+@pytest.mark.parametrize("kind", ["str", object])
+@given(
+    st.lists(
+        st.one_of(
+            st.sampled_from(
+                [" 7 ", "1.0", "-3.0", "1.05", "x.0", ".0", "\u00a012.0\u2003", "00.0"]
+            ),
+            st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0")),
+        ),
+        min_size=1,
+    )
+)
+@settings(deadline=None, max_examples=50)
+def test_ids_and_centres_are_written_as_levels_are(kind, texts):
+    frame = pd.DataFrame({"pid": texts, "site": texts}, dtype=kind)
+    expected = [as_level(text) for text in texts]
+    assert patient_ids(parse_study(RAW, "x"), frame).tolist() == expected
+    assert _centres(frame, "site").tolist() == expected
+
+
+@pytest.mark.parametrize("ids", [[3, 1, 2], [3.0, 1.0, 2.0], ["3", "1.0", " 2"]])
+def test_ids_are_the_same_however_they_are_stored(ids):
+    frame = pd.DataFrame({"pid": ids})
+    assert patient_ids(parse_study(RAW, "x"), frame).tolist() == ["3", "1", "2"]
 
 
 class TestRefused:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data import preprocess
 from data.preprocess import CENTRE_SIZE, MISSING_COUNT, Preprocessor
 from data.study import parse_study
 
@@ -36,6 +37,11 @@ STUDY = parse_study(
     },
     "s",
 )
+STUDY_OF_ONE = {
+    "name": "s",
+    "source": {"files": ["t.csv"]},
+    "endpoints": {"survival": {"os": {"time": "months", "event": "dead"}}},
+}
 NAMES = list(STUDY.features)
 P = len(NAMES)
 CATEGORIES = [j for j, f in enumerate(STUDY.features.values()) if f.kind == "category"]
@@ -77,7 +83,7 @@ def same(a, b):
             continue
         if field.name == "reference":
             assert left.keys() == right.keys()
-            left, right = (np.stack(list(table.values())) for table in (left, right))
+            left, right = (np.array(list(table.values())) for table in (left, right))
         np.testing.assert_array_equal(left, right, strict=True, err_msg=field.name)
     return True
 
@@ -329,6 +335,50 @@ class TestUnseen:
         rows[:, at("age")] = 150.0, 1e9
         made = fitted.transform(rows)
         np.testing.assert_array_equal(made.linear[0], made.linear[1])
+
+
+class TestBlocks:
+    """Patients are worked on in blocks to save memory; no digit may depend on it."""
+
+    @pytest.mark.parametrize("block", [1, 7, 299, 300])
+    def test_size_of_a_block_changes_no_bit(self, training, fitted, block, monkeypatch):
+        values, centre = training
+        whole = fitted.transform(values, centre)
+        monkeypatch.setattr(preprocess, "BLOCK", block)
+        assert same(Preprocessor.fit(STUDY, values, centre), fitted)
+        for part, expected in zip(fitted.transform(values, centre), whole, strict=True):
+            np.testing.assert_array_equal(part, expected, strict=True)
+
+    def test_a_lone_feature_is_added_up_as_a_whole(self, monkeypatch):
+        raw = {"clinical": {"age": {"kind": "number"}}}
+        alone = parse_study({**STUDY_OF_ONE, "modalities": raw}, "alone")
+        values = np.random.default_rng(0).normal(60, 11, (1000, 1))
+        whole = Preprocessor.fit(alone, values)
+        monkeypatch.setattr(preprocess, "BLOCK", 7)
+        assert same(Preprocessor.fit(alone, values), whole)
+
+    def test_nobody_gives_empty_inputs_of_the_same_width(self, fitted):
+        made, some = fitted.transform(np.empty((0, P))), fitted.transform(np.full((1, P), np.nan))
+        assert [part.shape[1:] for part in made] == [part.shape[1:] for part in some]
+
+    def test_what_is_given_is_left_as_it_was(self, training, fitted):
+        values, centre = training
+        kept = values.copy()
+        Preprocessor.fit(STUDY, values, centre)
+        fitted.transform(values, centre)
+        np.testing.assert_array_equal(values, kept)
+        columns = np.asfortranarray(values)
+        assert same(Preprocessor.fit(STUDY, columns, centre), fitted)
+        np.testing.assert_array_equal(columns, kept)
+
+    def test_centres_hold_their_own_patients(self):
+        centre = np.array(["b", "", "zz", "a", "b", "c"])
+        found = dict(preprocess._of_centres(centre, np.array(["a", "b"])))
+        assert {name: rows.tolist() for name, rows in found.items()} == {
+            "a": [3],
+            "b": [0, 4],
+            "": [1, 2, 5],
+        }
 
 
 class TestLeak:
