@@ -6,7 +6,7 @@ import logging
 import signal
 import warnings
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
@@ -41,6 +41,21 @@ class Batches:
             yield from order.split(self.size)
 
 
+class Batch(NamedTuple):
+    """A slice of each fold's patients: b of them a fold."""
+
+    x: Tensor
+    """(k, rows, b) as :meth:`PackedNet.lay_out` arranges them."""
+    exposure: Tensor
+    """(k, 1, b, j) part of each bin at risk."""
+    event: Tensor
+    """(k, 1, b, j) 1 in the bin of the event."""
+    train: Tensor
+    """(k, m, b) weight in each member's loss."""
+    validate: Tensor
+    """(k, m, b) 1 where a member holds the patient out."""
+
+
 class PackedHazard(pl.LightningModule):
     """Trains a :class:`PackedNet`; each fold keeps its weights of its best epoch."""
 
@@ -52,7 +67,9 @@ class PackedHazard(pl.LightningModule):
         self.net = net
         self.data = data
         self.config = config
-        self.scale = 1 / data.train.sum(-1).clamp_min(1.0)
+        self.scale = 1 / data.train.sum(-1, keepdim=True).clamp_min(1.0)
+        self.own = own_patients(data)
+        self.whole: Batch | None = None
         folds = net.shape.folds
         self.best_loss = torch.full((folds,), torch.inf)
         self.best_epoch = torch.zeros(folds, dtype=torch.long)
@@ -64,6 +81,7 @@ class PackedHazard(pl.LightningModule):
         """Move the cohort to the device once, instead of a batch at a time."""
         moved = {k: v.to(self.device) for k, v in self.data.__dict__.items()}
         self.data, self.scale = PackedData(**moved), self.scale.to(self.device)
+        self.own, self.whole = self.own.to(self.device), None
         self.best = {k: v.to(self.device) for k, v in self.best.items()}
 
     def transfer_batch_to_device(
@@ -74,19 +92,30 @@ class PackedHazard(pl.LightningModule):
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         """Return the likelihood of one batch of rows, each replica's divided by its patients."""
-        weight = self.data.train * self.scale.unsqueeze(-1)
-        return self._loss(batch, weight) * (self.data.x.shape[1] / len(batch))
+        part = self._batch(batch)
+        logits = self.net.logits(part.x).mT
+        loss = hazard_nll(logits, part.exposure, part.event, part.train)
+        return loss * (self.own.shape[1] / len(batch))
 
-    def _loss(self, rows: Tensor, weight: Tensor) -> Tensor:
-        data = self.data
-        if len(rows) < data.x.shape[1]:
-            logits = self.net(data.x[:, rows], data.present[rows])
-            exposure, event = data.exposure[:, rows], data.event[:, rows]
-            weight = weight[:, :, rows]
-        else:
-            logits = self.net(data.x, data.present)
-            exposure, event = data.exposure, data.event
-        return hazard_nll(logits, exposure.unsqueeze(1), event.unsqueeze(1), weight)
+    def _batch(self, places: Tensor) -> Batch:
+        """Gather the patients at some places of each fold's list; all of them once for all."""
+        if len(places) < self.own.shape[1]:
+            return self._gather(places)
+        if self.whole is None:
+            self.whole = self._gather(places)
+        return self.whole
+
+    def _gather(self, places: Tensor) -> Batch:
+        data, rows = self.data, self.own[:, places]
+        fold = torch.arange(len(rows), device=rows.device).unsqueeze(1)
+        by_member = rows.unsqueeze(1).expand(-1, data.train.shape[1], -1)
+        return Batch(
+            self.net.lay_out(data.x[fold, rows].mT, data.present[rows].mT),
+            data.exposure[fold, rows].mT.contiguous().mT.unsqueeze(1),
+            data.event[fold, rows].mT.contiguous().mT.unsqueeze(1),
+            data.train.gather(2, by_member) * self.scale,
+            data.validate.gather(2, by_member),
+        )
 
     def on_train_epoch_end(self) -> None:
         """Look at the held-out patients; keep, or stop, each fold by itself."""
@@ -117,11 +146,12 @@ class PackedHazard(pl.LightningModule):
         self.net.eval()
         losses = torch.zeros(self.net.shape.folds)
         with torch.no_grad():
-            for rows in torch.arange(self.data.x.shape[1]).split(self.config.batch_size):
-                logits = self.net(self.data.x[:, rows], self.data.present[rows])
-                at_risk = torch.nn.functional.softplus(logits) * self.data.exposure[:, None, rows]
-                each = (at_risk - self.data.event[:, None, rows] * logits).sum(-1)
-                losses += (each * self.data.validate[:, :, rows]).sum((1, 2)).cpu()
+            for places in torch.arange(self.own.shape[1]).split(self.config.batch_size):
+                part = self._batch(places)
+                logits = self.net.logits(part.x).mT
+                at_risk = torch.nn.functional.softplus(logits) * part.exposure
+                each = (at_risk - part.event * logits).sum(-1)
+                losses += (each * part.validate).sum((1, 2)).cpu()
         self.net.train()
         return losses / self.data.validate.sum((1, 2)).clamp_min(1.0).cpu()
 
@@ -134,8 +164,21 @@ class PackedHazard(pl.LightningModule):
             {"params": [p for n, p in named if n in free], "weight_decay": 0.0},
         ]
         return torch.optim.AdamW(
-            groups, lr=self.config.learning_rate, weight_decay=self.config.weight_decay
+            groups,
+            lr=self.config.learning_rate,
+            weight_decay=self.config.weight_decay,
+            fused=True,
         )
+
+
+def own_patients(data: PackedData) -> Tensor:
+    """Rows (k, most) of the patients that each fold trains or validates on.
+
+    A fold with fewer than the most is filled up with others, who have no weight in it.
+    """
+    own = (data.train + data.validate).amax(1) > 0
+    order = own.to(torch.uint8).argsort(dim=1, descending=True, stable=True)
+    return order[:, : int(own.sum(1).max())]
 
 
 def train_net(
@@ -152,7 +195,7 @@ def train_net(
         The module, with the validation history of each fold.
     """
     module = PackedHazard(net, data, config, tick)
-    batches = Batches(data.x.shape[1], config.batch_size, config.steps_per_epoch, seed)
+    batches = Batches(module.own.shape[1], config.batch_size, config.steps_per_epoch, seed)
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         # Batches come from memory: a loader's workers would only copy them.
