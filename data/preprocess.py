@@ -122,7 +122,6 @@ class Preprocessor:
         numeric = int((~category).sum())
         bins = max(1, min(bins, EMBEDDED_WIDTH // max(numeric, 1)))
         edges = np.nan_to_num(_quantiles(z, np.linspace(0, 1, bins + 1)))
-        embedded = _piecewise(z, edges)
         levels = [(j, k) for j in np.flatnonzero(category).tolist() for k in _levels_of(study, j)]
         shown = np.stack([values[:, j] == k for j, k in levels] or [np.zeros(len(values))], axis=1)
         frequency = _ratio(shown.sum(axis=0), (~np.isnan(values[:, [j for j, _ in levels] or [0]])))
@@ -136,20 +135,30 @@ class Preprocessor:
             mean=mean,
             sd=sd,
             edges=edges,
-            embedded_mean=np.nan_to_num(_column_mean(embedded)),
+            embedded_mean=_embedding_mean(z, edges),
             reference=reference,
             indicators=tuple(levels),
             indicator_mean=frequency[: len(levels)],
             missing_mean=np.where(few, np.nan, absent.mean(axis=0)),
         )
 
-    def transform(self, values: Array, centre: NDArray[np.str_] | None = None) -> Inputs:
+    def transform(
+        self,
+        values: Array,
+        centre: NDArray[np.str_] | None = None,
+        precision: type[np.floating] = np.float64,
+    ) -> Inputs:
         """Make the inputs of n patients from their coded features (n, p)."""
         z = self.scale(values, centre)
         blocks = list(self.study.blocks.values())
         known = ~np.isnan(values)
         present = np.stack([known[:, block].any(axis=1) for block in blocks], axis=1)
-        return Inputs(self._design(z, values), self._embed(z), present.astype(float))
+        linear, embedded = self._design(z, values), self._embed(z.astype(precision))
+        return Inputs(linear.astype(precision), embedded, present.astype(precision))
+
+    def linear(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
+        """Make the linear design (n, p) alone: the embedding is several times as wide."""
+        return self._design(self.scale(values, centre), values)
 
     def scale(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
         """Return standardised features (n, p), NaN where missing or a category."""
@@ -204,10 +213,9 @@ class Preprocessor:
 
     def _embed(self, z: Array) -> Array:
         numeric = self._numeric()
-        embedded = _piecewise(z[:, numeric], self.edges[:, numeric])
-        embedded = np.nan_to_num(embedded - self.embedded_mean[:, numeric])
-        n, bins, p = embedded.shape
-        return embedded.transpose(0, 2, 1).reshape(n, bins * p)
+        mean = self.embedded_mean[:, numeric].astype(z.dtype)
+        embedded = _piecewise(z[:, numeric], self.edges[:, numeric], mean)
+        return embedded.reshape(len(numeric) * len(mean), len(z)).T
 
     def _numeric(self) -> list[int]:
         return [j for j, f in enumerate(self.study.features.values()) if f.kind != "category"]
@@ -398,11 +406,28 @@ def _normal_score(column: Array, quantiles: Array) -> Array:
     return np.asarray(np.interp(column, distinct, (SCORES[first] + SCORES[last]) / 2))
 
 
-def _piecewise(z: Array, edges: Array) -> Array:
-    """Embed (n, p) as (n, bins, p): how far each value has come through each bin, 0 to 1."""
-    low, width = edges[:-1], np.diff(edges, axis=0)
-    way = (z[:, None, :] - low) / np.where(width > 0, width, np.inf)
-    return np.asarray(np.clip(way, 0.0, 1.0))
+def _piecewise(z: Array, edges: Array, mean: Array) -> Array:
+    """Embed (n, p) as (p, bins, n): how far a value has come through each bin, 0 to 1, less a mean.
+
+    Missing values are 0. Patients lie last and all is done in place: this is the widest array of
+    the preprocessing.
+    """
+    low, width = edges[:-1].T.astype(z.dtype), np.diff(edges, axis=0).T.astype(z.dtype)
+    known = ~np.isnan(z.T)
+    way = np.where(known, z.T, 0)[:, None] - low[:, :, None]
+    way *= np.divide(1, width, out=np.zeros_like(width), where=width > 0)[:, :, None]
+    np.clip(way, 0, 1, out=way)
+    way -= mean.T[:, :, None]
+    way *= known[:, None].astype(z.dtype)
+    return way
+
+
+def _embedding_mean(z: Array, edges: Array) -> Array:
+    """Mean (bins, p) of the embedding over known values, a bin at a time to spare memory."""
+    none = np.zeros((1, z.shape[1]))
+    known = np.maximum((~np.isnan(z)).sum(axis=0), 1)
+    sums = [_piecewise(z, edges[b : b + 2], none).sum(axis=(1, 2)) for b in range(len(edges) - 1)]
+    return np.asarray(np.stack(sums) / known)
 
 
 def _levels_of(study: Study, j: int) -> range:

@@ -14,17 +14,18 @@ class PlainNet(PackedNet):
 
     def forward(self, x: Tensor, present: Tensor) -> Tensor:
         """Return log-odds (folds, members, n, bins), as :meth:`PackedNet.forward` does."""
+        x, present = x.mT, present.mT
         (k, n, _), m, blocks = x.shape, self.shape.members, len(self.shape.modalities)
         share = self.dropout.share
         if self.training and self.modality_dropout > 0 and blocks > 1:
-            draw = torch.rand(present.shape, generator=self.generator)
+            draw = torch.rand(present.shape[1:], generator=self.generator)
             present = present * (draw >= self.modality_dropout)
         sizes = torch.tensor(self.shape.modalities)
-        x = x * present.repeat_interleave(sizes, 1)
+        x = x * present.repeat_interleave(sizes, 2)
         encoded = []
         for j, part in enumerate(x.split(self.shape.modalities, dim=2)):
             code = torch.relu(part @ self.encode[j] + self.encode_bias[j])
-            known = present[:, j : j + 1]
+            known = present[:, :, j : j + 1]
             code = known * code + (1 - known) * self.token[j]
             encoded.append(code.view(k, n, m, -1))
         fused = torch.stack(encoded, dim=3)
@@ -43,4 +44,4 @@ class PlainNet(PackedNet):
 def plain_nll(logits: Tensor, exposure: Tensor, event: Tensor, weight: Tensor) -> Tensor:
     """Negative log likelihood as :func:`training.losses.hazard_nll` gives it."""
     at_risk = softplus(logits) * exposure
-    return ((at_risk - event * logits).sum(-1) * weight).sum()
+    return ((at_risk - event * logits).sum(-2) * weight).sum()

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from training.draws import Dropout, Random
 from training.passes import Caps, hazard_logits
 
 
@@ -47,47 +48,6 @@ class NetShape:
         return cls(**{**raw, "modalities": tuple(raw["modalities"])})
 
 
-@dataclass(frozen=True)
-class PackedData:
-    """What the network trains on: n patients seen by k folds of m members."""
-
-    x: Tensor
-    """(k, n, inputs) each fold's own preprocessing of all patients."""
-    present: Tensor
-    """(n, modalities) 1 where the modality is known."""
-    exposure: Tensor
-    """(k, n, j) part of each bin at risk."""
-    event: Tensor
-    """(k, n, j) 1 in the bin of the event."""
-    train: Tensor
-    """(k, m, n) 1 where a member trains on the patient."""
-    validate: Tensor
-    """(k, m, n) 1 where a member holds the patient out for early stopping."""
-
-
-class Dropout:
-    """Dropout masks from a pool.
-
-    A fresh mask a step costs more than the matrix products of a small network; a random stretch
-    of a long mask drawn beforehand is as good and several times cheaper.
-    """
-
-    def __init__(self, share: float, generator: torch.Generator) -> None:
-        self.share = share
-        self.generator = generator
-        self.pool = torch.empty(0)
-
-    def draw(self, *size: int, device: torch.device) -> Tensor:
-        """Return infinity for each unit that is kept and 0 for each that is silenced."""
-        length = math.prod(size)
-        if len(self.pool) < length + 4096 or self.pool.device != device:
-            silent = torch.rand(2 * length + 4096, generator=self.generator) < self.share
-            self.pool = torch.full(silent.shape, torch.inf).masked_fill_(silent, 0.0).to(device)
-        slack = len(self.pool) - length
-        start = int(torch.randint(slack, (1,), generator=self.generator))
-        return self.pool[start : start + length].view(size)
-
-
 class PackedNet(nn.Module):
     """Encoders per modality, a token where one is missing, gated fusion, hazards, a linear skip.
 
@@ -115,7 +75,7 @@ class PackedNet(nn.Module):
         super().__init__()
         self.shape = shape
         self.modality_dropout = modality_dropout
-        self.generator = torch.Generator().manual_seed(seed)
+        self.generator = Random().manual_seed(seed)
         self.dropout = Dropout(dropout, self.generator)
         k, m, e = shape.folds, shape.members, shape.encoder_width
         blocks = len(shape.modalities)
@@ -144,6 +104,14 @@ class PackedNet(nn.Module):
         self.register_buffer("owner", owner, persistent=False)
         self.register_buffer("known", sizes.cumsum(0) - 2, persistent=False)
 
+        # One modality has nothing to be weighed against.
+        self.gate.requires_grad_(blocks > 1)
+        self.gate_bias.requires_grad_(blocks > 1)
+
+    def reseed(self, rank: int) -> None:
+        """Draw other masks than the processes of other ranks, which begin alike."""
+        self.generator.manual_seed(self.generator.initial_seed() + rank)
+
     def load_arrays(self, arrays: Mapping[str, NDArray[np.float32]]) -> None:
         """Take weights by name; every parameter must be given."""
         with torch.no_grad():
@@ -155,20 +123,16 @@ class PackedNet(nn.Module):
         """Return log-odds of the hazards.
 
         Args:
-            x: (folds, n, inputs) preprocessed inputs; 0 is the training mean.
-            present: (n, modalities) 1 where the patient's modality is known.
+            x: (folds, inputs, n) preprocessed inputs; 0 is the training mean.
+            present: (folds, modalities, n) 1 where the patient's modality is known.
 
         Returns:
             (folds, members, n, bins).
         """
-        return self.logits(self.lay_out(x.mT, present.T.expand(len(x), -1, -1))).mT
+        return self.logits(self.lay_out(x, present)).mT
 
     def lay_out(self, x: Tensor, present: Tensor) -> Tensor:
-        """Arrange inputs as :meth:`logits` reads them.
-
-        Args:
-            x: (folds, inputs, n).
-            present: (folds, modalities, n).
+        """Arrange inputs, as :meth:`forward` takes them, as :meth:`logits` reads them.
 
         Returns:
             (folds, rows, n): modality by modality its inputs, 0 where it is missing, whether it is
