@@ -20,7 +20,8 @@ from training.net import PackedNet
 from training.progress import Tick, silent
 
 # Here, and not where training begins, since other processes import the module and no more.
-logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+for _part in ("pytorch_lightning", "lightning_fabric"):
+    logging.getLogger(_part).setLevel(logging.ERROR)
 
 #: Lightning's own use of what torch has deprecated.
 TREESPEC = r".*`isinstance\(treespec, LeafSpec\)`.*"
