@@ -155,14 +155,24 @@ class Preprocessor:
             missing_mean=np.where(few, np.nan, absent / len(z)),
         )
 
-    def transform(self, values: Array, centre: NDArray[np.str_] | None = None) -> Inputs:
+    def transform(
+        self,
+        values: Array,
+        centre: NDArray[np.str_] | None = None,
+        precision: type[np.floating] = np.float64,
+    ) -> Inputs:
         """Make the inputs of n patients from their coded features (n, p)."""
         z, n = self.scale(values, centre), len(values)
         return Inputs(
-            _by_block(n, lambda rows: self._design(z[rows], values[rows])),
-            _by_block(n, lambda rows: self._embed(z[rows])),
-            _by_block(n, lambda rows: self._present(values[rows])),
+            _by_block(n, lambda rows: self._design(z[rows], values[rows]).astype(precision)),
+            _by_block(n, lambda rows: self._embed(z[rows]).astype(precision)),
+            _by_block(n, lambda rows: self._present(values[rows]).astype(precision)),
         )
+
+    def linear(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
+        """Make the linear design (n, p) alone: the embedding is several times as wide."""
+        z = self.scale(values, centre)
+        return _by_block(len(values), lambda rows: self._design(z[rows], values[rows]))
 
     def scale(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
         """Return standardised features (n, p), NaN where missing or a category."""
@@ -323,7 +333,7 @@ def _by_block(n: int, make: Callable[[slice], Array]) -> Array:
     part = make(first)
     if not others:
         return part
-    made = np.empty((n, *part.shape[1:]))
+    made = np.empty((n, *part.shape[1:]), part.dtype)
     made[first] = part
     for rows in others:
         made[rows] = make(rows)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from data.preprocess import Inputs
 from training.anchor import baseline_hazard, fit_anchor
 from training.config import Config
 from training.ensemble import FoldModel, anchor_curve, mean_curve
@@ -34,42 +33,42 @@ def _out_of_fold(prepared: Prepared, config: Config, features: tuple[str, ...]) 
     n, edges = len(time), prepared.grid.edges
     repeats = len(prepared.fold)
     found = np.zeros((repeats, n, len(edges)))
-    for k, (model, inputs) in enumerate(zip(prepared.models, prepared.inputs, strict=True)):
+    cohort = prepared.cohort
+    for k, model in enumerate(prepared.models):
         out = prepared.held_out[k]
         columns = model.preprocessor.linear_columns()
         used = [i for i, c in enumerate(columns) if set(c.features) <= set(features)]
         repeat = k * repeats // len(prepared.models)
-        found[repeat, out] = _fold_curve(model, inputs, time, event, out, used, prepared, config)
+        X = model.preprocessor.linear(cohort.values, cohort.centre)[:, used]
+        found[repeat, out] = _fold_curve(model, X, time, event, out, prepared, config)
     return mean_curve(found)
 
 
 def _fold_curve(
     model: FoldModel,
-    inputs: Inputs,
+    X: Array,
     time: Array,
     event: NDArray[np.bool_],
     out: NDArray[np.bool_],
-    used: list[int],
     prepared: Prepared,
     config: Config,
 ) -> Array:
     train = ~out
-    if not used:
+    if not X.shape[1]:
         flat = baseline_hazard(np.zeros(int(train.sum())), time[train], event[train], model.grid)
         curve = model.grid.at(flat, np.minimum(prepared.grid.edges, model.grid.horizon))
         return np.tile(curve, (int(out.sum()), 1))
-    X = inputs.linear[:, used]
     anchor = fit_anchor(
         X[train],
         time[train],
         event[train],
         model.grid,
-        np.zeros(len(used), dtype=bool),
+        np.zeros(X.shape[1], dtype=bool),
         folds=config.anchor.folds,
         seed=config.seed,
     )
     return anchor_curve(
         FoldModel(model.preprocessor, model.grid, anchor),
-        Inputs(X[out], inputs.embedded[out], inputs.present[out]),
+        X[out],
         prepared.grid,
     )

@@ -88,7 +88,9 @@ class Ensemble:
         The folds' survival curves are averaged learner by learner, then stacked.
         """
         inputs, logits = self._forward(values, centre)
-        anchor = [anchor_curve(f, i, self.grid) for f, i in zip(self.folds, inputs, strict=True)]
+        anchor = [
+            anchor_curve(f, i.linear, self.grid) for f, i in zip(self.folds, inputs, strict=True)
+        ]
         nets = [net_curve(f, x, self.grid) for f, x in zip(self.folds, logits, strict=True)]
         return self.stack.cumulative(np.stack([mean_curve(np.stack(c)) for c in (anchor, nets)]))
 
@@ -102,7 +104,7 @@ class Ensemble:
         found = []
         for fold, made, members in zip(self.folds, inputs, logits, strict=True):
             nets = member_curves(fold, members, self.grid)
-            anchor = np.broadcast_to(anchor_curve(fold, made, self.grid), nets.shape)
+            anchor = np.broadcast_to(anchor_curve(fold, made.linear, self.grid), nets.shape)
             found.append(np.stack([anchor, nets]))
         learners = np.concatenate(found, axis=1).reshape(2, -1, edges)
         return self.stack.cumulative(learners).reshape(-1, n, edges)
@@ -120,14 +122,21 @@ def mean_curve(curves: Array) -> Array:
 
 
 def net_inputs(folds: Sequence[FoldModel], inputs: Sequence[Inputs]) -> tuple[Tensor, Tensor]:
-    """Stack the folds' inputs: x (k, n, linear + embedded) and present (n, m), as float32."""
-    x = np.empty(
-        (len(folds), *inputs[0].linear.shape[:1], len(folds[0].net_columns[0])), np.float32
-    )
+    """Stack each fold's inputs of its n patients, as float32.
+
+    Returns:
+        x (k, linear + embedded, n) and present (k, modalities, n).
+    """
+    n, width = len(inputs[0].linear), len(folds[0].net_columns[0])
+    x = np.empty((len(folds), width, n), np.float32)
     for k, (fold, made) in enumerate(zip(folds, inputs, strict=True)):
         order, scale = fold.net_columns
-        x[k] = np.concatenate([made.linear, made.embedded], axis=1)[:, order] * scale
-    return torch.from_numpy(x), torch.from_numpy(inputs[0].present.astype(np.float32))
+        place = np.argsort(order)
+        x[k, place[: made.linear.shape[1]]] = made.linear.T
+        x[k, place[made.linear.shape[1] :]] = made.embedded.T
+        x[k] *= scale[:, None].astype(np.float32)
+    present = np.stack([made.present.T for made in inputs]).astype(np.float32)
+    return torch.from_numpy(x), torch.from_numpy(present)
 
 
 def net_logits(
@@ -143,9 +152,9 @@ def net_logits(
     return np.concatenate(parts, axis=2)
 
 
-def anchor_curve(fold: FoldModel, inputs: Inputs, grid: TimeGrid) -> Array:
-    """The anchor's cumulative hazard (n, j + 1) at another grid's edges."""
-    return _on(fold, fold.anchor.cumulative(inputs.linear), grid)
+def anchor_curve(fold: FoldModel, linear: Array, grid: TimeGrid) -> Array:
+    """The anchor's cumulative hazard (n, j + 1) at another grid's edges, from its design (n, p)."""
+    return _on(fold, fold.anchor.cumulative(linear), grid)
 
 
 def member_curves(fold: FoldModel, logits: NDArray[np.float32], grid: TimeGrid) -> Array:

@@ -13,6 +13,7 @@ from data.errors import InputError
 from data.preprocess import Inputs, Preprocessor
 from data.splits import centre_folds, stratified_folds
 from training.anchor import fit_anchor
+from training.batches import TRAINS, VALIDATES, PackedData
 from training.config import Config
 from training.ensemble import (
     Ensemble,
@@ -23,7 +24,7 @@ from training.ensemble import (
     net_logits,
 )
 from training.hazard import TimeGrid, survival
-from training.net import NetShape, PackedData, PackedNet
+from training.net import NetShape, PackedNet
 from training.progress import Tick, silent
 from training.stack import Stack, fit_stack
 
@@ -31,6 +32,8 @@ Array = NDArray[np.float64]
 
 #: Events below which nothing is trained.
 FEWEST_EVENTS = 10
+#: Patients predicted at a time.
+CHUNK = 8192
 
 
 @dataclass(frozen=True)
@@ -42,10 +45,22 @@ class Prepared:
     """(repeats, n) held-out fold of each patient."""
     models: tuple[FoldModel, ...]
     """One a repeat and fold."""
-    inputs: tuple[Inputs, ...]
-    """Each fold's inputs of all patients."""
     grid: TimeGrid
     """Common bins."""
+
+    def inputs(
+        self, k: int, rows: NDArray[np.int_], precision: type[np.floating] = np.float64
+    ) -> Inputs:
+        """Some patients' inputs of fold model k, made anew: kept for all they fill the memory."""
+        centre = None if self.cohort.centre is None else self.cohort.centre[rows]
+        preprocessor = self.models[k].preprocessor
+        return preprocessor.transform(self.cohort.values[rows], centre, precision)
+
+    def encode(self, rows: NDArray[np.int_]) -> tuple[torch.Tensor, torch.Tensor]:
+        """The network's inputs of each fold's own rows (k, b)."""
+        return net_inputs(
+            self.models, [self.inputs(k, each, np.float32) for k, each in enumerate(rows)]
+        )
 
     @property
     def held_out(self) -> NDArray[np.bool_]:
@@ -83,15 +98,13 @@ def prepare(cohort: Cohort, config: Config, tick: Tick = silent) -> Prepared:
     """
     time, event = truncate(cohort)
     fold = assign_folds(cohort, time, event, config)
-    models, inputs = [], []
+    models: list[FoldModel] = []
     for assignment in fold:
         for k in range(int(assignment.max()) + 1):
-            model, made = _fit_fold(cohort, time, event, assignment != k, config)
-            models.append(model)
-            inputs.append(made)
+            models.append(_fit_fold(cohort, time, event, assignment != k, config))
             tick("folds", len(models), fold.size // len(assignment) * (int(fold.max()) + 1))
     grid = _grid(time, event, cohort.horizon, config)
-    return Prepared(cohort, fold, tuple(models), tuple(inputs), grid)
+    return Prepared(cohort, fold, tuple(models), grid)
 
 
 def assign_folds(
@@ -130,18 +143,17 @@ def _grid(time: Array, event: NDArray[np.bool_], horizon: float, config: Config)
 
 def _fit_fold(
     cohort: Cohort, time: Array, event: NDArray[np.bool_], train: NDArray[np.bool_], config: Config
-) -> tuple[FoldModel, Inputs]:
+) -> FoldModel:
     horizon = cohort.take(train).horizon
     centre = None if cohort.centre is None else cohort.centre[train]
     preprocessor = Preprocessor.fit(
         cohort.study, cohort.values[train], centre, config.net.embedding_bins
     )
-    inputs = preprocessor.transform(cohort.values, cohort.centre)
     grid = _grid(time[train], event[train], horizon, config)
     first = next(iter(cohort.study.blocks))
     markers = np.array([c.modality != first for c in preprocessor.linear_columns()])
     anchor = fit_anchor(
-        inputs.linear[train],
+        preprocessor.linear(cohort.values[train], centre),
         time[train],
         event[train],
         grid,
@@ -150,7 +162,7 @@ def _fit_fold(
         folds=config.anchor.folds,
         seed=config.seed,
     )
-    return FoldModel(preprocessor, grid, anchor), inputs
+    return FoldModel(preprocessor, grid, anchor)
 
 
 def fit(prepared: Prepared, config: Config, tick: Tick = silent) -> Fitted:
@@ -174,14 +186,17 @@ def fit(prepared: Prepared, config: Config, tick: Tick = silent) -> Fitted:
 
 def out_of_fold(prepared: Prepared, net: PackedNet) -> Array:
     """Cumulative hazards (2, n, j + 1) by the fold models that have not seen the patient."""
-    grid, repeats = prepared.grid, len(prepared.fold)
-    survived = np.zeros((2, len(prepared.cohort), grid.bins + 1))
-    logits = net_logits(net, prepared.models, prepared.inputs)
-    for k, (model, inputs) in enumerate(zip(prepared.models, prepared.inputs, strict=True)):
-        rows = np.flatnonzero(prepared.held_out[k])
-        part = Inputs(*(a[rows] for a in inputs))
-        survived[0, rows] += survival(anchor_curve(model, part, grid)) / repeats
-        survived[1, rows] += survival(net_curve(model, logits[k][:, rows], grid)) / repeats
+    grid, repeats, n = prepared.grid, len(prepared.fold), len(prepared.cohort)
+    survived = np.zeros((2, n, grid.bins + 1))
+    held_out = prepared.held_out
+    for rows in np.split(np.arange(n), range(CHUNK, n, CHUNK)):
+        inputs = [prepared.inputs(k, rows) for k in range(len(prepared.models))]
+        logits = net_logits(net, prepared.models, inputs)
+        for k, (model, made) in enumerate(zip(prepared.models, inputs, strict=True)):
+            out = np.flatnonzero(held_out[k, rows])
+            anchor = anchor_curve(model, made.linear[out], grid)
+            survived[0, rows[out]] += survival(anchor) / repeats
+            survived[1, rows[out]] += survival(net_curve(model, logits[k][:, out], grid)) / repeats
     return np.asarray(-np.log(np.maximum(survived, 1e-300)))
 
 
@@ -193,50 +208,53 @@ def fit_net(
     from training.module import train_net
 
     data, base_rate = pack(prepared, config)
+    net = untrained(prepared, config, base_rate)
+    module = train_net(net, data, config.net, config.trainer, config.seed, tick)
+    return net, module.history
+
+
+def untrained(prepared: Prepared, config: Config, base_rate: torch.Tensor) -> PackedNet:
+    """Make the network for each of the base rate's folds (k, bins)."""
     modalities = prepared.models[0].net_modalities
     shape = NetShape(
-        folds=len(prepared.models),
+        folds=len(base_rate),
         members=config.net.members,
         modalities=modalities,
         bins=config.grid.bins,
         encoder_width=max(4, config.net.encoder_width // len(modalities)),
         hidden_width=config.net.hidden_width,
     )
-    net = PackedNet(
-        shape, config.net.dropout, config.net.modality_dropout, base_rate, seed=config.seed
-    )
-    module = train_net(net, data, config.net, config.trainer, config.seed, tick)
-    return net, module.history
+    settings = config.net
+    return PackedNet(shape, settings.dropout, settings.modality_dropout, base_rate, config.seed)
 
 
 def pack(prepared: Prepared, config: Config) -> tuple[PackedData, torch.Tensor]:
-    """Lay out all folds for one batched training; return the data and each fold's base rate."""
+    """Say what each patient is to each fold and member; return also each fold's base rate."""
     time, event = truncate(prepared.cohort)
-    folds, n, bins = len(prepared.models), len(time), config.grid.bins
-    exposure = np.zeros((folds, n, bins), dtype=np.float32)
-    happened = np.zeros((folds, n, bins), dtype=np.float32)
-    train = np.zeros((folds, config.net.members, n), dtype=np.float32)
-    base_rate = np.full((folds, bins), -3.0, dtype=np.float32)
-    validate = np.zeros_like(train)
+    folds, n, members = len(prepared.models), len(time), config.net.members
+    last = np.zeros((folds, n), dtype=np.uint8)
+    part, died = np.zeros((folds, n), dtype=np.float32), np.zeros((folds, n), dtype=bool)
+    role = np.zeros((folds, members, n), dtype=np.int8)
+    base_rate = np.full((folds, config.grid.bins), -3.0, dtype=np.float32)
     for k, (model, out) in enumerate(zip(prepared.models, prepared.held_out, strict=True)):
-        j = model.grid.bins
-        happened[k, :, :j] = model.grid.events(time, event)
+        edges, j = model.grid.edges, model.grid.bins
+        last[k] = place = model.grid.bin_of(time)
+        died[k] = event & (time <= model.grid.horizon)
+        way = np.clip((time - edges[place]) / np.diff(edges)[place], 0.0, 1.0)
         # In the bin of the event a patient counts as at risk throughout.
-        exposure[k, :, :j] = np.maximum(model.grid.exposure(time), happened[k, :, :j])
+        part[k] = np.where(died[k], 1.0, way)
         inside = np.flatnonzero(~out)
-        at_risk, total = exposure[k, inside].sum(0)[:j], happened[k, inside].sum(0)[:j]
+        ends = np.bincount(place[inside], minlength=j)
+        at_risk = len(inside) - np.cumsum(ends) + np.bincount(place[inside], part[k, inside], j)
+        total = np.bincount(place[inside], died[k, inside], j)
         rate = np.clip(total / np.maximum(at_risk, 1.0), 1e-3, 0.9)
         base_rate[k, :j] = np.log(rate / (1 - rate))
-        parts = max(2, round(1 / config.net.validation))
-        for m in range(config.net.members):
+        made = min(max(2, round(1 / config.net.validation)), int(event[inside].sum()))
+        for m in range(members):
             # Members take turns in holding out each part of several random divisions.
-            made = min(parts, int(event[inside].sum()))
-            division = stratified_folds(
-                event[inside], time[inside], made, config.seed + 1000 * k + m // made
-            )
-            held = division == m % made
-            validate[k, m, inside[held]] = 1.0
-            train[k, m, inside[~held]] = 1.0
-    x, present = net_inputs(prepared.models, prepared.inputs)
-    tensors = (torch.from_numpy(a) for a in (exposure, happened, train, validate))
-    return PackedData(x, present, *tensors), torch.from_numpy(base_rate)
+            if m % made == 0:
+                seed = config.seed + 1000 * k + m // made
+                division = stratified_folds(event[inside], time[inside], made, seed)
+            role[k, m, inside] = np.where(division == m % made, VALIDATES, TRAINS)
+    tensors = (torch.from_numpy(a) for a in (last, part, died, role))
+    return PackedData(prepared.encode, config.grid.bins, *tensors), torch.from_numpy(base_rate)

@@ -21,9 +21,9 @@ def hazard_nll(logits: Tensor, exposure: Tensor, event: Tensor, weight: Tensor) 
     the softplus form keeps several arrays of this size.
 
     Args:
-        logits: (…, n, j) log-odds of the hazard in each bin.
-        exposure: (…, n, j) part of each bin at risk, 0 to 1; 1 in the bin of the event.
-        event: (…, n, j) 1 in the bin of the event.
+        logits: (…, j, n) log-odds of the hazard in each bin; patients lie last.
+        exposure: (…, j, n) part of each bin at risk, 0 to 1; 1 in the bin of the event.
+        event: (…, j, n) 1 in the bin of the event.
         weight: (…, n) weight of each patient.
 
     Returns:
@@ -33,18 +33,21 @@ def hazard_nll(logits: Tensor, exposure: Tensor, event: Tensor, weight: Tensor) 
     return loss
 
 
+def hazard_losses(logits: Tensor, exposure: Tensor, event: Tensor) -> Tensor:
+    """Each patient's share (…, n) of :func:`hazard_nll`."""
+    return (torch.nn.functional.softplus(logits) * exposure - event * logits).sum(-2)
+
+
 class _HazardNLL(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, logits: Tensor, exposure: Tensor, event: Tensor, weight: Tensor
     ) -> Tensor:
-        hazard = torch.sigmoid(logits)
-        ctx.save_for_backward(hazard, exposure, event, weight)
-        at_risk = torch.nn.functional.softplus(logits) * exposure
-        return ((at_risk - event * logits).sum(-1) * weight).sum()
+        ctx.save_for_backward(logits, exposure, event, weight)
+        return (hazard_losses(logits, exposure, event) * weight).sum()
 
     @staticmethod
     def backward(ctx: FunctionCtx, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        hazard, exposure, event, weight = ctx.saved_tensors  # type: ignore[attr-defined]
-        slope = (hazard * exposure - event) * weight.unsqueeze(-1)
-        return slope * grads[0], None, None, None
+        logits, exposure, event, weight = ctx.saved_tensors  # type: ignore[attr-defined]
+        slope = torch.sigmoid(logits).mul_(exposure).sub_(event)
+        return slope.mul_((weight * grads[0]).unsqueeze(-2)), None, None, None

@@ -1,11 +1,10 @@
-"""The Lightning side of the network: optimiser, early stopping per fold, batches from memory."""
+"""The Lightning side of the network: optimiser, early stopping per fold, several processes."""
 
 from __future__ import annotations
 
 import logging
 import signal
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import pytorch_lightning as pl
@@ -14,35 +13,35 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
 from data.errors import InputError
+from training.batches import Batch, Batches, PackedData
 from training.config import NetConfig, TrainerConfig
-from training.losses import hazard_nll
-from training.net import PackedData, PackedNet
+from training.losses import hazard_losses, hazard_nll
+from training.net import PackedNet
 from training.progress import Tick, silent
 
+# Here, and not where training begins, since other processes import the module and no more.
+for _part in ("pytorch_lightning", "lightning_fabric"):
+    logging.getLogger(_part).setLevel(logging.ERROR)
 
-class Batches:
-    """Rows for each step: all patients at once, or shuffled slices; no copy, no collating."""
-
-    def __init__(self, n: int, size: int, steps: int, seed: int) -> None:
-        self.n, self.size = n, size
-        self.full = n <= size
-        self.steps = steps if self.full else -(-n // size)
-        self.generator = torch.Generator().manual_seed(seed)
-
-    def __len__(self) -> int:
-        return self.steps
-
-    def __iter__(self) -> Iterator[Tensor]:
-        if self.full:
-            rows = torch.arange(self.n)
-            yield from (rows for _ in range(self.steps))
-        else:
-            order = torch.randperm(self.n, generator=self.generator)
-            yield from order.split(self.size)
+#: Lightning's own use of what torch has deprecated.
+TREESPEC = r".*`isinstance\(treespec, LeafSpec\)`.*"
 
 
 class PackedHazard(pl.LightningModule):
-    """Trains a :class:`PackedNet`; each fold keeps its weights of its best epoch."""
+    """Trains a :class:`PackedNet`; each fold keeps its weights of its best epoch.
+
+    Several processes divide every batch among them: the likelihood is a sum over patients, and so
+    are its gradient and the validation loss.
+    """
+
+    best_loss: Tensor
+    """(k,) validation loss of each fold's best epoch."""
+    best_epoch: Tensor
+    """(k,) which that was."""
+    stopped: Tensor
+    """(k,) whether the fold has lost patience."""
+    losses: Tensor
+    """(epochs, k) validation loss; NaN where training has ended before."""
 
     def __init__(
         self, net: PackedNet, data: PackedData, config: NetConfig, tick: Tick = silent
@@ -52,46 +51,61 @@ class PackedHazard(pl.LightningModule):
         self.net = net
         self.data = data
         self.config = config
-        self.scale = 1 / data.train.sum(-1).clamp_min(1.0)
+        self.own = data.own()
+        self.kept: Batch | None = None
         folds = net.shape.folds
-        self.best_loss = torch.full((folds,), torch.inf)
-        self.best_epoch = torch.zeros(folds, dtype=torch.long)
-        self.stopped = torch.zeros(folds, dtype=torch.bool)
+        # Buffers, since they come back from other processes with the weights.
+        self.register_buffer("best_loss", torch.full((folds,), torch.inf))
+        self.register_buffer("best_epoch", torch.zeros(folds, dtype=torch.long))
+        self.register_buffer("stopped", torch.zeros(folds, dtype=torch.bool))
+        self.register_buffer("losses", torch.full((config.max_epochs, folds), torch.nan))
         self.best = {name: p.detach().clone() for name, p in net.named_parameters()}
-        self.history: list[list[float]] = []
+
+    @property
+    def history(self) -> list[list[float]]:
+        """Validation loss of each fold, epoch by epoch."""
+        return [loss for loss in self.losses.tolist() if loss[0] == loss[0]]
+
+    def setup(self, stage: str) -> None:
+        """Keep processes that Lightning has started as quiet as the caller's."""
+        if self.trainer.world_size > 1:
+            warnings.filterwarnings("ignore", message=TREESPEC)
 
     def on_fit_start(self) -> None:
-        """Move the cohort to the device once, instead of a batch at a time."""
-        moved = {k: v.to(self.device) for k, v in self.data.__dict__.items()}
-        self.data, self.scale = PackedData(**moved), self.scale.to(self.device)
-        self.best = {k: v.to(self.device) for k, v in self.best.items()}
+        """Keep the best weights where the weights are; give each process masks of its own."""
+        self.best = {name: v.to(self.device) for name, v in self.best.items()}
+        if self.trainer.global_rank:
+            self.net.reseed(self.trainer.global_rank)
 
     def transfer_batch_to_device(
         self, batch: Tensor, device: torch.device, dataloader_idx: int
     ) -> Tensor:
-        """Leave row numbers where they are."""
+        """Leave places where they are."""
         return batch
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
-        """Return the likelihood of one batch of rows, each replica's divided by its patients."""
-        weight = self.data.train * self.scale.unsqueeze(-1)
-        return self._loss(batch, weight) * (self.data.x.shape[1] / len(batch))
+        """Return the likelihood of one batch, each replica's divided by its patients."""
+        part = self._share(batch)
+        loss = hazard_nll(self.net.logits(part.x), part.exposure, part.event, part.train)
+        # Lightning averages the gradients of the processes: their sum is wanted.
+        return loss * (self.trainer.world_size * self.own.shape[1] / len(batch))
 
-    def _loss(self, rows: Tensor, weight: Tensor) -> Tensor:
-        data = self.data
-        if len(rows) < data.x.shape[1]:
-            logits = self.net(data.x[:, rows], data.present[rows])
-            exposure, event = data.exposure[:, rows], data.event[:, rows]
-            weight = weight[:, :, rows]
-        else:
-            logits = self.net(data.x, data.present)
-            exposure, event = data.exposure, data.event
-        return hazard_nll(logits, exposure.unsqueeze(1), event.unsqueeze(1), weight)
+    def _share(self, places: Tensor) -> Batch:
+        """Make this process's share of a batch, laid out; one of all patients is kept."""
+        whole = len(places) == self.own.shape[1]
+        if whole and self.kept is not None:
+            return self.kept
+        places = places[self.trainer.global_rank :: self.trainer.world_size]
+        made = Batch(*(part.to(self.device) for part in self.data.gather(self.own[:, places])))
+        made = made._replace(x=self.net.lay_out(made.x, made.present))
+        if whole:
+            self.kept = made
+        return made
 
     def on_train_epoch_end(self) -> None:
         """Look at the held-out patients; keep, or stop, each fold by itself."""
         loss = self.validation_loss()
-        self.history.append(loss.tolist())
+        self.losses[self.current_epoch] = loss
         self.tick("network", self.current_epoch + 1, self.config.max_epochs)
         better = (loss < self.best_loss) & ~self.stopped
         self.best_loss = torch.where(better, loss, self.best_loss)
@@ -100,12 +114,15 @@ class PackedHazard(pl.LightningModule):
             by_fold = better.repeat_interleave(p.shape[self._axis(name)] // len(better))
             shape = [1] * p.dim()
             shape[self._axis(name)] = -1
-            mask = by_fold.to(p.device).view(shape)
-            self.best[name] = torch.where(mask, p.detach(), self.best[name])
+            self.best[name] = torch.where(by_fold.view(shape), p.detach(), self.best[name])
         # A stopped fold must not profit from epochs that only its neighbours asked for.
         self.stopped |= self.current_epoch - self.best_epoch >= self.config.patience
         if bool(self.stopped.all()):
             self.trainer.should_stop = True
+
+    def on_fit_end(self) -> None:
+        """Give each fold its best weights."""
+        self.net.load_state_dict(self.best, strict=False)
 
     @staticmethod
     def _axis(name: str) -> int:
@@ -115,15 +132,16 @@ class PackedHazard(pl.LightningModule):
     def validation_loss(self) -> Tensor:
         """Mean loss (k,) of each fold's held-out patients, over its members."""
         self.net.eval()
-        losses = torch.zeros(self.net.shape.folds)
+        sums = torch.zeros(2, self.net.shape.folds, device=self.device)
         with torch.no_grad():
-            for rows in torch.arange(self.data.x.shape[1]).split(self.config.batch_size):
-                logits = self.net(self.data.x[:, rows], self.data.present[rows])
-                at_risk = torch.nn.functional.softplus(logits) * self.data.exposure[:, None, rows]
-                each = (at_risk - self.data.event[:, None, rows] * logits).sum(-1)
-                losses += (each * self.data.validate[:, :, rows]).sum((1, 2)).cpu()
+            for places in torch.arange(self.own.shape[1]).split(self.config.batch_size):
+                part = self._share(places)
+                each = hazard_losses(self.net.logits(part.x), part.exposure, part.event)
+                sums[0] += (each * part.validate).sum((1, 2))
+                sums[1] += part.validate.sum((1, 2))
         self.net.train()
-        return losses / self.data.validate.sum((1, 2)).clamp_min(1.0).cpu()
+        sums = torch.as_tensor(self.trainer.strategy.reduce(sums, reduce_op="sum"))
+        return sums[0] / sums[1].clamp_min(1.0)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW: decay on weights, none on biases and tokens."""
@@ -134,7 +152,10 @@ class PackedHazard(pl.LightningModule):
             {"params": [p for n, p in named if n in free], "weight_decay": 0.0},
         ]
         return torch.optim.AdamW(
-            groups, lr=self.config.learning_rate, weight_decay=self.config.weight_decay
+            groups,
+            lr=self.config.learning_rate,
+            weight_decay=self.config.weight_decay,
+            fused=True,
         )
 
 
@@ -151,17 +172,19 @@ def train_net(
     Returns:
         The module, with the validation history of each fold.
     """
-    module = PackedHazard(net, data, config, tick)
-    batches = Batches(data.x.shape[1], config.batch_size, config.steps_per_epoch, seed)
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    # Progress is shown by the caller's process: others cannot reach its screen.
+    module = PackedHazard(net, data, config, tick if trainer.devices == 1 else silent)
+    batches = Batches(module.own.shape[1], config.batch_size, config.steps_per_epoch, seed)
     with warnings.catch_warnings():
         # Batches come from memory: a loader's workers would only copy them.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message=".*`isinstance\\(treespec, LeafSpec\\)`.*")
+        warnings.filterwarnings("ignore", message=TREESPEC)
         try:
             runner = pl.Trainer(
                 accelerator=trainer.accelerator,
                 devices=trainer.devices,
+                # Spawned, not begun by the same command again, which would run all of it twice.
+                strategy="ddp_spawn" if trainer.devices > 1 else "auto",
                 max_epochs=config.max_epochs,
                 logger=False,
                 enable_checkpointing=False,
@@ -175,7 +198,6 @@ def train_net(
                 "this machine has no such device: use cpu"
             ) from None
         _fit(runner, module, batches)
-    net.load_state_dict(module.best, strict=False)
     net.to("cpu").eval()
     return module
 

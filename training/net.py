@@ -17,6 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from training.draws import Dropout, Random
+from training.passes import Caps, hazard_logits
+
 
 @dataclass(frozen=True)
 class NetShape:
@@ -45,50 +48,6 @@ class NetShape:
         return cls(**{**raw, "modalities": tuple(raw["modalities"])})
 
 
-@dataclass(frozen=True)
-class PackedData:
-    """What the network trains on: n patients seen by k folds of m members."""
-
-    x: Tensor
-    """(k, n, inputs) each fold's own preprocessing of all patients."""
-    present: Tensor
-    """(n, modalities) 1 where the modality is known."""
-    exposure: Tensor
-    """(k, n, j) part of each bin at risk."""
-    event: Tensor
-    """(k, n, j) 1 in the bin of the event."""
-    train: Tensor
-    """(k, m, n) 1 where a member trains on the patient."""
-    validate: Tensor
-    """(k, m, n) 1 where a member holds the patient out for early stopping."""
-
-
-class Dropout(nn.Module):
-    """Inverted dropout from a pool of random masks.
-
-    A fresh mask a step costs more than the matrix products of a small network; a random stretch
-    of a long mask drawn beforehand is as good and several times cheaper.
-    """
-
-    def __init__(self, share: float, generator: torch.Generator) -> None:
-        super().__init__()
-        self.share = share
-        self.generator = generator
-        self.pool: Tensor | None = None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Silence a share of ``x`` (any shape) while training."""
-        if not self.training or self.share == 0:
-            return x
-        size = x.numel()
-        if self.pool is None or len(self.pool) < size + 4096 or self.pool.device != x.device:
-            keep = torch.rand(2 * size + 4096, generator=self.generator) >= self.share
-            self.pool = (keep.to(x.dtype) / (1 - self.share)).to(x.device)
-        slack = len(self.pool) - size
-        start = int(torch.randint(slack, (1,), generator=self.generator))
-        return x * self.pool[start : start + size].view(x.shape)
-
-
 class PackedNet(nn.Module):
     """Encoders per modality, a token where one is missing, gated fusion, hazards, a linear skip.
 
@@ -101,6 +60,9 @@ class PackedNet(nn.Module):
     """
 
     owner: Tensor
+    """(rows,) modality of each row that :meth:`lay_out` makes."""
+    known: Tensor
+    """(modalities,) which row says that the modality is known; the next says that it is not."""
 
     def __init__(
         self,
@@ -113,7 +75,7 @@ class PackedNet(nn.Module):
         super().__init__()
         self.shape = shape
         self.modality_dropout = modality_dropout
-        self.generator = torch.Generator().manual_seed(seed)
+        self.generator = Random().manual_seed(seed)
         self.dropout = Dropout(dropout, self.generator)
         k, m, e = shape.folds, shape.members, shape.encoder_width
         blocks = len(shape.modalities)
@@ -137,8 +99,18 @@ class PackedNet(nn.Module):
         start = torch.zeros(k, shape.bins) if base_rate is None else base_rate
         self.hazard_bias = nn.Parameter(start.repeat_interleave(m, dim=0).unsqueeze(1).clone())
         self.skip = nn.Parameter(torch.zeros(k, shape.inputs, m))
-        owner = [j for j, size in enumerate(shape.modalities) for _ in range(size)]
-        self.register_buffer("owner", torch.tensor(owner), persistent=False)
+        sizes = torch.tensor(shape.modalities) + 2
+        owner = torch.arange(blocks).repeat_interleave(sizes)
+        self.register_buffer("owner", owner, persistent=False)
+        self.register_buffer("known", sizes.cumsum(0) - 2, persistent=False)
+
+        # One modality has nothing to be weighed against.
+        self.gate.requires_grad_(blocks > 1)
+        self.gate_bias.requires_grad_(blocks > 1)
+
+    def reseed(self, rank: int) -> None:
+        """Draw other masks than the processes of other ranks, which begin alike."""
+        self.generator.manual_seed(self.generator.initial_seed() + rank)
 
     def load_arrays(self, arrays: Mapping[str, NDArray[np.float32]]) -> None:
         """Take weights by name; every parameter must be given."""
@@ -151,32 +123,63 @@ class PackedNet(nn.Module):
         """Return log-odds of the hazards.
 
         Args:
-            x: (folds, n, inputs) preprocessed inputs; 0 is the training mean.
-            present: (n, modalities) 1 where the patient's modality is known.
+            x: (folds, inputs, n) preprocessed inputs; 0 is the training mean.
+            present: (folds, modalities, n) 1 where the patient's modality is known.
 
         Returns:
             (folds, members, n, bins).
         """
-        k, n, _ = x.shape
-        m, e, blocks = self.shape.members, self.shape.encoder_width, len(self.shape.modalities)
+        return self.logits(self.lay_out(x, present)).mT
+
+    def lay_out(self, x: Tensor, present: Tensor) -> Tensor:
+        """Arrange inputs, as :meth:`forward` takes them, as :meth:`logits` reads them.
+
+        Returns:
+            (folds, rows, n): modality by modality its inputs, 0 where it is missing, whether it is
+            known, which carries the bias, and whether it is missing, which carries its token.
+        """
+        parts = []
+        for j, part in enumerate(x.split(self.shape.modalities, dim=1)):
+            known = present[:, j : j + 1]
+            parts += [part * known, known, 1 - known]
+        return torch.cat(parts, 1)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Return log-odds of the hazards (folds, members, bins, n) from what :meth:`lay_out` made.
+
+        While training, dropout is drawn anew; the folds share it.
+        """
+        k, m, h = self.shape.folds, self.shape.members, self.shape.hidden_width
+        blocks, n = len(self.shape.modalities), x.shape[-1]
         if self.training and self.modality_dropout > 0 and blocks > 1:
-            draw = torch.rand(n, blocks, generator=self.generator).to(x.device)
-            present = present * (draw >= self.modality_dropout)
-            # A withheld modality is not present: its token stands for it.
-            x = x * present[:, self.owner]
-        encoded = []
-        for j, part in enumerate(x.split(self.shape.modalities, dim=2)):
-            code = torch.relu(torch.baddbmm(self.encode_bias[j], part, self.encode[j]))
-            code = torch.lerp(self.token[j], code, present[:, j : j + 1])
-            encoded.append(code.view(k, n, m, e))
+            x = self._withhold(x)
+        caps, scale = None, 1.0
+        if self.training and self.dropout.share > 0:
+            width = blocks * self.shape.encoder_width
+            drawn = self.dropout.draw(m, width + h, n, device=x.device)
+            # It is the small weights that are scaled up for the units kept, not the units.
+            caps, scale = Caps(drawn[:, :width], drawn[:, width:]), 1 / (1 - self.dropout.share)
+        encode = [
+            torch.cat(parts, 1)
+            for parts in zip(self.encode, self.encode_bias, self.token, strict=True)
+        ]
+        mix = self._by_modality(self.skip, self.skip.new_zeros(k, blocks, m))
         if blocks > 1:
-            weight = torch.baddbmm(present @ self.gate_bias, x, self.gate)
-            weight = 2 * torch.sigmoid(weight).view(k, n, m, blocks, 1)
-            fused = torch.stack(encoded, dim=3) * weight
-        else:
-            fused = encoded[0]
-        fused = fused.permute(0, 2, 1, *range(3, fused.dim())).reshape(k * m, n, blocks * e)
-        hidden = torch.relu(torch.baddbmm(self.fuse_bias, self.dropout(fused), self.fuse))
-        logits = torch.baddbmm(self.hazard_bias, self.dropout(hidden), self.hazard)
-        skip = (x @ self.skip).permute(0, 2, 1).reshape(k * m, n, 1)
-        return (logits + skip).view(k, m, n, self.shape.bins)
+            mix = torch.cat([self._by_modality(self.gate, self.gate_bias), mix], 2)
+        fuse = torch.cat([self.fuse * scale, self.fuse_bias], 1).unflatten(0, (k, m))
+        parts = [self.hazard * scale, self.hazard_bias, torch.ones_like(self.hazard_bias)]
+        hazard = torch.cat(parts, 1).unflatten(0, (k, m))
+        return hazard_logits(x, encode, mix, fuse, hazard, caps)
+
+    def _by_modality(self, weight: Tensor, known: Tensor) -> Tensor:
+        """Weights (k, rows, c) of what :meth:`lay_out` made, from those of inputs and presence."""
+        missing = known.new_zeros(len(known), 1, known.shape[2])
+        pairs = zip(weight.split(self.shape.modalities, 1), known.split(1, 1), strict=True)
+        return torch.cat([part for pair in pairs for part in (*pair, missing)], 1)
+
+    def _withhold(self, x: Tensor) -> Tensor:
+        """Take modalities away from patients at random: their tokens stand for them."""
+        draw = torch.rand(len(self.known), x.shape[-1], generator=self.generator).to(x.device)
+        x = x * (draw >= self.modality_dropout).to(x.dtype)[self.owner]
+        x[:, self.known + 1] = 1 - x[:, self.known]
+        return x

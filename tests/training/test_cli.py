@@ -206,21 +206,21 @@ def test_ctrl_c_closes_the_runs_and_loses_nothing(capsys, study, monkeypatch, st
     small = ["--set", "net.members=2", "--set", "net.max_epochs=1", "--out", "model"]
     handler = signal.getsignal(signal.SIGINT)
     calls = 0
-    forward = PackedNet.forward
+    logits = PackedNet.logits
 
-    def interrupted(self, x, present):
+    def interrupted(self, x):
         nonlocal calls
         calls += 1
         if self.training and calls > step:  # in the middle of the first or the second trial
             raise KeyboardInterrupt
-        return forward(self, x, present)
+        return logits(self, x)
 
-    monkeypatch.setattr(PackedNet, "forward", interrupted)
+    monkeypatch.setattr(PackedNet, "logits", interrupted)
     assert main(["tune", "study.yaml", "--trials", "3", *small]) == 130
     assert "the same command goes on" in capsys.readouterr().err
     assert signal.getsignal(signal.SIGINT) is handler
     assert not Path("model").exists()
-    monkeypatch.setattr(PackedNet, "forward", forward)
+    monkeypatch.setattr(PackedNet, "logits", logits)
 
     runs = mlflow.search_runs(search_all_experiments=True)
     found = sorted(zip(runs["tags.stage"], runs["status"], strict=True))
@@ -235,10 +235,10 @@ def test_ctrl_c_closes_the_runs_and_loses_nothing(capsys, study, monkeypatch, st
 
 
 def test_ctrl_c_in_train_marks_its_run(capsys, study, monkeypatch):
-    def interrupted(self, x, present):
+    def interrupted(self, x):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(PackedNet, "forward", interrupted)
+    monkeypatch.setattr(PackedNet, "logits", interrupted)
     assert main(["train", "study.yaml", "--out", "model"]) == 130
     assert mlflow.search_runs(search_all_experiments=True)["status"].tolist() == ["KILLED"]
     assert not Path("model").exists()

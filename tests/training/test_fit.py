@@ -10,6 +10,7 @@ import torch
 
 from data.errors import InputError
 from training import fit as fitting
+from training.batches import TRAINS, VALIDATES
 from training.config import configure
 from training.ensemble import anchor_curve, member_curves, net_inputs, net_logits
 from training.fit import fit, pack, prepare, truncate
@@ -156,13 +157,9 @@ class TestLeak:
     def test_members_stop_early_by_training_patients_alone(self, cohort, config, fitted):
         data, _ = pack(fitted.prepared, config)
         held_out = torch.from_numpy(fitted.prepared.held_out)[:, None]
-        assert not (data.train.bool() & held_out).any()
-        assert not (data.validate.bool() & held_out).any()
-        assert not (data.train.bool() & data.validate.bool()).any()
-        assert torch.equal(
-            data.train.bool() | data.validate.bool(), (~held_out).expand_as(data.train)
-        )
-        assert (data.validate.sum(-1) > 0).all()
+        assert torch.equal(data.role == 0, held_out.expand_as(data.role))
+        for role in (TRAINS, VALIDATES):
+            assert ((data.role == role).sum(-1) > 0).all()
 
 
 def with_events(cohort, count):
@@ -175,10 +172,12 @@ def with_events(cohort, count):
 def out_of_fold_curves(made, i, grid):
     """Curves of patient i by the fold models that have not seen them, on a given grid."""
     prepared, found = made.prepared, []
-    logits = net_logits(made.ensemble.net, prepared.models, prepared.inputs)
+    rows = np.arange(len(prepared.cohort))
+    inputs = [prepared.inputs(k, rows) for k in range(len(prepared.models))]
+    logits = net_logits(made.ensemble.net, prepared.models, inputs)
     for k in np.flatnonzero(prepared.held_out[:, i]):
-        model, inputs = prepared.models[k], prepared.inputs[k]
-        found.append(anchor_curve(model, inputs, grid)[i])
+        model = prepared.models[k]
+        found.append(anchor_curve(model, inputs[k].linear, grid)[i])
         found.extend(member_curves(model, logits[k], grid)[:, i])
     assert len(found) == REPEATS * 3
     return np.stack(found)
@@ -257,7 +256,8 @@ class TestResult:
         with torch.inference_mode():
             logits = ensemble.net.eval()(*net_inputs(ensemble.folds, inputs)).double().numpy()
         anchor = [
-            survival(anchor_curve(f, i, grid)) for f, i in zip(ensemble.folds, inputs, strict=True)
+            survival(anchor_curve(f, i.linear, grid))
+            for f, i in zip(ensemble.folds, inputs, strict=True)
         ]
         nets = []
         for fold, each in zip(ensemble.folds, logits, strict=True):
@@ -291,7 +291,9 @@ class TestResult:
 
     def test_chunks_are_no_matter(self, cohort, fitted):
         prepared = fitted.prepared
-        args = (fitted.ensemble.net, prepared.models, prepared.inputs)
+        rows = np.arange(len(cohort))
+        inputs = [prepared.inputs(k, rows) for k in range(len(prepared.models))]
+        args = (fitted.ensemble.net, prepared.models, inputs)
         np.testing.assert_allclose(net_logits(*args, chunk=7), net_logits(*args), atol=1e-5)
 
 

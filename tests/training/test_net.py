@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import pickle
+from dataclasses import dataclass
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
+from tests.plain_net import PlainNet
+from training.batches import TRAINS, VALIDATES, Batches, PackedData
 from training.config import configure
+from training.draws import Dropout, Random
 from training.losses import hazard_nll
-from training.module import Batches, PackedHazard, train_net
-from training.net import Dropout, NetShape, PackedData, PackedNet
+from training.module import PackedHazard, train_net
+from training.net import NetShape, PackedNet
 
 SHAPE = NetShape(folds=3, members=2, modalities=(4, 3, 2), bins=5, encoder_width=6, hidden_width=8)
 ROWS = 11
@@ -17,20 +24,22 @@ ROWS = 11
 
 def inputs(n=ROWS, seed=0, shape=SHAPE):
     generator = torch.Generator().manual_seed(seed)
-    x = torch.randn(shape.folds, n, shape.inputs, generator=generator)
-    present = (torch.rand(n, len(shape.modalities), generator=generator) < 0.7).float()
+    x = torch.randn(shape.folds, shape.inputs, n, generator=generator)
+    present = (torch.rand(len(shape.modalities), n, generator=generator) < 0.7).float()
+    present = present.expand(shape.folds, -1, -1).clone()
     owner = [j for j, size in enumerate(shape.modalities) for _ in range(size)]
     return x * present[:, owner], present
 
 
 def outcomes(n=ROWS, seed=1, shape=SHAPE):
-    """Exposure and event (folds, n, bins) of patients followed to the end of a random bin."""
+    """Exposure and event (folds, 1, bins, n) of patients followed to the end of a random bin."""
     generator = np.random.default_rng(seed)
     last, event = generator.integers(0, shape.bins, n), generator.random(n) < 0.6
-    exposure = (np.arange(shape.bins) <= last[:, None]).astype(np.float32)
-    marks = (np.arange(shape.bins) == last[:, None]) & event[:, None]
+    exposure = np.arange(shape.bins)[:, None] <= last
+    marks = (np.arange(shape.bins)[:, None] == last) & event
     return tuple(
-        torch.from_numpy(a.astype(np.float32)).repeat(shape.folds, 1, 1) for a in (exposure, marks)
+        torch.from_numpy(a.astype(np.float32)).repeat(shape.folds, 1, 1, 1)
+        for a in (exposure, marks)
     )
 
 
@@ -54,14 +63,34 @@ def packed(n=ROWS, shape=SHAPE):
     """Training data of made-up patients, each fold holding out another third of them."""
     x, present = inputs(n, shape=shape)
     exposure, event = outcomes(n, shape=shape)
-    train = torch.zeros(shape.folds, shape.members, n)
-    validate = torch.zeros_like(train)
+    role = torch.zeros(shape.folds, shape.members, n, dtype=torch.int8)
     for k in range(shape.folds):
-        train[k, :, [i for i in range(n) if i % 3 != k]] = 1.0
-        for m in range(shape.members):
-            held = [i for i in range(n) if i % 3 != k and i % 5 == m]
-            validate[k, m, held], train[k, m, held] = 1.0, 0.0
-    return PackedData(x, present, exposure, event, train, validate)
+        for i in range(n):
+            for m in range(shape.members):
+                if i % 3 != k:
+                    role[k, m, i] = VALIDATES if i % 5 == m else TRAINS
+    last = (exposure.sum(2)[:, 0] - 1).to(torch.uint8)
+    return PackedData(
+        Given(x, present),
+        shape.bins,
+        last,
+        torch.ones(last.shape),
+        event.sum(2)[:, 0] > 0,
+        role,
+    )
+
+
+@dataclass(frozen=True)
+class Given:
+    """Inputs that are in memory already."""
+
+    x: torch.Tensor
+    present: torch.Tensor
+
+    def __call__(self, rows):
+        fold = torch.arange(len(rows))[:, None]
+        rows = torch.from_numpy(rows)
+        return self.x.mT[fold, rows].mT, self.present.mT[fold, rows].mT
 
 
 class TestForward:
@@ -78,7 +107,7 @@ class TestForward:
     def test_starts_at_the_base_rate(self):
         base_rate = torch.randn(3, 5)
         net = PackedNet(SHAPE, base_rate=base_rate)
-        found = net.eval()(torch.zeros(3, 1, 9), torch.ones(1, 3))
+        found = net.eval()(torch.zeros(3, 9, 1), torch.ones(3, 3, 1))
         torch.testing.assert_close(found, base_rate[:, None, None].expand_as(found))
 
     def test_members_differ(self):
@@ -88,7 +117,7 @@ class TestForward:
     def test_patients_do_not_look_at_each_other(self):
         net, (x, present) = scrambled().eval(), inputs()
         whole = net(x, present)
-        alone = torch.cat([net(x[:, [i]], present[[i]]) for i in range(ROWS)], dim=2)
+        alone = torch.cat([net(x[..., [i]], present[..., [i]]) for i in range(ROWS)], dim=2)
         torch.testing.assert_close(whole, alone, rtol=1e-5, atol=1e-6)
 
     def test_is_deterministic_when_predicting(self):
@@ -135,7 +164,7 @@ class TestReplicas:
             x[changed] = x[changed] * factor + (factor - 1)
             logits = net(x, present)
             weight = torch.ones(3, 2, ROWS)
-            hazard_nll(logits, exposure.unsqueeze(1), event.unsqueeze(1), weight).backward()
+            hazard_nll(logits.mT, exposure, event, weight).backward()
             gradients = {name: p.grad for name, p in net.named_parameters()}
             seen.append((logits.detach(), gradients))
         (before, slopes), (after, moved) = seen
@@ -170,25 +199,25 @@ class TestReplicas:
 class TestMissing:
     def test_missing_modality_is_its_token_and_not_its_encoder(self):
         net, (x, _) = scrambled().eval(), inputs()
-        x[:, :, 4:7] = 0.0
-        gone = torch.ones(ROWS, 3)
+        x[:, 4:7] = 0.0
+        gone = torch.ones(3, 3, ROWS)
         gone[:, 1] = 0.0
-        before, known = net(x, gone), net(x, torch.ones(ROWS, 3))
+        before, known = net(x, gone), net(x, torch.ones(3, 3, ROWS))
         assert not torch.allclose(before, known)
         with torch.no_grad():
             net.encode[1] += 1.0
             net.encode_bias[1] += 1.0
         assert torch.equal(net(x, gone), before)
-        assert not torch.allclose(net(x, torch.ones(ROWS, 3)), known)
+        assert not torch.allclose(net(x, torch.ones(3, 3, ROWS)), known)
         with torch.no_grad():
             net.token[1] += 1.0
         assert not torch.allclose(net(x, gone), before)
 
     def test_encoder_learns_nothing_from_patients_without_the_modality(self):
         net, (x, _) = scrambled().train(), inputs()
-        present = torch.ones(ROWS, 3)
+        present = torch.ones(3, 3, ROWS)
         present[:, 1] = 0.0
-        x[:, :, 4:7] = 0.0
+        x[:, 4:7] = 0.0
         net(x, present).square().sum().backward()
         assert (net.encode[1].grad == 0).all()
         assert (net.encode_bias.grad[1] == 0).all()
@@ -197,50 +226,110 @@ class TestMissing:
 
     def test_withheld_modality_looks_as_a_missing_one_does(self):
         net, (x, _) = scrambled(modality_dropout=1.0).train(), inputs()
-        withheld = net(x, torch.ones(ROWS, 3))
-        missing = net.eval()(torch.zeros_like(x), torch.zeros(ROWS, 3))
+        withheld = net(x, torch.ones(3, 3, ROWS))
+        missing = net.eval()(torch.zeros_like(x), torch.zeros(3, 3, ROWS))
         torch.testing.assert_close(withheld, missing)
 
 
+class TestPasses:
+    """The passes written out against the same formulas in plain torch."""
+
+    @pytest.mark.parametrize("modalities", [(4, 3, 2), (4,)])
+    @pytest.mark.parametrize("withheld", [0.0, 1.0])
+    def test_output_and_gradients_equal_those_of_automatic_differentiation(
+        self, modalities, withheld
+    ):
+        shape = NetShape(3, 2, modalities, 5, 6, 8)
+        x, present = inputs(shape=shape)
+        # What is said of a missing modality must not count.
+        x = x + 1
+        slope = torch.randn(3, 2, ROWS, 5)
+        ours = scrambled(shape, modality_dropout=withheld).train().double()
+        plain = PlainNet(shape, modality_dropout=withheld).train().double()
+        plain.load_state_dict(ours.state_dict())
+        for net in (ours, plain):
+            (net(x.double(), present.double()) * slope).sum().backward()
+        torch.testing.assert_close(
+            ours(x.double(), present.double()), plain(x.double(), present.double())
+        )
+        for (name, p), (_, q) in zip(
+            ours.named_parameters(), plain.named_parameters(), strict=True
+        ):
+            assert (p.grad is None) == (q.grad is None), name
+            if p.grad is not None:
+                torch.testing.assert_close(p.grad, q.grad, msg=name)
+
+    def test_dropout_has_the_gradient_of_its_masks(self):
+        # The masks are drawn anew a step; with the generator put back they are the same.
+        net, (x, present) = scrambled(dropout=0.4).train().double(), inputs()
+        net(x.double(), present.double())  # fills the pool
+        state = net.generator.get_state()
+
+        def loss():
+            net.generator.set_state(state)
+            return net(x.double(), present.double()).sin().sum()
+
+        loss().backward()
+        for name, p in net.named_parameters():
+            flat, slope = p.data.view(-1), p.grad.reshape(-1)
+            for i in range(0, len(flat), max(len(flat) // 5, 1)):
+                kept, found = flat[i].item(), []
+                for step in (1e-6, -1e-6):
+                    flat[i] = kept + step
+                    found.append(loss().item())
+                flat[i] = kept
+                measured = (found[0] - found[1]) / 2e-6
+                assert slope[i].item() == pytest.approx(measured, abs=1e-4, rel=1e-4), name
+
+    def test_dropout_keeps_the_mean_of_what_is_linear(self):
+        net, (x, present) = scrambled(dropout=0.5), inputs()
+        with torch.no_grad():
+            # A first layer that is positive throughout leaves nothing for ReLU to cut.
+            net.fuse_bias += 1e3
+            still = net.eval()(x, present)
+            noisy = torch.stack([net.train()(x, present) for _ in range(400)])
+        spread = noisy.std(0) / 20
+        assert ((noisy.mean(0) - still).abs() < 5 * spread).all()
+        assert (spread > 0).all()
+
+
 class TestDropout:
-    def test_silences_its_share_and_keeps_the_mean(self):
-        drop = Dropout(0.3, torch.Generator().manual_seed(0)).train()
-        found = torch.stack([drop(torch.ones(200, 50)) for _ in range(20)])
+    def test_silences_its_share(self):
+        drop = Dropout(0.3, torch.Generator().manual_seed(0))
+        found = torch.cat([drop.draw(1000, device=torch.device("cpu")) for _ in range(20)])
         assert (found == 0).float().mean() == pytest.approx(0.3, abs=0.02)
-        assert found.mean() == pytest.approx(1.0, abs=0.03)
-        assert found.unique().tolist() == [0.0, pytest.approx(1 / 0.7)]
+        assert found.unique().tolist() == [0.0, torch.inf]
 
     def test_masks_differ_from_step_to_step(self):
-        drop = Dropout(0.5, torch.Generator().manual_seed(0)).train()
-        assert not torch.equal(drop(torch.ones(100)), drop(torch.ones(100)))
+        drop, cpu = Dropout(0.5, torch.Generator().manual_seed(0)), torch.device("cpu")
+        assert not torch.equal(drop.draw(100, device=cpu), drop.draw(100, device=cpu))
 
     def test_grows_with_larger_inputs(self):
-        drop = Dropout(0.5, torch.Generator().manual_seed(0)).train()
-        assert drop(torch.ones(3)).shape == (3,)
-        assert drop(torch.ones(300, 100)).shape == (300, 100)
+        drop, cpu = Dropout(0.5, torch.Generator().manual_seed(0)), torch.device("cpu")
+        assert drop.draw(3, device=cpu).shape == (3,)
+        assert drop.draw(300, 100, device=cpu).shape == (300, 100)
 
-    @pytest.mark.parametrize(("share", "training"), [(0.0, True), (0.9, False)])
-    def test_does_nothing_without_a_share_or_when_predicting(self, share, training):
-        x = torch.randn(10)
-        assert Dropout(share, torch.Generator()).train(training)(x) is x
+    def test_does_nothing_without_a_share(self):
+        net = scrambled()
+        assert torch.equal(net.train()(*inputs()), net.eval()(*inputs()))
 
 
 class TestLearning:
     def test_learns_32_patients_by_heart(self):
         shape = NetShape(2, 2, (6, 4), 4, 16, 32)
         # All modalities known: patients with none would be one and the same.
-        x = torch.randn(2, 32, 10, generator=torch.Generator().manual_seed(1))
-        present = torch.ones(32, 2)
+        x = torch.randn(2, 10, 32, generator=torch.Generator().manual_seed(1))
+        present = torch.ones(2, 2, 32)
         # Each of them dies in a bin of their own luck: nothing to generalise, all to remember.
         place = torch.randint(0, 4, (32,), generator=torch.Generator().manual_seed(5))
-        event = torch.nn.functional.one_hot(place, 4).float().expand(2, 32, 4)
-        exposure = (torch.arange(4) <= place[:, None]).float().expand(2, 32, 4)
+        event = torch.nn.functional.one_hot(place, 4).float().T.expand(2, 1, 4, 32)
+        exposure = (torch.arange(4)[:, None] <= place).float().expand(2, 1, 4, 32)
         net = PackedNet(shape, seed=0).train()
         optimiser = torch.optim.Adam(net.parameters(), lr=0.03)
         weight = torch.ones(2, 2, 32) / 32
         for _ in range(500):
             optimiser.zero_grad()
-            loss = hazard_nll(net(x, present), exposure.unsqueeze(1), event.unsqueeze(1), weight)
+            loss = hazard_nll(net(x, present).mT, exposure, event, weight)
             loss.backward()
             optimiser.step()
         assert loss.item() / 4 < 0.01  # two folds of two members
@@ -279,7 +368,13 @@ class TestTraining:
         module = PackedHazard(PackedNet(SHAPE), packed(), configure(["net.patience=1"]).net)
         module.stopped = torch.tensor([True, False, False])
         module.best_loss = torch.full((3,), 9.0)
-        module.__dict__["_trainer"] = type("T", (), {"current_epoch": 3, "should_stop": False})()
+        module.__dict__["_trainer"] = SimpleNamespace(
+            current_epoch=3,
+            should_stop=False,
+            global_rank=0,
+            world_size=1,
+            strategy=SimpleNamespace(reduce=lambda sums, reduce_op: sums),
+        )
         module.on_train_epoch_end()
         assert module.best_loss[0] == 9.0
         assert (module.best_loss[1:] < 9.0).all()
@@ -305,3 +400,37 @@ class TestTraining:
         _, module = self.fit("net.max_epochs=5", "net.batch_size=16", "net.learning_rate=0.01")
         history = np.array(module.history)
         assert (history.min(axis=0) < history[0]).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batch", [1000, 16])
+def test_two_processes_give_the_model_of_one(batch):
+    made = []
+    for devices in (1, 2):
+        config = configure(
+            [
+                f"trainer.devices={devices}",
+                f"net.batch_size={batch}",
+                "net.steps_per_epoch=3",
+                "net.max_epochs=12",
+                "net.learning_rate=0.2",
+                "net.patience=2",
+            ]
+        )
+        net = PackedNet(SHAPE, seed=4)
+        module = train_net(net, packed(60), config.net, config.trainer, seed=4)
+        assert not net.training
+        made.append((net, np.array(module.history)))
+    (one, alone), (two, together) = made
+    assert len(alone) < 12  # both have stopped early, at the same epoch
+    np.testing.assert_allclose(together, alone, rtol=1e-4)
+    for p, q in zip(one.parameters(), two.parameters(), strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-4, atol=1e-5)
+
+
+def test_generator_goes_on_where_it_was_in_another_process():
+    generator = Random().manual_seed(3)
+    torch.rand(5, generator=generator)
+    sent = pickle.loads(pickle.dumps(generator))
+    assert sent.initial_seed() == 3
+    assert torch.equal(torch.rand(5, generator=sent), torch.rand(5, generator=generator))
