@@ -11,6 +11,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -91,10 +93,10 @@ def coxnet(train: pd.DataFrame) -> Predict:
         def linear(
             rows: NDArray[np.int_], l1_ratio: float = l1_ratio, alphas: Array = alphas
         ) -> Array:
-            scores = np.full((len(X), len(alphas)), np.nan)
-            fitted = path(rows, l1_ratio, alphas)
-            scores[:, : len(fitted.alphas_)] = X @ fitted.coef_
-            return scores
+            scores = X @ path(rows, l1_ratio, alphas).coef_
+            # A path ends early where less penalty changes nothing any more.
+            rest = len(alphas) - scores.shape[1]
+            return np.pad(scores, ((0, 0), (0, rest)), mode="edge")
 
         likelihood = cross_validated(linear, y)
         best = _choose(likelihood)
@@ -173,7 +175,8 @@ def pycox(train: pd.DataFrame) -> Predict:
     columns = Columns(train)
     X = columns.read(train).astype(np.float32)
     event, time = train[EVENT].to_numpy(), train[TIME].to_numpy()
-    cuts = LogisticHazard.label_transform(20, scheme="quantiles")
+    bins = int(np.clip(event.sum() // 5, 5, 20))
+    cuts = LogisticHazard.label_transform(bins, scheme="quantiles")
     y = cuts.fit_transform(time, event)
     fit, stop = train_test_split(np.arange(len(X)), test_size=0.2, random_state=0, stratify=event)
     held = (X[stop], tuple(part[stop] for part in y))
@@ -187,17 +190,21 @@ def pycox(train: pd.DataFrame) -> Predict:
         net = torchtuples.practical.MLPVanilla(
             X.shape[1], [width, width], cuts.out_features, batch_norm=True, dropout=dropout
         )
-        optimizer = torchtuples.optim.AdamW(lr=1e-3, decoupled_weight_decay=decay)
+        optimizer = torchtuples.optim.AdamW(lr=3e-3, decoupled_weight_decay=decay)
         model = LogisticHazard(net, optimizer, duration_index=cuts.cuts)
-        model.fit(
-            X[fit],
-            tuple(part[fit] for part in y),
-            batch_size=batch,
-            epochs=500,
-            callbacks=[torchtuples.callbacks.EarlyStopping(patience=20)],
-            verbose=False,
-            val_data=held,
-        )
+        with TemporaryDirectory() as folder:
+            stopping = torchtuples.callbacks.EarlyStopping(
+                patience=20, file_path=str(Path(folder, "best.pt"))
+            )
+            model.fit(
+                X[fit],
+                tuple(part[fit] for part in y),
+                batch_size=batch,
+                epochs=500,
+                callbacks=[stopping],
+                verbose=False,
+                val_data=held,
+            )
         tried.append((model.score_in_batches(*held)["loss"], model))
     best = min(tried, key=lambda one: one[0])[1]
 
@@ -304,7 +311,8 @@ def partial_likelihood(scores: Array, y: Any) -> Array:
     """Return Breslow's partial log-likelihood (k,) of linear predictors (n, k)."""
     order = np.argsort(-y[TIME], kind="stable")
     time, event, scores = y[TIME][order], y[EVENT][order], scores[order]
-    at_risk = np.logaddexp.accumulate(scores, axis=0)
+    with np.errstate(invalid="ignore"):
+        at_risk = np.logaddexp.accumulate(scores, axis=0)
     # Those of one time are at risk together.
     last = np.searchsorted(-time, -time, side="right") - 1
     return np.asarray((scores - at_risk[last])[event].sum(axis=0))
