@@ -12,7 +12,7 @@ import math
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,11 +84,9 @@ def measure(cohort: str, repeat: int, learner: str) -> Result:
     return {**known, "seconds": round(seconds, 2)}
 
 
-def run(
-    names: Iterable[str], repeats: int, learners: Sequence[str], cache: Cache
-) -> Iterator[Result]:
-    """Yield the results of all splits, measured now where the cache has none."""
-    splits = [(c, r, one) for c in names for r in range(repeats) for one in learners]
+def run(names: Iterable[str], repeats: int, learners: Sequence[str], cache: Cache) -> None:
+    """Measure all splits that the cache has no result of."""
+    splits = _splits(names, repeats, learners)
     missing = [split for split in splits if cache.get(*split) is None]
     with shown("accuracy") as tick:
         for done, split in enumerate(missing):
@@ -97,10 +95,26 @@ def run(
             cache.add(*split, result)
             if "error" in result:
                 print(f"{split[2]} failed on {split[0]}: {result['error']}", file=sys.stderr)
-    for split in splits:
-        result_now = cache.get(*split)
-        assert result_now is not None
-        yield result_now
+
+
+def kept(
+    names: Iterable[str], repeats: int, learners: Sequence[str], cache: Cache
+) -> dict[str, list[Result]]:
+    """Return the results of the cohorts that the cache has all results of."""
+    found = {
+        name: [cache.get(*split) for split in _splits([name], repeats, learners)] for name in names
+    }
+    return {
+        name: [row for row in rows if row is not None]
+        for name, rows in found.items()
+        if None not in rows
+    }
+
+
+def _splits(
+    names: Iterable[str], repeats: int, learners: Sequence[str]
+) -> list[tuple[str, int, str]]:
+    return [(name, r, one) for name in names for r in range(repeats) for one in learners]
 
 
 def available(wanted: Iterable[str], why_not: Any) -> list[str]:
@@ -145,8 +159,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not learners or not names or absent("ridge"):
         print("accuracy: left out: nothing to compare, or no scikit-survival to score with")
         return
-    results = list(run(names, options.repeats, learners, Cache(options.cache)))
-    blocks = summarise(results, learners, names)
+    cache = Cache(options.cache)
+    if not options.kept:
+        run(names, options.repeats, learners, cache)
+    results = kept(names, options.repeats, learners, cache)
+    if not results:
+        print("accuracy: no cohort has all its results yet")
+        return
+    blocks = summarise([row for rows in results.values() for row in rows], learners, list(results))
     show(blocks)
     if options.markdown:
         options.markdown.write_text(as_markdown(blocks))
@@ -175,6 +195,11 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--repeats", type=int, default=3, help="splits a cohort (3)")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables there too")
+    parser.add_argument(
+        "--kept",
+        action="store_true",
+        help="measure nothing: show the cohorts whose results are all kept already",
+    )
     parser.add_argument(
         "--cache", type=Path, default=CACHE, help="where results are kept (.bench/accuracy.jsonl)"
     )

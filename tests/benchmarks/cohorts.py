@@ -101,8 +101,8 @@ def _survset(name: str) -> pd.DataFrame:
     from SurvSet.data import SurvLoader
 
     frame: pd.DataFrame = SurvLoader().load_dataset(name)["df"]
-    outcome = {EVENT: frame[EVENT].astype(np.int64), TIME: frame[TIME].astype(np.float64)}
-    return frame.drop(columns=["pid"]).assign(**outcome)
+    types = {EVENT: np.int64, TIME: np.float64}
+    return frame.drop(columns=["pid"]).astype(types)
 
 
 def _gastric(path: str, time: str, event: str) -> pd.DataFrame:

@@ -44,7 +44,7 @@ def ours(train: pd.DataFrame, config: Config | None = None) -> Predict:
             table = Path(folder, "patients.csv")
             features(test).to_csv(table, index=False)
             answer = bundle.predict(read_patients(table, bundle.study), times.tolist())
-        curves = answer[[name for name in answer if name.startswith("survival@")]]
+        curves = answer[[name for name in answer if str(name).startswith("survival@")]]
         return answer["risk"].to_numpy(), np.asarray(curves, dtype=np.float64)
 
     return predict

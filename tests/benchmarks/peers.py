@@ -300,7 +300,7 @@ def cross_validated(linear: Callable[[NDArray[np.int_]], Array], y: Any) -> Arra
         Σ over folds of l(all) − l(fitted on), which scores the held-out rows among everybody
         (Verweij & van Houwelingen 1993); NaN where a setting could not be fitted.
     """
-    total = 0.0
+    total: Any = 0.0
     for rows, _ in folds(y):
         scores = linear(rows)
         total += partial_likelihood(scores, y) - partial_likelihood(scores[rows], y[rows])
