@@ -1,18 +1,31 @@
-"""``make bench``: each benchmark prints ratios measured in one run on this machine."""
+"""``make bench``: each benchmark prints what it measured in one run on this machine."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
+from collections.abc import Callable
 
-from tests.benchmarks import big_training, trial_speed
+from tests.benchmarks import accuracy, big_metrics, big_training, trial_speed
+
+#: Name -> benchmark, the quick ones first.
+BENCHMARKS: dict[str, Callable[[], None]] = {
+    "trial": trial_speed.main,
+    "metrics": big_metrics.main,
+    "training": big_training.main,
+    "accuracy": lambda: accuracy.main([]),
+}
 
 
 def main() -> None:
-    """Run all benchmarks."""
+    """Run all benchmarks, or the one asked for."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("--only", choices=BENCHMARKS, help="run this one alone")
+    only = parser.parse_args().only
     print(f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}")
-    trial_speed.main()
-    big_training.main()
+    for name in [only] if only else BENCHMARKS:
+        BENCHMARKS[name]()
 
 
 if __name__ == "__main__":

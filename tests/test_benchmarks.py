@@ -1,0 +1,142 @@
+"""The benchmark's arithmetic on made-up patients; the benchmark itself is run by `make bench`."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+pytest.importorskip("sksurv", reason="the benchmark scores with scikit-survival")
+
+from tests.benchmarks import accuracy, cohorts, peers, scoring
+from tests.benchmarks.summary import ranks, summarise
+
+
+@pytest.fixture
+def frame() -> pd.DataFrame:
+    """Patients whose hazard doubles with each unit of x."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=300)
+    death = rng.exponential(10 / 2**x)
+    end = rng.uniform(1, 40, 300)
+    return pd.DataFrame(
+        {
+            "time": np.round(np.minimum(death, end) + 0.01, 3),
+            "event": (death <= end).astype(np.int64),
+            "num_x": np.where(rng.random(300) < 0.1, np.nan, x),
+            "fac_arm": rng.choice(["a", "b"], 300),
+        }
+    )
+
+
+@pytest.fixture
+def split(monkeypatch: pytest.MonkeyPatch, frame: pd.DataFrame):
+    monkeypatch.setattr(cohorts, "load", lambda cohort: frame)
+    return cohorts.load_split("made-up", 0)
+
+
+def survival(test: pd.DataFrame, times: np.ndarray) -> np.ndarray:
+    rate = 0.1 * 2 ** test["num_x"].fillna(0).to_numpy()
+    return np.exp(-np.outer(rate, times))
+
+
+def test_a_split_shares_the_events_and_repeats_by_its_number(split, frame):
+    train, test = split
+    assert len(train) + len(test) == len(frame)
+    assert len(test) == 90
+    assert test["event"].mean() == pytest.approx(train["event"].mean(), abs=0.01)
+    pd.testing.assert_frame_equal(test, cohorts.load_split("made-up", 0)[1])
+    assert not test.equals(cohorts.load_split("made-up", 1)[1])
+
+
+def test_times_lie_where_both_sides_were_followed(split):
+    train, test = split
+    times = scoring.eval_times(train, test)
+    assert np.allclose(np.diff(times), np.diff(times)[0], rtol=1e-3)
+    assert times[-1] < min(train["time"].max(), test["time"].max())
+    asked = scoring.asked_times(test, times)
+    assert len({f"{t:g}" for t in asked}) == len(asked)
+    assert set(times) <= set(asked)
+
+
+def test_the_truth_scores_better_than_a_constant_and_comes_true(split):
+    train, test = split
+    times = scoring.eval_times(train, test)
+    asked = scoring.asked_times(test, times)
+    curve = survival(test, asked)
+    true = scoring.score(
+        train, test, test["num_x"].fillna(0), scoring.read_at(curve, asked, times), times
+    )
+    flat = np.full((len(test), len(times)), 0.5)
+    constant = scoring.score(train, test, np.zeros(len(test)), flat, times)
+    assert true["c"] > 0.6
+    assert constant["c"] == 0.5
+    assert true["ibs"] < constant["ibs"] == pytest.approx(0.25, abs=0.03)
+    judged = scoring.calibration(train, test, curve, asked, times)
+    assert 0.6 < judged["slope"] < 1.6
+    assert judged["d_p"] > 0.01
+    # Survival squared is half as long a life: it must be seen not to come true.
+    assert scoring.calibration(train, test, curve**3, asked, times)["d_p"] < 0.01
+
+
+def test_follow_up_beyond_the_training_rows_is_cut(split):
+    train, test = split
+    times = scoring.eval_times(train, test)
+    late = test.copy()
+    late.loc[late["time"].idxmax(), "time"] = 1e6
+    risk, curve = np.arange(len(test), dtype=float), survival(test, times)
+    known = scoring.score(train, test, risk, curve, times)
+    assert scoring.score(train, late, risk, curve, times) == pytest.approx(known)
+
+
+@pytest.mark.parametrize("name", ["ridge", "coxnet"])
+def test_a_peer_learns_from_rows_with_holes_and_meets_new_levels(split, name):
+    train, test = split
+    times = scoring.eval_times(train, test)
+    risk, curve = peers.PEERS[name](train)(test.assign(fac_arm="new"), times)
+    assert scoring.score(train, test, risk, curve, times)["c"] > 0.6
+    assert (np.diff(curve, axis=1) <= 0).all()
+
+
+def test_the_partial_likelihood_puts_ties_at_risk_together():
+    y = np.array([(True, 1.0), (True, 1.0), (False, 2.0)], dtype=[("event", bool), ("time", float)])
+    scores = np.log([[1.0], [2.0], [3.0]])
+    assert peers.partial_likelihood(scores, y) == pytest.approx(math.log(1 / 6) + math.log(2 / 6))
+
+
+def test_ranks_share_ties_and_put_failures_last():
+    assert ranks(np.array([[0.1, 0.3, 0.1], [math.nan, 1.0, 2.0]])).tolist() == [
+        [1.5, 3.0, 1.5],
+        [3.0, 1.0, 2.0],
+    ]
+
+
+def test_the_summary_ranks_with_and_without_pycox():
+    figures = {"ours": (0.70, 0.20), "ridge": (0.72, 0.21), "pycox": (0.60, 0.19)}
+    results = [
+        {"cohort": "a", "learner": name, "c": c, "ibs": ibs, "d_p": 0.5, "slope": 1, "seconds": 1}
+        for name, (c, ibs) in figures.items()
+    ]
+    failed = [{"cohort": "b", "learner": "ridge", "error": "no"}]
+    failed += [{**row, "cohort": "b"} for row in results if row["learner"] != "ridge"]
+    scores, all_, without, gaps, calibrated = summarise(results + failed, list(figures), ["a", "b"])
+    assert scores.rows[0] == ("a", "0.700/0.2000", "0.720/0.2100", "0.600/0.1900")
+    assert all_.rows == (("C", "1.50", "2.00", "2.50"), ("IBS", "2.00", "3.00", "1.00"))
+    assert without.rows == (("C", "1.50", "1.50"), ("IBS", "1.00", "2.00"))
+    assert gaps.rows[0] == ("C", "0.0200", "a", "-0.0400", "1/2")
+    assert calibrated.rows[2] == ("both", "100%", "50%", "100%")
+
+
+def test_a_stopped_run_goes_on_and_new_code_makes_only_ours_stale(monkeypatch, tmp_path):
+    cache = accuracy.Cache(tmp_path / "kept.jsonl")
+    for learner in ("ours", "ridge"):
+        cache.add("a", 0, learner, {"c": 0.7})
+    again = accuracy.Cache(cache.path)
+    assert again.get("a", 0, "ours")["c"] == 0.7
+    assert again.get("a", 1, "ours") is None
+    monkeypatch.setattr(accuracy, "source_digest", lambda: "other")
+    changed = accuracy.Cache(cache.path)
+    assert changed.get("a", 0, "ours") is None
+    assert changed.get("a", 0, "ridge")["c"] == 0.7
