@@ -27,6 +27,9 @@ from data.panel import Panel, key_of, load_panel, matches
 from data.study import MONTHS, SurvivalEndpoint, as_level, parse_study
 from data.tables import column, read_table
 
+#: Part of the patients without follow-up that a draft leaves out without being told to.
+FEW_WITHOUT_FOLLOW_UP = 0.1
+
 
 @dataclass(frozen=True)
 class Draft:
@@ -64,8 +67,9 @@ def draft_study(
         treatment: column of the treatment whose effect is asked for.
         response: column of a response to treatment.
         name: name of the study; from the path if absent.
-        drop_without_follow_up: leave out patients without follow-up instead of refusing them; a
-            study folder's are left out in any case, since portals keep them as time zero or NA.
+        drop_without_follow_up: leave out patients without follow-up however many they are. A few
+            are left out in any case, and said; a study folder's too, since portals keep them as
+            time zero or NA.
         out: where the study file will be; the source is written relative to its folder.
 
     Raises:
@@ -83,10 +87,15 @@ def draft_study(
     used = _used(frame, roles)
 
     survival: dict[str, Any] = {"time": time, "event": event, "unit": unit, "horizon": None}
-    if drop_without_follow_up or path.is_dir():
-        survival["drop_without_follow_up"] = True
     endpoint = _endpoint_name(time, panel)
-    months, seen, keep = survival_targets(frame, endpoint, SurvivalEndpoint(**survival))
+    leave_out = SurvivalEndpoint(**survival, drop_without_follow_up=True)
+    months, seen, keep = survival_targets(frame, endpoint, leave_out)
+    few = (~keep).mean() <= FEW_WITHOUT_FOLLOW_UP
+    if drop_without_follow_up or path.is_dir() or (few and not keep.all()):
+        survival["drop_without_follow_up"] = True
+    else:
+        # Refuses so many, with their count and the way out.
+        survival_targets(frame, endpoint, SurvivalEndpoint(**survival))
     endpoints: dict[str, Any] = {"survival": {endpoint: survival}}
     study: dict[str, Any] = {"name": name or _study_name(path), "source": source.spec}
     study |= {"id": source.id, "centre": centre, "endpoints": endpoints}
@@ -121,7 +130,8 @@ def draft_study(
     notes = [*source.notes]
     if not keep.all():
         notes.append(
-            f"left out: {int((~keep).sum())} patients without follow-up (drop_without_follow_up)"
+            f"left out: {int((~keep).sum())} of {len(keep)} patients, who have no follow-up "
+            "(drop_without_follow_up: true; with false they are an error)"
         )
     return Draft(study, (*notes, *notes_on(chosen)))
 

@@ -121,8 +121,8 @@ def _data_verbs(verbs: Any) -> None:
     one.add_argument(
         "--drop-without-follow-up",
         action="store_true",
-        help="leave out patients whose time is missing or zero or whose event is missing; "
-        "a study folder's always are",
+        help="leave out patients whose time is missing or zero or whose event is missing, "
+        "however many; up to a tenth, and a study folder's, always are",
     )
     one.add_argument("--out", default="study.yaml", metavar="FILE", help="default: study.yaml")
     one = _verb(inner, "check", "report on a study's cohort", CHECK)

@@ -224,7 +224,7 @@ class TestRefused:
             ({"t": CANARY}, "60 of 60 times are not numbers"),
             ({"e": 0}, "no event"),
             ({"e": CANARY}, "60 of 60 values are neither 0/1"),
-            ({"t": [0.0] + [5.0] * (N - 1)}, "1 of 60 patients have no follow-up"),
+            ({"t": [0.0] * 7 + [5.0] * (N - 7)}, "7 of 60 patients have no follow-up"),
             ({"x": 1}, "no column can be a feature: the same value for every patient: 'x'"),
         ],
     )
@@ -245,8 +245,21 @@ def test_patients_without_follow_up_are_left_out_when_asked(tmp_path):
     frame.loc[:3, "only"] = [2.0, 3.0, 4.0, 5.0]
     drafted = draft(tmp_path, frame, drop_without_follow_up=True)
     assert drafted.study["endpoints"]["survival"]["survival"]["drop_without_follow_up"] is True
-    assert "left out: 4 patients without follow-up (drop_without_follow_up)" in drafted.notes
+    assert any("left out: 4 of 60 patients" in note for note in drafted.notes)
     assert "only" in drafted.study["ignored"], "it is constant among the patients who stay"
+
+
+@pytest.mark.parametrize(("count", "taken"), [(1, True), (6, True), (7, False)])
+def test_a_few_without_follow_up_are_left_out_and_it_is_said(tmp_path, count, taken):
+    frame = base()
+    frame.loc[: count - 1, "t"] = 0.0
+    if not taken:
+        with pytest.raises(InputError, match=f"{count} of 60 patients have no follow-up"):
+            draft(tmp_path, frame)
+        return
+    drafted = draft(tmp_path, frame)
+    assert drafted.study["endpoints"]["survival"]["survival"]["drop_without_follow_up"] is True
+    assert any(f"left out: {count} of 60 patients" in note for note in drafted.notes)
 
 
 def test_a_name_with_a_control_character_survives_its_rendering(tmp_path):
