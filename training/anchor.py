@@ -6,6 +6,7 @@ by the cross-validated partial likelihood of Verweij and van Houwelingen, Stat M
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -18,7 +19,7 @@ from training.hazard import TimeGrid, accumulate
 
 Array = NDArray[np.float64]
 
-#: Penalties tried, as multiples of the number of events.
+#: Penalties tried, as multiples of the number of events (and of columns a patient, above 1).
 PENALTIES = tuple(float(x) for x in np.geomspace(3.0, 0.003, 9))
 
 
@@ -107,12 +108,8 @@ def fit_cox(
     """
     n, p = X.shape
     if p > n and (penalty > 0).all():
-        # Penalised directions lie in the row space: solve there, in n dimensions instead of p.
-        scale = 1 / np.sqrt(penalty)
-        left, size, right = np.linalg.svd(X * scale, full_matrices=False)
-        keep = size > size[0] * 1e-10
-        inner = fit_cox(left[:, keep] * size[keep], risk_sets, np.ones(int(keep.sum())))
-        return np.asarray(scale * (right[keep].T @ inner))
+        Z, back = row_space(X, penalty)
+        return np.asarray(back @ fit_cox(Z, risk_sets, np.ones(Z.shape[1])))
     beta = np.zeros(p) if start is None else start
     log_hz = X @ beta
     value, gradient, information = risk_sets.evaluate(X, log_hz)
@@ -136,6 +133,44 @@ def fit_cox(
     return beta
 
 
+def row_space(X: Array, penalty: Array) -> tuple[Array, Array]:
+    """Return a design Z (n, k) with at most n columns, and the way back (p, k).
+
+    With penalties above zero the best coefficients of X (n, p) lie in the space of its rows. So
+    ``back @ gamma`` is the best ``beta`` under ``penalty`` where ``gamma`` is the best for Z under
+    a penalty of 1. The rows' inner products give it: with many columns that is far quicker than
+    a decomposition of X.
+    """
+    scaled = X / np.sqrt(penalty)
+    squared, left = np.linalg.eigh(scaled @ scaled.T)
+    keep = squared > squared[-1] * 1e-12
+    size, left = np.sqrt(squared[keep]), left[:, keep]
+    back = scaled.T @ (left / size) / np.sqrt(penalty)[:, None]
+    return left * size, back
+
+
+def ridge_path(
+    X: Array, risk_sets: RiskSets, relative: Array, penalties: Sequence[float]
+) -> Iterator[Array]:
+    """Yield the coefficients (p,) at each penalty, each fit begun at the one before.
+
+    Args:
+        X: (n, p) design.
+        risk_sets: of the same n patients.
+        relative: (p,) each column's part of the penalty, > 0.
+        penalties: from strong to weak.
+    """
+    n, p = X.shape
+    Z, back, own = X, None, relative
+    if p > n:
+        Z, back = row_space(X, relative)
+        own = np.ones(Z.shape[1])
+    beta: Array | None = None
+    for penalty in penalties:
+        beta = fit_cox(Z, risk_sets, penalty * own, beta)
+        yield beta if back is None else back @ beta
+
+
 @dataclass(frozen=True)
 class Anchor:
     """A fitted ridge Cox with a piecewise-constant baseline."""
@@ -147,7 +182,7 @@ class Anchor:
     baseline: Array
     """(j + 1,) cumulative hazard at the grid's edges for ``log_hz`` = 0."""
     penalty: float
-    """The chosen penalty, as a multiple of the number of events."""
+    """The chosen penalty, as a multiple of the number of events (see ``PENALTIES``)."""
     ratio: float
     """How many times more the markers are penalised than the first modality."""
 
@@ -191,12 +226,13 @@ def fit_anchor(
         grid: bins of the baseline hazard.
         markers: (p,) columns that may be penalised more than the others.
         ratios: how many times more, each tried.
-        penalties: tried, as multiples of the number of events, from strong to weak.
+        penalties: tried, as multiples like ``PENALTIES``, from strong to weak.
         folds: of the inner cross-validation, fewer where events are few.
         seed: of the inner folds.
     """
     ratios = ratios if markers.any() and not markers.all() else (1.0,)
-    unit = float(max(event.sum(), 1))
+    # Many standardised columns vary more together than a few: their penalty grows with them.
+    unit = float(max(event.sum(), 1)) * max(1.0, X.shape[1] / max(len(X), 1))
     candidates = [(p, r) for r in ratios for p in penalties]
     chosen = candidates[0]
     if len(candidates) > 1 and event.sum() >= 4:
@@ -237,10 +273,8 @@ def _cross_validated(
         inside = fold != k
         part = RiskSets(time[inside], event[inside])
         for i, ratio in enumerate(ratios):
-            beta: Array | None = None
-            for j, penalty in enumerate(penalties):
-                weights = unit * inside.mean() * penalty * np.where(markers, ratio, 1.0)
-                beta = fit_cox(X[inside], part, weights, beta)
+            relative = unit * inside.mean() * np.where(markers, ratio, 1.0)
+            for j, beta in enumerate(ridge_path(X[inside], part, relative, penalties)):
                 log_hz = X @ beta
                 score[i, j] += whole.value(log_hz) - part.value(log_hz[inside])
     return score.ravel()
