@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from training.anchor import baseline_hazard, fit_anchor
 from training.config import Config
-from training.ensemble import FoldModel, anchor_curve, mean_curve
+from training.ensemble import FoldModel, mean_curve, on_grid
 from training.fit import Prepared, truncate
 
 Array = NDArray[np.float64]
@@ -56,7 +56,7 @@ def _fold_curve(
     train = ~out
     if not X.shape[1]:
         flat = baseline_hazard(np.zeros(int(train.sum())), time[train], event[train], model.grid)
-        curve = model.grid.at(flat, np.minimum(prepared.grid.edges, model.grid.horizon))
+        curve = on_grid(model.grid, flat, prepared.grid)
         return np.tile(curve, (int(out.sum()), 1))
     anchor = fit_anchor(
         X[train],
@@ -67,8 +67,4 @@ def _fold_curve(
         folds=config.anchor.folds,
         seed=config.seed,
     )
-    return anchor_curve(
-        FoldModel(model.preprocessor, model.grid, anchor),
-        X[out],
-        prepared.grid,
-    )
+    return on_grid(model.grid, anchor.cumulative(X[out]), prepared.grid)

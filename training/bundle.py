@@ -22,14 +22,16 @@ from data.errors import InputError, nearest
 from data.preprocess import Preprocessor
 from data.study import Study, as_level, parse_study
 from training.anchor import Anchor
+from training.boosting import Boosting
 from training.ensemble import Ensemble, FoldModel
+from training.forest import Forest
 from training.hazard import TimeGrid, survival
 from training.net import NetShape, PackedNet
 from training.stack import Stack
 
 Array = NDArray[np.float64]
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
 #: What ``flags`` says where there is nothing to say.
@@ -258,11 +260,24 @@ class Bundle:
             "stack": ensemble.stack.to_json(),
             "net": ensemble.net.shape.to_json(),
             "folds": [
-                {"grid": fold.grid.edges.tolist(), "anchor": fold.anchor.to_json()}
+                {
+                    "grid": fold.grid.edges.tolist(),
+                    "anchor": fold.anchor.to_json(),
+                    "forest": {"trees": fold.forest.trees.count},
+                    "boosting": {
+                        "members": fold.boosting.members,
+                        "trees": fold.boosting.trees.count,
+                    },
+                }
                 for fold in ensemble.folds
             ],
         }
-        weights = {k: p.detach().numpy() for k, p in ensemble.net.named_parameters()}
+        weights: dict[str, NDArray[Any]] = {
+            f"net/{name}": p.detach().numpy() for name, p in ensemble.net.named_parameters()
+        }
+        for k, fold in enumerate(ensemble.folds):
+            for learner, arrays in (("forest", fold.forest), ("boosting", fold.boosting)):
+                weights |= {f"{learner}/{k}/{a}": v for a, v in arrays.arrays().items()}
         return {
             "model.json": _json(model),
             "preprocessing.json": _json([f.preprocessor.to_json() for f in ensemble.folds]),
@@ -293,14 +308,23 @@ class Bundle:
         study = parse_study(raw["study.json"], f"{path}/study.json")
         model = raw["model.json"]
         net = PackedNet(NetShape.from_json(model["net"]))
-        net.load_arrays(load_tensors(files[WEIGHTS]))
+        weights = load_tensors(files[WEIGHTS])
+
+        def part(prefix: str) -> dict[str, NDArray[Any]]:
+            return {k.removeprefix(prefix): a for k, a in weights.items() if k.startswith(prefix)}
+
+        net.load_arrays(part("net/"))
         folds = tuple(
             FoldModel(
                 Preprocessor.from_json(study, prepared),
                 TimeGrid(np.array(fold["grid"])),
                 Anchor.from_json(fold["anchor"]),
+                Forest.from_arrays(arrays=part(f"forest/{k}/"), **fold["forest"]),
+                Boosting.from_arrays(arrays=part(f"boosting/{k}/"), **fold["boosting"]),
             )
-            for fold, prepared in zip(model["folds"], raw["preprocessing.json"], strict=True)
+            for k, (fold, prepared) in enumerate(
+                zip(model["folds"], raw["preprocessing.json"], strict=True)
+            )
         )
         grid = TimeGrid(np.array(model["grid"]))
         bundle = cls(

@@ -50,6 +50,30 @@ class AnchorConfig(_Part):
     """Inner folds that choose the penalty."""
 
 
+class ForestConfig(_Part):
+    """The survival forest."""
+
+    trees: Count = 100
+    """Trees of each fold."""
+    leaf: Count = 5
+    """Patients a leaf holds at least."""
+
+
+class BoostingConfig(_Part):
+    """The boosted trees."""
+
+    members: Annotated[int, Field(ge=2, le=50)] = 5
+    """Members of each fold; each holds out another part of its patients to choose the rounds."""
+    depth: Annotated[int, Field(ge=1, le=12)] = 3
+    """Levels of cuts in a tree."""
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.05
+    """Part of the best step that a round takes."""
+    max_rounds: Count = 400
+    """Rounds at the most."""
+    patience: Count = 40
+    """Rounds without gain after which no more are made."""
+
+
 class NetConfig(_Part):
     """The hazard network and its training."""
 
@@ -82,10 +106,10 @@ class NetConfig(_Part):
 
 
 class StackConfig(_Part):
-    """How anchor and network are combined and calibrated; small cohorts stay near the priors."""
+    """How the learners are combined and calibrated; small cohorts stay near the priors."""
 
-    share_sd: Positive = 0.25
-    """Spread of the prior of the network's share, around one half."""
+    equal: Annotated[float, Field(ge=0)] = 4.0
+    """Patients' worth of evidence for equal weights, beforehand."""
     slope_sd: Positive = 0.1
     """Spread of the prior of the calibration slope, around 1."""
     level_sd: Positive = 0.05
@@ -118,6 +142,8 @@ class Config(_Part):
     folds: Folds = Folds()
     grid: Grid = Grid()
     anchor: AnchorConfig = AnchorConfig()
+    forest: ForestConfig = ForestConfig()
+    boosting: BoostingConfig = BoostingConfig()
     net: NetConfig = NetConfig()
     stack: StackConfig = StackConfig()
     trainer: TrainerConfig = TrainerConfig()

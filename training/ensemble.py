@@ -1,4 +1,4 @@
-"""The fitted model: an anchor and a packed network per fold, stacked into one survival curve.
+"""The fitted model: each fold's learners, their survival curves stacked into one.
 
 Needs torch and numpy alone, so that a bundle predicts where nothing else is installed.
 """
@@ -16,16 +16,18 @@ from torch import Tensor
 
 from data.preprocess import Inputs, Preprocessor
 from training.anchor import Anchor
+from training.boosting import Boosting
+from training.forest import Forest
 from training.hazard import TimeGrid, accumulate
 from training.net import PackedNet
-from training.stack import Stack
+from training.stack import LEARNERS, Stack
 
 Array = NDArray[np.float64]
 
-#: The learners in their order.
-LEARNERS = ("anchor", "net")
 #: Scale of a network input whose feature has no weight in the anchor.
 FAINT = 0.05
+#: Inputs of the network from one modality.
+MOST_INPUTS = 512
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class FoldModel:
     preprocessor: Preprocessor
     grid: TimeGrid
     anchor: Anchor
+    forest: Forest
+    boosting: Boosting
 
     @cached_property
     def net_columns(self) -> tuple[NDArray[np.int_], Array]:
@@ -43,7 +47,8 @@ class FoldModel:
         The order lays them out modality by modality. The scale is each feature's weight in the
         anchor, against the largest: inputs that carry nothing in a linear model reach the network
         faintly, which so fits less of their noise (an adaptive penalty, as in Zou, "The adaptive
-        lasso", JASA 2006).
+        lasso", JASA 2006). Of a modality with very many inputs, those of the largest weights are
+        kept.
         """
         columns = self.preprocessor.linear_columns()
         names = list(self.preprocessor.study.features)
@@ -55,14 +60,20 @@ class FoldModel:
         weight = {f: FAINT + (1 - FAINT) * w / most for f, w in weight.items()}
         embedded = self.preprocessor.embedded_columns()
         scale = [float(np.mean([weight[f] for f in c.features])) for c in [*columns, *embedded]]
-        order = np.argsort(self._owner, kind="stable")
+        kept = []
+        for j in range(len(self.preprocessor.study.blocks)):
+            own = np.flatnonzero(self._owner == j)
+            strongest = np.argsort(-np.array(scale)[own], kind="stable")[:MOST_INPUTS]
+            kept.append(own[np.sort(strongest)])
+        order = np.concatenate(kept)
         return order, np.array(scale)[order]
 
     @property
     def net_modalities(self) -> tuple[int, ...]:
         """How many inputs of the network each modality has."""
         blocks = len(self.preprocessor.study.blocks)
-        return tuple(np.bincount(self._owner, minlength=blocks).tolist())
+        inputs = np.bincount(self._owner, minlength=blocks)
+        return tuple(np.minimum(inputs, MOST_INPUTS).tolist())
 
     @property
     def _owner(self) -> NDArray[np.int_]:
@@ -87,26 +98,27 @@ class Ensemble:
 
         The folds' survival curves are averaged learner by learner, then stacked.
         """
+        mean = np.zeros((len(LEARNERS), len(values), len(self.grid.edges)))
         inputs, logits = self._forward(values, centre)
-        anchor = [
-            anchor_curve(f, i.linear, self.grid) for f, i in zip(self.folds, inputs, strict=True)
-        ]
-        nets = [net_curve(f, x, self.grid) for f, x in zip(self.folds, logits, strict=True)]
-        return self.stack.cumulative(np.stack([mean_curve(np.stack(c)) for c in (anchor, nets)]))
+        for fold, made, members in zip(self.folds, inputs, logits, strict=True):
+            mean += np.exp(-learner_curves(fold, made, members, self.grid)) / len(self.folds)
+        return self.stack.cumulative(-np.log(np.maximum(mean, 1e-300)))
 
     def replicates(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
         """Stacked cumulative hazard of each fold and member (k * members, n, j + 1).
 
-        Their spread shows how far the answer hangs on which patients were trained on.
+        Their spread shows how far the answer hangs on which patients were trained on. Members are
+        those of the network; a fold's other learners go with each of them.
         """
         inputs, logits = self._forward(values, centre)
         n, edges = len(values), len(self.grid.edges)
         found = []
         for fold, made, members in zip(self.folds, inputs, logits, strict=True):
-            nets = member_curves(fold, members, self.grid)
-            anchor = np.broadcast_to(anchor_curve(fold, made.linear, self.grid), nets.shape)
-            found.append(np.stack([anchor, nets]))
-        learners = np.concatenate(found, axis=1).reshape(2, -1, edges)
+            each = learner_curves(fold, made, members, self.grid)[:, None]
+            curves = np.repeat(each, len(members), axis=1)
+            curves[LEARNERS.index("net")] = member_curves(fold, members, self.grid)
+            found.append(curves)
+        learners = np.concatenate(found, axis=1).reshape(len(LEARNERS), -1, edges)
         return self.stack.cumulative(learners).reshape(-1, n, edges)
 
     def _forward(
@@ -131,9 +143,10 @@ def net_inputs(folds: Sequence[FoldModel], inputs: Sequence[Inputs]) -> tuple[Te
     x = np.empty((len(folds), width, n), np.float32)
     for k, (fold, made) in enumerate(zip(folds, inputs, strict=True)):
         order, scale = fold.net_columns
-        place = np.argsort(order)
-        x[k, place[: made.linear.shape[1]]] = made.linear.T
-        x[k, place[made.linear.shape[1] :]] = made.embedded.T
+        linear = made.linear.shape[1]
+        embedded = order >= linear
+        x[k, ~embedded] = made.linear.T[order[~embedded]]
+        x[k, embedded] = made.embedded.T[order[embedded] - linear]
         x[k] *= scale[:, None].astype(np.float32)
     present = np.stack([made.present.T for made in inputs]).astype(np.float32)
     return torch.from_numpy(x), torch.from_numpy(present)
@@ -152,22 +165,32 @@ def net_logits(
     return np.concatenate(parts, axis=2)
 
 
-def anchor_curve(fold: FoldModel, linear: Array, grid: TimeGrid) -> Array:
-    """The anchor's cumulative hazard (n, j + 1) at another grid's edges, from its design (n, p)."""
-    return _on(fold, fold.anchor.cumulative(linear), grid)
+def learner_curves(
+    fold: FoldModel, inputs: Inputs, logits: NDArray[np.float32], grid: TimeGrid
+) -> Array:
+    """Cumulative hazards (l, n, j + 1) of a fold's learners at another grid's edges.
+
+    Args:
+        fold: the fold's models.
+        inputs: of n patients, by the fold's own preprocessing.
+        logits: (members, n, bins) of the fold's networks.
+        grid: with the j bins wanted.
+    """
+    X = inputs.linear
+    others = [m.cumulative(X) for m in (fold.anchor, fold.forest, fold.boosting)]
+    anchor, forest, boosting = (on_grid(fold.grid, c, grid) for c in others)
+    return np.stack([anchor, mean_curve(member_curves(fold, logits, grid)), forest, boosting])
 
 
 def member_curves(fold: FoldModel, logits: NDArray[np.float32], grid: TimeGrid) -> Array:
     """Cumulative hazards (members, n, j + 1) of a fold's members from (members, n, bins)."""
     used = logits[..., : fold.grid.bins].astype(np.float64)
-    return _on(fold, accumulate(np.logaddexp(0.0, used)), grid)
+    return on_grid(fold.grid, accumulate(np.logaddexp(0.0, used)), grid)
 
 
-def net_curve(fold: FoldModel, logits: NDArray[np.float32], grid: TimeGrid) -> Array:
-    """Cumulative hazard (n, j + 1) of a fold's members, their survival averaged."""
-    return mean_curve(member_curves(fold, logits, grid))
+def on_grid(own: TimeGrid, cumulative: Array, grid: TimeGrid) -> Array:
+    """Cumulative hazard (…, j + 1) at another grid's edges from its values at ``own`` edges.
 
-
-def _on(fold: FoldModel, cumulative: Array, grid: TimeGrid) -> Array:
-    # A fold may have followed its patients less long than the cohort: its curve ends flat.
-    return fold.grid.at(cumulative, np.minimum(grid.edges, fold.grid.horizon))
+    A fold may have followed its patients less long than the cohort: its curve ends flat.
+    """
+    return own.at(cumulative, np.minimum(grid.edges, own.horizon))

@@ -19,7 +19,6 @@ from training.baselines import baseline_curves
 from training.bundle import log_risk
 from training.concordance import harrell_c, uno_c
 from training.config import Config
-from training.ensemble import LEARNERS
 from training.fit import Fitted, truncate
 from training.hazard import TimeGrid, survival
 from training.metrics import (
@@ -32,6 +31,7 @@ from training.metrics import (
 )
 from training.progress import Tick, silent
 from training.reliability import calibration_at, d_calibration
+from training.stack import LEARNERS
 
 Array = NDArray[np.float64]
 

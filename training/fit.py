@@ -1,8 +1,8 @@
-"""Fit a model on a cohort: folds, anchors, the packed network, out-of-fold predictions, stack."""
+"""Fit a model on a cohort: folds, learners, out-of-fold predictions, stack."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,22 +14,21 @@ from data.preprocess import Inputs, Preprocessor
 from data.splits import centre_folds, stratified_folds
 from training.anchor import fit_anchor
 from training.batches import TRAINS, VALIDATES, PackedData
+from training.boosting import RiskSums, fit_boosting
 from training.config import Config
-from training.ensemble import (
-    Ensemble,
-    FoldModel,
-    anchor_curve,
-    net_curve,
-    net_inputs,
-    net_logits,
-)
+from training.ensemble import Ensemble, FoldModel, learner_curves, net_inputs, net_logits
+from training.forest import fit_forest
 from training.hazard import TimeGrid, survival
 from training.net import NetShape, PackedNet
 from training.progress import Tick, silent
-from training.stack import Stack, fit_stack
+from training.stack import LEARNERS, Stack, fit_stack
 
 Array = NDArray[np.float64]
 
+#: Columns that trees choose from at the most.
+TREE_COLUMNS = 256
+#: Patients on whom the folds are compared, and the most that averaging is believed to take.
+MOST_COMPARED, MOST_LOST = 2000, 1.5
 #: Events below which nothing is trained.
 FEWEST_EVENTS = 10
 #: Patients predicted at a time.
@@ -77,7 +76,7 @@ class Fitted:
     ensemble: Ensemble
     prepared: Prepared
     learners: Array
-    """(2, n, j + 1) out-of-fold cumulative hazards of anchor and network."""
+    """(l, n, j + 1) out-of-fold cumulative hazards of the learners."""
     cumulative: Array
     """(n, j + 1) out-of-fold stacked cumulative hazard, the stack fitted on the other folds."""
     history: list[list[float]]
@@ -91,7 +90,7 @@ def truncate(cohort: Cohort) -> tuple[Array, NDArray[np.bool_]]:
 
 
 def prepare(cohort: Cohort, config: Config, tick: Tick = silent) -> Prepared:
-    """Divide the patients and fit preprocessing, bins and anchor on each training fold.
+    """Divide the patients; fit on each training fold all but the network.
 
     Raises:
         InputError: there are too few events.
@@ -152,21 +151,41 @@ def _fit_fold(
     grid = _grid(time[train], event[train], horizon, config)
     first = next(iter(cohort.study.blocks))
     markers = np.array([c.modality != first for c in preprocessor.linear_columns()])
+    X, months, seen = preprocessor.linear(cohort.values[train], centre), time[train], event[train]
     anchor = fit_anchor(
-        preprocessor.linear(cohort.values[train], centre),
-        time[train],
-        event[train],
+        X,
+        months,
+        seen,
         grid,
         markers,
         ratios=config.anchor.marker_penalties,
         folds=config.anchor.folds,
         seed=config.seed,
     )
-    return FoldModel(preprocessor, grid, anchor)
+    columns = strongest(X, months, seen)
+    forest = fit_forest(X, months, seen, grid, columns, config.forest, config.seed)
+    boosting = fit_boosting(X, months, seen, grid, columns, config.boosting, config.seed)
+    return FoldModel(preprocessor, grid, anchor, forest, boosting)
+
+
+def strongest(X: Array, time: Array, event: NDArray[np.bool_]) -> NDArray[np.int_]:
+    """Columns (c,) of X (n, p) that trees may cut: those with the largest log-rank statistics.
+
+    Among thousands, a tree's few draws would seldom meet one that matters (Fan and Lv, "Sure
+    independence screening for ultrahigh dimensional feature space", J R Stat Soc B 2008).
+    """
+    spread = X.std(axis=0)
+    varied = np.flatnonzero(spread > 1e-9)
+    if len(varied) <= TREE_COLUMNS:
+        return varied if len(varied) else np.arange(min(1, X.shape[1]))
+    # At equal risks, the gradient of Cox's likelihood by a column is its log-rank statistic.
+    gradient, _ = RiskSums.of(time, event).slopes(np.zeros((1, len(X))), np.ones((1, len(X))))
+    statistic = np.abs(gradient[0] @ (X[:, varied] - X[:, varied].mean(axis=0)) / spread[varied])
+    return np.sort(varied[np.argsort(-statistic, kind="stable")[:TREE_COLUMNS]])
 
 
 def fit(prepared: Prepared, config: Config, tick: Tick = silent) -> Fitted:
-    """Train the network of all folds at once, then stack it with the anchors."""
+    """Train the network of all folds at once, then stack it with the folds' other learners."""
     net, history = fit_net(prepared, config, tick)
     learners = out_of_fold(prepared, net)
     time, event = truncate(prepared.cohort)
@@ -180,24 +199,49 @@ def fit(prepared: Prepared, config: Config, tick: Tick = silent) -> Fitted:
         out = prepared.fold[0] == k
         cumulative[out] = stack(~out).cumulative(learners[:, out])
     whole = stack(np.ones(len(time), dtype=bool))
+    whole = replace(whole, slope=whole.slope * spread_lost(prepared, net, whole))
     ensemble = Ensemble(prepared.models, net, grid, whole)
     return Fitted(ensemble, prepared, learners, cumulative, history)
 
 
 def out_of_fold(prepared: Prepared, net: PackedNet) -> Array:
-    """Cumulative hazards (2, n, j + 1) by the fold models that have not seen the patient."""
+    """Cumulative hazards (l, n, j + 1) by the fold models that have not seen the patient."""
     grid, repeats, n = prepared.grid, len(prepared.fold), len(prepared.cohort)
-    survived = np.zeros((2, n, grid.bins + 1))
+    survived = np.zeros((len(LEARNERS), n, grid.bins + 1))
     held_out = prepared.held_out
     for rows in np.split(np.arange(n), range(CHUNK, n, CHUNK)):
         inputs = [prepared.inputs(k, rows) for k in range(len(prepared.models))]
         logits = net_logits(net, prepared.models, inputs)
         for k, (model, made) in enumerate(zip(prepared.models, inputs, strict=True)):
             out = np.flatnonzero(held_out[k, rows])
-            anchor = anchor_curve(model, made.linear[out], grid)
-            survived[0, rows[out]] += survival(anchor) / repeats
-            survived[1, rows[out]] += survival(net_curve(model, logits[k][:, out], grid)) / repeats
+            part = Inputs(*(a[out] for a in made))
+            curves = learner_curves(model, part, logits[k][:, out], grid)
+            survived[:, rows[out]] += survival(curves) / repeats
     return np.asarray(-np.log(np.maximum(survived, 1e-300)))
+
+
+def spread_lost(prepared: Prepared, net: PackedNet, stack: Stack) -> float:
+    """How much more patients' log-hazards vary in one fold's answer than in the mean of all folds'.
+
+    Slope and level are fitted to out-of-fold predictions, one fold model a patient (and repeat);
+    fresh patients get the mean of all. Averaging takes out what the models disagree on. That has
+    no covariance with the truth, so the slope of truth on prediction, a covariance over a
+    variance, grows by the ratio of the variances. No outcome is needed to know it.
+    """
+    some = np.arange(min(MOST_COMPARED, len(prepared.cohort)))
+    inputs = [prepared.inputs(k, some) for k in range(len(prepared.models))]
+    logits = net_logits(net, prepared.models, inputs)
+    folds = len(prepared.models) // len(prepared.fold)
+    each = np.zeros((folds, len(inputs[0].linear), prepared.grid.bins))
+    for k, (model, made) in enumerate(zip(prepared.models, inputs, strict=True)):
+        curves = survival(learner_curves(model, made, logits[k], prepared.grid))
+        each[k % folds] += np.tensordot(stack.weights, curves, axes=1)[:, 1:] / len(prepared.fold)
+    alone, together = (
+        np.log(np.maximum(-np.log(np.maximum(s, 1e-300)), 1e-12)).mean(axis=-1)
+        for s in (each, each.mean(axis=0))
+    )
+    lost = alone.var(axis=1).mean() / max(together.var(), 1e-12)
+    return float(np.clip(lost, 1.0, MOST_LOST))
 
 
 def fit_net(

@@ -71,7 +71,7 @@ def log_training(
     _log_batch(
         run_id,
         params(cohort, config),
-        headline(evaluation) | {"net_share": trained.bundle.ensemble.stack.share},
+        headline(evaluation) | {"net_share": trained.bundle.ensemble.stack.weight("net")},
         {
             NOTE: note(trained.bundle, evaluation),
             "bundle_digest": digest_of(folder),

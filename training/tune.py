@@ -205,7 +205,7 @@ def tune(prepared: Prepared, config: Config, study: Study, trials: int, report: 
         scores = quick_scores(fitted)
         for name, value in scores.items():
             trial.set_user_attr(name, value)
-        trial.set_user_attr("net_share", fitted.ensemble.stack.share)
+        trial.set_user_attr("net_share", fitted.ensemble.stack.weight("net"))
         return scores["ibs"]
 
     def enough(current: Study, trial: FrozenTrial) -> None:

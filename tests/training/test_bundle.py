@@ -24,6 +24,7 @@ from data.study import parse_study
 from data.synthetic import draw
 from training.bundle import MANIFEST, OK, WEIGHTS, Bundle, check_place, digest_of, log_risk
 from training.run import train
+from training.stack import LEARNERS
 
 untimed = settings(deadline=None, max_examples=40)
 FEATURES = {
@@ -224,13 +225,17 @@ class TestTampering:
         rewrite(tmp_path / "b", WEIGHTS, (path / WEIGHTS).read_bytes())
         assert Bundle.load(tmp_path / "b").study == Bundle.load(path).study
 
-    def test_altered_weights_fail_the_replay_of_golden_rows(self, bundle, tmp_path):
-        # The network must have a part in the answers for its weights to matter.
-        stack = replace(bundle.ensemble.stack, share=0.5)
+    @pytest.mark.parametrize(
+        "name", ["net/hazard_bias", "forest/0/survival", "boosting/0/baseline"]
+    )
+    def test_altered_weights_fail_the_replay_of_golden_rows(self, bundle, tmp_path, name):
+        # A learner must have a part in the answers for its weights to matter.
+        equal = np.full(len(LEARNERS), 1 / len(LEARNERS))
+        stack = replace(bundle.ensemble.stack, weights=equal)
         replace(bundle, ensemble=replace(bundle.ensemble, stack=stack)).save(tmp_path / "b")
         Bundle.load(tmp_path / "b")
         weights = load((tmp_path / "b" / WEIGHTS).read_bytes())
-        weights["hazard_bias"] = weights["hazard_bias"] + np.float32(0.1)
+        weights[name] = weights[name] * 0.9 + np.float32(0.1)
         rewrite(tmp_path / "b", WEIGHTS, save(weights))
         with pytest.raises(InputError, match="answers its own test rows differently"):
             Bundle.load(tmp_path / "b")

@@ -227,6 +227,8 @@ class TestRun:
             MODEL,
             "anchor",
             "net",
+            "forest",
+            "boosting",
             KAPLAN_MEIER,
             "stage",
             "clinical",

@@ -12,10 +12,11 @@ from data.errors import InputError
 from training import fit as fitting
 from training.batches import TRAINS, VALIDATES
 from training.config import configure
-from training.ensemble import anchor_curve, member_curves, net_inputs, net_logits
+from training.ensemble import learner_curves, member_curves, net_inputs, net_logits
 from training.fit import fit, pack, prepare, truncate
 from training.hazard import survival
 from training.module import PackedHazard
+from training.stack import LEARNERS
 
 FOLDS, REPEATS = 3, 2
 
@@ -33,6 +34,10 @@ def config():
             "net.patience=2",
             "net.dropout=0.3",
             "net.modality_dropout=0.2",
+            "forest.trees=10",
+            "boosting.members=2",
+            "boosting.max_rounds=12",
+            "boosting.patience=4",
         ]
     )
 
@@ -95,12 +100,14 @@ def weights_of(net, k):
 
 
 def same_fold_model(a, b, k):
-    """Whether fold model k of two fits is the same: preprocessing, bins, anchor and network."""
+    """Whether fold model k of two fits is the same: preprocessing, bins and each learner."""
     left, right = a.ensemble.folds[k], b.ensemble.folds[k]
     parts = {
         "preprocessor": same_state(left.preprocessor, right.preprocessor),
         "grid": same_state(left.grid, right.grid),
         "anchor": same_state(left.anchor, right.anchor),
+        "forest": same_state(left.forest, right.forest),
+        "boosting": same_state(left.boosting, right.boosting),
     }
     first, second = weights_of(a.ensemble.net, k), weights_of(b.ensemble.net, k)
     parts |= {name: torch.equal(first[name], second[name]) for name in first}
@@ -137,7 +144,7 @@ class TestLeak:
         again = refit(monkeypatch, changed_features(cohort, rows), config, fitted.prepared.fold)
         for k in range(1, FOLDS):
             same = same_fold_model(fitted, again, k)
-            for part in ("preprocessor", "anchor", "hazard", "skip"):
+            for part in ("preprocessor", "anchor", "forest", "boosting", "hazard", "skip"):
                 assert not same[part], (k, part)
 
     def test_prediction_of_a_patient_does_not_depend_on_their_own_outcome(
@@ -177,9 +184,9 @@ def out_of_fold_curves(made, i, grid):
     logits = net_logits(made.ensemble.net, prepared.models, inputs)
     for k in np.flatnonzero(prepared.held_out[:, i]):
         model = prepared.models[k]
-        found.append(anchor_curve(model, inputs[k].linear, grid)[i])
+        found.extend(learner_curves(model, inputs[k], logits[k], grid)[:, i])
         found.extend(member_curves(model, logits[k], grid)[:, i])
-    assert len(found) == REPEATS * 3
+    assert len(found) == REPEATS * (len(LEARNERS) + 2)
     return np.stack(found)
 
 
@@ -255,18 +262,18 @@ class TestResult:
         inputs = [f.preprocessor.transform(rows, cohort.centre[:9]) for f in ensemble.folds]
         with torch.inference_mode():
             logits = ensemble.net.eval()(*net_inputs(ensemble.folds, inputs)).double().numpy()
-        anchor = [
-            survival(anchor_curve(f, i.linear, grid))
-            for f, i in zip(ensemble.folds, inputs, strict=True)
-        ]
-        nets = []
+        lived = {name: [] for name in LEARNERS}
+        for fold, made in zip(ensemble.folds, inputs, strict=True):
+            for name in ("anchor", "forest", "boosting"):
+                curve = getattr(fold, name).cumulative(made.linear)
+                lived[name].append(survival(fold.grid.at(curve, grid.edges)))
         for fold, each in zip(ensemble.folds, logits, strict=True):
             for member in each:
                 # Discrete hazards: survival past a bin is the product of what is left in each.
                 left = np.cumprod(1 - 1 / (1 + np.exp(-member[:, : fold.grid.bins])), axis=1)
                 curve = -np.log(np.pad(left, ((0, 0), (1, 0)), constant_values=1.0))
-                nets.append(survival(fold.grid.at(curve, grid.edges)))
-        learners = -np.log(np.stack([np.mean(anchor, axis=0), np.mean(nets, axis=0)]))
+                lived["net"].append(survival(fold.grid.at(curve, grid.edges)))
+        learners = -np.log([np.mean(curves, axis=0) for curves in lived.values()])
         np.testing.assert_allclose(
             ensemble.cumulative(rows, cohort.centre[:9]),
             ensemble.stack.cumulative(learners),
@@ -275,7 +282,8 @@ class TestResult:
 
     def test_replicates_are_one_curve_a_fold_and_member(self, cohort, fitted):
         # A network that gained nothing has no part in the stack: give it one to tell members apart.
-        stack = replace(fitted.ensemble.stack, share=0.5)
+        weights = np.full(len(LEARNERS), 1 / len(LEARNERS))
+        stack = replace(fitted.ensemble.stack, weights=weights)
         ensemble = replace(fitted.ensemble, stack=stack)
         found = ensemble.replicates(cohort.values[:4], cohort.centre[:4])
         assert found.shape == (FOLDS * REPEATS * 2, 4, fitted.ensemble.grid.bins + 1)
