@@ -67,7 +67,7 @@ def open_store(folder: Path | None = None) -> Store:
         logging.getLogger(name).setLevel(logging.ERROR)
     given = {name: os.environ.get(name) for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")}
     uri = given["MLFLOW_TRACKING_URI"] or f"sqlite:///{root / DATABASE}"
-    if given is None and not (root / DATABASE).is_file():
+    if given["MLFLOW_TRACKING_URI"] is None and not (root / DATABASE).is_file():
         _create_database(root / DATABASE)
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(given["MLFLOW_REGISTRY_URI"] or uri)
