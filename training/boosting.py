@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from data.splits import stratified_folds
 from training.anchor import RiskSets, baseline_hazard, fit_cox
+from training.budget import UNLIMITED, Budget
 from training.config import BoostingConfig
 from training.hazard import TimeGrid
 from training.trees import AT_ONCE, Cuts, Growth, Trees, grow, join
@@ -101,6 +102,7 @@ def fit_boosting(
     columns: NDArray[np.int_],
     config: BoostingConfig,
     seed: int,
+    budget: Budget = UNLIMITED,
 ) -> Boosting:
     """Boost all members until the patients they have not seen gain no more.
 
@@ -114,6 +116,7 @@ def fit_boosting(
         columns: (c,) columns that may be cut.
         config: members, rate, depth and rounds.
         seed: of parts, samples and columns.
+        budget: after which no more rounds are made.
     """
     rng = np.random.default_rng(seed)
     if len(X) > MOST:
@@ -126,7 +129,7 @@ def fit_boosting(
     if events >= 4:  # two parts of two events
         members = min(members, events // 2)
         part = stratified_folds(event, time, members, seed)
-        rounds, log_hz = _boost(X, RiskSums.of(time, event), part, members, config, rng)
+        rounds, log_hz = _boost(X, RiskSums.of(time, event), part, members, config, rng, budget)
         centre = log_hz.mean(axis=1)
         honest = (log_hz - centre[:, None])[part, np.arange(len(X))]
     if rounds:
@@ -144,6 +147,7 @@ def _boost(
     members: int,
     config: BoostingConfig,
     rng: np.random.Generator,
+    budget: Budget,
 ) -> tuple[list[tuple[Trees, Array]], Array]:
     """Return the rounds that are kept, and each member's log-hazard (members, n) after them."""
     cuts = Cuts.fit(X)
@@ -161,7 +165,11 @@ def _boost(
         return float((sums.value(log_hz, whole) - sums.value(log_hz, weight)).sum())
 
     best, kept, found = reached(), 0, log_hz.copy()
+    pace = budget.pace()
     while len(rounds) < config.max_rounds and len(rounds) - kept < config.patience:
+        if rounds and not pace.another():
+            budget.cut("boosting", len(rounds), f"at most {config.max_rounds} rounds")
+            break
         gradient, curvature = sums.slopes(log_hz, weight)
         sample = [rng.choice(i, max(1, int(SAMPLE * len(i))), replace=False) for i in inside]
         rows = np.concatenate(sample)

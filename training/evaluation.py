@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from data.cohort import round_off
 from training.baselines import baseline_curves
+from training.budget import UNLIMITED, Budget
 from training.bundle import log_risk
 from training.concordance import harrell_c, uno_c
 from training.config import Config
@@ -40,6 +41,9 @@ MODEL = "model"
 STILL_FOLLOWED = 0.1
 #: Times at which the Brier score is taken.
 POINTS = 50
+#: Bootstrap draws that there are at least, however little time is left, and that tell how long one
+#: takes.
+FEWEST_DRAWS, TIMED_DRAWS = 20, 2
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,8 @@ class Evaluation:
     """By model: (n, t) out-of-fold survival."""
     risk: Array
     """(n,) out-of-fold risk of the stacked model."""
+    bootstraps: int
+    """Draws behind each interval."""
 
     def verdict(self, baseline: str) -> str:
         """Say in words whether the model adds to a baseline."""
@@ -110,6 +116,7 @@ class Evaluation:
             "patients": self.patients,
             "events": self.events,
             "horizon": self.horizon,
+            "bootstraps": self.bootstraps,
             "calibration": {
                 "time": self.calibration_time,
                 "slope": _known(self.calibration_slope),
@@ -127,7 +134,9 @@ class Evaluation:
 NAMES = {"uno_c": "Uno's C", "harrell_c": "Harrell's C", "ibs": "integrated Brier score"}
 
 
-def evaluate(fitted: Fitted, config: Config, tick: Tick = silent) -> Evaluation:
+def evaluate(
+    fitted: Fitted, config: Config, tick: Tick = silent, budget: Budget = UNLIMITED
+) -> Evaluation:
     """Judge a fit by its out-of-fold predictions, beside its learners and the baselines."""
     tick("evaluation", 0, 2)
     prepared = fitted.prepared
@@ -145,6 +154,7 @@ def evaluate(fitted: Fitted, config: Config, tick: Tick = silent) -> Evaluation:
         baselines,
         config.evaluation.bootstraps,
         config.seed,
+        budget,
     )
     tick("evaluation", 2, 2)
     return judged
@@ -179,11 +189,13 @@ def judge(
     baselines: dict[str, Array],
     bootstraps: int,
     seed: int,
+    budget: Budget = UNLIMITED,
 ) -> Evaluation:
     """Score cumulative hazards (n, j + 1) on a grid against outcomes (n,); see the module.
 
     Ranks are compared after each fold's (n,) mean risk is taken off: the level of a fold model
-    falls where its held-out patients fared worse, which would bias a C pooled over folds.
+    falls where its held-out patients fared worse, which would bias a C pooled over folds. Where the
+    budget does not last for all ``bootstraps`` there are fewer.
     """
     horizon = judged_horizon(time, event, grid.horizon)
     times = np.linspace(0, horizon, POINTS + 1)[1:]
@@ -195,8 +207,23 @@ def judge(
         name: _Judge(time, event, within(risks[name], fold), s, times, weights, horizon)
         for name, s in surviving.items()
     }
-    scores = {name: j.scores(bootstraps, seed) for name, j in judged.items()}
-    gains = {b: judged[MODEL].gain(judged[b], bootstraps, seed) for b in baselines}
+
+    def resampled(draws: int) -> tuple[dict[str, Scores], dict[str, dict[str, Estimate]]]:
+        return (
+            {name: j.scores(draws, seed) for name, j in judged.items()},
+            {b: judged[MODEL].gain(judged[b], draws, seed) for b in baselines},
+        )
+
+    draws = bootstraps
+    if budget.limited and bootstraps > FEWEST_DRAWS:
+        before = budget.spent
+        resampled(TIMED_DRAWS)
+        # The figure itself costs as much as one draw.
+        each = max((budget.spent - before) / (TIMED_DRAWS + 1), 1e-9)
+        draws = int(np.clip(budget.left() / each - 1, FEWEST_DRAWS, bootstraps))
+        if draws < bootstraps:
+            budget.cut("evaluation", draws, f"{bootstraps} bootstraps")
+    scores, gains = resampled(draws)
     middle = horizon / 2
     at_middle = survival(grid.at(curves[MODEL], np.array([middle])))[:, 0]
     own = survival(grid.at_own(curves[MODEL], time))
@@ -214,6 +241,7 @@ def judge(
         d_calibration_p=_or_nan(lambda: d_calibration(event, own).p_value),
         survival=surviving,
         risk=risks[MODEL],
+        bootstraps=draws,
     )
 
 

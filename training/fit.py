@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,6 +16,7 @@ from data.splits import centre_folds, stratified_folds
 from training.anchor import fit_anchor
 from training.batches import TRAINS, VALIDATES, PackedData
 from training.boosting import RiskSums, fit_boosting
+from training.budget import UNLIMITED, Budget
 from training.config import Config
 from training.ensemble import Ensemble, FoldModel, learner_curves, net_inputs, net_logits
 from training.forest import fit_forest
@@ -33,6 +35,15 @@ MOST_COMPARED, MOST_LOST = 2000, 1.5
 FEWEST_EVENTS = 10
 #: Patients predicted at a time.
 CHUNK = 8192
+#: Part of a fold's time, beyond the anchor's, that its forest may take; boosting has the rest.
+FOREST_TIME = 0.4
+
+#: Told of each epoch and the folds' mean validation loss. What it raises ends the fit.
+Report = Callable[[int, float], None]
+
+
+def unreported(epoch: int, loss: float) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +100,9 @@ def truncate(cohort: Cohort) -> tuple[Array, NDArray[np.bool_]]:
     return np.minimum(cohort.time, horizon), cohort.event & (cohort.time <= horizon)
 
 
-def prepare(cohort: Cohort, config: Config, tick: Tick = silent) -> Prepared:
+def prepare(
+    cohort: Cohort, config: Config, tick: Tick = silent, budget: Budget = UNLIMITED
+) -> Prepared:
     """Divide the patients; fit on each training fold all but the network.
 
     Raises:
@@ -98,10 +111,12 @@ def prepare(cohort: Cohort, config: Config, tick: Tick = silent) -> Prepared:
     time, event = truncate(cohort)
     fold = assign_folds(cohort, time, event, config)
     models: list[FoldModel] = []
+    total = sum(int(assignment.max()) + 1 for assignment in fold)
     for assignment in fold:
         for k in range(int(assignment.max()) + 1):
-            models.append(_fit_fold(cohort, time, event, assignment != k, config))
-            tick("folds", len(models), fold.size // len(assignment) * (int(fold.max()) + 1))
+            own = budget.share(1 / (total - len(models)))
+            models.append(_fit_fold(cohort, time, event, assignment != k, config, own))
+            tick("folds", len(models), total)
     grid = _grid(time, event, cohort.horizon, config)
     return Prepared(cohort, fold, tuple(models), grid)
 
@@ -141,7 +156,12 @@ def _grid(time: Array, event: NDArray[np.bool_], horizon: float, config: Config)
 
 
 def _fit_fold(
-    cohort: Cohort, time: Array, event: NDArray[np.bool_], train: NDArray[np.bool_], config: Config
+    cohort: Cohort,
+    time: Array,
+    event: NDArray[np.bool_],
+    train: NDArray[np.bool_],
+    config: Config,
+    budget: Budget,
 ) -> FoldModel:
     horizon = cohort.take(train).horizon
     centre = None if cohort.centre is None else cohort.centre[train]
@@ -163,8 +183,9 @@ def _fit_fold(
         seed=config.seed,
     )
     columns = strongest(X, months, seen)
-    forest = fit_forest(X, months, seen, grid, columns, config.forest, config.seed)
-    boosting = fit_boosting(X, months, seen, grid, columns, config.boosting, config.seed)
+    a_part = budget.share(FOREST_TIME)
+    forest = fit_forest(X, months, seen, grid, columns, config.forest, config.seed, a_part)
+    boosting = fit_boosting(X, months, seen, grid, columns, config.boosting, config.seed, budget)
     return FoldModel(preprocessor, grid, anchor, forest, boosting)
 
 
@@ -184,9 +205,15 @@ def strongest(X: Array, time: Array, event: NDArray[np.bool_]) -> NDArray[np.int
     return np.sort(varied[np.argsort(-statistic, kind="stable")[:TREE_COLUMNS]])
 
 
-def fit(prepared: Prepared, config: Config, tick: Tick = silent) -> Fitted:
+def fit(
+    prepared: Prepared,
+    config: Config,
+    tick: Tick = silent,
+    budget: Budget = UNLIMITED,
+    report: Report = unreported,
+) -> Fitted:
     """Train the network of all folds at once, then stack it with the folds' other learners."""
-    net, history = fit_net(prepared, config, tick)
+    net, history = fit_net(prepared, config, tick, budget, report)
     learners = out_of_fold(prepared, net)
     time, event = truncate(prepared.cohort)
     grid = prepared.grid
@@ -245,7 +272,11 @@ def spread_lost(prepared: Prepared, net: PackedNet, stack: Stack) -> float:
 
 
 def fit_net(
-    prepared: Prepared, config: Config, tick: Tick = silent
+    prepared: Prepared,
+    config: Config,
+    tick: Tick = silent,
+    budget: Budget = UNLIMITED,
+    report: Report = unreported,
 ) -> tuple[PackedNet, list[list[float]]]:
     """Train the packed network; return it with each fold's validation history."""
     # Lightning is imported here and not above: predicting must not need it.
@@ -253,7 +284,16 @@ def fit_net(
 
     data, base_rate = pack(prepared, config)
     net = untrained(prepared, config, base_rate)
-    module = train_net(net, data, config.net, config.trainer, config.seed, tick)
+    pace = budget.pace()
+
+    def watch(epoch: int, loss: float) -> bool:
+        report(epoch, loss)
+        return pace.another()
+
+    module = train_net(net, data, config.net, config.trainer, config.seed, tick, watch)
+    epochs = len(module.history)
+    if epochs < config.net.max_epochs and not bool(module.stopped.all()):
+        budget.cut("network", epochs, f"at most {config.net.max_epochs} epochs")
     return net, module.history
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from training.budget import UNLIMITED, Budget
 from training.config import ForestConfig
 from training.hazard import TimeGrid, accumulate
 from training.trees import AT_ONCE, Cuts, Growth, Trees, grow, join
@@ -30,6 +31,8 @@ DEPTH = 12
 FEW, JUDGED = 0.3, 1.0
 #: Time at risk in a bin, in patients, that weighs like the leaf's own.
 SHRINKAGE = 1.0
+#: Times that a forest with a deadline looks at the clock.
+LOOKS = 10
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,7 @@ def fit_forest(
     columns: NDArray[np.int_],
     config: ForestConfig,
     seed: int,
+    budget: Budget = UNLIMITED,
 ) -> Forest:
     """Grow a forest.
 
@@ -82,6 +86,7 @@ def fit_forest(
         columns: (c,) columns that may be cut.
         config: how many trees, and their leaves.
         seed: of samples and columns.
+        budget: after which no more trees are grown.
     """
     rng = np.random.default_rng(seed)
     X = X[:, columns]
@@ -94,8 +99,15 @@ def fit_forest(
     tried = max(1, int(np.ceil(np.sqrt(len(columns)))))
     growth = Growth(DEPTH, config.leaf, tried, _likelihood)
     grown: list[tuple[Trees, Array]] = []
+    most = max(1, AT_ONCE // size)
+    if budget.limited:
+        most = min(most, -(-config.trees // LOOKS))
+    pace = budget.pace()
     while (done := sum(t.count for t, _ in grown)) < config.trees:
-        count = min(config.trees - done, max(1, AT_ONCE // size))
+        if grown and not pace.another():
+            budget.cut("forest", done, f"{config.trees} trees")
+            break
+        count = min(config.trees - done, most)
         drawn = [rng.choice(len(X), size, replace=False, shuffle=False) for _ in range(count)]
         rows = np.concatenate(drawn)
         tree = np.repeat(np.arange(count), size)

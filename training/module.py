@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import pytorch_lightning as pl
@@ -22,6 +23,15 @@ from training.progress import Tick, silent
 # Here, and not where training begins, since other processes import the module and no more.
 for _part in ("pytorch_lightning", "lightning_fabric"):
     logging.getLogger(_part).setLevel(logging.ERROR)
+
+#: Told of each epoch and the folds' mean validation loss; says whether to go on.
+Watch = Callable[[int, float], bool]
+
+
+def to_the_end(epoch: int, loss: float) -> bool:  # noqa: ARG001
+    """Go on until early stopping."""
+    return True
+
 
 #: Lightning's own use of what torch has deprecated.
 TREESPEC = r".*`isinstance\(treespec, LeafSpec\)`.*"
@@ -44,10 +54,15 @@ class PackedHazard(pl.LightningModule):
     """(epochs, k) validation loss; NaN where training has ended before."""
 
     def __init__(
-        self, net: PackedNet, data: PackedData, config: NetConfig, tick: Tick = silent
+        self,
+        net: PackedNet,
+        data: PackedData,
+        config: NetConfig,
+        tick: Tick = silent,
+        watch: Watch = to_the_end,
     ) -> None:
         super().__init__()
-        self.tick = tick
+        self.tick, self.watch = tick, watch
         self.net = net
         self.data = data
         self.config = config
@@ -117,7 +132,8 @@ class PackedHazard(pl.LightningModule):
             self.best[name] = torch.where(by_fold.view(shape), p.detach(), self.best[name])
         # A stopped fold must not profit from epochs that only its neighbours asked for.
         self.stopped |= self.current_epoch - self.best_epoch >= self.config.patience
-        if bool(self.stopped.all()):
+        go_on = self.watch(self.current_epoch, float(loss.mean()))
+        if bool(self.stopped.all()) or not go_on:
             self.trainer.should_stop = True
 
     def on_fit_end(self) -> None:
@@ -166,14 +182,27 @@ def train_net(
     trainer: TrainerConfig,
     seed: int,
     tick: Tick = silent,
+    watch: Watch = to_the_end,
 ) -> PackedHazard:
     """Train all folds and members at once; the net ends with each fold's best weights.
+
+    Args:
+        net: trained in place.
+        data: all folds, laid out for it.
+        config: of the training.
+        trainer: what it runs on.
+        seed: of the batches.
+        tick: told how far the work is.
+        watch: asked after each epoch whether to go on; what it raises ends the training.
 
     Returns:
         The module, with the validation history of each fold.
     """
-    # Progress is shown by the caller's process: others cannot reach its screen.
-    module = PackedHazard(net, data, config, tick if trainer.devices == 1 else silent)
+    # Progress and deadlines are the caller's process's: other processes cannot reach it.
+    alone = trainer.devices == 1
+    module = PackedHazard(
+        net, data, config, tick if alone else silent, watch if alone else to_the_end
+    )
     batches = Batches(module.own.shape[1], config.batch_size, config.steps_per_epoch, seed)
     with warnings.catch_warnings():
         # Batches come from memory: a loader's workers would only copy them.

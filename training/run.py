@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -14,12 +14,16 @@ from typing import Any
 import numpy as np
 
 from data.cohort import Cohort
+from training.budget import UNLIMITED, Budget
 from training.bundle import Bundle, log_risk
 from training.config import Config, flat
 from training.evaluation import Evaluation, evaluate
 from training.fit import Fitted, Prepared, fit, prepare
 from training.progress import Tick, silent
 from training.store import Store
+
+#: Parts of the time left that the folds' learners, and then the network, may take.
+FOLDS_TIME, NET_TIME = 0.35, 0.7
 
 VERSIONS = ("accomplice", "numpy", "pandas", "torch", "pytorch-lightning")
 
@@ -34,7 +38,11 @@ class Trained:
 
 
 def train(
-    cohort: Cohort, config: Config, tick: Tick = silent, prepared: Prepared | None = None
+    cohort: Cohort,
+    config: Config,
+    tick: Tick = silent,
+    prepared: Prepared | None = None,
+    budget: Budget = UNLIMITED,
 ) -> Trained:
     """Fit and judge a model; nothing is written.
 
@@ -43,13 +51,18 @@ def train(
         config: of the run.
         tick: told how far the work is.
         prepared: the cohort's folds, where they are at hand already.
+        budget: within which each part does what it can, at least once.
     """
-    fitted = fit(prepared or prepare(cohort, config, tick), config, tick)
-    evaluation = evaluate(fitted, config, tick)
-    return Trained(make_bundle(fitted, evaluation, config), evaluation, fitted)
+    if prepared is None:
+        prepared = prepare(cohort, config, tick, budget.share(FOLDS_TIME))
+    fitted = fit(prepared, config, tick, budget.share(NET_TIME))
+    evaluation = evaluate(fitted, config, tick, budget)
+    return Trained(make_bundle(fitted, evaluation, config, budget.cuts), evaluation, fitted)
 
 
-def make_bundle(fitted: Fitted, evaluation: Evaluation, config: Config) -> Bundle:
+def make_bundle(
+    fitted: Fitted, evaluation: Evaluation, config: Config, cuts: Sequence[str] = ()
+) -> Bundle:
     """Put a fit, its figures and where it came from into a bundle."""
     cohort = fitted.prepared.cohort
     settings = json.loads(json.dumps(flat(config)))
@@ -63,15 +76,18 @@ def make_bundle(fitted: Fitted, evaluation: Evaluation, config: Config) -> Bundl
         risk_centre=float(np.mean(log_risk(fitted.cumulative))),
         config=settings,
         metrics=evaluation.to_json(),
-        provenance=provenance(cohort, settings),
+        provenance=provenance(cohort, settings, cuts, fitted.cumulative.tobytes()),
     )
 
 
-def provenance(cohort: Cohort, settings: Mapping[str, Any]) -> dict[str, Any]:
+def provenance(
+    cohort: Cohort, settings: Mapping[str, Any], cuts: Sequence[str] = (), cumulative: bytes = b""
+) -> dict[str, Any]:
     """Say what a fit was made from.
 
     ``fit_id`` names the fit by all that decides it, so the same run made twice has the same one;
-    MLflow's run carries it as a tag.
+    MLflow's run carries it as a tag. Where a deadline cut it short the clock decided too, and the
+    out-of-fold predictions are part of the name.
     """
     made_from = {
         "cohort_fingerprint": cohort.fingerprint(),
@@ -82,8 +98,11 @@ def provenance(cohort: Cohort, settings: Mapping[str, Any]) -> dict[str, Any]:
         "git_commit": git_commit(),
         "versions": {name: version(name) for name in VERSIONS},
     }
-    decided = json.dumps([made_from, dict(settings)], sort_keys=True)
-    return {"fit_id": hashlib.sha256(decided.encode()).hexdigest()[:16], **made_from}
+    decided = json.dumps([made_from, dict(settings)], sort_keys=True).encode()
+    if cuts:
+        made_from["cut_short"] = list(cuts)
+        decided += cumulative
+    return {"fit_id": hashlib.sha256(decided).hexdigest()[:16], **made_from}
 
 
 def git_commit() -> str | None:
