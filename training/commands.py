@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import math
+import signal
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from data.errors import InputError
+from training.budget import UNLIMITED, Budget
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +27,9 @@ if TYPE_CHECKING:
     from training.run import Trained
     from training.store import Store
     from training.tune import Tuned
+
+#: What logging a run takes, in parts of what importing and reading took.
+CLOSING = 0.5
 
 SYNTHETIC = "SYNTHETIC patients: nothing here says anything about real ones"
 
@@ -84,27 +92,70 @@ def synthesise(folder: Path, n: int, variant: str, seed: int, *, truth: bool = F
 
 def train(args: argparse.Namespace) -> None:
     """Fit, judge and log one model."""
+    cohort, config, out, store, budget = begin(args)
     from training.progress import shown
-    from training.store import open_store
 
-    cohort, config, out = begin(args)
-    store = open_store()
     with shown("train") as tick:
-        done = fit_and_keep(store, cohort, config, out, tick, stage="train", name=args.name)
+        done = fit_and_keep(
+            store, cohort, config, out, tick, stage="train", name=args.name, budget=budget
+        )
     say_result(*done)
 
 
 def tune(args: argparse.Namespace) -> None:
     """Search for better settings, then fit, judge and log the final model."""
-    from training.store import open_store
+    cohort, config, out, store, budget = begin(args)
+    say_result(*search(store, cohort, config, args.trials, args.storage, args.name, out, budget))
 
-    cohort, config, out = begin(args)
+
+def begin(args: argparse.Namespace) -> tuple[Cohort, Config, Path | None, Store, Budget]:
+    """Check all that ``train`` and ``tune`` are given, then open the store."""
+    budget = Budget(args.max_seconds or math.inf, began=args.began)
+    with ctrl_c_heeded():
+        cohort, config, out = check(args)
+        import training.module
+        import training.run
+        import training.tracking  # noqa: F401
+        from training.store import open_store
+
+        if getattr(args, "storage", None) is not None:
+            from training.tune import check_storage
+
+            check_storage(args.storage)
+    say_cohort(cohort)
     store = open_store()
-    say_result(*search(store, cohort, config, args.trials, args.storage, args.name, out))
+    if budget.limited:
+        budget = budget.share(keep=CLOSING * budget.spent)
+    return cohort, config, out, store, budget
 
 
-def begin(args: argparse.Namespace) -> tuple[Cohort, Config, Path | None]:
-    """Check all that ``train`` and ``tune`` are given before anything is written."""
+@contextmanager
+def ctrl_c_heeded() -> Iterator[None]:
+    """Stop at the end for a Ctrl-C that a library swallowed while it was imported.
+
+    Some guard an import by a bare ``except``, as mpmath does, which torch imports.
+    """
+    heard = False
+
+    def stop(*_: Any) -> None:
+        nonlocal heard
+        heard = True
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if heard:
+        raise KeyboardInterrupt
+
+
+def check(args: argparse.Namespace) -> tuple[Cohort, Config, Path | None]:
+    """Check what a command is given before anything is written."""
     from data.cohort import load_cohort
     from training.bundle import check_place
     from training.config import configure
@@ -116,7 +167,6 @@ def begin(args: argparse.Namespace) -> tuple[Cohort, Config, Path | None]:
         check_place(out)
     cohort = load_cohort(Path(args.study), config.endpoint)
     check_folds(cohort, config)
-    say_cohort(cohort)
     return cohort, config, out
 
 
@@ -128,6 +178,7 @@ def search(
     storage: str | None,
     name: str | None,
     out: Path | None,
+    budget: Budget = UNLIMITED,
 ) -> tuple[Trained, Path, Logged]:
     """Tune with nested runs, then train the final model on other folds than chose it."""
     import optuna
@@ -135,30 +186,32 @@ def search(
     from training import tracking
     from training.fit import prepare
     from training.progress import shown
-    from training.tune import completed, open_study, study_name
+    from training.tune import judged, open_study, study_name
     from training.tune import tune as run_trials
 
     with shown("tune") as tick:
+        began = time.monotonic()
         prepared = prepare(cohort, config, tick)
-        study = open_study(
-            name or study_name(prepared, config), storage or store.optuna, config.seed
-        )
-        done = completed(study)
+        before = time.monotonic() - began
+        study = open_study(name or study_name(cohort, config), storage or store.optuna, config.seed)
+        done = judged(study)
         if done:
             print(f"study    {study.study_name}: going on after {done} trials")
         parent = tracking.open_parent(store, cohort, config, study)
 
         def report(trial: optuna.trial.FrozenTrial, current: optuna.Study) -> None:
             tracking.log_trial(store, cohort, config, parent, trial)
-            tick("trials", min(completed(current), trials), trials)
+            tick("trials", min(judged(current), trials), trials)
 
-        tick("trials", done, trials)
+        tick("trials", min(done, trials), trials)
         try:
-            tuned = run_trials(prepared, config, study, trials, report)
+            tuned = run_trials(prepared, config, study, trials, report, budget, before)
             say_trials(tuned)
             # The best of many trials looks better on its own folds than it is: judge it on others.
             final = tuned.config.model_copy(update={"seed": config.seed + 1})
-            made = fit_and_keep(store, cohort, final, out, tick, stage="final", parent=parent)
+            made = fit_and_keep(
+                store, cohort, final, out, tick, stage="final", parent=parent, budget=budget
+            )
         except KeyboardInterrupt:
             tracking.close_parent(parent, "KILLED")
             print("\nstopped; the same command goes on where this one left off", file=sys.stderr)
@@ -180,6 +233,7 @@ def fit_and_keep(
     stage: str,
     name: str | None = None,
     parent: str | None = None,
+    budget: Budget = UNLIMITED,
 ) -> tuple[Trained, Path, Logged]:
     """Fit and judge a model inside a run of its own, write its bundle, log it."""
     from training import tracking
@@ -187,7 +241,7 @@ def fit_and_keep(
     from training.run import train as fit_and_judge
 
     with tracking.run(store, cohort, stage, name or stage, parent) as run_id:
-        trained = fit_and_judge(cohort, config, tick)
+        trained = fit_and_judge(cohort, config, tick, budget=budget)
         path = (out or default_out(store, trained)).absolute()
         trained.bundle.save(path)
         logged = tracking.log_training(run_id, cohort, config, trained, path)
@@ -276,6 +330,9 @@ def say_result(trained: Trained, path: Path, logged: Logged) -> None:
     """Say how good the model is, where it is, and what to do next."""
     evaluation = trained.evaluation
     print_scores(evaluation)
+    cuts = trained.bundle.provenance.get("cut_short")
+    if cuts:
+        print(f"time ran out, which cut short: {'; '.join(cuts)}")
     for baseline in evaluation.gains:
         print(f"the model {evaluation.verdict(baseline)}")
     print(f"run      {logged.run_id}")
@@ -288,13 +345,16 @@ def say_result(trained: Trained, path: Path, logged: Logged) -> None:
 
 def say_trials(tuned: Tuned) -> None:
     """Say what the search found, against the defaults."""
-    from training.tune import of_defaults
+    from training.tune import best_of, of_defaults
 
-    first, best = of_defaults(tuned.study), tuned.study.best_trial
-    print(
-        f"{tuned.trials} trials; integrated Brier of the defaults {first.value:.4f}, "
-        f"of the best (trial {best.number}) {best.value:.4f}"
-    )
+    first, best = of_defaults(tuned.study), best_of(tuned.study)
+    given_up = f", {tuned.pruned} of them given up early" if tuned.pruned else ""
+    line = f"{tuned.trials} trials{given_up}"
+    if first is not None:
+        line += f"; integrated Brier of the defaults {first.value:.4f}"
+    if best is not None:
+        line += f", of the best (trial {best.number}) {best.value:.4f}"
+    print(line)
 
 
 def print_scores(evaluation: Evaluation) -> None:

@@ -65,8 +65,8 @@ def figures(
             yield name, draw()
 
 
-def trial_history(scores: list[float], defaults: float) -> Figure:
-    """Score of each trial of a study, the best so far, and the score of the defaults."""
+def trial_history(scores: list[float], defaults: float | None) -> Figure:
+    """Score of each completed trial of a study, the best so far, and the score of the defaults."""
     with _style():
         figure = Figure(figsize=(7, 4))
         axes = figure.subplots()
@@ -74,8 +74,9 @@ def trial_history(scores: list[float], defaults: float) -> Figure:
         axes.plot(number, scores, "o", color=SKY, label="trial")
         best = np.minimum.accumulate(scores)
         axes.step(number, best, where="post", color=BLUE, lw=2, label="best so far")
-        axes.axhline(defaults, color=INK, lw=1, ls="--", label="defaults")
-        axes.set(xlabel="trial", ylabel="integrated Brier score (lower is better)")
+        if defaults is not None:
+            axes.axhline(defaults, color=INK, lw=1, ls="--", label="defaults")
+        axes.set(xlabel="completed trial", ylabel="integrated Brier score (lower is better)")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _titles(axes, "Trials of the study", "each judged out of fold, on the same folds")
         axes.legend()

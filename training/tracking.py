@@ -5,6 +5,7 @@ Everything of a run is collected and sent in a few calls: one call a metric cost
 
 from __future__ import annotations
 
+import hashlib
 import time as clock
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +13,9 @@ from pathlib import Path
 
 import optuna
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from optuna.trial import TrialState
 
 from data.cohort import Cohort
 from training.bundle import digest_of
@@ -24,9 +27,10 @@ from training.registry import Logged, log_model
 from training.reporting import headline, note
 from training.run import Trained
 from training.store import Store
-from training.tune import of_defaults
+from training.tune import best_of, judged, of_defaults, propose_defaults
 
-#: Attribute of an Optuna study that holds the id of its MLflow run.
+#: Attribute of an Optuna study, or of its first trial, that holds the id of its MLflow run; which
+#: store's follows.
 PARENT = "mlflow_run"
 NOTE = "mlflow.note.content"
 PARENT_TAG = "mlflow.parentRunId"
@@ -67,6 +71,7 @@ def log_training(
 ) -> Logged:
     """Log all of a final fit: parameters, metrics, note, dataset, figures, registered model."""
     evaluation = trained.evaluation
+    cuts = trained.bundle.provenance.get("cut_short", ())
     log_cohort(run_id, cohort)
     _log_batch(
         run_id,
@@ -76,6 +81,7 @@ def log_training(
             NOTE: note(trained.bundle, evaluation),
             "bundle_digest": digest_of(folder),
             "fit_id": trained.bundle.provenance["fit_id"],
+            **({"cut_short": "; ".join(cuts)} if cuts else {}),
         },
     )
     log_figures(run_id, evaluation, cohort)
@@ -120,44 +126,60 @@ def log_figures(run_id: str, evaluation: Evaluation, cohort: Cohort) -> None:
 
 
 def open_parent(store: Store, cohort: Cohort, config: Config, study: optuna.Study) -> str:
-    """Return the run under which a study's trials are nested, making it at the first session."""
+    """Return the run under which a study's trials are nested, making it at the first session.
+
+    Of workers that begin together each makes one. The first proposal of the defaults' trial carries
+    the one that stays.
+    """
     client = MlflowClient()
-    known = study.user_attrs.get(PARENT)
-    if known is not None and any(r.info.run_id == known for r in _runs(store, cohort, "study")):
-        client.update_run(known, "RUNNING")
-        return str(known)
+    key = f"{PARENT}:{hashlib.sha256(store.tracking_uri.encode()).hexdigest()[:10]}"
+    proposed = [t for t in study.get_trials(deepcopy=False) if key in t.user_attrs]
+    known = [study.user_attrs.get(key), *(t.user_attrs[key] for t in proposed)]
+    for run_id in known:
+        if run_id is not None and _is_there(client, run_id):
+            client.update_run(run_id, "RUNNING")
+            return str(run_id)
     made = client.create_run(
         store.experiment(cohort.study.name),
         run_name="study",
         tags=tags_of(cohort, "study") | {"optuna_study": study.study_name},
     )
     run_id = str(made.info.run_id)
+    elected = propose_defaults(study, config, {key: run_id}).get(key)
+    if elected is not None and elected != run_id and _is_there(client, elected):
+        client.delete_run(run_id)
+        return str(elected)
+    study.set_user_attr(key, run_id)
     log_cohort(run_id, cohort)
     _log_batch(run_id, params(cohort, config), {}, {})
-    study.set_user_attr(PARENT, run_id)
     return run_id
 
 
-def _runs(store: Store, cohort: Cohort, stage: str) -> list[Run]:
-    found = MlflowClient().search_runs(
-        [store.experiment(cohort.study.name)], f"tags.stage = '{stage}'", max_results=1000
-    )
-    return list(found)
+def _is_there(client: MlflowClient, run_id: str) -> bool:
+    try:
+        return str(client.get_run(run_id).info.lifecycle_stage) == "active"
+    except MlflowException:
+        return False
 
 
 def log_trial(
     store: Store, cohort: Cohort, config: Config, parent: str, trial: optuna.trial.FrozenTrial
 ) -> None:
-    """Log one completed trial, drawn around ``config``, as a run nested under its study."""
+    """Log one judged trial, drawn around ``config``, as a run nested under its study.
+
+    Its tag ``trial`` says complete or pruned; a pruned one was not scored.
+    """
     client = MlflowClient()
     began = trial.datetime_start
     made = client.create_run(
         store.experiment(cohort.study.name),
         start_time=None if began is None else int(began.timestamp() * 1000),
         run_name=f"trial {trial.number}",
-        tags={"stage": "trial", PARENT_TAG: parent},
+        tags={"stage": "trial", "trial": trial.state.name.lower(), PARENT_TAG: parent},
     )
-    scores = {name: float(trial.user_attrs[name]) for name in ("ibs", "uno_c", "net_share")}
+    names = ("ibs", "uno_c", "net_share")
+    scores = {n: float(trial.user_attrs[n]) for n in names if n in trial.user_attrs}
+    scores["epochs"] = float(len(trial.intermediate_values))
     drawn = with_settings(config, trial.params)
     _log_batch(made.info.run_id, params(cohort, drawn), scores, {})
     client.set_terminated(made.info.run_id)
@@ -171,18 +193,25 @@ def close_parent(run_id: str, status: str) -> None:
 def finish_parent(run_id: str, study: optuna.Study) -> None:
     """Write the best trial and the study's figures on its run, and end it."""
     client = MlflowClient()
-    best = study.best_trial
+    best = best_of(study)
+    if best is None:
+        client.set_terminated(run_id)
+        return
     metrics = {f"best_{k}": float(v) for k, v in best.params.items()}
     metrics |= {f"best_{k}": best.user_attrs[k] for k in ("ibs", "uno_c")}
     metrics["best_trial"] = float(best.number)
-    trials = [t for t in study.get_trials(deepcopy=False) if t.value is not None]
+    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    first = of_defaults(study)
+    pruned = judged(study) - len(done)
     words = (
-        f"{len(trials)} trials, each judged on the same folds; best: trial {best.number}, "
-        f"integrated Brier score {best.value:.4f}; the defaults {of_defaults(study).value:.4f}."
+        f"{judged(study)} trials, each judged on the same folds, {pruned} of them given up early; "
+        f"best: trial {best.number}, integrated Brier score {best.value:.4f}"
     )
-    _log_batch(run_id, {}, metrics, {NOTE: words})
-    scores = [float(t.value or 0) for t in trials]
-    figure = trial_history(scores, float(of_defaults(study).value or 0))
+    if first is not None:
+        words += f"; the defaults {first.value:.4f}"
+    _log_batch(run_id, {}, metrics, {NOTE: words + "."})
+    scores = [float(t.value or 0) for t in done]
+    figure = trial_history(scores, None if first is None else first.value)
     client.log_figure(run_id, figure, "figures/trials.png")
     client.set_terminated(run_id)
 

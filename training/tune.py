@@ -1,4 +1,8 @@
-"""Tune the network with Optuna: every trial is judged on the same folds, the defaults first."""
+"""Tune the network with Optuna: every trial is judged on the same folds, the defaults first.
+
+A trial that falls behind is pruned: it was judged. One that Ctrl-C or the clock stopped was not: it
+counts as failed, and never as the best.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +10,23 @@ import hashlib
 import json
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna import Study
 from optuna.distributions import BaseDistribution
+from optuna.pruners import MedianPruner
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 
+from data.cohort import Cohort
 from data.errors import InputError
+from training.budget import UNLIMITED, Budget
 from training.config import Config, flat, with_settings
 from training.evaluation import quick_scores
 from training.fit import Prepared, fit
@@ -27,10 +35,28 @@ from training.fit import Prepared, fit
 HEARTBEAT, GRACE = 60, 180
 #: Attribute of the trial that has the default settings.
 DEFAULTS = "defaults"
-#: States of a trial that was or will be judged; an interrupted one was not.
-ALIVE = (TrialState.COMPLETE, TrialState.RUNNING, TrialState.WAITING)
+#: States of a trial that was judged, and of one that was or will be; an interrupted one was not.
+JUDGED = (TrialState.COMPLETE, TrialState.PRUNED)
+ALIVE = (*JUDGED, TrialState.RUNNING, TrialState.WAITING)
 #: Trials drawn at random before the search learns from them.
 STARTUP = 8
+#: Epochs that no trial is pruned in. Replayed on the whole histories of 36 trials of two synthetic
+#: cohorts, this and the median spared 31 % and 15 % of the epochs, and gave up the trial that would
+#: have been best in 2 % and none of the orders.
+WARM_UP = 5
+#: Quantile of the finished trials' durations that the next one is expected to take.
+USUAL = 0.75
+#: Times that the final fit may take longer than preparing and its trial did; it is judged too.
+FINAL = 1.5
+
+
+class OutOfTimeError(Exception):
+    """A trial was stopped by the clock."""
+
+
+class SecondDefaultsError(Exception):
+    """Another worker's trial of the defaults is the one that counts."""
+
 
 Report = Callable[[FrozenTrial, Study], None]
 
@@ -91,13 +117,17 @@ class Tuned:
     config: Config
     """The best configuration so far."""
     trials: int
-    """Trials completed, earlier sessions and other workers included."""
+    """Trials judged, earlier sessions and other workers included."""
+    pruned: int
+    """Those among them that were given up early."""
 
 
 #: What is tuned: key -> lowest and highest value; whole numbers where the ends are. All but the
-#: dropouts on a logarithmic scale.
+#: dropouts on a logarithmic scale. Lower learning rates took twice as long and were never best.
+#: The part held out for early stopping is not tuned: trials would be pruned by the losses of
+#: different patients.
 SPACE: dict[str, tuple[float, float]] = {
-    "net.learning_rate": (3e-4, 1e-2),
+    "net.learning_rate": (1e-3, 1e-2),
     "net.weight_decay": (0.01, 3.0),
     "net.dropout": (0.0, 0.6),
     "net.modality_dropout": (0.0, 0.3),
@@ -119,12 +149,20 @@ def suggest(trial: Trial, base: Config) -> Config:
     return with_settings(base, drawn)
 
 
-def study_name(prepared: Prepared, config: Config) -> str:
+def study_name(cohort: Cohort, config: Config) -> str:
     """Name a study by its cohort and configuration, so that the same command resumes it."""
-    cohort = prepared.cohort
     decided = json.dumps([cohort.fingerprint(), flat(config)], sort_keys=True)
     digest = hashlib.sha256(decided.encode()).hexdigest()[:10]
     return f"{cohort.study.name}-{cohort.endpoint}-{digest}"
+
+
+def check_storage(storage: str) -> None:
+    """Refuse a storage that cannot be opened.
+
+    Raises:
+        InputError: the storage cannot be reached.
+    """
+    _open_storage(storage)
 
 
 def open_study(name: str, storage: str, seed: int) -> Study:
@@ -134,22 +172,26 @@ def open_study(name: str, storage: str, seed: int) -> Study:
         InputError: the storage cannot be reached.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(
+        study_name=name, storage=_open_storage(storage), direction="minimize", load_if_exists=True
+    )
+    study.sampler = SeededByTrial(seed)
+    study.pruner = MedianPruner(n_startup_trials=STARTUP, n_warmup_steps=WARM_UP)
+    return study
+
+
+def _open_storage(storage: str) -> RDBStorage:
     wait = {"connect_args": {"timeout": 60}} if storage.startswith("sqlite") else {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         try:
-            kept = _connect(storage, wait)
+            return _connect(storage, wait)
         except Exception as error:
             # Whatever the driver raises, the text may hold the password: name the kind only.
             raise InputError(
                 f"--storage: cannot be opened ({type(error).__name__}): "
                 "give a URL such as postgresql://host/database or sqlite:///file.db"
             ) from None
-        study = optuna.create_study(
-            study_name=name, storage=kept, direction="minimize", load_if_exists=True
-        )
-    study.sampler = SeededByTrial(seed)
-    return study
 
 
 def _connect(storage: str, wait: dict[str, Any]) -> RDBStorage:
@@ -171,50 +213,140 @@ def _connect(storage: str, wait: dict[str, Any]) -> RDBStorage:
     raise AssertionError  # the last try returns or raises
 
 
-def of_defaults(study: Study) -> FrozenTrial:
-    """Return the completed trial of the default settings."""
+def of_defaults(study: Study) -> FrozenTrial | None:
+    """Return the completed trial of the default settings, if there is one."""
     done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return next(t for t in done if DEFAULTS in t.user_attrs)
+    return next((t for t in done if DEFAULTS in t.user_attrs), None)
 
 
-def completed(study: Study) -> int:
-    """Return how many trials are done."""
-    return len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
+def best_of(study: Study) -> FrozenTrial | None:
+    """Return the best of the completed trials, if there is one."""
+    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return min(done, key=lambda t: (t.value, t.number), default=None)
 
 
-def tune(prepared: Prepared, config: Config, study: Study, trials: int, report: Report) -> Tuned:
-    """Run trials until the study has ``trials`` completed ones.
+def judged(study: Study) -> int:
+    """Return how many trials were completed or pruned."""
+    return len(study.get_trials(deepcopy=False, states=JUDGED))
+
+
+def propose_defaults(
+    study: Study, config: Config, attributes: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Have the defaults tried, unless they were or will be; return the first such trial's notes.
+
+    Workers that begin together may each propose them. The trials' numbers say whose proposal was
+    first: it alone is run, and what it carries holds for all.
+
+    Args:
+        study: from :func:`open_study`.
+        config: the defaults.
+        attributes: what the proposal carries.
+    """
+    proposed = _proposals(study)
+    if not any(t.state in ALIVE for t in proposed):
+        settings = flat(config)
+        study.enqueue_trial(
+            {key: settings[key] for key in SPACE},
+            user_attrs={DEFAULTS: True, **(attributes or {})},
+        )
+        proposed = _proposals(study)
+    return dict(proposed[0].user_attrs)
+
+
+def _proposals(study: Study) -> list[FrozenTrial]:
+    found = study.get_trials(deepcopy=False)
+    return sorted((t for t in found if DEFAULTS in t.user_attrs), key=lambda t: t.number)
+
+
+def tune(
+    prepared: Prepared,
+    config: Config,
+    study: Study,
+    trials: int,
+    report: Report,
+    budget: Budget = UNLIMITED,
+    before: float = 0.0,
+) -> Tuned:
+    """Run trials until the study has ``trials`` judged ones, or the time is over.
 
     A trial's score is the out-of-fold integrated Brier score of the stacked model. The defaults are
-    the first trial, so the best is never worse than they are on these folds.
+    the first trial, neither pruned nor cut short, so the best is never worse than they are on these
+    folds.
 
     Args:
         prepared: the cohort's folds, shared by all trials.
         config: defaults, and everything that is not tuned.
         study: from :func:`open_study`.
         trials: how many the study shall have, earlier ones included.
-        report: told of each completed trial.
+        report: told of each judged trial.
+        budget: of all, the final fit too. No trial begins that would not leave time for that.
+        before: seconds that the final fit takes before its network.
     """
-    if not any(t.state in ALIVE for t in study.trials if DEFAULTS in t.user_attrs):
-        settings = flat(config)
-        study.enqueue_trial({key: settings[key] for key in SPACE}, user_attrs={DEFAULTS: True})
 
     def objective(trial: Trial) -> float:
-        drawn = suggest(trial, config)
-        fitted = fit(prepared, drawn)
+        first, keep = DEFAULTS in trial.user_attrs, kept_back(study, before)
+        if first and any(t.number < trial.number for t in _proposals(study) if t.state in ALIVE):
+            raise SecondDefaultsError
+
+        def watch(epoch: int, loss: float) -> None:
+            trial.report(loss, epoch)
+            if first:
+                return
+            if budget.left() < keep:
+                raise OutOfTimeError
+            if trial.should_prune():
+                raise optuna.TrialPruned
+
+        fitted = fit(prepared, suggest(trial, config), report=watch)
         scores = quick_scores(fitted)
         for name, value in scores.items():
             trial.set_user_attr(name, value)
         trial.set_user_attr("net_share", fitted.ensemble.stack.weight("net"))
         return scores["ibs"]
 
-    def enough(current: Study, trial: FrozenTrial) -> None:
-        report(trial, current)
-        if completed(current) >= trials:
-            current.stop()
+    def told(current: Study, trial: FrozenTrial) -> None:
+        if trial.state in JUDGED:
+            report(trial, current)
 
-    if completed(study) < trials:
+    propose_defaults(study, config)
+    while _goes_on(study, trials, budget, before):
+        propose_defaults(study, config)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            study.optimize(objective, callbacks=[enough])
-    return Tuned(study, with_settings(config, study.best_params), completed(study))
+            study.optimize(
+                objective,
+                n_trials=1,
+                callbacks=[told],
+                catch=(OutOfTimeError, SecondDefaultsError),
+            )
+    if judged(study) < trials:
+        budget.cut("search", judged(study), f"{trials} trials")
+    best = best_of(study)
+    # There is none where time is over before another worker completes the defaults.
+    drawn = {} if best is None else best.params
+    pruned = len(study.get_trials(deepcopy=False, states=(TrialState.PRUNED,)))
+    return Tuned(study, with_settings(config, drawn), judged(study), pruned)
+
+
+def _goes_on(study: Study, trials: int, budget: Budget, before: float) -> bool:
+    """Say whether to make one more trial."""
+    waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+    if any(DEFAULTS in t.user_attrs for t in waiting):
+        return True
+    if judged(study) >= trials and of_defaults(study) is not None:
+        return False
+    # Where another worker is at the defaults, more trials are a better wait than none.
+    return budget.left() > usual_duration(study) + kept_back(study, before)
+
+
+def kept_back(study: Study, before: float) -> float:
+    """Seconds that trials leave to the final fit; see :func:`tune`."""
+    return FINAL * (before + usual_duration(study))
+
+
+def usual_duration(study: Study) -> float:
+    """Seconds that a completed trial takes; 0 where none is."""
+    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    taken = [t.duration.total_seconds() for t in done if t.duration is not None]
+    return float(np.quantile(taken, USUAL)) if taken else 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import signal
 import subprocess
@@ -14,8 +15,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from training.bundle import MANIFEST
+from training.bundle import MANIFEST, Bundle
 from training.cli import main
+from training.commands import ctrl_c_heeded
 from training.config import configure
 from training.net import PackedNet
 from training.run import train
@@ -102,6 +104,8 @@ def test_wrong_words_name_the_nearest(capsys, table):
     assert "did you mean '--out'?" in refused(capsys, "train", "study.yaml", "--outt", "x")
     assert "--times" in refused(capsys, "predict", "m", "t.csv", "--times", "soon")
     assert "whole number above 0" in refused(capsys, "tune", "s.yaml", "--trials", "0")
+    assert "seconds above 0" in refused(capsys, "train", "s.yaml", "--max-seconds", "-3")
+    assert "seconds above 0" in refused(capsys, "tune", "s.yaml", "--max-seconds", "inf")
 
 
 def test_missing_files(capsys, table):
@@ -167,6 +171,36 @@ def test_wrong_settings(capsys, study):
     assert "net.dropout" in refused(capsys, "train", "study.yaml", "--set", "net.dropout=1.5")
     assert "key=value" in refused(capsys, "train", "study.yaml", "--set", "net.dropout")
     assert "did you mean" in refused(capsys, "train", "study.yaml", "--endpoint", "survivl")
+
+
+def test_a_wrong_storage_leaves_nothing(capsys, study):
+    said = refused(capsys, "tune", "study.yaml", "--storage", "nonsense")
+    assert "--storage: cannot be opened" in said
+
+
+def test_max_seconds_says_what_was_cut_short(capsys, study):
+    assert main(["train", "study.yaml", "--max-seconds", "0.001", "--out", "model"]) == 0
+    said = capsys.readouterr().out
+    assert "time ran out, which cut short: forest" in said
+    (run,) = mlflow.search_runs(search_all_experiments=True, output_format="list")
+    assert run.data.tags["cut_short"] in said
+    assert "; ".join(Bundle.load(Path("model")).provenance["cut_short"]) in said
+    small = ["--set", "net.max_epochs=2"]
+    assert main(["tune", "study.yaml", "--max-seconds", "0.001", "--out", "model", *small]) == 0
+    said = capsys.readouterr().out
+    assert "1 trials; integrated Brier of the defaults" in said
+    assert "search 1 of 30 trials" in said
+
+
+def test_ctrl_c_that_a_library_swallows_is_heeded():
+    def importing():
+        with contextlib.suppress(BaseException):
+            signal.raise_signal(signal.SIGINT)
+
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), ctrl_c_heeded():
+        importing()
+    assert signal.getsignal(signal.SIGINT) is handler
 
 
 def test_nothing_is_written_over(capsys, study):

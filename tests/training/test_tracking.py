@@ -7,6 +7,7 @@ from pathlib import Path
 
 import mlflow
 import numpy as np
+import optuna
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
@@ -18,7 +19,7 @@ from training.bundle import Bundle, digest_of
 from training.commands import search
 from training.config import configure, flat
 from training.store import find_bundle, open_store
-from training.tune import SPACE
+from training.tune import SPACE, open_study, propose_defaults
 
 #: First bytes of a pickle of protocol 2 and later, and of a zip, in which torch hides one.
 PICKLED = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")
@@ -136,6 +137,7 @@ class TestStudyRun:
             assert trial.data.params.keys() == run.data.params.keys() > SPACE.keys()
             assert {"ibs", "uno_c"} <= trial.data.metrics.keys()
             assert trial.info.status == "FINISHED"
+            assert trial.data.tags["trial"] == "complete"
         assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
 
     def test_carries_the_best_trial(self, searched, cohort):
@@ -151,6 +153,35 @@ class TestStudyRun:
         (parent,) = runs_of(cohort, "study")
         assert len(runs_of(cohort, "trial")) == 3
         assert "3 trials" in parent.data.tags["mlflow.note.content"]
+
+    def test_workers_that_begin_together_share_one(self, searched, store, cohort, config, tmp_path):
+        storage = f"sqlite:///{tmp_path / 'shared.db'}"
+        studies = [open_study("shared", storage, 0) for _ in range(2)]
+        made = {}
+
+        def second(*args):
+            monkeypatch.undo()
+            made["second"] = tracking.open_parent(store, cohort, config, studies[1])
+            return propose_defaults(*args)
+
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            # The second begins, and ends, between the first's look and its proposal.
+            monkeypatch.setattr(tracking, "propose_defaults", second)
+            made["first"] = tracking.open_parent(store, cohort, config, studies[0])
+        assert made["first"] == made["second"]
+        found = [r for r in runs_of(cohort, "study") if r.data.tags["optuna_study"] == "shared"]
+        assert [r.info.run_id for r in found] == [made["first"]]
+        MlflowClient().delete_run(made["first"])
+
+    def test_a_trial_given_up_early_says_so(self, searched, store, cohort, config):
+        pruned = optuna.trial.create_trial(
+            state=optuna.trial.TrialState.PRUNED, intermediate_values={0: 0.7, 1: 0.8}
+        )
+        (parent,) = runs_of(cohort, "study")
+        tracking.log_trial(store, cohort, config, parent.info.run_id, pruned)
+        (run,) = [r for r in runs_of(cohort, "trial") if r.data.tags["trial"] == "pruned"]
+        assert run.data.metrics == {"epochs": 2.0}
+        MlflowClient().delete_run(run.info.run_id)
 
 
 class TestModel:

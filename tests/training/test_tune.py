@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import optuna
 import pytest
 from sqlalchemy.exc import IntegrityError
 
 from data.errors import InputError
+from training.budget import Budget
 from training.config import configure, flat
 from training.evaluation import quick_scores
 from training.fit import fit, prepare
-from training.tune import SPACE, completed, open_study, study_name, suggest, tune, with_settings
+from training.tune import (
+    DEFAULTS,
+    FINAL,
+    SPACE,
+    STARTUP,
+    WARM_UP,
+    best_of,
+    judged,
+    of_defaults,
+    open_study,
+    propose_defaults,
+    study_name,
+    suggest,
+    tune,
+    with_settings,
+)
 
 # Asking for a trial by hand, as these tests do, sends no sign of life; `tune` uses `optimize`.
 by_hand = pytest.mark.filterwarnings("ignore:Heartbeat of storage is supposed to be used")
@@ -57,7 +75,7 @@ class TestTune:
 
         first = open_study("s", storage, config.seed)
         after = tune(prepared, config, first, 3, report)
-        assert after.trials == completed(first) == 3
+        assert after.trials == judged(first) == 3
 
         # The defaults are trial 0, scored as any fit is; the best is no worse.
         trials = first.get_trials()
@@ -102,8 +120,116 @@ class TestTune:
         assert tune(prepared, config, study, 1, unheard).trials == 1
         assert len(study.get_trials()) == 2
 
+    def test_final_settings_are_no_worse_than_the_defaults_on_the_same_folds(
+        self, prepared, config, storage
+    ):
+        study = open_study("s", storage, config.seed)
+        tuned = tune(prepared, config, study, 4, unheard)
+        found = quick_scores(fit(prepared, tuned.config))["ibs"]
+        assert found <= quick_scores(fit(prepared, config))["ibs"]
+        assert found == best_of(study).value
+
+
+def scripted(monkeypatch, losses, seconds=0.0, clock=None):
+    """Let a trial report these losses, one an epoch, instead of a fit."""
+
+    def fit(prepared, config, report):
+        for epoch, loss in enumerate(next(losses)):
+            if clock is not None:
+                clock.now += seconds
+            report(epoch, loss)
+        stack = SimpleNamespace(weight=lambda learner: 0.25)
+        return SimpleNamespace(ensemble=SimpleNamespace(stack=stack), loss=loss)
+
+    monkeypatch.setattr("training.tune.fit", fit)
+    monkeypatch.setattr(
+        "training.tune.quick_scores", lambda fitted: {"ibs": fitted.loss, "uno_c": 0.5}
+    )
+
+
+class Clock:
+    """Moves only as told."""
+
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+class TestPruning:
+    EPOCHS = WARM_UP + 3
+
+    def test_a_trial_that_is_behind_is_given_up_and_counts(self, config, storage, monkeypatch):
+        good, bad = [1.0] * self.EPOCHS, [2.0] * self.EPOCHS
+        scripted(monkeypatch, iter([good] * STARTUP + [bad, good]))
+        study, seen = open_study("s", storage, 0), []
+        tuned = tune(None, config, study, STARTUP + 2, lambda t, _: seen.append(t.state.name))
+        assert seen == ["COMPLETE"] * STARTUP + ["PRUNED", "COMPLETE"]
+        assert (tuned.trials, tuned.pruned) == (STARTUP + 2, 1)
+        given_up = study.get_trials()[STARTUP]
+        assert len(given_up.intermediate_values) == WARM_UP + 1
+        assert best_of(study).value == 1.0
+
+    def test_the_defaults_are_never_given_up(self, config, storage, monkeypatch):
+        good, bad = [1.0] * self.EPOCHS, [2.0] * self.EPOCHS
+        scripted(monkeypatch, iter([good] * STARTUP))
+        study = open_study("s", storage, 0)
+        tune(None, config, study, STARTUP, unheard)
+        # As if those had been another's: only now are the defaults tried.
+        monkeypatch.setattr("training.tune.DEFAULTS", "other")
+        scripted(monkeypatch, iter([bad]))
+        assert tune(None, config, study, STARTUP + 1, unheard).pruned == 0
+        assert of_defaults(study).value == 2.0
+
+
+class TestTime:
+    def test_stops_where_no_other_trial_and_final_fit_would_end_in_time(
+        self, config, storage, monkeypatch
+    ):
+        clock = Clock()
+        scripted(monkeypatch, iter([[1.0]] * 99), seconds=10.0, clock=clock)
+        monkeypatch.setattr("training.tune.usual_duration", lambda study: 10.0)
+        study, budget = open_study("s", storage, 0), Budget(100.0, clock)
+        tuned = tune(None, config, study, 50, unheard, budget, before=10.0)
+        # The final fit is left 1.5 (10 + 10) seconds; the trials have 70.
+        assert FINAL == 1.5
+        assert tuned.trials == 6
+        assert budget.cuts == ["search 6 of 50 trials"]
+        # More seconds go on; fewer trials than there are end at once.
+        more = Budget(100.0, clock)
+        assert tune(None, config, study, 9, unheard, more, before=10.0).trials == 9
+        assert more.cuts == []
+
+    def test_a_trial_stopped_by_the_clock_is_not_judged(self, config, storage, monkeypatch):
+        clock = Clock()
+        scripted(monkeypatch, iter([[1.0], [0.1] * 20]), seconds=10.0, clock=clock)
+        study = open_study("s", storage, 0)
+        tuned = tune(None, config, study, 5, unheard, Budget(60.0, clock))
+        assert [t.state.name for t in study.get_trials()] == ["COMPLETE", "FAIL"]
+        assert tuned.trials == 1
+        assert best_of(study).value == 1.0
+
+    def test_the_defaults_are_tried_in_full_without_any_time(self, config, storage, monkeypatch):
+        clock = Clock()
+        scripted(monkeypatch, iter([[1.0] * 20]), seconds=10.0, clock=clock)
+        study = open_study("s", storage, 0)
+        tuned = tune(None, config, study, 5, unheard, Budget(0.001, clock))
+        assert tuned.config == config
+        assert len(of_defaults(study).intermediate_values) == 20
+
 
 class TestWorkers:
+    def test_of_two_proposals_of_the_defaults_the_first_is_run(self, config, storage, monkeypatch):
+        study = open_study("s", storage, 0)
+        settings = {key: flat(config)[key] for key in SPACE}
+        for name in ("a", "b"):  # as two workers that saw none do
+            study.enqueue_trial(settings, user_attrs={DEFAULTS: True, "worker": name})
+        assert propose_defaults(study, config, {"worker": "c"})["worker"] == "a"
+        scripted(monkeypatch, iter([[1.0], [2.0]]))
+        assert tune(None, config, study, 2, unheard).trials == 2
+        states = [(t.user_attrs.get("worker"), t.state.name) for t in study.get_trials()]
+        assert states == [("a", "COMPLETE"), ("b", "FAIL"), (None, "COMPLETE")]
+
     @by_hand
     def test_two_that_start_together_draw_differently(self, config, storage):
         workers = [open_study("s", storage, config.seed) for _ in range(2)]
@@ -136,11 +262,11 @@ class TestSpace:
 
 class TestName:
     def test_follows_cohort_and_configuration(self, prepared, config):
-        name = study_name(prepared, config)
-        assert name == study_name(prepared, configure([], config))
+        name = study_name(prepared.cohort, config)
+        assert name == study_name(prepared.cohort, configure([], config))
         assert name.startswith("synthetic-gastric") or "os" in name
-        assert name != study_name(prepared, configure(["net.members=3"], config))
-        assert name != study_name(prepared, configure(["seed=1"], config))
+        assert name != study_name(prepared.cohort, configure(["net.members=3"], config))
+        assert name != study_name(prepared.cohort, configure(["seed=1"], config))
 
 
 class TestStorage:
