@@ -147,7 +147,7 @@ def _boost(
     members: int,
     config: BoostingConfig,
     rng: np.random.Generator,
-    budget: Budget,
+    budget: Budget = UNLIMITED,
 ) -> tuple[list[tuple[Trees, Array]], Array]:
     """Return the rounds that are kept, and each member's log-hazard (members, n) after them."""
     cuts = Cuts.fit(X)

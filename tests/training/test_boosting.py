@@ -216,8 +216,8 @@ class TestHonesty:
         X, time, event = simulate(300, 2, threshold)
         own, seen = module._boost, {}
 
-        def watched(X, sums, part, members, config, rng):
-            seen["rounds"], seen["log_hz"] = own(X, sums, part, members, config, rng)
+        def watched(X, sums, part, members, config, rng, budget):
+            seen["rounds"], seen["log_hz"] = own(X, sums, part, members, config, rng, budget)
             seen["part"] = part
             return seen["rounds"], seen["log_hz"]
 
@@ -246,8 +246,8 @@ class TestHonesty:
         X, time, event = simulate(240, 2, threshold)
         plain, own = fitted(X, time, event), module._boost
 
-        def lifted(X, sums, part, members, config, rng):
-            rounds, log_hz = own(X, sums, part, members, config, rng)
+        def lifted(X, sums, part, members, config, rng, budget):
+            rounds, log_hz = own(X, sums, part, members, config, rng, budget)
             (trees, step), level = rounds[0], np.arange(members) * 3.0
             by_node = np.zeros(len(step))
             by_node[trees.leaves(X)] = level
