@@ -339,18 +339,33 @@ def bootstrap_interval(
     """
     if n < 1 or draws < 1 or not 0 < level < 1:
         raise ValueError(f"need n and draws > 0, 0 < level < 1; got {n=}, {draws=}, {level=}")
-    generator = np.random.default_rng(seed)
-    values = np.full(draws, np.nan)
-    for draw in range(draws):
+    values = []
+    for rows in resamples(n, draws, seed):
         try:
-            values[draw] = statistic(generator.integers(0, n, n))
+            values.append(statistic(rows))
         except UndefinedMetricError:
-            continue
+            values.append(np.nan)
+    return percentile_interval(np.array(values), level)
+
+
+def resamples(n: int, draws: int, seed: int) -> Iterator[Ints]:
+    """Yield the rows (n,) of each bootstrap draw; the same seed gives the same rows."""
+    generator = np.random.default_rng(seed)
+    for _ in range(draws):
+        yield generator.integers(0, n, n)
+
+
+def percentile_interval(values: Floats, level: float = 0.95) -> Interval:
+    """Do as `bootstrap_interval` from the statistic's values (draws,), NaN where undefined.
+
+    Raises:
+        UndefinedMetricError: as `bootstrap_interval`.
+    """
     defined = values[~np.isnan(values)]
-    if defined.size < 0.9 * draws:
+    if defined.size < 0.9 * values.size:
         raise UndefinedMetricError(
-            f"the statistic is undefined in {draws - defined.size} of {draws} bootstrap draws "
-            f"of {n} patients: too few patients or events for an interval"
+            f"the statistic is undefined in {values.size - defined.size} of {values.size} "
+            "bootstrap draws: too few patients or events for an interval"
         )
     low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high))

@@ -9,7 +9,14 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from training.concordance import cumulative_dynamic_auc, harrell_c, mean_auc, uno_c
+from training.concordance import (
+    concordance_contributions,
+    concordances,
+    cumulative_dynamic_auc,
+    harrell_c,
+    mean_auc,
+    uno_c,
+)
 from training.metrics import (
     KaplanMeier,
     UndefinedMetricError,
@@ -18,6 +25,8 @@ from training.metrics import (
     brier_score,
     censoring,
     integrated_brier_score,
+    percentile_interval,
+    resamples,
     time_average,
 )
 from training.reliability import (
@@ -69,11 +78,25 @@ def truth(risk, times, effect=0.8):
 
 def pairs_by_definition(event, time, risk, weight):
     """All n² pairs: (weight of comparable, of concordant plus half of tied)."""
+    comparable, concordant = every_pair(event, time, risk, weight)
+    return comparable.sum(), concordant.sum()
+
+
+def every_pair(event, time, risk, weight):
+    """As `pairs_by_definition`, pair by pair (n, n)."""
     longer = (time[None] > time[:, None]) | ((time[None] == time[:, None]) & ~event[None])
     comparable = event[:, None] & longer
     favourable = (risk[:, None] > risk[None]) + 0.5 * (risk[:, None] == risk[None])
     weighed = weight[:, None] * comparable
-    return weighed.sum(), (weighed * favourable).sum()
+    return weighed, weighed * favourable
+
+
+def either(metric):
+    """The metric's value, NaN where it is undefined."""
+    try:
+        return metric()
+    except UndefinedMetricError:
+        return math.nan
 
 
 def reference(name):
@@ -263,6 +286,98 @@ class TestConcordance:
         event, time, risk = simulate(5, seed=0)
         with pytest.raises(ValueError, match="event must be boolean"):
             harrell_c(time, event, risk)
+
+
+class TestContributions:
+    """Both C's ranked once, and shared out among the patients."""
+
+    @untimed
+    @given(cohorts(), st.one_of(st.none(), st.integers(1, 8)))
+    def test_both_at_once_are_each_alone(self, cohort, tau):
+        event, time, risk = cohort
+        curve = censoring(time, event)
+        found = concordances(event, time, risk, curve, tau)
+        alone = (
+            either(lambda: harrell_c(event, time, risk)),
+            either(lambda: uno_c(event, time, risk, curve, tau)),
+        )
+        np.testing.assert_array_equal(found, alone)
+
+    @untimed
+    @given(cohorts(), st.one_of(st.none(), st.integers(1, 8)))
+    def test_equal_their_definition(self, cohort, tau):
+        event, time, risk = cohort
+        curve = censoring(time, event)
+        values = concordances(event, time, risk, curve, tau)
+        found = concordance_contributions(event, time, risk, curve, tau)
+        probability = curve.at(time)
+        counted = event & (time < (np.inf if tau is None else tau)) & (probability > 0)
+        uno = np.where(counted, probability, np.inf) ** -2.0
+        for value, each, weight in zip(values, found, (np.ones(event.size), uno), strict=True):
+            if math.isnan(value):
+                assert np.isnan(each).all()
+                continue
+            comparable, concordant = every_pair(event, time, risk, weight)
+            both = [m.sum(axis=1) + m.sum(axis=0) for m in (concordant, comparable)]
+            influence = (both[0] - value * both[1]) / comparable.sum()
+            np.testing.assert_allclose(each, value + event.size * influence, atol=1e-10)
+            assert each.mean() == pytest.approx(value, abs=1e-12)
+
+    @untimed
+    @given(cohorts(smallest=3), st.randoms(use_true_random=False))
+    def test_are_the_slope_of_counting_a_patient_more(self, cohort, random):
+        event, time, risk = cohort
+        weight = censoring(time, event).at(time)
+        weight = np.where(event & (weight > 0), weight, np.inf) ** -2.0
+        comparable, concordant = every_pair(event, time, risk, weight)
+        curve = censoring(time, event)
+        each = concordance_contributions(event, time, risk, curve).uno
+        assume(not np.isnan(each).any())
+        towards = np.array([random.random() for _ in time]) - 0.5
+        ends = []
+        for step in (-1e-5, 1e-5):
+            m = 1 + step * towards
+            ends.append((m @ concordant @ m) / (m @ comparable @ m))
+        slope = (each - each.mean()) @ towards / event.size
+        assert (ends[1] - ends[0]) / 2e-5 == pytest.approx(slope, abs=1e-6)
+
+    @pytest.mark.parametrize("n", [2, 3, 8, 9, 1000, 65_537])
+    def test_perfect_and_constant_risk(self, n):
+        time = np.random.default_rng(n).permutation(n).astype(float) + 1
+        event = np.ones(n, dtype=bool)
+        curve = censoring(time, event)
+        for risk, value in ((-time, 1.0), (time, 0.0), (np.zeros(n), 0.5)):
+            found = concordance_contributions(event, time, risk, curve)
+            np.testing.assert_array_equal(found, np.full((2, n), value))
+
+    @pytest.mark.parametrize("tied", [False, True])
+    @pytest.mark.parametrize(("n", "draws", "near"), [(200, 1000, 0.03), (5000, 200, 0.02)])
+    def test_resampled_have_the_spread_of_the_bootstrap(self, n, draws, near, tied):
+        event, time, risk = simulate(n, seed=21, digits=0 if tied else 6)
+        other = np.round(risk + np.random.default_rng(5).normal(size=n), 1 if tied else 9)
+        curve = censoring(time, event)
+
+        def exact(rows):
+            e, t = event[rows], time[rows]
+            return np.array([concordances(e, t, r[rows], curve, 60.0) for r in (risk, other)])
+
+        parts = np.array(
+            [concordance_contributions(event, time, r, curve, 60.0) for r in (risk, other)]
+        )
+        drawn, linear = [], []
+        for rows in resamples(n, draws, seed=1):
+            drawn.append(exact(rows))
+            linear.append(parts @ np.bincount(rows, minlength=n) / n)
+        drawn, linear = np.array(drawn), np.array(linear)
+        # Both models, then their paired difference.
+        for a, b in ((drawn, linear), (np.diff(drawn, axis=1), np.diff(linear, axis=1))):
+            np.testing.assert_allclose(b.std(axis=0), a.std(axis=0), rtol=near)
+            gap = np.abs(b.mean(axis=0) - a.mean(axis=0))
+            assert (gap < 0.05 * a.std(axis=0)).all()
+            # The same rows move both alike.
+            for k in range(2):
+                for m in range(a.shape[1]):
+                    assert np.corrcoef(a[:, m, k], b[:, m, k])[0, 1] > 0.95
 
 
 class TestCumulativeDynamicAuc:
@@ -637,6 +752,17 @@ class TestBootstrapInterval:
     def test_other_errors_pass(self):
         with pytest.raises(ZeroDivisionError):
             bootstrap_interval(lambda rows: 1 / 0, 3, 5, seed=0)
+
+    def test_is_the_percentiles_over_its_resamples(self):
+        values = np.random.default_rng(1).normal(size=50)
+        drawn = np.array([values[rows].mean() for rows in resamples(50, 200, seed=3)])
+        expected = bootstrap_interval(lambda rows: values[rows].mean(), 50, 200, seed=3)
+        assert percentile_interval(drawn) == expected
+        drawn[:20] = np.nan
+        assert percentile_interval(drawn) == percentile_interval(drawn[20:])
+        drawn[20] = np.nan
+        with pytest.raises(UndefinedMetricError, match="21 of 200"):
+            percentile_interval(drawn)
 
     @pytest.mark.parametrize(("n", "draws", "level"), [(0, 1, 0.9), (1, 0, 0.9), (1, 1, 1.0)])
     def test_refuses(self, n, draws, level):

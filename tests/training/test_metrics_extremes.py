@@ -14,7 +14,13 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from training.concordance import cumulative_dynamic_auc, harrell_c, mean_auc, uno_c
+from training.concordance import (
+    concordance_contributions,
+    cumulative_dynamic_auc,
+    harrell_c,
+    mean_auc,
+    uno_c,
+)
 from training.metrics import (
     KaplanMeier,
     UndefinedMetricError,
@@ -45,6 +51,12 @@ def metrics(event, time, log_hazard):
         "weights": lambda: inverse_censoring(curve, time, event & (time <= TIMES[-1])),
         "harrell": lambda: harrell_c(event, time, log_hazard),
         "uno": lambda: uno_c(event, time, log_hazard, curve, tau=6.0),
+        "harrell_each": lambda: _defined(
+            concordance_contributions(event, time, log_hazard, curve, tau=6.0).harrell
+        ),
+        "uno_each": lambda: _defined(
+            concordance_contributions(event, time, log_hazard, curve, tau=6.0).uno
+        ),
         "auc": lambda: cumulative_dynamic_auc(event, time, log_hazard, TIMES, curve),
         "auc_by_time": lambda: cumulative_dynamic_auc(event, time, 1 - survival, TIMES, curve),
         "mean_auc": lambda: mean_auc(np.array([0.6, 0.7]), TIMES, KaplanMeier.fit(time, event)),
@@ -57,6 +69,12 @@ def metrics(event, time, log_hazard):
             lambda rows: harrell_c(event[rows], time[rows], log_hazard[rows]), event.size, 20, 0
         ),
     }
+
+
+def _defined(each):
+    if np.isnan(each).all():
+        raise UndefinedMetricError("contributions are all NaN then")
+    return each
 
 
 NAMES = tuple(metrics(np.array([True, False]), np.array([1.0, 2.0]), np.zeros(2)))
@@ -122,7 +140,15 @@ class TestEveryMetric:
         event, time, _ = simulated(500, tied)
         found = answer(metrics(event, time, np.zeros(500))[name])
         assert found is not None
-        if name in ("harrell", "uno", "auc", "auc_by_time", "bootstrap"):
+        if name in (
+            "harrell",
+            "uno",
+            "harrell_each",
+            "uno_each",
+            "auc",
+            "auc_by_time",
+            "bootstrap",
+        ):
             assert found == pytest.approx(np.full(found.size, 0.5), abs=1e-12)
         if name == "calibration":
             assert math.isnan(found[0])
@@ -133,13 +159,13 @@ class TestEveryMetric:
         found = answer(metrics(event, time, risk * 1e3)[name])
         assert found is not None
         assert np.isfinite(found).all()
-        if name in ("harrell", "uno", "auc", "bootstrap"):
+        if name in ("harrell", "uno", "harrell_each", "uno_each", "auc", "bootstrap"):
             np.testing.assert_array_equal(found, answer(metrics(event, time, risk)[name]))
 
     @pytest.mark.parametrize("tied", [True, False])
     def test_order_of_patients_is_irrelevant(self, name, tied):
-        if name in ("bootstrap", "weights"):
-            return  # the one draws rows by their number, the other answers patient by patient
+        if name in ("bootstrap", "weights", "harrell_each", "uno_each"):
+            return  # the one draws rows by their number, the others answer patient by patient
         event, time, risk = simulated(300, tied)
         rows = np.random.default_rng(1).permutation(300)
         found = answer(metrics(event, time, risk)[name])
