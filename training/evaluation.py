@@ -1,15 +1,17 @@
 """Judge out-of-fold predictions: discrimination, Brier score, calibration, and paired differences.
 
 Primary are the integrated Brier score and Uno's C, each to the judged horizon. Differences against
-the baselines are paired: the same bootstrap draw of patients scores both models.
+the baselines are paired: the same bootstrap draw of patients scores both models. Of many patients
+a draw takes the mean of their contributions to a C instead of ranking them anew.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import chain
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,16 +20,17 @@ from data.cohort import round_off
 from training.baselines import baseline_curves
 from training.budget import UNLIMITED, Budget
 from training.bundle import log_risk
-from training.concordance import harrell_c, uno_c
+from training.concordance import concordance_contributions, concordances
 from training.config import Config
 from training.fit import Fitted, truncate
 from training.hazard import TimeGrid, survival
 from training.metrics import (
     KaplanMeier,
     UndefinedMetricError,
-    bootstrap_interval,
     brier_contributions,
     censoring,
+    percentile_interval,
+    resamples,
     time_average,
 )
 from training.progress import Tick, silent
@@ -44,6 +47,10 @@ POINTS = 50
 #: Bootstrap draws that there are at least, however little time is left, and that tell how long one
 #: takes.
 FEWEST_DRAWS, TIMED_DRAWS = 20, 2
+#: Patients from which on bootstrap draws no longer rank anew; see `concordance_contributions`.
+MANY = 20_000
+#: Patients scored at a time.
+CHUNK = 8192
 
 
 @dataclass(frozen=True)
@@ -87,8 +94,8 @@ class Evaluation:
     """Months at which slope and intercept are taken."""
     calibration_slope: float
     d_calibration_p: float
-    survival: dict[str, Array]
-    """By model: (n, t) out-of-fold survival."""
+    survival: Array
+    """(n,) out-of-fold survival of the stacked model at the calibration time."""
     risk: Array
     """(n,) out-of-fold risk of the stacked model."""
     bootstraps: int
@@ -165,19 +172,11 @@ def quick_scores(fitted: Fitted) -> dict[str, float]:
     time, event = truncate(fitted.prepared.cohort)
     grid = fitted.prepared.grid
     horizon = judged_horizon(time, event, grid.horizon)
-    times = np.linspace(0, horizon, POINTS + 1)[1:]
-    judge = _Judge(
-        time,
-        event,
-        within(log_risk(fitted.cumulative), fitted.prepared.fold[0]),
-        survival(grid.at(fitted.cumulative, times)),
-        times,
-        censoring(time, event),
-        horizon,
-    )
-    everyone = np.arange(len(time))
-    ibs = float(time_average(judge.contributions(), times).mean())
-    return {"ibs": ibs, "uno_c": _or_nan(lambda: judge.uno(everyone))}
+    judged = _Judge(time, event, censoring(time, event), horizon)
+    averages, _ = judged.brier(grid, fitted.cumulative)
+    risk = within(log_risk(fitted.cumulative), fitted.prepared.fold[0])
+    uno, _, ibs = judged.figures(np.arange(len(time)), risk, averages)
+    return {"ibs": ibs, "uno_c": uno}
 
 
 def judge(
@@ -198,32 +197,33 @@ def judge(
     budget does not last for all ``bootstraps`` there are fewer.
     """
     horizon = judged_horizon(time, event, grid.horizon)
-    times = np.linspace(0, horizon, POINTS + 1)[1:]
-    weights = censoring(time, event)
+    judged = _Judge(time, event, censoring(time, event), horizon)
     models = curves | baselines
     risks = {name: log_risk(c) for name, c in models.items()}
-    surviving = {name: survival(grid.at(c, times)) for name, c in models.items()}
-    judged = {
-        name: _Judge(time, event, within(risks[name], fold), s, times, weights, horizon)
-        for name, s in surviving.items()
-    }
-
-    def resampled(draws: int) -> tuple[dict[str, Scores], dict[str, dict[str, Estimate]]]:
-        return (
-            {name: j.scores(draws, seed) for name, j in judged.items()},
-            {b: judged[MODEL].gain(judged[b], draws, seed) for b in baselines},
-        )
-
+    briers = {name: judged.brier(grid, c) for name, c in models.items()}
+    predicted = [(within(risks[name], fold), briers[name][0]) for name in models]
     draws = bootstraps
     if budget.limited and bootstraps > FEWEST_DRAWS:
         before = budget.spent
-        resampled(TIMED_DRAWS)
+        judged.resample(predicted, TIMED_DRAWS, seed)
         # The figure itself costs as much as one draw.
         each = max((budget.spent - before) / (TIMED_DRAWS + 1), 1e-9)
         draws = int(np.clip(budget.left() / each - 1, FEWEST_DRAWS, bootstraps))
         if draws < bootstraps:
             budget.cut("evaluation", draws, f"{bootstraps} bootstraps")
-    scores, gains = resampled(draws)
+    drawn = judged.resample(predicted, draws, seed)
+    figures = dict(zip(models, drawn, strict=True))
+    scores = {
+        name: Scores(_estimate(f.uno_c), _estimate(f.harrell_c), _estimate(f.ibs), briers[name][1])
+        for name, f in figures.items()
+    }
+    gains = {
+        b: {
+            "uno_c": _estimate(figures[MODEL].uno_c - figures[b].uno_c),
+            "ibs": _estimate(figures[b].ibs - figures[MODEL].ibs),
+        }
+        for b in baselines
+    }
     middle = horizon / 2
     at_middle = survival(grid.at(curves[MODEL], np.array([middle])))[:, 0]
     own = survival(grid.at_own(curves[MODEL], time))
@@ -231,15 +231,15 @@ def judge(
         patients=len(time),
         events=int(event.sum()),
         horizon=horizon,
-        times=times,
+        times=judged.times,
         scores=scores,
         gains=gains,
         calibration_time=middle,
         calibration_slope=_or_nan(
-            lambda: calibration_at(event, time, at_middle, middle, weights).slope
+            lambda: calibration_at(event, time, at_middle, middle, judged.weights).slope
         ),
         d_calibration_p=_or_nan(lambda: d_calibration(event, own).p_value),
-        survival=surviving,
+        survival=at_middle,
         risk=risks[MODEL],
         bootstraps=draws,
     )
@@ -259,53 +259,85 @@ def judged_horizon(time: Array, event: NDArray[np.bool_], horizon: float) -> flo
     return min(horizon, max(last, float(time[event].min())), float(np.nextafter(time.max(), 0)))
 
 
+class _Figures(NamedTuple):
+    """Figures (1 + d,) of a model: of all patients, then of each bootstrap draw."""
+
+    uno_c: Array
+    harrell_c: Array
+    ibs: Array
+
+
 @dataclass(frozen=True)
 class _Judge:
-    """One model's predictions with all that scores them."""
+    """Outcomes, and how predictions are scored against them."""
 
     time: Array
     event: NDArray[np.bool_]
-    risk: Array
-    survival: Array
-    times: Array
     weights: KaplanMeier
     horizon: float
 
-    def uno(self, rows: NDArray[np.int_]) -> float:
-        return uno_c(self.event[rows], self.time[rows], self.risk[rows], self.weights, self.horizon)
+    @property
+    def times(self) -> Array:
+        return np.linspace(0, self.horizon, POINTS + 1)[1:]
 
-    def harrell(self, rows: NDArray[np.int_]) -> float:
-        return harrell_c(self.event[rows], self.time[rows], self.risk[rows])
+    def brier(self, grid: TimeGrid, cumulative: Array) -> tuple[Array, Array]:
+        """Brier score of each patient (n,), averaged over time, and at each time (t,)."""
+        n, times = len(self.time), self.times
+        averages, total = np.empty(n), np.zeros(len(times))
+        # Survival of all patients at all times would take several times what a fit does.
+        for start in range(0, n, CHUNK):
+            rows = slice(start, start + CHUNK)
+            curves = survival(grid.at(cumulative[rows], times))
+            each = brier_contributions(
+                self.event[rows], self.time[rows], curves, times, self.weights
+            )
+            averages[rows] = time_average(each, times)
+            total += each.sum(axis=0)
+        return averages, total / n
 
-    def contributions(self) -> Array:
-        return brier_contributions(self.event, self.time, self.survival, self.times, self.weights)
+    def figures(
+        self, rows: NDArray[np.int_], risk: Array, averages: Array
+    ) -> tuple[float, float, float]:
+        """Return the `_Figures` of some patients alone; NaN where they do not determine one."""
+        event, time = self.event[rows], self.time[rows]
+        found = concordances(event, time, risk[rows], self.weights, self.horizon)
+        return found.uno, found.harrell, float(averages[rows].mean())
 
-    def scores(self, bootstraps: int, seed: int) -> Scores:
-        each = self.contributions()
-        average = time_average(each, self.times)
-        return Scores(
-            uno_c=_estimate(self.uno, len(self.time), bootstraps, seed),
-            harrell_c=_estimate(self.harrell, len(self.time), bootstraps, seed),
-            ibs=_estimate(lambda rows: float(average[rows].mean()), len(average), bootstraps, seed),
-            brier=each.mean(axis=0),
-        )
+    def contributions(self, risk: Array, averages: Array) -> tuple[Array, Array, Array]:
+        """Return each patient's part (n,) in the `_Figures`, which are its means."""
+        found = concordance_contributions(self.event, self.time, risk, self.weights, self.horizon)
+        return found.uno, found.harrell, averages
 
-    def gain(self, other: _Judge, bootstraps: int, seed: int) -> dict[str, Estimate]:
-        """Gain over another model; above 0 is better."""
+    def resample(
+        self, models: Sequence[tuple[Array, Array]], draws: int, seed: int
+    ) -> list[_Figures]:
+        """Score models on the same draws.
+
+        Args:
+            models: risk (n,) and averages (n,) of each.
+            draws: of patients.
+            seed: of the draws.
+        """
         n = len(self.time)
-        saved = time_average(other.contributions() - self.contributions(), self.times)
-        return {
-            "uno_c": _estimate(lambda r: self.uno(r) - other.uno(r), n, bootstraps, seed),
-            "ibs": _estimate(lambda r: float(saved[r].mean()), n, bootstraps, seed),
-        }
+        drawn = resamples(n, draws, seed)
+        if n > MANY:
+            parts = np.concatenate([self.contributions(*model) for model in models])
+            made = [parts.mean(axis=1)]
+            made += [parts @ np.bincount(rows, minlength=n).astype(float) / n for rows in drawn]
+        else:
+            made = [
+                np.concatenate([self.figures(rows, *model) for model in models])
+                for rows in chain((np.arange(n),), drawn)
+            ]
+        return [_Figures(*each) for each in np.split(np.stack(made, axis=1), len(models))]
 
 
-def _estimate(
-    statistic: Callable[[NDArray[np.int_]], float], n: int, draws: int, seed: int
-) -> Estimate:
+def _estimate(figures: Array) -> Estimate:
+    """Estimate a figure from its value for all patients and for each bootstrap draw (1 + d,)."""
+    if np.isnan(figures[0]):
+        return Estimate(math.nan)
     try:
-        value = statistic(np.arange(n))
-        return Estimate(value, *bootstrap_interval(statistic, n, draws, seed))
+        return Estimate(float(figures[0]), *percentile_interval(figures[1:]))
     except UndefinedMetricError:
         return Estimate(math.nan)
 

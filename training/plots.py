@@ -127,10 +127,8 @@ def calibration(
     figure = Figure(figsize=(5.6, 5.6))
     axes = figure.subplots()
     at = evaluation.calibration_time
-    nearest = int(np.argmin(np.abs(evaluation.times - at)))
-    predicted = evaluation.survival[MODEL][:, nearest]
     count = int(np.clip(evaluation.events // 15, 3, 10))
-    groups = calibration_groups(event, time, predicted, evaluation.times[nearest], count)
+    groups = calibration_groups(event, time, evaluation.survival, at, count)
     axes.plot([0, 1], [0, 1], color=INK, lw=1, ls="--", label="perfect")
     known = ~np.isnan(groups.low) & ~np.isnan(groups.high)
     axes.vlines(groups.predicted[known], groups.low[known], groups.high[known], color=BLUE, lw=1.5)

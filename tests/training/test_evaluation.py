@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from training import evaluation
 from training.baselines import KAPLAN_MEIER, baseline_curves
 from training.bundle import log_risk
 from training.concordance import harrell_c, uno_c
@@ -22,7 +24,13 @@ from training.evaluation import (
 )
 from training.fit import truncate
 from training.hazard import TimeGrid, accumulate, survival
-from training.metrics import bootstrap_interval, censoring, integrated_brier_score
+from training.metrics import (
+    bootstrap_interval,
+    brier_score,
+    censoring,
+    integrated_brier_score,
+)
+from training.stack import LEARNERS
 
 GRID = TimeGrid(np.linspace(0, 60, 13))
 RATE = 0.02
@@ -120,7 +128,10 @@ class TestFigures:
         curve = survival(GRID.at(truth, judged.times))
         ibs = integrated_brier_score(event, time, curve, judged.times, weights)
         assert scores.ibs.value == pytest.approx(ibs, rel=1e-12)
-        np.testing.assert_array_equal(judged.survival[MODEL], curve)
+        by_time = brier_score(event, time, curve, judged.times, weights)
+        np.testing.assert_allclose(scores.brier, by_time, rtol=1e-12)
+        middle = survival(GRID.at(truth, np.array([judged.calibration_time])))[:, 0]
+        np.testing.assert_array_equal(judged.survival, middle)
         np.testing.assert_array_equal(judged.risk, log_risk(truth))
 
     def test_intervals_are_bootstraps_of_the_same_draws(self, simulated, judged, flat):
@@ -169,6 +180,71 @@ class TestFigures:
         )
         text = json.dumps(few.to_json(), allow_nan=False)
         assert "null" in text
+
+
+class TestManyPatients:
+    """Above `MANY` draws take means of contributions, and nothing is kept of all times."""
+
+    def cohort(self, n, tied=False):
+        rng = np.random.default_rng(6)
+        risk = rng.normal(size=n)
+        death, left = rng.exponential(1 / (RATE * np.exp(risk))), rng.uniform(5, 90, n)
+        time = np.minimum(np.minimum(death, left), 60.0)
+        event = (death <= left) & (death <= 60)
+        if tied:
+            time, risk = np.ceil(time), np.round(risk, 1)
+        curves = {
+            name: RATE * np.exp(r)[:, None] * GRID.edges
+            for name, r in (("truth", risk), ("worse", np.round(risk)), ("flat", 0 * risk))
+        }
+        # Fold models whose levels differ: only ranks within a fold may count.
+        fold = np.arange(n) % 3
+        curves["truth"] = curves["truth"] * np.array([0.8, 1.0, 1.3])[fold][:, None]
+        outcome = time, event, fold
+        return outcome, {MODEL: curves["truth"]}, {k: curves[k] for k in ("worse", "flat")}
+
+    @pytest.mark.parametrize("tied", [False, True])
+    def test_are_judged_as_few_are(self, monkeypatch, tied):
+        (time, event, fold), curves, baselines = self.cohort(1500, tied)
+        args = (time, event, fold, GRID, curves, baselines, 400, 3)
+        few = judge(*args)
+        monkeypatch.setattr(evaluation, "MANY", 1000)
+        monkeypatch.setattr(evaluation, "CHUNK", 400)
+        many = judge(*args)
+        for name, expected in few.scores.items():
+            found = many.scores[name]
+            np.testing.assert_allclose(found.brier, expected.brier, rtol=1e-12)
+            for metric in ("uno_c", "harrell_c", "ibs"):
+                self.agree(getattr(found, metric), getattr(expected, metric))
+        for name, gain in few.gains.items():
+            for metric, expected in gain.items():
+                self.agree(many.gains[name][metric], expected)
+
+    def agree(self, found, expected):
+        assert found.value == pytest.approx(expected.value, abs=1e-12)
+        width = expected.high - expected.low
+        assert found.high - found.low == pytest.approx(width, rel=0.05, abs=1e-12)
+        assert found.low == pytest.approx(expected.low, abs=0.05 * width + 1e-12)
+
+    def test_one_that_patients_do_not_determine_stays_unknown(self, monkeypatch):
+        (time, event, fold), curves, baselines = self.cohort(200)
+        event[:] = time == time.max()
+        monkeypatch.setattr(evaluation, "MANY", 100)
+        found = judge(time, event, fold, GRID, curves, baselines, 20, 0)
+        assert math.isnan(found.scores[MODEL].uno_c.value)
+        assert math.isnan(found.gains["flat"]["uno_c"].value)
+        assert not math.isnan(found.scores[MODEL].ibs.value)
+
+    def test_take_memory_of_a_few_figures_each(self, monkeypatch):
+        monkeypatch.setattr(evaluation, "CHUNK", 500)
+        (time, event, fold), curves, baselines = self.cohort(30_000)
+        judge(time, event, fold, GRID, curves, baselines, 2, 0)
+        tracemalloc.start()
+        judge(time, event, fold, GRID, curves, baselines, 2, 0)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        # Survival of one model at the 50 times of the Brier score alone would be 50.
+        assert peak < 50 * 8 * len(time), peak / len(time) / 8
 
 
 class TestHorizon:
@@ -225,10 +301,7 @@ class TestRun:
         found = tiny_trained.evaluation
         assert list(found.scores) == [
             MODEL,
-            "anchor",
-            "net",
-            "forest",
-            "boosting",
+            *LEARNERS,
             KAPLAN_MEIER,
             "stage",
             "clinical",
