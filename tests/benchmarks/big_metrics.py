@@ -15,7 +15,14 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from training.concordance import cumulative_dynamic_auc, harrell_c, mean_auc, uno_c
+from training.concordance import (
+    concordance_contributions,
+    concordances,
+    cumulative_dynamic_auc,
+    harrell_c,
+    mean_auc,
+    uno_c,
+)
 from training.metrics import (
     KaplanMeier,
     bootstrap_interval,
@@ -23,6 +30,7 @@ from training.metrics import (
     censoring,
     integrated_brier_score,
     inverse_censoring,
+    resamples,
     time_average,
 )
 from training.reliability import calibration_at, calibration_groups, d_calibration
@@ -32,6 +40,8 @@ SIZES = (10_000, 100_000, 1_000_000)
 COLUMNS = 13
 HORIZON = 60.0
 LIMIT = 5.0
+#: Bootstrap draws of a run.
+DRAWS = 200
 FIGURE = Path(".bench") / "big_metrics.png"
 
 
@@ -59,9 +69,22 @@ def metrics(n: int, *, tied: bool) -> dict[str, Callable[[], object]]:
     def average_brier() -> object:
         return time_average(brier_contributions(event, time, survival, times, curve), times)
 
+    def draws() -> object:
+        found = concordance_contributions(event, time, risk, curve, HORIZON)
+        parts = np.stack(found)
+        return [parts @ np.bincount(r, minlength=n).astype(float) for r in resamples(n, DRAWS, 0)]
+
+    def ranked_draw() -> object:
+        rows = next(iter(resamples(n, 1, 0)))
+        return concordances(event[rows], time[rows], risk[rows], curve, HORIZON)
+
     return {
         "Harrell's C": lambda: harrell_c(event, time, risk),
         "Uno's C": lambda: uno_c(event, time, risk, curve, HORIZON),
+        "both C's": lambda: concordances(event, time, risk, curve, HORIZON),
+        "both, by patient": lambda: concordance_contributions(event, time, risk, curve, HORIZON),
+        f"{DRAWS} draws of both": draws,
+        "a draw, ranked": ranked_draw,
         "integrated Brier": lambda: integrated_brier_score(event, time, survival, times, curve),
         "Brier by patient": average_brier,
         "AUC, one risk": lambda: cumulative_dynamic_auc(event, time, risk, times, curve),
