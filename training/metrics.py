@@ -166,7 +166,9 @@ class KaplanMeier:
         self, values: Floats, start: float, times: Reals | float, side: Literal["left", "right"]
     ) -> Floats:
         index = np.searchsorted(self.times, np.asarray(times, dtype=np.float64), side=side)
-        return np.asarray(np.concatenate(([start], values))[index], dtype=np.float64)
+        # Not by a copy with `start` in front: whoever reads a few times would pay for the curve.
+        found = np.where(index > 0, values[np.maximum(index - 1, 0)], start)
+        return np.asarray(found, dtype=np.float64)
 
 
 def censoring(time: Reals, event: Bools) -> KaplanMeier:
@@ -281,10 +283,10 @@ def _brier_columns(
     times = checked_times(times)
     survival = checked_survival("survival", survival, (event.size, times.size))
     case_weight = inverse_censoring(censoring, time, event & (time <= times[-1]))
-    for column, instant in enumerate(times):
+    # Everybody followed beyond one of the times has the same weight there.
+    control_weight = inverse_censoring(censoring, times, times < time.max())
+    for column, (instant, one) in enumerate(zip(times, control_weight, strict=True)):
         control = time > instant
-        # Everybody followed beyond this time has the same weight.
-        one = inverse_censoring(censoring, times[column : column + 1], control.any(keepdims=True))
         predicted = survival[:, column]
         yield np.where(control, (1 - predicted) ** 2 * one, predicted**2 * case_weight)
 
