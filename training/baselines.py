@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from training.anchor import baseline_hazard, fit_anchor
 from training.config import Config
 from training.ensemble import FoldModel, mean_curve, on_grid
-from training.fit import Prepared, truncate
+from training.fit import CHUNK, Prepared, truncate
 
 Array = NDArray[np.float64]
 
@@ -33,15 +33,24 @@ def _out_of_fold(prepared: Prepared, config: Config, features: tuple[str, ...]) 
     n, edges = len(time), prepared.grid.edges
     repeats = len(prepared.fold)
     found = np.zeros((repeats, n, len(edges)))
-    cohort = prepared.cohort
     for k, model in enumerate(prepared.models):
         out = prepared.held_out[k]
-        columns = model.preprocessor.linear_columns()
-        used = [i for i, c in enumerate(columns) if set(c.features) <= set(features)]
         repeat = k * repeats // len(prepared.models)
-        X = model.preprocessor.linear(cohort.values, cohort.centre)[:, used]
+        X = _design(prepared, model, features)
         found[repeat, out] = _fold_curve(model, X, time, event, out, prepared, config)
     return mean_curve(found)
+
+
+def _design(prepared: Prepared, model: FoldModel, features: tuple[str, ...]) -> Array:
+    """A fold's linear columns (n, c) of some features, made of some patients at a time."""
+    cohort, columns = prepared.cohort, model.preprocessor.linear_columns()
+    used = [i for i, c in enumerate(columns) if set(c.features) <= set(features)]
+    found = np.empty((len(cohort), len(used)))
+    for start in range(0, len(cohort) if used else 0, CHUNK):
+        rows = slice(start, start + CHUNK)
+        centre = None if cohort.centre is None else cohort.centre[rows]
+        found[rows] = model.preprocessor.linear(cohort.values[rows], centre)[:, used]
+    return found
 
 
 def _fold_curve(
