@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import yaml
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from data.cohort import Cohort
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 # Networks this small only lose by threads that wait for each other, on a busy machine much. Torch
 # reads it when it is imported, so it is set before any test module is.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# How long an example takes says how busy the machine is, and nothing of the code.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 TINY = (
     "net.members=2",
