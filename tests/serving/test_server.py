@@ -122,7 +122,9 @@ def test_serving_in_the_foreground_ends_well_when_interrupted(
 ) -> None:
     port, note = free_port(), tmp_path / "worker"
     code = (
-        "import os, sys, pathlib, serving.server as server\n"
+        "import os, signal, sys, pathlib, serving.server as server\n"
+        # A shell starts what runs in the background with Ctrl-C ignored; tests may run there.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "server.serve_command = lambda path, port: (sys.argv[1:], dict(os.environ))\n"
         f"server.serve(pathlib.Path('any'), {port})\n"
     )
@@ -136,3 +138,4 @@ def test_serving_in_the_foreground_ends_well_when_interrupted(
         assert gone(int(note.read_text()))
     finally:
         process.kill()
+        process.wait()
