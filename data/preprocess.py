@@ -134,7 +134,10 @@ class Preprocessor:
         bins = max(1, min(bins, EMBEDDED_WIDTH // max(numeric, 1)))
         edges = np.nan_to_num(_quantiles(ordered, np.linspace(0, 1, bins + 1)))
         del ordered
-        embedded = _total(len(z), lambda rows: _zeroed(_piecewise(z[rows], edges)))
+        begins, width = edges[:-1].T, np.diff(edges, axis=0).T
+        embedded = _total(
+            len(z), lambda rows: _zeroed(_piecewise(z[rows][:, :, None], begins, width))
+        )
         levels = [(j, k) for j in np.flatnonzero(category).tolist() for k in _levels_of(study, j)]
         owner, level = np.array(levels, dtype=int).reshape(-1, 2).T
         shown = _total(len(z), lambda rows: (values[rows][:, owner] == level).astype(float))
@@ -165,7 +168,7 @@ class Preprocessor:
         z, n = self.scale(values, centre), len(values)
         return Inputs(
             _by_block(n, lambda rows: self._design(z[rows], values[rows]).astype(precision)),
-            _by_block(n, lambda rows: self._embed(z[rows]).astype(precision)),
+            self._embed(z.astype(precision)),
             _by_block(n, lambda rows: self._present(values[rows]).astype(precision)),
         )
 
@@ -227,10 +230,14 @@ class Preprocessor:
 
     def _embed(self, z: Array) -> Array:
         numeric = self._numeric()
-        embedded = _piecewise(z[:, numeric], self.edges[:, numeric])
-        embedded -= self.embedded_mean[:, numeric].T
-        n, p, bins = embedded.shape
-        return _zeroed(embedded).reshape(n, p * bins)
+        # Patients last, and in place: this is the widest array of the preprocessing, and the
+        # network takes it so.
+        z = np.ascontiguousarray(z[:, numeric].T)[:, None]
+        edges, mean = (a[:, numeric].T.astype(z.dtype) for a in (self.edges, self.embedded_mean))
+        embedded = _piecewise(z, edges[:, :-1, None], np.diff(edges)[:, :, None])
+        embedded -= mean[:, :, None]
+        np.copyto(embedded, 0, where=np.isnan(z))
+        return embedded.reshape(mean.size, -1).T
 
     def _present(self, values: Array) -> Array:
         known = ~np.isnan(values)
@@ -487,11 +494,10 @@ def _normal_score(column: Array, quantiles: Array) -> Array:
     return np.asarray(np.interp(column, distinct, (SCORES[first] + SCORES[last]) / 2))
 
 
-def _piecewise(z: Array, edges: Array) -> Array:
-    """Embed (n, p) as (n, p, bins): how far each value has come through each bin, 0 to 1."""
-    low, width = edges[:-1].T, np.diff(edges, axis=0).T
-    way = z[:, :, None] - low
-    way /= np.where(width > 0, width, np.inf)
+def _piecewise(z: Array, low: Array, width: Array) -> Array:
+    """Return how far each value has come through each bin, 0 to 1; the three are broadcast."""
+    way = z - low
+    way /= np.where(width > 0, width, z.dtype.type(np.inf))
     return np.clip(way, 0.0, 1.0, out=way)
 
 
