@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from training.anchor import baseline_hazard, fit_anchor
+from training.anchor import fit_anchor
 from training.config import Config
+from training.cox import baseline_hazard
 from training.ensemble import FoldModel, mean_curve, on_grid
 from training.fit import CHUNK, Prepared, truncate
 

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.splits import stratified_folds
-from training.anchor import RiskSets, baseline_hazard, fit_cox
 from training.budget import UNLIMITED, Budget
 from training.config import BoostingConfig
+from training.cox import RiskSets, RiskSums, baseline_hazard, fit_cox
 from training.hazard import TimeGrid
 from training.trees import AT_ONCE, Cuts, Growth, Trees, grow, join
 
@@ -189,50 +189,3 @@ def _boost(
 def _gain(gradient: Array, curvature: Array) -> Array:
     """Twice what the best step in a node adds to the log-likelihood."""
     return np.asarray(gradient**2 / (curvature + RIDGE))
-
-
-@dataclass(frozen=True)
-class RiskSums:
-    """Cox's partial likelihood (Breslow's ties) of many log-hazards of the same n patients."""
-
-    order: NDArray[np.int_]
-    """(n,) patients by falling time."""
-    end: NDArray[np.int_]
-    """(n,) end of the risk set of each patient in that order."""
-    event: Array
-    """(n,) 1 for an event, in that order."""
-
-    @classmethod
-    def of(cls, time: Array, event: NDArray[np.bool_]) -> RiskSums:
-        """Sort patients (n,) once."""
-        order = np.argsort(-time, kind="stable")
-        end = np.searchsorted(-time[order], -time[order], side="right")
-        return cls(order, end, event[order].astype(float))
-
-    def value(self, log_hz: Array, weight: Array) -> Array:
-        """Log partial likelihood (m,) for log_hz and weight (m, n)."""
-        log_hz, weight = log_hz[:, self.order], weight[:, self.order]
-        top = log_hz.max(axis=1, keepdims=True)
-        total = np.cumsum(np.exp(log_hz - top) * weight, axis=1)[:, self.end - 1]
-        gained = log_hz - top - np.log(np.maximum(total, 1e-300))
-        return np.asarray((weight * self.event * gained).sum(axis=1))
-
-    def slopes(self, log_hz: Array, weight: Array) -> tuple[Array, Array]:
-        """Gradient (m, n) by each patient's log-hazard, and the expected events as curvature.
-
-        Patients of weight 0 are scored too, against the risk sets of the others.
-        """
-        members, n = log_hz.shape
-        hazard = log_hz[:, self.order]
-        hazard = np.exp(hazard - hazard.max(axis=1, keepdims=True))
-        weight = weight[:, self.order]
-        total = np.cumsum(hazard * weight, axis=1)[:, self.end - 1]
-        rate = weight * self.event / np.maximum(total, 1e-300)
-        # An event counts for all who are in its risk set: those before its end.
-        ends = (np.arange(members)[:, None] * (n + 1) + self.end).ravel()
-        ended = np.bincount(ends, rate.ravel(), members * (n + 1)).reshape(members, n + 1)
-        expected = hazard * np.cumsum(ended[:, ::-1], axis=1)[:, ::-1][:, 1:]
-        gradient, curvature = np.empty_like(log_hz), np.empty_like(log_hz)
-        gradient[:, self.order] = self.event - expected
-        curvature[:, self.order] = expected
-        return gradient, curvature

@@ -225,9 +225,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 TRAIN = """\
-Fits the anchor (a ridge Cox model) and the hazard networks of all folds at once, stacks them,
-judges them out of fold against Kaplan-Meier and the study file's baselines, writes a bundle, and
-logs the run with its figures and its registered model to mlruns/.
+Fits four learners in each fold (a ridge Cox model, hazard networks, a survival forest, boosted
+trees), stacks them, judges them out of fold against Kaplan-Meier and the study file's baselines,
+writes a bundle, and logs the run with its figures and its registered model to mlruns/.
 
   accomplice train study.yaml --out model
   accomplice train study.yaml --set net.members=16 --seed 3
@@ -238,7 +238,8 @@ best model so far: trees, the network's epochs and the bootstraps behind the int
 part of the time. What was cut short is printed, and kept in the bundle and in MLflow. However small
 N is there is a model. The least takes the imports, in each fold the linear model, a tenth of the
 trees, a round of boosting and an epoch, then 20 bootstraps and the logging: some 15 seconds of one
-processor for a few hundred patients.
+processor for a few hundred patients. With trainer.devices above 1 the network's training is not
+cut.
 """
 TUNE = """\
 Every trial is judged on the same folds; the first one is the defaults. The final model is judged

@@ -60,13 +60,14 @@ class FoldModel:
         weight = {f: FAINT + (1 - FAINT) * w / most for f, w in weight.items()}
         embedded = self.preprocessor.embedded_columns()
         scale = [float(np.mean([weight[f] for f in c.features])) for c in [*columns, *embedded]]
+        owner, by_input = self._owner, np.array(scale)
         kept = []
         for j in range(len(self.preprocessor.study.blocks)):
-            own = np.flatnonzero(self._owner == j)
-            strongest = np.argsort(-np.array(scale)[own], kind="stable")[:MOST_INPUTS]
+            own = np.flatnonzero(owner == j)
+            strongest = np.argsort(-by_input[own], kind="stable")[:MOST_INPUTS]
             kept.append(own[np.sort(strongest)])
         order = np.concatenate(kept)
-        return order, np.array(scale)[order]
+        return order, by_input[order]
 
     @property
     def net_modalities(self) -> tuple[int, ...]:

@@ -15,9 +15,10 @@ from data.preprocess import Inputs, Preprocessor
 from data.splits import centre_folds, stratified_folds
 from training.anchor import fit_anchor
 from training.batches import TRAINS, VALIDATES, PackedData
-from training.boosting import RiskSums, fit_boosting
+from training.boosting import fit_boosting
 from training.budget import UNLIMITED, Budget
 from training.config import Config
+from training.cox import RiskSums
 from training.ensemble import Ensemble, FoldModel, learner_curves, net_inputs, net_logits
 from training.forest import fit_forest
 from training.hazard import TimeGrid, survival

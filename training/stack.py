@@ -45,8 +45,11 @@ class Stack:
 
     def cumulative(self, learners: Array) -> Array:
         """Stacked cumulative hazard at the edges (n, j + 1) from the learners' (l, n, j + 1)."""
-        pooled = _pool(learners, self.weights)
-        ends = np.exp(self.centre + self.slope * (_log_ends(pooled) - self.centre) + self.level)
+        return self._calibrated(_log_ends(learners, self.weights))
+
+    def _calibrated(self, log_ends: Array) -> Array:
+        """Stretch and move the pooled log cumulative hazard (n, j); see :meth:`cumulative`."""
+        ends = np.exp(self.centre + self.slope * (log_ends - self.centre) + self.level)
         # A slope above 1 could bend a steep curve back; survival must never rise.
         return np.pad(np.maximum.accumulate(ends, axis=-1), ((0, 0), (1, 0)))
 
@@ -85,12 +88,13 @@ def fit_stack(
         return np.asarray(seen - (at_risk * gathered).sum(axis=-1))
 
     weights = _mixture(np.stack([likelihood(learner) for learner in learners]), config.equal)
-    centre = _log_ends(_pool(learners, weights)).mean(axis=0)
+    pooled = _log_ends(learners, weights)
+    centre = pooled.mean(axis=0)
     precision, events = 1 / config.level_sd**2, float(event.sum())
     found = Stack(weights, 1.0, 0.0, centre), -np.inf
     for slope in SLOPES:
         flat = Stack(weights, float(slope), 0.0, centre)
-        cumulative = flat.cumulative(learners)
+        cumulative = flat._calibrated(pooled)
         expected = float(grid.at_own(cumulative, time).sum())
         # Events against expected events, with the prior as that many of each beforehand.
         level = float(np.log((events + precision) / (expected + precision)))
@@ -117,12 +121,7 @@ def _mixture(log_density: Array, equal: float) -> Array:
     return weights
 
 
-def _pool(learners: Array, weights: Array) -> Array:
-    """Cumulative hazard of the mean survival (n, j + 1)."""
-    mean = np.tensordot(weights, np.exp(-learners), axes=1)
-    return np.asarray(-np.log(np.maximum(mean, 1e-300)))
-
-
-def _log_ends(cumulative: Array) -> Array:
-    """Log cumulative hazard at the end of each bin (n, j)."""
-    return np.log(np.maximum(cumulative[:, 1:], 1e-12))
+def _log_ends(learners: Array, weights: Array) -> Array:
+    """Log cumulative hazard of the mean survival at the end of each bin (n, j)."""
+    mean = np.tensordot(weights, np.exp(-learners[..., 1:]), axes=1)
+    return np.asarray(np.log(np.maximum(-np.log(np.maximum(mean, 1e-300)), 1e-12)))

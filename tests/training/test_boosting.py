@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import settings
 
 from training import boosting as module
-from training.anchor import RiskSets, baseline_hazard, fit_anchor
-from training.boosting import FLATTEST, STEEPEST, Boosting, RiskSums, fit_boosting
+from training.anchor import fit_anchor
+from training.boosting import FLATTEST, STEEPEST, Boosting, fit_boosting
 from training.concordance import harrell_c
 from training.config import BoostingConfig, configure
+from training.cox import RiskSets, RiskSums, baseline_hazard
 from training.hazard import TimeGrid, survival
 
 untimed = settings(deadline=None)
@@ -38,129 +38,6 @@ def threshold(X):
 def fitted(X, time, event, config=SMALL, seed=0):
     grid = TimeGrid.fit(time, event, 60.0)
     return fit_boosting(X, time, event, grid, np.arange(X.shape[1]), config, seed)
-
-
-def by_definition(log_hz, weight, time, event):
-    """Breslow's log partial likelihood of one weighting, event by event."""
-    value = 0.0
-    for i in np.flatnonzero(event & (weight > 0)):
-        at_risk = (time >= time[i]) & (weight > 0)
-        value += log_hz[i] - np.log(np.exp(log_hz[at_risk]).sum())
-    return value
-
-
-@st.composite
-def problems(draw):
-    """Log-hazards and 0-1 weights (m, n) of few patients with many ties."""
-    n, m = draw(st.integers(1, 12)), draw(st.integers(1, 3))
-    time = np.array(draw(st.lists(st.integers(1, 5), min_size=n, max_size=n)), dtype=float)
-    event = np.array(draw(st.lists(st.booleans(), min_size=n, max_size=n)))
-    size = n * m
-    log_hz = draw(st.lists(st.floats(-3, 3), min_size=size, max_size=size))
-    weight = draw(st.lists(st.sampled_from([0.0, 1.0]), min_size=size, max_size=size))
-    return np.array(log_hz).reshape(m, n), np.array(weight).reshape(m, n), time, event
-
-
-class TestRiskSums:
-    @untimed
-    @given(problem=problems())
-    def test_value_equals_its_definition(self, problem):
-        log_hz, weight, time, event = problem
-        found = RiskSums.of(time, event).value(log_hz, weight)
-        expected = [by_definition(h, w, time, event) for h, w in zip(log_hz, weight, strict=True)]
-        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
-
-    @untimed
-    @given(problem=problems(), data=st.data())
-    def test_value_equals_the_anchor_s_without_ties(self, problem, data):
-        log_hz, weight, time, event = problem
-        time = np.array(data.draw(st.permutations(range(len(time)))), dtype=float)
-        found = RiskSums.of(time, event).value(log_hz, weight)
-        for value, h, w in zip(found, log_hz, weight.astype(bool), strict=True):
-            expected = RiskSets(time[w], event[w]).value(h[w]) if w.any() else 0.0
-            assert value == pytest.approx(expected, rel=1e-9, abs=1e-9)
-
-    @untimed
-    @given(problem=problems())
-    def test_slopes_are_the_value_s_finite_differences(self, problem):
-        log_hz, weight, time, event = problem
-        sums, step = RiskSums.of(time, event), 1e-5
-        gradient, _ = sums.slopes(log_hz, weight)
-        for i in range(len(time)):
-            shift = step * (np.arange(len(time)) == i)
-            rise = sums.value(log_hz + shift, weight) - sums.value(log_hz - shift, weight)
-            inside = weight[:, i] > 0
-            np.testing.assert_allclose(
-                (rise / (2 * step))[inside], gradient[inside, i], rtol=1e-5, atol=1e-5
-            )
-
-    @untimed
-    @given(problem=problems())
-    def test_curvature_is_the_expected_events_also_of_those_outside(self, problem):
-        log_hz, weight, time, event = problem
-        gradient, curvature = RiskSums.of(time, event).slopes(log_hz, weight)
-        for m, (h, w) in enumerate(zip(log_hz, weight, strict=True)):
-            expected = np.zeros(len(time))
-            for i in np.flatnonzero(event & (w > 0)):
-                total = np.exp(h[(time >= time[i]) & (w > 0)]).sum()
-                expected += np.exp(h) / total * (time >= time[i])
-            np.testing.assert_allclose(curvature[m], expected, rtol=1e-9, atol=1e-12)
-        np.testing.assert_allclose(gradient, event - curvature, rtol=1e-9, atol=1e-9)
-        # Over the patients weighed, events and expected events are the same.
-        np.testing.assert_allclose((weight * gradient).sum(axis=1), 0, atol=1e-9)
-
-    @untimed
-    @given(problem=problems(), shift=st.sampled_from([-1e3, 1e3]) | st.floats(-1e6, 1e6))
-    def test_any_shift_changes_nothing(self, problem, shift):
-        log_hz, weight, time, event = problem
-        sums = RiskSums.of(time, event)
-        np.testing.assert_allclose(
-            sums.value(log_hz + shift, weight), sums.value(log_hz, weight), rtol=1e-7, atol=1e-7
-        )
-        for a, b in zip(
-            sums.slopes(log_hz + shift, weight), sums.slopes(log_hz, weight), strict=True
-        ):
-            np.testing.assert_allclose(a, b, rtol=1e-7, atol=1e-7)
-
-    @untimed
-    @given(problem=problems(), scale=st.sampled_from([1e2, 1e3, 1e5]))
-    def test_huge_log_hazards_stay_finite(self, problem, scale):
-        log_hz, weight, time, event = problem
-        sums = RiskSums.of(time, event)
-        value = sums.value(scale * log_hz, weight)
-        assert np.isfinite(value).all()
-        assert (value <= 1e-9).all()
-        assert all(np.isfinite(s).all() for s in sums.slopes(scale * log_hz, weight))
-
-    @untimed
-    @given(problem=problems())
-    def test_without_events_there_is_nothing(self, problem):
-        log_hz, weight, time, event = problem
-        sums = RiskSums.of(time, event & False)
-        assert (sums.value(log_hz, weight) == 0).all()
-        assert all((s == 0).all() for s in sums.slopes(log_hz, weight))
-
-    @untimed
-    @given(problem=problems(), data=st.data())
-    def test_outcomes_of_patients_of_weight_0_change_nothing_of_the_others(self, problem, data):
-        log_hz, weight, time, event = problem
-        log_hz, weight = log_hz[:1], weight[:1]
-        outside = weight[0] == 0
-        then = data.draw(st.lists(st.integers(1, 5), min_size=len(time), max_size=len(time)))
-        first = RiskSums.of(time, event)
-        second = RiskSums.of(np.where(outside, then, time), event ^ outside)
-        np.testing.assert_allclose(
-            second.value(log_hz, weight), first.value(log_hz, weight), rtol=1e-9, atol=1e-9
-        )
-        for a, b in zip(second.slopes(log_hz, weight), first.slopes(log_hz, weight), strict=True):
-            np.testing.assert_allclose(a[:, ~outside], b[:, ~outside], rtol=1e-9, atol=1e-9)
-
-    def test_one_patient_says_nothing(self):
-        sums = RiskSums.of(np.array([3.0]), np.array([True]))
-        log_hz, weight = np.full((1, 1), 2.0), np.ones((1, 1))
-        assert sums.value(log_hz, weight) == [0]
-        gradient, curvature = sums.slopes(log_hz, weight)
-        assert (gradient[0, 0], curvature[0, 0]) == (0, 1)
 
 
 class TestRounds:

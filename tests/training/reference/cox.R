@@ -1,5 +1,5 @@
 # Reference values for tests/training/test_anchor.py.
-#   Rscript tests/training/reference/anchor.R > tests/training/reference/anchor.json
+#   Rscript tests/training/reference/cox.R > tests/training/reference/cox.json
 library(survival)
 library(jsonlite)
 
