@@ -113,3 +113,44 @@ def code_levels(
             unknown[i] = True
     # A missing cell has code -1 and so takes the last entry, which is NaN and not unknown.
     return found[codes], unknown[codes]
+
+
+def treated(study: Study, values: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """Return who is treated (n,): 1, 0, or NaN where unknown; None where the study asks for none.
+
+    Args:
+        study: names the treatment and its levels.
+        values: (n, p) coded features.
+    """
+    if study.treatment is None:
+        return None
+    features = study.features
+    j = next(i for i in range(len(features)) if i not in study.prognostic_features)
+    levels = list(features.values())[j].levels
+    status = np.full(len(values), np.nan)
+    for value in np.unique(values[~np.isnan(values[:, j]), j]):
+        level = as_level(float(value)) if levels is None else levels[int(value)]
+        if level in study.treatment.treated:
+            status[values[:, j] == value] = 1.0
+        elif level in study.treatment.untreated:
+            status[values[:, j] == value] = 0.0
+    return status
+
+
+def eligible(study: Study, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return for whom the treatment is an option (n,): 1, 0, or NaN where that is not known.
+
+    Args:
+        study: names the levels at which it is.
+        values: (n, p) coded features.
+    """
+    status = np.ones(len(values))
+    if study.treatment is None:
+        return status
+    names = list(study.features)
+    for name, wanted in study.treatment.eligible.items():
+        column, levels = values[:, names.index(name)], study.features[name].levels or ()
+        unknown = np.isnan(column)
+        inside = np.isin(column, [levels.index(level) for level in wanted])
+        status = np.where(unknown & (status > 0), np.nan, np.where(unknown | inside, status, 0.0))
+    return status

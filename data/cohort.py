@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from data.cbioportal import read_folder
-from data.coding import ABSENT, MISSING, NOT_A_NUMBER, OUT_OF_RANGE, code, code_numbers
+from data.coding import ABSENT, MISSING, NOT_A_NUMBER, OUT_OF_RANGE, code, code_numbers, treated
 from data.errors import InputError, some
 from data.study import MONTHS, BinaryEndpoint, Study, SurvivalEndpoint, as_level, load_study
 from data.tables import column, join_tables, read_table
@@ -58,6 +58,18 @@ class Cohort:
         """Months to which the endpoint is modelled; undeclared, the last follow-up rounded up."""
         declared = self.study.survival_endpoint(self.endpoint)[1].horizon
         return round_off(float(self.time.max()), up=True) if declared is None else declared
+
+    @property
+    def treated(self) -> NDArray[np.float64] | None:
+        """(n,) 1 for a treated patient, 0 for an untreated one, NaN where unknown."""
+        return treated(self.study, self.values)
+
+    def prognostic(self) -> Cohort:
+        """Return the patients without their treatment, as the learners see them."""
+        if self.study.treatment is None:
+            return self
+        kept = list(self.study.prognostic_features)
+        return replace(self, study=self.study.prognostic(), values=self.values[:, kept])
 
     def take(self, rows: NDArray[np.int_] | NDArray[np.bool_]) -> Cohort:
         """Return the patients at ``rows``, in that order."""

@@ -206,7 +206,7 @@ class Preprocessor:
         return np.asarray(values)
 
     def _design(self, z: Array, values: Array) -> Array:
-        single = self._single(z, values)
+        single = np.nan_to_num(self._single(z, values))
         # A column that was too rarely missing in training stays zero: the layout of the design
         # depends on the study alone, so that fold models can be stacked.
         absent = np.nan_to_num(_absent(self.study, values) - self.missing_mean)
@@ -216,17 +216,24 @@ class Preprocessor:
             parts.append(np.stack(products, axis=1))
         return np.concatenate(parts, axis=1)
 
+    def singles(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
+        """Make the columns of one feature each (n, c), NaN where missing.
+
+        They are the first of :meth:`linear_columns`: numbers, then indicators of levels.
+        """
+        z = self.scale(values, centre)
+        return _by_block(len(values), lambda rows: self._single(z[rows], values[rows]))
+
     def _single(self, z: Array, values: Array) -> Array:
-        """Columns of one feature each: (n, numeric features + indicators)."""
-        numbers = np.nan_to_num(z[:, self._numeric()])
+        numbers = z[:, self._numeric()]
         if not self.indicators:
             return numbers
         feature = [j for j, _ in self.indicators]
         level = np.array([k for _, k in self.indicators])
-        shown = values[:, feature] == level
-        deviation = np.where(np.isnan(values[:, feature]), 0.0, shown - self.indicator_mean)
+        shown = np.where(np.isnan(values[:, feature]), np.nan, values[:, feature] == level)
         spread = np.sqrt(self.indicator_mean * (1 - self.indicator_mean))
-        return np.concatenate([numbers, deviation / np.maximum(spread, INDICATOR_SD)], axis=1)
+        deviation = (shown - self.indicator_mean) / np.maximum(spread, INDICATOR_SD)
+        return np.concatenate([numbers, deviation], axis=1)
 
     def _embed(self, z: Array) -> Array:
         numeric = self._numeric()

@@ -139,6 +139,26 @@ class Treatment(_Model):
     column: str
     treated: tuple[Level, ...]
     untreated: tuple[Level, ...]
+    label: str = "treatment"
+    """What people call it, as in 'favours chemotherapy'."""
+    eligible: dict[str, tuple[Level, ...]] = Field(default_factory=dict)
+    """Feature -> levels at which the treatment is an option; everybody if absent."""
+    landmark: Annotated[float, Field(ge=0)] = 2.0
+    """Months after which it has begun in all who get it; earlier deaths say nothing of it."""
+    expected_hr: tuple[float, float] = (0.55, 1.0)
+    """Hazard ratios, from trials, outside which an observed effect raises an alarm."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        both = sorted(set(self.treated) & set(self.untreated))
+        if both:
+            raise ValueError(f"level '{both[0]}' is both treated and untreated")
+        if not self.treated or not self.untreated:
+            raise ValueError("name at least one level each under treated and untreated")
+        low, high = self.expected_hr
+        if not 0 < low < high:
+            raise ValueError("expected_hr must be [lowest, highest], both above 0")
+        return self
 
 
 class Source(_Model):
@@ -169,7 +189,8 @@ class Study(_Model):
     baselines: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """Reference models that every run is held against: name -> features of a ridge Cox."""
     interactions: tuple[tuple[str, str], ...] = ()
-    """Pairs of features whose product enters the linear model, fixed in advance."""
+    """Pairs of features whose product enters the linear model, fixed in advance. Those with the
+    treatment may change its effect; the first of them is the main hypothesis, shrunken least."""
     ignored: dict[str, str] = Field(default_factory=dict)
     """Columns left out -> why."""
 
@@ -196,6 +217,18 @@ class Study(_Model):
             self._known(listed, f"baselines.{label}")
         for pair in self.interactions:
             self._known(pair, "interactions")
+        if self.treatment is not None:
+            if not self.prognostic_features:
+                raise ValueError("modalities: name a feature beside the treatment")
+            self._known(tuple(self.treatment.eligible), "treatment.eligible")
+            for name, levels in self.treatment.eligible.items():
+                stray = [
+                    level for level in levels if level not in (self.features[name].levels or ())
+                ]
+                if stray:
+                    raise ValueError(
+                        f"treatment.eligible.{name}: '{stray[0]}' is not one of its levels"
+                    )
         return self
 
     def _known(self, listed: tuple[str, ...], where: str) -> None:
@@ -222,6 +255,43 @@ class Study(_Model):
         listed = {i for block in found.values() for i in block}
         rest = tuple(i for i in order.values() if i not in listed)
         return found | ({TREATMENT: rest} if rest else {})
+
+    @property
+    def prognostic_features(self) -> tuple[int, ...]:
+        """Positions of the features other than the treatment."""
+        given = None if self.treatment is None else self.treatment.column
+        features = self.features.items()
+        return tuple(i for i, (name, f) in enumerate(features) if (f.column or name) != given)
+
+    @property
+    def modifiers(self) -> tuple[str, ...]:
+        """Features that may change the treatment's effect, the main hypothesis first."""
+        if self.treatment is None:
+            return ()
+        given, features = self.treatment.column, self.features
+        known = {name for name, f in features.items() if (f.column or name) != given}
+        pairs = (pair for pair in self.interactions if len(known & set(pair)) < len(set(pair)))
+        return tuple(dict.fromkeys(name for pair in pairs for name in pair if name in known))
+
+    def prognostic(self) -> Study:
+        """Return the study without its treatment, as the learners see it."""
+        if self.treatment is None:
+            return self
+        names = list(self.features)
+        kept = {names[i] for i in self.prognostic_features}
+        modalities = {
+            m: {n: f for n, f in features.items() if n in kept}
+            for m, features in self.modalities.items()
+        }
+        left = {name: tuple(n for n in of if n in kept) for name, of in self.baselines.items()}
+        return self.model_copy(
+            update={
+                "treatment": None,
+                "modalities": modalities,
+                "interactions": tuple(p for p in self.interactions if kept.issuperset(p)),
+                "baselines": {name: of for name, of in left.items() if of},
+            }
+        )
 
     def columns(self) -> Iterator[str]:
         """Every column of the table that the study speaks of, ignored ones included."""

@@ -16,7 +16,7 @@ from importlib.metadata import version as installed
 from pathlib import Path
 
 from serving.server import BENTO, ROOT, ServerError, quiet_environment
-from training.bundle import MANIFEST, digest_of
+from training.manifest import MANIFEST, digest_of
 
 #: Where the packed service is, and from where its imports are followed.
 SERVICE = "serving.service"

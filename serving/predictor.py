@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,8 @@ import numpy as np
 
 from serving.reading import PatientReader
 from serving.schema import Asked, example_patient
-from training.bundle import INTERVAL, UNKNOWN_ASSAY, Bundle, digest_of
+from training.bundle import INTERVAL, UNKNOWN_ASSAY, Bundle
+from training.manifest import digest_of
 
 #: Points of a curve at the most, beside the times asked for.
 CURVE_POINTS = 40
@@ -73,20 +75,23 @@ class Predictor:
         times = self.bundle.times(asked.times)
         shown = merge_times(self.grid, times)
         read = self.reader.read(asked.patients)
-        for i in np.flatnonzero(self.bundle.unknown_assay(read.values, read.centre)):
+        for i in np.flatnonzero(self.bundle.unknown_assay(read.values, read.centre)).tolist():
             read.flags[i].append(UNKNOWN_ASSAY)
-        risk, curve = self.bundle.curves(read.values, read.centre, shown)
+        answered = self.bundle.answer(read.values, read.centre, shown)
+        curve = answered.survival
         low, high = self.bundle.interval(read.values, read.centre, shown, curve)
         at = np.broadcast_to(np.array(shown), curve.shape)
         table = np.stack([at, curve, low, high], axis=-1).tolist()
         places = {f"survival@{time:g}": shown.index(time) for time in times}
+        further = answered.columns(self.bundle.benefit_horizon)
         found = []
-        for patient_id, patient_risk, flags, points in zip(
-            read.ids, risk.tolist(), read.flags, table, strict=True
+        for i, (patient_id, flags, points) in enumerate(
+            zip(read.ids, read.flags, table, strict=True)
         ):
             answer: dict[str, Any] = {} if patient_id is None else {"patient_id": patient_id}
-            answer["risk"] = patient_risk
+            answer["risk"] = float(answered.risk[i])
             answer |= {name: points[place][1] for name, place in places.items()}
+            answer |= {name: _plain(column[i]) for name, column in further.items()}
             answer |= {"flags": flags, "interval": INTERVAL}
             answer["curve"] = [dict(zip(_POINT, point, strict=True)) for point in points]
             found.append(answer)
@@ -94,6 +99,13 @@ class Predictor:
 
 
 _POINT = ("time", "survival", "low", "high")
+
+
+def _plain(value: Any) -> float | str | None:
+    """A cell as JSON has it: NaN, which it does not know, as null."""
+    if isinstance(value, str):
+        return str(value)
+    return float(value) if math.isfinite(value) else None
 
 
 def merge_times(grid: Sequence[float], asked: Sequence[float]) -> list[float]:

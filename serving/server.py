@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from data.errors import InputError
-from training.bundle import MANIFEST, digest_of
+from training.manifest import MANIFEST, digest_of
 from training.processes import HOST, end, is_free, term_interrupts
 
 #: Folder that holds the packages ``data``, ``training`` and ``serving``.

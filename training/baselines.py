@@ -22,7 +22,7 @@ def baseline_curves(prepared: Prepared, config: Config) -> dict[str, Array]:
     The Kaplan–Meier entry is one curve for everybody, on the model's own time bins; the others are
     ridge Cox models of the features that the study file lists under ``baselines``.
     """
-    study = prepared.cohort.study
+    study = prepared.blind.study
     found = {KAPLAN_MEIER: _out_of_fold(prepared, config, ())}
     for name, features in study.baselines.items():
         found[name] = _out_of_fold(prepared, config, features)
@@ -44,7 +44,7 @@ def _out_of_fold(prepared: Prepared, config: Config, features: tuple[str, ...]) 
 
 def _design(prepared: Prepared, model: FoldModel, features: tuple[str, ...]) -> Array:
     """A fold's linear columns (n, c) of some features, made of some patients at a time."""
-    cohort, columns = prepared.cohort, model.preprocessor.linear_columns()
+    cohort, columns = prepared.blind, model.preprocessor.linear_columns()
     used = [i for i, c in enumerate(columns) if set(c.features) <= set(features)]
     found = np.empty((len(cohort), len(used)))
     for start in range(0, len(cohort) if used else 0, CHUNK):

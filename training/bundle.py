@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,22 +15,23 @@ from numpy.typing import NDArray
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from data.coding import ABSENT, MISSING, code
+from data.coding import ABSENT, MISSING, code, eligible, treated
 from data.errors import InputError, nearest
 from data.preprocess import Preprocessor
 from data.study import Study, as_level, parse_study
 from training.anchor import Anchor
+from training.benefit import USUAL_HORIZON, Benefit, abstain, advise, benefit, under
 from training.boosting import Boosting
+from training.effect import Effect
 from training.ensemble import Ensemble, FoldModel
 from training.forest import Forest
-from training.hazard import TimeGrid, survival
+from training.hazard import TimeGrid, log_risk, survival
+from training.manifest import read_folder, to_json, write_folder
 from training.net import NetShape, PackedNet
 from training.stack import Stack
 
 Array = NDArray[np.float64]
 
-FORMAT = 2
-MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
 #: What ``flags`` says where there is nothing to say.
 OK = "ok"
@@ -49,17 +48,32 @@ MOST_UNKNOWN = 5
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """What the model says of n patients, before it is laid out as a table or an answer."""
+class Answer:
+    """What the model says of n patients, before it is laid out as a table or as JSON."""
 
-    ids: NDArray[np.str_]
     risk: Array
     """(n,) higher is worse; 0 is the average training patient."""
     survival: Array
-    """(n, t) at the times asked for."""
-    flags: tuple[tuple[str, ...], ...]
-    """What was odd about each patient's values."""
-    times: tuple[float, ...]
+    """(n, t) at the times asked for, under the treatment that the patient has."""
+    benefit: Benefit | None
+    """Of the treatment, where the study has one."""
+    advice: NDArray[np.str_] | None
+    """(n,) what the benefit speaks for, or why the model abstains."""
+
+    def columns(self, horizon: float) -> dict[str, Array | NDArray[np.str_]]:
+        """Return all but the survival by the names that ``predict`` gives them."""
+        if self.benefit is None or self.advice is None:
+            return {}
+        gain, low, high, months, chance = self.benefit
+        at = f"@{horizon:g}"
+        return {
+            f"benefit{at}": gain,
+            f"benefit_low{at}": low,
+            f"benefit_high{at}": high,
+            f"rmst_gain{at}": months,
+            "p_benefit": chance,
+            "advice": self.advice,
+        }
 
 
 @dataclass(frozen=True)
@@ -69,6 +83,11 @@ class Bundle:
     study: Study
     endpoint: str
     ensemble: Ensemble
+    """Learners that do not see the treatment."""
+    effect: Effect | None
+    """What the treatment changes, where it was asked for and could be estimated."""
+    no_effect: str
+    """Why there is none."""
     risk_centre: float
     """Mean of the training patients' log cumulative hazard, taken off the risk."""
     config: Mapping[str, Any]
@@ -89,36 +108,55 @@ class Bundle:
             times: months; 12, 36 and 60 as far as the model reaches if absent.
 
         Returns:
-            ``patient_id, risk, survival@T…, flags``; risk is higher = worse.
+            ``patient_id, risk, survival@T…, flags``; risk is higher = worse. Where the study has a
+            treatment, before the flags: ``benefit@H, benefit_low@H, benefit_high@H`` (survival at
+            the horizon H with the treatment minus without, and its 80 % interval), ``rmst_gain@H``
+            (months), ``p_benefit`` (chance of a gain above 3 points) and ``advice``.
 
         Raises:
             InputError: a time is negative, repeated or beyond the model's horizon, or the table
                 has none of the model's features.
         """
-        found = self.answer(frame, times)
-        table: dict[str, Any] = {"patient_id": found.ids, "risk": found.risk}
-        for j, time in enumerate(found.times):
-            table[f"survival@{time:g}"] = found.survival[:, j]
-        table["flags"] = ["; ".join(flags) or OK for flags in found.flags]
-        return pd.DataFrame(table)
-
-    def answer(self, frame: pd.DataFrame, times: Sequence[float] | None = None) -> Prediction:
-        """Predict as :meth:`predict` does, before it is laid out as a table."""
         asked = self.times(times)
         values, flags = self._read(frame)
         centre = self._centre(frame)
         for i in np.flatnonzero(self.unknown_assay(values, centre)):
             flags[i].append(UNKNOWN_ASSAY)
-        risk, curve = self.curves(values, centre, asked)
-        return Prediction(self._ids(frame), risk, curve, tuple(map(tuple, flags)), asked)
+        found = self.answer(values, centre, asked)
+        table: dict[str, Any] = {"patient_id": self._ids(frame), "risk": found.risk}
+        for j, time in enumerate(asked):
+            table[f"survival@{time:g}"] = found.survival[:, j]
+        table |= found.columns(self.benefit_horizon)
+        table["flags"] = ["; ".join(own) or OK for own in flags]
+        return pd.DataFrame(table)
 
-    def curves(
+    @property
+    def benefit_horizon(self) -> float:
+        """Months at which the treatment's benefit is given."""
+        declared = self.study.survival_endpoint(self.endpoint)[1].horizon
+        return self.horizon if declared is not None else min(USUAL_HORIZON, self.horizon)
+
+    def answer(
         self, values: Array, centre: NDArray[np.str_] | None, times: Sequence[float]
-    ) -> tuple[Array, Array]:
-        """Return risk (n,) and survival (n, t) for coded features (n, p) and centres (n,)."""
-        cumulative = self.ensemble.cumulative(values, centre)
-        at = self.ensemble.grid.at(cumulative, np.array(times, dtype=float))
-        return log_risk(cumulative) - self.risk_centre, survival(at)
+    ) -> Answer:
+        """Answer for coded features (n, p), the treatment among them, and centres (n,)."""
+        grid, treatment = self.ensemble.grid, self.study.treatment
+        blind = self.ensemble.cumulative(self._blind(values), centre)
+        cumulative, found, advice = blind, None, None
+        if treatment is not None and self.effect is None:
+            found, advice = abstain(len(values), self.no_effect)
+        status = treated(self.study, values)
+        if treatment is not None and self.effect is not None and status is not None:
+            own = self.effect.of(self._blind(values), centre)
+            cumulative = under(blind, own, status)
+            found = benefit(blind, grid, self.benefit_horizon, own)
+            advice = advise(found, own, eligible(self.study, values), treatment)
+        at = grid.at(cumulative, np.array(times, dtype=float))
+        return Answer(log_risk(cumulative) - self.risk_centre, survival(at), found, advice)
+
+    def _blind(self, values: Array) -> Array:
+        """Coded features (n, p) without the treatment."""
+        return values[:, list(self.study.prognostic_features)]
 
     def interval(
         self,
@@ -128,7 +166,11 @@ class Bundle:
         curve: Array,
     ) -> tuple[Array, Array]:
         """Return the ends (n, t) of the ensemble's interval around ``curve`` (n, t)."""
-        each = self.ensemble.replicates(values, centre)
+        each = self.ensemble.replicates(self._blind(values), centre)
+        status = treated(self.study, values)
+        if self.effect is not None and status is not None:
+            own = self.effect.of(self._blind(values), centre)
+            each = np.stack([under(one, own, status) for one in each])
         spread = survival(self.ensemble.grid.at(each, np.array(times, dtype=float)))
         low, high = np.quantile(spread, [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2], axis=0)
         return np.minimum(low, curve), np.maximum(high, curve)
@@ -226,29 +268,9 @@ class Bundle:
         Raises:
             InputError: something other than a bundle is already there.
         """
-        check_place(path)
-        files = {"study.json": _json(self.study.describe()), **self._files()}
-        manifest = {
-            "format": FORMAT,
-            "study": self.study.name,
-            "synthetic": self.study.synthetic,
-            "files": {name: hashlib.sha256(raw).hexdigest() for name, raw in sorted(files.items())},
-        }
-        manifest["digest"] = _digest(manifest)
-        files[MANIFEST] = _json(manifest)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.parent / f".{path.name}.part"
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir()
-        for name, raw in files.items():
-            (fresh / name).write_bytes(raw)
-        # The old bundle goes only when the new one is in its place.
-        aside = path.parent / f".{path.name}.old"
-        shutil.rmtree(aside, ignore_errors=True)
-        if path.exists():
-            path.rename(aside)
-        fresh.rename(path)
-        shutil.rmtree(aside, ignore_errors=True)
+        write_folder(
+            path, self.study, {"study.json": to_json(self.study.describe()), **self._files()}
+        )
 
     def _files(self) -> dict[str, bytes]:
         ensemble = self.ensemble
@@ -259,6 +281,8 @@ class Bundle:
             "grid": ensemble.grid.edges.tolist(),
             "stack": ensemble.stack.to_json(),
             "net": ensemble.net.shape.to_json(),
+            "effect": None if self.effect is None else self.effect.to_json(),
+            "no_effect": self.no_effect,
             "folds": [
                 {
                     "grid": fold.grid.edges.tolist(),
@@ -279,11 +303,11 @@ class Bundle:
             for learner, arrays in (("forest", fold.forest), ("boosting", fold.boosting)):
                 weights |= {f"{learner}/{k}/{a}": v for a, v in arrays.arrays().items()}
         return {
-            "model.json": _json(model),
-            "preprocessing.json": _json([f.preprocessor.to_json() for f in ensemble.folds]),
-            "metrics.json": _json(dict(self.metrics)),
-            "provenance.json": _json(dict(self.provenance)),
-            "golden.json": _json(self._golden()),
+            "model.json": to_json(model),
+            "preprocessing.json": to_json([f.preprocessor.to_json() for f in ensemble.folds]),
+            "metrics.json": to_json(dict(self.metrics)),
+            "provenance.json": to_json(dict(self.provenance)),
+            "golden.json": to_json(self._golden()),
             WEIGHTS: save_tensors({k: np.ascontiguousarray(v) for k, v in weights.items()}),
         }
 
@@ -291,9 +315,15 @@ class Bundle:
         """Made-up patients and what the model says of them; no patient's values."""
         fold = self.ensemble.folds[0].preprocessor
         values = fold.sample(rows, np.random.default_rng(0))
-        expected = self.ensemble.cumulative(values)
         written = [[None if math.isnan(v) else v for v in row] for row in values.tolist()]
-        return {"values": written, "cumulative": expected.tolist()}
+        return {"values": written, "expected": self._replay(values).tolist()}
+
+    def _replay(self, values: Array) -> Array:
+        """What the model makes of features (n, p) without the treatment: curve, then effect."""
+        parts = [self.ensemble.cumulative(values)]
+        if self.effect is not None:
+            parts.append(np.stack(self.effect.of(values), axis=1))
+        return np.concatenate(parts, axis=1)
 
     @classmethod
     def load(cls, path: Path) -> Bundle:
@@ -303,10 +333,10 @@ class Bundle:
             InputError: there is no bundle, a file was changed, or the model answers differently
                 from when it was made.
         """
-        files = _read_checked(Path(path))
+        files = read_folder(Path(path))
         raw = {name: json.loads(text) for name, text in files.items() if name.endswith(".json")}
         study = parse_study(raw["study.json"], f"{path}/study.json")
-        model = raw["model.json"]
+        model, blind = raw["model.json"], study.prognostic()
         net = PackedNet(NetShape.from_json(model["net"]))
         weights = load_tensors(files[WEIGHTS])
 
@@ -316,7 +346,7 @@ class Bundle:
         net.load_arrays(part("net/"))
         folds = tuple(
             FoldModel(
-                Preprocessor.from_json(study, prepared),
+                Preprocessor.from_json(blind, prepared),
                 TimeGrid(np.array(fold["grid"])),
                 Anchor.from_json(fold["anchor"]),
                 Forest.from_arrays(arrays=part(f"forest/{k}/"), **fold["forest"]),
@@ -331,85 +361,18 @@ class Bundle:
             study=study,
             endpoint=model["endpoint"],
             ensemble=Ensemble(folds, net, grid, Stack.from_json(model["stack"])),
+            effect=None if model["effect"] is None else Effect.from_json(blind, model["effect"]),
+            no_effect=model["no_effect"],
             risk_centre=model["risk_centre"],
             config=model["config"],
             metrics=raw["metrics.json"],
             provenance=raw["provenance.json"],
         )
         golden = raw["golden.json"]
-        replayed = bundle.ensemble.cumulative(np.array(golden["values"], dtype=float))
-        if not np.allclose(replayed, np.array(golden["cumulative"]), rtol=DRIFT, atol=DRIFT):
+        replayed = bundle._replay(np.array(golden["values"], dtype=float))
+        if not np.allclose(replayed, np.array(golden["expected"]), rtol=DRIFT, atol=DRIFT):
             raise InputError(
                 f"{path}: the model answers its own test rows differently from when it was made: "
                 "install the versions named in its provenance.json"
             )
         return bundle
-
-
-def log_risk(cumulative: Array) -> Array:
-    """Risk score (n,): logarithm of the mean cumulative hazard over the grid's edges (n, j + 1).
-
-    For proportional hazards this is the linear predictor up to a constant; in general it is the
-    ensemble mortality of Ishwaran et al., Ann Appl Stat 2008, on a log scale.
-    """
-    return np.asarray(np.log(np.maximum(cumulative[:, 1:].mean(axis=1), 1e-300)))
-
-
-def check_place(path: Path) -> None:
-    """Refuse to write a bundle over anything but a bundle.
-
-    Raises:
-        InputError: the path exists and is neither an empty folder nor a bundle.
-    """
-    blocked = next((p for p in path.absolute().parents if p.is_file()), None)
-    if blocked is not None:
-        raise InputError(f"{path}: {blocked} is a file: name another folder")
-    if path.is_symlink():
-        raise InputError(f"{path}: is a link: name the folder it leads to")
-    if not path.exists() or (path / MANIFEST).is_file():
-        return
-    if not path.is_dir() or any(path.iterdir()):
-        raise InputError(f"{path}: exists and is not a bundle: name another folder")
-
-
-def digest_of(path: Path) -> str:
-    """Return the sha256 that names a bundle's whole content."""
-    return str(json.loads(_read_checked(path)[MANIFEST])["digest"])
-
-
-def _read_checked(path: Path) -> dict[str, bytes]:
-    if not (path / MANIFEST).is_file():
-        raise InputError(f"{path}: no bundle there (a bundle is a folder with a {MANIFEST})")
-    changed = InputError(
-        f"{path}: the bundle was changed after it was made: fetch or train it anew"
-    )
-    text = (path / MANIFEST).read_bytes()
-    try:
-        manifest = json.loads(text)
-        listed = dict(manifest["files"])
-        stated = manifest.pop("digest")
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise changed from None
-    # Written the same way again, it must be the same bytes: a changed blank counts too.
-    if stated != _digest(manifest) or text != _json(manifest | {"digest": stated}):
-        raise changed
-    if manifest["format"] != FORMAT:
-        raise InputError(
-            f"{path}: bundle format {manifest['format']}, this version reads {FORMAT}: retrain it"
-        )
-    files = {MANIFEST: text}
-    for name, sha in listed.items():
-        if not (path / name).is_file():
-            raise InputError(f"{path}: the bundle lacks its file {name}: fetch it anew")
-        files[name] = (path / name).read_bytes()
-        if hashlib.sha256(files[name]).hexdigest() != sha:
-            raise changed
-    return files
-
-
-def _json(data: Any) -> bytes:
-    return (json.dumps(data, indent=1, allow_nan=False) + "\n").encode()
-
-
-def _digest(manifest: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()

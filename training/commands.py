@@ -157,9 +157,9 @@ def ctrl_c_heeded() -> Iterator[None]:
 def check(args: argparse.Namespace) -> tuple[Cohort, Config, Path | None]:
     """Check what a command is given before anything is written."""
     from data.cohort import load_cohort
-    from training.bundle import check_place
     from training.config import configure
     from training.fit import check_folds
+    from training.manifest import check_place
 
     config = configure(settings(args))
     out = None if args.out is None else Path(args.out)
@@ -269,7 +269,7 @@ def predict(args: argparse.Namespace) -> None:
 def package(args: argparse.Namespace) -> None:
     """Pack a model as a bento."""
     from serving.packaging import package as pack
-    from training.bundle import digest_of
+    from training.manifest import digest_of
     from training.store import find_bundle, open_store
 
     bundle = find_bundle(args.model)

@@ -116,6 +116,15 @@ class StackConfig(_Part):
     """Spread of the prior of the calibration level, around 0."""
 
 
+class EffectConfig(_Part):
+    """The treatment's effect: what may change it, and how far, before any patient is seen."""
+
+    main_sd: Positive = 0.35
+    """Spread of the prior of the main hypothesis' interaction: log-hazard ratio a SD."""
+    other_sd: Positive = 0.1
+    """Spread of the prior of the other interactions with the treatment."""
+
+
 class TrainerConfig(_Part):
     """What Lightning's Trainer runs on."""
 
@@ -146,6 +155,7 @@ class Config(_Part):
     boosting: BoostingConfig = BoostingConfig()
     net: NetConfig = NetConfig()
     stack: StackConfig = StackConfig()
+    effect: EffectConfig = EffectConfig()
     trainer: TrainerConfig = TrainerConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
 

@@ -19,11 +19,10 @@ from numpy.typing import NDArray
 from data.cohort import round_off
 from training.baselines import baseline_curves
 from training.budget import UNLIMITED, Budget
-from training.bundle import log_risk
 from training.concordance import concordance_contributions, concordances
 from training.config import Config
 from training.fit import Fitted, truncate
-from training.hazard import TimeGrid, survival
+from training.hazard import TimeGrid, log_risk, survival
 from training.metrics import (
     KaplanMeier,
     UndefinedMetricError,

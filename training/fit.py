@@ -15,10 +15,12 @@ from data.preprocess import Inputs, Preprocessor
 from data.splits import centre_folds, stratified_folds
 from training.anchor import fit_anchor
 from training.batches import TRAINS, VALIDATES, PackedData
+from training.benefit import under
 from training.boosting import fit_boosting
 from training.budget import UNLIMITED, Budget
 from training.config import Config
 from training.cox import RiskSums
+from training.effect import CrossFitted, cross_fit
 from training.ensemble import Ensemble, FoldModel, learner_curves, net_inputs, net_logits
 from training.forest import fit_forest
 from training.hazard import TimeGrid, survival
@@ -52,6 +54,8 @@ class Prepared:
     """All that a fit needs before the network: it depends on no setting of the network."""
 
     cohort: Cohort
+    blind: Cohort
+    """The same patients without their treatment, as the learners see them."""
     fold: NDArray[np.int_]
     """(repeats, n) held-out fold of each patient."""
     models: tuple[FoldModel, ...]
@@ -63,9 +67,9 @@ class Prepared:
         self, k: int, rows: NDArray[np.int_], precision: type[np.floating] = np.float64
     ) -> Inputs:
         """Some patients' inputs of fold model k, made anew: kept for all they fill the memory."""
-        centre = None if self.cohort.centre is None else self.cohort.centre[rows]
+        centre = None if self.blind.centre is None else self.blind.centre[rows]
         preprocessor = self.models[k].preprocessor
-        return preprocessor.transform(self.cohort.values[rows], centre, precision)
+        return preprocessor.transform(self.blind.values[rows], centre, precision)
 
     def encode(self, rows: NDArray[np.int_]) -> tuple[torch.Tensor, torch.Tensor]:
         """The network's inputs of each fold's own rows (k, b)."""
@@ -89,8 +93,14 @@ class Fitted:
     prepared: Prepared
     learners: Array
     """(l, n, j + 1) out-of-fold cumulative hazards of the learners."""
-    cumulative: Array
+    blind: Array
     """(n, j + 1) out-of-fold stacked cumulative hazard, the stack fitted on the other folds."""
+    cumulative: Array
+    """(n, j + 1) the same under the treatment that the patient had."""
+    effect: CrossFitted | None
+    """The treatment's effect, where it was asked for and could be estimated."""
+    no_effect: str
+    """Why there is none."""
     history: list[list[float]]
     """Validation loss of each fold, epoch by epoch."""
 
@@ -111,15 +121,16 @@ def prepare(
     """
     time, event = truncate(cohort)
     fold = assign_folds(cohort, time, event, config)
+    blind = cohort.prognostic()
     models: list[FoldModel] = []
     total = sum(int(assignment.max()) + 1 for assignment in fold)
     for assignment in fold:
         for k in range(int(assignment.max()) + 1):
             own = budget.share(1 / (total - len(models)))
-            models.append(_fit_fold(cohort, time, event, assignment != k, config, own))
+            models.append(_fit_fold(blind, time, event, assignment != k, config, own))
             tick("folds", len(models), total)
     grid = _grid(time, event, cohort.horizon, config)
-    return Prepared(cohort, fold, tuple(models), grid)
+    return Prepared(cohort, blind, fold, tuple(models), grid)
 
 
 def assign_folds(
@@ -222,14 +233,29 @@ def fit(
     def stack(rows: NDArray[np.bool_]) -> Stack:
         return fit_stack(learners[:, rows], time[rows], event[rows], grid, config.stack)
 
-    cumulative = np.zeros((len(time), grid.bins + 1))
+    blind = np.zeros((len(time), grid.bins + 1))
     for k in range(int(prepared.fold[0].max()) + 1):
         out = prepared.fold[0] == k
-        cumulative[out] = stack(~out).cumulative(learners[:, out])
+        blind[out] = stack(~out).cumulative(learners[:, out])
     whole = stack(np.ones(len(time), dtype=bool))
     whole = replace(whole, slope=whole.slope * spread_lost(prepared, net, whole))
     ensemble = Ensemble(prepared.models, net, grid, whole)
-    return Fitted(ensemble, prepared, learners, cumulative, history)
+    found = treatment_effect(prepared, blind, config)
+    treated = prepared.cohort.treated
+    if isinstance(found, str) or treated is None:
+        reason = found if isinstance(found, str) else ""
+        return Fitted(ensemble, prepared, learners, blind, blind, None, reason, history)
+    cumulative = under(blind, found.patients, treated)
+    return Fitted(ensemble, prepared, learners, blind, cumulative, found, "", history)
+
+
+def treatment_effect(prepared: Prepared, blind: Array, config: Config) -> CrossFitted | str:
+    """Fit the treatment's effect beside the learners' blind curves (n, j + 1), or say why not."""
+    fold = prepared.fold[0]
+    preprocessors = [m.preprocessor for m in prepared.models[: int(fold.max()) + 1]]
+    return cross_fit(
+        prepared.cohort, preprocessors, fold, blind, prepared.grid, config.effect, config.seed
+    )
 
 
 def out_of_fold(prepared: Prepared, net: PackedNet) -> Array:

@@ -113,3 +113,12 @@ def restricted_mean(grid: TimeGrid, cumulative: Array, horizon: float) -> Array:
         (curve[..., :-1] - curve[..., 1:]) / np.where(small, 1.0, gathered),
     )
     return np.asarray((area * width).sum(axis=-1))
+
+
+def log_risk(cumulative: Array) -> Array:
+    """Risk score (n,): logarithm of the mean cumulative hazard over the grid's edges (n, j + 1).
+
+    For proportional hazards this is the linear predictor up to a constant; in general it is the
+    ensemble mortality of Ishwaran et al., Ann Appl Stat 2008, on a log scale.
+    """
+    return np.asarray(np.log(np.maximum(cumulative[:, 1:].mean(axis=1), 1e-300)))

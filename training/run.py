@@ -15,10 +15,11 @@ import numpy as np
 
 from data.cohort import Cohort
 from training.budget import UNLIMITED, Budget
-from training.bundle import Bundle, log_risk
+from training.bundle import Bundle
 from training.config import Config, flat
 from training.evaluation import Evaluation, evaluate
 from training.fit import Fitted, Prepared, fit, prepare
+from training.hazard import log_risk
 from training.progress import Tick, silent
 from training.store import Store
 
@@ -73,6 +74,8 @@ def make_bundle(
         ),
         endpoint=cohort.endpoint,
         ensemble=fitted.ensemble,
+        effect=None if fitted.effect is None else fitted.effect.effect,
+        no_effect=fitted.no_effect,
         risk_centre=float(np.mean(log_risk(fitted.cumulative))),
         config=settings,
         metrics=evaluation.to_json(),

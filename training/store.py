@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from data.errors import InputError
-from training.bundle import MANIFEST
+from training.manifest import MANIFEST
 
 DATABASE = "mlflow.db"
 

@@ -18,10 +18,10 @@ from mlflow.exceptions import MlflowException
 from optuna.trial import TrialState
 
 from data.cohort import Cohort
-from training.bundle import digest_of
 from training.config import Config, flat, with_settings
 from training.evaluation import Evaluation
 from training.fit import truncate
+from training.manifest import digest_of
 from training.plots import figures, trial_history
 from training.registry import Logged, log_model
 from training.reporting import headline, note

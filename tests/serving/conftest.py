@@ -15,9 +15,10 @@ import torch
 
 from data.cohort import build_cohort
 from data.study import Study, parse_study
-from training.bundle import Bundle, log_risk
+from training.bundle import Bundle
 from training.config import configure, flat
 from training.fit import fit, prepare
+from training.hazard import log_risk
 
 STUDY: dict[str, Any] = {
     "name": "made-up",
@@ -84,11 +85,23 @@ def bundle_path(
 ) -> Path:
     config = configure(["net.members=2", "net.max_epochs=2", "folds.folds=3"])
     cohort = build_cohort(study, table)
-    ensemble = fit(prepare(cohort, config), config).ensemble
-    centre = float(log_risk(ensemble.cumulative(cohort.values)).mean())
+    fitted = fit(prepare(cohort, config), config)
+    assert fitted.effect is not None
+    centre = float(log_risk(fitted.cumulative).mean())
     path = tmp_path_factory.mktemp("made-up") / "bundle"
     provenance = {"fit_id": "fit-1"}
-    Bundle(study, "os", ensemble, centre, flat(config), {}, provenance).save(path)
+    made = Bundle(
+        study=study,
+        endpoint="os",
+        ensemble=fitted.ensemble,
+        effect=fitted.effect.effect,
+        no_effect="",
+        risk_centre=centre,
+        config=flat(config),
+        metrics={},
+        provenance=provenance,
+    )
+    made.save(path)
     return path
 
 

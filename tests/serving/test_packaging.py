@@ -27,7 +27,8 @@ from serving.packaging import (
     source_files,
 )
 from serving.server import running, serve_command
-from training.bundle import Bundle, digest_of
+from training.bundle import Bundle
+from training.manifest import digest_of
 from training.processes import free_port
 
 CANARY = "canary-71"

@@ -10,7 +10,8 @@ import pytest
 from data.coding import code
 from serving.predictor import CURVE_POINTS, Predictor
 from serving.schema import Asked
-from training.bundle import Bundle, digest_of
+from training.bundle import Bundle
+from training.manifest import digest_of
 
 
 @pytest.fixture(scope="module")

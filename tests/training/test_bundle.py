@@ -22,7 +22,9 @@ from data.cohort import build_cohort
 from data.errors import InputError
 from data.study import parse_study
 from data.synthetic import draw
-from training.bundle import MANIFEST, OK, WEIGHTS, Bundle, check_place, digest_of, log_risk
+from training.bundle import OK, WEIGHTS, Bundle
+from training.hazard import log_risk
+from training.manifest import MANIFEST, check_place, digest_of
 from training.run import train
 from training.stack import LEARNERS
 

@@ -15,10 +15,11 @@ import pandas as pd
 import pytest
 import yaml
 
-from training.bundle import MANIFEST, Bundle
+from training.bundle import Bundle
 from training.cli import main
 from training.commands import ctrl_c_heeded
 from training.config import configure
+from training.manifest import MANIFEST
 from training.net import PackedNet
 from training.run import train
 

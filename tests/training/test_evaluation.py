@@ -12,7 +12,6 @@ import pytest
 
 from training import evaluation
 from training.baselines import KAPLAN_MEIER, baseline_curves
-from training.bundle import log_risk
 from training.concordance import harrell_c, uno_c
 from training.evaluation import (
     MODEL,
@@ -23,7 +22,7 @@ from training.evaluation import (
     quick_scores,
 )
 from training.fit import truncate
-from training.hazard import TimeGrid, accumulate, survival
+from training.hazard import TimeGrid, accumulate, log_risk, survival
 from training.metrics import (
     bootstrap_interval,
     brier_score,

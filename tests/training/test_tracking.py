@@ -15,9 +15,10 @@ from mlflow import MlflowClient
 from data.errors import InputError
 from data.synthetic import draw
 from training import tracking
-from training.bundle import Bundle, digest_of
+from training.bundle import Bundle
 from training.commands import search
 from training.config import configure, flat
+from training.manifest import digest_of
 from training.store import find_bundle, open_store
 from training.tune import SPACE, open_study, propose_defaults
 

@@ -1,0 +1,363 @@
+"""What the treatment changes for a patient: a log-hazard ratio with its uncertainty.
+
+The learners never see the treatment. Their out-of-fold curve is what happens to patients like this
+one under the treatment that such patients got; the effect is fitted beside it, on the difference
+between the treatment given and the chance of getting it (Robinson, "Root-N-consistent
+semiparametric regression", Econometrica 1988; Nie and Wager, "Quasi-oracle estimation of
+heterogeneous treatment effects", Biometrika 2021). What the learners have wrong about a patient's
+prognosis is nearly without correlation to that difference, so it hardly enters the effect, and
+patients weigh by the overlap of both arms (Li, Morgan and Zaslavsky, "Balancing covariates via
+propensity score weighting", JASA 2018).
+
+The effect is a constant and its changes with the few modifiers that the study file fixed in
+advance, each shrunken towards none by a normal prior: the first, the main hypothesis, least. The
+likelihood is that of a piecewise-exponential model from the landmark on, so that deaths before the
+treatment could begin do not count for it (Anderson, Cain and Gelber, "Analysis of survival by tumor
+response", J Clin Oncol 1983). The answer is a normal posterior. A patient without a modifier gets
+the effect to be expected from the known values, and the spread of those that are possible.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.coding import eligible
+from data.cohort import Cohort
+from data.preprocess import Preprocessor
+from data.study import Study
+from training.config import EffectConfig
+from training.hazard import TimeGrid
+from training.imputation import Gaussian
+from training.logistic import Logistic, choose_logistic
+
+Array = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+#: Patients and events that each arm must have.
+FEWEST_PATIENTS, FEWEST_EVENTS = 20, 8
+#: Columns that the propensity uses, and columns that fill in missing modifiers, at the most.
+MOST_COLUMNS, MOST_JOINT = 64, 40
+#: Patients whom the propensity is fitted to at the most: it has few coefficients.
+MOST_PATIENTS = 20_000
+#: Spread of the priors of level and slope of the prognosis, which are nuisances here.
+NUISANCE_SD = 0.3
+#: Spread of the prior of the effect common to all: next to none.
+COMMON_SD = 10.0
+#: Propensities are held inside these bounds.
+RAREST = 0.01
+STEPS, SETTLED = 50, 1e-9
+
+
+class PatientEffect(NamedTuple):
+    """The effect on n patients."""
+
+    log_hr: Array
+    """(n,) posterior mean of the log-hazard ratio, treated to untreated."""
+    sd: Array
+    """(n,) its standard deviation: of the coefficients, and of modifiers that are missing."""
+    propensity: Array
+    """(n,) chance of being treated among patients like this one."""
+
+    def take(self, rows: NDArray[np.int_] | Bools | slice) -> PatientEffect:
+        """Return the patients at ``rows``."""
+        return PatientEffect(*(a[rows] for a in self))
+
+
+@dataclass(frozen=True)
+class Propensity:
+    """The chance of being treated, from what was known beforehand."""
+
+    columns: NDArray[np.int_]
+    """(c,) columns of the linear design it uses."""
+    model: Logistic
+
+    def chance(self, X: Array) -> Array:
+        """Propensity (n,) for a linear design X (n, p)."""
+        return np.clip(self.model.probability(X[:, self.columns]), RAREST, 1 - RAREST)
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A fitted effect."""
+
+    preprocessor: Preprocessor
+    """Of the study without its treatment."""
+    joint: NDArray[np.int_]
+    """(c,) single columns of the preprocessing that tell of one another."""
+    gaussian: Gaussian
+    """Of these columns."""
+    modifiers: NDArray[np.int_]
+    """(w,) which of them change the effect."""
+    theta: Array
+    """(1 + w,) log-hazard ratio common to all, and its change with each modifier."""
+    covariance: Array
+    """(1 + w, 1 + w) of theta."""
+    propensity: Propensity
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the modifiers' columns."""
+        columns = self.preprocessor.linear_columns()
+        return tuple(columns[self.joint[i]].label for i in self.modifiers)
+
+    def of(self, values: Array, centre: NDArray[np.str_] | None = None) -> PatientEffect:
+        """Return the effect on n patients from coded features (n, p) other than the treatment."""
+        Z = self.preprocessor.singles(values, centre)[:, self.joint]
+        mean, spread, pattern = self.gaussian.condition(Z, self.modifiers)
+        X = np.column_stack([np.ones(len(Z)), mean])
+        slopes, certain = self.theta[1:], self.covariance[1:, 1:]
+        # Variance of a product of two independent normal vectors: coefficients and values.
+        missing = np.einsum("kij,ij->k", spread, np.outer(slopes, slopes) + certain)
+        variance = np.einsum("ni,ij,nj->n", X, self.covariance, X) + missing[pattern]
+        chance = self.propensity.chance(self.preprocessor.linear(values, centre))
+        return PatientEffect(X @ self.theta, np.sqrt(np.maximum(variance, 0.0)), chance)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fitted state as plain data; the study is kept beside it."""
+        return {
+            "preprocessing": self.preprocessor.to_json(),
+            "joint": self.joint.tolist(),
+            "gaussian": self.gaussian.to_json(),
+            "modifiers": self.modifiers.tolist(),
+            "theta": self.theta.tolist(),
+            "covariance": self.covariance.tolist(),
+            "propensity": {
+                "columns": self.propensity.columns.tolist(),
+                "model": self.propensity.model.to_json(),
+            },
+        }
+
+    @classmethod
+    def from_json(cls, study: Study, raw: dict[str, Any]) -> Effect:
+        """Rebuild from :meth:`to_json` and the study, without its treatment, it was fitted for."""
+        chance = raw["propensity"]
+        return cls(
+            Preprocessor.from_json(study, raw["preprocessing"]),
+            np.array(raw["joint"], dtype=int),
+            Gaussian.from_json(raw["gaussian"]),
+            np.array(raw["modifiers"], dtype=int),
+            np.array(raw["theta"], dtype=float),
+            np.array(raw["covariance"], dtype=float),
+            Propensity(np.array(chance["columns"], dtype=int), Logistic.from_json(chance["model"])),
+        )
+
+
+def too_few(cohort: Cohort) -> str | None:
+    """Say why the effect cannot be estimated from these patients; None where it can."""
+    treated = cohort.treated
+    if treated is None:
+        return "the study names no treatment"
+    used = compared(cohort)
+    for arm, name in ((1.0, "treated"), (0.0, "untreated")):
+        rows = used & (treated == arm)
+        if rows.sum() < FEWEST_PATIENTS or cohort.event[rows].sum() < FEWEST_EVENTS:
+            return (
+                f"{int(rows.sum())} {name} patients with {int(cohort.event[rows].sum())} events "
+                f"are too few: {FEWEST_PATIENTS} and {FEWEST_EVENTS} are needed in each arm"
+            )
+    return None
+
+
+def compared(cohort: Cohort) -> Bools:
+    """Say who tells of the effect (n,): treatment known and an option, alive at the landmark."""
+    treatment, treated = cohort.study.treatment, cohort.treated
+    if treatment is None or treated is None:
+        return np.zeros(len(cohort), dtype=bool)
+    option = eligible(cohort.study, cohort.values) == 1
+    return np.asarray(~np.isnan(treated) & option & (cohort.time > treatment.landmark))
+
+
+def fit_propensity(X: Array, treated: Array, seed: int) -> Propensity:
+    """Fit the chance of being treated.
+
+    Args:
+        X: (n, p) linear design.
+        treated: (n,) 1, 0, or NaN for patients who are left out.
+        seed: of the folds that choose the penalty.
+    """
+    known = np.flatnonzero(~np.isnan(treated))
+    if len(known) > MOST_PATIENTS:
+        known = np.random.default_rng(seed).permutation(known)[:MOST_PATIENTS]
+    X, label = X[known], treated[known] == 1
+    spread = X.std(axis=0)
+    columns = np.flatnonzero(spread > 1e-9)
+    if len(columns) > MOST_COLUMNS:
+        shift = np.abs(X[label][:, columns].mean(axis=0) - X[~label][:, columns].mean(axis=0))
+        strongest = np.argsort(-shift / spread[columns], kind="stable")[:MOST_COLUMNS]
+        columns = np.sort(columns[strongest])
+    return Propensity(columns, choose_logistic(X[:, columns], label, seed=seed))
+
+
+@dataclass(frozen=True)
+class CrossFitted:
+    """The effect, and what is said of each patient by the patients of the other folds."""
+
+    effect: Effect
+    patients: PatientEffect
+    """Of the n patients, out of fold."""
+
+
+def cross_fit(
+    cohort: Cohort,
+    preprocessors: Sequence[Preprocessor],
+    fold: NDArray[np.int_],
+    cumulative: Array,
+    grid: TimeGrid,
+    config: EffectConfig,
+    seed: int,
+) -> CrossFitted | str:
+    """Fit the effect to all patients, and to all folds but one for honest predictions.
+
+    Args:
+        cohort: n patients.
+        preprocessors: one a fold, fitted to the other folds.
+        fold: (n,) fold of each patient.
+        cumulative: (n, j + 1) out-of-fold cumulative hazard of learners blind to the treatment.
+        grid: of these j bins.
+        config: the priors.
+        seed: of the propensity's folds.
+
+    Returns:
+        The fits, or the reason why there are none.
+    """
+    training = [cohort.take(fold != k) for k in range(len(preprocessors))]
+    reason = too_few(cohort) or next(filter(None, map(too_few, training)), None)
+    treated = cohort.treated
+    if reason is not None or treated is None:
+        return reason or "the study names no treatment"
+    values, chance = cohort.prognostic().values, np.empty(len(cohort))
+    for k, preprocessor in enumerate(preprocessors):
+        out = fold == k
+        X = preprocessor.linear(values, cohort.centre)
+        chance[out] = fit_propensity(X[~out], treated[~out], seed).chance(X[out])
+    log_hr, sd = np.empty(len(cohort)), np.empty(len(cohort))
+    for k, part in enumerate(training):
+        out = fold == k
+        fitted = fit_effect(part, cumulative[~out], grid, chance[~out], config, seed)
+        found = fitted.of(values[out], None if cohort.centre is None else cohort.centre[out])
+        log_hr[out], sd[out] = found.log_hr, found.sd
+    whole = fit_effect(cohort, cumulative, grid, chance, config, seed)
+    return CrossFitted(whole, PatientEffect(log_hr, sd, chance))
+
+
+def fit_effect(
+    cohort: Cohort,
+    cumulative: Array,
+    grid: TimeGrid,
+    propensity: Array,
+    config: EffectConfig,
+    seed: int,
+) -> Effect:
+    """Fit the effect; see the module.
+
+    Args:
+        cohort: n patients, of whom enough are in each arm (:func:`too_few`).
+        cumulative: (n, j + 1) out-of-fold cumulative hazard of learners blind to the treatment.
+        grid: of these j bins.
+        propensity: (n,) out of fold too.
+        config: the priors.
+        seed: of the propensity's folds.
+    """
+    study, treated = cohort.study.prognostic(), cohort.treated
+    assert treated is not None
+    values = cohort.prognostic().values
+    preprocessor = Preprocessor.fit(study, values, cohort.centre, bins=1)
+    singles = preprocessor.singles(values, cohort.centre)
+    joint, modifiers, sd = _columns(cohort, preprocessor, singles, config)
+    gaussian = Gaussian.fit(singles[:, joint])
+    rows = compared(cohort)
+    mean, _, _ = gaussian.condition(singles[rows][:, joint], modifiers)
+    difference = (treated - propensity)[rows]
+    design = np.column_stack([np.ones(len(mean)), mean]) * difference[:, None]
+    prior = np.append(COMMON_SD, sd)
+    theta, covariance = _posterior(cohort, cumulative, grid, rows, design, prior)
+    chance = fit_propensity(preprocessor.linear(values, cohort.centre), treated, seed)
+    return Effect(preprocessor, joint, gaussian, modifiers, theta, covariance, chance)
+
+
+def common_effect(
+    cohort: Cohort, cumulative: Array, grid: TimeGrid, propensity: Array, rows: Bools
+) -> tuple[float, float]:
+    """Return the log-hazard ratio common to some patients (n,), and its standard error."""
+    treated = cohort.treated
+    assert treated is not None
+    design = (treated - propensity)[rows][:, None]
+    theta, covariance = _posterior(cohort, cumulative, grid, rows, design, np.array([COMMON_SD]))
+    return float(theta[0]), float(np.sqrt(covariance[0, 0]))
+
+
+def gathered(cohort: Cohort, cumulative: Array, grid: TimeGrid) -> tuple[Array, Array]:
+    """Return event and cumulative hazard (n,) from the landmark to the end of follow-up."""
+    treatment = cohort.study.treatment
+    landmark = min(0.0 if treatment is None else treatment.landmark, grid.horizon)
+    end = np.clip(cohort.time, landmark, grid.horizon)
+    before = grid.at(cumulative, np.array([landmark]))[:, 0]
+    seen = cohort.event & (cohort.time > landmark) & (cohort.time <= grid.horizon)
+    return seen.astype(float), grid.at_own(cumulative, end) - before
+
+
+def _columns(
+    cohort: Cohort, preprocessor: Preprocessor, singles: Array, config: EffectConfig
+) -> tuple[NDArray[np.int_], NDArray[np.int_], Array]:
+    """Return the joint columns, which of them are modifiers, and the modifiers' prior spreads."""
+    of = [column.features[0] for column in preprocessor.linear_columns()[: singles.shape[1]]]
+    varied = np.nanstd(np.where(np.isnan(singles), np.nan, singles), axis=0) > 1e-9
+    modifying = [
+        i for name in cohort.study.modifiers for i, f in enumerate(of) if f == name and varied[i]
+    ]
+    first = cohort.study.modifiers[:1]
+    sd = [config.main_sd if of[i] in first else config.other_sd for i in modifying]
+    filled = np.nan_to_num(singles)
+    spread = np.maximum(filled.std(axis=0), 1e-9)
+    told = filled.T @ filled[:, modifying] / len(filled) / spread[:, None]
+    strength = np.abs(told).max(axis=1, initial=0.0)
+    rest = [i for i in np.argsort(-strength, kind="stable") if varied[i] and i not in modifying]
+    joint = [*modifying, *rest[: max(MOST_JOINT - len(modifying), 0)]]
+    return np.array(joint, dtype=int), np.arange(len(modifying)), np.array(sd)
+
+
+def _posterior(
+    cohort: Cohort, cumulative: Array, grid: TimeGrid, rows: Bools, design: Array, sd: Array
+) -> tuple[Array, Array]:
+    """Mean and covariance of the design's coefficients, level and slope of the prognosis aside."""
+    event, hazard = (a[rows] for a in gathered(cohort, cumulative, grid))
+    risk = np.log(np.maximum(cumulative[rows, -1], 1e-12))
+    full = np.column_stack([design, np.ones(len(design)), risk - risk.mean()])
+    precision = np.append(sd, [NUISANCE_SD, NUISANCE_SD]) ** -2.0
+    theta, information = _poisson(full, event, np.log(np.maximum(hazard, 1e-12)), precision)
+    k = design.shape[1]
+    return theta[:k], np.asarray(np.linalg.inv(information)[:k, :k], dtype=np.float64)
+
+
+def _poisson(X: Array, event: Array, offset: Array, precision: Array) -> tuple[Array, Array]:
+    """Maximise the penalised likelihood of events at rates exp(offset + X theta), by Newton."""
+
+    def reached(theta: Array) -> float:
+        log_rate = offset + X @ theta
+        # A step too far must be seen as one, not as an overflow.
+        rate = np.exp(np.minimum(log_rate, 100.0))
+        return float(event @ log_rate - rate.sum() - precision @ theta**2 / 2)
+
+    theta = np.zeros(X.shape[1])
+    value = reached(theta)
+    for _ in range(STEPS):
+        rate = np.exp(offset + X @ theta)
+        slope = X.T @ (event - rate) - precision * theta
+        step = np.linalg.solve((X * rate[:, None]).T @ X + np.diag(precision), slope)
+        for halving in range(30):
+            trial = theta + step / 2**halving
+            now = reached(trial)
+            if now >= value:
+                break
+        else:
+            break
+        gained, theta, value = now - value, trial, now
+        if gained < SETTLED * (1 + abs(value)):
+            break
+    rate = np.exp(offset + X @ theta)
+    return theta, np.asarray((X * rate[:, None]).T @ X + np.diag(precision))
