@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from data.study import Treatment
+from data.study import Study, Treatment
 from training.effect import PatientEffect
 from training.hazard import TimeGrid, restricted_mean
 
@@ -56,6 +56,12 @@ class Benefit(NamedTuple):
     """(n,) restricted mean survival time to the horizon, with minus without, in months."""
     p_benefit: Array
     """(n,) chance that the gain is above 3 points."""
+
+
+def benefit_horizon(study: Study, endpoint: str, horizon: float) -> float:
+    """Months at which benefits are given: the endpoint's own horizon, or 60 as far as followed."""
+    declared = study.survival_endpoint(endpoint)[1].horizon
+    return horizon if declared is not None else min(USUAL_HORIZON, horizon)
 
 
 def under(cumulative: Array, effect: PatientEffect, treated: Array) -> Array:

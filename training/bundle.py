@@ -20,7 +20,7 @@ from data.errors import InputError, nearest
 from data.preprocess import Preprocessor
 from data.study import Study, as_level, parse_study
 from training.anchor import Anchor
-from training.benefit import USUAL_HORIZON, Benefit, abstain, advise, benefit, under
+from training.benefit import Benefit, abstain, advise, benefit, benefit_horizon, under
 from training.boosting import Boosting
 from training.effect import Effect
 from training.ensemble import Ensemble, FoldModel
@@ -133,8 +133,7 @@ class Bundle:
     @property
     def benefit_horizon(self) -> float:
         """Months at which the treatment's benefit is given."""
-        declared = self.study.survival_endpoint(self.endpoint)[1].horizon
-        return self.horizon if declared is not None else min(USUAL_HORIZON, self.horizon)
+        return benefit_horizon(self.study, self.endpoint, self.horizon)
 
     def answer(
         self, values: Array, centre: NDArray[np.str_] | None, times: Sequence[float]

@@ -29,27 +29,23 @@ from numpy.typing import NDArray
 from data.coding import eligible
 from data.cohort import Cohort
 from data.preprocess import Preprocessor
-from data.study import Study
+from data.study import Study, Treatment
 from training.config import EffectConfig
 from training.hazard import TimeGrid
 from training.imputation import Gaussian
-from training.logistic import Logistic, choose_logistic
+from training.propensity import Propensity, fit_propensity
 
 Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 #: Patients and events that each arm must have.
 FEWEST_PATIENTS, FEWEST_EVENTS = 20, 8
-#: Columns that the propensity uses, and columns that fill in missing modifiers, at the most.
-MOST_COLUMNS, MOST_JOINT = 64, 40
-#: Patients whom the propensity is fitted to at the most: it has few coefficients.
-MOST_PATIENTS = 20_000
+#: Columns that fill in missing modifiers, at the most.
+MOST_JOINT = 40
 #: Spread of the priors of level and slope of the prognosis, which are nuisances here.
 NUISANCE_SD = 0.3
 #: Spread of the prior of the effect common to all: next to none.
 COMMON_SD = 10.0
-#: Propensities are held inside these bounds.
-RAREST = 0.01
 STEPS, SETTLED = 50, 1e-9
 
 
@@ -66,19 +62,6 @@ class PatientEffect(NamedTuple):
     def take(self, rows: NDArray[np.int_] | Bools | slice) -> PatientEffect:
         """Return the patients at ``rows``."""
         return PatientEffect(*(a[rows] for a in self))
-
-
-@dataclass(frozen=True)
-class Propensity:
-    """The chance of being treated, from what was known beforehand."""
-
-    columns: NDArray[np.int_]
-    """(c,) columns of the linear design it uses."""
-    model: Logistic
-
-    def chance(self, X: Array) -> Array:
-        """Propensity (n,) for a linear design X (n, p)."""
-        return np.clip(self.model.probability(X[:, self.columns]), RAREST, 1 - RAREST)
 
 
 @dataclass(frozen=True)
@@ -126,16 +109,12 @@ class Effect:
             "modifiers": self.modifiers.tolist(),
             "theta": self.theta.tolist(),
             "covariance": self.covariance.tolist(),
-            "propensity": {
-                "columns": self.propensity.columns.tolist(),
-                "model": self.propensity.model.to_json(),
-            },
+            "propensity": self.propensity.to_json(),
         }
 
     @classmethod
     def from_json(cls, study: Study, raw: dict[str, Any]) -> Effect:
         """Rebuild from :meth:`to_json` and the study, without its treatment, it was fitted for."""
-        chance = raw["propensity"]
         return cls(
             Preprocessor.from_json(study, raw["preprocessing"]),
             np.array(raw["joint"], dtype=int),
@@ -143,15 +122,23 @@ class Effect:
             np.array(raw["modifiers"], dtype=int),
             np.array(raw["theta"], dtype=float),
             np.array(raw["covariance"], dtype=float),
-            Propensity(np.array(chance["columns"], dtype=int), Logistic.from_json(chance["model"])),
+            Propensity.from_json(raw["propensity"]),
         )
+
+
+def given(cohort: Cohort) -> tuple[Treatment, Array]:
+    """Return the treatment, and who had it (n,), of a cohort whose study names one."""
+    treatment, treated = cohort.study.treatment, cohort.treated
+    if treatment is None or treated is None:
+        raise ValueError("the study names no treatment")
+    return treatment, treated
 
 
 def too_few(cohort: Cohort) -> str | None:
     """Say why the effect cannot be estimated from these patients; None where it can."""
-    treated = cohort.treated
-    if treated is None:
+    if cohort.study.treatment is None:
         return "the study names no treatment"
+    _, treated = given(cohort)
     used = compared(cohort)
     for arm, name in ((1.0, "treated"), (0.0, "untreated")):
         rows = used & (treated == arm)
@@ -165,32 +152,9 @@ def too_few(cohort: Cohort) -> str | None:
 
 def compared(cohort: Cohort) -> Bools:
     """Say who tells of the effect (n,): treatment known and an option, alive at the landmark."""
-    treatment, treated = cohort.study.treatment, cohort.treated
-    if treatment is None or treated is None:
-        return np.zeros(len(cohort), dtype=bool)
+    treatment, treated = given(cohort)
     option = eligible(cohort.study, cohort.values) == 1
     return np.asarray(~np.isnan(treated) & option & (cohort.time > treatment.landmark))
-
-
-def fit_propensity(X: Array, treated: Array, seed: int) -> Propensity:
-    """Fit the chance of being treated.
-
-    Args:
-        X: (n, p) linear design.
-        treated: (n,) 1, 0, or NaN for patients who are left out.
-        seed: of the folds that choose the penalty.
-    """
-    known = np.flatnonzero(~np.isnan(treated))
-    if len(known) > MOST_PATIENTS:
-        known = np.random.default_rng(seed).permutation(known)[:MOST_PATIENTS]
-    X, label = X[known], treated[known] == 1
-    spread = X.std(axis=0)
-    columns = np.flatnonzero(spread > 1e-9)
-    if len(columns) > MOST_COLUMNS:
-        shift = np.abs(X[label][:, columns].mean(axis=0) - X[~label][:, columns].mean(axis=0))
-        strongest = np.argsort(-shift / spread[columns], kind="stable")[:MOST_COLUMNS]
-        columns = np.sort(columns[strongest])
-    return Propensity(columns, choose_logistic(X[:, columns], label, seed=seed))
 
 
 @dataclass(frozen=True)
@@ -227,9 +191,9 @@ def cross_fit(
     """
     training = [cohort.take(fold != k) for k in range(len(preprocessors))]
     reason = too_few(cohort) or next(filter(None, map(too_few, training)), None)
-    treated = cohort.treated
-    if reason is not None or treated is None:
-        return reason or "the study names no treatment"
+    if reason is not None:
+        return reason
+    _, treated = given(cohort)
     values, chance = cohort.prognostic().values, np.empty(len(cohort))
     for k, preprocessor in enumerate(preprocessors):
         out = fold == k
@@ -263,8 +227,7 @@ def fit_effect(
         config: the priors.
         seed: of the propensity's folds.
     """
-    study, treated = cohort.study.prognostic(), cohort.treated
-    assert treated is not None
+    study, (_, treated) = cohort.study.prognostic(), given(cohort)
     values = cohort.prognostic().values
     preprocessor = Preprocessor.fit(study, values, cohort.centre, bins=1)
     singles = preprocessor.singles(values, cohort.centre)
@@ -280,25 +243,47 @@ def fit_effect(
     return Effect(preprocessor, joint, gaussian, modifiers, theta, covariance, chance)
 
 
-def common_effect(
+class Rates(NamedTuple):
+    """One hazard ratio for everybody, fitted to some patients."""
+
+    log_hr: float
+    error: float
+    """Its standard error."""
+    event: Array
+    """(m,) 1 where the event was seen after the landmark."""
+    rate: Array
+    """(m,) events expected of each patient as treated."""
+
+
+def fitted_rates(
     cohort: Cohort, cumulative: Array, grid: TimeGrid, propensity: Array, rows: Bools
-) -> tuple[float, float]:
-    """Return the log-hazard ratio common to some patients (n,), and its standard error."""
-    treated = cohort.treated
-    assert treated is not None
-    design = (treated - propensity)[rows][:, None]
-    theta, covariance = _posterior(cohort, cumulative, grid, rows, design, np.array([COMMON_SD]))
-    return float(theta[0]), float(np.sqrt(covariance[0, 0]))
+) -> Rates:
+    """Fit one hazard ratio to the m patients of ``rows`` (n,); see :func:`fit_effect`."""
+    _, treated = given(cohort)
+    event, offset, nuisance = _outcome(cohort, cumulative, grid, rows)
+    design = np.column_stack([(treated - propensity)[rows], nuisance])
+    precision = np.array([COMMON_SD, NUISANCE_SD, NUISANCE_SD]) ** -2.0
+    theta, information = _poisson(design, event, offset, precision)
+    error = float(np.sqrt(np.linalg.inv(information)[0, 0]))
+    return Rates(float(theta[0]), error, event, np.exp(offset + design @ theta))
 
 
-def gathered(cohort: Cohort, cumulative: Array, grid: TimeGrid) -> tuple[Array, Array]:
-    """Return event and cumulative hazard (n,) from the landmark to the end of follow-up."""
-    treatment = cohort.study.treatment
-    landmark = min(0.0 if treatment is None else treatment.landmark, grid.horizon)
-    end = np.clip(cohort.time, landmark, grid.horizon)
-    before = grid.at(cumulative, np.array([landmark]))[:, 0]
-    seen = cohort.event & (cohort.time > landmark) & (cohort.time <= grid.horizon)
-    return seen.astype(float), grid.at_own(cumulative, end) - before
+def _outcome(
+    cohort: Cohort, cumulative: Array, grid: TimeGrid, rows: Bools
+) -> tuple[Array, Array, Array]:
+    """Return events after the landmark (m,), log of those expected (m,), and two nuisances (m, 2).
+
+    These are the level of the prognosis, and its log cumulative hazard: its slope.
+    """
+    treatment, _ = given(cohort)
+    landmark = min(treatment.landmark, grid.horizon)
+    time, curve = cohort.time[rows], cumulative[rows]
+    before = grid.at(curve, np.array([landmark]))[:, 0]
+    gathered = grid.at_own(curve, np.clip(time, landmark, grid.horizon)) - before
+    seen = cohort.event[rows] & (time > landmark) & (time <= grid.horizon)
+    risk = np.log(np.maximum(curve[:, -1], 1e-12))
+    nuisance = np.column_stack([np.ones(len(risk)), risk - risk.mean()])
+    return seen.astype(float), np.log(np.maximum(gathered, 1e-12)), nuisance
 
 
 def _columns(
@@ -325,11 +310,9 @@ def _posterior(
     cohort: Cohort, cumulative: Array, grid: TimeGrid, rows: Bools, design: Array, sd: Array
 ) -> tuple[Array, Array]:
     """Mean and covariance of the design's coefficients, level and slope of the prognosis aside."""
-    event, hazard = (a[rows] for a in gathered(cohort, cumulative, grid))
-    risk = np.log(np.maximum(cumulative[rows, -1], 1e-12))
-    full = np.column_stack([design, np.ones(len(design)), risk - risk.mean()])
+    event, offset, nuisance = _outcome(cohort, cumulative, grid, rows)
     precision = np.append(sd, [NUISANCE_SD, NUISANCE_SD]) ** -2.0
-    theta, information = _poisson(full, event, np.log(np.maximum(hazard, 1e-12)), precision)
+    theta, information = _poisson(np.column_stack([design, nuisance]), event, offset, precision)
     k = design.shape[1]
     return theta[:k], np.asarray(np.linalg.inv(information)[:k, :k], dtype=np.float64)
 

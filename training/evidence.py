@@ -1,0 +1,394 @@
+"""Is the treatment's effect to be believed? What a run shows beside the benefits it predicts.
+
+All figures are out of fold: propensity, effect and curves of a patient come from other patients.
+Gains of survival are judged by doubly robust scores (Robins, Rotnitzky and Zhao, JASA 1994), the
+model's difference corrected by what happened, weighted by the inverse chances of the treatment had
+and of being followed. Whether patients differ in what they gain is judged on the relative scale:
+under one hazard ratio for everybody the absolute gains still differ, as the risks do. There the
+score of a patient is the part in the derivative of the likelihood by the log-hazard ratio, with
+mean zero whatever the risks; ranked by the predicted effect it gives the rank-weighted average
+effect (RATE) with Qini's weights (Yadlowsky et al., "Evaluating treatment prioritization rules via
+rank-weighted average treatment effects", JASA 2025).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, replace
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.coding import eligible
+from data.cohort import Cohort
+from training.benefit import COMMON, RARE, WORTH, benefit, benefit_horizon, under
+from training.config import Config
+from training.cox import RiskSets, fit_cox
+from training.effect import PatientEffect, compared, cross_fit, fitted_rates, given
+from training.evaluation import Estimate, judged_horizon, within
+from training.fit import Fitted, truncate
+from training.metrics import UndefinedMetricError, censoring, inverse_censoring
+
+Array = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+#: Propensities are held inside these bounds where they are divided by.
+BOUND = 0.05
+#: Groups of predicted gain whose observed gain is shown.
+GROUPS = 4
+#: Normal quantile of a 95 % interval.
+Z = NormalDist().inv_cdf(0.975)
+
+
+@dataclass(frozen=True)
+class Arms:
+    """Who was compared."""
+
+    treated: int
+    untreated: int
+    events_treated: int
+    events_untreated: int
+    unknown: int
+    """Patients whose treatment is not recorded."""
+    no_option: int
+    """Patients for whom it is no option, or unknown whether it is one."""
+    early: int
+    """Patients who had the event, or were lost, before the landmark."""
+    early_events_treated: int
+    """Events before the landmark among the treated…"""
+    early_events_untreated: int
+    """… and among the untreated, some of whom did not live to be treated."""
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """How well a ranking of patients finds those who gain."""
+
+    rate: Estimate
+    """Rank-weighted average effect, Qini's weights; above 0 the ranking finds them."""
+    curve: Array
+    """(101,) gain beyond the average, summed from the first ranked to each share of patients."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that a run says of its treatment as a whole."""
+
+    label: str
+    landmark: float
+    horizon: float
+    """Months at which gains of survival are judged."""
+    arms: Arms
+    propensity: Array
+    """(n,) of those compared…"""
+    treated: Array
+    """(n,) … 1 or 0."""
+    overlap: float
+    """Part of the patients with a propensity between 0.1 and 0.9."""
+    hr: dict[str, Estimate]
+    """Hazard ratio: ``crude``; ``adjusted``; ``landmark``, adjusted and from the landmark on."""
+    expected_hr: tuple[float, float]
+    ate: Estimate
+    """Mean gain of survival at the horizon, doubly robust."""
+    predicted: float
+    """Mean gain that the model predicts for the same patients."""
+    groups: list[tuple[float, Estimate]]
+    """Predicted and observed gain of groups of rising prediction."""
+    relative: Ranked
+    """Patients ranked by predicted hazard ratio, scored on the relative scale."""
+    absolute: Ranked
+    """Ranked by predicted gain of survival, scored by gain."""
+    halves: tuple[Estimate, Estimate]
+    """Hazard ratio in the half with the larger predicted effect, and in the other."""
+    policy: dict[str, Estimate]
+    """Survival at the horizon if treated: ``all``, ``none``, ``model`` (gain above 3 points)."""
+    policy_gain: dict[str, Estimate]
+    """``model`` against ``all`` and against ``none``."""
+    permuted: Estimate | None
+    """``relative`` after the treatment was dealt out anew at random: a control."""
+
+    @property
+    def alarm(self) -> bool:
+        """Whether the observed effect is outside what trials have seen."""
+        low, high = self.expected_hr
+        return not low <= self.hr["landmark"].value <= high
+
+    @property
+    def differs(self) -> bool:
+        """Whether it is shown that the treatment does more for some than for others."""
+        return self.relative.rate.low > 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures as plain data, undefined ones as null, with the sentences."""
+        plain: dict[str, Any] = {
+            "label": self.label,
+            "protocol": "out of fold; 95 % intervals",
+            "landmark": self.landmark,
+            "horizon": self.horizon,
+            "arms": asdict(self.arms),
+            "overlap": self.overlap,
+            "hr": {name: known(e) for name, e in self.hr.items()},
+            "expected_hr": list(self.expected_hr),
+            "alarm": self.alarm,
+            "ate": known(self.ate),
+            "predicted": self.predicted,
+            "groups": [{"predicted": p, "observed": known(e)} for p, e in self.groups],
+            "rate_relative": known(self.relative.rate),
+            "rate_absolute": known(self.absolute.rate),
+            "hr_halves": [known(e) for e in self.halves],
+            "heterogeneity_shown": self.differs,
+            "policy": {name: known(e) for name, e in self.policy.items()},
+            "policy_gain": {name: known(e) for name, e in self.policy_gain.items()},
+            "permuted": None if self.permuted is None else known(self.permuted),
+        }
+        return plain | {"sentences": sentences(self)}
+
+
+def evidence(fitted: Fitted, config: Config) -> Evidence | None:
+    """Judge the effect of a fit; None where there is none, or too few were followed."""
+    cohort = fitted.prepared.cohort
+    treatment = cohort.study.treatment
+    if fitted.effect is None or treatment is None:
+        return None
+    try:
+        return _judge(fitted, fitted.effect.patients, config)
+    except UndefinedMetricError:
+        return None
+
+
+def sentences(found: Evidence) -> dict[str, str]:
+    """Say what each part of the evidence means, in one sentence."""
+    low, high = found.expected_hr
+    label, arms, hr = found.label, found.arms, found.hr["landmark"]
+    years = f"{found.horizon:.0f} months"
+    said = {
+        "overlap": (
+            f"{100 * found.overlap:.0f} % of the {arms.treated + arms.untreated} patients compared "
+            f"had a chance of {label} between {100 * RARE:.0f} and {100 * COMMON:.0f} %, so that "
+            "both arms hold patients like them; of the others the data say little."
+        ),
+        "hr": (
+            f"Hazard ratio of {label}: {found.hr['crude']} crude, {found.hr['adjusted']} adjusted "
+            f"for what was known beforehand, {hr} counted from month {found.landmark:g} on."
+        ),
+        "alarm": (
+            f"ALARM: {hr.value:.2f} is outside the {low:g} to {high:g} that trials have seen. "
+            "Confounding (fitter patients are treated) or immortal time (those who die early "
+            f"cannot be treated: {arms.early_events_untreated} untreated and "
+            f"{arms.early_events_treated} treated patients died before month {found.landmark:g}) "
+            "is likelier than such an effect: read no predicted benefit as one."
+            if found.alarm
+            else f"It lies within the {low:g} to {high:g} that trials have seen: no alarm. That "
+            "does not prove it is free of confounding."
+        ),
+        "ate": (
+            f"Mean gain of survival at {years}: {_points(found.ate)} points by what was observed, "
+            f"{100 * found.predicted:.1f} by the model."
+        ),
+        "heterogeneity": (
+            f"Patients differ in the hazard ratio of {label}: {found.halves[0]} in the half with "
+            f"the larger predicted effect, {found.halves[1]} in the other (RATE above 0)."
+            if found.differs
+            else f"It is not shown that {label} does more for some patients than for others: "
+            f"hazard ratio {found.halves[0]} in the half with the larger predicted effect, "
+            f"{found.halves[1]} in the other (the interval of RATE includes 0)."
+        ),
+        "policy": (
+            f"Survival at {years} if the model chose (treat where the gain is above "
+            f"{100 * WORTH:.0f} points): {_points(found.policy['model'])} %; treating all "
+            f"{_points(found.policy['all'])} %, none {_points(found.policy['none'])} %; the model "
+            f"against treating all {_points(found.policy_gain['all'])} points."
+        ),
+    }
+    if found.permuted is not None:
+        claims = found.permuted.low > 0
+        said["permuted"] = "Control: with the treatment dealt out at random the same analysis " + (
+            "CLAIMS a difference too: do not trust the claim above." if claims else "claims none."
+        )
+    return said
+
+
+def _judge(fitted: Fitted, patients: PatientEffect, config: Config) -> Evidence:
+    cohort, grid = fitted.prepared.cohort, fitted.prepared.grid
+    treatment, status = given(cohort)
+    rows = compared(cohort)
+    a, e = status[rows], np.clip(patients.propensity[rows], BOUND, 1 - BOUND)
+    blind, own = fitted.blind[rows], patients.take(rows)
+    time, event = truncate(cohort)
+    time, event = time[rows], event[rows]
+    horizon = judged_horizon(
+        time, event, benefit_horizon(cohort.study, cohort.endpoint, grid.horizon)
+    )
+    gain = benefit(blind, grid, horizon, own).gain
+    arms = [
+        np.exp(-grid.at(under(blind, own, np.full(len(a), arm)), np.array([horizon])))[:, 0]
+        for arm in (1.0, 0.0)
+    ]
+    alive = (time > horizon).astype(float)
+    seen = (time > horizon) | event
+    weight = inverse_censoring(censoring(time, event), np.minimum(time, horizon), seen)
+    scores = [
+        s + (a == arm) / np.where(arm == 1, e, 1 - e) * weight * (alive - s)
+        for arm, s in zip((1.0, 0.0), arms, strict=True)
+    ]
+    gained = scores[0] - scores[1]
+    fold = fitted.prepared.fold[0][rows]
+    chosen = np.where(gain > WORTH, scores[0], scores[1])
+    larger = within(-own.log_hr, fold)
+    half = larger >= np.median(larger)
+    return Evidence(
+        label=treatment.label,
+        landmark=treatment.landmark,
+        horizon=horizon,
+        arms=_arms(cohort, rows),
+        propensity=patients.propensity[rows],
+        treated=a,
+        overlap=float(((own.propensity >= RARE) & (own.propensity <= COMMON)).mean()),
+        hr=_hazard_ratios(fitted, patients.propensity, rows),
+        expected_hr=treatment.expected_hr,
+        ate=mean(gained),
+        predicted=float(gain.mean()),
+        groups=_groups(gain, gained),
+        relative=_relative(fitted, patients, rows, larger),
+        absolute=ranked(gain, gained),
+        halves=(
+            _hr(fitted, patients.propensity, _among(rows, half)),
+            _hr(fitted, patients.propensity, _among(rows, ~half)),
+        ),
+        policy={"all": mean(scores[0]), "none": mean(scores[1]), "model": mean(chosen)},
+        policy_gain={"all": mean(chosen - scores[0]), "none": mean(chosen - scores[1])},
+        permuted=permuted(fitted, config),
+    )
+
+
+def permuted(fitted: Fitted, config: Config, seed: int = 0) -> Estimate | None:
+    """Return RATE on the relative scale after the treatment was dealt out anew at random."""
+    cohort, prepared = fitted.prepared.cohort, fitted.prepared
+    _, status = given(cohort)
+    known = np.flatnonzero(~np.isnan(status))
+    dealt = np.array(cohort.values)
+    place = next(j for j in range(dealt.shape[1]) if j not in cohort.study.prognostic_features)
+    rng = np.random.default_rng([config.seed, seed])
+    dealt[known, place] = dealt[rng.permutation(known), place]
+    shuffled = replace(cohort, values=dealt)
+    fold = prepared.fold[0]
+    preprocessors = [m.preprocessor for m in prepared.models[: int(fold.max()) + 1]]
+    found = cross_fit(
+        shuffled, preprocessors, fold, fitted.blind, prepared.grid, config.effect, config.seed
+    )
+    if isinstance(found, str):
+        return None
+    rows = compared(shuffled)
+    larger = within(-found.patients.log_hr[rows], fold[rows])
+    other = replace(fitted, prepared=replace(prepared, cohort=shuffled))
+    return _relative(other, found.patients, rows, larger).rate
+
+
+def ranked(order: Array, score: Array) -> Ranked:
+    """Judge a ranking by the scores (n,) of patients in falling order (n,).
+
+    ``rate`` is the integral of ``curve``: what a patient drawn from a random share of those ranked
+    first gains beyond the average, weighted by that share. Ties share the mean of their ranks.
+    """
+    n = len(order)
+    distinct, place, count = np.unique(-order, return_inverse=True, return_counts=True)
+    middle = (np.cumsum(count) - (count + 1) / 2 + 0.5) / n
+    weight = 0.5 - middle[place] if len(distinct) > 1 else np.zeros(n)
+    beyond = score - score.mean()
+    first = np.argsort(-order, kind="stable")
+    summed = np.append(0.0, np.cumsum(beyond[first])) / n
+    curve = np.interp(np.linspace(0, 1, 101), np.arange(n + 1) / n, summed)
+    return Ranked(mean(weight * beyond), curve)
+
+
+def mean(values: Array) -> Estimate:
+    """Return the mean of independent scores (n,) with its normal 95 % interval."""
+    value = float(values.mean())
+    spread = Z * float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    return Estimate(value, value - spread, value + spread)
+
+
+def known(estimate: Estimate) -> dict[str, float | None]:
+    """Return an estimate as plain data, NaN as None."""
+    return {k: float(v) if math.isfinite(v) else None for k, v in vars(estimate).items()}
+
+
+def _arms(cohort: Cohort, rows: Bools) -> Arms:
+    treatment, status = given(cohort)
+    option = eligible(cohort.study, cohort.values) == 1
+    early = option & ~np.isnan(status) & (cohort.time <= treatment.landmark)
+
+    def count(where: Bools) -> int:
+        return int(where.sum())
+
+    return Arms(
+        treated=count(rows & (status == 1)),
+        untreated=count(rows & (status == 0)),
+        events_treated=count(rows & (status == 1) & cohort.event),
+        events_untreated=count(rows & (status == 0) & cohort.event),
+        unknown=count(np.isnan(status)),
+        no_option=count(~np.isnan(status) & ~option),
+        early=count(early),
+        early_events_treated=count(early & cohort.event & (status == 1)),
+        early_events_untreated=count(early & cohort.event & (status == 0)),
+    )
+
+
+def _hazard_ratios(fitted: Fitted, propensity: Array, rows: Bools) -> dict[str, Estimate]:
+    cohort = fitted.prepared.cohort
+    treatment, status = given(cohort)
+    option = ~np.isnan(status) & (eligible(cohort.study, cohort.values) == 1)
+    X, sets = status[option][:, None], RiskSets(cohort.time[option], cohort.event[option])
+    beta = fit_cox(X, sets, np.zeros(1))
+    information = sets.evaluate(X, X @ beta)[2]
+    crude = _ratio(float(beta[0]), float(information[0, 0] ** -0.5))
+    update = {"treatment": treatment.model_copy(update={"landmark": 0.0})}
+    from_start = replace(cohort, study=cohort.study.model_copy(update=update))
+    whole = replace(fitted, prepared=replace(fitted.prepared, cohort=from_start))
+    return {
+        "crude": crude,
+        "adjusted": _hr(whole, propensity, option),
+        "landmark": _hr(fitted, propensity, rows),
+    }
+
+
+def _hr(fitted: Fitted, propensity: Array, rows: Bools) -> Estimate:
+    """Hazard ratio of some patients (n,), adjusted by the learners' curves and the propensity."""
+    prepared = fitted.prepared
+    found = fitted_rates(prepared.cohort, fitted.blind, prepared.grid, propensity, rows)
+    return _ratio(found.log_hr, found.error)
+
+
+def _ratio(log_hr: float, error: float) -> Estimate:
+    return Estimate(*(math.exp(log_hr + z * error) for z in (0.0, -Z, Z)))
+
+
+def _relative(fitted: Fitted, patients: PatientEffect, rows: Bools, larger: Array) -> Ranked:
+    """Judge the ranking (n,) of some patients by predicted hazard ratio."""
+    prepared = fitted.prepared
+    found = fitted_rates(prepared.cohort, fitted.blind, prepared.grid, patients.propensity, rows)
+    _, status = given(prepared.cohort)
+    difference = (status - patients.propensity)[rows]
+    information = float((difference**2 * found.rate).mean())
+    return ranked(larger, -difference * (found.event - found.rate) / information)
+
+
+def _groups(gain: Array, gained: Array) -> list[tuple[float, Estimate]]:
+    """Predicted and observed gain of groups of equal size, by rising prediction."""
+    parts = np.array_split(np.argsort(gain, kind="stable"), GROUPS)
+    return [(float(gain[part].mean()), mean(gained[part])) for part in parts if len(part)]
+
+
+def _among(rows: Bools, inside: Bools) -> Bools:
+    """Those of the chosen patients (n,) for whom ``inside`` holds, as a choice of all."""
+    found = np.zeros_like(rows)
+    found[np.flatnonzero(rows)[inside]] = True
+    return found
+
+
+def _points(estimate: Estimate) -> str:
+    """Write a part of 1 as percentage points with its interval."""
+    value, low, high = (100 * v for v in vars(estimate).values())
+    return f"{value:.1f} ({low:.1f} to {high:.1f})"
