@@ -117,6 +117,19 @@ def interactions(treatment: str, chosen: Chosen, panel: Panel) -> list[list[str]
     return [[treatment, name] for name in pairs if name is not None]
 
 
+def course(treatment: str, chosen: Chosen, panel: Panel) -> dict[str, Any]:
+    """Return what the panel knows of a treatment: its label, and where it is an option."""
+    key = key_of(treatment)
+    label = next((n for n, c in panel.treatments.items() if re.search(c.columns, key)), None)
+    if label is None:
+        return {}
+    stages = panel.treatments[label].stages
+    for name in references(chosen).get("stage", ()):
+        if stages and set(stages) <= set(chosen.found[name].spec["levels"]):
+            return {"label": label, "eligible": {name: stages}}
+    return {"label": label}
+
+
 def notes_on(chosen: Chosen) -> list[str]:
     """Say what was chosen and what was left out, a line for each sort of thing."""
     notes = []

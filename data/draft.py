@@ -19,12 +19,12 @@ import yaml
 from numpy.typing import NDArray
 
 from data.cbioportal import PATIENT, choose_expression, open_folder, read_clinical, read_folder
-from data.choose import choose, ignored_by_reason, interactions, notes_on, references
+from data.choose import choose, course, ignored_by_reason, interactions, notes_on, references
 from data.coding import MISSING
 from data.cohort import build_cohort, survival_targets
 from data.errors import InputError, some
 from data.panel import Panel, key_of, load_panel, matches
-from data.study import MONTHS, SurvivalEndpoint, as_level, parse_study
+from data.study import MONTHS, TREATMENT, SurvivalEndpoint, as_level, parse_study
 from data.tables import column, read_table
 
 #: Part of the patients without follow-up that a draft leaves out without being told to.
@@ -124,10 +124,13 @@ def draft_study(
     study |= {"modalities": chosen.describe(), "baselines": references(chosen)}
     if treatment is not None:
         study["interactions"] = interactions(treatment, chosen, panel)
+        study["treatment"] |= course(treatment, chosen, panel)
     study["ignored"] = chosen.ignored
     study = {key: value for key, value in study.items() if value not in (None, {}, [])}
     build_cohort(parse_study(study, str(out)), frame)
     notes = [*source.notes]
+    if treatment is not None:
+        notes += _on_treatment(study["treatment"])
     if not keep.all():
         notes.append(
             f"left out: {int((~keep).sum())} of {len(keep)} patients, who have no follow-up "
@@ -275,12 +278,21 @@ COMMENTS = {
     "id": "The patient's identifier.",
     "centre": "The hospital, for splits and assay scales.",
     "endpoints": "What is predicted. horizon: months; null is the last follow-up.",
-    "treatment": "The treatment whose effect is asked for.",
+    "treatment": "The treatment whose effect is asked for, and at which levels it is an option.",
     "modalities": "The inputs by modality. map: other spellings -> level, null is missing.",
     "baselines": "Reference models that every run is held against: a ridge Cox on these features.",
     "interactions": "Products that enter the linear model, fixed in advance.",
     "ignored": "Columns left out and why; move one to modalities to use it.",
 }
+
+
+def _on_treatment(treatment: dict[str, Any]) -> list[str]:
+    """Say what was taken for granted of a treatment."""
+    label, where = treatment.get("label", TREATMENT), treatment.get("eligible")
+    if where is None:
+        return [f"{label} is taken to be an option for everybody; say otherwise under eligible"]
+    told = "; ".join(f"{name} {some(levels)}" for name, levels in where.items())
+    return [f"{label} is taken to be an option at {told}; correct treatment.eligible"]
 
 
 def render_study(draft: Draft) -> str:

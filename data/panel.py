@@ -103,6 +103,15 @@ class Place:
     """For a gene: the assay that the name tells."""
 
 
+class Course(_Model):
+    """A treatment that the panel knows."""
+
+    columns: str
+    """Pattern of its column's name, as a key."""
+    stages: list[str] = Field(default_factory=list)
+    """Levels of the overall stage at which it is an option."""
+
+
 class Panel(_Model):
     """All panels merged. Lists are patterns of column names written as keys."""
 
@@ -125,6 +134,8 @@ class Panel(_Model):
     quantities: list[Quantity] = Field(default_factory=list)
     modalities: dict[str, Modality] = Field(default_factory=dict)
     ordinals: list[Ordinal] = Field(default_factory=list)
+    treatments: dict[str, Course] = Field(default_factory=dict)
+    """What a treatment is called -> how its column is known, and for whom it is an option."""
     interactions: list[list[str]] = Field(default_factory=list)
     """With a treatment: its product with the first concept of each list that is there."""
 

@@ -24,8 +24,9 @@ Array = NDArray[np.float64]
 LEVEL = 0.8
 #: Gain of survival, as a part of 1, that is worth a treatment's burden.
 WORTH = 0.03
-#: Chance of a worthwhile gain from which on the treatment is advised.
-LIKELY = 0.8
+#: Chance of a worthwhile gain from which on the treatment is advised, and below which no clear
+#: benefit is seen.
+LIKELY, UNLIKELY = 0.8, 0.5
 #: Propensities between which both arms have patients like this one.
 RARE, COMMON = 0.1, 0.9
 #: Months at which a benefit is asked for where the study declares no horizon.
@@ -121,15 +122,18 @@ def advise(
         treatment: what it is called, and where it is an option.
 
     Returns:
-        ``favours LABEL`` where a gain above 3 points is likely and none is not; ``favours none``
-        where harm is likely; ``no clear benefit``; or ``abstains: reason``.
+        ``favours LABEL`` where a gain above 3 points is likely, ``favours none`` where harm is,
+        ``no clear benefit`` where such a gain is less likely than not, or ``abstains: reason``.
     """
     where = " and ".join(treatment.eligible)
-    likely = (found.p_benefit >= LIKELY) & (found.low > 0)
-    advice = np.full(len(option), NO_CLEAR, dtype=object)
-    advice[likely] = f"{FAVOURS} {treatment.label}"
+    advice = np.full(len(option), f"{FAVOURS} {treatment.label}", dtype=object)
+    advice[found.p_benefit < UNLIKELY] = NO_CLEAR
     advice[found.high < 0] = FAVOURS_NONE
     reasons = (
+        (
+            (found.p_benefit >= UNLIKELY) & (found.p_benefit < LIKELY),
+            f"a gain above {100 * WORTH:.0f} points is neither likely nor unlikely",
+        ),
         (
             (found.low < -WORTH) & (found.high > WORTH),
             f"the interval spans a loss and a gain of {100 * WORTH:.0f} points",

@@ -335,12 +335,28 @@ def say_result(trained: Trained, path: Path, logged: Logged) -> None:
         print(f"time ran out, which cut short: {'; '.join(cuts)}")
     for baseline in evaluation.gains:
         print(f"the model {evaluation.verdict(baseline)}")
+    say_treatment(trained)
     print(f"run      {logged.run_id}")
     print(f"bundle   {relative(path)}")
     champion = ", champion" if logged.champion else ""
     print(f"model    models:/{logged.model_name}/{logged.version}{champion}")
     print(f"next     accomplice predict {relative(path)} TABLE --times 12,36 --out predictions.csv")
     print("         accomplice ui")
+
+
+def say_treatment(trained: Trained) -> None:
+    """Say what the treatment seems to change, and whether to believe it."""
+    from training.evidence import sentences
+
+    study, found = trained.bundle.study, trained.evidence
+    if study.treatment is None:
+        return
+    if found is None:
+        print(f"{study.treatment.label}: no effect estimated: {trained.bundle.no_effect}")
+        return
+    said = sentences(found)
+    for key in ("hr", "alarm", "ate", "heterogeneity"):
+        print(said[key])
 
 
 def say_trials(tuned: Tuned) -> None:

@@ -38,6 +38,8 @@ Bools = NDArray[np.bool_]
 BOUND = 0.05
 #: Groups of predicted gain whose observed gain is shown.
 GROUPS = 4
+#: P value below which more early events among the untreated are taken for immortal time.
+SURPRISE = 0.025
 #: Normal quantile of a 95 % interval.
 Z = NormalDist().inv_cdf(0.975)
 
@@ -90,6 +92,8 @@ class Evidence:
     hr: dict[str, Estimate]
     """Hazard ratio: ``crude``; ``adjusted``; ``landmark``, adjusted and from the landmark on."""
     expected_hr: tuple[float, float]
+    immortal_p: float
+    """One-sided p value of more events before the landmark among the untreated."""
     ate: Estimate
     """Mean gain of survival at the horizon, doubly robust."""
     predicted: float
@@ -110,10 +114,24 @@ class Evidence:
     """``relative`` after the treatment was dealt out anew at random: a control."""
 
     @property
-    def alarm(self) -> bool:
-        """Whether the observed effect is outside what trials have seen."""
+    def alarms(self) -> tuple[str, ...]:
+        """Why the observed effect is not to be believed, in words; none is no proof that it is."""
         low, high = self.expected_hr
-        return not low <= self.hr["landmark"].value <= high
+        found = []
+        for name, what in (("adjusted", ""), ("landmark", f" from month {self.landmark:g} on")):
+            if not low <= self.hr[name].value <= high:
+                found.append(
+                    f"the hazard ratio{what}, {self.hr[name]}, is outside the {low:g} to {high:g} "
+                    "that trials have seen: confounding is likelier, for instance that fitter "
+                    "patients are treated"
+                )
+        if self.immortal_p < SURPRISE:
+            found.append(
+                f"{self.arms.early_events_untreated} untreated and "
+                f"{self.arms.early_events_treated} treated patients had the event before month "
+                f"{self.landmark:g}: those who do so early cannot be treated (immortal time)"
+            )
+        return tuple(found)
 
     @property
     def differs(self) -> bool:
@@ -131,7 +149,8 @@ class Evidence:
             "overlap": self.overlap,
             "hr": {name: known(e) for name, e in self.hr.items()},
             "expected_hr": list(self.expected_hr),
-            "alarm": self.alarm,
+            "alarm": bool(self.alarms),
+            "immortal_time_p": self.immortal_p,
             "ate": known(self.ate),
             "predicted": self.predicted,
             "groups": [{"predicted": p, "observed": known(e)} for p, e in self.groups],
@@ -174,12 +193,8 @@ def sentences(found: Evidence) -> dict[str, str]:
             f"for what was known beforehand, {hr} counted from month {found.landmark:g} on."
         ),
         "alarm": (
-            f"ALARM: {hr.value:.2f} is outside the {low:g} to {high:g} that trials have seen. "
-            "Confounding (fitter patients are treated) or immortal time (those who die early "
-            f"cannot be treated: {arms.early_events_untreated} untreated and "
-            f"{arms.early_events_treated} treated patients died before month {found.landmark:g}) "
-            "is likelier than such an effect: read no predicted benefit as one."
-            if found.alarm
+            f"ALARM: {'; '.join(found.alarms)}. Read no predicted benefit as one."
+            if found.alarms
             else f"It lies within the {low:g} to {high:g} that trials have seen: no alarm. That "
             "does not prove it is free of confounding."
         ),
@@ -248,6 +263,7 @@ def _judge(fitted: Fitted, patients: PatientEffect, config: Config) -> Evidence:
         overlap=float(((own.propensity >= RARE) & (own.propensity <= COMMON)).mean()),
         hr=_hazard_ratios(fitted, patients.propensity, rows),
         expected_hr=treatment.expected_hr,
+        immortal_p=_immortal(cohort),
         ate=mean(gained),
         predicted=float(gain.mean()),
         groups=_groups(gain, gained),
@@ -334,6 +350,23 @@ def _arms(cohort: Cohort, rows: Bools) -> Arms:
         early_events_treated=count(early & cohort.event & (status == 1)),
         early_events_untreated=count(early & cohort.event & (status == 0)),
     )
+
+
+def _immortal(cohort: Cohort) -> float:
+    """Fisher's one-sided p value: more events before the landmark among the untreated."""
+    treatment, status = given(cohort)
+    option = ~np.isnan(status) & (eligible(cohort.study, cohort.values) == 1)
+    early = option & cohort.event & (cohort.time <= treatment.landmark)
+    n, untreated, events = int(option.sum()), int((option & (status == 0)).sum()), int(early.sum())
+    least = int((early & (status == 0)).sum())
+
+    def ways(of: int, k: int) -> float:
+        return math.lgamma(of + 1) - math.lgamma(k + 1) - math.lgamma(of - k + 1)
+
+    most = min(events, untreated)
+    possible = range(max(least, events - (n - untreated)), most + 1)
+    each = (ways(untreated, k) + ways(n - untreated, events - k) for k in possible)
+    return min(1.0, sum(math.exp(one - ways(n, events)) for one in each))
 
 
 def _hazard_ratios(fitted: Fitted, propensity: Array, rows: Bools) -> dict[str, Estimate]:

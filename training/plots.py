@@ -61,13 +61,13 @@ def figures(
         "models.png": lambda: models(evaluation, subtitle),
     }
     for name, draw in drawers.items():
-        with _style():
+        with house_style():
             yield name, draw()
 
 
 def trial_history(scores: list[float], defaults: float | None) -> Figure:
     """Score of each completed trial of a study, the best so far, and the score of the defaults."""
-    with _style():
+    with house_style():
         figure = Figure(figsize=(7, 4))
         axes = figure.subplots()
         number = np.arange(len(scores))
@@ -78,13 +78,14 @@ def trial_history(scores: list[float], defaults: float | None) -> Figure:
             axes.axhline(defaults, color=INK, lw=1, ls="--", label="defaults")
         axes.set(xlabel="completed trial", ylabel="integrated Brier score (lower is better)")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        _titles(axes, "Trials of the study", "each judged out of fold, on the same folds")
+        titles(axes, "Trials of the study", "each judged out of fold, on the same folds")
         axes.legend()
         return figure
 
 
 @contextmanager
-def _style() -> Iterator[None]:
+def house_style() -> Iterator[None]:
+    """Draw in the project's style inside."""
     with mpl.rc_context(STYLE):
         yield
 
@@ -109,7 +110,7 @@ def risk_groups(
         for mark in marks:
             lower.text(mark, 2 - g, str(int((time[rows] >= mark).sum())), ha="center", va="center")
     upper.set(ylim=(0, 1.02), ylabel="survival (Kaplan–Meier)")
-    _titles(upper, "Observed survival by predicted risk, in thirds", subtitle)
+    titles(upper, "Observed survival by predicted risk, in thirds", subtitle)
     upper.legend(loc="lower left")
     lower.set(yticks=[2, 1, 0], ylim=(-0.6, 2.6), xlabel="months", xticks=np.round(marks))
     lower.set_yticklabels([f"{g} risk" for g in GROUPS])
@@ -135,7 +136,7 @@ def calibration(
     axes.plot(groups.predicted, groups.observed, "o", color=BLUE, label=f"{count} groups, 95 %")
     axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
     axes.set(xlabel="predicted survival", ylabel="observed survival (Kaplan–Meier)")
-    _titles(axes, f"Calibration at {at:.0f} months", subtitle)
+    titles(axes, f"Calibration at {at:.0f} months", subtitle)
     axes.legend(loc="upper left", title=f"slope {evaluation.calibration_slope:.2f}")
     return figure
 
@@ -151,7 +152,7 @@ def brier(evaluation: Evaluation, subtitle: str) -> Figure:
         width = 2.4 if name == MODEL else 1.4
         axes.plot(evaluation.times, score.brier, color=colour, lw=width, label=label)
     axes.set(xlabel="months", ylabel="Brier score (lower is better)", ylim=(0, None))
-    _titles(axes, "Prediction error over time", subtitle)
+    titles(axes, "Prediction error over time", subtitle)
     axes.legend(loc="lower right")
     return figure
 
@@ -176,6 +177,7 @@ def models(evaluation: Evaluation, subtitle: str) -> Figure:
     return figure
 
 
-def _titles(axes: Axes, title: str, subtitle: str) -> None:
+def titles(axes: Axes, title: str, subtitle: str) -> None:
+    """Write what a figure shows, and of whom, above it."""
     axes.set_title(f"{title}\n", fontsize=11)
     axes.text(0, 1.02, subtitle, transform=axes.transAxes, fontsize=9, color="#555555")

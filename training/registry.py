@@ -20,9 +20,9 @@ from mlflow.types.schema import AnyType
 
 from data.study import Study
 from training import pyfunc
-from training.bundle import USUAL_TIMES, Bundle
-from training.evaluation import Evaluation
+from training.bundle import USUAL_TIMES
 from training.reporting import RESEARCH_USE, headline, note
+from training.run import Trained
 
 CHAMPION = "champion"
 
@@ -38,12 +38,12 @@ class Logged:
     champion: bool
 
 
-def log_model(run_id: str, bundle: Bundle, folder: Path, evaluation: Evaluation) -> Logged:
+def log_model(run_id: str, trained: Trained, folder: Path) -> Logged:
     """Log the bundle as a pyfunc model of the run and register it.
 
     The first version of a name becomes champion; later ones wait to be promoted.
     """
-    client = MlflowClient()
+    client, bundle = MlflowClient(), trained.bundle
     name = f"accomplice-{bundle.study.name}"
     with mlflow.start_run(run_id=run_id, log_system_metrics=False), _quiet():
         info = mlflow.pyfunc.log_model(
@@ -54,7 +54,7 @@ def log_model(run_id: str, bundle: Bundle, folder: Path, evaluation: Evaluation)
             pip_requirements=requirements(),
             metadata={"synthetic": bundle.study.synthetic, "endpoint": bundle.endpoint},
         )
-        mlflow.log_metrics(headline(evaluation), model_id=info.model_id)
+        mlflow.log_metrics(headline(trained), model_id=info.model_id)
     about = f"Survival models of {bundle.study.name}. {RESEARCH_USE}"
     with contextlib.suppress(MlflowException):  # it exists already
         client.create_registered_model(name, description=about)
@@ -67,7 +67,7 @@ def log_model(run_id: str, bundle: Bundle, folder: Path, evaluation: Evaluation)
             "endpoint": bundle.endpoint,
             "fit_id": str(bundle.provenance["fit_id"]),
         },
-        description=note(bundle, evaluation),
+        description=note(trained),
         model_id=info.model_id,
     )
     version = str(made.version)

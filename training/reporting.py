@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from training.bundle import Bundle
-from training.evaluation import MODEL, Evaluation
+from training.evaluation import MODEL
+from training.evidence import Evidence, sentences
+from training.run import Trained
 
 RESEARCH_USE = "For research use only; not a medical device."
 
 
-def headline(evaluation: Evaluation) -> dict[str, float]:
+def headline(trained: Trained) -> dict[str, float]:
     """Return the metrics that every run carries under the same names, finite ones only."""
+    evaluation, found = trained.evaluation, trained.evidence
     scores = evaluation.scores[MODEL]
-    found: dict[str, float] = {
+    named: dict[str, float] = {
         "calibration_slope": evaluation.calibration_slope,
         "harrell_c": scores.harrell_c.value,
     }
@@ -20,14 +23,25 @@ def headline(evaluation: Evaluation) -> dict[str, float]:
         # The last baseline listed is the strongest one: the study's clinical model.
         last = evaluation.gains[list(evaluation.gains)[-1]]
         estimates |= {f"{metric}_gain": estimate for metric, estimate in last.items()}
+    if found is not None:
+        estimates |= {"treatment_hr": found.hr["landmark"], "treatment_gain": found.ate}
+        estimates["treatment_rate"] = found.relative.rate
     for name, estimate in estimates.items():
-        found |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+        named |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
     # An infinity would be stored as 1.8e308 and ruin every chart.
-    return {name: value for name, value in found.items() if value == value and abs(value) < 1e300}
+    return {name: value for name, value in named.items() if value == value and abs(value) < 1e300}
 
 
-def note(bundle: Bundle, evaluation: Evaluation) -> str:
+def treatment_tags(found: Evidence | None) -> dict[str, str]:
+    """Return what a run can be searched for."""
+    if found is None:
+        return {}
+    return {"treatment_alarm": str(bool(found.alarms)).lower()}
+
+
+def note(trained: Trained) -> str:
     """Return the run's description in Markdown."""
+    bundle, evaluation = trained.bundle, trained.evaluation
     scores = evaluation.scores[MODEL]
     synthetic = bundle.study.synthetic
     lines = [
@@ -45,6 +59,18 @@ def note(bundle: Bundle, evaluation: Evaluation) -> str:
         f"- Calibration slope at {evaluation.calibration_time:.0f} months "
         f"{evaluation.calibration_slope:.2f}; C {scores.harrell_c} (Harrell).",
         "",
+        *_on_treatment(bundle, trained.evidence),
         RESEARCH_USE,
     ]
     return "\n".join(lines)
+
+
+def _on_treatment(bundle: Bundle, found: Evidence | None) -> list[str]:
+    """What is said of the treatment, a paragraph in Markdown."""
+    treatment = bundle.study.treatment
+    if treatment is None:
+        return []
+    heading = f"**{treatment.label}**"
+    if found is None:
+        return [f"{heading}: no effect estimated: {bundle.no_effect}.", ""]
+    return [heading, "", *(f"- {said}" for said in sentences(found).values()), ""]

@@ -18,6 +18,7 @@ from training.budget import UNLIMITED, Budget
 from training.bundle import Bundle
 from training.config import Config, flat
 from training.evaluation import Evaluation, evaluate
+from training.evidence import Evidence, evidence
 from training.fit import Fitted, Prepared, fit, prepare
 from training.hazard import log_risk
 from training.progress import Tick, silent
@@ -35,6 +36,8 @@ class Trained:
 
     bundle: Bundle
     evaluation: Evaluation
+    evidence: Evidence | None
+    """Whether the treatment's effect is to be believed, where one was estimated."""
     fitted: Fitted
 
 
@@ -58,11 +61,17 @@ def train(
         prepared = prepare(cohort, config, tick, budget.share(FOLDS_TIME))
     fitted = fit(prepared, config, tick, budget.share(NET_TIME))
     evaluation = evaluate(fitted, config, tick, budget)
-    return Trained(make_bundle(fitted, evaluation, config, budget.cuts), evaluation, fitted)
+    found = evidence(fitted, config)
+    bundle = make_bundle(fitted, evaluation, found, config, budget.cuts)
+    return Trained(bundle, evaluation, found, fitted)
 
 
 def make_bundle(
-    fitted: Fitted, evaluation: Evaluation, config: Config, cuts: Sequence[str] = ()
+    fitted: Fitted,
+    evaluation: Evaluation,
+    found: Evidence | None,
+    config: Config,
+    cuts: Sequence[str] = (),
 ) -> Bundle:
     """Put a fit, its figures and where it came from into a bundle."""
     cohort = fitted.prepared.cohort
@@ -78,7 +87,7 @@ def make_bundle(
         no_effect=fitted.no_effect,
         risk_centre=float(np.mean(log_risk(fitted.cumulative))),
         config=settings,
-        metrics=evaluation.to_json(),
+        metrics=evaluation.to_json() | ({} if found is None else {"treatment": found.to_json()}),
         provenance=provenance(cohort, settings, cuts, fitted.cumulative.tobytes()),
     )
 

@@ -19,14 +19,14 @@ from optuna.trial import TrialState
 
 from data.cohort import Cohort
 from training.config import Config, flat, with_settings
-from training.evaluation import Evaluation
 from training.fit import truncate
 from training.manifest import digest_of
 from training.plots import figures, trial_history
 from training.registry import Logged, log_model
-from training.reporting import headline, note
+from training.reporting import headline, note, treatment_tags
 from training.run import Trained
 from training.store import Store
+from training.treatment_plots import treatment_figures
 from training.tune import best_of, judged, of_defaults, propose_defaults
 
 #: Attribute of an Optuna study, or of its first trial, that holds the id of its MLflow run; which
@@ -70,25 +70,25 @@ def log_training(
     run_id: str, cohort: Cohort, config: Config, trained: Trained, folder: Path
 ) -> Logged:
     """Log all of a final fit: parameters, metrics, note, dataset, figures, registered model."""
-    evaluation = trained.evaluation
     cuts = trained.bundle.provenance.get("cut_short", ())
     log_cohort(run_id, cohort)
     _log_batch(
         run_id,
         params(cohort, config),
-        headline(evaluation) | {"net_share": trained.bundle.ensemble.stack.weight("net")},
+        headline(trained) | {"net_share": trained.bundle.ensemble.stack.weight("net")},
         {
-            NOTE: note(trained.bundle, evaluation),
+            NOTE: note(trained),
+            **treatment_tags(trained.evidence),
             "bundle_digest": digest_of(folder),
             "fit_id": trained.bundle.provenance["fit_id"],
             **({"cut_short": "; ".join(cuts)} if cuts else {}),
         },
     )
-    log_figures(run_id, evaluation, cohort)
+    log_figures(run_id, trained, cohort)
     client = MlflowClient()
     client.log_dict(run_id, dict(trained.bundle.metrics), "evaluation.json")
     client.log_dict(run_id, {"validation_loss": trained.fitted.history}, "history.json")
-    return log_model(run_id, trained.bundle, folder, evaluation)
+    return log_model(run_id, trained, folder)
 
 
 def params(cohort: Cohort, config: Config) -> dict[str, object]:
@@ -117,12 +117,16 @@ def log_cohort(run_id: str, cohort: Cohort, context: str = "training") -> None:
     MlflowClient().log_inputs(run_id, [DatasetInput(dataset, [tag])])
 
 
-def log_figures(run_id: str, evaluation: Evaluation, cohort: Cohort) -> None:
-    """Log the run's figures as PNG files."""
-    client = MlflowClient()
+def log_figures(run_id: str, trained: Trained, cohort: Cohort) -> None:
+    """Log the run's figures as PNG files, and the treatment's evidence in words beside them."""
+    client, synthetic = MlflowClient(), cohort.study.synthetic
     time, event = truncate(cohort)
-    for name, figure in figures(evaluation, time, event, cohort.study.synthetic):
+    for name, figure in figures(trained.evaluation, time, event, synthetic):
         client.log_figure(run_id, figure, f"figures/{name}")
+    if trained.evidence is not None:
+        for name, figure in treatment_figures(trained.evidence, synthetic):
+            client.log_figure(run_id, figure, f"figures/{name}")
+        client.log_dict(run_id, trained.evidence.to_json(), "treatment.json")
 
 
 def open_parent(store: Store, cohort: Cohort, config: Config, study: optuna.Study) -> str:

@@ -7,13 +7,14 @@ import os
 import platform
 from collections.abc import Callable
 
-from tests.benchmarks import accuracy, big_metrics, big_training, trial_speed
+from tests.benchmarks import accuracy, benefit, big_metrics, big_training, trial_speed
 
 #: Name -> benchmark, the quick ones first.
 BENCHMARKS: dict[str, Callable[[], None]] = {
     "trial": trial_speed.main,
     "metrics": big_metrics.main,
     "training": big_training.main,
+    "benefit": lambda: benefit.main([]),
     "accuracy": lambda: accuracy.main([]),
 }
 
