@@ -10,8 +10,10 @@ import pytest
 from data.coding import code
 from serving.predictor import CURVE_POINTS, Predictor
 from serving.schema import Asked
-from training.bundle import Bundle
+from training.bundle import OK, Bundle
 from training.manifest import digest_of
+
+BENEFIT = ["benefit@60", "benefit_low@60", "benefit_high@60", "rmst_gain@60"]
 
 
 @pytest.fixture(scope="module")
@@ -35,11 +37,13 @@ def test_one_patient_gets_the_bundles_numbers(
     assert answer["patient_id"] == expected["patient_id"] == "X1"
     assert answer["flags"] == []
     assert expected["flags"] == "ok"
-    named = [c for c in expected.index if c == "risk" or c.startswith("survival@")]
+    named = [c for c in expected.index if c not in ("patient_id", "flags", "advice")]
+    assert named[-5:] == [*BENEFIT, "p_benefit"]
     assert [key for key in answer if key in named] == named
     np.testing.assert_allclose(
         [answer[c] for c in named], expected[named].astype(float), rtol=0, atol=1e-9
     )
+    assert answer["advice"] == expected["advice"]
 
 
 def test_a_batch_gets_the_bundles_numbers(
@@ -51,16 +55,22 @@ def test_a_batch_gets_the_bundles_numbers(
     patients = records(holes, 40)
     answers = predictor.many(Asked(patients, None))["patients"]
     frame = holes.head(40).drop(columns=["months", "dead"])
-    expected = bundle.answer(frame)
+    times = bundle.times(None)
+    expected = bundle.predict(frame, times)
     values = code(bundle.study, frame).values
     centre = frame["hospital"].to_numpy(dtype=str)
-    low, high = bundle.interval(values, centre, expected.times, expected.survival)
-    assert [a["patient_id"] for a in answers] == expected.ids.tolist()
-    assert [tuple(a["flags"]) for a in answers] == list(expected.flags)
-    np.testing.assert_allclose([a["risk"] for a in answers], expected.risk, rtol=0, atol=1e-9)
-    for j, time in enumerate(expected.times):
+    survival = expected[[f"survival@{t:g}" for t in times]].to_numpy()
+    low, high = bundle.interval(values, centre, times, survival)
+    assert [a["patient_id"] for a in answers] == expected["patient_id"].tolist()
+    assert ["; ".join(a["flags"]) or OK for a in answers] == expected["flags"].tolist()
+    assert [a["advice"] for a in answers] == expected["advice"].tolist()
+    for name in ("risk", *BENEFIT, "p_benefit"):
+        np.testing.assert_allclose(
+            [a[name] for a in answers], expected[name], rtol=0, atol=1e-9, err_msg=name
+        )
+    for j, time in enumerate(times):
         points = [next(p for p in a["curve"] if p["time"] == time) for a in answers]
-        for key, curve in (("survival", expected.survival), ("low", low), ("high", high)):
+        for key, curve in (("survival", survival), ("low", low), ("high", high)):
             np.testing.assert_allclose([p[key] for p in points], curve[:, j], rtol=0, atol=1e-9)
 
 

@@ -258,7 +258,7 @@ class TestResult:
 
     def test_prediction_is_the_mean_of_the_folds_survivals(self, cohort, fitted):
         ensemble, grid = fitted.ensemble, fitted.ensemble.grid
-        rows = cohort.values[:9]
+        rows = cohort.prognostic().values[:9]
         inputs = [f.preprocessor.transform(rows, cohort.centre[:9]) for f in ensemble.folds]
         with torch.inference_mode():
             logits = ensemble.net.eval()(*net_inputs(ensemble.folds, inputs)).double().numpy()
@@ -285,16 +285,16 @@ class TestResult:
         weights = np.full(len(LEARNERS), 1 / len(LEARNERS))
         stack = replace(fitted.ensemble.stack, weights=weights)
         ensemble = replace(fitted.ensemble, stack=stack)
-        found = ensemble.replicates(cohort.values[:4], cohort.centre[:4])
+        found = ensemble.replicates(cohort.prognostic().values[:4], cohort.centre[:4])
         assert found.shape == (FOLDS * REPEATS * 2, 4, fitted.ensemble.grid.bins + 1)
         assert (np.diff(found, axis=-1) >= 0).all()
         assert len(np.unique(found[:, 0, -1])) == len(found)
 
     def test_patients_are_predicted_alone_as_together(self, cohort, fitted):
-        ensemble = fitted.ensemble
-        together = ensemble.cumulative(cohort.values[:20], cohort.centre[:20])
+        ensemble, values = fitted.ensemble, cohort.prognostic().values
+        together = ensemble.cumulative(values[:20], cohort.centre[:20])
         for i in range(20):
-            alone = ensemble.cumulative(cohort.values[[i]], cohort.centre[[i]])
+            alone = ensemble.cumulative(values[[i]], cohort.centre[[i]])
             np.testing.assert_allclose(alone[0], together[i], rtol=1e-4)
 
     def test_chunks_are_no_matter(self, cohort, fitted):

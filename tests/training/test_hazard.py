@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.hazard import TimeGrid, accumulate, restricted_mean, survival
+from training.hazard import TimeGrid, accumulate, log_risk, restricted_mean, survival
 
 untimed = settings(deadline=None)
 MONTHS = st.floats(0.01, 200)
@@ -184,3 +184,21 @@ class TestRestrictedMean:
     def test_without_hazard_is_the_horizon(self):
         grid = TimeGrid(np.array([0.0, 10.0, 60.0]))
         assert restricted_mean(grid, np.zeros((1, 3)), 36.0)[0] == 36
+
+
+class TestLogRisk:
+    def test_of_proportional_hazards_is_the_linear_predictor_up_to_a_constant(self):
+        log_hz = np.array([-2.0, 0.0, 0.3, 5.0])
+        cumulative = np.exp(log_hz)[:, None] * np.array([0.0, 0.1, 0.15, 0.4])
+        np.testing.assert_allclose(np.diff(log_risk(cumulative)), np.diff(log_hz), rtol=1e-12)
+
+    @untimed
+    @given(case=curves(), more=st.floats(0.1, 5))
+    def test_more_hazard_is_more_risk(self, case, more):
+        _, cumulative = case
+        dying = cumulative[:, 1:].sum(axis=1) > 1e-290
+        before, after = log_risk(cumulative), log_risk(cumulative * (1 + more))
+        assert (after[dying] > before[dying]).all()
+
+    def test_without_hazard_is_finite(self):
+        assert np.isfinite(log_risk(np.zeros((2, 4)))).all()
