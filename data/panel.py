@@ -127,6 +127,8 @@ class Panel(_Model):
     ordinals: list[Ordinal] = Field(default_factory=list)
     interactions: list[list[str]] = Field(default_factory=list)
     """With a treatment: its product with the first concept of each list that is there."""
+    response: list[list[str]] = Field(default_factory=list)
+    """Inputs of a response: the first concept of each list that is there."""
 
     @cached_property
     def aliases(self) -> dict[str, tuple[str, str]]:
