@@ -187,6 +187,16 @@ class Preprocessor:
         z[:, kinds == "category"] = np.nan
         return z
 
+    def single(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
+        """Make the design's columns of one feature each (n, q), NaN where the feature is missing.
+
+        They are those of :meth:`single_columns`; known values have mean 0 among the training
+        patients.
+        """
+        made = self._single(self.scale(values, centre), values)
+        made[np.isnan(values[:, self._single_features()])] = np.nan
+        return made
+
     def sample(self, n: int, rng: np.random.Generator) -> Array:
         """Make up coded features (n, p) within the training range, one value in five missing.
 
@@ -267,10 +277,7 @@ class Preprocessor:
         """Say what each column of the linear design is."""
         names, blocks = list(self.study.features), self.study.blocks
         modality = {j: m for m, block in blocks.items() for j in block}
-        single = [Column(names[j], modality[j], (names[j],)) for j in self._numeric()]
-        for j, k in self.indicators:
-            level = (self.study.features[names[j]].levels or ())[k]
-            single.append(Column(f"{names[j]}={level}", modality[j], (names[j],)))
+        single = self.single_columns()
         features, modalities = _missing_inputs(self.study)
         missing = [Column(f"{names[j]} missing", modality[j], (names[j],)) for j in features]
         for m in modalities:
@@ -285,6 +292,16 @@ class Preprocessor:
             for a, b in self._pairs()
         ]
         return single + missing + products
+
+    def single_columns(self) -> list[Column]:
+        """Say what each column of :meth:`single` is; the linear design begins with them."""
+        names = list(self.study.features)
+        modality = {j: m for m, block in self.study.blocks.items() for j in block}
+        single = [Column(names[j], modality[j], (names[j],)) for j in self._numeric()]
+        for j, k in self.indicators:
+            level = (self.study.features[names[j]].levels or ())[k]
+            single.append(Column(f"{names[j]}={level}", modality[j], (names[j],)))
+        return single
 
     def embedded_columns(self) -> list[Column]:
         """Say what each column of the embedding is."""
