@@ -74,7 +74,7 @@ def fitted(made: Cohort, features: tuple[str, ...] | None) -> ResponseModel:
 
 
 def main() -> None:
-    """Print a line a seed."""
+    """Print a line a seed, and their mean."""
     panel = files("data.panels").joinpath("synthetic_gastric.yaml").read_text(encoding="utf-8")
     study = parse_study(yaml.safe_load(panel), "synthetic_gastric.yaml")
     features = study.endpoints.binary[ENDPOINT].features
@@ -87,8 +87,9 @@ def main() -> None:
         f"{' and '.join(map(str, RATES))}"
     )
     print(
-        "seed  positive  fresh     oracle  ceiling  model  slope  Brier  out of fold  local rates"
+        "fresh     seed  positive  oracle  ceiling  model  slope  Brier  out of fold  local rates"
     )
+    rows: dict[str, list[list[float]]] = {"recorded": [], "complete": []}
     for seed in SEEDS:
         made, _ = cohort(study, PATIENTS, seed, FRACTION, True)
         model = fitted(made, features)
@@ -98,16 +99,23 @@ def main() -> None:
         honest = auroc(label[known] == 1, held[known])
         for name, missing in (("recorded", True), ("complete", False)):
             fresh, truth = cohort(study, FRESH, 1000 + seed, FRACTION, missing)
-            log_odds = model.log_odds(fresh.values, fresh.centre)
-            ours = expected(truth, log_odds)
+            ours = expected(truth, model.log_odds(fresh.values, fresh.centre))
             best = expected(truth, np.log(truth / (1 - truth))).auroc
             attainable = expected(truth, ceiling.log_odds(fresh.values, fresh.centre)).auroc
             local = [model.probability(fresh.values, fresh.centre, r).mean() for r in RATES]
-            print(
-                f"{seed:4d}  {model.positive:8d}  {name}  {best:6.3f}  {attainable:7.3f}  "
-                f"{ours.auroc:5.3f}  {ours.slope:5.2f}  {ours.brier:.3f}  {honest:11.3f}  "
-                f"{local[0]:.3f} {local[1]:.3f}"
-            )
+            rows[name].append([model.positive, best, attainable, *ours, honest, *local])
+    for name, of_seeds in rows.items():
+        for seed, row in enumerate(of_seeds):
+            print(_line(name, str(seed), row))
+        print(_line(name, "mean", np.mean(of_seeds, axis=0).tolist()))
+
+
+def _line(name: str, seed: str, row: list[float]) -> str:
+    positive, best, attainable, area, slope, brier, honest, low, high = row
+    return (
+        f"{name}  {seed:>4}  {positive:8.0f}  {best:6.3f}  {attainable:7.3f}  {area:5.3f}  "
+        f"{slope:5.2f}  {brier:.3f}  {honest:11.3f}  {low:.3f} {high:.3f}"
+    )
 
 
 if __name__ == "__main__":
