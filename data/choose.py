@@ -130,6 +130,16 @@ def course(treatment: str, chosen: Chosen, panel: Panel) -> dict[str, Any]:
     return {"label": label}
 
 
+def response_features(chosen: Chosen, panel: Panel) -> list[str]:
+    """Return the panel's few inputs of a response for which there is a feature."""
+    first: dict[str, str] = {}
+    for name in chosen.found:
+        if name in chosen.places:
+            first.setdefault(chosen.places[name].concept, name)
+    found = (next((first[c] for c in wanted if c in first), None) for wanted in panel.response)
+    return [name for name in found if name is not None]
+
+
 def notes_on(chosen: Chosen) -> list[str]:
     """Say what was chosen and what was left out, a line for each sort of thing."""
     notes = []

@@ -19,7 +19,15 @@ import yaml
 from numpy.typing import NDArray
 
 from data.cbioportal import PATIENT, choose_expression, open_folder, read_clinical, read_folder
-from data.choose import choose, course, ignored_by_reason, interactions, notes_on, references
+from data.choose import (
+    choose,
+    course,
+    ignored_by_reason,
+    interactions,
+    notes_on,
+    references,
+    response_features,
+)
 from data.coding import MISSING
 from data.cohort import build_cohort, survival_targets
 from data.errors import InputError, some
@@ -125,10 +133,17 @@ def draft_study(
     if treatment is not None:
         study["interactions"] = interactions(treatment, chosen, panel)
         study["treatment"] |= course(treatment, chosen, panel)
+    notes = [*source.notes]
+    inputs = response_features(chosen, panel)
+    if response is not None and inputs:
+        endpoints["binary"]["response"]["features"] = inputs
+        notes.append(
+            f"response: its inputs are {some(inputs)}, fixed in advance as labels are few; change "
+            "endpoints.binary.response.features"
+        )
     study["ignored"] = chosen.ignored
     study = {key: value for key, value in study.items() if value not in (None, {}, [])}
     build_cohort(parse_study(study, str(out)), frame)
-    notes = [*source.notes]
     if treatment is not None:
         notes += _on_treatment(study["treatment"])
     if not keep.all():

@@ -138,6 +138,8 @@ class Panel(_Model):
     """What a treatment is called -> how its column is known, and for whom it is an option."""
     interactions: list[list[str]] = Field(default_factory=list)
     """With a treatment: its product with the first concept of each list that is there."""
+    response: list[list[str]] = Field(default_factory=list)
+    """Inputs of a response: the first concept of each list that is there."""
 
     @cached_property
     def aliases(self) -> dict[str, tuple[str, str]]:

@@ -177,6 +177,15 @@ class Preprocessor:
         z = self.scale(values, centre)
         return _by_block(len(values), lambda rows: self._design(z[rows], values[rows]))
 
+    def singles(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
+        """Make the design's columns of one feature each (n, c), NaN where the feature is missing.
+
+        They are those of :meth:`single_columns`; known values have mean 0 among the training
+        patients.
+        """
+        z = self.scale(values, centre)
+        return _by_block(len(values), lambda rows: self._single(z[rows], values[rows]))
+
     def scale(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
         """Return standardised features (n, p), NaN where missing or a category."""
         kinds = np.array([f.kind for f in self.study.features.values()])
@@ -215,14 +224,6 @@ class Preprocessor:
         if products:
             parts.append(np.stack(products, axis=1))
         return np.concatenate(parts, axis=1)
-
-    def singles(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
-        """Make the columns of one feature each (n, c), NaN where missing.
-
-        They are the first of :meth:`linear_columns`: numbers, then indicators of levels.
-        """
-        z = self.scale(values, centre)
-        return _by_block(len(values), lambda rows: self._single(z[rows], values[rows]))
 
     def _single(self, z: Array, values: Array) -> Array:
         numbers = z[:, self._numeric()]
@@ -274,10 +275,7 @@ class Preprocessor:
         """Say what each column of the linear design is."""
         names, blocks = list(self.study.features), self.study.blocks
         modality = {j: m for m, block in blocks.items() for j in block}
-        single = [Column(names[j], modality[j], (names[j],)) for j in self._numeric()]
-        for j, k in self.indicators:
-            level = (self.study.features[names[j]].levels or ())[k]
-            single.append(Column(f"{names[j]}={level}", modality[j], (names[j],)))
+        single = self.single_columns()
         features, modalities = _missing_inputs(self.study)
         missing = [Column(f"{names[j]} missing", modality[j], (names[j],)) for j in features]
         for m in modalities:
@@ -292,6 +290,16 @@ class Preprocessor:
             for a, b in self._pairs()
         ]
         return single + missing + products
+
+    def single_columns(self) -> list[Column]:
+        """Say what each column of :meth:`singles` is; the linear design begins with them."""
+        names = list(self.study.features)
+        modality = {j: m for m, block in self.study.blocks.items() for j in block}
+        single = [Column(names[j], modality[j], (names[j],)) for j in self._numeric()]
+        for j, k in self.indicators:
+            level = (self.study.features[names[j]].levels or ())[k]
+            single.append(Column(f"{names[j]}={level}", modality[j], (names[j],)))
+        return single
 
     def embedded_columns(self) -> list[Column]:
         """Say what each column of the embedding is."""

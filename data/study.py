@@ -118,6 +118,10 @@ class BinaryEndpoint(_Model):
     column: str
     positive: tuple[Level, ...]
     negative: tuple[Level, ...]
+    features: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    """The few inputs fixed in advance for few labels; null: all of the study's features."""
+    local_rate: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Rate of positives where the model is used, to which predictions are calibrated."""
 
 
 class Endpoints(_Model):
@@ -213,6 +217,11 @@ class Study(_Model):
         for name, feature in self.features.items():
             if (feature.column or name) in outcomes:
                 raise ValueError(f"feature '{name}' is read from an endpoint's column")
+        for label, binary in self.endpoints.binary.items():
+            where = f"endpoints.binary.{label}.features"
+            self._known(binary.features or (), where)
+            if self.treatment is not None and self.treatment.column in (binary.features or ()):
+                raise ValueError(f"{where}: '{self.treatment.column}' is the treatment, no input")
         for label, listed in self.baselines.items():
             self._known(listed, f"baselines.{label}")
         for pair in self.interactions:

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("sksurv", reason="the benchmark scores with scikit-survival")
 
-from tests.benchmarks import accuracy, cohorts, peers, scoring
+from tests.benchmarks import accuracy, cohorts, peers, response, scoring
 from tests.benchmarks.summary import ranks, summarise
 
 
@@ -140,3 +140,20 @@ def test_a_stopped_run_goes_on_and_new_code_makes_only_ours_stale(monkeypatch, t
     changed = accuracy.Cache(cache.path)
     assert changed.get("a", 0, "ours") is None
     assert changed.get("a", 0, "ridge")["c"] == 0.7
+
+
+def test_a_response_is_judged_in_expectation_over_its_labels():
+    rng = np.random.default_rng(0)
+    log_odds = np.round(rng.normal(-1, 1, 400), 1)
+    truth = 1 / (1 + np.exp(-log_odds))
+    own = response.expected(truth, log_odds)
+    assert own.slope == pytest.approx(1)
+    assert response.expected(truth, 2 * log_odds - 1).slope == pytest.approx(0.5)
+    drawn = []
+    for _ in range(400):
+        label = rng.random(400) < truth
+        above = log_odds[label][:, None] - log_odds[~label]
+        drawn.append(((above > 0) + 0.5 * (above == 0)).mean())
+    assert own.auroc == pytest.approx(np.mean(drawn), abs=0.005)
+    assert response.expected(truth, -log_odds).auroc == pytest.approx(1 - own.auroc)
+    assert own.brier == pytest.approx((truth * (1 - truth)).mean())

@@ -15,10 +15,13 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-#: Patients' worth of evidence for no correlation, beforehand.
-SHRINKAGE = 10.0
-#: Least eigenvalue of the correlations, which are not of the same patients for each pair.
-LEAST = 1e-3
+#: Correlations are as if so many further patients had shown none.
+SHRINKAGE = 20.0
+#: Least eigenvalue of the correlations: pairs of columns known in other patients may contradict
+#: one another.
+LEAST = 0.05
+#: Variance of a column, whose scale is about 1, that is none.
+TINY = 1e-12
 
 
 @dataclass(frozen=True)
@@ -33,18 +36,24 @@ class Gaussian:
     @classmethod
     def fit(cls, Z: Array) -> Gaussian:
         """Fit to n patients (n, c), NaN where missing, by all pairs of known values."""
-        known = ~np.isnan(Z)
-        count = np.maximum(known.sum(axis=0), 1)
-        mean = np.where(known, Z, 0.0).sum(axis=0) / count
-        centred = np.where(known, Z - mean, 0.0)
-        spread = np.sqrt((centred**2).sum(axis=0) / count)
-        pairs = known.astype(float).T @ known
-        product = centred.T @ centred / np.maximum(spread[:, None] * spread, 1e-12)
-        correlation = product / (pairs + SHRINKAGE)
+        known = (~np.isnan(Z)).astype(float)
+        together = known.T @ known
+        count = np.maximum(np.diag(together), 1.0)
+        mean = np.nan_to_num(Z).sum(axis=0) / count
+        centred = np.nan_to_num(Z - mean)
+        # The variance of each column among the patients who have the other one too.
+        variance = (centred**2).T @ known
+        size = np.sqrt(variance * variance.T)
+        correlation = np.divide(
+            centred.T @ centred, size, out=np.zeros_like(size), where=size > TINY
+        )
+        correlation *= together / (together + SHRINKAGE)
         np.fill_diagonal(correlation, 1.0)
-        size, direction = np.linalg.eigh(correlation)
-        correlation = (direction * np.maximum(size, LEAST)) @ direction.T
-        scale = np.maximum(spread, 1e-6) / np.sqrt(np.diag(correlation))
+        length, direction = np.linalg.eigh(correlation)
+        correlation = (direction * np.maximum(length, LEAST)) @ direction.T
+        spread = np.diag(variance) / count
+        # A column that never varied says nothing and is told nothing, whatever its scale.
+        scale = np.sqrt(np.where(spread > TINY, spread, 1.0) / np.diag(correlation))
         return cls(mean, correlation * scale[:, None] * scale)
 
     def condition(

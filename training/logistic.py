@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.splits import stratified_folds
+from training.cox import row_space
 
 Array = NDArray[np.float64]
 
@@ -68,7 +69,11 @@ def log_likelihood(label: NDArray[np.bool_], log_odds: Array) -> Array:
 
 
 def fit_logistic(
-    X: Array, label: NDArray[np.bool_], penalty: float, start: Logistic | None = None
+    X: Array,
+    label: NDArray[np.bool_],
+    penalty: float,
+    start: Logistic | None = None,
+    offset: Array | float = 0.0,
 ) -> Logistic:
     """Maximise ``log-likelihood - penalty/2 sum_j beta_j²`` over intercept and beta.
 
@@ -77,8 +82,13 @@ def fit_logistic(
         label: (n,) both values must occur.
         penalty: > 0 unless n is well above p and no column parts the labels.
         start: where Newton's method begins.
+        offset: (n,) log-odds that are added to the model's own.
     """
     n, p = X.shape
+    if p > n and penalty > 0:
+        Z, back = row_space(X, np.full(p, penalty))
+        narrow = fit_logistic(Z, label, 1.0, offset=offset)
+        return Logistic(narrow.intercept, back @ narrow.beta, penalty)
     design = np.column_stack([np.ones(n), X])
     ridge = np.append(0.0, np.full(p, penalty))
     rate = label.mean()
@@ -86,11 +96,11 @@ def fit_logistic(
     theta = begin if start is None else np.append(start.intercept, start.beta)
 
     def reached(theta: Array) -> float:
-        return float(log_likelihood(label, design @ theta).sum() - ridge @ theta**2 / 2)
+        return float(log_likelihood(label, offset + design @ theta).sum() - ridge @ theta**2 / 2)
 
     value = reached(theta)
     for _ in range(STEPS):
-        chance = expit(design @ theta)
+        chance = expit(offset + design @ theta)
         slope = design.T @ (label - chance) - ridge * theta
         information = (design * (chance * (1 - chance))[:, None]).T @ design + np.diag(ridge)
         step = np.linalg.solve(information + 1e-10 * np.eye(p + 1), slope)

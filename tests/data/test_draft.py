@@ -137,6 +137,7 @@ class TestRoles:
             "column": "recist",
             "positive": ["CR", "PR"],
             "negative": ["PD", "SD"],
+            "features": ["MSI", "IL1R1"],
         }
         assert study["endpoints"]["survival"]["survival"]["unit"] == "weeks"
         assert study["interactions"] == [["act", "IL1R1"], ["act", "MSI"]]
@@ -181,6 +182,18 @@ class TestRoles:
     def test_responses(self, tmp_path, cells, positive):
         study = draft(tmp_path, with_column(cells, "best"), response="best").study
         assert len(study["endpoints"]["binary"]["response"]["positive"]) == positive
+
+    def test_a_response_has_the_few_inputs_that_the_panel_knows(self, tmp_path):
+        rng = np.random.default_rng(0)
+        frame = with_column([1, 0, 1, None], "best").assign(
+            CD8_ihc=rng.lognormal(size=N), EBV=["neg", "pos", "neg"] * (N // 3), FAP=rng.random(N)
+        )
+        drafted = draft(tmp_path, frame, response="best")
+        binary = drafted.study["endpoints"]["binary"]["response"]
+        assert binary["features"] == ["EBV", "CD8_ihc"]
+        assert any("response: its inputs are 'EBV', 'CD8_ihc'" in note for note in drafted.notes)
+        none = draft(tmp_path, with_column([1, 0, 1, None], "best"), response="best")
+        assert "features" not in none.study["endpoints"]["binary"]["response"]
 
     def test_a_copy_of_the_response_is_no_feature(self, tmp_path):
         frame = with_column([1, 0, 1, None], "best").assign(again=["p", "n", "p", None] * (N // 4))

@@ -265,6 +265,16 @@ class TestDesign:
             a, b = (names.index(part) for part in name.split(" x "))
             np.testing.assert_array_equal(made[:, names.index(name)], made[:, a] * made[:, b])
 
+    def test_single_columns_begin_the_design_and_know_their_gaps(self, training, fitted):
+        made, design = fitted.singles(*training), fitted.linear(*training)
+        columns = fitted.single_columns()
+        assert columns == fitted.linear_columns()[: made.shape[1]]
+        np.testing.assert_array_equal(np.nan_to_num(made), design[:, : made.shape[1]])
+        for j, column in enumerate(columns):
+            (name,) = column.features
+            np.testing.assert_array_equal(np.isnan(made[:, j]), np.isnan(training[0][:, at(name)]))
+        np.testing.assert_allclose(np.nanmean(made, axis=0), 0, atol=1e-9)
+
     def test_labels_modalities_and_widths_agree(self, training, fitted):
         made = fitted.transform(*training)
         columns = fitted.linear_columns()

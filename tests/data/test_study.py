@@ -116,6 +116,29 @@ def test_a_study_without_survival_cannot_be_trained():
         study.survival_endpoint()
 
 
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"features": ["IL1R2"]}, "endpoints.binary.r.features: no feature 'IL1R2'; did you mean"),
+        ({"features": ["r"]}, "endpoints.binary.r.features: no feature 'r'"),
+        ({"features": []}, "endpoints.binary.r.features"),
+        ({"features": ["act"]}, "'act' is the treatment, no input"),
+        ({"local_rate": 0}, "endpoints.binary.r.local_rate"),
+        ({"local_rate": 1.0}, "endpoints.binary.r.local_rate"),
+    ],
+)
+def test_inputs_and_rate_of_a_response_are_checked(changes, expected):
+    binary = {"column": "r", "positive": ["1"], "negative": ["0"]}
+    raw = {**RAW, "endpoints": {**RAW["endpoints"], "binary": {"r": {**binary, **changes}}}}
+    with pytest.raises(InputError) as caught:
+        parse_study(raw, "x")
+    assert expected in str(caught.value)
+    given = {"features": ["IL1R1"], "local_rate": 0.2}
+    raw = {**RAW, "endpoints": {**RAW["endpoints"], "binary": {"r": {**binary, **given}}}}
+    found = parse_study(raw, "x").endpoints.binary["r"]
+    assert (found.features, found.local_rate) == (("IL1R1",), 0.2)
+
+
 def test_bounds_come_from_the_range_or_the_kind():
     assert Feature(kind="density").bounds == (0.0, float("inf"))
     assert Feature(kind="number").bounds == (float("-inf"), float("inf"))
