@@ -218,7 +218,8 @@ def wilson(seen: int, draws: int, level: float = 0.95) -> Interval:
     middle = (share + z**2 / (2 * draws)) / (1 + z**2 / draws)
     inside = share * (1 - share) / draws + z**2 / (4 * draws**2)
     half = z * math.sqrt(inside) / (1 + z**2 / draws)
-    return Interval(max(0.0, middle - half), min(1.0, middle + half))
+    # Rounding must not part an end from a share of exactly 0 or 1.
+    return Interval(max(0.0, min(middle - half, share)), min(1.0, max(middle + half, share)))
 
 
 def approximate(scenario: Scenario, patients: float) -> float:

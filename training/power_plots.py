@@ -45,6 +45,8 @@ def power_curve(
         upper.text(0, 1.02, subtitle, transform=upper.transAxes, fontsize=9, color="#555555")
         size = np.array([p.patients for p in points])
         lower.plot(size, [p.exaggeration for p in points], "o-", color=ORANGE, ms=5)
+        if scenario.interaction == 0:
+            lower.text(0.01, 0.5, "no interaction to exaggerate", transform=lower.transAxes)
         lower.axhline(1, color=INK, lw=1, ls="--")
         lower.set(ylabel="exaggeration\nwhere significant", ylim=(0.8, None))
         lower.set_xlabel("patients, with the expected events among those analysed")
@@ -75,7 +77,12 @@ def _power(
         axes.axvspan(enough.low, enough.high, color=ORANGE, alpha=0.35, lw=0, label=label)
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.set(ylim=(0, 1.02), ylabel="cohorts that show it")
-    axes.legend(loc="lower right" if points[-1].power > 0.6 else "upper left")
+    legend = axes.legend(loc="lower right")
+    if points[-1].power < 0.6:
+        legend.set_loc("center left")
+    # Over the band and the grid.
+    legend.set_frame_on(True)
+    legend.get_frame().set(facecolor="white", edgecolor="none", alpha=0.85)
 
 
 def _apart(points: Sequence[Power], at: Power) -> list[Power]:

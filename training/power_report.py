@@ -23,7 +23,7 @@ def assumptions(scenario: Scenario, draws: int, marker: str | None = None) -> li
     s = scenario
     who = f"{s.events:.0%} with the event, {s.treated:.0%} treated"
     if s.known < 1:
-        who += f", of the {s.known:.0%} with marker and treatment recorded (all who are analysed)"
+        who += f"; {s.known:.0%} have marker and treatment recorded and are analysed"
     if marker is not None:
         who += "; followed as long as the cohort's"
     unit = "the high half" if s.scale == "half" else "one SD more"
@@ -94,7 +94,7 @@ def conclusion(at: Power, enough: Needed | None) -> list[str]:
         size += f" ({about(enough.low)} to {about(enough.high)})"
     said = [
         f"at n = {at.patients} the chance to see it is {chance}; "
-        f"{GOAL:.0%} needs {size}, {about(enough.events)} events"
+        f"{GOAL:.0%} needs {size}, {enough.bound} {about(enough.events)} events"
     ]
     if at.exaggeration >= 1.1:
         said.append(
