@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from data.errors import InputError, nearest
@@ -98,6 +98,7 @@ def parser() -> Parser:
     one.add_argument("table", metavar="TABLE", help="a table, or a study folder")
     one.add_argument("--times", type=_times, metavar="T,T", help="months, such as 12,36,60")
     one.add_argument("--out", metavar="FILE", help=".csv or .parquet; standard output if absent")
+    _power_verb(verbs)
     one = _verb(verbs, "package", "pack a model as a bento, ready to deploy", PACKAGE)
     one.add_argument("model", metavar="MODEL", help=MODEL_HELP)
     one.add_argument("--name", help="of the bento; accomplice-STUDY if absent")
@@ -146,6 +147,57 @@ def _data_verbs(verbs: Any) -> None:
     one.add_argument("--truth", action="store_true", help="write truth.csv beside it")
 
 
+def _power_verb(verbs: Any) -> None:
+    one = _verb(verbs, "power", "what a treatment-by-marker interaction takes to be seen", POWER)
+    one.add_argument("study", metavar="STUDY", nargs="?", help="study file of a cohort at hand")
+    one.add_argument("--marker", help="the study's feature; with STUDY only")
+    one.add_argument("--endpoint", help="survival endpoint; the study's first if absent")
+    one.add_argument(
+        "--n", type=_count, metavar="N", help="patients (default: 409, or the study's)"
+    )
+    one.add_argument(
+        "--sizes",
+        type=_counts,
+        metavar="N,N",
+        help="further sizes of the curve (default: 200,400,800,1600,3200)",
+    )
+    for option, most, about, default in (
+        ("--events", 0.99, "whose event is seen", "0.45"),
+        ("--treated", 0.99, "who are treated", "0.6"),
+        ("--marker-known", 1.0, "with marker and treatment recorded", "1"),
+    ):
+        text = f"share of patients {about} (default: {default}, or the study's)"
+        share = _between("a share", 0.01, most)
+        one.add_argument(option, type=share, metavar="SHARE", help=text)
+    for option, about in (
+        ("--hr-low", "hazard ratio of the treatment where the marker is low (default: 0.48)"),
+        ("--hr-high", "hazard ratio of the treatment where it is high (default: 0.76)"),
+        (
+            "--interaction",
+            "in place of --hr-high: ratio of the treatment's hazard ratios, high half over low "
+            "half, or for one SD with --scale sd",
+        ),
+        ("--hr-marker", "of the untreated, high half over low half or for one SD (default: 1)"),
+    ):
+        ratio = _between("a ratio", 0.01, 100)
+        one.add_argument(option, type=ratio, metavar="HR", help=about)
+    one.add_argument(
+        "--scale",
+        default="half",
+        choices=("half", "sd"),
+        help="the marker acts and is analysed by halves, or linearly per SD (default: half)",
+    )
+    level = _between("a level", 1e-6, 0.5)
+    one.add_argument("--alpha", type=level, default=0.05, help="two-sided level (default: 0.05)")
+    one.add_argument(
+        "--draws", type=_count, default=1000, metavar="N", help="cohorts a size (default: 1000)"
+    )
+    one.add_argument("--seed", type=_seed, default=0)
+    one.add_argument(
+        "--out", metavar="FILE", help="figure (.png, .svg, .pdf); its numbers go to a .json beside"
+    )
+
+
 def _verb(verbs: Any, name: str, about: str, text: str) -> Parser:
     made: Parser = verbs.add_parser(name, help=about, description=f"{about}\n\n{text}".strip())
     return made
@@ -170,6 +222,33 @@ def _count(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"a whole number above 0, got {text!r}")
     return int(text)
+
+
+def _counts(text: str) -> list[int]:
+    try:
+        return [_count(part) for part in text.split(",")]
+    except argparse.ArgumentTypeError:
+        message = f"whole numbers above 0, such as 200,400,800, got {text!r}"
+        raise argparse.ArgumentTypeError(message) from None
+
+
+def _seed(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"a whole number from 0, got {text!r}")
+    return int(text)
+
+
+def _between(what: str, low: float, high: float) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = float("nan")
+        if not low <= number <= high:
+            raise argparse.ArgumentTypeError(f"{what} from {low:g} to {high:g}, got {text!r}")
+        return number
+
+    return read
 
 
 def _seconds(text: str) -> float:
@@ -262,6 +341,20 @@ row of the table, in its order. Missing columns and values, unknown columns and 
 out of range are answered and flagged.
 
   accomplice predict model patients.csv --times 12,36,60 --out predictions.csv
+"""
+POWER = """\
+Simulates cohorts in which a treatment works less where a marker is high, analyses each by a Cox
+model, and counts how often the interaction is significant: at --n, along a curve of sizes, and how
+many patients it takes for 80 %. Those cohorts that show it overstate it; by how much is shown too.
+
+  accomplice power --n 409 --events 0.45 --treated 0.6 --hr-low 0.48 --hr-high 0.76 --out power.png
+  accomplice power --n 800 --interaction 1.4 --scale sd
+  accomplice power study.yaml --marker IL1R1 --out power.png
+  accomplice power study.yaml --marker IL1R1 --marker-known 1
+
+With a STUDY, patients, events, treated, who has the marker recorded and how long patients were
+followed are read from its cohort, but for what an option says: the last example asks what it would
+bring to measure the marker in everybody. Effects are never read from a cohort: assume them.
 """
 PACKAGE = """\
 Writes a bento with the model, its code and its requirements under mlruns/bentos.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import signal
 import sys
@@ -266,6 +267,69 @@ def predict(args: argparse.Namespace) -> None:
         print(f"accomplice: this model was trained on {SYNTHETIC}", file=sys.stderr)
 
 
+def power(args: argparse.Namespace) -> None:
+    """Simulate the power to see a treatment-by-marker interaction."""
+    from rich.console import Console
+
+    from training.power import curve, needed
+    from training.power_report import LEGEND, assumptions, conclusion, record, table
+    from training.power_setting import Setting, scenario_of, setting_of, sizes_of
+    from training.progress import shown
+
+    out = None if args.out is None else check_figure(Path(args.out))
+    cohort = power_cohort(args)
+    setting = Setting() if cohort is None else setting_of(cohort, args.marker)
+    setting = setting.changed(args.n, args.events, args.treated, args.marker_known)
+    scenario = scenario_of(
+        setting,
+        hr_low=args.hr_low,
+        hr_high=args.hr_high,
+        interaction=args.interaction,
+        hr_marker=args.hr_marker,
+        scale=args.scale,
+        alpha=args.alpha,
+    )
+    sizes = sizes_of(scenario, setting.patients, args.sizes)
+    if cohort is not None:
+        say_cohort(cohort)
+    said = assumptions(scenario, args.draws, None if cohort is None else args.marker)
+    print("\n".join(said))
+    with shown("power") as tick:
+        points = curve(scenario, sizes, args.draws, args.seed, tick)
+        enough = needed(scenario, args.draws, args.seed, tick)
+    at = next(point for point in points if point.patients == setting.patients)
+    Console().print(table(points))
+    print(LEGEND)
+    print("\n".join(conclusion(at, enough)))
+    if out is not None:
+        from training.power_plots import power_curve
+
+        of = None if cohort is None else f"{cohort.study.name}, {args.marker}"
+        synthetic = cohort is not None and cohort.study.synthetic
+        found = record(scenario, points, enough, seed=args.seed, cohort=of, synthetic=synthetic)
+        figure = power_curve(scenario, at, points, enough, of, synthetic=synthetic)
+        with written_whole(out) as part, written_whole(out.with_suffix(".json")) as beside:
+            figure.savefig(part, format=out.suffix[1:])
+            beside.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        print(f"wrote {out} and {out.with_suffix('.json')}")
+
+
+def power_cohort(args: argparse.Namespace) -> Cohort | None:
+    """Read the cohort that the patients of ``power`` are to be like, where one is named."""
+    if args.study is None:
+        for option in ("marker", "endpoint"):
+            if getattr(args, option) is not None:
+                raise InputError(f"--{option} is of a study: name the study file before it")
+        return None
+    if args.marker is None:
+        raise InputError(
+            "--marker: name the study's feature that may change the treatment's effect"
+        )
+    from data.cohort import load_cohort
+
+    return load_cohort(Path(args.study), args.endpoint)
+
+
 def package(args: argparse.Namespace) -> None:
     """Pack a model as a bento."""
     from serving.packaging import package as pack
@@ -404,17 +468,39 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
             table.to_csv(part, index=False)
 
 
-@contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """Give a place to write to that becomes ``path`` at the end, and goes away on failure.
+def check_file(path: Path) -> None:
+    """Refuse a place where no file can be written.
 
     Raises:
-        InputError: the folder does not exist.
+        InputError: the folder does not exist, or the path is one.
     """
     if not path.parent.is_dir():
         raise InputError(f"{path.parent}: no such folder: make it first")
     if path.is_dir():
         raise InputError(f"{path}: is a folder: name a file")
+
+
+def check_figure(path: Path) -> Path:
+    """Refuse, before long work, a place where no figure can be written with its numbers beside.
+
+    Raises:
+        InputError: not a kind of figure, or as :func:`check_file`.
+    """
+    if path.suffix not in (".png", ".svg", ".pdf"):
+        raise InputError(f"--out {path}: name a figure, such as {path.stem or 'power'}.png")
+    check_file(path)
+    check_file(path.with_suffix(".json"))
+    return path
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Give a place to write to that becomes ``path`` at the end, and goes away on failure.
+
+    Raises:
+        InputError: as :func:`check_file`.
+    """
+    check_file(path)
     part = path.with_name(f".{path.name}.part")
     try:
         yield part
