@@ -28,6 +28,7 @@ from training.forest import Forest
 from training.hazard import TimeGrid, log_risk, survival
 from training.manifest import read_folder, to_json, write_folder
 from training.net import NetShape, PackedNet
+from training.response import ResponseModel
 from training.stack import Stack
 
 Array = NDArray[np.float64]
@@ -59,21 +60,17 @@ class Answer:
     """Of the treatment, where the study has one."""
     advice: NDArray[np.str_] | None
     """(n,) what the benefit speaks for, or why the model abstains."""
+    responses: Mapping[str, Array]
+    """Binary endpoint -> probability (n,) of a positive label; NaN where there is no model."""
 
     def columns(self, horizon: float) -> dict[str, Array | NDArray[np.str_]]:
-        """Return all but the survival by the names that ``predict`` gives them."""
-        if self.benefit is None or self.advice is None:
-            return {}
-        gain, low, high, months, chance = self.benefit
-        at = f"@{horizon:g}"
-        return {
-            f"benefit{at}": gain,
-            f"benefit_low{at}": low,
-            f"benefit_high{at}": high,
-            f"rmst_gain{at}": months,
-            "p_benefit": chance,
-            "advice": self.advice,
-        }
+        """Return all but risk and survival by the names that ``predict`` gives them."""
+        found: dict[str, Array | NDArray[np.str_]] = {}
+        if self.benefit is not None and self.advice is not None:
+            names = ("benefit", "benefit_low", "benefit_high", "rmst_gain")
+            found |= {f"{name}@{horizon:g}": self.benefit[i] for i, name in enumerate(names)}
+            found |= {"p_benefit": self.benefit.p_benefit, "advice": self.advice}
+        return found | {f"response.{name}": each for name, each in self.responses.items()}
 
 
 @dataclass(frozen=True)
@@ -88,6 +85,8 @@ class Bundle:
     """What the treatment changes, where it was asked for and could be estimated."""
     no_effect: str
     """Why there is none."""
+    responses: Mapping[str, ResponseModel]
+    """By binary endpoint; one with too few labels has none."""
     risk_centre: float
     """Mean of the training patients' log cumulative hazard, taken off the risk."""
     config: Mapping[str, Any]
@@ -99,30 +98,39 @@ class Bundle:
         """Months up to which the model answers."""
         return self.ensemble.grid.horizon
 
-    def predict(self, frame: pd.DataFrame, times: Sequence[float] | None = None) -> pd.DataFrame:
+    def predict(
+        self,
+        frame: pd.DataFrame,
+        times: Sequence[float] | None = None,
+        rates: Mapping[str, float] | None = None,
+    ) -> pd.DataFrame:
         """Predict for the rows of a table, in their order.
 
         Args:
             frame: columns by the study's names, in any order; missing ones and missing values
                 are allowed and flagged.
             times: months; 12, 36 and 60 as far as the model reaches if absent.
+            rates: binary endpoint -> rate of positives where the model is used; the study's own
+                ``local_rate`` if absent.
 
         Returns:
             ``patient_id, risk, survival@T…, flags``; risk is higher = worse. Where the study has a
             treatment, before the flags: ``benefit@H, benefit_low@H, benefit_high@H`` (survival at
             the horizon H with the treatment minus without, and its 80 % interval), ``rmst_gain@H``
-            (months), ``p_benefit`` (chance of a gain above 3 points) and ``advice``.
+            (months), ``p_benefit`` (chance of a gain above 3 points) and ``advice``; for each
+            binary endpoint ``response.NAME``, the probability of a positive label.
 
         Raises:
-            InputError: a time is negative, repeated or beyond the model's horizon, or the table
-                has none of the model's features.
+            InputError: a time is negative, repeated or beyond the model's horizon, a rate is not
+                between 0 and 1 or of no binary endpoint, or the table has none of the model's
+                features.
         """
-        asked = self.times(times)
+        asked, at_rates = self.times(times), self.rates(rates)
         values, flags = self._read(frame)
         centre = self._centre(frame)
         for i in np.flatnonzero(self.unknown_assay(values, centre)):
             flags[i].append(UNKNOWN_ASSAY)
-        found = self.answer(values, centre, asked)
+        found = self.answer(values, centre, asked, at_rates)
         table: dict[str, Any] = {"patient_id": self._ids(frame), "risk": found.risk}
         for j, time in enumerate(asked):
             table[f"survival@{time:g}"] = found.survival[:, j]
@@ -136,10 +144,15 @@ class Bundle:
         return benefit_horizon(self.study, self.endpoint, self.horizon)
 
     def answer(
-        self, values: Array, centre: NDArray[np.str_] | None, times: Sequence[float]
+        self,
+        values: Array,
+        centre: NDArray[np.str_] | None,
+        times: Sequence[float],
+        rates: Mapping[str, float] | None = None,
     ) -> Answer:
         """Answer for coded features (n, p), the treatment among them, and centres (n,)."""
         grid, treatment = self.ensemble.grid, self.study.treatment
+        at_rates = self.rates(rates)
         blind = self.ensemble.cumulative(self._blind(values), centre)
         cumulative, found, advice = blind, None, None
         if treatment is not None and self.effect is None:
@@ -150,8 +163,19 @@ class Bundle:
             cumulative = under(blind, own, status)
             found = benefit(blind, grid, self.benefit_horizon, own)
             advice = advise(found, own, eligible(self.study, values), treatment)
-        at = grid.at(cumulative, np.array(times, dtype=float))
-        return Answer(log_risk(cumulative) - self.risk_centre, survival(at), found, advice)
+        responses = {
+            name: self.responses[name].probability(self._blind(values), centre, at_rates.get(name))
+            if name in self.responses
+            else np.full(len(values), np.nan)
+            for name in self.study.endpoints.binary
+        }
+        return Answer(
+            risk=log_risk(cumulative) - self.risk_centre,
+            survival=survival(grid.at(cumulative, np.array(times, dtype=float))),
+            benefit=found,
+            advice=advice,
+            responses=responses,
+        )
 
     def _blind(self, values: Array) -> Array:
         """Coded features (n, p) without the treatment."""
@@ -205,6 +229,18 @@ class Bundle:
         if len({f"{t:g}" for t in times}) < len(times):
             raise InputError("times: a time is asked for twice")
         return tuple(float(t) for t in times)
+
+    def rates(self, rates: Mapping[str, float] | None) -> dict[str, float]:
+        """Check the local rates asked for, beside those of the study file."""
+        known = self.study.endpoints.binary
+        found = {name: e.local_rate for name, e in known.items() if e.local_rate is not None}
+        for name, rate in (rates or {}).items():
+            if name not in known:
+                raise InputError(f"no binary endpoint '{name}'{nearest(name, known)}")
+            if not 0 < rate < 1:
+                raise InputError(f"rate of '{name}': must lie between 0 and 1")
+            found[name] = float(rate)
+        return found
 
     def _ids(self, frame: pd.DataFrame) -> NDArray[np.str_]:
         numbered = np.arange(1, len(frame) + 1).astype(str)
@@ -282,6 +318,7 @@ class Bundle:
             "net": ensemble.net.shape.to_json(),
             "effect": None if self.effect is None else self.effect.to_json(),
             "no_effect": self.no_effect,
+            "responses": {name: model.to_json() for name, model in self.responses.items()},
             "folds": [
                 {
                     "grid": fold.grid.edges.tolist(),
@@ -322,6 +359,7 @@ class Bundle:
         parts = [self.ensemble.cumulative(values)]
         if self.effect is not None:
             parts.append(np.stack(self.effect.of(values), axis=1))
+        parts += [model.log_odds(values)[:, None] for model in self.responses.values()]
         return np.concatenate(parts, axis=1)
 
     @classmethod
@@ -362,6 +400,10 @@ class Bundle:
             ensemble=Ensemble(folds, net, grid, Stack.from_json(model["stack"])),
             effect=None if model["effect"] is None else Effect.from_json(blind, model["effect"]),
             no_effect=model["no_effect"],
+            responses={
+                name: ResponseModel.from_json(blind, made)
+                for name, made in model["responses"].items()
+            },
             risk_centre=model["risk_centre"],
             config=model["config"],
             metrics=raw["metrics.json"],

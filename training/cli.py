@@ -97,6 +97,15 @@ def parser() -> Parser:
     one.add_argument("model", metavar="MODEL", help=MODEL_HELP)
     one.add_argument("table", metavar="TABLE", help="a table, or a study folder")
     one.add_argument("--times", type=_times, metavar="T,T", help="months, such as 12,36,60")
+    one.add_argument(
+        "--response-rate",
+        type=_rate,
+        action="append",
+        default=[],
+        metavar="NAME=RATE",
+        help="rate of a response where the model is used, such as ici_response=0.2: its "
+        "predictions are moved to that mean",
+    )
     one.add_argument("--out", metavar="FILE", help=".csv or .parquet; standard output if absent")
     _power_verb(verbs)
     one = _verb(verbs, "package", "pack a model as a bento, ready to deploy", PACKAGE)
@@ -249,6 +258,13 @@ def _between(what: str, low: float, high: float) -> Callable[[str], float]:
         return number
 
     return read
+
+
+def _rate(text: str) -> tuple[str, float]:
+    name, equals, number = text.rpartition("=")
+    if not equals or not name:
+        raise argparse.ArgumentTypeError(f"NAME=RATE, such as ici_response=0.2, got {text!r}")
+    return name, _between("a rate", 0.001, 0.999)(number)
 
 
 def _seconds(text: str) -> float:

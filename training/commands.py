@@ -256,7 +256,8 @@ def predict(args: argparse.Namespace) -> None:
     from training.store import find_bundle
 
     bundle = Bundle.load(find_bundle(args.model))
-    table = bundle.predict(read_patients(Path(args.table), bundle.study), args.times)
+    rates = dict(args.response_rate)
+    table = bundle.predict(read_patients(Path(args.table), bundle.study), args.times, rates)
     if args.out is None:
         table.to_csv(sys.stdout, index=False)
     else:
@@ -392,6 +393,8 @@ def say_cohort(cohort: Cohort) -> None:
 
 def say_result(trained: Trained, path: Path, logged: Logged) -> None:
     """Say how good the model is, where it is, and what to do next."""
+    from training.reporting import on_responses
+
     evaluation = trained.evaluation
     print_scores(evaluation)
     cuts = trained.bundle.provenance.get("cut_short")
@@ -400,6 +403,8 @@ def say_result(trained: Trained, path: Path, logged: Logged) -> None:
     for baseline in evaluation.gains:
         print(f"the model {evaluation.verdict(baseline)}")
     say_treatment(trained)
+    for name, told in on_responses(trained).items():
+        print(f"{name}: {told}")
     print(f"run      {logged.run_id}")
     print(f"bundle   {relative(path)}")
     champion = ", champion" if logged.champion else ""

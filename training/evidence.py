@@ -244,10 +244,7 @@ def _judge(fitted: Fitted, patients: PatientEffect, config: Config) -> Evidence:
     alive = (time > horizon).astype(float)
     seen = (time > horizon) | event
     weight = inverse_censoring(censoring(time, event), np.minimum(time, horizon), seen)
-    scores = [
-        s + (a == arm) / np.where(arm == 1, e, 1 - e) * weight * (alive - s)
-        for arm, s in zip((1.0, 0.0), arms, strict=True)
-    ]
+    scores = arm_scores(a, e, alive, weight, np.stack(arms))
     gained = scores[0] - scores[1]
     fold = fitted.prepared.fold[0][rows]
     chosen = np.where(gain > WORTH, scores[0], scores[1])
@@ -300,6 +297,25 @@ def permuted(fitted: Fitted, config: Config, seed: int = 0) -> Estimate | None:
     larger = within(-found.patients.log_hr[rows], fold[rows])
     other = replace(fitted, prepared=replace(prepared, cohort=shuffled))
     return _relative(other, found.patients, rows, larger).rate
+
+
+def arm_scores(
+    treated: Array, propensity: Array, alive: Array, weight: Array, predicted: Array
+) -> Array:
+    """Return doubly robust scores (2, n) of survival with and without treatment.
+
+    Their means are right where either the predictions or the propensities are, given the weights.
+
+    Args:
+        treated: (n,) 1 or 0.
+        propensity: (n,) inside (0, 1).
+        alive: (n,) 1 for a patient seen alive after the horizon.
+        weight: (n,) inverse chance of being followed that far; 0 for those who were not.
+        predicted: (2, n) survival at the horizon with and without.
+    """
+    chance = np.stack([propensity, 1 - propensity])
+    had = np.stack([treated == 1, treated == 0])
+    return np.asarray(predicted + had / chance * weight * (alive - predicted))
 
 
 def ranked(order: Array, score: Array) -> Ranked:

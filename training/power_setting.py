@@ -68,13 +68,13 @@ def treated_of(cohort: Cohort) -> Array:
     Raises:
         InputError: the study names no treatment.
     """
-    study = cohort.study
-    if study.treatment is None:
+    study, treated = cohort.study, cohort.treated
+    if treated is None:
         raise InputError(
             f"study '{study.name}' has no treatment: add the key 'treatment' to the study file, or "
             "leave STUDY out and give --n, --events and --treated"
         )
-    return cohort.values[:, list(study.features).index(study.treatment.column)]
+    return treated
 
 
 def setting_of(cohort: Cohort, marker: str) -> Setting:

@@ -12,15 +12,15 @@ from importlib.metadata import version as installed
 from pathlib import Path
 
 import mlflow
+import pandas as pd
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 from mlflow.types.schema import AnyType
 
-from data.study import Study
 from training import pyfunc
-from training.bundle import USUAL_TIMES
+from training.bundle import USUAL_TIMES, Bundle
 from training.reporting import RESEARCH_USE, headline, note
 from training.run import Trained
 
@@ -50,7 +50,7 @@ def log_model(run_id: str, trained: Trained, folder: Path) -> Logged:
             name="model",
             python_model=pyfunc.__file__,
             artifacts={"bundle": str(folder)},
-            signature=signature(bundle.study, bundle.horizon),
+            signature=signature(bundle),
             pip_requirements=requirements(),
             metadata={"synthetic": bundle.study.synthetic, "endpoint": bundle.endpoint},
         )
@@ -78,8 +78,9 @@ def log_model(run_id: str, trained: Trained, folder: Path) -> Logged:
     return Logged(run_id, str(experiment_id), name, version, champion)
 
 
-def signature(study: Study, horizon: float) -> ModelSignature:
-    """Return the model's inputs, all optional, and its one parameter, the months asked for."""
+def signature(bundle: Bundle) -> ModelSignature:
+    """Return the model's inputs, all optional, its parameter, the months asked for, and outputs."""
+    study, horizon = bundle.study, bundle.horizon
     # Of any type: the bundle codes values itself and flags what it cannot, where MLflow would
     # refuse a column of whole numbers and print patients' rows in its error.
     names = [feature.column or name for name, feature in study.features.items()]
@@ -89,11 +90,12 @@ def signature(study: Study, horizon: float) -> ModelSignature:
         for n in names
     ]
     times = [t for t in USUAL_TIMES if t <= horizon] or [horizon]
+    # Asked of nobody in particular, the model says what it answers.
+    blank = pd.DataFrame({name: [None] for name in names}, dtype=object)
+    answered = bundle.predict(blank, times)
     outputs: list[ColSpec | TensorSpec] = [
-        ColSpec(DataType.string, "patient_id"),
-        ColSpec(DataType.double, "risk"),
-        *(ColSpec(DataType.double, f"survival@{t:g}") for t in times),
-        ColSpec(DataType.string, "flags"),
+        ColSpec(DataType.string if answered[c].dtype.kind != "f" else DataType.double, str(c))
+        for c in answered
     ]
     parameter = ParamSpec("times", DataType.double, times, (-1,))
     return ModelSignature(Schema(columns), Schema(outputs), ParamSchema([parameter]))

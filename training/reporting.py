@@ -5,6 +5,7 @@ from __future__ import annotations
 from training.bundle import Bundle
 from training.evaluation import MODEL
 from training.evidence import Evidence, sentences
+from training.response import why_no_model
 from training.run import Trained
 
 RESEARCH_USE = "For research use only; not a medical device."
@@ -28,6 +29,12 @@ def headline(trained: Trained) -> dict[str, float]:
         estimates["treatment_rate"] = found.relative.rate
     for name, estimate in estimates.items():
         named |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+    for endpoint, response in trained.responses.items():
+        judged = response.evaluation.estimates
+        estimates = {f"{endpoint}_auroc": judged["auroc"], f"{endpoint}_brier": judged["brier"]}
+        for name, estimate in estimates.items():
+            named |= {name: estimate.value, f"{name}_low": estimate.low}
+            named[f"{name}_high"] = estimate.high
     # An infinity would be stored as 1.8e308 and ruin every chart.
     return {name: value for name, value in named.items() if value == value and abs(value) < 1e300}
 
@@ -60,6 +67,7 @@ def note(trained: Trained) -> str:
         f"{evaluation.calibration_slope:.2f}; C {scores.harrell_c} (Harrell).",
         "",
         *_on_treatment(bundle, trained.evidence),
+        *(f"**{name}**: {told}\n" for name, told in on_responses(trained).items()),
         RESEARCH_USE,
     ]
     return "\n".join(lines)
@@ -74,3 +82,14 @@ def _on_treatment(bundle: Bundle, found: Evidence | None) -> list[str]:
     if found is None:
         return [f"{heading}: no effect estimated: {bundle.no_effect}.", ""]
     return [heading, "", *(f"- {said}" for said in sentences(found).values()), ""]
+
+
+def on_responses(trained: Trained) -> dict[str, str]:
+    """Say of each binary endpoint how its model did, or why there is none."""
+    cohort = trained.fitted.prepared.cohort
+    return {
+        name: trained.responses[name].evaluation.verdict
+        if name in trained.responses
+        else f"no model: {why_no_model(cohort.binary[name])}"
+        for name in cohort.study.endpoints.binary
+    }

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from data.cohort import Cohort
 from training.budget import UNLIMITED, Budget
@@ -22,7 +23,11 @@ from training.evidence import Evidence, evidence
 from training.fit import Fitted, Prepared, fit, prepare
 from training.hazard import log_risk
 from training.progress import Tick, silent
+from training.response import ResponseModel, fit_response, out_of_fold, why_no_model
+from training.response_evaluation import ResponseEvaluation, judge_response
 from training.store import Store
+
+Array = NDArray[np.float64]
 
 #: Parts of the time left that the folds' learners, and then the network, may take.
 FOLDS_TIME, NET_TIME = 0.35, 0.7
@@ -38,7 +43,21 @@ class Trained:
     evaluation: Evaluation
     evidence: Evidence | None
     """Whether the treatment's effect is to be believed, where one was estimated."""
+    responses: dict[str, Response]
+    """By binary endpoint with labels enough."""
     fitted: Fitted
+
+
+@dataclass(frozen=True)
+class Response:
+    """A model of a binary endpoint, and how it did."""
+
+    model: ResponseModel
+    evaluation: ResponseEvaluation
+    label: Array
+    """(n,) 1, 0, or NaN for unlabelled patients."""
+    probability: Array
+    """(n,) out of fold, NaN for unlabelled patients."""
 
 
 def train(
@@ -62,14 +81,36 @@ def train(
     fitted = fit(prepared, config, tick, budget.share(NET_TIME))
     evaluation = evaluate(fitted, config, tick, budget)
     found = evidence(fitted, config)
-    bundle = make_bundle(fitted, evaluation, found, config, budget.cuts)
-    return Trained(bundle, evaluation, found, fitted)
+    responses = respond(fitted.prepared.cohort, config)
+    bundle = make_bundle(fitted, evaluation, found, responses, config, budget.cuts)
+    return Trained(bundle, evaluation, found, responses, fitted)
+
+
+def respond(cohort: Cohort, config: Config) -> dict[str, Response]:
+    """Fit and judge a model of each binary endpoint that has labels enough."""
+    blind, found = cohort.prognostic(), {}
+    for name, endpoint in cohort.study.endpoints.binary.items():
+        label = cohort.binary[name]
+        if why_no_model(label) is not None:
+            continue
+        given = (blind.study, blind.values, blind.centre, label, endpoint.features, config.seed)
+        probability = out_of_fold(*given)
+        judged = judge_response(
+            label,
+            probability,
+            local_rate=endpoint.local_rate,
+            bootstraps=config.evaluation.bootstraps,
+            seed=config.seed,
+        )
+        found[name] = Response(fit_response(*given), judged, label, probability)
+    return found
 
 
 def make_bundle(
     fitted: Fitted,
     evaluation: Evaluation,
     found: Evidence | None,
+    responses: Mapping[str, Response],
     config: Config,
     cuts: Sequence[str] = (),
 ) -> Bundle:
@@ -85,9 +126,12 @@ def make_bundle(
         ensemble=fitted.ensemble,
         effect=None if fitted.effect is None else fitted.effect.effect,
         no_effect=fitted.no_effect,
+        responses={name: each.model for name, each in responses.items()},
         risk_centre=float(np.mean(log_risk(fitted.cumulative))),
         config=settings,
-        metrics=evaluation.to_json() | ({} if found is None else {"treatment": found.to_json()}),
+        metrics=evaluation.to_json()
+        | ({} if found is None else {"treatment": found.to_json()})
+        | {"responses": {name: each.evaluation.to_json() for name, each in responses.items()}},
         provenance=provenance(cohort, settings, cuts, fitted.cumulative.tobytes()),
     )
 

@@ -24,6 +24,7 @@ from training.manifest import digest_of
 from training.plots import figures, trial_history
 from training.registry import Logged, log_model
 from training.reporting import headline, note, treatment_tags
+from training.response_plots import response_figure
 from training.run import Trained
 from training.store import Store
 from training.treatment_plots import treatment_figures
@@ -127,6 +128,9 @@ def log_figures(run_id: str, trained: Trained, cohort: Cohort) -> None:
         for name, figure in treatment_figures(trained.evidence, synthetic):
             client.log_figure(run_id, figure, f"figures/{name}")
         client.log_dict(run_id, trained.evidence.to_json(), "treatment.json")
+    for endpoint, each in trained.responses.items():
+        figure = response_figure(each.evaluation, each.label, each.probability, endpoint, synthetic)
+        client.log_figure(run_id, figure, f"figures/response_{endpoint}.png")
 
 
 def open_parent(store: Store, cohort: Cohort, config: Config, study: optuna.Study) -> str:

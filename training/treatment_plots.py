@@ -86,7 +86,7 @@ def gain(found: Evidence, subtitle: str) -> Figure:
         ylabel="observed gain (doubly robust), points",
     )
     titles(axes, f"Do predicted gains at {found.horizon:.0f} months come true?", subtitle)
-    axes.legend(loc="upper left")
+    axes.legend(loc="lower right")
     return figure
 
 

@@ -58,7 +58,7 @@ def trained(n: int, variant: str, seed: int) -> Trained:
         time, event, prepared.fold[0], prepared.grid, {"model": fitted.cumulative}, {}, 1, 0
     )
     found = evidence(fitted, config)
-    return Trained(make_bundle(fitted, judged, found, config), judged, found, fitted)
+    return Trained(make_bundle(fitted, judged, found, {}, config), judged, found, {}, fitted)
 
 
 def simpler(cohort: Cohort, fresh: Cohort, grid: TimeGrid) -> dict[str, Array]:

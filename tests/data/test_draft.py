@@ -132,6 +132,7 @@ class TestRoles:
             "column": "act",
             "treated": ["YES", "Yes"],
             "untreated": ["no"],
+            "label": "chemotherapy",
         }
         assert study["endpoints"]["binary"]["response"] == {
             "column": "recist",

@@ -1,0 +1,242 @@
+"""Is the effect to be believed: scores, rankings, alarms and their words."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from training.config import configure
+from training.effect import compared, fitted_rates
+from training.evidence import Estimate, arm_scores, evidence, mean, permuted, ranked, sentences
+
+untimed = settings(deadline=None)
+CONFIG = configure(["net.members=2"])
+numbers = st.lists(st.floats(-5, 5), min_size=2, max_size=40)
+
+
+@pytest.fixture(scope="module")
+def found(tiny_trained):
+    return tiny_trained.evidence
+
+
+def with_treatment(fitted, **changed):
+    """The same fit, its study's treatment described otherwise."""
+    cohort = fitted.prepared.cohort
+    update = {"treatment": cohort.study.treatment.model_copy(update=changed)}
+    other = replace(cohort, study=cohort.study.model_copy(update=update))
+    return replace(fitted, prepared=replace(fitted.prepared, cohort=other))
+
+
+class TestScores:
+    """One model wrong at a time: the mean stays right."""
+
+    def simulate(self, n=200_000):
+        rng = np.random.default_rng(0)
+        x = rng.normal(size=n)
+        chance = 1 / (1 + np.exp(-x))
+        treated = (rng.random(n) < chance).astype(float)
+        survival = np.stack([1 / (1 + np.exp(x - 1)), 1 / (1 + np.exp(x))])
+        alive = (rng.random(n) < np.where(treated == 1, *survival)).astype(float)
+        return treated, chance, alive, np.ones(n), survival
+
+    def error(self, treated, chance, alive, weight, predicted, survival):
+        scores = arm_scores(treated, chance, alive, weight, predicted)
+        return np.abs(scores.mean(axis=1) - survival.mean(axis=1)).max()
+
+    def test_a_wrong_outcome_model_does_no_harm(self):
+        treated, chance, alive, weight, survival = self.simulate()
+        flat = np.full_like(survival, 0.5)
+        assert self.error(treated, chance, alive, weight, flat, survival) < 0.01
+
+    def test_a_wrong_propensity_does_no_harm(self):
+        treated, chance, alive, weight, survival = self.simulate()
+        half = np.full_like(chance, 0.5)
+        assert self.error(treated, half, alive, weight, survival, survival) < 0.01
+
+    def test_both_wrong_do(self):
+        treated, chance, alive, weight, survival = self.simulate()
+        half, flat = np.full_like(chance, 0.5), np.full_like(survival, 0.5)
+        assert self.error(treated, half, alive, weight, flat, survival) > 0.05
+
+    def test_those_who_were_not_followed_say_what_is_predicted(self):
+        predicted = np.array([[0.7], [0.4]])
+        one = np.ones(1)
+        scores = arm_scores(one, one / 2, one, np.zeros(1), predicted)
+        np.testing.assert_array_equal(scores, predicted)
+
+
+class TestRanked:
+    def test_a_ranking_by_the_score_itself_finds_those_who_gain(self):
+        score = np.random.default_rng(0).normal(size=300)
+        up, down = ranked(score, score), ranked(-score, score)
+        assert up.rate.low > 0
+        assert down.rate.value == pytest.approx(-up.rate.value)
+
+    @untimed
+    @given(score=numbers)
+    def test_one_order_for_all_finds_nothing(self, score):
+        found = ranked(np.zeros(len(score)), np.array(score))
+        assert found.rate.value == 0
+
+    @untimed
+    @given(score=numbers, seed=st.integers(0, 99))
+    def test_only_the_order_counts_and_not_the_rows(self, score, seed):
+        rng = np.random.default_rng(seed)
+        score, order = np.array(score), rng.normal(size=len(score)).round(1)
+        found = ranked(order, score).rate.value
+        rows = rng.permutation(len(score))
+        assert ranked(np.exp(order), score).rate.value == pytest.approx(found, abs=1e-12)
+        assert ranked(order[rows], score[rows]).rate.value == pytest.approx(found, abs=1e-12)
+
+    def test_rate_is_the_area_under_the_curve(self):
+        rng = np.random.default_rng(1)
+        order, score = rng.normal(size=5000), rng.normal(size=5000)
+        score += 0.3 * order
+        found = ranked(order, score)
+        area = np.trapezoid(found.curve, np.linspace(0, 1, 101))
+        assert found.rate.value == pytest.approx(area, abs=2e-3)
+        assert found.curve[[0, -1]] == pytest.approx([0, 0], abs=1e-12)
+
+    def test_interval_misses_nothing_one_time_in_twenty(self):
+        rng = np.random.default_rng(2)
+        rates = [ranked(rng.normal(size=200), rng.normal(size=200)).rate for _ in range(600)]
+        missed = np.mean([r.low > 0 or r.high < 0 for r in rates])
+        assert 0.025 < missed < 0.085
+
+
+class TestEvidence:
+    def test_arms_are_counted_whole(self, tiny_trained, found):
+        cohort = tiny_trained.fitted.prepared.cohort
+        arms = found.arms
+        assert arms.treated + arms.untreated == compared(cohort).sum()
+        counted = arms.treated + arms.untreated + arms.early + arms.no_option + arms.unknown
+        assert counted == len(cohort)
+        assert arms.treated == (found.treated == 1).sum()
+
+    def test_crude_ratio_equals_a_cox_model_of_the_treatment_alone(self, tiny_trained, found):
+        linear_model = pytest.importorskip("sksurv.linear_model")
+        util = pytest.importorskip("sksurv.util")
+        cohort = tiny_trained.fitted.prepared.cohort
+        names = list(cohort.study.features)
+        stage = cohort.values[:, names.index("stage")]
+        rows = ~np.isnan(cohort.treated) & np.isin(stage, [1, 2])
+        theirs = linear_model.CoxPHSurvivalAnalysis(ties="efron", tol=1e-12)
+        theirs.fit(
+            cohort.treated[rows][:, None],
+            util.Surv.from_arrays(cohort.event[rows], cohort.time[rows]),
+        )
+        assert found.hr["crude"].value == pytest.approx(np.exp(theirs.coef_[0]), rel=1e-5)
+
+    def test_immortal_time_is_fishers_test(self, tiny_trained, found):
+        stats = pytest.importorskip("scipy.stats")
+        fitted = with_treatment(tiny_trained.fitted, landmark=14.0)
+        cohort = fitted.prepared.cohort
+        names = list(cohort.study.features)
+        stage = cohort.values[:, names.index("stage")]
+        option = ~np.isnan(cohort.treated) & np.isin(stage, [1, 2])
+        early = option & cohort.event & (cohort.time <= 14)
+        table = [
+            [
+                (early & (cohort.treated == arm)).sum(),
+                (option & ~early & (cohort.treated == arm)).sum(),
+            ]
+            for arm in (0, 1)
+        ]
+        assert early.sum() > 5
+        expected = stats.fisher_exact(table, alternative="greater").pvalue
+        assert evidence(fitted, CONFIG).immortal_p == pytest.approx(expected)
+        assert found.immortal_p != pytest.approx(expected)
+
+    def test_a_ratio_outside_the_expected_raises_the_alarm(self, tiny_trained, found):
+        value = found.hr["landmark"].value
+        for band, alarmed in (
+            ((value + 0.01, 9.0), True),
+            ((0.01, value - 0.01), True),
+            ((0.01, 9.0), False),
+        ):
+            judged = evidence(with_treatment(tiny_trained.fitted, expected_hr=band), CONFIG)
+            assert bool(judged.alarms) is alarmed
+            said = sentences(judged)["alarm"]
+            assert said.startswith("ALARM") is alarmed
+
+    def test_deaths_before_treatment_could_begin_raise_the_alarm(self, tiny_trained):
+        fitted = tiny_trained.fitted
+        cohort = fitted.prepared.cohort
+        untreated = np.flatnonzero((cohort.treated == 0) & (cohort.time > 2))[:14]
+        time, event = cohort.time.copy(), cohort.event.copy()
+        time[untreated], event[untreated] = 1.0, True
+        early = replace(cohort, time=time, event=event)
+        judged = evidence(replace(fitted, prepared=replace(fitted.prepared, cohort=early)), CONFIG)
+        assert "immortal" in sentences(judged)["alarm"]
+
+    def test_json_has_no_patient_and_no_nan(self, found):
+        plain = json.loads(json.dumps(found.to_json(), allow_nan=False))
+        assert set(plain["sentences"]) >= {
+            "overlap",
+            "hr",
+            "alarm",
+            "ate",
+            "heterogeneity",
+            "policy",
+        }
+        assert "propensity" not in plain
+
+    def test_every_figure_lies_in_its_interval(self, found):
+        every = [found.ate, found.relative.rate, found.absolute.rate, *found.halves]
+        every += [*found.hr.values(), *found.policy.values(), *found.policy_gain.values()]
+        assert all(e.low <= e.value <= e.high for e in every)
+        assert 0 < found.policy["none"].value < 1
+
+    def test_policy_of_treating_all_differs_from_none_by_the_mean_gain(self, found):
+        gained = found.policy["all"].value - found.policy["none"].value
+        assert gained == pytest.approx(found.ate.value)
+
+    def test_without_a_treatment_there_is_none(self, tiny_trained):
+        fitted = replace(tiny_trained.fitted, effect=None)
+        assert evidence(fitted, CONFIG) is None
+
+    def test_words_follow_the_claim(self, found):
+        claimed = replace(found.relative, rate=Estimate(0.1, 0.01, 0.2))
+        said = sentences(replace(found, relative=claimed))["heterogeneity"]
+        assert said.startswith("Patients differ")
+        absent = replace(found.relative, rate=Estimate(0.1, -0.01, 0.2))
+        assert "not shown" in sentences(replace(found, relative=absent))["heterogeneity"]
+        said = sentences(replace(found, permuted=Estimate(0.1, 0.01, 0.2)))["permuted"]
+        assert "CLAIMS" in said
+
+    def test_mean_has_the_normal_interval(self):
+        found = mean(np.array([1.0, 2.0, 3.0, 4.0]))
+        half = 1.959964 * np.std([1, 2, 3, 4], ddof=1) / 2
+        assert vars(found) == pytest.approx({"value": 2.5, "low": 2.5 - half, "high": 2.5 + half})
+
+
+class TestControl:
+    def test_a_treatment_dealt_at_random_keeps_its_share_and_its_gaps(self, tiny_trained):
+        first = permuted(tiny_trained.fitted, CONFIG, 0)
+        assert vars(first) == vars(permuted(tiny_trained.fitted, CONFIG, 0))
+        assert vars(first) != vars(permuted(tiny_trained.fitted, CONFIG, 1))
+
+    def test_common_effect_is_recovered_from_outcomes_that_have_one(self, tiny_trained):
+        # Outcomes drawn anew from the learners' own curves, each hazard halved by the treatment.
+        fitted = tiny_trained.fitted
+        cohort, grid = fitted.prepared.cohort, fitted.prepared.grid
+        rng = np.random.default_rng(0)
+        many = np.tile(np.arange(len(cohort)), 40)
+        blind = fitted.blind[many]
+        chance = np.full(len(many), 0.5)
+        treated = (rng.random(len(many)) < chance).astype(float)
+        ratio = np.where(treated == 1, 0.5, 1.0) / 0.75
+        wanted = rng.exponential(size=len(many)) / ratio
+        time = np.array([np.interp(w, h, grid.edges) for w, h in zip(wanted, blind, strict=True)])
+        event = wanted < blind[:, -1]
+        values = cohort.values[many].copy()
+        values[:, -1] = treated
+        drawn = replace(cohort.take(many), values=values, time=np.maximum(time, 1e-3), event=event)
+        found = fitted_rates(drawn, blind, grid, chance, compared(drawn))
+        assert found.log_hr == pytest.approx(np.log(0.5), abs=4 * found.error)
+        assert found.error < 0.06
