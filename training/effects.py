@@ -1,4 +1,4 @@
-"""Hazard ratios with intervals: adjusted fits, contrasts, pooling over centres, and what n can show.
+"""Hazard ratios with intervals: adjusted fits, contrasts, pooling, and what a design can show.
 
 Covariates that are only adjusted for carry a weak normal prior (SD 1 a standard deviation), so that
 rare levels and the many columns of a clinical record cannot blow up with few events; what is asked
@@ -116,7 +116,7 @@ def fit_effects(
     information = risk_sets.evaluate(design, design @ beta)[2] + np.diag(penalty)
     # A column without information gets an enormous variance, and its ratio is not determined.
     covariance = np.linalg.inv(information + 1e-9 * np.eye(len(beta)))
-    return CoxFit(beta, covariance, len(time), int(event.sum()))
+    return CoxFit(beta, np.asarray(covariance, dtype=float), len(time), int(event.sum()))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Does a hazard ratio stay the same over time? Grambsch and Therneau's test, and the effect's curve.
+"""Does a hazard ratio stay the same over time? Grambsch and Therneau's test and a smooth curve.
 
 Grambsch and Therneau, "Proportional hazards tests and diagnostics based on weighted residuals",
 Biometrika 1994; the score test in the exact form of R's ``cox.zph`` (survival 3), time transformed
@@ -95,6 +95,6 @@ def natural_spline(x: Array, knots: Array) -> Array:
 
 
 def _transformed(time: Array, event: NDArray[np.bool_], at: Array) -> Array:
-    """One less the Kaplan–Meier survival just before each time (t,), centred on the events' mean."""
+    """One less Kaplan–Meier survival just before each time (t,), about the events' mean."""
     curve = KaplanMeier.fit(time, event)
     return np.asarray((1 - curve.before(at)) - (1 - curve.before(time[event])).mean())

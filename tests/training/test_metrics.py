@@ -30,9 +30,9 @@ from training.metrics import (
     time_average,
 )
 from training.reliability import (
-    chi_square_tail,
     calibration_at,
     calibration_groups,
+    chi_square_tail,
     d_calibration,
 )
 

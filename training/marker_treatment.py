@@ -1,0 +1,205 @@
+"""A marker and a treatment that was not randomised: interaction, and whether to believe the effect.
+
+An observational effect far from what trials found says more of who was treated than of the
+treatment: confounding by indication, and immortal time, since who dies early is never treated
+(Suissa, "Immortal time bias in pharmacoepidemiology", Am J Epidemiol 2008). A landmark analysis
+counts only those who were still followed when treatment had begun (Anderson, Cain and Gelber, J
+Clin Oncol 1983).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.cohort import Cohort
+from training.association import above_median
+from training.effects import Design, HazardRatio, fit_effects, judge_design
+from training.fit import truncate
+
+Array = NDArray[np.float64]
+
+#: Events that each arm needs.
+ARM_EVENTS = 5
+
+
+@dataclass(frozen=True)
+class Early:
+    """Deaths within the landmark's months in one arm."""
+
+    events: int
+    patients: int
+
+    @property
+    def share(self) -> float:
+        """Part of the arm's patients."""
+        return self.events / max(self.patients, 1)
+
+
+@dataclass(frozen=True)
+class Modification:
+    """What the marker does to the treatment's effect, among patients with both known."""
+
+    treated: int
+    untreated: int
+    interaction: HazardRatio
+    """Ratio of the treatment's hazard ratios a standard deviation of the marker; adjusted."""
+    low: HazardRatio
+    """The treatment's, at or below the marker's median; adjusted."""
+    high: HazardRatio
+    """The treatment's, above the median; adjusted."""
+    contrast: HazardRatio
+    """``high`` over ``low``."""
+    design: Design | None
+    """What the contrast's standard error could show; None where it is not determined."""
+
+
+@dataclass(frozen=True)
+class TreatmentEffect:
+    """The treatment's own effect as these patients show it, and whether to believe it."""
+
+    column: str
+    treated: int
+    untreated: int
+    unknown: int
+    """Patients of whom the treatment is not recorded, who are left out."""
+    ratios: dict[str, HazardRatio]
+    """The treatment's: crude, adjusted for each of several sets of features, and at the landmark.
+
+    The last is adjusted for the last set, among patients followed to the landmark.
+    """
+    landmark: float
+    """Months."""
+    early_treated: Early
+    early_untreated: Early
+    trials: tuple[float, float]
+    """Hazard ratios that trials make credible."""
+
+    @property
+    def outside(self) -> tuple[str, ...]:
+        """Which of the hazard ratios lie outside the trials' range."""
+        low, high = self.trials
+        return tuple(k for k, r in self.ratios.items() if r.known and not low <= r.value <= high)
+
+    @property
+    def immortal_p(self) -> float:
+        """Chance of so few early deaths among the treated if the treatment had no part in them."""
+        return fewer_by_chance(self.early_treated, self.early_untreated)
+
+    @property
+    def alarm(self) -> bool:
+        """Whether there is a reason to take the effect for something else."""
+        return bool(self.outside) or self.immortal_p < 0.05
+
+
+def treated_of(cohort: Cohort) -> Array:
+    """Return who was treated (n,): 1, 0, or NaN where it is not recorded."""
+    if cohort.study.treatment is None:
+        return np.full(len(cohort), np.nan)
+    return cohort.values[:, list(cohort.study.features).index(cohort.study.treatment.column)]
+
+
+def modification(cohort: Cohort, x: Array, clinical: Array, plausible: float) -> Modification | str:
+    """Judge a marker's interaction with the study's treatment, or say why that cannot be done.
+
+    Args:
+        cohort: patients with the marker.
+        x: (n,) marker in standard deviations.
+        clinical: (n, q) design that is adjusted for.
+        plausible: ratio of hazard ratios, high over low, for the power.
+    """
+    arms = _arms(cohort)
+    if isinstance(arms, str):
+        return arms
+    rows, t = arms
+    time, event = truncate(cohort)
+    time, event, x, clinical = time[rows], event[rows], x[rows], clinical[rows]
+    high = above_median(x).astype(float)
+    product = fit_effects(np.stack([x * t, t, x], axis=1), time, event, clinical)
+    halves = fit_effects(np.stack([t * (1 - high), t * high, high], axis=1), time, event, clinical)
+    contrast = halves.ratio(-1, 1)
+    return Modification(
+        treated=int((t == 1).sum()),
+        untreated=int((t == 0).sum()),
+        interaction=product.ratio(1),
+        low=halves.ratio(1),
+        high=halves.ratio(0, 1),
+        contrast=contrast,
+        design=judge_design(plausible, contrast) if contrast.known else None,
+    )
+
+
+def treatment_effect(
+    cohort: Cohort, sets: dict[str, Array], trials: tuple[float, float], landmark: float
+) -> TreatmentEffect | str:
+    """Estimate the treatment's own effect in a cohort, or say why that cannot be done.
+
+    Args:
+        cohort: all patients.
+        sets: designs (n, q) that are adjusted for, by name; the last also at the landmark.
+        trials: lowest and highest hazard ratio that trials make credible.
+        landmark: months.
+    """
+    arms = _arms(cohort)
+    if isinstance(arms, str) or cohort.study.treatment is None:
+        return str(arms)
+    rows, t = arms
+    time, event = truncate(cohort)
+    time, event = time[rows], event[rows]
+    ratios = {"nothing": fit_effects(t, time, event).ratio(1)}
+    for name, design in sets.items():
+        ratios[name] = fit_effects(t, time, event, design[rows]).ratio(1)
+    late = time >= landmark
+    last = list(sets)[-1]
+    at_landmark = fit_effects(t[late], time[late], event[late], sets[last][rows][late]).ratio(1)
+    ratios[f"{last}, {landmark:g} months' landmark"] = at_landmark
+    early = [
+        Early(int((event & ~late & (t == arm)).sum()), int((t == arm).sum())) for arm in (0, 1)
+    ]
+    return TreatmentEffect(
+        column=cohort.study.treatment.column,
+        treated=early[1].patients,
+        untreated=early[0].patients,
+        unknown=int((~rows).sum()),
+        ratios=ratios,
+        landmark=landmark,
+        early_treated=early[1],
+        early_untreated=early[0],
+        trials=trials,
+    )
+
+
+def fewer_by_chance(one: Early, other: Early) -> float:
+    """Chance that one group has so few of the early events or fewer (Fisher's exact test)."""
+    patients, events = one.patients + other.patients, one.events + other.events
+
+    def log_choose(n: int, k: int) -> float:
+        return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+
+    total = log_choose(patients, events)
+    counts = range(max(0, events - other.patients), one.events + 1)
+    return min(
+        1.0,
+        sum(
+            math.exp(log_choose(one.patients, k) + log_choose(other.patients, events - k) - total)
+            for k in counts
+        ),
+    )
+
+
+def _arms(cohort: Cohort) -> tuple[NDArray[np.bool_], Array] | str:
+    """Return whose treatment is known (n,) and who of them was treated (m,), or why not."""
+    if cohort.study.treatment is None:
+        return "the study records no treatment"
+    treated, event = treated_of(cohort), truncate(cohort)[1]
+    untreated_events, treated_events = (int(event[treated == arm].sum()) for arm in (0, 1))
+    if min(untreated_events, treated_events) < ARM_EVENTS:
+        return (
+            f"{treated_events} events among the treated and {untreated_events} among the "
+            f"untreated are too few: {ARM_EVENTS} are needed in each"
+        )
+    rows = ~np.isnan(treated)
+    return rows, treated[rows]
