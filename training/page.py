@@ -24,7 +24,7 @@ Tone = Literal["yes", "no", "caution", "alarm", "absent"]
 
 #: Tone -> the word on its badge: a colour alone would not tell everybody.
 LABELS: dict[Tone, str] = {
-    "yes": "✓ SHOWN",
+    "yes": "✓ HOLDS UP",
     "no": "○ NOT SHOWN",
     "caution": "! CAUTION",
     "alarm": "▲ ALARM",
