@@ -15,6 +15,8 @@ Array = NDArray[np.float64]
 
 #: Months at which survival is told in numbers, where patients are followed that long.
 MARKS = (12.0, 36.0, 60.0)
+#: Months between counts of the patients at risk.
+STEPS = (1, 2, 3, 6, 12, 24, 60)
 #: Points of a survival curve: none is a patient's own time.
 POINTS = 200
 
@@ -33,7 +35,7 @@ class GroupCurve:
     at_marks: tuple[tuple[float, float, float], ...]
     """Survival with its interval at each of the association's marks."""
     at_risk: tuple[int, ...]
-    """Patients still followed at each of six times from 0 to the end."""
+    """Patients still followed at each of the association's risk months."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,9 @@ class Association:
     months: Array
     """(t,) of the curves."""
     marks: tuple[float, ...]
+    """Months at which survival is told in numbers."""
+    risk_months: tuple[float, ...]
+    """Months at which patients at risk are counted."""
     groups: tuple[GroupCurve, GroupCurve]
     """Patients at or below the median, and above."""
 
@@ -53,13 +58,15 @@ def associate(x: Array, time: Array, event: NDArray[np.bool_]) -> Association:
     end = judged_horizon(time, event, float(time.max()))
     months = np.linspace(0, end, POINTS)
     marks = tuple(m for m in MARKS if m <= end) or (end / 2,)
+    step = next((s for s in STEPS if end / s <= 7), end / 5)
+    risk_months = tuple(np.arange(0, end + 1e-9, step).tolist())
     high = above_median(x)
     groups = []
     for name, rows in (("low", ~high), ("high", high)):
         curve = KaplanMeier.fit(time[rows], event[rows])
         low_end, high_end = curve.interval(months)
         bounds = [_with_interval(curve, m) for m in marks]
-        at_risk = [int((time[rows] >= m).sum()) for m in np.linspace(0, end, 6)]
+        at_risk = [int((time[rows] >= m).sum()) for m in risk_months]
         groups.append(
             GroupCurve(
                 name,
@@ -74,7 +81,7 @@ def associate(x: Array, time: Array, event: NDArray[np.bool_]) -> Association:
         )
     first, second = groups
     per_sd = fit_effects(x, time, event).ratio(1)
-    return Association(per_sd, months, marks, (first, second))
+    return Association(per_sd, months, marks, risk_months, (first, second))
 
 
 def above_median(x: Array) -> NDArray[np.bool_]:

@@ -33,8 +33,9 @@ OWN: Any = {
     "ytick.color": INK,
     "grid.color": "#e6e6e6",
 }
-#: Hazard ratios that the axes name.
-RATIOS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
+#: Hazard ratios that the axes name: of a short axis, and of one that spans more than a factor of 4.
+NEAR = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.5)
+FAR = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0)
 #: Ends of an axis of hazard ratios; what lies beyond is cut off.
 FURTHEST = 8.0
 #: Correlations shown.
@@ -52,7 +53,6 @@ def halves(association: Association) -> Figure:
     figure = Figure(figsize=(7, 4.8))
     upper, lower = figure.subplots(2, 1, height_ratios=[5, 1], sharex=True)
     months = association.months
-    times = np.linspace(0, months[-1], 6)
     for row, (group, colour, dash) in enumerate(
         zip(association.groups, (BLUE, ORANGE), ("-", "--"), strict=True)
     ):
@@ -61,12 +61,12 @@ def halves(association: Association) -> Figure:
         upper.fill_between(
             months, group.low, group.high, step="post", color=colour, alpha=0.16, lw=0
         )
-        for at, count in zip(times, group.at_risk, strict=True):
+        for at, count in zip(association.risk_months, group.at_risk, strict=True):
             lower.text(at, 1 - row, str(count), ha="center", va="center")
     upper.set(ylim=(0, 1.02), ylabel="event-free (Kaplan–Meier)")
     upper.yaxis.set_major_formatter(PercentFormatter(1))
     upper.legend(loc="lower left")
-    lower.set(yticks=[1, 0], ylim=(-0.6, 1.6), xlabel="months", xticks=np.round(times))
+    lower.set(yticks=[1, 0], ylim=(-0.6, 1.6), xlabel="months", xticks=association.risk_months)
     lower.set_yticklabels([f"{g.name} half" for g in association.groups])
     lower.set_title("Patients at risk", fontsize=9, fontweight="normal")
     _bare(lower)
@@ -189,7 +189,7 @@ def companions(found: Sequence[Correlation]) -> Figure:
     axes.grid(visible=False, axis="y")
     edge = max([0.5, *(max(abs(c.low), abs(c.high)) for c in shown)])
     lowest = min(c.low for c in shown)
-    axes.set_xlim(-edge if lowest < 0 else 0, edge)
+    axes.set_xlim(min(0.0, lowest - 0.05), edge)
     axes.set_xlabel("Spearman's correlation with the marker")
     axes.legend(title="modality", loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=9)
     return figure
@@ -225,7 +225,7 @@ def _ratio_axis(axes: Axes, which: str, low: np.ndarray, high: np.ndarray) -> No
     """Make an axis of hazard ratios logarithmic and name round values, with a line at 1."""
     known = np.concatenate([low[np.isfinite(low)], high[np.isfinite(high)], [0.8, 1.25]])
     ends = max(known.min(), 1 / FURTHEST) / 1.05, min(known.max(), FURTHEST) * 1.05
-    ticks = [r for r in RATIOS if ends[0] <= r <= ends[1]]
+    ticks = [r for r in (NEAR if ends[1] / ends[0] < 4 else FAR) if ends[0] <= r <= ends[1]]
     axis = axes.xaxis if which == "x" else axes.yaxis
     (axes.set_xscale if which == "x" else axes.set_yscale)("log")
     (axes.set_xlim if which == "x" else axes.set_ylim)(*ends)
@@ -242,5 +242,5 @@ def _bare(axes: Axes) -> None:
     axes.tick_params(length=0)
 
 
-def _short(name: str, most: int = 34) -> str:
+def _short(name: str, most: int = 50) -> str:
     return name if len(name) <= most else f"{name[: most - 1]}…"

@@ -45,7 +45,7 @@ def make_page(claim: MarkerClaim, provenance: Mapping[str, object]) -> Page:
 
 def lead(claim: MarkerClaim) -> str:
     """Return the one sentence to remember."""
-    marker, endpoint = claim.request.marker, f"'{claim.endpoint}'"
+    marker, endpoint = claim.request.marker, f"the outcome (endpoint '{claim.endpoint}')"
     fullest = claim.adjusted[-1].ratio
     independent = verdicts.of_independence(
         marker, fullest, claim.cuts.p_corrected, claim.added.certain

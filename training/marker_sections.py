@@ -13,7 +13,7 @@ from training import marker_words as words
 from training.added_value import REPORTED
 from training.evaluation import MODEL, NAMES
 from training.marker import ALL, STROMA, MarkerClaim
-from training.marker_verdicts import listed, p_value
+from training.marker_verdicts import adjusted_for, listed, p_text, percent
 from training.page import Figure, Section, Table, inline_svg
 
 #: Correlations in the table.
@@ -62,8 +62,8 @@ def association(claim: MarkerClaim) -> Section:
         f"Is {marker} associated with survival?",
         verdicts.of_association(marker, found.per_sd),
         (
-            f"Per standard deviation of {marker} the hazard ratio is {found.per_sd}, p = "
-            f"{p_value(found.per_sd.p)}, in {claim.patients} patients with {claim.events} events. "
+            f"Per standard deviation of {marker} the hazard ratio is {found.per_sd}, "
+            f"{p_text(found.per_sd.p)}, in {claim.patients} patients with {claim.events} events. "
             "Nothing else is considered here.",
         ),
         (
@@ -98,10 +98,10 @@ def cut_points(claim: MarkerClaim) -> Section:
             f"High against low {marker}, the hazard ratio runs from {min(values):.2f} to "
             f"{max(values):.2f} over {len(cuts.ratios)} cut-points between the 10th and the 90th "
             f"percentile: {cuts.median} at the median, {cuts.upper_tertile} at the upper tertile.",
-            f"The best-looking cut-point, with {cuts.share[cuts.best]:.0%} of the patients below "
-            f"it, gives {best} and p = {p_value(cuts.p_best)} as if no other had been tried. "
-            f"Against the best cut-points of {cuts.permutations} shuffled markers it is p = "
-            f"{p_value(cuts.p_corrected)} (maximally selected log-rank statistic).",
+            f"The best-looking cut-point, with {percent(cuts.share[cuts.best])} of the patients "
+            f"below it, gives {best} and {p_text(cuts.p_best)} as if no other had been tried. "
+            f"Against the best cut-points of {cuts.permutations} shuffled markers it is "
+            f"{p_text(cuts.p_corrected)} (maximally selected log-rank statistic).",
         ),
         (
             _figure(
@@ -126,7 +126,7 @@ def independence(claim: MarkerClaim) -> Section:
             a.label,
             _features(a.features) if a.label not in ("nothing", ALL) else _count(a.features),
             str(a.ratio),
-            p_value(a.ratio.p) if a.ratio.known else "–",
+            p_text(a.ratio.p)[2:].removeprefix("= ") if a.ratio.known else "–",
         )
         for a in claim.adjusted
     ]
@@ -155,9 +155,9 @@ def independence(claim: MarkerClaim) -> Section:
             _figure(
                 "adjusted",
                 lambda: plots.forest(
-                    [(f"adjusted for {a.label}", a.ratio) for a in claim.adjusted],
+                    [(adjusted_for(a.label), a.ratio) for a in claim.adjusted],
                     f"hazard ratio per SD of {marker} (log scale)",
-                    pooled=f"adjusted for {ALL}",
+                    pooled=adjusted_for(ALL),
                 ),
                 f"Hazard ratios of {marker} with 95 % intervals, adjusted in turn for "
                 f"{listed([a.label for a in claim.adjusted])}; the table gives their values.",
@@ -181,7 +181,7 @@ def proportionality(claim: MarkerClaim) -> Section:
         verdicts.of_proportionality(claim.proportional_p, claim.events),
         (
             "The test is Grambsch and Therneau's, on the scaled Schoenfeld residuals of the model "
-            f"without adjustment: p = {p_value(claim.proportional_p)}.",
+            f"without adjustment: {p_text(claim.proportional_p)}.",
         ),
         (
             _figure(
@@ -205,7 +205,7 @@ def centres(claim: MarkerClaim) -> Section:
     terms = (words.RANDOM_EFFECTS, words.I_SQUARED)
     if found is None or found.pooled is None:
         return Section(
-            heading, verdict, ("A marker that is to be used must hold in a second one.",)
+            heading, verdict, ("What holds in one hospital must be seen again in a second.",)
         )
     marker, pooled = claim.request.marker, found.pooled
     small = f"; {found.too_small} with fewer are left out" if found.too_small else ""
@@ -215,7 +215,7 @@ def centres(claim: MarkerClaim) -> Section:
         verdict,
         (
             f"{len(found.ratios)} centres have ten events or more{small}. Test that all share one "
-            f"effect: p = {p_value(pooled.p)}; spread between centres (τ) {pooled.between:.2f} on "
+            f"effect: {p_text(pooled.p)}; spread between centres (τ) {pooled.between:.2f} on "
             "the log scale.",
         ),
         (
@@ -255,11 +255,11 @@ def modification(claim: MarkerClaim) -> Section:
     if design is not None:
         sentences += [
             f"If the ratio were truly {design.plausible:g}, a study like this one would find it "
-            f"with a power of {design.power:.0%}; 80 % would take about {design.events_needed} "
-            f"events, here there are {found.contrast.events}.",
+            f"with a power of {percent(design.power)}; 80\u00a0% would take about "
+            f"{design.events_needed} events, here there are {found.contrast.events}.",
             "A significant result of such a study would overstate the effect by a factor of "
             f"{design.type_m:.1f} on the log scale on average (type M) and have the wrong sign in "
-            f"{design.type_s:.1%} of cases (type S).",
+            f"{percent(design.type_s, 1)} of cases (type S).",
         ]
     rows = [
         (f"treatment, {marker} low", found.low),
@@ -295,21 +295,18 @@ def treatment(claim: MarkerClaim) -> Section:
     low, high = found.trials
     unknown = f" ({found.unknown} unknown)" if found.unknown else ""
     one, other = found.early_treated, found.early_untreated
-    rows = [
-        ("unadjusted" if name == "nothing" else f"adjusted for {name}", ratio)
-        for name, ratio in found.ratios.items()
-    ]
+    rows = [(adjusted_for(name), ratio) for name, ratio in found.ratios.items()]
     return Section(
         heading,
         verdict,
         (
             f"{found.treated} patients with '{found.column}' against {found.untreated} without"
-            f"{unknown}; nobody was randomised. Trials make hazard ratios of {low:.2f} to {high:.2f} "
-            "credible.",
+            f"{unknown}; nobody was randomised. Trials make hazard ratios of {low:.2f} to "
+            f"{high:.2f} credible.",
             f"Within {found.landmark:g} months of the start {one.events} of {one.patients} treated "
-            f"({one.share:.1%}) and {other.events} of {other.patients} untreated patients "
-            f"({other.share:.1%}) had the event: chance gives the treated so few with p = "
-            f"{p_value(found.immortal_p)}.",
+            f"({percent(one.share, 1)}) and {other.events} of {other.patients} untreated patients "
+            f"({percent(other.share, 1)}) had the event: chance gives the treated so few with "
+            f"{p_text(found.immortal_p)}.",
         ),
         (
             _figure(
@@ -414,7 +411,7 @@ def added_value(claim: MarkerClaim) -> Section:
                 ("Act from a risk of", "Clinical", f"With {marker}", "Gain"),
                 [
                     (
-                        f"{decisions.thresholds[i]:.0%}",
+                        f"{percent(decisions.thresholds[i])}",
                         f"{decisions.without[i]:.3f}",
                         f"{decisions.with_it[i]:.3f}",
                         f"{decisions.difference[i].value:+.3f} "
@@ -434,7 +431,11 @@ def _figure(key: str, draw: Callable[[], Drawing], alt: str, caption: str) -> Fi
 
 
 def _share(value: float, low: float, high: float) -> str:
-    return f"{value:.0%} ({low:.0%} to {high:.0%})" if low == low else f"{value:.0%}"
+    return (
+        f"{percent(value)} ({percent(low)} to {percent(high)})"
+        if low == low
+        else f"{percent(value)}"
+    )
 
 
 def _features(names: tuple[str, ...], most: int = 6) -> str:

@@ -155,7 +155,7 @@ def treatment_effect(
     late = time >= landmark
     last = list(sets)[-1]
     at_landmark = fit_effects(t[late], time[late], event[late], sets[last][rows][late]).ratio(1)
-    ratios[f"{last}, {landmark:g} months' landmark"] = at_landmark
+    ratios[f"{last} (landmark {landmark:g} months)"] = at_landmark
     early = [
         Early(int((event & ~late & (t == arm)).sum()), int((t == arm).sum())) for arm in (0, 1)
     ]

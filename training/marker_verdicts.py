@@ -37,7 +37,8 @@ def of_association(marker: str, per_sd: HazardRatio) -> Verdict:
             "yes", f"Yes: higher {marker} goes with better survival: HR {per_sd} per SD."
         )
     return Verdict(
-        "no", f"No association is shown: HR {per_sd} per SD; the interval includes 1, no difference."
+        "no",
+        f"No association is shown: HR {per_sd} per SD; the interval includes 1 (no difference).",
     )
 
 
@@ -45,7 +46,7 @@ def of_cuts(cuts: CutScan) -> Verdict:
     """Does the answer depend on the cut-point?"""
     significant, count = sum(r.certain for r in cuts.ratios), len(cuts.ratios)
     tried = f"{significant} of {count} cut-points look significant by themselves"
-    corrected = f"corrected for having tried them all, p = {p_value(cuts.p_corrected)}"
+    corrected = f"corrected for having tried them all, {p_text(cuts.p_corrected)}"
     if cuts.p_corrected >= LEVEL:
         if not significant:
             return Verdict("no", f"No cut-point parts the patients: {tried}; {corrected}.")
@@ -76,8 +77,7 @@ def of_independence(
     if lacking:
         return Verdict(
             "no",
-            f"{marker} cannot be called an independent predictor here: "
-            f"{listed(lacking)}.",
+            f"{marker} cannot be called an independent predictor here: {'; '.join(lacking)}.",
         )
     return Verdict(
         "yes",
@@ -91,12 +91,12 @@ def of_proportionality(p: float, events: int) -> Verdict:
     if p < LEVEL:
         return Verdict(
             "caution",
-            f"No: the effect changes with time (p = {p_value(p)}), so that one hazard ratio is an "
+            f"No: the effect changes with time ({p_text(p)}), so that one hazard ratio is an "
             "average over it.",
         )
     return Verdict(
         "yes" if events >= 100 else "no",
-        f"No sign of a change over time (p = {p_value(p)})"
+        f"No sign of a change over time ({p_text(p)})"
         + ("." if events >= 100 else f", but {events} events could hide one."),
     )
 
@@ -113,7 +113,7 @@ def of_centres(centres: Centres | None) -> Verdict:
         )
     pooled, count = centres.pooled, len(centres.ratios)
     same = len({r.log > 0 for r in centres.ratios.values()}) == 1
-    spread = f"pooled HR {pooled.ratio} per SD, I² {pooled.inconsistency:.0%}"
+    spread = f"pooled HR {pooled.ratio} per SD, I² {percent(pooled.inconsistency)}"
     if pooled.inconsistency >= DISAGREE or pooled.p < LEVEL:
         return Verdict("caution", f"No: {count} centres disagree beyond chance: {spread}.")
     direction = "all point the same way" if same else "not all point the same way"
@@ -130,7 +130,8 @@ def of_modification(marker: str, found: Modification | str) -> Verdict:
     power = ""
     small = found.design is None or found.design.power < ENOUGH_POWER
     if found.design is not None:
-        power = f" The chance to see a plausible one here was {found.design.power:.0%}."
+        chance = percent(found.design.power)
+        power = f" The chance to see a plausible {found.design.plausible:g} here was {chance}."
     shown = f"ratio of hazard ratios, high over low {marker}: {found.contrast}"
     if not (found.contrast.certain or found.interaction.certain):
         return Verdict("no", f"No change is shown: {shown}.{power}")
@@ -158,8 +159,8 @@ def of_treatment(found: TreatmentEffect | str) -> Verdict:
         one, other = found.early_treated, found.early_untreated
         reasons.append(
             f"within {found.landmark:g} months {one.events} of {one.patients} treated patients "
-            f"had the event but {other.events} of {other.patients} untreated (p = "
-            f"{p_value(found.immortal_p)})"
+            f"had the event but {other.events} of {other.patients} untreated ("
+            f"{p_text(found.immortal_p)})"
         )
     if reasons:
         return Verdict(
@@ -197,21 +198,34 @@ def of_correlations(marker: str, found: tuple[Correlation, ...]) -> Verdict:
 def of_added_value(marker: str, added: AddedValue) -> Verdict:
     """Does it improve predictions?"""
     gains = added.gains
-    gained = ", ".join(
-        f"{NAMES[m]} by {e.value:+.3f} ({e.low:+.3f} to {e.high:+.3f})" for m, e in gains.items()
-    )
+    each = [
+        f"in {NAMES[m]} {e.value:+.3f} ({e.low:+.3f} to {e.high:+.3f})" for m, e in gains.items()
+    ]
+    gained = f"gain {listed(each)}"
     if added.certain:
         return Verdict("yes", f"Yes: with {marker} the clinical model improves: {gained}.")
     if any(g.high < 0 for g in gains.values()):
         return Verdict("no", f"No: with {marker} the clinical model does worse: {gained}.")
-    return Verdict(
-        "no", f"{marker} adds nothing certain to the clinical model: {gained}."
+    return Verdict("no", f"{marker} adds nothing certain to the clinical model: {gained}.")
+
+
+def p_text(p: float) -> str:
+    """Write a p value as papers do, with its name."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.0995 else f"p = {p:.2f}"
+
+
+def percent(share: float, digits: int = 0) -> str:
+    """Write a part as a percentage that no line break parts."""
+    return f"{100 * share:.{digits}f}\u00a0%"
+
+
+def adjusted_for(label: str) -> str:
+    """Say what a hazard ratio is adjusted for."""
+    name, comma, rest = label.partition(",")
+    known = {"clinical": "clinical features", "stroma": "stroma score"}
+    return (
+        "unadjusted" if label == "nothing" else f"adjusted for {known.get(name, name)}{comma}{rest}"
     )
-
-
-def p_value(p: float) -> str:
-    """Write a p value as papers do."""
-    return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
 def listed(parts: list[str]) -> str:
@@ -220,4 +234,4 @@ def listed(parts: list[str]) -> str:
 
 
 def _as_adjusted(name: str, ratio: HazardRatio) -> str:
-    return f"{ratio} {'unadjusted' if name == 'nothing' else f'adjusted for {name}'}"
+    return f"{ratio} {adjusted_for(name)}"
