@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -89,7 +90,7 @@ def association(claim: MarkerClaim) -> Section:
 def cut_points(claim: MarkerClaim) -> Section:
     """Does the answer depend on the cut-point?"""
     cuts, marker = claim.cuts, claim.request.marker
-    values = [r.value for r in cuts.ratios if r.known]
+    values = [r.value for r in cuts.ratios if r.known] or [math.nan]
     best = cuts.ratios[cuts.best]
     return Section(
         "Does the answer depend on the cut-point?",

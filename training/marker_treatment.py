@@ -153,8 +153,10 @@ def treatment_effect(
     for name, design in sets.items():
         ratios[name] = fit_effects(t, time, event, design[rows]).ratio(1)
     late = time >= landmark
-    last = list(sets)[-1]
-    at_landmark = fit_effects(t[late], time[late], event[late], sets[last][rows][late]).ratio(1)
+    last, left = list(sets)[-1], (int(late.sum()), int(event[late].sum()))
+    at_landmark = HazardRatio(math.nan, math.nan, *left)
+    if min(event[late & (t == arm)].sum() for arm in (0, 1)) >= ARM_EVENTS:
+        at_landmark = fit_effects(t[late], time[late], event[late], sets[last][rows][late]).ratio(1)
     ratios[f"{last} (landmark {landmark:g} months)"] = at_landmark
     early = [
         Early(int((event & ~late & (t == arm)).sum()), int((t == arm).sum())) for arm in (0, 1)

@@ -10,7 +10,7 @@ from training.correlation import Correlation
 from training.cutpoints import CutScan
 from training.effects import HazardRatio
 from training.evaluation import NAMES
-from training.marker import Centres
+from training.marker import CLINICAL, STROMA, Centres
 from training.marker_treatment import Modification, TreatmentEffect
 from training.page import Verdict
 
@@ -108,8 +108,8 @@ def of_centres(centres: Centres | None) -> Verdict:
     if centres.pooled is None:
         return Verdict(
             "absent",
-            f"Cannot be judged: {len(centres.ratios)} centres have the ten events that are needed; "
-            "two must.",
+            "Cannot be judged: two centres must have ten events or more, and "
+            f"{len(centres.ratios) or 'none'} has.",
         )
     pooled, count = centres.pooled, len(centres.ratios)
     same = len({r.log > 0 for r in centres.ratios.values()}) == 1
@@ -221,11 +221,10 @@ def percent(share: float, digits: int = 0) -> str:
 
 def adjusted_for(label: str) -> str:
     """Say what a hazard ratio is adjusted for."""
-    name, comma, rest = label.partition(",")
-    known = {"clinical": "clinical features", "stroma": "stroma score"}
-    return (
-        "unadjusted" if label == "nothing" else f"adjusted for {known.get(name, name)}{comma}{rest}"
-    )
+    name, bracket, rest = label.partition(" (")
+    known = {CLINICAL: "clinical features", STROMA: "stroma score"}
+    what = f"{known.get(name, name)}{bracket}{rest}"
+    return "unadjusted" if label == "nothing" else f"adjusted for {what}"
 
 
 def listed(parts: list[str]) -> str:

@@ -90,7 +90,8 @@ def test_help_imports_nothing_heavy():
 
 
 @pytest.mark.parametrize(
-    "verb", [[], ["data", "init"], ["train"], ["tune"], ["predict"], ["package"], ["serve"]]
+    "verb",
+    [[], ["data", "init"], ["train"], ["tune"], ["predict"], ["marker"], ["package"], ["serve"]],
 )
 def test_every_verb_has_help(verb, capsys):
     with pytest.raises(SystemExit) as exit_:
