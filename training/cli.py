@@ -108,6 +108,7 @@ def parser() -> Parser:
     )
     one.add_argument("--out", metavar="FILE", help=".csv or .parquet; standard output if absent")
     _power_verb(verbs)
+    _marker_verb(verbs)
     one = _verb(verbs, "package", "pack a model as a bento, ready to deploy", PACKAGE)
     one.add_argument("model", metavar="MODEL", help=MODEL_HELP)
     one.add_argument("--name", help="of the bento; accomplice-STUDY if absent")
@@ -207,6 +208,39 @@ def _power_verb(verbs: Any) -> None:
     )
 
 
+def _marker_verb(verbs: Any) -> None:
+    one = _verb(verbs, "marker", "judge what a cohort says of one marker, as a page", MARKER)
+    one.add_argument("study", metavar="STUDY", help="study file")
+    one.add_argument("--marker", required=True, metavar="NAME", help="a feature of the study")
+    one.add_argument(
+        "--stroma",
+        type=_names,
+        metavar="A,B",
+        help="features whose mean is adjusted for; the modality 'stroma' if absent",
+    )
+    one.add_argument(
+        "--adjust",
+        type=_named,
+        action="append",
+        default=[],
+        metavar="NAME=A,B",
+        help="features to adjust for too, under a name; may be repeated",
+    )
+    one.add_argument(
+        "--plausible",
+        type=_ratio,
+        default=1.55,
+        metavar="R",
+        help="ratio of the treatment's hazard ratios, high over low marker, taken as true for the "
+        "power (default: 1.55)",
+    )
+    one.add_argument("--out", metavar="FILE", help="ends in .html; marker-NAME.html if absent")
+    one.add_argument("--endpoint", help="survival endpoint; the study's first if absent")
+    one.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=SET_HELP)
+    one.add_argument("--seed", type=int, help="short for --set seed=N")
+    one.add_argument("--settings", action=_ListSettings, help="list all settings and exit")
+
+
 def _verb(verbs: Any, name: str, about: str, text: str) -> Parser:
     made: Parser = verbs.add_parser(name, help=about, description=f"{about}\n\n{text}".strip())
     return made
@@ -268,13 +302,45 @@ def _rate(text: str) -> tuple[str, float]:
 
 
 def _seconds(text: str) -> float:
+    return _above_zero(text, "seconds")
+
+
+def _above_zero(text: str, unit: str) -> float:
     try:
-        seconds = float(text)
+        number = float(text)
     except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"seconds above 0, got {text!r}")
-    return seconds
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{unit} above 0, got {text!r}")
+    return number
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"names with commas between, got {text!r}")
+    return names
+
+
+def _named(text: str) -> tuple[str, tuple[str, ...]]:
+    name, equals, listed = text.partition("=")
+    if not equals or not name.strip():
+        raise argparse.ArgumentTypeError(f"NAME=A,B, such as msi=MSI_SCORE, got {text!r}")
+    return name.strip(), _names(listed)
+
+
+def _ratio(text: str) -> float:
+    found = _numbers(text)
+    if len(found) != 1 or not 0 < found[0] < float("inf") or found[0] == 1:
+        raise argparse.ArgumentTypeError(f"a number above 0 that is not 1, got {text!r}")
+    return found[0]
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        return []
 
 
 def _port(text: str) -> int:
@@ -371,6 +437,21 @@ many patients it takes for 80 %. Those cohorts that show it overstate it; by how
 With a STUDY, patients, events, treated, who has the marker recorded and how long patients were
 followed are read from its cohort, but for what an option says: the last example asks what it would
 bring to measure the marker in everybody. Effects are never read from a cohort: assume them.
+"""
+MARKER = """\
+Asks of one marker what a reviewer would: is it associated with survival, does that hang on the
+cut-point, is it independent of stage, clinic and stroma, is its effect the same over time, do the
+centres agree, does it change what the treatment does, what else does it measure, and do predictions
+gain by it. Writes one page that opens without a network, with one verdict a question, and the
+numbers as JSON beside it; both are logged to mlruns/.
+
+  accomplice marker study.yaml --marker IL1R1
+  accomplice marker study.yaml --marker IL1R1 --stroma FAP,PDGFRB --out il1r1.html
+  accomplice marker study.yaml --marker CD163 --adjust msi=MSI_SCORE_MANTIS --endpoint dfs
+
+Adjusted for: each of the study file's baselines, the stroma, the features that its interactions
+name, what --adjust adds, and all of these together. Patients without the marker are left out and
+counted.
 """
 PACKAGE = """\
 Writes a bento with the model, its code and its requirements under mlruns/bentos.

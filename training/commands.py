@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
 import signal
 import sys
 import threading
@@ -329,6 +330,76 @@ def power_cohort(args: argparse.Namespace) -> Cohort | None:
     from data.cohort import load_cohort
 
     return load_cohort(Path(args.study), args.endpoint)
+
+
+def marker(args: argparse.Namespace) -> None:
+    """Write the marker claim report."""
+    with ctrl_c_heeded():
+        from data.cohort import load_cohort
+        from training.config import Config, Folds, configure
+        from training.marker import MarkerRequest, check_request
+
+        # One division into folds would leave too much of the added value to chance.
+        config = configure(settings(args), Config(folds=Folds(repeats=3)))
+        out = report_place(
+            args.out or f"marker-{re.sub(r'[^A-Za-z0-9._-]+', '_', args.marker)}.html"
+        )
+        cohort = load_cohort(Path(args.study), config.endpoint)
+        request = MarkerRequest(
+            args.marker,
+            args.stroma,
+            dict(args.adjust),
+            args.plausible,
+        )
+        check_request(cohort.study, request)
+        from training import marker_report, tracking
+        from training.marker import judge_marker
+        from training.page import render
+        from training.progress import shown
+        from training.run import provenance
+        from training.store import open_store
+    say_cohort(cohort)
+    store = open_store()
+    asked = {"marker": args.marker, "seed": config.seed, "endpoint": cohort.endpoint}
+    with tracking.run(store, cohort, "marker", f"marker {args.marker}") as run_id:
+        with shown("marker") as tick:
+            claim = judge_marker(cohort, request, config, tick)
+        made = provenance(cohort, asked)
+        source = {k: made[k] for k in ("cohort_fingerprint", "git_commit")}
+        source |= {"run": run_id, "seed": config.seed}
+        page = marker_report.make_page(claim, source)
+        files = {out.name: render(page)}
+        files[out.with_suffix(".json").name] = marker_report.to_json(claim, page, source)
+        with written_whole(out) as part, written_whole(out.with_suffix(".json")) as data_part:
+            for place, text in zip((part, data_part), files.values(), strict=True):
+                place.write_text(text, encoding="utf-8")
+        tracking.log_report(
+            run_id,
+            cohort,
+            asked,
+            marker_report.headline(claim),
+            marker_report.note(page),
+            files,
+        )
+    for section in page.sections:
+        print(f"{section.heading}\n  {section.verdict.label}  {section.verdict.text}")
+    print(f"report   {relative(out)}")
+    print(f"data     {relative(out.with_suffix('.json'))}")
+    print(f"run      {run_id}")
+
+
+def report_place(text: str) -> Path:
+    """Return where a report goes, before any work is done for it.
+
+    Raises:
+        InputError: it cannot go there.
+    """
+    path = Path(text)
+    if path.suffix != ".html":
+        raise InputError(f"--out {text}: name a file that ends in .html")
+    for each in (path, path.with_suffix(".json")):
+        check_file(each)
+    return path
 
 
 def package(args: argparse.Namespace) -> None:

@@ -87,6 +87,30 @@ class RiskSets:
         """Return the log partial likelihood alone."""
         return self.evaluate(np.zeros((len(log_hz), 0)), log_hz)[0]
 
+    def at_events(self, X: Array, log_hz: Array) -> tuple[NDArray[np.int_], Array, Array]:
+        """Return who had each event, and the design's mean and covariance among those at risk.
+
+        Args:
+            X: (n, p) design.
+            log_hz: (n,) linear predictor.
+
+        Returns:
+            The patient of each event (e,), by falling time; means (e, p) and covariances (e, p, p)
+            weighted by the hazard, ties as Efron's.
+        """
+        rows, end, group, share = self._ties
+        x, eta = X[self.order], log_hz[self.order]
+        weight = np.exp(np.maximum(eta - eta.max(), -500.0))[:, None]
+        square = (x[:, :, None] * x[:, None, :]).reshape(len(x), -1)
+        moments = weight * np.concatenate([np.ones_like(weight), x, square], axis=1)
+        tied = np.zeros((int(group[-1]) + 1 if len(rows) else 0, moments.shape[1]))
+        np.add.at(tied, group, moments[rows])
+        at_risk = np.cumsum(moments, axis=0)[end - 1] - share[:, None] * tied[group]
+        p = x.shape[1]
+        mean = at_risk[:, 1 : p + 1] / at_risk[:, :1]
+        second = (at_risk[:, p + 1 :] / at_risk[:, :1]).reshape(-1, p, p)
+        return self.order[rows], mean, second - mean[:, :, None] * mean[:, None, :]
+
 
 def fit_cox(
     X: Array, risk_sets: RiskSets, penalty: Array, start: Array | None = None, steps: int = 30

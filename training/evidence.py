@@ -29,6 +29,7 @@ from training.cox import RiskSets, fit_cox
 from training.effect import PatientEffect, compared, cross_fit, fitted_rates, given
 from training.evaluation import Estimate, judged_horizon, within
 from training.fit import Fitted, truncate
+from training.immortal import SURPRISE, early_events, fewer_by_chance
 from training.metrics import UndefinedMetricError, censoring, inverse_censoring
 
 Array = NDArray[np.float64]
@@ -38,8 +39,6 @@ Bools = NDArray[np.bool_]
 BOUND = 0.05
 #: Groups of predicted gain whose observed gain is shown.
 GROUPS = 4
-#: P value below which more early events among the untreated are taken for immortal time.
-SURPRISE = 0.025
 #: Normal quantile of a 95 % interval.
 Z = NormalDist().inv_cdf(0.975)
 
@@ -93,7 +92,7 @@ class Evidence:
     """Hazard ratio: ``crude``; ``adjusted``; ``landmark``, adjusted and from the landmark on."""
     expected_hr: tuple[float, float]
     immortal_p: float
-    """One-sided p value of more events before the landmark among the untreated."""
+    """Chance of so few events before the landmark among the treated, were it not the reason."""
     ate: Estimate
     """Mean gain of survival at the horizon, doubly robust."""
     predicted: float
@@ -369,20 +368,11 @@ def _arms(cohort: Cohort, rows: Bools) -> Arms:
 
 
 def _immortal(cohort: Cohort) -> float:
-    """Fisher's one-sided p value: more events before the landmark among the untreated."""
+    """Chance of so few early events among the treated."""
     treatment, status = given(cohort)
-    option = ~np.isnan(status) & (eligible(cohort.study, cohort.values) == 1)
-    early = option & cohort.event & (cohort.time <= treatment.landmark)
-    n, untreated, events = int(option.sum()), int((option & (status == 0)).sum()), int(early.sum())
-    least = int((early & (status == 0)).sum())
-
-    def ways(of: int, k: int) -> float:
-        return math.lgamma(of + 1) - math.lgamma(k + 1) - math.lgamma(of - k + 1)
-
-    most = min(events, untreated)
-    possible = range(max(least, events - (n - untreated)), most + 1)
-    each = (ways(untreated, k) + ways(n - untreated, events - k) for k in possible)
-    return min(1.0, sum(math.exp(one - ways(n, events)) for one in each))
+    option = eligible(cohort.study, cohort.values) == 1
+    asked = np.where(option, status, np.nan)
+    return fewer_by_chance(*early_events(asked, cohort.time, cohort.event, treatment.landmark))
 
 
 def _hazard_ratios(fitted: Fitted, propensity: Array, rows: Bools) -> dict[str, Estimate]:

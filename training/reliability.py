@@ -218,10 +218,10 @@ def d_calibration(event: Bools, survival_at_time: Reals, bins: int = 10) -> ChiS
     counts += np.cumsum(below[::-1])[::-1] - below
     expected = event.size / bins
     statistic = float(((counts - expected) ** 2).sum() / expected)
-    return ChiSquare(statistic, _chi_square_tail(statistic, bins - 1))
+    return ChiSquare(statistic, chi_square_tail(statistic, bins - 1))
 
 
-def _chi_square_tail(statistic: float, degrees: int) -> float:
+def chi_square_tail(statistic: float, degrees: int) -> float:
     """Return P(χ² > statistic) by the finite series for whole degrees (Abramowitz 26.4.4–5)."""
     half = statistic / 2
     if half == 0:

@@ -133,6 +133,32 @@ def log_figures(run_id: str, trained: Trained, cohort: Cohort) -> None:
         client.log_figure(run_id, figure, f"figures/response_{endpoint}.png")
 
 
+def log_report(
+    run_id: str,
+    cohort: Cohort,
+    parameters: Mapping[str, object],
+    metrics: Mapping[str, float],
+    words: str,
+    files: Mapping[str, str],
+) -> None:
+    """Log a report on a cohort: what was asked, headline metrics, a note, and its files.
+
+    Args:
+        run_id: of an open run.
+        cohort: that it is about.
+        parameters: what was asked.
+        metrics: finite ones.
+        words: the run's note, in Markdown.
+        files: name -> text.
+    """
+    log_cohort(run_id, cohort, "report")
+    counts = {"patients": len(cohort), "events": int(cohort.event.sum())}
+    _log_batch(run_id, {**parameters, **counts}, metrics, {NOTE: words})
+    client = MlflowClient()
+    for name, text in files.items():
+        client.log_text(run_id, text, name)
+
+
 def open_parent(store: Store, cohort: Cohort, config: Config, study: optuna.Study) -> str:
     """Return the run under which a study's trials are nested, making it at the first session.
 

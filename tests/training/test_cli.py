@@ -92,7 +92,17 @@ def test_help_imports_nothing_heavy():
 
 @pytest.mark.parametrize(
     "verb",
-    [[], ["data", "init"], ["train"], ["tune"], ["predict"], ["power"], ["package"], ["serve"]],
+    [
+        [],
+        ["data", "init"],
+        ["train"],
+        ["tune"],
+        ["predict"],
+        ["marker"],
+        ["power"],
+        ["package"],
+        ["serve"],
+    ],
 )
 def test_every_verb_has_help(verb, capsys):
     with pytest.raises(SystemExit) as exit_:

@@ -30,9 +30,9 @@ from training.metrics import (
     time_average,
 )
 from training.reliability import (
-    _chi_square_tail,
     calibration_at,
     calibration_groups,
+    chi_square_tail,
     d_calibration,
 )
 
@@ -645,8 +645,8 @@ class TestDCalibration:
     def test_chi_square_equals_r(self):
         case = REFERENCE["chi_square"]
         for statistic, degrees, tail in zip(*(case[k] for k in case), strict=True):
-            assert _chi_square_tail(statistic, degrees) == pytest.approx(tail, rel=1e-12)
-        assert _chi_square_tail(0.0, 9) == 1
+            assert chi_square_tail(statistic, degrees) == pytest.approx(tail, rel=1e-12)
+        assert chi_square_tail(0.0, 9) == 1
 
     @untimed
     @given(

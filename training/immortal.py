@@ -1,0 +1,66 @@
+"""Immortal time: who has the event early is never treated, so the treated seem to live longer.
+
+Suissa, "Immortal time bias in pharmacoepidemiology", Am J Epidemiol 2008.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+#: Chance below which fewer early events among the treated are taken for immortal time.
+SURPRISE = 0.025
+
+
+@dataclass(frozen=True)
+class Early:
+    """Events before the landmark in one arm."""
+
+    events: int
+    patients: int
+
+    @property
+    def share(self) -> float:
+        """Part of the arm's patients."""
+        return self.events / max(self.patients, 1)
+
+
+def early_events(
+    treated: Array, time: Array, event: NDArray[np.bool_], landmark: float
+) -> tuple[Early, Early]:
+    """Count the early events of the treated and of the untreated.
+
+    Args:
+        treated: (n,) 1, 0, or NaN for patients who are left out.
+        time: (n,) follow-up in months.
+        event: (n,) whether the event was seen.
+        landmark: months after which the treatment has begun in all who get it.
+    """
+    early = event & (time <= landmark)
+    treated_, untreated = (
+        Early(int((early & (treated == arm)).sum()), int((treated == arm).sum())) for arm in (1, 0)
+    )
+    return treated_, untreated
+
+
+def fewer_by_chance(one: Early, other: Early) -> float:
+    """Chance that one group has so few of the early events or fewer (Fisher's exact test)."""
+    patients, events = one.patients + other.patients, one.events + other.events
+
+    def log_choose(n: int, k: int) -> float:
+        return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+
+    total = log_choose(patients, events)
+    counts = range(max(0, events - other.patients), one.events + 1)
+    return min(
+        1.0,
+        sum(
+            math.exp(log_choose(one.patients, k) + log_choose(other.patients, events - k) - total)
+            for k in counts
+        ),
+    )
