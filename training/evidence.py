@@ -29,7 +29,7 @@ from training.cox import RiskSets, fit_cox
 from training.effect import PatientEffect, compared, cross_fit, fitted_rates, given
 from training.evaluation import Estimate, judged_horizon, within
 from training.fit import Fitted, truncate
-from training.immortal import SURPRISE, early_events, fewer_by_chance
+from training.immortal import SURPRISE, Early, early_events, fewer_by_chance
 from training.metrics import UndefinedMetricError, censoring, inverse_censoring
 
 Array = NDArray[np.float64]
@@ -57,10 +57,6 @@ class Arms:
     """Patients for whom it is no option, or unknown whether it is one."""
     early: int
     """Patients who had the event, or were lost, before the landmark."""
-    early_events_treated: int
-    """Events before the landmark among the treated…"""
-    early_events_untreated: int
-    """… and among the untreated, some of whom did not live to be treated."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +87,8 @@ class Evidence:
     hr: dict[str, Estimate]
     """Hazard ratio: ``crude``; ``adjusted``; ``landmark``, adjusted and from the landmark on."""
     expected_hr: tuple[float, float]
-    immortal_p: float
-    """Chance of so few events before the landmark among the treated, were it not the reason."""
+    early: tuple[Early, Early]
+    """Events before the landmark among all the treated, and all the untreated."""
     ate: Estimate
     """Mean gain of survival at the horizon, doubly robust."""
     predicted: float
@@ -125,12 +121,18 @@ class Evidence:
                     "patients are treated"
                 )
         if self.immortal_p < SURPRISE:
+            with_it, without = self.early
             found.append(
-                f"{self.arms.early_events_untreated} untreated and "
-                f"{self.arms.early_events_treated} treated patients had the event before month "
+                f"{without.events} of {without.patients} untreated and {with_it.events} of "
+                f"{with_it.patients} treated patients had the event before month "
                 f"{self.landmark:g}: those who do so early cannot be treated (immortal time)"
             )
         return tuple(found)
+
+    @property
+    def immortal_p(self) -> float:
+        """Chance of so few early events among the treated, by the strongest credible effect."""
+        return fewer_by_chance(*self.early, min(self.expected_hr[0], 1.0))
 
     @property
     def differs(self) -> bool:
@@ -259,7 +261,7 @@ def _judge(fitted: Fitted, patients: PatientEffect, config: Config) -> Evidence:
         overlap=float(((own.propensity >= RARE) & (own.propensity <= COMMON)).mean()),
         hr=_hazard_ratios(fitted, patients.propensity, rows),
         expected_hr=treatment.expected_hr,
-        immortal_p=_immortal(cohort),
+        early=early_events(status, cohort.time, cohort.event, treatment.landmark),
         ate=mean(gained),
         predicted=float(gain.mean()),
         groups=_groups(gain, gained),
@@ -362,17 +364,7 @@ def _arms(cohort: Cohort, rows: Bools) -> Arms:
         unknown=count(np.isnan(status)),
         no_option=count(~np.isnan(status) & ~option),
         early=count(early),
-        early_events_treated=count(early & cohort.event & (status == 1)),
-        early_events_untreated=count(early & cohort.event & (status == 0)),
     )
-
-
-def _immortal(cohort: Cohort) -> float:
-    """Chance of so few early events among the treated."""
-    treatment, status = given(cohort)
-    option = eligible(cohort.study, cohort.values) == 1
-    asked = np.where(option, status, np.nan)
-    return fewer_by_chance(*early_events(asked, cohort.time, cohort.event, treatment.landmark))
 
 
 def _hazard_ratios(fitted: Fitted, propensity: Array, rows: Bools) -> dict[str, Estimate]:

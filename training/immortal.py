@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 #: Chance below which fewer early events among the treated are taken for immortal time.
-SURPRISE = 0.025
+SURPRISE = 0.05
 
 
 @dataclass(frozen=True)
@@ -48,19 +48,25 @@ def early_events(
     return treated_, untreated
 
 
-def fewer_by_chance(one: Early, other: Early) -> float:
-    """Chance that one group has so few of the early events or fewer (Fisher's exact test)."""
-    patients, events = one.patients + other.patients, one.events + other.events
+def fewer_by_chance(one: Early, other: Early, odds: float = 1.0) -> float:
+    """Chance that one group has so few of the early events or fewer.
+
+    Fisher's exact test, for a true odds ratio ``odds`` of the one group against the other (his
+    noncentral hypergeometric distribution).
+    """
+    events = one.events + other.events
+    counts = range(max(0, events - other.patients), min(events, one.patients) + 1)
 
     def log_choose(n: int, k: int) -> float:
         return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
 
-    total = log_choose(patients, events)
-    counts = range(max(0, events - other.patients), one.events + 1)
-    return min(
-        1.0,
-        sum(
-            math.exp(log_choose(one.patients, k) + log_choose(other.patients, events - k) - total)
+    weights = np.array(
+        [
+            log_choose(one.patients, k)
+            + log_choose(other.patients, events - k)
+            + k * math.log(odds)
             for k in counts
-        ),
+        ]
     )
+    chance = np.exp(weights - weights.max())
+    return float(chance[: one.events - counts[0] + 1].sum() / chance.sum())

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
 
+from training import page
 from training.added_value import DecisionCurve
 from training.association import Association
 from training.correlation import Correlation
@@ -42,10 +43,10 @@ FURTHEST = 8.0
 MOST_BARS = 20
 
 
-def drawn(draw: Callable[[], Figure]) -> Figure:
-    """Draw in the house style."""
+def inline(key: str, draw: Callable[[], Figure], alt: str, caption: str) -> page.Figure:
+    """Draw in the house style, for use inside a page; the rest is as ``page.Figure`` takes it."""
     with mpl.rc_context({**STYLE, **OWN}):
-        return draw()
+        return page.Figure(page.inline_svg(draw(), key), alt, caption)
 
 
 def halves(association: Association) -> Figure:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from training import marker_context as context
+from training import marker_prognosis as prognosis
 from training import marker_verdicts as verdicts
 from training.effects import HazardRatio
 from training.evaluation import Estimate
 from training.marker import MarkerClaim
-from training.marker_sections import sections
 from training.marker_treatment import Modification, TreatmentEffect
 from training.page import Page, Section, plain
 from training.reporting import RESEARCH_USE
@@ -41,6 +43,31 @@ def make_page(claim: MarkerClaim, provenance: Mapping[str, object]) -> Page:
         footer=(RESEARCH_USE, " · ".join(f"{k}: {v}" for k, v in provenance.items())),
         banner=SYNTHETIC if claim.synthetic else "",
     )
+
+
+def sections(claim: MarkerClaim) -> tuple[Section, ...]:
+    """Return the sections in the order in which a reviewer would ask.
+
+    A word is explained where it first appears, and nowhere else.
+    """
+    made = [
+        prognosis.association(claim),
+        prognosis.cut_points(claim),
+        prognosis.independence(claim),
+        prognosis.proportionality(claim),
+        prognosis.centres(claim),
+        context.modification(claim),
+        context.treatment(claim),
+        context.correlations(claim),
+        context.added_value(claim),
+    ]
+    seen: set[str] = set()
+    found = []
+    for section in made:
+        new = tuple(term for term in section.terms if term[0] not in seen)
+        seen |= {term[0] for term in new}
+        found.append(replace(section, terms=new))
+    return tuple(found)
 
 
 def lead(claim: MarkerClaim) -> str:

@@ -74,8 +74,11 @@ class TreatmentEffect:
 
     @property
     def immortal_p(self) -> float:
-        """Chance of so few early deaths among the treated if the treatment had no part in them."""
-        return fewer_by_chance(self.early_treated, self.early_untreated)
+        """Chance of so few early events among the treated, by the strongest credible effect.
+
+        A treatment that works prevents early events too; immortal time prevents more.
+        """
+        return fewer_by_chance(self.early_treated, self.early_untreated, min(self.trials[0], 1.0))
 
     @property
     def alarm(self) -> bool:

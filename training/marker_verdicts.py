@@ -160,8 +160,8 @@ def of_treatment(found: TreatmentEffect | str) -> Verdict:
         one, other = found.early_treated, found.early_untreated
         reasons.append(
             f"within {found.landmark:g} months {one.events} of {one.patients} treated patients "
-            f"had the event but {other.events} of {other.patients} untreated ("
-            f"{p_text(found.immortal_p)})"
+            f"had the event but {other.events} of {other.patients} untreated, fewer than a true "
+            f"HR of {low:.2f} would explain ({p_text(found.immortal_p)})"
         )
     if reasons:
         return Verdict(

@@ -132,26 +132,6 @@ class TestEvidence:
         )
         assert found.hr["crude"].value == pytest.approx(np.exp(theirs.coef_[0]), rel=1e-5)
 
-    def test_immortal_time_is_fishers_test(self, tiny_trained, found):
-        stats = pytest.importorskip("scipy.stats")
-        fitted = with_treatment(tiny_trained.fitted, landmark=14.0)
-        cohort = fitted.prepared.cohort
-        names = list(cohort.study.features)
-        stage = cohort.values[:, names.index("stage")]
-        option = ~np.isnan(cohort.treated) & np.isin(stage, [1, 2])
-        early = option & cohort.event & (cohort.time <= 14)
-        table = [
-            [
-                (early & (cohort.treated == arm)).sum(),
-                (option & ~early & (cohort.treated == arm)).sum(),
-            ]
-            for arm in (0, 1)
-        ]
-        assert early.sum() > 5
-        expected = stats.fisher_exact(table, alternative="greater").pvalue
-        assert evidence(fitted, CONFIG).immortal_p == pytest.approx(expected)
-        assert found.immortal_p != pytest.approx(expected)
-
     def test_a_ratio_outside_the_expected_raises_the_alarm(self, tiny_trained, found):
         value = found.hr["landmark"].value
         for band, alarmed in (

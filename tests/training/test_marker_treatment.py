@@ -97,3 +97,9 @@ def test_too_few_events_in_an_arm_are_said_to_be():
     few = cohort.take(np.flatnonzero((cohort.treated == 0) | ~cohort.event))
     assert "too few" in effect_of(few)
     assert "too few" in modification(few, few.values[:, 1], few.values[:, [0]], 1.55)
+
+
+def test_a_treatment_that_works_from_the_first_day_is_no_immortal_time():
+    found = effect_of(made_up(6000, np.log(0.65), seed=3))
+    assert found.early_treated.share < found.early_untreated.share
+    assert found.immortal_p > 0.05
