@@ -229,6 +229,7 @@ class Study(_Model):
         if self.treatment is not None:
             if not self.prognostic_features:
                 raise ValueError("modalities: name a feature beside the treatment")
+            self._read_from(self.treatment)
             self._known(tuple(self.treatment.eligible), "treatment.eligible")
             for name, levels in self.treatment.eligible.items():
                 stray = [
@@ -239,6 +240,17 @@ class Study(_Model):
                         f"treatment.eligible.{name}: '{stray[0]}' is not one of its levels"
                     )
         return self
+
+    def _read_from(self, treatment: Treatment) -> None:
+        own = [f for name, f in self.features.items() if (f.column or name) == treatment.column]
+        if not own:
+            raise ValueError(
+                f"feature '{treatment.column}' has the name of the treatment's column but is read "
+                "from another: rename it"
+            )
+        for key, listed in (("treated", treatment.treated), ("untreated", treatment.untreated)):
+            if own[0].levels is not None and not set(own[0].levels) & set(listed):
+                raise ValueError(f"treatment.{key}: none is a level of the feature so read")
 
     def _known(self, listed: tuple[str, ...], where: str) -> None:
         for name in listed:

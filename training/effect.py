@@ -139,12 +139,12 @@ def too_few(cohort: Cohort) -> str | None:
     if cohort.study.treatment is None:
         return "the study names no treatment"
     _, treated = given(cohort)
-    used = compared(cohort)
+    used, seen = compared(cohort), cohort.event & (cohort.time <= cohort.horizon)
     for arm, name in ((1.0, "treated"), (0.0, "untreated")):
         rows = used & (treated == arm)
-        if rows.sum() < FEWEST_PATIENTS or cohort.event[rows].sum() < FEWEST_EVENTS:
+        if rows.sum() < FEWEST_PATIENTS or seen[rows].sum() < FEWEST_EVENTS:
             return (
-                f"{int(rows.sum())} {name} patients with {int(cohort.event[rows].sum())} events "
+                f"{int(rows.sum())} {name} patients with {int(seen[rows].sum())} events "
                 f"are too few: {FEWEST_PATIENTS} and {FEWEST_EVENTS} are needed in each arm"
             )
     return None
@@ -194,18 +194,24 @@ def cross_fit(
     if reason is not None:
         return reason
     _, treated = given(cohort)
-    values, chance = cohort.prognostic().values, np.empty(len(cohort))
+    blind, chance = cohort.prognostic(), np.empty(len(cohort))
+    models = []
     for k, preprocessor in enumerate(preprocessors):
         out = fold == k
-        X = preprocessor.linear(values, cohort.centre)
-        chance[out] = fit_propensity(X[~out], treated[~out], seed).chance(X[out])
+        X = preprocessor.linear(blind.values, blind.centre)
+        models.append(fit_propensity(X[~out], treated[~out], seed))
+        chance[out] = models[k].chance(X[out])
     log_hr, sd = np.empty(len(cohort)), np.empty(len(cohort))
     for k, part in enumerate(training):
         out = fold == k
-        fitted = fit_effect(part, cumulative[~out], grid, chance[~out], config, seed)
-        found = fitted.of(values[out], None if cohort.centre is None else cohort.centre[out])
+        fitted = fit_effect(
+            part, cumulative[~out], grid, chance[~out], config, preprocessors[k], models[k]
+        )
+        found = fitted.of(blind.values[out], None if blind.centre is None else blind.centre[out])
         log_hr[out], sd[out] = found.log_hr, found.sd
-    whole = fit_effect(cohort, cumulative, grid, chance, config, seed)
+    preprocessor = Preprocessor.fit(blind.study, blind.values, blind.centre, bins=1)
+    model = fit_propensity(preprocessor.linear(blind.values, blind.centre), treated, seed)
+    whole = fit_effect(cohort, cumulative, grid, chance, config, preprocessor, model)
     return CrossFitted(whole, PatientEffect(log_hr, sd, chance))
 
 
@@ -213,9 +219,10 @@ def fit_effect(
     cohort: Cohort,
     cumulative: Array,
     grid: TimeGrid,
-    propensity: Array,
+    chance: Array,
     config: EffectConfig,
-    seed: int,
+    preprocessor: Preprocessor,
+    propensity: Propensity,
 ) -> Effect:
     """Fit the effect; see the module.
 
@@ -223,24 +230,22 @@ def fit_effect(
         cohort: n patients, of whom enough are in each arm (:func:`too_few`).
         cumulative: (n, j + 1) out-of-fold cumulative hazard of learners blind to the treatment.
         grid: of these j bins.
-        propensity: (n,) out of fold too.
+        chance: (n,) of being treated, out of fold too.
         config: the priors.
-        seed: of the propensity's folds.
+        preprocessor: fitted to the n patients without their treatment.
+        propensity: fitted to them too, for patients to come.
     """
-    study, (_, treated) = cohort.study.prognostic(), given(cohort)
-    values = cohort.prognostic().values
-    preprocessor = Preprocessor.fit(study, values, cohort.centre, bins=1)
-    singles = preprocessor.singles(values, cohort.centre)
+    _, treated = given(cohort)
+    singles = preprocessor.singles(cohort.prognostic().values, cohort.centre)
     joint, modifiers, sd = _columns(cohort, preprocessor, singles, config)
     gaussian = Gaussian.fit(singles[:, joint])
     rows = compared(cohort)
     mean, _, _ = gaussian.condition(singles[rows][:, joint], modifiers)
-    difference = (treated - propensity)[rows]
+    difference = (treated - chance)[rows]
     design = np.column_stack([np.ones(len(mean)), mean]) * difference[:, None]
     prior = np.append(COMMON_SD, sd)
     theta, covariance = _posterior(cohort, cumulative, grid, rows, design, prior)
-    chance = fit_propensity(preprocessor.linear(values, cohort.centre), treated, seed)
-    return Effect(preprocessor, joint, gaussian, modifiers, theta, covariance, chance)
+    return Effect(preprocessor, joint, gaussian, modifiers, theta, covariance, propensity)
 
 
 class Rates(NamedTuple):
@@ -291,15 +296,16 @@ def _columns(
 ) -> tuple[NDArray[np.int_], NDArray[np.int_], Array]:
     """Return the joint columns, which of them are modifiers, and the modifiers' prior spreads."""
     of = [column.features[0] for column in preprocessor.linear_columns()[: singles.shape[1]]]
-    varied = np.nanstd(np.where(np.isnan(singles), np.nan, singles), axis=0) > 1e-9
+    # Missing values are the mean, which is 0.
+    filled = np.nan_to_num(singles)
+    spread = filled.std(axis=0)
+    varied = spread > 1e-9
     modifying = [
         i for name in cohort.study.modifiers for i, f in enumerate(of) if f == name and varied[i]
     ]
     first = cohort.study.modifiers[:1]
     sd = [config.main_sd if of[i] in first else config.other_sd for i in modifying]
-    filled = np.nan_to_num(singles)
-    spread = np.maximum(filled.std(axis=0), 1e-9)
-    told = filled.T @ filled[:, modifying] / len(filled) / spread[:, None]
+    told = filled.T @ filled[:, modifying] / len(filled) / np.maximum(spread, 1e-9)[:, None]
     strength = np.abs(told).max(axis=1, initial=0.0)
     rest = [i for i in np.argsort(-strength, kind="stable") if varied[i] and i not in modifying]
     joint = [*modifying, *rest[: max(MOST_JOINT - len(modifying), 0)]]

@@ -74,6 +74,8 @@ class Gaussian:
             np.packbits(known, axis=1), axis=0, return_index=True, return_inverse=True
         )
         pattern = pattern.reshape(-1)
+        size = np.bincount(pattern, minlength=len(first))
+        groups = np.split(np.argsort(pattern, kind="stable"), np.cumsum(size)[:-1])
         mean = Z[:, wanted]
         covariance = np.zeros((len(first), len(wanted), len(wanted)))
         for k, example in enumerate(first):
@@ -81,7 +83,7 @@ class Gaussian:
             unseen = np.flatnonzero(~known[example, wanted])
             if not len(unseen):
                 continue
-            rows, columns = np.flatnonzero(pattern == k), wanted[unseen]
+            rows, columns = groups[k], wanted[unseen]
             across = self.covariance[np.ix_(seen, columns)]
             slope = np.linalg.solve(self.covariance[np.ix_(seen, seen)], across)
             told = (Z[np.ix_(rows, seen)] - self.mean[seen]) @ slope
