@@ -111,7 +111,11 @@ def benefit(cumulative: Array, grid: TimeGrid, horizon: float, effect: PatientEf
 
 
 def advise(
-    found: Benefit, effect: PatientEffect, option: Array, treatment: Treatment
+    found: Benefit,
+    effect: PatientEffect,
+    option: Array,
+    treatment: Treatment,
+    distrust: str = "",
 ) -> NDArray[np.str_]:
     """Put into words, for each of n patients, what the benefit speaks for.
 
@@ -120,6 +124,7 @@ def advise(
         effect: whose propensity says whether patients like this one were in both arms.
         option: (n,) 1 where the treatment is an option, 0 where it is none, NaN where unknown.
         treatment: what it is called, and where it is an option.
+        distrust: why the effect seen in training is not credible, if it is not.
 
     Returns:
         ``favours LABEL`` where a gain above 3 points is likely, ``favours none`` where harm is,
@@ -141,6 +146,10 @@ def advise(
         (effect.propensity < RARE, "few patients like this one were treated"),
         (effect.propensity > COMMON, "few patients like this one were left untreated"),
         (np.isnan(option), f"{where} unknown, which decides whether it is an option"),
+        (
+            np.full(len(option), bool(distrust)),
+            f"the effect seen in training is not credible ({distrust})",
+        ),
         (option == 0, f"{treatment.label} is no option at this {where}"),
     )
     for rows, reason in reasons:

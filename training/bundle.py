@@ -85,6 +85,8 @@ class Bundle:
     """What the treatment changes, where it was asked for and could be estimated."""
     no_effect: str
     """Why there is none."""
+    distrust: str
+    """Why no advice can rest on the effect, if so."""
     responses: Mapping[str, ResponseModel]
     """By binary endpoint; one with too few labels has none."""
     risk_centre: float
@@ -162,7 +164,8 @@ class Bundle:
             own = self.effect.of(self._blind(values), centre)
             cumulative = under(blind, own, status)
             found = benefit(blind, grid, self.benefit_horizon, own)
-            advice = advise(found, own, eligible(self.study, values), treatment)
+            option = eligible(self.study, values)
+            advice = advise(found, own, option, treatment, self.distrust)
         responses = {
             name: self.responses[name].probability(self._blind(values), centre, at_rates.get(name))
             if name in self.responses
@@ -318,6 +321,7 @@ class Bundle:
             "net": ensemble.net.shape.to_json(),
             "effect": None if self.effect is None else self.effect.to_json(),
             "no_effect": self.no_effect,
+            "distrust": self.distrust,
             "responses": {name: model.to_json() for name, model in self.responses.items()},
             "folds": [
                 {
@@ -400,6 +404,7 @@ class Bundle:
             ensemble=Ensemble(folds, net, grid, Stack.from_json(model["stack"])),
             effect=None if model["effect"] is None else Effect.from_json(blind, model["effect"]),
             no_effect=model["no_effect"],
+            distrust=model["distrust"],
             responses={
                 name: ResponseModel.from_json(blind, made)
                 for name, made in model["responses"].items()

@@ -130,6 +130,17 @@ class Evidence:
         return tuple(found)
 
     @property
+    def distrust(self) -> str:
+        """Why no advice can rest on the effect: an alarm that chance does not explain."""
+        low, high = self.expected_hr
+        hr = self.hr["landmark"]
+        if self.immortal_p < SURPRISE:
+            return "too few early events among the treated: immortal time"
+        if hr.high < low or hr.low > high:
+            return f"a hazard ratio outside the {low:g} to {high:g} that trials have seen"
+        return ""
+
+    @property
     def immortal_p(self) -> float:
         """Chance of so few early events among the treated, by the strongest credible effect."""
         return fewer_by_chance(*self.early, min(self.expected_hr[0], 1.0))
@@ -151,6 +162,7 @@ class Evidence:
             "hr": {name: known(e) for name, e in self.hr.items()},
             "expected_hr": list(self.expected_hr),
             "alarm": bool(self.alarms),
+            "distrust": self.distrust or None,
             "immortal_time_p": self.immortal_p,
             "ate": known(self.ate),
             "predicted": self.predicted,

@@ -126,6 +126,7 @@ def make_bundle(
         ensemble=fitted.ensemble,
         effect=None if fitted.effect is None else fitted.effect.effect,
         no_effect=fitted.no_effect,
+        distrust="" if found is None else found.distrust,
         responses={name: each.model for name, each in responses.items()},
         risk_centre=float(np.mean(log_risk(fitted.cumulative))),
         config=settings,

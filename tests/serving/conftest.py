@@ -96,6 +96,8 @@ def bundle_path(
         ensemble=fitted.ensemble,
         effect=fitted.effect.effect,
         no_effect="",
+        distrust="",
+        responses={},
         risk_centre=centre,
         config=flat(config),
         metrics={},

@@ -47,6 +47,7 @@ BENEFIT = [
     "rmst_gain@60",
     "p_benefit",
     "advice",
+    "response.ici_response",
 ]
 CANARY_ID, CANARY_AGE = "Zq7-canary-PX", 61.123456789
 
