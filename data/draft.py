@@ -29,8 +29,9 @@ from data.choose import (
     response_features,
 )
 from data.coding import MISSING
-from data.cohort import build_cohort, survival_targets
+from data.cohort import build_cohort
 from data.errors import InputError, some
+from data.outcomes import survival_targets
 from data.panel import Panel, key_of, load_panel, matches
 from data.study import MONTHS, TREATMENT, SurvivalEndpoint, as_level, parse_study
 from data.tables import column, read_table
