@@ -19,6 +19,7 @@ from training.benefit import (
     LEVEL,
     LIKELY,
     RARE,
+    UNLIKELY,
     WORTH,
     Benefit,
     abstain,
@@ -210,6 +211,7 @@ TREATMENT = Treatment(
     label="chemotherapy",
     eligible={"stage": ("II", "III")},
 )
+UNCERTAIN = "abstains: a gain above 3 points is neither likely nor unlikely"
 CLEAR = {"gain": 0.1, "low": 0.05, "high": 0.15, "p_benefit": 0.95}
 
 
@@ -229,9 +231,9 @@ class TestAdvice:
         [
             ({}, "favours chemotherapy"),
             ({"p_benefit": LIKELY}, "favours chemotherapy"),
-            ({"p_benefit": LIKELY - 1e-6}, "no clear benefit"),
-            ({"low": 0.0}, "no clear benefit"),
-            ({"low": -0.01}, "no clear benefit"),
+            ({"p_benefit": LIKELY - 1e-6}, UNCERTAIN),
+            ({"p_benefit": UNLIKELY}, UNCERTAIN),
+            ({"p_benefit": UNLIKELY - 1e-6}, "no clear benefit"),
             ({"gain": 0.01, "low": -0.01, "high": 0.02, "p_benefit": 0.02}, "no clear benefit"),
             ({"gain": -0.05, "low": -0.09, "high": -0.01, "p_benefit": 0.0}, "favours none"),
             ({"gain": -0.05, "low": -0.09, "high": 0.0, "p_benefit": 0.0}, "no clear benefit"),
@@ -239,7 +241,7 @@ class TestAdvice:
                 {"gain": 0.0, "low": -WORTH - 1e-6, "high": WORTH + 1e-6, "p_benefit": 0.5},
                 "abstains: the interval spans a loss and a gain of 3 points",
             ),
-            ({"gain": 0.0, "low": -WORTH, "high": 0.2, "p_benefit": 0.5}, "no clear benefit"),
+            ({"gain": 0.0, "low": -WORTH, "high": 0.2, "p_benefit": 0.4}, "no clear benefit"),
         ],
     )
     def test_follows_the_benefit(self, changed, wording):
@@ -261,6 +263,19 @@ class TestAdvice:
     )
     def test_abstains_where_it_does_not_know(self, propensity, option, wording):
         assert said(CLEAR, propensity, option) == wording
+
+    def test_an_effect_that_is_not_credible_gives_no_advice(self):
+        advice = advise(
+            Benefit(*np.tile([[0.1], [0.05], [0.15], [2.0], [0.95]], 2)),
+            effects([-0.4, -0.4], 0.1),
+            np.array([1.0, 0.0]),
+            TREATMENT,
+            "immortal time",
+        )
+        assert advice.tolist() == [
+            "abstains: the effect seen in training is not credible (immortal time)",
+            "abstains: chemotherapy is no option at this stage",
+        ]
 
     def test_spanning_interval_gives_way_to_the_other_reasons(self):
         wide = CLEAR | {"gain": 0.0, "low": -0.2, "high": 0.2}

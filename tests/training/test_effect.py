@@ -20,6 +20,7 @@ from training.effect import (
     FEWEST_PATIENTS,
     MOST_JOINT,
     NUISANCE_SD,
+    UNEXPLAINED,
     CrossFitted,
     Effect,
     _outcome,
@@ -456,7 +457,7 @@ class TestOf:
         picked = [columns.index(label) for label in effect.labels]
         X = np.column_stack([np.ones(7), effect.preprocessor.singles(values)[:, picked]])
         np.testing.assert_allclose(found.log_hr, X @ effect.theta)
-        variance = [x @ effect.covariance @ x for x in X]
+        variance = [x @ effect.covariance @ x + UNEXPLAINED**2 for x in X]
         np.testing.assert_allclose(found.sd, np.sqrt(variance))
         assert ((found.propensity > 0) & (found.propensity < 1)).all()
 
@@ -478,7 +479,8 @@ class TestOf:
         rng = np.random.default_rng(0)
         drawn = rng.multivariate_normal(mean[0], spread[0], 200_000)
         theta = rng.multivariate_normal(effect.theta, effect.covariance, 200_000)
-        log_hr = theta[:, 0] + (theta[:, 1:] * drawn).sum(axis=1)
+        unnamed = rng.normal(0, UNEXPLAINED, 200_000)
+        log_hr = theta[:, 0] + (theta[:, 1:] * drawn).sum(axis=1) + unnamed
         found = effect.of(patient)
         assert found.log_hr[0] == pytest.approx(log_hr.mean(), abs=0.01)
         assert found.sd[0] == pytest.approx(log_hr.std(), rel=0.02)
