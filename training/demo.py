@@ -11,17 +11,11 @@ from dataclasses import dataclass
 from data.cohort import load_cohort
 from serving.packaging import package
 from serving.server import running, serve_command
-from training.commands import (
-    SYNTHETIC,
-    relative,
-    say_cohort,
-    say_result,
-    search,
-    synthesise,
-)
+from training.commands import search, synthesise
 from training.config import configure
 from training.processes import free_port
 from training.store import find_bundle, open_store
+from training.terminal import SYNTHETIC, relative, say_cohort, say_result
 from training.ui import links
 
 

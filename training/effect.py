@@ -44,6 +44,8 @@ FEWEST_PATIENTS, FEWEST_EVENTS = 20, 8
 MOST_JOINT = 40
 #: Spread of the priors of level and slope of the prognosis, which are nuisances here.
 NUISANCE_SD = 0.3
+#: Spread of what the effect differs by between patients alike in all modifiers.
+UNEXPLAINED = 0.1
 #: Spread of the prior of the effect common to all: next to none.
 COMMON_SD = 10.0
 STEPS, SETTLED = 50, 1e-9
@@ -55,7 +57,7 @@ class PatientEffect(NamedTuple):
     log_hr: Array
     """(n,) posterior mean of the log-hazard ratio, treated to untreated."""
     sd: Array
-    """(n,) its standard deviation: of the coefficients, and of modifiers that are missing."""
+    """(n,) its standard deviation: of the coefficients, of missing modifiers and unnamed ones."""
     propensity: Array
     """(n,) chance of being treated among patients like this one."""
 
@@ -80,6 +82,8 @@ class Effect:
     """(1 + w,) log-hazard ratio common to all, and its change with each modifier."""
     covariance: Array
     """(1 + w, 1 + w) of theta."""
+    prior_sd: Array
+    """(1 + w,) spreads of the priors of theta, around 0."""
     propensity: Propensity
 
     @property
@@ -90,15 +94,26 @@ class Effect:
 
     def of(self, values: Array, centre: NDArray[np.str_] | None = None) -> PatientEffect:
         """Return the effect on n patients from coded features (n, p) other than the treatment."""
-        Z = self.preprocessor.singles(values, centre)[:, self.joint]
-        mean, spread, pattern = self.gaussian.condition(Z, self.modifiers)
-        X = np.column_stack([np.ones(len(Z)), mean])
+        X, spread, pattern = self._expected(values, centre)
         slopes, certain = self.theta[1:], self.covariance[1:, 1:]
         # Variance of a product of two independent normal vectors: coefficients and values.
         missing = np.einsum("kij,ij->k", spread, np.outer(slopes, slopes) + certain)
         variance = np.einsum("ni,ij,nj->n", X, self.covariance, X) + missing[pattern]
+        variance += UNEXPLAINED**2
         chance = self.propensity.chance(self.preprocessor.linear(values, centre))
         return PatientEffect(X @ self.theta, np.sqrt(np.maximum(variance, 0.0)), chance)
+
+    def design(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
+        """Return what the effect is linear in (n, 1 + w): a constant, and the modifiers."""
+        return self._expected(values, centre)[0]
+
+    def _expected(
+        self, values: Array, centre: NDArray[np.str_] | None
+    ) -> tuple[Array, Array, NDArray[np.int_]]:
+        """The design, its covariance by pattern of missing values, and each patient's pattern."""
+        Z = self.preprocessor.singles(values, centre)[:, self.joint]
+        mean, spread, pattern = self.gaussian.condition(Z, self.modifiers)
+        return np.column_stack([np.ones(len(Z)), mean]), spread, pattern
 
     def to_json(self) -> dict[str, Any]:
         """Return the fitted state as plain data; the study is kept beside it."""
@@ -109,6 +124,7 @@ class Effect:
             "modifiers": self.modifiers.tolist(),
             "theta": self.theta.tolist(),
             "covariance": self.covariance.tolist(),
+            "prior_sd": self.prior_sd.tolist(),
             "propensity": self.propensity.to_json(),
         }
 
@@ -122,6 +138,7 @@ class Effect:
             np.array(raw["modifiers"], dtype=int),
             np.array(raw["theta"], dtype=float),
             np.array(raw["covariance"], dtype=float),
+            np.array(raw["prior_sd"], dtype=float),
             Propensity.from_json(raw["propensity"]),
         )
 
@@ -245,7 +262,7 @@ def fit_effect(
     design = np.column_stack([np.ones(len(mean)), mean]) * difference[:, None]
     prior = np.append(COMMON_SD, sd)
     theta, covariance = _posterior(cohort, cumulative, grid, rows, design, prior)
-    return Effect(preprocessor, joint, gaussian, modifiers, theta, covariance, propensity)
+    return Effect(preprocessor, joint, gaussian, modifiers, theta, covariance, prior, propensity)
 
 
 class Rates(NamedTuple):

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, replace
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -26,11 +25,12 @@ from data.cohort import Cohort
 from training.benefit import COMMON, RARE, WORTH, benefit, benefit_horizon, under
 from training.config import Config
 from training.cox import RiskSets, fit_cox
-from training.effect import PatientEffect, compared, cross_fit, fitted_rates, given
+from training.effect import CrossFitted, compared, cross_fit, fitted_rates, given
 from training.evaluation import Estimate, judged_horizon, within
 from training.fit import Fitted, truncate
 from training.immortal import SURPRISE, Early, early_events, fewer_by_chance
 from training.metrics import UndefinedMetricError, censoring, inverse_censoring
+from training.ranking import Ranked, Scored, Z, cross_ranked, mean, ranked
 
 Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -39,8 +39,6 @@ Bools = NDArray[np.bool_]
 BOUND = 0.05
 #: Groups of predicted gain whose observed gain is shown.
 GROUPS = 4
-#: Normal quantile of a 95 % interval.
-Z = NormalDist().inv_cdf(0.975)
 
 
 @dataclass(frozen=True)
@@ -57,16 +55,6 @@ class Arms:
     """Patients for whom it is no option, or unknown whether it is one."""
     early: int
     """Patients who had the event, or were lost, before the landmark."""
-
-
-@dataclass(frozen=True)
-class Ranked:
-    """How well a ranking of patients finds those who gain."""
-
-    rate: Estimate
-    """Rank-weighted average effect, Qini's weights; above 0 the ranking finds them."""
-    curve: Array
-    """(101,) gain beyond the average, summed from the first ranked to each share of patients."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +173,7 @@ def evidence(fitted: Fitted, config: Config) -> Evidence | None:
     if fitted.effect is None or treatment is None:
         return None
     try:
-        return _judge(fitted, fitted.effect.patients, config)
+        return _judge(fitted, fitted.effect, config)
     except UndefinedMetricError:
         return None
 
@@ -238,7 +226,8 @@ def sentences(found: Evidence) -> dict[str, str]:
     return said
 
 
-def _judge(fitted: Fitted, patients: PatientEffect, config: Config) -> Evidence:
+def _judge(fitted: Fitted, crossed: CrossFitted, config: Config) -> Evidence:
+    patients = crossed.patients
     cohort, grid = fitted.prepared.cohort, fitted.prepared.grid
     treatment, status = given(cohort)
     rows = compared(cohort)
@@ -277,7 +266,7 @@ def _judge(fitted: Fitted, patients: PatientEffect, config: Config) -> Evidence:
         ate=mean(gained),
         predicted=float(gain.mean()),
         groups=_groups(gain, gained),
-        relative=_relative(fitted, patients, rows, larger),
+        relative=_relative(fitted, crossed, rows, larger, config.seed),
         absolute=ranked(gain, gained),
         halves=(
             _hr(fitted, patients.propensity, _among(rows, half)),
@@ -309,7 +298,7 @@ def permuted(fitted: Fitted, config: Config, seed: int = 0) -> Estimate | None:
     rows = compared(shuffled)
     larger = within(-found.patients.log_hr[rows], fold[rows])
     other = replace(fitted, prepared=replace(prepared, cohort=shuffled))
-    return _relative(other, found.patients, rows, larger).rate
+    return _relative(other, found, rows, larger, config.seed).rate
 
 
 def arm_scores(
@@ -329,30 +318,6 @@ def arm_scores(
     chance = np.stack([propensity, 1 - propensity])
     had = np.stack([treated == 1, treated == 0])
     return np.asarray(predicted + had / chance * weight * (alive - predicted))
-
-
-def ranked(order: Array, score: Array) -> Ranked:
-    """Judge a ranking by the scores (n,) of patients in falling order (n,).
-
-    ``rate`` is the integral of ``curve``: what a patient drawn from a random share of those ranked
-    first gains beyond the average, weighted by that share. Ties share the mean of their ranks.
-    """
-    n = len(order)
-    distinct, place, count = np.unique(-order, return_inverse=True, return_counts=True)
-    middle = (np.cumsum(count) - (count + 1) / 2 + 0.5) / n
-    weight = 0.5 - middle[place] if len(distinct) > 1 else np.zeros(n)
-    beyond = score - score.mean()
-    first = np.argsort(-order, kind="stable")
-    summed = np.append(0.0, np.cumsum(beyond[first])) / n
-    curve = np.interp(np.linspace(0, 1, 101), np.arange(n + 1) / n, summed)
-    return Ranked(mean(weight * beyond), curve)
-
-
-def mean(values: Array) -> Estimate:
-    """Return the mean of independent scores (n,) with its normal 95 % interval."""
-    value = float(values.mean())
-    spread = Z * float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-    return Estimate(value, value - spread, value + spread)
 
 
 def known(estimate: Estimate) -> dict[str, float | None]:
@@ -408,14 +373,21 @@ def _ratio(log_hr: float, error: float) -> Estimate:
     return Estimate(*(math.exp(log_hr + z * error) for z in (0.0, -Z, Z)))
 
 
-def _relative(fitted: Fitted, patients: PatientEffect, rows: Bools, larger: Array) -> Ranked:
+def _relative(fitted: Fitted, found: CrossFitted, rows: Bools, larger: Array, seed: int) -> Ranked:
     """Judge the ranking (n,) of some patients by predicted hazard ratio."""
-    prepared = fitted.prepared
-    found = fitted_rates(prepared.cohort, fitted.blind, prepared.grid, patients.propensity, rows)
+    prepared, chance = fitted.prepared, found.patients.propensity
+    rates = fitted_rates(prepared.cohort, fitted.blind, prepared.grid, chance, rows)
     _, status = given(prepared.cohort)
-    difference = (status - patients.propensity)[rows]
-    information = float((difference**2 * found.rate).mean())
-    return ranked(larger, -difference * (found.event - found.rate) / information)
+    difference = (status - chance)[rows]
+    centre = None if prepared.blind.centre is None else prepared.blind.centre[rows]
+    scored = Scored(
+        design=found.effect.design(prepared.blind.values[rows], centre),
+        score=difference * (rates.event - rates.rate),
+        information=difference**2 * rates.rate,
+        fold=prepared.fold[0][rows],
+        prior_sd=found.effect.prior_sd,
+    )
+    return cross_ranked(larger, scored, seed)
 
 
 def _groups(gain: Array, gained: Array) -> list[tuple[float, Estimate]]:

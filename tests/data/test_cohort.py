@@ -86,6 +86,53 @@ def test_a_cohort_holds_the_table():
     assert build_cohort(study(horizon=36), table()).horizon == 36
 
 
+class TestTreatment:
+    def test_is_read_from_the_table(self):
+        cohort = build_cohort(study(), table())
+        np.testing.assert_array_equal(cohort.treated, [1, 0, 0, np.nan])
+        np.testing.assert_array_equal(cohort.take(np.array([3, 0])).treated, [np.nan, 1])
+        assert cohort.prognostic().treated is None
+
+    @pytest.mark.parametrize(
+        "feature",
+        [
+            None,
+            {"kind": "category", "levels": ["yes", "no"]},
+            {"kind": "category", "levels": ["no", "yes"]},
+        ],
+    )
+    def test_prognostic_patients_are_the_same_but_for_it(self, feature):
+        raw = copy.deepcopy(RAW)
+        if feature is not None:
+            # Among the other features, not behind them.
+            clinical = raw["modalities"]["clinical"]
+            raw["modalities"]["clinical"] = {"act": feature, **clinical}
+        whole = build_cohort(parse_study(raw, "x"), table())
+        blind = whole.prognostic()
+        np.testing.assert_array_equal(whole.treated, [1, 0, 0, np.nan])
+        assert list(blind.study.features) == ["age", "sex", "IL1R1"]
+        np.testing.assert_array_equal(
+            blind.values, [[61, 0, 0.5], [50, 1, np.nan], [np.nan, 0, 1.5], [70, 1, -1]]
+        )
+        for name in ("ids", "time", "event", "centre"):
+            np.testing.assert_array_equal(getattr(blind, name), getattr(whole, name))
+        assert blind.binary == whole.binary
+        assert blind.horizon == whole.horizon
+        assert blind.prognostic() is blind
+
+    def test_has_no_part_in_the_prognostic_cohort(self):
+        one = build_cohort(study(), table())
+        other = build_cohort(study(), table().assign(act=["no", "yes", None, "yes"]))
+        assert one.fingerprint() != other.fingerprint()
+        assert one.prognostic().fingerprint() == other.prognostic().fingerprint()
+
+    def test_what_changes_the_effect_changes_the_fingerprint(self):
+        raw = copy.deepcopy(RAW)
+        raw["treatment"]["landmark"] = 3
+        other = build_cohort(parse_study(raw, "x"), table())
+        assert other.fingerprint() != build_cohort(study(), table()).fingerprint()
+
+
 @pytest.mark.parametrize(("unit", "months"), [("days", 12 / 365.25), ("years", 12), ("months", 1)])
 def test_times_are_in_months(unit, months):
     assert build_cohort(study(unit=unit), table()).time[0] == pytest.approx(12 * months)

@@ -91,6 +91,26 @@ def test_one_level_however_it_is_written(value, level):
         ("endpoints", {}, "at least one endpoint"),
         ("endpoints.survival.os", {"time": "t"}, "endpoints.survival.os.event: this key is needed"),
         ("endpoints.survival.os.horizn", 60, "did you mean 'horizon'"),
+        ("treatment.treated", [], "at least one level each"),
+        ("treatment.untreated", ["no", "yes"], "level 'yes' is both treated and untreated"),
+        ("treatment.landmark", -1, "treatment.landmark"),
+        ("treatment.expected_hr", [1.0, 0.5], "expected_hr must be [lowest, highest]"),
+        ("treatment.expected_hr", [0, 1], "expected_hr must be [lowest, highest]"),
+        ("treatment.eligible", {"agee": ["1"]}, "treatment.eligible: no feature 'agee'; did you"),
+        ("treatment.eligible", {"sex": ["F", "W"]}, "treatment.eligible.sex: 'W' is not one of"),
+        ("treatment.eligible", {"age": ["60"]}, "treatment.eligible.age: '60' is not one of"),
+        ("treatment.lable", "x", "did you mean 'label'"),
+        (
+            "modalities.clinical.act",
+            {"kind": "category", "levels": ["no", "y"]},
+            "treatment.treated: none is a level",
+        ),
+        (
+            "modalities.clinical.act",
+            {"kind": "category", "levels": ["none", "yes"]},
+            "treatment.untreated: none is a level",
+        ),
+        ("modalities.clinical.act", {"kind": "number", "column": "x"}, "is read from another"),
         ("name", "a b", "name"),
         ("centr", "c", "did you mean 'centre'"),
     ],
@@ -143,6 +163,81 @@ def test_bounds_come_from_the_range_or_the_kind():
     assert Feature(kind="density").bounds == (0.0, float("inf"))
     assert Feature(kind="number").bounds == (float("-inf"), float("inf"))
     assert Feature(kind="density", range=(1, 9)).bounds == (1, 9)
+
+
+ORDERS = {
+    "from the treatment key": None,
+    "category": {"kind": "category", "levels": ["no", "yes"]},
+    "category, other order": {"kind": "category", "levels": ["yes", "no"]},
+    "number": {"kind": "number"},
+}
+
+
+class TestTreatment:
+    @pytest.mark.parametrize("act", ORDERS.values(), ids=ORDERS)
+    def test_prognostic_study_has_everything_but_the_treatment(self, act):
+        raw = copy.deepcopy(RAW)
+        if act is not None:
+            raw["modalities"] = {"therapy": {"act": act}, **raw["modalities"]}
+        raw["baselines"] = {"clinical": ["age", "sex"], "arm": ["act"], "both": ["act", "age"]}
+        raw["interactions"] = [["act", "IL1R1"], ["age", "IL1R1"]]
+        study = parse_study(raw, "x")
+        blind = study.prognostic()
+        assert blind.treatment is None
+        assert list(blind.features) == ["age", "sex", "IL1R1"]
+        assert blind.blocks == {"clinical": (0, 1), "markers": (2,)}
+        assert blind.interactions == (("age", "IL1R1"),)
+        assert blind.baselines == {"clinical": ("age", "sex"), "both": ("age",)}
+        assert blind.modifiers == ()
+        names = list(study.features)
+        assert [names[i] for i in study.prognostic_features] == list(blind.features)
+        assert study.modifiers == ("IL1R1",)
+        # As a study of its own it is valid, and has nothing more to lose.
+        assert blind.prognostic() is blind
+        again = parse_study(blind.describe(), "x")
+        assert list(again.features) == list(blind.features)
+
+    def test_is_found_by_its_column_whatever_the_feature_is_called(self):
+        raw = edited("modalities.clinical.chemo", {"kind": "number", "column": "act"})
+        raw["interactions"] = [["IL1R1", "chemo"]]
+        study = parse_study(raw, "x")
+        assert list(study.prognostic().features) == ["age", "sex", "IL1R1"]
+        assert study.modifiers == ("IL1R1",)
+
+    @pytest.mark.parametrize(
+        ("pairs", "modifiers"),
+        [
+            ([], ()),
+            ([["age", "IL1R1"]], ()),
+            ([["act", "IL1R1"], ["act", "age"]], ("IL1R1", "age")),
+            ([["age", "act"], ["act", "IL1R1"]], ("age", "IL1R1")),
+            ([["age", "sex"], ["sex", "act"], ["act", "age"]], ("sex", "age")),
+            ([["act", "age"], ["age", "act"]], ("age",)),
+            ([["act", "act"]], ()),
+        ],
+    )
+    def test_modifiers_are_in_the_order_of_the_interactions(self, pairs, modifiers):
+        assert parse_study(edited("interactions", pairs), "x").modifiers == modifiers
+
+    def test_study_without_one_is_its_own_prognostic_study(self):
+        raw = {k: v for k, v in RAW.items() if k not in ("treatment", "interactions")}
+        study = parse_study(raw, "x")
+        assert study.prognostic() is study
+        assert study.modifiers == ()
+        assert study.prognostic_features == (0, 1, 2)
+
+    def test_a_treatment_alone_is_no_study(self):
+        raw = {k: v for k, v in RAW.items() if k not in ("baselines", "interactions")}
+        raw["modalities"] = {"clinical": {"act": {"kind": "number"}}}
+        with pytest.raises(InputError, match="name a feature beside the treatment"):
+            parse_study(raw, "x")
+
+    def test_keys_have_their_defaults(self):
+        treatment = parse_study(RAW, "x").treatment
+        assert treatment.label == "treatment"
+        assert treatment.eligible == {}
+        assert treatment.landmark == 2
+        assert treatment.expected_hr == (0.55, 1.0)
 
 
 class TestLoad:

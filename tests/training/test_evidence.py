@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from training.config import configure
 from training.effect import compared, fitted_rates
-from training.evidence import Estimate, arm_scores, evidence, mean, permuted, ranked, sentences
+from training.evidence import Estimate, arm_scores, evidence, permuted, sentences
 
 untimed = settings(deadline=None)
 CONFIG = configure(["net.members=2"])
@@ -68,45 +68,6 @@ class TestScores:
         one = np.ones(1)
         scores = arm_scores(one, one / 2, one, np.zeros(1), predicted)
         np.testing.assert_array_equal(scores, predicted)
-
-
-class TestRanked:
-    def test_a_ranking_by_the_score_itself_finds_those_who_gain(self):
-        score = np.random.default_rng(0).normal(size=300)
-        up, down = ranked(score, score), ranked(-score, score)
-        assert up.rate.low > 0
-        assert down.rate.value == pytest.approx(-up.rate.value)
-
-    @untimed
-    @given(score=numbers)
-    def test_one_order_for_all_finds_nothing(self, score):
-        found = ranked(np.zeros(len(score)), np.array(score))
-        assert found.rate.value == 0
-
-    @untimed
-    @given(score=numbers, seed=st.integers(0, 99))
-    def test_only_the_order_counts_and_not_the_rows(self, score, seed):
-        rng = np.random.default_rng(seed)
-        score, order = np.array(score), rng.normal(size=len(score)).round(1)
-        found = ranked(order, score).rate.value
-        rows = rng.permutation(len(score))
-        assert ranked(np.exp(order), score).rate.value == pytest.approx(found, abs=1e-12)
-        assert ranked(order[rows], score[rows]).rate.value == pytest.approx(found, abs=1e-12)
-
-    def test_rate_is_the_area_under_the_curve(self):
-        rng = np.random.default_rng(1)
-        order, score = rng.normal(size=5000), rng.normal(size=5000)
-        score += 0.3 * order
-        found = ranked(order, score)
-        area = np.trapezoid(found.curve, np.linspace(0, 1, 101))
-        assert found.rate.value == pytest.approx(area, abs=2e-3)
-        assert found.curve[[0, -1]] == pytest.approx([0, 0], abs=1e-12)
-
-    def test_interval_misses_nothing_one_time_in_twenty(self):
-        rng = np.random.default_rng(2)
-        rates = [ranked(rng.normal(size=200), rng.normal(size=200)).rate for _ in range(600)]
-        missed = np.mean([r.low > 0 or r.high < 0 for r in rates])
-        assert 0.025 < missed < 0.085
 
 
 class TestEvidence:
@@ -188,11 +149,6 @@ class TestEvidence:
         assert "not shown" in sentences(replace(found, relative=absent))["heterogeneity"]
         said = sentences(replace(found, permuted=Estimate(0.1, 0.01, 0.2)))["permuted"]
         assert "CLAIMS" in said
-
-    def test_mean_has_the_normal_interval(self):
-        found = mean(np.array([1.0, 2.0, 3.0, 4.0]))
-        half = 1.959964 * np.std([1, 2, 3, 4], ddof=1) / 2
-        assert vars(found) == pytest.approx({"value": 2.5, "low": 2.5 - half, "high": 2.5 + half})
 
 
 class TestControl:

@@ -161,7 +161,7 @@ class TestCommandLine:
             (["--endpoint", "os"], "--endpoint is of a study"),
             (["study.yaml"], "--marker: name the study's feature"),
             (["nowhere.yaml", "--marker", "x"], "no such study file"),
-            (["--out", "power.txt"], "name a figure, such as power.png"),
+            (["--out", "power.txt"], "name a file that ends in .png or .svg or .pdf"),
             (["--out", "nowhere/power.png"], "no such folder"),
         ],
     )

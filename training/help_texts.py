@@ -1,0 +1,114 @@
+"""What ``--help`` says of each verb, with examples."""
+
+from __future__ import annotations
+
+INTRODUCTION = """\
+Train, tune, track and serve multimodal survival models. Research use only.
+
+A cohort is described by a study file; a fitted model is a bundle; runs are kept in mlruns/.
+
+  accomplice data init cohort.csv --time os_months --event os_event --out study.yaml
+  accomplice train study.yaml --out model
+  accomplice predict model patients.csv --times 12,36,60 --out predictions.csv
+  accomplice serve model
+"""
+TRAIN = """\
+Fits four learners in each fold (a ridge Cox model, hazard networks, a survival forest, boosted
+trees), stacks them, judges them out of fold against Kaplan-Meier and the study file's baselines,
+writes a bundle, and logs the run with its figures and its registered model to mlruns/.
+
+  accomplice train study.yaml --out model
+  accomplice train study.yaml --set net.members=16 --seed 3
+  accomplice train study.yaml --max-seconds 60
+
+--max-seconds N ends the command after about N seconds, imports and logging included, with the
+best model so far: trees, the network's epochs and the bootstraps behind the intervals each get a
+part of the time. What was cut short is printed, and kept in the bundle and in MLflow. However small
+N is there is a model. The least takes the imports, in each fold the linear model, a tenth of the
+trees, a round of boosting and an epoch, then 20 bootstraps and the logging: some 15 seconds of one
+processor for a few hundred patients. With trainer.devices above 1 the network's training is not
+cut.
+"""
+TUNE = """\
+Every trial is judged on the same folds; the first one is the defaults. The final model is judged
+on other folds than those that chose it. Ctrl-C loses nothing: the same command goes on. Several
+workers share one study when they are given the same --storage.
+
+  accomplice tune study.yaml --trials 50
+  accomplice tune study.yaml --trials 200 --storage postgresql://host/optuna
+  accomplice tune study.yaml --trials 200 --max-seconds 3600
+
+A trial that is worse than half of the others by its validation loss is given up early: it was
+judged, and counts. The search ends at --trials trials in all, or after about --max-seconds, which
+include the final fit, whichever is first. No trial begins that would not end in time; one that time
+or Ctrl-C stops is not counted. However little time there is, the defaults are tried in full and
+there is a final model. The same command with more trials or more seconds goes on.
+"""
+PREDICT = """\
+Writes patient_id, risk (higher is worse), survival@T for each time, and flags, one row for each
+row of the table, in its order. Missing columns and values, unknown columns and levels, and values
+out of range are answered and flagged.
+
+  accomplice predict model patients.csv --times 12,36,60 --out predictions.csv
+"""
+POWER = """\
+Simulates cohorts in which a treatment works less where a marker is high, analyses each by a Cox
+model, and counts how often the interaction is significant: at --n, along a curve of sizes, and how
+many patients it takes for 80 %. Those cohorts that show it overstate it; by how much is shown too.
+
+  accomplice power --n 409 --events 0.45 --treated 0.6 --hr-low 0.48 --hr-high 0.76 --out power.png
+  accomplice power --n 800 --interaction 1.4 --scale sd
+  accomplice power study.yaml --marker IL1R1 --out power.png
+  accomplice power study.yaml --marker IL1R1 --marker-known 1
+
+With a STUDY, patients, events, treated, who has the marker recorded and how long patients were
+followed are read from its cohort, but for what an option says: the last example asks what it would
+bring to measure the marker in everybody. Effects are never read from a cohort: assume them.
+"""
+MARKER = """\
+Asks of one marker what a reviewer would: is it associated with survival, does that hang on the
+cut-point, is it independent of stage, clinic and stroma, is its effect the same over time, do the
+centres agree, does it change what the treatment does, what else does it measure, and do predictions
+gain by it. Writes one page that opens without a network, with one verdict a question, and the
+numbers as JSON beside it; both are logged to mlruns/.
+
+  accomplice marker study.yaml --marker IL1R1
+  accomplice marker study.yaml --marker IL1R1 --stroma FAP,PDGFRB --out il1r1.html
+  accomplice marker study.yaml --marker CD163 --adjust msi=MSI_SCORE_MANTIS --endpoint dfs
+
+Adjusted for: each of the study file's baselines, the stroma, the features that its interactions
+name, what --adjust adds, and all of these together. Patients without the marker are left out and
+counted.
+"""
+PACKAGE = """\
+Writes a bento with the model, its code and its requirements under mlruns/bentos.
+
+  accomplice package models:/accomplice-NAME@champion
+"""
+SERVE = """\
+Answers POST /predict and POST /predict_batch; /docs.json describes them.
+
+  accomplice serve model --port 3000
+  curl -s http://127.0.0.1:3000/predict -H 'Content-Type: application/json' \\
+       -d '{"patient": {"age": 61}, "times": [12, 36]}'
+"""
+UI = """\
+Serves MLflow on what mlruns/ (or MLFLOW_TRACKING_URI) holds, and prints the links that matter.
+"""
+DEMO = """\
+Makes a synthetic cohort, tunes, trains, judges, registers and packages a model, and asks the
+packaged service for one patient; prints where to look. Takes minutes on two cores.
+"""
+INIT = """\
+Kinds of columns are inferred, known markers are sorted into modalities, and what is doubtful is
+listed under ignored, with the reason. Look the file over before training.
+
+  accomplice data init cohort.csv --time os_months --event os_event --out study.yaml
+  accomplice data init study_folder --out study.yaml
+"""
+CHECK = "Counts patients, events, missing values; warns of what will make a model weak.\n"
+SYNTH = """\
+A cohort drawn from a structural model with known truth. Its patients are synthetic.
+
+  accomplice data synth --out demo --n 800
+"""
