@@ -348,8 +348,8 @@ class Study(_Model):
         known = self.endpoints.survival
         if not known:
             raise InputError(
-                f"study '{self.name}' has no survival endpoint, which this needs: name one under "
-                "endpoints.survival"
+                f"study '{self.name}' has no survival endpoint, which tune, marker, power and "
+                "--endpoint need: name one under endpoints.survival"
             )
         name = name or next(iter(known))
         if name not in known:

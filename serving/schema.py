@@ -238,7 +238,9 @@ class PredictRequest(BaseModel):
         "known. Names and levels are the study's."
     )
     times: list[float] | None = Field(
-        None, description="Months at which survival is asked for; 12, 36 and 60 if absent."
+        None,
+        description="Months at which survival is asked for; 12, 36 and 60 if absent. Leave it out "
+        "where the model has no survival endpoint.",
     )
 
 
@@ -247,7 +249,9 @@ class BatchRequest(BaseModel):
 
     patients: list[dict[str, Any]] = Field(description="Patients as for /predict, at least one.")
     times: list[float] | None = Field(
-        None, description="Months at which survival is asked for; 12, 36 and 60 if absent."
+        None,
+        description="Months at which survival is asked for; 12, 36 and 60 if absent. Leave it out "
+        "where the model has no survival endpoint.",
     )
 
 
