@@ -37,8 +37,8 @@ cut.
 TUNE = """\
 Every trial is judged on the same folds; the first one is the defaults. The final model is judged
 on other folds than those that chose it. The search is judged on one survival endpoint, the study's
-first or --endpoint; the final model is of all. Ctrl-C loses nothing: the same command goes on. Several
-workers share one study when they are given the same --storage.
+first or --endpoint; the final model is of all. Ctrl-C loses nothing: the same command goes on.
+Several workers share one study when they are given the same --storage.
 
   accomplice tune study.yaml --trials 50
   accomplice tune study.yaml --trials 200 --storage postgresql://host/optuna
@@ -52,10 +52,10 @@ there is a final model. The same command with more trials or more seconds goes o
 """
 PREDICT = """\
 Writes patient_id, risk (higher is worse), survival@T for each time, and flags, one row for each
-row of the table, in its order; for each further survival endpoint the same after its name, such as
-dfs.risk, and for each binary endpoint response.NAME. A model of binary endpoints alone writes
-patient_id, response.NAME and flags, and takes no --times. Missing columns and values, unknown columns and levels, and values
-out of range are answered and flagged.
+row of the table, in its order. After the first survival endpoint's columns come those of the others
+with their names before them, such as dfs.risk, and response.NAME for each binary endpoint. A model
+of binary endpoints alone writes patient_id, response.NAME and flags, and takes no --times. Missing
+columns and values, unknown columns and levels, and values out of range are answered and flagged.
 
   accomplice predict model patients.csv --times 12,36,60 --out predictions.csv
 """
