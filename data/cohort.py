@@ -236,7 +236,9 @@ def build_cohort(
     name, _ = study.survival_endpoint(endpoint)
     table = _Table.check(study, frame)
     others = [other for other in study.endpoints.survival if further and other != name]
-    return replace(table.cohort(name), further={other: table.cohort(other) for other in others})
+    cohort = table.cohort(name)
+    _refuse_empty(cohort)
+    return replace(cohort, further={other: table.cohort(other) for other in others})
 
 
 def build_patients(study: Study, frame: pd.DataFrame) -> Patients:
@@ -245,7 +247,10 @@ def build_patients(study: Study, frame: pd.DataFrame) -> Patients:
     Raises:
         InputError: as :func:`build_cohort`.
     """
-    return Patients(**_Table.check(study, frame).patients(np.ones(len(frame), dtype=bool)))
+    everybody = np.ones(len(frame), dtype=bool)
+    patients = Patients(**_Table.check(study, frame).patients(everybody))
+    _refuse_empty(patients)
+    return patients
 
 
 @dataclass(frozen=True)
@@ -282,12 +287,6 @@ class _Table:
         for finding in self.coded.findings:
             _refuse(study, finding.feature, finding.kind, int((finding.rows & keep).sum()))
         values = self.coded.values if keep.all() else self.coded.values[keep]
-        for j, feature in enumerate(study.features):
-            if np.isnan(values[:, j]).all():
-                raise InputError(
-                    f"column '{study.features[feature].column or feature}': no patient has a "
-                    "value: remove the feature from the study file"
-                )
         binary = study.endpoints.binary.items()
         return {
             "study": study,
@@ -324,6 +323,16 @@ def patient_ids(study: Study, frame: pd.DataFrame) -> NDArray[np.str_]:
 def _centres(frame: pd.DataFrame, name: str) -> NDArray[np.str_]:
     codes, texts = texts_of(column(frame, name, "centre"))
     return np.array(texts, dtype=str)[codes]
+
+
+def _refuse_empty(patients: Patients) -> None:
+    """Raise where nobody has a value of some feature; a further endpoint may lack it."""
+    for j, (name, feature) in enumerate(patients.study.features.items()):
+        if np.isnan(patients.values[:, j]).all():
+            raise InputError(
+                f"column '{feature.column or name}': no patient has a value: remove the feature "
+                "from the study file"
+            )
 
 
 def _refuse(study: Study, name: str, kind: str, count: int) -> None:

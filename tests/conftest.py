@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 from hypothesis import settings
 
 if TYPE_CHECKING:
-    from data.cohort import Cohort
+    import pandas as pd
+
+    from data.cohort import Cohort, Patients
     from training.config import Config
     from training.run import Trained
 
@@ -58,6 +60,87 @@ def tiny_trained(small_cohort: Cohort, tiny_config: Config) -> Trained:
     from training.run import train
 
     return train(small_cohort, tiny_config)
+
+
+@pytest.fixture(scope="session")
+def several_frame() -> pd.DataFrame:
+    """220 synthetic patients with a made-up relapse before death, none recorded in stage IV."""
+    import numpy as np
+
+    from data.synthetic import draw
+
+    frame = draw(220, seed=31, ici_fraction=0.4).frame
+    rng = np.random.default_rng(7)
+    relapsed = rng.random(len(frame)) < 0.5
+    part = np.where(relapsed, rng.uniform(0.2, 0.9, len(frame)), 1.0)
+    never_free = frame["stage"] == "IV"
+    return frame.assign(
+        dfs_months=(frame["os_months"] * part).mask(never_free),
+        dfs_event=((frame["os_event"] == 1) | relapsed).astype(int),
+    )
+
+
+@pytest.fixture(scope="session")
+def several_raw() -> dict[str, Any]:
+    """A study file's content: OS, DFS to 36 months, and a response."""
+    panel = files("data.panels").joinpath("synthetic_gastric.yaml").read_text(encoding="utf-8")
+    raw: dict[str, Any] = yaml.safe_load(panel)
+    raw["endpoints"]["survival"]["dfs"] = {
+        "time": "dfs_months",
+        "event": "dfs_event",
+        "horizon": 36,
+        "drop_without_follow_up": True,
+    }
+    return raw
+
+
+@pytest.fixture(scope="session")
+def labels_raw(several_raw: dict[str, Any]) -> dict[str, Any]:
+    """The same study with the response alone."""
+    kept = {k: v for k, v in several_raw.items() if k not in ("treatment", "interactions")}
+    return kept | {"endpoints": {"binary": several_raw["endpoints"]["binary"]}}
+
+
+@pytest.fixture(scope="session")
+def quick_config(tiny_config: Config) -> Config:
+    """As the tiny one, with two folds."""
+    from training.config import configure
+
+    return configure(["folds.folds=2", "anchor.folds=2", "forest.trees=10"], tiny_config)
+
+
+@pytest.fixture(scope="session")
+def several_cohort(several_raw: dict[str, Any], several_frame: pd.DataFrame) -> Cohort:
+    """The patients with OS, and with them those with DFS."""
+    from data.cohort import build_cohort
+    from data.study import parse_study
+
+    return build_cohort(parse_study(several_raw, "several"), several_frame, further=True)
+
+
+@pytest.fixture(scope="session")
+def several_trained(several_cohort: Cohort, quick_config: Config) -> Trained:
+    """A run of OS, DFS and the response."""
+    from training.run import train
+
+    return train(several_cohort, quick_config)
+
+
+@pytest.fixture(scope="session")
+def labelled(labels_raw: dict[str, Any], several_frame: pd.DataFrame) -> Patients:
+    """The patients with the response alone."""
+    from data.cohort import build_patients
+    from data.study import parse_study
+
+    return build_patients(parse_study(labels_raw, "labels"), several_frame)
+
+
+@pytest.fixture(scope="session")
+def labels_trained(labelled: Patients, quick_config: Config) -> Trained:
+    """A run of the response alone."""
+    from training.run import train
+
+    return train(labelled, quick_config)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import re
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -149,3 +150,52 @@ def test_near_copies_where_values_are_missing():
     assert near_copies(np.column_stack([x, other, gaps]), 0.98) == [(0, 2)]
     few = np.where(x > 25, x, np.nan)
     assert near_copies(np.column_stack([x, few]), 0.98) == []
+
+
+def endpoints(tmp_path, frame, **changed):
+    """The study with these endpoints."""
+    path = study(tmp_path, frame)
+    raw = yaml.safe_load(path.read_text())
+    raw["endpoints"] = raw["endpoints"] | changed
+    path.write_text(yaml.safe_dump(raw, sort_keys=False))
+    return path
+
+
+class TestEndpoints:
+    BINARY: ClassVar = {"r": {"column": "r", "positive": ["1"], "negative": ["0"]}}
+
+    @pytest.fixture
+    def whole(self, frame):
+        labels = [1] * 3 + [0] * 20 + [None] * (N - 23)
+        return frame.assign(r=labels, dt=frame["t"] / 2, de=1).assign(
+            dt=lambda f: f["dt"].mask(f.index < 10)
+        )
+
+    def test_each_is_counted(self, tmp_path, whole):
+        os = {"time": "t", "event": "e"}
+        dfs = {"time": "dt", "event": "de", "horizon": 900, "drop_without_follow_up": True}
+        path = endpoints(tmp_path, whole, survival={"os": os, "dfs": dfs}, binary=self.BINARY)
+        report = check_study(path)
+        assert [(e.endpoint, e.n, e.left_out, e.events) for e in report.survival] == [
+            ("os", 80, 0, 40),
+            ("dfs", 70, 10, 70),
+        ]
+        (labels,) = report.binary
+        assert (labels.positive, labels.negative, labels.unlabelled) == (3, 20, 57)
+        warned = "\n".join(report.warnings)
+        assert "the horizon of 900 months lies beyond the last follow-up (dfs)" in warned
+        assert "events per feature (os)" in warned
+        assert "fewer than 5 labels of one kind: r gets no model" in warned
+        out = io.StringIO()
+        render(report, Console(file=out, width=160))
+        assert "70 patients, 10 left out without follow-up, 70 events (dfs)" in out.getvalue()
+        assert "< 5 positive, 20 negative, 57 unlabelled (r)" in out.getvalue()
+
+    def test_labels_alone_will_do(self, tmp_path, whole):
+        path = endpoints(tmp_path, whole, survival={}, binary=self.BINARY)
+        report = check_study(path)
+        assert (report.n, report.survival) == (80, ())
+        out = io.StringIO()
+        render(report, Console(file=out, width=160))
+        assert out.getvalue().startswith("demo: 80 patients\n")
+        assert "follow-up" not in out.getvalue()

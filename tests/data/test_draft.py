@@ -10,7 +10,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from data.cohort import load_cohort
+from data.cohort import load_cohort, load_endpoints
 from data.draft import Draft, draft_study, render_study
 from data.errors import InputError
 from data.panel import KNOWN_AFTER
@@ -48,7 +48,7 @@ def assert_sound(drafted: Draft, out: Path) -> None:
     text = render_study(drafted)
     assert parse_study(yaml.safe_load(text), "x") == parse_study(drafted.study, "x")
     out.write_text(text, encoding="utf-8")
-    assert len(load_cohort(out)) > 0
+    assert len(load_endpoints(out)) > 0
     assert all("\n" not in note and note for note in drafted.notes)
 
 
@@ -437,3 +437,37 @@ class TestReal:
             if any(word in name for word in ("follow", "death", "outcome", "new_", "status"))
         ]
         assert not doubtful
+
+
+class TestResponseAlone:
+    @staticmethod
+    def table() -> pd.DataFrame:
+        """Patients with a response, and a grade that follows it after the fact."""
+        recist = ["PR", "SD", "CR", "PD", None] * (N // 5)
+        told = {"PR": "up", "CR": "up", "SD": "down", "PD": "down", None: None}
+        return base().assign(recist=recist, grade=[told[r] for r in recist])
+
+    def test_a_study_needs_no_survival(self, tmp_path):
+        drafted = draft(tmp_path, self.table(), time=None, event=None, response="recist")
+        assert drafted.study["endpoints"] == {
+            "binary": {
+                "response": {"column": "recist", "positive": ["CR", "PR"], "negative": ["PD", "SD"]}
+            }
+        }
+        assert "baselines" not in drafted.study
+        assert set(features(drafted)) == {"t", "e", "x"}
+
+    def test_a_column_that_tells_the_response_is_no_feature(self, tmp_path):
+        for followed in ({}, {"time": None, "event": None}):
+            drafted = draft(tmp_path, self.table(), response="recist", **followed)
+            assert drafted.study["ignored"]["grade"] == f"{KNOWN_AFTER}: it tells the response"
+
+    @pytest.mark.parametrize("half", [{"time": None}, {"event": None}])
+    def test_half_of_survival_is_refused(self, tmp_path, half):
+        with pytest.raises(InputError, match="name the column of the"):
+            draft(tmp_path, self.table(), response="recist", **half)
+
+    def test_a_treatment_needs_survival(self, tmp_path):
+        frame = self.table().assign(act=["yes", "no"] * (N // 2))
+        with pytest.raises(InputError, match="its effect is on survival: name --time and --event"):
+            draft(tmp_path, frame, time=None, event=None, response="recist", treatment="act")

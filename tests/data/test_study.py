@@ -89,6 +89,13 @@ def test_one_level_however_it_is_written(value, level):
         ("baselines", {"clinical": ["agee"]}, "did you mean 'age'"),
         ("interactions", [["act", "IL1R2"]], "did you mean 'IL1R1'"),
         ("endpoints", {}, "at least one endpoint"),
+        ("endpoints.survival.a b", {"time": "t", "event": "e"}, "'a b' is no name for an endpoint"),
+        ("endpoints.survival.response", {"time": "t", "event": "e"}, "begins the columns of"),
+        (
+            "endpoints.binary",
+            {"os": {"column": "r", "positive": ["1"], "negative": ["0"]}},
+            "'os' is both a survival and a binary endpoint",
+        ),
         ("endpoints.survival.os", {"time": "t"}, "endpoints.survival.os.event: this key is needed"),
         ("endpoints.survival.os.horizn", 60, "did you mean 'horizon'"),
         ("treatment.treated", [], "at least one level each"),
@@ -129,11 +136,12 @@ def test_unknown_endpoint_names_the_nearest():
         study.survival_endpoint("oss")
 
 
-def test_a_study_without_survival_cannot_be_trained():
+def test_a_study_without_survival_has_none_to_tune_on():
     binary = {"r": {"column": "r", "positive": ["1"], "negative": ["0"]}}
     study = parse_study(edited("endpoints", {"binary": binary}), "x")
-    with pytest.raises(InputError, match="no survival endpoint"):
-        study.survival_endpoint()
+    for name in (None, "os"):
+        with pytest.raises(InputError, match="no survival endpoint, which tune, marker, power"):
+            study.survival_endpoint(name)
 
 
 @pytest.mark.parametrize(

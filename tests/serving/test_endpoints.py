@@ -1,0 +1,98 @@
+"""Bundles of several survival endpoints, or of a response alone, behind the endpoint."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from serving.predictor import Predictor
+from serving.schema import Asked, BatchAnswer, PredictAnswer, RequestError, read_request
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows as a request has them."""
+    raw = json.loads(frame.to_json(orient="records"))
+    return [{k: v for k, v in row.items() if not k.startswith(("os_", "dfs_"))} for row in raw]
+
+
+def same(answer: dict[str, Any], expected: pd.Series) -> None:
+    """An answer has the columns of the table, in their order, and their values."""
+    names = [name for name in expected.index if name != "flags"]
+    assert [name for name in answer if name in names] == names
+    for name in names:
+        if isinstance(expected[name], str):
+            assert answer[name] == expected[name], name
+        elif answer[name] is None:
+            assert math.isnan(expected[name]), name
+        else:
+            assert answer[name] == pytest.approx(expected[name], abs=1e-9), name
+
+
+class TestSeveral:
+    @pytest.fixture
+    def predictor(self, several_trained: Any) -> Predictor:
+        return Predictor(several_trained.bundle, "digest")
+
+    def test_answers_are_the_bundle_s_under_the_same_names(
+        self, predictor: Predictor, several_trained: Any, several_frame: pd.DataFrame
+    ) -> None:
+        patients = several_frame.head(12)
+        asked = Asked(records(patients), (12.0, 48.0))
+        answered = predictor.many(asked)
+        expected = several_trained.bundle.predict(patients, [12, 48])
+        assert "dfs.survival@12" in expected
+        assert "dfs.survival@48" not in expected
+        for answer, (_, row) in zip(answered["patients"], expected.iterrows(), strict=True):
+            same(answer, row)
+            json.dumps(answer, allow_nan=False)
+        BatchAnswer.model_validate(answered)
+
+    def test_the_curve_is_the_primary_endpoint_s(
+        self, predictor: Predictor, several_frame: pd.DataFrame
+    ) -> None:
+        answer = predictor.one(Asked(records(several_frame.head(1)), (12.0,)))
+        at = {point["time"]: point["survival"] for point in answer["curve"]}
+        assert at[12.0] == answer["survival@12"] != answer["dfs.survival@12"]
+        assert max(at) == answer["model"]["horizon"] == 60
+        assert answer["model"]["endpoint"] == "os"
+
+
+class TestLabelsAlone:
+    @pytest.fixture
+    def predictor(self, labels_trained: Any) -> Predictor:
+        return Predictor(labels_trained.bundle, "digest")
+
+    def test_answers_have_neither_risk_nor_curve(
+        self, predictor: Predictor, labels_trained: Any, several_frame: pd.DataFrame
+    ) -> None:
+        predictor.warm_up(1)
+        patients = several_frame.head(12)
+        answered = predictor.many(Asked(records(patients), None))
+        expected = labels_trained.bundle.predict(patients)
+        for answer, (_, row) in zip(answered["patients"], expected.iterrows(), strict=True):
+            same(answer, row)
+            assert answer.keys() == {"patient_id", "response.ici_response", "flags"}
+        assert answered["model"]["endpoint"] == "ici_response"
+        assert answered["model"]["horizon"] is None
+        BatchAnswer.model_validate(answered)
+        one = predictor.one(Asked(records(patients.head(1)), None))
+        PredictAnswer.model_validate(one)
+        np.testing.assert_equal(one["response.ici_response"], expected["response.ici_response"][0])
+
+    @pytest.mark.parametrize("batch", [False, True])
+    def test_times_are_refused(self, predictor: Predictor, batch: bool) -> None:
+        patient = {"age": 61}
+        asked = {"patients": [patient]} if batch else {"patient": patient}
+        horizon = predictor.bundle.horizon
+        read = read_request(json.dumps(asked).encode(), predictor.reader, horizon, batch)
+        assert read.times is None
+        body = json.dumps(asked | {"times": [12]}).encode()
+        with pytest.raises(RequestError, match="no survival endpoint: leave this key out") as found:
+            read_request(body, predictor.reader, horizon, batch)
+        assert found.value.code == "invalid_request"
+        assert found.value.details[0]["where"] == "times"
