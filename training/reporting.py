@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from data.study import Study
 from training.bundle import Bundle
 from training.evaluation import MODEL
 from training.evidence import Evidence, sentences
@@ -68,9 +69,21 @@ def note(trained: Trained) -> str:
         "",
         *_on_treatment(bundle, trained.evidence),
         *(f"**{name}**: {told}\n" for name, told in on_responses(trained).items()),
+        *(f"- {line}" for line in unanswered(bundle.study)),
+        "",
         RESEARCH_USE,
     ]
     return "\n".join(lines)
+
+
+def unanswered(study: Study) -> list[str]:
+    """Say which questions a study file does not ask."""
+    lines = []
+    if study.treatment is None:
+        lines.append("No benefit is predicted: the study file names no treatment.")
+    if not study.endpoints.binary:
+        lines.append("No response is predicted: the study file names no binary endpoint.")
+    return lines
 
 
 def _on_treatment(bundle: Bundle, found: Evidence | None) -> list[str]:

@@ -53,8 +53,11 @@ def say_result(trained: Trained, path: Path, logged: Logged) -> None:
 def say_treatment(trained: Trained) -> None:
     """Say what the treatment seems to change, and whether to believe it."""
     from training.evidence import sentences
+    from training.reporting import unanswered
 
     study, found = trained.bundle.study, trained.evidence
+    for line in unanswered(study):
+        print(line)
     if study.treatment is None:
         return
     if found is None:
