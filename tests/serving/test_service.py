@@ -59,6 +59,11 @@ def test_a_batch(client: Any, bundle: Bundle, patient: dict[str, Any]) -> None:
     assert [p["risk"] for p in answer["patients"]] == pytest.approx(
         expected["risk"].tolist(), abs=1e-9
     )
+    for name in ("benefit@60", "benefit_low@60", "benefit_high@60", "rmst_gain@60", "p_benefit"):
+        assert [p[name] for p in answer["patients"]] == pytest.approx(
+            expected[name].tolist(), abs=1e-9
+        )
+    assert [p["advice"] for p in answer["patients"]] == expected["advice"].tolist()
 
 
 @pytest.mark.parametrize(
