@@ -127,10 +127,12 @@ def test_half_a_character_in_a_name_is_refused(client: Any) -> None:
 
 
 leaves = st.none() | st.booleans() | st.just(FRACTION) | st.just(CANARY) | st.integers()
-trees = st.recursive(
-    leaves,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
-    max_leaves=6,
+trees = st.deferred(
+    lambda: (
+        leaves
+        | st.lists(trees, max_size=2)
+        | st.dictionaries(st.text(max_size=3), trees, max_size=2)
+    )
 )
 patients = st.dictionaries(
     st.sampled_from(["age", "stage", "sex", "IL1R1", "foo", "hospital"]), leaves | trees
