@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from data.cohort import Cohort, load_cohort, round_off
+from data.cohort import Cohort, Patients, load_endpoints, round_off
 from data.errors import some
 from data.screen import near_copies
 from data.study import Feature
@@ -39,18 +39,38 @@ class FeatureSummary:
 
 
 @dataclass(frozen=True)
-class Report:
-    """What a cohort holds and what to be wary of."""
+class FollowUp:
+    """One survival endpoint of the cohort."""
 
-    study: str
     endpoint: str
     n: int
     left_out: int
     """Patients without follow-up."""
     events: int
-    median_follow_up: float | None
-    """Months, by reverse Kaplan-Meier; None: not reached."""
+    median: float | None
+    """Median follow-up in months, by reverse Kaplan-Meier; None: not reached."""
     horizon: float
+
+
+@dataclass(frozen=True)
+class Labels:
+    """One binary endpoint of the cohort."""
+
+    endpoint: str
+    positive: int
+    negative: int
+    unlabelled: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a cohort holds and what to be wary of."""
+
+    study: str
+    n: int
+    """Patients: of the first survival endpoint, if there is one."""
+    survival: tuple[FollowUp, ...]
+    binary: tuple[Labels, ...]
     features: tuple[FeatureSummary, ...]
     warnings: tuple[str, ...]
 
@@ -61,22 +81,41 @@ def check_study(path: Path) -> Report:
     Raises:
         InputError: the study file or its table is wrong.
     """
-    cohort = load_cohort(path)
-    modality = {j: name for name, block in cohort.study.blocks.items() for j in block}
+    patients = load_endpoints(path)
+    cohorts = (patients, *patients.further.values()) if isinstance(patients, Cohort) else ()
+    modality = {j: name for name, block in patients.study.blocks.items() for j in block}
     summaries = tuple(
-        _summary(name, modality[j], feature, cohort.values[:, j])
-        for j, (name, feature) in enumerate(cohort.study.features.items())
+        _summary(name, modality[j], feature, patients.values[:, j])
+        for j, (name, feature) in enumerate(patients.study.features.items())
     )
+    labels = tuple(
+        Labels(name, int((each == 1).sum()), int((each == 0).sum()), int(np.isnan(each).sum()))
+        for name, each in patients.binary.items()
+    )
+    on_outcomes = [warning for cohort in cohorts for warning in _on_survival(cohort)]
+    on_outcomes += [
+        f"fewer than {FEW} labels of one kind: {each.endpoint} gets no model"
+        for each in labels
+        if min(each.positive, each.negative) < FEW
+    ]
     return Report(
-        study=cohort.study.name,
+        study=patients.study.name,
+        n=len(patients),
+        survival=tuple(_follow_up(cohort) for cohort in cohorts),
+        binary=labels,
+        features=summaries,
+        warnings=(*on_outcomes, *_warnings(patients, summaries)),
+    )
+
+
+def _follow_up(cohort: Cohort) -> FollowUp:
+    return FollowUp(
         endpoint=cohort.endpoint,
         n=len(cohort),
         left_out=cohort.left_out,
         events=int(cohort.event.sum()),
-        median_follow_up=median_follow_up(cohort.time, cohort.event),
+        median=median_follow_up(cohort.time, cohort.event),
         horizon=cohort.horizon,
-        features=summaries,
-        warnings=tuple(_warnings(cohort, summaries)),
     )
 
 
@@ -96,12 +135,22 @@ def median_follow_up(time: NDArray[np.float64], event: NDArray[np.bool_]) -> flo
 
 def render(report: Report, console: Console) -> None:
     """Print a report."""
-    follow_up = report.median_follow_up
-    followed = "not reached" if follow_up is None else f"{follow_up:.1f} months"
-    left_out = f", {report.left_out} left out without follow-up" if report.left_out else ""
-    head = f"{report.study}: {report.n} patients{left_out}, {report.events} events"
-    console.print(f"{head} ({report.endpoint})", markup=False, highlight=False)
-    console.print(f"median follow-up {followed}, horizon {report.horizon:.1f} months")
+    if not report.survival:
+        console.print(f"{report.study}: {report.n} patients", markup=False, highlight=False)
+    for place, each in enumerate(report.survival):
+        followed = "not reached" if each.median is None else f"{each.median:.1f} months"
+        left_out = f", {each.left_out} left out without follow-up" if each.left_out else ""
+        head = f"{report.study}: " if place == 0 else ""
+        head += f"{each.n} patients{left_out}, {each.events} events ({each.endpoint})"
+        console.print(head, markup=False, highlight=False)
+        console.print(f"median follow-up {followed}, horizon {each.horizon:.1f} months")
+    for labels in report.binary:
+        counts = (labels.positive, labels.negative, labels.unlabelled)
+        told = ", ".join(
+            f"{_count(n)} {what}"
+            for n, what in zip(counts, ("positive", "negative", "unlabelled"), strict=True)
+        )
+        console.print(f"{told} ({labels.endpoint})", markup=False, highlight=False)
     table = Table("modality", "feature", "kind", "missing", "quartiles or levels")
     for row in report.features:
         cells = (row.modality, row.name, row.kind, f"{row.missing:.0%}", row.values)
@@ -109,6 +158,11 @@ def render(report: Report, console: Console) -> None:
     console.print(table)
     for warning in report.warnings:
         console.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _count(n: int) -> str:
+    """Write a number of patients, few of them as such."""
+    return f"< {FEW}" if 0 < n < FEW else str(n)
 
 
 def _summary(
@@ -120,10 +174,9 @@ def _summary(
     rare = False
     if feature.levels is not None:
         counts = np.bincount(known.astype(int), minlength=len(feature.levels))
-        few = (counts > 0) & (counts < FEW)
-        shown = np.where(few, f"< {FEW}", counts.astype(str))
-        values = ", ".join(f"{lv}: {c}" for lv, c in zip(feature.levels, shown, strict=True))
-        rare = bool(few.any())
+        shown = zip(feature.levels, counts.tolist(), strict=True)
+        values = ", ".join(f"{level}: {_count(n)}" for level, n in shown)
+        rare = bool(((counts > 0) & (counts < FEW)).any())
     elif len(known) < 4 * FEW:
         values = "too few to sum up"
     else:
@@ -131,15 +184,24 @@ def _summary(
     return FeatureSummary(name, modality, feature.kind, missing, values, rare)
 
 
-def _warnings(cohort: Cohort, summaries: tuple[FeatureSummary, ...]) -> list[str]:
+def _on_survival(cohort: Cohort) -> list[str]:
     found = []
     if cohort.horizon > round_off(float(cohort.time.max()), up=True):
         found.append(
-            f"the horizon of {cohort.horizon:g} months lies beyond the last follow-up: shorten it"
+            f"the horizon of {cohort.horizon:g} months lies beyond the last follow-up "
+            f"({cohort.endpoint}): shorten it"
         )
-    each = cohort.event.sum() / len(summaries)
+    each = cohort.event.sum() / len(cohort.study.features)
     if each < 10:
-        found.append(f"{each:.1f} events per feature, fewer than 10: expect strong shrinkage")
+        found.append(
+            f"{each:.1f} events per feature ({cohort.endpoint}), fewer than 10: expect strong "
+            "shrinkage"
+        )
+    return found
+
+
+def _warnings(patients: Patients, summaries: tuple[FeatureSummary, ...]) -> list[str]:
+    found = []
     rare = [row.name for row in summaries if row.rare]
     if rare:
         found.append(f"levels with fewer than {FEW} patients: {some(rare)}")
@@ -149,7 +211,7 @@ def _warnings(cohort: Cohort, summaries: tuple[FeatureSummary, ...]) -> list[str
     # The order of a category's levels means nothing, so neither does its correlation.
     ordered = [j for j, row in enumerate(summaries) if row.kind != "category"]
     if len(ordered) <= MOST_COMPARED:
-        pairs = near_copies(cohort.values[:, ordered], NEAR_COPY)
+        pairs = near_copies(patients.values[:, ordered], NEAR_COPY)
         names = [f"{summaries[ordered[i]].name} and {summaries[ordered[j]].name}" for i, j in pairs]
         if names:
             found.append(f"nearly the same: {some(names)}")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from data.errors import some
 from data.infer import Inferred, infer
 from data.panel import KNOWN_AFTER, Panel, Place, key_of, matches
-from data.screen import find_copies, find_leaks
+from data.screen import find_copies, find_label_leaks, find_leaks
 
 #: Where columns go that the panel does not know.
 REST = "clinical"
@@ -56,8 +56,9 @@ class Chosen:
 
 def choose(
     frame: pd.DataFrame,
-    time: NDArray[np.float64],
-    event: NDArray[np.bool_],
+    time: NDArray[np.float64] | None,
+    event: NDArray[np.bool_] | None,
+    label: NDArray[np.float64] | None,
     outcomes: Mapping[str, NDArray[np.float64]],
     treatment: Mapping[str, NDArray[np.float64]],
     panel: Panel,
@@ -66,8 +67,9 @@ def choose(
 
     Args:
         frame: the cohort's patients (n rows), without the columns of other roles.
-        time: follow-up (n,).
-        event: whether the event was seen (n,).
+        time: follow-up (n,), where there is one.
+        event: whether the event was seen (n,), likewise.
+        label: 1, 0, or NaN for unlabelled patients (n,), where a response is named.
         outcomes: columns of the outcomes as numbers (n,); a copy of one is no feature.
         treatment: column of the treatment, if any, likewise.
         panel: what is known of names.
@@ -86,7 +88,10 @@ def choose(
         chosen.found[column] = inferred
         if place is not None:
             chosen.places[column] = place
-    chosen.drop(find_leaks(chosen.found, time, event))
+    if time is not None and event is not None:
+        chosen.drop(find_leaks(chosen.found, time, event))
+    if label is not None:
+        chosen.drop(find_label_leaks(chosen.found, label))
     for name, (of, how) in find_copies(chosen.found, {**outcomes, **treatment}).items():
         chosen.drop({name: f"{KNOWN_AFTER if of in outcomes else COPY}: {how} as '{of}'"})
     chosen.drop(_second_columns(chosen))

@@ -5,80 +5,79 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import re
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from data.cbioportal import read_folder
-from data.coding import ABSENT, MISSING, NOT_A_NUMBER, OUT_OF_RANGE, code, code_numbers, treated
+from data.coding import ABSENT, NOT_A_NUMBER, OUT_OF_RANGE, Coded, code, treated
 from data.errors import InputError, some
-from data.study import MONTHS, BinaryEndpoint, Study, SurvivalEndpoint, as_level, load_study
+from data.outcomes import binary_target, survival_targets, texts_of
+from data.study import Study, as_level, load_study
 from data.tables import column, join_tables, read_table
-
-#: Words that say an event was, or was not, seen; compared in lower case.
-EVENT_WORDS = {
-    **dict.fromkeys(("1", "true", "yes", "event", "dead", "deceased", "died", "death"), True),
-    **dict.fromkeys(("relapse", "relapsed", "recurred", "progressed", "progression"), True),
-    **dict.fromkeys(("0", "false", "no", "censored", "no event", "alive", "living"), False),
-    **dict.fromkeys(("disease free", "diseasefree", "event free", "lost to follow-up"), False),
-}
 
 
 @dataclass(frozen=True, eq=False)
-class Cohort:
-    """Checked patients: coded features and one survival endpoint, in months."""
+class Patients:
+    """Checked patients: coded features, and labels where the study has binary endpoints."""
 
     study: Study
-    endpoint: str
-    """Name of the survival endpoint."""
     ids: NDArray[np.str_]
     """(n,) unique identifiers."""
     values: NDArray[np.float64]
     """(n, p) coded features in the study's order; NaN is missing."""
-    time: NDArray[np.float64]
-    """(n,) follow-up in months, finite and > 0."""
-    event: NDArray[np.bool_]
-    """(n,) whether the event was seen."""
     centre: NDArray[np.str_] | None
     """(n,) hospital, where the study names a column; empty text where unknown."""
     binary: dict[str, NDArray[np.float64]]
     """Binary endpoint -> (n,) 1, 0, or NaN for unlabelled patients."""
-    left_out: int = 0
+    left_out: int = field(default=0, kw_only=True)
     """Patients without follow-up whom the study file leaves out."""
 
     def __len__(self) -> int:
-        return len(self.time)
+        return len(self.ids)
 
     @property
-    def horizon(self) -> float:
-        """Months to which the endpoint is modelled; undeclared, the last follow-up rounded up."""
-        declared = self.study.survival_endpoint(self.endpoint)[1].horizon
-        return round_off(float(self.time.max()), up=True) if declared is None else declared
+    def target(self) -> str:
+        """The endpoint that comes first: the first binary one, where none is of survival."""
+        return next(iter(self.binary))
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many patients, and how many of them have a label of each binary endpoint."""
+        labelled = {f"{k}_labels": int((~np.isnan(v)).sum()) for k, v in self.binary.items()}
+        return {"patients": len(self), **labelled}
+
+    @property
+    def outcomes(self) -> str:
+        """What was seen of the patients, in words."""
+        return ", ".join(
+            f"{int((label == 1).sum())} positive and {int((label == 0).sum())} negative ({name})"
+            for name, label in self.binary.items()
+        )
 
     @property
     def treated(self) -> NDArray[np.float64] | None:
         """(n,) 1 for a treated patient, 0 for an untreated one, NaN where unknown."""
         return treated(self.study, self.values)
 
-    def prognostic(self) -> Cohort:
+    def prognostic(self) -> Self:
         """Return the patients without their treatment, as the learners see them."""
         if self.study.treatment is None:
             return self
         kept = list(self.study.prognostic_features)
         return replace(self, study=self.study.prognostic(), values=self.values[:, kept])
 
-    def take(self, rows: NDArray[np.int_] | NDArray[np.bool_]) -> Cohort:
+    def take(self, rows: NDArray[np.int_] | NDArray[np.bool_]) -> Self:
         """Return the patients at ``rows``, in that order."""
         return replace(
             self,
             ids=self.ids[rows],
             values=self.values[rows],
-            time=self.time[rows],
-            event=self.event[rows],
             centre=None if self.centre is None else self.centre[rows],
             binary={name: labels[rows] for name, labels in self.binary.items()},
         )
@@ -87,12 +86,75 @@ class Cohort:
         """Return the sha256 (hex) of the study's content and every patient's values."""
         digest = hashlib.sha256()
         described = {k: v for k, v in self.study.describe().items() if k != "source"}
-        digest.update(json.dumps([described, self.endpoint]).encode())
+        digest.update(json.dumps([described, self.target]).encode())
         digest.update("\0".join(self.ids.tolist()).encode())
         digest.update("\0".join(() if self.centre is None else self.centre.tolist()).encode())
-        for array in (self.values, self.time, self.event, *self.binary.values()):
+        for array in (self.values, *self._outcomes(), *self.binary.values()):
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
+
+    def _outcomes(self) -> tuple[NDArray[Any], ...]:
+        return ()
+
+
+@dataclass(frozen=True, eq=False)
+class Cohort(Patients):
+    """Checked patients who all have one survival endpoint, in months."""
+
+    endpoint: str
+    """Name of the survival endpoint."""
+    time: NDArray[np.float64]
+    """(n,) follow-up in months, finite and > 0."""
+    event: NDArray[np.bool_]
+    """(n,) whether the event was seen."""
+    further: Mapping[str, Cohort] = field(default_factory=dict)
+    """The study's other survival endpoints, each with the patients who have that one."""
+
+    @property
+    def target(self) -> str:
+        """The survival endpoint."""
+        return self.endpoint
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many patients, events and labels, and those of the further endpoints."""
+        found = {**super().counts, "events": int(self.event.sum())}
+        for name, cohort in self.further.items():
+            found |= {f"{name}_patients": len(cohort), f"{name}_events": int(cohort.event.sum())}
+        return found
+
+    @property
+    def outcomes(self) -> str:
+        """What was seen of the patients, in words."""
+        told = [f"{int(self.event.sum())} events ({self.endpoint})"]
+        for name, cohort in self.further.items():
+            of = f" of {len(cohort)} patients" if len(cohort) != len(self) else ""
+            told.append(f"{int(cohort.event.sum())}{of} ({name})")
+        return ", ".join(told)
+
+    @property
+    def horizon(self) -> float:
+        """Months to which the endpoint is modelled; undeclared, the last follow-up rounded up."""
+        declared = self.study.survival_endpoint(self.endpoint)[1].horizon
+        return round_off(float(self.time.max()), up=True) if declared is None else declared
+
+    def take(self, rows: NDArray[np.int_] | NDArray[np.bool_]) -> Self:
+        """Return the patients at ``rows``, in that order, with this endpoint alone.
+
+        Other patients have the further ones, so that the rows say nothing of those.
+        """
+        return replace(super().take(rows), time=self.time[rows], event=self.event[rows], further={})
+
+    def fingerprint(self) -> str:
+        """Return the sha256 (hex) of the study's content and all values, of each endpoint."""
+        own = super().fingerprint()
+        if not self.further:
+            return own
+        every = [own, *(f"{name} {each.fingerprint()}" for name, each in self.further.items())]
+        return hashlib.sha256("\n".join(every).encode()).hexdigest()
+
+    def _outcomes(self) -> tuple[NDArray[Any], ...]:
+        return self.time, self.event
 
 
 def round_off(value: float, *, up: bool) -> float:
@@ -102,14 +164,35 @@ def round_off(value: float, *, up: bool) -> float:
     return digits * step
 
 
-def load_cohort(path: Path, endpoint: str | None = None) -> Cohort:
-    """Read the study file at ``path`` and the cohort it describes.
+def load_cohort(path: Path, endpoint: str | None = None, *, further: bool = False) -> Cohort:
+    """Read the study file at ``path`` and the cohort it describes; see :func:`build_cohort`.
 
     Raises:
         InputError: the study file or its table is wrong; the text names the column and the fix.
     """
     study = load_study(path)
-    return build_cohort(study, read_source(study, path.parent), endpoint)
+    study.survival_endpoint(endpoint)
+    return build_cohort(study, read_source(study, path.parent), endpoint, further=further)
+
+
+def load_endpoints(path: Path, endpoint: str | None = None, *, further: bool = True) -> Patients:
+    """Read the study file at ``path`` and its patients, with survival or without.
+
+    Args:
+        path: of the study file.
+        endpoint: the survival endpoint that comes first; the study's first if absent.
+        further: whether the study's other survival endpoints are read too.
+
+    Returns:
+        A :class:`Cohort` where the study has a survival endpoint, or one is named.
+
+    Raises:
+        InputError: as :func:`load_cohort`.
+    """
+    study = load_study(path)
+    if study.endpoints.survival or endpoint is not None:
+        return load_cohort(path, endpoint, further=further)
+    return build_patients(study, read_source(study, path.parent))
 
 
 def read_source(study: Study, folder: Path) -> pd.DataFrame:
@@ -136,48 +219,84 @@ def read_patients(path: Path, study: Study) -> pd.DataFrame:
     return read_folder(path, here, set(study.columns()))
 
 
-def build_cohort(study: Study, frame: pd.DataFrame, endpoint: str | None = None) -> Cohort:
+def build_cohort(
+    study: Study, frame: pd.DataFrame, endpoint: str | None = None, *, further: bool = False
+) -> Cohort:
     """Check a table against its study.
 
     Args:
         study: what the table should hold.
         frame: one row a patient.
         endpoint: the survival endpoint; the study's first if absent.
+        further: whether the study's other survival endpoints are read too.
 
     Raises:
         InputError: a column is missing, patients repeat, an outcome or a feature is not usable.
     """
-    name, survival = study.survival_endpoint(endpoint)
-    ids = patient_ids(study, frame)
-    repeated = pd.Series(ids).duplicated()
-    if repeated.any():
-        raise InputError(
-            f"column '{study.id}': {int(repeated.sum())} rows repeat a patient: keep one row each"
-        )
-    for source in {f.column or n: None for n, f in study.features.items()}:
-        column(frame, source, "features")
-    time, event, keep = survival_targets(frame, name, survival)
-    coded = code(study, frame)
-    for finding in coded.findings:
-        _refuse(study, finding.feature, finding.kind, int((finding.rows & keep).sum()))
-    values = coded.values if keep.all() else coded.values[keep]
-    for j, feature in enumerate(study.features):
-        if np.isnan(values[:, j]).all():
+    name, _ = study.survival_endpoint(endpoint)
+    table = _Table.check(study, frame)
+    others = [other for other in study.endpoints.survival if further and other != name]
+    return replace(table.cohort(name), further={other: table.cohort(other) for other in others})
+
+
+def build_patients(study: Study, frame: pd.DataFrame) -> Patients:
+    """Check a table against a study of which no survival endpoint is asked.
+
+    Raises:
+        InputError: as :func:`build_cohort`.
+    """
+    return Patients(**_Table.check(study, frame).patients(np.ones(len(frame), dtype=bool)))
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A table whose patients and columns are in order, coded once for all endpoints."""
+
+    study: Study
+    frame: pd.DataFrame
+    ids: NDArray[np.str_]
+    coded: Coded
+
+    @classmethod
+    def check(cls, study: Study, frame: pd.DataFrame) -> _Table:
+        ids = patient_ids(study, frame)
+        repeated = pd.Series(ids).duplicated()
+        if repeated.any():
             raise InputError(
-                f"column '{study.features[feature].column or feature}': no patient has a value: "
-                "remove the feature from the study file"
+                f"column '{study.id}': {int(repeated.sum())} rows repeat a patient: keep one row "
+                "each"
             )
-    return Cohort(
-        study=study,
-        endpoint=name,
-        ids=ids[keep],
-        values=values,
-        time=time[keep],
-        event=event[keep],
-        centre=None if study.centre is None else _centres(frame, study.centre)[keep],
-        binary={k: binary_target(frame, k, b)[keep] for k, b in study.endpoints.binary.items()},
-        left_out=int((~keep).sum()),
-    )
+        for source in {f.column or n: None for n, f in study.features.items()}:
+            column(frame, source, "features")
+        return cls(study, frame, ids, code(study, frame))
+
+    def cohort(self, endpoint: str) -> Cohort:
+        """Return the patients who have a survival endpoint."""
+        declared = self.study.endpoints.survival[endpoint]
+        time, event, keep = survival_targets(self.frame, endpoint, declared)
+        return Cohort(**self.patients(keep), endpoint=endpoint, time=time[keep], event=event[keep])
+
+    def patients(self, keep: NDArray[np.bool_]) -> dict[str, Any]:
+        """Return what is known of some patients (n,) beside survival, by the fields' names."""
+        study, frame = self.study, self.frame
+        for finding in self.coded.findings:
+            _refuse(study, finding.feature, finding.kind, int((finding.rows & keep).sum()))
+        values = self.coded.values if keep.all() else self.coded.values[keep]
+        for j, feature in enumerate(study.features):
+            if np.isnan(values[:, j]).all():
+                raise InputError(
+                    f"column '{study.features[feature].column or feature}': no patient has a "
+                    "value: remove the feature from the study file"
+                )
+        binary = study.endpoints.binary.items()
+        return {
+            "study": study,
+            "ids": self.ids[keep],
+            "values": values,
+            "centre": None if study.centre is None else _centres(frame, study.centre)[keep],
+            "binary": {name: binary_target(frame, name, each)[keep] for name, each in binary},
+            "left_out": int((~keep).sum()),
+        }
 
 
 def patient_ids(study: Study, frame: pd.DataFrame) -> NDArray[np.str_]:
@@ -202,106 +321,9 @@ def patient_ids(study: Study, frame: pd.DataFrame) -> NDArray[np.str_]:
     return np.asarray(ids)
 
 
-def survival_targets(
-    frame: pd.DataFrame, name: str, endpoint: SurvivalEndpoint
-) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return time in months (n,), event (n,) and which patients are kept (n,).
-
-    Raises:
-        InputError: a time or event is not usable, or no event was seen.
-    """
-    time, not_number = code_numbers(column(frame, endpoint.time, f"endpoint '{name}'"))
-    time = time * MONTHS[endpoint.unit]
-    event = code_events(column(frame, endpoint.event, f"endpoint '{name}'"), endpoint)
-    n, negative = len(time), time < 0
-    if not_number.any() or negative.any():
-        what = "are not numbers" if not_number.any() else "are negative"
-        count = int(not_number.sum() or negative.sum())
-        raise InputError(
-            f"column '{endpoint.time}': {count} of {n} times {what}: correct or remove those rows"
-        )
-    missing, zero, unknown = np.isnan(time), time == 0, np.isnan(event)
-    keep = ~(missing | zero | unknown)
-    if not keep.all() and not endpoint.drop_without_follow_up:
-        counts = [
-            f"{int(rows.sum())} {what}"
-            for rows, what in (
-                (missing, "without a time"),
-                (zero & ~missing, "with time zero"),
-                (unknown & ~missing & ~zero, "without an event status"),
-            )
-            if rows.any()
-        ]
-        raise InputError(
-            f"columns '{endpoint.time}', '{endpoint.event}': {int((~keep).sum())} of {n} patients "
-            f"have no follow-up ({', '.join(counts)}): correct them, or leave them out with "
-            f"endpoints.survival.{name}.drop_without_follow_up: true in the study file "
-            "(data init --drop-without-follow-up)"
-        )
-    seen = (event == 1) & keep
-    if not seen.any():
-        raise InputError(f"column '{endpoint.event}': no event among {int(keep.sum())} patients")
-    return time, event == 1, keep
-
-
-def code_events(cells: pd.Series, endpoint: SurvivalEndpoint) -> NDArray[np.float64]:
-    """Return 1 for an event, 0 for none, NaN for unknown (n,).
-
-    Known codings are 0/1, true/false, words such as alive/deceased, and ``1:DECEASED``.
-
-    Raises:
-        InputError: a value is none of these and ``event_values`` does not name it.
-    """
-    codes, distinct = pd.factorize(cells, use_na_sentinel=True)
-    meaning = np.full(len(distinct) + 1, np.nan)
-    odd = []
-    for i, cell in enumerate(distinct):
-        text = as_level(cell)
-        coded = re.match(r"^([01]):", text)
-        word = (coded.group(1) if coded else text).lower()
-        if endpoint.event_values is not None and text.lower() not in MISSING:
-            meaning[i] = float(text in endpoint.event_values)
-        elif word in EVENT_WORDS:
-            meaning[i] = float(EVENT_WORDS[word])
-        elif word not in MISSING:
-            odd.append(i)
-    if odd:
-        count = int(np.isin(codes, odd).sum())
-        raise InputError(
-            f"column '{endpoint.event}': {count} of {len(cells)} values are neither 0/1, "
-            "true/false nor a known coding such as alive/deceased: "
-            "recode them, or list those that mean the event under event_values"
-        )
-    return meaning[codes]
-
-
-def binary_target(frame: pd.DataFrame, name: str, endpoint: BinaryEndpoint) -> NDArray[np.float64]:
-    """Return 1 for a positive label, 0 for a negative one, NaN for none (n,).
-
-    Raises:
-        InputError: a label is not listed, or the column is missing.
-    """
-    cells = column(frame, endpoint.column, f"endpoint '{name}'")
-    meaning = dict.fromkeys(endpoint.negative, 0.0) | dict.fromkeys(endpoint.positive, 1.0)
-    codes, texts = _texts(cells)
-    unlisted = [t not in meaning and t.lower() not in MISSING for t in texts]
-    if odd := int(np.array(unlisted)[codes].sum()):
-        raise InputError(
-            f"column '{endpoint.column}': {odd} labels are listed neither under positive nor "
-            f"under negative of endpoint '{name}'"
-        )
-    return np.array([meaning.get(t, np.nan) for t in texts])[codes]
-
-
 def _centres(frame: pd.DataFrame, name: str) -> NDArray[np.str_]:
-    codes, texts = _texts(column(frame, name, "centre"))
+    codes, texts = texts_of(column(frame, name, "centre"))
     return np.array(texts, dtype=str)[codes]
-
-
-def _texts(cells: pd.Series) -> tuple[NDArray[np.int_], list[str]]:
-    """Return for each cell (n,) the place of its text; the last text is empty, for the missing."""
-    codes, distinct = pd.factorize(cells, use_na_sentinel=True)
-    return codes, [*map(as_level, distinct), ""]
 
 
 def _refuse(study: Study, name: str, kind: str, count: int) -> None:

@@ -30,10 +30,11 @@ from data.choose import (
     response_features,
 )
 from data.coding import MISSING
-from data.cohort import build_cohort, survival_targets
+from data.cohort import build_cohort, build_patients
 from data.errors import InputError, some
+from data.outcomes import binary_target, survival_targets
 from data.panel import Panel, key_of, load_panel, matches
-from data.study import MONTHS, TREATMENT, SurvivalEndpoint, as_level, parse_study
+from data.study import MONTHS, TREATMENT, BinaryEndpoint, SurvivalEndpoint, as_level, parse_study
 from data.tables import column, read_table
 
 #: Part of the patients without follow-up that a draft leaves out without being told to.
@@ -68,7 +69,8 @@ def draft_study(
 
     Args:
         path: a table, or a cBioPortal study folder.
-        time: column of the follow-up time; a folder's ``OS_MONTHS`` if absent.
+        time: column of the follow-up time; a folder's ``OS_MONTHS`` if absent. Without time and
+            event, a response makes a study of labels alone.
         event: column of the event; a folder's ``OS_STATUS`` if absent.
         id: column of the patient's identifier; looked for by name if absent.
         centre: column of the hospital.
@@ -89,40 +91,53 @@ def draft_study(
         raise InputError(f"unit: '{unit}' is not one of {some(MONTHS)}")
     source = _read_source(path, id, out, panel)
     frame = source.frame
-    time = _outcome(frame, "time", time, "OS_MONTHS" if path.is_dir() else None)
-    event = _outcome(frame, "event", event, "OS_STATUS" if path.is_dir() else None)
+    if path.is_dir():
+        time = time or _present(frame, "OS_MONTHS")
+        event = event or _present(frame, "OS_STATUS")
+    followed = response is None or time is not None or event is not None
+    if not followed and treatment is not None:
+        raise InputError("treatment: its effect is on survival: name --time and --event too")
     roles = {"time": time, "event": event, "id": source.id, "centre": centre}
     roles |= {"treatment": treatment, "response": response}
     used = _used(frame, roles)
 
-    survival: dict[str, Any] = {"time": time, "event": event, "unit": unit, "horizon": None}
-    endpoint = _endpoint_name(time, panel)
-    leave_out = SurvivalEndpoint(**survival, drop_without_follow_up=True)
-    months, seen, keep = survival_targets(frame, endpoint, leave_out)
-    few = (~keep).mean() <= FEW_WITHOUT_FOLLOW_UP
-    if drop_without_follow_up or path.is_dir() or (few and not keep.all()):
-        survival["drop_without_follow_up"] = True
-    else:
-        # Refuses so many, with their count and the way out.
-        survival_targets(frame, endpoint, SurvivalEndpoint(**survival))
-    endpoints: dict[str, Any] = {"survival": {endpoint: survival}}
+    endpoints: dict[str, Any] = {}
+    keep, months, seen = np.ones(len(frame), dtype=bool), None, None
+    outcomes: dict[str, NDArray[np.float64]] = {}
+    if followed:
+        time, event = _needed("time", time), _needed("event", event)
+        survival: dict[str, Any] = {"time": time, "event": event, "unit": unit, "horizon": None}
+        endpoint = _endpoint_name(time, panel)
+        leave_out = SurvivalEndpoint(**survival, drop_without_follow_up=True)
+        months, seen, keep = survival_targets(frame, endpoint, leave_out)
+        few = (~keep).mean() <= FEW_WITHOUT_FOLLOW_UP
+        if drop_without_follow_up or path.is_dir() or (few and not keep.all()):
+            survival["drop_without_follow_up"] = True
+        else:
+            # Refuses so many, with their count and the way out.
+            survival_targets(frame, endpoint, SurvivalEndpoint(**survival))
+        endpoints["survival"] = {endpoint: survival}
+        months, seen = months[keep], seen[keep]
+        outcomes = {time: months, event: seen.astype(np.float64)}
     study: dict[str, Any] = {"name": name or _study_name(path), "source": source.spec}
     study |= {"id": source.id, "centre": centre, "endpoints": endpoints}
+    label = None
     if response is not None:
         yes, no = _sides(frame[response], response, panel.positive, panel.negative)
         labels = {"column": response, "positive": yes, "negative": no}
         endpoints["binary"] = {"response": labels}
+        label = binary_target(frame[keep], "response", BinaryEndpoint.model_validate(labels))
     if treatment is not None:
         yes, no = _sides(frame[treatment], treatment, panel.treated, panel.untreated)
         study["treatment"] = {"column": treatment, "treated": yes, "untreated": no}
 
     patients = frame[keep]
-    outcomes = {time: months[keep], event: seen[keep].astype(np.float64)}
     outcomes |= _as_codes(patients, response)
     chosen = choose(
         patients.drop(columns=used),
-        months[keep],
-        seen[keep],
+        months,
+        seen,
+        label,
         outcomes,
         _as_codes(patients, treatment),
         panel,
@@ -130,7 +145,9 @@ def draft_study(
     if not chosen.found:
         why = "; ".join(ignored_by_reason(chosen.ignored)) or "there is no other column"
         raise InputError(f"{path}: no column can be a feature: {why}")
-    study |= {"modalities": chosen.describe(), "baselines": references(chosen)}
+    study["modalities"] = chosen.describe()
+    if followed:
+        study["baselines"] = references(chosen)
     if treatment is not None:
         study["interactions"] = interactions(treatment, chosen, panel)
         study["treatment"] |= course(treatment, chosen, panel)
@@ -144,7 +161,11 @@ def draft_study(
         )
     study["ignored"] = chosen.ignored
     study = {key: value for key, value in study.items() if value not in (None, {}, [])}
-    build_cohort(parse_study(study, str(out)), frame)
+    parsed = parse_study(study, str(out))
+    if followed:
+        build_cohort(parsed, frame)
+    else:
+        build_patients(parsed, frame)
     if treatment is not None:
         notes += _on_treatment(study["treatment"])
     if not keep.all():
@@ -204,10 +225,13 @@ def _read_study_folder(path: Path, id: str, spec: dict[str, Any], panel: Panel) 
     return _Source(frame[[*clinical.columns, *known]], spec, id, notes)
 
 
-def _outcome(frame: pd.DataFrame, role: str, name: str | None, usual: str | None) -> str:
+def _present(frame: pd.DataFrame, usual: str) -> str | None:
+    """Return a usual column of an outcome, where there is one."""
+    return usual if usual in frame.columns else None
+
+
+def _needed(role: str, name: str | None) -> str:
     """Return the column of the time or the event."""
-    if name is None and usual in frame.columns:
-        return str(usual)
     if name is None:
         raise InputError(f"{role}: name the column of the {role} (--{role})")
     return name

@@ -51,6 +51,17 @@ def find_leaks(found: Mapping[str, Inferred], time: Floats, event: Bools) -> dic
     return leaks
 
 
+def find_label_leaks(found: Mapping[str, Inferred], label: Floats) -> dict[str, str]:
+    """Return the columns whose levels give a label (n,), NaN for none, away -> how it shows."""
+    labelled = ~np.isnan(label)
+    leaks = {}
+    for name, inferred in found.items():
+        rows = labelled & ~np.isnan(inferred.codes)
+        if _follows(inferred.codes[rows], label[rows] == 1):
+            leaks[name] = f"{KNOWN_AFTER}: it tells the response"
+    return leaks
+
+
 def find_copies(
     found: Mapping[str, Inferred], taken: Mapping[str, Floats]
 ) -> dict[str, tuple[str, str]]:

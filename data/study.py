@@ -8,6 +8,7 @@ validation all read it; nothing about one disease is in the code.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -29,6 +30,10 @@ MONTHS: dict[Unit, float] = {
 }
 
 TREATMENT = "treatment"
+#: Names of endpoints begin columns, metrics and files, so they are plain.
+ENDPOINT_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
+#: What the columns of binary endpoints begin with, before a point.
+RESPONSE = "response"
 
 
 def as_level(value: object) -> str:
@@ -131,9 +136,19 @@ class Endpoints(_Model):
     binary: dict[str, BinaryEndpoint] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _any(self) -> Self:
+    def _named(self) -> Self:
         if not self.survival and not self.binary:
             raise ValueError("name at least one endpoint under survival or binary")
+        for name in (*self.survival, *self.binary):
+            if not re.fullmatch(ENDPOINT_NAME, name):
+                raise ValueError(
+                    f"'{name}' is no name for an endpoint: use letters, digits, _ and - alone"
+                )
+        if RESPONSE in self.survival:
+            raise ValueError(f"'{RESPONSE}' begins the columns of binary endpoints: rename it")
+        both = sorted(self.survival.keys() & self.binary.keys())
+        if both:
+            raise ValueError(f"'{both[0]}' is both a survival and a binary endpoint: rename one")
         return self
 
 
@@ -332,7 +347,10 @@ class Study(_Model):
         """
         known = self.endpoints.survival
         if not known:
-            raise InputError(f"study '{self.name}' has no survival endpoint: add one to train on")
+            raise InputError(
+                f"study '{self.name}' has no survival endpoint, which tune, marker, power and "
+                "--endpoint need: name one under endpoints.survival"
+            )
         name = name or next(iter(known))
         if name not in known:
             raise InputError(f"no survival endpoint '{name}'{nearest(name, known)}")

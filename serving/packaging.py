@@ -155,7 +155,7 @@ def _digest_of_code(sources: Sequence[str], pins: Sequence[str]) -> str:
 def _description(study: str, digest: str, synthetic: bool) -> str:
     warning = "**SYNTHETIC: trained on simulated patients.**\n\n" if synthetic else ""
     return (
-        f"# {study}\n\n{warning}Survival predictions, for research use only.\n\n"
+        f"# {study}\n\n{warning}Predictions, for research use only.\n\n"
         f"Bundle `{digest}`. `POST /predict`, `POST /predict_batch`; see `/docs.json`.\n"
     )
 

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from serving.reading import PatientReader
+from serving.reading import PatientReader, Patients
 from serving.schema import Asked, example_patient
-from training.bundle import INTERVAL, UNKNOWN_ASSAY, Bundle
+from training.bundle import UNKNOWN_ASSAY, Answer, Bundle
 from training.manifest import digest_of
+from training.survival_model import INTERVAL
 
 #: Points of a curve at the most, beside the times asked for.
 CURVE_POINTS = 40
@@ -33,7 +34,7 @@ class Predictor:
         study = bundle.study
         self.model: dict[str, Any] = {
             "name": study.name,
-            "endpoint": bundle.endpoint,
+            "endpoint": bundle.target,
             "digest": digest,
             "fit_id": bundle.provenance.get("fit_id"),
             "synthetic": study.synthetic,
@@ -54,6 +55,8 @@ class Predictor:
     def grid(self) -> tuple[float, ...]:
         """Months at which every curve is given: from 0 to the horizon in even steps."""
         horizon = self.bundle.horizon
+        if horizon is None:
+            return ()
         step = next((s for s in STEPS if horizon / s <= CURVE_POINTS), horizon / CURVE_POINTS)
         return (*np.arange(0.0, horizon, step).tolist(), horizon)
 
@@ -73,29 +76,36 @@ class Predictor:
     def answers(self, asked: Asked) -> list[dict[str, Any]]:
         """Return each patient's answer, the quantities named as ``Bundle.predict`` names them."""
         times = self.bundle.times(asked.times)
-        shown = merge_times(self.grid, times)
         read = self.reader.read(asked.patients)
         for i in np.flatnonzero(self.bundle.unknown_assay(read.values, read.centre)).tolist():
             read.flags[i].append(UNKNOWN_ASSAY)
-        answered = self.bundle.answer(read.values, read.centre, shown)
-        curve = answered.survival
-        low, high = self.bundle.interval(read.values, read.centre, shown, curve)
-        at = np.broadcast_to(np.array(shown), curve.shape)
-        table = np.stack([at, curve, low, high], axis=-1).tolist()
-        places = {f"survival@{time:g}": shown.index(time) for time in times}
-        further = answered.columns(self.bundle.benefit_horizon)
+        answered = self.bundle.answer(read.values, read.centre)
+        columns = answered.columns(times)
+        curves = self._curves(read, answered, times)
         found = []
-        for i, (patient_id, flags, points) in enumerate(
-            zip(read.ids, read.flags, table, strict=True)
-        ):
+        for i, (patient_id, flags) in enumerate(zip(read.ids, read.flags, strict=True)):
             answer: dict[str, Any] = {} if patient_id is None else {"patient_id": patient_id}
-            answer["risk"] = float(answered.risk[i])
-            answer |= {name: points[place][1] for name, place in places.items()}
-            answer |= {name: _plain(column[i]) for name, column in further.items()}
-            answer |= {"flags": flags, "interval": INTERVAL}
-            answer["curve"] = [dict(zip(_POINT, point, strict=True)) for point in points]
+            answer |= {name: _plain(column[i]) for name, column in columns.items()}
+            answer["flags"] = flags
+            if curves is not None:
+                points = [dict(zip(_POINT, point, strict=True)) for point in curves[i]]
+                answer |= {"interval": INTERVAL, "curve": points}
             found.append(answer)
         return found
+
+    def _curves(
+        self, read: Patients, answered: Answer, times: Sequence[float]
+    ) -> list[list[list[float]]] | None:
+        """Return each patient's points of the primary endpoint's curve, where there is one."""
+        model = self.bundle.primary
+        if model is None:
+            return None
+        shown = merge_times(self.grid, times)
+        curve = answered.survival[model.endpoint].survival(shown)
+        low, high = model.interval(read.values, read.centre, shown, curve)
+        at = np.broadcast_to(np.array(shown), curve.shape)
+        points: list[list[list[float]]] = np.stack([at, curve, low, high], axis=-1).tolist()
+        return points
 
 
 _POINT = ("time", "survival", "low", "high")

@@ -50,13 +50,14 @@ def envelope(code: str, message: str, details: Sequence[Mapping[str, Any]] = ())
     return {"error": {"code": code, "message": message, "details": list(details)}}
 
 
-def read_request(body: bytes, reader: PatientReader, horizon: float, batch: bool) -> Asked:
+def read_request(body: bytes, reader: PatientReader, horizon: float | None, batch: bool) -> Asked:
     """Parse and check a request.
 
     Args:
         body: as it was sent.
         reader: knows the study's features.
-        horizon: months up to which times may be asked for.
+        horizon: months up to which times may be asked for; None where the model has no survival
+            endpoint.
         batch: whether it holds ``patients``, a list, or ``patient``, one object.
 
     Raises:
@@ -73,11 +74,14 @@ def read_request(body: bytes, reader: PatientReader, horizon: float, batch: bool
             found.add(shorten(name), f"unknown key{nearest(shorten(name), known)}")
     patients = _patients(raw, key, batch, reader, found)
     times = _times(raw.get("times"), found)
+    if times and horizon is None:
+        found.add("times", "the model has no survival endpoint: leave this key out")
     found.refuse(INVALID, "the request cannot be read")
-    for i, time in enumerate(times):
-        if time > horizon:
-            found.add(f"times[{i}]", f"beyond the model's horizon of {horizon:g} months")
-    found.refuse(BEYOND, f"ask for times up to the model's horizon of {horizon:g} months")
+    if horizon is not None:
+        for i, time in enumerate(times):
+            if time > horizon:
+                found.add(f"times[{i}]", f"beyond the model's horizon of {horizon:g} months")
+        found.refuse(BEYOND, f"ask for times up to the model's horizon of {horizon:g} months")
     return Asked(patients, times or None)
 
 
@@ -234,7 +238,9 @@ class PredictRequest(BaseModel):
         "known. Names and levels are the study's."
     )
     times: list[float] | None = Field(
-        None, description="Months at which survival is asked for; 12, 36 and 60 if absent."
+        None,
+        description="Months at which survival is asked for; 12, 36 and 60 if absent. Leave it out "
+        "where the model has no survival endpoint.",
     )
 
 
@@ -243,7 +249,9 @@ class BatchRequest(BaseModel):
 
     patients: list[dict[str, Any]] = Field(description="Patients as for /predict, at least one.")
     times: list[float] | None = Field(
-        None, description="Months at which survival is asked for; 12, 36 and 60 if absent."
+        None,
+        description="Months at which survival is asked for; 12, 36 and 60 if absent. Leave it out "
+        "where the model has no survival endpoint.",
     )
 
 
@@ -257,15 +265,24 @@ class CurvePoint(BaseModel):
 
 
 class PatientAnswer(BaseModel):
-    """What the model says of one patient; ``survival@T`` for each time T asked for."""
+    """What the models say of one patient, under the names that ``predict`` has.
+
+    ``survival@T`` for each time T asked for; a further survival endpoint's quantities begin with
+    its name and a point; ``response.NAME`` is the chance of a positive label. A model without a
+    survival endpoint gives neither risk nor curve.
+    """
 
     model_config = ConfigDict(extra="allow")
 
     patient_id: str | None = Field(None, description="As given; absent if none was.")
-    risk: float = Field(description="Higher is worse; 0 is the average training patient.")
+    risk: float | None = Field(
+        None, description="Higher is worse; 0 is the average training patient."
+    )
     flags: list[str] = Field(description="What was odd about the values; empty if nothing.")
-    interval: float = Field(description="Part of the ensemble that lies between low and high.")
-    curve: list[CurvePoint]
+    interval: float | None = Field(
+        None, description="Part of the ensemble that lies between low and high."
+    )
+    curve: list[CurvePoint] | None = Field(None, description="Of the first survival endpoint.")
 
 
 class ModelInfo(BaseModel):
@@ -276,7 +293,7 @@ class ModelInfo(BaseModel):
     digest: str
     fit_id: str | None
     synthetic: bool
-    horizon: float
+    horizon: float | None = Field(description="Months; null without a survival endpoint.")
 
 
 class PredictAnswer(PatientAnswer):

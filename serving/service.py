@@ -97,7 +97,7 @@ class BatchInput(_Body, BatchRequest):
     logging={"access": {"enabled": False}},
 )
 class Accomplice:
-    """Survival predictions with their uncertainty, for research use."""
+    """Predictions with their uncertainty, for research use."""
 
     def __init__(self) -> None:
         torch.set_num_threads(1)

@@ -15,90 +15,80 @@ from numpy.typing import NDArray
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from data.coding import ABSENT, MISSING, code, eligible, treated
+from data.coding import ABSENT, MISSING, code
 from data.errors import InputError, nearest
 from data.preprocess import Preprocessor
-from data.study import Study, as_level, parse_study
-from training.anchor import Anchor
-from training.benefit import Benefit, abstain, advise, benefit, benefit_horizon, under
-from training.boosting import Boosting
-from training.effect import Effect
-from training.ensemble import Ensemble, FoldModel
-from training.forest import Forest
-from training.hazard import TimeGrid, log_risk, survival
+from data.study import RESPONSE, Study, as_level, parse_study
+from training.golden import Replayable, golden, replays
 from training.manifest import read_folder, to_json, write_folder
-from training.net import NetShape, PackedNet
 from training.response import ResponseModel
-from training.stack import Stack
+from training.survival_model import Column, SurvivalAnswer, SurvivalModel, below
 
 Array = NDArray[np.float64]
 
 WEIGHTS = "weights.safetensors"
 #: What ``flags`` says where there is nothing to say.
 OK = "ok"
-#: Flag of a patient whose centre's expression scale the model does not know.
+#: Flag of a patient whose centre's expression scale a model does not know.
 UNKNOWN_ASSAY = "unknown_assay"
 #: Months asked for where the caller names none, as far as the model reaches.
 USUAL_TIMES = (12.0, 36.0, 60.0)
-#: Part of the ensemble that lies between ``low`` and ``high``.
-INTERVAL = 0.8
-#: Relative difference of replayed golden rows that is refused as drift.
-DRIFT = 1e-4
 #: Names of unknown columns that one row's flags hold at the most.
 MOST_UNKNOWN = 5
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model says of n patients, before it is laid out as a table or as JSON."""
+    """What the models say of n patients, before it is laid out as a table or as JSON."""
 
-    risk: Array
-    """(n,) higher is worse; 0 is the average training patient."""
-    survival: Array
-    """(n, t) at the times asked for, under the treatment that the patient has."""
-    benefit: Benefit | None
-    """Of the treatment, where the study has one."""
-    advice: NDArray[np.str_] | None
-    """(n,) what the benefit speaks for, or why the model abstains."""
+    survival: Mapping[str, SurvivalAnswer]
+    """By survival endpoint, the primary one first."""
     responses: Mapping[str, Array]
     """Binary endpoint -> probability (n,) of a positive label; NaN where there is no model."""
 
-    def columns(self, horizon: float) -> dict[str, Array | NDArray[np.str_]]:
-        """Return all but risk and survival by the names that ``predict`` gives them."""
-        found: dict[str, Array | NDArray[np.str_]] = {}
-        if self.benefit is not None and self.advice is not None:
-            names = ("benefit", "benefit_low", "benefit_high", "rmst_gain")
-            found |= {f"{name}@{horizon:g}": self.benefit[i] for i, name in enumerate(names)}
-            found |= {"p_benefit": self.benefit.p_benefit, "advice": self.advice}
-        return found | {f"response.{name}": each for name, each in self.responses.items()}
+    def columns(self, times: Sequence[float]) -> dict[str, Column]:
+        """Return all of it by the names that ``predict`` gives it.
+
+        The primary endpoint's columns have no prefix. A further one's have its name, and none for
+        a time beyond its own horizon.
+        """
+        found: dict[str, Column] = {}
+        for place, (name, each) in enumerate(self.survival.items()):
+            if place == 0:
+                found |= each.columns(times)
+            else:
+                within = [time for time in times if time <= each.grid.horizon]
+                found |= each.columns(within, f"{name}.")
+        return found | {f"{RESPONSE}.{name}": each for name, each in self.responses.items()}
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A fitted model with all that is needed to use and to judge it."""
+    """Fitted models with all that is needed to use and to judge them."""
 
     study: Study
-    endpoint: str
-    ensemble: Ensemble
-    """Learners that do not see the treatment."""
-    effect: Effect | None
-    """What the treatment changes, where it was asked for and could be estimated."""
-    no_effect: str
-    """Why there is none."""
-    distrust: str
-    """Why no advice can rest on the effect, if so."""
+    survival: Mapping[str, SurvivalModel]
+    """By survival endpoint, the primary one first; one with too few events has none."""
     responses: Mapping[str, ResponseModel]
     """By binary endpoint; one with too few labels has none."""
-    risk_centre: float
-    """Mean of the training patients' log cumulative hazard, taken off the risk."""
     config: Mapping[str, Any]
     metrics: Mapping[str, Any]
     provenance: Mapping[str, Any]
 
     @property
-    def horizon(self) -> float:
-        """Months up to which the model answers."""
-        return self.ensemble.grid.horizon
+    def primary(self) -> SurvivalModel | None:
+        """The model whose columns have no prefix; None where the study has labels alone."""
+        return next(iter(self.survival.values()), None)
+
+    @property
+    def target(self) -> str:
+        """The endpoint that comes first."""
+        return next(iter((*self.survival, *self.responses)))
+
+    @property
+    def horizon(self) -> float | None:
+        """Months up to which the primary model answers; None where there is none."""
+        return None if self.primary is None else self.primary.horizon
 
     def predict(
         self,
@@ -119,87 +109,43 @@ class Bundle:
             ``patient_id, risk, survival@T…, flags``; risk is higher = worse. Where the study has a
             treatment, before the flags: ``benefit@H, benefit_low@H, benefit_high@H`` (survival at
             the horizon H with the treatment minus without, and its 80 % interval), ``rmst_gain@H``
-            (months), ``p_benefit`` (chance of a gain above 3 points) and ``advice``; for each
-            binary endpoint ``response.NAME``, the probability of a positive label.
+            (months), ``p_benefit`` (chance of a gain above 3 points) and ``advice``. For each
+            further survival endpoint the same after ``NAME.``, at those times that lie within its
+            own horizon. For each binary endpoint ``response.NAME``, the probability of a positive
+            label. Without a survival endpoint, ``patient_id, response.NAME…, flags``.
 
         Raises:
-            InputError: a time is negative, repeated or beyond the model's horizon, a rate is not
-                between 0 and 1 or of no binary endpoint, or the table has none of the model's
-                features.
+            InputError: a time is negative, repeated or beyond the model's horizon, or there is no
+                survival endpoint to ask times of; a rate is not between 0 and 1 or of no binary
+                endpoint; or the table has none of the model's features.
         """
         asked, at_rates = self.times(times), self.rates(rates)
         values, flags = self._read(frame)
         centre = self._centre(frame)
         for i in np.flatnonzero(self.unknown_assay(values, centre)):
             flags[i].append(UNKNOWN_ASSAY)
-        found = self.answer(values, centre, asked, at_rates)
-        table: dict[str, Any] = {"patient_id": self._ids(frame), "risk": found.risk}
-        for j, time in enumerate(asked):
-            table[f"survival@{time:g}"] = found.survival[:, j]
-        table |= found.columns(self.benefit_horizon)
+        table: dict[str, Any] = {"patient_id": self._ids(frame)}
+        table |= self.answer(values, centre, at_rates).columns(asked)
         table["flags"] = ["; ".join(own) or OK for own in flags]
         return pd.DataFrame(table)
-
-    @property
-    def benefit_horizon(self) -> float:
-        """Months at which the treatment's benefit is given."""
-        return benefit_horizon(self.study, self.endpoint, self.horizon)
 
     def answer(
         self,
         values: Array,
         centre: NDArray[np.str_] | None,
-        times: Sequence[float],
         rates: Mapping[str, float] | None = None,
     ) -> Answer:
         """Answer for coded features (n, p), the treatment among them, and centres (n,)."""
-        grid, treatment = self.ensemble.grid, self.study.treatment
+        blind = values[:, list(self.study.prognostic_features)]
         at_rates = self.rates(rates)
-        blind = self.ensemble.cumulative(self._blind(values), centre)
-        cumulative, found, advice = blind, None, None
-        if treatment is not None and self.effect is None:
-            found, advice = abstain(len(values), self.no_effect)
-        status = treated(self.study, values)
-        if treatment is not None and self.effect is not None and status is not None:
-            own = self.effect.of(self._blind(values), centre)
-            cumulative = under(blind, own, status)
-            found = benefit(blind, grid, self.benefit_horizon, own)
-            option = eligible(self.study, values)
-            advice = advise(found, own, option, treatment, self.distrust)
         responses = {
-            name: self.responses[name].probability(self._blind(values), centre, at_rates.get(name))
+            name: self.responses[name].probability(blind, centre, at_rates.get(name))
             if name in self.responses
             else np.full(len(values), np.nan)
             for name in self.study.endpoints.binary
         }
-        return Answer(
-            risk=log_risk(cumulative) - self.risk_centre,
-            survival=survival(grid.at(cumulative, np.array(times, dtype=float))),
-            benefit=found,
-            advice=advice,
-            responses=responses,
-        )
-
-    def _blind(self, values: Array) -> Array:
-        """Coded features (n, p) without the treatment."""
-        return values[:, list(self.study.prognostic_features)]
-
-    def interval(
-        self,
-        values: Array,
-        centre: NDArray[np.str_] | None,
-        times: Sequence[float],
-        curve: Array,
-    ) -> tuple[Array, Array]:
-        """Return the ends (n, t) of the ensemble's interval around ``curve`` (n, t)."""
-        each = self.ensemble.replicates(self._blind(values), centre)
-        status = treated(self.study, values)
-        if self.effect is not None and status is not None:
-            own = self.effect.of(self._blind(values), centre)
-            each = np.stack([under(one, own, status) for one in each])
-        spread = survival(self.ensemble.grid.at(each, np.array(times, dtype=float)))
-        low, high = np.quantile(spread, [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2], axis=0)
-        return np.minimum(low, curve), np.maximum(high, curve)
+        survival = {name: model.answer(values, centre) for name, model in self.survival.items()}
+        return Answer(survival, responses)
 
     def unknown_assay(self, values: Array, centre: NDArray[np.str_] | None) -> NDArray[np.bool_]:
         """Say of which patients (n,) expression is ranked on a scale that may not be theirs.
@@ -207,7 +153,7 @@ class Bundle:
         Training ranked each large centre's expression by itself; another centre's is ranked
         against all patients'.
         """
-        scales = [set(fold.preprocessor.reference) - {""} for fold in self.ensemble.folds]
+        scales = [set(each.reference) - {""} for each in self._preprocessors() if each.reference]
         if not any(scales):
             return np.zeros(len(values), dtype=bool)
         features = self.study.features.values()
@@ -217,16 +163,31 @@ class Bundle:
             return measured
         return measured & ~np.isin(centre, list(set.intersection(*scales)))
 
+    def _models(self) -> dict[str, Replayable]:
+        return {**self.survival, **self.responses}
+
+    def _preprocessors(self) -> list[Preprocessor]:
+        found = [each for model in self.survival.values() for each in model.preprocessors]
+        return found + [model.preprocessor for model in self.responses.values()]
+
     def times(self, times: Sequence[float] | None) -> tuple[float, ...]:
         """Check the months asked for, or choose the usual ones."""
+        horizon = self.horizon
+        if horizon is None:
+            if times is not None and len(times) > 0:
+                raise InputError(
+                    f"times: the model of '{self.study.name}' has no survival endpoint, so that "
+                    "there are no times to ask for: leave them out"
+                )
+            return ()
         if times is None or len(times) == 0:
-            return tuple(t for t in USUAL_TIMES if t <= self.horizon) or (self.horizon,)
+            return tuple(t for t in USUAL_TIMES if t <= horizon) or (horizon,)
         for time in times:
             if not math.isfinite(time) or time < 0:
                 raise InputError("times: every time must be a number of months, 0 or more")
-            if time > self.horizon:
+            if time > horizon:
                 raise InputError(
-                    f"times: {time:g} months is beyond the model's horizon of {self.horizon:g}: "
+                    f"times: {time:g} months is beyond the model's horizon of {horizon:g}: "
                     "ask for earlier times"
                 )
         if len({f"{t:g}" for t in times}) < len(times):
@@ -311,114 +272,63 @@ class Bundle:
         )
 
     def _files(self) -> dict[str, bytes]:
-        ensemble = self.ensemble
+        survival, responses = self.survival.items(), self.responses.items()
         model = {
-            "endpoint": self.endpoint,
-            "risk_centre": self.risk_centre,
             "config": self.config,
-            "grid": ensemble.grid.edges.tolist(),
-            "stack": ensemble.stack.to_json(),
-            "net": ensemble.net.shape.to_json(),
-            "effect": None if self.effect is None else self.effect.to_json(),
-            "no_effect": self.no_effect,
-            "distrust": self.distrust,
-            "responses": {name: model.to_json() for name, model in self.responses.items()},
-            "folds": [
-                {
-                    "grid": fold.grid.edges.tolist(),
-                    "anchor": fold.anchor.to_json(),
-                    "forest": {"trees": fold.forest.trees.count},
-                    "boosting": {
-                        "members": fold.boosting.members,
-                        "trees": fold.boosting.trees.count,
-                    },
-                }
-                for fold in ensemble.folds
-            ],
+            "survival": {name: each.to_json() for name, each in survival},
+            "responses": {name: each.to_json() for name, each in responses},
         }
-        weights: dict[str, NDArray[Any]] = {
-            f"net/{name}": p.detach().numpy() for name, p in ensemble.net.named_parameters()
+        preprocessing = {
+            name: [each.to_json() for each in model.preprocessors] for name, model in survival
         }
-        for k, fold in enumerate(ensemble.folds):
-            for learner, arrays in (("forest", fold.forest), ("boosting", fold.boosting)):
-                weights |= {f"{learner}/{k}/{a}": v for a, v in arrays.arrays().items()}
+        weights = {
+            f"{name}/{key}": np.ascontiguousarray(array)
+            for name, each in survival
+            for key, array in each.arrays().items()
+        }
+        rows = {name: golden(each) for name, each in self._models().items()}
         return {
             "model.json": to_json(model),
-            "preprocessing.json": to_json([f.preprocessor.to_json() for f in ensemble.folds]),
+            "preprocessing.json": to_json(preprocessing),
             "metrics.json": to_json(dict(self.metrics)),
             "provenance.json": to_json(dict(self.provenance)),
-            "golden.json": to_json(self._golden()),
-            WEIGHTS: save_tensors({k: np.ascontiguousarray(v) for k, v in weights.items()}),
+            "golden.json": to_json(rows),
+            WEIGHTS: save_tensors(weights),
         }
-
-    def _golden(self, rows: int = 8) -> dict[str, Any]:
-        """Made-up patients and what the model says of them; no patient's values."""
-        fold = self.ensemble.folds[0].preprocessor
-        values = fold.sample(rows, np.random.default_rng(0))
-        written = [[None if math.isnan(v) else v for v in row] for row in values.tolist()]
-        return {"values": written, "expected": self._replay(values).tolist()}
-
-    def _replay(self, values: Array) -> Array:
-        """What the model makes of features (n, p) without the treatment: curve, then effect."""
-        parts = [self.ensemble.cumulative(values)]
-        if self.effect is not None:
-            parts.append(np.stack(self.effect.of(values), axis=1))
-        parts += [model.log_odds(values)[:, None] for model in self.responses.values()]
-        return np.concatenate(parts, axis=1)
 
     @classmethod
     def load(cls, path: Path) -> Bundle:
         """Read a bundle, check every byte of it, and replay its golden rows.
 
         Raises:
-            InputError: there is no bundle, a file was changed, or the model answers differently
+            InputError: there is no bundle, a file was changed, or a model answers differently
                 from when it was made.
         """
         files = read_folder(Path(path))
         raw = {name: json.loads(text) for name, text in files.items() if name.endswith(".json")}
         study = parse_study(raw["study.json"], f"{path}/study.json")
         model, blind = raw["model.json"], study.prognostic()
-        net = PackedNet(NetShape.from_json(model["net"]))
-        weights = load_tensors(files[WEIGHTS])
-
-        def part(prefix: str) -> dict[str, NDArray[Any]]:
-            return {k.removeprefix(prefix): a for k, a in weights.items() if k.startswith(prefix)}
-
-        net.load_arrays(part("net/"))
-        folds = tuple(
-            FoldModel(
-                Preprocessor.from_json(blind, prepared),
-                TimeGrid(np.array(fold["grid"])),
-                Anchor.from_json(fold["anchor"]),
-                Forest.from_arrays(arrays=part(f"forest/{k}/"), **fold["forest"]),
-                Boosting.from_arrays(arrays=part(f"boosting/{k}/"), **fold["boosting"]),
-            )
-            for k, (fold, prepared) in enumerate(
-                zip(model["folds"], raw["preprocessing.json"], strict=True)
-            )
-        )
-        grid = TimeGrid(np.array(model["grid"]))
+        weights, preprocessing = load_tensors(files[WEIGHTS]), raw["preprocessing.json"]
         bundle = cls(
             study=study,
-            endpoint=model["endpoint"],
-            ensemble=Ensemble(folds, net, grid, Stack.from_json(model["stack"])),
-            effect=None if model["effect"] is None else Effect.from_json(blind, model["effect"]),
-            no_effect=model["no_effect"],
-            distrust=model["distrust"],
+            survival={
+                name: SurvivalModel.from_json(
+                    study, name, made, preprocessing[name], below(f"{name}/", weights)
+                )
+                for name, made in model["survival"].items()
+            },
             responses={
                 name: ResponseModel.from_json(blind, made)
                 for name, made in model["responses"].items()
             },
-            risk_centre=model["risk_centre"],
             config=model["config"],
             metrics=raw["metrics.json"],
             provenance=raw["provenance.json"],
         )
-        golden = raw["golden.json"]
-        replayed = bundle._replay(np.array(golden["values"], dtype=float))
-        if not np.allclose(replayed, np.array(golden["expected"]), rtol=DRIFT, atol=DRIFT):
-            raise InputError(
-                f"{path}: the model answers its own test rows differently from when it was made: "
-                "install the versions named in its provenance.json"
-            )
+        for name, each in bundle._models().items():
+            if not replays(each, raw["golden.json"][name]):
+                raise InputError(
+                    f"{path}: the model of '{name}' answers its own test rows differently from "
+                    "when it was made: install the versions named in its provenance.json"
+                )
         return bundle

@@ -8,22 +8,24 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from training.budget import UNLIMITED, Budget
 from training.terminal import SYNTHETIC, relative, say_cohort, say_result, say_trials
 from training.writing import write_table, write_text
 
 if TYPE_CHECKING:
-    from data.cohort import Cohort
+    from data.cohort import Cohort, Patients
     from training.config import Config
     from training.progress import Tick
     from training.registry import Logged
     from training.run import Trained
     from training.store import Store
+
+    P = TypeVar("P", bound=Patients)
 
 #: What logging a run takes, in parts of what importing and reading took.
 CLOSING = 0.5
@@ -86,28 +88,39 @@ def synthesise(folder: Path, n: int, variant: str, seed: int, *, truth: bool = F
 
 
 def train(args: argparse.Namespace) -> None:
-    """Fit, judge and log one model."""
-    cohort, config, out, store, budget = begin(args)
+    """Fit, judge and log a model of each endpoint."""
+    from data.cohort import load_endpoints
+
+    patients, config, out, store, budget = begin(args, load_endpoints)
     from training.progress import shown
 
     with shown("train") as tick:
         done = fit_and_keep(
-            store, cohort, config, out, tick, stage="train", name=args.name, budget=budget
+            store, patients, config, out, tick, stage="train", name=args.name, budget=budget
         )
     say_result(*done)
 
 
 def tune(args: argparse.Namespace) -> None:
     """Search for better settings, then fit, judge and log the final model."""
-    cohort, config, out, store, budget = begin(args)
+    from data.cohort import load_cohort
+
+    cohort, config, out, store, budget = begin(args, load_cohort)
     say_result(*search(store, cohort, config, args.trials, args.storage, args.name, out, budget))
 
 
-def begin(args: argparse.Namespace) -> tuple[Cohort, Config, Path | None, Store, Budget]:
-    """Check all that ``train`` and ``tune`` are given, then open the store."""
+def begin(
+    args: argparse.Namespace, load: Callable[..., P]
+) -> tuple[P, Config, Path | None, Store, Budget]:
+    """Check all that ``train`` and ``tune`` are given, then open the store.
+
+    Args:
+        args: of the command line.
+        load: reads a study file and its patients, such as ``data.cohort.load_cohort``.
+    """
     budget = Budget(args.max_seconds or math.inf, began=args.began)
     with ctrl_c_heeded():
-        cohort, config, out = check(args)
+        patients, config, out = check(args, load)
         import training.module
         import training.run
         import training.tracking  # noqa: F401
@@ -117,11 +130,11 @@ def begin(args: argparse.Namespace) -> tuple[Cohort, Config, Path | None, Store,
             from training.tune import check_storage
 
             check_storage(args.storage)
-    say_cohort(cohort)
+    say_cohort(patients)
     store = open_store()
     if budget.limited:
         budget = budget.share(keep=CLOSING * budget.spent)
-    return cohort, config, out, store, budget
+    return patients, config, out, store, budget
 
 
 @contextmanager
@@ -149,20 +162,24 @@ def ctrl_c_heeded() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-def check(args: argparse.Namespace) -> tuple[Cohort, Config, Path | None]:
-    """Check what a command is given before anything is written."""
-    from data.cohort import load_cohort
+def check(args: argparse.Namespace, load: Callable[..., P]) -> tuple[P, Config, Path | None]:
+    """Check what a command is given before anything is written; see :func:`begin`."""
+    from data.cohort import Cohort
     from training.config import configure
     from training.fit import check_folds
     from training.manifest import check_place
+    from training.response import check_labels
 
     config = configure(settings(args))
     out = None if args.out is None else Path(args.out)
     if out is not None:
         check_place(out)
-    cohort = load_cohort(Path(args.study), config.endpoint)
-    check_folds(cohort, config)
-    return cohort, config, out
+    patients = load(Path(args.study), config.endpoint, further=config.further_endpoints)
+    if isinstance(patients, Cohort):
+        check_folds(patients, config)
+    else:
+        check_labels(patients)
+    return patients, config, out
 
 
 def search(
@@ -200,7 +217,8 @@ def search(
 
         tick("trials", min(done, trials), trials)
         try:
-            tuned = run_trials(prepared, config, study, trials, report, budget, before)
+            models = 1 + len(cohort.further)
+            tuned = run_trials(prepared, config, study, trials, report, budget, before, models)
             say_trials(tuned)
             # The best of many trials looks better on its own folds than it is: judge it on others.
             final = tuned.config.model_copy(update={"seed": config.seed + 1})
@@ -220,7 +238,7 @@ def search(
 
 def fit_and_keep(
     store: Store,
-    cohort: Cohort,
+    patients: Patients,
     config: Config,
     out: Path | None,
     tick: Tick,
@@ -230,16 +248,16 @@ def fit_and_keep(
     parent: str | None = None,
     budget: Budget = UNLIMITED,
 ) -> tuple[Trained, Path, Logged]:
-    """Fit and judge a model inside a run of its own, write its bundle, log it."""
+    """Fit and judge a model of each endpoint inside a run of its own, write the bundle, log it."""
     from training import tracking
     from training.run import default_out
-    from training.run import train as fit_and_judge
+    from training.run import train as fit_endpoints
 
-    with tracking.run(store, cohort, stage, name or stage, parent) as run_id:
-        trained = fit_and_judge(cohort, config, tick, budget=budget)
+    with tracking.run(store, patients, stage, name or stage, parent) as run_id:
+        trained = fit_endpoints(patients, config, tick, budget=budget)
         path = (out or default_out(store, trained)).absolute()
         trained.bundle.save(path)
-        logged = tracking.log_training(run_id, cohort, config, trained, path)
+        logged = tracking.log_training(run_id, patients, config, trained, path)
     return trained, path, logged
 
 

@@ -147,7 +147,9 @@ class Config(_Part):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Of folds, initial weights, dropout and bootstraps."""
     endpoint: str | None = None
-    """Survival endpoint; the study's first if absent."""
+    """Survival endpoint that comes first; the study's first if absent."""
+    further_endpoints: bool = True
+    """Whether the study's other survival endpoints are modelled too."""
     folds: Folds = Folds()
     grid: Grid = Grid()
     anchor: AnchorConfig = AnchorConfig()

@@ -17,6 +17,11 @@ Fits four learners in each fold (a ridge Cox model, hazard networks, a survival 
 trees), stacks them, judges them out of fold against Kaplan-Meier and the study file's baselines,
 writes a bundle, and logs the run with its figures and its registered model to mlruns/.
 
+Every survival endpoint of the study file gets a model, the first (or --endpoint) being the one the
+run is known by; --set further_endpoints=false leaves it at that one. Every binary endpoint gets
+one too, with or without survival beside it. What has too few events or labels is named and left
+out.
+
   accomplice train study.yaml --out model
   accomplice train study.yaml --set net.members=16 --seed 3
   accomplice train study.yaml --max-seconds 60
@@ -31,8 +36,9 @@ cut.
 """
 TUNE = """\
 Every trial is judged on the same folds; the first one is the defaults. The final model is judged
-on other folds than those that chose it. Ctrl-C loses nothing: the same command goes on. Several
-workers share one study when they are given the same --storage.
+on other folds than those that chose it. The search is judged on one survival endpoint, the study's
+first or --endpoint; the final model is of all. Ctrl-C loses nothing: the same command goes on.
+Several workers share one study when they are given the same --storage.
 
   accomplice tune study.yaml --trials 50
   accomplice tune study.yaml --trials 200 --storage postgresql://host/optuna
@@ -46,8 +52,10 @@ there is a final model. The same command with more trials or more seconds goes o
 """
 PREDICT = """\
 Writes patient_id, risk (higher is worse), survival@T for each time, and flags, one row for each
-row of the table, in its order. Missing columns and values, unknown columns and levels, and values
-out of range are answered and flagged.
+row of the table, in its order. After the first survival endpoint's columns come those of the others
+with their names before them, such as dfs.risk, and response.NAME for each binary endpoint. A model
+of binary endpoints alone writes patient_id, response.NAME and flags, and takes no --times. Missing
+columns and values, unknown columns and levels, and values out of range are answered and flagged.
 
   accomplice predict model patients.csv --times 12,36,60 --out predictions.csv
 """
@@ -105,6 +113,9 @@ listed under ignored, with the reason. Look the file over before training.
 
   accomplice data init cohort.csv --time os_months --event os_event --out study.yaml
   accomplice data init study_folder --out study.yaml
+  accomplice data init cohort.csv --response recist --out study.yaml
+
+The last has no follow-up: a study of a response alone.
 """
 CHECK = "Counts patients, events, missing values; warns of what will make a model weak.\n"
 SYNTH = """\

@@ -13,6 +13,11 @@ def silent(stage: str, done: int, total: int) -> None:
     """Show nothing."""
 
 
+def within(name: str, tick: Tick) -> Tick:
+    """Return a tick whose stages are those of a part of the work, under its name."""
+    return lambda stage, done, total: tick(f"{name} {stage}", done, total)
+
+
 @contextmanager
 def shown(title: str) -> Iterator[Tick]:
     """Show stages as bars on stderr while inside, if that is a terminal."""

@@ -20,7 +20,7 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, Tens
 from mlflow.types.schema import AnyType
 
 from training import pyfunc
-from training.bundle import USUAL_TIMES, Bundle
+from training.bundle import Bundle
 from training.reporting import RESEARCH_USE, headline, note
 from training.run import Trained
 
@@ -52,10 +52,10 @@ def log_model(run_id: str, trained: Trained, folder: Path) -> Logged:
             artifacts={"bundle": str(folder)},
             signature=signature(bundle),
             pip_requirements=requirements(),
-            metadata={"synthetic": bundle.study.synthetic, "endpoint": bundle.endpoint},
+            metadata={"synthetic": bundle.study.synthetic, "endpoint": bundle.target},
         )
         mlflow.log_metrics(headline(trained), model_id=info.model_id)
-    about = f"Survival models of {bundle.study.name}. {RESEARCH_USE}"
+    about = f"Models of {bundle.study.name}. {RESEARCH_USE}"
     with contextlib.suppress(MlflowException):  # it exists already
         client.create_registered_model(name, description=about)
     made = client.create_model_version(
@@ -64,7 +64,7 @@ def log_model(run_id: str, trained: Trained, folder: Path) -> Logged:
         run_id=run_id,
         tags={
             "synthetic": str(bundle.study.synthetic).lower(),
-            "endpoint": bundle.endpoint,
+            "endpoint": bundle.target,
             "fit_id": str(bundle.provenance["fit_id"]),
         },
         description=note(trained),
@@ -79,8 +79,11 @@ def log_model(run_id: str, trained: Trained, folder: Path) -> Logged:
 
 
 def signature(bundle: Bundle) -> ModelSignature:
-    """Return the model's inputs, all optional, its parameter, the months asked for, and outputs."""
-    study, horizon = bundle.study, bundle.horizon
+    """Return the model's inputs, all optional, its parameter, the months asked for, and outputs.
+
+    Of a model without a survival endpoint no months are asked.
+    """
+    study, times = bundle.study, list(bundle.times(None))
     # Of any type: the bundle codes values itself and flags what it cannot, where MLflow would
     # refuse a column of whole numbers and print patients' rows in its error.
     names = [feature.column or name for name, feature in study.features.items()]
@@ -89,7 +92,6 @@ def signature(bundle: Bundle) -> ModelSignature:
         ColSpec(AnyType(), n, required=False)  # type: ignore[no-untyped-call]
         for n in names
     ]
-    times = [t for t in USUAL_TIMES if t <= horizon] or [horizon]
     # Asked of nobody in particular, the model says what it answers.
     blank = pd.DataFrame({name: [None] for name in names}, dtype=object)
     answered = bundle.predict(blank, times)
@@ -98,7 +100,8 @@ def signature(bundle: Bundle) -> ModelSignature:
         for c in answered
     ]
     parameter = ParamSpec("times", DataType.double, times, (-1,))
-    return ModelSignature(Schema(columns), Schema(outputs), ParamSchema([parameter]))
+    asked = ParamSchema([parameter] if times else [])
+    return ModelSignature(Schema(columns), Schema(outputs), asked)
 
 
 def requirements() -> list[str]:

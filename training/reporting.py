@@ -4,22 +4,32 @@ from __future__ import annotations
 
 from data.study import Study
 from training.bundle import Bundle
-from training.evaluation import MODEL
+from training.evaluation import MODEL, Estimate
 from training.evidence import Evidence, sentences
-from training.response import why_no_model
-from training.run import Trained
+from training.run import Judged, Trained
 
 RESEARCH_USE = "For research use only; not a medical device."
 
 
 def headline(trained: Trained) -> dict[str, float]:
-    """Return the metrics that every run carries under the same names, finite ones only."""
-    evaluation, found = trained.evaluation, trained.evidence
+    """Return the metrics that every run carries under the same names, finite ones only.
+
+    Those of the primary endpoint have no prefix, where there is one; those of others their name.
+    """
+    named = {} if trained.primary is None else _of_primary(trained.primary)
+    for name, judged in trained.further.items():
+        scores = judged.evaluation.scores[MODEL]
+        named |= _ends({f"{name}_uno_c": scores.uno_c, f"{name}_ibs": scores.ibs})
+    for name, response in trained.responses.items():
+        found = response.evaluation.estimates
+        named |= _ends({f"{name}_auroc": found["auroc"], f"{name}_brier": found["brier"]})
+    # An infinity would be stored as 1.8e308 and ruin every chart.
+    return {name: value for name, value in named.items() if value == value and abs(value) < 1e300}
+
+
+def _of_primary(judged: Judged) -> dict[str, float]:
+    evaluation, found = judged.evaluation, judged.evidence
     scores = evaluation.scores[MODEL]
-    named: dict[str, float] = {
-        "calibration_slope": evaluation.calibration_slope,
-        "harrell_c": scores.harrell_c.value,
-    }
     estimates = {"uno_c": scores.uno_c, "ibs": scores.ibs}
     if evaluation.gains:
         # The last baseline listed is the strongest one: the study's clinical model.
@@ -28,16 +38,20 @@ def headline(trained: Trained) -> dict[str, float]:
     if found is not None:
         estimates |= {"treatment_hr": found.hr["landmark"], "treatment_gain": found.ate}
         estimates["treatment_rate"] = found.relative.rate
+    return {
+        "calibration_slope": evaluation.calibration_slope,
+        "harrell_c": scores.harrell_c.value,
+        "net_share": judged.fitted.ensemble.stack.weight("net"),
+        **_ends(estimates),
+    }
+
+
+def _ends(estimates: dict[str, Estimate]) -> dict[str, float]:
+    """Return each estimate and the ends of its interval as metrics of their own."""
+    named: dict[str, float] = {}
     for name, estimate in estimates.items():
         named |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
-    for endpoint, response in trained.responses.items():
-        judged = response.evaluation.estimates
-        estimates = {f"{endpoint}_auroc": judged["auroc"], f"{endpoint}_brier": judged["brier"]}
-        for name, estimate in estimates.items():
-            named |= {name: estimate.value, f"{name}_low": estimate.low}
-            named[f"{name}_high"] = estimate.high
-    # An infinity would be stored as 1.8e308 and ruin every chart.
-    return {name: value for name, value in named.items() if value == value and abs(value) < 1e300}
+    return named
 
 
 def treatment_tags(found: Evidence | None) -> dict[str, str]:
@@ -49,13 +63,25 @@ def treatment_tags(found: Evidence | None) -> dict[str, str]:
 
 def note(trained: Trained) -> str:
     """Return the run's description in Markdown."""
-    bundle, evaluation = trained.bundle, trained.evaluation
-    scores = evaluation.scores[MODEL]
-    synthetic = bundle.study.synthetic
+    bundle = trained.bundle
     lines = [
-        f"**{bundle.study.name}**, endpoint `{bundle.endpoint}`"
-        + (" — **SYNTHETIC patients**" if synthetic else ""),
+        f"**{bundle.study.name}**, endpoint `{bundle.target}`"
+        + (" — **SYNTHETIC patients**" if bundle.study.synthetic else ""),
         "",
+    ]
+    if trained.primary is not None:
+        lines += _on_survival(trained.primary)
+        lines += _on_treatment(bundle, trained.primary.evidence)
+    others = on_further(trained) | on_responses(trained)
+    lines += [f"**{name}**: {told}\n" for name, told in others.items()]
+    lines += [f"- {line}" for line in unanswered(bundle.study)]
+    return "\n".join([*lines, RESEARCH_USE])
+
+
+def _on_survival(judged: Judged) -> list[str]:
+    """What is said of the primary survival endpoint, in Markdown."""
+    evaluation = judged.evaluation
+    return [
         f"{evaluation.patients} patients, {evaluation.events} events; judged out of fold to "
         f"{evaluation.horizon:.0f} months; 95 % bootstrap intervals.",
         "",
@@ -65,15 +91,9 @@ def note(trained: Trained) -> str:
         "",
         *(f"- The model {evaluation.verdict(b)}." for b in evaluation.gains),
         f"- Calibration slope at {evaluation.calibration_time:.0f} months "
-        f"{evaluation.calibration_slope:.2f}; C {scores.harrell_c} (Harrell).",
+        f"{evaluation.calibration_slope:.2f}; C {evaluation.scores[MODEL].harrell_c} (Harrell).",
         "",
-        *_on_treatment(bundle, trained.evidence),
-        *(f"**{name}**: {told}\n" for name, told in on_responses(trained).items()),
-        *(f"- {line}" for line in unanswered(bundle.study)),
-        "",
-        RESEARCH_USE,
     ]
-    return "\n".join(lines)
 
 
 def unanswered(study: Study) -> list[str]:
@@ -88,21 +108,46 @@ def unanswered(study: Study) -> list[str]:
 
 def _on_treatment(bundle: Bundle, found: Evidence | None) -> list[str]:
     """What is said of the treatment, a paragraph in Markdown."""
-    treatment = bundle.study.treatment
-    if treatment is None:
+    treatment, model = bundle.study.treatment, bundle.primary
+    if treatment is None or model is None:
         return []
     heading = f"**{treatment.label}**"
     if found is None:
-        return [f"{heading}: no effect estimated: {bundle.no_effect}.", ""]
+        return [f"{heading}: no effect estimated: {model.no_effect}.", ""]
     return [heading, "", *(f"- {said}" for said in sentences(found).values()), ""]
+
+
+def on_further(trained: Trained) -> dict[str, str]:
+    """Say of each further survival endpoint how its model did, or why there is none."""
+    return {
+        name: _in_short(trained.further[name])
+        if name in trained.further
+        else f"no model: {trained.without[name]}"
+        for name in trained.bundle.study.endpoints.survival
+        if name in trained.further or name in trained.without
+    }
+
+
+def _in_short(judged: Judged) -> str:
+    evaluation, found = judged.evaluation, judged.evidence
+    scores = evaluation.scores[MODEL]
+    told = (
+        f"Uno's C {scores.uno_c}, integrated Brier score {scores.ibs} on {evaluation.patients} "
+        f"patients, {evaluation.events} events, to {evaluation.horizon:.0f} months"
+    )
+    if evaluation.gains:
+        told += f"; the model {evaluation.verdict(list(evaluation.gains)[-1])}"
+    if found is not None:
+        told += f"; hazard ratio of {found.label} {found.hr['landmark']}"
+        told += f"; ALARM: {'; '.join(found.alarms)}" if found.alarms else ""
+    return told
 
 
 def on_responses(trained: Trained) -> dict[str, str]:
     """Say of each binary endpoint how its model did, or why there is none."""
-    cohort = trained.fitted.prepared.cohort
     return {
         name: trained.responses[name].evaluation.verdict
         if name in trained.responses
-        else f"no model: {why_no_model(cohort.binary[name])}"
-        for name in cohort.study.endpoints.binary
+        else f"no model: {trained.without[name]}"
+        for name in trained.bundle.study.endpoints.binary
     }

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from data.cohort import Patients
 from data.errors import InputError
 from data.preprocess import Preprocessor
 from data.splits import stratified_folds
@@ -116,6 +117,16 @@ class ResponseModel:
         beta = self.calibration.slope * self.logistic.beta
         return {labels[i]: float(b) for i, b in zip(self.columns, beta, strict=True)}
 
+    def sample(self, n: int, rng: np.random.Generator) -> Array:
+        """Make up coded features of the study (n, p), missing where the model does not read."""
+        values = np.full((n, len(self.study.features)), np.nan)
+        values[:, self._read] = self.preprocessor.sample(n, rng)
+        return values
+
+    def replay(self, values: Array) -> Array:
+        """Answer features (n, p) by their log-odds (n, 1)."""
+        return self.log_odds(values)[:, None]
+
     def to_json(self) -> dict[str, Any]:
         """Return the fitted state as plain data; the study is kept beside it."""
         return {
@@ -161,6 +172,18 @@ def why_no_model(label: Array) -> str | None:
         f"{positive} positive and {negative} negative labels are too few to learn from: "
         f"a model needs {FEWEST} of each"
     )
+
+
+def check_labels(patients: Patients) -> None:
+    """Refuse, before any work, patients of whom no binary endpoint has labels enough.
+
+    Raises:
+        InputError: it has none; the text counts the labels of each.
+    """
+    reasons = {name: why_no_model(label) for name, label in patients.binary.items()}
+    if all(reason is not None for reason in reasons.values()):
+        told = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+        raise InputError(f"study '{patients.study.name}' has nothing to train on: {told}")
 
 
 def fit_response(

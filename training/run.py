@@ -14,38 +14,52 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.cohort import Cohort
+from data.cohort import Cohort, Patients
+from data.errors import InputError
+from data.study import Study
 from training.budget import UNLIMITED, Budget
 from training.bundle import Bundle
 from training.config import Config, flat
 from training.evaluation import Evaluation, evaluate
 from training.evidence import Evidence, evidence
-from training.fit import Fitted, Prepared, fit, prepare
+from training.fit import Fitted, check_folds, fit, prepare
 from training.hazard import log_risk
-from training.progress import Tick, silent
-from training.response import ResponseModel, fit_response, out_of_fold, why_no_model
+from training.progress import Tick, silent, within
+from training.response import (
+    ResponseModel,
+    check_labels,
+    fit_response,
+    out_of_fold,
+    why_no_model,
+)
 from training.response_evaluation import ResponseEvaluation, judge_response
 from training.store import Store
+from training.survival_model import SurvivalModel
 
 Array = NDArray[np.float64]
 
 #: Parts of the time left that the folds' learners, and then the network, may take.
 FOLDS_TIME, NET_TIME = 0.35, 0.7
+#: Part of the time that the primary endpoint may take where there are further ones, which share
+#: the rest.
+PRIMARY_TIME = 0.6
 
 VERSIONS = ("accomplice", "numpy", "pandas", "torch", "pytorch-lightning")
 
 
 @dataclass(frozen=True)
-class Trained:
-    """What a run made."""
+class Judged:
+    """A fit of a survival endpoint, and how it did."""
 
-    bundle: Bundle
+    fitted: Fitted
     evaluation: Evaluation
     evidence: Evidence | None
     """Whether the treatment's effect is to be believed, where one was estimated."""
-    responses: dict[str, Response]
-    """By binary endpoint with labels enough."""
-    fitted: Fitted
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures as plain data."""
+        treatment = {} if self.evidence is None else {"treatment": self.evidence.to_json()}
+        return self.evaluation.to_json() | treatment
 
 
 @dataclass(frozen=True)
@@ -60,37 +74,94 @@ class Response:
     """(n,) out of fold, NaN for unlabelled patients."""
 
 
+@dataclass(frozen=True)
+class Trained:
+    """What a run made."""
+
+    bundle: Bundle
+    survival: dict[str, Judged]
+    """By survival endpoint with events enough, the primary one first."""
+    responses: dict[str, Response]
+    """By binary endpoint with labels enough."""
+    without: dict[str, str]
+    """Endpoint without a model -> why."""
+
+    @property
+    def primary(self) -> Judged | None:
+        """What the run is known by; None where the study has labels alone."""
+        return next(iter(self.survival.values()), None)
+
+    @property
+    def further(self) -> dict[str, Judged]:
+        """The survival endpoints beyond the primary one."""
+        return dict(list(self.survival.items())[1:])
+
+
 def train(
-    cohort: Cohort,
-    config: Config,
-    tick: Tick = silent,
-    prepared: Prepared | None = None,
-    budget: Budget = UNLIMITED,
+    patients: Patients, config: Config, tick: Tick = silent, budget: Budget = UNLIMITED
 ) -> Trained:
-    """Fit and judge a model; nothing is written.
+    """Fit and judge a model of each endpoint; nothing is written.
 
     Args:
-        cohort: patients to train on.
-        config: of the run.
+        patients: to train on: a cohort, the primary survival endpoint's, or labels alone.
+        config: of the run, the same for all survival endpoints.
         tick: told how far the work is.
-        prepared: the cohort's folds, where they are at hand already.
         budget: within which each part does what it can, at least once.
+
+    Raises:
+        InputError: the primary endpoint has too few events; or there is none, and no binary
+            endpoint has labels enough.
     """
-    if prepared is None:
-        prepared = prepare(cohort, config, tick, budget.share(FOLDS_TIME))
+    survival: dict[str, Judged] = {}
+    without: dict[str, str] = {}
+    if isinstance(patients, Cohort):
+        further, without = _enough(patients.further, config)
+        share = budget.share(PRIMARY_TIME) if further else budget
+        survival[patients.endpoint] = fit_and_judge(patients, config, tick, share)
+        for k, (name, cohort) in enumerate(further.items()):
+            share = budget.share(1 / (len(further) - k))
+            survival[name] = fit_and_judge(cohort, config, within(name, tick), share)
+    else:
+        check_labels(patients)
+    responses = respond(patients, config)
+    for name, label in patients.binary.items():
+        reason = why_no_model(label)
+        if reason is not None:
+            without[name] = reason
+    bundle = make_bundle(patients, survival, responses, config, budget.cuts)
+    return Trained(bundle, survival, responses, without)
+
+
+def fit_and_judge(
+    cohort: Cohort, config: Config, tick: Tick = silent, budget: Budget = UNLIMITED
+) -> Judged:
+    """Fit and judge a model of one survival endpoint."""
+    prepared = prepare(cohort, config, tick, budget.share(FOLDS_TIME))
     fitted = fit(prepared, config, tick, budget.share(NET_TIME))
     evaluation = evaluate(fitted, config, tick, budget)
-    found = evidence(fitted, config)
-    responses = respond(fitted.prepared.cohort, config)
-    bundle = make_bundle(fitted, evaluation, found, responses, config, budget.cuts)
-    return Trained(bundle, evaluation, found, responses, fitted)
+    return Judged(fitted, evaluation, evidence(fitted, config))
 
 
-def respond(cohort: Cohort, config: Config) -> dict[str, Response]:
+def _enough(
+    further: Mapping[str, Cohort], config: Config
+) -> tuple[dict[str, Cohort], dict[str, str]]:
+    """Part the endpoints that can be fitted from those that cannot, with the reason."""
+    able, unable = {}, {}
+    for name, cohort in further.items():
+        try:
+            check_folds(cohort, config)
+        except InputError as error:
+            unable[name] = str(error)
+        else:
+            able[name] = cohort
+    return able, unable
+
+
+def respond(patients: Patients, config: Config) -> dict[str, Response]:
     """Fit and judge a model of each binary endpoint that has labels enough."""
-    blind, found = cohort.prognostic(), {}
-    for name, endpoint in cohort.study.endpoints.binary.items():
-        label = cohort.binary[name]
+    blind, found = patients.prognostic(), {}
+    for name, endpoint in patients.study.endpoints.binary.items():
+        label = patients.binary[name]
         if why_no_model(label) is not None:
             continue
         given = (blind.study, blind.values, blind.centre, label, endpoint.features, config.seed)
@@ -107,38 +178,50 @@ def respond(cohort: Cohort, config: Config) -> dict[str, Response]:
 
 
 def make_bundle(
-    fitted: Fitted,
-    evaluation: Evaluation,
-    found: Evidence | None,
+    patients: Patients,
+    survival: Mapping[str, Judged],
     responses: Mapping[str, Response],
     config: Config,
     cuts: Sequence[str] = (),
 ) -> Bundle:
-    """Put a fit, its figures and where it came from into a bundle."""
-    cohort = fitted.prepared.cohort
+    """Put fits, their figures and where they came from into a bundle."""
     settings = json.loads(json.dumps(flat(config)))
+    # The table's place on the training machine is of no use elsewhere.
+    source = patients.study.source.model_copy(update={"files": ("cohort",)})
+    study = patients.study.model_copy(update={"source": source})
+    figures = [each.to_json() for each in survival.values()]
+    metrics = figures[0] if figures else {"patients": len(patients)}
+    metrics |= {"further": dict(zip(list(survival)[1:], figures[1:], strict=True))}
+    metrics |= {"responses": {name: each.evaluation.to_json() for name, each in responses.items()}}
+    predicted = b"".join(each.fitted.cumulative.tobytes() for each in survival.values())
     return Bundle(
-        # The table's place on the training machine is of no use elsewhere.
-        study=cohort.study.model_copy(
-            update={"source": cohort.study.source.model_copy(update={"files": ("cohort",)})}
-        ),
-        endpoint=cohort.endpoint,
+        study=study,
+        survival={name: _model(study, name, each) for name, each in survival.items()},
+        responses={name: each.model for name, each in responses.items()},
+        config=settings,
+        metrics=metrics,
+        provenance=provenance(patients, settings, cuts, predicted),
+    )
+
+
+def _model(study: Study, endpoint: str, judged: Judged) -> SurvivalModel:
+    fitted, found = judged.fitted, judged.evidence
+    return SurvivalModel(
+        study=study,
+        endpoint=endpoint,
         ensemble=fitted.ensemble,
         effect=None if fitted.effect is None else fitted.effect.effect,
         no_effect=fitted.no_effect,
         distrust="" if found is None else found.distrust,
-        responses={name: each.model for name, each in responses.items()},
         risk_centre=float(np.mean(log_risk(fitted.cumulative))),
-        config=settings,
-        metrics=evaluation.to_json()
-        | ({} if found is None else {"treatment": found.to_json()})
-        | {"responses": {name: each.evaluation.to_json() for name, each in responses.items()}},
-        provenance=provenance(cohort, settings, cuts, fitted.cumulative.tobytes()),
     )
 
 
 def provenance(
-    cohort: Cohort, settings: Mapping[str, Any], cuts: Sequence[str] = (), cumulative: bytes = b""
+    patients: Patients,
+    settings: Mapping[str, Any],
+    cuts: Sequence[str] = (),
+    cumulative: bytes = b"",
 ) -> dict[str, Any]:
     """Say what a fit was made from.
 
@@ -146,12 +229,11 @@ def provenance(
     MLflow's run carries it as a tag. Where a deadline cut it short the clock decided too, and the
     out-of-fold predictions are part of the name.
     """
-    made_from = {
-        "cohort_fingerprint": cohort.fingerprint(),
-        "patients": len(cohort),
-        "events": int(cohort.event.sum()),
-        "left_out": cohort.left_out,
-        "synthetic": cohort.study.synthetic,
+    made_from: dict[str, Any] = {
+        "cohort_fingerprint": patients.fingerprint(),
+        **patients.counts,
+        "left_out": patients.left_out,
+        "synthetic": patients.study.synthetic,
         "git_commit": git_commit(),
         "versions": {name: version(name) for name in VERSIONS},
     }

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from data.cohort import Cohort
+    from data.cohort import Patients
+    from training.bundle import Bundle
     from training.evaluation import Evaluation
+    from training.evidence import Evidence
     from training.registry import Logged
     from training.run import Trained
     from training.tune import Tuned
@@ -15,53 +17,55 @@ if TYPE_CHECKING:
 SYNTHETIC = "SYNTHETIC patients: nothing here says anything about real ones"
 
 
-def say_cohort(cohort: Cohort) -> None:
+def say_cohort(patients: Patients) -> None:
     """Say who is trained on."""
-    study = cohort.study
-    left = f"; {cohort.left_out} without follow-up left out" if cohort.left_out else ""
+    study = patients.study
+    left = f"; {patients.left_out} without follow-up left out" if patients.left_out else ""
     print(
-        f"{study.name}: {len(cohort)} patients, {int(cohort.event.sum())} events "
-        f"({cohort.endpoint}), {len(study.features)} features in "
-        f"{len(study.blocks)} modalities{left}"
+        f"{study.name}: {len(patients)} patients, {patients.outcomes}, "
+        f"{len(study.features)} features in {len(study.blocks)} modalities{left}"
     )
     if study.synthetic:
         print(SYNTHETIC)
 
 
 def say_result(trained: Trained, path: Path, logged: Logged) -> None:
-    """Say how good the model is, where it is, and what to do next."""
-    from training.reporting import on_responses
+    """Say how good the models are, where they are, and what to do next."""
+    from training.reporting import on_further, on_responses
 
-    evaluation = trained.evaluation
-    print_scores(evaluation)
+    primary = trained.primary
+    if primary is not None:
+        print_scores(primary.evaluation)
     cuts = trained.bundle.provenance.get("cut_short")
     if cuts:
         print(f"time ran out, which cut short: {'; '.join(cuts)}")
-    for baseline in evaluation.gains:
-        print(f"the model {evaluation.verdict(baseline)}")
-    say_treatment(trained)
-    for name, told in on_responses(trained).items():
+    if primary is not None:
+        for baseline in primary.evaluation.gains:
+            print(f"the model {primary.evaluation.verdict(baseline)}")
+        say_treatment(trained.bundle, primary.evidence)
+    for name, told in {**on_further(trained), **on_responses(trained)}.items():
         print(f"{name}: {told}")
     print(f"run      {logged.run_id}")
     print(f"bundle   {relative(path)}")
     champion = ", champion" if logged.champion else ""
     print(f"model    models:/{logged.model_name}/{logged.version}{champion}")
-    print(f"next     accomplice predict {relative(path)} TABLE --times 12,36 --out predictions.csv")
+    times = "" if primary is None else " --times 12,36"
+    print(f"next     accomplice predict {relative(path)} TABLE{times} --out predictions.csv")
     print("         accomplice ui")
 
 
-def say_treatment(trained: Trained) -> None:
+def say_treatment(bundle: Bundle, found: Evidence | None) -> None:
     """Say what the treatment seems to change, and whether to believe it."""
     from training.evidence import sentences
     from training.reporting import unanswered
 
-    study, found = trained.bundle.study, trained.evidence
-    for line in unanswered(study):
+    for line in unanswered(bundle.study):
         print(line)
-    if study.treatment is None:
+    treatment, model = bundle.study.treatment, bundle.primary
+    if treatment is None or model is None:
         return
     if found is None:
-        print(f"{study.treatment.label}: no effect estimated: {trained.bundle.no_effect}")
+        print(f"{treatment.label}: no effect estimated: {model.no_effect}")
         return
     said = sentences(found)
     for key in ("hr", "alarm", "ate", "heterogeneity"):

@@ -6,6 +6,7 @@ Everything of a run is collected and sent in a few calls: one call a metric cost
 from __future__ import annotations
 
 import hashlib
+import json
 import time as clock
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunT
 from mlflow.exceptions import MlflowException
 from optuna.trial import TrialState
 
-from data.cohort import Cohort
+from data.cohort import Cohort, Patients
 from training.config import Config, flat, with_settings
 from training.fit import truncate
 from training.manifest import digest_of
@@ -40,12 +41,12 @@ PARENT_TAG = "mlflow.parentRunId"
 
 @contextmanager
 def run(
-    store: Store, cohort: Cohort, stage: str, name: str, parent: str | None = None
+    store: Store, patients: Patients, stage: str, name: str, parent: str | None = None
 ) -> Iterator[str]:
     """Open a run for a fit; it ends as finished, failed, or killed by Ctrl-C."""
     client = MlflowClient()
-    tags = tags_of(cohort, stage) | ({} if parent is None else {PARENT_TAG: parent})
-    opened = client.create_run(store.experiment(cohort.study.name), run_name=name, tags=tags)
+    tags = tags_of(patients, stage) | ({} if parent is None else {PARENT_TAG: parent})
+    opened = client.create_run(store.experiment(patients.study.name), run_name=name, tags=tags)
     run_id = str(opened.info.run_id)
     try:
         yield run_id
@@ -58,79 +59,84 @@ def run(
     client.set_terminated(run_id)
 
 
-def tags_of(cohort: Cohort, stage: str) -> dict[str, str]:
+def tags_of(patients: Patients, stage: str) -> dict[str, str]:
     """Return what a run can be searched for."""
     return {
         "stage": stage,
-        "endpoint": cohort.endpoint,
-        "synthetic": str(cohort.study.synthetic).lower(),
-        "cohort_fingerprint": cohort.fingerprint(),
+        "endpoint": patients.target,
+        "synthetic": str(patients.study.synthetic).lower(),
+        "cohort_fingerprint": patients.fingerprint(),
     }
 
 
 def log_training(
-    run_id: str, cohort: Cohort, config: Config, trained: Trained, folder: Path
+    run_id: str, patients: Patients, config: Config, trained: Trained, folder: Path
 ) -> Logged:
     """Log all of a final fit: parameters, metrics, note, dataset, figures, registered model."""
     cuts = trained.bundle.provenance.get("cut_short", ())
-    log_cohort(run_id, cohort)
+    primary = trained.primary
+    log_cohort(run_id, patients)
     _log_batch(
         run_id,
-        params(cohort, config),
-        headline(trained) | {"net_share": trained.bundle.ensemble.stack.weight("net")},
+        params(patients, config),
+        headline(trained),
         {
             NOTE: note(trained),
-            **treatment_tags(trained.evidence),
+            **treatment_tags(None if primary is None else primary.evidence),
             "bundle_digest": digest_of(folder),
             "fit_id": trained.bundle.provenance["fit_id"],
             **({"cut_short": "; ".join(cuts)} if cuts else {}),
         },
     )
-    log_figures(run_id, trained, cohort)
+    log_figures(run_id, trained)
     client = MlflowClient()
     client.log_dict(run_id, dict(trained.bundle.metrics), "evaluation.json")
-    client.log_dict(run_id, {"validation_loss": trained.fitted.history}, "history.json")
+    if primary is not None:
+        client.log_dict(run_id, {"validation_loss": primary.fitted.history}, "history.json")
     return log_model(run_id, trained, folder)
 
 
-def params(cohort: Cohort, config: Config) -> dict[str, object]:
-    """Return the parameters of a run, the same names in every run."""
+def params(patients: Patients, config: Config) -> dict[str, object]:
+    """Return the parameters of a run, the same names in every run of a study."""
     return {
         **flat(config),
-        "patients": len(cohort),
-        "events": int(cohort.event.sum()),
-        "features": len(cohort.study.features),
-        "modalities": len(cohort.study.blocks),
+        **patients.counts,
+        "features": len(patients.study.features),
+        "modalities": len(patients.study.blocks),
     }
 
 
-def log_cohort(run_id: str, cohort: Cohort, context: str = "training") -> None:
+def log_cohort(run_id: str, patients: Patients, context: str = "training") -> None:
     """Record which cohort a run used: name, digest and shape, no values."""
-    profile = f'{{"patients": {len(cohort)}, "events": {int(cohort.event.sum())}}}'
     dataset = Dataset(
-        name=cohort.study.name,
-        digest=cohort.fingerprint()[:36],
+        name=patients.study.name,
+        digest=patients.fingerprint()[:36],
         source_type="local",
         source="{}",
         schema=None,
-        profile=profile,
+        profile=json.dumps(patients.counts),
     )
     tag = InputTag("mlflow.data.context", context)
     MlflowClient().log_inputs(run_id, [DatasetInput(dataset, [tag])])
 
 
-def log_figures(run_id: str, trained: Trained, cohort: Cohort) -> None:
-    """Log the run's figures as PNG files, and the treatment's evidence in words beside them."""
-    client, synthetic = MlflowClient(), cohort.study.synthetic
-    time, event = truncate(cohort)
-    for name, figure in figures(trained.evaluation, time, event, synthetic):
-        client.log_figure(run_id, figure, f"figures/{name}")
-    if trained.evidence is not None:
-        for name, figure in treatment_figures(trained.evidence, synthetic):
+def log_figures(run_id: str, trained: Trained) -> None:
+    """Log the run's figures as PNG files, and the treatment's evidence in words beside them.
+
+    Of the survival endpoints the primary one is drawn.
+    """
+    client, synthetic = MlflowClient(), trained.bundle.study.synthetic
+    if trained.primary is not None:
+        time, event = truncate(trained.primary.fitted.prepared.cohort)
+        for name, figure in figures(trained.primary.evaluation, time, event, synthetic):
             client.log_figure(run_id, figure, f"figures/{name}")
-        client.log_dict(run_id, trained.evidence.to_json(), "treatment.json")
-        page = treatment_page(trained.evidence, cohort.study.name, synthetic=synthetic)
-        client.log_text(run_id, page, "treatment.html")
+        found = trained.primary.evidence
+        if found is not None:
+            for name, figure in treatment_figures(found, synthetic):
+                client.log_figure(run_id, figure, f"figures/{name}")
+            client.log_dict(run_id, found.to_json(), "treatment.json")
+            page = treatment_page(found, trained.bundle.study.name, synthetic=synthetic)
+            client.log_text(run_id, page, "treatment.html")
     for endpoint, each in trained.responses.items():
         figure = response_figure(each.evaluation, each.label, each.probability, endpoint, synthetic)
         client.log_figure(run_id, figure, f"figures/response_{endpoint}.png")
@@ -155,8 +161,7 @@ def log_report(
         files: name -> text.
     """
     log_cohort(run_id, cohort, "report")
-    counts = {"patients": len(cohort), "events": int(cohort.event.sum())}
-    _log_batch(run_id, {**parameters, **counts}, metrics, {NOTE: words})
+    _log_batch(run_id, {**parameters, **cohort.counts}, metrics, {NOTE: words})
     client = MlflowClient()
     for name, text in files.items():
         client.log_text(run_id, text, name)

@@ -267,6 +267,7 @@ def tune(
     report: Report,
     budget: Budget = UNLIMITED,
     before: float = 0.0,
+    models: int = 1,
 ) -> Tuned:
     """Run trials until the study has ``trials`` judged ones, or the time is over.
 
@@ -282,10 +283,11 @@ def tune(
         report: told of each judged trial.
         budget: of all, the final fit too. No trial begins that would not leave time for that.
         before: seconds that the final fit takes before its network.
+        models: survival endpoints that the final fit is of; the trials are of the first alone.
     """
 
     def objective(trial: Trial) -> float:
-        first, keep = DEFAULTS in trial.user_attrs, kept_back(study, before)
+        first, keep = DEFAULTS in trial.user_attrs, kept_back(study, before, models)
         if first and any(t.number < trial.number for t in _proposals(study) if t.state in ALIVE):
             raise SecondDefaultsError
 
@@ -310,7 +312,7 @@ def tune(
             report(trial, current)
 
     propose_defaults(study, config)
-    while _goes_on(study, trials, budget, before):
+    while _goes_on(study, trials, budget, kept_back(study, before, models)):
         propose_defaults(study, config)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -329,20 +331,20 @@ def tune(
     return Tuned(study, with_settings(config, drawn), judged(study), pruned)
 
 
-def _goes_on(study: Study, trials: int, budget: Budget, before: float) -> bool:
-    """Say whether to make one more trial."""
+def _goes_on(study: Study, trials: int, budget: Budget, keep: float) -> bool:
+    """Say whether to make one more trial, where so many seconds are kept back."""
     waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
     if any(DEFAULTS in t.user_attrs for t in waiting):
         return True
     if judged(study) >= trials and of_defaults(study) is not None:
         return False
     # Where another worker is at the defaults, more trials are a better wait than none.
-    return budget.left() > usual_duration(study) + kept_back(study, before)
+    return budget.left() > usual_duration(study) + keep
 
 
-def kept_back(study: Study, before: float) -> float:
-    """Seconds that trials leave to the final fit; see :func:`tune`."""
-    return FINAL * (before + usual_duration(study))
+def kept_back(study: Study, before: float, models: int) -> float:
+    """Seconds that trials leave to the final fit of so many endpoints; see :func:`tune`."""
+    return FINAL * models * (before + usual_duration(study))
 
 
 def usual_duration(study: Study) -> float:

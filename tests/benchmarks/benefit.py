@@ -31,7 +31,7 @@ from training.evaluation import judge
 from training.evidence import evidence, permuted
 from training.fit import fit, prepare, truncate
 from training.hazard import TimeGrid
-from training.run import Trained, make_bundle
+from training.run import Judged, Trained, make_bundle
 
 Array = NDArray[np.float64]
 
@@ -57,8 +57,14 @@ def trained(n: int, variant: str, seed: int) -> Trained:
     judged = judge(
         time, event, prepared.fold[0], prepared.grid, {"model": fitted.cumulative}, {}, 1, 0
     )
-    found = evidence(fitted, config)
-    return Trained(make_bundle(fitted, judged, found, {}, config), judged, found, {}, fitted)
+    survival = {"os": Judged(fitted, judged, evidence(fitted, config))}
+    return Trained(make_bundle(cohort, survival, {}, config), survival, {}, {})
+
+
+def fit_of(model: Trained) -> Judged:
+    """Return the survival fit of a model that has one."""
+    assert model.primary is not None
+    return model.primary
 
 
 def simpler(cohort: Cohort, fresh: Cohort, grid: TimeGrid) -> dict[str, Array]:
@@ -95,8 +101,9 @@ def against_truth(model: Trained, seed: int, missing: bool) -> dict[str, float]:
     given_advice = ~found["advice"].str.startswith("abstains").to_numpy()
     covered = (truth >= found["benefit_low@60"]) & (truth <= found["benefit_high@60"])
     low = (fresh.truth["il1r1"] < fresh.truth["il1r1"].median()).to_numpy()
-    cohort = model.fitted.prepared.cohort
-    others = simpler(cohort, build_cohort(cohort.study, fresh.frame), model.fitted.prepared.grid)
+    prepared = fit_of(model).fitted.prepared
+    asked = build_cohort(prepared.cohort.study, fresh.frame)
+    others = simpler(prepared.cohort, asked, prepared.grid)
 
     def error(values: Array) -> float:
         return float(np.sqrt(((values - truth)[option] ** 2).mean()))
@@ -151,8 +158,9 @@ def _truth(n: int, seeds: range) -> None:
     rows: list[dict[str, Any]] = []
     for seed in seeds:
         model = trained(n, "default", seed)
-        found = model.evidence
-        controls = [permuted(model.fitted, configure([f"seed={seed}"]), k) for k in range(2)]
+        judged = fit_of(model)
+        found, config = judged.evidence, configure([f"seed={seed}"])
+        controls = [permuted(judged.fitted, config, k) for k in range(2)]
         for missing in (True, False):
             compared = against_truth(model, seed, missing)
             rows.append({"seed": seed, "fresh": "recorded" if missing else "complete"} | compared)
@@ -175,7 +183,7 @@ def _truth(n: int, seeds: range) -> None:
 def _claims(variant: str, seeds: range) -> None:
     claims = []
     for seed in seeds:
-        found = trained(2000, variant, seed).evidence
+        found = fit_of(trained(2000, variant, seed)).evidence
         assert found is not None
         claims.append(found.differs)
         print(f"{variant} {seed}: RATE {found.relative.rate}", flush=True)
@@ -185,7 +193,7 @@ def _claims(variant: str, seeds: range) -> None:
 def _confounded(seeds: range) -> None:
     noticed = []
     for seed in seeds:
-        found = trained(2000, "confounded", seed).evidence
+        found = fit_of(trained(2000, "confounded", seed)).evidence
         drawn = draw(2000, variant="confounded", seed=seed)
         assert found is not None
         option = drawn.frame["stage"].isin(["II", "III"])

@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from data.cohort import read_source, survival_targets
+from data.cohort import read_source
 from data.draft import draft_study
+from data.outcomes import survival_targets
 from data.study import parse_study
 
 TIME, EVENT = "time", "event"

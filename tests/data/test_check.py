@@ -69,9 +69,10 @@ def study(tmp_path, frame, horizon=None):
 def test_counts(tmp_path, frame):
     frame.loc[0, "t"] = 0.0
     report = check_study(study(tmp_path, frame))
-    assert (report.study, report.endpoint) == ("demo", "os")
-    assert (report.n, report.left_out, report.events) == (N - 1, 1, 40)
-    assert frame["t"].max() <= report.horizon <= frame["t"].max() * 1.01
+    assert (report.study, report.n, report.binary) == ("demo", N - 1, ())
+    (os,) = report.survival
+    assert (os.endpoint, os.n, os.left_out, os.events) == ("os", N - 1, 1, 40)
+    assert frame["t"].max() <= os.horizon <= frame["t"].max() * 1.01
 
 
 def test_features(tmp_path, frame):
@@ -87,8 +88,8 @@ def test_features(tmp_path, frame):
 
 def test_warnings(tmp_path, frame):
     warned = "\n".join(check_study(study(tmp_path, frame, horizon=5000)).warnings)
-    assert "the horizon of 5000 months lies beyond the last follow-up" in warned
-    assert "5.7 events per feature, fewer than 10" in warned
+    assert "the horizon of 5000 months lies beyond the last follow-up (os)" in warned
+    assert "5.7 events per feature (os), fewer than 10" in warned
     assert "levels with fewer than 5 patients: 'rare'" in warned
     assert "more than half of the values are missing: 'sparse', 'few'" in warned
     assert "nearly the same: 'x and nearly_x'" in warned

@@ -9,15 +9,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.cohort import (
-    _centres,
-    build_cohort,
-    code_events,
-    load_cohort,
-    patient_ids,
-    survival_targets,
-)
+from data.cohort import _centres, build_cohort, load_cohort, patient_ids
 from data.errors import InputError
+from data.outcomes import code_events, survival_targets
 from data.study import SurvivalEndpoint, as_level, parse_study
 
 CANARY = "CANARY-7431"

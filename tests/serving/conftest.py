@@ -19,6 +19,7 @@ from training.bundle import Bundle
 from training.config import configure, flat
 from training.fit import fit, prepare
 from training.hazard import log_risk
+from training.survival_model import SurvivalModel
 
 STUDY: dict[str, Any] = {
     "name": "made-up",
@@ -90,15 +91,19 @@ def bundle_path(
     centre = float(log_risk(fitted.cumulative).mean())
     path = tmp_path_factory.mktemp("made-up") / "bundle"
     provenance = {"fit_id": "fit-1"}
-    made = Bundle(
+    model = SurvivalModel(
         study=study,
         endpoint="os",
         ensemble=fitted.ensemble,
         effect=fitted.effect.effect,
         no_effect="",
         distrust="",
-        responses={},
         risk_centre=centre,
+    )
+    made = Bundle(
+        study=study,
+        survival={"os": model},
+        responses={},
         config=flat(config),
         metrics={},
         provenance=provenance,

@@ -81,13 +81,13 @@ class TestTrain:
             "network 1 of at most 2 epochs",
             f"evaluation {FEWEST_DRAWS} of 60 bootstraps",
         ]
-        assert all(m.forest.trees.count == trees for m in least.fitted.prepared.models)
-        assert len(least.fitted.history) == 1
-        assert np.isfinite(least.fitted.cumulative).all()
+        assert all(m.forest.trees.count == trees for m in least.primary.fitted.prepared.models)
+        assert len(least.primary.fitted.history) == 1
+        assert np.isfinite(least.primary.fitted.cumulative).all()
 
     def test_reports_the_bootstraps_it_made(self, least, tiny_trained, tiny_config):
-        assert least.evaluation.to_json()["bootstraps"] == FEWEST_DRAWS
-        made = tiny_trained.evaluation.to_json()["bootstraps"]
+        assert least.primary.evaluation.to_json()["bootstraps"] == FEWEST_DRAWS
+        made = tiny_trained.primary.evaluation.to_json()["bootstraps"]
         assert made == tiny_config.evaluation.bootstraps
 
     def test_a_cut_fit_has_a_name_of_its_own(self, least, tiny_trained):
@@ -98,5 +98,5 @@ class TestTrain:
     def test_ample_time_changes_nothing(self, small_cohort, tiny_config, tiny_trained):
         ample = train(small_cohort, tiny_config, budget=Budget(1e9, Clock(step=1e-3)))
         assert ample.bundle.provenance == tiny_trained.bundle.provenance
-        assert ample.fitted.history == tiny_trained.fitted.history
-        assert ample.evaluation.bootstraps == tiny_config.evaluation.bootstraps
+        assert ample.primary.fitted.history == tiny_trained.primary.fitted.history
+        assert ample.primary.evaluation.bootstraps == tiny_config.evaluation.bootstraps

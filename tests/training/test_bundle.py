@@ -123,8 +123,11 @@ class TestKeeping:
 
     def test_everything_else_is_kept_too(self, tiny_trained, bundle):
         made = tiny_trained.bundle
-        for name in ("study", "endpoint", "risk_centre", "config", "metrics", "provenance"):
+        for name in ("study", "config", "metrics", "provenance", "target", "horizon"):
             assert getattr(bundle, name) == getattr(made, name), name
+        assert list(bundle.survival) == list(made.survival) == ["os"]
+        for name in ("endpoint", "risk_centre", "no_effect", "distrust", "benefit_horizon"):
+            assert getattr(bundle.primary, name) == getattr(made.primary, name), name
 
     def test_same_seed_twice_gives_byte_identical_folders(
         self, small_cohort, tiny_config, path, tmp_path
@@ -176,13 +179,15 @@ class TestTampering:
         assert Bundle.load(tmp_path / "b").study == Bundle.load(path).study
 
     @pytest.mark.parametrize(
-        "name", ["net/hazard_bias", "forest/0/survival", "boosting/0/baseline"]
+        "name", ["os/net/hazard_bias", "os/forest/0/survival", "os/boosting/0/baseline"]
     )
     def test_altered_weights_fail_the_replay_of_golden_rows(self, bundle, tmp_path, name):
         # A learner must have a part in the answers for its weights to matter.
         equal = np.full(len(LEARNERS), 1 / len(LEARNERS))
-        stack = replace(bundle.ensemble.stack, weights=equal)
-        replace(bundle, ensemble=replace(bundle.ensemble, stack=stack)).save(tmp_path / "b")
+        ensemble = bundle.primary.ensemble
+        ensemble = replace(ensemble, stack=replace(ensemble.stack, weights=equal))
+        model = replace(bundle.primary, ensemble=ensemble)
+        replace(bundle, survival={"os": model}).save(tmp_path / "b")
         Bundle.load(tmp_path / "b")
         weights = load((tmp_path / "b" / WEIGHTS).read_bytes())
         weights[name] = weights[name] * 0.9 + np.float32(0.1)
@@ -193,7 +198,7 @@ class TestTampering:
     def test_altered_coefficients_fail_the_replay_too(self, path, tmp_path):
         shutil.copytree(path, tmp_path / "b")
         model = json.loads((path / "model.json").read_text())
-        for fold in model["folds"]:
+        for fold in model["survival"]["os"]["folds"]:
             fold["anchor"]["beta"] = [b + 0.05 for b in fold["anchor"]["beta"]]
         rewrite(tmp_path / "b", "model.json", (json.dumps(model, indent=1) + "\n").encode())
         with pytest.raises(InputError, match="answers its own test rows differently"):
@@ -302,7 +307,9 @@ class TestPredict:
         assert found["survival@60"][1] < found["survival@60"][0]
 
     def test_average_training_patient_has_risk_zero(self, bundle, tiny_trained):
-        assert log_risk(tiny_trained.fitted.cumulative).mean() == pytest.approx(bundle.risk_centre)
+        assert log_risk(tiny_trained.primary.fitted.cumulative).mean() == pytest.approx(
+            bundle.primary.risk_centre
+        )
 
     def test_value_out_of_range_counts_as_the_end_of_the_training_range(self, bundle, table):
         one = table.iloc[:1]
@@ -316,8 +323,8 @@ class TestPredict:
 
     def test_interval_holds_the_curve(self, bundle, small_cohort):
         values, times = small_cohort.values, (12.0, 60.0)
-        curve = bundle.answer(values, small_cohort.centre, times).survival
-        low, high = bundle.interval(values, small_cohort.centre, times, curve)
+        curve = bundle.answer(values, small_cohort.centre).survival["os"].survival(times)
+        low, high = bundle.primary.interval(values, small_cohort.centre, times, curve)
         assert (low <= curve).all()
         assert (curve <= high).all()
         assert ((low >= 0) & (high <= 1)).all()
@@ -327,7 +334,7 @@ class TestPredict:
         cohort = build_cohort(small_cohort.study, draw(400, seed=12).frame)
         centre = np.where(np.arange(len(cohort)) % 2, "north", "south")
         two = train(replace(cohort, centre=centre), tiny_config).bundle
-        assert set(two.ensemble.folds[0].preprocessor.reference) == {"", "north", "south"}
+        assert set(two.primary.ensemble.folds[0].preprocessor.reference) == {"", "north", "south"}
         frame = pd.DataFrame({"IL1R1": [7.0, 7.0, np.nan], "age": 61.0})
         frame["centre"] = ["north", "west", "west"]
         flagged = two.predict(frame)["flags"].str.contains("unknown_assay")

@@ -297,7 +297,7 @@ class TestRun:
     """The evaluation of a fit: out-of-fold curves, learners and baselines together."""
 
     def test_judges_the_model_its_learners_and_the_study_s_baselines(self, tiny_trained):
-        found = tiny_trained.evaluation
+        found = tiny_trained.primary.evaluation
         assert list(found.scores) == [
             MODEL,
             *LEARNERS,
@@ -309,16 +309,19 @@ class TestRun:
         assert found.horizon <= 60
 
     def test_quick_scores_are_the_evaluation_s(self, tiny_trained):
-        quick, scores = quick_scores(tiny_trained.fitted), tiny_trained.evaluation.scores[MODEL]
+        quick, scores = (
+            quick_scores(tiny_trained.primary.fitted),
+            tiny_trained.primary.evaluation.scores[MODEL],
+        )
         assert quick["ibs"] == pytest.approx(scores.ibs.value, rel=1e-12)
         assert quick["uno_c"] == pytest.approx(scores.uno_c.value, rel=1e-12)
 
     def test_same_fit_is_judged_the_same(self, tiny_trained, tiny_config):
-        again = evaluate(tiny_trained.fitted, tiny_config)
-        assert again.to_json() == tiny_trained.evaluation.to_json()
+        again = evaluate(tiny_trained.primary.fitted, tiny_config)
+        assert again.to_json() == tiny_trained.primary.evaluation.to_json()
 
     def test_baselines_are_out_of_fold(self, tiny_trained, tiny_config):
-        prepared = tiny_trained.fitted.prepared
+        prepared = tiny_trained.primary.fitted.prepared
         time, event = truncate(prepared.cohort)
         curves = baseline_curves(prepared, tiny_config)
         # One curve for all: each fold's own events over its time at risk, the fold left out.

@@ -21,7 +21,7 @@ numbers = st.lists(st.floats(-5, 5), min_size=2, max_size=40)
 
 @pytest.fixture(scope="module")
 def found(tiny_trained):
-    return tiny_trained.evidence
+    return tiny_trained.primary.evidence
 
 
 def with_treatment(fitted, **changed):
@@ -72,7 +72,7 @@ class TestScores:
 
 class TestEvidence:
     def test_arms_are_counted_whole(self, tiny_trained, found):
-        cohort = tiny_trained.fitted.prepared.cohort
+        cohort = tiny_trained.primary.fitted.prepared.cohort
         arms = found.arms
         assert arms.treated + arms.untreated == compared(cohort).sum()
         counted = arms.treated + arms.untreated + arms.early + arms.no_option + arms.unknown
@@ -82,7 +82,7 @@ class TestEvidence:
     def test_crude_ratio_equals_a_cox_model_of_the_treatment_alone(self, tiny_trained, found):
         linear_model = pytest.importorskip("sksurv.linear_model")
         util = pytest.importorskip("sksurv.util")
-        cohort = tiny_trained.fitted.prepared.cohort
+        cohort = tiny_trained.primary.fitted.prepared.cohort
         names = list(cohort.study.features)
         stage = cohort.values[:, names.index("stage")]
         rows = ~np.isnan(cohort.treated) & np.isin(stage, [1, 2])
@@ -100,13 +100,13 @@ class TestEvidence:
             ((0.01, value - 0.01), True),
             ((0.01, 9.0), False),
         ):
-            judged = evidence(with_treatment(tiny_trained.fitted, expected_hr=band), CONFIG)
+            judged = evidence(with_treatment(tiny_trained.primary.fitted, expected_hr=band), CONFIG)
             assert bool(judged.alarms) is alarmed
             said = sentences(judged)["alarm"]
             assert said.startswith("ALARM") is alarmed
 
     def test_deaths_before_treatment_could_begin_raise_the_alarm(self, tiny_trained):
-        fitted = tiny_trained.fitted
+        fitted = tiny_trained.primary.fitted
         cohort = fitted.prepared.cohort
         untreated = np.flatnonzero((cohort.treated == 0) & (cohort.time > 2))[:14]
         time, event = cohort.time.copy(), cohort.event.copy()
@@ -138,7 +138,7 @@ class TestEvidence:
         assert gained == pytest.approx(found.ate.value)
 
     def test_without_a_treatment_there_is_none(self, tiny_trained):
-        fitted = replace(tiny_trained.fitted, effect=None)
+        fitted = replace(tiny_trained.primary.fitted, effect=None)
         assert evidence(fitted, CONFIG) is None
 
     def test_words_follow_the_claim(self, found):
@@ -175,13 +175,13 @@ class TestEvidence:
 
 class TestControl:
     def test_a_treatment_dealt_at_random_keeps_its_share_and_its_gaps(self, tiny_trained):
-        first = permuted(tiny_trained.fitted, CONFIG, 0)
-        assert vars(first) == vars(permuted(tiny_trained.fitted, CONFIG, 0))
-        assert vars(first) != vars(permuted(tiny_trained.fitted, CONFIG, 1))
+        first = permuted(tiny_trained.primary.fitted, CONFIG, 0)
+        assert vars(first) == vars(permuted(tiny_trained.primary.fitted, CONFIG, 0))
+        assert vars(first) != vars(permuted(tiny_trained.primary.fitted, CONFIG, 1))
 
     def test_common_effect_is_recovered_from_outcomes_that_have_one(self, tiny_trained):
         # Outcomes drawn anew from the learners' own curves, each hazard halved by the treatment.
-        fitted = tiny_trained.fitted
+        fitted = tiny_trained.primary.fitted
         cohort, grid = fitted.prepared.cohort, fitted.prepared.grid
         rng = np.random.default_rng(0)
         many = np.tile(np.arange(len(cohort)), 40)

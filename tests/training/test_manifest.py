@@ -66,7 +66,7 @@ class TestWriting:
 
     def test_manifest_says_what_the_folder_is(self, path):
         manifest = json.loads((path / MANIFEST).read_text())
-        assert manifest["format"] == FORMAT == 3
+        assert manifest["format"] == FORMAT == 4
         assert manifest["study"] == "made-up"
         assert manifest["synthetic"] is True
         assert manifest["digest"] == digest_of(path)
@@ -176,12 +176,12 @@ class TestTampering:
                 with pytest.raises(InputError, match="no bundle there"):
                     look(place)
 
-    @pytest.mark.parametrize("number", [2, 99])
+    @pytest.mark.parametrize("number", [3, 99])
     def test_other_format_is_refused(self, monkeypatch, study, tmp_path, number):
         with monkeypatch.context() as other_version:
             other_version.setattr("training.manifest.FORMAT", number)
             write_folder(tmp_path / "b", study, FILES)
         with pytest.raises(
-            InputError, match=f"bundle format {number}, this version reads 3: retrain"
+            InputError, match=f"bundle format {number}, this version reads 4: retrain"
         ):
             read_folder(tmp_path / "b")

@@ -86,7 +86,7 @@ class TestFinalRun:
         assert run.data.params["events"] == str(cohort.event.sum())
 
     def test_has_the_headline_metrics_with_their_intervals(self, run, searched):
-        scores = searched[0].evaluation.scores["model"]
+        scores = searched[0].primary.evaluation.scores["model"]
         metrics = run.data.metrics
         assert metrics["uno_c"] == pytest.approx(scores.uno_c.value)
         assert metrics["ibs"] == pytest.approx(scores.ibs.value)

@@ -1,0 +1,229 @@
+"""What answers for one survival endpoint: risk, curves, and what the treatment changes.
+
+The learners do not see the treatment; its effect is fitted beside them, so each model holds both.
+A model speaks for its own endpoint alone: its horizon, its effect, its reasons to abstain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.coding import eligible, treated
+from data.preprocess import Preprocessor
+from data.study import Study
+from training.anchor import Anchor
+from training.benefit import Benefit, abstain, advise, benefit, benefit_horizon, under
+from training.boosting import Boosting
+from training.effect import Effect, PatientEffect
+from training.ensemble import Ensemble, FoldModel
+from training.forest import Forest
+from training.hazard import TimeGrid, log_risk, survival
+from training.net import NetShape, PackedNet
+from training.stack import Stack
+
+Array = NDArray[np.float64]
+Column = Array | NDArray[np.str_]
+
+#: Part of the ensemble that lies between ``low`` and ``high``.
+INTERVAL = 0.8
+
+
+@dataclass(frozen=True)
+class SurvivalAnswer:
+    """What a model says of n patients, at no time in particular."""
+
+    grid: TimeGrid
+    cumulative: Array
+    """(n, j + 1) cumulative hazard under the treatment that the patient has."""
+    risk: Array
+    """(n,) higher is worse; 0 is the average training patient."""
+    benefit: Benefit | None
+    """Of the treatment, where the study has one."""
+    advice: NDArray[np.str_] | None
+    """(n,) what the benefit speaks for, or why the model abstains."""
+    benefit_horizon: float
+    """Months at which the benefit is given."""
+
+    def survival(self, times: Sequence[float]) -> Array:
+        """Survival (n, t) at months (t,)."""
+        return survival(self.grid.at(self.cumulative, np.array(times, dtype=float)))
+
+    def columns(self, times: Sequence[float], prefix: str = "") -> dict[str, Column]:
+        """Return all of it by the names that ``predict`` gives it, each with a prefix."""
+        found: dict[str, Column] = {"risk": self.risk}
+        curve = self.survival(times)
+        found |= {f"survival@{time:g}": curve[:, j] for j, time in enumerate(times)}
+        if self.benefit is not None and self.advice is not None:
+            names = ("benefit", "benefit_low", "benefit_high", "rmst_gain")
+            at = f"{self.benefit_horizon:g}"
+            found |= {f"{name}@{at}": self.benefit[i] for i, name in enumerate(names)}
+            found |= {"p_benefit": self.benefit.p_benefit, "advice": self.advice}
+        return {prefix + name: column for name, column in found.items()}
+
+
+@dataclass(frozen=True)
+class SurvivalModel:
+    """A fitted model of one survival endpoint."""
+
+    study: Study
+    """Whose features the values are, the treatment among them."""
+    endpoint: str
+    ensemble: Ensemble
+    """Learners that do not see the treatment."""
+    effect: Effect | None
+    """What the treatment changes, where it was asked for and could be estimated."""
+    no_effect: str
+    """Why there is none."""
+    distrust: str
+    """Why no advice can rest on the effect, if so."""
+    risk_centre: float
+    """Mean of the training patients' log cumulative hazard, taken off the risk."""
+
+    @property
+    def horizon(self) -> float:
+        """Months up to which the model answers."""
+        return self.ensemble.grid.horizon
+
+    @property
+    def benefit_horizon(self) -> float:
+        """Months at which the treatment's benefit is given."""
+        return benefit_horizon(self.study, self.endpoint, self.horizon)
+
+    @property
+    def preprocessors(self) -> tuple[Preprocessor, ...]:
+        """One a fold model."""
+        return tuple(fold.preprocessor for fold in self.ensemble.folds)
+
+    def answer(self, values: Array, centre: NDArray[np.str_] | None) -> SurvivalAnswer:
+        """Answer for coded features (n, p), the treatment among them, and centres (n,)."""
+        grid, treatment = self.ensemble.grid, self.study.treatment
+        blind = self.ensemble.cumulative(self._blind(values), centre)
+        cumulative, found, advice = blind, None, None
+        if treatment is not None and self.effect is None:
+            found, advice = abstain(len(values), self.no_effect)
+        own, status = self._effect_of(values, centre)
+        if treatment is not None and own is not None and status is not None:
+            cumulative = under(blind, own, status)
+            found = benefit(blind, grid, self.benefit_horizon, own)
+            option = eligible(self.study, values)
+            advice = advise(found, own, option, treatment, self.distrust)
+        risk = log_risk(cumulative) - self.risk_centre
+        return SurvivalAnswer(grid, cumulative, risk, found, advice, self.benefit_horizon)
+
+    def interval(
+        self,
+        values: Array,
+        centre: NDArray[np.str_] | None,
+        times: Sequence[float],
+        curve: Array,
+    ) -> tuple[Array, Array]:
+        """Return the ends (n, t) of the ensemble's interval around ``curve`` (n, t)."""
+        each = self.ensemble.replicates(self._blind(values), centre)
+        own, status = self._effect_of(values, centre)
+        if own is not None and status is not None:
+            each = np.stack([under(one, own, status) for one in each])
+        spread = survival(self.ensemble.grid.at(each, np.array(times, dtype=float)))
+        low, high = np.quantile(spread, [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2], axis=0)
+        return np.minimum(low, curve), np.maximum(high, curve)
+
+    def _effect_of(
+        self, values: Array, centre: NDArray[np.str_] | None
+    ) -> tuple[PatientEffect | None, Array | None]:
+        """The effect on n patients and the treatment (n,) they have, where both are known."""
+        status = treated(self.study, values)
+        if self.effect is None or status is None:
+            return None, None
+        return self.effect.of(self._blind(values), centre), status
+
+    def _blind(self, values: Array) -> Array:
+        """Coded features (n, p) without the treatment."""
+        return values[:, list(self.study.prognostic_features)]
+
+    def sample(self, n: int, rng: np.random.Generator) -> Array:
+        """Make up coded features (n, p) without the treatment."""
+        return self.ensemble.folds[0].preprocessor.sample(n, rng)
+
+    def replay(self, values: Array) -> Array:
+        """Answer features (n, p) without the treatment: the curve, then the effect."""
+        parts = [self.ensemble.cumulative(values)]
+        if self.effect is not None:
+            parts.append(np.stack(self.effect.of(values), axis=1))
+        return np.concatenate(parts, axis=1)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what is neither preprocessing nor arrays, as plain data."""
+        ensemble = self.ensemble
+        return {
+            "risk_centre": self.risk_centre,
+            "grid": ensemble.grid.edges.tolist(),
+            "stack": ensemble.stack.to_json(),
+            "net": ensemble.net.shape.to_json(),
+            "effect": None if self.effect is None else self.effect.to_json(),
+            "no_effect": self.no_effect,
+            "distrust": self.distrust,
+            "folds": [
+                {
+                    "grid": fold.grid.edges.tolist(),
+                    "anchor": fold.anchor.to_json(),
+                    "forest": {"trees": fold.forest.trees.count},
+                    "boosting": {
+                        "members": fold.boosting.members,
+                        "trees": fold.boosting.trees.count,
+                    },
+                }
+                for fold in ensemble.folds
+            ],
+        }
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the network's weights and the trees, by name."""
+        net = self.ensemble.net.named_parameters()
+        found: dict[str, NDArray[Any]] = {f"net/{name}": p.detach().numpy() for name, p in net}
+        for k, fold in enumerate(self.ensemble.folds):
+            for learner, arrays in (("forest", fold.forest), ("boosting", fold.boosting)):
+                found |= {f"{learner}/{k}/{a}": v for a, v in arrays.arrays().items()}
+        return found
+
+    @classmethod
+    def from_json(
+        cls,
+        study: Study,
+        endpoint: str,
+        raw: Mapping[str, Any],
+        preprocessing: Sequence[dict[str, Any]],
+        arrays: Mapping[str, NDArray[Any]],
+    ) -> SurvivalModel:
+        """Rebuild from :meth:`to_json`, the preprocessors' own, and :meth:`arrays`."""
+        blind = study.prognostic()
+        net = PackedNet(NetShape.from_json(raw["net"]))
+        net.load_arrays(below("net/", arrays))
+        folds = tuple(
+            FoldModel(
+                Preprocessor.from_json(blind, prepared),
+                TimeGrid(np.array(fold["grid"])),
+                Anchor.from_json(fold["anchor"]),
+                Forest.from_arrays(arrays=below(f"forest/{k}/", arrays), **fold["forest"]),
+                Boosting.from_arrays(arrays=below(f"boosting/{k}/", arrays), **fold["boosting"]),
+            )
+            for k, (fold, prepared) in enumerate(zip(raw["folds"], preprocessing, strict=True))
+        )
+        grid = TimeGrid(np.array(raw["grid"]))
+        return cls(
+            study=study,
+            endpoint=endpoint,
+            ensemble=Ensemble(folds, net, grid, Stack.from_json(raw["stack"])),
+            effect=None if raw["effect"] is None else Effect.from_json(blind, raw["effect"]),
+            no_effect=raw["no_effect"],
+            distrust=raw["distrust"],
+            risk_centre=raw["risk_centre"],
+        )
+
+
+def below(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Return the arrays whose names begin with a prefix, without it."""
+    return {k.removeprefix(prefix): a for k, a in arrays.items() if k.startswith(prefix)}
