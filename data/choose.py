@@ -165,6 +165,19 @@ def notes_on(chosen: Chosen) -> list[str]:
     return notes + [f"ignored, {line}" for line in ignored_by_reason(chosen.ignored)]
 
 
+def absent_markers(chosen: Chosen, panel: Panel) -> list[str]:
+    """Say which of the panel's genes a cohort lacks that has some of them."""
+    there = {place.concept for place in chosen.places.values() if place.gene}
+    lacking = {
+        name: [gene for gene in modality.genes if gene not in there]
+        for name, modality in panel.modalities.items()
+    }
+    told = [f"{name}: {', '.join(genes)}" for name, genes in lacking.items() if genes]
+    if not there & panel.default_genes or not told:
+        return []
+    return [f"not in this cohort, of the panel's markers: {'; '.join(told)}"]
+
+
 def ignored_by_reason(ignored: Mapping[str, str]) -> list[str]:
     """Return one line a reason with the columns that have it."""
     groups: dict[str, list[str]] = {}

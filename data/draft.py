@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from data.cbioportal import PATIENT, choose_expression, open_folder, read_clinical, read_folder
 from data.choose import (
+    absent_markers,
     choose,
     course,
     ignored_by_reason,
@@ -172,7 +173,7 @@ def draft_study(
             f"left out: {int((~keep).sum())} of {len(keep)} patients, who have no follow-up "
             "(drop_without_follow_up: true; with false they are an error)"
         )
-    return Draft(study, (*notes, *notes_on(chosen)))
+    return Draft(study, (*notes, *notes_on(chosen), *absent_markers(chosen, panel)))
 
 
 @dataclass

@@ -12,6 +12,8 @@ import pandas as pd
 import pytest
 
 from serving.packaging import package
+from serving.predictor import Predictor
+from serving.schema import Asked
 from serving.server import running, serve_command
 from training.bundle import Bundle
 from training.cli import main
@@ -28,10 +30,10 @@ pytestmark = [
 
 
 def made_up(n: int, seed: int) -> pd.DataFrame:
-    """Patients of no particular disease, with gaps, odd names and an effect of age and dose."""
+    """Patients of no particular disease, with gaps, odd names, effects of age, dose and a drug."""
     rng = np.random.default_rng(seed)
-    age, dose = rng.normal(50, 12, n), rng.gamma(2, 10, n)
-    hazard = np.exp(0.04 * (age - 50) - 0.02 * (dose - 20))
+    age, dose, drug = rng.normal(50, 12, n), rng.gamma(2, 10, n), rng.random(n) < 0.5
+    hazard = np.exp(0.04 * (age - 50) - 0.02 * (dose - 20) - 0.5 * (drug - 0.5))
     time, lost = rng.exponential(40 / hazard), rng.uniform(5, 80, n)
     frame = pd.DataFrame(
         {
@@ -40,20 +42,21 @@ def made_up(n: int, seed: int) -> pd.DataFrame:
             "relapse": time <= lost,
             "age (y)": age.round(1),
             "dose": dose.round(2),
+            "drug": np.where(drug, "yes", "no"),
             "pump": rng.choice(["A", "B", "C"], n),
             "smoker": rng.choice(["yes", "no"], n),
         }
     )
-    for name in ("dose", "pump", "smoker"):
+    for name in ("dose", "drug", "pump", "smoker"):
         frame[name] = frame[name].mask(rng.random(n) < 0.15)
     return frame
 
 
 def test_the_whole_life_of_a_model(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    made_up(150, seed=1).to_csv("cohort.csv", index=False)
+    made_up(200, seed=1).to_csv("cohort.csv", index=False)
     init = ["data", "init", "cohort.csv", "--time", "weeks", "--event", "relapse"]
-    assert main([*init, "--unit", "weeks", "--out", "study.yaml"]) == 0
+    assert main([*init, "--unit", "weeks", "--treatment", "drug", "--out", "study.yaml"]) == 0
     assert main(["data", "check", "study.yaml"]) == 0
     assert main(["tune", "study.yaml", "--trials", "2", "--out", "model", *SMALL]) == 0
     said = capsys.readouterr().out
@@ -61,15 +64,27 @@ def test_the_whole_life_of_a_model(tmp_path, monkeypatch, capsys):
 
     fresh = made_up(30, seed=2).drop(columns=["weeks", "relapse"])
     fresh["pump"] = fresh["pump"].fillna("Z")  # a level the model has never met
-    fresh = fresh[["smoker", "pump", "case no.", "dose", "age (y)"]].assign(further=1.5)
+    fresh = fresh[["smoker", "pump", "drug", "case no.", "dose", "age (y)"]].assign(further=1.5)
     fresh.to_csv("new.csv", index=False)
     assert main(["predict", "model", "new.csv", "--times", "6,12", "--out", "p.csv"]) == 0
     predicted = pd.read_csv("p.csv")
-    assert list(predicted.columns) == ["patient_id", "risk", "survival@6", "survival@12", "flags"]
+    at = f"@{Bundle.load(Path('model')).horizon:g}"
+    benefit = [f"benefit{at}", f"benefit_low{at}", f"benefit_high{at}", f"rmst_gain{at}"]
+    numbers = ["risk", "survival@6", "survival@12", *benefit, "p_benefit"]
+    assert list(predicted.columns) == ["patient_id", *numbers, "advice", "flags"]
     assert predicted["patient_id"].tolist() == fresh["case no."].tolist()
     assert not predicted.isna().any().any()
     assert (predicted["survival@6"] >= predicted["survival@12"]).all()
     assert predicted["survival@12"].between(0, 1).all()
+    low, gain, high = (
+        predicted[f"{name}{at}"] for name in ("benefit_low", "benefit", "benefit_high")
+    )
+    assert ((low <= gain) & (gain <= high)).all()
+    assert (high > low).all()
+    assert predicted["p_benefit"].between(0, 1).all()
+    assert (
+        predicted["advice"].str.match("favours (treatment|none)|no clear benefit|abstains: ").all()
+    )
     assert (
         predicted["flags"].str.contains("unknown_level:pump").sum() == (fresh["pump"] == "Z").sum()
     )
@@ -93,8 +108,10 @@ def test_the_whole_life_of_a_model(tmp_path, monkeypatch, capsys):
     expected = Bundle.load(champion).predict(pd.read_csv("new.csv"), [6, 12])
     registered = mlflow.pyfunc.load_model(f"models:/{names[0]}@champion")
     again = registered.predict(pd.read_csv("new.csv"), params={"times": [6.0, 12.0]})
-    for column in ("risk", "survival@6", "survival@12"):
+    for column in numbers:
         np.testing.assert_allclose(again[column], expected[column], atol=1e-9)
+        np.testing.assert_allclose(predicted[column], expected[column], atol=1e-9)
+    assert again["advice"].tolist() == expected["advice"].tolist()
     packed = package(champion, store.bentos)
     port = free_port()
     argv, environment = serve_command(packed.path, port)
@@ -107,10 +124,38 @@ def test_the_whole_life_of_a_model(tmp_path, monkeypatch, capsys):
         )
         with urllib.request.urlopen(request, timeout=30) as response:
             answered = pd.DataFrame(json.loads(response.read())["patients"])
-    for column in ("risk", "survival@6", "survival@12"):
+    for column in numbers:
         np.testing.assert_allclose(answered[column], expected[column], atol=1e-6)
+    assert answered["advice"].tolist() == expected["advice"].tolist()
 
     assert not [p for p in Path.cwd().rglob("*") if p.suffix in (".pkl", ".pickle", ".cloudpickle")]
+
+
+def test_a_treatment_recorded_for_too_few_is_no_failure(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cohort = made_up(150, seed=5)
+    cohort.loc[cohort.index[cohort["drug"] == "yes"][12:], "drug"] = np.nan
+    cohort.to_csv("cohort.csv", index=False)
+    init = ["data", "init", "cohort.csv", "--time", "weeks", "--event", "relapse"]
+    assert main([*init, "--unit", "weeks", "--treatment", "drug"]) == 0
+    assert main(["train", "study.yaml", "--out", "model", *SMALL]) == 0
+    made_up(20, seed=6).to_csv("new.csv", index=False)
+    assert main(["predict", "model", "new.csv", "--times", "6", "--out", "p.csv"]) == 0
+    predicted = pd.read_csv("p.csv")
+    gains = [c for c in predicted if "benefit" in c or c.startswith("rmst_gain")]
+    assert len(gains) == 5
+    assert predicted[gains].isna().all(axis=None)
+    reason = r"\d+ treated patients with \d+ events are too few: 20 and 8 are needed in each arm"
+    assert predicted["advice"].str.fullmatch(f"abstains: {reason}").all()
+    assert predicted["survival@6"].between(0, 1).all()
+
+    # JSON knows no NaN.
+    answered = Predictor.load(Path("model")).answers(
+        Asked([{"age (y)": 61.0, "drug": "yes"}], None)
+    )
+    assert [answered[0][name] for name in gains] == [None] * 5
+    assert answered[0]["advice"] == predicted["advice"][0]
+    json.dumps(answered, allow_nan=False)
 
 
 def test_training_twice_gives_the_same_bytes(tmp_path, monkeypatch):

@@ -33,6 +33,7 @@ from data.study import Study, Treatment
 from training.config import EffectConfig
 from training.hazard import TimeGrid
 from training.imputation import Gaussian
+from training.newton import climb
 from training.propensity import Propensity, fit_propensity
 
 Array = NDArray[np.float64]
@@ -48,7 +49,6 @@ NUISANCE_SD = 0.3
 UNEXPLAINED = 0.1
 #: Spread of the prior of the effect common to all: next to none.
 COMMON_SD = 10.0
-STEPS, SETTLED = 50, 1e-9
 
 
 class PatientEffect(NamedTuple):
@@ -349,21 +349,12 @@ def _poisson(X: Array, event: Array, offset: Array, precision: Array) -> tuple[A
         rate = np.exp(np.minimum(log_rate, 100.0))
         return float(event @ log_rate - rate.sum() - precision @ theta**2 / 2)
 
-    theta = np.zeros(X.shape[1])
-    value = reached(theta)
-    for _ in range(STEPS):
-        rate = np.exp(offset + X @ theta)
-        slope = X.T @ (event - rate) - precision * theta
-        step = np.linalg.solve((X * rate[:, None]).T @ X + np.diag(precision), slope)
-        for halving in range(30):
-            trial = theta + step / 2**halving
-            now = reached(trial)
-            if now >= value:
-                break
-        else:
-            break
-        gained, theta, value = now - value, trial, now
-        if gained < SETTLED * (1 + abs(value)):
-            break
-    rate = np.exp(offset + X @ theta)
-    return theta, np.asarray((X * rate[:, None]).T @ X + np.diag(precision))
+    def information(theta: Array) -> Array:
+        return np.asarray((X * np.exp(offset + X @ theta)[:, None]).T @ X + np.diag(precision))
+
+    def step(theta: Array) -> Array:
+        slope = X.T @ (event - np.exp(offset + X @ theta)) - precision * theta
+        return np.asarray(np.linalg.solve(information(theta), slope), dtype=np.float64)
+
+    theta = climb(reached, step, np.zeros(X.shape[1]))
+    return theta, information(theta)

@@ -88,7 +88,8 @@ class Evidence:
     absolute: Ranked
     """Ranked by predicted gain of survival, scored by gain."""
     halves: tuple[Estimate, Estimate]
-    """Hazard ratio in the half with the larger predicted effect, and in the other."""
+    """Hazard ratio in the half with the larger predicted effect, and in the other; NaN where the
+    model has one hazard ratio for everybody."""
     policy: dict[str, Estimate]
     """Survival at the horizon if treated: ``all``, ``none``, ``model`` (gain above 3 points)."""
     policy_gain: dict[str, Estimate]
@@ -183,6 +184,7 @@ def sentences(found: Evidence) -> dict[str, str]:
     low, high = found.expected_hr
     label, arms, hr = found.label, found.arms, found.hr["landmark"]
     years = f"{found.horizon:.0f} months"
+    larger, other = found.halves
     said = {
         "overlap": (
             f"{100 * found.overlap:.0f} % of the {arms.treated + arms.untreated} patients compared "
@@ -204,12 +206,14 @@ def sentences(found: Evidence) -> dict[str, str]:
             f"{100 * found.predicted:.1f} by the model."
         ),
         "heterogeneity": (
-            f"Patients differ in the hazard ratio of {label}: {found.halves[0]} in the half with "
-            f"the larger predicted effect, {found.halves[1]} in the other (RATE above 0)."
+            f"The model has one hazard ratio of {label} for everybody."
+            if math.isnan(larger.value)
+            else f"Patients differ in the hazard ratio of {label}: {larger} in the half with the "
+            f"larger predicted effect, {other} in the other (RATE above 0)."
             if found.differs
             else f"It is not shown that {label} does more for some patients than for others: "
-            f"hazard ratio {found.halves[0]} in the half with the larger predicted effect, "
-            f"{found.halves[1]} in the other (the interval of RATE includes 0)."
+            f"hazard ratio {larger} in the half with the larger predicted effect, {other} in the "
+            "other (the interval of RATE includes 0)."
         ),
         "policy": (
             f"Survival at {years} if the model chose (treat where the gain is above "
@@ -251,7 +255,6 @@ def _judge(fitted: Fitted, crossed: CrossFitted, config: Config) -> Evidence:
     fold = fitted.prepared.fold[0][rows]
     chosen = np.where(gain > WORTH, scores[0], scores[1])
     larger = within(-own.log_hr, fold)
-    half = larger >= np.median(larger)
     return Evidence(
         label=treatment.label,
         landmark=treatment.landmark,
@@ -268,10 +271,7 @@ def _judge(fitted: Fitted, crossed: CrossFitted, config: Config) -> Evidence:
         groups=_groups(gain, gained),
         relative=_relative(fitted, crossed, rows, larger, config.seed),
         absolute=ranked(gain, gained),
-        halves=(
-            _hr(fitted, patients.propensity, _among(rows, half)),
-            _hr(fitted, patients.propensity, _among(rows, ~half)),
-        ),
+        halves=_halves(fitted, patients.propensity, rows, larger),
         policy={"all": mean(scores[0]), "none": mean(scores[1]), "model": mean(chosen)},
         policy_gain={"all": mean(chosen - scores[0]), "none": mean(chosen - scores[1])},
         permuted=permuted(fitted, config),
@@ -367,6 +367,21 @@ def _hr(fitted: Fitted, propensity: Array, rows: Bools) -> Estimate:
     prepared = fitted.prepared
     found = fitted_rates(prepared.cohort, fitted.blind, prepared.grid, propensity, rows)
     return _ratio(found.log_hr, found.error)
+
+
+def _halves(
+    fitted: Fitted, propensity: Array, rows: Bools, larger: Array
+) -> tuple[Estimate, Estimate]:
+    """Hazard ratio of the half of the compared with the larger effects, and of the other."""
+    half = larger >= np.median(larger)
+    if half.all():
+        # Few distinct effects: the median is the least of them.
+        half = larger > larger.min()
+    if not half.any():
+        unknown = Estimate(math.nan, math.nan, math.nan)
+        return unknown, unknown
+    first, second = (_hr(fitted, propensity, _among(rows, part)) for part in (half, ~half))
+    return first, second
 
 
 def _ratio(log_hr: float, error: float) -> Estimate:

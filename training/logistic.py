@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 
 from data.splits import stratified_folds
 from training.cox import row_space
+from training.newton import climb
 
 Array = NDArray[np.float64]
 
 #: Penalties tried, as multiples of the patients of the rarer label.
 PENALTIES = tuple(float(x) for x in np.geomspace(10.0, 0.01, 10))
-#: Newton's steps, and the gain of log-likelihood that ends them.
-STEPS, SETTLED = 50, 1e-10
 
 
 @dataclass(frozen=True)
@@ -98,24 +97,15 @@ def fit_logistic(
     def reached(theta: Array) -> float:
         return float(log_likelihood(label, offset + design @ theta).sum() - ridge @ theta**2 / 2)
 
-    value = reached(theta)
-    for _ in range(STEPS):
+    def step(theta: Array) -> Array:
         chance = expit(offset + design @ theta)
         slope = design.T @ (label - chance) - ridge * theta
         # A product of a matrix with itself costs half of one of two.
         root = design * np.sqrt(chance * (1 - chance))[:, None]
         information = root.T @ root + np.diag(ridge)
-        step = np.linalg.solve(information + 1e-10 * np.eye(p + 1), slope)
-        for halving in range(30):
-            trial = theta + step / 2**halving
-            now = reached(trial)
-            if now >= value:
-                break
-        else:
-            break
-        gained, theta, value = now - value, trial, now
-        if gained < SETTLED * (1 + abs(value)):
-            break
+        return np.linalg.solve(information + 1e-10 * np.eye(p + 1), slope)
+
+    theta = climb(reached, step, theta)
     return Logistic(float(theta[0]), theta[1:], penalty)
 
 

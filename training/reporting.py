@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from data.study import Study
 from training.bundle import Bundle
 from training.evaluation import MODEL, Estimate
 from training.evidence import Evidence, sentences
@@ -73,6 +74,7 @@ def note(trained: Trained) -> str:
         lines += _on_treatment(bundle, trained.primary.evidence)
     others = on_further(trained) | on_responses(trained)
     lines += [f"**{name}**: {told}\n" for name, told in others.items()]
+    lines += [f"- {line}" for line in unanswered(bundle.study)]
     return "\n".join([*lines, RESEARCH_USE])
 
 
@@ -92,6 +94,16 @@ def _on_survival(judged: Judged) -> list[str]:
         f"{evaluation.calibration_slope:.2f}; C {evaluation.scores[MODEL].harrell_c} (Harrell).",
         "",
     ]
+
+
+def unanswered(study: Study) -> list[str]:
+    """Say which questions a study file does not ask."""
+    lines = []
+    if study.treatment is None:
+        lines.append("No benefit is predicted: the study file names no treatment.")
+    if not study.endpoints.binary:
+        lines.append("No response is predicted: the study file names no binary endpoint.")
+    return lines
 
 
 def _on_treatment(bundle: Bundle, found: Evidence | None) -> list[str]:

@@ -57,7 +57,10 @@ def say_result(trained: Trained, path: Path, logged: Logged) -> None:
 def say_treatment(bundle: Bundle, found: Evidence | None) -> None:
     """Say what the treatment seems to change, and whether to believe it."""
     from training.evidence import sentences
+    from training.reporting import unanswered
 
+    for line in unanswered(bundle.study):
+        print(line)
     treatment, model = bundle.study.treatment, bundle.primary
     if treatment is None or model is None:
         return

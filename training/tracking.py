@@ -28,6 +28,7 @@ from training.reporting import headline, note, treatment_tags
 from training.response_plots import response_figure
 from training.run import Trained
 from training.store import Store
+from training.treatment_page import treatment_page
 from training.treatment_plots import treatment_figures
 from training.tune import best_of, judged, of_defaults, propose_defaults
 
@@ -134,6 +135,8 @@ def log_figures(run_id: str, trained: Trained) -> None:
             for name, figure in treatment_figures(found, synthetic):
                 client.log_figure(run_id, figure, f"figures/{name}")
             client.log_dict(run_id, found.to_json(), "treatment.json")
+            page = treatment_page(found, trained.bundle.study.name, synthetic=synthetic)
+            client.log_text(run_id, page, "treatment.html")
     for endpoint, each in trained.responses.items():
         figure = response_figure(each.evaluation, each.label, each.probability, endpoint, synthetic)
         client.log_figure(run_id, figure, f"figures/response_{endpoint}.png")

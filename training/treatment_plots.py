@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,15 +11,13 @@ from matplotlib.figure import Figure
 from training.evidence import Evidence
 from training.plots import BLUE, GREEN, INK, ORANGE, RED, house_style, titles
 
+#: Draws evidence under a subtitle.
+Draw = Callable[[Evidence, str], Figure]
+
 
 def treatment_figures(found: Evidence, synthetic: bool) -> Iterator[tuple[str, Figure]]:
     """Yield each figure with its file name; synthetic patients are called so on each."""
-    arms = found.arms
-    subtitle = (
-        f"{arms.treated} treated and {arms.untreated} untreated "
-        f"{'synthetic ' if synthetic else ''}patients, "
-        f"{arms.events_treated} and {arms.events_untreated} events; out of fold"
-    )
+    subtitle = subtitle_of(found, "synthetic " if synthetic else "")
     for name, draw in (
         ("treatment_overlap.png", overlap),
         ("treatment_gain.png", gain),
@@ -28,6 +26,15 @@ def treatment_figures(found: Evidence, synthetic: bool) -> Iterator[tuple[str, F
     ):
         with house_style():
             yield name, draw(found, subtitle)
+
+
+def subtitle_of(found: Evidence, kind: str = "") -> str:
+    """Say of whom a figure is."""
+    arms = found.arms
+    return (
+        f"{arms.treated} treated and {arms.untreated} untreated {kind}patients, "
+        f"{arms.events_treated} and {arms.events_untreated} events; out of fold"
+    )
 
 
 def overlap(found: Evidence, subtitle: str) -> Figure:

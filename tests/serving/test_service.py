@@ -59,6 +59,11 @@ def test_a_batch(client: Any, bundle: Bundle, patient: dict[str, Any]) -> None:
     assert [p["risk"] for p in answer["patients"]] == pytest.approx(
         expected["risk"].tolist(), abs=1e-9
     )
+    for name in ("benefit@60", "benefit_low@60", "benefit_high@60", "rmst_gain@60", "p_benefit"):
+        assert [p[name] for p in answer["patients"]] == pytest.approx(
+            expected[name].tolist(), abs=1e-9
+        )
+    assert [p["advice"] for p in answer["patients"]] == expected["advice"].tolist()
 
 
 @pytest.mark.parametrize(
@@ -122,10 +127,12 @@ def test_half_a_character_in_a_name_is_refused(client: Any) -> None:
 
 
 leaves = st.none() | st.booleans() | st.just(FRACTION) | st.just(CANARY) | st.integers()
-trees = st.recursive(
-    leaves,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
-    max_leaves=6,
+trees = st.deferred(
+    lambda: (
+        leaves
+        | st.lists(trees, max_size=2)
+        | st.dictionaries(st.text(max_size=3), trees, max_size=2)
+    )
 )
 patients = st.dictionaries(
     st.sampled_from(["age", "stage", "sex", "IL1R1", "foo", "hospital"]), leaves | trees

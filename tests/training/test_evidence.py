@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from training.config import configure
 from training.effect import compared, fitted_rates
-from training.evidence import Estimate, arm_scores, evidence, permuted, sentences
+from training.evidence import Estimate, _halves, arm_scores, evidence, permuted, sentences
 
 untimed = settings(deadline=None)
 CONFIG = configure(["net.members=2"])
@@ -149,6 +149,28 @@ class TestEvidence:
         assert "not shown" in sentences(replace(found, relative=absent))["heterogeneity"]
         said = sentences(replace(found, permuted=Estimate(0.1, 0.01, 0.2)))["permuted"]
         assert "CLAIMS" in said
+
+    @pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
+    def test_two_effects_are_two_groups_however_many_have_each(self, tiny_trained, share):
+        fitted, chance = tiny_trained.fitted, tiny_trained.fitted.effect.patients.propensity
+        cohort, grid = fitted.prepared.cohort, fitted.prepared.grid
+        rows = compared(cohort)
+        strong = np.arange(len(cohort)) % 10 < 10 * share
+        halves = _halves(fitted, chance, rows, np.where(strong[rows], 0.2, -0.1))
+        for half, part in zip(halves, (strong, ~strong), strict=True):
+            expected = fitted_rates(cohort, fitted.blind, grid, chance, rows & part)
+            assert half.value == pytest.approx(np.exp(expected.log_hr))
+
+    def test_one_effect_for_everybody_is_said_to_be_one(self, tiny_trained):
+        fitted = tiny_trained.fitted
+        patients = fitted.effect.patients._replace(log_hr=np.full(len(fitted.blind), -0.4))
+        changed = replace(fitted, effect=replace(fitted.effect, patients=patients))
+        found = evidence(changed, CONFIG)
+        assert all(np.isnan(half.value) for half in found.halves)
+        assert not found.differs
+        said = sentences(found)["heterogeneity"]
+        assert said == "The model has one hazard ratio of chemotherapy for everybody."
+        json.dumps(found.to_json(), allow_nan=False)
 
 
 class TestControl:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields, replace
 
 import numpy as np
@@ -9,9 +10,12 @@ import pytest
 import torch
 
 from data.errors import InputError
+from data.study import parse_study
 from training import fit as fitting
 from training.batches import TRAINS, VALIDATES
+from training.benefit import under
 from training.config import configure
+from training.effect import compared
 from training.ensemble import learner_curves, member_curves, net_inputs, net_logits
 from training.fit import fit, pack, prepare, truncate
 from training.hazard import survival
@@ -167,6 +171,125 @@ class TestLeak:
         assert torch.equal(data.role == 0, held_out.expand_as(data.role))
         for role in (TRAINS, VALIDATES):
             assert ((data.role == role).sum(-1) > 0).all()
+
+
+def listed(cohort, feature, place):
+    """The cohort as it is where the study lists the treatment among its features."""
+    raw = json.loads(json.dumps(cohort.study.describe()))
+    clinical = raw["modalities"]["clinical"]
+    names = list(clinical)
+    names.insert(place, "act")
+    raw["modalities"]["clinical"] = {n: feature if n == "act" else clinical[n] for n in names}
+    study = parse_study(raw, "x")
+    place = list(study.features).index("act")
+    # All cohorts have the treatment last, as 0 or 1.
+    own = cohort.values[:, -1]
+    if feature.get("levels") == ["yes", "no"]:
+        own = 1 - own
+    return replace(cohort, study=study, values=np.insert(cohort.values[:, :-1], place, own, axis=1))
+
+
+@pytest.fixture(scope="module")
+def everybody(small_cohort):
+    """Patients of whom enough tell of the treatment: it is an option at every stage."""
+    study = small_cohort.study
+    treatment = study.treatment.model_copy(update={"eligible": {}})
+    values = small_cohort.values.copy()
+    values[::12, -1] = np.nan
+    study = study.model_copy(update={"treatment": treatment})
+    return replace(small_cohort, study=study, values=values)
+
+
+@pytest.fixture(scope="module")
+def estimated(everybody, config):
+    made = fit(prepare(everybody, config), config)
+    assert made.effect is not None, made.no_effect
+    return made
+
+
+class TestTreatment:
+    def test_learners_do_not_see_it(self, monkeypatch, everybody, config, estimated):
+        order = np.random.default_rng(0).permutation(len(everybody))
+        values = everybody.values.copy()
+        values[:, -1] = values[order, -1]
+        again = refit(
+            monkeypatch, replace(everybody, values=values), config, estimated.prepared.fold
+        )
+        for k in range(FOLDS * REPEATS):
+            assert all(same_fold_model(estimated, again, k).values())
+        assert same_state(again.ensemble.stack, estimated.ensemble.stack)
+        np.testing.assert_array_equal(again.learners, estimated.learners)
+        np.testing.assert_array_equal(again.blind, estimated.blind)
+        assert again.effect.effect.to_json() != estimated.effect.effect.to_json()
+        assert not np.array_equal(again.cumulative, estimated.cumulative)
+
+    def test_no_column_of_theirs_is_made_from_it(self, estimated):
+        assert estimated.prepared.cohort.study.treatment.column == "act"
+        for model in estimated.ensemble.folds:
+            preprocessor = model.preprocessor
+            columns = [*preprocessor.linear_columns(), *preprocessor.embedded_columns()]
+            assert "act" not in {name for column in columns for name in column.features}
+
+    @pytest.mark.parametrize(
+        ("feature", "place"),
+        [
+            ({"kind": "number"}, 0),
+            ({"kind": "category", "levels": ["yes", "no"]}, 2),
+            ({"kind": "category", "levels": ["no", "yes"]}, 1),
+        ],
+    )
+    def test_listed_among_the_features_it_is_the_same(
+        self, everybody, config, estimated, feature, place
+    ):
+        other = listed(everybody, feature, place)
+        if feature["kind"] == "number":
+            treatment = {"treated": ("1",), "untreated": ("0",)}
+            update = {"treatment": everybody.study.treatment.model_copy(update=treatment)}
+            other = replace(other, study=other.study.model_copy(update=update))
+        np.testing.assert_array_equal(other.treated, everybody.treated)
+        again = fit(prepare(other, config), config)
+        for k in range(FOLDS * REPEATS):
+            left, right = again.ensemble.folds[k], estimated.ensemble.folds[k]
+            assert same_state(left.anchor, right.anchor)
+            assert same_state(left.boosting, right.boosting)
+        np.testing.assert_array_equal(again.blind, estimated.blind)
+        np.testing.assert_array_equal(again.cumulative, estimated.cumulative)
+        assert again.effect.effect.to_json() == estimated.effect.effect.to_json()
+
+    def test_curves_are_the_blind_ones_under_the_treatment_had(self, everybody, estimated):
+        expected = under(estimated.blind, estimated.effect.patients, everybody.treated)
+        np.testing.assert_array_equal(estimated.cumulative, expected)
+        unknown = np.isnan(everybody.treated)
+        assert unknown.any()
+        np.testing.assert_array_equal(estimated.cumulative[unknown], estimated.blind[unknown])
+        assert (estimated.cumulative[~unknown, -1] != estimated.blind[~unknown, -1]).all()
+        assert estimated.no_effect == ""
+
+    def test_patients_of_unknown_treatment_still_teach_the_learners(
+        self, monkeypatch, everybody, config, estimated
+    ):
+        values = everybody.values.copy()
+        values[20:60, -1] = np.nan
+        unknown = replace(everybody, values=values)
+        again = refit(monkeypatch, unknown, config, estimated.prepared.fold)
+        np.testing.assert_array_equal(again.blind, estimated.blind)
+        assert not compared(unknown)[20:60].any()
+
+    @pytest.mark.parametrize("treated", [0, 9])
+    def test_known_of_too_few_there_is_no_effect_and_the_reason(self, everybody, config, treated):
+        values = everybody.values.copy()
+        values[np.flatnonzero(everybody.treated == 1)[treated:], -1] = np.nan
+        made = fit(prepare(replace(everybody, values=values), config), config)
+        assert made.effect is None
+        assert "treated patients with" in made.no_effect
+        assert "are too few: 20 and 8 are needed in each arm" in made.no_effect
+        np.testing.assert_array_equal(made.cumulative, made.blind)
+
+    def test_study_without_one_has_the_same_learners(self, everybody, config, estimated):
+        made = fit(prepare(everybody.prognostic(), config), config)
+        assert made.effect is None
+        assert made.no_effect == "the study names no treatment"
+        np.testing.assert_array_equal(made.cumulative, estimated.blind)
 
 
 def with_events(cohort, count):

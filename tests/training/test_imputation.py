@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.imputation import Gaussian
+from training.imputation import LEAST, SHRINKAGE, Gaussian
 
 
 def distribution(columns, seed=0):
@@ -154,7 +154,7 @@ class TestFit:
         np.testing.assert_allclose(found.mean, Z.mean(axis=0))
         np.testing.assert_allclose(np.diag(found.covariance), Z.var(axis=0))
         sd = Z.std(axis=0)
-        expected = np.corrcoef(Z.T) * 30 / (30 + 10)
+        expected = np.corrcoef(Z.T) * 30 / (30 + SHRINKAGE)
         np.fill_diagonal(expected, 1.0)
         np.testing.assert_allclose(found.covariance / np.outer(sd, sd), expected, atol=1e-12)
 
@@ -179,6 +179,19 @@ class TestFit:
         assert abs(error.mean()) < 4 * error.std() / np.sqrt(gone.sum())
         assert error.var() == pytest.approx(left[0], rel=0.1)
         assert left[0] < 0.8 * truth.covariance[8, 8]
+
+    def test_pairs_that_contradict_one_another_still_make_a_distribution(self):
+        # Each pair known in patients of its own: a goes with b, b with c, but a against c.
+        x = np.linspace(-1, 1, 400)
+        Z = np.full((1200, 3), np.nan)
+        for k, (a, b, sign) in enumerate(((0, 1, 1), (1, 2, 1), (0, 2, -1))):
+            Z[400 * k : 400 * (k + 1), a], Z[400 * k : 400 * (k + 1), b] = x, sign * x
+        found = Gaussian.fit(Z)
+        sd = np.sqrt(np.diag(found.covariance))
+        np.testing.assert_allclose(sd, x.std())
+        lengths = np.linalg.eigvalsh(found.covariance / np.outer(sd, sd))
+        assert lengths.min() > LEAST / 2
+        assert found.covariance[0, 1] > 0 > found.covariance[0, 2]
 
     @given(
         n=st.integers(1, 20),
