@@ -152,7 +152,7 @@ class TestEvidence:
 
     @pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
     def test_two_effects_are_two_groups_however_many_have_each(self, tiny_trained, share):
-        fitted, chance = tiny_trained.fitted, tiny_trained.fitted.effect.patients.propensity
+        fitted, chance = tiny_trained.primary.fitted, tiny_trained.fitted.effect.patients.propensity
         cohort, grid = fitted.prepared.cohort, fitted.prepared.grid
         rows = compared(cohort)
         strong = np.arange(len(cohort)) % 10 < 10 * share
@@ -162,7 +162,7 @@ class TestEvidence:
             assert half.value == pytest.approx(np.exp(expected.log_hr))
 
     def test_one_effect_for_everybody_is_said_to_be_one(self, tiny_trained):
-        fitted = tiny_trained.fitted
+        fitted = tiny_trained.primary.fitted
         patients = fitted.effect.patients._replace(log_hr=np.full(len(fitted.blind), -0.4))
         changed = replace(fitted, effect=replace(fitted.effect, patients=patients))
         found = evidence(changed, CONFIG)

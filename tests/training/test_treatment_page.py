@@ -14,7 +14,7 @@ from training.treatment_plots import treatment_figures
 
 @pytest.fixture(scope="module")
 def found(tiny_trained):
-    return tiny_trained.evidence
+    return tiny_trained.primary.evidence
 
 
 @pytest.fixture(scope="module")
