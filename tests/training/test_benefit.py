@@ -323,7 +323,7 @@ def test_benefits_are_given_at_the_endpoints_own_horizon_or_at_sixty(declared, f
 
 @pytest.fixture(scope="module")
 def bundle(tiny_trained):
-    assert tiny_trained.bundle.effect is not None
+    assert tiny_trained.bundle.primary.effect is not None
     return tiny_trained.bundle
 
 
@@ -357,12 +357,13 @@ class TestPredict:
 
     def test_unknown_treatment_leaves_the_blind_curve_between_both(self, bundle, table):
         values, _ = bundle._read(table)
-        blind = bundle.ensemble.cumulative(bundle._blind(values), bundle._centre(table))
+        model = bundle.primary
+        blind = model.ensemble.cumulative(model._blind(values), bundle._centre(table))
         found = {
             act: bundle.predict(table.assign(act=act), [60.0])["survival@60"].to_numpy()
             for act in ("yes", "no", None)
         }
-        expected = survival(bundle.ensemble.grid.at(blind, np.array([60.0])))[:, 0]
+        expected = survival(model.ensemble.grid.at(blind, np.array([60.0])))[:, 0]
         np.testing.assert_array_equal(found[None], expected)
         low, high = np.minimum(found["yes"], found["no"]), np.maximum(found["yes"], found["no"])
         # Not exactly: the mean over the posterior bends the curve a little.
@@ -379,7 +380,8 @@ class TestPredict:
         assert not advice.str.contains("stage").any()
 
     def test_bundle_whose_effect_could_not_be_estimated_says_why(self, bundle, table):
-        without = replace(bundle, effect=None, no_effect="too few")
+        model = replace(bundle.primary, effect=None, no_effect="too few")
+        without = replace(bundle, survival={model.endpoint: model})
         found = without.predict(table)
         numbers = ["benefit@60", "benefit_low@60", "benefit_high@60", "rmst_gain@60", "p_benefit"]
         assert found[numbers].isna().all(axis=None)
@@ -393,14 +395,15 @@ class TestPredict:
     @pytest.mark.parametrize(("act", "status"), [("yes", 1.0), ("no", 0.0), (None, np.nan)])
     def test_interval_is_of_the_members_under_the_treatment(self, bundle, table, act, status):
         values, _ = bundle._read(table.assign(act=act))
-        blind, times = bundle._blind(values), (12.0, 60.0)
-        curve = bundle.answer(values, None, times).survival
-        own, grid = bundle.effect.of(blind), bundle.ensemble.grid
+        model, times = bundle.primary, (12.0, 60.0)
+        blind = model._blind(values)
+        curve = model.answer(values, None).survival(times)
+        own, grid = model.effect.of(blind), model.ensemble.grid
         each = [
             survival(grid.at(under(one, own, np.full(len(values), status)), np.array(times)))
-            for one in bundle.ensemble.replicates(blind)
+            for one in model.ensemble.replicates(blind)
         ]
-        low, high = bundle.interval(values, None, times, curve)
+        low, high = model.interval(values, None, times, curve)
         assert ((low <= curve) & (curve <= high)).all()
         np.testing.assert_allclose(low, np.minimum(np.quantile(each, 0.1, axis=0), curve))
         np.testing.assert_allclose(high, np.maximum(np.quantile(each, 0.9, axis=0), curve))

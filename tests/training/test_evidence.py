@@ -152,7 +152,10 @@ class TestEvidence:
 
     @pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
     def test_two_effects_are_two_groups_however_many_have_each(self, tiny_trained, share):
-        fitted, chance = tiny_trained.primary.fitted, tiny_trained.fitted.effect.patients.propensity
+        fitted, chance = (
+            tiny_trained.primary.fitted,
+            tiny_trained.primary.fitted.effect.patients.propensity,
+        )
         cohort, grid = fitted.prepared.cohort, fitted.prepared.grid
         rows = compared(cohort)
         strong = np.arange(len(cohort)) % 10 < 10 * share
