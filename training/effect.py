@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from data.coding import eligible
 from data.cohort import Cohort
-from data.preprocess import Preprocessor
+from data.preprocess import WIDE, Preprocessor
 from data.study import Study, Treatment
 from training.config import EffectConfig
 from training.hazard import TimeGrid
@@ -180,7 +180,8 @@ class CrossFitted:
 
     effect: Effect
     patients: PatientEffect
-    """Of the n patients, out of fold."""
+    """Of the n patients, each from a fit without them; the learners' curves and the propensities
+    that it was fitted to are out of fold too, but those of its patients know the fold left out."""
 
 
 def cross_fit(
@@ -207,7 +208,9 @@ def cross_fit(
         The fits, or the reason why there are none.
     """
     training = [cohort.take(fold != k) for k in range(len(preprocessors))]
-    reason = too_few(cohort) or next(filter(None, map(too_few, training)), None)
+    reason = too_few(cohort)
+    if reason is None and (fewer := next(filter(None, map(too_few, training)), None)):
+        reason = f"in a training fold {fewer}"
     if reason is not None:
         return reason
     _, treated = given(cohort)
@@ -216,7 +219,7 @@ def cross_fit(
     for k, preprocessor in enumerate(preprocessors):
         out = fold == k
         X = preprocessor.linear(blind.values, blind.centre)
-        models.append(fit_propensity(X[~out], treated[~out], seed))
+        models.append(fit_propensity(X[~out], treated[~out], seed, _considered(preprocessor)))
         chance[out] = models[k].chance(X[out])
     log_hr, sd = np.empty(len(cohort)), np.empty(len(cohort))
     for k, part in enumerate(training):
@@ -227,7 +230,8 @@ def cross_fit(
         found = fitted.of(blind.values[out], None if blind.centre is None else blind.centre[out])
         log_hr[out], sd[out] = found.log_hr, found.sd
     preprocessor = Preprocessor.fit(blind.study, blind.values, blind.centre, bins=1)
-    model = fit_propensity(preprocessor.linear(blind.values, blind.centre), treated, seed)
+    X = preprocessor.linear(blind.values, blind.centre)
+    model = fit_propensity(X, treated, seed, _considered(preprocessor))
     whole = fit_effect(cohort, cumulative, grid, chance, config, preprocessor, model)
     return CrossFitted(whole, PatientEffect(log_hr, sd, chance))
 
@@ -263,6 +267,18 @@ def fit_effect(
     prior = np.append(COMMON_SD, sd)
     theta, covariance = _posterior(cohort, cumulative, grid, rows, design, prior)
     return Effect(preprocessor, joint, gaussian, modifiers, theta, covariance, prior, propensity)
+
+
+def _considered(preprocessor: Preprocessor) -> NDArray[np.int_]:
+    """Columns of the linear design from which a treatment may have been decided.
+
+    Those of wide modalities, such as an expression panel, are not: nobody treats by hundreds of
+    genes, and their noise would be taken for reasons.
+    """
+    blocks = preprocessor.study.blocks
+    columns = preprocessor.linear_columns()
+    narrow = [len(blocks[column.modality]) <= WIDE for column in columns]
+    return np.flatnonzero(narrow) if any(narrow) else np.arange(len(narrow))
 
 
 class Rates(NamedTuple):

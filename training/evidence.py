@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from data.coding import eligible
 from data.cohort import Cohort
-from training.benefit import COMMON, RARE, WORTH, benefit, benefit_horizon, under
+from training.benefit import COMMON, RARE, WORTH, benefit_horizon, under
 from training.config import Config
 from training.cox import RiskSets, fit_cox
 from training.effect import CrossFitted, compared, cross_fit, fitted_rates, given
@@ -104,10 +104,11 @@ class Evidence:
         found = []
         for name, what in (("adjusted", ""), ("landmark", f" from month {self.landmark:g} on")):
             if not low <= self.hr[name].value <= high:
+                who = "fitter" if self.hr[name].value < low else "sicker"
                 found.append(
                     f"the hazard ratio{what}, {self.hr[name]}, is outside the {low:g} to {high:g} "
-                    "that trials have seen: confounding is likelier, for instance that fitter "
-                    "patients are treated"
+                    f"that trials have seen, as it would be if {who} patients were treated "
+                    "(confounding by indication)"
                 )
         if self.immortal_p < SURPRISE:
             with_it, without = self.early
@@ -120,11 +121,12 @@ class Evidence:
 
     @property
     def distrust(self) -> str:
-        """Why no advice can rest on the effect: an alarm that chance does not explain."""
+        """Why no advice can rest on the effect, counted from the landmark on, if so.
+
+        Chance must not explain that it is out of range; the landmark takes early deaths out.
+        """
         low, high = self.expected_hr
         hr = self.hr["landmark"]
-        if self.immortal_p < SURPRISE:
-            return "too few early events among the treated: immortal time"
         if hr.high < low or hr.low > high:
             return f"a hazard ratio outside the {low:g} to {high:g} that trials have seen"
         return ""
@@ -196,7 +198,7 @@ def sentences(found: Evidence) -> dict[str, str]:
             f"for what was known beforehand, {hr} counted from month {found.landmark:g} on."
         ),
         "alarm": (
-            f"ALARM: {'; '.join(found.alarms)}. Read no predicted benefit as one."
+            f"ALARM: {'; '.join(found.alarms)}. {_consequence(found)}"
             if found.alarms
             else f"It lies within the {low:g} to {high:g} that trials have seen: no alarm. That "
             "does not prove it is free of confounding."
@@ -224,10 +226,22 @@ def sentences(found: Evidence) -> dict[str, str]:
     }
     if found.permuted is not None:
         claims = found.permuted.low > 0
-        said["permuted"] = "Control: with the treatment dealt out at random the same analysis " + (
-            "CLAIMS a difference too: do not trust the claim above." if claims else "claims none."
+        said["permuted"] = (
+            "Control: with the treatment dealt out at random, once, the same analysis "
+            + ("claims a difference" if claims else "claims no difference")
+            + (": the claim above may be chance too." if claims and found.differs else ".")
         )
     return said
+
+
+def _consequence(found: Evidence) -> str:
+    """Say what an alarm means for the benefits that are predicted."""
+    if found.distrust:
+        return "Read no predicted benefit as one: the model withholds its advice."
+    return (
+        f"Counted from month {found.landmark:g} on, which leaves early events out, the interval "
+        "includes what trials have seen: chance is possible. Read predicted benefits with care."
+    )
 
 
 def _judge(fitted: Fitted, crossed: CrossFitted, config: Config) -> Evidence:
@@ -242,11 +256,13 @@ def _judge(fitted: Fitted, crossed: CrossFitted, config: Config) -> Evidence:
     horizon = judged_horizon(
         time, event, benefit_horizon(cohort.study, cohort.endpoint, grid.horizon)
     )
-    gain = benefit(blind, grid, horizon, own).gain
+    # Of patients alive at the landmark, as those are who are compared.
+    ends = np.array([min(treatment.landmark, horizon), horizon])
     arms = [
-        np.exp(-grid.at(under(blind, own, np.full(len(a), arm)), np.array([horizon])))[:, 0]
+        np.exp(-np.diff(grid.at(under(blind, own, np.full(len(a), arm)), ends)))[:, 0]
         for arm in (1.0, 0.0)
     ]
+    gain = arms[0] - arms[1]
     alive = (time > horizon).astype(float)
     seen = (time > horizon) | event
     weight = inverse_censoring(censoring(time, event), np.minimum(time, horizon), seen)
@@ -329,6 +345,7 @@ def _arms(cohort: Cohort, rows: Bools) -> Arms:
     treatment, status = given(cohort)
     option = eligible(cohort.study, cohort.values) == 1
     early = option & ~np.isnan(status) & (cohort.time <= treatment.landmark)
+    _, event = truncate(cohort)
 
     def count(where: Bools) -> int:
         return int(where.sum())
@@ -336,8 +353,8 @@ def _arms(cohort: Cohort, rows: Bools) -> Arms:
     return Arms(
         treated=count(rows & (status == 1)),
         untreated=count(rows & (status == 0)),
-        events_treated=count(rows & (status == 1) & cohort.event),
-        events_untreated=count(rows & (status == 0) & cohort.event),
+        events_treated=count(rows & (status == 1) & event),
+        events_untreated=count(rows & (status == 0) & event),
         unknown=count(np.isnan(status)),
         no_option=count(~np.isnan(status) & ~option),
         early=count(early),
@@ -348,7 +365,8 @@ def _hazard_ratios(fitted: Fitted, propensity: Array, rows: Bools) -> dict[str, 
     cohort = fitted.prepared.cohort
     treatment, status = given(cohort)
     option = ~np.isnan(status) & (eligible(cohort.study, cohort.values) == 1)
-    X, sets = status[option][:, None], RiskSets(cohort.time[option], cohort.event[option])
+    time, event = truncate(cohort)
+    X, sets = status[option][:, None], RiskSets(time[option], event[option])
     beta = fit_cox(X, sets, np.zeros(1))
     information = sets.evaluate(X, X @ beta)[2]
     crude = _ratio(float(beta[0]), float(information[0, 0] ** -0.5))

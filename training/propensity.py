@@ -16,8 +16,6 @@ from training.logistic import Logistic, choose_logistic
 
 Array = NDArray[np.float64]
 
-#: Columns used at the most, of a wide design those that differ most between the arms.
-MOST_COLUMNS = 64
 #: Patients fitted to at the most: the model has few coefficients.
 MOST_PATIENTS = 20_000
 #: Propensities are held at least this far from 0 and 1.
@@ -46,22 +44,23 @@ class Propensity:
         return cls(np.array(raw["columns"], dtype=int), Logistic.from_json(raw["model"]))
 
 
-def fit_propensity(X: Array, treated: Array, seed: int) -> Propensity:
+def fit_propensity(
+    X: Array, treated: Array, seed: int, columns: NDArray[np.int_] | None = None
+) -> Propensity:
     """Fit the chance of being treated.
 
     Args:
         X: (n, p) linear design.
         treated: (n,) 1, 0, or NaN for patients who are left out.
         seed: of the folds that choose the penalty.
+        columns: (c,) that may be used; all if absent. They must not have been chosen by who was
+            treated: the penalty would be chosen for less noise than there is.
     """
     known = np.flatnonzero(~np.isnan(treated))
     if len(known) > MOST_PATIENTS:
         known = np.random.default_rng(seed).permutation(known)[:MOST_PATIENTS]
     X, label = X[known], treated[known] == 1
     spread = X.std(axis=0)
-    columns = np.flatnonzero(spread > 1e-9)
-    if len(columns) > MOST_COLUMNS:
-        shift = np.abs(X[label][:, columns].mean(axis=0) - X[~label][:, columns].mean(axis=0))
-        strongest = np.argsort(-shift / spread[columns], kind="stable")[:MOST_COLUMNS]
-        columns = np.sort(columns[strongest])
+    columns = np.arange(X.shape[1]) if columns is None else columns
+    columns = columns[spread[columns] > 1e-9]
     return Propensity(columns, choose_logistic(X[:, columns], label, seed=seed))

@@ -77,12 +77,8 @@ class ResponseEvaluation:
         count = f"{self.labelled} labelled patients ({self.positive} positive)"
         if math.isnan(found.low):
             return f"{count}: too few to judge"
-        if found.low > 0.5:
-            said = "better than chance"
-        elif found.high < 0.5:
-            said = "worse than chance"
-        else:
-            said = "not better than chance"
+        # Below .5 is noise too: a label held out is one fewer in training, which so leans away.
+        said = "better than chance" if found.low > 0.5 else "not better than chance"
         figure = f"AUROC {found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
         return f"{figure} on {count}: exploratory; {said}"
 

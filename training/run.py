@@ -164,8 +164,8 @@ def respond(patients: Patients, config: Config) -> dict[str, Response]:
         label = patients.binary[name]
         if why_no_model(label) is not None:
             continue
-        given = (blind.study, blind.values, blind.centre, label, endpoint.features, config.seed)
-        probability = out_of_fold(*given)
+        inputs = (blind.study, blind.values, blind.centre, label, endpoint.features, config.seed)
+        probability = out_of_fold(*inputs)
         judged = judge_response(
             label,
             probability,
@@ -173,7 +173,7 @@ def respond(patients: Patients, config: Config) -> dict[str, Response]:
             bootstraps=config.evaluation.bootstraps,
             seed=config.seed,
         )
-        found[name] = Response(fit_response(*given), judged, label, probability)
+        found[name] = Response(fit_response(*inputs), judged, label, probability)
     return found
 
 

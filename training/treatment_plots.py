@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from training.benefit import COMMON, RARE
 from training.evidence import Evidence
 from training.plots import BLUE, GREEN, INK, ORANGE, RED, house_style, titles
 
@@ -53,7 +54,7 @@ def overlap(found: Evidence, subtitle: str) -> Figure:
             label=name,
             alpha=0.9,
         )
-    for edge in (0.1, 0.9):
+    for edge in (RARE, COMMON):
         axes.axvline(edge, color=INK, ls="--", lw=1)
     axes.axhline(0, color=INK, lw=0.8)
     axes.yaxis.set_major_formatter(lambda value, _: f"{abs(value):.0f}")

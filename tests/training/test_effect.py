@@ -34,7 +34,7 @@ from training.effect import (
 )
 from training.hazard import TimeGrid
 from training.logistic import expit
-from training.propensity import MOST_COLUMNS, fit_propensity
+from training.propensity import fit_propensity
 
 REFERENCE = json.loads((Path(__file__).parent / "reference" / "effect.json").read_text())
 FOLDS, HORIZON = 4, 60.0
@@ -535,12 +535,13 @@ class TestDesigns:
         wide = Simulated(n=500, study=parse_study(raw, "x"), extra=200, by_marker=0.5)
         found = wide.cross(config=EffectConfig())
         assert len(found.effect.joint) == MOST_JOINT
-        assert len(found.effect.propensity.columns) == MOST_COLUMNS
         assert found.effect.labels == ("m", "sex=M")
         columns = [c.label for c in found.effect.preprocessor.linear_columns()]
         # z goes with the marker; fitness and stage with the treatment.
         assert "z" in [columns[i] for i in found.effect.joint]
-        assert {"fitness", "stage"} <= {columns[i] for i in found.effect.propensity.columns}
+        considered = {columns[i] for i in found.effect.propensity.columns}
+        assert {"fitness", "stage"} <= considered
+        assert not any(name.startswith("g") for name in considered)
         assert np.isfinite(found.patients).all()
 
     def test_gaps_everywhere(self, simulated):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from training.config import configure
 from training.effect import compared, fitted_rates
 from training.evidence import Estimate, _halves, arm_scores, evidence, permuted, sentences
+from training.fit import truncate
 
 untimed = settings(deadline=None)
 CONFIG = configure(["net.members=2"])
@@ -86,10 +87,11 @@ class TestEvidence:
         names = list(cohort.study.features)
         stage = cohort.values[:, names.index("stage")]
         rows = ~np.isnan(cohort.treated) & np.isin(stage, [1, 2])
+        time, event = truncate(cohort)
         theirs = linear_model.CoxPHSurvivalAnalysis(ties="efron", tol=1e-12)
         theirs.fit(
             cohort.treated[rows][:, None],
-            util.Surv.from_arrays(cohort.event[rows], cohort.time[rows]),
+            util.Surv.from_arrays(event[rows], time[rows]),
         )
         assert found.hr["crude"].value == pytest.approx(np.exp(theirs.coef_[0]), rel=1e-5)
 
@@ -147,8 +149,22 @@ class TestEvidence:
         assert said.startswith("Patients differ")
         absent = replace(found.relative, rate=Estimate(0.1, -0.01, 0.2))
         assert "not shown" in sentences(replace(found, relative=absent))["heterogeneity"]
-        said = sentences(replace(found, permuted=Estimate(0.1, 0.01, 0.2)))["permuted"]
-        assert "CLAIMS" in said
+        silent = sentences(replace(found, permuted=Estimate(0.1, -0.01, 0.2)))["permuted"]
+        assert "claims no difference" in silent
+        both = replace(found, relative=claimed, permuted=Estimate(0.1, 0.01, 0.2))
+        assert "may be chance too" in sentences(both)["permuted"]
+
+    def test_advice_is_withheld_only_where_chance_is_no_reason(self, found):
+        low, high = found.hr["landmark"].low, found.hr["landmark"].high
+        beyond = replace(found, expected_hr=(high + 0.1, high + 1))
+        assert beyond.distrust
+        assert "withholds" in sentences(beyond)["alarm"]
+        by_chance = replace(found, expected_hr=(high - 0.001, high + 1))
+        assert by_chance.alarms
+        assert not by_chance.distrust
+        assert "chance is possible" in sentences(by_chance)["alarm"]
+        sicker = replace(found, expected_hr=(low / 9, low / 3))
+        assert "sicker patients were treated" in sentences(sicker)["alarm"]
 
     @pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
     def test_two_effects_are_two_groups_however_many_have_each(self, tiny_trained, share):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from training import propensity as module
 from training.logistic import Logistic, expit
-from training.propensity import MOST_COLUMNS, RAREST, Propensity, fit_propensity
+from training.propensity import RAREST, Propensity, fit_propensity
 
 
 def drawn(n, columns=4, seed=0):
@@ -55,15 +55,22 @@ def test_without_any_column_everybody_has_the_arms_share():
     np.testing.assert_allclose(found.chance(np.ones((5, 2))), treated.mean())
 
 
-def test_of_a_wide_design_the_columns_that_differ_most_are_kept():
-    X, treated, _ = drawn(500, columns=300)
-    X[:, 7] *= 1e6  # the scale says nothing
-    found = fit_propensity(X, treated, 0)
-    assert len(found.columns) == MOST_COLUMNS
-    assert {0, 1} <= set(found.columns.tolist())
-    assert (np.diff(found.columns) > 0).all()
-    sizes = np.abs(X[treated == 1].mean(axis=0) - X[treated == 0].mean(axis=0)) / X.std(axis=0)
-    assert set(found.columns.tolist()) == set(np.argsort(-sizes)[:MOST_COLUMNS].tolist())
+def test_noise_is_not_taken_for_reasons():
+    rng = np.random.default_rng(0)
+    X, treated = rng.normal(size=(400, 300)), (rng.random(400) < 0.6).astype(float)
+    chance = fit_propensity(X[:300], treated[:300], 0).chance(X[300:])
+    held_out = treated[300:]
+
+    def likelihood(chance):
+        return np.log(np.where(held_out == 1, chance, 1 - chance)).mean()
+
+    assert likelihood(chance) > likelihood(np.full(100, treated[:300].mean())) - 0.02
+
+
+def test_only_the_columns_considered_are_used():
+    X, treated, _ = drawn(300)
+    found = fit_propensity(X, treated, 0, np.array([1, 3]))
+    assert found.columns.tolist() == [1, 3]
 
 
 def test_of_very_many_patients_some_are_enough(monkeypatch):

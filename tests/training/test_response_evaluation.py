@@ -225,7 +225,7 @@ class TestJudge:
                 "better than chance",
             ),
             (lambda p, rng: rng.random(p.size), "exploratory; not better than chance"),
-            (lambda p, rng: 0.9 - 0.8 * p, "worse than chance"),
+            (lambda p, rng: 0.9 - 0.8 * p, "exploratory; not better than chance"),
         ],
     )
     def test_verdicts(self, chance, said):
