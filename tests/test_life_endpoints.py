@@ -115,6 +115,7 @@ def test_of_a_response_alone(folder, capsys):
     assert "positive and" in said
     assert "response: AUROC" in said
     assert "Uno C" not in said
+    assert "No survival is predicted, nor a benefit" in said
     assert "TABLE --out predictions.csv" in said
     assert main(["predict", "model", "new.csv", "--out", "p.csv"]) == 0
     predicted = pd.read_csv("p.csv")

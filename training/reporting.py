@@ -75,7 +75,7 @@ def note(trained: Trained) -> str:
     others = on_further(trained) | on_responses(trained)
     lines += [f"**{name}**: {told}\n" for name, told in others.items()]
     lines += [f"- {line}" for line in unanswered(bundle.study)]
-    return "\n".join([*lines, RESEARCH_USE])
+    return "\n".join([*lines, "", RESEARCH_USE])
 
 
 def _on_survival(judged: Judged) -> list[str]:
@@ -99,7 +99,11 @@ def _on_survival(judged: Judged) -> list[str]:
 def unanswered(study: Study) -> list[str]:
     """Say which questions a study file does not ask."""
     lines = []
-    if study.treatment is None:
+    if not study.endpoints.survival:
+        lines.append(
+            "No survival is predicted, nor a benefit: the study file names no survival endpoint."
+        )
+    elif study.treatment is None:
         lines.append("No benefit is predicted: the study file names no treatment.")
     if not study.endpoints.binary:
         lines.append("No response is predicted: the study file names no binary endpoint.")

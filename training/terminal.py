@@ -31,7 +31,7 @@ def say_cohort(patients: Patients) -> None:
 
 def say_result(trained: Trained, path: Path, logged: Logged) -> None:
     """Say how good the models are, where they are, and what to do next."""
-    from training.reporting import on_further, on_responses
+    from training.reporting import on_further, on_responses, unanswered
 
     primary = trained.primary
     if primary is not None:
@@ -42,6 +42,9 @@ def say_result(trained: Trained, path: Path, logged: Logged) -> None:
     if primary is not None:
         for baseline in primary.evaluation.gains:
             print(f"the model {primary.evaluation.verdict(baseline)}")
+    for line in unanswered(trained.bundle.study):
+        print(line)
+    if primary is not None:
         say_treatment(trained.bundle, primary.evidence)
     for name, told in {**on_further(trained), **on_responses(trained)}.items():
         print(f"{name}: {told}")
@@ -57,10 +60,7 @@ def say_result(trained: Trained, path: Path, logged: Logged) -> None:
 def say_treatment(bundle: Bundle, found: Evidence | None) -> None:
     """Say what the treatment seems to change, and whether to believe it."""
     from training.evidence import sentences
-    from training.reporting import unanswered
 
-    for line in unanswered(bundle.study):
-        print(line)
     treatment, model = bundle.study.treatment, bundle.primary
     if treatment is None or model is None:
         return
