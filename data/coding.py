@@ -124,9 +124,8 @@ def treated(study: Study, values: NDArray[np.float64]) -> NDArray[np.float64] | 
     """
     if study.treatment is None:
         return None
-    features, others = study.features, set(study.prognostic_features)
-    j = next(i for i in range(len(features)) if i not in others)
-    levels = list(features.values())[j].levels
+    j = study.treatment_position
+    levels = list(study.features.values())[j].levels
     status = np.full(len(values), np.nan)
     for value in np.unique(values[~np.isnan(values[:, j]), j]):
         level = as_level(float(value)) if levels is None else levels[int(value)]

@@ -287,6 +287,7 @@ class _Table:
         for finding in self.coded.findings:
             _refuse(study, finding.feature, finding.kind, int((finding.rows & keep).sum()))
         values = self.coded.values if keep.all() else self.coded.values[keep]
+        _refuse_stray(study, values)
         binary = study.endpoints.binary.items()
         return {
             "study": study,
@@ -333,6 +334,24 @@ def _refuse_empty(patients: Patients) -> None:
                 f"column '{feature.column or name}': no patient has a value: remove the feature "
                 "from the study file"
             )
+
+
+def _refuse_stray(study: Study, values: NDArray[np.float64]) -> None:
+    """Raise for numbers (n, p) of the treatment that are neither treated nor untreated.
+
+    A level that the study lists, but on neither side, is another treatment: unknown here.
+    """
+    status = treated(study, values)
+    if status is None:
+        return
+    place = study.treatment_position
+    feature = list(study.features.values())[place]
+    stray = int((np.isnan(status) & ~np.isnan(values[:, place])).sum())
+    if stray and feature.levels is None:
+        raise InputError(
+            f"column '{feature.column or list(study.features)[place]}': {stray} values are listed "
+            "neither under treated nor under untreated of treatment: list or empty them"
+        )
 
 
 def _refuse(study: Study, name: str, kind: str, count: int) -> None:

@@ -300,6 +300,12 @@ class Study(_Model):
         return tuple(i for i, (name, f) in enumerate(features) if (f.column or name) != given)
 
     @property
+    def treatment_position(self) -> int:
+        """Position of the treatment among the features of a study that names one."""
+        others = set(self.prognostic_features)
+        return next(i for i in range(len(self.features)) if i not in others)
+
+    @property
     def modifiers(self) -> tuple[str, ...]:
         """Features that may change the treatment's effect, the main hypothesis first."""
         if self.treatment is None:

@@ -300,7 +300,7 @@ def permuted(fitted: Fitted, config: Config, seed: int = 0) -> Estimate | None:
     _, status = given(cohort)
     known = np.flatnonzero(~np.isnan(status))
     dealt = np.array(cohort.values)
-    place = next(j for j in range(dealt.shape[1]) if j not in cohort.study.prognostic_features)
+    place = cohort.study.treatment_position
     rng = np.random.default_rng([config.seed, seed])
     dealt[known, place] = dealt[rng.permutation(known), place]
     shuffled = replace(cohort, values=dealt)

@@ -478,3 +478,21 @@ class TestLabelsAlone:
                 load(path)
         path.write_text(yaml.safe_dump(study().model_dump(mode="json", exclude_none=True)))
         assert isinstance(load_endpoints(path), Cohort)
+
+
+def test_a_treatment_given_as_numbers_may_have_no_other_ones():
+    raw = copy.deepcopy(RAW)
+    raw["treatment"] = {"column": "act", "treated": ["1"], "untreated": ["0"]}
+    raw["modalities"]["clinical"]["act"] = {"kind": "number"}
+    described, coded = parse_study(raw, "x"), [1, 0, None, 9]
+    with pytest.raises(InputError, match=r"^column 'act': 1 values are listed neither"):
+        build_cohort(described, table().assign(act=coded))
+    found = build_cohort(described, table().assign(act=[1, 0, None, 1])).treated
+    np.testing.assert_array_equal(found, [1, 0, np.nan, 1])
+
+
+def test_a_listed_level_on_neither_side_is_unknown():
+    raw = copy.deepcopy(RAW)
+    raw["modalities"]["clinical"]["act"] = {"kind": "category", "levels": ["no", "yes", "other"]}
+    found = build_cohort(parse_study(raw, "x"), table().assign(act=["yes", "no", "other", None]))
+    np.testing.assert_array_equal(found.treated, [1, 0, np.nan, np.nan])
