@@ -13,26 +13,29 @@ Three steps, each a function of the fitted state alone:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
-from statistics import NormalDist
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from data.scaling import (
+    REFERENCE,
+    assay_references,
+    by_block,
+    column_quantiles,
+    log_offsets,
+    piecewise,
+    sort_columns,
+    total,
+    unstandardised,
+    zeroed,
+)
 from data.study import Study
 
 Array = NDArray[np.float64]
 
-#: Probabilities at which an assay's reference quantiles are kept; the extremes, which would be one
-#: patient's values, are not.
-REFERENCE = np.linspace(0.005, 0.995, 41)
-#: Normal scores at those probabilities.
-SCORES = np.array([NormalDist().inv_cdf(p) for p in REFERENCE])
-#: Patients a centre needs before its own expression reference is trusted.
-CENTRE_SIZE = 50
 #: Known values below which a feature counts as missing altogether.
 FEWEST_KNOWN = 5
 #: Missing values a column needs before missingness itself is an input.
@@ -43,8 +46,6 @@ WIDE = 50
 INDICATOR_SD = 0.25
 #: Columns that the embedding may add in all; wide cohorts get fewer bins a feature.
 EMBEDDED_WIDTH = 640
-#: Patients worked on at once, so that what lies between values and inputs stays in the cache.
-BLOCK = 1024
 
 
 class Inputs(NamedTuple):
@@ -113,18 +114,18 @@ class Preprocessor:
         hidden = (~np.isnan(values)).sum(axis=0) < FEWEST_KNOWN
         if hidden.any():
             values = np.where(hidden, np.nan, values)
-        offset = _log_offsets(values, np.isin(kinds, ("number", "density")))
-        reference = _references(values, expression, centre)
-        z = _unstandardised(values, expression, offset, reference, centre)
+        offset = log_offsets(values, np.isin(kinds, ("number", "density")))
+        reference = assay_references(values, expression, centre)
+        z = unstandardised(values, expression, offset, reference, centre)
         # Clipping and standardising keep the order, so that one sort serves both quantiles.
-        ordered = _ordered(z)
-        low, high = _quantiles(ordered, np.array([0.005, 0.995]))
+        ordered = sort_columns(z)
+        low, high = column_quantiles(ordered, np.array([0.005, 0.995]))
         low, high = (np.where(np.isnan(edge), 0.0, edge) for edge in (low, high))
         for scaled in (z, ordered):
             np.clip(scaled, low, high, out=scaled)
         known = np.maximum((~np.isnan(z)).sum(axis=0), 1)
-        mean = _total(len(z), lambda rows: _zeroed(z[rows])) / known
-        sd = np.sqrt(_total(len(z), lambda rows: _zeroed((z[rows] - mean) ** 2)) / known)
+        mean = total(len(z), lambda rows: zeroed(z[rows])) / known
+        sd = np.sqrt(total(len(z), lambda rows: zeroed((z[rows] - mean) ** 2)) / known)
         mean, sd = np.where(category, 0.0, mean), np.where(category | (sd < 1e-9), 1.0, sd)
         for scaled in (z, ordered):
             scaled -= mean
@@ -132,16 +133,14 @@ class Preprocessor:
             scaled[:, category] = np.nan
         numeric = int((~category).sum())
         bins = max(1, min(bins, EMBEDDED_WIDTH // max(numeric, 1)))
-        edges = np.nan_to_num(_quantiles(ordered, np.linspace(0, 1, bins + 1)))
+        edges = np.nan_to_num(column_quantiles(ordered, np.linspace(0, 1, bins + 1)))
         del ordered
         begins, width = edges[:-1].T, np.diff(edges, axis=0).T
-        embedded = _total(
-            len(z), lambda rows: _zeroed(_piecewise(z[rows][:, :, None], begins, width))
-        )
+        embedded = total(len(z), lambda rows: zeroed(piecewise(z[rows][:, :, None], begins, width)))
         levels = [(j, k) for j in np.flatnonzero(category).tolist() for k in _levels_of(study, j)]
         owner, level = np.array(levels, dtype=int).reshape(-1, 2).T
-        shown = _total(len(z), lambda rows: (values[rows][:, owner] == level).astype(float))
-        absent = _total(len(z), lambda rows: _absent(study, values[rows]))
+        shown = total(len(z), lambda rows: (values[rows][:, owner] == level).astype(float))
+        absent = total(len(z), lambda rows: _absent(study, values[rows]))
         few = np.minimum(absent, len(z) - absent) < MISSING_COUNT
         return cls(
             study=study,
@@ -167,15 +166,15 @@ class Preprocessor:
         """Make the inputs of n patients from their coded features (n, p)."""
         z, n = self.scale(values, centre), len(values)
         return Inputs(
-            _by_block(n, lambda rows: self._design(z[rows], values[rows]).astype(precision)),
+            by_block(n, lambda rows: self._design(z[rows], values[rows]).astype(precision)),
             self._embed(z.astype(precision)),
-            _by_block(n, lambda rows: self._present(values[rows]).astype(precision)),
+            by_block(n, lambda rows: self._present(values[rows]).astype(precision)),
         )
 
     def linear(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
         """Make the linear design (n, p) alone: the embedding is several times as wide."""
         z = self.scale(values, centre)
-        return _by_block(len(values), lambda rows: self._design(z[rows], values[rows]))
+        return by_block(len(values), lambda rows: self._design(z[rows], values[rows]))
 
     def singles(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
         """Make the design's columns of one feature each (n, c), NaN where the feature is missing.
@@ -184,12 +183,12 @@ class Preprocessor:
         patients.
         """
         z = self.scale(values, centre)
-        return _by_block(len(values), lambda rows: self._single(z[rows], values[rows]))
+        return by_block(len(values), lambda rows: self._single(z[rows], values[rows]))
 
     def scale(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
         """Return standardised features (n, p), NaN where missing or a category."""
         kinds = np.array([f.kind for f in self.study.features.values()])
-        z = _unstandardised(values, kinds == "expression", self.log_offset, self.reference, centre)
+        z = unstandardised(values, kinds == "expression", self.log_offset, self.reference, centre)
         np.clip(z, self.low, self.high, out=z)
         z -= self.mean
         z /= self.sd
@@ -242,7 +241,7 @@ class Preprocessor:
         # network takes it so.
         z = np.ascontiguousarray(z[:, numeric].T)[:, None]
         edges, mean = (a[:, numeric].T.astype(z.dtype) for a in (self.edges, self.embedded_mean))
-        embedded = _piecewise(z, edges[:, :-1, None], np.diff(edges)[:, :, None])
+        embedded = piecewise(z, edges[:, :-1, None], np.diff(edges)[:, :, None])
         embedded -= mean[:, :, None]
         np.copyto(embedded, 0, where=np.isnan(z))
         return embedded.reshape(mean.size, -1).T
@@ -342,178 +341,6 @@ def _plain(array: Array) -> list[Any]:
     listed = array.astype(object)
     listed[np.isnan(array)] = None
     return list(listed.tolist())
-
-
-def _blocks(n: int) -> list[slice]:
-    """Cut n patients into blocks; none are one empty block, which still has columns."""
-    return [slice(start, start + BLOCK) for start in range(0, max(n, 1), BLOCK)]
-
-
-def _by_block(n: int, make: Callable[[slice], Array]) -> Array:
-    """Make rows (n, k) of which each depends on its patient alone."""
-    first, *others = _blocks(n)
-    part = make(first)
-    if not others:
-        return part
-    made = np.empty((n, *part.shape[1:]), part.dtype)
-    made[first] = part
-    for rows in others:
-        made[rows] = make(rows)
-    return made
-
-
-def _total(n: int, make: Callable[[slice], Array]) -> Array:
-    """Sum made rows (n, ...) over patients, in their order, as one sum of all of them would."""
-    first, *others = _blocks(n)
-    part = make(first)
-    if part[:1].size == 1:
-        # NumPy adds up a lone column pairwise, rows one after the other.
-        return np.asarray(make(slice(0, n)).sum(axis=0))
-    total = part.sum(axis=0)
-    for rows in others:
-        part = make(rows)
-        part[0] += total
-        total = part.sum(axis=0)
-    return np.asarray(total)
-
-
-def _zeroed(values: Array) -> Array:
-    return np.where(np.isnan(values), 0.0, values)
-
-
-def _ordered(values: Array) -> Array:
-    """Sort each column of (n, p); missing values come last."""
-    ordered = np.empty(values.shape[::-1])
-    for rows in _blocks(len(values)):
-        ordered[:, rows] = values[rows].T
-    for column in ordered:
-        column.sort()
-    return ordered.T
-
-
-def _quantiles(ordered: Array, probabilities: Array) -> Array:
-    """Quantiles of each column (k, p) over its known values, from :func:`_ordered`.
-
-    Each is the mean of the two that lie half a patient to either side, so that none is the value
-    of a single patient: these numbers travel with the model.
-    """
-    last = np.maximum((~np.isnan(ordered)).sum(axis=0) - 1, 0)
-    place = probabilities[:, None] * last
-
-    def at(place: Array) -> Array:
-        place = np.clip(place, 0, last)
-        below = np.floor(place).astype(int)
-        above = np.minimum(below + 1, last)
-        low, high = np.take_along_axis(ordered, below, 0), np.take_along_axis(ordered, above, 0)
-        return np.asarray(low + (place - below) * (high - low))
-
-    return (at(place - 0.5) + at(place + 0.5)) / 2
-
-
-def _mean(column: Array) -> float:
-    known = ~np.isnan(column)
-    return float(np.where(known, column, 0.0).sum() / max(np.count_nonzero(known), 1))
-
-
-def _skew(column: Array) -> float:
-    deviation = column - _mean(column)
-    return _mean(deviation**3) / float(max(_mean(deviation**2), 1e-200) ** 1.5)
-
-
-def _log_offsets(values: Array, eligible: NDArray[np.bool_]) -> Array:
-    """Offset of the logarithm where it takes away skew from a non-negative feature, else NaN."""
-    offset = np.full(values.shape[1], np.nan)
-    for j in np.flatnonzero(eligible):
-        column = np.ascontiguousarray(values[:, j])
-        skew = 0.0 if (column < 0).any() else _skew(column)
-        if not skew > 1:
-            continue
-        positive = column[column > 0]
-        if len(np.unique(positive)) < 5:
-            continue
-        # A power of ten below the smallest value: half of it would give that patient's value away.
-        zeros = len(positive) < np.count_nonzero(~np.isnan(column))
-        shift = float(10.0 ** np.floor(np.log10(positive.min()))) if zeros else 0.0
-        if abs(_skew(np.log(column + shift))) < abs(skew):
-            offset[j] = shift
-    return offset
-
-
-def _references(
-    values: Array, expression: NDArray[np.bool_], centre: NDArray[np.str_] | None
-) -> dict[str, Array]:
-    """Quantiles of the expression features, over all patients and in each large centre."""
-    if not expression.any():
-        return {}
-    measured = values[:, expression]
-
-    def table(rows: Array) -> Array:
-        wide = np.zeros((len(REFERENCE), len(expression)))
-        wide[:, expression] = np.nan_to_num(_quantiles(_ordered(rows), REFERENCE))
-        return wide
-
-    overall = table(measured)
-    found = {"": overall}
-    if centre is None:
-        return found
-    for name, patients in _of_centres(centre, np.unique(centre[centre != ""])):
-        rows = measured[patients]
-        enough = np.zeros(len(expression), dtype=bool)
-        enough[expression] = (~np.isnan(rows)).sum(axis=0) >= CENTRE_SIZE
-        if name and enough.any():
-            found[name] = np.where(enough, table(rows), overall)
-    return found
-
-
-def _of_centres(
-    centre: NDArray[np.str_], names: NDArray[np.str_]
-) -> Iterator[tuple[str, NDArray[np.int_]]]:
-    """Yield each of the sorted names with its patients' rows; last, unnamed, all other patients."""
-    place = np.searchsorted(names, centre)
-    named = place < len(names)
-    named[named] = names[place[named]] == centre[named]
-    group = np.where(named, place, len(names))
-    rows = np.argsort(group, kind="stable")
-    ends = np.cumsum(np.bincount(group, minlength=len(names) + 1))
-    yield from zip([*names.tolist(), ""], np.split(rows, ends[:-1]), strict=True)
-
-
-def _unstandardised(
-    values: Array,
-    expression: NDArray[np.bool_],
-    log_offset: Array,
-    reference: dict[str, Array],
-    centre: NDArray[np.str_] | None,
-) -> Array:
-    """Apply logarithms and expression ranks (n, p); other features stay as they are."""
-    scaled = np.array(values, order="C")
-    for j in np.flatnonzero(~np.isnan(log_offset)):
-        # A value below the training range may be below the logarithm's domain: draw it to the edge.
-        scaled[:, j] = np.log(np.maximum(values[:, j] + log_offset[j], 1e-12))
-    if not expression.any():
-        return scaled
-    own = np.array(sorted(reference.keys() - {""}), dtype=str)
-    if centre is None:
-        centre = np.full(len(values), "")
-    for name, rows in _of_centres(centre, own):
-        for j in np.flatnonzero(expression) if len(rows) else ():
-            scaled[rows, j] = _normal_score(values[rows, j], reference[name][:, j])
-    return scaled
-
-
-def _normal_score(column: Array, quantiles: Array) -> Array:
-    """Normal score of each value's rank against reference quantiles; NaN stays NaN."""
-    # Where many patients share a value (zeros of an assay) it scores as the middle of its ranks.
-    distinct, first = np.unique(quantiles, return_index=True)
-    last = len(quantiles) - 1 - np.unique(quantiles[::-1], return_index=True)[1]
-    return np.asarray(np.interp(column, distinct, (SCORES[first] + SCORES[last]) / 2))
-
-
-def _piecewise(z: Array, low: Array, width: Array) -> Array:
-    """Return how far each value has come through each bin, 0 to 1; the three are broadcast."""
-    way = z - low
-    way /= np.where(width > 0, width, z.dtype.type(np.inf))
-    return np.clip(way, 0.0, 1.0, out=way)
 
 
 def _levels_of(study: Study, j: int) -> range:

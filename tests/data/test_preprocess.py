@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data import preprocess
-from data.preprocess import CENTRE_SIZE, MISSING_COUNT, Preprocessor
+from data import scaling
+from data.preprocess import MISSING_COUNT, Preprocessor
+from data.scaling import CENTRE_SIZE
 from data.study import parse_study
 
 untimed = settings(deadline=None, max_examples=40)
@@ -354,7 +355,7 @@ class TestBlocks:
     def test_size_of_a_block_changes_no_bit(self, training, fitted, block, monkeypatch):
         values, centre = training
         whole = fitted.transform(values, centre)
-        monkeypatch.setattr(preprocess, "BLOCK", block)
+        monkeypatch.setattr(scaling, "BLOCK", block)
         assert same(Preprocessor.fit(STUDY, values, centre), fitted)
         for part, expected in zip(fitted.transform(values, centre), whole, strict=True):
             np.testing.assert_array_equal(part, expected, strict=True)
@@ -364,7 +365,7 @@ class TestBlocks:
         alone = parse_study({**STUDY_OF_ONE, "modalities": raw}, "alone")
         values = np.random.default_rng(0).normal(60, 11, (1000, 1))
         whole = Preprocessor.fit(alone, values)
-        monkeypatch.setattr(preprocess, "BLOCK", 7)
+        monkeypatch.setattr(scaling, "BLOCK", 7)
         assert same(Preprocessor.fit(alone, values), whole)
 
     def test_nobody_gives_empty_inputs_of_the_same_width(self, fitted):
@@ -383,7 +384,7 @@ class TestBlocks:
 
     def test_centres_hold_their_own_patients(self):
         centre = np.array(["b", "", "zz", "a", "b", "c"])
-        found = dict(preprocess._of_centres(centre, np.array(["a", "b"])))
+        found = dict(scaling._of_centres(centre, np.array(["a", "b"])))
         assert {name: rows.tolist() for name, rows in found.items()} == {
             "a": [3],
             "b": [0, 4],
