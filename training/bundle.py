@@ -16,7 +16,7 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from data.coding import ABSENT, MISSING, code
-from data.errors import InputError, nearest
+from data.errors import InputError, nearest, some
 from data.preprocess import Preprocessor
 from data.study import RESPONSE, Study, as_level, parse_study
 from training.golden import Replayable, golden, replays
@@ -200,7 +200,8 @@ class Bundle:
         found = {name: e.local_rate for name, e in known.items() if e.local_rate is not None}
         for name, rate in (rates or {}).items():
             if name not in known:
-                raise InputError(f"no binary endpoint '{name}'{nearest(name, known)}")
+                there = f"the model has {some(known)}" if known else "the model has none"
+                raise InputError(f"no binary endpoint '{name}': {there}")
             if not 0 < rate < 1:
                 raise InputError(f"rate of '{name}': must lie between 0 and 1")
             found[name] = float(rate)

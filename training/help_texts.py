@@ -52,12 +52,16 @@ there is a final model. The same command with more trials or more seconds goes o
 """
 PREDICT = """\
 Writes patient_id, risk (higher is worse), survival@T for each time, and flags, one row for each
-row of the table, in its order. After the first survival endpoint's columns come those of the others
-with their names before them, such as dfs.risk, and response.NAME for each binary endpoint. A model
-of binary endpoints alone writes patient_id, response.NAME and flags, and takes no --times. Missing
-columns and values, unknown columns and levels, and values out of range are answered and flagged.
+row of the table, in its order. Where the study has a treatment: benefit@H, benefit_low@H and
+benefit_high@H (survival at the horizon H with it minus without, and the 80 % interval), rmst_gain@H
+(months), p_benefit (chance of a gain above 3 points) and advice, or why the model abstains. After
+the first survival endpoint's columns come those of the others with their names before them, such as
+dfs.risk, and response.NAME for each binary endpoint. A model of binary endpoints alone writes
+patient_id, response.NAME and flags, and takes no --times. Missing columns and values, unknown
+columns and levels, and values out of range are answered and flagged.
 
   accomplice predict model patients.csv --times 12,36,60 --out predictions.csv
+  accomplice predict model patients.csv --response-rate ici_response=0.2
 """
 POWER = """\
 Simulates cohorts in which a treatment works less where a marker is high, analyses each by a Cox

@@ -83,7 +83,7 @@ def _calibration(
     axes.set(xlabel="predicted probability", ylabel="observed rate")
     slope = evaluation.estimates["calibration_slope"].value
     axes.set_title(f"Calibration, slope {slope:.2f}", fontsize=11)
-    axes.legend(loc="upper left")
+    axes.legend(loc="lower right")
 
 
 def _predictive_values(axes: Axes, positive: Bools, chance: Floats) -> None:

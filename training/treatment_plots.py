@@ -94,7 +94,8 @@ def gain(found: Evidence, subtitle: str) -> Figure:
         ylabel="observed gain (doubly robust), points",
     )
     titles(axes, f"Do predicted gains at {found.horizon:.0f} months come true?", subtitle)
-    axes.legend(loc="lower right")
+    # Below the axes: points and intervals may lie anywhere inside.
+    figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 

@@ -321,6 +321,17 @@ class TestPredict:
         assert list(found.columns) == ["patient_id", "risk", "survival@12", *BENEFIT, "flags"]
         assert len(found) == 0
 
+    @pytest.mark.parametrize(
+        ("rates", "said"),
+        [
+            ({"ici": 0.2}, "no binary endpoint 'ici': the model has 'ici_response'"),
+            ({"ici_response": 1.0}, "rate of 'ici_response': must lie between 0 and 1"),
+        ],
+    )
+    def test_a_rate_that_cannot_be_is_refused(self, bundle, table, rates, said):
+        with pytest.raises(InputError, match=said):
+            bundle.predict(table, [12.0], rates)
+
     def test_interval_holds_the_curve(self, bundle, small_cohort):
         values, times = small_cohort.values, (12.0, 60.0)
         curve = bundle.answer(values, small_cohort.centre).survival["os"].survival(times)
