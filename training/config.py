@@ -217,6 +217,18 @@ def flat(config: Config) -> dict[str, Any]:
     return found
 
 
+def unflat(settings: Mapping[str, Any]) -> Config:
+    """Return the configuration that :func:`flat` laid out, such as a bundle holds."""
+    raw: dict[str, Any] = {}
+    for key, value in settings.items():
+        part = raw
+        *path, last = key.split(".")
+        for name in path:
+            part = part.setdefault(name, {})
+        part[last] = value
+    return Config.model_validate(raw)
+
+
 def _walk(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str]]:
     for name, field in model.model_fields.items():
         inner = field.annotation

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.cohort import round_off
-from training.baselines import baseline_curves
 from training.budget import UNLIMITED, Budget
 from training.concordance import concordance_contributions, concordances
 from training.config import Config
@@ -32,13 +31,12 @@ from training.metrics import (
     resamples,
     time_average,
 )
+from training.predicted import MODEL, Predicted, from_fit
 from training.progress import Tick, silent
 from training.reliability import calibration_at, d_calibration
-from training.stack import LEARNERS
 
 Array = NDArray[np.float64]
 
-MODEL = "model"
 #: Part of the patients that must still be followed at the judged horizon.
 STILL_FOLLOWED = 0.1
 #: Times at which the Brier score is taken.
@@ -145,25 +143,25 @@ def evaluate(
 ) -> Evaluation:
     """Judge a fit by its out-of-fold predictions, beside its learners and the baselines."""
     tick("evaluation", 0, 2)
-    prepared = fitted.prepared
-    time, event = truncate(prepared.cohort)
-    curves = {MODEL: fitted.cumulative}
-    curves |= dict(zip(LEARNERS, fitted.learners, strict=True))
-    baselines = baseline_curves(prepared, config)
+    predicted = from_fit(fitted, config)
     tick("evaluation", 1, 2)
-    judged = judge(
-        time,
-        event,
-        prepared.fold[0],
-        prepared.grid,
-        curves,
-        baselines,
+    judged = judge_predicted(predicted, config, budget)
+    tick("evaluation", 2, 2)
+    return judged
+
+
+def judge_predicted(predicted: Predicted, config: Config, budget: Budget = UNLIMITED) -> Evaluation:
+    """Judge predictions of patients whose outcome is known; see :func:`judge`."""
+    return judge(
+        *predicted.outcome,
+        predicted.group,
+        predicted.grid,
+        dict(predicted.curves),
+        dict(predicted.baselines),
         config.evaluation.bootstraps,
         config.seed,
         budget,
     )
-    tick("evaluation", 2, 2)
-    return judged
 
 
 def quick_scores(fitted: Fitted) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -93,6 +93,8 @@ class Fitted:
     prepared: Prepared
     learners: Array
     """(l, n, j + 1) out-of-fold cumulative hazards of the learners."""
+    stacks: tuple[Stack, ...]
+    """One a fold of the first division, fitted on its other folds."""
     blind: Array
     """(n, j + 1) out-of-fold stacked cumulative hazard, the stack fitted on the other folds."""
     cumulative: Array
@@ -103,6 +105,16 @@ class Fitted:
     """Why there is none."""
     history: list[list[float]]
     """Validation loss of each fold, epoch by epoch."""
+
+    def again(self, values: Array) -> Array:
+        """Out-of-fold ``blind`` (n, j + 1) of the same patients, had they had other features.
+
+        Args:
+            values: (n, p) coded features without the treatment.
+        """
+        prepared = self.prepared
+        other = replace(prepared, blind=replace(prepared.blind, values=values))
+        return stacked(other.fold[0], self.stacks, out_of_fold(other, self.ensemble.net))
 
 
 def truncate(cohort: Cohort) -> tuple[Array, NDArray[np.bool_]]:
@@ -226,6 +238,13 @@ def fit(
 ) -> Fitted:
     """Train the network of all folds at once, then stack it with the folds' other learners."""
     net, history = fit_net(prepared, config, tick, budget, report)
+    return assemble(prepared, net, config, history)
+
+
+def assemble(
+    prepared: Prepared, net: PackedNet, config: Config, history: list[list[float]]
+) -> Fitted:
+    """Predict out of fold, stack the learners, and fit the treatment's effect beside them."""
     learners = out_of_fold(prepared, net)
     time, event = truncate(prepared.cohort)
     grid = prepared.grid
@@ -233,10 +252,9 @@ def fit(
     def stack(rows: NDArray[np.bool_]) -> Stack:
         return fit_stack(learners[:, rows], time[rows], event[rows], grid, config.stack)
 
-    blind = np.zeros((len(time), grid.bins + 1))
-    for k in range(int(prepared.fold[0].max()) + 1):
-        out = prepared.fold[0] == k
-        blind[out] = stack(~out).cumulative(learners[:, out])
+    fold = prepared.fold[0]
+    stacks = tuple(stack(fold != k) for k in range(int(fold.max()) + 1))
+    blind = stacked(fold, stacks, learners)
     whole = stack(np.ones(len(time), dtype=bool))
     whole = replace(whole, slope=whole.slope * spread_lost(prepared, net, whole))
     ensemble = Ensemble(prepared.models, net, grid, whole)
@@ -244,9 +262,17 @@ def fit(
     treated = prepared.cohort.treated
     if isinstance(found, str) or treated is None:
         reason = found if isinstance(found, str) else ""
-        return Fitted(ensemble, prepared, learners, blind, blind, None, reason, history)
+        return Fitted(ensemble, prepared, learners, stacks, blind, blind, None, reason, history)
     cumulative = under(blind, found.patients, treated)
-    return Fitted(ensemble, prepared, learners, blind, cumulative, found, "", history)
+    return Fitted(ensemble, prepared, learners, stacks, blind, cumulative, found, "", history)
+
+
+def stacked(fold: NDArray[np.int_], stacks: Sequence[Stack], learners: Array) -> Array:
+    """Stack (l, n, j + 1) cumulative hazards, each patient's by the stack of their fold (n,)."""
+    found = np.zeros(learners.shape[1:])
+    for k, stack in enumerate(stacks):
+        found[fold == k] = stack.cumulative(learners[:, fold == k])
+    return found
 
 
 def treatment_effect(prepared: Prepared, blind: Array, config: Config) -> CrossFitted | str:

@@ -6,10 +6,11 @@ from training import marker_plots as plots
 from training import marker_verdicts as verdicts
 from training import marker_words as words
 from training.added_value import REPORTED, WITHOUT
-from training.evaluation import MODEL, NAMES
+from training.evaluation import NAMES
 from training.marker import MarkerClaim
 from training.marker_verdicts import adjusted_for, p_text, percent
 from training.page import Section, Table
+from training.predicted import MODEL
 
 #: Correlations in the table.
 MOST_ROWS = 12

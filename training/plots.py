@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from training.evaluation import MODEL, NAMES, Estimate, Evaluation
+from training.evaluation import NAMES, Estimate, Evaluation
 from training.metrics import KaplanMeier
+from training.predicted import MODEL
 from training.reliability import calibration_groups
 
 Array = NDArray[np.float64]

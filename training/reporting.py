@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from data.study import Study
 from training.bundle import Bundle
-from training.evaluation import MODEL, Estimate
+from training.evaluation import Estimate
 from training.evidence import Evidence, sentences
+from training.predicted import MODEL
 from training.run import Judged, Trained
 
 RESEARCH_USE = "For research use only; not a medical device."

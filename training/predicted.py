@@ -1,0 +1,87 @@
+"""What a model said of patients whose outcome is known: out of fold, or of a cohort new to it.
+
+All that judges a model takes this, so that a training run, an external validation and a comparison
+of two models are judged by the same code. A bundle holds no patients: with its cohort at hand,
+:func:`replay` makes the out-of-fold predictions of the run anew from the bundle's own fold models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.cohort import Cohort
+from training.baselines import baseline_curves
+from training.config import Config
+from training.fit import Fitted, Prepared, assemble, assign_folds, truncate
+from training.hazard import TimeGrid
+from training.stack import LEARNERS
+from training.survival_model import SurvivalModel
+
+Array = NDArray[np.float64]
+
+MODEL = "model"
+OUT_OF_FOLD, EXTERNAL = "out of fold", "external"
+
+
+@dataclass(frozen=True, eq=False)
+class Predicted:
+    """Predictions of n patients, of whom nothing but the features was used to make them."""
+
+    cohort: Cohort
+    """The patients, the treatment among their features."""
+    protocol: str
+    """``OUT_OF_FOLD`` or ``EXTERNAL``."""
+    group: NDArray[np.int_]
+    """(n,) patients predicted by the same models, whose risks may be compared: their fold."""
+    grid: TimeGrid
+    """The j bins of all curves; its horizon is the last month that is judged."""
+    curves: Mapping[str, Array]
+    """(n, j + 1) cumulative hazards of the ``MODEL``, then of its learners, by name."""
+    baselines: Mapping[str, Array]
+    """(n, j + 1) cumulative hazards of the simple models, by name."""
+    blind: Array
+    """(n, j + 1) cumulative hazard of the model without the treatment."""
+    again: Callable[[Array], Array]
+    """Coded features without the treatment (n, p) -> ``blind``, had the patients had these."""
+
+    @property
+    def outcome(self) -> tuple[Array, NDArray[np.bool_]]:
+        """Time and event (n,), administratively censored at the horizon."""
+        horizon = min(self.cohort.horizon, self.grid.horizon)
+        time = np.minimum(self.cohort.time, horizon)
+        return time, self.cohort.event & (self.cohort.time <= horizon)
+
+
+def from_fit(fitted: Fitted, config: Config) -> Predicted:
+    """Gather a fit's out-of-fold predictions, and those of the baselines on the same folds."""
+    prepared = fitted.prepared
+    curves = {MODEL: fitted.cumulative} | dict(zip(LEARNERS, fitted.learners, strict=True))
+    return Predicted(
+        cohort=prepared.cohort,
+        protocol=OUT_OF_FOLD,
+        group=prepared.fold[0],
+        grid=prepared.grid,
+        curves=curves,
+        baselines=baseline_curves(prepared, config),
+        blind=fitted.blind,
+        again=fitted.again,
+    )
+
+
+def replay(model: SurvivalModel, cohort: Cohort, config: Config) -> Fitted:
+    """Make a run's out-of-fold predictions anew from its bundle and the cohort it was trained on.
+
+    Args:
+        model: of the bundle.
+        cohort: that the model was trained on, as its fingerprint tells; the folds follow from it.
+        config: of the run.
+    """
+    ensemble = model.ensemble
+    fold = assign_folds(cohort, *truncate(cohort), config)
+    prepared = Prepared(cohort, cohort.prognostic(), fold, ensemble.folds, ensemble.grid)
+    fitted = assemble(prepared, ensemble.net, config, history=[])
+    return replace(fitted, ensemble=ensemble)

@@ -1,0 +1,232 @@
+"""The record of a review: all that is said and drawn of how a model did, with no patient in it.
+
+It is kept in the bundle, so that the page, the figures and the model card can be made anywhere and
+at any time from the bundle alone. Everything is a sum over patients; curves are taken at fixed
+months, never at a patient's own. Undefined numbers are NaN here and null in JSON.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
+
+Number = Annotated[
+    float,
+    BeforeValidator(lambda value: math.nan if value is None else value),
+    PlainSerializer(lambda value: value if math.isfinite(value) else None, when_used="json"),
+]
+Numbers = tuple[Number, ...]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Span(_Part):
+    """A figure with its 95 % interval."""
+
+    value: Number
+    low: Number = math.nan
+    high: Number = math.nan
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+
+class Curve(_Part):
+    """Something over time (t,), with its pointwise 95 % band."""
+
+    value: Numbers
+    low: Numbers = ()
+    high: Numbers = ()
+
+
+class RiskGroup(_Part):
+    """Kaplan-Meier survival of the patients whom the model put together."""
+
+    name: str
+    patients: int
+    events: int
+    survival: Curve
+    """At the review's ``months``."""
+    at_risk: tuple[int, ...]
+    """Patients followed at least to each of the review's ``marks``."""
+
+
+class CalibrationAt(_Part):
+    """Predicted against observed survival at one month."""
+
+    month: Number
+    slope: Span
+    """1 where predictions come true; below, they are too extreme."""
+    observed_expected: Span
+    """Observed over predicted risk of the event; above 1, risks are predicted too low."""
+    predicted: Numbers
+    """(g,) mean predicted survival of groups of rising prediction."""
+    observed: Numbers
+    """(g,) their Kaplan-Meier survival."""
+    low: Numbers
+    high: Numbers
+    size: tuple[int, ...]
+    """(g,) patients."""
+
+
+class Decision(_Part):
+    """Net benefit of acting on those above a threshold of predicted risk at one month."""
+
+    month: Number
+    thresholds: Numbers
+    """(t,) predicted risks from which on one would act."""
+    benefit: dict[str, Numbers]
+    """Model or baseline -> net benefit (t,)."""
+    everybody: Numbers
+    """(t,) net benefit of acting on everybody; of nobody it is 0."""
+    gain: Curve
+    """(t,) of the model over the strongest baseline, paired."""
+
+
+class Subgroup(_Part):
+    """How the model did among some of the patients."""
+
+    feature: str
+    """``all`` for everybody, ``centre``, or a feature's name."""
+    level: str
+    patients: int
+    events: int
+    uno_c: Span
+    ibs: Span
+    observed_expected: Span
+    """At the judged month in the middle."""
+    ibs_gain: Span
+    """Over the strongest baseline, paired; above 0 the model is better."""
+
+
+class Pattern(_Part):
+    """How the model did among patients who miss the same modalities."""
+
+    missing: tuple[str, ...]
+    patients: int
+    events: int
+    uno_c: Span
+    ibs: Span
+    observed_expected: Span
+
+
+class ModalityValue(_Part):
+    """What is lost when a modality is withheld from the patients who have it, paired."""
+
+    modality: str
+    patients: int
+    """Who have any of it, and on whom the loss is judged."""
+    uno_c_loss: Span
+    """Above 0 the modality helps."""
+    ibs_loss: Span
+    """Rise of the integrated Brier score; above 0 the modality helps."""
+
+
+class Instability(_Part):
+    """How far patients' predictions differ between models of other folds and members."""
+
+    month: Number
+    predicted: Numbers
+    """(g,) mean predicted survival of groups of rising prediction."""
+    low: Numbers
+    """(g,) mean lower end of the patients' 80 % intervals over the ensemble."""
+    high: Numbers
+    mean_difference: Number
+    """Mean distance of one member's answer from the ensemble's, in survival."""
+    widest: Numbers
+    """Quantiles (5, 25, 50, 75, 95 %) of the width of the patients' 80 % intervals."""
+
+
+class Importance(_Part):
+    """How far a feature moves predictions: the mean size of its attributions."""
+
+    feature: str
+    modality: str
+    size: Span
+    """Log-hazard."""
+
+
+class PartialEffect(_Part):
+    """Mean log-hazard over patients with one feature set to each of some values."""
+
+    feature: str
+    levels: tuple[str, ...] = ()
+    """Names of the values, where the feature has levels."""
+    at: Numbers
+    """(v,) values, in the feature's unit; or the places of the levels."""
+    log_hz: Curve
+    """(v,) against the mean over the patients; the band is the ensemble's."""
+
+
+class Surface(_Part):
+    """Mean predicted survival over patients with two features set to each pair of values."""
+
+    x: str
+    y: str
+    at_x: Numbers
+    at_y: Numbers
+    month: Number
+    survival: tuple[Numbers, ...]
+    """(y, x)."""
+    interaction: Span
+    """Departure from additivity: mean absolute, on the scale of log-hazard."""
+
+
+class Finding(_Part):
+    """What one sentinel found."""
+
+    sentinel: str
+    """Stable name, such as ``shuffled_outcome``."""
+    question: str
+    status: Literal["clear", "caution", "fired", "not run"]
+    """Only ``fired`` bars a promotion."""
+    text: str
+    """A sentence that names features and numbers, never a patient's value."""
+    features: tuple[str, ...] = ()
+
+
+class Review(_Part):
+    """How a survival model did, out of fold or on a cohort new to it."""
+
+    cohort: str
+    """Name of the judged cohort's study."""
+    endpoint: str
+    protocol: str
+    synthetic: bool
+    patients: int
+    events: int
+    horizon: Number
+    """Months to which is judged."""
+    bootstraps: int
+    months: Numbers
+    """At which curves over time are taken."""
+    marks: Numbers
+    """A few of them, at which patients at risk are counted."""
+    strongest: str
+    """Baseline that the gains are over: the one with the best integrated Brier score."""
+    risk_groups: tuple[RiskGroup, ...]
+    auc: dict[str, Curve]
+    """Model or baseline -> time-dependent AUC at ``months``."""
+    brier: dict[str, Curve]
+    """Model or baseline -> Brier score at ``months``."""
+    scores: dict[str, dict[str, Span]]
+    """Model, learner or baseline -> ``uno_c``, ``harrell_c``, ``ibs``."""
+    gains: dict[str, dict[str, Span]]
+    """Baseline -> the model's paired gain in ``uno_c`` and ``ibs``; above 0 is better."""
+    calibration: tuple[CalibrationAt, ...]
+    d_calibration_p: Number
+    decisions: tuple[Decision, ...]
+    subgroups: tuple[Subgroup, ...]
+    patterns: tuple[Pattern, ...]
+    modalities: tuple[ModalityValue, ...]
+    instability: Instability | None = None
+    importance: tuple[Importance, ...] = ()
+    effects: tuple[PartialEffect, ...] = ()
+    surface: Surface | None = None
+    sentinels: tuple[Finding, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What was left out and why, such as peers that are not installed."""
