@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from data.scaling import (
     REFERENCE,
+    SCORES,
     assay_references,
     by_block,
     column_quantiles,
@@ -212,6 +213,46 @@ class Preprocessor:
                 values[:, j] = np.interp(place[:, j], REFERENCE, self.reference[""][:, j])
         values[rng.random(values.shape) < 0.2] = np.nan
         return np.asarray(values)
+
+    def typical(self) -> Array:
+        """Return coded features (p,) of a typical training patient, who is nobody.
+
+        Numbers are the training mean on the scale on which models take them, ordinals the level
+        nearest to the mean rank, categories the most frequent level.
+        """
+        values = np.array(self.mean)
+        logged = ~np.isnan(self.log_offset)
+        values[logged] = np.exp(values[logged]) - self.log_offset[logged]
+        share = dict(zip(self.indicators, self.indicator_mean, strict=True))
+        for j, feature in enumerate(self.study.features.values()):
+            if feature.kind == "expression":
+                values[j] = np.interp(self.mean[j], SCORES, self.reference[""][:, j])
+            elif feature.kind == "category" and len(feature.levels or ()) == 2:
+                values[j] = float(share[j, 1] >= 0.5)
+            elif feature.kind == "category":
+                shares = [share[j, k] for k in range(len(feature.levels or ()))]
+                values[j] = float(np.argmax(shares))
+            elif feature.levels is not None:
+                values[j] = np.rint(values[j])
+        return values
+
+    def on_assay(self, values: Array, centre: NDArray[np.str_] | None) -> Array:
+        """Take features (n, p) from the scale of all patients to that of each one's centre (n,).
+
+        Expression of a centre with a reference of its own becomes what has the same rank there;
+        all else stays as it is.
+        """
+        found = np.array(values)
+        overall = self.reference.get("")
+        if centre is None or overall is None:
+            return found
+        kinds = [f.kind for f in self.study.features.values()]
+        for name in self.reference.keys() - {""}:
+            rows = centre == name
+            for j in (j for j, kind in enumerate(kinds) if kind == "expression"):
+                own = self.reference[name][:, j]
+                found[rows, j] = np.interp(values[rows, j], overall[:, j], own)
+        return found
 
     def _design(self, z: Array, values: Array) -> Array:
         single = np.nan_to_num(self._single(z, values))

@@ -19,8 +19,10 @@ from data.coding import ABSENT, MISSING, code
 from data.errors import InputError, nearest, some
 from data.preprocess import Preprocessor
 from data.study import RESPONSE, Study, as_level, parse_study
+from training.attribution import attribute
 from training.golden import Replayable, golden, replays
 from training.manifest import read_folder, to_json, write_folder
+from training.progress import Tick, silent
 from training.response import ResponseModel
 from training.survival_model import Column, SurvivalAnswer, SurvivalModel, below
 
@@ -128,6 +130,31 @@ class Bundle:
         table |= self.answer(values, centre, at_rates).columns(asked)
         table["flags"] = ["; ".join(own) or OK for own in flags]
         return pd.DataFrame(table)
+
+    def explain(self, frame: pd.DataFrame, tick: Tick = silent) -> pd.DataFrame:
+        """Say why the rows of a table have the risks that ``predict`` gives them.
+
+        Args:
+            frame: as :meth:`predict` takes it.
+            tick: told of each patient.
+
+        Returns:
+            ``patient_id, risk, base, feature.NAME…, modality.NAME…``: the risk is the base, that
+            of a typical patient, and what each feature adds; a modality adds what its features do.
+            It is that of the primary endpoint. See ``training.attribution``.
+
+        Raises:
+            InputError: there is no survival endpoint, or the table has none of the model's
+                features.
+        """
+        if self.primary is None:
+            raise InputError(
+                f"explanations are of a survival endpoint's risk: the model of '{self.study.name}' "
+                "has none"
+            )
+        values, _ = self._read(frame)
+        found = attribute(self.primary, values, self._centre(frame), tick=tick)
+        return pd.DataFrame({"patient_id": self._ids(frame), **found.columns()})
 
     def answer(
         self,

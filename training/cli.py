@@ -114,6 +114,9 @@ def parser() -> Parser:
         "predictions are moved to that mean",
     )
     one.add_argument("--out", metavar="FILE", help=".csv or .parquet; standard output if absent")
+    one.add_argument(
+        "--explain", metavar="FILE", help=".csv or .parquet: what each feature adds to the risk"
+    )
     _power_verb(verbs)
     _marker_verb(verbs)
     one = _verb(verbs, "package", "pack a model as a bento, ready to deploy", PACKAGE)

@@ -102,11 +102,11 @@ class SurvivalModel:
     def answer(self, values: Array, centre: NDArray[np.str_] | None) -> SurvivalAnswer:
         """Answer for coded features (n, p), the treatment among them, and centres (n,)."""
         grid, treatment = self.ensemble.grid, self.study.treatment
-        blind = self.ensemble.cumulative(self._blind(values), centre)
+        blind = self.ensemble.cumulative(self.blind(values), centre)
         cumulative, found, advice = blind, None, None
         if treatment is not None and self.effect is None:
             found, advice = abstain(len(values), self.no_effect)
-        own, status = self._effect_of(values, centre)
+        own, status = self.effect_of(values, centre)
         if treatment is not None and own is not None and status is not None:
             cumulative = under(blind, own, status)
             found = benefit(blind, grid, self.benefit_horizon, own)
@@ -114,6 +114,14 @@ class SurvivalModel:
             advice = advise(found, own, option, treatment, self.distrust)
         risk = log_risk(cumulative) - self.risk_centre
         return SurvivalAnswer(grid, cumulative, risk, found, advice, self.benefit_horizon)
+
+    def risk(self, values: Array, centre: NDArray[np.str_] | None) -> Array:
+        """Return the risk (n,) alone, as :meth:`answer` gives it."""
+        cumulative = self.ensemble.cumulative(self.blind(values), centre)
+        own, status = self.effect_of(values, centre)
+        if own is not None and status is not None:
+            cumulative = under(cumulative, own, status)
+        return log_risk(cumulative) - self.risk_centre
 
     def interval(
         self,
@@ -123,25 +131,25 @@ class SurvivalModel:
         curve: Array,
     ) -> tuple[Array, Array]:
         """Return the ends (n, t) of the ensemble's interval around ``curve`` (n, t)."""
-        each = self.ensemble.replicates(self._blind(values), centre)
-        own, status = self._effect_of(values, centre)
+        each = self.ensemble.replicates(self.blind(values), centre)
+        own, status = self.effect_of(values, centre)
         if own is not None and status is not None:
             each = np.stack([under(one, own, status) for one in each])
         spread = survival(self.ensemble.grid.at(each, np.array(times, dtype=float)))
         low, high = np.quantile(spread, [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2], axis=0)
         return np.minimum(low, curve), np.maximum(high, curve)
 
-    def _effect_of(
+    def effect_of(
         self, values: Array, centre: NDArray[np.str_] | None
     ) -> tuple[PatientEffect | None, Array | None]:
-        """The effect on n patients and the treatment (n,) they have, where both are known."""
+        """Return the effect on n patients and the treatment (n,) they have, if both are known."""
         status = treated(self.study, values)
         if self.effect is None or status is None:
             return None, None
-        return self.effect.of(self._blind(values), centre), status
+        return self.effect.of(self.blind(values), centre), status
 
-    def _blind(self, values: Array) -> Array:
-        """Coded features (n, p) without the treatment."""
+    def blind(self, values: Array) -> Array:
+        """Return coded features (n, p) without the treatment."""
         return values[:, list(self.study.prognostic_features)]
 
     def sample(self, n: int, rng: np.random.Generator) -> Array:

@@ -358,7 +358,7 @@ class TestPredict:
     def test_unknown_treatment_leaves_the_blind_curve_between_both(self, bundle, table):
         values, _ = bundle._read(table)
         model = bundle.primary
-        blind = model.ensemble.cumulative(model._blind(values), bundle._centre(table))
+        blind = model.ensemble.cumulative(model.blind(values), bundle._centre(table))
         found = {
             act: bundle.predict(table.assign(act=act), [60.0])["survival@60"].to_numpy()
             for act in ("yes", "no", None)
@@ -396,7 +396,7 @@ class TestPredict:
     def test_interval_is_of_the_members_under_the_treatment(self, bundle, table, act, status):
         values, _ = bundle._read(table.assign(act=act))
         model, times = bundle.primary, (12.0, 60.0)
-        blind = model._blind(values)
+        blind = model.blind(values)
         curve = model.answer(values, None).survival(times)
         own, grid = model.effect.of(blind), model.ensemble.grid
         each = [
