@@ -105,6 +105,18 @@ class Ensemble:
             mean += np.exp(-learner_curves(fold, made, members, self.grid)) / len(self.folds)
         return self.stack.cumulative(-np.log(np.maximum(mean, 1e-300)))
 
+    def by_fold(self, values: Array, centre: NDArray[np.str_] | None = None) -> tuple[Array, Array]:
+        """Return :meth:`cumulative` and what each fold's models say alone (k, n, j + 1)."""
+        inputs, logits = self._forward(values, centre)
+        curves = np.stack(
+            [
+                learner_curves(fold, made, members, self.grid)
+                for fold, made, members in zip(self.folds, inputs, logits, strict=True)
+            ]
+        )
+        each = np.stack([self.stack.cumulative(own) for own in curves])
+        return self.stack.cumulative(mean_curve(curves)), each
+
     def replicates(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
         """Stacked cumulative hazard of each fold and member (k * members, n, j + 1).
 
