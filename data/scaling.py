@@ -185,6 +185,8 @@ def unstandardised(
 
 def _normal_score(column: Array, quantiles: Array) -> Array:
     """Normal score of each value's rank against reference quantiles; NaN stays NaN."""
+    if (quantiles[1:] > quantiles[:-1]).all():
+        return np.asarray(np.interp(column, quantiles, SCORES))
     # Where many patients share a value (zeros of an assay) it scores as the middle of its ranks.
     distinct, first = np.unique(quantiles, return_index=True)
     last = len(quantiles) - 1 - np.unique(quantiles[::-1], return_index=True)[1]

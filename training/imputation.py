@@ -84,12 +84,13 @@ class Gaussian:
             if not len(unseen):
                 continue
             rows, columns = groups[k], wanted[unseen]
-            across = self.covariance[np.ix_(seen, columns)]
-            slope = np.linalg.solve(self.covariance[np.ix_(seen, seen)], across)
-            told = (Z[np.ix_(rows, seen)] - self.mean[seen]) @ slope
-            mean[np.ix_(rows, unseen)] = self.mean[columns] + told
-            left = self.covariance[np.ix_(columns, columns)] - across.T @ slope
-            covariance[k][np.ix_(unseen, unseen)] = left
+            # Every patient may have a pattern of its own: np.ix_ would take longer than the rest.
+            across = self.covariance[seen[:, None], columns]
+            slope = np.linalg.solve(self.covariance[seen[:, None], seen], across)
+            told = (Z[rows[:, None], seen] - self.mean[seen]) @ slope
+            mean[rows[:, None], unseen] = self.mean[columns] + told
+            left = self.covariance[columns[:, None], columns] - across.T @ slope
+            covariance[k, unseen[:, None], unseen] = left
         return mean, covariance, pattern
 
     def to_json(self) -> dict[str, Any]:
