@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from serving.reading import PatientReader, Patients
+from serving.reading import PatientReader
 from serving.schema import Asked, example_patient
 from training.bundle import UNKNOWN_ASSAY, Answer, Bundle
 from training.manifest import digest_of
@@ -79,9 +79,9 @@ class Predictor:
         read = self.reader.read(asked.patients)
         for i in np.flatnonzero(self.bundle.unknown_assay(read.values, read.centre)).tolist():
             read.flags[i].append(UNKNOWN_ASSAY)
-        answered = self.bundle.answer(read.values, read.centre)
+        answered = self.bundle.answer(read.values, read.centre, band=True)
         columns = answered.columns(times)
-        curves = self._curves(read, answered, times)
+        curves = self._curves(answered, times)
         found = []
         for i, (patient_id, flags) in enumerate(zip(read.ids, read.flags, strict=True)):
             answer: dict[str, Any] = {} if patient_id is None else {"patient_id": patient_id}
@@ -93,16 +93,14 @@ class Predictor:
             found.append(answer)
         return found
 
-    def _curves(
-        self, read: Patients, answered: Answer, times: Sequence[float]
-    ) -> list[list[list[float]]] | None:
+    def _curves(self, answered: Answer, times: Sequence[float]) -> list[list[list[float]]] | None:
         """Return each patient's points of the primary endpoint's curve, where there is one."""
         model = self.bundle.primary
         if model is None:
             return None
         shown = merge_times(self.grid, times)
-        curve = answered.survival[model.endpoint].survival(shown)
-        low, high = model.interval(read.values, read.centre, shown, curve)
+        primary = answered.survival[model.endpoint]
+        curve, (low, high) = primary.survival(shown), primary.interval(shown)
         at = np.broadcast_to(np.array(shown), curve.shape)
         points: list[list[list[float]]] = np.stack([at, curve, low, high], axis=-1).tolist()
         return points
