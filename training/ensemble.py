@@ -204,8 +204,8 @@ def other_curves(fold: FoldModel, inputs: Inputs, grid: TimeGrid) -> list[Array]
 
 def member_curves(fold: FoldModel, logits: NDArray[np.float32], grid: TimeGrid) -> Array:
     """Cumulative hazards (members, n, j + 1) of a fold's members from (members, n, bins)."""
-    used = logits[..., : fold.grid.bins].astype(np.float64)
-    return on_grid(fold.grid, accumulate(np.logaddexp(0.0, used)), grid)
+    used = torch.from_numpy(logits[..., : fold.grid.bins]).double()
+    return on_grid(fold.grid, accumulate(torch.nn.functional.softplus(used).numpy()), grid)
 
 
 def on_grid(own: TimeGrid, cumulative: Array, grid: TimeGrid) -> Array:
