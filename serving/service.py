@@ -20,6 +20,7 @@ from starlette.responses import Response
 
 from data.study import parse_study
 from serving.envelope import INTERNAL, Envelope, log_error
+from serving.guard import Guard
 from serving.predictor import Predictor
 from serving.schema import (
     GENERIC_PATIENT,
@@ -141,3 +142,4 @@ def _json(status: int, content: dict[str, Any]) -> Response:
 
 # The decorator has made a Service of the class, which its annotation does not say.
 Accomplice.add_asgi_middleware(Envelope, routes=ROUTES)  # type: ignore[attr-defined]
+Accomplice.add_asgi_middleware(Guard)  # type: ignore[attr-defined]
