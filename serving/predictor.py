@@ -14,7 +14,7 @@ from serving.reading import PatientReader
 from serving.schema import Asked, example_patient
 from training.bundle import UNKNOWN_ASSAY, Answer, Bundle
 from training.manifest import digest_of
-from training.survival_model import INTERVAL
+from training.survival_model import INTERVAL, Column
 
 #: Points of a curve at the most, beside the times asked for.
 CURVE_POINTS = 40
@@ -82,13 +82,17 @@ class Predictor:
         answered = self.bundle.answer(read.values, read.centre, band=True)
         columns = answered.columns(times)
         curves = self._curves(answered, times)
+        plain = [(name, _plain(column)) for name, column in columns.items()]
         found = []
         for i, (patient_id, flags) in enumerate(zip(read.ids, read.flags, strict=True)):
             answer: dict[str, Any] = {} if patient_id is None else {"patient_id": patient_id}
-            answer |= {name: _plain(column[i]) for name, column in columns.items()}
+            answer |= {name: column[i] for name, column in plain}
             answer["flags"] = flags
             if curves is not None:
-                points = [dict(zip(_POINT, point, strict=True)) for point in curves[i]]
+                points = [
+                    {"time": t, "survival": s, "low": low, "high": high}
+                    for t, s, low, high in curves[i]
+                ]
                 answer |= {"interval": INTERVAL, "curve": points}
             found.append(answer)
         return found
@@ -106,14 +110,11 @@ class Predictor:
         return points
 
 
-_POINT = ("time", "survival", "low", "high")
-
-
-def _plain(value: Any) -> float | str | None:
-    """A cell as JSON has it: NaN, which it does not know, as null."""
-    if isinstance(value, str):
-        return str(value)
-    return float(value) if math.isfinite(value) else None
+def _plain(column: Column) -> list[Any]:
+    """A column's cells as JSON has them: NaN, which it does not know, as null."""
+    if column.dtype.kind != "f":
+        return list(column.tolist())
+    return [value if math.isfinite(value) else None for value in column.tolist()]
 
 
 def merge_times(grid: Sequence[float], asked: Sequence[float]) -> list[float]:
