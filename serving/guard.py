@@ -3,7 +3,8 @@
 A hospital's endpoint is asked by programs that it knows. Before a request reaches the service it
 must carry a known token, where there are any; be among the first so many under way; and be no
 larger than allowed, counted as it comes in, since a chunked body does not say its size. What is
-refused here has cost next to nothing.
+refused here has cost next to nothing. A server that other machines can reach and that knows no
+tokens answers nobody, however it was started.
 """
 
 from __future__ import annotations
@@ -11,10 +12,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import ipaddress
 import json
 import os
-import re
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,11 +22,13 @@ from pathlib import Path
 from data.errors import InputError
 from serving.envelope import App, Message, Receive, Send
 from serving.schema import envelope
+from serving.tokens import (
+    BODY_VARIABLE,
+    CONCURRENCY_VARIABLE,
+    TOKENS_VARIABLE,
+    read_tokens,
+)
 
-#: Environment variables that the guard of a server reads.
-TOKENS_VARIABLE = "ACCOMPLICE_TOKENS"
-CONCURRENCY_VARIABLE = "ACCOMPLICE_CONCURRENCY"
-BODY_VARIABLE = "ACCOMPLICE_MAX_BODY_MB"
 #: Requests under way at once, and size of a body in MB, where nothing else is said.
 CONCURRENCY, BODY_MB = 128, 16.0
 #: Seconds in which a body must have come in whole, and after which one that was refused may ask
@@ -36,9 +38,6 @@ SLOWEST_BODY, RETRY_AFTER = 20.0, 1
 DRAINED = 16
 #: Paths that anybody may ask for: they say nothing but that the server lives.
 OPEN = frozenset({"/livez", "/readyz", "/healthz"})
-#: A line of a token file.
-LINE = re.compile(r"([A-Za-z0-9._-]{1,64}):([0-9a-f]{64})")
-
 #: Of every answer. The page asks nobody but this server, and nobody may frame it.
 HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -51,58 +50,16 @@ HEADERS = (
 CACHE = (b"cache-control", b"no-store")
 
 REFUSALS = {
+    403: (
+        "tokens_needed",
+        "other machines can reach this server, and it knows no tokens: it answers nobody",
+    ),
     401: ("unauthorised", "send a known token: Authorization: Bearer TOKEN"),
     408: ("too_slow", "the body took too long to come in"),
     411: ("length_required", "say the body's length, or send it chunked"),
     413: ("too_large", "the body is too large: send fewer patients a request"),
     429: ("too_many_requests", "too many requests are under way: ask again in a moment"),
 }
-
-
-def hashed(token: str) -> str:
-    """Return the sha256 (hex) by which a token is known; a token is random, so it needs no salt."""
-    return hashlib.sha256(token.encode()).hexdigest()
-
-
-def new_token(name: str) -> tuple[str, str]:
-    """Make a token; return it with the line that a token file holds of it.
-
-    Raises:
-        InputError: the name holds other than letters, digits, dots, dashes and underscores.
-    """
-    token = secrets.token_urlsafe(32)
-    line = f"{name}:{hashed(token)}"
-    if not LINE.fullmatch(line):
-        raise InputError("the token's name: use up to 64 letters, digits, dots, dashes")
-    return token, line
-
-
-def read_tokens(path: Path) -> dict[str, str]:
-    """Read a token file: a line ``name:sha256`` for each token, ``#`` before a comment.
-
-    Returns:
-        Hash -> name.
-
-    Raises:
-        InputError: the file is not there, a line does not read, or it holds no token.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        raise InputError(f"{path}: no token file there that can be read") from None
-    found = {}
-    for number, line in enumerate(lines, 1):
-        text = line.partition("#")[0].strip()
-        if not text:
-            continue
-        match = LINE.fullmatch(text)
-        if match is None:
-            # Not the line itself: it may be a token that was pasted by mistake.
-            raise InputError(f"{path}: line {number} is not NAME:SHA256 (see accomplice token)")
-        found[match[2]] = match[1]
-    if not found:
-        raise InputError(f"{path}: holds no token: accomplice token NAME makes one")
-    return found
 
 
 @dataclass(frozen=True)
@@ -160,6 +117,9 @@ class Guard:
             await self.app(scope, receive, send)
             return
         headers = {name.lower(): value for name, value in scope["headers"]}
+        if not self.limits.tokens and _from_outside(scope):
+            await _refuse(send, 403)
+            return
         if not self._known(headers.get(b"authorization", b"")):
             await _refuse(send, 401, (b"www-authenticate", b"Bearer"))
             return
@@ -224,6 +184,15 @@ class Guard:
             return {"type": "http.request", "body": body, "more_body": False}
 
         await self.app(scope, whole, send)
+
+
+def _from_outside(scope: Message) -> bool:
+    """Whether a request came in by an address that other machines can reach."""
+    server = scope.get("server")
+    try:
+        return server is not None and not ipaddress.ip_address(server[0]).is_loopback
+    except ValueError:
+        return False  # a socket's path
 
 
 def _with_headers(send: Send) -> Send:

@@ -298,12 +298,30 @@ def package(args: argparse.Namespace) -> None:
 
 def serve(args: argparse.Namespace) -> None:
     """Serve a model or a bento on this machine until Ctrl-C."""
+    from serving.server import Access
     from serving.server import serve as run_server
     from training.store import find_bundle
 
     path = Path(args.model)
     is_bento = (path / "bento.yaml").is_file()
-    run_server(path if is_bento else find_bundle(args.model), args.port)
+    tokens = None if args.tokens is None else Path(args.tokens)
+    access = Access(args.host, tokens, args.concurrency)
+    access.environment()
+    run_server(path if is_bento else find_bundle(args.model), args.port, access)
+
+
+def token(args: argparse.Namespace) -> None:
+    """Make a token for a program that asks the endpoint."""
+    from serving.tokens import new_token
+
+    made, line = new_token(args.name)
+    with Path(args.tokens).open("a", encoding="utf-8") as file:
+        file.write(f"{line}\n")
+    print(made)
+    print(
+        f"accomplice: shown this once; {args.tokens} keeps its hash, and serve --tokens reads it",
+        file=sys.stderr,
+    )
 
 
 def ui(args: argparse.Namespace) -> None:

@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 
 from data.errors import InputError
 from serving import guard
-from serving.guard import Guard, Limits, hashed, new_token, read_tokens
+from serving.guard import Guard, Limits
+from serving.tokens import (
+    BODY_VARIABLE,
+    CONCURRENCY_VARIABLE,
+    TOKENS_VARIABLE,
+    hashed,
+    new_token,
+    read_tokens,
+)
 
 
 class App:
@@ -125,6 +133,26 @@ class TestTokens:
         assert ask(app, path="/metrics").status == 401
 
 
+class TestOutside:
+    @pytest.mark.parametrize("server", [("10.0.0.5", 3000), ("0.0.0.0", 3000), ("::2", 3000)])
+    def test_other_machines_get_nothing_of_a_server_without_tokens(self, server) -> None:
+        found = Asked(Guard(App(), Limits()))
+        found.scope["server"] = server
+        asyncio.run(found.run())
+        assert (found.status, found.code, found.read) == (403, "tokens_needed", 0)
+
+    @pytest.mark.parametrize("server", [("127.0.0.1", 3000), ("::1", 3000), ("/run/s", None), None])
+    def test_this_machine_does(self, server) -> None:
+        found = Asked(Guard(App(), Limits()))
+        found.scope["server"] = server
+        assert asyncio.run(found.run()).status == 200
+
+    def test_other_machines_with_a_token_do(self) -> None:
+        found = Asked(Guard(App(), Limits(tokens={hashed("t"): "a"})), headers=[bearer("t")])
+        found.scope["server"] = ("10.0.0.5", 3000)
+        assert asyncio.run(found.run()).status == 200
+
+
 class TestBody:
     limits = Limits(body=10)
 
@@ -215,14 +243,14 @@ class TestEnvironment:
         (tmp_path / "t").write_text(line)
         made = Limits.of_environment(
             {
-                guard.TOKENS_VARIABLE: str(tmp_path / "t"),
-                guard.CONCURRENCY_VARIABLE: "7",
-                guard.BODY_VARIABLE: "0.5",
+                TOKENS_VARIABLE: str(tmp_path / "t"),
+                CONCURRENCY_VARIABLE: "7",
+                BODY_VARIABLE: "0.5",
             }
         )
         assert (made.concurrency, made.body, list(made.tokens.values())) == (7, 2**19, ["a"])
 
     @pytest.mark.parametrize("value", ["0", "-1", "many", "nan", "inf"])
     def test_a_limit_that_is_none_is_refused(self, value: str) -> None:
-        with pytest.raises(InputError, match=guard.CONCURRENCY_VARIABLE):
-            Limits.of_environment({guard.CONCURRENCY_VARIABLE: value})
+        with pytest.raises(InputError, match=CONCURRENCY_VARIABLE):
+            Limits.of_environment({CONCURRENCY_VARIABLE: value})
