@@ -161,8 +161,13 @@ class Bundle:
         values: Array,
         centre: NDArray[np.str_] | None,
         rates: Mapping[str, float] | None = None,
+        *,
+        band: bool = False,
     ) -> Answer:
-        """Answer for coded features (n, p), the treatment among them, and centres (n,)."""
+        """Answer for coded features (n, p), the treatment among them, and centres (n,).
+
+        With ``band`` the primary endpoint's answer knows the ensemble's interval.
+        """
         blind = values[:, list(self.study.prognostic_features)]
         at_rates = self.rates(rates)
         responses = {
@@ -171,7 +176,10 @@ class Bundle:
             else np.full(len(values), np.nan)
             for name in self.study.endpoints.binary
         }
-        survival = {name: model.answer(values, centre) for name, model in self.survival.items()}
+        survival = {
+            name: model.answer(values, centre, band=band and model is self.primary)
+            for name, model in self.survival.items()
+        }
         return Answer(survival, responses)
 
     def unknown_assay(self, values: Array, centre: NDArray[np.str_] | None) -> NDArray[np.bool_]:

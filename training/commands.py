@@ -93,7 +93,7 @@ def train(args: argparse.Namespace) -> None:
     from data.cohort import load_endpoints
 
     patients, config, out, store, budget = begin(args, load_endpoints)
-    from training.progress import shown
+    from training.progress_bar import shown
 
     with shown("train") as tick:
         done = fit_and_keep(
@@ -198,7 +198,7 @@ def search(
 
     from training import tracking
     from training.fit import prepare
-    from training.progress import shown
+    from training.progress_bar import shown
     from training.tune import judged, open_study, study_name
     from training.tune import tune as run_trials
 
@@ -266,7 +266,7 @@ def predict(args: argparse.Namespace) -> None:
     """Predict for the rows of a table."""
     from data.cohort import read_patients
     from training.bundle import OK, Bundle
-    from training.progress import shown
+    from training.progress_bar import shown
     from training.store import find_bundle
 
     explained = check_explained(args)
@@ -318,12 +318,30 @@ def package(args: argparse.Namespace) -> None:
 
 def serve(args: argparse.Namespace) -> None:
     """Serve a model or a bento on this machine until Ctrl-C."""
+    from serving.server import Access
     from serving.server import serve as run_server
     from training.store import find_bundle
 
     path = Path(args.model)
     is_bento = (path / "bento.yaml").is_file()
-    run_server(path if is_bento else find_bundle(args.model), args.port)
+    tokens = None if args.tokens is None else Path(args.tokens)
+    access = Access(args.host, tokens, args.concurrency)
+    access.environment()
+    run_server(path if is_bento else find_bundle(args.model), args.port, access)
+
+
+def token(args: argparse.Namespace) -> None:
+    """Make a token for a program that asks the endpoint."""
+    from serving.tokens import new_token
+
+    made, line = new_token(args.name)
+    with Path(args.tokens).open("a", encoding="utf-8") as file:
+        file.write(f"{line}\n")
+    print(made)
+    print(
+        f"accomplice: shown this once; {args.tokens} keeps its hash, and serve --tokens reads it",
+        file=sys.stderr,
+    )
 
 
 def ui(args: argparse.Namespace) -> None:

@@ -109,6 +109,14 @@ Answers POST /predict and POST /predict_batch; /docs.json describes them.
   curl -s http://127.0.0.1:3000/predict -H 'Content-Type: application/json' \\
        -d '{"patient": {"age": 61}, "times": [12, 36]}'
 """
+TOKEN = """\
+Prints a new token once, and adds its hash to a file that serve --tokens reads; a line taken out of
+the file, and a restart, and the token opens nothing any more.
+
+  accomplice token tumour-board --tokens tokens
+  accomplice serve model --host 10.0.0.5 --tokens tokens
+  curl -s http://10.0.0.5:3000/predict -H "Authorization: Bearer $TOKEN" …
+"""
 UI = """\
 Serves MLflow on what mlruns/ (or MLFLOW_TRACKING_URI) holds, and prints the links that matter.
 """
