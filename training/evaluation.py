@@ -32,7 +32,7 @@ from training.metrics import (
     resamples,
     time_average,
 )
-from training.pairwise import FEW, drawn_concordances
+from training.pairwise import drawn_concordances
 from training.predicted import MODEL, Predicted, from_fit
 from training.progress import Tick, silent
 from training.reliability import calibration_at, d_calibration
@@ -46,6 +46,8 @@ POINTS = 50
 #: Bootstrap draws that there are at least, however little time is left, and that tell how long one
 #: takes.
 FEWEST_DRAWS, TIMED_DRAWS = 20, 2
+#: Patients up to whom all draws are scored at once by their pairs.
+FEW = 10_000
 #: Patients from which on bootstrap draws no longer rank anew; see `concordance_contributions`.
 MANY = 20_000
 #: Patients scored at a time.

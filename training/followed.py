@@ -26,12 +26,14 @@ from training.metrics import (
     percentile_interval,
     resamples,
 )
-from training.pairwise import FEW, auc_contributions, drawn_auc, drawn_concordances
+from training.pairwise import auc_contributions, drawn_auc, drawn_concordances
 from training.record import Curve, Span
 from training.reliability import observed_expected, observed_expected_contributions
 
 Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+#: Patients up to whom each is drawn by themselves, and blocks of more.
+FEW = 2000
 #: Events below which nothing is said of a group of patients.
 FEWEST_EVENTS = 10
 
@@ -72,7 +74,7 @@ class Draws:
 
     def mean(self, parts: Array) -> Array:
         """Figure (1 + d, …) that is the mean of the patients' parts (n, …); NaN where nobody is."""
-        columns = parts.reshape(len(parts), -1)
+        columns = parts.reshape(len(parts), math.prod(parts.shape[1:]))
         if self.single:
             counts, sums, sizes = self.own, columns, np.ones(len(parts))
         else:

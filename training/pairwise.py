@@ -8,6 +8,7 @@ patients, contributions are averaged instead (`concordance_contributions`, `auc_
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,8 @@ from training.metrics import (
     inverse_censoring,
 )
 
-#: Patients up to whom all pairs are looked at.
-FEW = 2000
+#: First patients of pairs that are looked at at a time.
+CHUNK = 256
 
 
 def drawn_concordances(
@@ -57,8 +58,11 @@ def drawn_concordances(
         weight = inverse_censoring(censoring, time, early)[cases] ** 2
     except UndefinedMetricError:
         weight = np.full(cases.size, np.nan)
-    own = time[cases, None]
-    comparable = (time > own) | ((time == own) & ~event)
+
+    def comparable(some: Ints) -> Bools:
+        own = time[some, None]
+        return np.asarray((time > own) | ((time == own) & ~event))
+
     return _shares(counts, cases, np.stack([np.ones(cases.size), weight]), comparable, risks)
 
 
@@ -82,18 +86,22 @@ def drawn_auc(
     weight = inverse_censoring(censoring, time, case)
     cases, controls = np.flatnonzero(case), np.flatnonzero(time > month)
     kept = np.concatenate([cases, controls])
-    comparable = np.broadcast_to(np.arange(kept.size) >= cases.size, (cases.size, kept.size))
+    second = np.arange(kept.size) >= cases.size
     return _shares(
         counts[:, kept],
         np.arange(cases.size),
         weight[None, cases],
-        comparable,
+        lambda some: np.broadcast_to(second, (some.size, kept.size)),
         np.asarray(risks)[:, kept],
     )[:, 0]
 
 
 def _shares(
-    counts: NDArray[np.floating[Any]], cases: Ints, weights: Floats, comparable: Bools, risks: Reals
+    counts: NDArray[np.floating[Any]],
+    cases: Ints,
+    weights: Floats,
+    comparable: Callable[[Ints], Bools],
+    risks: Reals,
 ) -> Floats:
     """Weigh the pairs in the right order against all comparable ones.
 
@@ -101,22 +109,24 @@ def _shares(
         counts: (d, n).
         cases: (e,) patients with an event, the first of each pair.
         weights: (w, e) of theirs.
-        comparable: (e, n), who is the second of a pair with each.
+        comparable: tells for some of the cases (c,) who is the second of a pair (c, n).
         risks: (m, n).
 
     Returns:
         Shares (m, w, d).
     """
-    drawn, pairs = counts[:, cases], comparable.astype(np.float64)
-    total = weights @ ((counts @ pairs.T) * drawn).T
-    found = np.empty((len(risks), *total.shape))
-    for model, risk in enumerate(np.asarray(risks, dtype=np.float64)):
-        right = pairs * (0.5 + 0.5 * np.sign(risk[cases, None] - risk))
-        concordant = weights @ ((counts @ right.T) * drawn).T
-        found[model] = np.divide(
-            concordant, total, out=np.full_like(total, np.nan), where=total != 0
-        )
-    return found
+    risks = np.asarray(risks, dtype=np.float64)
+    total = np.zeros((len(weights), len(counts)))
+    right = np.zeros((len(risks), *total.shape))
+    for start in range(0, cases.size, CHUNK):
+        some = cases[start : start + CHUNK]
+        weight, drawn = weights[:, start : start + CHUNK], counts[:, some]
+        pairs = comparable(some).astype(np.float64)
+        total += weight @ ((counts @ pairs.T) * drawn).T
+        for found, risk in zip(right, risks, strict=True):
+            order = pairs * (0.5 + 0.5 * np.sign(risk[some, None] - risk))
+            found += weight @ ((counts @ order.T) * drawn).T
+    return np.divide(right, total, out=np.full_like(right, np.nan), where=total != 0)
 
 
 def auc_contributions(

@@ -14,12 +14,11 @@ from training.calibration import calibration, judged_months, middle_month, survi
 from training.config import Config
 from training.ensemble import Ensemble
 from training.evaluation import Estimate, Evaluation, within
-from training.followed import FEWEST_EVENTS, Followed
+from training.followed import FEW, FEWEST_EVENTS, Followed
 from training.hazard import log_risk
 from training.instability import MOST_LOOKED_AT, instability
 from training.modalities import MOST_WITHHELD, modality_values, sample
 from training.net_benefit import decisions
-from training.pairwise import FEW
 from training.predicted import MODEL, Predicted
 from training.progress import Tick, silent
 from training.record import Review, Span
