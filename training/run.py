@@ -20,11 +20,13 @@ from data.study import Study
 from training.budget import UNLIMITED, Budget
 from training.bundle import Bundle
 from training.config import Config, flat
-from training.evaluation import Evaluation, evaluate
+from training.evaluation import Evaluation, judge_predicted
 from training.evidence import Evidence, evidence
 from training.fit import Fitted, check_folds, fit, prepare
 from training.hazard import log_risk
+from training.predicted import from_fit
 from training.progress import Tick, silent, within
+from training.record import Review
 from training.response import (
     ResponseModel,
     check_labels,
@@ -33,6 +35,7 @@ from training.response import (
     why_no_model,
 )
 from training.response_evaluation import ResponseEvaluation, judge_response
+from training.review import review
 from training.store import Store
 from training.survival_model import SurvivalModel
 
@@ -40,6 +43,8 @@ Array = NDArray[np.float64]
 
 #: Parts of the time left that the folds' learners, and then the network, may take.
 FOLDS_TIME, NET_TIME = 0.35, 0.7
+#: Part of what is then left that the scores may take; the review has the rest.
+JUDGING_TIME = 0.5
 #: Part of the time that the primary endpoint may take where there are further ones, which share
 #: the rest.
 PRIMARY_TIME = 0.6
@@ -55,11 +60,14 @@ class Judged:
     evaluation: Evaluation
     evidence: Evidence | None
     """Whether the treatment's effect is to be believed, where one was estimated."""
+    review: Review
+    """All that is judged of it, without patients."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures as plain data."""
         treatment = {} if self.evidence is None else {"treatment": self.evidence.to_json()}
-        return self.evaluation.to_json() | treatment
+        reviewed = {"review": self.review.model_dump(mode="json")}
+        return self.evaluation.to_json() | treatment | reviewed
 
 
 @dataclass(frozen=True)
@@ -138,8 +146,12 @@ def fit_and_judge(
     """Fit and judge a model of one survival endpoint."""
     prepared = prepare(cohort, config, tick, budget.share(FOLDS_TIME))
     fitted = fit(prepared, config, tick, budget.share(NET_TIME))
-    evaluation = evaluate(fitted, config, tick, budget)
-    return Judged(fitted, evaluation, evidence(fitted, config))
+    tick("evaluation", 0, 1)
+    predicted = from_fit(fitted, config)
+    evaluation = judge_predicted(predicted, config, budget.share(JUDGING_TIME))
+    tick("evaluation", 1, 1)
+    reviewed = review(predicted, evaluation, fitted.ensemble, config, tick, budget)
+    return Judged(fitted, evaluation, evidence(fitted, config), reviewed)
 
 
 def _enough(
