@@ -22,11 +22,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from data.cohort import Cohort
 from data.scaling import column_quantiles, sort_columns
 from training.attribution import reference, shapley
+from training.budget import UNLIMITED, Budget
 from training.hazard import log_risk, survival
 from training.progress import Tick, silent
-from training.record import Curve, Importance, PartialEffect, Span, Surface
+from training.record import Curve, Importance, PartialEffect, Review, Span, Surface
 from training.survival_model import SurvivalModel
 from training.versions import band, versions
 
@@ -45,6 +47,42 @@ ALONE, PAIRED = np.linspace(0.05, 0.95, 9), np.linspace(0.1, 0.9, 7)
 #: Distinct values up to which a number's own are taken, and patients that each of them has.
 FEW, SHARED = 5, 5
 SEED = 21
+#: Features beyond which nothing is explained, and seconds that must be left for it.
+MOST_FEATURES, ENOUGH = 500, 30.0
+
+
+def explained(
+    review: Review,
+    model: SurvivalModel,
+    cohort: Cohort,
+    tick: Tick = silent,
+    budget: Budget = UNLIMITED,
+) -> Review:
+    """Return a review that says what drives the model, too; or why that is left out.
+
+    Args:
+        review: of the model.
+        model: fitted to the cohort.
+        cohort: with the treatment among its features.
+        tick: told how far the work is.
+        budget: where too little is left, nothing is explained.
+    """
+    values, centre = cohort.values, cohort.centre
+    reason = ""
+    if values.shape[1] > MOST_FEATURES:
+        reason = f"with more than {MOST_FEATURES} features it is not said what drives the model"
+    elif budget.limited and budget.left() < ENOUGH:
+        budget.cut("explanations", 0, "importance and partial effects")
+        reason = "no time was left to say what drives the model"
+    if reason:
+        return review.model_copy(update={"notes": (*review.notes, reason)})
+    ranked = importance(model, values, centre, tick)
+    found = {
+        "importance": ranked,
+        "effects": partial_effects(model, values, centre, ranked, tick),
+        "surface": surface(model, values, centre, ranked),
+    }
+    return review.model_copy(update=found)
 
 
 def importance(

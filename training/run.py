@@ -6,7 +6,7 @@ import hashlib
 import json
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from data.cohort import Cohort, Patients
 from data.errors import InputError
-from data.study import Study
 from training.budget import UNLIMITED, Budget
 from training.bundle import Bundle
 from training.config import Config, flat
+from training.dependence import explained
 from training.evaluation import Evaluation, judge_predicted
 from training.evidence import Evidence, evidence
 from training.fit import Fitted, check_folds, fit, prepare
@@ -56,6 +56,7 @@ VERSIONS = ("accomplice", "numpy", "pandas", "torch", "pytorch-lightning")
 class Judged:
     """A fit of a survival endpoint, and how it did."""
 
+    model: SurvivalModel
     fitted: Fitted
     evaluation: Evaluation
     evidence: Evidence | None
@@ -150,8 +151,12 @@ def fit_and_judge(
     predicted = from_fit(fitted, config)
     evaluation = judge_predicted(predicted, config, budget.share(JUDGING_TIME))
     tick("evaluation", 1, 1)
+    found = evidence(fitted, config)
+    model = _model(fitted, "" if found is None else found.distrust)
     reviewed = review(predicted, evaluation, fitted.ensemble, config, tick, budget)
-    return Judged(fitted, evaluation, evidence(fitted, config), reviewed)
+    if config.evaluation.explanations:
+        reviewed = explained(reviewed, model, cohort, tick, budget)
+    return Judged(model, fitted, evaluation, found, reviewed)
 
 
 def _enough(
@@ -208,7 +213,7 @@ def make_bundle(
     predicted = b"".join(each.fitted.cumulative.tobytes() for each in survival.values())
     return Bundle(
         study=study,
-        survival={name: _model(study, name, each) for name, each in survival.items()},
+        survival={name: replace(each.model, study=study) for name, each in survival.items()},
         responses={name: each.model for name, each in responses.items()},
         config=settings,
         metrics=metrics,
@@ -216,15 +221,15 @@ def make_bundle(
     )
 
 
-def _model(study: Study, endpoint: str, judged: Judged) -> SurvivalModel:
-    fitted, found = judged.fitted, judged.evidence
+def _model(fitted: Fitted, distrust: str) -> SurvivalModel:
+    cohort = fitted.prepared.cohort
     return SurvivalModel(
-        study=study,
-        endpoint=endpoint,
+        study=cohort.study,
+        endpoint=cohort.endpoint,
         ensemble=fitted.ensemble,
         effect=None if fitted.effect is None else fitted.effect.effect,
         no_effect=fitted.no_effect,
-        distrust="" if found is None else found.distrust,
+        distrust=distrust,
         risk_centre=float(np.mean(log_risk(fitted.cumulative))),
     )
 
