@@ -38,6 +38,9 @@ SLOWEST_BODY, RETRY_AFTER = 20.0, 1
 DRAINED = 16
 #: Paths that anybody may ask for: they say nothing but that the server lives.
 OPEN = frozenset({"/livez", "/readyz", "/healthz"})
+#: The page's frame and files, which say nothing of the model: they need no token. What is in the
+#: frame does.
+FRAME, FILES = frozenset({"/", "/app", "/app/", "/docs"}), ("/app/files/", "/static_content/")
 #: Of every answer. The page asks nobody but this server, and nobody may frame it.
 HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -120,7 +123,7 @@ class Guard:
         if not self.limits.tokens and _from_outside(scope):
             await _refuse(send, 403)
             return
-        if not self._known(headers.get(b"authorization", b"")):
+        if not (_of_frame(scope) or self._known(headers.get(b"authorization", b""))):
             await _refuse(send, 401, (b"www-authenticate", b"Bearer"))
             return
         # No await between the look and the count: no two requests take the last place.
@@ -184,6 +187,12 @@ class Guard:
             return {"type": "http.request", "body": body, "more_body": False}
 
         await self.app(scope, whole, send)
+
+
+def _of_frame(scope: Message) -> bool:
+    """Whether a request asks for what is open to all whom the server answers."""
+    path = scope["path"]
+    return scope["method"] in ("GET", "HEAD") and (path in FRAME or path.startswith(FILES))
 
 
 def _from_outside(scope: Message) -> bool:

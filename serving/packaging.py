@@ -22,9 +22,12 @@ from training.manifest import MANIFEST, digest_of
 SERVICE = "serving.service"
 #: Packages of ours that are packed, as far as the service imports them.
 OURS = ("data", "training", "serving")
+#: What the page is made of, beside its code.
+PAGE = Path("serving", "app_files")
 #: What the packed files import of others, pinned at the installed versions; BentoML is the first.
 REQUIRED = (
     "bentoml",
+    "jinja2",
     "numpy",
     "orjson",
     "pandas",
@@ -72,7 +75,7 @@ def package(bundle_path: Path, store: Path, name: str | None = None) -> Packaged
     digest = digest_of(bundle_path)
     manifest = json.loads((bundle_path / MANIFEST).read_bytes())
     name = bento_name(name or f"accomplice-{manifest['study']}")
-    sources, pins = source_files(), pinned()
+    sources, pins = (*source_files(), *page_files()), pinned()
     version = f"{digest[:12]}-{_digest_of_code(sources, pins)[:8]}"
     home = store.resolve()
     path, archive = home / "bentos" / name / version, home / "archives" / f"{name}-{version}.bento"
@@ -128,6 +131,11 @@ def source_files() -> tuple[str, ...]:
                 found.add(path)
                 waiting += _imports(ast.parse(path.read_text(encoding="utf-8")).body)
     return tuple(sorted(path.relative_to(ROOT).as_posix() for path in found))
+
+
+def page_files() -> tuple[str, ...]:
+    """Return the templates, styles and scripts of the page, relative to the root of our files."""
+    return tuple(sorted((PAGE / path.name).as_posix() for path in (ROOT / PAGE).iterdir()))
 
 
 def _files_of(module: str) -> Iterator[Path]:

@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from data.study import parse_study
+from serving.app import Page
 from serving.envelope import INTERNAL, Envelope, log_error
 from serving.guard import Guard
 from serving.predictor import Predictor
@@ -39,7 +40,7 @@ from serving.schema import (
 #: Environment variable that names the bundle to serve; it wins over a packed one. The same as in
 #: ``serving.server``, which is not packed.
 BUNDLE_VARIABLE = "ACCOMPLICE_BUNDLE"
-ROUTES = ("/predict", "/predict_batch", "/docs.json", "/")
+ROUTES = ("/predict", "/predict_batch", "/docs.json", "/", "/app/", "/app/form", "/docs")
 
 
 def bundle_path() -> Path:
@@ -93,6 +94,10 @@ class BatchInput(_Body, BatchRequest):
     )
 
 
+PAGE = Page()
+
+
+@bentoml.asgi_app(PAGE.app(), path="/", name="page")  # type: ignore[untyped-decorator]
 @bentoml.service(
     name="accomplice",
     workers=1,
@@ -105,6 +110,7 @@ class Accomplice:
         torch.set_num_threads(1)
         self.predictor = Predictor.load(bundle_path())
         self.predictor.warm_up()
+        PAGE.show(self.predictor)
         # What is loaded by now stays: taking it out of the collector's sight brings the slowest
         # percent of the answers from 250 ms down to 11. A large batch makes a hundred thousand
         # objects that are gone by themselves: the collector need not look at them on the way.

@@ -1,0 +1,217 @@
+// An answer of the endpoint in words, tables and curves.
+
+import { chart, months, ticks } from "./chart.js";
+
+const $ = (selector) => document.querySelector(selector);
+
+/** Make an element with children: texts or elements. */
+export function el(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+}
+
+const known = (x) => typeof x === "number";
+const whole = (x) => Math.round(100 * x);
+const percent = (x) => (known(x) ? `${whole(x)} %` : "not known");
+const signed = (x) => (x < 0 ? "−" : x > 0 ? "+" : "") + Math.abs(x);
+const points = (x) => `${signed(whole(x))} points`;
+const capital = (text) => text[0].toUpperCase() + text.slice(1);
+const decimal = (x, digits = 1) => x.toFixed(digits);
+const paragraphs = (place, texts) => place.replaceChildren(...texts.filter(Boolean).map((t) => el("p", {}, t)));
+
+function table(place, caption, head, rows) {
+  const cells = (tag, row) => row.map((c, i) => el(tag === "th" || i === 0 ? "th" : "td", tag === "th" ? { scope: "col" } : i === 0 ? { scope: "row" } : {}, c));
+  place.replaceChildren(el("table", {},
+    el("caption", {}, caption),
+    el("thead", {}, el("tr", {}, ...cells("th", head))),
+    el("tbody", {}, ...rows.map((row) => el("tr", {}, ...cells("td", row))))));
+}
+
+const series = (name, look, answer) => ({ name, look, points: answer.curve.map((p) => ({ x: p.time, y: p.survival, low: p.low, high: p.high })) });
+const at = (answer, time) => answer.curve.reduce((a, b) => (Math.abs(b.time - time) < Math.abs(a.time - time) ? b : a));
+const between = (p) => `${whole(p.low)} to ${whole(p.high)} %`;
+
+function survivalChart(figure, config, lines, caption, alt) {
+  const horizon = config.endpoints[0].horizon;
+  chart(figure, {
+    series: lines,
+    caption,
+    alt,
+    x: { low: 0, high: horizon, ticks: months(horizon), label: "Months", format: (t) => String(t) },
+    y: { low: 0, high: 1, ticks: [0, 0.25, 0.5, 0.75, 1], format: percent },
+  });
+}
+
+/** What an answer says of the treatment's advice: how it looks, a badge, and words. */
+export function advice(config, said) {
+  const { label } = config.treatment, [kind, ...why] = said.split(": ");
+  if (kind === "abstains") return ["caution", "No advice", `The model abstains: ${why.join(": ")}.`];
+  if (kind === "favours none") return ["alarm", "Against", `The model speaks against ${label}: harm is likely.`];
+  if (kind === "no clear benefit") return ["quiet", "No clear benefit", `A worthwhile gain from ${label} is less likely than not.`];
+  return ["shown", "In favour", `The model favours ${label}: a gain of more than 3 points is likely.`];
+}
+
+/** The benefit of an endpoint's treatment in one sentence. */
+function gain(config, answer, endpoint, prefix = "") {
+  const h = endpoint.benefit, found = ["", "_low", "_high"].map((part) => answer[`${prefix}benefit${part}@${h}`]);
+  if (!known(found[0])) return "";
+  return `${points(found[0])} at ${h} months (80 % interval ${signed(whole(found[1]))} to ${signed(whole(found[2]))})`;
+}
+
+function median(answer, horizon) {
+  const i = answer.curve.findIndex((p) => p.survival <= 0.5);
+  if (i < 1) return `More than half are expected to be so at ${horizon} months, as far as the model reaches.`;
+  const [a, b] = [answer.curve[i - 1], answer.curve[i]];
+  const time = a.time + ((a.survival - 0.5) / (a.survival - b.survival || 1)) * (b.time - a.time);
+  return `For half of such patients that lasts longer than about ${Math.round(time)} months.`;
+}
+
+function survival(config, answer) {
+  const [first, ...others] = config.endpoints, time = config.times.at(-1), end = at(answer, Number(time));
+  const ratio = Math.exp(answer.risk), close = Math.abs(ratio - 1) < 0.05;
+  const relative = close ? "about the same as that of" : `about ${decimal(ratio)} times that of`;
+  const group = answer.risk_group ? ` Its risk is in the ${answer.risk_group} third of the training patients${known(answer.risk_centile) ? `, higher than that of ${Math.round(answer.risk_centile)} % of them` : ""}.` : "";
+  const rmst = answer[`rmst@${first.benefit}`];
+  paragraphs($("#survival-words"), [
+    `Of 100 patients like this one about ${whole(end.survival)} are expected to be ${first.free} at ${time} months (80 % interval of the model ${whole(end.low)} to ${whole(end.high)}). ${median(answer, Math.round(first.horizon))}`,
+    known(rmst) ? `On average ${decimal(rmst)} of the first ${first.benefit} months.` : "",
+    `The hazard is ${relative} the average training patient.${group}`,
+  ]);
+  survivalChart($("#survival-chart"), config, [series(first.label, "given", answer)],
+    "Line: expected survival. Band: the middle 80 % of the models of the ensemble; how far they differ, not how far patients do.",
+    `${first.label} from ${percent(1)} at month 0 to ${percent(end.survival)} at month ${time}; the table has the values.`);
+  table($("#survival-table"), "Survival by month", ["Month", first.label, "80 % interval", ...others.map((e) => e.label)],
+    config.times.map((t) => [t, percent(answer[`survival@${t}`]), between(at(answer, Number(t))),
+      ...others.map((e) => (Number(t) <= e.horizon ? percent(answer[`${e.name}.survival@${t}`]) : "beyond its horizon"))]));
+  return `About ${whole(end.survival)} of 100 such patients ${first.free} at ${time} months (${whole(end.low)} to ${whole(end.high)}).`;
+}
+
+function treatment(config, answer, [without, withIt]) {
+  const [first, ...others] = config.endpoints, { label } = config.treatment;
+  const [tone, badge, text] = advice(config, answer.advice), place = $("#advice");
+  place.className = `verdict ${tone}`;
+  place.replaceChildren(el("span", { class: "badge" }, badge), ` ${text}`);
+  const h = first.benefit, all = gain(config, answer, first), rmst = answer[`rmst_gain@${h}`];
+  paragraphs($("#treatment-words"), [
+    all ? `Expected change of survival with ${label}: ${all}. Of 100 such patients about ${whole(at(withIt, Number(h)).survival)} would be ${first.free} with it and ${whole(at(without, Number(h)).survival)} without.` : "The model could not estimate an effect.",
+    known(answer.p_benefit) ? `The chance that it gains more than 3 points is ${percent(answer.p_benefit)}.${known(rmst) ? ` Mean time within ${h} months: ${signed(decimal(Math.abs(rmst)) * Math.sign(rmst))} months.` : ""}` : "",
+    ...others.map((e) => [e, gain(config, answer, e, `${e.name}.`)]).map(([e, g]) => (g ? `${e.label}: ${g}.` : "")),
+  ]);
+  const lines = [series(`With ${label}`, "with", withIt), series(`Without ${label}`, "without", without)];
+  survivalChart($("#treatment-chart"), config, lines,
+    `Expected survival with and without ${label}, each with the ensemble's 80 % band.`,
+    `At month ${h}: ${percent(at(withIt, Number(h)).survival)} with ${label}, ${percent(at(without, Number(h)).survival)} without; the table has the values.`);
+  table($("#treatment-table"), `Survival with and without ${label}`, ["Month", "With", "80 % interval", "Without", "80 % interval"],
+    config.times.map((t) => [t, ...[withIt, without].flatMap((a) => [percent(a[`survival@${t}`]), between(at(a, Number(t)))])]));
+  return [`${badge}. ${all ? `${capital(all)}.` : text}`, tone];
+}
+
+/** How the gain depends on the main modifier: the same patient over its usual values. */
+export function modifier(config, slider, values, answers, own) {
+  const h = config.endpoints[0].benefit, line = values.map((x, i) => ({ x, y: answers[i][`benefit@${h}`], low: answers[i][`benefit_low@${h}`], high: answers[i][`benefit_high@${h}`] }));
+  const place = $("#modifier");
+  place.hidden = !line.every((p) => known(p.y));
+  if (place.hidden) return;
+  const { label, unit } = slider.dataset, name = config.treatment.label;
+  $("#modifier-h").textContent = `Does ${label} change what ${name} gains?`;
+  const low = Math.min(-0.05, ...line.map((p) => p.low)), high = Math.max(0.05, ...line.map((p) => p.high));
+  const steps = ticks(low, high, 4);
+  chart($("#modifier-chart"), {
+    series: [{ name: `Gain at ${h} months, with its 80 % interval`, look: "given", points: line }],
+    caption: `The same patient with other values of ${label}.`,
+    alt: `Gain from ${name} by ${label}: ${points(line[0].y)} at ${values[0]}, ${points(line.at(-1).y)} at ${values.at(-1)}.`,
+    mark: known(own) ? { x: own, label: "this patient" } : undefined,
+    x: { low: values[0], high: values.at(-1), ticks: ticks(values[0], values.at(-1)), label: unit ? `${label} (${unit})` : label, format: (t) => String(t) },
+    y: { low, high, ticks: steps, format: (v) => signed(whole(v)) },
+  });
+  const [a, b] = [line[0], line.at(-1)], apart = a.high < b.low || b.high < a.low;
+  $("#modifier-words").textContent = `At ${values[0]} the gain would be ${points(a.y)} (${signed(whole(a.low))} to ${signed(whole(a.high))}), at ${values.at(-1)} ${points(b.y)} (${signed(whole(b.low))} to ${signed(whole(b.high))}).${apart ? "" : ` The intervals overlap: that ${label} matters for it is not certain.`}`;
+}
+
+function responses(config, answer) {
+  const place = $("#else-words"), found = config.responses.map((r) => [r, answer[`response.${r.name}`]]);
+  place.replaceChildren(...found.flatMap(([r, p]) => [
+    el("p", {}, el("span", { class: "badge caution" }, "exploratory"), known(p)
+      ? ` Probability of ${r.label}: ${percent(p)}${r.rate ? `; where the model is used ${percent(r.rate)} of patients have it` : ""}.`
+      : ` Probability of ${r.label}: the model has too few labels to say.`),
+    ...(r.verdict ? [el("p", { class: "help" }, `How good that is: ${r.verdict}.`)] : []),
+  ]));
+  return found.map(([r, p]) => `${capital(r.label)}: ${percent(p)}`).join("; ") + " (exploratory).";
+}
+
+/** What an answer's flags mean: texts for all, and notes for the fields they are about. */
+export function flags(config, found, labels) {
+  const said = [], notes = {}, absent = [];
+  const label = (name) => labels[name] ?? name;
+  for (const flag of found) {
+    const [kind, ...rest] = flag.split(":"), about = rest.join(":");
+    if (kind === "missing") absent.push(about), notes[about] = ["quiet", "Not given."];
+    else if (kind === "missing_modality") absent.push(about === "treatment" ? config.treatment?.name ?? about : `all of ${config.modalities[about] ?? about}`);
+    else if (kind === "out_of_range") notes[about] = ["caution", "Outside the plausible range: check it. The model takes it as the nearest value it knows."];
+    else if (kind === "unknown_level") notes[about] = ["caution", "Not one of the levels: taken as not known."];
+    else if (kind === "not_a_number") notes[about] = ["caution", "Not a number: taken as not known."];
+    else if (kind === "unknown_column") said.push(`The model does not know ${about}: left out.`);
+    else if (kind === "unknown_columns") said.push(`It does not know ${about}: left out.`);
+    else if (kind === "unknown_assay") said.push("Expression was measured on a scale that the model does not know: it is ranked among all training patients, which may be wrong.");
+    else said.push(flag.replaceAll("_", " "));
+    if (notes[about]?.[0] === "caution") said.push(`${label(about)}: ${notes[about][1]}`);
+  }
+  if (absent.length) said.push(`Not given: ${absent.map(label).join(", ")}. The model works with what is known of the others.`);
+  return { said, notes };
+}
+
+/** Write the whole answer into the page; what a reader who listens is told comes back. */
+export function show(config, { answer, sides, explained }, labels) {
+  const glance = [];
+  if (answer.curve) glance.push(["Survival", survival(config, answer)]);
+  if (sides) {
+    const [text, tone] = treatment(config, answer, sides);
+    glance.push([capital(config.treatment.label), text, tone]);
+  }
+  if (config.responses.length) glance.push(["What else", responses(config, answer)]);
+  $("#glance").replaceChildren(...glance.map(([term, text, tone = "shown"]) => el("div", { class: tone }, el("dt", {}, term), el("dd", {}, text))));
+  $("#why").hidden = !explained;
+  if (explained) why(explained, labels);
+  return glance.map(([term, text]) => `${term}: ${text}`).join(" ");
+}
+
+function why({ features, base }, labels) {
+  const parts = Object.entries(features).filter(([, part]) => known(part)).sort((a, b) => Math.abs(b[1]) - Math.abs(a[1]));
+  const most = Math.max(...parts.map(([, part]) => Math.abs(part)), 0.05), shown = parts.slice(0, 8);
+  const rest = parts.slice(8).reduce((sum, [, part]) => sum + part, 0);
+  if (parts.length > 8) shown.push(["", rest]);
+  $("#why-words").textContent = `What each value adds to the hazard, against a typical training patient (${decimal(Math.exp(base), 2)} times the average). It describes the model, not causes.`;
+  table($("#why-table"), "What drives this patient's risk", ["Value", "Effect", "Hazard"], shown.map(([name, part]) => [
+    name ? labels[name] ?? name : `${parts.length - 8} others`, bar(part / most), `× ${decimal(Math.exp(part), 2)} ${Math.abs(part) < 0.005 ? "no change" : part > 0 ? "raises" : "lowers"}`,
+  ]));
+}
+
+function bar(part) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg"), length = Math.min(Math.abs(part), 1) * 58;
+  for (const [k, v] of Object.entries({ viewBox: "0 0 120 14", width: 120, height: 14, "aria-hidden": "true" })) svg.setAttribute(k, v);
+  svg.innerHTML = `<rect class="${part > 0 ? "raises" : "lowers"}" x="${part > 0 ? 60 : 60 - length}" y="2" width="${length}" height="10"/><line class="axis" x1="60" x2="60" y1="0" y2="14"/>`;
+  return svg;
+}
+
+/** Lay the changed answer over the one as entered. */
+export function compare(config, answer, changed, words) {
+  const rows = [], h = config.endpoints[0]?.benefit;
+  for (const t of answer.curve ? config.times : []) rows.push([`Survival at ${t} months`, ...[answer, changed].map((a) => percent(a[`survival@${t}`]))]);
+  if (config.treatment && answer.advice) {
+    rows.push([`Gain from ${config.treatment.label} at ${h} months`, ...[answer, changed].map((a) => (known(a[`benefit@${h}`]) ? gainAlone(a, h) : "not known"))]);
+    rows.push(["Advice", ...[answer, changed].map((a) => advice(config, a.advice)[1])]);
+  }
+  for (const r of config.responses) rows.push([capital(r.label), ...[answer, changed].map((a) => percent(a[`response.${r.name}`]))]);
+  $("#changed").hidden = false;
+  table($("#whatif-table"), `With ${words}`, ["", "As entered", "Changed"], rows);
+  if (answer.curve) {
+    const t = config.times.at(-1);
+    survivalChart($("#whatif-chart"), config, [series("As entered", "given", answer), series("Changed", "changed", changed)],
+      `Changed: ${words}.`, `At month ${t}: ${percent(answer[`survival@${t}`])} as entered, ${percent(changed[`survival@${t}`])} changed; the table has the values.`);
+  }
+  return `With ${words}: ${rows.map(([name, , value]) => `${name} ${value}`).join("; ")}.`;
+}
+
+const gainAlone = (a, h) => `${points(a[`benefit@${h}`])} (${signed(whole(a[`benefit_low@${h}`]))} to ${signed(whole(a[`benefit_high@${h}`]))})`;
