@@ -67,6 +67,8 @@ class Feature(_Model):
     """What the values are; decides how they are coded, scaled and embedded."""
     column: str | None = None
     """The table's column; the feature's own name if absent."""
+    label: str | None = None
+    """What people call it."""
     unit: str | None = None
     """Unit of the values, for people."""
     range: tuple[float, float] | None = None
@@ -124,6 +126,8 @@ class BinaryEndpoint(_Model):
     column: str
     positive: tuple[Level, ...]
     negative: tuple[Level, ...]
+    label: str | None = None
+    """What people call it, as in 'probability of response to a checkpoint inhibitor'."""
     features: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """The few inputs fixed in advance for few labels; null: all of the study's features."""
     local_rate: Annotated[float, Field(gt=0, lt=1)] | None = None

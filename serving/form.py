@@ -139,7 +139,7 @@ def _field(
 ) -> Field:
     key = feature.column or name
     levels = feature.levels or ()
-    label, help = named(name), _help(feature, span)
+    label, help = feature.label or named(name), _help(feature, span)
     if treatment is not None and key == treatment.column:
         label, example = named(treatment.label), None
         levels = levels or (treatment.untreated[0], treatment.treated[0])
@@ -152,14 +152,11 @@ def _help(feature: Feature, span: Span | None) -> str:
     if feature.levels is not None:
         return ""
     low, high = feature.bounds
-    parts = []
-    if math.isfinite(low) and math.isfinite(high):
-        parts.append(f"{low:g} to {high:g}")
-    elif math.isfinite(low):
-        parts.append(f"{low:g} or more")
-    if span is not None and feature.range is None:
-        parts.append("usually {:g} to {:g}".format(*span.ends()))
-    return "; ".join(parts)
+    if math.isfinite(high - low):
+        return f"{low:g} to {high:g}"
+    if span is not None:
+        return "usually {:g} to {:g}".format(*span.ends())
+    return f"{low:g} or more" if math.isfinite(low) else ""
 
 
 def _group(
@@ -172,7 +169,13 @@ def _group(
     shown = set(listed)
     pasted = tuple(fields[name].key for name in names if name not in shown)
     every = tuple(fields[name] for name in listed)
-    return Group(named(modality), every, pasted, len(names) <= FOLDED)
+    # A modality of one feature, of the same name, is called as that is.
+    label = every[0].label if len(names) == 1 and _same(modality, names[0]) else named(modality)
+    return Group(label, every, pasted, len(names) <= FOLDED)
+
+
+def _same(one: str, other: str) -> bool:
+    return one.replace("_", "").lower() == other.replace("_", "").lower()
 
 
 def _preprocessors(bundle: Bundle) -> list[Preprocessor]:
@@ -248,11 +251,11 @@ def _config(bundle: Bundle) -> dict[str, Any]:
         "responses": [
             {
                 "name": name,
-                "label": name.replace("_", " "),
+                "label": endpoint.label or name.replace("_", " "),
                 "rate": bundle.rates(None).get(name),
                 "verdict": (bundle.metrics.get("responses", {}).get(name) or {}).get("verdict"),
             }
-            for name in study.endpoints.binary
+            for name, endpoint in study.endpoints.binary.items()
         ],
         "centre": study.centre,
         "modalities": {modality: named(modality) for modality in study.blocks},

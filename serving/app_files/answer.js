@@ -14,7 +14,7 @@ export function el(tag, attributes = {}, ...children) {
 
 const known = (x) => typeof x === "number";
 const whole = (x) => Math.round(100 * x);
-const percent = (x) => (known(x) ? `${whole(x)} %` : "not known");
+const percent = (x) => (known(x) ? `${whole(x)} %` : "not known");
 const signed = (x) => (x < 0 ? "−" : x > 0 ? "+" : "") + Math.abs(x);
 const points = (x) => `${signed(whole(x))} points`;
 const capital = (text) => text[0].toUpperCase() + text.slice(1);
@@ -31,7 +31,7 @@ function table(place, caption, head, rows) {
 
 const series = (name, look, answer) => ({ name, look, points: answer.curve.map((p) => ({ x: p.time, y: p.survival, low: p.low, high: p.high })) });
 const at = (answer, time) => answer.curve.reduce((a, b) => (Math.abs(b.time - time) < Math.abs(a.time - time) ? b : a));
-const between = (p) => `${whole(p.low)} to ${whole(p.high)} %`;
+const between = (p) => `${whole(p.low)} to ${whole(p.high)} %`;
 
 function survivalChart(figure, config, lines, caption, alt) {
   const horizon = config.endpoints[0].horizon;
@@ -57,7 +57,7 @@ export function advice(config, said) {
 function gain(config, answer, endpoint, prefix = "") {
   const h = endpoint.benefit, found = ["", "_low", "_high"].map((part) => answer[`${prefix}benefit${part}@${h}`]);
   if (!known(found[0])) return "";
-  return `${points(found[0])} at ${h} months (80 % interval ${signed(whole(found[1]))} to ${signed(whole(found[2]))})`;
+  return `${points(found[0])} at ${h} months (80 % interval ${signed(whole(found[1]))} to ${signed(whole(found[2]))})`;
 }
 
 function median(answer, horizon) {
@@ -75,14 +75,14 @@ function survival(config, answer) {
   const group = answer.risk_group ? ` Its risk is in the ${answer.risk_group} third of the training patients${known(answer.risk_centile) ? `, higher than that of ${Math.round(answer.risk_centile)} % of them` : ""}.` : "";
   const rmst = answer[`rmst@${first.benefit}`];
   paragraphs($("#survival-words"), [
-    `Of 100 patients like this one about ${whole(end.survival)} are expected to be ${first.free} at ${time} months (80 % interval of the model ${whole(end.low)} to ${whole(end.high)}). ${median(answer, Math.round(first.horizon))}`,
+    `Of 100 patients like this one about ${whole(end.survival)} are expected to be ${first.free} at ${time} months (80 % interval of the model ${whole(end.low)} to ${whole(end.high)}). ${median(answer, Math.round(first.horizon))}`,
     known(rmst) ? `On average ${decimal(rmst)} of the first ${first.benefit} months.` : "",
     `The hazard is ${relative} the average training patient.${group}`,
   ]);
   survivalChart($("#survival-chart"), config, [series(first.label, "given", answer)],
-    "Line: expected survival. Band: the middle 80 % of the models of the ensemble; how far they differ, not how far patients do.",
+    "Line: expected survival. Band: the middle 80 % of the models of the ensemble; how far they differ, not how far patients do.",
     `${first.label} from ${percent(1)} at month 0 to ${percent(end.survival)} at month ${time}; the table has the values.`);
-  table($("#survival-table"), "Survival by month", ["Month", first.label, "80 % interval", ...others.map((e) => e.label)],
+  table($("#survival-table"), "Survival by month", ["Month", first.label, "80 % interval", ...others.map((e) => e.label)],
     config.times.map((t) => [t, percent(answer[`survival@${t}`]), between(at(answer, Number(t))),
       ...others.map((e) => (Number(t) <= e.horizon ? percent(answer[`${e.name}.survival@${t}`]) : "beyond its horizon"))]));
   return `About ${whole(end.survival)} of 100 such patients ${first.free} at ${time} months (${whole(end.low)} to ${whole(end.high)}).`;
@@ -101,10 +101,10 @@ function treatment(config, answer, [without, withIt]) {
   ]);
   const lines = [series(`With ${label}`, "with", withIt), series(`Without ${label}`, "without", without)];
   survivalChart($("#treatment-chart"), config, lines,
-    `Expected survival with and without ${label}, each with the ensemble's 80 % band.`,
+    `Expected survival with and without ${label}, each with the ensemble's 80 % band.`,
     `At month ${h}: ${percent(at(withIt, Number(h)).survival)} with ${label}, ${percent(at(without, Number(h)).survival)} without; the table has the values.`);
-  table($("#treatment-table"), `Survival with and without ${label}`, ["Month", "With", "80 % interval", "Without", "80 % interval"],
-    config.times.map((t) => [t, ...[withIt, without].flatMap((a) => [percent(a[`survival@${t}`]), between(at(a, Number(t)))])]));
+  table($("#treatment-table"), `Survival with and without ${label}, and its 80 % interval`, ["Month", `With ${label}`, `Without ${label}`],
+    config.times.map((t) => [t, ...[withIt, without].map((a) => `${percent(a[`survival@${t}`])} (${whole(at(a, Number(t)).low)} to ${whole(at(a, Number(t)).high)})`)]));
   return [`${badge}. ${all ? `${capital(all)}.` : text}`, tone];
 }
 
@@ -117,9 +117,9 @@ export function modifier(config, slider, values, answers, own) {
   const { label, unit } = slider.dataset, name = config.treatment.label;
   $("#modifier-h").textContent = `Does ${label} change what ${name} gains?`;
   const low = Math.min(-0.05, ...line.map((p) => p.low)), high = Math.max(0.05, ...line.map((p) => p.high));
-  const steps = ticks(low, high, 4);
+  const steps = ticks(low, high, 6);
   chart($("#modifier-chart"), {
-    series: [{ name: `Gain at ${h} months, with its 80 % interval`, look: "given", points: line }],
+    series: [{ name: `Gain at ${h} months, with its 80 % interval`, look: "given", points: line }],
     caption: `The same patient with other values of ${label}.`,
     alt: `Gain from ${name} by ${label}: ${points(line[0].y)} at ${values[0]}, ${points(line.at(-1).y)} at ${values.at(-1)}.`,
     mark: known(own) ? { x: own, label: "this patient" } : undefined,
@@ -148,7 +148,8 @@ export function flags(config, found, labels) {
   for (const flag of found) {
     const [kind, ...rest] = flag.split(":"), about = rest.join(":");
     if (kind === "missing") absent.push(about), notes[about] = ["quiet", "Not given."];
-    else if (kind === "missing_modality") absent.push(about === "treatment" ? config.treatment?.name ?? about : `all of ${config.modalities[about] ?? about}`);
+    else if (kind === "missing_modality" && about === "treatment" && config.treatment) said.push(`${capital(config.treatment.label)} is to be decided: the first curve is of such patients as they were treated.`);
+    else if (kind === "missing_modality") absent.push(`all of ${config.modalities[about] ?? about}`);
     else if (kind === "out_of_range") notes[about] = ["caution", "Outside the plausible range: check it. The model takes it as the nearest value it knows."];
     else if (kind === "unknown_level") notes[about] = ["caution", "Not one of the levels: taken as not known."];
     else if (kind === "not_a_number") notes[about] = ["caution", "Not a number: taken as not known."];
