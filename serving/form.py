@@ -114,11 +114,13 @@ def form_of(bundle: Bundle) -> Form:
     )
     if not any(group.open for group in groups):
         groups = (replace(groups[0], open=True), *groups[1:])
+    listed = {field.name for group in groups for field in group.fields}
+    sliders = [fields[name] for name in _slid(bundle, ranked) if name in listed]
     scales = {centre for each in _preprocessors(bundle) for centre in each.reference}
     return Form(
         groups=groups,
         centres=tuple(sorted(scales - {""})) if study.centre is not None else (),
-        sliders=tuple(f for n in _slid(bundle, ranked) if (f := fields[n]).levels or f.span),
+        sliders=tuple(field for field in sliders if field.levels or field.span),
         config=_config(bundle),
     )
 

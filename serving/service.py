@@ -97,7 +97,7 @@ class BatchInput(_Body, BatchRequest):
 PAGE = Page()
 
 
-@bentoml.asgi_app(PAGE.app(), path="/", name="page")  # type: ignore[untyped-decorator]
+@bentoml.asgi_app(PAGE.app(), path="/", name="page")
 @bentoml.service(
     name="accomplice",
     workers=1,

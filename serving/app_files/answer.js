@@ -27,6 +27,12 @@ function table(place, caption, head, rows) {
     el("caption", {}, caption),
     el("thead", {}, el("tr", {}, ...cells("th", head))),
     el("tbody", {}, ...rows.map((row) => el("tr", {}, ...cells("td", row))))));
+  // Whoever has no mouse must be able to scroll what is too wide.
+  const wide = place.scrollWidth > place.clientWidth;
+  for (const [name, value] of Object.entries({ tabindex: "0", role: "region", "aria-label": caption })) {
+    if (wide) place.setAttribute(name, value);
+    else place.removeAttribute(name);
+  }
 }
 
 const series = (name, look, answer) => ({ name, look, points: answer.curve.map((p) => ({ x: p.time, y: p.survival, low: p.low, high: p.high })) });
@@ -206,7 +212,7 @@ export function compare(config, answer, changed, words) {
   }
   for (const r of config.responses) rows.push([capital(r.label), ...[answer, changed].map((a) => percent(a[`response.${r.name}`]))]);
   $("#changed").hidden = false;
-  table($("#whatif-table"), `With ${words}`, ["", "As entered", "Changed"], rows);
+  table($("#whatif-table"), `With ${words}`, ["Answer", "As entered", "Changed"], rows);
   if (answer.curve) {
     const t = config.times.at(-1);
     survivalChart($("#whatif-chart"), config, [series("As entered", "given", answer), series("Changed", "changed", changed)],

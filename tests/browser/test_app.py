@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import Iterator
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,7 @@ def test_a_patient_is_filled_in_and_answered(page: Page) -> None:
     assert page.shows("exploratory", "#else-words")
     assert page.shows("Not given", "#odd")
     line = curve(page, "#survival-chart", "given")
-    assert all(a[0] < b[0] and a[1] <= b[1] for a, b in zip(line, line[1:], strict=False))
+    assert all(a[0] < b[0] and a[1] <= b[1] for a, b in pairwise(line))
     assert page.shows("Age", "#entered dt")
     assert page.shows("71", "#entered dd")
 
@@ -135,8 +136,9 @@ def test_a_slider_changes_the_curve_beside_the_one_as_entered(answered: Page) ->
     slide(answered, "Home")
     high = answered.evaluate("document.querySelector('#whatif-table caption').textContent")
     answered._until(
-        lambda: answered.evaluate("document.querySelector('#whatif-table caption').textContent")
-        != high,
+        lambda: (
+            answered.evaluate("document.querySelector('#whatif-table caption').textContent") != high
+        ),
         "another value",
     )
     assert survival(answered, "#whatif-table", 2) != at_end
@@ -278,6 +280,7 @@ def test_prints_one_page_without_the_form(answered: Page) -> None:
     assert answered.shows("For research use only")
 
 
+@pytest.mark.slow
 def test_a_token_is_asked_for_and_kept_in_memory_alone(
     browser: Browser, bundle_folder: Path, tmp_path: Path
 ) -> None:
