@@ -25,7 +25,7 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 QUIET = frozenset({"/livez", "/readyz", "/healthz", "/metrics"})
 
 ERRORS = {
-    404: ("not_found", "no such path: GET /app/ is the page, /docs the endpoint's documentation"),
+    404: ("not_found", "no such path: POST /predict or /predict_batch, GET /docs.json"),
     405: ("method_not_allowed", "not by this method: send a POST"),
     415: ("unsupported_media_type", "send application/json"),
     503: ("unavailable", "the server is not ready: try again later"),
