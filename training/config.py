@@ -139,6 +139,8 @@ class EvaluationConfig(_Part):
 
     bootstraps: Count = 200
     """Bootstrap draws behind each interval."""
+    peers: bool = True
+    """Whether scikit-survival's forest and boosted trees are baselines too, where installed."""
 
 
 class Config(_Part):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.cohort import round_off
+from training.baselines import Baseline
 from training.budget import UNLIMITED, Budget
 from training.concordance import concordance_contributions, concordances
 from training.config import Config
@@ -31,6 +32,7 @@ from training.metrics import (
     resamples,
     time_average,
 )
+from training.peers import PEERS
 from training.predicted import MODEL, Predicted, from_fit
 from training.progress import Tick, silent
 from training.reliability import calibration_at, d_calibration
@@ -97,6 +99,14 @@ class Evaluation:
     """(n,) out-of-fold risk of the stacked model."""
     bootstraps: int
     """Draws behind each interval."""
+    notes: tuple[str, ...] = ()
+    """What the model was not held against, and why."""
+
+    @property
+    def reference(self) -> str | None:
+        """The baseline that headlines are over: the last the study file lists; never a peer."""
+        own = [baseline for baseline in self.gains if baseline not in PEERS]
+        return own[-1] if own else None
 
     def verdict(self, baseline: str) -> str:
         """Say in words whether the model adds to a baseline."""
@@ -131,6 +141,7 @@ class Evaluation:
                 for name, s in self.scores.items()
             },
             "gains": {b: {m: plain(e) for m, e in g.items()} for b, g in self.gains.items()},
+            "notes": list(self.notes),
         }
 
 
@@ -139,11 +150,15 @@ NAMES = {"uno_c": "Uno's C", "harrell_c": "Harrell's C", "ibs": "integrated Brie
 
 
 def evaluate(
-    fitted: Fitted, config: Config, tick: Tick = silent, budget: Budget = UNLIMITED
+    fitted: Fitted,
+    config: Config,
+    tick: Tick = silent,
+    budget: Budget = UNLIMITED,
+    baselines: Sequence[Baseline] | None = None,
 ) -> Evaluation:
     """Judge a fit by its out-of-fold predictions, beside its learners and the baselines."""
     tick("evaluation", 0, 2)
-    predicted = from_fit(fitted, config)
+    predicted = from_fit(fitted, config, baselines, budget)
     tick("evaluation", 1, 2)
     judged = judge_predicted(predicted, config, budget)
     tick("evaluation", 2, 2)
@@ -152,7 +167,7 @@ def evaluate(
 
 def judge_predicted(predicted: Predicted, config: Config, budget: Budget = UNLIMITED) -> Evaluation:
     """Judge predictions of patients whose outcome is known; see :func:`judge`."""
-    return judge(
+    judged = judge(
         *predicted.outcome,
         predicted.group,
         predicted.grid,
@@ -162,6 +177,7 @@ def judge_predicted(predicted: Predicted, config: Config, budget: Budget = UNLIM
         config.seed,
         budget,
     )
+    return replace(judged, notes=predicted.notes)
 
 
 def quick_scores(fitted: Fitted) -> dict[str, float]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from data.cohort import Cohort, Patients
 from data.errors import InputError
 from data.study import Study
+from training.baselines import Baseline, fit_baselines
 from training.budget import UNLIMITED, Budget
 from training.bundle import Bundle
 from training.config import Config, flat
@@ -55,6 +56,8 @@ class Judged:
     evaluation: Evaluation
     evidence: Evidence | None
     """Whether the treatment's effect is to be believed, where one was estimated."""
+    baselines: tuple[Baseline, ...] = ()
+    """What the fit was held against, to be kept with it."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures as plain data."""
@@ -138,8 +141,9 @@ def fit_and_judge(
     """Fit and judge a model of one survival endpoint."""
     prepared = prepare(cohort, config, tick, budget.share(FOLDS_TIME))
     fitted = fit(prepared, config, tick, budget.share(NET_TIME))
-    evaluation = evaluate(fitted, config, tick, budget)
-    return Judged(fitted, evaluation, evidence(fitted, config))
+    baselines = fit_baselines(prepared, config)
+    evaluation = evaluate(fitted, config, tick, budget, baselines)
+    return Judged(fitted, evaluation, evidence(fitted, config), baselines)
 
 
 def _enough(
@@ -214,6 +218,7 @@ def _model(study: Study, endpoint: str, judged: Judged) -> SurvivalModel:
         no_effect=fitted.no_effect,
         distrust="" if found is None else found.distrust,
         risk_centre=float(np.mean(log_risk(fitted.cumulative))),
+        baselines=judged.baselines,
     )
 
 
