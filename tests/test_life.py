@@ -74,7 +74,8 @@ def test_the_whole_life_of_a_model(tmp_path, monkeypatch, capsys):
     at = f"@{Bundle.load(Path('model')).horizon:g}"
     benefit = [f"benefit{at}", f"benefit_low{at}", f"benefit_high{at}", f"rmst_gain{at}"]
     numbers = ["risk", "survival@6", "survival@12", *benefit, "p_benefit"]
-    assert list(predicted.columns) == ["patient_id", *numbers, "advice", "flags"]
+    standing = [f"rmst{at}", "risk_group", "risk_centile"]
+    assert list(predicted.columns) == ["patient_id", *numbers, "advice", *standing, "flags"]
     assert predicted["patient_id"].tolist() == fresh["case no."].tolist()
     assert not predicted.isna().any().any()
     assert (predicted["survival@6"] >= predicted["survival@12"]).all()

@@ -37,6 +37,7 @@ from training.response import (
 )
 from training.response_evaluation import ResponseEvaluation, judge_response
 from training.review import review
+from training.standing import quantiles
 from training.store import Store
 from training.survival_model import SurvivalModel
 
@@ -224,7 +225,8 @@ def make_bundle(
 
 
 def _model(fitted: Fitted, baselines: tuple[Baseline, ...], distrust: str) -> SurvivalModel:
-    cohort = fitted.prepared.cohort
+    cohort, risk = fitted.prepared.cohort, log_risk(fitted.cumulative)
+    centre = float(np.mean(risk))
     return SurvivalModel(
         study=cohort.study,
         endpoint=cohort.endpoint,
@@ -232,7 +234,8 @@ def _model(fitted: Fitted, baselines: tuple[Baseline, ...], distrust: str) -> Su
         effect=None if fitted.effect is None else fitted.effect.effect,
         no_effect=fitted.no_effect,
         distrust=distrust,
-        risk_centre=float(np.mean(log_risk(fitted.cumulative))),
+        risk_centre=centre,
+        risk_reference=quantiles(risk - centre),
         baselines=baselines,
     )
 
