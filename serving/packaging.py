@@ -28,6 +28,7 @@ REQUIRED = (
     "numpy",
     "orjson",
     "pandas",
+    "prometheus_client",
     "pydantic",
     "pyyaml",
     "safetensors",

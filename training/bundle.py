@@ -194,7 +194,7 @@ class Bundle:
         Training ranked each large centre's expression by itself; another centre's is ranked
         against all patients'.
         """
-        scales = [set(each.reference) - {""} for each in self._preprocessors() if each.reference]
+        scales = [set(each.reference) - {""} for each in self.preprocessors() if each.reference]
         if not any(scales):
             return np.zeros(len(values), dtype=bool)
         features = self.study.features.values()
@@ -207,7 +207,8 @@ class Bundle:
     def _models(self) -> dict[str, Replayable]:
         return {**self.survival, **self.responses}
 
-    def _preprocessors(self) -> list[Preprocessor]:
+    def preprocessors(self) -> list[Preprocessor]:
+        """Return those of all models, that of the primary one's first fold first."""
         found = [each for model in self.survival.values() for each in model.preprocessors]
         return found + [model.preprocessor for model in self.responses.values()]
 
