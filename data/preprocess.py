@@ -239,6 +239,24 @@ class Preprocessor:
                 values[j] = np.rint(values[j])
         return values
 
+    def quantiles(self, places: Array) -> Array:
+        """Return about which values (k, p) the training patients had at parts ``places`` (k,).
+
+        They are between what is kept, so that none is a patient's, and the first and the last are
+        where half a percent of the patients lies beyond; NaN for features with levels.
+        """
+        kept = np.linspace(0, 1, len(self.edges))
+        columns = [np.interp(places, kept, edge) for edge in self.edges.T]
+        found = np.stack(columns, axis=1) * self.sd + self.mean
+        logged = ~np.isnan(self.log_offset)
+        found[:, logged] = np.exp(found[:, logged]) - self.log_offset[logged]
+        for j, feature in enumerate(self.study.features.values()):
+            if feature.kind == "expression":
+                found[:, j] = np.interp(places, REFERENCE, self.reference[""][:, j])
+            elif feature.levels is not None:
+                found[:, j] = np.nan
+        return found
+
     def on_assay(self, values: Array, centre: NDArray[np.str_] | None) -> Array:
         """Take features (n, p) from the scale of all patients to that of each one's centre (n,).
 

@@ -15,6 +15,8 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
+Observe = Callable[[str, int, float], None]
+"""Is told of each answered request: its path, the status and the seconds it took."""
 
 # BentoML's server configures the loggers below this name; its own access log is turned off in
 # favour of this one, because it writes whatever path was asked for.
@@ -25,8 +27,8 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 QUIET = frozenset({"/livez", "/readyz", "/healthz", "/metrics"})
 
 ERRORS = {
-    404: ("not_found", "no such path: POST /predict or /predict_batch, GET /docs.json"),
-    405: ("method_not_allowed", "not by this method: send a POST"),
+    404: ("not_found", "no such path: GET /docs.json lists them"),
+    405: ("method_not_allowed", "not by this method: GET /docs.json says by which"),
     415: ("unsupported_media_type", "send application/json"),
     503: ("unavailable", "the server is not ready: try again later"),
 }
@@ -36,9 +38,12 @@ INTERNAL = ("internal", "an error of the server's; its log names the place")
 class Envelope:
     """Gives every error the endpoint's shape, whoever made it."""
 
-    def __init__(self, app: App, routes: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, app: App, routes: tuple[str, ...] = (), observe: Observe | None = None
+    ) -> None:
         self.app = app
         self.routes = frozenset(routes)
+        self.observe = observe
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -59,6 +64,8 @@ class Envelope:
         path, method = scope["path"], scope["method"]
         if path in QUIET:
             return
+        if self.observe is not None:
+            self.observe(path, status, seconds)
         route = path if path in self.routes else "(another path)"
         verb = method if method in METHODS else "(another method)"
         logger.info("%s %s %d %.1f ms", verb, route, status, 1000 * seconds)

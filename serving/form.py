@@ -7,10 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
-from data.preprocess import Preprocessor
 from data.study import Feature, Study, Treatment
+from serving.training_values import Usual, usual
 from training.bundle import Bundle
 
 #: Features of a modality beyond which it is folded away, and beyond which only the first so many
@@ -101,9 +99,9 @@ class Form:
 def form_of(bundle: Bundle) -> Form:
     """Lay out the form of a bundle."""
     study = bundle.study
-    spans, examples = _training(bundle)
+    known = usual(bundle)
     fields = {
-        name: _field(f"f{j}", name, feature, study.treatment, spans.get(name), examples.get(name))
+        name: _field(j, name, feature, study.treatment, known[name])
         for j, (name, feature) in enumerate(study.features.items())
     }
     ranked = _ranked(bundle)
@@ -116,7 +114,7 @@ def form_of(bundle: Bundle) -> Form:
         groups = (replace(groups[0], open=True), *groups[1:])
     listed = {field.name for group in groups for field in group.fields}
     sliders = [fields[name] for name in _slid(bundle, ranked) if name in listed]
-    scales = {centre for each in _preprocessors(bundle) for centre in each.reference}
+    scales = {centre for each in bundle.preprocessors() for centre in each.reference}
     return Form(
         groups=groups,
         centres=tuple(sorted(scales - {""})) if study.centre is not None else (),
@@ -132,22 +130,29 @@ def named(name: str) -> str:
 
 
 def _field(
-    id: str,
-    name: str,
-    feature: Feature,
-    treatment: Treatment | None,
-    span: Span | None,
-    example: str | None,
+    place: int, name: str, feature: Feature, treatment: Treatment | None, known: Usual
 ) -> Field:
-    key = feature.column or name
-    levels = feature.levels or ()
-    label, help = feature.label or named(name), _help(feature, span)
-    if treatment is not None and key == treatment.column:
-        label, example = named(treatment.label), None
-        levels = levels or (treatment.untreated[0], treatment.treated[0])
-        help = "Leave it open where it is to be decided: the answer compares both."
-    unit = feature.unit or ""
-    return Field(id, key, name, label, unit, help, levels, example or "", span)
+    span, levels = _span(feature, known), feature.levels or ()
+    made = Field(
+        id=f"f{place}",
+        key=feature.column or name,
+        name=name,
+        label=feature.label or named(name),
+        unit=feature.unit or "",
+        help=_help(feature, span),
+        levels=levels,
+        example=_example(place, known),
+        span=span,
+    )
+    if treatment is None or made.key != treatment.column:
+        return made
+    return replace(
+        made,
+        label=named(treatment.label),
+        levels=levels or (treatment.untreated[0], treatment.treated[0]),
+        help="Leave it open where it is to be decided: the answer compares both.",
+        example="",
+    )
 
 
 def _help(feature: Feature, span: Span | None) -> str:
@@ -180,36 +185,24 @@ def _same(one: str, other: str) -> bool:
     return one.replace("_", "").lower() == other.replace("_", "").lower()
 
 
-def _preprocessors(bundle: Bundle) -> list[Preprocessor]:
-    found = [each for model in bundle.survival.values() for each in model.preprocessors]
-    return found + [model.preprocessor for model in bundle.responses.values()]
+def _span(feature: Feature, known: Usual) -> Span | None:
+    """What is usual of a number, as far as it can be right."""
+    if feature.levels is not None or not isinstance(known.typical, float):
+        return None
+    low, high = feature.bounds
+    within = [v for v in known.spread if isinstance(v, float) and low <= v <= high]
+    if not within or within[0] >= within[-1]:
+        return None
+    return Span(within[0], known.typical, within[-1])
 
 
-def _training(bundle: Bundle) -> tuple[dict[str, Span], dict[str, str]]:
-    """Of each feature what is usual, and the value of a made-up patient in the middle of all."""
-    spans: dict[str, Span] = {}
-    examples: dict[str, str] = {}
-    for each in _preprocessors(bundle):
-        if each.study.features.keys() <= examples.keys():
-            continue
-        logged = ~np.isnan(each.log_offset)
-        low, high = np.array(each.low), np.array(each.high)
-        for end in (low, high):
-            end[logged] = np.exp(end[logged]) - each.log_offset[logged]
-        for j, value in enumerate(each.typical().tolist()):
-            name, feature = list(each.study.features.items())[j]
-            if feature.levels is not None:
-                examples.setdefault(name, feature.levels[int(value)])
-                continue
-            if feature.kind == "expression":
-                # Not the lowest and highest, which may be a single patient's.
-                low[j], high[j] = each.reference[""][[2, -3], j]
-            least, most = feature.bounds
-            ends = max(float(low[j]), least), min(float(high[j]), most)
-            if math.isfinite(value) and ends[0] < ends[1]:
-                spans.setdefault(name, Span(ends[0], value, ends[1]))
-                examples.setdefault(name, f"{value:.0f}" if abs(value) >= 20 else f"{value:.2g}")
-    return spans, examples
+def _example(place: int, known: Usual) -> str:
+    """A made-up value: the typical level, or a number some way to one side of the middle."""
+    numbers = [v for v in known.spread if isinstance(v, float)]
+    if not numbers:
+        return "" if known.typical is None else str(known.typical)
+    value = numbers[(len(numbers) - 1) * (1 + 2 * (place % 2)) // 4]
+    return f"{value:.0f}" if abs(value) >= 20 else f"{value:.2g}"
 
 
 def _ranked(bundle: Bundle) -> list[str]:

@@ -31,6 +31,7 @@ REQUIRED = (
     "numpy",
     "orjson",
     "pandas",
+    "prometheus_client",
     "pydantic",
     "pyyaml",
     "safetensors",

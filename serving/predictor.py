@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from serving.reading import PatientReader
+from serving.reading import PatientReader, Patients
 from serving.schema import Asked, example_patient
 from training.bundle import UNKNOWN_ASSAY, Answer, Bundle
 from training.manifest import digest_of
@@ -23,6 +23,17 @@ STEPS = (1, 2, 3, 6, 12, 24, 60, 120, 240, 600, 1200)
 
 RESEARCH = "For research use only: not a medical device, not for decisions about a patient's care."
 SYNTHETIC = "SYNTHETIC: trained on simulated patients, it says nothing about real ones."
+
+
+class Watch(Protocol):
+    """Is told of patients that are answered."""
+
+    def __call__(self, read: Patients, columns: Mapping[str, Column], /) -> None:
+        """Take what n patients are, and the columns (n,) of what is said of them."""
+
+
+def unwatched(read: Patients, columns: Mapping[str, Column], /) -> None:
+    """Watch nothing."""
 
 
 class Predictor:
@@ -65,22 +76,32 @@ class Predictor:
         for _ in range(calls):
             self.answers(Asked([example_patient(self.bundle.study)] * 2, None))
 
-    def one(self, asked: Asked) -> dict[str, Any]:
+    def one(self, asked: Asked, watch: Watch = unwatched) -> dict[str, Any]:
         """Answer the one patient of a request."""
-        return {**self.answers(asked)[0], "model": self.model, "note": self.note}
+        return {**self.answers(asked, watch)[0], "model": self.model, "note": self.note}
 
-    def many(self, asked: Asked) -> dict[str, Any]:
+    def many(self, asked: Asked, watch: Watch = unwatched) -> dict[str, Any]:
         """Answer all patients of a request, in their order."""
-        return {"patients": self.answers(asked), "model": self.model, "note": self.note}
+        answers = self.answers(asked, watch)
+        return {"patients": answers, "model": self.model, "note": self.note}
 
-    def answers(self, asked: Asked) -> list[dict[str, Any]]:
-        """Return each patient's answer, the quantities named as ``Bundle.predict`` names them."""
-        times = self.bundle.times(asked.times)
+    def read(self, asked: Asked) -> Patients:
+        """Code the patients of a request, with all that was odd about them."""
         read = self.reader.read(asked.patients)
         for i in np.flatnonzero(self.bundle.unknown_assay(read.values, read.centre)).tolist():
             read.flags[i].append(UNKNOWN_ASSAY)
+        return read
+
+    def answers(self, asked: Asked, watch: Watch = unwatched) -> list[dict[str, Any]]:
+        """Return each patient's answer, the quantities named as ``Bundle.predict`` names them.
+
+        ``watch`` is told of the patients and of what is said of them.
+        """
+        times = self.bundle.times(asked.times)
+        read = self.read(asked)
         answered = self.bundle.answer(read.values, read.centre, band=True)
         columns = answered.columns(times)
+        watch(read, columns)
         curves = self._curves(answered, times)
         plain = [(name, _plain(column)) for name, column in columns.items()]
         found = []

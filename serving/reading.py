@@ -71,6 +71,10 @@ class PatientReader:
     def _blocks(self) -> list[tuple[str, list[int]]]:
         return [(modality, list(block)) for modality, block in self.study.blocks.items()]
 
+    def meaning(self, feature: str) -> dict[str, float] | None:
+        """Return spelling -> index of the level it means, NaN for missing; None for a number."""
+        return self._codings[self._names.index(feature)][1]
+
     def twice(self, patient: Mapping[str, Any]) -> list[str]:
         """Keys of a patient that name a feature another key has already named."""
         seen: set[int] = set()
@@ -168,7 +172,10 @@ def code_level(value: bool | int | float | str, meaning: Mapping[str, float]) ->
 
 
 def shorten(name: str) -> str:
-    """Cut a name from a request to a length that an answer may repeat."""
+    """Cut a name from a request to what an answer may repeat: a few letters, all of them whole."""
+    if not name.isascii():
+        # JSON's escapes can spell half a character, which cannot be written again.
+        name = name.encode("utf-8", "replace").decode()
     return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
 
 

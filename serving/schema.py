@@ -20,6 +20,8 @@ from serving.reading import PatientReader, shorten
 
 #: Patients that one request may hold.
 MOST_PATIENTS = 5000
+#: Months that one request may ask for.
+MOST_TIMES = 200
 #: Problems that one error lists at the most.
 MOST_PROBLEMS = 20
 
@@ -66,29 +68,32 @@ def read_request(body: bytes, reader: PatientReader, horizon: float | None, batc
     Raises:
         RequestError: value-free; lists what is wrong and where.
     """
-    raw = parse_json(body)
-    if not isinstance(raw, dict):
-        raise RequestError(INVALID, f"the body is {_kind(raw)}: send an object")
-    found = _Problems()
     key = "patients" if batch else "patient"
-    known = (key, "times")
-    for name in raw:
-        if name not in known:
-            found.add(shorten(name), f"unknown key{nearest(shorten(name), known)}")
-    patients = _patients(raw, key, batch, reader, found)
-    times = _times(raw.get("times"), found)
-    if times and horizon is None:
-        found.add("times", "the model has no survival endpoint: leave this key out")
+    raw, found = open_request(body, (key, "times"))
+    patients = check_patients(raw, key, batch, reader, found)
+    times = check_times(raw.get("times"), horizon, found)
     found.refuse(INVALID, "the request cannot be read")
-    if horizon is not None:
-        for i, time in enumerate(times):
-            if time > horizon:
-                found.add(f"times[{i}]", f"beyond the model's horizon of {horizon:g} months")
-        found.refuse(BEYOND, f"ask for times up to the model's horizon of {horizon:g} months")
+    check_horizon(times, horizon)
     return Asked(patients, times or None)
 
 
-class _Problems:
+def open_request(body: bytes, keys: Sequence[str]) -> tuple[dict[str, Any], Problems]:
+    """Parse the object that a body is, and note what of it is none of the keys.
+
+    Raises:
+        RequestError: value-free; it is no object.
+    """
+    raw = parse_json(body)
+    if not isinstance(raw, dict):
+        raise RequestError(INVALID, f"the body is {kind_of(raw)}: send an object")
+    found = Problems()
+    for name in raw:
+        if name not in keys:
+            found.add(shorten(name), f"unknown key{nearest(shorten(name), keys)}")
+    return raw, found
+
+
+class Problems:
     """What is wrong with a request, collected so that one answer names it all."""
 
     def __init__(self) -> None:
@@ -107,9 +112,10 @@ class _Problems:
             raise RequestError(code, text, self.listed)
 
 
-def _patients(
-    raw: dict[str, Any], key: str, batch: bool, reader: PatientReader, found: _Problems
+def check_patients(
+    raw: dict[str, Any], key: str, batch: bool, reader: PatientReader, found: Problems
 ) -> list[dict[str, Any]]:
+    """Return the patients of a request's object, and note what is wrong with them."""
     if key not in raw:
         found.add(key, "this key is needed")
         return []
@@ -118,7 +124,7 @@ def _patients(
         _check_patient(given, key, reader, found)
         return [given]
     if not isinstance(given, list):
-        found.add(key, f"{_kind(given)}: send a list of objects")
+        found.add(key, f"{kind_of(given)}: send a list of objects")
         return []
     if not given:
         found.add(key, "an empty list: send at least one patient")
@@ -130,16 +136,16 @@ def _patients(
     return given
 
 
-def _check_patient(patient: object, where: str, reader: PatientReader, found: _Problems) -> None:
+def _check_patient(patient: object, where: str, reader: PatientReader, found: Problems) -> None:
     if not isinstance(patient, dict):
-        found.add(where, f"{_kind(patient)}: send an object of feature names and values")
+        found.add(where, f"{kind_of(patient)}: send an object of feature names and values")
         return
     for name, value in patient.items():
         if isinstance(value, (dict, list)):
-            found.add(f"{where}.{shorten(name)}", f"{_kind(value)}: send a single value")
+            found.add(f"{where}.{shorten(name)}", f"{kind_of(value)}: send a single value")
         elif isinstance(value, float) and not math.isfinite(value):
             found.add(f"{where}.{shorten(name)}", "a number too large to be read")
-        elif not (_readable(name) and _readable(value)):
+        elif not (readable(name) and readable(value)):
             found.add(where, "holds text that is not valid Unicode")
     for name in reader.twice(patient):
         found.add(f"{where}.{shorten(name)}", "this feature is given twice, by column and by name")
@@ -148,16 +154,20 @@ def _check_patient(patient: object, where: str, reader: PatientReader, found: _P
         found.add(where, f"has none of the model's features, for instance '{first}'")
 
 
-def _times(given: object, found: _Problems) -> tuple[float, ...]:
+def check_times(given: object, horizon: float | None, found: Problems) -> tuple[float, ...]:
+    """Return the months asked for, and note what is wrong with them but how far they reach."""
     if given is None:
         return ()
     if not isinstance(given, list):
-        found.add("times", f"{_kind(given)}: send a list of months")
+        found.add("times", f"{kind_of(given)}: send a list of months")
+        return ()
+    if len(given) > MOST_TIMES:
+        found.add("times", f"more than {MOST_TIMES} times: ask for fewer")
         return ()
     times: list[float] = []
     for i, time in enumerate(given):
         if isinstance(time, bool) or not isinstance(time, (int, float)):
-            found.add(f"times[{i}]", f"{_kind(time)}: send a number of months")
+            found.add(f"times[{i}]", f"{kind_of(time)}: send a number of months")
         elif not 0 <= time < math.inf:
             found.add(f"times[{i}]", "send a finite number of months, 0 or more")
         else:
@@ -165,7 +175,22 @@ def _times(given: object, found: _Problems) -> tuple[float, ...]:
             times.append(float(min(time, 1e300)))
     if len({f"{time:g}" for time in times}) < len(times):
         found.add("times", "a time is asked for twice")
+    if times and horizon is None:
+        found.add("times", "the model has no survival endpoint: leave this key out")
     return tuple(times)
+
+
+def check_horizon(times: Sequence[float], horizon: float | None) -> None:
+    """Refuse months that the model does not reach.
+
+    Raises:
+        RequestError: one lies beyond the horizon.
+    """
+    found = Problems()
+    for i, time in enumerate(times):
+        if horizon is not None and time > horizon:
+            found.add(f"times[{i}]", f"beyond the model's horizon of {horizon:g} months")
+    found.refuse(BEYOND, f"ask for times up to the model's horizon of {horizon or 0:g} months")
 
 
 def parse_json(body: bytes) -> Any:
@@ -202,7 +227,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return made
 
 
-def _kind(value: object) -> str:
+def kind_of(value: object) -> str:
+    """Say what a JSON value is, without saying which."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -211,14 +237,11 @@ def _kind(value: object) -> str:
     return names[type(value)]
 
 
-def _readable(value: object) -> bool:
+def readable(value: object) -> bool:
     """Whether a text can be written again: JSON's escapes can spell half a character."""
     if not isinstance(value, str) or value.isascii():
         return True
     return not any("\ud800" <= letter <= "\udfff" for letter in value)
-
-
-GENERIC_PATIENT: dict[str, Any] = {"age": 61, "IL1R1": 7.2, "stage": "II"}
 
 
 def example_patient(study: Study, most: int = 8) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The BentoML service: ``POST /predict`` and ``POST /predict_batch`` on one bundle.
+"""The BentoML service: what the endpoint answers of one bundle.
 
 Inference is direct: the model is so small that adaptive batching costs more than it saves.
 """
@@ -6,7 +6,6 @@ Inference is direct: the model is so small that adaptive batching costs more tha
 from __future__ import annotations
 
 import gc
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -15,17 +14,19 @@ from typing import Any
 import bentoml
 import orjson
 import torch
-from pydantic import ConfigDict, PrivateAttr
+from pydantic import PrivateAttr
 from starlette.requests import Request
 from starlette.responses import Response
 
-from data.study import parse_study
 from serving.app import Page
+from serving.card import origin
 from serving.envelope import INTERNAL, Envelope, log_error
+from serving.explain import explain, read_explain
 from serving.guard import Guard
+from serving.metrics import Metrics
+from serving.openapi import ExplainAnswer, ExplainRequest, WhatIfAnswer, WhatIfRequest
 from serving.predictor import Predictor
 from serving.schema import (
-    GENERIC_PATIENT,
     Asked,
     BatchAnswer,
     BatchRequest,
@@ -33,32 +34,27 @@ from serving.schema import (
     PredictRequest,
     RequestError,
     envelope,
-    example_patient,
     read_request,
 )
+from serving.shown import Shown
+from serving.what_if import read_what_if, what_if
 
 #: Environment variable that names the bundle to serve; it wins over a packed one. The same as in
 #: ``serving.server``, which is not packed.
 BUNDLE_VARIABLE = "ACCOMPLICE_BUNDLE"
-ROUTES = ("/predict", "/predict_batch", "/docs.json", "/", "/app/", "/app/form", "/docs")
+ROUTES = (
+    *("/predict", "/predict_batch", "/explain", "/what_if"),
+    *("/model", "/docs.json", "/metrics", "/", "/app/", "/app/form", "/docs"),
+)
+METRICS = Metrics(ROUTES)
+SHOWN = Shown(METRICS)
+PAGE = Page()
 
 
 def bundle_path() -> Path:
     """Return the folder of the bundle to serve: the environment's, or the one packed beside."""
     named = os.environ.get(BUNDLE_VARIABLE)
     return Path(named) if named else Path(__file__).resolve().parent.parent / "bundle"
-
-
-def _example() -> dict[str, Any]:
-    """A patient for the documentation; the bundle's study is asked, if there is one already."""
-    path = bundle_path() / "study.json"
-    try:
-        return example_patient(parse_study(json.loads(path.read_text()), str(path)))
-    except (OSError, ValueError):
-        return GENERIC_PATIENT
-
-
-EXAMPLE = _example()
 
 
 class _Body(bentoml.IODescriptor):  # type: ignore[misc]  # BentoML leaves it untyped
@@ -81,27 +77,27 @@ class _Body(bentoml.IODescriptor):  # type: ignore[misc]  # BentoML leaves it un
 class PredictInput(_Body, PredictRequest):
     """One patient."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"example": {"patient": EXAMPLE, "times": [12, 36]}}
-    )
-
 
 class BatchInput(_Body, BatchRequest):
     """Several patients."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"example": {"patients": [EXAMPLE], "times": [12, 36]}}
-    )
+
+class ExplainInput(_Body, ExplainRequest):
+    """One patient, whose risk is to be explained."""
 
 
-PAGE = Page()
+class WhatIfInput(_Body, WhatIfRequest):
+    """One patient, and a feature to look at other values of."""
 
 
 @bentoml.asgi_app(PAGE.app(), path="/", name="page")
+@bentoml.asgi_app(SHOWN.app, path="/", name="shown")
 @bentoml.service(
     name="accomplice",
     workers=1,
     logging={"access": {"enabled": False}},
+    # In their place: serving.metrics, which says why.
+    metrics={"enabled": False},
 )
 class Accomplice:
     """Predictions with their uncertainty, for research use."""
@@ -110,6 +106,8 @@ class Accomplice:
         torch.set_num_threads(1)
         self.predictor = Predictor.load(bundle_path())
         self.predictor.warm_up()
+        self.watch = METRICS.watch(self.predictor)
+        SHOWN.show(self.predictor, origin(bundle_path()))
         PAGE.show(self.predictor)
         # What is loaded by now stays: taking it out of the collector's sight brings the slowest
         # percent of the answers from 250 ms down to 11. A large batch makes a hundred thousand
@@ -121,26 +119,42 @@ class Accomplice:
     @bentoml.api(route="/predict", output_spec=PredictAnswer)  # type: ignore[untyped-decorator]
     async def predict(self, request: PredictInput, /) -> Response:
         """Predict for one patient."""
-        return self._respond(request._raw, False, self.predictor.one)
+        return _respond(lambda: self.predictor.one(self._read(request, False), self.watch))
 
     @bentoml.api(route="/predict_batch", output_spec=BatchAnswer)  # type: ignore[untyped-decorator]
     async def predict_batch(self, request: BatchInput, /) -> Response:
         """Predict for several patients."""
-        return self._respond(request._raw, True, self.predictor.many)
+        return _respond(lambda: self.predictor.many(self._read(request, True), self.watch))
 
-    def _respond(
-        self, body: bytes, batch: bool, answer: Callable[[Asked], dict[str, Any]]
-    ) -> Response:
+    # Not async: it takes some times as long as a prediction, which goes on meanwhile.
+    @bentoml.api(route="/explain", output_spec=ExplainAnswer)  # type: ignore[untyped-decorator]
+    def explain(self, request: ExplainInput, /) -> Response:
+        """Say what each feature adds to a patient's risk."""
         predictor = self.predictor
-        try:
-            asked = read_request(body, predictor.reader, predictor.bundle.horizon, batch)
-            return _json(200, answer(asked))
-        except RequestError as error:
-            return _json(error.status, envelope(error.code, error.message, error.details))
-        except Exception as error:
-            # BentoML would log the error's text, which can quote a value.
-            log_error(error)
-            return _json(500, envelope(*INTERNAL))
+        return _respond(lambda: explain(predictor, read_explain(request._raw, predictor.reader)))
+
+    @bentoml.api(route="/what_if", output_spec=WhatIfAnswer)  # type: ignore[untyped-decorator]
+    async def what_if(self, request: WhatIfInput, /) -> Response:
+        """Answer one patient over several values of one feature."""
+        reader, horizon = self.predictor.reader, self.predictor.bundle.horizon
+        return _respond(
+            lambda: what_if(self.predictor, read_what_if(request._raw, reader, horizon))
+        )
+
+    def _read(self, request: _Body, batch: bool) -> Asked:
+        predictor = self.predictor
+        return read_request(request._raw, predictor.reader, predictor.bundle.horizon, batch)
+
+
+def _respond(answer: Callable[[], dict[str, Any]]) -> Response:
+    try:
+        return _json(200, answer())
+    except RequestError as error:
+        return _json(error.status, envelope(error.code, error.message, error.details))
+    except Exception as error:
+        # BentoML would log the error's text, which can quote a value.
+        log_error(error)
+        return _json(500, envelope(*INTERNAL))
 
 
 def _json(status: int, content: dict[str, Any]) -> Response:
@@ -150,5 +164,7 @@ def _json(status: int, content: dict[str, Any]) -> Response:
 
 
 # The decorator has made a Service of the class, which its annotation does not say.
-Accomplice.add_asgi_middleware(Envelope, routes=ROUTES)  # type: ignore[attr-defined]
+Accomplice.add_asgi_middleware(  # type: ignore[attr-defined]
+    Envelope, routes=ROUTES, observe=METRICS.request
+)
 Accomplice.add_asgi_middleware(Guard)  # type: ignore[attr-defined]

@@ -20,7 +20,10 @@ from training.cli import main
 from training.processes import free_port
 from training.store import find_bundle, open_store
 
-SMALL = ["--set", "net.members=2", "--set", "net.max_epochs=3", "--set", "evaluation.bootstraps=20"]
+SMALL = [
+    *("--set", "net.members=2", "--set", "net.max_epochs=3"),
+    *("--set", "evaluation.bootstraps=20", "--set", "evaluation.peers=false"),
+]
 
 pytestmark = [
     # SQLAlchemy's pool and MLflow's sqlite store leave connections to the garbage collector.
@@ -71,7 +74,8 @@ def test_the_whole_life_of_a_model(tmp_path, monkeypatch, capsys):
     at = f"@{Bundle.load(Path('model')).horizon:g}"
     benefit = [f"benefit{at}", f"benefit_low{at}", f"benefit_high{at}", f"rmst_gain{at}"]
     numbers = ["risk", "survival@6", "survival@12", *benefit, "p_benefit"]
-    assert list(predicted.columns) == ["patient_id", *numbers, "advice", "flags"]
+    standing = [f"rmst{at}", "risk_group", "risk_centile"]
+    assert list(predicted.columns) == ["patient_id", *numbers, "advice", *standing, "flags"]
     assert predicted["patient_id"].tolist() == fresh["case no."].tolist()
     assert not predicted.isna().any().any()
     assert (predicted["survival@6"] >= predicted["survival@12"]).all()

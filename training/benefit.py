@@ -132,31 +132,35 @@ def advise(
         ``favours LABEL`` where a gain above 3 points is likely, ``favours none`` where harm is,
         ``no clear benefit`` where such a gain is less likely than not, or ``abstains: reason``.
     """
-    where = " and ".join(treatment.eligible)
     advice = np.full(len(option), f"{FAVOURS} {treatment.label}", dtype=object)
     advice[found.p_benefit < UNLIKELY] = NO_CLEAR
     advice[found.high < 0] = FAVOURS_NONE
-    reasons = (
-        (
-            (found.p_benefit >= UNLIKELY) & (found.p_benefit < LIKELY),
-            f"a gain above {100 * WORTH:.0f} points is neither likely nor unlikely",
-        ),
-        (
-            (found.low < -WORTH) & (found.high > WORTH),
-            f"the interval spans a loss and a gain of {100 * WORTH:.0f} points",
-        ),
-        (effect.propensity < RARE, "few patients like this one were treated"),
-        (effect.propensity > COMMON, "few patients like this one were left untreated"),
-        (np.isnan(option), f"{where} unknown, which decides whether it is an option"),
-        (
-            np.full(len(option), bool(distrust)),
-            f"the effect seen in training is not credible ({distrust})",
-        ),
-        (option == 0, f"{treatment.label} is no option at this {where}"),
-    )
-    for rows, reason in reasons:
-        advice[rows] = f"{ABSTAINS}: {reason}"
+    concerned = {
+        "uncertain_gain": (found.p_benefit >= UNLIKELY) & (found.p_benefit < LIKELY),
+        "wide_interval": (found.low < -WORTH) & (found.high > WORTH),
+        "rarely_treated": effect.propensity < RARE,
+        "rarely_untreated": effect.propensity > COMMON,
+        "option_unknown": np.isnan(option),
+        "not_credible": np.full(len(option), bool(distrust)),
+        "no_option": option == 0,
+    }
+    for name, reason in reasons(treatment, distrust).items():
+        advice[concerned[name]] = f"{ABSTAINS}: {reason}"
     return advice.astype(str)
+
+
+def reasons(treatment: Treatment, distrust: str = "") -> dict[str, str]:
+    """Return the reasons to abstain by a short name each; of those that hold the last is given."""
+    where = " and ".join(treatment.eligible)
+    return {
+        "uncertain_gain": f"a gain above {100 * WORTH:.0f} points is neither likely nor unlikely",
+        "wide_interval": f"the interval spans a loss and a gain of {100 * WORTH:.0f} points",
+        "rarely_treated": "few patients like this one were treated",
+        "rarely_untreated": "few patients like this one were left untreated",
+        "option_unknown": f"{where} unknown, which decides whether it is an option",
+        "not_credible": f"the effect seen in training is not credible ({distrust})",
+        "no_option": f"{treatment.label} is no option at this {where}",
+    }
 
 
 def abstain(n: int, reason: str) -> tuple[Benefit, NDArray[np.str_]]:

@@ -61,7 +61,10 @@ class Answer:
             else:
                 within = [time for time in times if time <= each.grid.horizon]
                 found |= each.columns(within, f"{name}.")
-        return found | {f"{RESPONSE}.{name}": each for name, each in self.responses.items()}
+        found |= {f"{RESPONSE}.{name}": each for name, each in self.responses.items()}
+        for place, (name, each) in enumerate(self.survival.items()):
+            found |= each.standing(f"{name}." if place else "")
+        return found
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,10 @@ class Bundle:
             (months), ``p_benefit`` (chance of a gain above 3 points) and ``advice``. For each
             further survival endpoint the same after ``NAME.``, at those times that lie within its
             own horizon. For each binary endpoint ``response.NAME``, the probability of a positive
-            label. Without a survival endpoint, ``patient_id, response.NAME…, flags``.
+            label. Last, for each survival endpoint, ``rmst@H`` (restricted mean survival to H,
+            months), ``risk_group`` (the third of the training patients whose risk it is: low,
+            middle, high) and ``risk_centile`` (percent of them whose risk was lower). Without a
+            survival endpoint, ``patient_id, response.NAME…, flags``.
 
         Raises:
             InputError: a time is negative, repeated or beyond the model's horizon, or there is no
@@ -188,7 +194,7 @@ class Bundle:
         Training ranked each large centre's expression by itself; another centre's is ranked
         against all patients'.
         """
-        scales = [set(each.reference) - {""} for each in self._preprocessors() if each.reference]
+        scales = [set(each.reference) - {""} for each in self.preprocessors() if each.reference]
         if not any(scales):
             return np.zeros(len(values), dtype=bool)
         features = self.study.features.values()
@@ -201,7 +207,8 @@ class Bundle:
     def _models(self) -> dict[str, Replayable]:
         return {**self.survival, **self.responses}
 
-    def _preprocessors(self) -> list[Preprocessor]:
+    def preprocessors(self) -> list[Preprocessor]:
+        """Return those of all models, that of the primary one's first fold first."""
         found = [each for model in self.survival.values() for each in model.preprocessors]
         return found + [model.preprocessor for model in self.responses.values()]
 

@@ -17,6 +17,7 @@ from training.evaluation import NAMES, Estimate, Evaluation
 from training.metrics import KaplanMeier
 from training.predicted import MODEL
 from training.reliability import calibration_groups
+from training.standing import GROUPS
 
 Array = NDArray[np.float64]
 
@@ -39,7 +40,6 @@ STYLE: Any = {
     "figure.dpi": 120,
     "figure.constrained_layout.use": True,
 }
-GROUPS = ("low", "middle", "high")
 
 
 def figures(

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from data.cohort import Cohort, Patients
 from data.errors import InputError
+from training.baselines import Baseline, fit_baselines
 from training.budget import UNLIMITED, Budget
 from training.bundle import Bundle
 from training.config import Config, flat
@@ -36,6 +37,7 @@ from training.response import (
 )
 from training.response_evaluation import ResponseEvaluation, judge_response
 from training.review import review
+from training.standing import quantiles
 from training.store import Store
 from training.survival_model import SurvivalModel
 
@@ -147,12 +149,13 @@ def fit_and_judge(
     """Fit and judge a model of one survival endpoint."""
     prepared = prepare(cohort, config, tick, budget.share(FOLDS_TIME))
     fitted = fit(prepared, config, tick, budget.share(NET_TIME))
+    baselines = fit_baselines(prepared, config)
     tick("evaluation", 0, 1)
-    predicted = from_fit(fitted, config)
+    predicted = from_fit(fitted, config, baselines, budget)
     evaluation = judge_predicted(predicted, config, budget.share(JUDGING_TIME))
     tick("evaluation", 1, 1)
     found = evidence(fitted, config)
-    model = _model(fitted, "" if found is None else found.distrust)
+    model = _model(fitted, baselines, "" if found is None else found.distrust)
     reviewed = review(predicted, evaluation, fitted.ensemble, config, tick, budget)
     if config.evaluation.explanations:
         reviewed = explained(reviewed, model, cohort, tick, budget)
@@ -221,8 +224,9 @@ def make_bundle(
     )
 
 
-def _model(fitted: Fitted, distrust: str) -> SurvivalModel:
-    cohort = fitted.prepared.cohort
+def _model(fitted: Fitted, baselines: tuple[Baseline, ...], distrust: str) -> SurvivalModel:
+    cohort, risk = fitted.prepared.cohort, log_risk(fitted.cumulative)
+    centre = float(np.mean(risk))
     return SurvivalModel(
         study=cohort.study,
         endpoint=cohort.endpoint,
@@ -230,7 +234,9 @@ def _model(fitted: Fitted, distrust: str) -> SurvivalModel:
         effect=None if fitted.effect is None else fitted.effect.effect,
         no_effect=fitted.no_effect,
         distrust=distrust,
-        risk_centre=float(np.mean(log_risk(fitted.cumulative))),
+        risk_centre=centre,
+        risk_reference=quantiles(risk - centre),
+        baselines=baselines,
     )
 
 

@@ -17,14 +17,16 @@ from data.coding import eligible, treated
 from data.preprocess import Preprocessor
 from data.study import Study
 from training.anchor import Anchor
+from training.baselines import Baseline
 from training.benefit import Benefit, abstain, advise, benefit, benefit_horizon, under
 from training.boosting import Boosting
 from training.effect import Effect, PatientEffect
 from training.ensemble import Ensemble, FoldModel
 from training.forest import Forest
-from training.hazard import TimeGrid, log_risk, survival
+from training.hazard import TimeGrid, log_risk, restricted_mean, survival
 from training.net import NetShape, PackedNet
 from training.stack import Stack
+from training.standing import centile, group
 
 Array = NDArray[np.float64]
 Column = Array | NDArray[np.str_]
@@ -47,7 +49,9 @@ class SurvivalAnswer:
     advice: NDArray[np.str_] | None
     """(n,) what the benefit speaks for, or why the model abstains."""
     benefit_horizon: float
-    """Months at which the benefit is given."""
+    """Months at which the benefit is given, and to which the restricted mean survival is."""
+    risk_reference: Array
+    """Quantiles of the training patients' risks."""
     band: tuple[Array, Array] | None
     """Cumulative hazards (n, j + 1) between which ``INTERVAL`` of the ensemble lies, where asked
     for: the lower one, and the upper one."""
@@ -80,6 +84,20 @@ class SurvivalAnswer:
             found |= {"p_benefit": self.benefit.p_benefit, "advice": self.advice}
         return {prefix + name: column for name, column in found.items()}
 
+    def standing(self, prefix: str = "") -> dict[str, Column]:
+        """Return what puts the answer into words that people use, each name with a prefix.
+
+        The restricted mean survival time is in months, the group and the centile are the risk's
+        among the training patients.
+        """
+        centiles = centile(self.risk, self.risk_reference)
+        months = restricted_mean(self.grid, self.cumulative, self.benefit_horizon)
+        return {
+            f"{prefix}rmst@{self.benefit_horizon:g}": months,
+            f"{prefix}risk_group": group(centiles),
+            f"{prefix}risk_centile": centiles,
+        }
+
 
 @dataclass(frozen=True)
 class SurvivalModel:
@@ -98,6 +116,10 @@ class SurvivalModel:
     """Why no advice can rest on the effect, if so."""
     risk_centre: float
     """Mean of the training patients' log cumulative hazard, taken off the risk."""
+    risk_reference: Array
+    """Quantiles of the training patients' risks, out of fold; see ``training.standing``."""
+    baselines: tuple[Baseline, ...] = ()
+    """What the run was held against, fitted on the same folds."""
 
     @property
     def horizon(self) -> float:
@@ -141,7 +163,16 @@ class SurvivalModel:
             option = eligible(self.study, values)
             advice = advise(found, own, option, treatment, self.distrust)
         risk = log_risk(cumulative) - self.risk_centre
-        return SurvivalAnswer(grid, cumulative, risk, found, advice, self.benefit_horizon, ends)
+        return SurvivalAnswer(
+            grid,
+            cumulative,
+            risk,
+            found,
+            advice,
+            self.benefit_horizon,
+            self.risk_reference,
+            ends,
+        )
 
     def risk(self, values: Array, centre: NDArray[np.str_] | None) -> Array:
         """Return the risk (n,) alone, as :meth:`answer` gives it."""
@@ -164,6 +195,17 @@ class SurvivalModel:
         """Return coded features (n, p) without the treatment."""
         return values[:, list(self.study.prognostic_features)]
 
+    def baseline_curves(
+        self, values: Array, centre: NDArray[np.str_] | None = None
+    ) -> dict[str, Array]:
+        """Cumulative hazards (n, j + 1) at the ensemble's edges that the baselines give.
+
+        Args:
+            values: (n, p) coded features without the treatment.
+            centre: (n,) of the patients.
+        """
+        return {b.name: b.cumulative(self.ensemble, values, centre) for b in self.baselines}
+
     def sample(self, n: int, rng: np.random.Generator) -> Array:
         """Make up coded features (n, p) without the treatment."""
         return self.ensemble.folds[0].preprocessor.sample(n, rng)
@@ -180,12 +222,14 @@ class SurvivalModel:
         ensemble = self.ensemble
         return {
             "risk_centre": self.risk_centre,
+            "risk_reference": self.risk_reference.tolist(),
             "grid": ensemble.grid.edges.tolist(),
             "stack": ensemble.stack.to_json(),
             "net": ensemble.net.shape.to_json(),
             "effect": None if self.effect is None else self.effect.to_json(),
             "no_effect": self.no_effect,
             "distrust": self.distrust,
+            "baselines": [baseline.to_json() for baseline in self.baselines],
             "folds": [
                 {
                     "grid": fold.grid.edges.tolist(),
@@ -241,6 +285,8 @@ class SurvivalModel:
             no_effect=raw["no_effect"],
             distrust=raw["distrust"],
             risk_centre=raw["risk_centre"],
+            risk_reference=np.array(raw["risk_reference"]),
+            baselines=tuple(Baseline.from_json(each) for each in raw["baselines"]),
         )
 
 

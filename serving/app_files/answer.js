@@ -82,7 +82,7 @@ function survival(config, answer) {
   const rmst = answer[`rmst@${first.benefit}`];
   paragraphs($("#survival-words"), [
     `Of 100 patients like this one about ${whole(end.survival)} are expected to be ${first.free} at ${time} months (80 % interval of the model ${whole(end.low)} to ${whole(end.high)}). ${median(answer, Math.round(first.horizon))}`,
-    known(rmst) ? `On average ${decimal(rmst)} of the first ${first.benefit} months.` : "",
+    known(rmst) ? `Of the first ${first.benefit} months such patients are ${first.free} for ${decimal(rmst)} on average.` : "",
     `The hazard is ${relative} the average training patient.${group}`,
   ]);
   survivalChart($("#survival-chart"), config, [series(first.label, "given", answer)],
@@ -180,18 +180,19 @@ export function show(config, { answer, sides, explained }, labels) {
   if (config.responses.length) glance.push(["What else", responses(config, answer)]);
   $("#glance").replaceChildren(...glance.map(([term, text, tone = "shown"]) => el("div", { class: tone }, el("dt", {}, term), el("dd", {}, text))));
   $("#why").hidden = !explained;
-  if (explained) why(explained, labels);
+  if (explained) why(config, explained, labels);
   return glance.map(([term, text]) => `${term}: ${text}`).join(" ");
 }
 
-function why({ features, base }, labels) {
+function why(config, { features, base }, labels) {
   const parts = Object.entries(features).filter(([, part]) => known(part)).sort((a, b) => Math.abs(b[1]) - Math.abs(a[1]));
-  const most = Math.max(...parts.map(([, part]) => Math.abs(part)), 0.05), shown = parts.slice(0, 8);
-  const rest = parts.slice(8).reduce((sum, [, part]) => sum + part, 0);
-  if (parts.length > 8) shown.push(["", rest]);
-  $("#why-words").textContent = `What each value adds to the hazard, against a typical training patient (${decimal(Math.exp(base), 2)} times the average). It describes the model, not causes.`;
+  const shown = parts.slice(0, 8).filter(([, part]) => Math.abs(part) >= 0.005), others = parts.slice(shown.length);
+  const most = Math.max(...shown.map(([, part]) => Math.abs(part)), 0.05);
+  if (others.length) shown.push([null, others.reduce((sum, [, part]) => sum + part, 0)]);
+  const typical = config.treatment ? `a typical training patient without ${config.treatment.label}` : "a typical training patient";
+  $("#why-words").textContent = `What each value does to the hazard, against ${typical}, whose own is ${decimal(Math.exp(base), 2)} times the average. It describes the model, not causes.`;
   table($("#why-table"), "What drives this patient's risk", ["Value", "Effect", "Hazard"], shown.map(([name, part]) => [
-    name ? labels[name] ?? name : `${parts.length - 8} others`, bar(part / most), `× ${decimal(Math.exp(part), 2)} ${Math.abs(part) < 0.005 ? "no change" : part > 0 ? "raises" : "lowers"}`,
+    name === null ? `${others.length} others` : labels[name] ?? name, bar(part / most), `× ${decimal(Math.exp(part), 2)} ${Math.abs(part) < 0.005 ? "no change" : part > 0 ? "raises" : "lowers"}`,
   ]));
 }
 

@@ -143,7 +143,7 @@ async function submit() {
       ask("predict", { body: { patient }, signal }),
       both ? whatIf(patient, treatment.key, [treatment.without, treatment.with], signal) : undefined,
       both && slider ? whatIf(patient, config.modifier.key, values, signal) : undefined,
-      config.endpoints.length ? ask("explain", { body: { patient }, signal }).catch((e) => { if (e.status === 404) return undefined; throw e; }) : undefined,
+      config.endpoints.length ? ask("explain", { body: { patient }, signal }) : undefined,
     ]);
     asked = { patient, answer };
     shown({ answer, sides, over, explained, values, slider });

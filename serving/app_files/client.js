@@ -46,6 +46,6 @@ function words(status, message) {
 
 /** The answers to one patient with a feature set to each of some values. */
 export async function whatIf(patient, feature, values, signal) {
-  const body = { patients: values.map((v) => ({ ...patient, [feature]: v })) };
-  return (await ask("predict_batch", { body, signal })).patients;
+  const body = { patient, feature, values };
+  return (await ask("what_if", { body, signal })).answers;
 }

@@ -19,6 +19,7 @@ from training.bundle import Bundle
 from training.config import configure, flat
 from training.fit import fit, prepare
 from training.hazard import log_risk
+from training.standing import quantiles
 from training.survival_model import SurvivalModel
 
 STUDY: dict[str, Any] = {
@@ -88,7 +89,7 @@ def bundle_path(
     cohort = build_cohort(study, table)
     fitted = fit(prepare(cohort, config), config)
     assert fitted.effect is not None
-    centre = float(log_risk(fitted.cumulative).mean())
+    risk = log_risk(fitted.cumulative)
     path = tmp_path_factory.mktemp("made-up") / "bundle"
     provenance = {"fit_id": "fit-1"}
     model = SurvivalModel(
@@ -98,7 +99,8 @@ def bundle_path(
         effect=fitted.effect.effect,
         no_effect="",
         distrust="",
-        risk_centre=centre,
+        risk_centre=float(risk.mean()),
+        risk_reference=quantiles(risk - risk.mean()),
     )
     made = Bundle(
         study=study,

@@ -12,6 +12,7 @@ from serving.predictor import CURVE_POINTS, Predictor
 from serving.schema import Asked
 from training.bundle import OK, Bundle
 from training.manifest import digest_of
+from training.standing import GROUPS
 
 BENEFIT = ["benefit@60", "benefit_low@60", "benefit_high@60", "rmst_gain@60"]
 
@@ -37,13 +38,15 @@ def test_one_patient_gets_the_bundles_numbers(
     assert answer["patient_id"] == expected["patient_id"] == "X1"
     assert answer["flags"] == []
     assert expected["flags"] == "ok"
-    named = [c for c in expected.index if c not in ("patient_id", "flags", "advice")]
-    assert named[-5:] == [*BENEFIT, "p_benefit"]
+    texts = ("patient_id", "flags", "advice", "risk_group")
+    named = [c for c in expected.index if c not in texts]
+    assert named[-7:] == [*BENEFIT, "p_benefit", "rmst@60", "risk_centile"]
     assert [key for key in answer if key in named] == named
     np.testing.assert_allclose(
         [answer[c] for c in named], expected[named].astype(float), rtol=0, atol=1e-9
     )
     assert answer["advice"] == expected["advice"]
+    assert answer["risk_group"] == expected["risk_group"] in GROUPS
 
 
 def test_a_batch_gets_the_bundles_numbers(

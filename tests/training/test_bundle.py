@@ -40,6 +40,7 @@ FEATURES = {
     "CD163": "number",
     "CD8_ihc": "number",
 }
+STANDING = ("rmst@60", "risk_group", "risk_centile")
 BENEFIT = [
     "benefit@60",
     "benefit_low@60",
@@ -268,6 +269,7 @@ class TestPredict:
             "survival@36.5",
             "survival@60",
             *BENEFIT,
+            *STANDING,
             "flags",
         ]
 
@@ -318,7 +320,12 @@ class TestPredict:
 
     def test_no_rows_give_an_empty_table(self, bundle, table):
         found = bundle.predict(table.iloc[:0], [12.0])
-        assert list(found.columns) == ["patient_id", "risk", "survival@12", *BENEFIT, "flags"]
+        assert list(found.columns) == [
+            *("patient_id", "risk", "survival@12"),
+            *BENEFIT,
+            *STANDING,
+            "flags",
+        ]
         assert len(found) == 0
 
     @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ from data.coding import code
 from data.errors import InputError
 from tests.training.test_bundle import rewrite
 from training.bundle import WEIGHTS, Bundle
+from training.hazard import log_risk
+from training.standing import centile, group
 from training.survival_model import SurvivalModel, below
 
 EFFECT = ("benefit", "benefit_low", "benefit_high", "rmst_gain")
@@ -58,6 +60,8 @@ class TestColumns:
             *("dfs.risk", "dfs.survival@12", "dfs.survival@36"),  # DFS is answered to month 36
             *effect_at(36, "dfs."),
             "response.ici_response",
+            *("rmst@60", "risk_group", "risk_centile"),
+            *("dfs.rmst@36", "dfs.risk_group", "dfs.risk_centile"),
             "flags",
         ]
         assert not found.drop(columns="flags").isna().any().any()
@@ -99,6 +103,20 @@ class TestColumns:
             model = several_trained.bundle.survival[name]
             answer = model.answer(cohort.values, cohort.centre)
             assert answer.risk.mean() == pytest.approx(0, abs=0.15)
+
+    def test_the_restricted_mean_is_the_curve_s_area(self, bundle, several_frame):
+        frame, months = several_frame.head(20), np.linspace(0, 36, 3601)
+        answer = bundle.survival["dfs"].answer(code(bundle.study, frame).values, None)
+        area = np.trapezoid(answer.survival(months), months, axis=1)
+        np.testing.assert_allclose(answer.standing()["rmst@36"], area, rtol=1e-4)
+
+    def test_training_patients_stand_among_themselves_in_thirds(self, several_trained):
+        for name, each in several_trained.survival.items():
+            model = several_trained.bundle.survival[name]
+            risk = log_risk(each.fitted.cumulative) - model.risk_centre
+            names, sizes = np.unique(group(centile(risk, model.risk_reference)), return_counts=True)
+            assert set(names) == {"low", "middle", "high"}
+            np.testing.assert_allclose(sizes / len(risk), 1 / 3, atol=0.03)
 
 
 class TestKeeping:

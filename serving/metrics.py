@@ -1,0 +1,272 @@
+"""What a monitor may know of the endpoint: its traffic, and how far patients are from training's.
+
+BentoML's own counters of requests are off. They label by the path that was asked for, whatever it
+was: that keeps a text of the client's, and a series of its own in memory for each, even of clients
+that no token lets in. Here every label comes from the routes and the study.
+
+Nothing is about one patient. Drift is over a window of patients and is worked out anew, when a
+monitor asks, only once so many more have come that the difference from last time is not one of
+them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter as Tally
+from collections.abc import Iterable, Mapping
+from threading import Lock
+
+import numpy as np
+from numpy.typing import NDArray
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from data.coding import NOT_A_NUMBER, OUT_OF_RANGE, UNKNOWN_LEVEL
+from serving.predictor import Predictor
+from serving.reading import Patients
+from training.benefit import ABSTAINS, reasons
+from training.bundle import UNKNOWN_ASSAY, Bundle
+from training.standing import GROUPS
+from training.survival_model import Column
+
+Array = NDArray[np.float64]
+
+#: Patients that the window of drift holds, and how many must have come since it was last looked at
+#: and be known of a feature.
+WINDOW, FEWEST = 1000, 50
+#: Decimals of a drift.
+DECIMALS = 2
+#: Bins of the centile in the risk's population stability index, and what is added to each.
+BINS, PSEUDO = 10, 0.5
+#: Bounds, in seconds, of the classes of a request's duration.
+BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
+OTHER, NO_EFFECT = "other", "no_effect"
+#: Kinds of odd value that are counted by feature.
+ODD = (OUT_OF_RANGE, UNKNOWN_LEVEL, NOT_A_NUMBER)
+#: What the flags of names that the study does not know begin with.
+UNKNOWN = "unknown_column:"
+#: Statuses that are counted apart.
+STATUSES = (200, 303, 307, 400, 401, 403, 404, 405, 408, 411, 413, 415, 429, 500, 503)
+#: Set by BentoML where several processes serve, whose numbers are to be added up.
+SHARED_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+
+
+class Metrics:
+    """All that is measured of one service."""
+
+    def __init__(self, routes: tuple[str, ...] = ()) -> None:
+        self._registry = CollectorRegistry()
+        self._watch: Watched | None = None
+        self._routes = frozenset(routes)
+        self._requests = Counter(
+            "accomplice_requests",
+            "Requests by route and status.",
+            ["route", "status"],
+            registry=self._registry,
+        )
+        self._seconds = Histogram(
+            "accomplice_request_seconds",
+            "Seconds from a request's first byte to the answer's last.",
+            ["route"],
+            buckets=BUCKETS,
+            registry=self._registry,
+        )
+
+    def request(self, path: str, status: int, seconds: float) -> None:
+        """Count a request."""
+        route = path if path in self._routes else OTHER
+        self._requests.labels(route, str(status) if status in STATUSES else OTHER).inc()
+        self._seconds.labels(route).observe(seconds)
+
+    def watch(self, predictor: Predictor) -> Watched:
+        """Begin to watch the patients of a predictor, in place of any other."""
+        self._watch = Watched(predictor)
+        return self._watch
+
+    def exposition(self) -> bytes:
+        """Return it all as Prometheus reads it."""
+        if self._watch is not None:
+            self._watch.refresh()
+        if os.environ.get(SHARED_VARIABLE):
+            shared = CollectorRegistry()
+            MultiProcessCollector(shared)  # type: ignore[no-untyped-call]
+            return generate_latest(shared)
+        own = b"" if self._watch is None else generate_latest(self._watch.registry)
+        return generate_latest(self._registry) + own
+
+
+class Watched:
+    """Counts patients and what is said of them, and keeps a window of them to see drift."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self.registry = CollectorRegistry()
+        bundle = predictor.bundle
+        self._patients = Counter(
+            "accomplice_patients", "Patients answered.", registry=self.registry
+        )
+        self._reasons = _reasons(bundle)
+        self._abstentions = self._counters(
+            "accomplice_abstentions",
+            "Patients for whom advice was withheld.",
+            "reason",
+            sorted({*self._reasons.values()}),
+        )
+        self._modalities = self._counters(
+            "accomplice_missing_modalities",
+            "Patients of whom nothing of a modality was known.",
+            "modality",
+            bundle.study.blocks,
+        )
+        self._odd: dict[str, Counter] = {}
+        odd = Counter(
+            "accomplice_odd_values",
+            "Values that could not be used, or lie outside what can be right.",
+            ["kind", "feature"],
+            registry=self.registry,
+        )
+        for name, feature in bundle.study.features.items():
+            kinds = (UNKNOWN_LEVEL,) if feature.levels is not None else (OUT_OF_RANGE, NOT_A_NUMBER)
+            self._odd |= {f"{kind}:{name}": odd.labels(kind, name) for kind in kinds}
+        self._unknown = Counter(
+            "accomplice_unknown_columns",
+            "Patients with names that the study does not know.",
+            registry=self.registry,
+        )
+        self._assay = Counter(
+            "accomplice_unknown_assays",
+            "Patients whose expression was ranked on a scale that may not be theirs.",
+            registry=self.registry,
+        )
+        about = Gauge(
+            "accomplice_model",
+            "Always 1; the labels say which model answers.",
+            ["name", "digest", "synthetic"],
+            registry=self.registry,
+            multiprocess_mode="mostrecent",
+        )
+        synthetic = "true" if predictor.model["synthetic"] else "false"
+        about.labels(predictor.model["name"], predictor.model["digest"][:12], synthetic).set(1)
+        self._drift = _Drift(bundle, self.registry)
+
+    def _counters(
+        self, name: str, about: str, label: str, values: Iterable[str]
+    ) -> dict[str, Counter]:
+        made = Counter(name, about, [label], registry=self.registry)
+        return {value: made.labels(value) for value in values}
+
+    def __call__(self, read: Patients, columns: Mapping[str, Column], /) -> None:
+        """Take n patients and what is said of them, as ``serving.predictor.Watch``."""
+        self._patients.inc(len(read.flags))
+        for flag, count in Tally(flag for own in read.flags for flag in own).items():
+            kind, _, name = flag.partition(":")
+            if kind == "missing_modality":
+                self._modalities[name].inc(count)
+            elif kind == UNKNOWN_ASSAY:
+                self._assay.inc(count)
+            elif kind in ODD:
+                self._odd[flag].inc(count)
+        # A patient has one flag for each name, and all of them count once.
+        self._unknown.inc(sum(any(f.startswith(UNKNOWN) for f in own) for own in read.flags))
+        advice = columns.get("advice")
+        if advice is not None:
+            for text, count in Tally(advice.tolist()).items():
+                if text.startswith(ABSTAINS):
+                    self._abstentions[self._reasons.get(text, OTHER)].inc(count)
+        self._drift.take(read, columns.get("risk_centile"))
+
+    def refresh(self) -> None:
+        """Work the drift out anew, if enough patients have come."""
+        self._drift.refresh()
+
+
+def _reasons(bundle: Bundle) -> dict[str, str]:
+    """Advice that abstains -> short name of its reason, of the primary endpoint's model."""
+    model, found = bundle.primary, {OTHER: OTHER}
+    if bundle.study.treatment is None or model is None:
+        return found
+    if model.effect is None:
+        return found | {f"{ABSTAINS}: {model.no_effect}": NO_EFFECT}
+    named = reasons(bundle.study.treatment, model.distrust)
+    return found | {f"{ABSTAINS}: {text}": name for name, text in named.items()}
+
+
+class _Drift:
+    """The last patients, and how far they are from those of training."""
+
+    def __init__(self, bundle: Bundle, registry: CollectorRegistry) -> None:
+        self._preprocessor = bundle.preprocessors()[0]
+        study = self._preprocessor.study
+        self._columns = [column.features[0] for column in self._preprocessor.single_columns()]
+        places = {name: j for j, name in enumerate(bundle.study.features)}
+        self._read = [places[name] for name in study.features]
+        self._values = np.full((WINDOW, len(study.features)), np.nan)
+        self._centre = np.full(WINDOW, "", dtype=object)
+        self._centiles = np.full(WINDOW, np.nan)
+        self._taken = self._seen = 0
+        self._lock = Lock()
+        gauges = {"registry": registry, "multiprocess_mode": "mostrecent"}
+        shift = Gauge(
+            "accomplice_feature_shift",
+            "Mean of the last patients' values minus that of training, in training's standard "
+            "deviations; of a category the level that differs most. NaN until enough are known.",
+            ["feature"],
+            **gauges,  # type: ignore[arg-type]
+        )
+        self._shift = {name: shift.labels(name) for name in study.features}
+        share = Gauge(
+            "accomplice_risk_share",
+            "Part of the last patients in each third of the training patients' risk.",
+            ["group"],
+            **gauges,  # type: ignore[arg-type]
+        )
+        self._share = {name: share.labels(name) for name in GROUPS}
+        self._stability = Gauge(
+            "accomplice_risk_psi",
+            "Population stability index of the last patients' risk against training's tenths; "
+            "above 0.25 is a shift.",
+            **gauges,  # type: ignore[arg-type]
+        )
+        for gauge in (*self._shift.values(), *self._share.values(), self._stability):
+            gauge.set(np.nan)
+
+    def take(self, read: Patients, centiles: Column | None) -> None:
+        """Keep the patients in place of the oldest."""
+        kept = min(len(read.flags), WINDOW)
+        with self._lock:
+            rows = (self._taken + np.arange(kept)) % WINDOW
+            self._values[rows] = read.values[-kept:, self._read]
+            self._centre[rows] = "" if read.centre is None else read.centre[-kept:]
+            if centiles is not None:
+                self._centiles[rows] = centiles[-kept:]
+            self._taken += kept
+
+    def refresh(self) -> None:
+        """Set the gauges, if ``FEWEST`` patients have come since that was last done."""
+        with self._lock:
+            if self._taken - self._seen < FEWEST:
+                return
+            self._seen = self._taken
+            rows = slice(0, min(self._taken, WINDOW))
+            values, centiles = self._values[rows].copy(), self._centiles[rows].copy()
+            centre = self._centre[rows].astype(str)
+        single = self._preprocessor.singles(values, centre)
+        known = (~np.isnan(single)).sum(axis=0)
+        means = np.nansum(single, axis=0) / np.maximum(known, 1)
+        shifts: dict[str, float] = {}
+        for name, count, mean in zip(self._columns, known, means.tolist(), strict=True):
+            if count >= FEWEST and abs(mean) >= abs(shifts.get(name, 0.0)):
+                shifts[name] = mean
+        for name, gauge in self._shift.items():
+            gauge.set(round(shifts.get(name, np.nan), DECIMALS))
+        if not np.isnan(centiles).any():
+            count = np.histogram(centiles, BINS, (0, 100))[0]
+            self._stability.set(round(stability(count), DECIMALS))
+            for k, name in enumerate(GROUPS):
+                inside = (centiles >= 100 * k / 3) & (centiles < 100 * (k + 1) / 3)
+                self._share[name].set(round(float(inside.mean()), DECIMALS))
+
+
+def stability(count: NDArray[np.int_]) -> float:
+    """Return the population stability index of counts in bins that are equally likely."""
+    share = (count + PSEUDO) / (count + PSEUDO).sum()
+    return float(((share - 1 / len(count)) * np.log(share * len(count))).sum())

@@ -1,0 +1,437 @@
+"""The endpoint's OpenAPI document, made from the bundle it serves.
+
+BentoML's own knows neither the page's and the card's routes nor our errors, and describes what is
+possible with null in a way that OpenAPI 3.0 does not have. Here a patient's keys are the study's
+columns, an answer's are the model's, and every example is one that the endpoint answers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import models_json_schema
+
+from data.study import Feature
+from serving.predictor import Predictor
+from serving.schema import (
+    MOST_PATIENTS,
+    MOST_TIMES,
+    Asked,
+    BatchAnswer,
+    BatchRequest,
+    ModelInfo,
+    PatientAnswer,
+    PredictAnswer,
+    PredictRequest,
+)
+from serving.training_values import Value, typical_patient, usual
+from serving.what_if import MOST_VALUES
+
+REF = "#/components/schemas/{model}"
+Number = Mapping[str, Any]
+NUMBER: Number = {"type": ["number", "null"]}
+#: Kind of an answer's quantity, by how its name begins -> what it is.
+QUANTITIES = {
+    "risk_group": "Third of the training patients whose risk, out of fold, it is.",
+    "risk_centile": "Percent of the training patients whose risk, out of fold, was lower.",
+    "risk": "Log-hazard: higher is worse; 0 is the average training patient.",
+    "survival@": "Chance to be free of the event at this month.",
+    "rmst_gain@": "Restricted mean survival with the treatment minus without, in months.",
+    "rmst@": "Restricted mean survival to this month, in months.",
+    "benefit_low@": "Lower end of the benefit's 80 % interval.",
+    "benefit_high@": "Upper end of the benefit's 80 % interval.",
+    "benefit@": "Survival at this month with the treatment minus without.",
+    "p_benefit": "Chance of a gain above 3 points.",
+    "advice": "What the benefit speaks for, or why the model abstains.",
+    "response.": "Chance of a positive label.",
+}
+ERRORS = {
+    400: "What is wrong with the request, and where; no value is repeated.",
+    401: "Send a known token.",
+    403: "Other machines can reach the server, and it knows no tokens.",
+    408: "The body took too long to come in.",
+    411: "Say the body's length, or send it chunked.",
+    413: "The body, or its list of patients, is too large.",
+    415: "This media type is not read: send application/json.",
+    429: "Too many requests are under way: ask again after Retry-After seconds.",
+    500: "An error of the server's.",
+}
+
+
+class ErrorDetail(BaseModel):
+    """One problem of a request."""
+
+    where: str = Field(description="Place in the request, such as patients[3].age.")
+    problem: str
+
+
+class ErrorBody(BaseModel):
+    """What went wrong."""
+
+    code: str = Field(description="Stable, for programs.")
+    message: str = Field(description="For people.")
+    details: list[ErrorDetail]
+
+
+class Error(BaseModel):
+    """The shape of every error."""
+
+    error: ErrorBody
+
+
+class ExplainRequest(BaseModel):
+    """One patient, whose risk is to be explained."""
+
+    patient: dict[str, Any] = Field(description="As for /predict.")
+
+
+class WhatIfRequest(BaseModel):
+    """One patient, and a feature to look at other values of."""
+
+    patient: dict[str, Any] = Field(description="As for /predict.")
+    feature: str = Field(description="Name or column of a feature, or the treatment's column.")
+    values: list[float | str | None] | None = Field(
+        None,
+        description="Values to look at; null asks what if it were not known. If absent, quantiles "
+        "of the training patients, all levels, or without and with the treatment.",
+        min_length=1,
+        max_length=MOST_VALUES,
+    )
+    times: list[float] | None = Field(None, description="As for /predict.")
+
+
+class ExplainAnswer(BaseModel):
+    """The parts of one patient's risk: the base and all features' parts add up to it."""
+
+    patient_id: str | None = Field(None, description="As given; absent if none was.")
+    risk: float
+    base: float = Field(description="Risk of a typical training patient, untreated.")
+    features: dict[str, float] = Field(description="Feature -> what it adds.")
+    modalities: dict[str, float] = Field(description="Modality -> what its features add.")
+    flags: list[str]
+    model: ModelInfo
+    note: str
+
+
+class WhatIfAnswer(BaseModel):
+    """One answer for each value, in their order."""
+
+    feature: str = Field(description="Its name in the study.")
+    values: list[float | str | None]
+    answers: list[PatientAnswer]
+    model: ModelInfo
+    note: str
+
+
+class Span(BaseModel):
+    """A figure with its 95 % interval."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+class FeatureCard(BaseModel):
+    """One input of the model."""
+
+    name: str
+    column: str = Field(description="What a request calls it.")
+    modality: str
+    kind: str
+    unit: str | None
+    range: list[float | None] | None = Field(description="Lowest and highest that can be right.")
+    levels: list[str] | None
+    low: float | None = Field(description="Half a percent of the training patients lie below.")
+    high: float | None = Field(description="Half a percent of the training patients lie above.")
+    typical: float | str | None
+
+
+class Cohort(BaseModel):
+    """Whom the model learned from."""
+
+    fingerprint: str | None
+    patients: int | None
+    events: int | None
+
+
+class EndpointNames(BaseModel):
+    """What the model answers."""
+
+    survival: list[str]
+    binary: list[str]
+
+
+class TreatmentCard(BaseModel):
+    """The treatment whose benefit is answered."""
+
+    column: str
+    label: str
+    treated: list[str]
+    untreated: list[str]
+    eligible: dict[str, list[str]]
+    horizon: float | None = Field(description="Months at which the benefit is given.")
+    no_effect: str | None = Field(description="Why there is no effect, if so.")
+    distrust: str | None = Field(description="Why no advice rests on the effect, if so.")
+
+
+class ResponseCard(BaseModel):
+    """A binary endpoint."""
+
+    name: str
+    column: str
+    positive: list[str]
+    answered: bool = Field(description="Whether there were labels enough for a model.")
+    metrics: dict[str, Span]
+
+
+class ModelCard(ModelInfo):
+    """The model: of whom it learned, how it did, what it asks for."""
+
+    model_config = ConfigDict(extra="allow")
+
+    endpoints: EndpointNames
+    run_id: str | None
+    version: str | None
+    cohort: Cohort
+    metrics: dict[str, Span] = Field(description="Out of fold, of the first survival endpoint.")
+    features: list[FeatureCard]
+    treatment: TreatmentCard | None
+    responses: list[ResponseCard]
+    card: str = Field(description="Markdown.")
+    note: str
+
+
+MODELS: tuple[type[BaseModel], ...] = (
+    PredictRequest,
+    BatchRequest,
+    ExplainRequest,
+    WhatIfRequest,
+    PredictAnswer,
+    BatchAnswer,
+    ExplainAnswer,
+    WhatIfAnswer,
+    ModelCard,
+    Error,
+)
+
+
+def document(predictor: Predictor) -> dict[str, Any]:
+    """Return the document, as plain data."""
+    made = models_json_schema([(m, "validation") for m in MODELS], ref_template=REF)[1]["$defs"]
+    schemas = {"Patient": patient_schema(predictor), **made}
+    for name in ("PredictRequest", "ExplainRequest", "WhatIfRequest"):
+        schemas[name]["properties"]["patient"] = {"$ref": REF.format(model="Patient")}
+    schemas["BatchRequest"]["properties"]["patients"] = {
+        "type": "array",
+        "minItems": 1,
+        "maxItems": MOST_PATIENTS,
+        "items": {"$ref": REF.format(model="Patient")},
+    }
+    for name in ("PredictRequest", "BatchRequest", "ExplainRequest", "WhatIfRequest"):
+        schemas[name]["additionalProperties"] = False
+        if "times" in schemas[name]["properties"]:
+            schemas[name]["properties"]["times"] = times_schema(predictor.bundle.horizon)
+    for name in ("PatientAnswer", "PredictAnswer"):
+        own = schemas[name]["properties"]
+        schemas[name]["properties"] = answer_properties(predictor) | own
+        schemas[name]["patternProperties"] = {r"^([A-Za-z0-9_-]+\.)?survival@[0-9.e+-]+$": NUMBER}
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": f"accomplice: {predictor.model['name']}",
+            "version": predictor.model["digest"][:12],
+            "description": predictor.note,
+        },
+        "servers": [{"url": "."}],
+        "security": [{}, {"bearer": []}],
+        "tags": [{"name": "answers"}, {"name": "model"}, {"name": "operation"}],
+        "paths": paths(predictor),
+        "components": {
+            "schemas": schemas,
+            "responses": {f"E{status}": _error(status) for status in ERRORS},
+            "securitySchemes": {
+                "bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "Needed where the server knows tokens: accomplice token NAME.",
+                }
+            },
+        },
+    }
+
+
+def patient_schema(predictor: Predictor) -> dict[str, Any]:
+    """Describe a patient of the study: its columns, of which at least one is needed."""
+    bundle, known = predictor.bundle, usual(predictor.bundle)
+    study = bundle.study
+    properties: dict[str, Any] = {}
+    for name, feature in study.features.items():
+        shown = _feature_schema(name, feature)
+        if known[name].typical is not None:
+            shown["examples"] = [known[name].typical]
+        properties[feature.column or name] = shown
+    for column, what in ((study.id, "Identifier"), (study.centre, "Hospital")):
+        if column is not None:
+            properties[column] = {"type": ["string", "number", "null"], "description": f"{what}."}
+    return {
+        "type": "object",
+        "title": "Patient",
+        "description": "Feature or column -> value; what is not known is left out or null. Other "
+        "names are flagged. At least one feature is needed, and none twice.",
+        "properties": properties,
+        "additionalProperties": {"type": ["string", "number", "boolean", "null"]},
+        "anyOf": [{"required": [key]} for key in predictor.reader.place],
+    }
+
+
+def _feature_schema(name: str, feature: Feature) -> dict[str, Any]:
+    said = [f"{feature.kind}{'' if feature.unit is None else f' in {feature.unit}'}"]
+    if feature.levels is not None:
+        said.append("one of " + ", ".join(feature.levels))
+    elif any(math.isfinite(bound) for bound in feature.bounds):
+        said.append("from {:g} to {:g}".format(*feature.bounds))
+    if feature.column not in (None, name):
+        said.append(f"the study's '{name}'")
+    # Whatever else is sent is answered and flagged.
+    kinds = ["string", "number", "boolean", "null"]
+    return {"type": kinds, "description": "; ".join(said) + "."}
+
+
+def times_schema(horizon: float | None) -> dict[str, Any]:
+    """Describe the months that may be asked for."""
+    if horizon is None:
+        return {"type": "null", "description": "The model has no survival endpoint."}
+    return {
+        "type": ["array", "null"],
+        "items": {"type": "number", "minimum": 0, "maximum": horizon},
+        "maxItems": MOST_TIMES,
+        "uniqueItems": True,
+        "description": f"Months, up to {horizon:g}; 12, 36 and 60 if absent.",
+    }
+
+
+def answer_properties(predictor: Predictor) -> dict[str, Any]:
+    """Describe the quantities that this model answers with, by their names."""
+    asked = Asked([dict(typical_patient(predictor.bundle))], None)
+    further = tuple(f"{name}." for name in predictor.bundle.survival)[1:]
+    found = {}
+    for name, value in predictor.answers(asked)[0].items():
+        plain = name.removeprefix(next((p for p in further if name.startswith(p)), ""))
+        said = next((text for key, text in QUANTITIES.items() if plain.startswith(key)), None)
+        if said is None or plain.startswith("survival@"):
+            continue
+        kind = "string" if isinstance(value, str) else "number"
+        found[name] = {"type": [kind, "null"], "description": said}
+    return found
+
+
+def paths(predictor: Predictor) -> dict[str, Any]:
+    """Describe the routes."""
+    patient = typical_patient(predictor.bundle)
+    first = dict(list(patient.items())[:2])
+    horizon = predictor.bundle.horizon
+    times = {} if horizon is None else {"times": sorted({min(12.0, horizon), horizon})}
+    predict = {
+        "typical": {"patient": patient, **times},
+        "little is known": {"patient": first},
+    }
+    batch = {"two patients": {"patients": [patient, first], **times}}
+    found = {
+        "/predict": _post("predict", "Predict for one patient.", "Predict", predict),
+        "/predict_batch": _post("predict_batch", "Predict for a list of patients.", "Batch", batch),
+        "/what_if": _post(
+            "what_if",
+            "Answer one patient over several values of one feature, or without and with the "
+            "treatment.",
+            "WhatIf",
+            what_if_examples(predictor, patient),
+        ),
+        "/model": _get(
+            "model",
+            "Say which model answers, of whom it learned, how it did and what it asks for.",
+            {"application/json": {"schema": {"$ref": REF.format(model="ModelCard")}}},
+            "model",
+        ),
+        "/metrics": _get("metrics", "Numbers for Prometheus; none is about one patient.", TEXT),
+        "/livez": _get("livez", "Whether the server lives.", TEXT),
+        "/readyz": _get("readyz", "Whether it answers patients.", TEXT),
+    }
+    if horizon is not None:
+        explained = {"typical but for the first feature": {"patient": first}}
+        found["/explain"] = _post(
+            "explain", "Say what each feature adds to a patient's risk.", "Explain", explained
+        )
+    return found
+
+
+TEXT = {"text/plain": {"schema": {"type": "string"}}}
+
+
+def what_if_examples(predictor: Predictor, patient: Mapping[str, Value]) -> dict[str, Any]:
+    """Return a what-if with chosen values, and one with the usual ones."""
+    study, known = predictor.bundle.study, usual(predictor.bundle)
+    found: dict[str, Any] = {}
+    name = next((n for n, f in study.features.items() if f.kind == "expression"), None)
+    name = name or next(iter(study.features))
+    found[f"over {name}"] = {"patient": patient, "feature": name}
+    chosen = list(known[name].spread[:3])
+    if chosen:
+        found["at chosen values"] = {"patient": patient, "feature": name, "values": chosen}
+    if study.treatment is not None:
+        column = study.treatment.column
+        found["without and with the treatment"] = {"patient": patient, "feature": column}
+    return found
+
+
+def _post(name: str, about: str, model: str, examples: Mapping[str, Any]) -> dict[str, Any]:
+    answer = {"schema": {"$ref": REF.format(model=f"{model}Answer")}}
+    request = {
+        "schema": {"$ref": REF.format(model=f"{model}Request")},
+        "examples": {title: {"value": value} for title, value in examples.items()},
+    }
+    return {
+        "post": {
+            "operationId": name,
+            "tags": ["answers"],
+            "summary": about,
+            "requestBody": {"required": True, "content": {"application/json": request}},
+            "responses": {
+                "200": {"description": "The answer.", "content": {"application/json": answer}},
+                **_refusals(*ERRORS),
+            },
+        }
+    }
+
+
+def _get(name: str, about: str, content: Mapping[str, Any], tag: str = "operation") -> Any:
+    open_to_all = tag == "operation" and name != "metrics"
+    refusals = {} if open_to_all else _refusals(401, 403, 429, 500)
+    own: dict[str, Any] = {"security": []} if open_to_all else {}
+    return {
+        "get": {
+            "operationId": name,
+            "tags": [tag],
+            "summary": about,
+            "responses": {"200": {"description": "As said.", "content": content}, **refusals},
+            **own,
+        }
+    }
+
+
+def _refusals(*statuses: int) -> dict[str, Any]:
+    return {str(status): {"$ref": f"#/components/responses/E{status}"} for status in statuses}
+
+
+def _error(status: int) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "description": ERRORS[status],
+        "content": {"application/json": {"schema": {"$ref": REF.format(model="Error")}}},
+    }
+    if status == 429:
+        found["headers"] = {
+            "Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}
+        }
+    return found

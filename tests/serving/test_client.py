@@ -1,0 +1,172 @@
+"""The Python client, against the service in this process and against a server that misbehaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import numpy as np
+import pandas as pd
+import pytest
+
+from serving import client as module
+from serving.client import Client, EndpointError
+from training.bundle import Bundle
+
+
+class Bridge(httpx.BaseTransport):
+    """Takes a client's requests to the service in this process."""
+
+    def __init__(self, within: Any) -> None:
+        self.within = within
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        answer = self.within.request(
+            request.method, request.url.path, content=request.read(), headers=request.headers
+        )
+        return httpx.Response(answer.status_code, headers=answer.headers, content=answer.content)
+
+
+@pytest.fixture
+def endpoint(client: Any) -> Client:
+    return Client("http://test", transport=Bridge(client))
+
+
+def scripted(handle: Callable[[httpx.Request], httpx.Response], **more: Any) -> Client:
+    return Client("http://test", transport=httpx.MockTransport(handle), **more)
+
+
+def test_one_patient(endpoint: Client, bundle: Bundle, patient: dict[str, Any]) -> None:
+    found = endpoint.predict(patient, times=[12, 48])
+    expected = bundle.predict(pd.DataFrame([patient]), [12, 48]).iloc[0]
+    assert found["survival@48"] == pytest.approx(expected["survival@48"], abs=1e-9)
+    assert found["risk_group"] == expected["risk_group"]
+    assert (found.patient_id, found.flags, found.interval) == ("X1", (), 0.8)
+    curve = found.frame()
+    assert list(curve.columns) == ["time", "survival", "low", "high"]
+    assert curve["survival"].is_monotonic_decreasing
+
+
+def test_a_table_comes_back_as_predict_writes_it(
+    endpoint: Client, bundle: Bundle, table: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "AT_ONCE", 7)
+    people = table.head(20).drop(columns=["months", "dead"])
+    people.loc[people.index[::3], "IL1R1"] = np.nan
+    people["age_years"] = people["age_years"].astype("Int64").mask(people.index < 2)
+    found = endpoint.predict_batch(people, times=[12, 48])
+    assert len(found) == 20
+    assert found.model["name"] == "made-up"
+    assert "research use" in found.note
+    expected = bundle.predict(people, [12, 48])
+    pd.testing.assert_frame_equal(
+        found.frame(), expected, check_dtype=False, check_column_type=False, rtol=0, atol=1e-6
+    )
+    assert [each.patient_id for each in found[:2]] == people["patient"].head(2).tolist()
+
+
+def test_a_list_of_dictionaries_with_missing_values(
+    endpoint: Client, patient: dict[str, Any]
+) -> None:
+    gaps = {**patient, "IL1R1": float("nan"), "CD8": pd.NA, "age_years": np.int64(61)}
+    one, other = endpoint.predict_batch([gaps, {**patient, "IL1R1": None, "CD8": None}])
+    assert one == other
+    assert one.flags == ("missing:IL1R1", "missing_modality:density")
+
+
+def test_an_explanation(endpoint: Client, patient: dict[str, Any]) -> None:
+    found = endpoint.explain(patient)
+    assert found.base + sum(found.features.values()) == pytest.approx(found.risk)
+    table = found.frame()
+    assert table["part"].abs().is_monotonic_decreasing
+    assert set(table["feature"]) == set(found.features)
+
+
+def test_a_what_if(endpoint: Client, patient: dict[str, Any]) -> None:
+    found = endpoint.what_if(patient, "act", times=[60])
+    assert found.values == ("no", "yes")
+    table = found.frame()
+    assert table["act"].tolist() == ["no", "yes"]
+    gain = table["survival@60"].diff().iloc[1]
+    assert gain == pytest.approx(table["benefit@60"].iloc[0], abs=1e-9)
+    some = endpoint.what_if(patient, "IL1R1", values=[5.0, np.float64(9.0), None])
+    assert some.values == (5.0, 9.0, None)
+
+
+def test_the_model_and_whether_it_is_ready(endpoint: Client) -> None:
+    assert endpoint.ready()
+    assert endpoint.model()["name"] == "made-up"
+
+
+def test_a_refusal_is_an_error_with_its_code(endpoint: Client, patient: dict[str, Any]) -> None:
+    with pytest.raises(EndpointError, match="time_beyond_horizon") as error:
+        endpoint.predict(patient, times=[61])
+    assert (error.value.code, error.value.status) == ("time_beyond_horizon", 400)
+    assert error.value.details[0]["where"] == "times[0]"
+    with pytest.raises(EndpointError, match="at least one patient"):
+        endpoint.predict_batch([])
+
+
+def test_a_token_is_sent() -> None:
+    seen = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        seen.append(request.headers.get("authorization"))
+        return httpx.Response(200, json={"name": "m"})
+
+    scripted(handle, token="secret").model()
+    scripted(handle).model()
+    assert seen == ["Bearer secret", None]
+
+
+def test_a_busy_server_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(module.time, "sleep", waited.append)
+    answers = [
+        httpx.Response(429, headers={"Retry-After": "2"}),
+        httpx.Response(503),
+        httpx.Response(200, json={"name": "m"}),
+    ]
+    assert scripted(lambda _: answers.pop(0)).model() == {"name": "m"}
+    assert waited == [2.0, 1.0]
+
+
+def test_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(module.time, "sleep", waited.append)
+    error = {"error": {"code": "too_many_requests", "message": "later", "details": []}}
+    busy = scripted(
+        lambda _: httpx.Response(429, headers={"Retry-After": "60"}, json=error), patience=5
+    )
+    with pytest.raises(EndpointError) as refused:
+        busy.model()
+    assert (refused.value.code, refused.value.status, waited) == ("too_many_requests", 429, [])
+
+
+def test_other_answers_and_no_answer() -> None:
+    for answer in (httpx.Response(502, text="<html>"), httpx.Response(200, json=[1])):
+        with pytest.raises(EndpointError, match="unexpected"):
+            scripted(lambda _, answer=answer: answer).model()  # type: ignore[misc]
+
+    def refuse(_: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("canary-71")
+
+    gone = scripted(refuse)
+    assert not gone.ready()
+    with pytest.raises(EndpointError, match="unreachable") as error:
+        gone.predict({"age": 61})
+    assert error.value.status == 0
+    assert "canary" not in str(error.value)
+
+
+def test_a_list_is_not_pieced_together_from_two_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "AT_ONCE", 1)
+    digests = iter("ab")
+
+    def handle(_: httpx.Request) -> httpx.Response:
+        answer = {"patients": [{"flags": []}], "model": {"digest": next(digests)}, "note": ""}
+        return httpx.Response(200, json=answer)
+
+    with pytest.raises(EndpointError, match="model_changed"):
+        scripted(handle).predict_batch([{"age": 61}, {"age": 62}])
