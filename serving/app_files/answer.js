@@ -109,7 +109,7 @@ function treatment(config, answer, [without, withIt]) {
   survivalChart($("#treatment-chart"), config, lines,
     `Expected survival with and without ${label}, each with the ensemble's 80 % band.`,
     `At month ${h}: ${percent(at(withIt, Number(h)).survival)} with ${label}, ${percent(at(without, Number(h)).survival)} without; the table has the values.`);
-  table($("#treatment-table"), `Survival with and without ${label}, and its 80 % interval`, ["Month", `With ${label}`, `Without ${label}`],
+  table($("#treatment-table"), `Survival by month, with its 80 % interval`, ["Month", `With ${label}`, `Without ${label}`],
     config.times.map((t) => [t, ...[withIt, without].map((a) => `${percent(a[`survival@${t}`])} (${whole(at(a, Number(t)).low)} to ${whole(at(a, Number(t)).high)})`)]));
   return [`${badge}. ${all ? `${capital(all)}.` : text}`, tone];
 }
@@ -186,7 +186,7 @@ export function show(config, { answer, sides, explained }, labels) {
 
 function why(config, { features, base }, labels) {
   const parts = Object.entries(features).filter(([, part]) => known(part)).sort((a, b) => Math.abs(b[1]) - Math.abs(a[1]));
-  const shown = parts.slice(0, 8).filter(([, part]) => Math.abs(part) >= 0.005), others = parts.slice(shown.length);
+  const shown = parts.slice(0, 6).filter(([, part]) => Math.abs(part) >= 0.005), others = parts.slice(shown.length);
   const most = Math.max(...shown.map(([, part]) => Math.abs(part)), 0.05);
   if (others.length) shown.push([null, others.reduce((sum, [, part]) => sum + part, 0)]);
   const typical = config.treatment ? `a typical training patient without ${config.treatment.label}` : "a typical training patient";

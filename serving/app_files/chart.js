@@ -62,7 +62,7 @@ export function chart(figure, what) {
 
 function draw(figure) {
   const { series, x, y, mark, alt } = figure.what, plot = figure.querySelector(".plot");
-  const width = paper ?? Math.max(260, Math.min(plot.clientWidth || 560, 760)), height = paper ? 150 : Math.max(230, Math.min(0.5 * width, 340));
+  const width = paper ?? Math.max(260, Math.min(plot.clientWidth || 560, 760)), height = paper ? 140 : Math.max(230, Math.min(0.5 * width, 340));
   if (figure.drawn === figure.what && plot.firstChild?.getAttribute("width") === String(width)) return;
   figure.drawn = figure.what;
   const svg = document.createElementNS(NS, "svg");

@@ -270,9 +270,10 @@ def test_prints_one_page_without_the_form(answered: Page) -> None:
     answered.type("#reference", "ref 17")
     answered.click("button", text="Show the answer")
     answered.wait_for(selector="#result")
-    paper = {"paperWidth": 8.27, "paperHeight": 11.69}
-    pdf = base64.b64decode(answered.ask("Page.printToPDF", paper)["data"])
-    assert pdf.count(b"/Type /Page\n") == 1
+    for width, height in ((8.27, 11.69), (8.5, 11)):
+        paper = {"paperWidth": width, "paperHeight": height}
+        pdf = base64.b64decode(answered.ask("Page.printToPDF", paper)["data"])
+        assert pdf.count(b"/Type /Page\n") == 1
     answered.ask("Emulation.setEmulatedMedia", {"media": "print"})
     assert not answered.shows(selector="#patient")
     assert answered.shows("Age", "#entered dt")
