@@ -136,6 +136,17 @@ def treated(study: Study, values: NDArray[np.float64]) -> NDArray[np.float64] | 
     return status
 
 
+def untreated(study: Study) -> float:
+    """Return the code of being without the treatment in a study that names one."""
+    if study.treatment is None:
+        raise ValueError("the study names no treatment")
+    levels = list(study.features.values())[study.treatment_position].levels
+    if levels is None:
+        spelt = (pd.to_numeric(level, errors="coerce") for level in study.treatment.untreated)
+        return float(next((number for number in spelt if not np.isnan(number)), np.nan))
+    return float(next(i for i, v in enumerate(levels) if v in study.treatment.untreated))
+
+
 def eligible(study: Study, values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return for whom the treatment is an option (n,): 1, 0, or NaN where that is not known.
 

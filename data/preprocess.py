@@ -14,6 +14,7 @@ Three steps, each a function of the fitted state alone:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from typing import Any, NamedTuple, Self
 
@@ -22,7 +23,10 @@ from numpy.typing import NDArray
 
 from data.scaling import (
     REFERENCE,
+    SCORES,
+    Scores,
     assay_references,
+    assay_scores,
     by_block,
     column_quantiles,
     log_offsets,
@@ -116,7 +120,8 @@ class Preprocessor:
             values = np.where(hidden, np.nan, values)
         offset = log_offsets(values, np.isin(kinds, ("number", "density")))
         reference = assay_references(values, expression, centre)
-        z = unstandardised(values, expression, offset, reference, centre)
+        scores = {name: assay_scores(table, expression) for name, table in reference.items()}
+        z = unstandardised(values, expression, offset, scores, centre)
         # Clipping and standardising keep the order, so that one sort serves both quantiles.
         ordered = sort_columns(z)
         low, high = column_quantiles(ordered, np.array([0.005, 0.995]))
@@ -187,12 +192,11 @@ class Preprocessor:
 
     def scale(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
         """Return standardised features (n, p), NaN where missing or a category."""
-        kinds = np.array([f.kind for f in self.study.features.values()])
-        z = unstandardised(values, kinds == "expression", self.log_offset, self.reference, centre)
+        z = unstandardised(values, self._expression, self.log_offset, self._scores, centre)
         np.clip(z, self.low, self.high, out=z)
         z -= self.mean
         z /= self.sd
-        z[:, kinds == "category"] = np.nan
+        z[:, self._category] = np.nan
         return z
 
     def sample(self, n: int, rng: np.random.Generator) -> Array:
@@ -213,36 +217,72 @@ class Preprocessor:
         values[rng.random(values.shape) < 0.2] = np.nan
         return np.asarray(values)
 
+    def typical(self) -> Array:
+        """Return coded features (p,) of a typical training patient, who is nobody.
+
+        Numbers are the training mean on the scale on which models take them, ordinals the level
+        nearest to the mean rank, categories the most frequent level.
+        """
+        values = np.array(self.mean)
+        logged = ~np.isnan(self.log_offset)
+        values[logged] = np.exp(values[logged]) - self.log_offset[logged]
+        share = dict(zip(self.indicators, self.indicator_mean, strict=True))
+        for j, feature in enumerate(self.study.features.values()):
+            if feature.kind == "expression":
+                values[j] = np.interp(self.mean[j], SCORES, self.reference[""][:, j])
+            elif feature.kind == "category" and len(feature.levels or ()) == 2:
+                values[j] = float(share[j, 1] >= 0.5)
+            elif feature.kind == "category":
+                shares = [share[j, k] for k in range(len(feature.levels or ()))]
+                values[j] = float(np.argmax(shares))
+            elif feature.levels is not None:
+                values[j] = np.rint(values[j])
+        return values
+
+    def on_assay(self, values: Array, centre: NDArray[np.str_] | None) -> Array:
+        """Take features (n, p) from the scale of all patients to that of each one's centre (n,).
+
+        Expression of a centre with a reference of its own becomes what has the same rank there;
+        all else stays as it is.
+        """
+        found = np.array(values)
+        overall = self.reference.get("")
+        if centre is None or overall is None:
+            return found
+        kinds = [f.kind for f in self.study.features.values()]
+        for name in self.reference.keys() - {""}:
+            rows = centre == name
+            for j in (j for j, kind in enumerate(kinds) if kind == "expression"):
+                own = self.reference[name][:, j]
+                found[rows, j] = np.interp(values[rows, j], overall[:, j], own)
+        return found
+
     def _design(self, z: Array, values: Array) -> Array:
         single = np.nan_to_num(self._single(z, values))
         # A column that was too rarely missing in training stays zero: the layout of the design
         # depends on the study alone, so that fold models can be stacked.
         absent = np.nan_to_num(_absent(self.study, values) - self.missing_mean)
-        products = [single[:, a] * single[:, b] for a, b in self._pairs()]
-        parts = [single, absent]
-        if products:
-            parts.append(np.stack(products, axis=1))
-        return np.concatenate(parts, axis=1)
+        first, second = self._pairs
+        return np.concatenate([single, absent, single[:, first] * single[:, second]], axis=1)
 
     def _single(self, z: Array, values: Array) -> Array:
-        numbers = z[:, self._numeric()]
+        numbers = z[:, self._numeric]
         if not self.indicators:
             return numbers
-        feature = [j for j, _ in self.indicators]
-        level = np.array([k for _, k in self.indicators])
+        feature, level = self._indicated
         shown = np.where(np.isnan(values[:, feature]), np.nan, values[:, feature] == level)
         spread = np.sqrt(self.indicator_mean * (1 - self.indicator_mean))
         deviation = (shown - self.indicator_mean) / np.maximum(spread, INDICATOR_SD)
         return np.concatenate([numbers, deviation], axis=1)
 
     def _embed(self, z: Array) -> Array:
-        numeric = self._numeric()
+        numeric = self._numeric
         # Patients last, and in place: this is the widest array of the preprocessing, and the
         # network takes it so.
         z = np.ascontiguousarray(z[:, numeric].T)[:, None]
-        edges, mean = (a[:, numeric].T.astype(z.dtype) for a in (self.edges, self.embedded_mean))
-        embedded = piecewise(z, edges[:, :-1, None], np.diff(edges)[:, :, None])
-        embedded -= mean[:, :, None]
+        begins, width, mean = (a.astype(z.dtype) for a in self._bins)
+        embedded = piecewise(z, begins, width)
+        embedded -= mean
         np.copyto(embedded, 0, where=np.isnan(z))
         return embedded.reshape(mean.size, -1).T
 
@@ -251,24 +291,57 @@ class Preprocessor:
         blocks = self.study.blocks.values()
         return np.stack([known[:, block].any(axis=1) for block in blocks], axis=1).astype(float)
 
+    # What follows from the fields is worked out once: one patient takes no longer to prepare than
+    # these lists take to make.
+
+    @cached_property
+    def _kinds(self) -> NDArray[np.str_]:
+        return np.array([f.kind for f in self.study.features.values()], dtype=str)
+
+    @cached_property
+    def _category(self) -> NDArray[np.bool_]:
+        return np.asarray(self._kinds == "category")
+
+    @cached_property
+    def _expression(self) -> NDArray[np.bool_]:
+        return np.asarray(self._kinds == "expression")
+
+    @cached_property
     def _numeric(self) -> list[int]:
-        return [j for j, f in enumerate(self.study.features.values()) if f.kind != "category"]
+        return np.flatnonzero(~self._category).tolist()
 
-    def _single_features(self) -> list[int]:
-        """The feature behind each single column."""
-        return self._numeric() + [j for j, _ in self.indicators]
+    @cached_property
+    def _scores(self) -> dict[str, Scores]:
+        """Each assay's ranks as normal scores."""
+        return {
+            name: assay_scores(table, self._expression) for name, table in self.reference.items()
+        }
 
-    def _pairs(self) -> list[tuple[int, int]]:
-        """Single columns whose products are the study's interactions."""
+    @cached_property
+    def _bins(self) -> tuple[Array, Array, Array]:
+        """Begin, width and training mean (f, bins, 1) of the embedding of the f numbers."""
+        edges, mean = (a[:, self._numeric].T[:, :, None] for a in (self.edges, self.embedded_mean))
+        return edges[:, :-1], np.diff(edges, axis=1), mean
+
+    @cached_property
+    def _indicated(self) -> tuple[list[int], NDArray[np.int_]]:
+        """Feature and level of each indicator."""
+        return [j for j, _ in self.indicators], np.array([k for _, k in self.indicators])
+
+    @cached_property
+    def _pairs(self) -> tuple[list[int], list[int]]:
+        """Single columns, first and second, whose products are the study's interactions."""
         columns: dict[str, list[int]] = {name: [] for name in self.study.features}
         names = list(columns)
-        for column, j in enumerate(self._single_features()):
+        # The feature behind each single column.
+        for column, j in enumerate(self._numeric + [j for j, _ in self.indicators]):
             columns[names[j]].append(column)
-        return [
+        pairs = [
             pair
             for first, second in self.study.interactions
             for pair in product(columns[first], columns[second])
         ]
+        return [first for first, _ in pairs], [second for _, second in pairs]
 
     def linear_columns(self) -> list[Column]:
         """Say what each column of the linear design is."""
@@ -286,7 +359,7 @@ class Preprocessor:
                 single[b].modality,
                 single[a].features + single[b].features,
             )
-            for a, b in self._pairs()
+            for a, b in zip(*self._pairs, strict=True)
         ]
         return single + missing + products
 
@@ -294,7 +367,7 @@ class Preprocessor:
         """Say what each column of :meth:`singles` is; the linear design begins with them."""
         names = list(self.study.features)
         modality = {j: m for m, block in self.study.blocks.items() for j in block}
-        single = [Column(names[j], modality[j], (names[j],)) for j in self._numeric()]
+        single = [Column(names[j], modality[j], (names[j],)) for j in self._numeric]
         for j, k in self.indicators:
             level = (self.study.features[names[j]].levels or ())[k]
             single.append(Column(f"{names[j]}={level}", modality[j], (names[j],)))
@@ -306,7 +379,7 @@ class Preprocessor:
         modality = {j: m for m, block in self.study.blocks.items() for j in block}
         return [
             Column(f"{names[j]} bin {b}", modality[j], (names[j],))
-            for j in self._numeric()
+            for j in self._numeric
             for b in range(len(self.edges) - 1)
         ]
 

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+#: Expression feature -> rising quantiles of its assay, and what they score.
+Scores = dict[int, tuple[Array, Array]]
 
 #: Probabilities at which an assay's reference quantiles are kept; the extremes, which would be one
 #: patient's values, are not.
@@ -164,7 +166,7 @@ def unstandardised(
     values: Array,
     expression: NDArray[np.bool_],
     log_offset: Array,
-    reference: dict[str, Array],
+    scores: dict[str, Scores],
     centre: NDArray[np.str_] | None,
 ) -> Array:
     """Apply logarithms and expression ranks (n, p); other features stay as they are."""
@@ -174,21 +176,26 @@ def unstandardised(
         scaled[:, j] = np.log(np.maximum(values[:, j] + log_offset[j], 1e-12))
     if not expression.any():
         return scaled
-    own = np.array(sorted(reference.keys() - {""}), dtype=str)
+    own = np.array(sorted(scores.keys() - {""}), dtype=str)
     if centre is None:
         centre = np.full(len(values), "")
     for name, rows in _of_centres(centre, own):
-        for j in np.flatnonzero(expression) if len(rows) else ():
-            scaled[rows, j] = _normal_score(values[rows, j], reference[name][:, j])
+        for k, (quantiles, score) in scores[name].items() if len(rows) else ():
+            scaled[rows, k] = np.interp(values[rows, k], quantiles, score)
     return scaled
 
 
-def _normal_score(column: Array, quantiles: Array) -> Array:
-    """Normal score of each value's rank against reference quantiles; NaN stays NaN."""
-    # Where many patients share a value (zeros of an assay) it scores as the middle of its ranks.
-    distinct, first = np.unique(quantiles, return_index=True)
-    last = len(quantiles) - 1 - np.unique(quantiles[::-1], return_index=True)[1]
-    return np.asarray(np.interp(column, distinct, (SCORES[first] + SCORES[last]) / 2))
+def assay_scores(table: Array, expression: NDArray[np.bool_]) -> Scores:
+    """Return what the reference quantiles (41, p) of the expression features score."""
+    found = {}
+    for j in np.flatnonzero(expression).tolist():
+        quantiles = table[:, j]
+        # Where many patients share a value (zeros of an assay) it scores as the middle of its
+        # ranks.
+        distinct, first = np.unique(quantiles, return_index=True)
+        last = len(quantiles) - 1 - np.unique(quantiles[::-1], return_index=True)[1]
+        found[j] = distinct, (SCORES[first] + SCORES[last]) / 2
+    return found
 
 
 def piecewise(z: Array, low: Array, width: Array) -> Array:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -272,7 +273,14 @@ class Study(_Model):
             if name not in self.features:
                 raise ValueError(f"{where}: no feature '{name}'{nearest(name, self.features)}")
 
-    @property
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with some fields changed, and nothing kept that followed from the old."""
+        made = super().model_copy(update=update, deep=deep)
+        for name in _DERIVED:
+            made.__dict__.pop(name, None)
+        return made
+
+    @cached_property
     def features(self) -> dict[str, Feature]:
         """All inputs in the order in which they are coded; the treatment, if any, is the last."""
         found = {name: f for features in self.modalities.values() for name, f in features.items()}
@@ -283,7 +291,7 @@ class Study(_Model):
             found[self.treatment.column] = Feature(kind="category", levels=(no, yes), map=spelt)
         return found
 
-    @property
+    @cached_property
     def blocks(self) -> dict[str, tuple[int, ...]]:
         """Modality -> the positions of its features; the treatment is a block of its own."""
         order = {name: i for i, name in enumerate(self.features)}
@@ -292,14 +300,14 @@ class Study(_Model):
         rest = tuple(i for i in order.values() if i not in listed)
         return found | ({TREATMENT: rest} if rest else {})
 
-    @property
+    @cached_property
     def prognostic_features(self) -> tuple[int, ...]:
         """Positions of the features other than the treatment."""
         given = None if self.treatment is None else self.treatment.column
         features = self.features.items()
         return tuple(i for i, (name, f) in enumerate(features) if (f.column or name) != given)
 
-    @property
+    @cached_property
     def treatment_position(self) -> int:
         """Position of the treatment among the features of a study that names one."""
         others = set(self.prognostic_features)
@@ -365,6 +373,10 @@ class Study(_Model):
     def describe(self) -> dict[str, Any]:
         """Return the study as plain data, without the defaults."""
         return self.model_dump(mode="json", exclude_defaults=True)
+
+
+#: What a study keeps once it is worked out: every request for a prediction asks for it.
+_DERIVED = ("features", "blocks", "prognostic_features", "treatment_position")
 
 
 def parse_study(raw: Mapping[str, Any], where: str) -> Study:

@@ -23,7 +23,17 @@ SERVICE = "serving.service"
 #: Packages of ours that are packed, as far as the service imports them.
 OURS = ("data", "training", "serving")
 #: What the packed files import of others, pinned at the installed versions; BentoML is the first.
-REQUIRED = ("bentoml", "numpy", "pandas", "pydantic", "pyyaml", "safetensors", "starlette", "torch")
+REQUIRED = (
+    "bentoml",
+    "numpy",
+    "orjson",
+    "pandas",
+    "pydantic",
+    "pyyaml",
+    "safetensors",
+    "starlette",
+    "torch",
+)
 
 # In a process of its own: bentoml.build imports the service from the staged folder, which must not
 # meet the modules imported here, and reads BENTOML_HOME once a process.

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from serving.reading import PatientReader, Patients
+from serving.reading import PatientReader
 from serving.schema import Asked, example_patient
 from training.bundle import UNKNOWN_ASSAY, Answer, Bundle
 from training.manifest import digest_of
-from training.survival_model import INTERVAL
+from training.survival_model import INTERVAL, Column
 
 #: Points of a curve at the most, beside the times asked for.
 CURVE_POINTS = 40
@@ -79,43 +79,42 @@ class Predictor:
         read = self.reader.read(asked.patients)
         for i in np.flatnonzero(self.bundle.unknown_assay(read.values, read.centre)).tolist():
             read.flags[i].append(UNKNOWN_ASSAY)
-        answered = self.bundle.answer(read.values, read.centre)
+        answered = self.bundle.answer(read.values, read.centre, band=True)
         columns = answered.columns(times)
-        curves = self._curves(read, answered, times)
+        curves = self._curves(answered, times)
+        plain = [(name, _plain(column)) for name, column in columns.items()]
         found = []
         for i, (patient_id, flags) in enumerate(zip(read.ids, read.flags, strict=True)):
             answer: dict[str, Any] = {} if patient_id is None else {"patient_id": patient_id}
-            answer |= {name: _plain(column[i]) for name, column in columns.items()}
+            answer |= {name: column[i] for name, column in plain}
             answer["flags"] = flags
             if curves is not None:
-                points = [dict(zip(_POINT, point, strict=True)) for point in curves[i]]
+                points = [
+                    {"time": t, "survival": s, "low": low, "high": high}
+                    for t, s, low, high in curves[i]
+                ]
                 answer |= {"interval": INTERVAL, "curve": points}
             found.append(answer)
         return found
 
-    def _curves(
-        self, read: Patients, answered: Answer, times: Sequence[float]
-    ) -> list[list[list[float]]] | None:
+    def _curves(self, answered: Answer, times: Sequence[float]) -> list[list[list[float]]] | None:
         """Return each patient's points of the primary endpoint's curve, where there is one."""
         model = self.bundle.primary
         if model is None:
             return None
         shown = merge_times(self.grid, times)
-        curve = answered.survival[model.endpoint].survival(shown)
-        low, high = model.interval(read.values, read.centre, shown, curve)
+        primary = answered.survival[model.endpoint]
+        curve, (low, high) = primary.survival(shown), primary.interval(shown)
         at = np.broadcast_to(np.array(shown), curve.shape)
         points: list[list[list[float]]] = np.stack([at, curve, low, high], axis=-1).tolist()
         return points
 
 
-_POINT = ("time", "survival", "low", "high")
-
-
-def _plain(value: Any) -> float | str | None:
-    """A cell as JSON has it: NaN, which it does not know, as null."""
-    if isinstance(value, str):
-        return str(value)
-    return float(value) if math.isfinite(value) else None
+def _plain(column: Column) -> list[Any]:
+    """A column's cells as JSON has them: NaN, which it does not know, as null."""
+    if column.dtype.kind != "f":
+        return list(column.tolist())
+    return [value if math.isfinite(value) else None for value in column.tolist()]
 
 
 def merge_times(grid: Sequence[float], asked: Sequence[float]) -> list[float]:

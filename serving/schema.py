@@ -18,11 +18,14 @@ from data.errors import nearest
 from data.study import Feature, Study
 from serving.reading import PatientReader, shorten
 
+#: Patients that one request may hold.
+MOST_PATIENTS = 5000
 #: Problems that one error lists at the most.
 MOST_PROBLEMS = 20
 
 #: Codes of the errors.
 NOT_JSON, INVALID, BEYOND = "not_json", "invalid_request", "time_beyond_horizon"
+TOO_MANY = "too_many_patients"
 
 
 @dataclass
@@ -119,6 +122,9 @@ def _patients(
         return []
     if not given:
         found.add(key, "an empty list: send at least one patient")
+    if len(given) > MOST_PATIENTS:
+        problem = f"more than {MOST_PATIENTS} patients: send them in several requests"
+        raise RequestError(TOO_MANY, problem, [{"where": key, "problem": problem}], status=413)
     for i, patient in enumerate(given):
         _check_patient(patient, f"{key}[{i}]", reader, found)
     return given

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import ipaddress
 import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from data.errors import InputError
+from serving.tokens import CONCURRENCY_VARIABLE, TOKENS_VARIABLE, read_tokens
 from training.manifest import MANIFEST, digest_of
 from training.processes import HOST, end, is_free, term_interrupts
 
@@ -39,14 +42,53 @@ def quiet_environment() -> dict[str, str]:
     return env | {"BENTOML_DO_NOT_TRACK": "True", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 
 
-def serve_command(path: Path, port: int) -> tuple[list[str], dict[str, str]]:
+@dataclass(frozen=True)
+class Access:
+    """From where, by whom, and how much at once a server may be asked."""
+
+    host: str = HOST
+    """Address that it listens on."""
+    tokens: Path | None = None
+    """File of the tokens that it knows; needed where other machines can reach it."""
+    concurrency: int | None = None
+    """Requests under way at once; the guard's own limit if absent."""
+
+    def environment(self) -> dict[str, str]:
+        """Return what the server's process is to know of this.
+
+        Raises:
+            InputError: the address is none, other machines could reach a server without tokens, or
+                the token file does not read.
+        """
+        try:
+            alone = ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            raise InputError(f"--host {self.host}: give an address such as 127.0.0.1") from None
+        if not alone and self.tokens is None:
+            raise InputError(
+                f"--host {self.host}: other machines can reach it, so it needs --tokens FILE "
+                "(accomplice token NAME makes one)"
+            )
+        found = {}
+        if self.tokens is not None:
+            read_tokens(self.tokens)
+            found[TOKENS_VARIABLE] = str(self.tokens.resolve())
+        if self.concurrency is not None:
+            found[CONCURRENCY_VARIABLE] = str(self.concurrency)
+        return found
+
+
+def serve_command(
+    path: Path, port: int, access: Access | None = None
+) -> tuple[list[str], dict[str, str]]:
     """Return the command and environment that serve a bundle or a Bento at ``path``.
 
     Raises:
-        InputError: there is neither, or the bundle was changed.
+        InputError: there is neither, the bundle was changed, or as ``Access.environment``.
     """
     path = path.resolve()
-    env = quiet_environment()
+    access = access or Access()
+    env = quiet_environment() | access.environment()
     if (path / BENTO).is_file():
         digest_of(path / "src" / "bundle")
         target, folder = str(path), path / "src"
@@ -57,7 +99,7 @@ def serve_command(path: Path, port: int) -> tuple[list[str], dict[str, str]]:
     else:
         raise InputError(f"{path}: neither a bundle ({MANIFEST}) nor a Bento ({BENTO}) is there")
     argv = [sys.executable, "-m", "bentoml", "serve", target, "--working-dir", str(folder)]
-    return [*argv, "--host", HOST, "--port", str(port)], env
+    return [*argv, "--host", access.host, "--port", str(port)], env
 
 
 @contextlib.contextmanager
@@ -98,14 +140,14 @@ def running(
                 end(process)
 
 
-def serve(path: Path, port: int) -> None:
+def serve(path: Path, port: int, access: Access | None = None) -> None:
     """Serve a bundle or a Bento in the foreground until Ctrl-C or SIGTERM.
 
     Raises:
-        InputError: there is neither, or the port is taken.
+        InputError: as :func:`serve_command`, or the port is taken.
         ServerError: the server ended by itself.
     """
-    argv, env = serve_command(path, port)
+    argv, env = serve_command(path, port, access)
     with tempfile.TemporaryDirectory(prefix="accomplice-serve-") as home, term_interrupts():
         process = _start(argv, env, port, Path(home), None)
         try:

@@ -31,6 +31,7 @@ TINY = (
     "net.max_epochs=2",
     "net.steps_per_epoch=3",
     "evaluation.bootstraps=20",
+    "evaluation.explanations=false",
 )
 
 

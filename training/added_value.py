@@ -16,7 +16,7 @@ from data.cohort import Cohort
 from data.preprocess import Preprocessor
 from training.anchor import fit_anchor
 from training.config import Config
-from training.decision import net_benefit_contributions
+from training.decision import net_benefit_contributions, thresholds_among
 from training.ensemble import mean_curve, on_grid
 from training.evaluation import Estimate, Evaluation, judge
 from training.fit import assign_folds, truncate
@@ -31,8 +31,7 @@ Array = NDArray[np.float64]
 WITHOUT = "without"
 #: Months at which net benefit is taken, or the judged horizon where that is sooner.
 DECISION_TIME = 60.0
-#: Thresholds of the curve, and those of them that are reported in numbers.
-THRESHOLDS = np.round(np.arange(0.05, 0.951, 0.025), 3)
+#: Thresholds of the curve that are reported in numbers.
 REPORTED = (0.2, 0.4, 0.6)
 
 
@@ -168,11 +167,7 @@ def _decisions(
 ) -> DecisionCurve:
     weights = censoring(time, event)
     risks = [1 - survival(grid.at(c, np.array([months])))[:, 0] for c in (with_it, without)]
-    # Beyond the risks that the models give to some patients there is nothing to decide.
-    low, high = np.quantile(np.concatenate(risks), [0.02, 0.98])
-    thresholds = THRESHOLDS[(low <= THRESHOLDS) & (high >= THRESHOLDS)]
-    if not len(thresholds):
-        thresholds = THRESHOLDS[[int(np.abs(THRESHOLDS - (low + high) / 2).argmin())]]
+    thresholds = thresholds_among(np.concatenate(risks))
     parts = [
         net_benefit_contributions(event, time, risk, thresholds, months, weights)
         for risk in (*risks, np.ones(len(time)))

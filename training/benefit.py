@@ -33,6 +33,8 @@ RARE, COMMON = 0.1, 0.9
 USUAL_HORIZON = 60.0
 #: Points of the posterior at which chances are taken, and of the quadrature for means.
 POINTS, NODES = 101, 7
+#: Nodes and weights of Gauss and Hermite's rule for a standard normal variable.
+QUADRATURE = np.polynomial.hermite_e.hermegauss(NODES)
 #: Patients worked on at once.
 CHUNK = 4096
 
@@ -78,7 +80,7 @@ def under(cumulative: Array, effect: PatientEffect, treated: Array) -> Array:
     """
     found = np.array(cumulative)
     rows = np.flatnonzero(~np.isnan(treated))
-    nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
+    nodes, weights = QUADRATURE
     for part in np.split(rows, range(CHUNK, len(rows), CHUNK)):
         factor = _factor(effect.take(part), nodes, treated[part])
         mean = np.zeros((len(part), cumulative.shape[1]))

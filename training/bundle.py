@@ -19,8 +19,10 @@ from data.coding import ABSENT, MISSING, code
 from data.errors import InputError, nearest, some
 from data.preprocess import Preprocessor
 from data.study import RESPONSE, Study, as_level, parse_study
+from training.attribution import attribute
 from training.golden import Replayable, golden, replays
 from training.manifest import read_folder, to_json, write_folder
+from training.progress import Tick, silent
 from training.response import ResponseModel
 from training.survival_model import Column, SurvivalAnswer, SurvivalModel, below
 
@@ -129,13 +131,43 @@ class Bundle:
         table["flags"] = ["; ".join(own) or OK for own in flags]
         return pd.DataFrame(table)
 
+    def explain(self, frame: pd.DataFrame, tick: Tick = silent) -> pd.DataFrame:
+        """Say why the rows of a table have the risks that ``predict`` gives them.
+
+        Args:
+            frame: as :meth:`predict` takes it.
+            tick: told of each patient.
+
+        Returns:
+            ``patient_id, risk, base, feature.NAME…, modality.NAME…``: the risk is the base, that
+            of a typical patient, and what each feature adds; a modality adds what its features do.
+            It is that of the primary endpoint. See ``training.attribution``.
+
+        Raises:
+            InputError: there is no survival endpoint, or the table has none of the model's
+                features.
+        """
+        if self.primary is None:
+            raise InputError(
+                f"explanations are of a survival endpoint's risk: the model of '{self.study.name}' "
+                "has none"
+            )
+        values, _ = self._read(frame)
+        found = attribute(self.primary, values, self._centre(frame), tick=tick)
+        return pd.DataFrame({"patient_id": self._ids(frame), **found.columns()})
+
     def answer(
         self,
         values: Array,
         centre: NDArray[np.str_] | None,
         rates: Mapping[str, float] | None = None,
+        *,
+        band: bool = False,
     ) -> Answer:
-        """Answer for coded features (n, p), the treatment among them, and centres (n,)."""
+        """Answer for coded features (n, p), the treatment among them, and centres (n,).
+
+        With ``band`` the primary endpoint's answer knows the ensemble's interval.
+        """
         blind = values[:, list(self.study.prognostic_features)]
         at_rates = self.rates(rates)
         responses = {
@@ -144,7 +176,10 @@ class Bundle:
             else np.full(len(values), np.nan)
             for name in self.study.endpoints.binary
         }
-        survival = {name: model.answer(values, centre) for name, model in self.survival.items()}
+        survival = {
+            name: model.answer(values, centre, band=band and model is self.primary)
+            for name, model in self.survival.items()
+        }
         return Answer(survival, responses)
 
     def unknown_assay(self, values: Array, centre: NDArray[np.str_] | None) -> NDArray[np.bool_]:

@@ -21,6 +21,7 @@ from training.help_texts import (
     PREDICT,
     SERVE,
     SYNTH,
+    TOKEN,
     TRAIN,
     TUNE,
     UI,
@@ -114,6 +115,9 @@ def parser() -> Parser:
         "predictions are moved to that mean",
     )
     one.add_argument("--out", metavar="FILE", help=".csv or .parquet; standard output if absent")
+    one.add_argument(
+        "--explain", metavar="FILE", help=".csv or .parquet: what each feature adds to the risk"
+    )
     _power_verb(verbs)
     _marker_verb(verbs)
     one = _verb(verbs, "package", "pack a model as a bento, ready to deploy", PACKAGE)
@@ -122,6 +126,19 @@ def parser() -> Parser:
     one = _verb(verbs, "serve", "serve a model or a bento on 127.0.0.1", SERVE)
     one.add_argument("model", metavar="MODEL", help=MODEL_HELP + ", or a bento's folder")
     one.add_argument("--port", type=_port, default=3000)
+    one.add_argument(
+        "--host",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="address to listen on (default: 127.0.0.1); any other needs --tokens",
+    )
+    one.add_argument("--tokens", metavar="FILE", help="who may ask; see accomplice token")
+    one.add_argument(
+        "--concurrency", type=_count, metavar="N", help="requests under way at once (default: 128)"
+    )
+    one = _verb(verbs, "token", "make a token for a program that asks the endpoint", TOKEN)
+    one.add_argument("name", metavar="NAME", help="of the program or the people who get it")
+    one.add_argument("--tokens", required=True, metavar="FILE", help="its hash is added here")
     one = _verb(verbs, "ui", "open MLflow on the project's runs", UI)
     one.add_argument("--port", type=_port, default=5000)
     one = _verb(verbs, "demo", "the whole life of a model on the synthetic cohort", DEMO)

@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from data.errors import InputError
 from training.budget import UNLIMITED, Budget
 from training.terminal import SYNTHETIC, relative, say_cohort, say_result, say_trials
-from training.writing import write_table, write_text
+from training.writing import check_file, write_table, write_text
 
 if TYPE_CHECKING:
     from data.cohort import Cohort, Patients
@@ -92,7 +93,7 @@ def train(args: argparse.Namespace) -> None:
     from data.cohort import load_endpoints
 
     patients, config, out, store, budget = begin(args, load_endpoints)
-    from training.progress import shown
+    from training.progress_bar import shown
 
     with shown("train") as tick:
         done = fit_and_keep(
@@ -197,7 +198,7 @@ def search(
 
     from training import tracking
     from training.fit import prepare
-    from training.progress import shown
+    from training.progress_bar import shown
     from training.tune import judged, open_study, study_name
     from training.tune import tune as run_trials
 
@@ -265,11 +266,17 @@ def predict(args: argparse.Namespace) -> None:
     """Predict for the rows of a table."""
     from data.cohort import read_patients
     from training.bundle import OK, Bundle
+    from training.progress_bar import shown
     from training.store import find_bundle
 
+    explained = check_explained(args)
     bundle = Bundle.load(find_bundle(args.model))
-    rates = dict(args.response_rate)
-    table = bundle.predict(read_patients(Path(args.table), bundle.study), args.times, rates)
+    rates, patients = dict(args.response_rate), read_patients(Path(args.table), bundle.study)
+    table = bundle.predict(patients, args.times, rates)
+    if explained is not None:
+        with shown("predict") as tick:
+            parts = bundle.explain(patients, tick)
+        write_table(explained, parts)
     if args.out is None:
         table.to_csv(sys.stdout, index=False)
     else:
@@ -278,6 +285,19 @@ def predict(args: argparse.Namespace) -> None:
         print(f"wrote {args.out}: {len(table)} patients, {flagged} with flags; research use only")
     if bundle.study.synthetic:
         print(f"accomplice: this model was trained on {SYNTHETIC}", file=sys.stderr)
+
+
+def check_explained(args: argparse.Namespace) -> Path | None:
+    """Refuse, before long work, a place where ``--explain`` cannot write beside ``--out``."""
+    if args.explain is None:
+        return None
+    path = Path(args.explain)
+    if args.out is not None:
+        check_file(Path(args.out))
+        if path.absolute() == Path(args.out).absolute():
+            raise InputError("--explain: name another file than --out")
+    check_file(path)
+    return path
 
 
 def package(args: argparse.Namespace) -> None:
@@ -298,12 +318,30 @@ def package(args: argparse.Namespace) -> None:
 
 def serve(args: argparse.Namespace) -> None:
     """Serve a model or a bento on this machine until Ctrl-C."""
+    from serving.server import Access
     from serving.server import serve as run_server
     from training.store import find_bundle
 
     path = Path(args.model)
     is_bento = (path / "bento.yaml").is_file()
-    run_server(path if is_bento else find_bundle(args.model), args.port)
+    tokens = None if args.tokens is None else Path(args.tokens)
+    access = Access(args.host, tokens, args.concurrency)
+    access.environment()
+    run_server(path if is_bento else find_bundle(args.model), args.port, access)
+
+
+def token(args: argparse.Namespace) -> None:
+    """Make a token for a program that asks the endpoint."""
+    from serving.tokens import new_token
+
+    made, line = new_token(args.name)
+    with Path(args.tokens).open("a", encoding="utf-8") as file:
+        file.write(f"{line}\n")
+    print(made)
+    print(
+        f"accomplice: shown this once; {args.tokens} keeps its hash, and serve --tokens reads it",
+        file=sys.stderr,
+    )
 
 
 def ui(args: argparse.Namespace) -> None:

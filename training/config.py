@@ -139,6 +139,8 @@ class EvaluationConfig(_Part):
 
     bootstraps: Count = 200
     """Bootstrap draws behind each interval."""
+    explanations: bool = True
+    """Whether a run says what drives its model: importance, partial effects, a surface."""
 
 
 class Config(_Part):

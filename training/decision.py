@@ -18,6 +18,21 @@ from training.metrics import (
     inverse_censoring,
 )
 
+#: Thresholds of a curve.
+THRESHOLDS = np.round(np.arange(0.05, 0.951, 0.025), 3)
+
+
+def thresholds_among(risks: Floats) -> Floats:
+    """Return the thresholds (t,) that lie among predicted risks (any shape), at least one.
+
+    Beyond the risks that models give to some patients there is nothing to decide.
+    """
+    low, high = np.quantile(risks, [0.02, 0.98])
+    found = THRESHOLDS[(low <= THRESHOLDS) & (high >= THRESHOLDS)]
+    if not len(found):
+        found = THRESHOLDS[[int(np.abs(THRESHOLDS - (low + high) / 2).argmin())]]
+    return np.asarray(found)
+
 
 def net_benefit_contributions(
     event: Bools,

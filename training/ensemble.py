@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from data.preprocess import Inputs, Preprocessor
 from training.anchor import Anchor
 from training.boosting import Boosting
 from training.forest import Forest
-from training.hazard import TimeGrid, accumulate
+from training.hazard import TimeGrid, accumulate, survival
 from training.net import PackedNet
 from training.stack import LEARNERS, Stack
 
@@ -99,11 +100,13 @@ class Ensemble:
 
         The folds' survival curves are averaged learner by learner, then stacked.
         """
-        mean = np.zeros((len(LEARNERS), len(values), len(self.grid.edges)))
-        inputs, logits = self._forward(values, centre)
-        for fold, made, members in zip(self.folds, inputs, logits, strict=True):
-            mean += np.exp(-learner_curves(fold, made, members, self.grid)) / len(self.folds)
-        return self.stack.cumulative(-np.log(np.maximum(mean, 1e-300)))
+        return self.pooled(self.forward(values, centre))
+
+    def by_fold(self, values: Array, centre: NDArray[np.str_] | None = None) -> tuple[Array, Array]:
+        """Return :meth:`cumulative` and what each fold's models say alone (k, n, j + 1)."""
+        forward = self.forward(values, centre)
+        weighted = np.tensordot(self.stack.weights, forward.learners, axes=(0, 1))
+        return self.pooled(forward), self.stack.calibrated(weighted)
 
     def replicates(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
         """Stacked cumulative hazard of each fold and member (k * members, n, j + 1).
@@ -111,22 +114,40 @@ class Ensemble:
         Their spread shows how far the answer hangs on which patients were trained on. Members are
         those of the network; a fold's other learners go with each of them.
         """
-        inputs, logits = self._forward(values, centre)
-        n, edges = len(values), len(self.grid.edges)
-        found = []
-        for fold, made, members in zip(self.folds, inputs, logits, strict=True):
-            each = learner_curves(fold, made, members, self.grid)[:, None]
-            curves = np.repeat(each, len(members), axis=1)
-            curves[LEARNERS.index("net")] = member_curves(fold, members, self.grid)
-            found.append(curves)
-        learners = np.concatenate(found, axis=1).reshape(len(LEARNERS), -1, edges)
-        return self.stack.cumulative(learners).reshape(-1, n, edges)
+        return self.each(self.forward(values, centre))
 
-    def _forward(
-        self, values: Array, centre: NDArray[np.str_] | None
-    ) -> tuple[list[Inputs], NDArray[np.float32]]:
+    def forward(self, values: Array, centre: NDArray[np.str_] | None = None) -> Forward:
+        """Run every learner of every fold on coded features (n, p)."""
         inputs = [fold.preprocessor.transform(values, centre) for fold in self.folds]
-        return inputs, net_logits(self.net, self.folds, inputs)
+        logits = net_logits(self.net, self.folds, inputs)
+        learners, members = [], []
+        for fold, made, own in zip(self.folds, inputs, logits, strict=True):
+            members.append(survival(member_curves(fold, own, self.grid)))
+            anchor, forest, boosting = (survival(c) for c in other_curves(fold, made, self.grid))
+            learners.append(np.stack([anchor, members[-1].mean(axis=0), forest, boosting]))
+        return Forward(np.stack(learners), np.stack(members))
+
+    def pooled(self, forward: Forward) -> Array:
+        """Cumulative hazard (n, j + 1) that answers; see :meth:`cumulative`."""
+        mean = forward.learners.mean(axis=0)
+        return self.stack.cumulative(-np.log(np.maximum(mean, 1e-300)))
+
+    def each(self, forward: Forward) -> Array:
+        """Cumulative hazards (k * members, n, j + 1); see :meth:`replicates`."""
+        weights, net = self.stack.weights.copy(), LEARNERS.index("net")
+        own, weights[net] = weights[net], 0.0
+        others = np.tensordot(weights, forward.learners, axes=(0, 1))
+        curves = others[:, None] + own * forward.members
+        return self.stack.calibrated(curves.reshape(-1, *curves.shape[2:]))
+
+
+class Forward(NamedTuple):
+    """Survival of n patients at the common grid's edges, by every learner of every fold."""
+
+    learners: Array
+    """(k, l, n, j + 1) in the order of ``LEARNERS``; of the network the mean of its members."""
+    members: Array
+    """(k, members, n, j + 1) of the network's members."""
 
 
 def mean_curve(curves: Array) -> Array:
@@ -177,16 +198,20 @@ def learner_curves(
         logits: (members, n, bins) of the fold's networks.
         grid: with the j bins wanted.
     """
-    X = inputs.linear
-    others = [m.cumulative(X) for m in (fold.anchor, fold.forest, fold.boosting)]
-    anchor, forest, boosting = (on_grid(fold.grid, c, grid) for c in others)
+    anchor, forest, boosting = other_curves(fold, inputs, grid)
     return np.stack([anchor, mean_curve(member_curves(fold, logits, grid)), forest, boosting])
+
+
+def other_curves(fold: FoldModel, inputs: Inputs, grid: TimeGrid) -> list[Array]:
+    """Cumulative hazards (n, j + 1) of a fold's anchor, forest and boosting on another grid."""
+    found = (m.cumulative(inputs.linear) for m in (fold.anchor, fold.forest, fold.boosting))
+    return [on_grid(fold.grid, curve, grid) for curve in found]
 
 
 def member_curves(fold: FoldModel, logits: NDArray[np.float32], grid: TimeGrid) -> Array:
     """Cumulative hazards (members, n, j + 1) of a fold's members from (members, n, bins)."""
-    used = logits[..., : fold.grid.bins].astype(np.float64)
-    return on_grid(fold.grid, accumulate(np.logaddexp(0.0, used)), grid)
+    used = torch.from_numpy(logits[..., : fold.grid.bins]).double()
+    return on_grid(fold.grid, accumulate(torch.nn.functional.softplus(used).numpy()), grid)
 
 
 def on_grid(own: TimeGrid, cumulative: Array, grid: TimeGrid) -> Array:

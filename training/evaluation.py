@@ -1,8 +1,9 @@
 """Judge out-of-fold predictions: discrimination, Brier score, calibration, and paired differences.
 
 Primary are the integrated Brier score and Uno's C, each to the judged horizon. Differences against
-the baselines are paired: the same bootstrap draw of patients scores both models. Of many patients
-a draw takes the mean of their contributions to a C instead of ranking them anew.
+the baselines are paired: the same bootstrap draw of patients scores both models. Of few patients
+all draws are scored at once by their pairs; of many a draw takes the mean of their contributions to
+a C instead of ranking them anew.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from training.metrics import (
     resamples,
     time_average,
 )
+from training.pairwise import drawn_concordances
 from training.predicted import MODEL, Predicted, from_fit
 from training.progress import Tick, silent
 from training.reliability import calibration_at, d_calibration
@@ -44,6 +46,8 @@ POINTS = 50
 #: Bootstrap draws that there are at least, however little time is left, and that tell how long one
 #: takes.
 FEWEST_DRAWS, TIMED_DRAWS = 20, 2
+#: Patients up to whom all draws are scored at once by their pairs.
+FEW = 10_000
 #: Patients from which on bootstrap draws no longer rank anew; see `concordance_contributions`.
 MANY = 20_000
 #: Patients scored at a time.
@@ -202,9 +206,11 @@ def judge(
     draws = bootstraps
     if budget.limited and bootstraps > FEWEST_DRAWS:
         before = budget.spent
-        judged.resample(predicted, TIMED_DRAWS, seed)
+        # Of few patients draws are scored together, and a single one says little.
+        timed = FEWEST_DRAWS if len(time) <= FEW else TIMED_DRAWS
+        judged.resample(predicted, timed, seed)
         # The figure itself costs as much as one draw.
-        each = max((budget.spent - before) / (TIMED_DRAWS + 1), 1e-9)
+        each = max((budget.spent - before) / (timed + 1), 1e-9)
         draws = int(np.clip(budget.left() / each - 1, FEWEST_DRAWS, bootstraps))
         if draws < bootstraps:
             budget.cut("evaluation", draws, f"{bootstraps} bootstraps")
@@ -240,6 +246,18 @@ def judge(
         risk=risks[MODEL],
         bootstraps=draws,
     )
+
+
+def brier_averages(
+    time: Array,
+    event: NDArray[np.bool_],
+    weights: KaplanMeier,
+    horizon: float,
+    grid: TimeGrid,
+    cumulative: Array,
+) -> Array:
+    """Return each patient's Brier score (n,), averaged over time to a horizon."""
+    return _Judge(time, event, weights, horizon).brier(grid, cumulative)[0]
 
 
 def within(risk: Array, fold: NDArray[np.int_]) -> Array:
@@ -317,6 +335,8 @@ class _Judge:
         """
         n = len(self.time)
         drawn = resamples(n, draws, seed)
+        if n <= FEW:
+            return self._few(models, [np.bincount(rows, minlength=n) for rows in drawn])
         if n > MANY:
             parts = np.concatenate([self.contributions(*model) for model in models])
             made = [parts.mean(axis=1)]
@@ -327,6 +347,20 @@ class _Judge:
                 for rows in chain((np.arange(n),), drawn)
             ]
         return [_Figures(*each) for each in np.split(np.stack(made, axis=1), len(models))]
+
+    def _few(
+        self, models: Sequence[tuple[Array, Array]], counts: Sequence[NDArray[np.int_]]
+    ) -> list[_Figures]:
+        """Score models on all draws at once, from how often each draw holds each patient."""
+        held, everybody = np.stack(counts).astype(float), np.arange(len(self.time))
+        risks = np.stack([risk for risk, _ in models])
+        drawn = drawn_concordances(self.event, self.time, risks, self.weights, self.horizon, held)
+        found = []
+        for (risk, averages), (harrell, uno) in zip(models, drawn, strict=True):
+            whole = self.figures(everybody, risk, averages)
+            each = uno, harrell, held @ averages / len(averages)
+            found.append(_Figures(*(np.append(w, e) for w, e in zip(whole, each, strict=True))))
+        return found
 
 
 def _estimate(figures: Array) -> Estimate:

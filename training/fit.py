@@ -106,13 +106,17 @@ class Fitted:
     history: list[list[float]]
     """Validation loss of each fold, epoch by epoch."""
 
-    def again(self, values: Array) -> Array:
-        """Out-of-fold ``blind`` (n, j + 1) of the same patients, had they had other features.
+    def again(self, values: Array, rows: NDArray[np.int_] | None = None, /) -> Array:
+        """Out-of-fold ``blind`` (m, j + 1) of the same patients, had they had other features.
 
         Args:
-            values: (n, p) coded features without the treatment.
+            values: (m, p) coded features without the treatment.
+            rows: (m,) the patients that they are of; all, in order, if absent.
         """
         prepared = self.prepared
+        if rows is not None:
+            cohort, blind = prepared.cohort.take(rows), prepared.blind.take(rows)
+            prepared = replace(prepared, cohort=cohort, blind=blind, fold=prepared.fold[:, rows])
         other = replace(prepared, blind=replace(prepared.blind, values=values))
         return stacked(other.fold[0], self.stacks, out_of_fold(other, self.ensemble.net))
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from training.budget import UNLIMITED, Budget
@@ -52,8 +53,13 @@ class Forest:
         step = max(1, AT_ONCE // self.trees.count)
         for start in range(0, len(X), step):
             leaves = self.trees.leaves(X[start : start + step])
-            mean[start : start + step] = self.survival[leaves].mean(axis=1, dtype=np.float64)
+            mean[start : start + step] = self._mean(torch.from_numpy(leaves))
         return np.pad(-np.log(np.maximum(mean, 1e-12)), ((0, 0), (1, 0)))
+
+    def _mean(self, leaves: torch.Tensor) -> NDArray[np.float32]:
+        """Mean survival (n, j) over leaves (n, trees), without a copy of every leaf's curve."""
+        table = torch.from_numpy(self.survival)
+        return torch.nn.functional.embedding_bag(leaves, table, mode="mean").numpy()
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the state as named arrays."""

@@ -22,6 +22,8 @@ SHRINKAGE = 20.0
 LEAST = 0.05
 #: Variance of a column, whose scale is about 1, that is none.
 TINY = 1e-12
+#: Patterns of missing values worked on at a time.
+AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -73,24 +75,35 @@ class Gaussian:
         _, first, pattern = np.unique(
             np.packbits(known, axis=1), axis=0, return_index=True, return_inverse=True
         )
-        pattern = pattern.reshape(-1)
-        size = np.bincount(pattern, minlength=len(first))
-        groups = np.split(np.argsort(pattern, kind="stable"), np.cumsum(size)[:-1])
-        mean = Z[:, wanted]
+        pattern, seen = pattern.reshape(-1), known[first]
+        slopes = np.zeros((len(first), Z.shape[1], len(wanted)))
         covariance = np.zeros((len(first), len(wanted), len(wanted)))
-        for k, example in enumerate(first):
-            seen = np.flatnonzero(known[example])
-            unseen = np.flatnonzero(~known[example, wanted])
-            if not len(unseen):
-                continue
-            rows, columns = groups[k], wanted[unseen]
-            across = self.covariance[np.ix_(seen, columns)]
-            slope = np.linalg.solve(self.covariance[np.ix_(seen, seen)], across)
-            told = (Z[np.ix_(rows, seen)] - self.mean[seen]) @ slope
-            mean[np.ix_(rows, unseen)] = self.mean[columns] + told
-            left = self.covariance[np.ix_(columns, columns)] - across.T @ slope
-            covariance[k][np.ix_(unseen, unseen)] = left
+        for start in range(0, len(first), AT_ONCE):
+            part = slice(start, start + AT_ONCE)
+            slopes[part], covariance[part] = self._regress(seen[part], wanted)
+        told = np.where(known, Z - self.mean, 0.0)
+        mean = np.where(
+            known[:, wanted],
+            Z[:, wanted],
+            self.mean[wanted] + np.einsum("nc,ncw->nw", told, slopes[pattern]),
+        )
         return mean, covariance, pattern
+
+    def _regress(self, seen: NDArray[np.bool_], wanted: NDArray[np.int_]) -> tuple[Array, Array]:
+        """Regress some columns (w,) on what is seen in each of k patterns (k, c).
+
+        Returns:
+            Slopes (k, c, w), 0 for what is not seen; covariance (k, w, w) of what is left, 0 for
+            what is seen.
+        """
+        both = seen[:, :, None] & seen[:, None, :]
+        # All patterns at once: a column that is not seen stands apart, and is told nothing.
+        square = np.where(both, self.covariance, np.eye(seen.shape[1]))
+        across = np.where(seen[:, :, None], self.covariance[:, wanted], 0.0)
+        slopes = np.linalg.solve(square, across)
+        left = self.covariance[np.ix_(wanted, wanted)] - across.mT @ slopes
+        hidden = ~seen[:, wanted]
+        return slopes, np.where(hidden[:, :, None] & hidden[:, None, :], left, 0.0)
 
     def to_json(self) -> dict[str, Any]:
         """Return the fitted state as plain data."""

@@ -7,8 +7,9 @@ of two models are judged by the same code. A bundle holds no patients: with its 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,18 @@ Array = NDArray[np.float64]
 
 MODEL = "model"
 OUT_OF_FOLD, EXTERNAL = "out of fold", "external"
+
+
+class Again(Protocol):
+    """Predicts the same patients once more, had they had other features."""
+
+    def __call__(self, values: Array, rows: NDArray[np.int_] | None = None, /) -> Array:
+        """Return cumulative hazards without the treatment.
+
+        Args:
+            values: (m, p) coded features without the treatment.
+            rows: (m,) the patients that they are of; all, in order, if absent.
+        """
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,8 +58,8 @@ class Predicted:
     """(n, j + 1) cumulative hazards of the simple models, by name."""
     blind: Array
     """(n, j + 1) cumulative hazard of the model without the treatment."""
-    again: Callable[[Array], Array]
-    """Coded features without the treatment (n, p) -> ``blind``, had the patients had these."""
+    again: Again
+    """``blind``, had the patients had other features."""
 
     @property
     def outcome(self) -> tuple[Array, NDArray[np.bool_]]:
@@ -54,6 +67,22 @@ class Predicted:
         horizon = min(self.cohort.horizon, self.grid.horizon)
         time = np.minimum(self.cohort.time, horizon)
         return time, self.cohort.event & (self.cohort.time <= horizon)
+
+    def take(self, rows: NDArray[np.int_]) -> Predicted:
+        """Return some of the patients (m,), in that order."""
+
+        def again(values: Array, some: NDArray[np.int_] | None = None, /) -> Array:
+            return self.again(values, rows if some is None else rows[some])
+
+        return replace(
+            self,
+            cohort=self.cohort.take(rows),
+            group=self.group[rows],
+            curves={name: curve[rows] for name, curve in self.curves.items()},
+            baselines={name: curve[rows] for name, curve in self.baselines.items()},
+            blind=self.blind[rows],
+            again=again,
+        )
 
 
 def from_fit(fitted: Fitted, config: Config) -> Predicted:

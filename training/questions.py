@@ -42,7 +42,7 @@ def marker(args: argparse.Namespace) -> None:
         from training import marker_report, tracking
         from training.marker import judge_marker
         from training.page import render
-        from training.progress import shown
+        from training.progress_bar import shown
         from training.run import provenance
         from training.store import open_store
     say_cohort(cohort)
@@ -81,7 +81,7 @@ def power(args: argparse.Namespace) -> None:
     from training.power import curve, needed
     from training.power_report import LEGEND, assumptions, conclusion, record, table
     from training.power_setting import Setting, scenario_of, setting_of, sizes_of
-    from training.progress import shown
+    from training.progress_bar import shown
 
     out = None if args.out is None else check_beside(Path(args.out), FIGURES)
     cohort = power_cohort(args)

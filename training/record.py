@@ -147,7 +147,7 @@ class Importance(_Part):
     feature: str
     modality: str
     size: Span
-    """Log-hazard."""
+    """Log-hazard; a lower end below 0 says that the folds do not agree: it may all be noise."""
 
 
 class PartialEffect(_Part):

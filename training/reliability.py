@@ -187,6 +187,64 @@ def calibration_groups(
     return CalibrationGroups(predicted, observed, low, high, size.astype(np.int64))
 
 
+def observed_expected(
+    event: Bools, time: Reals, survival_at_horizon: Reals, horizon: float
+) -> float:
+    """Set the observed risk by the horizon over the mean of the predicted ones.
+
+    Args:
+        event: (n,) bool, True where the event was seen, False where censored.
+        time: (n,), time of the event or of censoring.
+        survival_at_horizon: (n,), predicted probability to be event-free after the horizon.
+        horizon: in the unit of `time`.
+
+    Returns:
+        (1 − Kaplan–Meier survival) / mean predicted risk (McLernon et al. 2023, calibration in the
+        large at a fixed time); above 1 the risks are predicted too low.
+
+    Raises:
+        UndefinedMetricError: follow-up ends before the horizon, or no risk is predicted.
+        ValueError: as `checked_outcome`; survival outside [0, 1] or of another shape.
+    """
+    event, time = checked_outcome(event, time)
+    survival = checked_survival("survival_at_horizon", survival_at_horizon, event.shape)
+    curve = KaplanMeier.fit(time, event)
+    expected = float(1 - survival.mean())
+    if (curve.last < horizon and curve.survival[-1] > 0) or expected <= 0:
+        raise UndefinedMetricError(
+            f"no observed over expected at {horizon:g}: follow-up ends at {curve.last:g}, the mean "
+            f"predicted risk is {expected:g}"
+        )
+    return (1 - float(curve.at(horizon))) / expected
+
+
+def observed_expected_contributions(
+    event: Bools, time: Reals, survival_at_horizon: Reals, horizon: float
+) -> Floats:
+    """Share out `observed_expected` among the patients, whose mean it is.
+
+    With Y at risk and d events, log S = Σ log(1 − d / Y). Counting patient k once more changes it
+    by V(min(time_k, horizon)) − [event by the horizon] / (Y − d), where V is Greenwood's sum
+    Σ d / (Y (Y − d)). The contribution is the ratio plus n times its change by the patient, as in
+    `training.concordance.concordance_contributions`. Parameters and errors are those of
+    `observed_expected`.
+    """
+    ratio = observed_expected(event, time, survival_at_horizon, horizon)
+    curve, risk = KaplanMeier.fit(time, event), 1 - np.asarray(survival_at_horizon, np.float64)
+    n, observed, expected = len(time), 1 - float(curve.at(horizon)), float(risk.mean())
+    change = np.zeros(n)
+    if observed < 1:
+        place = np.searchsorted(curve.times, np.minimum(time, horizon), side="right") - 1
+        variance = np.append(0.0, np.where(np.isfinite(curve.variance), curve.variance, 0.0))
+        beyond = n - np.searchsorted(np.sort(time), curve.times, side="left")
+        died = np.bincount(np.searchsorted(curve.times, time[event]), minlength=curve.times.size)
+        left = np.maximum(beyond - died, 1)
+        case = event & (time <= horizon)
+        change = variance[place + 1] - case / left[np.maximum(place, 0)]
+    moved = -(1 - observed) * change * n / expected
+    return np.asarray(ratio + moved - ratio * (risk - expected) / expected)
+
+
 def d_calibration(event: Bools, survival_at_time: Reals, bins: int = 10) -> ChiSquare:
     """Test whether the predicted survival at the patients' own times is uniform.
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,17 @@ from numpy.typing import NDArray
 
 from data.cohort import Cohort, Patients
 from data.errors import InputError
-from data.study import Study
 from training.budget import UNLIMITED, Budget
 from training.bundle import Bundle
 from training.config import Config, flat
-from training.evaluation import Evaluation, evaluate
+from training.dependence import explained
+from training.evaluation import Evaluation, judge_predicted
 from training.evidence import Evidence, evidence
 from training.fit import Fitted, check_folds, fit, prepare
 from training.hazard import log_risk
+from training.predicted import from_fit
 from training.progress import Tick, silent, within
+from training.record import Review
 from training.response import (
     ResponseModel,
     check_labels,
@@ -33,6 +35,7 @@ from training.response import (
     why_no_model,
 )
 from training.response_evaluation import ResponseEvaluation, judge_response
+from training.review import review
 from training.store import Store
 from training.survival_model import SurvivalModel
 
@@ -40,6 +43,8 @@ Array = NDArray[np.float64]
 
 #: Parts of the time left that the folds' learners, and then the network, may take.
 FOLDS_TIME, NET_TIME = 0.35, 0.7
+#: Part of what is then left that the scores may take; the review has the rest.
+JUDGING_TIME = 0.5
 #: Part of the time that the primary endpoint may take where there are further ones, which share
 #: the rest.
 PRIMARY_TIME = 0.6
@@ -51,15 +56,19 @@ VERSIONS = ("accomplice", "numpy", "pandas", "torch", "pytorch-lightning")
 class Judged:
     """A fit of a survival endpoint, and how it did."""
 
+    model: SurvivalModel
     fitted: Fitted
     evaluation: Evaluation
     evidence: Evidence | None
     """Whether the treatment's effect is to be believed, where one was estimated."""
+    review: Review
+    """All that is judged of it, without patients."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures as plain data."""
         treatment = {} if self.evidence is None else {"treatment": self.evidence.to_json()}
-        return self.evaluation.to_json() | treatment
+        reviewed = {"review": self.review.model_dump(mode="json")}
+        return self.evaluation.to_json() | treatment | reviewed
 
 
 @dataclass(frozen=True)
@@ -138,8 +147,16 @@ def fit_and_judge(
     """Fit and judge a model of one survival endpoint."""
     prepared = prepare(cohort, config, tick, budget.share(FOLDS_TIME))
     fitted = fit(prepared, config, tick, budget.share(NET_TIME))
-    evaluation = evaluate(fitted, config, tick, budget)
-    return Judged(fitted, evaluation, evidence(fitted, config))
+    tick("evaluation", 0, 1)
+    predicted = from_fit(fitted, config)
+    evaluation = judge_predicted(predicted, config, budget.share(JUDGING_TIME))
+    tick("evaluation", 1, 1)
+    found = evidence(fitted, config)
+    model = _model(fitted, "" if found is None else found.distrust)
+    reviewed = review(predicted, evaluation, fitted.ensemble, config, tick, budget)
+    if config.evaluation.explanations:
+        reviewed = explained(reviewed, model, cohort, tick, budget)
+    return Judged(model, fitted, evaluation, found, reviewed)
 
 
 def _enough(
@@ -196,7 +213,7 @@ def make_bundle(
     predicted = b"".join(each.fitted.cumulative.tobytes() for each in survival.values())
     return Bundle(
         study=study,
-        survival={name: _model(study, name, each) for name, each in survival.items()},
+        survival={name: replace(each.model, study=study) for name, each in survival.items()},
         responses={name: each.model for name, each in responses.items()},
         config=settings,
         metrics=metrics,
@@ -204,15 +221,15 @@ def make_bundle(
     )
 
 
-def _model(study: Study, endpoint: str, judged: Judged) -> SurvivalModel:
-    fitted, found = judged.fitted, judged.evidence
+def _model(fitted: Fitted, distrust: str) -> SurvivalModel:
+    cohort = fitted.prepared.cohort
     return SurvivalModel(
-        study=study,
-        endpoint=endpoint,
+        study=cohort.study,
+        endpoint=cohort.endpoint,
         ensemble=fitted.ensemble,
         effect=None if fitted.effect is None else fitted.effect.effect,
         no_effect=fitted.no_effect,
-        distrust="" if found is None else found.distrust,
+        distrust=distrust,
         risk_centre=float(np.mean(log_risk(fitted.cumulative))),
     )
 

@@ -47,11 +47,16 @@ class Stack:
         """Stacked cumulative hazard at the edges (n, j + 1) from the learners' (l, n, j + 1)."""
         return self._calibrated(_log_ends(learners, self.weights))
 
+    def calibrated(self, survived: Array) -> Array:
+        """Cumulative hazard (…, j + 1) from the learners' weighted mean survival (…, j + 1)."""
+        return self._calibrated(_log_hazard(survived[..., 1:]))
+
     def _calibrated(self, log_ends: Array) -> Array:
         """Stretch and move the pooled log cumulative hazard (n, j); see :meth:`cumulative`."""
         ends = np.exp(self.centre + self.slope * (log_ends - self.centre) + self.level)
         # A slope above 1 could bend a steep curve back; survival must never rise.
-        return np.pad(np.maximum.accumulate(ends, axis=-1), ((0, 0), (1, 0)))
+        padding = [(0, 0)] * (ends.ndim - 1) + [(1, 0)]
+        return np.pad(np.maximum.accumulate(ends, axis=-1), padding)
 
     def weight(self, learner: str) -> float:
         """Return the part of one of the ``LEARNERS``."""
@@ -123,5 +128,8 @@ def _mixture(log_density: Array, equal: float) -> Array:
 
 def _log_ends(learners: Array, weights: Array) -> Array:
     """Log cumulative hazard of the mean survival at the end of each bin (n, j)."""
-    mean = np.tensordot(weights, np.exp(-learners[..., 1:]), axes=1)
-    return np.asarray(np.log(np.maximum(-np.log(np.maximum(mean, 1e-300)), 1e-12)))
+    return _log_hazard(np.tensordot(weights, np.exp(-learners[..., 1:]), axes=1))
+
+
+def _log_hazard(survived: Array) -> Array:
+    return np.asarray(np.log(np.maximum(-np.log(np.maximum(survived, 1e-300)), 1e-12)))

@@ -48,6 +48,21 @@ class SurvivalAnswer:
     """(n,) what the benefit speaks for, or why the model abstains."""
     benefit_horizon: float
     """Months at which the benefit is given."""
+    band: tuple[Array, Array] | None
+    """Cumulative hazards (n, j + 1) between which ``INTERVAL`` of the ensemble lies, where asked
+    for: the lower one, and the upper one."""
+
+    def interval(self, times: Sequence[float]) -> tuple[Array, Array]:
+        """Ends (n, t) of the ensemble's interval around the survival at months (t,).
+
+        Raises:
+            ValueError: the band was not asked for.
+        """
+        if self.band is None:
+            raise ValueError("answered without its band")
+        at, curve = np.array(times, dtype=float), self.survival(times)
+        least, most = (self.grid.at(end, at) for end in self.band)
+        return np.minimum(survival(most), curve), np.maximum(survival(least), curve)
 
     def survival(self, times: Sequence[float]) -> Array:
         """Survival (n, t) at months (t,)."""
@@ -99,49 +114,54 @@ class SurvivalModel:
         """One a fold model."""
         return tuple(fold.preprocessor for fold in self.ensemble.folds)
 
-    def answer(self, values: Array, centre: NDArray[np.str_] | None) -> SurvivalAnswer:
-        """Answer for coded features (n, p), the treatment among them, and centres (n,)."""
+    def answer(
+        self, values: Array, centre: NDArray[np.str_] | None, *, band: bool = False
+    ) -> SurvivalAnswer:
+        """Answer for coded features (n, p), the treatment among them, and centres (n,).
+
+        Args:
+            values: NaN is missing.
+            centre: empty text where unknown; None where nobody's is known.
+            band: whether the ensemble's interval will be asked for.
+        """
         grid, treatment = self.ensemble.grid, self.study.treatment
-        blind = self.ensemble.cumulative(self._blind(values), centre)
+        forward = self.ensemble.forward(self.blind(values), centre)
+        blind = self.ensemble.pooled(forward)
+        ends = _band(self.ensemble.each(forward)) if band else None
         cumulative, found, advice = blind, None, None
         if treatment is not None and self.effect is None:
             found, advice = abstain(len(values), self.no_effect)
-        own, status = self._effect_of(values, centre)
+        own, status = self.effect_of(values, centre)
         if treatment is not None and own is not None and status is not None:
             cumulative = under(blind, own, status)
+            if ends is not None:
+                # The treatment moves every member of the ensemble alike, and keeps their order.
+                ends = under(ends[0], own, status), under(ends[1], own, status)
             found = benefit(blind, grid, self.benefit_horizon, own)
             option = eligible(self.study, values)
             advice = advise(found, own, option, treatment, self.distrust)
         risk = log_risk(cumulative) - self.risk_centre
-        return SurvivalAnswer(grid, cumulative, risk, found, advice, self.benefit_horizon)
+        return SurvivalAnswer(grid, cumulative, risk, found, advice, self.benefit_horizon, ends)
 
-    def interval(
-        self,
-        values: Array,
-        centre: NDArray[np.str_] | None,
-        times: Sequence[float],
-        curve: Array,
-    ) -> tuple[Array, Array]:
-        """Return the ends (n, t) of the ensemble's interval around ``curve`` (n, t)."""
-        each = self.ensemble.replicates(self._blind(values), centre)
-        own, status = self._effect_of(values, centre)
+    def risk(self, values: Array, centre: NDArray[np.str_] | None) -> Array:
+        """Return the risk (n,) alone, as :meth:`answer` gives it."""
+        cumulative = self.ensemble.cumulative(self.blind(values), centre)
+        own, status = self.effect_of(values, centre)
         if own is not None and status is not None:
-            each = np.stack([under(one, own, status) for one in each])
-        spread = survival(self.ensemble.grid.at(each, np.array(times, dtype=float)))
-        low, high = np.quantile(spread, [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2], axis=0)
-        return np.minimum(low, curve), np.maximum(high, curve)
+            cumulative = under(cumulative, own, status)
+        return log_risk(cumulative) - self.risk_centre
 
-    def _effect_of(
+    def effect_of(
         self, values: Array, centre: NDArray[np.str_] | None
     ) -> tuple[PatientEffect | None, Array | None]:
-        """The effect on n patients and the treatment (n,) they have, where both are known."""
+        """Return the effect on n patients and the treatment (n,) they have, if both are known."""
         status = treated(self.study, values)
         if self.effect is None or status is None:
             return None, None
-        return self.effect.of(self._blind(values), centre), status
+        return self.effect.of(self.blind(values), centre), status
 
-    def _blind(self, values: Array) -> Array:
-        """Coded features (n, p) without the treatment."""
+    def blind(self, values: Array) -> Array:
+        """Return coded features (n, p) without the treatment."""
         return values[:, list(self.study.prognostic_features)]
 
     def sample(self, n: int, rng: np.random.Generator) -> Array:
@@ -222,6 +242,12 @@ class SurvivalModel:
             distrust=raw["distrust"],
             risk_centre=raw["risk_centre"],
         )
+
+
+def _band(each: Array) -> tuple[Array, Array]:
+    """Ends (n, j + 1) of the middle ``INTERVAL`` of cumulative hazards (r, n, j + 1)."""
+    low, high = np.quantile(each, [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2], axis=0)
+    return low, high
 
 
 def below(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

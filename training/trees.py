@@ -24,6 +24,8 @@ Worth = Callable[[Array, Array], Array]
 BINS = 32
 #: Entries grown, or looked up, at once: enough to pay for the calls, few enough for the cache.
 AT_ONCE = 200_000
+#: Levels after which it is looked who has arrived at a leaf.
+SHALLOW = 4
 
 
 @dataclass(frozen=True)
@@ -73,26 +75,44 @@ class Trees:
     left: NDArray[np.int32]
     """(nodes,) left child; the right one is next."""
 
-    def leaves(self, X: Array) -> Ints:
+    def leaves(self, X: Array) -> NDArray[np.int32]:
         """Leaf (n, trees) that each row of X (n, p) falls into, as a position among the nodes."""
         feature, cut, below, depth = self._ways
-        values, start = X.ravel(), np.arange(len(X))[:, None] * X.shape[1]
-        node = np.tile(np.arange(self.count), (len(X), 1))
-        for _ in range(depth):
+        values, roots = X.ravel(), slice(self.count)
+        start = np.repeat(np.arange(0, X.size, X.shape[1], dtype=np.int32), self.count)
+        # At the roots all rows look at the same columns.
+        node = (below[roots] + (X[:, feature[roots]] > cut[roots])).ravel()
+        found, going = node, None
+        for level in range(1, depth):
             right = values.take(start + feature.take(node)) > cut.take(node)
             node = below.take(node) + right
-        return node
+            if level < SHALLOW or level % 2 or level == depth - 1:
+                continue
+            # Most have arrived long before the last: go on with the others alone.
+            on = np.flatnonzero(self.feature.take(node) >= 0)
+            if going is None:
+                found, going = node, on
+            else:
+                found[going] = node
+                going = going[on]
+            node, start = node[on], start[on]
+        if going is None:
+            found = node
+        else:
+            found[going] = node
+        return found.reshape(len(X), self.count)
 
     @cached_property
-    def _ways(self) -> tuple[Ints, Array, Ints, int]:
+    def _ways(self) -> tuple[NDArray[np.int32], Array, NDArray[np.int32], int]:
         """Column, cut and left child of each node, and the depth; a leaf leads to itself."""
         inner = self.feature >= 0
-        left = np.where(inner, self.left, np.arange(len(inner)))
+        left = np.where(inner, self.left, np.arange(len(inner), dtype=np.int32))
         depth, level = 0, np.flatnonzero(inner[: self.count])
         while len(level):
             below = np.concatenate([left[level], left[level] + 1])
             depth, level = depth + 1, below[inner[below]]
-        return np.where(inner, self.feature, 0), np.where(inner, self.cut, np.inf), left, depth
+        feature = np.where(inner, self.feature, np.int32(0))
+        return feature, np.where(inner, self.cut, np.inf), left, depth
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Return the state as named arrays."""

@@ -27,11 +27,10 @@ from data.synthetic import draw
 from training.anchor import fit_anchor
 from training.config import configure
 from training.effect import given
-from training.evaluation import judge
-from training.evidence import evidence, permuted
-from training.fit import fit, prepare, truncate
+from training.evidence import permuted
+from training.fit import truncate
 from training.hazard import TimeGrid
-from training.run import Judged, Trained, make_bundle
+from training.run import Judged, Trained, fit_and_judge, make_bundle
 
 Array = NDArray[np.float64]
 
@@ -48,16 +47,10 @@ def study() -> Study:
 def trained(n: int, variant: str, seed: int) -> Trained:
     """Train on a drawn cohort as the command line does, with few bootstraps."""
     cohort = build_cohort(study(), draw(n, variant=variant, seed=seed).frame)
-    config = configure([f"seed={seed}"])
+    config = configure([f"seed={seed}", "evaluation.bootstraps=1"])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        fitted = fit(prepare(cohort, config), config)
-    prepared = fitted.prepared
-    time, event = truncate(cohort)
-    judged = judge(
-        time, event, prepared.fold[0], prepared.grid, {"model": fitted.cumulative}, {}, 1, 0
-    )
-    survival = {"os": Judged(fitted, judged, evidence(fitted, config))}
+        survival = {"os": fit_and_judge(cohort, config)}
     return Trained(make_bundle(cohort, survival, {}, config), survival, {}, {})
 
 

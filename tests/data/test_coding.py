@@ -17,6 +17,7 @@ from data.coding import (
     code_numbers,
     eligible,
     treated,
+    untreated,
 )
 from data.study import Feature, parse_study
 
@@ -180,9 +181,16 @@ class TestTreated:
         values = code(study, frame).values
         np.testing.assert_array_equal(treated(study, values), [1, 0, nan, 0, 1, nan])
         np.testing.assert_array_equal(values[:, study.prognostic_features[0]], 60.0)
+        without = values[:1].copy()
+        without[0, study.treatment_position] = untreated(study)
+        assert treated(study, without).tolist() == [0]
 
     def test_no_treatment_is_nobodys(self):
         assert treated(study_of(age={"kind": "number"}), np.zeros((3, 1))) is None
+
+    def test_being_untreated_is_of_studies_with_a_treatment(self):
+        with pytest.raises(ValueError, match="names no treatment"):
+            untreated(study_of(age={"kind": "number"}))
 
     def test_nobody(self):
         assert treated(treating(WORDS, {"clinical": CLINICAL}), np.empty((0, 4))).shape == (0,)

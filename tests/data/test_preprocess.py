@@ -459,3 +459,48 @@ def flattened(state):
     if isinstance(state, list) and state and isinstance(state[0], list):
         return [part for value in state for part in flattened(value)]
     return [[np.nan if v is None else v for v in state]]
+
+
+class TestTypical:
+    def test_is_the_mean_of_numbers_and_the_most_usual_level(self):
+        values, centre = draw(400, seed=4)
+        values[:, at("lauren")] = np.where(np.arange(400) % 3 > 0, 2.0, 0.0)
+        values[:, at("sex")] = np.where(np.arange(400) % 4 > 0, 1.0, 0.0)
+        values[:, at("stage")] = np.where(np.arange(400) % 10 > 0, 2.0, 0.0)
+        fitted = Preprocessor.fit(STUDY, values, centre)
+        typical = fitted.typical()
+        assert typical[[at("lauren"), at("sex"), at("stage")]].tolist() == [2, 1, 2]
+        assert typical[at("age")] == pytest.approx(np.nanmean(values[:, at("age")]), abs=0.2)
+        # A geometric mean, where the logarithm was taken; a median rank, for expression.
+        logged = np.exp(np.nanmean(np.log(values[:, at("ca199")])))
+        assert typical[at("ca199")] == pytest.approx(logged, rel=0.05)
+        median = np.nanmedian(values[:, at("IL1R1")])
+        assert typical[at("IL1R1")] == pytest.approx(median, abs=0.1)
+        z = fitted.scale(typical[None])[0]
+        wide = [at(n) for n in ("age", "ca199", "IL1R1", "CD163", "CD8_ihc")]
+        np.testing.assert_allclose(z[wide], 0, atol=1e-9)
+
+    def test_is_nobody_and_known_even_of_what_nobody_has(self):
+        values, centre = draw(60, seed=6)
+        values[:, at("CD163")] = np.nan
+        values[:, at("lauren")] = np.nan
+        typical = Preprocessor.fit(STUDY, values, centre).typical()
+        assert np.isfinite(typical).all()
+        assert not np.isin(typical[at("age")], values[:, at("age")])
+
+
+class TestOnAssay:
+    def test_expression_keeps_its_rank_and_all_else_its_value(self):
+        values, centre = draw(600, seed=7)
+        values[centre == "south", at("IL1R1")] += 2.0
+        fitted = Preprocessor.fit(STUDY, values, centre)
+        assert {"north", "south"} <= fitted.reference.keys()
+        rows = np.tile(fitted.typical(), (3, 1))
+        moved = fitted.on_assay(rows, np.array(["south", "north", "elsewhere"]))
+        assert moved[0, at("IL1R1")] == pytest.approx(moved[1, at("IL1R1")] + 2.0, abs=0.3)
+        np.testing.assert_array_equal(moved[2], rows[2])
+        others = [j for j in range(P) if j not in (at("IL1R1"), at("CD163"))]
+        np.testing.assert_array_equal(moved[:, others], rows[:, others])
+        z = fitted.scale(moved, np.array(["south", "north", "elsewhere"]))
+        np.testing.assert_allclose(z[:, at("IL1R1")], 0, atol=1e-9)
+        np.testing.assert_array_equal(fitted.on_assay(rows, None), rows)

@@ -15,7 +15,8 @@ import psutil
 import pytest
 
 from data.errors import InputError
-from serving.server import ServerError, running, serve_command
+from serving.server import Access, ServerError, running, serve_command
+from serving.tokens import CONCURRENCY_VARIABLE, TOKENS_VARIABLE, new_token
 from training.processes import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -125,7 +126,7 @@ def test_serving_in_the_foreground_ends_well_when_interrupted(
         "import os, signal, sys, pathlib, serving.server as server\n"
         # A shell starts what runs in the background with Ctrl-C ignored; tests may run there.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "server.serve_command = lambda path, port: (sys.argv[1:], dict(os.environ))\n"
+        "server.serve_command = lambda path, port, access=None: (sys.argv[1:], dict(os.environ))\n"
         f"server.serve(pathlib.Path('any'), {port})\n"
     )
     process = subprocess.Popen([sys.executable, "-c", code, *stand_in(port, note)], cwd=ROOT)
@@ -139,3 +140,22 @@ def test_serving_in_the_foreground_ends_well_when_interrupted(
     finally:
         process.kill()
         process.wait()
+
+
+class TestAccess:
+    def test_other_addresses_need_tokens(self, tmp_path: Path, bundle_path: Path) -> None:
+        with pytest.raises(InputError, match="needs --tokens"):
+            serve_command(bundle_path, 1, Access("0.0.0.0"))
+        (tmp_path / "tokens").write_text(new_token("a")[1])
+        argv, env = serve_command(bundle_path, 1, Access("0.0.0.0", tmp_path / "tokens", 9))
+        assert argv[argv.index("--host") + 1] == "0.0.0.0"
+        assert env[TOKENS_VARIABLE] == str(tmp_path / "tokens")
+        assert env[CONCURRENCY_VARIABLE] == "9"
+
+    def test_a_name_is_no_address(self) -> None:
+        with pytest.raises(InputError, match="give an address"):
+            Access("example").environment()
+
+    def test_a_token_file_is_read_before_the_server_starts(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="no token file"):
+            Access("127.0.0.1", tmp_path / "none").environment()

@@ -358,7 +358,7 @@ class TestPredict:
     def test_unknown_treatment_leaves_the_blind_curve_between_both(self, bundle, table):
         values, _ = bundle._read(table)
         model = bundle.primary
-        blind = model.ensemble.cumulative(model._blind(values), bundle._centre(table))
+        blind = model.ensemble.cumulative(model.blind(values), bundle._centre(table))
         found = {
             act: bundle.predict(table.assign(act=act), [60.0])["survival@60"].to_numpy()
             for act in ("yes", "no", None)
@@ -395,15 +395,25 @@ class TestPredict:
     @pytest.mark.parametrize(("act", "status"), [("yes", 1.0), ("no", 0.0), (None, np.nan)])
     def test_interval_is_of_the_members_under_the_treatment(self, bundle, table, act, status):
         values, _ = bundle._read(table.assign(act=act))
-        model, times = bundle.primary, (12.0, 60.0)
-        blind = model._blind(values)
-        curve = model.answer(values, None).survival(times)
-        own, grid = model.effect.of(blind), model.ensemble.grid
+        model = bundle.primary
+        blind, times = model.blind(values), model.ensemble.grid.edges[1:]
+        answer = model.answer(values, None, band=True)
+        own, curve = model.effect.of(blind), answer.survival(times)
         each = [
-            survival(grid.at(under(one, own, np.full(len(values), status)), np.array(times)))
+            survival(under(one, own, np.full(len(values), status)))[:, 1:]
             for one in model.ensemble.replicates(blind)
         ]
-        low, high = model.interval(values, None, times, curve)
+        low, high = answer.interval(times)
         assert ((low <= curve) & (curve <= high)).all()
-        np.testing.assert_allclose(low, np.minimum(np.quantile(each, 0.1, axis=0), curve))
-        np.testing.assert_allclose(high, np.maximum(np.quantile(each, 0.9, axis=0), curve))
+        # Quantiles between two members are interpolated on the scale of the hazard.
+        for end, place, bound in ((low, 0.1, np.minimum), (high, 0.9, np.maximum)):
+            below, above = (
+                bound(np.quantile(each, place, axis=0, method=method), curve)
+                for method in ("lower", "higher")
+            )
+            assert ((end >= below - 1e-9) & (end <= above + 1e-9)).all()
+
+    def test_an_interval_that_was_not_asked_for_is_not_made_up(self, bundle, table):
+        values, _ = bundle._read(table)
+        with pytest.raises(ValueError, match="without its band"):
+            bundle.primary.answer(values, None).interval((12.0,))

@@ -334,8 +334,8 @@ class TestPredict:
 
     def test_interval_holds_the_curve(self, bundle, small_cohort):
         values, times = small_cohort.values, (12.0, 60.0)
-        curve = bundle.answer(values, small_cohort.centre).survival["os"].survival(times)
-        low, high = bundle.primary.interval(values, small_cohort.centre, times, curve)
+        answer = bundle.answer(values, small_cohort.centre, band=True).survival["os"]
+        curve, (low, high) = answer.survival(times), answer.interval(times)
         assert (low <= curve).all()
         assert (curve <= high).all()
         assert ((low >= 0) & (high <= 1)).all()

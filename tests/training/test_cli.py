@@ -247,6 +247,24 @@ def test_predict_refuses_what_it_cannot_answer(capsys, table, bundle_folder):
     )
 
 
+def test_predict_says_why_in_a_table_of_its_own(capsys, table, bundle_folder):
+    model, where = Bundle.load(bundle_folder), str(bundle_folder)
+    table.head(3).to_csv("few.csv", index=False)
+    written = ["few.csv", "--out", "p.csv", "--explain", "why.csv"]
+    assert main(["predict", where, *written]) == 0
+    found = pd.read_csv("why.csv")
+    expected = model.explain(pd.read_csv("few.csv"))
+    pd.testing.assert_frame_equal(
+        found.drop(columns="patient_id"), expected.drop(columns="patient_id")
+    )
+    np.testing.assert_allclose(found["risk"], pd.read_csv("p.csv")["risk"], atol=1e-6)
+    for place, said in (("p.csv", "another file"), ("nowhere/w.csv", "no such folder")):
+        command = ["predict", where, "few.csv", "--out", "p.csv", "--explain", place]
+        assert said in refused(capsys, *command)
+    command = ["predict", where, "few.csv", "--out", "nowhere/p.csv", "--explain", "w.csv"]
+    assert "no such folder" in refused(capsys, *command)
+
+
 @pytest.mark.parametrize(("step", "done"), [(5, 0), (20, 1)])
 def test_ctrl_c_closes_the_runs_and_loses_nothing(capsys, study, monkeypatch, step, done):
     small = ["--set", "net.members=2", "--set", "net.max_epochs=1", "--out", "model"]

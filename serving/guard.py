@@ -1,0 +1,220 @@
+"""ASGI middleware: who may ask, how much at once, and how much at a time.
+
+A hospital's endpoint is asked by programs that it knows. Before a request reaches the service it
+must carry a known token, where there are any; be among the first so many under way; and be no
+larger than allowed, counted as it comes in, since a chunked body does not say its size. What is
+refused here has cost next to nothing. A server that other machines can reach and that knows no
+tokens answers nobody, however it was started.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import ipaddress
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from data.errors import InputError
+from serving.envelope import App, Message, Receive, Send
+from serving.schema import envelope
+from serving.tokens import (
+    BODY_VARIABLE,
+    CONCURRENCY_VARIABLE,
+    TOKENS_VARIABLE,
+    read_tokens,
+)
+
+#: Requests under way at once, and size of a body in MB, where nothing else is said.
+CONCURRENCY, BODY_MB = 128, 16.0
+#: Seconds in which a body must have come in whole, and after which one that was refused may ask
+#: again.
+SLOWEST_BODY, RETRY_AFTER = 20.0, 1
+#: A body is read on to so many times what is allowed, before the connection is cut.
+DRAINED = 16
+#: Paths that anybody may ask for: they say nothing but that the server lives.
+OPEN = frozenset({"/livez", "/readyz", "/healthz"})
+#: Of every answer. The page asks nobody but this server, and nobody may frame it.
+HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
+)
+CACHE = (b"cache-control", b"no-store")
+
+REFUSALS = {
+    403: (
+        "tokens_needed",
+        "other machines can reach this server, and it knows no tokens: it answers nobody",
+    ),
+    401: ("unauthorised", "send a known token: Authorization: Bearer TOKEN"),
+    408: ("too_slow", "the body took too long to come in"),
+    411: ("length_required", "say the body's length, or send it chunked"),
+    413: ("too_large", "the body is too large: send fewer patients a request"),
+    429: ("too_many_requests", "too many requests are under way: ask again in a moment"),
+}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a server lets through."""
+
+    tokens: Mapping[str, str] = field(default_factory=dict)
+    """Hash -> name of each token; none means that anybody may ask."""
+    concurrency: int = CONCURRENCY
+    """Requests under way at once."""
+    body: int = int(BODY_MB * 2**20)
+    """Bytes of a body."""
+
+    @classmethod
+    def of_environment(cls, environ: Mapping[str, str] = os.environ) -> Limits:
+        """Read the limits of a server's process.
+
+        Raises:
+            InputError: one of the variables does not read.
+        """
+        named = environ.get(TOKENS_VARIABLE)
+        return cls(
+            tokens=read_tokens(Path(named)) if named else {},
+            concurrency=int(_number(environ, CONCURRENCY_VARIABLE, CONCURRENCY)),
+            body=int(_number(environ, BODY_VARIABLE, BODY_MB) * 2**20),
+        )
+
+
+def _number(environ: Mapping[str, str], name: str, usual: float) -> float:
+    text = environ.get(name)
+    try:
+        value = usual if text is None else float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e6:
+        raise InputError(f"{name}: must be a number above 0")
+    return value
+
+
+class Guard:
+    """Refuses what the limits do not let through; see the module."""
+
+    def __init__(self, app: App, limits: Limits | None = None) -> None:
+        self.app = app
+        self.limits = Limits.of_environment() if limits is None else limits
+        self._under_way = 0
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        send = _with_headers(send)
+        if scope["path"] in OPEN:
+            await self.app(scope, receive, send)
+            return
+        headers = {name.lower(): value for name, value in scope["headers"]}
+        if not self.limits.tokens and _from_outside(scope):
+            await _refuse(send, 403)
+            return
+        if not self._known(headers.get(b"authorization", b"")):
+            await _refuse(send, 401, (b"www-authenticate", b"Bearer"))
+            return
+        # No await between the look and the count: no two requests take the last place.
+        if self._under_way >= self.limits.concurrency:
+            await _refuse(send, 429, (b"retry-after", str(RETRY_AFTER).encode()))
+            return
+        self._under_way += 1
+        try:
+            await self._pass_on(scope, headers, receive, send)
+        finally:
+            self._under_way -= 1
+
+    def _known(self, authorization: bytes) -> bool:
+        if not self.limits.tokens:
+            return True
+        scheme, _, token = authorization.partition(b" ")
+        if scheme.lower() != b"bearer":
+            return False
+        given = hashlib.sha256(token.strip()).hexdigest()
+        # All are compared, each in constant time: how long it takes tells nothing.
+        found = [hmac.compare_digest(given, known) for known in self.limits.tokens]
+        return any(found)
+
+    async def _pass_on(
+        self, scope: Message, headers: Mapping[bytes, bytes], receive: Receive, send: Send
+    ) -> None:
+        stated = headers.get(b"content-length", b"0")
+        if not stated.isdigit():
+            await _refuse(send, 411)
+            return
+        parts: list[bytes] = []
+        size, more, most = 0, True, self.limits.body
+        try:
+            async with asyncio.timeout(SLOWEST_BODY):
+                while more and size <= DRAINED * most:
+                    message = await receive()
+                    if message["type"] != "http.request":
+                        return  # the client has gone
+                    part = message.get("body", b"")
+                    size += len(part)
+                    more = message.get("more_body", False)
+                    # What is too large is read on, within reason, and thrown away: a client that
+                    # is still sending would not see the answer.
+                    if max(size, int(stated[:20])) <= most:
+                        parts.append(part)
+                    else:
+                        parts.clear()
+        except TimeoutError:
+            await _refuse(send, 408)
+            return
+        if max(size, int(stated[:20])) > most:
+            await _refuse(send, 413)
+            return
+        body, given = b"".join(parts), False
+
+        async def whole() -> Message:
+            nonlocal given
+            if given:
+                return await receive()
+            given = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        await self.app(scope, whole, send)
+
+
+def _from_outside(scope: Message) -> bool:
+    """Whether a request came in by an address that other machines can reach."""
+    server = scope.get("server")
+    try:
+        return server is not None and not ipaddress.ip_address(server[0]).is_loopback
+    except ValueError:
+        return False  # a socket's path
+
+
+def _with_headers(send: Send) -> Send:
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            own = list(message.get("headers", ()))
+            named = {name.lower() for name, _ in own}
+            own += [pair for pair in (*HEADERS, CACHE) if pair[0] not in named]
+            message = {**message, "headers": own}
+        await send(message)
+
+    return sent
+
+
+async def _refuse(send: Send, status: int, *headers: tuple[bytes, bytes]) -> None:
+    body = json.dumps(envelope(*REFUSALS[status])).encode()
+    own = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        # What is left of the body is not read.
+        *([(b"connection", b"close")] if status in (408, 411, 413) else ()),
+        *headers,
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": own})
+    await send({"type": "http.response.body", "body": body})
