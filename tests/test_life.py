@@ -20,7 +20,10 @@ from training.cli import main
 from training.processes import free_port
 from training.store import find_bundle, open_store
 
-SMALL = ["--set", "net.members=2", "--set", "net.max_epochs=3", "--set", "evaluation.bootstraps=20"]
+SMALL = [
+    *("--set", "net.members=2", "--set", "net.max_epochs=3"),
+    *("--set", "evaluation.bootstraps=20", "--set", "evaluation.peers=false"),
+]
 
 pytestmark = [
     # SQLAlchemy's pool and MLflow's sqlite store leave connections to the garbage collector.

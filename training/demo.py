@@ -29,7 +29,11 @@ class Size:
 
 
 FULL = Size(patients=800, trials=12)
-SHORT = Size(patients=240, trials=2, settings=("net.members=4", "net.max_epochs=20"))
+SHORT = Size(
+    patients=240,
+    trials=2,
+    settings=("net.members=4", "net.max_epochs=20", "evaluation.peers=false"),
+)
 
 #: A made-up patient; what is not named is missing, as it would be in a hospital.
 PATIENT = {

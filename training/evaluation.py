@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.cohort import round_off
+from training.baselines import Baseline
 from training.budget import UNLIMITED, Budget
 from training.concordance import concordance_contributions, concordances
 from training.config import Config
@@ -33,6 +34,7 @@ from training.metrics import (
     time_average,
 )
 from training.pairwise import drawn_concordances
+from training.peers import PEERS
 from training.predicted import MODEL, Predicted, from_fit
 from training.progress import Tick, silent
 from training.reliability import calibration_at, d_calibration
@@ -101,6 +103,14 @@ class Evaluation:
     """(n,) out-of-fold risk of the stacked model."""
     bootstraps: int
     """Draws behind each interval."""
+    notes: tuple[str, ...] = ()
+    """What the model was not held against, and why."""
+
+    @property
+    def reference(self) -> str | None:
+        """The baseline that headlines are over: the last the study file lists; never a peer."""
+        own = [baseline for baseline in self.gains if baseline not in PEERS]
+        return own[-1] if own else None
 
     def verdict(self, baseline: str) -> str:
         """Say in words whether the model adds to a baseline."""
@@ -135,6 +145,7 @@ class Evaluation:
                 for name, s in self.scores.items()
             },
             "gains": {b: {m: plain(e) for m, e in g.items()} for b, g in self.gains.items()},
+            "notes": list(self.notes),
         }
 
 
@@ -143,11 +154,15 @@ NAMES = {"uno_c": "Uno's C", "harrell_c": "Harrell's C", "ibs": "integrated Brie
 
 
 def evaluate(
-    fitted: Fitted, config: Config, tick: Tick = silent, budget: Budget = UNLIMITED
+    fitted: Fitted,
+    config: Config,
+    tick: Tick = silent,
+    budget: Budget = UNLIMITED,
+    baselines: Sequence[Baseline] | None = None,
 ) -> Evaluation:
     """Judge a fit by its out-of-fold predictions, beside its learners and the baselines."""
     tick("evaluation", 0, 2)
-    predicted = from_fit(fitted, config)
+    predicted = from_fit(fitted, config, baselines, budget)
     tick("evaluation", 1, 2)
     judged = judge_predicted(predicted, config, budget)
     tick("evaluation", 2, 2)
@@ -156,7 +171,7 @@ def evaluate(
 
 def judge_predicted(predicted: Predicted, config: Config, budget: Budget = UNLIMITED) -> Evaluation:
     """Judge predictions of patients whose outcome is known; see :func:`judge`."""
-    return judge(
+    judged = judge(
         *predicted.outcome,
         predicted.group,
         predicted.grid,
@@ -166,6 +181,7 @@ def judge_predicted(predicted: Predicted, config: Config, budget: Budget = UNLIM
         config.seed,
         budget,
     )
+    return replace(judged, notes=predicted.notes)
 
 
 def quick_scores(fitted: Fitted) -> dict[str, float]:

@@ -32,10 +32,9 @@ def _of_primary(judged: Judged) -> dict[str, float]:
     evaluation, found = judged.evaluation, judged.evidence
     scores = evaluation.scores[MODEL]
     estimates = {"uno_c": scores.uno_c, "ibs": scores.ibs}
-    if evaluation.gains:
-        # The last baseline listed is the strongest one: the study's clinical model.
-        last = evaluation.gains[list(evaluation.gains)[-1]]
-        estimates |= {f"{metric}_gain": estimate for metric, estimate in last.items()}
+    if evaluation.reference is not None:
+        gains = evaluation.gains[evaluation.reference]
+        estimates |= {f"{metric}_gain": estimate for metric, estimate in gains.items()}
     if found is not None:
         estimates |= {"treatment_hr": found.hr["landmark"], "treatment_gain": found.ate}
         estimates["treatment_rate"] = found.relative.rate
@@ -91,6 +90,7 @@ def _on_survival(judged: Judged) -> list[str]:
         *(f"| {name} | {s.uno_c} | {s.ibs} |" for name, s in evaluation.scores.items()),
         "",
         *(f"- The model {evaluation.verdict(b)}." for b in evaluation.gains),
+        *(f"- Not held against a baseline: {said}." for said in evaluation.notes),
         f"- Calibration slope at {evaluation.calibration_time:.0f} months "
         f"{evaluation.calibration_slope:.2f}; C {evaluation.scores[MODEL].harrell_c} (Harrell).",
         "",
@@ -140,8 +140,8 @@ def _in_short(judged: Judged) -> str:
         f"Uno's C {scores.uno_c}, integrated Brier score {scores.ibs} on {evaluation.patients} "
         f"patients, {evaluation.events} events, to {evaluation.horizon:.0f} months"
     )
-    if evaluation.gains:
-        told += f"; the model {evaluation.verdict(list(evaluation.gains)[-1])}"
+    if evaluation.reference is not None:
+        told += f"; the model {evaluation.verdict(evaluation.reference)}"
     if found is not None:
         told += f"; hazard ratio of {found.label} {found.hr['landmark']}"
         told += f"; ALARM: {'; '.join(found.alarms)}" if found.alarms else ""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from data.cohort import Cohort, Patients
 from data.errors import InputError
+from training.baselines import Baseline, fit_baselines
 from training.budget import UNLIMITED, Budget
 from training.bundle import Bundle
 from training.config import Config, flat
@@ -147,12 +148,13 @@ def fit_and_judge(
     """Fit and judge a model of one survival endpoint."""
     prepared = prepare(cohort, config, tick, budget.share(FOLDS_TIME))
     fitted = fit(prepared, config, tick, budget.share(NET_TIME))
+    baselines = fit_baselines(prepared, config)
     tick("evaluation", 0, 1)
-    predicted = from_fit(fitted, config)
+    predicted = from_fit(fitted, config, baselines, budget)
     evaluation = judge_predicted(predicted, config, budget.share(JUDGING_TIME))
     tick("evaluation", 1, 1)
     found = evidence(fitted, config)
-    model = _model(fitted, "" if found is None else found.distrust)
+    model = _model(fitted, baselines, "" if found is None else found.distrust)
     reviewed = review(predicted, evaluation, fitted.ensemble, config, tick, budget)
     if config.evaluation.explanations:
         reviewed = explained(reviewed, model, cohort, tick, budget)
@@ -221,7 +223,7 @@ def make_bundle(
     )
 
 
-def _model(fitted: Fitted, distrust: str) -> SurvivalModel:
+def _model(fitted: Fitted, baselines: tuple[Baseline, ...], distrust: str) -> SurvivalModel:
     cohort = fitted.prepared.cohort
     return SurvivalModel(
         study=cohort.study,
@@ -231,6 +233,7 @@ def _model(fitted: Fitted, distrust: str) -> SurvivalModel:
         no_effect=fitted.no_effect,
         distrust=distrust,
         risk_centre=float(np.mean(log_risk(fitted.cumulative))),
+        baselines=baselines,
     )
 
 

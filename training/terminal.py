@@ -42,6 +42,8 @@ def say_result(trained: Trained, path: Path, logged: Logged) -> None:
     if primary is not None:
         for baseline in primary.evaluation.gains:
             print(f"the model {primary.evaluation.verdict(baseline)}")
+        for said in primary.evaluation.notes:
+            print(f"not held against a baseline: {said}")
     for line in unanswered(trained.bundle.study):
         print(line)
     if primary is not None:

@@ -36,6 +36,7 @@ def config():
             "net.max_epochs=1",
             "net.steps_per_epoch=2",
             "evaluation.bootstraps=10",
+            "evaluation.peers=false",
         ]
     )
 
