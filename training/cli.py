@@ -141,6 +141,8 @@ def parser() -> Parser:
     one.add_argument("--tokens", required=True, metavar="FILE", help="its hash is added here")
     one = _verb(verbs, "ui", "open MLflow on the project's runs", UI)
     one.add_argument("--port", type=_port, default=5000)
+    one.add_argument("--optuna", action="store_true", help="Optuna's dashboard on the studies")
+    one.add_argument("--storage", metavar="URL", help="of the studies, as in tune")
     one = _verb(verbs, "demo", "the whole life of a model on the synthetic cohort", DEMO)
     one.add_argument("--short", action="store_true", help="fewer patients and trials")
     return top

@@ -224,7 +224,10 @@ def search(
             # The best of many trials looks better on its own folds than it is: judge it on others.
             final = tuned.config.model_copy(update={"seed": config.seed + 1})
             made = fit_and_keep(
-                store, cohort, final, out, tick, stage="final", parent=parent, budget=budget
+                *(store, cohort, final, out, tick),
+                stage="final",
+                tuned=study.study_name,
+                budget=budget,
             )
         except KeyboardInterrupt:
             tracking.close_parent(parent, "KILLED")
@@ -233,7 +236,7 @@ def search(
         except BaseException:
             tracking.close_parent(parent, "FAILED")
             raise
-        tracking.finish_parent(parent, study)
+        tracking.finish_parent(parent, study, made[2].run_id)
     return made
 
 
@@ -246,15 +249,28 @@ def fit_and_keep(
     *,
     stage: str,
     name: str | None = None,
-    parent: str | None = None,
+    tuned: str | None = None,
     budget: Budget = UNLIMITED,
 ) -> tuple[Trained, Path, Logged]:
-    """Fit and judge a model of each endpoint inside a run of its own, write the bundle, log it."""
+    """Fit and judge a model of each endpoint inside a run of its own, write the bundle, log it.
+
+    Args:
+        store: the tracking store.
+        patients: to train on.
+        config: of the run.
+        out: where the bundle goes; into the store if absent.
+        tick: told how far the work is.
+        stage: of the work, as a tag of the run.
+        name: of the run.
+        tuned: name of the Optuna study that the configuration is from.
+        budget: of the fit.
+    """
     from training import tracking
     from training.run import default_out
     from training.run import train as fit_endpoints
 
-    with tracking.run(store, patients, stage, name or stage, parent) as run_id:
+    usual = stage if tuned is None else f"{stage} {tuned}"
+    with tracking.run(store, patients, stage, name or usual, tuned) as run_id:
         trained = fit_endpoints(patients, config, tick, budget=budget)
         path = (out or default_out(store, trained)).absolute()
         trained.bundle.save(path)
@@ -345,11 +361,15 @@ def token(args: argparse.Namespace) -> None:
 
 
 def ui(args: argparse.Namespace) -> None:
-    """Open MLflow's pages on the store until Ctrl-C."""
+    """Open MLflow's pages on the store, or Optuna's on its studies, until Ctrl-C."""
     from training.store import open_store
-    from training.ui import run_ui
+    from training.ui import run_dashboard, run_ui
 
-    run_ui(open_store(), args.port)
+    store = open_store()
+    if args.optuna or args.storage is not None:
+        run_dashboard(args.storage or store.optuna, args.port)
+    else:
+        run_ui(store, args.port)
 
 
 def demo(args: argparse.Namespace) -> None:

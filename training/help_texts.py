@@ -118,7 +118,14 @@ the file, and a restart, and the token opens nothing any more.
   curl -s http://10.0.0.5:3000/predict -H "Authorization: Bearer $TOKEN" …
 """
 UI = """\
-Serves MLflow on what mlruns/ (or MLFLOW_TRACKING_URI) holds, and prints the links that matter.
+Serves MLflow on what mlruns/ (or MLFLOW_TRACKING_URI) holds, and prints the links that matter: of
+each experiment its models beside each other, the last study and its trials in parallel coordinates,
+and the champion. With --optuna Optuna's dashboard is served in its place, where it is installed:
+pip install 'accomplice[dashboard]'
+
+  accomplice ui
+  accomplice ui --optuna --port 8080
+  accomplice ui --optuna --storage postgresql://host/optuna
 """
 DEMO = """\
 Makes a synthetic cohort, tunes, trains, judges, registers and packages a model, and asks the

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,11 +15,13 @@ from pathlib import Path
 import mlflow
 import pandas as pd
 from mlflow import MlflowClient
+from mlflow.entities import Dataset, Metric
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 from mlflow.types.schema import AnyType
 
+from data.example import example_patient
 from training import pyfunc
 from training.bundle import Bundle
 from training.reporting import RESEARCH_USE, headline, note
@@ -38,35 +41,42 @@ class Logged:
     champion: bool
 
 
-def log_model(run_id: str, trained: Trained, folder: Path) -> Logged:
-    """Log the bundle as a pyfunc model of the run and register it.
+def log_model(run_id: str, trained: Trained, folder: Path, dataset: Dataset) -> Logged:
+    """Log the bundle as a pyfunc model of the run with its metrics, and register it.
 
     The first version of a name becomes champion; later ones wait to be promoted.
+
+    Args:
+        run_id: of an open run.
+        trained: what the run made.
+        folder: of its bundle.
+        dataset: that the metrics are of.
     """
     client, bundle = MlflowClient(), trained.bundle
-    name = f"accomplice-{bundle.study.name}"
+    name = model_name(bundle.study.name)
     with mlflow.start_run(run_id=run_id, log_system_metrics=False), _quiet():
         info = mlflow.pyfunc.log_model(
-            name="model",
+            name=name,
             python_model=pyfunc.__file__,
             artifacts={"bundle": str(folder)},
             signature=signature(bundle),
             pip_requirements=requirements(),
             metadata={"synthetic": bundle.study.synthetic, "endpoint": bundle.target},
+            input_example=example(bundle),
         )
-        mlflow.log_metrics(headline(trained), model_id=info.model_id)
+    now, of = int(time.time() * 1000), (info.model_id, dataset.name, dataset.digest)
+    # Logged once, they are the run's and the model's.
+    metrics = [Metric(k, v, now, 0, *of) for k, v in headline(trained).items()]
+    client.log_batch(run_id, metrics=metrics)
+    tags = {"synthetic": str(bundle.study.synthetic).lower(), "endpoint": bundle.target}
     about = f"Models of {bundle.study.name}. {RESEARCH_USE}"
     with contextlib.suppress(MlflowException):  # it exists already
-        client.create_registered_model(name, description=about)
+        client.create_registered_model(name, tags=tags, description=about)
     made = client.create_model_version(
         name,
         source=f"models:/{info.model_id}",
         run_id=run_id,
-        tags={
-            "synthetic": str(bundle.study.synthetic).lower(),
-            "endpoint": bundle.target,
-            "fit_id": str(bundle.provenance["fit_id"]),
-        },
+        tags={**tags, "fit_id": str(bundle.provenance["fit_id"])},
         description=note(trained),
         model_id=info.model_id,
     )
@@ -76,6 +86,16 @@ def log_model(run_id: str, trained: Trained, folder: Path) -> Logged:
         client.set_registered_model_alias(name, CHAMPION, version)
     experiment_id = client.get_run(run_id).info.experiment_id
     return Logged(run_id, str(experiment_id), name, version, champion)
+
+
+def model_name(study: str) -> str:
+    """Return under which name the models of a study are registered."""
+    return f"accomplice-{study}"
+
+
+def example(bundle: Bundle) -> pd.DataFrame:
+    """Make up a patient whom the model answers; nobody's values."""
+    return pd.DataFrame([example_patient(bundle.study)])
 
 
 def signature(bundle: Bundle) -> ModelSignature:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from data.study import Study
 from training.bundle import Bundle
 from training.evaluation import Estimate
@@ -9,6 +11,8 @@ from training.evidence import Evidence, sentences
 from training.predicted import MODEL
 from training.run import Judged, Trained
 
+#: MLflow draws the cells of a table close together.
+GAP = "&emsp;"
 RESEARCH_USE = "For research use only; not a medical device."
 
 
@@ -38,12 +42,30 @@ def _of_primary(judged: Judged) -> dict[str, float]:
     if found is not None:
         estimates |= {"treatment_hr": found.hr["landmark"], "treatment_gain": found.ate}
         estimates["treatment_rate"] = found.relative.rate
-    return {
-        "calibration_slope": evaluation.calibration_slope,
-        "harrell_c": scores.harrell_c.value,
-        "net_share": judged.fitted.ensemble.stack.weight("net"),
-        **_ends(estimates),
-    }
+    return _ends(estimates) | _slope(judged)
+
+
+def _slope(judged: Judged) -> dict[str, float]:
+    """Return the calibration slope at the middle, with its interval where the review has it."""
+    evaluation = judged.evaluation
+    named = {"calibration_slope": evaluation.calibration_slope}
+    for at in judged.review.calibration:
+        if at.month == evaluation.calibration_time:
+            named |= {
+                "calibration_slope_low": at.slope.low,
+                "calibration_slope_high": at.slope.high,
+            }
+    return named
+
+
+def columns(named: Mapping[str, float]) -> list[str]:
+    """Return which of :func:`headline` a table shows: no interval, but where a gain begins.
+
+    Where the lower end of a gain is above 0, the gain is certain.
+    """
+    return [
+        name for name in named if not name.endswith(("_low", "_high")) or name.endswith("gain_low")
+    ]
 
 
 def _ends(estimates: dict[str, Estimate]) -> dict[str, float]:
@@ -64,11 +86,9 @@ def treatment_tags(found: Evidence | None) -> dict[str, str]:
 def note(trained: Trained) -> str:
     """Return the run's description in Markdown."""
     bundle = trained.bundle
-    lines = [
-        f"**{bundle.study.name}**, endpoint `{bundle.target}`"
-        + (" — **SYNTHETIC patients**" if bundle.study.synthetic else ""),
-        "",
-    ]
+    # MLflow's tables show the first words as they stand: no Markdown in them.
+    synthetic = "SYNTHETIC patients. " if bundle.study.synthetic else ""
+    lines = [f"{synthetic}{in_short(trained)}", ""]
     if trained.primary is not None:
         lines += _on_survival(trained.primary)
         lines += _on_treatment(bundle, trained.primary.evidence)
@@ -78,6 +98,19 @@ def note(trained: Trained) -> str:
     return "\n".join([*lines, "", RESEARCH_USE])
 
 
+def in_short(trained: Trained) -> str:
+    """Say in a line how good the model is."""
+    bundle, primary = trained.bundle, trained.primary
+    told = f"{bundle.study.name}, {bundle.target}"
+    if primary is None:
+        return told + "."
+    evaluation = primary.evaluation
+    told += f": Uno's C {evaluation.scores[MODEL].uno_c}"
+    if evaluation.gains:
+        told += f"; the model {evaluation.verdict(list(evaluation.gains)[-1])}"
+    return told + "."
+
+
 def _on_survival(judged: Judged) -> list[str]:
     """What is said of the primary survival endpoint, in Markdown."""
     evaluation = judged.evaluation
@@ -85,9 +118,9 @@ def _on_survival(judged: Judged) -> list[str]:
         f"{evaluation.patients} patients, {evaluation.events} events; judged out of fold to "
         f"{evaluation.horizon:.0f} months; 95 % bootstrap intervals.",
         "",
-        "| model | Uno's C | integrated Brier score |",
+        f"| model | {GAP}Uno's C | {GAP}integrated Brier score |",
         "|---|---|---|",
-        *(f"| {name} | {s.uno_c} | {s.ibs} |" for name, s in evaluation.scores.items()),
+        *(f"| {name} | {GAP}{s.uno_c} | {GAP}{s.ibs} |" for name, s in evaluation.scores.items()),
         "",
         *(f"- The model {evaluation.verdict(b)}." for b in evaluation.gains),
         *(f"- Not held against a baseline: {said}." for said in evaluation.notes),

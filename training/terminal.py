@@ -32,6 +32,7 @@ def say_cohort(patients: Patients) -> None:
 def say_result(trained: Trained, path: Path, logged: Logged) -> None:
     """Say how good the models are, where they are, and what to do next."""
     from training.reporting import on_further, on_responses, unanswered
+    from training.views import address, run_page
 
     primary = trained.primary
     if primary is not None:
@@ -57,6 +58,7 @@ def say_result(trained: Trained, path: Path, logged: Logged) -> None:
     times = "" if primary is None else " --times 12,36"
     print(f"next     accomplice predict {relative(path)} TABLE{times} --out predictions.csv")
     print("         accomplice ui")
+    print(f"see      {address(run_page(logged.experiment_id, logged.run_id))}")
 
 
 def say_treatment(bundle: Bundle, found: Evidence | None) -> None:

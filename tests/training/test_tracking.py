@@ -80,8 +80,11 @@ class TestFinalRun:
         settings = searched[0].bundle.config
         for key, value in settings.items():
             assert key in run.data.params, key
-            if not isinstance(value, list):
+            if isinstance(value, float):
+                assert float(run.data.params[key]) == pytest.approx(value, rel=1e-3)
+            elif not isinstance(value, list) and key != "endpoint":
                 assert run.data.params[key] == str(value)
+        assert run.data.params["endpoint"] == cohort.endpoint
         assert run.data.params.keys() >= flat(configure()).keys()
         assert run.data.params["patients"] == str(len(cohort))
         assert run.data.params["events"] == str(cohort.event.sum())
@@ -93,6 +96,8 @@ class TestFinalRun:
         assert metrics["ibs"] == pytest.approx(scores.ibs.value)
         assert metrics["uno_c_low"] <= metrics["uno_c"] <= metrics["uno_c_high"]
         assert {"ibs_gain", "uno_c_gain", "calibration_slope"} <= metrics.keys()
+        slope = "calibration_slope"
+        assert metrics[f"{slope}_low"] <= metrics[slope] <= metrics[f"{slope}_high"]
         assert all(np.isfinite(v) and abs(v) < 1e6 for v in metrics.values())
 
     def test_has_a_note_that_says_synthetic(self, run):
@@ -140,7 +145,10 @@ class TestStudyRun:
             assert {"ibs", "uno_c"} <= trial.data.metrics.keys()
             assert trial.info.status == "FINISHED"
             assert trial.data.tags["trial"] == "complete"
-        assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        # The final model stands beside the study, where the table of runs shows it.
+        assert "mlflow.parentRunId" not in run.data.tags
+        assert run.data.tags["optuna_study"] == parent.data.tags["optuna_study"]
+        assert run.info.run_name == f"final {run.data.tags['optuna_study']}"
 
     def test_carries_the_best_trial(self, searched, cohort):
         (parent,) = runs_of(cohort, "study")
@@ -149,6 +157,12 @@ class TestStudyRun:
         assert {f"best_{key}" for key in SPACE} <= parent.data.metrics.keys()
         assert parent.info.status == "FINISHED"
         assert "2 trials" in parent.data.tags["mlflow.note.content"]
+        figures = MlflowClient().list_artifacts(parent.info.run_id, "figures")
+        assert {f.path for f in figures} == {"figures/history.png", "figures/parallel.png"}
+
+    def test_note_leads_to_the_final_run(self, searched, cohort):
+        (parent,) = runs_of(cohort, "study")
+        assert f"/runs/{searched[2].run_id}?workflowType=" in parent.data.tags[tracking.NOTE]
 
     def test_resumed_session_goes_on_under_it(self, searched, store, cohort, config):
         search(store, cohort, config, 3, None, None, store.root / "resumed")
@@ -195,6 +209,23 @@ class TestModel:
         assert champion.run_id == run.info.run_id
         assert champion.tags["synthetic"] == "true"
         assert "SYNTHETIC" in champion.description
+
+    def test_has_the_metrics_of_its_run_and_cohort(self, searched, run):
+        (made,) = run.outputs.model_outputs
+        model = MlflowClient().get_logged_model(made.model_id)
+        assert {m.key: m.value for m in model.metrics} == run.data.metrics
+        (given,) = run.inputs.dataset_inputs
+        assert {m.dataset_digest for m in model.metrics} == {given.dataset.digest}
+        # Logged once: a second point would make every chart a line.
+        assert len(MlflowClient().get_metric_history(run.info.run_id, "ibs")) == 1
+
+    def test_answers_its_example(self, searched):
+        loaded = mlflow.pyfunc.load_model(f"models:/{searched[2].model_name}@champion")
+        given = loaded.input_example
+        assert set(given.columns) <= set(loaded.metadata.get_input_schema().input_names())
+        (flags,) = loaded.predict(given)["flags"]
+        assert "range" not in flags
+        assert "unknown" not in flags
 
     def test_answers_as_its_bundle_without_any_pickle(self, searched, monkeypatch):
         monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
