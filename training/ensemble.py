@@ -95,15 +95,16 @@ class Ensemble:
     stack: Stack
 
     def cumulative(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
-        """Cumulative hazard (n, j + 1) at the common grid's edges for coded features (n, p).
+        """Cumulative hazard (n, j + 1) at the common grid's edges for coded features (n, p)."""
+        return self.stack.cumulative(self.learners(values, centre))
 
-        The folds' survival curves are averaged learner by learner, then stacked.
-        """
+    def learners(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
+        """Cumulative hazard (l, n, j + 1) of each learner: the mean of the folds' survival."""
         mean = np.zeros((len(LEARNERS), len(values), len(self.grid.edges)))
         inputs, logits = self._forward(values, centre)
         for fold, made, members in zip(self.folds, inputs, logits, strict=True):
             mean += np.exp(-learner_curves(fold, made, members, self.grid)) / len(self.folds)
-        return self.stack.cumulative(-np.log(np.maximum(mean, 1e-300)))
+        return np.asarray(-np.log(np.maximum(mean, 1e-300)))
 
     def replicates(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
         """Stacked cumulative hazard of each fold and member (k * members, n, j + 1).
