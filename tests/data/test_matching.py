@@ -140,7 +140,7 @@ class TestRefusals:
     ours, theirs = study({"age": AGE, "CD8A": EXPRESSION}), study({"years": AGE, "n": AGE})
 
     def test_nothing_found(self):
-        with pytest.raises(InputError, match="none of the model's features.*--map age="):
+        with pytest.raises(InputError, match=r"none of the model's features.*--map age="):
             match_features(self.ours, study({"weight": {"kind": "number"}}))
 
     def test_an_unknown_name(self):
