@@ -55,7 +55,7 @@ def calibration_figure(
                 axes.plot(x, made.observed, marker, color=colour, label=label, ms=5)
             axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="predicted survival")
             axes.set_title(f"{before[k].month:.0f} months, {seen} events", fontsize=10)
-            axes.legend(loc="upper left", fontsize=8, handletextpad=0.2, borderaxespad=0.1)
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), fontsize=8)
         figure.axes[0].set_ylabel("observed survival (Kaplan–Meier, 95 %)")
         _heading(figure, "Do predictions come true?", subtitle)
         return figure

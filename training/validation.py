@@ -254,6 +254,13 @@ def of_matching(found: Validation) -> Verdict:
     text = f"{len(matching.found)} of the model's {total} features were found in the study."
     if matching.absent_modalities:
         text += f" Modalities missing here: {', '.join(matching.absent_modalities)}."
+    thin = [
+        f"{name} ({have} of {of}: without {_some(without)})"
+        for name, (have, of, _) in known_by_modality(found).items()
+        if 0 < have < of / 2 and (without := _without(found, name))
+    ]
+    if thin:
+        text += f" Less than half is there of {', '.join(thin)}."
     if matching.doubtful:
         names = ", ".join(match.feature for match in matching.doubtful)
         text += f" Not certain, and left missing: {names}."
@@ -286,6 +293,19 @@ def known_by_modality(found: Validation) -> dict[str, tuple[int, int, float]]:
         name: (int(have[list(b)].sum()), len(b), float(seen[:, list(b)].any(axis=1).mean()))
         for name, b in study.blocks.items()
     }
+
+
+def _without(found: Validation, modality: str) -> list[str]:
+    """The features of a modality that were not found, in the study file's order."""
+    matches = found.external.matching.matches
+    block = found.external.bundle.study.blocks[modality]
+    return [matches[j].feature for j in block if matches[j].source is None]
+
+
+def _some(names: list[str], most: int = 3) -> str:
+    """Join names, cutting a long list short."""
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest
 
 
 def headline(found: Validation) -> dict[str, float]:
