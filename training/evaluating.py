@@ -47,7 +47,8 @@ def evaluate(args: argparse.Namespace) -> None:
         refuse_seen(bundle, cohort, args.study)
         config = config_of(bundle, args)
         from training.progress import shown
-        from training.validation import validate, verdicts
+        from training.validation import validate
+        from training.validation_words import verdicts
 
         mapped = named_features(args.map)
     say_cohort(cohort)
@@ -167,7 +168,8 @@ def updated_bundle(found: Validation, digest: str, config: Config, run_id: str) 
     from training.hazard import log_risk
     from training.recalibration import updated
     from training.run import git_commit
-    from training.validation import external_json, of_update
+    from training.validation import external_json
+    from training.validation_words import of_update
 
     if found.repaired is None:
         raise ValueError("nothing was updated")
@@ -233,7 +235,8 @@ def default_name(bundle: Bundle) -> str:
 def say(found: Validation) -> None:
     """Print the figures beside the training run's, and what they mean."""
     from training.predicted import MODEL
-    from training.validation import MARKS, verdicts
+    from training.validation import MARKS
+    from training.validation_words import verdicts
 
     if found.trained.synthetic and not found.cohort.study.synthetic:
         print(f"the model was trained on {SYNTHETIC}")

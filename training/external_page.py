@@ -17,10 +17,8 @@ from training.page import Figure, Page, Section, Table, Verdict, inline_svg, pla
 from training.predicted import MODEL
 from training.reporting import RESEARCH_USE
 from training.response_evaluation import METRICS
-from training.validation import (
-    BEFORE,
-    Validation,
-    known_by_modality,
+from training.validation import BEFORE, Validation, known_by_modality
+from training.validation_words import (
     of_calibration,
     of_discrimination,
     of_matching,

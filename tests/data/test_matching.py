@@ -8,7 +8,8 @@ import pytest
 from data.cohort import build_cohort, load_cohort
 from data.draft import draft_study, render_study
 from data.errors import InputError
-from data.matching import AS_TREATMENT, match_features, match_patients, same_levels, translate
+from data.likeness import same_levels
+from data.matching import AS_TREATMENT, match_features, match_patients, translate
 from data.panel import load_panel
 from data.preprocess import Preprocessor
 from data.scales import on_own_scale, outside

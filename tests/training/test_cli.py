@@ -98,6 +98,7 @@ def test_help_imports_nothing_heavy():
         ["train"],
         ["tune"],
         ["predict"],
+        ["evaluate"],
         ["marker"],
         ["power"],
         ["package"],
