@@ -13,6 +13,7 @@ from data.errors import InputError, nearest
 from training.help_texts import (
     CHECK,
     DEMO,
+    EVALUATE,
     INIT,
     INTRODUCTION,
     MARKER,
@@ -118,6 +119,7 @@ def parser() -> Parser:
     one.add_argument(
         "--explain", metavar="FILE", help=".csv or .parquet: what each feature adds to the risk"
     )
+    _evaluate_verb(verbs)
     _power_verb(verbs)
     _marker_verb(verbs)
     one = _verb(verbs, "package", "pack a model as a bento, ready to deploy", PACKAGE)
@@ -179,6 +181,42 @@ def _data_verbs(verbs: Any) -> None:
     )
     one.add_argument("--seed", type=int, default=0)
     one.add_argument("--truth", action="store_true", help="write truth.csv beside it")
+
+
+def _evaluate_verb(verbs: Any) -> None:
+    one = _verb(verbs, "evaluate", "judge a model on another cohort; update it for it", EVALUATE)
+    one.add_argument("model", metavar="MODEL", help=MODEL_HELP)
+    one.add_argument("study", metavar="STUDY", help="study file of the other cohort")
+    one.add_argument(
+        "--endpoint",
+        help="survival endpoint of STUDY; the model's own if STUDY has it, else STUDY's first",
+    )
+    one.add_argument(
+        "--map",
+        type=_pair,
+        action="append",
+        default=[],
+        metavar="A=B",
+        help="the model's feature A is STUDY's feature B; may be repeated",
+    )
+    one.add_argument(
+        "--recalibrate", action="store_true", help="update level and slope; write the new model"
+    )
+    one.add_argument(
+        "--out-model",
+        metavar="FOLDER",
+        help="where the updated model goes; under mlruns/bundles if absent",
+    )
+    one.add_argument(
+        "--out", metavar="FILE", help="ends in .html; evaluate-MODEL-STUDY.html if absent"
+    )
+    one.add_argument("--seed", type=_seed, help="of bootstraps and folds; the model's if absent")
+    one.add_argument(
+        "--bootstraps",
+        type=_count,
+        metavar="N",
+        help="draws behind each interval; as many as in training if absent",
+    )
 
 
 def _power_verb(verbs: Any) -> None:
@@ -339,6 +377,13 @@ def _above_zero(text: str, unit: str) -> float:
     return number
 
 
+def _pair(text: str) -> tuple[str, str]:
+    one, equals, other = (part.strip() for part in text.partition("="))
+    if not one or not equals or not other:
+        raise argparse.ArgumentTypeError(f"A=B, such as stage_raw=stage, got {text!r}")
+    return one, other
+
+
 def _names(text: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
     if not all(names):
@@ -390,11 +435,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ.setdefault(name, value)
     args = parser().parse_args(argv)
     args.began = began
-    from training import commands, questions
+    from training import commands, evaluating, questions
 
     verb = f"data_{args.data_verb}" if args.verb == "data" else args.verb
     try:
-        getattr(questions if verb in QUESTIONS else commands, verb)(args)
+        home = questions if verb in QUESTIONS else evaluating if verb == "evaluate" else commands
+        getattr(home, verb)(args)
     except InputError as error:
         # A column's name may hold a line break.
         print(f"accomplice: {' '.join(str(error).split())}", file=sys.stderr)

@@ -68,6 +68,26 @@ risk, in log-hazard, and a modality adds what its features do. It takes some 50 
   accomplice predict model patients.csv --out predictions.csv --explain attributions.csv
   accomplice predict model patients.csv --response-rate ici_response=0.2
 """
+EVALUATE = """\
+Predicts for the patients of another cohort, which has a study file of its own, and judges what came
+true: discrimination and calibration, beside the training run's. Writes one page that opens without
+a network and its figures as JSON, and logs both to mlruns/ beside the model's runs.
+
+  accomplice evaluate model other/study.yaml
+  accomplice evaluate model other/study.yaml --map stage_raw=stage --map CD8A=CD8_RNA
+  accomplice evaluate model other/study.yaml --recalibrate --out-model model-for-other
+
+The model's features are looked for in STUDY by name, by column, and by what the panels know: genes
+by their aliases, stage and the like by their levels, sex however it is spelt. What is not certain
+is left missing and listed; --map A=B settles it. Kinds must agree; units too, where both are
+stated. Expression is ranked among the cohort's own patients where 50 or more have it, as in
+training.
+
+--recalibrate updates the model for this centre: the level, and where held-out patients are better
+predicted so, the slope and the course over time of its log cumulative hazard. It is checked on
+patients whom the update was not fitted to, and the new bundle says what it was updated by. It takes
+20 events at the least. At any one month patients keep their order.
+"""
 POWER = """\
 Simulates cohorts in which a treatment works less where a marker is high, analyses each by a Cox
 model, and counts how often the interaction is significant: at --n, along a curve of sizes, and how

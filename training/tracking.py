@@ -41,12 +41,21 @@ PARENT_TAG = "mlflow.parentRunId"
 
 @contextmanager
 def run(
-    store: Store, patients: Patients, stage: str, name: str, parent: str | None = None
+    store: Store,
+    patients: Patients,
+    stage: str,
+    name: str,
+    parent: str | None = None,
+    experiment: str | None = None,
 ) -> Iterator[str]:
-    """Open a run for a fit; it ends as finished, failed, or killed by Ctrl-C."""
+    """Open a run; it ends as finished, failed, or killed by Ctrl-C.
+
+    Its experiment is that of the patients' study unless another is named.
+    """
     client = MlflowClient()
     tags = tags_of(patients, stage) | ({} if parent is None else {PARENT_TAG: parent})
-    opened = client.create_run(store.experiment(patients.study.name), run_name=name, tags=tags)
+    where = store.experiment(experiment or patients.study.name)
+    opened = client.create_run(where, run_name=name, tags=tags)
     run_id = str(opened.info.run_id)
     try:
         yield run_id
@@ -149,6 +158,8 @@ def log_report(
     metrics: Mapping[str, float],
     words: str,
     files: Mapping[str, str],
+    context: str = "report",
+    tags: Mapping[str, str] | None = None,
 ) -> None:
     """Log a report on a cohort: what was asked, headline metrics, a note, and its files.
 
@@ -159,9 +170,11 @@ def log_report(
         metrics: finite ones.
         words: the run's note, in Markdown.
         files: name -> text.
+        context: what the cohort is to the run.
+        tags: further ones.
     """
-    log_cohort(run_id, cohort, "report")
-    _log_batch(run_id, {**parameters, **cohort.counts}, metrics, {NOTE: words})
+    log_cohort(run_id, cohort, context)
+    _log_batch(run_id, {**parameters, **cohort.counts}, metrics, {NOTE: words, **(tags or {})})
     client = MlflowClient()
     for name, text in files.items():
         client.log_text(run_id, text, name)

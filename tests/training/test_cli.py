@@ -100,6 +100,7 @@ def test_help_imports_nothing_heavy():
         ["train"],
         ["tune"],
         ["predict"],
+        ["evaluate"],
         ["marker"],
         ["power"],
         ["package"],
