@@ -6,7 +6,7 @@ import hashlib
 import json
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,9 @@ from training.evaluation import Evaluation, evaluate
 from training.evidence import Evidence, evidence
 from training.fit import Fitted, check_folds, fit, prepare
 from training.hazard import log_risk
+from training.overlap import sketch
 from training.progress import Tick, silent, within
+from training.record import Finding
 from training.response import (
     ResponseModel,
     check_labels,
@@ -33,6 +35,7 @@ from training.response import (
     why_no_model,
 )
 from training.response_evaluation import ResponseEvaluation, judge_response
+from training.sentinels import watch
 from training.store import Store
 from training.survival_model import SurvivalModel
 
@@ -55,11 +58,14 @@ class Judged:
     evaluation: Evaluation
     evidence: Evidence | None
     """Whether the treatment's effect is to be believed, where one was estimated."""
+    findings: tuple[Finding, ...] = ()
+    """Of the leak sentinels, which watch the primary endpoint."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures as plain data."""
         treatment = {} if self.evidence is None else {"treatment": self.evidence.to_json()}
-        return self.evaluation.to_json() | treatment
+        watched = [finding.model_dump(mode="json") for finding in self.findings]
+        return self.evaluation.to_json() | treatment | ({"sentinels": watched} if watched else {})
 
 
 @dataclass(frozen=True)
@@ -117,7 +123,8 @@ def train(
     if isinstance(patients, Cohort):
         further, without = _enough(patients.further, config)
         share = budget.share(PRIMARY_TIME) if further else budget
-        survival[patients.endpoint] = fit_and_judge(patients, config, tick, share)
+        judged = fit_and_judge(patients, config, tick, share)
+        survival[patients.endpoint] = watched(judged, config, tick, share)
         for k, (name, cohort) in enumerate(further.items()):
             share = budget.share(1 / (len(further) - k))
             survival[name] = fit_and_judge(cohort, config, within(name, tick), share)
@@ -140,6 +147,23 @@ def fit_and_judge(
     fitted = fit(prepared, config, tick, budget.share(NET_TIME))
     evaluation = evaluate(fitted, config, tick, budget)
     return Judged(fitted, evaluation, evidence(fitted, config))
+
+
+def watched(
+    judged: Judged, config: Config, tick: Tick = silent, budget: Budget = UNLIMITED
+) -> Judged:
+    """Return the same with what the leak sentinels found."""
+    prepared = judged.fitted.prepared
+    found = watch(
+        prepared.cohort,
+        prepared.fold[0],
+        judged.evaluation,
+        judged.evidence,
+        config,
+        tick,
+        budget,
+    )
+    return replace(judged, findings=found)
 
 
 def _enough(
@@ -194,13 +218,16 @@ def make_bundle(
     metrics |= {"further": dict(zip(list(survival)[1:], figures[1:], strict=True))}
     metrics |= {"responses": {name: each.evaluation.to_json() for name, each in responses.items()}}
     predicted = b"".join(each.fitted.cumulative.tobytes() for each in survival.values())
+    made = provenance(patients, settings, cuts, predicted)
+    if isinstance(patients, Cohort):
+        made["sketch"] = sketch(patients)
     return Bundle(
         study=study,
         survival={name: _model(study, name, each) for name, each in survival.items()},
         responses={name: each.model for name, each in responses.items()},
         config=settings,
         metrics=metrics,
-        provenance=provenance(patients, settings, cuts, predicted),
+        provenance=made,
     )
 
 

@@ -38,7 +38,7 @@ SUSPECTS, OTHERS, PENALTIES = 3, 100, (10.0, 1.0, 0.1, 0.01)
 #: Patients that a group must hold to be judged by when its follow-up begins or ends.
 FEWEST = 10
 
-# The thresholds below were set on 27 public cohorts, two of them of gastric cancer, with and without
+# The thresholds below were set on public cohorts, two of them of gastric cancer, with and without
 # columns known to be written after the outcome (tumour status, therapy outcome, relapse).
 
 #: C that no feature honestly reaches alone; the best honest one met was 0.78, age in a general
@@ -104,7 +104,7 @@ class Single:
             )
         if self.surprise <= NO_CHANCE:
             return (
-                "patients with one of its levels, or with any, all stay or all leave up to some month"
+                "patients with one of its levels, or with any, all stay or leave until some month"
             )
         return ""
 
@@ -165,7 +165,7 @@ def group(values: Array, leveled: bool) -> Ints:
 
 
 def expected(time: Array, event: Bools) -> Array:
-    """Return the events (n,) expected of each patient: Nelson and Aalen's estimate at their time."""
+    """Return the events (n,) expected of each patient by their time, after Nelson and Aalen."""
     times, place, count = np.unique(time, return_inverse=True, return_counts=True)
     at_risk = count[::-1].cumsum()[::-1]
     return np.cumsum(np.bincount(place, event, len(times)) / at_risk)[place]
