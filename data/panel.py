@@ -1,8 +1,8 @@
 """The panels: what is known of a field's column names and spellings, read from YAML.
 
 A panel sorts columns into modalities, knows ordered codes such as a tumour's stage, and names the
-columns that a model must not see. It only helps to draft a study file, and to name a feature that is known
-after the outcome; no model depends on it.
+columns that a model must not see. It only helps to draft a study file, and to name a feature that
+is known after the outcome; no model depends on it.
 """
 
 from __future__ import annotations

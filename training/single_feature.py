@@ -46,8 +46,9 @@ FEWEST = 10
 TOO_GOOD = 0.85
 #: Log partial likelihood, in all and for each event, below which a feature gives nothing away.
 LEAST_GAIN, LEAST_EACH = 10.0, 0.1
-#: Slope and z of the censoring at which the patients with a high score are kept from it...
-KEPT, KEPT_Z = -0.3, -3.5
+#: Slope and z of the censoring at which the patients with a high score are kept from it, a nearer z
+#: for features that gain very much for each event...
+KEPT, KEPT_Z, VERY_MUCH, KEPT_NEARER = -0.25, -3.5, 0.25, -2.8
 #: ... and C for events, C for censoring, and z at which a score runs with the follow-up itself.
 RUNS, RUNS_CENSORED, RUNS_Z = 0.7, 0.62, 3.5
 #: Log10 of the chance of a group's follow-up that is taken for none.
@@ -92,7 +93,8 @@ class Single:
             return f"alone it reaches C {self.c:.2f}"
         if self.gain < LEAST_GAIN or self.each < LEAST_EACH:
             return ""
-        if self.slope <= KEPT and self.z <= KEPT_Z:
+        least = KEPT_NEARER if self.each >= VERY_MUCH else KEPT_Z
+        if self.slope <= KEPT and self.z <= least:
             return (
                 f"it tells who had the event whatever the time (z {self.z:.1f} for being "
                 "censored, which nothing known at the start decides)"
@@ -111,12 +113,14 @@ class Single:
     @property
     def stands_out(self) -> str:
         """Say how it is unusually strong, which may be honest; empty where it is not."""
-        if self.others > 0 and self.each >= MUCH_EACH and self.gain >= MUCH * self.others:
-            return (
-                f"alone it tells {self.gain / self.others:.1f} times as much as all other "
-                f"features together (C {self.c:.2f})"
-            )
-        return ""
+        if self.each < MUCH_EACH or not self.gain >= MUCH * self.others:
+            return ""
+        if self.others < 1:
+            return f"it tells much (C {self.c:.2f}), all other features together nothing"
+        return (
+            f"alone it tells {self.gain / self.others:.1f} times as much as all other features "
+            f"together (C {self.c:.2f})"
+        )
 
 
 def single_features(cohort: Cohort, seed: int) -> list[Single]:
@@ -301,7 +305,7 @@ def _others(cohort: Cohort, outcome: _Outcome, feature: str, chosen: Ints) -> fl
     names = list(cohort.study.features)
     kept = [int(j) for j in chosen if names[j] != feature]
     if not kept:
-        return 0.0
+        return math.nan
     design = _designs(cohort, kept, outcome.fold)
     events = float(outcome.event.sum())
     scores = np.zeros((len(PENALTIES), len(cohort)))
