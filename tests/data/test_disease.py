@@ -86,14 +86,57 @@ def test_a_ceiling_is_a_concordance(ceiling):
         study(ceiling=ceiling)
 
 
-AFTER = """tumor_status person_neoplasm_cancer_status vital_status new_tumor_event_after_treatment
-primary_therapy_outcome_success therapy_outcome treatment_outcome cause_of_death fu_months fup_days
-patient_death_reason days_to_last_followup days_to_last_contact time_to_recurrence time_to_death
-relapse recurrence_site disease_free_months months_to_event time_on_study clinical_outcome
-subsequent_treatment PFI.time survival_months lost_follow_up progression_determined_by""".split()
-BEFORE = """age stage her2_status er_status h_pylori_status smoking_status nodal_status 5_fu fu_5 FUT8
-time_from_diagnosis_to_surgery OSM DSG2 first_line family_history duration_of_symptoms
-neoadjuvant_response pathologic_response residual_tumor operative_time BIRC5""".split()
+AFTER = [
+    "tumor_status",
+    "person_neoplasm_cancer_status",
+    "vital_status",
+    "new_tumor_event_after_treatment",
+    "primary_therapy_outcome_success",
+    "therapy_outcome",
+    "treatment_outcome",
+    "cause_of_death",
+    "fu_months",
+    "fup_days",
+    "patient_death_reason",
+    "days_to_last_followup",
+    "days_to_last_contact",
+    "time_to_recurrence",
+    "time_to_death",
+    "relapse",
+    "recurrence_site",
+    "disease_free_months",
+    "months_to_event",
+    "time_on_study",
+    "clinical_outcome",
+    "subsequent_treatment",
+    "PFI.time",
+    "survival_months",
+    "lost_follow_up",
+    "progression_determined_by",
+]
+BEFORE = [
+    "age",
+    "stage",
+    "her2_status",
+    "er_status",
+    "h_pylori_status",
+    "smoking_status",
+    "nodal_status",
+    "5_fu",
+    "fu_5",
+    "FUT8",
+    "time_from_diagnosis_to_surgery",
+    "OSM",
+    "DSG2",
+    "first_line",
+    "family_history",
+    "duration_of_symptoms",
+    "neoadjuvant_response",
+    "pathologic_response",
+    "residual_tumor",
+    "operative_time",
+    "BIRC5",
+]
 
 
 @pytest.mark.parametrize("name", AFTER)

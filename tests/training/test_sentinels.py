@@ -1,16 +1,21 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import training.fit
 from data.cohort import build_cohort
+from data.draft import draft_study
 from data.study import parse_study
 from data.synthetic import draw
+from data.tables import read_table
 from training.baselines import KAPLAN_MEIER
 from training.budget import Budget
 from training.evaluation import Estimate, Scores
@@ -219,3 +224,29 @@ class TestImmortalTime:
     def test_without_a_treatment_it_is_not_run(self, small_cohort):
         assert immortal_time(small_cohort.prognostic(), None).status == "not run"
         assert immortal_time(small_cohort, None).status == "not run"
+
+
+SHARED = Path(
+    os.environ.get(
+        "ACCOMPLICE_SHARED_DATA", Path(__file__).parents[3].joinpath("shared", "data").as_posix()
+    )
+)
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the real cohorts are not here")
+@pytest.mark.parametrize("renamed", [False, True])
+def test_tumour_status_is_named_on_tcga_whatever_it_is_called(tmp_path, renamed):
+    frame = pd.read_csv(SHARED / "tcga_stad" / "tcga_stad.csv")
+    table, out = tmp_path / "table.csv", tmp_path / "study.yaml"
+    frame = frame.rename(columns={"tumor_status": "x17"})
+    frame.to_csv(table, index=False)
+    raw = draft_study(table, time="os_months", event="os_event", out=out).study
+    feature = raw["modalities"]["clinical"].pop("x17")
+    name = "x17" if renamed else "tumor_status"
+    raw["modalities"]["clinical"][name] = feature | {"column": "x17"}
+    raw["baselines"] = {}
+    found = single_feature(
+        build_cohort(parse_study(raw, "x"), read_table(table)),
+        0,
+    )
+    assert (found.status, found.features) == ("fired", (name,))
