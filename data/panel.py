@@ -1,13 +1,14 @@
 """The panels: what is known of a field's column names and spellings, read from YAML.
 
 A panel sorts columns into modalities, knows ordered codes such as a tumour's stage, and names the
-columns that a model must not see. It helps to draft a study file, and to find a model's features in
-another cohort's; the engine reads none of it.
+columns that a model must not see. It helps to draft a study file, to find a model's features in
+another cohort's, and to name a feature that is known after the outcome; no model depends on it.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -137,6 +138,36 @@ class Course(_Model):
     """Levels of the overall stage at which it is an option."""
 
 
+class Disease(_Model):
+    """A disease that a table can be known to be of."""
+
+    name: str
+    columns: list[list[str]]
+    """Lists of patterns of columns, as keys; one list that is met as a whole will do."""
+    cells: str
+    """Pattern of whole cells, in lower case; a column half of whose cells match will do."""
+    ceiling: float
+    """C-index above which a model of such patients is taken for a leak."""
+
+    def known_by(self, names: Iterable[str], texts: Iterable[Iterable[str]]) -> bool:
+        """Say whether a table is of the disease.
+
+        Args:
+            names: of its columns.
+            texts: the known cells of each of its columns of text.
+        """
+        keys = [key_of(name) for name in names]
+        for listed in self.columns:
+            if all(any(re.search(pattern, key) for key in keys) for pattern in listed):
+                return True
+        for cells in texts:
+            counts = Counter(" ".join(cell.lower().split()) for cell in cells)
+            met = sum(count for text, count in counts.items() if re.fullmatch(self.cells, text))
+            if met and 2 * met >= counts.total():
+                return True
+        return False
+
+
 class Panel(_Model):
     """All panels merged. Lists are patterns of column names written as keys."""
 
@@ -165,6 +196,7 @@ class Panel(_Model):
     """What a treatment is called -> how its column is known, and for whom it is an option."""
     interactions: list[list[str]] = Field(default_factory=list)
     """With a treatment: its product with the first concept of each list that is there."""
+    disease: Disease | None = None
     response: list[list[str]] = Field(default_factory=list)
     """Inputs of a response: the first concept of each list that is there."""
 

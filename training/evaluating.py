@@ -240,6 +240,8 @@ def say(found: Validation) -> None:
 
     if found.trained.synthetic and not found.cohort.study.synthetic:
         print(f"the model was trained on {SYNTHETIC}")
+    if found.overlap.status != "clear":
+        print(f"{found.overlap.sentinel}: {found.overlap.text}")
     for match in found.external.matching.doubtful:
         print(f"{match.feature}: {match.how}: settle it with --map {match.feature}=…")
     here, trained = found.evaluation.scores[MODEL], found.trained

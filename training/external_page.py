@@ -83,8 +83,7 @@ def sections(found: Validation) -> tuple[Section, ...]:
     made = [discrimination(found), calibration(found)]
     if found.repaired is not None:
         made.append(update(found))
-    if found.overlap is not None:
-        made.append(overlap(found))
+    made.append(overlap(found))
     if found.responses or found.unjudged:
         made.append(responses(found))
     return (*made, features(found))
@@ -209,8 +208,6 @@ def update(found: Validation) -> Section:
 def overlap(found: Validation) -> Section:
     """Are patients of the training cohort among these?"""
     question = "Are these other patients than it was trained on?"
-    if found.overlap is None:
-        return Section(question, Verdict("absent", "Not looked at."))
     tones: dict[str, Any] = {"clear": "yes", "caution": "caution", "fired": "alarm"}
     tone = tones.get(found.overlap.status, "absent")
     return Section(question, Verdict(tone, found.overlap.text))

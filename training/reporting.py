@@ -8,6 +8,7 @@ from training.evaluation import Estimate
 from training.evidence import Evidence, sentences
 from training.predicted import MODEL
 from training.run import Judged, Trained
+from training.sentinels import fired
 
 RESEARCH_USE = "For research use only; not a medical device."
 
@@ -70,12 +71,26 @@ def note(trained: Trained) -> str:
         "",
     ]
     if trained.primary is not None:
+        lines += _on_leaks(trained.primary)
         lines += _on_survival(trained.primary)
         lines += _on_treatment(bundle, trained.primary.evidence)
     others = on_further(trained) | on_responses(trained)
     lines += [f"**{name}**: {told}\n" for name, told in others.items()]
     lines += [f"- {line}" for line in unanswered(bundle.study)]
     return "\n".join([*lines, "", RESEARCH_USE])
+
+
+def leak_tags(trained: Trained) -> dict[str, str]:
+    """Return what a run can be searched for of its leak sentinels."""
+    if trained.primary is None:
+        return {}
+    return {"leak_alarm": str(fired(trained.primary.findings)).lower()}
+
+
+def _on_leaks(judged: Judged) -> list[str]:
+    """What the leak sentinels that fired say, in Markdown."""
+    told = [f"- **LEAK** ({f.sentinel}): {f.text}" for f in judged.findings if f.status == "fired"]
+    return [*told, ""] if told else []
 
 
 def _on_survival(judged: Judged) -> list[str]:

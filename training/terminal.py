@@ -48,6 +48,9 @@ def say_result(trained: Trained, path: Path, logged: Logged) -> None:
         print(line)
     if primary is not None:
         say_treatment(trained.bundle, primary.evidence)
+        for finding in primary.findings:
+            if finding.status in ("fired", "caution"):
+                print(f"{finding.sentinel} {finding.status.upper()}: {finding.text}")
     for name, told in {**on_further(trained), **on_responses(trained)}.items():
         print(f"{name}: {told}")
     print(f"run      {logged.run_id}")

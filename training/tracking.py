@@ -24,7 +24,7 @@ from training.fit import truncate
 from training.manifest import digest_of
 from training.plots import figures, trial_history
 from training.registry import Logged, log_model
-from training.reporting import headline, note, treatment_tags
+from training.reporting import headline, leak_tags, note, treatment_tags
 from training.response_plots import response_figure
 from training.run import Trained
 from training.store import Store
@@ -91,6 +91,7 @@ def log_training(
         headline(trained),
         {
             NOTE: note(trained),
+            **leak_tags(trained),
             **treatment_tags(None if primary is None else primary.evidence),
             "bundle_digest": digest_of(folder),
             "fit_id": trained.bundle.provenance["fit_id"],

@@ -9,7 +9,7 @@ interpretation of external validation studies of clinical prediction models", J 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,6 +23,7 @@ from training.calibration import Calibrated, calibrated
 from training.config import Config
 from training.evaluation import Estimate, Evaluation, judge_predicted
 from training.external import External, judge_labels, predict_cohort, why_few
+from training.overlap import shared
 from training.predicted import MODEL
 from training.progress import Tick, silent
 from training.recalibration import Recalibration, recalibrate
@@ -75,7 +76,7 @@ class Validation:
     unjudged: dict[str, str]
     """Binary endpoint of the model -> why it is not judged here."""
     repaired: Repaired | None
-    overlap: Finding | None
+    overlap: Finding
     """Whether patients of the training cohort are among those judged."""
     review: Review
     """The whole review of the predictions, as of a training run's."""
@@ -104,7 +105,6 @@ def validate(
     named: Mapping[str, str] | None = None,
     *,
     update: bool = False,
-    overlap: Callable[[Bundle, Cohort], Finding] | None = None,
     tick: Tick = silent,
 ) -> Validation:
     """Predict for a cohort, judge it, and check an update of the model if asked to.
@@ -116,7 +116,6 @@ def validate(
         config: its seed and bootstraps.
         named: the model's feature -> the study's, where matching cannot know.
         update: whether level and slope are updated, and checked on held-out patients.
-        overlap: finds patients of the training cohort among the cohort's; not looked for if absent.
         tick: told how far the work is.
 
     Raises:
@@ -153,7 +152,7 @@ def validate(
         responses=responses,
         unjudged=unjudged,
         repaired=repaired,
-        overlap=None if overlap is None else overlap(bundle, cohort),
+        overlap=shared(bundle.provenance["sketch"], cohort),
         review=review(predicted, evaluation, external.model.ensemble, config, tick),
     )
 

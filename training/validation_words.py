@@ -164,7 +164,7 @@ def to_json(found: Validation) -> dict[str, Any]:
             "expression_ranked_in_cohort": external.ranked,
             "expression_on_training_scale": external.unranked,
         },
-        "overlap": None if found.overlap is None else found.overlap.model_dump(mode="json"),
+        "overlap": found.overlap.model_dump(mode="json"),
         "review": found.review.model_dump(mode="json"),
     }
 
