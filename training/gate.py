@@ -189,7 +189,7 @@ def _learnt(challenger: Challenger) -> Rule:
 def _calibrated(calibration: Calibrated | None) -> Rule:
     name, asks = "calibrated", "its predictions come true"
     if calibration is None:
-        return Rule(name, asks, False, "not known: name the cohort it was trained on by --study")
+        return Rule(name, asks, False, "not on record of this model")
     figures = {"slope": calibration.slope, "observed/expected": calibration.observed_expected}
     # A response has a slope alone.
     known = {what: each for what, each in figures.items() if not math.isnan(each.value)}

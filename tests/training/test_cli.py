@@ -100,6 +100,8 @@ def test_help_imports_nothing_heavy():
         ["predict"],
         ["marker"],
         ["power"],
+        ["compare"],
+        ["promote"],
         ["package"],
         ["serve"],
     ],
