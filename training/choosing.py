@@ -98,8 +98,7 @@ def promote(args: argparse.Namespace) -> int:
     name = args.name or _registered(args.model) or registry.registered_name(challenger.bundle)
     store, client = open_store(), MlflowClient()
     champion = promotion.champion_of(client, name)
-    own = promotion.version_of(client, name, challenger.digest)
-    version = None if own is None else str(own.version)
+    version = promotion.version_of(client, name, challenger.digest, args.model)
     if champion is not None and version == str(champion.version):
         print(f"models:/{name}/{version} is champion already")
         return 0

@@ -173,7 +173,8 @@ def answer(contender: Contender, cohort: Cohort, endpoint: str, study: str | Non
         Otherwise predictions of the cohort's patients as of new ones.
 
     Raises:
-        InputError: it has no model of the endpoint, or knows none of the cohort's features.
+        InputError: it has no model of the endpoint, or knows none of the cohort's features, or was
+            updated since and the patients are its own.
     """
     model = contender.model(endpoint)
     for path in dict.fromkeys(p for p in (study, contender.study_file) if p is not None):
@@ -181,6 +182,12 @@ def answer(contender: Contender, cohort: Cohort, endpoint: str, study: str | Non
         if own is None:
             continue
         shared, events = _shared(own, cohort, model.horizon)
+        if shared and contender.bundle.provenance.get("updates"):
+            # Its fold models would answer, and they are as they were before the update.
+            raise InputError(
+                f"{contender.name}: was updated after it was trained, and cannot be judged on the "
+                "patients it was trained on: name others by --study"
+            )
         if events >= FEWEST_EVENTS:
             fitted = replay(model, own, contender.config)
             which = "these" if shared == len(cohort) else f"{shared} of these {len(cohort)}"
@@ -253,7 +260,10 @@ def _shared(own: Cohort, cohort: Cohort, horizon: float) -> tuple[int, int]:
 
 
 def _suspicion(contender: Contender, cohort: Cohort) -> str:
-    """Say that a model may have been trained on patients whom it answers for as new ones."""
+    """Say that a model may know patients whom it answers for as new ones."""
+    updates = contender.bundle.provenance.get("updates", ())
+    if cohort.fingerprint() in [each.get("cohort_fingerprint") for each in updates]:
+        return "; its level and slope were updated on these patients"
     if contender.bundle.study.name != cohort.study.name:
         return ""
     return (

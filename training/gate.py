@@ -78,8 +78,10 @@ class Challenger:
     synthetic: bool
     score: Estimate
     """Uno's C; without a survival endpoint, the AUROC of the response that is ranked best."""
+    scored_by: str
+    """Which of the two it is."""
     gains: Mapping[str, Estimate]
-    """Metric -> paired gain over Kaplan-Meier; none without a survival endpoint."""
+    """Metric -> paired gain over Kaplan-Meier, where that is on record."""
     calibration: Calibrated | None
     """None where nothing is known."""
     sentinels: tuple[Finding, ...] | None
@@ -97,19 +99,20 @@ class Challenger:
         review = metrics.get("review") or {}
         scored = metrics.get("models", {}).get(MODEL)
         if scored is not None:
-            score = _estimate(scored["uno_c"])
+            score, scored_by = _estimate(scored["uno_c"]), NAMES["uno_c"]
             found = metrics.get("gains", {}).get(KAPLAN_MEIER, {})
             gains = {name: _estimate(each) for name, each in found.items()}
             known = _reviewed(review, metrics["horizon"] / 2) or calibration
         else:
             score, known = _best_response(metrics.get("responses", {}))
-            gains = {}
+            scored_by, gains = "AUROC", {}
         listed = review.get("sentinels")
         return cls(
             study=bundle.study.name,
             endpoint=bundle.target,
             synthetic=bundle.study.synthetic,
             score=score,
+            scored_by=scored_by,
             gains=gains,
             calibration=known,
             sentinels=None if not listed else tuple(Finding.model_validate(f) for f in listed),
@@ -175,15 +178,15 @@ def _not_worse(comparison: Comparison | None, unjudged: str) -> Rule:
 
 
 def _learnt(challenger: Challenger) -> Rule:
-    asks = "has learnt something"
-    if not challenger.gains:
-        why = f"AUROC {challenger.score}"
-        return Rule("learnt", asks, challenger.score.low > 0.5, why)
+    asks, score = "has learnt something", challenger.score
     certain = [m for m, gain in challenger.gains.items() if gain.low > 0]
     lost = [m for m, gain in challenger.gains.items() if gain.high < 0]
     told = ", ".join(f"{NAMES[m]} {_signed(g)}" for m, g in challenger.gains.items())
-    why = f"Uno's C {challenger.score}; gain over {KAPLAN_MEIER} in {told}"
-    return Rule("learnt", asks, challenger.score.low > 0.5 and bool(certain) and not lost, why)
+    why = f"{challenger.scored_by} {score}"
+    if challenger.gains:
+        why += f"; gain over {KAPLAN_MEIER} in {told}"
+    gained = bool(certain) and not lost if challenger.gains else True
+    return Rule("learnt", asks, score.low > 0.5 and gained, why)
 
 
 def _calibrated(calibration: Calibrated | None) -> Rule:
@@ -195,12 +198,12 @@ def _calibrated(calibration: Calibrated | None) -> Rule:
     known = {what: each for what, each in figures.items() if not math.isnan(each.value)}
     off = [what for what, each in known.items() if not sound(what, each)]
     told = ", ".join(f"{what} {_short(each)}" for what, each in known.items())
-    why = f"{told or 'not determined'} at {calibration.month:.0f} months"
-    if not calibration.month:
-        why = told or "not determined"
+    why = told or "not determined"
+    if calibration.month:
+        why += f" at {calibration.month:.0f} months"
     if off:
         why = f"{' and '.join(off)} off: {why}"
-    return Rule(name, asks, bool(known) and "slope" in known and not off, why)
+    return Rule(name, asks, "slope" in known and not off, why)
 
 
 def sound(what: str, figure: Estimate) -> bool:

@@ -34,14 +34,23 @@ def champion_of(client: MlflowClient, name: str) -> ModelVersion | None:
         return None
 
 
-def version_of(client: MlflowClient, name: str, digest: str) -> ModelVersion | None:
-    """Return the newest version of a registered model that holds a bundle, by its digest."""
-    found = [
-        version
+def version_of(client: MlflowClient, name: str, digest: str, model: str) -> str | None:
+    """Return the version of a registered model that holds a bundle, by its digest.
+
+    Where several hold the same one it is the champion among them, or else the one that ``model``
+    names, or else the newest.
+    """
+    found = {
+        str(version.version): version
         for version in client.search_model_versions(f"name='{name}'")
         if _digest(client, version) == digest
-    ]
-    return max(found, key=lambda version: int(version.version), default=None)
+    }
+    champion = champion_of(client, name)
+    named = None if champion is None else str(champion.version)
+    for version in (named, model.removeprefix(f"models:/{name}/")):
+        if version in found:
+            return version
+    return max(found, key=int, default=None)
 
 
 def _digest(client: MlflowClient, version: ModelVersion) -> str | None:

@@ -29,6 +29,7 @@ from training.store import find_bundle, open_store
 SMALL = [
     *("--set", "net.members=2", "--set", "net.max_epochs=2", "--set", "folds.folds=2"),
     *("--set", "forest.trees=10", "--set", "evaluation.bootstraps=50", "--set", "anchor.folds=2"),
+    *("--set", "boosting.members=2", "--set", "boosting.max_rounds=40"),
 ]
 NAME = "accomplice-synthetic-gastric"
 PASSED = Decision((Rule("learnt", "has learnt something", True, "it has"),))
@@ -231,6 +232,19 @@ class TestAnswers:
         assert how.startswith("as new patients")
         assert "its figures are too good" in how
 
+    def test_a_model_updated_since_is_not_judged_on_its_own_patients(self, work, tmp_path):
+        bundle = Bundle.load(Path("first"))
+        other = load_cohort(work / "other/study.yaml")
+        update = {"cohort_fingerprint": other.fingerprint()}
+        provenance = {**bundle.provenance, "updates": [update]}
+        replace(bundle, provenance=provenance).save(tmp_path / "updated")
+        updated = contest.contender(str(tmp_path / "updated"))
+        own = load_cohort(work / "own/study.yaml")
+        with pytest.raises(InputError, match="updated after it was trained"):
+            contest.answer(updated, own, "os", "own/study.yaml")
+        how = contest.answer(updated, other, "os", "other/study.yaml").how
+        assert how.endswith("its level and slope were updated on these patients")
+
 
 class TestPromote:
     def test_a_refusal_changes_nothing(self, store, capsys):
@@ -266,8 +280,8 @@ class TestPromote:
         study = str(tmp_path / "real/study.yaml")
         assert main(["train", study, "--out", str(tmp_path / "real/model"), *SMALL]) == 0
         real = contest.contender(str(tmp_path / "real/model"))
-        version = promotion.version_of(MlflowClient(), NAME, real.digest)
-        MlflowClient().set_registered_model_alias(NAME, "champion", version.version)
+        version = promotion.version_of(MlflowClient(), NAME, real.digest, "real")
+        MlflowClient().set_registered_model_alias(NAME, "champion", version)
         capsys.readouterr()
         assert main(["promote", "second"]) == 3
         said = capsys.readouterr().out
@@ -316,6 +330,18 @@ class TestPromote:
         with pytest.raises(InputError, match="run the same command again"):
             promotion.promote(store, NAME, "3", None, PASSED)
         assert champion() == "2"
+
+    def test_of_versions_that_hold_the_same_bundle_the_one_named_is_taken(self, store):
+        client, digest = MlflowClient(), contest.contender("second").digest
+        twin = client.get_model_version(NAME, "2")
+        made = client.create_model_version(NAME, twin.source, tags=twin.tags)
+        newest = str(made.version)
+        assert promotion.version_of(client, NAME, digest, f"models:/{NAME}/2") == "2"
+        assert promotion.version_of(client, NAME, digest, "second") == newest
+        client.set_registered_model_alias(NAME, "champion", "2")
+        assert promotion.version_of(client, NAME, digest, "second") == "2"
+        assert promotion.version_of(client, NAME, "0" * 64, "second") is None
+        client.delete_model_version(NAME, newest)
 
     def test_wrong_input_is_one_line(self, store, capsys):
         assert "no such model" in refused(capsys, "promote", "nowhere")

@@ -22,6 +22,7 @@ CHALLENGER = Challenger(
     endpoint="os",
     synthetic=False,
     score=Estimate(0.65, 0.60, 0.70),
+    scored_by="Uno's C",
     gains={"uno_c": Estimate(0.15, 0.10, 0.20), "ibs": Estimate(0.01, -0.001, 0.02)},
     calibration=CALIBRATION,
     sentinels=(),
@@ -115,6 +116,11 @@ class TestRules:
     def test_certainly_worse_than_one_curve_for_all_is_not_learnt(self):
         gains = {"uno_c": Estimate(0.1, 0.05, 0.2), "ibs": Estimate(-0.02, -0.03, -0.01)}
         assert failed(replace(CHALLENGER, gains=gains)) == ["learnt"]
+
+    def test_without_a_gain_on_record_the_score_decides(self):
+        assert failed(replace(CHALLENGER, gains={})) == []
+        chance = Estimate(0.55, 0.49, 0.61)
+        assert failed(replace(CHALLENGER, gains={}, score=chance)) == ["learnt"]
 
     @pytest.mark.parametrize(
         ("what", "figure", "holds"),
