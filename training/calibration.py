@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,8 +99,8 @@ class Calibrated:
     """1 where they do; below, they are too extreme, above, too much alike."""
     observed_expected: Span
     """Observed over predicted risk of the event; above 1, risks are predicted too low."""
-    survival: Array
-    """(n,) predicted at the month."""
+    survival: Array = field(default_factory=lambda: np.empty(0))
+    """(n,) predicted at the month, where the patients are at hand."""
 
     @property
     def holds(self) -> bool:

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from data.errors import InputError, nearest
 from training.help_texts import (
     CHECK,
+    COMPARE,
     DEMO,
     EVALUATE,
     INIT,
@@ -20,6 +21,7 @@ from training.help_texts import (
     PACKAGE,
     POWER,
     PREDICT,
+    PROMOTE,
     SERVE,
     SYNTH,
     TOKEN,
@@ -30,6 +32,8 @@ from training.help_texts import (
 
 #: Verbs that ask something of a cohort without a model.
 QUESTIONS = ("marker", "power")
+#: Verbs that choose between models.
+CHOICES = ("compare", "promote")
 MODEL_HELP = "a bundle folder, runs:/ID, or models:/NAME@champion"
 SET_HELP = "change a setting, for instance net.members=16; --settings lists them all"
 
@@ -122,6 +126,7 @@ def parser() -> Parser:
     _evaluate_verb(verbs)
     _power_verb(verbs)
     _marker_verb(verbs)
+    _choosing_verbs(verbs)
     one = _verb(verbs, "package", "pack a model as a bento, ready to deploy", PACKAGE)
     one.add_argument("model", metavar="MODEL", help=MODEL_HELP)
     one.add_argument("--name", help="of the bento; accomplice-STUDY if absent")
@@ -216,6 +221,24 @@ def _evaluate_verb(verbs: Any) -> None:
         type=_count,
         metavar="N",
         help="draws behind each interval; as many as in training if absent",
+    )
+
+
+def _choosing_verbs(verbs: Any) -> None:
+    cohort = "study file of the patients to judge on; that of the model's run if absent"
+    one = _verb(verbs, "compare", "hold models against each other on the same patients", COMPARE)
+    one.add_argument("models", metavar="MODEL", nargs="+", help=MODEL_HELP)
+    one.add_argument("--study", metavar="STUDY", help=cohort)
+    one.add_argument("--endpoint", help="survival endpoint; the first model's own if absent")
+    one.add_argument("--json", metavar="FILE", help="write the figures there too")
+    one = _verb(verbs, "promote", "make a model champion, if the gate lets it", PROMOTE)
+    one.add_argument("model", metavar="MODEL", help=MODEL_HELP)
+    one.add_argument(
+        "--name", metavar="REGISTERED", help="registered model; accomplice-STUDY if absent"
+    )
+    one.add_argument("--study", metavar="STUDY", help=cohort)
+    one.add_argument(
+        "--force", metavar="REASON", help="promote whatever the gate says; the reason is recorded"
     )
 
 
@@ -428,19 +451,22 @@ def _times(text: str) -> list[float]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code.
 
-    0: done; 2: the input is wrong, said in one line on stderr; 1: a failure of ours; 130: Ctrl-C.
+    0: done; 2: the input is wrong, said in one line on stderr; 3: the gate refuses to promote;
+    1: a failure of ours; 130: Ctrl-C.
     """
     began = time.monotonic()
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     args = parser().parse_args(argv)
     args.began = began
-    from training import commands, evaluating, questions
+    from training import choosing, commands, evaluating, questions
 
     verb = f"data_{args.data_verb}" if args.verb == "data" else args.verb
+    places = dict.fromkeys(QUESTIONS, questions) | dict.fromkeys(CHOICES, choosing)
+    places["evaluate"] = evaluating
+    code: int | None = 0
     try:
-        home = questions if verb in QUESTIONS else evaluating if verb == "evaluate" else commands
-        getattr(home, verb)(args)
+        code = getattr(places.get(verb, commands), verb)(args)
     except InputError as error:
         # A column's name may hold a line break.
         print(f"accomplice: {' '.join(str(error).split())}", file=sys.stderr)
@@ -452,7 +478,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output went away, as `head` does: not an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    return 0
+    return code or 0
 
 
 if __name__ == "__main__":

@@ -97,7 +97,15 @@ def train(args: argparse.Namespace) -> None:
 
     with shown("train") as tick:
         done = fit_and_keep(
-            store, patients, config, out, tick, stage="train", name=args.name, budget=budget
+            store,
+            patients,
+            config,
+            out,
+            tick,
+            stage="train",
+            name=args.name,
+            budget=budget,
+            study_file=Path(args.study),
         )
     say_result(*done)
 
@@ -107,7 +115,8 @@ def tune(args: argparse.Namespace) -> None:
     from data.cohort import load_cohort
 
     cohort, config, out, store, budget = begin(args, load_cohort)
-    say_result(*search(store, cohort, config, args.trials, args.storage, args.name, out, budget))
+    asked = (config, args.trials, args.storage, args.name, out, budget, Path(args.study))
+    say_result(*search(store, cohort, *asked))
 
 
 def begin(
@@ -192,6 +201,7 @@ def search(
     name: str | None,
     out: Path | None,
     budget: Budget = UNLIMITED,
+    study_file: Path | None = None,
 ) -> tuple[Trained, Path, Logged]:
     """Tune with nested runs, then train the final model on other folds than chose it."""
     import optuna
@@ -224,7 +234,15 @@ def search(
             # The best of many trials looks better on its own folds than it is: judge it on others.
             final = tuned.config.model_copy(update={"seed": config.seed + 1})
             made = fit_and_keep(
-                store, cohort, final, out, tick, stage="final", parent=parent, budget=budget
+                store,
+                cohort,
+                final,
+                out,
+                tick,
+                stage="final",
+                parent=parent,
+                budget=budget,
+                study_file=study_file,
             )
         except KeyboardInterrupt:
             tracking.close_parent(parent, "KILLED")
@@ -248,6 +266,7 @@ def fit_and_keep(
     name: str | None = None,
     parent: str | None = None,
     budget: Budget = UNLIMITED,
+    study_file: Path | None = None,
 ) -> tuple[Trained, Path, Logged]:
     """Fit and judge a model of each endpoint inside a run of its own, write the bundle, log it."""
     from training import tracking
@@ -258,7 +277,7 @@ def fit_and_keep(
         trained = fit_endpoints(patients, config, tick, budget=budget)
         path = (out or default_out(store, trained)).absolute()
         trained.bundle.save(path)
-        logged = tracking.log_training(run_id, patients, config, trained, path)
+        logged = tracking.log_training(store, run_id, patients, config, trained, path, study_file)
     return trained, path, logged
 
 

@@ -166,9 +166,12 @@ def updated_bundle(found: Validation, digest: str, config: Config, run_id: str) 
     Its expression is read on the new cohort's scale, and its risk is 0 for that cohort's mean.
     """
     from training.hazard import log_risk
+    from training.predicted import MODEL
     from training.recalibration import updated
+    from training.record import Finding
+    from training.review import review
     from training.run import git_commit
-    from training.validation import external_json
+    from training.validation import BEFORE, external_json
     from training.validation_words import of_update
 
     if found.repaired is None:
@@ -212,6 +215,17 @@ def updated_bundle(found: Validation, digest: str, config: Config, run_id: str) 
         "protocol": "updated for another cohort; each patient held out of the update",
         "verdict": of_update(repaired).text,
     }
+    before = external.predicted.curves[MODEL]
+    predicted = replace(
+        external.predicted,
+        curves={MODEL: repaired.recalibration.held_out},
+        baselines={**external.predicted.baselines, BEFORE: before},
+    )
+    watched = bundle.metrics["review"]["sentinels"]
+    sentinels = (*map(Finding.model_validate, watched), found.overlap)
+    reviewed = review(predicted, repaired.evaluation, model.ensemble, config)
+    reviewed = reviewed.model_copy(update={"sentinels": sentinels})
+    judged["review"] = reviewed.model_dump(mode="json")
     metrics = {k: v for k, v in bundle.metrics.items() if k not in ("review", "treatment")}
     if name == bundle.target:
         metrics |= judged

@@ -88,6 +88,42 @@ predicted so, the slope and the course over time of its log cumulative hazard. I
 patients whom the update was not fitted to, and the new bundle says what it was updated by. It takes
 20 events at the least. At any one month patients keep their order.
 """
+COMPARE = """\
+Judges two models, or each further one against the first, on the same patients and the same
+bootstrap draws: Uno's C, Harrell's C and the integrated Brier score with their paired differences
+and 95 % intervals, calibration of each, what each was trained on, and which settings differ.
+
+  accomplice compare runs:/ID models:/accomplice-NAME@champion
+  accomplice compare model other_model --study study.yaml --json compared.json
+
+A model keeps no patients, so their study file is needed again: the one that --study names, or the
+one that the model's run remembers (in mlruns/ of this machine). For patients a model was trained
+on, its out-of-fold predictions are made anew; for others it predicts as for new patients. Which was
+which is said. Judged is to the smaller of the horizons, on the patients that both can be judged on.
+"""
+PROMOTE = """\
+Moves the registry's alias champion to the model, if every rule of the gate holds:
+
+  it predicts the same endpoint of the same study as the champion
+  a champion of real patients is not replaced by a model of synthetic ones
+  on the same patients it is not worse: neither Uno's C nor the integrated Brier score is certainly
+    worse (paired 95 % interval), nor worse by more than 0.03 or 0.01
+  it has learnt something: Uno's C above 0.5 and a gain over Kaplan-Meier, both for certain
+  its predictions come true: calibration slope and observed/expected agree with 0.8 to 1.25 by
+    their 95 % intervals, the slope itself is within 0.6 to 1.67, the ratio within 0.8 to 1.25
+  no leak sentinel fired
+
+The first three ask about the champion and are left out where there is none. Each rule is printed
+with its figures.
+
+  accomplice promote models:/accomplice-NAME/3
+  accomplice promote recalibrated --study study.yaml
+  accomplice promote runs:/ID --force "external validation of March; the slope is known"
+
+A bundle that is not in the registry is registered first. Exit code 0: it is champion; 3: the gate
+refuses, and nothing is changed; 2: the input is wrong. --force promotes all the same; the reason,
+the time and the rules that failed are kept with the model's version, where MLflow shows them.
+"""
 POWER = """\
 Simulates cohorts in which a treatment works less where a marker is high, analyses each by a Cox
 model, and counts how often the interaction is significant: at --n, along a curve of sizes, and how

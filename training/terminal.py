@@ -57,9 +57,24 @@ def say_result(trained: Trained, path: Path, logged: Logged) -> None:
     print(f"bundle   {relative(path)}")
     champion = ", champion" if logged.champion else ""
     print(f"model    models:/{logged.model_name}/{logged.version}{champion}")
+    say_standing(logged)
     times = "" if primary is None else " --times 12,36"
     print(f"next     accomplice predict {relative(path)} TABLE{times} --out predictions.csv")
     print("         accomplice ui")
+
+
+def say_standing(logged: Logged) -> None:
+    """Say why a model is not champion, and how it may become it."""
+    if logged.champion:
+        return
+    promote = f"accomplice promote models:/{logged.model_name}/{logged.version}"
+    if logged.decision is None:
+        print(f"         not champion; to hold it against the one there is: {promote}")
+        return
+    print("         not champion, although there is none:")
+    for rule in logged.decision.failed:
+        print(f"           FAILS {rule.asks}: {rule.why}")
+    print(f'         all the same: {promote} --force "the reason"')
 
 
 def say_treatment(bundle: Bundle, found: Evidence | None) -> None:

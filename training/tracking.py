@@ -20,6 +20,7 @@ from optuna.trial import TrialState
 
 from data.cohort import Cohort, Patients
 from training.config import Config, flat, with_settings
+from training.contest import STUDY_FILE
 from training.fit import truncate
 from training.manifest import digest_of
 from training.plots import figures, trial_history
@@ -79,9 +80,25 @@ def tags_of(patients: Patients, stage: str) -> dict[str, str]:
 
 
 def log_training(
-    run_id: str, patients: Patients, config: Config, trained: Trained, folder: Path
+    store: Store,
+    run_id: str,
+    patients: Patients,
+    config: Config,
+    trained: Trained,
+    folder: Path,
+    study: Path | None = None,
 ) -> Logged:
-    """Log all of a final fit: parameters, metrics, note, dataset, figures, registered model."""
+    """Log all of a final fit: parameters, metrics, note, dataset, figures, registered model.
+
+    Args:
+        store: that is open.
+        run_id: of an open run.
+        patients: trained on.
+        config: of the run.
+        trained: what it made.
+        folder: of its bundle.
+        study: file that describes the patients, by which ``compare`` finds them again.
+    """
     cuts = trained.bundle.provenance.get("cut_short", ())
     primary = trained.primary
     log_cohort(run_id, patients)
@@ -96,6 +113,8 @@ def log_training(
             "bundle_digest": digest_of(folder),
             "fit_id": trained.bundle.provenance["fit_id"],
             **({"cut_short": "; ".join(cuts)} if cuts else {}),
+            # Where a file lies is of use on this machine alone.
+            **({STUDY_FILE: str(study.absolute())} if study and store.embedded else {}),
         },
     )
     log_figures(run_id, trained)
@@ -103,7 +122,7 @@ def log_training(
     client.log_dict(run_id, dict(trained.bundle.metrics), "evaluation.json")
     if primary is not None:
         client.log_dict(run_id, {"validation_loss": primary.fitted.history}, "history.json")
-    return log_model(run_id, trained, folder)
+    return log_model(store, run_id, trained, folder)
 
 
 def params(patients: Patients, config: Config) -> dict[str, object]:

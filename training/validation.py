@@ -140,7 +140,7 @@ def validate(
     if update:
         made = recalibrate(predicted.blind, external.finish, time, event, grid, config.seed, tick)
         curves = {MODEL: made.held_out}
-        old = {BEFORE: predicted.curves[MODEL]}
+        old = {**predicted.baselines, BEFORE: predicted.curves[MODEL]}
         again = judge_predicted(replace(predicted, curves=curves, baselines=old), config, UNLIMITED)
         repaired = Repaired(made, again, calibrated(time, event, grid, made.held_out, *how))
     responses, unjudged = judge_labels(external, cohort, config)

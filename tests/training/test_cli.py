@@ -103,6 +103,8 @@ def test_help_imports_nothing_heavy():
         ["evaluate"],
         ["marker"],
         ["power"],
+        ["compare"],
+        ["promote"],
         ["package"],
         ["serve"],
     ],
