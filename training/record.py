@@ -32,7 +32,25 @@ class Span(_Part):
     high: Number = math.nan
 
     def __str__(self) -> str:
-        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
+        return f"{self:.3f}"
+
+    def __format__(self, spec: str) -> str:
+        """Write value and interval alike, ``.3f`` unless told otherwise; in words if undefined."""
+        if not math.isfinite(self.value):
+            return "not determined"
+        value, low, high = (format(v, spec or ".3f") for v in (self.value, self.low, self.high))
+        known = math.isfinite(self.low) and math.isfinite(self.high)
+        return f"{value} ({low} to {high})" if known else f"{value} (no interval)"
+
+    @property
+    def above(self) -> float:
+        """Lower end, -inf where there is none: above a number, so is the figure for certain."""
+        return self.low if math.isfinite(self.low) else -math.inf
+
+    @property
+    def below(self) -> float:
+        """Upper end, inf where there is none: below a number, so is the figure for certain."""
+        return self.high if math.isfinite(self.high) else math.inf
 
 
 class Curve(_Part):
