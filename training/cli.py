@@ -19,6 +19,7 @@ from training.help_texts import (
     PACKAGE,
     POWER,
     PREDICT,
+    REPORT,
     SERVE,
     SYNTH,
     TRAIN,
@@ -114,6 +115,10 @@ def parser() -> Parser:
         "predictions are moved to that mean",
     )
     one.add_argument("--out", metavar="FILE", help=".csv or .parquet; standard output if absent")
+    one = _verb(verbs, "report", "the whole evaluation of a model as one page", REPORT)
+    one.add_argument("model", metavar="MODEL", help=MODEL_HELP)
+    one.add_argument("--out", metavar="FILE", help="ends in .html; STUDY-report.html if absent")
+    one.add_argument("--card", metavar="FILE", help="write the model card too, in Markdown")
     _power_verb(verbs)
     _marker_verb(verbs)
     one = _verb(verbs, "package", "pack a model as a bento, ready to deploy", PACKAGE)
@@ -373,11 +378,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ.setdefault(name, value)
     args = parser().parse_args(argv)
     args.began = began
-    from training import commands, questions
+    from training import commands, questions, report
 
     verb = f"data_{args.data_verb}" if args.verb == "data" else args.verb
     try:
-        getattr(questions if verb in QUESTIONS else commands, verb)(args)
+        module = questions if verb in QUESTIONS else report if verb == "report" else commands
+        getattr(module, verb)(args)
     except InputError as error:
         # A column's name may hold a line break.
         print(f"accomplice: {' '.join(str(error).split())}", file=sys.stderr)

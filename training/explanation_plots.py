@@ -87,8 +87,9 @@ def _effect(axes: Axes, effect: PartialEffect) -> None:
         if len(curve.low) == len(x) and known(curve.low):
             axes.vlines(x, curve.low, curve.high, color=BLUE, lw=2)
         axes.plot(x, curve.value, "s", color=BLUE, ms=6)
-        turned = {"rotation": 20, "ha": "right"} if max(map(len, effect.levels)) > 7 else {}
-        axes.set_xticks(x, [short(level, 14) for level in effect.levels], fontsize=8.5, **turned)
+        axes.set_xticks(x, [short(level, 14) for level in effect.levels], fontsize=8.5)
+        if max(map(len, effect.levels)) > 7:
+            axes.tick_params(axis="x", labelrotation=20)
         axes.set_xlim(x[0] - 0.5, x[-1] + 0.5)
     else:
         shade(axes, x, curve, BLUE)

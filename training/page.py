@@ -66,6 +66,8 @@ class Table:
     caption: str
     head: tuple[str, ...]
     rows: Sequence[Sequence[str]]
+    folded: bool = False
+    """Whether it is opened by a click, as the numbers of a figure that says the same are."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ Each is a pure function of the record; a part of it that is empty or undefined g
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -197,8 +197,8 @@ def known(values: Sequence[float] | Array) -> bool:
 def shade(axes: Axes, x: Array, curve: Curve, colour: str, *, step: bool = False) -> None:
     """Draw the band of a curve, where it has one."""
     if len(curve.low) == len(x) and known(curve.low):
-        how = {"step": "post"} if step else {}
-        axes.fill_between(x, curve.low, curve.high, color=colour, alpha=0.15, lw=0, **how)
+        post: Literal["post"] | None = "post" if step else None
+        axes.fill_between(x, curve.low, curve.high, step=post, color=colour, alpha=0.15, lw=0)
 
 
 def bare(axes: Axes) -> None:
@@ -210,7 +210,6 @@ def bare(axes: Axes) -> None:
 
 def _risk(group: RiskGroup) -> str:
     return group.name if "risk" in group.name else f"{group.name} risk"
-
 
 
 def _months(month: float) -> str:

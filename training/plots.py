@@ -90,7 +90,7 @@ def heading(figure: Figure, title: str, subtitle: str) -> None:
 
 
 def lines(first: str, others: Iterable[str]) -> dict[str, Line]:
-    """Return how to draw curves by name: the first stands out, the others differ in colour and dash."""
+    """Return how to draw curves by name: the first stands out, others differ by dash and colour."""
     colours = (INK, ORANGE, GREEN, RED, PURPLE, SKY)
     names = [name for name in others if name != first]
     styles = {

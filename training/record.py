@@ -8,9 +8,15 @@ months, never at a patient's own. Undefined numbers are NaN here and null in JSO
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError
+
+from data.errors import InputError
+
+#: Where a bundle's metrics hold it.
+REVIEW = "review"
 
 Number = Annotated[
     float,
@@ -248,3 +254,21 @@ class Review(_Part):
     sentinels: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
     """What was left out and why, such as peers that are not installed."""
+
+
+def read_review(metrics: Mapping[str, Any]) -> Review | None:
+    """Return the record that a bundle's metrics hold, None where they hold none.
+
+    Raises:
+        InputError: it is of another version.
+    """
+    raw = metrics.get(REVIEW)
+    if raw is None:
+        return None
+    try:
+        return Review.model_validate(raw)
+    except ValidationError as error:
+        where = ".".join(str(part) for part in error.errors()[0]["loc"])
+        raise InputError(
+            f"the model's review was written by another version (at {where}): train it again"
+        ) from None

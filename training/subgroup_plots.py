@@ -138,9 +138,7 @@ def modalities(review: Review) -> Figure | None:
     ]
     panels = [Panel("loss of Uno's C", 0.0), Panel("rise of the integrated Brier score", 0.0)]
     figure = _forest(rows, panels, ("patients",), width=9.5)
-    heading(
-        figure, "What is lost without a modality? Right of the line it helps", subtitle(review)
-    )
+    heading(figure, "What is lost without a modality? Right of the line it helps", subtitle(review))
     return figure
 
 
@@ -212,9 +210,14 @@ def _intervals(axes: Axes, panel: Panel, rows: Sequence[tuple[int, Row, Span]]) 
     for y, row, span in rows:
         if not math.isfinite(span.value):
             axes.text(
-                *(0.5, y, "too few to tell"),
+                0.5,
+                y,
+                "too few to tell",
                 transform=axes.get_yaxis_transform(),
-                **{"ha": "center", "va": "center", "fontsize": 8.5, "color": SOFT},
+                ha="center",
+                va="center",
+                fontsize=8.5,
+                color=SOFT,
                 bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1},
             )
             continue

@@ -132,7 +132,11 @@ def made_review(*, synthetic: bool = True) -> Review:
             if name == "model" or name in BASELINES
         },
         scores={
-            name: {"uno_c": span(c, 0.045), "harrell_c": span(c - 0.004, 0.04), "ibs": span(i, 0.014)}
+            name: {
+                "uno_c": span(c, 0.045),
+                "harrell_c": span(c - 0.004, 0.04),
+                "ibs": span(i, 0.014),
+            }
             for name, (c, i) in MODELS.items()
         },
         gains={
@@ -207,10 +211,16 @@ def bare_review() -> Review:
 
 def _risk_groups(months: np.ndarray) -> tuple[RiskGroup, ...]:
     found = []
-    for name, n, events, rate in (("low", 106, 24, 0.006), ("middle", 106, 43, 0.012), ("high", 105, 62, 0.026)):
+    for name, n, events, rate in (
+        ("low", 106, 24, 0.006),
+        ("middle", 106, 43, 0.012),
+        ("high", 105, 62, 0.026),
+    ):
         left = tuple(int(n * math.exp(-(rate + 0.012) * m)) for m in (0, 12, 24, 36, 48, 60))
         survival = band(np.exp(-rate * months), 0.08)
-        found.append(RiskGroup(name=name, patients=n, events=events, survival=survival, at_risk=left))
+        found.append(
+            RiskGroup(name=name, patients=n, events=events, survival=survival, at_risk=left)
+        )
     return tuple(found)
 
 
@@ -233,7 +243,9 @@ def _decision(month: float, rate: float) -> Decision:
     x = np.linspace(0.05, 0.75, 29)
     everybody = rate - (1 - rate) * x / (1 - x)
     benefit = {
-        name: tuple(np.maximum(everybody, 0) + rate * (c - 0.5) * np.exp(-(((x - rate) / 0.22) ** 2)))
+        name: tuple(
+            np.maximum(everybody, 0) + rate * (c - 0.5) * np.exp(-(((x - rate) / 0.22) ** 2))
+        )
         for name, (c, _) in MODELS.items()
         if name in ("model", "stage", "clinical", "random survival forest")
     }
