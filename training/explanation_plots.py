@@ -16,7 +16,7 @@ from training.plots import BLUE, COLOURS, INK, SOFT, heading, short
 from training.record import PartialEffect, Review
 
 MOST_FEATURES = 20
-MOST_EFFECTS = 9
+MOST_EFFECTS = 6
 ACROSS = 3
 HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo", "--")
 #: Of viridis the lighter part, on which dark contours and their numbers can be read.
@@ -50,6 +50,7 @@ def importance(review: Review) -> Figure | None:
             va="center",
             fontsize=8.5,
             color=SOFT,
+            in_layout=False,
         )
     axes.set_yticks(range(len(shown)), [short(i.feature, 38) for i in shown])
     axes.set_ylim(len(shown) - 0.4, -0.6)

@@ -49,7 +49,7 @@ def risk_groups(review: Review) -> Figure | None:
         upper.step(months, curve.value, where="post", color=colour, ls=dash, lw=2.2, label=label)
         shade(upper, months, curve, colour, step=True)
         for mark, count in zip(review.marks, group.at_risk, strict=False):
-            lower.text(mark, -i, str(count), ha="center", va="center")
+            lower.text(mark, -i, str(count), ha="center", va="center", in_layout=False)
     upper.set(ylim=(0, 1.02), ylabel="event-free, as observed (Kaplan–Meier)")
     upper.yaxis.set_major_formatter(PercentFormatter(1))
     upper.legend(loc="lower left")
@@ -90,8 +90,8 @@ def _calibrated(axes: Axes, at: CalibrationAt) -> None:
         (("slope", at.slope), ("observed/expected", at.observed_expected))
     ):
         said = f"{name} {found:.2f}"
-        axes.text(0, 1.1 - 0.07 * row, said, transform=axes.transAxes, fontsize=8.5)
-    axes.set_title(f"{_months(at.month)}\n\n", fontsize=10)
+        axes.text(0, 1.085 - 0.065 * row, said, transform=axes.transAxes, fontsize=8.5)
+    axes.set_title(f"{_months(at.month)}\n\n", fontsize=10, linespacing=1.3)
 
 
 def auc(review: Review) -> Figure | None:

@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from matplotlib.figure import Figure as Drawing
+
 from training import review_verdicts as verdicts
 from training.bundle import Bundle
 from training.config import Config, flat
@@ -30,23 +32,28 @@ ORIGIN = {
     "cut_short": "cut short by the time allowed",
 }
 #: Sentences of the treatment's evidence that its section holds, in their order.
-SAID = ("hr", "ate", "heterogeneity", "policy", "overlap", "permuted")
+SAID = ("ate", "heterogeneity", "policy", "overlap", "permuted")
 
 
-def review_page(bundle: Bundle, review: Review | None = None) -> Page:
+def review_page(
+    bundle: Bundle,
+    review: Review | None = None,
+    drawn: Mapping[str, Drawing] | None = None,
+) -> Page:
     """Return the page.
 
     Args:
         bundle: whose metrics hold the record of its own review, and those of its treatment, its
             further endpoints and its responses.
         review: of the model on a cohort new to it; the page is then of this alone.
+        drawn: figures of the review that were drawn already, by name.
 
     Raises:
         InputError: the bundle's record is of another version.
     """
     own = review is None
     judged = read_review(bundle.metrics) if review is None else review
-    made = () if judged is None else sections(judged)
+    made = () if judged is None else sections(judged, drawn)
     if own:
         made += tuple(
             section
@@ -112,7 +119,7 @@ def _treatment(bundle: Bundle) -> Section | None:
     ratios = [(name, str(span_of(raw))) for name, raw in found["hr"].items()]
     return Section(
         heading,
-        Verdict(tone, said["alarm"]),
+        Verdict(tone, f"{said['hr']} {said['alarm']}"),
         tuple(said[key] for key in SAID if key in said),
         (Table(f"Hazard ratio of {treatment.label}", ("adjusted", ""), ratios),),
         (

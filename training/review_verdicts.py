@@ -127,7 +127,11 @@ def subgroups(review: Review) -> Verdict:
     )
     if found:
         return Verdict("caution", f"{_first('; '.join(found))}. {chance}")
-    return Verdict("yes", f"In no subgroup is it certainly worse than among all. {chance}")
+    said = "In no subgroup is it certainly worse than among all"
+    unsure = _list([_named(s) for s in judged if s.uno_c.above <= 0.5])
+    if unsure:
+        return Verdict("no", f"{said}, but it may rank by chance among {unsure}. {chance}")
+    return Verdict("yes", f"{said}. {chance}")
 
 
 def patterns(review: Review) -> Verdict:
@@ -142,11 +146,13 @@ def patterns(review: Review) -> Verdict:
     weak = [" and ".join(p.missing) for p in judged if p.uno_c.below < whole]
     if weak:
         return Verdict("caution", f"Patients are ranked less well without {_list(weak)}.")
-    return Verdict(
-        "yes",
+    said = (
         f"Of {len(missing)} patterns of missing modalities {len(judged)} could be judged; in none "
-        "are patients certainly ranked less well.",
+        "are patients certainly ranked less well"
     )
+    if any(p.uno_c.above <= 0.5 for p in judged):
+        return Verdict("no", f"{said}, but they are too few to exclude that it is by chance alone.")
+    return Verdict("yes", f"{said}.")
 
 
 def modalities(review: Review) -> Verdict:
@@ -285,6 +291,8 @@ def _of(finding: Finding) -> str:
 
 def _list(names: Iterable[str]) -> str:
     listed = list(names)
+    if not listed:
+        return ""
     if len(listed) > MOST_NAMES:
         listed = [*listed[:MOST_NAMES], f"{len(listed) - MOST_NAMES} more"]
     return ", ".join(listed[:-1]) + " and " * (len(listed) > 1) + listed[-1]

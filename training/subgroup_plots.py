@@ -34,6 +34,7 @@ class Row:
     spans: tuple[Span, ...] = ()
     colour: str = BLUE
     marker: str = "s"
+    indented: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,9 +84,10 @@ def subgroups(review: Review) -> Figure | None:
             rows.append(Row(feature))
         for group in each:
             style = (INK, "D") if everybody else (BLUE, "s")
-            label = "everybody" if everybody else f"   {group.level}"
+            label = "everybody" if everybody else group.level
             counts = (group.patients, group.events)
-            rows.append(Row(label, counts, (group.uno_c, group.ibs_gain), *style))
+            spans = (group.uno_c, group.ibs_gain)
+            rows.append(Row(label, counts, spans, *style, indented=not everybody))
     whole = next((s for s in review.subgroups if s.feature == "all"), None)
     panels = [
         Panel("Uno's C", 0.5, math.nan if whole is None else whole.uno_c.value),
@@ -177,7 +179,7 @@ def _widths(axes: Axes, widths: Sequence[float]) -> None:
             (middle, "half of patients below"),
             (least, "5 % of patients below"),
         ):
-            axes.text(0.22, value, f"{value:.0f}  {said}", va="center", fontsize=9)
+            axes.text(0.22, value, f"{value:.0f}: {said}", va="center", fontsize=9)
     axes.set(xlim=(-0.25, 1.6), xticks=[], ylim=(0, None))
     axes.set_ylabel("width of a patient's 80 % interval,\npoints of survival")
 
@@ -192,12 +194,21 @@ def _forest(
     )
     names.set(ylim=(len(rows) - 0.4, -0.6 - bool(columns)), xlim=(0, 1))
     names.axis("off")
+    # All its text lies inside: the layout need not measure it.
+    names.set_in_layout(False)
     places = COLUMNS[-len(columns) :] if columns else ()
     for place, column in zip(places, columns, strict=True):
         names.text(place, -1, column, ha="right", va="center", fontsize=9, color=SOFT)
     for y, row in enumerate(rows):
         weight = "normal" if row.spans else "bold"
-        names.text(0.01, y, short(row.label, 36), va="center", fontsize=9.5, fontweight=weight)
+        names.text(
+            0.06 if row.indented else 0.01,
+            y,
+            short(row.label, 36),
+            va="center",
+            fontsize=9.5,
+            fontweight=weight,
+        )
         for place, count in zip(places, row.counts, strict=False):
             names.text(place, y, str(count), ha="right", va="center", fontsize=9.5)
     for k, (axes, panel) in enumerate(zip(plotted, panels, strict=True)):
