@@ -116,13 +116,11 @@ def _treatment(bundle: Bundle) -> Section | None:
         return Section(heading, Verdict("absent", f"No effect was estimated. {reason}".strip()))
     said = found["sentences"]
     tone: Tone = "alarm" if found["alarm"] else "yes" if found["heterogeneity_shown"] else "caution"
-    ratios = [(name, str(span_of(raw))) for name, raw in found["hr"].items()]
     return Section(
         heading,
         Verdict(tone, f"{said['hr']} {said['alarm']}"),
         tuple(said[key] for key in SAID if key in said),
-        (Table(f"Hazard ratio of {treatment.label}", ("adjusted", ""), ratios),),
-        (
+        terms=(
             (
                 "hazard ratio",
                 "how many times as fast events come with the treatment as without; nobody was "

@@ -18,10 +18,10 @@ from training.review_items import Items, percent, place, point, table
 
 #: How sentinels' states are written.
 STATUS = {
-    "clear": "✓ clear",
-    "caution": "! caution",
-    "fired": "▲ FIRED",
-    "not run": "– not run",
+    "clear": "✓\N{NO-BREAK SPACE}clear",
+    "caution": "!\N{NO-BREAK SPACE}caution",
+    "fired": "▲\N{NO-BREAK SPACE}FIRED",
+    "not run": "–\N{NO-BREAK SPACE}not\N{NO-BREAK SPACE}run",
 }
 
 

@@ -114,6 +114,12 @@ class TestFinalRun:
         for figure in figures:
             assert (folder / figure.path).read_bytes().startswith(b"\x89PNG"), figure.path
 
+    def test_has_its_page_and_its_model_card(self, run):
+        folder = Path(run.info.artifact_uri.removeprefix("file://"))
+        page = (folder / "report.html").read_text(encoding="utf-8")
+        assert "What was it made from?" in page
+        assert (folder / "model_card.md").read_text(encoding="utf-8").startswith("# Model card")
+
     def test_is_finished_and_can_be_searched_for(self, run, cohort, searched):
         assert run.info.status == "FINISHED"
         tags = run.data.tags
