@@ -203,7 +203,11 @@ def _origin(bundle: Bundle) -> Section:
     said = (
         f"{len(bundle.study.features)} features in {len(bundle.study.blocks)} modalities; "
         f"endpoints: {endpoints}. "
-        + (f"{len(changed)} settings differ" if changed else "All settings are")
+        + (
+            f"{len(changed)} setting{'s differ' if len(changed) > 1 else ' differs'}"
+            if changed
+            else "All settings are"
+        )
         + (" from the defaults." if changed else " the defaults.")
     )
     cut = made.get("cut_short")

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -194,23 +195,16 @@ def _forest(
     )
     names.set(ylim=(len(rows) - 0.4, -0.6 - bool(columns)), xlim=(0, 1))
     names.axis("off")
-    # All its text lies inside: the layout need not measure it.
-    names.set_in_layout(False)
+    # All text lies inside: the layout need not measure it.
+    style: Any = {"va": "center", "fontsize": 9.5, "in_layout": False}
     places = COLUMNS[-len(columns) :] if columns else ()
     for place, column in zip(places, columns, strict=True):
-        names.text(place, -1, column, ha="right", va="center", fontsize=9, color=SOFT)
+        names.text(place, -1, column, ha="right", color=SOFT, **style)
     for y, row in enumerate(rows):
-        weight = "normal" if row.spans else "bold"
-        names.text(
-            0.06 if row.indented else 0.01,
-            y,
-            short(row.label, 36),
-            va="center",
-            fontsize=9.5,
-            fontweight=weight,
-        )
+        left, weight = 0.06 if row.indented else 0.01, "normal" if row.spans else "bold"
+        names.text(left, y, short(row.label, 36), fontweight=weight, **style)
         for place, count in zip(places, row.counts, strict=False):
-            names.text(place, y, str(count), ha="right", va="center", fontsize=9.5)
+            names.text(place, y, str(count), ha="right", **style)
     for k, (axes, panel) in enumerate(zip(plotted, panels, strict=True)):
         _intervals(axes, panel, [(y, r, r.spans[k]) for y, r in enumerate(rows) if r.spans])
     return figure

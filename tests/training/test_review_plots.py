@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -112,6 +113,13 @@ class TestShown:
         assert 0.0 in upright
         assert review.subgroups[0].ibs_gain.value in upright
         assert "too few to tell" in [t.get_text() for t in gain.texts]
+
+    @pytest.mark.parametrize("name", ["models", "subgroups", "patterns", "modalities"])
+    def test_names_stand_beside_their_intervals(self, drawn, name):
+        drawn[name].draw_without_rendering()
+        boxes = [axes.get_position() for axes in drawn[name].axes]
+        assert len({(round(box.y0, 6), round(box.y1, 6)) for box in boxes}) == 1
+        assert all(left.x1 <= right.x0 + 1e-6 for left, right in pairwise(boxes))
 
     def test_patterns_name_what_is_missing(self, drawn):
         texts = [t.get_text() for t in drawn["patterns"].axes[0].texts]
