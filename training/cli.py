@@ -22,6 +22,7 @@ from training.help_texts import (
     POWER,
     PREDICT,
     PROMOTE,
+    REPORT,
     SERVE,
     SYNTH,
     TOKEN,
@@ -124,6 +125,10 @@ def parser() -> Parser:
         "--explain", metavar="FILE", help=".csv or .parquet: what each feature adds to the risk"
     )
     _evaluate_verb(verbs)
+    one = _verb(verbs, "report", "the whole evaluation of a model as one page", REPORT)
+    one.add_argument("model", metavar="MODEL", help=MODEL_HELP)
+    one.add_argument("--out", metavar="FILE", help="ends in .html; STUDY-report.html if absent")
+    one.add_argument("--card", metavar="FILE", help="write the model card too, in Markdown")
     _power_verb(verbs)
     _marker_verb(verbs)
     _choosing_verbs(verbs)
@@ -459,11 +464,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ.setdefault(name, value)
     args = parser().parse_args(argv)
     args.began = began
-    from training import choosing, commands, evaluating, questions
+    from training import choosing, commands, evaluating, questions, report
 
     verb = f"data_{args.data_verb}" if args.verb == "data" else args.verb
     places = dict.fromkeys(QUESTIONS, questions) | dict.fromkeys(CHOICES, choosing)
-    places["evaluate"] = evaluating
+    places |= {"evaluate": evaluating, "report": report}
     code: int | None = 0
     try:
         code = getattr(places.get(verb, commands), verb)(args)

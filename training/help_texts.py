@@ -153,6 +153,17 @@ Adjusted for: each of the study file's baselines, the stroma, the features that 
 name, what --adjust adds, and all of these together. Patients without the marker are left out and
 counted.
 """
+REPORT = """\
+Writes the whole evaluation of a model as one page that opens without a network: does it rank
+patients, does it beat simple models, do its probabilities come true, what would it do to decisions,
+does it hold in subgroups, what drives it, could it be a leak; figures, and their numbers as tables.
+All comes from the model itself: no patient is needed. The numbers go to a .json beside it.
+
+  accomplice report model
+  accomplice report models:/accomplice-NAME@champion --out report.html --card card.md
+
+--card writes a model card drafted by TRIPOD+AI items; what only a person can know is marked so.
+"""
 PACKAGE = """\
 Writes a bento with the model, its code and its requirements under mlruns/bentos.
 

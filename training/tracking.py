@@ -21,12 +21,16 @@ from optuna.trial import TrialState
 from data.cohort import Cohort, Patients
 from training.config import Config, flat, with_settings
 from training.contest import STUDY_FILE
-from training.fit import truncate
 from training.manifest import digest_of
-from training.plots import figures, trial_history
+from training.model_card import model_card
+from training.page import render
+from training.plots import trial_history
+from training.record import read_review
 from training.registry import Logged, log_model
 from training.reporting import headline, leak_tags, note, treatment_tags
 from training.response_plots import response_figure
+from training.review_page import review_page
+from training.review_plots import review_figures
 from training.run import Trained
 from training.store import Store
 from training.treatment_page import treatment_page
@@ -150,15 +154,19 @@ def log_cohort(run_id: str, patients: Patients, context: str = "training") -> No
 
 
 def log_figures(run_id: str, trained: Trained) -> None:
-    """Log the run's figures as PNG files, and the treatment's evidence in words beside them.
+    """Log the run's figures as PNG files, and in words beside them its page and model card.
 
     Of the survival endpoints the primary one is drawn.
     """
     client, synthetic = MlflowClient(), trained.bundle.study.synthetic
-    if trained.primary is not None:
-        time, event = truncate(trained.primary.fitted.prepared.cohort)
-        for name, figure in figures(trained.primary.evaluation, time, event, synthetic):
+    review, drawn = read_review(trained.bundle.metrics), {}
+    if review is not None:
+        for name, figure in review_figures(review):
             client.log_figure(run_id, figure, f"figures/{name}")
+            # The page takes the figure as it is laid out now, which halves the cost of drawing it.
+            figure.set_layout_engine("none")
+            drawn[name.removesuffix(".png")] = figure
+    if trained.primary is not None:
         found = trained.primary.evidence
         if found is not None:
             for name, figure in treatment_figures(found, synthetic):
@@ -169,6 +177,8 @@ def log_figures(run_id: str, trained: Trained) -> None:
     for endpoint, each in trained.responses.items():
         figure = response_figure(each.evaluation, each.label, each.probability, endpoint, synthetic)
         client.log_figure(run_id, figure, f"figures/response_{endpoint}.png")
+    client.log_text(run_id, render(review_page(trained.bundle, drawn=drawn)), "report.html")
+    client.log_text(run_id, model_card(trained.bundle), "model_card.md")
 
 
 def log_report(
