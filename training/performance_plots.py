@@ -58,6 +58,7 @@ def risk_groups(review: Review) -> Figure | None:
     lower.set(xlabel="months", xticks=[m for m in review.marks if np.isfinite(m)])
     lower.set_title("patients at risk", fontsize=9, fontweight="normal", color=SOFT)
     bare(lower)
+    lower.tick_params(axis="y", pad=16)
     heading(figure, "Observed survival by predicted risk", subtitle(review))
     return figure
 

@@ -7,7 +7,7 @@ patients: what is not determined is called so.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -214,7 +214,10 @@ def leaks(review: Review) -> Verdict:
     fired = [f for f in run if f.status == "fired"]
     unsure = [f for f in run if f.status == "caution"]
     if fired:
-        return Verdict("alarm", f"Suspected: {_findings(fired)}. Believe no number of this page.")
+        advice = "Believe no number of this page."
+        if _only_treatment(fired):
+            advice = "Do not believe what is said of the treatment."
+        return Verdict("alarm", f"Suspected: {_findings(fired)}. {advice}")
     if unsure:
         return Verdict("caution", f"Look at {_findings(unsure)}.")
     unrun = len(review.sentinels) - len(run)
@@ -224,10 +227,17 @@ def leaks(review: Review) -> Verdict:
 
 def lead(review: Review) -> str:
     """Return the one sentence to remember: of a leak, else of the value over simple models."""
-    leak, value = leaks(review), added_value(review)
-    if leak.tone == "alarm":
+    fired, value = [f for f in review.sentinels if f.status == "fired"], added_value(review)
+    if fired and _only_treatment(fired):
+        return f"{value.text} What is said of the treatment is not to be believed: see the alarm."
+    if fired:
         return f"A leak is suspected, so that no number here can be believed. {value.text}"
     return value.text
+
+
+def _only_treatment(fired: Sequence[Finding]) -> bool:
+    """Whether what fired is about who was treated alone: the treatment's effect hangs on it."""
+    return all(f.sentinel == "immortal_time" for f in fired)
 
 
 def _score(review: Review, model: str, metric: str) -> Span:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from training.run import Trained
     from training.tune import Tuned
 
+#: Letters of a model's name.
+WIDTH = 24
 SYNTHETIC = "SYNTHETIC patients: nothing here says anything about real ones"
 
 
@@ -109,9 +111,9 @@ def say_trials(tuned: Tuned) -> None:
 def print_scores(evaluation: Evaluation) -> None:
     """Print the models beside each other."""
     print(f"judged out of fold to {evaluation.horizon:.0f} months, 95 % intervals:")
-    print(f"  {'':<14}{'Uno C (higher is better)':<28}integrated Brier (lower is better)")
+    print(f"  {'':<{WIDTH}}{'Uno C (higher is better)':<28}integrated Brier (lower is better)")
     for name, scores in evaluation.scores.items():
-        print(f"  {name:<14}{scores.uno_c!s:<28}{scores.ibs}")
+        print(f"  {name:<{WIDTH}}{scores.uno_c!s:<28}{scores.ibs}")
 
 
 def relative(path: Path) -> str:

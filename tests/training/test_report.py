@@ -16,7 +16,8 @@ from training.record import REVIEW
 def bundles(tiny_trained, tmp_path_factory):
     folder = tmp_path_factory.mktemp("bundles")
     metrics = dict(tiny_trained.bundle.metrics)
-    tiny_trained.bundle.save(folder / "old")
+    unreviewed = {k: v for k, v in metrics.items() if k != REVIEW}
+    replace(tiny_trained.bundle, metrics=unreviewed).save(folder / "old")
     metrics[REVIEW] = made_review().model_dump(mode="json")
     replace(tiny_trained.bundle, metrics=metrics).save(folder / "new")
     return folder
