@@ -69,7 +69,13 @@ def compare(args: argparse.Namespace) -> None:
         print(f"  A judged {own.how}")
         print(f"  {letter} judged {theirs.how}")
         Console().print(_table(made, letter))
+        seen = [name for name, each in (("A", own), (letter, theirs)) if each.seen]
         verdict = made.verdict("A", letter)
+        if seen:
+            verdict = (
+                f"none: {' and '.join(seen)} knows the outcomes of these patients; name others by "
+                "--study, or run it where the run that made the model was logged"
+            )
         print(f"verdict: {verdict}\n")
         found.append({"model": other.name, "verdict": verdict, **made.to_json()})
         found[-1] |= {"judged": [own.how, theirs.how]}
@@ -188,6 +194,8 @@ def _compared(
         return None, str(error)
     for who, each in zip(("it", "the champion"), answers, strict=True):
         print(f"{who} is judged {each.how}")
+        if each.seen:
+            return None, f"{who} knows the outcomes of these patients: name others by --study"
     return comparison, ""
 
 

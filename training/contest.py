@@ -86,6 +86,8 @@ class Answered:
     predicted: Predicted
     how: str
     """In words."""
+    seen: bool = False
+    """Whether it was fitted to outcomes of these very patients, so that its figures are too good."""
 
 
 def contender(model: str) -> Contender:
@@ -191,7 +193,8 @@ def answer(contender: Contender, cohort: Cohort, endpoint: str, study: str | Non
             return Answered(from_fit(fitted, alone, model.baselines), how)
     how = f"as new patients: trained on another cohort ({contender.fingerprint[:12]})"
     predicted = predict_cohort(contender.bundle, endpoint, cohort).predicted
-    return Answered(predicted, how + _suspicion(contender, cohort))
+    suspicion = _suspicion(contender, cohort)
+    return Answered(predicted, how + suspicion, seen=bool(suspicion))
 
 
 def _shared(own: Cohort, cohort: Cohort, horizon: float) -> tuple[int, int]:

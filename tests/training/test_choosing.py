@@ -203,7 +203,9 @@ class TestAnswers:
         shutil.copytree("first", tmp_path / "copy")
         stranger = contest.contender(str(tmp_path / "copy"))
         stranger = replace(stranger, study_file=None)
-        how = contest.answer(stranger, cohort, "os", None).how
+        answered = contest.answer(stranger, cohort, "os", None)
+        assert (answered.seen, found.seen) == (True, False)
+        how = answered.how
         assert how.startswith("as new patients")
         assert "About 200 of the 200 patients" in how
 
