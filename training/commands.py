@@ -97,7 +97,15 @@ def train(args: argparse.Namespace) -> None:
 
     with shown("train") as tick:
         done = fit_and_keep(
-            store, patients, config, out, tick, stage="train", name=args.name, budget=budget
+            store,
+            patients,
+            config,
+            out,
+            tick,
+            stage="train",
+            name=args.name,
+            budget=budget,
+            study_file=Path(args.study),
         )
     say_result(*done)
 
@@ -107,7 +115,8 @@ def tune(args: argparse.Namespace) -> None:
     from data.cohort import load_cohort
 
     cohort, config, out, store, budget = begin(args, load_cohort)
-    say_result(*search(store, cohort, config, args.trials, args.storage, args.name, out, budget))
+    asked = (config, args.trials, args.storage, args.name, out, budget, Path(args.study))
+    say_result(*search(store, cohort, *asked))
 
 
 def begin(
@@ -192,6 +201,7 @@ def search(
     name: str | None,
     out: Path | None,
     budget: Budget = UNLIMITED,
+    study_file: Path | None = None,
 ) -> tuple[Trained, Path, Logged]:
     """Tune with nested runs, then train the final model on other folds than chose it."""
     import optuna
@@ -228,6 +238,7 @@ def search(
                 stage="final",
                 tuned=study.study_name,
                 budget=budget,
+                study_file=study_file,
             )
         except KeyboardInterrupt:
             tracking.close_parent(parent, "KILLED")
@@ -251,6 +262,7 @@ def fit_and_keep(
     name: str | None = None,
     tuned: str | None = None,
     budget: Budget = UNLIMITED,
+    study_file: Path | None = None,
 ) -> tuple[Trained, Path, Logged]:
     """Fit and judge a model of each endpoint inside a run of its own, write the bundle, log it.
 
@@ -264,6 +276,7 @@ def fit_and_keep(
         name: of the run.
         tuned: name of the Optuna study that the configuration is from.
         budget: of the fit.
+        study_file: that describes the patients.
     """
     from training import tracking
     from training.run import default_out
@@ -274,7 +287,7 @@ def fit_and_keep(
         trained = fit_endpoints(patients, config, tick, budget=budget)
         path = (out or default_out(store, trained)).absolute()
         trained.bundle.save(path)
-        logged = tracking.log_training(run_id, patients, config, trained, path)
+        logged = tracking.log_training(store, run_id, patients, config, trained, path, study_file)
     return trained, path, logged
 
 

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 
 from data.study import Study
 from training.bundle import Bundle
+from training.calibration import middle_month
 from training.evaluation import Estimate
 from training.evidence import Evidence, sentences
 from training.predicted import MODEL
+from training.record import Span
 from training.run import Judged, Trained
+from training.sentinels import fired
 
 #: MLflow draws the cells of a table close together.
 GAP = "&emsp;"
@@ -35,27 +38,26 @@ def headline(trained: Trained) -> dict[str, float]:
 def _of_primary(judged: Judged) -> dict[str, float]:
     evaluation, found = judged.evaluation, judged.evidence
     scores = evaluation.scores[MODEL]
-    estimates = {"uno_c": scores.uno_c, "ibs": scores.ibs}
+    estimates: dict[str, Estimate | Span] = {"uno_c": scores.uno_c, "ibs": scores.ibs}
     if evaluation.reference is not None:
         gains = evaluation.gains[evaluation.reference]
         estimates |= {f"{metric}_gain": estimate for metric, estimate in gains.items()}
     if found is not None:
         estimates |= {"treatment_hr": found.hr["landmark"], "treatment_gain": found.ate}
         estimates["treatment_rate"] = found.relative.rate
-    return _ends(estimates) | _slope(judged)
+    return _ends({**estimates, "calibration_slope": _slope(judged)[1]})
 
 
-def _slope(judged: Judged) -> dict[str, float]:
-    """Return the calibration slope at the middle, with its interval where the review has it."""
-    evaluation = judged.evaluation
-    named = {"calibration_slope": evaluation.calibration_slope}
-    for at in judged.review.calibration:
-        if at.month == evaluation.calibration_time:
-            named |= {
-                "calibration_slope_low": at.slope.low,
-                "calibration_slope_high": at.slope.high,
-            }
-    return named
+def _slope(judged: Judged) -> tuple[float, Span]:
+    """Return the calibration slope at the review's month in the middle, and that month before it.
+
+    Of a model that the review has no slope of, it is the evaluation's, without an interval.
+    """
+    evaluation, months = judged.evaluation, judged.review.calibration
+    if not months:
+        return evaluation.calibration_time, Span(value=evaluation.calibration_slope)
+    middle = middle_month([at.month for at in months], evaluation.horizon)
+    return next((at.month, at.slope) for at in months if at.month == middle)
 
 
 def columns(named: Mapping[str, float]) -> list[str]:
@@ -68,7 +70,7 @@ def columns(named: Mapping[str, float]) -> list[str]:
     ]
 
 
-def _ends(estimates: dict[str, Estimate]) -> dict[str, float]:
+def _ends(estimates: Mapping[str, Estimate | Span]) -> dict[str, float]:
     """Return each estimate and the ends of its interval as metrics of their own."""
     named: dict[str, float] = {}
     for name, estimate in estimates.items():
@@ -90,6 +92,7 @@ def note(trained: Trained) -> str:
     synthetic = "SYNTHETIC patients. " if bundle.study.synthetic else ""
     lines = [f"{synthetic}{in_short(trained)}", ""]
     if trained.primary is not None:
+        lines += _on_leaks(trained.primary)
         lines += _on_survival(trained.primary)
         lines += _on_treatment(bundle, trained.primary.evidence)
     others = on_further(trained) | on_responses(trained)
@@ -106,14 +109,27 @@ def in_short(trained: Trained) -> str:
         return told + "."
     evaluation = primary.evaluation
     told += f": Uno's C {evaluation.scores[MODEL].uno_c}"
-    if evaluation.gains:
-        told += f"; the model {evaluation.verdict(list(evaluation.gains)[-1])}"
+    if evaluation.reference is not None:
+        told += f"; the model {evaluation.verdict(evaluation.reference)}"
     return told + "."
+
+
+def leak_tags(trained: Trained) -> dict[str, str]:
+    """Return what a run can be searched for of its leak sentinels."""
+    if trained.primary is None:
+        return {}
+    return {"leak_alarm": str(fired(trained.primary.findings)).lower()}
+
+
+def _on_leaks(judged: Judged) -> list[str]:
+    """What the leak sentinels that fired say, in Markdown."""
+    told = [f"- **LEAK** ({f.sentinel}): {f.text}" for f in judged.findings if f.status == "fired"]
+    return [*told, ""] if told else []
 
 
 def _on_survival(judged: Judged) -> list[str]:
     """What is said of the primary survival endpoint, in Markdown."""
-    evaluation = judged.evaluation
+    evaluation, (month, slope) = judged.evaluation, _slope(judged)
     return [
         f"{evaluation.patients} patients, {evaluation.events} events; judged out of fold to "
         f"{evaluation.horizon:.0f} months; 95 % bootstrap intervals.",
@@ -124,8 +140,8 @@ def _on_survival(judged: Judged) -> list[str]:
         "",
         *(f"- The model {evaluation.verdict(b)}." for b in evaluation.gains),
         *(f"- Not held against a baseline: {said}." for said in evaluation.notes),
-        f"- Calibration slope at {evaluation.calibration_time:.0f} months "
-        f"{evaluation.calibration_slope:.2f}; C {evaluation.scores[MODEL].harrell_c} (Harrell).",
+        f"- Calibration slope at {month:.0f} months {slope.value:.2f} ({slope.low:.2f} to "
+        f"{slope.high:.2f}); C {evaluation.scores[MODEL].harrell_c} (Harrell).",
         "",
     ]
 

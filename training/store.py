@@ -96,6 +96,11 @@ def _create_database(path: Path) -> None:
         part.unlink(missing_ok=True)
 
 
+def store_exists() -> bool:
+    """Whether there is a store to look into; opening none would make an empty one."""
+    return "MLFLOW_TRACKING_URI" in os.environ or (Path("mlruns") / DATABASE).is_file()
+
+
 def find_bundle(model: str) -> Path:
     """Return the bundle folder that ``MODEL`` on the command line means.
 
@@ -112,8 +117,7 @@ def find_bundle(model: str) -> Path:
                 f"{model}: no such model: give a bundle folder, runs:/ID or models:/NAME@champion"
             )
         return path
-    if "MLFLOW_TRACKING_URI" not in os.environ and not (Path("mlruns") / DATABASE).is_file():
-        # Opening the store would make an empty one.
+    if not store_exists():
         raise InputError(
             f"{model}: no such model: no run was logged in {Path('mlruns').absolute()}"
         )

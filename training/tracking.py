@@ -22,12 +22,16 @@ from optuna.trial import TrialState
 
 from data.cohort import Cohort, Patients
 from training.config import Config, flat, with_settings
-from training.fit import truncate
+from training.contest import STUDY_FILE
 from training.manifest import digest_of
-from training.plots import figures
+from training.model_card import model_card
+from training.page import render
+from training.record import read_review
 from training.registry import Logged, log_model
-from training.reporting import columns, headline, note, treatment_tags
+from training.reporting import columns, headline, leak_tags, note, treatment_tags
 from training.response_plots import response_figure
+from training.review_page import review_page
+from training.review_plots import review_figures
 from training.run import Trained
 from training.store import Store
 from training.study_plots import study_figures
@@ -43,16 +47,21 @@ NOTE = "mlflow.note.content"
 PARENT_TAG = "mlflow.parentRunId"
 STUDY_TAG = "optuna_study"
 #: Characters of a cohort's fingerprint that are shown beside its name.
-DIGEST = 12
+SHOWN = 12
 #: Stages of a run that are not a verb of their own.
-VERBS = {"study": "tune", "trial": "tune", "final": "tune"}
+VERBS = {"study": "tune", "trial": "tune", "final": "tune", "external": "evaluate"}
 
 
 @contextmanager
 def run(
-    store: Store, patients: Patients, stage: str, name: str, study: str | None = None
+    store: Store,
+    patients: Patients,
+    stage: str,
+    name: str,
+    study: str | None = None,
+    experiment: str | None = None,
 ) -> Iterator[str]:
-    """Open a run for a fit; it ends as finished, failed, or killed by Ctrl-C.
+    """Open a run; it ends as finished, failed, or killed by Ctrl-C.
 
     Args:
         store: the tracking store.
@@ -60,10 +69,12 @@ def run(
         stage: of the work, such as ``train``.
         name: of the run.
         study: name of the Optuna study that its settings are from.
+        experiment: that it belongs to; that of the patients' study if absent.
     """
     client = MlflowClient()
     tags = tags_of(patients, stage) | ({} if study is None else {STUDY_TAG: study})
-    opened = client.create_run(store.experiment(patients.study.name), run_name=name, tags=tags)
+    where = store.experiment(experiment or patients.study.name)
+    opened = client.create_run(where, run_name=name, tags=tags)
     run_id = str(opened.info.run_id)
     try:
         yield run_id
@@ -99,9 +110,25 @@ def origin(stage: str) -> dict[str, str]:
 
 
 def log_training(
-    run_id: str, patients: Patients, config: Config, trained: Trained, folder: Path
+    store: Store,
+    run_id: str,
+    patients: Patients,
+    config: Config,
+    trained: Trained,
+    folder: Path,
+    study: Path | None = None,
 ) -> Logged:
-    """Log all of a final fit: parameters, metrics, note, dataset, figures, registered model."""
+    """Log all of a final fit: parameters, metrics, note, dataset, figures, registered model.
+
+    Args:
+        store: that is open.
+        run_id: of an open run.
+        patients: trained on.
+        config: of the run.
+        trained: what it made.
+        folder: of its bundle.
+        study: file that describes the patients, by which ``compare`` finds them again.
+    """
     provenance = trained.bundle.provenance
     cuts, commit = provenance.get("cut_short", ()), provenance["git_commit"]
     primary = trained.primary
@@ -112,11 +139,14 @@ def log_training(
         {},  # they are logged with the model
         {
             NOTE: note(trained),
+            **leak_tags(trained),
             **treatment_tags(None if primary is None else primary.evidence),
             "bundle_digest": digest_of(folder),
             "fit_id": provenance["fit_id"],
             **({} if commit is None else {"mlflow.source.git.commit": commit}),
             **({"cut_short": "; ".join(cuts)} if cuts else {}),
+            # Where a file lies is of use on this machine alone.
+            **({STUDY_FILE: str(study.absolute())} if study and store.embedded else {}),
         },
     )
     log_figures(run_id, trained)
@@ -124,7 +154,7 @@ def log_training(
     client.log_dict(run_id, dict(trained.bundle.metrics), "evaluation.json")
     if primary is not None:
         client.log_dict(run_id, {"validation_loss": primary.fitted.history}, "history.json")
-    logged = log_model(run_id, trained, folder, _dataset(patients))
+    logged = log_model(store, run_id, trained, folder)
     save_models_view(logged.experiment_id, columns(headline(trained)))
     return logged
 
@@ -153,7 +183,7 @@ def log_cohort(run_id: str, patients: Patients, context: str = "training") -> No
 def _dataset(patients: Patients) -> Dataset:
     return Dataset(
         name=patients.study.name,
-        digest=patients.fingerprint()[:DIGEST],
+        digest=patients.fingerprint()[:SHOWN],
         source_type="local",
         source="{}",
         schema=None,
@@ -162,15 +192,19 @@ def _dataset(patients: Patients) -> Dataset:
 
 
 def log_figures(run_id: str, trained: Trained) -> None:
-    """Log the run's figures as PNG files, and the treatment's evidence in words beside them.
+    """Log the run's figures as PNG files, and in words beside them its page and model card.
 
     Of the survival endpoints the primary one is drawn.
     """
     client, synthetic = MlflowClient(), trained.bundle.study.synthetic
-    if trained.primary is not None:
-        time, event = truncate(trained.primary.fitted.prepared.cohort)
-        for name, figure in figures(trained.primary.evaluation, time, event, synthetic):
+    review, drawn = read_review(trained.bundle.metrics), {}
+    if review is not None:
+        for name, figure in review_figures(review):
             client.log_figure(run_id, figure, f"figures/{name}")
+            # The page takes the figure as it is laid out now, which halves the cost of drawing it.
+            figure.set_layout_engine("none")
+            drawn[name.removesuffix(".png")] = figure
+    if trained.primary is not None:
         found = trained.primary.evidence
         if found is not None:
             for name, figure in treatment_figures(found, synthetic):
@@ -181,6 +215,8 @@ def log_figures(run_id: str, trained: Trained) -> None:
     for endpoint, each in trained.responses.items():
         figure = response_figure(each.evaluation, each.label, each.probability, endpoint, synthetic)
         client.log_figure(run_id, figure, f"figures/response_{endpoint}.png")
+    client.log_text(run_id, render(review_page(trained.bundle, drawn=drawn)), "report.html")
+    client.log_text(run_id, model_card(trained.bundle), "model_card.md")
 
 
 def log_report(
@@ -190,6 +226,8 @@ def log_report(
     metrics: Mapping[str, float],
     words: str,
     files: Mapping[str, str],
+    context: str = "report",
+    tags: Mapping[str, str] | None = None,
 ) -> None:
     """Log a report on a cohort: what was asked, headline metrics, a note, and its files.
 
@@ -200,9 +238,11 @@ def log_report(
         metrics: finite ones.
         words: the run's note, in Markdown.
         files: name -> text.
+        context: what the cohort is to the run.
+        tags: further ones.
     """
-    log_cohort(run_id, cohort, "report")
-    _log_batch(run_id, {**parameters, **cohort.counts}, metrics, {NOTE: words})
+    log_cohort(run_id, cohort, context)
+    _log_batch(run_id, {**parameters, **cohort.counts}, metrics, {NOTE: words, **(tags or {})})
     client = MlflowClient()
     for name, text in files.items():
         client.log_text(run_id, text, name)

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Experiment
-from mlflow.exceptions import MlflowException
 
 from data.errors import InputError
 from training.processes import HOST, is_free
-from training.registry import CHAMPION, model_name
+from training.promotion import champion_of
+from training.registry import model_name
 from training.store import Store
 from training.views import (
     MODELS,
@@ -107,8 +107,6 @@ def _of(experiment: Experiment) -> Iterator[tuple[str, str]]:
     if TAG + TRIALS in experiment.tags:
         yield "trials", trials_page(key)
     name = model_name(experiment.name)
-    try:
-        champion = client.get_model_version_by_alias(name, CHAMPION)
-    except MlflowException:
-        return
-    yield "champion", version_page(name, str(champion.version))
+    champion = champion_of(client, name)
+    if champion is not None:
+        yield "champion", version_page(name, str(champion.version))

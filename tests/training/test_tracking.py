@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -14,11 +15,14 @@ from mlflow import MlflowClient
 
 from data.errors import InputError
 from data.synthetic import draw
+from tests.training.made_review import made_review
 from training import tracking
 from training.bundle import Bundle
 from training.commands import search
 from training.config import configure, flat
 from training.manifest import digest_of
+from training.record import REVIEW
+from training.review_plots import DRAWS
 from training.store import find_bundle, open_store
 from training.tune import SPACE, open_study, propose_defaults
 
@@ -67,6 +71,17 @@ def run(searched):
     return MlflowClient().get_run(searched[2].run_id)
 
 
+@pytest.fixture(scope="module")
+def reviewed(searched, store, cohort):
+    """A run on which the figures of a whole, made-up review were logged."""
+    trained = searched[0]
+    metrics = dict(trained.bundle.metrics) | {REVIEW: made_review().model_dump(mode="json")}
+    bundle = replace(trained.bundle, metrics=metrics)
+    with tracking.run(store, cohort, "figures", "figures") as run_id:
+        tracking.log_figures(run_id, replace(trained, bundle=bundle))
+    return MlflowClient().get_run(run_id)
+
+
 def runs_of(cohort, stage):
     """Runs of a stage, the oldest first."""
     experiment = MlflowClient().get_experiment_by_name(cohort.study.name)
@@ -112,13 +127,19 @@ class TestFinalRun:
         assert cohort.fingerprint().startswith(given.dataset.digest)
         assert given.tags[0].value == "training"
 
-    def test_has_figures_that_are_pictures(self, run, store):
-        figures = MlflowClient().list_artifacts(run.info.run_id, "figures")
-        assert len(figures) >= 4
-        folder = Path(run.info.artifact_uri.removeprefix("file://"))
+    def test_has_figures_that_are_pictures(self, reviewed, store):
+        figures = MlflowClient().list_artifacts(reviewed.info.run_id, "figures")
+        assert {f"figures/{name}.png" for name in DRAWS} <= {figure.path for figure in figures}
+        folder = Path(reviewed.info.artifact_uri.removeprefix("file://"))
         assert folder.is_relative_to(store.root)
         for figure in figures:
             assert (folder / figure.path).read_bytes().startswith(b"\x89PNG"), figure.path
+
+    def test_has_its_page_and_its_model_card(self, reviewed):
+        folder = Path(reviewed.info.artifact_uri.removeprefix("file://"))
+        page = (folder / "report.html").read_text(encoding="utf-8")
+        assert page.count("<svg") == len(DRAWS)
+        assert (folder / "model_card.md").read_text(encoding="utf-8").startswith("# Model card")
 
     def test_is_finished_and_can_be_searched_for(self, run, cohort, searched):
         assert run.info.status == "FINISHED"
