@@ -194,8 +194,9 @@ def _compared(
         return None, str(error)
     for who, each in zip(("it", "the champion"), answers, strict=True):
         print(f"{who} is judged {each.how}")
-        if each.seen:
-            return None, f"{who} knows the outcomes of these patients: name others by --study"
+    if answers[0].seen:
+        # Where the champion knows them, that is to its own advantage.
+        return None, "it knows the outcomes of these patients: name others by --study"
     return comparison, ""
 
 

@@ -87,7 +87,7 @@ class Answered:
     how: str
     """In words."""
     seen: bool = False
-    """Whether it was fitted to outcomes of these very patients, so that its figures are too good."""
+    """Whether it was fitted to outcomes of these very patients: its figures are too good."""
 
 
 def contender(model: str) -> Contender:
