@@ -11,13 +11,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
-from mlflow.models import ModelSignature
+from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 from mlflow.types.schema import AnyType
 
@@ -117,14 +118,18 @@ def register(
     """
     client = MlflowClient()
     with mlflow.start_run(run_id=run_id, log_system_metrics=False), _quiet():
-        info = mlflow.pyfunc.log_model(
+        info = Model.log(
+            artifact_path=None,
             name=name,
+            flavor=Unchecked,
+            flavor_name="mlflow.pyfunc",
             python_model=pyfunc.__file__,
             artifacts={"bundle": str(folder)},
             signature=signature(bundle),
             pip_requirements=requirements(),
             metadata={"synthetic": bundle.study.synthetic, "endpoint": bundle.target},
             input_example=example(bundle),
+            validate_serving_input=False,
         )
     client.log_batch(run_id, metrics=_of_model(client, run_id, info.model_id, metrics))
     tags = {"synthetic": str(bundle.study.synthetic).lower(), "endpoint": bundle.target}
@@ -140,6 +145,18 @@ def register(
         model_id=info.model_id,
     )
     return str(made.version)
+
+
+class Unchecked:
+    """MLflow's pyfunc flavour without its check of the example.
+
+    The check would load the model once more, which takes longer than all of the rest.
+    """
+
+    @staticmethod
+    def save_model(*, validate_serving_input: bool, **given: Any) -> None:  # noqa: ARG004
+        """Write a model into a folder."""
+        mlflow.pyfunc.save_model(**given)
 
 
 def _of_model(
