@@ -25,7 +25,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 # The benchmark's cohorts and peers; nothing else needs them.
 $(BENCH_STAMP): $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,bench]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,bench,dashboard]'
 	touch $(BENCH_STAMP)
 
 demo: $(STAMP)

@@ -15,7 +15,6 @@ from typing import Any, NoReturn
 from pydantic import BaseModel, ConfigDict, Field
 
 from data.errors import nearest
-from data.study import Feature, Study
 from serving.reading import PatientReader, shorten
 
 #: Patients that one request may hold.
@@ -242,21 +241,6 @@ def readable(value: object) -> bool:
     if not isinstance(value, str) or value.isascii():
         return True
     return not any("\ud800" <= letter <= "\udfff" for letter in value)
-
-
-def example_patient(study: Study, most: int = 8) -> dict[str, Any]:
-    """Make up a patient of a study: the middle of each range, the first of the levels."""
-    return {
-        feature.column or name: _example(feature)
-        for name, feature in list(study.features.items())[:most]
-    }
-
-
-def _example(feature: Feature) -> float | str:
-    if feature.levels is not None:
-        return feature.levels[0]
-    low, high = feature.bounds
-    return (low + high) / 2 if math.isfinite(high - low) else 1.0
 
 
 class PredictRequest(BaseModel):

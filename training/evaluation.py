@@ -67,6 +67,10 @@ class Estimate:
     def __str__(self) -> str:
         return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
 
+    def to_json(self) -> dict[str, float | None]:
+        """Return it as plain data, undefined figures as null."""
+        return {k: known(v) for k, v in vars(self).items()}
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -125,10 +129,6 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures as plain data, undefined ones as null."""
-
-        def plain(estimate: Estimate) -> dict[str, float | None]:
-            return {k: _known(v) for k, v in vars(estimate).items()}
-
         return {
             "protocol": "out of fold; 95 % bootstrap intervals; differences paired",
             "patients": self.patients,
@@ -137,14 +137,14 @@ class Evaluation:
             "bootstraps": self.bootstraps,
             "calibration": {
                 "time": self.calibration_time,
-                "slope": _known(self.calibration_slope),
-                "d_calibration_p": _known(self.d_calibration_p),
+                "slope": known(self.calibration_slope),
+                "d_calibration_p": known(self.d_calibration_p),
             },
             "models": {
-                name: {m: plain(getattr(s, m)) for m in ("uno_c", "harrell_c", "ibs")}
+                name: {m: getattr(s, m).to_json() for m in ("uno_c", "harrell_c", "ibs")}
                 for name, s in self.scores.items()
             },
-            "gains": {b: {m: plain(e) for m, e in g.items()} for b, g in self.gains.items()},
+            "gains": {b: {m: e.to_json() for m, e in g.items()} for b, g in self.gains.items()},
             "notes": list(self.notes),
         }
 
@@ -189,7 +189,7 @@ def quick_scores(fitted: Fitted) -> dict[str, float]:
     time, event = truncate(fitted.prepared.cohort)
     grid = fitted.prepared.grid
     horizon = judged_horizon(time, event, grid.horizon)
-    judged = _Judge(time, event, censoring(time, event), horizon)
+    judged = Judge(time, event, censoring(time, event), horizon)
     averages, _ = judged.brier(grid, fitted.cumulative)
     risk = within(log_risk(fitted.cumulative), fitted.prepared.fold[0])
     uno, _, ibs = judged.figures(np.arange(len(time)), risk, averages)
@@ -214,7 +214,7 @@ def judge(
     budget does not last for all ``bootstraps`` there are fewer.
     """
     horizon = judged_horizon(time, event, grid.horizon)
-    judged = _Judge(time, event, censoring(time, event), horizon)
+    judged = Judge(time, event, censoring(time, event), horizon)
     models = curves | baselines
     risks = {name: log_risk(c) for name, c in models.items()}
     briers = {name: judged.brier(grid, c) for name, c in models.items()}
@@ -233,13 +233,13 @@ def judge(
     drawn = judged.resample(predicted, draws, seed)
     figures = dict(zip(models, drawn, strict=True))
     scores = {
-        name: Scores(_estimate(f.uno_c), _estimate(f.harrell_c), _estimate(f.ibs), briers[name][1])
+        name: Scores(estimate(f.uno_c), estimate(f.harrell_c), estimate(f.ibs), briers[name][1])
         for name, f in figures.items()
     }
     gains = {
         b: {
-            "uno_c": _estimate(figures[MODEL].uno_c - figures[b].uno_c),
-            "ibs": _estimate(figures[b].ibs - figures[MODEL].ibs),
+            "uno_c": estimate(figures[MODEL].uno_c - figures[b].uno_c),
+            "ibs": estimate(figures[b].ibs - figures[MODEL].ibs),
         }
         for b in baselines
     }
@@ -254,10 +254,10 @@ def judge(
         scores=scores,
         gains=gains,
         calibration_time=middle,
-        calibration_slope=_or_nan(
+        calibration_slope=or_nan(
             lambda: calibration_at(event, time, at_middle, middle, judged.weights).slope
         ),
-        d_calibration_p=_or_nan(lambda: d_calibration(event, own).p_value),
+        d_calibration_p=or_nan(lambda: d_calibration(event, own).p_value),
         survival=at_middle,
         risk=risks[MODEL],
         bootstraps=draws,
@@ -273,7 +273,7 @@ def brier_averages(
     cumulative: Array,
 ) -> Array:
     """Return each patient's Brier score (n,), averaged over time to a horizon."""
-    return _Judge(time, event, weights, horizon).brier(grid, cumulative)[0]
+    return Judge(time, event, weights, horizon).brier(grid, cumulative)[0]
 
 
 def within(risk: Array, fold: NDArray[np.int_]) -> Array:
@@ -290,7 +290,7 @@ def judged_horizon(time: Array, event: NDArray[np.bool_], horizon: float) -> flo
     return min(horizon, max(last, float(time[event].min())), float(np.nextafter(time.max(), 0)))
 
 
-class _Figures(NamedTuple):
+class Figures(NamedTuple):
     """Figures (1 + d,) of a model: of all patients, then of each bootstrap draw."""
 
     uno_c: Array
@@ -299,7 +299,7 @@ class _Figures(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Judge:
+class Judge:
     """Outcomes, and how predictions are scored against them."""
 
     time: Array
@@ -309,6 +309,7 @@ class _Judge:
 
     @property
     def times(self) -> Array:
+        """Months (t,) at which the Brier score is taken."""
         return np.linspace(0, self.horizon, POINTS + 1)[1:]
 
     def brier(self, grid: TimeGrid, cumulative: Array) -> tuple[Array, Array]:
@@ -329,19 +330,19 @@ class _Judge:
     def figures(
         self, rows: NDArray[np.int_], risk: Array, averages: Array
     ) -> tuple[float, float, float]:
-        """Return the `_Figures` of some patients alone; NaN where they do not determine one."""
+        """Return the `Figures` of some patients alone; NaN where they do not determine one."""
         event, time = self.event[rows], self.time[rows]
         found = concordances(event, time, risk[rows], self.weights, self.horizon)
         return found.uno, found.harrell, float(averages[rows].mean())
 
     def contributions(self, risk: Array, averages: Array) -> tuple[Array, Array, Array]:
-        """Return each patient's part (n,) in the `_Figures`, which are its means."""
+        """Return each patient's part (n,) in the `Figures`, which are its means."""
         found = concordance_contributions(self.event, self.time, risk, self.weights, self.horizon)
         return found.uno, found.harrell, averages
 
     def resample(
         self, models: Sequence[tuple[Array, Array]], draws: int, seed: int
-    ) -> list[_Figures]:
+    ) -> list[Figures]:
         """Score models on the same draws.
 
         Args:
@@ -362,11 +363,11 @@ class _Judge:
                 np.concatenate([self.figures(rows, *model) for model in models])
                 for rows in chain((np.arange(n),), drawn)
             ]
-        return [_Figures(*each) for each in np.split(np.stack(made, axis=1), len(models))]
+        return [Figures(*each) for each in np.split(np.stack(made, axis=1), len(models))]
 
     def _few(
         self, models: Sequence[tuple[Array, Array]], counts: Sequence[NDArray[np.int_]]
-    ) -> list[_Figures]:
+    ) -> list[Figures]:
         """Score models on all draws at once, from how often each draw holds each patient."""
         held, everybody = np.stack(counts).astype(float), np.arange(len(self.time))
         risks = np.stack([risk for risk, _ in models])
@@ -375,11 +376,11 @@ class _Judge:
         for (risk, averages), (harrell, uno) in zip(models, drawn, strict=True):
             whole = self.figures(everybody, risk, averages)
             each = uno, harrell, held @ averages / len(averages)
-            found.append(_Figures(*(np.append(w, e) for w, e in zip(whole, each, strict=True))))
+            found.append(Figures(*(np.append(w, e) for w, e in zip(whole, each, strict=True))))
         return found
 
 
-def _estimate(figures: Array) -> Estimate:
+def estimate(figures: Array) -> Estimate:
     """Estimate a figure from its value for all patients and for each bootstrap draw (1 + d,)."""
     if np.isnan(figures[0]):
         return Estimate(math.nan)
@@ -389,12 +390,14 @@ def _estimate(figures: Array) -> Estimate:
         return Estimate(math.nan)
 
 
-def _or_nan(compute: Callable[[], float]) -> float:
+def or_nan(compute: Callable[[], float]) -> float:
+    """Return a figure, or NaN where the patients do not determine it."""
     try:
         return compute()
     except UndefinedMetricError:
         return math.nan
 
 
-def _known(value: float) -> float | None:
+def known(value: float) -> float | None:
+    """Return a figure as JSON has it: null where it is undefined."""
     return float(value) if math.isfinite(value) else None

@@ -22,7 +22,7 @@ from data.synthetic import HORIZON, SCALE, SHAPE, draw, weibull_survival
 from training.evaluation import MODEL, POINTS, Estimate, Evaluation, judge
 from training.hazard import TimeGrid, log_risk, survival
 from training.metrics import time_average
-from training.progress import shown
+from training.progress_bar import shown
 
 Array = NDArray[np.float64]
 

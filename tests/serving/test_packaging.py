@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 import shutil
 import subprocess
 import sys
@@ -165,6 +164,9 @@ def test_a_served_bento_answers_as_the_bundle_and_logs_no_value(
             ("/predict", {"patient": CANARY}),
             ("/predict", CANARY),
             ("/predict_batch", {"patients": [CANARY, {"age": {"x": FRACTION}}]}),
+            ("/explain", {"patient": {"age": CANARY, CANARY: FRACTION, "CD8": FRACTION}}),
+            ("/what_if", {"patient": patient, "feature": CANARY, "values": [FRACTION]}),
+            ("/what_if", {"patient": {"CD8": FRACTION, "sex": CANARY}, "feature": "age"}),
             (f"/{CANARY}", {"patient": patient}),
         ):
             client.post(path, json=body)
@@ -173,15 +175,22 @@ def test_a_served_bento_answers_as_the_bundle_and_logs_no_value(
         pickle = {"content-type": "application/vnd.bentoml+pickle"}
         client.post("/predict", content=CANARY.encode(), headers=pickle)
         client.get("/predict", params={"age": CANARY})
-        docs = client.get("/docs.json")
+        shown = {path: client.get(path) for path in ("/docs.json", "/model", "/metrics")}
     expected = bundle.predict(pd.DataFrame([patient])).iloc[0]
     for name in ("risk", "survival@12", "survival@36", "survival@60"):
         assert answer.json()[name] == pytest.approx(expected[name], abs=1e-6)
     frame = pd.DataFrame(patients).drop(columns="age")
     risks = [p["risk"] for p in batch.json()["patients"]]
     assert risks == pytest.approx(bundle.predict(frame)["risk"].tolist(), abs=1e-6)
-    assert docs.status_code == 200
-    assert "age_years" in json.dumps(docs.json()["components"]["schemas"]["PredictInput"])
+    assert {response.status_code for response in shown.values()} == {200}
+    schemas = shown["/docs.json"].json()["components"]["schemas"]
+    assert "age_years" in schemas["Patient"]["properties"]
+    assert packaged.tag.split(":")[1].startswith(shown["/model"].json()["digest"][:12])
+    monitored = shown["/metrics"].text
+    assert "accomplice_patients_total 4.0" in monitored
+    assert 'accomplice_requests_total{route="/what_if",status="400"} 1.0' in monitored
+    assert CANARY not in monitored
+    assert str(FRACTION) not in monitored
     text = log.read_text()
     assert "POST /predict 200" in text
     assert CANARY not in text

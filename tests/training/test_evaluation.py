@@ -323,7 +323,7 @@ class TestRun:
     def test_baselines_are_out_of_fold(self, tiny_trained):
         prepared = tiny_trained.primary.fitted.prepared
         time, event = truncate(prepared.cohort)
-        curves = out_of_fold_curves(tiny_trained.primary.baselines, prepared)
+        curves = out_of_fold_curves(tiny_trained.primary.model.baselines, prepared)
         # One curve for all: each fold's own events over its time at risk, the fold left out.
         for model, out in zip(prepared.models, prepared.held_out, strict=True):
             risk = model.grid.exposure(time[~out]).sum(axis=0)

@@ -64,10 +64,10 @@ def test_they_are_held_against_but_are_not_the_headline_and_not_kept(
 ):
     fitted = tiny_trained.primary.fitted
     config = configure(["evaluation.peers=true"], tiny_config)
-    predicted = from_fit(fitted, config, tiny_trained.primary.baselines)
-    own = [b.name for b in tiny_trained.primary.baselines]
+    predicted = from_fit(fitted, config, tiny_trained.primary.model.baselines)
+    own = [b.name for b in tiny_trained.primary.model.baselines]
     assert list(predicted.baselines) == [*own, *PEERS]
-    judged = evaluate(fitted, config, baselines=tiny_trained.primary.baselines)
+    judged = evaluate(fitted, config, baselines=tiny_trained.primary.model.baselines)
     assert list(judged.gains) == [*own, *PEERS]
     assert judged.reference == own[-1]
     gain: Estimate = judged.gains[own[-1]]["ibs"]
@@ -92,7 +92,7 @@ def test_a_line_says_why_there_are_none(monkeypatch, prepared, config, tiny_trai
     assert FOREST in line
     assert BOOSTED in line
     fitted = tiny_trained.primary.fitted
-    judged = evaluate(fitted, config, baselines=tiny_trained.primary.baselines)
+    judged = evaluate(fitted, config, baselines=tiny_trained.primary.model.baselines)
     assert judged.notes[0].endswith(line[-20:])
     assert KAPLAN_MEIER in judged.gains
     primary = replace(tiny_trained.primary, evaluation=judged)

@@ -1,0 +1,90 @@
+"""One model, four ways to ask it: HTTP, ``Bundle.predict``, MLflow's pyfunc and ``predict``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+
+from serving.client import Client
+from tests.serving.conftest import made_up_table
+from tests.serving.test_client import Bridge
+from training.bundle import Bundle
+from training.cli import main
+from training.registry import requirements, signature
+
+PATIENTS, TIMES = 1000, [6.0, 12.0, 59.5]
+#: Columns that go missing together.
+BLOCKS = (["age_years", "stage", "sex"], ["IL1R1", "CD163"], ["CD8"], ["act"], ["hospital"])
+
+
+@pytest.fixture(scope="module")
+def people() -> pd.DataFrame:
+    """Patients with random blocks and values missing, and some values that cannot be."""
+    rng = np.random.default_rng(7)
+    found = made_up_table(PATIENTS, seed=7).drop(columns=["months", "dead"]).astype(object)
+    for block in BLOCKS:
+        found.loc[rng.random(PATIENTS) < 0.25, block] = None
+    for column in ("age_years", "stage", "IL1R1"):
+        found.loc[rng.random(PATIENTS) < 0.1, column] = None
+    found.loc[rng.random(PATIENTS) < 0.03, "age_years"] = 150.0
+    found.loc[rng.random(PATIENTS) < 0.03, "stage"] = "IX"
+    found.loc[found["hospital"].notna() & (rng.random(PATIENTS) < 0.1), "hospital"] = "nowhere"
+    return found
+
+
+def same(found: pd.DataFrame, expected: pd.DataFrame) -> None:
+    assert list(found.columns) == list(expected.columns)
+    for name in expected:
+        if expected[name].dtype.kind == "f":
+            np.testing.assert_allclose(
+                found[name].astype(float), expected[name], rtol=0, atol=1e-6, err_msg=name
+            )
+        else:
+            assert found[name].astype(str).tolist() == expected[name].astype(str).tolist(), name
+
+
+@pytest.mark.filterwarnings("ignore:.*input example:UserWarning")
+def test_all_ways_agree_for_a_thousand_patients(
+    client: Any,
+    bundle: Bundle,
+    bundle_path: Path,
+    people: pd.DataFrame,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    expected = bundle.predict(people, TIMES)
+    flags = expected["flags"].str.cat(sep=" ")
+    kinds = ("missing_modality", "missing:", "out_of_range", "unknown_level", "unknown_assay")
+    assert all(kind in flags for kind in kinds)
+    assert expected["risk_group"].nunique() == 3
+
+    http = Client("http://test", transport=Bridge(client))
+    same(http.predict_batch(people, TIMES).frame(), expected)
+    some = people.iloc[::50]
+    singly = [http.predict(row, TIMES) for row in some.to_dict("records")]  # type: ignore[arg-type]
+    np.testing.assert_allclose(
+        [float(each["risk"]) for each in singly],  # type: ignore[arg-type]
+        expected["risk"].iloc[::50],
+        atol=1e-6,
+    )
+
+    monkeypatch.chdir(tmp_path)
+    mlflow.pyfunc.save_model(
+        tmp_path / "pyfunc",
+        python_model=str(Path(__file__).parents[2] / "training" / "pyfunc.py"),
+        artifacts={"bundle": str(bundle_path)},
+        pip_requirements=requirements(),
+        signature=signature(bundle),
+    )
+    loaded = mlflow.pyfunc.load_model(str(tmp_path / "pyfunc"))
+    same(loaded.predict(people, params={"times": TIMES}), expected)
+
+    people.to_csv("people.csv", index=False)
+    asked = ["predict", str(bundle_path), "people.csv", "--times", "6,12,59.5", "--out", "p.csv"]
+    assert main(asked) == 0
+    same(pd.read_csv("p.csv", dtype={"patient_id": str}), expected)
