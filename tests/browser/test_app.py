@@ -319,3 +319,28 @@ def test_the_endpoint_s_documentation_comes_from_here_alone(page: Page, address:
     asked = page.evaluate("performance.getEntriesByType('resource').map(e => e.name)")
     assert asked
     assert all(name.startswith((address, "data:")) for name in asked)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["labels_trained", "several_trained"])
+def test_other_studies_are_asked_and_answered_too(
+    browser: Browser, kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    request.getfixturevalue(kind).bundle.save(tmp_path / "bundle")
+    port = free_port()
+    argv, env = serve_command(tmp_path / "bundle", port)
+    with running(argv, env, port) as url:
+        page = browser.page()
+        page.open(url)
+        page.click("button", text="Made-up patient")
+        page.click("button", text="Show the answer")
+        page.wait_for("3. What else", "h3")
+        assert page.shows("Probability of response to a checkpoint inhibitor", "#else-words")
+        assert page.shows("1. Survival", "h3") == (kind == "several_trained")
+        if kind == "several_trained":
+            assert "beyond its horizon" in survival(page, column=3)
+            assert page.shows("Disease-free survival", "#survival-table th")
+        slide(page, "End")
+        page.wait_for("As entered", "#whatif-table")
+        assert violations(page) == []
+        assert page.errors == []
