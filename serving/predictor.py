@@ -67,11 +67,15 @@ class Predictor:
 
     def one(self, asked: Asked) -> dict[str, Any]:
         """Answer the one patient of a request."""
-        return {**self.answers(asked)[0], "model": self.model, "note": self.note}
+        return self.signed(self.answers(asked)[0])
 
     def many(self, asked: Asked) -> dict[str, Any]:
         """Answer all patients of a request, in their order."""
         return {"patients": self.answers(asked), "model": self.model, "note": self.note}
+
+    def signed(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """Add to an answer which model gave it, and what it is for."""
+        return {**answer, "model": self.model, "note": self.note}
 
     def answers(self, asked: Asked) -> list[dict[str, Any]]:
         """Return each patient's answer, the quantities named as ``Bundle.predict`` names them."""

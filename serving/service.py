@@ -1,6 +1,7 @@
 """The BentoML service: ``POST /predict`` and ``POST /predict_batch`` on one bundle.
 
-Inference is direct: the model is so small that adaptive batching costs more than it saves.
+Who waits for the model, and where, is said in ``serving.desk``; BentoML's own batching is left out,
+since it costs more than it saves with a model so small.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import gc
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from data.study import parse_study
+from serving.desk import Desk
 from serving.envelope import INTERNAL, Envelope, log_error
 from serving.guard import Guard
 from serving.predictor import Predictor
@@ -39,6 +41,8 @@ from serving.schema import (
 #: Environment variable that names the bundle to serve; it wins over a packed one. The same as in
 #: ``serving.server``, which is not packed.
 BUNDLE_VARIABLE = "ACCOMPLICE_BUNDLE"
+#: Bytes of a body beyond which even reading it would keep others waiting.
+LONG = 50_000
 ROUTES = ("/predict", "/predict_batch", "/docs.json", "/")
 
 
@@ -105,6 +109,7 @@ class Accomplice:
         torch.set_num_threads(1)
         self.predictor = Predictor.load(bundle_path())
         self.predictor.warm_up()
+        self.desk = Desk(self.predictor)
         # What is loaded by now stays: taking it out of the collector's sight brings the slowest
         # percent of the answers from 250 ms down to 11. A large batch makes a hundred thousand
         # objects that are gone by themselves: the collector need not look at them on the way.
@@ -115,32 +120,35 @@ class Accomplice:
     @bentoml.api(route="/predict", output_spec=PredictAnswer)  # type: ignore[untyped-decorator]
     async def predict(self, request: PredictInput, /) -> Response:
         """Predict for one patient."""
-        return self._respond(request._raw, False, self.predictor.one)
+        return await self._respond(request._raw, False, self.desk.one)
 
     @bentoml.api(route="/predict_batch", output_spec=BatchAnswer)  # type: ignore[untyped-decorator]
     async def predict_batch(self, request: BatchInput, /) -> Response:
         """Predict for several patients."""
-        return self._respond(request._raw, True, self.predictor.many)
+        return await self._respond(request._raw, True, self.desk.many)
 
-    def _respond(
-        self, body: bytes, batch: bool, answer: Callable[[Asked], dict[str, Any]]
+    async def _respond(
+        self, body: bytes, batch: bool, answer: Callable[[Asked], Awaitable[bytes]]
     ) -> Response:
-        predictor = self.predictor
+        reader, horizon = self.predictor.reader, self.predictor.bundle.horizon
+
+        def read() -> Asked:
+            return read_request(body, reader, horizon, batch)
+
         try:
-            asked = read_request(body, predictor.reader, predictor.bundle.horizon, batch)
-            return _json(200, answer(asked))
+            asked = read() if len(body) < LONG else await self.desk.away(read)
+            return _json(200, await answer(asked))
         except RequestError as error:
-            return _json(error.status, envelope(error.code, error.message, error.details))
+            said = envelope(error.code, error.message, error.details)
+            return _json(error.status, orjson.dumps(said))
         except Exception as error:
             # BentoML would log the error's text, which can quote a value.
             log_error(error)
-            return _json(500, envelope(*INTERNAL))
+            return _json(500, orjson.dumps(envelope(*INTERNAL)))
 
 
-def _json(status: int, content: dict[str, Any]) -> Response:
-    # A thousand patients' curves are four megabytes: the standard library would take as long to
-    # write them as the model takes to answer.
-    return Response(orjson.dumps(content), status_code=status, media_type="application/json")
+def _json(status: int, content: bytes) -> Response:
+    return Response(content, status_code=status, media_type="application/json")
 
 
 # The decorator has made a Service of the class, which its annotation does not say.
