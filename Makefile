@@ -13,7 +13,7 @@ help:
 	@echo "make test       install and run the tests"
 	@echo "make test-slow  the tests that take longer"
 	@echo "make lint       ruff and mypy"
-	@echo "make bench      speed and accuracy beside others; hours: make bench ONLY=trial is short"
+	@echo "make bench      speed, accuracy and coverage; hours, but ONLY=trial, metrics or coverage is short"
 	@echo "make ui         MLflow on the project's runs"
 	@echo "make serve      the champion of the demo, on 127.0.0.1:3000"
 
@@ -25,7 +25,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 # The benchmark's cohorts and peers; nothing else needs them.
 $(BENCH_STAMP): $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,bench]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,bench,dashboard]'
 	touch $(BENCH_STAMP)
 
 demo: $(STAMP)

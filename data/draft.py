@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import yaml
 from numpy.typing import NDArray
+from pandas.api.types import is_numeric_dtype
 
 from data.cbioportal import PATIENT, choose_expression, open_folder, read_clinical, read_folder
 from data.choose import (
@@ -33,7 +34,7 @@ from data.coding import MISSING
 from data.cohort import build_cohort, build_patients
 from data.errors import InputError, some
 from data.outcomes import binary_target, survival_targets
-from data.panel import Panel, key_of, load_panel, matches
+from data.panel import Disease, Panel, key_of, load_panel, matches
 from data.study import MONTHS, TREATMENT, BinaryEndpoint, SurvivalEndpoint, as_level, parse_study
 from data.tables import column, read_table
 
@@ -159,6 +160,12 @@ def draft_study(
             f"response: its inputs are {some(inputs)}, fixed in advance as labels are few; change "
             "endpoints.binary.response.features"
         )
+    if followed and panel.disease is not None and _is_of(panel.disease, patients):
+        study["ceiling"] = panel.disease.ceiling
+        notes.append(
+            f"taken to be {panel.disease.name}: a C-index above {panel.disease.ceiling:g} will be "
+            "taken for a leak; change ceiling"
+        )
     study["ignored"] = chosen.ignored
     study = {key: value for key, value in study.items() if value not in (None, {}, [])}
     parsed = parse_study(study, str(out))
@@ -254,6 +261,14 @@ def _used(frame: pd.DataFrame, roles: Mapping[str, str | None]) -> list[str]:
     return list(used)
 
 
+def _is_of(disease: Disease, patients: pd.DataFrame) -> bool:
+    """Say whether a table's columns and cells are of a disease."""
+    text = [name for name, cells in patients.items() if not is_numeric_dtype(cells.dtype)]
+    return disease.known_by(
+        map(str, patients.columns), ([str(c) for c in patients[name].dropna()] for name in text)
+    )
+
+
 def _find_id(frame: pd.DataFrame, panel: Panel) -> str | None:
     """Return the first column that is named like an identifier and is one."""
     for name, cells in frame.items():
@@ -318,6 +333,7 @@ COMMENTS = {
     "id": "The patient's identifier.",
     "centre": "The hospital, for splits and assay scales.",
     "endpoints": "What is predicted. horizon: months; null is the last follow-up.",
+    "ceiling": "A C-index above this is taken for a leak until shown otherwise.",
     "treatment": "The treatment whose effect is asked for, and at which levels it is an option.",
     "modalities": "The inputs by modality. map: other spellings -> level, null is missing.",
     "baselines": "Reference models that every run is held against: a ridge Cox on these features.",

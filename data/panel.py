@@ -1,12 +1,14 @@
 """The panels: what is known of a field's column names and spellings, read from YAML.
 
 A panel sorts columns into modalities, knows ordered codes such as a tumour's stage, and names the
-columns that a model must not see. It only helps to draft a study file; the engine reads none of it.
+columns that a model must not see. It helps to draft a study file, to find a model's features in
+another cohort's, and to name a feature that is known after the outcome; no model depends on it.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -70,15 +72,39 @@ class Ordinal(_Model):
         texts = [(cell, " ".join(cell.lower().split())) for cell in cells]
         if self.needs and not any(re.search(self.needs, text) for _, text in texts):
             return None
-        named = self.names is not None and re.search(self.names, key) is not None
-        patterns = [*self.spelled.items(), *(self.bare.items() if named else ())]
         meaning: dict[str, str | None] = {}
         for cell, text in texts:
-            level = next((lv for lv, p in patterns if re.fullmatch(p, text)), None)
+            level = self.meaning(cell, key)
             if level is None and not (self.missing and re.fullmatch(self.missing, text)):
                 return None
             meaning[cell] = level
         return meaning
+
+    def meaning(self, cell: str, key: str) -> str | None:
+        """Return the level that one cell of a column means, if it is of this code."""
+        text = " ".join(cell.lower().split())
+        patterns = [*self.spelled.items(), *(self.bare.items() if self.named(key) else ())]
+        return next((level for level, p in patterns if re.fullmatch(p, text)), None)
+
+    def named(self, key: str) -> bool:
+        """Say whether a column's name tells that it holds this code."""
+        return self.names is not None and re.search(self.names, key) is not None
+
+
+class Category(_Model):
+    """A set of labels that tables spell in several ways."""
+
+    names: str | None = None
+    """Pattern of the columns that hold it; none: of any column, which so is not known by it."""
+    spelled: dict[str, str]
+    """Label -> pattern of cells that mean it, as a whole, in lower case."""
+
+    def meaning(self, cell: str, key: str) -> str | None:
+        """Return the label that a cell of a column means, if it is of this set."""
+        if self.names is not None and re.search(self.names, key) is None:
+            return None
+        text = " ".join(cell.lower().split())
+        return next((lb for lb, p in self.spelled.items() if re.fullmatch(p, text)), None)
 
 
 class Quantity(_Model):
@@ -112,6 +138,36 @@ class Course(_Model):
     """Levels of the overall stage at which it is an option."""
 
 
+class Disease(_Model):
+    """A disease that a table can be known to be of."""
+
+    name: str
+    columns: list[list[str]]
+    """Lists of patterns of columns, as keys; one list that is met as a whole will do."""
+    cells: str
+    """Pattern of whole cells, in lower case; a column half of whose cells match will do."""
+    ceiling: float
+    """C-index above which a model of such patients is taken for a leak."""
+
+    def known_by(self, names: Iterable[str], texts: Iterable[Iterable[str]]) -> bool:
+        """Say whether a table is of the disease.
+
+        Args:
+            names: of its columns.
+            texts: the known cells of each of its columns of text.
+        """
+        keys = [key_of(name) for name in names]
+        for listed in self.columns:
+            if all(any(re.search(pattern, key) for key in keys) for pattern in listed):
+                return True
+        for cells in texts:
+            counts = Counter(" ".join(cell.lower().split()) for cell in cells)
+            met = sum(count for text, count in counts.items() if re.fullmatch(self.cells, text))
+            if met and 2 * met >= counts.total():
+                return True
+        return False
+
+
 class Panel(_Model):
     """All panels merged. Lists are patterns of column names written as keys."""
 
@@ -134,10 +190,13 @@ class Panel(_Model):
     quantities: list[Quantity] = Field(default_factory=list)
     modalities: dict[str, Modality] = Field(default_factory=dict)
     ordinals: list[Ordinal] = Field(default_factory=list)
+    categories: dict[str, Category] = Field(default_factory=dict)
+    """Labels that two cohorts may spell differently; not read when a study file is drafted."""
     treatments: dict[str, Course] = Field(default_factory=dict)
     """What a treatment is called -> how its column is known, and for whom it is an option."""
     interactions: list[list[str]] = Field(default_factory=list)
     """With a treatment: its product with the first concept of each list that is there."""
+    disease: Disease | None = None
     response: list[list[str]] = Field(default_factory=list)
     """Inputs of a response: the first concept of each list that is there."""
 

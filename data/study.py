@@ -204,6 +204,8 @@ class Study(_Model):
     centre: str | None = None
     """Column of the hospital, for splits and assay scales."""
     endpoints: Endpoints
+    ceiling: Annotated[float, Field(gt=0.5, le=1)] | None = None
+    """C-index above which a model of such patients is taken for a leak until shown otherwise."""
     treatment: Treatment | None = None
     modalities: dict[str, dict[str, Feature]]
     baselines: dict[str, tuple[str, ...]] = Field(default_factory=dict)
@@ -211,6 +213,8 @@ class Study(_Model):
     interactions: tuple[tuple[str, str], ...] = ()
     """Pairs of features whose product enters the linear model, fixed in advance. Those with the
     treatment may change its effect; the first of them is the main hypothesis, shrunken least."""
+    trusted: tuple[str, ...] = ()
+    """Features for which somebody vouches that they were known before the outcome."""
     ignored: dict[str, str] = Field(default_factory=dict)
     """Columns left out -> why."""
 
@@ -242,6 +246,7 @@ class Study(_Model):
             self._known(listed, f"baselines.{label}")
         for pair in self.interactions:
             self._known(pair, "interactions")
+        self._known(self.trusted, "trusted")
         if self.treatment is not None:
             if not self.prognostic_features:
                 raise ValueError("modalities: name a feature beside the treatment")
@@ -340,6 +345,7 @@ class Study(_Model):
                 "modalities": modalities,
                 "interactions": tuple(p for p in self.interactions if kept.issuperset(p)),
                 "baselines": {name: of for name, of in left.items() if of},
+                "trusted": tuple(name for name in self.trusted if name in kept),
             }
         )
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from data.example import example_patient
 from serving.reading import PatientReader
-from serving.schema import Asked, example_patient
+from serving.schema import Asked
 from training.bundle import UNKNOWN_ASSAY, Answer, Bundle
 from training.manifest import digest_of
 from training.survival_model import INTERVAL, Column

@@ -16,7 +16,6 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
 from data.errors import nearest
-from data.study import Feature, Study
 from serving.reading import PatientReader, shorten
 
 #: Patients that one request may hold.
@@ -277,21 +276,6 @@ def _readable(value: object) -> bool:
 
 
 GENERIC_PATIENT: dict[str, Any] = {"age": 61, "IL1R1": 7.2, "stage": "II"}
-
-
-def example_patient(study: Study, most: int = 8) -> dict[str, Any]:
-    """Make up a patient of a study: the middle of each range, the first of the levels."""
-    return {
-        feature.column or name: _example(feature)
-        for name, feature in list(study.features.items())[:most]
-    }
-
-
-def _example(feature: Feature) -> float | str:
-    if feature.levels is not None:
-        return feature.levels[0]
-    low, high = feature.bounds
-    return (low + high) / 2 if math.isfinite(high - low) else 1.0
 
 
 class PredictRequest(BaseModel):

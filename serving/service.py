@@ -20,6 +20,7 @@ from pydantic import ConfigDict, PrivateAttr
 from starlette.requests import Request
 from starlette.responses import Response
 
+from data.example import example_patient
 from data.study import parse_study
 from serving.desk import Desk
 from serving.envelope import INTERNAL, Envelope, log_error
@@ -34,7 +35,6 @@ from serving.schema import (
     PredictRequest,
     RequestError,
     envelope,
-    example_patient,
     read_request,
 )
 

@@ -32,6 +32,7 @@ TINY = (
     "net.steps_per_epoch=3",
     "evaluation.bootstraps=20",
     "evaluation.explanations=false",
+    "evaluation.peers=false",
 )
 
 

@@ -20,7 +20,7 @@ from training.store import find_bundle, open_store
 
 SMALL = [
     *("--set", "net.members=2", "--set", "net.max_epochs=2", "--set", "evaluation.bootstraps=20"),
-    *("--set", "folds.folds=2", "--set", "forest.trees=10"),
+    *("--set", "folds.folds=2", "--set", "forest.trees=10", "--set", "evaluation.peers=false"),
 ]
 
 pytestmark = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from data.cohort import round_off
 from training.followed import FEWEST_EVENTS, Followed, span
 from training.hazard import TimeGrid, survival
 from training.metrics import UndefinedMetricError, inverse_censoring
-from training.record import CalibrationAt
+from training.record import CalibrationAt, Span
 from training.reliability import calibration_groups
 
 Array = NDArray[np.float64]
@@ -86,6 +87,53 @@ def calibration(
                 size=tuple(int(size) for size in seen.size),
             )
         )
+    return tuple(found)
+
+
+@dataclass(frozen=True, eq=False)
+class Calibrated:
+    """Whether predictions come true at one month."""
+
+    month: float
+    slope: Span
+    """1 where they do; below, they are too extreme, above, too much alike."""
+    observed_expected: Span
+    """Observed over predicted risk of the event; above 1, risks are predicted too low."""
+    survival: Array = field(default_factory=lambda: np.empty(0))
+    """(n,) predicted at the month, where the patients are at hand."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether both intervals include 1."""
+        return all(e.low <= 1 <= e.high for e in (self.slope, self.observed_expected))
+
+
+def calibrated(
+    time: Array,
+    event: NDArray[np.bool_],
+    grid: TimeGrid,
+    cumulative: Array,
+    months: Sequence[float],
+    draws: int,
+    seed: int,
+) -> tuple[Calibrated, ...]:
+    """Judge the calibration of cumulative hazards (n, j + 1) against outcomes (n,), in short.
+
+    Args:
+        time: follow-up in months.
+        event: whether it was seen.
+        grid: the j bins.
+        cumulative: at the grid's edges.
+        months: at which it is judged, within the follow-up.
+        draws: bootstrap draws behind each interval.
+        seed: of the draws; the same seed draws the same patients.
+    """
+    followed = Followed.of(time, event, grid.horizon, draws, seed)
+    found = []
+    for month in months:
+        alive = survival_at(followed, grid, cumulative, month)
+        ratio = span(followed.observed_expected(alive, month))
+        found.append(Calibrated(month, span(slopes(followed, alive, month)), ratio, alive))
     return tuple(found)
 
 

@@ -12,13 +12,17 @@ from typing import Any, NoReturn
 from data.errors import InputError, nearest
 from training.help_texts import (
     CHECK,
+    COMPARE,
     DEMO,
+    EVALUATE,
     INIT,
     INTRODUCTION,
     MARKER,
     PACKAGE,
     POWER,
     PREDICT,
+    PROMOTE,
+    REPORT,
     SERVE,
     SYNTH,
     TOKEN,
@@ -29,6 +33,8 @@ from training.help_texts import (
 
 #: Verbs that ask something of a cohort without a model.
 QUESTIONS = ("marker", "power")
+#: Verbs that choose between models.
+CHOICES = ("compare", "promote")
 MODEL_HELP = "a bundle folder, runs:/ID, or models:/NAME@champion"
 SET_HELP = "change a setting, for instance net.members=16; --settings lists them all"
 
@@ -118,8 +124,14 @@ def parser() -> Parser:
     one.add_argument(
         "--explain", metavar="FILE", help=".csv or .parquet: what each feature adds to the risk"
     )
+    _evaluate_verb(verbs)
+    one = _verb(verbs, "report", "the whole evaluation of a model as one page", REPORT)
+    one.add_argument("model", metavar="MODEL", help=MODEL_HELP)
+    one.add_argument("--out", metavar="FILE", help="ends in .html; STUDY-report.html if absent")
+    one.add_argument("--card", metavar="FILE", help="write the model card too, in Markdown")
     _power_verb(verbs)
     _marker_verb(verbs)
+    _choosing_verbs(verbs)
     one = _verb(verbs, "package", "pack a model as a bento, ready to deploy", PACKAGE)
     one.add_argument("model", metavar="MODEL", help=MODEL_HELP)
     one.add_argument("--name", help="of the bento; accomplice-STUDY if absent")
@@ -141,6 +153,8 @@ def parser() -> Parser:
     one.add_argument("--tokens", required=True, metavar="FILE", help="its hash is added here")
     one = _verb(verbs, "ui", "open MLflow on the project's runs", UI)
     one.add_argument("--port", type=_port, default=5000)
+    one.add_argument("--optuna", action="store_true", help="Optuna's dashboard on the studies")
+    one.add_argument("--storage", metavar="URL", help="of the studies, as in tune")
     one = _verb(verbs, "demo", "the whole life of a model on the synthetic cohort", DEMO)
     one.add_argument("--short", action="store_true", help="fewer patients and trials")
     return top
@@ -179,6 +193,60 @@ def _data_verbs(verbs: Any) -> None:
     )
     one.add_argument("--seed", type=int, default=0)
     one.add_argument("--truth", action="store_true", help="write truth.csv beside it")
+
+
+def _evaluate_verb(verbs: Any) -> None:
+    one = _verb(verbs, "evaluate", "judge a model on another cohort; update it for it", EVALUATE)
+    one.add_argument("model", metavar="MODEL", help=MODEL_HELP)
+    one.add_argument("study", metavar="STUDY", help="study file of the other cohort")
+    one.add_argument(
+        "--endpoint",
+        help="survival endpoint of STUDY; the model's own if STUDY has it, else STUDY's first",
+    )
+    one.add_argument(
+        "--map",
+        type=_pair,
+        action="append",
+        default=[],
+        metavar="A=B",
+        help="the model's feature A is STUDY's feature B; may be repeated",
+    )
+    one.add_argument(
+        "--recalibrate", action="store_true", help="update level and slope; write the new model"
+    )
+    one.add_argument(
+        "--out-model",
+        metavar="FOLDER",
+        help="where the updated model goes; under mlruns/bundles if absent",
+    )
+    one.add_argument(
+        "--out", metavar="FILE", help="ends in .html; evaluate-MODEL-STUDY.html if absent"
+    )
+    one.add_argument("--seed", type=_seed, help="of bootstraps and folds; the model's if absent")
+    one.add_argument(
+        "--bootstraps",
+        type=_count,
+        metavar="N",
+        help="draws behind each interval; as many as in training if absent",
+    )
+
+
+def _choosing_verbs(verbs: Any) -> None:
+    cohort = "study file of the patients to judge on; that of the model's run if absent"
+    one = _verb(verbs, "compare", "hold models against each other on the same patients", COMPARE)
+    one.add_argument("models", metavar="MODEL", nargs="+", help=MODEL_HELP)
+    one.add_argument("--study", metavar="STUDY", help=cohort)
+    one.add_argument("--endpoint", help="survival endpoint; the first model's own if absent")
+    one.add_argument("--json", metavar="FILE", help="write the figures there too")
+    one = _verb(verbs, "promote", "make a model champion, if the gate lets it", PROMOTE)
+    one.add_argument("model", metavar="MODEL", help=MODEL_HELP)
+    one.add_argument(
+        "--name", metavar="REGISTERED", help="registered model; accomplice-STUDY if absent"
+    )
+    one.add_argument("--study", metavar="STUDY", help=cohort)
+    one.add_argument(
+        "--force", metavar="REASON", help="promote whatever the gate says; the reason is recorded"
+    )
 
 
 def _power_verb(verbs: Any) -> None:
@@ -339,6 +407,13 @@ def _above_zero(text: str, unit: str) -> float:
     return number
 
 
+def _pair(text: str) -> tuple[str, str]:
+    one, equals, other = (part.strip() for part in text.partition("="))
+    if not one or not equals or not other:
+        raise argparse.ArgumentTypeError(f"A=B, such as stage_raw=stage, got {text!r}")
+    return one, other
+
+
 def _names(text: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
     if not all(names):
@@ -383,18 +458,22 @@ def _times(text: str) -> list[float]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code.
 
-    0: done; 2: the input is wrong, said in one line on stderr; 1: a failure of ours; 130: Ctrl-C.
+    0: done; 2: the input is wrong, said in one line on stderr; 3: the gate refuses to promote;
+    1: a failure of ours; 130: Ctrl-C.
     """
     began = time.monotonic()
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     args = parser().parse_args(argv)
     args.began = began
-    from training import commands, questions
+    from training import choosing, commands, evaluating, questions, report
 
     verb = f"data_{args.data_verb}" if args.verb == "data" else args.verb
+    places = dict.fromkeys(QUESTIONS, questions) | dict.fromkeys(CHOICES, choosing)
+    places |= {"evaluate": evaluating, "report": report}
+    code: int | None = 0
     try:
-        getattr(questions if verb in QUESTIONS else commands, verb)(args)
+        code = getattr(places.get(verb, commands), verb)(args)
     except InputError as error:
         # A column's name may hold a line break.
         print(f"accomplice: {' '.join(str(error).split())}", file=sys.stderr)
@@ -406,7 +485,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output went away, as `head` does: not an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    return 0
+    return code or 0
 
 
 if __name__ == "__main__":

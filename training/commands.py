@@ -97,7 +97,15 @@ def train(args: argparse.Namespace) -> None:
 
     with shown("train") as tick:
         done = fit_and_keep(
-            store, patients, config, out, tick, stage="train", name=args.name, budget=budget
+            store,
+            patients,
+            config,
+            out,
+            tick,
+            stage="train",
+            name=args.name,
+            budget=budget,
+            study_file=Path(args.study),
         )
     say_result(*done)
 
@@ -107,7 +115,8 @@ def tune(args: argparse.Namespace) -> None:
     from data.cohort import load_cohort
 
     cohort, config, out, store, budget = begin(args, load_cohort)
-    say_result(*search(store, cohort, config, args.trials, args.storage, args.name, out, budget))
+    asked = (config, args.trials, args.storage, args.name, out, budget, Path(args.study))
+    say_result(*search(store, cohort, *asked))
 
 
 def begin(
@@ -192,6 +201,7 @@ def search(
     name: str | None,
     out: Path | None,
     budget: Budget = UNLIMITED,
+    study_file: Path | None = None,
 ) -> tuple[Trained, Path, Logged]:
     """Tune with nested runs, then train the final model on other folds than chose it."""
     import optuna
@@ -224,7 +234,11 @@ def search(
             # The best of many trials looks better on its own folds than it is: judge it on others.
             final = tuned.config.model_copy(update={"seed": config.seed + 1})
             made = fit_and_keep(
-                store, cohort, final, out, tick, stage="final", parent=parent, budget=budget
+                *(store, cohort, final, out, tick),
+                stage="final",
+                tuned=study.study_name,
+                budget=budget,
+                study_file=study_file,
             )
         except KeyboardInterrupt:
             tracking.close_parent(parent, "KILLED")
@@ -233,7 +247,7 @@ def search(
         except BaseException:
             tracking.close_parent(parent, "FAILED")
             raise
-        tracking.finish_parent(parent, study)
+        tracking.finish_parent(parent, study, made[2].run_id)
     return made
 
 
@@ -246,19 +260,34 @@ def fit_and_keep(
     *,
     stage: str,
     name: str | None = None,
-    parent: str | None = None,
+    tuned: str | None = None,
     budget: Budget = UNLIMITED,
+    study_file: Path | None = None,
 ) -> tuple[Trained, Path, Logged]:
-    """Fit and judge a model of each endpoint inside a run of its own, write the bundle, log it."""
+    """Fit and judge a model of each endpoint inside a run of its own, write the bundle, log it.
+
+    Args:
+        store: the tracking store.
+        patients: to train on.
+        config: of the run.
+        out: where the bundle goes; into the store if absent.
+        tick: told how far the work is.
+        stage: of the work, as a tag of the run.
+        name: of the run.
+        tuned: name of the Optuna study that the configuration is from.
+        budget: of the fit.
+        study_file: that describes the patients.
+    """
     from training import tracking
     from training.run import default_out
     from training.run import train as fit_endpoints
 
-    with tracking.run(store, patients, stage, name or stage, parent) as run_id:
+    usual = stage if tuned is None else f"{stage} {tuned}"
+    with tracking.run(store, patients, stage, name or usual, tuned) as run_id:
         trained = fit_endpoints(patients, config, tick, budget=budget)
         path = (out or default_out(store, trained)).absolute()
         trained.bundle.save(path)
-        logged = tracking.log_training(run_id, patients, config, trained, path)
+        logged = tracking.log_training(store, run_id, patients, config, trained, path, study_file)
     return trained, path, logged
 
 
@@ -345,11 +374,15 @@ def token(args: argparse.Namespace) -> None:
 
 
 def ui(args: argparse.Namespace) -> None:
-    """Open MLflow's pages on the store until Ctrl-C."""
+    """Open MLflow's pages on the store, or Optuna's on its studies, until Ctrl-C."""
     from training.store import open_store
-    from training.ui import run_ui
+    from training.ui import run_dashboard, run_ui
 
-    run_ui(open_store(), args.port)
+    store = open_store()
+    if args.optuna or args.storage is not None:
+        run_dashboard(args.storage or store.optuna, args.port)
+    else:
+        run_ui(store, args.port)
 
 
 def demo(args: argparse.Namespace) -> None:

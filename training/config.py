@@ -141,6 +141,8 @@ class EvaluationConfig(_Part):
     """Bootstrap draws behind each interval."""
     explanations: bool = True
     """Whether a run says what drives its model: importance, partial effects, a surface."""
+    peers: bool = True
+    """Whether scikit-survival's forest and boosted trees are baselines too, where installed."""
 
 
 class Config(_Part):

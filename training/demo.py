@@ -8,12 +8,15 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from mlflow import MlflowClient
+
 from data.cohort import load_cohort
 from serving.packaging import package
 from serving.server import running, serve_command
 from training.commands import search, synthesise
 from training.config import configure
 from training.processes import free_port
+from training.promotion import champion_of
 from training.store import find_bundle, open_store
 from training.terminal import SYNTHETIC, relative, say_cohort, say_result
 from training.ui import links
@@ -29,7 +32,11 @@ class Size:
 
 
 FULL = Size(patients=800, trials=12)
-SHORT = Size(patients=240, trials=2, settings=("net.members=4", "net.max_epochs=20"))
+SHORT = Size(
+    patients=240,
+    trials=2,
+    settings=("net.members=4", "net.max_epochs=20", "evaluation.peers=false"),
+)
 
 #: A made-up patient; what is not named is missing, as it would be in a hospital.
 PATIENT = {
@@ -69,12 +76,14 @@ def run_demo(*, short: bool) -> None:
         # Every demonstration is a study of its own, so that it shows the work.
         name=f"demo-{int(time.time())}",
         out=None,
+        study_file=study,
     )
     say_result(trained, path, logged)
 
-    title("3  package the champion")
-    champion = find_bundle(f"models:/{logged.model_name}@champion")
-    packed = package(champion, store.bentos)
+    champion = champion_of(MlflowClient(), logged.model_name) is not None
+    title(f"3  package the {'champion' if champion else 'model, which the gate did not promote'}")
+    model = find_bundle(f"models:/{logged.model_name}@champion") if champion else path
+    packed = package(model, store.bentos)
     print(f"bento    {packed.tag}")
     print(f"folder   {relative(packed.path)}")
 

@@ -108,6 +108,11 @@ class Ensemble:
         weighted = np.tensordot(self.stack.weights, forward.learners, axes=(0, 1))
         return self.pooled(forward), self.stack.calibrated(weighted)
 
+    def learners(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
+        """Cumulative hazard (l, n, j + 1) of each learner: the mean of the folds' survival."""
+        mean = self.forward(values, centre).learners.mean(axis=0)
+        return np.asarray(-np.log(np.maximum(mean, 1e-300)))
+
     def replicates(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
         """Stacked cumulative hazard of each fold and member (k * members, n, j + 1).
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.cohort import round_off
+from training.baselines import Baseline
 from training.budget import UNLIMITED, Budget
 from training.concordance import concordance_contributions, concordances
 from training.config import Config
@@ -33,6 +34,7 @@ from training.metrics import (
     time_average,
 )
 from training.pairwise import drawn_concordances
+from training.peers import PEERS
 from training.predicted import MODEL, Predicted, from_fit
 from training.progress import Tick, silent
 from training.reliability import calibration_at, d_calibration
@@ -64,6 +66,10 @@ class Estimate:
 
     def __str__(self) -> str:
         return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+    def to_json(self) -> dict[str, float | None]:
+        """Return it as plain data, undefined figures as null."""
+        return {k: known(v) for k, v in vars(self).items()}
 
 
 @dataclass(frozen=True)
@@ -101,6 +107,14 @@ class Evaluation:
     """(n,) out-of-fold risk of the stacked model."""
     bootstraps: int
     """Draws behind each interval."""
+    notes: tuple[str, ...] = ()
+    """What the model was not held against, and why."""
+
+    @property
+    def reference(self) -> str | None:
+        """The baseline that headlines are over: the last the study file lists; never a peer."""
+        own = [baseline for baseline in self.gains if baseline not in PEERS]
+        return own[-1] if own else None
 
     def verdict(self, baseline: str) -> str:
         """Say in words whether the model adds to a baseline."""
@@ -115,10 +129,6 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures as plain data, undefined ones as null."""
-
-        def plain(estimate: Estimate) -> dict[str, float | None]:
-            return {k: _known(v) for k, v in vars(estimate).items()}
-
         return {
             "protocol": "out of fold; 95 % bootstrap intervals; differences paired",
             "patients": self.patients,
@@ -127,14 +137,15 @@ class Evaluation:
             "bootstraps": self.bootstraps,
             "calibration": {
                 "time": self.calibration_time,
-                "slope": _known(self.calibration_slope),
-                "d_calibration_p": _known(self.d_calibration_p),
+                "slope": known(self.calibration_slope),
+                "d_calibration_p": known(self.d_calibration_p),
             },
             "models": {
-                name: {m: plain(getattr(s, m)) for m in ("uno_c", "harrell_c", "ibs")}
+                name: {m: getattr(s, m).to_json() for m in ("uno_c", "harrell_c", "ibs")}
                 for name, s in self.scores.items()
             },
-            "gains": {b: {m: plain(e) for m, e in g.items()} for b, g in self.gains.items()},
+            "gains": {b: {m: e.to_json() for m, e in g.items()} for b, g in self.gains.items()},
+            "notes": list(self.notes),
         }
 
 
@@ -143,11 +154,15 @@ NAMES = {"uno_c": "Uno's C", "harrell_c": "Harrell's C", "ibs": "integrated Brie
 
 
 def evaluate(
-    fitted: Fitted, config: Config, tick: Tick = silent, budget: Budget = UNLIMITED
+    fitted: Fitted,
+    config: Config,
+    tick: Tick = silent,
+    budget: Budget = UNLIMITED,
+    baselines: Sequence[Baseline] | None = None,
 ) -> Evaluation:
     """Judge a fit by its out-of-fold predictions, beside its learners and the baselines."""
     tick("evaluation", 0, 2)
-    predicted = from_fit(fitted, config)
+    predicted = from_fit(fitted, config, baselines, budget)
     tick("evaluation", 1, 2)
     judged = judge_predicted(predicted, config, budget)
     tick("evaluation", 2, 2)
@@ -156,7 +171,7 @@ def evaluate(
 
 def judge_predicted(predicted: Predicted, config: Config, budget: Budget = UNLIMITED) -> Evaluation:
     """Judge predictions of patients whose outcome is known; see :func:`judge`."""
-    return judge(
+    judged = judge(
         *predicted.outcome,
         predicted.group,
         predicted.grid,
@@ -166,6 +181,7 @@ def judge_predicted(predicted: Predicted, config: Config, budget: Budget = UNLIM
         config.seed,
         budget,
     )
+    return replace(judged, notes=predicted.notes)
 
 
 def quick_scores(fitted: Fitted) -> dict[str, float]:
@@ -173,7 +189,7 @@ def quick_scores(fitted: Fitted) -> dict[str, float]:
     time, event = truncate(fitted.prepared.cohort)
     grid = fitted.prepared.grid
     horizon = judged_horizon(time, event, grid.horizon)
-    judged = _Judge(time, event, censoring(time, event), horizon)
+    judged = Judge(time, event, censoring(time, event), horizon)
     averages, _ = judged.brier(grid, fitted.cumulative)
     risk = within(log_risk(fitted.cumulative), fitted.prepared.fold[0])
     uno, _, ibs = judged.figures(np.arange(len(time)), risk, averages)
@@ -198,7 +214,7 @@ def judge(
     budget does not last for all ``bootstraps`` there are fewer.
     """
     horizon = judged_horizon(time, event, grid.horizon)
-    judged = _Judge(time, event, censoring(time, event), horizon)
+    judged = Judge(time, event, censoring(time, event), horizon)
     models = curves | baselines
     risks = {name: log_risk(c) for name, c in models.items()}
     briers = {name: judged.brier(grid, c) for name, c in models.items()}
@@ -217,13 +233,13 @@ def judge(
     drawn = judged.resample(predicted, draws, seed)
     figures = dict(zip(models, drawn, strict=True))
     scores = {
-        name: Scores(_estimate(f.uno_c), _estimate(f.harrell_c), _estimate(f.ibs), briers[name][1])
+        name: Scores(estimate(f.uno_c), estimate(f.harrell_c), estimate(f.ibs), briers[name][1])
         for name, f in figures.items()
     }
     gains = {
         b: {
-            "uno_c": _estimate(figures[MODEL].uno_c - figures[b].uno_c),
-            "ibs": _estimate(figures[b].ibs - figures[MODEL].ibs),
+            "uno_c": estimate(figures[MODEL].uno_c - figures[b].uno_c),
+            "ibs": estimate(figures[b].ibs - figures[MODEL].ibs),
         }
         for b in baselines
     }
@@ -238,10 +254,10 @@ def judge(
         scores=scores,
         gains=gains,
         calibration_time=middle,
-        calibration_slope=_or_nan(
+        calibration_slope=or_nan(
             lambda: calibration_at(event, time, at_middle, middle, judged.weights).slope
         ),
-        d_calibration_p=_or_nan(lambda: d_calibration(event, own).p_value),
+        d_calibration_p=or_nan(lambda: d_calibration(event, own).p_value),
         survival=at_middle,
         risk=risks[MODEL],
         bootstraps=draws,
@@ -257,7 +273,7 @@ def brier_averages(
     cumulative: Array,
 ) -> Array:
     """Return each patient's Brier score (n,), averaged over time to a horizon."""
-    return _Judge(time, event, weights, horizon).brier(grid, cumulative)[0]
+    return Judge(time, event, weights, horizon).brier(grid, cumulative)[0]
 
 
 def within(risk: Array, fold: NDArray[np.int_]) -> Array:
@@ -274,7 +290,7 @@ def judged_horizon(time: Array, event: NDArray[np.bool_], horizon: float) -> flo
     return min(horizon, max(last, float(time[event].min())), float(np.nextafter(time.max(), 0)))
 
 
-class _Figures(NamedTuple):
+class Figures(NamedTuple):
     """Figures (1 + d,) of a model: of all patients, then of each bootstrap draw."""
 
     uno_c: Array
@@ -283,7 +299,7 @@ class _Figures(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Judge:
+class Judge:
     """Outcomes, and how predictions are scored against them."""
 
     time: Array
@@ -293,6 +309,7 @@ class _Judge:
 
     @property
     def times(self) -> Array:
+        """Months (t,) at which the Brier score is taken."""
         return np.linspace(0, self.horizon, POINTS + 1)[1:]
 
     def brier(self, grid: TimeGrid, cumulative: Array) -> tuple[Array, Array]:
@@ -313,19 +330,19 @@ class _Judge:
     def figures(
         self, rows: NDArray[np.int_], risk: Array, averages: Array
     ) -> tuple[float, float, float]:
-        """Return the `_Figures` of some patients alone; NaN where they do not determine one."""
+        """Return the `Figures` of some patients alone; NaN where they do not determine one."""
         event, time = self.event[rows], self.time[rows]
         found = concordances(event, time, risk[rows], self.weights, self.horizon)
         return found.uno, found.harrell, float(averages[rows].mean())
 
     def contributions(self, risk: Array, averages: Array) -> tuple[Array, Array, Array]:
-        """Return each patient's part (n,) in the `_Figures`, which are its means."""
+        """Return each patient's part (n,) in the `Figures`, which are its means."""
         found = concordance_contributions(self.event, self.time, risk, self.weights, self.horizon)
         return found.uno, found.harrell, averages
 
     def resample(
         self, models: Sequence[tuple[Array, Array]], draws: int, seed: int
-    ) -> list[_Figures]:
+    ) -> list[Figures]:
         """Score models on the same draws.
 
         Args:
@@ -346,11 +363,11 @@ class _Judge:
                 np.concatenate([self.figures(rows, *model) for model in models])
                 for rows in chain((np.arange(n),), drawn)
             ]
-        return [_Figures(*each) for each in np.split(np.stack(made, axis=1), len(models))]
+        return [Figures(*each) for each in np.split(np.stack(made, axis=1), len(models))]
 
     def _few(
         self, models: Sequence[tuple[Array, Array]], counts: Sequence[NDArray[np.int_]]
-    ) -> list[_Figures]:
+    ) -> list[Figures]:
         """Score models on all draws at once, from how often each draw holds each patient."""
         held, everybody = np.stack(counts).astype(float), np.arange(len(self.time))
         risks = np.stack([risk for risk, _ in models])
@@ -359,11 +376,11 @@ class _Judge:
         for (risk, averages), (harrell, uno) in zip(models, drawn, strict=True):
             whole = self.figures(everybody, risk, averages)
             each = uno, harrell, held @ averages / len(averages)
-            found.append(_Figures(*(np.append(w, e) for w, e in zip(whole, each, strict=True))))
+            found.append(Figures(*(np.append(w, e) for w, e in zip(whole, each, strict=True))))
         return found
 
 
-def _estimate(figures: Array) -> Estimate:
+def estimate(figures: Array) -> Estimate:
     """Estimate a figure from its value for all patients and for each bootstrap draw (1 + d,)."""
     if np.isnan(figures[0]):
         return Estimate(math.nan)
@@ -373,12 +390,14 @@ def _estimate(figures: Array) -> Estimate:
         return Estimate(math.nan)
 
 
-def _or_nan(compute: Callable[[], float]) -> float:
+def or_nan(compute: Callable[[], float]) -> float:
+    """Return a figure, or NaN where the patients do not determine it."""
     try:
         return compute()
     except UndefinedMetricError:
         return math.nan
 
 
-def _known(value: float) -> float | None:
+def known(value: float) -> float | None:
+    """Return a figure as JSON has it: null where it is undefined."""
     return float(value) if math.isfinite(value) else None

@@ -68,6 +68,62 @@ risk, in log-hazard, and a modality adds what its features do. It takes some 50 
   accomplice predict model patients.csv --out predictions.csv --explain attributions.csv
   accomplice predict model patients.csv --response-rate ici_response=0.2
 """
+EVALUATE = """\
+Predicts for the patients of another cohort, which has a study file of its own, and judges what came
+true: discrimination and calibration, beside the training run's. Writes one page that opens without
+a network and its figures as JSON, and logs both to mlruns/ beside the model's runs.
+
+  accomplice evaluate model other/study.yaml
+  accomplice evaluate model other/study.yaml --map stage_raw=stage --map CD8A=CD8_RNA
+  accomplice evaluate model other/study.yaml --recalibrate --out-model model-for-other
+
+The model's features are looked for in STUDY by name, by column, and by what the panels know: genes
+by their aliases, stage and the like by their levels, sex however it is spelt. What is not certain
+is left missing and listed; --map A=B settles it. Kinds must agree; units too, where both are
+stated. Expression is ranked among the cohort's own patients where 50 or more have it, as in
+training.
+
+--recalibrate updates the model for this centre: the level, and where held-out patients are better
+predicted so, the slope and the course over time of its log cumulative hazard. It is checked on
+patients whom the update was not fitted to, and the new bundle says what it was updated by. It takes
+20 events at the least. At any one month patients keep their order.
+"""
+COMPARE = """\
+Judges two models, or each further one against the first, on the same patients and the same
+bootstrap draws: Uno's C, Harrell's C and the integrated Brier score with their paired differences
+and 95 % intervals, calibration of each, what each was trained on, and which settings differ.
+
+  accomplice compare runs:/ID models:/accomplice-NAME@champion
+  accomplice compare model other_model --study study.yaml --json compared.json
+
+A model keeps no patients, so their study file is needed again: the one that --study names, or the
+one that the model's run remembers (in mlruns/ of this machine). For patients a model was trained
+on, its out-of-fold predictions are made anew; for others it predicts as for new patients. Which was
+which is said. Judged is to the smaller of the horizons, on the patients that both can be judged on.
+"""
+PROMOTE = """\
+Moves the registry's alias champion to the model, if every rule of the gate holds:
+
+  it predicts the same endpoint of the same study as the champion
+  a champion of real patients is not replaced by a model of synthetic ones
+  on the same patients it is not worse: neither Uno's C nor the integrated Brier score is certainly
+    worse (paired 95 % interval), nor worse by more than 0.03 or 0.01
+  it has learnt something: Uno's C above 0.5 and a gain over Kaplan-Meier, both for certain
+  its predictions come true: calibration slope and observed/expected agree with 0.8 to 1.25 by
+    their 95 % intervals, the slope itself is within 0.6 to 1.67, the ratio within 0.8 to 1.25
+  no leak sentinel fired
+
+The first three ask about the champion and are left out where there is none. Each rule is printed
+with its figures.
+
+  accomplice promote models:/accomplice-NAME/3
+  accomplice promote recalibrated --study study.yaml
+  accomplice promote runs:/ID --force "external validation of March; the slope is known"
+
+A bundle that is not in the registry is registered first. Exit code 0: it is champion; 3: the gate
+refuses, and nothing is changed; 2: the input is wrong. --force promotes all the same; the reason,
+the time and the rules that failed are kept with the model's version, where MLflow shows them.
+"""
 POWER = """\
 Simulates cohorts in which a treatment works less where a marker is high, analyses each by a Cox
 model, and counts how often the interaction is significant: at --n, along a curve of sizes, and how
@@ -97,6 +153,17 @@ Adjusted for: each of the study file's baselines, the stroma, the features that 
 name, what --adjust adds, and all of these together. Patients without the marker are left out and
 counted.
 """
+REPORT = """\
+Writes the whole evaluation of a model as one page that opens without a network: does it rank
+patients, does it beat simple models, do its probabilities come true, what would it do to decisions,
+does it hold in subgroups, what drives it, could it be a leak; figures, and their numbers as tables.
+All comes from the model itself: no patient is needed. The numbers go to a .json beside it.
+
+  accomplice report model
+  accomplice report models:/accomplice-NAME@champion --out report.html --card card.md
+
+--card writes a model card drafted by TRIPOD+AI items; what only a person can know is marked so.
+"""
 PACKAGE = """\
 Writes a bento with the model, its code and its requirements under mlruns/bentos.
 
@@ -118,7 +185,14 @@ the file, and a restart, and the token opens nothing any more.
   curl -s http://10.0.0.5:3000/predict -H "Authorization: Bearer $TOKEN" …
 """
 UI = """\
-Serves MLflow on what mlruns/ (or MLFLOW_TRACKING_URI) holds, and prints the links that matter.
+Serves MLflow on what mlruns/ (or MLFLOW_TRACKING_URI) holds, and prints the links that matter: of
+each experiment its models beside each other, the last study and its trials in parallel coordinates,
+and the champion. With --optuna Optuna's dashboard is served in its place, where it is installed:
+pip install 'accomplice[dashboard]'
+
+  accomplice ui
+  accomplice ui --optuna --port 8080
+  accomplice ui --optuna --storage postgresql://host/optuna
 """
 DEMO = """\
 Makes a synthetic cohort, tunes, trains, judges, registers and packages a model, and asks the

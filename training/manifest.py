@@ -12,7 +12,7 @@ from typing import Any
 from data.errors import InputError
 from data.study import Study
 
-FORMAT = 4
+FORMAT = 5
 MANIFEST = "manifest.json"
 
 

@@ -6,9 +6,7 @@ No point of any figure is one patient: curves are read at even times, residuals 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -20,20 +18,9 @@ from training.association import Association
 from training.correlation import Correlation
 from training.cutpoints import CutScan
 from training.effects import HazardRatio
-from training.plots import BLUE, COLOURS, INK, ORANGE, RED, SKY, STYLE
+from training.plots import BLUE, COLOURS, INK, ORANGE, RED, SKY, SOFT, house_style, short
 from training.proportional import EffectOverTime
 
-SOFT = "#555555"
-#: Every text and line in a colour that the page can change; names are text, not formulas.
-OWN: Any = {
-    "text.parse_math": False,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "grid.color": "#e6e6e6",
-}
 #: Hazard ratios that the axes name: of a short axis, and of one that spans more than a factor of 4.
 NEAR = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.5)
 FAR = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0)
@@ -45,7 +32,7 @@ MOST_BARS = 20
 
 def inline(key: str, draw: Callable[[], Figure], alt: str, caption: str) -> page.Figure:
     """Draw in the house style, for use inside a page; the rest is as ``page.Figure`` takes it."""
-    with mpl.rc_context({**STYLE, **OWN}):
+    with house_style():
         return page.Figure(page.inline_svg(draw(), key), alt, caption)
 
 
@@ -139,7 +126,7 @@ def forest(
             color=INK,
             transform=axes.get_yaxis_transform(),
         )
-    axes.set_yticks(range(len(rows)), [_short(name) for name, _ in rows])
+    axes.set_yticks(range(len(rows)), [short(name, 50) for name, _ in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
@@ -184,7 +171,7 @@ def companions(found: Sequence[Correlation]) -> Figure:
     for y, c in enumerate(shown):
         axes.hlines(y, c.low, c.high, color=INK, lw=1.2)
     axes.axvline(0, color=INK, lw=1)
-    axes.set_yticks(range(len(shown)), [_short(c.feature) for c in shown])
+    axes.set_yticks(range(len(shown)), [short(c.feature, 50) for c in shown])
     axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
@@ -241,7 +228,3 @@ def _bare(axes: Axes) -> None:
     axes.grid(visible=False)
     axes.spines[["left", "bottom"]].set_visible(False)
     axes.tick_params(length=0)
-
-
-def _short(name: str, most: int = 50) -> str:
-    return name if len(name) <= most else f"{name[: most - 1]}…"

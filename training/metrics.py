@@ -360,6 +360,9 @@ def resamples(n: int, draws: int, seed: int) -> Iterator[Ints]:
 def percentile_interval(values: Floats, level: float = 0.95) -> Interval:
     """Do as `bootstrap_interval` from the statistic's values (draws,), NaN where undefined.
 
+    The ends are the (draws + 1) p-th ordered values, between two of them in proportion (Davison &
+    Hinkley, Bootstrap Methods and their Application, 1997, section 5.2.1).
+
     Raises:
         UndefinedMetricError: as `bootstrap_interval`.
     """
@@ -369,5 +372,8 @@ def percentile_interval(values: Floats, level: float = 0.95) -> Interval:
             f"the statistic is undefined in {values.size - defined.size} of {values.size} "
             "bootstrap draws: too few patients or events for an interval"
         )
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    # Of b draws the k-th lies beyond k / (b + 1) of the distribution: plain quantiles, between the
+    # first and the last at their places among b − 1, would make 95 % of 200 draws a 94 % interval.
+    ends = [(1 - level) / 2, (1 + level) / 2]
+    low, high = np.quantile(defined, ends, method="weibull")
     return Interval(float(low), float(high))

@@ -20,7 +20,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure as Drawing
 
-Tone = Literal["yes", "no", "caution", "alarm", "absent"]
+Tone = Literal["yes", "no", "caution", "alarm", "absent", "told"]
 
 #: Tone -> the word on its badge: a colour alone would not tell everybody.
 LABELS: dict[Tone, str] = {
@@ -29,6 +29,7 @@ LABELS: dict[Tone, str] = {
     "caution": "! CAUTION",
     "alarm": "▲ ALARM",
     "absent": "– NOT JUDGED",
+    "told": "· DESCRIBED",
 }
 #: Colours of the figures (see ``training.plots``) -> the page's names for them.
 COLOURS = {
@@ -65,6 +66,8 @@ class Table:
     caption: str
     head: tuple[str, ...]
     rows: Sequence[Sequence[str]]
+    folded: bool = False
+    """Whether it is opened by a click, as the numbers of a figure that says the same are."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ of two models are judged by the same code. A bundle holds no patients: with its 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -15,10 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.cohort import Cohort
-from training.baselines import baseline_curves
+from training.baselines import Baseline, fit_baselines, out_of_fold_curves
+from training.budget import UNLIMITED, Budget
 from training.config import Config
 from training.fit import Fitted, Prepared, assemble, assign_folds, truncate
 from training.hazard import TimeGrid
+from training.peers import peers
 from training.stack import LEARNERS
 from training.survival_model import SurvivalModel
 
@@ -55,11 +57,13 @@ class Predicted:
     curves: Mapping[str, Array]
     """(n, j + 1) cumulative hazards of the ``MODEL``, then of its learners, by name."""
     baselines: Mapping[str, Array]
-    """(n, j + 1) cumulative hazards of the simple models, by name."""
+    """(n, j + 1) cumulative hazards of the simple models, then of the peers, by name."""
     blind: Array
     """(n, j + 1) cumulative hazard of the model without the treatment."""
     again: Again
     """``blind``, had the patients had other features."""
+    notes: tuple[str, ...] = ()
+    """What the model is not held against, and why."""
 
     @property
     def outcome(self) -> tuple[Array, NDArray[np.bool_]]:
@@ -85,19 +89,34 @@ class Predicted:
         )
 
 
-def from_fit(fitted: Fitted, config: Config) -> Predicted:
-    """Gather a fit's out-of-fold predictions, and those of the baselines on the same folds."""
+def from_fit(
+    fitted: Fitted,
+    config: Config,
+    baselines: Sequence[Baseline] | None = None,
+    budget: Budget = UNLIMITED,
+) -> Predicted:
+    """Gather a fit's out-of-fold predictions, and those of the baselines on the same folds.
+
+    Args:
+        fitted: the fit.
+        config: of the run.
+        baselines: of the fit, where they are there already; they are fitted if absent.
+        budget: within which there may be time for the peers.
+    """
     prepared = fitted.prepared
     curves = {MODEL: fitted.cumulative} | dict(zip(LEARNERS, fitted.learners, strict=True))
+    own = fit_baselines(prepared, config) if baselines is None else baselines
+    others, notes = peers(prepared, config, budget)
     return Predicted(
         cohort=prepared.cohort,
         protocol=OUT_OF_FOLD,
         group=prepared.fold[0],
         grid=prepared.grid,
         curves=curves,
-        baselines=baseline_curves(prepared, config),
+        baselines=out_of_fold_curves(own, prepared) | others,
         blind=fitted.blind,
         again=fitted.again,
+        notes=notes,
     )
 
 

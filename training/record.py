@@ -8,9 +8,15 @@ months, never at a patient's own. Undefined numbers are NaN here and null in JSO
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError
+
+from data.errors import InputError
+
+#: Where a bundle's metrics hold it.
+REVIEW = "review"
 
 Number = Annotated[
     float,
@@ -32,7 +38,25 @@ class Span(_Part):
     high: Number = math.nan
 
     def __str__(self) -> str:
-        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
+        return f"{self:.3f}"
+
+    def __format__(self, spec: str) -> str:
+        """Write value and interval alike, ``.3f`` unless told otherwise; in words if undefined."""
+        if not math.isfinite(self.value):
+            return "not determined"
+        value, low, high = (format(v, spec or ".3f") for v in (self.value, self.low, self.high))
+        known = math.isfinite(self.low) and math.isfinite(self.high)
+        return f"{value} ({low} to {high})" if known else f"{value} (no interval)"
+
+    @property
+    def above(self) -> float:
+        """Lower end, -inf where there is none: above a number, so is the figure for certain."""
+        return self.low if math.isfinite(self.low) else -math.inf
+
+    @property
+    def below(self) -> float:
+        """Upper end, inf where there is none: below a number, so is the figure for certain."""
+        return self.high if math.isfinite(self.high) else math.inf
 
 
 class Curve(_Part):
@@ -230,3 +254,21 @@ class Review(_Part):
     sentinels: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
     """What was left out and why, such as peers that are not installed."""
+
+
+def read_review(metrics: Mapping[str, Any]) -> Review | None:
+    """Return the record that a bundle's metrics hold, None where they hold none.
+
+    Raises:
+        InputError: it is of another version.
+    """
+    raw = metrics.get(REVIEW)
+    if raw is None:
+        return None
+    try:
+        return Review.model_validate(raw)
+    except ValidationError as error:
+        where = ".".join(str(part) for part in error.errors()[0]["loc"])
+        raise InputError(
+            f"the model's review was written by another version (at {where}): train it again"
+        ) from None

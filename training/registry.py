@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pandas as pd
 from mlflow import MlflowClient
+from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
-from mlflow.models import ModelSignature
+from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 from mlflow.types.schema import AnyType
 
+from data.errors import InputError
+from data.example import example_patient
 from training import pyfunc
 from training.bundle import Bundle
+from training.gate import Challenger, Decision, decide
+from training.manifest import digest_of
+from training.promotion import DIGEST, champion_of, promote
 from training.reporting import RESEARCH_USE, headline, note
 from training.run import Trained
-
-CHAMPION = "champion"
+from training.store import Store
 
 
 @dataclass(frozen=True)
@@ -36,46 +43,135 @@ class Logged:
     model_name: str
     version: str
     champion: bool
+    decision: Decision | None = None
+    """Of the gate, where there was no champion; else the version waits to be promoted."""
 
 
-def log_model(run_id: str, trained: Trained, folder: Path) -> Logged:
+def log_model(store: Store, run_id: str, trained: Trained, folder: Path) -> Logged:
     """Log the bundle as a pyfunc model of the run and register it.
 
-    The first version of a name becomes champion; later ones wait to be promoted.
+    Where there is no champion it becomes champion, if the gate lets it; others wait to be promoted.
     """
     client, bundle = MlflowClient(), trained.bundle
-    name = f"accomplice-{bundle.study.name}"
+    name = registered_name(bundle)
+    version = register(name, run_id, bundle, folder, note(trained), headline(trained))
+    experiment_id = str(client.get_run(run_id).info.experiment_id)
+    if champion_of(client, name) is not None:
+        return Logged(run_id, experiment_id, name, version, champion=False)
+    decision = decide(Challenger.of(bundle))
+    champion = decision.passed
+    if champion:
+        try:
+            promote(store, name, version, None, decision)
+        except InputError:  # another run was quicker
+            return Logged(run_id, experiment_id, name, version, champion=False)
+    return Logged(run_id, experiment_id, name, version, champion, decision)
+
+
+def registered_name(bundle: Bundle) -> str:
+    """Return the name under which a study's models are registered."""
+    return model_name(bundle.study.name)
+
+
+def model_name(study: str) -> str:
+    """Return the name under which the models of a study's name are registered."""
+    return f"accomplice-{study}"
+
+
+def register_bundle(store: Store, name: str, bundle: Bundle, folder: Path) -> str:
+    """Register a bundle that no run has, such as a recalibrated one; return its version."""
+    client = MlflowClient()
+    tags = {
+        "stage": "registered",
+        "endpoint": bundle.target,
+        "synthetic": str(bundle.study.synthetic).lower(),
+        "cohort_fingerprint": str(bundle.provenance["cohort_fingerprint"]),
+        "fit_id": str(bundle.provenance["fit_id"]),
+        DIGEST: digest_of(folder),
+    }
+    experiment = store.experiment(bundle.study.name)
+    run_id = str(client.create_run(experiment, run_name="registered", tags=tags).info.run_id)
+    synthetic = ", SYNTHETIC patients" if bundle.study.synthetic else ""
+    about = f"A bundle of {bundle.study.name}{synthetic}, registered as it was. {RESEARCH_USE}"
+    version = register(name, run_id, bundle, folder, about, {})
+    client.set_terminated(run_id)
+    return version
+
+
+def register(
+    name: str,
+    run_id: str,
+    bundle: Bundle,
+    folder: Path,
+    description: str,
+    metrics: Mapping[str, float],
+) -> str:
+    """Log a bundle as a pyfunc model of a run, and register it; return its version.
+
+    Args:
+        name: of the registered model.
+        run_id: of the run.
+        bundle: that is in ``folder``.
+        folder: a bundle's.
+        description: of the version, in Markdown.
+        metrics: finite ones, by name.
+    """
+    client = MlflowClient()
     with mlflow.start_run(run_id=run_id, log_system_metrics=False), _quiet():
-        info = mlflow.pyfunc.log_model(
-            name="model",
+        info = Model.log(
+            artifact_path=None,
+            name=name,
+            flavor=Unchecked,
+            flavor_name="mlflow.pyfunc",
             python_model=pyfunc.__file__,
             artifacts={"bundle": str(folder)},
             signature=signature(bundle),
             pip_requirements=requirements(),
             metadata={"synthetic": bundle.study.synthetic, "endpoint": bundle.target},
+            input_example=example(bundle),
+            validate_serving_input=False,
         )
-        mlflow.log_metrics(headline(trained), model_id=info.model_id)
+    client.log_batch(run_id, metrics=_of_model(client, run_id, info.model_id, metrics))
+    tags = {"synthetic": str(bundle.study.synthetic).lower(), "endpoint": bundle.target}
     about = f"Models of {bundle.study.name}. {RESEARCH_USE}"
     with contextlib.suppress(MlflowException):  # it exists already
-        client.create_registered_model(name, description=about)
+        client.create_registered_model(name, tags=tags, description=about)
     made = client.create_model_version(
         name,
         source=f"models:/{info.model_id}",
         run_id=run_id,
-        tags={
-            "synthetic": str(bundle.study.synthetic).lower(),
-            "endpoint": bundle.target,
-            "fit_id": str(bundle.provenance["fit_id"]),
-        },
-        description=note(trained),
+        tags={**tags, "fit_id": str(bundle.provenance["fit_id"]), DIGEST: digest_of(folder)},
+        description=description,
         model_id=info.model_id,
     )
-    version = str(made.version)
-    champion = _has_no_champion(client, name)
-    if champion:
-        client.set_registered_model_alias(name, CHAMPION, version)
-    experiment_id = client.get_run(run_id).info.experiment_id
-    return Logged(run_id, str(experiment_id), name, version, champion)
+    return str(made.version)
+
+
+class Unchecked:
+    """MLflow's pyfunc flavour without its check of the example.
+
+    The check would load the model once more, which takes longer than all of the rest.
+    """
+
+    @staticmethod
+    def save_model(*, validate_serving_input: bool, **given: Any) -> None:  # noqa: ARG004
+        """Write a model into a folder."""
+        mlflow.pyfunc.save_model(**given)
+
+
+def _of_model(
+    client: MlflowClient, run_id: str, model: str, metrics: Mapping[str, float]
+) -> list[Metric]:
+    """Return metrics as a run's and its model's at once, on the run's dataset."""
+    now, inputs = int(time.time() * 1000), client.get_run(run_id).inputs
+    used = inputs.dataset_inputs if inputs is not None else []
+    of = (used[0].dataset.name, used[0].dataset.digest) if used else ()
+    return [Metric(name, value, now, 0, model, *of) for name, value in metrics.items()]
+
+
+def example(bundle: Bundle) -> pd.DataFrame:
+    """Make up a patient whom the model answers; nobody's values."""
+    return pd.DataFrame([example_patient(bundle.study)])
 
 
 def signature(bundle: Bundle) -> ModelSignature:
@@ -108,14 +204,6 @@ def requirements() -> list[str]:
     """Return what the model needs at load; stated, since inferring them takes ten seconds."""
     names = ("numpy", "pandas", "pydantic", "pyyaml", "safetensors", "torch")
     return [f"accomplice=={installed('accomplice')}", *(f"{n}=={installed(n)}" for n in names)]
-
-
-def _has_no_champion(client: MlflowClient, name: str) -> bool:
-    try:
-        client.get_model_version_by_alias(name, CHAMPION)
-    except MlflowException:
-        return True
-    return False
 
 
 @contextmanager

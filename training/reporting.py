@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from data.study import Study
 from training.bundle import Bundle
+from training.calibration import middle_month
 from training.evaluation import Estimate
 from training.evidence import Evidence, sentences
 from training.predicted import MODEL
+from training.record import Span
 from training.run import Judged, Trained
+from training.sentinels import fired
 
+#: MLflow draws the cells of a table close together.
+GAP = "&emsp;"
 RESEARCH_USE = "For research use only; not a medical device."
 
 
@@ -31,23 +38,39 @@ def headline(trained: Trained) -> dict[str, float]:
 def _of_primary(judged: Judged) -> dict[str, float]:
     evaluation, found = judged.evaluation, judged.evidence
     scores = evaluation.scores[MODEL]
-    estimates = {"uno_c": scores.uno_c, "ibs": scores.ibs}
-    if evaluation.gains:
-        # The last baseline listed is the strongest one: the study's clinical model.
-        last = evaluation.gains[list(evaluation.gains)[-1]]
-        estimates |= {f"{metric}_gain": estimate for metric, estimate in last.items()}
+    estimates: dict[str, Estimate | Span] = {"uno_c": scores.uno_c, "ibs": scores.ibs}
+    if evaluation.reference is not None:
+        gains = evaluation.gains[evaluation.reference]
+        estimates |= {f"{metric}_gain": estimate for metric, estimate in gains.items()}
     if found is not None:
         estimates |= {"treatment_hr": found.hr["landmark"], "treatment_gain": found.ate}
         estimates["treatment_rate"] = found.relative.rate
-    return {
-        "calibration_slope": evaluation.calibration_slope,
-        "harrell_c": scores.harrell_c.value,
-        "net_share": judged.fitted.ensemble.stack.weight("net"),
-        **_ends(estimates),
-    }
+    return _ends({**estimates, "calibration_slope": _slope(judged)[1]})
 
 
-def _ends(estimates: dict[str, Estimate]) -> dict[str, float]:
+def _slope(judged: Judged) -> tuple[float, Span]:
+    """Return the calibration slope at the review's month in the middle, and that month before it.
+
+    Of a model that the review has no slope of, it is the evaluation's, without an interval.
+    """
+    evaluation, months = judged.evaluation, judged.review.calibration
+    if not months:
+        return evaluation.calibration_time, Span(value=evaluation.calibration_slope)
+    middle = middle_month([at.month for at in months], evaluation.horizon)
+    return next((at.month, at.slope) for at in months if at.month == middle)
+
+
+def columns(named: Mapping[str, float]) -> list[str]:
+    """Return which of :func:`headline` a table shows: no interval, but where a gain begins.
+
+    Where the lower end of a gain is above 0, the gain is certain.
+    """
+    return [
+        name for name in named if not name.endswith(("_low", "_high")) or name.endswith("gain_low")
+    ]
+
+
+def _ends(estimates: Mapping[str, Estimate | Span]) -> dict[str, float]:
     """Return each estimate and the ends of its interval as metrics of their own."""
     named: dict[str, float] = {}
     for name, estimate in estimates.items():
@@ -65,12 +88,11 @@ def treatment_tags(found: Evidence | None) -> dict[str, str]:
 def note(trained: Trained) -> str:
     """Return the run's description in Markdown."""
     bundle = trained.bundle
-    lines = [
-        f"**{bundle.study.name}**, endpoint `{bundle.target}`"
-        + (" — **SYNTHETIC patients**" if bundle.study.synthetic else ""),
-        "",
-    ]
+    # MLflow's tables show the first words as they stand: no Markdown in them.
+    synthetic = "SYNTHETIC patients. " if bundle.study.synthetic else ""
+    lines = [f"{synthetic}{in_short(trained)}", ""]
     if trained.primary is not None:
+        lines += _on_leaks(trained.primary)
         lines += _on_survival(trained.primary)
         lines += _on_treatment(bundle, trained.primary.evidence)
     others = on_further(trained) | on_responses(trained)
@@ -79,20 +101,47 @@ def note(trained: Trained) -> str:
     return "\n".join([*lines, "", RESEARCH_USE])
 
 
+def in_short(trained: Trained) -> str:
+    """Say in a line how good the model is."""
+    bundle, primary = trained.bundle, trained.primary
+    told = f"{bundle.study.name}, {bundle.target}"
+    if primary is None:
+        return told + "."
+    evaluation = primary.evaluation
+    told += f": Uno's C {evaluation.scores[MODEL].uno_c}"
+    if evaluation.reference is not None:
+        told += f"; the model {evaluation.verdict(evaluation.reference)}"
+    return told + "."
+
+
+def leak_tags(trained: Trained) -> dict[str, str]:
+    """Return what a run can be searched for of its leak sentinels."""
+    if trained.primary is None:
+        return {}
+    return {"leak_alarm": str(fired(trained.primary.findings)).lower()}
+
+
+def _on_leaks(judged: Judged) -> list[str]:
+    """What the leak sentinels that fired say, in Markdown."""
+    told = [f"- **LEAK** ({f.sentinel}): {f.text}" for f in judged.findings if f.status == "fired"]
+    return [*told, ""] if told else []
+
+
 def _on_survival(judged: Judged) -> list[str]:
     """What is said of the primary survival endpoint, in Markdown."""
-    evaluation = judged.evaluation
+    evaluation, (month, slope) = judged.evaluation, _slope(judged)
     return [
         f"{evaluation.patients} patients, {evaluation.events} events; judged out of fold to "
         f"{evaluation.horizon:.0f} months; 95 % bootstrap intervals.",
         "",
-        "| model | Uno's C | integrated Brier score |",
+        f"| model | {GAP}Uno's C | {GAP}integrated Brier score |",
         "|---|---|---|",
-        *(f"| {name} | {s.uno_c} | {s.ibs} |" for name, s in evaluation.scores.items()),
+        *(f"| {name} | {GAP}{s.uno_c} | {GAP}{s.ibs} |" for name, s in evaluation.scores.items()),
         "",
         *(f"- The model {evaluation.verdict(b)}." for b in evaluation.gains),
-        f"- Calibration slope at {evaluation.calibration_time:.0f} months "
-        f"{evaluation.calibration_slope:.2f}; C {evaluation.scores[MODEL].harrell_c} (Harrell).",
+        *(f"- Not held against a baseline: {said}." for said in evaluation.notes),
+        f"- Calibration slope at {month:.0f} months {slope.value:.2f} ({slope.low:.2f} to "
+        f"{slope.high:.2f}); C {evaluation.scores[MODEL].harrell_c} (Harrell).",
         "",
     ]
 
@@ -140,8 +189,8 @@ def _in_short(judged: Judged) -> str:
         f"Uno's C {scores.uno_c}, integrated Brier score {scores.ibs} on {evaluation.patients} "
         f"patients, {evaluation.events} events, to {evaluation.horizon:.0f} months"
     )
-    if evaluation.gains:
-        told += f"; the model {evaluation.verdict(list(evaluation.gains)[-1])}"
+    if evaluation.reference is not None:
+        told += f"; the model {evaluation.verdict(evaluation.reference)}"
     if found is not None:
         told += f"; hazard ratio of {found.label} {found.hr['landmark']}"
         told += f"; ALARM: {'; '.join(found.alarms)}" if found.alarms else ""

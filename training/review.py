@@ -55,7 +55,7 @@ def review(
         tick: told of each part.
         budget: parts that it has no time for are left empty, and the record says so.
     """
-    whole, notes = predicted, []
+    whole, notes = predicted, list(predicted.notes)
     rows = sample(len(predicted.cohort), MOST_REVIEWED, config.seed)
     if rows is not None:
         predicted = predicted.take(rows)

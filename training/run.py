@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from data.cohort import Cohort, Patients
 from data.errors import InputError
+from training.baselines import Baseline, fit_baselines
 from training.budget import UNLIMITED, Budget
 from training.bundle import Bundle
 from training.config import Config, flat
@@ -24,9 +25,10 @@ from training.evaluation import Evaluation, judge_predicted
 from training.evidence import Evidence, evidence
 from training.fit import Fitted, check_folds, fit, prepare
 from training.hazard import log_risk
+from training.overlap import sketch
 from training.predicted import from_fit
 from training.progress import Tick, silent, within
-from training.record import Review
+from training.record import Finding, Review
 from training.response import (
     ResponseModel,
     check_labels,
@@ -36,6 +38,7 @@ from training.response import (
 )
 from training.response_evaluation import ResponseEvaluation, judge_response
 from training.review import review
+from training.sentinels import watch
 from training.store import Store
 from training.survival_model import SurvivalModel
 
@@ -63,6 +66,11 @@ class Judged:
     """Whether the treatment's effect is to be believed, where one was estimated."""
     review: Review
     """All that is judged of it, without patients."""
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Of the leak sentinels, which watch the primary endpoint."""
+        return self.review.sentinels
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures as plain data."""
@@ -126,7 +134,8 @@ def train(
     if isinstance(patients, Cohort):
         further, without = _enough(patients.further, config)
         share = budget.share(PRIMARY_TIME) if further else budget
-        survival[patients.endpoint] = fit_and_judge(patients, config, tick, share)
+        judged = fit_and_judge(patients, config, tick, share)
+        survival[patients.endpoint] = watched(judged, config, tick, share)
         for k, (name, cohort) in enumerate(further.items()):
             share = budget.share(1 / (len(further) - k))
             survival[name] = fit_and_judge(cohort, config, within(name, tick), share)
@@ -147,16 +156,34 @@ def fit_and_judge(
     """Fit and judge a model of one survival endpoint."""
     prepared = prepare(cohort, config, tick, budget.share(FOLDS_TIME))
     fitted = fit(prepared, config, tick, budget.share(NET_TIME))
+    baselines = fit_baselines(prepared, config)
     tick("evaluation", 0, 1)
-    predicted = from_fit(fitted, config)
+    predicted = from_fit(fitted, config, baselines, budget)
     evaluation = judge_predicted(predicted, config, budget.share(JUDGING_TIME))
     tick("evaluation", 1, 1)
     found = evidence(fitted, config)
-    model = _model(fitted, "" if found is None else found.distrust)
+    model = _model(fitted, baselines, "" if found is None else found.distrust)
     reviewed = review(predicted, evaluation, fitted.ensemble, config, tick, budget)
     if config.evaluation.explanations:
         reviewed = explained(reviewed, model, cohort, tick, budget)
     return Judged(model, fitted, evaluation, found, reviewed)
+
+
+def watched(
+    judged: Judged, config: Config, tick: Tick = silent, budget: Budget = UNLIMITED
+) -> Judged:
+    """Return the same with what the leak sentinels found."""
+    prepared = judged.fitted.prepared
+    found = watch(
+        prepared.cohort,
+        prepared.fold[0],
+        judged.evaluation,
+        judged.evidence,
+        config,
+        tick,
+        budget,
+    )
+    return replace(judged, review=judged.review.model_copy(update={"sentinels": found}))
 
 
 def _enough(
@@ -211,17 +238,20 @@ def make_bundle(
     metrics |= {"further": dict(zip(list(survival)[1:], figures[1:], strict=True))}
     metrics |= {"responses": {name: each.evaluation.to_json() for name, each in responses.items()}}
     predicted = b"".join(each.fitted.cumulative.tobytes() for each in survival.values())
+    made = provenance(patients, settings, cuts, predicted)
+    if isinstance(patients, Cohort):
+        made["sketch"] = sketch(patients)
     return Bundle(
         study=study,
         survival={name: replace(each.model, study=study) for name, each in survival.items()},
         responses={name: each.model for name, each in responses.items()},
         config=settings,
         metrics=metrics,
-        provenance=provenance(patients, settings, cuts, predicted),
+        provenance=made,
     )
 
 
-def _model(fitted: Fitted, distrust: str) -> SurvivalModel:
+def _model(fitted: Fitted, baselines: tuple[Baseline, ...], distrust: str) -> SurvivalModel:
     cohort = fitted.prepared.cohort
     return SurvivalModel(
         study=cohort.study,
@@ -231,6 +261,7 @@ def _model(fitted: Fitted, distrust: str) -> SurvivalModel:
         no_effect=fitted.no_effect,
         distrust=distrust,
         risk_centre=float(np.mean(log_risk(fitted.cumulative))),
+        baselines=baselines,
     )
 
 

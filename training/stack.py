@@ -38,8 +38,8 @@ class Stack:
     """(l,) the learners' parts, which sum to 1."""
     slope: float
     """Stretch of the log cumulative hazard around its mean; below 1 draws patients together."""
-    level: float
-    """Added to the log cumulative hazard of everybody."""
+    level: float | Array
+    """Added to the log cumulative hazard of everybody; (j,) where it differs between bins."""
     centre: Array
     """(j,) mean log cumulative hazard at the end of each bin."""
 
@@ -69,7 +69,7 @@ class Stack:
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> Stack:
         """Rebuild from :meth:`to_json`."""
-        arrays = {k: np.array(raw[k], dtype=float) for k in ("weights", "centre")}
+        arrays = {k: np.array(v, dtype=float) for k, v in raw.items() if isinstance(v, list)}
         return cls(**{**raw, **arrays})
 
 

@@ -15,6 +15,8 @@ from data.errors import InputError
 from training.manifest import MANIFEST
 
 DATABASE = "mlflow.db"
+#: Says that an experiment trains models; MLflow opens its pages in the view for that.
+KIND = {"mlflow.experimentKind": "custom_model_development"}
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,11 @@ class Store:
     tracking_uri: str
     embedded: bool
     """Whether the store is the folder's own database."""
+
+    @property
+    def is_server(self) -> bool:
+        """Whether runs go to a tracking server, which shows MLflow's pages itself."""
+        return self.tracking_uri.startswith(("http://", "https://"))
 
     @property
     def bundles(self) -> Path:
@@ -49,7 +56,7 @@ class Store:
         if found is not None:
             return str(found.experiment_id)
         place = f"file://{self.root / 'artifacts' / name}" if self.embedded else None
-        return str(client.create_experiment(name, artifact_location=place))
+        return str(client.create_experiment(name, artifact_location=place, tags=KIND))
 
 
 def open_store(folder: Path | None = None) -> Store:
@@ -89,6 +96,11 @@ def _create_database(path: Path) -> None:
         part.unlink(missing_ok=True)
 
 
+def store_exists() -> bool:
+    """Whether there is a store to look into; opening none would make an empty one."""
+    return "MLFLOW_TRACKING_URI" in os.environ or (Path("mlruns") / DATABASE).is_file()
+
+
 def find_bundle(model: str) -> Path:
     """Return the bundle folder that ``MODEL`` on the command line means.
 
@@ -105,8 +117,7 @@ def find_bundle(model: str) -> Path:
                 f"{model}: no such model: give a bundle folder, runs:/ID or models:/NAME@champion"
             )
         return path
-    if "MLFLOW_TRACKING_URI" not in os.environ and not (Path("mlruns") / DATABASE).is_file():
-        # Opening the store would make an empty one.
+    if not store_exists():
         raise InputError(
             f"{model}: no such model: no run was logged in {Path('mlruns').absolute()}"
         )

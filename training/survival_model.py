@@ -17,6 +17,7 @@ from data.coding import eligible, treated
 from data.preprocess import Preprocessor
 from data.study import Study
 from training.anchor import Anchor
+from training.baselines import Baseline
 from training.benefit import Benefit, abstain, advise, benefit, benefit_horizon, under
 from training.boosting import Boosting
 from training.effect import Effect, PatientEffect
@@ -98,6 +99,8 @@ class SurvivalModel:
     """Why no advice can rest on the effect, if so."""
     risk_centre: float
     """Mean of the training patients' log cumulative hazard, taken off the risk."""
+    baselines: tuple[Baseline, ...] = ()
+    """What the run was held against, fitted on the same folds."""
 
     @property
     def horizon(self) -> float:
@@ -164,6 +167,17 @@ class SurvivalModel:
         """Return coded features (n, p) without the treatment."""
         return values[:, list(self.study.prognostic_features)]
 
+    def baseline_curves(
+        self, values: Array, centre: NDArray[np.str_] | None = None
+    ) -> dict[str, Array]:
+        """Cumulative hazards (n, j + 1) at the ensemble's edges that the baselines give.
+
+        Args:
+            values: (n, p) coded features without the treatment.
+            centre: (n,) of the patients.
+        """
+        return {b.name: b.cumulative(self.ensemble, values, centre) for b in self.baselines}
+
     def sample(self, n: int, rng: np.random.Generator) -> Array:
         """Make up coded features (n, p) without the treatment."""
         return self.ensemble.folds[0].preprocessor.sample(n, rng)
@@ -186,6 +200,7 @@ class SurvivalModel:
             "effect": None if self.effect is None else self.effect.to_json(),
             "no_effect": self.no_effect,
             "distrust": self.distrust,
+            "baselines": [baseline.to_json() for baseline in self.baselines],
             "folds": [
                 {
                     "grid": fold.grid.edges.tolist(),
@@ -241,6 +256,7 @@ class SurvivalModel:
             no_effect=raw["no_effect"],
             distrust=raw["distrust"],
             risk_centre=raw["risk_centre"],
+            baselines=tuple(Baseline.from_json(each) for each in raw["baselines"]),
         )
 
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from training.run import Trained
     from training.tune import Tuned
 
+#: Letters of a model's name.
+WIDTH = 24
 SYNTHETIC = "SYNTHETIC patients: nothing here says anything about real ones"
 
 
@@ -32,6 +34,7 @@ def say_cohort(patients: Patients) -> None:
 def say_result(trained: Trained, path: Path, logged: Logged) -> None:
     """Say how good the models are, where they are, and what to do next."""
     from training.reporting import on_further, on_responses, unanswered
+    from training.views import address, run_page
 
     primary = trained.primary
     if primary is not None:
@@ -42,19 +45,40 @@ def say_result(trained: Trained, path: Path, logged: Logged) -> None:
     if primary is not None:
         for baseline in primary.evaluation.gains:
             print(f"the model {primary.evaluation.verdict(baseline)}")
+        for said in primary.evaluation.notes:
+            print(f"not held against a baseline: {said}")
     for line in unanswered(trained.bundle.study):
         print(line)
     if primary is not None:
         say_treatment(trained.bundle, primary.evidence)
+        for finding in primary.findings:
+            if finding.status in ("fired", "caution"):
+                print(f"{finding.sentinel} {finding.status.upper()}: {finding.text}")
     for name, told in {**on_further(trained), **on_responses(trained)}.items():
         print(f"{name}: {told}")
     print(f"run      {logged.run_id}")
     print(f"bundle   {relative(path)}")
     champion = ", champion" if logged.champion else ""
     print(f"model    models:/{logged.model_name}/{logged.version}{champion}")
+    say_standing(logged)
     times = "" if primary is None else " --times 12,36"
     print(f"next     accomplice predict {relative(path)} TABLE{times} --out predictions.csv")
     print("         accomplice ui")
+    print(f"see      {address(run_page(logged.experiment_id, logged.run_id))}")
+
+
+def say_standing(logged: Logged) -> None:
+    """Say why a model is not champion, and how it may become it."""
+    if logged.champion:
+        return
+    promote = f"accomplice promote models:/{logged.model_name}/{logged.version}"
+    if logged.decision is None:
+        print(f"         not champion; to hold it against the one there is: {promote}")
+        return
+    print("         not champion, although there is none:")
+    for rule in logged.decision.failed:
+        print(f"           FAILS {rule.asks}: {rule.why}")
+    print(f'         all the same: {promote} --force "the reason"')
 
 
 def say_treatment(bundle: Bundle, found: Evidence | None) -> None:
@@ -89,9 +113,9 @@ def say_trials(tuned: Tuned) -> None:
 def print_scores(evaluation: Evaluation) -> None:
     """Print the models beside each other."""
     print(f"judged out of fold to {evaluation.horizon:.0f} months, 95 % intervals:")
-    print(f"  {'':<14}{'Uno C (higher is better)':<28}integrated Brier (lower is better)")
+    print(f"  {'':<{WIDTH}}{'Uno C (higher is better)':<28}integrated Brier (lower is better)")
     for name, scores in evaluation.scores.items():
-        print(f"  {name:<14}{scores.uno_c!s:<28}{scores.ibs}")
+        print(f"  {name:<{WIDTH}}{scores.uno_c!s:<28}{scores.ibs}")
 
 
 def relative(path: Path) -> str:

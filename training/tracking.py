@@ -5,6 +5,8 @@ Everything of a run is collected and sent in a few calls: one call a metric cost
 
 from __future__ import annotations
 
+import contextlib
+import getpass
 import hashlib
 import json
 import time as clock
@@ -20,33 +22,59 @@ from optuna.trial import TrialState
 
 from data.cohort import Cohort, Patients
 from training.config import Config, flat, with_settings
-from training.fit import truncate
+from training.contest import STUDY_FILE
 from training.manifest import digest_of
-from training.plots import figures, trial_history
+from training.model_card import model_card
+from training.page import render
+from training.record import read_review
 from training.registry import Logged, log_model
-from training.reporting import headline, note, treatment_tags
+from training.reporting import columns, headline, leak_tags, note, treatment_tags
 from training.response_plots import response_figure
+from training.review_page import review_page
+from training.review_plots import review_figures
 from training.run import Trained
 from training.store import Store
+from training.study_plots import study_figures
 from training.treatment_page import treatment_page
 from training.treatment_plots import treatment_figures
-from training.tune import best_of, judged, of_defaults, propose_defaults
+from training.tune import SPACE, best_of, judged, of_defaults, propose_defaults
+from training.views import run_page, save_models_view, save_trials_view, trials_page
 
 #: Attribute of an Optuna study, or of its first trial, that holds the id of its MLflow run; which
 #: store's follows.
 PARENT = "mlflow_run"
 NOTE = "mlflow.note.content"
 PARENT_TAG = "mlflow.parentRunId"
+STUDY_TAG = "optuna_study"
+#: Characters of a cohort's fingerprint that are shown beside its name.
+SHOWN = 12
+#: Stages of a run that are not a verb of their own.
+VERBS = {"study": "tune", "trial": "tune", "final": "tune", "external": "evaluate"}
 
 
 @contextmanager
 def run(
-    store: Store, patients: Patients, stage: str, name: str, parent: str | None = None
+    store: Store,
+    patients: Patients,
+    stage: str,
+    name: str,
+    study: str | None = None,
+    experiment: str | None = None,
 ) -> Iterator[str]:
-    """Open a run for a fit; it ends as finished, failed, or killed by Ctrl-C."""
+    """Open a run; it ends as finished, failed, or killed by Ctrl-C.
+
+    Args:
+        store: the tracking store.
+        patients: whom it is about.
+        stage: of the work, such as ``train``.
+        name: of the run.
+        study: name of the Optuna study that its settings are from.
+        experiment: that it belongs to; that of the patients' study if absent.
+    """
     client = MlflowClient()
-    tags = tags_of(patients, stage) | ({} if parent is None else {PARENT_TAG: parent})
-    opened = client.create_run(store.experiment(patients.study.name), run_name=name, tags=tags)
+    tags = tags_of(patients, stage) | ({} if study is None else {STUDY_TAG: study})
+    where = store.experiment(experiment or patients.study.name)
+    opened = client.create_run(where, run_name=name, tags=tags)
     run_id = str(opened.info.run_id)
     try:
         yield run_id
@@ -66,26 +94,59 @@ def tags_of(patients: Patients, stage: str) -> dict[str, str]:
         "endpoint": patients.target,
         "synthetic": str(patients.study.synthetic).lower(),
         "cohort_fingerprint": patients.fingerprint(),
+        **origin(stage),
     }
 
 
+def origin(stage: str) -> dict[str, str]:
+    """Return MLflow's own tags of who made a run, and by what."""
+    tags = {
+        "mlflow.source.name": f"accomplice {VERBS.get(stage, stage)}",
+        "mlflow.source.type": "LOCAL",
+    }
+    with contextlib.suppress(KeyError, OSError):  # a container's user may have no name
+        tags["mlflow.user"] = getpass.getuser()
+    return tags
+
+
 def log_training(
-    run_id: str, patients: Patients, config: Config, trained: Trained, folder: Path
+    store: Store,
+    run_id: str,
+    patients: Patients,
+    config: Config,
+    trained: Trained,
+    folder: Path,
+    study: Path | None = None,
 ) -> Logged:
-    """Log all of a final fit: parameters, metrics, note, dataset, figures, registered model."""
-    cuts = trained.bundle.provenance.get("cut_short", ())
+    """Log all of a final fit: parameters, metrics, note, dataset, figures, registered model.
+
+    Args:
+        store: that is open.
+        run_id: of an open run.
+        patients: trained on.
+        config: of the run.
+        trained: what it made.
+        folder: of its bundle.
+        study: file that describes the patients, by which ``compare`` finds them again.
+    """
+    provenance = trained.bundle.provenance
+    cuts, commit = provenance.get("cut_short", ()), provenance["git_commit"]
     primary = trained.primary
     log_cohort(run_id, patients)
     _log_batch(
         run_id,
         params(patients, config),
-        headline(trained),
+        {},  # they are logged with the model
         {
             NOTE: note(trained),
+            **leak_tags(trained),
             **treatment_tags(None if primary is None else primary.evidence),
             "bundle_digest": digest_of(folder),
-            "fit_id": trained.bundle.provenance["fit_id"],
+            "fit_id": provenance["fit_id"],
+            **({} if commit is None else {"mlflow.source.git.commit": commit}),
             **({"cut_short": "; ".join(cuts)} if cuts else {}),
+            # Where a file lies is of use on this machine alone.
+            **({STUDY_FILE: str(study.absolute())} if study and store.embedded else {}),
         },
     )
     log_figures(run_id, trained)
@@ -93,13 +154,20 @@ def log_training(
     client.log_dict(run_id, dict(trained.bundle.metrics), "evaluation.json")
     if primary is not None:
         client.log_dict(run_id, {"validation_loss": primary.fitted.history}, "history.json")
-    return log_model(run_id, trained, folder)
+    logged = log_model(store, run_id, trained, folder)
+    save_models_view(logged.experiment_id, columns(headline(trained)))
+    return logged
 
 
 def params(patients: Patients, config: Config) -> dict[str, object]:
-    """Return the parameters of a run, the same names in every run of a study."""
+    """Return the parameters of a run, the same names in every run of a study.
+
+    Numbers are rounded, since MLflow cuts long ones off, exponents and all; the bundle has them
+    whole.
+    """
     return {
-        **flat(config),
+        **{key: f"{v:.4g}" if isinstance(v, float) else v for key, v in flat(config).items()},
+        "endpoint": patients.target,
         **patients.counts,
         "features": len(patients.study.features),
         "modalities": len(patients.study.blocks),
@@ -108,28 +176,35 @@ def params(patients: Patients, config: Config) -> dict[str, object]:
 
 def log_cohort(run_id: str, patients: Patients, context: str = "training") -> None:
     """Record which cohort a run used: name, digest and shape, no values."""
-    dataset = Dataset(
+    tag = InputTag("mlflow.data.context", context)
+    MlflowClient().log_inputs(run_id, [DatasetInput(_dataset(patients), [tag])])
+
+
+def _dataset(patients: Patients) -> Dataset:
+    return Dataset(
         name=patients.study.name,
-        digest=patients.fingerprint()[:36],
+        digest=patients.fingerprint()[:SHOWN],
         source_type="local",
         source="{}",
         schema=None,
         profile=json.dumps(patients.counts),
     )
-    tag = InputTag("mlflow.data.context", context)
-    MlflowClient().log_inputs(run_id, [DatasetInput(dataset, [tag])])
 
 
 def log_figures(run_id: str, trained: Trained) -> None:
-    """Log the run's figures as PNG files, and the treatment's evidence in words beside them.
+    """Log the run's figures as PNG files, and in words beside them its page and model card.
 
     Of the survival endpoints the primary one is drawn.
     """
     client, synthetic = MlflowClient(), trained.bundle.study.synthetic
-    if trained.primary is not None:
-        time, event = truncate(trained.primary.fitted.prepared.cohort)
-        for name, figure in figures(trained.primary.evaluation, time, event, synthetic):
+    review, drawn = read_review(trained.bundle.metrics), {}
+    if review is not None:
+        for name, figure in review_figures(review):
             client.log_figure(run_id, figure, f"figures/{name}")
+            # The page takes the figure as it is laid out now, which halves the cost of drawing it.
+            figure.set_layout_engine("none")
+            drawn[name.removesuffix(".png")] = figure
+    if trained.primary is not None:
         found = trained.primary.evidence
         if found is not None:
             for name, figure in treatment_figures(found, synthetic):
@@ -140,6 +215,8 @@ def log_figures(run_id: str, trained: Trained) -> None:
     for endpoint, each in trained.responses.items():
         figure = response_figure(each.evaluation, each.label, each.probability, endpoint, synthetic)
         client.log_figure(run_id, figure, f"figures/response_{endpoint}.png")
+    client.log_text(run_id, render(review_page(trained.bundle, drawn=drawn)), "report.html")
+    client.log_text(run_id, model_card(trained.bundle), "model_card.md")
 
 
 def log_report(
@@ -149,6 +226,8 @@ def log_report(
     metrics: Mapping[str, float],
     words: str,
     files: Mapping[str, str],
+    context: str = "report",
+    tags: Mapping[str, str] | None = None,
 ) -> None:
     """Log a report on a cohort: what was asked, headline metrics, a note, and its files.
 
@@ -159,9 +238,11 @@ def log_report(
         metrics: finite ones.
         words: the run's note, in Markdown.
         files: name -> text.
+        context: what the cohort is to the run.
+        tags: further ones.
     """
-    log_cohort(run_id, cohort, "report")
-    _log_batch(run_id, {**parameters, **cohort.counts}, metrics, {NOTE: words})
+    log_cohort(run_id, cohort, context)
+    _log_batch(run_id, {**parameters, **cohort.counts}, metrics, {NOTE: words, **(tags or {})})
     client = MlflowClient()
     for name, text in files.items():
         client.log_text(run_id, text, name)
@@ -183,8 +264,8 @@ def open_parent(store: Store, cohort: Cohort, config: Config, study: optuna.Stud
             return str(run_id)
     made = client.create_run(
         store.experiment(cohort.study.name),
-        run_name="study",
-        tags=tags_of(cohort, "study") | {"optuna_study": study.study_name},
+        run_name=f"study {study.study_name}",
+        tags=tags_of(cohort, "study") | {STUDY_TAG: study.study_name},
     )
     run_id = str(made.info.run_id)
     elected = propose_defaults(study, config, {key: run_id}).get(key)
@@ -217,7 +298,12 @@ def log_trial(
         store.experiment(cohort.study.name),
         start_time=None if began is None else int(began.timestamp() * 1000),
         run_name=f"trial {trial.number}",
-        tags={"stage": "trial", "trial": trial.state.name.lower(), PARENT_TAG: parent},
+        tags={
+            "stage": "trial",
+            "trial": trial.state.name.lower(),
+            PARENT_TAG: parent,
+            **origin("trial"),
+        },
     )
     names = ("ibs", "uno_c", "net_share")
     scores = {n: float(trial.user_attrs[n]) for n in names if n in trial.user_attrs}
@@ -232,8 +318,14 @@ def close_parent(run_id: str, status: str) -> None:
     MlflowClient().set_terminated(run_id, status)
 
 
-def finish_parent(run_id: str, study: optuna.Study) -> None:
-    """Write the best trial and the study's figures on its run, and end it."""
+def finish_parent(run_id: str, study: optuna.Study, final: str) -> None:
+    """Write the best trial and the study's figures on its run, and end it.
+
+    Args:
+        run_id: of the study's run.
+        study: that has ended.
+        final: id of the run of the final model.
+    """
     client = MlflowClient()
     best = best_of(study)
     if best is None:
@@ -251,10 +343,13 @@ def finish_parent(run_id: str, study: optuna.Study) -> None:
     )
     if first is not None:
         words += f"; the defaults {first.value:.4f}"
-    _log_batch(run_id, {}, metrics, {NOTE: words + "."})
-    scores = [float(t.value or 0) for t in done]
-    figure = trial_history(scores, None if first is None else first.value)
-    client.log_figure(run_id, figure, "figures/trials.png")
+    experiment = str(client.get_run(run_id).info.experiment_id)
+    words += f".\n\n[Trials in parallel coordinates]({trials_page(experiment)}) · "
+    words += f"[final model, judged on other folds]({run_page(experiment, final)})"
+    _log_batch(run_id, {}, metrics, {NOTE: words})
+    for name, figure in study_figures(study):
+        client.log_figure(run_id, figure, f"figures/{name}")
+    save_trials_view(experiment, run_id, study.study_name, list(SPACE), "ibs")
     client.set_terminated(run_id)
 
 

@@ -1,60 +1,112 @@
-"""MLflow's pages on the project's store."""
+"""MLflow's pages on the project's store, or Optuna's dashboard on its studies."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
-import subprocess
 import sys
+from collections.abc import Iterator
 
+import mlflow
 from mlflow import MlflowClient
+from mlflow.entities import Experiment
 
 from data.errors import InputError
-from training.processes import HOST, end, is_free, term_interrupts
+from training.processes import HOST, is_free
+from training.promotion import champion_of
+from training.registry import model_name
 from training.store import Store
+from training.views import (
+    MODELS,
+    TAG,
+    TRIALS,
+    address,
+    run_page,
+    runs_page,
+    trials_page,
+    version_page,
+)
 
-#: The query that opens MLflow in its model-training view.
-VIEW = "workflowType=machine_learning"
+#: Without this MLflow starts eight job workers that nothing here uses, and warns of its own
+#: dependencies, which its user cannot mend.
+QUIET = {
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "PYTHONWARNINGS": "ignore",
+}
 
 
 def run_ui(store: Store, port: int) -> None:
-    """Serve MLflow on 127.0.0.1 until Ctrl-C, with the links that matter.
+    """Say where the pages that matter are, and become MLflow's server on 127.0.0.1.
+
+    This process is replaced, so that there are two: MLflow's own, which ends the other when it is
+    ended, and its one worker. Where the store is a tracking server, that shows its pages itself.
 
     Raises:
         InputError: the port is taken.
     """
+    if store.is_server:
+        print("\n".join(links(port)))
+        return
+    _check(port)
+    print("\n".join(links(port)), flush=True)
+    command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port)]
+    command += ["--workers", "1", "--uvicorn-opts", "--log-level warning"]
+    # Not as arguments: a database's address may hold a password, which all processes could read.
+    stores = {
+        "MLFLOW_BACKEND_STORE_URI": store.tracking_uri,
+        "MLFLOW_REGISTRY_STORE_URI": mlflow.get_registry_uri(),
+    }
+    os.execve(sys.executable, command, {**os.environ, **QUIET, **stores})
+
+
+def run_dashboard(storage: str, port: int) -> None:
+    """Serve Optuna's dashboard on 127.0.0.1 until Ctrl-C.
+
+    Args:
+        storage: of the studies.
+        port: to listen on.
+
+    Raises:
+        InputError: the dashboard is not installed, or the port is taken.
+    """
+    if importlib.util.find_spec("optuna_dashboard") is None:
+        raise InputError(
+            "--optuna: Optuna's dashboard is not installed: pip install 'accomplice[dashboard]'"
+        )
+    _check(port)
+    from optuna_dashboard import run_server
+
+    print(f"studies: http://{HOST}:{port}/dashboard", flush=True)
+    run_server(storage, host=HOST, port=port)
+
+
+def _check(port: int) -> None:
     if not is_free(port):
         raise InputError(f"--port {port}: already in use: choose another")
-    for line in links(port):
-        print(line, flush=True)
-    command = [sys.executable, "-m", "mlflow", "server", "--host", HOST]
-    command += ["--port", str(port), "--workers", "1", "--backend-store-uri", store.tracking_uri]
-    # Without this MLflow starts eight job workers that nothing here uses.
-    quiet = {
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        # MLflow warns of its own dependencies, which its user cannot mend.
-        "PYTHONWARNINGS": "ignore",
-    }
-    with term_interrupts():
-        server = subprocess.Popen(command, env={**os.environ, **quiet}, start_new_session=True)
-        try:
-            server.wait()
-        except KeyboardInterrupt:
-            return
-        finally:
-            end(server)
 
 
 def links(port: int) -> list[str]:
-    """Return the addresses of the experiments and registered models."""
-    base = f"http://{HOST}:{port}/#"
-    client = MlflowClient()
+    """Return the addresses of the pages that matter, by experiment."""
     found = [
-        f"runs of {e.name}: {base}/experiments/{e.experiment_id}/runs?{VIEW}"
-        for e in client.search_experiments()
-        if e.name != "Default"
-    ]
-    found += [
-        f"model {m.name}: {base}/models/{m.name}?{VIEW}" for m in client.search_registered_models()
+        line
+        for each in MlflowClient().search_experiments()
+        if each.name != "Default"
+        for line in (each.name, *(f"  {what:<10}{address(page, port)}" for what, page in _of(each)))
     ]
     return found or ["nothing is logged yet: accomplice train STUDY"]
+
+
+def _of(experiment: Experiment) -> Iterator[tuple[str, str]]:
+    """Yield the pages of an experiment, each with what is there."""
+    client, key = MlflowClient(), str(experiment.experiment_id)
+    yield "runs", runs_page(key, view=TAG + MODELS in experiment.tags)
+    last = client.search_runs([key], "tags.stage = 'study'", max_results=1)
+    if last:
+        yield "study", run_page(key, last[0].info.run_id)
+    if TAG + TRIALS in experiment.tags:
+        yield "trials", trials_page(key)
+    name = model_name(experiment.name)
+    champion = champion_of(client, name)
+    if champion is not None:
+        yield "champion", version_page(name, str(champion.version))

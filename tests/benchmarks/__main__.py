@@ -7,13 +7,22 @@ import os
 import platform
 from collections.abc import Callable
 
-from tests.benchmarks import accuracy, benefit, big_metrics, big_training, response, trial_speed
+from tests.benchmarks import (
+    accuracy,
+    benefit,
+    big_metrics,
+    big_training,
+    coverage,
+    response,
+    trial_speed,
+)
 
 #: Name -> benchmark, the quick ones first.
 BENCHMARKS: dict[str, Callable[[], None]] = {
     "response": response.main,
     "trial": trial_speed.main,
     "metrics": big_metrics.main,
+    "coverage": coverage.main,
     "training": big_training.main,
     "benefit": lambda: benefit.main([]),
     "accuracy": lambda: accuracy.main([]),

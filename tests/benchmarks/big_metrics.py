@@ -23,6 +23,7 @@ from training.concordance import (
     mean_auc,
     uno_c,
 )
+from training.decision import net_benefit_contributions
 from training.metrics import (
     KaplanMeier,
     bootstrap_interval,
@@ -40,6 +41,8 @@ SIZES = (10_000, 100_000, 1_000_000)
 COLUMNS = 13
 HORIZON = 60.0
 LIMIT = 5.0
+#: Thresholds of a decision curve.
+THRESHOLDS = np.linspace(0.05, 0.75, 15)
 #: Bootstrap draws of a run.
 DRAWS = 200
 FIGURE = Path(".bench") / "big_metrics.png"
@@ -94,6 +97,9 @@ def metrics(n: int, *, tied: bool) -> dict[str, Callable[[], object]]:
         "mean AUC": lambda: mean_auc(auc, times, alive),
         "calibration slope": lambda: calibration_at(event, time, at_middle, middle, curve),
         "calibration groups": lambda: calibration_groups(event, time, at_middle, middle),
+        "decision curve": lambda: net_benefit_contributions(
+            event, time, 1 - at_middle, THRESHOLDS, middle, curve
+        ).mean(axis=0),
         "D-calibration": lambda: d_calibration(event, own),
         "Kaplan-Meier": lambda: KaplanMeier.fit(time, event),
         "censoring curve": lambda: censoring(time, event),

@@ -20,6 +20,8 @@ from training.config import Config, configure
 from training.run import train as train_model
 
 ROOT = Path(__file__).parents[2]
+#: The benchmark has its own peers.
+QUIET = ("evaluation.peers=false",)
 
 
 def ours(train: pd.DataFrame, config: Config | None = None) -> Predict:
@@ -35,7 +37,7 @@ def ours(train: pd.DataFrame, config: Config | None = None) -> Predict:
         table, study = Path(folder, "cohort.csv"), Path(folder, "study.yaml")
         train.to_csv(table, index=False)
         study.write_text(render_study(draft_study(table, time=TIME, event=EVENT, out=study)))
-        trained = train_model(load_cohort(study), config or configure([]))
+        trained = train_model(load_cohort(study), config or configure(QUIET))
         trained.bundle.save(Path(folder, "bundle"))
         bundle = Bundle.load(Path(folder, "bundle"))
 

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data.example import example_patient
 from data.study import Study
 from serving.reading import PatientReader
-from serving.schema import Asked, RequestError, example_patient, parse_json, read_request
+from serving.schema import Asked, RequestError, parse_json, read_request
 
 CANARY = "canary-71"
 HORIZON = 60.0

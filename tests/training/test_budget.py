@@ -80,6 +80,7 @@ class TestTrain:
             f"boosting 1 of at most {tiny_config.boosting.max_rounds} rounds",
             "network 1 of at most 2 epochs",
             f"evaluation {FEWEST_DRAWS} of 60 bootstraps",
+            "review 1 of 7 parts",
         ]
         assert all(m.forest.trees.count == trees for m in least.primary.fitted.prepared.models)
         assert len(least.primary.fitted.history) == 1

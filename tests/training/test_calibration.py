@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from training import followed as module
-from training.calibration import calibration, judged_months, middle_month, slopes
+from training.calibration import calibrated, calibration, judged_months, middle_month, slopes
 from training.followed import Followed
 from training.hazard import TimeGrid, survival
-from training.metrics import resamples
+from training.metrics import KaplanMeier, resamples
 from training.reliability import calibration_at, observed_expected
 
 GRID = TimeGrid(np.linspace(0, 60, 13))
@@ -87,3 +87,41 @@ class TestMonths:
     def test_the_middle_one_is_nearest_to_half(self):
         assert middle_month((12.0, 36.0, 60.0), 60.0) == 36
         assert middle_month((3.0, 6.0, 9.0), 9.0) in (3, 6)
+
+
+EXPONENTIAL = TimeGrid(np.array([0.0, 12, 60]))
+
+
+def exponential(n, factor=1.0, seed=0):
+    rng = np.random.default_rng(seed)
+    curves = 0.02 * EXPONENTIAL.edges * np.exp(rng.normal(0, 0.7, n))[:, None]
+    time = rng.exponential(12 / (curves[:, 1] * factor))
+    censored = rng.uniform(10, 80, n)
+    return curves, np.minimum(time, censored), time < censored
+
+
+def test_true_predictions_hold():
+    curves, time, event = exponential(2000, seed=1)
+    found = calibrated(time, event, EXPONENTIAL, curves, (12.0, 30.0), 100, 0)
+    assert [each.month for each in found] == [12.0, 30.0]
+    for each in found:
+        assert each.holds
+        assert each.slope.value == pytest.approx(1, abs=0.1)
+        assert each.slope.low < each.slope.value < each.slope.high
+
+
+def test_risks_predicted_too_low_are_told():
+    curves, time, event = exponential(2000, factor=2.0)
+    (found,) = calibrated(time, event, EXPONENTIAL, curves, (12.0,), 100, 0)
+    assert not found.holds
+    assert found.observed_expected.low > 1
+    observed = 1 - KaplanMeier.fit(time, event).at(12.0)
+    expected = (1 - np.exp(-curves[:, 1])).mean()
+    assert found.observed_expected.value == pytest.approx(observed / expected)
+
+
+def test_what_cannot_be_judged_is_nan_and_does_not_hold():
+    curves, time, event = exponential(50)
+    (found,) = calibrated(time, event & (time > 5), EXPONENTIAL, curves, (2.0,), 20, 0)
+    assert np.isnan(found.slope.value)
+    assert not found.holds

@@ -55,7 +55,9 @@ def study(table):
 @pytest.fixture(scope="session")
 def bundle_folder(tmp_path_factory, small_cohort):
     """A saved bundle of synthetic patients."""
-    config = configure(["net.members=2", "net.max_epochs=1", "evaluation.bootstraps=5"])
+    config = configure(
+        ["net.members=2", "net.max_epochs=1", "evaluation.bootstraps=5", "evaluation.peers=false"]
+    )
     folder = tmp_path_factory.mktemp("bundle") / "model"
     train(small_cohort, config).bundle.save(folder)
     return folder
@@ -98,8 +100,11 @@ def test_help_imports_nothing_heavy():
         ["train"],
         ["tune"],
         ["predict"],
+        ["evaluate"],
         ["marker"],
         ["power"],
+        ["compare"],
+        ["promote"],
         ["package"],
         ["serve"],
     ],

@@ -30,6 +30,41 @@ def test_without_censoring_it_is_the_counts(seed, threshold):
     assert parts.mean() == pytest.approx(expected, abs=1e-12)
 
 
+@given(
+    rows=st.lists(
+        st.tuples(st.booleans(), st.integers(1, 9), st.sampled_from([0.0, 0.1, 0.3, 0.5, 1.0])),
+        min_size=1,
+        max_size=25,
+    ),
+    threshold=st.sampled_from([0.0, 0.1, 0.3, 0.7]),
+)
+def test_is_its_definition_patient_by_patient(rows, threshold):
+    at = 5.0
+    # Somebody is followed beyond all, so that each weight is defined.
+    rows = [*rows, (False, 10, 0.2)]
+    event, time, risk = (np.array(column) for column in zip(*rows, strict=True))
+    time = time.astype(float)
+
+    def uncensored(until):
+        chance = 1.0
+        for month in range(1, int(until) + 1):
+            here = [seen for seen, followed, _ in rows if followed == month]
+            at_risk = sum(followed >= month for _, followed, _ in rows) - sum(here)
+            chance *= 1 - (len(here) - sum(here)) / at_risk if at_risk else 1.0
+        return chance
+
+    benefit = 0.0
+    for seen, followed, chance in rows:
+        if chance >= threshold and seen and followed <= at:
+            benefit += 1 / uncensored(followed)
+        elif chance >= threshold and followed > at:
+            benefit -= threshold / (1 - threshold) / uncensored(at)
+    parts = net_benefit_contributions(
+        event, time, risk, np.array([threshold]), at, censoring(time, event)
+    )
+    assert parts.sum() == pytest.approx(benefit, abs=1e-9)
+
+
 @given(seed=st.integers(0, 50))
 def test_of_everybody_it_is_that_of_kaplan_meier(seed):
     time, event, _ = outcomes(seed)

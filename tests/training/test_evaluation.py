@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from training import evaluation
-from training.baselines import KAPLAN_MEIER, baseline_curves
+from training.baselines import KAPLAN_MEIER, out_of_fold_curves
 from training.concordance import harrell_c, uno_c
 from training.evaluation import (
     MODEL,
@@ -320,10 +320,10 @@ class TestRun:
         again = evaluate(tiny_trained.primary.fitted, tiny_config)
         assert again.to_json() == tiny_trained.primary.evaluation.to_json()
 
-    def test_baselines_are_out_of_fold(self, tiny_trained, tiny_config):
+    def test_baselines_are_out_of_fold(self, tiny_trained):
         prepared = tiny_trained.primary.fitted.prepared
         time, event = truncate(prepared.cohort)
-        curves = baseline_curves(prepared, tiny_config)
+        curves = out_of_fold_curves(tiny_trained.primary.model.baselines, prepared)
         # One curve for all: each fold's own events over its time at risk, the fold left out.
         for model, out in zip(prepared.models, prepared.held_out, strict=True):
             risk = model.grid.exposure(time[~out]).sum(axis=0)

@@ -66,7 +66,7 @@ class TestWriting:
 
     def test_manifest_says_what_the_folder_is(self, path):
         manifest = json.loads((path / MANIFEST).read_text())
-        assert manifest["format"] == FORMAT == 4
+        assert manifest["format"] == FORMAT == 5
         assert manifest["study"] == "made-up"
         assert manifest["synthetic"] is True
         assert manifest["digest"] == digest_of(path)
@@ -182,6 +182,6 @@ class TestTampering:
             other_version.setattr("training.manifest.FORMAT", number)
             write_folder(tmp_path / "b", study, FILES)
         with pytest.raises(
-            InputError, match=f"bundle format {number}, this version reads 4: retrain"
+            InputError, match=f"bundle format {number}, this version reads 5: retrain"
         ):
             read_folder(tmp_path / "b")

@@ -105,9 +105,11 @@ def reference(name):
 
 
 class TestKaplanMeier:
-    @pytest.mark.parametrize("name", ["tied", "distinct"])
-    def test_equals_r(self, name):
-        event, time, _, case = reference(name)
+    CASES = (REFERENCE["tied"], REFERENCE["distinct"], *REFERENCE["calibrated"])
+
+    @pytest.mark.parametrize("case", CASES, ids=lambda case: len(case["time"]))
+    def test_equals_r(self, case):
+        event, time = np.array(case["event"]), np.array(case["time"])
         expected = case["kaplan_meier"]
         curve = KaplanMeier.fit(time, event)
         low, high = curve.interval(np.array(expected["times"]))
@@ -559,6 +561,14 @@ class TestCalibrationAt:
         assert found.slope == pytest.approx(case["slope"], abs=1e-7)
         assert found.intercept == pytest.approx(case["intercept"], abs=1e-7)
 
+    @pytest.mark.parametrize("case", REFERENCE["calibrated"], ids=lambda case: len(case["time"]))
+    def test_equals_r_with_ties_too(self, case):
+        event, time = np.array(case["event"]), np.array(case["time"])
+        predicted, curve = np.array(case["predicted"]), censoring(time, event)
+        found = calibration_at(event, time, predicted, case["horizon"], curve, clip=1e-12)
+        assert found.slope == pytest.approx(case["slope"], abs=1e-6)
+        assert found.intercept == pytest.approx(case["intercept"], abs=1e-6)
+
     def test_the_truth_is_calibrated(self):
         event, time, risk = simulate(40_000, seed=5)
         found = calibration_at(event, time, truth(risk, 36.0), 36.0, censoring(time, event))
@@ -763,6 +773,14 @@ class TestBootstrapInterval:
         drawn[20] = np.nan
         with pytest.raises(UndefinedMetricError, match="21 of 200"):
             percentile_interval(drawn)
+
+    def test_few_draws_cover_what_many_do(self):
+        # Of 199 draws the 5th and the 195th hold 95 % in expectation; 20 draws end before that.
+        assert percentile_interval(np.arange(1.0, 200.0)) == pytest.approx((5, 195))
+        rng = np.random.default_rng(3)
+        held = [np.diff(percentile_interval(rng.uniform(size=60)))[0] for _ in range(2000)]
+        assert np.mean(held) == pytest.approx(0.95, abs=0.004)
+        assert percentile_interval(np.arange(20.0)) == (0, 19)
 
     @pytest.mark.parametrize(("n", "draws", "level"), [(0, 1, 0.9), (1, 0, 0.9), (1, 1, 1.0)])
     def test_refuses(self, n, draws, level):

@@ -189,4 +189,5 @@ class TestRun:
         judged = tiny_trained.primary
         predicted = from_fit(judged.fitted, tiny_config)
         again = review(predicted, judged.evaluation, judged.fitted.ensemble, tiny_config)
+        again = again.model_copy(update={"sentinels": judged.findings})
         assert again.model_dump(mode="json") == judged.review.model_dump(mode="json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -14,11 +15,14 @@ from mlflow import MlflowClient
 
 from data.errors import InputError
 from data.synthetic import draw
+from tests.training.made_review import made_review
 from training import tracking
 from training.bundle import Bundle
 from training.commands import search
 from training.config import configure, flat
 from training.manifest import digest_of
+from training.record import REVIEW
+from training.review_plots import DRAWS
 from training.store import find_bundle, open_store
 from training.tune import SPACE, open_study, propose_defaults
 
@@ -36,6 +40,7 @@ def config():
             "net.max_epochs=1",
             "net.steps_per_epoch=2",
             "evaluation.bootstraps=10",
+            "evaluation.peers=false",
         ]
     )
 
@@ -66,6 +71,17 @@ def run(searched):
     return MlflowClient().get_run(searched[2].run_id)
 
 
+@pytest.fixture(scope="module")
+def reviewed(searched, store, cohort):
+    """A run on which the figures of a whole, made-up review were logged."""
+    trained = searched[0]
+    metrics = dict(trained.bundle.metrics) | {REVIEW: made_review().model_dump(mode="json")}
+    bundle = replace(trained.bundle, metrics=metrics)
+    with tracking.run(store, cohort, "figures", "figures") as run_id:
+        tracking.log_figures(run_id, replace(trained, bundle=bundle))
+    return MlflowClient().get_run(run_id)
+
+
 def runs_of(cohort, stage):
     """Runs of a stage, the oldest first."""
     experiment = MlflowClient().get_experiment_by_name(cohort.study.name)
@@ -79,8 +95,11 @@ class TestFinalRun:
         settings = searched[0].bundle.config
         for key, value in settings.items():
             assert key in run.data.params, key
-            if not isinstance(value, list):
+            if isinstance(value, float):
+                assert float(run.data.params[key]) == pytest.approx(value, rel=1e-3)
+            elif not isinstance(value, list) and key != "endpoint":
                 assert run.data.params[key] == str(value)
+        assert run.data.params["endpoint"] == cohort.endpoint
         assert run.data.params.keys() >= flat(configure()).keys()
         assert run.data.params["patients"] == str(len(cohort))
         assert run.data.params["events"] == str(cohort.event.sum())
@@ -92,6 +111,8 @@ class TestFinalRun:
         assert metrics["ibs"] == pytest.approx(scores.ibs.value)
         assert metrics["uno_c_low"] <= metrics["uno_c"] <= metrics["uno_c_high"]
         assert {"ibs_gain", "uno_c_gain", "calibration_slope"} <= metrics.keys()
+        slope = "calibration_slope"
+        assert metrics[f"{slope}_low"] <= metrics[slope] <= metrics[f"{slope}_high"]
         assert all(np.isfinite(v) and abs(v) < 1e6 for v in metrics.values())
 
     def test_has_a_note_that_says_synthetic(self, run):
@@ -106,13 +127,19 @@ class TestFinalRun:
         assert cohort.fingerprint().startswith(given.dataset.digest)
         assert given.tags[0].value == "training"
 
-    def test_has_figures_that_are_pictures(self, run, store):
-        figures = MlflowClient().list_artifacts(run.info.run_id, "figures")
-        assert len(figures) >= 4
-        folder = Path(run.info.artifact_uri.removeprefix("file://"))
+    def test_has_figures_that_are_pictures(self, reviewed, store):
+        figures = MlflowClient().list_artifacts(reviewed.info.run_id, "figures")
+        assert {f"figures/{name}.png" for name in DRAWS} <= {figure.path for figure in figures}
+        folder = Path(reviewed.info.artifact_uri.removeprefix("file://"))
         assert folder.is_relative_to(store.root)
         for figure in figures:
             assert (folder / figure.path).read_bytes().startswith(b"\x89PNG"), figure.path
+
+    def test_has_its_page_and_its_model_card(self, reviewed):
+        folder = Path(reviewed.info.artifact_uri.removeprefix("file://"))
+        page = (folder / "report.html").read_text(encoding="utf-8")
+        assert page.count("<svg") == len(DRAWS)
+        assert (folder / "model_card.md").read_text(encoding="utf-8").startswith("# Model card")
 
     def test_is_finished_and_can_be_searched_for(self, run, cohort, searched):
         assert run.info.status == "FINISHED"
@@ -139,7 +166,10 @@ class TestStudyRun:
             assert {"ibs", "uno_c"} <= trial.data.metrics.keys()
             assert trial.info.status == "FINISHED"
             assert trial.data.tags["trial"] == "complete"
-        assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        # The final model stands beside the study, where the table of runs shows it.
+        assert "mlflow.parentRunId" not in run.data.tags
+        assert run.data.tags["optuna_study"] == parent.data.tags["optuna_study"]
+        assert run.info.run_name == f"final {run.data.tags['optuna_study']}"
 
     def test_carries_the_best_trial(self, searched, cohort):
         (parent,) = runs_of(cohort, "study")
@@ -148,6 +178,12 @@ class TestStudyRun:
         assert {f"best_{key}" for key in SPACE} <= parent.data.metrics.keys()
         assert parent.info.status == "FINISHED"
         assert "2 trials" in parent.data.tags["mlflow.note.content"]
+        figures = MlflowClient().list_artifacts(parent.info.run_id, "figures")
+        assert {f.path for f in figures} == {"figures/history.png", "figures/parallel.png"}
+
+    def test_note_leads_to_the_final_run(self, searched, cohort):
+        (parent,) = runs_of(cohort, "study")
+        assert f"/runs/{searched[2].run_id}?workflowType=" in parent.data.tags[tracking.NOTE]
 
     def test_resumed_session_goes_on_under_it(self, searched, store, cohort, config):
         search(store, cohort, config, 3, None, None, store.root / "resumed")
@@ -194,6 +230,23 @@ class TestModel:
         assert champion.run_id == run.info.run_id
         assert champion.tags["synthetic"] == "true"
         assert "SYNTHETIC" in champion.description
+
+    def test_has_the_metrics_of_its_run_and_cohort(self, searched, run):
+        (made,) = run.outputs.model_outputs
+        model = MlflowClient().get_logged_model(made.model_id)
+        assert {m.key: m.value for m in model.metrics} == run.data.metrics
+        (given,) = run.inputs.dataset_inputs
+        assert {m.dataset_digest for m in model.metrics} == {given.dataset.digest}
+        # Logged once: a second point would make every chart a line.
+        assert len(MlflowClient().get_metric_history(run.info.run_id, "ibs")) == 1
+
+    def test_answers_its_example(self, searched):
+        loaded = mlflow.pyfunc.load_model(f"models:/{searched[2].model_name}@champion")
+        given = loaded.input_example
+        assert set(given.columns) <= set(loaded.metadata.get_input_schema().input_names())
+        (flags,) = loaded.predict(given)["flags"]
+        assert "range" not in flags
+        assert "unknown" not in flags
 
     def test_answers_as_its_bundle_without_any_pickle(self, searched, monkeypatch):
         monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")

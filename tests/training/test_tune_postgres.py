@@ -27,7 +27,7 @@ def test_two_workers_share_a_study(tmp_path):
     command = [sys.executable, "-m", "training.cli", "tune", str(study), "--trials", "6"]
     command += ["--storage", str(URL), "--name", name]
     command += ["--set", "net.members=2", "--set", "net.max_epochs=1"]
-    command += ["--set", "evaluation.bootstraps=5"]
+    command += ["--set", "evaluation.bootstraps=5", "--set", "evaluation.peers=false"]
     folders = [tmp_path / "one", tmp_path / "two"]
     for folder in folders:
         folder.mkdir()

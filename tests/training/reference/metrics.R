@@ -50,6 +50,27 @@ link <- quasibinomial(link = "cloglog")
 slope <- coef(glm(case ~ x, link, frame, weights = w, control = control))[["x"]]
 intercept <- coef(glm(case ~ 1 + offset(x), link, frame, weights = w, control = control))[[1]]
 
+# The same on other patients, also with tied times, where events leave before those censored then.
+later <- 1e-4
+calibrated <- lapply(seq_len(6), function(k) {
+  d <- draw(50 + 15 * k, if (k %% 2) 6 else 0, 1)
+  at <- 12 + 5 * k
+  said <- exp(-0.03 * at * exp(0.2 + c(0.3, 0.7, 1.2)[k %% 3 + 1] * d$risk))
+  g <- survfit(Surv(time + ifelse(event, 0, later), !event) ~ 1, data = d)
+  G <- stepfun(g$time, c(1, g$surv))
+  case <- d$event & d$time <= at
+  known <- case | d$time > at
+  frame <- data.frame(
+    case = as.numeric(case), x = log(-log(said)), w = 1 / G(pmin(d$time, at) + later)
+  )[known, ]
+  list(
+    event = d$event, time = d$time, risk = d$risk, predicted = said, horizon = at,
+    slope = coef(glm(case ~ x, link, frame, weights = w, control = control))[["x"]],
+    intercept = coef(glm(case ~ 1 + offset(x), link, frame, weights = w, control = control))[[1]],
+    harrell_c = harrell(d), kaplan_meier = curve(d)
+  )
+})
+
 out <- list(
   versions = list(R = R.version$version.string, survival = as.character(packageVersion("survival"))),
   tied = c(tied, list(kaplan_meier = curve(tied), harrell_c = harrell(tied))),
@@ -58,6 +79,7 @@ out <- list(
     uno_c = unname(uno), tau = 36, uno_c_tau = unname(uno_tau),
     horizon = horizon, predicted = predicted, slope = slope, intercept = intercept
   )),
+  calibrated = calibrated,
   chi_square = list(
     statistic = c(0.1, 3, 9, 16.9, 60), degrees = c(1, 2, 9, 9, 4),
     tail = pchisq(c(0.1, 3, 9, 16.9, 60), c(1, 2, 9, 9, 4), lower.tail = FALSE)

@@ -1,0 +1,23 @@
+"""A made-up patient of a study, for documentation, warm-ups and the registered model's example."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from data.study import Feature, Study
+
+
+def example_patient(study: Study, most: int = 8) -> dict[str, Any]:
+    """Make up a patient of a study: the middle of each range, the first of the levels."""
+    return {
+        feature.column or name: _example(feature)
+        for name, feature in list(study.features.items())[:most]
+    }
+
+
+def _example(feature: Feature) -> float | str:
+    if feature.levels is not None:
+        return feature.levels[0]
+    low, high = feature.bounds
+    return (low + high) / 2 if math.isfinite(high - low) else 1.0

@@ -1,0 +1,82 @@
+"""Find rows that are the same patient: they agree in more than chance would let them.
+
+Agreement in a value counts by how rare the value is, in bits. Two rows of different patients agree
+in sex and stage, not in an age with decimals, ten expression values and a follow-up to the day.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.cohort import Cohort
+
+Array = NDArray[np.float64]
+
+#: Part of the features known of both that the same patient's rows agree in; some may be corrected.
+ALIKE = 0.9
+#: Rows that may share a value for it to bring them together.
+FEW = 3
+#: Bits beyond those that pick one pair out of all, since features are not independent.
+MARGIN = 14.0
+#: Features by whose rare values rows are brought together, at the most.
+MOST_FEATURES = 60
+
+
+def duplicates(cohort: Cohort) -> list[tuple[int, int]]:
+    """Return pairs of rows that are the same patient in all likelihood."""
+    values, n = cohort.values, len(cohort)
+    varied = [j for j in range(values.shape[1]) if len(np.unique(_known(values[:, j]))) > 1]
+    values = values[:, varied]
+    bits = np.column_stack([_bits(column) for column in values.T]) if varied else np.zeros((n, 0))
+    outcome = _bits(cohort.time)
+    needed = 2 * np.log2(max(n, 2)) + MARGIN
+    pairs = []
+    for a, b in sorted(_candidates(values, cohort.time)):
+        both = ~np.isnan(values[a]) & ~np.isnan(values[b])
+        same = both & (values[a] == values[b])
+        if same.sum() < ALIKE * max(both.sum(), 1):
+            continue
+        told = bits[a, same].sum()
+        if cohort.time[a] == cohort.time[b] and cohort.event[a] == cohort.event[b]:
+            told += outcome[a]
+        if told >= needed:
+            pairs.append((a, b))
+    return pairs
+
+
+def _known(column: Array) -> Array:
+    return column[~np.isnan(column)]
+
+
+def _bits(column: Array) -> Array:
+    """Information (n,) of each value: the rarer, the more; 0 where missing."""
+    known = ~np.isnan(column)
+    _, place, count = np.unique(column[known], return_inverse=True, return_counts=True)
+    found = np.zeros(len(column))
+    found[known] = np.log2(known.sum() / count[place])
+    return found
+
+
+def _candidates(values: Array, time: Array) -> set[tuple[int, int]]:
+    """Pairs of rows that share a rare value, or all values."""
+    columns = [*values.T]
+    # Those with the most distinct values bring fewest pairs of different patients together.
+    columns.sort(key=lambda column: -len(np.unique(_known(column))))
+    found: set[tuple[int, int]] = set()
+    for column in [time, *columns[:MOST_FEATURES]]:
+        known = np.flatnonzero(~np.isnan(column))
+        order = known[np.argsort(column[known], kind="stable")]
+        starts = np.flatnonzero(np.diff(column[order])) + 1
+        for rows in np.split(order, starts) if len(order) else ():
+            if 2 <= len(rows) <= FEW:
+                found.update(combinations(sorted(rows.tolist()), 2))
+    if values.shape[1]:
+        whole = np.nan_to_num(values, nan=-1e300)
+        _, place, count = np.unique(whole, axis=0, return_inverse=True, return_counts=True)
+        place = place.ravel()
+        for group in np.flatnonzero((count > 1) & (count <= FEW)):
+            found.update(combinations(np.flatnonzero(place == group).tolist(), 2))
+    return found

@@ -1,0 +1,152 @@
+"""MLflow's pages that matter: their addresses, and the views that its menu "Views" lists.
+
+MLflow by itself opens a table of runs without a single metric. A view says which runs, columns and
+charts to show. It is kept in a tag of the experiment, where MLflow's own page keeps those that a
+reader saves.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from mlflow import MlflowClient
+
+from training.processes import HOST
+
+#: Tags of these names hold a view; what follows is its key in links.
+TAG = "mlflow.sharedViewState."
+#: Keys of the two views.
+MODELS, TRIALS = "models", "trials"
+#: The query that opens a page in the model-training view, not the one for language models.
+WORKFLOW = "workflowType=machine_learning"
+#: Port of ``accomplice ui`` unless told otherwise.
+PORT = 5000
+
+
+def address(page: str, port: int = PORT) -> str:
+    """Return where a page is: on the tracking server, or where ``accomplice ui`` serves it."""
+    server = urlsplit(os.environ.get("MLFLOW_TRACKING_URI", ""))
+    if not server.scheme.startswith("http"):
+        return f"http://{HOST}:{port}/{page}"
+    # Without the user and password that may be in it.
+    return f"{server.scheme}://{server.netloc.rpartition('@')[2]}{server.path.rstrip('/')}/{page}"
+
+
+def run_page(experiment: str, run_id: str) -> str:
+    """Return the page of a run."""
+    return f"#/experiments/{experiment}/runs/{run_id}?{WORKFLOW}"
+
+
+def runs_page(experiment: str, *, view: bool = True) -> str:
+    """Return an experiment's table of runs; with the view, of models, the lowest error first."""
+    shown = f"viewStateShareKey={MODELS}&" if view else ""
+    return f"#/experiments/{experiment}/runs?{shown}{WORKFLOW}"
+
+
+def trials_page(experiment: str) -> str:
+    """Return the last study's trials in parallel coordinates."""
+    chart = f"viewStateShareKey={TRIALS}&compareRunsMode=CHART"
+    return f"#/experiments/{experiment}/runs?{chart}&{WORKFLOW}"
+
+
+def version_page(model: str, version: str) -> str:
+    """Return the page of a version of a registered model."""
+    return f"#/models/{model}/versions/{version}?{WORKFLOW}"
+
+
+def save_models_view(experiment: str, metrics: Sequence[str]) -> None:
+    """Have a view of all models of an experiment, the lowest error first.
+
+    One that is there, and that a reader may have changed, is left alone.
+
+    Args:
+        experiment: its id.
+        metrics: columns of the table.
+    """
+    client = MlflowClient()
+    if TAG + MODELS in client.get_experiment(experiment).tags:
+        return
+    errors = [name for name in metrics if name.endswith(("ibs", "brier"))]
+    state = _state(
+        where="tags.stage != 'trial'",
+        by=(errors or list(metrics))[0],
+        columns=["attributes.`Dataset`", *(f"metrics.`{name}`" for name in metrics)],
+    )
+    client.set_experiment_tag(experiment, TAG + MODELS, _tag("Models", state))
+
+
+def save_trials_view(
+    experiment: str, parent: str, study: str, settings: Sequence[str], score: str
+) -> None:
+    """Have a view of the last study's trials, the best first, and in parallel coordinates.
+
+    Args:
+        experiment: its id.
+        parent: id of the study's run.
+        study: its name.
+        settings: parameters that the trials differ in.
+        score: metric that they are judged by.
+    """
+    section = "trials"
+    chart = {
+        "type": "PARALLEL",
+        "uuid": "trials-parallel",
+        "metricSectionId": section,
+        "displayName": f"Settings and {score}",
+        "selectedParams": list(settings),
+        "selectedMetrics": [score],
+        "showAllRuns": False,
+        "deleted": False,
+        "isGenerated": False,
+    }
+    state = _state(
+        where=f"tags.`mlflow.parentRunId` = '{parent}'",
+        by=score,
+        columns=[f"metrics.`{score}`", *(f"params.`{name}`" for name in settings)],
+    )
+    state |= {
+        "runsHiddenMode": "SHOW_ALL",
+        "compareRunCharts": [chart],
+        "compareRunSections": [
+            {
+                "uuid": section,
+                "name": "Trials",
+                "display": True,
+                "isReordered": False,
+                "deleted": False,
+                "isGenerated": False,
+                "columns": 1,
+                "cardHeight": 600,
+            }
+        ],
+    }
+    MlflowClient().set_experiment_tag(experiment, TAG + TRIALS, _tag(f"Trials of {study}", state))
+
+
+def _state(where: str, by: str, columns: Sequence[str]) -> dict[str, Any]:
+    return {
+        "searchFilter": where,
+        "orderByKey": f"metrics.`{by}`",
+        "orderByAsc": True,
+        "selectedColumns": list(columns),
+        # By itself MLflow sorts them by name and cuts their names short.
+        "columnOrder": list(columns),
+        "columnWidths": {column: _width(column) for column in columns},
+    }
+
+
+def _width(column: str) -> int:
+    """Pixels that a column's name takes."""
+    return 220 if column.startswith("attributes") else 7 * len(column.split("`")[1]) + 45
+
+
+def _tag(name: str, state: dict[str, Any]) -> str:
+    now = int(time.time() * 1000)
+    return json.dumps(
+        {"name": name, "createdAt": now, "updatedAt": now, "state": json.dumps(state)}
+    )
