@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
+from numpy.typing import NDArray
 
 from data.example import example_patient
 from serving.reading import PatientReader
@@ -16,6 +18,10 @@ from serving.schema import Asked
 from training.bundle import UNKNOWN_ASSAY, Answer, Bundle
 from training.manifest import digest_of
 from training.survival_model import INTERVAL, Column
+
+Array = NDArray[np.float64]
+#: Makes of months (t,), survival and its interval (n, t, 3) what JSON shows of each patient.
+LayOut = Callable[[Sequence[float], Array], list[Any]]
 
 #: Points of a curve at the most, beside the times asked for.
 CURVE_POINTS = 40
@@ -52,6 +58,11 @@ class Predictor:
         """
         return cls(Bundle.load(path), digest_of(path))
 
+    @property
+    def signature(self) -> dict[str, Any]:
+        """Which model answers, and what it is for."""
+        return {"model": self.model, "note": self.note}
+
     @cached_property
     def grid(self) -> tuple[float, ...]:
         """Months at which every curve is given: from 0 to the horizon in even steps."""
@@ -72,21 +83,28 @@ class Predictor:
 
     def many(self, asked: Asked) -> dict[str, Any]:
         """Answer all patients of a request, in their order."""
-        return {"patients": self.answers(asked), "model": self.model, "note": self.note}
+        return {"patients": self.answers(asked), **self.signature}
 
     def signed(self, answer: dict[str, Any]) -> dict[str, Any]:
         """Add to an answer which model gave it, and what it is for."""
-        return {**answer, "model": self.model, "note": self.note}
+        return {**answer, **self.signature}
 
     def answers(self, asked: Asked) -> list[dict[str, Any]]:
         """Return each patient's answer, the quantities named as ``Bundle.predict`` names them."""
+        return self._lay_out(asked, as_points)
+
+    def written(self, asked: Asked) -> list[bytes]:
+        """Return each patient's answer as JSON, sooner than :meth:`answers` can be written."""
+        return [orjson.dumps(answer) for answer in self._lay_out(asked, as_written_points)]
+
+    def _lay_out(self, asked: Asked, lay_out: LayOut) -> list[dict[str, Any]]:
         times = self.bundle.times(asked.times)
         read = self.reader.read(asked.patients)
         for i in np.flatnonzero(self.bundle.unknown_assay(read.values, read.centre)).tolist():
             read.flags[i].append(UNKNOWN_ASSAY)
         answered = self.bundle.answer(read.values, read.centre, band=True)
         columns = answered.columns(times)
-        curves = self._curves(answered, times)
+        curves = self._curves(answered, times, lay_out)
         plain = [(name, _plain(column)) for name, column in columns.items()]
         found = []
         for i, (patient_id, flags) in enumerate(zip(read.ids, read.flags, strict=True)):
@@ -94,25 +112,45 @@ class Predictor:
             answer |= {name: column[i] for name, column in plain}
             answer["flags"] = flags
             if curves is not None:
-                points = [
-                    {"time": t, "survival": s, "low": low, "high": high}
-                    for t, s, low, high in curves[i]
-                ]
-                answer |= {"interval": INTERVAL, "curve": points}
+                answer |= {"interval": INTERVAL, "curve": curves[i]}
             found.append(answer)
         return found
 
-    def _curves(self, answered: Answer, times: Sequence[float]) -> list[list[list[float]]] | None:
+    def _curves(
+        self, answered: Answer, times: Sequence[float], lay_out: LayOut
+    ) -> list[Any] | None:
         """Return each patient's points of the primary endpoint's curve, where there is one."""
         model = self.bundle.primary
         if model is None:
             return None
         shown = merge_times(self.grid, times)
         primary = answered.survival[model.endpoint]
-        curve, (low, high) = primary.survival(shown), primary.interval(shown)
-        at = np.broadcast_to(np.array(shown), curve.shape)
-        points: list[list[list[float]]] = np.stack([at, curve, low, high], axis=-1).tolist()
-        return points
+        points = np.stack([primary.survival(shown), *primary.interval(shown)], axis=-1)
+        return lay_out(shown, points)
+
+
+def as_points(times: Sequence[float], curves: Array) -> list[Any]:
+    """Lay out survival and its interval (n, t, 3) at months (t,) for each patient."""
+    return [
+        [
+            {"time": time, "survival": s, "low": low, "high": high}
+            for time, (s, low, high) in zip(times, curve, strict=True)
+        ]
+        for curve in curves.tolist()
+    ]
+
+
+def as_written_points(times: Sequence[float], curves: Array) -> list[Any]:
+    """Lay the same out as JSON at once: a list's points are too many to make an object of each."""
+    numbers = orjson.dumps(np.ascontiguousarray(curves).ravel(), option=orjson.OPT_SERIALIZE_NUMPY)
+    texts = numbers[1:-1].split(b",")
+    point = b'{"time":%b,"survival":%%b,"low":%%b,"high":%%b}'
+    form = b"[" + b",".join(point % orjson.dumps(time) for time in times) + b"]"
+    each = 3 * len(times)
+    return [
+        orjson.Fragment(form % tuple(texts[start : start + each]))
+        for start in range(0, len(texts), each)
+    ]
 
 
 def _plain(column: Column) -> list[Any]:

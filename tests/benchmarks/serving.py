@@ -178,7 +178,9 @@ def memory(process: psutil.Process) -> float:
     return process.memory_info().rss / 2**20
 
 
-def beside_others(folder: Path, path: Path, asked: Sequence[dict[str, Any]], seconds: float) -> None:
+def beside_others(
+    folder: Path, path: Path, asked: Sequence[dict[str, Any]], seconds: float
+) -> None:
     """Print rates and latencies of the three servers."""
     one = [json.dumps({"patient": patient}).encode() for patient in asked]
     rows = [json.dumps({"dataframe_records": [patient]}).encode() for patient in asked]
@@ -268,7 +270,9 @@ def overload(
         while soak and done < soak:
             run = load(server.port, "/predict", one, 32, 30.0, most=soak - done, check=check)
             done += sum(run.statuses.values())
-            print(f"  {done} requests: worker {memory(process):.0f} MB, {run.wrong} wrong", flush=True)
+            print(
+                f"  {done} requests: worker {memory(process):.0f} MB, {run.wrong} wrong", flush=True
+            )
 
 
 def main(argv: Sequence[str] | None = None) -> None:
