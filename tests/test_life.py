@@ -98,7 +98,7 @@ def test_the_whole_life_of_a_model(tmp_path, monkeypatch, capsys):
     stages = runs["tags.stage"].value_counts().to_dict()
     assert stages == {"trial": 2, "study": 1, "final": 1}
     study_run = runs.loc[runs["tags.stage"] == "study", "run_id"].item()
-    nested = runs.loc[runs["tags.stage"] != "study", "tags.mlflow.parentRunId"]
+    nested = runs.loc[runs["tags.stage"] == "trial", "tags.mlflow.parentRunId"]
     assert (nested == study_run).all()
     assert (runs["status"] == "FINISHED").all()
     names = [m.name for m in mlflow.MlflowClient().search_registered_models()]
