@@ -145,7 +145,7 @@ class Preprocessor:
         levels = [(j, k) for j in np.flatnonzero(category).tolist() for k in _levels_of(study, j)]
         owner, level = np.array(levels, dtype=int).reshape(-1, 2).T
         shown = total(len(z), lambda rows: (values[rows][:, owner] == level).astype(float))
-        absent = total(len(z), lambda rows: _absent(study, values[rows]))
+        absent = total(len(z), lambda rows: absent_inputs(study, values[rows]))
         few = np.minimum(absent, len(z) - absent) < MISSING_COUNT
         return cls(
             study=study,
@@ -192,7 +192,7 @@ class Preprocessor:
 
     def scale(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
         """Return standardised features (n, p), NaN where missing or a category."""
-        z = unstandardised(values, self._expression, self.log_offset, self._scores, centre)
+        z = unstandardised(values, self._expression, self.log_offset, self.scores, centre)
         np.clip(z, self.low, self.high, out=z)
         z -= self.mean
         z /= self.sd
@@ -279,26 +279,26 @@ class Preprocessor:
         single = np.nan_to_num(self._single(z, values))
         # A column that was too rarely missing in training stays zero: the layout of the design
         # depends on the study alone, so that fold models can be stacked.
-        absent = np.nan_to_num(_absent(self.study, values) - self.missing_mean)
-        first, second = self._pairs
+        absent = np.nan_to_num(absent_inputs(self.study, values) - self.missing_mean)
+        first, second = self.pairs
         return np.concatenate([single, absent, single[:, first] * single[:, second]], axis=1)
 
     def _single(self, z: Array, values: Array) -> Array:
-        numbers = z[:, self._numeric]
+        numbers = z[:, self.numeric]
         if not self.indicators:
             return numbers
-        feature, level = self._indicated
+        feature, level = self.indicated
         shown = np.where(np.isnan(values[:, feature]), np.nan, values[:, feature] == level)
         spread = np.sqrt(self.indicator_mean * (1 - self.indicator_mean))
         deviation = (shown - self.indicator_mean) / np.maximum(spread, INDICATOR_SD)
         return np.concatenate([numbers, deviation], axis=1)
 
     def _embed(self, z: Array) -> Array:
-        numeric = self._numeric
+        numeric = self.numeric
         # Patients last, and in place: this is the widest array of the preprocessing, and the
         # network takes it so.
         z = np.ascontiguousarray(z[:, numeric].T)[:, None]
-        begins, width, mean = (a.astype(z.dtype) for a in self._bins)
+        begins, width, mean = (a.astype(z.dtype) for a in self.bins)
         embedded = piecewise(z, begins, width)
         embedded -= mean
         np.copyto(embedded, 0, where=np.isnan(z))
@@ -325,34 +325,35 @@ class Preprocessor:
         return np.asarray(self._kinds == "expression")
 
     @cached_property
-    def _numeric(self) -> list[int]:
+    def numeric(self) -> list[int]:
+        """Features that are no categories."""
         return np.flatnonzero(~self._category).tolist()
 
     @cached_property
-    def _scores(self) -> dict[str, Scores]:
+    def scores(self) -> dict[str, Scores]:
         """Each assay's ranks as normal scores."""
         return {
             name: assay_scores(table, self._expression) for name, table in self.reference.items()
         }
 
     @cached_property
-    def _bins(self) -> tuple[Array, Array, Array]:
+    def bins(self) -> tuple[Array, Array, Array]:
         """Begin, width and training mean (f, bins, 1) of the embedding of the f numbers."""
-        edges, mean = (a[:, self._numeric].T[:, :, None] for a in (self.edges, self.embedded_mean))
+        edges, mean = (a[:, self.numeric].T[:, :, None] for a in (self.edges, self.embedded_mean))
         return edges[:, :-1], np.diff(edges, axis=1), mean
 
     @cached_property
-    def _indicated(self) -> tuple[list[int], NDArray[np.int_]]:
+    def indicated(self) -> tuple[list[int], NDArray[np.int_]]:
         """Feature and level of each indicator."""
         return [j for j, _ in self.indicators], np.array([k for _, k in self.indicators])
 
     @cached_property
-    def _pairs(self) -> tuple[list[int], list[int]]:
+    def pairs(self) -> tuple[list[int], list[int]]:
         """Single columns, first and second, whose products are the study's interactions."""
         columns: dict[str, list[int]] = {name: [] for name in self.study.features}
         names = list(columns)
         # The feature behind each single column.
-        for column, j in enumerate(self._numeric + [j for j, _ in self.indicators]):
+        for column, j in enumerate(self.numeric + [j for j, _ in self.indicators]):
             columns[names[j]].append(column)
         pairs = [
             pair
@@ -377,7 +378,7 @@ class Preprocessor:
                 single[b].modality,
                 single[a].features + single[b].features,
             )
-            for a, b in zip(*self._pairs, strict=True)
+            for a, b in zip(*self.pairs, strict=True)
         ]
         return single + missing + products
 
@@ -385,7 +386,7 @@ class Preprocessor:
         """Say what each column of :meth:`singles` is; the linear design begins with them."""
         names = list(self.study.features)
         modality = {j: m for m, block in self.study.blocks.items() for j in block}
-        single = [Column(names[j], modality[j], (names[j],)) for j in self._numeric]
+        single = [Column(names[j], modality[j], (names[j],)) for j in self.numeric]
         for j, k in self.indicators:
             level = (self.study.features[names[j]].levels or ())[k]
             single.append(Column(f"{names[j]}={level}", modality[j], (names[j],)))
@@ -397,7 +398,7 @@ class Preprocessor:
         modality = {j: m for m, block in self.study.blocks.items() for j in block}
         return [
             Column(f"{names[j]} bin {b}", modality[j], (names[j],))
-            for j in self._numeric
+            for j in self.numeric
             for b in range(len(self.edges) - 1)
         ]
 
@@ -451,7 +452,7 @@ def _missing_inputs(study: Study) -> tuple[list[int], list[str]]:
     return features, [m for m, block in blocks.items() if len(block) > 1]
 
 
-def _absent(study: Study, values: Array) -> Array:
+def absent_inputs(study: Study, values: Array) -> Array:
     """Indicators (n, f + m) of missing features and missing modalities.
 
     A feature that is missing with its whole modality is counted there alone.

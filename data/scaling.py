@@ -140,7 +140,7 @@ def assay_references(
     found = {"": overall}
     if centre is None:
         return found
-    for name, patients in _of_centres(centre, np.unique(centre[centre != ""])):
+    for name, patients in of_centres(centre, np.unique(centre[centre != ""])):
         rows = measured[patients]
         enough = np.zeros(len(expression), dtype=bool)
         enough[expression] = (~np.isnan(rows)).sum(axis=0) >= CENTRE_SIZE
@@ -149,7 +149,7 @@ def assay_references(
     return found
 
 
-def _of_centres(
+def of_centres(
     centre: NDArray[np.str_], names: NDArray[np.str_]
 ) -> Iterator[tuple[str, NDArray[np.int_]]]:
     """Yield each of the sorted names with its patients' rows; last, unnamed, all other patients."""
@@ -179,7 +179,7 @@ def unstandardised(
     own = np.array(sorted(scores.keys() - {""}), dtype=str)
     if centre is None:
         centre = np.full(len(values), "")
-    for name, rows in _of_centres(centre, own):
+    for name, rows in of_centres(centre, own):
         for k, (quantiles, score) in scores[name].items() if len(rows) else ():
             scaled[rows, k] = np.interp(values[rows, k], quantiles, score)
     return scaled

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import orjson
+from numpy.typing import NDArray
 
 from data.example import example_patient
 from serving.reading import PatientReader, Patients
@@ -16,6 +18,10 @@ from serving.schema import Asked
 from training.bundle import UNKNOWN_ASSAY, Answer, Bundle
 from training.manifest import digest_of
 from training.survival_model import INTERVAL, Column
+
+Array = NDArray[np.float64]
+#: Makes of months (t,), survival and its interval (n, t, 3) what JSON shows of each patient.
+LayOut = Callable[[Sequence[float], Array], list[Any]]
 
 #: Points of a curve at the most, beside the times asked for.
 CURVE_POINTS = 40
@@ -42,6 +48,7 @@ class Predictor:
 
     def __init__(self, bundle: Bundle, digest: str) -> None:
         self.bundle = bundle
+        self.watch: Watch = unwatched
         self.reader = PatientReader(bundle.study)
         study = bundle.study
         self.model: dict[str, Any] = {
@@ -63,6 +70,11 @@ class Predictor:
         """
         return cls(Bundle.load(path), digest_of(path))
 
+    @property
+    def signature(self) -> dict[str, Any]:
+        """Which model answers, and what it is for."""
+        return {"model": self.model, "note": self.note}
+
     @cached_property
     def grid(self) -> tuple[float, ...]:
         """Months at which every curve is given: from 0 to the horizon in even steps."""
@@ -77,14 +89,28 @@ class Predictor:
         for _ in range(calls):
             self.answers(Asked([example_patient(self.bundle.study)] * 2, None))
 
-    def one(self, asked: Asked, watch: Watch = unwatched) -> dict[str, Any]:
+    def one(self, asked: Asked) -> dict[str, Any]:
         """Answer the one patient of a request."""
-        return {**self.answers(asked, watch)[0], "model": self.model, "note": self.note}
+        return self.signed(self.answers(asked)[0])
 
-    def many(self, asked: Asked, watch: Watch = unwatched) -> dict[str, Any]:
+    def many(self, asked: Asked) -> dict[str, Any]:
         """Answer all patients of a request, in their order."""
-        answers = self.answers(asked, watch)
-        return {"patients": answers, "model": self.model, "note": self.note}
+        return {"patients": self.answers(asked), **self.signature}
+
+    def signed(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """Add to an answer which model gave it, and what it is for."""
+        return {**answer, **self.signature}
+
+    def answers(self, asked: Asked) -> list[dict[str, Any]]:
+        """Return each patient's answer, the quantities named as ``Bundle.predict`` names them."""
+        return self._lay_out(asked, as_points, unwatched)
+
+    def written(self, asked: Asked) -> list[bytes]:
+        """Return each patient's answer as JSON, sooner than :meth:`answers` can be written.
+
+        These are the ones that are watched.
+        """
+        return [orjson.dumps(each) for each in self._lay_out(asked, as_written_points, self.watch)]
 
     def read(self, asked: Asked) -> Patients:
         """Code the patients of a request, with all that was odd about them."""
@@ -93,17 +119,13 @@ class Predictor:
             read.flags[i].append(UNKNOWN_ASSAY)
         return read
 
-    def answers(self, asked: Asked, watch: Watch = unwatched) -> list[dict[str, Any]]:
-        """Return each patient's answer, the quantities named as ``Bundle.predict`` names them.
-
-        ``watch`` is told of the patients and of what is said of them.
-        """
+    def _lay_out(self, asked: Asked, lay_out: LayOut, watch: Watch) -> list[dict[str, Any]]:
         times = self.bundle.times(asked.times)
         read = self.read(asked)
         answered = self.bundle.answer(read.values, read.centre, band=True)
         columns = answered.columns(times)
         watch(read, columns)
-        curves = self._curves(answered, times)
+        curves = self._curves(answered, times, lay_out)
         plain = [(name, _plain(column)) for name, column in columns.items()]
         found = []
         for i, (patient_id, flags) in enumerate(zip(read.ids, read.flags, strict=True)):
@@ -111,25 +133,45 @@ class Predictor:
             answer |= {name: column[i] for name, column in plain}
             answer["flags"] = flags
             if curves is not None:
-                points = [
-                    {"time": t, "survival": s, "low": low, "high": high}
-                    for t, s, low, high in curves[i]
-                ]
-                answer |= {"interval": INTERVAL, "curve": points}
+                answer |= {"interval": INTERVAL, "curve": curves[i]}
             found.append(answer)
         return found
 
-    def _curves(self, answered: Answer, times: Sequence[float]) -> list[list[list[float]]] | None:
+    def _curves(
+        self, answered: Answer, times: Sequence[float], lay_out: LayOut
+    ) -> list[Any] | None:
         """Return each patient's points of the primary endpoint's curve, where there is one."""
         model = self.bundle.primary
         if model is None:
             return None
         shown = merge_times(self.grid, times)
         primary = answered.survival[model.endpoint]
-        curve, (low, high) = primary.survival(shown), primary.interval(shown)
-        at = np.broadcast_to(np.array(shown), curve.shape)
-        points: list[list[list[float]]] = np.stack([at, curve, low, high], axis=-1).tolist()
-        return points
+        points = np.stack([primary.survival(shown), *primary.interval(shown)], axis=-1)
+        return lay_out(shown, points)
+
+
+def as_points(times: Sequence[float], curves: Array) -> list[Any]:
+    """Lay out survival and its interval (n, t, 3) at months (t,) for each patient."""
+    return [
+        [
+            {"time": time, "survival": s, "low": low, "high": high}
+            for time, (s, low, high) in zip(times, curve, strict=True)
+        ]
+        for curve in curves.tolist()
+    ]
+
+
+def as_written_points(times: Sequence[float], curves: Array) -> list[Any]:
+    """Lay the same out as JSON at once: a list's points are too many to make an object of each."""
+    numbers = orjson.dumps(np.ascontiguousarray(curves).ravel(), option=orjson.OPT_SERIALIZE_NUMPY)
+    texts = numbers[1:-1].split(b",")
+    point = b'{"time":%b,"survival":%%b,"low":%%b,"high":%%b}'
+    form = b"[" + b",".join(point % orjson.dumps(time) for time in times) + b"]"
+    each = 3 * len(times)
+    return [
+        orjson.Fragment(form % tuple(texts[start : start + each]))
+        for start in range(0, len(texts), each)
+    ]
 
 
 def _plain(column: Column) -> list[Any]:

@@ -24,6 +24,10 @@ from training.bundle import MOST_UNKNOWN
 
 #: Letters of a name from a request that an answer repeats at the most.
 LONGEST_NAME = 64
+#: Letters by which a hospital is known.
+LONGEST_CENTRE = 256
+#: Unknown names of a request for which the nearest known one is looked up; each takes long.
+MOST_HINTS = 20
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,11 @@ class PatientReader:
         """Return spelling -> index of the level it means, NaN for missing; None for a number."""
         return self._codings[self._names.index(feature)][1]
 
+    def named(self, patient: Mapping[str, Any]) -> list[int]:
+        """Positions of the features that a patient's keys name."""
+        place = self.place
+        return [place[key] for key in patient if key in place]
+
     def twice(self, patient: Mapping[str, Any]) -> list[str]:
         """Keys of a patient that name a feature another key has already named."""
         seen: set[int] = set()
@@ -89,73 +98,114 @@ class PatientReader:
 
     def read(self, patients: Sequence[Mapping[str, Any]]) -> Patients:
         """Code patients whose values are null, true, false, numbers or texts."""
-        values = np.full((len(patients), len(self._names)), np.nan)
-        flags = []
+        texts = _Texts(self, patients)
+        rows, odds = [], []
+        for patient in patients:
+            row, odd = self._code(patient, texts)
+            rows.append(row)
+            odds.append(odd)
+        values = np.array(rows).reshape(len(patients), len(self._names))
         hints: dict[str, str] = {}
-        for i, patient in enumerate(patients):
-            odd = self._code(patient, values[i])
-            flags.append([*self._absent(values[i]), *odd, *self._unknown(patient, hints)])
+        incomplete = np.isnan(values).any(axis=1).tolist()
+        flags = []
+        for i, (patient, odd) in enumerate(zip(patients, odds, strict=True)):
+            absent = self._absent(rows[i]) if incomplete[i] else []
+            flags.append([*absent, *odd, *self._unknown(patient, hints)])
         id_column, centre_column = self.study.id, self.study.centre
         ids = [_text(patient.get(id_column)) if id_column else None for patient in patients]
         centre = None
         if centre_column is not None and any(centre_column in patient for patient in patients):
-            centre = np.array([_text(p.get(centre_column)) or "" for p in patients], dtype=str)
+            # All take as much room as the longest: one text of a megabyte must not fill memory.
+            centre = np.array(
+                [(_text(p.get(centre_column)) or "")[:LONGEST_CENTRE] for p in patients], dtype=str
+            )
         return Patients(values, flags, ids, centre)
 
-    def _code(self, patient: Mapping[str, Any], row: NDArray[np.float64]) -> list[str]:
-        """Write a patient's coded values into ``row`` (p,) and return what could not be coded."""
-        odd = {}
+    def _code(self, patient: Mapping[str, Any], texts: _Texts) -> tuple[list[float], list[str]]:
+        """Return a patient's coded values (p,) and what could not be coded."""
+        row, place, codings = [math.nan] * len(self._names), self.place, self._codings
+        odd: dict[int, str] = {}
         for key, value in patient.items():
-            j = self.place.get(key)
+            j = place.get(key)
             if j is None or value is None:
                 continue
-            name, meaning, (low, high) = self._codings[j]
+            name, meaning, (low, high) = codings[j]
             if meaning is not None:
-                row[j], bad = code_level(value, meaning)
+                # Mostly a level as the study spells it.
+                number, bad = meaning.get(value) if type(value) is str else None, False
+                if number is None:
+                    number, bad = code_level(value, meaning)
                 kind = UNKNOWN_LEVEL
             else:
-                row[j], bad = code_number(value)
+                if type(value) is float and math.isfinite(value):
+                    number, bad = value, False
+                elif type(value) is str:
+                    number, bad = texts.numbers[value]
+                else:
+                    number, bad = code_number(value)
                 kind = NOT_A_NUMBER
-                if row[j] < low or row[j] > high:
+                if number < low or number > high:
                     odd[j] = f"{OUT_OF_RANGE}:{name}"
+            row[j] = number
             if bad:
                 odd[j] = f"{kind}:{name}"
-        return [odd[j] for j in sorted(odd)]
+        return row, [odd[j] for j in sorted(odd)] if odd else []
 
-    def _absent(self, row: NDArray[np.float64]) -> list[str]:
-        absent = np.isnan(row)
-        if not absent.any():
-            return []
-        unknown = absent.tolist()
+    def _absent(self, row: Sequence[float]) -> list[str]:
         flags = []
         for modality, block in self._blocks:
-            if all(unknown[j] for j in block):
+            unknown = [j for j in block if math.isnan(row[j])]
+            if len(unknown) == len(block):
                 flags.append(f"missing_modality:{modality}")
             else:
-                flags += [f"missing:{self._names[j]}" for j in block if unknown[j]]
+                flags += [f"missing:{self._names[j]}" for j in unknown]
         return flags
 
     def _unknown(self, patient: Mapping[str, Any], hints: dict[str, str]) -> list[str]:
         """Flag the keys that the study does not know; ``hints`` keeps what was looked up."""
-        extra = [key for key in patient if key not in self.place and key not in self._columns]
+        place, columns = self.place, self._columns
+        extra = [key for key in patient if key not in place and key not in columns]
         flags = []
         for key in extra[:MOST_UNKNOWN]:
             shown = shorten(key)
-            if shown not in hints:
-                hints[shown] = nearest(shown, self.place)
-            flags.append(f"unknown_column:{shown}{hints[shown]}")
+            if shown not in hints and len(hints) < MOST_HINTS:
+                hints[shown] = nearest(shown, place)
+            flags.append(f"unknown_column:{shown}{hints.get(shown, '')}")
         if len(extra) > MOST_UNKNOWN:
             flags.append(f"unknown_columns:{len(extra) - MOST_UNKNOWN} more")
         return flags
 
 
-def code_number(value: bool | int | float | str) -> tuple[float, bool]:
+@dataclass(frozen=True)
+class _Texts:
+    """What stands as text where numbers belong, read all at once: one at a time takes long."""
+
+    reader: PatientReader
+    patients: Sequence[Mapping[str, Any]]
+
+    @cached_property
+    def numbers(self) -> dict[str, tuple[float, bool]]:
+        """Text -> its number, NaN where missing, and whether it is neither."""
+        place, codings = self.reader.place, self.reader._codings
+        found = {
+            value: None
+            for patient in self.patients
+            for key, value in patient.items()
+            if type(value) is str and (j := place.get(key)) is not None and codings[j][1] is None
+        }
+        return dict(zip(found, code_texts(list(found)), strict=True))
+
+
+def code_texts(texts: Sequence[str]) -> list[tuple[float, bool]]:
+    """Return the numbers that texts mean, as :func:`code_number` does."""
+    numbers, bad = code_numbers(pd.Series(texts, dtype=object))
+    return list(zip(numbers.tolist(), bad.tolist(), strict=True))
+
+
+def code_number(value: bool | int | float) -> tuple[float, bool]:
     """Return a value's number, NaN where missing, and whether it is neither."""
     if isinstance(value, bool):
         return math.nan, True
-    if isinstance(value, str):
-        numbers, bad = code_numbers(pd.Series([value], dtype=object))
-        return float(numbers[0]), bool(bad[0])
     try:
         number = float(value)
     except OverflowError:

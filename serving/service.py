@@ -1,15 +1,16 @@
 """The BentoML service: what the endpoint answers of one bundle.
 
-Inference is direct: the model is so small that adaptive batching costs more than it saves.
+Who waits for the model, and where, is said in ``serving.desk``; BentoML's own batching is left out,
+since it costs more than it saves with a model so small.
 """
 
 from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import bentoml
 import orjson
@@ -20,6 +21,7 @@ from starlette.responses import Response
 
 from serving.app import Page
 from serving.card import origin
+from serving.desk import Desk
 from serving.envelope import INTERNAL, Envelope, log_error
 from serving.explain import explain, read_explain
 from serving.guard import Guard
@@ -39,9 +41,13 @@ from serving.schema import (
 from serving.shown import Shown
 from serving.what_if import read_what_if, what_if
 
+T = TypeVar("T")
+
 #: Environment variable that names the bundle to serve; it wins over a packed one. The same as in
 #: ``serving.server``, which is not packed.
 BUNDLE_VARIABLE = "ACCOMPLICE_BUNDLE"
+#: Bytes of a body beyond which even reading it would keep others waiting.
+LONG = 50_000
 ROUTES = (
     *("/predict", "/predict_batch", "/explain", "/what_if"),
     *("/model", "/docs.json", "/metrics", "/", "/app/", "/app/form", "/docs"),
@@ -106,9 +112,10 @@ class Accomplice:
         torch.set_num_threads(1)
         self.predictor = Predictor.load(bundle_path())
         self.predictor.warm_up()
-        self.watch = METRICS.watch(self.predictor)
+        self.predictor.watch = METRICS.watch(self.predictor)
         SHOWN.show(self.predictor, origin(bundle_path()))
         PAGE.show(self.predictor)
+        self.desk = Desk(self.predictor)
         # What is loaded by now stays: taking it out of the collector's sight brings the slowest
         # percent of the answers from 250 ms down to 11. A large batch makes a hundred thousand
         # objects that are gone by themselves: the collector need not look at them on the way.
@@ -119,48 +126,56 @@ class Accomplice:
     @bentoml.api(route="/predict", output_spec=PredictAnswer)  # type: ignore[untyped-decorator]
     async def predict(self, request: PredictInput, /) -> Response:
         """Predict for one patient."""
-        return _respond(lambda: self.predictor.one(self._read(request, False), self.watch))
+        return await self._respond(request._raw, self._reads(False), self.desk.one)
 
     @bentoml.api(route="/predict_batch", output_spec=BatchAnswer)  # type: ignore[untyped-decorator]
     async def predict_batch(self, request: BatchInput, /) -> Response:
         """Predict for several patients."""
-        return _respond(lambda: self.predictor.many(self._read(request, True), self.watch))
+        return await self._respond(request._raw, self._reads(True), self.desk.many)
 
-    # Not async: it takes some times as long as a prediction, which goes on meanwhile.
     @bentoml.api(route="/explain", output_spec=ExplainAnswer)  # type: ignore[untyped-decorator]
-    def explain(self, request: ExplainInput, /) -> Response:
+    async def explain(self, request: ExplainInput, /) -> Response:
         """Say what each feature adds to a patient's risk."""
-        predictor = self.predictor
-        return _respond(lambda: explain(predictor, read_explain(request._raw, predictor.reader)))
+        reader = self.predictor.reader
+        answer = self._away(explain)
+        return await self._respond(request._raw, lambda body: read_explain(body, reader), answer)
 
     @bentoml.api(route="/what_if", output_spec=WhatIfAnswer)  # type: ignore[untyped-decorator]
     async def what_if(self, request: WhatIfInput, /) -> Response:
         """Answer one patient over several values of one feature."""
         reader, horizon = self.predictor.reader, self.predictor.bundle.horizon
-        return _respond(
-            lambda: what_if(self.predictor, read_what_if(request._raw, reader, horizon))
+        answer = self._away(what_if)
+        return await self._respond(
+            request._raw, lambda body: read_what_if(body, reader, horizon), answer
         )
 
-    def _read(self, request: _Body, batch: bool) -> Asked:
-        predictor = self.predictor
-        return read_request(request._raw, predictor.reader, predictor.bundle.horizon, batch)
+    def _reads(self, batch: bool) -> Callable[[bytes], Asked]:
+        reader, horizon = self.predictor.reader, self.predictor.bundle.horizon
+        return lambda body: read_request(body, reader, horizon, batch)
+
+    def _away(
+        self, answer: Callable[[Predictor, T], dict[str, Any]]
+    ) -> Callable[[T], Awaitable[bytes]]:
+        """What takes some times as long as a prediction goes where lists go."""
+        return lambda asked: self.desk.away(lambda: orjson.dumps(answer(self.predictor, asked)))
+
+    async def _respond(
+        self, body: bytes, read: Callable[[bytes], T], answer: Callable[[T], Awaitable[bytes]]
+    ) -> Response:
+        try:
+            asked = read(body) if len(body) < LONG else await self.desk.away(lambda: read(body))
+            return _json(200, await answer(asked))
+        except RequestError as error:
+            said = envelope(error.code, error.message, error.details)
+            return _json(error.status, orjson.dumps(said))
+        except Exception as error:
+            # BentoML would log the error's text, which can quote a value.
+            log_error(error)
+            return _json(500, orjson.dumps(envelope(*INTERNAL)))
 
 
-def _respond(answer: Callable[[], dict[str, Any]]) -> Response:
-    try:
-        return _json(200, answer())
-    except RequestError as error:
-        return _json(error.status, envelope(error.code, error.message, error.details))
-    except Exception as error:
-        # BentoML would log the error's text, which can quote a value.
-        log_error(error)
-        return _json(500, envelope(*INTERNAL))
-
-
-def _json(status: int, content: dict[str, Any]) -> Response:
-    # A thousand patients' curves are four megabytes: the standard library would take as long to
-    # write them as the model takes to answer.
-    return Response(orjson.dumps(content), status_code=status, media_type="application/json")
+def _json(status: int, content: bytes) -> Response:
+    return Response(content, status_code=status, media_type="application/json")
 
 
 # The decorator has made a Service of the class, which its annotation does not say.

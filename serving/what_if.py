@@ -12,7 +12,7 @@ from typing import Any
 from data.errors import nearest
 from data.study import as_level
 from serving.predictor import Predictor
-from serving.reading import PatientReader, code_level, code_number, shorten
+from serving.reading import PatientReader, code_level, code_number, code_texts, shorten
 from serving.schema import (
     INVALID,
     Asked,
@@ -119,7 +119,8 @@ def _problem(value: object, feature: str, reader: PatientReader) -> str:
         return "holds text that is not valid Unicode"
     meaning = reader.meaning(feature)
     if meaning is None:
-        if not code_number(value)[1]:
+        bad = code_texts([value])[0][1] if isinstance(value, str) else code_number(value)[1]
+        if not bad:
             return ""
         large = not isinstance(value, (bool, str))
         return "a number too large to be read" if large else f"{kind_of(value)}: send a number"

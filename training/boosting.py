@@ -70,9 +70,13 @@ class Boosting:
 
     def cumulative(self, X: Array) -> Array:
         """Cumulative hazard (n, j + 1) of the members' mean survival."""
-        mean = np.zeros((len(X), len(self.baseline)))
-        for log_hz in self.log_hz(X):
-            hazard = np.exp(np.clip(log_hz, -30, 30))[:, None] * self.baseline
+        return self.curve(self.log_hz(X))
+
+    def curve(self, log_hz: Array) -> Array:
+        """Cumulative hazard (n, j + 1) from the members' log-hazards (members, n)."""
+        mean = np.zeros((log_hz.shape[1], len(self.baseline)))
+        for own in log_hz:
+            hazard = np.exp(np.clip(own, -30, 30))[:, None] * self.baseline
             mean += np.exp(-hazard)
         return np.asarray(-np.log(np.maximum(mean / self.members, 1e-300)))
 

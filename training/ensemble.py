@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,10 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from data.preprocess import Inputs, Preprocessor
+from training.abreast import Forward, Together
 from training.anchor import Anchor
 from training.boosting import Boosting
 from training.forest import Forest
-from training.hazard import TimeGrid, accumulate, survival
+from training.hazard import TimeGrid, accumulate
 from training.net import PackedNet
 from training.stack import LEARNERS, Stack
 
@@ -123,14 +123,11 @@ class Ensemble:
 
     def forward(self, values: Array, centre: NDArray[np.str_] | None = None) -> Forward:
         """Run every learner of every fold on coded features (n, p)."""
-        inputs = [fold.preprocessor.transform(values, centre) for fold in self.folds]
-        logits = net_logits(self.net, self.folds, inputs)
-        learners, members = [], []
-        for fold, made, own in zip(self.folds, inputs, logits, strict=True):
-            members.append(survival(member_curves(fold, own, self.grid)))
-            anchor, forest, boosting = (survival(c) for c in other_curves(fold, made, self.grid))
-            learners.append(np.stack([anchor, members[-1].mean(axis=0), forest, boosting]))
-        return Forward(np.stack(learners), np.stack(members))
+        return self._together.forward(values, centre)
+
+    @cached_property
+    def _together(self) -> Together:
+        return Together(self)
 
     def pooled(self, forward: Forward) -> Array:
         """Cumulative hazard (n, j + 1) that answers; see :meth:`cumulative`."""
@@ -144,15 +141,6 @@ class Ensemble:
         others = np.tensordot(weights, forward.learners, axes=(0, 1))
         curves = others[:, None] + own * forward.members
         return self.stack.calibrated(curves.reshape(-1, *curves.shape[2:]))
-
-
-class Forward(NamedTuple):
-    """Survival of n patients at the common grid's edges, by every learner of every fold."""
-
-    learners: Array
-    """(k, l, n, j + 1) in the order of ``LEARNERS``; of the network the mean of its members."""
-    members: Array
-    """(k, members, n, j + 1) of the network's members."""
 
 
 def mean_curve(curves: Array) -> Array:

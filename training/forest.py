@@ -49,12 +49,12 @@ class Forest:
     def cumulative(self, X: Array) -> Array:
         """Cumulative hazard (n, j + 1) of the trees' mean survival for a design X (n, p)."""
         X = X[:, self.columns]
-        mean = np.empty((len(X), self.survival.shape[1]))
+        mean = np.ones((len(X), self.survival.shape[1] + 1))
         step = max(1, AT_ONCE // self.trees.count)
         for start in range(0, len(X), step):
             leaves = self.trees.leaves(X[start : start + step])
-            mean[start : start + step] = self._mean(torch.from_numpy(leaves))
-        return np.pad(-np.log(np.maximum(mean, 1e-12)), ((0, 0), (1, 0)))
+            mean[start : start + step, 1:] = self._mean(torch.from_numpy(leaves))
+        return np.asarray(-np.log(np.maximum(mean, 1e-12)))
 
     def _mean(self, leaves: torch.Tensor) -> NDArray[np.float32]:
         """Mean survival (n, j) over leaves (n, trees), without a copy of every leaf's curve."""

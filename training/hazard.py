@@ -73,10 +73,23 @@ class TimeGrid:
 
     def at(self, cumulative: Array, times: Array) -> Array:
         """Cumulative hazard (…, t) at ``times`` (t,) from its values at the edges (…, j + 1)."""
+        return self.between(cumulative, *self.place(times))
+
+    def place(self, times: Array) -> tuple[NDArray[np.int_], Array]:
+        """Return the bin (t,) of each time, and how far through it the time is, 0 to 1."""
         place = self.bin_of(times)
         way = (times - self.edges[place]) / (self.edges[place + 1] - self.edges[place])
-        low, high = cumulative[..., place], cumulative[..., place + 1]
-        return np.asarray(low + np.clip(way, 0.0, 1.0) * (high - low))
+        return place, np.minimum(np.maximum(way, 0.0), 1.0)
+
+    @staticmethod
+    def between(cumulative: Array, place: NDArray[np.int_], way: Array) -> Array:
+        """Cumulative hazard (…, t) from (…, j + 1), at times that :meth:`place` has placed."""
+        low, found = cumulative.take(place, -1), cumulative.take(place + 1, -1)
+        # In place: each further array of this size takes as long as the arithmetic.
+        found -= low
+        found *= way
+        found += low
+        return found
 
     def at_own(self, cumulative: Array, time: Array) -> Array:
         """Cumulative hazard (n,) of each patient, from (n, j + 1), at a time of their own (n,)."""
@@ -93,8 +106,9 @@ def survival(cumulative: Array) -> Array:
 
 def accumulate(increments: Array) -> Array:
     """Cumulative hazard at the edges (…, j + 1) from the hazard gathered in each bin (…, j)."""
-    padding = [(0, 0)] * (increments.ndim - 1) + [(1, 0)]
-    return np.pad(np.cumsum(increments, axis=-1), padding)
+    found = np.zeros((*increments.shape[:-1], increments.shape[-1] + 1))
+    np.cumsum(increments, axis=-1, out=found[..., 1:])
+    return found
 
 
 def restricted_mean(grid: TimeGrid, cumulative: Array, horizon: float) -> Array:

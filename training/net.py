@@ -149,7 +149,7 @@ class PackedNet(nn.Module):
 
         While training, dropout is drawn anew; the folds share it.
         """
-        k, m, h = self.shape.folds, self.shape.members, self.shape.hidden_width
+        m, h = self.shape.members, self.shape.hidden_width
         blocks, n = len(self.shape.modalities), x.shape[-1]
         if self.training and self.modality_dropout > 0 and blocks > 1:
             x = self._withhold(x)
@@ -159,6 +159,11 @@ class PackedNet(nn.Module):
             drawn = self.dropout.draw(m, width + h, n, device=x.device)
             # It is the small weights that are scaled up for the units kept, not the units.
             caps, scale = Caps(drawn[:, :width], drawn[:, width:]), 1 / (1 - self.dropout.share)
+        return hazard_logits(x, *self.laid_out(scale), caps)
+
+    def laid_out(self, scale: float = 1.0) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
+        """Arrange the weights as ``training.passes`` reads them, those behind dropout scaled."""
+        k, m, blocks = self.shape.folds, self.shape.members, len(self.shape.modalities)
         encode = [
             torch.cat(parts, 1)
             for parts in zip(self.encode, self.encode_bias, self.token, strict=True)
@@ -168,8 +173,7 @@ class PackedNet(nn.Module):
             mix = torch.cat([self._by_modality(self.gate, self.gate_bias), mix], 2)
         fuse = torch.cat([self.fuse * scale, self.fuse_bias], 1).unflatten(0, (k, m))
         parts = [self.hazard * scale, self.hazard_bias, torch.ones_like(self.hazard_bias)]
-        hazard = torch.cat(parts, 1).unflatten(0, (k, m))
-        return hazard_logits(x, encode, mix, fuse, hazard, caps)
+        return encode, mix, fuse, torch.cat(parts, 1).unflatten(0, (k, m))
 
     def _by_modality(self, weight: Tensor, known: Tensor) -> Tensor:
         """Weights (k, rows, c) of what :meth:`lay_out` made, from those of inputs and presence."""

@@ -52,6 +52,58 @@ def hazard_logits(
     return logits
 
 
+class Passed(NamedTuple):
+    """What the forward pass makes; see :func:`hazard_logits` for the shapes."""
+
+    logits: Tensor
+    gate: Tensor
+    fused: Tensor
+    hidden: Tensor
+    codes: list[Tensor]
+    floors: list[Tensor]
+
+
+def forward_pass(
+    x: Tensor,
+    encode: Sequence[Tensor],
+    mix: Tensor,
+    fuse: Tensor,
+    hazard: Tensor,
+    caps: Caps | None = None,
+) -> Passed:
+    """Run forward, as :func:`hazard_logits` does, and keep what the way back needs."""
+    (k, _, n), (_, m, wide, h), blocks = x.shape, fuse.shape, len(encode)
+    e = (wide - 1) // blocks
+    mixed = mix.mT @ x
+    gates = blocks if blocks > 1 else 0
+    gate = mixed[:, :-m].sigmoid().mul_(2).view(k, m, gates, 1, n)
+    fused, codes, floors = x.new_empty(k, m, wide, n), [], []
+    fused[:, :, -1] = 1
+    for j, (rows, weight) in enumerate(_pairs(x, encode)):
+        # ReLU where the modality is known; a token passes as it is.
+        floor = rows[:, None, None, -2].log()
+        code = (weight.mT @ rows).view(k, m, e, n)
+        torch.maximum(code, floor, out=code)
+        part = fused[:, :, j * e : (j + 1) * e]
+        if blocks > 1:
+            torch.mul(code, gate[:, :, j], out=part)
+        else:
+            part.copy_(code)
+        codes.append(code)
+        floors.append(floor)
+    hidden = x.new_empty(k, m, h + 2, n)
+    hidden[:, :, -2] = 1
+    hidden[:, :, -1] = mixed[:, -m:]
+    if caps is not None:
+        _silence(fused[:, :, :-1], caps.fused)
+    before = fuse.mT @ fused
+    if caps is not None:
+        torch.clamp(before, before.new_zeros(()), caps.hidden, out=hidden[:, :, :-2])
+    else:
+        torch.clamp(before, min=0, out=hidden[:, :, :-2])
+    return Passed(hazard.mT @ hidden, gate, fused, hidden, codes, floors)
+
+
 class _HazardLogits(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -63,38 +115,11 @@ class _HazardLogits(torch.autograd.Function):
         hazard: Tensor,
         *encode: Tensor,
     ) -> Tensor:
-        (k, _, n), (_, m, wide, h), blocks = x.shape, fuse.shape, len(encode)
-        e = (wide - 1) // blocks
-        mixed = mix.mT @ x
-        gates = blocks if blocks > 1 else 0
-        gate = mixed[:, :-m].sigmoid().mul_(2).view(k, m, gates, 1, n)
-        fused, codes, floors = x.new_empty(k, m, wide, n), [], []
-        fused[:, :, -1] = 1
-        for j, (rows, weight) in enumerate(_pairs(x, encode)):
-            # ReLU where the modality is known; a token passes as it is.
-            floor = rows[:, None, None, -2].log()
-            code = (weight.mT @ rows).view(k, m, e, n)
-            torch.maximum(code, floor, out=code)
-            part = fused[:, :, j * e : (j + 1) * e]
-            if blocks > 1:
-                torch.mul(code, gate[:, :, j], out=part)
-            else:
-                part.copy_(code)
-            codes.append(code)
-            floors.append(floor)
-        hidden = x.new_empty(k, m, h + 2, n)
-        hidden[:, :, -2] = 1
-        hidden[:, :, -1] = mixed[:, -m:]
-        if caps is not None:
-            _silence(fused[:, :, :-1], caps.fused)
-        before = fuse.mT @ fused
-        if caps is not None:
-            torch.clamp(before, before.new_zeros(()), caps.hidden, out=hidden[:, :, :-2])
-        else:
-            torch.clamp(before, min=0, out=hidden[:, :, :-2])
-        ctx.caps, ctx.blocks = caps, blocks
-        ctx.save_for_backward(x, fuse, hazard, gate, fused, hidden, *encode, *codes, *floors)
-        return hazard.mT @ hidden
+        made = forward_pass(x, encode, mix, fuse, hazard, caps)
+        kept = (made.gate, made.fused, made.hidden, *encode, *made.codes, *made.floors)
+        ctx.caps, ctx.blocks = caps, len(encode)
+        ctx.save_for_backward(x, fuse, hazard, *kept)
+        return made.logits
 
     @staticmethod
     def backward(ctx: FunctionCtx, *grads: Tensor) -> tuple[Tensor | None, ...]:

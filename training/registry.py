@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import time
 import warnings
@@ -130,6 +131,7 @@ def register(
             metadata={"synthetic": bundle.study.synthetic, "endpoint": bundle.target},
             input_example=example(bundle),
             validate_serving_input=False,
+            tags={"mlflow.source.name": "accomplice"},
         )
     client.log_batch(run_id, metrics=_of_model(client, run_id, info.model_id, metrics))
     tags = {"synthetic": str(bundle.study.synthetic).lower(), "endpoint": bundle.target}
@@ -144,6 +146,10 @@ def register(
         description=description,
         model_id=info.model_id,
     )
+    # As MLflow's own registering does; its pages tell by it that the model is registered.
+    versions = [{"name": name, "version": int(made.version)}]
+    about_model = {"mlflow.modelVersions": json.dumps(versions), "mlflow.note.content": description}
+    client.set_logged_model_tags(info.model_id, about_model)
     return str(made.version)
 
 

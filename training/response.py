@@ -48,6 +48,8 @@ SLOPE_SD = 0.15
 JOINT = 60
 #: Groups whose mean log-odds stand for the training cohort, and patients in each at the least.
 GROUPS, GROUP_SIZE = 41, 5
+#: Rates whose shift is remembered.
+RATES = 16
 
 
 class Calibration(NamedTuple):
@@ -108,8 +110,20 @@ class ResponseModel:
         """
         log_odds = self.log_odds(values, centre)
         if local_rate is not None:
-            log_odds = log_odds + shift_to_rate(self.cohort, local_rate)
+            log_odds = log_odds + self._shift(local_rate)
         return expit(log_odds)
+
+    def _shift(self, rate: float) -> float:
+        """Return :func:`shift_to_rate` of the cohort, remembered."""
+        if rate not in self._shifts:
+            if len(self._shifts) >= RATES:
+                self._shifts.clear()
+            self._shifts[rate] = shift_to_rate(self.cohort, rate)
+        return self._shifts[rate]
+
+    @cached_property
+    def _shifts(self) -> dict[float, float]:
+        return {}
 
     def weights(self) -> dict[str, float]:
         """Return each input's log-odds ratio for one unit of its column, by the column's label."""

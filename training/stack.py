@@ -55,8 +55,9 @@ class Stack:
         """Stretch and move the pooled log cumulative hazard (n, j); see :meth:`cumulative`."""
         ends = np.exp(self.centre + self.slope * (log_ends - self.centre) + self.level)
         # A slope above 1 could bend a steep curve back; survival must never rise.
-        padding = [(0, 0)] * (ends.ndim - 1) + [(1, 0)]
-        return np.pad(np.maximum.accumulate(ends, axis=-1), padding)
+        found = np.zeros((*ends.shape[:-1], ends.shape[-1] + 1))
+        np.maximum.accumulate(ends, axis=-1, out=found[..., 1:])
+        return found
 
     def weight(self, learner: str) -> float:
         """Return the part of one of the ``LEARNERS``."""

@@ -22,6 +22,8 @@ from training.processes import HOST
 TAG = "mlflow.sharedViewState."
 #: Keys of the two views.
 MODELS, TRIALS = "models", "trials"
+#: Columns that each table of MLflow's begins with, and pixels that ours take.
+FIRST = {"attributes.`Run Name`": 300, "runDateAndNestInfo": 130}
 #: The query that opens a page in the model-training view, not the one for language models.
 WORKFLOW = "workflowType=machine_learning"
 #: Port of ``accomplice ui`` unless told otherwise.
@@ -135,14 +137,16 @@ def _state(where: str, by: str, columns: Sequence[str]) -> dict[str, Any]:
         "orderByAsc": True,
         "selectedColumns": list(columns),
         # By itself MLflow sorts them by name and cuts their names short.
-        "columnOrder": list(columns),
-        "columnWidths": {column: _width(column) for column in columns},
+        "columnOrder": [*FIRST, *columns],
+        "columnWidths": FIRST | {column: _width(column) for column in columns},
     }
 
 
 def _width(column: str) -> int:
-    """Pixels that a column's name takes."""
-    return 220 if column.startswith("attributes") else 7 * len(column.split("`")[1]) + 45
+    """Return the pixels that a column takes, by its name."""
+    if column.startswith("attributes"):
+        return 205
+    return max(7 * len(column.split("`")[1]) + 36, 88)
 
 
 def _tag(name: str, state: dict[str, Any]) -> str:

@@ -41,7 +41,7 @@ os.execv(sys.argv[3], sys.argv[3:])
 #: Finds the shown elements of a selector whose text holds some words, the innermost first.
 FIND = """
 (selector, text) => [...document.querySelectorAll(selector)].filter(e => {
-    const said = (e.innerText ?? "") + " " + (e.getAttribute("aria-label") ?? "");
+    const said = (e.innerText ?? e.textContent ?? "") + " " + (e.getAttribute("aria-label") ?? "");
     return e.getClientRects().length > 0 && said.includes(text);
 }).sort((a, b) => a.contains(b) - b.contains(a))
 """

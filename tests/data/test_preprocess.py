@@ -384,7 +384,7 @@ class TestBlocks:
 
     def test_centres_hold_their_own_patients(self):
         centre = np.array(["b", "", "zz", "a", "b", "c"])
-        found = dict(scaling._of_centres(centre, np.array(["a", "b"])))
+        found = dict(scaling.of_centres(centre, np.array(["a", "b"])))
         assert {name: rows.tolist() for name, rows in found.items()} == {
             "a": [3],
             "b": [0, 4],

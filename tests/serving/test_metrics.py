@@ -41,10 +41,10 @@ class Watching:
     def __init__(self, bundle: Bundle) -> None:
         self.predictor = Predictor(bundle, "digest-of-the-bundle")
         self.metrics = Metrics(("/predict",))
-        self.watch = self.metrics.watch(self.predictor)
+        self.predictor.watch = self.metrics.watch(self.predictor)
 
     def ask(self, *patients: dict[str, Any]) -> None:
-        self.predictor.many(Asked(list(patients), None), self.watch)
+        self.predictor.written(Asked(list(patients), None))
 
     @property
     def said(self) -> Samples:
@@ -241,8 +241,8 @@ def test_processes_that_share_a_folder_are_added_up(bundle_path: Path, tmp_path:
         "from pathlib import Path; from serving.metrics import Metrics\n"
         "from serving.predictor import Predictor; from serving.schema import Asked\n"
         f"predictor = Predictor.load(Path({str(bundle_path)!r}))\n"
-        "metrics = Metrics(('/predict',)); watch = metrics.watch(predictor)\n"
-        f"predictor.many(Asked([{{'age': 61}}] * {FEWEST}, None), watch)\n"
+        "metrics = Metrics(('/predict',)); predictor.watch = metrics.watch(predictor)\n"
+        f"predictor.written(Asked([{{'age': 61}}] * {FEWEST}, None))\n"
         "metrics.request('/predict', 200, 0.1)\n"
         "print(metrics.exposition().decode())"
     )

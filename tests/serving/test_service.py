@@ -168,7 +168,7 @@ def test_an_error_of_ours_is_logged_without_its_text(
     def fail(*_: object) -> None:
         raise ValueError(f"could not convert {CANARY}")
 
-    monkeypatch.setattr(Predictor, "answers", fail)
+    monkeypatch.setattr(Predictor, "written", fail)
     response = client.post("/predict", {"patient": patient})
     assert response.status_code == 500
     assert error_of(response)["code"] == "internal"

@@ -235,6 +235,7 @@ class TestModel:
         (made,) = run.outputs.model_outputs
         model = MlflowClient().get_logged_model(made.model_id)
         assert {m.key: m.value for m in model.metrics} == run.data.metrics
+        assert '"version": 1' in model.tags["mlflow.modelVersions"]
         (given,) = run.inputs.dataset_inputs
         assert {m.dataset_digest for m in model.metrics} == {given.dataset.digest}
         # Logged once: a second point would make every chart a line.

@@ -29,8 +29,8 @@ def test_models_are_sorted_by_their_error(experiment):
     assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`ibs`", True)
     shown = state["selectedColumns"]
     assert shown[1:] == ["metrics.`uno_c`", "metrics.`ibs`", "metrics.`ibs_gain`"]
-    assert state["columnOrder"] == shown
-    assert state["columnWidths"].keys() == set(shown)
+    assert state["columnOrder"] == [*views.FIRST, *shown]
+    assert state["columnWidths"].keys() == set(state["columnOrder"])
 
 
 def test_models_of_labels_alone_are_sorted_by_theirs(experiment):

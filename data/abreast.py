@@ -1,0 +1,206 @@
+"""Several preprocessors of one study, such as those of a model's folds, applied in one go.
+
+One patient's inputs are a few hundred numbers: what takes time is not the arithmetic but the number
+of calls. Here a step of all preprocessors is one call. What each of them makes is what
+``Preprocessor.transform`` makes, number for number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.preprocess import INDICATOR_SD, Preprocessor, absent_inputs
+from data.scaling import of_centres, piecewise
+
+Array = NDArray[np.float64]
+
+#: Patients up to which all quantiles are looked at, instead of a search for each feature.
+FEW = 16
+
+
+class AbreastInputs(NamedTuple):
+    """Model inputs of n patients by k preprocessors."""
+
+    linear: Array
+    """(k, n, p) the linear designs."""
+    embedded: Array
+    """(k, q, n) the embeddings, patients last."""
+    present: Array
+    """(m, n) 1 where any feature of the modality is known."""
+
+
+@dataclass(frozen=True)
+class Abreast:
+    """Preprocessors of one study, with as many bins each."""
+
+    each: tuple[Preprocessor, ...]
+
+    def transform(self, values: Array, centre: NDArray[np.str_] | None = None) -> AbreastInputs:
+        """Make the inputs of n patients from their coded features (n, p)."""
+        z = self._scale(values, centre)
+        return AbreastInputs(self._design(z, values), self._embed(z), self._present(values))
+
+    def _scale(self, values: Array, centre: NDArray[np.str_] | None) -> Array:
+        """Standardised features (k, n, p), NaN where missing or a category."""
+        z = np.repeat(values[None], len(self.each), axis=0)
+        if len(self._logged):
+            offset = self._offset
+            whole = values[:, self._logged]
+            logged = np.log(np.maximum(whole + offset, 1e-12))
+            z[:, :, self._logged] = np.where(np.isnan(offset), whole, logged)
+        if len(self._expression):
+            z[:, :, self._expression] = self._ranked(values[:, self._expression], centre)
+        np.minimum(np.maximum(z, self._of("low"), out=z), self._of("high"), out=z)
+        z -= self._of("mean")
+        z /= self._of("sd")
+        z[:, :, self._category] = np.nan
+        return z
+
+    def _ranked(self, measured: Array, centre: NDArray[np.str_] | None) -> Array:
+        """Normal scores (k, n, e) of expression (n, e) on the scale of each one's centre."""
+        if centre is None:
+            return np.asarray(self._interpolated("", measured))
+        found = np.empty((len(self.each), *measured.shape))
+        for name, rows in of_centres(centre, np.array(sorted(self._assays - {""}), dtype=str)):
+            if len(rows):
+                found[:, rows] = self._interpolated(name, measured[rows])
+        return found
+
+    def _interpolated(self, centre: str, measured: Array) -> Array:
+        tables = self._tables(centre)
+        if len(measured) > FEW:
+            found = np.empty((len(self.each), *measured.shape))
+            for k, table in enumerate(tables):
+                for e, (quantiles, score) in enumerate(table):
+                    found[k, :, e] = np.interp(measured[:, e], quantiles, score)
+            return found
+        at, begin, slope, score = self._slopes[centre]
+        x = measured[None, :, :, None]
+        place = (x >= at[:, None]).sum(axis=-1, keepdims=True) - 1
+        inside = np.maximum(place, 0)
+
+        def there(table: Array) -> Array:
+            wide = np.broadcast_to(table[:, None], (*place.shape[:3], table.shape[-1]))
+            return np.take_along_axis(wide, inside, -1)[..., 0]
+
+        x = x[..., 0]
+        # Beyond the last quantile the slope is 0, and so it is below the first.
+        flat = np.where(place[..., 0] < 0, 0.0, there(slope))
+        distance = np.where(flat == 0.0, 0.0, x - there(begin))
+        found = flat * distance + there(score)
+        return np.where(np.isnan(x), np.nan, found)
+
+    def _tables(self, centre: str) -> list[list[tuple[Array, Array]]]:
+        """Quantiles and scores of each expression feature, by preprocessor, at a centre."""
+        scores = [each.scores.get(centre, each.scores[""]) for each in self.each]
+        return [[table[j] for j in self._expression] for table in scores]
+
+    @cached_property
+    def _slopes(self) -> dict[str, tuple[Array, Array, Array, Array]]:
+        """By centre four tables (k, e, 41): quantiles, where each begins, slope and score there.
+
+        The first is filled up with infinity, the others, which are reckoned with, with 0.
+        """
+        return {name: self._laid_out(name) for name in {*self._assays, ""}}
+
+    def _laid_out(self, centre: str) -> tuple[Array, Array, Array, Array]:
+        tables = self._tables(centre)
+        longest = max(len(quantiles) for table in tables for quantiles, _ in table)
+        shape = (len(self.each), len(self._expression), longest)
+        at, begin, slope, score = np.full(shape, np.inf), *np.zeros((3, *shape))
+        for k, table in enumerate(tables):
+            for e, (quantiles, scores) in enumerate(table):
+                own = slice(len(quantiles))
+                at[k, e, own], begin[k, e, own], score[k, e, own] = quantiles, quantiles, scores
+                slope[k, e, : len(quantiles) - 1] = np.diff(scores) / np.diff(quantiles)
+        return at, begin, slope, score
+
+    def _design(self, z: Array, values: Array) -> Array:
+        first = self.each[0]
+        parts = [z[:, :, first.numeric]]
+        if first.indicators:
+            feature, level = first.indicated
+            shown = np.where(np.isnan(values[:, feature]), np.nan, values[:, feature] == level)
+            mean, spread = self._indicator
+            parts.append((shown - mean) / spread)
+        single = np.concatenate(parts, axis=2)
+        np.copyto(single, 0.0, where=np.isnan(single))
+        absent = absent_inputs(first.study, values) - self._missing
+        np.copyto(absent, 0.0, where=np.isnan(absent))
+        left, right = first.pairs
+        return np.concatenate([single, absent, single[:, :, left] * single[:, :, right]], axis=2)
+
+    def _embed(self, z: Array) -> Array:
+        z = np.ascontiguousarray(z[:, :, self.each[0].numeric].transpose(0, 2, 1))[:, :, None]
+        begins, width, mean = self._bins
+        embedded = piecewise(z, begins, width)
+        embedded -= mean
+        np.copyto(embedded, 0, where=np.isnan(z))
+        return embedded.reshape(len(self.each), mean[0].size, z.shape[-1])
+
+    def _present(self, values: Array) -> Array:
+        known = ~np.isnan(values)
+        blocks = self.each[0].study.blocks.values()
+        return np.stack([known[:, block].any(axis=1) for block in blocks]).astype(float)
+
+    def _of(self, name: str) -> Array:
+        return self._stacked[name]
+
+    # What follows from the preprocessors is worked out once.
+
+    @cached_property
+    def _stacked(self) -> dict[str, Array]:
+        names = ("low", "high", "mean", "sd")
+        return {n: np.stack([getattr(each, n) for each in self.each])[:, None] for n in names}
+
+    @cached_property
+    def _kinds(self) -> NDArray[np.str_]:
+        return np.array([f.kind for f in self.each[0].study.features.values()], dtype=str)
+
+    @cached_property
+    def _category(self) -> NDArray[np.int_]:
+        return np.flatnonzero(self._kinds == "category")
+
+    @cached_property
+    def _expression(self) -> NDArray[np.int_]:
+        return np.flatnonzero(self._kinds == "expression")
+
+    @cached_property
+    def _assays(self) -> frozenset[str]:
+        """Centres of which any preprocessor knows the assay."""
+        return frozenset(name for each in self.each for name in each.reference)
+
+    @cached_property
+    def _logged(self) -> NDArray[np.int_]:
+        """Features of which any preprocessor takes the logarithm."""
+        return np.flatnonzero([~np.isnan(o).all() for o in self._offsets.T])
+
+    @property
+    def _offsets(self) -> Array:
+        return np.stack([each.log_offset for each in self.each])
+
+    @cached_property
+    def _offset(self) -> Array:
+        """(k, 1, l) of the logarithm, NaN where it is not taken."""
+        return self._offsets[:, None, self._logged]
+
+    @cached_property
+    def _indicator(self) -> tuple[Array, Array]:
+        mean = np.stack([each.indicator_mean for each in self.each])[:, None]
+        return mean, np.maximum(np.sqrt(mean * (1 - mean)), INDICATOR_SD)
+
+    @cached_property
+    def _missing(self) -> Array:
+        return np.stack([each.missing_mean for each in self.each])[:, None]
+
+    @cached_property
+    def _bins(self) -> tuple[Array, Array, Array]:
+        begins, width, mean = (
+            np.stack(parts) for parts in zip(*(each.bins for each in self.each), strict=True)
+        )
+        return begins, width, mean

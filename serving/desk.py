@@ -1,0 +1,120 @@
+"""Where requests wait for the model: single patients go together, long lists go in parts.
+
+The model takes sixteen patients in little more time than one. While it answers, those who ask next
+wait, and are then answered all at once: nobody waits for a group to fill, and the more ask, the
+less each costs. A long list is cut into parts that have threads of their own, so that who asks for
+one patient does not wait behind five thousand. The event loop does neither: it goes on taking
+requests in, counting them, and turning away those that are too many.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import NamedTuple, TypeVar
+
+import orjson
+import torch
+
+from serving.predictor import Predictor
+from serving.schema import Asked
+
+T = TypeVar("T")
+
+#: Single patients answered at once at the most.
+TOGETHER = 64
+#: Patients of a part of a list.
+PART = 250
+#: Threads for lists and whatever else takes long; the model's work lets other threads run.
+THREADS = 2
+
+
+class _Waiting(NamedTuple):
+    asked: Asked
+    answer: asyncio.Future[bytes]
+
+
+class Desk:
+    """Has a predictor's answers made, in threads."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self.predictor = predictor
+        self._signature = orjson.dumps(predictor.signature)[1:]
+        self._waiting: deque[_Waiting] = deque()
+        self._going: asyncio.Task[None] | None = None
+        self._single, self._long = (
+            # The number of threads that torch works with belongs to the thread that asks it.
+            ThreadPoolExecutor(n, name, initializer=torch.set_num_threads, initargs=(1,))
+            for n, name in ((1, "single"), (THREADS, "long"))
+        )
+
+    async def one(self, asked: Asked) -> bytes:
+        """Return the answer to a request for one patient, as JSON."""
+        waiting = _Waiting(asked, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        if self._going is None or self._going.done():
+            self._going = asyncio.create_task(self._go())
+        return await waiting.answer
+
+    async def many(self, asked: Asked) -> bytes:
+        """Return the answer to a request for several patients, in their order, as JSON."""
+        patients = asked.patients
+        parts = [
+            Asked(patients[start : start + PART], asked.times)
+            for start in range(0, len(patients), PART)
+        ]
+        written = await asyncio.gather(*(self.away(partial(self._part, part)) for part in parts))
+        return b'{"patients":[' + b",".join(written) + b"]," + self._signature
+
+    async def away(self, work: Callable[[], T]) -> T:
+        """Do what takes long in a thread, so that others are answered meanwhile."""
+        return await asyncio.get_running_loop().run_in_executor(self._long, work)
+
+    async def _go(self) -> None:
+        """Answer group after group until nobody waits."""
+        loop = asyncio.get_running_loop()
+        while self._waiting:
+            group = self._next()
+            asked = [waiting.asked for waiting in group]
+            found = await loop.run_in_executor(self._single, self._group, asked)
+            for waiting, answer in zip(group, found, strict=True):
+                if waiting.answer.done():
+                    continue  # given up meanwhile
+                if isinstance(answer, bytes):
+                    waiting.answer.set_result(answer)
+                else:
+                    waiting.answer.set_exception(answer)
+
+    def _next(self) -> list[_Waiting]:
+        """Take those who wait longest and ask for the same months."""
+        group: list[_Waiting] = []
+        while self._waiting and len(group) < TOGETHER:
+            waiting = self._waiting[0]
+            if waiting.answer.done():
+                self._waiting.popleft()
+                continue
+            if group and waiting.asked.times != group[0].asked.times:
+                break
+            group.append(self._waiting.popleft())
+        return group
+
+    def _group(self, asked: Sequence[Asked]) -> list[bytes | Exception]:
+        """Answer requests for one patient each and the same months."""
+        if not asked:
+            return []
+        try:
+            patients = [each.patients[0] for each in asked]
+            answers = self.predictor.written(Asked(patients, asked[0].times))
+            return [answer[:-1] + b"," + self._signature for answer in answers]
+        except Exception as error:
+            # Whoever brought the error is not to take the others along.
+            if len(asked) == 1:
+                return [error]
+            return [self._group([each])[0] for each in asked]
+
+    def _part(self, asked: Asked) -> bytes:
+        """Answers of a part of a list, without the brackets around them."""
+        return b",".join(self.predictor.written(asked))

@@ -1,0 +1,161 @@
+"""What a reader sees in MLflow after a search: the pages of `accomplice ui`, in chromium."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+
+import numpy as np
+import psutil
+import pytest
+from mlflow import MlflowClient
+
+from tests.browser.driver import Browser
+from training.commands import search
+from training.config import configure
+from training.processes import end, free_port
+from training.store import open_store
+from training.tune import SPACE
+from training.ui import links
+
+pytestmark = pytest.mark.slow
+
+TINY = ("folds.folds=2", "anchor.folds=2", "net.members=2", "net.max_epochs=2")
+#: MLflow asks who is logged in; where nobody logs in there is no such page.
+USUAL = "users/current"
+
+
+@pytest.fixture(scope="module")
+def logged(tmp_path_factory, small_cohort):
+    """What a search of three trials left in a store of its own, which stays open."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+            patch.delenv(name, raising=False)
+        patch.chdir(tmp_path_factory.mktemp("work"))
+        config = configure([*TINY, "net.steps_per_epoch=2", "evaluation.bootstraps=20"])
+        cohort = small_cohort.take(np.arange(200))
+        yield search(open_store(), cohort, config, 3, None, "night", None)[2]
+
+
+@pytest.fixture(scope="module")
+def server(logged):
+    """The process of `accomplice ui` on that store, and the links it printed."""
+    port = free_port()
+    command = [sys.executable, "-m", "training.cli", "ui", "--port", str(port)]
+    # The working folder is the store's: what is under test is found by its path.
+    path = os.pathsep.join(p for p in sys.path if p)
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path}
+    ) as process:
+        try:
+            _wait(f"http://127.0.0.1:{port}/health", process)
+            yield process, [line.split()[-1] for line in links(port)[1:]]
+        finally:
+            end(process)
+
+
+def _wait(url, process):
+    """Wait until a server answers."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    until = time.monotonic() + 120
+    while True:
+        assert process.poll() is None, "the server has ended"
+        try:
+            with opener.open(url, timeout=5):
+                return
+        except OSError:
+            assert time.monotonic() < until, "the server does not answer"
+            time.sleep(0.2)
+
+
+@pytest.fixture
+def page(browser: Browser, server):
+    """A tab in which MLflow's greeting has been sent away."""
+    addresses = server[1]
+    opened = browser.page(1600, 1000)
+    opened.open(addresses[0])
+    opened.wait_for(text="matching runs")
+    if opened.shows(selector="button[aria-label='Close']"):
+        opened.click("button[aria-label='Close']")
+    opened.errors.clear()
+    return opened
+
+
+def assert_whole(page):
+    """Hold that a page shows no error and that nothing of it failed to load."""
+    assert [error for error in page.errors if USUAL not in error] == []
+    said = page.text().lower()
+    for wrong in ("something went wrong", "error loading", "not found", "failed to"):
+        assert wrong not in said, wrong
+
+
+def test_is_two_processes_that_end_together(server):
+    process, _ = server
+    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    assert len(family) <= 2
+
+
+def test_table_of_runs_shows_the_models_and_how_good_they_are(page, server, logged, tmp_path):
+    runs, _, _, _ = server[1]
+    page.open(runs)
+    page.wait_for(text="final night")
+    page.wait_for(text="ibs_gain")
+    page.screenshot(tmp_path / "runs.png")
+    said = page.text()
+    assert "study night" in said
+    assert "trial 1" not in said
+    ibs = MlflowClient().get_run(logged.run_id).data.metrics["ibs"]
+    assert f"{ibs:.9f}"[:7] in said
+    assert_whole(page)
+
+
+def test_trials_are_compared_in_parallel_coordinates(page, server, tmp_path):
+    _, _, trials, _ = server[1]
+    page.open(trials)
+    page.wait_for(text="Parallel Coordinates")
+    page.wait_for(selector="svg text", text="ibs")
+    page.screenshot(tmp_path / "trials.png")
+    shown = page.evaluate("[...document.querySelectorAll('svg text')].map(t => t.textContent)")
+    assert set(SPACE) <= set(shown)
+    assert "trial 2" in page.text()
+    assert_whole(page)
+
+
+def test_study_leads_to_its_final_run_with_figures(page, server, logged, tmp_path):
+    _, study, _, _ = server[1]
+    page.open(study)
+    page.wait_for(text="3 trials, each judged on the same folds")
+    leads = "[...document.links].find(a => a.innerText.startsWith('final model')).href"
+    page.open(page.evaluate(leads))  # a click would open another tab
+    page.wait_for(text="final night")
+    page.wait_for(text="calibration_slope_low")
+    page.screenshot(tmp_path / "final.png")
+    assert "SYNTHETIC" in page.text()
+    page.open(page.evaluate("location.href").replace("?", "/artifacts/figures/brier.png?"))
+    page.wait_for(selector="img")
+    picture = "[...document.images].some(i => i.complete && i.naturalWidth > 500)"
+    deadline = time.monotonic() + 20
+    while not page.evaluate(picture) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    page.screenshot(tmp_path / "figure.png")
+    assert page.evaluate(picture)
+    assert_whole(page)
+
+
+def test_registered_model_says_what_it_is(page, server, logged, tmp_path):
+    *_, champion = server[1]
+    page.open(champion)
+    page.resize(1600, 1800)
+    page.wait_for(text="Version 1")
+    page.wait_for(text="champion")
+    page.wait_for(text="Schema")
+    page.screenshot(tmp_path / "model.png")
+    said = page.text()
+    assert "SYNTHETIC patients." in said
+    assert "synthetic-gastric" in said
+    assert "Inputs" in said
+    assert "Outputs" in said
+    assert_whole(page)

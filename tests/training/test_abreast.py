@@ -1,0 +1,94 @@
+"""The ensemble run side by side says what its parts say one by one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from training import abreast
+from training.boosting import Boosting
+from training.ensemble import Ensemble, member_curves, net_logits, other_curves
+from training.hazard import survival
+from training.trees import Trees
+
+
+@pytest.fixture(scope="module")
+def ensemble(tiny_trained) -> Ensemble:
+    return tiny_trained.bundle.primary.ensemble
+
+
+@pytest.fixture
+def some(tiny_trained):
+    model = tiny_trained.bundle.primary
+    values = model.sample(37, np.random.default_rng(5))
+    names = sorted({name for p in model.preprocessors for name in p.reference} | {"elsewhere"})
+    return values, np.random.default_rng(6).choice(names, len(values))
+
+
+def one_by_one(ensemble, values, centre):
+    inputs = [fold.preprocessor.transform(values, centre) for fold in ensemble.folds]
+    logits = net_logits(ensemble.net, ensemble.folds, inputs)
+    learners, members = [], []
+    for fold, made, own in zip(ensemble.folds, inputs, logits, strict=True):
+        members.append(survival(member_curves(fold, own, ensemble.grid)))
+        anchor, forest, boosting = (survival(c) for c in other_curves(fold, made, ensemble.grid))
+        learners.append(np.stack([anchor, members[-1].mean(axis=0), forest, boosting]))
+    return np.stack(learners), np.stack(members)
+
+
+def same(ensemble, values, centre):
+    learners, members = one_by_one(ensemble, values, centre)
+    made = ensemble.forward(values, centre)
+    np.testing.assert_allclose(made.learners, learners, rtol=0, atol=1e-12)
+    # The network's products are in single precision, and differ with the patients at once.
+    np.testing.assert_allclose(made.members, members, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("n", [1, 2, 37])
+@pytest.mark.parametrize("known", [True, False])
+def test_curves_are_those_of_the_parts(ensemble, some, n, known):
+    values, centre = some[0][:n], some[1][:n] if known else None
+    same(ensemble, values, centre)
+
+
+def test_patients_come_in_blocks(ensemble, some, monkeypatch):
+    whole = ensemble.forward(*some)
+    monkeypatch.setattr(abreast, "BLOCK", 10)
+    parted = ensemble.forward(*some)
+    for one, other in zip(whole, parted, strict=True):
+        assert one.shape == other.shape
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
+
+
+def test_nobody_has_no_curves(ensemble, some):
+    made = ensemble.forward(some[0][:0], some[1][:0])
+    whole = ensemble.forward(*some)
+    for none, all_ in zip(made, whole, strict=True):
+        assert none.shape == (*all_.shape[:2], 0, all_.shape[3])
+
+
+def test_members_without_trees_and_of_other_numbers(ensemble, some):
+    """A fold may have kept no round, or have fewer members than another."""
+    first, second, *rest = ensemble.folds
+    empty = np.empty(0, np.int32)
+    none = Boosting(
+        first.boosting.members,
+        first.boosting.columns,
+        Trees(0, empty, np.empty(0), empty),
+        np.empty(0),
+        np.zeros(first.boosting.members),
+        first.boosting.baseline,
+    )
+    leaf = np.array([-1, -1], np.int32)
+    two = Boosting(
+        2,
+        second.boosting.columns,
+        Trees(2, leaf, np.zeros(2), np.zeros(2, np.int32)),
+        np.array([0.25, -0.5]),
+        np.array([0.1, 0.2]),
+        second.boosting.baseline,
+    )
+    folds = (replace(first, boosting=none), replace(second, boosting=two), *rest)
+    same(replace(ensemble, folds=folds), *some)
