@@ -6,6 +6,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Iterator
+from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import mlflow
 from mlflow import MlflowClient
@@ -16,6 +17,7 @@ from training.processes import HOST, is_free
 from training.promotion import champion_of
 from training.registry import model_name
 from training.store import Store
+from training.tune import check_storage
 from training.views import (
     MODELS,
     TAG,
@@ -68,17 +70,25 @@ def run_dashboard(storage: str, port: int) -> None:
         port: to listen on.
 
     Raises:
-        InputError: the dashboard is not installed, or the port is taken.
+        InputError: the dashboard is not installed, the port is taken, or the storage cannot be
+            opened.
     """
     if importlib.util.find_spec("optuna_dashboard") is None:
         raise InputError(
             "--optuna: Optuna's dashboard is not installed: pip install 'accomplice[dashboard]'"
         )
     _check(port)
-    from optuna_dashboard import run_server
+    check_storage(storage)
+    from optuna_dashboard import wsgi
 
-    print(f"studies: http://{HOST}:{port}/dashboard", flush=True)
-    run_server(storage, host=HOST, port=port)
+    with make_server(HOST, port, wsgi(storage), handler_class=_Quiet) as server:
+        print(f"studies: http://{HOST}:{server.server_port}/dashboard", flush=True)
+        server.serve_forever()
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Say nothing of each request."""
 
 
 def _check(port: int) -> None:

@@ -23,7 +23,7 @@ TAG = "mlflow.sharedViewState."
 #: Keys of the two views.
 MODELS, TRIALS = "models", "trials"
 #: Columns that each table of MLflow's begins with, and pixels that ours take.
-FIRST = {"attributes.`Run Name`": 300, "runDateAndNestInfo": 130}
+FIRST = {"attributes.`Run Name`": 290, "runDateAndNestInfo": 145}
 #: The query that opens a page in the model-training view, not the one for language models.
 WORKFLOW = "workflowType=machine_learning"
 #: Port of ``accomplice ui`` unless told otherwise.
@@ -77,7 +77,7 @@ def save_models_view(experiment: str, metrics: Sequence[str]) -> None:
     state = _state(
         where="tags.stage != 'trial'",
         by=(errors or list(metrics))[0],
-        columns=["attributes.`Dataset`", *(f"metrics.`{name}`" for name in metrics)],
+        columns=[*(f"metrics.`{name}`" for name in metrics), "attributes.`Dataset`"],
     )
     client.set_experiment_tag(experiment, TAG + MODELS, _tag("Models", state))
 

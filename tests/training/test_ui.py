@@ -80,3 +80,9 @@ def test_missing_dashboard_is_said_in_one_line(store, monkeypatch):
     with pytest.raises(InputError, match=r"pip install 'accomplice\[dashboard\]'") as caught:
         ui.run_dashboard(store.optuna, 0)
     assert "\n" not in str(caught.value)
+
+
+def test_dashboard_s_storage_that_cannot_be_opened_is_said(store, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
+    with pytest.raises(InputError, match="--storage: cannot be opened"):
+        ui.run_dashboard("sqlite:////no/such/folder/optuna.db", 0)
