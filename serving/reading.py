@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -72,8 +73,12 @@ class PatientReader:
         return [(name, _meaning(f), f.bounds) for name, f in self.study.features.items()]
 
     @cached_property
-    def _blocks(self) -> list[tuple[str, list[int]]]:
-        return [(modality, list(block)) for modality, block in self.study.blocks.items()]
+    def _blocks(self) -> list[tuple[str, tuple[int, ...], list[str]]]:
+        """Of each modality: name, positions of its features, and their flags where unknown."""
+        return [
+            (modality, block, [f"missing:{self._names[j]}" for j in block])
+            for modality, block in self.study.blocks.items()
+        ]
 
     def meaning(self, feature: str) -> dict[str, float] | None:
         """Return spelling -> index of the level it means, NaN for missing; None for a number."""
@@ -106,11 +111,12 @@ class PatientReader:
             odds.append(odd)
         values = np.array(rows).reshape(len(patients), len(self._names))
         hints: dict[str, str] = {}
-        incomplete = np.isnan(values).any(axis=1).tolist()
-        flags = []
-        for i, (patient, odd) in enumerate(zip(patients, odds, strict=True)):
-            absent = self._absent(rows[i]) if incomplete[i] else []
-            flags.append([*absent, *odd, *self._unknown(patient, hints)])
+        unknown = np.isnan(values)
+        absent = [self._absent(row) if any(row) else [] for row in unknown.tolist()]
+        flags = [
+            [*missing, *odd, *self._unknown(patient, hints)]
+            for patient, missing, odd in zip(patients, absent, odds, strict=True)
+        ]
         id_column, centre_column = self.study.id, self.study.centre
         ids = [_text(patient.get(id_column)) if id_column else None for patient in patients]
         centre = None
@@ -151,14 +157,15 @@ class PatientReader:
                 odd[j] = f"{kind}:{name}"
         return row, [odd[j] for j in sorted(odd)] if odd else []
 
-    def _absent(self, row: Sequence[float]) -> list[str]:
+    def _absent(self, unknown: Sequence[bool]) -> list[str]:
+        """Flag what of a patient's features (p,) is unknown."""
         flags = []
-        for modality, block in self._blocks:
-            unknown = [j for j in block if math.isnan(row[j])]
-            if len(unknown) == len(block):
+        for modality, block, missing in self._blocks:
+            here = [unknown[j] for j in block]
+            if all(here):
                 flags.append(f"missing_modality:{modality}")
-            else:
-                flags += [f"missing:{self._names[j]}" for j in unknown]
+            elif any(here):
+                flags += compress(missing, here)
         return flags
 
     def _unknown(self, patient: Mapping[str, Any], hints: dict[str, str]) -> list[str]:

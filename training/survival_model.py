@@ -292,7 +292,13 @@ class SurvivalModel:
 
 def _band(each: Array) -> tuple[Array, Array]:
     """Ends (n, j + 1) of the middle ``INTERVAL`` of cumulative hazards (r, n, j + 1)."""
-    low, high = np.quantile(each, [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2], axis=0)
+    # numpy's own quantile takes six times as long for the few members of an ensemble.
+    ranked, last = np.sort(each, axis=0), len(each) - 1
+    place = (1 - INTERVAL) / 2 * last
+    rank, part = int(place), place % 1
+    inner = min(rank + 1, last)
+    low = (1 - part) * ranked[rank] + part * ranked[inner]
+    high = (1 - part) * ranked[last - rank] + part * ranked[last - inner]
     return low, high
 
 
