@@ -42,20 +42,13 @@ def origin(bundle_path: Path, environ: Mapping[str, str] = os.environ) -> dict[s
     return {k: str(v)[:LONGEST] if isinstance(v, (str, int)) else None for k, v in known.items()}
 
 
-def describe(predictor: Predictor, made_by: Mapping[str, str | None]) -> dict[str, Any]:
-    """Return the document.
-
-    Args:
-        predictor: what answers.
-        made_by: from :func:`origin`.
-    """
+def describe(predictor: Predictor) -> dict[str, Any]:
+    """Return the document."""
     bundle = predictor.bundle
     study, provenance = bundle.study, bundle.provenance
     return {
         **predictor.model,
         "endpoints": {"survival": list(bundle.survival), "binary": list(bundle.responses)},
-        "run_id": made_by.get("run_id"),
-        "version": made_by.get("version"),
         "cohort": {
             "fingerprint": provenance.get("cohort_fingerprint"),
             "patients": provenance.get("patients"),

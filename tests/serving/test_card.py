@@ -61,7 +61,7 @@ def test_a_typical_patient_is_one_that_is_answered_without_flags(
 
 
 def test_a_trained_bundle_s_figures_have_intervals(several_trained: Any) -> None:
-    said = describe(Predictor(several_trained.bundle, "digest"), {"run_id": "r", "version": "3"})
+    said = describe(Predictor(several_trained.bundle, "digest", {"run_id": "r", "version": "3"}))
     assert said["metrics"].keys() == {"uno_c", "harrell_c", "ibs"}
     for figure in (*said["metrics"].values(), said["responses"][0]["metrics"]["auroc"]):
         assert figure["low"] <= figure["value"] <= figure["high"]
@@ -74,7 +74,7 @@ def test_a_trained_bundle_s_figures_have_intervals(several_trained: Any) -> None
 
 
 def test_a_model_of_labels_alone(labels_trained: Any) -> None:
-    said = describe(Predictor(labels_trained.bundle, "digest"), {})
+    said = describe(Predictor(labels_trained.bundle, "digest"))
     ModelCard.model_validate(said)
     assert said["endpoints"] == {"survival": [], "binary": ["ici_response"]}
     assert said["metrics"] == {}
@@ -82,7 +82,7 @@ def test_a_model_of_labels_alone(labels_trained: Any) -> None:
 
 def test_a_card_that_the_bundle_holds_is_shown(bundle: Bundle) -> None:
     held = Bundle(**{**vars(bundle), "metrics": {"card": "# Mine"}})
-    assert describe(Predictor(held, "digest"), {})["card"] == "# Mine"
+    assert describe(Predictor(held, "digest"))["card"] == "# Mine"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", '{"run_id": {}}', '"x"'])
