@@ -21,7 +21,7 @@ from starlette.responses import Response
 
 from data.errors import InputError
 from serving.app import Page
-from serving.card import describe, origin
+from serving.card import describe
 from serving.desk import Desk
 from serving.envelope import INTERNAL, Envelope, kind_and_place, log_error, logger
 from serving.explain import explain, read_explain
@@ -30,6 +30,7 @@ from serving.handover import HANDOVER_VARIABLE, Follower, Handover, Version
 from serving.live import Answering, Live
 from serving.metrics import MOVED, REFUSED, Metrics
 from serving.openapi import ExplainAnswer, ExplainRequest, WhatIfAnswer, WhatIfRequest, document
+from serving.origin import origin
 from serving.predictor import Predictor
 from serving.schema import (
     Asked,

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from serving.card import describe, origin
+from serving.card import describe
 from serving.openapi import ModelCard
 from serving.predictor import Predictor
 from training.bundle import Bundle
@@ -83,16 +82,3 @@ def test_a_model_of_labels_alone(labels_trained: Any) -> None:
 def test_a_card_that_the_bundle_holds_is_shown(bundle: Bundle) -> None:
     held = Bundle(**{**vars(bundle), "metrics": {"card": "# Mine"}})
     assert describe(Predictor(held, "digest"))["card"] == "# Mine"
-
-
-@pytest.mark.parametrize("text", ["", "{", "[1]", '{"run_id": {}}', '"x"'])
-def test_an_origin_that_does_not_read_is_unknown(tmp_path: Path, text: str) -> None:
-    (tmp_path / "origin.json").write_text(text)
-    assert origin(tmp_path / "bundle", {}) == {"run_id": None, "version": None}
-
-
-def test_the_environment_s_origin_wins_over_the_file_s(tmp_path: Path) -> None:
-    (tmp_path / "origin.json").write_text('{"run_id": "packed", "version": 2}')
-    assert origin(tmp_path / "bundle", {}) == {"run_id": "packed", "version": "2"}
-    named = {"ACCOMPLICE_ORIGIN": '{"run_id": "served"}'}
-    assert origin(tmp_path / "bundle", named) == {"run_id": "served", "version": None}
