@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +117,16 @@ def bundle_path(
 @pytest.fixture(scope="session")
 def bundle(bundle_path: Path) -> Bundle:
     return Bundle.load(bundle_path)
+
+
+@pytest.fixture(scope="session")
+def other_path(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another version of the same study's model: every risk is 1 higher."""
+    model = bundle.survival["os"]
+    model = replace(model, risk_centre=model.risk_centre - 1)
+    path = tmp_path_factory.mktemp("other") / "bundle"
+    replace(bundle, survival={"os": model}, provenance={"fit_id": "fit-2"}).save(path)
+    return path
 
 
 @pytest.fixture(scope="session")
