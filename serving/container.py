@@ -41,7 +41,6 @@ RUN if [ -n "$TORCH_INDEX" ]; then \\
     && pip install --no-cache-dir --only-binary :all: -r requirements.txt -c {constraints}
 COPY bento ./bento
 
-# Other machines can reach it: it does not start without the file of the tokens that it knows.
 ENV {variable}={tokens} \\
     BENTOML_HOME=/tmp/bentoml \\
     BENTOML_DO_NOT_TRACK=True \\
@@ -51,7 +50,9 @@ USER 10001
 EXPOSE {port}
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD \\
     ["python", "-c", "import urllib.request as r; r.urlopen('{ready}', timeout=4)"]
-CMD ["bentoml", "serve", "/srv/bento", "--host", "0.0.0.0", "--port", "{port}"]
+# Other machines can reach it: it does not start without the file of the tokens that it knows.
+CMD ["sh", "-c", "test -r {tokens} || {{ echo 'mount a token file that all may read at {tokens}'; \
+exit 2; }}; exec bentoml serve /srv/bento --host 0.0.0.0 --port {port}"]
 """
 
 
