@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
 import threading
 import weakref
 from collections.abc import Iterator
@@ -189,17 +188,21 @@ class TestService:
             assert risks == {round(first + moved, 6)}
 
     def test_a_bundle_that_fails_is_refused_in_one_line(
-        self, client: Any, patient: dict[str, Any], other_path: Path, tmp_path: Path, logged: Any
+        self,
+        client: Any,
+        patient: dict[str, Any],
+        other_path: Path,
+        drifted_path: Path,
+        tmp_path: Path,
+        logged: Any,
     ) -> None:
         from serving import service
 
         before = client.post("/predict", {"patient": patient}).json()
-        golden = tmp_path / "golden"
-        self._with_other_golden_rows(other_path, golden)
         cases = (
             (Version(str(other_path), "another digest", "r", "3"), "its digest differs"),
             (Version(str(tmp_path / "none"), None, "r", "4"), "no bundle there"),
-            (Version(str(golden), None, "r", "5"), "answers its own test rows differently"),
+            (Version(str(drifted_path), None, "r", "5"), "answers its own test rows differently"),
         )
         for version, why in cases:
             with pytest.raises(InputError, match=why) as caught:
@@ -216,24 +219,3 @@ class TestService:
         assert "canary" not in logged[0]
         assert client.post("/predict", {"patient": patient}).json() == before
         assert client.request("GET", "/readyz").status_code == 200
-
-    def _with_other_golden_rows(self, source: Path, target: Path) -> None:
-        """A bundle whose sums are right and whose golden rows are not what it answers."""
-        from data.study import parse_study
-        from training.manifest import MANIFEST, read_folder, write_folder
-
-        files = read_folder(source)
-        del files[MANIFEST]
-        text = files["golden.json"].decode()
-        golden = json.loads(text)
-
-        def shift(node: Any) -> Any:
-            if isinstance(node, dict):
-                return {k: shift(v) for k, v in node.items()}
-            if isinstance(node, list):
-                return [shift(v) for v in node]
-            return node + 0.01 if isinstance(node, float) else node
-
-        files["golden.json"] = json.dumps(shift(golden)).encode()
-        study = parse_study(json.loads(files["study.json"]), "study.json")
-        write_folder(target, study, files)
