@@ -9,6 +9,7 @@ Everything is served from ``app_files``, under a name that changes with the cont
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,14 @@ FOREVER = "public, max-age=31536000, immutable"
 
 
 class Page:
-    """The page's routes; they answer once a predictor is shown."""
+    """The page's routes.
 
-    def __init__(self) -> None:
+    Args:
+        shown: returns the form of the bundle that answers now; None before there is any.
+    """
+
+    def __init__(self, shown: Callable[[], str | None]) -> None:
+        self._shown = shown
         self._files = {p.name: p.read_bytes() for p in FILES.iterdir() if p.suffix in TYPES}
         digest = hashlib.sha256()
         for name, content in sorted(self._files.items()):
@@ -55,13 +61,12 @@ class Page:
         )
         self._frame = self._render("page.html.j2", files=f"files/{self.digest}")
         self._docs = self._render("docs.html.j2", files=f"app/files/{self.digest}")
-        self._form: str | None = None
 
-    def show(self, predictor: Predictor) -> None:
-        """Make the form of a predictor's bundle."""
+    def form(self, predictor: Predictor) -> str:
+        """Return the form of a predictor's bundle."""
         bundle = predictor.bundle
         scores = (bundle.metrics.get("review") or {}).get("scores", {}).get("model", {})
-        self._form = self._render(
+        return self._render(
             "form.html.j2",
             form=form_of(bundle),
             study=bundle.study,
@@ -97,9 +102,10 @@ class Page:
         return _html(self._docs, DOCS_POLICY)
 
     async def _ask(self, _: Request) -> Response:
-        if self._form is None:
+        form = self._shown()
+        if form is None:
             raise HTTPException(503)
-        return _html(self._form, POLICY)
+        return _html(form, POLICY)
 
     async def _file(self, request: Request) -> Response:
         name = request.path_params["name"]

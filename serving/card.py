@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from data.study import Study
@@ -14,48 +11,19 @@ from serving.predictor import Predictor
 from serving.training_values import usual
 from training.bundle import Bundle
 
-#: File beside a packed bundle, and environment variable of a server's process, that say from where
-#: in MLflow a bundle came: JSON with ``run_id`` and ``version``. The variable wins.
-ORIGIN_FILE, ORIGIN_VARIABLE = "origin.json", "ACCOMPLICE_ORIGIN"
-#: Longest text taken of either.
-LONGEST = 256
 #: What the figures of a bundle call the model.
 MODEL = "model"
 METRICS = ("uno_c", "harrell_c", "ibs")
 RESPONSE_METRICS = ("auroc", "auprc", "brier")
 
 
-def origin(bundle_path: Path, environ: Mapping[str, str] = os.environ) -> dict[str, str | None]:
-    """Return MLflow's run and version of the bundle at a path, null where they are not known."""
-    text = environ.get(ORIGIN_VARIABLE, "")
-    if not text:
-        try:
-            text = (bundle_path.parent / ORIGIN_FILE).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError):
-            text = "{}"
-    try:
-        raw = json.loads(text)
-    except ValueError:
-        raw = {}
-    given = raw if isinstance(raw, dict) else {}
-    known = {name: given.get(name) for name in ("run_id", "version")}
-    return {k: str(v)[:LONGEST] if isinstance(v, (str, int)) else None for k, v in known.items()}
-
-
-def describe(predictor: Predictor, made_by: Mapping[str, str | None]) -> dict[str, Any]:
-    """Return the document.
-
-    Args:
-        predictor: what answers.
-        made_by: from :func:`origin`.
-    """
+def describe(predictor: Predictor) -> dict[str, Any]:
+    """Return the document."""
     bundle = predictor.bundle
     study, provenance = bundle.study, bundle.provenance
     return {
         **predictor.model,
         "endpoints": {"survival": list(bundle.survival), "binary": list(bundle.responses)},
-        "run_id": made_by.get("run_id"),
-        "version": made_by.get("version"),
         "cohort": {
             "fingerprint": provenance.get("cohort_fingerprint"),
             "patients": provenance.get("patients"),

@@ -73,11 +73,18 @@ class Desk:
         """Do what takes long in a thread, so that others are answered meanwhile."""
         return await asyncio.get_running_loop().run_in_executor(self._long, work)
 
+    def close(self) -> None:
+        """End the threads, once what they do is done."""
+        self._single.shutdown(wait=False)
+        self._long.shutdown(wait=False)
+
     async def _go(self) -> None:
         """Answer group after group until nobody waits."""
         loop = asyncio.get_running_loop()
         while self._waiting:
             group = self._next()
+            if not group:
+                return  # all of them gave up
             asked = [waiting.asked for waiting in group]
             found = await loop.run_in_executor(self._single, self._group, asked)
             for waiting, answer in zip(group, found, strict=True):

@@ -124,6 +124,11 @@ def _is_envelope(body: bytes) -> bool:
 
 def log_error(error: BaseException) -> None:
     """Log an error of ours by its kind and place: its text could quote a patient's value."""
+    logger.error("%s", kind_and_place(error))
+
+
+def kind_and_place(error: BaseException) -> str:
+    """Return what may be said of an error of ours, in one line."""
     frames = traceback.extract_tb(error.__traceback__)[-4:]
     places = " < ".join(f"{f.name} ({f.filename}:{f.lineno})" for f in reversed(frames))
-    logger.error("%s in %s", type(error).__name__, places)
+    return f"{type(error).__name__} in {places}"

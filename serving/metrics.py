@@ -4,6 +4,9 @@ BentoML's own counters of requests are off. They label by the path that was aske
 was: that keeps a text of the client's, and a series of its own in memory for each, even of clients
 that no token lets in. Here every label comes from the routes and the study.
 
+The counters go on where another bundle takes the first one's place, as Prometheus expects of them.
+Their objects are made once: those that several processes share keep all that was ever made of them.
+
 Nothing is about one patient. Drift is over a window of patients and is worked out anew, when a
 monitor asks, only once so many more have come that the difference from last time is not one of
 them.
@@ -13,12 +16,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter as Tally
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from threading import Lock
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from data.coding import NOT_A_NUMBER, OUT_OF_RANGE, UNKNOWN_LEVEL
@@ -51,11 +56,17 @@ STATUSES = (200, 303, 307, 400, 401, 403, 404, 405, 408, 411, 413, 415, 429, 500
 SHARED_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 
+#: What came of a bundle that was to take the place of another.
+MOVED, REFUSED = "moved", "refused"
+
+
 class Metrics:
     """All that is measured of one service."""
 
     def __init__(self, routes: tuple[str, ...] = ()) -> None:
         self._registry = CollectorRegistry()
+        self._series = _Series(self._registry)
+        self._about = _About()
         self._watch: Watched | None = None
         self._routes = frozenset(routes)
         self._requests = Counter(
@@ -71,6 +82,17 @@ class Metrics:
             buckets=BUCKETS,
             registry=self._registry,
         )
+        reloads = Counter(
+            "accomplice_reloads",
+            "Bundles that were to take the place of the one that answered, by what came of it.",
+            ["outcome"],
+            registry=self._registry,
+        )
+        self._reloads = {outcome: reloads.labels(outcome) for outcome in (MOVED, REFUSED)}
+
+    def reload(self, outcome: str) -> None:
+        """Count a bundle that took the place of another, or was refused."""
+        self._reloads[outcome].inc()
 
     def request(self, path: str, status: int, seconds: float) -> None:
         """Count a request."""
@@ -80,7 +102,10 @@ class Metrics:
 
     def watch(self, predictor: Predictor) -> Watched:
         """Begin to watch the patients of a predictor, in place of any other."""
-        self._watch = Watched(predictor)
+        if self._watch is not None:
+            self._watch.end()
+        self._watch = Watched(predictor, self._series)
+        self._about.model = predictor.model
         return self._watch
 
     def exposition(self) -> bytes:
@@ -90,69 +115,95 @@ class Metrics:
         if os.environ.get(SHARED_VARIABLE):
             shared = CollectorRegistry()
             MultiProcessCollector(shared)  # type: ignore[no-untyped-call]
-            return generate_latest(shared)
-        own = b"" if self._watch is None else generate_latest(self._watch.registry)
-        return generate_latest(self._registry) + own
+            return generate_latest(shared) + generate_latest(self._about)
+        return generate_latest(self._registry) + generate_latest(self._about)
+
+
+class _About:
+    """Says which model answers: one series, of this process, however many answered before."""
+
+    def __init__(self) -> None:
+        self.model: Mapping[str, Any] | None = None
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the series."""
+        if self.model is None:
+            return
+        labels = ("name", "digest", "version", "synthetic")
+        about = "Always 1; the labels say which model answers."
+        made = GaugeMetricFamily("accomplice_model", about, labels=labels)
+        model = self.model
+        synthetic = "true" if model["synthetic"] else "false"
+        version = model["version"] or ""
+        made.add_metric([model["name"], model["digest"][:12], version, synthetic], 1)
+        yield made
+
+
+class _Series:
+    """What is measured of patients, whichever bundle answers them."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def counter(name: str, about: str, *labels: str) -> Counter:
+            return Counter(f"accomplice_{name}", about, labels, registry=registry)
+
+        def gauge(name: str, about: str, *labels: str) -> Gauge:
+            mode: Any = "mostrecent"
+            full = f"accomplice_{name}"
+            return Gauge(full, about, labels, registry=registry, multiprocess_mode=mode)
+
+        self.patients = counter("patients", "Patients answered.")
+        self.abstentions = counter(
+            "abstentions", "Patients for whom advice was withheld.", "reason"
+        )
+        self.modalities = counter(
+            "missing_modalities", "Patients of whom nothing of a modality was known.", "modality"
+        )
+        self.odd = counter(
+            "odd_values",
+            "Values that could not be used, or lie outside what can be right.",
+            *("kind", "feature"),
+        )
+        self.unknown = counter(
+            "unknown_columns", "Patients with names that the study does not know."
+        )
+        self.assay = counter(
+            "unknown_assays",
+            "Patients whose expression was ranked on a scale that may not be theirs.",
+        )
+        self.shift = gauge(
+            "feature_shift",
+            "Mean of the last patients' values minus that of training, in training's standard "
+            "deviations; of a category the level that differs most. NaN until enough are known.",
+            "feature",
+        )
+        self.share = gauge(
+            "risk_share",
+            "Part of the last patients in each third of the training patients' risk.",
+            "group",
+        )
+        self.stability = gauge(
+            "risk_psi",
+            "Population stability index of the last patients' risk against training's tenths; "
+            "above 0.25 is a shift.",
+        )
 
 
 class Watched:
     """Counts patients and what is said of them, and keeps a window of them to see drift."""
 
-    def __init__(self, predictor: Predictor) -> None:
-        self.registry = CollectorRegistry()
+    def __init__(self, predictor: Predictor, series: _Series) -> None:
         bundle = predictor.bundle
-        self._patients = Counter(
-            "accomplice_patients", "Patients answered.", registry=self.registry
-        )
+        self._patients, self._unknown, self._assay = series.patients, series.unknown, series.assay
         self._reasons = _reasons(bundle)
-        self._abstentions = self._counters(
-            "accomplice_abstentions",
-            "Patients for whom advice was withheld.",
-            "reason",
-            sorted({*self._reasons.values()}),
-        )
-        self._modalities = self._counters(
-            "accomplice_missing_modalities",
-            "Patients of whom nothing of a modality was known.",
-            "modality",
-            bundle.study.blocks,
-        )
+        self._abstentions = {
+            name: series.abstentions.labels(name) for name in sorted({*self._reasons.values()})
+        }
+        self._modalities = {name: series.modalities.labels(name) for name in bundle.study.blocks}
         self._odd: dict[str, Counter] = {}
-        odd = Counter(
-            "accomplice_odd_values",
-            "Values that could not be used, or lie outside what can be right.",
-            ["kind", "feature"],
-            registry=self.registry,
-        )
         for name, feature in bundle.study.features.items():
             kinds = (UNKNOWN_LEVEL,) if feature.levels is not None else (OUT_OF_RANGE, NOT_A_NUMBER)
-            self._odd |= {f"{kind}:{name}": odd.labels(kind, name) for kind in kinds}
-        self._unknown = Counter(
-            "accomplice_unknown_columns",
-            "Patients with names that the study does not know.",
-            registry=self.registry,
-        )
-        self._assay = Counter(
-            "accomplice_unknown_assays",
-            "Patients whose expression was ranked on a scale that may not be theirs.",
-            registry=self.registry,
-        )
-        about = Gauge(
-            "accomplice_model",
-            "Always 1; the labels say which model answers.",
-            ["name", "digest", "synthetic"],
-            registry=self.registry,
-            multiprocess_mode="mostrecent",
-        )
-        synthetic = "true" if predictor.model["synthetic"] else "false"
-        about.labels(predictor.model["name"], predictor.model["digest"][:12], synthetic).set(1)
-        self._drift = _Drift(bundle, self.registry)
-
-    def _counters(
-        self, name: str, about: str, label: str, values: Iterable[str]
-    ) -> dict[str, Counter]:
-        made = Counter(name, about, [label], registry=self.registry)
-        return {value: made.labels(value) for value in values}
+            self._odd |= {f"{kind}:{name}": series.odd.labels(kind, name) for kind in kinds}
+        self._drift = _Drift(bundle, series)
 
     def __call__(self, read: Patients, columns: Mapping[str, Column], /) -> None:
         """Take n patients and what is said of them, as ``serving.predictor.Watch``."""
@@ -178,6 +229,10 @@ class Watched:
         """Work the drift out anew, if enough patients have come."""
         self._drift.refresh()
 
+    def end(self) -> None:
+        """Leave the drift unknown: another bundle's patients are watched from now on."""
+        self._drift.forget()
+
 
 def _reasons(bundle: Bundle) -> dict[str, str]:
     """Advice that abstains -> short name of its reason, of the primary endpoint's model."""
@@ -193,7 +248,7 @@ def _reasons(bundle: Bundle) -> dict[str, str]:
 class _Drift:
     """The last patients, and how far they are from those of training."""
 
-    def __init__(self, bundle: Bundle, registry: CollectorRegistry) -> None:
+    def __init__(self, bundle: Bundle, series: _Series) -> None:
         self._preprocessor = bundle.preprocessors()[0]
         study = self._preprocessor.study
         self._columns = [column.features[0] for column in self._preprocessor.single_columns()]
@@ -204,28 +259,13 @@ class _Drift:
         self._centiles = np.full(WINDOW, np.nan)
         self._taken = self._seen = 0
         self._lock = Lock()
-        gauges = {"registry": registry, "multiprocess_mode": "mostrecent"}
-        shift = Gauge(
-            "accomplice_feature_shift",
-            "Mean of the last patients' values minus that of training, in training's standard "
-            "deviations; of a category the level that differs most. NaN until enough are known.",
-            ["feature"],
-            **gauges,  # type: ignore[arg-type]
-        )
-        self._shift = {name: shift.labels(name) for name in study.features}
-        share = Gauge(
-            "accomplice_risk_share",
-            "Part of the last patients in each third of the training patients' risk.",
-            ["group"],
-            **gauges,  # type: ignore[arg-type]
-        )
-        self._share = {name: share.labels(name) for name in GROUPS}
-        self._stability = Gauge(
-            "accomplice_risk_psi",
-            "Population stability index of the last patients' risk against training's tenths; "
-            "above 0.25 is a shift.",
-            **gauges,  # type: ignore[arg-type]
-        )
+        self._shift = {name: series.shift.labels(name) for name in study.features}
+        self._share = {name: series.share.labels(name) for name in GROUPS}
+        self._stability = series.stability
+        self.forget()
+
+    def forget(self) -> None:
+        """Say that nothing is known."""
         for gauge in (*self._shift.values(), *self._share.values(), self._stability):
             gauge.set(np.nan)
 

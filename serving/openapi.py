@@ -193,8 +193,6 @@ class ModelCard(ModelInfo):
     model_config = ConfigDict(extra="allow")
 
     endpoints: EndpointNames
-    run_id: str | None
-    version: str | None
     cohort: Cohort
     metrics: dict[str, Span] = Field(description="Out of fold, of the first survival endpoint.")
     features: list[FeatureCard]

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
 
+from serving.container import write_context
+from serving.origin import ORIGIN_FILE
 from serving.server import BENTO, ROOT, ServerError, quiet_environment
 from training.manifest import MANIFEST, digest_of
 
@@ -59,15 +61,18 @@ class Packaged:
     """The Bento's folder, which ``serve_command`` takes."""
     archive: Path | None
     """The same as one ``.bento`` file, to carry elsewhere; None if it was removed."""
+    context: Path
+    """A folder of which a container engine makes an image."""
 
 
-def package(bundle_path: Path, store: Path, name: str | None = None) -> Packaged:
+def package(bundle_path: Path, store: Path, name: str | None = None, origin: str = "") -> Packaged:
     """Pack a bundle.
 
     Args:
         bundle_path: the bundle's folder.
         store: BentoML's home, made if needed; other Bentos in it stay.
         name: of the Bento; ``accomplice-`` and the study's name if absent.
+        origin: of the bundle, as ``serving.origin`` reads it; packed beside it.
 
     Raises:
         InputError: there is no bundle, or it was changed.
@@ -77,7 +82,7 @@ def package(bundle_path: Path, store: Path, name: str | None = None) -> Packaged
     manifest = json.loads((bundle_path / MANIFEST).read_bytes())
     name = bento_name(name or f"accomplice-{manifest['study']}")
     sources, pins = (*source_files(), *page_files()), pinned()
-    version = f"{digest[:12]}-{_digest_of_code(sources, pins)[:8]}"
+    version = f"{digest[:12]}-{_digest_of_code(sources, (*pins, origin))[:8]}"
     home = store.resolve()
     path, archive = home / "bentos" / name / version, home / "archives" / f"{name}-{version}.bento"
     if not (path / BENTO).is_file():
@@ -87,6 +92,8 @@ def package(bundle_path: Path, store: Path, name: str | None = None) -> Packaged
                 _copy(ROOT / source, Path(stage) / source)
             for file in files:
                 _copy(bundle_path / file, Path(stage) / "bundle" / file)
+            if origin:
+                (Path(stage) / ORIGIN_FILE).write_text(origin, encoding="utf-8")
             archive.parent.mkdir(parents=True, exist_ok=True)
             archive.unlink(missing_ok=True)
             synthetic = "true" if manifest["synthetic"] else "false"
@@ -96,7 +103,11 @@ def package(bundle_path: Path, store: Path, name: str | None = None) -> Packaged
                 "version": version,
                 "labels": {"bundle": digest, "study": manifest["study"], "synthetic": synthetic},
                 "description": _description(manifest["study"], digest, manifest["synthetic"]),
-                "include": [*sources, *(f"bundle/{file}" for file in files)],
+                "include": [
+                    *sources,
+                    *(f"bundle/{file}" for file in files),
+                    *([ORIGIN_FILE] if origin else []),
+                ],
                 # BentoML pins itself.
                 "python": {"packages": list(pins[1:]), "lock_packages": False},
                 "build_ctx": stage,
@@ -105,7 +116,9 @@ def package(bundle_path: Path, store: Path, name: str | None = None) -> Packaged
             _build(options, Path(stage), home)
         if digest_of(path / "src" / "bundle") != digest:
             raise ServerError(f"{path}: the packed bundle is not the one given: remove and repack")
-    return Packaged(f"{name}:{version}", path, archive if archive.is_file() else None)
+    tag, context = f"{name}:{version}", home / "containers" / f"{name}-{version}"
+    write_context(path, tag, context)
+    return Packaged(tag, path, archive if archive.is_file() else None, context)
 
 
 def bento_name(text: str) -> str:

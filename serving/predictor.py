@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
@@ -28,6 +29,9 @@ CURVE_POINTS = 40
 #: Months between two points of a curve, the smallest that keeps to them.
 STEPS = (1, 2, 3, 6, 12, 24, 60, 120, 240, 600, 1200)
 
+#: Where nothing is known of a bundle's run and version.
+UNKNOWN: Mapping[str, str | None] = MappingProxyType({})
+
 RESEARCH = "For research use only: not a medical device, not for decisions about a patient's care."
 SYNTHETIC = "SYNTHETIC: trained on simulated patients, it says nothing about real ones."
 
@@ -46,7 +50,9 @@ def unwatched(read: Patients, columns: Mapping[str, Column], /) -> None:
 class Predictor:
     """A bundle that answers requests."""
 
-    def __init__(self, bundle: Bundle, digest: str) -> None:
+    def __init__(
+        self, bundle: Bundle, digest: str, made_by: Mapping[str, str | None] = UNKNOWN
+    ) -> None:
         self.bundle = bundle
         self.watch: Watch = unwatched
         self.reader = PatientReader(bundle.study)
@@ -56,19 +62,25 @@ class Predictor:
             "endpoint": bundle.target,
             "digest": digest,
             "fit_id": bundle.provenance.get("fit_id"),
+            "run_id": made_by.get("run_id"),
+            "version": made_by.get("version"),
             "synthetic": study.synthetic,
             "horizon": bundle.horizon,
         }
         self.note = f"{SYNTHETIC} {RESEARCH}" if study.synthetic else RESEARCH
 
     @classmethod
-    def load(cls, path: Path) -> Predictor:
+    def load(cls, path: Path, made_by: Mapping[str, str | None] = UNKNOWN) -> Predictor:
         """Load the bundle at ``path``.
+
+        Args:
+            path: of its folder.
+            made_by: MLflow's ``run_id`` and ``version`` of it, where they are known.
 
         Raises:
             InputError: as ``Bundle.load`` does.
         """
-        return cls(Bundle.load(path), digest_of(path))
+        return cls(Bundle.load(path), digest_of(path), made_by)
 
     @property
     def signature(self) -> dict[str, Any]:

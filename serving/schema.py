@@ -363,6 +363,8 @@ class ModelInfo(BaseModel):
     endpoint: str
     digest: str
     fit_id: str | None
+    run_id: str | None = Field(description="MLflow's; null where it is not known.")
+    version: str | None = Field(description="In MLflow's registry; null where it is not known.")
     synthetic: bool
     horizon: float | None = Field(description="Months; null without a survival endpoint.")
 

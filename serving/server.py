@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import IO
 
 from data.errors import InputError
+from serving.champion import Champion
+from serving.handover import HANDOVER_VARIABLE
+from serving.origin import ORIGIN_VARIABLE
 from serving.tokens import CONCURRENCY_VARIABLE, TOKENS_VARIABLE, read_tokens
 from training.manifest import MANIFEST, digest_of
 from training.processes import HOST, end, is_free, term_interrupts
@@ -35,7 +38,8 @@ class ServerError(RuntimeError):
 
 def quiet_environment() -> dict[str, str]:
     """Return this process's environment for a BentoML process: no telemetry, no other bundle."""
-    env = {k: v for k, v in os.environ.items() if k != BUNDLE_VARIABLE}
+    own = (BUNDLE_VARIABLE, HANDOVER_VARIABLE)
+    env = {k: v for k, v in os.environ.items() if k not in own}
     # The environment's own programs come first, also where it was never activated.
     env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", "")])
     # One thread a worker: the model is too small for more to help.
@@ -140,24 +144,51 @@ def running(
                 end(process)
 
 
-def serve(path: Path, port: int, access: Access | None = None) -> None:
+def serve(
+    path: Path,
+    port: int,
+    access: Access | None = None,
+    champion: Champion | None = None,
+    origin: str = "",
+) -> None:
     """Serve a bundle or a Bento in the foreground until Ctrl-C or SIGTERM.
+
+    Args:
+        path: of it.
+        port: to listen on.
+        access: from where, by whom and how much at once it may be asked.
+        champion: that is to be followed, where ``path`` is its bundle.
+        origin: of the bundle, as ``serving.origin`` reads it.
 
     Raises:
         InputError: as :func:`serve_command`, or the port is taken.
         ServerError: the server ended by itself.
     """
     argv, env = serve_command(path, port, access)
+    if champion is not None:
+        env |= champion.environment()
+    if origin:
+        env[ORIGIN_VARIABLE] = origin
     with tempfile.TemporaryDirectory(prefix="accomplice-serve-") as home, term_interrupts():
         process = _start(argv, env, port, Path(home), None)
         try:
-            code = process.wait()
+            code = _wait(process, champion)
         except KeyboardInterrupt:
             return
         finally:
             end(process)
     if code:
         raise ServerError(f"the server ended with exit code {code}: see above")
+
+
+def _wait(process: subprocess.Popen[bytes], champion: Champion | None) -> int:
+    """Wait for a server's end; look at the registry meanwhile, where a champion is followed."""
+    while champion is not None:
+        try:
+            return process.wait(champion.every)
+        except subprocess.TimeoutExpired:
+            champion.look()
+    return process.wait()
 
 
 def _start(

@@ -5,29 +5,24 @@ BentoML's own routes are all asked by POST, so these are an application of their
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import orjson
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from serving.card import describe
+from serving.live import Answering, Live
 from serving.metrics import Metrics
-from serving.openapi import document
-from serving.predictor import Predictor
 
 JSON = "application/json"
 
 
 class Shown:
-    """The routes; they answer once a predictor is shown."""
+    """The routes, of the bundle that answers now."""
 
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-        self._model = self._document = b""
+    def __init__(self, metrics: Metrics, live: Live) -> None:
+        self._metrics, self._live = metrics, live
         self.app = Starlette(
             routes=[
                 Route("/model", self._on_model),
@@ -36,22 +31,18 @@ class Shown:
             ]
         )
 
-    def show(self, predictor: Predictor, made_by: Mapping[str, str | None]) -> None:
-        """Describe a predictor, once and for all requests.
-
-        Args:
-            predictor: what answers.
-            made_by: from ``serving.card.origin``.
-        """
-        self._model = orjson.dumps(describe(predictor, made_by))
-        self._document = orjson.dumps(document(predictor))
-
     async def _on_model(self, _: Request) -> Response:
-        return Response(self._model, media_type=JSON)
+        return Response(self._current().model, media_type=JSON)
 
     async def _on_document(self, _: Request) -> Response:
-        return Response(self._document, media_type=JSON)
+        return Response(self._current().document, media_type=JSON)
 
     # Not async: the drift of a thousand patients takes milliseconds.
     def _on_metrics(self, _: Request) -> Response:
         return Response(self._metrics.exposition(), headers={"content-type": CONTENT_TYPE_LATEST})
+
+    def _current(self) -> Answering:
+        current = self._live.current
+        if current is None:
+            raise HTTPException(503)
+        return current

@@ -148,6 +148,18 @@ def parser() -> Parser:
     one.add_argument(
         "--concurrency", type=_count, metavar="N", help="requests under way at once (default: 128)"
     )
+    one.add_argument(
+        "--reload-champion",
+        action="store_true",
+        help="move to whatever version models:/NAME@champion names, without a pause",
+    )
+    one.add_argument(
+        "--every",
+        type=_seconds,
+        default=10.0,
+        metavar="SECONDS",
+        help="between two looks at the registry for --reload-champion (default: 10)",
+    )
     one = _verb(verbs, "token", "make a token for a program that asks the endpoint", TOKEN)
     one.add_argument("name", metavar="NAME", help="of the program or the people who get it")
     one.add_argument("--tokens", required=True, metavar="FILE", help="its hash is added here")

@@ -20,6 +20,7 @@ from training.writing import check_file, write_table, write_text
 
 if TYPE_CHECKING:
     from data.cohort import Cohort, Patients
+    from serving.server import Access
     from training.config import Config
     from training.progress import Tick
     from training.registry import Logged
@@ -331,32 +332,64 @@ def check_explained(args: argparse.Namespace) -> Path | None:
 
 def package(args: argparse.Namespace) -> None:
     """Pack a model as a bento."""
+    from serving.container import commands
+    from serving.origin import written
     from serving.packaging import package as pack
     from training.manifest import digest_of
-    from training.store import find_bundle, open_store
+    from training.store import find_bundle, find_source, open_store
 
-    bundle = find_bundle(args.model)
+    source = find_source(args.model)
+    bundle = find_bundle(source.model)
     digest_of(bundle)
-    packed = pack(bundle, open_store().bentos, args.name)
+    store = open_store().bentos
+    packed = pack(bundle, store, args.name, written(source.run_id, source.version))
     print(f"bento    {packed.tag}")
     print(f"folder   {relative(packed.path)}")
     if packed.archive is not None:
         print(f"archive  {relative(packed.archive)}")
+    print(f"image    {relative(packed.context)}, to be built where there is a container engine:")
+    for command in commands(packed.tag, str(relative(packed.context))):
+        print(f"         {command}")
     print(f"next     accomplice serve {relative(packed.path)}")
+    home = f"BENTOML_HOME={relative(store)} bentoml"
+    print(f"all      {home} list; {home} delete TAG removes one")
 
 
 def serve(args: argparse.Namespace) -> None:
     """Serve a model or a bento on this machine until Ctrl-C."""
+    from serving.origin import written
     from serving.server import Access
     from serving.server import serve as run_server
-    from training.store import find_bundle
 
     path = Path(args.model)
-    is_bento = (path / "bento.yaml").is_file()
     tokens = None if args.tokens is None else Path(args.tokens)
     access = Access(args.host, tokens, args.concurrency)
     access.environment()
-    run_server(path if is_bento else find_bundle(args.model), args.port, access)
+    if args.reload_champion:
+        follow(args, access)
+        return
+    if (path / "bento.yaml").is_file():
+        run_server(path, args.port, access)
+        return
+    from training.store import find_bundle, find_source
+
+    source = find_source(args.model)
+    origin = written(source.run_id, source.version)
+    run_server(find_bundle(source.model), args.port, access, origin=origin)
+
+
+def follow(args: argparse.Namespace, access: Access) -> None:
+    """Serve whichever version the model's alias names."""
+    from tempfile import TemporaryDirectory
+
+    from serving.champion import Champion
+    from serving.server import serve as run_server
+    from training.processes import term_interrupts
+
+    # SIGTERM by itself would leave the folder behind.
+    with term_interrupts(), TemporaryDirectory(prefix="accomplice-champion-") as folder:
+        champion = Champion(args.model, Path(folder), args.every)
+        run_server(champion.begin(), args.port, access, champion)
 
 
 def token(args: argparse.Namespace) -> None:

@@ -101,11 +101,48 @@ def store_exists() -> bool:
     return "MLFLOW_TRACKING_URI" in os.environ or (Path("mlruns") / DATABASE).is_file()
 
 
-def find_bundle(model: str) -> Path:
+@dataclass(frozen=True)
+class Source:
+    """From where a model comes."""
+
+    model: str
+    """What :func:`find_bundle` takes; never an alias, which may move on."""
+    run_id: str | None = None
+    """Of the run that made it; None where it is not known, as of a folder."""
+    version: str | None = None
+    """In the registry; None where it is not known."""
+
+
+def find_source(model: str) -> Source:
+    """Return from where ``MODEL`` on the command line comes, as far as the registry knows."""
+    if not model.startswith(("runs:/", "models:/")) or not store_exists():
+        return Source(model)
+    open_store()
+    client = MlflowClient()
+    try:
+        if model.startswith("runs:/"):
+            run_id = model.removeprefix("runs:/").split("/")[0]
+            made = client.search_model_versions(f"run_id='{run_id}'")
+            version = max((str(v.version) for v in made), key=int, default=None)
+            return Source(model, run_id, version)
+        name, at, alias = model.removeprefix("models:/").partition("@")
+        if at:
+            found = client.get_model_version_by_alias(name, alias)
+        else:
+            name, _, version = name.partition("/")
+            found = client.get_model_version(name, version)
+    except MlflowException:
+        return Source(model)
+    return Source(f"models:/{found.name}/{found.version}", found.run_id, str(found.version))
+
+
+def find_bundle(model: str, into: Path | None = None) -> Path:
     """Return the bundle folder that ``MODEL`` on the command line means.
 
     Args:
         model: a bundle folder, ``runs:/ID``, ``models:/NAME@alias`` or ``models:/NAME/version``.
+        into: folder that a model of the store is copied into; it stays where it is, or goes to a
+            temporary one, if absent.
 
     Raises:
         InputError: there is no such model.
@@ -125,7 +162,9 @@ def find_bundle(model: str) -> Path:
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     try:
         uri = _model_of_run(model.removeprefix("runs:/")) if model.startswith("runs:/") else model
-        local = mlflow.artifacts.download_artifacts(artifact_uri=uri)
+        local = mlflow.artifacts.download_artifacts(
+            artifact_uri=uri, dst_path=None if into is None else str(into)
+        )
     except (MlflowException, OSError):
         raise InputError(f"{model}: no such model in {mlflow.get_tracking_uri()}") from None
     found = next((Path(local) / "artifacts").glob(f"*/{MANIFEST}"), None)

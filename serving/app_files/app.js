@@ -1,6 +1,6 @@
 // The page: asks for the form, reads it, asks the endpoint, and shows what it says.
 
-import { ask, Refused, useToken, whatIf } from "./client.js";
+import { ask, MOVED, Refused, useModel, useToken, whatIf } from "./client.js";
 import { compare, el, flags, modifier, show } from "./answer.js";
 
 const $ = (selector) => document.querySelector(selector);
@@ -49,6 +49,7 @@ function askForToken(error, then) {
 function ready() {
   const form = $("#patient");
   config = JSON.parse(form.dataset.config);
+  useModel(form.dataset.model);
   labels = Object.fromEntries($$(".field[data-name]").map((f) => [f.dataset.name, f.querySelector("label").firstChild.textContent.trim()]));
   document.title = `${$(".model").textContent}: one patient`;
   form.addEventListener("submit", (event) => {
@@ -214,6 +215,7 @@ function forget() {
 function fail(error, again) {
   if (!(error instanceof Refused)) throw error;
   if (error.status === 401) return askForToken(error, again);
+  if (error.status === MOVED) return renew(error);
   const every = fields(), at = (where) => {
     const key = where.replace(/^patient\./, "");
     return every.find((f) => f.name === key) ?? $$(".field").find((f) => f.dataset.name === key)?.querySelector("input, select")
@@ -221,6 +223,18 @@ function fail(error, again) {
   };
   const placed = (error.details ?? []).map(({ where, problem }) => [at(where), problem]).filter(([f]) => f);
   if (placed.length) return refuse(placed.map(([f, p]) => [f, `${f.labels[0].firstChild.textContent.trim()}: ${p}`]));
+  const place = $("#failed");
+  place.textContent = error.message;
+  place.hidden = false;
+}
+
+/** Ask for the form of the model that answers now, and put in what was entered. */
+async function renew(error) {
+  const entered = () => [...fields(), ...$$("[data-paste]"), $("#reference")];
+  const kept = new Map(entered().map((f) => [f.name || f.id, f.value]));
+  await start();
+  for (const f of entered()) f.value = kept.get(f.name || f.id) ?? "";
+  clear();
   const place = $("#failed");
   place.textContent = error.message;
   place.hidden = false;

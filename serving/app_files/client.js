@@ -1,6 +1,6 @@
 // Requests to this server. The token lives in this module's memory and nowhere else.
 
-let token = "";
+let token = "", model = "";
 
 /** A request that was not answered; `details` name the places that are wrong. */
 export class Refused extends Error {
@@ -12,6 +12,10 @@ export class Refused extends Error {
 }
 
 export const useToken = (given) => { token = given.trim(); };
+
+/** The bundle that the form was made of: answers of another one are refused with `MOVED`. */
+export const useModel = (digest) => { model = digest; };
+export const MOVED = -1;
 
 /** GET a path below the server's root, or POST a body to it; JSON, or text as `text`. */
 export async function ask(path, { body, signal, as = "json" } = {}) {
@@ -27,9 +31,13 @@ export async function ask(path, { body, signal, as = "json" } = {}) {
       cache: "no-store",
       credentials: "omit",
     });
-    if (answer.ok) return await answer[as]();
+    if (answer.ok) {
+      const found = await answer[as]();
+      if (found.model && found.model.digest !== model) throw new Refused(MOVED, "Another version of the model answers now. What you entered was kept: ask again.");
+      return found;
+    }
   } catch (error) {
-    if (error.name === "AbortError") throw error;
+    if (error.name === "AbortError" || error instanceof Refused) throw error;
     throw new Refused(0, "The server cannot be reached. Check the connection and try again.");
   }
   const said = (await answer.json().catch(() => ({}))).error ?? {};

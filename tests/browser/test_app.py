@@ -204,6 +204,25 @@ def test_a_server_that_does_not_answer_is_told_in_words(
     page.wait_for(words, "#failed")
 
 
+def test_another_version_s_answer_is_not_mixed_in_and_nothing_is_lost(page: Page) -> None:
+    page.type("input[name=age]", "60")
+    page.type("#reference", "R-1")
+    page.evaluate(
+        "window.real = window.fetch; window.fetch = async (...asked) => {"
+        "const answer = await real(...asked); if (asked[1].method !== 'POST') return answer;"
+        "const said = await answer.json(); said.model.digest = 'another';"
+        "return new Response(JSON.stringify(said)); }; 0"
+    )
+    page.click("button", text="Show the answer")
+    page.wait_for("Another version of the model answers now", "#failed")
+    entered = "['input[name=age]', '#reference'].map(s => document.querySelector(s).value)"
+    assert page.evaluate(entered) == ["60", "R-1"]
+    assert not page.shows("1. Survival", "h3")
+    page.evaluate("window.fetch = window.real; 0")
+    page.click("button", text="Show the answer")
+    page.wait_for("1. Survival", "h3")
+
+
 def test_an_answer_says_when_the_form_has_moved_on(answered: Page) -> None:
     assert not answered.shows("has changed since")
     answered.type("input[name=age]", "50")

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from training.bundle import Bundle
 from training.config import configure, flat
 from training.fit import fit, prepare
 from training.hazard import log_risk
+from training.manifest import MANIFEST, read_folder, write_folder
 from training.standing import quantiles
 from training.survival_model import SurvivalModel
 
@@ -117,6 +119,35 @@ def bundle_path(
 @pytest.fixture(scope="session")
 def bundle(bundle_path: Path) -> Bundle:
     return Bundle.load(bundle_path)
+
+
+@pytest.fixture(scope="session")
+def other_path(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another version of the same study's model: every risk is 1 higher."""
+    model = bundle.survival["os"]
+    model = replace(model, risk_centre=model.risk_centre - 1)
+    path = tmp_path_factory.mktemp("other") / "bundle"
+    replace(bundle, survival={"os": model}, provenance={"fit_id": "fit-2"}).save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def drifted_path(other_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle whose sums are right, and whose golden rows are not what it answers."""
+
+    def shifted(node: Any) -> Any:
+        if isinstance(node, dict):
+            return {key: shifted(value) for key, value in node.items()}
+        if isinstance(node, list):
+            return [shifted(value) for value in node]
+        return node + 0.01 if isinstance(node, float) else node
+
+    files = read_folder(other_path)
+    del files[MANIFEST]
+    files["golden.json"] = json.dumps(shifted(json.loads(files["golden.json"]))).encode()
+    path = tmp_path_factory.mktemp("drifted") / "bundle"
+    write_folder(path, parse_study(json.loads(files["study.json"]), "study.json"), files)
+    return path
 
 
 @pytest.fixture(scope="session")

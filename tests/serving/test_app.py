@@ -37,8 +37,8 @@ def get(page: Page, path: str, limits: Limits | None = None, **headers: str) -> 
 
 
 def shown(bundle: Bundle) -> Page:
-    page = Page()
-    page.show(Predictor(bundle, "0123456789abcdef"))
+    page = Page(lambda: form)
+    form = page.form(Predictor(bundle, "0123456789abcdef"))
     return page
 
 
@@ -136,7 +136,7 @@ class TestTokens:
 
 class TestForm:
     def test_waits_until_there_is_a_model(self):
-        assert get(Page(), "/app/form").status_code == 503
+        assert get(Page(lambda: None), "/app/form").status_code == 503
 
     def test_has_a_labelled_field_for_each_feature(self, page: Page, bundle: Bundle):
         text = get(page, "/app/form").text

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from serving.card import describe, origin
+from serving.card import describe
 from serving.openapi import ModelCard
 from serving.predictor import Predictor
 from training.bundle import Bundle
@@ -61,7 +60,7 @@ def test_a_typical_patient_is_one_that_is_answered_without_flags(
 
 
 def test_a_trained_bundle_s_figures_have_intervals(several_trained: Any) -> None:
-    said = describe(Predictor(several_trained.bundle, "digest"), {"run_id": "r", "version": "3"})
+    said = describe(Predictor(several_trained.bundle, "digest", {"run_id": "r", "version": "3"}))
     assert said["metrics"].keys() == {"uno_c", "harrell_c", "ibs"}
     for figure in (*said["metrics"].values(), said["responses"][0]["metrics"]["auroc"]):
         assert figure["low"] <= figure["value"] <= figure["high"]
@@ -74,7 +73,7 @@ def test_a_trained_bundle_s_figures_have_intervals(several_trained: Any) -> None
 
 
 def test_a_model_of_labels_alone(labels_trained: Any) -> None:
-    said = describe(Predictor(labels_trained.bundle, "digest"), {})
+    said = describe(Predictor(labels_trained.bundle, "digest"))
     ModelCard.model_validate(said)
     assert said["endpoints"] == {"survival": [], "binary": ["ici_response"]}
     assert said["metrics"] == {}
@@ -82,17 +81,4 @@ def test_a_model_of_labels_alone(labels_trained: Any) -> None:
 
 def test_a_card_that_the_bundle_holds_is_shown(bundle: Bundle) -> None:
     held = Bundle(**{**vars(bundle), "metrics": {"card": "# Mine"}})
-    assert describe(Predictor(held, "digest"), {})["card"] == "# Mine"
-
-
-@pytest.mark.parametrize("text", ["", "{", "[1]", '{"run_id": {}}', '"x"'])
-def test_an_origin_that_does_not_read_is_unknown(tmp_path: Path, text: str) -> None:
-    (tmp_path / "origin.json").write_text(text)
-    assert origin(tmp_path / "bundle", {}) == {"run_id": None, "version": None}
-
-
-def test_the_environment_s_origin_wins_over_the_file_s(tmp_path: Path) -> None:
-    (tmp_path / "origin.json").write_text('{"run_id": "packed", "version": 2}')
-    assert origin(tmp_path / "bundle", {}) == {"run_id": "packed", "version": "2"}
-    named = {"ACCOMPLICE_ORIGIN": '{"run_id": "served"}'}
-    assert origin(tmp_path / "bundle", named) == {"run_id": "served", "version": None}
+    assert describe(Predictor(held, "digest"))["card"] == "# Mine"

@@ -79,7 +79,7 @@ def test_patients_and_what_was_odd_about_them_are_counted(
     assert said["accomplice_odd_values_total", "CD8/not_a_number"] == 1
     assert said["accomplice_unknown_columns_total", ""] == 1
     assert said["accomplice_unknown_assays_total", ""] == 1
-    assert said["accomplice_model", "digest-of-th/made-up/true"] == 1
+    assert said["accomplice_model", "digest-of-th/made-up/true/"] == 1
 
 
 def test_abstentions_are_counted_by_reason(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import json
 import shutil
 import subprocess
 import sys
@@ -16,6 +18,7 @@ import pytest
 import yaml
 
 from data.errors import InputError
+from serving.origin import origin, written
 from serving.packaging import (
     OURS,
     REQUIRED,
@@ -26,7 +29,7 @@ from serving.packaging import (
     page_files,
     source_files,
 )
-from serving.server import running, serve_command
+from serving.server import quiet_environment, running, serve_command
 from training.bundle import Bundle
 from training.manifest import digest_of
 from training.processes import free_port
@@ -57,6 +60,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def packaged(bundle_path: Path, store: Path) -> Packaged:
     return package(bundle_path, store)
+
+
+@pytest.fixture(scope="module")
+def newer(other_path: Path, store: Path, packaged: Packaged) -> Packaged:
+    """Another version beside the first."""
+    return package(other_path, store, origin=written("run-2", "2"))
 
 
 def files_in(path: Path) -> set[str]:
@@ -131,6 +140,56 @@ def test_the_archive_holds_the_same(packaged: Packaged) -> None:
     with tarfile.open(packaged.archive) as archive:
         names = {m.name.removeprefix("./") for m in archive.getmembers() if m.isfile()}
     assert names == files_in(packaged.path)
+
+
+def test_two_versions_live_side_by_side_in_one_store(
+    packaged: Packaged, newer: Packaged, store: Path
+) -> None:
+    assert packaged.tag.split(":")[0] == newer.tag.split(":")[0]
+    assert packaged.tag != newer.tag
+    assert packaged.path.parent == newer.path.parent
+    listed = subprocess.run(
+        [sys.executable, "-m", "bentoml", "list", "-o", "json"],
+        env=quiet_environment() | {"BENTOML_HOME": str(store)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert {each["tag"] for each in json.loads(listed.stdout)} == {packaged.tag, newer.tag}
+
+
+def test_where_a_bundle_came_from_is_packed_beside_it(packaged: Packaged, newer: Packaged) -> None:
+    assert origin(newer.path / "src" / "bundle", {}) == {"run_id": "run-2", "version": "2"}
+    added = files_in(newer.path) - files_in(packaged.path)
+    assert added == {"src/origin.json"}
+
+
+@pytest.mark.slow
+def test_two_versions_unpacked_elsewhere_serve_at_once(
+    packaged: Packaged, newer: Packaged, patient: dict[str, Any], tmp_path: Path
+) -> None:
+    with contextlib.ExitStack() as stack:
+        clients = []
+        for each in (packaged, newer):
+            place, port = tmp_path / each.tag.replace(":", "-"), free_port()
+            assert each.archive is not None
+            with tarfile.open(each.archive) as archive:
+                archive.extractall(place, filter="data")
+            # Each with a home of its own for BentoML, which knows no Bento.
+            url = stack.enter_context(running(*serve_command(place, port), port))
+            clients.append(
+                stack.enter_context(httpx.Client(base_url=url, trust_env=False, timeout=30))
+            )
+        answers = [c.post("/predict", json={"patient": patient}).json() for c in clients]
+        shown = [c.get("/model").json() for c in clients]
+        pages = [c.get("/", follow_redirects=True) for c in clients]
+        forms = [c.get("/app/form") for c in clients]
+    assert answers[1]["risk"] == pytest.approx(answers[0]["risk"] + 1)
+    for each, answer, said in zip((packaged, newer), answers, shown, strict=True):
+        assert each.tag.split(":")[1].startswith(answer["model"]["digest"][:12])
+        assert said["digest"] == answer["model"]["digest"]
+    assert [said["version"] for said in shown] == [None, "2"]
+    assert {page.status_code for page in (*pages, *forms)} == {200}
 
 
 def test_what_is_no_bundle_is_refused(tmp_path: Path) -> None:

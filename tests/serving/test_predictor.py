@@ -100,6 +100,8 @@ def test_an_answer_says_which_model_and_that_it_is_synthetic(
         "endpoint": "os",
         "digest": digest_of(bundle_path),
         "fit_id": "fit-1",
+        "run_id": None,
+        "version": None,
         "synthetic": True,
         "horizon": 60.0,
     }
