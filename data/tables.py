@@ -8,8 +8,11 @@ import gzip
 import io
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any, cast
 
 import pandas as pd
 
@@ -17,6 +20,10 @@ from data.errors import InputError, nearest, some
 
 DELIMITERS = ",\t;|"
 TEXT = (".csv", ".tsv", ".tab", ".txt")
+PARQUET = ".parquet"
+EXCEL = (".xlsx", ".xls", ".xlsm")
+#: Bytes at the beginning that tell text from binary.
+HEAD = 65536
 
 
 def read_table(path: Path, text_columns: Sequence[str] = (), fewest: int = 2) -> pd.DataFrame:
@@ -31,20 +38,46 @@ def read_table(path: Path, text_columns: Sequence[str] = (), fewest: int = 2) ->
     Raises:
         InputError: the file is missing, is not a table, is empty, or names a column twice.
     """
+    ending = ending_of(path)
+    with readable(path):
+        if ending == PARQUET:
+            frame = _read_parquet(path)
+        elif ending in EXCEL:
+            frame = _read_excel(path, text_columns)
+        else:
+            with open_text(path, fewest) as text:
+                frame = pd.read_csv(text.file, **text.options, dtype=text.typed(text_columns))
+        return named(path, frame)
+
+
+def ending_of(path: Path) -> str:
+    """Return the ending that tells a table's format, in lower case and without ``.gz``.
+
+    Raises:
+        InputError: there is no such file, or it is of no known format.
+    """
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     ending = "".join(path.suffixes[-2:] if path.suffix == ".gz" else path.suffixes[-1:]).lower()
+    if ending in (PARQUET, *EXCEL):
+        return ending
+    if (plain := ending.removesuffix(".gz")) in TEXT:
+        return plain
+    raise InputError(f"{path}: not a table that can be read: give .csv, .tsv, .parquet or .xlsx")
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn whatever a reader raises meanwhile into one line that holds no cell.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
     try:
-        if ending == ".parquet":
-            frame = _read_parquet(path)
-        elif ending in (".xlsx", ".xls", ".xlsm"):
-            frame = _read_excel(path, text_columns)
-        elif ending.removesuffix(".gz") in TEXT:
-            frame = _read_text(path, text_columns, fewest)
-        else:
-            raise InputError(
-                f"{path}: not a table that can be read: give .csv, .tsv, .parquet or .xlsx"
-            )
+        with warnings.catch_warnings():
+            # pandas would cut rows that are longer than the header.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            yield
     except InputError:
         raise
     except UnicodeDecodeError:
@@ -52,6 +85,14 @@ def read_table(path: Path, text_columns: Sequence[str] = (), fewest: int = 2) ->
     except Exception as error:
         # Readers raise a wide family of errors whose texts can quote cells: name the kind only.
         raise InputError(f"{path}: not a readable table ({type(error).__name__})") from None
+
+
+def named(path: Path, frame: pd.DataFrame) -> pd.DataFrame:
+    """Strip the columns' names in place; return the frame.
+
+    Raises:
+        InputError: it has no rows, or a name stands twice.
+    """
     if frame.empty:
         raise InputError(f"{path}: the table has no rows")
     frame.columns = [str(c).strip() for c in frame.columns]
@@ -65,39 +106,76 @@ def _refuse_twice(path: Path, names: Iterable[str]) -> None:
         raise InputError(f"{path}: column {some(twice)} stands twice: rename or remove one")
 
 
-def _read_text(path: Path, text_columns: Sequence[str], fewest: int) -> pd.DataFrame:
-    raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    if b"\0" in raw[:65536]:
-        raise InputError(f"{path}: not a table: the file is binary")
-    raw = raw.removeprefix(codecs.BOM_UTF8)
-    if b"\n" not in raw:
-        raw = raw.replace(b"\r", b"\n")
-    # Bytes until a reader wants them: as text in memory a large table is four times its size.
-    raw = raw.lstrip(b"\r\n")
-    head = raw.split(b"\n", 1)[0].decode()
-    delimiter = max(DELIMITERS, key=head.count) if head else DELIMITERS[0]
-    lines = io.TextIOWrapper(io.BytesIO(raw), encoding="utf-8", newline="\n")
-    names = next(csv.reader(lines, delimiter=delimiter, skipinitialspace=True), [])
-    if len(names) < fewest:
-        raise InputError(f"{path}: not a table: the first line names fewer columns than {fewest}")
-    # pandas would rename a repeated column instead of refusing it.
-    _refuse_twice(path, [name.strip() for name in names])
-    with warnings.catch_warnings():
-        # It would also cut rows that are longer than the header.
-        warnings.simplefilter("error", pd.errors.ParserWarning)
-        return pd.read_csv(
-            io.BytesIO(raw),
-            sep=delimiter,
-            dtype=dict.fromkeys(text_columns, str),
-            index_col=False,
-            low_memory=False,
-            skipinitialspace=True,
-        )
+@dataclass(frozen=True)
+class Text:
+    """A text table, opened at its header."""
+
+    file: IO[bytes]
+    names: tuple[str, ...]
+    """As they stand in the header."""
+    delimiter: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """How pandas reads it."""
+        return {
+            "sep": self.delimiter,
+            "index_col": False,
+            "low_memory": False,
+            "skipinitialspace": True,
+        }
+
+    def typed(self, text_columns: Sequence[str]) -> dict[str, type[str]]:
+        """Say of the columns that are kept as text that they are."""
+        return {name: str for name in self.names if name.strip() in text_columns}
+
+
+@contextmanager
+def open_text(path: Path, fewest: int) -> Iterator[Text]:
+    """Open a text table at its header, past what editors put before it.
+
+    Raises:
+        InputError: it is binary, names too few columns, or one twice.
+    """
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as opened:
+        file: IO[bytes] = cast("IO[bytes]", opened)
+        if b"\0" in file.read(HEAD):
+            raise InputError(f"{path}: not a table: the file is binary")
+        file.seek(0)
+        if file.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
+            file.seek(0)
+        start = file.tell()
+        while file.read(1) in (b"\r", b"\n"):
+            start += 1
+        file.seek(start)
+        head = file.readline()
+        if b"\n" not in head:
+            # Lines that end in a carriage return alone; or a header and nothing else.
+            file, start = io.BytesIO(head.replace(b"\r", b"\n")), 0
+            head = file.readline()
+        line = head.decode().strip("\n")
+        delimiter = max(DELIMITERS, key=line.count) if line else DELIMITERS[0]
+        file.seek(start)
+        # Bytes until a reader wants them: as text in memory a large table is four times its size.
+        lines = io.TextIOWrapper(file, encoding="utf-8", newline="\n")
+        names = next(csv.reader(lines, delimiter=delimiter, skipinitialspace=True), [])
+        lines.detach()
+        if len(names) < fewest:
+            raise InputError(
+                f"{path}: not a table: the first line names fewer columns than {fewest}"
+            )
+        # pandas would rename a repeated column instead of refusing it.
+        _refuse_twice(path, [name.strip() for name in names])
+        file.seek(start)
+        yield Text(file, tuple(names), delimiter)
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
-    frame = pd.read_parquet(path)
-    # pandas writes a named index, such as the patients', beside the columns: bring it back.
+    return with_index(pd.read_parquet(path))
+
+
+def with_index(frame: pd.DataFrame) -> pd.DataFrame:
+    """Bring back, as a column, the index that pandas writes beside the columns if it has a name."""
     return frame if frame.index.name is None else frame.reset_index()
 
 

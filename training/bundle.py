@@ -31,6 +31,8 @@ Array = NDArray[np.float64]
 WEIGHTS = "weights.safetensors"
 #: What ``flags`` says where there is nothing to say.
 OK = "ok"
+#: What stands between the flags of one patient.
+SEPARATOR = "; "
 #: Flag of a patient whose centre's expression scale a model does not know.
 UNKNOWN_ASSAY = "unknown_assay"
 #: Months asked for where the caller names none, as far as the model reaches.
@@ -100,6 +102,8 @@ class Bundle:
         frame: pd.DataFrame,
         times: Sequence[float] | None = None,
         rates: Mapping[str, float] | None = None,
+        *,
+        first: int = 1,
     ) -> pd.DataFrame:
         """Predict for the rows of a table, in their order.
 
@@ -109,6 +113,7 @@ class Bundle:
             times: months; 12, 36 and 60 as far as the model reaches if absent.
             rates: binary endpoint -> rate of positives where the model is used; the study's own
                 ``local_rate`` if absent.
+            first: number of the first row, by which a patient without an id is called.
 
         Returns:
             ``patient_id, risk, survival@T…, flags``; risk is higher = worse. Where the study has a
@@ -132,17 +137,18 @@ class Bundle:
         centre = self._centre(frame)
         for i in np.flatnonzero(self.unknown_assay(values, centre)):
             flags[i].append(UNKNOWN_ASSAY)
-        table: dict[str, Any] = {"patient_id": self._ids(frame)}
+        table: dict[str, Any] = {"patient_id": self._ids(frame, first)}
         table |= self.answer(values, centre, at_rates).columns(asked)
-        table["flags"] = ["; ".join(own) or OK for own in flags]
+        table["flags"] = [SEPARATOR.join(own) or OK for own in flags]
         return pd.DataFrame(table)
 
-    def explain(self, frame: pd.DataFrame, tick: Tick = silent) -> pd.DataFrame:
+    def explain(self, frame: pd.DataFrame, tick: Tick = silent, *, first: int = 1) -> pd.DataFrame:
         """Say why the rows of a table have the risks that ``predict`` gives them.
 
         Args:
             frame: as :meth:`predict` takes it.
             tick: told of each patient.
+            first: as :meth:`predict` takes it.
 
         Returns:
             ``patient_id, risk, base, feature.NAME…, modality.NAME…``: the risk is the base, that
@@ -160,7 +166,7 @@ class Bundle:
             )
         values, _ = self._read(frame)
         found = attribute(self.primary, values, self._centre(frame), tick=tick)
-        return pd.DataFrame({"patient_id": self._ids(frame), **found.columns()})
+        return pd.DataFrame({"patient_id": self._ids(frame, first), **found.columns()})
 
     def answer(
         self,
@@ -249,8 +255,8 @@ class Bundle:
             found[name] = float(rate)
         return found
 
-    def _ids(self, frame: pd.DataFrame) -> NDArray[np.str_]:
-        numbered = np.arange(1, len(frame) + 1).astype(str)
+    def _ids(self, frame: pd.DataFrame, first: int) -> NDArray[np.str_]:
+        numbered = np.arange(first, first + len(frame)).astype(str)
         if self.study.id is None or self.study.id not in frame.columns:
             return numbered
         cells = frame[self.study.id]

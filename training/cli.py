@@ -478,11 +478,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ.setdefault(name, value)
     args = parser().parse_args(argv)
     args.began = began
-    from training import choosing, commands, evaluating, questions, report
+    from training import choosing, commands, evaluating, predicting, questions, report
 
     verb = f"data_{args.data_verb}" if args.verb == "data" else args.verb
     places = dict.fromkeys(QUESTIONS, questions) | dict.fromkeys(CHOICES, choosing)
-    places |= {"evaluate": evaluating, "report": report}
+    places |= {"evaluate": evaluating, "predict": predicting, "report": report}
     code: int | None = 0
     try:
         code = getattr(places.get(verb, commands), verb)(args)

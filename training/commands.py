@@ -13,10 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from data.errors import InputError
 from training.budget import UNLIMITED, Budget
 from training.terminal import SYNTHETIC, relative, say_cohort, say_result, say_trials
-from training.writing import check_file, write_table, write_text
+from training.writing import write_text
 
 if TYPE_CHECKING:
     from data.cohort import Cohort, Patients
@@ -290,44 +289,6 @@ def fit_and_keep(
         trained.bundle.save(path)
         logged = tracking.log_training(store, run_id, patients, config, trained, path, study_file)
     return trained, path, logged
-
-
-def predict(args: argparse.Namespace) -> None:
-    """Predict for the rows of a table."""
-    from data.cohort import read_patients
-    from training.bundle import OK, Bundle
-    from training.progress_bar import shown
-    from training.store import find_bundle
-
-    explained = check_explained(args)
-    bundle = Bundle.load(find_bundle(args.model))
-    rates, patients = dict(args.response_rate), read_patients(Path(args.table), bundle.study)
-    table = bundle.predict(patients, args.times, rates)
-    if explained is not None:
-        with shown("predict") as tick:
-            parts = bundle.explain(patients, tick)
-        write_table(explained, parts)
-    if args.out is None:
-        table.to_csv(sys.stdout, index=False)
-    else:
-        write_table(Path(args.out), table)
-        flagged = int((table["flags"] != OK).sum())
-        print(f"wrote {args.out}: {len(table)} patients, {flagged} with flags; research use only")
-    if bundle.study.synthetic:
-        print(f"accomplice: this model was trained on {SYNTHETIC}", file=sys.stderr)
-
-
-def check_explained(args: argparse.Namespace) -> Path | None:
-    """Refuse, before long work, a place where ``--explain`` cannot write beside ``--out``."""
-    if args.explain is None:
-        return None
-    path = Path(args.explain)
-    if args.out is not None:
-        check_file(Path(args.out))
-        if path.absolute() == Path(args.out).absolute():
-            raise InputError("--explain: name another file than --out")
-    check_file(path)
-    return path
 
 
 def package(args: argparse.Namespace) -> None:

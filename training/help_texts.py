@@ -62,11 +62,18 @@ high) and risk_centile (percent of them at lower risk). A model of binary endpoi
 patient_id, response.NAME and flags, and takes no --times. Missing columns and values, unknown
 columns and levels, and values out of range are answered and flagged.
 
+TABLE and FILE may be of any length: CSV and Parquet are read, answered and written some thousand
+patients at a time, so that memory does not grow with them, and the numbers are those of the whole
+table at once. A CSV is read twice, first to see what its columns are; a workbook and a study folder
+are read whole. FILE appears when it is complete: after Ctrl-C or an error nothing is left of it.
+How many patients were flagged, and with what most often, is printed at the end.
+
 --explain writes a table of its own: patient_id, risk, base, then feature.NAME and modality.NAME.
 The base is the risk of a typical patient; what each feature adds to it adds up to the patient's
 risk, in log-hazard, and a modality adds what its features do. It takes some 50 ms a patient.
 
   accomplice predict model patients.csv --times 12,36,60 --out predictions.csv
+  accomplice predict model registry.parquet --times 12,36,60 --out predictions.parquet
   accomplice predict model patients.csv --out predictions.csv --explain attributions.csv
   accomplice predict model patients.csv --response-rate ici_response=0.2
 """

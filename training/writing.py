@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TextIO
 
 from data.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    WritePart = Callable[[pd.DataFrame], None]
+
+PARQUET = ".parquet"
+#: Endings of a table that can be written.
+TABLES = (".csv", PARQUET)
+#: Rows of a Parquet file that are written together.
+ROW_GROUP = 1 << 16
 
 
 def write_text(path: Path, text: str) -> None:
@@ -19,13 +27,70 @@ def write_text(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
 
 
-def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write a table as CSV or Parquet, whole or not at all."""
-    with written_whole(path) as part:
-        if path.suffix == ".parquet":
-            table.to_parquet(part, index=False)
+@contextmanager
+def written_in_parts(path: Path) -> Iterator[WritePart]:
+    """Give what writes a table part by part, as CSV or Parquet by the file's ending.
+
+    The file appears at the end, whole, or not at all; memory holds some parts of it at the most.
+
+    Raises:
+        InputError: as :func:`check_file`.
+    """
+    with written_whole(path) as place:
+        if path.suffix == PARQUET:
+            with closing(_ParquetParts(place)) as file:
+                yield file.write
+                file.flush()
         else:
-            table.to_csv(part, index=False)
+            with place.open("w", encoding="utf-8", newline="") as text:
+                yield csv_parts(text)
+
+
+def csv_parts(file: TextIO) -> WritePart:
+    """Return what writes a table part by part to an open file, as CSV."""
+    begun = False
+
+    def write(part: pd.DataFrame) -> None:
+        nonlocal begun
+        part.to_csv(file, index=False, header=not begun)
+        begun = True
+
+    return write
+
+
+class _ParquetParts:
+    """A Parquet file written part by part, in row groups of a size that is quick to read."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._writer: Any = None
+        self._held: list[Any] = []
+
+    def write(self, part: pd.DataFrame) -> None:
+        """Add rows; what the columns are is settled by the first part."""
+        import pyarrow as pa
+
+        schema = self._held[0].schema if self._held else getattr(self._writer, "schema", None)
+        self._held.append(pa.Table.from_pandas(part, schema, preserve_index=False))
+        if sum(map(len, self._held)) >= ROW_GROUP:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is held."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        if not self._held:
+            return
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(self._path, self._held[0].schema)
+        self._writer.write_table(pa.concat_tables(self._held))
+        self._held.clear()
+
+    def close(self) -> None:
+        """Close the file, without what is held."""
+        if self._writer is not None:
+            self._writer.close()
 
 
 def check_file(path: Path) -> None:
