@@ -221,8 +221,13 @@ MODELS: tuple[type[BaseModel], ...] = (
 )
 
 
-def document(predictor: Predictor) -> dict[str, Any]:
-    """Return the document, as plain data."""
+def document(predictor: Predictor, secured: bool = False) -> dict[str, Any]:
+    """Return the document, as plain data.
+
+    Args:
+        predictor: what answers.
+        secured: whether the server knows tokens, so that a request needs one.
+    """
     made = models_json_schema([(m, "validation") for m in MODELS], ref_template=REF)[1]["$defs"]
     schemas = {"Patient": patient_schema(predictor), **made}
     for name in ("PredictRequest", "ExplainRequest", "WhatIfRequest"):
@@ -250,7 +255,7 @@ def document(predictor: Predictor) -> dict[str, Any]:
             "description": predictor.note,
         },
         "servers": [{"url": "."}],
-        "security": [{}, {"bearer": []}],
+        "security": [{"bearer": []}] if secured else [{}, {"bearer": []}],
         "tags": [{"name": "answers"}, {"name": "model"}, {"name": "operation"}],
         "paths": paths(predictor),
         "components": {

@@ -39,6 +39,7 @@ from serving.schema import (
     read_request,
 )
 from serving.shown import Shown
+from serving.tokens import TOKENS_VARIABLE
 from serving.what_if import read_what_if, what_if
 
 T = TypeVar("T")
@@ -113,7 +114,7 @@ class Accomplice:
         self.predictor = Predictor.load(bundle_path())
         self.predictor.warm_up()
         self.predictor.watch = METRICS.watch(self.predictor)
-        SHOWN.show(self.predictor, origin(bundle_path()))
+        SHOWN.show(self.predictor, origin(bundle_path()), secured=TOKENS_VARIABLE in os.environ)
         PAGE.show(self.predictor)
         self.desk = Desk(self.predictor)
         # What is loaded by now stays: taking it out of the collector's sight brings the slowest

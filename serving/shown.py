@@ -36,15 +36,18 @@ class Shown:
             ]
         )
 
-    def show(self, predictor: Predictor, made_by: Mapping[str, str | None]) -> None:
+    def show(
+        self, predictor: Predictor, made_by: Mapping[str, str | None], secured: bool = False
+    ) -> None:
         """Describe a predictor, once and for all requests.
 
         Args:
             predictor: what answers.
             made_by: from ``serving.card.origin``.
+            secured: whether the server knows tokens.
         """
         self._model = orjson.dumps(describe(predictor, made_by))
-        self._document = orjson.dumps(document(predictor))
+        self._document = orjson.dumps(document(predictor, secured))
 
     async def _on_model(self, _: Request) -> Response:
         return Response(self._model, media_type=JSON)
