@@ -16,6 +16,7 @@ from pydantic.json_schema import models_json_schema
 
 from data.study import Feature
 from serving.predictor import Predictor
+from serving.reading import PatientReader
 from serving.schema import (
     MOST_PATIENTS,
     MOST_TIMES,
@@ -33,6 +34,8 @@ from serving.what_if import MOST_VALUES
 REF = "#/components/schemas/{model}"
 Number = Mapping[str, Any]
 NUMBER: Number = {"type": ["number", "null"]}
+#: Types of what a patient's value may be.
+SINGLE = ("string", "number", "boolean", "null")
 #: Kind of an answer's quantity, by how its name begins -> what it is.
 QUANTITIES = {
     "risk_group": "Third of the training patients whose risk, out of fold, it is.",
@@ -54,7 +57,7 @@ ERRORS = {
     403: "Other machines can reach the server, and it knows no tokens.",
     408: "The body took too long to come in.",
     411: "Say the body's length, or send it chunked.",
-    413: "The body, or its list of patients, is too large.",
+    413: "The body is too large.",
     415: "This media type is not read: send application/json.",
     429: "Too many requests are under way: ask again after Retry-After seconds.",
     500: "An error of the server's.",
@@ -216,8 +219,13 @@ MODELS: tuple[type[BaseModel], ...] = (
 )
 
 
-def document(predictor: Predictor) -> dict[str, Any]:
-    """Return the document, as plain data."""
+def document(predictor: Predictor, secured: bool = False) -> dict[str, Any]:
+    """Return the document, as plain data.
+
+    Args:
+        predictor: what answers.
+        secured: whether the server knows tokens, so that a request needs one.
+    """
     made = models_json_schema([(m, "validation") for m in MODELS], ref_template=REF)[1]["$defs"]
     schemas = {"Patient": patient_schema(predictor), **made}
     for name in ("PredictRequest", "ExplainRequest", "WhatIfRequest"):
@@ -232,6 +240,7 @@ def document(predictor: Predictor) -> dict[str, Any]:
         schemas[name]["additionalProperties"] = False
         if "times" in schemas[name]["properties"]:
             schemas[name]["properties"]["times"] = times_schema(predictor.bundle.horizon)
+    schemas["WhatIfRequest"]["anyOf"] = what_if_schemas(predictor.reader)
     for name in ("PatientAnswer", "PredictAnswer"):
         own = schemas[name]["properties"]
         schemas[name]["properties"] = answer_properties(predictor) | own
@@ -244,7 +253,7 @@ def document(predictor: Predictor) -> dict[str, Any]:
             "description": predictor.note,
         },
         "servers": [{"url": "."}],
-        "security": [{}, {"bearer": []}],
+        "security": [{"bearer": []}] if secured else [{}, {"bearer": []}],
         "tags": [{"name": "answers"}, {"name": "model"}, {"name": "operation"}],
         "paths": paths(predictor),
         "components": {
@@ -264,8 +273,10 @@ def document(predictor: Predictor) -> dict[str, Any]:
 def patient_schema(predictor: Predictor) -> dict[str, Any]:
     """Describe a patient of the study: its columns, of which at least one is needed."""
     bundle, known = predictor.bundle, usual(predictor.bundle)
-    study = bundle.study
+    study, place = bundle.study, predictor.reader.place
     properties: dict[str, Any] = {}
+    keys = [[key for key, j in place.items() if j == own] for own in range(len(study.features))]
+    twice = [{"not": {"required": both}} for both in keys if len(both) > 1]
     for name, feature in study.features.items():
         shown = _feature_schema(name, feature)
         if known[name].typical is not None:
@@ -273,15 +284,16 @@ def patient_schema(predictor: Predictor) -> dict[str, Any]:
         properties[feature.column or name] = shown
     for column, what in ((study.id, "Identifier"), (study.centre, "Hospital")):
         if column is not None:
-            properties[column] = {"type": ["string", "number", "null"], "description": f"{what}."}
+            properties[column] = {"type": [*SINGLE], "description": f"{what}."}
     return {
         "type": "object",
         "title": "Patient",
         "description": "Feature or column -> value; what is not known is left out or null. Other "
         "names are flagged. At least one feature is needed, and none twice.",
         "properties": properties,
-        "additionalProperties": {"type": ["string", "number", "boolean", "null"]},
-        "anyOf": [{"required": [key]} for key in predictor.reader.place],
+        "additionalProperties": {"type": [*SINGLE]},
+        "anyOf": [{"required": [key]} for key in place],
+        **({"allOf": twice} if twice else {}),
     }
 
 
@@ -294,8 +306,29 @@ def _feature_schema(name: str, feature: Feature) -> dict[str, Any]:
     if feature.column not in (None, name):
         said.append(f"the study's '{name}'")
     # Whatever else is sent is answered and flagged.
-    kinds = ["string", "number", "boolean", "null"]
-    return {"type": kinds, "description": "; ".join(said) + "."}
+    return {"type": [*SINGLE], "description": "; ".join(said) + "."}
+
+
+def what_if_schemas(reader: PatientReader) -> list[dict[str, Any]]:
+    """Say for the features' names which values can be asked for: numbers, or each one's levels."""
+    found, numbers = [], []
+    for key, position in reader.place.items():
+        spellings = reader.spellings(position)
+        if spellings is None:
+            numbers.append(key)
+        else:
+            found.append(_what_if_schema([key], {"enum": [*spellings, None]}))
+    return ([_what_if_schema(numbers, dict(NUMBER))] if numbers else []) + found
+
+
+def _what_if_schema(keys: list[str], value: dict[str, Any]) -> dict[str, Any]:
+    lists = {"type": "array", "items": value, "minItems": 1, "maxItems": MOST_VALUES}
+    return {
+        "properties": {
+            "feature": {"enum": keys},
+            "values": {"anyOf": [lists, {"type": "null"}]},
+        }
+    }
 
 
 def times_schema(horizon: float | None) -> dict[str, Any]:

@@ -7,8 +7,9 @@ and a test holds the two ways together.
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import compress
@@ -83,6 +84,13 @@ class PatientReader:
     def meaning(self, feature: str) -> dict[str, float] | None:
         """Return spelling -> index of the level it means, NaN for missing; None for a number."""
         return self._codings[self._names.index(feature)][1]
+
+    def spellings(self, position: int) -> list[bool | int | float | str] | None:
+        """Return all that JSON can call the levels of a feature, by position; None for a number."""
+        meaning = self._codings[position][1]
+        if meaning is None:
+            return None
+        return [value for level in meaning for value in _spellings(level)]
 
     def named(self, patient: Mapping[str, Any]) -> list[int]:
         """Positions of the features that a patient's keys name."""
@@ -243,6 +251,17 @@ def _meaning(feature: Feature) -> dict[str, float] | None:
     found = {level: float(i) for i, level in enumerate(feature.levels)}
     spelt = (feature.map or {}).items()
     return found | {s: math.nan if level is None else found[level] for s, level in spelt}
+
+
+def _spellings(level: str) -> Iterator[bool | int | float | str]:
+    """The text of a level, and what else is written so: 2 for '2', true for 'True'."""
+    yield level
+    if level in ("True", "False"):
+        yield level == "True"
+    with contextlib.suppress(ValueError):
+        number = float(level)
+        if math.isfinite(number) and as_level(number) == level:
+            yield int(number) if number.is_integer() else number
 
 
 def _text(value: object) -> str | None:

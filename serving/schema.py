@@ -135,7 +135,7 @@ def check_patients(
         found.add(key, "an empty list: send at least one patient")
     if len(given) > MOST_PATIENTS:
         problem = f"more than {MOST_PATIENTS} patients: send them in several requests"
-        raise RequestError(TOO_MANY, problem, [{"where": key, "problem": problem}], status=413)
+        raise RequestError(TOO_MANY, problem, [{"where": key, "problem": problem}])
     for i, patient in enumerate(given):
         _check_patient(patient, f"{key}[{i}]", reader, found)
     return given
@@ -188,7 +188,7 @@ def check_times(given: object, horizon: float | None, found: Problems) -> tuple[
         else:
             # An integer too long for a float is far beyond any horizon.
             times.append(float(min(time, 1e300)))
-    if len({f"{time:g}" for time in times}) < len(times):
+    if len({*times}) < len(times):
         found.add("times", "a time is asked for twice")
     if times and horizon is None:
         found.add("times", "the model has no survival endpoint: leave this key out")

@@ -43,6 +43,7 @@ from serving.schema import (
     read_request,
 )
 from serving.shown import Shown
+from serving.tokens import TOKENS_VARIABLE
 from serving.what_if import read_what_if, what_if
 
 T = TypeVar("T")
@@ -190,7 +191,7 @@ def load(version: Version) -> None:
         Desk(predictor),
         form=PAGE.form(predictor),
         model=orjson.dumps(describe(predictor)),
-        document=orjson.dumps(document(predictor)),
+        document=orjson.dumps(document(predictor, secured=TOKENS_VARIABLE in os.environ)),
     )
     predictor.watch = METRICS.watch(predictor)
     LIVE.put(new)

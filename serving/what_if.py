@@ -12,7 +12,7 @@ from typing import Any
 from data.errors import nearest
 from data.study import as_level
 from serving.predictor import Predictor
-from serving.reading import PatientReader, code_level, code_number, code_texts, shorten
+from serving.reading import PatientReader, code_number, shorten
 from serving.schema import (
     INVALID,
     Asked,
@@ -119,12 +119,11 @@ def _problem(value: object, feature: str, reader: PatientReader) -> str:
         return "holds text that is not valid Unicode"
     meaning = reader.meaning(feature)
     if meaning is None:
-        bad = code_texts([value])[0][1] if isinstance(value, str) else code_number(value)[1]
-        if not bad:
-            return ""
-        large = not isinstance(value, (bool, str))
-        return "a number too large to be read" if large else f"{kind_of(value)}: send a number"
-    if code_level(value, meaning)[1]:
+        # A text is no number, though a patient may have one: a what-if leaves nothing to guess.
+        if isinstance(value, (bool, str)):
+            return f"{kind_of(value)}: send a number"
+        return "a number too large to be read" if code_number(value)[1] else ""
+    if (value if isinstance(value, str) else as_level(value)) not in meaning:
         levels = reader.study.features[feature].levels or ()
         listed = ", ".join(f"'{level}'" for level in levels[:MOST_LEVELS])
         return f"none of the levels: {listed}{', …' if len(levels) > MOST_LEVELS else ''}"

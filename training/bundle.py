@@ -238,7 +238,7 @@ class Bundle:
                     f"times: {time:g} months is beyond the model's horizon of {horizon:g}: "
                     "ask for earlier times"
                 )
-        if len({f"{t:g}" for t in times}) < len(times):
+        if len({*times}) < len(times):
             raise InputError("times: a time is asked for twice")
         return tuple(float(t) for t in times)
 

@@ -76,7 +76,7 @@ class SurvivalAnswer:
         """Return all of it by the names that ``predict`` gives it, each with a prefix."""
         found: dict[str, Column] = {"risk": self.risk}
         curve = self.survival(times)
-        found |= {f"survival@{time:g}": curve[:, j] for j, time in enumerate(times)}
+        found |= {f"survival@{as_months(time)}": curve[:, j] for j, time in enumerate(times)}
         if self.benefit is not None and self.advice is not None:
             names = ("benefit", "benefit_low", "benefit_high", "rmst_gain")
             at = f"{self.benefit_horizon:g}"
@@ -300,6 +300,12 @@ def _band(each: Array) -> tuple[Array, Array]:
     low = (1 - part) * ranked[rank] + part * ranked[inner]
     high = (1 - part) * ranked[last - rank] + part * ranked[last - inner]
     return low, high
+
+
+def as_months(time: float) -> str:
+    """Write months as in ``survival@12``: shortly, but so that two that differ do so here, too."""
+    short = f"{time:g}"
+    return short if float(short) == time else repr(float(time))
 
 
 def below(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
