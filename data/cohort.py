@@ -18,7 +18,6 @@ from data.cbioportal import read_folder
 from data.coding import ABSENT, NOT_A_NUMBER, OUT_OF_RANGE, Coded, code, treated
 from data.errors import InputError, some
 from data.outcomes import binary_target, survival_targets, texts_of
-from data.streams import Stream, of_frame, open_stream
 from data.study import Study, as_level, load_study
 from data.tables import column, join_tables, read_table
 
@@ -218,16 +217,6 @@ def read_patients(path: Path, study: Study) -> pd.DataFrame:
     named = study.source.expression
     here = named if named and (path / named).is_file() else None
     return read_folder(path, here, set(study.columns()))
-
-
-def stream_patients(path: Path, study: Study) -> Stream:
-    """Open what :func:`read_patients` reads, to be gone through in parts.
-
-    A study folder is read whole: what it knows of a patient is spread over its files.
-    """
-    if path.is_dir():
-        return of_frame(read_patients(path, study))
-    return open_stream(path, () if study.id is None else (study.id,), fewest=1)
 
 
 def build_cohort(

@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from data.cohort import read_patients
+from data.study import Study
 from data.tables import (
     EXCEL,
     PARQUET,
@@ -72,6 +74,16 @@ def open_stream(path: Path, text_columns: Sequence[str] = (), fewest: int = 2) -
     if ending == PARQUET:
         return _parquet(path)
     return _text(path, text_columns, fewest)
+
+
+def stream_patients(path: Path, study: Study) -> Stream:
+    """Open what :func:`data.cohort.read_patients` reads, to be gone through in parts.
+
+    A study folder is read whole: what it knows of a patient is spread over its files.
+    """
+    if path.is_dir():
+        return of_frame(read_patients(path, study))
+    return open_stream(path, () if study.id is None else (study.id,), fewest=1)
 
 
 def of_frame(frame: pd.DataFrame) -> Stream:

@@ -75,7 +75,7 @@ def predict(args: argparse.Namespace) -> None:
     """Predict for the rows of a table."""
     out, explained = check_outputs(args)
     with ctrl_c_heeded():
-        from data.cohort import stream_patients
+        from data.streams import stream_patients
         from training.bundle import Bundle
         from training.progress_bar import shown
         from training.store import find_bundle

@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data import scaling, streams
-from data.cohort import read_patients, stream_patients
+from data.cohort import read_patients
+from data.streams import stream_patients
 from data.synthetic import draw
 from training import abreast, predicting
 from training.bundle import OK, Bundle
