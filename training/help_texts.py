@@ -174,16 +174,43 @@ All comes from the model itself: no patient is needed. The numbers go to a .json
 --card writes a model card drafted by TRIPOD+AI items; what only a person can know is marked so.
 """
 PACKAGE = """\
-Writes a bento with the model, its code and its requirements under mlruns/bentos.
+Packs the model with the code that serves it and the page, and nothing of training, as a bento. No
+network is needed. Below mlruns/bentoml are then
+
+  bentos/NAME/VERSION        the bento; accomplice serve takes the folder
+  archives/NAME-VERSION.bento   the same in one file, for another machine
+  containers/NAME-VERSION    a Dockerfile with all that it copies, for docker or podman
 
   accomplice package models:/accomplice-NAME@champion
+  accomplice serve mlruns/bentoml/bentos/NAME/VERSION --port 3001
+
+VERSION is made of the model's digest and of what the rest was packed from: the same model, code and
+requirements give the same one, and others live beside it. Two versions serve at once on two ports.
+
+Elsewhere: tar -xf the archive into an empty folder and accomplice serve that, or, where accomplice
+is not installed, pip install -r env/python/requirements.txt and bentoml serve FOLDER --host
+127.0.0.1. The image is built by whoever has a container engine; the commands are printed. It
+answers other machines, and therefore starts only with a token file (accomplice token) mounted.
+podman takes the same commands; with --format docker its build keeps the check of health.
+
+  BENTOML_HOME=mlruns/bentoml bentoml list
+  BENTOML_HOME=mlruns/bentoml bentoml delete NAME:VERSION
 """
 SERVE = """\
-Answers POST /predict and POST /predict_batch; /docs.json describes them.
+Answers a page for a person at /, and POST /predict, /predict_batch, /explain and /what_if for
+programs; /docs describes them, GET /model says which model answers, GET /metrics is for Prometheus.
 
   accomplice serve model --port 3000
+  accomplice serve models:/accomplice-NAME@champion --reload-champion
   curl -s http://127.0.0.1:3000/predict -H 'Content-Type: application/json' \\
        -d '{"patient": {"age": 61}, "times": [12, 36]}'
+
+--reload-champion looks at the registry every --every seconds. Where the alias names another version
+its bundle is copied here, checked, loaded beside the one that answers and tried on its golden rows;
+then it answers, and no request fails meanwhile. An answer is always of one version, which it names.
+A version that cannot be fetched, was changed, or answers its golden rows differently is refused in
+one line of the log, counted (accomplice_reloads_total), and the one before goes on. So it does
+while the registry is away. To go back, promote the version before again.
 """
 TOKEN = """\
 Prints a new token once, and adds its hash to a file that serve --tokens reads; a line taken out of

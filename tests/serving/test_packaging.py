@@ -31,6 +31,7 @@ from serving.packaging import (
 )
 from serving.server import quiet_environment, running, serve_command
 from training.bundle import Bundle
+from training.cli import main
 from training.manifest import digest_of
 from training.processes import free_port
 
@@ -254,3 +255,26 @@ def test_a_served_bento_answers_as_the_bundle_and_logs_no_value(
     assert "POST /predict 200" in text
     assert CANARY not in text
     assert str(FRACTION) not in text
+
+
+def test_the_command_line_says_what_to_do_next(
+    bundle_path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["package", str(bundle_path), "--name", "ward"]) == 0
+    said = capsys.readouterr().out
+    lines = dict(line.partition(" ")[::2] for line in said.splitlines() if line[0] != " ")
+    tag, place = lines["bento"].strip(), Path(lines["folder"].strip())
+    assert tag.startswith("ward:")
+    assert (place / "bento.yaml").is_file()
+    assert Path(lines["archive"].strip()).is_file()
+    assert (Path(lines["image"].split(",")[0].strip()) / "Dockerfile").is_file()
+    assert f"docker build -t {tag} " in said
+    assert ":/run/secrets/tokens:ro" in said
+    assert lines["next"].strip() == f"accomplice serve {place}"
+    assert "BENTOML_HOME=mlruns/bentoml bentoml list" in lines["all"]
+    # A folder's run is not known: nothing is made up.
+    assert not (place / "src" / "origin.json").exists()

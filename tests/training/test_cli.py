@@ -132,6 +132,10 @@ def test_missing_files(capsys, table):
     assert "no such model" in refused(capsys, "predict", "nowhere", "cohort.csv")
     assert "no such model" in refused(capsys, "predict", "models:/none@champion", "cohort.csv")
     assert "no such model" in refused(capsys, "package", "runs:/0123456789abcdef")
+    followed = ("serve", "models:/none@champion", "--reload-champion")
+    assert "no such model" in refused(capsys, *followed)
+    fixed = ("serve", "nowhere", "--reload-champion")
+    assert "give models:/NAME@champion" in refused(capsys, *fixed)
 
 
 def test_not_a_table(capsys, study):
