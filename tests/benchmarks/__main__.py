@@ -14,6 +14,7 @@ from tests.benchmarks import (
     big_training,
     coverage,
     response,
+    serving,
     trial_speed,
 )
 
@@ -23,6 +24,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "trial": trial_speed.main,
     "metrics": big_metrics.main,
     "coverage": coverage.main,
+    "serving": lambda: serving.main([]),
     "training": big_training.main,
     "benefit": lambda: benefit.main([]),
     "accuracy": lambda: accuracy.main([]),
