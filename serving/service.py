@@ -110,6 +110,8 @@ class WhatIfInput(_Body, WhatIfRequest):
     logging={"access": {"enabled": False}},
     # In their place: serving.metrics, which says why.
     metrics={"enabled": False},
+    # Without an exporter BentoML would still write a span of each request, for nobody.
+    tracing={"excluded_urls": ".*"},
 )
 class Accomplice:
     """Predictions with their uncertainty, for research use."""
