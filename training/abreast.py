@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from data.abreast import Abreast, AbreastInputs
 from training.hazard import TimeGrid, accumulate, survival
-from training.passes import forward_pass
+from training.networks import Networks
+from training.stack import LEARNERS
 from training.trees import AT_ONCE, Trees, join
 
 if TYPE_CHECKING:
@@ -68,19 +69,22 @@ class Together:
         flat = linear.transpose(1, 0, 2).reshape(n, len(linear) * linear.shape[2])
         net = accumulate(_softplus(self._logits(inputs)))
         forest, boosted = self._forest(flat), self._boosted(flat)
-        learners, members = [], []
+        folds, m, common = len(ensemble.folds), net.shape[1], len(ensemble.grid.edges)
+        learners = np.empty((folds, len(LEARNERS), n, common))
+        members = np.empty((folds, m, n, common))
         for k, fold in enumerate(ensemble.folds):
             # Each fold has bins of its own: its curves are read off at the common ones.
             edges, place, way = fold.grid.bins + 1, *self._places[k]
-            anchor = fold.anchor.cumulative(linear[k])
-            boosting = fold.boosting.curve(boosted[k])
-            own = np.concatenate(
-                [anchor[None], forest[k][None, :, :edges], boosting[None], net[k, ..., :edges]]
-            )
+            own = np.empty((3 + m, n, edges))
+            own[0] = fold.anchor.cumulative(linear[k])
+            own[1], own[3:] = forest[k, :, :edges], net[k, ..., :edges]
+            own[2] = fold.boosting.curve(boosted[k])
             found = survival(TimeGrid.between(own, place, way))
-            members.append(found[3:])
-            learners.append(np.stack([found[0], found[3:].mean(axis=0), found[1], found[2]]))
-        return Forward(np.stack(learners), np.stack(members))
+            members[k] = found[3:]
+            for learner, place_of in (("anchor", 0), ("forest", 1), ("boosting", 2)):
+                learners[k, LEARNERS.index(learner)] = found[place_of]
+            found[3:].mean(axis=0, out=learners[k, LEARNERS.index("net")])
+        return Forward(learners, members)
 
     def _logits(self, inputs: AbreastInputs) -> Array:
         """Log-odds of the hazards (k, members, n, bins)."""
@@ -90,17 +94,14 @@ class Together:
         x = both.reshape(-1, n)[order.ravel()].astype(np.float32).reshape(*order.shape, n)
         x *= scale
         present = inputs.present.astype(np.float32)
-        folds, rows = len(order), known[-1].stop + 2
-        laid = np.empty((folds, rows, n), np.float32)
+        laid = np.empty((len(order), self._networks.rows, n), np.float32)
         begin = 0
         for own, here in zip(known, present, strict=True):
             width = own.stop - own.start
             np.multiply(x[:, begin : begin + width], here, out=laid[:, own])
             laid[:, own.stop], laid[:, own.stop + 1] = here, 1 - here
             begin += width
-        with torch.inference_mode():
-            found = forward_pass(torch.from_numpy(laid), *self._weights).logits
-            return found.mT.double().numpy()
+        return self._networks.logits(laid).mT.astype(float)
 
     def _forest(self, flat: Array) -> Array:
         """Cumulative hazards (k, n, j + 1) of the folds' forests, on as many bins as any has."""
@@ -160,9 +161,8 @@ class Together:
         return order, scale[:, :, None], rows
 
     @cached_property
-    def _weights(self) -> tuple[list[torch.Tensor], torch.Tensor, torch.Tensor, torch.Tensor]:
-        with torch.inference_mode():
-            return self.ensemble.net.laid_out()
+    def _networks(self) -> Networks:
+        return Networks.of(self.ensemble.net)
 
     @cached_property
     def _forests(self) -> tuple[Trees, torch.Tensor, torch.Tensor]:

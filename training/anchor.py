@@ -52,7 +52,8 @@ class Anchor:
 
     def cumulative(self, X: Array) -> Array:
         """Cumulative hazard (n, j + 1) at the grid's edges."""
-        return np.exp(np.clip(self.log_hz(X), -30, 30))[:, None] * self.baseline
+        log_hz = np.minimum(np.maximum(self.log_hz(X), -30.0), 30.0)
+        return np.exp(log_hz)[:, None] * self.baseline
 
 
 def fit_anchor(

@@ -74,11 +74,10 @@ class Boosting:
 
     def curve(self, log_hz: Array) -> Array:
         """Cumulative hazard (n, j + 1) from the members' log-hazards (members, n)."""
-        mean = np.zeros((log_hz.shape[1], len(self.baseline)))
-        for own in log_hz:
-            hazard = np.exp(np.clip(own, -30, 30))[:, None] * self.baseline
-            mean += np.exp(-hazard)
-        return np.asarray(-np.log(np.maximum(mean / self.members, 1e-300)))
+        ratio = np.exp(np.minimum(np.maximum(log_hz, -30.0), 30.0))
+        curves = ratio[..., None] * -self.baseline
+        np.exp(curves, out=curves)
+        return np.asarray(-np.log(np.maximum(curves.sum(axis=0) / self.members, 1e-300)))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the state as named arrays."""

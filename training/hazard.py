@@ -7,12 +7,16 @@ A curve is the cumulative hazard at the grid's edges, linear between them, so th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+
+#: Sets of times whose bins a grid remembers.
+PLACED = 64
 
 
 @dataclass(frozen=True)
@@ -76,10 +80,24 @@ class TimeGrid:
         return self.between(cumulative, *self.place(times))
 
     def place(self, times: Array) -> tuple[NDArray[np.int_], Array]:
-        """Return the bin (t,) of each time, and how far through it the time is, 0 to 1."""
-        place = self.bin_of(times)
-        way = (times - self.edges[place]) / (self.edges[place + 1] - self.edges[place])
-        return place, np.minimum(np.maximum(way, 0.0), 1.0)
+        """Return the bin (t,) of each time, and how far through it the time is, 0 to 1.
+
+        The same few times are asked for again and again: they are remembered.
+        """
+        asked = np.asarray(times, dtype=float).tobytes()
+        found = self._placed.get(asked)
+        if found is None:
+            place = self.bin_of(times)
+            way = (times - self.edges[place]) / (self.edges[place + 1] - self.edges[place])
+            found = place, np.minimum(np.maximum(way, 0.0), 1.0)
+            if len(self._placed) >= PLACED:
+                self._placed.clear()
+            self._placed[asked] = found
+        return found
+
+    @cached_property
+    def _placed(self) -> dict[bytes, tuple[NDArray[np.int_], Array]]:
+        return {}
 
     @staticmethod
     def between(cumulative: Array, place: NDArray[np.int_], way: Array) -> Array:
