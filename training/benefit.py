@@ -35,8 +35,19 @@ USUAL_HORIZON = 60.0
 POINTS, NODES = 101, 7
 #: Nodes and weights of Gauss and Hermite's rule for a standard normal variable.
 QUADRATURE = np.polynomial.hermite_e.hermegauss(NODES)
-#: Patients worked on at once.
-CHUNK = 4096
+#: The ends of a benefit's interval, then even chances, as values of a standard normal variable.
+PLACES = np.array(
+    [
+        NormalDist().inv_cdf(chance)
+        for chance in (
+            (1 + LEVEL) / 2,
+            (1 - LEVEL) / 2,
+            *((i + 0.5) / POINTS for i in range(POINTS)),
+        )
+    ]
+)
+#: Patients worked on at once, such that what each of the nodes gives them stays in the cache.
+CHUNK = 256
 
 FAVOURS, NO_CLEAR, FAVOURS_NONE, ABSTAINS = (
     "favours",
@@ -44,6 +55,18 @@ FAVOURS, NO_CLEAR, FAVOURS_NONE, ABSTAINS = (
     "favours none",
     "abstains",
 )
+
+
+class Arms(NamedTuple):
+    """Cumulative hazards (n, j + 1) of n patients in both arms; see :func:`under`."""
+
+    with_it: Array
+    without: Array
+
+    def of(self, treated: Array, blind: Array) -> Array:
+        """Return those of the arm that each is in: 1 with, 0 without, NaN for the blind ones."""
+        status = treated[:, None]
+        return np.where(status == 1, self.with_it, np.where(status == 0, self.without, blind))
 
 
 class Benefit(NamedTuple):
@@ -68,10 +91,10 @@ def benefit_horizon(study: Study, endpoint: str, horizon: float) -> float:
 
 
 def under(cumulative: Array, effect: PatientEffect, treated: Array) -> Array:
-    """Return cumulative hazards (n, j + 1) under a treatment status.
+    """Return cumulative hazards (…, n, j + 1) under a treatment status.
 
     Args:
-        cumulative: (n, j + 1) of learners blind to the treatment.
+        cumulative: (…, n, j + 1) of learners blind to the treatment.
         effect: on the n patients.
         treated: (n,) 1 for with, 0 for without, NaN for unknown, which leaves the blind curve.
 
@@ -80,36 +103,45 @@ def under(cumulative: Array, effect: PatientEffect, treated: Array) -> Array:
     """
     found = np.array(cumulative)
     rows = np.flatnonzero(~np.isnan(treated))
-    nodes, weights = QUADRATURE
-    for part in np.split(rows, range(CHUNK, len(rows), CHUNK)):
-        factor = _factor(effect.take(part), nodes, treated[part])
-        mean = np.zeros((len(part), cumulative.shape[1]))
-        for weight, each in zip(weights / weights.sum(), factor.T, strict=True):
-            mean += weight * np.exp(-cumulative[part] * each[:, None])
-        found[part] = -np.log(np.maximum(mean, 1e-300))
+    for start in range(0, len(rows), CHUNK):
+        part = rows[start : start + CHUNK]
+        with_it, without = _factors(effect.take(part), QUADRATURE[0])
+        factor = np.where(treated[part, None] == 1, with_it, without)
+        found[..., part, :] = _mixed(found[..., part, :], factor[(None,) * (found.ndim - 2)])
     return found
+
+
+def arms(cumulative: Array, effect: PatientEffect) -> Arms:
+    """Return what blind cumulative hazards (n, j + 1) become with and without the treatment."""
+    found = np.empty((2, *cumulative.shape))
+    for start in range(0, len(cumulative), CHUNK):
+        rows = slice(start, start + CHUNK)
+        factors = np.stack(_factors(effect.take(rows), QUADRATURE[0]))
+        found[:, rows] = _mixed(cumulative[rows], factors)
+    return Arms(*found)
 
 
 def benefit(cumulative: Array, grid: TimeGrid, horizon: float, effect: PatientEffect) -> Benefit:
     """Return the benefit at a horizon from blind cumulative hazards (n, j + 1) on a grid."""
-    n = len(cumulative)
-    with_it, without = (under(cumulative, effect, np.full(n, arm)) for arm in (1.0, 0.0))
-    at = np.array([horizon])
-    gain = (np.exp(-grid.at(with_it, at)) - np.exp(-grid.at(without, at)))[:, 0]
-    months = restricted_mean(grid, with_it, horizon) - restricted_mean(grid, without, horizon)
-    blind = grid.at(cumulative, at)
+    return benefit_of(arms(cumulative, effect), cumulative, grid, horizon, effect)
+
+
+def benefit_of(
+    both: Arms, cumulative: Array, grid: TimeGrid, horizon: float, effect: PatientEffect
+) -> Benefit:
+    """Return the same where the hazards of both arms are there already."""
+    n, at, stacked = len(cumulative), np.array([horizon]), np.stack(both)
+    with_it, without = np.exp(-grid.at(stacked, at))[..., 0]
+    longer, shorter = restricted_mean(grid, stacked, horizon)
+    gain, blind = with_it - without, grid.at(cumulative, at)
     low, high, chance = np.empty(n), np.empty(n), np.empty(n)
-    place = (np.arange(POINTS) + 0.5) / POINTS
-    points = np.array([NormalDist().inv_cdf(p) for p in place])
-    end = NormalDist().inv_cdf((1 + LEVEL) / 2)
     for start in range(0, n, CHUNK):
         rows = slice(start, start + CHUNK)
-        own = effect.take(rows)
         # The gain falls with the hazard ratio, so that its quantiles are those of the ratio.
-        low[rows], high[rows] = _gains(blind[rows], own, np.array([end, -end])).T
-        gains = _gains(blind[rows], own, points)
-        chance[rows] = _above(gains, WORTH)
-    return Benefit(gain, np.minimum(low, gain), np.maximum(high, gain), months, chance)
+        gains = _gains(blind[rows], effect.take(rows), PLACES)
+        low[rows], high[rows] = gains[:, 0], gains[:, 1]
+        chance[rows] = _above(gains[:, 2:], WORTH)
+    return Benefit(gain, np.minimum(low, gain), np.maximum(high, gain), longer - shorter, chance)
 
 
 def advise(
@@ -169,28 +201,41 @@ def abstain(n: int, reason: str) -> tuple[Benefit, NDArray[np.str_]]:
     return Benefit(*unknown), np.full(n, f"{ABSTAINS}: {reason}")
 
 
-def _factor(effect: PatientEffect, nodes: Array, treated: Array) -> Array:
-    """Hazard under a treatment status (n,), against the blind hazard, at nodes (k,): (n, k)."""
+def _factors(effect: PatientEffect, nodes: Array) -> tuple[Array, Array]:
+    """Hazards (n, k) with and without the treatment, against the blind one, at nodes (k,)."""
     log_hr = effect.log_hr[:, None] + effect.sd[:, None] * nodes
-    ratio = np.exp(np.clip(log_hr, -30, 30))
+    ratio = np.exp(np.minimum(np.maximum(log_hr, -30.0), 30.0))
     chance = effect.propensity[:, None]
-    return np.asarray(np.where(treated[:, None] == 1, ratio, 1.0) / (1 - chance + chance * ratio))
+    without = 1.0 / (1 - chance + chance * ratio)
+    return ratio * without, without
+
+
+def _mixed(cumulative: Array, factor: Array) -> Array:
+    """Cumulative hazards (…, n, j + 1) whose survival is the mean over the quadrature's nodes.
+
+    Args:
+        cumulative: (…, n, j + 1) blind ones.
+        factor: (…, n, k) that they are multiplied by at each node.
+    """
+    weights = QUADRATURE[1] / QUADRATURE[1].sum()
+    # Nodes first: numpy then adds them one after the other, however many patients there are.
+    curves = np.moveaxis(factor, -1, 0)[..., None] * -cumulative
+    np.exp(curves, out=curves)
+    curves *= weights.reshape(-1, *(1,) * (curves.ndim - 1))
+    return np.asarray(-np.log(np.maximum(curves.sum(axis=0), 1e-300)))
 
 
 def _gains(blind: Array, effect: PatientEffect, nodes: Array) -> Array:
     """Survival gained (n, k) at nodes (k,) of the posterior, from the blind hazard (n, 1)."""
-    n = len(blind)
-    with_it, without = (
-        np.exp(-blind * _factor(effect, nodes, np.full(n, arm))) for arm in (1.0, 0.0)
-    )
-    return with_it - without
+    with_it, without = _factors(effect, nodes)
+    return np.asarray(np.exp(-blind * with_it) - np.exp(-blind * without))
 
 
 def _above(gains: Array, worth: float) -> Array:
     """Chance (n,) of a gain above ``worth``, from its falling values (n, k) at even chances."""
     k = gains.shape[1]
     count = (gains > worth).sum(axis=1)
-    rows, before = np.arange(len(gains)), np.clip(count - 1, 0, k - 1)
+    rows, before = np.arange(len(gains)), np.maximum(count - 1, 0)
     inside = (count > 0) & (count < k)
     upper, lower = gains[rows, before], gains[rows, np.minimum(before + 1, k - 1)]
     way = np.where(

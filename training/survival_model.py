@@ -18,7 +18,7 @@ from data.preprocess import Preprocessor
 from data.study import Study
 from training.anchor import Anchor
 from training.baselines import Baseline
-from training.benefit import Benefit, abstain, advise, benefit, benefit_horizon, under
+from training.benefit import Benefit, abstain, advise, arms, benefit_horizon, benefit_of, under
 from training.boosting import Boosting
 from training.effect import Effect, PatientEffect
 from training.ensemble import Ensemble, FoldModel
@@ -52,8 +52,8 @@ class SurvivalAnswer:
     """Months at which the benefit is given, and to which the restricted mean survival is."""
     risk_reference: Array
     """Quantiles of the training patients' risks."""
-    band: tuple[Array, Array] | None
-    """Cumulative hazards (n, j + 1) between which ``INTERVAL`` of the ensemble lies, where asked
+    band: Array | None
+    """Cumulative hazards (2, n, j + 1) between which ``INTERVAL`` of the ensemble lies, where asked
     for: the lower one, and the upper one."""
 
     def interval(self, times: Sequence[float]) -> tuple[Array, Array]:
@@ -65,8 +65,8 @@ class SurvivalAnswer:
         if self.band is None:
             raise ValueError("answered without its band")
         at, curve = np.array(times, dtype=float), self.survival(times)
-        least, most = (self.grid.at(end, at) for end in self.band)
-        return np.minimum(survival(most), curve), np.maximum(survival(least), curve)
+        high, low = survival(self.grid.at(self.band, at))
+        return np.minimum(low, curve), np.maximum(high, curve)
 
     def survival(self, times: Sequence[float]) -> Array:
         """Survival (n, t) at months (t,)."""
@@ -155,11 +155,12 @@ class SurvivalModel:
             found, advice = abstain(len(values), self.no_effect)
         own, status = self.effect_of(values, centre)
         if treatment is not None and own is not None and status is not None:
-            cumulative = under(blind, own, status)
+            both = arms(blind, own)
+            cumulative = both.of(status, blind)
             if ends is not None:
                 # The treatment moves every member of the ensemble alike, and keeps their order.
-                ends = under(ends[0], own, status), under(ends[1], own, status)
-            found = benefit(blind, grid, self.benefit_horizon, own)
+                ends = under(ends, own, status)
+            found = benefit_of(both, blind, grid, self.benefit_horizon, own)
             option = eligible(self.study, values)
             advice = advise(found, own, option, treatment, self.distrust)
         risk = log_risk(cumulative) - self.risk_centre
@@ -290,16 +291,15 @@ class SurvivalModel:
         )
 
 
-def _band(each: Array) -> tuple[Array, Array]:
-    """Ends (n, j + 1) of the middle ``INTERVAL`` of cumulative hazards (r, n, j + 1)."""
+def _band(each: Array) -> Array:
+    """Ends (2, n, j + 1) of the middle ``INTERVAL`` of cumulative hazards (r, n, j + 1)."""
     # numpy's own quantile takes six times as long for the few members of an ensemble.
     ranked, last = np.sort(each, axis=0), len(each) - 1
     place = (1 - INTERVAL) / 2 * last
     rank, part = int(place), place % 1
     inner = min(rank + 1, last)
-    low = (1 - part) * ranked[rank] + part * ranked[inner]
-    high = (1 - part) * ranked[last - rank] + part * ranked[last - inner]
-    return low, high
+    outer, within = ranked[[rank, last - rank]], ranked[[inner, last - inner]]
+    return np.asarray((1 - part) * outer + part * within)
 
 
 def as_months(time: float) -> str:
