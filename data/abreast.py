@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from data.preprocess import INDICATOR_SD, Preprocessor, absent_inputs
+from data.preprocess import INDICATOR_SD, Preprocessor
 from data.scaling import of_centres, piecewise
 
 Array = NDArray[np.float64]
@@ -130,7 +130,7 @@ class Abreast:
             parts.append((shown - mean) / spread)
         single = np.concatenate(parts, axis=2)
         np.copyto(single, 0.0, where=np.isnan(single))
-        absent = absent_inputs(first.study, values) - self._missing
+        absent = first.absences.inputs(values) - self._missing
         np.copyto(absent, 0.0, where=np.isnan(absent))
         left, right = first.pairs
         return np.concatenate([single, absent, single[:, :, left] * single[:, :, right]], axis=2)

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from data.absences import Absences, missing_inputs
 from data.scaling import (
     REFERENCE,
     SCORES,
@@ -44,8 +45,6 @@ Array = NDArray[np.float64]
 FEWEST_KNOWN = 5
 #: Missing values a column needs before missingness itself is an input.
 MISSING_COUNT = 10
-#: Features beyond which a modality's columns get no indicator of their own.
-WIDE = 50
 #: Standard deviation below which an indicator is not stretched any further.
 INDICATOR_SD = 0.25
 #: Columns that the embedding may add in all; wide cohorts get fewer bins a feature.
@@ -145,7 +144,8 @@ class Preprocessor:
         levels = [(j, k) for j in np.flatnonzero(category).tolist() for k in _levels_of(study, j)]
         owner, level = np.array(levels, dtype=int).reshape(-1, 2).T
         shown = total(len(z), lambda rows: (values[rows][:, owner] == level).astype(float))
-        absent = total(len(z), lambda rows: absent_inputs(study, values[rows]))
+        absences = Absences.of(study)
+        absent = total(len(z), lambda rows: absences.inputs(values[rows]))
         few = np.minimum(absent, len(z) - absent) < MISSING_COUNT
         return cls(
             study=study,
@@ -171,15 +171,20 @@ class Preprocessor:
         """Make the inputs of n patients from their coded features (n, p)."""
         z, n = self.scale(values, centre), len(values)
         return Inputs(
-            by_block(n, lambda rows: self._design(z[rows], values[rows]).astype(precision)),
+            by_block(
+                n,
+                lambda rows: self.design(self._single(z[rows], values[rows]), values[rows]).astype(
+                    precision
+                ),
+            ),
             self._embed(z.astype(precision)),
             by_block(n, lambda rows: self._present(values[rows]).astype(precision)),
         )
 
     def linear(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
         """Make the linear design (n, p) alone: the embedding is several times as wide."""
-        z = self.scale(values, centre)
-        return by_block(len(values), lambda rows: self._design(z[rows], values[rows]))
+        single = self.singles(values, centre)
+        return by_block(len(values), lambda rows: self.design(single[rows], values[rows]))
 
     def singles(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
         """Make the design's columns of one feature each (n, c), NaN where the feature is missing.
@@ -275,11 +280,12 @@ class Preprocessor:
                 found[rows, j] = np.interp(values[rows, j], overall[:, j], own)
         return found
 
-    def _design(self, z: Array, values: Array) -> Array:
-        single = np.nan_to_num(self._single(z, values))
+    def design(self, single: Array, values: Array) -> Array:
+        """Make the linear design (n, p) from :meth:`singles` and the coded features."""
+        single = np.nan_to_num(single)
         # A column that was too rarely missing in training stays zero: the layout of the design
         # depends on the study alone, so that fold models can be stacked.
-        absent = np.nan_to_num(absent_inputs(self.study, values) - self.missing_mean)
+        absent = np.nan_to_num(self.absences.inputs(values) - self.missing_mean)
         first, second = self.pairs
         return np.concatenate([single, absent, single[:, first] * single[:, second]], axis=1)
 
@@ -311,6 +317,11 @@ class Preprocessor:
 
     # What follows from the fields is worked out once: one patient takes no longer to prepare than
     # these lists take to make.
+
+    @cached_property
+    def absences(self) -> Absences:
+        """Indicators of what is missing."""
+        return Absences.of(self.study)
 
     @cached_property
     def _kinds(self) -> NDArray[np.str_]:
@@ -367,7 +378,7 @@ class Preprocessor:
         names, blocks = list(self.study.features), self.study.blocks
         modality = {j: m for m, block in blocks.items() for j in block}
         single = self.single_columns()
-        features, modalities = _missing_inputs(self.study)
+        features, modalities = missing_inputs(self.study)
         missing = [Column(f"{names[j]} missing", modality[j], (names[j],)) for j in features]
         for m in modalities:
             missing.append(Column(f"{m} missing", m, tuple(names[j] for j in blocks[m])))
@@ -439,32 +450,3 @@ def _levels_of(study: Study, j: int) -> range:
     """Levels of a category that get an indicator: all, but one of two is enough."""
     levels = list(study.features.values())[j].levels or ()
     return range(1, 2) if len(levels) == 2 else range(len(levels))
-
-
-def _missing_inputs(study: Study) -> tuple[list[int], list[str]]:
-    """Features, and modalities of several features, whose missingness is an input.
-
-    In a wide modality (an expression panel) values go missing together: the modality's own
-    indicator says it all.
-    """
-    blocks = study.blocks
-    features = [j for block in blocks.values() if len(block) <= WIDE for j in block]
-    return features, [m for m, block in blocks.items() if len(block) > 1]
-
-
-def absent_inputs(study: Study, values: Array) -> Array:
-    """Indicators (n, f + m) of missing features and missing modalities.
-
-    A feature that is missing with its whole modality is counted there alone.
-    """
-    blocks = study.blocks
-    unknown = np.isnan(values)
-    features, modalities = _missing_inputs(study)
-    whole: dict[str, NDArray[np.bool_]] = {}
-    for m, block in blocks.items():
-        whole[m] = np.asarray(unknown[:, block].all(axis=1))
-    beyond = unknown.copy()
-    for m in modalities:
-        beyond[np.ix_(whole[m], np.array(blocks[m]))] = False
-    columns = [beyond[:, features], *(whole[m][:, None] for m in modalities)]
-    return np.concatenate(columns, axis=1).astype(float)

@@ -152,14 +152,13 @@ def assay_references(
 def of_centres(
     centre: NDArray[np.str_], names: NDArray[np.str_]
 ) -> Iterator[tuple[str, NDArray[np.int_]]]:
-    """Yield each of the sorted names with its patients' rows; last, unnamed, all other patients."""
-    place = np.searchsorted(names, centre)
-    named = place < len(names)
-    named[named] = names[place[named]] == centre[named]
-    group = np.where(named, place, len(names))
-    rows = np.argsort(group, kind="stable")
-    ends = np.cumsum(np.bincount(group, minlength=len(names) + 1))
-    yield from zip([*names.tolist(), ""], np.split(rows, ends[:-1]), strict=True)
+    """Yield each of the names with its patients' rows; last, unnamed, all other patients."""
+    rows: dict[str, list[int]] = {name: [] for name in names.tolist()}
+    others: list[int] = []
+    for i, name in enumerate(centre.tolist()):
+        rows.get(name, others).append(i)
+    for name, own in (*rows.items(), ("", others)):
+        yield name, np.array(own, dtype=int)
 
 
 def unstandardised(

@@ -26,9 +26,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from data.absences import WIDE
 from data.coding import eligible
 from data.cohort import Cohort
-from data.preprocess import WIDE, Preprocessor
+from data.preprocess import Preprocessor
 from data.study import Study, Treatment
 from training.config import EffectConfig
 from training.hazard import TimeGrid
@@ -94,24 +95,23 @@ class Effect:
 
     def of(self, values: Array, centre: NDArray[np.str_] | None = None) -> PatientEffect:
         """Return the effect on n patients from coded features (n, p) other than the treatment."""
-        X, spread, pattern = self._expected(values, centre)
+        single = self.preprocessor.singles(values, centre)
+        X, spread, pattern = self._expected(single)
         slopes, certain = self.theta[1:], self.covariance[1:, 1:]
         # Variance of a product of two independent normal vectors: coefficients and values.
         missing = np.einsum("kij,ij->k", spread, np.outer(slopes, slopes) + certain)
         variance = np.einsum("ni,ij,nj->n", X, self.covariance, X) + missing[pattern]
         variance += UNEXPLAINED**2
-        chance = self.propensity.chance(self.preprocessor.linear(values, centre))
+        chance = self.propensity.chance(self.preprocessor.design(single, values))
         return PatientEffect(X @ self.theta, np.sqrt(np.maximum(variance, 0.0)), chance)
 
     def design(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
         """Return what the effect is linear in (n, 1 + w): a constant, and the modifiers."""
-        return self._expected(values, centre)[0]
+        return self._expected(self.preprocessor.singles(values, centre))[0]
 
-    def _expected(
-        self, values: Array, centre: NDArray[np.str_] | None
-    ) -> tuple[Array, Array, NDArray[np.int_]]:
+    def _expected(self, single: Array) -> tuple[Array, Array, NDArray[np.int_]]:
         """The design, its covariance by pattern of missing values, and each patient's pattern."""
-        Z = self.preprocessor.singles(values, centre)[:, self.joint]
+        Z = single[:, self.joint]
         mean, spread, pattern = self.gaussian.condition(Z, self.modifiers)
         return np.column_stack([np.ones(len(Z)), mean]), spread, pattern
 

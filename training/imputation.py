@@ -8,6 +8,7 @@ al., "Measurement Error in Nonlinear Models", ch. 4, with missing values as the 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,23 @@ LEAST = 0.05
 TINY = 1e-12
 #: Patterns of missing values worked on at a time.
 AT_ONCE = 1024
+#: Numbers that a distribution remembers of the patterns it has met.
+REMEMBERED = 2**20
+
+
+def _patterns(known: NDArray[np.bool_]) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
+    """Return the first row of each pattern (k,) of known values (n, c), and each row's (n,)."""
+    packed = np.packbits(known, axis=1)
+    text, width = packed.tobytes(), packed.shape[1]
+    place: dict[bytes, int] = {}
+    first: list[int] = []
+    pattern: list[int] = []
+    for i in range(len(known)):
+        number = place.setdefault(text[i * width : (i + 1) * width], len(place))
+        if number == len(first):
+            first.append(i)
+        pattern.append(number)
+    return np.array(first, dtype=int), np.array(pattern, dtype=int)
 
 
 @dataclass(frozen=True)
@@ -72,15 +90,8 @@ class Gaussian:
             pattern of missing values; the pattern (n,) of each patient.
         """
         known = ~np.isnan(Z)
-        _, first, pattern = np.unique(
-            np.packbits(known, axis=1), axis=0, return_index=True, return_inverse=True
-        )
-        pattern, seen = pattern.reshape(-1), known[first]
-        slopes = np.zeros((len(first), Z.shape[1], len(wanted)))
-        covariance = np.zeros((len(first), len(wanted), len(wanted)))
-        for start in range(0, len(first), AT_ONCE):
-            part = slice(start, start + AT_ONCE)
-            slopes[part], covariance[part] = self._regress(seen[part], wanted)
+        first, pattern = _patterns(known)
+        slopes, covariance = self._regressions(known[first], wanted)
         told = np.where(known, Z - self.mean, 0.0)
         mean = np.where(
             known[:, wanted],
@@ -88,6 +99,34 @@ class Gaussian:
             self.mean[wanted] + np.einsum("nc,ncw->nw", told, slopes[pattern]),
         )
         return mean, covariance, pattern
+
+    def _regressions(
+        self, seen: NDArray[np.bool_], wanted: NDArray[np.int_]
+    ) -> tuple[Array, Array]:
+        """Return :meth:`_regress`, of which the patterns met last are remembered.
+
+        Patients miss the same things together, so that most patterns have been met before.
+        """
+        k, c, w = *seen.shape, len(wanted)
+        slopes, covariance = np.zeros((k, c, w)), np.zeros((k, w, w))
+        names = [wanted.tobytes() + each.tobytes() for each in seen]
+        met = [self._met.get(name) for name in names]
+        new = np.array([i for i, each in enumerate(met) if each is None], dtype=int)
+        for start in range(0, len(new), AT_ONCE):
+            part = new[start : start + AT_ONCE]
+            slopes[part], covariance[part] = self._regress(seen[part], wanted)
+        if len(self._met) + len(new) > REMEMBERED // max(c * w + w * w, 1):
+            self._met.clear()
+        for i, each in enumerate(met):
+            if each is not None:
+                slopes[i], covariance[i] = each
+            elif len(new) <= AT_ONCE:
+                self._met[names[i]] = slopes[i].copy(), covariance[i].copy()
+        return slopes, covariance
+
+    @cached_property
+    def _met(self) -> dict[bytes, tuple[Array, Array]]:
+        return {}
 
     def _regress(self, seen: NDArray[np.bool_], wanted: NDArray[np.int_]) -> tuple[Array, Array]:
         """Regress some columns (w,) on what is seen in each of k patterns (k, c).
