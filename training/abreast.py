@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from data.abreast import Abreast, AbreastInputs
-from training.hazard import TimeGrid, accumulate, survival
+from training.hazard import survival
 from training.networks import Networks
 from training.stack import LEARNERS
 from training.trees import AT_ONCE, Trees, join
@@ -32,6 +32,11 @@ Ints = NDArray[np.int_]
 
 #: Patients worked on at once.
 BLOCK = 1024
+#: Where the network, and the other learners, are among all.
+NET, OTHERS = (
+    LEARNERS.index("net"),
+    [LEARNERS.index(name) for name in ("anchor", "forest", "boosting")],
+)
 
 
 class Forward(NamedTuple):
@@ -67,27 +72,24 @@ class Together:
         inputs = self._preprocessors.transform(values, centre)
         linear = inputs.linear
         flat = linear.transpose(1, 0, 2).reshape(n, len(linear) * linear.shape[2])
-        net = accumulate(_softplus(self._logits(inputs)))
-        forest, boosted = self._forest(flat), self._boosted(flat)
-        folds, m, common = len(ensemble.folds), net.shape[1], len(ensemble.grid.edges)
-        learners = np.empty((folds, len(LEARNERS), n, common))
-        members = np.empty((folds, m, n, common))
+        # Each fold has bins of its own: its curves are read off at the common ones.
+        at_edges, in_bins = self._readings
+        hazard = _softplus(self._logits(inputs))
+        folds, m, bins = hazard.shape[0], hazard.shape[1], hazard.shape[3]
+        members = survival(hazard.reshape(folds, m * n, bins) @ in_bins).reshape(folds, m, n, -1)
+        own = np.zeros((folds, 3, n, at_edges.shape[1]))
+        own[:, 1], boosted = self._forest(flat), self._boosted(flat)
         for k, fold in enumerate(ensemble.folds):
-            # Each fold has bins of its own: its curves are read off at the common ones.
-            edges, place, way = fold.grid.bins + 1, *self._places[k]
-            own = np.empty((3 + m, n, edges))
-            own[0] = fold.anchor.cumulative(linear[k])
-            own[1], own[3:] = forest[k, :, :edges], net[k, ..., :edges]
-            own[2] = fold.boosting.curve(boosted[k])
-            found = survival(TimeGrid.between(own, place, way))
-            members[k] = found[3:]
-            for learner, place_of in (("anchor", 0), ("forest", 1), ("boosting", 2)):
-                learners[k, LEARNERS.index(learner)] = found[place_of]
-            found[3:].mean(axis=0, out=learners[k, LEARNERS.index("net")])
+            own[k, 0, :, : fold.grid.bins + 1] = fold.anchor.cumulative(linear[k])
+            own[k, 2, :, : fold.grid.bins + 1] = fold.boosting.curve(boosted[k])
+        others = survival(own.reshape(folds, 3 * n, -1) @ at_edges).reshape(folds, 3, n, -1)
+        learners = np.empty((folds, len(LEARNERS), *others.shape[2:]))
+        learners[:, OTHERS] = others
+        members.mean(axis=1, out=learners[:, NET])
         return Forward(learners, members)
 
     def _logits(self, inputs: AbreastInputs) -> Array:
-        """Log-odds of the hazards (k, members, n, bins)."""
+        """Log-odds of the hazards (k, members, n, bins), patient by patient."""
         order, scale, known = self._net_inputs
         both = np.concatenate([inputs.linear.transpose(0, 2, 1), inputs.embedded], axis=1)
         n = both.shape[2]
@@ -101,13 +103,13 @@ class Together:
             np.multiply(x[:, begin : begin + width], here, out=laid[:, own])
             laid[:, own.stop], laid[:, own.stop + 1] = here, 1 - here
             begin += width
-        return self._networks.logits(laid).mT.astype(float)
+        return self._networks.logits(laid).mT.astype(float, order="C")
 
     def _forest(self, flat: Array) -> Array:
         """Cumulative hazards (k, n, j + 1) of the folds' forests, on as many bins as any has."""
         grown, table, begins = self._forests
         n, folds = len(flat), len(begins)
-        mean = np.ones((n, folds, table.shape[1] + 1))
+        mean = np.ones((n, folds, self.ensemble.net.shape.bins + 1))
         step = max(1, AT_ONCE // grown.count)
         for start in range(0, n, step):
             leaves = torch.from_numpy(grown.leaves(flat[start : start + step]))
@@ -115,7 +117,9 @@ class Together:
             found = torch.nn.functional.embedding_bag(
                 leaves.flatten(), table, offsets.flatten().to(leaves.dtype), mode="mean"
             )
-            mean[start : start + step, :, 1:] = found.numpy().reshape(len(leaves), folds, -1)
+            mean[start : start + step, :, 1 : table.shape[1] + 1] = found.numpy().reshape(
+                len(leaves), folds, -1
+            )
         return -np.log(np.maximum(mean, 1e-12)).transpose(1, 0, 2)
 
     def _boosted(self, flat: Array) -> list[Array]:
@@ -138,10 +142,19 @@ class Together:
         return Abreast(tuple(fold.preprocessor for fold in self.ensemble.folds))
 
     @cached_property
-    def _places(self) -> list[tuple[Ints, Array]]:
-        """Where each fold's bins hold the common edges; a fold's curve ends flat."""
-        edges = self.ensemble.grid.edges
-        return [f.grid.place(np.minimum(edges, f.grid.horizon)) for f in self.ensemble.folds]
+    def _readings(self) -> tuple[Array, Array]:
+        """What reads curves off at the common edges (j + 1,): matrices by which to multiply.
+
+        Of cumulative hazards (k, …, i + 1) at the folds' own edges, on as many bins as any has; and
+        (k, …, i) of the hazards in these bins. A fold's curve ends flat.
+        """
+        ensemble, edges = self.ensemble, self.ensemble.grid.edges
+        bins = ensemble.net.shape.bins
+        found = np.zeros((len(ensemble.folds), bins + 1, len(edges)))
+        for own, fold in zip(found, ensemble.folds, strict=True):
+            own[: fold.grid.bins + 1] = fold.grid.readings(np.minimum(edges, fold.grid.horizon))
+        # A bin adds to every edge after it.
+        return found, np.flip(np.cumsum(np.flip(found, axis=1), axis=1), axis=1)[:, 1:].copy()
 
     @cached_property
     def _net_inputs(self) -> tuple[Ints, NDArray[np.float32], list[slice]]:

@@ -95,6 +95,17 @@ class TimeGrid:
             self._placed[asked] = found
         return found
 
+    def readings(self, times: Array) -> Array:
+        """Return the matrix (j + 1, t) that values at the edges (…, j + 1) are multiplied by.
+
+        The product is what :meth:`at` returns.
+        """
+        (place, way), columns = self.place(times), np.arange(len(times))
+        found = np.zeros((len(self.edges), len(times)))
+        found[place, columns] = 1 - way
+        found[place + 1, columns] = way
+        return found
+
     @cached_property
     def _placed(self) -> dict[bytes, tuple[NDArray[np.int_], Array]]:
         return {}

@@ -149,7 +149,7 @@ class SurvivalModel:
         grid, treatment = self.ensemble.grid, self.study.treatment
         forward = self.ensemble.forward(self.blind(values), centre)
         blind = self.ensemble.pooled(forward)
-        ends = _band(self.ensemble.each(forward)) if band else None
+        ends = self.ensemble.band(forward, INTERVAL) if band else None
         cumulative, found, advice = blind, None, None
         if treatment is not None and self.effect is None:
             found, advice = abstain(len(values), self.no_effect)
@@ -289,17 +289,6 @@ class SurvivalModel:
             risk_reference=np.array(raw["risk_reference"]),
             baselines=tuple(Baseline.from_json(each) for each in raw["baselines"]),
         )
-
-
-def _band(each: Array) -> Array:
-    """Ends (2, n, j + 1) of the middle ``INTERVAL`` of cumulative hazards (r, n, j + 1)."""
-    # numpy's own quantile takes six times as long for the few members of an ensemble.
-    ranked, last = np.sort(each, axis=0), len(each) - 1
-    place = (1 - INTERVAL) / 2 * last
-    rank, part = int(place), place % 1
-    inner = min(rank + 1, last)
-    outer, within = ranked[[rank, last - rank]], ranked[[inner, last - inner]]
-    return np.asarray((1 - part) * outer + part * within)
 
 
 def as_months(time: float) -> str:

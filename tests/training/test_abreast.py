@@ -96,3 +96,15 @@ def test_members_without_trees_and_of_other_numbers(ensemble, some):
     )
     folds = (replace(first, boosting=none), replace(second, boosting=two), *rest)
     same(replace(ensemble, folds=folds), *some)
+
+
+@pytest.mark.parametrize("part", [0.0, 0.5, 0.8, 1.0])
+def test_the_band_holds_the_middle_of_what_each_says(ensemble, some, part):
+    forward = ensemble.forward(*some)
+    each = ensemble.each(forward)
+    ends = np.array([(1 - part) / 2, (1 + part) / 2])
+    low, high = ensemble.band(forward, part)
+    # Read between the two next to an end in survival's order: so it is with hazards' too.
+    expected = np.quantile(each, ends, axis=0)
+    np.testing.assert_allclose([low, high], expected, rtol=1e-9, atol=1e-12)
+    assert (low <= high + 1e-12).all()

@@ -142,6 +142,14 @@ class TestCurve:
             grid.at_own(cumulative, time), np.diagonal(grid.at(cumulative, time))
         )
 
+    @untimed
+    @given(case=curves(), times=st.lists(st.floats(0, 400), max_size=5))
+    def test_a_product_with_the_readings_is_at(self, case, times):
+        grid, cumulative = case
+        asked = np.array(times)
+        read = cumulative @ grid.readings(asked)
+        np.testing.assert_allclose(read, grid.at(cumulative, asked), rtol=1e-12, atol=1e-12)
+
     def test_at_takes_any_leading_dimensions(self):
         grid = TimeGrid(np.array([0.0, 10.0, 20.0]))
         cumulative = np.arange(24.0).reshape(2, 4, 3)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from training import imputation
 from training.imputation import LEAST, SHRINKAGE, Gaussian
 
 
@@ -220,3 +221,22 @@ def test_json_round_trip_is_exact():
     again = Gaussian.from_json(json.loads(json.dumps(gaussian.to_json())))
     np.testing.assert_array_equal(again.mean, gaussian.mean)
     np.testing.assert_array_equal(again.covariance, gaussian.covariance)
+
+
+@pytest.mark.parametrize("remembered", [0, 40, 10**6])
+def test_patterns_met_again_say_what_they_said_at_first(monkeypatch, remembered):
+    monkeypatch.setattr(imputation, "REMEMBERED", remembered)
+    monkeypatch.setattr(imputation, "AT_ONCE", 5)
+    gaussian = distribution(4)
+    Z = draw(gaussian, 40)
+    Z[np.random.default_rng(1).random(Z.shape) < 0.4] = np.nan
+    wanted = np.array([0, 2])
+    for rows in (slice(0, 3), slice(0, 40), slice(5, 9), slice(0, 3)):
+        fresh = Gaussian(gaussian.mean, gaussian.covariance)
+        for made, expected in zip(
+            gaussian.condition(Z[rows], wanted),
+            fresh.condition(Z[rows], wanted),
+            strict=True,
+        ):
+            np.testing.assert_allclose(made, expected, rtol=1e-12, atol=1e-12)
+    assert len(gaussian._met) * (4 * 2 + 2 * 2) <= max(remembered, 5 * 12)

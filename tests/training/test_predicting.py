@@ -275,6 +275,8 @@ def test_ctrl_c_half_way_leaves_nothing(tmp_path, folder, people):
     running = subprocess.Popen(
         [*command, "--out", str(tmp_path / "p.csv")],
         cwd=ROOT,
+        # Who runs the tests in the background has it ignored, and so would this.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

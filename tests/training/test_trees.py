@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -239,3 +241,15 @@ class TestTrees:
             found = trees.leaves(np.full((1, 4), extreme))
             assert (trees.feature[found] == -1).all()
         assert trees.leaves(X[:0]).shape == (0, 3)
+
+    def test_columns_too_many_for_a_short_number_answer_the_same(self):
+        X = np.random.default_rng(0).normal(size=(60, 4))
+        trees, *_ = planted(X)
+        # A column and a child share one number: with so many columns it is a long one.
+        column = np.array([0, 2**14, 2**20, 2**25])
+        far = replace(trees, feature=np.append(column, -1)[trees.feature].astype(np.int32))
+        assert trees._ways[0].dtype == np.int32
+        assert far._ways[0].dtype == np.int64
+        wide = np.zeros((1, 2**25 + 1))
+        wide[:, column] = X[:1]
+        np.testing.assert_array_equal(far.leaves(wide), trees.leaves(X[:1]))
