@@ -28,6 +28,7 @@ from serving.explain import explain, read_explain
 from serving.guard import Guard
 from serving.handover import HANDOVER_VARIABLE, Follower, Handover, Version
 from serving.live import Answering, Live
+from serving.memory import keep_small_blocks
 from serving.metrics import MOVED, REFUSED, Metrics
 from serving.openapi import ExplainAnswer, ExplainRequest, WhatIfAnswer, WhatIfRequest, document
 from serving.origin import origin
@@ -117,6 +118,7 @@ class Accomplice:
     """Predictions with their uncertainty, for research use."""
 
     def __init__(self) -> None:
+        keep_small_blocks()
         self.follower: Follower | None = None
         named = os.environ.get(HANDOVER_VARIABLE)
         if named:

@@ -74,7 +74,18 @@ def test_a_batch_gets_the_bundles_numbers(
     for j, time in enumerate(times):
         points = [next(p for p in a["curve"] if p["time"] == time) for a in answers]
         for key, curve in (("survival", survival), ("low", low), ("high", high)):
-            np.testing.assert_allclose([p[key] for p in points], curve[:, j], rtol=0, atol=1e-9)
+            np.testing.assert_allclose([p[key] for p in points], curve[:, j], rtol=0, atol=1e-8)
+
+
+def test_a_curve_has_no_more_digits_than_anybody_draws(
+    predictor: Predictor, table: pd.DataFrame
+) -> None:
+    for answer in predictor.many(Asked(records(table, 30), (12.5,)))["patients"]:
+        for point in answer["curve"]:
+            for name in ("survival", "low", "high"):
+                assert point[name] == round(point[name], 8)
+    # What is asked for is as it is.
+    assert answer["survival@12.5"] != round(answer["survival@12.5"], 8)
 
 
 def test_a_curve_falls_from_one_within_its_interval(
