@@ -66,6 +66,17 @@ def test_patients_come_in_blocks(ensemble, some, monkeypatch):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
 
 
+def test_what_one_is_told_does_not_hang_on_who_else_is_asked_about(ensemble, some):
+    values, centre = some
+    together = ensemble.forward(values, centre)
+    for size in (1, 2, 5, 16):
+        for start in range(0, len(values), size):
+            part = slice(start, start + size)
+            alone = ensemble.forward(values[part], centre[part])
+            for whole, own in zip(together, alone, strict=True):
+                np.testing.assert_allclose(whole[:, :, part], own, rtol=0, atol=1e-12)
+
+
 def test_nobody_has_no_curves(ensemble, some):
     made = ensemble.forward(some[0][:0], some[1][:0])
     whole = ensemble.forward(*some)
