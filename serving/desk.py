@@ -28,6 +28,8 @@ T = TypeVar("T")
 TOGETHER = 64
 #: Patients of a part of a list.
 PART = 250
+#: Long requests worked on at once: what one of them holds meanwhile is tens of MB.
+LISTS = 2
 #: Threads for lists and whatever else takes long; the model's work lets other threads run.
 THREADS = 2
 
@@ -45,6 +47,8 @@ class Desk:
         self._signature = orjson.dumps(predictor.signature)[1:]
         self._waiting: deque[_Waiting] = deque()
         self._going: asyncio.Task[None] | None = None
+        self.turn = asyncio.Semaphore(LISTS)
+        """Who asks for much waits for it."""
         self._single, self._long = (
             # The number of threads that torch works with belongs to the thread that asks it.
             ThreadPoolExecutor(n, name, initializer=torch.set_num_threads, initargs=(1,))

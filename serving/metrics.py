@@ -51,7 +51,7 @@ ODD = (OUT_OF_RANGE, UNKNOWN_LEVEL, NOT_A_NUMBER)
 #: What the flags of names that the study does not know begin with.
 UNKNOWN = "unknown_column:"
 #: Statuses that are counted apart.
-STATUSES = (200, 303, 307, 400, 401, 403, 404, 405, 408, 411, 413, 415, 429, 500, 503)
+STATUSES = (200, 303, 307, 400, 401, 403, 404, 405, 408, 411, 413, 415, 429, 500, 503, 504)
 #: Set by BentoML where several processes serve, whose numbers are to be added up.
 SHARED_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 

@@ -266,7 +266,7 @@ def overload(
         verdict = "only 200 and 429" if set(run.statuses) <= {200, 429} else "OTHER STATUSES"
         print(f"  {dict(run.statuses)}: {verdict}; {run.wrong} wrong answers")
         print(f"  worker {before:.0f} -> {memory(process):.0f} MB")
-        done = sum(run.statuses.values())
+        done = 0
         while soak and done < soak:
             run = load(server.port, "/predict", one, 32, 30.0, most=soak - done, check=check)
             done += sum(run.statuses.values())
