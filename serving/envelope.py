@@ -29,7 +29,7 @@ QUIET = frozenset({"/livez", "/readyz", "/healthz", "/metrics"})
 ERRORS = {
     404: ("not_found", "no such path: GET /docs.json lists them"),
     405: ("method_not_allowed", "not by this method: GET /docs.json says by which"),
-    415: ("unsupported_media_type", "send application/json"),
+    415: ("unsupported_media_type", "send application/json, not compressed"),
     503: ("unavailable", "the server is not ready: try again later"),
 }
 INTERNAL = ("internal", "an error of the server's; its log names the place")

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data.errors import InputError
-from serving.envelope import App, Message, Receive, Send
+from serving.envelope import ERRORS, App, Message, Receive, Send
 from serving.schema import envelope
 from serving.tokens import (
     BODY_VARIABLE,
@@ -31,9 +31,12 @@ from serving.tokens import (
 
 #: Requests under way at once, and size of a body in MB, where nothing else is said.
 CONCURRENCY, BODY_MB = 128, 16.0
-#: Seconds in which a body must have come in whole, and after which one that was refused may ask
-#: again.
-SLOWEST_BODY, RETRY_AFTER = 20.0, 1
+#: Seconds in which a body must have come in whole, in which it must be answered, and after which
+#: one that was refused may ask again.
+SLOWEST_BODY, SLOWEST_ANSWER, RETRY_AFTER = 20.0, 20.0, 1
+#: Seconds until one too many is told so, as long as no more wait for that than may be under way: a
+#: program that asks again at once would take the time that answers need.
+HELD_BACK = 0.05
 #: A body is read on to so many times what is allowed, before the connection is cut.
 DRAINED = 16
 #: Paths that anybody may ask for: they say nothing but that the server lives.
@@ -51,6 +54,11 @@ HEADERS = (
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
 )
 CACHE = (b"cache-control", b"no-store")
+#: What a body's headers may say of it.
+PLAIN = {
+    b"content-type": (b"", b"application/json"),
+    b"content-encoding": (b"", b"identity"),
+}
 
 REFUSALS = {
     403: (
@@ -61,7 +69,9 @@ REFUSALS = {
     408: ("too_slow", "the body took too long to come in"),
     411: ("length_required", "say the body's length, or send it chunked"),
     413: ("too_large", "the body is too large: send fewer patients a request"),
+    415: ERRORS[415],
     429: ("too_many_requests", "too many requests are under way: ask again in a moment"),
+    504: ("timed_out", "the answer took too long: send fewer patients a request"),
 }
 
 
@@ -108,7 +118,7 @@ class Guard:
     def __init__(self, app: App, limits: Limits | None = None) -> None:
         self.app = app
         self.limits = Limits.of_environment() if limits is None else limits
-        self._under_way = 0
+        self._under_way = self._held_back = 0
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -128,6 +138,7 @@ class Guard:
             return
         # No await between the look and the count: no two requests take the last place.
         if self._under_way >= self.limits.concurrency:
+            await self._hold_back()
             await _refuse(send, 429, (b"retry-after", str(RETRY_AFTER).encode()))
             return
         self._under_way += 1
@@ -135,6 +146,14 @@ class Guard:
             await self._pass_on(scope, headers, receive, send)
         finally:
             self._under_way -= 1
+
+    async def _hold_back(self) -> None:
+        if self._held_back < self.limits.concurrency:
+            self._held_back += 1
+            try:
+                await asyncio.sleep(HELD_BACK)
+            finally:
+                self._held_back -= 1
 
     def _known(self, authorization: bytes) -> bool:
         if not self.limits.tokens:
@@ -150,6 +169,9 @@ class Guard:
     async def _pass_on(
         self, scope: Message, headers: Mapping[bytes, bytes], receive: Receive, send: Send
     ) -> None:
+        if scope["method"] == "POST" and not _is_json(scope):
+            await _refuse(send, 415)
+            return
         stated = headers.get(b"content-length", b"0")
         if not stated.isdigit():
             await _refuse(send, 411)
@@ -186,13 +208,34 @@ class Guard:
             given = True
             return {"type": "http.request", "body": body, "more_body": False}
 
-        await self.app(scope, whole, send)
+        begun = False
+
+        async def sent(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            async with asyncio.timeout(SLOWEST_ANSWER):
+                await self.app(scope, whole, sent)
+        except TimeoutError:
+            if not begun:
+                await _refuse(send, 504)
 
 
 def _of_frame(scope: Message) -> bool:
     """Whether a request asks for what is open to all whom the server answers."""
     path = scope["path"]
     return scope["method"] in ("GET", "HEAD") and (path in FRAME or path.startswith(FILES))
+
+
+def _is_json(scope: Message) -> bool:
+    """Whether a body says that it is JSON as it is, or nothing of itself.
+
+    BentoML reads other types too, pickles among them, or fails on them and says so in the log.
+    """
+    said = ((PLAIN.get(name.lower()), value) for name, value in scope["headers"])
+    return all(value.partition(b";")[0].strip().lower() in known for known, value in said if known)
 
 
 def _from_outside(scope: Message) -> bool:

@@ -58,9 +58,10 @@ ERRORS = {
     408: "The body took too long to come in.",
     411: "Say the body's length, or send it chunked.",
     413: "The body is too large.",
-    415: "This media type is not read: send application/json.",
+    415: "This media type is not read: send application/json, not compressed.",
     429: "Too many requests are under way: ask again after Retry-After seconds.",
     500: "An error of the server's.",
+    504: "The answer took too long.",
 }
 
 

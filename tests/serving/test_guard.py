@@ -189,6 +189,40 @@ class TestBody:
         found = ask(Guard(App(), self.limits), parts=[b"1"] * 5, pause=0.03)
         assert (found.status, found.code) == (408, "too_slow")
 
+    def test_a_slow_answer_is_given_up(self, monkeypatch) -> None:
+        monkeypatch.setattr(guard, "SLOWEST_ANSWER", 0.02)
+        given_up = []
+
+        async def slow(scope: Any, receive: Any, send: Any) -> None:
+            try:
+                await asyncio.sleep(10)
+            except asyncio.CancelledError:
+                given_up.append(True)
+                raise
+
+        made = Guard(slow, self.limits)
+        found = ask(made)
+        assert (found.status, found.code, given_up) == (504, "timed_out", [True])
+        # Its place is free again.
+        assert made._under_way == 0
+
+    @pytest.mark.parametrize(
+        ("headers", "status"),
+        [
+            ([], 200),
+            ([(b"Content-Type", b"application/json; charset=utf-8")], 200),
+            ([(b"content-encoding", b"identity")], 200),
+            ([(b"content-type", b"text/plain")], 415),
+            ([(b"content-type", b"application/vnd.bentoml+pickle")], 415),
+            # Whichever of the two the service would go by.
+            ([(b"content-type", b"a/b"), (b"content-type", b"application/json")], 415),
+            ([(b"content-type", b"application/json"), (b"content-type", b"a/b")], 415),
+            ([(b"content-type", b"application/json"), (b"content-encoding", b"gzip")], 415),
+        ],
+    )
+    def test_what_is_no_json_is_not_read(self, headers, status) -> None:
+        assert ask(Guard(App(), self.limits), headers=headers).status == status
+
     def test_who_goes_away_gets_nothing(self) -> None:
         app = App()
         found = ask(Guard(app, self.limits), parts=[])
@@ -207,6 +241,24 @@ def test_beyond_the_limit_requests_are_put_off_and_their_places_come_free() -> N
         go.set()
         assert [(await each).status for each in first] == [200, 200]
         assert (await Asked(app).run()).status == 200
+
+    asyncio.run(run())
+
+
+def test_one_too_many_is_held_back_and_so_are_no_more_than_may_be_under_way(monkeypatch) -> None:
+    monkeypatch.setattr(guard, "HELD_BACK", 0.2)
+
+    async def run() -> None:
+        app = Guard(App(asyncio.Event()), Limits(concurrency=2))
+        first = [asyncio.create_task(Asked(app).run()) for _ in range(2)]
+        await asyncio.sleep(0.01)
+        others = [asyncio.create_task(Asked(app).run()) for _ in range(5)]
+        await asyncio.sleep(0.05)
+        assert [each.done() for each in others] == [False, False, True, True, True]
+        assert [(await each).status for each in others] == [429] * 5
+        assert (app._held_back, app._under_way) == (0, 2)
+        for each in first:
+            each.cancel()
 
     asyncio.run(run())
 

@@ -106,12 +106,13 @@ def test_wrong_bodies(client: Any, body: bytes, code: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "status"),
     [
-        ("text/plain", 200),
-        ("multipart/form-data", 200),
+        ("application/json; charset=utf-8", 200),
+        ("text/plain", 415),
+        ("multipart/form-data", 415),
         ("application/vnd.bentoml+pickle", 415),
     ],
 )
-def test_the_content_type_changes_nothing_but_pickle_is_refused(
+def test_nothing_but_json_is_read(
     client: Any, patient: dict[str, Any], kind: str, status: int
 ) -> None:
     body = json.dumps({"patient": patient}).encode()
