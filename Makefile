@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.installed-bench
+SLOW_STAMP := $(VENV)/.installed-slow
 
 .PHONY: demo test test-slow lint bench ui serve lock clean
 .DEFAULT_GOAL := help
@@ -28,13 +29,18 @@ $(BENCH_STAMP): $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,bench,dashboard]'
 	touch $(BENCH_STAMP)
 
+# Spark, half a gigabyte, which one slow test alone needs.
+$(SLOW_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,spark]'
+	touch $(SLOW_STAMP)
+
 demo: $(STAMP)
 	$(BIN)/accomplice demo
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -m "not slow"
 
-test-slow: $(STAMP)
+test-slow: $(SLOW_STAMP)
 	$(BIN)/python -m pytest -m slow
 
 lint: $(STAMP)
@@ -51,7 +57,7 @@ ui: $(STAMP)
 serve: $(STAMP)
 	$(BIN)/accomplice serve models:/accomplice-synthetic-gastric@champion
 
-lock: $(BENCH_STAMP)
+lock: $(BENCH_STAMP) $(SLOW_STAMP)
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
 
 clean:

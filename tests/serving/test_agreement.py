@@ -1,7 +1,10 @@
-"""One model, four ways to ask it: HTTP, ``Bundle.predict``, MLflow's pyfunc and ``predict``."""
+"""One model, five ways to ask it: HTTP, ``Bundle.predict``, MLflow's pyfunc, Spark, ``predict``."""
 
 from __future__ import annotations
 
+import shutil
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,10 @@ from tests.serving.conftest import made_up_table
 from tests.serving.test_client import Bridge
 from training.bundle import Bundle
 from training.cli import main
+from training.processes import HOST
 from training.registry import requirements, signature
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*input example:UserWarning")
 
 PATIENTS, TIMES = 1000, [6.0, 12.0, 59.5]
 #: Columns that go missing together.
@@ -48,11 +54,25 @@ def same(found: pd.DataFrame, expected: pd.DataFrame) -> None:
             assert found[name].astype(str).tolist() == expected[name].astype(str).tolist(), name
 
 
-@pytest.mark.filterwarnings("ignore:.*input example:UserWarning")
+@pytest.fixture(scope="module")
+def pyfunc(bundle: Bundle, bundle_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle as MLflow's model."""
+    path = tmp_path_factory.mktemp("mlflow") / "pyfunc"
+    mlflow.pyfunc.save_model(
+        path,
+        python_model=str(Path(__file__).parents[2] / "training" / "pyfunc.py"),
+        artifacts={"bundle": str(bundle_path)},
+        pip_requirements=requirements(),
+        signature=signature(bundle),
+    )
+    return path
+
+
 def test_all_ways_agree_for_a_thousand_patients(
     client: Any,
     bundle: Bundle,
     bundle_path: Path,
+    pyfunc: Path,
     people: pd.DataFrame,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -73,18 +93,56 @@ def test_all_ways_agree_for_a_thousand_patients(
         atol=1e-6,
     )
 
-    monkeypatch.chdir(tmp_path)
-    mlflow.pyfunc.save_model(
-        tmp_path / "pyfunc",
-        python_model=str(Path(__file__).parents[2] / "training" / "pyfunc.py"),
-        artifacts={"bundle": str(bundle_path)},
-        pip_requirements=requirements(),
-        signature=signature(bundle),
-    )
-    loaded = mlflow.pyfunc.load_model(str(tmp_path / "pyfunc"))
+    loaded = mlflow.pyfunc.load_model(str(pyfunc))
     same(loaded.predict(people, params={"times": TIMES}), expected)
 
+    monkeypatch.chdir(tmp_path)
     people.to_csv("people.csv", index=False)
     asked = ["predict", str(bundle_path), "people.csv", "--times", "6,12,59.5", "--out", "p.csv"]
     assert main(asked) == 0
     same(pd.read_csv("p.csv", dtype={"patient_id": str}), expected)
+
+
+@pytest.fixture
+def spark(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Spark on two threads of this machine, with this environment's Python."""
+    if shutil.which("java") is None:
+        pytest.skip("needs a JVM")
+    pytest.importorskip("pyspark", reason="needs pyspark: pip install 'accomplice[spark]'")
+    from pyspark.sql import SparkSession
+
+    monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
+    monkeypatch.setenv("SPARK_LOCAL_IP", HOST)
+    build = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
+    session = build.getOrCreate()
+    yield session
+    session.stop()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas:FutureWarning")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_spark_agrees(
+    spark: Any, bundle: Bundle, pyfunc: Path, people: pd.DataFrame, tmp_path: Path
+) -> None:
+    from pyspark.sql.functions import struct
+
+    people.infer_objects().to_parquet(tmp_path / "people.parquet")
+    table = spark.read.parquet(str(tmp_path / "people.parquet")).repartition(3)
+
+    def asked(times: list[float] | None, *given: str) -> pd.DataFrame:
+        params = None if times is None else {"times": times}
+        answer = mlflow.pyfunc.spark_udf(
+            spark, str(pyfunc), *given, env_manager="local", params=params
+        )
+        # As one struct: MLflow would take columns by their place, not by their names.
+        rows = table.select(answer(struct("*")).alias("said"))
+        found = pd.DataFrame([row.asDict() for row in rows.select("said.*").collect()])
+        return found.sort_values("patient_id", ignore_index=True)
+
+    expected = bundle.predict(people).sort_values("patient_id", ignore_index=True)
+    same(asked(None), expected)
+    # Other months than the usual ones have columns of their own.
+    named = "struct<patient_id: string, `survival@59.5`: double, flags: string>"
+    expected = bundle.predict(people, [59.5]).sort_values("patient_id", ignore_index=True)
+    same(asked([59.5], named), expected[["patient_id", "survival@59.5", "flags"]])
