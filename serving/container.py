@@ -26,19 +26,13 @@ PORT = 3000
 
 TEXT = """\
 # Build it in this folder, by docker or podman:
-#   docker build -t {tag} --build-arg TORCH_INDEX=URL .
-# URL is PyTorch's index of wheels for processors without a GPU; pytorch.org says which. Without it
-# the build for GPUs is taken, which answers the same and is several GB larger.
+#   docker build -t {tag} .
 FROM python:{python}-slim
 
-ARG TORCH_INDEX=""
 WORKDIR /srv
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin accomplice
 COPY {constraints} bento/env/python/requirements.txt ./
-RUN if [ -n "$TORCH_INDEX" ]; then \\
-      pip install --no-cache-dir --no-deps --index-url "$TORCH_INDEX" torch=={torch}; \\
-    fi \\
-    && pip install --no-cache-dir --only-binary :all: -r requirements.txt -c {constraints}
+RUN pip install --no-cache-dir --only-binary :all: -r requirements.txt -c {constraints}
 COPY bento ./bento
 
 ENV {variable}={tokens} \\
@@ -76,7 +70,6 @@ def write_context(bento: Path, tag: str, folder: Path) -> None:
     text = TEXT.format(
         tag=tag,
         python=f"{sys.version_info.major}.{sys.version_info.minor}",
-        torch=_public(installed("torch")),
         constraints=CONSTRAINTS,
         variable=TOKENS_VARIABLE,
         tokens=TOKENS,

@@ -17,7 +17,6 @@ from functools import partial
 from typing import NamedTuple, TypeVar
 
 import orjson
-import torch
 
 from serving.predictor import Predictor
 from serving.schema import Asked
@@ -50,9 +49,7 @@ class Desk:
         self.turn = asyncio.Semaphore(LISTS)
         """Who asks for much waits for it."""
         self._single, self._long = (
-            # The number of threads that torch works with belongs to the thread that asks it.
-            ThreadPoolExecutor(n, name, initializer=torch.set_num_threads, initargs=(1,))
-            for n, name in ((1, "single"), (THREADS, "long"))
+            ThreadPoolExecutor(n, name) for n, name in ((1, "single"), (THREADS, "long"))
         )
 
     async def one(self, asked: Asked) -> bytes:

@@ -40,7 +40,6 @@ REQUIRED = (
     "pyyaml",
     "safetensors",
     "starlette",
-    "torch",
     "uvloop",
 )
 

@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 #: The file that makes a folder a Bento.
 BENTO = "bento.yaml"
 #: Environment variable that names the bundle to serve. ``serving.service`` reads it; it is not
-#: imported from there, because that imports BentoML and torch.
+#: imported from there, because that imports BentoML.
 BUNDLE_VARIABLE = "ACCOMPLICE_BUNDLE"
 
 

@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 
 import bentoml
 import orjson
-import torch
 from pydantic import PrivateAttr
 from starlette.requests import Request
 from starlette.responses import Response
@@ -186,8 +185,6 @@ def load(version: Version) -> None:
     Raises:
         InputError: as ``Bundle.load`` does, or the bundle is not the one that is meant.
     """
-    # The number of threads that torch works with belongs to the thread that asks it.
-    torch.set_num_threads(1)
     made_by = {"run_id": version.run_id, "version": version.version}
     predictor = Predictor.load(Path(version.bundle or ""), made_by)
     if version.digest not in (None, predictor.model["digest"]):

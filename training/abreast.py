@@ -15,12 +15,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from data.abreast import Abreast, AbreastInputs
-from training.hazard import survival
-from training.networks import Networks
+from training.forest import mean_rows
+from training.hazard import gathered, survival
 from training.stack import LEARNERS
 from training.trees import AT_ONCE, Trees, join
 
@@ -32,9 +31,6 @@ Ints = NDArray[np.int_]
 
 #: Patients worked on at once.
 BLOCK = 1024
-#: The network's patients are made up to a multiple of so many. A product of fewer columns adds up
-#: in another order: what one is told would hang, in the seventh digit, on who else is asked about.
-ALIKE = 16
 #: Where the network, and the other learners, are among all.
 NET, OTHERS = (
     LEARNERS.index("net"),
@@ -77,7 +73,7 @@ class Together:
         flat = linear.transpose(1, 0, 2).reshape(n, len(linear) * linear.shape[2])
         # Each fold has bins of its own: its curves are read off at the common ones.
         at_edges, in_bins = self._readings
-        hazard = _softplus(self._logits(inputs))
+        hazard = gathered(self._logits(inputs))
         folds, m, bins = hazard.shape[0], hazard.shape[1], hazard.shape[3]
         members = survival(hazard.reshape(folds, m * n, bins) @ in_bins).reshape(folds, m, n, -1)
         own = np.zeros((folds, 3, n, at_edges.shape[1]))
@@ -92,38 +88,26 @@ class Together:
         return Forward(learners, members)
 
     def _logits(self, inputs: AbreastInputs) -> Array:
-        """Log-odds of the hazards (k, members, n, bins), patient by patient."""
-        order, scale, known = self._net_inputs
+        """Log-odds of the hazards (k, members, n, bins)."""
+        order, scale = self._net_inputs
         both = np.concatenate([inputs.linear.transpose(0, 2, 1), inputs.embedded], axis=1)
         n = both.shape[2]
         x = both.reshape(-1, n)[order.ravel()].astype(np.float32).reshape(*order.shape, n)
         x *= scale
-        present = inputs.present.astype(np.float32)
-        laid = np.zeros((len(order), self._networks.rows, n + -n % ALIKE), np.float32)
-        begin = 0
-        for own, here in zip(known, present, strict=True):
-            width = own.stop - own.start
-            np.multiply(x[:, begin : begin + width], here, out=laid[:, own, :n])
-            laid[:, own.stop, :n], laid[:, own.stop + 1, :n] = here, 1 - here
-            begin += width
-        return self._networks.logits(laid)[..., :n].mT.astype(float, order="C")
+        return self.ensemble.net.logits(x, inputs.present.astype(np.float32)[None]).astype(float)
 
     def _forest(self, flat: Array) -> Array:
         """Cumulative hazards (k, n, j + 1) of the folds' forests, on as many bins as any has."""
-        grown, table, begins = self._forests
-        n, folds = len(flat), len(begins)
-        mean = np.ones((n, folds, self.ensemble.net.shape.bins + 1))
+        grown, table, ends = self._forests
+        n, bins = len(flat), table.shape[1]
+        mean = np.ones((len(ends), n, self.ensemble.net.shape.bins + 1))
         step = max(1, AT_ONCE // grown.count)
         for start in range(0, n, step):
-            leaves = torch.from_numpy(grown.leaves(flat[start : start + step]))
-            offsets = torch.arange(len(leaves))[:, None] * grown.count + begins
-            found = torch.nn.functional.embedding_bag(
-                leaves.flatten(), table, offsets.flatten().to(leaves.dtype), mode="mean"
-            )
-            mean[start : start + step, :, 1 : table.shape[1] + 1] = found.numpy().reshape(
-                len(leaves), folds, -1
-            )
-        return -np.log(np.maximum(mean, 1e-12)).transpose(1, 0, 2)
+            rows = slice(start, start + step)
+            leaves = np.split(grown.leaves(flat[rows]), ends[:-1], axis=1)
+            for own, each in zip(mean, leaves, strict=True):
+                own[rows, 1 : bins + 1] = mean_rows(table, each)
+        return -np.log(np.maximum(mean, 1e-12))
 
     def _boosted(self, flat: Array) -> list[Array]:
         """Log-hazards (members, n) of each fold's boosted trees."""
@@ -160,29 +144,18 @@ class Together:
         return found, np.flip(np.cumsum(np.flip(found, axis=1), axis=1), axis=1)[:, 1:].copy()
 
     @cached_property
-    def _net_inputs(self) -> tuple[Ints, NDArray[np.float32], list[slice]]:
-        """Where the network's inputs (k, i) lie among all folds' columns; their scale (k, i, 1).
-
-        Last, the rows that each modality's inputs take when they are laid out.
-        """
+    def _net_inputs(self) -> tuple[Ints, NDArray[np.float32]]:
+        """Where the network's inputs (k, i) lie among all folds' columns; their scale (k, i, 1)."""
         columns = [fold.net_columns for fold in self.ensemble.folds]
         first = self.ensemble.folds[0].preprocessor
         width = len(first.linear_columns()) + len(first.embedded_columns())
         order = np.stack([own + k * width for k, (own, _) in enumerate(columns)])
         scale = np.stack([scale for _, scale in columns]).astype(np.float32)
-        rows, begin = [], 0
-        for size in self.ensemble.net.shape.modalities:
-            rows.append(slice(begin, begin + size))
-            begin += size + 2  # whether it is known, and whether it is missing
-        return order, scale[:, :, None], rows
+        return order, scale[:, :, None]
 
     @cached_property
-    def _networks(self) -> Networks:
-        return Networks.of(self.ensemble.net)
-
-    @cached_property
-    def _forests(self) -> tuple[Trees, torch.Tensor, torch.Tensor]:
-        """All folds' trees, the survival (nodes, j) at their nodes, and where each fold begins."""
+    def _forests(self) -> tuple[Trees, NDArray[np.float32], Ints]:
+        """All folds' trees, the survival (nodes, j) at their nodes, and where each fold ends."""
         forests = [fold.forest for fold in self.ensemble.folds]
         bins = max(forest.survival.shape[1] for forest in forests)
         tables = [
@@ -192,8 +165,8 @@ class Together:
         columns = [forest.columns for forest in forests]
         moved = self._moved([forest.trees for forest in forests], columns)
         grown, table = join(list(zip(moved, tables, strict=True)))
-        begins = np.cumsum([0, *(forest.trees.count for forest in forests[:-1])])
-        return grown, torch.from_numpy(table.astype(np.float32)), torch.from_numpy(begins)
+        ends = np.cumsum([forest.trees.count for forest in forests])
+        return grown, table.astype(np.float32), ends
 
     @cached_property
     def _boosting(self) -> tuple[Trees, Array, Ints, Ints]:
@@ -230,8 +203,3 @@ class Together:
             feature = np.where(own.feature >= 0, place, -1).astype(np.int32)
             found.append(Trees(own.count, feature, own.cut, own.left))
         return found
-
-
-def _softplus(logits: Array) -> Array:
-    found: Array = torch.nn.functional.softplus(torch.from_numpy(logits)).numpy()
-    return found

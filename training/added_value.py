@@ -19,10 +19,10 @@ from training.config import Config
 from training.decision import net_benefit_contributions, thresholds_among
 from training.ensemble import mean_curve, on_grid
 from training.evaluation import Estimate, Evaluation, judge
-from training.fit import assign_folds, truncate
 from training.hazard import TimeGrid, survival
 from training.metrics import censoring, resamples
 from training.predicted import MODEL
+from training.prepare import assign_folds, truncate
 from training.progress import Tick, silent
 
 Array = NDArray[np.float64]

@@ -19,8 +19,8 @@ from training.anchor import Anchor, fit_anchor
 from training.config import Config
 from training.cox import baseline_hazard
 from training.ensemble import Ensemble, FoldModel, mean_curve, on_grid
-from training.fit import CHUNK, Prepared, truncate
 from training.hazard import TimeGrid
+from training.prepare import CHUNK, Prepared, truncate
 
 Array = NDArray[np.float64]
 

@@ -176,8 +176,8 @@ def check(args: argparse.Namespace, load: Callable[..., P]) -> tuple[P, Config, 
     """Check what a command is given before anything is written; see :func:`begin`."""
     from data.cohort import Cohort
     from training.config import configure
-    from training.fit import check_folds
     from training.manifest import check_place
+    from training.prepare import check_folds
     from training.response import check_labels
 
     config = configure(settings(args))
@@ -207,7 +207,7 @@ def search(
     import optuna
 
     from training import tracking
-    from training.fit import prepare
+    from training.prepare import prepare
     from training.progress_bar import shown
     from training.tune import judged, open_study, study_name
     from training.tune import tune as run_trials

@@ -1,6 +1,6 @@
 """The fitted model: each fold's learners, their survival curves stacked into one.
 
-Needs torch and numpy alone, so that a bundle predicts where nothing else is installed.
+Needs numpy alone, so that a bundle predicts where nothing else is installed.
 """
 
 from __future__ import annotations
@@ -10,17 +10,15 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from data.preprocess import Inputs, Preprocessor
 from training.abreast import Forward, Together
 from training.anchor import Anchor
 from training.boosting import Boosting
 from training.forest import Forest
-from training.hazard import TimeGrid, accumulate
-from training.net import PackedNet
+from training.hazard import TimeGrid, accumulate, gathered
+from training.networks import Floats, Networks
 from training.stack import LEARNERS, Stack
 
 Array = NDArray[np.float64]
@@ -90,7 +88,7 @@ class Ensemble:
     """All fold models, their network and the stack."""
 
     folds: tuple[FoldModel, ...]
-    net: PackedNet
+    net: Networks
     grid: TimeGrid
     """Common bins of the stacked curve."""
     stack: Stack
@@ -169,7 +167,7 @@ def mean_curve(curves: Array) -> Array:
     return np.asarray(-np.log(np.maximum(np.exp(-curves).mean(axis=0), 1e-300)))
 
 
-def net_inputs(folds: Sequence[FoldModel], inputs: Sequence[Inputs]) -> tuple[Tensor, Tensor]:
+def net_inputs(folds: Sequence[FoldModel], inputs: Sequence[Inputs]) -> tuple[Floats, Floats]:
     """Stack each fold's inputs of its n patients, as float32.
 
     Returns:
@@ -185,25 +183,15 @@ def net_inputs(folds: Sequence[FoldModel], inputs: Sequence[Inputs]) -> tuple[Te
         x[k, embedded] = made.embedded.T[order[embedded] - linear]
         x[k] *= scale[:, None].astype(np.float32)
     present = np.stack([made.present.T for made in inputs]).astype(np.float32)
-    return torch.from_numpy(x), torch.from_numpy(present)
+    return x, present
 
 
-def net_logits(
-    net: PackedNet, folds: Sequence[FoldModel], inputs: Sequence[Inputs], chunk: int = 8192
-) -> NDArray[np.float32]:
-    """Log-odds of the hazards (k, members, n, bins), computed a chunk of patients at a time."""
-    net.eval()
-    parts = []
-    with torch.inference_mode():
-        for start in range(0, max(len(inputs[0].linear), 1), chunk):  # no rows too
-            part = [Inputs(*(a[start : start + chunk] for a in i)) for i in inputs]
-            parts.append(net(*net_inputs(folds, part)).numpy())
-    return np.concatenate(parts, axis=2)
+def net_logits(net: Networks, folds: Sequence[FoldModel], inputs: Sequence[Inputs]) -> Floats:
+    """Log-odds of the hazards (k, members, n, bins) of n patients, by each fold's inputs."""
+    return net.logits(*net_inputs(folds, inputs))
 
 
-def learner_curves(
-    fold: FoldModel, inputs: Inputs, logits: NDArray[np.float32], grid: TimeGrid
-) -> Array:
+def learner_curves(fold: FoldModel, inputs: Inputs, logits: Floats, grid: TimeGrid) -> Array:
     """Cumulative hazards (l, n, j + 1) of a fold's learners at another grid's edges.
 
     Args:
@@ -222,10 +210,10 @@ def other_curves(fold: FoldModel, inputs: Inputs, grid: TimeGrid) -> list[Array]
     return [on_grid(fold.grid, curve, grid) for curve in found]
 
 
-def member_curves(fold: FoldModel, logits: NDArray[np.float32], grid: TimeGrid) -> Array:
+def member_curves(fold: FoldModel, logits: Floats, grid: TimeGrid) -> Array:
     """Cumulative hazards (members, n, j + 1) of a fold's members from (members, n, bins)."""
-    used = torch.from_numpy(logits[..., : fold.grid.bins]).double()
-    return on_grid(fold.grid, accumulate(torch.nn.functional.softplus(used).numpy()), grid)
+    used = logits[..., : fold.grid.bins].astype(float)
+    return on_grid(fold.grid, accumulate(gathered(used)), grid)
 
 
 def on_grid(own: TimeGrid, cumulative: Array, grid: TimeGrid) -> Array:

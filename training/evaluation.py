@@ -22,7 +22,7 @@ from training.baselines import Baseline
 from training.budget import UNLIMITED, Budget
 from training.concordance import concordance_contributions, concordances
 from training.config import Config
-from training.fit import Fitted, truncate
+from training.fit import Fitted
 from training.hazard import TimeGrid, log_risk, survival
 from training.metrics import (
     KaplanMeier,
@@ -36,6 +36,7 @@ from training.metrics import (
 from training.pairwise import drawn_concordances
 from training.peers import PEERS
 from training.predicted import MODEL, Predicted, from_fit
+from training.prepare import truncate
 from training.progress import Tick, silent
 from training.reliability import calibration_at, d_calibration
 

@@ -27,9 +27,10 @@ from training.config import Config
 from training.cox import RiskSets, fit_cox
 from training.effect import CrossFitted, compared, cross_fit, fitted_rates, given
 from training.evaluation import Estimate, judged_horizon, within
-from training.fit import Fitted, truncate
+from training.fit import Fitted
 from training.immortal import SURPRISE, Early, early_events, fewer_by_chance
 from training.metrics import UndefinedMetricError, censoring, inverse_censoring
+from training.prepare import truncate
 from training.ranking import Ranked, Scored, Z, cross_ranked, mean, ranked
 
 Array = NDArray[np.float64]

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from training.budget import UNLIMITED, Budget
@@ -53,13 +52,8 @@ class Forest:
         step = max(1, AT_ONCE // self.trees.count)
         for start in range(0, len(X), step):
             leaves = self.trees.leaves(X[start : start + step])
-            mean[start : start + step, 1:] = self._mean(torch.from_numpy(leaves))
+            mean[start : start + step, 1:] = mean_rows(self.survival, leaves)
         return np.asarray(-np.log(np.maximum(mean, 1e-12)))
-
-    def _mean(self, leaves: torch.Tensor) -> NDArray[np.float32]:
-        """Mean survival (n, j) over leaves (n, trees), without a copy of every leaf's curve."""
-        table = torch.from_numpy(self.survival)
-        return torch.nn.functional.embedding_bag(leaves, table, mode="mean").numpy()
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the state as named arrays."""
@@ -70,6 +64,14 @@ class Forest:
         """Rebuild from :meth:`arrays`."""
         grown = Trees.from_arrays(trees, arrays)
         return cls(np.asarray(arrays["columns"], np.int_), grown, arrays["survival"])
+
+
+def mean_rows(table: NDArray[np.float32], leaves: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Mean (…, j) of the rows of a table (nodes, j) at leaves (…, trees)."""
+    trees = leaves.shape[-1]
+    # Adds up as a product, which numpy does in a third of the time that a mean of its own takes.
+    share = np.full((1, trees), 1 / trees, np.float32)
+    return np.asarray((share @ table.take(leaves, axis=0))[..., 0, :])
 
 
 def fit_forest(

@@ -133,6 +133,17 @@ def survival(cumulative: Array) -> Array:
     return np.exp(-cumulative)
 
 
+def gathered(log_odds: Array) -> Array:
+    """Hazard gathered in a bin from the log-odds of the event in it, elementwise.
+
+    It is ``-log(1 - p)``, the softplus function of the log-odds.
+    """
+    # Beyond 700 the exponential has no value; no patient survives a hazard of that size.
+    found = np.minimum(log_odds, 700.0)
+    np.exp(found, out=found)
+    return np.log1p(found, out=found)
+
+
 def accumulate(increments: Array) -> Array:
     """Cumulative hazard at the edges (…, j + 1) from the hazard gathered in each bin (…, j)."""
     found = np.zeros((*increments.shape[:-1], increments.shape[-1] + 1))

@@ -23,13 +23,13 @@ from training.correlation import Correlation, correlations
 from training.covariates import Covariates
 from training.cutpoints import CutScan, cut_sizes, scan_cuts
 from training.effects import HazardRatio, Pooled, fit_effects, pool
-from training.fit import FEWEST_EVENTS, truncate
 from training.marker_treatment import (
     Modification,
     TreatmentEffect,
     modification,
     treatment_effect,
 )
+from training.prepare import FEWEST_EVENTS, truncate
 from training.progress import Tick, silent
 from training.proportional import EffectOverTime, effect_over_time, zph_test
 

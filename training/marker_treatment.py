@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from data.cohort import Cohort
 from training.association import above_median
 from training.effects import Design, HazardRatio, fit_effects, judge_design
-from training.fit import truncate
 from training.immortal import SURPRISE, Early, early_events, fewer_by_chance
+from training.prepare import truncate
 
 Array = NDArray[np.float64]
 

@@ -8,44 +8,13 @@ one of them learns from its patients cannot reach another.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from training.draws import Dropout, Random
+from training.networks import NetShape, Networks
 from training.passes import Caps, hazard_logits
-
-
-@dataclass(frozen=True)
-class NetShape:
-    """Sizes that decide the network's tensors."""
-
-    folds: int
-    members: int
-    modalities: tuple[int, ...]
-    """How many inputs each modality has; a patient's inputs are laid out one after another."""
-    bins: int
-    encoder_width: int
-    hidden_width: int
-
-    @property
-    def inputs(self) -> int:
-        """How many inputs a patient has."""
-        return sum(self.modalities)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the shape as plain data."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, raw: dict[str, Any]) -> NetShape:
-        """Rebuild from :meth:`to_json`."""
-        return cls(**{**raw, "modalities": tuple(raw["modalities"])})
 
 
 class PackedNet(nn.Module):
@@ -112,12 +81,10 @@ class PackedNet(nn.Module):
         """Draw other masks than the processes of other ranks, which begin alike."""
         self.generator.manual_seed(self.generator.initial_seed() + rank)
 
-    def load_arrays(self, arrays: Mapping[str, NDArray[np.float32]]) -> None:
-        """Take weights by name; every parameter must be given."""
-        with torch.no_grad():
-            for name, parameter in self.named_parameters():
-                parameter.copy_(torch.from_numpy(arrays[name]))
-        self.eval()
+    def networks(self) -> Networks:
+        """Return the weights as they are now, for what answers without torch."""
+        named = self.named_parameters()
+        return Networks(self.shape, {n: p.detach().cpu().numpy().copy() for n, p in named})
 
     def forward(self, x: Tensor, present: Tensor) -> Tensor:
         """Return log-odds of the hazards.

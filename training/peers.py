@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from training.budget import UNLIMITED, Budget
 from training.config import Config
 from training.ensemble import mean_curve
-from training.fit import Prepared, strongest, truncate
+from training.prepare import Prepared, strongest, truncate
 
 Array = NDArray[np.float64]
 

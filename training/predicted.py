@@ -18,9 +18,10 @@ from data.cohort import Cohort
 from training.baselines import Baseline, fit_baselines, out_of_fold_curves
 from training.budget import UNLIMITED, Budget
 from training.config import Config
-from training.fit import Fitted, Prepared, assemble, assign_folds, truncate
+from training.fit import Fitted, assemble
 from training.hazard import TimeGrid
 from training.peers import peers
+from training.prepare import Prepared, assign_folds, truncate
 from training.stack import LEARNERS
 from training.survival_model import SurvivalModel
 

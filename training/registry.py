@@ -208,7 +208,7 @@ def signature(bundle: Bundle) -> ModelSignature:
 
 def requirements() -> list[str]:
     """Return what the model needs at load; stated, since inferring them takes ten seconds."""
-    names = ("numpy", "pandas", "pydantic", "pyyaml", "safetensors", "torch")
+    names = ("numpy", "pandas", "pydantic", "pyyaml", "safetensors")
     return [f"accomplice=={installed('accomplice')}", *(f"{n}=={installed(n)}" for n in names)]
 
 

@@ -23,10 +23,11 @@ from training.config import Config, flat
 from training.dependence import explained
 from training.evaluation import Evaluation, judge_predicted
 from training.evidence import Evidence, evidence
-from training.fit import Fitted, check_folds, fit, prepare
+from training.fit import Fitted, fit
 from training.hazard import log_risk
 from training.overlap import sketch
 from training.predicted import from_fit
+from training.prepare import check_folds, prepare
 from training.progress import Tick, silent, within
 from training.record import Finding, Review
 from training.response import (

@@ -16,9 +16,10 @@ from data.cohort import Cohort
 from training.concordance import concordance_contributions
 from training.config import Config, configure
 from training.evaluation import judged_horizon, within
-from training.fit import fit, prepare, truncate
+from training.fit import fit
 from training.hazard import log_risk
 from training.metrics import censoring
+from training.prepare import prepare, truncate
 
 Array = NDArray[np.float64]
 

@@ -24,7 +24,7 @@ from training.effect import Effect, PatientEffect
 from training.ensemble import Ensemble, FoldModel
 from training.forest import Forest
 from training.hazard import TimeGrid, log_risk, restricted_mean, survival
-from training.net import NetShape, PackedNet
+from training.networks import NetShape, Networks
 from training.stack import Stack
 from training.standing import centile, group
 
@@ -247,8 +247,8 @@ class SurvivalModel:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the network's weights and the trees, by name."""
-        net = self.ensemble.net.named_parameters()
-        found: dict[str, NDArray[Any]] = {f"net/{name}": p.detach().numpy() for name, p in net}
+        weights = self.ensemble.net.weights
+        found: dict[str, NDArray[Any]] = {f"net/{name}": w for name, w in weights.items()}
         for k, fold in enumerate(self.ensemble.folds):
             for learner, arrays in (("forest", fold.forest), ("boosting", fold.boosting)):
                 found |= {f"{learner}/{k}/{a}": v for a, v in arrays.arrays().items()}
@@ -265,8 +265,7 @@ class SurvivalModel:
     ) -> SurvivalModel:
         """Rebuild from :meth:`to_json`, the preprocessors' own, and :meth:`arrays`."""
         blind = study.prognostic()
-        net = PackedNet(NetShape.from_json(raw["net"]))
-        net.load_arrays(below("net/", arrays))
+        net = Networks(NetShape.from_json(raw["net"]), below("net/", arrays))
         folds = tuple(
             FoldModel(
                 Preprocessor.from_json(blind, prepared),

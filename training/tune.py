@@ -29,7 +29,8 @@ from data.errors import InputError
 from training.budget import UNLIMITED, Budget
 from training.config import Config, flat, with_settings
 from training.evaluation import quick_scores
-from training.fit import Prepared, fit
+from training.fit import fit
+from training.prepare import Prepared
 
 #: Seconds between a worker's signs of life, and without one until its trial is another's.
 HEARTBEAT, GRACE = 60, 180

@@ -28,8 +28,8 @@ from training.anchor import fit_anchor
 from training.config import configure
 from training.effect import given
 from training.evidence import permuted
-from training.fit import truncate
 from training.hazard import TimeGrid
+from training.prepare import truncate
 from training.run import Judged, Trained, fit_and_judge, make_bundle
 
 Array = NDArray[np.float64]

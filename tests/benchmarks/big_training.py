@@ -26,9 +26,10 @@ from matplotlib import pyplot as plt
 from data.cohort import Cohort
 from data.study import parse_study
 from training.config import Config, configure
-from training.fit import Prepared, pack, prepare, untrained
+from training.fit import pack, untrained
 from training.losses import hazard_losses, hazard_nll
 from training.module import train_net
+from training.prepare import Prepared, prepare
 
 SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
 BARE = 100_000

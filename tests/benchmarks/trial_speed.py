@@ -27,8 +27,9 @@ from data.study import parse_study
 from data.synthetic import draw
 from tests.plain_net import PlainNet, plain_nll
 from training.config import Config, configure
-from training.fit import Prepared, fit_net, pack, prepare, untrained
+from training.fit import fit_net, pack, untrained
 from training.net import PackedNet
+from training.prepare import Prepared, prepare
 
 PATIENTS = 400
 PASSES = 50

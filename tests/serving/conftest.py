@@ -12,15 +12,15 @@ import httpx
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from data.cohort import build_cohort
 from data.study import Study, parse_study
 from training.bundle import Bundle
 from training.config import configure, flat
-from training.fit import fit, prepare
+from training.fit import fit
 from training.hazard import log_risk
 from training.manifest import MANIFEST, read_folder, write_folder
+from training.prepare import prepare
 from training.standing import quantiles
 from training.survival_model import SurvivalModel
 
@@ -181,7 +181,6 @@ class Client:
 
 @pytest.fixture(scope="session")
 def client(bundle_path: Path) -> Iterator[Client]:
-    threads = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch, asyncio.Runner() as runner:
         patch.setenv("ACCOMPLICE_BUNDLE", str(bundle_path))
         from serving.service import Accomplice
@@ -193,7 +192,6 @@ def client(bundle_path: Path) -> Iterator[Client]:
         yield Client(runner, http)
         runner.run(http.aclose())
         runner.run(lifespan.__aexit__(None, None, None))
-    torch.set_num_threads(threads)
 
 
 class Listener(logging.Handler):

@@ -15,7 +15,7 @@ from serving.packaging import REQUIRED
 TAG = "accomplice-made-up:1-2"
 #: What serving does without; the image is not to have it.
 HEAVY = {"mlflow", "mlflow-skinny", "pytorch-lightning", "lightning", "optuna", "matplotlib"}
-HEAVY |= {"pyarrow", "scipy", "scikit-learn", "sqlalchemy", "alembic", "accomplice"}
+HEAVY |= {"torch", "pyarrow", "scipy", "scikit-learn", "sqlalchemy", "alembic", "accomplice"}
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_the_context_holds_the_bento_and_its_pins(context: Path) -> None:
 def test_it_runs_without_rights_and_only_with_tokens(context: Path) -> None:
     found = instructions(context)
     assert [name for name, _ in found] == [
-        *("FROM", "ARG", "WORKDIR", "RUN", "COPY", "RUN", "COPY", "ENV", "USER", "EXPOSE"),
+        *("FROM", "WORKDIR", "RUN", "COPY", "RUN", "COPY", "ENV", "USER", "EXPOSE"),
         *("HEALTHCHECK", "CMD"),
     ]
     said = dict(found)

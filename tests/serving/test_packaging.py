@@ -41,7 +41,7 @@ FRACTION = 86420.97531
 # Imports of what training alone needs fail; so do those of a module of ours that was not packed.
 ISOLATED = """
 import sys
-blocked = {"pytorch_lightning", "lightning", "mlflow", "optuna", "matplotlib", "sksurv", "scipy"}
+blocked = {"torch", "pytorch_lightning", "mlflow", "optuna", "matplotlib", "sksurv", "scipy"}
 class Block:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in blocked:

@@ -212,7 +212,7 @@ def in_a_fresh_process(code: str, **environment: str) -> str:
 
 
 def test_serving_imports_no_training_tools() -> None:
-    heavy = "pytorch_lightning lightning mlflow optuna matplotlib sksurv pyarrow.parquet"
+    heavy = "torch pytorch_lightning lightning mlflow optuna matplotlib sksurv pyarrow.parquet"
     found = in_a_fresh_process(
         f"import sys, serving.service\nprint([m for m in {heavy.split()} if m in sys.modules])"
     )

@@ -11,7 +11,7 @@ import pytest
 from training.baselines import KAPLAN_MEIER, Baseline, fit_baselines, out_of_fold_curves
 from training.bundle import Bundle
 from training.ensemble import mean_curve, on_grid
-from training.fit import prepare
+from training.prepare import prepare
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,6 @@ from training.evaluation import (
     judged_horizon,
     quick_scores,
 )
-from training.fit import truncate
 from training.hazard import TimeGrid, accumulate, log_risk, survival
 from training.metrics import (
     bootstrap_interval,
@@ -29,6 +28,7 @@ from training.metrics import (
     censoring,
     integrated_brier_score,
 )
+from training.prepare import truncate
 from training.stack import LEARNERS
 
 GRID = TimeGrid(np.linspace(0, 60, 13))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from training.config import configure
 from training.effect import compared, fitted_rates
 from training.evidence import Estimate, _halves, arm_scores, evidence, permuted, sentences
-from training.fit import truncate
+from training.prepare import truncate
 
 untimed = settings(deadline=None)
 CONFIG = configure(["net.members=2"])

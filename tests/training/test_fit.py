@@ -11,15 +11,16 @@ import torch
 
 from data.errors import InputError
 from data.study import parse_study
-from training import fit as fitting
+from training import prepare as preparing
 from training.batches import TRAINS, VALIDATES
 from training.benefit import under
 from training.config import configure
 from training.effect import compared
 from training.ensemble import learner_curves, member_curves, net_inputs, net_logits
-from training.fit import fit, pack, prepare, truncate
+from training.fit import fit, pack
 from training.hazard import survival
 from training.module import PackedHazard
+from training.prepare import prepare, truncate
 from training.stack import LEARNERS
 
 FOLDS, REPEATS = 3, 2
@@ -59,7 +60,7 @@ def fitted(cohort, config):
 def refit(monkeypatch, cohort, config, fold):
     """Fit on a changed cohort with the folds that the unchanged one had."""
     outer = iter(fold)
-    own = fitting.stratified_folds
+    own = preparing.stratified_folds
 
     def given_folds(event, time, folds, seed, groups=None):
         # Only the outer division is of all patients; the others see training patients alone.
@@ -67,7 +68,7 @@ def refit(monkeypatch, cohort, config, fold):
             return next(outer)
         return own(event, time, folds, seed, groups)
 
-    monkeypatch.setattr(fitting, "stratified_folds", given_folds)
+    monkeypatch.setattr(preparing, "stratified_folds", given_folds)
     return fit(prepare(cohort, config), config)
 
 
@@ -98,8 +99,8 @@ def same_state(a, b):
 def weights_of(net, k):
     """Parameters of one fold model's share of the packed network."""
     return {
-        name: p.detach().chunk(net.shape.folds, dim=PackedHazard._axis(name))[k]
-        for name, p in net.named_parameters()
+        name: np.split(w, net.shape.folds, axis=PackedHazard._axis(name))[k]
+        for name, w in net.weights.items()
     }
 
 
@@ -114,7 +115,7 @@ def same_fold_model(a, b, k):
         "boosting": same_state(left.boosting, right.boosting),
     }
     first, second = weights_of(a.ensemble.net, k), weights_of(b.ensemble.net, k)
-    parts |= {name: torch.equal(first[name], second[name]) for name in first}
+    parts |= {name: np.array_equal(first[name], second[name]) for name in first}
     return parts
 
 
@@ -383,8 +384,7 @@ class TestResult:
         ensemble, grid = fitted.ensemble, fitted.ensemble.grid
         rows = cohort.prognostic().values[:9]
         inputs = [f.preprocessor.transform(rows, cohort.centre[:9]) for f in ensemble.folds]
-        with torch.inference_mode():
-            logits = ensemble.net.eval()(*net_inputs(ensemble.folds, inputs)).double().numpy()
+        logits = ensemble.net.logits(*net_inputs(ensemble.folds, inputs)).astype(float)
         lived = {name: [] for name in LEARNERS}
         for fold, made in zip(ensemble.folds, inputs, strict=True):
             for name in ("anchor", "forest", "boosting"):
@@ -418,14 +418,7 @@ class TestResult:
         together = ensemble.cumulative(values[:20], cohort.centre[:20])
         for i in range(20):
             alone = ensemble.cumulative(values[[i]], cohort.centre[[i]])
-            np.testing.assert_allclose(alone[0], together[i], rtol=1e-4)
-
-    def test_chunks_are_no_matter(self, cohort, fitted):
-        prepared = fitted.prepared
-        rows = np.arange(len(cohort))
-        inputs = [prepared.inputs(k, rows) for k in range(len(prepared.models))]
-        args = (fitted.ensemble.net, prepared.models, inputs)
-        np.testing.assert_allclose(net_logits(*args, chunk=7), net_logits(*args), atol=1e-5)
+            np.testing.assert_allclose(alone[0], together[i], rtol=1e-12)
 
 
 def test_leaving_one_centre_out(small_cohort, tiny_config):

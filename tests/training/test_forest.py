@@ -8,9 +8,9 @@ import pytest
 from training.anchor import fit_anchor
 from training.concordance import harrell_c
 from training.config import ForestConfig
-from training.fit import TREE_COLUMNS, strongest
 from training.forest import FEW, JUDGED, SAMPLE, SHRINKAGE, Forest, fit_forest
 from training.hazard import TimeGrid, survival
+from training.prepare import TREE_COLUMNS, strongest
 from training.trees import Cuts
 
 SMALL = ForestConfig(trees=30)

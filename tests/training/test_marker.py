@@ -14,7 +14,6 @@ from data.study import parse_study
 from training.config import configure
 from training.covariates import Covariates
 from training.effects import fit_effects
-from training.fit import truncate
 from training.marker import (
     ALL,
     MarkerRequest,
@@ -25,6 +24,7 @@ from training.marker import (
 )
 from training.marker_report import lead, make_page
 from training.marker_treatment import Modification, TreatmentEffect
+from training.prepare import truncate
 
 CONFIG = configure(["evaluation.bootstraps=20", "folds.folds=2", "anchor.folds=2"])
 

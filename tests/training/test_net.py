@@ -136,17 +136,6 @@ class TestForward:
             made.append([*net.parameters(), net(*inputs())])
         assert all(torch.equal(a, b) for a, b in zip(*made, strict=True))
 
-    def test_arrays_round_trip(self):
-        first, second = scrambled(seed=1), scrambled(seed=2)
-        second.load_arrays({n: p.detach().numpy() for n, p in first.named_parameters()})
-        assert torch.equal(first.eval()(*inputs()), second(*inputs()))
-
-    def test_every_parameter_must_be_given(self):
-        arrays = {n: p.detach().numpy() for n, p in scrambled().named_parameters()}
-        arrays.pop("skip")
-        with pytest.raises(KeyError):
-            scrambled().load_arrays(arrays)
-
 
 class TestReplicas:
     """What one fold sees, or learns, must not reach another by a single bit."""

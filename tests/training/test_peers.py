@@ -13,10 +13,10 @@ from training.budget import Budget
 from training.concordance import harrell_c
 from training.config import configure
 from training.evaluation import Estimate, evaluate
-from training.fit import prepare
 from training.hazard import log_risk
 from training.peers import BOOSTED, FOREST, PEERS, at_edges, peers
 from training.predicted import from_fit
+from training.prepare import prepare
 from training.reporting import headline, note
 
 

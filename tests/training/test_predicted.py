@@ -7,8 +7,8 @@ import pytest
 
 from training.bundle import Bundle
 from training.config import unflat
-from training.fit import truncate
 from training.predicted import MODEL, OUT_OF_FOLD, from_fit, replay
+from training.prepare import truncate
 from training.run import train
 
 

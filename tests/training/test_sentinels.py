@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import training.fit
+import training.prepare
 from data.cohort import build_cohort
 from data.draft import draft_study
 from data.study import parse_study
@@ -102,9 +102,9 @@ class TestShuffledOutcome:
     def test_a_pipeline_that_saw_the_held_out_patients_is_caught(
         self, small_cohort, tiny_config, monkeypatch
     ):
-        honest = training.fit._fit_fold
+        honest = training.prepare._fit_fold
         monkeypatch.setattr(
-            training.fit,
+            training.prepare,
             "_fit_fold",
             lambda cohort, time, event, train, *rest: honest(
                 cohort, time, event, np.ones_like(train), *rest

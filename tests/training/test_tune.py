@@ -13,7 +13,8 @@ from data.errors import InputError
 from training.budget import Budget
 from training.config import configure, flat
 from training.evaluation import quick_scores
-from training.fit import fit, prepare
+from training.fit import fit
+from training.prepare import prepare
 from training.tune import (
     DEFAULTS,
     FINAL,
