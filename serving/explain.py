@@ -19,8 +19,8 @@ def read_explain(body: bytes, reader: PatientReader) -> Asked:
     Raises:
         RequestError: value-free; lists what is wrong and where.
     """
-    raw, found = open_request(body, ("patient",))
-    patients = check_patients(raw, "patient", False, reader, found)
+    raw, found, sound = open_request(body, ("patient",))
+    patients = check_patients(raw, "patient", False, reader, found, sound)
     found.refuse(INVALID, "the request cannot be read")
     return Asked(patients, None)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import compress
@@ -30,6 +30,10 @@ LONGEST_NAME = 64
 LONGEST_CENTRE = 256
 #: Unknown names of a request for which the nearest known one is looked up; each takes long.
 MOST_HINTS = 20
+#: Patterns of missing values of which the flags are remembered.
+REMEMBERED = 4096
+#: Types of a column's values that can be taken as they are.
+NUMBERS, LEVELS = frozenset({float, type(None)}), frozenset({str, type(None)})
 
 
 @dataclass(frozen=True)
@@ -65,37 +69,48 @@ class PatientReader:
         return frozenset(self.study.columns())
 
     @cached_property
+    def _further(self) -> frozenset[str]:
+        """Names that features have beside their columns."""
+        columns = {f.column or name for name, f in self.study.features.items()}
+        return frozenset(self.place.keys() - columns)
+
+    @cached_property
     def _names(self) -> list[str]:
         return list(self.study.features)
 
     @cached_property
-    def _codings(self) -> list[tuple[str, dict[str, float] | None, tuple[float, float]]]:
-        """Of each feature: name, what its spellings mean if it has levels, and its bounds."""
-        return [(name, _meaning(f), f.bounds) for name, f in self.study.features.items()]
+    def _meanings(self) -> list[dict[str, float] | None]:
+        """Of each feature what its spellings mean, if it has levels."""
+        return [_meaning(feature) for feature in self.study.features.values()]
 
     @cached_property
-    def _blocks(self) -> list[tuple[str, tuple[int, ...], list[str]]]:
-        """Of each modality: name, positions of its features, and their flags where unknown."""
-        return [
-            (modality, block, [f"missing:{self._names[j]}" for j in block])
-            for modality, block in self.study.blocks.items()
-        ]
+    def _bounds(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Lowest and highest (p,) of each feature that can be right."""
+        bounds = np.array([f.bounds for f in self.study.features.values()], dtype=float)
+        low, high = bounds.reshape(-1, 2).T
+        levels = np.array([meaning is not None for meaning in self._meanings], dtype=bool)
+        return np.where(levels, -np.inf, low), np.where(levels, np.inf, high)
+
+    @cached_property
+    def _met(self) -> dict[bytes, list[str]]:
+        return {}
 
     def meaning(self, feature: str) -> dict[str, float] | None:
         """Return spelling -> index of the level it means, NaN for missing; None for a number."""
-        return self._codings[self._names.index(feature)][1]
+        return self._meanings[self._names.index(feature)]
 
     def spellings(self, position: int) -> list[bool | int | float | str] | None:
         """Return all that JSON can call the levels of a feature, by position; None for a number."""
-        meaning = self._codings[position][1]
+        meaning = self._meanings[position]
         if meaning is None:
             return None
         return [value for level in meaning for value in _spellings(level)]
 
-    def named(self, patient: Mapping[str, Any]) -> list[int]:
-        """Positions of the features that a patient's keys name."""
-        place = self.place
-        return [place[key] for key in patient if key in place]
+    def names_once(self, patient: Mapping[str, Any]) -> bool:
+        """Whether a patient's keys name some feature, and none by its column and its name."""
+        if self.place.keys().isdisjoint(patient):
+            return False
+        return self._further.isdisjoint(patient) or not self.twice(patient)
 
     def twice(self, patient: Mapping[str, Any]) -> list[str]:
         """Keys of a patient that name a feature another key has already named."""
@@ -111,69 +126,95 @@ class PatientReader:
 
     def read(self, patients: Sequence[Mapping[str, Any]]) -> Patients:
         """Code patients whose values are null, true, false, numbers or texts."""
-        texts = _Texts(self, patients)
-        rows, odds = [], []
-        for patient in patients:
-            row, odd = self._code(patient, texts)
-            rows.append(row)
-            odds.append(odd)
-        values = np.array(rows).reshape(len(patients), len(self._names))
-        hints: dict[str, str] = {}
-        unknown = np.isnan(values)
-        absent = [self._absent(row) if any(row) else [] for row in unknown.tolist()]
-        flags = [
-            [*missing, *odd, *self._unknown(patient, hints)]
-            for patient, missing, odd in zip(patients, absent, odds, strict=True)
-        ]
+        names: frozenset[str] = frozenset().union(*patients)
+        coded: dict[int, list[float | None]] = {}
+        odd: dict[int, dict[int, str]] = {}
+        # Feature by feature: what all of a thousand values are is known in fewer steps than what
+        # each one is.
+        for key in names & self.place.keys():
+            j = self.place[key]
+            codes = self._code(j, [patient.get(key) for patient in patients], odd)
+            if j in coded:
+                # It goes by its column and its name; each patient uses one of the two.
+                codes = [a if b is None else b for a, b in zip(coded[j], codes, strict=True)]
+            coded[j] = codes
+        nothing: list[float | None] = [None] * len(patients)
+        columns = [coded.get(j, nothing) for j in range(len(self._names))]
+        values = np.array(columns, dtype=float).reshape(len(columns), len(patients)).T
+        low, high = self._bounds
+        for i, j in np.argwhere((values < low) | (values > high)).tolist():
+            odd.setdefault(i, {})[j] = f"{OUT_OF_RANGE}:{self._names[j]}"
+        flags = self._absent(np.isnan(values))
+        for i, own in odd.items():
+            flags[i] += [own[j] for j in sorted(own)]
+        if names - self.place.keys() - self._columns:
+            hints: dict[str, str] = {}
+            for patient, said in zip(patients, flags, strict=True):
+                said += self._unknown(patient, hints)
         id_column, centre_column = self.study.id, self.study.centre
         ids = [_text(patient.get(id_column)) if id_column else None for patient in patients]
         centre = None
-        if centre_column is not None and any(centre_column in patient for patient in patients):
+        if centre_column in names:
             # All take as much room as the longest: one text of a megabyte must not fill memory.
             centre = np.array(
                 [(_text(p.get(centre_column)) or "")[:LONGEST_CENTRE] for p in patients], dtype=str
             )
         return Patients(values, flags, ids, centre)
 
-    def _code(self, patient: Mapping[str, Any], texts: _Texts) -> tuple[list[float], list[str]]:
-        """Return a patient's coded values (p,) and what could not be coded."""
-        row, place, codings = [math.nan] * len(self._names), self.place, self._codings
-        odd: dict[int, str] = {}
-        for key, value in patient.items():
-            j = place.get(key)
-            if j is None or value is None:
-                continue
-            name, meaning, (low, high) = codings[j]
-            if meaning is not None:
-                # Mostly a level as the study spells it.
-                number, bad = meaning.get(value) if type(value) is str else None, False
-                if number is None:
-                    number, bad = code_level(value, meaning)
-                kind = UNKNOWN_LEVEL
-            else:
-                if type(value) is float and math.isfinite(value):
-                    number, bad = value, False
-                elif type(value) is str:
-                    number, bad = texts.numbers[value]
-                else:
-                    number, bad = code_number(value)
-                kind = NOT_A_NUMBER
-                if number < low or number > high:
-                    odd[j] = f"{OUT_OF_RANGE}:{name}"
-            row[j] = number
+    def _code(
+        self, j: int, column: list[Any], odd: dict[int, dict[int, str]]
+    ) -> list[float | None]:
+        """Return the numbers that a feature's column means, None where missing; note the odd."""
+        meaning, kinds = self._meanings[j], {*map(type, column)}
+        if meaning is None:
+            if kinds <= NUMBERS:
+                return column
+            kind = NOT_A_NUMBER
+            texts = code_texts({value for value in column if type(value) is str})
+        else:
+            if kinds <= LEVELS:
+                codes = [*map(meaning.get, column)]
+                if codes.count(None) == column.count(None):
+                    return codes
+            kind, texts = UNKNOWN_LEVEL, {}
+        found: list[float | None] = []
+        for i, value in enumerate(column):
+            number, bad = None, False
+            if value is not None and meaning is not None:
+                number, bad = code_level(value, meaning)
+            elif value is not None:
+                number, bad = texts[value] if type(value) is str else code_number(value)
+            found.append(number)
             if bad:
-                odd[j] = f"{kind}:{name}"
-        return row, [odd[j] for j in sorted(odd)] if odd else []
+                odd.setdefault(i, {})[j] = f"{kind}:{self._names[j]}"
+        return found
 
-    def _absent(self, unknown: Sequence[bool]) -> list[str]:
-        """Flag what of a patient's features (p,) is unknown."""
+    def _absent(self, unknown: NDArray[np.bool_]) -> list[list[str]]:
+        """Flag for each of n patients what of their features (n, p) is unknown.
+
+        Patients miss the same things together, so that most patterns have been met before.
+        """
+        packed = np.packbits(unknown, axis=1)
+        text, width = packed.tobytes(), packed.shape[1]
+        found = []
+        for i in range(len(unknown)):
+            pattern = text[i * width : (i + 1) * width]
+            flags = self._met.get(pattern)
+            if flags is None:
+                if len(self._met) >= REMEMBERED:
+                    self._met.clear()
+                flags = self._met[pattern] = self._flag_absent(unknown[i].tolist())
+            found.append([*flags])
+        return found
+
+    def _flag_absent(self, unknown: Sequence[bool]) -> list[str]:
         flags = []
-        for modality, block, missing in self._blocks:
+        for modality, block in self.study.blocks.items():
             here = [unknown[j] for j in block]
             if all(here):
                 flags.append(f"missing_modality:{modality}")
             elif any(here):
-                flags += compress(missing, here)
+                flags += [f"missing:{self._names[j]}" for j in compress(block, here)]
         return flags
 
     def _unknown(self, patient: Mapping[str, Any], hints: dict[str, str]) -> list[str]:
@@ -191,30 +232,16 @@ class PatientReader:
         return flags
 
 
-@dataclass(frozen=True)
-class _Texts:
-    """What stands as text where numbers belong, read all at once: one at a time takes long."""
+def code_texts(texts: Collection[str]) -> dict[str, tuple[float, bool]]:
+    """Return text -> its number, NaN where missing, and whether it is neither.
 
-    reader: PatientReader
-    patients: Sequence[Mapping[str, Any]]
-
-    @cached_property
-    def numbers(self) -> dict[str, tuple[float, bool]]:
-        """Text -> its number, NaN where missing, and whether it is neither."""
-        place, codings = self.reader.place, self.reader._codings
-        found = {
-            value: None
-            for patient in self.patients
-            for key, value in patient.items()
-            if type(value) is str and (j := place.get(key)) is not None and codings[j][1] is None
-        }
-        return dict(zip(found, code_texts(list(found)), strict=True))
-
-
-def code_texts(texts: Sequence[str]) -> list[tuple[float, bool]]:
-    """Return the numbers that texts mean, as :func:`code_number` does."""
-    numbers, bad = code_numbers(pd.Series(texts, dtype=object))
-    return list(zip(numbers.tolist(), bad.tolist(), strict=True))
+    They are read all at once: one at a time takes long.
+    """
+    if not texts:
+        return {}
+    listed = list(texts)
+    numbers, bad = code_numbers(pd.Series(listed, dtype=object))
+    return dict(zip(listed, zip(numbers.tolist(), bad.tolist(), strict=True), strict=True))
 
 
 def code_number(value: bool | int | float) -> tuple[float, bool]:

@@ -25,10 +25,12 @@ MOST_TIMES = 200
 #: Problems that one error lists at the most.
 MOST_PROBLEMS = 20
 
-#: Kinds of values that need no second look.
-PLAIN = frozenset({int, bool, type(None)})
+#: Types of single values, and of those that hold others.
+SINGLE, HOLDERS = frozenset({int, float, bool, str, type(None)}), frozenset({dict, list})
 #: Below this every number that was written without a point is still an integer.
 LONGEST_WHOLE = 1e18
+#: So many digits in a row may be an integer beyond it; what makes of every digit the same one.
+LONG, DIGITS = b"0" * 19, bytes.maketrans(b"0123456789", b"0" * 10)
 
 #: Codes of the errors.
 NOT_JSON, INVALID, BEYOND = "not_json", "invalid_request", "time_beyond_horizon"
@@ -74,28 +76,31 @@ def read_request(body: bytes, reader: PatientReader, horizon: float | None, batc
         RequestError: value-free; lists what is wrong and where.
     """
     key = "patients" if batch else "patient"
-    raw, found = open_request(body, (key, "times"))
-    patients = check_patients(raw, key, batch, reader, found)
+    raw, found, sound = open_request(body, (key, "times"))
+    patients = check_patients(raw, key, batch, reader, found, sound)
     times = check_times(raw.get("times"), horizon, found)
     found.refuse(INVALID, "the request cannot be read")
     check_horizon(times, horizon)
     return Asked(patients, times or None)
 
 
-def open_request(body: bytes, keys: Sequence[str]) -> tuple[dict[str, Any], Problems]:
+def open_request(body: bytes, keys: Sequence[str]) -> tuple[dict[str, Any], Problems, bool]:
     """Parse the object that a body is, and note what of it is none of the keys.
+
+    Returns:
+        The object, the problems, and whether all in it is sound, as :func:`parse_json` says.
 
     Raises:
         RequestError: value-free; it is no object.
     """
-    raw = parse_json(body)
+    raw, sound = parse_json(body)
     if not isinstance(raw, dict):
         raise RequestError(INVALID, f"the body is {kind_of(raw)}: send an object")
     found = Problems()
     for name in raw:
         if name not in keys:
             found.add(shorten(name), f"unknown key{nearest(shorten(name), keys)}")
-    return raw, found
+    return raw, found, sound
 
 
 class Problems:
@@ -118,7 +123,12 @@ class Problems:
 
 
 def check_patients(
-    raw: dict[str, Any], key: str, batch: bool, reader: PatientReader, found: Problems
+    raw: dict[str, Any],
+    key: str,
+    batch: bool,
+    reader: PatientReader,
+    found: Problems,
+    sound: bool = False,
 ) -> list[dict[str, Any]]:
     """Return the patients of a request's object, and note what is wrong with them."""
     if key not in raw:
@@ -137,7 +147,14 @@ def check_patients(
         problem = f"more than {MOST_PATIENTS} patients: send them in several requests"
         raise RequestError(TOO_MANY, problem, [{"where": key, "problem": problem}])
     for i, patient in enumerate(given):
-        _check_patient(patient, f"{key}[{i}]", reader, found)
+        # Most are as they should be, which is seen in a few steps.
+        if not (
+            sound
+            and type(patient) is dict
+            and SINGLE.issuperset(map(type, patient.values()))
+            and reader.names_once(patient)
+        ):
+            _check_patient(patient, f"{key}[{i}]", reader, found)
     return given
 
 
@@ -146,25 +163,16 @@ def _check_patient(patient: object, where: str, reader: PatientReader, found: Pr
         found.add(where, f"{kind_of(patient)}: send an object of feature names and values")
         return
     for name, value in patient.items():
-        kind = type(value)
-        if name.isascii() and (
-            kind in PLAIN
-            or (kind is float and math.isfinite(value))
-            or (kind is str and value.isascii())
-        ):
-            continue
         if isinstance(value, (dict, list)):
             found.add(f"{where}.{shorten(name)}", f"{kind_of(value)}: send a single value")
         elif isinstance(value, float) and not math.isfinite(value):
             found.add(f"{where}.{shorten(name)}", "a number too large to be read")
         elif not (readable(name) and readable(value)):
             found.add(where, "holds text that is not valid Unicode")
-    named = reader.named(patient)
-    if len(set(named)) < len(named):
-        for name in reader.twice(patient):
-            problem = "this feature is given twice, by column and by name"
-            found.add(f"{where}.{shorten(name)}", problem)
-    if not named:
+    for name in reader.twice(patient):
+        problem = "this feature is given twice, by column and by name"
+        found.add(f"{where}.{shorten(name)}", problem)
+    if reader.place.keys().isdisjoint(patient):
         first = next(iter(reader.place))
         found.add(where, f"has none of the model's features, for instance '{first}'")
 
@@ -208,18 +216,23 @@ def check_horizon(times: Sequence[float], horizon: float | None) -> None:
     found.refuse(BEYOND, f"ask for times up to the model's horizon of {horizon or 0:g} months")
 
 
-def parse_json(body: bytes) -> Any:
+def parse_json(body: bytes) -> tuple[Any, bool]:
     """Parse JSON strictly: UTF-8, no NaN or Infinity, no key twice in an object.
+
+    Returns:
+        What it says, and whether all in it is known to be sound: finite numbers, and texts that can
+        be written again.
 
     Raises:
         RequestError: value-free.
     """
     quick = _parse_quickly(body)
     if quick is not None:
-        return quick
+        return quick, True
     try:
         text = body.decode("utf-8-sig")
-        return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_object)
+        made = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_object)
+        return made, False
     except RequestError:
         raise
     except UnicodeDecodeError:
@@ -243,6 +256,8 @@ def _parse_quickly(body: bytes) -> Any:
         keys = _keys(parsed)
     except (orjson.JSONDecodeError, _StrictlyError):
         return None
+    if LONG in body.translate(DIGITS) and _has_long(parsed):
+        return None
     return parsed if keys == body.count(b":") else None
 
 
@@ -252,23 +267,21 @@ class _StrictlyError(Exception):
 
 def _keys(value: Any, levels: int = 4) -> int:
     """Count the keys of an object and of those in it."""
-    if isinstance(value, float):
-        if abs(value) > LONGEST_WHOLE:
-            raise _StrictlyError
+    if type(value) not in HOLDERS:
         return 0
-    if not isinstance(value, (dict, list)):
-        return 0
+    count, parts = (len(value), value.values()) if isinstance(value, dict) else (0, value)
+    if HOLDERS.isdisjoint(map(type, parts)):
+        return count
     if not levels:
         raise _StrictlyError
-    count, parts = (0, value) if isinstance(value, list) else (len(value), value.values())
-    for part in parts:
-        kind = type(part)
-        if kind is float:
-            if part > LONGEST_WHOLE or part < -LONGEST_WHOLE:
-                raise _StrictlyError
-        elif kind is dict or kind is list:
-            count += _keys(part, levels - 1)
-    return count
+    return count + sum(_keys(part, levels - 1) for part in parts)
+
+
+def _has_long(value: Any) -> bool:
+    """Whether a number in what :func:`_keys` counted may have been an integer of many digits."""
+    if type(value) in HOLDERS:
+        return any(map(_has_long, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, float) and abs(value) > LONGEST_WHOLE
 
 
 def _refuse_constant(_: str) -> NoReturn:

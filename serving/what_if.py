@@ -62,8 +62,8 @@ def read_what_if(body: bytes, reader: PatientReader, horizon: float | None) -> W
     Raises:
         RequestError: value-free; lists what is wrong and where.
     """
-    raw, found = open_request(body, ("patient", "feature", "values", "times"))
-    patients = check_patients(raw, "patient", False, reader, found)
+    raw, found, sound = open_request(body, ("patient", "feature", "values", "times"))
+    patients = check_patients(raw, "patient", False, reader, found, sound)
     feature = _feature(raw, reader, found)
     values = _values(raw.get("values"), feature, reader, found)
     times = check_times(raw.get("times"), horizon, found)

@@ -46,6 +46,25 @@ def test_reads_as_a_table_is_read(
     assert [flag.split("; did you")[0] for flag in read.flags[0]] == expected
 
 
+people = st.dictionaries(
+    st.sampled_from([*FEATURES, "age", "patient", "hospital", "foo"]), cells | st.booleans()
+)
+
+
+@given(patients=st.lists(people, min_size=1, max_size=6))
+def test_reads_many_as_each_alone(reader: PatientReader, patients: list[dict[str, Any]]) -> None:
+    for patient in patients:
+        if "age" in patient:
+            patient.pop("age_years", None)
+    read = reader.read(patients)
+    each = [reader.read([patient]) for patient in patients]
+    np.testing.assert_array_equal(read.values, np.concatenate([one.values for one in each]))
+    assert read.flags == [one.flags[0] for one in each]
+    assert read.ids == [one.ids[0] for one in each]
+    alone = ["" if one.centre is None else str(one.centre[0]) for one in each]
+    assert [""] * len(each) == alone if read.centre is None else read.centre.tolist() == alone
+
+
 def test_a_feature_goes_by_its_column_and_by_its_name(reader: PatientReader) -> None:
     by_column = reader.read([{"age_years": 61}])
     by_name = reader.read([{"age": 61}])

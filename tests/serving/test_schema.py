@@ -58,7 +58,16 @@ def test_a_key_given_twice_is_refused() -> None:
 
 
 def test_a_byte_order_mark_is_skipped() -> None:
-    assert parse_json(b"\xef\xbb\xbf{}") == {}
+    assert parse_json(b"\xef\xbb\xbf{}") == ({}, False)
+
+
+@pytest.mark.parametrize("text", ["12345678901234567890123", "-9223372036854775809", "1" * 400])
+def test_an_integer_of_many_digits_stays_what_it_is(text: str) -> None:
+    assert parse_json(b'{"a": [{"b": %b}]}' % text.encode()) == ({"a": [{"b": int(text)}]}, False)
+
+
+def test_a_number_of_many_digits_behind_the_point_is_as_any_other() -> None:
+    assert parse_json(b'{"a": 0.0012345678901234567}') == ({"a": 0.0012345678901234567}, True)
 
 
 @pytest.mark.parametrize(
@@ -98,6 +107,25 @@ def test_a_batch_names_the_patient(reader: PatientReader) -> None:
     error = refusal(reader, {"patients": [{"age": 1}, {"age": []}, 3]}, batch=True)
     assert [p["where"] for p in error.details] == ["patients[1].age", "patients[2]"]
     assert refusal(reader, {"patients": []}, batch=True).details[0]["where"] == "patients"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "where"),
+    [
+        (b'{"age": 1e999}', "patients[1].age"),
+        (b'{"age": 1, "note": "\\udc00"}', "patients[1]"),
+        (b'{"age": 1, "age_years": 1}', "patients[1].age_years"),
+        (b'{"foo": 1}', "patients[1]"),
+        (b'{"age": {}}', "patients[1].age"),
+        (b"[]", "patients[1]"),
+    ],
+)
+def test_one_wrong_patient_of_many_is_named(
+    reader: PatientReader, wrong: bytes, where: str
+) -> None:
+    with pytest.raises(RequestError) as caught:
+        read_request(b'{"patients": [{"age": 1}, %b, {"age": 2}]}' % wrong, reader, HORIZON, True)
+    assert [problem["where"] for problem in caught.value.details] == [where]
 
 
 def test_a_number_too_large_for_a_float_is_refused(reader: PatientReader) -> None:
