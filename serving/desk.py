@@ -26,7 +26,7 @@ T = TypeVar("T")
 #: Single patients answered at once at the most.
 TOGETHER = 64
 #: Patients of a part of a list.
-PART = 250
+PART = 500
 #: Long requests worked on at once: what one of them holds meanwhile is tens of MB.
 LISTS = 2
 #: Threads for lists and whatever else takes long; the model's work lets other threads run.

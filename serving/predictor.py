@@ -14,6 +14,7 @@ import orjson
 from numpy.typing import NDArray
 
 from data.example import example_patient
+from serving.curves import as_points, as_written_points, grid, merge_times
 from serving.reading import PatientReader, Patients
 from serving.schema import Asked
 from training.bundle import UNKNOWN_ASSAY, Answer, Bundle
@@ -23,13 +24,6 @@ from training.survival_model import INTERVAL, Column
 Array = NDArray[np.float64]
 #: Makes of months (t,), survival and its interval (n, t, 3) what JSON shows of each patient.
 LayOut = Callable[[Sequence[float], Array], list[Any]]
-
-#: Points of a curve at the most, beside the times asked for.
-CURVE_POINTS = 40
-#: Decimals of a curve's points, more than anybody draws: a list's answer is half as long with them.
-CURVE_DECIMALS = 8
-#: Months between two points of a curve, the smallest that keeps to them.
-STEPS = (1, 2, 3, 6, 12, 24, 60, 120, 240, 600, 1200)
 
 #: Where nothing is known of a bundle's run and version.
 UNKNOWN: Mapping[str, str | None] = MappingProxyType({})
@@ -91,12 +85,8 @@ class Predictor:
 
     @cached_property
     def grid(self) -> tuple[float, ...]:
-        """Months at which every curve is given: from 0 to the horizon in even steps."""
-        horizon = self.bundle.horizon
-        if horizon is None:
-            return ()
-        step = next((s for s in STEPS if horizon / s <= CURVE_POINTS), horizon / CURVE_POINTS)
-        return (*np.arange(0.0, horizon, step).tolist(), horizon)
+        """Months at which every curve is given."""
+        return () if self.bundle.horizon is None else grid(self.bundle.horizon)
 
     def warm_up(self, calls: int = 3) -> None:
         """Answer made-up patients, so that the first request does not pay for first calls."""
@@ -139,15 +129,15 @@ class Predictor:
         answered = self.bundle.answer(read.values, read.centre, band=True)
         columns = answered.columns(times)
         watch(read, columns)
-        curves = self._curves(answered, times, lay_out)
-        plain = [(name, _plain(column)) for name, column in columns.items()]
+        drawn = self._curves(answered, times, lay_out)
+        # Row by row: what stands in all columns of one patient.
+        rows = zip(*map(_plain, columns.values()), strict=True)
         found = []
-        for i, (patient_id, flags) in enumerate(zip(read.ids, read.flags, strict=True)):
+        for i, (patient_id, row, flags) in enumerate(zip(read.ids, rows, read.flags, strict=True)):
             answer: dict[str, Any] = {} if patient_id is None else {"patient_id": patient_id}
-            answer |= {name: column[i] for name, column in plain}
-            answer["flags"] = flags
-            if curves is not None:
-                answer |= {"interval": INTERVAL, "curve": curves[i]}
+            answer.update(zip(columns, row, strict=True), flags=flags)
+            if drawn is not None:
+                answer.update(interval=INTERVAL, curve=drawn[i])
             found.append(answer)
         return found
 
@@ -164,38 +154,9 @@ class Predictor:
         return lay_out(shown, points)
 
 
-def as_points(times: Sequence[float], curves: Array) -> list[Any]:
-    """Lay out survival and its interval (n, t, 3) at months (t,) for each patient."""
-    return [
-        [
-            {"time": time, "survival": s, "low": low, "high": high}
-            for time, (s, low, high) in zip(times, curve, strict=True)
-        ]
-        for curve in np.round(curves, CURVE_DECIMALS).tolist()
-    ]
-
-
-def as_written_points(times: Sequence[float], curves: Array) -> list[Any]:
-    """Lay the same out as JSON at once: a list's points are too many to make an object of each."""
-    rounded = np.round(curves, CURVE_DECIMALS)
-    numbers = orjson.dumps(rounded.ravel(), option=orjson.OPT_SERIALIZE_NUMPY)
-    texts = numbers[1:-1].split(b",")
-    point = b'{"time":%b,"survival":%%b,"low":%%b,"high":%%b}'
-    form = b"[" + b",".join(point % orjson.dumps(time) for time in times) + b"]"
-    each = 3 * len(times)
-    return [
-        orjson.Fragment(form % tuple(texts[start : start + each]))
-        for start in range(0, len(texts), each)
-    ]
-
-
 def _plain(column: Column) -> list[Any]:
     """A column's cells as JSON has them: NaN, which it does not know, as null."""
-    if column.dtype.kind != "f":
-        return list(column.tolist())
-    return [value if math.isfinite(value) else None for value in column.tolist()]
-
-
-def merge_times(grid: Sequence[float], asked: Sequence[float]) -> list[float]:
-    """Return the grid's times and those asked for, rising, each once."""
-    return sorted({*grid, *asked})
+    cells: list[Any] = column.tolist()
+    if column.dtype.kind != "f" or np.isfinite(column).all():
+        return cells
+    return [cell if math.isfinite(cell) else None for cell in cells]

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from data.coding import code
-from serving.predictor import CURVE_POINTS, Predictor
+from serving.curves import POINTS
+from serving.predictor import Predictor
 from serving.schema import Asked
 from training.bundle import OK, Bundle
 from training.manifest import digest_of
@@ -95,7 +96,7 @@ def test_a_curve_falls_from_one_within_its_interval(
     times = [p["time"] for p in curve]
     assert times == sorted(set(times))
     assert {0.0, 1.25, 59.9, 60.0} <= set(times)
-    assert len(times) <= CURVE_POINTS + 3
+    assert len(times) <= POINTS + 3
     survival = np.array([p["survival"] for p in curve])
     assert survival[0] == 1
     assert (np.diff(survival) <= 0).all()
