@@ -161,6 +161,6 @@ def eligible(study: Study, values: NDArray[np.float64]) -> NDArray[np.float64]:
     for name, wanted in study.treatment.eligible.items():
         column, levels = values[:, names.index(name)], study.features[name].levels or ()
         unknown = np.isnan(column)
-        inside = np.isin(column, [levels.index(level) for level in wanted])
+        inside = (column[:, None] == [levels.index(level) for level in wanted]).any(axis=1)
         status = np.where(unknown & (status > 0), np.nan, np.where(unknown | inside, status, 0.0))
     return status

@@ -170,9 +170,9 @@ def unstandardised(
 ) -> Array:
     """Apply logarithms and expression ranks (n, p); other features stay as they are."""
     scaled = np.array(values, order="C")
-    for j in np.flatnonzero(~np.isnan(log_offset)):
-        # A value below the training range may be below the logarithm's domain: draw it to the edge.
-        scaled[:, j] = np.log(np.maximum(values[:, j] + log_offset[j], 1e-12))
+    logged = np.flatnonzero(~np.isnan(log_offset))
+    # A value below the training range may be below the logarithm's domain: draw it to the edge.
+    scaled[:, logged] = np.log(np.maximum(values[:, logged] + log_offset[logged], 1e-12))
     if not expression.any():
         return scaled
     own = np.array(sorted(scores.keys() - {""}), dtype=str)

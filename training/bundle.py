@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -200,15 +201,23 @@ class Bundle:
         Training ranked each large centre's expression by itself; another centre's is ranked
         against all patients'.
         """
-        scales = [set(each.reference) - {""} for each in self.preprocessors() if each.reference]
-        if not any(scales):
+        ranked, known = self._assays
+        if not ranked:
             return np.zeros(len(values), dtype=bool)
-        features = self.study.features.values()
-        expression = [j for j, f in enumerate(features) if f.kind == "expression"]
-        measured = np.asarray(~np.isnan(values[:, expression]).all(axis=1))
+        measured = np.asarray(~np.isnan(values[:, ranked]).all(axis=1))
         if centre is None:
             return measured
-        return measured & ~np.isin(centre, list(set.intersection(*scales)))
+        return measured & np.array([name not in known for name in centre.tolist()], dtype=bool)
+
+    @cached_property
+    def _assays(self) -> tuple[list[int], frozenset[str]]:
+        """Features that are ranked by centre, if any are, and centres that all models know."""
+        scales = [set(each.reference) - {""} for each in self.preprocessors() if each.reference]
+        if not any(scales):
+            return [], frozenset()
+        features = self.study.features.values()
+        expression = [j for j, f in enumerate(features) if f.kind == "expression"]
+        return expression, frozenset(set.intersection(*scales))
 
     def _models(self) -> dict[str, Replayable]:
         return {**self.survival, **self.responses}

@@ -33,10 +33,9 @@ def centile(risk: Array, kept: Array) -> Array:
         kept: (100,) from :func:`quantiles`.
     """
     # Where many patients share a risk, it stands in the middle of their ranks.
-    distinct, first = np.unique(kept, return_index=True)
-    last = len(kept) - 1 - np.unique(kept[::-1], return_index=True)[1]
+    first, last = np.searchsorted(kept, kept), np.searchsorted(kept, kept, side="right") - 1
     place = (PROBABILITIES[first] + PROBABILITIES[last]) / 2
-    return np.asarray(100 * np.interp(risk, distinct, place))
+    return np.asarray(100 * np.interp(risk, kept, place))
 
 
 def group(centiles: Array) -> NDArray[np.str_]:
