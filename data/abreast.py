@@ -18,6 +18,7 @@ from data.preprocess import INDICATOR_SD, Preprocessor
 from data.scaling import of_centres, piecewise
 
 Array = NDArray[np.float64]
+Ints = NDArray[np.int_]
 
 #: Patients up to which all quantiles are looked at, instead of a search for each feature.
 FEW = 16
@@ -79,21 +80,14 @@ class Abreast:
                 for e, (quantiles, score) in enumerate(table):
                     found[k, :, e] = np.interp(measured[:, e], quantiles, score)
             return found
-        at, begin, slope, score = self._slopes[centre]
-        x = measured[None, :, :, None]
-        place = (x >= at[:, None]).sum(axis=-1, keepdims=True) - 1
-        inside = np.maximum(place, 0)
-
-        def there(table: Array) -> Array:
-            wide = np.broadcast_to(table[:, None], (*place.shape[:3], table.shape[-1]))
-            return np.take_along_axis(wide, inside, -1)[..., 0]
-
-        x = x[..., 0]
+        at, first, begin, slope, score = self._slopes[centre]
+        place = (measured[None, :, :, None] >= at[:, None]).sum(axis=-1) - 1
+        inside = np.maximum(place, 0) + first
         # Beyond the last quantile the slope is 0, and so it is below the first.
-        flat = np.where(place[..., 0] < 0, 0.0, there(slope))
-        distance = np.where(flat == 0.0, 0.0, x - there(begin))
-        found = flat * distance + there(score)
-        return np.where(np.isnan(x), np.nan, found)
+        flat = np.where(place < 0, 0.0, slope.take(inside))
+        distance = np.where(flat == 0.0, 0.0, measured - begin.take(inside))
+        found = flat * distance + score.take(inside)
+        return np.where(np.isnan(measured), np.nan, found)
 
     def _tables(self, centre: str) -> list[list[tuple[Array, Array]]]:
         """Quantiles and scores of each expression feature, by preprocessor, at a centre."""
@@ -101,14 +95,14 @@ class Abreast:
         return [[table[j] for j in self._expression] for table in scores]
 
     @cached_property
-    def _slopes(self) -> dict[str, tuple[Array, Array, Array, Array]]:
-        """By centre four tables (k, e, 41): quantiles, where each begins, slope and score there.
+    def _slopes(self) -> dict[str, tuple[Array, Ints, Array, Array, Array]]:
+        """By centre the quantiles (k, e, 41), filled up with infinity, and where each row begins.
 
-        The first is filled up with infinity, the others, which are reckoned with, with 0.
+        Then tables to look up by place, filled up with 0: the quantiles, slope and score there.
         """
         return {name: self._laid_out(name) for name in {*self._assays, ""}}
 
-    def _laid_out(self, centre: str) -> tuple[Array, Array, Array, Array]:
+    def _laid_out(self, centre: str) -> tuple[Array, Ints, Array, Array, Array]:
         tables = self._tables(centre)
         longest = max(len(quantiles) for table in tables for quantiles, _ in table)
         shape = (len(self.each), len(self._expression), longest)
@@ -118,7 +112,8 @@ class Abreast:
                 own = slice(len(quantiles))
                 at[k, e, own], begin[k, e, own], score[k, e, own] = quantiles, quantiles, scores
                 slope[k, e, : len(quantiles) - 1] = np.diff(scores) / np.diff(quantiles)
-        return at, begin, slope, score
+        first = np.arange(0, at.size, longest).reshape(shape[0], 1, shape[1])
+        return at, first, begin, slope, score
 
     def _design(self, z: Array, values: Array) -> Array:
         first = self.each[0]
@@ -144,9 +139,8 @@ class Abreast:
         return embedded.reshape(len(self.each), mean[0].size, z.shape[-1])
 
     def _present(self, values: Array) -> Array:
-        known = ~np.isnan(values)
-        blocks = self.each[0].study.blocks.values()
-        return np.stack([known[:, block].any(axis=1) for block in blocks]).astype(float)
+        known = (~np.isnan(values)).astype(float)
+        return np.asarray(self._member @ known.T > 0, dtype=float)
 
     def _of(self, name: str) -> Array:
         return self._stacked[name]
@@ -157,6 +151,15 @@ class Abreast:
     def _stacked(self) -> dict[str, Array]:
         names = ("low", "high", "mean", "sd")
         return {n: np.stack([getattr(each, n) for each in self.each])[:, None] for n in names}
+
+    @cached_property
+    def _member(self) -> Array:
+        """(m, p) 1 where a feature is of a modality."""
+        blocks = self.each[0].study.blocks.values()
+        found = np.zeros((len(blocks), len(self._kinds)))
+        for own, block in zip(found, blocks, strict=True):
+            own[list(block)] = 1
+        return found
 
     @cached_property
     def _kinds(self) -> NDArray[np.str_]:

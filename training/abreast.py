@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -98,15 +99,15 @@ class Together:
 
     def _forest(self, flat: Array) -> Array:
         """Cumulative hazards (k, n, j + 1) of the folds' forests, on as many bins as any has."""
-        grown, table, ends = self._forests
+        grown, table, each = self._forests
         n, bins = len(flat), table.shape[1]
-        mean = np.ones((len(ends), n, self.ensemble.net.shape.bins + 1))
+        mean = np.ones((len(each), n, self.ensemble.net.shape.bins + 1))
         step = max(1, AT_ONCE // grown.count)
         for start in range(0, n, step):
             rows = slice(start, start + step)
-            leaves = np.split(grown.leaves(flat[rows]), ends[:-1], axis=1)
-            for own, each in zip(mean, leaves, strict=True):
-                own[rows, 1 : bins + 1] = mean_rows(table, each)
+            leaves = grown.leaves(flat[rows])
+            for own, trees in zip(mean, each, strict=True):
+                own[rows, 1 : bins + 1] = mean_rows(table, leaves[:, trees])
         return -np.log(np.maximum(mean, 1e-12))
 
     def _boosted(self, flat: Array) -> list[Array]:
@@ -154,8 +155,8 @@ class Together:
         return order, scale[:, :, None]
 
     @cached_property
-    def _forests(self) -> tuple[Trees, NDArray[np.float32], Ints]:
-        """All folds' trees, the survival (nodes, j) at their nodes, and where each fold ends."""
+    def _forests(self) -> tuple[Trees, NDArray[np.float32], list[slice]]:
+        """All folds' trees, the survival (nodes, j) at their nodes, and which are each fold's."""
         forests = [fold.forest for fold in self.ensemble.folds]
         bins = max(forest.survival.shape[1] for forest in forests)
         tables = [
@@ -165,8 +166,8 @@ class Together:
         columns = [forest.columns for forest in forests]
         moved = self._moved([forest.trees for forest in forests], columns)
         grown, table = join(list(zip(moved, tables, strict=True)))
-        ends = np.cumsum([forest.trees.count for forest in forests])
-        return grown, table.astype(np.float32), ends
+        ends = np.cumsum([0, *(forest.trees.count for forest in forests)]).tolist()
+        return grown, table.astype(np.float32), [slice(*pair) for pair in pairwise(ends)]
 
     @cached_property
     def _boosting(self) -> tuple[Trees, Array, Ints, Ints]:

@@ -207,7 +207,7 @@ class Bundle:
         measured = np.asarray(~np.isnan(values[:, ranked]).all(axis=1))
         if centre is None:
             return measured
-        return measured & np.array([name not in known for name in centre.tolist()], dtype=bool)
+        return np.array([name not in known for name in centre.tolist()], dtype=bool) & measured
 
     @cached_property
     def _assays(self) -> tuple[list[int], frozenset[str]]:
