@@ -1,4 +1,8 @@
-"""Where runs, studies and bundles are kept: ``mlruns/`` unless told otherwise."""
+"""Where runs, studies and bundles are kept: ``mlruns/`` unless told otherwise.
+
+MLflow, whose import takes longer than all else that a server does before it is ready, is imported
+where the store is looked into: a bundle's folder needs none.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,6 @@ import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
-
-import mlflow
-from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
 
 from data.errors import InputError
 from training.manifest import MANIFEST
@@ -51,6 +51,8 @@ class Store:
 
     def experiment(self, name: str) -> str:
         """Return the id of an experiment, making it where it is new."""
+        from mlflow import MlflowClient
+
         client = MlflowClient()
         found = client.get_experiment_by_name(name)
         if found is not None:
@@ -66,6 +68,8 @@ def open_store(folder: Path | None = None) -> Store:
         folder: where ``mlruns`` is; the working folder if absent. Its path is made absolute:
             MLflow makes a second, empty database for a relative one seen from elsewhere.
     """
+    import mlflow
+
     root = ((folder or Path.cwd()) / "mlruns").absolute()
     root.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -87,6 +91,8 @@ def open_store(folder: Path | None = None) -> Store:
 
 def _create_database(path: Path) -> None:
     """Make MLflow's database whole or not at all: half-made tables would stop every later run."""
+    from mlflow import MlflowClient
+
     part = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         MlflowClient(f"sqlite:///{part}").search_experiments(max_results=1)
@@ -117,6 +123,9 @@ def find_source(model: str) -> Source:
     """Return from where ``MODEL`` on the command line comes, as far as the registry knows."""
     if not model.startswith(("runs:/", "models:/")) or not store_exists():
         return Source(model)
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
     open_store()
     client = MlflowClient()
     try:
@@ -158,6 +167,9 @@ def find_bundle(model: str, into: Path | None = None) -> Path:
         raise InputError(
             f"{model}: no such model: no run was logged in {Path('mlruns').absolute()}"
         )
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
     open_store()
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     try:
@@ -174,6 +186,9 @@ def find_bundle(model: str, into: Path | None = None) -> Path:
 
 
 def _model_of_run(run_id: str) -> str:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
     outputs = MlflowClient().get_run(run_id.split("/")[0]).outputs
     logged = outputs.model_outputs if outputs is not None else []
     if not logged:
