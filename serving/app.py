@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.applications import Starlette
@@ -20,8 +20,11 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from serving.form import form_of
-from serving.predictor import RESEARCH, SYNTHETIC, Predictor
+from serving.shapes import RESEARCH, SYNTHETIC
+
+if TYPE_CHECKING:
+    from serving.live import Answering
+    from serving.predictor import Predictor
 
 FILES = Path(__file__).resolve().parent / "app_files"
 TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -41,11 +44,11 @@ class Page:
     """The page's routes.
 
     Args:
-        shown: returns the form of the bundle that answers now; None before there is any.
+        current: returns what answers now; None before there is anything.
     """
 
-    def __init__(self, shown: Callable[[], str | None]) -> None:
-        self._shown = shown
+    def __init__(self, current: Callable[[], Answering | None]) -> None:
+        self._current = current
         self._files = {p.name: p.read_bytes() for p in FILES.iterdir() if p.suffix in TYPES}
         digest = hashlib.sha256()
         for name, content in sorted(self._files.items()):
@@ -61,9 +64,21 @@ class Page:
         )
         self._frame = self._render("page.html.j2", files=f"files/{self.digest}")
         self._docs = self._render("docs.html.j2", files=f"app/files/{self.digest}")
+        self.app = Starlette(
+            routes=[
+                Route("/", self._home),
+                Route("/app", self._home),
+                Route("/app/", self._page),
+                Route("/app/form", self._ask),
+                Route("/app/files/{digest}/{name}", self._file),
+                Route("/docs", self._documentation),
+            ]
+        )
 
     def form(self, predictor: Predictor) -> str:
         """Return the form of a predictor's bundle."""
+        from serving.form import form_of
+
         bundle = predictor.bundle
         scores = (bundle.metrics.get("review") or {}).get("scores", {}).get("model", {})
         return self._render(
@@ -78,19 +93,6 @@ class Page:
             synthetic=SYNTHETIC if bundle.study.synthetic else "",
         )
 
-    def app(self) -> Starlette:
-        """Return the routes as an ASGI app."""
-        return Starlette(
-            routes=[
-                Route("/", self._home),
-                Route("/app", self._home),
-                Route("/app/", self._page),
-                Route("/app/form", self._ask),
-                Route("/app/files/{digest}/{name}", self._file),
-                Route("/docs", self._documentation),
-            ]
-        )
-
     async def _home(self, _: Request) -> Response:
         # Relative, so that it also leads there behind a proxy that puts a path before ours.
         return RedirectResponse("app/", headers={"content-security-policy": POLICY})
@@ -102,10 +104,10 @@ class Page:
         return _html(self._docs, DOCS_POLICY)
 
     async def _ask(self, _: Request) -> Response:
-        form = self._shown()
-        if form is None:
+        current = self._current()
+        if current is None:
             raise HTTPException(503)
-        return _html(form, POLICY)
+        return _html(current.form, POLICY)
 
     async def _file(self, request: Request) -> Response:
         name = request.path_params["name"]

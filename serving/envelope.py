@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import traceback
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from time import perf_counter
 from typing import Any
-
-from serving.schema import envelope
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -33,6 +31,11 @@ ERRORS = {
     503: ("unavailable", "the server is not ready: try again later"),
 }
 INTERNAL = ("internal", "an error of the server's; its log names the place")
+
+
+def envelope(code: str, message: str, details: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    """Return the one shape that every error of the endpoint has."""
+    return {"error": {"code": code, "message": message, "details": list(details)}}
 
 
 class Envelope:

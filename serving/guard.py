@@ -20,8 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data.errors import InputError
-from serving.envelope import ERRORS, App, Message, Receive, Send
-from serving.schema import envelope
+from serving.envelope import ERRORS, App, Message, Receive, Send, envelope
 from serving.tokens import (
     BODY_VARIABLE,
     CONCURRENCY_VARIABLE,

@@ -11,25 +11,29 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from data.study import Feature
 from serving.predictor import Predictor
 from serving.reading import PatientReader
-from serving.schema import (
+from serving.schema import Asked
+from serving.shapes import (
     MOST_PATIENTS,
     MOST_TIMES,
-    Asked,
+    MOST_VALUES,
     BatchAnswer,
     BatchRequest,
-    ModelInfo,
-    PatientAnswer,
+    Error,
+    ExplainAnswer,
+    ExplainRequest,
+    ModelCard,
     PredictAnswer,
     PredictRequest,
+    WhatIfAnswer,
+    WhatIfRequest,
 )
 from serving.training_values import Value, typical_patient, usual
-from serving.what_if import MOST_VALUES
 
 REF = "#/components/schemas/{model}"
 Number = Mapping[str, Any]
@@ -63,147 +67,6 @@ ERRORS = {
     500: "An error of the server's.",
     504: "The answer took too long.",
 }
-
-
-class ErrorDetail(BaseModel):
-    """One problem of a request."""
-
-    where: str = Field(description="Place in the request, such as patients[3].age.")
-    problem: str
-
-
-class ErrorBody(BaseModel):
-    """What went wrong."""
-
-    code: str = Field(description="Stable, for programs.")
-    message: str = Field(description="For people.")
-    details: list[ErrorDetail]
-
-
-class Error(BaseModel):
-    """The shape of every error."""
-
-    error: ErrorBody
-
-
-class ExplainRequest(BaseModel):
-    """One patient, whose risk is to be explained."""
-
-    patient: dict[str, Any] = Field(description="As for /predict.")
-
-
-class WhatIfRequest(BaseModel):
-    """One patient, and a feature to look at other values of."""
-
-    patient: dict[str, Any] = Field(description="As for /predict.")
-    feature: str = Field(description="Name or column of a feature, or the treatment's column.")
-    values: list[float | str | None] | None = Field(
-        None,
-        description="Values to look at; null asks what if it were not known. If absent, quantiles "
-        "of the training patients, all levels, or without and with the treatment.",
-        min_length=1,
-        max_length=MOST_VALUES,
-    )
-    times: list[float] | None = Field(None, description="As for /predict.")
-
-
-class ExplainAnswer(BaseModel):
-    """The parts of one patient's risk: the base and all features' parts add up to it."""
-
-    patient_id: str | None = Field(None, description="As given; absent if none was.")
-    risk: float
-    base: float = Field(description="Risk of a typical training patient, untreated.")
-    features: dict[str, float] = Field(description="Feature -> what it adds.")
-    modalities: dict[str, float] = Field(description="Modality -> what its features add.")
-    flags: list[str]
-    model: ModelInfo
-    note: str
-
-
-class WhatIfAnswer(BaseModel):
-    """One answer for each value, in their order."""
-
-    feature: str = Field(description="Its name in the study.")
-    values: list[float | str | None]
-    answers: list[PatientAnswer]
-    model: ModelInfo
-    note: str
-
-
-class Span(BaseModel):
-    """A figure with its 95 % interval."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-
-
-class FeatureCard(BaseModel):
-    """One input of the model."""
-
-    name: str
-    column: str = Field(description="What a request calls it.")
-    modality: str
-    kind: str
-    unit: str | None
-    range: list[float | None] | None = Field(description="Lowest and highest that can be right.")
-    levels: list[str] | None
-    low: float | None = Field(description="Half a percent of the training patients lie below.")
-    high: float | None = Field(description="Half a percent of the training patients lie above.")
-    typical: float | str | None
-
-
-class Cohort(BaseModel):
-    """Whom the model learned from."""
-
-    fingerprint: str | None
-    patients: int | None
-    events: int | None
-
-
-class EndpointNames(BaseModel):
-    """What the model answers."""
-
-    survival: list[str]
-    binary: list[str]
-
-
-class TreatmentCard(BaseModel):
-    """The treatment whose benefit is answered."""
-
-    column: str
-    label: str
-    treated: list[str]
-    untreated: list[str]
-    eligible: dict[str, list[str]]
-    horizon: float | None = Field(description="Months at which the benefit is given.")
-    no_effect: str | None = Field(description="Why there is no effect, if so.")
-    distrust: str | None = Field(description="Why no advice rests on the effect, if so.")
-
-
-class ResponseCard(BaseModel):
-    """A binary endpoint."""
-
-    name: str
-    column: str
-    positive: list[str]
-    answered: bool = Field(description="Whether there were labels enough for a model.")
-    metrics: dict[str, Span]
-
-
-class ModelCard(ModelInfo):
-    """The model: of whom it learned, how it did, what it asks for."""
-
-    model_config = ConfigDict(extra="allow")
-
-    endpoints: EndpointNames
-    cohort: Cohort
-    metrics: dict[str, Span] = Field(description="Out of fold, of the first survival endpoint.")
-    features: list[FeatureCard]
-    treatment: TreatmentCard | None
-    responses: list[ResponseCard]
-    card: str = Field(description="Markdown.")
-    note: str
 
 
 MODELS: tuple[type[BaseModel], ...] = (

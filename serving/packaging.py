@@ -20,8 +20,8 @@ from serving.origin import ORIGIN_FILE
 from serving.server import BENTO, ROOT, ServerError, quiet_environment
 from training.manifest import MANIFEST, digest_of
 
-#: Where the packed service is, and from where its imports are followed.
-SERVICE = "serving.service"
+#: The packed service, and what it imports in a worker alone: from both, imports are followed.
+SERVICE, ENDPOINT = "serving.service", "serving.endpoint"
 #: Packages of ours that are packed, as far as the service imports them.
 OURS = ("data", "training", "serving")
 #: What the page is made of, beside its code.
@@ -140,7 +140,7 @@ def source_files() -> tuple[str, ...]:
     Imports inside functions are not followed: those are the ones that serving does without.
     """
     found: set[Path] = set()
-    waiting = [SERVICE]
+    waiting = [SERVICE, ENDPOINT]
     while waiting:
         for path in _files_of(waiting.pop()):
             if path not in found:

@@ -17,6 +17,7 @@ from data.example import example_patient
 from serving.curves import as_points, as_written_points, grid, merge_times
 from serving.reading import PatientReader, Patients
 from serving.schema import Asked
+from serving.shapes import RESEARCH, SYNTHETIC
 from training.bundle import UNKNOWN_ASSAY, Answer, Bundle
 from training.manifest import digest_of
 from training.survival_model import INTERVAL, Column
@@ -27,9 +28,6 @@ LayOut = Callable[[Sequence[float], Array], list[Any]]
 
 #: Where nothing is known of a bundle's run and version.
 UNKNOWN: Mapping[str, str | None] = MappingProxyType({})
-
-RESEARCH = "For research use only: not a medical device, not for decisions about a patient's care."
-SYNTHETIC = "SYNTHETIC: trained on simulated patients, it says nothing about real ones."
 
 
 class Watch(Protocol):

@@ -1,27 +1,23 @@
 """What goes in and out of the endpoint, held against the bundle's study.
 
 Requests are checked here and not by pydantic, whose errors carry the values they are about: no
-text made in this module holds a submitted value. The pydantic models describe, for OpenAPI.
+text made in this module holds a submitted value.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
 
 from data.errors import nearest
 from serving.reading import PatientReader, shorten
+from serving.shapes import MOST_PATIENTS, MOST_TIMES
 
-#: Patients that one request may hold.
-MOST_PATIENTS = 5000
-#: Months that one request may ask for.
-MOST_TIMES = 200
 #: Problems that one error lists at the most.
 MOST_PROBLEMS = 20
 
@@ -55,11 +51,6 @@ class Asked:
     """Values are null, true, false, finite numbers or texts."""
     times: tuple[float, ...] | None
     """Months, or None for the usual ones."""
-
-
-def envelope(code: str, message: str, details: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
-    """Return the one shape that every error of the endpoint has."""
-    return {"error": {"code": code, "message": message, "details": list(details)}}
 
 
 def read_request(body: bytes, reader: PatientReader, horizon: float | None, batch: bool) -> Asked:
@@ -312,86 +303,3 @@ def readable(value: object) -> bool:
     if not isinstance(value, str) or value.isascii():
         return True
     return not any("\ud800" <= letter <= "\udfff" for letter in value)
-
-
-class PredictRequest(BaseModel):
-    """One patient."""
-
-    patient: dict[str, Any] = Field(
-        description="Feature or column name -> value; leave out, or send null for, what is not "
-        "known. Names and levels are the study's."
-    )
-    times: list[float] | None = Field(
-        None,
-        description="Months at which survival is asked for; 12, 36 and 60 if absent. Leave it out "
-        "where the model has no survival endpoint.",
-    )
-
-
-class BatchRequest(BaseModel):
-    """Several patients."""
-
-    patients: list[dict[str, Any]] = Field(description="Patients as for /predict, at least one.")
-    times: list[float] | None = Field(
-        None,
-        description="Months at which survival is asked for; 12, 36 and 60 if absent. Leave it out "
-        "where the model has no survival endpoint.",
-    )
-
-
-class CurvePoint(BaseModel):
-    """Survival at one time."""
-
-    time: float = Field(description="Months.")
-    survival: float
-    low: float = Field(description="Lower end of the ensemble's interval.")
-    high: float = Field(description="Upper end.")
-
-
-class PatientAnswer(BaseModel):
-    """What the models say of one patient, under the names that ``predict`` has.
-
-    ``survival@T`` for each time T asked for; a further survival endpoint's quantities begin with
-    its name and a point; ``response.NAME`` is the chance of a positive label. A model without a
-    survival endpoint gives neither risk nor curve.
-    """
-
-    model_config = ConfigDict(extra="allow")
-
-    patient_id: str | None = Field(None, description="As given; absent if none was.")
-    risk: float | None = Field(
-        None, description="Higher is worse; 0 is the average training patient."
-    )
-    flags: list[str] = Field(description="What was odd about the values; empty if nothing.")
-    interval: float | None = Field(
-        None, description="Part of the ensemble that lies between low and high."
-    )
-    curve: list[CurvePoint] | None = Field(None, description="Of the first survival endpoint.")
-
-
-class ModelInfo(BaseModel):
-    """Which model answered."""
-
-    name: str
-    endpoint: str
-    digest: str
-    fit_id: str | None
-    run_id: str | None = Field(description="MLflow's; null where it is not known.")
-    version: str | None = Field(description="In MLflow's registry; null where it is not known.")
-    synthetic: bool
-    horizon: float | None = Field(description="Months; null without a survival endpoint.")
-
-
-class PredictAnswer(PatientAnswer):
-    """One patient's answer, with the model and the note."""
-
-    model: ModelInfo
-    note: str
-
-
-class BatchAnswer(BaseModel):
-    """Answers in the order of the patients."""
-
-    patients: list[PatientAnswer]
-    model: ModelInfo
-    note: str

@@ -27,8 +27,8 @@ from training.processes import HOST, end, is_free, term_interrupts
 ROOT = Path(__file__).resolve().parent.parent
 #: The file that makes a folder a Bento.
 BENTO = "bento.yaml"
-#: Environment variable that names the bundle to serve. ``serving.service`` reads it; it is not
-#: imported from there, because that imports BentoML.
+#: Environment variable that names the bundle to serve. ``serving.endpoint`` reads it; it is not
+#: imported from there, because that imports all that answers.
 BUNDLE_VARIABLE = "ACCOMPLICE_BUNDLE"
 
 

@@ -5,6 +5,9 @@ BentoML's own routes are all asked by POST, so these are an application of their
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -12,17 +15,24 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from serving.live import Answering, Live
-from serving.metrics import Metrics
+if TYPE_CHECKING:
+    from serving.live import Answering
 
 JSON = "application/json"
 
 
 class Shown:
-    """The routes, of the bundle that answers now."""
+    """The routes, of the bundle that answers now.
 
-    def __init__(self, metrics: Metrics, live: Live) -> None:
-        self._metrics, self._live = metrics, live
+    Args:
+        current: returns what answers now; None before there is anything.
+        exposition: returns the metrics as Prometheus reads them.
+    """
+
+    def __init__(
+        self, current: Callable[[], Answering | None], exposition: Callable[[], bytes]
+    ) -> None:
+        self._answering, self._exposition = current, exposition
         self.app = Starlette(
             routes=[
                 Route("/model", self._on_model),
@@ -39,10 +49,10 @@ class Shown:
 
     # Not async: the drift of a thousand patients takes milliseconds.
     def _on_metrics(self, _: Request) -> Response:
-        return Response(self._metrics.exposition(), headers={"content-type": CONTENT_TYPE_LATEST})
+        return Response(self._exposition(), headers={"content-type": CONTENT_TYPE_LATEST})
 
     def _current(self) -> Answering:
-        current = self._live.current
+        current = self._answering()
         if current is None:
             raise HTTPException(503)
         return current

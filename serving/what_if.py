@@ -24,10 +24,9 @@ from serving.schema import (
     open_request,
     readable,
 )
+from serving.shapes import MOST_VALUES
 from serving.training_values import Value, usual
 
-#: Values that one request may ask for.
-MOST_VALUES = 50
 #: Integers up to this one are exact as floats.
 WHOLE = 2**53
 #: Levels that an error lists at the most.

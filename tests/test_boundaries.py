@@ -108,9 +108,16 @@ def loaded_by(statement: str) -> set[str]:
 def test_the_service_starts_without_what_only_training_needs():
     if not (ROOT / "serving" / "service.py").is_file():
         pytest.skip("the service is not written yet")
-    loaded = loaded_by("import serving.service")
+    loaded = loaded_by("import serving.service, serving.endpoint")
     assert "serving" in loaded
+    assert "pandas" in loaded
     assert not loaded & {"torch", *HEAVY, "sksurv"}
+
+
+def test_what_starts_the_workers_loads_nothing_that_answers():
+    loaded = loaded_by("import serving.service")
+    assert "bentoml" in loaded
+    assert not loaded & {"training", "numpy", "pandas", "safetensors", *HEAVY}
 
 
 def test_a_run_and_its_evaluation_load_no_copyleft_peer():

@@ -16,7 +16,9 @@ import pytest
 
 from data.study import parse_study
 from serving.app import FILES, FOREVER, Page
+from serving.desk import Desk
 from serving.guard import Guard, Limits
+from serving.live import Answering
 from serving.predictor import Predictor
 from tests.browser.markup import unlabelled
 from training.bundle import Bundle
@@ -26,7 +28,7 @@ NASTY = "<script>alert(1)</script>\"'&"
 
 
 def get(page: Page, path: str, limits: Limits | None = None, **headers: str) -> httpx.Response:
-    app = Guard(page.app(), limits or Limits())
+    app = Guard(page.app, limits or Limits())
 
     async def ask() -> httpx.Response:
         transport = httpx.ASGITransport(app)
@@ -37,8 +39,9 @@ def get(page: Page, path: str, limits: Limits | None = None, **headers: str) -> 
 
 
 def shown(bundle: Bundle) -> Page:
-    page = Page(lambda: form)
-    form = page.form(Predictor(bundle, "0123456789abcdef"))
+    page = Page(lambda: answering)
+    predictor = Predictor(bundle, "0123456789abcdef")
+    answering = Answering(predictor, Desk(predictor), page.form(predictor), b"{}", b"{}")
     return page
 
 

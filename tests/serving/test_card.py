@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 import pytest
 
 from serving.card import describe
-from serving.openapi import ModelCard
 from serving.predictor import Predictor
+from serving.shapes import ModelCard
 from training.bundle import Bundle
 
 
@@ -80,5 +81,5 @@ def test_a_model_of_labels_alone(labels_trained: Any) -> None:
 
 
 def test_a_card_that_the_bundle_holds_is_shown(bundle: Bundle) -> None:
-    held = Bundle(**{**vars(bundle), "metrics": {"card": "# Mine"}})
+    held = replace(bundle, metrics={"card": "# Mine"})
     assert describe(Predictor(held, "digest"))["card"] == "# Mine"

@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from serving.predictor import Predictor
-from serving.schema import Asked, BatchAnswer, PredictAnswer, RequestError, read_request
+from serving.schema import Asked, RequestError, read_request
+from serving.shapes import BatchAnswer, PredictAnswer
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:

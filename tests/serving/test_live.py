@@ -98,19 +98,25 @@ def test_who_gave_up_waiting_is_no_error(bundle: Bundle, patient: dict[str, Any]
     assert asyncio.run(run()) == []
 
 
+def load(version: Version) -> None:
+    from serving import endpoint, service
+
+    endpoint.load(version, service.PAGE)
+
+
 class TestService:
     """The service in this process."""
 
     @pytest.fixture
     def moved(self, client: Any, bundle_path: Path, other_path: Path) -> Iterator[Version]:
         """Let the other bundle answer; the first one does again in the end."""
-        from serving import service
+        from serving import endpoint
 
         version = Version(str(other_path), digest_of(other_path), "run-2", "2")
-        service.load(version)
-        service.told(version, None)
+        load(version)
+        endpoint.told(version, None)
         yield version
-        service.load(Version(str(bundle_path)))
+        load(Version(str(bundle_path)))
 
     def test_everything_is_the_new_one_s(
         self, client: Any, bundle: Bundle, patient: dict[str, Any], moved: Version
@@ -140,7 +146,7 @@ class TestService:
     def test_counts_go_on_and_moves_are_counted(
         self, client: Any, patient: dict[str, Any], bundle_path: Path, other_path: Path
     ) -> None:
-        from serving import service
+        from serving import endpoint
 
         def count(name: str) -> float:
             text = client.request("GET", "/metrics").text
@@ -151,8 +157,8 @@ class TestService:
         client.post("/predict", {"patient": patient})
         patients, before = count("accomplice_patients_total"), count(moves)
         for path in (other_path, bundle_path):
-            service.load(Version(str(path)))
-            service.told(Version(str(path)), None)
+            load(Version(str(path)))
+            endpoint.told(Version(str(path)), None)
             client.post("/predict", {"patient": patient})
         assert count("accomplice_patients_total") == patients + 2
         assert count(moves) == before + 2
@@ -160,7 +166,6 @@ class TestService:
     def test_an_answer_under_way_is_the_old_one_s(
         self, client: Any, patient: dict[str, Any], bundle_path: Path, other_path: Path
     ) -> None:
-        from serving import service
 
         digests = {str(path): digest_of(path) for path in (bundle_path, other_path)}
         people = {"patients": [patient] * 2000}
@@ -172,13 +177,13 @@ class TestService:
             ]
             await asyncio.sleep(0.05)
             loop = asyncio.get_running_loop()
-            await loop.run_in_executor(None, service.load, Version(str(other_path)))
+            await loop.run_in_executor(None, load, Version(str(other_path)))
             return [*await asyncio.gather(*asking), await http.post("/predict_batch", json=people)]
 
         try:
             answers = [response.json() for response in client.runner.run(run())]
         finally:
-            service.load(Version(str(bundle_path)))
+            load(Version(str(bundle_path)))
         assert answers[0]["model"]["digest"] == digests[str(bundle_path)]
         assert answers[-1]["model"]["digest"] == digests[str(other_path)]
         first = answers[0]["patients"][0]["risk"]
@@ -196,7 +201,7 @@ class TestService:
         tmp_path: Path,
         logged: Any,
     ) -> None:
-        from serving import service
+        from serving import endpoint
 
         before = client.post("/predict", {"patient": patient}).json()
         cases = (
@@ -206,15 +211,15 @@ class TestService:
         )
         for version, why in cases:
             with pytest.raises(InputError, match=why) as caught:
-                service.load(version)
+                load(version)
             logged.clear()
-            service.told(version, caught.value)
+            endpoint.told(version, caught.value)
             (line,) = logged
             assert f"version {version.version}" in line
             assert why in line
             assert "\n" not in line
         logged.clear()
-        service.told(cases[0][0], ValueError("canary-71"))
+        endpoint.told(cases[0][0], ValueError("canary-71"))
         assert "ValueError" in logged[0]
         assert "canary" not in logged[0]
         assert client.post("/predict", {"patient": patient}).json() == before

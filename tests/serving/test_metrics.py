@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -99,8 +100,8 @@ def test_abstentions_are_counted_by_reason(
 
 def test_a_model_without_an_effect_abstains_for_that_reason(bundle: Bundle, patient: Any) -> None:
     model = bundle.survival["os"]
-    blind = type(model)(**{**vars(model), "effect": None, "no_effect": "nobody was treated"})
-    watching = Watching(Bundle(**{**vars(bundle), "survival": {"os": blind}}))
+    blind = replace(model, effect=None, no_effect="nobody was treated")
+    watching = Watching(replace(bundle, survival={"os": blind}))
     watching.ask(patient)
     assert watching.said["accomplice_abstentions_total", "no_effect"] == 1
 

@@ -214,6 +214,7 @@ def in_a_fresh_process(code: str, **environment: str) -> str:
 def test_serving_imports_no_training_tools() -> None:
     heavy = "torch pytorch_lightning lightning mlflow optuna matplotlib sksurv pyarrow.parquet"
     found = in_a_fresh_process(
-        f"import sys, serving.service\nprint([m for m in {heavy.split()} if m in sys.modules])"
+        "import sys, serving.service, serving.endpoint\n"
+        f"print([m for m in {heavy.split()} if m in sys.modules])"
     )
     assert found.strip() == "[]"

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serving.openapi import WhatIfAnswer
 from serving.predictor import Predictor
 from serving.schema import RequestError
+from serving.shapes import WhatIfAnswer
 from serving.what_if import MOST_VALUES, NOTE, read_what_if, what_if
 from training.bundle import Bundle
 
