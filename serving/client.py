@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self, overload
 
@@ -28,6 +28,8 @@ import pandas as pd
 AT_ONCE = 1000
 #: Seconds to wait where a refusal does not say how many, and statuses after which to ask again.
 PAUSE, BUSY = 1.0, (429, 503)
+#: Status where a request holds more than the endpoint takes.
+TOO_LARGE = 413
 
 Patient = Mapping[str, Any]
 Quantity = float | str | None
@@ -137,7 +139,7 @@ class Client:
         self,
         url: str,
         token: str | None = None,
-        timeout: float = 10.0,
+        timeout: float = 30.0,
         patience: float = 30.0,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
@@ -185,15 +187,26 @@ class Client:
     ) -> Predictions:
         """Ask about a list or a table of patients; a long one goes in several requests.
 
+        Where these are larger than the endpoint takes, they go in smaller ones.
+
         Raises:
             EndpointError: as the endpoint says, or its model was changed between two requests.
         """
+        listed, at_once = [_plain(each) for each in _listed(patients)], AT_ONCE
         found: list[Prediction] = []
         model: Mapping[str, Any] = {}
         note = ""
-        for part in _parts(_listed(patients)):
-            body = {"patients": [_plain(each) for each in part], **_asked(times=times)}
-            answer = self._ask("POST", "/predict_batch", body)
+        # An empty list is a request too, which the endpoint refuses.
+        while len(found) < len(listed) or not found:
+            part = listed[len(found) : len(found) + at_once]
+            try:
+                body = {"patients": part, **_asked(times=times)}
+                answer = self._ask("POST", "/predict_batch", body)
+            except EndpointError as error:
+                if error.status != TOO_LARGE or len(part) < 2:
+                    raise
+                at_once = len(part) // 2
+                continue
             if found and answer["model"] != model:
                 raise EndpointError(
                     "model_changed", "another model answered a part of the list: ask again"
@@ -327,12 +340,6 @@ def _listed(patients: Sequence[Patient] | pd.DataFrame) -> Sequence[Patient]:
         return patients
     rows = patients.astype(object).to_dict("records")
     return [{str(name): value for name, value in row.items()} for row in rows]
-
-
-def _parts(patients: Sequence[Patient]) -> Iterator[Sequence[Patient]]:
-    """Cut a list into requests; an empty one is a request too, which the endpoint refuses."""
-    for start in range(0, max(len(patients), 1), AT_ONCE):
-        yield patients[start : start + AT_ONCE]
 
 
 def _asked(times: Sequence[float] | None) -> dict[str, list[float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -64,6 +65,25 @@ def test_a_table_comes_back_as_predict_writes_it(
         found.frame(), expected, check_dtype=False, check_column_type=False, rtol=0, atol=1e-6
     )
     assert [each.patient_id for each in found[:2]] == people["patient"].head(2).tolist()
+
+
+def test_a_list_that_is_too_large_goes_in_smaller_requests() -> None:
+    sizes = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        ages = [each["age"] for each in json.loads(request.content)["patients"]]
+        sizes.append(len(ages))
+        if len(ages) > 3 or ages == [99]:
+            error = {"code": "too_large", "message": "the body is too large", "details": []}
+            return httpx.Response(413, json={"error": error})
+        patients = [{"risk": age, "flags": []} for age in ages]
+        return httpx.Response(200, json={"patients": patients, "model": {}, "note": ""})
+
+    found = scripted(handle).predict_batch([{"age": age} for age in range(10)])
+    assert [each["risk"] for each in found] == list(range(10))
+    assert sizes == [10, 5, 2, 2, 2, 2, 2]
+    with pytest.raises(EndpointError, match="too_large"):
+        scripted(handle).predict_batch([{"age": 99}])
 
 
 def test_a_list_of_dictionaries_with_missing_values(
