@@ -13,8 +13,8 @@ from types import FrameType
 import psutil  # type: ignore[import-untyped]
 
 HOST = "127.0.0.1"
-#: Seconds that a server has to end by itself.
-GRACE = 10.0
+#: Seconds that a server has to end by itself: longer than its slowest answer takes.
+GRACE = 25.0
 
 
 def free_port() -> int:
