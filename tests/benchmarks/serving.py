@@ -36,6 +36,8 @@ ROOT = Path(__file__).parents[2]
 SECONDS, ROUNDS = 4.0, 3
 #: Patients of a request to the list endpoint.
 LISTED = 1000
+#: Requests over which memory is watched.
+SOAK = 200_000
 #: What the model is called in the registry.
 MODEL = "models:/accomplice-synthetic-gastric/1"
 #: Of the trained model; how well it predicts does not matter here, its size does.
@@ -280,7 +282,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.serving", description=__doc__)
     parser.add_argument("--seconds", type=float, default=SECONDS, help="of a round")
     parser.add_argument("--overload", type=float, default=60.0, help="seconds of overload")
-    parser.add_argument("--soak", type=int, default=0, help="requests over which memory is watched")
+    parser.add_argument(
+        "--soak", type=int, default=SOAK, help="requests over which memory is watched"
+    )
     parser.add_argument("--folder", type=Path, help="where an earlier run left its model")
     parser.add_argument("--only", choices=("others", "lists", "overload"))
     given = parser.parse_args(argv)
