@@ -1,8 +1,9 @@
-"""Follow an alias of the registry, so that a server moves to a new champion without a pause.
+"""Hand a server the bundle of a registered model, and those that take its place later.
 
 This is the side of the process that started the server: it may know MLflow, which the worker must
-not. It copies each new version's bundle beside the server, checks its content, and says where it is
-by ``serving.handover``. Whatever fails here, the server goes on with what it has.
+not. Where an alias is followed it copies each new version's bundle beside the server, checks its
+content, and says where it is by ``serving.handover``. Whatever fails then, the server goes on with
+what it has.
 """
 
 from __future__ import annotations
@@ -31,6 +32,46 @@ def say_on_stderr(text: str) -> None:
     print(f"accomplice: {text}", file=sys.stderr, flush=True)
 
 
+class Registered:
+    """A model of the store, as it is now.
+
+    Args:
+        model: ``runs:/ID`` or ``models:/NAME/VERSION`` or by an alias.
+        folder: for what is handed over.
+
+    Raises:
+        InputError: there is no store to look into.
+    """
+
+    every: float | None = None
+
+    def __init__(self, model: str, folder: Path) -> None:
+        _check_store(model)
+        self.model, self._handover = model, Handover(folder)
+
+    def environment(self) -> dict[str, str]:
+        """Return what the server's process is to know."""
+        return {HANDOVER_VARIABLE: str(self._handover.folder)}
+
+    def begin(self) -> None:
+        """Find the model's bundle and hand it over.
+
+        Raises:
+            InputError: there is none, or it was changed.
+        """
+        from training.manifest import digest_of
+        from training.store import find_bundle, find_source
+
+        source = find_source(self.model)
+        bundle = find_bundle(source.model).resolve()
+        self._handover.wanted = Version(
+            str(bundle), digest_of(bundle), source.run_id, source.version
+        )
+
+    def look(self) -> None:
+        """Stay with what it was."""
+
+
 class Champion:
     """A model by an alias, and the versions that it has named.
 
@@ -56,7 +97,9 @@ class Champion:
             raise InputError(
                 f"--reload-champion: {model} stays what it is: give models:/NAME@champion"
             )
-        self.model, self.every = model, every
+        _check_store(model)
+        self.model = model
+        self.every: float | None = every
         self._name, self._alias = named["name"], named["alias"]
         self._bundles, self._handover = folder / "bundles", Handover(folder)
         self._say, self._said = say, ""
@@ -66,24 +109,18 @@ class Champion:
         """Return what the server's process is to know."""
         return {HANDOVER_VARIABLE: str(self._handover.folder)}
 
-    def begin(self) -> Path:
-        """Fetch the version that the alias names now; return its bundle.
+    def begin(self) -> None:
+        """Fetch the version that the alias names now and hand it over.
 
         Raises:
             InputError: it names none, or the bundle is not whole.
         """
-        from training.store import find_bundle, store_exists
-
         for name, value in PATIENCE.items():
             os.environ.setdefault(name, value)
-        found = self._find() if store_exists() else None
+        found = self._find()
         if found is None:
-            # Says what is wrong with it.
-            find_bundle(self.model)
-            raise InputError(f"{self.model}: no such model")
-        fetched = self._fetch(found)
-        self._want(fetched)
-        return Path(fetched.bundle or "")
+            raise InputError(f"{self.model}: no such model: the alias names none")
+        self._want(self._fetch(found))
 
     def look(self) -> None:
         """Hand over the version that the alias names now, if it is another one; never raises."""
@@ -171,6 +208,18 @@ class Champion:
         if text != self._said:
             self._said = text
             self._say(text)
+
+
+def _check_store(model: str) -> None:
+    """Refuse a model of a store that is not there, before anything is started.
+
+    Raises:
+        InputError: there is none.
+    """
+    from training.store import find_bundle, store_exists
+
+    if not store_exists():
+        find_bundle(model)  # says so
 
 
 def _same(found: Version, fetched: Version) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,8 +20,10 @@ from data.errors import InputError
 #: Environment variable of a server's process that names the folder.
 HANDOVER_VARIABLE = "ACCOMPLICE_HANDOVER"
 WANTED, SERVED = "wanted.json", "served.json"
-#: Seconds between two looks of the worker.
-PAUSE = 1.0
+#: Seconds between two looks of the worker, the first ones aside.
+PAUSE, FIRST = 1.0, 0.02
+#: Seconds that a worker waits for its first bundle, which may have to be fetched from afar.
+PATIENCE = 600.0
 
 
 @dataclass(frozen=True)
@@ -82,12 +85,17 @@ class Follower:
         self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
 
     def begin(self) -> None:
-        """Load what is wanted, or else what was served before.
+        """Load what is wanted, or else what was served before; wait until either is known.
 
         Raises:
             InputError: there is neither, or neither loads.
         """
-        wanted, served = self._handover.wanted, self._handover.served
+        until = time.monotonic() + PATIENCE
+        while (wanted := self._handover.wanted) is None and time.monotonic() < until:
+            if self._handover.served is not None:
+                break
+            time.sleep(FIRST)
+        served = self._handover.served
         self._seen = wanted
         for version in dict.fromkeys((wanted, served)):
             if version is not None and self._take(version):

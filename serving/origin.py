@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Mapping
 from pathlib import Path
 
-#: File beside a packed bundle, and environment variable of a server's process, that say so: JSON
-#: with ``run_id`` and ``version``. The variable wins.
-ORIGIN_FILE, ORIGIN_VARIABLE = "origin.json", "ACCOMPLICE_ORIGIN"
+#: File beside a packed bundle that says so: JSON with ``run_id`` and ``version``.
+ORIGIN_FILE = "origin.json"
 #: Longest text taken of either.
 LONGEST = 256
 
 
-def origin(bundle_path: Path, environ: Mapping[str, str] = os.environ) -> dict[str, str | None]:
+def origin(bundle_path: Path) -> dict[str, str | None]:
     """Return MLflow's run and version of the bundle at a path, null where they are not known."""
-    text = environ.get(ORIGIN_VARIABLE, "")
-    if not text:
-        try:
-            text = (bundle_path.parent / ORIGIN_FILE).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError):
-            text = "{}"
     try:
-        raw = json.loads(text)
-    except ValueError:
+        raw = json.loads((bundle_path.parent / ORIGIN_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         raw = {}
     given = raw if isinstance(raw, dict) else {}
     known = {name: given.get(name) for name in ("run_id", "version")}

@@ -13,12 +13,10 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from data.errors import InputError
-from serving.champion import Champion
 from serving.handover import HANDOVER_VARIABLE
-from serving.origin import ORIGIN_VARIABLE
 from serving.tokens import CONCURRENCY_VARIABLE, TOKENS_VARIABLE, read_tokens
 from training.manifest import MANIFEST, digest_of
 from training.processes import HOST, end, is_free, term_interrupts
@@ -44,6 +42,22 @@ def quiet_environment() -> dict[str, str]:
     env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", "")])
     # One thread a worker: the model is too small for more to help.
     return env | {"BENTOML_DO_NOT_TRACK": "True", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+
+
+class Supply(Protocol):
+    """What hands a server its bundle while the server starts, and perhaps others later."""
+
+    every: float | None
+    """Seconds between two looks for another one; None where there is none to look for."""
+
+    def environment(self) -> dict[str, str]:
+        """Return what the server's process is to know."""
+
+    def begin(self) -> None:
+        """Hand over the first bundle."""
+
+    def look(self) -> None:
+        """Hand over another one, if there is one; never raises."""
 
 
 @dataclass(frozen=True)
@@ -83,22 +97,29 @@ class Access:
 
 
 def serve_command(
-    path: Path, port: int, access: Access | None = None
+    path: Path | None, port: int, access: Access | None = None
 ) -> tuple[list[str], dict[str, str]]:
-    """Return the command and environment that serve a bundle or a Bento at ``path``.
+    """Return the command and environment that serve a bundle or a Bento.
+
+    Args:
+        path: of it; None where a bundle is handed over later.
+        port: to listen on.
+        access: from where, by whom and how much at once it may be asked.
 
     Raises:
         InputError: there is neither, the bundle was changed, or as ``Access.environment``.
     """
-    path = path.resolve()
     access = access or Access()
     env = quiet_environment() | access.environment()
-    if (path / BENTO).is_file():
+    target, folder = "serving.service:Accomplice", ROOT
+    path = None if path is None else path.resolve()
+    if path is None:
+        pass
+    elif (path / BENTO).is_file():
         digest_of(path / "src" / "bundle")
         target, folder = str(path), path / "src"
     elif (path / MANIFEST).is_file():
         digest_of(path)
-        target, folder = "serving.service:Accomplice", ROOT
         env[BUNDLE_VARIABLE] = str(path)
     else:
         raise InputError(f"{path}: neither a bundle ({MANIFEST}) nor a Bento ({BENTO}) is there")
@@ -145,34 +166,29 @@ def running(
 
 
 def serve(
-    path: Path,
-    port: int,
-    access: Access | None = None,
-    champion: Champion | None = None,
-    origin: str = "",
+    path: Path | None, port: int, access: Access | None = None, supply: Supply | None = None
 ) -> None:
     """Serve a bundle or a Bento in the foreground until Ctrl-C or SIGTERM.
 
     Args:
-        path: of it.
+        path: of it; None where ``supply`` hands it over.
         port: to listen on.
         access: from where, by whom and how much at once it may be asked.
-        champion: that is to be followed, where ``path`` is its bundle.
-        origin: of the bundle, as ``serving.origin`` reads it.
+        supply: of bundles. It begins while the server starts: MLflow takes as long to load.
 
     Raises:
-        InputError: as :func:`serve_command`, or the port is taken.
+        InputError: as :func:`serve_command` or the supply does, or the port is taken.
         ServerError: the server ended by itself.
     """
     argv, env = serve_command(path, port, access)
-    if champion is not None:
-        env |= champion.environment()
-    if origin:
-        env[ORIGIN_VARIABLE] = origin
+    if supply is not None:
+        env |= supply.environment()
     with tempfile.TemporaryDirectory(prefix="accomplice-serve-") as home, term_interrupts():
         process = _start(argv, env, port, Path(home), None)
         try:
-            code = _wait(process, champion)
+            if supply is not None:
+                supply.begin()
+            code = _wait(process, supply)
         except KeyboardInterrupt:
             return
         finally:
@@ -181,13 +197,13 @@ def serve(
         raise ServerError(f"the server ended with exit code {code}: see above")
 
 
-def _wait(process: subprocess.Popen[bytes], champion: Champion | None) -> int:
-    """Wait for a server's end; look at the registry meanwhile, where a champion is followed."""
-    while champion is not None:
+def _wait(process: subprocess.Popen[bytes], supply: Supply | None) -> int:
+    """Wait for a server's end, and have other bundles looked for meanwhile."""
+    while supply is not None and supply.every is not None:
         try:
-            return process.wait(champion.every)
+            return process.wait(supply.every)
         except subprocess.TimeoutExpired:
-            champion.look()
+            supply.look()
     return process.wait()
 
 

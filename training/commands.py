@@ -318,39 +318,34 @@ def package(args: argparse.Namespace) -> None:
 
 def serve(args: argparse.Namespace) -> None:
     """Serve a model or a bento on this machine until Ctrl-C."""
-    from serving.origin import written
     from serving.server import Access
     from serving.server import serve as run_server
+    from training.store import find_bundle, is_stored
 
-    path = Path(args.model)
     tokens = None if args.tokens is None else Path(args.tokens)
     access = Access(args.host, tokens, args.concurrency)
     access.environment()
-    if args.reload_champion:
-        follow(args, access)
-        return
-    if (path / "bento.yaml").is_file():
-        run_server(path, args.port, access)
-        return
-    from training.store import find_bundle, find_source
-
-    source = find_source(args.model)
-    origin = written(source.run_id, source.version)
-    run_server(find_bundle(source.model), args.port, access, origin=origin)
+    if args.reload_champion or is_stored(args.model):
+        serve_stored(args, access)
+    else:
+        run_server(find_bundle(args.model), args.port, access)
 
 
-def follow(args: argparse.Namespace, access: Access) -> None:
-    """Serve whichever version the model's alias names."""
+def serve_stored(args: argparse.Namespace, access: Access) -> None:
+    """Serve a model of the store, or whichever version its alias names."""
     from tempfile import TemporaryDirectory
 
-    from serving.champion import Champion
+    from serving.champion import Champion, Registered
+    from serving.server import Supply
     from serving.server import serve as run_server
     from training.processes import term_interrupts
 
     # SIGTERM by itself would leave the folder behind.
-    with term_interrupts(), TemporaryDirectory(prefix="accomplice-champion-") as folder:
-        champion = Champion(args.model, Path(folder), args.every)
-        run_server(champion.begin(), args.port, access, champion)
+    with term_interrupts(), TemporaryDirectory(prefix="accomplice-model-") as folder:
+        supply: Supply = Registered(args.model, Path(folder))
+        if args.reload_champion:
+            supply = Champion(args.model, Path(folder), args.every)
+        run_server(None, args.port, access, supply)
 
 
 def token(args: argparse.Namespace) -> None:

@@ -107,6 +107,11 @@ def store_exists() -> bool:
     return "MLFLOW_TRACKING_URI" in os.environ or (Path("mlruns") / DATABASE).is_file()
 
 
+def is_stored(model: str) -> bool:
+    """Whether ``MODEL`` on the command line is one of the store, and no folder."""
+    return model.startswith(("runs:/", "models:/"))
+
+
 @dataclass(frozen=True)
 class Source:
     """From where a model comes."""
@@ -121,7 +126,7 @@ class Source:
 
 def find_source(model: str) -> Source:
     """Return from where ``MODEL`` on the command line comes, as far as the registry knows."""
-    if not model.startswith(("runs:/", "models:/")) or not store_exists():
+    if not is_stored(model) or not store_exists():
         return Source(model)
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
@@ -156,7 +161,7 @@ def find_bundle(model: str, into: Path | None = None) -> Path:
     Raises:
         InputError: there is no such model.
     """
-    if not model.startswith(("runs:/", "models:/")):
+    if not is_stored(model):
         path = Path(model)
         if not path.is_dir():
             raise InputError(

@@ -11,7 +11,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from data.errors import InputError
-from serving.champion import Champion
+from serving.champion import Champion, Registered
 from serving.handover import HANDOVER_VARIABLE, Handover, Version
 from training.bundle import Bundle
 from training.manifest import digest_of
@@ -193,6 +193,35 @@ def test_no_such_model_is_said_before_anything_starts(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match="no such model"):
         Champion(f"models:/{NAME}@champion", tmp_path).begin()
+
+
+@pytest.mark.parametrize("how", ["@champion", "/1"])
+def test_a_registered_model_is_handed_over_where_it_lies(
+    client: mlflow.MlflowClient, stored: Path, tmp_path: Path, how: str
+) -> None:
+    registered, handover = Registered(f"models:/{NAME}{how}", tmp_path), Handover(tmp_path)
+    assert registered.environment() == {HANDOVER_VARIABLE: str(tmp_path)}
+    registered.begin()
+    wanted = handover.wanted
+    assert wanted is not None
+    assert wanted.bundle is not None
+    assert Path(wanted.bundle).is_relative_to(stored)
+    assert (wanted.version, wanted.digest) == ("1", digest_of(stored / "bundle-0"))
+    assert wanted.run_id == client.get_model_version(NAME, "1").run_id
+    client.set_registered_model_alias(NAME, "champion", "2")
+    registered.look()
+    assert handover.wanted == wanted
+
+
+def test_a_registered_model_that_is_not_there_is_said_so(
+    client: mlflow.MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(InputError, match="no such model"):
+        Registered(f"models:/{NAME}@other", tmp_path).begin()
+    monkeypatch.chdir(tmp_path)
+    # Before anything is started.
+    with pytest.raises(InputError, match="no run was logged"):
+        Registered(f"models:/{NAME}/1", tmp_path)
 
 
 def test_where_a_model_comes_from(
