@@ -73,10 +73,9 @@ class Abreast:
         return found
 
     def _interpolated(self, centre: str, measured: Array) -> Array:
-        tables = self._tables(centre)
         if len(measured) > FEW:
             found = np.empty((len(self.each), *measured.shape))
-            for k, table in enumerate(tables):
+            for k, table in enumerate(self._tables(centre)):
                 for e, (quantiles, score) in enumerate(table):
                     found[k, :, e] = np.interp(measured[:, e], quantiles, score)
             return found

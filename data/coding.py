@@ -22,6 +22,8 @@ MISSING = frozenset(
     | {"[not evaluated]", "[unknown]", "[discrepancy]"}
 )
 
+#: Types of true and false.
+TRUTHS = frozenset({bool, np.bool_})
 #: Kinds of finding.
 ABSENT, NOT_A_NUMBER, OUT_OF_RANGE, UNKNOWN_LEVEL = (
     "absent",
@@ -102,6 +104,9 @@ def code_levels(
     meaning: dict[str, float] = dict(levels)
     for spelling, level in (feature.map or {}).items():
         meaning[spelling] = levels[level] if level is not None else np.nan
+    if column.dtype == object and any(kind in TRUTHS for kind in set(map(type, column))):
+        # True equals 1, but as levels the two are spelt apart.
+        column = column.map(as_level, na_action="ignore")
     codes, cells = pd.factorize(column, use_na_sentinel=True)
     found = np.full(len(cells) + 1, np.nan)
     unknown = np.zeros(len(cells) + 1, dtype=bool)

@@ -197,7 +197,7 @@ class Client:
         model: Mapping[str, Any] = {}
         note = ""
         # An empty list is a request too, which the endpoint refuses.
-        while len(found) < len(listed) or not found:
+        while True:
             part = listed[len(found) : len(found) + at_once]
             try:
                 body = {"patients": part, **_asked(times=times)}
@@ -207,12 +207,16 @@ class Client:
                     raise
                 at_once = len(part) // 2
                 continue
+            if len(answer["patients"]) != len(part):
+                raise EndpointError("unexpected", "the answer is not as long as the list")
             if found and answer["model"] != model:
                 raise EndpointError(
                     "model_changed", "another model answered a part of the list: ask again"
                 )
             model, note = answer["model"], answer["note"]
             found += [_prediction(each) for each in answer["patients"]]
+            if len(found) >= len(listed):
+                break
         return Predictions(tuple(found), model, note)
 
     def explain(self, patient: Patient) -> Explanation:

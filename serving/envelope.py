@@ -38,6 +38,20 @@ def envelope(code: str, message: str, details: Sequence[Mapping[str, Any]] = ())
     return {"error": {"code": code, "message": message, "details": list(details)}}
 
 
+#: Of every answer. The page asks nobody but this server, and nobody may frame it.
+HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
+)
+CACHE = (b"cache-control", b"no-store")
+#: What of an answer's headers is about its content.
+OF_CONTENT = frozenset({b"content-type", b"content-length", b"content-encoding"})
+
+
 class Envelope:
     """Gives every error the endpoint's shape, whoever made it."""
 
@@ -106,8 +120,8 @@ class _Answer:
         """Answer with the error of a status in place of what the app said."""
         code, text = ERRORS.get(status, INTERNAL if status >= 500 else ("refused", "refused"))
         body = json.dumps(envelope(code, text)).encode()
-        kept = (self.held or {}).get("headers", ())
-        headers = [pair for pair in kept if pair[0].lower() in (b"allow", b"retry-after")]
+        kept = (*HEADERS, CACHE) if self.held is None else self.held.get("headers", ())
+        headers = [pair for pair in kept if pair[0].lower() not in OF_CONTENT]
         headers += [
             (b"content-type", b"application/json"),
             (b"content-length", str(len(body)).encode()),

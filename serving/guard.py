@@ -20,8 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data.errors import InputError
-from serving.envelope import ERRORS, App, Message, Receive, Send, envelope
+from serving.envelope import CACHE, ERRORS, HEADERS, App, Message, Receive, Send, envelope
 from serving.tokens import (
+    BELOW,
     BODY_VARIABLE,
     CONCURRENCY_VARIABLE,
     TOKENS_VARIABLE,
@@ -43,16 +44,6 @@ OPEN = frozenset({"/livez", "/readyz", "/healthz"})
 #: The page's frame and files, which say nothing of the model: they need no token. What is in the
 #: frame does.
 FRAME, FILES = frozenset({"/", "/app", "/app/", "/docs"}), ("/app/files/", "/static_content/")
-#: Of every answer. The page asks nobody but this server, and nobody may frame it.
-HEADERS = (
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cross-origin-opener-policy", b"same-origin"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-    (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
-)
-CACHE = (b"cache-control", b"no-store")
 #: What a body's headers may say of it.
 PLAIN = {
     b"content-type": (b"", b"application/json"),
@@ -106,8 +97,8 @@ def _number(environ: Mapping[str, str], name: str, usual: float) -> float:
         value = usual if text is None else float(text)
     except ValueError:
         value = 0.0
-    if not 0 < value < 1e6:
-        raise InputError(f"{name}: must be a number above 0")
+    if not 0 < value < BELOW:
+        raise InputError(f"{name}: must be a number above 0 and below {BELOW}")
     return value
 
 
@@ -177,6 +168,10 @@ class Guard:
             return
         parts: list[bytes] = []
         size, more, most = 0, True, self.limits.body
+        if int(stated[:20]) > most and headers.get(b"expect", b"").lower() == b"100-continue":
+            # It asks first: reading on would be a yes.
+            await _refuse(send, 413)
+            return
         try:
             async with asyncio.timeout(SLOWEST_BODY):
                 while more and size <= DRAINED * most:

@@ -92,6 +92,14 @@ class PatientReader:
         return np.where(levels, -np.inf, low), np.where(levels, np.inf, high)
 
     @cached_property
+    def _blocks(self) -> list[tuple[str, tuple[int, ...], list[str]]]:
+        """Of each modality: its flag, its features' positions, and their flags where unknown."""
+        return [
+            (f"missing_modality:{modality}", block, [f"missing:{self._names[j]}" for j in block])
+            for modality, block in self.study.blocks.items()
+        ]
+
+    @cached_property
     def _met(self) -> dict[bytes, list[str]]:
         return {}
 
@@ -209,12 +217,12 @@ class PatientReader:
 
     def _flag_absent(self, unknown: Sequence[bool]) -> list[str]:
         flags = []
-        for modality, block in self.study.blocks.items():
+        for whole, block, each in self._blocks:
             here = [unknown[j] for j in block]
             if all(here):
-                flags.append(f"missing_modality:{modality}")
+                flags.append(whole)
             elif any(here):
-                flags += [f"missing:{self._names[j]}" for j in compress(block, here)]
+                flags += compress(each, here)
         return flags
 
     def _unknown(self, patient: Mapping[str, Any], hints: dict[str, str]) -> list[str]:

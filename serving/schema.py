@@ -89,6 +89,8 @@ def open_request(body: bytes, keys: Sequence[str]) -> tuple[dict[str, Any], Prob
         raise RequestError(INVALID, f"the body is {kind_of(raw)}: send an object")
     found = Problems()
     for name in raw:
+        if found.full:
+            break  # to look up the nearest known name takes long
         if name not in keys:
             found.add(shorten(name), f"unknown key{nearest(shorten(name), keys)}")
     return raw, found, sound
@@ -100,9 +102,14 @@ class Problems:
     def __init__(self) -> None:
         self.listed: list[dict[str, Any]] = []
 
+    @property
+    def full(self) -> bool:
+        """Whether as many are listed as an error says."""
+        return len(self.listed) >= MOST_PROBLEMS
+
     def add(self, where: str, problem: str) -> None:
         """Note one problem; beyond the most that are listed it changes nothing."""
-        if len(self.listed) < MOST_PROBLEMS:
+        if not self.full:
             self.listed.append({"where": where, "problem": problem})
 
     def refuse(self, code: str, message: str) -> None:

@@ -17,9 +17,9 @@ from typing import IO, Protocol
 
 from data.errors import InputError
 from serving.handover import HANDOVER_VARIABLE
-from serving.tokens import CONCURRENCY_VARIABLE, TOKENS_VARIABLE, read_tokens
+from serving.tokens import BELOW, CONCURRENCY_VARIABLE, TOKENS_VARIABLE, read_tokens
 from training.manifest import MANIFEST, digest_of
-from training.processes import HOST, end, is_free, term_interrupts
+from training.processes import GRACE, HOST, check_free, end, term_interrupts
 
 #: Folder that holds the packages ``data``, ``training`` and ``serving``.
 ROOT = Path(__file__).resolve().parent.parent
@@ -92,6 +92,8 @@ class Access:
             read_tokens(self.tokens)
             found[TOKENS_VARIABLE] = str(self.tokens.resolve())
         if self.concurrency is not None:
+            if not 0 < self.concurrency < BELOW:
+                raise InputError(f"--concurrency: must be above 0 and below {BELOW}")
             found[CONCURRENCY_VARIABLE] = str(self.concurrency)
         return found
 
@@ -184,15 +186,19 @@ def serve(
     if supply is not None:
         env |= supply.environment()
     with tempfile.TemporaryDirectory(prefix="accomplice-serve-") as home, term_interrupts():
-        process = _start(argv, env, port, Path(home), None)
+        host = HOST if access is None else access.host
+        process = _start(argv, env, port, Path(home), None, host)
+        # A worker that waits for its first bundle hears nothing, and has nobody to answer.
+        grace = 0.0
         try:
             if supply is not None:
                 supply.begin()
+            grace = GRACE
             code = _wait(process, supply)
         except KeyboardInterrupt:
             return
         finally:
-            end(process)
+            end(process, grace)
     if code:
         raise ServerError(f"the server ended with exit code {code}: see above")
 
@@ -208,10 +214,14 @@ def _wait(process: subprocess.Popen[bytes], supply: Supply | None) -> int:
 
 
 def _start(
-    argv: Sequence[str], env: Mapping[str, str], port: int, home: Path, out: IO[bytes] | None
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    port: int,
+    home: Path,
+    out: IO[bytes] | None,
+    host: str = HOST,
 ) -> subprocess.Popen[bytes]:
-    if not is_free(port):
-        raise InputError(f"port {port} is taken: name another one")
+    check_free(port, host)
     return subprocess.Popen(
         list(argv),
         # A home of its own: BentoML keeps the counters of its metrics there, and servers that

@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from serving.app import Page
 from serving.envelope import Envelope
-from serving.guard import Guard
+from serving.guard import Guard, Limits
 from serving.shapes import (
     ROUTES,
     BatchAnswer,
@@ -110,6 +110,8 @@ class Accomplice:
     def __init__(self) -> None:
         from serving import endpoint
 
+        # A limit that does not read ends the start, and not the first request.
+        Limits.of_environment()
         self.endpoint = endpoint
         self.follower = endpoint.begin(PAGE)
 

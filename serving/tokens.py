@@ -17,6 +17,8 @@ from data.errors import InputError
 TOKENS_VARIABLE = "ACCOMPLICE_TOKENS"
 CONCURRENCY_VARIABLE = "ACCOMPLICE_CONCURRENCY"
 BODY_VARIABLE = "ACCOMPLICE_MAX_BODY_MB"
+#: Below which both limits lie.
+BELOW = 1_000_000
 
 #: A line of a token file.
 LINE = re.compile(r"([A-Za-z0-9._-]{1,64}):([0-9a-f]{64})")

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from data.errors import InputError
 from training.budget import UNLIMITED, Budget
 from training.terminal import SYNTHETIC, relative, say_cohort, say_result, say_trials
 from training.writing import write_text
@@ -316,19 +317,24 @@ def package(args: argparse.Namespace) -> None:
     print(f"all      {home} list; {home} delete TAG removes one")
 
 
-def serve(args: argparse.Namespace) -> None:
+def serve(args: argparse.Namespace) -> int:
     """Serve a model or a bento on this machine until Ctrl-C."""
-    from serving.server import Access
+    from serving.server import Access, ServerError
     from serving.server import serve as run_server
     from training.store import find_bundle, is_stored
 
     tokens = None if args.tokens is None else Path(args.tokens)
     access = Access(args.host, tokens, args.concurrency)
     access.environment()
-    if args.reload_champion or is_stored(args.model):
-        serve_stored(args, access)
-    else:
-        run_server(find_bundle(args.model), args.port, access)
+    try:
+        if args.reload_champion or is_stored(args.model):
+            serve_stored(args, access)
+        else:
+            run_server(find_bundle(args.model), args.port, access)
+    except ServerError as error:
+        print(f"accomplice: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def serve_stored(args: argparse.Namespace, access: Access) -> None:
@@ -342,9 +348,12 @@ def serve_stored(args: argparse.Namespace, access: Access) -> None:
 
     # SIGTERM by itself would leave the folder behind.
     with term_interrupts(), TemporaryDirectory(prefix="accomplice-model-") as folder:
-        supply: Supply = Registered(args.model, Path(folder))
-        if args.reload_champion:
-            supply = Champion(args.model, Path(folder), args.every)
+        place = Path(folder)
+        supply: Supply = (
+            Champion(args.model, place, args.every)
+            if args.reload_champion
+            else Registered(args.model, place)
+        )
         run_server(None, args.port, access, supply)
 
 
@@ -353,8 +362,15 @@ def token(args: argparse.Namespace) -> None:
     from serving.tokens import new_token
 
     made, line = new_token(args.name)
-    with Path(args.tokens).open("a", encoding="utf-8") as file:
-        file.write(f"{line}\n")
+    path = Path(args.tokens)
+    try:
+        before = path.read_text(encoding="utf-8") if path.is_file() else ""
+        with path.open("a", encoding="utf-8") as file:
+            # A line that somebody left without its end must not swallow this one.
+            file.write("\n" if before and not before.endswith("\n") else "")
+            file.write(f"{line}\n")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
     print(made)
     print(
         f"accomplice: shown this once; {args.tokens} keeps its hash, and serve --tokens reads it",

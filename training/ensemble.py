@@ -1,6 +1,6 @@
 """The fitted model: each fold's learners, their survival curves stacked into one.
 
-Needs numpy alone, so that a bundle predicts where nothing else is installed.
+Needs no torch, so that a bundle predicts where none is installed.
 """
 
 from __future__ import annotations

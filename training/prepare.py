@@ -1,7 +1,6 @@
 """What a fit begins with: the division into folds, and each fold's models but for the network.
 
-Needs neither torch nor a setting of the network, so that a search over those does it once, and a
-bundle that answers does without torch.
+Needs no torch, so that a bundle that answers does without it.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ FOREST_TIME = 0.4
 
 @dataclass(frozen=True)
 class Prepared:
-    """All that a fit needs before the network: it depends on no setting of the network."""
+    """All that a fit needs before the network; of its settings it depends on the embedding's."""
 
     cohort: Cohort
     blind: Cohort

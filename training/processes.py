@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import signal
 import socket
 import subprocess
@@ -12,9 +13,11 @@ from types import FrameType
 
 import psutil  # type: ignore[import-untyped]
 
+from data.errors import InputError
+
 HOST = "127.0.0.1"
-#: Seconds that a server has to end by itself: longer than its slowest answer takes.
-GRACE = 25.0
+#: Seconds that a server has to end by itself: longer than BentoML gives its workers, which is 30.
+GRACE = 35.0
 
 
 def free_port() -> int:
@@ -24,19 +27,32 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def is_free(port: int) -> bool:
-    """Return whether a server could listen on a port."""
-    with socket.socket() as probe:
+def check_free(port: int, host: str = HOST) -> None:
+    """Refuse a port that no server could listen on.
+
+    Raises:
+        InputError: it is taken, it wants rights that we have not, or the address is not ours.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-    return True
+            probe.bind((host, port))
+        except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise InputError(f"{host} is no address of this machine: name another") from None
+            if error.errno == errno.EACCES:
+                raise InputError(f"port {port} needs rights: name one above 1023") from None
+            raise InputError(f"port {port} is taken: name another one") from None
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
-    """End a server and all its workers, which are in sessions of their own."""
+def end(process: subprocess.Popen[bytes], grace: float = GRACE) -> None:
+    """End a server and all its workers, which are in sessions of their own.
+
+    Args:
+        process: of the server.
+        grace: seconds that it has to end by itself.
+    """
     family = []
     with contextlib.suppress(psutil.NoSuchProcess):
         parent = psutil.Process(process.pid)
@@ -44,7 +60,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(GRACE)
+            process.wait(grace)
     # psutil knows a process by its start as well: a pid that was given anew is left alone.
     for member in family:
         with contextlib.suppress(psutil.NoSuchProcess):

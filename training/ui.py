@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Experiment
 
 from data.errors import InputError
-from training.processes import HOST, is_free
+from training.processes import HOST, check_free
 from training.promotion import champion_of
 from training.registry import model_name
 from training.store import Store
@@ -50,7 +50,7 @@ def run_ui(store: Store, port: int) -> None:
     if store.is_server:
         print("\n".join(links(port)))
         return
-    _check(port)
+    check_free(port)
     print("\n".join(links(port)), flush=True)
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port)]
     command += ["--workers", "1", "--uvicorn-opts", "--log-level warning"]
@@ -77,7 +77,7 @@ def run_dashboard(storage: str, port: int) -> None:
         raise InputError(
             "--optuna: Optuna's dashboard is not installed: pip install 'accomplice[dashboard]'"
         )
-    _check(port)
+    check_free(port)
     check_storage(storage)
     from optuna_dashboard import wsgi
 
@@ -89,11 +89,6 @@ def run_dashboard(storage: str, port: int) -> None:
 class _Quiet(WSGIRequestHandler):
     def log_message(self, *_: object) -> None:
         """Say nothing of each request."""
-
-
-def _check(port: int) -> None:
-    if not is_free(port):
-        raise InputError(f"--port {port}: already in use: choose another")
 
 
 def links(port: int) -> list[str]:

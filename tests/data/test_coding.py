@@ -75,6 +75,13 @@ class TestLevels:
         np.testing.assert_array_equal(values, [2, 0, 1, nan, nan, nan, 0, nan])
         assert unknown.tolist() == [False] * 7 + [True]
 
+    @pytest.mark.parametrize("cells", [[1, True, None], [True, 1, None], [np.True_, 1.0, nan]])
+    def test_true_is_not_the_level_1_whichever_comes_first(self, cells):
+        values, unknown = code_levels(pd.Series(cells, dtype=object), self.stage)
+        truths = np.array([isinstance(cell, (bool, np.bool_)) for cell in cells])
+        assert unknown.tolist() == truths.tolist()
+        assert values[:2][~truths[:2]].tolist() == [0]
+
     def test_numbers_are_levels_however_they_are_written(self):
         feature = Feature(kind="category", levels=("0", "1"))
         for cells in ([0, 1, None], ["0", "1", None], [0.0, 1.0, nan], ["0.0", " 1", ""]):

@@ -86,6 +86,17 @@ def test_a_list_that_is_too_large_goes_in_smaller_requests() -> None:
         scripted(handle).predict_batch([{"age": 99}])
 
 
+@pytest.mark.parametrize("answered", [0, 3])
+def test_an_answer_of_another_length_is_an_error(answered: int) -> None:
+    patients = [{"risk": 1.0, "flags": []}] * answered
+    content = {"patients": patients, "model": {}, "note": ""}
+    endpoint = scripted(lambda _: httpx.Response(200, json=content))
+    with pytest.raises(EndpointError, match="not as long as the list"):
+        endpoint.predict_batch([{"age": 1}, {"age": 2}])
+    if not answered:
+        assert len(endpoint.predict_batch([])) == 0
+
+
 def test_a_list_of_dictionaries_with_missing_values(
     endpoint: Client, patient: dict[str, Any]
 ) -> None:

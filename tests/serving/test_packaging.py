@@ -161,7 +161,7 @@ def test_two_versions_live_side_by_side_in_one_store(
 
 
 def test_where_a_bundle_came_from_is_packed_beside_it(packaged: Packaged, newer: Packaged) -> None:
-    assert origin(newer.path / "src" / "bundle", {}) == {"run_id": "run-2", "version": "2"}
+    assert origin(newer.path / "src" / "bundle") == {"run_id": "run-2", "version": "2"}
     added = files_in(newer.path) - files_in(packaged.path)
     assert added == {"src/origin.json"}
 

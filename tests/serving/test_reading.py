@@ -106,6 +106,15 @@ def test_unknown_names_are_cut_and_counted(reader: PatientReader) -> None:
     assert all(len(f) < LONGEST_NAME + 40 for f in flags)
 
 
+def test_what_is_remembered_of_patterns_is_small(reader: PatientReader) -> None:
+    (one,) = reader.read([{"age": 61, "sex": None}]).flags
+    assert {"missing:stage", "missing:sex", "missing_modality:density"} <= {*one}
+    (again,) = reader.read([{"age": 62}]).flags
+    # The same texts, in a list of its own.
+    assert all(a is b for a, b in zip(one, again, strict=True))
+    assert one is not again
+
+
 def test_ids_and_centres(reader: PatientReader) -> None:
     read = reader.read([{"age": 1, "patient": 7.0}, {"age": 1, "hospital": "north"}])
     assert read.ids == ["7", None]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from data.example import example_patient
 from data.study import Study
+from serving import schema
 from serving.reading import PatientReader
 from serving.schema import Asked, RequestError, parse_json, read_request
 
@@ -158,6 +159,15 @@ def test_what_is_odd_about_values_is_not_refused(reader: PatientReader) -> None:
 def test_an_error_lists_no_more_than_can_be_read(reader: PatientReader) -> None:
     error = refusal(reader, {"patients": [3] * 1000}, batch=True)
     assert len(error.details) == 20
+
+
+def test_names_are_looked_up_for_no_more_than_are_listed(
+    reader: PatientReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_up = []
+    monkeypatch.setattr(schema, "nearest", lambda name, _: looked_up.append(name) or "")
+    refusal(reader, {f"key{i}": 1 for i in range(5000)})
+    assert len(looked_up) == schema.MOST_PROBLEMS
 
 
 leaves = st.none() | st.booleans() | st.just(86420.97531) | st.just(CANARY) | st.integers()

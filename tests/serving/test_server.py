@@ -15,9 +15,10 @@ import psutil
 import pytest
 
 from data.errors import InputError
+from serving import server
 from serving.server import Access, ServerError, running, serve_command
 from serving.tokens import CONCURRENCY_VARIABLE, TOKENS_VARIABLE, new_token
-from training.processes import free_port
+from training.processes import check_free, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -99,6 +100,45 @@ def test_a_taken_port_is_refused() -> None:
             pass
 
 
+def test_an_address_of_another_machine_is_refused() -> None:
+    with pytest.raises(InputError, match="no address of this machine"):
+        check_free(free_port(), "192.0.2.1")
+
+
+def test_a_port_is_looked_at_where_it_is_to_be(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.2", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        check_free(port)
+        with pytest.raises(InputError, match="is taken"):
+            check_free(port, "127.0.0.2")
+
+
+def test_a_first_bundle_that_is_not_there_ends_the_server_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Nothing:
+        every: float | None = None
+
+        def environment(self) -> dict[str, str]:
+            return {}
+
+        def begin(self) -> None:
+            raise InputError("no such model")
+
+        def look(self) -> None:
+            raise AssertionError
+
+    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
+    command = [sys.executable, "-c", deaf], dict(os.environ)
+    monkeypatch.setattr(server, "serve_command", lambda *_: command)
+    began = time.monotonic()
+    with pytest.raises(InputError, match="no such model"):
+        server.serve(None, free_port(), supply=Nothing())
+    assert time.monotonic() - began < 10
+
+
 def test_the_command_binds_to_this_machine_and_sends_nothing_home(
     bundle_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,6 +191,11 @@ class TestAccess:
         assert argv[argv.index("--host") + 1] == "0.0.0.0"
         assert env[TOKENS_VARIABLE] == str(tmp_path / "tokens")
         assert env[CONCURRENCY_VARIABLE] == "9"
+
+    def test_a_limit_that_the_server_would_not_take_is_refused(self) -> None:
+        for limit in (0, 1_000_000):
+            with pytest.raises(InputError, match="--concurrency"):
+                Access(concurrency=limit).environment()
 
     def test_a_name_is_no_address(self) -> None:
         with pytest.raises(InputError, match="give an address"):

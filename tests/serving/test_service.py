@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from serving.envelope import CACHE, HEADERS
 from serving.predictor import Predictor
 from training.bundle import Bundle
 
@@ -82,6 +83,8 @@ def test_other_paths_and_methods(
     assert response.status_code == status
     assert error_of(response)["code"] == code
     assert CANARY not in response.text
+    for name, value in (*HEADERS, CACHE):
+        assert response.headers[name.decode()] == value.decode()
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from serving.tokens import read_tokens
 from training.bundle import Bundle
 from training.cli import main
 from training.commands import ctrl_c_heeded
@@ -305,6 +306,21 @@ def test_ctrl_c_closes_the_runs_and_loses_nothing(capsys, study, monkeypatch, st
     runs = mlflow.search_runs(search_all_experiments=True)
     assert runs["tags.stage"].value_counts().to_dict() == {"trial": 3, "study": 1, "final": 1}
     assert (runs["status"] == "FINISHED").all()
+
+
+def test_a_token_file_keeps_a_line_for_each(tmp_path, capsys):
+    path = tmp_path / "tokens"
+    path.write_text("old:" + "0" * 64)  # without its end
+    assert main(["token", "new", "--tokens", str(path)]) == 0
+    assert read_tokens(path).keys() >= {"0" * 64}
+    assert list(read_tokens(path).values()) == ["old", "new"]
+    capsys.readouterr()
+    for place in (tmp_path, tmp_path / "none" / "tokens"):
+        assert main(["token", "new", "--tokens", str(place)]) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert "cannot be written" in err
+        assert len(err.splitlines()) == 1
 
 
 def test_ctrl_c_in_train_marks_its_run(capsys, study, monkeypatch):

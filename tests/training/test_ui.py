@@ -50,7 +50,7 @@ def test_links_are_those_that_there_are(store):
 
 
 def test_taken_port_is_named(store, taken):
-    with pytest.raises(InputError, match=f"--port {taken}: already in use"):
+    with pytest.raises(InputError, match=f"port {taken} is taken"):
         ui.run_ui(store, taken)
 
 
