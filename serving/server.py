@@ -199,8 +199,7 @@ def serve(
             return
         finally:
             end(process, grace)
-    if code:
-        raise ServerError(f"the server ended with exit code {code}: see above")
+    raise ServerError(f"the server ended by itself (exit code {code}): its log says why")
 
 
 def _wait(process: subprocess.Popen[bytes], supply: Supply | None) -> int:

@@ -8,6 +8,8 @@ more than it saves with a model so small.
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import TYPE_CHECKING, Any
 
 import bentoml
@@ -15,8 +17,9 @@ from pydantic import PrivateAttr
 from starlette.requests import Request
 from starlette.responses import Response
 
+from data.errors import InputError
 from serving.app import Page
-from serving.envelope import Envelope
+from serving.envelope import Envelope, logger
 from serving.guard import Guard, Limits
 from serving.shapes import (
     ROUTES,
@@ -55,6 +58,16 @@ def _observe(path: str, status: int, seconds: float) -> None:
 
 PAGE = Page(_current)
 SHOWN = Shown(_current, _exposition)
+
+
+def give_up(error: InputError) -> None:
+    """End the server, where this is a worker of one: another worker would fail as this one does."""
+    if bentoml.server_context.worker_index is None:
+        return
+    logger.error("cannot serve: %s", " ".join(str(error).split()))
+    os.kill(os.getppid(), signal.SIGTERM)
+    # BentoML would print where in its own code that was.
+    os._exit(2)
 
 
 class _Body(bentoml.IODescriptor):  # type: ignore[misc]  # BentoML leaves it untyped
@@ -110,10 +123,14 @@ class Accomplice:
     def __init__(self) -> None:
         from serving import endpoint
 
-        # A limit that does not read ends the start, and not the first request.
-        Limits.of_environment()
         self.endpoint = endpoint
-        self.follower = endpoint.begin(PAGE)
+        try:
+            # A limit that does not read ends the start, and not the first request.
+            Limits.of_environment()
+            self.follower = endpoint.begin(PAGE)
+        except InputError as error:
+            give_up(error)
+            raise
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def close(self) -> None:

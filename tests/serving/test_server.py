@@ -182,6 +182,19 @@ def test_serving_in_the_foreground_ends_well_when_interrupted(
         process.wait()
 
 
+def test_a_bundle_that_does_not_load_ends_the_server_with_its_reason(drifted_path: Path) -> None:
+    command = [sys.executable, "-c", "from training.cli import main; raise SystemExit(main())"]
+    command += ["serve", str(drifted_path), "--port", str(free_port())]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert done.stdout.count("answers its own test rows differently") == 1
+    assert "Traceback" not in done.stdout + done.stderr
+    assert "ended by itself" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 class TestAccess:
     def test_other_addresses_need_tokens(self, tmp_path: Path, bundle_path: Path) -> None:
         with pytest.raises(InputError, match="needs --tokens"):
