@@ -22,7 +22,7 @@ from data.abreast import Abreast, AbreastInputs
 from training.forest import mean_rows
 from training.hazard import gathered, survival
 from training.stack import LEARNERS
-from training.trees import AT_ONCE, Trees, join
+from training.trees import Trees, join
 
 if TYPE_CHECKING:
     from training.ensemble import Ensemble
@@ -32,6 +32,9 @@ Ints = NDArray[np.int_]
 
 #: Patients worked on at once.
 BLOCK = 1024
+#: Walks down a tree at once. Fewer stay in the cache, but threads that answer side by side hand one
+#: another the interpreter at every step, which costs more.
+WALKS = 256_000
 #: Where the network, and the other learners, are among all.
 NET, OTHERS = (
     LEARNERS.index("net"),
@@ -44,8 +47,8 @@ class Forward(NamedTuple):
 
     learners: Array
     """(k, l, n, j + 1) in the order of ``LEARNERS``; of the network the mean of its members."""
-    members: Array
-    """(k, members, n, j + 1) of the network's members."""
+    members: NDArray[np.float32]
+    """(k, members, n, j + 1) of the network's members, as precise as its products."""
 
 
 @dataclass(frozen=True)
@@ -58,14 +61,17 @@ class Together:
         """Run every learner of every fold on coded features (n, p)."""
         if not len(values):  # nobody's curves have shapes too
             nobody = self._block(np.full((1, values.shape[1]), np.nan), None)
-            return Forward(*(part[:, :, :0] for part in nobody))
+            return Forward(nobody.learners[:, :, :0], nobody.members[:, :, :0])
         parts = []
         for start in range(0, len(values), BLOCK):
             rows = slice(start, start + BLOCK)
             parts.append(self._block(values[rows], None if centre is None else centre[rows]))
         if len(parts) == 1:
             return parts[0]
-        return Forward(*(np.concatenate(each, axis=2) for each in zip(*parts, strict=True)))
+        return Forward(
+            np.concatenate([part.learners for part in parts], axis=2),
+            np.concatenate([part.members for part in parts], axis=2),
+        )
 
     def _block(self, values: Array, centre: NDArray[np.str_] | None) -> Forward:
         ensemble, n = self.ensemble, len(values)
@@ -76,7 +82,8 @@ class Together:
         at_edges, in_bins = self._readings
         hazard = gathered(self._logits(inputs))
         folds, m, bins = hazard.shape[0], hazard.shape[1], hazard.shape[3]
-        members = survival(hazard.reshape(folds, m * n, bins) @ in_bins).reshape(folds, m, n, -1)
+        cumulative = hazard.reshape(folds, m * n, bins) @ in_bins
+        members = np.exp(-cumulative.astype(np.float32)).reshape(folds, m, n, -1)
         own = np.zeros((folds, 3, n, at_edges.shape[1]))
         own[:, 1], boosted = self._forest(flat), self._boosted(flat)
         for k, fold in enumerate(ensemble.folds):
@@ -85,24 +92,24 @@ class Together:
         others = survival(own.reshape(folds, 3 * n, -1) @ at_edges).reshape(folds, 3, n, -1)
         learners = np.empty((folds, len(LEARNERS), *others.shape[2:]))
         learners[:, OTHERS] = others
-        members.mean(axis=1, out=learners[:, NET])
+        members.mean(axis=1, dtype=float, out=learners[:, NET])
         return Forward(learners, members)
 
-    def _logits(self, inputs: AbreastInputs) -> Array:
+    def _logits(self, inputs: AbreastInputs) -> NDArray[np.float32]:
         """Log-odds of the hazards (k, members, n, bins)."""
         order, scale = self._net_inputs
         both = np.concatenate([inputs.linear.transpose(0, 2, 1), inputs.embedded], axis=1)
         n = both.shape[2]
         x = both.reshape(-1, n)[order.ravel()].astype(np.float32).reshape(*order.shape, n)
         x *= scale
-        return self.ensemble.net.logits(x, inputs.present.astype(np.float32)[None]).astype(float)
+        return self.ensemble.net.logits(x, inputs.present.astype(np.float32)[None])
 
     def _forest(self, flat: Array) -> Array:
         """Cumulative hazards (k, n, j + 1) of the folds' forests, on as many bins as any has."""
         grown, table, each = self._forests
         n, bins = len(flat), table.shape[1]
         mean = np.ones((len(each), n, self.ensemble.net.shape.bins + 1))
-        step = max(1, AT_ONCE // grown.count)
+        step = max(1, WALKS // grown.count)
         for start in range(0, n, step):
             rows = slice(start, start + step)
             leaves = grown.leaves(flat[rows])
@@ -114,7 +121,7 @@ class Together:
         """Log-hazards (members, n) of each fold's boosted trees."""
         grown, step, begins, place = self._boosting
         total = np.zeros((len(flat), sum(fold.boosting.members for fold in self.ensemble.folds)))
-        chunk = max(1, AT_ONCE // max(grown.count, 1))
+        chunk = max(1, WALKS // max(grown.count, 1))
         for start in range(0, len(flat) if grown.count else 0, chunk):
             added = step.take(grown.leaves(flat[start : start + chunk]))
             total[start : start + chunk, place] = np.add.reduceat(added, begins, axis=1)

@@ -134,7 +134,7 @@ class Ensemble:
 
     def each(self, forward: Forward) -> Array:
         """Cumulative hazards (k * members, n, j + 1); see :meth:`replicates`."""
-        return self.stack.calibrated(self._each(forward))
+        return self.stack.calibrated(self._each(forward).astype(float))
 
     def band(self, forward: Forward, part: float) -> Array:
         """Cumulative hazards (2, n, j + 1) between which a part of :meth:`each` lies.
@@ -150,16 +150,17 @@ class Ensemble:
         inner = min(rank + 1, last)
         # What survives most has the lowest hazard.
         ends = [last - rank, rank, last - inner, inner]
-        found = self.stack.calibrated(ranked[ends])
+        found = self.stack.calibrated(ranked[ends].astype(float))
         return np.asarray((1 - way) * found[:2] + way * found[2:])
 
-    def _each(self, forward: Forward) -> Array:
+    def _each(self, forward: Forward) -> Floats:
         """Survival (k * members, n, j + 1) that :meth:`each` calibrates."""
         weights, net = self.stack.weights.copy(), LEARNERS.index("net")
         own, weights[net] = weights[net], 0.0
         others = np.tensordot(weights, forward.learners, axes=(0, 1))
-        curves = others[:, None] + own * forward.members
-        return np.asarray(curves.reshape(-1, *curves.shape[2:]))
+        curves = forward.members * np.float32(own)
+        curves += others.astype(np.float32)[:, None]
+        return curves.reshape(-1, *curves.shape[2:])
 
 
 def mean_curve(curves: Array) -> Array:
@@ -212,7 +213,7 @@ def other_curves(fold: FoldModel, inputs: Inputs, grid: TimeGrid) -> list[Array]
 
 def member_curves(fold: FoldModel, logits: Floats, grid: TimeGrid) -> Array:
     """Cumulative hazards (members, n, j + 1) of a fold's members from (members, n, bins)."""
-    used = logits[..., : fold.grid.bins].astype(float)
+    used = logits[..., : fold.grid.bins]
     return on_grid(fold.grid, accumulate(gathered(used)), grid)
 
 

@@ -133,15 +133,15 @@ def survival(cumulative: Array) -> Array:
     return np.exp(-cumulative)
 
 
-def gathered(log_odds: Array) -> Array:
+def gathered(log_odds: NDArray[np.floating]) -> Array:
     """Hazard gathered in a bin from the log-odds of the event in it, elementwise.
 
-    It is ``-log(1 - p)``, the softplus function of the log-odds.
+    It is ``-log(1 - p)``, the softplus function of the log-odds. The exponential is as precise as
+    they are.
     """
-    # Beyond 700 the exponential has no value; no patient survives a hazard of that size.
-    found = np.minimum(log_odds, 700.0)
-    np.exp(found, out=found)
-    return np.log1p(found, out=found)
+    # Beyond 80 it has no value in single precision; no patient survives a hazard of that size.
+    odds: Array = np.exp(np.minimum(log_odds, log_odds.dtype.type(80.0))).astype(float, copy=False)
+    return np.log1p(odds, out=odds)
 
 
 def accumulate(increments: Array) -> Array:

@@ -20,8 +20,8 @@ Floats = NDArray[np.float32]
 
 #: Patients of a tile.
 TILE = 16
-#: Patients worked on at once, such that what is made of them stays in the cache.
-CHUNK = 128
+#: Patients worked on at once, so that memory does not grow with their number.
+CHUNK = 512
 
 
 @dataclass(frozen=True)
