@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from mlflow import MlflowClient
 
 from data.cohort import load_cohort
+from serving.origin import written
 from serving.packaging import package
 from serving.server import running, serve_command
 from training.commands import search, synthesise
 from training.config import configure
 from training.processes import free_port
 from training.promotion import champion_of
-from training.store import find_bundle, open_store
+from training.store import find_bundle, find_source, open_store
 from training.terminal import SYNTHETIC, relative, say_cohort, say_result
 from training.ui import links
 
@@ -82,8 +83,10 @@ def run_demo(*, short: bool) -> None:
 
     champion = champion_of(MlflowClient(), logged.model_name) is not None
     title(f"3  package the {'champion' if champion else 'model, which the gate did not promote'}")
-    model = find_bundle(f"models:/{logged.model_name}@champion") if champion else path
-    packed = package(model, store.bentos)
+    named = "@champion" if champion else f"/{logged.version}"
+    source = find_source(f"models:/{logged.model_name}{named}")
+    origin = written(source.run_id, source.version)
+    packed = package(find_bundle(source.model), store.bentos, origin=origin)
     print(f"bento    {packed.tag}")
     print(f"folder   {relative(packed.path)}")
 
