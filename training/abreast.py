@@ -32,9 +32,6 @@ Ints = NDArray[np.int_]
 
 #: Patients worked on at once.
 BLOCK = 1024
-#: Walks down a tree at once. Fewer stay in the cache, but threads that answer side by side hand one
-#: another the interpreter at every step, which costs more.
-WALKS = 256_000
 #: Where the network, and the other learners, are among all.
 NET, OTHERS = (
     LEARNERS.index("net"),
@@ -109,24 +106,21 @@ class Together:
         grown, table, each = self._forests
         n, bins = len(flat), table.shape[1]
         mean = np.ones((len(each), n, self.ensemble.net.shape.bins + 1))
-        step = max(1, WALKS // grown.count)
-        for start in range(0, n, step):
-            rows = slice(start, start + step)
+        for rows in grown.batches(n):
             leaves = grown.leaves(flat[rows])
             for own, trees in zip(mean, each, strict=True):
-                own[rows, 1 : bins + 1] = mean_rows(table, leaves[:, trees])
+                own[rows, 1 : bins + 1] = mean_rows(table, leaves[trees])
         return -np.log(np.maximum(mean, 1e-12))
 
     def _boosted(self, flat: Array) -> list[Array]:
         """Log-hazards (members, n) of each fold's boosted trees."""
         grown, step, begins, place = self._boosting
-        total = np.zeros((len(flat), sum(fold.boosting.members for fold in self.ensemble.folds)))
-        chunk = max(1, WALKS // max(grown.count, 1))
-        for start in range(0, len(flat) if grown.count else 0, chunk):
-            added = step.take(grown.leaves(flat[start : start + chunk]))
-            total[start : start + chunk, place] = np.add.reduceat(added, begins, axis=1)
+        total = np.zeros((sum(fold.boosting.members for fold in self.ensemble.folds), len(flat)))
+        for rows in grown.batches(len(flat)) if grown.count else ():
+            added = step.take(grown.leaves(flat[rows]))
+            total[place, rows] = np.add.reduceat(added, begins, axis=0)
         ends = np.cumsum([fold.boosting.members for fold in self.ensemble.folds])
-        parts = np.split(total.T, ends[:-1])
+        parts = np.split(total, ends[:-1])
         return [
             part - fold.boosting.centre[:, None]
             for part, fold in zip(parts, self.ensemble.folds, strict=True)

@@ -22,7 +22,7 @@ from training.budget import UNLIMITED, Budget
 from training.config import BoostingConfig
 from training.cox import RiskSets, RiskSums, baseline_hazard, fit_cox
 from training.hazard import TimeGrid
-from training.trees import AT_ONCE, Cuts, Growth, Trees, grow, join
+from training.trees import Cuts, Growth, Trees, grow, join
 
 Array = NDArray[np.float64]
 
@@ -60,12 +60,11 @@ class Boosting:
         """Log-hazard (members, n) for a design X (n, p), against the average training patient."""
         X = X[:, self.columns]
         total = np.empty((self.members, len(X)))
-        chunk = max(1, AT_ONCE // max(self.trees.count, 1))
-        for start in range(0, len(X), chunk):
-            added = self.step[self.trees.leaves(X[start : start + chunk])]
-            rounds = self.trees.count // self.members
-            by_round = added.reshape(len(added), rounds, self.members)
-            total[:, start : start + chunk] = by_round.sum(axis=1).T
+        rounds = self.trees.count // self.members
+        for rows in self.trees.batches(len(X)):
+            added = self.step.take(self.trees.leaves(X[rows]))
+            by_round = added.reshape(rounds, self.members, added.shape[1])
+            total[:, rows] = by_round.sum(axis=0)
         return total - self.centre[:, None]
 
     def cumulative(self, X: Array) -> Array:
@@ -181,7 +180,7 @@ def _boost(
         trees, leaf = grow(binned, cuts, rows, tree, stats, growth, rng)
         g, h = (np.bincount(leaf, s, len(trees.feature)) for s in stats)
         step = config.learning_rate * g / (h + RIDGE)
-        log_hz += step[trees.leaves(X)].T
+        log_hz += step[trees.leaves(X)]
         rounds.append((trees, step))
         now = reached()
         if now > best + ROUNDING:

@@ -8,25 +8,28 @@ Stat 2001, for the gains; Ke et al., "LightGBM", NeurIPS 2017, for the histogram
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from training.sieve import WORD, Sieve
+
 Array = NDArray[np.float64]
-Ints = NDArray[np.int_]
+Ints = NDArray[np.intp]
 Worth = Callable[[Array, Array], Array]
 """Value of a node from the sums of its two statistics; a cut gains what its parts have more."""
 
 #: Bins of a column.
 BINS = 32
-#: Entries grown, or looked up, at once: enough to pay for the calls, few enough for the cache.
+#: Entries grown at once: enough to pay for the calls, few enough for the cache.
 AT_ONCE = 64_000
-#: Levels after which it is looked who has arrived at a leaf.
-SHALLOW = 4
+#: Leaves looked up at once at the most, and words of rows.
+LOOKED_UP, WORDS = 350_000, 4
+#: Rows below which a walk takes less time than a sieve.
+FEW = 32
 
 
 @dataclass(frozen=True)
@@ -76,43 +79,34 @@ class Trees:
     left: NDArray[np.int32]
     """(nodes,) left child; the right one is next."""
 
-    def leaves(self, X: Array) -> NDArray[np.int32]:
-        """Leaf (n, trees) that each row of X (n, p) falls into, as a position among the nodes."""
+    def leaves(self, X: Array) -> Ints:
+        """Leaf (trees, n) that each row of X (n, p) falls into, as a position among the nodes."""
+        return self._walk(X) if len(X) < FEW else self._sieve.leaves(X)
+
+    def batches(self, n: int) -> Iterator[slice]:
+        """Cut n rows such that what is made of each part, leaf by leaf, stays in the cache."""
+        words = min(max(LOOKED_UP // (max(self.count, 1) * WORD), 1), WORDS)
+        step = words * WORD
+        return (slice(start, start + step) for start in range(0, n, step))
+
+    def _walk(self, X: Array) -> Ints:
+        """Leaves by going down from the roots, a step in all trees at once."""
         ways, bits, cut, depth = self._ways
-        values, roots = X.ravel(), slice(self.count)
-        whole = ways.dtype.type
-        shift, mask = whole(bits), whole(2**bits - 1)
-        start = np.repeat(np.arange(0, X.size, X.shape[1], dtype=whole), self.count)
-        # At the roots all rows look at the same columns.
-        right = X[:, ways[roots] & mask] > cut[roots]
-        node = ((ways[roots] >> shift) + right).ravel()
-        found, going = node, None
-        for level in range(1, depth):
+        values, mask = X.ravel(), 2**bits - 1
+        start = X.shape[1] * np.arange(len(X))[:, None]
+        node = np.repeat(np.arange(self.count)[None], len(X), axis=0)
+        for _ in range(depth):
             way = ways.take(node)
-            at = way & mask
-            at += start
-            right = values.take(at) > cut.take(node)
-            way >>= shift
-            way += right
-            node = way
-            if level < SHALLOW or level % 2 or level == depth - 1:
-                continue
-            # Most have arrived long before the last: go on with the others alone.
-            on = np.flatnonzero(self.feature.take(node) >= 0)
-            if going is None:
-                found, going = node, on
-            else:
-                found[going] = node
-                going = going[on]
-            node, start = node[on], start[on]
-        if going is None:
-            found = node
-        else:
-            found[going] = node
-        return found.reshape(len(X), self.count).astype(np.int32, copy=False)
+            right = values.take((way & mask) + start) > cut.take(node)
+            node = (way >> bits) + right
+        return node.T
 
     @cached_property
-    def _ways(self) -> tuple[NDArray[np.signedinteger[Any]], int, Array, int]:
+    def _sieve(self) -> Sieve:
+        return Sieve.of(self)
+
+    @cached_property
+    def _ways(self) -> tuple[Ints, int, Array, int]:
         """Each node's left child and column in one number, and its cut; a leaf leads to itself.
 
         One number is looked up in less time than two. The column is in so many of its last bits as
@@ -126,10 +120,8 @@ class Trees:
             depth, level = depth + 1, below[inner[below]]
         feature = np.where(inner, self.feature, np.int32(0))
         bits = max(int(feature.max(initial=0)).bit_length(), 1)
-        narrow = bits + len(inner).bit_length() < 32
-        ways = (left.astype(np.int64) << bits) | feature
         cut = np.where(inner, self.cut, np.inf)
-        return ways.astype(np.int32) if narrow else ways, bits, cut, depth
+        return (left.astype(np.intp) << bits) | feature, bits, cut, depth
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Return the state as named arrays."""

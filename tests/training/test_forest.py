@@ -116,7 +116,7 @@ class TestCurves:
     def test_are_the_mean_of_the_trees_survivals(self):
         X, time, event = simulate(120, 1, xor)
         forest, _ = fitted(X, time, event)
-        each = [forest.survival[leaves].mean(axis=0) for leaves in forest.trees.leaves(X)]
+        each = [forest.survival[leaves].mean(axis=0) for leaves in forest.trees.leaves(X).T]
         np.testing.assert_allclose(survival(forest.cumulative(X))[:, 1:], each, rtol=1e-5)
 
     def test_patients_are_predicted_alone_as_together(self):
@@ -174,7 +174,7 @@ class TestFit:
         monkeypatch.setattr("training.forest.AT_ONCE", 250)
         forest, _ = fitted(X, time, event, ForestConfig(trees=7))
         assert forest.trees.count == 7
-        assert forest.trees.leaves(X).shape == (100, 7)
+        assert forest.trees.leaves(X).shape == (7, 100)
 
     @pytest.mark.parametrize("case", ["constant", "ten", "ties", "few", "one column", "all", "one"])
     def test_cohorts_at_the_edge_are_answered(self, case):

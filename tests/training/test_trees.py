@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.trees import BINS, Cuts, Growth, Trees, grow, join
+from training.trees import BINS, FEW, LOOKED_UP, Cuts, Growth, Trees, grow, join
 
 untimed = settings(deadline=None, max_examples=60)
 
@@ -137,13 +137,13 @@ class TestGrow:
     ):
         trees, leaf, rows, tree, _ = planted(X, depth, fewest, tried, seed=seed)
         found = trees.leaves(X)
-        assert found.shape == (len(X), trees.count)
-        np.testing.assert_array_equal(found[rows, tree], leaf)
+        assert found.shape == (trees.count, len(X))
+        np.testing.assert_array_equal(found[tree, rows], leaf)
         assert (trees.feature[leaf] == -1).all()
         for i, x in enumerate(X):
             for k in range(trees.count):
                 node, deep = walk(trees, k, x)
-                assert found[i, k] == node
+                assert found[k, i] == node
                 assert deep <= depth
         cut = trees.feature >= 0
         held = np.bincount(leaf, minlength=len(cut))
@@ -194,7 +194,7 @@ class TestGrow:
         trees, leaf, _, tree, _ = planted(np.zeros((20, 3)), tried=tried)
         assert (trees.feature == [-1, -1, -1]).all()
         np.testing.assert_array_equal(leaf, tree)
-        np.testing.assert_array_equal(trees.leaves(np.ones((2, 3))), [[0, 1, 2]] * 2)
+        np.testing.assert_array_equal(trees.leaves(np.ones((2, 3))), [[0, 0], [1, 1], [2, 2]])
 
     def test_same_seed_gives_the_same_trees(self):
         X = np.random.default_rng(0).normal(size=(100, 6))
@@ -213,13 +213,14 @@ class TestTrees:
             grown.append((trees, np.random.default_rng(seed).normal(size=(len(trees.feature), 2))))
         joined, value = join(grown)
         assert joined.count == sum(trees.count for trees, _ in grown)
-        expected = np.concatenate([v[t.leaves(X)] for t, v in grown], axis=1)
+        expected = np.concatenate([v[t.leaves(X)] for t, v in grown])
         np.testing.assert_array_equal(value[joined.leaves(X)], expected)
 
     def test_nothing_joined_is_no_tree(self):
         trees, value = join([])
         assert (trees.count, len(value)) == (0, 0)
-        assert trees.leaves(np.ones((3, 2))).shape == (3, 0)
+        for n in (3, 300):
+            assert trees.leaves(np.ones((n, 2))).shape == (0, n)
 
     def test_arrays_round_trip_exactly(self):
         X = np.random.default_rng(0).normal(size=(60, 4))
@@ -240,16 +241,21 @@ class TestTrees:
         for extreme in (np.inf, -np.inf, np.nan, 1e308):
             found = trees.leaves(np.full((1, 4), extreme))
             assert (trees.feature[found] == -1).all()
-        assert trees.leaves(X[:0]).shape == (0, 3)
+        assert trees.leaves(X[:0]).shape == (3, 0)
 
-    def test_columns_too_many_for_a_short_number_answer_the_same(self):
-        X = np.random.default_rng(0).normal(size=(60, 4))
-        trees, *_ = planted(X)
-        # A column and a child share one number: with so many columns it is a long one.
-        column = np.array([0, 2**14, 2**20, 2**25])
-        far = replace(trees, feature=np.append(column, -1)[trees.feature].astype(np.int32))
-        assert trees._ways[0].dtype == np.int32
-        assert far._ways[0].dtype == np.int64
-        wide = np.zeros((1, 2**25 + 1))
-        wide[:, column] = X[:1]
-        np.testing.assert_array_equal(far.leaves(wide), trees.leaves(X[:1]))
+    @pytest.mark.parametrize("n", [0, 1, FEW - 1, FEW, 64, 65, 1000])
+    def test_few_rows_are_answered_as_many(self, n):
+        X = np.random.default_rng(n).normal(size=(n, 4))
+        trees, *_ = planted(np.random.default_rng(0).normal(size=(60, 4)))
+        found = trees.leaves(X)
+        each = [[walk(trees, k, x)[0] for x in X] for k in range(trees.count)]
+        np.testing.assert_array_equal(found, np.reshape(each, (trees.count, n)))
+
+    @untimed
+    @given(n=st.integers(0, 2000), count=st.integers(0, 50_000))
+    def test_batches_hold_each_row_once_and_end_with_words(self, n, count):
+        batches = list(replace(join([])[0], count=count).batches(n))
+        assert np.concatenate([np.arange(n)[b] for b in batches] or [[]]).tolist() == [*range(n)]
+        assert all(b.start % 64 == 0 for b in batches)
+        longest = max((len(range(n)[b]) for b in batches), default=0)
+        assert longest <= 64 or longest * count <= LOOKED_UP
