@@ -60,9 +60,9 @@ class _Laid(NamedTuple):
     """(k, 1, m * blocks + m, rows) of gates and skip; of the skip alone where there is one
     modality."""
     fuse: Floats
-    """(k, 1, m, h, blocks * e + 1) weights and bias."""
+    """(k, m, 1, h, blocks * e + 1) weights and bias."""
     hazard: Floats
-    """(k, 1, m, j, h + 2) weights, bias, and ones that pass the skip on to all bins."""
+    """(k, m, 1, j, h + 2) weights, bias, and ones that pass the skip on to all bins."""
 
 
 @dataclass(frozen=True)
@@ -84,58 +84,58 @@ class Networks:
         found = np.empty((self.shape.folds, self.shape.members, n, self.shape.bins), np.float32)
         for start in range(0, n, CHUNK):
             rows = slice(start, min(start + CHUNK, n))
-            made = self._tiles(self._lay_out(x[:, :, rows], present[:, :, rows]))
-            # (k, t, m, bins, TILE), patients last.
-            apart = made.transpose(0, 2, 1, 4, 3).reshape(*found.shape[:2], -1, found.shape[3])
-            found[:, :, rows] = apart[:, :, : rows.stop - start]
+            made = self._pass(self._lay_out(x[:, :, rows], present[:, :, rows]))
+            found[:, :, rows] = made[:, :, :, : rows.stop - start].swapaxes(2, 3)
         return found
 
     def _lay_out(self, x: Floats, present: Floats) -> Floats:
-        """Arrange n patients in tiles (k, t, rows, TILE), the last filled up with nobody.
+        """Lay n patients out as (k, rows, n), the last tile filled up with nobody.
 
         The rows are, modality by modality, its inputs, 0 where it is missing; one that is 1 where
         it is known, which carries the bias; and one that is 1 where it is not, with its token.
         """
-        k, n = self.shape.folds, x.shape[2]
-        tiles = -(-n // TILE)
-        flat = np.zeros((k, self._rows, tiles * TILE), np.float32)
+        n = x.shape[2]
+        laid = np.zeros((self.shape.folds, self._rows, -(-n // TILE) * TILE), np.float32)
         begin = row = 0
         for j, size in enumerate(self.shape.modalities):
             known = present[:, j : j + 1]
-            own = flat[:, row : row + size, :n]
+            own = laid[:, row : row + size, :n]
             np.multiply(x[:, begin : begin + size], known, out=own)
-            flat[:, row + size : row + size + 1, :n] = known
-            flat[:, row + size + 1 : row + size + 2, :n] = 1 - known
+            laid[:, row + size : row + size + 1, :n] = known
+            laid[:, row + size + 1 : row + size + 2, :n] = 1 - known
             begin, row = begin + size, row + size + 2
-        apart = flat.reshape(k, self._rows, tiles, TILE)
-        return np.ascontiguousarray(apart.transpose(0, 2, 1, 3))
+        return laid
 
-    def _tiles(self, x: Floats) -> Floats:
-        """Log-odds of the hazards (k, t, m, bins, TILE) of tiles that :meth:`_lay_out` made."""
-        laid, (k, t, _, n) = self._laid, x.shape
+    def _pass(self, x: Floats) -> Floats:
+        """Log-odds of the hazards (k, m, bins, n) of patients that :meth:`_lay_out` laid out."""
+        laid, (k, _, n) = self._laid, x.shape
         m, e, h = self.shape.members, self.shape.encoder_width, self.shape.hidden_width
         blocks = len(self.shape.modalities)
-        mixed = laid.mix @ x
-        fused = np.empty((k, t, m, blocks * e + 1, n), np.float32)
-        fused[:, :, :, -1] = 1
+        mixed = _times(laid.mix, x, np.empty((k, laid.mix.shape[2], n), np.float32))
         # Twice the logistic function, which so has no large numbers on the way.
-        gate = 1 + np.tanh(mixed[:, :, :-m] / 2).reshape(k, t, m, -1, 1, n)
+        gate = mixed[:, :-m]
+        gate /= 2
+        np.tanh(gate, out=gate)
+        gate += 1
+        fused = np.empty((k, m, blocks * e + 1, n), np.float32)
+        fused[:, :, -1] = 1
+        encoded = np.empty((k, m * e, n), np.float32)
         begin = 0
         for j, weight in enumerate(laid.encode):
-            rows = x[:, :, begin : begin + weight.shape[3]]
+            rows = x[:, begin : begin + weight.shape[3]]
             begin += weight.shape[3]
-            part = fused[:, :, :, j * e : (j + 1) * e]
+            part = fused[:, :, j * e : (j + 1) * e]
             # ReLU where the modality is known; a token passes as it is.
-            floor = np.where(rows[:, :, None, None, -2] > 0, np.float32(0), np.float32(-np.inf))
-            np.maximum((weight @ rows).reshape(k, t, m, e, n), floor, out=part)
+            floor = np.where(rows[:, None, -2:-1] > 0, np.float32(0), np.float32(-np.inf))
+            np.maximum(_times(weight, rows, encoded).reshape(k, m, e, n), floor, out=part)
             if blocks > 1:
-                part *= gate[:, :, :, j]
-        hidden = np.empty((k, t, m, h + 2, n), np.float32)
-        np.maximum(laid.fuse @ fused, np.float32(0), out=hidden[:, :, :, :-2])
-        hidden[:, :, :, -2] = 1
-        hidden[:, :, :, -1] = mixed[:, :, -m:]
-        found: Floats = laid.hazard @ hidden
-        return found
+                part *= gate.reshape(k, m, blocks, 1, n)[:, :, j]
+        hidden = np.empty((k, m, h + 2, n), np.float32)
+        units = _times(laid.fuse, fused, hidden[:, :, :-2])
+        np.maximum(units, np.float32(0), out=units)
+        hidden[:, :, -2] = 1
+        hidden[:, :, -1] = mixed[:, -m:]
+        return _times(laid.hazard, hidden, np.empty((k, m, self.shape.bins, n), np.float32))
 
     @property
     def _rows(self) -> int:
@@ -168,5 +168,16 @@ class Networks:
 
 
 def _ready(weight: Floats) -> Floats:
-    """Turn weights (k, …, rows, c) to be multiplied from the left, with room for the tiles."""
-    return np.ascontiguousarray(np.swapaxes(weight, -1, -2))[:, None]
+    """Turn weights (…, rows, c) to be multiplied from the left, with room for the tiles."""
+    return np.ascontiguousarray(np.swapaxes(weight, -1, -2))[..., None, :, :]
+
+
+def _times(weight: Floats, rows: Floats, out: Floats) -> Floats:
+    """Product of weights (…, 1, c, rows) and patients (…, rows, n), tile by tile, into ``out``."""
+    np.matmul(weight, _tiles(rows), out=_tiles(out))
+    return out
+
+
+def _tiles(rows: Floats) -> Floats:
+    """Patients (…, rows, n) as tiles (…, t, rows, TILE), without moving them."""
+    return rows.reshape(*rows.shape[:-1], -1, TILE).swapaxes(-2, -3)
