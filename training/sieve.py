@@ -38,14 +38,34 @@ class _Level(NamedTuple):
     left: slice
 
 
+class Questions(NamedTuple):
+    """The distinct cuts of trees: many nodes ask the same. At the last no value goes right."""
+
+    column: Ints
+    """(q,) column that each looks at."""
+    cut: Array
+    """(q,) values above it go right."""
+    asked: Ints
+    """(nodes,) which of them a node asks; a leaf the last one."""
+
+    @classmethod
+    def of(cls, trees: Trees) -> Questions:
+        """Collect them."""
+        asks = np.flatnonzero(trees.feature >= 0)
+        order = asks[np.lexsort((trees.cut[asks], trees.feature[asks]))]
+        column, cut = trees.feature[order].astype(np.intp), trees.cut[order]
+        new = np.ones(len(order), bool)
+        new[1:] = (np.diff(column) != 0) | (np.diff(cut) != 0)
+        asked = np.full(len(trees.feature), new.sum())
+        asked[order] = np.cumsum(new) - 1
+        return cls(np.append(column[new], 0), np.append(cut[new], np.inf), asked)
+
+
 @dataclass(frozen=True)
 class Sieve:
     """Trees laid out for many rows."""
 
-    column: Ints
-    """(q,) column of each cut that any node has."""
-    cut: Array
-    """(q, 1) where."""
+    questions: Questions
     levels: tuple[_Level, ...]
     nodes: int
     digits: tuple[Ints, Ints]
@@ -56,10 +76,9 @@ class Sieve:
     """(trees, 2**digits) node of each tree's numbers."""
 
     @classmethod
-    def of(cls, trees: Trees) -> Sieve:
+    def of(cls, trees: Trees, questions: Questions) -> Sieve:
         """Lay trees out."""
         inner = trees.feature >= 0
-        column, cut, question = _questions(trees, inner)
         # Nodes lie level by level; one that no root leads to has no place.
         place, tree = np.full(len(inner), -1), np.arange(len(inner))
         level, nodes, levels = np.arange(trees.count), trees.count, []
@@ -71,7 +90,7 @@ class Sieve:
             tree[level] = np.tile(tree[parents], 2)
             middle, end = nodes + len(right), nodes + len(level)
             rights, lefts = slice(nodes, middle), slice(middle, end)
-            levels.append(_Level(place[parents], question[parents], rights, lefts))
+            levels.append(_Level(place[parents], questions.asked[parents], rights, lefts))
             nodes = end
         leaves = np.flatnonzero(~inner & (place >= 0))
         leaves = leaves[np.argsort(tree[leaves], kind="stable")]
@@ -82,14 +101,15 @@ class Sieve:
         found = np.zeros((trees.count, 2**width), np.intp)
         found[owner, number] = leaves
         digits = _digits(place[leaves], owner, number, trees.count, width, nodes)
-        return cls(column, cut[:, None], tuple(levels), nodes, digits, found)
+        return cls(questions, tuple(levels), nodes, digits, found)
 
     def leaves(self, X: Array) -> Ints:
         """Leaf (trees, n) that each row of X (n, p) falls into."""
         n, (trees, numbers) = len(X), self.leaf.shape
+        column, cut, _ = self.questions
         words = max(-(-n // WORD), 1)
-        above = np.zeros((len(self.column), words * WORD // 8), np.uint8)
-        asked = np.ascontiguousarray(X.T).take(self.column, axis=0) > self.cut
+        above = np.zeros((len(column), words * WORD // 8), np.uint8)
+        asked = np.ascontiguousarray(X.T).take(column, axis=0) > cut[:, None]
         above[:, : -(-n // 8)] = np.packbits(asked, axis=1, bitorder="little")
         rows = self._sieved(above.view(np.uint64))
         places, begins = self.digits
@@ -112,18 +132,6 @@ class Sieve:
             np.bitwise_and(here, above.take(question, axis=0), out=rows[right])
             np.bitwise_xor(here, rows[right], out=rows[left])
         return rows
-
-
-def _questions(trees: Trees, inner: NDArray[np.bool_]) -> tuple[Ints, Array, Ints]:
-    """Column (q,) and place (q,) of every distinct cut, and which of them each node asks for."""
-    asks = np.flatnonzero(inner)
-    order = asks[np.lexsort((trees.cut[asks], trees.feature[asks]))]
-    column, cut = trees.feature[order], trees.cut[order]
-    new = np.ones(len(order), bool)
-    new[1:] = (np.diff(column) != 0) | (np.diff(cut) != 0)
-    question = np.zeros(len(inner), np.intp)
-    question[order] = np.cumsum(new) - 1
-    return column[new].astype(np.intp), cut[new], question
 
 
 def _digits(

@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from training.sieve import WORD, Sieve
+from training.sieve import WORD, Questions, Sieve
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -29,7 +29,7 @@ AT_ONCE = 64_000
 #: Leaves looked up at once at the most, and words of rows.
 LOOKED_UP, WORDS = 350_000, 4
 #: Rows below which a walk takes less time than a sieve.
-FEW = 32
+FEW = 16
 
 
 @dataclass(frozen=True)
@@ -91,37 +91,35 @@ class Trees:
 
     def _walk(self, X: Array) -> Ints:
         """Leaves by going down from the roots, a step in all trees at once."""
-        ways, bits, cut, depth = self._ways
-        values, mask = X.ravel(), 2**bits - 1
-        start = X.shape[1] * np.arange(len(X))[:, None]
+        (column, cut, asked), (child, depth) = self._questions, self._ways
+        above = (X.take(column, axis=1) > cut).ravel()
+        start = len(column) * np.arange(len(X))[:, None]
         node = np.repeat(np.arange(self.count)[None], len(X), axis=0)
         for _ in range(depth):
-            way = ways.take(node)
-            right = values.take((way & mask) + start) > cut.take(node)
-            node = (way >> bits) + right
+            question = asked.take(node)
+            question += start
+            node = child.take(node)
+            node += above.take(question)
         return node.T
 
     @cached_property
-    def _sieve(self) -> Sieve:
-        return Sieve.of(self)
+    def _questions(self) -> Questions:
+        return Questions.of(self)
 
     @cached_property
-    def _ways(self) -> tuple[Ints, int, Array, int]:
-        """Each node's left child and column in one number, and its cut; a leaf leads to itself.
+    def _sieve(self) -> Sieve:
+        return Sieve.of(self, self._questions)
 
-        One number is looked up in less time than two. The column is in so many of its last bits as
-        come second; last, the depth.
-        """
+    @cached_property
+    def _ways(self) -> tuple[Ints, int]:
+        """Each node's left child (nodes,), of a leaf itself, and the depth."""
         inner = self.feature >= 0
-        left = np.where(inner, self.left, np.arange(len(inner), dtype=np.int32))
+        child = np.where(inner, self.left, np.arange(len(inner)))
         depth, level = 0, np.flatnonzero(inner[: self.count])
         while len(level):
-            below = np.concatenate([left[level], left[level] + 1])
+            below = np.concatenate([child[level], child[level] + 1])
             depth, level = depth + 1, below[inner[below]]
-        feature = np.where(inner, self.feature, np.int32(0))
-        bits = max(int(feature.max(initial=0)).bit_length(), 1)
-        cut = np.where(inner, self.cut, np.inf)
-        return (left.astype(np.intp) << bits) | feature, bits, cut, depth
+        return child, depth
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Return the state as named arrays."""
