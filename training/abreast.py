@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -71,7 +70,7 @@ class Together:
         )
 
     def _block(self, values: Array, centre: NDArray[np.str_] | None) -> Forward:
-        ensemble, n = self.ensemble, len(values)
+        n = len(values)
         inputs = self._preprocessors.transform(values, centre)
         linear = inputs.linear
         flat = linear.transpose(1, 0, 2).reshape(n, len(linear) * linear.shape[2])
@@ -81,11 +80,9 @@ class Together:
         folds, m, bins = hazard.shape[0], hazard.shape[1], hazard.shape[3]
         cumulative = hazard.reshape(folds, m * n, bins) @ in_bins
         members = np.exp(-cumulative.astype(np.float32)).reshape(folds, m, n, -1)
-        own = np.zeros((folds, 3, n, at_edges.shape[1]))
-        own[:, 1], boosted = self._forest(flat), self._boosted(flat)
-        for k, fold in enumerate(ensemble.folds):
-            own[k, 0, :, : fold.grid.bins + 1] = fold.anchor.cumulative(linear[k])
-            own[k, 2, :, : fold.grid.bins + 1] = fold.boosting.curve(boosted[k])
+        own = np.empty((folds, 3, n, at_edges.shape[1]))
+        own[:, 0], own[:, 1] = self._anchor(linear), self._forest(flat)
+        own[:, 2] = self._boosted(flat)
         others = survival(own.reshape(folds, 3 * n, -1) @ at_edges).reshape(folds, 3, n, -1)
         learners = np.empty((folds, len(LEARNERS), *others.shape[2:]))
         learners[:, OTHERS] = others
@@ -101,30 +98,37 @@ class Together:
         x *= scale
         return self.ensemble.net.logits(x, inputs.present.astype(np.float32)[None])
 
-    def _forest(self, flat: Array) -> Array:
-        """Cumulative hazards (k, n, j + 1) of the folds' forests, on as many bins as any has."""
-        grown, table, each = self._forests
-        n, bins = len(flat), table.shape[1]
-        mean = np.ones((len(each), n, self.ensemble.net.shape.bins + 1))
-        for rows in grown.batches(n):
-            leaves = grown.leaves(flat[rows])
-            for own, trees in zip(mean, each, strict=True):
-                own[rows, 1 : bins + 1] = mean_rows(table, leaves[trees])
-        return -np.log(np.maximum(mean, 1e-12))
+    def _anchor(self, linear: Array) -> Array:
+        """Cumulative hazards (k, n, j + 1) of the folds' anchors for their designs (k, n, p)."""
+        beta, centre, baseline = self._anchors
+        log_hz = np.minimum(np.maximum(linear @ beta - centre, -30.0), 30.0)
+        return np.asarray(np.exp(log_hz) * baseline)
 
-    def _boosted(self, flat: Array) -> list[Array]:
-        """Log-hazards (members, n) of each fold's boosted trees."""
+    def _forest(self, flat: Array) -> Array:
+        """Cumulative hazards (k, n, j + 1) of the folds' forests."""
+        grown, table, place, share = self._forests
+        bins, widest = table.shape[1], self.ensemble.net.shape.bins
+        mean = np.ones((len(flat), len(place), widest + 1))
+        for rows in grown.batches(len(flat)):
+            mean[rows, :, 1 : bins + 1] = mean_rows(table, grown.leaves(flat[rows])[place], share)
+        hazard = -np.log(np.maximum(mean, 1e-12))
+        return np.asarray(hazard.transpose(1, 0, 2))
+
+    def _boosted(self, flat: Array) -> Array:
+        """Cumulative hazards (k, n, j + 1) of the folds' boosted trees."""
         grown, step, begins, place = self._boosting
-        total = np.zeros((sum(fold.boosting.members for fold in self.ensemble.folds), len(flat)))
-        for rows in grown.batches(len(flat)) if grown.count else ():
+        share, centre, baseline = self._members
+        folds, m, n = *centre.shape[:2], len(flat)
+        log_hz = np.zeros((folds * m, n))
+        for rows in grown.batches(n) if grown.count else ():
             added = step.take(grown.leaves(flat[rows]))
-            total[place, rows] = np.add.reduceat(added, begins, axis=0)
-        ends = np.cumsum([fold.boosting.members for fold in self.ensemble.folds])
-        parts = np.split(total, ends[:-1])
-        return [
-            part - fold.boosting.centre[:, None]
-            for part, fold in zip(parts, self.ensemble.folds, strict=True)
-        ]
+            log_hz[place, rows] = np.add.reduceat(added, begins, axis=0)
+        log_hz = log_hz.reshape(folds, m, n) - centre
+        ratio = np.exp(np.minimum(np.maximum(log_hz, -30.0), 30.0))
+        curves = ratio[..., None] * -baseline
+        np.exp(curves, out=curves)
+        mean = (share @ curves.reshape(folds, m, -1)).reshape(folds, n, -1)
+        return -np.log(np.maximum(mean, 1e-300))
 
     @cached_property
     def _preprocessors(self) -> Abreast:
@@ -156,19 +160,55 @@ class Together:
         return order, scale[:, :, None]
 
     @cached_property
-    def _forests(self) -> tuple[Trees, NDArray[np.float32], list[slice]]:
-        """All folds' trees, the survival (nodes, j) at their nodes, and which are each fold's."""
+    def _anchors(self) -> tuple[Array, Array, Array]:
+        """Coefficients (k, p, 1), centres (k, 1, 1) and baselines (k, 1, j + 1)."""
+        anchors = [fold.anchor for fold in self.ensemble.folds]
+        beta, centre = np.stack([a.beta for a in anchors]), np.array([a.centre for a in anchors])
+        return beta[..., None], centre[:, None, None], self._wide([a.baseline for a in anchors])
+
+    @cached_property
+    def _forests(self) -> tuple[Trees, NDArray[np.float32], Ints, NDArray[np.float32]]:
+        """All folds' trees, and the survival (nodes, j) at their nodes.
+
+        Then which trees are each fold's (k, t), as many as any has, and their parts (k, 1, t).
+        """
         forests = [fold.forest for fold in self.ensemble.folds]
         bins = max(forest.survival.shape[1] for forest in forests)
+        counts = [forest.trees.count for forest in forests]
         tables = [
             np.pad(f.survival.astype(float), ((0, 0), (0, bins - f.survival.shape[1])))
             for f in forests
         ]
-        columns = [forest.columns for forest in forests]
-        moved = self._moved([forest.trees for forest in forests], columns)
+        moved = self._moved([f.trees for f in forests], [f.columns for f in forests])
         grown, table = join(list(zip(moved, tables, strict=True)))
-        ends = np.cumsum([0, *(forest.trees.count for forest in forests)]).tolist()
-        return grown, table.astype(np.float32), [slice(*pair) for pair in pairwise(ends)]
+        place = np.zeros((len(forests), max(counts)), np.intp)
+        share = np.zeros((len(forests), 1, max(counts)), np.float32)
+        first = 0
+        for own, part, count in zip(place, share, counts, strict=True):
+            own[:count], part[:, :count] = first + np.arange(count), 1 / count
+            first += count
+        return grown, table.astype(np.float32), place, share
+
+    @cached_property
+    def _members(self) -> tuple[Array, Array, Array]:
+        """Of boosting's members, as many as any fold has: part, centre and baseline.
+
+        They are (k, 1, m), (k, m, 1) and (k, 1, 1, j + 1).
+        """
+        fitted = [fold.boosting for fold in self.ensemble.folds]
+        most = max(boosting.members for boosting in fitted)
+        share, centre = np.zeros((len(fitted), 1, most)), np.zeros((len(fitted), most, 1))
+        for k, boosting in enumerate(fitted):
+            share[k, 0, : boosting.members] = 1 / boosting.members
+            centre[k, : boosting.members, 0] = boosting.centre
+        return share, centre, self._wide([b.baseline for b in fitted])[:, None]
+
+    def _wide(self, curves: Sequence[Array]) -> Array:
+        """Curves (k, 1, j + 1) of the folds on as many bins as any has, 0 beyond their own."""
+        found = np.zeros((len(curves), 1, self.ensemble.net.shape.bins + 1))
+        for own, curve in zip(found[:, 0], curves, strict=True):
+            own[: len(curve)] = curve
+        return found
 
     @cached_property
     def _boosting(self) -> tuple[Trees, Array, Ints, Ints]:
@@ -181,10 +221,11 @@ class Together:
         grown, step = join([(t, b.step) for t, b in zip(moved, fitted, strict=True)])
         # Round by round, in each one of every member: put each member's trees together.
         trees, counts, first = [], [], 0
+        most = max(boosting.members for boosting in fitted)
         for boosting in fitted:
             own = first + np.arange(boosting.trees.count).reshape(-1, boosting.members)
             trees.append(own.T.ravel())
-            counts += [len(own)] * boosting.members
+            counts += [len(own)] * boosting.members + [0] * (most - boosting.members)
             first += boosting.trees.count
         some = np.flatnonzero(counts)
         begins = np.cumsum([0, *counts])[:-1][some]

@@ -49,8 +49,10 @@ class Forest:
         """Cumulative hazard (n, j + 1) of the trees' mean survival for a design X (n, p)."""
         X = X[:, self.columns]
         mean = np.ones((len(X), self.survival.shape[1] + 1))
+        share = np.full((1, 1, self.trees.count), 1 / self.trees.count, np.float32)
         for rows in self.trees.batches(len(X)):
-            mean[rows, 1:] = mean_rows(self.survival, self.trees.leaves(X[rows]))
+            leaves = self.trees.leaves(X[rows])[None]
+            mean[rows, 1:] = mean_rows(self.survival, leaves, share)[:, 0]
         return np.asarray(-np.log(np.maximum(mean, 1e-12)))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -64,12 +66,18 @@ class Forest:
         return cls(np.asarray(arrays["columns"], np.int_), grown, arrays["survival"])
 
 
-def mean_rows(table: NDArray[np.float32], leaves: NDArray[np.intp]) -> NDArray[np.float32]:
-    """Mean (n, j) of the rows of a table (nodes, j) at leaves (trees, n)."""
-    trees = len(leaves)
+def mean_rows(
+    table: NDArray[np.float32], leaves: NDArray[np.intp], share: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Weighted means (n, k, j) of the rows of a table (nodes, j) at leaves.
+
+    Args:
+        table: of all trees' nodes.
+        leaves: (k, trees, n) of n patients in k forests.
+        share: (k, 1, trees) weights of each forest's trees.
+    """
     # As a product: numpy's own mean over so few columns takes ten times as long.
-    share = np.full((1, trees), 1 / trees, np.float32)
-    return np.asarray((share @ table.take(leaves.T, axis=0))[:, 0])
+    return np.asarray((share @ table.take(leaves.transpose(2, 0, 1), axis=0))[:, :, 0])
 
 
 def fit_forest(
