@@ -198,7 +198,7 @@ class Preprocessor:
     def scale(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
         """Return standardised features (n, p), NaN where missing or a category."""
         z = unstandardised(values, self._expression, self.log_offset, self.scores, centre)
-        np.clip(z, self.low, self.high, out=z)
+        np.minimum(np.maximum(z, self.low, out=z), self.high, out=z)
         z -= self.mean
         z /= self.sd
         z[:, self._category] = np.nan
@@ -282,10 +282,10 @@ class Preprocessor:
 
     def design(self, single: Array, values: Array) -> Array:
         """Make the linear design (n, p) from :meth:`singles` and the coded features."""
-        single = np.nan_to_num(single)
+        single = zeroed(single)
         # A column that was too rarely missing in training stays zero: the layout of the design
         # depends on the study alone, so that fold models can be stacked.
-        absent = np.nan_to_num(self.absences.inputs(values) - self.missing_mean)
+        absent = zeroed(self.absences.inputs(values) - self.missing_mean)
         first, second = self.pairs
         return np.concatenate([single, absent, single[:, first] * single[:, second]], axis=1)
 

@@ -201,4 +201,4 @@ def piecewise(z: Array, low: Array, width: Array) -> Array:
     """Return how far each value has come through each bin, 0 to 1; the three are broadcast."""
     way = z - low
     way /= np.where(width > 0, width, z.dtype.type(np.inf))
-    return np.clip(way, 0.0, 1.0, out=way)
+    return np.minimum(np.maximum(way, 0.0, out=way), 1.0, out=way)

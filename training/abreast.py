@@ -128,7 +128,7 @@ class Together:
         curves = ratio[..., None] * -baseline
         np.exp(curves, out=curves)
         mean = (share @ curves.reshape(folds, m, -1)).reshape(folds, n, -1)
-        return -np.log(np.maximum(mean, 1e-300))
+        return np.asarray(-np.log(np.maximum(mean, 1e-300)))
 
     @cached_property
     def _preprocessors(self) -> Abreast:

@@ -219,7 +219,8 @@ def _mixed(cumulative: Array, factor: Array) -> Array:
     """
     weights = QUADRATURE[1] / QUADRATURE[1].sum()
     # Nodes first: numpy then adds them one after the other, however many patients there are.
-    curves = np.moveaxis(factor, -1, 0)[..., None] * -cumulative
+    nodes_first = factor.transpose(factor.ndim - 1, *range(factor.ndim - 1))
+    curves = nodes_first[..., None] * -cumulative
     np.exp(curves, out=curves)
     curves *= weights.reshape(-1, *(1,) * (curves.ndim - 1))
     return np.asarray(-np.log(np.maximum(curves.sum(axis=0), 1e-300)))

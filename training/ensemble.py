@@ -19,7 +19,7 @@ from training.boosting import Boosting
 from training.forest import Forest
 from training.hazard import TimeGrid, accumulate, gathered
 from training.networks import Floats, Networks
-from training.stack import LEARNERS, Stack
+from training.stack import LEARNERS, Stack, mixture
 
 Array = NDArray[np.float64]
 
@@ -103,8 +103,8 @@ class Ensemble:
     def by_fold(self, values: Array, centre: NDArray[np.str_] | None = None) -> tuple[Array, Array]:
         """Return :meth:`cumulative` and what each fold's models say alone (k, n, j + 1)."""
         forward = self.forward(values, centre)
-        weighted = np.tensordot(self.stack.weights, forward.learners, axes=(0, 1))
-        return self.pooled(forward), self.stack.calibrated(weighted)
+        by_fold = self.stack.pooled(forward.learners)
+        return self.pooled(forward), self.stack.calibrated(by_fold)
 
     def learners(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
         """Cumulative hazard (l, n, j + 1) of each learner: the mean of the folds' survival."""
@@ -129,8 +129,8 @@ class Ensemble:
 
     def pooled(self, forward: Forward) -> Array:
         """Cumulative hazard (n, j + 1) that answers; see :meth:`cumulative`."""
-        mean = forward.learners.mean(axis=0)
-        return self.stack.cumulative(-np.log(np.maximum(mean, 1e-300)))
+        by_fold = self.stack.pooled(forward.learners)
+        return self.stack.calibrated(by_fold.sum(axis=0) / len(by_fold))
 
     def each(self, forward: Forward) -> Array:
         """Cumulative hazards (k * members, n, j + 1); see :meth:`replicates`."""
@@ -157,7 +157,7 @@ class Ensemble:
         """Survival (k * members, n, j + 1) that :meth:`each` calibrates."""
         weights, net = self.stack.weights.copy(), LEARNERS.index("net")
         own, weights[net] = weights[net], 0.0
-        others = np.tensordot(weights, forward.learners, axes=(0, 1))
+        others = mixture(weights, forward.learners)
         curves = forward.members * np.float32(own)
         curves += others.astype(np.float32)[:, None]
         return curves.reshape(-1, *curves.shape[2:])

@@ -32,7 +32,8 @@ class Propensity:
 
     def chance(self, X: Array) -> Array:
         """Propensity (n,) for a linear design X (n, p)."""
-        return np.clip(self.model.probability(X[:, self.columns]), RAREST, 1 - RAREST)
+        chance = self.model.probability(X[:, self.columns])
+        return np.minimum(np.maximum(chance, RAREST), 1 - RAREST)
 
     def to_json(self) -> dict[str, Any]:
         """Return the fitted state as plain data."""

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from data.cohort import Patients
 from data.errors import InputError
 from data.preprocess import Preprocessor
+from data.scaling import zeroed
 from data.splits import stratified_folds
 from data.study import Study
 from training.imputation import Gaussian
@@ -347,7 +348,7 @@ def _filled(joint: Gaussian | None, single: Array, columns: tuple[int, ...]) -> 
     """Some of the single columns (n, q) without gaps (n, p)."""
     wanted = np.array(columns, dtype=int)
     if joint is None:
-        return np.asarray(np.nan_to_num(single[:, wanted]))
+        return zeroed(single[:, wanted])
     return joint.condition(single, wanted)[0]
 
 

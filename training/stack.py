@@ -47,6 +47,10 @@ class Stack:
         """Stacked cumulative hazard at the edges (n, j + 1) from the learners' (l, n, j + 1)."""
         return self._calibrated(_log_ends(learners, self.weights))
 
+    def pooled(self, survived: Array) -> Array:
+        """Mean survival (…, n, j + 1), weighted, of the learners' (…, l, n, j + 1)."""
+        return mixture(self.weights, survived)
+
     def calibrated(self, survived: Array) -> Array:
         """Cumulative hazard (…, j + 1) from the learners' weighted mean survival (…, j + 1)."""
         return self._calibrated(_log_hazard(survived[..., 1:]))
@@ -127,9 +131,15 @@ def _mixture(log_density: Array, equal: float) -> Array:
     return weights
 
 
+def mixture(weights: Array, curves: Array) -> Array:
+    """Weighted sum (…, n, j + 1) of curves (…, l, n, j + 1)."""
+    *lead, parts, n, edges = curves.shape
+    return (weights @ curves.reshape(*lead, parts, n * edges)).reshape(*lead, n, edges)
+
+
 def _log_ends(learners: Array, weights: Array) -> Array:
     """Log cumulative hazard of the mean survival at the end of each bin (n, j)."""
-    return _log_hazard(np.tensordot(weights, np.exp(-learners[..., 1:]), axes=1))
+    return _log_hazard(mixture(weights, np.exp(-learners[..., 1:])))
 
 
 def _log_hazard(survived: Array) -> Array:
