@@ -15,13 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.preprocess import INDICATOR_SD, Preprocessor
+from data.ranks import Ranks
 from data.scaling import of_centres, piecewise
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int_]
-
-#: Patients up to which all quantiles are looked at, instead of a search for each feature.
-FEW = 16
 
 
 class AbreastInputs(NamedTuple):
@@ -65,54 +63,12 @@ class Abreast:
     def _ranked(self, measured: Array, centre: NDArray[np.str_] | None) -> Array:
         """Normal scores (k, n, e) of expression (n, e) on the scale of each one's centre."""
         if centre is None:
-            return np.asarray(self._interpolated("", measured))
+            return self._ranks[""].score(measured)
         found = np.empty((len(self.each), *measured.shape))
         for name, rows in of_centres(centre, np.array(sorted(self._assays - {""}), dtype=str)):
             if len(rows):
-                found[:, rows] = self._interpolated(name, measured[rows])
+                found[:, rows] = self._ranks[name].score(measured[rows])
         return found
-
-    def _interpolated(self, centre: str, measured: Array) -> Array:
-        if len(measured) > FEW:
-            found = np.empty((len(self.each), *measured.shape))
-            for k, table in enumerate(self._tables(centre)):
-                for e, (quantiles, score) in enumerate(table):
-                    found[k, :, e] = np.interp(measured[:, e], quantiles, score)
-            return found
-        at, first, begin, slope, score = self._slopes[centre]
-        place = (measured[None, :, :, None] >= at[:, None]).sum(axis=-1) - 1
-        inside = np.maximum(place, 0) + first
-        # Beyond the last quantile the slope is 0, and so it is below the first.
-        flat = np.where(place < 0, 0.0, slope.take(inside))
-        distance = np.where(flat == 0.0, 0.0, measured - begin.take(inside))
-        found = flat * distance + score.take(inside)
-        return np.where(np.isnan(measured), np.nan, found)
-
-    def _tables(self, centre: str) -> list[list[tuple[Array, Array]]]:
-        """Quantiles and scores of each expression feature, by preprocessor, at a centre."""
-        scores = [each.scores.get(centre, each.scores[""]) for each in self.each]
-        return [[table[j] for j in self._expression] for table in scores]
-
-    @cached_property
-    def _slopes(self) -> dict[str, tuple[Array, Ints, Array, Array, Array]]:
-        """By centre the quantiles (k, e, 41), filled up with infinity, and where each row begins.
-
-        Then tables to look up by place, filled up with 0: the quantiles, slope and score there.
-        """
-        return {name: self._laid_out(name) for name in {*self._assays, ""}}
-
-    def _laid_out(self, centre: str) -> tuple[Array, Ints, Array, Array, Array]:
-        tables = self._tables(centre)
-        longest = max(len(quantiles) for table in tables for quantiles, _ in table)
-        shape = (len(self.each), len(self._expression), longest)
-        at, begin, slope, score = np.full(shape, np.inf), *np.zeros((3, *shape))
-        for k, table in enumerate(tables):
-            for e, (quantiles, scores) in enumerate(table):
-                own = slice(len(quantiles))
-                at[k, e, own], begin[k, e, own], score[k, e, own] = quantiles, quantiles, scores
-                slope[k, e, : len(quantiles) - 1] = np.diff(scores) / np.diff(quantiles)
-        first = np.arange(0, at.size, longest).reshape(shape[0], 1, shape[1])
-        return at, first, begin, slope, score
 
     def _design(self, z: Array, values: Array) -> Array:
         first = self.each[0]
@@ -145,6 +101,14 @@ class Abreast:
         return self._stacked[name]
 
     # What follows from the preprocessors is worked out once.
+
+    @cached_property
+    def _ranks(self) -> dict[str, Ranks]:
+        """By centre what all preprocessors' ranks score, in a row."""
+        return {
+            name: Ranks(tuple(e.ranks.get(name, e.ranks[""]).each[0] for e in self.each))
+            for name in {*self._assays, ""}
+        }
 
     @cached_property
     def _stacked(self) -> dict[str, Array]:

@@ -13,6 +13,7 @@ Three steps, each a function of the fitted state alone:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -22,12 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.absences import Absences, missing_inputs
+from data.ranks import REFERENCE, SCORES, Ranks, assay_scores
 from data.scaling import (
-    REFERENCE,
-    SCORES,
-    Scores,
     assay_references,
-    assay_scores,
     by_block,
     column_quantiles,
     log_offsets,
@@ -119,8 +117,7 @@ class Preprocessor:
             values = np.where(hidden, np.nan, values)
         offset = log_offsets(values, np.isin(kinds, ("number", "density")))
         reference = assay_references(values, expression, centre)
-        scores = {name: assay_scores(table, expression) for name, table in reference.items()}
-        z = unstandardised(values, expression, offset, scores, centre)
+        z = unstandardised(values, offset, _ranks(reference, expression), centre)
         # Clipping and standardising keep the order, so that one sort serves both quantiles.
         ordered = sort_columns(z)
         low, high = column_quantiles(ordered, np.array([0.005, 0.995]))
@@ -197,7 +194,7 @@ class Preprocessor:
 
     def scale(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
         """Return standardised features (n, p), NaN where missing or a category."""
-        z = unstandardised(values, self._expression, self.log_offset, self.scores, centre)
+        z = unstandardised(values, self.log_offset, self.ranks, centre)
         np.minimum(np.maximum(z, self.low, out=z), self.high, out=z)
         z -= self.mean
         z /= self.sd
@@ -341,11 +338,9 @@ class Preprocessor:
         return np.flatnonzero(~self._category).tolist()
 
     @cached_property
-    def scores(self) -> dict[str, Scores]:
-        """Each assay's ranks as normal scores."""
-        return {
-            name: assay_scores(table, self._expression) for name, table in self.reference.items()
-        }
+    def ranks(self) -> dict[str, Ranks]:
+        """By centre, or empty text for all patients, what expression scores there."""
+        return _ranks(self.reference, self._expression)
 
     @cached_property
     def bins(self) -> tuple[Array, Array, Array]:
@@ -444,6 +439,10 @@ def _plain(array: Array) -> list[Any]:
     listed = array.astype(object)
     listed[np.isnan(array)] = None
     return list(listed.tolist())
+
+
+def _ranks(reference: Mapping[str, Array], expression: NDArray[np.bool_]) -> dict[str, Ranks]:
+    return {name: Ranks((assay_scores(table, expression),)) for name, table in reference.items()}
 
 
 def _levels_of(study: Study, j: int) -> range:

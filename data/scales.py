@@ -54,8 +54,7 @@ def outside(preprocessor: Preprocessor, values: Array) -> NDArray[np.bool_]:
 
     The range is that of all but one training patient in two hundred at either end.
     """
-    nothing = np.zeros(values.shape[1], dtype=bool)
-    z = unstandardised(values, nothing, preprocessor.log_offset, {}, None)
+    z = unstandardised(values, preprocessor.log_offset, {}, None)
     kinds = [f.kind in ("number", "density") for f in preprocessor.study.features.values()]
     with np.errstate(invalid="ignore"):
         beyond = (z < preprocessor.low - 1e-9) | (z > preprocessor.high + 1e-9)

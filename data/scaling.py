@@ -6,21 +6,15 @@ find of the training patients.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from statistics import NormalDist
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
-#: Expression feature -> rising quantiles of its assay, and what they score.
-Scores = dict[int, tuple[Array, Array]]
+from data.ranks import REFERENCE, Ranks
 
-#: Probabilities at which an assay's reference quantiles are kept; the extremes, which would be one
-#: patient's values, are not.
-REFERENCE = np.linspace(0.005, 0.995, 41)
-#: Normal scores at those probabilities.
-SCORES = np.array([NormalDist().inv_cdf(p) for p in REFERENCE])
+Array = NDArray[np.float64]
+
 #: Patients a centre needs before its own expression reference is trusted.
 CENTRE_SIZE = 50
 #: Patients worked on at once, so that what lies between values and inputs stays in the cache.
@@ -163,9 +157,8 @@ def of_centres(
 
 def unstandardised(
     values: Array,
-    expression: NDArray[np.bool_],
     log_offset: Array,
-    scores: dict[str, Scores],
+    ranks: Mapping[str, Ranks],
     centre: NDArray[np.str_] | None,
 ) -> Array:
     """Apply logarithms and expression ranks (n, p); other features stay as they are."""
@@ -173,28 +166,16 @@ def unstandardised(
     logged = np.flatnonzero(~np.isnan(log_offset))
     # A value below the training range may be below the logarithm's domain: draw it to the edge.
     scaled[:, logged] = np.log(np.maximum(values[:, logged] + log_offset[logged], 1e-12))
-    if not expression.any():
+    if not ranks:
         return scaled
-    own = np.array(sorted(scores.keys() - {""}), dtype=str)
-    if centre is None:
-        centre = np.full(len(values), "")
-    for name, rows in of_centres(centre, own):
-        for k, (quantiles, score) in scores[name].items() if len(rows) else ():
-            scaled[rows, k] = np.interp(values[rows, k], quantiles, score)
+    own = np.array(sorted(ranks.keys() - {""}), dtype=str)
+    everybody = [("", np.arange(len(values)))]
+    for name, rows in everybody if centre is None else of_centres(centre, own):
+        features = ranks[name].features
+        for start in range(0, len(rows), BLOCK):
+            some = rows[start : start + BLOCK, None]
+            scaled[some, features] = ranks[name].score(values[some, features])[0]
     return scaled
-
-
-def assay_scores(table: Array, expression: NDArray[np.bool_]) -> Scores:
-    """Return what the reference quantiles (41, p) of the expression features score."""
-    found = {}
-    for j in np.flatnonzero(expression).tolist():
-        quantiles = table[:, j]
-        # Where many patients share a value (zeros of an assay) it scores as the middle of its
-        # ranks.
-        distinct, first = np.unique(quantiles, return_index=True)
-        last = len(quantiles) - 1 - np.unique(quantiles[::-1], return_index=True)[1]
-        found[j] = distinct, (SCORES[first] + SCORES[last]) / 2
-    return found
 
 
 def piecewise(z: Array, low: Array, width: Array) -> Array:

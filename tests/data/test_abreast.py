@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from data.abreast import FEW, Abreast
+from data.abreast import Abreast
 from data.preprocess import Preprocessor
+from data.ranks import FEW
 from data.study import parse_study
 from tests.data.test_preprocess import STUDY, STUDY_OF_ONE, draw
 

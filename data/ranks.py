@@ -1,0 +1,104 @@
+"""An assay's ranks: what expression scores against the quantiles of its training patients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import NormalDist
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Ints = NDArray[np.intp]
+#: Expression feature -> rising quantiles of its assay, and what they score.
+Scores = dict[int, tuple[Array, Array]]
+
+#: Probabilities at which an assay's reference quantiles are kept; the extremes, which would be one
+#: patient's values, are not.
+REFERENCE = np.linspace(0.005, 0.995, 41)
+#: Normal scores at those probabilities.
+SCORES = np.array([NormalDist().inv_cdf(p) for p in REFERENCE])
+#: Patients up to which all quantiles are looked at, instead of a search for each feature.
+FEW = 16
+
+
+def assay_scores(table: Array, expression: NDArray[np.bool_]) -> Scores:
+    """Return what the reference quantiles (41, p) of the expression features score."""
+    found = {}
+    for j in np.flatnonzero(expression).tolist():
+        quantiles = table[:, j]
+        # Where many patients share a value (zeros of an assay) it scores as the middle of its
+        # ranks.
+        distinct, first = np.unique(quantiles, return_index=True)
+        last = len(quantiles) - 1 - np.unique(quantiles[::-1], return_index=True)[1]
+        found[j] = distinct, (SCORES[first] + SCORES[last]) / 2
+    return found
+
+
+class _Steps(NamedTuple):
+    """Tables of the straight pieces between quantiles, to be looked up by how many are passed."""
+
+    at: Array
+    """(k, e, q) the quantiles, filled up with infinity."""
+    first: Ints
+    """(k, 1, e) where each feature's pieces begin, among those of all."""
+    begin: Array
+    """(k, e, q + 1) where each piece does."""
+    slope: Array
+    """(k, e, q + 1) of it; 0 before the first quantile and beyond the last."""
+    score: Array
+    """(k, e, q + 1) at its beginning."""
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The scores of one assay's features, of one preprocessor or of several that share a study."""
+
+    each: tuple[Scores, ...]
+    """By preprocessor, of the same features."""
+
+    @cached_property
+    def features(self) -> Ints:
+        """(e,) the features."""
+        return np.array([*self.each[0]], dtype=np.intp)
+
+    def score(self, measured: Array) -> Array:
+        """Normal scores (k, n, e) of the features' values (n, e), linear between the quantiles."""
+        if len(measured) <= FEW:
+            return self._look_up(measured)
+        found = np.empty((len(self.each), *measured.shape))
+        for own, scores in zip(found, self.each, strict=True):
+            for e, (quantiles, score) in enumerate(scores.values()):
+                own[:, e] = np.interp(measured[:, e], quantiles, score)
+        # Where there is one quantile alone, numpy lets what is missing have its score.
+        found[:, np.isnan(measured)] = np.nan
+        return found
+
+    def _look_up(self, measured: Array) -> Array:
+        """Return the same in as many steps, however many the features are."""
+        at, first, begin, slope, score = self._steps
+        passed = (measured[None, :, :, None] >= at[:, None]).sum(axis=-1)
+        passed += first
+        found: Array = slope.take(passed)
+        found *= measured - begin.take(passed)
+        found += score.take(passed)
+        return found
+
+    @cached_property
+    def _steps(self) -> _Steps:
+        tables = [[*scores.values()] for scores in self.each]
+        longest = max(len(quantiles) for table in tables for quantiles, _ in table)
+        shape = (len(tables), len(self.features), longest)
+        at = np.full(shape, np.inf)
+        begin, slope, score = np.zeros((3, *shape[:2], longest + 1))
+        for k, table in enumerate(tables):
+            for e, (quantiles, scores) in enumerate(table):
+                count = len(quantiles)
+                at[k, e, :count] = quantiles
+                begin[k, e, : count + 1] = np.append(quantiles[0], quantiles)
+                slope[k, e, 1:count] = np.diff(scores) / np.diff(quantiles)
+                score[k, e, : count + 1] = np.append(scores[0], scores)
+        first = np.arange(0, begin.size, longest + 1).reshape(shape[0], 1, shape[1])
+        return _Steps(at, first, begin, slope, score)
