@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from data.preprocess import INDICATOR_SD, Preprocessor
+from data.preprocess import Preprocessor
 from data.ranks import Ranks
 from data.scaling import of_centres, piecewise
 
@@ -72,10 +72,11 @@ class Abreast:
 
     def _design(self, z: Array, values: Array) -> Array:
         first = self.each[0]
-        parts = [z[:, :, first.numeric]]
+        parts = [z.take(first.numeric, axis=2)]
         if first.indicators:
             feature, level = first.indicated
-            shown = np.where(np.isnan(values[:, feature]), np.nan, values[:, feature] == level)
+            coded = values.take(feature, axis=1)
+            shown = np.where(np.isnan(coded), np.nan, coded == level)
             mean, spread = self._indicator
             parts.append((shown - mean) / spread)
         single = np.concatenate(parts, axis=2)
@@ -83,10 +84,12 @@ class Abreast:
         absent = first.absences.inputs(values) - self._missing
         np.copyto(absent, 0.0, where=np.isnan(absent))
         left, right = first.pairs
-        return np.concatenate([single, absent, single[:, :, left] * single[:, :, right]], axis=2)
+        products = single.take(left, axis=2) * single.take(right, axis=2)
+        return np.concatenate([single, absent, products], axis=2)
 
     def _embed(self, z: Array) -> Array:
-        z = np.ascontiguousarray(z[:, :, self.each[0].numeric].transpose(0, 2, 1))[:, :, None]
+        numbers = z.take(self.each[0].numeric, axis=2)
+        z = np.ascontiguousarray(numbers.transpose(0, 2, 1))[:, :, None]
         begins, width, mean = self._bins
         embedded = piecewise(z, begins, width)
         embedded -= mean
@@ -158,7 +161,7 @@ class Abreast:
     @cached_property
     def _indicator(self) -> tuple[Array, Array]:
         mean = np.stack([each.indicator_mean for each in self.each])[:, None]
-        return mean, np.maximum(np.sqrt(mean * (1 - mean)), INDICATOR_SD)
+        return mean, np.stack([each.indicator_spread for each in self.each])[:, None]
 
     @cached_property
     def _missing(self) -> Array:

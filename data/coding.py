@@ -130,14 +130,17 @@ def treated(study: Study, values: NDArray[np.float64]) -> NDArray[np.float64] | 
     if study.treatment is None:
         return None
     j = study.treatment_position
-    levels = list(study.features.values())[j].levels
-    status = np.full(len(values), np.nan)
-    for value in np.unique(values[~np.isnan(values[:, j]), j]):
-        level = as_level(float(value)) if levels is None else levels[int(value)]
+    levels, status = list(study.features.values())[j].levels, np.full(len(values), np.nan)
+    codes: NDArray[np.float64] = values[:, j]
+    if levels is None:
+        named = {value: as_level(value) for value in np.unique(codes).tolist()}
+    else:
+        named = dict(enumerate(levels))
+    for value, level in named.items():
         if level in study.treatment.treated:
-            status[values[:, j] == value] = 1.0
+            status[codes == value] = 1.0
         elif level in study.treatment.untreated:
-            status[values[:, j] == value] = 0.0
+            status[codes == value] = 0.0
     return status
 
 

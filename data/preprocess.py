@@ -38,6 +38,7 @@ from data.scaling import (
 from data.study import Study
 
 Array = NDArray[np.float64]
+Ints = NDArray[np.intp]
 
 #: Known values below which a feature counts as missing altogether.
 FEWEST_KNOWN = 5
@@ -284,16 +285,17 @@ class Preprocessor:
         # depends on the study alone, so that fold models can be stacked.
         absent = zeroed(self.absences.inputs(values) - self.missing_mean)
         first, second = self.pairs
-        return np.concatenate([single, absent, single[:, first] * single[:, second]], axis=1)
+        products = single.take(first, axis=1) * single.take(second, axis=1)
+        return np.concatenate([single, absent, products], axis=1)
 
     def _single(self, z: Array, values: Array) -> Array:
-        numbers = z[:, self.numeric]
+        numbers = z.take(self.numeric, axis=1)
         if not self.indicators:
             return numbers
         feature, level = self.indicated
-        shown = np.where(np.isnan(values[:, feature]), np.nan, values[:, feature] == level)
-        spread = np.sqrt(self.indicator_mean * (1 - self.indicator_mean))
-        deviation = (shown - self.indicator_mean) / np.maximum(spread, INDICATOR_SD)
+        coded = values.take(feature, axis=1)
+        shown = np.where(np.isnan(coded), np.nan, coded == level)
+        deviation = (shown - self.indicator_mean) / self.indicator_spread
         return np.concatenate([numbers, deviation], axis=1)
 
     def _embed(self, z: Array) -> Array:
@@ -333,9 +335,9 @@ class Preprocessor:
         return np.asarray(self._kinds == "expression")
 
     @cached_property
-    def numeric(self) -> list[int]:
+    def numeric(self) -> Ints:
         """Features that are no categories."""
-        return np.flatnonzero(~self._category).tolist()
+        return np.flatnonzero(~self._category)
 
     @cached_property
     def ranks(self) -> dict[str, Ranks]:
@@ -349,24 +351,32 @@ class Preprocessor:
         return edges[:, :-1], np.diff(edges, axis=1), mean
 
     @cached_property
-    def indicated(self) -> tuple[list[int], NDArray[np.int_]]:
+    def indicated(self) -> tuple[Ints, Ints]:
         """Feature and level of each indicator."""
-        return [j for j, _ in self.indicators], np.array([k for _, k in self.indicators])
+        feature, level = np.array(self.indicators, dtype=np.intp).reshape(-1, 2).T
+        return feature, level
 
     @cached_property
-    def pairs(self) -> tuple[list[int], list[int]]:
+    def indicator_spread(self) -> Array:
+        """(i,) that an indicator's deviation from its frequency is divided by."""
+        share = self.indicator_mean
+        return np.maximum(np.sqrt(share * (1 - share)), INDICATOR_SD)
+
+    @cached_property
+    def pairs(self) -> tuple[Ints, Ints]:
         """Single columns, first and second, whose products are the study's interactions."""
         columns: dict[str, list[int]] = {name: [] for name in self.study.features}
         names = list(columns)
         # The feature behind each single column.
-        for column, j in enumerate(self.numeric + [j for j, _ in self.indicators]):
+        for column, j in enumerate([*self.numeric, *self.indicated[0]]):
             columns[names[j]].append(column)
         pairs = [
             pair
             for first, second in self.study.interactions
             for pair in product(columns[first], columns[second])
         ]
-        return [first for first, _ in pairs], [second for _, second in pairs]
+        first, second = np.array(pairs, dtype=np.intp).reshape(-1, 2).T
+        return first, second
 
     def linear_columns(self) -> list[Column]:
         """Say what each column of the linear design is."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -11,20 +10,15 @@ from typing import Any, Protocol
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
 
 from data.example import example_patient
-from serving.curves import as_points, as_written_points, grid, merge_times
+from serving.curves import grid, merge_times, write_curves
 from serving.reading import PatientReader, Patients
 from serving.schema import Asked
 from serving.shapes import RESEARCH, SYNTHETIC
 from training.bundle import UNKNOWN_ASSAY, Answer, Bundle
 from training.manifest import digest_of
 from training.survival_model import INTERVAL, Column
-
-Array = NDArray[np.float64]
-#: Makes of months (t,), survival and its interval (n, t, 3) what JSON shows of each patient.
-LayOut = Callable[[Sequence[float], Array], list[Any]]
 
 #: Where nothing is known of a bundle's run and version.
 UNKNOWN: Mapping[str, str | None] = MappingProxyType({})
@@ -105,14 +99,14 @@ class Predictor:
 
     def answers(self, asked: Asked) -> list[dict[str, Any]]:
         """Return each patient's answer, the quantities named as ``Bundle.predict`` names them."""
-        return self._lay_out(asked, as_points, unwatched)
+        return [orjson.loads(each) for each in self._write(asked, unwatched)]
 
     def written(self, asked: Asked) -> list[bytes]:
         """Return each patient's answer as JSON, sooner than :meth:`answers` can be written.
 
         These are the ones that are watched.
         """
-        return [orjson.dumps(each) for each in self._lay_out(asked, as_written_points, self.watch)]
+        return self._write(asked, self.watch)
 
     def read(self, asked: Asked) -> Patients:
         """Code the patients of a request, with all that was odd about them."""
@@ -121,40 +115,28 @@ class Predictor:
             read.flags[i].append(UNKNOWN_ASSAY)
         return read
 
-    def _lay_out(self, asked: Asked, lay_out: LayOut, watch: Watch) -> list[dict[str, Any]]:
+    def _write(self, asked: Asked, watch: Watch) -> list[bytes]:
         times = self.bundle.times(asked.times)
         read = self.read(asked)
         answered = self.bundle.answer(read.values, read.centre, band=True)
         columns = answered.columns(times)
         watch(read, columns)
-        drawn = self._curves(answered, times, lay_out)
-        # Row by row: what stands in all columns of one patient.
-        rows = zip(*map(_plain, columns.values()), strict=True)
+        curves = self._curves(answered, times)
+        # Row by row: what stands in all columns of one patient. JSON has no NaN: it becomes null.
+        rows = zip(*(column.tolist() for column in columns.values()), strict=True)
         found = []
         for i, (patient_id, row, flags) in enumerate(zip(read.ids, rows, read.flags, strict=True)):
             answer: dict[str, Any] = {} if patient_id is None else {"patient_id": patient_id}
             answer.update(zip(columns, row, strict=True), flags=flags)
-            if drawn is not None:
-                answer.update(interval=INTERVAL, curve=drawn[i])
-            found.append(answer)
+            if curves is not None:
+                answer.update(interval=INTERVAL, curve=curves[i])
+            found.append(orjson.dumps(answer))
         return found
 
-    def _curves(
-        self, answered: Answer, times: Sequence[float], lay_out: LayOut
-    ) -> list[Any] | None:
-        """Return each patient's points of the primary endpoint's curve, where there is one."""
+    def _curves(self, answered: Answer, times: Sequence[float]) -> list[orjson.Fragment] | None:
+        """Write each patient's curve of the primary endpoint, where there is one."""
         model = self.bundle.primary
         if model is None:
             return None
         shown = merge_times(self.grid, times)
-        primary = answered.survival[model.endpoint]
-        points = np.stack([primary.survival(shown), *primary.interval(shown)], axis=-1)
-        return lay_out(shown, points)
-
-
-def _plain(column: Column) -> list[Any]:
-    """A column's cells as JSON has them: NaN, which it does not know, as null."""
-    cells: list[Any] = column.tolist()
-    if column.dtype.kind != "f" or np.isfinite(column).all():
-        return cells
-    return [cell if math.isfinite(cell) else None for cell in cells]
+        return write_curves(shown, answered.survival[model.endpoint].curve(shown))

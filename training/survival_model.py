@@ -56,17 +56,20 @@ class SurvivalAnswer:
     """Cumulative hazards (2, n, j + 1) between which ``INTERVAL`` of the ensemble lies, where asked
     for: the lower one, and the upper one."""
 
-    def interval(self, times: Sequence[float]) -> tuple[Array, Array]:
-        """Ends (n, t) of the ensemble's interval around the survival at months (t,).
+    def curve(self, times: Sequence[float]) -> Array:
+        """Survival at months (t,) and the ends of the ensemble's interval around it (n, t, 3).
 
         Raises:
             ValueError: the band was not asked for.
         """
         if self.band is None:
             raise ValueError("answered without its band")
-        at, curve = np.array(times, dtype=float), self.survival(times)
-        high, low = survival(self.grid.at(self.band, at))
-        return np.minimum(low, curve), np.maximum(high, curve)
+        low, high = self.band
+        curves = np.stack([self.cumulative, high, low], axis=1)
+        found = survival(self.grid.at(curves, np.array(times, dtype=float)))
+        np.minimum(found[:, 1], found[:, 0], out=found[:, 1])
+        np.maximum(found[:, 2], found[:, 0], out=found[:, 2])
+        return found.transpose(0, 2, 1)
 
     def survival(self, times: Sequence[float]) -> Array:
         """Survival (n, t) at months (t,)."""
@@ -194,7 +197,7 @@ class SurvivalModel:
 
     def blind(self, values: Array) -> Array:
         """Return coded features (n, p) without the treatment."""
-        return values[:, list(self.study.prognostic_features)]
+        return values.take(self.study.prognostic_features, axis=1)
 
     def baseline_curves(
         self, values: Array, centre: NDArray[np.str_] | None = None

@@ -12,23 +12,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.curves import DECIMALS, POINTS, as_points, as_written_points, grid, merge_times
+from serving.curves import DECIMALS, POINTS, grid, merge_times, write_curves
 
 parts = st.floats(0, 1) | st.sampled_from([0.0, 1.0, 5e-9, 1.5e-8, 1 - 5e-9, 0.1, 1e-300])
 months = st.floats(0, 1e6) | st.sampled_from([0.0, 12.0, 0.1 + 0.2, 1e-7, 1e16])
 
 
 def written(times: list[float], curves: Any) -> list[Any]:
-    return [json.loads(orjson.dumps(each)) for each in as_written_points(times, curves)]
+    return [json.loads(orjson.dumps(each)) for each in write_curves(times, curves)]
 
 
 @given(times=st.lists(months, min_size=1, max_size=4, unique=True), data=st.data())
-def test_what_is_written_is_what_is_laid_out(times: list[float], data: Any) -> None:
+def test_what_is_written_is_what_is_said(times: list[float], data: Any) -> None:
     n = data.draw(st.integers(0, 3))
     numbers = data.draw(st.lists(parts, min_size=3 * n * len(times), max_size=3 * n * len(times)))
     curves = np.array(numbers, dtype=float).reshape(n, len(times), 3)
-    points = as_points(times, curves)
-    assert written(times, curves) == points
+    points = written(times, curves)
     assert [[point["time"] for point in curve] for curve in points] == [times] * n
     said = [[[p["survival"], p["low"], p["high"]] for p in curve] for curve in points]
     np.testing.assert_allclose(

@@ -64,7 +64,8 @@ def test_a_batch_gets_the_bundles_numbers(
     values = code(bundle.study, frame).values
     centre = frame["hospital"].to_numpy(dtype=str)
     survival = expected[[f"survival@{t:g}" for t in times]].to_numpy()
-    low, high = bundle.answer(values, centre, band=True).survival["os"].interval(times)
+    curves = bundle.answer(values, centre, band=True).survival["os"].curve(times)
+    low, high = curves[..., 1], curves[..., 2]
     assert [a["patient_id"] for a in answers] == expected["patient_id"].tolist()
     assert ["; ".join(a["flags"]) or OK for a in answers] == expected["flags"].tolist()
     assert [a["advice"] for a in answers] == expected["advice"].tolist()

@@ -398,12 +398,12 @@ class TestPredict:
         model = bundle.primary
         blind, times = model.blind(values), model.ensemble.grid.edges[1:]
         answer = model.answer(values, None, band=True)
-        own, curve = model.effect.of(blind), answer.survival(times)
+        own = model.effect.of(blind)
+        curve, low, high = np.moveaxis(answer.curve(times), -1, 0)
         each = [
             survival(under(one, own, np.full(len(values), status)))[:, 1:]
             for one in model.ensemble.replicates(blind)
         ]
-        low, high = answer.interval(times)
         assert ((low <= curve) & (curve <= high)).all()
         # Quantiles between two members are interpolated on the scale of the hazard.
         for end, place, bound in ((low, 0.1, np.minimum), (high, 0.9, np.maximum)):
@@ -416,4 +416,4 @@ class TestPredict:
     def test_an_interval_that_was_not_asked_for_is_not_made_up(self, bundle, table):
         values, _ = bundle._read(table)
         with pytest.raises(ValueError, match="without its band"):
-            bundle.primary.answer(values, None).interval((12.0,))
+            bundle.primary.answer(values, None).curve((12.0,))

@@ -343,7 +343,8 @@ class TestPredict:
     def test_interval_holds_the_curve(self, bundle, small_cohort):
         values, times = small_cohort.values, (12.0, 60.0)
         answer = bundle.answer(values, small_cohort.centre, band=True).survival["os"]
-        curve, (low, high) = answer.survival(times), answer.interval(times)
+        curve, low, high = np.moveaxis(answer.curve(times), -1, 0)
+        np.testing.assert_array_equal(curve, answer.survival(times))
         assert (low <= curve).all()
         assert (curve <= high).all()
         assert ((low >= 0) & (high <= 1)).all()
