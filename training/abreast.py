@@ -116,14 +116,17 @@ class Together:
 
     def _boosted(self, flat: Array) -> Array:
         """Cumulative hazards (k, n, j + 1) of the folds' boosted trees."""
-        grown, step, begins, place = self._boosting
+        grown, step, parts = self._boosting
         share, centre, baseline = self._members
         folds, m, n = *centre.shape[:2], len(flat)
-        log_hz = np.zeros((folds * m, n))
+        log_hz = np.zeros((folds, m, n))
         for rows in grown.batches(n) if grown.count else ():
             added = step.take(grown.leaves(flat[rows]))
-            log_hz[place, rows] = np.add.reduceat(added, begins, axis=0)
-        log_hz = log_hz.reshape(folds, m, n) - centre
+            for own, (first, rounds, members) in zip(log_hz, parts, strict=True):
+                trees = added[first : first + rounds * members]
+                by_round = trees.reshape(rounds, members, added.shape[1])
+                np.add.reduce(by_round, axis=0, out=own[:members, rows])
+        log_hz -= centre
         ratio = np.exp(np.minimum(np.maximum(log_hz, -30.0), 30.0))
         curves = ratio[..., None] * -baseline
         np.exp(curves, out=curves)
@@ -211,31 +214,19 @@ class Together:
         return found
 
     @cached_property
-    def _boosting(self) -> tuple[Trees, Array, Ints, Ints]:
-        """All members' trees, member by member, and what their leaves add.
+    def _boosting(self) -> tuple[Trees, Array, list[tuple[int, int, int]]]:
+        """All folds' boosted trees, and what their nodes add.
 
-        Then where the trees of each member that has any begin, and which member that is.
+        Then of each fold its first tree, its rounds and its members: in each round one of every
+        member.
         """
-        fitted = [fold.boosting for fold in self.ensemble.folds]
+        fitted, parts, first = [fold.boosting for fold in self.ensemble.folds], [], 0
+        for boosting in fitted:
+            parts.append((first, boosting.trees.count // boosting.members, boosting.members))
+            first += boosting.trees.count
         moved = self._moved([b.trees for b in fitted], [b.columns for b in fitted])
         grown, step = join([(t, b.step) for t, b in zip(moved, fitted, strict=True)])
-        # Round by round, in each one of every member: put each member's trees together.
-        trees, counts, first = [], [], 0
-        most = max(boosting.members for boosting in fitted)
-        for boosting in fitted:
-            own = first + np.arange(boosting.trees.count).reshape(-1, boosting.members)
-            trees.append(own.T.ravel())
-            counts += [len(own)] * boosting.members + [0] * (most - boosting.members)
-            first += boosting.trees.count
-        some = np.flatnonzero(counts)
-        begins = np.cumsum([0, *counts])[:-1][some]
-        order = np.concatenate(trees).astype(int)
-        roots = slice(grown.count)
-        feature, cut, left, value = grown.feature.copy(), grown.cut.copy(), grown.left.copy(), step
-        # A tree is where its root is; what lies below stays where it is.
-        feature[roots], cut[roots] = feature[order], cut[order]
-        left[roots], value = left[order], np.append(value[order], value[grown.count :])
-        return Trees(grown.count, feature, cut, left), value, begins, some
+        return grown, step, parts
 
     def _moved(self, trees: Sequence[Trees], columns: Sequence[Ints]) -> list[Trees]:
         """Let each fold's trees read their columns where all folds' designs lie side by side."""

@@ -68,10 +68,10 @@ class Sieve:
     questions: Questions
     levels: tuple[_Level, ...]
     nodes: int
-    digits: tuple[Ints, Ints]
-    """Places of the leaves with a 1 in a digit of their number, from the highest digit to the
-    lowest, in each tree after tree; and where each begins. A place beyond the nodes stands for
-    none."""
+    digits: Ints
+    """(most, digits * trees) places of the leaves that have a 1 in a digit of their number, from
+    the highest digit to the lowest, in each tree after tree; filled up with a place beyond the
+    nodes, where nobody is."""
     leaf: Ints
     """(trees, 2**digits) node of each tree's numbers."""
 
@@ -112,10 +112,10 @@ class Sieve:
         asked = np.ascontiguousarray(X.T).take(column, axis=0) > cut[:, None]
         above[:, : -(-n // 8)] = np.packbits(asked, axis=1, bitorder="little")
         rows = self._sieved(above.view(np.uint64))
-        places, begins = self.digits
         number = np.zeros((trees, words * WORD), np.min_scalar_type(numbers - 1))
-        if len(begins):
-            ones = np.bitwise_or.reduceat(rows.take(places, axis=0), begins, axis=0)
+        if self.digits.size:
+            # Not by reduceat, which keeps the interpreter to itself.
+            ones = np.bitwise_or.reduce(rows.take(self.digits, axis=0), axis=0)
             bits = np.unpackbits(ones.view(np.uint8), axis=1, bitorder="little")
             for digit in bits.reshape(-1, *number.shape):
                 number <<= 1
@@ -134,19 +134,15 @@ class Sieve:
         return rows
 
 
-def _digits(
-    place: Ints, owner: Ints, number: Ints, trees: int, width: int, none: int
-) -> tuple[Ints, Ints]:
+def _digits(place: Ints, owner: Ints, number: Ints, trees: int, width: int, none: int) -> Ints:
     """See :attr:`Sieve.digits`, of leaves in the order of the trees that own them."""
-    places, counts = [], []
+    segments = []
     for digit in range(width - 1, -1, -1):
-        # Each tree has one that stands for none, so that no digit of any is without a place.
         ones = (number >> digit) & 1 == 1
-        of = np.concatenate([owner[ones], np.arange(trees)])
-        own = np.append(place[ones], np.full(trees, none))
-        places.append(own[np.argsort(of, kind="stable")])
-        counts.append(np.bincount(of, minlength=trees))
-    if not width or not trees:
-        return np.empty(0, np.intp), np.empty(0, np.intp)
-    ends = np.cumsum(np.concatenate(counts))
-    return np.concatenate(places), np.append(0, ends[:-1])
+        ends = np.searchsorted(owner[ones], np.arange(1, trees))
+        segments += np.split(place[ones], ends)
+    most = max((len(segment) for segment in segments), default=0)
+    found = np.full((most, width * trees), none)
+    for column, segment in enumerate(segments if trees else ()):
+        found[: len(segment), column] = segment
+    return found
