@@ -72,8 +72,9 @@ class Ranks:
         for own, scores in zip(found, self.each, strict=True):
             for e, (quantiles, score) in enumerate(scores.values()):
                 own[:, e] = np.interp(measured[:, e], quantiles, score)
-        # Where there is one quantile alone, numpy lets what is missing have its score.
-        found[:, np.isnan(measured)] = np.nan
+                if len(quantiles) == 1:
+                    # numpy would let what is missing have this one's score.
+                    own[np.isnan(measured[:, e]), e] = np.nan
         return found
 
     def _look_up(self, measured: Array) -> Array:

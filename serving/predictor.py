@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from itertools import repeat
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -122,14 +123,17 @@ class Predictor:
         columns = answered.columns(times)
         watch(read, columns)
         curves = self._curves(answered, times)
-        # Row by row: what stands in all columns of one patient. JSON has no NaN: it becomes null.
-        rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+        said: dict[str, Iterable[Any]] = {"patient_id": read.ids}
+        said |= {name: column.tolist() for name, column in columns.items()}
+        said["flags"] = read.flags
+        if curves is not None:
+            said |= {"interval": repeat(INTERVAL, len(curves)), "curve": curves}
         found = []
-        for i, (patient_id, row, flags) in enumerate(zip(read.ids, rows, read.flags, strict=True)):
-            answer: dict[str, Any] = {} if patient_id is None else {"patient_id": patient_id}
-            answer.update(zip(columns, row, strict=True), flags=flags)
-            if curves is not None:
-                answer.update(interval=INTERVAL, curve=curves[i])
+        for row in zip(*said.values(), strict=True):
+            answer = dict(zip(said, row, strict=True))
+            if answer["patient_id"] is None:
+                del answer["patient_id"]
+            # JSON has no NaN: it becomes null.
             found.append(orjson.dumps(answer))
         return found
 

@@ -12,7 +12,7 @@ import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import compress
+from itertools import compress, repeat
 from typing import Any
 
 import numpy as np
@@ -132,7 +132,7 @@ class PatientReader:
                 seen.add(j)
         return found
 
-    def read(self, patients: Sequence[Mapping[str, Any]]) -> Patients:
+    def read(self, patients: Sequence[dict[str, Any]]) -> Patients:
         """Code patients whose values are null, true, false, numbers or texts."""
         names: frozenset[str] = frozenset().union(*patients)
         coded: dict[int, list[float | None]] = {}
@@ -141,7 +141,7 @@ class PatientReader:
         # each one is.
         for key in names & self.place.keys():
             j = self.place[key]
-            codes = self._code(j, [patient.get(key) for patient in patients], odd)
+            codes = self._code(j, [*map(dict.get, patients, repeat(key))], odd)
             if j in coded:
                 # It goes by its column and its name; each patient uses one of the two.
                 codes = [a if b is None else b for a, b in zip(coded[j], codes, strict=True)]
