@@ -16,6 +16,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from serving.memory import HUGE, TUNABLES
 from serving.server import BENTO
 from serving.tokens import TOKENS_VARIABLE
 
@@ -38,6 +39,7 @@ COPY bento ./bento
 ENV {variable}={tokens} \\
     BENTOML_HOME=/tmp/bentoml \\
     BENTOML_DO_NOT_TRACK=True \\
+    {tunables}={huge} \\
     OMP_NUM_THREADS=1 \\
     PYTHONUNBUFFERED=1
 USER 10001
@@ -73,6 +75,8 @@ def write_context(bento: Path, tag: str, folder: Path) -> None:
         constraints=CONSTRAINTS,
         variable=TOKENS_VARIABLE,
         tokens=TOKENS,
+        tunables=TUNABLES,
+        huge=HUGE,
         port=PORT,
         ready=f"http://127.0.0.1:{PORT}/readyz",
     )

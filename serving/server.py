@@ -17,6 +17,7 @@ from typing import IO, Protocol
 
 from data.errors import InputError
 from serving.handover import HANDOVER_VARIABLE
+from serving.memory import HUGE, TUNABLES
 from serving.tokens import BELOW, CONCURRENCY_VARIABLE, TOKENS_VARIABLE, read_tokens
 from training.manifest import MANIFEST, digest_of
 from training.processes import GRACE, HOST, check_free, end, term_interrupts
@@ -40,6 +41,7 @@ def quiet_environment() -> dict[str, str]:
     env = {k: v for k, v in os.environ.items() if k not in own}
     # The environment's own programs come first, also where it was never activated.
     env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", "")])
+    env.setdefault(TUNABLES, HUGE)
     # One thread a worker: the model is too small for more to help.
     return env | {"BENTOML_DO_NOT_TRACK": "True", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 

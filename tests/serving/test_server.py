@@ -152,6 +152,15 @@ def test_the_command_binds_to_this_machine_and_sends_nothing_home(
     assert env["PATH"].startswith(str(Path(sys.executable).parent))
 
 
+def test_arrays_lie_in_huge_pages_unless_the_library_was_told_otherwise(
+    bundle_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    assert serve_command(bundle_path, 4321)[1]["GLIBC_TUNABLES"] == "glibc.malloc.hugetlb=1"
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.check=3")
+    assert serve_command(bundle_path, 4321)[1]["GLIBC_TUNABLES"] == "glibc.malloc.check=3"
+
+
 def test_nothing_to_serve_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="neither a bundle"):
         serve_command(tmp_path, 1)
