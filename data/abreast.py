@@ -2,7 +2,7 @@
 
 One patient's inputs are a few hundred numbers: what takes time is not the arithmetic but the number
 of calls. Here a step of all preprocessors is one call. What each of them makes is what
-``Preprocessor.transform`` makes, number for number.
+``Preprocessor.transform`` makes, number for number, the embedding in single precision.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from data.ranks import Ranks
 from data.scaling import of_centres, piecewise
 
 Array = NDArray[np.float64]
+Floats = NDArray[np.float32]
 Ints = NDArray[np.int_]
 
 
@@ -27,8 +28,8 @@ class AbreastInputs(NamedTuple):
 
     linear: Array
     """(k, n, p) the linear designs."""
-    embedded: Array
-    """(k, q, n) the embeddings, patients last."""
+    embedded: Floats
+    """(k, q, n) the embeddings, patients last, as precise as the networks that take them."""
     present: Array
     """(m, n) 1 where any feature of the modality is known."""
 
@@ -87,14 +88,14 @@ class Abreast:
         products = single.take(left, axis=2) * single.take(right, axis=2)
         return np.concatenate([single, absent, products], axis=2)
 
-    def _embed(self, z: Array) -> Array:
-        numbers = z.take(self.each[0].numeric, axis=2)
-        z = np.ascontiguousarray(numbers.transpose(0, 2, 1))[:, :, None]
+    def _embed(self, z: Array) -> Floats:
+        numbers = z.take(self.each[0].numeric, axis=2).transpose(0, 2, 1)
+        single = numbers.astype(np.float32, order="C")[:, :, None]
         begins, width, mean = self._bins
-        embedded = piecewise(z, begins, width)
+        embedded = piecewise(single, begins, width)
         embedded -= mean
-        np.copyto(embedded, 0, where=np.isnan(z))
-        return embedded.reshape(len(self.each), mean[0].size, z.shape[-1])
+        np.copyto(embedded, 0, where=np.isnan(single))
+        return embedded.reshape(len(self.each), mean[0].size, z.shape[1])
 
     def _present(self, values: Array) -> Array:
         known = (~np.isnan(values)).astype(float)
@@ -168,8 +169,9 @@ class Abreast:
         return np.stack([each.missing_mean for each in self.each])[:, None]
 
     @cached_property
-    def _bins(self) -> tuple[Array, Array, Array]:
+    def _bins(self) -> tuple[Floats, Floats, Floats]:
         begins, width, mean = (
-            np.stack(parts) for parts in zip(*(each.bins for each in self.each), strict=True)
+            np.stack(parts).astype(np.float32)
+            for parts in zip(*(each.bins for each in self.each), strict=True)
         )
         return begins, width, mean

@@ -7,6 +7,7 @@ find of the training patients.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from data.ranks import REFERENCE, Ranks
 
 Array = NDArray[np.float64]
+F = TypeVar("F", bound=np.floating)
 
 #: Patients a centre needs before its own expression reference is trusted.
 CENTRE_SIZE = 50
@@ -178,8 +180,10 @@ def unstandardised(
     return scaled
 
 
-def piecewise(z: Array, low: Array, width: Array) -> Array:
+def piecewise(z: NDArray[F], low: NDArray[F], width: NDArray[F]) -> NDArray[F]:
     """Return how far each value has come through each bin, 0 to 1; the three are broadcast."""
-    way = z - low
+    way: NDArray[F] = z - low
     way /= np.where(width > 0, width, z.dtype.type(np.inf))
-    return np.minimum(np.maximum(way, 0.0, out=way), 1.0, out=way)
+    np.maximum(way, 0.0, out=way)
+    np.minimum(way, 1.0, out=way)
+    return way

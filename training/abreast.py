@@ -92,9 +92,10 @@ class Together:
     def _logits(self, inputs: AbreastInputs) -> NDArray[np.float32]:
         """Log-odds of the hazards (k, members, n, bins)."""
         order, scale = self._net_inputs
-        both = np.concatenate([inputs.linear.transpose(0, 2, 1), inputs.embedded], axis=1)
+        linear = inputs.linear.astype(np.float32).transpose(0, 2, 1)
+        both = np.concatenate([linear, inputs.embedded], axis=1)
         n = both.shape[2]
-        x = both.reshape(-1, n)[order.ravel()].astype(np.float32).reshape(*order.shape, n)
+        x = both.reshape(-1, n).take(order, axis=0)
         x *= scale
         return self.ensemble.net.logits(x, inputs.present.astype(np.float32)[None])
 
