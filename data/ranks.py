@@ -66,26 +66,43 @@ class Ranks:
 
     def score(self, measured: Array) -> Array:
         """Normal scores (k, n, e) of the features' values (n, e), linear between the quantiles."""
-        if len(measured) <= FEW:
-            return self._look_up(measured)
-        found = np.empty((len(self.each), *measured.shape))
-        for own, scores in zip(found, self.each, strict=True):
-            for e, (quantiles, score) in enumerate(scores.values()):
-                own[:, e] = np.interp(measured[:, e], quantiles, score)
-                if len(quantiles) == 1:
-                    # numpy would let what is missing have this one's score.
-                    own[np.isnan(measured[:, e]), e] = np.nan
-        return found
-
-    def _look_up(self, measured: Array) -> Array:
-        """Return the same in as many steps, however many the features are."""
         at, first, begin, slope, score = self._steps
-        passed = (measured[None, :, :, None] >= at[:, None]).sum(axis=-1)
+        if len(measured) <= FEW:
+            passed = (measured[None, :, :, None] >= at[:, None]).sum(axis=-1)
+        else:
+            passed = self._search(measured)
         passed += first
         found: Array = slope.take(passed)
         found *= measured - begin.take(passed)
         found += score.take(passed)
         return found
+
+    def _search(self, measured: Array) -> Ints:
+        """How many quantiles (k, n, e) each value reaches, in one search for all preprocessors."""
+        all_at, starts, passed = self._searched
+        place = np.empty(measured.shape, np.intp)
+        for e, at in enumerate(all_at):
+            place[:, e] = np.searchsorted(at, measured[:, e], side="right")
+        place += starts
+        return passed.take(place, axis=1)
+
+    @cached_property
+    def _searched(self) -> tuple[list[Array], Ints, Ints]:
+        """Of each feature the quantiles of all preprocessors, and where its places begin (e,).
+
+        Then how many of its own quantiles (k, places) each preprocessor has up to a place.
+        """
+        each = [[quantiles for quantiles, _ in scores.values()] for scores in self.each]
+        all_at = [np.unique(np.concatenate(quantiles)) for quantiles in zip(*each, strict=True)]
+        starts = np.cumsum([0, *(len(at) + 1 for at in all_at)])[:-1]
+        passed = [
+            [
+                np.searchsorted(own, np.append(-np.inf, at), side="right")
+                for own, at in zip(quantiles, all_at, strict=True)
+            ]
+            for quantiles in each
+        ]
+        return all_at, starts, np.array([np.concatenate(own) for own in passed])
 
     @cached_property
     def _steps(self) -> _Steps:
