@@ -91,10 +91,11 @@ class Abreast:
     def _embed(self, z: Array) -> Floats:
         numbers = z.take(self.each[0].numeric, axis=2).transpose(0, 2, 1)
         single = numbers.astype(np.float32, order="C")[:, :, None]
+        known = ~np.isnan(single)
         begins, width, mean = self._bins
-        embedded = piecewise(single, begins, width)
+        embedded = piecewise(np.where(known, single, np.float32(0)), begins, width)
         embedded -= mean
-        np.copyto(embedded, 0, where=np.isnan(single))
+        embedded *= known
         return embedded.reshape(len(self.each), mean[0].size, z.shape[1])
 
     def _present(self, values: Array) -> Array:

@@ -112,15 +112,16 @@ class Sieve:
         asked = np.ascontiguousarray(X.T).take(column, axis=0) > cut[:, None]
         above[:, : -(-n // 8)] = np.packbits(asked, axis=1, bitorder="little")
         rows = self._sieved(above.view(np.uint64))
+        # Not by reduceat, which keeps the interpreter to itself.
+        ones = np.bitwise_or.reduce(rows.take(self.digits, axis=0), axis=0)
+        bits = np.unpackbits(ones.view(np.uint8), axis=1, bitorder="little")
         number = np.zeros((trees, words * WORD), np.min_scalar_type(numbers - 1))
-        if self.digits.size:
-            # Not by reduceat, which keeps the interpreter to itself.
-            ones = np.bitwise_or.reduce(rows.take(self.digits, axis=0), axis=0)
-            bits = np.unpackbits(ones.view(np.uint8), axis=1, bitorder="little")
-            for digit in bits.reshape(-1, *number.shape):
-                number <<= 1
-                number |= digit
-        return self.leaf.take(number[:, :n] + np.arange(0, self.leaf.size, numbers)[:, None])
+        for digit in bits.reshape(-1, *number.shape) if len(bits) else ():
+            number += number  # a shift takes ten times as long
+            number |= digit
+        place = number[:, :n].astype(np.intp)
+        place += np.arange(0, self.leaf.size, numbers)[:, None]
+        return self.leaf.take(place)
 
     def _sieved(self, above: Words) -> Words:
         """Rows (nodes + 1, words) at each node, of those above each cut (q, words); last, none."""
