@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 from collections import Counter as Tally
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from threading import Lock
 from typing import Any
 
@@ -208,7 +209,8 @@ class Watched:
     def __call__(self, read: Patients, columns: Mapping[str, Column], /) -> None:
         """Take n patients and what is said of them, as ``serving.predictor.Watch``."""
         self._patients.inc(len(read.flags))
-        for flag, count in Tally(flag for own in read.flags for flag in own).items():
+        tally = Tally(chain.from_iterable(read.flags))
+        for flag, count in tally.items():
             kind, _, name = flag.partition(":")
             if kind == "missing_modality":
                 self._modalities[name].inc(count)
@@ -216,8 +218,10 @@ class Watched:
                 self._assay.inc(count)
             elif kind in ODD:
                 self._odd[flag].inc(count)
-        # A patient has one flag for each name, and all of them count once.
-        self._unknown.inc(sum(any(f.startswith(UNKNOWN) for f in own) for own in read.flags))
+        unknown = {flag for flag in tally if flag.startswith(UNKNOWN)}
+        if unknown:
+            # A patient has one flag for each name, and all of them count once.
+            self._unknown.inc(sum(not unknown.isdisjoint(own) for own in read.flags))
         advice = columns.get("advice")
         if advice is not None:
             for text, count in Tally(advice.tolist()).items():

@@ -114,11 +114,12 @@ class PatientReader:
             return None
         return [value for level in meaning for value in _spellings(level)]
 
-    def names_once(self, patient: Mapping[str, Any]) -> bool:
-        """Whether a patient's keys name some feature, and none by its column and its name."""
-        if self.place.keys().isdisjoint(patient):
+    def names_once(self, patients: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether each patient's keys name some feature, and none by its column and its name."""
+        if any(map(self.place.keys().isdisjoint, patients)):
             return False
-        return self._further.isdisjoint(patient) or not self.twice(patient)
+        names: frozenset[str] = frozenset().union(*patients)
+        return self._further.isdisjoint(names) or not any(map(self.twice, patients))
 
     def twice(self, patient: Mapping[str, Any]) -> list[str]:
         """Keys of a patient that name a feature another key has already named."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, NoReturn
 
 import orjson
@@ -21,8 +22,8 @@ from serving.shapes import MOST_PATIENTS, MOST_TIMES
 #: Problems that one error lists at the most.
 MOST_PROBLEMS = 20
 
-#: Types of single values, and of those that hold others.
-SINGLE, HOLDERS = frozenset({int, float, bool, str, type(None)}), frozenset({dict, list})
+#: Types of values that hold others.
+HOLDERS = frozenset({dict, list})
 #: Below this every number that was written without a point is still an integer.
 LONGEST_WHOLE = 1e18
 #: So many digits in a row may be an integer beyond it; what makes of every digit the same one.
@@ -144,16 +145,18 @@ def check_patients(
     if len(given) > MOST_PATIENTS:
         problem = f"more than {MOST_PATIENTS} patients: send them in several requests"
         raise RequestError(TOO_MANY, problem, [{"where": key, "problem": problem}])
-    for i, patient in enumerate(given):
-        # Most are as they should be, which is seen in a few steps.
-        if not (
-            sound
-            and type(patient) is dict
-            and SINGLE.issuperset(map(type, patient.values()))
-            and reader.names_once(patient)
-        ):
+    # Most lists are as they should be, which is seen in a few steps.
+    if not (sound and _flat(given) and reader.names_once(given)):
+        for i, patient in enumerate(given):
             _check_patient(patient, f"{key}[{i}]", reader, found)
     return given
+
+
+def _flat(objects: Iterable[Any]) -> bool:
+    """Whether all are objects, and hold no others and no lists."""
+    if not {*map(type, objects)} <= {dict}:
+        return False
+    return HOLDERS.isdisjoint(map(type, chain.from_iterable(map(dict.values, objects))))
 
 
 def _check_patient(patient: object, where: str, reader: PatientReader, found: Problems) -> None:
@@ -270,6 +273,8 @@ def _keys(value: Any, levels: int = 4) -> int:
     count, parts = (len(value), value.values()) if isinstance(value, dict) else (0, value)
     if HOLDERS.isdisjoint(map(type, parts)):
         return count
+    if _flat(parts):
+        return count + sum(map(len, parts))
     if not levels:
         raise _StrictlyError
     return count + sum(_keys(part, levels - 1) for part in parts)

@@ -35,17 +35,12 @@ USUAL_HORIZON = 60.0
 POINTS, NODES = 101, 7
 #: Nodes and weights of Gauss and Hermite's rule for a standard normal variable.
 QUADRATURE = np.polynomial.hermite_e.hermegauss(NODES)
-#: The ends of a benefit's interval, then even chances, as values of a standard normal variable.
-PLACES = np.array(
-    [
-        NormalDist().inv_cdf(chance)
-        for chance in (
-            (1 + LEVEL) / 2,
-            (1 - LEVEL) / 2,
-            *((i + 0.5) / POINTS for i in range(POINTS)),
-        )
-    ]
-)
+#: Even chances, and the ends of a benefit's interval, as values of a standard normal variable.
+EVEN = np.array([NormalDist().inv_cdf((i + 0.5) / POINTS) for i in range(POINTS)])
+ENDS = np.array([NormalDist().inv_cdf(chance) for chance in ((1 + LEVEL) / 2, (1 - LEVEL) / 2)])
+#: Where a gain is looked at first, every so many of the even chances.
+STRIDE = 10
+LANDMARKS = np.concatenate([ENDS, EVEN[::STRIDE]])
 #: Patients worked on at once, such that what each of the nodes gives them stays in the cache.
 CHUNK = 256
 
@@ -137,10 +132,15 @@ def benefit_of(
     low, high, chance = np.empty(n), np.empty(n), np.empty(n)
     for start in range(0, n, CHUNK):
         rows = slice(start, start + CHUNK)
+        own = effect.take(rows)
         # The gain falls with the hazard ratio, so that its quantiles are those of the ratio.
-        gains = _gains(blind[rows], effect.take(rows), PLACES)
+        gains = _gains(blind[rows], own, LANDMARKS)
         low[rows], high[rows] = gains[:, 0], gains[:, 1]
-        chance[rows] = _above(gains[:, 2:], WORTH)
+        # Between the landmarks where it falls below what is worthwhile it is looked at closely.
+        passed = (gains[:, 2:] > WORTH).sum(axis=1)
+        first = STRIDE * np.minimum(np.maximum(passed - 1, 0), (POINTS - 1) // STRIDE - 1)
+        close = _gains(blind[rows], own, EVEN[first[:, None] + np.arange(STRIDE + 1)])
+        chance[rows] = _above(close, WORTH, first)
     return Benefit(gain, np.minimum(low, gain), np.maximum(high, gain), longer - shorter, chance)
 
 
@@ -202,7 +202,10 @@ def abstain(n: int, reason: str) -> tuple[Benefit, NDArray[np.str_]]:
 
 
 def _factors(effect: PatientEffect, nodes: Array) -> tuple[Array, Array]:
-    """Hazards (n, k) with and without the treatment, against the blind one, at nodes (k,)."""
+    """Hazards (n, k) with and without the treatment, against the blind one.
+
+    The nodes are (k,), or (n, k) of each patient's own.
+    """
     log_hr = effect.log_hr[:, None] + effect.sd[:, None] * nodes
     ratio = np.exp(np.minimum(np.maximum(log_hr, -30.0), 30.0))
     chance = effect.propensity[:, None]
@@ -227,20 +230,26 @@ def _mixed(cumulative: Array, factor: Array) -> Array:
 
 
 def _gains(blind: Array, effect: PatientEffect, nodes: Array) -> Array:
-    """Survival gained (n, k) at nodes (k,) of the posterior, from the blind hazard (n, 1)."""
+    """Survival gained (n, k) at nodes of the posterior, from the blind hazard (n, 1)."""
     with_it, without = _factors(effect, nodes)
     return np.asarray(np.exp(-blind * with_it) - np.exp(-blind * without))
 
 
-def _above(gains: Array, worth: float) -> Array:
-    """Chance (n,) of a gain above ``worth``, from its falling values (n, k) at even chances."""
-    k = gains.shape[1]
-    count = (gains > worth).sum(axis=1)
-    rows, before = np.arange(len(gains)), np.maximum(count - 1, 0)
-    inside = (count > 0) & (count < k)
-    upper, lower = gains[rows, before], gains[rows, np.minimum(before + 1, k - 1)]
+def _above(gains: Array, worth: float, first: NDArray[np.int_]) -> Array:
+    """Chance (n,) of a gain above ``worth``.
+
+    Args:
+        gains: (n, k) falling ones at even chances in a row, among which it may fall below.
+        worth: how much is worthwhile.
+        first: (n,) place of the first of them among all ``POINTS``.
+    """
+    here = (gains > worth).sum(axis=1)
+    count = first + here
+    rows, before = np.arange(len(gains)), np.maximum(here - 1, 0)
+    inside = (count > 0) & (count < POINTS)
+    upper, lower = gains[rows, before], gains[rows, np.minimum(before + 1, gains.shape[1] - 1)]
     way = np.where(
         inside, (upper - worth) / np.where(inside, np.maximum(upper - lower, 1e-12), 1), 0.5
     )
-    between = (before + 0.5 + way) / k
-    return np.asarray(np.where(inside, between, count / k))
+    between = (count - 0.5 + way) / POINTS
+    return np.asarray(np.where(inside, between, count / POINTS))

@@ -127,9 +127,12 @@ class Networks:
             part = fused[:, :, j * e : (j + 1) * e]
             # ReLU where the modality is known; a token passes as it is.
             floor = np.where(rows[:, None, -2:-1] > 0, np.float32(0), np.float32(-np.inf))
-            np.maximum(_times(weight, rows, encoded).reshape(k, m, e, n), floor, out=part)
-            if blocks > 1:
-                part *= gate.reshape(k, m, blocks, 1, n)[:, :, j]
+            units = _times(weight, rows, encoded).reshape(k, m, e, n)
+            if blocks == 1:
+                np.maximum(units, floor, out=part)
+            else:
+                np.maximum(units, floor, out=units)
+                np.multiply(units, gate.reshape(k, m, blocks, 1, n)[:, :, j], out=part)
         hidden = np.empty((k, m, h + 2, n), np.float32)
         units = _times(laid.fuse, fused, hidden[:, :, :-2])
         np.maximum(units, np.float32(0), out=units)
