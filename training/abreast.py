@@ -172,7 +172,7 @@ class Together:
 
     @cached_property
     def _forests(self) -> tuple[Trees, NDArray[np.float32], Ints, NDArray[np.float32]]:
-        """All folds' trees, and the survival (nodes, j) at their nodes.
+        """All folds' trees, and the survival (leaves, j) at their leaves.
 
         Then which trees are each fold's (k, t), as many as any has, and their parts (k, 1, t).
         """
@@ -191,7 +191,7 @@ class Together:
         for own, part, count in zip(place, share, counts, strict=True):
             own[:count], part[:, :count] = first + np.arange(count), 1 / count
             first += count
-        return grown, table.astype(np.float32), place, share
+        return grown, table[grown.ends].astype(np.float32), place, share
 
     @cached_property
     def _members(self) -> tuple[Array, Array, Array]:
@@ -216,7 +216,7 @@ class Together:
 
     @cached_property
     def _boosting(self) -> tuple[Trees, Array, list[tuple[int, int, int]]]:
-        """All folds' boosted trees, and what their nodes add.
+        """All folds' boosted trees, and what their leaves add.
 
         Then of each fold its first tree, its rounds and its members: in each round one of every
         member.
@@ -227,7 +227,7 @@ class Together:
             first += boosting.trees.count
         moved = self._moved([b.trees for b in fitted], [b.columns for b in fitted])
         grown, step = join([(t, b.step) for t, b in zip(moved, fitted, strict=True)])
-        return grown, step, parts
+        return grown, step[grown.ends], parts
 
     def _moved(self, trees: Sequence[Trees], columns: Sequence[Ints]) -> list[Trees]:
         """Let each fold's trees read their columns where all folds' designs lie side by side."""

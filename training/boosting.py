@@ -60,9 +60,9 @@ class Boosting:
         """Log-hazard (members, n) for a design X (n, p), against the average training patient."""
         X = X[:, self.columns]
         total = np.empty((self.members, len(X)))
-        rounds = self.trees.count // self.members
+        rounds, step = self.trees.count // self.members, self.step[self.trees.ends]
         for rows in self.trees.batches(len(X)):
-            added = self.step.take(self.trees.leaves(X[rows]))
+            added = step.take(self.trees.leaves(X[rows]))
             by_round = added.reshape(rounds, self.members, added.shape[1])
             total[:, rows] = by_round.sum(axis=0)
         return total - self.centre[:, None]
@@ -180,7 +180,7 @@ def _boost(
         trees, leaf = grow(binned, cuts, rows, tree, stats, growth, rng)
         g, h = (np.bincount(leaf, s, len(trees.feature)) for s in stats)
         step = config.learning_rate * g / (h + RIDGE)
-        log_hz += step[trees.leaves(X)]
+        log_hz += step[trees.ends].take(trees.leaves(X))
         rounds.append((trees, step))
         now = reached()
         if now > best + ROUNDING:

@@ -50,9 +50,10 @@ class Forest:
         X = X[:, self.columns]
         mean = np.ones((len(X), self.survival.shape[1] + 1))
         share = np.full((1, 1, self.trees.count), 1 / self.trees.count, np.float32)
+        table = self.survival[self.trees.ends]
         for rows in self.trees.batches(len(X)):
             leaves = self.trees.leaves(X[rows])[None]
-            mean[rows, 1:] = mean_rows(self.survival, leaves, share)[:, 0]
+            mean[rows, 1:] = mean_rows(table, leaves, share)[:, 0]
         return np.asarray(-np.log(np.maximum(mean, 1e-12)))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -69,10 +70,10 @@ class Forest:
 def mean_rows(
     table: NDArray[np.float32], leaves: NDArray[np.intp], share: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Weighted means (n, k, j) of the rows of a table (nodes, j) at leaves.
+    """Weighted means (n, k, j) of the rows of a table (leaves, j).
 
     Args:
-        table: of all trees' nodes.
+        table: of all trees' leaves.
         leaves: (k, trees, n) of n patients in k forests.
         share: (k, 1, trees) weights of each forest's trees.
     """

@@ -136,12 +136,17 @@ def survival(cumulative: Array) -> Array:
 def gathered(log_odds: NDArray[np.floating]) -> Array:
     """Hazard gathered in a bin from the log-odds of the event in it, elementwise.
 
-    It is ``-log(1 - p)``, the softplus function of the log-odds. The exponential is as precise as
-    they are.
+    It is ``-log(1 - p)``, the softplus function of the log-odds, and as precise as they are.
     """
+    one = log_odds.dtype.type(1.0)
     # Beyond 80 it has no value in single precision; no patient survives a hazard of that size.
-    odds: Array = np.exp(np.minimum(log_odds, log_odds.dtype.type(80.0))).astype(float, copy=False)
-    return np.log1p(odds, out=odds)
+    odds = np.exp(np.minimum(log_odds, 80 * one))
+    # log1p, which numpy computes number by number: what rounding takes from the sum is put back.
+    total = odds + one
+    odds -= total - one
+    odds /= total
+    odds += np.log(total, out=total)
+    return np.asarray(odds, dtype=float)
 
 
 def accumulate(increments: Array) -> Array:

@@ -72,15 +72,15 @@ class Sieve:
     """(most, digits * trees) places of the leaves that have a 1 in a digit of their number, from
     the highest digit to the lowest, in each tree after tree; filled up with a place beyond the
     nodes, where nobody is."""
-    leaf: Ints
-    """(trees, 2**digits) node of each tree's numbers."""
+    first: Ints
+    """(trees, 1) number of each tree's first leaf, among those of all."""
 
     @classmethod
     def of(cls, trees: Trees, questions: Questions) -> Sieve:
         """Lay trees out."""
         inner = trees.feature >= 0
-        # Nodes lie level by level; one that no root leads to has no place.
-        place, tree = np.full(len(inner), -1), np.arange(len(inner))
+        # Nodes lie level by level.
+        place, tree = np.zeros(len(inner), np.intp), np.arange(len(inner))
         level, nodes, levels = np.arange(trees.count), trees.count, []
         place[level] = level
         while len(parents := level[inner[level]]):
@@ -92,20 +92,15 @@ class Sieve:
             rights, lefts = slice(nodes, middle), slice(middle, end)
             levels.append(_Level(place[parents], questions.asked[parents], rights, lefts))
             nodes = end
-        leaves = np.flatnonzero(~inner & (place >= 0))
-        leaves = leaves[np.argsort(tree[leaves], kind="stable")]
-        owner = tree[leaves]
+        owner = tree[trees.ends]
         first = np.searchsorted(owner, np.arange(trees.count))
-        number = np.arange(len(leaves)) - first[owner]
-        width = int(number.max(initial=0)).bit_length()
-        found = np.zeros((trees.count, 2**width), np.intp)
-        found[owner, number] = leaves
-        digits = _digits(place[leaves], owner, number, trees.count, width, nodes)
-        return cls(questions, tuple(levels), nodes, digits, found)
+        number = np.arange(len(owner)) - first[owner]
+        digits = _digits(place[trees.ends], owner, number, trees.count, nodes)
+        return cls(questions, tuple(levels), nodes, digits, first[:, None])
 
     def leaves(self, X: Array) -> Ints:
-        """Leaf (trees, n) that each row of X (n, p) falls into."""
-        n, (trees, numbers) = len(X), self.leaf.shape
+        """Leaf (trees, n) that each row of X (n, p) falls into; see :meth:`Trees.leaves`."""
+        n, trees = len(X), len(self.first)
         column, cut, _ = self.questions
         words = max(-(-n // WORD), 1)
         above = np.zeros((len(column), words * WORD // 8), np.uint8)
@@ -115,18 +110,19 @@ class Sieve:
         # Not by reduceat, which keeps the interpreter to itself.
         ones = np.bitwise_or.reduce(rows.take(self.digits, axis=0), axis=0)
         bits = np.unpackbits(ones.view(np.uint8), axis=1, bitorder="little")
-        number = np.zeros((trees, words * WORD), np.min_scalar_type(numbers - 1))
-        for digit in bits.reshape(-1, *number.shape) if len(bits) else ():
+        digits = bits.reshape(len(bits) // max(trees, 1), trees, words * WORD)
+        number = np.zeros(digits.shape[1:], np.min_scalar_type(2 ** len(digits) - 1))
+        for digit in digits:
             number += number  # a shift takes ten times as long
             number |= digit
-        place = number[:, :n].astype(np.intp)
-        place += np.arange(0, self.leaf.size, numbers)[:, None]
-        return self.leaf.take(place)
+        found = number[:, :n].astype(np.intp)
+        found += self.first
+        return found
 
     def _sieved(self, above: Words) -> Words:
         """Rows (nodes + 1, words) at each node, of those above each cut (q, words); last, none."""
         rows = np.empty((self.nodes + 1, above.shape[1]), np.uint64)
-        rows[: len(self.leaf)] = ALL
+        rows[: len(self.first)] = ALL
         rows[-1] = 0
         for parents, question, right, left in self.levels:
             here = rows.take(parents, axis=0)
@@ -135,9 +131,9 @@ class Sieve:
         return rows
 
 
-def _digits(place: Ints, owner: Ints, number: Ints, trees: int, width: int, none: int) -> Ints:
+def _digits(place: Ints, owner: Ints, number: Ints, trees: int, none: int) -> Ints:
     """See :attr:`Sieve.digits`, of leaves in the order of the trees that own them."""
-    segments = []
+    segments, width = [], int(number.max(initial=0)).bit_length()
     for digit in range(width - 1, -1, -1):
         ones = (number >> digit) & 1 == 1
         ends = np.searchsorted(owner[ones], np.arange(1, trees))

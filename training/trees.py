@@ -81,8 +81,15 @@ class Trees:
     """(nodes,) left child; the right one is next."""
 
     def leaves(self, X: Array) -> Ints:
-        """Leaf (trees, n) that each row of X (n, p) falls into, as a position among the nodes."""
+        """Leaf (trees, n) that each row of X (n, p) falls into: its place among :attr:`ends`."""
         return self._walk(X) if len(X) < FEW else self._sieve.leaves(X)
+
+    @cached_property
+    def ends(self) -> Ints:
+        """(leaves,) the nodes that are leaves, tree after tree."""
+        child, tree, _ = self._ways
+        leaves = np.flatnonzero((child == np.arange(len(child))) & (tree >= 0))
+        return leaves[np.argsort(tree[leaves], kind="stable")]
 
     def batches(self, n: int) -> Iterator[slice]:
         """Cut n rows such that what is made of each part, leaf by leaf, stays in the cache."""
@@ -92,7 +99,7 @@ class Trees:
 
     def _walk(self, X: Array) -> Ints:
         """Leaves by going down from the roots, a step in all trees at once."""
-        (column, cut, asked), (child, depth) = self._questions, self._ways
+        (column, cut, asked), (child, _, depth) = self._questions, self._ways
         above = (X.take(column, axis=1) > cut).ravel()
         start = len(column) * np.arange(len(X))[:, None]
         node = np.repeat(np.arange(self.count)[None], len(X), axis=0)
@@ -101,7 +108,14 @@ class Trees:
             question += start
             node = child.take(node)
             node += above.take(question)
-        return node.T
+        return self._number.take(node.T)
+
+    @cached_property
+    def _number(self) -> Ints:
+        """(nodes,) position of each leaf among the ``ends``."""
+        found = np.zeros(len(self.feature), np.intp)
+        found[self.ends] = np.arange(len(self.ends))
+        return found
 
     @cached_property
     def _questions(self) -> Questions:
@@ -112,15 +126,17 @@ class Trees:
         return Sieve.of(self, self._questions)
 
     @cached_property
-    def _ways(self) -> tuple[Ints, int]:
-        """Each node's left child (nodes,), of a leaf itself, and the depth."""
+    def _ways(self) -> tuple[Ints, Ints, int]:
+        """Each node's left child (nodes,), of a leaf itself; its tree, -1 for none; the depth."""
         inner = self.feature >= 0
         child = np.where(inner, self.left, np.arange(len(inner)))
-        depth, level = 0, np.flatnonzero(inner[: self.count])
-        while len(level):
+        tree, depth = np.full(len(inner), -1), 0
+        level = tree[: self.count] = np.arange(self.count)
+        while len(level := level[inner[level]]):
             below = np.concatenate([child[level], child[level] + 1])
-            depth, level = depth + 1, below[inner[below]]
-        return child, depth
+            tree[below] = np.tile(tree[level], 2)
+            depth, level = depth + 1, below
+        return child, tree, depth
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Return the state as named arrays."""

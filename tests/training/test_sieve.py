@@ -29,6 +29,11 @@ def planted(rng, count, cuts, columns=3, values=5):
     return Trees.from_arrays(count, arrays)
 
 
+def sieved(trees, X):
+    """Leaf (trees, n) of each row, by the sieve."""
+    return trees.ends[Sieve.of(trees, Questions.of(trees)).leaves(X)]
+
+
 def walked(trees, X):
     """Leaf (trees, n) of each row, node by node."""
     found = np.empty((trees.count, len(X)), int)
@@ -52,7 +57,7 @@ def test_every_row_falls_where_it_walks(cuts, n, seed):
     trees = planted(rng, len(cuts), cuts)
     X = rng.integers(0, 6, (n, 3)).astype(float)
     X[rng.random(X.shape) < 0.1] = rng.choice([np.nan, np.inf, -np.inf, 1e308])
-    found = Sieve.of(trees, Questions.of(trees)).leaves(X)
+    found = sieved(trees, X)
     assert found.shape == (len(cuts), n)
     np.testing.assert_array_equal(found, walked(trees, X))
 
@@ -67,7 +72,7 @@ def test_leaves_may_be_more_than_a_byte_counts(leaves):
     feature[node[inner]], cut[node[inner]], left[node[inner]] = 0, inner + 0.5, child
     trees = Trees.from_arrays(2, {"feature": feature, "cut": cut, "left": left})
     X = np.arange(leaves)[:, None] * 1.0
-    found = Sieve.of(trees, Questions.of(trees)).leaves(X)
+    found = sieved(trees, X)
     assert found[0].tolist() == [*child, node[-1]]
     assert found[1].tolist() == [1] * leaves
 
@@ -75,7 +80,7 @@ def test_leaves_may_be_more_than_a_byte_counts(leaves):
 def test_values_at_a_cut_go_left_and_neighbours_of_it_right():
     trees = planted(np.random.default_rng(0), 1, [1], columns=1, values=1)
     X = np.array([[0.5], [np.nextafter(0.5, 1)], [np.nextafter(0.5, 0)]])
-    assert Sieve.of(trees, Questions.of(trees)).leaves(X).tolist() == [[1, 2, 1]]
+    assert sieved(trees, X).tolist() == [[1, 2, 1]]
 
 
 def test_nodes_that_no_root_leads_to_are_nobodys():
@@ -87,6 +92,4 @@ def test_nodes_that_no_root_leads_to_are_nobodys():
             "left": np.array([1, 0, 0, 4, 0, 0]),
         },
     )
-    assert Sieve.of(trees, Questions.of(trees)).leaves(np.array([[0.0], [1.0]])).tolist() == [
-        [1, 2]
-    ]
+    assert sieved(trees, np.array([[0.0], [1.0]])).tolist() == [[1, 2]]
