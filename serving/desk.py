@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 #: Single patients answered at once at the most.
 TOGETHER = 64
-#: Patients of a part of a list.
+#: Patients of a part of a list that is alone.
 PART = 500
 #: Long requests worked on at once: what one of them holds meanwhile is tens of MB.
 LISTS = 2
@@ -47,6 +47,7 @@ class Desk:
         self._signature = orjson.dumps(predictor.signature)[1:]
         self._waiting: deque[_Waiting] = deque()
         self._going: asyncio.Task[None] | None = None
+        self._lists = 0
         self.turn = asyncio.Semaphore(LISTS)
         """Who asks for much waits for it."""
         self._single, self._long = (
@@ -63,14 +64,19 @@ class Desk:
 
     async def many(self, asked: Asked) -> bytes:
         """Return the answer to a request for several patients, in their order, as JSON."""
-        patients = asked.patients
-        parts = [
-            Asked(patients[start : start + PART], asked.times)
-            for start in range(0, len(patients), PART)
-        ]
-        written = await asyncio.gather(
-            *(self.away(partial(self.predictor.written, part)) for part in parts)
-        )
+        self._lists += 1
+        try:
+            # Smaller parts are for the sake of threads that had nothing to do.
+            patients, size = asked.patients, PART * min(self._lists, THREADS)
+            parts = [
+                Asked(patients[start : start + size], asked.times)
+                for start in range(0, len(patients), size)
+            ]
+            written = await asyncio.gather(
+                *(self.away(partial(self.predictor.written, part)) for part in parts)
+            )
+        finally:
+            self._lists -= 1
         # Joined once: a list's answer is some MB.
         answers = [*chain.from_iterable(written)]
         answers[0] = b'{"patients":[' + answers[0]
