@@ -93,6 +93,10 @@ class Ranks:
         Then how many of its own quantiles (k, places) each preprocessor has up to a place.
         """
         each = [[quantiles for quantiles, _ in scores.values()] for scores in self.each]
+        if len(each) == 1:
+            counts = np.array([len(at) + 1 for at in each[0]])
+            starts = np.cumsum(counts) - counts
+            return each[0], starts, (np.arange(counts.sum()) - np.repeat(starts, counts))[None]
         all_at = [np.unique(np.concatenate(quantiles)) for quantiles in zip(*each, strict=True)]
         starts = np.cumsum([0, *(len(at) + 1 for at in all_at)])[:-1]
         passed = [
@@ -108,15 +112,17 @@ class Ranks:
     def _steps(self) -> _Steps:
         tables = [[*scores.values()] for scores in self.each]
         longest = max(len(quantiles) for table in tables for quantiles, _ in table)
-        shape = (len(tables), len(self.features), longest)
-        at = np.full(shape, np.inf)
-        begin, slope, score = np.zeros((3, *shape[:2], longest + 1))
+        at = np.full((len(tables), len(self.features), longest), np.inf)
+        begin, slope, score = np.zeros((3, *at.shape[:2], longest + 1))
         for k, table in enumerate(tables):
             for e, (quantiles, scores) in enumerate(table):
-                count = len(quantiles)
-                at[k, e, :count] = quantiles
-                begin[k, e, : count + 1] = np.append(quantiles[0], quantiles)
-                slope[k, e, 1:count] = np.diff(scores) / np.diff(quantiles)
-                score[k, e, : count + 1] = np.append(scores[0], scores)
-        first = np.arange(0, begin.size, longest + 1).reshape(shape[0], 1, shape[1])
+                at[k, e, : len(quantiles)] = quantiles
+                score[k, e, 1 : len(scores) + 1] = scores
+        known = np.isfinite(at)
+        begin[..., 1:][known] = at[known]
+        # Whoever reaches no quantile stands at the first.
+        begin[..., 0], score[..., 0] = begin[..., 1], score[..., 1]
+        width, rise = np.diff(begin[..., 1:]), np.diff(score[..., 1:])
+        np.divide(rise, width, out=slope[..., 1:-1], where=known[..., 1:])
+        first = np.arange(0, begin.size, longest + 1).reshape(at.shape[0], 1, at.shape[1])
         return _Steps(at, first, begin, slope, score)
