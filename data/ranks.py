@@ -22,6 +22,8 @@ REFERENCE = np.linspace(0.005, 0.995, 41)
 SCORES = np.array([NormalDist().inv_cdf(p) for p in REFERENCE])
 #: Patients up to which all quantiles are looked at, instead of a search for each feature.
 FEW = 16
+#: Scores looked up at once: of a wide assay's features some at a time.
+AT_ONCE = 2**19
 
 
 def assay_scores(table: Array, expression: NDArray[np.bool_]) -> Scores:
@@ -66,28 +68,40 @@ class Ranks:
 
     def score(self, measured: Array) -> Array:
         """Normal scores (k, n, e) of the features' values (n, e), linear between the quantiles."""
+        n, features = measured.shape
+        step = max(1, AT_ONCE // (len(self.each) * max(n, 1)))
+        if features <= step:
+            return self._score(measured, slice(None))
+        found = np.empty((len(self.each), n, features))
+        for start in range(0, features, step):
+            part = slice(start, start + step)
+            found[:, :, part] = self._score(measured[:, part], part)
+        return found
+
+    def _score(self, measured: Array, part: slice) -> Array:
+        """Return :meth:`score` of some of the features."""
         at, first, begin, slope, score = self._steps
         if len(measured) <= FEW:
-            passed = (measured[None, :, :, None] >= at[:, None]).sum(axis=-1)
+            passed = (measured[None, :, :, None] >= at[:, None, part]).sum(axis=-1)
         else:
-            passed = self._search(measured)
-        passed += first
+            passed = self._search(measured, part)
+        passed += first[:, :, part]
         found: Array = slope.take(passed)
         found *= measured - begin.take(passed)
         found += score.take(passed)
         return found
 
-    def _search(self, measured: Array) -> Ints:
+    def _search(self, measured: Array, part: slice) -> Ints:
         """How many quantiles (k, n, e) each value reaches, in one search for all preprocessors."""
         all_at, starts, passed = self._searched
         place = np.empty(measured.shape, np.intp)
-        for e, at in enumerate(all_at):
+        for e, at in enumerate(all_at[part]):
             place[:, e] = np.searchsorted(at, measured[:, e], side="right")
-        place += starts
-        return passed.take(place, axis=1)
+        place += starts[part]
+        return passed.take(place, axis=1).astype(np.intp)
 
     @cached_property
-    def _searched(self) -> tuple[list[Array], Ints, Ints]:
+    def _searched(self) -> tuple[list[Array], Ints, NDArray[np.uint8]]:
         """Of each feature the quantiles of all preprocessors, and where its places begin (e,).
 
         Then how many of its own quantiles (k, places) each preprocessor has up to a place.
@@ -96,17 +110,20 @@ class Ranks:
         if len(each) == 1:
             counts = np.array([len(at) + 1 for at in each[0]])
             starts = np.cumsum(counts) - counts
-            return each[0], starts, (np.arange(counts.sum()) - np.repeat(starts, counts))[None]
+            passed = np.arange(counts.sum()) - np.repeat(starts, counts)
+            return each[0], starts, passed[None].astype(np.uint8)
         all_at = [np.unique(np.concatenate(quantiles)) for quantiles in zip(*each, strict=True)]
         starts = np.cumsum([0, *(len(at) + 1 for at in all_at)])[:-1]
-        passed = [
-            [
-                np.searchsorted(own, np.append(-np.inf, at), side="right")
-                for own, at in zip(quantiles, all_at, strict=True)
-            ]
+        passed_by_each = [
+            np.concatenate(
+                [
+                    np.searchsorted(own, np.append(-np.inf, at), side="right")
+                    for own, at in zip(quantiles, all_at, strict=True)
+                ]
+            )
             for quantiles in each
         ]
-        return all_at, starts, np.array([np.concatenate(own) for own in passed])
+        return all_at, starts, np.array(passed_by_each, dtype=np.uint8)
 
     @cached_property
     def _steps(self) -> _Steps:
@@ -123,6 +140,7 @@ class Ranks:
         # Whoever reaches no quantile stands at the first.
         begin[..., 0], score[..., 0] = begin[..., 1], score[..., 1]
         width, rise = np.diff(begin[..., 1:]), np.diff(score[..., 1:])
-        np.divide(rise, width, out=slope[..., 1:-1], where=known[..., 1:])
+        steep = np.finfo(float).tiny  # quantiles nearer than this to one another have no slope
+        np.divide(rise, width, out=slope[..., 1:-1], where=known[..., 1:] & (width > steep))
         first = np.arange(0, begin.size, longest + 1).reshape(at.shape[0], 1, at.shape[1])
         return _Steps(at, first, begin, slope, score)

@@ -63,7 +63,7 @@ class Desk:
         return await waiting.answer
 
     async def many(self, asked: Asked) -> bytes:
-        """Return the answer to a request for several patients, in their order, as JSON."""
+        """Return the answer to a request for one patient or more, in their order, as JSON."""
         self._lists += 1
         try:
             # Smaller parts are for the sake of threads that had nothing to do.

@@ -103,10 +103,7 @@ class Predictor:
         return [orjson.loads(each) for each in self._write(asked, unwatched)]
 
     def written(self, asked: Asked) -> list[bytes]:
-        """Return each patient's answer as JSON, sooner than :meth:`answers` can be written.
-
-        These are the ones that are watched.
-        """
+        """Return each patient's answer as JSON; these are the ones that are watched."""
         return self._write(asked, self.watch)
 
     def read(self, asked: Asked) -> Patients:

@@ -3,8 +3,8 @@
 An ensemble of five folds, each with a linear model, networks, a forest and boosted trees, takes
 thousands of small array operations for one patient when its parts are asked one after another.
 Here a step is taken for all folds at once: one preprocessing, one pass of the network with its
-weights laid out beforehand, one walk down all forests and one down all boosted trees. Patients
-come in blocks that stay in the cache.
+weights laid out beforehand, one look at all forests and one at all boosted trees. Patients come in
+blocks that stay in the cache.
 """
 
 from __future__ import annotations

@@ -65,7 +65,12 @@ class Questions(NamedTuple):
 class Sieve:
     """Trees laid out for many rows."""
 
-    questions: Questions
+    columns: Ints
+    """(c,) columns that are looked at."""
+    column: Ints
+    """(q,) which of them each question looks at."""
+    cut: Array
+    """(q, 1) values above it go right."""
     levels: tuple[_Level, ...]
     nodes: int
     digits: Ints
@@ -96,15 +101,17 @@ class Sieve:
         first = np.searchsorted(owner, np.arange(trees.count))
         number = np.arange(len(owner)) - first[owner]
         digits = _digits(place[trees.ends], owner, number, trees.count, nodes)
-        return cls(questions, tuple(levels), nodes, digits, first[:, None])
+        columns, column = np.unique(questions.column, return_inverse=True)
+        cut = questions.cut[:, None]
+        return cls(columns, column, cut, tuple(levels), nodes, digits, first[:, None])
 
     def leaves(self, X: Array) -> Ints:
         """Leaf (trees, n) that each row of X (n, p) falls into; see :meth:`Trees.leaves`."""
         n, trees = len(X), len(self.first)
-        column, cut, _ = self.questions
         words = max(-(-n // WORD), 1)
-        above = np.zeros((len(column), words * WORD // 8), np.uint8)
-        asked = np.ascontiguousarray(X.T).take(column, axis=0) > cut[:, None]
+        above = np.zeros((len(self.cut), words * WORD // 8), np.uint8)
+        # Of a wide design few columns are looked at: the others are not moved.
+        asked = X.T[self.columns].take(self.column, axis=0) > self.cut
         above[:, : -(-n // 8)] = np.packbits(asked, axis=1, bitorder="little")
         rows = self._sieved(above.view(np.uint64))
         # Not by reduceat, which keeps the interpreter to itself.

@@ -72,3 +72,23 @@ def test_those_who_share_a_value_score_as_the_middle_of_their_ranks():
     assert quantiles.tolist() == [*range(22)]
     assert score[0] == pytest.approx((SCORES[0] + SCORES[19]) / 2)
     np.testing.assert_array_equal(score[1:], SCORES[20:])
+
+
+@pytest.mark.parametrize("n", [1, FEW, 3 * FEW])
+def test_features_of_a_wide_assay_come_some_at_a_time(n, monkeypatch):
+    rng = np.random.default_rng(n)
+    tables = [np.sort(rng.normal(size=(41, 7)), axis=0) for _ in range(2)]
+    ranks = Ranks(tuple(assay_scores(table, np.ones(7, bool)) for table in tables))
+    measured = rng.normal(size=(n, 7))
+    whole = ranks.score(measured)
+    for at_once in (1, 3 * 2 * n):
+        monkeypatch.setattr("data.ranks.AT_ONCE", at_once)
+        np.testing.assert_array_equal(ranks.score(measured), whole)
+
+
+@pytest.mark.parametrize("n", [1, FEW + 1])
+def test_quantiles_next_to_one_another_have_a_score_and_no_slope(n):
+    table = np.array([0.0] * 20 + [5e-324] * 21)[:, None]
+    ranks = Ranks((assay_scores(table, np.array([True])),))
+    assert np.isfinite(ranks.score(np.zeros((n, 1)))).all()
+    assert (ranks.score(np.ones((n, 1))) > ranks.score(np.zeros((n, 1)))).all()
