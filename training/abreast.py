@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.abreast import Abreast, AbreastInputs
+from training.boosting import mean_of_members
 from training.forest import mean_rows
-from training.hazard import gathered, survival
+from training.hazard import gathered, hazard_ratio, survival
 from training.stack import LEARNERS
 from training.trees import Trees, join
 
@@ -102,8 +103,7 @@ class Together:
     def _anchor(self, linear: Array) -> Array:
         """Cumulative hazards (k, n, j + 1) of the folds' anchors for their designs (k, n, p)."""
         beta, centre, baseline = self._anchors
-        log_hz = np.minimum(np.maximum(linear @ beta - centre, -30.0), 30.0)
-        return np.asarray(np.exp(log_hz) * baseline)
+        return hazard_ratio(linear @ beta - centre) * baseline
 
     def _forest(self, flat: Array) -> Array:
         """Cumulative hazards (k, n, j + 1) of the folds' forests."""
@@ -127,12 +127,7 @@ class Together:
                 trees = added[first : first + rounds * members]
                 by_round = trees.reshape(rounds, members, added.shape[1])
                 np.add.reduce(by_round, axis=0, out=own[:members, rows])
-        log_hz -= centre
-        ratio = np.exp(np.minimum(np.maximum(log_hz, -30.0), 30.0))
-        curves = ratio[..., None] * -baseline
-        np.exp(curves, out=curves)
-        mean = (share @ curves.reshape(folds, m, -1)).reshape(folds, n, -1)
-        return np.asarray(-np.log(np.maximum(mean, 1e-300)))
+        return mean_of_members(log_hz - centre, share, baseline)
 
     @cached_property
     def _preprocessors(self) -> Abreast:

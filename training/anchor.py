@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from data.splits import stratified_folds
 from training.cox import RiskSets, baseline_hazard, fit_cox, ridge_path
-from training.hazard import TimeGrid
+from training.hazard import TimeGrid, hazard_ratio
 
 Array = NDArray[np.float64]
 
@@ -52,8 +52,7 @@ class Anchor:
 
     def cumulative(self, X: Array) -> Array:
         """Cumulative hazard (n, j + 1) at the grid's edges."""
-        log_hz = np.minimum(np.maximum(self.log_hz(X), -30.0), 30.0)
-        return np.exp(log_hz)[:, None] * self.baseline
+        return hazard_ratio(self.log_hz(X))[:, None] * self.baseline
 
 
 def fit_anchor(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from data.study import Study, Treatment
 from training.effect import PatientEffect
-from training.hazard import TimeGrid, restricted_mean
+from training.hazard import TimeGrid, hazard_ratio, restricted_mean
 
 Array = NDArray[np.float64]
 
@@ -207,7 +207,7 @@ def _factors(effect: PatientEffect, nodes: Array) -> tuple[Array, Array]:
     The nodes are (k,), or (n, k) of each patient's own.
     """
     log_hr = effect.log_hr[:, None] + effect.sd[:, None] * nodes
-    ratio = np.exp(np.minimum(np.maximum(log_hr, -30.0), 30.0))
+    ratio = hazard_ratio(log_hr)
     chance = effect.propensity[:, None]
     without = 1.0 / (1 - chance + chance * ratio)
     return ratio * without, without

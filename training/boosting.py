@@ -21,7 +21,7 @@ from data.splits import stratified_folds
 from training.budget import UNLIMITED, Budget
 from training.config import BoostingConfig
 from training.cox import RiskSets, RiskSums, baseline_hazard, fit_cox
-from training.hazard import TimeGrid
+from training.hazard import TimeGrid, hazard_ratio
 from training.trees import Cuts, Growth, Trees, grow, join
 
 Array = NDArray[np.float64]
@@ -69,14 +69,8 @@ class Boosting:
 
     def cumulative(self, X: Array) -> Array:
         """Cumulative hazard (n, j + 1) of the members' mean survival."""
-        return self.curve(self.log_hz(X))
-
-    def curve(self, log_hz: Array) -> Array:
-        """Cumulative hazard (n, j + 1) from the members' log-hazards (members, n)."""
-        ratio = np.exp(np.minimum(np.maximum(log_hz, -30.0), 30.0))
-        curves = ratio[..., None] * -self.baseline
-        np.exp(curves, out=curves)
-        return np.asarray(-np.log(np.maximum(curves.sum(axis=0) / self.members, 1e-300)))
+        share = np.full((1, self.members), 1 / self.members)
+        return mean_of_members(self.log_hz(X), share, self.baseline)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the state as named arrays."""
@@ -94,6 +88,21 @@ class Boosting:
             arrays["centre"],
             arrays["baseline"],
         )
+
+
+def mean_of_members(log_hz: Array, share: Array, baseline: Array) -> Array:
+    """Cumulative hazard (…, n, j + 1) of the members' mean survival.
+
+    Args:
+        log_hz: (…, members, n).
+        share: (…, 1, members) part of each member.
+        baseline: cumulative hazard (j + 1,) at the log-hazard 0, or what is broadcast to each.
+    """
+    curves = hazard_ratio(log_hz)[..., None] * -baseline
+    np.exp(curves, out=curves)
+    *lead, members, n, edges = curves.shape
+    mean = (share @ curves.reshape(*lead, members, n * edges)).reshape(*lead, n, edges)
+    return np.asarray(-np.log(np.maximum(mean, 1e-300)))
 
 
 def fit_boosting(

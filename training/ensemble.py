@@ -19,7 +19,7 @@ from training.boosting import Boosting
 from training.forest import Forest
 from training.hazard import TimeGrid, accumulate, gathered
 from training.networks import Floats, Networks
-from training.stack import LEARNERS, Stack, mixture
+from training.stack import LEARNERS, Stack, weighted
 
 Array = NDArray[np.float64]
 
@@ -103,8 +103,8 @@ class Ensemble:
     def by_fold(self, values: Array, centre: NDArray[np.str_] | None = None) -> tuple[Array, Array]:
         """Return :meth:`cumulative` and what each fold's models say alone (k, n, j + 1)."""
         forward = self.forward(values, centre)
-        by_fold = self.stack.pooled(forward.learners)
-        return self.pooled(forward), self.stack.calibrated(by_fold)
+        alone = self.stack.calibrated(weighted(self.stack.weights, forward.learners))
+        return self.pooled(forward), alone
 
     def learners(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
         """Cumulative hazard (l, n, j + 1) of each learner: the mean of the folds' survival."""
@@ -129,7 +129,7 @@ class Ensemble:
 
     def pooled(self, forward: Forward) -> Array:
         """Cumulative hazard (n, j + 1) that answers; see :meth:`cumulative`."""
-        by_fold = self.stack.pooled(forward.learners)
+        by_fold = weighted(self.stack.weights, forward.learners)
         return self.stack.calibrated(by_fold.sum(axis=0) / len(by_fold))
 
     def each(self, forward: Forward) -> Array:
@@ -157,7 +157,7 @@ class Ensemble:
         """Survival (k * members, n, j + 1) that :meth:`each` calibrates."""
         weights, net = self.stack.weights.copy(), LEARNERS.index("net")
         own, weights[net] = weights[net], 0.0
-        others = mixture(weights, forward.learners)
+        others = weighted(weights, forward.learners)
         curves = forward.members * np.float32(own)
         curves += others.astype(np.float32)[:, None]
         return curves.reshape(-1, *curves.shape[2:])

@@ -133,6 +133,11 @@ def survival(cumulative: Array) -> Array:
     return np.exp(-cumulative)
 
 
+def hazard_ratio(log_hz: Array) -> Array:
+    """Hazard ratio from its logarithm, elementwise; kept within what a curve can show."""
+    return np.exp(np.minimum(np.maximum(log_hz, -30.0), 30.0))
+
+
 def gathered(log_odds: NDArray[np.floating]) -> Array:
     """Hazard gathered in a bin from the log-odds of the event in it, elementwise.
 

@@ -83,21 +83,18 @@ class Sieve:
     @classmethod
     def of(cls, trees: Trees, questions: Questions) -> Sieve:
         """Lay trees out."""
-        inner = trees.feature >= 0
         # Nodes lie level by level.
-        place, tree = np.zeros(len(inner), np.intp), np.arange(len(inner))
-        level, nodes, levels = np.arange(trees.count), trees.count, []
-        place[level] = level
-        while len(parents := level[inner[level]]):
+        place, levels = np.zeros(len(trees.feature), np.intp), []
+        place[: trees.count] = np.arange(trees.count)
+        nodes = trees.count
+        for parents in trees.levels:
             right, left = trees.left[parents] + 1, trees.left[parents]
-            level = np.concatenate([right, left])
-            place[level] = nodes + np.arange(len(level))
-            tree[level] = np.tile(tree[parents], 2)
-            middle, end = nodes + len(right), nodes + len(level)
+            middle, end = nodes + len(parents), nodes + 2 * len(parents)
+            place[right], place[left] = np.arange(nodes, middle), np.arange(middle, end)
             rights, lefts = slice(nodes, middle), slice(middle, end)
             levels.append(_Level(place[parents], questions.asked[parents], rights, lefts))
             nodes = end
-        owner = tree[trees.ends]
+        owner = trees.tree[trees.ends]
         first = np.searchsorted(owner, np.arange(trees.count))
         number = np.arange(len(owner)) - first[owner]
         digits = _digits(place[trees.ends], owner, number, trees.count, nodes)

@@ -47,10 +47,6 @@ class Stack:
         """Stacked cumulative hazard at the edges (n, j + 1) from the learners' (l, n, j + 1)."""
         return self._calibrated(_log_ends(learners, self.weights))
 
-    def pooled(self, survived: Array) -> Array:
-        """Mean survival (…, n, j + 1), weighted, of the learners' (…, l, n, j + 1)."""
-        return mixture(self.weights, survived)
-
     def calibrated(self, survived: Array) -> Array:
         """Cumulative hazard (…, j + 1) from the learners' weighted mean survival (…, j + 1)."""
         return self._calibrated(_log_hazard(survived[..., 1:]))
@@ -131,7 +127,7 @@ def _mixture(log_density: Array, equal: float) -> Array:
     return weights
 
 
-def mixture(weights: Array, curves: Array) -> Array:
+def weighted(weights: Array, curves: Array) -> Array:
     """Weighted sum (…, n, j + 1) of curves (…, l, n, j + 1)."""
     *lead, parts, n, edges = curves.shape
     return (weights @ curves.reshape(*lead, parts, n * edges)).reshape(*lead, n, edges)
@@ -139,7 +135,7 @@ def mixture(weights: Array, curves: Array) -> Array:
 
 def _log_ends(learners: Array, weights: Array) -> Array:
     """Log cumulative hazard of the mean survival at the end of each bin (n, j)."""
-    return _log_hazard(mixture(weights, np.exp(-learners[..., 1:])))
+    return _log_hazard(weighted(weights, np.exp(-learners[..., 1:])))
 
 
 def _log_hazard(survived: Array) -> Array:

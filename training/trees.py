@@ -87,9 +87,26 @@ class Trees:
     @cached_property
     def ends(self) -> Ints:
         """(leaves,) the nodes that are leaves, tree after tree."""
-        child, tree, _ = self._ways
-        leaves = np.flatnonzero((child == np.arange(len(child))) & (tree >= 0))
-        return leaves[np.argsort(tree[leaves], kind="stable")]
+        leaves = np.flatnonzero((self.feature < 0) & (self.tree >= 0))
+        return leaves[np.argsort(self.tree[leaves], kind="stable")]
+
+    @cached_property
+    def levels(self) -> list[Ints]:
+        """Nodes that are no leaves, by their distance from the roots."""
+        found, level = [], np.arange(self.count)
+        while len(level := level[self.feature[level] >= 0]):
+            found.append(level)
+            level = np.concatenate([self.left[level], self.left[level] + 1])
+        return found
+
+    @cached_property
+    def tree(self) -> Ints:
+        """(nodes,) tree of each node, -1 where no root leads to it."""
+        found = np.full(len(self.feature), -1)
+        found[: self.count] = np.arange(self.count)
+        for level in self.levels:
+            found[self.left[level]] = found[self.left[level] + 1] = found[level]
+        return found
 
     def batches(self, n: int) -> Iterator[slice]:
         """Cut n rows such that what is made of each part, leaf by leaf, stays in the cache."""
@@ -99,11 +116,11 @@ class Trees:
 
     def _walk(self, X: Array) -> Ints:
         """Leaves by going down from the roots, a step in all trees at once."""
-        (column, cut, asked), (child, _, depth) = self._questions, self._ways
+        (column, cut, asked), child = self._questions, self._child
         above = (X.take(column, axis=1) > cut).ravel()
         start = len(column) * np.arange(len(X))[:, None]
         node = np.repeat(np.arange(self.count)[None], len(X), axis=0)
-        for _ in range(depth):
+        for _ in self.levels:
             question = asked.take(node)
             question += start
             node = child.take(node)
@@ -126,17 +143,9 @@ class Trees:
         return Sieve.of(self, self._questions)
 
     @cached_property
-    def _ways(self) -> tuple[Ints, Ints, int]:
-        """Each node's left child (nodes,), of a leaf itself; its tree, -1 for none; the depth."""
-        inner = self.feature >= 0
-        child = np.where(inner, self.left, np.arange(len(inner)))
-        tree, depth = np.full(len(inner), -1), 0
-        level = tree[: self.count] = np.arange(self.count)
-        while len(level := level[inner[level]]):
-            below = np.concatenate([child[level], child[level] + 1])
-            tree[below] = np.tile(tree[level], 2)
-            depth, level = depth + 1, below
-        return child, tree, depth
+    def _child(self) -> Ints:
+        """(nodes,) left child of each node; a leaf leads to itself."""
+        return np.where(self.feature >= 0, self.left, np.arange(len(self.left)))
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Return the state as named arrays."""
