@@ -103,7 +103,8 @@ class Together:
     def _anchor(self, linear: Array) -> Array:
         """Cumulative hazards (k, n, j + 1) of the folds' anchors for their designs (k, n, p)."""
         beta, centre, baseline = self._anchors
-        return hazard_ratio(linear @ beta - centre) * baseline
+        log_hz = (linear * beta).sum(axis=2, keepdims=True) - centre
+        return hazard_ratio(log_hz) * baseline
 
     def _forest(self, flat: Array) -> Array:
         """Cumulative hazards (k, n, j + 1) of the folds' forests."""
@@ -118,7 +119,7 @@ class Together:
     def _boosted(self, flat: Array) -> Array:
         """Cumulative hazards (k, n, j + 1) of the folds' boosted trees."""
         grown, step, parts = self._boosting
-        share, centre, baseline = self._members
+        there, centre, baseline = self._members
         folds, m, n = *centre.shape[:2], len(flat)
         log_hz = np.zeros((folds, m, n))
         for rows in grown.batches(n) if grown.count else ():
@@ -127,7 +128,7 @@ class Together:
                 trees = added[first : first + rounds * members]
                 by_round = trees.reshape(rounds, members, added.shape[1])
                 np.add.reduce(by_round, axis=0, out=own[:members, rows])
-        return mean_of_members(log_hz - centre, share, baseline)
+        return mean_of_members(log_hz - centre, there, baseline)
 
     @cached_property
     def _preprocessors(self) -> Abreast:
@@ -160,10 +161,10 @@ class Together:
 
     @cached_property
     def _anchors(self) -> tuple[Array, Array, Array]:
-        """Coefficients (k, p, 1), centres (k, 1, 1) and baselines (k, 1, j + 1)."""
+        """Coefficients (k, 1, p), centres (k, 1, 1) and baselines (k, 1, j + 1)."""
         anchors = [fold.anchor for fold in self.ensemble.folds]
         beta, centre = np.stack([a.beta for a in anchors]), np.array([a.centre for a in anchors])
-        return beta[..., None], centre[:, None, None], self._wide([a.baseline for a in anchors])
+        return beta[:, None], centre[:, None, None], self._wide([a.baseline for a in anchors])
 
     @cached_property
     def _forests(self) -> tuple[Trees, NDArray[np.float32], Ints, NDArray[np.float32]]:
@@ -190,17 +191,17 @@ class Together:
 
     @cached_property
     def _members(self) -> tuple[Array, Array, Array]:
-        """Of boosting's members, as many as any fold has: part, centre and baseline.
+        """Of boosting's members, as many as any fold has: which there are, centre and baseline.
 
-        They are (k, 1, m), (k, m, 1) and (k, 1, 1, j + 1).
+        They are (k, m), (k, m, 1) and (k, 1, 1, j + 1).
         """
         fitted = [fold.boosting for fold in self.ensemble.folds]
         most = max(boosting.members for boosting in fitted)
-        share, centre = np.zeros((len(fitted), 1, most)), np.zeros((len(fitted), most, 1))
+        there, centre = np.zeros((len(fitted), most)), np.zeros((len(fitted), most, 1))
         for k, boosting in enumerate(fitted):
-            share[k, 0, : boosting.members] = 1 / boosting.members
+            there[k, : boosting.members] = 1
             centre[k, : boosting.members, 0] = boosting.centre
-        return share, centre, self._wide([b.baseline for b in fitted])[:, None]
+        return there, centre, self._wide([b.baseline for b in fitted])[:, None]
 
     def _wide(self, curves: Sequence[Array]) -> Array:
         """Curves (k, 1, j + 1) of the folds on as many bins as any has, 0 beyond their own."""

@@ -69,8 +69,7 @@ class Boosting:
 
     def cumulative(self, X: Array) -> Array:
         """Cumulative hazard (n, j + 1) of the members' mean survival."""
-        share = np.full((1, self.members), 1 / self.members)
-        return mean_of_members(self.log_hz(X), share, self.baseline)
+        return mean_of_members(self.log_hz(X), np.ones(self.members), self.baseline)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the state as named arrays."""
@@ -90,18 +89,19 @@ class Boosting:
         )
 
 
-def mean_of_members(log_hz: Array, share: Array, baseline: Array) -> Array:
+def mean_of_members(log_hz: Array, there: Array, baseline: Array) -> Array:
     """Cumulative hazard (…, n, j + 1) of the members' mean survival.
 
     Args:
         log_hz: (…, members, n).
-        share: (…, 1, members) part of each member.
+        there: (…, members) 1, or 0 for one that there is not.
         baseline: cumulative hazard (j + 1,) at the log-hazard 0, or what is broadcast to each.
     """
     curves = hazard_ratio(log_hz)[..., None] * -baseline
     np.exp(curves, out=curves)
-    *lead, members, n, edges = curves.shape
-    mean = (share @ curves.reshape(*lead, members, n * edges)).reshape(*lead, n, edges)
+    # Not as a product, by which patients alike would differ in the last digit by their places.
+    curves *= there[..., None, None]
+    mean = curves.sum(axis=-3) / there.sum(axis=-1)[..., None, None]
     return np.asarray(-np.log(np.maximum(mean, 1e-300)))
 
 

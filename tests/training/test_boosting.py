@@ -236,3 +236,18 @@ class TestFit:
         curve = found.cumulative(X[:, : made[case][0].shape[1]])
         assert np.isfinite(curve).all()
         assert (np.diff(curve, axis=1) >= 0).all()
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 7, 17])
+def test_patients_alike_have_the_same_curve_wherever_they_stand(n):
+    rng = np.random.default_rng(0)
+    log_hz = np.repeat(rng.normal(size=(2, 3, 1)), n, axis=2)
+    baseline = np.cumsum(rng.uniform(0, 0.3, (2, 1, 1, 13)), axis=-1)
+    baseline[..., 0] = 0
+    there = np.array([[1.0, 1, 1], [1, 1, 0]])
+    curve = module.mean_of_members(log_hz, there, baseline)
+    assert (curve == curve[:, :1]).all()
+    assert (curve[..., 0] == 0).all()
+    for k, members in enumerate((3, 2)):
+        each = np.exp(-np.exp(log_hz[k, :members, 0, None]) * baseline[k, 0])
+        np.testing.assert_allclose(np.exp(-curve[k, 0]), each.mean(axis=0))

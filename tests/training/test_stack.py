@@ -12,7 +12,7 @@ from scipy.optimize import minimize
 
 from training.config import StackConfig
 from training.hazard import TimeGrid, accumulate, survival
-from training.stack import Stack, fit_stack
+from training.stack import Stack, fit_stack, weighted
 
 untimed = settings(deadline=None, max_examples=40)
 GRID = TimeGrid(np.array([0.0, 6.0, 15.0, 30.0, 60.0]))
@@ -255,3 +255,12 @@ class TestCalibration:
         stack = fit_stack(learners, time, event, GRID, WIDE)
         expected = GRID.at_own(stack.cumulative(learners), time).sum()
         assert expected == pytest.approx(event.sum(), rel=1e-3)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 7, 17])
+def test_patients_alike_are_weighted_alike_wherever_they_stand(n):
+    rng = np.random.default_rng(0)
+    curves, weights = np.repeat(rng.random((2, 4, 1, 13)), n, axis=2), rng.dirichlet(np.ones(4))
+    found = weighted(weights, curves)
+    assert (found == found[:, :1]).all()
+    np.testing.assert_allclose(found[:, 0], np.einsum("l,klj->kj", weights, curves[:, :, 0]))
