@@ -43,6 +43,9 @@ REQUIRED = (
     "uvloop",
 )
 
+#: Environment in which nothing can be installed: without uv, BentoML would install it.
+OFFLINE = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "UV_OFFLINE": "1"}
+
 # In a process of its own: bentoml.build imports the service from the staged folder, which must not
 # meet the modules imported here, and reads BENTOML_HOME once a process.
 BUILD = """
@@ -135,9 +138,9 @@ def pinned() -> tuple[str, ...]:
 
 
 def source_files() -> tuple[str, ...]:
-    """Return the files of ours that importing the service needs, relative to their root.
+    """Return the files of ours that serving can import, relative to their root.
 
-    Imports inside functions are not followed: those are the ones that serving does without.
+    Imports inside functions are followed too; those for type checkers alone are not.
     """
     found: set[Path] = set()
     waiting = [SERVICE, ENDPOINT]
@@ -145,7 +148,7 @@ def source_files() -> tuple[str, ...]:
         for path in _files_of(waiting.pop()):
             if path not in found:
                 found.add(path)
-                waiting += _imports(ast.parse(path.read_text(encoding="utf-8")).body)
+                waiting += _imports(ast.parse(path.read_text(encoding="utf-8")))
     return tuple(sorted(path.relative_to(ROOT).as_posix() for path in found))
 
 
@@ -166,17 +169,16 @@ def _files_of(module: str) -> Iterator[Path]:
                 yield path
 
 
-def _imports(body: Sequence[ast.stmt]) -> Iterator[str]:
-    """Yield the names of modules that may be imported when a module's body runs."""
-    for node in body:
+def _imports(tree: ast.AST) -> Iterator[str]:
+    """Yield the names of modules that a syntax tree may import when it runs."""
+    for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        elif not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            for part in ("body", "orelse", "finalbody", "handlers"):
-                yield from _imports(getattr(node, part, []))
+        elif not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+            yield from _imports(node)
 
 
 def _digest_of_code(sources: Sequence[str], pins: Sequence[str]) -> str:
@@ -200,11 +202,13 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _build(options: dict[str, object], stage: Path, home: Path) -> None:
+    # No setting of BentoML's own, such as one that has it pack its sources too.
+    env = {k: v for k, v in quiet_environment().items() if not k.startswith(("BENTOML_", "PIP_"))}
     done = subprocess.run(
         [sys.executable, "-c", BUILD],
         input=json.dumps(options),
         cwd=stage,
-        env=quiet_environment() | {"BENTOML_HOME": str(home)},
+        env=env | OFFLINE | {"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True"},
         capture_output=True,
         text=True,
         check=False,

@@ -47,9 +47,23 @@ class Block:
         if name.split(".")[0] in blocked:
             raise ImportError("blocked: " + name)
 sys.meta_path.insert(0, Block())
-import serving.service, serving.endpoint
+import importlib
+for name in sys.argv[2:]:
+    importlib.import_module(name)
 ours = [m for n, m in sys.modules.items() if n.split(".")[0] in ("data", "training", "serving")]
 print(all(m.__file__.startswith(sys.argv[1]) for m in ours), len(ours))
+"""
+
+
+#: Notes each process that BentoML starts, by its words.
+WATCHED = """
+import pathlib, sys
+seen = pathlib.Path(__file__).with_name("seen")
+def note(words):
+    with seen.open("a") as file:
+        print(*(pathlib.Path(str(word)).name for word in words), file=file)
+sys.addaudithook(lambda event, args: event == "subprocess.Popen" and note(args[1]))
+note(["import"])
 """
 
 
@@ -60,7 +74,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def packaged(bundle_path: Path, store: Path) -> Packaged:
-    return package(bundle_path, store)
+    with pytest.MonkeyPatch.context() as patch:
+        # As another project may have it; BentoML would pack its own sources.
+        patch.setenv("BENTOML_BUNDLE_LOCAL_BUILD", "True")
+        return package(bundle_path, store)
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +94,12 @@ def test_the_packed_code_imports_by_itself(tmp_path: Path) -> None:
     for source in (*source_files(), *page_files()):
         (tmp_path / source).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / source, tmp_path / source)
+    # All of them, since some are imported when a function of another runs.
+    modules = [
+        s.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for s in source_files()
+    ]
     done = subprocess.run(
-        [sys.executable, "-c", ISOLATED, str(tmp_path)],
+        [sys.executable, "-c", ISOLATED, str(tmp_path), *modules],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -192,6 +213,17 @@ def test_two_versions_unpacked_elsewhere_serve_at_once(
         assert said["digest"] == answer["model"]["digest"]
     assert [said["version"] for said in shown] == [None, "2"]
     assert {page.status_code for page in (*pages, *forms)} == {200}
+
+
+def test_nothing_is_installed_to_pack(
+    bundle_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(WATCHED)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    package(bundle_path, tmp_path / "store")
+    seen = (tmp_path / "seen").read_text().split()
+    assert "import" in seen  # the watch was there
+    assert not {*seen} & {"pip", "uv", "install", "build"}
 
 
 def test_what_is_no_bundle_is_refused(tmp_path: Path) -> None:
