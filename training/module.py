@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
+import os
+import re
 import signal
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
@@ -35,6 +39,30 @@ def to_the_end(epoch: int, loss: float) -> bool:  # noqa: ARG001
 
 #: Lightning's own use of what torch has deprecated.
 TREESPEC = r".*`isinstance\(treespec, LeafSpec\)`.*"
+
+
+#: Variables by which a scheduler or launcher says what it has started, and Lightning's own, which
+#: set what is left to the Trainer's defaults.
+SCHEDULED = re.compile(
+    "(SLURM|LSB|JSM|TORCHELASTIC|PL_TRAINER)_.*|((GLOBAL|GROUP|LOCAL|NODE)_)?RANK|WORLD_SIZE"
+    "|MASTER_(ADDR|PORT)|STANDALONE_PORT"
+)
+
+
+@contextmanager
+def unscheduled() -> Iterator[None]:
+    """Hide a scheduler's variables from Lightning, and remove those that it sets itself.
+
+    It would take the processes of a Slurm allocation, of torchrun or of LSF for its own, and refuse
+    to train where ``trainer.devices`` are others.
+    """
+    hidden = {name: os.environ.pop(name) for name in [*os.environ] if SCHEDULED.fullmatch(name)}
+    try:
+        yield
+    finally:
+        for name in filter(SCHEDULED.fullmatch, [*os.environ]):
+            del os.environ[name]
+        os.environ.update(hidden)
 
 
 class PackedHazard(pl.LightningModule):
@@ -204,7 +232,7 @@ def train_net(
         net, data, config, tick if alone else silent, watch if alone else to_the_end
     )
     batches = Batches(module.own.shape[1], config.batch_size, config.steps_per_epoch, seed)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), unscheduled():
         # Batches come from memory: a loader's workers would only copy them.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=TREESPEC)
@@ -214,6 +242,7 @@ def train_net(
                 devices=trainer.devices,
                 # Spawned, not begun by the same command again, which would run all of it twice.
                 strategy="ddp_spawn" if trainer.devices > 1 else "auto",
+                plugins=[LightningEnvironment()],  # no other is looked for
                 max_epochs=config.max_epochs,
                 logger=False,
                 enable_checkpointing=False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -414,6 +415,45 @@ def test_two_processes_give_the_model_of_one(batch):
     assert len(alone) < 12  # both have stopped early, at the same epoch
     np.testing.assert_allclose(together, alone, rtol=1e-4)
     for p, q in zip(one.parameters(), two.parameters(), strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-4, atol=1e-5)
+
+
+#: What a scheduler, a launcher or another tool sets for the processes that it knows.
+SCHEDULERS = {
+    "slurm": {
+        "SLURM_JOB_ID": "11",
+        "SLURM_JOB_NAME": "train",
+        "SLURM_NTASKS": "4",
+        "SLURM_NNODES": "2",
+        "SLURM_PROCID": "3",
+        "SLURM_LOCALID": "1",
+        "SLURM_NODEID": "1",
+    },
+    "torchrun": {
+        "TORCHELASTIC_RUN_ID": "none",
+        "MASTER_ADDR": "nowhere.invalid",
+        "MASTER_PORT": "1",
+        "RANK": "1",
+        "LOCAL_RANK": "1",
+        "GROUP_RANK": "1",
+        "WORLD_SIZE": "4",
+    },
+    "lsf": {"LSB_JOBID": "1", "LSB_DJOB_RANKFILE": "nowhere", "JSM_NAMESPACE_SIZE": "2"},
+    "lightning": {"PL_TRAINER_MAX_STEPS": "1", "PL_TRAINER_PRECISION": "64-true"},
+}
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "devices"), [*((name, 1) for name in SCHEDULERS), ("torchrun", 2)]
+)
+def test_a_scheduler_s_variables_decide_nothing(scheduler, devices, monkeypatch):
+    plain, _ = TestTraining().fit("net.max_epochs=2")
+    for name, value in SCHEDULERS[scheduler].items():
+        monkeypatch.setenv(name, value)
+    before = dict(os.environ)
+    net, _ = TestTraining().fit("net.max_epochs=2", f"trainer.devices={devices}")
+    assert dict(os.environ) == before
+    for p, q in zip(net.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(p, q, rtol=1e-4, atol=1e-5)
 
 
