@@ -137,12 +137,17 @@ def begin(
         import training.tracking  # noqa: F401
         from training.store import open_store
 
-        if getattr(args, "storage", None) is not None:
+        storage = getattr(args, "storage", None)
+        if storage is not None:
             from training.tune import check_storage
 
-            check_storage(args.storage)
-    say_cohort(patients)
+            check_storage(storage)
     store = open_store()
+    if "storage" in args and storage is None:
+        from training.tune import check_storage
+
+        check_storage(store.optuna)
+    say_cohort(patients)
     if budget.limited:
         budget = budget.share(keep=CLOSING * budget.spent)
     return patients, config, out, store, budget

@@ -133,7 +133,8 @@ def register(
             validate_serving_input=False,
             tags={"mlflow.source.name": "accomplice"},
         )
-    client.log_batch(run_id, metrics=_of_model(client, run_id, info.model_id, metrics))
+    measured = _of_model(client, run_id, info.model_id, metrics)
+    client.log_batch(run_id, metrics=measured, synchronous=True)
     tags = {"synthetic": str(bundle.study.synthetic).lower(), "endpoint": bundle.target}
     about = f"Models of {bundle.study.name}. {RESEARCH_USE}"
     with contextlib.suppress(MlflowException):  # it exists already

@@ -14,6 +14,10 @@ from pathlib import Path
 from data.errors import InputError
 from training.manifest import MANIFEST
 
+#: Environment variables that name another store than ``mlruns/``.
+TRACKING, REGISTRY = "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"
+#: Kinds of database that MLflow keeps runs in.
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 DATABASE = "mlflow.db"
 #: Says that an experiment trains models; MLflow opens its pages in the view for that.
 KIND = {"mlflow.experimentKind": "custom_model_development"}
@@ -67,26 +71,59 @@ def open_store(folder: Path | None = None) -> Store:
     Args:
         folder: where ``mlruns`` is; the working folder if absent. Its path is made absolute:
             MLflow makes a second, empty database for a relative one seen from elsewhere.
+
+    Raises:
+        InputError: the store is of a kind that MLflow no longer takes, cannot be opened, or was
+            written by another MLflow.
     """
+    root = ((folder or Path.cwd()) / "mlruns").absolute()
+    given = {name: os.environ.get(name) for name in (TRACKING, REGISTRY)}
+    own = f"sqlite:///{root / DATABASE}"
+    uri = given[TRACKING] or own
+    for name, address in ((TRACKING, uri), (REGISTRY, given[REGISTRY])):
+        if address is not None:
+            _check_address(address, None if address == own else name)
     import mlflow
 
-    root = ((folder or Path.cwd()) / "mlruns").absolute()
     root.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    if uri.startswith("sqlite:"):
+        # MLflow never closes the connections that it pools.
+        os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")
     for name in ("alembic", "mlflow.store.db.utils"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    given = {name: os.environ.get(name) for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")}
-    uri = given["MLFLOW_TRACKING_URI"] or f"sqlite:///{root / DATABASE}"
-    if given["MLFLOW_TRACKING_URI"] is None and not (root / DATABASE).is_file():
+    if uri == own and not (root / DATABASE).is_file():
         _create_database(root / DATABASE)
     mlflow.set_tracking_uri(uri)
-    mlflow.set_registry_uri(given["MLFLOW_REGISTRY_URI"] or uri)
+    mlflow.set_registry_uri(given[REGISTRY] or uri)
     for name, value in given.items():
         if value is None:
             # MLflow has written it: the next to open the store would take it for the user's.
             os.environ.pop(name, None)
-    return Store(root, uri, given["MLFLOW_TRACKING_URI"] is None)
+    return Store(root, uri, not given[TRACKING])
+
+
+def _check_address(uri: str, variable: str | None) -> None:
+    """Refuse a store that MLflow would end on with a traceback.
+
+    Args:
+        uri: of the store.
+        variable: that holds it; None for the store in ``mlruns/``.
+
+    Raises:
+        InputError: as :func:`open_store`.
+    """
+    kind = uri.partition(":")[0].partition("+")[0] if ":" in uri else "file"
+    if kind == "file":
+        raise InputError(
+            f"{variable}: MLflow no longer keeps runs in a folder's files: give a database such as "
+            "sqlite:////folder/mlflow.db or a server, or unset it for a database in mlruns/"
+        )
+    if kind in DATABASES:
+        from training.schema_version import check_schema
+
+        check_schema(uri, variable)
 
 
 def _create_database(path: Path) -> None:
@@ -104,7 +141,7 @@ def _create_database(path: Path) -> None:
 
 def store_exists() -> bool:
     """Whether there is a store to look into; opening none would make an empty one."""
-    return "MLFLOW_TRACKING_URI" in os.environ or (Path("mlruns") / DATABASE).is_file()
+    return bool(os.environ.get(TRACKING)) or (Path("mlruns") / DATABASE).is_file()
 
 
 def is_stored(model: str) -> bool:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import mlflow
 import optuna
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
@@ -33,6 +34,7 @@ from training.response_plots import response_figure
 from training.review_page import review_page
 from training.review_plots import review_figures
 from training.run import Trained
+from training.schema_version import WRITTEN_BY
 from training.store import Store
 from training.study_plots import study_figures
 from training.treatment_page import treatment_page
@@ -94,6 +96,7 @@ def tags_of(patients: Patients, stage: str) -> dict[str, str]:
         "endpoint": patients.target,
         "synthetic": str(patients.study.synthetic).lower(),
         "cohort_fingerprint": patients.fingerprint(),
+        WRITTEN_BY: mlflow.__version__,
         **origin(stage),
     }
 
@@ -365,4 +368,5 @@ def _log_batch(
         metrics=[Metric(k, v, now, 0) for k, v in metrics.items() if v == v],
         params=[Param(k, str(v)) for k, v in parameters.items()],
         tags=[RunTag(k, v) for k, v in tagged.items()],
+        synchronous=True,  # whatever MLFLOW_ENABLE_ASYNC_LOGGING says
     )

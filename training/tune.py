@@ -22,6 +22,7 @@ from optuna.pruners import MedianPruner
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy import NullPool
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 
 from data.cohort import Cohort
@@ -161,7 +162,7 @@ def check_storage(storage: str) -> None:
     """Refuse a storage that cannot be opened.
 
     Raises:
-        InputError: the storage cannot be reached.
+        InputError: the storage cannot be reached, or another Optuna wrote it.
     """
     _open_storage(storage)
 
@@ -188,11 +189,25 @@ def _open_storage(storage: str) -> RDBStorage:
         try:
             return _connect(storage, wait)
         except Exception as error:
-            # Whatever the driver raises, the text may hold the password: name the kind only.
-            raise InputError(
-                f"--storage: cannot be opened ({type(error).__name__}): "
-                "give a URL such as postgresql://host/database or sqlite:///file.db"
-            ) from None
+            raise InputError(f"--storage: {_why_not(storage, error)}") from None
+
+
+def _why_not(storage: str, error: Exception) -> str:
+    """Say why a storage was not opened, without its address, which may hold a password."""
+    place = storage if storage.startswith("sqlite") else "URL"
+    installed = f"Optuna than {optuna.__version__}, which is installed"
+    # Optuna raises the same error for both, and names the remedy.
+    if "optuna storage upgrade" in str(error):
+        return (
+            f"written by an older {installed}: keep a copy of it, then run: "
+            f"optuna storage upgrade --storage {place}"
+        )
+    if "pip install -U optuna" in str(error):
+        return f"{place}: written by a newer {installed}: pip install --upgrade optuna"
+    return (
+        f"cannot be opened ({type(error).__name__}): "
+        "give a URL such as postgresql://host/database or sqlite:///file.db"
+    )
 
 
 def _connect(storage: str, wait: dict[str, Any]) -> RDBStorage:
@@ -201,7 +216,7 @@ def _connect(storage: str, wait: dict[str, Any]) -> RDBStorage:
         try:
             return RDBStorage(
                 storage,
-                engine_kwargs=wait,
+                engine_kwargs={"poolclass": NullPool, **wait},  # a pool is never closed
                 heartbeat_interval=HEARTBEAT,
                 grace_period=GRACE,
                 heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=2),
