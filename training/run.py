@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -54,6 +55,8 @@ JUDGING_TIME = 0.5
 #: the rest.
 PRIMARY_TIME = 0.6
 
+#: How other programs are run that only say something.
+QUIETLY: Any = {"capture_output": True, "text": True, "check": True}
 VERSIONS = ("accomplice", "numpy", "pandas", "torch", "pytorch-lightning")
 
 
@@ -297,10 +300,17 @@ def provenance(
 
 
 def git_commit() -> str | None:
-    """Return the commit of this source tree, or None where it is not one."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    """Return the commit of this source tree, or None where it is not one.
+
+    An installed package may lie in an environment inside somebody else's repository, whose commit
+    says nothing of it.
+    """
+    here = Path(__file__)
+    env = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}  # as in a git hook
+    git = ["git", "-C", str(here.parent)]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        subprocess.run([*git, "ls-files", "--error-unmatch", here.name], **QUIETLY, env=env)
+        return str(subprocess.run([*git, "rev-parse", "HEAD"], **QUIETLY, env=env).stdout).strip()
     except (OSError, subprocess.CalledProcessError):
         return None
 

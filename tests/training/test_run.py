@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +16,36 @@ from data.study import parse_study
 from training.budget import Budget
 from training.config import configure
 from training.reporting import headline, note, on_further, on_responses
-from training.run import train
+from training.run import git_commit, train
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """Another project's repository, with its one commit."""
+    identity = ("-c", "user.name=x", "-c", "user.email=x@x.invalid", "-c", "commit.gpgsign=false")
+    (tmp_path / "theirs.py").write_text("")
+    for command in (["init", "-q"], ["add", "theirs.py"], [*identity, "commit", "-q", "-m", "x"]):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    return tmp_path
+
+
+class TestCommit:
+    def test_is_of_the_repository_that_holds_the_source(self, repository, monkeypatch):
+        monkeypatch.setattr("training.run.__file__", str(repository / "theirs.py"))
+        assert re.fullmatch("[0-9a-f]{40}", git_commit())
+
+    def test_is_none_where_the_package_is_installed_in_another_project(
+        self, repository, monkeypatch
+    ):
+        (repository / "venv").mkdir()
+        (repository / "venv" / "run.py").write_text("")
+        monkeypatch.setattr("training.run.__file__", str(repository / "venv" / "run.py"))
+        assert git_commit() is None
+
+    def test_is_not_that_of_a_hook_s_repository(self, repository, monkeypatch):
+        before = git_commit()
+        monkeypatch.setenv("GIT_DIR", str(repository / ".git"))
+        assert git_commit() == before
 
 
 class Clock:
