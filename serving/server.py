@@ -36,9 +36,11 @@ class ServerError(RuntimeError):
 
 
 def quiet_environment() -> dict[str, str]:
-    """Return this process's environment for a BentoML process: no telemetry, no other bundle."""
-    own = (BUNDLE_VARIABLE, HANDOVER_VARIABLE)
-    env = {k: v for k, v in os.environ.items() if k not in own}
+    """Return this process's environment for a BentoML process, without another server's."""
+    # Servers that share a folder of Prometheus's count together.
+    shared = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
+    others = (BUNDLE_VARIABLE, HANDOVER_VARIABLE, *shared)
+    env = {k: v for k, v in os.environ.items() if k not in others}
     # The environment's own programs come first, also where it was never activated.
     env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", "")])
     env.setdefault(TUNABLES, HUGE)

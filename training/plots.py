@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-import matplotlib as mpl
 import numpy as np
+from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -71,8 +71,8 @@ def trial_history(scores: list[float], defaults: float | None) -> Figure:
 
 @contextmanager
 def house_style() -> Iterator[None]:
-    """Draw in the project's style inside."""
-    with mpl.rc_context(STYLE):
+    """Draw in the project's style inside, whatever the user's matplotlibrc says."""
+    with style.context(["default", STYLE]):
         yield
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, PercentFormatter
 
-from training.plots import BLUE, INK, ORANGE, STYLE
+from training.plots import BLUE, INK, ORANGE, house_style
 from training.power import GOAL, Needed, Power, Scenario, approximate
 from training.power_report import about, effect
 
@@ -37,7 +36,7 @@ def power_curve(
     of = "" if cohort is None else f"{cohort}{' (synthetic patients)' if synthetic else ''}: "
     subtitle = f"{of}{scenario.events:.0%} events, {scenario.treated:.0%} treated\n"
     subtitle += f"hazard ratio of treatment {effect(scenario)}"
-    with mpl.rc_context(STYLE):
+    with house_style():
         figure = Figure(figsize=(7, 5.8))
         upper, lower = figure.subplots(2, 1, height_ratios=[3, 1.3], sharex=True)
         _power(upper, scenario, at, points, enough)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from training.metrics import Bools, Floats
-from training.plots import BLUE, GREEN, INK, ORANGE, STYLE
+from training.plots import BLUE, GREEN, INK, ORANGE, house_style
 from training.response_evaluation import ResponseEvaluation, by_score, calibration_groups, wilson
 
 #: Positive patients a group of the calibration plot should have, and groups at the most.
@@ -33,7 +32,7 @@ def response_figure(
     """
     known = ~np.isnan(label)
     positive, chance = label[known] == 1, probability[known]
-    with mpl.rc_context(STYLE):
+    with house_style():
         figure = Figure(figsize=(13, 4.9))
         roc, calibration, values = figure.subplots(1, 3)
         _roc(roc, evaluation, positive, chance)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import sys
 from collections.abc import Iterator
 from wsgiref.simple_server import WSGIRequestHandler, make_server
@@ -38,6 +39,13 @@ QUIET = {
 }
 
 
+#: Variables that set up MLflow servers otherwise than this one, whose addresses are printed.
+OTHER_SERVERS = re.compile(
+    "_?MLFLOW_(ARTIFACTS_.*|DEFAULT_ARTIFACT_ROOT|EXPOSE_PROMETHEUS|GUNICORN_OPTS|HOST|PORT"
+    "|READ_REPLICA_.*|SERVE_ARTIFACTS|SERVER_.*|STATIC_PREFIX|UVICORN_OPTS|WORKERS|WORKSPACE.*)"
+)
+
+
 def run_ui(store: Store, port: int) -> None:
     """Say where the pages that matter are, and become MLflow's server on 127.0.0.1.
 
@@ -59,7 +67,8 @@ def run_ui(store: Store, port: int) -> None:
         "MLFLOW_BACKEND_STORE_URI": store.tracking_uri,
         "MLFLOW_REGISTRY_STORE_URI": mlflow.get_registry_uri(),
     }
-    os.execve(sys.executable, command, {**os.environ, **QUIET, **stores})
+    env = {k: v for k, v in os.environ.items() if not OTHER_SERVERS.fullmatch(k)}
+    os.execve(sys.executable, command, {**env, **QUIET, **stores})
 
 
 def run_dashboard(storage: str, port: int) -> None:

@@ -65,6 +65,8 @@ def test_becomes_a_server_of_two_processes_without_a_password_in_its_command(
 ):
     called = {}
     monkeypatch.setattr("os.execve", lambda *given: called.update(given=given))
+    monkeypatch.setenv("MLFLOW_STATIC_PREFIX", "/elsewhere")
+    monkeypatch.setenv("MLFLOW_S3_ENDPOINT_URL", "http://storage.invalid")
     ui.run_ui(store, 0)
     _, command, environment = called["given"]
     assert command[1:4] == ["-m", "mlflow", "server"]
@@ -73,6 +75,8 @@ def test_becomes_a_server_of_two_processes_without_a_password_in_its_command(
     assert not any("sqlite" in part for part in command)
     assert environment["MLFLOW_BACKEND_STORE_URI"] == store.tracking_uri
     assert environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
+    assert "MLFLOW_STATIC_PREFIX" not in environment
+    assert environment["MLFLOW_S3_ENDPOINT_URL"] == "http://storage.invalid"
 
 
 def test_missing_dashboard_is_said_in_one_line(store, monkeypatch):
