@@ -1,18 +1,22 @@
 # Everything runs in .venv, installed from constraints.txt; nothing else need be there but Python.
-PYTHON ?= python3
+# PYTHON=python3.13 makes .venv anew where it is of another version; without it .venv stays as it is.
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
-BENCH_STAMP := $(VENV)/.installed-bench
-SLOW_STAMP := $(VENV)/.installed-slow
+PYTHON ?= $(or $(wildcard $(BIN)/python),python3)
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+STAMP := $(VENV)/.installed-$(VERSION)
+BENCH_STAMP := $(VENV)/.installed-bench-$(VERSION)
+SLOW_STAMP := $(VENV)/.installed-slow-$(VERSION)
 
-.PHONY: demo test test-slow lint bench ui serve lock clean
+.PHONY: help demo test test-slow test-installed test-versions lint bench ui serve lock clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo       the whole life of a model on the synthetic cohort, in minutes"
 	@echo "make test       install and run the tests"
 	@echo "make test-slow  the tests that take longer"
+	@echo "make test-installed  every verb and a packed bento as installed, without the checkout"
+	@echo "make test-versions   demo and test on each supported Python that is at hand"
 	@echo "make lint       ruff and mypy"
 	@echo "make bench      speed, accuracy and coverage; hours, but ONLY=trial, metrics or coverage is short"
 	@echo "make ui         MLflow on the project's runs"
@@ -20,7 +24,8 @@ help:
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed" if sys.version_info < (3, 11) else 0)'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] != "$(VERSION)")' 2>/dev/null \
+		|| $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $(STAMP)
 
@@ -38,10 +43,16 @@ demo: $(STAMP)
 	$(BIN)/accomplice demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not installed"
 
 test-slow: $(SLOW_STAMP)
 	$(BIN)/python -m pytest -m slow
+
+test-installed: $(STAMP)
+	$(BIN)/python -m tests.installed
+
+test-versions:
+	.ci/versions
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -1,0 +1,84 @@
+"""Environments of the installed tests, kept between runs under a name that their pins make."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+CONSTRAINTS = ROOT / "constraints.txt"
+#: Variables by which the tests learn of the two interpreters, and of the folder to run from.
+PYTHON, SERVICE_PYTHON = "ACCOMPLICE_INSTALLED_PYTHON", "ACCOMPLICE_SERVICE_PYTHON"
+FOLDER = "ACCOMPLICE_INSTALLED_FOLDER"
+#: Prints what the image of a bento installs.
+PINS = """
+from serving.container import closure
+from serving.packaging import REQUIRED, pinned
+print(*pinned()), print(*closure(list(REQUIRED)))
+"""
+
+
+def for_wheel() -> Path:
+    """Return the interpreter of an environment of this tree's wheel and its requirements."""
+    pins = CONSTRAINTS.read_text(encoding="utf-8")
+    required = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    with tempfile.TemporaryDirectory() as folder:
+        wheel = build_wheel(Path(folder))
+        constrained = ("--constraint", str(CONSTRAINTS))
+        python = _kept("wheel", pins + required, str(wheel), *constrained)
+        # What it requires is there: this tree's own files are not.
+        _pip(python, "--no-deps", "--force-reinstall", str(wheel))
+    return python
+
+
+def build_wheel(folder: Path) -> Path:
+    """Build the wheel from a copy of what git would commit, so that nothing else gets into it."""
+    source = folder / "source"
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listed, cwd=ROOT, capture_output=True, check=True).stdout
+    for name in filter(None, os.fsdecode(names).split("\0")):
+        if (ROOT / name).is_file():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, source / name)
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
+    subprocess.run([*command, "--wheel-dir", str(folder), str(source)], check=True)
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+def for_service(wheel_python: Path) -> Path:
+    """Return the interpreter of an environment made as the image of a bento is."""
+    asked = subprocess.run(
+        [wheel_python, "-c", PINS], cwd="/", capture_output=True, text=True, check=True
+    )
+    required, closed = (line.split() for line in asked.stdout.splitlines())
+    with tempfile.TemporaryDirectory() as folder:
+        constraints = Path(folder, "constraints.txt")
+        constraints.write_text("\n".join(closed))
+        only = ("--only-binary", ":all:", "--constraint", str(constraints))
+        return _kept("service", asked.stdout, *required, *only)
+
+
+def _kept(name: str, decided_by: str, *asked: str) -> Path:
+    """Return the interpreter of an environment, making it where no earlier run did."""
+    version = "{}.{}.{}".format(*sys.version_info)
+    digest = hashlib.sha256(f"{version}\n{decided_by}".encode()).hexdigest()[:16]
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = cache / "accomplice-tests" / f"{name}-{version}-{digest}"
+    python, done = folder / "bin" / "python", folder / ".done"
+    if not done.is_file():
+        print(f"making an environment for the {name}", flush=True)
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
+        _pip(python, *asked)
+        done.touch()
+    return python
+
+
+def _pip(python: Path, *asked: str) -> None:
+    command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*command, *asked], check=True)
