@@ -12,8 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from data.cohort import Cohort, Patients, load_endpoints, round_off
+from data.drafting.leaks import near_copies
 from data.errors import some
-from data.screen import near_copies
 from data.study import Feature
 
 #: Levels, and groups of patients, smaller than this are neither counted out nor trusted.

@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from data.cbioportal import read_folder
 from data.coding import ABSENT, NOT_A_NUMBER, OUT_OF_RANGE, Coded, code, treated
 from data.errors import InputError, some
 from data.outcomes import binary_target, survival_targets, texts_of
+from data.readers.cbioportal import read_folder
+from data.readers.tables import column, join_tables, read_table
 from data.study import Study, as_level, load_study
-from data.tables import column, join_tables, read_table
 
 
 @dataclass(frozen=True, eq=False)

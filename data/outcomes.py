@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from data.coding import MISSING, code_numbers
 from data.errors import InputError
+from data.readers.tables import column
 from data.study import MONTHS, BinaryEndpoint, SurvivalEndpoint, as_level
-from data.tables import column
 
 #: Words that say an event was, or was not, seen; compared in lower case.
 EVENT_WORDS = {

@@ -19,8 +19,7 @@ import numpy as np
 import pandas as pd
 
 from data.cohort import read_patients
-from data.study import Study
-from data.tables import (
+from data.readers.tables import (
     EXCEL,
     PARQUET,
     ending_of,
@@ -30,6 +29,7 @@ from data.tables import (
     readable,
     with_index,
 )
+from data.study import Study
 
 #: Rows read at once while finding out what the columns are.
 SURVEYED = 8192
@@ -61,12 +61,12 @@ def open_stream(path: Path, text_columns: Sequence[str] = (), fewest: int = 2) -
     """Find out what a table holds, so that it can be read in parts.
 
     Args:
-        path: as :func:`data.tables.read_table` takes it. A workbook is read whole.
+        path: as :func:`readers.tables.read_table` takes it. A workbook is read whole.
         text_columns: columns kept as text, such as identifiers with leading zeros.
         fewest: columns that a text file must have to count as a table.
 
     Raises:
-        InputError: as :func:`data.tables.read_table`.
+        InputError: as :func:`readers.tables.read_table`.
     """
     ending = ending_of(path)
     if ending in EXCEL:
@@ -77,7 +77,7 @@ def open_stream(path: Path, text_columns: Sequence[str] = (), fewest: int = 2) -
 
 
 def stream_patients(path: Path, study: Study) -> Stream:
-    """Open what :func:`data.cohort.read_patients` reads, to be gone through in parts.
+    """Open what :func:`cohort.read_patients` reads, to be gone through in parts.
 
     A study folder is read whole: what it knows of a patient is spread over its files.
     """

@@ -16,27 +16,27 @@ import orjson
 from starlette.responses import Response
 
 from data.errors import InputError
-from serving.app import Page
-from serving.card import describe
-from serving.desk import Desk
-from serving.envelope import INTERNAL, envelope, kind_and_place, log_error, logger
-from serving.explain import explain, read_explain
-from serving.handover import HANDOVER_VARIABLE, Follower, Handover, Version
-from serving.live import Answering, Live
-from serving.memory import keep_small_blocks
-from serving.metrics import MOVED, REFUSED, Metrics
-from serving.openapi import document
-from serving.origin import origin
-from serving.predictor import Predictor
-from serving.schema import Asked, RequestError, read_request
-from serving.shapes import ROUTES
-from serving.tokens import TOKENS_VARIABLE
-from serving.what_if import read_what_if, what_if
+from serving.answers.batching import Desk
+from serving.answers.explain import explain, read_explain
+from serving.answers.loaded_bundle import Answering, Live
+from serving.answers.model_card import describe
+from serving.answers.predictor import Predictor
+from serving.answers.what_if import read_what_if, what_if
+from serving.api.errors import INTERNAL, envelope, kind_and_place, log_error, logger
+from serving.api.openapi import document
+from serving.api.tokens import TOKENS_VARIABLE
+from serving.deployment.handover import HANDOVER_VARIABLE, Follower, Handover, Version
+from serving.deployment.memory import keep_small_blocks
+from serving.deployment.origin import origin
+from serving.monitoring import MOVED, REFUSED, Metrics
+from serving.requests.schemas import ROUTES
+from serving.requests.validation import Asked, RequestError, read_request
+from serving.web.page import Page
 
 T = TypeVar("T")
 
 #: Environment variable that names the bundle to serve; it wins over a packed one. The same as in
-#: ``serving.server``, which is not packed.
+#: ``deployment.server``, which is not packed.
 BUNDLE_VARIABLE = "ACCOMPLICE_BUNDLE"
 #: Bytes of a body beyond which even reading it would keep others waiting.
 LONG = 50_000

@@ -1,9 +1,9 @@
 """The BentoML service: routes, their documentation, and what stands before them.
 
 BentoML imports this in the process that starts the workers and in each worker; what answers, in
-``serving.endpoint``, takes a second to load and is imported by the workers alone. Who waits for the
-model, and where, is said in ``serving.desk``; BentoML's own batching is left out, since it costs
-more than it saves with a model so small.
+``serving.endpoint``, takes a second to load and is imported by the workers alone. Requests wait for
+the model in ``answers.batching``; BentoML's own batching is left out, since it costs more than it
+saves with a model so small.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from data.errors import InputError
-from serving.app import Page
-from serving.envelope import Envelope, logger
-from serving.guard import Guard, Limits
-from serving.shapes import (
+from serving.api.errors import Envelope, logger
+from serving.api.guard import Guard, Limits
+from serving.api.read_routes import Shown
+from serving.requests.schemas import (
     ROUTES,
     BatchAnswer,
     BatchRequest,
@@ -32,10 +32,10 @@ from serving.shapes import (
     WhatIfAnswer,
     WhatIfRequest,
 )
-from serving.shown import Shown
+from serving.web.page import Page
 
 if TYPE_CHECKING:
-    from serving.live import Answering
+    from serving.answers.loaded_bundle import Answering
 
 
 def _current() -> Answering | None:
@@ -74,7 +74,7 @@ class _Body(bentoml.IODescriptor):  # type: ignore[misc]  # BentoML leaves it un
     """Hands the body on as it was sent.
 
     BentoML would parse it with pydantic and log the values of whatever does not fit; the checks
-    are in ``serving.schema``, and the fields of the subclasses are there for the documentation.
+    are in ``requests.validation``; the fields of the subclasses are there for the documentation.
     """
 
     _raw: bytes = PrivateAttr(default=b"")
@@ -108,11 +108,11 @@ class WhatIfInput(_Body, WhatIfRequest):
 @bentoml.service(
     name="accomplice",
     workers=1,
-    # Comes after both of serving.guard's, whose errors have the endpoint's shape, and soon: each
-    # request leaves half a kB behind until this time is over, however soon it was answered.
+    # Comes after both of the guard's, whose errors have the endpoint's shape, and soon: a request
+    # leaves half a kB behind until this time is over, however soon it was answered.
     traffic={"timeout": 45},
     logging={"access": {"enabled": False}},
-    # In their place: serving.metrics, which says why.
+    # In their place: serving.monitoring, which says why.
     metrics={"enabled": False},
     # Without an exporter BentoML would still write a span of each request, for nobody.
     tracing={"excluded_urls": ".*"},

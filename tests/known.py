@@ -6,8 +6,8 @@ import numpy as np
 
 from data.cohort import Cohort
 from data.study import parse_study
-from training.hazard import TimeGrid
-from training.predicted import EXTERNAL, MODEL, Predicted
+from training.estimators.hazard import TimeGrid
+from training.models.predictions import EXTERNAL, MODEL, Predicted
 
 GRID = TimeGrid(np.linspace(0, 60, 13))
 RATE = 0.02

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import dropout, softplus
 
-from training.net import PackedNet
+from training.learners.network.model import PackedNet
 
 
 class PlainNet(PackedNet):
@@ -42,6 +42,6 @@ class PlainNet(PackedNet):
 
 
 def plain_nll(logits: Tensor, exposure: Tensor, event: Tensor, weight: Tensor) -> Tensor:
-    """Negative log likelihood as :func:`training.losses.hazard_nll` gives it."""
+    """Negative log likelihood as :func:`learners.network.losses.hazard_nll` gives it."""
     at_risk = softplus(logits) * exposure
     return ((at_risk - event * logits).sum(-2) * weight).sum()

@@ -14,9 +14,9 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("data", "training", "serving")
 FILES = sorted(file for package in PACKAGES for file in (ROOT / package).rglob("*.py"))
 #: The peers of an evaluation are an optional extra, imported where it is installed and asked for.
-MAY_COMPARE = frozenset({"training/peers.py"})
+MAY_COMPARE = frozenset({"training/fitting/peers.py"})
 #: The command line starts the service; nothing else in training knows of it.
-MAY_SERVE = frozenset({"training/commands.py", "training/demo.py"})
+MAY_SERVE = frozenset(f"training/cli/{name}.py" for name in ("demo", "served_model", "train"))
 #: Copyleft, or able to run code from a file.
 NOWHERE = {"sksurv", "lifelines", "pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 UNSAFE = {"torch.load", "torch.save", "np.save", "pd.read_pickle", "yaml.load", "eval", "exec"}
@@ -121,12 +121,17 @@ def test_what_starts_the_workers_loads_nothing_that_answers():
 
 
 def test_a_run_and_its_evaluation_load_no_copyleft_peer():
-    assert not loaded_by("import training.run, training.peers, training.commands") & NOWHERE_LOADED
+    assert (
+        not loaded_by("import training.run, training.fitting.peers, training.cli.train")
+        & NOWHERE_LOADED
+    )
 
 
 def test_data_loads_without_torch():
     modules = [
-        f"data.{file.stem}" for file in (ROOT / "data").glob("*.py") if file.stem != "__init__"
+        name_of(file).removesuffix(".py").replace("/", ".")
+        for file in FILES
+        if name_of(file).startswith("data/") and file.stem != "__init__"
     ]
     loaded = loaded_by("import " + ", ".join(sorted(modules)))
     assert "numpy" in loaded
@@ -134,5 +139,5 @@ def test_data_loads_without_torch():
 
 
 def test_help_of_the_command_line_loads_nothing_heavy():
-    loaded = loaded_by("import training.cli")
+    loaded = loaded_by("import training.cli.main")
     assert not loaded & {"numpy", "pandas", "torch", "bentoml", *HEAVY}

@@ -11,14 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from serving.packaging import package
-from serving.predictor import Predictor
-from serving.schema import Asked
-from serving.server import running, serve_command
+from serving.answers.predictor import Predictor
+from serving.deployment.packaging import package
+from serving.deployment.server import running, serve_command
+from serving.requests.validation import Asked
 from training.bundle import Bundle
-from training.cli import main
+from training.cli.main import main
 from training.processes import free_port
-from training.store import find_bundle, open_store
+from training.tracking.store import find_bundle, open_store
 
 SMALL = [
     *("--set", "net.members=2", "--set", "net.max_epochs=3"),

@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 import yaml
 
-from serving.packaging import package
-from serving.predictor import Predictor
-from serving.schema import Asked
+from serving.answers.predictor import Predictor
+from serving.deployment.packaging import package
+from serving.requests.validation import Asked
 from training.bundle import Bundle
-from training.cli import main
-from training.store import find_bundle, open_store
+from training.cli.main import main
+from training.tracking.store import find_bundle, open_store
 
 SMALL = [
     *("--set", "net.members=2", "--set", "net.max_epochs=2", "--set", "evaluation.bootstraps=20"),

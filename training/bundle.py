@@ -18,14 +18,14 @@ from safetensors.numpy import save as save_tensors
 
 from data.coding import ABSENT, MISSING, code
 from data.errors import InputError, nearest, some
-from data.preprocess import Preprocessor
+from data.preprocessing.preprocessor import Preprocessor
 from data.study import RESPONSE, Study, as_level, parse_study
-from training.attribution import attribute
-from training.golden import Replayable, golden, replays
-from training.manifest import read_folder, to_json, write_folder
+from training.models.golden_rows import Replayable, golden, replays
+from training.models.manifest import read_folder, to_json, write_folder
+from training.models.response import ResponseModel
+from training.models.shapley import attribute
+from training.models.survival import Column, SurvivalAnswer, SurvivalModel, below
 from training.progress import Tick, silent
-from training.response import ResponseModel
-from training.survival_model import Column, SurvivalAnswer, SurvivalModel, below
 
 Array = NDArray[np.float64]
 
@@ -154,7 +154,7 @@ class Bundle:
         Returns:
             ``patient_id, risk, base, feature.NAME…, modality.NAME…``: the risk is the base, that
             of a typical patient, and what each feature adds; a modality adds what its features do.
-            It is that of the primary endpoint. See ``training.attribution``.
+            It is that of the primary endpoint. See ``models.shapley``.
 
         Raises:
             InputError: there is no survival endpoint, or the table has none of the model's

@@ -17,33 +17,33 @@ from numpy.typing import NDArray
 
 from data.cohort import Cohort, Patients
 from data.errors import InputError
-from training.baselines import Baseline, fit_baselines
 from training.budget import UNLIMITED, Budget
 from training.bundle import Bundle
 from training.config import Config, flat
-from training.dependence import explained
-from training.evaluation import Evaluation, judge_predicted
-from training.evidence import Evidence, evidence
-from training.fit import Fitted, fit
-from training.hazard import log_risk
-from training.overlap import sketch
-from training.predicted import from_fit
-from training.prepare import check_folds, prepare
-from training.progress import Tick, silent, within
-from training.record import Finding, Review
-from training.response import (
+from training.estimators.hazard import log_risk
+from training.evaluation.importance import explained
+from training.evaluation.record import Finding, Review
+from training.evaluation.response import ResponseEvaluation, judge_response
+from training.evaluation.review import review
+from training.evaluation.scores import Evaluation, judge_predicted
+from training.fitting.fit import Fitted, fit
+from training.fitting.prepare import check_folds, prepare
+from training.leakage.cohort_overlap import sketch
+from training.leakage.sentinels import watch
+from training.models.baselines import Baseline, fit_baselines
+from training.models.predictions import from_fit
+from training.models.response import (
     ResponseModel,
     check_labels,
     fit_response,
     out_of_fold,
     why_no_model,
 )
-from training.response_evaluation import ResponseEvaluation, judge_response
-from training.review import review
-from training.sentinels import watch
-from training.standing import quantiles
-from training.store import Store
-from training.survival_model import SurvivalModel
+from training.models.risk_centiles import quantiles
+from training.models.survival import SurvivalModel
+from training.progress import Tick, silent, within
+from training.tracking.store import Store
+from training.treatment.evidence import Evidence, evidence
 
 Array = NDArray[np.float64]
 

@@ -29,9 +29,9 @@ from data.cohort import Cohort
 from data.errors import InputError
 from training.budget import UNLIMITED, Budget
 from training.config import Config, flat, with_settings
-from training.evaluation import quick_scores
-from training.fit import fit
-from training.prepare import Prepared
+from training.evaluation.scores import quick_scores
+from training.fitting.fit import fit
+from training.fitting.prepare import Prepared
 
 #: Seconds between a worker's signs of life, and without one until its trial is another's.
 HEARTBEAT, GRACE = 60, 180

@@ -24,7 +24,7 @@ from tests.benchmarks.ours import ROOT, ours, source_digest
 from tests.benchmarks.peers import PEERS, Learner, absent
 from tests.benchmarks.scoring import asked_times, calibration, eval_times, read_at, score
 from tests.benchmarks.summary import Block, Result, summarise
-from training.progress_bar import shown
+from training.cli.progress_bar import shown
 
 OURS = "ours"
 LEARNERS: dict[str, Learner] = {OURS: ours, **PEERS}

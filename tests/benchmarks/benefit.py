@@ -21,16 +21,16 @@ import yaml
 from numpy.typing import NDArray
 
 from data.cohort import Cohort, build_cohort
-from data.preprocess import Preprocessor
+from data.preprocessing.preprocessor import Preprocessor
 from data.study import Study, parse_study
 from data.synthetic import draw
-from training.anchor import fit_anchor
 from training.config import configure
-from training.effect import given
-from training.evidence import permuted
-from training.hazard import TimeGrid
-from training.prepare import truncate
+from training.estimators.hazard import TimeGrid
+from training.fitting.prepare import truncate
+from training.learners.anchor import fit_anchor
 from training.run import Judged, Trained, fit_and_judge, make_bundle
+from training.treatment.effect import given
+from training.treatment.evidence import permuted
 
 Array = NDArray[np.float64]
 

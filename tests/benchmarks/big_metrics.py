@@ -15,16 +15,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from training.concordance import (
-    concordance_contributions,
-    concordances,
-    cumulative_dynamic_auc,
-    harrell_c,
-    mean_auc,
-    uno_c,
-)
-from training.decision import net_benefit_contributions
-from training.metrics import (
+from training.metrics.brier import (
     KaplanMeier,
     bootstrap_interval,
     brier_contributions,
@@ -34,7 +25,16 @@ from training.metrics import (
     resamples,
     time_average,
 )
-from training.reliability import calibration_at, calibration_groups, d_calibration
+from training.metrics.calibration import calibration_at, calibration_groups, d_calibration
+from training.metrics.concordance import (
+    concordance_contributions,
+    concordances,
+    cumulative_dynamic_auc,
+    harrell_c,
+    mean_auc,
+    uno_c,
+)
+from training.metrics.net_benefit import net_benefit_contributions
 
 SIZES = (10_000, 100_000, 1_000_000)
 #: Columns of a survival matrix: the edges of a grid of 12 bins, less time 0, and the horizon.

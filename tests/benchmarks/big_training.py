@@ -26,10 +26,10 @@ from matplotlib import pyplot as plt
 from data.cohort import Cohort
 from data.study import parse_study
 from training.config import Config, configure
-from training.fit import pack, untrained
-from training.losses import hazard_losses, hazard_nll
-from training.module import train_net
-from training.prepare import Prepared, prepare
+from training.fitting.fit import pack, untrained
+from training.fitting.prepare import Prepared, prepare
+from training.learners.network.lightning import train_net
+from training.learners.network.losses import hazard_losses, hazard_nll
 
 SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
 BARE = 100_000

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from data.cohort import read_source
-from data.draft import draft_study
+from data.drafting.draft import draft_study
 from data.outcomes import survival_targets
 from data.study import parse_study
 

@@ -3,7 +3,7 @@
 Patients come from a synthetic population whose hazards are known, so a concordance and the
 integrated Brier score of any model are known without drawing anything: sums over the population,
 and over its pairs. Two models with fixed mistakes are judged on small cohorts, each drawn and
-censored anew, by `training.evaluation.judge` as a run is. A 95 % interval should hold the truth in
+censored anew, by `evaluation.scores.judge` as a run is. A 95 % interval should hold the truth in
 95 % of the cohorts.
 """
 
@@ -19,10 +19,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from data.synthetic import HORIZON, SCALE, SHAPE, draw, weibull_survival
-from training.evaluation import MODEL, POINTS, Estimate, Evaluation, judge
-from training.hazard import TimeGrid, log_risk, survival
-from training.metrics import time_average
-from training.progress_bar import shown
+from training.cli.progress_bar import shown
+from training.estimators.hazard import TimeGrid, log_risk, survival
+from training.evaluation.scores import MODEL, POINTS, Estimate, Evaluation, judge
+from training.metrics.brier import time_average
 
 Array = NDArray[np.float64]
 
@@ -125,7 +125,7 @@ def _fitted(X: Array, y: Array) -> Array:
 def judged(
     people: Population, n: int, follow_up: tuple[float, float], draws: int, seed: int
 ) -> Evaluation:
-    """Judge both models on one cohort, drawn as `data.synthetic.draw_survival` draws it."""
+    """Judge both models on one cohort, drawn as `synthetic.draw_survival` draws it."""
     rng = np.random.default_rng(seed)
     rows = rng.integers(0, len(people.log_hz), n)
     death = (rng.standard_exponential(n) / (SCALE * np.exp(people.log_hz[rows]))) ** (1 / SHAPE)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from data.cohort import load_cohort, read_patients
-from data.draft import draft_study, render_study
+from data.drafting.draft import draft_study, render_study
 from tests.benchmarks.cohorts import EVENT, TIME, features
 from tests.benchmarks.peers import Array, Predict
 from training.bundle import Bundle

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from data.cohort import Cohort, build_cohort
 from data.study import Study, parse_study
 from data.synthetic import draw
-from training.logistic import expit
-from training.response import ResponseModel, fit_response, out_of_fold
-from training.response_evaluation import auroc
+from training.estimators.logistic import expit
+from training.evaluation.response import auroc
+from training.models.response import ResponseModel, fit_response, out_of_fold
 
 Array = NDArray[np.float64]
 

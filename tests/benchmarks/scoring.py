@@ -9,8 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tests.benchmarks.cohorts import EVENT, TIME
-from training.metrics import UndefinedMetricError, censoring
-from training.reliability import calibration_at, d_calibration
+from training.metrics.brier import UndefinedMetricError, censoring
+from training.metrics.calibration import calibration_at, d_calibration
 
 Array = NDArray[np.float64]
 

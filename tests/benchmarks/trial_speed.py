@@ -27,9 +27,9 @@ from data.study import parse_study
 from data.synthetic import draw
 from tests.plain_net import PlainNet, plain_nll
 from training.config import Config, configure
-from training.fit import fit_net, pack, untrained
-from training.net import PackedNet
-from training.prepare import Prepared, prepare
+from training.fitting.fit import fit_net, pack, untrained
+from training.fitting.prepare import Prepared, prepare
+from training.learners.network.model import PackedNet
 
 PATIENTS = 400
 PASSES = 50

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from serving.server import Access, running, serve_command
-from serving.tokens import new_token
+from serving.api.tokens import new_token
+from serving.deployment.server import Access, running, serve_command
 from tests.browser.driver import Browser, Page
 from training.processes import free_port
 from training.run import Trained

@@ -11,8 +11,8 @@ import yaml
 from rich.console import Console
 
 from data.check import check_study, median_follow_up, render
+from data.drafting.leaks import near_copies
 from data.errors import InputError
-from data.screen import near_copies
 
 N = 80
 

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data.draft import draft_study, render_study
+from data.drafting.draft import draft_study, render_study
 from data.errors import InputError
-from data.panel import KNOWN_AFTER, load_panel
+from data.panels.panel import KNOWN_AFTER, load_panel
 from data.study import parse_study
 
 

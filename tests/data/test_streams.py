@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from data import streams
 from data.errors import InputError
+from data.readers.tables import read_table
 from data.streams import of_frame, open_stream
-from data.tables import read_table
 
 FEW = settings(
     max_examples=150,

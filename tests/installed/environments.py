@@ -17,8 +17,8 @@ PYTHON, SERVICE_PYTHON = "ACCOMPLICE_INSTALLED_PYTHON", "ACCOMPLICE_SERVICE_PYTH
 FOLDER = "ACCOMPLICE_INSTALLED_FOLDER"
 #: Prints what the image of a bento installs.
 PINS = """
-from serving.container import closure
-from serving.packaging import REQUIRED, pinned
+from serving.deployment.container import closure
+from serving.deployment.packaging import REQUIRED, pinned
 print(*pinned()), print(*closure(list(REQUIRED)))
 """
 

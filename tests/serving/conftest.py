@@ -17,12 +17,12 @@ from data.cohort import build_cohort
 from data.study import Study, parse_study
 from training.bundle import Bundle
 from training.config import configure, flat
-from training.fit import fit
-from training.hazard import log_risk
-from training.manifest import MANIFEST, read_folder, write_folder
-from training.prepare import prepare
-from training.standing import quantiles
-from training.survival_model import SurvivalModel
+from training.estimators.hazard import log_risk
+from training.fitting.fit import fit
+from training.fitting.prepare import prepare
+from training.models.manifest import MANIFEST, read_folder, write_folder
+from training.models.risk_centiles import quantiles
+from training.models.survival import SurvivalModel
 
 STUDY: dict[str, Any] = {
     "name": "made-up",

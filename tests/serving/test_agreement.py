@@ -17,9 +17,9 @@ from serving.client import Client
 from tests.serving.conftest import made_up_table
 from tests.serving.test_client import Bridge
 from training.bundle import Bundle
-from training.cli import main
+from training.cli.main import main
 from training.processes import HOST
-from training.registry import requirements, signature
+from training.tracking.registry import requirements, signature
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*input example:UserWarning")
 
@@ -60,7 +60,7 @@ def pyfunc(bundle: Bundle, bundle_path: Path, tmp_path_factory: pytest.TempPathF
     path = tmp_path_factory.mktemp("mlflow") / "pyfunc"
     mlflow.pyfunc.save_model(
         path,
-        python_model=str(Path(__file__).parents[2] / "training" / "pyfunc.py"),
+        python_model=str(Path(__file__).parents[2] / "training" / "tracking" / "pyfunc.py"),
         artifacts={"bundle": str(bundle_path)},
         pip_requirements=requirements(),
         signature=signature(bundle),

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from serving.predictor import Predictor
-from serving.schema import Asked, RequestError, read_request
-from serving.shapes import BatchAnswer, PredictAnswer
+from serving.answers.predictor import Predictor
+from serving.requests.schemas import BatchAnswer, PredictAnswer
+from serving.requests.validation import Asked, RequestError, read_request
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:

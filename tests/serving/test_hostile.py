@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from serving.server import Access, running, serve_command
-from serving.tokens import new_token
+from serving.api.tokens import new_token
+from serving.deployment.server import Access, running, serve_command
 from training.processes import HOST, free_port
 
 CANARY = "canary-71"

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serving.envelope import CACHE, HEADERS
-from serving.predictor import Predictor
+from serving.answers.predictor import Predictor
+from serving.api.errors import CACHE, HEADERS
 from training.bundle import Bundle
 
 pytestmark = [

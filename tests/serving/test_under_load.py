@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from serving.predictor import Predictor
-from serving.schema import Asked
+from serving.answers.predictor import Predictor
+from serving.requests.validation import Asked
 from tests.benchmarks.load import BROKEN, Load, load, worker
 from tests.benchmarks.serving import answers
 from training.bundle import Bundle
@@ -96,7 +96,7 @@ def server(
     people = [{**patient, "patient": f"P{i}", "age_years": 30 + 2 * i} for i in range(30)]
     risks = [each["risk"] for each in Predictor(bundle, "").answers(Asked(people, None))]
     port, log = free_port(), tmp_path / "log"
-    command = [sys.executable, "-c", "from training.cli import main; raise SystemExit(main())"]
+    command = [sys.executable, "-c", "from training.cli.main import main; raise SystemExit(main())"]
     command += ["serve", str(bundle_path), "--port", str(port), "--concurrency", str(LIMIT)]
     with log.open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)

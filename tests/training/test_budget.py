@@ -7,8 +7,8 @@ import pytest
 
 from training.budget import UNLIMITED, Budget
 from training.config import configure
-from training.evaluation import FEWEST_DRAWS
-from training.forest import LOOKS
+from training.evaluation.scores import FEWEST_DRAWS
+from training.learners.forest import LOOKS
 from training.run import train
 
 

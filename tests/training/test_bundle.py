@@ -23,11 +23,11 @@ from data.errors import InputError
 from data.study import parse_study
 from data.synthetic import draw
 from training.bundle import OK, WEIGHTS, Bundle
-from training.hazard import log_risk
-from training.manifest import MANIFEST, digest_of
+from training.estimators.hazard import log_risk
+from training.learners.stack import LEARNERS
+from training.models.manifest import MANIFEST, digest_of
+from training.models.survival import as_months
 from training.run import train
-from training.stack import LEARNERS
-from training.survival_model import as_months
 
 untimed = settings(deadline=None, max_examples=40)
 FEATURES = {

@@ -15,8 +15,8 @@ from data.errors import InputError
 from data.study import parse_study
 from training.budget import Budget
 from training.config import configure
-from training.reporting import headline, note, on_further, on_responses
 from training.run import git_commit, train
+from training.tracking.summary import headline, note, on_further, on_responses
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from sqlalchemy.exc import IntegrityError
 from data.errors import InputError
 from training.budget import Budget
 from training.config import configure, flat
-from training.evaluation import quick_scores
-from training.fit import fit
-from training.prepare import prepare
+from training.evaluation.scores import quick_scores
+from training.fitting.fit import fit
+from training.fitting.prepare import prepare
 from training.tune import (
     DEFAULTS,
     FINAL,

@@ -1,0 +1,1 @@
+"""Draft a study file from a table or a study folder."""

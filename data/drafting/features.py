@@ -1,0 +1,226 @@
+"""Choose a draft's features: which columns, in which modality, and which reference models."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from data.drafting.infer import Inferred, infer
+from data.drafting.leaks import find_copies, find_label_leaks, find_leaks
+from data.errors import some
+from data.panels.panel import KNOWN_AFTER, Panel, Place, key_of, matches
+
+#: Where columns go that the panel does not know.
+REST = "clinical"
+#: Where genes go that the panel does not know, if there are many.
+GENES = "genes"
+MANY_GENES = 30
+#: A reference model with more features than this is no simple one.
+BASELINE_SIZE = 30
+
+COPY = "says what another column says"
+CENTRE = "names the hospital, take it with --centre"
+SECOND = "another column of the same gene"
+
+
+@dataclass
+class Chosen:
+    """The features of a draft."""
+
+    found: dict[str, Inferred] = field(default_factory=dict)
+    """Column -> feature."""
+    places: dict[str, Place] = field(default_factory=dict)
+    """Column -> what the panel says of its name."""
+    ignored: dict[str, str] = field(default_factory=dict)
+    """Column -> why it is no feature: a reason, after a colon its detail."""
+    modalities: dict[str, list[str]] = field(default_factory=dict)
+    """Modality -> columns."""
+
+    def drop(self, reasons: Mapping[str, str]) -> None:
+        """Move features to the ignored columns."""
+        for name, reason in reasons.items():
+            del self.found[name]
+            self.ignored[name] = reason
+
+    def describe(self) -> dict[str, dict[str, Any]]:
+        """Return the modalities with their features, as plain data."""
+        return {m: {n: self.found[n].spec for n in names} for m, names in self.modalities.items()}
+
+
+def choose(
+    frame: pd.DataFrame,
+    time: NDArray[np.float64] | None,
+    event: NDArray[np.bool_] | None,
+    label: NDArray[np.float64] | None,
+    outcomes: Mapping[str, NDArray[np.float64]],
+    treatment: Mapping[str, NDArray[np.float64]],
+    panel: Panel,
+) -> Chosen:
+    """Choose the features.
+
+    Args:
+        frame: the cohort's patients (n rows), without the columns of other roles.
+        time: follow-up (n,), where there is one.
+        event: whether the event was seen (n,), likewise.
+        label: 1, 0, or NaN for unlabelled patients (n,), where a response is named.
+        outcomes: columns of the outcomes as numbers (n,); a copy of one is no feature.
+        treatment: column of the treatment, if any, likewise.
+        panel: what is known of names.
+    """
+    chosen = Chosen()
+    for name, cells in frame.items():
+        column = str(name)
+        reason = panel.why_ignored(column)
+        if matches(panel.centres, key_of(column)):
+            reason = CENTRE
+        place = panel.place(column)
+        inferred = reason or infer(cells, column, place, panel)
+        if isinstance(inferred, str):
+            chosen.ignored[column] = inferred
+            continue
+        chosen.found[column] = inferred
+        if place is not None:
+            chosen.places[column] = place
+    if time is not None and event is not None:
+        chosen.drop(find_leaks(chosen.found, time, event))
+    if label is not None:
+        chosen.drop(find_label_leaks(chosen.found, label))
+    for name, (of, how) in find_copies(chosen.found, {**outcomes, **treatment}).items():
+        chosen.drop({name: f"{KNOWN_AFTER if of in outcomes else COPY}: {how} as '{of}'"})
+    chosen.drop(_second_columns(chosen))
+    chosen.modalities = _modalities(chosen, panel)
+    return chosen
+
+
+def references(chosen: Chosen) -> dict[str, list[str]]:
+    """Return the reference models: name -> features."""
+    baselines = {}
+    stage = [n for n, f in chosen.found.items() if f.ordinal is not None and f.ordinal.stage]
+    if stage:
+        baselines["stage"] = stage[:1]
+    simple = chosen.modalities.get(REST) or next(iter(chosen.modalities.values()))
+    if len(simple) <= BASELINE_SIZE:
+        baselines["clinical"] = simple
+    return baselines
+
+
+def interactions(treatment: str, chosen: Chosen, panel: Panel) -> list[list[str]]:
+    """Return the panel's products with the treatment for which there is a feature."""
+    first: dict[str, str] = {}
+    for name, place in chosen.places.items():
+        spec = chosen.found[name].spec if name in chosen.found else {}
+        if spec and (spec["kind"] != "category" or len(spec["levels"]) == 2):
+            first.setdefault(place.concept, name)
+    pairs = (next((first[c] for c in wanted if c in first), None) for wanted in panel.interactions)
+    return [[treatment, name] for name in pairs if name is not None]
+
+
+def course(treatment: str, chosen: Chosen, panel: Panel) -> dict[str, Any]:
+    """Return what the panel knows of a treatment: its label, and where it is an option."""
+    key = key_of(treatment)
+    label = next((n for n, c in panel.treatments.items() if re.search(c.columns, key)), None)
+    if label is None:
+        return {}
+    stages = panel.treatments[label].stages
+    for name in references(chosen).get("stage", ()):
+        if stages and set(stages) <= set(chosen.found[name].spec["levels"]):
+            return {"label": label, "eligible": {name: stages}}
+    return {"label": label}
+
+
+def response_features(chosen: Chosen, panel: Panel) -> list[str]:
+    """Return the panel's few inputs of a response for which there is a feature."""
+    first: dict[str, str] = {}
+    for name in chosen.found:
+        if name in chosen.places:
+            first.setdefault(chosen.places[name].concept, name)
+    found = (next((first[c] for c in wanted if c in first), None) for wanted in panel.response)
+    return [name for name in found if name is not None]
+
+
+def notes_on(chosen: Chosen) -> list[str]:
+    """Say what was chosen and what was left out, a line for each sort of thing."""
+    notes = []
+    for modality, names in chosen.modalities.items():
+        kinds = Counter(chosen.found[name].kind for name in names)
+        told = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+        notes.append(f"{modality}: {told}: {some(map(_one_line, names))}")
+    ordinals = [
+        f"{_one_line(name)} ({' < '.join(f.spec['levels'])})"
+        for name, f in chosen.found.items()
+        if f.ordinal is not None
+    ]
+    if ordinals:
+        notes.append(f"check the order of {some(ordinals)}")
+    unknown = [n for n in chosen.modalities.get(REST, ()) if n not in chosen.places]
+    if unknown and len(chosen.modalities) > 1:
+        notes.append(f"put under '{REST}' for want of a better place: {some(unknown)}")
+    return notes + [f"ignored, {line}" for line in ignored_by_reason(chosen.ignored)]
+
+
+def absent_markers(chosen: Chosen, panel: Panel) -> list[str]:
+    """Say which of the panel's genes a cohort lacks that has some of them."""
+    there = {place.concept for place in chosen.places.values() if place.gene}
+    lacking = {
+        name: [gene for gene in modality.genes if gene not in there]
+        for name, modality in panel.modalities.items()
+    }
+    told = [f"{name}: {', '.join(genes)}" for name, genes in lacking.items() if genes]
+    if not there & panel.default_genes or not told:
+        return []
+    return [f"not in this cohort, of the panel's markers: {'; '.join(told)}"]
+
+
+def ignored_by_reason(ignored: Mapping[str, str]) -> list[str]:
+    """Return one line a reason with the columns that have it."""
+    groups: dict[str, list[str]] = {}
+    for name, reason in ignored.items():
+        groups.setdefault(reason.split(":")[0], []).append(_one_line(name))
+    return [f"{reason}: {some(names)}" for reason, names in groups.items()]
+
+
+def _one_line(name: str) -> str:
+    return " ".join(name.split())
+
+
+def _second_columns(chosen: Chosen) -> dict[str, str]:
+    """Return later columns of one gene by one kind of assay."""
+    first: dict[tuple[str, str], str] = {}
+    second = {}
+    for name, inferred in chosen.found.items():
+        place = chosen.places.get(name)
+        if place is None or not place.gene or inferred.kind not in ("expression", "density"):
+            continue
+        kept = first.setdefault((place.concept, inferred.kind), name)
+        if kept != name:
+            second[name] = f"{SECOND}: '{kept}' is kept"
+    return second
+
+
+def _modalities(chosen: Chosen, panel: Panel) -> dict[str, list[str]]:
+    """Sort the features into modalities, the panel's order first."""
+    rest = [name for name in chosen.found if name not in chosen.places]
+    met = any(chosen.places[name].gene for name in chosen.found if name in chosen.places)
+    genes = {
+        name
+        for name in (rest if met else ())
+        if re.search(panel.gene_symbol, name) and chosen.found[name].kind == "number"
+    }
+    if len(genes) < MANY_GENES:
+        genes = set()
+    sorted_: dict[str, list[str]] = {m: [] for m in (REST, *panel.modalities, GENES)}
+    for name, inferred in chosen.found.items():
+        if name in genes:
+            inferred.spec["kind"] = "expression"
+            sorted_[GENES].append(name)
+        else:
+            place = chosen.places.get(name)
+            sorted_[REST if place is None else place.modality].append(name)
+    return {modality: names for modality, names in sorted_.items() if names}

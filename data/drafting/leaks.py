@@ -1,0 +1,179 @@
+"""Screen inferred features against the outcome and against each other.
+
+Names tell most columns that are known only after the outcome; this finds the rest in the data, and
+columns that say the same twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from data.drafting.infer import Inferred
+from data.panels.panel import KNOWN_AFTER
+
+#: Rank correlation with the time, or correlation with the event, that no feature honestly has.
+TOO_GOOD = 0.95
+#: Probability below which it is no chance that only patients of one outcome have a value.
+TOO_UNLIKELY = 1e-6
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+
+def find_leaks(found: Mapping[str, Inferred], time: Floats, event: Bools) -> dict[str, str]:
+    """Return the columns that give the outcome away -> how it shows.
+
+    Args:
+        found: column -> feature with codes (n,).
+        time: follow-up (n,).
+        event: whether the event was seen (n,).
+    """
+    if not found:
+        return {}
+    codes = np.column_stack([inferred.codes for inferred in found.values()])
+    nominal = np.array([f.kind == "category" for f in found.values()])
+    filled = ~np.isnan(codes)
+    rho = np.abs(correlation_with(ranks(codes), ranks(time[:, None])[:, 0]))
+    with_time = (rho >= TOO_GOOD) & (filled.sum(axis=0) >= 10) & ~nominal
+    leaks = {}
+    for j, name in enumerate(found):
+        rows = filled[:, j]
+        if with_time[j]:
+            leaks[name] = f"{KNOWN_AFTER}: it runs with the time"
+        elif _follows(codes[rows, j], event[rows]):
+            leaks[name] = f"{KNOWN_AFTER}: it tells the event"
+        elif _one_sided(rows, event):
+            leaks[name] = f"{KNOWN_AFTER}: only patients of one outcome have a value"
+    return leaks
+
+
+def find_label_leaks(found: Mapping[str, Inferred], label: Floats) -> dict[str, str]:
+    """Return the columns whose levels give a label (n,), NaN for none, away -> how it shows."""
+    labelled = ~np.isnan(label)
+    leaks = {}
+    for name, inferred in found.items():
+        rows = labelled & ~np.isnan(inferred.codes)
+        if _follows(inferred.codes[rows], label[rows] == 1):
+            leaks[name] = f"{KNOWN_AFTER}: it tells the response"
+    return leaks
+
+
+def find_copies(
+    found: Mapping[str, Inferred], taken: Mapping[str, Floats]
+) -> dict[str, tuple[str, str]]:
+    """Return the columns that say what an earlier one says -> that column and how.
+
+    Args:
+        found: column -> feature with codes (n,).
+        taken: columns of other roles, such as the time, as numbers (n,); they come first.
+    """
+    first: dict[bytes, str] = {_key(codes, nominal=False): name for name, codes in taken.items()}
+    copies: dict[str, tuple[str, str]] = {}
+    ordinals: dict[str, list[str]] = {}
+    for name, inferred in found.items():
+        key = _key(inferred.codes, nominal=inferred.kind == "category")
+        if key in first:
+            copies[name] = (first[key], "the same information")
+            continue
+        if inferred.ordinal is not None:
+            alike = ordinals.setdefault(inferred.ordinal.name, [])
+            twin = next((o for o in alike if _agree(found[o].codes, inferred.codes)), None)
+            if twin is not None:
+                copies[name] = (twin, f"the {inferred.ordinal.name} again")
+                continue
+            alike.append(name)
+        first[key] = name
+    return copies
+
+
+def near_copies(codes: Floats, least: float) -> list[tuple[int, int]]:
+    """Return pairs of columns of (n, p) whose rank correlation is at least ``least`` either way.
+
+    Pairs with fewer than ten patients in common are passed over.
+    """
+    ranked = ranks(codes)
+    pairs = []
+    for j in range(codes.shape[1] - 1):
+        known = ~np.isnan(ranked[:, j])
+        later = ranked[known, j + 1 :]
+        rho = np.abs(correlation_with(later, ranked[known, j]))
+        enough = (~np.isnan(later)).sum(axis=0) >= 10
+        pairs += [(j, j + 1 + int(k)) for k in np.flatnonzero((rho >= least) & enough)]
+    return pairs
+
+
+def ranks(codes: Floats) -> Floats:
+    """Return average ranks within each column (n, p), NaN where missing."""
+    return pd.DataFrame(codes).rank().to_numpy(dtype=np.float64)
+
+
+def correlation_with(columns: Floats, other: Floats) -> Floats:
+    """Return the correlation of each column (n, p) with ``other`` (n,), where both are known.
+
+    A column without spread has correlation 0.
+    """
+    known = ~np.isnan(columns)
+    n = np.maximum(known.sum(axis=0), 1)
+    x = np.where(known, columns, 0.0)
+    mean_x, mean_y = x.sum(axis=0) / n, known.T @ other / n
+    x = np.where(known, columns - mean_x, 0.0)
+    cross = x.T @ other
+    spread = (x**2).sum(axis=0) * (known.T @ other**2 - n * mean_y**2)
+    safe = np.where(spread > 1e-9, spread, 1.0)
+    return np.where(spread > 1e-9, cross / np.sqrt(safe), 0.0)
+
+
+def _follows(codes: Floats, event: Bools) -> bool:
+    """Whether the level of a column with few levels tells the event."""
+    if len(codes) < 20 or event.all() or not event.any():
+        return False
+    levels, inverse, counts = np.unique(codes, return_inverse=True, return_counts=True)
+    if not 2 <= len(levels) <= min(10, len(codes) // 5):
+        return False
+    share = np.bincount(inverse, weights=event) / counts
+    guess = (share > 0.5)[inverse]
+    if guess.all() or not guess.any():
+        return False
+    return bool(np.corrcoef(guess, event)[0, 1] >= TOO_GOOD)
+
+
+def _one_sided(rows: Bools, event: Bools) -> bool:
+    """Whether the patients with a value all have, or all lack, the event, beyond chance."""
+    share = float(event.mean())
+    if rows.all() or not rows.any() or not 0 < share < 1:
+        return False
+    inside = event[rows]
+    if inside.all():
+        return bool(share ** len(inside) < TOO_UNLIKELY)
+    return not inside.any() and bool((1 - share) ** len(inside) < TOO_UNLIKELY)
+
+
+def _key(codes: Floats, *, nominal: bool) -> bytes:
+    """Write what a column says, so that monotone copies, either way up, have one key."""
+    known = ~np.isnan(codes)
+    _, inverse = np.unique(codes[known], return_inverse=True)
+    top = int(inverse.max(initial=0))
+    if nominal or top < 2:
+        # Levels by order of appearance: renamed levels are the same column.
+        inverse = pd.factorize(inverse)[0]
+        flipped = inverse
+    else:
+        flipped = top - inverse
+    written = []
+    for values in (inverse, flipped):
+        full = np.full(len(codes), -1, dtype=np.int32)
+        full[known] = values
+        written.append(full.tobytes())
+    return min(written)
+
+
+def _agree(first: Floats, second: Floats) -> bool:
+    both = ~np.isnan(first) & ~np.isnan(second)
+    fewest = min(int((~np.isnan(first)).sum()), int((~np.isnan(second)).sum()))
+    if both.sum() < max(10, fewest / 2):
+        return False
+    return bool((first[both] == second[both]).mean() >= 0.95)

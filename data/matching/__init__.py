@@ -1,0 +1,1 @@
+"""Match another cohort's names, levels and scales to a study's."""

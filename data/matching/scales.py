@@ -1,0 +1,66 @@
+"""Put a whole new cohort on the scales that a model was trained on, without its outcomes.
+
+Training ranks expression within each centre that has enough patients, because assays and batches
+shift a gene's level and spread: what carries over is a patient's place among the others. A cohort
+new to a model gets the same: its own quantiles stand beside the model's, and where it has too few
+patients the model's stay. Numbers and densities keep their unit; :func:`outside` says how many of
+them the model has never seen the like of.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.preprocessing.preprocessor import Preprocessor
+from data.preprocessing.scaling import CENTRE_SIZE, assay_references, unstandardised
+
+Array = NDArray[np.float64]
+
+
+def rankable(preprocessor: Preprocessor, values: Array) -> NDArray[np.bool_]:
+    """Say of which features (p,) the expression can be ranked among new patients (n, p) alone."""
+    known = (~np.isnan(values)).sum(axis=0)
+    return np.asarray(_expression(preprocessor) & (known >= CENTRE_SIZE))
+
+
+def on_own_scale(
+    preprocessor: Preprocessor, values: Array, centre: NDArray[np.str_] | None
+) -> Preprocessor:
+    """Return the preprocessing with the assay scale of a whole new cohort.
+
+    Args:
+        preprocessor: fitted to other patients; all but its expression scales stays.
+        values: (n, p) coded features of the new cohort, NaN is missing.
+        centre: (n,) its hospitals; one with enough patients gets a scale of its own.
+
+    Returns:
+        A preprocessor for which patients of no known centre are of the new cohort.
+    """
+    own = rankable(preprocessor, values)
+    if not own.any():
+        return preprocessor
+    usual = preprocessor.reference[""]
+    found = assay_references(values, _expression(preprocessor), centre)
+    overall = np.where(own, found[""], usual)
+    centres = {name: np.where(own, table, overall) for name, table in found.items() if name != ""}
+    return replace(preprocessor, reference={**preprocessor.reference, **centres, "": overall})
+
+
+def outside(preprocessor: Preprocessor, values: Array) -> NDArray[np.bool_]:
+    """Say which numbers and densities (n, p) lie outside the range that training saw.
+
+    The range is that of all but one training patient in two hundred at either end.
+    """
+    z = unstandardised(values, preprocessor.log_offset, {}, None)
+    kinds = [f.kind in ("number", "density") for f in preprocessor.study.features.values()]
+    with np.errstate(invalid="ignore"):
+        beyond = (z < preprocessor.low - 1e-9) | (z > preprocessor.high + 1e-9)
+    return np.asarray(beyond & np.array(kinds))
+
+
+def _expression(preprocessor: Preprocessor) -> NDArray[np.bool_]:
+    features = preprocessor.study.features.values()
+    return np.array([feature.kind == "expression" for feature in features])

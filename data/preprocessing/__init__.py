@@ -1,0 +1,1 @@
+"""Preprocessing fitted on training patients: scales, ranks, missing values."""

@@ -1,0 +1,1 @@
+"""Readers of cohorts: tables and study folders, one file each."""

@@ -1,0 +1,1 @@
+"""Answers: predictions, explanations, what-if, and the bundle that is served."""

@@ -1,0 +1,332 @@
+"""The endpoint's OpenAPI document, made from the bundle it serves.
+
+BentoML's own knows neither the page's and the card's routes nor our errors, and describes what is
+possible with null in a way that OpenAPI 3.0 does not have. Here a patient's keys are the study's
+columns, an answer's are the model's, and every example is one that the endpoint answers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from data.study import Feature
+from serving.answers.predictor import Predictor
+from serving.answers.training_values import Value, typical_patient, usual
+from serving.requests.patient_reader import PatientReader
+from serving.requests.schemas import (
+    MOST_PATIENTS,
+    MOST_TIMES,
+    MOST_VALUES,
+    BatchAnswer,
+    BatchRequest,
+    Error,
+    ExplainAnswer,
+    ExplainRequest,
+    ModelCard,
+    PredictAnswer,
+    PredictRequest,
+    WhatIfAnswer,
+    WhatIfRequest,
+)
+from serving.requests.validation import Asked
+
+REF = "#/components/schemas/{model}"
+Number = Mapping[str, Any]
+NUMBER: Number = {"type": ["number", "null"]}
+#: Types of what a patient's value may be.
+SINGLE = ("string", "number", "boolean", "null")
+#: Kind of an answer's quantity, by how its name begins -> what it is.
+QUANTITIES = {
+    "risk_group": "Third of the training patients whose risk, out of fold, it is.",
+    "risk_centile": "Percent of the training patients whose risk, out of fold, was lower.",
+    "risk": "Log-hazard: higher is worse; 0 is the average training patient.",
+    "survival@": "Chance to be free of the event at this month.",
+    "rmst_gain@": "Restricted mean survival with the treatment minus without, in months.",
+    "rmst@": "Restricted mean survival to this month, in months.",
+    "benefit_low@": "Lower end of the benefit's 80 % interval.",
+    "benefit_high@": "Upper end of the benefit's 80 % interval.",
+    "benefit@": "Survival at this month with the treatment minus without.",
+    "p_benefit": "Chance of a gain above 3 points.",
+    "advice": "What the benefit speaks for, or why the model abstains.",
+    "response.": "Chance of a positive label.",
+}
+ERRORS = {
+    400: "What is wrong with the request, and where; no value is repeated.",
+    401: "Send a known token.",
+    403: "Other machines can reach the server, and it knows no tokens.",
+    408: "The body took too long to come in.",
+    411: "Say the body's length, or send it chunked.",
+    413: "The body is too large.",
+    415: "This media type is not read: send application/json, not compressed.",
+    429: "Too many requests are under way: ask again after Retry-After seconds.",
+    500: "An error of the server's.",
+    504: "The answer took too long.",
+}
+
+
+MODELS: tuple[type[BaseModel], ...] = (
+    PredictRequest,
+    BatchRequest,
+    ExplainRequest,
+    WhatIfRequest,
+    PredictAnswer,
+    BatchAnswer,
+    ExplainAnswer,
+    WhatIfAnswer,
+    ModelCard,
+    Error,
+)
+
+
+def document(predictor: Predictor, secured: bool = False) -> dict[str, Any]:
+    """Return the document, as plain data.
+
+    Args:
+        predictor: what answers.
+        secured: whether the server knows tokens, so that a request needs one.
+    """
+    made = models_json_schema([(m, "validation") for m in MODELS], ref_template=REF)[1]["$defs"]
+    schemas = {"Patient": patient_schema(predictor), **made}
+    for name in ("PredictRequest", "ExplainRequest", "WhatIfRequest"):
+        schemas[name]["properties"]["patient"] = {"$ref": REF.format(model="Patient")}
+    schemas["BatchRequest"]["properties"]["patients"] = {
+        "type": "array",
+        "minItems": 1,
+        "maxItems": MOST_PATIENTS,
+        "items": {"$ref": REF.format(model="Patient")},
+    }
+    for name in ("PredictRequest", "BatchRequest", "ExplainRequest", "WhatIfRequest"):
+        schemas[name]["additionalProperties"] = False
+        if "times" in schemas[name]["properties"]:
+            schemas[name]["properties"]["times"] = times_schema(predictor.bundle.horizon)
+    schemas["WhatIfRequest"]["anyOf"] = what_if_schemas(predictor.reader)
+    for name in ("PatientAnswer", "PredictAnswer"):
+        own = schemas[name]["properties"]
+        schemas[name]["properties"] = answer_properties(predictor) | own
+        schemas[name]["patternProperties"] = {r"^([A-Za-z0-9_-]+\.)?survival@[0-9.e+-]+$": NUMBER}
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": f"accomplice: {predictor.model['name']}",
+            "version": predictor.model["digest"][:12],
+            "description": predictor.note,
+        },
+        "servers": [{"url": "."}],
+        "security": [{"bearer": []}] if secured else [{}, {"bearer": []}],
+        "tags": [{"name": "answers"}, {"name": "model"}, {"name": "operation"}],
+        "paths": paths(predictor),
+        "components": {
+            "schemas": schemas,
+            "responses": {f"E{status}": _error(status) for status in ERRORS},
+            "securitySchemes": {
+                "bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "Needed where the server knows tokens: accomplice token NAME.",
+                }
+            },
+        },
+    }
+
+
+def patient_schema(predictor: Predictor) -> dict[str, Any]:
+    """Describe a patient of the study: its columns, of which at least one is needed."""
+    bundle, known = predictor.bundle, usual(predictor.bundle)
+    study, place = bundle.study, predictor.reader.place
+    properties: dict[str, Any] = {}
+    keys = [[key for key, j in place.items() if j == own] for own in range(len(study.features))]
+    twice = [{"not": {"required": both}} for both in keys if len(both) > 1]
+    for name, feature in study.features.items():
+        shown = _feature_schema(name, feature)
+        if known[name].typical is not None:
+            shown["examples"] = [known[name].typical]
+        properties[feature.column or name] = shown
+    for column, what in ((study.id, "Identifier"), (study.centre, "Hospital")):
+        if column is not None:
+            properties[column] = {"type": [*SINGLE], "description": f"{what}."}
+    return {
+        "type": "object",
+        "title": "Patient",
+        "description": "Feature or column -> value; what is not known is left out or null. Other "
+        "names are flagged. At least one feature is needed, and none twice.",
+        "properties": properties,
+        "additionalProperties": {"type": [*SINGLE]},
+        "anyOf": [{"required": [key]} for key in place],
+        **({"allOf": twice} if twice else {}),
+    }
+
+
+def _feature_schema(name: str, feature: Feature) -> dict[str, Any]:
+    said = [f"{feature.kind}{'' if feature.unit is None else f' in {feature.unit}'}"]
+    if feature.levels is not None:
+        said.append("one of " + ", ".join(feature.levels))
+    elif any(math.isfinite(bound) for bound in feature.bounds):
+        said.append("from {:g} to {:g}".format(*feature.bounds))
+    if feature.column not in (None, name):
+        said.append(f"the study's '{name}'")
+    # Whatever else is sent is answered and flagged.
+    return {"type": [*SINGLE], "description": "; ".join(said) + "."}
+
+
+def what_if_schemas(reader: PatientReader) -> list[dict[str, Any]]:
+    """Say for the features' names which values can be asked for: numbers, or each one's levels."""
+    found, numbers = [], []
+    for key, position in reader.place.items():
+        spellings = reader.spellings(position)
+        if spellings is None:
+            numbers.append(key)
+        else:
+            found.append(_what_if_schema([key], {"enum": [*spellings, None]}))
+    return ([_what_if_schema(numbers, dict(NUMBER))] if numbers else []) + found
+
+
+def _what_if_schema(keys: list[str], value: dict[str, Any]) -> dict[str, Any]:
+    lists = {"type": "array", "items": value, "minItems": 1, "maxItems": MOST_VALUES}
+    return {
+        "properties": {
+            "feature": {"enum": keys},
+            "values": {"anyOf": [lists, {"type": "null"}]},
+        }
+    }
+
+
+def times_schema(horizon: float | None) -> dict[str, Any]:
+    """Describe the months that may be asked for."""
+    if horizon is None:
+        return {"type": "null", "description": "The model has no survival endpoint."}
+    return {
+        "type": ["array", "null"],
+        "items": {"type": "number", "minimum": 0, "maximum": horizon},
+        "maxItems": MOST_TIMES,
+        "uniqueItems": True,
+        "description": f"Months, up to {horizon:g}; 12, 36 and 60 if absent.",
+    }
+
+
+def answer_properties(predictor: Predictor) -> dict[str, Any]:
+    """Describe the quantities that this model answers with, by their names."""
+    asked = Asked([dict(typical_patient(predictor.bundle))], None)
+    further = tuple(f"{name}." for name in predictor.bundle.survival)[1:]
+    found = {}
+    for name, value in predictor.answers(asked)[0].items():
+        plain = name.removeprefix(next((p for p in further if name.startswith(p)), ""))
+        said = next((text for key, text in QUANTITIES.items() if plain.startswith(key)), None)
+        if said is None or plain.startswith("survival@"):
+            continue
+        kind = "string" if isinstance(value, str) else "number"
+        found[name] = {"type": [kind, "null"], "description": said}
+    return found
+
+
+def paths(predictor: Predictor) -> dict[str, Any]:
+    """Describe the routes."""
+    patient = typical_patient(predictor.bundle)
+    first = dict(list(patient.items())[:2])
+    horizon = predictor.bundle.horizon
+    times = {} if horizon is None else {"times": sorted({min(12.0, horizon), horizon})}
+    predict = {
+        "typical": {"patient": patient, **times},
+        "little is known": {"patient": first},
+    }
+    batch = {"two patients": {"patients": [patient, first], **times}}
+    found = {
+        "/predict": _post("predict", "Predict for one patient.", "Predict", predict),
+        "/predict_batch": _post("predict_batch", "Predict for a list of patients.", "Batch", batch),
+        "/what_if": _post(
+            "what_if",
+            "Answer one patient over several values of one feature, or without and with the "
+            "treatment.",
+            "WhatIf",
+            what_if_examples(predictor, patient),
+        ),
+        "/model": _get(
+            "model",
+            "Say which model answers, of whom it learned, how it did and what it asks for.",
+            {"application/json": {"schema": {"$ref": REF.format(model="ModelCard")}}},
+            "model",
+        ),
+        "/metrics": _get("metrics", "Numbers for Prometheus; none is about one patient.", TEXT),
+        "/livez": _get("livez", "Whether the server lives.", TEXT),
+        "/readyz": _get("readyz", "Whether it answers patients.", TEXT),
+    }
+    if horizon is not None:
+        explained = {"typical but for the first feature": {"patient": first}}
+        found["/explain"] = _post(
+            "explain", "Say what each feature adds to a patient's risk.", "Explain", explained
+        )
+    return found
+
+
+TEXT = {"text/plain": {"schema": {"type": "string"}}}
+
+
+def what_if_examples(predictor: Predictor, patient: Mapping[str, Value]) -> dict[str, Any]:
+    """Return a what-if with chosen values, and one with the usual ones."""
+    study, known = predictor.bundle.study, usual(predictor.bundle)
+    found: dict[str, Any] = {}
+    name = next((n for n, f in study.features.items() if f.kind == "expression"), None)
+    name = name or next(iter(study.features))
+    found[f"over {name}"] = {"patient": patient, "feature": name}
+    chosen = list(known[name].spread[:3])
+    if chosen:
+        found["at chosen values"] = {"patient": patient, "feature": name, "values": chosen}
+    if study.treatment is not None:
+        column = study.treatment.column
+        found["without and with the treatment"] = {"patient": patient, "feature": column}
+    return found
+
+
+def _post(name: str, about: str, model: str, examples: Mapping[str, Any]) -> dict[str, Any]:
+    answer = {"schema": {"$ref": REF.format(model=f"{model}Answer")}}
+    request = {
+        "schema": {"$ref": REF.format(model=f"{model}Request")},
+        "examples": {title: {"value": value} for title, value in examples.items()},
+    }
+    return {
+        "post": {
+            "operationId": name,
+            "tags": ["answers"],
+            "summary": about,
+            "requestBody": {"required": True, "content": {"application/json": request}},
+            "responses": {
+                "200": {"description": "The answer.", "content": {"application/json": answer}},
+                **_refusals(*ERRORS),
+            },
+        }
+    }
+
+
+def _get(name: str, about: str, content: Mapping[str, Any], tag: str = "operation") -> Any:
+    open_to_all = tag == "operation" and name != "metrics"
+    refusals = {} if open_to_all else _refusals(401, 403, 429, 500)
+    own: dict[str, Any] = {"security": []} if open_to_all else {}
+    return {
+        "get": {
+            "operationId": name,
+            "tags": [tag],
+            "summary": about,
+            "responses": {"200": {"description": "As said.", "content": content}, **refusals},
+            **own,
+        }
+    }
+
+
+def _refusals(*statuses: int) -> dict[str, Any]:
+    return {str(status): {"$ref": f"#/components/responses/E{status}"} for status in statuses}
+
+
+def _error(status: int) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "description": ERRORS[status],
+        "content": {"application/json": {"schema": {"$ref": REF.format(model="Error")}}},
+    }
+    if status == 429:
+        found["headers"] = {
+            "Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}
+        }
+    return found

@@ -1,0 +1,1 @@
+"""Servers, packed services and container images."""

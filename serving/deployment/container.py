@@ -1,0 +1,125 @@
+"""The build context of a container image of a packed Bento, for whichever engine is at hand.
+
+BentoML's own Dockerfile installs a compiler, git and a second Python, and pins only what is named.
+This one takes Python's image as it is, installs wheels alone, each at the version that was tested,
+and runs as a user of no rights. It is written without an engine; nothing here builds it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from importlib.metadata import PackageNotFoundError, requires
+from importlib.metadata import version as installed
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from serving.api.tokens import TOKENS_VARIABLE
+from serving.deployment.memory import HUGE, TUNABLES
+from serving.deployment.server import BENTO
+
+DOCKERFILE, CONSTRAINTS = "Dockerfile", "constraints.txt"
+#: Where the image looks for the tokens.
+TOKENS = "/run/secrets/tokens"
+PORT = 3000
+
+TEXT = """\
+# Build it in this folder, by docker or podman:
+#   docker build -t {tag} .
+FROM python:{python}-slim
+
+WORKDIR /srv
+RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin accomplice
+COPY {constraints} bento/env/python/requirements.txt ./
+RUN pip install --no-cache-dir --only-binary :all: -r requirements.txt -c {constraints}
+COPY bento ./bento
+
+ENV {variable}={tokens} \\
+    BENTOML_HOME=/tmp/bentoml \\
+    BENTOML_DO_NOT_TRACK=True \\
+    {tunables}={huge} \\
+    OMP_NUM_THREADS=1 \\
+    PYTHONUNBUFFERED=1
+USER 10001
+EXPOSE {port}
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD \\
+    ["python", "-c", "import urllib.request as r; r.urlopen('{ready}', timeout=4)"]
+# Other machines can reach it: it does not start without the file of the tokens that it knows.
+CMD ["sh", "-c", "test -r {tokens} || {{ echo 'mount a token file that all may read at {tokens}'; \
+exit 2; }}; exec bentoml serve /srv/bento --host 0.0.0.0 --port {port}"]
+"""
+
+
+def write_context(bento: Path, tag: str, folder: Path) -> None:
+    """Write the build context of a packed Bento, in place of any that is there.
+
+    Args:
+        bento: the Bento's folder.
+        tag: of the Bento, and of the image.
+        folder: that becomes the context.
+    """
+    part = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    for name in (BENTO, "README.md"):
+        _copy(bento / name, part / "bento" / name)
+    shutil.copytree(bento / "src", part / "bento" / "src", copy_function=shutil.copyfile)
+    pins = Path("env", "python", "requirements.txt")
+    _copy(bento / pins, part / "bento" / pins)
+    names = [line.split("==")[0] for line in (bento / pins).read_text().split()]
+    (part / CONSTRAINTS).write_text("".join(f"{pin}\n" for pin in closure(names)))
+    text = TEXT.format(
+        tag=tag,
+        python=f"{sys.version_info.major}.{sys.version_info.minor}",
+        constraints=CONSTRAINTS,
+        variable=TOKENS_VARIABLE,
+        tokens=TOKENS,
+        tunables=TUNABLES,
+        huge=HUGE,
+        port=PORT,
+        ready=f"http://127.0.0.1:{PORT}/readyz",
+    )
+    (part / DOCKERFILE).write_text(text, encoding="utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
+    part.rename(folder)
+
+
+def commands(tag: str, folder: str) -> list[str]:
+    """Return the commands that build the image of a context and run it."""
+    return [
+        f"docker build -t {tag} {folder}",
+        f"docker run --rm -p 127.0.0.1:{PORT}:{PORT} -v ./tokens:{TOKENS}:ro --read-only "
+        f"--tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges {tag}",
+    ]
+
+
+def closure(names: list[str]) -> list[str]:
+    """Return the pins of packages and of all that they need, as they are installed here."""
+    pins: dict[str, str] = {}
+    waiting = [Requirement(name) for name in names]
+    while waiting:
+        needed = waiting.pop()
+        name = canonicalize_name(needed.name)
+        if name not in pins:
+            try:
+                pins[name] = f"{name}=={_public(installed(name))}"
+            except PackageNotFoundError:
+                continue  # of another system
+            for text in requires(name) or ():
+                one = Requirement(text)
+                if one.marker is None or any(
+                    one.marker.evaluate({"extra": extra}) for extra in (needed.extras or {""})
+                ):
+                    waiting.append(one)
+    return [pins[name] for name in sorted(pins)]
+
+
+def _public(version: str) -> str:
+    """A version as the package index has it, without what a build adds, such as +cpu."""
+    return version.split("+")[0]
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)

@@ -1,0 +1,217 @@
+"""Pack a bundle with the code that serves it into a Bento, offline, and the same each time."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version as installed
+from pathlib import Path
+
+from serving.deployment.container import write_context
+from serving.deployment.origin import ORIGIN_FILE
+from serving.deployment.server import BENTO, ROOT, ServerError, quiet_environment
+from training.models.manifest import MANIFEST, digest_of
+
+#: The packed service, and what it imports in a worker alone: from both, imports are followed.
+SERVICE, ENDPOINT = "serving.service", "serving.endpoint"
+#: Packages of ours that are packed, as far as the service imports them.
+OURS = ("data", "training", "serving")
+#: What the page is made of, beside its code.
+PAGE = Path("serving", "web", "files")
+#: What the packed files import of others, and what uvicorn serves faster with, pinned at the
+#: installed versions; BentoML is the first.
+REQUIRED = (
+    "bentoml",
+    "httptools",
+    "jinja2",
+    "numpy",
+    "orjson",
+    "pandas",
+    "prometheus_client",
+    "pydantic",
+    "pyyaml",
+    "safetensors",
+    "starlette",
+    "uvloop",
+)
+
+#: Environment in which nothing can be installed: without uv, BentoML would install it.
+OFFLINE = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "UV_OFFLINE": "1"}
+
+# In a process of its own: bentoml.build imports the service from the staged folder, which must not
+# meet the modules imported here, and reads BENTOML_HOME once a process.
+BUILD = """
+import json, sys, bentoml
+options = json.load(sys.stdin)
+archive = options.pop("archive")
+bentoml.build(**options).export(archive)
+"""
+
+
+@dataclass(frozen=True)
+class Packaged:
+    """A Bento in its store."""
+
+    tag: str
+    """``name:version``; the same for the same bundle, code and versions."""
+    path: Path
+    """The Bento's folder, which ``serve_command`` takes."""
+    archive: Path | None
+    """The same as one ``.bento`` file, to carry elsewhere; None if it was removed."""
+    context: Path
+    """A folder of which a container engine makes an image."""
+
+
+def package(bundle_path: Path, store: Path, name: str | None = None, origin: str = "") -> Packaged:
+    """Pack a bundle.
+
+    Args:
+        bundle_path: the bundle's folder.
+        store: BentoML's home, made if needed; other Bentos in it stay.
+        name: of the Bento; ``accomplice-`` and the study's name if absent.
+        origin: of the bundle, as ``deployment.origin`` reads it; packed beside it.
+
+    Raises:
+        InputError: there is no bundle, or it was changed.
+        ServerError: BentoML could not build it.
+    """
+    digest = digest_of(bundle_path)
+    manifest = json.loads((bundle_path / MANIFEST).read_bytes())
+    name = bento_name(name or f"accomplice-{manifest['study']}")
+    sources, pins = (*source_files(), *page_files()), pinned()
+    version = f"{digest[:12]}-{_digest_of_code(sources, (*pins, origin))[:8]}"
+    home = store.resolve()
+    path, archive = home / "bentos" / name / version, home / "archives" / f"{name}-{version}.bento"
+    if not (path / BENTO).is_file():
+        files = [MANIFEST, *manifest["files"]]
+        with tempfile.TemporaryDirectory(prefix="accomplice-package-") as stage:
+            for source in sources:
+                _copy(ROOT / source, Path(stage) / source)
+            for file in files:
+                _copy(bundle_path / file, Path(stage) / "bundle" / file)
+            if origin:
+                (Path(stage) / ORIGIN_FILE).write_text(origin, encoding="utf-8")
+            archive.parent.mkdir(parents=True, exist_ok=True)
+            archive.unlink(missing_ok=True)
+            synthetic = "true" if manifest["synthetic"] else "false"
+            options: dict[str, object] = {
+                "service": f"{SERVICE}:Accomplice",
+                "name": name,
+                "version": version,
+                "labels": {"bundle": digest, "study": manifest["study"], "synthetic": synthetic},
+                "description": _description(manifest["study"], digest, manifest["synthetic"]),
+                "include": [
+                    *sources,
+                    *(f"bundle/{file}" for file in files),
+                    *([ORIGIN_FILE] if origin else []),
+                ],
+                # BentoML pins itself.
+                "python": {"packages": list(pins[1:]), "lock_packages": False},
+                "build_ctx": stage,
+                "archive": str(archive),
+            }
+            _build(options, Path(stage), home)
+        if digest_of(path / "src" / "bundle") != digest:
+            raise ServerError(f"{path}: the packed bundle is not the one given: remove and repack")
+    tag, context = f"{name}:{version}", home / "containers" / f"{name}-{version}"
+    write_context(path, tag, context)
+    return Packaged(tag, path, archive if archive.is_file() else None, context)
+
+
+def bento_name(text: str) -> str:
+    """Make a text into a Bento's name: lower-case letters, digits, dashes, at most 63."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:63].strip("-") or "accomplice"
+
+
+def pinned() -> tuple[str, ...]:
+    """Return the requirements of the packed service at the installed versions."""
+    # A local version such as 2.13.0+cpu is not on the package index.
+    return tuple(f"{name}=={installed(name).split('+')[0]}" for name in REQUIRED)
+
+
+def source_files() -> tuple[str, ...]:
+    """Return the files of ours that serving can import, relative to their root.
+
+    Imports inside functions are followed too; those for type checkers alone are not.
+    """
+    found: set[Path] = set()
+    waiting = [SERVICE, ENDPOINT]
+    while waiting:
+        for path in _files_of(waiting.pop()):
+            if path not in found:
+                found.add(path)
+                waiting += _imports(ast.parse(path.read_text(encoding="utf-8")))
+    return tuple(sorted(path.relative_to(ROOT).as_posix() for path in found))
+
+
+def page_files() -> tuple[str, ...]:
+    """Return the templates, styles and scripts of the page, relative to the root of our files."""
+    return tuple(sorted((PAGE / path.name).as_posix() for path in (ROOT / PAGE).iterdir()))
+
+
+def _files_of(module: str) -> Iterator[Path]:
+    """Yield a module's file and those of the packages it is in; nothing if it is not ours."""
+    parts = module.split(".")
+    if parts[0] not in OURS:
+        return
+    for depth in range(1, len(parts) + 1):
+        stem = ROOT.joinpath(*parts[:depth])
+        for path in (stem / "__init__.py", stem.with_suffix(".py")):
+            if path.is_file():
+                yield path
+
+
+def _imports(tree: ast.AST) -> Iterator[str]:
+    """Yield the names of modules that a syntax tree may import when it runs."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+            yield from _imports(node)
+
+
+def _digest_of_code(sources: Sequence[str], pins: Sequence[str]) -> str:
+    digest = hashlib.sha256("\n".join(pins).encode())
+    for source in sources:
+        digest.update(b"\0" + source.encode() + b"\0" + (ROOT / source).read_bytes())
+    return digest.hexdigest()
+
+
+def _description(study: str, digest: str, synthetic: bool) -> str:
+    warning = "**SYNTHETIC: trained on simulated patients.**\n\n" if synthetic else ""
+    return (
+        f"# {study}\n\n{warning}Predictions, for research use only.\n\n"
+        f"Bundle `{digest}`. `POST /predict`, `POST /predict_batch`; see `/docs.json`.\n"
+    )
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+
+
+def _build(options: dict[str, object], stage: Path, home: Path) -> None:
+    # No setting of BentoML's own, such as one that has it pack its sources too.
+    env = {k: v for k, v in quiet_environment().items() if not k.startswith(("BENTOML_", "PIP_"))}
+    done = subprocess.run(
+        [sys.executable, "-c", BUILD],
+        input=json.dumps(options),
+        cwd=stage,
+        env=env | OFFLINE | {"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise ServerError(f"BentoML could not build the package:\n{done.stderr[-4000:]}")

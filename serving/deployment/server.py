@@ -1,0 +1,256 @@
+"""Start, await and surely end a server of a bundle or a packed Bento, on this machine only."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import ipaddress
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Protocol
+
+from data.errors import InputError
+from serving.api.tokens import BELOW, CONCURRENCY_VARIABLE, TOKENS_VARIABLE, read_tokens
+from serving.deployment.handover import HANDOVER_VARIABLE
+from serving.deployment.memory import HUGE, TUNABLES
+from training.models.manifest import MANIFEST, digest_of
+from training.processes import GRACE, HOST, check_free, end, term_interrupts
+
+#: Folder that holds the packages ``data``, ``training`` and ``serving``.
+ROOT = Path(__file__).resolve().parents[2]
+#: The file that makes a folder a Bento.
+BENTO = "bento.yaml"
+#: Environment variable that names the bundle to serve. ``serving.endpoint`` reads it; it is not
+#: imported from there, because that imports all that answers.
+BUNDLE_VARIABLE = "ACCOMPLICE_BUNDLE"
+
+
+class ServerError(RuntimeError):
+    """A server, or the building of one, failed; the text ends with what its log says."""
+
+
+def quiet_environment() -> dict[str, str]:
+    """Return this process's environment for a BentoML process, without another server's."""
+    # Servers that share a folder of Prometheus's count together.
+    shared = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
+    others = (BUNDLE_VARIABLE, HANDOVER_VARIABLE, *shared)
+    env = {k: v for k, v in os.environ.items() if k not in others}
+    # The environment's own programs come first, also where it was never activated.
+    env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", "")])
+    env.setdefault(TUNABLES, HUGE)
+    # One thread a worker: the model is too small for more to help.
+    return env | {"BENTOML_DO_NOT_TRACK": "True", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+
+
+class Supply(Protocol):
+    """What hands a server its bundle while the server starts, and perhaps others later."""
+
+    every: float | None
+    """Seconds between two looks for another one; None where there is none to look for."""
+
+    def environment(self) -> dict[str, str]:
+        """Return what the server's process is to know."""
+
+    def begin(self) -> None:
+        """Hand over the first bundle."""
+
+    def look(self) -> None:
+        """Hand over another one, if there is one; never raises."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """From where, by whom, and how much at once a server may be asked."""
+
+    host: str = HOST
+    """Address that it listens on."""
+    tokens: Path | None = None
+    """File of the tokens that it knows; needed where other machines can reach it."""
+    concurrency: int | None = None
+    """Requests under way at once; the guard's own limit if absent."""
+
+    def environment(self) -> dict[str, str]:
+        """Return what the server's process is to know of this.
+
+        Raises:
+            InputError: the address is none, other machines could reach a server without tokens, or
+                the token file does not read.
+        """
+        try:
+            alone = ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            raise InputError(f"--host {self.host}: give an address such as 127.0.0.1") from None
+        if not alone and self.tokens is None:
+            raise InputError(
+                f"--host {self.host}: other machines can reach it, so it needs --tokens FILE "
+                "(accomplice token NAME makes one)"
+            )
+        found = {}
+        if self.tokens is not None:
+            read_tokens(self.tokens)
+            found[TOKENS_VARIABLE] = str(self.tokens.resolve())
+        if self.concurrency is not None:
+            if not 0 < self.concurrency < BELOW:
+                raise InputError(f"--concurrency: must be above 0 and below {BELOW}")
+            found[CONCURRENCY_VARIABLE] = str(self.concurrency)
+        return found
+
+
+def serve_command(
+    path: Path | None, port: int, access: Access | None = None
+) -> tuple[list[str], dict[str, str]]:
+    """Return the command and environment that serve a bundle or a Bento.
+
+    Args:
+        path: of it; None where a bundle is handed over later.
+        port: to listen on.
+        access: from where, by whom and how much at once it may be asked.
+
+    Raises:
+        InputError: there is neither, the bundle was changed, or as ``Access.environment``.
+    """
+    access = access or Access()
+    env = quiet_environment() | access.environment()
+    target, folder = "serving.service:Accomplice", ROOT
+    path = None if path is None else path.resolve()
+    if path is None:
+        pass
+    elif (path / BENTO).is_file():
+        digest_of(path / "src" / "bundle")
+        target, folder = str(path), path / "src"
+    elif (path / MANIFEST).is_file():
+        digest_of(path)
+        env[BUNDLE_VARIABLE] = str(path)
+    else:
+        raise InputError(f"{path}: neither a bundle ({MANIFEST}) nor a Bento ({BENTO}) is there")
+    argv = [sys.executable, "-m", "bentoml", "serve", target, "--working-dir", str(folder)]
+    return [*argv, "--host", access.host, "--port", str(port)], env
+
+
+@contextlib.contextmanager
+def running(
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    port: int,
+    timeout: float = 60.0,
+    log: Path | None = None,
+) -> Iterator[str]:
+    """Run a server for as long as the block lasts.
+
+    Args:
+        argv: its command, from :func:`serve_command`.
+        env: its whole environment.
+        port: that it listens on.
+        timeout: seconds until it must be ready.
+        log: file for what it writes; a temporary one if absent.
+
+    Yields:
+        Its URL, without a slash at the end.
+
+    Raises:
+        InputError: the port is taken.
+        ServerError: it ended or was not ready in time; the text holds the end of its log.
+    """
+    with tempfile.TemporaryDirectory(prefix="accomplice-serve-") as home:
+        place = log or Path(home) / "server.log"
+        with place.open("wb") as out:
+            process = _start(argv, env, port, Path(home), out)
+            try:
+                if not _ready(process, port, timeout):
+                    how = "was not ready in time" if process.poll() is None else "ended"
+                    tail = place.read_text(encoding="utf-8", errors="replace")[-4000:]
+                    raise ServerError(f"the server {how}; its log ends with:\n{tail}")
+                yield f"http://{HOST}:{port}"
+            finally:
+                end(process)
+
+
+def serve(
+    path: Path | None, port: int, access: Access | None = None, supply: Supply | None = None
+) -> None:
+    """Serve a bundle or a Bento in the foreground until Ctrl-C or SIGTERM.
+
+    Args:
+        path: of it; None where ``supply`` hands it over.
+        port: to listen on.
+        access: from where, by whom and how much at once it may be asked.
+        supply: of bundles. It begins while the server starts: MLflow takes as long to load.
+
+    Raises:
+        InputError: as :func:`serve_command` or the supply does, or the port is taken.
+        ServerError: the server ended by itself.
+    """
+    argv, env = serve_command(path, port, access)
+    if supply is not None:
+        env |= supply.environment()
+    with tempfile.TemporaryDirectory(prefix="accomplice-serve-") as home, term_interrupts():
+        host = HOST if access is None else access.host
+        process = _start(argv, env, port, Path(home), None, host)
+        # A worker that waits for its first bundle hears nothing, and has nobody to answer.
+        grace = 0.0
+        try:
+            if supply is not None:
+                supply.begin()
+            grace = GRACE
+            code = _wait(process, supply)
+        except KeyboardInterrupt:
+            return
+        finally:
+            end(process, grace)
+    raise ServerError(f"the server ended by itself (exit code {code}): its log says why")
+
+
+def _wait(process: subprocess.Popen[bytes], supply: Supply | None) -> int:
+    """Wait for a server's end, and have other bundles looked for meanwhile."""
+    while supply is not None and supply.every is not None:
+        try:
+            return process.wait(supply.every)
+        except subprocess.TimeoutExpired:
+            supply.look()
+    return process.wait()
+
+
+def _start(
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    port: int,
+    home: Path,
+    out: IO[bytes] | None,
+    host: str = HOST,
+) -> subprocess.Popen[bytes]:
+    check_free(port, host)
+    return subprocess.Popen(
+        list(argv),
+        # A home of its own: BentoML keeps the counters of its metrics there, and servers that
+        # share it count together. As the working folder, it has no modules to be mistaken for ours.
+        env={**env, "BENTOML_HOME": str(home)},
+        cwd=home,
+        stdin=subprocess.DEVNULL,
+        stdout=out,
+        stderr=None if out is None else subprocess.STDOUT,
+        # Ctrl-C reaches this process alone, which then ends the server in order.
+        start_new_session=True,
+    )
+
+
+def _ready(process: subprocess.Popen[bytes], port: int, timeout: float) -> bool:
+    until = time.monotonic() + timeout
+    while process.poll() is None and time.monotonic() < until:
+        # Not by urllib, which would ask a proxy named in the environment.
+        connection = http.client.HTTPConnection(HOST, port, timeout=5)
+        try:
+            connection.request("GET", "/readyz")
+            if connection.getresponse().status == 200:
+                return True
+        except (OSError, http.client.HTTPException):
+            pass
+        finally:
+            connection.close()
+        time.sleep(0.1)
+    return False

@@ -1,0 +1,1 @@
+"""Requests: their schemas, their validation, and the coding of patients."""

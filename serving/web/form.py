@@ -1,0 +1,278 @@
+"""What a person fills in to ask a bundle, and what may be changed in a what-if, from its study."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from data.study import Feature, Study, Treatment
+from serving.answers.training_values import Usual, usual
+from training.bundle import Bundle
+
+#: Features of a modality beyond which it is folded away, and beyond which only the first so many
+#: get a field each; the others are pasted.
+FOLDED, WIDE, LISTED = 8, 24, 12
+#: Features offered for a what-if, and how many of them change the treatment's effect.
+SLIDERS, MODIFIERS = 6, 3
+#: Steps of a slider, about.
+STEPS = 50
+#: What the usual names of survival endpoints mean, and who has had no event.
+ENDPOINTS = {
+    "os": ("Overall survival", "alive"),
+    "dfs": ("Disease-free survival", "alive and free of disease"),
+    "rfs": ("Recurrence-free survival", "alive and free of recurrence"),
+    "pfs": ("Progression-free survival", "alive and free of progression"),
+    "efs": ("Event-free survival", "free of the event"),
+    "dss": ("Disease-specific survival", "not dead of the disease"),
+}
+
+
+@dataclass(frozen=True)
+class Span:
+    """What is usual of a number among the training patients, so that a slider has ends."""
+
+    low: float
+    typical: float
+    high: float
+
+    @property
+    def step(self) -> float:
+        """A round step that makes about ``STEPS`` of the span."""
+        rough = max(self.high - self.low, 1e-9) / STEPS
+        power = 10.0 ** math.floor(math.log10(rough))
+        return float(f"{power * min((1, 2, 5, 10), key=lambda k: abs(k * power - rough)):.3g}")
+
+    def ends(self) -> tuple[float, float]:
+        """The ends, moved outwards to whole steps."""
+        step = self.step
+        low, high = math.floor(self.low / step) * step, math.ceil(self.high / step) * step
+        return float(f"{low:.6g}"), float(f"{high:.6g}")
+
+
+@dataclass(frozen=True)
+class Field:
+    """One feature, as a person is asked for it."""
+
+    id: str
+    """Of its element."""
+    key: str
+    """What a request calls it."""
+    name: str
+    """What the study and its flags call it."""
+    label: str
+    unit: str
+    help: str
+    levels: tuple[str, ...]
+    """To choose from; none for a number."""
+    example: str
+    """A made-up patient's."""
+    span: Span | None
+    """Of a number whose training values are known."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """A modality."""
+
+    label: str
+    fields: tuple[Field, ...]
+    pasted: tuple[str, ...]
+    """Further features, which are too many for a field each."""
+    open: bool
+    """Whether its fields are shown without being asked for."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """All that is asked, and what the answer's page has to know of the model."""
+
+    groups: tuple[Group, ...]
+    centres: tuple[str, ...]
+    """Hospitals with an expression scale of their own."""
+    sliders: tuple[Field, ...]
+    config: Mapping[str, Any]
+    """Plain data for the page's script."""
+
+
+def form_of(bundle: Bundle) -> Form:
+    """Lay out the form of a bundle."""
+    study = bundle.study
+    known = usual(bundle)
+    fields = {
+        name: _field(j, name, feature, study.treatment, known[name])
+        for j, (name, feature) in enumerate(study.features.items())
+    }
+    ranked = _ranked(bundle)
+    names = list(fields)
+    groups = tuple(
+        _group(modality, [names[j] for j in block], fields, ranked)
+        for modality, block in study.blocks.items()
+    )
+    if not any(group.open for group in groups):
+        groups = (replace(groups[0], open=True), *groups[1:])
+    listed = {field.name for group in groups for field in group.fields}
+    sliders = [fields[name] for name in _slid(bundle, ranked) if name in listed]
+    scales = {centre for each in bundle.preprocessors() for centre in each.reference}
+    return Form(
+        groups=groups,
+        centres=tuple(sorted(scales - {""})) if study.centre is not None else (),
+        sliders=tuple(field for field in sliders if field.levels or field.span),
+        config=_config(bundle),
+    )
+
+
+def named(name: str) -> str:
+    """Write a study's name for a reader: ``t_stage`` is 'T stage', ``IL1R1`` stays as it is."""
+    words = name.replace("_", " ").strip() or name
+    return words[0].upper() + words[1:]
+
+
+def _field(
+    place: int, name: str, feature: Feature, treatment: Treatment | None, known: Usual
+) -> Field:
+    span, levels = _span(feature, known), feature.levels or ()
+    made = Field(
+        id=f"f{place}",
+        key=feature.column or name,
+        name=name,
+        label=feature.label or named(name),
+        unit=feature.unit or "",
+        help=_help(feature, span),
+        levels=levels,
+        example=_example(place, known),
+        span=span,
+    )
+    if treatment is None or made.key != treatment.column:
+        return made
+    return replace(
+        made,
+        label=named(treatment.label),
+        levels=levels or (treatment.untreated[0], treatment.treated[0]),
+        help="Leave it open where it is to be decided: the answer compares both.",
+        example="",
+    )
+
+
+def _help(feature: Feature, span: Span | None) -> str:
+    if feature.levels is not None:
+        return ""
+    low, high = feature.bounds
+    if math.isfinite(high - low):
+        return f"{low:g} to {high:g}"
+    if span is not None:
+        return "usually {:g} to {:g}".format(*span.ends())
+    return f"{low:g} or more" if math.isfinite(low) else ""
+
+
+def _group(
+    modality: str, names: list[str], fields: Mapping[str, Field], ranked: Sequence[str]
+) -> Group:
+    listed = names
+    if len(names) > WIDE:
+        first = [name for name in ranked if name in set(names)]
+        listed = list(dict.fromkeys([*first, *names]))[:LISTED]
+    shown = set(listed)
+    pasted = tuple(fields[name].key for name in names if name not in shown)
+    every = tuple(fields[name] for name in listed)
+    # A modality of one feature, of the same name, is called as that is.
+    label = every[0].label if len(names) == 1 and _same(modality, names[0]) else named(modality)
+    return Group(label, every, pasted, len(names) <= FOLDED)
+
+
+def _same(one: str, other: str) -> bool:
+    return one.replace("_", "").lower() == other.replace("_", "").lower()
+
+
+def _span(feature: Feature, known: Usual) -> Span | None:
+    """What is usual of a number, as far as it can be right."""
+    if feature.levels is not None or not isinstance(known.typical, float):
+        return None
+    low, high = feature.bounds
+    within = [v for v in known.spread if isinstance(v, float) and low <= v <= high]
+    if not within or within[0] >= within[-1]:
+        return None
+    return Span(within[0], known.typical, within[-1])
+
+
+def _example(place: int, known: Usual) -> str:
+    """A made-up value: the typical level, or a number some way to one side of the middle."""
+    numbers = [v for v in known.spread if isinstance(v, float)]
+    if not numbers:
+        return "" if known.typical is None else str(known.typical)
+    value = numbers[(len(numbers) - 1) * (1 + 2 * (place % 2)) // 4]
+    return f"{value:.0f}" if abs(value) >= 20 else f"{value:.2g}"
+
+
+def _ranked(bundle: Bundle) -> list[str]:
+    """Features that matter: those that change the treatment's effect, then by their importance."""
+    study = bundle.study
+    review = bundle.metrics.get("review") or {}
+    important = [each["feature"] for each in review.get("importance", ())]
+    asked = [name for e in study.endpoints.binary.values() for name in e.features or ()]
+    found = dict.fromkeys([*study.modifiers, *important, *asked])
+    return [name for name in found if name in study.features and name not in _treatment(study)]
+
+
+def _treatment(study: Study) -> set[str]:
+    """The name of the treatment's feature, if there is one."""
+    column = study.treatment.column if study.treatment is not None else None
+    return {name for name, f in study.features.items() if (f.column or name) == column}
+
+
+def _slid(bundle: Bundle, ranked: Sequence[str]) -> Iterable[str]:
+    study = bundle.study
+    first = study.modifiers[:MODIFIERS]
+    rest = [name for name in ranked if name not in study.modifiers]
+    names = [n for n in study.features if n not in _treatment(study)]
+    return list(dict.fromkeys([*first, *rest, *ranked, *names]))[:SLIDERS]
+
+
+def _config(bundle: Bundle) -> dict[str, Any]:
+    study, treatment = bundle.study, bundle.study.treatment
+    found: dict[str, Any] = {
+        "endpoints": [
+            {
+                "name": name,
+                "label": ENDPOINTS.get(name.lower(), (f"Survival ({name})",))[0],
+                "free": ENDPOINTS.get(name.lower(), ("", f"free of the event '{name}'"))[1],
+                "horizon": model.horizon,
+                "benefit": f"{model.benefit_horizon:g}",
+            }
+            for name, model in bundle.survival.items()
+        ],
+        "times": [f"{time:g}" for time in bundle.times(None)],
+        "responses": [
+            {
+                "name": name,
+                "label": endpoint.label or name.replace("_", " "),
+                "rate": bundle.rates(None).get(name),
+                "verdict": (bundle.metrics.get("responses", {}).get(name) or {}).get("verdict"),
+            }
+            for name, endpoint in study.endpoints.binary.items()
+        ],
+        "centre": study.centre,
+        "modalities": {modality: named(modality) for modality in study.blocks},
+        "treatment": None,
+        "modifier": None,
+    }
+    if treatment is not None:
+        name = next(iter(_treatment(study)))
+        levels = study.features[name].levels
+        found["treatment"] = {
+            "key": treatment.column,
+            "name": name,
+            "label": treatment.label,
+            "with": _side(treatment.treated, levels),
+            "without": _side(treatment.untreated, levels),
+        }
+        numbers = [m for m in study.modifiers if study.features[m].levels is None]
+        if numbers:
+            feature = study.features[numbers[0]]
+            found["modifier"] = {"name": numbers[0], "key": feature.column or numbers[0]}
+    return found
+
+
+def _side(side: Sequence[str], levels: Sequence[str] | None) -> str:
+    return next((level for level in side if levels is None or level in levels), side[0])

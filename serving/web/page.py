@@ -1,0 +1,128 @@
+"""The page for a person: a form made from the study, and the answer in words and curves.
+
+The page is a frame without anything of the model, open to everybody who may reach the server; the
+form is asked for by its script and needs a token where the endpoint does. The script puts what is
+typed into requests to the endpoint, keeps it and the token in memory alone, and asks nobody else.
+Everything is served from ``files``, under a name that changes with the content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from serving.requests.schemas import RESEARCH, SYNTHETIC
+
+if TYPE_CHECKING:
+    from serving.answers.loaded_bundle import Answering
+    from serving.answers.predictor import Predictor
+
+FILES = Path(__file__).resolve().parent / "files"
+TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+#: What a page may load and do: its own files, and requests to this server. Forms are never sent by
+#: the browser, so that a value cannot end up in an address.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' data:; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+)
+#: The documentation's script, which is BentoML's copy of Swagger UI, writes styles of its own.
+DOCS_POLICY = POLICY.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
+#: A file's name changes with its content.
+FOREVER = "public, max-age=31536000, immutable"
+
+
+class Page:
+    """The page's routes.
+
+    Args:
+        current: returns what answers now; None before there is anything.
+    """
+
+    def __init__(self, current: Callable[[], Answering | None]) -> None:
+        self._current = current
+        self._files = {p.name: p.read_bytes() for p in FILES.iterdir() if p.suffix in TYPES}
+        digest = hashlib.sha256()
+        for name, content in sorted(self._files.items()):
+            digest.update(name.encode() + b"\0" + content + b"\0")
+        self.digest = digest.hexdigest()[:16]
+        templates = FileSystemLoader(FILES)
+        self._templates = Environment(
+            loader=templates,
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._frame = self._render("page.html.j2", files=f"files/{self.digest}")
+        self._docs = self._render("docs.html.j2", files=f"app/files/{self.digest}")
+        self.app = Starlette(
+            routes=[
+                Route("/", self._home),
+                Route("/app", self._home),
+                Route("/app/", self._page),
+                Route("/app/form", self._ask),
+                Route("/app/files/{digest}/{name}", self._file),
+                Route("/docs", self._documentation),
+            ]
+        )
+
+    def form(self, predictor: Predictor) -> str:
+        """Return the form of a predictor's bundle."""
+        from serving.web.form import form_of
+
+        bundle = predictor.bundle
+        scores = (bundle.metrics.get("review") or {}).get("scores", {}).get("model", {})
+        return self._render(
+            "form.html.j2",
+            form=form_of(bundle),
+            study=bundle.study,
+            model=predictor.model,
+            concordance=scores.get("uno_c"),
+            patients=bundle.provenance.get("patients"),
+            events=bundle.provenance.get("events"),
+            research=RESEARCH,
+            synthetic=SYNTHETIC if bundle.study.synthetic else "",
+        )
+
+    async def _home(self, _: Request) -> Response:
+        # Relative, so that it also leads there behind a proxy that puts a path before ours.
+        return RedirectResponse("app/", headers={"content-security-policy": POLICY})
+
+    async def _page(self, _: Request) -> Response:
+        return _html(self._frame, POLICY)
+
+    async def _documentation(self, _: Request) -> Response:
+        return _html(self._docs, DOCS_POLICY)
+
+    async def _ask(self, _: Request) -> Response:
+        current = self._current()
+        if current is None:
+            raise HTTPException(503)
+        return _html(current.form, POLICY)
+
+    async def _file(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        if request.path_params["digest"] != self.digest or name not in self._files:
+            raise HTTPException(404)
+        return Response(
+            self._files[name],
+            media_type=TYPES[Path(name).suffix],
+            headers={"cache-control": FOREVER, "content-security-policy": POLICY},
+        )
+
+    def _render(self, template: str, **values: Any) -> str:
+        return self._templates.get_template(template).render(values)
+
+
+def _html(text: str, policy: str) -> Response:
+    headers = {"content-security-policy": policy, "cache-control": "no-store"}
+    return Response(text, media_type="text/html", headers=headers)

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import pytest
+
+from data.cohort import read_patients
+from data.errors import InputError
+from data.readers.cbioportal import choose_expression, open_folder, read_clinical, read_folder
+from data.study import parse_study
+
+PATIENTS = """#Patient\tAge\tStatus\tMonths
+#STRING\tNUMBER\tSTRING\tNUMBER
+PATIENT_ID\tAGE\tOS_STATUS\tOS_MONTHS
+P-01\t61\t1:DECEASED\t12.5
+P-02\t55\t0:LIVING\t40
+P-03\tNA\t0:LIVING\t33
+"""
+SAMPLES = """#Patient\tSample\tType\tTmb
+PATIENT_ID\tSAMPLE_ID\tSAMPLE_TYPE\tTMB
+P-01\tP-01-06\tMetastasis\t9
+P-01\tP-01-01\tPrimary\t3
+P-02\tP-02-01\tPrimary\t4
+"""
+GENES = """Hugo_Symbol\tEntrez_Gene_Id\tP-01-01\tP-01-06\tP-02-01
+IL1R1\t3554\t1.5\t-9\tNA
+CD68\t968\t0.1\t-9\t0.2
+CD68\t968\t7\t7\t7
+\t1\t5\t5\t5
+TMB\t0\t8\t8\t8
+"""
+
+
+def meta(**keys: str) -> str:
+    return "".join(f"{key}: {value}\n" for key, value in keys.items())
+
+
+@pytest.fixture
+def folder(tmp_path):
+    files = {
+        "data_clinical_patient.txt": PATIENTS,
+        "data_clinical_sample.txt": SAMPLES,
+        "data_mrna.txt": GENES,
+        "meta_study.txt": meta(name="A study: with a colon"),
+        "meta_clinical_patient.txt": meta(
+            genetic_alteration_type="CLINICAL",
+            datatype="PATIENT_ATTRIBUTES",
+            data_filename="data_clinical_patient.txt",
+        ),
+        "meta_clinical_sample.txt": meta(
+            genetic_alteration_type="CLINICAL",
+            datatype="SAMPLE_ATTRIBUTES",
+            data_filename="data_clinical_sample.txt",
+        ),
+        "meta_mrna.txt": meta(
+            genetic_alteration_type="MRNA_EXPRESSION",
+            datatype="Z-SCORE",
+            data_filename="data_mrna.txt",
+        ),
+        # Its data file is not there: it must not be missed.
+        "meta_cna.txt": meta(genetic_alteration_type="MRNA_EXPRESSION", data_filename="gone.txt"),
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def test_finds_the_files_by_their_metas(folder):
+    found = open_folder(folder)
+    assert (found.patient, found.sample) == (
+        "data_clinical_patient.txt",
+        "data_clinical_sample.txt",
+    )
+    assert found.expression == ("data_mrna.txt",)
+    assert found.expression_type == {"data_mrna.txt": "Z-SCORE"}
+
+
+def test_one_row_a_patient_from_the_primary_tumour(folder):
+    frame = read_folder(folder).set_index("PATIENT_ID")
+    assert list(frame.index) == ["P-01", "P-02", "P-03"]
+    assert frame.loc["P-01", "SAMPLE_ID"] == "P-01-01"
+    assert frame.loc["P-01", "IL1R1"] == 1.5
+    assert frame["IL1R1"].isna().tolist() == [False, True, True]
+    # The first row of a symbol counts, and a clinical column wins over a gene of its name.
+    assert frame.loc["P-01", "CD68"] == 0.1
+    assert frame.loc["P-01", "TMB"] == 3
+
+
+def test_clinical_alone(folder):
+    names = list(read_clinical(open_folder(folder)).columns)
+    assert names == [
+        "PATIENT_ID",
+        "AGE",
+        "OS_STATUS",
+        "OS_MONTHS",
+        "SAMPLE_ID",
+        "SAMPLE_TYPE",
+        "TMB",
+    ]
+    assert list(read_folder(folder).columns) == [*names, "IL1R1", "CD68"]
+
+
+def test_a_folder_without_metas_samples_or_genes(tmp_path):
+    (tmp_path / "data_clinical_patient.txt").write_text(PATIENTS)
+    assert list(read_folder(tmp_path).columns) == ["PATIENT_ID", "AGE", "OS_STATUS", "OS_MONTHS"]
+
+
+def test_genes_by_patient_where_there_are_no_samples(folder):
+    (folder / "data_clinical_sample.txt").unlink()
+    (folder / "data_mrna.txt").write_text("Hugo_Symbol\tP-02\nIL1R1\t2.5\n")
+    frame = read_folder(folder)
+    assert frame["IL1R1"].fillna(-1).tolist() == [-1, 2.5, -1]
+
+
+def test_several_expression_files_need_a_name(folder):
+    (folder / "data_raw.txt").write_text(GENES)
+    raw = meta(genetic_alteration_type="MRNA_EXPRESSION", data_filename="data_raw.txt")
+    (folder / "meta_raw.txt").write_text(raw)
+    with pytest.raises(InputError, match="2 expression files: name one"):
+        read_folder(folder)
+    assert read_folder(folder, "data_raw.txt")["IL1R1"].iloc[0] == 1.5
+    with pytest.raises(InputError, match=r"no file 'data_rw.txt'; did you mean 'data_raw.txt'"):
+        choose_expression(open_folder(folder), "data_rw.txt")
+
+
+def test_patients_to_predict_for_may_come_without_genes(folder):
+    raw = {
+        "name": "s",
+        "source": {"reader": "cbioportal", "files": ["x"], "expression": "data_mrna.txt"},
+        "endpoints": {"survival": {"os": {"time": "OS_MONTHS", "event": "OS_STATUS"}}},
+        "modalities": {
+            "clinical": {"AGE": {"kind": "number"}},
+            "il1r1": {"IL1R1": {"kind": "expression"}},
+        },
+    }
+    study = parse_study(raw, "x")
+    assert "IL1R1" in read_patients(folder, study).columns
+    assert "CD68" not in read_patients(folder, study).columns  # a gene the study does not name
+    (folder / "data_mrna.txt").unlink()
+    assert "IL1R1" not in read_patients(folder, study).columns
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "expected"),
+    [
+        ("data_clinical_patient.txt", "PATIENT\tAGE\nP\t1\n", "no column 'PATIENT_ID'"),
+        ("data_clinical_sample.txt", "PATIENT_ID\tTMB\nP\t1\n", "'SAMPLE_ID'"),
+        ("data_mrna.txt", "Gene\tP-01-01\nIL1R1\t1\n", "no column 'Hugo_Symbol'"),
+        ("data_clinical_patient.txt", "", "not a readable table"),
+        ("data_mrna.txt", "", "not a readable table"),
+    ],
+)
+def test_a_bad_file_is_named(folder, file, text, expected):
+    (folder / file).write_text(text)
+    with pytest.raises(InputError, match=expected) as caught:
+        read_folder(folder)
+    assert str(folder / file) in str(caught.value)
+
+
+def test_not_a_folder(tmp_path):
+    with pytest.raises(InputError, match="no such study folder"):
+        open_folder(tmp_path / "no")
+    with pytest.raises(InputError, match="not a study folder"):
+        open_folder(tmp_path)

@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data.example import example_patient
+from data.study import Study
+from serving.requests import validation as schema
+from serving.requests.patient_reader import PatientReader
+from serving.requests.validation import Asked, RequestError, parse_json, read_request
+
+CANARY = "canary-71"
+HORIZON = 60.0
+
+
+@pytest.fixture(scope="module")
+def reader(study: Study) -> PatientReader:
+    return PatientReader(study)
+
+
+def ask(reader: PatientReader, raw: Any, batch: bool = False) -> Asked:
+    return read_request(json.dumps(raw).encode(), reader, HORIZON, batch)
+
+
+def refusal(reader: PatientReader, raw: Any, batch: bool = False) -> RequestError:
+    with pytest.raises(RequestError) as caught:
+        ask(reader, raw, batch)
+    assert caught.value.status == 400
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"{'a': 1}",
+        b'{"a": NaN}',
+        b'{"a": [-Infinity]}',
+        b'{"a": 1}x',
+        b"\xff\xfe{}",
+        b"[" * 100_000,
+        b'{"a": ' + b"9" * 5000 + b"}",
+    ],
+)
+def test_what_is_not_json_is_said_to_be_so(body: bytes) -> None:
+    with pytest.raises(RequestError) as caught:
+        parse_json(body)
+    assert caught.value.code == "not_json"
+
+
+def test_a_key_given_twice_is_refused() -> None:
+    with pytest.raises(RequestError, match="twice"):
+        parse_json(b'{"patient": {"age": 61, "age": 16}}')
+
+
+def test_a_byte_order_mark_is_skipped() -> None:
+    assert parse_json(b"\xef\xbb\xbf{}") == ({}, False)
+
+
+@pytest.mark.parametrize("text", ["12345678901234567890123", "-9223372036854775809", "1" * 400])
+def test_an_integer_of_many_digits_stays_what_it_is(text: str) -> None:
+    assert parse_json(b'{"a": [{"b": %b}]}' % text.encode()) == ({"a": [{"b": int(text)}]}, False)
+
+
+def test_a_number_of_many_digits_behind_the_point_is_as_any_other() -> None:
+    assert parse_json(b'{"a": 0.0012345678901234567}') == ({"a": 0.0012345678901234567}, True)
+
+
+@pytest.mark.parametrize(
+    ("raw", "where"),
+    [
+        ({}, "patient"),
+        ({"patient": None}, "patient"),
+        ({"patient": {}}, "patient"),
+        ({"patient": {"foo": 1}}, "patient"),
+        ({"patient": {"age": [CANARY]}}, "patient.age"),
+        ({"patient": {"age": {CANARY: CANARY}}}, "patient.age"),
+        ({"patient": {"age": 1, "age_years": 2}}, "patient.age_years"),
+        ({"patient": {"age": 1}, "time": [1]}, "time"),
+        ({"patient": {"age": 1}, "times": 12}, "times"),
+        ({"patient": {"age": 1}, "times": [12, "36"]}, "times[1]"),
+        ({"patient": {"age": 1}, "times": [True]}, "times[0]"),
+        ({"patient": {"age": 1}, "times": [-1]}, "times[0]"),
+        ({"patient": {"age": 1}, "times": [12, 12.0]}, "times"),
+        ({"patient": {"age": 1, "note": "\ud800"}}, "patient"),
+    ],
+)
+def test_a_wrong_request_is_refused_with_its_place(
+    reader: PatientReader, raw: Any, where: str
+) -> None:
+    error = refusal(reader, raw)
+    assert error.code == "invalid_request"
+    assert where in [problem["where"] for problem in error.details]
+    assert CANARY not in error.message + str(error.details)
+
+
+@pytest.mark.parametrize("raw", [None, 3, "patient", [], True])
+def test_a_body_must_be_an_object(reader: PatientReader, raw: Any) -> None:
+    assert "send an object" in refusal(reader, raw).message
+
+
+def test_a_batch_names_the_patient(reader: PatientReader) -> None:
+    error = refusal(reader, {"patients": [{"age": 1}, {"age": []}, 3]}, batch=True)
+    assert [p["where"] for p in error.details] == ["patients[1].age", "patients[2]"]
+    assert refusal(reader, {"patients": []}, batch=True).details[0]["where"] == "patients"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "where"),
+    [
+        (b'{"age": 1e999}', "patients[1].age"),
+        (b'{"age": 1, "note": "\\udc00"}', "patients[1]"),
+        (b'{"age": 1, "age_years": 1}', "patients[1].age_years"),
+        (b'{"foo": 1}', "patients[1]"),
+        (b'{"age": {}}', "patients[1].age"),
+        (b"[]", "patients[1]"),
+    ],
+)
+def test_one_wrong_patient_of_many_is_named(
+    reader: PatientReader, wrong: bytes, where: str
+) -> None:
+    with pytest.raises(RequestError) as caught:
+        read_request(b'{"patients": [{"age": 1}, %b, {"age": 2}]}' % wrong, reader, HORIZON, True)
+    assert [problem["where"] for problem in caught.value.details] == [where]
+
+
+def test_a_number_too_large_for_a_float_is_refused(reader: PatientReader) -> None:
+    with pytest.raises(RequestError, match="too large"):
+        read_request(b'{"patient": {"age": 1e999}}', reader, HORIZON, False)
+
+
+@pytest.mark.parametrize("time", [60.5, 1e9, 10**400])
+def test_times_beyond_the_horizon_have_a_code_of_their_own(
+    reader: PatientReader, time: float
+) -> None:
+    error = refusal(reader, {"patient": {"age": 1}, "times": [12, time]})
+    assert error.code == "time_beyond_horizon"
+    assert error.details == [
+        {"where": "times[1]", "problem": "beyond the model's horizon of 60 months"}
+    ]
+
+
+@pytest.mark.parametrize("times", [None, []])
+def test_times_can_be_left_out(reader: PatientReader, times: Any) -> None:
+    assert ask(reader, {"patient": {"age": 1}, "times": times}).times is None
+    assert ask(reader, {"patient": {"age": 1}}).times is None
+
+
+def test_what_is_odd_about_values_is_not_refused(reader: PatientReader) -> None:
+    patient = {"age": "sixty", "stage": "IX", "CD8": -3, "sex": True, "foo": None}
+    assert ask(reader, {"patient": patient, "times": [0, 60]}).patients == [patient]
+
+
+def test_an_error_lists_no_more_than_can_be_read(reader: PatientReader) -> None:
+    error = refusal(reader, {"patients": [3] * 1000}, batch=True)
+    assert len(error.details) == 20
+
+
+def test_names_are_looked_up_for_no_more_than_are_listed(
+    reader: PatientReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_up = []
+    monkeypatch.setattr(schema, "nearest", lambda name, _: looked_up.append(name) or "")
+    refusal(reader, {f"key{i}": 1 for i in range(5000)})
+    assert len(looked_up) == schema.MOST_PROBLEMS
+
+
+leaves = st.none() | st.booleans() | st.just(86420.97531) | st.just(CANARY) | st.integers()
+trees = st.recursive(
+    leaves,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(["age", "stage", "foo", "patient", "patients", "times"]), inner
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(raw=trees, batch=st.booleans())
+def test_any_json_is_read_or_refused_without_its_values(
+    reader: PatientReader, raw: Any, batch: bool
+) -> None:
+    try:
+        asked = ask(reader, raw, batch)
+    except RequestError as error:
+        text = error.message + json.dumps(error.details)
+        assert CANARY not in text
+        assert "86420" not in text
+    else:
+        assert asked.patients
+        assert len(reader.read(asked.patients).flags) == len(asked.patients)
+
+
+def test_the_example_is_one_the_service_answers(study: Study, reader: PatientReader) -> None:
+    patient = example_patient(study)
+    assert patient["age_years"] == 64
+    flags = reader.read([patient]).flags[0]
+    assert flags == []

@@ -1,0 +1,193 @@
+"""The whole review: complete, plain, reproducible, and never at a loss for a small cohort."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.known import GRID, known_predicted
+from training.budget import Budget
+from training.bundle import Bundle
+from training.config import configure
+from training.evaluation import review as module
+from training.evaluation.record import Review
+from training.evaluation.review import review, strongest_baseline
+from training.evaluation.scores import judge_predicted
+from training.models.predictions import MODEL, from_fit
+
+CONFIG = configure(["evaluation.bootstraps=60"])
+
+
+class Ensemble:
+    """Two members who say nearly the same of everybody."""
+
+    grid = GRID
+
+    def replicates(self, values, centre=None):
+        return np.stack([0.9 * self.cumulative(values), 1.1 * self.cumulative(values)])
+
+    def cumulative(self, values, centre=None):
+        return np.tile(0.02 * GRID.edges, (len(values), 1))
+
+
+def reviewed(predicted, budget=None):
+    evaluation = judge_predicted(predicted, CONFIG)
+    given = {} if budget is None else {"budget": budget}
+    return review(predicted, evaluation, Ensemble(), CONFIG, **given)
+
+
+def plain(made):
+    return made.model_dump(mode="json")
+
+
+@pytest.fixture(scope="module")
+def predicted():
+    return known_predicted(400)
+
+
+@pytest.fixture(scope="module")
+def found(predicted):
+    return reviewed(predicted)
+
+
+class TestKnown:
+    def test_says_what_was_judged(self, found, predicted):
+        assert (found.cohort, found.endpoint, found.synthetic) == ("known", "os", True)
+        assert found.protocol == predicted.protocol
+        assert found.patients == 400
+        assert found.events == predicted.outcome[1].sum()
+        assert found.bootstraps == 60
+
+    def test_takes_the_scores_of_the_evaluation(self, found, predicted):
+        evaluation = judge_predicted(predicted, CONFIG)
+        assert found.scores[MODEL]["ibs"].value == evaluation.scores[MODEL].ibs.value
+        assert found.gains["coarse"]["uno_c"].low == evaluation.gains["coarse"]["uno_c"].low
+        assert found.d_calibration_p == evaluation.d_calibration_p
+        assert found.strongest == strongest_baseline(evaluation)
+
+    def test_everybody_is_a_subgroup_scored_as_in_the_evaluation(self, found):
+        everybody = found.subgroups[0]
+        assert everybody.feature == "all"
+        for metric in ("uno_c", "ibs"):
+            whole, again = found.scores[MODEL][metric], getattr(everybody, metric)
+            for end in ("value", "low", "high"):
+                assert getattr(again, end) == pytest.approx(getattr(whole, end), rel=1e-9)
+        gain = found.gains[found.strongest]["ibs"]
+        assert everybody.ibs_gain.low == pytest.approx(gain.low, abs=1e-12)
+
+    def test_the_model_that_is_right_looks_right(self, found):
+        low, _, high = found.risk_groups
+        assert low.survival.low[-1] > high.survival.high[-1]
+        assert min(found.auc[MODEL].low[3:]) > 0.5
+        assert set(found.auc["Kaplan-Meier"].value[3:]) == {0.5}
+        assert all(each.slope.low < 1 < each.slope.high for each in found.calibration)
+        assert {each.modality for each in found.modalities} == {"clinical", "molecular"}
+        assert found.modalities[0].ibs_loss.low > 0
+        assert found.modalities[1].ibs_loss.low < 0
+
+    def test_others_parts_are_left_to_them(self, found):
+        assert (found.importance, found.effects, found.surface, found.sentinels) == (
+            (),
+            (),
+            None,
+            (),
+        )
+
+    def test_the_same_twice(self, found, predicted):
+        assert plain(reviewed(predicted)) == plain(found)
+
+    def test_is_plain_json_and_comes_back(self, found):
+        text = json.dumps(found.model_dump(mode="json"), allow_nan=False)
+        back = Review.model_validate(json.loads(text))
+        assert json.dumps(back.model_dump(mode="json"), allow_nan=False) == text
+
+    def test_months_are_nobody_s_own(self, found, predicted):
+        own = set(predicted.cohort.time.tolist())
+        assert not own & {*found.months, *found.marks, *(c.month for c in found.calibration)}
+
+
+class TestLimits:
+    def test_of_very_many_patients_a_sample_is_reviewed(self, predicted, monkeypatch):
+        monkeypatch.setattr(module, "MOST_REVIEWED", 200)
+        found = reviewed(predicted)
+        assert found.patients == 400
+        assert sum(each.patients for each in found.risk_groups) == 200
+        assert "a random 200" in found.notes[0]
+
+    def test_without_time_the_first_part_is_made(self, predicted):
+        ticks = iter(range(0, 1000, 10))
+        budget = Budget(5.0, lambda: float(next(ticks)))
+        found = reviewed(predicted, budget)
+        assert len(found.risk_groups) == 3
+        assert found.subgroups == found.modalities == ()
+        assert found.auc == {}
+        assert budget.cuts == ["review 1 of 7 parts"]
+        assert "Not done for want of time: subgroups." in found.notes
+        json.dumps(found.model_dump(mode="json"), allow_nan=False)
+
+    def test_ample_time_leaves_nothing_out(self, predicted, found):
+        budget = Budget(1e9)
+        assert plain(reviewed(predicted, budget)) == plain(found)
+        assert budget.cuts == []
+
+    def test_no_baselines(self, predicted):
+        found = reviewed(replace(predicted, baselines={}))
+        assert found.strongest == ""
+        assert found.gains == {}
+        assert all(math.isnan(each.ibs_gain.value) for each in found.subgroups)
+        assert all(math.isnan(v) for d in found.decisions for v in d.gain.value)
+        json.dumps(found.model_dump(mode="json"), allow_nan=False)
+
+    @pytest.mark.parametrize("n", [3, 12, 30])
+    @pytest.mark.parametrize("events", [1, 2, 30])
+    @pytest.mark.parametrize("tied", [False, True])
+    def test_few_patients_leave_figures_unknown(self, n, events, tied):
+        predicted = known_predicted(60, seed=4)
+        died = np.flatnonzero(predicted.cohort.event)[: min(events, n)]
+        rest = np.flatnonzero(~predicted.cohort.event)[: max(n - len(died), 0)]
+        few = predicted.take(np.append(died, rest))
+        if tied:
+            # All are censored at one month, the last.
+            time = np.where(few.cohort.event, np.ceil(few.cohort.time / 10), 12.0)
+            few = replace(few, cohort=replace(few.cohort, time=time))
+        found = reviewed(few)
+        json.dumps(found.model_dump(mode="json"), allow_nan=False)
+        assert found.patients == len(few.cohort)
+        assert len(found.calibration) == len(found.decisions) > 0
+
+
+class TestRun:
+    def test_every_survival_endpoint_is_reviewed(self, several_trained):
+        metrics = several_trained.bundle.metrics
+        for endpoint, raw in (("os", metrics), ("dfs", metrics["further"]["dfs"])):
+            found = Review.model_validate(raw["review"])
+            assert found.endpoint == endpoint
+            assert found.events == several_trained.survival[endpoint].evaluation.events
+            assert found.instability is not None
+            assert found.instability.mean_difference > 0
+
+    def test_it_travels_with_the_bundle(self, tiny_trained, tmp_path):
+        tiny_trained.bundle.save(tmp_path / "bundle")
+        raw = Bundle.load(tmp_path / "bundle").metrics["review"]
+        assert raw == tiny_trained.primary.review.model_dump(mode="json")
+        found = Review.model_validate(raw)
+        assert found.patients == 240
+        assert [each.modality for each in found.modalities] == [
+            "clinical",
+            "molecular",
+            "il1r1",
+            "macrophage",
+            "t_cell",
+            "stroma",
+        ]
+
+    def test_it_is_that_of_the_fit(self, tiny_trained, tiny_config):
+        judged = tiny_trained.primary
+        predicted = from_fit(judged.fitted, tiny_config)
+        again = review(predicted, judged.evaluation, judged.fitted.ensemble, tiny_config)
+        again = again.model_copy(update={"sentinels": judged.findings})
+        assert again.model_dump(mode="json") == judged.review.model_dump(mode="json")

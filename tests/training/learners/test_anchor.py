@@ -1,0 +1,91 @@
+"""The ridge Cox: how its penalties are chosen, and its curves."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from training.estimators.cox import RiskSets, baseline_hazard, fit_cox
+from training.estimators.hazard import TimeGrid
+from training.learners.anchor import Anchor, fit_anchor
+
+
+def simulate(n, p, seed=0, digits=1, effect=0.6):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, p))
+    death = rng.exponential(30 * np.exp(-X[:, : min(p, 3)].sum(axis=1) * effect))
+    left = rng.uniform(5, 90, n)
+    return X, np.round(np.minimum(death, left), digits) + 0.1, death <= left
+
+
+class TestAnchor:
+    def setup_method(self):
+        self.X, self.time, self.event = simulate(200, 8, seed=5)
+        self.grid = TimeGrid.fit(self.time, self.event, 60.0)
+        self.markers = np.arange(8) >= 4
+
+    def fit(self, **changed):
+        given_ = {"X": self.X, "time": self.time, "event": self.event, "grid": self.grid}
+        return fit_anchor(**(given_ | {"markers": self.markers} | changed))
+
+    def test_baseline_makes_expected_events_equal_those_seen(self):
+        anchor = self.fit()
+        log_hz = anchor.log_hz(self.X)
+        spent = np.exp(log_hz)[:, None] * np.diff(anchor.baseline) * self.grid.exposure(self.time)
+        seen = self.grid.events(self.time, self.event)
+        np.testing.assert_allclose(spent.sum(axis=0), seen.sum(axis=0))
+        assert log_hz.mean() == pytest.approx(0, abs=1e-12)
+
+    def test_chosen_penalty_is_applied_with_its_ratio(self):
+        anchor = self.fit(ratios=(3.0,), penalties=(0.1,))
+        weights = self.event.sum() * 0.1 * np.where(self.markers, 3.0, 1.0)
+        expected = fit_cox(self.X, RiskSets(self.time, self.event), weights)
+        np.testing.assert_allclose(anchor.beta, expected, atol=1e-9)
+        assert (anchor.penalty, anchor.ratio) == (0.1, 3.0)
+
+    def test_noise_is_shrunk_and_signal_is_not(self):
+        noise = np.random.default_rng(1).normal(size=self.X.shape)
+        assert self.fit(X=noise).penalty > self.fit().penalty
+        # Markers that say nothing, beside clinical columns that do, are penalised more.
+        assert self.fit().ratio == 4.0
+
+    def test_same_seed_gives_the_same_anchor(self):
+        first, second = self.fit(seed=3), self.fit(seed=3)
+        np.testing.assert_array_equal(first.beta, second.beta)
+        np.testing.assert_array_equal(first.baseline, second.baseline)
+
+    def test_scale_of_time_changes_no_coefficient(self):
+        other = TimeGrid(self.grid.edges * 30)
+        np.testing.assert_allclose(
+            self.fit(time=self.time * 30, grid=other).beta, self.fit().beta, atol=1e-9
+        )
+
+    def test_few_events_take_the_strongest_penalty(self):
+        event = np.zeros_like(self.event)
+        event[np.flatnonzero(self.event)[:3]] = True
+        anchor = self.fit(event=event)
+        assert anchor.penalty == 3.0
+        assert np.isfinite(anchor.cumulative(self.X)).all()
+
+    def test_cumulative_hazard_rises_and_orders_as_the_risk(self):
+        anchor = self.fit()
+        curve = anchor.cumulative(self.X)
+        assert (np.diff(curve, axis=1) >= 0).all()
+        np.testing.assert_array_equal(np.argsort(curve[:, -1]), np.argsort(anchor.log_hz(self.X)))
+
+    def test_json_round_trip_is_exact(self):
+        anchor = self.fit()
+        again = Anchor.from_json(json.loads(json.dumps(anchor.to_json())))
+        np.testing.assert_array_equal(again.cumulative(self.X), anchor.cumulative(self.X))
+        assert (again.penalty, again.ratio) == (anchor.penalty, anchor.ratio)
+
+    def test_baseline_of_a_constant_hazard_is_recovered(self):
+        rng = np.random.default_rng(0)
+        log_hz = rng.normal(0, 0.7, 20_000)
+        death = rng.exponential(1 / (0.03 * np.exp(log_hz)))
+        time = np.minimum(death, 50.0)
+        grid = TimeGrid(np.linspace(0, 50, 6))
+        found = baseline_hazard(log_hz, time, death <= 50, grid)
+        np.testing.assert_allclose(found, 0.03 * grid.edges, rtol=0.05)

@@ -1,0 +1,227 @@
+"""The forest against a plain implementation, a binned Kaplan-Meier curve and what lines miss."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from training.config import ForestConfig
+from training.estimators.hazard import TimeGrid, survival
+from training.fitting.prepare import TREE_COLUMNS, strongest
+from training.learners.anchor import fit_anchor
+from training.learners.forest import FEW, JUDGED, SAMPLE, SHRINKAGE, Forest, fit_forest
+from training.learners.trees import Cuts
+from training.metrics.concordance import harrell_c
+
+SMALL = ForestConfig(trees=30)
+
+
+def simulate(n, seed, effect, p=4, horizon=60.0):
+    """Design, time and event where the hazard follows any effect of the columns."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, p))
+    death = rng.exponential(35 * np.exp(-effect(X)))
+    left = np.minimum(rng.uniform(10, 100, n), horizon)
+    return X, np.minimum(death, left), death <= left
+
+
+def fitted(X, time, event, config=SMALL, seed=0):
+    grid = TimeGrid.fit(time, event, 60.0)
+    return fit_forest(X, time, event, grid, np.arange(X.shape[1]), config, seed), grid
+
+
+def nothing(X):
+    return 0 * X[:, 0]
+
+
+def xor(X):
+    return 1.2 * np.sign(X[:, 0] * X[:, 1])
+
+
+def threshold(X):
+    return 2.0 * (np.abs(X[:, 0]) > 1)
+
+
+def curve_of(leaf, average):
+    """Survival of a leaf from events and exposure (k, j) of its patients, as the module says."""
+    happened, at_risk = leaf
+    hazard, risk = [], (happened.sum() + FEW) / ((at_risk @ average).sum() + FEW)
+    for j, base in enumerate(average):
+        events, exposure = happened[:, j].sum(), at_risk[:, j].sum()
+        hazard.append((events + SHRINKAGE * risk * base) / (exposure + SHRINKAGE))
+    return np.exp(-np.cumsum(hazard))
+
+
+class TestCurves:
+    def test_one_tree_of_one_leaf_is_the_binned_hazard_of_its_sample(self):
+        X, time, event = simulate(60, 0, nothing, p=1)
+        forest, grid = fitted(0 * X, time, event, ForestConfig(trees=1), seed=5)
+        assert len(forest.trees.feature) == 1
+        rng = np.random.default_rng(5)
+        rows = rng.choice(60, int(SAMPLE * 60), replace=False, shuffle=False)
+        happened, at_risk = grid.events(time, event), grid.exposure(time)
+        average = happened.sum(axis=0) / at_risk.sum(axis=0)
+        expected = curve_of((happened[rows], at_risk[rows]), average)
+        found = survival(forest.cumulative(X[:3]))[:, 1:]
+        np.testing.assert_allclose(found, np.tile(expected, (3, 1)), rtol=1e-6)
+        # Many patients: up to shrinkage and sample, the events of each bin over its time at risk.
+        X, time, event = simulate(2500, 0, nothing, p=1)
+        forest, grid = fitted(0 * X, time, event, ForestConfig(trees=50))
+        happened, at_risk = grid.events(time, event), grid.exposure(time)
+        hazard = happened.sum(axis=0) / at_risk.sum(axis=0)
+        np.testing.assert_allclose(forest.cumulative(X[:1])[0, 1:], np.cumsum(hazard), rtol=0.01)
+
+    def test_a_tiny_tree_equals_one_made_in_plain_python(self):
+        X, time, event = simulate(24, 3, lambda X: 2.0 * (X[:, 0] > 0), p=1)
+        X = np.round(X, 1)
+        config = ForestConfig(trees=1, leaf=3)
+        forest, grid = fitted(X, time, event, config, seed=2)
+        rng = np.random.default_rng(2)
+        rows = rng.choice(24, int(SAMPLE * 24), replace=False, shuffle=False)
+        happened, at_risk = grid.events(time, event), grid.exposure(time)
+        average = happened.sum(axis=0) / at_risk.sum(axis=0)
+        seen, expected = happened.sum(axis=1), at_risk @ average
+        cuts = Cuts.fit(X).at[0]
+
+        def worth(part):
+            e, x = seen[part].sum() + JUDGED, expected[part].sum() + JUDGED
+            return e * np.log(e / x)
+
+        def curve(part, x):
+            gains = {}
+            for cut in cuts:
+                low, high = part[X[part, 0] <= cut], part[X[part, 0] > cut]
+                if min(len(low), len(high)) >= 3:
+                    gains[cut] = worth(low) + worth(high) - worth(part)
+            best = max(gains, key=gains.get, default=None)
+            if best is None or gains[best] <= 1e-12:
+                return curve_of((happened[part], at_risk[part]), average)
+            side = X[part, 0] > best if x > best else X[part, 0] <= best
+            return curve(part[side], x)
+
+        assert (forest.trees.feature >= 0).sum() >= 2
+        plain = np.stack([curve(rows, x) for x in X[:, 0]])
+        np.testing.assert_allclose(survival(forest.cumulative(X))[:, 1:], plain, rtol=1e-6)
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_rise_from_zero_for_any_patient(self, seed):
+        forest, grid = fitted(*simulate(150, seed, xor))
+        far = np.random.default_rng(seed).normal(0, 10, (200, 4))
+        curve = forest.cumulative(np.concatenate([far, [[1e9] * 4, [-1e9] * 4]]))
+        assert curve.shape == (202, grid.bins + 1)
+        assert np.isfinite(curve).all()
+        assert (curve[:, 0] == 0).all()
+        assert (np.diff(curve, axis=1) >= 0).all()
+
+    def test_are_the_mean_of_the_trees_survivals(self):
+        X, time, event = simulate(120, 1, xor)
+        forest, _ = fitted(X, time, event)
+        leaves = forest.trees.ends[forest.trees.leaves(X)]
+        each = forest.survival[leaves].mean(axis=0)
+        np.testing.assert_allclose(survival(forest.cumulative(X))[:, 1:], each, rtol=1e-5)
+
+    def test_patients_are_predicted_alone_as_together(self):
+        X, time, event = simulate(150, 1, xor)
+        forest, _ = fitted(X, time, event)
+        together = forest.cumulative(X)
+        for i in range(20):
+            np.testing.assert_array_equal(forest.cumulative(X[[i]])[0], together[i])
+        assert forest.cumulative(X[:0]).shape == (0, together.shape[1])
+
+    def test_only_the_given_columns_matter(self):
+        X, time, event = simulate(150, 1, xor)
+        grid = TimeGrid.fit(time, event, 60.0)
+        forest = fit_forest(X, time, event, grid, np.array([1, 3]), SMALL, 0)
+        other = X.copy()
+        other[:, [0, 2]] = 99.0
+        np.testing.assert_array_equal(forest.cumulative(other), forest.cumulative(X))
+
+
+class TestWorth:
+    @pytest.mark.parametrize("effect", [xor, threshold])
+    def test_beats_the_anchor_where_the_effect_is_not_linear(self, effect):
+        X, time, event = simulate(800, 1, effect)
+        forest, grid = fitted(X, time, event, ForestConfig(trees=100, leaf=10))
+        anchor = fit_anchor(X, time, event, grid, np.zeros(4, dtype=bool))
+        fresh, then, died = simulate(2000, 2, effect)
+        ours, theirs = (harrell_c(died, then, m.cumulative(fresh)[:, -1]) for m in (forest, anchor))
+        assert ours > theirs + 0.08
+        assert ours > 0.62
+
+    def test_noise_tells_patients_hardly_apart(self):
+        X, time, event = simulate(600, 1, nothing)
+        forest, _ = fitted(X, time, event, ForestConfig(trees=100, leaf=10))
+        fresh, then, died = simulate(2000, 2, nothing)
+        risk = forest.cumulative(fresh)[:, -1]
+        assert abs(harrell_c(died, then, risk) - 0.5) < 0.03
+        assert np.log(risk).std() < 0.25
+
+
+class TestFit:
+    def test_same_seed_gives_the_same_forest(self):
+        X, time, event = simulate(150, 1, xor)
+        first, second, other = (fitted(X, time, event, seed=s)[0].arrays() for s in (3, 3, 4))
+        assert all(np.array_equal(first[k], second[k]) for k in first)
+        assert not np.array_equal(first["survival"], other["survival"])
+
+    def test_arrays_round_trip_exactly(self):
+        X, time, event = simulate(150, 1, xor)
+        forest, _ = fitted(X, time, event)
+        again = Forest.from_arrays(forest.trees.count, forest.arrays())
+        np.testing.assert_array_equal(again.cumulative(X), forest.cumulative(X))
+
+    def test_batches_hold_as_many_trees_as_asked(self, monkeypatch):
+        X, time, event = simulate(100, 1, xor)
+        monkeypatch.setattr("training.learners.forest.AT_ONCE", 250)
+        forest, _ = fitted(X, time, event, ForestConfig(trees=7))
+        assert forest.trees.count == 7
+        assert forest.trees.leaves(X).shape == (7, 100)
+
+    @pytest.mark.parametrize("case", ["constant", "ten", "ties", "few", "one column", "all", "one"])
+    def test_cohorts_at_the_edge_are_answered(self, case):
+        X, time, event = simulate(120, 1, xor)
+        made = {
+            "constant": (0 * X, time, event),
+            "ten": (X[:10], time[:10], np.arange(10) < 5),
+            "ties": (X, 0 * time + 7, event),
+            "few": (X, time, np.arange(120) < 3),
+            "one column": (X[:, :1], time, event),
+            "all": (X, time, event | True),
+            "one": (X[:1], time[:1], event[:1] | True),
+        }
+        forest, _ = fitted(*made[case])
+        curve = forest.cumulative(X[:, : made[case][0].shape[1]])
+        assert np.isfinite(curve).all()
+        assert (np.diff(curve, axis=1) >= 0).all()
+
+
+class TestStrongest:
+    def test_the_informative_column_of_thousands_is_among_them(self):
+        X, time, event = simulate(200, 1, lambda X: 0.7 * X[:, 1234], p=2000)
+        found = strongest(X, time, event)
+        assert len(found) == TREE_COLUMNS
+        assert 1234 in found
+        assert (np.diff(found) > 0).all()
+
+    def test_follow_the_log_rank_statistic(self):
+        X, time, event = simulate(60, 2, lambda X: X[:, 3], p=TREE_COLUMNS + 40)
+        X[:, 7] = 5.0
+        statistic = np.zeros(X.shape[1])
+        for i in np.flatnonzero(event):
+            statistic += X[i] - X[time >= time[i]].mean(axis=0)
+        statistic = np.abs(statistic) / np.maximum(X.std(axis=0), 1e-9)
+        statistic[7] = 0.0
+        expected = np.sort(np.argsort(-statistic)[:TREE_COLUMNS])
+        np.testing.assert_array_equal(strongest(X, time, event), expected)
+
+    def test_unit_and_origin_of_a_column_are_no_matter(self):
+        X, time, event = simulate(100, 2, lambda X: X[:, 3], p=TREE_COLUMNS + 40)
+        rng = np.random.default_rng(0)
+        other = X * rng.uniform(0.01, 100, X.shape[1]) + rng.normal(0, 5, X.shape[1])
+        np.testing.assert_array_equal(strongest(other, time, event), strongest(X, time, event))
+
+    def test_few_columns_are_all_taken_but_the_constant(self):
+        X, time, event = simulate(60, 2, lambda X: X[:, 3], p=9)
+        X[:, [2, 5]] = 1.0
+        np.testing.assert_array_equal(strongest(X, time, event), [0, 1, 3, 4, 6, 7, 8])
+        np.testing.assert_array_equal(strongest(0 * X, time, event), [0])

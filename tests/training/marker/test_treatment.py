@@ -1,0 +1,105 @@
+"""A treatment that was not randomised: the alarm, immortal time, and the marker's interaction."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from data.cohort import build_cohort
+from data.study import parse_study
+from training.marker.treatment import (
+    Modification,
+    TreatmentEffect,
+    modification,
+    treatment_effect,
+)
+
+STUDY = {
+    "name": "made-up",
+    "source": {"files": ["x.csv"]},
+    "endpoints": {"survival": {"os": {"time": "months", "event": "died", "horizon": 120}}},
+    "treatment": {"column": "drug", "treated": ["yes"], "untreated": ["no"]},
+    "modalities": {"clinical": {"age": {"kind": "number"}}, "m": {"x": {"kind": "number"}}},
+}
+
+
+def made_up(n, effect, *, interaction=0.0, immortal=False, seed=0):
+    """Patients whose treatment has a log hazard ratio ``effect`` + ``interaction`` x."""
+    rng = np.random.default_rng(seed)
+    age, x, treated = rng.normal(size=n), rng.normal(size=n), rng.integers(0, 2, n)
+    death = rng.exponential(25 * np.exp(-0.3 * age - treated * (effect + interaction * x)))
+    if immortal:
+        treated[death < 3] = 0
+    left = rng.uniform(10, 120, n)
+    frame = pd.DataFrame(
+        {
+            "age": age,
+            "x": x,
+            "drug": pd.Series(np.where(treated, "yes", "no")).mask(rng.random(n) < 0.1),
+            "months": np.minimum(death, left) + 0.01,
+            "died": (death <= left).astype(int),
+        }
+    )
+    return build_cohort(parse_study(STUDY, "made-up"), frame)
+
+
+def effect_of(cohort, **treatment):
+    described = cohort.study.treatment.model_copy(update=treatment)
+    cohort = replace(cohort, study=cohort.study.model_copy(update={"treatment": described}))
+    return treatment_effect(cohort, {"clinical": cohort.values[:, [0]]})
+
+
+def test_a_randomised_effect_within_the_range_raises_no_alarm():
+    found = effect_of(made_up(1500, np.log(0.75)))
+    assert isinstance(found, TreatmentEffect)
+    assert found.ratios["clinical"].value == pytest.approx(0.75, rel=0.15)
+    assert not found.alarm
+    assert list(found.ratios) == ["nothing", "clinical", "clinical (landmark 2 months)"]
+
+
+def test_an_effect_out_of_range_raises_it():
+    found = effect_of(made_up(1500, np.log(0.3)))
+    assert found.alarm
+    assert "clinical" in found.outside
+
+
+def test_immortal_time_raises_it_though_the_effect_is_credible():
+    found = effect_of(made_up(1500, 0, immortal=True))
+    assert found.early_treated.events == 0
+    assert found.immortal_p < 0.001
+    assert found.alarm
+    crude, landmark = found.ratios["nothing"], found.ratios["clinical (landmark 2 months)"]
+    assert crude.value < landmark.value
+
+
+def test_a_landmark_that_nobody_reaches_is_not_determined():
+    cohort = made_up(300, 0)
+    found = effect_of(cohort, expected_hr=(0.1, 9.0), landmark=500.0)
+    assert not found.ratios["clinical (landmark 500 months)"].known
+    assert not found.outside
+
+
+def test_the_interaction_is_recovered():
+    cohort = made_up(3000, -0.5, interaction=0.4)
+    found = modification(cohort, cohort.values[:, 1], cohort.values[:, [0]], 1.55)
+    assert isinstance(found, Modification)
+    assert found.interaction.low < np.exp(0.4) < found.interaction.high
+    assert found.low.value < found.high.value
+    assert found.contrast.log == pytest.approx(found.high.log - found.low.log)
+    assert found.design.power > 0.8
+
+
+def test_too_few_events_in_an_arm_are_said_to_be():
+    cohort = made_up(40, 0)
+    few = cohort.take(np.flatnonzero((cohort.treated == 0) | ~cohort.event))
+    assert "too few" in effect_of(few)
+    assert "too few" in modification(few, few.values[:, 1], few.values[:, [0]], 1.55)
+
+
+def test_a_treatment_that_works_from_the_first_day_is_no_immortal_time():
+    found = effect_of(made_up(6000, np.log(0.65), seed=3))
+    assert found.early_treated.share < found.early_untreated.share
+    assert found.immortal_p > 0.05

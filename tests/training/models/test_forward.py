@@ -1,0 +1,121 @@
+"""The ensemble run side by side says what its parts say one by one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from training.estimators.hazard import survival
+from training.learners.boosting import Boosting
+from training.learners.stack import LEARNERS
+from training.learners.trees import Trees
+from training.models import forward as abreast
+from training.models.ensemble import Ensemble, member_curves, net_logits, other_curves
+
+
+@pytest.fixture(scope="module")
+def ensemble(tiny_trained) -> Ensemble:
+    return tiny_trained.bundle.primary.ensemble
+
+
+@pytest.fixture
+def some(tiny_trained):
+    model = tiny_trained.bundle.primary
+    values = model.sample(37, np.random.default_rng(5))
+    names = sorted({name for p in model.preprocessors for name in p.reference} | {"elsewhere"})
+    return values, np.random.default_rng(6).choice(names, len(values))
+
+
+def one_by_one(ensemble, values, centre):
+    inputs = [fold.preprocessor.transform(values, centre) for fold in ensemble.folds]
+    logits = net_logits(ensemble.net, ensemble.folds, inputs)
+    learners, members = [], []
+    for fold, made, own in zip(ensemble.folds, inputs, logits, strict=True):
+        members.append(survival(member_curves(fold, own, ensemble.grid)))
+        anchor, forest, boosting = (survival(c) for c in other_curves(fold, made, ensemble.grid))
+        learners.append(np.stack([anchor, members[-1].mean(axis=0), forest, boosting]))
+    return np.stack(learners), np.stack(members)
+
+
+def same(ensemble, values, centre):
+    learners, members = one_by_one(ensemble, values, centre)
+    made = ensemble.forward(values, centre)
+    net, names = LEARNERS.index("net"), np.arange(len(LEARNERS))
+    others = names != net
+    np.testing.assert_allclose(made.learners[:, others], learners[:, others], rtol=0, atol=1e-12)
+    # The network's products are in single precision: sums in another order differ.
+    np.testing.assert_allclose(made.learners[:, net], learners[:, net], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(made.members, members, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("n", [1, 2, 37])
+@pytest.mark.parametrize("known", [True, False])
+def test_curves_are_those_of_the_parts(ensemble, some, n, known):
+    values, centre = some[0][:n], some[1][:n] if known else None
+    same(ensemble, values, centre)
+
+
+def test_patients_come_in_blocks(ensemble, some, monkeypatch):
+    whole = ensemble.forward(*some)
+    monkeypatch.setattr(abreast, "BLOCK", 10)
+    parted = ensemble.forward(*some)
+    for one, other in zip(whole, parted, strict=True):
+        assert one.shape == other.shape
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
+
+
+def test_what_one_is_told_does_not_hang_on_who_else_is_asked_about(ensemble, some):
+    values, centre = some
+    together = ensemble.forward(values, centre)
+    for size in (1, 2, 5, 16):
+        for start in range(0, len(values), size):
+            part = slice(start, start + size)
+            alone = ensemble.forward(values[part], centre[part])
+            for whole, own in zip(together, alone, strict=True):
+                np.testing.assert_allclose(whole[:, :, part], own, rtol=0, atol=1e-12)
+
+
+def test_nobody_has_no_curves(ensemble, some):
+    made = ensemble.forward(some[0][:0], some[1][:0])
+    whole = ensemble.forward(*some)
+    for none, all_ in zip(made, whole, strict=True):
+        assert none.shape == (*all_.shape[:2], 0, all_.shape[3])
+
+
+def test_members_without_trees_and_of_other_numbers(ensemble, some):
+    """A fold may have kept no round, or have fewer members than another."""
+    first, second, *rest = ensemble.folds
+    empty = np.empty(0, np.int32)
+    none = Boosting(
+        first.boosting.members,
+        first.boosting.columns,
+        Trees(0, empty, np.empty(0), empty),
+        np.empty(0),
+        np.zeros(first.boosting.members),
+        first.boosting.baseline,
+    )
+    leaf = np.array([-1, -1], np.int32)
+    two = Boosting(
+        2,
+        second.boosting.columns,
+        Trees(2, leaf, np.zeros(2), np.zeros(2, np.int32)),
+        np.array([0.25, -0.5]),
+        np.array([0.1, 0.2]),
+        second.boosting.baseline,
+    )
+    folds = (replace(first, boosting=none), replace(second, boosting=two), *rest)
+    same(replace(ensemble, folds=folds), *some)
+
+
+@pytest.mark.parametrize("part", [0.0, 0.5, 0.8, 1.0])
+def test_the_band_holds_the_middle_of_what_each_says(ensemble, some, part):
+    forward = ensemble.forward(*some)
+    each = ensemble.each(forward)
+    ends = np.array([(1 - part) / 2, (1 + part) / 2])
+    low, high = ensemble.band(forward, part)
+    # Read between the two next to an end in survival's order: so it is with hazards' too.
+    expected = np.quantile(each, ends, axis=0)
+    np.testing.assert_allclose([low, high], expected, rtol=1e-9, atol=1e-12)
+    assert (low <= high + 1e-12).all()

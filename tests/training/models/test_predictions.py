@@ -1,0 +1,42 @@
+"""Predictions to be judged: out of fold from a fit, and again from the bundle it left."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from training.bundle import Bundle
+from training.config import unflat
+from training.fitting.prepare import truncate
+from training.models.predictions import MODEL, OUT_OF_FOLD, from_fit, replay
+from training.run import train
+
+
+@pytest.fixture(scope="module")
+def run(small_cohort, quick_config):
+    return train(small_cohort, quick_config)
+
+
+def test_a_fit_is_judged_out_of_fold(run, small_cohort, quick_config):
+    fitted = run.primary.fitted
+    predicted = from_fit(fitted, quick_config)
+    assert predicted.protocol == OUT_OF_FOLD
+    np.testing.assert_array_equal(predicted.curves[MODEL], fitted.cumulative)
+    time, event = truncate(small_cohort)
+    np.testing.assert_array_equal(predicted.outcome[0], time)
+    np.testing.assert_array_equal(predicted.outcome[1], event)
+
+
+def test_other_features_give_other_curves_and_the_same_ones_the_same(run):
+    fitted = run.primary.fitted
+    values = fitted.prepared.blind.values
+    np.testing.assert_allclose(fitted.again(values), fitted.blind, rtol=1e-12)
+    assert np.abs(fitted.again(np.full_like(values, np.nan)) - fitted.blind).max() > 0.01
+
+
+def test_a_bundle_and_its_cohort_give_the_run_s_predictions_again(run, small_cohort, tmp_path):
+    run.bundle.save(tmp_path / "bundle")
+    bundle = Bundle.load(tmp_path / "bundle")
+    again = replay(bundle.primary, small_cohort, unflat(bundle.config))
+    np.testing.assert_allclose(again.cumulative, run.primary.fitted.cumulative, rtol=1e-5)
+    np.testing.assert_array_equal(again.prepared.fold, run.primary.fitted.prepared.fold)

@@ -1,0 +1,155 @@
+"""Verdicts say no more than the intervals do."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from tests.training.reports.made_review import bare_review, made_review, span, unknown_review
+from training.evaluation.record import Span
+from training.reports.review import verdicts
+
+ALL = (
+    verdicts.ranking,
+    verdicts.added_value,
+    verdicts.calibration,
+    verdicts.decisions,
+    verdicts.subgroups,
+    verdicts.patterns,
+    verdicts.modalities,
+    verdicts.instability,
+    verdicts.drivers,
+    verdicts.leaks,
+)
+
+
+def with_gain(uno_c, ibs):
+    review = made_review()
+    gains = review.gains | {"clinical": {"uno_c": uno_c, "ibs": ibs}}
+    clear = tuple(f.model_copy(update={"status": "clear"}) for f in review.sentinels)
+    return review.model_copy(update={"gains": gains, "sentinels": clear})
+
+
+@pytest.mark.parametrize("verdict", ALL[:-1])
+@pytest.mark.parametrize("review", [unknown_review(), bare_review()])
+def test_what_is_undefined_is_not_judged(verdict, review):
+    assert verdict(review).tone == "absent"
+
+
+@pytest.mark.parametrize("verdict", ALL)
+def test_each_is_one_line_of_whole_sentences(verdict):
+    text = verdict(made_review()).text
+    assert "\n" not in text
+    assert text[0].isupper()
+    assert text.endswith(".")
+    assert "nan" not in text.split()
+
+
+class TestAddedValue:
+    @pytest.mark.parametrize(
+        ("uno_c", "ibs", "tone"),
+        [
+            (span(0.02, 0.01), span(0.002, 0.003), "yes"),
+            (span(0.02, 0.03), span(0.002, 0.003), "no"),
+            (span(-0.02, 0.01), span(-0.002, 0.003), "alarm"),
+            (span(0.02, 0.01), span(-0.004, 0.003), "caution"),
+            (Span(value=0.3), Span(value=0.2), "no"),
+            (Span(value=math.nan), Span(value=math.nan), "absent"),
+        ],
+    )
+    def test_is_said_only_where_the_interval_excludes_none(self, uno_c, ibs, tone):
+        assert verdicts.added_value(with_gain(uno_c, ibs)).tone == tone
+
+    def test_a_simple_model_that_wins_is_in_the_lead(self):
+        lead = verdicts.lead(with_gain(span(-0.02, 0.01), span(-0.002, 0.001)))
+        assert "(clinical) is better than the model" in lead
+
+    def test_one_that_is_ahead_without_certainty_is_named_so(self):
+        lead = verdicts.lead(with_gain(span(-0.02, 0.03), span(-0.002, 0.003)))
+        assert "not shown" in lead
+        assert "behind" in lead
+
+    def test_numbers_have_their_signs_and_intervals(self):
+        text = verdicts.added_value(with_gain(span(0.02, 0.01), span(0.002, 0.003))).text
+        assert "+0.020 (+0.010 to +0.030)" in text
+
+
+class TestCalibration:
+    def test_names_month_and_direction(self):
+        text = verdicts.calibration(made_review()).text
+        assert "60 months predictions are too extreme" in text
+        assert "12 months" not in text
+
+    @pytest.mark.parametrize(
+        ("slope", "half", "tone"), [(1.0, 0.1, "yes"), (0.6, 0.5, "no"), (0.6, 0.2, "caution")]
+    )
+    def test_no_departure_is_not_yet_agreement(self, slope, half, tone):
+        review = made_review()
+        at = review.calibration[0].model_copy(update={"slope": span(slope, half)})
+        judged = review.model_copy(update={"calibration": (at,)})
+        assert verdicts.calibration(judged).tone == tone
+
+
+class TestSubgroups:
+    def test_a_group_that_is_certainly_worse_is_named(self):
+        review = made_review()
+        first, second, *others = review.subgroups
+        worse = second.model_copy(update={"uno_c": span(0.5, 0.05), "ibs_gain": span(-0.02, 0.01)})
+        found = verdicts.subgroups(review.model_copy(update={"subgroups": (first, worse, *others)}))
+        assert found.tone == "caution"
+        assert found.text.count("age below 67") == 2
+
+    def test_groups_too_small_are_not_counted_as_judged(self):
+        assert "11 of 12 groups" in verdicts.subgroups(made_review()).text
+
+    def test_a_group_that_may_be_ranked_by_chance_does_not_hold_up(self):
+        review = made_review()
+        first, second, *others = review.subgroups
+        unsure = second.model_copy(update={"uno_c": span(0.6, 0.15)})
+        found = verdicts.subgroups(
+            review.model_copy(update={"subgroups": (first, unsure, *others)})
+        )
+        assert found.tone == "no"
+        assert "age below 67" in found.text
+
+
+class TestLeaks:
+    def test_one_that_fired_is_the_first_thing_said(self):
+        found = verdicts.leaks(made_review())
+        assert found.tone == "alarm"
+        assert "tumor_status" in found.text
+        assert verdicts.lead(made_review()).startswith("A leak is suspected")
+
+    def test_none_run_is_not_none_found(self):
+        review = made_review()
+        idle = tuple(f.model_copy(update={"status": "not run"}) for f in review.sentinels)
+        assert verdicts.leaks(review.model_copy(update={"sentinels": idle})).tone == "absent"
+
+    def test_all_clear(self):
+        assert verdicts.leaks(with_gain(span(0, 1), span(0, 1))).tone == "yes"
+
+
+def test_modalities_that_harm_are_named():
+    review = made_review()
+    bad = review.modalities[1].model_copy(update={"ibs_loss": span(-0.01, 0.002)})
+    found = verdicts.modalities(review.model_copy(update={"modalities": (bad,)}))
+    assert found.tone == "caution"
+    assert "better without molecular" in found.text
+
+
+def test_decisions_name_the_thresholds_at_which_the_gain_is_certain():
+    review = made_review()
+    first = review.decisions[0]
+    gain = first.gain.model_copy(update={"low": tuple(0.01 for _ in first.thresholds)})
+    sure = first.model_copy(update={"gain": gain})
+    found = verdicts.decisions(review.model_copy(update={"decisions": (sure,)}))
+    assert found.tone == "yes"
+    assert "12 months (from 5 to 75 % risk)" in found.text
+
+
+def test_wide_intervals_between_fits_are_a_caution():
+    review = made_review()
+    wide = review.instability.model_copy(update={"widest": (0.1, 0.2, 0.3, 0.4, 0.5)})
+    assert verdicts.instability(review).tone == "yes"
+    assert verdicts.instability(review.model_copy(update={"instability": wide})).tone == "caution"

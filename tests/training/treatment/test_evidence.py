@@ -1,0 +1,219 @@
+"""Is the effect to be believed: scores, rankings, alarms and their words."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from training.config import configure
+from training.fitting.prepare import truncate
+from training.treatment.effect import compared, fitted_rates
+from training.treatment.evidence import Estimate, _halves, arm_scores, evidence, permuted, sentences
+
+untimed = settings(deadline=None)
+CONFIG = configure(["net.members=2"])
+numbers = st.lists(st.floats(-5, 5), min_size=2, max_size=40)
+
+
+@pytest.fixture(scope="module")
+def found(tiny_trained):
+    return tiny_trained.primary.evidence
+
+
+def with_treatment(fitted, **changed):
+    """The same fit, its study's treatment described otherwise."""
+    cohort = fitted.prepared.cohort
+    update = {"treatment": cohort.study.treatment.model_copy(update=changed)}
+    other = replace(cohort, study=cohort.study.model_copy(update=update))
+    return replace(fitted, prepared=replace(fitted.prepared, cohort=other))
+
+
+class TestScores:
+    """One model wrong at a time: the mean stays right."""
+
+    def simulate(self, n=200_000):
+        rng = np.random.default_rng(0)
+        x = rng.normal(size=n)
+        chance = 1 / (1 + np.exp(-x))
+        treated = (rng.random(n) < chance).astype(float)
+        survival = np.stack([1 / (1 + np.exp(x - 1)), 1 / (1 + np.exp(x))])
+        alive = (rng.random(n) < np.where(treated == 1, *survival)).astype(float)
+        return treated, chance, alive, np.ones(n), survival
+
+    def error(self, treated, chance, alive, weight, predicted, survival):
+        scores = arm_scores(treated, chance, alive, weight, predicted)
+        return np.abs(scores.mean(axis=1) - survival.mean(axis=1)).max()
+
+    def test_a_wrong_outcome_model_does_no_harm(self):
+        treated, chance, alive, weight, survival = self.simulate()
+        flat = np.full_like(survival, 0.5)
+        assert self.error(treated, chance, alive, weight, flat, survival) < 0.01
+
+    def test_a_wrong_propensity_does_no_harm(self):
+        treated, chance, alive, weight, survival = self.simulate()
+        half = np.full_like(chance, 0.5)
+        assert self.error(treated, half, alive, weight, survival, survival) < 0.01
+
+    def test_both_wrong_do(self):
+        treated, chance, alive, weight, survival = self.simulate()
+        half, flat = np.full_like(chance, 0.5), np.full_like(survival, 0.5)
+        assert self.error(treated, half, alive, weight, flat, survival) > 0.05
+
+    def test_those_who_were_not_followed_say_what_is_predicted(self):
+        predicted = np.array([[0.7], [0.4]])
+        one = np.ones(1)
+        scores = arm_scores(one, one / 2, one, np.zeros(1), predicted)
+        np.testing.assert_array_equal(scores, predicted)
+
+
+class TestEvidence:
+    def test_arms_are_counted_whole(self, tiny_trained, found):
+        cohort = tiny_trained.primary.fitted.prepared.cohort
+        arms = found.arms
+        assert arms.treated + arms.untreated == compared(cohort).sum()
+        counted = arms.treated + arms.untreated + arms.early + arms.no_option + arms.unknown
+        assert counted == len(cohort)
+        assert arms.treated == (found.treated == 1).sum()
+
+    def test_crude_ratio_equals_a_cox_model_of_the_treatment_alone(self, tiny_trained, found):
+        linear_model = pytest.importorskip("sksurv.linear_model")
+        util = pytest.importorskip("sksurv.util")
+        cohort = tiny_trained.primary.fitted.prepared.cohort
+        names = list(cohort.study.features)
+        stage = cohort.values[:, names.index("stage")]
+        rows = ~np.isnan(cohort.treated) & np.isin(stage, [1, 2])
+        time, event = truncate(cohort)
+        theirs = linear_model.CoxPHSurvivalAnalysis(ties="efron", tol=1e-12)
+        theirs.fit(
+            cohort.treated[rows][:, None],
+            util.Surv.from_arrays(event[rows], time[rows]),
+        )
+        assert found.hr["crude"].value == pytest.approx(np.exp(theirs.coef_[0]), rel=1e-5)
+
+    def test_a_ratio_outside_the_expected_raises_the_alarm(self, tiny_trained, found):
+        value = found.hr["landmark"].value
+        for band, alarmed in (
+            ((value + 0.01, 9.0), True),
+            ((0.01, value - 0.01), True),
+            ((0.01, 9.0), False),
+        ):
+            judged = evidence(with_treatment(tiny_trained.primary.fitted, expected_hr=band), CONFIG)
+            assert bool(judged.alarms) is alarmed
+            said = sentences(judged)["alarm"]
+            assert said.startswith("ALARM") is alarmed
+
+    def test_deaths_before_treatment_could_begin_raise_the_alarm(self, tiny_trained):
+        fitted = tiny_trained.primary.fitted
+        cohort = fitted.prepared.cohort
+        untreated = np.flatnonzero((cohort.treated == 0) & (cohort.time > 2))[:14]
+        time, event = cohort.time.copy(), cohort.event.copy()
+        time[untreated], event[untreated] = 1.0, True
+        early = replace(cohort, time=time, event=event)
+        judged = evidence(replace(fitted, prepared=replace(fitted.prepared, cohort=early)), CONFIG)
+        assert "immortal" in sentences(judged)["alarm"]
+
+    def test_json_has_no_patient_and_no_nan(self, found):
+        plain = json.loads(json.dumps(found.to_json(), allow_nan=False))
+        assert set(plain["sentences"]) >= {
+            "overlap",
+            "hr",
+            "alarm",
+            "ate",
+            "heterogeneity",
+            "policy",
+        }
+        assert "propensity" not in plain
+
+    def test_every_figure_lies_in_its_interval(self, found):
+        every = [found.ate, found.relative.rate, found.absolute.rate, *found.halves]
+        every += [*found.hr.values(), *found.policy.values(), *found.policy_gain.values()]
+        assert all(e.low <= e.value <= e.high for e in every)
+        assert 0 < found.policy["none"].value < 1
+
+    def test_policy_of_treating_all_differs_from_none_by_the_mean_gain(self, found):
+        gained = found.policy["all"].value - found.policy["none"].value
+        assert gained == pytest.approx(found.ate.value)
+
+    def test_without_a_treatment_there_is_none(self, tiny_trained):
+        fitted = replace(tiny_trained.primary.fitted, effect=None)
+        assert evidence(fitted, CONFIG) is None
+
+    def test_words_follow_the_claim(self, found):
+        claimed = replace(found.relative, rate=Estimate(0.1, 0.01, 0.2))
+        said = sentences(replace(found, relative=claimed))["heterogeneity"]
+        assert said.startswith("Patients differ")
+        absent = replace(found.relative, rate=Estimate(0.1, -0.01, 0.2))
+        assert "not shown" in sentences(replace(found, relative=absent))["heterogeneity"]
+        silent = sentences(replace(found, permuted=Estimate(0.1, -0.01, 0.2)))["permuted"]
+        assert "claims no difference" in silent
+        both = replace(found, relative=claimed, permuted=Estimate(0.1, 0.01, 0.2))
+        assert "may be chance too" in sentences(both)["permuted"]
+
+    def test_advice_is_withheld_only_where_chance_is_no_reason(self, found):
+        low, high = found.hr["landmark"].low, found.hr["landmark"].high
+        beyond = replace(found, expected_hr=(high + 0.1, high + 1))
+        assert beyond.distrust
+        assert "withholds" in sentences(beyond)["alarm"]
+        by_chance = replace(found, expected_hr=(high - 0.001, high + 1))
+        assert by_chance.alarms
+        assert not by_chance.distrust
+        assert "chance is possible" in sentences(by_chance)["alarm"]
+        sicker = replace(found, expected_hr=(low / 9, low / 3))
+        assert "sicker patients were treated" in sentences(sicker)["alarm"]
+
+    @pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
+    def test_two_effects_are_two_groups_however_many_have_each(self, tiny_trained, share):
+        fitted, chance = (
+            tiny_trained.primary.fitted,
+            tiny_trained.primary.fitted.effect.patients.propensity,
+        )
+        cohort, grid = fitted.prepared.cohort, fitted.prepared.grid
+        rows = compared(cohort)
+        strong = np.arange(len(cohort)) % 10 < 10 * share
+        halves = _halves(fitted, chance, rows, np.where(strong[rows], 0.2, -0.1))
+        for half, part in zip(halves, (strong, ~strong), strict=True):
+            expected = fitted_rates(cohort, fitted.blind, grid, chance, rows & part)
+            assert half.value == pytest.approx(np.exp(expected.log_hr))
+
+    def test_one_effect_for_everybody_is_said_to_be_one(self, tiny_trained):
+        fitted = tiny_trained.primary.fitted
+        patients = fitted.effect.patients._replace(log_hr=np.full(len(fitted.blind), -0.4))
+        changed = replace(fitted, effect=replace(fitted.effect, patients=patients))
+        found = evidence(changed, CONFIG)
+        assert all(np.isnan(half.value) for half in found.halves)
+        assert not found.differs
+        said = sentences(found)["heterogeneity"]
+        assert said == "The model has one hazard ratio of chemotherapy for everybody."
+        json.dumps(found.to_json(), allow_nan=False)
+
+
+class TestControl:
+    def test_a_treatment_dealt_at_random_keeps_its_share_and_its_gaps(self, tiny_trained):
+        first = permuted(tiny_trained.primary.fitted, CONFIG, 0)
+        assert vars(first) == vars(permuted(tiny_trained.primary.fitted, CONFIG, 0))
+        assert vars(first) != vars(permuted(tiny_trained.primary.fitted, CONFIG, 1))
+
+    def test_common_effect_is_recovered_from_outcomes_that_have_one(self, tiny_trained):
+        # Outcomes drawn anew from the learners' own curves, each hazard halved by the treatment.
+        fitted = tiny_trained.primary.fitted
+        cohort, grid = fitted.prepared.cohort, fitted.prepared.grid
+        rng = np.random.default_rng(0)
+        many = np.tile(np.arange(len(cohort)), 40)
+        blind = fitted.blind[many]
+        chance = np.full(len(many), 0.5)
+        treated = (rng.random(len(many)) < chance).astype(float)
+        ratio = np.where(treated == 1, 0.5, 1.0) / 0.75
+        wanted = rng.exponential(size=len(many)) / ratio
+        time = np.array([np.interp(w, h, grid.edges) for w, h in zip(wanted, blind, strict=True)])
+        event = wanted < blind[:, -1]
+        values = cohort.values[many].copy()
+        values[:, -1] = treated
+        drawn = replace(cohort.take(many), values=values, time=np.maximum(time, 1e-3), event=event)
+        found = fitted_rates(drawn, blind, grid, chance, compared(drawn))
+        assert found.log_hr == pytest.approx(np.log(0.5), abs=4 * found.error)
+        assert found.error < 0.06

@@ -1,0 +1,127 @@
+"""The whole life of a model on the synthetic cohort, from a table to an answer over HTTP."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mlflow import MlflowClient
+
+from data.cohort import load_cohort
+from serving.deployment.origin import written
+from serving.deployment.packaging import package
+from serving.deployment.server import running, serve_command
+from training.cli.terminal import SYNTHETIC, relative, say_cohort, say_result
+from training.cli.train import search, synthesise
+from training.config import configure
+from training.processes import free_port
+from training.tracking.promotion import champion_of
+from training.tracking.store import find_bundle, find_source, open_store
+from training.tracking.ui import links
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much a demonstration does."""
+
+    patients: int
+    trials: int
+    settings: tuple[str, ...] = ()
+
+
+FULL = Size(patients=800, trials=12)
+SHORT = Size(
+    patients=240,
+    trials=2,
+    settings=("net.members=4", "net.max_epochs=20", "evaluation.peers=false"),
+)
+
+#: A made-up patient; what is not named is missing, as it would be in a hospital.
+PATIENT = {
+    "patient_id": "demo-1",
+    "age": 61,
+    "sex": "Male",
+    "stage": "III",
+    "t_stage": "T3",
+    "n_stage": "N2",
+    "m_stage": "M0",
+    "lauren": "diffuse",
+    "msi": "MSS",
+    "act": "yes",
+    "IL1R1": 7.2,
+    "CD163": 8.1,
+}
+
+
+def run_demo(*, short: bool) -> None:
+    """Make a cohort, tune, train, judge, register, package, serve one answer, say where to look."""
+    size = SHORT if short else FULL
+    began = time.monotonic()
+    store = open_store()
+    title(f"1  a synthetic cohort of {size.patients} patients")
+    study = synthesise(store.root / "demo", size.patients, "default", seed=0)
+    config = configure(size.settings)
+    cohort = load_cohort(study)
+    say_cohort(cohort)
+
+    title(f"2  tune ({size.trials} trials), train, judge, register")
+    trained, path, logged = search(
+        store,
+        cohort,
+        config,
+        trials=size.trials,
+        storage=None,
+        # Every demonstration is a study of its own, so that it shows the work.
+        name=f"demo-{int(time.time())}",
+        out=None,
+        study_file=study,
+    )
+    say_result(trained, path, logged)
+
+    champion = champion_of(MlflowClient(), logged.model_name) is not None
+    title(f"3  package the {'champion' if champion else 'model, which the gate did not promote'}")
+    named = "@champion" if champion else f"/{logged.version}"
+    source = find_source(f"models:/{logged.model_name}{named}")
+    origin = written(source.run_id, source.version)
+    packed = package(find_bundle(source.model), store.bentos, origin=origin)
+    print(f"bento    {packed.tag}")
+    print(f"folder   {relative(packed.path)}")
+
+    title("4  ask the packaged service for one patient, over HTTP")
+    port = free_port()
+    argv, environment = serve_command(packed.path, port)
+    body = {"patient": PATIENT, "times": [12, 36, 60]}
+    with running(argv, environment, port) as url:
+        print(f"POST {url}/predict")
+        print(json.dumps(body))
+        answer = ask(f"{url}/predict", body)
+    answer["curve"] = [*answer["curve"][:2], "..."]
+    print(json.dumps(answer, indent=2))
+
+    title(f"done in {time.monotonic() - began:.0f} s; {SYNTHETIC}")
+    print("look at the runs:      accomplice ui, which serves")
+    for line in links(5000):
+        print(f"  {line}")
+    print(f"serve it yourself:     accomplice serve {relative(packed.path)}")
+    print(f"the bundle:            {relative(path)}")
+    print("your own cohort:       accomplice data init cohort.csv --time T --event E")
+
+
+def title(text: str) -> None:
+    """Print a heading."""
+    print(f"\n== {text}", flush=True)
+
+
+def ask(url: str, body: Mapping[str, object]) -> dict[str, list[object]]:
+    """Post JSON to a server on this machine and return its answer."""
+    request = urllib.request.Request(
+        url, json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    # No proxy: the address is this machine's own.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(request, timeout=30) as response:
+        found: dict[str, list[object]] = json.loads(response.read())
+    return found

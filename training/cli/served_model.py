@@ -1,0 +1,226 @@
+"""Hand a server the bundle of a registered model, and those that take its place later.
+
+This is the side of the process that started the server: it may know MLflow, which the worker must
+not. Where an alias is followed it copies each new version's bundle beside the server, checks its
+content, and says where it is by ``deployment.handover``. Whatever fails then, the server goes on
+with what it has.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from data.errors import InputError
+from serving.deployment.handover import HANDOVER_VARIABLE, Handover, Version
+
+#: A model by an alias, which is what can be followed.
+ALIAS = re.compile(r"models:/(?P<name>[^/@]+)@(?P<alias>[^/@]+)")
+#: Seconds between two looks at the registry, where nothing else is said.
+EVERY = 10.0
+#: Of a tracking server that is away, so that the next look is not kept waiting for minutes.
+PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+
+
+def say_on_stderr(text: str) -> None:
+    """Write a line."""
+    print(f"accomplice: {text}", file=sys.stderr, flush=True)
+
+
+class Registered:
+    """A model of the store, as it is now.
+
+    Args:
+        model: ``runs:/ID`` or ``models:/NAME/VERSION`` or by an alias.
+        folder: for what is handed over.
+
+    Raises:
+        InputError: there is no store to look into.
+    """
+
+    every: float | None = None
+
+    def __init__(self, model: str, folder: Path) -> None:
+        _check_store(model)
+        self.model, self._handover = model, Handover(folder)
+
+    def environment(self) -> dict[str, str]:
+        """Return what the server's process is to know."""
+        return {HANDOVER_VARIABLE: str(self._handover.folder)}
+
+    def begin(self) -> None:
+        """Find the model's bundle and hand it over.
+
+        Raises:
+            InputError: there is none, or it was changed.
+        """
+        from training.models.manifest import digest_of
+        from training.tracking.store import find_bundle, find_source
+
+        source = find_source(self.model)
+        bundle = find_bundle(source.model).resolve()
+        self._handover.wanted = Version(
+            str(bundle), digest_of(bundle), source.run_id, source.version
+        )
+
+    def look(self) -> None:
+        """Stay with what it was."""
+
+
+class Champion:
+    """A model by an alias, and the versions that it has named.
+
+    Args:
+        model: ``models:/NAME@ALIAS``.
+        folder: for the bundles and what is handed over.
+        every: seconds between two looks.
+        say: takes a line about what happened.
+
+    Raises:
+        InputError: the model is not named by an alias.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        folder: Path,
+        every: float = EVERY,
+        say: Callable[[str], None] = say_on_stderr,
+    ) -> None:
+        named = ALIAS.fullmatch(model)
+        if named is None:
+            raise InputError(
+                f"--reload-champion: {model} stays what it is: give models:/NAME@champion"
+            )
+        _check_store(model)
+        self.model = model
+        self.every: float | None = every
+        self._name, self._alias = named["name"], named["alias"]
+        self._bundles, self._handover = folder / "bundles", Handover(folder)
+        self._say, self._said = say, ""
+        self._wanted: Version | None = None
+
+    def environment(self) -> dict[str, str]:
+        """Return what the server's process is to know."""
+        return {HANDOVER_VARIABLE: str(self._handover.folder)}
+
+    def begin(self) -> None:
+        """Fetch the version that the alias names now and hand it over.
+
+        Raises:
+            InputError: it names none, or the bundle is not whole.
+        """
+        for name, value in PATIENCE.items():
+            os.environ.setdefault(name, value)
+        found = self._find()
+        if found is None:
+            raise InputError(f"{self.model}: no such model: the alias names none")
+        self._want(self._fetch(found))
+
+    def look(self) -> None:
+        """Hand over the version that the alias names now, if it is another one; never raises."""
+        try:
+            found = self._find()
+        except Exception as error:
+            self._once(f"the registry cannot be read ({type(error).__name__}): serving goes on")
+            return
+        if found is None:
+            self._once(f"{self.model} names no version now: serving goes on")
+            return
+        before = self._wanted
+        if before is not None and before.bundle and _same(found, before):
+            self._said = ""
+            self._clear()
+            return
+        try:
+            self._want(self._fetch(found))
+        except Exception as error:
+            ours = isinstance(error, InputError)
+            why = " ".join(str(error).split()) if ours else type(error).__name__
+            # Counted by the worker, once for each version.
+            self._want(found)
+            self._once(f"version {found.version} cannot be fetched: {why}; serving goes on")
+            return
+        self._said = ""
+        self._say(f"version {found.version} of {self._name} is {self._alias} now: handed over")
+
+    def _find(self) -> Version | None:
+        """The version that the alias names, without its bundle; None if it names none."""
+        from mlflow import MlflowClient
+        from mlflow.exceptions import MlflowException
+
+        from training.tracking.promotion import DIGEST
+        from training.tracking.store import open_store
+
+        open_store()
+        try:
+            found = MlflowClient().get_model_version_by_alias(self._name, self._alias)
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
+        return Version(None, found.tags.get(DIGEST), found.run_id, str(found.version))
+
+    def _fetch(self, found: Version) -> Version:
+        """Copy a version's bundle here, and check that it is what was registered.
+
+        Raises:
+            InputError: it holds no bundle, or not the one that was registered.
+        """
+        from training.models.manifest import digest_of
+        from training.tracking.store import find_bundle
+
+        place, part = self._bundles / str(found.version), self._bundles / ".part"
+        if found.digest is not None and place.is_dir() and digest_of(place) == found.digest:
+            return replace(found, bundle=str(place))
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        try:
+            bundle = find_bundle(f"models:/{self._name}/{found.version}", part)
+            digest = digest_of(bundle)
+            if found.digest not in (None, digest):
+                raise InputError("its bundle is not the one that was registered")
+            shutil.rmtree(place, ignore_errors=True)
+            bundle.rename(place)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+        return replace(found, bundle=str(place), digest=digest)
+
+    def _want(self, version: Version) -> None:
+        if version != self._wanted:
+            self._handover.wanted = self._wanted = version
+
+    def _clear(self) -> None:
+        """Remove the bundles of before, once the worker answers with what is wanted."""
+        if self._wanted is None or self._handover.served != self._wanted:
+            return
+        for place in self._bundles.iterdir():
+            if str(place) != self._wanted.bundle:
+                shutil.rmtree(place, ignore_errors=True)
+
+    def _once(self, text: str) -> None:
+        """Say what is wrong, but not again as long as it stays so."""
+        if text != self._said:
+            self._said = text
+            self._say(text)
+
+
+def _check_store(model: str) -> None:
+    """Refuse a model of a store that is not there, before anything is started.
+
+    Raises:
+        InputError: there is none.
+    """
+    from training.tracking.store import find_bundle, store_exists
+
+    if not store_exists():
+        find_bundle(model)  # says so
+
+
+def _same(found: Version, fetched: Version) -> bool:
+    return (found.version, found.run_id) == (fetched.version, fetched.run_id)

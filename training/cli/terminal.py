@@ -1,0 +1,126 @@
+"""What the commands print."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from data.cohort import Patients
+    from training.bundle import Bundle
+    from training.evaluation.scores import Evaluation
+    from training.run import Trained
+    from training.tracking.registry import Logged
+    from training.treatment.evidence import Evidence
+    from training.tune import Tuned
+
+#: Letters of a model's name.
+WIDTH = 24
+SYNTHETIC = "SYNTHETIC patients: nothing here says anything about real ones"
+
+
+def say_cohort(patients: Patients) -> None:
+    """Say who is trained on."""
+    study = patients.study
+    left = f"; {patients.left_out} without follow-up left out" if patients.left_out else ""
+    print(
+        f"{study.name}: {len(patients)} patients, {patients.outcomes}, "
+        f"{len(study.features)} features in {len(study.blocks)} modalities{left}"
+    )
+    if study.synthetic:
+        print(SYNTHETIC)
+
+
+def say_result(trained: Trained, path: Path, logged: Logged) -> None:
+    """Say how good the models are, where they are, and what to do next."""
+    from training.tracking.summary import on_further, on_responses, unanswered
+    from training.tracking.views import address, run_page
+
+    primary = trained.primary
+    if primary is not None:
+        print_scores(primary.evaluation)
+    cuts = trained.bundle.provenance.get("cut_short")
+    if cuts:
+        print(f"time ran out, which cut short: {'; '.join(cuts)}")
+    if primary is not None:
+        for baseline in primary.evaluation.gains:
+            print(f"the model {primary.evaluation.verdict(baseline)}")
+        for said in primary.evaluation.notes:
+            print(f"not held against a baseline: {said}")
+    for line in unanswered(trained.bundle.study):
+        print(line)
+    if primary is not None:
+        say_treatment(trained.bundle, primary.evidence)
+        for finding in primary.findings:
+            if finding.status in ("fired", "caution"):
+                print(f"{finding.sentinel} {finding.status.upper()}: {finding.text}")
+    for name, told in {**on_further(trained), **on_responses(trained)}.items():
+        print(f"{name}: {told}")
+    print(f"run      {logged.run_id}")
+    print(f"bundle   {relative(path)}")
+    champion = ", champion" if logged.champion else ""
+    print(f"model    models:/{logged.model_name}/{logged.version}{champion}")
+    say_standing(logged)
+    times = "" if primary is None else " --times 12,36"
+    print(f"next     accomplice predict {relative(path)} TABLE{times} --out predictions.csv")
+    print("         accomplice ui")
+    print(f"see      {address(run_page(logged.experiment_id, logged.run_id))}")
+
+
+def say_standing(logged: Logged) -> None:
+    """Say why a model is not champion, and how it may become it."""
+    if logged.champion:
+        return
+    promote = f"accomplice promote models:/{logged.model_name}/{logged.version}"
+    if logged.decision is None:
+        print(f"         not champion; to hold it against the one there is: {promote}")
+        return
+    print("         not champion, although there is none:")
+    for rule in logged.decision.failed:
+        print(f"           FAILS {rule.asks}: {rule.why}")
+    print(f'         all the same: {promote} --force "the reason"')
+
+
+def say_treatment(bundle: Bundle, found: Evidence | None) -> None:
+    """Say what the treatment seems to change, and whether to believe it."""
+    from training.treatment.evidence import sentences
+
+    treatment, model = bundle.study.treatment, bundle.primary
+    if treatment is None or model is None:
+        return
+    if found is None:
+        print(f"{treatment.label}: no effect estimated: {model.no_effect}")
+        return
+    said = sentences(found)
+    for key in ("hr", "alarm", "ate", "heterogeneity"):
+        print(said[key])
+
+
+def say_trials(tuned: Tuned) -> None:
+    """Say what the search found, against the defaults."""
+    from training.tune import best_of, of_defaults
+
+    first, best = of_defaults(tuned.study), best_of(tuned.study)
+    given_up = f", {tuned.pruned} of them given up early" if tuned.pruned else ""
+    line = f"{tuned.trials} trials{given_up}"
+    if first is not None:
+        line += f"; integrated Brier of the defaults {first.value:.4f}"
+    if best is not None:
+        line += f", of the best (trial {best.number}) {best.value:.4f}"
+    print(line)
+
+
+def print_scores(evaluation: Evaluation) -> None:
+    """Print the models beside each other."""
+    print(f"judged out of fold to {evaluation.horizon:.0f} months, 95 % intervals:")
+    print(f"  {'':<{WIDTH}}{'Uno C (higher is better)':<28}integrated Brier (lower is better)")
+    for name, scores in evaluation.scores.items():
+        print(f"  {name:<{WIDTH}}{scores.uno_c!s:<28}{scores.ibs}")
+
+
+def relative(path: Path) -> str:
+    """Write a path as seen from here, where that is shorter."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

@@ -1,0 +1,1 @@
+"""Estimators of survival analysis: Kaplan-Meier, Cox, hazards, logistic regression."""

@@ -1,0 +1,193 @@
+"""Hazard ratios with intervals: adjusted fits, contrasts, pooling, and what a design can show.
+
+Covariates that are only adjusted for carry a weak normal prior (SD 1 a standard deviation), so that
+rare levels and the many columns of a clinical record cannot blow up with few events; what is asked
+for carries none. Without such covariates the fit is plain Cox regression with Efron's ties.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.estimators.cox import RiskSets, fit_cox
+from training.metrics.calibration import chi_square_tail
+
+Array = NDArray[np.float64]
+
+#: Ridge on a standardised column that is only adjusted for: a normal prior of SD 1.
+WEAK = 1.0
+#: Standard error of a log hazard ratio beyond which the patients do not determine it.
+UNDETERMINED = 5.0
+#: Standard normal quantile of a 95 % interval, and of a power of 80 %.
+Z95, Z80 = NormalDist().inv_cdf(0.975), NormalDist().inv_cdf(0.8)
+
+
+@dataclass(frozen=True)
+class HazardRatio:
+    """An estimate on the log scale; NaN where the patients do not determine it."""
+
+    log: float
+    se: float
+    """Standard error of ``log``."""
+    patients: int
+    events: int
+
+    @property
+    def value(self) -> float:
+        """The hazard ratio."""
+        return math.exp(self.log)
+
+    @property
+    def low(self) -> float:
+        """Lower end of the 95 % interval."""
+        return math.exp(self.log - Z95 * self.se)
+
+    @property
+    def high(self) -> float:
+        """Upper end of the 95 % interval."""
+        return math.exp(self.log + Z95 * self.se)
+
+    @property
+    def p(self) -> float:
+        """Two-sided p value (Wald)."""
+        return two_sided(self.log / self.se)
+
+    @property
+    def known(self) -> bool:
+        """Whether the patients determine it."""
+        return math.isfinite(self.log)
+
+    @property
+    def certain(self) -> bool:
+        """Whether the 95 % interval excludes 1."""
+        return self.low > 1 or self.high < 1
+
+    def __str__(self) -> str:
+        if not self.known:
+            return "not determined"
+        return f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})"
+
+
+@dataclass(frozen=True)
+class CoxFit:
+    """Coefficients with their covariance."""
+
+    beta: Array
+    """(k + q,) what is asked for, then what is adjusted for."""
+    covariance: Array
+    """(k + q, k + q) inverse of the penalised information."""
+    patients: int
+    events: int
+
+    def ratio(self, *weights: float) -> HazardRatio:
+        """Return exp of the weighted sum of the first coefficients, such as ``ratio(-1, 1)``."""
+        w = np.zeros(len(self.beta))
+        w[: len(weights)] = weights
+        se = math.sqrt(max(float(w @ self.covariance @ w), 0.0))
+        if not 0 < se < UNDETERMINED:
+            return HazardRatio(math.nan, math.nan, self.patients, self.events)
+        return HazardRatio(float(w @ self.beta), se, self.patients, self.events)
+
+
+def fit_effects(
+    X: Array, time: Array, event: NDArray[np.bool_], adjust: Array | None = None
+) -> CoxFit:
+    """Fit Cox's model with standard errors from the information.
+
+    Args:
+        X: (n, k) or (n,) what is asked for, not penalised.
+        time: (n,) follow-up in months.
+        event: (n,) whether the event was seen.
+        adjust: (n, q) standardised covariates, under the weak prior; none if absent.
+    """
+    X = X.reshape(len(time), -1)
+    if adjust is None:
+        adjust = np.zeros((len(time), 0))
+    design = np.concatenate([X, adjust[:, adjust.std(axis=0) > 1e-9]], axis=1)
+    penalty = np.append(np.zeros(X.shape[1]), np.full(design.shape[1] - X.shape[1], WEAK))
+    risk_sets = RiskSets(time, event)
+    beta = fit_cox(design, risk_sets, penalty)
+    information = risk_sets.evaluate(design, design @ beta)[2] + np.diag(penalty)
+    # A column without information gets an enormous variance, and its ratio is not determined.
+    covariance = np.linalg.inv(information + 1e-9 * np.eye(len(beta)))
+    return CoxFit(beta, np.asarray(covariance, dtype=float), len(time), int(event.sum()))
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """A random-effects summary of several centres."""
+
+    ratio: HazardRatio
+    between: float
+    """Standard deviation between centres of the log hazard ratio (tau)."""
+    inconsistency: float
+    """I²: part of the spread beyond chance, 0 to 1."""
+    p: float
+    """Of Cochran's test that all centres share one effect."""
+
+
+def pool(ratios: Sequence[HazardRatio]) -> Pooled:
+    """Pool by DerSimonian and Laird, "Meta-analysis in clinical trials", 1986."""
+    log, weight = (np.array(v) for v in zip(*((r.log, r.se**-2) for r in ratios), strict=True))
+    mean = weight @ log / weight.sum()
+    q, degrees = float(weight @ (log - mean) ** 2), len(log) - 1
+    excess = weight.sum() - (weight**2).sum() / weight.sum()
+    variance = max(0.0, (q - degrees) / float(excess))
+    weight = 1 / (1 / weight + variance)
+    pooled = HazardRatio(
+        float(weight @ log / weight.sum()),
+        float(weight.sum() ** -0.5),
+        sum(r.patients for r in ratios),
+        sum(r.events for r in ratios),
+    )
+    inconsistency = max(0.0, 1 - degrees / q) if q > 0 else 0.0
+    return Pooled(pooled, math.sqrt(variance), inconsistency, chi_square_tail(q, degrees))
+
+
+@dataclass(frozen=True)
+class Design:
+    """What an estimate of this standard error could show of a plausible true effect.
+
+    Gelman and Carlin, "Beyond power calculations: assessing type S and type M errors", 2014.
+    """
+
+    plausible: float
+    """The hazard ratio that is taken as true."""
+    se: float
+    power: float
+    """Chance that the 95 % interval excludes 1."""
+    type_s: float
+    """Chance that a significant estimate has the wrong sign."""
+    type_m: float
+    """Factor by which a significant estimate overstates the log hazard ratio, on average."""
+    events_needed: int
+    """Events for a power of 80 %, with patients alike."""
+
+
+def judge_design(plausible: float, ratio: HazardRatio) -> Design:
+    """Judge what the standard error of an estimate could show of a plausible hazard ratio."""
+    effect = abs(math.log(plausible))
+    shift, normal = effect / ratio.se, NormalDist()
+    above, below = normal.cdf(shift - Z95), normal.cdf(-shift - Z95)
+    # The mean of |estimate| / se over both tails of a normal around the shift.
+    tails = shift * above + normal.pdf(Z95 - shift) - shift * below + normal.pdf(Z95 + shift)
+    power = above + below
+    return Design(
+        plausible=plausible,
+        se=ratio.se,
+        power=power,
+        type_s=below / power,
+        type_m=tails / power / shift,
+        events_needed=math.ceil(ratio.events * ((Z95 + Z80) / shift) ** 2),
+    )
+
+
+def two_sided(z: float) -> float:
+    """Two-sided tail of a standard normal."""
+    return math.erfc(abs(z) / math.sqrt(2))

@@ -1,0 +1,100 @@
+"""Does a hazard ratio stay the same over time? Grambsch and Therneau's test and a smooth curve.
+
+Grambsch and Therneau, "Proportional hazards tests and diagnostics based on weighted residuals",
+Biometrika 1994; the score test in the exact form of R's ``cox.zph`` (survival 3), time transformed
+by the Kaplan–Meier curve.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.estimators.cox import RiskSets, fit_cox
+from training.estimators.hazard_ratios import Z95
+from training.metrics.brier import KaplanMeier
+from training.metrics.calibration import ChiSquare, chi_square_tail
+
+Array = NDArray[np.float64]
+
+#: Events that one term of the smooth curve should have.
+EVENTS_EACH = 10
+#: Points of the curve.
+POINTS = 60
+
+
+@dataclass(frozen=True)
+class EffectOverTime:
+    """A log hazard ratio as it changes with follow-up, smoothed, with a 95 % band."""
+
+    months: Array
+    """(t,) within the middle nine tenths of the event times."""
+    log: Array
+    low: Array
+    high: Array
+
+
+def zph_test(X: Array, time: Array, event: NDArray[np.bool_]) -> list[ChiSquare]:
+    """Test each column of X (n, p) for an effect that changes with time, one degree each."""
+    risk_sets = RiskSets(time, event)
+    beta = fit_cox(X, risk_sets, np.zeros(X.shape[1]))
+    rows, mean, variance = risk_sets.at_events(X, X @ beta)
+    residual = X[rows] - mean
+    g = _transformed(time, event, time[rows])
+    plain, first = variance.sum(axis=0), np.tensordot(g, variance, 1)
+    second = np.tensordot(g**2, variance, 1)
+    score = g @ residual
+    known = np.linalg.inv(plain)
+    found = []
+    for j in range(X.shape[1]):
+        spread = float(second[j, j] - first[j] @ known @ first[j])
+        statistic = float(score[j] ** 2 / spread)
+        found.append(ChiSquare(statistic, chi_square_tail(statistic, 1)))
+    return found
+
+
+def effect_over_time(x: Array, time: Array, event: NDArray[np.bool_]) -> EffectOverTime:
+    """Smooth the scaled Schoenfeld residuals of one covariate x (n,) by a natural cubic spline.
+
+    It has up to four terms in transformed time, fewer where events are few.
+    """
+    X, risk_sets = x[:, None], RiskSets(time, event)
+    beta = fit_cox(X, risk_sets, np.zeros(1))
+    rows, mean, variance = risk_sets.at_events(X, X @ beta)
+    events, information = len(rows), float(variance.sum())
+    scaled = beta[0] + events * (X[rows, 0] - mean[:, 0]) / information
+    g = _transformed(time, event, time[rows])
+    terms = int(np.clip(events // EVENTS_EACH, 1, 4))
+    knots = np.quantile(g, np.linspace(0.05, 0.95, max(terms, 2)))
+    basis = natural_spline(g, knots)[:, :terms]
+    low, high = np.quantile(time[rows], [0.05, 0.95])
+    months = np.linspace(low, high, POINTS)
+    at = natural_spline(_transformed(time, event, months), knots)[:, :terms]
+    inner = np.linalg.pinv(basis.T @ basis)
+    curve = at @ (inner @ (basis.T @ scaled))
+    # Scaled residuals vary as the coefficient does, times the number of events.
+    spread = Z95 * np.sqrt((at @ inner * at).sum(axis=1) * events / information)
+    return EffectOverTime(months, curve, curve - spread, curve + spread)
+
+
+def natural_spline(x: Array, knots: Array) -> Array:
+    """Basis (n, k) of cubic splines that are straight beyond the outer of k knots.
+
+    Hastie, Tibshirani and Friedman, "The elements of statistical learning", 5.2.1.
+    """
+    last = knots[-1]
+
+    def arch(knot: float) -> Array:
+        rise = np.maximum(x - knot, 0) ** 3 - np.maximum(x - last, 0) ** 3
+        return np.asarray(rise / max(last - knot, 1e-12))
+
+    bends = [arch(knot) - arch(knots[-2]) for knot in knots[:-2]]
+    return np.stack([np.ones_like(x), x, *bends], axis=1)
+
+
+def _transformed(time: Array, event: NDArray[np.bool_], at: Array) -> Array:
+    """One less Kaplan–Meier survival just before each time (t,), about the events' mean."""
+    curve = KaplanMeier.fit(time, event)
+    return np.asarray((1 - curve.before(at)) - (1 - curve.before(time[event])).mean())

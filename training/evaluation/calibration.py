@@ -1,0 +1,209 @@
+"""Do predicted risks come true? Slope, observed over expected and groups at a few months."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.cohort import round_off
+from training.estimators.hazard import TimeGrid, survival
+from training.evaluation.bootstrap import FEWEST_EVENTS, Followed, span
+from training.evaluation.record import CalibrationAt, Span
+from training.metrics.brier import UndefinedMetricError, inverse_censoring
+from training.metrics.calibration import calibration_groups
+
+Array = NDArray[np.float64]
+
+#: Months that people ask for.
+USUAL = (12.0, 36.0, 60.0)
+#: Events in a group of the calibration plot, and groups at the most.
+EVENTS_EACH, MOST_GROUPS = 15, 10
+#: Predictions are held this far from certainty, as in `calibration_at`.
+CLIP = 1e-4
+#: Steps of the fit, and the longest of them.
+STEPS, LONGEST = 30, 1.0
+
+
+def judged_months(followed: Followed) -> tuple[float, ...]:
+    """Return the months at which predictions are held against what happened.
+
+    They are those of `USUAL` by when there are events enough and beyond which patients enough are
+    followed. Where these are not two, they are the thirds of the horizon.
+    """
+    time, event = followed.time, followed.event
+    usual = tuple(
+        month
+        for month in USUAL
+        if month <= followed.horizon * (1 + 1e-9)
+        and (event & (time <= month)).sum() >= FEWEST_EVENTS
+        and (time > min(month, followed.horizon)).sum() >= FEWEST_EVENTS
+    )
+    if len(usual) >= 2:
+        return usual
+    return tuple(round_off(followed.horizon * k / 3, up=False) for k in (1, 2, 3))
+
+
+def middle_month(months: Sequence[float], horizon: float) -> float:
+    """Return the month nearest to half of the horizon."""
+    return min(months, key=lambda month: abs(month - horizon / 2))
+
+
+def survival_at(followed: Followed, grid: TimeGrid, cumulative: Array, month: float) -> Array:
+    """Predicted survival (n,) at a month from cumulative hazards (n, j + 1)."""
+    at = np.array([min(month, followed.horizon)])
+    return np.asarray(survival(grid.at(cumulative, at))[:, 0])
+
+
+def calibration(
+    followed: Followed, grid: TimeGrid, cumulative: Array, months: Sequence[float]
+) -> tuple[CalibrationAt, ...]:
+    """Hold predictions against what happened at each month.
+
+    Args:
+        followed: n patients.
+        grid: of the curves.
+        cumulative: (n, j + 1) cumulative hazards.
+        months: at which.
+    """
+    found = []
+    for month in months:
+        alive = survival_at(followed, grid, cumulative, month)
+        at, outcome = min(month, followed.horizon), (followed.event, followed.time)
+        events = int((followed.event & (followed.time <= at)).sum())
+        groups = int(np.clip(events // EVENTS_EACH, 1, MOST_GROUPS))
+        seen = calibration_groups(*outcome, alive, at, groups)
+        found.append(
+            CalibrationAt(
+                month=month,
+                slope=span(slopes(followed, alive, month)),
+                observed_expected=span(followed.observed_expected(alive, month)),
+                predicted=tuple(seen.predicted),
+                observed=tuple(seen.observed),
+                low=tuple(seen.low),
+                high=tuple(seen.high),
+                size=tuple(int(size) for size in seen.size),
+            )
+        )
+    return tuple(found)
+
+
+@dataclass(frozen=True, eq=False)
+class Calibrated:
+    """Whether predictions come true at one month."""
+
+    month: float
+    slope: Span
+    """1 where they do; below, they are too extreme, above, too much alike."""
+    observed_expected: Span
+    """Observed over predicted risk of the event; above 1, risks are predicted too low."""
+    survival: Array = field(default_factory=lambda: np.empty(0))
+    """(n,) predicted at the month, where the patients are at hand."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether both intervals include 1."""
+        return all(e.low <= 1 <= e.high for e in (self.slope, self.observed_expected))
+
+
+def calibrated(
+    time: Array,
+    event: NDArray[np.bool_],
+    grid: TimeGrid,
+    cumulative: Array,
+    months: Sequence[float],
+    draws: int,
+    seed: int,
+) -> tuple[Calibrated, ...]:
+    """Judge the calibration of cumulative hazards (n, j + 1) against outcomes (n,), in short.
+
+    Args:
+        time: follow-up in months.
+        event: whether it was seen.
+        grid: the j bins.
+        cumulative: at the grid's edges.
+        months: at which it is judged, within the follow-up.
+        draws: bootstrap draws behind each interval.
+        seed: of the draws; the same seed draws the same patients.
+    """
+    followed = Followed.of(time, event, grid.horizon, draws, seed)
+    found = []
+    for month in months:
+        alive = survival_at(followed, grid, cumulative, month)
+        ratio = span(followed.observed_expected(alive, month))
+        found.append(Calibrated(month, span(slopes(followed, alive, month)), ratio, alive))
+    return tuple(found)
+
+
+def slopes(followed: Followed, alive: Array, month: float) -> Array:
+    """Calibration slope (1 + d,) as `metrics.calibration.calibration_at`; NaN where undefined.
+
+    Args:
+        followed: n patients.
+        alive: (n,) predicted survival at the month.
+        month: at which.
+    """
+    at, draws = min(month, followed.horizon), followed.draws
+    case = followed.event & (followed.time <= at)
+    known = case | (followed.time > at)
+    undefined = np.full(len(draws.counts), np.nan)
+    x = np.log(-np.log(np.clip(alive, CLIP, 1 - CLIP)))
+    if not case.any() or case[known].all() or x[known].min() == x[known].max():
+        return undefined
+    try:
+        weight = inverse_censoring(followed.weights, np.minimum(followed.time, at), known)
+    except UndefinedMetricError:
+        return undefined
+    x = x - np.average(x, weights=weight)
+    if draws.single:
+        return _fit(case[known], x[known], draws.own[:, known] * weight[known])[:, 1]
+    beta = _fit(case, x, weight[None])[0]
+    pull, bend = (each[0] for each in _derivatives(case, x, weight[None], beta[None]))
+    design = np.stack([np.ones_like(x), x])
+    influence = np.linalg.solve(design * bend @ design.T, design * pull)[1]
+    return draws.mean(beta[1] + len(followed) * influence)
+
+
+def _fit(case: NDArray[np.bool_], x: Array, weight: Array) -> Array:
+    """Fit P(case) = 1 − exp(−exp(a + b x)) for each row of weights at once by Fisher scoring.
+
+    Args:
+        case: (n,) bool.
+        x: (n,).
+        weight: (d, n).
+
+    Returns:
+        a and b (d, 2), NaN where the steps come to no end.
+    """
+    total = np.maximum(weight.sum(axis=1), 1e-12)
+    rate = np.clip(weight @ case / total, 1e-6, 1 - 1e-6)
+    beta = np.stack([np.log(-np.log1p(-rate)), np.ones_like(rate)], axis=1)
+    moving, powers = np.arange(len(weight)), np.stack([np.ones_like(x), x, x**2], axis=1)
+    for _ in range(STEPS):
+        pull, bend = _derivatives(case, x, weight[moving], beta[moving])
+        (a, b), (aa, ab, bb) = (pull @ powers[:, :2]).T, (bend @ powers).T
+        determinant = aa * bb - ab**2
+        fitting = determinant > 1e-12 * aa * bb
+        safe = np.where(fitting, determinant, 1.0)
+        step = np.stack([bb * a - ab * b, aa * b - ab * a], axis=1) / safe[:, None]
+        beta[moving] = np.where(
+            fitting[:, None], beta[moving] + np.clip(step, -LONGEST, LONGEST), np.nan
+        )
+        moving = moving[fitting & (np.abs(step).max(axis=1) > 1e-9)]
+        if not moving.size:
+            break
+    beta[moving] = np.nan
+    return beta
+
+
+def _derivatives(
+    case: NDArray[np.bool_], x: Array, weight: Array, beta: Array
+) -> tuple[Array, Array]:
+    """Score and expected information (d, n) of each patient's linear predictor."""
+    # Beyond these bounds the probability is 0 or 1 to the last digit.
+    hazard = np.exp(np.clip(beta[:, :1] + beta[:, 1:] * x, -30.0, 3.5))
+    probability = -np.expm1(-hazard)
+    pull = weight * (case - probability) * (hazard / probability)
+    return pull, weight * hazard**2 * (1 - probability) / probability

@@ -1,0 +1,195 @@
+"""Two models judged on the same patients: their figures, and the paired differences.
+
+Both models are scored on the same bootstrap draws, so that what makes some patients harder to
+predict than others falls out of the difference. Its interval says how far the difference hangs on
+which patients were drawn; it does not hold what another training of the same model would change.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.cohort import Cohort
+from data.errors import InputError
+from training.estimators.hazard import log_risk
+from training.evaluation.calibration import Calibrated, calibrated
+from training.evaluation.scores import (
+    NAMES,
+    Estimate,
+    Figures,
+    Judge,
+    estimate,
+    judged_horizon,
+    within,
+)
+from training.metrics.brier import censoring
+from training.models.predictions import MODEL, Predicted
+
+Array = NDArray[np.float64]
+
+#: Bootstrap draws behind an interval that decides something.
+DRAWS = 1000
+#: Draws behind the interval of a calibration, which is refitted at each.
+CALIBRATION_DRAWS = 200
+#: Events that two models are judged by at least.
+FEWEST_EVENTS = 10
+#: Metrics that decide which model is better.
+PRIMARY = ("uno_c", "ibs")
+
+
+@dataclass(frozen=True)
+class Side:
+    """How one of the models did."""
+
+    uno_c: Estimate
+    harrell_c: Estimate
+    ibs: Estimate
+    calibration: Calibrated
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures as plain data."""
+        found = {name: getattr(self, name).to_json() for name in NAMES}
+        found["calibration_slope"] = self.calibration.slope.model_dump(mode="json")
+        found["observed_expected"] = self.calibration.observed_expected.model_dump(mode="json")
+        return found
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models on the same patients."""
+
+    patients: int
+    events: int
+    horizon: float
+    """Months to which they are judged."""
+    first: Side
+    second: Side
+    gains: dict[str, Estimate]
+    """Metric -> paired difference; above 0 the first model is the better one in each."""
+    bootstraps: int
+    """Draws behind the intervals of scores and differences."""
+
+    @property
+    def month(self) -> float:
+        """Month at which calibration is judged."""
+        return self.first.calibration.month
+
+    def verdict(self, first: str = "A", second: str = "B") -> str:
+        """Say in words which of the two is better, where that is certain."""
+        better = [NAMES[m] for m in PRIMARY if self.gains[m].low > 0]
+        worse = [NAMES[m] for m in PRIMARY if self.gains[m].high < 0]
+        said = [f"{first} is better in {' and '.join(better)}"] if better else []
+        said += [f"{second} is better in {' and '.join(worse)}"] if worse else []
+        return "; ".join(said) or f"no certain difference between {first} and {second}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures as plain data, undefined ones as null."""
+        return {
+            "patients": self.patients,
+            "events": self.events,
+            "horizon": self.horizon,
+            "calibration_month": self.month,
+            "bootstraps": self.bootstraps,
+            "first": self.first.to_json(),
+            "second": self.second.to_json(),
+            "gains": {name: each.to_json() for name, each in self.gains.items()},
+        }
+
+
+def compare(
+    first: Predicted, second: Predicted, bootstraps: int = DRAWS, seed: int = 0
+) -> Comparison:
+    """Compare two models on the patients both predict, to the smaller of their horizons.
+
+    Args:
+        first: what the first model said of its patients.
+        second: what the other one said; patients are matched, see :func:`same_patients`.
+        bootstraps: draws, the same for both.
+        seed: of the draws.
+
+    Raises:
+        InputError: they share no patients, or too few events.
+    """
+    horizon = min(_reach(first), _reach(second))
+    rows = same_patients(first.cohort, second.cohort, horizon)
+    time, event = _truncated(first.cohort, rows[0], horizon)
+    if event.sum() < FEWEST_EVENTS:
+        raise InputError(
+            f"the models share {len(time)} patients with {int(event.sum())} events by month "
+            f"{horizon:g}: {FEWEST_EVENTS} are needed to compare them"
+        )
+    judged = Judge(time, event, censoring(time, event), judged_horizon(time, event, horizon))
+    sides = (first, second)
+    models = [_scored(judged, each, own) for each, own in zip(sides, rows, strict=True)]
+    figures = judged.resample(models, bootstraps, seed)
+    month = judged.horizon / 2
+    made = []
+    for each, own, found in zip(sides, rows, figures, strict=True):
+        curves, how = each.curves[MODEL][own], ((month,), CALIBRATION_DRAWS, seed)
+        (calibration,) = calibrated(time, event, each.grid, curves, *how)
+        scores = (estimate(found.uno_c), estimate(found.harrell_c), estimate(found.ibs))
+        made.append(Side(*scores, calibration))
+    return Comparison(
+        patients=len(time),
+        events=int(event.sum()),
+        horizon=judged.horizon,
+        first=made[0],
+        second=made[1],
+        gains=_gains(*figures),
+        bootstraps=bootstraps,
+    )
+
+
+def same_patients(
+    first: Cohort, second: Cohort, horizon: float
+) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
+    """Return the rows (m,) of the patients that are in both cohorts, in each one's order.
+
+    The same patient has the same identifier and the same outcome up to ``horizon``: rows numbered
+    from 1 in two tables are different patients, and so is one who was followed up anew.
+
+    Raises:
+        InputError: there is none.
+    """
+    _, a, b = np.intersect1d(first.ids, second.ids, return_indices=True)
+    # In the first one's order, so that a model judged on all its patients meets the same draws.
+    order = np.argsort(a)
+    a, b = a[order], b[order]
+    one, other = _truncated(first, a, horizon), _truncated(second, b, horizon)
+    same = np.isclose(one[0], other[0], rtol=1e-9) & (one[1] == other[1])
+    if not same.any():
+        raise InputError(
+            "the models share no patients: --study names a cohort that both can be judged on"
+        )
+    return a[same], b[same]
+
+
+def _reach(predicted: Predicted) -> float:
+    return min(predicted.grid.horizon, predicted.cohort.horizon)
+
+
+def _truncated(
+    cohort: Cohort, rows: NDArray[np.int_], horizon: float
+) -> tuple[Array, NDArray[np.bool_]]:
+    time, event = cohort.time[rows], cohort.event[rows]
+    return np.minimum(time, horizon), event & (time <= horizon)
+
+
+def _scored(judged: Judge, predicted: Predicted, rows: NDArray[np.int_]) -> tuple[Array, Array]:
+    """Risk (m,) within the fold and Brier score (m,) over time of some patients."""
+    curves = predicted.curves[MODEL]
+    # The fold's mean is that of all its patients, as where the model is judged by itself.
+    risk = within(log_risk(curves), predicted.group)[rows]
+    return risk, judged.brier(predicted.grid, curves[rows])[0]
+
+
+def _gains(first: Figures, second: Figures) -> dict[str, Estimate]:
+    return {
+        "uno_c": estimate(first.uno_c - second.uno_c),
+        "harrell_c": estimate(first.harrell_c - second.harrell_c),
+        "ibs": estimate(second.ibs - first.ibs),
+    }

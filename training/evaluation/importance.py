@@ -1,0 +1,298 @@
+"""What a model makes of each feature over a cohort: importance, partial effects, a surface.
+
+*Importance* is the mean size of a feature's attributions (``models.shapley``). *Partial
+effects* are the mean log-hazard over patients with one feature set to each of some values, all
+else as it is (Friedman, "Greedy function approximation: a gradient boosting machine", Ann Stat
+2001, section 8.2); a *surface* is the same for two features. They describe the model, not what
+would happen to a patient whose feature were changed.
+
+Intervals are those of ``models.jackknife``: how far each figure moves with the patients trained
+on. A feature of no effect gets attributions of some size too, for its noise is fitted; but the
+folds fitted other noise. So a fold's attributions count with the sign that the whole model gives
+the patient, and what the folds do not agree on has an interval that reaches below 0.
+
+Everything is taken over a sample of patients drawn with a fixed seed, and only means and quantiles
+between two patients are returned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.cohort import Cohort
+from data.preprocessing.scaling import column_quantiles, sort_columns
+from training.budget import UNLIMITED, Budget
+from training.estimators.hazard import log_risk, survival
+from training.evaluation.record import Curve, Importance, PartialEffect, Review, Span, Surface
+from training.models.jackknife import band, versions
+from training.models.shapley import reference, shapley
+from training.models.survival import SurvivalModel
+from training.progress import Tick, silent
+
+Array = NDArray[np.float64]
+Ints = NDArray[np.int_]
+Centre = NDArray[np.str_] | None
+
+#: Patients whose attributions are averaged: at the most, at the least, and by the rows it takes.
+MOST_EXPLAINED, FEWEST_EXPLAINED, ROWS = 200, 10, 14_000
+#: Patients over whom partial effects are averaged, and those explained in one pass.
+AVERAGED, AT_ONCE = 80, 16
+#: Features that get a partial effect beside those of the study's interactions.
+STRONGEST = 8
+#: Probabilities of the quantiles to which a number is set: alone, and with another one.
+ALONE, PAIRED = np.linspace(0.05, 0.95, 9), np.linspace(0.1, 0.9, 7)
+#: Distinct values up to which a number's own are taken, and patients that each of them has.
+FEW, SHARED = 5, 5
+SEED = 21
+#: Features beyond which nothing is explained, and seconds that must be left for it.
+MOST_FEATURES, ENOUGH = 500, 30.0
+
+
+def explained(
+    review: Review,
+    model: SurvivalModel,
+    cohort: Cohort,
+    tick: Tick = silent,
+    budget: Budget = UNLIMITED,
+) -> Review:
+    """Return a review that says what drives the model, too; or why that is left out.
+
+    Args:
+        review: of the model.
+        model: fitted to the cohort.
+        cohort: with the treatment among its features.
+        tick: told how far the work is.
+        budget: where too little is left, nothing is explained.
+    """
+    values, centre = cohort.values, cohort.centre
+    reason = ""
+    if values.shape[1] > MOST_FEATURES:
+        reason = f"with more than {MOST_FEATURES} features it is not said what drives the model"
+    elif budget.limited and budget.left() < ENOUGH:
+        budget.cut("explanations", 0, "importance and partial effects")
+        reason = "no time was left to say what drives the model"
+    if reason:
+        return review.model_copy(update={"notes": (*review.notes, reason)})
+    ranked = importance(model, values, centre, tick)
+    found = {
+        "importance": ranked,
+        "effects": partial_effects(model, values, centre, ranked, tick),
+        "surface": surface(model, values, centre, ranked),
+    }
+    return review.model_copy(update=found)
+
+
+def importance(
+    model: SurvivalModel, values: Array, centre: Centre, tick: Tick = silent
+) -> tuple[Importance, ...]:
+    """Return the features' importance, the largest first, over at most 200 patients.
+
+    Args:
+        model: whose attributions they are.
+        values: (n, p) coded features of the patients trained on, the treatment among them.
+        centre: (n,) hospital, if known.
+        tick: told of the patients.
+    """
+    study, folds = model.study, len(model.ensemble.folds)
+    p = values.shape[1]
+    most = max(FEWEST_EXPLAINED, min(MOST_EXPLAINED, ROWS // (2 * p)))
+    rows = _sample(np.arange(len(values)), most)
+    typical = reference(model, _at(centre, rows), len(rows))
+
+    def score(values: Array, centre: Centre) -> Array:
+        return _log_hz(versions(model, values, centre))
+
+    size = np.zeros((1, p))
+    for start in range(0, len(rows), AT_ONCE):
+        tick("importance", start, len(rows))
+        some = rows[start : start + AT_ONCE]
+        held = typical[start : start + AT_ONCE]
+        parts, _ = shapley(score, values[some], held, _at(centre, some), pairs=1)
+        size = size + (parts * np.sign(parts[0])).sum(axis=1) / len(rows)
+    tick("importance", len(rows), len(rows))
+    low, high = band(size, folds)
+    names = list(study.features)
+    modality = {j: m for m, block in study.blocks.items() for j in block}
+    return tuple(
+        Importance(
+            feature=names[j],
+            modality=modality[j],
+            size=Span(value=size[0, j], low=low[j], high=high[j]),
+        )
+        for j in np.argsort(-size[0], kind="stable").tolist()
+    )
+
+
+def partial_effects(
+    model: SurvivalModel,
+    values: Array,
+    centre: Centre,
+    ranked: Sequence[Importance],
+    tick: Tick = silent,
+) -> tuple[PartialEffect, ...]:
+    """Return the effects of the strongest features and of those in the study's interactions.
+
+    Args:
+        model: whose effects they are.
+        values: (n, p) coded features of the patients trained on, the treatment among them.
+        centre: (n,) hospital, if known.
+        ranked: the features from :func:`importance`.
+        tick: told of the features.
+    """
+    strongest = [each.feature for each in ranked[:STRONGEST] if each.size.value > 0]
+    named = [name for pair in model.study.interactions for name in pair]
+    wanted = list(dict.fromkeys([*strongest, *named]))
+    found = []
+    for done, name in enumerate(wanted):
+        tick("partial effects", done, len(wanted))
+        effect = partial_effect(model, values, centre, name)
+        if effect is not None:
+            found.append(effect)
+    tick("partial effects", len(wanted), len(wanted))
+    return tuple(found)
+
+
+def partial_effect(
+    model: SurvivalModel, values: Array, centre: Centre, name: str
+) -> PartialEffect | None:
+    """Return the effect of one feature, over patients who have it; None where it does not vary."""
+    j = list(model.study.features).index(name)
+    at = _places(model, values[:, j], j, ALONE)
+    if len(at) < 2:
+        return None
+    rows = _sample(np.flatnonzero(~np.isnan(values[:, j])), AVERAGED)
+    grid = _set(model, values[rows], _at(centre, rows), j, at)
+    every = np.concatenate([values[rows][None], grid])
+    mean = _means(model, every, _at(centre, rows))
+    log_hz = mean[:, 1:] - mean[:, :1]
+    low, high = band(log_hz, len(model.ensemble.folds))
+    levels = model.study.features[name].levels or ()
+    return PartialEffect(
+        feature=name,
+        levels=tuple(levels[int(place)] for place in at) if levels else (),
+        at=tuple(at.tolist()),
+        log_hz=Curve(value=tuple(log_hz[0]), low=tuple(low), high=tuple(high)),
+    )
+
+
+def surface(
+    model: SurvivalModel, values: Array, centre: Centre, ranked: Sequence[Importance]
+) -> Surface | None:
+    """Return survival over two numbers, at the month at which the model gives benefits.
+
+    They are the first of the study's interactions that the treatment has no part in; or else the
+    first number that may change the treatment's effect, with the strongest one of another
+    modality. The interaction is the mean distance of the log-hazards over the grid from a sum of
+    a row's and a column's. None where there are no two such numbers.
+
+    Args:
+        model: whose survival it is.
+        values: (n, p) coded features of the patients trained on, the treatment among them.
+        centre: (n,) hospital, if known.
+        ranked: the features from :func:`importance`.
+    """
+    pair = _pair(model, ranked)
+    if pair is None:
+        return None
+    names = list(model.study.features)
+    x, y = (names.index(name) for name in pair)
+    at_x, at_y = (_places(model, values[:, j], j, PAIRED) for j in (x, y))
+    rows = _sample(np.flatnonzero(~np.isnan(values[:, [x, y]]).any(axis=1)), AVERAGED)
+    if min(len(at_x), len(at_y)) < 2 or not len(rows):
+        return None
+    own, folds = _at(centre, rows), len(model.ensemble.folds)
+    each = _set(model, values[rows], own, y, at_y)
+    grid = np.stack([_set(model, one, own, x, at_x) for one in each])
+    shape = (len(at_y), len(at_x), len(rows))
+    month = model.benefit_horizon
+    curves = versions(model, grid.reshape(-1, grid.shape[-1]), _repeat(own, shape[0] * shape[1]))
+    alive = survival(model.ensemble.grid.at(curves[0], np.array([month]))).reshape(shape)
+    log_hz = _log_hz(curves).reshape(-1, *shape).mean(axis=-1)
+    beyond = log_hz - log_hz.mean(axis=1, keepdims=True) - log_hz.mean(axis=2, keepdims=True)
+    beyond += log_hz.mean(axis=(1, 2), keepdims=True)
+    apart = (beyond * np.sign(beyond[0])).mean(axis=(1, 2))
+    low, high = band(apart, folds)
+    return Surface(
+        x=pair[0],
+        y=pair[1],
+        at_x=tuple(at_x.tolist()),
+        at_y=tuple(at_y.tolist()),
+        month=month,
+        survival=tuple(tuple(row) for row in alive.mean(axis=-1).tolist()),
+        interaction=Span(value=apart[0], low=low, high=high),
+    )
+
+
+def _pair(model: SurvivalModel, ranked: Sequence[Importance]) -> tuple[str, str] | None:
+    study = model.study.prognostic()
+    numbers = [name for name, f in study.features.items() if f.levels is None]
+    for first, second in study.interactions:
+        if first != second and first in numbers and second in numbers:
+            return first, second
+    marker = next((name for name in model.study.modifiers if name in numbers), None)
+    modality = {each.feature: each.modality for each in ranked}
+    for each in ranked if marker is not None else ():
+        if each.feature in numbers and each.modality != modality.get(str(marker)):
+            return str(marker), each.feature
+    return None
+
+
+def _places(model: SurvivalModel, column: Array, j: int, probabilities: Array) -> Array:
+    """Values (v,), rising, to which feature ``j`` is set: its levels, or its quantiles."""
+    known = column[~np.isnan(column)]
+    distinct, count = np.unique(known, return_counts=True)
+    study = model.study
+    treatment = study.treatment is not None and j == study.treatment_position
+    if list(study.features.values())[j].levels is not None or treatment:
+        return np.asarray(distinct)
+    if len(distinct) <= FEW and count.min(initial=SHARED) >= SHARED:
+        return np.asarray(distinct)
+    if len(known) < SHARED:
+        return np.empty(0)
+    return np.unique(column_quantiles(sort_columns(known[:, None]), probabilities)[:, 0])
+
+
+def _set(model: SurvivalModel, values: Array, centre: Centre, j: int, at: Array) -> Array:
+    """Features (v, n, p) with the one at ``j`` set to each of (v,) values.
+
+    Expression is set to what the patient's own centre would have measured.
+    """
+    study = model.study
+    every = np.repeat(values[None], len(at), axis=0)
+    every[:, :, j] = at[:, None]
+    if list(study.features.values())[j].kind == "expression":
+        blind = list(study.prognostic_features)
+        for one in every:
+            made = model.preprocessors[0].on_assay(one[:, blind], centre)
+            one[:, j] = made[:, blind.index(j)]
+    return every
+
+
+def _means(model: SurvivalModel, every: Array, centre: Centre) -> Array:
+    """Mean log-hazards (1 + k + 2 d, v) of each version over n patients set v times (v, n, p)."""
+    v, n, p = every.shape
+    log_hz = _log_hz(versions(model, every.reshape(-1, p), _repeat(centre, v)))
+    return np.asarray(log_hz.reshape(-1, v, n).mean(axis=-1))
+
+
+def _log_hz(curves: Array) -> Array:
+    """Log-hazards (v, n) of versions' cumulative hazards (v, n, j + 1)."""
+    return np.stack([log_risk(each) for each in curves])
+
+
+def _sample(rows: Ints, most: int) -> Ints:
+    """At most so many of the rows, the same ones at each call."""
+    if len(rows) <= most:
+        return rows
+    return np.sort(np.random.default_rng(SEED).choice(rows, most, replace=False))
+
+
+def _at(centre: Centre, rows: Ints) -> Centre:
+    return None if centre is None else centre[rows]
+
+
+def _repeat(centre: Centre, times: int) -> Centre:
+    return None if centre is None else np.tile(centre, times)

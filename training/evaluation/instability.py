@@ -1,0 +1,53 @@
+"""How far a patient's prediction hangs on which patients a model was trained on, and on chance.
+
+After Riley and Collins, "Stability of clinical prediction models developed using statistical or
+machine learning methods", Biometrical Journal 2023, with the ensemble's own folds and members in
+place of bootstrap models.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.cohort import Cohort
+from training.estimators.hazard import survival
+from training.evaluation.modality_value import sample
+from training.evaluation.record import Instability
+from training.models.ensemble import Ensemble
+
+Array = NDArray[np.float64]
+
+#: Patients who are looked at.
+MOST_LOOKED_AT = 1000
+#: Part of the ensemble that lies within an interval; quantiles of the widths; groups at the most.
+INTERVAL, QUANTILES, GROUPS = 0.8, (0.05, 0.25, 0.5, 0.75, 0.95), 10
+#: Patients of a group at least, so that no mean is one patient's.
+FEWEST_EACH = 5
+
+
+def instability(ensemble: Ensemble, cohort: Cohort, month: float, seed: int) -> Instability:
+    """Compare the answers of the ensemble's folds and members, without the treatment's effect.
+
+    Args:
+        ensemble: of the model.
+        cohort: whose patients are asked of, or a sample of them.
+        month: at which survival is predicted.
+        seed: of the sample.
+    """
+    rows = sample(len(cohort), MOST_LOOKED_AT, seed)
+    blind = (cohort if rows is None else cohort.take(rows)).prognostic()
+    at, grid = np.array([min(month, ensemble.grid.horizon)]), ensemble.grid
+    each = survival(grid.at(ensemble.replicates(blind.values, blind.centre), at))[..., 0]
+    together = survival(grid.at(ensemble.cumulative(blind.values, blind.centre), at))[:, 0]
+    low, high = np.quantile(each, [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2], axis=0)
+    groups = int(np.clip(len(together) // FEWEST_EACH, 1, GROUPS))
+    rising = np.array_split(np.argsort(together, kind="stable"), groups)
+    return Instability(
+        month=month,
+        predicted=tuple(float(together[g].mean()) for g in rising),
+        low=tuple(float(low[g].mean()) for g in rising),
+        high=tuple(float(high[g].mean()) for g in rising),
+        mean_difference=float(np.abs(each - together).mean()),
+        widest=tuple(np.quantile(high - low, QUANTILES)),
+    )

@@ -1,0 +1,109 @@
+"""What is each modality worth? The loss when it is withheld from those who have it, paired."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.budget import UNLIMITED, Budget
+from training.config import Config
+from training.estimators.hazard import log_risk
+from training.evaluation.bootstrap import FEWEST_EVENTS, Draws, Followed, span
+from training.evaluation.record import ModalityValue, Span
+from training.evaluation.scores import within
+from training.models.predictions import Predicted
+from training.progress import Tick, silent
+
+Array = NDArray[np.float64]
+
+#: Patients on whom modalities are judged: each is predicted anew for each modality.
+MOST_WITHHELD = 4000
+#: What is said of an interval that there is none for.
+UNKNOWN = Span(value=math.nan, low=math.nan, high=math.nan)
+
+
+def modality_values(
+    predicted: Predicted,
+    followed: Followed,
+    config: Config,
+    tick: Tick = silent,
+    budget: Budget = UNLIMITED,
+) -> tuple[ModalityValue, ...]:
+    """Withhold each modality by itself and compare with the same models' full answer.
+
+    The models are not fitted anew: it is what the fitted model loses where the modality is not
+    measured, and others that say the same may make up for it.
+
+    Args:
+        predicted: n patients.
+        followed: the same.
+        config: its bootstraps and seed are used.
+        tick: told of each modality.
+        budget: that ends the work after the first modality, if need be.
+
+    Returns:
+        One for each modality beside the treatment; none where there is only one.
+    """
+    rows = sample(len(followed), MOST_WITHHELD, config.seed)
+    chosen = followed if rows is None else followed.take(rows)
+    if rows is not None:
+        draws = Draws.of(len(rows), len(followed.draws.counts) - 1, config.seed)
+        chosen = Followed(chosen.time, chosen.event, chosen.weights, chosen.horizon, draws)
+        predicted = predicted.take(rows)
+    blind = predicted.cohort.prognostic()
+    blocks, found = blind.study.blocks, []
+    if len(blocks) < 2:
+        return ()
+    full = _parts(chosen, predicted, predicted.blind)
+    pace = budget.pace()
+    for done, (name, block) in enumerate(blocks.items(), start=1):
+        has = np.asarray(~np.isnan(blind.values[:, block]).all(axis=1))
+        values = blind.values.copy()
+        values[:, list(block)] = np.nan
+        found.append(_value(name, predicted, chosen, has, values, full))
+        tick("modalities", done, len(blocks))
+        if done < len(blocks) and not pace.another():
+            budget.cut("modality values", done, f"{len(blocks)}")
+            break
+    return tuple(found)
+
+
+def sample(n: int, most: int, seed: int) -> NDArray[np.int_] | None:
+    """Return rows of at most so many of n patients, rising; None where that is all of them."""
+    if n <= most:
+        return None
+    return np.sort(np.random.default_rng(seed).choice(n, most, replace=False))
+
+
+def _value(
+    name: str,
+    predicted: Predicted,
+    followed: Followed,
+    has: NDArray[np.bool_],
+    values: Array,
+    full: tuple[Array, Array],
+) -> ModalityValue:
+    rows = np.flatnonzero(has)
+    group, patients = followed.take(rows), len(rows)
+    if group.events < FEWEST_EVENTS:
+        return ModalityValue(modality=name, patients=patients, uno_c_loss=UNKNOWN, ibs_loss=UNKNOWN)
+    everybody = len(rows) == len(followed)
+    # All patients are asked in the form that whoever predicts must know; some, only if need be.
+    curves = predicted.again(values) if everybody else predicted.again(values[rows], rows)
+    part = predicted if everybody else predicted.take(rows)
+    risk, brier = _parts(group, part, curves)
+    with_it, without = group.uno_c(full[0][rows], risk)
+    return ModalityValue(
+        modality=name,
+        patients=patients,
+        uno_c_loss=span(with_it - without),
+        ibs_loss=span(group.draws.mean(brier - full[1][rows])),
+    )
+
+
+def _parts(followed: Followed, predicted: Predicted, curves: Array) -> tuple[Array, Array]:
+    """Risk and Brier score (n,) of each patient."""
+    risk = within(log_risk(curves), predicted.group)
+    return risk, followed.brier_averages(predicted.grid, curves)

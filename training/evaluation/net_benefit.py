@@ -1,0 +1,65 @@
+"""Decision curves of a model beside its baselines, and its gain over the strongest, paired."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.estimators.hazard import TimeGrid
+from training.evaluation.bootstrap import Followed, band
+from training.evaluation.calibration import survival_at
+from training.evaluation.record import Curve, Decision
+from training.metrics.net_benefit import net_benefit_contributions, thresholds_among
+from training.models.predictions import MODEL
+
+Array = NDArray[np.float64]
+
+
+def decisions(
+    followed: Followed,
+    grid: TimeGrid,
+    curves: Mapping[str, Array],
+    strongest: str,
+    months: Sequence[float],
+) -> tuple[Decision, ...]:
+    """Take the net benefit of acting on each model's risks at each month.
+
+    Args:
+        followed: n patients.
+        grid: of the curves.
+        curves: ``MODEL`` and baselines -> (n, j + 1) cumulative hazards.
+        strongest: baseline that the gain is over; empty if there is none.
+        months: at which.
+    """
+    found = []
+    for month in months:
+        at = min(month, followed.horizon)
+        risks = {name: 1 - survival_at(followed, grid, c, month) for name, c in curves.items()}
+        thresholds = thresholds_among(np.concatenate(list(risks.values())))
+        parts = {
+            name: _parts(followed, risk, thresholds, at)
+            for name, risk in (risks | {"": np.ones(len(followed))}).items()
+        }
+        means = {name: tuple(part.mean(axis=0)) for name, part in parts.items()}
+        unknown = (math.nan,) * len(thresholds)
+        gain = Curve(value=unknown, low=unknown, high=unknown)
+        if strongest:
+            gain = band(followed.draws.mean(parts[MODEL] - parts[strongest]))
+        found.append(
+            Decision(
+                month=month,
+                thresholds=tuple(thresholds),
+                benefit={name: means[name] for name in curves},
+                everybody=means[""],
+                gain=gain,
+            )
+        )
+    return tuple(found)
+
+
+def _parts(followed: Followed, risk: Array, thresholds: Array, at: float) -> Array:
+    outcome = followed.event, followed.time
+    return net_benefit_contributions(*outcome, risk, thresholds, at, followed.weights)

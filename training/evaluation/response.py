@@ -1,0 +1,302 @@
+"""Judge predicted probabilities of a binary endpoint: discrimination, Brier, calibration, calls.
+
+The metrics are functions of labels and probabilities of the same n patients. A metric that these
+patients do not determine is NaN: a bootstrap draw may meet it by chance.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from training.estimators.logistic import expit, fit_logistic, logit
+from training.evaluation.scores import Estimate
+from training.metrics.brier import (
+    Bools,
+    Floats,
+    Ints,
+    UndefinedMetricError,
+    checked_survival,
+    percentile_interval,
+    resamples,
+)
+from training.models.response import shift_to_rate
+
+#: Probabilities are held so far from 0 and 1 where their log-odds are taken.
+CLIP = 1e-6
+#: Standard normal quantile of a 95 % interval.
+Z95 = 1.959963984540054
+
+
+class Calls(NamedTuple):
+    """How calling everybody positive whose probability reaches a threshold does."""
+
+    ppv: float
+    """Part of the called who are positive."""
+    npv: float
+    """Part of the others who are negative."""
+    sensitivity: float
+    """Part of the positive who are called."""
+    specificity: float
+    """Part of the negative who are not."""
+
+
+class Groups(NamedTuple):
+    """Predicted against observed rate, by group of rising prediction; arrays are (g,)."""
+
+    predicted: Floats
+    observed: Floats
+    low: Floats
+    """Lower end of the observed rate's 95 % interval (Wilson 1927)."""
+    high: Floats
+    size: Ints
+
+
+@dataclass(frozen=True)
+class ResponseEvaluation:
+    """Everything judged of one binary endpoint."""
+
+    labelled: int
+    positive: int
+    threshold: float
+    """Probability from which a patient is called positive, and the rate behind PPV and NPV."""
+    threshold_is: Literal["local rate", "observed rate"]
+    estimates: dict[str, Estimate]
+    """Metric -> figure with its interval; the keys are those of ``METRICS``."""
+    bootstraps: int
+    """Draws behind each interval."""
+
+    @property
+    def verdict(self) -> str:
+        """Say in words whether the predictions are worth anything."""
+        found = self.estimates["auroc"]
+        count = f"{self.labelled} labelled patients ({self.positive} positive)"
+        if math.isnan(found.low):
+            return f"{count}: too few to judge"
+        # Below .5 is noise too: a label held out is one fewer in training, which so leans away.
+        said = "better than chance" if found.low > 0.5 else "not better than chance"
+        figure = f"AUROC {found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
+        return f"{figure} on {count}: exploratory; {said}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures as plain data, undefined ones as null."""
+        return {
+            "protocol": "out of fold; 95 % bootstrap intervals; exploratory",
+            "labelled": self.labelled,
+            "positive": self.positive,
+            "bootstraps": self.bootstraps,
+            "threshold": {"value": self.threshold, "is": self.threshold_is},
+            "verdict": self.verdict,
+            "metrics": {
+                name: {k: v if math.isfinite(v) else None for k, v in vars(estimate).items()}
+                for name, estimate in self.estimates.items()
+            },
+        }
+
+
+#: Metric -> what people call it, in the order of :func:`_figures`.
+METRICS = {
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "brier": "Brier score",
+    "scaled_brier": "scaled Brier score",
+    "calibration_slope": "calibration slope",
+    "calibration_intercept": "calibration intercept",
+    "ppv": "PPV",
+    "npv": "NPV",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+}
+
+
+def judge_response(
+    label: Floats,
+    probability: Floats,
+    *,
+    local_rate: float | None = None,
+    bootstraps: int = 1000,
+    seed: int = 0,
+) -> ResponseEvaluation:
+    """Judge out-of-fold probabilities.
+
+    Args:
+        label: (n,) 1, 0, or NaN for unlabelled patients, who are left out.
+        probability: (n,) predicted at the labelled patients' rate, as
+            :func:`models.response.out_of_fold` returns them.
+        local_rate: rate of positives where the model is used. Patients are called at this
+            threshold after the predictions are moved to this mean, and PPV and NPV are those at
+            this rate; absent, both are the observed rate.
+        bootstraps: draws behind each interval.
+        seed: of the draws.
+
+    Raises:
+        ValueError: no labelled patient, or a probability outside [0, 1].
+    """
+    known = ~np.isnan(label)
+    positive = label[known] == 1
+    chance = checked_survival("probability", probability[known], positive.shape)
+    if not positive.size:
+        raise ValueError("no patient has a label to judge by")
+    rate = float(positive.mean()) if local_rate is None else local_rate
+    moved = chance
+    if local_rate is not None:
+        log_odds = _log_odds(chance)
+        moved = expit(log_odds + shift_to_rate(log_odds, local_rate))
+    rows = chain((np.arange(positive.size),), resamples(positive.size, bootstraps, seed))
+    drawn = np.array([_figures(positive[r], chance[r], moved[r], rate, local_rate) for r in rows])
+    return ResponseEvaluation(
+        labelled=int(positive.size),
+        positive=int(positive.sum()),
+        threshold=rate,
+        threshold_is="observed rate" if local_rate is None else "local rate",
+        estimates={m: _estimate(column) for m, column in zip(METRICS, drawn.T, strict=True)},
+        bootstraps=bootstraps,
+    )
+
+
+def by_score(positive: Bools, score: Floats) -> tuple[Floats, Ints, Ints]:
+    """Return the distinct scores (s,), rising, and the positive and negative patients at each."""
+    scores, place = np.unique(score, return_inverse=True)
+    total = np.bincount(place)
+    cases = np.bincount(place[positive], minlength=total.size)
+    return scores, cases, total - cases
+
+
+def auroc(positive: Bools, score: Floats) -> float:
+    """Area under the ROC curve: the chance that a positive patient scores above a negative one.
+
+    Ties count half. NaN without both labels.
+    """
+    _, cases, controls = by_score(positive, score)
+    below = np.cumsum(controls) - controls
+    pairs = float(cases.sum() * controls.sum())
+    return float((cases * (below + controls / 2)).sum() / pairs) if pairs else math.nan
+
+
+def auprc(positive: Bools, score: Floats) -> float:
+    """Average precision: the precision at each score, weighted by the positives found there.
+
+    A score without worth has the rate of positives. NaN without a positive patient.
+    """
+    _, cases, controls = (part[::-1] for part in by_score(positive, score))
+    if not cases.sum():
+        return math.nan
+    found = np.cumsum(cases)
+    return float((cases * found / (found + np.cumsum(controls))).sum() / cases.sum())
+
+
+def brier(positive: Bools, probability: Floats) -> float:
+    """Mean squared error of the probabilities."""
+    return float(((probability - positive) ** 2).mean())
+
+
+def scaled_brier(positive: Bools, probability: Floats) -> float:
+    """Part of the Brier score of the bare rate that the predictions take away; NaN without both."""
+    rate = positive.mean()
+    bare = float(rate * (1 - rate))
+    return 1 - brier(positive, probability) / bare if bare else math.nan
+
+
+def calibration_slope(positive: Bools, probability: Floats) -> float:
+    """Slope of the labels on the predicted log-odds: under 1 where predictions are too extreme.
+
+    NaN without both labels, where all predictions are equal, or where they part the labels.
+    """
+    log_odds = _log_odds(probability)
+    cases, controls = log_odds[positive], log_odds[~positive]
+    if not cases.size or not controls.size or log_odds.min() == log_odds.max():
+        return math.nan
+    if cases.min() >= controls.max() or controls.min() >= cases.max():
+        return math.nan
+    centred = (log_odds - log_odds.mean())[:, None]
+    return float(fit_logistic(centred, positive, 0.0).beta[0])
+
+
+def calibration_intercept(positive: Bools, probability: Floats) -> float:
+    """Log-odds to add to all predictions to meet the observed rate; NaN without both labels."""
+    if not 0 < positive.mean() < 1:
+        return math.nan
+    none = np.zeros((positive.size, 0))
+    return fit_logistic(none, positive, 0.0, offset=_log_odds(probability)).intercept
+
+
+def calls_at(
+    positive: Bools, probability: Floats, threshold: float, rate: float | None = None
+) -> Calls:
+    """Call patients positive from a threshold on.
+
+    Args:
+        positive: (n,) labels.
+        probability: (n,) predicted.
+        threshold: patients at it are called.
+        rate: of positives at which PPV and NPV are stated, by Bayes' rule from sensitivity and
+            specificity; the patients' own if absent.
+    """
+    called = probability >= threshold
+    sensitivity = _part(called & positive, positive)
+    specificity = _part(~called & ~positive, ~positive)
+    if rate is None:
+        ppv, npv = _part(called & positive, called), _part(~called & ~positive, ~called)
+    else:
+        true, false = rate * sensitivity, (1 - rate) * (1 - specificity)
+        ppv = true / (true + false) if true + false > 0 else math.nan
+        true, false = (1 - rate) * specificity, rate * (1 - sensitivity)
+        npv = true / (true + false) if true + false > 0 else math.nan
+    return Calls(ppv, npv, sensitivity, specificity)
+
+
+def calibration_groups(positive: Bools, probability: Floats, groups: int) -> Groups:
+    """Compare predicted and observed rate in groups; equal predictions share one."""
+    edges = np.quantile(probability, np.linspace(0, 1, groups + 1)[1:-1])
+    _, group = np.unique(np.searchsorted(edges, probability, side="left"), return_inverse=True)
+    size = np.bincount(group).astype(np.int64)
+    cases = np.bincount(group, weights=positive).astype(np.float64)
+    low, high = wilson(cases, size)
+    predicted = np.bincount(group, weights=probability) / size
+    return Groups(predicted, cases / size, low, high, size)
+
+
+def wilson(cases: Floats, size: Ints) -> tuple[Floats, Floats]:
+    """Return the 95 % interval of a proportion (any shape), after Wilson, JASA 1927."""
+    share, z2 = cases / size, Z95**2
+    middle = (share + z2 / (2 * size)) / (1 + z2 / size)
+    half = Z95 * np.sqrt(share * (1 - share) / size + z2 / (4 * size**2)) / (1 + z2 / size)
+    return np.asarray(middle - half), np.asarray(middle + half)
+
+
+def _figures(
+    positive: Bools, chance: Floats, moved: Floats, rate: float, local_rate: float | None
+) -> tuple[float, ...]:
+    """Return every metric of ``METRICS``; calls are judged on the moved predictions."""
+    return (
+        auroc(positive, chance),
+        auprc(positive, chance),
+        brier(positive, chance),
+        scaled_brier(positive, chance),
+        calibration_slope(positive, chance),
+        calibration_intercept(positive, chance),
+        *calls_at(positive, moved, rate, local_rate),
+    )
+
+
+def _estimate(figures: Floats) -> Estimate:
+    """Estimate a figure from its value for all patients and for each bootstrap draw (1 + d,)."""
+    if np.isnan(figures[0]):
+        return Estimate(math.nan)
+    try:
+        return Estimate(float(figures[0]), *percentile_interval(figures[1:]))
+    except UndefinedMetricError:
+        return Estimate(float(figures[0]))
+
+
+def _log_odds(probability: Floats) -> Floats:
+    return logit(np.clip(probability, CLIP, 1 - CLIP))
+
+
+def _part(of: Bools, among: Bools) -> float:
+    count = np.count_nonzero(among)
+    return np.count_nonzero(of) / count if count else math.nan

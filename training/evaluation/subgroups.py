@@ -1,0 +1,147 @@
+"""How a model did among some of the patients: by what they are, and by what is missing of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.cohort import Cohort
+from data.study import Feature
+from training.evaluation.bootstrap import FEWEST_EVENTS, Followed, span
+from training.evaluation.record import Pattern, Span, Subgroup
+
+Array = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+#: Levels up to which an ordinal, a category, and a category beside the clinical features part
+#: the patients.
+MOST_ORDINAL, MOST_CATEGORY = 8, 5
+#: Centres, the largest, that are looked at.
+MOST_CENTRES = 20
+#: What says that a pattern is a pool of rarer ones.
+OTHER = "other"
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """Each patient's parts in the figures of a group, for the model and the strongest baseline."""
+
+    followed: Followed
+    risk: Array
+    """(n,) higher is worse."""
+    brier: Array
+    """(n,) Brier score averaged to the horizon."""
+    gain: Array
+    """(n,) of it over the strongest baseline; NaN if there is none."""
+    alive: Array
+    """(n,) predicted survival at the month."""
+    month: float
+
+    def figures(self, member: Bools) -> dict[str, Span]:
+        """Return the figures of some of the patients (n,), by the record's names."""
+        group = self.followed.take(member)
+        alive = self.alive[member]
+        return {
+            "uno_c": span(group.uno_c(self.risk[member])[0]),
+            "ibs": span(group.draws.mean(self.brier[member])),
+            "observed_expected": span(group.observed_expected(alive, self.month)),
+        }
+
+    def gained(self, member: Bools) -> Span:
+        """Return the gain among some of the patients (n,)."""
+        return span(self.followed.take(member).draws.mean(self.gain[member]))
+
+    def events(self, member: Bools) -> int:
+        """Count the events among some of the patients (n,)."""
+        return self.followed.take(member).events
+
+
+def subgroups(scored: Scored, cohort: Cohort) -> tuple[Subgroup, ...]:
+    """Judge the model among everybody and in each group that has events enough."""
+    found = []
+    for feature, level, member in groups_of(cohort):
+        events = scored.events(member)
+        if events < FEWEST_EVENTS and feature != "all":
+            continue
+        found.append(
+            Subgroup(
+                feature=feature,
+                level=level,
+                patients=int(member.sum()),
+                events=events,
+                ibs_gain=scored.gained(member),
+                **scored.figures(member),
+            )
+        )
+    return tuple(found)
+
+
+def groups_of(cohort: Cohort) -> Iterator[tuple[str, str, Bools]]:
+    """Yield feature, level and patients (n,) of each group that the study speaks for.
+
+    The features of its first modality and of its baselines part the patients, numbers at a rounded
+    median; so do categories of few levels among the others, and the centre.
+    """
+    study = cohort.study
+    first = next(iter(study.blocks.values()))
+    listed = {name for features in study.baselines.values() for name in features}
+    yield "all", "", np.ones(len(cohort), dtype=bool)
+    for j, (name, feature) in enumerate(study.features.items()):
+        clinical = j in first or name in listed
+        for level, member in _levels(feature, cohort.values[:, j], clinical):
+            yield name, level, member
+    if cohort.centre is not None:
+        names, count = np.unique(cohort.centre, return_counts=True)
+        largest = sorted(names[np.argsort(-count, kind="stable")][:MOST_CENTRES])
+        for centre in largest if len(names) > 1 else ():
+            if centre:
+                yield "centre", str(centre), cohort.centre == centre
+
+
+def _levels(feature: Feature, values: Array, clinical: bool) -> Iterator[tuple[str, Bools]]:
+    if feature.levels is not None:
+        most = MOST_ORDINAL if clinical and feature.kind == "ordinal" else MOST_CATEGORY
+        if len(feature.levels) <= most:
+            yield from ((level, values == k) for k, level in enumerate(feature.levels))
+    elif clinical and not np.isnan(values).all():
+        # Rounded, so that the bound is nobody's own value.
+        split = float(f"{np.nanmedian(values):.2g}")
+        yield f"below {split:g}", values < split
+        yield f"{split:g} or above", values >= split
+
+
+def patterns(scored: Scored, cohort: Cohort) -> tuple[Pattern, ...]:
+    """Judge the model among patients who miss the same modalities, the most frequent first.
+
+    Patterns with too few events are pooled, and left out where together they have too few.
+    """
+    blind = cohort.prognostic()
+    blocks = blind.study.blocks
+    absent = np.stack(
+        [np.isnan(blind.values[:, block]).all(axis=1) for block in blocks.values()], axis=1
+    )
+    kinds, label = np.unique(absent, axis=0, return_inverse=True)
+    label = label.reshape(-1)
+    groups: list[tuple[tuple[str, ...], Bools]] = []
+    rare = np.zeros(len(label), dtype=bool)
+    for k in np.argsort(-np.bincount(label), kind="stable"):
+        member = label == k
+        if scored.events(member) < FEWEST_EVENTS:
+            rare |= member
+            continue
+        names = tuple(name for name, gone in zip(blocks, kinds[k], strict=True) if gone)
+        groups.append((names, member))
+    if scored.events(rare) >= FEWEST_EVENTS:
+        groups.append(((OTHER,), rare))
+    return tuple(
+        Pattern(
+            missing=names,
+            patients=int(member.sum()),
+            events=scored.events(member),
+            **scored.figures(member),
+        )
+        for names, member in groups
+    )

@@ -1,0 +1,1 @@
+"""Fit the learners on folds, and the baselines beside them."""

@@ -1,0 +1,248 @@
+"""Fit a model on a cohort: folds, learners, out-of-fold predictions, stack."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from data.preprocessing.preprocessor import Inputs
+from data.splits import stratified_folds
+from training.budget import UNLIMITED, Budget
+from training.config import Config
+from training.estimators.hazard import survival
+from training.fitting.prepare import CHUNK, Prepared, truncate
+from training.learners.network.batches import TRAINS, VALIDATES, PackedData
+from training.learners.network.inference import NetShape, Networks
+from training.learners.network.model import PackedNet
+from training.learners.stack import LEARNERS, Stack, fit_stack
+from training.models.ensemble import Ensemble, learner_curves, net_inputs, net_logits
+from training.progress import Tick, silent
+from training.treatment.benefit import under
+from training.treatment.effect import CrossFitted, cross_fit
+
+Array = NDArray[np.float64]
+
+#: Patients on whom the folds are compared, and the most that averaging is believed to take.
+MOST_COMPARED, MOST_LOST = 2000, 1.5
+
+#: Told of each epoch and the folds' mean validation loss. What it raises ends the fit.
+Report = Callable[[int, float], None]
+
+
+def unreported(epoch: int, loss: float) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted model with its honest predictions of the cohort it was fitted on."""
+
+    ensemble: Ensemble
+    prepared: Prepared
+    learners: Array
+    """(l, n, j + 1) out-of-fold cumulative hazards of the learners."""
+    stacks: tuple[Stack, ...]
+    """One a fold of the first division, fitted on its other folds."""
+    blind: Array
+    """(n, j + 1) out-of-fold stacked cumulative hazard, the stack fitted on the other folds."""
+    cumulative: Array
+    """(n, j + 1) the same under the treatment that the patient had."""
+    effect: CrossFitted | None
+    """The treatment's effect, where it was asked for and could be estimated."""
+    no_effect: str
+    """Why there is none."""
+    history: list[list[float]]
+    """Validation loss of each fold, epoch by epoch."""
+
+    def again(self, values: Array, rows: NDArray[np.int_] | None = None, /) -> Array:
+        """Out-of-fold ``blind`` (m, j + 1) of the same patients, had they had other features.
+
+        Args:
+            values: (m, p) coded features without the treatment.
+            rows: (m,) the patients that they are of; all, in order, if absent.
+        """
+        prepared = self.prepared
+        if rows is not None:
+            cohort, blind = prepared.cohort.take(rows), prepared.blind.take(rows)
+            prepared = replace(prepared, cohort=cohort, blind=blind, fold=prepared.fold[:, rows])
+        other = replace(prepared, blind=replace(prepared.blind, values=values))
+        return stacked(other.fold[0], self.stacks, out_of_fold(other, self.ensemble.net))
+
+
+def fit(
+    prepared: Prepared,
+    config: Config,
+    tick: Tick = silent,
+    budget: Budget = UNLIMITED,
+    report: Report = unreported,
+) -> Fitted:
+    """Train the network of all folds at once, then stack it with the folds' other learners."""
+    net, history = fit_net(prepared, config, tick, budget, report)
+    return assemble(prepared, net.networks(), config, history)
+
+
+def assemble(
+    prepared: Prepared, net: Networks, config: Config, history: list[list[float]]
+) -> Fitted:
+    """Predict out of fold, stack the learners, and fit the treatment's effect beside them."""
+    learners = out_of_fold(prepared, net)
+    time, event = truncate(prepared.cohort)
+    grid = prepared.grid
+
+    def stack(rows: NDArray[np.bool_]) -> Stack:
+        return fit_stack(learners[:, rows], time[rows], event[rows], grid, config.stack)
+
+    fold = prepared.fold[0]
+    stacks = tuple(stack(fold != k) for k in range(int(fold.max()) + 1))
+    blind = stacked(fold, stacks, learners)
+    whole = stack(np.ones(len(time), dtype=bool))
+    whole = replace(whole, slope=whole.slope * spread_lost(prepared, net, whole))
+    ensemble = Ensemble(prepared.models, net, grid, whole)
+    found = treatment_effect(prepared, blind, config)
+    treated = prepared.cohort.treated
+    if isinstance(found, str) or treated is None:
+        reason = found if isinstance(found, str) else ""
+        return Fitted(ensemble, prepared, learners, stacks, blind, blind, None, reason, history)
+    cumulative = under(blind, found.patients, treated)
+    return Fitted(ensemble, prepared, learners, stacks, blind, cumulative, found, "", history)
+
+
+def stacked(fold: NDArray[np.int_], stacks: Sequence[Stack], learners: Array) -> Array:
+    """Stack (l, n, j + 1) cumulative hazards, each patient's by the stack of their fold (n,)."""
+    found = np.zeros(learners.shape[1:])
+    for k, stack in enumerate(stacks):
+        found[fold == k] = stack.cumulative(learners[:, fold == k])
+    return found
+
+
+def treatment_effect(prepared: Prepared, blind: Array, config: Config) -> CrossFitted | str:
+    """Fit the treatment's effect beside the learners' blind curves (n, j + 1), or say why not."""
+    fold = prepared.fold[0]
+    preprocessors = [m.preprocessor for m in prepared.models[: int(fold.max()) + 1]]
+    return cross_fit(
+        prepared.cohort, preprocessors, fold, blind, prepared.grid, config.effect, config.seed
+    )
+
+
+def out_of_fold(prepared: Prepared, net: Networks) -> Array:
+    """Cumulative hazards (l, n, j + 1) by the fold models that have not seen the patient."""
+    grid, repeats, n = prepared.grid, len(prepared.fold), len(prepared.cohort)
+    survived = np.zeros((len(LEARNERS), n, grid.bins + 1))
+    held_out = prepared.held_out
+    for rows in np.split(np.arange(n), range(CHUNK, n, CHUNK)):
+        inputs = [prepared.inputs(k, rows) for k in range(len(prepared.models))]
+        logits = net_logits(net, prepared.models, inputs)
+        for k, (model, made) in enumerate(zip(prepared.models, inputs, strict=True)):
+            out = np.flatnonzero(held_out[k, rows])
+            part = Inputs(*(a[out] for a in made))
+            curves = learner_curves(model, part, logits[k][:, out], grid)
+            survived[:, rows[out]] += survival(curves) / repeats
+    return np.asarray(-np.log(np.maximum(survived, 1e-300)))
+
+
+def spread_lost(prepared: Prepared, net: Networks, stack: Stack) -> float:
+    """How much more patients' log-hazards vary in one fold's answer than in the mean of all folds'.
+
+    Slope and level are fitted to out-of-fold predictions, one fold model a patient (and repeat);
+    fresh patients get the mean of all. Averaging takes out what the models disagree on. That has
+    no covariance with the truth, so the slope of truth on prediction, a covariance over a
+    variance, grows by the ratio of the variances. No outcome is needed to know it.
+    """
+    some = np.arange(min(MOST_COMPARED, len(prepared.cohort)))
+    inputs = [prepared.inputs(k, some) for k in range(len(prepared.models))]
+    logits = net_logits(net, prepared.models, inputs)
+    folds = len(prepared.models) // len(prepared.fold)
+    each = np.zeros((folds, len(inputs[0].linear), prepared.grid.bins))
+    for k, (model, made) in enumerate(zip(prepared.models, inputs, strict=True)):
+        curves = survival(learner_curves(model, made, logits[k], prepared.grid))
+        each[k % folds] += np.tensordot(stack.weights, curves, axes=1)[:, 1:] / len(prepared.fold)
+    alone, together = (
+        np.log(np.maximum(-np.log(np.maximum(s, 1e-300)), 1e-12)).mean(axis=-1)
+        for s in (each, each.mean(axis=0))
+    )
+    lost = alone.var(axis=1).mean() / max(together.var(), 1e-12)
+    return float(np.clip(lost, 1.0, MOST_LOST))
+
+
+def fit_net(
+    prepared: Prepared,
+    config: Config,
+    tick: Tick = silent,
+    budget: Budget = UNLIMITED,
+    report: Report = unreported,
+) -> tuple[PackedNet, list[list[float]]]:
+    """Train the packed network; return it with each fold's validation history."""
+    # Lightning is imported here and not above: predicting must not need it.
+    from training.learners.network.lightning import train_net
+
+    data, base_rate = pack(prepared, config)
+    net = untrained(prepared, config, base_rate)
+    pace = budget.pace()
+
+    def watch(epoch: int, loss: float) -> bool:
+        report(epoch, loss)
+        return pace.another()
+
+    module = train_net(net, data, config.net, config.trainer, config.seed, tick, watch)
+    epochs = len(module.history)
+    if epochs < config.net.max_epochs and not bool(module.stopped.all()):
+        budget.cut("network", epochs, f"at most {config.net.max_epochs} epochs")
+    return net, module.history
+
+
+def untrained(prepared: Prepared, config: Config, base_rate: torch.Tensor) -> PackedNet:
+    """Make the network for each of the base rate's folds (k, bins)."""
+    modalities = prepared.models[0].net_modalities
+    shape = NetShape(
+        folds=len(base_rate),
+        members=config.net.members,
+        modalities=modalities,
+        bins=config.grid.bins,
+        encoder_width=max(4, config.net.encoder_width // len(modalities)),
+        hidden_width=config.net.hidden_width,
+    )
+    settings = config.net
+    return PackedNet(shape, settings.dropout, settings.modality_dropout, base_rate, config.seed)
+
+
+def pack(prepared: Prepared, config: Config) -> tuple[PackedData, torch.Tensor]:
+    """Say what each patient is to each fold and member; return also each fold's base rate."""
+    time, event = truncate(prepared.cohort)
+    folds, n, members = len(prepared.models), len(time), config.net.members
+    last = np.zeros((folds, n), dtype=np.uint8)
+    part, died = np.zeros((folds, n), dtype=np.float32), np.zeros((folds, n), dtype=bool)
+    role = np.zeros((folds, members, n), dtype=np.int8)
+    base_rate = np.full((folds, config.grid.bins), -3.0, dtype=np.float32)
+    for k, (model, out) in enumerate(zip(prepared.models, prepared.held_out, strict=True)):
+        edges, j = model.grid.edges, model.grid.bins
+        last[k] = place = model.grid.bin_of(time)
+        died[k] = event & (time <= model.grid.horizon)
+        way = np.clip((time - edges[place]) / np.diff(edges)[place], 0.0, 1.0)
+        # In the bin of the event a patient counts as at risk throughout.
+        part[k] = np.where(died[k], 1.0, way)
+        inside = np.flatnonzero(~out)
+        ends = np.bincount(place[inside], minlength=j)
+        at_risk = len(inside) - np.cumsum(ends) + np.bincount(place[inside], part[k, inside], j)
+        total = np.bincount(place[inside], died[k, inside], j)
+        rate = np.clip(total / np.maximum(at_risk, 1.0), 1e-3, 0.9)
+        base_rate[k, :j] = np.log(rate / (1 - rate))
+        made = min(max(2, round(1 / config.net.validation)), int(event[inside].sum()))
+        for m in range(members):
+            # Members take turns in holding out each part of several random divisions.
+            if m % made == 0:
+                seed = config.seed + 1000 * k + m // made
+                division = stratified_folds(event[inside], time[inside], made, seed)
+            role[k, m, inside] = np.where(division == m % made, VALIDATES, TRAINS)
+
+    def encode(rows: NDArray[np.int_]) -> tuple[torch.Tensor, torch.Tensor]:
+        """The network's inputs of each fold's own rows (k, b)."""
+        inputs = [prepared.inputs(k, each, np.float32) for k, each in enumerate(rows)]
+        x, present = net_inputs(prepared.models, inputs)
+        return torch.from_numpy(x), torch.from_numpy(present)
+
+    tensors = (torch.from_numpy(a) for a in (last, part, died, role))
+    return PackedData(encode, config.grid.bins, *tensors), torch.from_numpy(base_rate)

@@ -1,0 +1,178 @@
+"""What a fit begins with: the division into folds, and each fold's models but for the network.
+
+Needs no torch, so that a bundle that answers does without it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.cohort import Cohort
+from data.errors import InputError
+from data.preprocessing.preprocessor import Inputs, Preprocessor
+from data.splits import centre_folds, stratified_folds
+from training.budget import UNLIMITED, Budget
+from training.config import Config
+from training.estimators.cox import RiskSums
+from training.estimators.hazard import TimeGrid
+from training.learners.anchor import fit_anchor
+from training.learners.boosting import fit_boosting
+from training.learners.forest import fit_forest
+from training.models.ensemble import FoldModel
+from training.progress import Tick, silent
+
+Array = NDArray[np.float64]
+
+#: Columns that trees choose from at the most.
+TREE_COLUMNS = 256
+#: Events below which nothing is trained.
+FEWEST_EVENTS = 10
+#: Patients predicted at a time.
+CHUNK = 8192
+#: Part of a fold's time, beyond the anchor's, that its forest may take; boosting has the rest.
+FOREST_TIME = 0.4
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that a fit needs before the network; of its settings it depends on the embedding's."""
+
+    cohort: Cohort
+    blind: Cohort
+    """The same patients without their treatment, as the learners see them."""
+    fold: NDArray[np.int_]
+    """(repeats, n) held-out fold of each patient."""
+    models: tuple[FoldModel, ...]
+    """One a repeat and fold."""
+    grid: TimeGrid
+    """Common bins."""
+
+    def inputs(
+        self, k: int, rows: NDArray[np.int_], precision: type[np.floating] = np.float64
+    ) -> Inputs:
+        """Some patients' inputs of fold model k, made anew: kept for all they fill the memory."""
+        centre = None if self.blind.centre is None else self.blind.centre[rows]
+        preprocessor = self.models[k].preprocessor
+        return preprocessor.transform(self.blind.values[rows], centre, precision)
+
+    @property
+    def held_out(self) -> NDArray[np.bool_]:
+        """(k, n) patients that each fold model has not seen."""
+        repeats, _ = self.fold.shape
+        folds = len(self.models) // repeats
+        return np.concatenate([[f == k for k in range(folds)] for f in self.fold])
+
+
+def truncate(cohort: Cohort) -> tuple[Array, NDArray[np.bool_]]:
+    """Return time and event (n,), administratively censored at the cohort's horizon."""
+    horizon = cohort.horizon
+    return np.minimum(cohort.time, horizon), cohort.event & (cohort.time <= horizon)
+
+
+def prepare(
+    cohort: Cohort, config: Config, tick: Tick = silent, budget: Budget = UNLIMITED
+) -> Prepared:
+    """Divide the patients; fit on each training fold all but the network.
+
+    Raises:
+        InputError: there are too few events.
+    """
+    time, event = truncate(cohort)
+    fold = assign_folds(cohort, time, event, config)
+    blind = cohort.prognostic()
+    models: list[FoldModel] = []
+    total = sum(int(assignment.max()) + 1 for assignment in fold)
+    for assignment in fold:
+        for k in range(int(assignment.max()) + 1):
+            own = budget.share(1 / (total - len(models)))
+            models.append(_fit_fold(blind, time, event, assignment != k, config, own))
+            tick("folds", len(models), total)
+    grid = _grid(time, event, cohort.horizon, config)
+    return Prepared(cohort, blind, fold, tuple(models), grid)
+
+
+def assign_folds(
+    cohort: Cohort, time: Array, event: NDArray[np.bool_], config: Config
+) -> NDArray[np.int_]:
+    """Return the held-out fold (repeats, n) of each patient.
+
+    Raises:
+        InputError: there are too few events, or no centres to leave out.
+    """
+    folds = int(min(config.folds.folds, event.sum() // 2))
+    if event.sum() < FEWEST_EVENTS:
+        raise InputError(
+            f"{int(event.sum())} events before the horizon are too few to train and validate on: "
+            f"{FEWEST_EVENTS} are needed, and some hundred for a model of worth"
+        )
+    if config.folds.by == "centre":
+        if cohort.centre is None:
+            raise InputError("folds.by=centre: the study file names no centre column")
+        fold = centre_folds(cohort.centre)
+        if min(event[fold != k].sum() for k in range(fold.max() + 1)) < FEWEST_EVENTS // 2:
+            raise InputError("folds.by=centre: without one centre too few events are left")
+        return fold[None]
+    repeats = range(config.folds.repeats)
+    return np.stack([stratified_folds(event, time, folds, config.seed + r) for r in repeats])
+
+
+def check_folds(cohort: Cohort, config: Config) -> None:
+    """Refuse, before any work, a cohort that cannot be divided; see :func:`assign_folds`."""
+    assign_folds(cohort, *truncate(cohort), config)
+
+
+def _grid(time: Array, event: NDArray[np.bool_], horizon: float, config: Config) -> TimeGrid:
+    return TimeGrid.fit(time, event, horizon, config.grid.bins, config.grid.events_each)
+
+
+def _fit_fold(
+    cohort: Cohort,
+    time: Array,
+    event: NDArray[np.bool_],
+    train: NDArray[np.bool_],
+    config: Config,
+    budget: Budget,
+) -> FoldModel:
+    horizon = cohort.take(train).horizon
+    centre = None if cohort.centre is None else cohort.centre[train]
+    preprocessor = Preprocessor.fit(
+        cohort.study, cohort.values[train], centre, config.net.embedding_bins
+    )
+    grid = _grid(time[train], event[train], horizon, config)
+    first = next(iter(cohort.study.blocks))
+    markers = np.array([c.modality != first for c in preprocessor.linear_columns()])
+    X, months, seen = preprocessor.linear(cohort.values[train], centre), time[train], event[train]
+    anchor = fit_anchor(
+        X,
+        months,
+        seen,
+        grid,
+        markers,
+        ratios=config.anchor.marker_penalties,
+        folds=config.anchor.folds,
+        seed=config.seed,
+    )
+    columns = strongest(X, months, seen)
+    a_part = budget.share(FOREST_TIME)
+    forest = fit_forest(X, months, seen, grid, columns, config.forest, config.seed, a_part)
+    boosting = fit_boosting(X, months, seen, grid, columns, config.boosting, config.seed, budget)
+    return FoldModel(preprocessor, grid, anchor, forest, boosting)
+
+
+def strongest(X: Array, time: Array, event: NDArray[np.bool_]) -> NDArray[np.int_]:
+    """Columns (c,) of X (n, p) that trees may cut: those with the largest log-rank statistics.
+
+    Among thousands, a tree's few draws would seldom meet one that matters (Fan and Lv, "Sure
+    independence screening for ultrahigh dimensional feature space", J R Stat Soc B 2008).
+    """
+    spread = X.std(axis=0)
+    varied = np.flatnonzero(spread > 1e-9)
+    if len(varied) <= TREE_COLUMNS:
+        return varied if len(varied) else np.arange(min(1, X.shape[1]))
+    # At equal risks, the gradient of Cox's likelihood by a column is its log-rank statistic.
+    gradient, _ = RiskSums.of(time, event).slopes(np.zeros((1, len(X))), np.ones((1, len(X))))
+    statistic = np.abs(gradient[0] @ (X[:, varied] - X[:, varied].mean(axis=0)) / spread[varied])
+    return np.sort(varied[np.argsort(-statistic, kind="stable")[:TREE_COLUMNS]])

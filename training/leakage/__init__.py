@@ -1,0 +1,1 @@
+"""Leak sentinels: checks for outcomes that reached the features."""

@@ -1,0 +1,228 @@
+"""Does a cohort hold patients that a model was trained on? Asked without keeping anybody.
+
+A sketch holds hashes of each patient: of the identifier, of the outcome with a feature, of two
+features. They are cut to so few bits that about one stranger in a thousand meets one of the
+sketch's identifiers, and as many meet all the others at once: a hit proves nothing of one person,
+many hits prove that cohorts overlap (set membership as in Bloom, Commun ACM 1970, with errors on
+purpose). How many strangers would hit, coincidences of ages and months included, is measured on
+the asked cohort itself with its columns dealt out anew among its patients.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.cohort import Cohort
+from training.evaluation.record import Finding
+
+Hashes = NDArray[np.uint64]
+
+SENTINEL = "shared_patients"
+QUESTION = "Were these patients among those the model was trained on?"
+
+#: Part of strangers whose identifier, or whose values, are met by chance.
+STRANGERS = 1e-3
+#: Hashes kept of each way to know a patient, at the most: of more, the lowest.
+MOST = 5000
+#: Features that patients are known by.
+FEATURES = 4
+#: Times that columns are dealt out anew, and the chance below which hits are no coincidence.
+DEALT, NO_CHANCE = 10, 1e-4
+#: Hits, as a multiple of those by chance, below which no overlap is claimed.
+TIMES = 2.0
+
+ID, OUTCOME, PAIR = "id", "outcome", "pair"
+
+
+def sketch(cohort: Cohort) -> dict[str, Any]:
+    """Return what is kept of a cohort: plain data, no identifier and no value in it."""
+    names = _telling(cohort)
+    ways = [f"{OUTCOME}|{name}" for name in names]
+    ways += [f"{PAIR}|{a}|{b}" for a, b in pairwise(names)]
+    bits = {way: _bits(len(cohort), STRANGERS ** (1 / len(ways))) for way in ways}
+    if _are_names(cohort):
+        bits[ID] = _bits(len(cohort), STRANGERS)
+    kept: dict[str, dict[str, Any]] = {}
+    for way, size in bits.items():
+        found, known = _hashes(cohort, way, None)
+        lowest = np.unique(_cut(found[known], size))[:MOST]
+        kept[way] = {"bits": size, "hashes": lowest.astype(int).tolist()}
+    return {"cohort": cohort.study.name, "patients": len(cohort), "ways": kept}
+
+
+def _bits(patients: int, rate: float) -> int:
+    """Bits at which that part of all hashes is taken by so many patients."""
+    return max(1, math.ceil(math.log2(patients / rate)))
+
+
+def shared(kept: Mapping[str, Any], cohort: Cohort) -> Finding:
+    """Say whether patients of a cohort are in a :func:`sketch`; order and further columns are free.
+
+    Args:
+        kept: of the cohort that a model was trained on.
+        cohort: that it is asked about.
+    """
+    ways: Mapping[str, Any] = kept["ways"]
+    features = set(cohort.study.features)
+    askable = [w for w in ways if w == ID or features.issuperset(w.split("|")[1:])]
+    groups = {
+        "identifier": [w for w in askable if w == ID and _are_names(cohort)],
+        "outcome and features": [w for w in askable if w.startswith(OUTCOME)],
+        "features": [w for w in askable if w.startswith(PAIR)],
+    }
+    asked = {how: group for how, group in groups.items() if group}
+    if not asked:
+        return Finding(
+            sentinel=SENTINEL,
+            question=QUESTION,
+            status="not run",
+            text=f"The cohorts share neither identifiers nor features to know patients of "
+            f"{kept['cohort']} by.",
+        )
+    met: dict[str, int] = {}
+    for how, group in asked.items():
+        hits, patients = _hits(ways, cohort, group, None)
+        rng = np.random.default_rng(0)
+        dealt = [_hits(ways, cohort, group, rng) for _ in range(DEALT)]
+        strangers = sum(hit for hit, _ in dealt) / max(sum(of for _, of in dealt), 1)
+        least = STRANGERS ** (len(group) / max(len(ways) - 1, 1)) if how != "identifier" else 0
+        rate = max(strangers, least, STRANGERS)
+        # Values are not independent as when dealt out: more than chance alone must be seen.
+        unlikely = _at_least(hits, patients, rate) < NO_CHANCE / len(asked)
+        if unlikely and hits >= TIMES * rate * patients:
+            # Strangers are among the hits, and of the patients not all could be asked.
+            true = (hits / patients - rate) / (1 - rate)
+            met[how] = max(1, round(true * len(cohort)))
+    if not met:
+        how = " or ".join(asked)
+        return Finding(
+            sentinel=SENTINEL,
+            question=QUESTION,
+            status="clear",
+            text=f"No more of the {len(cohort)} patients are like one of {kept['cohort']} by {how} "
+            "than chance allows.",
+        )
+    how, hits = max(met.items(), key=lambda item: item[1])
+    return Finding(
+        sentinel=SENTINEL,
+        question=QUESTION,
+        status="fired",
+        text=f"About {hits} of the {len(cohort)} patients were among the {kept['patients']} of "
+        f"{kept['cohort']} that the model was trained on, by {how}: it has seen their outcome. "
+        "Leave them out.",
+    )
+
+
+def _hits(
+    ways: Mapping[str, Any], cohort: Cohort, group: Sequence[str], rng: np.random.Generator | None
+) -> tuple[int, int]:
+    """Count the patients that are met in each of some ways, and those that can be asked in all.
+
+    With ``rng`` the columns are dealt out anew first.
+    """
+    met, asked = np.ones(len(cohort), dtype=bool), np.ones(len(cohort), dtype=bool)
+    for way in group:
+        found, known = _hashes(cohort, way, rng)
+        stored = np.array(ways[way]["hashes"], dtype=np.uint64)
+        cut = _cut(found, int(ways[way]["bits"]))
+        if len(stored) == MOST:
+            known &= cut <= stored[-1]
+        asked &= known
+        met &= np.isin(cut, stored)
+    return int((asked & met).sum()), int(asked.sum())
+
+
+def _hashes(
+    cohort: Cohort, way: str, rng: np.random.Generator | None
+) -> tuple[Hashes, NDArray[np.bool_]]:
+    """Hash each patient (n,) in one way, and say of whom all that it needs is known."""
+    kind, *names = way.split("|")
+    columns = [_texts(cohort, name) for name in names]
+    if kind == ID:
+        columns = [[re.sub(r"[\W_]+", "", each.lower()) for each in cohort.ids.tolist()]]
+    elif kind == OUTCOME:
+        columns.append(_outcomes(cohort))
+    if rng is not None:
+        columns = [[column[i] for i in rng.permutation(len(column))] for column in columns]
+        if kind == ID:
+            # An identifier has nothing to be dealt out against: a stranger's is another one.
+            columns = [[f"{each}?" for each in columns[0]]]
+    rows = list(zip(*columns, strict=True))
+    known = np.array([all(row) for row in rows])
+    found = [
+        hashlib.blake2b("\0".join([kind, *sorted(names), *row]).encode(), digest_size=8).digest()
+        for row in rows
+    ]
+    return np.frombuffer(b"".join(found), dtype=">u8").astype(np.uint64), known
+
+
+def _cut(found: Hashes, bits: int) -> Hashes:
+    return found >> np.uint64(64 - bits)
+
+
+def _outcomes(cohort: Cohort) -> list[str]:
+    # A tenth of a month: the same follow-up in days, weeks or months.
+    return [f"{t:.1f} {int(e)}" for t, e in zip(cohort.time, cohort.event, strict=True)]
+
+
+def _texts(cohort: Cohort, name: str) -> list[str]:
+    """Write a feature's values (n,) as text, so that spellings and codes do not count."""
+    feature = cohort.study.features[name]
+    values = cohort.values[:, list(cohort.study.features).index(name)]
+    if feature.levels is not None:
+        levels = feature.levels
+        return ["" if np.isnan(v) else levels[int(v)].lower() for v in values]
+    return ["" if np.isnan(v) else f"{v:.4g}" for v in values]
+
+
+def _telling(cohort: Cohort) -> list[str]:
+    """The features that tell patients apart best: many distinct values, and known of many."""
+    told = {}
+    for name in cohort.study.features:
+        texts = np.array(_texts(cohort, name))
+        _, count = np.unique(texts[texts != ""], return_counts=True)
+        part = count / len(texts)
+        told[name] = float(-(part * np.log2(part)).sum()) if len(count) else 0.0
+    # Features that most cohorts have come first: one of age and stage, not six genes of an assay.
+    first = next(iter(cohort.study.blocks.values()))
+    names = list(told)
+    common = sorted((names[j] for j in first), key=lambda name: -told[name])[: FEATURES // 2]
+    rest = sorted((name for name in names if name not in common), key=lambda name: -told[name])
+    return [*common, *rest[: FEATURES - len(common)]]
+
+
+def _are_names(cohort: Cohort) -> bool:
+    """Whether identifiers are more than running numbers, which any two cohorts share."""
+    if cohort.study.id is None:
+        return False
+    numbers = []
+    for each in cohort.ids.tolist():
+        digits = re.sub(r"\D", "", each)
+        numbers.append(int(digits) if 0 < len(digits) <= 15 else -1)
+    spread = max(numbers) - min(numbers) + 1
+    return spread > 10 * len(numbers)
+
+
+def _at_least(hits: int, n: int, rate: float) -> float:
+    """Chance of so many hits or more among n at a rate below 1."""
+    rate = min(rate, 0.999999)
+    terms = np.arange(hits)
+    logs = np.array(
+        [
+            math.lgamma(n + 1)
+            - math.lgamma(k + 1)
+            - math.lgamma(n - k + 1)
+            + k * math.log(rate)
+            + (n - k) * math.log1p(-rate)
+            for k in terms
+        ]
+    )
+    return max(0.0, 1.0 - float(np.exp(logs).sum())) if hits else 1.0

@@ -1,0 +1,152 @@
+"""A survival forest: the thresholds, interactions and crossing hazards a linear model misses.
+
+Trees part patients by the full likelihood of proportional hazards, events against those expected
+at the average patient's hazard (LeBlanc and Crowley, "Relative risk trees for censored survival
+data", Biometrics 1992; Ishwaran et al., "Relative risk forests for exercise heart rate recovery as
+a predictor of mortality", JASA 2004). A leaf holds its own curve over the bins, shrunk towards the
+average curve at the leaf's risk, so that few patients do not make a jagged one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.budget import UNLIMITED, Budget
+from training.config import ForestConfig
+from training.estimators.hazard import TimeGrid, accumulate
+from training.learners.trees import AT_ONCE, Cuts, Growth, Trees, grow, join
+
+Array = NDArray[np.float64]
+
+#: Part of the patients that a tree is grown on, and how many at the most.
+SAMPLE, MOST = 0.7, 2000
+#: Levels of cuts at the most.
+DEPTH = 12
+#: Expected events that weigh like the leaf's own, in its risk and when a cut is judged.
+FEW, JUDGED = 0.3, 1.0
+#: Time at risk in a bin, in patients, that weighs like the leaf's own.
+SHRINKAGE = 1.0
+#: Times that a forest with a deadline looks at the clock.
+LOOKS = 10
+
+
+@dataclass(frozen=True)
+class Forest:
+    """A fitted forest."""
+
+    columns: NDArray[np.int_]
+    """(c,) columns of the design it uses."""
+    trees: Trees
+    survival: NDArray[np.float32]
+    """(nodes, j) survival at the end of each bin."""
+
+    def cumulative(self, X: Array) -> Array:
+        """Cumulative hazard (n, j + 1) of the trees' mean survival for a design X (n, p)."""
+        X = X[:, self.columns]
+        mean = np.ones((len(X), self.survival.shape[1] + 1))
+        share = np.full((1, 1, self.trees.count), 1 / self.trees.count, np.float32)
+        table = self.survival[self.trees.ends]
+        for rows in self.trees.batches(len(X)):
+            leaves = self.trees.leaves(X[rows])[None]
+            mean[rows, 1:] = mean_rows(table, leaves, share)[:, 0]
+        return np.asarray(-np.log(np.maximum(mean, 1e-12)))
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the state as named arrays."""
+        return {**self.trees.arrays(), "columns": self.columns, "survival": self.survival}
+
+    @classmethod
+    def from_arrays(cls, trees: int, arrays: Mapping[str, NDArray[Any]]) -> Forest:
+        """Rebuild from :meth:`arrays`."""
+        grown = Trees.from_arrays(trees, arrays)
+        return cls(np.asarray(arrays["columns"], np.int_), grown, arrays["survival"])
+
+
+def mean_rows(
+    table: NDArray[np.float32], leaves: NDArray[np.intp], share: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Weighted means (n, k, j) of the rows of a table (leaves, j).
+
+    Args:
+        table: of all trees' leaves.
+        leaves: (k, trees, n) of n patients in k forests.
+        share: (k, 1, trees) weights of each forest's trees.
+    """
+    # As a product: numpy's own mean over so few columns takes ten times as long.
+    return np.asarray((share @ table.take(leaves.transpose(2, 0, 1), axis=0))[:, :, 0])
+
+
+def fit_forest(
+    X: Array,
+    time: Array,
+    event: NDArray[np.bool_],
+    grid: TimeGrid,
+    columns: NDArray[np.int_],
+    config: ForestConfig,
+    seed: int,
+    budget: Budget = UNLIMITED,
+) -> Forest:
+    """Grow a forest.
+
+    Args:
+        X: (n, p) design.
+        time: (n,) follow-up in months.
+        event: (n,) whether the event was seen.
+        grid: j bins of the leaves' curves.
+        columns: (c,) columns that may be cut.
+        config: how many trees, and their leaves.
+        seed: of samples and columns.
+        budget: after which no more trees are grown.
+    """
+    rng = np.random.default_rng(seed)
+    X = X[:, columns]
+    cuts = Cuts.fit(X)
+    binned = cuts.bin(X)
+    at_risk, happened = grid.exposure(time), grid.events(time, event)
+    average = happened.sum(axis=0) / np.maximum(at_risk.sum(axis=0), 1e-9)
+    expected, seen = at_risk @ average, happened.sum(axis=1)
+    size = max(1, min(int(SAMPLE * len(X)), MOST))
+    tried = max(1, int(np.ceil(np.sqrt(len(columns)))))
+    growth = Growth(DEPTH, config.leaf, tried, _likelihood)
+    grown: list[tuple[Trees, Array]] = []
+    most = max(1, AT_ONCE // size)
+    if budget.limited:
+        most = min(most, -(-config.trees // LOOKS))
+    pace = budget.pace()
+    while (done := sum(t.count for t, _ in grown)) < config.trees:
+        if grown and not pace.another():
+            budget.cut("forest", done, f"{config.trees} trees")
+            break
+        count = min(config.trees - done, most)
+        drawn = [rng.choice(len(X), size, replace=False, shuffle=False) for _ in range(count)]
+        rows = np.concatenate(drawn)
+        tree = np.repeat(np.arange(count), size)
+        trees, leaf = grow(binned, cuts, rows, tree, (seen[rows], expected[rows]), growth, rng)
+        curves = _curves(leaf, len(trees.feature), happened[rows], at_risk[rows], average)
+        grown.append((trees, curves))
+    trees, survival = join(grown)
+    return Forest(columns, trees, survival.astype(np.float32))
+
+
+def _likelihood(seen: Array, expected: Array) -> Array:
+    """Log-likelihood of a node at its own risk, up to a term that all cuts share."""
+    seen, expected = seen + JUDGED, expected + JUDGED
+    return np.asarray(seen * np.log(seen / expected))
+
+
+def _curves(
+    leaf: NDArray[np.int_], nodes: int, happened: Array, at_risk: Array, average: Array
+) -> Array:
+    """Survival (nodes, j) of each node's own entries."""
+    events, exposure = (
+        np.stack([np.bincount(leaf, column, nodes) for column in made.T], axis=1)
+        for made in (happened, at_risk)
+    )
+    risk = (events.sum(axis=1) + FEW) / (exposure @ average + FEW)
+    hazard = (events + SHRINKAGE * risk[:, None] * average) / (exposure + SHRINKAGE)
+    return np.exp(-accumulate(hazard)[:, 1:])

@@ -1,0 +1,1 @@
+"""The hazard network: model, losses and training, and its inference without torch."""

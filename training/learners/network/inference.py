@@ -1,0 +1,186 @@
+"""The fitted networks of all folds, as arrays: what answers needs neither torch nor its start.
+
+The forward pass of ``network.forward_backward``, written for an answer. Patients come in
+tiles of sixteen, each a product of its own: a product's kernel treats what fills its registers
+alike, but adds up the columns of wider or narrower ones in another order, by which what one patient
+is told would hang, in the seventh digit, on who else is asked about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+#: Patients of a tile.
+TILE = 16
+#: Patients worked on at once, so that memory does not grow with their number.
+CHUNK = 512
+
+
+@dataclass(frozen=True)
+class NetShape:
+    """Sizes that decide the network's tensors."""
+
+    folds: int
+    members: int
+    modalities: tuple[int, ...]
+    """How many inputs each modality has; a patient's inputs are laid out one after another."""
+    bins: int
+    encoder_width: int
+    hidden_width: int
+
+    @property
+    def inputs(self) -> int:
+        """How many inputs a patient has."""
+        return sum(self.modalities)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the shape as plain data."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, raw: dict[str, Any]) -> NetShape:
+        """Rebuild from :meth:`to_json`."""
+        return cls(**{**raw, "modalities": tuple(raw["modalities"])})
+
+
+class _Laid(NamedTuple):
+    """Weights of k folds with m networks each, ready to be multiplied by tiles of patients."""
+
+    encode: tuple[Floats, ...]
+    """By modality (k, 1, m * e, its rows): weights, bias, token."""
+    mix: Floats
+    """(k, 1, m * blocks + m, rows) of gates and skip; of the skip alone where there is one
+    modality."""
+    fuse: Floats
+    """(k, m, 1, h, blocks * e + 1) weights and bias."""
+    hazard: Floats
+    """(k, m, 1, j, h + 2) weights, bias, and ones that pass the skip on to all bins."""
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Fitted networks: k folds of m members."""
+
+    shape: NetShape
+    weights: Mapping[str, Floats]
+    """By the names of the parameters of ``learners.network.model.PackedNet``."""
+
+    def logits(self, x: Floats, present: Floats) -> Floats:
+        """Log-odds of the hazards (k, m, n, bins).
+
+        Args:
+            x: (k, inputs, n) preprocessed inputs; 0 is the training mean.
+            present: (k or 1, modalities, n) 1 where the patient's modality is known.
+        """
+        n = x.shape[2]
+        found = np.empty((self.shape.folds, self.shape.members, n, self.shape.bins), np.float32)
+        for start in range(0, n, CHUNK):
+            rows = slice(start, min(start + CHUNK, n))
+            made = self._pass(self._lay_out(x[:, :, rows], present[:, :, rows]))
+            found[:, :, rows] = made[:, :, :, : rows.stop - start].swapaxes(2, 3)
+        return found
+
+    def _lay_out(self, x: Floats, present: Floats) -> Floats:
+        """Lay n patients out as (k, rows, n), the last tile filled up with nobody.
+
+        The rows are, modality by modality, its inputs, 0 where it is missing; one that is 1 where
+        it is known, which carries the bias; and one that is 1 where it is not, with its token.
+        """
+        n = x.shape[2]
+        laid = np.zeros((self.shape.folds, self._rows, -(-n // TILE) * TILE), np.float32)
+        begin = row = 0
+        for j, size in enumerate(self.shape.modalities):
+            known = present[:, j : j + 1]
+            own = laid[:, row : row + size, :n]
+            np.multiply(x[:, begin : begin + size], known, out=own)
+            laid[:, row + size : row + size + 1, :n] = known
+            laid[:, row + size + 1 : row + size + 2, :n] = 1 - known
+            begin, row = begin + size, row + size + 2
+        return laid
+
+    def _pass(self, x: Floats) -> Floats:
+        """Log-odds of the hazards (k, m, bins, n) of patients that :meth:`_lay_out` laid out."""
+        laid, (k, _, n) = self._laid, x.shape
+        m, e, h = self.shape.members, self.shape.encoder_width, self.shape.hidden_width
+        blocks = len(self.shape.modalities)
+        mixed = _times(laid.mix, x, np.empty((k, laid.mix.shape[2], n), np.float32))
+        # Twice the logistic function, which so has no large numbers on the way.
+        gate = mixed[:, :-m]
+        gate /= 2
+        np.tanh(gate, out=gate)
+        gate += 1
+        fused = np.empty((k, m, blocks * e + 1, n), np.float32)
+        fused[:, :, -1] = 1
+        encoded = np.empty((k, m * e, n), np.float32)
+        begin = 0
+        for j, weight in enumerate(laid.encode):
+            rows = x[:, begin : begin + weight.shape[3]]
+            begin += weight.shape[3]
+            part = fused[:, :, j * e : (j + 1) * e]
+            # ReLU where the modality is known; a token passes as it is.
+            floor = np.where(rows[:, None, -2:-1] > 0, np.float32(0), np.float32(-np.inf))
+            units = _times(weight, rows, encoded).reshape(k, m, e, n)
+            if blocks == 1:
+                np.maximum(units, floor, out=part)
+            else:
+                np.maximum(units, floor, out=units)
+                np.multiply(units, gate.reshape(k, m, blocks, 1, n)[:, :, j], out=part)
+        hidden = np.empty((k, m, h + 2, n), np.float32)
+        units = _times(laid.fuse, fused, hidden[:, :, :-2])
+        np.maximum(units, np.float32(0), out=units)
+        hidden[:, :, -2] = 1
+        hidden[:, :, -1] = mixed[:, -m:]
+        return _times(laid.hazard, hidden, np.empty((k, m, self.shape.bins, n), np.float32))
+
+    @property
+    def _rows(self) -> int:
+        return self.shape.inputs + 2 * len(self.shape.modalities)
+
+    @cached_property
+    def _laid(self) -> _Laid:
+        own, blocks = self.weights, len(self.shape.modalities)
+        k, m = self.shape.folds, self.shape.members
+        encode = [
+            np.concatenate([own[f"encode.{j}"], own["encode_bias"][j], own["token"][j]], axis=1)
+            for j in range(blocks)
+        ]
+        mix = self._by_modality(own["skip"], np.zeros((k, blocks, m), np.float32))
+        if blocks > 1:
+            gates = self._by_modality(own["gate"], own["gate_bias"])
+            mix = np.concatenate([gates, mix], axis=2)
+        bias = own["hazard_bias"]
+        fuse = np.concatenate([own["fuse"], own["fuse_bias"]], axis=1)
+        hazard = np.concatenate([own["hazard"], bias, np.ones_like(bias)], axis=1)
+        each = (array.reshape(k, m, *array.shape[1:]) for array in (fuse, hazard))
+        return _Laid(tuple(map(_ready, encode)), _ready(mix), *map(_ready, each))
+
+    def _by_modality(self, weight: Floats, known: Floats) -> Floats:
+        """Weights (k, rows, c) of what :meth:`_lay_out` made, from those of inputs and presence."""
+        ends = np.cumsum(self.shape.modalities)[:-1].tolist()
+        missing = np.zeros((len(known), 1, known.shape[2]), np.float32)
+        parts = zip(np.split(weight, ends, axis=1), known.transpose(1, 0, 2), strict=True)
+        return np.concatenate([p for w, b in parts for p in (w, b[:, None], missing)], axis=1)
+
+
+def _ready(weight: Floats) -> Floats:
+    """Turn weights (…, rows, c) to be multiplied from the left, with room for the tiles."""
+    return np.ascontiguousarray(np.swapaxes(weight, -1, -2))[..., None, :, :]
+
+
+def _times(weight: Floats, rows: Floats, out: Floats) -> Floats:
+    """Product of weights (…, 1, c, rows) and patients (…, rows, n), tile by tile, into ``out``."""
+    np.matmul(weight, _tiles(rows), out=_tiles(out))
+    return out
+
+
+def _tiles(rows: Floats) -> Floats:
+    """Patients (…, rows, n) as tiles (…, t, rows, TILE), without moving them."""
+    return rows.reshape(*rows.shape[:-1], -1, TILE).swapaxes(-2, -3)

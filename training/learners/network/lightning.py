@@ -1,0 +1,276 @@
+"""The Lightning side of the network: optimiser, early stopping per fold, several processes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import signal
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from torch import Tensor
+
+from data.errors import InputError
+from training.config import NetConfig, TrainerConfig
+from training.learners.network.batches import Batch, Batches, PackedData
+from training.learners.network.losses import hazard_losses, hazard_nll
+from training.learners.network.model import PackedNet
+from training.progress import Tick, silent
+
+# Here, and not where training begins, since other processes import the module and no more.
+for _part in ("pytorch_lightning", "lightning_fabric"):
+    logging.getLogger(_part).setLevel(logging.ERROR)
+
+#: Told of each epoch and the folds' mean validation loss; says whether to go on.
+Watch = Callable[[int, float], bool]
+
+
+def to_the_end(epoch: int, loss: float) -> bool:  # noqa: ARG001
+    """Go on until early stopping."""
+    return True
+
+
+#: Lightning's own use of what torch has deprecated.
+TREESPEC = r".*`isinstance\(treespec, LeafSpec\)`.*"
+
+
+#: Variables by which a scheduler or launcher says what it has started, and Lightning's own, which
+#: set what is left to the Trainer's defaults.
+SCHEDULED = re.compile(
+    "(SLURM|LSB|JSM|TORCHELASTIC|PL_TRAINER)_.*|((GLOBAL|GROUP|LOCAL|NODE)_)?RANK|WORLD_SIZE"
+    "|MASTER_(ADDR|PORT)|STANDALONE_PORT"
+)
+
+
+@contextmanager
+def unscheduled() -> Iterator[None]:
+    """Hide a scheduler's variables from Lightning, and remove those that it sets itself.
+
+    It would take the processes of a Slurm allocation, of torchrun or of LSF for its own, and refuse
+    to train where ``trainer.devices`` are others.
+    """
+    hidden = {name: os.environ.pop(name) for name in [*os.environ] if SCHEDULED.fullmatch(name)}
+    try:
+        yield
+    finally:
+        for name in filter(SCHEDULED.fullmatch, [*os.environ]):
+            del os.environ[name]
+        os.environ.update(hidden)
+
+
+class PackedHazard(pl.LightningModule):
+    """Trains a :class:`PackedNet`; each fold keeps its weights of its best epoch.
+
+    Several processes divide every batch among them: the likelihood is a sum over patients, and so
+    are its gradient and the validation loss.
+    """
+
+    best_loss: Tensor
+    """(k,) validation loss of each fold's best epoch."""
+    best_epoch: Tensor
+    """(k,) which that was."""
+    stopped: Tensor
+    """(k,) whether the fold has lost patience."""
+    losses: Tensor
+    """(epochs, k) validation loss; NaN where training has ended before."""
+
+    def __init__(
+        self,
+        net: PackedNet,
+        data: PackedData,
+        config: NetConfig,
+        tick: Tick = silent,
+        watch: Watch = to_the_end,
+    ) -> None:
+        super().__init__()
+        self.tick, self.watch = tick, watch
+        self.net = net
+        self.data = data
+        self.config = config
+        self.own = data.own()
+        self.kept: Batch | None = None
+        folds = net.shape.folds
+        # Buffers, since they come back from other processes with the weights.
+        self.register_buffer("best_loss", torch.full((folds,), torch.inf))
+        self.register_buffer("best_epoch", torch.zeros(folds, dtype=torch.long))
+        self.register_buffer("stopped", torch.zeros(folds, dtype=torch.bool))
+        self.register_buffer("losses", torch.full((config.max_epochs, folds), torch.nan))
+        self.best = {name: p.detach().clone() for name, p in net.named_parameters()}
+
+    @property
+    def history(self) -> list[list[float]]:
+        """Validation loss of each fold, epoch by epoch."""
+        return [loss for loss in self.losses.tolist() if loss[0] == loss[0]]
+
+    def setup(self, stage: str) -> None:
+        """Keep processes that Lightning has started as quiet as the caller's."""
+        if self.trainer.world_size > 1:
+            warnings.filterwarnings("ignore", message=TREESPEC)
+
+    def on_fit_start(self) -> None:
+        """Keep the best weights where the weights are; give each process masks of its own."""
+        self.best = {name: v.to(self.device) for name, v in self.best.items()}
+        if self.trainer.global_rank:
+            self.net.reseed(self.trainer.global_rank)
+
+    def transfer_batch_to_device(
+        self, batch: Tensor, device: torch.device, dataloader_idx: int
+    ) -> Tensor:
+        """Leave places where they are."""
+        return batch
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        """Return the likelihood of one batch, each replica's divided by its patients."""
+        part = self._share(batch)
+        loss = hazard_nll(self.net.logits(part.x), part.exposure, part.event, part.train)
+        # Lightning averages the gradients of the processes: their sum is wanted.
+        return loss * (self.trainer.world_size * self.own.shape[1] / len(batch))
+
+    def _share(self, places: Tensor) -> Batch:
+        """Make this process's share of a batch, laid out; one of all patients is kept."""
+        whole = len(places) == self.own.shape[1]
+        if whole and self.kept is not None:
+            return self.kept
+        places = places[self.trainer.global_rank :: self.trainer.world_size]
+        made = Batch(*(part.to(self.device) for part in self.data.gather(self.own[:, places])))
+        made = made._replace(x=self.net.lay_out(made.x, made.present))
+        if whole:
+            self.kept = made
+        return made
+
+    def on_train_epoch_end(self) -> None:
+        """Look at the held-out patients; keep, or stop, each fold by itself."""
+        loss = self.validation_loss()
+        self.losses[self.current_epoch] = loss
+        self.tick("network", self.current_epoch + 1, self.config.max_epochs)
+        better = (loss < self.best_loss) & ~self.stopped
+        self.best_loss = torch.where(better, loss, self.best_loss)
+        self.best_epoch[better] = self.current_epoch
+        for name, p in self.net.named_parameters():
+            by_fold = better.repeat_interleave(p.shape[self._axis(name)] // len(better))
+            shape = [1] * p.dim()
+            shape[self._axis(name)] = -1
+            self.best[name] = torch.where(by_fold.view(shape), p.detach(), self.best[name])
+        # A stopped fold must not profit from epochs that only its neighbours asked for.
+        self.stopped |= self.current_epoch - self.best_epoch >= self.config.patience
+        go_on = self.watch(self.current_epoch, float(loss.mean()))
+        if bool(self.stopped.all()) or not go_on:
+            self.trainer.should_stop = True
+
+    def on_fit_end(self) -> None:
+        """Give each fold its best weights."""
+        self.net.load_state_dict(self.best, strict=False)
+
+    @staticmethod
+    def _axis(name: str) -> int:
+        """Dimension of a parameter that runs over folds (times members)."""
+        return 1 if name in ("encode_bias", "token") else 0
+
+    def validation_loss(self) -> Tensor:
+        """Mean loss (k,) of each fold's held-out patients, over its members."""
+        self.net.eval()
+        sums = torch.zeros(2, self.net.shape.folds, device=self.device)
+        with torch.no_grad():
+            for places in torch.arange(self.own.shape[1]).split(self.config.batch_size):
+                part = self._share(places)
+                each = hazard_losses(self.net.logits(part.x), part.exposure, part.event)
+                sums[0] += (each * part.validate).sum((1, 2))
+                sums[1] += part.validate.sum((1, 2))
+        self.net.train()
+        sums = torch.as_tensor(self.trainer.strategy.reduce(sums, reduce_op="sum"))
+        return sums[0] / sums[1].clamp_min(1.0)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW: decay on weights, none on biases and tokens."""
+        free = ("encode_bias", "token", "gate_bias", "fuse_bias", "hazard_bias")
+        named = list(self.net.named_parameters())
+        groups: list[dict[str, Any]] = [
+            {"params": [p for n, p in named if n not in free]},
+            {"params": [p for n, p in named if n in free], "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW(
+            groups,
+            lr=self.config.learning_rate,
+            weight_decay=self.config.weight_decay,
+            fused=True,
+        )
+
+
+def train_net(
+    net: PackedNet,
+    data: PackedData,
+    config: NetConfig,
+    trainer: TrainerConfig,
+    seed: int,
+    tick: Tick = silent,
+    watch: Watch = to_the_end,
+) -> PackedHazard:
+    """Train all folds and members at once; the net ends with each fold's best weights.
+
+    Args:
+        net: trained in place.
+        data: all folds, laid out for it.
+        config: of the training.
+        trainer: what it runs on.
+        seed: of the batches.
+        tick: told how far the work is.
+        watch: asked after each epoch whether to go on; what it raises ends the training.
+
+    Returns:
+        The module, with the validation history of each fold.
+    """
+    # Progress and deadlines are the caller's process's: other processes cannot reach it.
+    alone = trainer.devices == 1
+    module = PackedHazard(
+        net, data, config, tick if alone else silent, watch if alone else to_the_end
+    )
+    batches = Batches(module.own.shape[1], config.batch_size, config.steps_per_epoch, seed)
+    with warnings.catch_warnings(), unscheduled():
+        # Batches come from memory: a loader's workers would only copy them.
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=TREESPEC)
+        try:
+            runner = pl.Trainer(
+                accelerator=trainer.accelerator,
+                devices=trainer.devices,
+                # Spawned, not begun by the same command again, which would run all of it twice.
+                strategy="ddp_spawn" if trainer.devices > 1 else "auto",
+                plugins=[LightningEnvironment()],  # no other is looked for
+                max_epochs=config.max_epochs,
+                logger=False,
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                num_sanity_val_steps=0,
+            )
+        except MisconfigurationException:
+            raise InputError(
+                f"trainer.accelerator={trainer.accelerator}, trainer.devices={trainer.devices}: "
+                "this machine has no such device: use cpu"
+            ) from None
+        _fit(runner, module, batches)
+    net.to("cpu").eval()
+    return module
+
+
+def _fit(runner: pl.Trainer, module: PackedHazard, batches: Batches) -> None:
+    """Run Lightning's fit so that Ctrl-C reaches the caller.
+
+    Lightning answers it by leaving the process and has later ones ignored; the caller has runs and
+    studies to close first.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        runner.fit(module, train_dataloaders=batches)
+    except SystemExit:
+        if not runner.interrupted:
+            raise
+        signal.signal(signal.SIGINT, before)
+        raise KeyboardInterrupt from None

@@ -1,0 +1,149 @@
+"""Which leaves many rows fall into: trees as a sieve, through which 64 rows pass at a time.
+
+Rows are sets of bits. Those that reach a node's right child are those at the node and above its
+cut, and the others reach the left one: of all trees at once, a level takes two operations on words,
+whatever the rows do. A row's leaf is then read off the sets in binary: digit by digit, it is 1
+where the row is in any of the leaves whose numbers have a 1 there. After Lucchese et al.,
+"QuickScorer", SIGIR 2015, whose bits are a row's leaves; here they are a leaf's rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from training.learners.trees import Trees
+
+Array = NDArray[np.float64]
+Ints = NDArray[np.intp]
+Words = NDArray[np.uint64]
+
+#: Rows of a word.
+WORD = 64
+ALL = np.uint64(2**WORD - 1)
+
+
+class _Level(NamedTuple):
+    """Children of the nodes of one level: right ones first, then left ones, in a row."""
+
+    parents: Ints
+    """Places of the nodes."""
+    question: Ints
+    """Which cut each asks for."""
+    right: slice
+    left: slice
+
+
+class Questions(NamedTuple):
+    """The distinct cuts of trees: many nodes ask the same. At the last no value goes right."""
+
+    column: Ints
+    """(q,) column that each looks at."""
+    cut: Array
+    """(q,) values above it go right."""
+    asked: Ints
+    """(nodes,) which of them a node asks; a leaf the last one."""
+
+    @classmethod
+    def of(cls, trees: Trees) -> Questions:
+        """Collect them."""
+        asks = np.flatnonzero(trees.feature >= 0)
+        order = asks[np.lexsort((trees.cut[asks], trees.feature[asks]))]
+        column, cut = trees.feature[order].astype(np.intp), trees.cut[order]
+        new = np.ones(len(order), bool)
+        new[1:] = (np.diff(column) != 0) | (np.diff(cut) != 0)
+        asked = np.full(len(trees.feature), new.sum())
+        asked[order] = np.cumsum(new) - 1
+        return cls(np.append(column[new], 0), np.append(cut[new], np.inf), asked)
+
+
+@dataclass(frozen=True)
+class Sieve:
+    """Trees laid out for many rows."""
+
+    columns: Ints
+    """(c,) columns that are looked at."""
+    column: Ints
+    """(q,) which of them each question looks at."""
+    cut: Array
+    """(q, 1) values above it go right."""
+    levels: tuple[_Level, ...]
+    nodes: int
+    digits: Ints
+    """(most, digits * trees) places of the leaves that have a 1 in a digit of their number, from
+    the highest digit to the lowest, in each tree after tree; filled up with a place beyond the
+    nodes, where nobody is."""
+    first: Ints
+    """(trees, 1) number of each tree's first leaf, among those of all."""
+
+    @classmethod
+    def of(cls, trees: Trees, questions: Questions) -> Sieve:
+        """Lay trees out."""
+        # Nodes lie level by level.
+        place, levels = np.zeros(len(trees.feature), np.intp), []
+        place[: trees.count] = np.arange(trees.count)
+        nodes = trees.count
+        for parents in trees.levels:
+            right, left = trees.left[parents] + 1, trees.left[parents]
+            middle, end = nodes + len(parents), nodes + 2 * len(parents)
+            place[right], place[left] = np.arange(nodes, middle), np.arange(middle, end)
+            rights, lefts = slice(nodes, middle), slice(middle, end)
+            levels.append(_Level(place[parents], questions.asked[parents], rights, lefts))
+            nodes = end
+        owner = trees.tree[trees.ends]
+        first = np.searchsorted(owner, np.arange(trees.count))
+        number = np.arange(len(owner)) - first[owner]
+        digits = _digits(place[trees.ends], owner, number, trees.count, nodes)
+        columns, column = np.unique(questions.column, return_inverse=True)
+        cut = questions.cut[:, None]
+        return cls(columns, column, cut, tuple(levels), nodes, digits, first[:, None])
+
+    def leaves(self, X: Array) -> Ints:
+        """Leaf (trees, n) that each row of X (n, p) falls into; see :meth:`Trees.leaves`."""
+        n, trees = len(X), len(self.first)
+        words = max(-(-n // WORD), 1)
+        above = np.zeros((len(self.cut), words * WORD // 8), np.uint8)
+        # Of a wide design few columns are looked at: the others are not moved.
+        asked = X.T[self.columns].take(self.column, axis=0) > self.cut
+        above[:, : -(-n // 8)] = np.packbits(asked, axis=1, bitorder="little")
+        rows = self._sieved(above.view(np.uint64))
+        # Not by reduceat, which keeps the interpreter to itself.
+        ones = np.bitwise_or.reduce(rows.take(self.digits, axis=0), axis=0)
+        bits = np.unpackbits(ones.view(np.uint8), axis=1, bitorder="little")
+        digits = bits.reshape(len(bits) // max(trees, 1), trees, words * WORD)
+        number = np.zeros(digits.shape[1:], np.min_scalar_type(2 ** len(digits) - 1))
+        for digit in digits:
+            number += number  # a shift takes ten times as long
+            number |= digit
+        found = number[:, :n].astype(np.intp)
+        found += self.first
+        return found
+
+    def _sieved(self, above: Words) -> Words:
+        """Rows (nodes + 1, words) at each node, of those above each cut (q, words); last, none."""
+        rows = np.empty((self.nodes + 1, above.shape[1]), np.uint64)
+        rows[: len(self.first)] = ALL
+        rows[-1] = 0
+        for parents, question, right, left in self.levels:
+            here = rows.take(parents, axis=0)
+            np.bitwise_and(here, above.take(question, axis=0), out=rows[right])
+            np.bitwise_xor(here, rows[right], out=rows[left])
+        return rows
+
+
+def _digits(place: Ints, owner: Ints, number: Ints, trees: int, none: int) -> Ints:
+    """See :attr:`Sieve.digits`, of leaves in the order of the trees that own them."""
+    segments, width = [], int(number.max(initial=0)).bit_length()
+    for digit in range(width - 1, -1, -1):
+        ones = (number >> digit) & 1 == 1
+        ends = np.searchsorted(owner[ones], np.arange(1, trees))
+        segments += np.split(place[ones], ends)
+    most = max((len(segment) for segment in segments), default=0)
+    found = np.full((most, width * trees), none)
+    for column, segment in enumerate(segments if trees else ()):
+        found[: len(segment), column] = segment
+    return found

@@ -1,0 +1,1 @@
+"""A marker's report: association, cutpoints, added value, interaction with treatment."""

@@ -1,0 +1,186 @@
+"""What one feature adds to a model of others: the same ridge Cox with and without it, out of fold.
+
+Discrimination, prediction error and net benefit are compared on the same patients, the same folds
+and the same bootstrap draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.cohort import Cohort
+from data.preprocessing.preprocessor import Preprocessor
+from training.config import Config
+from training.estimators.hazard import TimeGrid, survival
+from training.evaluation.scores import Estimate, Evaluation, judge
+from training.fitting.prepare import assign_folds, truncate
+from training.learners.anchor import fit_anchor
+from training.metrics.brier import censoring, resamples
+from training.metrics.net_benefit import net_benefit_contributions, thresholds_among
+from training.models.ensemble import mean_curve, on_grid
+from training.models.predictions import MODEL
+from training.progress import Tick, silent
+
+Array = NDArray[np.float64]
+
+#: The model without the feature, by its name in the evaluation.
+WITHOUT = "without"
+#: Months at which net benefit is taken, or the judged horizon where that is sooner.
+DECISION_TIME = 60.0
+#: Thresholds of the curve that are reported in numbers.
+REPORTED = (0.2, 0.4, 0.6)
+
+
+@dataclass(frozen=True)
+class DecisionCurve:
+    """Net benefit at thresholds of the predicted risk."""
+
+    months: float
+    """By when the event counts."""
+    thresholds: Array
+    """(t,) risks from which on one would act."""
+    with_it: Array
+    without: Array
+    everybody: Array
+    """(t,) of acting on all patients; acting on none is 0."""
+    difference: tuple[Estimate, ...]
+    """(t,) of the model with the feature less the one without, with 95 % intervals."""
+
+    def at(self, threshold: float) -> int:
+        """Return the place of the threshold nearest to one."""
+        return int(np.abs(self.thresholds - threshold).argmin())
+
+
+@dataclass(frozen=True)
+class AddedValue:
+    """Gains of a model with a feature over the same without."""
+
+    evaluation: Evaluation
+    """Of the model with it (``model``) and the one without (``without``)."""
+    decisions: DecisionCurve
+
+    @property
+    def gains(self) -> dict[str, Estimate]:
+        """Gain in ``uno_c`` and in ``ibs``; above 0 is better in both."""
+        return self.evaluation.gains[WITHOUT]
+
+    @property
+    def certain(self) -> bool:
+        """Whether some gain is certain and none is a certain loss."""
+        gains = self.gains.values()
+        return any(g.low > 0 for g in gains) and not any(g.high < 0 for g in gains)
+
+
+def added_value(
+    cohort: Cohort, feature: str, others: Collection[str], config: Config, tick: Tick = silent
+) -> AddedValue:
+    """Judge what a feature adds to others.
+
+    Args:
+        cohort: patients of whom the feature is known.
+        feature: the one that is added.
+        others: features of the model that it is added to.
+        config: its folds, inner folds, bootstraps and seed are used.
+        tick: told of each fold.
+
+    Raises:
+        InputError: there are too few events.
+    """
+    time, event = truncate(cohort)
+    fold = assign_folds(cohort, time, event, config)
+    grid = _grid(time, event, cohort.horizon, config)
+    curves = np.zeros((2, len(fold), len(time), grid.bins + 1))
+    total, done = sum(int(f.max()) + 1 for f in fold), 0
+    for r, assignment in enumerate(fold):
+        for k in range(int(assignment.max()) + 1):
+            out = assignment == k
+            made = _fold_curves(cohort, time, event, out, feature, set(others), grid, config)
+            curves[:, r, out] = made
+            done += 1
+            tick("models with and without it", done, total)
+    with_it, without = (mean_curve(c) for c in curves)
+    evaluation = judge(
+        time,
+        event,
+        fold[0],
+        grid,
+        {MODEL: with_it},
+        {WITHOUT: without},
+        config.evaluation.bootstraps,
+        config.seed,
+    )
+    months = min(DECISION_TIME, evaluation.horizon)
+    return AddedValue(evaluation, _decisions(time, event, grid, with_it, without, months, config))
+
+
+def _grid(time: Array, event: NDArray[np.bool_], horizon: float, config: Config) -> TimeGrid:
+    return TimeGrid.fit(time, event, horizon, config.grid.bins, config.grid.events_each)
+
+
+def _fold_curves(
+    cohort: Cohort,
+    time: Array,
+    event: NDArray[np.bool_],
+    out: NDArray[np.bool_],
+    feature: str,
+    others: set[str],
+    grid: TimeGrid,
+    config: Config,
+) -> Array:
+    """Cumulative hazards (2, m, j + 1) of the held-out patients, with the feature and without."""
+    train = ~out
+    values, centre = cohort.values, cohort.centre
+    preprocessor = Preprocessor.fit(
+        cohort.study, values[train], None if centre is None else centre[train], bins=1
+    )
+    X, columns = preprocessor.linear(values, centre), preprocessor.linear_columns()
+    own = _grid(time[train], event[train], cohort.take(train).horizon, config)
+    found = []
+    for used in (others | {feature}, others):
+        chosen = [i for i, c in enumerate(columns) if set(c.features) <= used]
+        part = X[:, chosen]
+        anchor = fit_anchor(
+            part[train],
+            time[train],
+            event[train],
+            own,
+            np.zeros(len(chosen), dtype=bool),
+            folds=config.anchor.folds,
+            seed=config.seed,
+        )
+        found.append(on_grid(own, anchor.cumulative(part[out]), grid))
+    return np.stack(found)
+
+
+def _decisions(
+    time: Array,
+    event: NDArray[np.bool_],
+    grid: TimeGrid,
+    with_it: Array,
+    without: Array,
+    months: float,
+    config: Config,
+) -> DecisionCurve:
+    weights = censoring(time, event)
+    risks = [1 - survival(grid.at(c, np.array([months])))[:, 0] for c in (with_it, without)]
+    thresholds = thresholds_among(np.concatenate(risks))
+    parts = [
+        net_benefit_contributions(event, time, risk, thresholds, months, weights)
+        for risk in (*risks, np.ones(len(time)))
+    ]
+    paired, n = parts[0] - parts[1], len(time)
+    drawn = np.stack(
+        [
+            np.bincount(rows, minlength=n) @ paired / n
+            for rows in resamples(n, config.evaluation.bootstraps, config.seed)
+        ]
+    )
+    low_ends, high_ends = np.quantile(drawn, [0.025, 0.975], axis=0)
+    ends = zip(paired.mean(axis=0), low_ends, high_ends, strict=True)
+    means = [part.mean(axis=0) for part in parts]
+    difference = tuple(Estimate(*map(float, each)) for each in ends)
+    return DecisionCurve(months, thresholds, means[0], means[1], means[2], difference)

@@ -1,0 +1,276 @@
+"""What one cohort says of one marker: the questions that a reviewer would ask, as numbers.
+
+Nothing is worded or drawn here (:mod:`marker.verdicts`, :mod:`marker.figures`).
+Every figure is of a group of patients; none is one patient's own.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.cohort import Cohort
+from data.errors import InputError, nearest, some
+from data.study import Study
+from training.config import Config
+from training.estimators.hazard_ratios import HazardRatio, Pooled, fit_effects, pool
+from training.estimators.proportional_hazards import EffectOverTime, effect_over_time, zph_test
+from training.fitting.prepare import FEWEST_EVENTS, truncate
+from training.marker.added_value import AddedValue, added_value
+from training.marker.association import Association, associate
+from training.marker.correlation import Correlation, correlations
+from training.marker.covariates import Covariates
+from training.marker.cutpoints import CutScan, cut_sizes, scan_cuts
+from training.marker.treatment import (
+    Modification,
+    TreatmentEffect,
+    modification,
+    treatment_effect,
+)
+from training.progress import Tick, silent
+
+Array = NDArray[np.float64]
+
+#: Name of the modality whose mean is adjusted for where no other columns are named.
+STROMA = "stroma"
+#: Reference model that stands for the clinical knowledge, where the study file has it.
+CLINICAL = "clinical"
+#: What is adjusted for when all is.
+ALL = "all together"
+
+
+@dataclass(frozen=True)
+class MarkerRequest:
+    """What is asked of a marker."""
+
+    marker: str
+    stroma: tuple[str, ...] | None = None
+    """Features whose mean is adjusted for as one score; the modality ``stroma`` if absent."""
+    adjust: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Further adjustments: name -> features."""
+    plausible: float = 1.55
+    """Ratio of the treatment's hazard ratios, high over low marker, for the power."""
+
+
+@dataclass(frozen=True)
+class Adjusted:
+    """The marker's hazard ratio a standard deviation, given other features."""
+
+    label: str
+    features: tuple[str, ...]
+    columns: int
+    """Of the design that is adjusted for."""
+    ratio: HazardRatio
+
+
+@dataclass(frozen=True)
+class Centres:
+    """The marker's hazard ratio hospital by hospital."""
+
+    ratios: dict[str, HazardRatio]
+    too_small: int
+    """Centres of fewer than ten events, which are left out."""
+    pooled: Pooled | None
+    """Of at least two centres."""
+
+
+@dataclass(frozen=True)
+class MarkerClaim:
+    """All that was found of a marker."""
+
+    request: MarkerRequest
+    study: str
+    endpoint: str
+    synthetic: bool
+    patients: int
+    """With the marker measured."""
+    events: int
+    unmeasured: int
+    """Patients without it, who are left out."""
+    horizon: float
+    modality: str
+    """The marker's own."""
+    association: Association
+    cuts: CutScan
+    adjusted: tuple[Adjusted, ...]
+    """First without adjustment, last for all together."""
+    proportional_p: float
+    over_time: EffectOverTime
+    centres: Centres | None
+    """None where the study names no centre."""
+    modification: Modification | str
+    """Of the treatment's effect by the marker; a text says why it cannot be judged."""
+    treatment: TreatmentEffect | str
+    """The treatment's own effect, likewise."""
+    correlations: tuple[Correlation, ...]
+    added: AddedValue
+
+
+def judge_marker(
+    cohort: Cohort, request: MarkerRequest, config: Config, tick: Tick = silent
+) -> MarkerClaim:
+    """Answer all questions about a marker.
+
+    Raises:
+        InputError: the study has no such feature, or too few patients have it.
+    """
+    check_request(cohort.study, request)
+    names = list(cohort.study.features)
+    j = names.index(request.marker)
+    measured = ~np.isnan(cohort.values[:, j])
+    known = cohort.take(measured)
+    time, event = truncate(known)
+    if event.sum() < FEWEST_EVENTS:
+        raise InputError(
+            f"'{request.marker}': {int(event.sum())} events among {len(known)} patients with a "
+            f"value are too few to judge it: {FEWEST_EVENTS} are needed, and a hundred to say much"
+        )
+    tick("questions", 0, 7)
+    given = Covariates.of(known)
+    x = given.z[:, j]
+    if not len(cut_sizes(np.sort(x))):
+        raise InputError(
+            f"'{request.marker}': nine in ten patients or more have the same value: no cut-point "
+            "parts them"
+        )
+    association = associate(x, time, event)
+    tick("questions", 1, 7)
+    cuts = scan_cuts(x, time, event, config.seed)
+    tick("questions", 2, 7)
+    sets = adjustments(cohort.study, request)
+    adjusted = _adjusted(given, x, time, event, sets)
+    tick("questions", 3, 7)
+    proportional_p = zph_test(x[:, None], time, event)[0].p_value
+    over_time = effect_over_time(x, time, event)
+    tick("questions", 4, 7)
+    centres = None if known.centre is None else _centres(known.centre, x, time, event)
+    tick("questions", 5, 7)
+    clinical = clinical_features(cohort.study, request.marker)
+    changed = modification(known, x, given.columns(clinical), request.plausible)
+    # Who had the marker measured does not matter to what the treatment did.
+    everybody = Covariates.of(cohort)
+    references = {k: v for k, v in sets.items() if k in cohort.study.baselines}
+    references[CLINICAL] = references.pop(CLINICAL, clinical)
+    treatment = treatment_effect(
+        cohort,
+        {name: everybody.columns(listed) for name, listed in references.items()},
+    )
+    tick("questions", 6, 7)
+    related = correlations(cohort.study, given.z, request.marker)
+    tick("questions", 7, 7)
+    added = added_value(known, request.marker, clinical, config, tick)
+    return MarkerClaim(
+        request=request,
+        study=cohort.study.name,
+        endpoint=cohort.endpoint,
+        synthetic=cohort.study.synthetic,
+        patients=len(known),
+        events=int(event.sum()),
+        unmeasured=len(cohort) - len(known),
+        horizon=cohort.horizon,
+        modality=next(m for m, block in cohort.study.blocks.items() if j in block),
+        association=association,
+        cuts=cuts,
+        adjusted=adjusted,
+        proportional_p=proportional_p,
+        over_time=over_time,
+        centres=centres,
+        modification=changed,
+        treatment=treatment,
+        correlations=tuple(related),
+        added=added,
+    )
+
+
+def check_request(study: Study, request: MarkerRequest) -> None:
+    """Refuse what the study cannot answer.
+
+    Raises:
+        InputError: a feature is unknown or not of a fitting kind.
+    """
+    marker = request.marker
+    if marker not in study.features:
+        alike = difflib.get_close_matches(marker, study.features, n=5, cutoff=0.6)
+        others = [n for m in list(study.modalities)[1:] for n in study.modalities[m]]
+        hint = f"the most alike: {some(alike)}" if alike else f"it has {some(others)}"
+        raise InputError(f"study '{study.name}' has no feature '{marker}' to report on; {hint}")
+    if study.features[marker].kind == "category":
+        raise InputError(f"'{marker}' is a category: a marker needs values with an order")
+    for option, listed in (("--stroma", request.stroma or ()), *request.adjust.items()):
+        for name in listed:
+            if name not in study.features:
+                near = nearest(name, study.features)
+                raise InputError(f"{option}: study '{study.name}' has no feature '{name}'{near}")
+            if name == marker:
+                raise InputError(f"{option}: '{name}' is the marker itself")
+    for name in request.stroma or ():
+        if study.features[name].kind == "category":
+            raise InputError(f"--stroma: '{name}' is a category and has no mean")
+
+
+def clinical_features(study: Study, marker: str) -> tuple[str, ...]:
+    """Return what stands for the clinical knowledge: that baseline, or the first modality."""
+    listed = study.baselines.get(CLINICAL) or tuple(next(iter(study.modalities.values())))
+    left_out = {marker, study.treatment.column if study.treatment else None}
+    return tuple(name for name in listed if name not in left_out)
+
+
+def adjustments(study: Study, request: MarkerRequest) -> dict[str, tuple[str, ...]]:
+    """Return what is adjusted for: each reference model, the stroma, and what is thought to matter.
+
+    The last are the features that the study file pairs in its interactions.
+    """
+    found = {name: tuple(listed) for name, listed in study.baselines.items()}
+    found[CLINICAL] = clinical_features(study, request.marker)
+    stroma = tuple(study.modalities.get(STROMA, ())) if request.stroma is None else request.stroma
+    found[STROMA] = stroma
+    for pair in study.interactions:
+        found |= {name: (name,) for name in pair if name not in stroma and name not in found}
+    found |= request.adjust
+    left_out = {request.marker, study.treatment.column if study.treatment else None}
+    kept = {k: tuple(n for n in listed if n not in left_out) for k, listed in found.items()}
+    return {label: listed for label, listed in kept.items() if listed}
+
+
+def _adjusted(
+    given: Covariates,
+    x: Array,
+    time: Array,
+    event: NDArray[np.bool_],
+    sets: dict[str, tuple[str, ...]],
+) -> tuple[Adjusted, ...]:
+    def design(label: str, features: tuple[str, ...]) -> Array:
+        return given.score(features) if label == STROMA else given.columns(features)
+
+    found = [Adjusted("nothing", (), 0, fit_effects(x, time, event).ratio(1))]
+    parts = {label: design(label, features) for label, features in sets.items()}
+    for label, part in parts.items():
+        ratio = fit_effects(x, time, event, part).ratio(1)
+        found.append(Adjusted(label, sets[label], part.shape[1], ratio))
+    if len(parts) > 1:
+        # A feature in several sets counts once; the stroma counts as its score.
+        single = dict.fromkeys(n for k, v in sets.items() if k != STROMA for n in v)
+        whole = [given.columns(single), *([parts[STROMA]] if STROMA in parts else [])]
+        X = np.concatenate(whole, axis=1)
+        features = dict.fromkeys(n for v in sets.values() for n in v)
+        ratio = fit_effects(x, time, event, X).ratio(1)
+        found.append(Adjusted(ALL, tuple(features), X.shape[1], ratio))
+    return tuple(found)
+
+
+def _centres(centre: NDArray[np.str_], x: Array, time: Array, event: NDArray[np.bool_]) -> Centres:
+    ratios: dict[str, HazardRatio] = {}
+    too_small = 0
+    for name in np.unique(centre[centre != ""]).tolist():
+        rows = centre == name
+        if event[rows].sum() < FEWEST_EVENTS or x[rows].std() < 1e-9:
+            too_small += 1
+            continue
+        ratio = fit_effects(x[rows], time[rows], event[rows]).ratio(1)
+        if ratio.known:
+            ratios[name] = ratio
+    return Centres(ratios, too_small, pool(list(ratios.values())) if len(ratios) > 1 else None)

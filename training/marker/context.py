@@ -1,0 +1,204 @@
+"""Questions of the marker report on what the marker changes, measures and adds: a section each."""
+
+from __future__ import annotations
+
+from training.evaluation.scores import NAMES
+from training.marker import figures as plots
+from training.marker import terms as words
+from training.marker import verdicts
+from training.marker.added_value import REPORTED, WITHOUT
+from training.marker.claim import MarkerClaim
+from training.marker.verdicts import adjusted_for, p_text, percent
+from training.models.predictions import MODEL
+from training.reports.page import Section, Table
+
+#: Correlations in the table.
+MOST_ROWS = 12
+
+
+def modification(claim: MarkerClaim) -> Section:
+    """Does the marker change the treatment's effect?"""
+    marker, found = claim.request.marker, claim.modification
+    heading = f"Does {marker} change the effect of the treatment?"
+    verdict = verdicts.of_modification(marker, found)
+    if isinstance(found, str):
+        return Section(heading, verdict)
+    sentences = [
+        f"{found.treated} treated and {found.untreated} untreated patients, adjusted for the "
+        f"clinical features. The treatment's hazard ratio is {found.low} where {marker} is at or "
+        f"below its median and {found.high} above; the ratio of the two is {found.contrast}. Per "
+        f"SD of {marker} it changes by a factor of {found.interaction}."
+    ]
+    design = found.design
+    if design is not None:
+        sentences += [
+            f"If the ratio were truly {design.plausible:g}, a study like this one would find it "
+            f"with a power of {percent(design.power)}; 80\u00a0% would take about "
+            f"{design.events_needed} events, here there are {found.contrast.events}.",
+            "A significant result of such a study would overstate the effect by a factor of "
+            f"{design.type_m:.1f} on the log scale on average (type M) and have the wrong sign in "
+            f"{percent(design.type_s, 1)} of cases (type S).",
+        ]
+    rows = [
+        (f"treatment, {marker} low", found.low),
+        (f"treatment, {marker} high", found.high),
+        ("high over low", found.contrast),
+        (f"factor per SD of {marker}", found.interaction),
+    ]
+    return Section(
+        heading,
+        verdict,
+        tuple(sentences),
+        (
+            plots.inline(
+                "modification",
+                lambda: plots.forest(rows, "hazard ratio (log scale)", pooled="high over low"),
+                f"The treatment's hazard ratio where {marker} is low, {found.low}, and where it is "
+                f"high, {found.high}, and their ratio, {found.contrast}.",
+                "Below 1 the treated fare better. The diamond, the ratio of the two, would be 1 if "
+                "the marker made no difference.",
+            ),
+        ),
+        (words.INTERACTION, words.POWER, words.TYPE_M, words.TYPE_S),
+    )
+
+
+def treatment(claim: MarkerClaim) -> Section:
+    """Is the treatment's own effect to be believed?"""
+    found = claim.treatment
+    heading = "Can this cohort tell what the treatment does?"
+    verdict = verdicts.of_treatment(found)
+    if isinstance(found, str):
+        return Section(heading, verdict)
+    low, high = found.trials
+    unknown = f" ({found.unknown} unknown)" if found.unknown else ""
+    one, other = found.early_treated, found.early_untreated
+    rows = [(adjusted_for(name), ratio) for name, ratio in found.ratios.items()]
+    return Section(
+        heading,
+        verdict,
+        (
+            f"{found.treated} patients with '{found.column}' against {found.untreated} without"
+            f"{unknown}; nobody was randomised. Trials make hazard ratios of {low:.2f} to "
+            f"{high:.2f} credible.",
+            f"Within {found.landmark:g} months of the start {one.events} of {one.patients} treated "
+            f"({percent(one.share, 1)}) and {other.events} of {other.patients} untreated patients "
+            f"({percent(other.share, 1)}) had the event. A true hazard ratio of {low:.2f} would "
+            f"leave the treated so few with {p_text(found.immortal_p)}.",
+        ),
+        (
+            plots.inline(
+                "treatment",
+                lambda: plots.forest(
+                    rows, "hazard ratio, treated against untreated (log scale)", band=found.trials
+                ),
+                f"The treatment's hazard ratios with 95 % intervals: "
+                f"{'; '.join(f'{k} {r}' for k, r in rows)}.",
+                f"The shaded band, {low:.2f} to {high:.2f}, is what trials make credible.",
+            ),
+        ),
+        (words.INDICATION, words.IMMORTAL, words.LANDMARK),
+    )
+
+
+def correlations(claim: MarkerClaim) -> Section:
+    """What else does the marker measure?"""
+    found, marker = claim.correlations, claim.request.marker
+    heading = f"What else does {marker} measure?"
+    verdict = verdicts.of_correlations(marker, found)
+    if not found:
+        return Section(heading, verdict)
+    by_modality: dict[str, list[float]] = {}
+    for c in found:
+        by_modality.setdefault(c.modality, []).append(abs(c.value))
+    means = {m: sum(v) / len(v) for m, v in by_modality.items()}
+    closest = max(means, key=lambda m: means[m])
+    return Section(
+        heading,
+        verdict,
+        (
+            f"Of {len(found)} other features with an order, those of the modality '{closest}' go "
+            f"with {marker} most (mean size of ρ {means[closest]:.2f} over "
+            f"{len(by_modality[closest])}). {marker} itself belongs to '{claim.modality}'.",
+        ),
+        (
+            plots.inline(
+                "companions",
+                lambda: plots.companions(found),
+                f"The features that correlate most with {marker}, first {found[0].feature} at "
+                f"{found[0].value:.2f}; the table gives their values.",
+                f"The {min(len(found), plots.MOST_BARS)} strongest of {len(found)}, with 95 % "
+                "intervals, by modality.",
+            ),
+            Table(
+                f"Rank correlation with {marker} (95 % interval)",
+                ("Feature", "Modality", "ρ", "Patients"),
+                [
+                    (
+                        c.feature,
+                        c.modality,
+                        f"{c.value:.2f} ({c.low:.2f} to {c.high:.2f})",
+                        str(c.patients),
+                    )
+                    for c in found[:MOST_ROWS]
+                ],
+            ),
+        ),
+        (words.SPEARMAN,),
+    )
+
+
+def added_value(claim: MarkerClaim) -> Section:
+    """Does it improve predictions?"""
+    marker, added = claim.request.marker, claim.added
+    decisions = added.decisions
+    shown = dict.fromkeys(decisions.at(t) for t in REPORTED)
+    names = {MODEL: f"clinical model with {marker}", WITHOUT: "clinical model"}
+    gained = [
+        f"{e.value:+.3f} ({e.low:+.3f} to {e.high:+.3f})"
+        for e in (added.gains["uno_c"], added.gains["ibs"])
+    ]
+    scores = [
+        (names[name], str(s.uno_c), str(s.ibs)) for name, s in added.evaluation.scores.items()
+    ]
+    return Section(
+        f"Do predictions improve with {marker}?",
+        verdicts.of_added_value(marker, added),
+        (
+            f"The same ridge Cox model of the clinical features with and without {marker}, judged "
+            f"out of fold to {added.evaluation.horizon:.0f} months on the same folds and the same "
+            f"{added.evaluation.bootstraps} bootstrap draws.",
+        ),
+        (
+            Table(
+                "Accuracy (95 % interval)",
+                ("Model", f"{NAMES['uno_c']} (higher is better)", "Integrated Brier (lower)"),
+                [*scores, (f"gain by {marker}", *gained)],
+            ),
+            plots.inline(
+                "decisions",
+                lambda: plots.decision_curves(decisions),
+                f"Net benefit of acting on the predicted risk of an event by "
+                f"{decisions.months:.0f} months, with and without {marker}, and the difference "
+                "with its 95 % band.",
+                "Above: the higher of two curves is the better guide at that threshold. Below: the "
+                "gain by the marker; a band that holds 0 is no certain gain.",
+            ),
+            Table(
+                f"Net benefit by {decisions.months:.0f} months (95 % interval of the gain)",
+                ("Act from a risk of", "Clinical", f"With {marker}", "Gain"),
+                [
+                    (
+                        f"{percent(decisions.thresholds[i])}",
+                        f"{decisions.without[i]:.3f}",
+                        f"{decisions.with_it[i]:.3f}",
+                        f"{decisions.difference[i].value:+.3f} "
+                        f"({decisions.difference[i].low:+.3f} to "
+                        f"{decisions.difference[i].high:+.3f})",
+                    )
+                    for i in shown
+                ],
+            ),
+        ),
+        (words.OUT_OF_FOLD, words.UNO_C, words.BRIER, words.NET_BENEFIT),
+    )

@@ -1,0 +1,72 @@
+"""Rank correlations of one feature with the others, with intervals."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.study import Study
+from training.estimators.hazard_ratios import Z95
+
+Array = NDArray[np.float64]
+
+#: Patients with both values below which no correlation is reported.
+FEWEST_PAIRS = 10
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """Spearman's correlation with one feature, with its 95 % interval."""
+
+    feature: str
+    modality: str
+    value: float
+    low: float
+    high: float
+    patients: int
+
+
+def correlations(study: Study, z: Array, name: str) -> list[Correlation]:
+    """Correlate a feature with every other that has an order, the strongest first.
+
+    Args:
+        study: describes the p features.
+        z: (n, p) scaled features, NaN where missing or a category.
+        name: the feature.
+    """
+    names, own = list(study.features), z[:, list(study.features).index(name)]
+    found = []
+    for modality, block in study.blocks.items():
+        for j in block:
+            both = ~np.isnan(own) & ~np.isnan(z[:, j])
+            if names[j] == name or both.sum() < FEWEST_PAIRS:
+                continue
+            value = spearman(own[both], z[both, j])
+            if not math.isnan(value):
+                low, high = spearman_interval(value, int(both.sum()))
+                found.append(Correlation(names[j], modality, value, low, high, int(both.sum())))
+    return sorted(found, key=lambda c: -abs(c.value))
+
+
+def spearman(x: Array, y: Array) -> float:
+    """Correlate the ranks of x and y (n,), ties at their mean rank; NaN if either is constant."""
+    a, b = (mid_ranks(v) for v in (x, y))
+    a, b = a - a.mean(), b - b.mean()
+    spread = math.sqrt(float(a @ a) * float(b @ b))
+    return float(a @ b) / spread if spread > 0 else math.nan
+
+
+def mid_ranks(x: Array) -> Array:
+    """Ranks (n,) from 1; patients of one value share their mean rank."""
+    _, place, count = np.unique(x, return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(count) - (count - 1) / 2)[place])
+
+
+def spearman_interval(value: float, n: int) -> tuple[float, float]:
+    """Bound a rank correlation of n patients (Bonett and Wright, Psychometrika 2000)."""
+    middle = math.atanh(min(max(value, -1 + 1e-12), 1 - 1e-12))
+    spread = Z95 * math.sqrt((1 + value**2 / 2) / (n - 3))
+    return math.tanh(middle - spread), math.tanh(middle + spread)

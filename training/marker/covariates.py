@@ -1,0 +1,63 @@
+"""Features of a whole cohort, scaled and coded, for models that describe and do not predict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.cohort import Cohort
+from data.errors import InputError, some
+from data.preprocessing.preprocessor import Preprocessor
+
+Array = NDArray[np.float64]
+
+#: Spread below which a column says nothing.
+CONSTANT = 1e-9
+
+
+@dataclass(frozen=True)
+class Covariates:
+    """The features of n patients, fitted on these same patients."""
+
+    preprocessor: Preprocessor
+    z: Array
+    """(n, p) scaled features, NaN where missing or a category."""
+    X: Array
+    """(n, c) linear design: missing values are the mean, and indicated."""
+
+    @classmethod
+    def of(cls, cohort: Cohort) -> Covariates:
+        """Scale and code the features of a cohort."""
+        fitted = Preprocessor.fit(cohort.study, cohort.values, cohort.centre, bins=1)
+        return cls(
+            fitted,
+            fitted.scale(cohort.values, cohort.centre),
+            fitted.linear(cohort.values, cohort.centre),
+        )
+
+    def columns(self, features: Iterable[str]) -> Array:
+        """Return the columns (n, q) of the design that are made of some features and vary."""
+        wanted = set(features)
+        listed = self.preprocessor.linear_columns()
+        X = self.X[:, [i for i, c in enumerate(listed) if set(c.features) <= wanted]]
+        return X[:, X.std(axis=0) > CONSTANT]
+
+    def score(self, features: tuple[str, ...]) -> Array:
+        """Return the standardised mean of some features, and whether none is known, as (n, 1 or 2).
+
+        Raises:
+            InputError: nothing is known of any.
+        """
+        names = list(self.preprocessor.study.features)
+        z = self.z[:, [names.index(name) for name in features]]
+        count = (~np.isnan(z)).sum(axis=1)
+        known = count > 0
+        if not known.any():
+            raise InputError(f"no patient with the marker has a value of {some(features)}")
+        mean = np.nansum(z, axis=1) / np.maximum(count, 1)
+        centred = np.where(known, mean - mean[known].mean(), 0.0)
+        found = np.stack([centred / (centred[known].std() or 1.0), known - known.mean()], axis=1)
+        return found[:, found.std(axis=0) > CONSTANT]

@@ -1,0 +1,222 @@
+"""Questions of the marker report on what the marker predicts: a section each."""
+
+from __future__ import annotations
+
+import math
+
+from training.marker import figures as plots
+from training.marker import terms as words
+from training.marker import verdicts
+from training.marker.claim import ALL, STROMA, MarkerClaim
+from training.marker.verdicts import adjusted_for, listed, p_text, percent
+from training.reports.page import Section, Table
+
+
+def association(claim: MarkerClaim) -> Section:
+    """Is the marker associated with survival?"""
+    marker, found = claim.request.marker, claim.association
+    low, high = found.groups
+    rows = [
+        (
+            f"{group.name} half",
+            str(group.patients),
+            str(group.events),
+            *(_share(*bounds) for bounds in group.at_marks),
+        )
+        for group in found.groups
+    ]
+    return Section(
+        f"Is {marker} associated with survival?",
+        verdicts.of_association(marker, found.per_sd),
+        (
+            f"Per standard deviation of {marker} the hazard ratio is {found.per_sd}, "
+            f"{p_text(found.per_sd.p)}, in {claim.patients} patients with {claim.events} events. "
+            "Nothing else is considered here.",
+        ),
+        (
+            plots.inline(
+                "halves",
+                lambda: plots.halves(found),
+                f"Kaplan–Meier curves of the low half ({low.events} events in {low.patients}) and "
+                f"the high half ({high.events} events in {high.patients}) of {marker}; the table "
+                "gives their values.",
+                f"Patients without the event over time, by {marker} below or above its median, "
+                "with 95 % bands.",
+            ),
+            Table(
+                f"Patients without the event, by half of {marker} (95 % interval)",
+                ("Half", "Patients", "Events", *(f"At {m:g} months" for m in found.marks)),
+                rows,
+            ),
+        ),
+        (words.HAZARD_RATIO, words.PER_SD, words.P_VALUE, words.KAPLAN_MEIER),
+    )
+
+
+def cut_points(claim: MarkerClaim) -> Section:
+    """Does the answer depend on the cut-point?"""
+    cuts, marker = claim.cuts, claim.request.marker
+    values = [r.value for r in cuts.ratios if r.known] or [math.nan]
+    best = cuts.ratios[cuts.best]
+    return Section(
+        "Does the answer depend on the cut-point?",
+        verdicts.of_cuts(cuts),
+        (
+            f"High against low {marker}, the hazard ratio runs from {min(values):.2f} to "
+            f"{max(values):.2f} over {len(cuts.ratios)} cut-points between the 10th and the 90th "
+            f"percentile: {cuts.median} at the median, {cuts.upper_tertile} at the upper tertile.",
+            f"The best-looking cut-point, with {percent(cuts.share[cuts.best])} of the patients "
+            f"below it, gives {best} and {p_text(cuts.p_best)} as if no other had been tried. "
+            f"Against the best cut-points of {cuts.permutations} shuffled markers it is "
+            f"{p_text(cuts.p_corrected)} (maximally selected log-rank statistic).",
+        ),
+        (
+            plots.inline(
+                "cuts",
+                lambda: plots.cut_curve(cuts),
+                f"Hazard ratio of high against low {marker} at every cut-point, from "
+                f"{min(values):.2f} to {max(values):.2f}, with its 95 % interval; the best-looking "
+                "cut-point is marked.",
+                "Where the shaded interval reaches 1, that cut-point by itself shows nothing.",
+            ),
+        ),
+        (words.CUT_POINT, words.CORRECTED),
+    )
+
+
+def independence(claim: MarkerClaim) -> Section:
+    """Is it independent of what is known?"""
+    marker = claim.request.marker
+    crude, *others = claim.adjusted
+    rows = [
+        (
+            a.label,
+            _features(a.features) if a.label not in ("nothing", ALL) else _count(a.features),
+            str(a.ratio),
+            p_text(a.ratio.p)[2:].removeprefix("= ") if a.ratio.known else "–",
+        )
+        for a in claim.adjusted
+    ]
+    sentences = [
+        "Each row compares patients who are alike in what it is adjusted for. Missing values are "
+        "imputed and marked as such."
+    ]
+    stroma = next((a for a in others if a.label == STROMA), None)
+    if stroma is not None and crude.ratio.known and stroma.ratio.known:
+        sentences.append(
+            f"Beside the stroma, as the mean of {len(stroma.features)} features, the hazard ratio "
+            f"of {marker} goes from {crude.ratio} to {stroma.ratio}."
+        )
+    sentences.append(
+        "It is called independent only if three things hold at once: the interval of the last row "
+        "excludes 1, the best cut-point stays significant after correction, and predictions gain "
+        "for certain (the last question)."
+    )
+    return Section(
+        "Is it an independent predictor?",
+        verdicts.of_independence(
+            marker, claim.adjusted[-1].ratio, claim.cuts.p_corrected, claim.added.certain
+        ),
+        tuple(sentences),
+        (
+            plots.inline(
+                "adjusted",
+                lambda: plots.forest(
+                    [(adjusted_for(a.label), a.ratio) for a in claim.adjusted],
+                    f"hazard ratio per SD of {marker} (log scale)",
+                    pooled=adjusted_for(ALL),
+                ),
+                f"Hazard ratios of {marker} with 95 % intervals, adjusted in turn for "
+                f"{listed([a.label for a in claim.adjusted])}; the table gives their values.",
+                "The vertical line at 1 is no difference. The diamond is adjusted for everything.",
+            ),
+            Table(
+                f"Hazard ratio per SD of {marker} (95 % interval)",
+                ("Adjusted for", "Features", "HR", "p"),
+                rows,
+            ),
+        ),
+        (words.ADJUSTED, words.INDEPENDENT),
+    )
+
+
+def proportionality(claim: MarkerClaim) -> Section:
+    """Is the hazard ratio the same over time?"""
+    effect = claim.over_time
+    return Section(
+        "Is the effect the same early and late?",
+        verdicts.of_proportionality(claim.proportional_p, claim.events),
+        (
+            "The test is Grambsch and Therneau's, on the scaled Schoenfeld residuals of the model "
+            f"without adjustment: {p_text(claim.proportional_p)}.",
+        ),
+        (
+            plots.inline(
+                "time",
+                lambda: plots.over_time(effect, claim.association.per_sd),
+                f"Smoothed hazard ratio per SD of {claim.request.marker} over follow-up from "
+                f"{effect.months[0]:.0f} to {effect.months[-1]:.0f} months with its 95 % band, "
+                "beside the single hazard ratio.",
+                "A band that leaves the dashed line would speak for an effect that comes or goes.",
+            ),
+        ),
+        (words.PROPORTIONAL,),
+    )
+
+
+def centres(claim: MarkerClaim) -> Section:
+    """Do the centres agree?"""
+    found = claim.centres
+    verdict = verdicts.of_centres(found)
+    heading = "Do the centres agree?"
+    terms = (words.RANDOM_EFFECTS, words.I_SQUARED)
+    if found is None or found.pooled is None:
+        return Section(
+            heading, verdict, ("What holds in one hospital must be seen again in a second.",)
+        )
+    marker, pooled = claim.request.marker, found.pooled
+    small = f"; {found.too_small} with fewer are left out" if found.too_small else ""
+    rows = [*found.ratios.items(), ("pooled", pooled.ratio)]
+    return Section(
+        heading,
+        verdict,
+        (
+            f"{len(found.ratios)} centres have ten events or more{small}. Test that all share one "
+            f"effect: {p_text(pooled.p)}; spread between centres (τ) {pooled.between:.2f} on "
+            "the log scale.",
+        ),
+        (
+            plots.inline(
+                "centres",
+                lambda: plots.forest(
+                    rows, f"hazard ratio per SD of {marker} (log scale)", pooled="pooled"
+                ),
+                f"Hazard ratios of {marker} in {len(found.ratios)} centres and pooled, with 95 % "
+                "intervals; the table gives their values.",
+                "The diamond is the mean over centres.",
+            ),
+            Table(
+                f"Hazard ratio per SD of {marker} (95 % interval)",
+                ("Centre", "Patients", "Events", "HR"),
+                [(k, str(r.patients), str(r.events), str(r)) for k, r in rows],
+            ),
+        ),
+        terms,
+    )
+
+
+def _share(value: float, low: float, high: float) -> str:
+    return (
+        f"{percent(value)} ({percent(low)} to {percent(high)})"
+        if low == low
+        else f"{percent(value)}"
+    )
+
+
+def _features(names: tuple[str, ...], most: int = 6) -> str:
+    tail = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + tail
+
+
+def _count(names: tuple[str, ...]) -> str:
+    return f"{len(names)} features" if names else "–"

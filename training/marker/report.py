@@ -1,0 +1,246 @@
+"""The marker claim report: the answers as a page, as JSON, and as the headline of a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from training.estimators.hazard_ratios import HazardRatio
+from training.evaluation.scores import Estimate
+from training.marker import context, prognosis, verdicts
+from training.marker.claim import MarkerClaim
+from training.marker.treatment import Modification, TreatmentEffect
+from training.reports.page import Page, Section, plain
+from training.tracking.summary import RESEARCH_USE
+
+SYNTHETIC = "SYNTHETIC patients: nothing here says anything about real ones."
+
+
+def make_page(claim: MarkerClaim, provenance: Mapping[str, object]) -> Page:
+    """Return the report as a page.
+
+    Args:
+        claim: what was found.
+        provenance: name -> value, for the page's foot.
+    """
+    marker = claim.request.marker
+    left = f"; {claim.unmeasured} without it are left out" if claim.unmeasured else ""
+    return Page(
+        title=f"{marker} in {claim.study}: marker claim report",
+        about=(
+            f"{claim.patients} {'synthetic ' if claim.synthetic else ''}patients with {marker} "
+            f"measured{left}; {claim.events} events of endpoint '{claim.endpoint}' within "
+            f"{claim.horizon:g} months.",
+            "Numbers in parentheses are 95 % intervals: the values that these patients are "
+            "compatible with.",
+        ),
+        lead=lead(claim),
+        sections=sections(claim),
+        footer=(RESEARCH_USE, " · ".join(f"{k}: {v}" for k, v in provenance.items())),
+        banner=SYNTHETIC if claim.synthetic else "",
+    )
+
+
+def sections(claim: MarkerClaim) -> tuple[Section, ...]:
+    """Return the sections in the order in which a reviewer would ask.
+
+    A word is explained where it first appears, and nowhere else.
+    """
+    made = [
+        prognosis.association(claim),
+        prognosis.cut_points(claim),
+        prognosis.independence(claim),
+        prognosis.proportionality(claim),
+        prognosis.centres(claim),
+        context.modification(claim),
+        context.treatment(claim),
+        context.correlations(claim),
+        context.added_value(claim),
+    ]
+    seen: set[str] = set()
+    found = []
+    for section in made:
+        new = tuple(term for term in section.terms if term[0] not in seen)
+        seen |= {term[0] for term in new}
+        found.append(replace(section, terms=new))
+    return tuple(found)
+
+
+def lead(claim: MarkerClaim) -> str:
+    """Return the one sentence to remember."""
+    marker, endpoint = claim.request.marker, f"the outcome (endpoint '{claim.endpoint}')"
+    fullest = claim.adjusted[-1].ratio
+    independent = verdicts.of_independence(
+        marker, fullest, claim.cuts.p_corrected, claim.added.certain
+    )
+    if independent.tone == "yes":
+        said = f"{marker} is an independent predictor of {endpoint} in this cohort"
+    elif claim.association.per_sd.certain:
+        said = (
+            f"{marker} is associated with {endpoint} in this cohort, but is not shown to be an "
+            "independent predictor"
+        )
+    else:
+        said = (
+            f"This cohort does not show {marker} to predict {endpoint}, alone or beside what is "
+            "known already"
+        )
+    treatment = {
+        "yes": "; the treatment's effect goes with it",
+        "caution": "; that it changes the treatment's effect is hinted at, no more",
+        "no": "; that it changes the treatment's effect is not shown either",
+    }
+    tone = verdicts.of_modification(marker, claim.modification).tone
+    return said + treatment.get(tone, "") + "."
+
+
+def to_json(claim: MarkerClaim, page: Page, provenance: Mapping[str, object]) -> str:
+    """Return the answers and the numbers behind them as JSON; the undetermined is null."""
+    request, cuts, decisions = claim.request, claim.cuts, claim.added.decisions
+    pooled = None if claim.centres is None else claim.centres.pooled
+    found = {
+        "marker": request.marker,
+        "study": claim.study,
+        "endpoint": claim.endpoint,
+        "synthetic": claim.synthetic,
+        "patients": claim.patients,
+        "events": claim.events,
+        "unmeasured": claim.unmeasured,
+        "horizon": claim.horizon,
+        "conclusion": page.lead,
+        "answers": [_answer(section) for section in page.sections],
+        "association": {
+            "per_sd": _ratio(claim.association.per_sd),
+            "marks": claim.association.marks,
+            "halves": {
+                g.name: {"patients": g.patients, "events": g.events, "survival": g.at_marks}
+                for g in claim.association.groups
+            },
+        },
+        "cut_points": {
+            "share_below": cuts.share,
+            "ratios": [_ratio(r) for r in cuts.ratios],
+            "median": _ratio(cuts.median),
+            "upper_tertile": _ratio(cuts.upper_tertile),
+            "best": {"share_below": cuts.share[cuts.best], **_ratio(cuts.ratios[cuts.best])},
+            "p_best": cuts.p_best,
+            "p_corrected": cuts.p_corrected,
+            "permutations": cuts.permutations,
+        },
+        "adjusted": [
+            {"for": a.label, "features": a.features, "columns": a.columns, **_ratio(a.ratio)}
+            for a in claim.adjusted
+        ],
+        "proportional_hazards": {
+            "p": claim.proportional_p,
+            "months": claim.over_time.months,
+            "log_hz_ratio": claim.over_time.log,
+            "low": claim.over_time.low,
+            "high": claim.over_time.high,
+        },
+        "centres": None
+        if claim.centres is None
+        else {
+            "ratios": {k: _ratio(r) for k, r in claim.centres.ratios.items()},
+            "too_small": claim.centres.too_small,
+            "pooled": None
+            if pooled is None
+            else {
+                **_ratio(pooled.ratio),
+                "tau": pooled.between,
+                "i_squared": pooled.inconsistency,
+                "p_heterogeneity": pooled.p,
+            },
+        },
+        "modification": _modification(claim.modification),
+        "treatment": _treatment(claim.treatment),
+        "correlations": [vars(c) for c in claim.correlations],
+        "added_value": {
+            **claim.added.evaluation.to_json(),
+            "net_benefit": {
+                "months": decisions.months,
+                "thresholds": decisions.thresholds,
+                "with": decisions.with_it,
+                "without": decisions.without,
+                "everybody": decisions.everybody,
+                "gain": [_estimate(e) for e in decisions.difference],
+            },
+        },
+        "provenance": dict(provenance),
+    }
+    return json.dumps(plain(found), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def headline(claim: MarkerClaim) -> dict[str, float]:
+    """Return the metrics of a run, the determined ones only."""
+    ratios = {
+        "hr_per_sd": claim.association.per_sd,
+        "hr_adjusted": claim.adjusted[-1].ratio,
+    }
+    if isinstance(claim.modification, Modification):
+        ratios["interaction_hr"] = claim.modification.interaction
+    found = {
+        f"{name}{end}": getattr(ratio, of)
+        for name, ratio in ratios.items()
+        for end, of in (("", "value"), ("_low", "low"), ("_high", "high"))
+    }
+    for metric, gain in claim.added.gains.items():
+        found |= {f"{metric}_gain": gain.value}
+        found |= {f"{metric}_gain_low": gain.low, f"{metric}_gain_high": gain.high}
+    found |= {"p_max_selected": claim.cuts.p_corrected, "p_proportional": claim.proportional_p}
+    if isinstance(claim.treatment, TreatmentEffect):
+        found["treatment_alarm"] = float(claim.treatment.alarm)
+    return {k: v for k, v in found.items() if v == v and abs(v) < 1e300}
+
+
+def note(page: Page) -> str:
+    """Return the run's description in Markdown."""
+    lines = [f"**{page.title}**", "", *([f"**{page.banner}**", ""] if page.banner else [])]
+    lines += [page.lead, ""]
+    lines += [f"- {s.heading} **{s.verdict.label}** {s.verdict.text}" for s in page.sections]
+    return "\n".join([*lines, "", RESEARCH_USE])
+
+
+def _answer(section: Section) -> dict[str, str]:
+    return {
+        "question": section.heading,
+        "tone": section.verdict.tone,
+        "verdict": section.verdict.text,
+    }
+
+
+def _ratio(ratio: HazardRatio) -> dict[str, Any]:
+    names = ("value", "low", "high", "p", "patients", "events")
+    return {name: getattr(ratio, name) for name in names}
+
+
+def _estimate(estimate: Estimate) -> dict[str, float]:
+    return dict(vars(estimate))
+
+
+def _modification(found: Modification | str) -> dict[str, Any]:
+    if isinstance(found, str):
+        return {"not_judged": found}
+    ratios = {k: _ratio(getattr(found, k)) for k in ("interaction", "low", "high", "contrast")}
+    design = None if found.design is None else vars(found.design)
+    return {"treated": found.treated, "untreated": found.untreated, **ratios, "design": design}
+
+
+def _treatment(found: TreatmentEffect | str) -> dict[str, Any]:
+    if isinstance(found, str):
+        return {"not_judged": found}
+    return {
+        "column": found.column,
+        "treated": found.treated,
+        "untreated": found.untreated,
+        "unknown": found.unknown,
+        "adjusted": [{"for": k, **_ratio(r)} for k, r in found.ratios.items()],
+        "trials": found.trials,
+        "outside": found.outside,
+        "landmark": found.landmark,
+        "early": {"treated": vars(found.early_treated), "untreated": vars(found.early_untreated)},
+        "p_early": found.immortal_p,
+        "alarm": found.alarm,
+    }

@@ -1,0 +1,168 @@
+"""A marker and a treatment that was not randomised: interaction, and whether to believe the effect.
+
+An observational effect far from what trials found says more of who was treated than of the
+treatment: confounding by indication, and immortal time, since who dies early is never treated
+(Suissa, "Immortal time bias in pharmacoepidemiology", Am J Epidemiol 2008). A landmark analysis
+counts only those who were still followed when treatment had begun (Anderson, Cain and Gelber, J
+Clin Oncol 1983).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.cohort import Cohort
+from training.estimators.hazard_ratios import Design, HazardRatio, fit_effects, judge_design
+from training.fitting.prepare import truncate
+from training.marker.association import above_median
+from training.treatment.immortal_time import SURPRISE, Early, early_events, fewer_by_chance
+
+Array = NDArray[np.float64]
+
+#: Events that each arm needs.
+ARM_EVENTS = 5
+
+
+@dataclass(frozen=True)
+class Modification:
+    """What the marker does to the treatment's effect, among patients with both known."""
+
+    treated: int
+    untreated: int
+    interaction: HazardRatio
+    """Ratio of the treatment's hazard ratios a standard deviation of the marker; adjusted."""
+    low: HazardRatio
+    """The treatment's, at or below the marker's median; adjusted."""
+    high: HazardRatio
+    """The treatment's, above the median; adjusted."""
+    contrast: HazardRatio
+    """``high`` over ``low``."""
+    design: Design | None
+    """What the contrast's standard error could show; None where it is not determined."""
+
+
+@dataclass(frozen=True)
+class TreatmentEffect:
+    """The treatment's own effect as these patients show it, and whether to believe it."""
+
+    column: str
+    treated: int
+    untreated: int
+    unknown: int
+    """Patients of whom the treatment is not recorded, who are left out."""
+    ratios: dict[str, HazardRatio]
+    """The treatment's: crude, adjusted for each of several sets of features, and at the landmark.
+
+    The last is adjusted for the last set, among patients followed to the landmark.
+    """
+    landmark: float
+    """Months."""
+    early_treated: Early
+    early_untreated: Early
+    trials: tuple[float, float]
+    """Hazard ratios that trials make credible."""
+
+    @property
+    def outside(self) -> tuple[str, ...]:
+        """Which of the hazard ratios lie outside the trials' range."""
+        low, high = self.trials
+        return tuple(k for k, r in self.ratios.items() if r.known and not low <= r.value <= high)
+
+    @property
+    def immortal_p(self) -> float:
+        """Chance of so few early events among the treated, by the strongest credible effect.
+
+        A treatment that works prevents early events too; immortal time prevents more.
+        """
+        return fewer_by_chance(self.early_treated, self.early_untreated, min(self.trials[0], 1.0))
+
+    @property
+    def alarm(self) -> bool:
+        """Whether there is a reason to take the effect for something else."""
+        return bool(self.outside) or self.immortal_p < SURPRISE
+
+
+def modification(cohort: Cohort, x: Array, clinical: Array, plausible: float) -> Modification | str:
+    """Judge a marker's interaction with the study's treatment, or say why that cannot be done.
+
+    Args:
+        cohort: patients with the marker.
+        x: (n,) marker in standard deviations.
+        clinical: (n, q) design that is adjusted for.
+        plausible: ratio of hazard ratios, high over low, for the power.
+    """
+    arms = _arms(cohort)
+    if isinstance(arms, str):
+        return arms
+    rows, t = arms
+    time, event = truncate(cohort)
+    time, event, x, clinical = time[rows], event[rows], x[rows], clinical[rows]
+    high = above_median(x).astype(float)
+    product = fit_effects(np.stack([x * t, t, x], axis=1), time, event, clinical)
+    halves = fit_effects(np.stack([t * (1 - high), t * high, high], axis=1), time, event, clinical)
+    contrast = halves.ratio(-1, 1)
+    return Modification(
+        treated=int((t == 1).sum()),
+        untreated=int((t == 0).sum()),
+        interaction=product.ratio(1),
+        low=halves.ratio(1),
+        high=halves.ratio(0, 1),
+        contrast=contrast,
+        design=judge_design(plausible, contrast) if contrast.known else None,
+    )
+
+
+def treatment_effect(cohort: Cohort, sets: dict[str, Array]) -> TreatmentEffect | str:
+    """Estimate the treatment's own effect in a cohort, or say why that cannot be done.
+
+    Args:
+        cohort: all patients.
+        sets: designs (n, q) that are adjusted for, by name; the last also at the landmark.
+    """
+    arms, treatment = _arms(cohort), cohort.study.treatment
+    if isinstance(arms, str) or treatment is None:
+        return str(arms)
+    landmark = treatment.landmark
+    rows, t = arms
+    time, event = truncate(cohort)
+    time, event = time[rows], event[rows]
+    ratios = {"nothing": fit_effects(t, time, event).ratio(1)}
+    for name, design in sets.items():
+        ratios[name] = fit_effects(t, time, event, design[rows]).ratio(1)
+    late = time > landmark
+    last, left = list(sets)[-1], (int(late.sum()), int(event[late].sum()))
+    at_landmark = HazardRatio(math.nan, math.nan, *left)
+    if min(event[late & (t == arm)].sum() for arm in (0, 1)) >= ARM_EVENTS:
+        at_landmark = fit_effects(t[late], time[late], event[late], sets[last][rows][late]).ratio(1)
+    ratios[f"{last} (landmark {landmark:g} months)"] = at_landmark
+    early_treated, early_untreated = early_events(t, time, event, landmark)
+    return TreatmentEffect(
+        column=treatment.column,
+        treated=early_treated.patients,
+        untreated=early_untreated.patients,
+        unknown=int((~rows).sum()),
+        ratios=ratios,
+        landmark=landmark,
+        early_treated=early_treated,
+        early_untreated=early_untreated,
+        trials=treatment.expected_hr,
+    )
+
+
+def _arms(cohort: Cohort) -> tuple[NDArray[np.bool_], Array] | str:
+    """Return whose treatment is known (n,) and who of them was treated (m,), or why not."""
+    treated, event = cohort.treated, truncate(cohort)[1]
+    if treated is None:
+        return "the study records no treatment"
+    untreated_events, treated_events = (int(event[treated == arm].sum()) for arm in (0, 1))
+    if min(untreated_events, treated_events) < ARM_EVENTS:
+        return (
+            f"{treated_events} events among the treated and {untreated_events} among the "
+            f"untreated are too few: {ARM_EVENTS} are needed in each"
+        )
+    rows = ~np.isnan(treated)
+    return rows, treated[rows]

@@ -1,0 +1,237 @@
+"""What the figures of a marker amount to: one plain verdict a question, and never more than shown.
+
+Each rule takes the few numbers that it judges, so that it can be read and tested by itself.
+"""
+
+from __future__ import annotations
+
+from training.estimators.hazard_ratios import HazardRatio
+from training.evaluation.scores import NAMES
+from training.marker.added_value import AddedValue
+from training.marker.claim import CLINICAL, STROMA, Centres
+from training.marker.correlation import Correlation
+from training.marker.cutpoints import CutScan
+from training.marker.treatment import Modification, TreatmentEffect
+from training.reports.page import Verdict
+from training.treatment.immortal_time import SURPRISE
+
+#: p value below which something is called significant.
+LEVEL = 0.05
+#: Part of the cut-points that must be significant for the answer not to hang on the cut.
+MOST_CUTS = 0.8
+#: I² from which centres are said to disagree.
+DISAGREE = 0.5
+#: Correlations from which a marker is said to be close to, or related to, another feature.
+CLOSE, RELATED = 0.6, 0.4
+#: Power below which a study is said to be too small for its question.
+ENOUGH_POWER = 0.8
+
+
+def of_association(marker: str, per_sd: HazardRatio) -> Verdict:
+    """Is the marker associated with survival?"""
+    if not per_sd.known:
+        return Verdict("absent", "The patients do not determine it.")
+    if per_sd.low > 1:
+        return Verdict("yes", f"Yes: higher {marker} goes with worse survival: HR {per_sd} per SD.")
+    if per_sd.high < 1:
+        return Verdict(
+            "yes", f"Yes: higher {marker} goes with better survival: HR {per_sd} per SD."
+        )
+    return Verdict(
+        "no",
+        f"No association is shown: HR {per_sd} per SD; the interval includes 1 (no difference).",
+    )
+
+
+def of_cuts(cuts: CutScan) -> Verdict:
+    """Does the answer depend on the cut-point?"""
+    significant, count = sum(r.certain for r in cuts.ratios), len(cuts.ratios)
+    tried = f"{significant} of {count} cut-points look significant by themselves"
+    corrected = f"corrected for having tried them all, {p_text(cuts.p_corrected)}"
+    if cuts.p_corrected >= LEVEL:
+        if not significant:
+            return Verdict("no", f"No cut-point parts the patients: {tried}; {corrected}.")
+        return Verdict(
+            "caution",
+            f"Yes: {tried}, the others do not; {corrected}. A cut-point chosen here would mislead.",
+        )
+    if cuts.significant < MOST_CUTS:
+        return Verdict(
+            "caution",
+            f"In part: {tried}; {corrected}. There is an association, but what is said of it "
+            "depends on the cut.",
+        )
+    return Verdict("yes", f"No: {tried}; {corrected}. The association does not hang on the cut.")
+
+
+def of_independence(
+    marker: str, fullest: HazardRatio, p_corrected: float, added_certain: bool
+) -> Verdict:
+    """Is the marker an independent predictor? All three conditions must hold."""
+    lacking = []
+    if not fullest.certain:
+        lacking.append(f"adjusted for everything its HR is {fullest}, which includes 1")
+    if not p_corrected < LEVEL:
+        lacking.append("no cut-point is significant after correction")
+    if not added_certain:
+        lacking.append("it adds nothing certain to the clinical model")
+    if lacking:
+        return Verdict(
+            "no",
+            f"{marker} cannot be called an independent predictor here: {'; '.join(lacking)}.",
+        )
+    return Verdict(
+        "yes",
+        f"Yes, in this cohort: adjusted for everything the HR of {marker} is {fullest}, the best "
+        "cut-point stays significant after correction, and predictions gain by it.",
+    )
+
+
+def of_proportionality(p: float, events: int) -> Verdict:
+    """Is the hazard ratio the same over time?"""
+    if p < LEVEL:
+        return Verdict(
+            "caution",
+            f"No: the effect changes with time ({p_text(p)}), so that one hazard ratio is an "
+            "average over it.",
+        )
+    return Verdict(
+        "yes" if events >= 100 else "no",
+        f"No sign of a change over time ({p_text(p)})"
+        + ("." if events >= 100 else f", but {events} events could hide one."),
+    )
+
+
+def of_centres(centres: Centres | None) -> Verdict:
+    """Do the centres agree?"""
+    if centres is None:
+        return Verdict("absent", "Cannot be judged: the study names no centres.")
+    if centres.pooled is None:
+        return Verdict(
+            "absent",
+            "Cannot be judged: two centres must have ten events or more, and "
+            f"{len(centres.ratios) or 'none'} has.",
+        )
+    pooled, count = centres.pooled, len(centres.ratios)
+    same = len({r.log > 0 for r in centres.ratios.values()}) == 1
+    spread = f"pooled HR {pooled.ratio} per SD, I² {percent(pooled.inconsistency)}"
+    if pooled.inconsistency >= DISAGREE or pooled.p < LEVEL:
+        return Verdict("caution", f"No: {count} centres disagree beyond chance: {spread}.")
+    direction = "all point the same way" if same else "not all point the same way"
+    return Verdict(
+        "yes" if same and pooled.ratio.certain else "no",
+        f"No disagreement beyond chance among {count} centres, which {direction}: {spread}.",
+    )
+
+
+def of_modification(marker: str, found: Modification | str) -> Verdict:
+    """Does the marker change the treatment's effect?"""
+    if isinstance(found, str):
+        return Verdict("absent", f"Cannot be judged: {found}.")
+    power = ""
+    small = found.design is None or found.design.power < ENOUGH_POWER
+    if found.design is not None:
+        chance = percent(found.design.power)
+        power = f" The chance to see a plausible {found.design.plausible:g} here was {chance}."
+    shown = f"ratio of hazard ratios, high over low {marker}: {found.contrast}"
+    if not (found.contrast.certain or found.interaction.certain):
+        return Verdict("no", f"No change is shown: {shown}.{power}")
+    if small:
+        return Verdict(
+            "caution",
+            f"Perhaps: {shown}; per SD {found.interaction}.{power} An effect that reaches "
+            "significance against such odds is likely overstated.",
+        )
+    return Verdict("yes", f"Yes, in these data: {shown}; per SD {found.interaction}.{power}")
+
+
+def of_treatment(found: TreatmentEffect | str) -> Verdict:
+    """Is the treatment's own effect in this cohort to be believed?"""
+    if isinstance(found, str):
+        return Verdict("absent", f"Cannot be judged: {found}.")
+    low, high = found.trials
+    reasons = []
+    if found.outside:
+        values = listed([_as_adjusted(k, found.ratios[k]) for k in found.outside])
+        reasons.append(
+            f"HR {values} lies outside the {low:.2f} to {high:.2f} that trials make credible"
+        )
+    if found.immortal_p < SURPRISE:
+        one, other = found.early_treated, found.early_untreated
+        reasons.append(
+            f"within {found.landmark:g} months {one.events} of {one.patients} treated patients "
+            f"had the event but {other.events} of {other.patients} untreated, fewer than a true "
+            f"HR of {low:.2f} would explain ({p_text(found.immortal_p)})"
+        )
+    if reasons:
+        return Verdict(
+            "alarm",
+            f"Do not take it at face value: {'; '.join(reasons)}. Confounding by indication or "
+            "immortal time is the likelier reason.",
+        )
+    name, ratio = list(found.ratios.items())[-1]
+    return Verdict(
+        "caution",
+        f"No alarm: HR {_as_adjusted(name, ratio)} lies within the {low:.2f} to {high:.2f} that "
+        "trials make credible. It is observational all the same.",
+    )
+
+
+def of_correlations(marker: str, found: tuple[Correlation, ...]) -> Verdict:
+    """What else does the marker measure?"""
+    if not found:
+        return Verdict("absent", "Cannot be judged: the study has no other feature to compare.")
+    top = found[0]
+    closest = f"{top.feature} ({top.modality}): ρ {top.value:.2f} ({top.low:.2f} to {top.high:.2f})"
+    if abs(top.value) >= CLOSE:
+        near = [c for c in found if abs(c.value) >= CLOSE]
+        modalities = listed(list(dict.fromkeys(c.modality for c in near)))
+        return Verdict(
+            "caution",
+            f"Much the same as others: {len(near)} features ({modalities}) follow it closely, "
+            f"first {closest}. Whatever is said of {marker} may be said of them.",
+        )
+    if abs(top.value) >= RELATED:
+        return Verdict("caution", f"In part what others measure: closest is {closest}.")
+    return Verdict("yes", f"Mostly something of its own: closest is {closest}.")
+
+
+def of_added_value(marker: str, added: AddedValue) -> Verdict:
+    """Does it improve predictions?"""
+    gains = added.gains
+    each = [
+        f"in {NAMES[m]} {e.value:+.3f} ({e.low:+.3f} to {e.high:+.3f})" for m, e in gains.items()
+    ]
+    gained = f"gain {listed(each)}"
+    if added.certain:
+        return Verdict("yes", f"Yes: with {marker} the clinical model improves: {gained}.")
+    if any(g.high < 0 for g in gains.values()):
+        return Verdict("no", f"No: with {marker} the clinical model does worse: {gained}.")
+    return Verdict("no", f"{marker} adds nothing certain to the clinical model: {gained}.")
+
+
+def p_text(p: float) -> str:
+    """Write a p value as papers do, with its name."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.0995 else f"p = {p:.2f}"
+
+
+def percent(share: float, digits: int = 0) -> str:
+    """Write a part as a percentage that no line break parts."""
+    return f"{100 * share:.{digits}f}\u00a0%"
+
+
+def adjusted_for(label: str) -> str:
+    """Say what a hazard ratio is adjusted for."""
+    name, bracket, rest = label.partition(" (")
+    known = {CLINICAL: "clinical features", STROMA: "stroma score"}
+    what = f"{known.get(name, name)}{bracket}{rest}"
+    return "unadjusted" if label == "nothing" else f"adjusted for {what}"
+
+
+def listed(parts: list[str]) -> str:
+    """Join parts of a sentence by commas and a last "and"."""
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
+def _as_adjusted(name: str, ratio: HazardRatio) -> str:
+    return f"{ratio} {adjusted_for(name)}"

@@ -1,0 +1,360 @@
+"""Does a higher risk meet the event earlier? Concordance and time-dependent AUC.
+
+All are O(n log n) and vectorised over patients. Only the order of `risk` counts, so any monotone
+transform of it gives the same number; risks that are exactly equal count one half (scikit-survival
+lets them differ by 1e-8).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from training.metrics.brier import (
+    Bools,
+    Floats,
+    Ints,
+    KaplanMeier,
+    Reals,
+    UndefinedMetricError,
+    checked_finite,
+    checked_outcome,
+    checked_times,
+    inverse_censoring,
+)
+
+
+def harrell_c(event: Bools, time: Reals, risk: Reals) -> float:
+    """Tell how often, of two patients, the one with the earlier event had the higher risk.
+
+    Args:
+        event: (n,) bool, True where the event was seen, False where censored.
+        time: (n,), time of the event or of censoring.
+        risk: (n,), predicted risk, higher is worse.
+
+    Returns:
+        Concordant pairs plus half of those tied in risk, over the comparable pairs: one has
+        an event, the other was followed longer, or equally long but censored (Harrell 1996).
+
+    Raises:
+        UndefinedMetricError: no comparable pair.
+        ValueError: as `checked_outcome`; a risk that is not finite or of another shape.
+    """
+    ranks = _Ranks.of(event, time, risk)
+    return _share(ranks.events(), ranks.longer, ranks.lower()[0])
+
+
+def uno_c(
+    event: Bools, time: Reals, risk: Reals, censoring: KaplanMeier, tau: float | None = None
+) -> float:
+    """Weigh each pair of `harrell_c` by the inverse probability that it was not censored.
+
+    Args:
+        event: (n,) bool, True where the event was seen, False where censored.
+        time: (n,), time of the event or of censoring.
+        risk: (n,), predicted risk, higher is worse.
+        censoring: KaplanMeier, from `metrics.brier.censoring`.
+        tau: only events before this time count; by default all do.
+
+    Returns:
+        As `harrell_c` with weight G(time)⁻² of the earlier event (Uno et al. 2011).
+
+    Raises:
+        UndefinedMetricError: no comparable pair before tau, or an event in one where G is 0:
+            lower tau.
+        ValueError: as `harrell_c`.
+    """
+    ranks = _Ranks.of(event, time, risk)
+    return _share(ranks.inverse_censoring(censoring, tau), ranks.longer, ranks.lower()[0])
+
+
+class Concordances(NamedTuple):
+    """Both concordances of the same patients."""
+
+    harrell: float
+    uno: float
+
+
+def concordances(
+    event: Bools, time: Reals, risk: Reals, censoring: KaplanMeier, tau: float | None = None
+) -> Concordances:
+    """Return `harrell_c` and `uno_c`, ranked once for both; NaN where one is undefined.
+
+    Parameters and ValueError are those of `uno_c`.
+    """
+    ranks = _Ranks.of(event, time, risk)
+    favourable = ranks.lower()[0]
+    return Concordances(
+        *(
+            math.nan if weight is None else _share(weight, ranks.longer, favourable)
+            for weight in ranks.weights(censoring, tau)
+        )
+    )
+
+
+class Contributions(NamedTuple):
+    """Each patient's part (n,) in both concordances, which are their means."""
+
+    harrell: Floats
+    uno: Floats
+
+
+def concordance_contributions(
+    event: Bools, time: Reals, risk: Reals, censoring: KaplanMeier, tau: float | None = None
+) -> Contributions:
+    """Share out both concordances among the patients, so that resampling ranks nobody anew.
+
+    C = N / D, where N and D sum N_ij and D_ij over the pairs of a patient i with an event and a
+    patient j followed longer. If patient k counted m_k times, they would sum m_i m_j N_ij and
+    m_i m_j D_ij. The derivative of C by m_k where all are 1 is k's influence
+
+        ψ_k = (Σ_j N_kj + Σ_i N_ik − C (Σ_j D_kj + Σ_i D_ik)) / D,    Σ_k ψ_k = 0,
+
+    and the contribution C + n ψ_k. To first order a bootstrap draw of C is the mean of the drawn
+    rows' contributions, and the difference of two models' contributions is paired. This is the
+    infinitesimal jackknife (Jaeckel, Bell Laboratories memorandum, 1972; Efron, The Jackknife, the
+    Bootstrap and Other Resampling Plans, SIAM 1982, chapter 6). What it leaves out vanishes beside
+    the width of an interval as events grow: widths were the bootstrap's within 4 % with 40 events
+    among 20,000 patients, within 3 % with 120 among 200, within 1 % with 12,000 among 20,000.
+
+    Parameters and ValueError are those of `uno_c`; the censoring distribution stays as it is.
+
+    Returns:
+        Contributions (n,) to `harrell_c` and to `uno_c`, NaN to one that is undefined.
+    """
+    ranks = _Ranks.of(event, time, risk)
+    defined = ranks.weights(censoring, tau)
+    favourable, unfavourable = ranks.lower([w for w in defined if w is not None])
+    found, rest, n = [], iter(unfavourable), ranks.event.size
+    for weight in defined:
+        if weight is None:
+            found.append(np.full(n, np.nan))
+            continue
+        value, total = _share(weight, ranks.longer, favourable), float(weight @ ranks.longer)
+        concordant = weight * favourable + next(rest)
+        comparable = weight * ranks.longer + ranks.before(weight)
+        found.append(value + (concordant - value * comparable) * (n / total))
+    return Contributions(*found)
+
+
+def _share(weight: Floats, longer: Ints, favourable: Floats) -> float:
+    return float(weight @ favourable) / float(weight @ longer)
+
+
+@dataclass(frozen=True)
+class _Ranks:
+    """Patients in an order in which whoever is comparable to an event stands after it."""
+
+    event: Bools
+    """(n,) as given."""
+    time: Floats
+    """(n,) as given."""
+    order: Ints
+    """(n,) patients by time, events before those censored at it, then by risk."""
+    group: Bools
+    """(n − 1,) where in that order another time, or the censored of a time, begin."""
+    by_risk: Ints
+    """(n,) places in that order, by rising risk and then by place."""
+    new_risk: Bools
+    """(n − 1,) where among `by_risk` another risk begins."""
+    longer: Ints
+    """(n,) how many were followed longer, or as long but censored; if an event, comparable."""
+
+    @classmethod
+    def of(cls, event: Bools, time: Reals, risk: Reals) -> _Ranks:
+        """Sort patients; raise ValueError as `harrell_c`."""
+        event, time = checked_outcome(event, time)
+        risk = checked_finite("risk", risk, event.shape)
+        order = np.lexsort((risk, ~event, time))
+        e, t, r = event[order], time[order], risk[order]
+        group = (t[1:] != t[:-1]) | (e[1:] != e[:-1])
+        by_risk = np.argsort(r, kind="stable")
+        new_risk = r[by_risk][1:] != r[by_risk][:-1]
+        longer = np.empty(event.size, dtype=np.int64)
+        longer[order] = event.size - _run_ends(group)
+        return cls(event, time, order, group, by_risk, new_risk, longer)
+
+    def events(self) -> Floats:
+        """Weights (n,) of `harrell_c`."""
+        return self._checked(self.event.astype(np.float64))
+
+    def inverse_censoring(self, censoring: KaplanMeier, tau: float | None) -> Floats:
+        """Weights (n,) of `uno_c`."""
+        early = self.time < (np.inf if tau is None else tau)
+        counted = self.event & (self.longer > 0) & early
+        return self._checked(inverse_censoring(censoring, self.time, counted) ** 2)
+
+    def weights(self, censoring: KaplanMeier, tau: float | None) -> list[Floats | None]:
+        """Weights (n,) of both, None for one that is undefined."""
+        found: list[Floats | None] = []
+        for weigh in (self.events, lambda: self.inverse_censoring(censoring, tau)):
+            try:
+                found.append(weigh())
+            except UndefinedMetricError:
+                found.append(None)
+        return found
+
+    def _checked(self, weight: Floats) -> Floats:
+        if weight @ self.longer == 0:
+            raise UndefinedMetricError(
+                "no comparable pair: nobody with an event (before tau) whom another patient "
+                "outlived"
+            )
+        return weight
+
+    def before(self, weight: Floats) -> Floats:
+        """Sum for each patient (n,) the weights of those to whom they are comparable."""
+        sums = np.concatenate(([0.0], np.cumsum(weight[self.order])))
+        found = np.empty(self.event.size)
+        found[self.order] = sums[_run_starts(self.group)]
+        return found
+
+    def lower(self, weights: Sequence[Floats] = ()) -> tuple[Floats, Floats]:
+        """Count for each patient who was followed longer at a lower risk, one half of equal risk.
+
+        Args:
+            weights: w of (n,), 0 for the censored.
+
+        Returns:
+            The counts (n,), which mean nothing for the censored; and for each of the weights its
+            sum (w, n) over those who died earlier at a higher risk, half of it at equal risk.
+        """
+        n = self.event.size
+        placed = [weight[self.order] for weight in weights]
+        rank = np.empty(n, dtype=np.int64)
+        rank[self.by_risk] = np.arange(n)
+        # Equal risks are ranked by place, and so is a group: neither counts as lower or higher.
+        lower, higher = _crossings(rank, placed)
+        new_group = np.diff(_run_ends(self.group)[self.by_risk]) != 0
+        new_either = self.new_risk | new_group
+        tied = np.empty(n, dtype=np.int64)
+        tied[self.by_risk] = _run_ends(self.new_risk) - _run_ends(new_either)
+        favourable, unfavourable = np.empty(n), np.empty((len(placed), n))
+        favourable[self.order] = lower + 0.5 * tied
+        for found, above, weight in zip(unfavourable, higher, placed, strict=True):
+            sums = np.concatenate(([0.0], np.cumsum(weight[self.by_risk])))
+            equal = np.empty(n)
+            equal[self.by_risk] = sums[_run_starts(new_either)] - sums[_run_starts(self.new_risk)]
+            found[self.order] = above + 0.5 * equal
+        return favourable, unfavourable
+
+
+def _run_ends(new: Bools) -> Ints:
+    """Return for each position (n,) where its run ends, given where (n − 1,) a new one begins."""
+    ends = np.append(np.flatnonzero(new), new.size) + 1
+    return np.repeat(ends, np.diff(ends, prepend=0))
+
+
+def _run_starts(new: Bools) -> Ints:
+    """Return for each position (n,) where its run starts, given where (n − 1,) a new one begins."""
+    starts = np.append(0, np.flatnonzero(new) + 1)
+    return np.repeat(starts, np.diff(starts, append=new.size + 1))
+
+
+def _crossings(rank: Ints, weights: Sequence[Floats]) -> tuple[Ints, Floats]:
+    """Count for each entry of a permutation of 0…n−1 the smaller entries after it.
+
+    A radix sort from the highest bit: two entries part at the first bit in which they differ,
+    and there, within the block that agrees above it, the zeros after a one are counted, and the
+    ones before a zero weighed.
+
+    Args:
+        rank: (n,) the permutation.
+        weights: w of (n,), of the entries.
+
+    Returns:
+        Counts (n,), and for each of the weights its sum (w, n) over the larger entries before.
+    """
+    n = rank.size
+    count, above = np.zeros(n, dtype=np.int64), np.zeros((len(weights), n))
+    by_rank = np.empty((len(weights), n))
+    for ranked, weight in zip(by_rank, weights, strict=True):
+        ranked[rank] = weight
+    position = np.arange(n)
+    entries = rank
+    for bit in reversed(range((n - 1).bit_length())):
+        zero = (entries >> bit) & 1 == 0
+        zeros = np.concatenate(([0], np.cumsum(zero)))
+        start = (entries >> (bit + 1)) << (bit + 1)
+        middle = np.minimum(start + (1 << bit), n)
+        end = np.minimum(start + (2 << bit), n)
+        count[entries] += np.where(zero, 0, zeros[end] - zeros[:-1])
+        for total, ranked in zip(above, by_rank, strict=True):
+            ones = np.concatenate(([0.0], np.cumsum(np.where(zero, 0.0, ranked[entries]))))
+            total[entries] += np.where(zero, ones[:-1] - ones[start], 0.0)
+        earlier_zeros = zeros[:-1] - zeros[start]
+        target = np.where(zero, start + earlier_zeros, middle + position - start - earlier_zeros)
+        moved = np.empty_like(entries)
+        moved[target] = entries
+        entries = moved
+    return count[rank], above[:, rank]
+
+
+def cumulative_dynamic_auc(
+    event: Bools, time: Reals, risk: Reals, times: Reals, censoring: KaplanMeier
+) -> Floats:
+    """Tell how well risk parts those with an event by a time from those followed beyond it.
+
+    Args:
+        event: (n,) bool, True where the event was seen, False where censored.
+        time: (n,), time of the event or of censoring.
+        risk: (n,) or (n, t), predicted risk, higher is worse; one for all times, or one for
+            each.
+        times: (t,), rising.
+        censoring: KaplanMeier, from `metrics.brier.censoring`.
+
+    Returns:
+        AUC (t,): Σ over cases i, controls j of (1[risk_i > risk_j] + ½ 1[risk_i = risk_j]) /
+        G(time_i), over controls · Σ 1 / G(time_i) (Uno et al. 2007; Hung & Chiang 2010).
+
+    Raises:
+        UndefinedMetricError: at some time there is no case or no control, or a case has G = 0.
+        ValueError: as `harrell_c`; times that do not rise.
+    """
+    event, time = checked_outcome(event, time)
+    times = checked_times(times)
+    by_time = np.ndim(risk) == 2
+    risk = checked_finite("risk", risk, (event.size, times.size) if by_time else event.shape)
+    weight = inverse_censoring(censoring, time, event & (time <= times[-1]))
+    auc = np.empty(times.size)
+    for column, instant in enumerate(times):
+        if by_time or column == 0:
+            rank = np.unique(risk[:, column] if by_time else risk, return_inverse=True)[1]
+        case, control = event & (time <= instant), time > instant
+        if not case.any() or not control.any():
+            raise UndefinedMetricError(
+                f"no AUC at {instant:g}: {np.count_nonzero(case)} patients with an event by then, "
+                f"{np.count_nonzero(control)} followed beyond; choose other times"
+            )
+        tied = np.bincount(rank[control], minlength=event.size)
+        favourable = (np.cumsum(tied) - 0.5 * tied)[rank[case]]
+        auc[column] = weight[case] @ favourable / (weight[case].sum() * np.count_nonzero(control))
+    return auc
+
+
+def mean_auc(auc: Reals, times: Reals, survival: KaplanMeier) -> float:
+    """Average `cumulative_dynamic_auc` over the times at which patients have their events.
+
+    Args:
+        auc: (t,), from and for `cumulative_dynamic_auc`.
+        times: (t,), from and for `cumulative_dynamic_auc`.
+        survival: KaplanMeier, of the judged patients.
+
+    Returns:
+        Σ auc(t_k) (S(t_{k−1}) − S(t_k)) / (1 − S(t_last)), as scikit-survival (Lambert &
+        Chevret 2016).
+
+    Raises:
+        UndefinedMetricError: no event by the last time.
+        ValueError: shapes that differ, times that do not rise.
+    """
+    times = checked_times(times)
+    auc = checked_finite("auc", auc, times.shape)
+    drop = -np.diff(survival.at(times), prepend=1.0)
+    if drop.sum() <= 0:
+        raise UndefinedMetricError(f"no mean AUC: no event by {times[-1]:g}")
+    return float(auc @ drop / drop.sum())

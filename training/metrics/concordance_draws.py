@@ -1,0 +1,168 @@
+"""Concordance and time-dependent AUC of many bootstrap draws at once.
+
+Both are shares of pairs. A draw that holds patient i m_i times has Σ m_i m_j w_i k_ij pairs in the
+right order among Σ m_i m_j w_i c_ij comparable ones: a matrix product scores all draws, where
+ranking each anew would take many times as long. It grows with the square of the patients; of many
+patients, contributions are averaged instead (`concordance_contributions`, `auc_contributions`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.metrics.brier import (
+    Bools,
+    Floats,
+    Ints,
+    KaplanMeier,
+    Reals,
+    UndefinedMetricError,
+    checked_finite,
+    checked_outcome,
+    inverse_censoring,
+)
+
+#: First patients of pairs that are looked at at a time.
+CHUNK = 256
+
+
+def drawn_concordances(
+    event: Bools,
+    time: Reals,
+    risks: Reals,
+    censoring: KaplanMeier,
+    tau: float,
+    counts: NDArray[np.floating[Any]],
+) -> Floats:
+    """Return `concordances` of each draw, for several models.
+
+    Args:
+        event: (n,) bool, True where the event was seen, False where censored.
+        time: (n,), time of the event or of censoring.
+        risks: (m, n), of m models, higher is worse.
+        censoring: KaplanMeier, from `metrics.brier.censoring`, the same for all draws.
+        tau: only events before this time count for Uno's.
+        counts: (d, n), how often each draw holds each patient.
+
+    Returns:
+        Harrell's and Uno's C (m, 2, d), NaN where a draw has no comparable pair.
+    """
+    event, time = checked_outcome(event, time)
+    cases = np.flatnonzero(event)
+    early = event & (time < tau)
+    try:
+        weight = inverse_censoring(censoring, time, early)[cases] ** 2
+    except UndefinedMetricError:
+        weight = np.full(cases.size, np.nan)
+
+    def comparable(some: Ints) -> Bools:
+        own = time[some, None]
+        return np.asarray((time > own) | ((time == own) & ~event))
+
+    return _shares(counts, cases, np.stack([np.ones(cases.size), weight]), comparable, risks)
+
+
+def drawn_auc(
+    event: Bools,
+    time: Reals,
+    risks: Reals,
+    month: float,
+    censoring: KaplanMeier,
+    counts: NDArray[np.floating[Any]],
+) -> Floats:
+    """Return `cumulative_dynamic_auc` at one time of each draw, for several models.
+
+    Arguments are those of `drawn_concordances`.
+
+    Returns:
+        AUC (m, d), NaN where a draw has no case or no control.
+    """
+    event, time = checked_outcome(event, time)
+    case = event & (time <= month)
+    weight = inverse_censoring(censoring, time, case)
+    cases, controls = np.flatnonzero(case), np.flatnonzero(time > month)
+    kept = np.concatenate([cases, controls])
+    second = np.arange(kept.size) >= cases.size
+    return _shares(
+        counts[:, kept],
+        np.arange(cases.size),
+        weight[None, cases],
+        lambda some: np.broadcast_to(second, (some.size, kept.size)),
+        np.asarray(risks)[:, kept],
+    )[:, 0]
+
+
+def _shares(
+    counts: NDArray[np.floating[Any]],
+    cases: Ints,
+    weights: Floats,
+    comparable: Callable[[Ints], Bools],
+    risks: Reals,
+) -> Floats:
+    """Weigh the pairs in the right order against all comparable ones.
+
+    Args:
+        counts: (d, n).
+        cases: (e,) patients with an event, the first of each pair.
+        weights: (w, e) of theirs.
+        comparable: tells for some of the cases (c,) who is the second of a pair (c, n).
+        risks: (m, n).
+
+    Returns:
+        Shares (m, w, d).
+    """
+    risks = np.asarray(risks, dtype=np.float64)
+    total = np.zeros((len(weights), len(counts)))
+    right = np.zeros((len(risks), *total.shape))
+    for start in range(0, cases.size, CHUNK):
+        some = cases[start : start + CHUNK]
+        weight, drawn = weights[:, start : start + CHUNK], counts[:, some]
+        pairs = comparable(some).astype(np.float64)
+        total += weight @ ((counts @ pairs.T) * drawn).T
+        for found, risk in zip(right, risks, strict=True):
+            order = pairs * (0.5 + 0.5 * np.sign(risk[some, None] - risk))
+            found += weight @ ((counts @ order.T) * drawn).T
+    return np.divide(right, total, out=np.full_like(right, np.nan), where=total != 0)
+
+
+def auc_contributions(
+    event: Bools, time: Reals, risk: Reals, month: float, censoring: KaplanMeier
+) -> Floats:
+    """Share out `cumulative_dynamic_auc` at one time among the patients, whose mean it is.
+
+    As `metrics.concordance.concordance_contributions`: the AUC, plus n times each patient's
+    influence on it while the censoring distribution stays as it is.
+
+    Args:
+        event: (n,) bool, True where the event was seen, False where censored.
+        time: (n,), time of the event or of censoring.
+        risk: (n,), higher is worse.
+        month: in the unit of `time`.
+        censoring: KaplanMeier, from `metrics.brier.censoring`.
+
+    Returns:
+        Contributions (n,); NaN where there is no case or no control.
+
+    Raises:
+        UndefinedMetricError: as `inverse_censoring`.
+        ValueError: as `checked_outcome`; a risk that is not finite or of another shape.
+    """
+    event, time = checked_outcome(event, time)
+    risk = checked_finite("risk", risk, event.shape)
+    case, control = event & (time <= month), time > month
+    weight = inverse_censoring(censoring, time, case)
+    cases, controls = float(weight.sum()), float(control.sum())
+    if not cases or not controls:
+        return np.full(event.size, np.nan)
+    rank = np.unique(risk, return_inverse=True)[1]
+    below, above = np.bincount(rank[control], minlength=event.size), np.bincount(rank, weight)
+    # Of each case the part of the controls that it is above; of each control that of the cases.
+    of_case = (np.cumsum(below) - 0.5 * below)[rank] / controls
+    of_control = 1 - (np.cumsum(above) - 0.5 * above)[rank] / cases
+    auc = float(weight @ of_case) / cases
+    influence = weight / cases * (of_case - auc) + control / controls * (of_control - auc)
+    return np.asarray(auc + event.size * influence)

@@ -1,0 +1,74 @@
+"""Decision curves: would acting on a predicted risk do more good than harm?
+
+Vickers and Elkin, "Decision curve analysis", Med Decis Making 2006; with censoring as Vickers et
+al., "Extensions to decision curve analysis", BMC Med Inform Decis Mak 2008, by inverse weights.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from training.metrics.brier import (
+    Bools,
+    Floats,
+    KaplanMeier,
+    Reals,
+    checked_finite,
+    checked_outcome,
+    inverse_censoring,
+)
+
+#: Thresholds of a curve.
+THRESHOLDS = np.round(np.arange(0.05, 0.951, 0.025), 3)
+
+
+def thresholds_among(risks: Floats) -> Floats:
+    """Return the thresholds (t,) that lie among predicted risks (any shape), at least one.
+
+    Beyond the risks that models give to some patients there is nothing to decide.
+    """
+    low, high = np.quantile(risks, [0.02, 0.98])
+    found = THRESHOLDS[(low <= THRESHOLDS) & (high >= THRESHOLDS)]
+    if not len(found):
+        found = THRESHOLDS[[int(np.abs(THRESHOLDS - (low + high) / 2).argmin())]]
+    return np.asarray(found)
+
+
+def net_benefit_contributions(
+    event: Bools,
+    time: Reals,
+    risk: Reals,
+    thresholds: Reals,
+    at: float,
+    censoring: KaplanMeier,
+) -> Floats:
+    """Score each patient's part in the net benefit of treating those above a threshold.
+
+    Args:
+        event: (n,) bool, True where the event was seen, False where censored.
+        time: (n,), time of the event or of censoring.
+        risk: (n,), predicted probability of an event by `at`.
+        thresholds: (t,), probabilities below 1 from which on one would act.
+        at: in the unit of `time`.
+        censoring: KaplanMeier, from `metrics.brier.censoring`.
+
+    Returns:
+        Contributions (n, t) whose mean over patients is the net benefit: the part of the patients
+        who are rightly acted on, less the part wrongly acted on times p / (1 − p). Those censored
+        by `at` stand for nobody; the others weigh 1 / G. Of everybody's treatment the net benefit
+        so is that of the Kaplan–Meier estimate.
+
+    Raises:
+        UndefinedMetricError: as `inverse_censoring`.
+        ValueError: as `checked_outcome`; risks or thresholds outside [0, 1].
+    """
+    event, time = checked_outcome(event, time)
+    risk = checked_finite("risk", risk, event.shape)
+    thresholds = checked_finite("thresholds", thresholds, (np.size(thresholds),))
+    if ((risk < 0) | (risk > 1)).any() or ((thresholds < 0) | (thresholds >= 1)).any():
+        raise ValueError("risk must lie in [0, 1], thresholds in [0, 1)")
+    case, control = event & (time <= at), time > at
+    weight = inverse_censoring(censoring, np.minimum(time, at), case | control)
+    gain = np.where(case, weight, 0.0)[:, None]
+    harm = np.where(control, weight, 0.0)[:, None] * (thresholds / (1 - thresholds))
+    return np.asarray((risk[:, None] >= thresholds) * (gain - harm))

@@ -1,0 +1,225 @@
+"""The fitted model: each fold's learners, their survival curves stacked into one.
+
+Needs no torch, so that a bundle predicts where none is installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.preprocessing.preprocessor import Inputs, Preprocessor
+from training.estimators.hazard import TimeGrid, accumulate, gathered
+from training.learners.anchor import Anchor
+from training.learners.boosting import Boosting
+from training.learners.forest import Forest
+from training.learners.network.inference import Floats, Networks
+from training.learners.stack import LEARNERS, Stack, weighted
+from training.models.forward import Forward, Together
+
+Array = NDArray[np.float64]
+
+#: Scale of a network input whose feature has no weight in the anchor.
+FAINT = 0.05
+#: Inputs of the network from one modality.
+MOST_INPUTS = 512
+
+
+@dataclass(frozen=True)
+class FoldModel:
+    """What one fold's training patients gave, beside its share of the packed network."""
+
+    preprocessor: Preprocessor
+    grid: TimeGrid
+    anchor: Anchor
+    forest: Forest
+    boosting: Boosting
+
+    @cached_property
+    def net_columns(self) -> tuple[NDArray[np.int_], Array]:
+        """Order and scale of the network's inputs among linear design and embedding.
+
+        The order lays them out modality by modality. The scale is each feature's weight in the
+        anchor, against the largest: inputs that carry nothing in a linear model reach the network
+        faintly, which so fits less of their noise (an adaptive penalty, as in Zou, "The adaptive
+        lasso", JASA 2006). Of a modality with very many inputs, those of the largest weights are
+        kept.
+        """
+        columns = self.preprocessor.linear_columns()
+        names = list(self.preprocessor.study.features)
+        weight = dict.fromkeys(names, 0.0)
+        for column, beta in zip(columns, self.anchor.beta, strict=True):
+            if len(column.features) == 1:
+                weight[column.features[0]] = float(np.hypot(weight[column.features[0]], beta))
+        most = max(weight.values()) or 1.0
+        weight = {f: FAINT + (1 - FAINT) * w / most for f, w in weight.items()}
+        embedded = self.preprocessor.embedded_columns()
+        scale = [float(np.mean([weight[f] for f in c.features])) for c in [*columns, *embedded]]
+        owner, by_input = self._owner, np.array(scale)
+        kept = []
+        for j in range(len(self.preprocessor.study.blocks)):
+            own = np.flatnonzero(owner == j)
+            strongest = np.argsort(-by_input[own], kind="stable")[:MOST_INPUTS]
+            kept.append(own[np.sort(strongest)])
+        order = np.concatenate(kept)
+        return order, by_input[order]
+
+    @property
+    def net_modalities(self) -> tuple[int, ...]:
+        """How many inputs of the network each modality has."""
+        blocks = len(self.preprocessor.study.blocks)
+        inputs = np.bincount(self._owner, minlength=blocks)
+        return tuple(np.minimum(inputs, MOST_INPUTS).tolist())
+
+    @property
+    def _owner(self) -> NDArray[np.int_]:
+        """Position of each input's modality."""
+        rank = {m: i for i, m in enumerate(self.preprocessor.study.blocks)}
+        columns = [*self.preprocessor.linear_columns(), *self.preprocessor.embedded_columns()]
+        return np.array([rank[c.modality] for c in columns])
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """All fold models, their network and the stack."""
+
+    folds: tuple[FoldModel, ...]
+    net: Networks
+    grid: TimeGrid
+    """Common bins of the stacked curve."""
+    stack: Stack
+
+    def cumulative(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
+        """Cumulative hazard (n, j + 1) at the common grid's edges for coded features (n, p).
+
+        The folds' survival curves are averaged learner by learner, then stacked.
+        """
+        return self.pooled(self.forward(values, centre))
+
+    def by_fold(self, values: Array, centre: NDArray[np.str_] | None = None) -> tuple[Array, Array]:
+        """Return :meth:`cumulative` and what each fold's models say alone (k, n, j + 1)."""
+        forward = self.forward(values, centre)
+        alone = self.stack.calibrated(weighted(self.stack.weights, forward.learners))
+        return self.pooled(forward), alone
+
+    def learners(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
+        """Cumulative hazard (l, n, j + 1) of each learner: the mean of the folds' survival."""
+        mean = self.forward(values, centre).learners.mean(axis=0)
+        return np.asarray(-np.log(np.maximum(mean, 1e-300)))
+
+    def replicates(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
+        """Stacked cumulative hazard of each fold and member (k * members, n, j + 1).
+
+        Their spread shows how far the answer hangs on which patients were trained on. Members are
+        those of the network; a fold's other learners go with each of them.
+        """
+        return self.each(self.forward(values, centre))
+
+    def forward(self, values: Array, centre: NDArray[np.str_] | None = None) -> Forward:
+        """Run every learner of every fold on coded features (n, p)."""
+        return self._together.forward(values, centre)
+
+    @cached_property
+    def _together(self) -> Together:
+        return Together(self)
+
+    def pooled(self, forward: Forward) -> Array:
+        """Cumulative hazard (n, j + 1) that answers; see :meth:`cumulative`."""
+        by_fold = weighted(self.stack.weights, forward.learners)
+        return self.stack.calibrated(by_fold.sum(axis=0) / len(by_fold))
+
+    def each(self, forward: Forward) -> Array:
+        """Cumulative hazards (k * members, n, j + 1); see :meth:`replicates`."""
+        return self.stack.calibrated(self._each(forward).astype(float))
+
+    def band(self, forward: Forward, part: float) -> Array:
+        """Cumulative hazards (2, n, j + 1) between which a part of :meth:`each` lies.
+
+        Edge by edge, the lower one first. Calibration keeps the order, so that it is done only to
+        those next to the ends.
+        """
+        ranked = np.sort(self._each(forward), axis=0)
+        last = len(ranked) - 1
+        # numpy's own quantile takes six times as long for the few members of an ensemble.
+        place = (1 - part) / 2 * last
+        rank, way = int(place), place % 1
+        inner = min(rank + 1, last)
+        # What survives most has the lowest hazard.
+        ends = [last - rank, rank, last - inner, inner]
+        found = self.stack.calibrated(ranked[ends].astype(float))
+        return np.asarray((1 - way) * found[:2] + way * found[2:])
+
+    def _each(self, forward: Forward) -> Floats:
+        """Survival (k * members, n, j + 1) that :meth:`each` calibrates."""
+        weights, net = self.stack.weights.copy(), LEARNERS.index("net")
+        own, weights[net] = weights[net], 0.0
+        others = weighted(weights, forward.learners)
+        curves = forward.members * np.float32(own)
+        curves += others.astype(np.float32)[:, None]
+        return curves.reshape(-1, *curves.shape[2:])
+
+
+def mean_curve(curves: Array) -> Array:
+    """Cumulative hazard (…) whose survival is the mean of the curves' (c, …) survivals."""
+    return np.asarray(-np.log(np.maximum(np.exp(-curves).mean(axis=0), 1e-300)))
+
+
+def net_inputs(folds: Sequence[FoldModel], inputs: Sequence[Inputs]) -> tuple[Floats, Floats]:
+    """Stack each fold's inputs of its n patients, as float32.
+
+    Returns:
+        x (k, linear + embedded, n) and present (k, modalities, n).
+    """
+    n, width = len(inputs[0].linear), len(folds[0].net_columns[0])
+    x = np.empty((len(folds), width, n), np.float32)
+    for k, (fold, made) in enumerate(zip(folds, inputs, strict=True)):
+        order, scale = fold.net_columns
+        linear = made.linear.shape[1]
+        embedded = order >= linear
+        x[k, ~embedded] = made.linear.T[order[~embedded]]
+        x[k, embedded] = made.embedded.T[order[embedded] - linear]
+        x[k] *= scale[:, None].astype(np.float32)
+    present = np.stack([made.present.T for made in inputs]).astype(np.float32)
+    return x, present
+
+
+def net_logits(net: Networks, folds: Sequence[FoldModel], inputs: Sequence[Inputs]) -> Floats:
+    """Log-odds of the hazards (k, members, n, bins) of n patients, by each fold's inputs."""
+    return net.logits(*net_inputs(folds, inputs))
+
+
+def learner_curves(fold: FoldModel, inputs: Inputs, logits: Floats, grid: TimeGrid) -> Array:
+    """Cumulative hazards (l, n, j + 1) of a fold's learners at another grid's edges.
+
+    Args:
+        fold: the fold's models.
+        inputs: of n patients, by the fold's own preprocessing.
+        logits: (members, n, bins) of the fold's networks.
+        grid: with the j bins wanted.
+    """
+    anchor, forest, boosting = other_curves(fold, inputs, grid)
+    return np.stack([anchor, mean_curve(member_curves(fold, logits, grid)), forest, boosting])
+
+
+def other_curves(fold: FoldModel, inputs: Inputs, grid: TimeGrid) -> list[Array]:
+    """Cumulative hazards (n, j + 1) of a fold's anchor, forest and boosting on another grid."""
+    found = (m.cumulative(inputs.linear) for m in (fold.anchor, fold.forest, fold.boosting))
+    return [on_grid(fold.grid, curve, grid) for curve in found]
+
+
+def member_curves(fold: FoldModel, logits: Floats, grid: TimeGrid) -> Array:
+    """Cumulative hazards (members, n, j + 1) of a fold's members from (members, n, bins)."""
+    used = logits[..., : fold.grid.bins]
+    return on_grid(fold.grid, accumulate(gathered(used)), grid)
+
+
+def on_grid(own: TimeGrid, cumulative: Array, grid: TimeGrid) -> Array:
+    """Cumulative hazard (…, j + 1) at another grid's edges from its values at ``own`` edges.
+
+    A fold may have followed its patients less long than the cohort: its curve ends flat.
+    """
+    return own.at(cumulative, np.minimum(grid.edges, own.horizon))

@@ -1,0 +1,380 @@
+"""Response endpoints: the probability of a yes, such as a response to a drug, from few labels.
+
+Labels are known for tens of patients, values for many more and with gaps. So all patients count in
+what needs no label (scales, the filling of gaps) and the labelled ones in the likelihood, where the
+others are masked. The model is a ridge logistic regression on few inputs. Its penalty is chosen by
+cross-validated likelihood under a prior: on few labels the choice alone swings from no model to
+hardly any penalty (Van Calster et al., "Regression shrinkage methods for clinical prediction models
+do not guarantee improved performance", Stat Methods Med Res 2020). Held-out predictions calibrate
+it; for a place with another rate of responders the intercept moves (Janssen et al., "Updating
+methods improved the performance of a clinical prediction model in new patients", J Clin Epidemiol
+2008).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.cohort import Patients
+from data.errors import InputError
+from data.preprocessing.preprocessor import Preprocessor
+from data.preprocessing.scaling import zeroed
+from data.splits import stratified_folds
+from data.study import Study
+from training.estimators.gaussian_imputation import Gaussian
+from training.estimators.logistic import Logistic, expit, fit_logistic, log_likelihood
+
+Array = NDArray[np.float64]
+Rows = NDArray[np.bool_]
+
+#: Patients of each label without which there is no model.
+FEWEST = 5
+#: Folds that choose the penalty and calibrate, and folds that judge.
+FOLDS = 5
+#: Spreads tried: the penalty is that under which p independent columns together would give the
+#: log-odds this standard deviation before any label is seen.
+SPREADS = tuple(float(x) for x in np.geomspace(0.15, 3.0, 11))
+#: The prior of the spread is lognormal around 1, which is an AUROC of about .75, by this factor.
+TYPICAL, FACTOR = 1.0, 1.6
+#: Standard deviation of the prior of the calibration slope around 1: it gives way to many labels.
+SLOPE_SD = 0.15
+#: Features up to which all of a study's help to fill the gaps of the few that are inputs. With
+#: more inputs than this a gap is filled with the mean.
+JOINT = 60
+#: Groups whose mean log-odds stand for the training cohort, and patients in each at the least.
+GROUPS, GROUP_SIZE = 41, 5
+#: Rates whose shift is remembered.
+RATES = 16
+
+
+class Calibration(NamedTuple):
+    """How log-odds are stretched around their centre and moved."""
+
+    slope: float
+    """Below 1 draws patients together."""
+    level: float
+    centre: float
+
+    def apply(self, log_odds: Array) -> Array:
+        """Return the calibrated log-odds, of any shape."""
+        return self.centre + self.level + self.slope * (log_odds - self.centre)
+
+
+@dataclass(frozen=True)
+class ResponseModel:
+    """A fitted model of the probability of a positive label."""
+
+    study: Study
+    """Whose features the values are."""
+    features: tuple[str, ...]
+    """What is read of them: the inputs, and the features that help to fill the inputs' gaps."""
+    preprocessor: Preprocessor
+    """Of these features alone."""
+    joint: Gaussian | None
+    """Fills gaps; absent, they are filled with the mean."""
+    columns: tuple[int, ...]
+    """Single columns of the preprocessor that are inputs."""
+    logistic: Logistic
+    calibration: Calibration
+    cohort: Array
+    """(g,) log-odds that stand for the training cohort, each the mean of a group of patients."""
+    labelled: int
+    """Training patients with a label."""
+    positive: int
+    """Those of them whose label is positive."""
+
+    def log_odds(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
+        """Calibrated log-odds (n,) at the training patients' rate; see :meth:`probability`."""
+        single = self.preprocessor.singles(values[:, self._read], centre)
+        inputs = _filled(self.joint, single, self.columns)
+        return self.calibration.apply(self.logistic.log_odds(inputs))
+
+    def probability(
+        self,
+        values: Array,
+        centre: NDArray[np.str_] | None = None,
+        local_rate: float | None = None,
+    ) -> Array:
+        """Probability (n,) of a positive label.
+
+        Args:
+            values: (n, p) coded features of the study, NaN is missing.
+            centre: (n,) hospital, for its assay's scale.
+            local_rate: rate of positives where the model is used, in (0, 1). The intercept moves so
+                that the mean prediction for the training cohort is this rate; absent, it stays.
+        """
+        log_odds = self.log_odds(values, centre)
+        if local_rate is not None:
+            log_odds = log_odds + self._shift(local_rate)
+        return expit(log_odds)
+
+    def _shift(self, rate: float) -> float:
+        """Return :func:`shift_to_rate` of the cohort, remembered."""
+        if rate not in self._shifts:
+            if len(self._shifts) >= RATES:
+                self._shifts.clear()
+            self._shifts[rate] = shift_to_rate(self.cohort, rate)
+        return self._shifts[rate]
+
+    @cached_property
+    def _shifts(self) -> dict[float, float]:
+        return {}
+
+    def weights(self) -> dict[str, float]:
+        """Return each input's log-odds ratio for one unit of its column, by the column's label."""
+        labels = [c.label for c in self.preprocessor.single_columns()]
+        beta = self.calibration.slope * self.logistic.beta
+        return {labels[i]: float(b) for i, b in zip(self.columns, beta, strict=True)}
+
+    def sample(self, n: int, rng: np.random.Generator) -> Array:
+        """Make up coded features of the study (n, p), missing where the model does not read."""
+        values = np.full((n, len(self.study.features)), np.nan)
+        values[:, self._read] = self.preprocessor.sample(n, rng)
+        return values
+
+    def replay(self, values: Array) -> Array:
+        """Answer features (n, p) by their log-odds (n, 1)."""
+        return self.log_odds(values)[:, None]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fitted state as plain data; the study is kept beside it."""
+        return {
+            "features": list(self.features),
+            "preprocessor": self.preprocessor.to_json(),
+            "joint": None if self.joint is None else self.joint.to_json(),
+            "columns": list(self.columns),
+            "logistic": self.logistic.to_json(),
+            "calibration": self.calibration._asdict(),
+            "cohort": self.cohort.tolist(),
+            "labelled": self.labelled,
+            "positive": self.positive,
+        }
+
+    @classmethod
+    def from_json(cls, study: Study, raw: dict[str, Any]) -> ResponseModel:
+        """Rebuild from :meth:`to_json` and the study it was fitted for."""
+        features = tuple(raw["features"])
+        return cls(
+            study=study,
+            features=features,
+            preprocessor=Preprocessor.from_json(_narrow(study, features), raw["preprocessor"]),
+            joint=None if raw["joint"] is None else Gaussian.from_json(raw["joint"]),
+            columns=tuple(raw["columns"]),
+            logistic=Logistic.from_json(raw["logistic"]),
+            calibration=Calibration(**raw["calibration"]),
+            cohort=np.array(raw["cohort"], dtype=float),
+            labelled=raw["labelled"],
+            positive=raw["positive"],
+        )
+
+    @cached_property
+    def _read(self) -> list[int]:
+        return _positions(self.study, self.features)
+
+
+def why_no_model(label: Array) -> str | None:
+    """Say why labels (n,), NaN for none, are too few for a model; None if they are enough."""
+    positive, negative = int((label == 1).sum()), int((label == 0).sum())
+    if min(positive, negative) >= FEWEST:
+        return None
+    return (
+        f"{positive} positive and {negative} negative labels are too few to learn from: "
+        f"a model needs {FEWEST} of each"
+    )
+
+
+def check_labels(patients: Patients) -> None:
+    """Refuse, before any work, patients of whom no binary endpoint has labels enough.
+
+    Raises:
+        InputError: it has none; the text counts the labels of each.
+    """
+    reasons = {name: why_no_model(label) for name, label in patients.binary.items()}
+    if all(reason is not None for reason in reasons.values()):
+        told = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+        raise InputError(f"study '{patients.study.name}' has nothing to train on: {told}")
+
+
+def fit_response(
+    study: Study,
+    values: Array,
+    centre: NDArray[np.str_] | None,
+    label: Array,
+    features: Sequence[str] | None = None,
+    seed: int = 0,
+) -> ResponseModel:
+    """Fit on all patients given, labelled or not.
+
+    Args:
+        study: describes the p features.
+        values: (n, p) coded features, NaN is missing.
+        centre: (n,) hospital, if known.
+        label: (n,) 1, 0, or NaN for unlabelled patients.
+        features: the inputs; all of the study's but the treatment if absent.
+        seed: of the folds.
+
+    Raises:
+        InputError: fewer than five labels of either kind; see :func:`why_no_model`.
+    """
+    if (reason := why_no_model(label)) is not None:
+        raise InputError(reason)
+    return _fit(study, values, centre, label, features, seed)
+
+
+def out_of_fold(
+    study: Study,
+    values: Array,
+    centre: NDArray[np.str_] | None,
+    label: Array,
+    features: Sequence[str] | None = None,
+    seed: int = 0,
+) -> Array:
+    """Predict each labelled patient by a model that was fitted without them.
+
+    Args and errors are those of :func:`fit_response`. Everything is fitted anew in each fold.
+
+    Returns:
+        (n,) probability at the labelled patients' rate, NaN for unlabelled patients.
+    """
+    if (reason := why_no_model(label)) is not None:
+        raise InputError(reason)
+    labelled = np.flatnonzero(~np.isnan(label))
+    fold = _folds(label[labelled] == 1, seed)
+    found = np.full(len(label), np.nan)
+    for k in range(fold.max() + 1):
+        out = labelled[fold == k]
+        train = np.ones(len(label), dtype=bool)
+        train[out] = False
+        model = _fit(study, values[train], _of(centre, train), label[train], features, seed)
+        found[out] = model.probability(values[out], _of(centre, out))
+    return found
+
+
+def shift_to_rate(log_odds: Array, rate: float) -> float:
+    """Return what to add to log-odds (g,) so that their mean probability is ``rate``."""
+    low, high = -60.0 - log_odds.max(), 60.0 - log_odds.min()
+    for _ in range(80):
+        middle = (low + high) / 2
+        if expit(log_odds + middle).mean() < rate:
+            low = middle
+        else:
+            high = middle
+    return float(middle)
+
+
+def _fit(
+    study: Study,
+    values: Array,
+    centre: NDArray[np.str_] | None,
+    label: Array,
+    features: Sequence[str] | None,
+    seed: int,
+) -> ResponseModel:
+    usable = _inputs(study)
+    chosen = frozenset(usable if features is None else features)
+    read = usable if len(usable) <= JOINT else tuple(chosen)
+    narrow = _narrow(study, read)
+    values = values[:, _positions(study, read)]
+    preprocessor = Preprocessor.fit(narrow, values, centre)
+    single = preprocessor.singles(values, centre)
+    joint = Gaussian.fit(single) if len(read) <= JOINT else None
+    named = preprocessor.single_columns()
+    columns = tuple(i for i, c in enumerate(named) if c.features[0] in chosen)
+    inputs = _filled(joint, single, columns)
+    labelled = ~np.isnan(label)
+    logistic, calibration = _learn(inputs[labelled], label[labelled] == 1, seed)
+    return ResponseModel(
+        study=study,
+        features=tuple(narrow.features),
+        preprocessor=preprocessor,
+        joint=joint,
+        columns=columns,
+        logistic=logistic,
+        calibration=calibration,
+        cohort=_stand_ins(calibration.apply(logistic.log_odds(inputs))),
+        labelled=int(labelled.sum()),
+        positive=int((label == 1).sum()),
+    )
+
+
+def _learn(X: Array, positive: Rows, seed: int) -> tuple[Logistic, Calibration]:
+    """Choose the penalty, fit, and calibrate by held-out log-odds.
+
+    Args:
+        X: (n, p) design of the labelled patients.
+        positive: (n,) their labels.
+        seed: of the folds.
+    """
+    fold = _folds(positive, seed)
+    penalties = [max(X.shape[1], 1) / spread**2 for spread in SPREADS]
+    held_out = np.zeros((len(penalties), len(X)))
+    for k in range(fold.max() + 1):
+        inside, found = fold != k, None
+        for j, penalty in enumerate(penalties):
+            found = fit_logistic(X[inside], positive[inside], penalty, found)
+            held_out[j, ~inside] = found.log_odds(X[~inside])
+    prior = -((np.log(SPREADS) - np.log(TYPICAL)) ** 2) / (2 * np.log(FACTOR) ** 2)
+    score = [log_likelihood(positive, log_odds).sum() for log_odds in held_out]
+    best = int(np.argmax(np.array(score) + prior))
+    return fit_logistic(X, positive, penalties[best]), _calibrate(held_out[best], positive)
+
+
+def _calibrate(log_odds: Array, positive: Rows) -> Calibration:
+    """Fit slope and level to held-out log-odds (n,), the slope under its prior."""
+    centre = float(log_odds.mean())
+    deviation = (log_odds - centre)[:, None]
+    found = fit_logistic(deviation, positive, 1 / SLOPE_SD**2, offset=log_odds)
+    return Calibration(1.0 + float(found.beta[0]), found.intercept, centre)
+
+
+def _stand_ins(log_odds: Array) -> Array:
+    """Return the mean log-odds of groups of patients (n,) alike in them; none is one patient's."""
+    groups = int(np.clip(len(log_odds) // GROUP_SIZE, 1, GROUPS))
+    return np.array([part.mean() for part in np.array_split(np.sort(log_odds), groups)])
+
+
+def _folds(positive: Rows, seed: int) -> NDArray[np.int_]:
+    folds = min(FOLDS, int(positive.sum()), int((~positive).sum()))
+    return stratified_folds(positive, np.zeros(len(positive)), folds, seed)
+
+
+def _filled(joint: Gaussian | None, single: Array, columns: tuple[int, ...]) -> Array:
+    """Some of the single columns (n, q) without gaps (n, p)."""
+    wanted = np.array(columns, dtype=int)
+    if joint is None:
+        return zeroed(single[:, wanted])
+    return joint.condition(single, wanted)[0]
+
+
+def _inputs(study: Study) -> tuple[str, ...]:
+    """Features of a study that a response may be predicted from: all but the treatment."""
+    treatment = None if study.treatment is None else study.treatment.column
+    return tuple(name for fs in study.modalities.values() for name in fs if name != treatment)
+
+
+def _narrow(study: Study, features: Sequence[str]) -> Study:
+    """Return the study with these features alone and nothing that speaks of others."""
+    wanted = set(features)
+    kept = {
+        modality: {name: f for name, f in fs.items() if name in wanted}
+        for modality, fs in study.modalities.items()
+    }
+    update: dict[str, Any] = {"treatment": None, "interactions": (), "baselines": {}}
+    update["modalities"] = {modality: fs for modality, fs in kept.items() if fs}
+    return study.model_copy(update=update)
+
+
+def _positions(study: Study, features: Sequence[str]) -> list[int]:
+    """Positions of features among the study's, in the study's order."""
+    wanted = set(features)
+    return [j for j, name in enumerate(study.features) if name in wanted]
+
+
+def _of(centre: NDArray[np.str_] | None, rows: Rows | NDArray[np.int_]) -> NDArray[np.str_] | None:
+    return None if centre is None else centre[rows]

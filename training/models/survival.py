@@ -1,0 +1,312 @@
+"""What answers for one survival endpoint: risk, curves, and what the treatment changes.
+
+The learners do not see the treatment; its effect is fitted beside them, so each model holds both.
+A model speaks for its own endpoint alone: its horizon, its effect, its reasons to abstain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.coding import eligible, treated
+from data.preprocessing.preprocessor import Preprocessor
+from data.study import Study
+from training.estimators.hazard import TimeGrid, log_risk, restricted_mean, survival
+from training.learners.anchor import Anchor
+from training.learners.boosting import Boosting
+from training.learners.forest import Forest
+from training.learners.network.inference import NetShape, Networks
+from training.learners.stack import Stack
+from training.models.baselines import Baseline
+from training.models.ensemble import Ensemble, FoldModel
+from training.models.risk_centiles import centile, group
+from training.treatment.benefit import (
+    Benefit,
+    abstain,
+    advise,
+    arms,
+    benefit_horizon,
+    benefit_of,
+    under,
+)
+from training.treatment.effect import Effect, PatientEffect
+
+Array = NDArray[np.float64]
+Column = Array | NDArray[np.str_]
+
+#: Part of the ensemble that lies between ``low`` and ``high``.
+INTERVAL = 0.8
+
+
+@dataclass(frozen=True)
+class SurvivalAnswer:
+    """What a model says of n patients, at no time in particular."""
+
+    grid: TimeGrid
+    cumulative: Array
+    """(n, j + 1) cumulative hazard under the treatment that the patient has."""
+    risk: Array
+    """(n,) higher is worse; 0 is the average training patient."""
+    benefit: Benefit | None
+    """Of the treatment, where the study has one."""
+    advice: NDArray[np.str_] | None
+    """(n,) what the benefit speaks for, or why the model abstains."""
+    benefit_horizon: float
+    """Months at which the benefit is given, and to which the restricted mean survival is."""
+    risk_reference: Array
+    """Quantiles of the training patients' risks."""
+    band: Array | None
+    """Cumulative hazards (2, n, j + 1) between which ``INTERVAL`` of the ensemble lies, where asked
+    for: the lower one, and the upper one."""
+
+    def curve(self, times: Sequence[float]) -> Array:
+        """Survival at months (t,) and the ends of the ensemble's interval around it (n, t, 3).
+
+        Raises:
+            ValueError: the band was not asked for.
+        """
+        if self.band is None:
+            raise ValueError("answered without its band")
+        low, high = self.band
+        curves = np.stack([self.cumulative, high, low], axis=1)
+        found = survival(self.grid.at(curves, np.array(times, dtype=float)))
+        np.minimum(found[:, 1], found[:, 0], out=found[:, 1])
+        np.maximum(found[:, 2], found[:, 0], out=found[:, 2])
+        return found.transpose(0, 2, 1)
+
+    def survival(self, times: Sequence[float]) -> Array:
+        """Survival (n, t) at months (t,)."""
+        return survival(self.grid.at(self.cumulative, np.array(times, dtype=float)))
+
+    def columns(self, times: Sequence[float], prefix: str = "") -> dict[str, Column]:
+        """Return all of it by the names that ``predict`` gives it, each with a prefix."""
+        found: dict[str, Column] = {"risk": self.risk}
+        curve = self.survival(times)
+        found |= {f"survival@{as_months(time)}": curve[:, j] for j, time in enumerate(times)}
+        if self.benefit is not None and self.advice is not None:
+            names = ("benefit", "benefit_low", "benefit_high", "rmst_gain")
+            at = f"{self.benefit_horizon:g}"
+            found |= {f"{name}@{at}": self.benefit[i] for i, name in enumerate(names)}
+            found |= {"p_benefit": self.benefit.p_benefit, "advice": self.advice}
+        return {prefix + name: column for name, column in found.items()}
+
+    def standing(self, prefix: str = "") -> dict[str, Column]:
+        """Return what puts the answer into words that people use, each name with a prefix.
+
+        The restricted mean survival time is in months, the group and the centile are the risk's
+        among the training patients.
+        """
+        centiles = centile(self.risk, self.risk_reference)
+        months = restricted_mean(self.grid, self.cumulative, self.benefit_horizon)
+        return {
+            f"{prefix}rmst@{self.benefit_horizon:g}": months,
+            f"{prefix}risk_group": group(centiles),
+            f"{prefix}risk_centile": centiles,
+        }
+
+
+@dataclass(frozen=True)
+class SurvivalModel:
+    """A fitted model of one survival endpoint."""
+
+    study: Study
+    """Whose features the values are, the treatment among them."""
+    endpoint: str
+    ensemble: Ensemble
+    """Learners that do not see the treatment."""
+    effect: Effect | None
+    """What the treatment changes, where it was asked for and could be estimated."""
+    no_effect: str
+    """Why there is none."""
+    distrust: str
+    """Why no advice can rest on the effect, if so."""
+    risk_centre: float
+    """Mean of the training patients' log cumulative hazard, taken off the risk."""
+    risk_reference: Array
+    """Quantiles of the training patients' risks, out of fold; see ``models.risk_centiles``."""
+    baselines: tuple[Baseline, ...] = ()
+    """What the run was held against, fitted on the same folds."""
+
+    @property
+    def horizon(self) -> float:
+        """Months up to which the model answers."""
+        return self.ensemble.grid.horizon
+
+    @property
+    def benefit_horizon(self) -> float:
+        """Months at which the treatment's benefit is given."""
+        return benefit_horizon(self.study, self.endpoint, self.horizon)
+
+    @property
+    def preprocessors(self) -> tuple[Preprocessor, ...]:
+        """One a fold model."""
+        return tuple(fold.preprocessor for fold in self.ensemble.folds)
+
+    def answer(
+        self, values: Array, centre: NDArray[np.str_] | None, *, band: bool = False
+    ) -> SurvivalAnswer:
+        """Answer for coded features (n, p), the treatment among them, and centres (n,).
+
+        Args:
+            values: NaN is missing.
+            centre: empty text where unknown; None where nobody's is known.
+            band: whether the ensemble's interval will be asked for.
+        """
+        grid, treatment = self.ensemble.grid, self.study.treatment
+        forward = self.ensemble.forward(self.blind(values), centre)
+        blind = self.ensemble.pooled(forward)
+        ends = self.ensemble.band(forward, INTERVAL) if band else None
+        cumulative, found, advice = blind, None, None
+        if treatment is not None and self.effect is None:
+            found, advice = abstain(len(values), self.no_effect)
+        own, status = self.effect_of(values, centre)
+        if treatment is not None and own is not None and status is not None:
+            both = arms(blind, own)
+            cumulative = both.of(status, blind)
+            if ends is not None:
+                # The treatment moves every member of the ensemble alike, and keeps their order.
+                ends = under(ends, own, status)
+            found = benefit_of(both, blind, grid, self.benefit_horizon, own)
+            option = eligible(self.study, values)
+            advice = advise(found, own, option, treatment, self.distrust)
+        risk = log_risk(cumulative) - self.risk_centre
+        return SurvivalAnswer(
+            grid,
+            cumulative,
+            risk,
+            found,
+            advice,
+            self.benefit_horizon,
+            self.risk_reference,
+            ends,
+        )
+
+    def risk(self, values: Array, centre: NDArray[np.str_] | None) -> Array:
+        """Return the risk (n,) alone, as :meth:`answer` gives it."""
+        cumulative = self.ensemble.cumulative(self.blind(values), centre)
+        own, status = self.effect_of(values, centre)
+        if own is not None and status is not None:
+            cumulative = under(cumulative, own, status)
+        return log_risk(cumulative) - self.risk_centre
+
+    def effect_of(
+        self, values: Array, centre: NDArray[np.str_] | None
+    ) -> tuple[PatientEffect | None, Array | None]:
+        """Return the effect on n patients and the treatment (n,) they have, if both are known."""
+        status = treated(self.study, values)
+        if self.effect is None or status is None:
+            return None, None
+        return self.effect.of(self.blind(values), centre), status
+
+    def blind(self, values: Array) -> Array:
+        """Return coded features (n, p) without the treatment."""
+        return values.take(self.study.prognostic_features, axis=1)
+
+    def baseline_curves(
+        self, values: Array, centre: NDArray[np.str_] | None = None
+    ) -> dict[str, Array]:
+        """Cumulative hazards (n, j + 1) at the ensemble's edges that the baselines give.
+
+        Args:
+            values: (n, p) coded features without the treatment.
+            centre: (n,) of the patients.
+        """
+        return {b.name: b.cumulative(self.ensemble, values, centre) for b in self.baselines}
+
+    def sample(self, n: int, rng: np.random.Generator) -> Array:
+        """Make up coded features (n, p) without the treatment."""
+        return self.ensemble.folds[0].preprocessor.sample(n, rng)
+
+    def replay(self, values: Array) -> Array:
+        """Answer features (n, p) without the treatment: the curve, then the effect."""
+        parts = [self.ensemble.cumulative(values)]
+        if self.effect is not None:
+            parts.append(np.stack(self.effect.of(values), axis=1))
+        return np.concatenate(parts, axis=1)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what is neither preprocessing nor arrays, as plain data."""
+        ensemble = self.ensemble
+        return {
+            "risk_centre": self.risk_centre,
+            "risk_reference": self.risk_reference.tolist(),
+            "grid": ensemble.grid.edges.tolist(),
+            "stack": ensemble.stack.to_json(),
+            "net": ensemble.net.shape.to_json(),
+            "effect": None if self.effect is None else self.effect.to_json(),
+            "no_effect": self.no_effect,
+            "distrust": self.distrust,
+            "baselines": [baseline.to_json() for baseline in self.baselines],
+            "folds": [
+                {
+                    "grid": fold.grid.edges.tolist(),
+                    "anchor": fold.anchor.to_json(),
+                    "forest": {"trees": fold.forest.trees.count},
+                    "boosting": {
+                        "members": fold.boosting.members,
+                        "trees": fold.boosting.trees.count,
+                    },
+                }
+                for fold in ensemble.folds
+            ],
+        }
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the network's weights and the trees, by name."""
+        weights = self.ensemble.net.weights
+        found: dict[str, NDArray[Any]] = {f"net/{name}": w for name, w in weights.items()}
+        for k, fold in enumerate(self.ensemble.folds):
+            for learner, arrays in (("forest", fold.forest), ("boosting", fold.boosting)):
+                found |= {f"{learner}/{k}/{a}": v for a, v in arrays.arrays().items()}
+        return found
+
+    @classmethod
+    def from_json(
+        cls,
+        study: Study,
+        endpoint: str,
+        raw: Mapping[str, Any],
+        preprocessing: Sequence[dict[str, Any]],
+        arrays: Mapping[str, NDArray[Any]],
+    ) -> SurvivalModel:
+        """Rebuild from :meth:`to_json`, the preprocessors' own, and :meth:`arrays`."""
+        blind = study.prognostic()
+        net = Networks(NetShape.from_json(raw["net"]), below("net/", arrays))
+        folds = tuple(
+            FoldModel(
+                Preprocessor.from_json(blind, prepared),
+                TimeGrid(np.array(fold["grid"])),
+                Anchor.from_json(fold["anchor"]),
+                Forest.from_arrays(arrays=below(f"forest/{k}/", arrays), **fold["forest"]),
+                Boosting.from_arrays(arrays=below(f"boosting/{k}/", arrays), **fold["boosting"]),
+            )
+            for k, (fold, prepared) in enumerate(zip(raw["folds"], preprocessing, strict=True))
+        )
+        grid = TimeGrid(np.array(raw["grid"]))
+        return cls(
+            study=study,
+            endpoint=endpoint,
+            ensemble=Ensemble(folds, net, grid, Stack.from_json(raw["stack"])),
+            effect=None if raw["effect"] is None else Effect.from_json(blind, raw["effect"]),
+            no_effect=raw["no_effect"],
+            distrust=raw["distrust"],
+            risk_centre=raw["risk_centre"],
+            risk_reference=np.array(raw["risk_reference"]),
+            baselines=tuple(Baseline.from_json(each) for each in raw["baselines"]),
+        )
+
+
+def as_months(time: float) -> str:
+    """Write months as in ``survival@12``: shortly, but so that two that differ do so here, too."""
+    short = f"{time:g}"
+    return short if float(short) == time else repr(float(time))
+
+
+def below(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Return the arrays whose names begin with a prefix, without it."""
+    return {k.removeprefix(prefix): a for k, a in arrays.items() if k.startswith(prefix)}

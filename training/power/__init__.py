@@ -1,0 +1,1 @@
+"""Power of a treatment-by-marker interaction, by simulation."""

@@ -1,0 +1,197 @@
+"""The patients of a power simulation: as options say, or as a cohort at hand has them.
+
+Only size, shares and follow-up are read from a cohort, never its effects. An interaction estimated
+on a cohort too small for it, put back in as the truth, gives a power that only repeats the p-value
+(Hoenig and Heisey, "The abuse of power", Am Stat 2001).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.cohort import Cohort
+from data.errors import InputError, nearest
+from training.metrics.brier import censoring
+from training.power.simulation import (
+    FEWEST_EVENTS,
+    HALF_MEAN,
+    LARGEST,
+    Scale,
+    Scenario,
+    default_follow_up,
+)
+
+Array = NDArray[np.float64]
+
+#: Equally likely times that stand for the distribution of the follow-up.
+QUANTILES = 200
+#: Sizes of the curve beside the one asked about.
+SIZES = (200, 400, 800, 1600, 3200)
+HR_LOW, HR_HIGH = 0.48, 0.76
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """Who the patients are, whatever the effects."""
+
+    patients: int = 409
+    """In the cohort."""
+    events: float = 0.45
+    """Share of the analysed with the event seen."""
+    treated: float = 0.6
+    """Share of the analysed who are treated."""
+    known: float = 1.0
+    """Share of the patients who are analysed: marker and treatment are recorded."""
+    follow_up: Array = field(default_factory=default_follow_up)
+    """(k,) equally likely times to which a patient would be followed."""
+
+    def changed(
+        self,
+        patients: int | None,
+        events: float | None,
+        treated: float | None,
+        known: float | None,
+    ) -> Setting:
+        """Put what an option says in place of what is here."""
+        said = {"patients": patients, "events": events, "treated": treated, "known": known}
+        changes = {k: v for k, v in said.items() if v is not None}
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+
+def treated_of(cohort: Cohort) -> Array:
+    """Return who was treated (n,): 1, 0, or NaN where it is not recorded.
+
+    Raises:
+        InputError: the study names no treatment.
+    """
+    study, treated = cohort.study, cohort.treated
+    if treated is None:
+        raise InputError(
+            f"study '{study.name}' has no treatment: add the key 'treatment' to the study file, or "
+            "leave STUDY out and give --n, --events and --treated"
+        )
+    return treated
+
+
+def setting_of(cohort: Cohort, marker: str) -> Setting:
+    """Read size, shares and follow-up from a cohort.
+
+    Args:
+        cohort: of a study with a treatment.
+        marker: the feature that may change the treatment's effect.
+
+    Raises:
+        InputError: no treatment, no such number among the features, or no patients who tell.
+    """
+    study = cohort.study
+    treated = treated_of(cohort)
+    if marker not in study.features:
+        raise InputError(f"--marker: no feature '{marker}'{nearest(marker, study.features)}")
+    if study.features[marker].levels is not None:
+        kind = study.features[marker].kind
+        raise InputError(f"--marker: '{marker}' is of kind {kind}: name a feature of numbers")
+    values = cohort.values[:, list(study.features).index(marker)]
+    complete = ~np.isnan(values) & ~np.isnan(treated)
+    given = int((treated[complete] == 1).sum())
+    not_given = int(complete.sum()) - given
+    time, event = cohort.time[complete], cohort.event[complete]
+    if min(given, not_given) == 0 or event.sum() < FEWEST_EVENTS or event.all():
+        raise InputError(
+            f"--marker: of the {given + not_given} patients with '{marker}' and treatment recorded "
+            f"{given} are treated and {int(event.sum())} have the event: treated, untreated, at "
+            f"least {FEWEST_EVENTS} events and some patients without are needed; or leave STUDY "
+            "out and give --n, --events and --treated"
+        )
+    return Setting(
+        patients=len(cohort),
+        events=float(event.mean()),
+        treated=given / (given + not_given),
+        known=(given + not_given) / len(cohort),
+        follow_up=follow_up(time, event),
+    )
+
+
+def follow_up(time: Array, event: NDArray[np.bool_]) -> Array:
+    """Return equally likely times (k,) of the follow-up that patients would have without events.
+
+    Those are quantiles of the reverse Kaplan-Meier curve; its remainder was followed to the end.
+    """
+    curve = censoring(time, event)
+    share = (np.arange(QUANTILES) + 0.5) / QUANTILES
+    place = np.searchsorted(-curve.survival, share - 1)
+    return curve.times[np.minimum(place, len(curve.times) - 1)]
+
+
+def scenario_of(
+    setting: Setting,
+    *,
+    hr_low: float | None = None,
+    hr_high: float | None = None,
+    interaction: float | None = None,
+    hr_marker: float | None = None,
+    scale: Scale = "half",
+    alpha: float = 0.05,
+) -> Scenario:
+    """Join the patients with the effects that are assumed.
+
+    Args:
+        setting: of the patients.
+        hr_low: hazard ratio of the treatment where the marker is low.
+        hr_high: where it is high; not beside ``interaction``.
+        interaction: the ratio of both, or with the scale ``sd`` that of one SD.
+        hr_marker: of the untreated.
+        scale: by halves or per SD.
+        alpha: two-sided level.
+
+    Raises:
+        InputError: the interaction is given twice.
+    """
+    if interaction is not None and hr_high is not None:
+        raise InputError("--interaction and --hr-high say the same in two ways: give one of them")
+    low = HR_LOW if hr_low is None else hr_low
+    if interaction is None:
+        interaction = (HR_HIGH if hr_high is None else hr_high) / low
+        if scale == "sd":
+            # The halves' means lie this many SD apart.
+            interaction **= 1 / (2 * HALF_MEAN)
+    return Scenario(
+        hr_low=low,
+        ratio=interaction,
+        hr_marker=1.0 if hr_marker is None else hr_marker,
+        events=setting.events,
+        treated=setting.treated,
+        known=setting.known,
+        scale=scale,
+        alpha=alpha,
+        follow_up=setting.follow_up,
+    )
+
+
+def sizes_of(scenario: Scenario, patients: int, sizes: Sequence[int] | None) -> list[int]:
+    """Return the sizes of the curve, the one asked about among them.
+
+    Args:
+        scenario: what is simulated.
+        patients: asked about.
+        sizes: further ones; where absent those of ``SIZES`` that have events enough and are not
+            nearly the size asked about.
+
+    Raises:
+        InputError: a size is too small for the model or too large for the memory.
+    """
+    least = scenario.patients_for(FEWEST_EVENTS)
+    if sizes is None:
+        sizes = [size for size in SIZES if size >= least and abs(size / patients - 1) > 0.1]
+    for option, size in (("--n", patients), *(("--sizes", size) for size in sizes)):
+        if size < least:
+            raise InputError(
+                f"{option}: {size} patients have fewer than {FEWEST_EVENTS} events among the "
+                f"analysed, too few for the model: ask for {least} or more"
+            )
+        if size > LARGEST:
+            raise InputError(f"{option}: {size} patients: ask for {LARGEST} or fewer")
+    return sorted({patients, *sizes})

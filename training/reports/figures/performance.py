@@ -1,0 +1,229 @@
+"""Figures of how a model did among all patients: ranking, error, calibration, and decisions.
+
+Each is a pure function of the record; a part of it that is empty or undefined gives no figure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, TypeVar
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+from numpy.typing import NDArray
+
+from training.evaluation.record import CalibrationAt, Curve, Decision, Review, RiskGroup
+from training.models.predictions import MODEL
+from training.reports.figures.style import BLUE, INK, ORANGE, RED, SOFT, Line, heading, lines, short
+
+Array = NDArray[np.float64]
+T = TypeVar("T")
+
+#: Months that are drawn side by side at the most.
+PANELS = 3
+
+
+def subtitle(review: Review) -> str:
+    """Say of whom a figure is."""
+    kind = "synthetic patients" if review.synthetic else "patients"
+    return (
+        f"{short(review.cohort)}, {short(review.endpoint, 20)}: {review.patients} {kind}, "
+        f"{review.events} events; {review.protocol}"
+    )
+
+
+def risk_groups(review: Review) -> Figure | None:
+    """Kaplan–Meier curves of groups of predicted risk, with numbers at risk."""
+    groups = [g for g in review.risk_groups if known(g.survival.value)]
+    if not groups:
+        return None
+    figure = Figure(figsize=(8, 5.8))
+    upper, lower = figure.subplots(2, 1, height_ratios=[5, 0.28 * len(groups) + 0.3], sharex=True)
+    colours, dashes = (BLUE, ORANGE, RED, INK), ("-", "--", "-.", ":")
+    for i, group in enumerate(groups):
+        colour, dash = colours[i % len(colours)], dashes[i % len(dashes)]
+        label = f"{_risk(group)}: {group.patients} patients, {group.events} events"
+        months, curve = np.array(review.months), group.survival
+        upper.step(months, curve.value, where="post", color=colour, ls=dash, lw=2.2, label=label)
+        shade(upper, months, curve, colour, step=True)
+        for mark, count in zip(review.marks, group.at_risk, strict=False):
+            lower.text(mark, -i, str(count), ha="center", va="center", in_layout=False)
+    upper.set(ylim=(0, 1.02), ylabel="event-free, as observed (Kaplan–Meier)")
+    upper.yaxis.set_major_formatter(PercentFormatter(1))
+    upper.legend(loc="lower left")
+    lower.set(yticks=[-i for i in range(len(groups))], ylim=(0.6 - len(groups), 0.6))
+    lower.set_yticklabels([_risk(g) for g in groups])
+    lower.set(xlabel="months", xticks=[m for m in review.marks if np.isfinite(m)])
+    lower.set_title("patients at risk", fontsize=9, fontweight="normal", color=SOFT)
+    bare(lower)
+    lower.tick_params(axis="y", pad=16)
+    heading(figure, "Observed survival by predicted risk", subtitle(review))
+    return figure
+
+
+def calibration(review: Review) -> Figure | None:
+    """Predicted against observed survival in groups, a panel a month."""
+    shown = _some([c for c in review.calibration if known(c.predicted) and known(c.observed)])
+    if not shown:
+        return None
+    figure = Figure(figsize=(max(3.2 * len(shown), 5.2), 4.6))
+    panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
+    for axes, at in zip(panels, shown, strict=True):
+        _calibrated(axes, at)
+    panels[0].set_ylabel("observed survival (Kaplan–Meier), %")
+    heading(figure, "Do predicted probabilities come true?", subtitle(review))
+    return figure
+
+
+def _calibrated(axes: Axes, at: CalibrationAt) -> None:
+    x, y = np.array(at.predicted), np.array(at.observed)
+    axes.plot([0, 1], [0, 1], color=INK, lw=1, ls="--")
+    for place, low, high in zip(x, at.low, at.high, strict=False):
+        if np.isfinite([place, low, high]).all():
+            axes.vlines(place, low, high, color=BLUE, lw=1.8)
+    axes.plot(x, y, "o", color=BLUE, ms=6)
+    axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="predicted survival, %")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_ticks(np.linspace(0, 1, 6), [f"{percent}" for percent in range(0, 101, 20)])
+    for row, (name, found) in enumerate(
+        (("slope", at.slope), ("observed/expected", at.observed_expected))
+    ):
+        said = f"{name} {found:.2f}"
+        axes.text(0, 1.085 - 0.065 * row, said, transform=axes.transAxes, fontsize=8.5)
+    axes.set_title(f"{_months(at.month)}\n\n", fontsize=10, linespacing=1.3)
+
+
+def auc(review: Review) -> Figure | None:
+    """Time-dependent AUC of the model, with its band, beside the baselines'."""
+    return _over_time(
+        review,
+        review.auc,
+        title="How well are patients ranked, as time goes on?",
+        label="AUC at this time (higher is better)",
+        chance=0.5,
+    )
+
+
+def brier(review: Review) -> Figure | None:
+    """Brier score over time of the model, with its band, beside the baselines'."""
+    return _over_time(
+        review,
+        review.brier,
+        title="How large is the error of predictions, as time goes on?",
+        label="Brier score (lower is better)",
+    )
+
+
+def _over_time(
+    review: Review, curves: Mapping[str, Curve], *, title: str, label: str, chance: float = np.nan
+) -> Figure | None:
+    drawn = {name: curve for name, curve in curves.items() if known(curve.value)}
+    if not drawn or not known(review.months):
+        return None
+    figure = Figure(figsize=(8, 5))
+    axes = figure.subplots()
+    months = np.array(review.months)
+    styles = lines(MODEL, drawn)
+    for name, curve in drawn.items():
+        style = styles[name]
+        if name == MODEL:
+            shade(axes, months, curve, style.color)
+        named = f"{short(name)}, with 95 % band" if name == MODEL and curve.low else short(name)
+        axes.plot(months, curve.value, **style._asdict(), label=named)
+    if np.isfinite(chance):
+        axes.axhline(chance, color=SOFT, lw=1)
+        axes.annotate(
+            "chance",
+            (1, chance),
+            xycoords=axes.get_yaxis_transform(),
+            xytext=(0, 3),
+            textcoords="offset points",
+            ha="right",
+            color=SOFT,
+            fontsize=9,
+        )
+    else:
+        axes.set_ylim(0, None)
+    axes.set(xlabel="months", ylabel=label)
+    figure.legend(loc="outside lower center", ncols=3)
+    heading(figure, title, subtitle(review))
+    return figure
+
+
+def decisions(review: Review) -> Figure | None:
+    """Net benefit over thresholds, a panel a month, with the gain over the strongest baseline."""
+    shown = _some([d for d in review.decisions if known(d.benefit.get(MODEL, ()))])
+    if not shown:
+        return None
+    figure = Figure(figsize=(max(3.3 * len(shown), 5.6), 6))
+    panels = figure.subplots(
+        2, len(shown), height_ratios=[3, 1.8], sharex="col", sharey="row", squeeze=False
+    )
+    styles = lines(MODEL, [name for d in shown for name in d.benefit])
+    for (upper, lower), decision in zip(panels.T, shown, strict=True):
+        _net_benefit(upper, decision, styles)
+        x = 100 * np.array(decision.thresholds)
+        lower.axhline(0, color=INK, lw=1)
+        if known(decision.gain.value):
+            shade(lower, x, decision.gain, BLUE)
+            lower.plot(x, decision.gain.value, color=BLUE, lw=2)
+        lower.set_xlabel("acts from this risk on, %")
+    top = max(_top(decision) for decision in shown)
+    panels[0, 0].set(ylim=(-0.12 * top, 1.1 * top), ylabel="net benefit")
+    panels[1, 0].set_ylabel(f"gain over\n{short(review.strongest or 'baseline', 24)}")
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    heading(figure, "What would it be worth to act on predictions?", subtitle(review))
+    return figure
+
+
+def _net_benefit(axes: Axes, decision: Decision, styles: Mapping[str, Line]) -> None:
+    x = 100 * np.array(decision.thresholds)
+    axes.axhline(0, color=SOFT, lw=1.4, label="act on nobody")
+    if known(decision.everybody):
+        axes.plot(x, decision.everybody, color=SOFT, lw=1.4, ls=":", label="act on everybody")
+    for name, benefit in decision.benefit.items():
+        if known(benefit):
+            axes.plot(x, benefit, **styles[name]._asdict(), label=short(name))
+    axes.set_title(_months(decision.month), fontsize=10)
+
+
+def known(values: Sequence[float] | Array) -> bool:
+    """Say whether there is any defined number."""
+    return bool(np.isfinite(np.asarray(values, dtype=float)).any())
+
+
+def shade(axes: Axes, x: Array, curve: Curve, colour: str, *, step: bool = False) -> None:
+    """Draw the band of a curve, where it has one."""
+    if len(curve.low) == len(x) and known(curve.low):
+        post: Literal["post"] | None = "post" if step else None
+        axes.fill_between(x, curve.low, curve.high, step=post, color=colour, alpha=0.15, lw=0)
+
+
+def bare(axes: Axes) -> None:
+    """Take the lines of axes that hold text away."""
+    axes.grid(visible=False)
+    axes.spines[["left", "bottom"]].set_visible(False)
+    axes.tick_params(length=0)
+
+
+def _risk(group: RiskGroup) -> str:
+    return group.name if "risk" in group.name else f"{group.name} risk"
+
+
+def _months(month: float) -> str:
+    return f"{month:.0f} months" if np.isfinite(month) else "month unknown"
+
+
+def _some(found: list[T]) -> list[T]:
+    """Choose as many as are drawn side by side, the first and the last among them."""
+    if len(found) <= PANELS:
+        return found
+    return [found[i] for i in np.linspace(0, len(found) - 1, PANELS).round().astype(int)]
+
+
+def _top(decision: Decision) -> float:
+    curves = [decision.everybody, *decision.benefit.values()]
+    return max([0.01, *(float(np.nanmax(curve)) for curve in curves if known(curve))])

@@ -1,0 +1,42 @@
+"""All figures of a record, by file name; what is empty or undefined is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from matplotlib.figure import Figure
+
+from training.evaluation.record import Review
+from training.reports.figures import explanations as explanation_plots
+from training.reports.figures import performance as performance_plots
+from training.reports.figures import subgroups as subgroup_plots
+from training.reports.figures.style import house_style
+
+#: Draws a part of a record, or nothing where there is nothing to draw.
+Draw = Callable[[Review], Figure | None]
+
+#: Name -> what draws it, in the order in which a reviewer would ask.
+DRAWS: dict[str, Draw] = {
+    "risk_groups": performance_plots.risk_groups,
+    "auc": performance_plots.auc,
+    "models": subgroup_plots.models,
+    "brier": performance_plots.brier,
+    "calibration": performance_plots.calibration,
+    "decisions": performance_plots.decisions,
+    "subgroups": subgroup_plots.subgroups,
+    "patterns": subgroup_plots.patterns,
+    "modalities": subgroup_plots.modalities,
+    "instability": subgroup_plots.instability,
+    "importance": explanation_plots.importance,
+    "effects": explanation_plots.effects,
+    "surface": explanation_plots.surface,
+}
+
+
+def review_figures(review: Review) -> Iterator[tuple[str, Figure]]:
+    """Yield each figure of a review with its file name."""
+    for name, draw in DRAWS.items():
+        with house_style():
+            figure = draw(review)
+            if figure is not None:
+                yield f"{name}.png", figure

@@ -1,0 +1,268 @@
+"""Figures of how a model did among some patients, without a modality, and from fit to fit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from training.evaluation.record import Pattern, Review, Span
+from training.models.predictions import MODEL
+from training.reports.figures.performance import known, subtitle
+from training.reports.figures.style import BLUE, INK, ORANGE, PAPER, SKY, SOFT, heading, short
+
+#: Typical half-widths of an interval to either side of the values, beyond which it is cut off.
+FURTHEST = 3.0
+#: Groups and modalities drawn at the most.
+MOST_ROWS = 40
+#: Where the columns of the left panel end, from 0 to 1.
+COLUMNS = (0.8, 1.0)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of a forest plot; one without spans is a heading."""
+
+    label: str
+    counts: tuple[int, ...] = ()
+    spans: tuple[Span, ...] = ()
+    colour: str = BLUE
+    marker: str = "s"
+    indented: bool = False
+
+
+@dataclass(frozen=True)
+class Panel:
+    """An axis of a forest plot."""
+
+    label: str
+    reference: float = math.nan
+    """Where a solid line means nothing."""
+    overall: float = math.nan
+    """Where a dashed line means everybody."""
+
+
+def models(review: Review) -> Figure | None:
+    """Uno's C and integrated Brier score of every model."""
+    if not any(known([s["uno_c"].value, s["ibs"].value]) for s in review.scores.values()):
+        return None
+    rows = []
+    for name, score in review.scores.items():
+        colour, marker = (
+            (BLUE, "D") if name == MODEL else (INK, "s") if name in review.gains else (ORANGE, "o")
+        )
+        rows.append(Row(short(name), (), (score["uno_c"], score["ibs"]), colour, marker))
+    overall = review.scores.get(MODEL, {})
+    panels = [
+        Panel("Uno's C (higher is better)", 0.5, _value(overall, "uno_c")),
+        Panel("integrated Brier score (lower is better)", overall=_value(overall, "ibs")),
+    ]
+    figure = _forest(rows, panels, (), width=9.5)
+    heading(
+        figure,
+        "All models: the model (diamond), its learners (circles), simple models (squares)",
+        subtitle(review),
+    )
+    return figure
+
+
+def subgroups(review: Review) -> Figure | None:
+    """Uno's C, and the gain over the strongest baseline, in each subgroup."""
+    found = [s for s in review.subgroups if known([s.uno_c.value, s.ibs_gain.value])]
+    if not found:
+        return None
+    rows: list[Row] = []
+    for feature, each in groupby(review.subgroups[:MOST_ROWS], key=lambda s: s.feature):
+        everybody = feature == "all"
+        if not everybody:
+            rows.append(Row(feature))
+        for group in each:
+            style = (INK, "D") if everybody else (BLUE, "s")
+            label = "everybody" if everybody else group.level
+            counts = (group.patients, group.events)
+            spans = (group.uno_c, group.ibs_gain)
+            rows.append(Row(label, counts, spans, *style, indented=not everybody))
+    whole = next((s for s in review.subgroups if s.feature == "all"), None)
+    panels = [
+        Panel("Uno's C", 0.5, math.nan if whole is None else whole.uno_c.value),
+        Panel(
+            f"gain in Brier score over {short(review.strongest or 'baseline', 22)}",
+            0.0,
+            math.nan if whole is None else whole.ibs_gain.value,
+        ),
+    ]
+    figure = _forest(rows, panels, ("patients", "events"), width=9.5)
+    heading(figure, "Does it hold in subgroups?", subtitle(review))
+    return figure
+
+
+def patterns(review: Review) -> Figure | None:
+    """Uno's C and Brier score of patients who miss the same modalities."""
+    if not any(known([p.uno_c.value, p.ibs.value]) for p in review.patterns):
+        return None
+    rows = [
+        Row(named(p), (p.patients, p.events), (p.uno_c, p.ibs)) for p in review.patterns[:MOST_ROWS]
+    ]
+    overall = review.scores.get(MODEL, {})
+    panels = [
+        Panel("Uno's C", 0.5, _value(overall, "uno_c")),
+        Panel("integrated Brier score", overall=_value(overall, "ibs")),
+    ]
+    figure = _forest(rows, panels, ("patients", "events"), width=9.5)
+    heading(figure, "And where a modality is missing?", subtitle(review))
+    return figure
+
+
+def named(pattern: Pattern) -> str:
+    """Name a pattern by what is missing."""
+    if not pattern.missing:
+        return "nothing missing"
+    first, *others = pattern.missing
+    more = f" and {len(others)} more" if len(others) > 1 else "".join(f", {o}" for o in others)
+    return f"without {short(first, 18)}{short(more, 20)}"
+
+
+def modalities(review: Review) -> Figure | None:
+    """What is lost in Uno's C and Brier score where a modality is withheld."""
+    found = [m for m in review.modalities if known([m.uno_c_loss.value, m.ibs_loss.value])]
+    if not found:
+        return None
+    found.sort(key=lambda m: -np.nan_to_num(m.ibs_loss.value, nan=-math.inf))
+    rows = [
+        Row(short(m.modality, 30), (m.patients,), (m.uno_c_loss, m.ibs_loss))
+        for m in found[:MOST_ROWS]
+    ]
+    panels = [Panel("loss of Uno's C", 0.0), Panel("rise of the integrated Brier score", 0.0)]
+    figure = _forest(rows, panels, ("patients",), width=9.5)
+    heading(figure, "What is lost without a modality? Right of the line it helps", subtitle(review))
+    return figure
+
+
+def instability(review: Review) -> Figure | None:
+    """Intervals over the ensemble against predictions, and how wide they are."""
+    found = review.instability
+    if found is None or not known(found.predicted):
+        return None
+    figure = Figure(figsize=(8.5, 4.4))
+    left, right = figure.subplots(1, 2, width_ratios=[2, 1])
+    x = np.array(found.predicted)
+    left.plot([0, 1], [0, 1], color=INK, lw=1, ls="--")
+    left.fill_between(x, found.low, found.high, color=SKY, alpha=0.35, lw=0)
+    for ends in (found.low, found.high):
+        left.plot(x, ends, color=BLUE, lw=1)
+    left.plot(x, x, "o", color=BLUE, ms=4)
+    left.set(xlim=(0, 1), ylim=(0, 1))
+    month = f" at {found.month:.0f} months" if math.isfinite(found.month) else ""
+    left.set(xlabel=f"predicted survival{month}", ylabel="mean 80 % interval over refits")
+    for axis in (left.xaxis, left.yaxis):
+        axis.set_major_formatter(PercentFormatter(1))
+    _widths(right, [100 * width for width in found.widest])
+    heading(figure, "How far would another fit's answers be?", subtitle(review))
+    return figure
+
+
+def _widths(axes: Axes, widths: Sequence[float]) -> None:
+    """Quantiles of the widths of patients' intervals, as a box with whiskers."""
+    if len(widths) == 5 and np.isfinite(widths).all():
+        least, lower, middle, upper, most = widths
+        axes.vlines(0, least, most, color=BLUE, lw=2)
+        axes.bar(0, upper - lower, bottom=lower, width=0.3, color=SKY, edgecolor=BLUE)
+        axes.hlines(middle, -0.15, 0.15, color=INK, lw=2.5)
+        for value, said in (
+            (most, "95 % of patients below"),
+            (middle, "half of patients below"),
+            (least, "5 % of patients below"),
+        ):
+            axes.text(0.22, value, f"{value:.0f}: {said}", va="center", fontsize=9)
+    axes.set(xlim=(-0.25, 1.6), xticks=[], ylim=(0, None))
+    axes.set_ylabel("width of a patient's 80 % interval,\npoints of survival")
+
+
+def _forest(
+    rows: Sequence[Row], panels: Sequence[Panel], columns: tuple[str, ...], width: float
+) -> Figure:
+    """Names and counts at the left, then a panel of intervals a measure."""
+    figure = Figure(figsize=(width, 1.35 + 0.27 * len(rows)))
+    names, *plotted = figure.subplots(
+        1, 1 + len(panels), width_ratios=[1.3 if columns else 0.7, *[1] * len(panels)], sharey=True
+    )
+    names.set(ylim=(len(rows) - 0.4, -0.6 - bool(columns)), xlim=(0, 1))
+    names.axis("off")
+    # All text lies inside: the layout need not measure it.
+    style: Any = {"va": "center", "fontsize": 9.5, "in_layout": False}
+    places = COLUMNS[-len(columns) :] if columns else ()
+    for place, column in zip(places, columns, strict=True):
+        names.text(place, -1, column, ha="right", color=SOFT, **style)
+    for y, row in enumerate(rows):
+        left, weight = 0.06 if row.indented else 0.01, "normal" if row.spans else "bold"
+        names.text(left, y, short(row.label, 36), fontweight=weight, **style)
+        for place, count in zip(places, row.counts, strict=False):
+            names.text(place, y, str(count), ha="right", **style)
+    for k, (axes, panel) in enumerate(zip(plotted, panels, strict=True)):
+        _intervals(axes, panel, [(y, r, r.spans[k]) for y, r in enumerate(rows) if r.spans])
+    return figure
+
+
+def _intervals(axes: Axes, panel: Panel, rows: Sequence[tuple[int, Row, Span]]) -> None:
+    low, high = _ends(panel, [span for _, _, span in rows])
+    for y, row, span in rows:
+        if not math.isfinite(span.value):
+            axes.text(
+                0.5,
+                y,
+                "too few to tell",
+                transform=axes.get_yaxis_transform(),
+                ha="center",
+                va="center",
+                fontsize=8.5,
+                color=SOFT,
+                bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1},
+            )
+            continue
+        if known([span.low]) and known([span.high]):
+            ends = max(span.low, low), min(span.high, high)
+            axes.hlines(y, *ends, color=row.colour, lw=2)
+            for end, cut, arrow in (
+                (ends[0], span.low < low, "<"),
+                (ends[1], span.high > high, ">"),
+            ):
+                if cut:
+                    axes.plot(end, y, arrow, color=row.colour, ms=5, clip_on=False)
+        if low <= span.value <= high:
+            axes.plot(span.value, y, row.marker, color=row.colour, ms=6)
+    if math.isfinite(panel.reference):
+        axes.axvline(panel.reference, color=INK, lw=1)
+    if math.isfinite(panel.overall):
+        axes.axvline(panel.overall, color=SOFT, lw=1, ls="--")
+    axes.set_xlim(low, high)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.set_xlabel(panel.label)
+    axes.tick_params(axis="y", length=0, labelleft=False)
+    axes.spines["left"].set_visible(False)
+    axes.grid(visible=False, axis="y")
+
+
+def _ends(panel: Panel, spans: Sequence[Span]) -> tuple[float, float]:
+    """Ends of an axis: all values, and of their intervals what is not far out."""
+    values = [s.value for s in spans if math.isfinite(s.value)]
+    marked = [v for v in (panel.reference, panel.overall) if math.isfinite(v)]
+    inside = [s for s in spans if np.isfinite([s.value, s.low, s.high]).all()]
+    if not values:
+        return (min(marked) - 1, max(marked) + 1) if marked else (0.0, 1.0)
+    usual = float(np.median([(s.high - s.low) / 2 for s in inside])) if inside else 0.0
+    low = max(min(values) - FURTHEST * usual, min([s.low for s in inside], default=math.inf))
+    high = min(max(values) + FURTHEST * usual, max([s.high for s in inside], default=-math.inf))
+    low, high = min(low, *values, *marked), max(high, *values, *marked)
+    margin = 0.04 * (high - low) or 0.01
+    return low - margin, high + margin
+
+
+def _value(scores: dict[str, Span], metric: str) -> float:
+    return scores[metric].value if metric in scores else math.nan

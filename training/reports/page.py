@@ -1,0 +1,170 @@
+"""A report as one HTML file that needs no network: headings, verdicts, tables and figures inline.
+
+Whatever is put in is text and escaped; only figures are markup. Their colours become the page's, so
+that they can be read on a dark screen and in print.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any, Literal
+
+import matplotlib as mpl
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure as Drawing
+
+Tone = Literal["yes", "no", "caution", "alarm", "absent", "told"]
+
+#: Tone -> the word on its badge: a colour alone would not tell everybody.
+LABELS: dict[Tone, str] = {
+    "yes": "✓ HOLDS UP",
+    "no": "○ NOT SHOWN",
+    "caution": "! CAUTION",
+    "alarm": "▲ ALARM",
+    "absent": "– NOT JUDGED",
+    "told": "· DESCRIBED",
+}
+#: Colours of the figures (see ``reports.figures.style``) -> the page's names for them.
+COLOURS = {
+    "#222222": "--ink",
+    "#555555": "--soft",
+    "#e6e6e6": "--grid",
+    "#0072b2": "--blue",
+    "#e69f00": "--orange",
+    "#009e73": "--green",
+    "#d55e00": "--red",
+    "#56b4e9": "--sky",
+    "#cc79a7": "--purple",
+    "#ffffff": "--paper",
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer to a question, in a sentence."""
+
+    tone: Tone
+    text: str
+
+    @property
+    def label(self) -> str:
+        """The word on its badge."""
+        return LABELS[self.tone]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text; the first cell of each names the row."""
+
+    caption: str
+    head: tuple[str, ...]
+    rows: Sequence[Sequence[str]]
+    folded: bool = False
+    """Whether it is opened by a click, as the numbers of a figure that says the same are."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A drawing with what it shows in words."""
+
+    svg: Markup
+    alt: str
+    """Says what is seen, for those who cannot see it."""
+    caption: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """A question and its answer."""
+
+    heading: str
+    verdict: Verdict
+    sentences: tuple[str, ...] = ()
+    items: tuple[Table | Figure, ...] = ()
+    terms: tuple[tuple[str, str], ...] = ()
+    """Words that appear here first -> a sentence that says what they mean."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """A whole report."""
+
+    title: str
+    about: tuple[str, ...]
+    """Lines under the title."""
+    lead: str
+    """The one sentence to remember."""
+    sections: tuple[Section, ...]
+    footer: tuple[str, ...]
+    banner: str = ""
+    """A warning at the very top."""
+
+    @property
+    def glossary(self) -> list[tuple[str, str]]:
+        """All words explained, in the order of the alphabet."""
+        found = dict(term for section in self.sections for term in section.terms)
+        return sorted(found.items(), key=lambda term: term[0].lower())
+
+
+def render(page: Page) -> str:
+    """Return the page as HTML."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined)
+    template = files("training.reports").joinpath("templates", "page.html.j2").read_text("utf-8")
+    return environment.from_string(template).render(page=page) + "\n"
+
+
+def inline_svg(drawing: Drawing, key: str) -> Markup:
+    """Return a drawing as an SVG element for use inside a page.
+
+    Args:
+        drawing: drawn with the colours of ``reports.figures.style``.
+        key: unlike that of any other drawing of the page; makes its ids unique.
+    """
+    buffer = io.StringIO()
+    # Text stays text, so that it is sharp, small and can be searched.
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": key}):
+        drawing.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
+    head, body = text.split(">", 1)
+    box = re.search(r'viewBox="[^"]*"', head)
+    body = re.sub(r'\bid="', f'id="{key}-', body)
+    body = re.sub(r"url\(#", f"url(#{key}-", body)
+    body = re.sub(r'xlink:href="#', f'href="#{key}-', body)
+    body = re.sub(r"'DejaVu Sans'[^;\"]*", "system-ui, 'DejaVu Sans', sans-serif", body)
+    body = re.sub(r"#[0-9a-f]{6}\b", _coloured, body)
+    body = re.sub(r"\s*\n\s*", "\n", body)
+    width = drawing.get_figwidth() * 96
+    shape = box.group(0) if box else ""
+    return Markup(
+        f'<svg {shape} style="max-width: {width:.0f}px" aria-hidden="true">{body.strip()}'
+    )
+
+
+def _coloured(found: re.Match[str]) -> str:
+    name = COLOURS.get(found.group(0))
+    return found.group(0) if name is None else f"var({name})"
+
+
+def plain(value: Any) -> Any:
+    """Return arrays and tuples as JSON knows them; NaN and infinity become null."""
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, np.integer | np.bool_):
+        return value.item()
+    return value

@@ -1,0 +1,1 @@
+"""Sections of the review, a model's whole evaluation as one page."""

@@ -1,0 +1,313 @@
+"""What a record says, one verdict a question, in plain sentences with their intervals.
+
+"Adds value" is said only where the paired interval excludes 0, and "holds up" nowhere for want of
+patients: what is not determined is called so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from training.evaluation.record import CalibrationAt, Decision, Finding, Review, Span, Subgroup
+from training.evaluation.scores import NAMES
+from training.models.predictions import MODEL
+from training.reports.page import Tone, Verdict
+
+#: Departure from 1 of a calibration slope, or of observed over expected, that is let pass.
+FAR = 1.25
+#: Points of survival that the interval of half of the patients may span, and still be called
+#: narrow.
+NARROW = 20.0
+#: Names that a sentence lists at the most.
+MOST_NAMES = 4
+UNKNOWN = Span(value=math.nan)
+
+
+def ranking(review: Review) -> Verdict:
+    """Say whether patients are ranked better than by chance."""
+    c = _score(review, MODEL, "uno_c")
+    if not math.isfinite(c.value):
+        return Verdict("absent", "Uno's C is not determined by these patients.")
+    said = f"Uno's C of the model is {c}; 0.5 is chance, 1 would be perfect."
+    if c.above > 0.5:
+        return Verdict("yes", f"{said} It ranks patients better than chance does.")
+    if c.below < 0.5:
+        return Verdict("alarm", f"{said} It ranks them worse than chance: the wrong way round.")
+    return Verdict("no", f"{said} The interval includes chance.")
+
+
+def added_value(review: Review) -> Verdict:
+    """Say whether the model adds to the strongest of the simple models."""
+    gain = review.gains.get(review.strongest, {})
+    known = {m: g for m, g in gain.items() if m in NAMES and math.isfinite(g.value)}
+    if not known:
+        return Verdict("absent", "There is no simple model to hold it against.")
+    better = [m for m, g in known.items() if g.above > 0]
+    worse = [m for m, g in known.items() if g.below < 0]
+    name = f"the strongest simple model ({review.strongest})"
+    numbers = "; ".join(f"gain in {NAMES[m]} {g:+.3f}" for m, g in known.items())
+    if better and worse:
+        said = f"The model is better than {name} in {_metrics(better)}, worse in {_metrics(worse)}"
+        return Verdict("caution", f"{said}: {numbers}.")
+    if better:
+        return Verdict("yes", f"The model adds value over {name}: {numbers}.")
+    if worse:
+        return Verdict("alarm", f"{_first(name)} is better than the model: {numbers}.")
+    behind = all(g.value <= 0 for g in known.values())
+    aside = " By these patients it comes out behind." if behind else ""
+    return Verdict("no", f"It is not shown that the model adds to {name}: {numbers}.{aside}")
+
+
+def calibration(review: Review) -> Verdict:
+    """Say whether predicted probabilities come true at the judged months."""
+    judged = [c for c in review.calibration if math.isfinite(c.slope.value)]
+    if not judged:
+        return Verdict("absent", "Calibration is not determined by these patients.")
+    wrong = [said for at in judged for said in _departures(at)]
+    if wrong:
+        return Verdict("caution", f"{_first('; '.join(wrong))}.")
+    slopes = ", ".join(f"{at.slope.value:.2f} at {at.month:.0f}" for at in judged)
+    unsure = [at for at in judged if not _near(at.slope) or not _near(at.observed_expected)]
+    if unsure:
+        months = ", ".join(f"{at.month:.0f}" for at in unsure)
+        return Verdict(
+            "no",
+            f"No certain departure, but the patients are too few to exclude one at {months} "
+            f"months (slopes {slopes} months; 1 is right).",
+        )
+    return Verdict("yes", f"Predictions come true as far as is seen: slopes {slopes} months.")
+
+
+def decisions(review: Review) -> Verdict:
+    """Say at which thresholds acting on the model is worth more than on the baseline."""
+    judged = [d for d in review.decisions if np.isfinite(d.gain.value).any()]
+    if not judged:
+        return Verdict("absent", "Net benefit is not determined by these patients.")
+    better = [f"{d.month:.0f} months ({r})" for d in judged if (r := _where(d, 1))]
+    worse = [f"{d.month:.0f} months ({r})" for d in judged if (r := _where(d, -1))]
+    against = review.strongest or "the strongest simple model"
+    if better and not worse:
+        listed = ", ".join(better)
+        return Verdict("yes", f"Decisions gain over {against} at {listed}, threshold by threshold.")
+    if worse:
+        said = f"Acting on {against} is worth more at {', '.join(worse)}"
+        return Verdict("caution", f"{said}{'; less at ' + ', '.join(better) if better else ''}.")
+    months = ", ".join(f"{d.month:.0f}" for d in judged)
+    return Verdict(
+        "no",
+        f"At no threshold is the gain in net benefit over {against} certain (at {months} months).",
+    )
+
+
+def subgroups(review: Review) -> Verdict:
+    """Say whether the model is certainly worse among some patients."""
+    parts = [s for s in review.subgroups if s.feature != "all"]
+    judged = [s for s in parts if math.isfinite(s.uno_c.value)]
+    if not judged:
+        return Verdict("absent", "No subgroup is large enough to be judged.")
+    whole = _score(review, MODEL, "uno_c").value
+    weak = [_named(s) for s in judged if s.uno_c.below < whole]
+    behind = [_named(s) for s in judged if s.ibs_gain.below < 0]
+    amiss = [_named(s) for s in judged if _off(s.observed_expected)]
+    found = [
+        f"{text} {_list(names)}"
+        for text, names in (
+            ("ranked less well than all:", weak),
+            (f"better predicted by {review.strongest}:", behind),
+            ("risks off the mark:", amiss),
+        )
+        if names
+    ]
+    chance = (
+        f"{len(judged)} of {len(parts)} groups could be judged; by chance about one in twenty "
+        "intervals misses."
+    )
+    if found:
+        return Verdict("caution", f"{_first('; '.join(found))}. {chance}")
+    said = "In no subgroup is it certainly worse than among all"
+    unsure = _list([_named(s) for s in judged if s.uno_c.above <= 0.5])
+    if unsure:
+        return Verdict("no", f"{said}, but it may rank by chance among {unsure}. {chance}")
+    return Verdict("yes", f"{said}. {chance}")
+
+
+def patterns(review: Review) -> Verdict:
+    """Say whether the model does worse where a modality is missing."""
+    missing = [p for p in review.patterns if p.missing]
+    if not missing:
+        return Verdict("absent", "No group of patients misses a modality.")
+    judged = [p for p in missing if math.isfinite(p.uno_c.value)]
+    if not judged:
+        return Verdict("absent", "Too few patients miss a modality to judge how they fare.")
+    whole = _score(review, MODEL, "uno_c").value
+    weak = [" and ".join(p.missing) for p in judged if p.uno_c.below < whole]
+    if weak:
+        return Verdict("caution", f"Patients are ranked less well without {_list(weak)}.")
+    said = (
+        f"Of {len(missing)} patterns of missing modalities {len(judged)} could be judged; in none "
+        "are patients certainly ranked less well"
+    )
+    if any(p.uno_c.above <= 0.5 for p in judged):
+        return Verdict("no", f"{said}, but they are too few to exclude that it is by chance alone.")
+    return Verdict("yes", f"{said}.")
+
+
+def modalities(review: Review) -> Verdict:
+    """Say which modalities the predictions would miss."""
+    judged = [m for m in review.modalities if np.isfinite([m.ibs_loss.value]).all()]
+    if not judged:
+        return Verdict("absent", "The value of the modalities is not determined.")
+    helps = [m.modality for m in judged if m.ibs_loss.above > 0 or m.uno_c_loss.above > 0]
+    harms = [m.modality for m in judged if m.ibs_loss.below < 0 or m.uno_c_loss.below < 0]
+    both = [name for name in helps if name in harms]
+    helps, harms = ([n for n in names if n not in both] for names in (helps, harms))
+    said = [
+        f"{text} {_list(names)}"
+        for text, names in (
+            ("predictions would miss", helps),
+            ("they are better without", harms),
+            ("the measures disagree on", both),
+        )
+        if names
+    ]
+    others = len(judged) - len(helps) - len(harms) - len(both)
+    if others:
+        said.append(f"of {others} other{'s' * (others > 1)} it is not certain what they are worth")
+    tone: Tone = "caution" if harms or both else "yes" if helps else "no"
+    return Verdict(tone, f"{_first('; '.join(said))}.")
+
+
+def instability(review: Review) -> Verdict:
+    """Say how far the answers of other fits lie apart."""
+    found = review.instability
+    if found is None or len(found.widest) != 5 or not np.isfinite(found.widest).all():
+        return Verdict("absent", "How far fits differ is not determined.")
+    half, most = (100 * found.widest[i] for i in (2, 4))
+    said = (
+        f"Half of the patients have an 80 % interval narrower than {half:.0f} points of survival "
+        f"at {found.month:.0f} months, 95 % one narrower than {most:.0f}."
+    )
+    return Verdict("yes" if half <= NARROW else "caution", said)
+
+
+def drivers(review: Review) -> Verdict:
+    """Name the features that move predictions most."""
+    known = [i for i in review.importance if math.isfinite(i.size.value)]
+    if not known:
+        return Verdict("absent", "What drives the predictions was not judged.")
+    known.sort(key=lambda i: -i.size.value)
+    listed = ", ".join(f"{i.feature} ({i.modality})" for i in known[:MOST_NAMES])
+    return Verdict(
+        "told",
+        f"Most of all {listed}. This describes the model: it is no proof that they cause anything.",
+    )
+
+
+def leaks(review: Review) -> Verdict:
+    """Say whether a sentinel fired."""
+    run = [f for f in review.sentinels if f.status != "not run"]
+    if not run:
+        return Verdict("absent", "No sentinel was run: a leak is not excluded.")
+    fired = [f for f in run if f.status == "fired"]
+    unsure = [f for f in run if f.status == "caution"]
+    if fired:
+        advice = "Believe no number of this page."
+        if _only_treatment(fired):
+            advice = "Do not believe what is said of the treatment."
+        return Verdict("alarm", f"Suspected: {_findings(fired)}. {advice}")
+    if unsure:
+        return Verdict("caution", f"Look at {_findings(unsure)}.")
+    unrun = len(review.sentinels) - len(run)
+    aside = f" ({unrun} not run)" if unrun else ""
+    return Verdict("yes", f"None of {len(run)} sentinels found a leak{aside}.")
+
+
+def lead(review: Review) -> str:
+    """Return the one sentence to remember: of a leak, else of the value over simple models."""
+    fired, value = [f for f in review.sentinels if f.status == "fired"], added_value(review)
+    if fired and _only_treatment(fired):
+        return f"{value.text} What is said of the treatment is not to be believed: see the alarm."
+    if fired:
+        return f"A leak is suspected, so that no number here can be believed. {value.text}"
+    return value.text
+
+
+def _only_treatment(fired: Sequence[Finding]) -> bool:
+    """Whether what fired is about who was treated alone: the treatment's effect hangs on it."""
+    return all(f.sentinel == "immortal_time" for f in fired)
+
+
+def _score(review: Review, model: str, metric: str) -> Span:
+    return review.scores.get(model, {}).get(metric, UNKNOWN)
+
+
+def _metrics(names: Iterable[str]) -> str:
+    return " and ".join(NAMES[name] for name in names)
+
+
+def _departures(at: CalibrationAt) -> list[str]:
+    """Say what is certainly off at one month."""
+    month, slope, ratio = f"at {at.month:.0f} months", at.slope, at.observed_expected
+    found = []
+    if slope.below < 1:
+        found.append(f"{month} predictions are too extreme (slope {slope:.2f})")
+    if slope.above > 1:
+        found.append(f"{month} predictions are too alike (slope {slope:.2f})")
+    if ratio.above > 1:
+        found.append(f"{month} risks are predicted too low (observed/expected {ratio:.2f})")
+    if ratio.below < 1:
+        found.append(f"{month} risks are predicted too high (observed/expected {ratio:.2f})")
+    return found
+
+
+def _near(found: Span) -> bool:
+    """Say whether a figure that should be 1 is close to it; one not determined is not judged."""
+    return not math.isfinite(found.value) or 1 / FAR <= found.value <= FAR
+
+
+def _off(found: Span) -> bool:
+    return found.above > 1 or found.below < 1
+
+
+def _where(decision: Decision, sign: int) -> str:
+    """Thresholds between which the gain is certainly above (1) or below 0 (-1)."""
+    gain = decision.gain
+    ends = gain.low if sign > 0 else gain.high
+    if len(ends) != len(decision.thresholds):
+        return ""
+    sure = np.flatnonzero(sign * np.array(ends) > 0)
+    if not len(sure):
+        return ""
+    first, last = (100 * decision.thresholds[i] for i in (sure[0], sure[-1]))
+    return f"from {first:.0f} to {last:.0f} % risk" if last > first else f"{first:.0f} % risk"
+
+
+def _named(group: Subgroup) -> str:
+    return f"{group.feature} {group.level}"
+
+
+def _findings(found: list[Finding]) -> str:
+    return _list(
+        [f"{f.sentinel.replace('_', ' ')}{_of(f)}" for f in found],
+    )
+
+
+def _of(finding: Finding) -> str:
+    return f" ({_list(finding.features)})" if finding.features else ""
+
+
+def _list(names: Iterable[str]) -> str:
+    listed = list(names)
+    if not listed:
+        return ""
+    if len(listed) > MOST_NAMES:
+        listed = [*listed[:MOST_NAMES], f"{len(listed) - MOST_NAMES} more"]
+    return ", ".join(listed[:-1]) + " and " * (len(listed) > 1) + listed[-1]
+
+
+def _first(text: str) -> str:
+    """Begin with a capital, and leave the rest as it is."""
+    return text[:1].upper() + text[1:]

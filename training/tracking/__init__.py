@@ -1,0 +1,1 @@
+"""MLflow: runs, registry, promotion, and the store that holds them."""

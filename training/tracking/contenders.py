@@ -1,0 +1,215 @@
+"""Find models and the patients to judge them on, and let each answer for these patients.
+
+Neither a bundle nor MLflow holds patients, so a comparison needs a cohort again: the one named, or
+that of the study file which a model's run remembers. A model answers for patients it was trained on
+by its fold models that have not seen them, for others as it would for new ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlflow
+from mlflow.exceptions import MlflowException
+
+from data.cohort import Cohort, load_cohort
+from data.errors import InputError
+from training.bundle import Bundle
+from training.config import Config, unflat, with_settings
+from training.evaluation.comparison import FEWEST_EVENTS, same_patients
+from training.leakage.cohort_overlap import shared
+from training.models.manifest import digest_of
+from training.models.predictions import Predicted, from_fit, replay
+from training.models.survival import SurvivalModel
+from training.tracking.store import find_bundle, open_store, store_exists
+from training.validation.external import predict_cohort
+
+#: Tag of a run that names its study file, in the project's own store alone: where it lies is of no
+#: use elsewhere.
+STUDY_FILE = "study_file"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A model that is to be judged beside others."""
+
+    name: str
+    """As the user named it."""
+    bundle: Bundle
+    digest: str
+    folder: Path
+    study_file: Path | None
+    """Of the run that made it, where that is known and still there."""
+
+    @property
+    def config(self) -> Config:
+        """The run's configuration."""
+        return unflat(self.bundle.config)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the cohort it was trained on."""
+        return str(self.bundle.provenance["cohort_fingerprint"])
+
+    def model(self, endpoint: str) -> SurvivalModel:
+        """Return the model of a survival endpoint.
+
+        Raises:
+            InputError: it has none.
+        """
+        found = self.bundle.survival.get(endpoint)
+        if found is None:
+            there = ", ".join(self.bundle.survival) or "none"
+            raise InputError(
+                f"{self.name}: no model of the survival endpoint '{endpoint}' (it has: {there})"
+            )
+        return found
+
+    def own_cohort(self, study: Path, endpoint: str) -> Cohort | None:
+        """Return the patients it was trained on, where ``study`` describes exactly these."""
+        config = self.config
+        try:
+            cohort = load_cohort(study, config.endpoint, further=config.further_endpoints)
+        except InputError:
+            return None
+        if cohort.fingerprint() != self.fingerprint:
+            return None
+        return cohort if cohort.endpoint == endpoint else cohort.further.get(endpoint)
+
+
+@dataclass(frozen=True, eq=False)
+class Answered:
+    """What a contender said of patients, and how it came to know."""
+
+    predicted: Predicted
+    how: str
+    """In words."""
+    seen: bool = False
+    """Whether it was fitted to outcomes of these very patients: its figures are too good."""
+
+
+def contender(model: str) -> Contender:
+    """Load a model by any of its names.
+
+    Raises:
+        InputError: there is none, or it was changed.
+    """
+    folder = find_bundle(model)
+    bundle, digest = Bundle.load(folder), digest_of(folder)
+    return Contender(model, bundle, digest, folder, _study_file(bundle, digest))
+
+
+def _study_file(bundle: Bundle, digest: str) -> Path | None:
+    """Return the study file of the run that made a bundle, or the fit it was made from."""
+    if not store_exists():
+        return None
+    open_store()
+    wanted = {"bundle_digest": digest, "fit_id": str(bundle.provenance["fit_id"])}
+    for tag, value in wanted.items():
+        try:
+            runs = mlflow.search_runs(
+                search_all_experiments=True,
+                filter_string=f"tags.{tag} = '{value}'",
+                output_format="list",
+            )
+        except MlflowException:
+            return None
+        for run in runs:
+            path = run.data.tags.get(STUDY_FILE)
+            if path is not None and Path(path).is_file():
+                return Path(path)
+    return None
+
+
+def endpoint_of(first: Contender, named: str | None) -> str:
+    """Return the survival endpoint to judge: the one named, or the first model's own.
+
+    Raises:
+        InputError: there is none.
+    """
+    if named is None and not first.bundle.survival:
+        raise InputError(f"{first.name}: no survival endpoint, and models are compared by one")
+    endpoint = named or first.bundle.target
+    first.model(endpoint)
+    return endpoint
+
+
+def cohort_of(contenders: Sequence[Contender], study: str | None, endpoint: str) -> Cohort:
+    """Load the patients to judge on: the study named, or the first that a model's run remembers.
+
+    Raises:
+        InputError: none is known, or it cannot be read.
+    """
+    known = [each.study_file for each in contenders if each.study_file is not None]
+    if study is None and not known:
+        raise InputError(
+            "no study file is known of these models: name the cohort to judge them on by --study"
+        )
+    path = Path(study) if study is not None else known[0]
+    for each in contenders:
+        own = each.own_cohort(path, endpoint)
+        if own is not None:
+            return own
+    return load_cohort(path, endpoint)
+
+
+def answer(contender: Contender, cohort: Cohort, endpoint: str, study: str | None) -> Answered:
+    """Let a model answer for a cohort.
+
+    Args:
+        contender: the model.
+        cohort: to judge on, of ``endpoint``.
+        endpoint: of survival.
+        study: the study file named for the cohort, if any.
+
+    Returns:
+        Out-of-fold predictions where the model was trained on these patients, or on some of them
+        and its own study file is at hand; they are then of all its own patients, to be matched.
+        Otherwise predictions of the cohort's patients as of new ones.
+
+    Raises:
+        InputError: it has no model of the endpoint, or knows none of the cohort's features, or was
+            updated since and the patients are its own.
+    """
+    model = contender.model(endpoint)
+    for path in dict.fromkeys(p for p in (study, contender.study_file) if p is not None):
+        own = contender.own_cohort(Path(path), endpoint)
+        if own is None:
+            continue
+        shared, events = _shared(own, cohort, model.horizon)
+        if shared and contender.bundle.provenance.get("updates"):
+            # Its fold models would answer, and they are as they were before the update.
+            raise InputError(
+                f"{contender.name}: was updated after it was trained, and cannot be judged on the "
+                "patients it was trained on: name others by --study"
+            )
+        if events >= FEWEST_EVENTS:
+            fitted = replay(model, own, contender.config)
+            which = "these" if shared == len(cohort) else f"{shared} of these {len(cohort)}"
+            how = f"out of fold: trained on {which} patients"
+            alone = with_settings(contender.config, {"evaluation.peers": False})
+            return Answered(from_fit(fitted, alone, model.baselines), how)
+    how = f"as new patients: trained on another cohort ({contender.fingerprint[:12]})"
+    predicted = predict_cohort(contender.bundle, endpoint, cohort).predicted
+    suspicion = _suspicion(contender, cohort)
+    return Answered(predicted, how + suspicion, seen=bool(suspicion))
+
+
+def _shared(own: Cohort, cohort: Cohort, horizon: float) -> tuple[int, int]:
+    """How many patients are in both cohorts, and how many events of theirs."""
+    try:
+        rows, _ = same_patients(own, cohort, min(horizon, own.horizon, cohort.horizon))
+    except InputError:
+        return 0, 0
+    return len(rows), int(own.event[rows].sum())
+
+
+def _suspicion(contender: Contender, cohort: Cohort) -> str:
+    """Say that a model may know patients whom it answers for as new ones."""
+    updates = contender.bundle.provenance.get("updates", ())
+    if cohort.fingerprint() in [each.get("cohort_fingerprint") for each in updates]:
+        return "; its level and slope were updated on these patients"
+    found = shared(contender.bundle.provenance["sketch"], cohort)
+    return f"; {found.text}" if found.status == "fired" else ""

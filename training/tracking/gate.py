@@ -1,0 +1,260 @@
+"""The gate before the alias ``champion``: may a model take the place of the one in use?
+
+A pure decision from what is on record of both models and from their comparison on the same
+patients. Each rule says whether it holds and why, with figures, so that a refusal can be argued
+with; promoting all the same is a human's word and is recorded as such.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from training.bundle import Bundle
+from training.evaluation.calibration import Calibrated
+from training.evaluation.comparison import PRIMARY, Comparison
+from training.evaluation.record import CalibrationAt, Finding, Span
+from training.evaluation.scores import NAMES, Estimate
+from training.models.baselines import KAPLAN_MEIER
+from training.models.predictions import MODEL
+
+#: Metric -> loss against the champion that is too much, certain or not. Two trainings of one model
+#: on the same 240 to 800 patients, with other seeds, hardly ever differ by that.
+MARGIN = {"uno_c": 0.03, "ibs": 0.01}
+#: Slopes, and ratios of observed to predicted risk, with which the 95 % interval must agree.
+SOUND = (0.8, 1.25)
+#: What the figure itself must lie in, since where patients are few a wide interval agrees with
+#: anything. Slopes of well-made models of 240 patients reach from 0.9 to 1.5; their levels are
+#: within a tenth of 1.
+PLAUSIBLE = {"slope": (0.6, 1.67), "observed/expected": SOUND}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One condition."""
+
+    name: str
+    """Stable, such as ``not_worse``."""
+    asks: str
+    """The condition in words."""
+    holds: bool
+    why: str
+    """With figures."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the gate says."""
+
+    rules: tuple[Rule, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every rule holds."""
+        return not self.failed
+
+    @property
+    def failed(self) -> tuple[Rule, ...]:
+        """The rules that do not hold."""
+        return tuple(rule for rule in self.rules if not rule.holds)
+
+
+@dataclass(frozen=True)
+class Incumbent:
+    """What the gate must know of the champion beside how it compares."""
+
+    study: str
+    endpoint: str
+    synthetic: bool
+
+
+@dataclass(frozen=True)
+class Challenger:
+    """What is on record of the model that would be champion."""
+
+    study: str
+    endpoint: str
+    synthetic: bool
+    score: Estimate
+    """Uno's C; without a survival endpoint, the AUROC of the response that is ranked best."""
+    scored_by: str
+    """Which of the two it is."""
+    gains: Mapping[str, Estimate]
+    """Metric -> paired gain over Kaplan-Meier, where that is on record."""
+    calibration: Calibrated | None
+    """None where nothing is known."""
+    sentinels: tuple[Finding, ...] | None
+    """None where none was run."""
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> Challenger:
+        """Read a bundle's record: the metrics of its evaluation."""
+        metrics = bundle.metrics
+        review = metrics.get("review") or {}
+        scored = metrics.get("models", {}).get(MODEL)
+        if scored is not None:
+            score, scored_by = _estimate(scored["uno_c"]), NAMES["uno_c"]
+            found = metrics.get("gains", {}).get(KAPLAN_MEIER, {})
+            gains = {name: _estimate(each) for name, each in found.items()}
+            known = _reviewed(review, metrics["horizon"] / 2)
+        else:
+            score, known = _best_response(metrics.get("responses", {}))
+            scored_by, gains = "AUROC", {}
+        listed = review.get("sentinels")
+        return cls(
+            study=bundle.study.name,
+            endpoint=bundle.target,
+            synthetic=bundle.study.synthetic,
+            score=score,
+            scored_by=scored_by,
+            gains=gains,
+            calibration=known,
+            sentinels=None if not listed else tuple(Finding.model_validate(f) for f in listed),
+        )
+
+
+def decide(
+    challenger: Challenger,
+    incumbent: Incumbent | None = None,
+    comparison: Comparison | None = None,
+    unjudged: str = "",
+) -> Decision:
+    """Say whether a model may become champion.
+
+    Args:
+        challenger: the model.
+        incumbent: the champion; None where there is none.
+        comparison: of the challenger, first, with the champion.
+        unjudged: why there is no comparison although there is a champion.
+    """
+    rules = [_learnt(challenger), _calibrated(challenger.calibration), _trusted(challenger)]
+    if incumbent is not None:
+        rules = [
+            _same_task(challenger, incumbent),
+            _real(challenger, incumbent),
+            _not_worse(comparison, unjudged),
+            *rules,
+        ]
+    return Decision(tuple(rules))
+
+
+def _same_task(challenger: Challenger, incumbent: Incumbent) -> Rule:
+    own, theirs = (f"{m.endpoint} of {m.study}" for m in (challenger, incumbent))
+    same = own == theirs
+    why = f"both predict {own}" if same else f"this predicts {own}, the champion {theirs}"
+    return Rule("same_task", "predicts what the champion does", same, why)
+
+
+def _real(challenger: Challenger, incumbent: Incumbent) -> Rule:
+    holds = incumbent.synthetic or not challenger.synthetic
+    kinds = ["synthetic" if m.synthetic else "real" for m in (challenger, incumbent)]
+    why = f"trained on {kinds[0]} patients, the champion on {kinds[1]} ones"
+    return Rule("real_patients", "real patients are not replaced by synthetic ones", holds, why)
+
+
+def _not_worse(comparison: Comparison | None, unjudged: str) -> Rule:
+    name, asks = "not_worse", "is not worse than the champion on the same patients"
+    if comparison is None:
+        return Rule(name, asks, False, f"not compared: {unjudged}")
+    worse, told = [], []
+    for metric in PRIMARY:
+        gain = comparison.gains[metric]
+        told.append(f"{NAMES[metric]} {_signed(gain)}")
+        if math.isnan(gain.value):
+            worse.append(f"{NAMES[metric]} is not determined")
+        elif gain.high < 0:
+            worse.append(f"certainly worse in {NAMES[metric]}")
+        elif gain.value < -MARGIN[metric]:
+            worse.append(f"worse in {NAMES[metric]} by more than {MARGIN[metric]:g}")
+    on = f"on {comparison.patients} patients with {comparison.events} events"
+    why = f"gain in {', in '.join(told)}, {on}"
+    return Rule(name, asks, not worse, f"{'; '.join(worse)}: {why}" if worse else why)
+
+
+def _learnt(challenger: Challenger) -> Rule:
+    asks, score = "has learnt something", challenger.score
+    certain = [m for m, gain in challenger.gains.items() if gain.low > 0]
+    lost = [m for m, gain in challenger.gains.items() if gain.high < 0]
+    told = ", ".join(f"{NAMES[m]} {_signed(g)}" for m, g in challenger.gains.items())
+    why = f"{challenger.scored_by} {score}"
+    if challenger.gains:
+        why += f"; gain over {KAPLAN_MEIER} in {told}"
+    gained = bool(certain) and not lost if challenger.gains else True
+    return Rule("learnt", asks, score.low > 0.5 and gained, why)
+
+
+def _calibrated(calibration: Calibrated | None) -> Rule:
+    name, asks = "calibrated", "its predictions come true"
+    if calibration is None:
+        return Rule(name, asks, False, "not on record of this model")
+    figures = {"slope": calibration.slope, "observed/expected": calibration.observed_expected}
+    # A response has a slope alone.
+    known = {what: each for what, each in figures.items() if not math.isnan(each.value)}
+    off = [what for what, each in known.items() if not sound(what, each)]
+    told = ", ".join(f"{what} {_short(each)}" for what, each in known.items())
+    why = told or "not determined"
+    if calibration.month:
+        why += f" at {calibration.month:.0f} months"
+    if off:
+        why = f"{' and '.join(off)} off: {why}"
+    return Rule(name, asks, "slope" in known and not off, why)
+
+
+def sound(what: str, figure: Span) -> bool:
+    """Say whether a figure that is 1 where predictions come true is near enough to it.
+
+    Args:
+        what: ``slope`` or ``observed/expected``.
+        figure: with its interval.
+    """
+    low, high = PLAUSIBLE[what]
+    agrees = figure.low <= SOUND[1] and figure.high >= SOUND[0]
+    return agrees and low <= figure.value <= high
+
+
+def _trusted(challenger: Challenger) -> Rule:
+    name, asks = "no_leak", "no leak sentinel fired"
+    if challenger.sentinels is None:
+        # They watch a survival model; a response alone has none.
+        return Rule(name, asks, challenger.scored_by != NAMES["uno_c"], "none was run")
+    fired = [f.text for f in challenger.sentinels if f.status == "fired"]
+    clear = f"{sum(f.status != 'not run' for f in challenger.sentinels)} were run, none fired"
+    return Rule(name, asks, not fired, "; ".join(fired) or clear)
+
+
+def _reviewed(review: Mapping[str, Any], month: float) -> Calibrated | None:
+    """The calibration on record at the month nearest to the judged horizon's middle."""
+    found = [CalibrationAt.model_validate(each) for each in review.get("calibration") or ()]
+    if not found:
+        return None
+    at = min(found, key=lambda each: abs(each.month - month))
+    return Calibrated(at.month, at.slope, at.observed_expected)
+
+
+def _best_response(responses: Mapping[str, Any]) -> tuple[Estimate, Calibrated | None]:
+    """AUROC and calibration of the binary endpoint whose AUROC is the most certain."""
+    figures = [each["metrics"] for each in responses.values()]
+    if not figures:
+        return Estimate(math.nan), None
+    best = max(figures, key=lambda each: each["auroc"]["low"] or 0.0)
+    slope = Span.model_validate(best["calibration_slope"])
+    return _estimate(best["auroc"]), Calibrated(0.0, slope, Span(value=math.nan))
+
+
+def _estimate(raw: Mapping[str, float | None]) -> Estimate:
+    return Estimate(**{k: math.nan if v is None else v for k, v in raw.items()})
+
+
+def _signed(gain: Estimate) -> str:
+    return f"{gain.value:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})"
+
+
+def _short(figure: Span | Estimate) -> str:
+    return f"{figure.value:.2f} ({figure.low:.2f} to {figure.high:.2f})"
+
+
+def lines(decision: Decision) -> Sequence[str]:
+    """Return the rules as a checklist."""
+    return [f"{'holds' if r.holds else 'FAILS':<6} {r.asks}: {r.why}" for r in decision.rules]

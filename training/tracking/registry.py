@@ -1,0 +1,229 @@
+"""Log a bundle as a model of its run and register it: code and tensors, no pickle."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import Metric
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model, ModelSignature
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
+from mlflow.types.schema import AnyType
+
+from data.errors import InputError
+from data.example import example_patient
+from training.bundle import Bundle
+from training.models.manifest import digest_of
+from training.run import Trained
+from training.tracking import pyfunc
+from training.tracking.gate import Challenger, Decision, decide
+from training.tracking.promotion import DIGEST, champion_of, promote
+from training.tracking.store import Store
+from training.tracking.summary import RESEARCH_USE, headline, note
+
+
+@dataclass(frozen=True)
+class Logged:
+    """What a run left in MLflow."""
+
+    run_id: str
+    experiment_id: str
+    model_name: str
+    version: str
+    champion: bool
+    decision: Decision | None = None
+    """Of the gate, where there was no champion; else the version waits to be promoted."""
+
+
+def log_model(store: Store, run_id: str, trained: Trained, folder: Path) -> Logged:
+    """Log the bundle as a pyfunc model of the run and register it.
+
+    Where there is no champion it becomes champion, if the gate lets it; others wait to be promoted.
+    """
+    client, bundle = MlflowClient(), trained.bundle
+    name = registered_name(bundle)
+    version = register(name, run_id, bundle, folder, note(trained), headline(trained))
+    experiment_id = str(client.get_run(run_id).info.experiment_id)
+    if champion_of(client, name) is not None:
+        return Logged(run_id, experiment_id, name, version, champion=False)
+    decision = decide(Challenger.of(bundle))
+    champion = decision.passed
+    if champion:
+        try:
+            promote(store, name, version, None, decision)
+        except InputError:  # another run was quicker
+            return Logged(run_id, experiment_id, name, version, champion=False)
+    return Logged(run_id, experiment_id, name, version, champion, decision)
+
+
+def registered_name(bundle: Bundle) -> str:
+    """Return the name under which a study's models are registered."""
+    return model_name(bundle.study.name)
+
+
+def model_name(study: str) -> str:
+    """Return the name under which the models of a study's name are registered."""
+    return f"accomplice-{study}"
+
+
+def register_bundle(store: Store, name: str, bundle: Bundle, folder: Path) -> str:
+    """Register a bundle that no run has, such as a recalibrated one; return its version."""
+    client = MlflowClient()
+    tags = {
+        "stage": "registered",
+        "endpoint": bundle.target,
+        "synthetic": str(bundle.study.synthetic).lower(),
+        "cohort_fingerprint": str(bundle.provenance["cohort_fingerprint"]),
+        "fit_id": str(bundle.provenance["fit_id"]),
+        DIGEST: digest_of(folder),
+    }
+    experiment = store.experiment(bundle.study.name)
+    run_id = str(client.create_run(experiment, run_name="registered", tags=tags).info.run_id)
+    synthetic = ", SYNTHETIC patients" if bundle.study.synthetic else ""
+    about = f"A bundle of {bundle.study.name}{synthetic}, registered as it was. {RESEARCH_USE}"
+    version = register(name, run_id, bundle, folder, about, {})
+    client.set_terminated(run_id)
+    return version
+
+
+def register(
+    name: str,
+    run_id: str,
+    bundle: Bundle,
+    folder: Path,
+    description: str,
+    metrics: Mapping[str, float],
+) -> str:
+    """Log a bundle as a pyfunc model of a run, and register it; return its version.
+
+    Args:
+        name: of the registered model.
+        run_id: of the run.
+        bundle: that is in ``folder``.
+        folder: a bundle's.
+        description: of the version, in Markdown.
+        metrics: finite ones, by name.
+    """
+    client = MlflowClient()
+    with mlflow.start_run(run_id=run_id, log_system_metrics=False), _quiet():
+        info = Model.log(
+            artifact_path=None,
+            name=name,
+            flavor=Unchecked,
+            flavor_name="mlflow.pyfunc",
+            python_model=pyfunc.__file__,
+            artifacts={"bundle": str(folder)},
+            signature=signature(bundle),
+            pip_requirements=requirements(),
+            metadata={"synthetic": bundle.study.synthetic, "endpoint": bundle.target},
+            input_example=example(bundle),
+            validate_serving_input=False,
+            tags={"mlflow.source.name": "accomplice"},
+        )
+    measured = _of_model(client, run_id, info.model_id, metrics)
+    client.log_batch(run_id, metrics=measured, synchronous=True)
+    tags = {"synthetic": str(bundle.study.synthetic).lower(), "endpoint": bundle.target}
+    about = f"Models of {bundle.study.name}. {RESEARCH_USE}"
+    with contextlib.suppress(MlflowException):  # it exists already
+        client.create_registered_model(name, tags=tags, description=about)
+    made = client.create_model_version(
+        name,
+        source=f"models:/{info.model_id}",
+        run_id=run_id,
+        tags={**tags, "fit_id": str(bundle.provenance["fit_id"]), DIGEST: digest_of(folder)},
+        description=description,
+        model_id=info.model_id,
+    )
+    # As MLflow's own registering does; its pages tell by it that the model is registered.
+    versions = [{"name": name, "version": int(made.version)}]
+    about_model = {"mlflow.modelVersions": json.dumps(versions), "mlflow.note.content": description}
+    client.set_logged_model_tags(info.model_id, about_model)
+    return str(made.version)
+
+
+class Unchecked:
+    """MLflow's pyfunc flavour without its check of the example.
+
+    The check would load the model once more, which takes longer than all of the rest.
+    """
+
+    @staticmethod
+    def save_model(*, validate_serving_input: bool, **given: Any) -> None:  # noqa: ARG004
+        """Write a model into a folder."""
+        mlflow.pyfunc.save_model(**given)
+
+
+def _of_model(
+    client: MlflowClient, run_id: str, model: str, metrics: Mapping[str, float]
+) -> list[Metric]:
+    """Return metrics as a run's and its model's at once, on the run's dataset."""
+    now, inputs = int(time.time() * 1000), client.get_run(run_id).inputs
+    used = inputs.dataset_inputs if inputs is not None else []
+    of = (used[0].dataset.name, used[0].dataset.digest) if used else ()
+    return [Metric(name, value, now, 0, model, *of) for name, value in metrics.items()]
+
+
+def example(bundle: Bundle) -> pd.DataFrame:
+    """Make up a patient whom the model answers; nobody's values."""
+    return pd.DataFrame([example_patient(bundle.study)])
+
+
+def signature(bundle: Bundle) -> ModelSignature:
+    """Return the model's inputs, all optional, its parameter, the months asked for, and outputs.
+
+    Of a model without a survival endpoint no months are asked.
+    """
+    study, times = bundle.study, list(bundle.times(None))
+    # Of any type: the bundle codes values itself and flags what it cannot, where MLflow would
+    # refuse a column of whole numbers and print patients' rows in its error.
+    names = [feature.column or name for name, feature in study.features.items()]
+    names += [extra for extra in (study.id, study.centre) if extra is not None]
+    columns: list[ColSpec | TensorSpec] = [
+        ColSpec(AnyType(), n, required=False)  # type: ignore[no-untyped-call]
+        for n in names
+    ]
+    # Asked of nobody in particular, the model says what it answers.
+    blank = pd.DataFrame({name: [None] for name in names}, dtype=object)
+    answered = bundle.predict(blank, times)
+    outputs: list[ColSpec | TensorSpec] = [
+        ColSpec(DataType.string if answered[c].dtype.kind != "f" else DataType.double, str(c))
+        for c in answered
+    ]
+    parameter = ParamSpec("times", DataType.double, times, (-1,))
+    asked = ParamSchema([parameter] if times else [])
+    return ModelSignature(Schema(columns), Schema(outputs), asked)
+
+
+def requirements() -> list[str]:
+    """Return what the model needs at load; stated, since inferring them takes ten seconds."""
+    names = ("numpy", "pandas", "pydantic", "pyyaml", "safetensors")
+    return [f"accomplice=={installed('accomplice')}", *(f"{n}=={installed(n)}" for n in names)]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep MLflow's progress talk off the terminal."""
+    loggers = [logging.getLogger(n) for n in ("mlflow", "mlflow.tracking", "mlflow.pyfunc")]
+    before = [(log, log.level) for log in loggers]
+    for log in loggers:
+        log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for log, level in before:
+            log.setLevel(level)

@@ -1,0 +1,203 @@
+"""Figures of a search: how it went, what mattered, and where in the space the good trials are."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+
+import matplotlib as mpl
+import numpy as np
+import optuna
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from training.reports.figures.style import BLUE, INK, ORANGE, house_style, titles, trial_history
+from training.tune import best_of, of_defaults
+
+Array = NDArray[np.float64]
+Numeric = FloatDistribution | IntDistribution
+
+#: Completed trials from which on importances are shown: with fewer they are chance.
+FEWEST = 12
+#: Parts of the trials that are left out in turn, to see how far importances hang on a few.
+PARTS = 10
+SCORE = "integrated Brier score"
+
+
+def study_figures(study: optuna.Study) -> Iterator[tuple[str, Figure]]:
+    """Yield each figure of a study that has a completed trial, with its file name."""
+    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    first = of_defaults(study)
+    scores = [_score(trial) for trial in done]
+    yield "history.png", trial_history(scores, None if first is None else _score(first))
+    if len(done) > 1:
+        yield "parallel.png", parallel_coordinates(study)
+    found = importances(study)
+    if found:
+        yield "importance.png", importance(found, len(done))
+
+
+def parallel_coordinates(study: optuna.Study) -> Figure:
+    """Each completed trial as a line through its settings to its score, the best in front.
+
+    Settings that were searched on a logarithmic scale are drawn on one. Trials given up early have
+    no score: their lines end before it.
+    """
+    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    pruned = study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
+    space = _space([*done, *pruned])
+    scores = np.array([_score(trial) for trial in done])
+    low, high = float(scores.min()), float(scores.max())
+    first, best = of_defaults(study), best_of(study)
+    with house_style():
+        figure = Figure(figsize=(max(7.5, 1.15 * (len(space) + 1)), 5))
+        axes = figure.subplots()
+        for trial in pruned:
+            axes.plot(_heights(trial, space), color="#cccccc", lw=0.7, zorder=1)
+        shade = mpl.colormaps["viridis"]
+        for order, trial in enumerate(sorted(done, key=_score, reverse=True)):
+            part = (_score(trial) - low) / (high - low) if high > low else 0.0
+            line = [*_heights(trial, space), part]
+            axes.plot(
+                line, color=shade(1 - 0.92 * (1 - part)), lw=1.2, zorder=2 + order / len(done)
+            )
+        for named, colour, style, name in (
+            (first, INK, (0, (4, 2)), "defaults"),
+            (best, ORANGE, "solid", "best"),
+        ):
+            if named is not None:
+                part = (_score(named) - low) / (high - low) if high > low else 0.0
+                line = [*_heights(named, space), part]
+                label = f"{name}: trial {named.number}, {_score(named):.4f}"
+                axes.plot(line, color=colour, lw=2.2, ls=style, zorder=4, label=label)
+        for place, (name, searched) in enumerate(space.items()):
+            marks = _marks(searched)
+            _axis(axes, place, name, [(_height(v, searched), f"{v:g}") for v in marks])
+        ticks = MaxNLocator(4).tick_values(low, high) if high > low else np.array([low])
+        inside = [t for t in ticks if low <= t <= high]
+        scale = high - low or 1.0
+        _axis(axes, len(space), SCORE, [((t - low) / scale, f"{t:.4f}") for t in inside])
+        axes.set(xlim=(-0.55, len(space) + 0.1), ylim=(-0.04, 1.04), xticks=[], yticks=[])
+        axes.grid(visible=False)
+        axes.spines[["left", "bottom"]].set_visible(False)
+        about = f"{len(done)} trials scored out of fold; dark is better"
+        if pruned:
+            about += f"; {len(pruned)} given up early (grey)"
+        titles(axes, "Settings of the trials and their score", about)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2)
+        return figure
+
+
+def importances(study: optuna.Study) -> dict[str, tuple[float, float, float]]:
+    """Return how much each setting has to do with being in the better half, the first most.
+
+    PED-ANOVA (Watanabe, Bansal & Hutter, IJCAI 2023) compares where the better half of the trials
+    lies with where all lie; shares add up to 1.
+
+    Returns:
+        Setting -> share, and the lowest and highest share when a tenth of the trials is left out.
+        Empty where fewer than :data:`FEWEST` trials are completed, or all have one score.
+    """
+    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if len(done) < FEWEST or len({_score(trial) for trial in done}) < 2:
+        return {}
+    whole = _shares(done)
+    without = [
+        _shares([t for k, t in enumerate(done) if k % PARTS != part]) for part in range(PARTS)
+    ]
+    ends = {
+        name: (share, min(each[name] for each in without), max(each[name] for each in without))
+        for name, share in whole.items()
+    }
+    return dict(sorted(ends.items(), key=lambda item: -item[1][0]))
+
+
+def importance(found: dict[str, tuple[float, float, float]], trials: int) -> Figure:
+    """Draw :func:`importances`."""
+    with house_style():
+        figure = Figure(figsize=(7, 1.8 + 0.36 * len(found)))
+        axes = figure.subplots()
+        for row, (share, low, high) in enumerate(found.values()):
+            axes.barh(row, share, color=BLUE, height=0.6)
+            axes.hlines(row, low, high, color=INK, lw=1.5)
+        axes.set_yticks(range(len(found)), list(found))
+        axes.invert_yaxis()
+        axes.set(xlim=(0, None), xlabel="share of what sets the better half of the trials apart")
+        axes.grid(visible=False, axis="y")
+        about = f"{trials} trials; lines: range when a tenth of them is left out"
+        titles(axes, "What mattered in the search", about)
+        return figure
+
+
+def _shares(trials: Sequence[FrozenTrial]) -> dict[str, float]:
+    """Return PED-ANOVA's importances of finished trials."""
+    # Slow to import: it looks for scikit-learn, which other evaluators than this one use.
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+
+    study = optuna.create_study(storage=optuna.storages.InMemoryStorage())
+    study.add_trials(trials)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        evaluator = PedAnovaImportanceEvaluator(target_quantile=0.5)
+        return dict(get_param_importances(study, evaluator=evaluator))
+
+
+def _space(trials: Sequence[FrozenTrial]) -> dict[str, Numeric]:
+    """Return what was searched, as the widest of the trials' ranges."""
+    space: dict[str, Numeric] = {}
+    for trial in trials:
+        for name, searched in trial.distributions.items():
+            if isinstance(searched, FloatDistribution | IntDistribution):
+                space[name] = searched
+    return space
+
+
+def _heights(trial: FrozenTrial, space: dict[str, Numeric]) -> list[float]:
+    return [
+        _height(float(trial.params[name]), searched) if name in trial.params else np.nan
+        for name, searched in space.items()
+    ]
+
+
+def _height(value: float, searched: Numeric) -> float:
+    """Return where on its axis a value is: 0 at the lowest that was searched, 1 at the highest."""
+    low, high = float(searched.low), float(searched.high)
+    if searched.log:
+        value, low, high = np.log(value), np.log(low), np.log(high)
+    return float((value - low) / (high - low)) if high > low else 0.5
+
+
+def _marks(searched: Numeric) -> list[float]:
+    """Return a few round values of an axis, the ends among them."""
+    low, high = float(searched.low), float(searched.high)
+    if searched.log:
+        decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+        steps = (1,) if high / low > 100 else (1, 2, 5)
+        inner = np.sort(np.outer(decades, steps).ravel())
+    else:
+        inner = np.asarray(MaxNLocator(4).tick_values(low, high))
+    apart = [v for v in inner if 0.1 <= _height(max(v, low), searched) <= 0.9]
+    return [low, *apart, high]
+
+
+def _axis(axes: Axes, place: int, name: str, marks: list[tuple[float, str]]) -> None:
+    """Draw a vertical axis with its name below and marks at its left."""
+    axes.vlines(place, 0, 1, color=INK, lw=0.9, zorder=3)
+    backdrop = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.5}
+    for height, text in marks:
+        axes.plot([place - 0.03, place], [height, height], color=INK, lw=0.9, zorder=3)
+        axes.text(
+            place - 0.05, height, text, ha="right", va="center", fontsize=8, zorder=5, bbox=backdrop
+        )
+    # A long name on a line of its own part each.
+    words = name.replace(".", ".\n", 1).replace(" ", "\n", 1)
+    axes.text(place, -0.05, words, ha="center", va="top", fontsize=9)
+
+
+def _score(trial: FrozenTrial) -> float:
+    assert trial.value is not None  # it is completed
+    return float(trial.value)

@@ -1,0 +1,238 @@
+"""Where runs, studies and bundles are kept: ``mlruns/`` unless told otherwise.
+
+MLflow, whose import takes longer than all else that a server does before it is ready, is imported
+where the store is looked into: a bundle's folder needs none.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from data.errors import InputError
+from training.models.manifest import MANIFEST
+
+#: Environment variables that name another store than ``mlruns/``.
+TRACKING, REGISTRY = "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"
+#: Kinds of database that MLflow keeps runs in.
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+DATABASE = "mlflow.db"
+#: Says that an experiment trains models; MLflow opens its pages in the view for that.
+KIND = {"mlflow.experimentKind": "custom_model_development"}
+
+
+@dataclass(frozen=True)
+class Store:
+    """The tracking store, the registry and the folder beside them."""
+
+    root: Path
+    """Absolute path of ``mlruns``."""
+    tracking_uri: str
+    embedded: bool
+    """Whether the store is the folder's own database."""
+
+    @property
+    def is_server(self) -> bool:
+        """Whether runs go to a tracking server, which shows MLflow's pages itself."""
+        return self.tracking_uri.startswith(("http://", "https://"))
+
+    @property
+    def bundles(self) -> Path:
+        """Folder in which bundles are left for the caller."""
+        return self.root / "bundles"
+
+    @property
+    def bentos(self) -> Path:
+        """BentoML's home."""
+        return self.root / "bentoml"
+
+    @property
+    def optuna(self) -> str:
+        """Optuna's storage."""
+        return f"sqlite:///{self.root / 'optuna.db'}"
+
+    def experiment(self, name: str) -> str:
+        """Return the id of an experiment, making it where it is new."""
+        from mlflow import MlflowClient
+
+        client = MlflowClient()
+        found = client.get_experiment_by_name(name)
+        if found is not None:
+            return str(found.experiment_id)
+        place = f"file://{self.root / 'artifacts' / name}" if self.embedded else None
+        return str(client.create_experiment(name, artifact_location=place, tags=KIND))
+
+
+def open_store(folder: Path | None = None) -> Store:
+    """Point MLflow at the store: ``MLFLOW_TRACKING_URI``, or a database in ``mlruns/``.
+
+    Args:
+        folder: where ``mlruns`` is; the working folder if absent. Its path is made absolute:
+            MLflow makes a second, empty database for a relative one seen from elsewhere.
+
+    Raises:
+        InputError: the store is of a kind that MLflow no longer takes, cannot be opened, or was
+            written by another MLflow.
+    """
+    root = ((folder or Path.cwd()) / "mlruns").absolute()
+    given = {name: os.environ.get(name) for name in (TRACKING, REGISTRY)}
+    own = f"sqlite:///{root / DATABASE}"
+    uri = given[TRACKING] or own
+    for name, address in ((TRACKING, uri), (REGISTRY, given[REGISTRY])):
+        if address is not None:
+            _check_address(address, None if address == own else name)
+    import mlflow
+
+    root.mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    if uri.startswith("sqlite:"):
+        # MLflow never closes the connections that it pools.
+        os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")
+    for name in ("alembic", "mlflow.store.db.utils"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    if uri == own and not (root / DATABASE).is_file():
+        _create_database(root / DATABASE)
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(given[REGISTRY] or uri)
+    for name, value in given.items():
+        if value is None:
+            # MLflow has written it: the next to open the store would take it for the user's.
+            os.environ.pop(name, None)
+    return Store(root, uri, not given[TRACKING])
+
+
+def _check_address(uri: str, variable: str | None) -> None:
+    """Refuse a store that MLflow would end on with a traceback.
+
+    Args:
+        uri: of the store.
+        variable: that holds it; None for the store in ``mlruns/``.
+
+    Raises:
+        InputError: as :func:`open_store`.
+    """
+    kind = uri.partition(":")[0].partition("+")[0] if ":" in uri else "file"
+    if kind == "file":
+        raise InputError(
+            f"{variable}: MLflow no longer keeps runs in a folder's files: give a database such as "
+            "sqlite:////folder/mlflow.db or a server, or unset it for a database in mlruns/"
+        )
+    if kind in DATABASES:
+        from training.tracking.schema_version import check_schema
+
+        check_schema(uri, variable)
+
+
+def _create_database(path: Path) -> None:
+    """Make MLflow's database whole or not at all: half-made tables would stop every later run."""
+    from mlflow import MlflowClient
+
+    part = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        MlflowClient(f"sqlite:///{part}").search_experiments(max_results=1)
+        if not path.exists():  # unless another first run was quicker
+            part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def store_exists() -> bool:
+    """Whether there is a store to look into; opening none would make an empty one."""
+    return bool(os.environ.get(TRACKING)) or (Path("mlruns") / DATABASE).is_file()
+
+
+def is_stored(model: str) -> bool:
+    """Whether ``MODEL`` on the command line is one of the store, and no folder."""
+    return model.startswith(("runs:/", "models:/"))
+
+
+@dataclass(frozen=True)
+class Source:
+    """From where a model comes."""
+
+    model: str
+    """What :func:`find_bundle` takes; never an alias, which may move on."""
+    run_id: str | None = None
+    """Of the run that made it; None where it is not known, as of a folder."""
+    version: str | None = None
+    """In the registry; None where it is not known."""
+
+
+def find_source(model: str) -> Source:
+    """Return from where ``MODEL`` on the command line comes, as far as the registry knows."""
+    if not is_stored(model) or not store_exists():
+        return Source(model)
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    open_store()
+    client = MlflowClient()
+    try:
+        if model.startswith("runs:/"):
+            run_id = model.removeprefix("runs:/").split("/")[0]
+            made = client.search_model_versions(f"run_id='{run_id}'")
+            version = max((str(v.version) for v in made), key=int, default=None)
+            return Source(model, run_id, version)
+        name, at, alias = model.removeprefix("models:/").partition("@")
+        if at:
+            found = client.get_model_version_by_alias(name, alias)
+        else:
+            name, _, version = name.partition("/")
+            found = client.get_model_version(name, version)
+    except MlflowException:
+        return Source(model)
+    return Source(f"models:/{found.name}/{found.version}", found.run_id, str(found.version))
+
+
+def find_bundle(model: str, into: Path | None = None) -> Path:
+    """Return the bundle folder that ``MODEL`` on the command line means.
+
+    Args:
+        model: a bundle folder, ``runs:/ID``, ``models:/NAME@alias`` or ``models:/NAME/version``.
+        into: folder that a model of the store is copied into; it stays where it is, or goes to a
+            temporary one, if absent.
+
+    Raises:
+        InputError: there is no such model.
+    """
+    if not is_stored(model):
+        path = Path(model)
+        if not path.is_dir():
+            raise InputError(
+                f"{model}: no such model: give a bundle folder, runs:/ID or models:/NAME@champion"
+            )
+        return path
+    if not store_exists():
+        raise InputError(
+            f"{model}: no such model: no run was logged in {Path('mlruns').absolute()}"
+        )
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    open_store()
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    try:
+        uri = _model_of_run(model.removeprefix("runs:/")) if model.startswith("runs:/") else model
+        local = mlflow.artifacts.download_artifacts(
+            artifact_uri=uri, dst_path=None if into is None else str(into)
+        )
+    except (MlflowException, OSError):
+        raise InputError(f"{model}: no such model in {mlflow.get_tracking_uri()}") from None
+    found = next((Path(local) / "artifacts").glob(f"*/{MANIFEST}"), None)
+    if found is None:
+        raise InputError(f"{model}: that model holds no bundle of accomplice's")
+    return found.parent
+
+
+def _model_of_run(run_id: str) -> str:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    outputs = MlflowClient().get_run(run_id.split("/")[0]).outputs
+    logged = outputs.model_outputs if outputs is not None else []
+    if not logged:
+        raise MlflowException("the run logged no model")
+    return f"models:/{logged[-1].model_id}"

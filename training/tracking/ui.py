@@ -1,0 +1,126 @@
+"""MLflow's pages on the project's store, or Optuna's dashboard on its studies."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import sys
+from collections.abc import Iterator
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.entities import Experiment
+
+from data.errors import InputError
+from training.processes import HOST, check_free
+from training.tracking.promotion import champion_of
+from training.tracking.registry import model_name
+from training.tracking.store import Store
+from training.tracking.views import (
+    MODELS,
+    TAG,
+    TRIALS,
+    address,
+    run_page,
+    runs_page,
+    trials_page,
+    version_page,
+)
+from training.tune import check_storage
+
+#: Without this MLflow starts eight job workers that nothing here uses, and warns of its own
+#: dependencies, which its user cannot mend.
+QUIET = {
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "PYTHONWARNINGS": "ignore",
+}
+
+
+#: Variables that set up MLflow servers otherwise than this one, whose addresses are printed.
+OTHER_SERVERS = re.compile(
+    "_?MLFLOW_(ARTIFACTS_.*|DEFAULT_ARTIFACT_ROOT|EXPOSE_PROMETHEUS|GUNICORN_OPTS|HOST|PORT"
+    "|READ_REPLICA_.*|SERVE_ARTIFACTS|SERVER_.*|STATIC_PREFIX|UVICORN_OPTS|WORKERS|WORKSPACE.*)"
+)
+
+
+def run_ui(store: Store, port: int) -> None:
+    """Say where the pages that matter are, and become MLflow's server on 127.0.0.1.
+
+    This process is replaced, so that there are two: MLflow's own, which ends the other when it is
+    ended, and its one worker. Where the store is a tracking server, that shows its pages itself.
+
+    Raises:
+        InputError: the port is taken.
+    """
+    if store.is_server:
+        print("\n".join(links(port)))
+        return
+    check_free(port)
+    print("\n".join(links(port)), flush=True)
+    command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port)]
+    command += ["--workers", "1", "--uvicorn-opts", "--log-level warning"]
+    # Not as arguments: a database's address may hold a password, which all processes could read.
+    stores = {
+        "MLFLOW_BACKEND_STORE_URI": store.tracking_uri,
+        "MLFLOW_REGISTRY_STORE_URI": mlflow.get_registry_uri(),
+    }
+    env = {k: v for k, v in os.environ.items() if not OTHER_SERVERS.fullmatch(k)}
+    os.execve(sys.executable, command, {**env, **QUIET, **stores})
+
+
+def run_dashboard(storage: str, port: int) -> None:
+    """Serve Optuna's dashboard on 127.0.0.1 until Ctrl-C.
+
+    Args:
+        storage: of the studies.
+        port: to listen on.
+
+    Raises:
+        InputError: the dashboard is not installed, the port is taken, or the storage cannot be
+            opened.
+    """
+    if importlib.util.find_spec("optuna_dashboard") is None:
+        raise InputError(
+            "--optuna: Optuna's dashboard is not installed: pip install 'accomplice[dashboard]'"
+        )
+    check_free(port)
+    check_storage(storage)
+    from optuna_dashboard import wsgi
+
+    with make_server(HOST, port, wsgi(storage), handler_class=_Quiet) as server:
+        print(f"studies: http://{HOST}:{server.server_port}/dashboard", flush=True)
+        server.serve_forever()
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Say nothing of each request."""
+
+
+def links(port: int) -> list[str]:
+    """Return the addresses of the pages that matter, by experiment."""
+    found = [
+        line
+        for each in MlflowClient().search_experiments()
+        if each.name != "Default"
+        for line in (each.name, *(f"  {what:<10}{address(page, port)}" for what, page in _of(each)))
+    ]
+    return found or ["nothing is logged yet: accomplice train STUDY"]
+
+
+def _of(experiment: Experiment) -> Iterator[tuple[str, str]]:
+    """Yield the pages of an experiment, each with what is there."""
+    client, key = MlflowClient(), str(experiment.experiment_id)
+    yield "runs", runs_page(key, view=TAG + MODELS in experiment.tags)
+    last = client.search_runs([key], "tags.stage = 'study'", max_results=1)
+    if last:
+        yield "study", run_page(key, last[0].info.run_id)
+    if TAG + TRIALS in experiment.tags:
+        yield "trials", trials_page(key)
+    name = model_name(experiment.name)
+    champion = champion_of(client, name)
+    if champion is not None:
+        yield "champion", version_page(name, str(champion.version))

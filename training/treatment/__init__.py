@@ -1,0 +1,1 @@
+"""The treatment's effect: propensity, benefit and the evidence for it."""

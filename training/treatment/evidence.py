@@ -1,0 +1,443 @@
+"""Is the treatment's effect to be believed? What a run shows beside the benefits it predicts.
+
+All figures are out of fold: propensity, effect and curves of a patient come from other patients.
+Gains of survival are judged by doubly robust scores (Robins, Rotnitzky and Zhao, JASA 1994), the
+model's difference corrected by what happened, weighted by the inverse chances of the treatment had
+and of being followed. Whether patients differ in what they gain is judged on the relative scale:
+under one hazard ratio for everybody the absolute gains still differ, as the risks do. There the
+score of a patient is the part in the derivative of the likelihood by the log-hazard ratio, with
+mean zero whatever the risks; ranked by the predicted effect it gives the rank-weighted average
+effect (RATE) with Qini's weights (Yadlowsky et al., "Evaluating treatment prioritization rules via
+rank-weighted average treatment effects", JASA 2025).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.coding import eligible
+from data.cohort import Cohort
+from training.config import Config
+from training.estimators.cox import RiskSets, fit_cox
+from training.evaluation.scores import Estimate, judged_horizon, within
+from training.fitting.fit import Fitted
+from training.fitting.prepare import truncate
+from training.metrics.brier import UndefinedMetricError, censoring, inverse_censoring
+from training.treatment.benefit import COMMON, RARE, WORTH, benefit_horizon, under
+from training.treatment.effect import CrossFitted, compared, cross_fit, fitted_rates, given
+from training.treatment.immortal_time import SURPRISE, Early, early_events, fewer_by_chance
+from training.treatment.rate import Ranked, Scored, Z, cross_ranked, mean, ranked
+
+Array = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+#: Propensities are held inside these bounds where they are divided by.
+BOUND = 0.05
+#: Groups of predicted gain whose observed gain is shown.
+GROUPS = 4
+
+
+@dataclass(frozen=True)
+class Arms:
+    """Who was compared."""
+
+    treated: int
+    untreated: int
+    events_treated: int
+    events_untreated: int
+    unknown: int
+    """Patients whose treatment is not recorded."""
+    no_option: int
+    """Patients for whom it is no option, or unknown whether it is one."""
+    early: int
+    """Patients who had the event, or were lost, before the landmark."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that a run says of its treatment as a whole."""
+
+    label: str
+    landmark: float
+    horizon: float
+    """Months at which gains of survival are judged."""
+    arms: Arms
+    propensity: Array
+    """(n,) of those compared…"""
+    treated: Array
+    """(n,) … 1 or 0."""
+    overlap: float
+    """Part of the patients with a propensity between 0.1 and 0.9."""
+    hr: dict[str, Estimate]
+    """Hazard ratio: ``crude``; ``adjusted``; ``landmark``, adjusted and from the landmark on."""
+    expected_hr: tuple[float, float]
+    early: tuple[Early, Early]
+    """Events before the landmark among all the treated, and all the untreated."""
+    ate: Estimate
+    """Mean gain of survival at the horizon, doubly robust."""
+    predicted: float
+    """Mean gain that the model predicts for the same patients."""
+    groups: list[tuple[float, Estimate]]
+    """Predicted and observed gain of groups of rising prediction."""
+    relative: Ranked
+    """Patients ranked by predicted hazard ratio, scored on the relative scale."""
+    absolute: Ranked
+    """Ranked by predicted gain of survival, scored by gain."""
+    halves: tuple[Estimate, Estimate]
+    """Hazard ratio in the half with the larger predicted effect, and in the other; NaN where the
+    model has one hazard ratio for everybody."""
+    policy: dict[str, Estimate]
+    """Survival at the horizon if treated: ``all``, ``none``, ``model`` (gain above 3 points)."""
+    policy_gain: dict[str, Estimate]
+    """``model`` against ``all`` and against ``none``."""
+    permuted: Estimate | None
+    """``relative`` after the treatment was dealt out anew at random: a control."""
+
+    @property
+    def alarms(self) -> tuple[str, ...]:
+        """Why the observed effect is not to be believed, in words; none is no proof that it is."""
+        low, high = self.expected_hr
+        found = []
+        for name, what in (("adjusted", ""), ("landmark", f" from month {self.landmark:g} on")):
+            if not low <= self.hr[name].value <= high:
+                who = "fitter" if self.hr[name].value < low else "sicker"
+                found.append(
+                    f"the hazard ratio{what}, {self.hr[name]}, is outside the {low:g} to {high:g} "
+                    f"that trials have seen, as it would be if {who} patients were treated "
+                    "(confounding by indication)"
+                )
+        if self.immortal_p < SURPRISE:
+            with_it, without = self.early
+            found.append(
+                f"{without.events} of {without.patients} untreated and {with_it.events} of "
+                f"{with_it.patients} treated patients had the event before month "
+                f"{self.landmark:g}: those who do so early cannot be treated (immortal time)"
+            )
+        return tuple(found)
+
+    @property
+    def distrust(self) -> str:
+        """Why no advice can rest on the effect, counted from the landmark on, if so.
+
+        Chance must not explain that it is out of range; the landmark takes early deaths out.
+        """
+        low, high = self.expected_hr
+        hr = self.hr["landmark"]
+        if hr.high < low or hr.low > high:
+            return f"a hazard ratio outside the {low:g} to {high:g} that trials have seen"
+        return ""
+
+    @property
+    def immortal_p(self) -> float:
+        """Chance of so few early events among the treated, by the strongest credible effect."""
+        return fewer_by_chance(*self.early, min(self.expected_hr[0], 1.0))
+
+    @property
+    def differs(self) -> bool:
+        """Whether it is shown that the treatment does more for some than for others."""
+        return self.relative.rate.low > 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures as plain data, undefined ones as null, with the sentences."""
+        plain: dict[str, Any] = {
+            "label": self.label,
+            "protocol": "out of fold; 95 % intervals",
+            "landmark": self.landmark,
+            "horizon": self.horizon,
+            "arms": asdict(self.arms),
+            "overlap": self.overlap,
+            "hr": {name: known(e) for name, e in self.hr.items()},
+            "expected_hr": list(self.expected_hr),
+            "alarm": bool(self.alarms),
+            "distrust": self.distrust or None,
+            "immortal_time_p": self.immortal_p,
+            "ate": known(self.ate),
+            "predicted": self.predicted,
+            "groups": [{"predicted": p, "observed": known(e)} for p, e in self.groups],
+            "rate_relative": known(self.relative.rate),
+            "rate_absolute": known(self.absolute.rate),
+            "hr_halves": [known(e) for e in self.halves],
+            "heterogeneity_shown": self.differs,
+            "policy": {name: known(e) for name, e in self.policy.items()},
+            "policy_gain": {name: known(e) for name, e in self.policy_gain.items()},
+            "permuted": None if self.permuted is None else known(self.permuted),
+        }
+        return plain | {"sentences": sentences(self)}
+
+
+def evidence(fitted: Fitted, config: Config) -> Evidence | None:
+    """Judge the effect of a fit; None where there is none, or too few were followed."""
+    cohort = fitted.prepared.cohort
+    treatment = cohort.study.treatment
+    if fitted.effect is None or treatment is None:
+        return None
+    try:
+        return _judge(fitted, fitted.effect, config)
+    except UndefinedMetricError:
+        return None
+
+
+def sentences(found: Evidence) -> dict[str, str]:
+    """Say what each part of the evidence means, in one sentence."""
+    low, high = found.expected_hr
+    label, arms, hr = found.label, found.arms, found.hr["landmark"]
+    years = f"{found.horizon:.0f} months"
+    larger, other = found.halves
+    said = {
+        "overlap": (
+            f"{100 * found.overlap:.0f} % of the {arms.treated + arms.untreated} patients compared "
+            f"had a chance of {label} between {100 * RARE:.0f} and {100 * COMMON:.0f} %, so that "
+            "both arms hold patients like them; of the others the data say little."
+        ),
+        "hr": (
+            f"Hazard ratio of {label}: {found.hr['crude']} crude, {found.hr['adjusted']} adjusted "
+            f"for what was known beforehand, {hr} counted from month {found.landmark:g} on."
+        ),
+        "alarm": (
+            f"ALARM: {'; '.join(found.alarms)}. {_consequence(found)}"
+            if found.alarms
+            else f"It lies within the {low:g} to {high:g} that trials have seen: no alarm. That "
+            "does not prove it is free of confounding."
+        ),
+        "ate": (
+            f"Mean gain of survival at {years}: {_points(found.ate)} points by what was observed, "
+            f"{100 * found.predicted:.1f} by the model."
+        ),
+        "heterogeneity": (
+            f"The model has one hazard ratio of {label} for everybody."
+            if math.isnan(larger.value)
+            else f"Patients differ in the hazard ratio of {label}: {larger} in the half with the "
+            f"larger predicted effect, {other} in the other (RATE above 0)."
+            if found.differs
+            else f"It is not shown that {label} does more for some patients than for others: "
+            f"hazard ratio {larger} in the half with the larger predicted effect, {other} in the "
+            "other (the interval of RATE includes 0)."
+        ),
+        "policy": (
+            f"Survival at {years} if the model chose (treat where the gain is above "
+            f"{100 * WORTH:.0f} points): {_points(found.policy['model'])} %; treating all "
+            f"{_points(found.policy['all'])} %, none {_points(found.policy['none'])} %; the model "
+            f"against treating all {_points(found.policy_gain['all'])} points."
+        ),
+    }
+    if found.permuted is not None:
+        claims = found.permuted.low > 0
+        said["permuted"] = (
+            "Control: with the treatment dealt out at random, once, the same analysis "
+            + ("claims a difference" if claims else "claims no difference")
+            + (": the claim above may be chance too." if claims and found.differs else ".")
+        )
+    return said
+
+
+def _consequence(found: Evidence) -> str:
+    """Say what an alarm means for the benefits that are predicted."""
+    if found.distrust:
+        return "Read no predicted benefit as one: the model withholds its advice."
+    return (
+        f"Counted from month {found.landmark:g} on, which leaves early events out, the interval "
+        "includes what trials have seen: chance is possible. Read predicted benefits with care."
+    )
+
+
+def _judge(fitted: Fitted, crossed: CrossFitted, config: Config) -> Evidence:
+    patients = crossed.patients
+    cohort, grid = fitted.prepared.cohort, fitted.prepared.grid
+    treatment, status = given(cohort)
+    rows = compared(cohort)
+    a, e = status[rows], np.clip(patients.propensity[rows], BOUND, 1 - BOUND)
+    blind, own = fitted.blind[rows], patients.take(rows)
+    time, event = truncate(cohort)
+    time, event = time[rows], event[rows]
+    horizon = judged_horizon(
+        time, event, benefit_horizon(cohort.study, cohort.endpoint, grid.horizon)
+    )
+    # Of patients alive at the landmark, as those are who are compared.
+    ends = np.array([min(treatment.landmark, horizon), horizon])
+    arms = [
+        np.exp(-np.diff(grid.at(under(blind, own, np.full(len(a), arm)), ends)))[:, 0]
+        for arm in (1.0, 0.0)
+    ]
+    gain = arms[0] - arms[1]
+    alive = (time > horizon).astype(float)
+    seen = (time > horizon) | event
+    weight = inverse_censoring(censoring(time, event), np.minimum(time, horizon), seen)
+    scores = arm_scores(a, e, alive, weight, np.stack(arms))
+    gained = scores[0] - scores[1]
+    fold = fitted.prepared.fold[0][rows]
+    chosen = np.where(gain > WORTH, scores[0], scores[1])
+    larger = within(-own.log_hr, fold)
+    return Evidence(
+        label=treatment.label,
+        landmark=treatment.landmark,
+        horizon=horizon,
+        arms=_arms(cohort, rows),
+        propensity=patients.propensity[rows],
+        treated=a,
+        overlap=float(((own.propensity >= RARE) & (own.propensity <= COMMON)).mean()),
+        hr=_hazard_ratios(fitted, patients.propensity, rows),
+        expected_hr=treatment.expected_hr,
+        early=early_events(status, cohort.time, cohort.event, treatment.landmark),
+        ate=mean(gained),
+        predicted=float(gain.mean()),
+        groups=_groups(gain, gained),
+        relative=_relative(fitted, crossed, rows, larger, config.seed),
+        absolute=ranked(gain, gained),
+        halves=_halves(fitted, patients.propensity, rows, larger),
+        policy={"all": mean(scores[0]), "none": mean(scores[1]), "model": mean(chosen)},
+        policy_gain={"all": mean(chosen - scores[0]), "none": mean(chosen - scores[1])},
+        permuted=permuted(fitted, config),
+    )
+
+
+def permuted(fitted: Fitted, config: Config, seed: int = 0) -> Estimate | None:
+    """Return RATE on the relative scale after the treatment was dealt out anew at random."""
+    cohort, prepared = fitted.prepared.cohort, fitted.prepared
+    _, status = given(cohort)
+    known = np.flatnonzero(~np.isnan(status))
+    dealt = np.array(cohort.values)
+    place = cohort.study.treatment_position
+    rng = np.random.default_rng([config.seed, seed])
+    dealt[known, place] = dealt[rng.permutation(known), place]
+    shuffled = replace(cohort, values=dealt)
+    fold = prepared.fold[0]
+    preprocessors = [m.preprocessor for m in prepared.models[: int(fold.max()) + 1]]
+    found = cross_fit(
+        shuffled, preprocessors, fold, fitted.blind, prepared.grid, config.effect, config.seed
+    )
+    if isinstance(found, str):
+        return None
+    rows = compared(shuffled)
+    larger = within(-found.patients.log_hr[rows], fold[rows])
+    other = replace(fitted, prepared=replace(prepared, cohort=shuffled))
+    return _relative(other, found, rows, larger, config.seed).rate
+
+
+def arm_scores(
+    treated: Array, propensity: Array, alive: Array, weight: Array, predicted: Array
+) -> Array:
+    """Return doubly robust scores (2, n) of survival with and without treatment.
+
+    Their means are right where either the predictions or the propensities are, given the weights.
+
+    Args:
+        treated: (n,) 1 or 0.
+        propensity: (n,) inside (0, 1).
+        alive: (n,) 1 for a patient seen alive after the horizon.
+        weight: (n,) inverse chance of being followed that far; 0 for those who were not.
+        predicted: (2, n) survival at the horizon with and without.
+    """
+    chance = np.stack([propensity, 1 - propensity])
+    had = np.stack([treated == 1, treated == 0])
+    return np.asarray(predicted + had / chance * weight * (alive - predicted))
+
+
+def known(estimate: Estimate) -> dict[str, float | None]:
+    """Return an estimate as plain data, NaN as None."""
+    return {k: float(v) if math.isfinite(v) else None for k, v in vars(estimate).items()}
+
+
+def _arms(cohort: Cohort, rows: Bools) -> Arms:
+    treatment, status = given(cohort)
+    option = eligible(cohort.study, cohort.values) == 1
+    early = option & ~np.isnan(status) & (cohort.time <= treatment.landmark)
+    _, event = truncate(cohort)
+
+    def count(where: Bools) -> int:
+        return int(where.sum())
+
+    return Arms(
+        treated=count(rows & (status == 1)),
+        untreated=count(rows & (status == 0)),
+        events_treated=count(rows & (status == 1) & event),
+        events_untreated=count(rows & (status == 0) & event),
+        unknown=count(np.isnan(status)),
+        no_option=count(~np.isnan(status) & ~option),
+        early=count(early),
+    )
+
+
+def _hazard_ratios(fitted: Fitted, propensity: Array, rows: Bools) -> dict[str, Estimate]:
+    cohort = fitted.prepared.cohort
+    treatment, status = given(cohort)
+    option = ~np.isnan(status) & (eligible(cohort.study, cohort.values) == 1)
+    time, event = truncate(cohort)
+    X, sets = status[option][:, None], RiskSets(time[option], event[option])
+    beta = fit_cox(X, sets, np.zeros(1))
+    information = sets.evaluate(X, X @ beta)[2]
+    crude = _ratio(float(beta[0]), float(information[0, 0] ** -0.5))
+    update = {"treatment": treatment.model_copy(update={"landmark": 0.0})}
+    from_start = replace(cohort, study=cohort.study.model_copy(update=update))
+    whole = replace(fitted, prepared=replace(fitted.prepared, cohort=from_start))
+    return {
+        "crude": crude,
+        "adjusted": _hr(whole, propensity, option),
+        "landmark": _hr(fitted, propensity, rows),
+    }
+
+
+def _hr(fitted: Fitted, propensity: Array, rows: Bools) -> Estimate:
+    """Hazard ratio of some patients (n,), adjusted by the learners' curves and the propensity."""
+    prepared = fitted.prepared
+    found = fitted_rates(prepared.cohort, fitted.blind, prepared.grid, propensity, rows)
+    return _ratio(found.log_hr, found.error)
+
+
+def _halves(
+    fitted: Fitted, propensity: Array, rows: Bools, larger: Array
+) -> tuple[Estimate, Estimate]:
+    """Hazard ratio of the half of the compared with the larger effects, and of the other."""
+    half = larger >= np.median(larger)
+    if half.all():
+        # Few distinct effects: the median is the least of them.
+        half = larger > larger.min()
+    if not half.any():
+        unknown = Estimate(math.nan, math.nan, math.nan)
+        return unknown, unknown
+    first, second = (_hr(fitted, propensity, _among(rows, part)) for part in (half, ~half))
+    return first, second
+
+
+def _ratio(log_hr: float, error: float) -> Estimate:
+    return Estimate(*(math.exp(log_hr + z * error) for z in (0.0, -Z, Z)))
+
+
+def _relative(fitted: Fitted, found: CrossFitted, rows: Bools, larger: Array, seed: int) -> Ranked:
+    """Judge the ranking (n,) of some patients by predicted hazard ratio."""
+    prepared, chance = fitted.prepared, found.patients.propensity
+    rates = fitted_rates(prepared.cohort, fitted.blind, prepared.grid, chance, rows)
+    _, status = given(prepared.cohort)
+    difference = (status - chance)[rows]
+    centre = None if prepared.blind.centre is None else prepared.blind.centre[rows]
+    scored = Scored(
+        design=found.effect.design(prepared.blind.values[rows], centre),
+        score=difference * (rates.event - rates.rate),
+        information=difference**2 * rates.rate,
+        fold=prepared.fold[0][rows],
+        prior_sd=found.effect.prior_sd,
+    )
+    return cross_ranked(larger, scored, seed)
+
+
+def _groups(gain: Array, gained: Array) -> list[tuple[float, Estimate]]:
+    """Predicted and observed gain of groups of equal size, by rising prediction."""
+    parts = np.array_split(np.argsort(gain, kind="stable"), GROUPS)
+    return [(float(gain[part].mean()), mean(gained[part])) for part in parts if len(part)]
+
+
+def _among(rows: Bools, inside: Bools) -> Bools:
+    """Those of the chosen patients (n,) for whom ``inside`` holds, as a choice of all."""
+    found = np.zeros_like(rows)
+    found[np.flatnonzero(rows)[inside]] = True
+    return found
+
+
+def _points(estimate: Estimate) -> str:
+    """Write a part of 1 as percentage points with its interval."""
+    value, low, high = (100 * v for v in vars(estimate).values())
+    return f"{value:.1f} ({low:.1f} to {high:.1f})"

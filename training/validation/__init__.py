@@ -1,0 +1,1 @@
+"""External validation of a model on another cohort."""

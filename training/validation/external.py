@@ -1,0 +1,224 @@
+"""Predict for another cohort, which has its own study file, and judge what comes true of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.coding import treated
+from data.cohort import Cohort, Patients
+from data.errors import InputError, nearest
+from data.matching.match import Matching, match_patients
+from data.matching.scales import on_own_scale, rankable
+from data.preprocessing.preprocessor import Preprocessor
+from data.study import Study
+from training.bundle import Bundle
+from training.config import Config
+from training.evaluation.response import ResponseEvaluation, judge_response
+from training.learners.stack import LEARNERS
+from training.models.predictions import EXTERNAL, MODEL, Predicted
+from training.models.response import ResponseModel
+from training.models.survival import SurvivalModel
+from training.treatment.benefit import under
+from training.treatment.effect import PatientEffect
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class External:
+    """What a bundle says of a cohort that it was not trained on."""
+
+    bundle: Bundle
+    """Its expression read on the cohort's own scale, where that has patients enough."""
+    model: SurvivalModel
+    """The bundle's, that is judged."""
+    cohort: Cohort
+    """The patients as their own study file has them."""
+    matching: Matching
+    ranked: tuple[str, ...]
+    """Expression features ranked among the cohort's own patients."""
+    unranked: tuple[str, ...]
+    """Expression features on the training cohort's scale: too few of the cohort have them."""
+    predicted: Predicted
+    """The patients as the model reads them, with its curves."""
+    finish: Callable[[Array], Array]
+    """Blind curves (n, j + 1) of the patients -> those under the treatment that they have."""
+
+
+def choose_endpoint(bundle: Bundle, study: Study, asked: str | None) -> tuple[str, str]:
+    """Return the model's endpoint and the study's that it is judged on.
+
+    Raises:
+        InputError: the model predicts no survival, or the study has no such endpoint.
+    """
+    if bundle.primary is None:
+        raise InputError(
+            f"the model of '{bundle.study.name}' predicts no survival: evaluate needs a model of a "
+            "survival endpoint"
+        )
+    primary = bundle.primary.endpoint
+    known = study.endpoints.survival
+    if asked is not None:
+        study.survival_endpoint(asked)
+        return (asked if asked in bundle.survival else primary), asked
+    return primary, primary if primary in known else study.survival_endpoint(None)[0]
+
+
+def predict_cohort(
+    bundle: Bundle, endpoint: str, cohort: Cohort, named: Mapping[str, str] | None = None
+) -> External:
+    """Match a cohort's features and predict for its patients.
+
+    Args:
+        bundle: trained on other patients.
+        endpoint: of the bundle, that is judged.
+        cohort: by its own study file, with one survival endpoint.
+        named: the model's feature -> the study's, where matching cannot know.
+
+    Raises:
+        InputError: as :func:`matching.match.match_patients`.
+    """
+    first = bundle.survival[endpoint].preprocessors[0]
+    matching = match_patients(bundle.study, first, cohort, named)
+    own = on_cohort_scale(bundle, matching.values, cohort.centre)
+    model = own.survival[endpoint]
+    blind_values = matching.values[:, list(bundle.study.prognostic_features)]
+    able = rankable(first, blind_values)
+    expression = [
+        name
+        for name, feature in model.preprocessors[0].study.features.items()
+        if feature.kind == "expression"
+    ]
+    have = {m.feature for m in matching.found}
+    order = list(model.preprocessors[0].study.features)
+    ranked = tuple(name for name in expression if able[order.index(name)])
+    left = tuple(name for name in expression if name in have and name not in ranked)
+    seen = _as_the_model(bundle.study, cohort, matching.values)
+    finish = _finisher(model, matching.values, cohort.centre)
+    learners = model.ensemble.learners(blind_values, cohort.centre)
+    blind = model.ensemble.stack.cumulative(learners)
+    curves = {MODEL: finish(blind)} | dict(zip(LEARNERS, learners, strict=True))
+
+    def again(values: Array, rows: NDArray[np.int_] | None = None, /) -> Array:
+        own = cohort.centre if cohort.centre is None or rows is None else cohort.centre[rows]
+        return model.ensemble.cumulative(values, own)
+
+    predicted = Predicted(
+        cohort=seen,
+        protocol=EXTERNAL,
+        group=np.zeros(len(cohort), dtype=int),
+        grid=model.ensemble.grid,
+        curves=curves,
+        baselines=model.baseline_curves(blind_values, cohort.centre),
+        blind=blind,
+        again=again,
+    )
+    return External(own, model, cohort, matching, ranked, left, predicted, finish)
+
+
+def on_cohort_scale(bundle: Bundle, values: Array, centre: NDArray[np.str_] | None) -> Bundle:
+    """Return a bundle that reads expression on the scale of new patients; see `matching.scales`.
+
+    Args:
+        bundle: whose study the values are coded by.
+        values: (n, p) the treatment among them.
+        centre: (n,) of the patients.
+    """
+    names = [list(bundle.study.features)[j] for j in bundle.study.prognostic_features]
+    blind = values[:, list(bundle.study.prognostic_features)]
+
+    def rescaled(preprocessor: Preprocessor) -> Preprocessor:
+        read = [names.index(name) for name in preprocessor.study.features]
+        return on_own_scale(preprocessor, blind[:, read], centre)
+
+    def of_survival(model: SurvivalModel) -> SurvivalModel:
+        folds = tuple(
+            replace(fold, preprocessor=rescaled(fold.preprocessor)) for fold in model.ensemble.folds
+        )
+        effect = model.effect
+        if effect is not None:
+            effect = replace(effect, preprocessor=rescaled(effect.preprocessor))
+        return replace(model, ensemble=replace(model.ensemble, folds=folds), effect=effect)
+
+    def of_response(model: ResponseModel) -> ResponseModel:
+        return replace(model, preprocessor=rescaled(model.preprocessor))
+
+    return replace(
+        bundle,
+        survival={name: of_survival(each) for name, each in bundle.survival.items()},
+        responses={name: of_response(each) for name, each in bundle.responses.items()},
+    )
+
+
+def judge_labels(
+    external: External, patients: Patients, config: Config
+) -> tuple[dict[str, ResponseEvaluation], dict[str, str]]:
+    """Judge the binary endpoints that model and study share; say why others are not."""
+    found, left = {}, {}
+    bundle, study = external.bundle, patients.study
+    values = external.matching.values[:, list(bundle.study.prognostic_features)]
+    for name, model in bundle.responses.items():
+        if name not in study.endpoints.binary:
+            there = nearest(name, study.endpoints.binary)
+            left[name] = f"the study has no binary endpoint of that name{there}"
+            continue
+        label = patients.binary[name]
+        positive, negative = int((label == 1).sum()), int((label == 0).sum())
+        if not positive or not negative:
+            left[name] = f"{positive} positive and {negative} negative labels: both are needed"
+            continue
+        found[name] = judge_response(
+            label,
+            model.probability(values, patients.centre),
+            local_rate=study.endpoints.binary[name].local_rate,
+            bootstraps=config.evaluation.bootstraps,
+            seed=config.seed,
+        )
+    return found, left
+
+
+def _finisher(
+    model: SurvivalModel, values: Array, centre: NDArray[np.str_] | None
+) -> Callable[[Array], Array]:
+    status = treated(model.study, values)
+    if model.effect is None or status is None:
+        return lambda blind: blind
+    blind_values = values[:, list(model.study.prognostic_features)]
+    effect: PatientEffect = model.effect.of(blind_values, centre)
+    return lambda blind: under(blind, effect, status)
+
+
+def _as_the_model(model: Study, cohort: Cohort, values: Array) -> Cohort:
+    """The patients with the model's features, and the outcomes of their own study."""
+    own = cohort.study
+    binary = {
+        name: endpoint.model_copy(update={"features": None})
+        for name, endpoint in own.endpoints.binary.items()
+    }
+    study = model.model_copy(
+        update={
+            "name": own.name,
+            "description": own.description,
+            "synthetic": own.synthetic,
+            "source": own.source,
+            "id": own.id,
+            "centre": own.centre,
+            "endpoints": own.endpoints.model_copy(update={"binary": binary}),
+        }
+    )
+    return replace(cohort, study=study, values=values, further={})
+
+
+def why_few(cohort: Cohort, horizon: float, fewest: int) -> str:
+    """Say that a cohort has too few events to judge a model by, or nothing."""
+    seen = int((cohort.event & (cohort.time <= horizon)).sum())
+    if seen >= fewest:
+        return ""
+    return (
+        f"study '{cohort.study.name}' has {seen} events of '{cohort.endpoint}' within the model's "
+        f"{horizon:g} months: {fewest} are the least to judge a model by"
+    )

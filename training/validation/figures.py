@@ -1,0 +1,106 @@
+"""Figures of an external validation: calibration before and after the update, and risk groups."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from training.estimators.hazard import TimeGrid, survival
+from training.evaluation.calibration import Calibrated
+from training.evaluation.scores import Evaluation
+from training.metrics.brier import KaplanMeier
+from training.metrics.calibration import calibration_groups
+from training.reports.figures.style import BLUE, INK, ORANGE, RED, house_style
+
+Array = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+#: Events a group of the calibration plot should have, and groups at the most.
+GROUP_EVENTS, MOST_GROUPS = 15, 8
+THIRDS = (("low", BLUE), ("middle", ORANGE), ("high", RED))
+
+
+def calibration_figure(
+    before: tuple[Calibrated, ...],
+    after: tuple[Calibrated, ...] | None,
+    time: Array,
+    event: Bools,
+    subtitle: str,
+) -> Figure:
+    """Predicted against observed survival in groups, a panel for each month.
+
+    Args:
+        before: of the model as it is.
+        after: of the updated model, each patient held out; None where there is none.
+        time: (n,) follow-up in months.
+        event: (n,) whether the event was seen.
+        subtitle: says of whom.
+    """
+    kinds = [("as trained", before, ORANGE, -0.004, "s")]
+    if after is not None:
+        kinds.append(("updated, held out", after, BLUE, 0.004, "o"))
+    with house_style():
+        figure = Figure(figsize=(3.7 * len(before), 4.6))
+        for k, axes in enumerate(figure.subplots(1, len(before), sharey=True)):
+            axes.plot([0, 1], [0, 1], color=INK, lw=1, ls="--")
+            seen = int((event & (time <= before[k].month)).sum())
+            count = int(np.clip(seen // GROUP_EVENTS, 3, MOST_GROUPS))
+            for name, each, colour, aside, marker in kinds:
+                made = calibration_groups(event, time, each[k].survival, each[k].month, count)
+                drawn = ~np.isnan(made.low) & ~np.isnan(made.high)
+                x = made.predicted + aside
+                axes.vlines(x[drawn], made.low[drawn], made.high[drawn], color=colour, lw=1.3)
+                label = f"{name}: slope {each[k].slope.value:.2f}"
+                axes.plot(x, made.observed, marker, color=colour, label=label, ms=5)
+            axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="predicted survival")
+            axes.set_title(f"{before[k].month:.0f} months, {seen} events", fontsize=10)
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), fontsize=8)
+        figure.axes[0].set_ylabel("observed survival (Kaplan–Meier, 95 %)")
+        _heading(figure, "Do predictions come true?", subtitle)
+        return figure
+
+
+def risk_figure(
+    evaluation: Evaluation,
+    grid: TimeGrid,
+    cumulative: Array,
+    time: Array,
+    event: Bools,
+    subtitle: str,
+) -> Figure:
+    """Observed survival of thirds of the predicted risk, and what was predicted for them.
+
+    Args:
+        evaluation: of the predictions.
+        grid: the j bins.
+        cumulative: (n, j + 1) the model's cumulative hazards.
+        time: (n,) follow-up in months.
+        event: (n,) whether the event was seen.
+        subtitle: says of whom.
+    """
+    with house_style():
+        figure = Figure(figsize=(7.4, 4.6))
+        axes = figure.subplots()
+        months = np.linspace(0, evaluation.horizon, 150)
+        third = np.digitize(evaluation.risk, np.quantile(evaluation.risk, [1 / 3, 2 / 3]))
+        for g, (name, colour) in enumerate(THIRDS):
+            rows = third == g
+            if not rows.any():
+                continue
+            observed = KaplanMeier.fit(time[rows], event[rows])
+            low, high = observed.interval(months)
+            label = f"{name} risk: {rows.sum()} patients, {event[rows].sum()} events"
+            axes.step(months, observed.at(months), where="post", color=colour, lw=2, label=label)
+            axes.fill_between(months, low, high, step="post", color=colour, alpha=0.13, lw=0)
+            predicted = survival(grid.at(cumulative[rows], months)).mean(axis=0)
+            axes.plot(months, predicted, color=colour, lw=1.4, ls="--")
+        axes.plot([], [], color=INK, ls="--", label="predicted")
+        axes.set(ylim=(0, 1.02), xlim=(0, None), xlabel="months", ylabel="survival (Kaplan–Meier)")
+        axes.legend(loc="lower left", fontsize=8)
+        _heading(figure, "Observed survival by predicted risk, in thirds", subtitle)
+        return figure
+
+
+def _heading(figure: Figure, title: str, subtitle: str) -> None:
+    figure.suptitle(f"{title}\n{subtitle}", ha="left", x=0.01, fontsize=10, fontweight="bold")

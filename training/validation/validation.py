@@ -1,0 +1,238 @@
+"""External validation: what a model's predictions of another cohort are worth.
+
+Discrimination and calibration are told apart: ranks may hold up where probabilities do not, and
+only the latter can be mended without new training (Debray et al., "A new framework to enhance the
+interpretation of external validation studies of clinical prediction models", J Clin Epidemiol
+2015). The figures stand beside those of the training run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from data.cohort import Cohort
+from data.errors import InputError
+from training.budget import UNLIMITED
+from training.bundle import Bundle
+from training.config import Config
+from training.evaluation.calibration import Calibrated, calibrated
+from training.evaluation.record import Finding, Review, Span
+from training.evaluation.response import ResponseEvaluation
+from training.evaluation.review import review
+from training.evaluation.scores import Estimate, Evaluation, judge_predicted
+from training.leakage.cohort_overlap import shared
+from training.models.predictions import MODEL
+from training.progress import Tick, silent
+from training.validation.external import External, judge_labels, predict_cohort, why_few
+from training.validation.recalibration import Recalibration, recalibrate
+
+#: Events from which on a model is judged.
+FEWEST_EVENTS = 10
+#: Parts of the judged horizon at which calibration is judged; the middle one gives the verdict.
+MARKS = (0.25, 0.5, 0.75)
+#: What the model is called in the comparison with its updated self.
+BEFORE = "before the update"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What the training run said of the model, out of fold."""
+
+    study: str
+    synthetic: bool
+    patients: int
+    uno_c: Estimate
+    ibs: Estimate
+    slope: float
+    slope_month: float
+    horizon: float
+
+
+@dataclass(frozen=True, eq=False)
+class Repaired:
+    """The updated model, judged on patients whom its updates were not fitted to."""
+
+    recalibration: Recalibration
+    evaluation: Evaluation
+    """Of the held-out updates; its gain is over the model before."""
+    calibration: tuple[Calibrated, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Validation:
+    """All that is found."""
+
+    external: External
+    trained: Trained
+    evaluation: Evaluation
+    calibration: tuple[Calibrated, ...]
+    """At ``MARKS`` of the judged horizon."""
+    responses: dict[str, ResponseEvaluation]
+    unjudged: dict[str, str]
+    """Binary endpoint of the model -> why it is not judged here."""
+    repaired: Repaired | None
+    overlap: Finding
+    """Whether patients of the training cohort are among those judged."""
+    review: Review
+    """The whole review of the predictions, as of a training run's."""
+
+    @property
+    def cohort(self) -> Cohort:
+        """The judged patients, by their own study file."""
+        return self.external.cohort
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the patients of either side are."""
+        return self.trained.synthetic or self.cohort.study.synthetic
+
+    @property
+    def change_in_c(self) -> Estimate:
+        """Uno's C here minus that of the training run."""
+        return difference(self.evaluation.scores[MODEL].uno_c, self.trained.uno_c)
+
+
+def validate(
+    bundle: Bundle,
+    endpoint: str,
+    cohort: Cohort,
+    config: Config,
+    named: Mapping[str, str] | None = None,
+    *,
+    update: bool = False,
+    tick: Tick = silent,
+) -> Validation:
+    """Predict for a cohort, judge it, and check an update of the model if asked to.
+
+    Args:
+        bundle: trained on other patients.
+        endpoint: survival endpoint of the bundle.
+        cohort: other patients, with the endpoint to judge by.
+        config: its seed and bootstraps.
+        named: the model's feature -> the study's, where matching cannot know.
+        update: whether level and slope are updated, and checked on held-out patients.
+        tick: told how far the work is.
+
+    Raises:
+        InputError: no feature matches, or there are too few events.
+    """
+    tick("prediction", 0, 1)
+    few = why_few(cohort, bundle.survival[endpoint].horizon, FEWEST_EVENTS)
+    if few:
+        raise InputError(few)
+    external = predict_cohort(bundle, endpoint, cohort, named)
+    tick("prediction", 1, 1)
+    tick("evaluation", 0, 2)
+    predicted = external.predicted
+    evaluation = judge_predicted(predicted, config, UNLIMITED)
+    tick("evaluation", 1, 2)
+    (time, event), grid = predicted.outcome, predicted.grid
+    months = tuple(evaluation.horizon * mark for mark in MARKS)
+    how = (months, evaluation.bootstraps, config.seed)
+    calibration = calibrated(time, event, grid, predicted.curves[MODEL], *how)
+    tick("evaluation", 2, 2)
+    repaired = None
+    if update:
+        made = recalibrate(predicted.blind, external.finish, time, event, grid, config.seed, tick)
+        curves = {MODEL: made.held_out}
+        old = {**predicted.baselines, BEFORE: predicted.curves[MODEL]}
+        again = judge_predicted(replace(predicted, curves=curves, baselines=old), config, UNLIMITED)
+        repaired = Repaired(made, again, calibrated(time, event, grid, made.held_out, *how))
+    responses, unjudged = judge_labels(external, cohort, config)
+    return Validation(
+        external=external,
+        trained=trained_figures(bundle, endpoint),
+        evaluation=evaluation,
+        calibration=calibration,
+        responses=responses,
+        unjudged=unjudged,
+        repaired=repaired,
+        overlap=shared(bundle.provenance["sketch"], cohort),
+        review=review(predicted, evaluation, external.model.ensemble, config, tick),
+    )
+
+
+def trained_figures(bundle: Bundle, endpoint: str) -> Trained:
+    """Read what the training run said of one endpoint's model."""
+    found: Mapping[str, Any] = bundle.metrics
+    found = found.get("further", {}).get(endpoint, found)
+    scores = found.get("models", {}).get(MODEL, {})
+
+    def number(value: float | None) -> float:
+        return math.nan if value is None else float(value)
+
+    def estimate(name: str) -> Estimate:
+        raw = scores.get(name) or {"value": None}
+        return Estimate(**{key: number(value) for key, value in raw.items()})
+
+    return Trained(
+        study=bundle.study.name,
+        synthetic=bundle.study.synthetic,
+        patients=int(found.get("patients", 0)),
+        uno_c=estimate("uno_c"),
+        ibs=estimate("ibs"),
+        slope=number(found.get("calibration", {}).get("slope")),
+        slope_month=number(found.get("calibration", {}).get("time")),
+        horizon=number(found.get("horizon")),
+    )
+
+
+def difference(one: Estimate, other: Estimate) -> Estimate:
+    """Difference of two independent figures, its interval from theirs.
+
+    Each side's distance to its limit is squared and added (Zou and Donner, Stat Med 2008).
+    """
+    value = one.value - other.value
+    down = math.hypot(one.value - one.low, other.high - other.value)
+    up = math.hypot(one.high - one.value, other.value - other.low)
+    return Estimate(value, value - down, value + up)
+
+
+def known_by_modality(found: Validation) -> dict[str, tuple[int, int, float]]:
+    """Modality -> its features found, all of them, and the part of patients with any known."""
+    study, matching = found.external.bundle.study, found.external.matching
+    seen = ~np.isnan(matching.values)
+    have = np.array([match.source is not None for match in matching.matches])
+    return {
+        name: (int(have[list(b)].sum()), len(b), float(seen[:, list(b)].any(axis=1).mean()))
+        for name, b in study.blocks.items()
+    }
+
+
+def headline(found: Validation) -> dict[str, float]:
+    """Return the metrics of a run, the determined ones only."""
+    middle = len(MARKS) // 2
+    scores = found.evaluation.scores[MODEL]
+    estimates: dict[str, Estimate | Span] = {
+        "uno_c": scores.uno_c,
+        "harrell_c": scores.harrell_c,
+        "ibs": scores.ibs,
+        "uno_c_change": found.change_in_c,
+        "calibration_slope": found.calibration[middle].slope,
+        "observed_expected": found.calibration[middle].observed_expected,
+    }
+    if found.repaired is not None:
+        after = found.repaired.calibration[middle]
+        estimates |= {
+            "recalibrated_slope": after.slope,
+            "recalibrated_observed_expected": after.observed_expected,
+            "recalibrated_ibs": found.repaired.evaluation.scores[MODEL].ibs,
+            "recalibrated_ibs_gain": found.repaired.evaluation.gains[BEFORE]["ibs"],
+        }
+    for name, response in found.responses.items():
+        estimates |= {f"{name}_auroc": response.estimates["auroc"]}
+    named = {"features_found": float(len(found.external.matching.found))}
+    for name, estimate in estimates.items():
+        named |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+    return {k: v for k, v in named.items() if v == v and abs(v) < 1e300}
+
+
+def external_json(evaluation: Evaluation) -> dict[str, Any]:
+    """Return an evaluation as plain data that says what kind it is."""
+    protocol = "external; 95 % bootstrap intervals; differences paired"
+    return evaluation.to_json() | {"protocol": protocol}

@@ -1,0 +1,177 @@
+"""What an external validation says: of ranks, probabilities, the update and the input."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from data.matching.match import Match
+from training.evaluation.calibration import Calibrated
+from training.models.predictions import MODEL
+from training.reports.page import Verdict
+from training.validation.validation import (
+    BEFORE,
+    Repaired,
+    Validation,
+    external_json,
+    known_by_modality,
+)
+
+#: Part of the patients outside the range, or with unknown levels, that is pointed out.
+MANY = 0.1
+
+
+def of_discrimination(found: Validation) -> Verdict:
+    """Say whether the model puts these patients in the right order."""
+    here, change = found.evaluation.scores[MODEL].uno_c, found.change_in_c
+    figure = f"Uno's C {here}"
+    if math.isnan(here.low):
+        return Verdict("absent", "These patients are too few to judge their order by.")
+    if here.low <= 0.5:
+        return Verdict("alarm", f"Discrimination is not shown to be better than chance: {figure}.")
+    beside = f"{figure}, against {found.trained.uno_c} in training"
+    if change.high < 0:
+        return Verdict("caution", f"Discrimination holds up in part: {beside}, which is higher.")
+    return Verdict("yes", f"Discrimination holds up: {beside}.")
+
+
+def of_calibration(calibration: tuple[Calibrated, ...], whose: str = "Calibration") -> Verdict:
+    """Say whether predictions come true, by the month in the middle."""
+    middle = calibration[len(calibration) // 2]
+    slope, ratio = middle.slope, middle.observed_expected
+    if math.isnan(slope.low) or math.isnan(ratio.low):
+        return Verdict("absent", f"{whose} cannot be judged at {middle.month:.0f} months.")
+    figures = f"slope {slope}, observed over expected {ratio}, at {middle.month:.0f} months"
+    if middle.holds:
+        return Verdict("yes", f"{whose} holds: {figures}.")
+    wrong = []
+    if ratio.high < 1:
+        wrong.append("risks are predicted too high")
+    if ratio.low > 1:
+        wrong.append("risks are predicted too low")
+    if slope.high < 1:
+        wrong.append("predictions are too extreme")
+    if slope.low > 1:
+        wrong.append("patients differ more than is predicted")
+    return Verdict("alarm", f"{whose} is off: {', and '.join(wrong)} ({figures}).")
+
+
+def of_update(repaired: Repaired) -> Verdict:
+    """Say what the update does to patients whom it was not fitted to."""
+    update = repaired.recalibration.update
+    after = of_calibration(repaired.calibration, "Calibration of held-out patients")
+    gain = repaired.evaluation.gains[BEFORE]["ibs"]
+    told = f"the integrated Brier score falls by {gain}"
+    if update.form == "nothing":
+        text = "No update predicts held-out patients better than none: the model stays as it is."
+        return Verdict("no", text)
+    said = f"Updated: {update.form}. {after.text[:-1]}; {told}."
+    return Verdict("yes" if after.tone == "yes" and gain.high > 0 else "caution", said)
+
+
+def of_matching(found: Validation) -> Verdict:
+    """Say how much of the model's input there is."""
+    matching = found.external.matching
+    total = len(matching.matches)
+    text = f"{len(matching.found)} of the model's {total} features were found in the study."
+    if matching.absent_modalities:
+        text += f" Modalities missing here: {', '.join(matching.absent_modalities)}."
+    thin = [
+        f"{name} ({have} of {of}: without {_some(without)})"
+        for name, (have, of, _) in known_by_modality(found).items()
+        if 0 < have < of / 2 and (without := _without(found, name))
+    ]
+    if thin:
+        text += f" Less than half is there of {', '.join(thin)}."
+    if matching.doubtful:
+        names = ", ".join(match.feature for match in matching.doubtful)
+        text += f" Not certain, and left missing: {names}."
+    whole = not matching.missing and not suspect(matching.found)
+    return Verdict("yes" if whole else "caution", text)
+
+
+def verdicts(found: Validation) -> dict[str, Verdict]:
+    """Return what is said of each question, the answers first."""
+    said = {
+        "discrimination": of_discrimination(found),
+        "calibration": of_calibration(found.calibration),
+    }
+    if found.repaired is not None:
+        said["update"] = of_update(found.repaired)
+    return said | {"features": of_matching(found)}
+
+
+def suspect(found: tuple[Match, ...]) -> tuple[Match, ...]:
+    """Features of which many values are outside the range or of an unknown level."""
+    return tuple(match for match in found if max(match.outside, match.unknown) > MANY)
+
+
+def _without(found: Validation, modality: str) -> list[str]:
+    """The features of a modality that were not found, in the study file's order."""
+    matches = found.external.matching.matches
+    block = found.external.bundle.study.blocks[modality]
+    return [matches[j].feature for j in block if matches[j].source is None]
+
+
+def _some(names: list[str], most: int = 3) -> str:
+    """Join names, cutting a long list short."""
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest
+
+
+def to_json(found: Validation) -> dict[str, Any]:
+    """Return the figures as plain data, without any patient's."""
+    external, matching = found.external, found.external.matching
+    repaired = found.repaired
+    return {
+        "model": found.trained.study,
+        "study": found.cohort.study.name,
+        "endpoint": found.cohort.endpoint,
+        "model_endpoint": external.model.endpoint,
+        "synthetic": found.synthetic,
+        "verdicts": {name: {"tone": v.tone, "text": v.text} for name, v in verdicts(found).items()},
+        "training": {
+            "patients": found.trained.patients,
+            "horizon": found.trained.horizon,
+            "uno_c": vars(found.trained.uno_c),
+            "ibs": vars(found.trained.ibs),
+            "calibration_slope": found.trained.slope,
+            "calibration_month": found.trained.slope_month,
+        },
+        "change_in_uno_c": vars(found.change_in_c),
+        **external_json(found.evaluation),
+        "calibration_at": [_calibrated(each) for each in found.calibration],
+        "recalibration": None
+        if repaired is None
+        else {
+            **repaired.recalibration.update.to_json(),
+            "held_out_log_likelihood_gain": repaired.recalibration.gains,
+            "chosen_in_folds": repaired.recalibration.chosen,
+            "held_out": external_json(repaired.evaluation),
+            "calibration_at": [_calibrated(each) for each in repaired.calibration],
+        },
+        "responses": {name: each.to_json() for name, each in found.responses.items()},
+        "not_judged": found.unjudged,
+        "matching": {
+            "features": [
+                {**vars(match), "levels": dict(match.levels)} for match in matching.matches
+            ],
+            "modalities": {
+                name: {"found": have, "features": of, "patients_with_any": share}
+                for name, (have, of, share) in known_by_modality(found).items()
+            },
+            "unused": matching.unused,
+            "expression_ranked_in_cohort": external.ranked,
+            "expression_on_training_scale": external.unranked,
+        },
+        "overlap": found.overlap.model_dump(mode="json"),
+        "review": found.review.model_dump(mode="json"),
+    }
+
+
+def _calibrated(each: Calibrated) -> dict[str, Any]:
+    return {
+        "month": each.month,
+        "slope": vars(each.slope),
+        "observed_expected": vars(each.observed_expected),
+    }
