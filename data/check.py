@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from data.cohort import Cohort, Patients, load_endpoints, round_off
-from data.drafting.leaks import near_copies
-from data.errors import some
-from data.study import Feature
+from accomplice.data.cohort import Cohort, Patients, load_endpoints, round_off
+from accomplice.data.drafting.leaks import near_copies
+from accomplice.data.errors import some
+from accomplice.data.study import Feature
 
 #: Levels, and groups of patients, smaller than this are neither counted out nor trusted.
 FEW = 5

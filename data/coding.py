@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from data.study import Feature, Study, as_level
+from accomplice.data.study import Feature, Study, as_level
 
 #: Cells that mean "not known", compared in lower case; a study's own level wins over this list.
 MISSING = frozenset(

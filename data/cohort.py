@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from data.coding import ABSENT, NOT_A_NUMBER, OUT_OF_RANGE, Coded, code, treated
-from data.errors import InputError, some
-from data.outcomes import binary_target, survival_targets, texts_of
-from data.readers.cbioportal import read_folder
-from data.readers.tables import column, join_tables, read_table
-from data.study import Study, as_level, load_study
+from accomplice.data.coding import ABSENT, NOT_A_NUMBER, OUT_OF_RANGE, Coded, code, treated
+from accomplice.data.errors import InputError, some
+from accomplice.data.outcomes import binary_target, survival_targets, texts_of
+from accomplice.data.readers.cbioportal import read_folder
+from accomplice.data.readers.tables import column, join_tables, read_table
+from accomplice.data.study import Study, as_level, load_study
 
 
 @dataclass(frozen=True, eq=False)

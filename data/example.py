@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from data.study import Feature, Study
+from accomplice.data.study import Feature, Study
 
 
 def example_patient(study: Study, most: int = 8) -> dict[str, Any]:

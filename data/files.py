@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from data.errors import InputError
+from accomplice.data.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd

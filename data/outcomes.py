@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from data.coding import MISSING, code_numbers
-from data.errors import InputError
-from data.readers.tables import column
-from data.study import MONTHS, BinaryEndpoint, SurvivalEndpoint, as_level
+from accomplice.data.coding import MISSING, code_numbers
+from accomplice.data.errors import InputError
+from accomplice.data.readers.tables import column
+from accomplice.data.study import MONTHS, BinaryEndpoint, SurvivalEndpoint, as_level
 
 #: Words that say an event was, or was not, seen; compared in lower case.
 EVENT_WORDS = {

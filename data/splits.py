@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from data.errors import InputError
+from accomplice.data.errors import InputError
 
 
 def stratified_folds(

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from data.cohort import read_patients
-from data.readers.tables import (
+from accomplice.data.cohort import read_patients
+from accomplice.data.readers.tables import (
     EXCEL,
     PARQUET,
     ending_of,
@@ -29,7 +29,7 @@ from data.readers.tables import (
     readable,
     with_index,
 )
-from data.study import Study
+from accomplice.data.study import Study
 
 #: Rows read at once while finding out what the columns are.
 SURVEYED = 8192

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from data.errors import InputError, nearest
+from accomplice.data.errors import InputError, nearest
 
 Kind = Literal["number", "ordinal", "category", "expression", "density"]
 Unit = Literal["days", "weeks", "months", "years"]

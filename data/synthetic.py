@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from data.synthetic_records import CENTRES, GENES, SHIFTED_CENTRE, hide, measure
+from accomplice.data.synthetic_records import CENTRES, GENES, SHIFTED_CENTRE, hide, measure
 
 Floats = NDArray[np.float64]
 

@@ -1,6 +1,6 @@
 """Ask a running endpoint from Python.
 
-    from serving.client import Client
+    from accomplice.serving.client import Client
 
     with Client("http://127.0.0.1:3000", token="…") as endpoint:
         one = endpoint.predict({"age": 61, "IL1R1": 7.2}, times=[12, 36])

@@ -15,23 +15,24 @@ from typing import Any, TypeVar
 import orjson
 from starlette.responses import Response
 
-from data.errors import InputError
-from serving.answers.batching import Desk
-from serving.answers.explain import explain, read_explain
-from serving.answers.loaded_bundle import Answering, Live
-from serving.answers.model_card import describe
-from serving.answers.predictor import Predictor
-from serving.answers.what_if import read_what_if, what_if
-from serving.api.errors import INTERNAL, envelope, kind_and_place, log_error, logger
-from serving.api.openapi import document
-from serving.api.tokens import TOKENS_VARIABLE
-from serving.deployment.handover import HANDOVER_VARIABLE, Follower, Handover, Version
-from serving.deployment.memory import keep_small_blocks
-from serving.deployment.origin import origin
-from serving.monitoring import MOVED, REFUSED, Metrics
-from serving.requests.schemas import ROUTES
-from serving.requests.validation import Asked, RequestError, read_request
-from serving.web.page import Page
+import accomplice
+from accomplice.data.errors import InputError
+from accomplice.serving.answers.batching import Desk
+from accomplice.serving.answers.explain import explain, read_explain
+from accomplice.serving.answers.loaded_bundle import Answering, Live
+from accomplice.serving.answers.model_card import describe
+from accomplice.serving.answers.predictor import Predictor
+from accomplice.serving.answers.what_if import read_what_if, what_if
+from accomplice.serving.api.errors import INTERNAL, envelope, kind_and_place, log_error, logger
+from accomplice.serving.api.openapi import document
+from accomplice.serving.api.tokens import TOKENS_VARIABLE
+from accomplice.serving.deployment.handover import HANDOVER_VARIABLE, Follower, Handover, Version
+from accomplice.serving.deployment.memory import keep_small_blocks
+from accomplice.serving.deployment.origin import origin
+from accomplice.serving.monitoring import MOVED, REFUSED, Metrics
+from accomplice.serving.requests.schemas import ROUTES
+from accomplice.serving.requests.validation import Asked, RequestError, read_request
+from accomplice.serving.web.page import Page
 
 T = TypeVar("T")
 
@@ -47,7 +48,7 @@ LIVE = Live()
 def bundle_path() -> Path:
     """Return the folder of the bundle to serve: the environment's, or the one packed beside."""
     named = os.environ.get(BUNDLE_VARIABLE)
-    return Path(named) if named else Path(__file__).resolve().parent.parent / "bundle"
+    return Path(named) if named else Path(accomplice.__file__).parents[1] / "bundle"
 
 
 def begin(page: Page) -> Follower | None:

@@ -27,13 +27,13 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from data.coding import NOT_A_NUMBER, OUT_OF_RANGE, UNKNOWN_LEVEL
-from serving.answers.predictor import Predictor
-from serving.requests.patient_reader import Patients
-from training.bundle import UNKNOWN_ASSAY, Bundle
-from training.models.risk_centiles import GROUPS
-from training.models.survival import Column
-from training.treatment.benefit import ABSTAINS, reasons
+from accomplice.data.coding import NOT_A_NUMBER, OUT_OF_RANGE, UNKNOWN_LEVEL
+from accomplice.serving.answers.predictor import Predictor
+from accomplice.serving.requests.patient_reader import Patients
+from accomplice.training.bundle import UNKNOWN_ASSAY, Bundle
+from accomplice.training.models.risk_centiles import GROUPS
+from accomplice.training.models.survival import Column
+from accomplice.training.treatment.benefit import ABSTAINS, reasons
 
 Array = NDArray[np.float64]
 

@@ -17,11 +17,11 @@ from pydantic import PrivateAttr
 from starlette.requests import Request
 from starlette.responses import Response
 
-from data.errors import InputError
-from serving.api.errors import Envelope, logger
-from serving.api.guard import Guard, Limits
-from serving.api.read_routes import Shown
-from serving.requests.schemas import (
+from accomplice.data.errors import InputError
+from accomplice.serving.api.errors import Envelope, logger
+from accomplice.serving.api.guard import Guard, Limits
+from accomplice.serving.api.read_routes import Shown
+from accomplice.serving.requests.schemas import (
     ROUTES,
     BatchAnswer,
     BatchRequest,
@@ -32,26 +32,26 @@ from serving.requests.schemas import (
     WhatIfAnswer,
     WhatIfRequest,
 )
-from serving.web.page import Page
+from accomplice.serving.web.page import Page
 
 if TYPE_CHECKING:
-    from serving.answers.loaded_bundle import Answering
+    from accomplice.serving.answers.loaded_bundle import Answering
 
 
 def _current() -> Answering | None:
-    from serving.endpoint import LIVE
+    from accomplice.serving.endpoint import LIVE
 
     return LIVE.current
 
 
 def _exposition() -> bytes:
-    from serving.endpoint import METRICS
+    from accomplice.serving.endpoint import METRICS
 
     return METRICS.exposition()
 
 
 def _observe(path: str, status: int, seconds: float) -> None:
-    from serving.endpoint import METRICS
+    from accomplice.serving.endpoint import METRICS
 
     METRICS.request(path, status, seconds)
 
@@ -121,7 +121,7 @@ class Accomplice:
     """Predictions with their uncertainty, for research use."""
 
     def __init__(self) -> None:
-        from serving import endpoint
+        from accomplice.serving import endpoint
 
         self.endpoint = endpoint
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +10,14 @@ import pytest
 import yaml
 from hypothesis import settings
 
+from accomplice.data.panels.panel import panel_text
+
 if TYPE_CHECKING:
     import pandas as pd
 
-    from data.cohort import Cohort, Patients
-    from training.config import Config
-    from training.run import Trained
+    from accomplice.data.cohort import Cohort, Patients
+    from accomplice.training.config import Config
+    from accomplice.training.run import Trained
 
 # Networks this small only lose by threads that wait for each other, on a busy machine much. Torch
 # reads it when it is imported, so it is set before any test module is.
@@ -39,7 +40,7 @@ TINY = (
 @pytest.fixture(scope="session")
 def tiny_config() -> Config:
     """A configuration that goes through all of a run in a second."""
-    from training.config import configure
+    from accomplice.training.config import configure
 
     return configure(TINY)
 
@@ -47,11 +48,11 @@ def tiny_config() -> Config:
 @pytest.fixture(scope="session")
 def small_cohort() -> Cohort:
     """240 synthetic patients of five centres with every kind of feature and missing values."""
-    from data.cohort import build_cohort
-    from data.study import parse_study
-    from data.synthetic import draw
+    from accomplice.data.cohort import build_cohort
+    from accomplice.data.study import parse_study
+    from accomplice.data.synthetic import draw
 
-    panel = files("data.panels").joinpath("synthetic_gastric.yaml").read_text(encoding="utf-8")
+    panel = panel_text("synthetic_gastric")
     study = parse_study(yaml.safe_load(panel), "synthetic_gastric.yaml")
     return build_cohort(study, draw(240, seed=11).frame)
 
@@ -59,7 +60,7 @@ def small_cohort() -> Cohort:
 @pytest.fixture(scope="session")
 def tiny_trained(small_cohort: Cohort, tiny_config: Config) -> Trained:
     """The small cohort's run with the tiny configuration."""
-    from training.run import train
+    from accomplice.training.run import train
 
     return train(small_cohort, tiny_config)
 
@@ -69,7 +70,7 @@ def several_frame() -> pd.DataFrame:
     """220 synthetic patients with a made-up relapse before death, none recorded in stage IV."""
     import numpy as np
 
-    from data.synthetic import draw
+    from accomplice.data.synthetic import draw
 
     frame = draw(220, seed=31, ici_fraction=0.4).frame
     rng = np.random.default_rng(7)
@@ -85,7 +86,7 @@ def several_frame() -> pd.DataFrame:
 @pytest.fixture(scope="session")
 def several_raw() -> dict[str, Any]:
     """A study file's content: OS, DFS to 36 months, and a response."""
-    panel = files("data.panels").joinpath("synthetic_gastric.yaml").read_text(encoding="utf-8")
+    panel = panel_text("synthetic_gastric")
     raw: dict[str, Any] = yaml.safe_load(panel)
     raw["endpoints"]["survival"]["dfs"] = {
         "time": "dfs_months",
@@ -106,7 +107,7 @@ def labels_raw(several_raw: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def quick_config(tiny_config: Config) -> Config:
     """As the tiny one, with two folds."""
-    from training.config import configure
+    from accomplice.training.config import configure
 
     return configure(["folds.folds=2", "anchor.folds=2", "forest.trees=10"], tiny_config)
 
@@ -114,8 +115,8 @@ def quick_config(tiny_config: Config) -> Config:
 @pytest.fixture(scope="session")
 def several_cohort(several_raw: dict[str, Any], several_frame: pd.DataFrame) -> Cohort:
     """The patients with OS, and with them those with DFS."""
-    from data.cohort import build_cohort
-    from data.study import parse_study
+    from accomplice.data.cohort import build_cohort
+    from accomplice.data.study import parse_study
 
     return build_cohort(parse_study(several_raw, "several"), several_frame, further=True)
 
@@ -123,7 +124,7 @@ def several_cohort(several_raw: dict[str, Any], several_frame: pd.DataFrame) -> 
 @pytest.fixture(scope="session")
 def several_trained(several_cohort: Cohort, quick_config: Config) -> Trained:
     """A run of OS, DFS and the response."""
-    from training.run import train
+    from accomplice.training.run import train
 
     return train(several_cohort, quick_config)
 
@@ -131,8 +132,8 @@ def several_trained(several_cohort: Cohort, quick_config: Config) -> Trained:
 @pytest.fixture(scope="session")
 def labelled(labels_raw: dict[str, Any], several_frame: pd.DataFrame) -> Patients:
     """The patients with the response alone."""
-    from data.cohort import build_patients
-    from data.study import parse_study
+    from accomplice.data.cohort import build_patients
+    from accomplice.data.study import parse_study
 
     return build_patients(parse_study(labels_raw, "labels"), several_frame)
 
@@ -140,7 +141,7 @@ def labelled(labels_raw: dict[str, Any], several_frame: pd.DataFrame) -> Patient
 @pytest.fixture(scope="session")
 def labels_trained(labelled: Patients, quick_config: Config) -> Trained:
     """A run of the response alone."""
-    from training.run import train
+    from accomplice.training.run import train
 
     return train(labelled, quick_config)
 

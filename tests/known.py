@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from data.cohort import Cohort
-from data.study import parse_study
-from training.estimators.hazard import TimeGrid
-from training.models.predictions import EXTERNAL, MODEL, Predicted
+from accomplice.data.cohort import Cohort
+from accomplice.data.study import parse_study
+from accomplice.training.estimators.hazard import TimeGrid
+from accomplice.training.models.predictions import EXTERNAL, MODEL, Predicted
 
 GRID = TimeGrid(np.linspace(0, 60, 13))
 RATE = 0.02

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import dropout, softplus
 
-from training.learners.network.model import PackedNet
+from accomplice.training.learners.network.model import PackedNet
 
 
 class PlainNet(PackedNet):

@@ -40,7 +40,8 @@ def imported(source: str) -> Iterator[str]:
 
 
 def top_levels(file: Path) -> set[str]:
-    return {name.split(".")[0] for name in imported(file.read_text(encoding="utf-8"))}
+    names = (name.removeprefix("accomplice.") for name in imported(file.read_text("utf-8")))
+    return {name.split(".")[0] for name in names}
 
 
 def name_of(file: Path) -> str:
@@ -97,7 +98,11 @@ def test_the_walk_sees_all_packages():
 
 def loaded_by(statement: str) -> set[str]:
     """Top-level modules in a fresh interpreter after a statement."""
-    code = f"{statement}\nimport sys\nprint('MODULES', *{{m.split('.')[0] for m in sys.modules}})"
+    code = (
+        f"{statement}\nimport sys\n"
+        "names = {m.removeprefix('accomplice.').split('.')[0] for m in sys.modules}\n"
+        "print('MODULES', *names)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
@@ -108,28 +113,27 @@ def loaded_by(statement: str) -> set[str]:
 def test_the_service_starts_without_what_only_training_needs():
     if not (ROOT / "serving" / "service.py").is_file():
         pytest.skip("the service is not written yet")
-    loaded = loaded_by("import serving.service, serving.endpoint")
+    loaded = loaded_by("import accomplice.serving.service, accomplice.serving.endpoint")
     assert "serving" in loaded
     assert "pandas" in loaded
     assert not loaded & {"torch", *HEAVY, "sksurv"}
 
 
 def test_what_starts_the_workers_loads_nothing_that_answers():
-    loaded = loaded_by("import serving.service")
+    loaded = loaded_by("import accomplice.serving.service")
     assert "bentoml" in loaded
     assert not loaded & {"training", "numpy", "pandas", "safetensors", *HEAVY}
 
 
 def test_a_run_and_its_evaluation_load_no_copyleft_peer():
-    assert (
-        not loaded_by("import training.run, training.fitting.peers, training.cli.train")
-        & NOWHERE_LOADED
-    )
+    modules = ("run", "fitting.peers", "cli.train")
+    loaded = loaded_by("import " + ", ".join(f"accomplice.training.{name}" for name in modules))
+    assert not loaded & NOWHERE_LOADED
 
 
 def test_data_loads_without_torch():
     modules = [
-        name_of(file).removesuffix(".py").replace("/", ".")
+        f"accomplice.{name_of(file).removesuffix('.py').replace('/', '.')}"
         for file in FILES
         if name_of(file).startswith("data/") and file.stem != "__init__"
     ]
@@ -139,5 +143,5 @@ def test_data_loads_without_torch():
 
 
 def test_help_of_the_command_line_loads_nothing_heavy():
-    loaded = loaded_by("import training.cli.main")
+    loaded = loaded_by("import accomplice.training.cli.main")
     assert not loaded & {"numpy", "pandas", "torch", "bentoml", *HEAVY}

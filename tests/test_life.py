@@ -11,14 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from serving.answers.predictor import Predictor
-from serving.deployment.packaging import package
-from serving.deployment.server import running, serve_command
-from serving.requests.validation import Asked
-from training.bundle import Bundle
-from training.cli.main import main
-from training.processes import free_port
-from training.tracking.store import find_bundle, open_store
+from accomplice.serving.answers.predictor import Predictor
+from accomplice.serving.deployment.packaging import package
+from accomplice.serving.deployment.server import running, serve_command
+from accomplice.serving.requests.validation import Asked
+from accomplice.training.bundle import Bundle
+from accomplice.training.cli.main import main
+from accomplice.training.processes import free_port
+from accomplice.training.tracking.store import find_bundle, open_store
 
 SMALL = [
     *("--set", "net.members=2", "--set", "net.max_epochs=3"),

@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 import yaml
 
-from serving.answers.predictor import Predictor
-from serving.deployment.packaging import package
-from serving.requests.validation import Asked
-from training.bundle import Bundle
-from training.cli.main import main
-from training.tracking.store import find_bundle, open_store
+from accomplice.serving.answers.predictor import Predictor
+from accomplice.serving.deployment.packaging import package
+from accomplice.serving.requests.validation import Asked
+from accomplice.training.bundle import Bundle
+from accomplice.training.cli.main import main
+from accomplice.training.tracking.store import find_bundle, open_store
 
 SMALL = [
     *("--set", "net.members=2", "--set", "net.max_epochs=2", "--set", "evaluation.bootstraps=20"),

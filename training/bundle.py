@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from data.coding import ABSENT, MISSING, code
-from data.errors import InputError, nearest, some
-from data.preprocessing.preprocessor import Preprocessor
-from data.study import RESPONSE, Study, as_level, parse_study
-from training.models.golden_rows import Replayable, golden, replays
-from training.models.manifest import read_folder, to_json, write_folder
-from training.models.response import ResponseModel
-from training.models.shapley import attribute
-from training.models.survival import Column, SurvivalAnswer, SurvivalModel, below
-from training.progress import Tick, silent
+from accomplice.data.coding import ABSENT, MISSING, code
+from accomplice.data.errors import InputError, nearest, some
+from accomplice.data.preprocessing.preprocessor import Preprocessor
+from accomplice.data.study import RESPONSE, Study, as_level, parse_study
+from accomplice.training.models.golden_rows import Replayable, golden, replays
+from accomplice.training.models.manifest import read_folder, to_json, write_folder
+from accomplice.training.models.response import ResponseModel
+from accomplice.training.models.shapley import attribute
+from accomplice.training.models.survival import Column, SurvivalAnswer, SurvivalModel, below
+from accomplice.training.progress import Tick, silent
 
 Array = NDArray[np.float64]
 

@@ -13,7 +13,7 @@ from types import FrameType
 
 import psutil  # type: ignore[import-untyped]
 
-from data.errors import InputError
+from accomplice.data.errors import InputError
 
 HOST = "127.0.0.1"
 #: Seconds that a server has to end by itself: longer than BentoML gives its workers, which is 30.

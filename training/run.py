@@ -15,35 +15,35 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.cohort import Cohort, Patients
-from data.errors import InputError
-from training.budget import UNLIMITED, Budget
-from training.bundle import Bundle
-from training.config import Config, flat
-from training.estimators.hazard import log_risk
-from training.evaluation.importance import explained
-from training.evaluation.record import Finding, Review
-from training.evaluation.response import ResponseEvaluation, judge_response
-from training.evaluation.review import review
-from training.evaluation.scores import Evaluation, judge_predicted
-from training.fitting.fit import Fitted, fit
-from training.fitting.prepare import check_folds, prepare
-from training.leakage.cohort_overlap import sketch
-from training.leakage.sentinels import watch
-from training.models.baselines import Baseline, fit_baselines
-from training.models.predictions import from_fit
-from training.models.response import (
+from accomplice.data.cohort import Cohort, Patients
+from accomplice.data.errors import InputError
+from accomplice.training.budget import UNLIMITED, Budget
+from accomplice.training.bundle import Bundle
+from accomplice.training.config import Config, flat
+from accomplice.training.estimators.hazard import log_risk
+from accomplice.training.evaluation.importance import explained
+from accomplice.training.evaluation.record import Finding, Review
+from accomplice.training.evaluation.response import ResponseEvaluation, judge_response
+from accomplice.training.evaluation.review import review
+from accomplice.training.evaluation.scores import Evaluation, judge_predicted
+from accomplice.training.fitting.fit import Fitted, fit
+from accomplice.training.fitting.prepare import check_folds, prepare
+from accomplice.training.leakage.cohort_overlap import sketch
+from accomplice.training.leakage.sentinels import watch
+from accomplice.training.models.baselines import Baseline, fit_baselines
+from accomplice.training.models.predictions import from_fit
+from accomplice.training.models.response import (
     ResponseModel,
     check_labels,
     fit_response,
     out_of_fold,
     why_no_model,
 )
-from training.models.risk_centiles import quantiles
-from training.models.survival import SurvivalModel
-from training.progress import Tick, silent, within
-from training.tracking.store import Store
-from training.treatment.evidence import Evidence, evidence
+from accomplice.training.models.risk_centiles import quantiles
+from accomplice.training.models.survival import SurvivalModel
+from accomplice.training.progress import Tick, silent, within
+from accomplice.training.tracking.store import Store
+from accomplice.training.treatment.evidence import Evidence, evidence
 
 Array = NDArray[np.float64]
 

@@ -25,13 +25,13 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy import NullPool
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 
-from data.cohort import Cohort
-from data.errors import InputError
-from training.budget import UNLIMITED, Budget
-from training.config import Config, flat, with_settings
-from training.evaluation.scores import quick_scores
-from training.fitting.fit import fit
-from training.fitting.prepare import Prepared
+from accomplice.data.cohort import Cohort
+from accomplice.data.errors import InputError
+from accomplice.training.budget import UNLIMITED, Budget
+from accomplice.training.config import Config, flat, with_settings
+from accomplice.training.evaluation.scores import quick_scores
+from accomplice.training.fitting.fit import fit
+from accomplice.training.fitting.prepare import Prepared
 
 #: Seconds between a worker's signs of life, and without one until its trial is another's.
 HEARTBEAT, GRACE = 60, 180

@@ -19,9 +19,9 @@ import yaml
 from numpy.typing import NDArray
 from pandas.api.types import is_numeric_dtype
 
-from data.coding import MISSING
-from data.cohort import build_cohort, build_patients
-from data.drafting.features import (
+from accomplice.data.coding import MISSING
+from accomplice.data.cohort import build_cohort, build_patients
+from accomplice.data.drafting.features import (
     absent_markers,
     choose,
     course,
@@ -31,18 +31,25 @@ from data.drafting.features import (
     references,
     response_features,
 )
-from data.errors import InputError, some
-from data.outcomes import binary_target, survival_targets
-from data.panels.panel import Disease, Panel, key_of, load_panel, matches
-from data.readers.cbioportal import (
+from accomplice.data.errors import InputError, some
+from accomplice.data.outcomes import binary_target, survival_targets
+from accomplice.data.panels.panel import Disease, Panel, key_of, load_panel, matches
+from accomplice.data.readers.cbioportal import (
     PATIENT,
     choose_expression,
     open_folder,
     read_clinical,
     read_folder,
 )
-from data.readers.tables import column, read_table
-from data.study import MONTHS, TREATMENT, BinaryEndpoint, SurvivalEndpoint, as_level, parse_study
+from accomplice.data.readers.tables import column, read_table
+from accomplice.data.study import (
+    MONTHS,
+    TREATMENT,
+    BinaryEndpoint,
+    SurvivalEndpoint,
+    as_level,
+    parse_study,
+)
 
 #: Part of the patients without follow-up that a draft leaves out without being told to.
 FEW_WITHOUT_FOLLOW_UP = 0.1

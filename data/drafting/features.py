@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from data.drafting.infer import Inferred, infer
-from data.drafting.leaks import find_copies, find_label_leaks, find_leaks
-from data.errors import some
-from data.panels.panel import KNOWN_AFTER, Panel, Place, key_of, matches
+from accomplice.data.drafting.infer import Inferred, infer
+from accomplice.data.drafting.leaks import find_copies, find_label_leaks, find_leaks
+from accomplice.data.errors import some
+from accomplice.data.panels.panel import KNOWN_AFTER, Panel, Place, key_of, matches
 
 #: Where columns go that the panel does not know.
 REST = "clinical"

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from data.coding import MISSING, code_numbers
-from data.panels.panel import Ordinal, Panel, Place, key_of, matches
-from data.study import Kind, as_level
+from accomplice.data.coding import MISSING, code_numbers
+from accomplice.data.panels.panel import Ordinal, Panel, Place, key_of, matches
+from accomplice.data.study import Kind, as_level
 
 #: A text column with more levels than this is not a category.
 MOST_LEVELS = 20

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from data.drafting.infer import Inferred
-from data.panels.panel import KNOWN_AFTER
+from accomplice.data.drafting.infer import Inferred
+from accomplice.data.panels.panel import KNOWN_AFTER
 
 #: Rank correlation with the time, or correlation with the event, that no feature honestly has.
 TOO_GOOD = 0.95

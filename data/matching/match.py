@@ -15,14 +15,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from data.coding import treated
-from data.cohort import Patients
-from data.errors import InputError, nearest, some
-from data.matching.scales import outside
-from data.matching.similarity import Key, keys, same_levels, why_not
-from data.panels.panel import Panel, load_panel
-from data.preprocessing.preprocessor import Preprocessor
-from data.study import Feature, Study
+from accomplice.data.coding import treated
+from accomplice.data.cohort import Patients
+from accomplice.data.errors import InputError, nearest, some
+from accomplice.data.matching.scales import outside
+from accomplice.data.matching.similarity import Key, keys, same_levels, why_not
+from accomplice.data.panels.panel import Panel, load_panel
+from accomplice.data.preprocessing.preprocessor import Preprocessor
+from accomplice.data.study import Feature, Study
 
 Array = NDArray[np.float64]
 

@@ -14,8 +14,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from data.preprocessing.preprocessor import Preprocessor
-from data.preprocessing.scaling import CENTRE_SIZE, assay_references, unstandardised
+from accomplice.data.preprocessing.preprocessor import Preprocessor
+from accomplice.data.preprocessing.scaling import CENTRE_SIZE, assay_references, unstandardised
 
 Array = NDArray[np.float64]
 

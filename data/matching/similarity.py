@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Hashable
 
-from data.errors import some
-from data.panels.panel import Panel, key_of, matches
-from data.study import Feature
+from accomplice.data.errors import some
+from accomplice.data.panels.panel import Panel, key_of, matches
+from accomplice.data.study import Feature
 
 #: Name and feature -> what a feature that is the same shares, if that is known.
 Key = Callable[[str, Feature], Hashable | None]

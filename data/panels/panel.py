@@ -271,12 +271,16 @@ def matches(patterns: Iterable[str], key: str) -> bool:
     return any(re.search(pattern, key) for pattern in patterns)
 
 
+def panel_text(name: str) -> str:
+    """Return one of the package's files, such as ``synthetic_gastric``, which is a study file."""
+    return files("accomplice.data.panels").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+
+
 def load_panel() -> Panel:
     """Read the package's panels and merge them."""
     merged: dict[str, Any] = {}
     for name in NAMES:
-        text = files("data.panels").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
-        merged = _merge(merged, yaml.safe_load(text))
+        merged = _merge(merged, yaml.safe_load(panel_text(name)))
     return Panel.model_validate(merged)
 
 

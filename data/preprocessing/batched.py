@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from data.preprocessing.expression_ranks import Ranks
-from data.preprocessing.preprocessor import Preprocessor
-from data.preprocessing.scaling import of_centres, piecewise
+from accomplice.data.preprocessing.expression_ranks import Ranks
+from accomplice.data.preprocessing.preprocessor import Preprocessor
+from accomplice.data.preprocessing.scaling import of_centres, piecewise
 
 Array = NDArray[np.float64]
 Floats = NDArray[np.float32]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from data.study import Study
+from accomplice.data.study import Study
 
 Array = NDArray[np.float64]
 

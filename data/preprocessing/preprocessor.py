@@ -22,9 +22,9 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from data.preprocessing.expression_ranks import REFERENCE, SCORES, Ranks, assay_scores
-from data.preprocessing.missingness import Absences, missing_inputs
-from data.preprocessing.scaling import (
+from accomplice.data.preprocessing.expression_ranks import REFERENCE, SCORES, Ranks, assay_scores
+from accomplice.data.preprocessing.missingness import Absences, missing_inputs
+from accomplice.data.preprocessing.scaling import (
     assay_references,
     by_block,
     column_quantiles,
@@ -35,7 +35,7 @@ from data.preprocessing.scaling import (
     unstandardised,
     zeroed,
 )
-from data.study import Study
+from accomplice.data.study import Study
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.intp]

@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from data.preprocessing.expression_ranks import REFERENCE, Ranks
+from accomplice.data.preprocessing.expression_ranks import REFERENCE, Ranks
 
 Array = NDArray[np.float64]
 F = TypeVar("F", bound=np.floating)

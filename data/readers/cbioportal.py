@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from data.errors import InputError, nearest
+from accomplice.data.errors import InputError, nearest
 
 PATIENT = "PATIENT_ID"
 SAMPLE = "SAMPLE_ID"

@@ -16,7 +16,7 @@ from typing import IO, Any, cast
 
 import pandas as pd
 
-from data.errors import InputError, nearest, some
+from accomplice.data.errors import InputError, nearest, some
 
 DELIMITERS = ",\t;|"
 TEXT = (".csv", ".tsv", ".tab", ".txt")

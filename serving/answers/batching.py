@@ -19,8 +19,8 @@ from typing import NamedTuple, TypeVar
 
 import orjson
 
-from serving.answers.predictor import Predictor
-from serving.requests.validation import Asked
+from accomplice.serving.answers.predictor import Predictor
+from accomplice.serving.requests.validation import Asked
 
 T = TypeVar("T")
 

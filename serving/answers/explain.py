@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from serving.answers.predictor import Predictor
-from serving.requests.patient_reader import PatientReader
-from serving.requests.validation import INVALID, Asked, RequestError, check_patients, open_request
-from training.models.shapley import attribute
+from accomplice.serving.answers.predictor import Predictor
+from accomplice.serving.requests.patient_reader import PatientReader
+from accomplice.serving.requests.validation import (
+    INVALID,
+    Asked,
+    RequestError,
+    check_patients,
+    open_request,
+)
+from accomplice.training.models.shapley import attribute
 
 #: Code of the error for a model that has no risk.
 NO_RISK = "no_survival_endpoint"

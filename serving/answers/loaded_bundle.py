@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
 
-from serving.answers.batching import Desk
-from serving.answers.predictor import Predictor
+from accomplice.serving.answers.batching import Desk
+from accomplice.serving.answers.predictor import Predictor
 
 
 @dataclass(frozen=True)

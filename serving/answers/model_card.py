@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from data.study import Study
-from serving.answers.predictor import Predictor
-from serving.answers.training_values import usual
-from training.bundle import Bundle
+from accomplice.data.study import Study
+from accomplice.serving.answers.predictor import Predictor
+from accomplice.serving.answers.training_values import usual
+from accomplice.training.bundle import Bundle
 
 #: What the figures of a bundle call the model.
 MODEL = "model"

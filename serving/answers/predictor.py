@@ -12,14 +12,14 @@ from typing import Any, Protocol
 import numpy as np
 import orjson
 
-from data.example import example_patient
-from serving.answers.curves import grid, merge_times, write_curves
-from serving.requests.patient_reader import PatientReader, Patients
-from serving.requests.schemas import RESEARCH, SYNTHETIC
-from serving.requests.validation import Asked
-from training.bundle import UNKNOWN_ASSAY, Answer, Bundle
-from training.models.manifest import digest_of
-from training.models.survival import INTERVAL, Column
+from accomplice.data.example import example_patient
+from accomplice.serving.answers.curves import grid, merge_times, write_curves
+from accomplice.serving.requests.patient_reader import PatientReader, Patients
+from accomplice.serving.requests.schemas import RESEARCH, SYNTHETIC
+from accomplice.serving.requests.validation import Asked
+from accomplice.training.bundle import UNKNOWN_ASSAY, Answer, Bundle
+from accomplice.training.models.manifest import digest_of
+from accomplice.training.models.survival import INTERVAL, Column
 
 #: Where nothing is known of a bundle's run and version.
 UNKNOWN: Mapping[str, str | None] = MappingProxyType({})

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.preprocessing.preprocessor import Preprocessor
-from data.study import Feature, Treatment
-from training.bundle import Bundle
+from accomplice.data.preprocessing.preprocessor import Preprocessor
+from accomplice.data.study import Feature, Treatment
+from accomplice.training.bundle import Bundle
 
 #: Parts of the training patients at which a number's quantiles are given.
 PLACES = (0.05, 0.15, 0.25, 0.35, 0.5, 0.65, 0.75, 0.85, 0.95)

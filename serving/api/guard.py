@@ -19,9 +19,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data.errors import InputError
-from serving.api.errors import CACHE, ERRORS, HEADERS, App, Message, Receive, Send, envelope
-from serving.api.tokens import (
+from accomplice.data.errors import InputError
+from accomplice.serving.api.errors import (
+    CACHE,
+    ERRORS,
+    HEADERS,
+    App,
+    Message,
+    Receive,
+    Send,
+    envelope,
+)
+from accomplice.serving.api.tokens import (
     BELOW,
     BODY_VARIABLE,
     CONCURRENCY_VARIABLE,

@@ -14,11 +14,11 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from data.study import Feature
-from serving.answers.predictor import Predictor
-from serving.answers.training_values import Value, typical_patient, usual
-from serving.requests.patient_reader import PatientReader
-from serving.requests.schemas import (
+from accomplice.data.study import Feature
+from accomplice.serving.answers.predictor import Predictor
+from accomplice.serving.answers.training_values import Value, typical_patient, usual
+from accomplice.serving.requests.patient_reader import PatientReader
+from accomplice.serving.requests.schemas import (
     MOST_PATIENTS,
     MOST_TIMES,
     MOST_VALUES,
@@ -33,7 +33,7 @@ from serving.requests.schemas import (
     WhatIfAnswer,
     WhatIfRequest,
 )
-from serving.requests.validation import Asked
+from accomplice.serving.requests.validation import Asked
 
 REF = "#/components/schemas/{model}"
 Number = Mapping[str, Any]

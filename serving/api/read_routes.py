@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 if TYPE_CHECKING:
-    from serving.answers.loaded_bundle import Answering
+    from accomplice.serving.answers.loaded_bundle import Answering
 
 JSON = "application/json"
 

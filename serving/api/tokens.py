@@ -10,7 +10,7 @@ import re
 import secrets
 from pathlib import Path
 
-from data.errors import InputError
+from accomplice.data.errors import InputError
 
 #: Environment variables that the guard of a server reads: the token file, the requests under way
 #: at once, and the largest body in MB.

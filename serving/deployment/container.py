@@ -16,9 +16,9 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from serving.api.tokens import TOKENS_VARIABLE
-from serving.deployment.memory import HUGE, TUNABLES
-from serving.deployment.server import BENTO
+from accomplice.serving.api.tokens import TOKENS_VARIABLE
+from accomplice.serving.deployment.memory import HUGE, TUNABLES
+from accomplice.serving.deployment.server import BENTO
 
 DOCKERFILE, CONSTRAINTS = "Dockerfile", "constraints.txt"
 #: Where the image looks for the tokens.

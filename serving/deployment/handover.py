@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from data.errors import InputError
+from accomplice.data.errors import InputError
 
 #: Environment variable of a server's process that names the folder.
 HANDOVER_VARIABLE = "ACCOMPLICE_HANDOVER"

@@ -15,17 +15,17 @@ from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
 
-from serving.deployment.container import write_context
-from serving.deployment.origin import ORIGIN_FILE
-from serving.deployment.server import BENTO, ROOT, ServerError, quiet_environment
-from training.models.manifest import MANIFEST, digest_of
+from accomplice.serving.deployment.container import write_context
+from accomplice.serving.deployment.origin import ORIGIN_FILE
+from accomplice.serving.deployment.server import BENTO, ROOT, ServerError, quiet_environment
+from accomplice.training.models.manifest import MANIFEST, digest_of
 
 #: The packed service, and what it imports in a worker alone: from both, imports are followed.
-SERVICE, ENDPOINT = "serving.service", "serving.endpoint"
-#: Packages of ours that are packed, as far as the service imports them.
-OURS = ("data", "training", "serving")
+SERVICE, ENDPOINT = "accomplice.serving.service", "accomplice.serving.endpoint"
+#: The package, of which is packed what the service imports.
+OURS = "accomplice"
 #: What the page is made of, beside its code.
-PAGE = Path("serving", "web", "files")
+PAGE = Path(OURS, "serving", "web", "files")
 #: What the packed files import of others, and what uvicorn serves faster with, pinned at the
 #: installed versions; BentoML is the first.
 REQUIRED = (
@@ -160,7 +160,7 @@ def page_files() -> tuple[str, ...]:
 def _files_of(module: str) -> Iterator[Path]:
     """Yield a module's file and those of the packages it is in; nothing if it is not ours."""
     parts = module.split(".")
-    if parts[0] not in OURS:
+    if parts[0] != OURS:
         return
     for depth in range(1, len(parts) + 1):
         stem = ROOT.joinpath(*parts[:depth])

@@ -15,15 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
 
-from data.errors import InputError
-from serving.api.tokens import BELOW, CONCURRENCY_VARIABLE, TOKENS_VARIABLE, read_tokens
-from serving.deployment.handover import HANDOVER_VARIABLE
-from serving.deployment.memory import HUGE, TUNABLES
-from training.models.manifest import MANIFEST, digest_of
-from training.processes import GRACE, HOST, check_free, end, term_interrupts
+import accomplice
+from accomplice.data.errors import InputError
+from accomplice.serving.api.tokens import BELOW, CONCURRENCY_VARIABLE, TOKENS_VARIABLE, read_tokens
+from accomplice.serving.deployment.handover import HANDOVER_VARIABLE
+from accomplice.serving.deployment.memory import HUGE, TUNABLES
+from accomplice.training.models.manifest import MANIFEST, digest_of
+from accomplice.training.processes import GRACE, HOST, check_free, end, term_interrupts
 
-#: Folder that holds the packages ``data``, ``training`` and ``serving``.
-ROOT = Path(__file__).resolve().parents[2]
+#: Folder that holds the package; not resolved, since in a checkout the package holds links.
+ROOT = Path(accomplice.__file__).parents[1]
 #: The file that makes a folder a Bento.
 BENTO = "bento.yaml"
 #: Environment variable that names the bundle to serve. ``serving.endpoint`` reads it; it is not
@@ -117,7 +118,7 @@ def serve_command(
     """
     access = access or Access()
     env = quiet_environment() | access.environment()
-    target, folder = "serving.service:Accomplice", ROOT
+    target, folder = "accomplice.serving.service:Accomplice", ROOT
     path = None if path is None else path.resolve()
     if path is None:
         pass

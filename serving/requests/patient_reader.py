@@ -19,10 +19,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from data.coding import MISSING, NOT_A_NUMBER, OUT_OF_RANGE, UNKNOWN_LEVEL, code_numbers
-from data.errors import nearest
-from data.study import Feature, Study, as_level
-from training.bundle import MOST_UNKNOWN
+from accomplice.data.coding import MISSING, NOT_A_NUMBER, OUT_OF_RANGE, UNKNOWN_LEVEL, code_numbers
+from accomplice.data.errors import nearest
+from accomplice.data.study import Feature, Study, as_level
+from accomplice.training.bundle import MOST_UNKNOWN
 
 #: Letters of a name from a request that an answer repeats at the most.
 LONGEST_NAME = 64

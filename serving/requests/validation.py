@@ -15,9 +15,9 @@ from typing import Any, NoReturn
 
 import orjson
 
-from data.errors import nearest
-from serving.requests.patient_reader import PatientReader, shorten
-from serving.requests.schemas import MOST_PATIENTS, MOST_TIMES
+from accomplice.data.errors import nearest
+from accomplice.serving.requests.patient_reader import PatientReader, shorten
+from accomplice.serving.requests.schemas import MOST_PATIENTS, MOST_TIMES
 
 #: Problems that one error lists at the most.
 MOST_PROBLEMS = 20

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from data.study import Feature, Study, Treatment
-from serving.answers.training_values import Usual, usual
-from training.bundle import Bundle
+from accomplice.data.study import Feature, Study, Treatment
+from accomplice.serving.answers.training_values import Usual, usual
+from accomplice.training.bundle import Bundle
 
 #: Features of a modality beyond which it is folded away, and beyond which only the first so many
 #: get a field each; the others are pasted.

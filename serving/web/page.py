@@ -20,11 +20,11 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from serving.requests.schemas import RESEARCH, SYNTHETIC
+from accomplice.serving.requests.schemas import RESEARCH, SYNTHETIC
 
 if TYPE_CHECKING:
-    from serving.answers.loaded_bundle import Answering
-    from serving.answers.predictor import Predictor
+    from accomplice.serving.answers.loaded_bundle import Answering
+    from accomplice.serving.answers.predictor import Predictor
 
 FILES = Path(__file__).resolve().parent / "files"
 TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -77,7 +77,7 @@ class Page:
 
     def form(self, predictor: Predictor) -> str:
         """Return the form of a predictor's bundle."""
-        from serving.web.form import form_of
+        from accomplice.serving.web.form import form_of
 
         bundle = predictor.bundle
         scores = (bundle.metrics.get("review") or {}).get("scores", {}).get("model", {})

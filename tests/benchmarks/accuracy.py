@@ -19,12 +19,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from accomplice.training.cli.progress_bar import shown
 from tests.benchmarks import cohorts
 from tests.benchmarks.ours import ROOT, ours, source_digest
 from tests.benchmarks.peers import PEERS, Learner, absent
 from tests.benchmarks.scoring import asked_times, calibration, eval_times, read_at, score
 from tests.benchmarks.summary import Block, Result, summarise
-from training.cli.progress_bar import shown
 
 OURS = "ours"
 LEARNERS: dict[str, Learner] = {OURS: ours, **PEERS}

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import logging
 import warnings
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
@@ -20,17 +19,18 @@ import pandas as pd
 import yaml
 from numpy.typing import NDArray
 
-from data.cohort import Cohort, build_cohort
-from data.preprocessing.preprocessor import Preprocessor
-from data.study import Study, parse_study
-from data.synthetic import draw
-from training.config import configure
-from training.estimators.hazard import TimeGrid
-from training.fitting.prepare import truncate
-from training.learners.anchor import fit_anchor
-from training.run import Judged, Trained, fit_and_judge, make_bundle
-from training.treatment.effect import given
-from training.treatment.evidence import permuted
+from accomplice.data.cohort import Cohort, build_cohort
+from accomplice.data.panels.panel import panel_text
+from accomplice.data.preprocessing.preprocessor import Preprocessor
+from accomplice.data.study import Study, parse_study
+from accomplice.data.synthetic import draw
+from accomplice.training.config import configure
+from accomplice.training.estimators.hazard import TimeGrid
+from accomplice.training.fitting.prepare import truncate
+from accomplice.training.learners.anchor import fit_anchor
+from accomplice.training.run import Judged, Trained, fit_and_judge, make_bundle
+from accomplice.training.treatment.effect import given
+from accomplice.training.treatment.evidence import permuted
 
 Array = NDArray[np.float64]
 
@@ -40,7 +40,7 @@ SEEDS = 5
 
 def study() -> Study:
     """Return the synthetic cohort's study."""
-    text = files("data.panels").joinpath("synthetic_gastric.yaml").read_text(encoding="utf-8")
+    text = panel_text("synthetic_gastric")
     return parse_study(yaml.safe_load(text), "synthetic")
 
 

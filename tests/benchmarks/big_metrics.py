@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from training.metrics.brier import (
+from accomplice.training.metrics.brier import (
     KaplanMeier,
     bootstrap_interval,
     brier_contributions,
@@ -25,8 +25,12 @@ from training.metrics.brier import (
     resamples,
     time_average,
 )
-from training.metrics.calibration import calibration_at, calibration_groups, d_calibration
-from training.metrics.concordance import (
+from accomplice.training.metrics.calibration import (
+    calibration_at,
+    calibration_groups,
+    d_calibration,
+)
+from accomplice.training.metrics.concordance import (
     concordance_contributions,
     concordances,
     cumulative_dynamic_auc,
@@ -34,7 +38,7 @@ from training.metrics.concordance import (
     mean_auc,
     uno_c,
 )
-from training.metrics.net_benefit import net_benefit_contributions
+from accomplice.training.metrics.net_benefit import net_benefit_contributions
 
 SIZES = (10_000, 100_000, 1_000_000)
 #: Columns of a survival matrix: the edges of a grid of 12 bins, less time 0, and the horizon.

@@ -23,13 +23,13 @@ import psutil
 import torch
 from matplotlib import pyplot as plt
 
-from data.cohort import Cohort
-from data.study import parse_study
-from training.config import Config, configure
-from training.fitting.fit import pack, untrained
-from training.fitting.prepare import Prepared, prepare
-from training.learners.network.lightning import train_net
-from training.learners.network.losses import hazard_losses, hazard_nll
+from accomplice.data.cohort import Cohort
+from accomplice.data.study import parse_study
+from accomplice.training.config import Config, configure
+from accomplice.training.fitting.fit import pack, untrained
+from accomplice.training.fitting.prepare import Prepared, prepare
+from accomplice.training.learners.network.lightning import train_net
+from accomplice.training.learners.network.losses import hazard_losses, hazard_nll
 
 SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
 BARE = 100_000

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from data.cohort import read_source
-from data.drafting.draft import draft_study
-from data.outcomes import survival_targets
-from data.study import parse_study
+from accomplice.data.cohort import read_source
+from accomplice.data.drafting.draft import draft_study
+from accomplice.data.outcomes import survival_targets
+from accomplice.data.study import parse_study
 
 TIME, EVENT = "time", "event"
 #: The largest cohorts are thinned to so many rows.

@@ -18,11 +18,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from data.synthetic import HORIZON, SCALE, SHAPE, draw, weibull_survival
-from training.cli.progress_bar import shown
-from training.estimators.hazard import TimeGrid, log_risk, survival
-from training.evaluation.scores import MODEL, POINTS, Estimate, Evaluation, judge
-from training.metrics.brier import time_average
+from accomplice.data.synthetic import HORIZON, SCALE, SHAPE, draw, weibull_survival
+from accomplice.training.cli.progress_bar import shown
+from accomplice.training.estimators.hazard import TimeGrid, log_risk, survival
+from accomplice.training.evaluation.scores import MODEL, POINTS, Estimate, Evaluation, judge
+from accomplice.training.metrics.brier import time_average
 
 Array = NDArray[np.float64]
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from data.cohort import load_cohort, read_patients
-from data.drafting.draft import draft_study, render_study
+from accomplice.data.cohort import load_cohort, read_patients
+from accomplice.data.drafting.draft import draft_study, render_study
+from accomplice.training.bundle import Bundle
+from accomplice.training.config import Config, configure
+from accomplice.training.run import train as train_model
 from tests.benchmarks.cohorts import EVENT, TIME, features
 from tests.benchmarks.peers import Array, Predict
-from training.bundle import Bundle
-from training.config import Config, configure
-from training.run import train as train_model
 
 ROOT = Path(__file__).parents[2]
 #: The benchmark has its own peers.

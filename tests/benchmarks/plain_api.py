@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from fastapi import FastAPI
 
-from training.bundle import Bundle
+from accomplice.training.bundle import Bundle
 
 torch.set_num_threads(1)
 app = FastAPI()

@@ -11,19 +11,19 @@ known is estimated by the same model, fitted to 100,000 labelled patients.
 
 from __future__ import annotations
 
-from importlib.resources import files
 from typing import NamedTuple
 
 import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from data.cohort import Cohort, build_cohort
-from data.study import Study, parse_study
-from data.synthetic import draw
-from training.estimators.logistic import expit
-from training.evaluation.response import auroc
-from training.models.response import ResponseModel, fit_response, out_of_fold
+from accomplice.data.cohort import Cohort, build_cohort
+from accomplice.data.panels.panel import panel_text
+from accomplice.data.study import Study, parse_study
+from accomplice.data.synthetic import draw
+from accomplice.training.estimators.logistic import expit
+from accomplice.training.evaluation.response import auroc
+from accomplice.training.models.response import ResponseModel, fit_response, out_of_fold
 
 Array = NDArray[np.float64]
 
@@ -75,7 +75,7 @@ def fitted(made: Cohort, features: tuple[str, ...] | None) -> ResponseModel:
 
 def main() -> None:
     """Print a line a seed, and their mean."""
-    panel = files("data.panels").joinpath("synthetic_gastric.yaml").read_text(encoding="utf-8")
+    panel = panel_text("synthetic_gastric")
     study = parse_study(yaml.safe_load(panel), "synthetic_gastric.yaml")
     features = study.endpoints.binary[ENDPOINT].features
     ceiling = fitted(cohort(study, MANY, 999, 1.0, True)[0], features)

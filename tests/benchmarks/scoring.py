@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from accomplice.training.metrics.brier import UndefinedMetricError, censoring
+from accomplice.training.metrics.calibration import calibration_at, d_calibration
 from tests.benchmarks.cohorts import EVENT, TIME
-from training.metrics.brier import UndefinedMetricError, censoring
-from training.metrics.calibration import calibration_at, d_calibration
 
 Array = NDArray[np.float64]
 

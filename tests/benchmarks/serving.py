@@ -26,10 +26,10 @@ import numpy as np
 import pandas as pd
 import psutil
 
-from serving.deployment.server import quiet_environment, serve_command
+from accomplice.serving.deployment.server import quiet_environment, serve_command
+from accomplice.training.bundle import Bundle
+from accomplice.training.processes import end, free_port
 from tests.benchmarks.load import HOST, Check, Load, load, worker
-from training.bundle import Bundle
-from training.processes import end, free_port
 
 ROOT = Path(__file__).parents[2]
 #: Whole seconds of a round, and rounds.
@@ -135,7 +135,7 @@ def trained(folder: Path) -> Path:
     """Train a model on the synthetic cohort and register it; return its bundle."""
     env = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
     env |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    run = "from training.cli.main import main; main()"
+    run = "from accomplice.training.cli.main import main; main()"
     for argv in (
         ["data", "synth", "--out", "cohort", "--n", "400"],
         ["train", "cohort/study.yaml", "--out", "bundle"]

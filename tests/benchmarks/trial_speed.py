@@ -13,7 +13,6 @@ import logging
 import time
 import warnings
 from collections.abc import Callable
-from importlib.resources import files
 from typing import Any
 
 import pytorch_lightning as pl
@@ -22,14 +21,15 @@ import yaml
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from data.cohort import build_cohort
-from data.study import parse_study
-from data.synthetic import draw
+from accomplice.data.cohort import build_cohort
+from accomplice.data.panels.panel import panel_text
+from accomplice.data.study import parse_study
+from accomplice.data.synthetic import draw
+from accomplice.training.config import Config, configure
+from accomplice.training.fitting.fit import fit_net, pack, untrained
+from accomplice.training.fitting.prepare import Prepared, prepare
+from accomplice.training.learners.network.model import PackedNet
 from tests.plain_net import PlainNet, plain_nll
-from training.config import Config, configure
-from training.fitting.fit import fit_net, pack, untrained
-from training.fitting.prepare import Prepared, prepare
-from training.learners.network.model import PackedNet
 
 PATIENTS = 400
 PASSES = 50
@@ -121,7 +121,7 @@ def main() -> None:
     """Print the ratio."""
     torch.set_num_threads(1)
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    panel = files("data.panels").joinpath("synthetic_gastric.yaml").read_text(encoding="utf-8")
+    panel = panel_text("synthetic_gastric")
     study = parse_study(yaml.safe_load(panel), "synthetic_gastric.yaml")
     cohort = build_cohort(study, draw(PATIENTS, seed=0).frame)
     # As many passes as both are given: nobody stops early.

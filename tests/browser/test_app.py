@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from serving.api.tokens import new_token
-from serving.deployment.server import Access, running, serve_command
+from accomplice.serving.api.tokens import new_token
+from accomplice.serving.deployment.server import Access, running, serve_command
+from accomplice.training.processes import free_port
+from accomplice.training.run import Trained
 from tests.browser.driver import Browser, Page
-from training.processes import free_port
-from training.run import Trained
 
 #: Presses of Tab in which the form's button is reached.
 MANY = 60

@@ -13,13 +13,13 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 
+from accomplice.training.cli.train import search
+from accomplice.training.config import configure
+from accomplice.training.processes import end, free_port
+from accomplice.training.tracking.store import open_store
+from accomplice.training.tracking.ui import links
+from accomplice.training.tune import SPACE
 from tests.browser.driver import Browser
-from training.cli.train import search
-from training.config import configure
-from training.processes import end, free_port
-from training.tracking.store import open_store
-from training.tracking.ui import links
-from training.tune import SPACE
 
 pytestmark = pytest.mark.slow
 
@@ -44,7 +44,7 @@ def logged(tmp_path_factory, small_cohort):
 def server(logged):
     """The process of `accomplice ui` on that store, and the links it printed."""
     port = free_port()
-    command = [sys.executable, "-m", "training.cli.main", "ui", "--port", str(port)]
+    command = [sys.executable, "-m", "accomplice", "ui", "--port", str(port)]
     # The working folder is the store's: what is under test is found by its path.
     path = os.pathsep.join(p for p in sys.path if p)
     with subprocess.Popen(

@@ -10,9 +10,9 @@ import pytest
 import yaml
 from rich.console import Console
 
-from data.check import check_study, median_follow_up, render
-from data.drafting.leaks import near_copies
-from data.errors import InputError
+from accomplice.data.check import check_study, median_follow_up, render
+from accomplice.data.drafting.leaks import near_copies
+from accomplice.data.errors import InputError
 
 N = 80
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.coding import (
+from accomplice.data.coding import (
     ABSENT,
     MISSING,
     NOT_A_NUMBER,
@@ -19,7 +19,7 @@ from data.coding import (
     treated,
     untreated,
 )
-from data.study import Feature, parse_study
+from accomplice.data.study import Feature, parse_study
 
 nan = np.nan
 

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.cohort import (
+from accomplice.data.cohort import (
     Cohort,
     _centres,
     build_cohort,
@@ -18,9 +18,9 @@ from data.cohort import (
     load_endpoints,
     patient_ids,
 )
-from data.errors import InputError
-from data.outcomes import code_events, survival_targets
-from data.study import SurvivalEndpoint, as_level, parse_study
+from accomplice.data.errors import InputError
+from accomplice.data.outcomes import code_events, survival_targets
+from accomplice.data.study import SurvivalEndpoint, as_level, parse_study
 
 CANARY = "CANARY-7431"
 NUMBER_CANARY = 7431.25

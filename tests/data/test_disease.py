@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data.drafting.draft import draft_study, render_study
-from data.errors import InputError
-from data.panels.panel import KNOWN_AFTER, load_panel
-from data.study import parse_study
+from accomplice.data.drafting.draft import draft_study, render_study
+from accomplice.data.errors import InputError
+from accomplice.data.panels.panel import KNOWN_AFTER, load_panel
+from accomplice.data.study import parse_study
 
 
 @pytest.fixture(scope="module")

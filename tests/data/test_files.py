@@ -9,9 +9,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from data import files as writing
-from data.errors import InputError
-from data.files import csv_parts, written_in_parts
+from accomplice.data import files as writing
+from accomplice.data.errors import InputError
+from accomplice.data.files import csv_parts, written_in_parts
 
 TABLE = pd.DataFrame(
     {"id": [f"{i:03d}" for i in range(7)], "risk": np.linspace(0, 1, 7) / 3, "none": np.nan}

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.errors import InputError
-from data.splits import centre_folds, stratified_folds
+from accomplice.data.errors import InputError
+from accomplice.data.splits import centre_folds, stratified_folds
 
 untimed = settings(deadline=None)
 

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from data import streams
-from data.errors import InputError
-from data.readers.tables import read_table
-from data.streams import of_frame, open_stream
+from accomplice.data import streams
+from accomplice.data.errors import InputError
+from accomplice.data.readers.tables import read_table
+from accomplice.data.streams import of_frame, open_stream
 
 FEW = settings(
     max_examples=150,

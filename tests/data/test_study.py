@@ -5,8 +5,8 @@ import copy
 import pytest
 import yaml
 
-from data.errors import InputError, nearest, some
-from data.study import Feature, as_level, load_study, parse_study
+from accomplice.data.errors import InputError, nearest, some
+from accomplice.data.study import Feature, as_level, load_study, parse_study
 
 RAW = {
     "name": "demo",

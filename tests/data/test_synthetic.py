@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from data import synthetic, synthetic_records
+from accomplice.data import synthetic, synthetic_records
 
 N = 20_000
 HR = 0.08

@@ -13,9 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from accomplice.training.processes import free_port
 from tests.browser.conftest import browser  # noqa: F401
 from tests.installed.environments import FOLDER, PYTHON, SERVICE_PYTHON
-from training.processes import free_port
 
 #: Settings with which a fit takes seconds.
 QUICK = (

@@ -17,8 +17,8 @@ PYTHON, SERVICE_PYTHON = "ACCOMPLICE_INSTALLED_PYTHON", "ACCOMPLICE_SERVICE_PYTH
 FOLDER = "ACCOMPLICE_INSTALLED_FOLDER"
 #: Prints what the image of a bento installs.
 PINS = """
-from serving.deployment.container import closure
-from serving.deployment.packaging import REQUIRED, pinned
+from accomplice.serving.deployment.container import closure
+from accomplice.serving.deployment.packaging import REQUIRED, pinned
 print(*pinned()), print(*closure(list(REQUIRED)))
 """
 
@@ -42,9 +42,9 @@ def build_wheel(folder: Path) -> Path:
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(listed, cwd=ROOT, capture_output=True, check=True).stdout
     for name in filter(None, os.fsdecode(names).split("\0")):
-        if (ROOT / name).is_file():
+        if (ROOT / name).exists():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, source / name)
+            shutil.copy(ROOT / name, source / name, follow_symlinks=False)
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
     subprocess.run([*command, "--wheel-dir", str(folder), str(source)], check=True)
     (wheel,) = folder.glob("*.whl")

@@ -13,16 +13,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data.cohort import build_cohort
-from data.study import Study, parse_study
-from training.bundle import Bundle
-from training.config import configure, flat
-from training.estimators.hazard import log_risk
-from training.fitting.fit import fit
-from training.fitting.prepare import prepare
-from training.models.manifest import MANIFEST, read_folder, write_folder
-from training.models.risk_centiles import quantiles
-from training.models.survival import SurvivalModel
+from accomplice.data.cohort import build_cohort
+from accomplice.data.study import Study, parse_study
+from accomplice.training.bundle import Bundle
+from accomplice.training.config import configure, flat
+from accomplice.training.estimators.hazard import log_risk
+from accomplice.training.fitting.fit import fit
+from accomplice.training.fitting.prepare import prepare
+from accomplice.training.models.manifest import MANIFEST, read_folder, write_folder
+from accomplice.training.models.risk_centiles import quantiles
+from accomplice.training.models.survival import SurvivalModel
 
 STUDY: dict[str, Any] = {
     "name": "made-up",
@@ -183,7 +183,7 @@ class Client:
 def client(bundle_path: Path) -> Iterator[Client]:
     with pytest.MonkeyPatch.context() as patch, asyncio.Runner() as runner:
         patch.setenv("ACCOMPLICE_BUNDLE", str(bundle_path))
-        from serving.service import Accomplice
+        from accomplice.serving.service import Accomplice
 
         app: Any = Accomplice.to_asgi()  # type: ignore[attr-defined]
         lifespan = app.router.lifespan_context(app)

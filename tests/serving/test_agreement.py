@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from serving.client import Client
+from accomplice.serving.client import Client
+from accomplice.training.bundle import Bundle
+from accomplice.training.cli.main import main
+from accomplice.training.processes import HOST
+from accomplice.training.tracking.registry import requirements, signature
 from tests.serving.conftest import made_up_table
 from tests.serving.test_client import Bridge
-from training.bundle import Bundle
-from training.cli.main import main
-from training.processes import HOST
-from training.tracking.registry import requirements, signature
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*input example:UserWarning")
 

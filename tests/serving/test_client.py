@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from serving import client as module
-from serving.client import Client, EndpointError
-from training.bundle import Bundle
+from accomplice.serving import client as module
+from accomplice.serving.client import Client, EndpointError
+from accomplice.training.bundle import Bundle
 
 
 class Bridge(httpx.BaseTransport):

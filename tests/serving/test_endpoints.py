@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from serving.answers.predictor import Predictor
-from serving.requests.schemas import BatchAnswer, PredictAnswer
-from serving.requests.validation import Asked, RequestError, read_request
+from accomplice.serving.answers.predictor import Predictor
+from accomplice.serving.requests.schemas import BatchAnswer, PredictAnswer
+from accomplice.serving.requests.validation import Asked, RequestError, read_request
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:

@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 
-from serving.api.tokens import new_token
-from serving.deployment.server import Access, running, serve_command
-from training.processes import HOST, free_port
+from accomplice.serving.api.tokens import new_token
+from accomplice.serving.deployment.server import Access, running, serve_command
+from accomplice.training.processes import HOST, free_port
 
 CANARY = "canary-71"
 NUMBER = 86420.97531

@@ -15,10 +15,10 @@ import pandas as pd
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from serving.answers.predictor import Predictor
-from serving.monitoring import FEWEST, WINDOW, Metrics, stability
-from serving.requests.validation import Asked
-from training.bundle import Bundle
+from accomplice.serving.answers.predictor import Predictor
+from accomplice.serving.monitoring import FEWEST, WINDOW, Metrics, stability
+from accomplice.serving.requests.validation import Asked
+from accomplice.training.bundle import Bundle
 
 ROOT = Path(__file__).resolve().parents[2]
 CANARY = "canary-71"
@@ -239,9 +239,9 @@ def test_over_http_with_nothing_of_a_patient(
 
 def test_processes_that_share_a_folder_are_added_up(bundle_path: Path, tmp_path: Path) -> None:
     code = (
-        "from pathlib import Path; from serving.monitoring import Metrics\n"
-        "from serving.answers.predictor import Predictor\n"
-        "from serving.requests.validation import Asked\n"
+        "from pathlib import Path; from accomplice.serving.monitoring import Metrics\n"
+        "from accomplice.serving.answers.predictor import Predictor\n"
+        "from accomplice.serving.requests.validation import Asked\n"
         f"predictor = Predictor.load(Path({str(bundle_path)!r}))\n"
         "metrics = Metrics(('/predict',)); predictor.watch = metrics.watch(predictor)\n"
         f"predictor.written(Asked([{{'age': 61}}] * {FEWEST}, None))\n"

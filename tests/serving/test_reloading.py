@@ -19,12 +19,12 @@ import mlflow
 import psutil
 import pytest
 
-from serving.answers.predictor import Predictor
-from serving.requests.validation import Asked
-from training.bundle import Bundle
-from training.processes import end, free_port
-from training.tracking.registry import register_bundle
-from training.tracking.store import open_store
+from accomplice.serving.answers.predictor import Predictor
+from accomplice.serving.requests.validation import Asked
+from accomplice.training.bundle import Bundle
+from accomplice.training.processes import end, free_port
+from accomplice.training.tracking.registry import register_bundle
+from accomplice.training.tracking.store import open_store
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "accomplice-made-up"
@@ -168,7 +168,11 @@ def server(
     assert register_bundle(store, NAME, known, drifted_path) == "3"
     registry.set_registered_model_alias(NAME, "champion", "1")
     port, log = free_port(), tmp_path / "log"
-    command = [sys.executable, "-c", "from training.cli.main import main; raise SystemExit(main())"]
+    command = [
+        sys.executable,
+        "-m",
+        "accomplice",
+    ]
     command += ["serve", f"models:/{NAME}@champion", "--reload-champion", "--every", "0.3"]
     with log.open("wb") as out:
         process = subprocess.Popen(

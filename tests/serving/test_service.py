@@ -14,9 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serving.answers.predictor import Predictor
-from serving.api.errors import CACHE, HEADERS
-from training.bundle import Bundle
+from accomplice.serving.answers.predictor import Predictor
+from accomplice.serving.api.errors import CACHE, HEADERS
+from accomplice.training.bundle import Bundle
 
 pytestmark = [
     # BentoML 1.4 makes its path patterns by a name that pathspec 1 deprecates.

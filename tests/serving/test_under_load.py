@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
-from serving.answers.predictor import Predictor
-from serving.requests.validation import Asked
+from accomplice.serving.answers.predictor import Predictor
+from accomplice.serving.requests.validation import Asked
+from accomplice.training.bundle import Bundle
+from accomplice.training.processes import end, free_port
 from tests.benchmarks.load import BROKEN, Load, load, worker
 from tests.benchmarks.serving import answers
-from training.bundle import Bundle
-from training.processes import end, free_port
 
 pytestmark = pytest.mark.slow
 
@@ -96,7 +96,11 @@ def server(
     people = [{**patient, "patient": f"P{i}", "age_years": 30 + 2 * i} for i in range(30)]
     risks = [each["risk"] for each in Predictor(bundle, "").answers(Asked(people, None))]
     port, log = free_port(), tmp_path / "log"
-    command = [sys.executable, "-c", "from training.cli.main import main; raise SystemExit(main())"]
+    command = [
+        sys.executable,
+        "-m",
+        "accomplice",
+    ]
     command += ["serve", str(bundle_path), "--port", str(port), "--concurrency", str(LIMIT)]
     with log.open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.budget import UNLIMITED, Budget
-from training.config import configure
-from training.evaluation.scores import FEWEST_DRAWS
-from training.learners.forest import LOOKS
-from training.run import train
+from accomplice.training.budget import UNLIMITED, Budget
+from accomplice.training.config import configure
+from accomplice.training.evaluation.scores import FEWEST_DRAWS
+from accomplice.training.learners.forest import LOOKS
+from accomplice.training.run import train
 
 
 class Clock:

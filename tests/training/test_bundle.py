@@ -18,16 +18,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
-from data.cohort import build_cohort
-from data.errors import InputError
-from data.study import parse_study
-from data.synthetic import draw
-from training.bundle import OK, WEIGHTS, Bundle
-from training.estimators.hazard import log_risk
-from training.learners.stack import LEARNERS
-from training.models.manifest import MANIFEST, digest_of
-from training.models.survival import as_months
-from training.run import train
+from accomplice.data.cohort import build_cohort
+from accomplice.data.errors import InputError
+from accomplice.data.study import parse_study
+from accomplice.data.synthetic import draw
+from accomplice.training.bundle import OK, WEIGHTS, Bundle
+from accomplice.training.estimators.hazard import log_risk
+from accomplice.training.learners.stack import LEARNERS
+from accomplice.training.models.manifest import MANIFEST, digest_of
+from accomplice.training.models.survival import as_months
+from accomplice.training.run import train
 
 untimed = settings(deadline=None, max_examples=40)
 FEATURES = {
@@ -500,7 +500,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from training.bundle import Bundle
+from accomplice.training.bundle import Bundle
 
 found = Bundle.load(Path(sys.argv[1])).predict(pd.read_csv(sys.argv[2]), [12.0, 60.0])
 found.to_csv(sys.argv[3], index=False)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.errors import InputError
-from training.config import Config, configure, flat, known_keys
+from accomplice.data.errors import InputError
+from accomplice.training.config import Config, configure, flat, known_keys
 
 untimed = settings(deadline=None)
 

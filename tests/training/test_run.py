@@ -10,13 +10,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from data.cohort import build_cohort, build_patients
-from data.errors import InputError
-from data.study import parse_study
-from training.budget import Budget
-from training.config import configure
-from training.run import git_commit, train
-from training.tracking.summary import headline, note, on_further, on_responses
+from accomplice.data.cohort import build_cohort, build_patients
+from accomplice.data.errors import InputError
+from accomplice.data.study import parse_study
+from accomplice.training.budget import Budget
+from accomplice.training.config import configure
+from accomplice.training.run import git_commit, train
+from accomplice.training.tracking.summary import headline, note, on_further, on_responses
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def repository(tmp_path):
 
 class TestCommit:
     def test_is_of_the_repository_that_holds_the_source(self, repository, monkeypatch):
-        monkeypatch.setattr("training.run.__file__", str(repository / "theirs.py"))
+        monkeypatch.setattr("accomplice.training.run.__file__", str(repository / "theirs.py"))
         assert re.fullmatch("[0-9a-f]{40}", git_commit())
 
     def test_is_none_where_the_package_is_installed_in_another_project(
@@ -39,7 +39,7 @@ class TestCommit:
     ):
         (repository / "venv").mkdir()
         (repository / "venv" / "run.py").write_text("")
-        monkeypatch.setattr("training.run.__file__", str(repository / "venv" / "run.py"))
+        monkeypatch.setattr("accomplice.training.run.__file__", str(repository / "venv" / "run.py"))
         assert git_commit() is None
 
     def test_is_not_that_of_a_hook_s_repository(self, repository, monkeypatch):

@@ -9,13 +9,13 @@ import optuna
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from data.errors import InputError
-from training.budget import Budget
-from training.config import configure, flat
-from training.evaluation.scores import quick_scores
-from training.fitting.fit import fit
-from training.fitting.prepare import prepare
-from training.tune import (
+from accomplice.data.errors import InputError
+from accomplice.training.budget import Budget
+from accomplice.training.config import configure, flat
+from accomplice.training.evaluation.scores import quick_scores
+from accomplice.training.fitting.fit import fit
+from accomplice.training.fitting.prepare import prepare
+from accomplice.training.tune import (
     DEFAULTS,
     FINAL,
     SPACE,
@@ -142,9 +142,9 @@ def scripted(monkeypatch, losses, seconds=0.0, clock=None):
         stack = SimpleNamespace(weight=lambda learner: 0.25)
         return SimpleNamespace(ensemble=SimpleNamespace(stack=stack), loss=loss)
 
-    monkeypatch.setattr("training.tune.fit", fit)
+    monkeypatch.setattr("accomplice.training.tune.fit", fit)
     monkeypatch.setattr(
-        "training.tune.quick_scores", lambda fitted: {"ibs": fitted.loss, "uno_c": 0.5}
+        "accomplice.training.tune.quick_scores", lambda fitted: {"ibs": fitted.loss, "uno_c": 0.5}
     )
 
 
@@ -177,7 +177,7 @@ class TestPruning:
         study = open_study("s", storage, 0)
         tune(None, config, study, STARTUP, unheard)
         # As if those had been another's: only now are the defaults tried.
-        monkeypatch.setattr("training.tune.DEFAULTS", "other")
+        monkeypatch.setattr("accomplice.training.tune.DEFAULTS", "other")
         scripted(monkeypatch, iter([bad]))
         assert tune(None, config, study, STARTUP + 1, unheard).pruned == 0
         assert of_defaults(study).value == 2.0
@@ -189,7 +189,7 @@ class TestTime:
     ):
         clock = Clock()
         scripted(monkeypatch, iter([[1.0]] * 99), seconds=10.0, clock=clock)
-        monkeypatch.setattr("training.tune.usual_duration", lambda study: 10.0)
+        monkeypatch.setattr("accomplice.training.tune.usual_duration", lambda study: 10.0)
         study, budget = open_study("s", storage, 0), Budget(100.0, clock)
         tuned = tune(None, config, study, 50, unheard, budget, before=10.0)
         # The final fit is left 1.5 (10 + 10) seconds; the trials have 70.
@@ -295,6 +295,6 @@ def test_a_worker_that_finds_another_making_the_tables_tries_again(monkeypatch, 
                 raise IntegrityError("CREATE TABLE studies", {}, Exception("duplicate key"))
             super().__init__(*args, **kwargs)
 
-    monkeypatch.setattr("training.tune.RDBStorage", Collides)
+    monkeypatch.setattr("accomplice.training.tune.RDBStorage", Collides)
     assert open_study("s", storage, 0).study_name == "s"
     assert len(tries) == 2

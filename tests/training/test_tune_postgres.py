@@ -10,8 +10,8 @@ import uuid
 import optuna
 import pytest
 
-from training.cli.train import synthesise
-from training.tune import JUDGED
+from accomplice.training.cli.train import synthesise
+from accomplice.training.tune import JUDGED
 
 URL = os.environ.get("ACCOMPLICE_TEST_POSTGRES")
 
@@ -24,7 +24,15 @@ pytestmark = [
 def test_two_workers_share_a_study(tmp_path):
     study = synthesise(tmp_path / "cohort", 150, "default", seed=2)
     name = f"shared-{uuid.uuid4().hex[:8]}"
-    command = [sys.executable, "-m", "training.cli.main", "tune", str(study), "--trials", "6"]
+    command = [
+        sys.executable,
+        "-m",
+        "accomplice.training.cli.main",
+        "tune",
+        str(study),
+        "--trials",
+        "6",
+    ]
     command += ["--storage", str(URL), "--name", name]
     command += ["--set", "net.members=2", "--set", "net.max_epochs=1"]
     command += ["--set", "evaluation.bootstraps=5", "--set", "evaluation.peers=false"]

@@ -8,10 +8,10 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data.errors import InputError, some
-from data.files import check_file, write_text
-from training.cli.terminal import SYNTHETIC
-from training.cli.train import ctrl_c_heeded
+from accomplice.data.errors import InputError, some
+from accomplice.data.files import check_file, write_text
+from accomplice.training.cli.terminal import SYNTHETIC
+from accomplice.training.cli.train import ctrl_c_heeded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
     from rich.table import Table
 
-    from training.evaluation.comparison import Comparison
-    from training.evaluation.scores import Estimate
-    from training.tracking.contenders import Contender
-    from training.tracking.gate import Decision, Incumbent
+    from accomplice.training.evaluation.comparison import Comparison
+    from accomplice.training.evaluation.scores import Estimate
+    from accomplice.training.tracking.contenders import Contender
+    from accomplice.training.tracking.gate import Decision, Incumbent
 
 #: Exit code of ``promote`` where the gate refuses.
 REFUSED = 3
@@ -37,8 +37,8 @@ def compare(args: argparse.Namespace) -> None:
     with ctrl_c_heeded():
         from rich.console import Console
 
-        from training.evaluation.comparison import compare as judge_both
-        from training.tracking import contenders as contest
+        from accomplice.training.evaluation.comparison import compare as judge_both
+        from accomplice.training.tracking import contenders as contest
 
     out = None if args.json is None else Path(args.json)
     if out is not None:
@@ -98,9 +98,9 @@ def promote(args: argparse.Namespace) -> int:
     with ctrl_c_heeded():
         from mlflow import MlflowClient
 
-        from training.tracking import contenders as contest
-        from training.tracking import gate, promotion, registry
-        from training.tracking.store import open_store
+        from accomplice.training.tracking import contenders as contest
+        from accomplice.training.tracking import gate, promotion, registry
+        from accomplice.training.tracking.store import open_store
     challenger = contest.contender(args.model)
     name = args.name or _registered(args.model) or registry.registered_name(challenger.bundle)
     store, client = open_store(), MlflowClient()
@@ -138,7 +138,7 @@ def judge(
     Raises:
         InputError: no cohort is known to compare them on, and nobody forces it.
     """
-    from training.tracking.gate import Challenger, decide
+    from accomplice.training.tracking.gate import Challenger, decide
 
     if champion is None:
         return decide(Challenger.of(challenger.bundle))
@@ -152,8 +152,8 @@ def judge(
 
 def _incumbent(champion: ModelVersion) -> tuple[Incumbent, Contender | str]:
     """Load the champion; where that fails, say why, and go by what the registry knows."""
-    from training.tracking import contenders as contest
-    from training.tracking.gate import Incumbent
+    from accomplice.training.tracking import contenders as contest
+    from accomplice.training.tracking.gate import Incumbent
 
     try:
         found = contest.contender(f"models:/{champion.name}/{champion.version}")
@@ -173,8 +173,8 @@ def _compared(
     challenger: Contender, opponent: Contender, args: argparse.Namespace
 ) -> tuple[Comparison | None, str]:
     """Compare a model with the champion; or say why that cannot be done."""
-    from training.evaluation.comparison import compare as judge_both
-    from training.tracking import contenders as contest
+    from accomplice.training.evaluation.comparison import compare as judge_both
+    from accomplice.training.tracking import contenders as contest
 
     both = (challenger, opponent)
     try:
@@ -262,7 +262,7 @@ def _different(first: Contender, second: Contender) -> Iterator[tuple[str, Any, 
 def _table(made: Comparison, letter: str) -> Table:
     from rich.table import Table
 
-    from training.evaluation.scores import NAMES
+    from accomplice.training.evaluation.scores import NAMES
 
     title = (
         f"{made.patients} patients, {made.events} events, to {made.horizon:.0f} months; "

@@ -10,17 +10,17 @@ from dataclasses import dataclass
 
 from mlflow import MlflowClient
 
-from data.cohort import load_cohort
-from serving.deployment.origin import written
-from serving.deployment.packaging import package
-from serving.deployment.server import running, serve_command
-from training.cli.terminal import SYNTHETIC, relative, say_cohort, say_result
-from training.cli.train import search, synthesise
-from training.config import configure
-from training.processes import free_port
-from training.tracking.promotion import champion_of
-from training.tracking.store import find_bundle, find_source, open_store
-from training.tracking.ui import links
+from accomplice.data.cohort import load_cohort
+from accomplice.serving.deployment.origin import written
+from accomplice.serving.deployment.packaging import package
+from accomplice.serving.deployment.server import running, serve_command
+from accomplice.training.cli.terminal import SYNTHETIC, relative, say_cohort, say_result
+from accomplice.training.cli.train import search, synthesise
+from accomplice.training.config import configure
+from accomplice.training.processes import free_port
+from accomplice.training.tracking.promotion import champion_of
+from accomplice.training.tracking.store import find_bundle, find_source, open_store
+from accomplice.training.tracking.ui import links
 
 
 @dataclass(frozen=True)

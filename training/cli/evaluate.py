@@ -10,29 +10,29 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data.errors import InputError
-from data.files import check_beside, written_beside
-from training.cli.terminal import SYNTHETIC, relative, say_cohort
-from training.cli.train import ctrl_c_heeded
+from accomplice.data.errors import InputError
+from accomplice.data.files import check_beside, written_beside
+from accomplice.training.cli.terminal import SYNTHETIC, relative, say_cohort
+from accomplice.training.cli.train import ctrl_c_heeded
 
 if TYPE_CHECKING:
-    from data.cohort import Cohort
-    from training.bundle import Bundle
-    from training.config import Config
-    from training.evaluation.scores import Estimate
-    from training.validation.validation import Validation
+    from accomplice.data.cohort import Cohort
+    from accomplice.training.bundle import Bundle
+    from accomplice.training.config import Config
+    from accomplice.training.evaluation.scores import Estimate
+    from accomplice.training.validation.validation import Validation
 
 
 def evaluate(args: argparse.Namespace) -> None:
     """Judge a model on a cohort that it was not trained on."""
     with ctrl_c_heeded():
-        from data.cohort import load_cohort
-        from data.study import load_study
-        from training.bundle import Bundle
-        from training.models.manifest import check_place, digest_of
-        from training.tracking import runs as tracking
-        from training.tracking.store import find_bundle, open_store
-        from training.validation.external import choose_endpoint
+        from accomplice.data.cohort import load_cohort
+        from accomplice.data.study import load_study
+        from accomplice.training.bundle import Bundle
+        from accomplice.training.models.manifest import check_place, digest_of
+        from accomplice.training.tracking import runs as tracking
+        from accomplice.training.tracking.store import find_bundle, open_store
+        from accomplice.training.validation.external import choose_endpoint
 
         if args.out_model is not None and not args.recalibrate:
             raise InputError("--out-model: where the updated model goes: add --recalibrate")
@@ -46,9 +46,9 @@ def evaluate(args: argparse.Namespace) -> None:
             check_place(Path(args.out_model))
         refuse_seen(bundle, cohort, args.study)
         config = config_of(bundle, args)
-        from training.cli.progress_bar import shown
-        from training.validation.validation import validate
-        from training.validation.verdicts import verdicts
+        from accomplice.training.cli.progress_bar import shown
+        from accomplice.training.validation.validation import validate
+        from accomplice.training.validation.verdicts import verdicts
 
         mapped = named_features(args.map)
     say_cohort(cohort)
@@ -108,7 +108,7 @@ def refuse_seen(bundle: Bundle, cohort: Cohort, path: str) -> None:
 
 def config_of(bundle: Bundle, args: argparse.Namespace) -> Config:
     """The model's own configuration, with the seed and the bootstraps asked for."""
-    from training.config import unflat, with_settings
+    from accomplice.training.config import unflat, with_settings
 
     asked = {"seed": args.seed, "evaluation.bootstraps": args.bootstraps}
     given = {key: value for key, value in asked.items() if value is not None}
@@ -138,11 +138,11 @@ def keep(
     digest: str,
 ) -> None:
     """Write the page and its figures, and log both to the run."""
-    from training.reports.page import render
-    from training.run import git_commit
-    from training.tracking import runs as tracking
-    from training.validation.page import data, make_page, note
-    from training.validation.validation import headline
+    from accomplice.training.reports.page import render
+    from accomplice.training.run import git_commit
+    from accomplice.training.tracking import runs as tracking
+    from accomplice.training.validation.page import data, make_page, note
+    from accomplice.training.validation.validation import headline
 
     source = {
         "model": digest[:16],
@@ -165,14 +165,14 @@ def updated_bundle(found: Validation, digest: str, config: Config, run_id: str) 
 
     Its expression is read on the new cohort's scale, and its risk is 0 for that cohort's mean.
     """
-    from training.estimators.hazard import log_risk
-    from training.evaluation.record import Finding
-    from training.evaluation.review import review
-    from training.models.predictions import MODEL
-    from training.run import git_commit
-    from training.validation.recalibration import updated
-    from training.validation.validation import BEFORE, external_json
-    from training.validation.verdicts import of_update
+    from accomplice.training.estimators.hazard import log_risk
+    from accomplice.training.evaluation.record import Finding
+    from accomplice.training.evaluation.review import review
+    from accomplice.training.models.predictions import MODEL
+    from accomplice.training.run import git_commit
+    from accomplice.training.validation.recalibration import updated
+    from accomplice.training.validation.validation import BEFORE, external_json
+    from accomplice.training.validation.verdicts import of_update
 
     if found.repaired is None:
         raise ValueError("nothing was updated")
@@ -248,9 +248,9 @@ def default_name(bundle: Bundle) -> str:
 
 def say(found: Validation) -> None:
     """Print the figures beside the training run's, and what they mean."""
-    from training.models.predictions import MODEL
-    from training.validation.validation import MARKS
-    from training.validation.verdicts import verdicts
+    from accomplice.training.models.predictions import MODEL
+    from accomplice.training.validation.validation import MARKS
+    from accomplice.training.validation.verdicts import verdicts
 
     if found.trained.synthetic and not found.cohort.study.synthetic:
         print(f"the model was trained on {SYNTHETIC}")

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from data.errors import InputError, nearest
-from training.cli.help_texts import (
+from accomplice.data.errors import InputError, nearest
+from accomplice.training.cli.help_texts import (
     CHECK,
     COMPARE,
     DEMO,
@@ -357,7 +357,7 @@ class _ListSettings(argparse.Action):
         super().__init__(nargs=0, **options)
 
     def __call__(self, caller: Any, *_: Any) -> None:
-        from training.config import Config, flat, known_keys
+        from accomplice.training.config import Config, flat, known_keys
 
         defaults = flat(Config())
         for key, meaning in known_keys().items():
@@ -478,12 +478,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ.setdefault(name, value)
     args = parser().parse_args(argv)
     args.began = began
-    from training.cli import compare as choosing
-    from training.cli import evaluate as evaluating
-    from training.cli import marker as questions
-    from training.cli import predict as predicting
-    from training.cli import report
-    from training.cli import train as commands
+    from accomplice.training.cli import compare as choosing
+    from accomplice.training.cli import evaluate as evaluating
+    from accomplice.training.cli import marker as questions
+    from accomplice.training.cli import predict as predicting
+    from accomplice.training.cli import report
+    from accomplice.training.cli import train as commands
 
     verb = f"data_{args.data_verb}" if args.verb == "data" else args.verb
     places = dict.fromkeys(QUESTIONS, questions) | dict.fromkeys(CHOICES, choosing)

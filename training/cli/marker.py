@@ -8,13 +8,13 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data.errors import InputError
-from data.files import check_beside, written_beside
-from training.cli.terminal import relative, say_cohort
-from training.cli.train import ctrl_c_heeded, settings
+from accomplice.data.errors import InputError
+from accomplice.data.files import check_beside, written_beside
+from accomplice.training.cli.terminal import relative, say_cohort
+from accomplice.training.cli.train import ctrl_c_heeded, settings
 
 if TYPE_CHECKING:
-    from data.cohort import Cohort
+    from accomplice.data.cohort import Cohort
 
 #: Kinds of figure that ``power`` draws.
 FIGURES = (".png", ".svg", ".pdf")
@@ -23,9 +23,9 @@ FIGURES = (".png", ".svg", ".pdf")
 def marker(args: argparse.Namespace) -> None:
     """Write the marker claim report."""
     with ctrl_c_heeded():
-        from data.cohort import load_cohort
-        from training.config import Config, Folds, configure
-        from training.marker.claim import MarkerRequest, check_request
+        from accomplice.data.cohort import load_cohort
+        from accomplice.training.config import Config, Folds, configure
+        from accomplice.training.marker.claim import MarkerRequest, check_request
 
         # One division into folds would leave too much of the added value to chance.
         config = configure(settings(args), Config(folds=Folds(repeats=3)))
@@ -39,13 +39,13 @@ def marker(args: argparse.Namespace) -> None:
             args.plausible,
         )
         check_request(cohort.study, request)
-        from training.cli.progress_bar import shown
-        from training.marker import report as marker_report
-        from training.marker.claim import judge_marker
-        from training.reports.page import render
-        from training.run import provenance
-        from training.tracking import runs as tracking
-        from training.tracking.store import open_store
+        from accomplice.training.cli.progress_bar import shown
+        from accomplice.training.marker import report as marker_report
+        from accomplice.training.marker.claim import judge_marker
+        from accomplice.training.reports.page import render
+        from accomplice.training.run import provenance
+        from accomplice.training.tracking import runs as tracking
+        from accomplice.training.tracking.store import open_store
     say_cohort(cohort)
     store = open_store()
     asked = {"marker": args.marker, "seed": config.seed, "endpoint": cohort.endpoint}
@@ -79,10 +79,10 @@ def power(args: argparse.Namespace) -> None:
     """Simulate the power to see a treatment-by-marker interaction."""
     from rich.console import Console
 
-    from training.cli.progress_bar import shown
-    from training.power.report import LEGEND, assumptions, conclusion, record, table
-    from training.power.setting import Setting, scenario_of, setting_of, sizes_of
-    from training.power.simulation import curve, needed
+    from accomplice.training.cli.progress_bar import shown
+    from accomplice.training.power.report import LEGEND, assumptions, conclusion, record, table
+    from accomplice.training.power.setting import Setting, scenario_of, setting_of, sizes_of
+    from accomplice.training.power.simulation import curve, needed
 
     out = None if args.out is None else check_beside(Path(args.out), FIGURES)
     cohort = power_cohort(args)
@@ -110,7 +110,7 @@ def power(args: argparse.Namespace) -> None:
     print(LEGEND)
     print("\n".join(conclusion(at, enough)))
     if out is not None:
-        from training.power.figures import power_curve
+        from accomplice.training.power.figures import power_curve
 
         of = None if cohort is None else f"{cohort.study.name}, {args.marker}"
         synthetic = cohort is not None and cohort.study.synthetic
@@ -132,6 +132,6 @@ def power_cohort(args: argparse.Namespace) -> Cohort | None:
         raise InputError(
             "--marker: name the study's feature that may change the treatment's effect"
         )
-    from data.cohort import load_cohort
+    from accomplice.data.cohort import load_cohort
 
     return load_cohort(Path(args.study), args.endpoint)

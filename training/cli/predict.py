@@ -17,16 +17,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from data.errors import InputError
-from data.files import TABLES, check_file, csv_parts, written_in_parts
-from training.cli.terminal import SYNTHETIC
-from training.cli.train import ctrl_c_heeded
-from training.progress import Tick, silent
+from accomplice.data.errors import InputError
+from accomplice.data.files import TABLES, check_file, csv_parts, written_in_parts
+from accomplice.training.cli.terminal import SYNTHETIC
+from accomplice.training.cli.train import ctrl_c_heeded
+from accomplice.training.progress import Tick, silent
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from training.bundle import Bundle
+    from accomplice.training.bundle import Bundle
 
 #: Blocks of the model in one part of a table, and cells beyond which there are fewer.
 BLOCKS, CELLS = 4, 1 << 22
@@ -51,7 +51,7 @@ class Tally:
 
     def add(self, flags: pd.Series) -> None:
         """Count the flags of further patients (n,)."""
-        from training.bundle import OK, SEPARATOR
+        from accomplice.training.bundle import OK, SEPARATOR
 
         self.patients += len(flags)
         # Patients come with few combinations of flags.
@@ -75,10 +75,10 @@ def predict(args: argparse.Namespace) -> None:
     """Predict for the rows of a table."""
     out, explained = check_outputs(args)
     with ctrl_c_heeded():
-        from data.streams import stream_patients
-        from training.bundle import Bundle
-        from training.cli.progress_bar import shown
-        from training.tracking.store import find_bundle
+        from accomplice.data.streams import stream_patients
+        from accomplice.training.bundle import Bundle
+        from accomplice.training.cli.progress_bar import shown
+        from accomplice.training.tracking.store import find_bundle
 
         bundle = Bundle.load(find_bundle(args.model))
     rates = dict(args.response_rate)
@@ -129,7 +129,7 @@ def check_outputs(args: argparse.Namespace) -> tuple[Path | None, Path | None]:
 
 def rows_of_part(columns: int) -> int:
     """Return how many rows of a table with so many columns are answered at once: whole blocks."""
-    from training.models.forward import BLOCK
+    from accomplice.training.models.forward import BLOCK
 
     return BLOCK * max(1, min(BLOCKS, CELLS // (BLOCK * max(columns, 1))))
 

@@ -8,17 +8,17 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data.errors import InputError
-from data.files import check_beside, check_file, write_text, written_beside
-from training.cli.terminal import relative
+from accomplice.data.errors import InputError
+from accomplice.data.files import check_beside, check_file, write_text, written_beside
+from accomplice.training.cli.terminal import relative
 
 if TYPE_CHECKING:
-    from training.bundle import Bundle
+    from accomplice.training.bundle import Bundle
 
 
 def report(args: argparse.Namespace) -> None:
     """Write the page, its numbers as JSON beside it, and the model card if asked for."""
-    from training.tracking.store import find_bundle
+    from accomplice.training.tracking.store import find_bundle
 
     card = None if args.card is None else Path(args.card)
     if card is not None:
@@ -27,10 +27,10 @@ def report(args: argparse.Namespace) -> None:
         check_beside(Path(args.out), (".html",))
     folder = find_bundle(args.model)
 
-    from training.bundle import Bundle
-    from training.reports.model_card import model_card
-    from training.reports.page import render
-    from training.reports.review.page import review_page
+    from accomplice.training.bundle import Bundle
+    from accomplice.training.reports.model_card import model_card
+    from accomplice.training.reports.page import render
+    from accomplice.training.reports.review.page import review_page
 
     bundle = Bundle.load(folder)
     if not judged(bundle):
@@ -58,14 +58,14 @@ def report(args: argparse.Namespace) -> None:
 
 def judged(bundle: Bundle) -> bool:
     """Say whether a bundle holds what a page is made of."""
-    from training.evaluation.record import REVIEW
+    from accomplice.training.evaluation.record import REVIEW
 
     return not bundle.survival or REVIEW in bundle.metrics
 
 
 def numbers(bundle: Bundle) -> dict[str, Any]:
     """Return all that the page is made of, as plain data."""
-    from training.reports.page import plain
+    from accomplice.training.reports.page import plain
 
     found: dict[str, Any] = plain(
         {"metrics": dict(bundle.metrics), "provenance": dict(bundle.provenance)}

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from data.errors import InputError
-from serving.deployment.handover import HANDOVER_VARIABLE, Handover, Version
+from accomplice.data.errors import InputError
+from accomplice.serving.deployment.handover import HANDOVER_VARIABLE, Handover, Version
 
 #: A model by an alias, which is what can be followed.
 ALIAS = re.compile(r"models:/(?P<name>[^/@]+)@(?P<alias>[^/@]+)")
@@ -59,8 +59,8 @@ class Registered:
         Raises:
             InputError: there is none, or it was changed.
         """
-        from training.models.manifest import digest_of
-        from training.tracking.store import find_bundle, find_source
+        from accomplice.training.models.manifest import digest_of
+        from accomplice.training.tracking.store import find_bundle, find_source
 
         source = find_source(self.model)
         bundle = find_bundle(source.model).resolve()
@@ -154,8 +154,8 @@ class Champion:
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
 
-        from training.tracking.promotion import DIGEST
-        from training.tracking.store import open_store
+        from accomplice.training.tracking.promotion import DIGEST
+        from accomplice.training.tracking.store import open_store
 
         open_store()
         try:
@@ -172,8 +172,8 @@ class Champion:
         Raises:
             InputError: it holds no bundle, or not the one that was registered.
         """
-        from training.models.manifest import digest_of
-        from training.tracking.store import find_bundle
+        from accomplice.training.models.manifest import digest_of
+        from accomplice.training.tracking.store import find_bundle
 
         place, part = self._bundles / str(found.version), self._bundles / ".part"
         if found.digest is not None and place.is_dir() and digest_of(place) == found.digest:
@@ -216,7 +216,7 @@ def _check_store(model: str) -> None:
     Raises:
         InputError: there is none.
     """
-    from training.tracking.store import find_bundle, store_exists
+    from accomplice.training.tracking.store import find_bundle, store_exists
 
     if not store_exists():
         find_bundle(model)  # says so

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from data.cohort import Patients
-    from training.bundle import Bundle
-    from training.evaluation.scores import Evaluation
-    from training.run import Trained
-    from training.tracking.registry import Logged
-    from training.treatment.evidence import Evidence
-    from training.tune import Tuned
+    from accomplice.data.cohort import Patients
+    from accomplice.training.bundle import Bundle
+    from accomplice.training.evaluation.scores import Evaluation
+    from accomplice.training.run import Trained
+    from accomplice.training.tracking.registry import Logged
+    from accomplice.training.treatment.evidence import Evidence
+    from accomplice.training.tune import Tuned
 
 #: Letters of a model's name.
 WIDTH = 24
@@ -33,8 +33,8 @@ def say_cohort(patients: Patients) -> None:
 
 def say_result(trained: Trained, path: Path, logged: Logged) -> None:
     """Say how good the models are, where they are, and what to do next."""
-    from training.tracking.summary import on_further, on_responses, unanswered
-    from training.tracking.views import address, run_page
+    from accomplice.training.tracking.summary import on_further, on_responses, unanswered
+    from accomplice.training.tracking.views import address, run_page
 
     primary = trained.primary
     if primary is not None:
@@ -83,7 +83,7 @@ def say_standing(logged: Logged) -> None:
 
 def say_treatment(bundle: Bundle, found: Evidence | None) -> None:
     """Say what the treatment seems to change, and whether to believe it."""
-    from training.treatment.evidence import sentences
+    from accomplice.training.treatment.evidence import sentences
 
     treatment, model = bundle.study.treatment, bundle.primary
     if treatment is None or model is None:
@@ -98,7 +98,7 @@ def say_treatment(bundle: Bundle, found: Evidence | None) -> None:
 
 def say_trials(tuned: Tuned) -> None:
     """Say what the search found, against the defaults."""
-    from training.tune import best_of, of_defaults
+    from accomplice.training.tune import best_of, of_defaults
 
     first, best = of_defaults(tuned.study), best_of(tuned.study)
     given_up = f", {tuned.pruned} of them given up early" if tuned.pruned else ""

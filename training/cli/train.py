@@ -13,19 +13,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from data.errors import InputError
-from data.files import write_text
-from training.budget import UNLIMITED, Budget
-from training.cli.terminal import SYNTHETIC, relative, say_cohort, say_result, say_trials
+from accomplice.data.errors import InputError
+from accomplice.data.files import write_text
+from accomplice.training.budget import UNLIMITED, Budget
+from accomplice.training.cli.terminal import SYNTHETIC, relative, say_cohort, say_result, say_trials
 
 if TYPE_CHECKING:
-    from data.cohort import Cohort, Patients
-    from serving.deployment.server import Access
-    from training.config import Config
-    from training.progress import Tick
-    from training.run import Trained
-    from training.tracking.registry import Logged
-    from training.tracking.store import Store
+    from accomplice.data.cohort import Cohort, Patients
+    from accomplice.serving.deployment.server import Access
+    from accomplice.training.config import Config
+    from accomplice.training.progress import Tick
+    from accomplice.training.run import Trained
+    from accomplice.training.tracking.registry import Logged
+    from accomplice.training.tracking.store import Store
 
     P = TypeVar("P", bound=Patients)
 
@@ -35,7 +35,7 @@ CLOSING = 0.5
 
 def data_init(args: argparse.Namespace) -> None:
     """Draft a study file."""
-    from data.drafting.draft import draft_study, render_study
+    from accomplice.data.drafting.draft import draft_study, render_study
 
     draft = draft_study(
         Path(args.source),
@@ -60,7 +60,7 @@ def data_check(args: argparse.Namespace) -> None:
     """Report on a cohort."""
     from rich.console import Console
 
-    from data.check import check_study, render
+    from accomplice.data.check import check_study, render
 
     render(check_study(Path(args.study)), Console())
     print(f"next: accomplice train {args.study}")
@@ -75,26 +75,25 @@ def data_synth(args: argparse.Namespace) -> None:
 
 def synthesise(folder: Path, n: int, variant: str, seed: int, *, truth: bool = False) -> Path:
     """Write a synthetic cohort into a folder; return its study file."""
-    from importlib.resources import files
-
-    from data.synthetic import draw
+    from accomplice.data.panels.panel import panel_text
+    from accomplice.data.synthetic import draw
 
     drawn = draw(n, variant=variant, seed=seed)
     folder.mkdir(parents=True, exist_ok=True)
     drawn.frame.to_csv(folder / "cohort.csv", index=False)
     if truth:
         drawn.truth.to_csv(folder / "truth.csv", index=False)
-    template = files("data.panels").joinpath("synthetic_gastric.yaml").read_text(encoding="utf-8")
+    template = panel_text("synthetic_gastric")
     write_text(folder / "study.yaml", template)
     return folder / "study.yaml"
 
 
 def train(args: argparse.Namespace) -> None:
     """Fit, judge and log a model of each endpoint."""
-    from data.cohort import load_endpoints
+    from accomplice.data.cohort import load_endpoints
 
     patients, config, out, store, budget = begin(args, load_endpoints)
-    from training.cli.progress_bar import shown
+    from accomplice.training.cli.progress_bar import shown
 
     with shown("train") as tick:
         done = fit_and_keep(
@@ -113,7 +112,7 @@ def train(args: argparse.Namespace) -> None:
 
 def tune(args: argparse.Namespace) -> None:
     """Search for better settings, then fit, judge and log the final model."""
-    from data.cohort import load_cohort
+    from accomplice.data.cohort import load_cohort
 
     cohort, config, out, store, budget = begin(args, load_cohort)
     asked = (config, args.trials, args.storage, args.name, out, budget, Path(args.study))
@@ -132,19 +131,19 @@ def begin(
     budget = Budget(args.max_seconds or math.inf, began=args.began)
     with ctrl_c_heeded():
         patients, config, out = check(args, load)
-        import training.learners.network.lightning
-        import training.run
-        import training.tracking.runs  # noqa: F401
-        from training.tracking.store import open_store
+        import accomplice.training.learners.network.lightning
+        import accomplice.training.run
+        import accomplice.training.tracking.runs  # noqa: F401
+        from accomplice.training.tracking.store import open_store
 
         storage = getattr(args, "storage", None)
         if storage is not None:
-            from training.tune import check_storage
+            from accomplice.training.tune import check_storage
 
             check_storage(storage)
     store = open_store()
     if "storage" in args and storage is None:
-        from training.tune import check_storage
+        from accomplice.training.tune import check_storage
 
         check_storage(store.optuna)
     say_cohort(patients)
@@ -180,11 +179,11 @@ def ctrl_c_heeded() -> Iterator[None]:
 
 def check(args: argparse.Namespace, load: Callable[..., P]) -> tuple[P, Config, Path | None]:
     """Check what a command is given before anything is written; see :func:`begin`."""
-    from data.cohort import Cohort
-    from training.config import configure
-    from training.fitting.prepare import check_folds
-    from training.models.manifest import check_place
-    from training.models.response import check_labels
+    from accomplice.data.cohort import Cohort
+    from accomplice.training.config import configure
+    from accomplice.training.fitting.prepare import check_folds
+    from accomplice.training.models.manifest import check_place
+    from accomplice.training.models.response import check_labels
 
     config = configure(settings(args))
     out = None if args.out is None else Path(args.out)
@@ -212,11 +211,11 @@ def search(
     """Tune with nested runs, then train the final model on other folds than chose it."""
     import optuna
 
-    from training.cli.progress_bar import shown
-    from training.fitting.prepare import prepare
-    from training.tracking import runs as tracking
-    from training.tune import judged, open_study, study_name
-    from training.tune import tune as run_trials
+    from accomplice.training.cli.progress_bar import shown
+    from accomplice.training.fitting.prepare import prepare
+    from accomplice.training.tracking import runs as tracking
+    from accomplice.training.tune import judged, open_study, study_name
+    from accomplice.training.tune import tune as run_trials
 
     with shown("tune") as tick:
         began = time.monotonic()
@@ -284,9 +283,9 @@ def fit_and_keep(
         budget: of the fit.
         study_file: that describes the patients.
     """
-    from training.run import default_out
-    from training.run import train as fit_endpoints
-    from training.tracking import runs as tracking
+    from accomplice.training.run import default_out
+    from accomplice.training.run import train as fit_endpoints
+    from accomplice.training.tracking import runs as tracking
 
     usual = stage if tuned is None else f"{stage} {tuned}"
     with tracking.run(store, patients, stage, name or usual, tuned) as run_id:
@@ -299,11 +298,11 @@ def fit_and_keep(
 
 def package(args: argparse.Namespace) -> None:
     """Pack a model as a bento."""
-    from serving.deployment.container import commands
-    from serving.deployment.origin import written
-    from serving.deployment.packaging import package as pack
-    from training.models.manifest import digest_of
-    from training.tracking.store import find_bundle, find_source, open_store
+    from accomplice.serving.deployment.container import commands
+    from accomplice.serving.deployment.origin import written
+    from accomplice.serving.deployment.packaging import package as pack
+    from accomplice.training.models.manifest import digest_of
+    from accomplice.training.tracking.store import find_bundle, find_source, open_store
 
     source = find_source(args.model)
     bundle = find_bundle(source.model)
@@ -324,9 +323,9 @@ def package(args: argparse.Namespace) -> None:
 
 def serve(args: argparse.Namespace) -> int:
     """Serve a model or a bento on this machine until Ctrl-C."""
-    from serving.deployment.server import Access, ServerError
-    from serving.deployment.server import serve as run_server
-    from training.tracking.store import find_bundle, is_stored
+    from accomplice.serving.deployment.server import Access, ServerError
+    from accomplice.serving.deployment.server import serve as run_server
+    from accomplice.training.tracking.store import find_bundle, is_stored
 
     tokens = None if args.tokens is None else Path(args.tokens)
     access = Access(args.host, tokens, args.concurrency)
@@ -346,10 +345,10 @@ def serve_stored(args: argparse.Namespace, access: Access) -> None:
     """Serve a model of the store, or whichever version its alias names."""
     from tempfile import TemporaryDirectory
 
-    from serving.deployment.server import Supply
-    from serving.deployment.server import serve as run_server
-    from training.cli.served_model import Champion, Registered
-    from training.processes import term_interrupts
+    from accomplice.serving.deployment.server import Supply
+    from accomplice.serving.deployment.server import serve as run_server
+    from accomplice.training.cli.served_model import Champion, Registered
+    from accomplice.training.processes import term_interrupts
 
     # SIGTERM by itself would leave the folder behind.
     with term_interrupts(), TemporaryDirectory(prefix="accomplice-model-") as folder:
@@ -364,7 +363,7 @@ def serve_stored(args: argparse.Namespace, access: Access) -> None:
 
 def token(args: argparse.Namespace) -> None:
     """Make a token for a program that asks the endpoint."""
-    from serving.api.tokens import new_token
+    from accomplice.serving.api.tokens import new_token
 
     made, line = new_token(args.name)
     path = Path(args.tokens)
@@ -385,8 +384,8 @@ def token(args: argparse.Namespace) -> None:
 
 def ui(args: argparse.Namespace) -> None:
     """Open MLflow's pages on the store, or Optuna's on its studies, until Ctrl-C."""
-    from training.tracking.store import open_store
-    from training.tracking.ui import run_dashboard, run_ui
+    from accomplice.training.tracking.store import open_store
+    from accomplice.training.tracking.ui import run_dashboard, run_ui
 
     store = open_store()
     if args.optuna or args.storage is not None:
@@ -397,7 +396,7 @@ def ui(args: argparse.Namespace) -> None:
 
 def demo(args: argparse.Namespace) -> None:
     """Live the whole life of a model on the synthetic cohort."""
-    from training.cli.demo import run_demo
+    from accomplice.training.cli.demo import run_demo
 
     run_demo(short=args.short)
 

@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from training.estimators.hazard import TimeGrid, accumulate
+from accomplice.training.estimators.hazard import TimeGrid, accumulate
 
 Array = NDArray[np.float64]
 

@@ -15,8 +15,8 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from training.estimators.cox import RiskSets, fit_cox
-from training.metrics.calibration import chi_square_tail
+from accomplice.training.estimators.cox import RiskSets, fit_cox
+from accomplice.training.metrics.calibration import chi_square_tail
 
 Array = NDArray[np.float64]
 

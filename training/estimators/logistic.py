@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.splits import stratified_folds
-from training.estimators.cox import row_space
-from training.estimators.newton import climb
+from accomplice.data.splits import stratified_folds
+from accomplice.training.estimators.cox import row_space
+from accomplice.training.estimators.newton import climb
 
 Array = NDArray[np.float64]
 

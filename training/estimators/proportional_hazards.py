@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training.estimators.cox import RiskSets, fit_cox
-from training.estimators.hazard_ratios import Z95
-from training.metrics.brier import KaplanMeier
-from training.metrics.calibration import ChiSquare, chi_square_tail
+from accomplice.training.estimators.cox import RiskSets, fit_cox
+from accomplice.training.estimators.hazard_ratios import Z95
+from accomplice.training.metrics.brier import KaplanMeier
+from accomplice.training.metrics.calibration import ChiSquare, chi_square_tail
 
 Array = NDArray[np.float64]
 

@@ -16,19 +16,26 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from training.estimators.hazard import TimeGrid
-from training.evaluation.record import Curve, Span
-from training.evaluation.scores import brier_averages
-from training.metrics.brier import (
+from accomplice.training.estimators.hazard import TimeGrid
+from accomplice.training.evaluation.record import Curve, Span
+from accomplice.training.evaluation.scores import brier_averages
+from accomplice.training.metrics.brier import (
     KaplanMeier,
     UndefinedMetricError,
     censoring,
     percentile_interval,
     resamples,
 )
-from training.metrics.calibration import observed_expected, observed_expected_contributions
-from training.metrics.concordance import concordance_contributions
-from training.metrics.concordance_draws import auc_contributions, drawn_auc, drawn_concordances
+from accomplice.training.metrics.calibration import (
+    observed_expected,
+    observed_expected_contributions,
+)
+from accomplice.training.metrics.concordance import concordance_contributions
+from accomplice.training.metrics.concordance_draws import (
+    auc_contributions,
+    drawn_auc,
+    drawn_concordances,
+)
 
 Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]

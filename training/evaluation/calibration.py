@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from data.cohort import round_off
-from training.estimators.hazard import TimeGrid, survival
-from training.evaluation.bootstrap import FEWEST_EVENTS, Followed, span
-from training.evaluation.record import CalibrationAt, Span
-from training.metrics.brier import UndefinedMetricError, inverse_censoring
-from training.metrics.calibration import calibration_groups
+from accomplice.data.cohort import round_off
+from accomplice.training.estimators.hazard import TimeGrid, survival
+from accomplice.training.evaluation.bootstrap import FEWEST_EVENTS, Followed, span
+from accomplice.training.evaluation.record import CalibrationAt, Span
+from accomplice.training.metrics.brier import UndefinedMetricError, inverse_censoring
+from accomplice.training.metrics.calibration import calibration_groups
 
 Array = NDArray[np.float64]
 

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.cohort import Cohort
-from data.errors import InputError
-from training.estimators.hazard import log_risk
-from training.evaluation.calibration import Calibrated, calibrated
-from training.evaluation.scores import (
+from accomplice.data.cohort import Cohort
+from accomplice.data.errors import InputError
+from accomplice.training.estimators.hazard import log_risk
+from accomplice.training.evaluation.calibration import Calibrated, calibrated
+from accomplice.training.evaluation.scores import (
     NAMES,
     Estimate,
     Figures,
@@ -26,8 +26,8 @@ from training.evaluation.scores import (
     judged_horizon,
     within,
 )
-from training.metrics.brier import censoring
-from training.models.predictions import MODEL, Predicted
+from accomplice.training.metrics.brier import censoring
+from accomplice.training.models.predictions import MODEL, Predicted
 
 Array = NDArray[np.float64]
 

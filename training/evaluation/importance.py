@@ -22,15 +22,22 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from data.cohort import Cohort
-from data.preprocessing.scaling import column_quantiles, sort_columns
-from training.budget import UNLIMITED, Budget
-from training.estimators.hazard import log_risk, survival
-from training.evaluation.record import Curve, Importance, PartialEffect, Review, Span, Surface
-from training.models.jackknife import band, versions
-from training.models.shapley import reference, shapley
-from training.models.survival import SurvivalModel
-from training.progress import Tick, silent
+from accomplice.data.cohort import Cohort
+from accomplice.data.preprocessing.scaling import column_quantiles, sort_columns
+from accomplice.training.budget import UNLIMITED, Budget
+from accomplice.training.estimators.hazard import log_risk, survival
+from accomplice.training.evaluation.record import (
+    Curve,
+    Importance,
+    PartialEffect,
+    Review,
+    Span,
+    Surface,
+)
+from accomplice.training.models.jackknife import band, versions
+from accomplice.training.models.shapley import reference, shapley
+from accomplice.training.models.survival import SurvivalModel
+from accomplice.training.progress import Tick, silent
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int_]

@@ -10,11 +10,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from data.cohort import Cohort
-from training.estimators.hazard import survival
-from training.evaluation.modality_value import sample
-from training.evaluation.record import Instability
-from training.models.ensemble import Ensemble
+from accomplice.data.cohort import Cohort
+from accomplice.training.estimators.hazard import survival
+from accomplice.training.evaluation.modality_value import sample
+from accomplice.training.evaluation.record import Instability
+from accomplice.training.models.ensemble import Ensemble
 
 Array = NDArray[np.float64]
 

@@ -7,14 +7,14 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from training.budget import UNLIMITED, Budget
-from training.config import Config
-from training.estimators.hazard import log_risk
-from training.evaluation.bootstrap import FEWEST_EVENTS, Draws, Followed, span
-from training.evaluation.record import ModalityValue, Span
-from training.evaluation.scores import within
-from training.models.predictions import Predicted
-from training.progress import Tick, silent
+from accomplice.training.budget import UNLIMITED, Budget
+from accomplice.training.config import Config
+from accomplice.training.estimators.hazard import log_risk
+from accomplice.training.evaluation.bootstrap import FEWEST_EVENTS, Draws, Followed, span
+from accomplice.training.evaluation.record import ModalityValue, Span
+from accomplice.training.evaluation.scores import within
+from accomplice.training.models.predictions import Predicted
+from accomplice.training.progress import Tick, silent
 
 Array = NDArray[np.float64]
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError
 
-from data.errors import InputError
+from accomplice.data.errors import InputError
 
 #: Where a bundle's metrics hold it.
 REVIEW = "review"

@@ -13,9 +13,9 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from training.estimators.logistic import expit, fit_logistic, logit
-from training.evaluation.scores import Estimate
-from training.metrics.brier import (
+from accomplice.training.estimators.logistic import expit, fit_logistic, logit
+from accomplice.training.evaluation.scores import Estimate
+from accomplice.training.metrics.brier import (
     Bools,
     Floats,
     Ints,
@@ -24,7 +24,7 @@ from training.metrics.brier import (
     percentile_interval,
     resamples,
 )
-from training.models.response import shift_to_rate
+from accomplice.training.models.response import shift_to_rate
 
 #: Probabilities are held so far from 0 and 1 where their log-odds are taken.
 CLIP = 1e-6

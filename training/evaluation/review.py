@@ -9,27 +9,32 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from training.budget import UNLIMITED, Budget
-from training.config import Config
-from training.estimators.hazard import log_risk
-from training.evaluation.bootstrap import FEW, FEWEST_EVENTS, Followed
-from training.evaluation.calibration import calibration, judged_months, middle_month, survival_at
-from training.evaluation.instability import MOST_LOOKED_AT, instability
-from training.evaluation.modality_value import MOST_WITHHELD, modality_values, sample
-from training.evaluation.net_benefit import decisions
-from training.evaluation.record import Review, Span
-from training.evaluation.scores import Estimate, Evaluation, within
-from training.evaluation.subgroups import MOST_CENTRES, Scored, patterns, subgroups
-from training.evaluation.time_course import (
+from accomplice.training.budget import UNLIMITED, Budget
+from accomplice.training.config import Config
+from accomplice.training.estimators.hazard import log_risk
+from accomplice.training.evaluation.bootstrap import FEW, FEWEST_EVENTS, Followed
+from accomplice.training.evaluation.calibration import (
+    calibration,
+    judged_months,
+    middle_month,
+    survival_at,
+)
+from accomplice.training.evaluation.instability import MOST_LOOKED_AT, instability
+from accomplice.training.evaluation.modality_value import MOST_WITHHELD, modality_values, sample
+from accomplice.training.evaluation.net_benefit import decisions
+from accomplice.training.evaluation.record import Review, Span
+from accomplice.training.evaluation.scores import Estimate, Evaluation, within
+from accomplice.training.evaluation.subgroups import MOST_CENTRES, Scored, patterns, subgroups
+from accomplice.training.evaluation.time_course import (
     auc_over_time,
     brier_over_time,
     marks_to,
     months_to,
     risk_groups,
 )
-from training.models.ensemble import Ensemble
-from training.models.predictions import MODEL, Predicted
-from training.progress import Tick, silent
+from accomplice.training.models.ensemble import Ensemble
+from accomplice.training.models.predictions import MODEL, Predicted
+from accomplice.training.progress import Tick, silent
 
 #: Patients on whom all but the scores and gains are judged; of more, a random sample.
 MOST_REVIEWED = 100_000

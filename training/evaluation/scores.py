@@ -17,14 +17,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from data.cohort import round_off
-from training.budget import UNLIMITED, Budget
-from training.config import Config
-from training.estimators.hazard import TimeGrid, log_risk, survival
-from training.fitting.fit import Fitted
-from training.fitting.peers import PEERS
-from training.fitting.prepare import truncate
-from training.metrics.brier import (
+from accomplice.data.cohort import round_off
+from accomplice.training.budget import UNLIMITED, Budget
+from accomplice.training.config import Config
+from accomplice.training.estimators.hazard import TimeGrid, log_risk, survival
+from accomplice.training.fitting.fit import Fitted
+from accomplice.training.fitting.peers import PEERS
+from accomplice.training.fitting.prepare import truncate
+from accomplice.training.metrics.brier import (
     KaplanMeier,
     UndefinedMetricError,
     brier_contributions,
@@ -33,12 +33,12 @@ from training.metrics.brier import (
     resamples,
     time_average,
 )
-from training.metrics.calibration import calibration_at, d_calibration
-from training.metrics.concordance import concordance_contributions, concordances
-from training.metrics.concordance_draws import drawn_concordances
-from training.models.baselines import Baseline
-from training.models.predictions import MODEL, Predicted, from_fit
-from training.progress import Tick, silent
+from accomplice.training.metrics.calibration import calibration_at, d_calibration
+from accomplice.training.metrics.concordance import concordance_contributions, concordances
+from accomplice.training.metrics.concordance_draws import drawn_concordances
+from accomplice.training.models.baselines import Baseline
+from accomplice.training.models.predictions import MODEL, Predicted, from_fit
+from accomplice.training.progress import Tick, silent
 
 Array = NDArray[np.float64]
 

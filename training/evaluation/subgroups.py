@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from data.cohort import Cohort
-from data.study import Feature
-from training.evaluation.bootstrap import FEWEST_EVENTS, Followed, span
-from training.evaluation.record import Pattern, Span, Subgroup
+from accomplice.data.cohort import Cohort
+from accomplice.data.study import Feature
+from accomplice.training.evaluation.bootstrap import FEWEST_EVENTS, Followed, span
+from accomplice.training.evaluation.record import Pattern, Span, Subgroup
 
 Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from training.estimators.hazard import TimeGrid, survival
-from training.evaluation.bootstrap import Followed, band
-from training.evaluation.record import Curve, RiskGroup
-from training.evaluation.scores import within
-from training.metrics.brier import KaplanMeier, brier_contributions
+from accomplice.training.estimators.hazard import TimeGrid, survival
+from accomplice.training.evaluation.bootstrap import Followed, band
+from accomplice.training.evaluation.record import Curve, RiskGroup
+from accomplice.training.evaluation.scores import within
+from accomplice.training.metrics.brier import KaplanMeier, brier_contributions
 
 Array = NDArray[np.float64]
 

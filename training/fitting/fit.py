@@ -9,20 +9,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from data.preprocessing.preprocessor import Inputs
-from data.splits import stratified_folds
-from training.budget import UNLIMITED, Budget
-from training.config import Config
-from training.estimators.hazard import survival
-from training.fitting.prepare import CHUNK, Prepared, truncate
-from training.learners.network.batches import TRAINS, VALIDATES, PackedData
-from training.learners.network.inference import NetShape, Networks
-from training.learners.network.model import PackedNet
-from training.learners.stack import LEARNERS, Stack, fit_stack
-from training.models.ensemble import Ensemble, learner_curves, net_inputs, net_logits
-from training.progress import Tick, silent
-from training.treatment.benefit import under
-from training.treatment.effect import CrossFitted, cross_fit
+from accomplice.data.preprocessing.preprocessor import Inputs
+from accomplice.data.splits import stratified_folds
+from accomplice.training.budget import UNLIMITED, Budget
+from accomplice.training.config import Config
+from accomplice.training.estimators.hazard import survival
+from accomplice.training.fitting.prepare import CHUNK, Prepared, truncate
+from accomplice.training.learners.network.batches import TRAINS, VALIDATES, PackedData
+from accomplice.training.learners.network.inference import NetShape, Networks
+from accomplice.training.learners.network.model import PackedNet
+from accomplice.training.learners.stack import LEARNERS, Stack, fit_stack
+from accomplice.training.models.ensemble import Ensemble, learner_curves, net_inputs, net_logits
+from accomplice.training.progress import Tick, silent
+from accomplice.training.treatment.benefit import under
+from accomplice.training.treatment.effect import CrossFitted, cross_fit
 
 Array = NDArray[np.float64]
 
@@ -177,7 +177,7 @@ def fit_net(
 ) -> tuple[PackedNet, list[list[float]]]:
     """Train the packed network; return it with each fold's validation history."""
     # Lightning is imported here and not above: predicting must not need it.
-    from training.learners.network.lightning import train_net
+    from accomplice.training.learners.network.lightning import train_net
 
     data, base_rate = pack(prepared, config)
     net = untrained(prepared, config, base_rate)

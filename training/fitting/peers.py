@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.budget import UNLIMITED, Budget
-from training.config import Config
-from training.fitting.prepare import Prepared, strongest, truncate
-from training.models.ensemble import mean_curve
+from accomplice.training.budget import UNLIMITED, Budget
+from accomplice.training.config import Config
+from accomplice.training.fitting.prepare import Prepared, strongest, truncate
+from accomplice.training.models.ensemble import mean_curve
 
 Array = NDArray[np.float64]
 

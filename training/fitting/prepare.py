@@ -10,19 +10,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from data.cohort import Cohort
-from data.errors import InputError
-from data.preprocessing.preprocessor import Inputs, Preprocessor
-from data.splits import centre_folds, stratified_folds
-from training.budget import UNLIMITED, Budget
-from training.config import Config
-from training.estimators.cox import RiskSums
-from training.estimators.hazard import TimeGrid
-from training.learners.anchor import fit_anchor
-from training.learners.boosting import fit_boosting
-from training.learners.forest import fit_forest
-from training.models.ensemble import FoldModel
-from training.progress import Tick, silent
+from accomplice.data.cohort import Cohort
+from accomplice.data.errors import InputError
+from accomplice.data.preprocessing.preprocessor import Inputs, Preprocessor
+from accomplice.data.splits import centre_folds, stratified_folds
+from accomplice.training.budget import UNLIMITED, Budget
+from accomplice.training.config import Config
+from accomplice.training.estimators.cox import RiskSums
+from accomplice.training.estimators.hazard import TimeGrid
+from accomplice.training.learners.anchor import fit_anchor
+from accomplice.training.learners.boosting import fit_boosting
+from accomplice.training.learners.forest import fit_forest
+from accomplice.training.models.ensemble import FoldModel
+from accomplice.training.progress import Tick, silent
 
 Array = NDArray[np.float64]
 

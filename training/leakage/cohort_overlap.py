@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.cohort import Cohort
-from training.evaluation.record import Finding
+from accomplice.data.cohort import Cohort
+from accomplice.training.evaluation.record import Finding
 
 Hashes = NDArray[np.uint64]
 

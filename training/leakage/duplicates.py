@@ -11,7 +11,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from data.cohort import Cohort
+from accomplice.data.cohort import Cohort
 
 Array = NDArray[np.float64]
 

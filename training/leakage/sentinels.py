@@ -15,21 +15,21 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from data.cohort import Cohort
-from data.errors import InputError, some
-from data.panels.panel import KNOWN_AFTER, load_panel
-from training.budget import UNLIMITED, Budget
-from training.config import Config
-from training.evaluation.record import Finding
-from training.evaluation.scores import Evaluation
-from training.leakage.duplicates import duplicates
-from training.leakage.shuffled_outcome import shuffled
-from training.leakage.single_feature import TOO_GOOD, Single, single_features
-from training.models.baselines import KAPLAN_MEIER
-from training.models.predictions import MODEL
-from training.progress import Tick, silent
-from training.treatment.evidence import Evidence
-from training.treatment.immortal_time import SURPRISE
+from accomplice.data.cohort import Cohort
+from accomplice.data.errors import InputError, some
+from accomplice.data.panels.panel import KNOWN_AFTER, load_panel
+from accomplice.training.budget import UNLIMITED, Budget
+from accomplice.training.config import Config
+from accomplice.training.evaluation.record import Finding
+from accomplice.training.evaluation.scores import Evaluation
+from accomplice.training.leakage.duplicates import duplicates
+from accomplice.training.leakage.shuffled_outcome import shuffled
+from accomplice.training.leakage.single_feature import TOO_GOOD, Single, single_features
+from accomplice.training.models.baselines import KAPLAN_MEIER
+from accomplice.training.models.predictions import MODEL
+from accomplice.training.progress import Tick, silent
+from accomplice.training.treatment.evidence import Evidence
+from accomplice.training.treatment.immortal_time import SURPRISE
 
 Status = Literal["clear", "caution", "fired", "not run"]
 

@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from data.cohort import Cohort
-from training.config import Config, configure
-from training.estimators.hazard import log_risk
-from training.evaluation.scores import judged_horizon, within
-from training.fitting.fit import fit
-from training.fitting.prepare import prepare, truncate
-from training.metrics.brier import censoring
-from training.metrics.concordance import concordance_contributions
+from accomplice.data.cohort import Cohort
+from accomplice.training.config import Config, configure
+from accomplice.training.estimators.hazard import log_risk
+from accomplice.training.evaluation.scores import judged_horizon, within
+from accomplice.training.fitting.fit import fit
+from accomplice.training.fitting.prepare import prepare, truncate
+from accomplice.training.metrics.brier import censoring
+from accomplice.training.metrics.concordance import concordance_contributions
 
 Array = NDArray[np.float64]
 

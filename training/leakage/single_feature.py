@@ -17,12 +17,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from data.cohort import Cohort
-from data.drafting.leaks import correlation_with, ranks
-from data.preprocessing.preprocessor import Preprocessor
-from training.estimators.cox import RiskSets, fit_cox, ridge_path
-from training.metrics.brier import UndefinedMetricError, censoring
-from training.metrics.concordance import concordance_contributions, harrell_c
+from accomplice.data.cohort import Cohort
+from accomplice.data.drafting.leaks import correlation_with, ranks
+from accomplice.data.preprocessing.preprocessor import Preprocessor
+from accomplice.training.estimators.cox import RiskSets, fit_cox, ridge_path
+from accomplice.training.metrics.brier import UndefinedMetricError, censoring
+from accomplice.training.metrics.concordance import concordance_contributions, harrell_c
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int_]

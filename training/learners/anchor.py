@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.splits import stratified_folds
-from training.estimators.cox import RiskSets, baseline_hazard, fit_cox, ridge_path
-from training.estimators.hazard import TimeGrid, hazard_ratio
+from accomplice.data.splits import stratified_folds
+from accomplice.training.estimators.cox import RiskSets, baseline_hazard, fit_cox, ridge_path
+from accomplice.training.estimators.hazard import TimeGrid, hazard_ratio
 
 Array = NDArray[np.float64]
 

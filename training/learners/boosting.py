@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.splits import stratified_folds
-from training.budget import UNLIMITED, Budget
-from training.config import BoostingConfig
-from training.estimators.cox import RiskSets, RiskSums, baseline_hazard, fit_cox
-from training.estimators.hazard import TimeGrid, hazard_ratio
-from training.learners.trees import Cuts, Growth, Trees, grow, join
+from accomplice.data.splits import stratified_folds
+from accomplice.training.budget import UNLIMITED, Budget
+from accomplice.training.config import BoostingConfig
+from accomplice.training.estimators.cox import RiskSets, RiskSums, baseline_hazard, fit_cox
+from accomplice.training.estimators.hazard import TimeGrid, hazard_ratio
+from accomplice.training.learners.trees import Cuts, Growth, Trees, grow, join
 
 Array = NDArray[np.float64]
 

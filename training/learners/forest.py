@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.budget import UNLIMITED, Budget
-from training.config import ForestConfig
-from training.estimators.hazard import TimeGrid, accumulate
-from training.learners.trees import AT_ONCE, Cuts, Growth, Trees, grow, join
+from accomplice.training.budget import UNLIMITED, Budget
+from accomplice.training.config import ForestConfig
+from accomplice.training.estimators.hazard import TimeGrid, accumulate
+from accomplice.training.learners.trees import AT_ONCE, Cuts, Growth, Trees, grow, join
 
 Array = NDArray[np.float64]
 

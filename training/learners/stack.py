@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.config import StackConfig
-from training.estimators.hazard import TimeGrid
+from accomplice.training.config import StackConfig
+from accomplice.training.estimators.hazard import TimeGrid
 
 Array = NDArray[np.float64]
 

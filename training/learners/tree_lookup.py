@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from training.learners.trees import Trees
+    from accomplice.training.learners.trees import Trees
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.intp]

@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from training.learners.tree_lookup import WORD, Questions, Sieve
+from accomplice.training.learners.tree_lookup import WORD, Questions, Sieve
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.intp]

@@ -12,18 +12,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from data.cohort import Cohort
-from data.preprocessing.preprocessor import Preprocessor
-from training.config import Config
-from training.estimators.hazard import TimeGrid, survival
-from training.evaluation.scores import Estimate, Evaluation, judge
-from training.fitting.prepare import assign_folds, truncate
-from training.learners.anchor import fit_anchor
-from training.metrics.brier import censoring, resamples
-from training.metrics.net_benefit import net_benefit_contributions, thresholds_among
-from training.models.ensemble import mean_curve, on_grid
-from training.models.predictions import MODEL
-from training.progress import Tick, silent
+from accomplice.data.cohort import Cohort
+from accomplice.data.preprocessing.preprocessor import Preprocessor
+from accomplice.training.config import Config
+from accomplice.training.estimators.hazard import TimeGrid, survival
+from accomplice.training.evaluation.scores import Estimate, Evaluation, judge
+from accomplice.training.fitting.prepare import assign_folds, truncate
+from accomplice.training.learners.anchor import fit_anchor
+from accomplice.training.metrics.brier import censoring, resamples
+from accomplice.training.metrics.net_benefit import net_benefit_contributions, thresholds_among
+from accomplice.training.models.ensemble import mean_curve, on_grid
+from accomplice.training.models.predictions import MODEL
+from accomplice.training.progress import Tick, silent
 
 Array = NDArray[np.float64]
 

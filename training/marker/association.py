@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training.estimators.hazard_ratios import HazardRatio, fit_effects
-from training.evaluation.scores import judged_horizon
-from training.metrics.brier import KaplanMeier
+from accomplice.training.estimators.hazard_ratios import HazardRatio, fit_effects
+from accomplice.training.evaluation.scores import judged_horizon
+from accomplice.training.metrics.brier import KaplanMeier
 
 Array = NDArray[np.float64]
 

@@ -13,25 +13,29 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from data.cohort import Cohort
-from data.errors import InputError, nearest, some
-from data.study import Study
-from training.config import Config
-from training.estimators.hazard_ratios import HazardRatio, Pooled, fit_effects, pool
-from training.estimators.proportional_hazards import EffectOverTime, effect_over_time, zph_test
-from training.fitting.prepare import FEWEST_EVENTS, truncate
-from training.marker.added_value import AddedValue, added_value
-from training.marker.association import Association, associate
-from training.marker.correlation import Correlation, correlations
-from training.marker.covariates import Covariates
-from training.marker.cutpoints import CutScan, cut_sizes, scan_cuts
-from training.marker.treatment import (
+from accomplice.data.cohort import Cohort
+from accomplice.data.errors import InputError, nearest, some
+from accomplice.data.study import Study
+from accomplice.training.config import Config
+from accomplice.training.estimators.hazard_ratios import HazardRatio, Pooled, fit_effects, pool
+from accomplice.training.estimators.proportional_hazards import (
+    EffectOverTime,
+    effect_over_time,
+    zph_test,
+)
+from accomplice.training.fitting.prepare import FEWEST_EVENTS, truncate
+from accomplice.training.marker.added_value import AddedValue, added_value
+from accomplice.training.marker.association import Association, associate
+from accomplice.training.marker.correlation import Correlation, correlations
+from accomplice.training.marker.covariates import Covariates
+from accomplice.training.marker.cutpoints import CutScan, cut_sizes, scan_cuts
+from accomplice.training.marker.treatment import (
     Modification,
     TreatmentEffect,
     modification,
     treatment_effect,
 )
-from training.progress import Tick, silent
+from accomplice.training.progress import Tick, silent
 
 Array = NDArray[np.float64]
 

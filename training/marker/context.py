@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from training.evaluation.scores import NAMES
-from training.marker import figures as plots
-from training.marker import terms as words
-from training.marker import verdicts
-from training.marker.added_value import REPORTED, WITHOUT
-from training.marker.claim import MarkerClaim
-from training.marker.verdicts import adjusted_for, p_text, percent
-from training.models.predictions import MODEL
-from training.reports.page import Section, Table
+from accomplice.training.evaluation.scores import NAMES
+from accomplice.training.marker import figures as plots
+from accomplice.training.marker import terms as words
+from accomplice.training.marker import verdicts
+from accomplice.training.marker.added_value import REPORTED, WITHOUT
+from accomplice.training.marker.claim import MarkerClaim
+from accomplice.training.marker.verdicts import adjusted_for, p_text, percent
+from accomplice.training.models.predictions import MODEL
+from accomplice.training.reports.page import Section, Table
 
 #: Correlations in the table.
 MOST_ROWS = 12

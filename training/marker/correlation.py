@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from data.study import Study
-from training.estimators.hazard_ratios import Z95
+from accomplice.data.study import Study
+from accomplice.training.estimators.hazard_ratios import Z95
 
 Array = NDArray[np.float64]
 

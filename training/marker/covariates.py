@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from data.cohort import Cohort
-from data.errors import InputError, some
-from data.preprocessing.preprocessor import Preprocessor
+from accomplice.data.cohort import Cohort
+from accomplice.data.errors import InputError, some
+from accomplice.data.preprocessing.preprocessor import Preprocessor
 
 Array = NDArray[np.float64]
 

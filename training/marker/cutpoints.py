@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training.estimators.hazard_ratios import HazardRatio, fit_effects, two_sided
+from accomplice.training.estimators.hazard_ratios import HazardRatio, fit_effects, two_sided
 
 Array = NDArray[np.float64]
 

@@ -12,14 +12,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
 
-from training.estimators.hazard_ratios import HazardRatio
-from training.estimators.proportional_hazards import EffectOverTime
-from training.marker.added_value import DecisionCurve
-from training.marker.association import Association
-from training.marker.correlation import Correlation
-from training.marker.cutpoints import CutScan
-from training.reports import page
-from training.reports.figures.style import (
+from accomplice.training.estimators.hazard_ratios import HazardRatio
+from accomplice.training.estimators.proportional_hazards import EffectOverTime
+from accomplice.training.marker.added_value import DecisionCurve
+from accomplice.training.marker.association import Association
+from accomplice.training.marker.correlation import Correlation
+from accomplice.training.marker.cutpoints import CutScan
+from accomplice.training.reports import page
+from accomplice.training.reports.figures.style import (
     BLUE,
     COLOURS,
     INK,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
-from training.marker import figures as plots
-from training.marker import terms as words
-from training.marker import verdicts
-from training.marker.claim import ALL, STROMA, MarkerClaim
-from training.marker.verdicts import adjusted_for, listed, p_text, percent
-from training.reports.page import Section, Table
+from accomplice.training.marker import figures as plots
+from accomplice.training.marker import terms as words
+from accomplice.training.marker import verdicts
+from accomplice.training.marker.claim import ALL, STROMA, MarkerClaim
+from accomplice.training.marker.verdicts import adjusted_for, listed, p_text, percent
+from accomplice.training.reports.page import Section, Table
 
 
 def association(claim: MarkerClaim) -> Section:

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from training.estimators.hazard_ratios import HazardRatio
-from training.evaluation.scores import Estimate
-from training.marker import context, prognosis, verdicts
-from training.marker.claim import MarkerClaim
-from training.marker.treatment import Modification, TreatmentEffect
-from training.reports.page import Page, Section, plain
-from training.tracking.summary import RESEARCH_USE
+from accomplice.training.estimators.hazard_ratios import HazardRatio
+from accomplice.training.evaluation.scores import Estimate
+from accomplice.training.marker import context, prognosis, verdicts
+from accomplice.training.marker.claim import MarkerClaim
+from accomplice.training.marker.treatment import Modification, TreatmentEffect
+from accomplice.training.reports.page import Page, Section, plain
+from accomplice.training.tracking.summary import RESEARCH_USE
 
 SYNTHETIC = "SYNTHETIC patients: nothing here says anything about real ones."
 

@@ -15,11 +15,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from data.cohort import Cohort
-from training.estimators.hazard_ratios import Design, HazardRatio, fit_effects, judge_design
-from training.fitting.prepare import truncate
-from training.marker.association import above_median
-from training.treatment.immortal_time import SURPRISE, Early, early_events, fewer_by_chance
+from accomplice.data.cohort import Cohort
+from accomplice.training.estimators.hazard_ratios import (
+    Design,
+    HazardRatio,
+    fit_effects,
+    judge_design,
+)
+from accomplice.training.fitting.prepare import truncate
+from accomplice.training.marker.association import above_median
+from accomplice.training.treatment.immortal_time import (
+    SURPRISE,
+    Early,
+    early_events,
+    fewer_by_chance,
+)
 
 Array = NDArray[np.float64]
 

@@ -5,15 +5,15 @@ Each rule takes the few numbers that it judges, so that it can be read and teste
 
 from __future__ import annotations
 
-from training.estimators.hazard_ratios import HazardRatio
-from training.evaluation.scores import NAMES
-from training.marker.added_value import AddedValue
-from training.marker.claim import CLINICAL, STROMA, Centres
-from training.marker.correlation import Correlation
-from training.marker.cutpoints import CutScan
-from training.marker.treatment import Modification, TreatmentEffect
-from training.reports.page import Verdict
-from training.treatment.immortal_time import SURPRISE
+from accomplice.training.estimators.hazard_ratios import HazardRatio
+from accomplice.training.evaluation.scores import NAMES
+from accomplice.training.marker.added_value import AddedValue
+from accomplice.training.marker.claim import CLINICAL, STROMA, Centres
+from accomplice.training.marker.correlation import Correlation
+from accomplice.training.marker.cutpoints import CutScan
+from accomplice.training.marker.treatment import Modification, TreatmentEffect
+from accomplice.training.reports.page import Verdict
+from accomplice.training.treatment.immortal_time import SURPRISE
 
 #: p value below which something is called significant.
 LEVEL = 0.05

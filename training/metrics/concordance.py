@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from training.metrics.brier import (
+from accomplice.training.metrics.brier import (
     Bools,
     Floats,
     Ints,

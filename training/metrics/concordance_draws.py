@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.metrics.brier import (
+from accomplice.training.metrics.brier import (
     Bools,
     Floats,
     Ints,

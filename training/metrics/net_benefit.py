@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.metrics.brier import (
+from accomplice.training.metrics.brier import (
     Bools,
     Floats,
     KaplanMeier,

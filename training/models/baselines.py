@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.cohort import Cohort
-from training.config import Config
-from training.estimators.cox import baseline_hazard
-from training.estimators.hazard import TimeGrid
-from training.fitting.prepare import CHUNK, Prepared, truncate
-from training.learners.anchor import Anchor, fit_anchor
-from training.models.ensemble import Ensemble, FoldModel, mean_curve, on_grid
+from accomplice.data.cohort import Cohort
+from accomplice.training.config import Config
+from accomplice.training.estimators.cox import baseline_hazard
+from accomplice.training.estimators.hazard import TimeGrid
+from accomplice.training.fitting.prepare import CHUNK, Prepared, truncate
+from accomplice.training.learners.anchor import Anchor, fit_anchor
+from accomplice.training.models.ensemble import Ensemble, FoldModel, mean_curve, on_grid
 
 Array = NDArray[np.float64]
 

@@ -12,14 +12,14 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from data.preprocessing.preprocessor import Inputs, Preprocessor
-from training.estimators.hazard import TimeGrid, accumulate, gathered
-from training.learners.anchor import Anchor
-from training.learners.boosting import Boosting
-from training.learners.forest import Forest
-from training.learners.network.inference import Floats, Networks
-from training.learners.stack import LEARNERS, Stack, weighted
-from training.models.forward import Forward, Together
+from accomplice.data.preprocessing.preprocessor import Inputs, Preprocessor
+from accomplice.training.estimators.hazard import TimeGrid, accumulate, gathered
+from accomplice.training.learners.anchor import Anchor
+from accomplice.training.learners.boosting import Boosting
+from accomplice.training.learners.forest import Forest
+from accomplice.training.learners.network.inference import Floats, Networks
+from accomplice.training.learners.stack import LEARNERS, Stack, weighted
+from accomplice.training.models.forward import Forward, Together
 
 Array = NDArray[np.float64]
 

@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from data.preprocessing.batched import Abreast, AbreastInputs
-from training.estimators.hazard import gathered, hazard_ratio, survival
-from training.learners.boosting import mean_of_members
-from training.learners.forest import mean_rows
-from training.learners.stack import LEARNERS
-from training.learners.trees import Trees, join
+from accomplice.data.preprocessing.batched import Abreast, AbreastInputs
+from accomplice.training.estimators.hazard import gathered, hazard_ratio, survival
+from accomplice.training.learners.boosting import mean_of_members
+from accomplice.training.learners.forest import mean_rows
+from accomplice.training.learners.stack import LEARNERS
+from accomplice.training.learners.trees import Trees, join
 
 if TYPE_CHECKING:
-    from training.models.ensemble import Ensemble
+    from accomplice.training.models.ensemble import Ensemble
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int_]

@@ -12,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from training.models.survival import SurvivalModel
-from training.treatment.benefit import under
+from accomplice.training.models.survival import SurvivalModel
+from accomplice.training.treatment.benefit import under
 
 Array = NDArray[np.float64]
 

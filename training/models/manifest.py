@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from data.errors import InputError
-from data.study import Study
+from accomplice.data.errors import InputError
+from accomplice.data.study import Study
 
 FORMAT = 6
 MANIFEST = "manifest.json"

@@ -14,16 +14,16 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from data.cohort import Cohort
-from training.budget import UNLIMITED, Budget
-from training.config import Config
-from training.estimators.hazard import TimeGrid
-from training.fitting.fit import Fitted, assemble
-from training.fitting.peers import peers
-from training.fitting.prepare import Prepared, assign_folds, truncate
-from training.learners.stack import LEARNERS
-from training.models.baselines import Baseline, fit_baselines, out_of_fold_curves
-from training.models.survival import SurvivalModel
+from accomplice.data.cohort import Cohort
+from accomplice.training.budget import UNLIMITED, Budget
+from accomplice.training.config import Config
+from accomplice.training.estimators.hazard import TimeGrid
+from accomplice.training.fitting.fit import Fitted, assemble
+from accomplice.training.fitting.peers import peers
+from accomplice.training.fitting.prepare import Prepared, assign_folds, truncate
+from accomplice.training.learners.stack import LEARNERS
+from accomplice.training.models.baselines import Baseline, fit_baselines, out_of_fold_curves
+from accomplice.training.models.survival import SurvivalModel
 
 Array = NDArray[np.float64]
 

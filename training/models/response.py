@@ -21,14 +21,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from data.cohort import Patients
-from data.errors import InputError
-from data.preprocessing.preprocessor import Preprocessor
-from data.preprocessing.scaling import zeroed
-from data.splits import stratified_folds
-from data.study import Study
-from training.estimators.gaussian_imputation import Gaussian
-from training.estimators.logistic import Logistic, expit, fit_logistic, log_likelihood
+from accomplice.data.cohort import Patients
+from accomplice.data.errors import InputError
+from accomplice.data.preprocessing.preprocessor import Preprocessor
+from accomplice.data.preprocessing.scaling import zeroed
+from accomplice.data.splits import stratified_folds
+from accomplice.data.study import Study
+from accomplice.training.estimators.gaussian_imputation import Gaussian
+from accomplice.training.estimators.logistic import Logistic, expit, fit_logistic, log_likelihood
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.bool_]

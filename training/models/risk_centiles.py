@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from data.preprocessing.scaling import column_quantiles, sort_columns
+from accomplice.data.preprocessing.scaling import column_quantiles, sort_columns
 
 Array = NDArray[np.float64]
 

@@ -30,10 +30,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from data.coding import untreated
-from data.study import Study
-from training.models.survival import SurvivalModel
-from training.progress import Tick, silent
+from accomplice.data.coding import untreated
+from accomplice.data.study import Study
+from accomplice.training.models.survival import SurvivalModel
+from accomplice.training.progress import Tick, silent
 
 Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]

@@ -13,19 +13,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.coding import eligible, treated
-from data.preprocessing.preprocessor import Preprocessor
-from data.study import Study
-from training.estimators.hazard import TimeGrid, log_risk, restricted_mean, survival
-from training.learners.anchor import Anchor
-from training.learners.boosting import Boosting
-from training.learners.forest import Forest
-from training.learners.network.inference import NetShape, Networks
-from training.learners.stack import Stack
-from training.models.baselines import Baseline
-from training.models.ensemble import Ensemble, FoldModel
-from training.models.risk_centiles import centile, group
-from training.treatment.benefit import (
+from accomplice.data.coding import eligible, treated
+from accomplice.data.preprocessing.preprocessor import Preprocessor
+from accomplice.data.study import Study
+from accomplice.training.estimators.hazard import TimeGrid, log_risk, restricted_mean, survival
+from accomplice.training.learners.anchor import Anchor
+from accomplice.training.learners.boosting import Boosting
+from accomplice.training.learners.forest import Forest
+from accomplice.training.learners.network.inference import NetShape, Networks
+from accomplice.training.learners.stack import Stack
+from accomplice.training.models.baselines import Baseline
+from accomplice.training.models.ensemble import Ensemble, FoldModel
+from accomplice.training.models.risk_centiles import centile, group
+from accomplice.training.treatment.benefit import (
     Benefit,
     abstain,
     advise,
@@ -34,7 +34,7 @@ from training.treatment.benefit import (
     benefit_of,
     under,
 )
-from training.treatment.effect import Effect, PatientEffect
+from accomplice.training.treatment.effect import Effect, PatientEffect
 
 Array = NDArray[np.float64]
 Column = Array | NDArray[np.str_]

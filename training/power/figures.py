@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, PercentFormatter
 
-from training.power.report import about, effect
-from training.power.simulation import GOAL, Needed, Power, Scenario, approximate
-from training.reports.figures.style import BLUE, INK, ORANGE, house_style
+from accomplice.training.power.report import about, effect
+from accomplice.training.power.simulation import GOAL, Needed, Power, Scenario, approximate
+from accomplice.training.reports.figures.style import BLUE, INK, ORANGE, house_style
 
 
 def power_curve(

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.table import Table
 
-from training.power.simulation import GOAL, Needed, Power, Scenario, approximate
+from accomplice.training.power.simulation import GOAL, Needed, Power, Scenario, approximate
 
 
 def assumptions(scenario: Scenario, draws: int, marker: str | None = None) -> list[str]:

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from data.cohort import Cohort
-from data.errors import InputError, nearest
-from training.metrics.brier import censoring
-from training.power.simulation import (
+from accomplice.data.cohort import Cohort
+from accomplice.data.errors import InputError, nearest
+from accomplice.training.metrics.brier import censoring
+from accomplice.training.power.simulation import (
     FEWEST_EVENTS,
     HALF_MEAN,
     LARGEST,

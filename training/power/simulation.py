@@ -24,9 +24,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from training.metrics.brier import Interval
-from training.power.cox_batched import fit_many
-from training.progress import Tick, silent
+from accomplice.training.metrics.brier import Interval
+from accomplice.training.power.cox_batched import fit_many
+from accomplice.training.progress import Tick, silent
 
 Array = NDArray[np.float64]
 Scale = Literal["half", "sd"]

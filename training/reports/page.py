@@ -116,7 +116,8 @@ class Page:
 def render(page: Page) -> str:
     """Return the page as HTML."""
     environment = Environment(autoescape=True, undefined=StrictUndefined)
-    template = files("training.reports").joinpath("templates", "page.html.j2").read_text("utf-8")
+    templates = files("accomplice.training.reports").joinpath("templates")
+    template = templates.joinpath("page.html.j2").read_text(encoding="utf-8")
     return environment.from_string(template).render(page=page) + "\n"
 
 

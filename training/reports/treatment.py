@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure as Drawing
 
-from training.cli.terminal import SYNTHETIC
-from training.reports.figures import treatment as plots
-from training.reports.figures.style import house_style
-from training.reports.page import Figure, Page, Section, Table, Tone, Verdict, inline_svg, render
-from training.tracking.summary import RESEARCH_USE
-from training.treatment.evidence import Evidence, sentences
+from accomplice.training.cli.terminal import SYNTHETIC
+from accomplice.training.reports.figures import treatment as plots
+from accomplice.training.reports.figures.style import house_style
+from accomplice.training.reports.page import (
+    Figure,
+    Page,
+    Section,
+    Table,
+    Tone,
+    Verdict,
+    inline_svg,
+    render,
+)
+from accomplice.training.tracking.summary import RESEARCH_USE
+from accomplice.training.treatment.evidence import Evidence, sentences
 
 #: Overlap from which on both arms are said to hold patients alike.
 AMPLE = 0.8

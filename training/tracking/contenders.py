@@ -14,17 +14,17 @@ from pathlib import Path
 import mlflow
 from mlflow.exceptions import MlflowException
 
-from data.cohort import Cohort, load_cohort
-from data.errors import InputError
-from training.bundle import Bundle
-from training.config import Config, unflat, with_settings
-from training.evaluation.comparison import FEWEST_EVENTS, same_patients
-from training.leakage.cohort_overlap import shared
-from training.models.manifest import digest_of
-from training.models.predictions import Predicted, from_fit, replay
-from training.models.survival import SurvivalModel
-from training.tracking.store import find_bundle, open_store, store_exists
-from training.validation.external import predict_cohort
+from accomplice.data.cohort import Cohort, load_cohort
+from accomplice.data.errors import InputError
+from accomplice.training.bundle import Bundle
+from accomplice.training.config import Config, unflat, with_settings
+from accomplice.training.evaluation.comparison import FEWEST_EVENTS, same_patients
+from accomplice.training.leakage.cohort_overlap import shared
+from accomplice.training.models.manifest import digest_of
+from accomplice.training.models.predictions import Predicted, from_fit, replay
+from accomplice.training.models.survival import SurvivalModel
+from accomplice.training.tracking.store import find_bundle, open_store, store_exists
+from accomplice.training.validation.external import predict_cohort
 
 #: Tag of a run that names its study file, in the project's own store alone: where it lies is of no
 #: use elsewhere.

@@ -12,13 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from training.bundle import Bundle
-from training.evaluation.calibration import Calibrated
-from training.evaluation.comparison import PRIMARY, Comparison
-from training.evaluation.record import CalibrationAt, Finding, Span
-from training.evaluation.scores import NAMES, Estimate
-from training.models.baselines import KAPLAN_MEIER
-from training.models.predictions import MODEL
+from accomplice.training.bundle import Bundle
+from accomplice.training.evaluation.calibration import Calibrated
+from accomplice.training.evaluation.comparison import PRIMARY, Comparison
+from accomplice.training.evaluation.record import CalibrationAt, Finding, Span
+from accomplice.training.evaluation.scores import NAMES, Estimate
+from accomplice.training.models.baselines import KAPLAN_MEIER
+from accomplice.training.models.predictions import MODEL
 
 #: Metric -> loss against the champion that is too much, certain or not. Two trainings of one model
 #: on the same 240 to 800 patients, with other seeds, hardly ever differ by that.

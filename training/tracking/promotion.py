@@ -12,9 +12,9 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from data.errors import InputError
-from training.tracking.gate import Decision
-from training.tracking.store import Store
+from accomplice.data.errors import InputError
+from accomplice.training.tracking.gate import Decision
+from accomplice.training.tracking.store import Store
 
 CHAMPION = "champion"
 #: Tags of a promoted version.

@@ -12,7 +12,7 @@ import mlflow
 import pandas as pd
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
-from training.bundle import Bundle
+from accomplice.training.bundle import Bundle
 
 
 class BundleModel(PythonModel):

@@ -23,16 +23,16 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 from mlflow.types.schema import AnyType
 
-from data.errors import InputError
-from data.example import example_patient
-from training.bundle import Bundle
-from training.models.manifest import digest_of
-from training.run import Trained
-from training.tracking import pyfunc
-from training.tracking.gate import Challenger, Decision, decide
-from training.tracking.promotion import DIGEST, champion_of, promote
-from training.tracking.store import Store
-from training.tracking.summary import RESEARCH_USE, headline, note
+from accomplice.data.errors import InputError
+from accomplice.data.example import example_patient
+from accomplice.training.bundle import Bundle
+from accomplice.training.models.manifest import digest_of
+from accomplice.training.run import Trained
+from accomplice.training.tracking import pyfunc
+from accomplice.training.tracking.gate import Challenger, Decision, decide
+from accomplice.training.tracking.promotion import DIGEST, champion_of, promote
+from accomplice.training.tracking.store import Store
+from accomplice.training.tracking.summary import RESEARCH_USE, headline, note
 
 
 @dataclass(frozen=True)

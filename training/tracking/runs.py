@@ -21,26 +21,31 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunT
 from mlflow.exceptions import MlflowException
 from optuna.trial import TrialState
 
-from data.cohort import Cohort, Patients
-from training.config import Config, flat, with_settings
-from training.evaluation.record import read_review
-from training.models.manifest import digest_of
-from training.reports.figures.responses import response_figure
-from training.reports.figures.review import review_figures
-from training.reports.figures.treatment import treatment_figures
-from training.reports.model_card import model_card
-from training.reports.page import render
-from training.reports.review.page import review_page
-from training.reports.treatment import treatment_page
-from training.run import Trained
-from training.tracking.contenders import STUDY_FILE
-from training.tracking.registry import Logged, log_model
-from training.tracking.schema_version import WRITTEN_BY
-from training.tracking.search_figures import study_figures
-from training.tracking.store import Store
-from training.tracking.summary import columns, headline, leak_tags, note, treatment_tags
-from training.tracking.views import run_page, save_models_view, save_trials_view, trials_page
-from training.tune import SPACE, best_of, judged, of_defaults, propose_defaults
+from accomplice.data.cohort import Cohort, Patients
+from accomplice.training.config import Config, flat, with_settings
+from accomplice.training.evaluation.record import read_review
+from accomplice.training.models.manifest import digest_of
+from accomplice.training.reports.figures.responses import response_figure
+from accomplice.training.reports.figures.review import review_figures
+from accomplice.training.reports.figures.treatment import treatment_figures
+from accomplice.training.reports.model_card import model_card
+from accomplice.training.reports.page import render
+from accomplice.training.reports.review.page import review_page
+from accomplice.training.reports.treatment import treatment_page
+from accomplice.training.run import Trained
+from accomplice.training.tracking.contenders import STUDY_FILE
+from accomplice.training.tracking.registry import Logged, log_model
+from accomplice.training.tracking.schema_version import WRITTEN_BY
+from accomplice.training.tracking.search_figures import study_figures
+from accomplice.training.tracking.store import Store
+from accomplice.training.tracking.summary import columns, headline, leak_tags, note, treatment_tags
+from accomplice.training.tracking.views import (
+    run_page,
+    save_models_view,
+    save_trials_view,
+    trials_page,
+)
+from accomplice.training.tune import SPACE, best_of, judged, of_defaults, propose_defaults
 
 #: Attribute of an Optuna study, or of its first trial, that holds the id of its MLflow run; which
 #: store's follows.

@@ -17,7 +17,7 @@ from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError
 
-from data.errors import InputError
+from accomplice.data.errors import InputError
 
 #: Tag of a run that names the MLflow which wrote it.
 WRITTEN_BY = "mlflow_version"

@@ -15,8 +15,15 @@ from numpy.typing import NDArray
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from training.reports.figures.style import BLUE, INK, ORANGE, house_style, titles, trial_history
-from training.tune import best_of, of_defaults
+from accomplice.training.reports.figures.style import (
+    BLUE,
+    INK,
+    ORANGE,
+    house_style,
+    titles,
+    trial_history,
+)
+from accomplice.training.tune import best_of, of_defaults
 
 Array = NDArray[np.float64]
 Numeric = FloatDistribution | IntDistribution

@@ -11,8 +11,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.errors import InputError
-from training.models.manifest import MANIFEST
+from accomplice.data.errors import InputError
+from accomplice.training.models.manifest import MANIFEST
 
 #: Environment variables that name another store than ``mlruns/``.
 TRACKING, REGISTRY = "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"
@@ -121,7 +121,7 @@ def _check_address(uri: str, variable: str | None) -> None:
             "sqlite:////folder/mlflow.db or a server, or unset it for a database in mlruns/"
         )
     if kind in DATABASES:
-        from training.tracking.schema_version import check_schema
+        from accomplice.training.tracking.schema_version import check_schema
 
         check_schema(uri, variable)
 

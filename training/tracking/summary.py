@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from data.study import Study
-from training.bundle import Bundle
-from training.evaluation.calibration import middle_month
-from training.evaluation.record import Span
-from training.evaluation.scores import Estimate
-from training.leakage.sentinels import fired
-from training.models.predictions import MODEL
-from training.run import Judged, Trained
-from training.treatment.evidence import Evidence, sentences
+from accomplice.data.study import Study
+from accomplice.training.bundle import Bundle
+from accomplice.training.evaluation.calibration import middle_month
+from accomplice.training.evaluation.record import Span
+from accomplice.training.evaluation.scores import Estimate
+from accomplice.training.leakage.sentinels import fired
+from accomplice.training.models.predictions import MODEL
+from accomplice.training.run import Judged, Trained
+from accomplice.training.treatment.evidence import Evidence, sentences
 
 #: MLflow draws the cells of a table close together.
 GAP = "&emsp;"

@@ -13,12 +13,12 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Experiment
 
-from data.errors import InputError
-from training.processes import HOST, check_free
-from training.tracking.promotion import champion_of
-from training.tracking.registry import model_name
-from training.tracking.store import Store
-from training.tracking.views import (
+from accomplice.data.errors import InputError
+from accomplice.training.processes import HOST, check_free
+from accomplice.training.tracking.promotion import champion_of
+from accomplice.training.tracking.registry import model_name
+from accomplice.training.tracking.store import Store
+from accomplice.training.tracking.views import (
     MODELS,
     TAG,
     TRIALS,
@@ -28,7 +28,7 @@ from training.tracking.views import (
     trials_page,
     version_page,
 )
-from training.tune import check_storage
+from accomplice.training.tune import check_storage
 
 #: Without this MLflow starts eight job workers that nothing here uses, and warns of its own
 #: dependencies, which its user cannot mend.

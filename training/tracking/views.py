@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from mlflow import MlflowClient
 
-from training.processes import HOST
+from accomplice.training.processes import HOST
 
 #: Tags of these names hold a view; what follows is its key in links.
 TAG = "mlflow.sharedViewState."

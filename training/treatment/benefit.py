@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from data.study import Study, Treatment
-from training.estimators.hazard import TimeGrid, hazard_ratio, restricted_mean
-from training.treatment.effect import PatientEffect
+from accomplice.data.study import Study, Treatment
+from accomplice.training.estimators.hazard import TimeGrid, hazard_ratio, restricted_mean
+from accomplice.training.treatment.effect import PatientEffect
 
 Array = NDArray[np.float64]
 

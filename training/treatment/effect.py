@@ -26,16 +26,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from data.coding import eligible
-from data.cohort import Cohort
-from data.preprocessing.missingness import WIDE
-from data.preprocessing.preprocessor import Preprocessor
-from data.study import Study, Treatment
-from training.config import EffectConfig
-from training.estimators.gaussian_imputation import Gaussian
-from training.estimators.hazard import TimeGrid
-from training.estimators.newton import climb
-from training.treatment.propensity import Propensity, fit_propensity
+from accomplice.data.coding import eligible
+from accomplice.data.cohort import Cohort
+from accomplice.data.preprocessing.missingness import WIDE
+from accomplice.data.preprocessing.preprocessor import Preprocessor
+from accomplice.data.study import Study, Treatment
+from accomplice.training.config import EffectConfig
+from accomplice.training.estimators.gaussian_imputation import Gaussian
+from accomplice.training.estimators.hazard import TimeGrid
+from accomplice.training.estimators.newton import climb
+from accomplice.training.treatment.propensity import Propensity, fit_propensity
 
 Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]

@@ -20,18 +20,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.coding import eligible
-from data.cohort import Cohort
-from training.config import Config
-from training.estimators.cox import RiskSets, fit_cox
-from training.evaluation.scores import Estimate, judged_horizon, within
-from training.fitting.fit import Fitted
-from training.fitting.prepare import truncate
-from training.metrics.brier import UndefinedMetricError, censoring, inverse_censoring
-from training.treatment.benefit import COMMON, RARE, WORTH, benefit_horizon, under
-from training.treatment.effect import CrossFitted, compared, cross_fit, fitted_rates, given
-from training.treatment.immortal_time import SURPRISE, Early, early_events, fewer_by_chance
-from training.treatment.rate import Ranked, Scored, Z, cross_ranked, mean, ranked
+from accomplice.data.coding import eligible
+from accomplice.data.cohort import Cohort
+from accomplice.training.config import Config
+from accomplice.training.estimators.cox import RiskSets, fit_cox
+from accomplice.training.evaluation.scores import Estimate, judged_horizon, within
+from accomplice.training.fitting.fit import Fitted
+from accomplice.training.fitting.prepare import truncate
+from accomplice.training.metrics.brier import UndefinedMetricError, censoring, inverse_censoring
+from accomplice.training.treatment.benefit import COMMON, RARE, WORTH, benefit_horizon, under
+from accomplice.training.treatment.effect import (
+    CrossFitted,
+    compared,
+    cross_fit,
+    fitted_rates,
+    given,
+)
+from accomplice.training.treatment.immortal_time import (
+    SURPRISE,
+    Early,
+    early_events,
+    fewer_by_chance,
+)
+from accomplice.training.treatment.rate import Ranked, Scored, Z, cross_ranked, mean, ranked
 
 Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.estimators.logistic import Logistic, choose_logistic
+from accomplice.training.estimators.logistic import Logistic, choose_logistic
 
 Array = NDArray[np.float64]
 

@@ -16,7 +16,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from training.evaluation.scores import Estimate, within
+from accomplice.training.evaluation.scores import Estimate, within
 
 Array = NDArray[np.float64]
 

@@ -8,22 +8,22 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from data.coding import treated
-from data.cohort import Cohort, Patients
-from data.errors import InputError, nearest
-from data.matching.match import Matching, match_patients
-from data.matching.scales import on_own_scale, rankable
-from data.preprocessing.preprocessor import Preprocessor
-from data.study import Study
-from training.bundle import Bundle
-from training.config import Config
-from training.evaluation.response import ResponseEvaluation, judge_response
-from training.learners.stack import LEARNERS
-from training.models.predictions import EXTERNAL, MODEL, Predicted
-from training.models.response import ResponseModel
-from training.models.survival import SurvivalModel
-from training.treatment.benefit import under
-from training.treatment.effect import PatientEffect
+from accomplice.data.coding import treated
+from accomplice.data.cohort import Cohort, Patients
+from accomplice.data.errors import InputError, nearest
+from accomplice.data.matching.match import Matching, match_patients
+from accomplice.data.matching.scales import on_own_scale, rankable
+from accomplice.data.preprocessing.preprocessor import Preprocessor
+from accomplice.data.study import Study
+from accomplice.training.bundle import Bundle
+from accomplice.training.config import Config
+from accomplice.training.evaluation.response import ResponseEvaluation, judge_response
+from accomplice.training.learners.stack import LEARNERS
+from accomplice.training.models.predictions import EXTERNAL, MODEL, Predicted
+from accomplice.training.models.response import ResponseModel
+from accomplice.training.models.survival import SurvivalModel
+from accomplice.training.treatment.benefit import under
+from accomplice.training.treatment.effect import PatientEffect
 
 Array = NDArray[np.float64]
 

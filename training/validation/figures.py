@@ -6,12 +6,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from training.estimators.hazard import TimeGrid, survival
-from training.evaluation.calibration import Calibrated
-from training.evaluation.scores import Evaluation
-from training.metrics.brier import KaplanMeier
-from training.metrics.calibration import calibration_groups
-from training.reports.figures.style import BLUE, INK, ORANGE, RED, house_style
+from accomplice.training.estimators.hazard import TimeGrid, survival
+from accomplice.training.evaluation.calibration import Calibrated
+from accomplice.training.evaluation.scores import Evaluation
+from accomplice.training.metrics.brier import KaplanMeier
+from accomplice.training.metrics.calibration import calibration_groups
+from accomplice.training.reports.figures.style import BLUE, INK, ORANGE, RED, house_style
 
 Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]

@@ -10,15 +10,23 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from training.evaluation.calibration import Calibrated
-from training.evaluation.response import METRICS
-from training.evaluation.scores import NAMES
-from training.models.predictions import MODEL
-from training.reports.page import Figure, Page, Section, Table, Verdict, inline_svg, plain
-from training.tracking.summary import RESEARCH_USE
-from training.validation.figures import calibration_figure, risk_figure
-from training.validation.validation import BEFORE, Validation, known_by_modality
-from training.validation.verdicts import (
+from accomplice.training.evaluation.calibration import Calibrated
+from accomplice.training.evaluation.response import METRICS
+from accomplice.training.evaluation.scores import NAMES
+from accomplice.training.models.predictions import MODEL
+from accomplice.training.reports.page import (
+    Figure,
+    Page,
+    Section,
+    Table,
+    Verdict,
+    inline_svg,
+    plain,
+)
+from accomplice.training.tracking.summary import RESEARCH_USE
+from accomplice.training.validation.figures import calibration_figure, risk_figure
+from accomplice.training.validation.validation import BEFORE, Validation, known_by_modality
+from accomplice.training.validation.verdicts import (
     of_calibration,
     of_discrimination,
     of_matching,

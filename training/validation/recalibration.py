@@ -24,12 +24,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.errors import InputError
-from training.estimators.hazard import TimeGrid
-from training.estimators.newton import climb
-from training.learners.stack import Stack
-from training.models.ensemble import Ensemble
-from training.progress import Tick, silent
+from accomplice.data.errors import InputError
+from accomplice.training.estimators.hazard import TimeGrid
+from accomplice.training.estimators.newton import climb
+from accomplice.training.learners.stack import Stack
+from accomplice.training.models.ensemble import Ensemble
+from accomplice.training.progress import Tick, silent
 
 Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]

@@ -15,21 +15,21 @@ from typing import Any
 
 import numpy as np
 
-from data.cohort import Cohort
-from data.errors import InputError
-from training.budget import UNLIMITED
-from training.bundle import Bundle
-from training.config import Config
-from training.evaluation.calibration import Calibrated, calibrated
-from training.evaluation.record import Finding, Review, Span
-from training.evaluation.response import ResponseEvaluation
-from training.evaluation.review import review
-from training.evaluation.scores import Estimate, Evaluation, judge_predicted
-from training.leakage.cohort_overlap import shared
-from training.models.predictions import MODEL
-from training.progress import Tick, silent
-from training.validation.external import External, judge_labels, predict_cohort, why_few
-from training.validation.recalibration import Recalibration, recalibrate
+from accomplice.data.cohort import Cohort
+from accomplice.data.errors import InputError
+from accomplice.training.budget import UNLIMITED
+from accomplice.training.bundle import Bundle
+from accomplice.training.config import Config
+from accomplice.training.evaluation.calibration import Calibrated, calibrated
+from accomplice.training.evaluation.record import Finding, Review, Span
+from accomplice.training.evaluation.response import ResponseEvaluation
+from accomplice.training.evaluation.review import review
+from accomplice.training.evaluation.scores import Estimate, Evaluation, judge_predicted
+from accomplice.training.leakage.cohort_overlap import shared
+from accomplice.training.models.predictions import MODEL
+from accomplice.training.progress import Tick, silent
+from accomplice.training.validation.external import External, judge_labels, predict_cohort, why_few
+from accomplice.training.validation.recalibration import Recalibration, recalibrate
 
 #: Events from which on a model is judged.
 FEWEST_EVENTS = 10

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from data.matching.match import Match
-from training.evaluation.calibration import Calibrated
-from training.models.predictions import MODEL
-from training.reports.page import Verdict
-from training.validation.validation import (
+from accomplice.data.matching.match import Match
+from accomplice.training.evaluation.calibration import Calibrated
+from accomplice.training.models.predictions import MODEL
+from accomplice.training.reports.page import Verdict
+from accomplice.training.validation.validation import (
     BEFORE,
     Repaired,
     Validation,

@@ -10,11 +10,11 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from data.cohort import load_cohort, load_endpoints
-from data.drafting.draft import Draft, draft_study, render_study
-from data.errors import InputError
-from data.panels.panel import KNOWN_AFTER
-from data.study import parse_study
+from accomplice.data.cohort import load_cohort, load_endpoints
+from accomplice.data.drafting.draft import Draft, draft_study, render_study
+from accomplice.data.errors import InputError
+from accomplice.data.panels.panel import KNOWN_AFTER
+from accomplice.data.study import parse_study
 
 SHARED = Path(__file__).parents[3].parent / "shared" / "data"
 real = pytest.mark.skipif(not SHARED.is_dir(), reason="the real cohorts are not here")

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data.cohort import load_cohort
-from data.drafting.draft import Draft, draft_study, render_study
-from data.panels.panel import KNOWN_AFTER
+from accomplice.data.cohort import load_cohort
+from accomplice.data.drafting.draft import Draft, draft_study, render_study
+from accomplice.data.panels.panel import KNOWN_AFTER
 
 N = 60
 

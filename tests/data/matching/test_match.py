@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from data.cohort import build_cohort, load_cohort
-from data.drafting.draft import draft_study, render_study
-from data.errors import InputError
-from data.matching.match import AS_TREATMENT, match_features, match_patients, translate
-from data.matching.scales import on_own_scale, outside
-from data.matching.similarity import same_levels
-from data.panels.panel import load_panel
-from data.preprocessing.preprocessor import Preprocessor
-from data.study import Feature, parse_study
-from data.synthetic import draw
+from accomplice.data.cohort import build_cohort, load_cohort
+from accomplice.data.drafting.draft import draft_study, render_study
+from accomplice.data.errors import InputError
+from accomplice.data.matching.match import AS_TREATMENT, match_features, match_patients, translate
+from accomplice.data.matching.scales import on_own_scale, outside
+from accomplice.data.matching.similarity import same_levels
+from accomplice.data.panels.panel import load_panel
+from accomplice.data.preprocessing.preprocessor import Preprocessor
+from accomplice.data.study import Feature, parse_study
+from accomplice.data.synthetic import draw
 
 
 def study(features, **more):

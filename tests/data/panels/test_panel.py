@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from data.panels.panel import load_panel
+from accomplice.data.panels.panel import load_panel
 
 
 class TestPanel:

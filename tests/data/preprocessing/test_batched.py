@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from data.preprocessing.batched import Abreast
-from data.preprocessing.expression_ranks import FEW
-from data.preprocessing.preprocessor import Preprocessor
-from data.study import parse_study
+from accomplice.data.preprocessing.batched import Abreast
+from accomplice.data.preprocessing.expression_ranks import FEW
+from accomplice.data.preprocessing.preprocessor import Preprocessor
+from accomplice.data.study import parse_study
 from tests.data.preprocessing.test_preprocessor import STUDY, STUDY_OF_ONE, draw
 
 

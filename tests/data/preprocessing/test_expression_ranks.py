@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.preprocessing.expression_ranks import FEW, SCORES, Ranks, assay_scores
+from accomplice.data.preprocessing.expression_ranks import FEW, SCORES, Ranks, assay_scores
 
 untimed = settings(deadline=None, max_examples=100)
 #: Quantiles of an assay: far apart, close together, shared.
@@ -82,7 +82,7 @@ def test_features_of_a_wide_assay_come_some_at_a_time(n, monkeypatch):
     measured = rng.normal(size=(n, 7))
     whole = ranks.score(measured)
     for at_once in (1, 3 * 2 * n):
-        monkeypatch.setattr("data.preprocessing.expression_ranks.AT_ONCE", at_once)
+        monkeypatch.setattr("accomplice.data.preprocessing.expression_ranks.AT_ONCE", at_once)
         np.testing.assert_array_equal(ranks.score(measured), whole)
 
 

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.preprocessing.missingness import WIDE, Absences, missing_inputs
-from data.study import parse_study
+from accomplice.data.preprocessing.missingness import WIDE, Absences, missing_inputs
+from accomplice.data.study import parse_study
 from tests.data.preprocessing.test_preprocessor import STUDY_OF_ONE
 
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.preprocessing import scaling
-from data.preprocessing.preprocessor import MISSING_COUNT, Preprocessor
-from data.preprocessing.scaling import CENTRE_SIZE
-from data.study import parse_study
+from accomplice.data.preprocessing import scaling
+from accomplice.data.preprocessing.preprocessor import MISSING_COUNT, Preprocessor
+from accomplice.data.preprocessing.scaling import CENTRE_SIZE
+from accomplice.data.study import parse_study
 
 untimed = settings(deadline=None, max_examples=40)
 

@@ -2,10 +2,15 @@ from __future__ import annotations
 
 import pytest
 
-from data.cohort import read_patients
-from data.errors import InputError
-from data.readers.cbioportal import choose_expression, open_folder, read_clinical, read_folder
-from data.study import parse_study
+from accomplice.data.cohort import read_patients
+from accomplice.data.errors import InputError
+from accomplice.data.readers.cbioportal import (
+    choose_expression,
+    open_folder,
+    read_clinical,
+    read_folder,
+)
+from accomplice.data.study import parse_study
 
 PATIENTS = """#Patient\tAge\tStatus\tMonths
 #STRING\tNUMBER\tSTRING\tNUMBER

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from data.errors import InputError
-from data.readers.tables import column, join_tables, read_table
+from accomplice.data.errors import InputError
+from accomplice.data.readers.tables import column, join_tables, read_table
 
 CANARY = "CANARY-7431"
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.answers.curves import DECIMALS, POINTS, grid, merge_times, write_curves
+from accomplice.serving.answers.curves import DECIMALS, POINTS, grid, merge_times, write_curves
 
 parts = st.floats(0, 1) | st.sampled_from([0.0, 1.0, 5e-9, 1.5e-8, 1 - 5e-9, 0.1, 1e-300])
 months = st.floats(0, 1e6) | st.sampled_from([0.0, 12.0, 0.1 + 0.2, 1e-7, 1e16])

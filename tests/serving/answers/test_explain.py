@@ -8,11 +8,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from serving.answers.explain import explain, read_explain
-from serving.answers.predictor import Predictor
-from serving.api.openapi import ExplainAnswer
-from serving.requests.validation import RequestError
-from training.bundle import Bundle
+from accomplice.serving.answers.explain import explain, read_explain
+from accomplice.serving.answers.predictor import Predictor
+from accomplice.serving.api.openapi import ExplainAnswer
+from accomplice.serving.requests.validation import RequestError
+from accomplice.training.bundle import Bundle
 
 
 @pytest.mark.parametrize("change", [{}, {"IL1R1": None, "act": "no"}, {"age_years": "old"}])

@@ -13,14 +13,14 @@ from typing import Any
 import httpx
 import pytest
 
-from data.errors import InputError
-from serving.answers.batching import Desk
-from serving.answers.loaded_bundle import Answering, Live
-from serving.answers.predictor import Predictor
-from serving.deployment.handover import Version
-from serving.requests.validation import Asked
-from training.bundle import Bundle
-from training.models.manifest import digest_of
+from accomplice.data.errors import InputError
+from accomplice.serving.answers.batching import Desk
+from accomplice.serving.answers.loaded_bundle import Answering, Live
+from accomplice.serving.answers.predictor import Predictor
+from accomplice.serving.deployment.handover import Version
+from accomplice.serving.requests.validation import Asked
+from accomplice.training.bundle import Bundle
+from accomplice.training.models.manifest import digest_of
 
 
 def answering(bundle: Bundle) -> Answering:
@@ -99,7 +99,7 @@ def test_who_gave_up_waiting_is_no_error(bundle: Bundle, patient: dict[str, Any]
 
 
 def load(version: Version) -> None:
-    from serving import endpoint, service
+    from accomplice.serving import endpoint, service
 
     endpoint.load(version, service.PAGE)
 
@@ -110,7 +110,7 @@ class TestService:
     @pytest.fixture
     def moved(self, client: Any, bundle_path: Path, other_path: Path) -> Iterator[Version]:
         """Let the other bundle answer; the first one does again in the end."""
-        from serving import endpoint
+        from accomplice.serving import endpoint
 
         version = Version(str(other_path), digest_of(other_path), "run-2", "2")
         load(version)
@@ -146,7 +146,7 @@ class TestService:
     def test_counts_go_on_and_moves_are_counted(
         self, client: Any, patient: dict[str, Any], bundle_path: Path, other_path: Path
     ) -> None:
-        from serving import endpoint
+        from accomplice.serving import endpoint
 
         def count(name: str) -> float:
             text = client.request("GET", "/metrics").text
@@ -201,7 +201,7 @@ class TestService:
         tmp_path: Path,
         logged: Any,
     ) -> None:
-        from serving import endpoint
+        from accomplice.serving import endpoint
 
         before = client.post("/predict", {"patient": patient}).json()
         cases = (

@@ -9,10 +9,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from serving.answers.model_card import describe
-from serving.answers.predictor import Predictor
-from serving.requests.schemas import ModelCard
-from training.bundle import Bundle
+from accomplice.serving.answers.model_card import describe
+from accomplice.serving.answers.predictor import Predictor
+from accomplice.serving.requests.schemas import ModelCard
+from accomplice.training.bundle import Bundle
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data.coding import code
-from serving.answers.curves import POINTS
-from serving.answers.predictor import Predictor
-from serving.requests.validation import Asked
-from training.bundle import OK, Bundle
-from training.models.manifest import digest_of
-from training.models.risk_centiles import GROUPS
+from accomplice.data.coding import code
+from accomplice.serving.answers.curves import POINTS
+from accomplice.serving.answers.predictor import Predictor
+from accomplice.serving.requests.validation import Asked
+from accomplice.training.bundle import OK, Bundle
+from accomplice.training.models.manifest import digest_of
+from accomplice.training.models.risk_centiles import GROUPS
 
 BENEFIT = ["benefit@60", "benefit_low@60", "benefit_high@60", "rmst_gain@60"]
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serving.answers.predictor import Predictor
-from serving.answers.what_if import MOST_VALUES, NOTE, read_what_if, what_if
-from serving.requests.schemas import WhatIfAnswer
-from serving.requests.validation import RequestError
-from training.bundle import Bundle
+from accomplice.serving.answers.predictor import Predictor
+from accomplice.serving.answers.what_if import MOST_VALUES, NOTE, read_what_if, what_if
+from accomplice.serving.requests.schemas import WhatIfAnswer
+from accomplice.serving.requests.validation import RequestError
+from accomplice.training.bundle import Bundle
 
 CANARY = "canary-71"
 FRACTION = 86420.97531

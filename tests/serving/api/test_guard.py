@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.errors import InputError
-from serving.api import guard
-from serving.api.guard import Guard, Limits
-from serving.api.tokens import (
+from accomplice.data.errors import InputError
+from accomplice.serving.api import guard
+from accomplice.serving.api.guard import Guard, Limits
+from accomplice.serving.api.tokens import (
     BODY_VARIABLE,
     CONCURRENCY_VARIABLE,
     TOKENS_VARIABLE,

@@ -9,9 +9,9 @@ import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
-from serving.answers.predictor import Predictor
-from serving.api.openapi import document
-from training.bundle import Bundle
+from accomplice.serving.answers.predictor import Predictor
+from accomplice.serving.api.openapi import document
+from accomplice.training.bundle import Bundle
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from serving.deployment.container import CONSTRAINTS, DOCKERFILE, closure, commands, write_context
-from serving.deployment.packaging import REQUIRED
+from accomplice.serving.deployment.container import (
+    CONSTRAINTS,
+    DOCKERFILE,
+    closure,
+    commands,
+    write_context,
+)
+from accomplice.serving.deployment.packaging import REQUIRED
 
 TAG = "accomplice-made-up:1-2"
 #: What serving does without; the image is not to have it.

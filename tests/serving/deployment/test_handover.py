@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from data.errors import InputError
-from serving.deployment import handover as module
-from serving.deployment.handover import SERVED, WANTED, Follower, Handover, Version
+from accomplice.data.errors import InputError
+from accomplice.serving.deployment import handover as module
+from accomplice.serving.deployment.handover import SERVED, WANTED, Follower, Handover, Version
 
 A, B, C = (Version(f"/{name}", name * 3, "run", name) for name in "abc")
 

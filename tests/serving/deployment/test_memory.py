@@ -8,13 +8,13 @@ import sys
 
 import pytest
 
-from serving.deployment.memory import keep_small_blocks
+from accomplice.serving.deployment.memory import keep_small_blocks
 
 #: Takes and gives back an array of 3 MB over and over; prints the pages that were asked for anew.
 FAULTS = """
 import resource, sys
 import numpy as np
-from serving.deployment.memory import keep_small_blocks
+from accomplice.serving.deployment.memory import keep_small_blocks
 if sys.argv[1] == "kept":
     keep_small_blocks()
 for _ in range(3):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.deployment.origin import ORIGIN_FILE, origin, written
+from accomplice.serving.deployment.origin import ORIGIN_FILE, origin, written
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", '{"run_id": {}}', '"x"'])

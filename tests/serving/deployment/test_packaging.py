@@ -17,9 +17,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from data.errors import InputError
-from serving.deployment.origin import origin, written
-from serving.deployment.packaging import (
+from accomplice.data.errors import InputError
+from accomplice.serving.deployment.origin import origin, written
+from accomplice.serving.deployment.packaging import (
     OURS,
     REQUIRED,
     ROOT,
@@ -29,11 +29,11 @@ from serving.deployment.packaging import (
     page_files,
     source_files,
 )
-from serving.deployment.server import quiet_environment, running, serve_command
-from training.bundle import Bundle
-from training.cli.main import main
-from training.models.manifest import digest_of
-from training.processes import free_port
+from accomplice.serving.deployment.server import quiet_environment, running, serve_command
+from accomplice.training.bundle import Bundle
+from accomplice.training.cli.main import main
+from accomplice.training.models.manifest import digest_of
+from accomplice.training.processes import free_port
 
 CANARY = "canary-71"
 FRACTION = 86420.97531
@@ -50,7 +50,7 @@ sys.meta_path.insert(0, Block())
 import importlib
 for name in sys.argv[2:]:
     importlib.import_module(name)
-ours = [m for n, m in sys.modules.items() if n.split(".")[0] in ("data", "training", "serving")]
+ours = [m for n, m in sys.modules.items() if n.split(".")[0] == "accomplice"]
 print(all(m.__file__.startswith(sys.argv[1]) for m in ours), len(ours))
 """
 
@@ -117,7 +117,7 @@ def test_all_that_the_packed_code_imports_is_pinned() -> None:
                 imported |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
                 imported.add(node.module.split(".")[0])
-    others = imported - set(sys.stdlib_module_names) - set(OURS)
+    others = imported - set(sys.stdlib_module_names) - {OURS}
     others |= {"httptools", "uvloop"}  # uvicorn imports them, where they are
     assert {"yaml" if name == "pyyaml" else name for name in REQUIRED} == others
 

@@ -14,11 +14,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from data.errors import InputError
-from serving.api.tokens import CONCURRENCY_VARIABLE, TOKENS_VARIABLE, new_token
-from serving.deployment import server
-from serving.deployment.server import Access, ServerError, running, serve_command
-from training.processes import check_free, free_port
+from accomplice.data.errors import InputError
+from accomplice.serving.api.tokens import CONCURRENCY_VARIABLE, TOKENS_VARIABLE, new_token
+from accomplice.serving.deployment import server
+from accomplice.serving.deployment.server import Access, ServerError, running, serve_command
+from accomplice.training.processes import check_free, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -172,7 +172,7 @@ def test_serving_in_the_foreground_ends_well_when_interrupted(
 ) -> None:
     port, note = free_port(), tmp_path / "worker"
     code = (
-        "import os, signal, sys, pathlib, serving.deployment.server as server\n"
+        "import os, signal, sys, pathlib, accomplice.serving.deployment.server as server\n"
         # A shell starts what runs in the background with Ctrl-C ignored; tests may run there.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "server.serve_command = lambda path, port, access=None: (sys.argv[1:], dict(os.environ))\n"
@@ -192,7 +192,11 @@ def test_serving_in_the_foreground_ends_well_when_interrupted(
 
 
 def test_a_bundle_that_does_not_load_ends_the_server_with_its_reason(drifted_path: Path) -> None:
-    command = [sys.executable, "-c", "from training.cli.main import main; raise SystemExit(main())"]
+    command = [
+        sys.executable,
+        "-m",
+        "accomplice",
+    ]
     command += ["serve", str(drifted_path), "--port", str(free_port())]
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.coding import code
-from data.study import Study
-from serving.requests.patient_reader import LONGEST_NAME, PatientReader
-from training.bundle import OK, UNKNOWN_ASSAY, Bundle
+from accomplice.data.coding import code
+from accomplice.data.study import Study
+from accomplice.serving.requests.patient_reader import LONGEST_NAME, PatientReader
+from accomplice.training.bundle import OK, UNKNOWN_ASSAY, Bundle
 
 FEATURES = ("act", "age_years", "stage", "sex", "IL1R1", "CD163", "CD8")
 numbers = st.integers(-200, 200) | st.floats(-1e6, 1e6) | st.sampled_from([10**25, -(10**400)])

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.example import example_patient
-from data.study import Study
-from serving.requests import validation as schema
-from serving.requests.patient_reader import PatientReader
-from serving.requests.validation import Asked, RequestError, parse_json, read_request
+from accomplice.data.example import example_patient
+from accomplice.data.study import Study
+from accomplice.serving.requests import validation as schema
+from accomplice.serving.requests.patient_reader import PatientReader
+from accomplice.serving.requests.validation import Asked, RequestError, parse_json, read_request
 
 CANARY = "canary-71"
 HORIZON = 60.0

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from data.study import parse_study
-from serving.web.form import FOLDED, LISTED, WIDE, Form, Span, form_of, named
-from training.bundle import Bundle
-from training.run import Trained
+from accomplice.data.study import parse_study
+from accomplice.serving.web.form import FOLDED, LISTED, WIDE, Form, Span, form_of, named
+from accomplice.training.bundle import Bundle
+from accomplice.training.run import Trained
 
 
 @pytest.fixture(scope="module")

@@ -14,15 +14,15 @@ from typing import Any
 import httpx
 import pytest
 
-from data.study import parse_study
-from serving.answers.batching import Desk
-from serving.answers.loaded_bundle import Answering
-from serving.answers.predictor import Predictor
-from serving.api.guard import Guard, Limits
-from serving.web.page import FILES, FOREVER, Page
+from accomplice.data.study import parse_study
+from accomplice.serving.answers.batching import Desk
+from accomplice.serving.answers.loaded_bundle import Answering
+from accomplice.serving.answers.predictor import Predictor
+from accomplice.serving.api.guard import Guard, Limits
+from accomplice.serving.web.page import FILES, FOREVER, Page
+from accomplice.training.bundle import Bundle
+from accomplice.training.run import Trained
 from tests.browser.markup import unlabelled
-from training.bundle import Bundle
-from training.run import Trained
 
 NASTY = "<script>alert(1)</script>\"'&"
 

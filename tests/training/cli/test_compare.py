@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
-from importlib.resources import files
 from pathlib import Path
 
 import mlflow
@@ -14,18 +13,19 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
-from data.cohort import load_cohort
-from data.errors import InputError
-from data.synthetic import draw
-from training.bundle import Bundle
-from training.cli.main import main
-from training.cli.train import fit_and_keep
-from training.config import configure
-from training.progress import silent
-from training.tracking import contenders as contest
-from training.tracking import promotion
-from training.tracking.gate import Decision, Rule
-from training.tracking.store import find_bundle, open_store
+from accomplice.data.cohort import load_cohort
+from accomplice.data.errors import InputError
+from accomplice.data.panels.panel import panel_text
+from accomplice.data.synthetic import draw
+from accomplice.training.bundle import Bundle
+from accomplice.training.cli.main import main
+from accomplice.training.cli.train import fit_and_keep
+from accomplice.training.config import configure
+from accomplice.training.progress import silent
+from accomplice.training.tracking import contenders as contest
+from accomplice.training.tracking import promotion
+from accomplice.training.tracking.gate import Decision, Rule
+from accomplice.training.tracking.store import find_bundle, open_store
 
 SMALL = [
     *("--set", "net.members=2", "--set", "net.max_epochs=2", "--set", "folds.folds=2"),
@@ -45,7 +45,7 @@ pytestmark = [
 def write_study(folder, frame, **changes):
     folder.mkdir()
     frame.to_csv(folder / "cohort.csv", index=False)
-    panel = files("data.panels").joinpath("synthetic_gastric.yaml").read_text(encoding="utf-8")
+    panel = panel_text("synthetic_gastric")
     raw = yaml.safe_load(panel) | changes
     (folder / "study.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
 

@@ -13,19 +13,19 @@ import pandas as pd
 import pytest
 import yaml
 
-from data.cohort import build_cohort, load_cohort
-from data.study import parse_study
-from data.synthetic import draw
-from training.bundle import Bundle
-from training.cli.main import main
-from training.config import configure
-from training.estimators.hazard import survival
-from training.evaluation.scores import Estimate
-from training.models.manifest import digest_of
-from training.models.predictions import EXTERNAL, MODEL
-from training.run import train
-from training.validation.external import choose_endpoint, predict_cohort
-from training.validation.validation import difference, trained_figures
+from accomplice.data.cohort import build_cohort, load_cohort
+from accomplice.data.study import parse_study
+from accomplice.data.synthetic import draw
+from accomplice.training.bundle import Bundle
+from accomplice.training.cli.main import main
+from accomplice.training.config import configure
+from accomplice.training.estimators.hazard import survival
+from accomplice.training.evaluation.scores import Estimate
+from accomplice.training.models.manifest import digest_of
+from accomplice.training.models.predictions import EXTERNAL, MODEL
+from accomplice.training.run import train
+from accomplice.training.validation.external import choose_endpoint, predict_cohort
+from accomplice.training.validation.validation import difference, trained_figures
 
 
 @pytest.fixture(scope="module")

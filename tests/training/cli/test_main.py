@@ -15,14 +15,14 @@ import pandas as pd
 import pytest
 import yaml
 
-from serving.api.tokens import read_tokens
-from training.bundle import Bundle
-from training.cli.main import main
-from training.cli.train import ctrl_c_heeded
-from training.config import configure
-from training.learners.network.model import PackedNet
-from training.models.manifest import MANIFEST
-from training.run import train
+from accomplice.serving.api.tokens import read_tokens
+from accomplice.training.bundle import Bundle
+from accomplice.training.cli.main import main
+from accomplice.training.cli.train import ctrl_c_heeded
+from accomplice.training.config import configure
+from accomplice.training.learners.network.model import PackedNet
+from accomplice.training.models.manifest import MANIFEST
+from accomplice.training.run import train
 
 CANARY = 61.987654321
 
@@ -84,7 +84,7 @@ def refused(capsys, *argv: str) -> str:
 
 def test_help_imports_nothing_heavy():
     script = (
-        "import sys; from training.cli.main import parser; parser().format_help();"
+        "import sys; from accomplice.training.cli.main import parser; parser().format_help();"
         "print([m for m in ('torch', 'pandas', 'numpy', 'mlflow', 'rich') if m in sys.modules])"
     )
     done = subprocess.run(

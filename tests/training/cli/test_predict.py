@@ -16,23 +16,23 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from data import streams
-from data.cohort import read_patients
-from data.preprocessing import scaling
-from data.streams import stream_patients
-from data.synthetic import draw
-from training.bundle import OK, Bundle
-from training.cli import predict as predicting
-from training.cli.main import main
-from training.cli.predict import Tally, answered, rows_of_part
-from training.models import forward as abreast
-from training.run import train
+from accomplice.data import streams
+from accomplice.data.cohort import read_patients
+from accomplice.data.preprocessing import scaling
+from accomplice.data.streams import stream_patients
+from accomplice.data.synthetic import draw
+from accomplice.training.bundle import OK, Bundle
+from accomplice.training.cli import predict as predicting
+from accomplice.training.cli.main import main
+from accomplice.training.cli.predict import Tally, answered, rows_of_part
+from accomplice.training.models import forward as abreast
+from accomplice.training.run import train
 
 ROOT = Path(__file__).parents[3]
 TIMES, RATES = [12.0, 36.0], {"ici_response": 0.3}
 #: Patients of a block, in place of a thousand.
 BLOCK = 16
-COMMAND = "import sys; from training.cli.main import main; sys.exit(main(sys.argv[1:]))"
+COMMAND = "import sys; from accomplice.training.cli.main import main; sys.exit(main(sys.argv[1:]))"
 
 
 @pytest.fixture(scope="module")

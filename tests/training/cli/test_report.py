@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from accomplice.training.cli.main import main
+from accomplice.training.evaluation.record import REVIEW
 from tests.training.reports.made_review import made_review
-from training.cli.main import main
-from training.evaluation.record import REVIEW
 
 
 @pytest.fixture(scope="module")

@@ -10,13 +10,13 @@ import mlflow
 import pytest
 from mlflow.exceptions import MlflowException
 
-from data.errors import InputError
-from serving.deployment.handover import HANDOVER_VARIABLE, Handover, Version
-from training.bundle import Bundle
-from training.cli.served_model import Champion, Registered
-from training.models.manifest import digest_of
-from training.tracking.registry import register_bundle
-from training.tracking.store import Source, find_source, open_store
+from accomplice.data.errors import InputError
+from accomplice.serving.deployment.handover import HANDOVER_VARIABLE, Handover, Version
+from accomplice.training.bundle import Bundle
+from accomplice.training.cli.served_model import Champion, Registered
+from accomplice.training.models.manifest import digest_of
+from accomplice.training.tracking.registry import register_bundle
+from accomplice.training.tracking.store import Source, find_source, open_store
 
 NAME = "accomplice-made-up"
 
@@ -110,7 +110,7 @@ def test_a_new_champion_is_handed_over_and_the_old_one_kept_until_it_is_served(
 def test_a_version_that_is_not_whole_is_said_once_and_marked(
     followed: Followed, client: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from training.tracking import store
+    from accomplice.training.tracking import store
 
     real = store.find_bundle
 
@@ -139,7 +139,7 @@ def test_a_version_that_is_not_whole_is_said_once_and_marked(
 def test_another_bundle_than_was_registered_is_refused(
     followed: Followed, client: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch, stored: Path
 ) -> None:
-    from training.tracking import store
+    from accomplice.training.tracking import store
 
     def swapped(model: str, into: Path | None = None) -> Path:
         assert into is not None

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.estimators.cox import RiskSets, RiskSums, fit_cox
+from accomplice.training.estimators.cox import RiskSets, RiskSums, fit_cox
 
 REFERENCE = json.loads((Path(__file__).parents[2] / "reference" / "cox.json").read_text())
 CASES = ("distinct", "tied", "heavy_ties")

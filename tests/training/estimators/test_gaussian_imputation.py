@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.estimators import gaussian_imputation as imputation
-from training.estimators.gaussian_imputation import LEAST, SHRINKAGE, Gaussian
+from accomplice.training.estimators import gaussian_imputation as imputation
+from accomplice.training.estimators.gaussian_imputation import LEAST, SHRINKAGE, Gaussian
 
 
 def distribution(columns, seed=0):

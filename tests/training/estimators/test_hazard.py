@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.estimators.hazard import TimeGrid, accumulate, log_risk, restricted_mean, survival
+from accomplice.training.estimators.hazard import (
+    TimeGrid,
+    accumulate,
+    log_risk,
+    restricted_mean,
+    survival,
+)
 
 untimed = settings(deadline=None)
 MONTHS = st.floats(0.01, 200)

@@ -11,7 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.estimators.hazard_ratios import HazardRatio, fit_effects, judge_design, pool
+from accomplice.training.estimators.hazard_ratios import (
+    HazardRatio,
+    fit_effects,
+    judge_design,
+    pool,
+)
 
 REFERENCE = json.loads((Path(__file__).parents[2] / "reference" / "effects.json").read_text())
 CASES = ("distinct", "tied")

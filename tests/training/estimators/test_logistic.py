@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.estimators.logistic import (
+from accomplice.training.estimators.logistic import (
     Logistic,
     choose_logistic,
     expit,

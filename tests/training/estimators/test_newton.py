@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.estimators.newton import climb
+from accomplice.training.estimators.newton import climb
 
 
 @given(top=st.lists(st.floats(-5, 5), min_size=1, max_size=4), seed=st.integers(0, 99))

@@ -8,8 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.estimators.cox import RiskSets, fit_cox
-from training.estimators.proportional_hazards import effect_over_time, natural_spline, zph_test
+from accomplice.training.estimators.cox import RiskSets, fit_cox
+from accomplice.training.estimators.proportional_hazards import (
+    effect_over_time,
+    natural_spline,
+    zph_test,
+)
 
 REFERENCE = json.loads((Path(__file__).parents[2] / "reference" / "effects.json").read_text())
 

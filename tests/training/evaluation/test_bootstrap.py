@@ -7,11 +7,11 @@ import math
 import numpy as np
 import pytest
 
-from training.estimators.hazard import TimeGrid
-from training.evaluation import bootstrap as module
-from training.evaluation.bootstrap import Draws, Followed, band, drawn_survival, span
-from training.metrics.brier import KaplanMeier, percentile_interval, resamples
-from training.metrics.concordance import cumulative_dynamic_auc, uno_c
+from accomplice.training.estimators.hazard import TimeGrid
+from accomplice.training.evaluation import bootstrap as module
+from accomplice.training.evaluation.bootstrap import Draws, Followed, band, drawn_survival, span
+from accomplice.training.metrics.brier import KaplanMeier, percentile_interval, resamples
+from accomplice.training.metrics.concordance import cumulative_dynamic_auc, uno_c
 
 GRID = TimeGrid(np.linspace(0, 60, 13))
 

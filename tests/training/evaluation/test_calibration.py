@@ -5,18 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.estimators.hazard import TimeGrid, survival
-from training.evaluation import bootstrap as module
-from training.evaluation.bootstrap import Followed
-from training.evaluation.calibration import (
+from accomplice.training.estimators.hazard import TimeGrid, survival
+from accomplice.training.evaluation import bootstrap as module
+from accomplice.training.evaluation.bootstrap import Followed
+from accomplice.training.evaluation.calibration import (
     calibrated,
     calibration,
     judged_months,
     middle_month,
     slopes,
 )
-from training.metrics.brier import KaplanMeier, resamples
-from training.metrics.calibration import calibration_at, observed_expected
+from accomplice.training.metrics.brier import KaplanMeier, resamples
+from accomplice.training.metrics.calibration import calibration_at, observed_expected
 
 GRID = TimeGrid(np.linspace(0, 60, 13))
 

@@ -7,16 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from data.errors import InputError
-from training.bundle import Bundle
-from training.config import unflat
-from training.estimators.hazard import TimeGrid, log_risk
-from training.evaluation.comparison import PRIMARY, compare, same_patients
-from training.evaluation.scores import judge_predicted, judged_horizon
-from training.metrics.brier import bootstrap_interval, censoring
-from training.metrics.concordance import uno_c
-from training.models.predictions import MODEL, OUT_OF_FOLD, Predicted, from_fit, replay
-from training.run import train
+from accomplice.data.errors import InputError
+from accomplice.training.bundle import Bundle
+from accomplice.training.config import unflat
+from accomplice.training.estimators.hazard import TimeGrid, log_risk
+from accomplice.training.evaluation.comparison import PRIMARY, compare, same_patients
+from accomplice.training.evaluation.scores import judge_predicted, judged_horizon
+from accomplice.training.metrics.brier import bootstrap_interval, censoring
+from accomplice.training.metrics.concordance import uno_c
+from accomplice.training.models.predictions import MODEL, OUT_OF_FOLD, Predicted, from_fit, replay
+from accomplice.training.run import train
 
 GRID = TimeGrid(np.linspace(0, 60, 13))
 

@@ -8,20 +8,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from data.cohort import Cohort, build_cohort
-from data.study import parse_study
-from data.synthetic import draw
-from tests.training.models.test_shapley import anchor_alone
-from training.config import configure
-from training.evaluation.importance import (
+from accomplice.data.cohort import Cohort, build_cohort
+from accomplice.data.study import parse_study
+from accomplice.data.synthetic import draw
+from accomplice.training.config import configure
+from accomplice.training.evaluation.importance import (
     AVERAGED,
     importance,
     partial_effect,
     partial_effects,
     surface,
 )
-from training.models.jackknife import versions
-from training.run import train
+from accomplice.training.models.jackknife import versions
+from accomplice.training.run import train
+from tests.training.models.test_shapley import anchor_alone
 
 
 @pytest.fixture(scope="module")

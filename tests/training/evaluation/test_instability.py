@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from training.estimators.hazard import TimeGrid, survival
-from training.evaluation import instability as module
-from training.evaluation.instability import INTERVAL, QUANTILES, instability
+from accomplice.training.estimators.hazard import TimeGrid, survival
+from accomplice.training.evaluation import instability as module
+from accomplice.training.evaluation.instability import INTERVAL, QUANTILES, instability
 
 GRID = TimeGrid(np.linspace(0, 60, 13))
 

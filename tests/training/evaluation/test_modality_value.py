@@ -7,15 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from accomplice.training.budget import Budget
+from accomplice.training.config import configure
+from accomplice.training.estimators.hazard import log_risk
+from accomplice.training.evaluation import modality_value as module
+from accomplice.training.evaluation.bootstrap import Followed
+from accomplice.training.evaluation.modality_value import modality_values, sample
+from accomplice.training.evaluation.scores import brier_averages
+from accomplice.training.metrics.concordance import uno_c
 from tests.known import known_curves, known_predicted
-from training.budget import Budget
-from training.config import configure
-from training.estimators.hazard import log_risk
-from training.evaluation import modality_value as module
-from training.evaluation.bootstrap import Followed
-from training.evaluation.modality_value import modality_values, sample
-from training.evaluation.scores import brier_averages
-from training.metrics.concordance import uno_c
 
 CONFIG = configure(["evaluation.bootstraps=100"])
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.estimators.hazard import TimeGrid, survival
-from training.evaluation.bootstrap import Followed
-from training.evaluation.net_benefit import decisions
-from training.metrics.brier import bootstrap_interval
-from training.metrics.net_benefit import THRESHOLDS, net_benefit_contributions, thresholds_among
+from accomplice.training.estimators.hazard import TimeGrid, survival
+from accomplice.training.evaluation.bootstrap import Followed
+from accomplice.training.evaluation.net_benefit import decisions
+from accomplice.training.metrics.brier import bootstrap_interval
+from accomplice.training.metrics.net_benefit import (
+    THRESHOLDS,
+    net_benefit_contributions,
+    thresholds_among,
+)
 
 GRID = TimeGrid(np.linspace(0, 60, 13))
 

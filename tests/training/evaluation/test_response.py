@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.estimators.logistic import expit, logit
-from training.evaluation.response import (
+from accomplice.training.estimators.logistic import expit, logit
+from accomplice.training.evaluation.response import (
     METRICS,
     auprc,
     auroc,
@@ -24,8 +24,8 @@ from training.evaluation.response import (
     scaled_brier,
     wilson,
 )
-from training.evaluation.scores import Estimate
-from training.reports.figures.responses import response_figure
+from accomplice.training.evaluation.scores import Estimate
+from accomplice.training.reports.figures.responses import response_figure
 
 
 @st.composite

@@ -9,15 +9,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from accomplice.training.budget import Budget
+from accomplice.training.bundle import Bundle
+from accomplice.training.config import configure
+from accomplice.training.evaluation import review as module
+from accomplice.training.evaluation.record import Review
+from accomplice.training.evaluation.review import review, strongest_baseline
+from accomplice.training.evaluation.scores import judge_predicted
+from accomplice.training.models.predictions import MODEL, from_fit
 from tests.known import GRID, known_predicted
-from training.budget import Budget
-from training.bundle import Bundle
-from training.config import configure
-from training.evaluation import review as module
-from training.evaluation.record import Review
-from training.evaluation.review import review, strongest_baseline
-from training.evaluation.scores import judge_predicted
-from training.models.predictions import MODEL, from_fit
 
 CONFIG = configure(["evaluation.bootstraps=60"])
 

@@ -10,9 +10,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from training.estimators.hazard import TimeGrid, accumulate, log_risk, survival
-from training.evaluation import scores as evaluation
-from training.evaluation.scores import (
+from accomplice.training.estimators.hazard import TimeGrid, accumulate, log_risk, survival
+from accomplice.training.evaluation import scores as evaluation
+from accomplice.training.evaluation.scores import (
     MODEL,
     Estimate,
     evaluate,
@@ -20,16 +20,16 @@ from training.evaluation.scores import (
     judged_horizon,
     quick_scores,
 )
-from training.fitting.prepare import truncate
-from training.learners.stack import LEARNERS
-from training.metrics.brier import (
+from accomplice.training.fitting.prepare import truncate
+from accomplice.training.learners.stack import LEARNERS
+from accomplice.training.metrics.brier import (
     bootstrap_interval,
     brier_score,
     censoring,
     integrated_brier_score,
 )
-from training.metrics.concordance import harrell_c, uno_c
-from training.models.baselines import KAPLAN_MEIER, out_of_fold_curves
+from accomplice.training.metrics.concordance import harrell_c, uno_c
+from accomplice.training.models.baselines import KAPLAN_MEIER, out_of_fold_curves
 
 GRID = TimeGrid(np.linspace(0, 60, 13))
 RATE = 0.02

@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from accomplice.training.estimators.hazard import log_risk, survival
+from accomplice.training.evaluation import subgroups as module
+from accomplice.training.evaluation.bootstrap import Followed
+from accomplice.training.evaluation.subgroups import OTHER, Scored, groups_of, patterns, subgroups
+from accomplice.training.metrics.calibration import observed_expected
+from accomplice.training.metrics.concordance import uno_c
+from accomplice.training.models.predictions import MODEL
 from tests.known import GRID, known_predicted
-from training.estimators.hazard import log_risk, survival
-from training.evaluation import subgroups as module
-from training.evaluation.bootstrap import Followed
-from training.evaluation.subgroups import OTHER, Scored, groups_of, patterns, subgroups
-from training.metrics.calibration import observed_expected
-from training.metrics.concordance import uno_c
-from training.models.predictions import MODEL
 
 
 @pytest.fixture(scope="module")

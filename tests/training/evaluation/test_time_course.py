@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.estimators.hazard import TimeGrid, survival
-from training.evaluation.bootstrap import Followed
-from training.evaluation.time_course import (
+from accomplice.training.estimators.hazard import TimeGrid, survival
+from accomplice.training.evaluation.bootstrap import Followed
+from accomplice.training.evaluation.time_course import (
     MOST_MARKS,
     MOST_MONTHS,
     auc_over_time,
@@ -19,8 +19,8 @@ from training.evaluation.time_course import (
     risk_groups,
     thirds,
 )
-from training.metrics.brier import KaplanMeier, brier_score
-from training.metrics.concordance import cumulative_dynamic_auc
+from accomplice.training.metrics.brier import KaplanMeier, brier_score
+from accomplice.training.metrics.concordance import cumulative_dynamic_auc
 
 GRID = TimeGrid(np.linspace(0, 60, 13))
 MONTHS = np.array([12.0, 24.0, 48.0])

@@ -9,19 +9,24 @@ import numpy as np
 import pytest
 import torch
 
-from data.errors import InputError
-from data.study import parse_study
-from training.config import configure
-from training.estimators.hazard import survival
-from training.fitting import prepare as preparing
-from training.fitting.fit import fit, pack
-from training.fitting.prepare import prepare, truncate
-from training.learners.network.batches import TRAINS, VALIDATES
-from training.learners.network.lightning import PackedHazard
-from training.learners.stack import LEARNERS
-from training.models.ensemble import learner_curves, member_curves, net_inputs, net_logits
-from training.treatment.benefit import under
-from training.treatment.effect import compared
+from accomplice.data.errors import InputError
+from accomplice.data.study import parse_study
+from accomplice.training.config import configure
+from accomplice.training.estimators.hazard import survival
+from accomplice.training.fitting import prepare as preparing
+from accomplice.training.fitting.fit import fit, pack
+from accomplice.training.fitting.prepare import prepare, truncate
+from accomplice.training.learners.network.batches import TRAINS, VALIDATES
+from accomplice.training.learners.network.lightning import PackedHazard
+from accomplice.training.learners.stack import LEARNERS
+from accomplice.training.models.ensemble import (
+    learner_curves,
+    member_curves,
+    net_inputs,
+    net_logits,
+)
+from accomplice.training.treatment.benefit import under
+from accomplice.training.treatment.effect import compared
 
 FOLDS, REPEATS = 3, 2
 

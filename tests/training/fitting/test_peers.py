@@ -7,17 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-import training.fitting.peers
-from training.budget import Budget
-from training.config import configure
-from training.estimators.hazard import log_risk
-from training.evaluation.scores import Estimate, evaluate
-from training.fitting.peers import BOOSTED, FOREST, PEERS, at_edges, peers
-from training.fitting.prepare import prepare
-from training.metrics.concordance import harrell_c
-from training.models.baselines import KAPLAN_MEIER
-from training.models.predictions import from_fit
-from training.tracking.summary import headline, note
+import accomplice.training.fitting.peers
+from accomplice.training.budget import Budget
+from accomplice.training.config import configure
+from accomplice.training.estimators.hazard import log_risk
+from accomplice.training.evaluation.scores import Estimate, evaluate
+from accomplice.training.fitting.peers import BOOSTED, FOREST, PEERS, at_edges, peers
+from accomplice.training.fitting.prepare import prepare
+from accomplice.training.metrics.concordance import harrell_c
+from accomplice.training.models.baselines import KAPLAN_MEIER
+from accomplice.training.models.predictions import from_fit
+from accomplice.training.tracking.summary import headline, note
 
 
 @pytest.fixture(scope="module")
@@ -83,10 +83,10 @@ def test_they_are_held_against_but_are_not_the_headline_and_not_kept(
 )
 def test_a_line_says_why_there_are_none(monkeypatch, prepared, config, tiny_trained, change, said):
     if change == "absent":
-        monkeypatch.setattr(training.fitting.peers, "find_spec", lambda name: None)
+        monkeypatch.setattr(accomplice.training.fitting.peers, "find_spec", lambda name: None)
     else:
         pytest.importorskip("sksurv", reason="scikit-survival is not installed")
-        monkeypatch.setattr(training.fitting.peers, "MOST_PATIENTS", 100)
+        monkeypatch.setattr(accomplice.training.fitting.peers, "MOST_PATIENTS", 100)
     found, (line,) = peers(prepared, config)
     assert found == {}
     assert FOREST in line

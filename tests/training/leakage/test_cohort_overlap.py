@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from data.cohort import build_cohort
-from data.study import parse_study
-from data.synthetic import draw
-from training.leakage.cohort_overlap import shared, sketch
+from accomplice.data.cohort import build_cohort
+from accomplice.data.study import parse_study
+from accomplice.data.synthetic import draw
+from accomplice.training.leakage.cohort_overlap import shared, sketch
 
 
 @pytest.fixture(scope="module")

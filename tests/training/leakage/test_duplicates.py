@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from data.cohort import build_cohort
-from data.synthetic import draw
-from training.leakage.duplicates import duplicates
+from accomplice.data.cohort import build_cohort
+from accomplice.data.synthetic import draw
+from accomplice.training.leakage.duplicates import duplicates
 
 
 def doubled(cohort, count):

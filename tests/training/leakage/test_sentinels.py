@@ -10,15 +10,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import training.fitting.prepare
-from data.cohort import build_cohort
-from data.drafting.draft import draft_study
-from data.readers.tables import read_table
-from data.study import parse_study
-from data.synthetic import draw
-from training.budget import Budget
-from training.evaluation.scores import Estimate, Scores
-from training.leakage.sentinels import (
+import accomplice.training.fitting.prepare
+from accomplice.data.cohort import build_cohort
+from accomplice.data.drafting.draft import draft_study
+from accomplice.data.readers.tables import read_table
+from accomplice.data.study import parse_study
+from accomplice.data.synthetic import draw
+from accomplice.training.budget import Budget
+from accomplice.training.evaluation.scores import Estimate, Scores
+from accomplice.training.leakage.sentinels import (
     QUESTIONS,
     ceiling,
     duplicated,
@@ -29,9 +29,9 @@ from training.leakage.sentinels import (
     single_feature,
     watch,
 )
-from training.models.baselines import KAPLAN_MEIER
-from training.models.predictions import MODEL
-from training.tracking.summary import leak_tags, note
+from accomplice.training.models.baselines import KAPLAN_MEIER
+from accomplice.training.models.predictions import MODEL
+from accomplice.training.tracking.summary import leak_tags, note
 
 
 def judged(c, low, gain=(0.02, 0.01, 0.03)):
@@ -102,9 +102,9 @@ class TestShuffledOutcome:
     def test_a_pipeline_that_saw_the_held_out_patients_is_caught(
         self, small_cohort, tiny_config, monkeypatch
     ):
-        honest = training.fitting.prepare._fit_fold
+        honest = accomplice.training.fitting.prepare._fit_fold
         monkeypatch.setattr(
-            training.fitting.prepare,
+            accomplice.training.fitting.prepare,
             "_fit_fold",
             lambda cohort, time, event, train, *rest: honest(
                 cohort, time, event, np.ones_like(train), *rest

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from data.cohort import build_cohort
-from data.study import Feature
-from data.synthetic import draw
-from training.leakage.single_feature import expected, group, single_features
+from accomplice.data.cohort import build_cohort
+from accomplice.data.study import Feature
+from accomplice.data.synthetic import draw
+from accomplice.training.leakage.single_feature import expected, group, single_features
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from training.estimators.cox import RiskSets, baseline_hazard, fit_cox
-from training.estimators.hazard import TimeGrid
-from training.learners.anchor import Anchor, fit_anchor
+from accomplice.training.estimators.cox import RiskSets, baseline_hazard, fit_cox
+from accomplice.training.estimators.hazard import TimeGrid
+from accomplice.training.learners.anchor import Anchor, fit_anchor
 
 
 def simulate(n, p, seed=0, digits=1, effect=0.6):

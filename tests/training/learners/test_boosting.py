@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from training.config import BoostingConfig, configure
-from training.estimators.cox import RiskSets, RiskSums, baseline_hazard
-from training.estimators.hazard import TimeGrid, survival
-from training.learners import boosting as module
-from training.learners.anchor import fit_anchor
-from training.learners.boosting import FLATTEST, STEEPEST, Boosting, fit_boosting
-from training.metrics.concordance import harrell_c
+from accomplice.training.config import BoostingConfig, configure
+from accomplice.training.estimators.cox import RiskSets, RiskSums, baseline_hazard
+from accomplice.training.estimators.hazard import TimeGrid, survival
+from accomplice.training.learners import boosting as module
+from accomplice.training.learners.anchor import fit_anchor
+from accomplice.training.learners.boosting import FLATTEST, STEEPEST, Boosting, fit_boosting
+from accomplice.training.metrics.concordance import harrell_c
 
 untimed = settings(deadline=None)
 SMALL = BoostingConfig(members=3, max_rounds=60, patience=10, learning_rate=0.1)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.config import ForestConfig
-from training.estimators.hazard import TimeGrid, survival
-from training.fitting.prepare import TREE_COLUMNS, strongest
-from training.learners.anchor import fit_anchor
-from training.learners.forest import FEW, JUDGED, SAMPLE, SHRINKAGE, Forest, fit_forest
-from training.learners.trees import Cuts
-from training.metrics.concordance import harrell_c
+from accomplice.training.config import ForestConfig
+from accomplice.training.estimators.hazard import TimeGrid, survival
+from accomplice.training.fitting.prepare import TREE_COLUMNS, strongest
+from accomplice.training.learners.anchor import fit_anchor
+from accomplice.training.learners.forest import FEW, JUDGED, SAMPLE, SHRINKAGE, Forest, fit_forest
+from accomplice.training.learners.trees import Cuts
+from accomplice.training.metrics.concordance import harrell_c
 
 SMALL = ForestConfig(trees=30)
 
@@ -172,7 +172,7 @@ class TestFit:
 
     def test_batches_hold_as_many_trees_as_asked(self, monkeypatch):
         X, time, event = simulate(100, 1, xor)
-        monkeypatch.setattr("training.learners.forest.AT_ONCE", 250)
+        monkeypatch.setattr("accomplice.training.learners.forest.AT_ONCE", 250)
         forest, _ = fitted(X, time, event, ForestConfig(trees=7))
         assert forest.trees.count == 7
         assert forest.trees.leaves(X).shape == (7, 100)

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from training.config import StackConfig
-from training.estimators.hazard import TimeGrid, accumulate, survival
-from training.learners.stack import Stack, fit_stack, weighted
+from accomplice.training.config import StackConfig
+from accomplice.training.estimators.hazard import TimeGrid, accumulate, survival
+from accomplice.training.learners.stack import Stack, fit_stack, weighted
 
 untimed = settings(deadline=None, max_examples=40)
 GRID = TimeGrid(np.array([0.0, 6.0, 15.0, 30.0, 60.0]))

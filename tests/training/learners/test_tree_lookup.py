@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.learners.tree_lookup import Questions, Sieve
-from training.learners.trees import Trees
+from accomplice.training.learners.tree_lookup import Questions, Sieve
+from accomplice.training.learners.trees import Trees
 
 untimed = settings(deadline=None, max_examples=100)
 

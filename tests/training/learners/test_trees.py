@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.learners.trees import BINS, FEW, LOOKED_UP, Cuts, Growth, Trees, grow, join
+from accomplice.training.learners.trees import BINS, FEW, LOOKED_UP, Cuts, Growth, Trees, grow, join
 
 untimed = settings(deadline=None, max_examples=60)
 

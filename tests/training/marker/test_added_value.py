@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from data.cohort import build_cohort
-from data.study import parse_study
-from training.config import configure
-from training.marker.added_value import added_value
+from accomplice.data.cohort import build_cohort
+from accomplice.data.study import parse_study
+from accomplice.training.config import configure
+from accomplice.training.marker.added_value import added_value
 
 CONFIG = configure(["evaluation.bootstraps=40", "folds.folds=3", "anchor.folds=3"])
 STUDY = {

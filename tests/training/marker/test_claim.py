@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from data.cohort import load_cohort
-from data.drafting.draft import draft_study, render_study
-from data.errors import InputError
-from data.study import parse_study
-from training.config import configure
-from training.estimators.hazard_ratios import fit_effects
-from training.fitting.prepare import truncate
-from training.marker.claim import (
+from accomplice.data.cohort import load_cohort
+from accomplice.data.drafting.draft import draft_study, render_study
+from accomplice.data.errors import InputError
+from accomplice.data.study import parse_study
+from accomplice.training.config import configure
+from accomplice.training.estimators.hazard_ratios import fit_effects
+from accomplice.training.fitting.prepare import truncate
+from accomplice.training.marker.claim import (
     ALL,
     MarkerRequest,
     adjustments,
@@ -22,9 +22,9 @@ from training.marker.claim import (
     clinical_features,
     judge_marker,
 )
-from training.marker.covariates import Covariates
-from training.marker.report import lead, make_page
-from training.marker.treatment import Modification, TreatmentEffect
+from accomplice.training.marker.covariates import Covariates
+from accomplice.training.marker.report import lead, make_page
+from accomplice.training.marker.treatment import Modification, TreatmentEffect
 
 CONFIG = configure(["evaluation.bootstraps=20", "folds.folds=2", "anchor.folds=2"])
 

@@ -9,8 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.preprocessing.preprocessor import Preprocessor
-from training.marker.correlation import correlations, mid_ranks, spearman, spearman_interval
+from accomplice.data.preprocessing.preprocessor import Preprocessor
+from accomplice.training.marker.correlation import (
+    correlations,
+    mid_ranks,
+    spearman,
+    spearman_interval,
+)
 
 stats = pytest.importorskip("scipy.stats")
 values = st.lists(st.integers(-3, 3), min_size=8, max_size=8)

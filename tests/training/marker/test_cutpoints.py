@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.estimators.hazard_ratios import fit_effects
-from training.marker.cutpoints import cut_sizes, logrank_scores, scan_cuts, standardised
+from accomplice.training.estimators.hazard_ratios import fit_effects
+from accomplice.training.marker.cutpoints import cut_sizes, logrank_scores, scan_cuts, standardised
 
 
 def patients(n, effect, seed):

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
+from accomplice.training.cli.main import main
 from tests.training.reports.test_page import assert_self_contained
-from training.cli.main import main
 
 QUICK = ["--set", "evaluation.bootstraps=20", "--set", "folds.folds=2", "--set", "anchor.folds=2"]
 VALUES = ("IL1R1", "FAP", "os_months")

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data.cohort import build_cohort
-from data.study import parse_study
-from training.marker.treatment import (
+from accomplice.data.cohort import build_cohort
+from accomplice.data.study import parse_study
+from accomplice.training.marker.treatment import (
     Modification,
     TreatmentEffect,
     modification,

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.estimators.hazard_ratios import HazardRatio, Pooled, judge_design
-from training.evaluation.scores import Estimate
-from training.marker import verdicts
-from training.marker.claim import Centres
-from training.marker.correlation import Correlation
-from training.marker.cutpoints import CutScan
-from training.marker.treatment import Modification, TreatmentEffect
-from training.treatment.immortal_time import Early
+from accomplice.training.estimators.hazard_ratios import HazardRatio, Pooled, judge_design
+from accomplice.training.evaluation.scores import Estimate
+from accomplice.training.marker import verdicts
+from accomplice.training.marker.claim import Centres
+from accomplice.training.marker.correlation import Correlation
+from accomplice.training.marker.cutpoints import CutScan
+from accomplice.training.marker.treatment import Modification, TreatmentEffect
+from accomplice.training.treatment.immortal_time import Early
 
 SURE, UNSURE = HazardRatio(0.5, 0.1, 300, 100), HazardRatio(0.1, 0.1, 300, 100)
 BETTER = HazardRatio(-0.5, 0.1, 300, 100)

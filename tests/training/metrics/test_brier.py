@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from training.metrics.brier import (
+from accomplice.training.metrics.brier import (
     KaplanMeier,
     UndefinedMetricError,
     bootstrap_interval,
@@ -21,13 +21,13 @@ from training.metrics.brier import (
     resamples,
     time_average,
 )
-from training.metrics.calibration import (
+from accomplice.training.metrics.calibration import (
     calibration_at,
     calibration_groups,
     chi_square_tail,
     d_calibration,
 )
-from training.metrics.concordance import (
+from accomplice.training.metrics.concordance import (
     concordance_contributions,
     concordances,
     cumulative_dynamic_auc,

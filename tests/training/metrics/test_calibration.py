@@ -7,8 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.metrics.brier import KaplanMeier, UndefinedMetricError
-from training.metrics.calibration import observed_expected, observed_expected_contributions
+from accomplice.training.metrics.brier import KaplanMeier, UndefinedMetricError
+from accomplice.training.metrics.calibration import (
+    observed_expected,
+    observed_expected_contributions,
+)
 
 
 def patients(n=120, seed=0, digits=6):

@@ -5,10 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.metrics import concordance_draws as pairwise
-from training.metrics.brier import UndefinedMetricError, censoring, resamples
-from training.metrics.concordance import cumulative_dynamic_auc, harrell_c, uno_c
-from training.metrics.concordance_draws import auc_contributions, drawn_auc, drawn_concordances
+from accomplice.training.metrics import concordance_draws as pairwise
+from accomplice.training.metrics.brier import UndefinedMetricError, censoring, resamples
+from accomplice.training.metrics.concordance import cumulative_dynamic_auc, harrell_c, uno_c
+from accomplice.training.metrics.concordance_draws import (
+    auc_contributions,
+    drawn_auc,
+    drawn_concordances,
+)
 
 
 def patients(n, seed=0, digits=6):

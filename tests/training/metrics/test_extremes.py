@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from training.metrics.brier import (
+from accomplice.training.metrics.brier import (
     KaplanMeier,
     UndefinedMetricError,
     bootstrap_interval,
@@ -25,8 +25,12 @@ from training.metrics.brier import (
     inverse_censoring,
     time_average,
 )
-from training.metrics.calibration import calibration_at, calibration_groups, d_calibration
-from training.metrics.concordance import (
+from accomplice.training.metrics.calibration import (
+    calibration_at,
+    calibration_groups,
+    d_calibration,
+)
+from accomplice.training.metrics.concordance import (
     concordance_contributions,
     cumulative_dynamic_auc,
     harrell_c,

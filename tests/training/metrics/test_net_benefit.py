@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.metrics.brier import KaplanMeier, UndefinedMetricError, censoring
-from training.metrics.net_benefit import net_benefit_contributions
+from accomplice.training.metrics.brier import KaplanMeier, UndefinedMetricError, censoring
+from accomplice.training.metrics.net_benefit import net_benefit_contributions
 
 
 def outcomes(seed, n=120, followed=60):

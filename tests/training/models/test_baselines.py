@@ -8,10 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from training.bundle import Bundle
-from training.fitting.prepare import prepare
-from training.models.baselines import KAPLAN_MEIER, Baseline, fit_baselines, out_of_fold_curves
-from training.models.ensemble import mean_curve, on_grid
+from accomplice.training.bundle import Bundle
+from accomplice.training.fitting.prepare import prepare
+from accomplice.training.models.baselines import (
+    KAPLAN_MEIER,
+    Baseline,
+    fit_baselines,
+    out_of_fold_curves,
+)
+from accomplice.training.models.ensemble import mean_curve, on_grid
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from training.estimators.hazard import survival
-from training.learners.boosting import Boosting
-from training.learners.stack import LEARNERS
-from training.learners.trees import Trees
-from training.models import forward as abreast
-from training.models.ensemble import Ensemble, member_curves, net_logits, other_curves
+from accomplice.training.estimators.hazard import survival
+from accomplice.training.learners.boosting import Boosting
+from accomplice.training.learners.stack import LEARNERS
+from accomplice.training.learners.trees import Trees
+from accomplice.training.models import forward as abreast
+from accomplice.training.models.ensemble import Ensemble, member_curves, net_logits, other_curves
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from training.models.golden_rows import DRIFT, ROWS, golden, replays
+from accomplice.training.models.golden_rows import DRIFT, ROWS, golden, replays
 
 
 @dataclass

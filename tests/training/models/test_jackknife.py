@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from training.models.jackknife import T, band, versions
-from training.treatment.benefit import under
+from accomplice.training.models.jackknife import T, band, versions
+from accomplice.training.treatment.benefit import under
 
 
 @pytest.fixture(scope="module")

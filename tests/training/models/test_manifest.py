@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.errors import InputError
-from data.study import parse_study
-from training.models.manifest import (
+from accomplice.data.errors import InputError
+from accomplice.data.study import parse_study
+from accomplice.training.models.manifest import (
     FORMAT,
     MANIFEST,
     check_place,
@@ -179,7 +179,7 @@ class TestTampering:
     @pytest.mark.parametrize("number", [3, 99])
     def test_other_format_is_refused(self, monkeypatch, study, tmp_path, number):
         with monkeypatch.context() as other_version:
-            other_version.setattr("training.models.manifest.FORMAT", number)
+            other_version.setattr("accomplice.training.models.manifest.FORMAT", number)
             write_folder(tmp_path / "b", study, FILES)
         with pytest.raises(
             InputError, match=f"bundle format {number}, this version reads 6: retrain"

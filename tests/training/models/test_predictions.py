@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.bundle import Bundle
-from training.config import unflat
-from training.fitting.prepare import truncate
-from training.models.predictions import MODEL, OUT_OF_FOLD, from_fit, replay
-from training.run import train
+from accomplice.training.bundle import Bundle
+from accomplice.training.config import unflat
+from accomplice.training.fitting.prepare import truncate
+from accomplice.training.models.predictions import MODEL, OUT_OF_FOLD, from_fit, replay
+from accomplice.training.run import train
 
 
 @pytest.fixture(scope="module")

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.errors import InputError
-from data.study import parse_study
-from training.estimators.logistic import expit, logit
-from training.evaluation.response import auroc, calibration_slope
-from training.models import response
-from training.models.response import (
+from accomplice.data.errors import InputError
+from accomplice.data.study import parse_study
+from accomplice.training.estimators.logistic import expit, logit
+from accomplice.training.evaluation.response import auroc, calibration_slope
+from accomplice.training.models import response
+from accomplice.training.models.response import (
     ResponseModel,
     fit_response,
     out_of_fold,

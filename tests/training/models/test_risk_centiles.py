@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.models.risk_centiles import GROUPS, PROBABILITIES, centile, group, quantiles
+from accomplice.training.models.risk_centiles import (
+    GROUPS,
+    PROBABILITIES,
+    centile,
+    group,
+    quantiles,
+)
 
 RISKS = st.lists(st.floats(-8, 8), min_size=1, max_size=60).map(np.array)
 

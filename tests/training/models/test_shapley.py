@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.errors import InputError
-from training.models.shapley import attribute, by_modality, reference, shapley
-from training.models.survival import SurvivalModel
+from accomplice.data.errors import InputError
+from accomplice.training.models.shapley import attribute, by_modality, reference, shapley
+from accomplice.training.models.survival import SurvivalModel
 
 
 def drawn(n, p, seed, missing=0.0):
@@ -300,7 +300,7 @@ class TestExplain:
 
 @pytest.fixture(scope="module")
 def small_frame():
-    from data.synthetic import draw
+    from accomplice.data.synthetic import draw
 
     frame: pd.DataFrame = draw(240, seed=11).frame
     return frame

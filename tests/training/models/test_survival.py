@@ -11,13 +11,13 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load, save
 
-from data.coding import code
-from data.errors import InputError
+from accomplice.data.coding import code
+from accomplice.data.errors import InputError
+from accomplice.training.bundle import WEIGHTS, Bundle
+from accomplice.training.estimators.hazard import log_risk
+from accomplice.training.models.risk_centiles import centile, group
+from accomplice.training.models.survival import SurvivalModel, below
 from tests.training.test_bundle import rewrite
-from training.bundle import WEIGHTS, Bundle
-from training.estimators.hazard import log_risk
-from training.models.risk_centiles import centile, group
-from training.models.survival import SurvivalModel, below
 
 EFFECT = ("benefit", "benefit_low", "benefit_high", "rmst_gain")
 
@@ -193,7 +193,7 @@ class TestLabelsAlone:
         assert alone.times(None) == alone.times([]) == ()
 
     def test_expression_of_an_unknown_centre_is_flagged(self, labelled, quick_config):
-        from training.run import train
+        from accomplice.training.run import train
 
         centre = np.where(np.arange(len(labelled)) % 2, "north", "south")
         two = train(replace(labelled, centre=centre), quick_config).bundle

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.estimators.cox import RiskSets, fit_cox
-from training.power.cox_batched import fit_many
+from accomplice.training.estimators.cox import RiskSets, fit_cox
+from accomplice.training.power.cox_batched import fit_many
 
 REFERENCE = json.loads((Path(__file__).parents[2] / "reference" / "cox.json").read_text())
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from training.cli.main import main
-from training.power.figures import power_curve
-from training.power.report import about, conclusion, record
-from training.power.simulation import Needed, Power, Scenario
+from accomplice.training.cli.main import main
+from accomplice.training.power.figures import power_curve
+from accomplice.training.power.report import about, conclusion, record
+from accomplice.training.power.simulation import Needed, Power, Scenario
 
 AT = Power(409, 409, 184.0, 500, 180, 1.6, 1.7, 0.0)
 LARGE = Power(3200, 3200, 1440.0, 500, 490, 1.55, 1.0, 0.0)
@@ -173,7 +173,7 @@ class TestCommandLine:
         def interrupted(*_):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("training.power.simulation.fit_many", interrupted)
+        monkeypatch.setattr("accomplice.training.power.simulation.fit_many", interrupted)
         assert main(["power", "--out", "power.png"]) == 130
         assert "stopped" in capsys.readouterr().err
         assert not list(here.iterdir())

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from data.errors import InputError
-from training.power.setting import (
+from accomplice.data.errors import InputError
+from accomplice.training.power.setting import (
     Setting,
     follow_up,
     scenario_of,
@@ -16,7 +16,7 @@ from training.power.setting import (
     sizes_of,
     treated_of,
 )
-from training.power.simulation import HALF_MEAN, Scenario, default_follow_up, observed
+from accomplice.training.power.simulation import HALF_MEAN, Scenario, default_follow_up, observed
 
 
 class TestCohort:

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.estimators.cox import RiskSets, fit_cox
-from training.metrics.concordance import harrell_c
-from training.power.simulation import (
+from accomplice.training.estimators.cox import RiskSets, fit_cox
+from accomplice.training.metrics.concordance import harrell_c
+from accomplice.training.power.simulation import (
     GOAL,
     MOST,
     Scenario,

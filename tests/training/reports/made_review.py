@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from training.evaluation.record import (
+from accomplice.training.evaluation.record import (
     CalibrationAt,
     Curve,
     Decision,

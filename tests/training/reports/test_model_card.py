@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from accomplice.training.evaluation.record import REVIEW
+from accomplice.training.reports.model_card import PERSON, model_card
 from tests.training.reports.made_review import made_review
-from training.evaluation.record import REVIEW
-from training.reports.model_card import PERSON, model_card
 
 #: Items that no run can fill in by itself.
 HUMAN = ("2", "3c", "5b", "9c", "17", "18a", "18c", "19", "27b", "27c")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure as Drawing
 
-from training.reports.page import (
+from accomplice.training.reports.page import (
     LABELS,
     Figure,
     Page,

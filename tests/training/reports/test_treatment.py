@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from training.reports.figures.treatment import treatment_figures
-from training.reports.treatment import treatment_page
-from training.treatment.evidence import sentences
+from accomplice.training.reports.figures.treatment import treatment_figures
+from accomplice.training.reports.treatment import treatment_page
+from accomplice.training.treatment.evidence import sentences
 
 
 @pytest.fixture(scope="module")

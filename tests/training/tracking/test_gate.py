@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.bundle import Bundle
-from training.evaluation.comparison import Calibrated, Comparison, Side
-from training.evaluation.record import Finding
-from training.evaluation.scores import Estimate
-from training.tracking.gate import MARGIN, Challenger, Incumbent, decide, lines, sound
+from accomplice.training.bundle import Bundle
+from accomplice.training.evaluation.comparison import Calibrated, Comparison, Side
+from accomplice.training.evaluation.record import Finding
+from accomplice.training.evaluation.scores import Estimate
+from accomplice.training.tracking.gate import MARGIN, Challenger, Incumbent, decide, lines, sound
 
 NAN = float("nan")
 FINE = Estimate(1.0, 0.8, 1.25)

@@ -13,18 +13,18 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from data.errors import InputError
-from data.synthetic import draw
+from accomplice.data.errors import InputError
+from accomplice.data.synthetic import draw
+from accomplice.training.bundle import Bundle
+from accomplice.training.cli.train import search
+from accomplice.training.config import configure, flat
+from accomplice.training.evaluation.record import REVIEW
+from accomplice.training.models.manifest import digest_of
+from accomplice.training.reports.figures.review import DRAWS
+from accomplice.training.tracking import runs as tracking
+from accomplice.training.tracking.store import find_bundle, open_store
+from accomplice.training.tune import SPACE, open_study, propose_defaults
 from tests.training.reports.made_review import made_review
-from training.bundle import Bundle
-from training.cli.train import search
-from training.config import configure, flat
-from training.evaluation.record import REVIEW
-from training.models.manifest import digest_of
-from training.reports.figures.review import DRAWS
-from training.tracking import runs as tracking
-from training.tracking.store import find_bundle, open_store
-from training.tune import SPACE, open_study, propose_defaults
 
 #: First bytes of a pickle of protocol 2 and later, and of a zip, in which torch hides one.
 PICKLED = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")
@@ -312,7 +312,7 @@ class TestEnds:
         def fail(*args, **kwargs):
             raise RuntimeError
 
-        monkeypatch.setattr("training.run.train", fail)
+        monkeypatch.setattr("accomplice.training.run.train", fail)
         with pytest.raises(RuntimeError):
             search(store, cohort, config, 2, None, "doomed", None)
         found = {run.data.tags["optuna_study"]: run for run in runs_of(cohort, "study")}

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from data.errors import InputError
-from training.cli.main import main
-from training.tracking.schema_version import WRITTEN_BY, check_schema
-from training.tracking.store import open_store
+from accomplice.data.errors import InputError
+from accomplice.training.cli.main import main
+from accomplice.training.tracking.schema_version import WRITTEN_BY, check_schema
+from accomplice.training.tracking.store import open_store
 
 #: A revision that MLflow's schema once had, and one that it never had.
 OLD, UNKNOWN = "400f98739977", "feedbeef0001"

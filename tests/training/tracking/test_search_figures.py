@@ -6,13 +6,13 @@ import pytest
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
-from training.tracking.search_figures import (
+from accomplice.training.tracking.search_figures import (
     FEWEST,
     importances,
     parallel_coordinates,
     study_figures,
 )
-from training.tune import DEFAULTS
+from accomplice.training.tune import DEFAULTS
 
 SPACE = {
     "net.rate": FloatDistribution(1e-3, 1e-1, log=True),

@@ -5,10 +5,10 @@ import socket
 import pytest
 from mlflow import MlflowClient
 
-from data.errors import InputError
-from training.tracking import ui
-from training.tracking.store import Store, open_store
-from training.tracking.views import save_models_view
+from accomplice.data.errors import InputError
+from accomplice.training.tracking import ui
+from accomplice.training.tracking.store import Store, open_store
+from accomplice.training.tracking.views import save_models_view
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import json
 import pytest
 from mlflow import MlflowClient
 
-from training.tracking import views
-from training.tracking.store import open_store
+from accomplice.training.tracking import views
+from accomplice.training.tracking.store import open_store
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.study import Treatment, parse_study
-from data.synthetic import draw
-from training.estimators.hazard import TimeGrid, accumulate, survival
-from training.treatment import benefit as module
-from training.treatment.benefit import (
+from accomplice.data.study import Treatment, parse_study
+from accomplice.data.synthetic import draw
+from accomplice.training.estimators.hazard import TimeGrid, accumulate, survival
+from accomplice.training.treatment import benefit as module
+from accomplice.training.treatment.benefit import (
     COMMON,
     LEVEL,
     LIKELY,
@@ -29,7 +29,7 @@ from training.treatment.benefit import (
     benefit_horizon,
     under,
 )
-from training.treatment.effect import PatientEffect
+from accomplice.training.treatment.effect import PatientEffect
 
 GRID = TimeGrid(np.array([0.0, 7.0, 20.0, 41.0, 60.0, 72.0]))
 DRAWS = 200_000

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.cohort import Cohort
-from data.preprocessing.preprocessor import Preprocessor
-from data.study import parse_study
-from training.config import EffectConfig
-from training.estimators.hazard import TimeGrid
-from training.estimators.logistic import expit
-from training.treatment.effect import (
+from accomplice.data.cohort import Cohort
+from accomplice.data.preprocessing.preprocessor import Preprocessor
+from accomplice.data.study import parse_study
+from accomplice.training.config import EffectConfig
+from accomplice.training.estimators.hazard import TimeGrid
+from accomplice.training.estimators.logistic import expit
+from accomplice.training.treatment.effect import (
     FEWEST_EVENTS,
     FEWEST_PATIENTS,
     MOST_JOINT,
@@ -34,7 +34,7 @@ from training.treatment.effect import (
     fitted_rates,
     too_few,
 )
-from training.treatment.propensity import fit_propensity
+from accomplice.training.treatment.propensity import fit_propensity
 
 REFERENCE = json.loads((Path(__file__).parents[2] / "reference" / "effect.json").read_text())
 FOLDS, HORIZON = 4, 60.0

@@ -10,10 +10,17 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from training.config import configure
-from training.fitting.prepare import truncate
-from training.treatment.effect import compared, fitted_rates
-from training.treatment.evidence import Estimate, _halves, arm_scores, evidence, permuted, sentences
+from accomplice.training.config import configure
+from accomplice.training.fitting.prepare import truncate
+from accomplice.training.treatment.effect import compared, fitted_rates
+from accomplice.training.treatment.evidence import (
+    Estimate,
+    _halves,
+    arm_scores,
+    evidence,
+    permuted,
+    sentences,
+)
 
 untimed = settings(deadline=None)
 CONFIG = configure(["net.members=2"])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.treatment.immortal_time import Early, early_events, fewer_by_chance
+from accomplice.training.treatment.immortal_time import Early, early_events, fewer_by_chance
 
 
 def test_counts_events_to_the_landmark_and_leaves_out_the_unknown():

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.estimators.logistic import Logistic, expit
-from training.treatment import propensity as module
-from training.treatment.propensity import RAREST, Propensity, fit_propensity
+from accomplice.training.estimators.logistic import Logistic, expit
+from accomplice.training.treatment import propensity as module
+from accomplice.training.treatment.propensity import RAREST, Propensity, fit_propensity
 
 
 def drawn(n, columns=4, seed=0):

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.evaluation.scores import within
-from training.treatment.rate import Scored, chance_rates, cross_ranked, mean, ranked
+from accomplice.training.evaluation.scores import within
+from accomplice.training.treatment.rate import Scored, chance_rates, cross_ranked, mean, ranked
 
 numbers = st.lists(st.floats(-5, 5), min_size=2, max_size=40)
 

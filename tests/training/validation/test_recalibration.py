@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from data.errors import InputError
-from training.estimators.hazard import TimeGrid
-from training.evaluation.calibration import calibrated
-from training.learners.stack import Stack
-from training.validation.recalibration import NO_UPDATE, Update, recalibrate
+from accomplice.data.errors import InputError
+from accomplice.training.estimators.hazard import TimeGrid
+from accomplice.training.evaluation.calibration import calibrated
+from accomplice.training.learners.stack import Stack
+from accomplice.training.validation.recalibration import NO_UPDATE, Update, recalibrate
 
 GRID = TimeGrid(np.array([0.0, 3, 8, 15, 24, 36, 60]))
 

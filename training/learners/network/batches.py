@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.learners.network.dropout import Random
+from accomplice.training.learners.network.dropout import Random
 
 Encode = Callable[[NDArray[np.int_]], tuple[Tensor, Tensor]]
 

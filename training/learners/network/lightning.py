@@ -17,12 +17,12 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
-from data.errors import InputError
-from training.config import NetConfig, TrainerConfig
-from training.learners.network.batches import Batch, Batches, PackedData
-from training.learners.network.losses import hazard_losses, hazard_nll
-from training.learners.network.model import PackedNet
-from training.progress import Tick, silent
+from accomplice.data.errors import InputError
+from accomplice.training.config import NetConfig, TrainerConfig
+from accomplice.training.learners.network.batches import Batch, Batches, PackedData
+from accomplice.training.learners.network.losses import hazard_losses, hazard_nll
+from accomplice.training.learners.network.model import PackedNet
+from accomplice.training.progress import Tick, silent
 
 # Here, and not where training begins, since other processes import the module and no more.
 for _part in ("pytorch_lightning", "lightning_fabric"):

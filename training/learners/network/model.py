@@ -12,9 +12,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from training.learners.network.dropout import Dropout, Random
-from training.learners.network.forward_backward import Caps, hazard_logits
-from training.learners.network.inference import NetShape, Networks
+from accomplice.training.learners.network.dropout import Dropout, Random
+from accomplice.training.learners.network.forward_backward import Caps, hazard_logits
+from accomplice.training.learners.network.inference import NetShape, Networks
 
 
 class PackedNet(nn.Module):

@@ -11,9 +11,9 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from training.evaluation.record import PartialEffect, Review
-from training.reports.figures.performance import known, shade, subtitle
-from training.reports.figures.style import BLUE, COLOURS, INK, SOFT, heading, short
+from accomplice.training.evaluation.record import PartialEffect, Review
+from accomplice.training.reports.figures.performance import known, shade, subtitle
+from accomplice.training.reports.figures.style import BLUE, COLOURS, INK, SOFT, heading, short
 
 MOST_FEATURES = 20
 MOST_EFFECTS = 6

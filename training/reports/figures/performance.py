@@ -14,9 +14,19 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
-from training.evaluation.record import CalibrationAt, Curve, Decision, Review, RiskGroup
-from training.models.predictions import MODEL
-from training.reports.figures.style import BLUE, INK, ORANGE, RED, SOFT, Line, heading, lines, short
+from accomplice.training.evaluation.record import CalibrationAt, Curve, Decision, Review, RiskGroup
+from accomplice.training.models.predictions import MODEL
+from accomplice.training.reports.figures.style import (
+    BLUE,
+    INK,
+    ORANGE,
+    RED,
+    SOFT,
+    Line,
+    heading,
+    lines,
+    short,
+)
 
 Array = NDArray[np.float64]
 T = TypeVar("T")

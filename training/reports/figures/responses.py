@@ -8,9 +8,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from training.evaluation.response import ResponseEvaluation, by_score, calibration_groups, wilson
-from training.metrics.brier import Bools, Floats
-from training.reports.figures.style import BLUE, GREEN, INK, ORANGE, house_style
+from accomplice.training.evaluation.response import (
+    ResponseEvaluation,
+    by_score,
+    calibration_groups,
+    wilson,
+)
+from accomplice.training.metrics.brier import Bools, Floats
+from accomplice.training.reports.figures.style import BLUE, GREEN, INK, ORANGE, house_style
 
 #: Positive patients a group of the calibration plot should have, and groups at the most.
 GROUP_POSITIVE, GROUPS = 8, 6

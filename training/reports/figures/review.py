@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 
 from matplotlib.figure import Figure
 
-from training.evaluation.record import Review
-from training.reports.figures import explanations as explanation_plots
-from training.reports.figures import performance as performance_plots
-from training.reports.figures import subgroups as subgroup_plots
-from training.reports.figures.style import house_style
+from accomplice.training.evaluation.record import Review
+from accomplice.training.reports.figures import explanations as explanation_plots
+from accomplice.training.reports.figures import performance as performance_plots
+from accomplice.training.reports.figures import subgroups as subgroup_plots
+from accomplice.training.reports.figures.style import house_style
 
 #: Draws a part of a record, or nothing where there is nothing to draw.
 Draw = Callable[[Review], Figure | None]

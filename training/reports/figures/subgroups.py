@@ -13,10 +13,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from training.evaluation.record import Pattern, Review, Span
-from training.models.predictions import MODEL
-from training.reports.figures.performance import known, subtitle
-from training.reports.figures.style import BLUE, INK, ORANGE, PAPER, SKY, SOFT, heading, short
+from accomplice.training.evaluation.record import Pattern, Review, Span
+from accomplice.training.models.predictions import MODEL
+from accomplice.training.reports.figures.performance import known, subtitle
+from accomplice.training.reports.figures.style import (
+    BLUE,
+    INK,
+    ORANGE,
+    PAPER,
+    SKY,
+    SOFT,
+    heading,
+    short,
+)
 
 #: Typical half-widths of an interval to either side of the values, beyond which it is cut off.
 FURTHEST = 3.0

@@ -8,9 +8,17 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from training.reports.figures.style import BLUE, GREEN, INK, ORANGE, RED, house_style, titles
-from training.treatment.benefit import COMMON, RARE
-from training.treatment.evidence import Evidence
+from accomplice.training.reports.figures.style import (
+    BLUE,
+    GREEN,
+    INK,
+    ORANGE,
+    RED,
+    house_style,
+    titles,
+)
+from accomplice.training.treatment.benefit import COMMON, RARE
+from accomplice.training.treatment.evidence import Evidence
 
 #: Draws evidence under a subtitle.
 Draw = Callable[[Evidence, str], Figure]

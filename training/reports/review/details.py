@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from training.evaluation.scores import NAMES
-from training.reports.page import Section
-from training.reports.review import verdicts
-from training.reports.review.items import Items, ends, percent, point, table
+from accomplice.training.evaluation.scores import NAMES
+from accomplice.training.reports.page import Section
+from accomplice.training.reports.review import verdicts
+from accomplice.training.reports.review.items import Items, ends, percent, point, table
 
 
 def subgroups(make: Items) -> Section | None:

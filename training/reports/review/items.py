@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure as Drawing
 
-from training.evaluation.record import Curve, Review, Span
-from training.reports.figures.review import DRAWS
-from training.reports.figures.style import house_style
-from training.reports.page import Figure, Section, Table, Verdict, inline_svg
-from training.reports.review.terms import TERMS
+from accomplice.training.evaluation.record import Curve, Review, Span
+from accomplice.training.reports.figures.review import DRAWS
+from accomplice.training.reports.figures.style import house_style
+from accomplice.training.reports.page import Figure, Section, Table, Verdict, inline_svg
+from accomplice.training.reports.review.terms import TERMS
 
 Item = Table | Figure
 

@@ -8,17 +8,17 @@ from typing import Any
 
 from matplotlib.figure import Figure as Drawing
 
-from training.bundle import Bundle
-from training.cli.terminal import SYNTHETIC
-from training.config import Config, flat
-from training.evaluation.record import Review, Span, read_review
-from training.evaluation.response import METRICS
-from training.evaluation.scores import NAMES
-from training.models.predictions import MODEL, OUT_OF_FOLD
-from training.reports.page import Page, Section, Table, Tone, Verdict
-from training.reports.review import verdicts
-from training.reports.review.sections import sections
-from training.tracking.summary import RESEARCH_USE
+from accomplice.training.bundle import Bundle
+from accomplice.training.cli.terminal import SYNTHETIC
+from accomplice.training.config import Config, flat
+from accomplice.training.evaluation.record import Review, Span, read_review
+from accomplice.training.evaluation.response import METRICS
+from accomplice.training.evaluation.scores import NAMES
+from accomplice.training.models.predictions import MODEL, OUT_OF_FOLD
+from accomplice.training.reports.page import Page, Section, Table, Tone, Verdict
+from accomplice.training.reports.review import verdicts
+from accomplice.training.reports.review.sections import sections
+from accomplice.training.tracking.summary import RESEARCH_USE
 
 #: Keys of a bundle's provenance -> what they are called.
 ORIGIN = {

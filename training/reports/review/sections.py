@@ -8,12 +8,12 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.figure import Figure as Drawing
 
-from training.evaluation.record import Review
-from training.evaluation.scores import NAMES
-from training.models.predictions import MODEL
-from training.reports.page import Section
-from training.reports.review import details, verdicts
-from training.reports.review.items import Items, percent, place, point, table
+from accomplice.training.evaluation.record import Review
+from accomplice.training.evaluation.scores import NAMES
+from accomplice.training.models.predictions import MODEL
+from accomplice.training.reports.page import Section
+from accomplice.training.reports.review import details, verdicts
+from accomplice.training.reports.review.items import Items, percent, place, point, table
 
 #: How sentinels' states are written.
 STATUS = {

@@ -11,10 +11,17 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from training.evaluation.record import CalibrationAt, Decision, Finding, Review, Span, Subgroup
-from training.evaluation.scores import NAMES
-from training.models.predictions import MODEL
-from training.reports.page import Tone, Verdict
+from accomplice.training.evaluation.record import (
+    CalibrationAt,
+    Decision,
+    Finding,
+    Review,
+    Span,
+    Subgroup,
+)
+from accomplice.training.evaluation.scores import NAMES
+from accomplice.training.models.predictions import MODEL
+from accomplice.training.reports.page import Tone, Verdict
 
 #: Departure from 1 of a calibration slope, or of observed over expected, that is let pass.
 FAR = 1.25

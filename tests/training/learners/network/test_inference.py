@@ -8,9 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.learners.network import inference as networks
-from training.learners.network.inference import NetShape
-from training.learners.network.model import PackedNet
+from accomplice.training.learners.network import inference as networks
+from accomplice.training.learners.network.inference import NetShape
+from accomplice.training.learners.network.model import PackedNet
 
 
 def network(modalities, folds=2, members=3, seed=0):

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import softplus
 
-from training.estimators.hazard import TimeGrid
-from training.learners.network.losses import hazard_nll
+from accomplice.training.estimators.hazard import TimeGrid
+from accomplice.training.learners.network.losses import hazard_nll
 
 untimed = settings(deadline=None)
 

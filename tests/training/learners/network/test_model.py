@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 
+from accomplice.training.config import configure
+from accomplice.training.learners.network.batches import TRAINS, VALIDATES, Batches, PackedData
+from accomplice.training.learners.network.dropout import Dropout, Random
+from accomplice.training.learners.network.lightning import PackedHazard, train_net
+from accomplice.training.learners.network.losses import hazard_nll
+from accomplice.training.learners.network.model import NetShape, PackedNet
 from tests.plain_net import PlainNet
-from training.config import configure
-from training.learners.network.batches import TRAINS, VALIDATES, Batches, PackedData
-from training.learners.network.dropout import Dropout, Random
-from training.learners.network.lightning import PackedHazard, train_net
-from training.learners.network.losses import hazard_nll
-from training.learners.network.model import NetShape, PackedNet
 
 SHAPE = NetShape(folds=3, members=2, modalities=(4, 3, 2), bins=5, encoder_width=6, hidden_width=8)
 ROWS = 11

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
+from accomplice.training.reports.figures.review import DRAWS, review_figures
+from accomplice.training.reports.figures.style import BLUE, DASHES, lines
 from tests.training.reports.made_review import (
     BASELINES,
     MODELS,
@@ -17,8 +19,6 @@ from tests.training.reports.made_review import (
     made_review,
     unknown_review,
 )
-from training.reports.figures.review import DRAWS, review_figures
-from training.reports.figures.style import BLUE, DASHES, lines
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from data.errors import InputError
+from accomplice.data.errors import InputError
+from accomplice.training.evaluation.record import REVIEW, read_review
+from accomplice.training.reports.figures.review import DRAWS, review_figures
+from accomplice.training.reports.page import Figure, Table, render
+from accomplice.training.reports.review.page import review_page, settings_changed
 from tests.training.reports.made_review import (
     FEATURES,
     MODALITIES,
@@ -18,10 +22,6 @@ from tests.training.reports.made_review import (
     unknown_review,
 )
 from tests.training.reports.test_page import assert_self_contained, walked
-from training.evaluation.record import REVIEW, read_review
-from training.reports.figures.review import DRAWS, review_figures
-from training.reports.page import Figure, Table, render
-from training.reports.review.page import review_page, settings_changed
 
 QUESTIONS = (
     "Does it rank patients?",

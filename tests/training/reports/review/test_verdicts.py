@@ -6,9 +6,9 @@ import math
 
 import pytest
 
+from accomplice.training.evaluation.record import Span
+from accomplice.training.reports.review import verdicts
 from tests.training.reports.made_review import bare_review, made_review, span, unknown_review
-from training.evaluation.record import Span
-from training.reports.review import verdicts
 
 ALL = (
     verdicts.ranking,

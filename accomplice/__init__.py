@@ -1,0 +1,1 @@
+"""Train, tune, track and serve multimodal survival and therapy-response models."""
