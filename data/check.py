@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from accomplice.data.arrays import Array, Bools
 from accomplice.data.cohort import Cohort, Patients, load_endpoints, round_off
 from accomplice.data.drafting.leaks import near_copies
 from accomplice.data.errors import some
@@ -119,7 +119,7 @@ def _follow_up(cohort: Cohort) -> FollowUp:
     )
 
 
-def median_follow_up(time: NDArray[np.float64], event: NDArray[np.bool_]) -> float | None:
+def median_follow_up(time: Array, event: Bools) -> float | None:
     """Return the median follow-up by reverse Kaplan-Meier, where censoring is the event.
 
     Args:
@@ -165,9 +165,7 @@ def _count(n: int) -> str:
     return f"< {FEW}" if 0 < n < FEW else str(n)
 
 
-def _summary(
-    name: str, modality: str, feature: Feature, codes: NDArray[np.float64]
-) -> FeatureSummary:
+def _summary(name: str, modality: str, feature: Feature, codes: Array) -> FeatureSummary:
     """Sum a feature up by quartiles or levels, never by a single patient."""
     known = codes[~np.isnan(codes)]
     missing = 1 - len(known) / len(codes)

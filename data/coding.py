@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array, Bools
 from accomplice.data.study import Feature, Study, as_level
 
 #: Cells that mean "not known", compared in lower case; a study's own level wins over this list.
@@ -39,7 +39,7 @@ class Finding:
 
     kind: str
     feature: str
-    rows: NDArray[np.bool_]
+    rows: Bools
     """(n,) the rows concerned."""
 
 
@@ -47,7 +47,7 @@ class Finding:
 class Coded:
     """A table as numbers."""
 
-    values: NDArray[np.float64]
+    values: Array
     """(n, p) one column a feature, in the study's order; NaN is missing."""
     findings: tuple[Finding, ...]
 
@@ -84,7 +84,7 @@ def code(study: Study, frame: pd.DataFrame) -> Coded:
     return Coded(values, tuple(findings))
 
 
-def code_numbers(column: pd.Series) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def code_numbers(column: pd.Series) -> tuple[Array, Bools]:
     """Return the numbers of a column (n,), NaN where missing, and which cells are neither."""
     if pd.api.types.is_numeric_dtype(column.dtype):
         numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)
@@ -96,9 +96,7 @@ def code_numbers(column: pd.Series) -> tuple[NDArray[np.float64], NDArray[np.boo
     return numbers, np.isnan(numbers) & ~empty
 
 
-def code_levels(
-    column: pd.Series, feature: Feature
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def code_levels(column: pd.Series, feature: Feature) -> tuple[Array, Bools]:
     """Return the index of each cell's level (n,), NaN where missing, and the unknown cells."""
     levels = {level: float(i) for i, level in enumerate(feature.levels or ())}
     meaning: dict[str, float] = dict(levels)
@@ -120,7 +118,7 @@ def code_levels(
     return found[codes], unknown[codes]
 
 
-def treated(study: Study, values: NDArray[np.float64]) -> NDArray[np.float64] | None:
+def treated(study: Study, values: Array) -> Array | None:
     """Return who is treated (n,): 1, 0, or NaN where unknown; None where the study asks for none.
 
     Args:
@@ -131,7 +129,7 @@ def treated(study: Study, values: NDArray[np.float64]) -> NDArray[np.float64] | 
         return None
     j = study.treatment_position
     levels, status = list(study.features.values())[j].levels, np.full(len(values), np.nan)
-    codes: NDArray[np.float64] = values[:, j]
+    codes: Array = values[:, j]
     if levels is None:
         named = {value: as_level(value) for value in np.unique(codes).tolist()}
     else:
@@ -155,7 +153,7 @@ def untreated(study: Study) -> float:
     return float(next(i for i, v in enumerate(levels) if v in study.treatment.untreated))
 
 
-def eligible(study: Study, values: NDArray[np.float64]) -> NDArray[np.float64]:
+def eligible(study: Study, values: Array) -> Array:
     """Return for whom the treatment is an option (n,): 1, 0, or NaN where that is not known.
 
     Args:

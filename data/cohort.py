@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.data.coding import ABSENT, NOT_A_NUMBER, OUT_OF_RANGE, Coded, code, treated
 from accomplice.data.errors import InputError, some
 from accomplice.data.outcomes import binary_target, survival_targets, texts_of
@@ -29,11 +30,11 @@ class Patients:
     study: Study
     ids: NDArray[np.str_]
     """(n,) unique identifiers."""
-    values: NDArray[np.float64]
+    values: Array
     """(n, p) coded features in the study's order; NaN is missing."""
     centre: NDArray[np.str_] | None
     """(n,) hospital, where the study names a column; empty text where unknown."""
-    binary: dict[str, NDArray[np.float64]]
+    binary: dict[str, Array]
     """Binary endpoint -> (n,) 1, 0, or NaN for unlabelled patients."""
     left_out: int = field(default=0, kw_only=True)
     """Patients without follow-up whom the study file leaves out."""
@@ -61,7 +62,7 @@ class Patients:
         )
 
     @property
-    def treated(self) -> NDArray[np.float64] | None:
+    def treated(self) -> Array | None:
         """(n,) 1 for a treated patient, 0 for an untreated one, NaN where unknown."""
         return treated(self.study, self.values)
 
@@ -72,7 +73,7 @@ class Patients:
         kept = list(self.study.prognostic_features)
         return replace(self, study=self.study.prognostic(), values=self.values[:, kept])
 
-    def take(self, rows: NDArray[np.int_] | NDArray[np.bool_]) -> Self:
+    def take(self, rows: Ints | Bools) -> Self:
         """Return the patients at ``rows``, in that order."""
         return replace(
             self,
@@ -103,9 +104,9 @@ class Cohort(Patients):
 
     endpoint: str
     """Name of the survival endpoint."""
-    time: NDArray[np.float64]
+    time: Array
     """(n,) follow-up in months, finite and > 0."""
-    event: NDArray[np.bool_]
+    event: Bools
     """(n,) whether the event was seen."""
     further: Mapping[str, Cohort] = field(default_factory=dict)
     """The study's other survival endpoints, each with the patients who have that one."""
@@ -138,7 +139,7 @@ class Cohort(Patients):
         declared = self.study.survival_endpoint(self.endpoint)[1].horizon
         return round_off(float(self.time.max()), up=True) if declared is None else declared
 
-    def take(self, rows: NDArray[np.int_] | NDArray[np.bool_]) -> Self:
+    def take(self, rows: Ints | Bools) -> Self:
         """Return the patients at ``rows``, in that order, with this endpoint alone.
 
         Other patients have the further ones, so that the rows say nothing of those.
@@ -281,7 +282,7 @@ class _Table:
         time, event, keep = survival_targets(self.frame, endpoint, declared)
         return Cohort(**self.patients(keep), endpoint=endpoint, time=time[keep], event=event[keep])
 
-    def patients(self, keep: NDArray[np.bool_]) -> dict[str, Any]:
+    def patients(self, keep: Bools) -> dict[str, Any]:
         """Return what is known of some patients (n,) beside survival, by the fields' names."""
         study, frame = self.study, self.frame
         for finding in self.coded.findings:
@@ -336,7 +337,7 @@ def _refuse_empty(patients: Patients) -> None:
             )
 
 
-def _refuse_stray(study: Study, values: NDArray[np.float64]) -> None:
+def _refuse_stray(study: Study, values: Array) -> None:
     """Raise for numbers (n, p) of the treatment that are neither treated nor untreated.
 
     A level that the study lists, but on neither side, is another treatment: unknown here.

@@ -6,8 +6,8 @@ import re
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.data.coding import MISSING, code_numbers
 from accomplice.data.errors import InputError
 from accomplice.data.readers.tables import column
@@ -24,7 +24,7 @@ EVENT_WORDS = {
 
 def survival_targets(
     frame: pd.DataFrame, name: str, endpoint: SurvivalEndpoint
-) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
+) -> tuple[Array, Bools, Bools]:
     """Return time in months (n,), event (n,) and which patients are kept (n,).
 
     Raises:
@@ -64,7 +64,7 @@ def survival_targets(
     return time, event == 1, keep
 
 
-def code_events(cells: pd.Series, endpoint: SurvivalEndpoint) -> NDArray[np.float64]:
+def code_events(cells: pd.Series, endpoint: SurvivalEndpoint) -> Array:
     """Return 1 for an event, 0 for none, NaN for unknown (n,).
 
     Known codings are 0/1, true/false, words such as alive/deceased, and ``1:DECEASED``.
@@ -95,7 +95,7 @@ def code_events(cells: pd.Series, endpoint: SurvivalEndpoint) -> NDArray[np.floa
     return meaning[codes]
 
 
-def binary_target(frame: pd.DataFrame, name: str, endpoint: BinaryEndpoint) -> NDArray[np.float64]:
+def binary_target(frame: pd.DataFrame, name: str, endpoint: BinaryEndpoint) -> Array:
     """Return 1 for a positive label, 0 for a negative one, NaN for none (n,).
 
     Raises:
@@ -113,7 +113,7 @@ def binary_target(frame: pd.DataFrame, name: str, endpoint: BinaryEndpoint) -> N
     return np.array([meaning.get(t, np.nan) for t in texts])[codes]
 
 
-def texts_of(cells: pd.Series) -> tuple[NDArray[np.int_], list[str]]:
+def texts_of(cells: pd.Series) -> tuple[Ints, list[str]]:
     """Return for each cell (n,) the place of its text; the last text is empty, for the missing."""
     codes, distinct = pd.factorize(cells, use_na_sentinel=True)
     return codes, [*map(as_level, distinct), ""]

@@ -5,16 +5,17 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.data.errors import InputError
 
 
 def stratified_folds(
-    event: NDArray[np.bool_],
-    time: NDArray[np.float64],
+    event: Bools,
+    time: Array,
     folds: int,
     seed: int,
     groups: NDArray[np.str_] | None = None,
-) -> NDArray[np.int_]:
+) -> Ints:
     """Assign each patient to one of ``folds`` folds, alike in events and follow-up.
 
     Patients (or whole groups) are sorted by event and time with ties broken at random, then dealt
@@ -56,7 +57,7 @@ def stratified_folds(
     return fold[member]
 
 
-def centre_folds(centre: NDArray[np.str_], smallest: int = 20) -> NDArray[np.int_]:
+def centre_folds(centre: NDArray[np.str_], smallest: int = 20) -> Ints:
     """Assign each centre a fold of its own; centres below ``smallest`` patients share one.
 
     Args:

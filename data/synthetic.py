@@ -22,11 +22,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array
 from accomplice.data.synthetic_records import CENTRES, GENES, SHIFTED_CENTRE, hide, measure
-
-Floats = NDArray[np.float64]
 
 VARIANTS: tuple[str, ...] = ("default", "strong", "null", "shifted", "confounded")
 
@@ -265,7 +263,7 @@ def draw_treatment(
     return pd.DataFrame({"act": rng.random(len(clinical)) < p_act, "p_act": p_act})
 
 
-def act_log_hr(clinical: pd.DataFrame, markers: pd.DataFrame, *, variant: str) -> Floats:
+def act_log_hr(clinical: pd.DataFrame, markers: pd.DataFrame, *, variant: str) -> Array:
     """Return the true log hazard ratio of ACT for each patient (n,).
 
     ``min(-0.56 + 0.35 clip(IL1R1, ±1.6) + 0.35 MSI-H - 0.08 CD8A, 0.25)`` in stages II to IV and 0
@@ -314,12 +312,12 @@ def log_hazards(
     return pd.DataFrame(columns)
 
 
-def weibull_survival(log_hz: Floats, months: float | Floats) -> Floats:
+def weibull_survival(log_hz: Array, months: float | Array) -> Array:
     """Return ``exp(-SCALE exp(log_hz) months**SHAPE)``, which the deaths are drawn from."""
     return np.asarray(np.exp(-SCALE * np.exp(log_hz) * np.asarray(months) ** SHAPE))
 
 
-def weibull_rmst(log_hz: Floats, horizon: float = HORIZON) -> Floats:
+def weibull_rmst(log_hz: Array, horizon: float = HORIZON) -> Array:
     """Return the mean survival time restricted to ``horizon``, in months (n,).
 
     The integral of the survival curve by Gauss-Legendre quadrature, 32 nodes.
@@ -334,7 +332,7 @@ def weibull_rmst(log_hz: Floats, horizon: float = HORIZON) -> Floats:
 
 def potential_outcomes(hazards: pd.DataFrame) -> pd.DataFrame:
     """Return survival and RMST at 60 months with and without ACT, and the benefit."""
-    columns: dict[str, Floats] = {}
+    columns: dict[str, Array] = {}
     for arm in ("treated", "untreated"):
         log_hz = hazards[f"log_hz_{arm}"].to_numpy()
         columns[f"survival60_{arm}"] = weibull_survival(log_hz, HORIZON)
@@ -343,7 +341,7 @@ def potential_outcomes(hazards: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def draw_survival(log_hz: Floats, rng: np.random.Generator, *, variant: str) -> pd.DataFrame:
+def draw_survival(log_hz: Array, rng: np.random.Generator, *, variant: str) -> pd.DataFrame:
     """Draw ``os_months`` and ``os_event``: Weibull death against end of study and drop-out.
 
     The study ends 36 to 110 months after surgery, or 10 to 39 in ``shifted`` (median follow-up 23
@@ -407,10 +405,10 @@ def _pdl1_status(markers: pd.DataFrame) -> pd.Series:
     return pd.Series(np.where(markers["pdl1_high"], "high", "low"), name="pdl1", dtype="str")
 
 
-def _level(stage: pd.Series) -> Floats:
+def _level(stage: pd.Series) -> Array:
     """Return the digit of T1..T4 or N0..N3."""
     return stage.str[-1].to_numpy(dtype=np.float64)
 
 
-def _expit(logit: Floats) -> Floats:
+def _expit(logit: Array) -> Array:
     return np.asarray(1.0 / (1.0 + np.exp(-logit)), dtype=np.float64)

@@ -22,11 +22,11 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from accomplice.data.arrays import Ints
 from accomplice.data.coding import NOT_A_NUMBER, OUT_OF_RANGE, UNKNOWN_LEVEL
 from accomplice.serving.answers.predictor import Predictor
 from accomplice.serving.requests.patient_reader import Patients
@@ -34,8 +34,6 @@ from accomplice.training.bundle import UNKNOWN_ASSAY, Bundle
 from accomplice.training.models.risk_centiles import GROUPS
 from accomplice.training.models.survival import Column
 from accomplice.training.treatment.benefit import ABSTAINS, reasons
-
-Array = NDArray[np.float64]
 
 #: Patients that the window of drift holds, and how many must have come since it was last looked at
 #: and be known of a feature.
@@ -310,7 +308,7 @@ class _Drift:
                 self._share[name].set(round(float(inside.mean()), DECIMALS))
 
 
-def stability(count: NDArray[np.int_]) -> float:
+def stability(count: Ints) -> float:
     """Return the population stability index of counts in bins that are equally likely."""
     share = (count + PSEUDO) / (count + PSEUDO).sum()
     return float(((share - 1 / len(count)) * np.log(share * len(count))).sum())

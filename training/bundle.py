@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
+from accomplice.data.arrays import Array, Bools
 from accomplice.data.coding import ABSENT, MISSING, code
 from accomplice.data.errors import InputError, nearest, some
 from accomplice.data.preprocessing.preprocessor import Preprocessor
@@ -26,8 +27,6 @@ from accomplice.training.models.response import ResponseModel
 from accomplice.training.models.shapley import attribute
 from accomplice.training.models.survival import Column, SurvivalAnswer, SurvivalModel, below
 from accomplice.training.progress import Tick, silent
-
-Array = NDArray[np.float64]
 
 WEIGHTS = "weights.safetensors"
 #: What ``flags`` says where there is nothing to say.
@@ -195,7 +194,7 @@ class Bundle:
         }
         return Answer(survival, responses)
 
-    def unknown_assay(self, values: Array, centre: NDArray[np.str_] | None) -> NDArray[np.bool_]:
+    def unknown_assay(self, values: Array, centre: NDArray[np.str_] | None) -> Bools:
         """Say of which patients (n,) expression is ranked on a scale that may not be theirs.
 
         Training ranked each large centre's expression by itself; another centre's is ranked
@@ -296,7 +295,7 @@ class Bundle:
             )
         flags: list[list[str]] = [[] for _ in range(n)]
 
-        def add(rows: NDArray[np.bool_], flag: str) -> None:
+        def add(rows: Bools, flag: str) -> None:
             for i in np.flatnonzero(rows):
                 flags[i].append(flag)
 

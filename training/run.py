@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array
 from accomplice.data.cohort import Cohort, Patients
 from accomplice.data.errors import InputError
 from accomplice.training.budget import UNLIMITED, Budget
@@ -44,8 +44,6 @@ from accomplice.training.models.survival import SurvivalModel
 from accomplice.training.progress import Tick, silent, within
 from accomplice.training.tracking.store import Store
 from accomplice.training.treatment.evidence import Evidence, evidence
-
-Array = NDArray[np.float64]
 
 #: Parts of the time left that the folds' learners, and then the network, may take.
 FOLDS_TIME, NET_TIME = 0.35, 0.7

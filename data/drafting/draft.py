@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import yaml
-from numpy.typing import NDArray
 from pandas.api.types import is_numeric_dtype
 
+from accomplice.data.arrays import Array
 from accomplice.data.coding import MISSING
 from accomplice.data.cohort import build_cohort, build_patients
 from accomplice.data.drafting.features import (
@@ -117,7 +117,7 @@ def draft_study(
 
     endpoints: dict[str, Any] = {}
     keep, months, seen = np.ones(len(frame), dtype=bool), None, None
-    outcomes: dict[str, NDArray[np.float64]] = {}
+    outcomes: dict[str, Array] = {}
     if followed:
         time, event = _needed("time", time), _needed("event", event)
         survival: dict[str, Any] = {"time": time, "event": event, "unit": unit, "horizon": None}
@@ -321,7 +321,7 @@ def _sides(cells: pd.Series, name: str, yes: str, no: str) -> tuple[list[str], l
     return sorted(positive), sorted(negative)
 
 
-def _as_codes(frame: pd.DataFrame, name: str | None) -> dict[str, NDArray[np.float64]]:
+def _as_codes(frame: pd.DataFrame, name: str | None) -> dict[str, Array]:
     """Return a column's values as numbers (n,), under its name."""
     if name is None:
         return {}

@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array, Bools
 from accomplice.data.drafting.infer import Inferred, infer
 from accomplice.data.drafting.leaks import find_copies, find_label_leaks, find_leaks
 from accomplice.data.errors import some
@@ -56,11 +55,11 @@ class Chosen:
 
 def choose(
     frame: pd.DataFrame,
-    time: NDArray[np.float64] | None,
-    event: NDArray[np.bool_] | None,
-    label: NDArray[np.float64] | None,
-    outcomes: Mapping[str, NDArray[np.float64]],
-    treatment: Mapping[str, NDArray[np.float64]],
+    time: Array | None,
+    event: Bools | None,
+    label: Array | None,
+    outcomes: Mapping[str, Array],
+    treatment: Mapping[str, Array],
     panel: Panel,
 ) -> Chosen:
     """Choose the features.

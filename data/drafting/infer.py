@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.data.coding import MISSING, code_numbers
 from accomplice.data.panels.panel import Ordinal, Panel, Place, key_of, matches
 from accomplice.data.study import Kind, as_level
@@ -41,7 +41,7 @@ class Inferred:
 
     spec: dict[str, Any]
     """The feature as plain data."""
-    codes: NDArray[np.float64]
+    codes: Array
     """(n,) its values, or numbers that order as its levels do; NaN is missing."""
     ordinal: Ordinal | None = None
     """The known code that it follows."""
@@ -106,9 +106,7 @@ def _fill(n: int, filled: int) -> str | None:
     return SPARSE if filled < LEAST_FILLED * n else None
 
 
-def _known_code(
-    codes: NDArray[np.int_], texts: list[str], key: str, panel: Panel
-) -> Inferred | str | None:
+def _known_code(codes: Ints, texts: list[str], key: str, panel: Panel) -> Inferred | str | None:
     """Read a column by the first ordered code whose cells it holds."""
     known = sorted({text for text in texts if text.lower() not in MISSING})
     for ordinal in panel.ordinals if known else ():
@@ -131,8 +129,8 @@ def _known_code(
 
 
 def _number(
-    numbers: NDArray[np.float64],
-    bad: NDArray[np.bool_],
+    numbers: Array,
+    bad: Bools,
     name: str,
     place: Place | None,
     panel: Panel,
@@ -158,7 +156,7 @@ def _number(
 
 
 def _number_kind(
-    known: NDArray[np.float64], n_distinct: int, name: str, place: Place | None, panel: Panel
+    known: Array, n_distinct: int, name: str, place: Place | None, panel: Panel
 ) -> Kind:
     if n_distinct == 2:
         return "number"
@@ -170,7 +168,7 @@ def _number_kind(
     return "number"
 
 
-def _levels(codes: NDArray[np.int_], texts: list[str], empty: NDArray[np.bool_]) -> Inferred | str:
+def _levels(codes: Ints, texts: list[str], empty: Bools) -> Inferred | str:
     """Infer a category from a column of text."""
     counts = Counter(dict.fromkeys(texts, 0))
     for code, count in zip(*np.unique(codes[~empty], return_counts=True), strict=True):

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array, Bools
 from accomplice.data.drafting.infer import Inferred
 from accomplice.data.panels.panel import KNOWN_AFTER
 
@@ -20,11 +20,8 @@ TOO_GOOD = 0.95
 #: Probability below which it is no chance that only patients of one outcome have a value.
 TOO_UNLIKELY = 1e-6
 
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
-
-def find_leaks(found: Mapping[str, Inferred], time: Floats, event: Bools) -> dict[str, str]:
+def find_leaks(found: Mapping[str, Inferred], time: Array, event: Bools) -> dict[str, str]:
     """Return the columns that give the outcome away -> how it shows.
 
     Args:
@@ -51,7 +48,7 @@ def find_leaks(found: Mapping[str, Inferred], time: Floats, event: Bools) -> dic
     return leaks
 
 
-def find_label_leaks(found: Mapping[str, Inferred], label: Floats) -> dict[str, str]:
+def find_label_leaks(found: Mapping[str, Inferred], label: Array) -> dict[str, str]:
     """Return the columns whose levels give a label (n,), NaN for none, away -> how it shows."""
     labelled = ~np.isnan(label)
     leaks = {}
@@ -63,7 +60,7 @@ def find_label_leaks(found: Mapping[str, Inferred], label: Floats) -> dict[str, 
 
 
 def find_copies(
-    found: Mapping[str, Inferred], taken: Mapping[str, Floats]
+    found: Mapping[str, Inferred], taken: Mapping[str, Array]
 ) -> dict[str, tuple[str, str]]:
     """Return the columns that say what an earlier one says -> that column and how.
 
@@ -90,7 +87,7 @@ def find_copies(
     return copies
 
 
-def near_copies(codes: Floats, least: float) -> list[tuple[int, int]]:
+def near_copies(codes: Array, least: float) -> list[tuple[int, int]]:
     """Return pairs of columns of (n, p) whose rank correlation is at least ``least`` either way.
 
     Pairs with fewer than ten patients in common are passed over.
@@ -106,12 +103,12 @@ def near_copies(codes: Floats, least: float) -> list[tuple[int, int]]:
     return pairs
 
 
-def ranks(codes: Floats) -> Floats:
+def ranks(codes: Array) -> Array:
     """Return average ranks within each column (n, p), NaN where missing."""
     return pd.DataFrame(codes).rank().to_numpy(dtype=np.float64)
 
 
-def correlation_with(columns: Floats, other: Floats) -> Floats:
+def correlation_with(columns: Array, other: Array) -> Array:
     """Return the correlation of each column (n, p) with ``other`` (n,), where both are known.
 
     A column without spread has correlation 0.
@@ -127,7 +124,7 @@ def correlation_with(columns: Floats, other: Floats) -> Floats:
     return np.where(spread > 1e-9, cross / np.sqrt(safe), 0.0)
 
 
-def _follows(codes: Floats, event: Bools) -> bool:
+def _follows(codes: Array, event: Bools) -> bool:
     """Whether the level of a column with few levels tells the event."""
     if len(codes) < 20 or event.all() or not event.any():
         return False
@@ -152,7 +149,7 @@ def _one_sided(rows: Bools, event: Bools) -> bool:
     return not inside.any() and bool((1 - share) ** len(inside) < TOO_UNLIKELY)
 
 
-def _key(codes: Floats, *, nominal: bool) -> bytes:
+def _key(codes: Array, *, nominal: bool) -> bytes:
     """Write what a column says, so that monotone copies, either way up, have one key."""
     known = ~np.isnan(codes)
     _, inverse = np.unique(codes[known], return_inverse=True)
@@ -171,7 +168,7 @@ def _key(codes: Floats, *, nominal: bool) -> bytes:
     return min(written)
 
 
-def _agree(first: Floats, second: Floats) -> bool:
+def _agree(first: Array, second: Array) -> bool:
     both = ~np.isnan(first) & ~np.isnan(second)
     fewest = min(int((~np.isnan(first)).sum()), int((~np.isnan(second)).sum()))
     if both.sum() < max(10, fewest / 2):

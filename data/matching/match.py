@@ -13,8 +13,8 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array
 from accomplice.data.coding import treated
 from accomplice.data.cohort import Patients
 from accomplice.data.errors import InputError, nearest, some
@@ -23,8 +23,6 @@ from accomplice.data.matching.similarity import Key, keys, same_levels, why_not
 from accomplice.data.panels.panel import Panel, load_panel
 from accomplice.data.preprocessing.preprocessor import Preprocessor
 from accomplice.data.study import Feature, Study
-
-Array = NDArray[np.float64]
 
 #: Part of the known values outside the model's range from which on a number is another one.
 OTHER_SCALE = 0.5

@@ -14,13 +14,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array, Bools
 from accomplice.data.preprocessing.preprocessor import Preprocessor
 from accomplice.data.preprocessing.scaling import CENTRE_SIZE, assay_references, unstandardised
 
-Array = NDArray[np.float64]
 
-
-def rankable(preprocessor: Preprocessor, values: Array) -> NDArray[np.bool_]:
+def rankable(preprocessor: Preprocessor, values: Array) -> Bools:
     """Say of which features (p,) the expression can be ranked among new patients (n, p) alone."""
     known = (~np.isnan(values)).sum(axis=0)
     return np.asarray(_expression(preprocessor) & (known >= CENTRE_SIZE))
@@ -49,7 +48,7 @@ def on_own_scale(
     return replace(preprocessor, reference={**preprocessor.reference, **centres, "": overall})
 
 
-def outside(preprocessor: Preprocessor, values: Array) -> NDArray[np.bool_]:
+def outside(preprocessor: Preprocessor, values: Array) -> Bools:
     """Say which numbers and densities (n, p) lie outside the range that training saw.
 
     The range is that of all but one training patient in two hundred at either end.
@@ -61,6 +60,6 @@ def outside(preprocessor: Preprocessor, values: Array) -> NDArray[np.bool_]:
     return np.asarray(beyond & np.array(kinds))
 
 
-def _expression(preprocessor: Preprocessor) -> NDArray[np.bool_]:
+def _expression(preprocessor: Preprocessor) -> Bools:
     features = preprocessor.study.features.values()
     return np.array([feature.kind == "expression" for feature in features])

@@ -14,13 +14,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array, Ints, Singles
 from accomplice.data.preprocessing.expression_ranks import Ranks
 from accomplice.data.preprocessing.preprocessor import Preprocessor
 from accomplice.data.preprocessing.scaling import of_centres, piecewise
-
-Array = NDArray[np.float64]
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int_]
 
 
 class AbreastInputs(NamedTuple):
@@ -28,7 +25,7 @@ class AbreastInputs(NamedTuple):
 
     linear: Array
     """(k, n, p) the linear designs."""
-    embedded: Floats
+    embedded: Singles
     """(k, q, n) the embeddings, patients last, as precise as the networks that take them."""
     present: Array
     """(m, n) 1 where any feature of the modality is known."""
@@ -88,7 +85,7 @@ class Abreast:
         products = single.take(left, axis=2) * single.take(right, axis=2)
         return np.concatenate([single, absent, products], axis=2)
 
-    def _embed(self, z: Array) -> Floats:
+    def _embed(self, z: Array) -> Singles:
         numbers = z.take(self.each[0].numeric, axis=2).transpose(0, 2, 1)
         single = numbers.astype(np.float32, order="C")[:, :, None]
         known = ~np.isnan(single)
@@ -134,11 +131,11 @@ class Abreast:
         return np.array([f.kind for f in self.each[0].study.features.values()], dtype=str)
 
     @cached_property
-    def _category(self) -> NDArray[np.int_]:
+    def _category(self) -> Ints:
         return np.flatnonzero(self._kinds == "category")
 
     @cached_property
-    def _expression(self) -> NDArray[np.int_]:
+    def _expression(self) -> Ints:
         return np.flatnonzero(self._kinds == "expression")
 
     @cached_property
@@ -147,7 +144,7 @@ class Abreast:
         return frozenset(name for each in self.each for name in each.reference)
 
     @cached_property
-    def _logged(self) -> NDArray[np.int_]:
+    def _logged(self) -> Ints:
         """Features of which any preprocessor takes the logarithm."""
         return np.flatnonzero([~np.isnan(o).all() for o in self._offsets.T])
 
@@ -170,7 +167,7 @@ class Abreast:
         return np.stack([each.missing_mean for each in self.each])[:, None]
 
     @cached_property
-    def _bins(self) -> tuple[Floats, Floats, Floats]:
+    def _bins(self) -> tuple[Singles, Singles, Singles]:
         begins, width, mean = (
             np.stack(parts).astype(np.float32)
             for parts in zip(*(each.bins for each in self.each), strict=True)

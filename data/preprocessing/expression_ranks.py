@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
-Ints = NDArray[np.intp]
+from accomplice.data.arrays import Array, Bools, Ints
+
 #: Expression feature -> rising quantiles of its assay, and what they score.
 Scores = dict[int, tuple[Array, Array]]
 
@@ -26,7 +26,7 @@ FEW = 16
 AT_ONCE = 2**19
 
 
-def assay_scores(table: Array, expression: NDArray[np.bool_]) -> Scores:
+def assay_scores(table: Array, expression: Bools) -> Scores:
     """Return what the reference quantiles (41, p) of the expression features score."""
     found = {}
     for j in np.flatnonzero(expression).tolist():

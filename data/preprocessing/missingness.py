@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array, Ints
 from accomplice.data.study import Study
-
-Array = NDArray[np.float64]
 
 #: Features beyond which a modality's columns get no indicator of their own.
 WIDE = 50
@@ -33,7 +31,7 @@ class Absences:
     A feature that is missing with its whole modality is counted there alone.
     """
 
-    features: NDArray[np.int_]
+    features: Ints
     """(f,) whose own indicators there are."""
     member: Array
     """(p, m) 1 where a feature is of a modality of several."""

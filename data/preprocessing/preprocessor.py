@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.data.preprocessing.expression_ranks import REFERENCE, SCORES, Ranks, assay_scores
 from accomplice.data.preprocessing.missingness import Absences, missing_inputs
 from accomplice.data.preprocessing.scaling import (
@@ -36,9 +37,6 @@ from accomplice.data.preprocessing.scaling import (
     zeroed,
 )
 from accomplice.data.study import Study
-
-Array = NDArray[np.float64]
-Ints = NDArray[np.intp]
 
 #: Known values below which a feature counts as missing altogether.
 FEWEST_KNOWN = 5
@@ -327,11 +325,11 @@ class Preprocessor:
         return np.array([f.kind for f in self.study.features.values()], dtype=str)
 
     @cached_property
-    def _category(self) -> NDArray[np.bool_]:
+    def _category(self) -> Bools:
         return np.asarray(self._kinds == "category")
 
     @cached_property
-    def _expression(self) -> NDArray[np.bool_]:
+    def _expression(self) -> Bools:
         return np.asarray(self._kinds == "expression")
 
     @cached_property
@@ -451,7 +449,7 @@ def _plain(array: Array) -> list[Any]:
     return list(listed.tolist())
 
 
-def _ranks(reference: Mapping[str, Array], expression: NDArray[np.bool_]) -> dict[str, Ranks]:
+def _ranks(reference: Mapping[str, Array], expression: Bools) -> dict[str, Ranks]:
     return {name: Ranks((assay_scores(table, expression),)) for name, table in reference.items()}
 
 

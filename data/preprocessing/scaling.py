@@ -12,9 +12,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.data.preprocessing.expression_ranks import REFERENCE, Ranks
 
-Array = NDArray[np.float64]
 F = TypeVar("F", bound=np.floating)
 
 #: Patients a centre needs before its own expression reference is trusted.
@@ -100,7 +100,7 @@ def _skew(column: Array) -> float:
     return _mean(deviation**3) / float(max(_mean(deviation**2), 1e-200) ** 1.5)
 
 
-def log_offsets(values: Array, eligible: NDArray[np.bool_]) -> Array:
+def log_offsets(values: Array, eligible: Bools) -> Array:
     """Offset of the logarithm where it takes away skew from a non-negative feature, else NaN."""
     offset = np.full(values.shape[1], np.nan)
     for j in np.flatnonzero(eligible):
@@ -120,7 +120,7 @@ def log_offsets(values: Array, eligible: NDArray[np.bool_]) -> Array:
 
 
 def assay_references(
-    values: Array, expression: NDArray[np.bool_], centre: NDArray[np.str_] | None
+    values: Array, expression: Bools, centre: NDArray[np.str_] | None
 ) -> dict[str, Array]:
     """Quantiles of the expression features, over all patients and in each large centre."""
     if not expression.any():
@@ -145,9 +145,7 @@ def assay_references(
     return found
 
 
-def of_centres(
-    centre: NDArray[np.str_], names: NDArray[np.str_]
-) -> Iterator[tuple[str, NDArray[np.int_]]]:
+def of_centres(centre: NDArray[np.str_], names: NDArray[np.str_]) -> Iterator[tuple[str, Ints]]:
     """Yield each of the names with its patients' rows; last, unnamed, all other patients."""
     rows: dict[str, list[int]] = {name: [] for name in names.tolist()}
     others: list[int] = []

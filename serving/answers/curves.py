@@ -9,8 +9,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
-Ints = NDArray[np.intp]
+from accomplice.data.arrays import Array, Ints
 
 #: Points of a curve at the most, beside the times asked for.
 POINTS = 40

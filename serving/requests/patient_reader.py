@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array, Bools
 from accomplice.data.coding import MISSING, NOT_A_NUMBER, OUT_OF_RANGE, UNKNOWN_LEVEL, code_numbers
 from accomplice.data.errors import nearest
 from accomplice.data.study import Feature, Study, as_level
@@ -40,7 +41,7 @@ NUMBERS, LEVELS = frozenset({float, type(None)}), frozenset({str, type(None)})
 class Patients:
     """What n patients' objects say, coded."""
 
-    values: NDArray[np.float64]
+    values: Array
     """(n, p) coded features in the study's order; NaN is missing."""
     flags: list[list[str]]
     """What was odd about each patient, in the words of ``Bundle.predict``."""
@@ -84,7 +85,7 @@ class PatientReader:
         return [_meaning(feature) for feature in self.study.features.values()]
 
     @cached_property
-    def _bounds(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _bounds(self) -> tuple[Array, Array]:
         """Lowest and highest (p,) of each feature that can be right."""
         bounds = np.array([f.bounds for f in self.study.features.values()], dtype=float)
         low, high = bounds.reshape(-1, 2).T
@@ -198,7 +199,7 @@ class PatientReader:
                 odd.setdefault(i, {})[j] = f"{kind}:{self._names[j]}"
         return found
 
-    def _absent(self, unknown: NDArray[np.bool_]) -> list[list[str]]:
+    def _absent(self, unknown: Bools) -> list[list[str]]:
         """Flag for each of n patients what of their features (n, p) is unknown.
 
         Patients miss the same things together, so that most patterns have been met before.

@@ -19,6 +19,7 @@ import pandas as pd
 import yaml
 from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array
 from accomplice.data.cohort import Cohort, build_cohort
 from accomplice.data.panels.panel import panel_text
 from accomplice.data.preprocessing.preprocessor import Preprocessor
@@ -31,8 +32,6 @@ from accomplice.training.learners.anchor import fit_anchor
 from accomplice.training.run import Judged, Trained, fit_and_judge, make_bundle
 from accomplice.training.treatment.effect import given
 from accomplice.training.treatment.evidence import permuted
-
-Array = NDArray[np.float64]
 
 FRESH = 5000
 SEEDS = 5

@@ -15,14 +15,11 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from accomplice.training.estimators.intervals import bootstrap_interval, resamples
+from accomplice.training.estimators.kaplan_meier import KaplanMeier, censoring, inverse_censoring
 from accomplice.training.metrics.brier import (
-    KaplanMeier,
-    bootstrap_interval,
     brier_contributions,
-    censoring,
     integrated_brier_score,
-    inverse_censoring,
-    resamples,
     time_average,
 )
 from accomplice.training.metrics.calibration import (

@@ -16,15 +16,14 @@ from time import perf_counter
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array
 from accomplice.data.synthetic import HORIZON, SCALE, SHAPE, draw, weibull_survival
 from accomplice.training.cli.progress_bar import shown
 from accomplice.training.estimators.hazard import TimeGrid, log_risk, survival
-from accomplice.training.evaluation.scores import MODEL, POINTS, Estimate, Evaluation, judge
+from accomplice.training.estimators.intervals import Estimate
+from accomplice.training.evaluation.scores import MODEL, POINTS, Evaluation, judge
 from accomplice.training.metrics.brier import time_average
-
-Array = NDArray[np.float64]
 
 POPULATION = 3000
 #: Cohorts, their patients, their folds, and the bootstrap draws of each.

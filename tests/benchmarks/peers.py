@@ -19,9 +19,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array
 from tests.benchmarks.cohorts import EVENT, TIME, features
 
-Array: TypeAlias = NDArray[np.float64]
 Predict: TypeAlias = Callable[[pd.DataFrame, Array], tuple[Array, Array]]
 """Risk (n,), higher is worse, and survival (n, a) of n rows at the times (a,)."""
 Learner: TypeAlias = Callable[[pd.DataFrame], Predict]

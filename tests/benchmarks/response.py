@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 import yaml
-from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array
 from accomplice.data.cohort import Cohort, build_cohort
 from accomplice.data.panels.panel import panel_text
 from accomplice.data.study import Study, parse_study
@@ -24,8 +24,6 @@ from accomplice.data.synthetic import draw
 from accomplice.training.estimators.logistic import expit
 from accomplice.training.evaluation.response import auroc
 from accomplice.training.models.response import ResponseModel, fit_response, out_of_fold
-
-Array = NDArray[np.float64]
 
 PATIENTS, FRACTION, FRESH, MANY = 2000, 0.075, 5000, 100_000
 SEEDS = range(5)

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from accomplice.training.metrics.brier import UndefinedMetricError, censoring
+from accomplice.data.arrays import Array
+from accomplice.training.estimators.kaplan_meier import censoring
+from accomplice.training.estimators.outcome import UndefinedMetricError
 from accomplice.training.metrics.calibration import calibration_at, d_calibration
 from tests.benchmarks.cohorts import EVENT, TIME
-
-Array = NDArray[np.float64]
 
 #: Times on the grid of the scores.
 GRID = 25

@@ -11,8 +11,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array
+
 Result: TypeAlias = dict[str, Any]
-Array: TypeAlias = NDArray[np.float64]
 
 #: Where calibration is called good.
 D_LEVEL, SLOPE = 0.05, (0.8, 1.25)

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
     from rich.table import Table
 
+    from accomplice.training.estimators.intervals import Estimate
     from accomplice.training.evaluation.comparison import Comparison
-    from accomplice.training.evaluation.scores import Estimate
     from accomplice.training.tracking.contenders import Contender
     from accomplice.training.tracking.gate import Decision, Incumbent
 

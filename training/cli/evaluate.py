@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from accomplice.data.cohort import Cohort
     from accomplice.training.bundle import Bundle
     from accomplice.training.config import Config
-    from accomplice.training.evaluation.scores import Estimate
+    from accomplice.training.estimators.intervals import Estimate
     from accomplice.training.validation.validation import Validation
 
 

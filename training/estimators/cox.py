@@ -13,11 +13,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.training.estimators.hazard import TimeGrid, accumulate
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -26,16 +24,16 @@ class RiskSets:
 
     time: Array
     """(n,) follow-up."""
-    event: NDArray[np.bool_]
+    event: Bools
     """(n,) whether the event was seen."""
 
     @cached_property
-    def order(self) -> NDArray[np.int_]:
+    def order(self) -> Ints:
         """Patients by falling time, so that a risk set is a run from the start (n,)."""
         return np.argsort(-self.time, kind="stable")
 
     @cached_property
-    def _ties(self) -> tuple[NDArray[np.int_], NDArray[np.int_], NDArray[np.int_], Array]:
+    def _ties(self) -> tuple[Ints, Ints, Ints, Array]:
         """For each event e, in order of falling time: end of its risk set, its tie group, share.
 
         The share is l/d for the l-th of d tied events: the part of the tied patients' weight that
@@ -87,7 +85,7 @@ class RiskSets:
         """Return the log partial likelihood alone."""
         return self.evaluate(np.zeros((len(log_hz), 0)), log_hz)[0]
 
-    def at_events(self, X: Array, log_hz: Array) -> tuple[NDArray[np.int_], Array, Array]:
+    def at_events(self, X: Array, log_hz: Array) -> tuple[Ints, Array, Array]:
         """Return who had each event, and the design's mean and covariance among those at risk.
 
         Args:
@@ -192,7 +190,7 @@ def ridge_path(
         yield beta if back is None else back @ beta
 
 
-def baseline_hazard(log_hz: Array, time: Array, event: NDArray[np.bool_], grid: TimeGrid) -> Array:
+def baseline_hazard(log_hz: Array, time: Array, event: Bools, grid: TimeGrid) -> Array:
     """Cumulative baseline hazard (j + 1,): events over weighted time at risk, bin by bin."""
     at_risk = np.exp(np.clip(log_hz, -30, 30)) @ grid.exposure(time)
     happened = grid.events(time, event).sum(axis=0)
@@ -203,15 +201,15 @@ def baseline_hazard(log_hz: Array, time: Array, event: NDArray[np.bool_], grid: 
 class RiskSums:
     """Cox's partial likelihood (Breslow's ties) of many log-hazards of the same n patients."""
 
-    order: NDArray[np.int_]
+    order: Ints
     """(n,) patients by falling time."""
-    end: NDArray[np.int_]
+    end: Ints
     """(n,) end of the risk set of each patient in that order."""
     event: Array
     """(n,) 1 for an event, in that order."""
 
     @classmethod
-    def of(cls, time: Array, event: NDArray[np.bool_]) -> RiskSums:
+    def of(cls, time: Array, event: Bools) -> RiskSums:
         """Sort patients (n,) once."""
         order = np.argsort(-time, kind="stable")
         end = np.searchsorted(-time[order], -time[order], side="right")

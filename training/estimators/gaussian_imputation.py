@@ -12,9 +12,8 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from accomplice.data.arrays import Array, Bools, Ints
 
 #: Correlations are as if so many further patients had shown none.
 SHRINKAGE = 20.0
@@ -29,7 +28,7 @@ AT_ONCE = 1024
 REMEMBERED = 2**20
 
 
-def _patterns(known: NDArray[np.bool_]) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
+def _patterns(known: Bools) -> tuple[Ints, Ints]:
     """Return the first row of each pattern (k,) of known values (n, c), and each row's (n,)."""
     packed = np.packbits(known, axis=1)
     text, width = packed.tobytes(), packed.shape[1]
@@ -76,9 +75,7 @@ class Gaussian:
         scale = np.sqrt(np.where(spread > TINY, spread, 1.0) / np.diag(correlation))
         return cls(mean, correlation * scale[:, None] * scale)
 
-    def condition(
-        self, Z: Array, wanted: NDArray[np.int_]
-    ) -> tuple[Array, Array, NDArray[np.int_]]:
+    def condition(self, Z: Array, wanted: Ints) -> tuple[Array, Array, Ints]:
         """Return what is to be expected of some columns, given all that is known.
 
         Args:
@@ -100,9 +97,7 @@ class Gaussian:
         )
         return mean, covariance, pattern
 
-    def _regressions(
-        self, seen: NDArray[np.bool_], wanted: NDArray[np.int_]
-    ) -> tuple[Array, Array]:
+    def _regressions(self, seen: Bools, wanted: Ints) -> tuple[Array, Array]:
         """Return :meth:`_regress`, of which the patterns met last are remembered.
 
         Patients miss the same things together, so that most patterns have been met before.
@@ -128,7 +123,7 @@ class Gaussian:
     def _met(self) -> dict[bytes, tuple[Array, Array]]:
         return {}
 
-    def _regress(self, seen: NDArray[np.bool_], wanted: NDArray[np.int_]) -> tuple[Array, Array]:
+    def _regress(self, seen: Bools, wanted: Ints) -> tuple[Array, Array]:
         """Regress some columns (w,) on what is seen in each of k patterns (k, c).
 
         Returns:

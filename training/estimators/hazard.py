@@ -13,7 +13,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from accomplice.data.arrays import Array, Bools, Ints
 
 #: Sets of times whose bins a grid remembers.
 PLACED = 64
@@ -27,9 +27,7 @@ class TimeGrid:
     """(j + 1,) rising, from 0 to the horizon."""
 
     @classmethod
-    def fit(
-        cls, time: Array, event: NDArray[np.bool_], horizon: float, most: int = 12, each: int = 8
-    ) -> Self:
+    def fit(cls, time: Array, event: Bools, horizon: float, most: int = 12, each: int = 8) -> Self:
         """Cut time into bins that hold about equally many events.
 
         Args:
@@ -64,11 +62,11 @@ class TimeGrid:
         way = (time[:, None] - self.edges[:-1]) / np.diff(self.edges)
         return np.clip(way, 0.0, 1.0)
 
-    def bin_of(self, time: Array) -> NDArray[np.int_]:
+    def bin_of(self, time: Array) -> Ints:
         """Bin (n,) into which each time falls; a time on an edge belongs to the bin it ends."""
         return np.clip(np.searchsorted(self.edges, time, side="left") - 1, 0, self.bins - 1)
 
-    def events(self, time: Array, event: NDArray[np.bool_]) -> Array:
+    def events(self, time: Array, event: Bools) -> Array:
         """Indicator (n, j) of the bin in which a patient had the event, up to the horizon."""
         seen = event & (time <= self.horizon)
         marks = np.zeros((len(time), self.bins))
@@ -79,7 +77,7 @@ class TimeGrid:
         """Cumulative hazard (…, t) at ``times`` (t,) from its values at the edges (…, j + 1)."""
         return self.between(cumulative, *self.place(times))
 
-    def place(self, times: Array) -> tuple[NDArray[np.int_], Array]:
+    def place(self, times: Array) -> tuple[Ints, Array]:
         """Return the bin (t,) of each time, and how far through it the time is, 0 to 1.
 
         The same few times are asked for again and again: they are remembered.
@@ -107,11 +105,11 @@ class TimeGrid:
         return found
 
     @cached_property
-    def _placed(self) -> dict[bytes, tuple[NDArray[np.int_], Array]]:
+    def _placed(self) -> dict[bytes, tuple[Ints, Array]]:
         return {}
 
     @staticmethod
-    def between(cumulative: Array, place: NDArray[np.int_], way: Array) -> Array:
+    def between(cumulative: Array, place: Ints, way: Array) -> Array:
         """Cumulative hazard (…, t) from (…, j + 1), at times that :meth:`place` has placed."""
         low, found = cumulative.take(place, -1), cumulative.take(place + 1, -1)
         # In place: each further array of this size takes as long as the arithmetic.

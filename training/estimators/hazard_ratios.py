@@ -13,12 +13,10 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array, Bools
 from accomplice.training.estimators.cox import RiskSets, fit_cox
-from accomplice.training.metrics.calibration import chi_square_tail
-
-Array = NDArray[np.float64]
+from accomplice.training.estimators.intervals import chi_square_tail
 
 #: Ridge on a standardised column that is only adjusted for: a normal prior of SD 1.
 WEAK = 1.0
@@ -95,9 +93,7 @@ class CoxFit:
         return HazardRatio(float(w @ self.beta), se, self.patients, self.events)
 
 
-def fit_effects(
-    X: Array, time: Array, event: NDArray[np.bool_], adjust: Array | None = None
-) -> CoxFit:
+def fit_effects(X: Array, time: Array, event: Bools, adjust: Array | None = None) -> CoxFit:
     """Fit Cox's model with standard errors from the information.
 
     Args:

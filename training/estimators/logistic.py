@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array, Bools
 from accomplice.data.splits import stratified_folds
 from accomplice.training.estimators.cox import row_space
 from accomplice.training.estimators.newton import climb
-
-Array = NDArray[np.float64]
 
 #: Penalties tried, as multiples of the patients of the rarer label.
 PENALTIES = tuple(float(x) for x in np.geomspace(10.0, 0.01, 10))
@@ -62,14 +60,14 @@ def logit(probability: Array) -> Array:
     return np.asarray(np.log(probability) - np.log1p(-probability))
 
 
-def log_likelihood(label: NDArray[np.bool_], log_odds: Array) -> Array:
+def log_likelihood(label: Bools, log_odds: Array) -> Array:
     """Log-likelihood (n,) of each label at its log-odds."""
     return np.asarray(-np.logaddexp(0.0, np.where(label, -log_odds, log_odds)))
 
 
 def fit_logistic(
     X: Array,
-    label: NDArray[np.bool_],
+    label: Bools,
     penalty: float,
     start: Logistic | None = None,
     offset: Array | float = 0.0,
@@ -111,7 +109,7 @@ def fit_logistic(
 
 def choose_logistic(
     X: Array,
-    label: NDArray[np.bool_],
+    label: Bools,
     *,
     penalties: Sequence[float] = PENALTIES,
     folds: int = 5,

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-from numpy.typing import NDArray
-
-Array = NDArray[np.float64]
+from accomplice.data.arrays import Array
 
 #: Steps at the most, halvings of each, and the relative gain that ends them.
 STEPS, HALVINGS, SETTLED = 50, 30, 1e-10

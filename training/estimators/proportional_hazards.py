@@ -10,14 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array, Bools
 from accomplice.training.estimators.cox import RiskSets, fit_cox
 from accomplice.training.estimators.hazard_ratios import Z95
-from accomplice.training.metrics.brier import KaplanMeier
-from accomplice.training.metrics.calibration import ChiSquare, chi_square_tail
-
-Array = NDArray[np.float64]
+from accomplice.training.estimators.intervals import ChiSquare, chi_square_tail
+from accomplice.training.estimators.kaplan_meier import KaplanMeier
 
 #: Events that one term of the smooth curve should have.
 EVENTS_EACH = 10
@@ -36,7 +34,7 @@ class EffectOverTime:
     high: Array
 
 
-def zph_test(X: Array, time: Array, event: NDArray[np.bool_]) -> list[ChiSquare]:
+def zph_test(X: Array, time: Array, event: Bools) -> list[ChiSquare]:
     """Test each column of X (n, p) for an effect that changes with time, one degree each."""
     risk_sets = RiskSets(time, event)
     beta = fit_cox(X, risk_sets, np.zeros(X.shape[1]))
@@ -55,7 +53,7 @@ def zph_test(X: Array, time: Array, event: NDArray[np.bool_]) -> list[ChiSquare]
     return found
 
 
-def effect_over_time(x: Array, time: Array, event: NDArray[np.bool_]) -> EffectOverTime:
+def effect_over_time(x: Array, time: Array, event: Bools) -> EffectOverTime:
     """Smooth the scaled Schoenfeld residuals of one covariate x (n,) by a natural cubic spline.
 
     It has up to four terms in transformed time, fewer where events are few.
@@ -94,7 +92,7 @@ def natural_spline(x: Array, knots: Array) -> Array:
     return np.stack([np.ones_like(x), x, *bends], axis=1)
 
 
-def _transformed(time: Array, event: NDArray[np.bool_], at: Array) -> Array:
+def _transformed(time: Array, event: Bools, at: Array) -> Array:
     """One less Kaplan–Meier survival just before each time (t,), about the events' mean."""
     curve = KaplanMeier.fit(time, event)
     return np.asarray((1 - curve.before(at)) - (1 - curve.before(time[event])).mean())

@@ -14,18 +14,14 @@ from functools import cached_property
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.training.estimators.hazard import TimeGrid
+from accomplice.training.estimators.intervals import percentile_interval, resamples
+from accomplice.training.estimators.kaplan_meier import KaplanMeier, censoring
+from accomplice.training.estimators.outcome import UndefinedMetricError
 from accomplice.training.evaluation.record import Curve, Span
 from accomplice.training.evaluation.scores import brier_averages
-from accomplice.training.metrics.brier import (
-    KaplanMeier,
-    UndefinedMetricError,
-    censoring,
-    percentile_interval,
-    resamples,
-)
 from accomplice.training.metrics.calibration import (
     observed_expected,
     observed_expected_contributions,
@@ -37,8 +33,6 @@ from accomplice.training.metrics.concordance_draws import (
     drawn_concordances,
 )
 
-Array = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 #: Patients up to whom each is drawn by themselves, and blocks of more.
 FEW = 2000
 #: Events below which nothing is said of a group of patients.
@@ -51,7 +45,7 @@ class Draws:
 
     counts: Array
     """(1 + d, u) how often each draw holds each unit; the first holds each once."""
-    unit: NDArray[np.int_]
+    unit: Ints
     """(n,) unit of each patient."""
     single: bool
     """Whether each patient is a unit of their own."""
@@ -69,7 +63,7 @@ class Draws:
             unit = np.random.default_rng(seed).permutation(unit) % units
         return cls(counts, unit, single)
 
-    def take(self, rows: NDArray[np.int_] | Bools) -> Self:
+    def take(self, rows: Ints | Bools) -> Self:
         """Return the same draws of some of the patients."""
         return type(self)(self.counts, self.unit[rows], self.single)
 
@@ -123,7 +117,7 @@ class Followed:
         """Patients with an event to the horizon."""
         return int((self.event & (self.time <= self.horizon)).sum())
 
-    def take(self, rows: NDArray[np.int_] | Bools) -> Self:
+    def take(self, rows: Ints | Bools) -> Self:
         """Return some of the patients, in the same draws and with the cohort's weights."""
         return type(self)(
             self.time[rows], self.event[rows], self.weights, self.horizon, self.draws.take(rows)

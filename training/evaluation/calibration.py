@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array, Bools
 from accomplice.data.cohort import round_off
 from accomplice.training.estimators.hazard import TimeGrid, survival
+from accomplice.training.estimators.kaplan_meier import inverse_censoring
+from accomplice.training.estimators.outcome import UndefinedMetricError
 from accomplice.training.evaluation.bootstrap import FEWEST_EVENTS, Followed, span
 from accomplice.training.evaluation.record import CalibrationAt, Span
-from accomplice.training.metrics.brier import UndefinedMetricError, inverse_censoring
 from accomplice.training.metrics.calibration import calibration_groups
-
-Array = NDArray[np.float64]
 
 #: Months that people ask for.
 USUAL = (12.0, 36.0, 60.0)
@@ -110,7 +109,7 @@ class Calibrated:
 
 def calibrated(
     time: Array,
-    event: NDArray[np.bool_],
+    event: Bools,
     grid: TimeGrid,
     cumulative: Array,
     months: Sequence[float],
@@ -166,7 +165,7 @@ def slopes(followed: Followed, alive: Array, month: float) -> Array:
     return draws.mean(beta[1] + len(followed) * influence)
 
 
-def _fit(case: NDArray[np.bool_], x: Array, weight: Array) -> Array:
+def _fit(case: Bools, x: Array, weight: Array) -> Array:
     """Fit P(case) = 1 − exp(−exp(a + b x)) for each row of weights at once by Fisher scoring.
 
     Args:
@@ -198,9 +197,7 @@ def _fit(case: NDArray[np.bool_], x: Array, weight: Array) -> Array:
     return beta
 
 
-def _derivatives(
-    case: NDArray[np.bool_], x: Array, weight: Array, beta: Array
-) -> tuple[Array, Array]:
+def _derivatives(case: Bools, x: Array, weight: Array, beta: Array) -> tuple[Array, Array]:
     """Score and expected information (d, n) of each patient's linear predictor."""
     # Beyond these bounds the probability is 0 or 1 to the last digit.
     hazard = np.exp(np.clip(beta[:, :1] + beta[:, 1:] * x, -30.0, 3.5))

@@ -11,25 +11,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.data.cohort import Cohort
 from accomplice.data.errors import InputError
 from accomplice.training.estimators.hazard import log_risk
+from accomplice.training.estimators.intervals import Estimate, estimate
+from accomplice.training.estimators.kaplan_meier import censoring, judged_horizon
 from accomplice.training.evaluation.calibration import Calibrated, calibrated
-from accomplice.training.evaluation.scores import (
-    NAMES,
-    Estimate,
-    Figures,
-    Judge,
-    estimate,
-    judged_horizon,
-    within,
-)
-from accomplice.training.metrics.brier import censoring
+from accomplice.training.evaluation.scores import NAMES, Figures, Judge, within
 from accomplice.training.models.predictions import MODEL, Predicted
-
-Array = NDArray[np.float64]
 
 #: Bootstrap draws behind an interval that decides something.
 DRAWS = 1000
@@ -144,9 +135,7 @@ def compare(
     )
 
 
-def same_patients(
-    first: Cohort, second: Cohort, horizon: float
-) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
+def same_patients(first: Cohort, second: Cohort, horizon: float) -> tuple[Ints, Ints]:
     """Return the rows (m,) of the patients that are in both cohorts, in each one's order.
 
     The same patient has the same identifier and the same outcome up to ``horizon``: rows numbered
@@ -172,14 +161,12 @@ def _reach(predicted: Predicted) -> float:
     return min(predicted.grid.horizon, predicted.cohort.horizon)
 
 
-def _truncated(
-    cohort: Cohort, rows: NDArray[np.int_], horizon: float
-) -> tuple[Array, NDArray[np.bool_]]:
+def _truncated(cohort: Cohort, rows: Ints, horizon: float) -> tuple[Array, Bools]:
     time, event = cohort.time[rows], cohort.event[rows]
     return np.minimum(time, horizon), event & (time <= horizon)
 
 
-def _scored(judged: Judge, predicted: Predicted, rows: NDArray[np.int_]) -> tuple[Array, Array]:
+def _scored(judged: Judge, predicted: Predicted, rows: Ints) -> tuple[Array, Array]:
     """Risk (m,) within the fold and Brier score (m,) over time of some patients."""
     curves = predicted.curves[MODEL]
     # The fold's mean is that of all its patients, as where the model is judged by itself.

@@ -22,6 +22,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array, Ints
 from accomplice.data.cohort import Cohort
 from accomplice.data.preprocessing.scaling import column_quantiles, sort_columns
 from accomplice.training.budget import UNLIMITED, Budget
@@ -39,8 +40,6 @@ from accomplice.training.models.shapley import reference, shapley
 from accomplice.training.models.survival import SurvivalModel
 from accomplice.training.progress import Tick, silent
 
-Array = NDArray[np.float64]
-Ints = NDArray[np.int_]
 Centre = NDArray[np.str_] | None
 
 #: Patients whose attributions are averaged: at the most, at the least, and by the rows it takes.

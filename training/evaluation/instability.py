@@ -8,15 +8,12 @@ place of bootstrap models.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from accomplice.data.cohort import Cohort
 from accomplice.training.estimators.hazard import survival
 from accomplice.training.evaluation.modality_value import sample
 from accomplice.training.evaluation.record import Instability
 from accomplice.training.models.ensemble import Ensemble
-
-Array = NDArray[np.float64]
 
 #: Patients who are looked at.
 MOST_LOOKED_AT = 1000

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.training.budget import UNLIMITED, Budget
 from accomplice.training.config import Config
 from accomplice.training.estimators.hazard import log_risk
@@ -15,8 +15,6 @@ from accomplice.training.evaluation.record import ModalityValue, Span
 from accomplice.training.evaluation.scores import within
 from accomplice.training.models.predictions import Predicted
 from accomplice.training.progress import Tick, silent
-
-Array = NDArray[np.float64]
 
 #: Patients on whom modalities are judged: each is predicted anew for each modality.
 MOST_WITHHELD = 4000
@@ -70,7 +68,7 @@ def modality_values(
     return tuple(found)
 
 
-def sample(n: int, most: int, seed: int) -> NDArray[np.int_] | None:
+def sample(n: int, most: int, seed: int) -> Ints | None:
     """Return rows of at most so many of n patients, rising; None where that is all of them."""
     if n <= most:
         return None
@@ -81,7 +79,7 @@ def _value(
     name: str,
     predicted: Predicted,
     followed: Followed,
-    has: NDArray[np.bool_],
+    has: Bools,
     values: Array,
     full: tuple[Array, Array],
 ) -> ModalityValue:

@@ -6,16 +6,14 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array
 from accomplice.training.estimators.hazard import TimeGrid
 from accomplice.training.evaluation.bootstrap import Followed, band
 from accomplice.training.evaluation.calibration import survival_at
 from accomplice.training.evaluation.record import Curve, Decision
 from accomplice.training.metrics.net_benefit import net_benefit_contributions, thresholds_among
 from accomplice.training.models.predictions import MODEL
-
-Array = NDArray[np.float64]
 
 
 def decisions(

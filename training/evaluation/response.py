@@ -13,17 +13,10 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from accomplice.data.arrays import Array, Bools, Ints
+from accomplice.training.estimators.intervals import Estimate, percentile_interval, resamples
 from accomplice.training.estimators.logistic import expit, fit_logistic, logit
-from accomplice.training.evaluation.scores import Estimate
-from accomplice.training.metrics.brier import (
-    Bools,
-    Floats,
-    Ints,
-    UndefinedMetricError,
-    checked_survival,
-    percentile_interval,
-    resamples,
-)
+from accomplice.training.estimators.outcome import UndefinedMetricError, checked_survival
 from accomplice.training.models.response import shift_to_rate
 
 #: Probabilities are held so far from 0 and 1 where their log-odds are taken.
@@ -48,11 +41,11 @@ class Calls(NamedTuple):
 class Groups(NamedTuple):
     """Predicted against observed rate, by group of rising prediction; arrays are (g,)."""
 
-    predicted: Floats
-    observed: Floats
-    low: Floats
+    predicted: Array
+    observed: Array
+    low: Array
     """Lower end of the observed rate's 95 % interval (Wilson 1927)."""
-    high: Floats
+    high: Array
     size: Ints
 
 
@@ -114,8 +107,8 @@ METRICS = {
 
 
 def judge_response(
-    label: Floats,
-    probability: Floats,
+    label: Array,
+    probability: Array,
     *,
     local_rate: float | None = None,
     bootstraps: int = 1000,
@@ -158,7 +151,7 @@ def judge_response(
     )
 
 
-def by_score(positive: Bools, score: Floats) -> tuple[Floats, Ints, Ints]:
+def by_score(positive: Bools, score: Array) -> tuple[Array, Ints, Ints]:
     """Return the distinct scores (s,), rising, and the positive and negative patients at each."""
     scores, place = np.unique(score, return_inverse=True)
     total = np.bincount(place)
@@ -166,7 +159,7 @@ def by_score(positive: Bools, score: Floats) -> tuple[Floats, Ints, Ints]:
     return scores, cases, total - cases
 
 
-def auroc(positive: Bools, score: Floats) -> float:
+def auroc(positive: Bools, score: Array) -> float:
     """Area under the ROC curve: the chance that a positive patient scores above a negative one.
 
     Ties count half. NaN without both labels.
@@ -177,7 +170,7 @@ def auroc(positive: Bools, score: Floats) -> float:
     return float((cases * (below + controls / 2)).sum() / pairs) if pairs else math.nan
 
 
-def auprc(positive: Bools, score: Floats) -> float:
+def auprc(positive: Bools, score: Array) -> float:
     """Average precision: the precision at each score, weighted by the positives found there.
 
     A score without worth has the rate of positives. NaN without a positive patient.
@@ -189,19 +182,19 @@ def auprc(positive: Bools, score: Floats) -> float:
     return float((cases * found / (found + np.cumsum(controls))).sum() / cases.sum())
 
 
-def brier(positive: Bools, probability: Floats) -> float:
+def brier(positive: Bools, probability: Array) -> float:
     """Mean squared error of the probabilities."""
     return float(((probability - positive) ** 2).mean())
 
 
-def scaled_brier(positive: Bools, probability: Floats) -> float:
+def scaled_brier(positive: Bools, probability: Array) -> float:
     """Part of the Brier score of the bare rate that the predictions take away; NaN without both."""
     rate = positive.mean()
     bare = float(rate * (1 - rate))
     return 1 - brier(positive, probability) / bare if bare else math.nan
 
 
-def calibration_slope(positive: Bools, probability: Floats) -> float:
+def calibration_slope(positive: Bools, probability: Array) -> float:
     """Slope of the labels on the predicted log-odds: under 1 where predictions are too extreme.
 
     NaN without both labels, where all predictions are equal, or where they part the labels.
@@ -216,7 +209,7 @@ def calibration_slope(positive: Bools, probability: Floats) -> float:
     return float(fit_logistic(centred, positive, 0.0).beta[0])
 
 
-def calibration_intercept(positive: Bools, probability: Floats) -> float:
+def calibration_intercept(positive: Bools, probability: Array) -> float:
     """Log-odds to add to all predictions to meet the observed rate; NaN without both labels."""
     if not 0 < positive.mean() < 1:
         return math.nan
@@ -225,7 +218,7 @@ def calibration_intercept(positive: Bools, probability: Floats) -> float:
 
 
 def calls_at(
-    positive: Bools, probability: Floats, threshold: float, rate: float | None = None
+    positive: Bools, probability: Array, threshold: float, rate: float | None = None
 ) -> Calls:
     """Call patients positive from a threshold on.
 
@@ -249,7 +242,7 @@ def calls_at(
     return Calls(ppv, npv, sensitivity, specificity)
 
 
-def calibration_groups(positive: Bools, probability: Floats, groups: int) -> Groups:
+def calibration_groups(positive: Bools, probability: Array, groups: int) -> Groups:
     """Compare predicted and observed rate in groups; equal predictions share one."""
     edges = np.quantile(probability, np.linspace(0, 1, groups + 1)[1:-1])
     _, group = np.unique(np.searchsorted(edges, probability, side="left"), return_inverse=True)
@@ -260,7 +253,7 @@ def calibration_groups(positive: Bools, probability: Floats, groups: int) -> Gro
     return Groups(predicted, cases / size, low, high, size)
 
 
-def wilson(cases: Floats, size: Ints) -> tuple[Floats, Floats]:
+def wilson(cases: Array, size: Ints) -> tuple[Array, Array]:
     """Return the 95 % interval of a proportion (any shape), after Wilson, JASA 1927."""
     share, z2 = cases / size, Z95**2
     middle = (share + z2 / (2 * size)) / (1 + z2 / size)
@@ -269,7 +262,7 @@ def wilson(cases: Floats, size: Ints) -> tuple[Floats, Floats]:
 
 
 def _figures(
-    positive: Bools, chance: Floats, moved: Floats, rate: float, local_rate: float | None
+    positive: Bools, chance: Array, moved: Array, rate: float, local_rate: float | None
 ) -> tuple[float, ...]:
     """Return every metric of ``METRICS``; calls are judged on the moved predictions."""
     return (
@@ -283,7 +276,7 @@ def _figures(
     )
 
 
-def _estimate(figures: Floats) -> Estimate:
+def _estimate(figures: Array) -> Estimate:
     """Estimate a figure from its value for all patients and for each bootstrap draw (1 + d,)."""
     if np.isnan(figures[0]):
         return Estimate(math.nan)
@@ -293,7 +286,7 @@ def _estimate(figures: Floats) -> Estimate:
         return Estimate(float(figures[0]))
 
 
-def _log_odds(probability: Floats) -> Floats:
+def _log_odds(probability: Array) -> Array:
     return logit(np.clip(probability, CLIP, 1 - CLIP))
 
 

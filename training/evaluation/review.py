@@ -12,6 +12,7 @@ from typing import Any
 from accomplice.training.budget import UNLIMITED, Budget
 from accomplice.training.config import Config
 from accomplice.training.estimators.hazard import log_risk
+from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.evaluation.bootstrap import FEW, FEWEST_EVENTS, Followed
 from accomplice.training.evaluation.calibration import (
     calibration,
@@ -23,7 +24,7 @@ from accomplice.training.evaluation.instability import MOST_LOOKED_AT, instabili
 from accomplice.training.evaluation.modality_value import MOST_WITHHELD, modality_values, sample
 from accomplice.training.evaluation.net_benefit import decisions
 from accomplice.training.evaluation.record import Review, Span
-from accomplice.training.evaluation.scores import Estimate, Evaluation, within
+from accomplice.training.evaluation.scores import Evaluation, within
 from accomplice.training.evaluation.subgroups import MOST_CENTRES, Scored, patterns, subgroups
 from accomplice.training.evaluation.time_course import (
     auc_over_time,

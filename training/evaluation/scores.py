@@ -8,31 +8,29 @@ a C instead of ranking them anew.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from accomplice.data.cohort import round_off
+from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.training.budget import UNLIMITED, Budget
 from accomplice.training.config import Config
 from accomplice.training.estimators.hazard import TimeGrid, log_risk, survival
+from accomplice.training.estimators.intervals import (
+    Estimate,
+    estimate,
+    known,
+    or_nan,
+    resamples,
+)
+from accomplice.training.estimators.kaplan_meier import KaplanMeier, censoring, judged_horizon
 from accomplice.training.fitting.fit import Fitted
 from accomplice.training.fitting.peers import PEERS
 from accomplice.training.fitting.prepare import truncate
-from accomplice.training.metrics.brier import (
-    KaplanMeier,
-    UndefinedMetricError,
-    brier_contributions,
-    censoring,
-    percentile_interval,
-    resamples,
-    time_average,
-)
+from accomplice.training.metrics.brier import brier_contributions, time_average
 from accomplice.training.metrics.calibration import calibration_at, d_calibration
 from accomplice.training.metrics.concordance import concordance_contributions, concordances
 from accomplice.training.metrics.concordance_draws import drawn_concordances
@@ -40,10 +38,6 @@ from accomplice.training.models.baselines import Baseline
 from accomplice.training.models.predictions import MODEL, Predicted, from_fit
 from accomplice.training.progress import Tick, silent
 
-Array = NDArray[np.float64]
-
-#: Part of the patients that must still be followed at the judged horizon.
-STILL_FOLLOWED = 0.1
 #: Times at which the Brier score is taken.
 POINTS = 50
 #: Bootstrap draws that there are at least, however little time is left, and that tell how long one
@@ -55,22 +49,6 @@ FEW = 10_000
 MANY = 20_000
 #: Patients scored at a time.
 CHUNK = 8192
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A figure with its 95 % bootstrap interval; NaN where the patients do not determine it."""
-
-    value: float
-    low: float = math.nan
-    high: float = math.nan
-
-    def __str__(self) -> str:
-        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
-
-    def to_json(self) -> dict[str, float | None]:
-        """Return it as plain data, undefined figures as null."""
-        return {k: known(v) for k, v in vars(self).items()}
 
 
 @dataclass(frozen=True)
@@ -199,8 +177,8 @@ def quick_scores(fitted: Fitted) -> dict[str, float]:
 
 def judge(
     time: Array,
-    event: NDArray[np.bool_],
-    fold: NDArray[np.int_],
+    event: Bools,
+    fold: Ints,
     grid: TimeGrid,
     curves: dict[str, Array],
     baselines: dict[str, Array],
@@ -267,7 +245,7 @@ def judge(
 
 def brier_averages(
     time: Array,
-    event: NDArray[np.bool_],
+    event: Bools,
     weights: KaplanMeier,
     horizon: float,
     grid: TimeGrid,
@@ -277,18 +255,11 @@ def brier_averages(
     return Judge(time, event, weights, horizon).brier(grid, cumulative)[0]
 
 
-def within(risk: Array, fold: NDArray[np.int_]) -> Array:
+def within(risk: Array, fold: Ints) -> Array:
     """Return each patient's risk (n,) against the mean of their fold (n,)."""
     mean = np.bincount(fold, risk) / np.maximum(np.bincount(fold), 1)
     # Rounded, so that one risk for a whole fold stays one risk.
     return np.asarray(np.round(risk - mean[fold], 12))
-
-
-def judged_horizon(time: Array, event: NDArray[np.bool_], horizon: float) -> float:
-    """Last time at which a tenth of the patients is still followed, and some could be censored."""
-    last = round_off(float(np.quantile(time, 1 - STILL_FOLLOWED)), up=False)
-    # There must be an event to judge by; at the last follow-up the weights end.
-    return min(horizon, max(last, float(time[event].min())), float(np.nextafter(time.max(), 0)))
 
 
 class Figures(NamedTuple):
@@ -304,7 +275,7 @@ class Judge:
     """Outcomes, and how predictions are scored against them."""
 
     time: Array
-    event: NDArray[np.bool_]
+    event: Bools
     weights: KaplanMeier
     horizon: float
 
@@ -328,9 +299,7 @@ class Judge:
             total += each.sum(axis=0)
         return averages, total / n
 
-    def figures(
-        self, rows: NDArray[np.int_], risk: Array, averages: Array
-    ) -> tuple[float, float, float]:
+    def figures(self, rows: Ints, risk: Array, averages: Array) -> tuple[float, float, float]:
         """Return the `Figures` of some patients alone; NaN where they do not determine one."""
         event, time = self.event[rows], self.time[rows]
         found = concordances(event, time, risk[rows], self.weights, self.horizon)
@@ -366,9 +335,7 @@ class Judge:
             ]
         return [Figures(*each) for each in np.split(np.stack(made, axis=1), len(models))]
 
-    def _few(
-        self, models: Sequence[tuple[Array, Array]], counts: Sequence[NDArray[np.int_]]
-    ) -> list[Figures]:
+    def _few(self, models: Sequence[tuple[Array, Array]], counts: Sequence[Ints]) -> list[Figures]:
         """Score models on all draws at once, from how often each draw holds each patient."""
         held, everybody = np.stack(counts).astype(float), np.arange(len(self.time))
         risks = np.stack([risk for risk, _ in models])
@@ -379,26 +346,3 @@ class Judge:
             each = uno, harrell, held @ averages / len(averages)
             found.append(Figures(*(np.append(w, e) for w, e in zip(whole, each, strict=True))))
         return found
-
-
-def estimate(figures: Array) -> Estimate:
-    """Estimate a figure from its value for all patients and for each bootstrap draw (1 + d,)."""
-    if np.isnan(figures[0]):
-        return Estimate(math.nan)
-    try:
-        return Estimate(float(figures[0]), *percentile_interval(figures[1:]))
-    except UndefinedMetricError:
-        return Estimate(math.nan)
-
-
-def or_nan(compute: Callable[[], float]) -> float:
-    """Return a figure, or NaN where the patients do not determine it."""
-    try:
-        return compute()
-    except UndefinedMetricError:
-        return math.nan
-
-
-def known(value: float) -> float | None:
-    """Return a figure as JSON has it: null where it is undefined."""
-    return float(value) if math.isfinite(value) else None

@@ -6,15 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array, Bools
 from accomplice.data.cohort import Cohort
 from accomplice.data.study import Feature
 from accomplice.training.evaluation.bootstrap import FEWEST_EVENTS, Followed, span
 from accomplice.training.evaluation.record import Pattern, Span, Subgroup
-
-Array = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 #: Levels up to which an ordinal, a category, and a category beside the clinical features part
 #: the patients.

@@ -8,15 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array, Ints
 from accomplice.training.estimators.hazard import TimeGrid, survival
+from accomplice.training.estimators.kaplan_meier import KaplanMeier
 from accomplice.training.evaluation.bootstrap import Followed, band
 from accomplice.training.evaluation.record import Curve, RiskGroup
 from accomplice.training.evaluation.scores import within
-from accomplice.training.metrics.brier import KaplanMeier, brier_contributions
-
-Array = NDArray[np.float64]
+from accomplice.training.metrics.brier import brier_contributions
 
 #: Round steps, in months, and at most how many of them reach the horizon.
 STEPS = (0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 6.0, 12.0, 24.0, 60.0, 120.0)
@@ -41,7 +40,7 @@ def marks_to(horizon: float) -> Array:
 
 
 def risk_groups(
-    followed: Followed, risk: Array, group: NDArray[np.int_], months: Array, marks: Array
+    followed: Followed, risk: Array, group: Ints, months: Array, marks: Array
 ) -> tuple[RiskGroup, ...]:
     """Follow thirds of rising risk.
 
@@ -80,7 +79,7 @@ def risk_groups(
     return tuple(found)
 
 
-def thirds(risk: Array, group: NDArray[np.int_]) -> NDArray[np.int_]:
+def thirds(risk: Array, group: Ints) -> Ints:
     """Return the third (n,) of rising risk within each group: 0, 1 or 2."""
     found = np.zeros(len(risk), dtype=int)
     for label in np.unique(group):
@@ -95,7 +94,7 @@ def auc_over_time(
     followed: Followed,
     grid: TimeGrid,
     curves: Mapping[str, Array],
-    group: NDArray[np.int_],
+    group: Ints,
     months: Array,
 ) -> dict[str, Curve]:
     """Take the time-dependent AUC of each model's predicted risk at each month.

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.data.preprocessing.preprocessor import Inputs
 from accomplice.data.splits import stratified_folds
 from accomplice.training.budget import UNLIMITED, Budget
@@ -23,8 +23,6 @@ from accomplice.training.models.ensemble import Ensemble, learner_curves, net_in
 from accomplice.training.progress import Tick, silent
 from accomplice.training.treatment.benefit import under
 from accomplice.training.treatment.effect import CrossFitted, cross_fit
-
-Array = NDArray[np.float64]
 
 #: Patients on whom the folds are compared, and the most that averaging is believed to take.
 MOST_COMPARED, MOST_LOST = 2000, 1.5
@@ -58,7 +56,7 @@ class Fitted:
     history: list[list[float]]
     """Validation loss of each fold, epoch by epoch."""
 
-    def again(self, values: Array, rows: NDArray[np.int_] | None = None, /) -> Array:
+    def again(self, values: Array, rows: Ints | None = None, /) -> Array:
         """Out-of-fold ``blind`` (m, j + 1) of the same patients, had they had other features.
 
         Args:
@@ -93,7 +91,7 @@ def assemble(
     time, event = truncate(prepared.cohort)
     grid = prepared.grid
 
-    def stack(rows: NDArray[np.bool_]) -> Stack:
+    def stack(rows: Bools) -> Stack:
         return fit_stack(learners[:, rows], time[rows], event[rows], grid, config.stack)
 
     fold = prepared.fold[0]
@@ -111,7 +109,7 @@ def assemble(
     return Fitted(ensemble, prepared, learners, stacks, blind, cumulative, found, "", history)
 
 
-def stacked(fold: NDArray[np.int_], stacks: Sequence[Stack], learners: Array) -> Array:
+def stacked(fold: Ints, stacks: Sequence[Stack], learners: Array) -> Array:
     """Stack (l, n, j + 1) cumulative hazards, each patient's by the stack of their fold (n,)."""
     found = np.zeros(learners.shape[1:])
     for k, stack in enumerate(stacks):
@@ -238,7 +236,7 @@ def pack(prepared: Prepared, config: Config) -> tuple[PackedData, torch.Tensor]:
                 division = stratified_folds(event[inside], time[inside], made, seed)
             role[k, m, inside] = np.where(division == m % made, VALIDATES, TRAINS)
 
-    def encode(rows: NDArray[np.int_]) -> tuple[torch.Tensor, torch.Tensor]:
+    def encode(rows: Ints) -> tuple[torch.Tensor, torch.Tensor]:
         """The network's inputs of each fold's own rows (k, b)."""
         inputs = [prepared.inputs(k, each, np.float32) for k, each in enumerate(rows)]
         x, present = net_inputs(prepared.models, inputs)

@@ -16,14 +16,12 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array
 from accomplice.training.budget import UNLIMITED, Budget
 from accomplice.training.config import Config
 from accomplice.training.fitting.prepare import Prepared, strongest, truncate
 from accomplice.training.models.ensemble import mean_curve
-
-Array = NDArray[np.float64]
 
 FOREST, BOOSTED = "random survival forest", "boosted trees"
 PEERS = (FOREST, BOOSTED)

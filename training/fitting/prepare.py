@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.data.cohort import Cohort
 from accomplice.data.errors import InputError
 from accomplice.data.preprocessing.preprocessor import Inputs, Preprocessor
@@ -23,8 +23,6 @@ from accomplice.training.learners.boosting import fit_boosting
 from accomplice.training.learners.forest import fit_forest
 from accomplice.training.models.ensemble import FoldModel
 from accomplice.training.progress import Tick, silent
-
-Array = NDArray[np.float64]
 
 #: Columns that trees choose from at the most.
 TREE_COLUMNS = 256
@@ -43,30 +41,28 @@ class Prepared:
     cohort: Cohort
     blind: Cohort
     """The same patients without their treatment, as the learners see them."""
-    fold: NDArray[np.int_]
+    fold: Ints
     """(repeats, n) held-out fold of each patient."""
     models: tuple[FoldModel, ...]
     """One a repeat and fold."""
     grid: TimeGrid
     """Common bins."""
 
-    def inputs(
-        self, k: int, rows: NDArray[np.int_], precision: type[np.floating] = np.float64
-    ) -> Inputs:
+    def inputs(self, k: int, rows: Ints, precision: type[np.floating] = np.float64) -> Inputs:
         """Some patients' inputs of fold model k, made anew: kept for all they fill the memory."""
         centre = None if self.blind.centre is None else self.blind.centre[rows]
         preprocessor = self.models[k].preprocessor
         return preprocessor.transform(self.blind.values[rows], centre, precision)
 
     @property
-    def held_out(self) -> NDArray[np.bool_]:
+    def held_out(self) -> Bools:
         """(k, n) patients that each fold model has not seen."""
         repeats, _ = self.fold.shape
         folds = len(self.models) // repeats
         return np.concatenate([[f == k for k in range(folds)] for f in self.fold])
 
 
-def truncate(cohort: Cohort) -> tuple[Array, NDArray[np.bool_]]:
+def truncate(cohort: Cohort) -> tuple[Array, Bools]:
     """Return time and event (n,), administratively censored at the cohort's horizon."""
     horizon = cohort.horizon
     return np.minimum(cohort.time, horizon), cohort.event & (cohort.time <= horizon)
@@ -94,9 +90,7 @@ def prepare(
     return Prepared(cohort, blind, fold, tuple(models), grid)
 
 
-def assign_folds(
-    cohort: Cohort, time: Array, event: NDArray[np.bool_], config: Config
-) -> NDArray[np.int_]:
+def assign_folds(cohort: Cohort, time: Array, event: Bools, config: Config) -> Ints:
     """Return the held-out fold (repeats, n) of each patient.
 
     Raises:
@@ -124,15 +118,15 @@ def check_folds(cohort: Cohort, config: Config) -> None:
     assign_folds(cohort, *truncate(cohort), config)
 
 
-def _grid(time: Array, event: NDArray[np.bool_], horizon: float, config: Config) -> TimeGrid:
+def _grid(time: Array, event: Bools, horizon: float, config: Config) -> TimeGrid:
     return TimeGrid.fit(time, event, horizon, config.grid.bins, config.grid.events_each)
 
 
 def _fit_fold(
     cohort: Cohort,
     time: Array,
-    event: NDArray[np.bool_],
-    train: NDArray[np.bool_],
+    event: Bools,
+    train: Bools,
     config: Config,
     budget: Budget,
 ) -> FoldModel:
@@ -162,7 +156,7 @@ def _fit_fold(
     return FoldModel(preprocessor, grid, anchor, forest, boosting)
 
 
-def strongest(X: Array, time: Array, event: NDArray[np.bool_]) -> NDArray[np.int_]:
+def strongest(X: Array, time: Array, event: Bools) -> Ints:
     """Columns (c,) of X (n, p) that trees may cut: those with the largest log-rank statistics.
 
     Among thousands, a tree's few draws would seldom meet one that matters (Fan and Lv, "Sure

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from accomplice.data.arrays import Bools
 from accomplice.data.cohort import Cohort
 from accomplice.training.evaluation.record import Finding
 
@@ -140,9 +141,7 @@ def _hits(
     return int((asked & met).sum()), int(asked.sum())
 
 
-def _hashes(
-    cohort: Cohort, way: str, rng: np.random.Generator | None
-) -> tuple[Hashes, NDArray[np.bool_]]:
+def _hashes(cohort: Cohort, way: str, rng: np.random.Generator | None) -> tuple[Hashes, Bools]:
     """Hash each patient (n,) in one way, and say of whom all that it needs is known."""
     kind, *names = way.split("|")
     columns = [_texts(cohort, name) for name in names]

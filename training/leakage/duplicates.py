@@ -9,11 +9,9 @@ from __future__ import annotations
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array
 from accomplice.data.cohort import Cohort
-
-Array = NDArray[np.float64]
 
 #: Part of the features known of both that the same patient's rows agree in; some may be corrected.
 ALIKE = 0.9

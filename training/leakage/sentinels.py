@@ -12,9 +12,7 @@ import re
 from collections.abc import Callable
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
+from accomplice.data.arrays import Ints
 from accomplice.data.cohort import Cohort
 from accomplice.data.errors import InputError, some
 from accomplice.data.panels.panel import KNOWN_AFTER, load_panel
@@ -59,7 +57,7 @@ FIXES = "Move them to ignored in the study file, or list under trusted those kno
 
 def watch(
     cohort: Cohort,
-    fold: NDArray[np.int_],
+    fold: Ints,
     evaluation: Evaluation,
     evidence: Evidence | None,
     config: Config,
@@ -228,7 +226,7 @@ def known_after(cohort: Cohort) -> Finding:
     return _finding("known_after", "caution", said, tuple(named))
 
 
-def duplicated(cohort: Cohort, fold: NDArray[np.int_]) -> Finding:
+def duplicated(cohort: Cohort, fold: Ints) -> Finding:
     """Count patients who are there twice, in different folds (n,)."""
     pairs = duplicates(cohort) + _same_ids(cohort)
     apart = {pair for pair in pairs if fold[pair[0]] != fold[pair[1]]}

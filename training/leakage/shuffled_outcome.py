@@ -10,18 +10,15 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from accomplice.data.cohort import Cohort
 from accomplice.training.config import Config, configure
 from accomplice.training.estimators.hazard import log_risk
-from accomplice.training.evaluation.scores import judged_horizon, within
+from accomplice.training.estimators.kaplan_meier import censoring, judged_horizon
+from accomplice.training.evaluation.scores import within
 from accomplice.training.fitting.fit import fit
 from accomplice.training.fitting.prepare import prepare, truncate
-from accomplice.training.metrics.brier import censoring
 from accomplice.training.metrics.concordance import concordance_contributions
-
-Array = NDArray[np.float64]
 
 #: Patients fitted to at the most, and events among them that rare ones are raised to.
 MOST_PATIENTS, ENOUGH_EVENTS = 1000, 300

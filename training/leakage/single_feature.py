@@ -15,18 +15,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.data.cohort import Cohort
 from accomplice.data.drafting.leaks import correlation_with, ranks
 from accomplice.data.preprocessing.preprocessor import Preprocessor
 from accomplice.training.estimators.cox import RiskSets, fit_cox, ridge_path
-from accomplice.training.metrics.brier import UndefinedMetricError, censoring
+from accomplice.training.estimators.kaplan_meier import censoring
+from accomplice.training.estimators.outcome import UndefinedMetricError
 from accomplice.training.metrics.concordance import concordance_contributions, harrell_c
-
-Array = NDArray[np.float64]
-Ints = NDArray[np.int_]
-Bools = NDArray[np.bool_]
 
 #: Patients and features that are looked at, at the most; of more features those that run with the
 #: event or the censoring, or whose missing values do.

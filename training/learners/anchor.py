@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array, Bools
 from accomplice.data.splits import stratified_folds
 from accomplice.training.estimators.cox import RiskSets, baseline_hazard, fit_cox, ridge_path
 from accomplice.training.estimators.hazard import TimeGrid, hazard_ratio
-
-Array = NDArray[np.float64]
 
 #: Penalties tried, as multiples of the number of events (and of columns a patient, above 1).
 PENALTIES = tuple(float(x) for x in np.geomspace(3.0, 0.003, 9))
@@ -58,9 +56,9 @@ class Anchor:
 def fit_anchor(
     X: Array,
     time: Array,
-    event: NDArray[np.bool_],
+    event: Bools,
     grid: TimeGrid,
-    markers: NDArray[np.bool_],
+    markers: Bools,
     *,
     ratios: tuple[float, ...] = (1.0, 4.0),
     penalties: tuple[float, ...] = PENALTIES,
@@ -99,8 +97,8 @@ def fit_anchor(
 def _cross_validated(
     X: Array,
     time: Array,
-    event: NDArray[np.bool_],
-    markers: NDArray[np.bool_],
+    event: Bools,
+    markers: Bools,
     ratios: tuple[float, ...],
     penalties: tuple[float, ...],
     folds: int,

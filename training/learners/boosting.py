@@ -17,14 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.data.splits import stratified_folds
 from accomplice.training.budget import UNLIMITED, Budget
 from accomplice.training.config import BoostingConfig
 from accomplice.training.estimators.cox import RiskSets, RiskSums, baseline_hazard, fit_cox
 from accomplice.training.estimators.hazard import TimeGrid, hazard_ratio
 from accomplice.training.learners.trees import Cuts, Growth, Trees, grow, join
-
-Array = NDArray[np.float64]
 
 #: Part of a member's patients that a tree is grown on.
 SAMPLE = 0.6
@@ -45,7 +44,7 @@ class Boosting:
     """Fitted members."""
 
     members: int
-    columns: NDArray[np.int_]
+    columns: Ints
     """(c,) columns of the design it uses."""
     trees: Trees
     """Round by round, in each one of every member."""
@@ -108,9 +107,9 @@ def mean_of_members(log_hz: Array, there: Array, baseline: Array) -> Array:
 def fit_boosting(
     X: Array,
     time: Array,
-    event: NDArray[np.bool_],
+    event: Bools,
     grid: TimeGrid,
-    columns: NDArray[np.int_],
+    columns: Ints,
     config: BoostingConfig,
     seed: int,
     budget: Budget = UNLIMITED,
@@ -154,7 +153,7 @@ def fit_boosting(
 def _boost(
     X: Array,
     sums: RiskSums,
-    part: NDArray[np.int_],
+    part: Ints,
     members: int,
     config: BoostingConfig,
     rng: np.random.Generator,

@@ -16,12 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array, Bools, Ints, Singles
 from accomplice.training.budget import UNLIMITED, Budget
 from accomplice.training.config import ForestConfig
 from accomplice.training.estimators.hazard import TimeGrid, accumulate
 from accomplice.training.learners.trees import AT_ONCE, Cuts, Growth, Trees, grow, join
-
-Array = NDArray[np.float64]
 
 #: Part of the patients that a tree is grown on, and how many at the most.
 SAMPLE, MOST = 0.7, 2000
@@ -39,10 +38,10 @@ LOOKS = 10
 class Forest:
     """A fitted forest."""
 
-    columns: NDArray[np.int_]
+    columns: Ints
     """(c,) columns of the design it uses."""
     trees: Trees
-    survival: NDArray[np.float32]
+    survival: Singles
     """(nodes, j) survival at the end of each bin."""
 
     def cumulative(self, X: Array) -> Array:
@@ -67,9 +66,7 @@ class Forest:
         return cls(np.asarray(arrays["columns"], np.int_), grown, arrays["survival"])
 
 
-def mean_rows(
-    table: NDArray[np.float32], leaves: NDArray[np.intp], share: NDArray[np.float32]
-) -> NDArray[np.float32]:
+def mean_rows(table: Singles, leaves: Ints, share: Singles) -> Singles:
     """Weighted means (n, k, j) of the rows of a table (leaves, j).
 
     Args:
@@ -84,9 +81,9 @@ def mean_rows(
 def fit_forest(
     X: Array,
     time: Array,
-    event: NDArray[np.bool_],
+    event: Bools,
     grid: TimeGrid,
-    columns: NDArray[np.int_],
+    columns: Ints,
     config: ForestConfig,
     seed: int,
     budget: Budget = UNLIMITED,
@@ -139,9 +136,7 @@ def _likelihood(seen: Array, expected: Array) -> Array:
     return np.asarray(seen * np.log(seen / expected))
 
 
-def _curves(
-    leaf: NDArray[np.int_], nodes: int, happened: Array, at_risk: Array, average: Array
-) -> Array:
+def _curves(leaf: Ints, nodes: int, happened: Array, at_risk: Array, average: Array) -> Array:
     """Survival (nodes, j) of each node's own entries."""
     events, exposure = (
         np.stack([np.bincount(leaf, column, nodes) for column in made.T], axis=1)

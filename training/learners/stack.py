@@ -16,12 +16,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array, Bools
 from accomplice.training.config import StackConfig
 from accomplice.training.estimators.hazard import TimeGrid
-
-Array = NDArray[np.float64]
 
 #: The learners in their order.
 LEARNERS = ("anchor", "net", "forest", "boosting")
@@ -75,7 +73,7 @@ class Stack:
 
 
 def fit_stack(
-    learners: Array, time: Array, event: NDArray[np.bool_], grid: TimeGrid, config: StackConfig
+    learners: Array, time: Array, event: Bools, grid: TimeGrid, config: StackConfig
 ) -> Stack:
     """Fit weights, slope and level.
 

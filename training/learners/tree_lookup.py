@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array, Ints
+
 if TYPE_CHECKING:
     from accomplice.training.learners.trees import Trees
 
-Array = NDArray[np.float64]
-Ints = NDArray[np.intp]
 Words = NDArray[np.uint64]
 
 #: Rows of a word.

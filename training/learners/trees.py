@@ -15,10 +15,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array, Ints
 from accomplice.training.learners.tree_lookup import WORD, Questions, Sieve
 
-Array = NDArray[np.float64]
-Ints = NDArray[np.intp]
 Worth = Callable[[Array, Array], Array]
 """Value of a node from the sums of its two statistics; a cut gains what its parts have more."""
 

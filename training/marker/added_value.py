@@ -10,22 +10,21 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array, Bools
 from accomplice.data.cohort import Cohort
 from accomplice.data.preprocessing.preprocessor import Preprocessor
 from accomplice.training.config import Config
 from accomplice.training.estimators.hazard import TimeGrid, survival
-from accomplice.training.evaluation.scores import Estimate, Evaluation, judge
+from accomplice.training.estimators.intervals import Estimate, resamples
+from accomplice.training.estimators.kaplan_meier import censoring
+from accomplice.training.evaluation.scores import Evaluation, judge
 from accomplice.training.fitting.prepare import assign_folds, truncate
 from accomplice.training.learners.anchor import fit_anchor
-from accomplice.training.metrics.brier import censoring, resamples
 from accomplice.training.metrics.net_benefit import net_benefit_contributions, thresholds_among
 from accomplice.training.models.ensemble import mean_curve, on_grid
 from accomplice.training.models.predictions import MODEL
 from accomplice.training.progress import Tick, silent
-
-Array = NDArray[np.float64]
 
 #: The model without the feature, by its name in the evaluation.
 WITHOUT = "without"
@@ -117,15 +116,15 @@ def added_value(
     return AddedValue(evaluation, _decisions(time, event, grid, with_it, without, months, config))
 
 
-def _grid(time: Array, event: NDArray[np.bool_], horizon: float, config: Config) -> TimeGrid:
+def _grid(time: Array, event: Bools, horizon: float, config: Config) -> TimeGrid:
     return TimeGrid.fit(time, event, horizon, config.grid.bins, config.grid.events_each)
 
 
 def _fold_curves(
     cohort: Cohort,
     time: Array,
-    event: NDArray[np.bool_],
-    out: NDArray[np.bool_],
+    event: Bools,
+    out: Bools,
     feature: str,
     others: set[str],
     grid: TimeGrid,
@@ -158,7 +157,7 @@ def _fold_curves(
 
 def _decisions(
     time: Array,
-    event: NDArray[np.bool_],
+    event: Bools,
     grid: TimeGrid,
     with_it: Array,
     without: Array,

@@ -5,13 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array, Bools
 from accomplice.training.estimators.hazard_ratios import HazardRatio, fit_effects
-from accomplice.training.evaluation.scores import judged_horizon
-from accomplice.training.metrics.brier import KaplanMeier
-
-Array = NDArray[np.float64]
+from accomplice.training.estimators.kaplan_meier import KaplanMeier, judged_horizon
 
 #: Months at which survival is told in numbers, where patients are followed that long.
 MARKS = (12.0, 36.0, 60.0)
@@ -53,7 +50,7 @@ class Association:
     """Patients at or below the median, and above."""
 
 
-def associate(x: Array, time: Array, event: NDArray[np.bool_]) -> Association:
+def associate(x: Array, time: Array, event: Bools) -> Association:
     """Relate a marker (n,) in standard deviations to survival, alone."""
     end = judged_horizon(time, event, float(time.max()))
     months = np.linspace(0, end, POINTS)
@@ -84,7 +81,7 @@ def associate(x: Array, time: Array, event: NDArray[np.bool_]) -> Association:
     return Association(per_sd, months, marks, risk_months, (first, second))
 
 
-def above_median(x: Array) -> NDArray[np.bool_]:
+def above_median(x: Array) -> Bools:
     """Return who is in the high half (n,); the median itself is low, unless nobody is above."""
     high = x > np.median(x)
     return high if high.any() else x >= np.median(x)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array, Bools
 from accomplice.data.cohort import Cohort
 from accomplice.data.errors import InputError, nearest, some
 from accomplice.data.study import Study
@@ -36,8 +37,6 @@ from accomplice.training.marker.treatment import (
     treatment_effect,
 )
 from accomplice.training.progress import Tick, silent
-
-Array = NDArray[np.float64]
 
 #: Name of the modality whose mean is adjusted for where no other columns are named.
 STROMA = "stroma"
@@ -244,7 +243,7 @@ def _adjusted(
     given: Covariates,
     x: Array,
     time: Array,
-    event: NDArray[np.bool_],
+    event: Bools,
     sets: dict[str, tuple[str, ...]],
 ) -> tuple[Adjusted, ...]:
     def design(label: str, features: tuple[str, ...]) -> Array:
@@ -266,7 +265,7 @@ def _adjusted(
     return tuple(found)
 
 
-def _centres(centre: NDArray[np.str_], x: Array, time: Array, event: NDArray[np.bool_]) -> Centres:
+def _centres(centre: NDArray[np.str_], x: Array, time: Array, event: Bools) -> Centres:
     ratios: dict[str, HazardRatio] = {}
     too_small = 0
     for name in np.unique(centre[centre != ""]).tolist():

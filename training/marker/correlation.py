@@ -6,12 +6,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array
 from accomplice.data.study import Study
 from accomplice.training.estimators.hazard_ratios import Z95
-
-Array = NDArray[np.float64]
 
 #: Patients with both values below which no correlation is reported.
 FEWEST_PAIRS = 10

@@ -6,13 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array
 from accomplice.data.cohort import Cohort
 from accomplice.data.errors import InputError, some
 from accomplice.data.preprocessing.preprocessor import Preprocessor
-
-Array = NDArray[np.float64]
 
 #: Spread below which a column says nothing.
 CONSTANT = 1e-9

@@ -12,11 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.training.estimators.hazard_ratios import HazardRatio, fit_effects, two_sided
-
-Array = NDArray[np.float64]
 
 #: Part of the patients below the lowest and the highest cut-point.
 RANGE = (0.1, 0.9)
@@ -52,7 +50,7 @@ class CutScan:
         return float(np.mean([r.certain for r in self.ratios]))
 
 
-def scan_cuts(x: Array, time: Array, event: NDArray[np.bool_], seed: int = 0) -> CutScan:
+def scan_cuts(x: Array, time: Array, event: Bools, seed: int = 0) -> CutScan:
     """Judge all cut-points between the 10th and the 90th percentile.
 
     Args:
@@ -94,7 +92,7 @@ def scan_cuts(x: Array, time: Array, event: NDArray[np.bool_], seed: int = 0) ->
     )
 
 
-def cut_sizes(rising: Array) -> NDArray[np.int_]:
+def cut_sizes(rising: Array) -> Ints:
     """Patients at or below each cut-point (c,) within ``RANGE``, for rising values (n,).
 
     Patients of one value stay together.
@@ -104,7 +102,7 @@ def cut_sizes(rising: Array) -> NDArray[np.int_]:
     return sizes[(share >= RANGE[0]) & (share <= RANGE[1])]
 
 
-def logrank_scores(time: Array, event: NDArray[np.bool_]) -> Array:
+def logrank_scores(time: Array, event: Bools) -> Array:
     """Score each patient (n,): event less the Nelson–Aalen hazard gathered by their time."""
     times, place = np.unique(time, return_inverse=True)
     died = np.bincount(place, event, len(times))
@@ -113,7 +111,7 @@ def logrank_scores(time: Array, event: NDArray[np.bool_]) -> Array:
     return np.asarray(event - np.cumsum(died / at_risk)[place])
 
 
-def standardised(scores: Array, below: NDArray[np.int_]) -> Array:
+def standardised(scores: Array, below: Ints) -> Array:
     """Standardise the summed scores above each cut-point, by their permutation distribution.
 
     Args:
@@ -130,7 +128,7 @@ def standardised(scores: Array, below: NDArray[np.int_]) -> Array:
     return np.asarray((above - (n - below) * mean) / np.sqrt(spread * below * (n - below)))
 
 
-def _permuted_maxima(scores: Array, below: NDArray[np.int_], count: int, seed: int) -> Array:
+def _permuted_maxima(scores: Array, below: Ints, count: int, seed: int) -> Array:
     rng, n = np.random.default_rng(seed), len(scores)
     step, found = max(1, CHUNK // n), []
     for start in range(0, count, step):

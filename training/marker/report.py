@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from accomplice.training.estimators.hazard_ratios import HazardRatio
-from accomplice.training.evaluation.scores import Estimate
+from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.marker import context, prognosis, verdicts
 from accomplice.training.marker.claim import MarkerClaim
 from accomplice.training.marker.treatment import Modification, TreatmentEffect

@@ -13,8 +13,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array, Bools
 from accomplice.data.cohort import Cohort
 from accomplice.training.estimators.hazard_ratios import (
     Design,
@@ -30,8 +30,6 @@ from accomplice.training.treatment.immortal_time import (
     early_events,
     fewer_by_chance,
 )
-
-Array = NDArray[np.float64]
 
 #: Events that each arm needs.
 ARM_EVENTS = 5
@@ -163,7 +161,7 @@ def treatment_effect(cohort: Cohort, sets: dict[str, Array]) -> TreatmentEffect 
     )
 
 
-def _arms(cohort: Cohort) -> tuple[NDArray[np.bool_], Array] | str:
+def _arms(cohort: Cohort) -> tuple[Bools, Array] | str:
     """Return whose treatment is known (n,) and who of them was treated (m,), or why not."""
     treated, event = cohort.treated, truncate(cohort)[1]
     if treated is None:

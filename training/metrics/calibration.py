@@ -8,16 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from accomplice.training.metrics.brier import (
-    Bools,
-    Floats,
-    Ints,
-    KaplanMeier,
-    Reals,
+from accomplice.data.arrays import Array, Bools, Ints, Reals
+from accomplice.training.estimators.intervals import ChiSquare, chi_square_tail
+from accomplice.training.estimators.kaplan_meier import KaplanMeier, inverse_censoring
+from accomplice.training.estimators.outcome import (
     UndefinedMetricError,
     checked_outcome,
     checked_survival,
-    inverse_censoring,
 )
 
 
@@ -26,13 +23,6 @@ class Calibration(NamedTuple):
 
     slope: float
     intercept: float
-
-
-class ChiSquare(NamedTuple):
-    """A chi-square statistic and its upper tail."""
-
-    statistic: float
-    p_value: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,10 +37,10 @@ class CalibrationGroups:
         size: (g,) int, patients.
     """
 
-    predicted: Floats
-    observed: Floats
-    low: Floats
-    high: Floats
+    predicted: Array
+    observed: Array
+    low: Array
+    high: Array
     size: Ints
 
 
@@ -108,13 +98,13 @@ def calibration_at(
     return Calibration(float(slope), float(intercept))
 
 
-def _complementary_log_log(design: Floats, offset: Floats, case: Bools, weight: Floats) -> Floats:
+def _complementary_log_log(design: Array, offset: Array, case: Bools, weight: Array) -> Array:
     """Fit P(case) = 1 − exp(−exp(offset + design @ β)) by weighted maximum likelihood.
 
     Fisher scoring with halved steps; the likelihood is concave in β (k,).
     """
 
-    def fitted(beta: Floats) -> tuple[Floats, Floats, float]:
+    def fitted(beta: Array) -> tuple[Array, Array, float]:
         # Beyond these bounds the probability is 0 or 1 to the last digit.
         hazard = np.exp(np.clip(offset + design @ beta, -30.0, 3.5))
         probability = -np.expm1(-hazard)
@@ -220,7 +210,7 @@ def observed_expected(
 
 def observed_expected_contributions(
     event: Bools, time: Reals, survival_at_horizon: Reals, horizon: float
-) -> Floats:
+) -> Array:
     """Share out `observed_expected` among the patients, whose mean it is.
 
     With Y at risk and d events, log S = Σ log(1 − d / Y). Counting patient k once more changes it
@@ -277,14 +267,3 @@ def d_calibration(event: Bools, survival_at_time: Reals, bins: int = 10) -> ChiS
     expected = event.size / bins
     statistic = float(((counts - expected) ** 2).sum() / expected)
     return ChiSquare(statistic, chi_square_tail(statistic, bins - 1))
-
-
-def chi_square_tail(statistic: float, degrees: int) -> float:
-    """Return P(χ² > statistic) by the finite series for whole degrees (Abramowitz 26.4.4–5)."""
-    half = statistic / 2
-    if half == 0:
-        return 1.0
-    tail = math.erfc(math.sqrt(half)) if degrees % 2 else 0.0
-    for power in np.arange(0.5 if degrees % 2 else 0.0, degrees / 2):
-        tail += math.exp(power * math.log(half) - half - math.lgamma(power + 1))
-    return min(tail, 1.0)

@@ -14,17 +14,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from accomplice.training.metrics.brier import (
-    Bools,
-    Floats,
-    Ints,
-    KaplanMeier,
-    Reals,
+from accomplice.data.arrays import Array, Bools, Ints, Reals
+from accomplice.training.estimators.kaplan_meier import KaplanMeier, inverse_censoring
+from accomplice.training.estimators.outcome import (
     UndefinedMetricError,
     checked_finite,
     checked_outcome,
     checked_times,
-    inverse_censoring,
 )
 
 
@@ -99,8 +95,8 @@ def concordances(
 class Contributions(NamedTuple):
     """Each patient's part (n,) in both concordances, which are their means."""
 
-    harrell: Floats
-    uno: Floats
+    harrell: Array
+    uno: Array
 
 
 def concordance_contributions(
@@ -141,7 +137,7 @@ def concordance_contributions(
     return Contributions(*found)
 
 
-def _share(weight: Floats, longer: Ints, favourable: Floats) -> float:
+def _share(weight: Array, longer: Ints, favourable: Array) -> float:
     return float(weight @ favourable) / float(weight @ longer)
 
 
@@ -151,7 +147,7 @@ class _Ranks:
 
     event: Bools
     """(n,) as given."""
-    time: Floats
+    time: Array
     """(n,) as given."""
     order: Ints
     """(n,) patients by time, events before those censored at it, then by risk."""
@@ -178,19 +174,19 @@ class _Ranks:
         longer[order] = event.size - _run_ends(group)
         return cls(event, time, order, group, by_risk, new_risk, longer)
 
-    def events(self) -> Floats:
+    def events(self) -> Array:
         """Weights (n,) of `harrell_c`."""
         return self._checked(self.event.astype(np.float64))
 
-    def inverse_censoring(self, censoring: KaplanMeier, tau: float | None) -> Floats:
+    def inverse_censoring(self, censoring: KaplanMeier, tau: float | None) -> Array:
         """Weights (n,) of `uno_c`."""
         early = self.time < (np.inf if tau is None else tau)
         counted = self.event & (self.longer > 0) & early
         return self._checked(inverse_censoring(censoring, self.time, counted) ** 2)
 
-    def weights(self, censoring: KaplanMeier, tau: float | None) -> list[Floats | None]:
+    def weights(self, censoring: KaplanMeier, tau: float | None) -> list[Array | None]:
         """Weights (n,) of both, None for one that is undefined."""
-        found: list[Floats | None] = []
+        found: list[Array | None] = []
         for weigh in (self.events, lambda: self.inverse_censoring(censoring, tau)):
             try:
                 found.append(weigh())
@@ -198,7 +194,7 @@ class _Ranks:
                 found.append(None)
         return found
 
-    def _checked(self, weight: Floats) -> Floats:
+    def _checked(self, weight: Array) -> Array:
         if weight @ self.longer == 0:
             raise UndefinedMetricError(
                 "no comparable pair: nobody with an event (before tau) whom another patient "
@@ -206,14 +202,14 @@ class _Ranks:
             )
         return weight
 
-    def before(self, weight: Floats) -> Floats:
+    def before(self, weight: Array) -> Array:
         """Sum for each patient (n,) the weights of those to whom they are comparable."""
         sums = np.concatenate(([0.0], np.cumsum(weight[self.order])))
         found = np.empty(self.event.size)
         found[self.order] = sums[_run_starts(self.group)]
         return found
 
-    def lower(self, weights: Sequence[Floats] = ()) -> tuple[Floats, Floats]:
+    def lower(self, weights: Sequence[Array] = ()) -> tuple[Array, Array]:
         """Count for each patient who was followed longer at a lower risk, one half of equal risk.
 
         Args:
@@ -255,7 +251,7 @@ def _run_starts(new: Bools) -> Ints:
     return np.repeat(starts, np.diff(starts, append=new.size + 1))
 
 
-def _crossings(rank: Ints, weights: Sequence[Floats]) -> tuple[Ints, Floats]:
+def _crossings(rank: Ints, weights: Sequence[Array]) -> tuple[Ints, Array]:
     """Count for each entry of a permutation of 0…n−1 the smaller entries after it.
 
     A radix sort from the highest bit: two entries part at the first bit in which they differ,
@@ -296,7 +292,7 @@ def _crossings(rank: Ints, weights: Sequence[Floats]) -> tuple[Ints, Floats]:
 
 def cumulative_dynamic_auc(
     event: Bools, time: Reals, risk: Reals, times: Reals, censoring: KaplanMeier
-) -> Floats:
+) -> Array:
     """Tell how well risk parts those with an event by a time from those followed beyond it.
 
     Args:

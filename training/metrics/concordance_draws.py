@@ -9,21 +9,15 @@ patients, contributions are averaged instead (`concordance_contributions`, `auc_
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from accomplice.training.metrics.brier import (
-    Bools,
-    Floats,
-    Ints,
-    KaplanMeier,
-    Reals,
+from accomplice.data.arrays import Array, Bools, Ints, Reals
+from accomplice.training.estimators.kaplan_meier import KaplanMeier, inverse_censoring
+from accomplice.training.estimators.outcome import (
     UndefinedMetricError,
     checked_finite,
     checked_outcome,
-    inverse_censoring,
 )
 
 #: First patients of pairs that are looked at at a time.
@@ -36,8 +30,8 @@ def drawn_concordances(
     risks: Reals,
     censoring: KaplanMeier,
     tau: float,
-    counts: NDArray[np.floating[Any]],
-) -> Floats:
+    counts: Reals,
+) -> Array:
     """Return `concordances` of each draw, for several models.
 
     Args:
@@ -72,8 +66,8 @@ def drawn_auc(
     risks: Reals,
     month: float,
     censoring: KaplanMeier,
-    counts: NDArray[np.floating[Any]],
-) -> Floats:
+    counts: Reals,
+) -> Array:
     """Return `cumulative_dynamic_auc` at one time of each draw, for several models.
 
     Arguments are those of `drawn_concordances`.
@@ -97,12 +91,12 @@ def drawn_auc(
 
 
 def _shares(
-    counts: NDArray[np.floating[Any]],
+    counts: Reals,
     cases: Ints,
-    weights: Floats,
+    weights: Array,
     comparable: Callable[[Ints], Bools],
     risks: Reals,
-) -> Floats:
+) -> Array:
     """Weigh the pairs in the right order against all comparable ones.
 
     Args:
@@ -131,7 +125,7 @@ def _shares(
 
 def auc_contributions(
     event: Bools, time: Reals, risk: Reals, month: float, censoring: KaplanMeier
-) -> Floats:
+) -> Array:
     """Share out `cumulative_dynamic_auc` at one time among the patients, whose mean it is.
 
     As `metrics.concordance.concordance_contributions`: the AUC, plus n times each patient's

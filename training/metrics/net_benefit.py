@@ -8,21 +8,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from accomplice.training.metrics.brier import (
-    Bools,
-    Floats,
-    KaplanMeier,
-    Reals,
-    checked_finite,
-    checked_outcome,
-    inverse_censoring,
-)
+from accomplice.data.arrays import Array, Bools, Reals
+from accomplice.training.estimators.kaplan_meier import KaplanMeier, inverse_censoring
+from accomplice.training.estimators.outcome import checked_finite, checked_outcome
 
 #: Thresholds of a curve.
 THRESHOLDS = np.round(np.arange(0.05, 0.951, 0.025), 3)
 
 
-def thresholds_among(risks: Floats) -> Floats:
+def thresholds_among(risks: Array) -> Array:
     """Return the thresholds (t,) that lie among predicted risks (any shape), at least one.
 
     Beyond the risks that models give to some patients there is nothing to decide.
@@ -41,7 +35,7 @@ def net_benefit_contributions(
     thresholds: Reals,
     at: float,
     censoring: KaplanMeier,
-) -> Floats:
+) -> Array:
     """Score each patient's part in the net benefit of treating those above a threshold.
 
     Args:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array, Bools
 from accomplice.data.cohort import Cohort
 from accomplice.training.config import Config
 from accomplice.training.estimators.cox import baseline_hazard
@@ -21,8 +22,6 @@ from accomplice.training.estimators.hazard import TimeGrid
 from accomplice.training.fitting.prepare import CHUNK, Prepared, truncate
 from accomplice.training.learners.anchor import Anchor, fit_anchor
 from accomplice.training.models.ensemble import Ensemble, FoldModel, mean_curve, on_grid
-
-Array = NDArray[np.float64]
 
 KAPLAN_MEIER = "Kaplan-Meier"
 
@@ -121,8 +120,8 @@ def _fit_fold(
     features: tuple[str, ...],
     blind: Cohort,
     time: Array,
-    event: NDArray[np.bool_],
-    train: NDArray[np.bool_],
+    event: Bools,
+    train: Bools,
     config: Config,
 ) -> Anchor:
     X = design(model, features, blind.values, blind.centre)[train]

@@ -12,16 +12,15 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array, Ints, Singles
 from accomplice.data.preprocessing.preprocessor import Inputs, Preprocessor
 from accomplice.training.estimators.hazard import TimeGrid, accumulate, gathered
 from accomplice.training.learners.anchor import Anchor
 from accomplice.training.learners.boosting import Boosting
 from accomplice.training.learners.forest import Forest
-from accomplice.training.learners.network.inference import Floats, Networks
+from accomplice.training.learners.network.inference import Networks
 from accomplice.training.learners.stack import LEARNERS, Stack, weighted
 from accomplice.training.models.forward import Forward, Together
-
-Array = NDArray[np.float64]
 
 #: Scale of a network input whose feature has no weight in the anchor.
 FAINT = 0.05
@@ -40,7 +39,7 @@ class FoldModel:
     boosting: Boosting
 
     @cached_property
-    def net_columns(self) -> tuple[NDArray[np.int_], Array]:
+    def net_columns(self) -> tuple[Ints, Array]:
         """Order and scale of the network's inputs among linear design and embedding.
 
         The order lays them out modality by modality. The scale is each feature's weight in the
@@ -76,7 +75,7 @@ class FoldModel:
         return tuple(np.minimum(inputs, MOST_INPUTS).tolist())
 
     @property
-    def _owner(self) -> NDArray[np.int_]:
+    def _owner(self) -> Ints:
         """Position of each input's modality."""
         rank = {m: i for i, m in enumerate(self.preprocessor.study.blocks)}
         columns = [*self.preprocessor.linear_columns(), *self.preprocessor.embedded_columns()]
@@ -153,7 +152,7 @@ class Ensemble:
         found = self.stack.calibrated(ranked[ends].astype(float))
         return np.asarray((1 - way) * found[:2] + way * found[2:])
 
-    def _each(self, forward: Forward) -> Floats:
+    def _each(self, forward: Forward) -> Singles:
         """Survival (k * members, n, j + 1) that :meth:`each` calibrates."""
         weights, net = self.stack.weights.copy(), LEARNERS.index("net")
         own, weights[net] = weights[net], 0.0
@@ -168,7 +167,7 @@ def mean_curve(curves: Array) -> Array:
     return np.asarray(-np.log(np.maximum(np.exp(-curves).mean(axis=0), 1e-300)))
 
 
-def net_inputs(folds: Sequence[FoldModel], inputs: Sequence[Inputs]) -> tuple[Floats, Floats]:
+def net_inputs(folds: Sequence[FoldModel], inputs: Sequence[Inputs]) -> tuple[Singles, Singles]:
     """Stack each fold's inputs of its n patients, as float32.
 
     Returns:
@@ -187,12 +186,12 @@ def net_inputs(folds: Sequence[FoldModel], inputs: Sequence[Inputs]) -> tuple[Fl
     return x, present
 
 
-def net_logits(net: Networks, folds: Sequence[FoldModel], inputs: Sequence[Inputs]) -> Floats:
+def net_logits(net: Networks, folds: Sequence[FoldModel], inputs: Sequence[Inputs]) -> Singles:
     """Log-odds of the hazards (k, members, n, bins) of n patients, by each fold's inputs."""
     return net.logits(*net_inputs(folds, inputs))
 
 
-def learner_curves(fold: FoldModel, inputs: Inputs, logits: Floats, grid: TimeGrid) -> Array:
+def learner_curves(fold: FoldModel, inputs: Inputs, logits: Singles, grid: TimeGrid) -> Array:
     """Cumulative hazards (l, n, j + 1) of a fold's learners at another grid's edges.
 
     Args:
@@ -211,7 +210,7 @@ def other_curves(fold: FoldModel, inputs: Inputs, grid: TimeGrid) -> list[Array]
     return [on_grid(fold.grid, curve, grid) for curve in found]
 
 
-def member_curves(fold: FoldModel, logits: Floats, grid: TimeGrid) -> Array:
+def member_curves(fold: FoldModel, logits: Singles, grid: TimeGrid) -> Array:
     """Cumulative hazards (members, n, j + 1) of a fold's members from (members, n, bins)."""
     used = logits[..., : fold.grid.bins]
     return on_grid(fold.grid, accumulate(gathered(used)), grid)

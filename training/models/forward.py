@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array, Ints, Singles
 from accomplice.data.preprocessing.batched import Abreast, AbreastInputs
 from accomplice.training.estimators.hazard import gathered, hazard_ratio, survival
 from accomplice.training.learners.boosting import mean_of_members
@@ -27,8 +28,6 @@ from accomplice.training.learners.trees import Trees, join
 if TYPE_CHECKING:
     from accomplice.training.models.ensemble import Ensemble
 
-Array = NDArray[np.float64]
-Ints = NDArray[np.int_]
 
 #: Patients worked on at once.
 BLOCK = 1024
@@ -44,7 +43,7 @@ class Forward(NamedTuple):
 
     learners: Array
     """(k, l, n, j + 1) in the order of ``LEARNERS``; of the network the mean of its members."""
-    members: NDArray[np.float32]
+    members: Singles
     """(k, members, n, j + 1) of the network's members, as precise as its products."""
 
 
@@ -90,7 +89,7 @@ class Together:
         members.mean(axis=1, dtype=float, out=learners[:, NET])
         return Forward(learners, members)
 
-    def _logits(self, inputs: AbreastInputs) -> NDArray[np.float32]:
+    def _logits(self, inputs: AbreastInputs) -> Singles:
         """Log-odds of the hazards (k, members, n, bins)."""
         order, scale = self._net_inputs
         linear = inputs.linear.astype(np.float32).transpose(0, 2, 1)
@@ -150,7 +149,7 @@ class Together:
         return found, np.flip(np.cumsum(np.flip(found, axis=1), axis=1), axis=1)[:, 1:].copy()
 
     @cached_property
-    def _net_inputs(self) -> tuple[Ints, NDArray[np.float32]]:
+    def _net_inputs(self) -> tuple[Ints, Singles]:
         """Where the network's inputs (k, i) lie among all folds' columns; their scale (k, i, 1)."""
         columns = [fold.net_columns for fold in self.ensemble.folds]
         first = self.ensemble.folds[0].preprocessor
@@ -167,7 +166,7 @@ class Together:
         return beta[:, None], centre[:, None, None], self._wide([a.baseline for a in anchors])
 
     @cached_property
-    def _forests(self) -> tuple[Trees, NDArray[np.float32], Ints, NDArray[np.float32]]:
+    def _forests(self) -> tuple[Trees, Singles, Ints, Singles]:
         """All folds' trees, and the survival (leaves, j) at their leaves.
 
         Then which trees are each fold's (k, t), as many as any has, and their parts (k, 1, t).

@@ -6,9 +6,8 @@ import math
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from accomplice.data.arrays import Array
 
 #: Made-up patients of each model.
 ROWS = 8

@@ -12,10 +12,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array
 from accomplice.training.models.survival import SurvivalModel
 from accomplice.training.treatment.benefit import under
-
-Array = NDArray[np.float64]
 
 #: Patients worked on at once.
 CHUNK = 2048

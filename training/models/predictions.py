@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.data.cohort import Cohort
 from accomplice.training.budget import UNLIMITED, Budget
 from accomplice.training.config import Config
@@ -25,8 +25,6 @@ from accomplice.training.learners.stack import LEARNERS
 from accomplice.training.models.baselines import Baseline, fit_baselines, out_of_fold_curves
 from accomplice.training.models.survival import SurvivalModel
 
-Array = NDArray[np.float64]
-
 MODEL = "model"
 OUT_OF_FOLD, EXTERNAL = "out of fold", "external"
 
@@ -34,7 +32,7 @@ OUT_OF_FOLD, EXTERNAL = "out of fold", "external"
 class Again(Protocol):
     """Predicts the same patients once more, had they had other features."""
 
-    def __call__(self, values: Array, rows: NDArray[np.int_] | None = None, /) -> Array:
+    def __call__(self, values: Array, rows: Ints | None = None, /) -> Array:
         """Return cumulative hazards without the treatment.
 
         Args:
@@ -51,7 +49,7 @@ class Predicted:
     """The patients, the treatment among their features."""
     protocol: str
     """``OUT_OF_FOLD`` or ``EXTERNAL``."""
-    group: NDArray[np.int_]
+    group: Ints
     """(n,) patients predicted by the same models, whose risks may be compared: their fold."""
     grid: TimeGrid
     """The j bins of all curves; its horizon is the last month that is judged."""
@@ -67,16 +65,16 @@ class Predicted:
     """What the model is not held against, and why."""
 
     @property
-    def outcome(self) -> tuple[Array, NDArray[np.bool_]]:
+    def outcome(self) -> tuple[Array, Bools]:
         """Time and event (n,), administratively censored at the horizon."""
         horizon = min(self.cohort.horizon, self.grid.horizon)
         time = np.minimum(self.cohort.time, horizon)
         return time, self.cohort.event & (self.cohort.time <= horizon)
 
-    def take(self, rows: NDArray[np.int_]) -> Predicted:
+    def take(self, rows: Ints) -> Predicted:
         """Return some of the patients (m,), in that order."""
 
-        def again(values: Array, some: NDArray[np.int_] | None = None, /) -> Array:
+        def again(values: Array, some: Ints | None = None, /) -> Array:
             return self.again(values, rows if some is None else rows[some])
 
         return replace(

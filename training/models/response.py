@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.data.cohort import Patients
 from accomplice.data.errors import InputError
 from accomplice.data.preprocessing.preprocessor import Preprocessor
@@ -29,9 +30,6 @@ from accomplice.data.splits import stratified_folds
 from accomplice.data.study import Study
 from accomplice.training.estimators.gaussian_imputation import Gaussian
 from accomplice.training.estimators.logistic import Logistic, expit, fit_logistic, log_likelihood
-
-Array = NDArray[np.float64]
-Rows = NDArray[np.bool_]
 
 #: Patients of each label without which there is no model.
 FEWEST = 5
@@ -303,7 +301,7 @@ def _fit(
     )
 
 
-def _learn(X: Array, positive: Rows, seed: int) -> tuple[Logistic, Calibration]:
+def _learn(X: Array, positive: Bools, seed: int) -> tuple[Logistic, Calibration]:
     """Choose the penalty, fit, and calibrate by held-out log-odds.
 
     Args:
@@ -325,7 +323,7 @@ def _learn(X: Array, positive: Rows, seed: int) -> tuple[Logistic, Calibration]:
     return fit_logistic(X, positive, penalties[best]), _calibrate(held_out[best], positive)
 
 
-def _calibrate(log_odds: Array, positive: Rows) -> Calibration:
+def _calibrate(log_odds: Array, positive: Bools) -> Calibration:
     """Fit slope and level to held-out log-odds (n,), the slope under its prior."""
     centre = float(log_odds.mean())
     deviation = (log_odds - centre)[:, None]
@@ -339,7 +337,7 @@ def _stand_ins(log_odds: Array) -> Array:
     return np.array([part.mean() for part in np.array_split(np.sort(log_odds), groups)])
 
 
-def _folds(positive: Rows, seed: int) -> NDArray[np.int_]:
+def _folds(positive: Bools, seed: int) -> Ints:
     folds = min(FOLDS, int(positive.sum()), int((~positive).sum()))
     return stratified_folds(positive, np.zeros(len(positive)), folds, seed)
 
@@ -376,5 +374,5 @@ def _positions(study: Study, features: Sequence[str]) -> list[int]:
     return [j for j, name in enumerate(study.features) if name in wanted]
 
 
-def _of(centre: NDArray[np.str_] | None, rows: Rows | NDArray[np.int_]) -> NDArray[np.str_] | None:
+def _of(centre: NDArray[np.str_] | None, rows: Bools | Ints) -> NDArray[np.str_] | None:
     return None if centre is None else centre[rows]

@@ -10,9 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array
 from accomplice.data.preprocessing.scaling import column_quantiles, sort_columns
-
-Array = NDArray[np.float64]
 
 #: Probabilities at which quantiles of the training risks are kept.
 PROBABILITIES = np.linspace(0.005, 0.995, 100)

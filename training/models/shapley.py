@@ -30,13 +30,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.data.coding import untreated
 from accomplice.data.study import Study
 from accomplice.training.models.survival import SurvivalModel
 from accomplice.training.progress import Tick, silent
 
-Array = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 Score = Callable[[Array, NDArray[np.str_] | None], Array]
 """Log-hazards (…, n) for coded features (n, p) and centres (n,)."""
 
@@ -175,7 +174,7 @@ def shapley(
     return found, base
 
 
-def _ways(differing: NDArray[np.int_], pairs: int) -> Iterator[NDArray[np.int_]]:
+def _ways(differing: Ints, pairs: int) -> Iterator[Ints]:
     """Orders of the features that differ, each followed by its reverse."""
     rng = np.random.default_rng((SEED, len(differing)))
     # One or two features have no more orders than one pair.
@@ -186,7 +185,7 @@ def _ways(differing: NDArray[np.int_], pairs: int) -> Iterator[NDArray[np.int_]]
         yield order[::-1]
 
 
-def _steps(order: NDArray[np.int_], p: int) -> Bools:
+def _steps(order: Ints, p: int) -> Bools:
     """Which of p features have been changed (d - 1, p) at each step of an order but the ends."""
     place = np.full(p, len(order))
     place[order] = np.arange(len(order))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array
 from accomplice.data.coding import eligible, treated
 from accomplice.data.preprocessing.preprocessor import Preprocessor
 from accomplice.data.study import Study
@@ -36,7 +37,6 @@ from accomplice.training.treatment.benefit import (
 )
 from accomplice.training.treatment.effect import Effect, PatientEffect
 
-Array = NDArray[np.float64]
 Column = Array | NDArray[np.str_]
 
 #: Part of the ensemble that lies between ``low`` and ``high``.

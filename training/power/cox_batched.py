@@ -10,10 +10,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
-Bools = NDArray[np.bool_]
+from accomplice.data.arrays import Array, Bools
 
 #: A linear predictor this far below the cohort's highest weighs nothing.
 LOWEST = -500.0

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array, Bools
 from accomplice.data.cohort import Cohort
 from accomplice.data.errors import InputError, nearest
-from accomplice.training.metrics.brier import censoring
+from accomplice.training.estimators.kaplan_meier import censoring
 from accomplice.training.power.simulation import (
     FEWEST_EVENTS,
     HALF_MEAN,
@@ -24,8 +24,6 @@ from accomplice.training.power.simulation import (
     Scenario,
     default_follow_up,
 )
-
-Array = NDArray[np.float64]
 
 #: Equally likely times that stand for the distribution of the follow-up.
 QUANTILES = 200
@@ -115,7 +113,7 @@ def setting_of(cohort: Cohort, marker: str) -> Setting:
     )
 
 
-def follow_up(time: Array, event: NDArray[np.bool_]) -> Array:
+def follow_up(time: Array, event: Bools) -> Array:
     """Return equally likely times (k,) of the follow-up that patients would have without events.
 
     Those are quantiles of the reverse Kaplan-Meier curve; its remainder was followed to the end.

@@ -22,13 +22,12 @@ from statistics import NormalDist
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from accomplice.training.metrics.brier import Interval
+from accomplice.data.arrays import Array, Bools
+from accomplice.training.estimators.intervals import Interval
 from accomplice.training.power.cox_batched import fit_many
 from accomplice.training.progress import Tick, silent
 
-Array = NDArray[np.float64]
 Scale = Literal["half", "sd"]
 
 NORMAL = NormalDist()
@@ -273,7 +272,7 @@ def simulate(
 
 def observed(
     scenario: Scenario, rng: np.random.Generator, cohorts: int, n: int
-) -> tuple[Array, NDArray[np.bool_]]:
+) -> tuple[Array, Bools]:
     """Draw the designs (m, 4, n) and events (m, n) of m cohorts of n, by falling time."""
     X, followed = scenario.draw(rng, cohorts, n)
     log_hz = np.matmul(scenario.effects, X)

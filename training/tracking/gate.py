@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from accomplice.training.bundle import Bundle
+from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.evaluation.calibration import Calibrated
 from accomplice.training.evaluation.comparison import PRIMARY, Comparison
 from accomplice.training.evaluation.record import CalibrationAt, Finding, Span
-from accomplice.training.evaluation.scores import NAMES, Estimate
+from accomplice.training.evaluation.scores import NAMES
 from accomplice.training.models.baselines import KAPLAN_MEIER
 from accomplice.training.models.predictions import MODEL
 

@@ -11,7 +11,6 @@ import optuna
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
@@ -25,7 +24,6 @@ from accomplice.training.reports.figures.style import (
 )
 from accomplice.training.tune import best_of, of_defaults
 
-Array = NDArray[np.float64]
 Numeric = FloatDistribution | IntDistribution
 
 #: Completed trials from which on importances are shown: with fewer they are chance.

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from accomplice.data.study import Study
 from accomplice.training.bundle import Bundle
+from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.evaluation.calibration import middle_month
 from accomplice.training.evaluation.record import Span
-from accomplice.training.evaluation.scores import Estimate
 from accomplice.training.leakage.sentinels import fired
 from accomplice.training.models.predictions import MODEL
 from accomplice.training.run import Judged, Trained

@@ -14,11 +14,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array, Ints
 from accomplice.data.study import Study, Treatment
 from accomplice.training.estimators.hazard import TimeGrid, hazard_ratio, restricted_mean
 from accomplice.training.treatment.effect import PatientEffect
-
-Array = NDArray[np.float64]
 
 #: Coverage of the interval around a benefit.
 LEVEL = 0.8
@@ -235,7 +234,7 @@ def _gains(blind: Array, effect: PatientEffect, nodes: Array) -> Array:
     return np.asarray(np.exp(-blind * with_it) - np.exp(-blind * without))
 
 
-def _above(gains: Array, worth: float, first: NDArray[np.int_]) -> Array:
+def _above(gains: Array, worth: float, first: Ints) -> Array:
     """Chance (n,) of a gain above ``worth``.
 
     Args:

@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.data.coding import eligible
 from accomplice.data.cohort import Cohort
 from accomplice.data.preprocessing.missingness import WIDE
@@ -36,9 +37,6 @@ from accomplice.training.estimators.gaussian_imputation import Gaussian
 from accomplice.training.estimators.hazard import TimeGrid
 from accomplice.training.estimators.newton import climb
 from accomplice.training.treatment.propensity import Propensity, fit_propensity
-
-Array = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 #: Patients and events that each arm must have.
 FEWEST_PATIENTS, FEWEST_EVENTS = 20, 8
@@ -62,7 +60,7 @@ class PatientEffect(NamedTuple):
     propensity: Array
     """(n,) chance of being treated among patients like this one."""
 
-    def take(self, rows: NDArray[np.int_] | Bools | slice) -> PatientEffect:
+    def take(self, rows: Ints | Bools | slice) -> PatientEffect:
         """Return the patients at ``rows``."""
         return PatientEffect(*(a[rows] for a in self))
 
@@ -73,11 +71,11 @@ class Effect:
 
     preprocessor: Preprocessor
     """Of the study without its treatment."""
-    joint: NDArray[np.int_]
+    joint: Ints
     """(c,) single columns of the preprocessing that tell of one another."""
     gaussian: Gaussian
     """Of these columns."""
-    modifiers: NDArray[np.int_]
+    modifiers: Ints
     """(w,) which of them change the effect."""
     theta: Array
     """(1 + w,) log-hazard ratio common to all, and its change with each modifier."""
@@ -109,7 +107,7 @@ class Effect:
         """Return what the effect is linear in (n, 1 + w): a constant, and the modifiers."""
         return self._expected(self.preprocessor.singles(values, centre))[0]
 
-    def _expected(self, single: Array) -> tuple[Array, Array, NDArray[np.int_]]:
+    def _expected(self, single: Array) -> tuple[Array, Array, Ints]:
         """The design, its covariance by pattern of missing values, and each patient's pattern."""
         Z = single[:, self.joint]
         mean, spread, pattern = self.gaussian.condition(Z, self.modifiers)
@@ -187,7 +185,7 @@ class CrossFitted:
 def cross_fit(
     cohort: Cohort,
     preprocessors: Sequence[Preprocessor],
-    fold: NDArray[np.int_],
+    fold: Ints,
     cumulative: Array,
     grid: TimeGrid,
     config: EffectConfig,
@@ -269,7 +267,7 @@ def fit_effect(
     return Effect(preprocessor, joint, gaussian, modifiers, theta, covariance, prior, propensity)
 
 
-def _considered(preprocessor: Preprocessor) -> NDArray[np.int_]:
+def _considered(preprocessor: Preprocessor) -> Ints:
     """Columns of the linear design from which a treatment may have been decided.
 
     Those of wide modalities, such as an expression panel, are not: nobody treats by hundreds of
@@ -326,7 +324,7 @@ def _outcome(
 
 def _columns(
     cohort: Cohort, preprocessor: Preprocessor, singles: Array, config: EffectConfig
-) -> tuple[NDArray[np.int_], NDArray[np.int_], Array]:
+) -> tuple[Ints, Ints, Array]:
     """Return the joint columns, which of them are modifiers, and the modifiers' prior spreads."""
     of = [column.features[0] for column in preprocessor.linear_columns()[: singles.shape[1]]]
     # Missing values are the mean, which is 0.

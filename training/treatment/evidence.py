@@ -18,16 +18,18 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array, Bools
 from accomplice.data.coding import eligible
 from accomplice.data.cohort import Cohort
 from accomplice.training.config import Config
 from accomplice.training.estimators.cox import RiskSets, fit_cox
-from accomplice.training.evaluation.scores import Estimate, judged_horizon, within
+from accomplice.training.estimators.intervals import Estimate
+from accomplice.training.estimators.kaplan_meier import censoring, inverse_censoring, judged_horizon
+from accomplice.training.estimators.outcome import UndefinedMetricError
+from accomplice.training.evaluation.scores import within
 from accomplice.training.fitting.fit import Fitted
 from accomplice.training.fitting.prepare import truncate
-from accomplice.training.metrics.brier import UndefinedMetricError, censoring, inverse_censoring
 from accomplice.training.treatment.benefit import COMMON, RARE, WORTH, benefit_horizon, under
 from accomplice.training.treatment.effect import (
     CrossFitted,
@@ -43,9 +45,6 @@ from accomplice.training.treatment.immortal_time import (
     fewer_by_chance,
 )
 from accomplice.training.treatment.rate import Ranked, Scored, Z, cross_ranked, mean, ranked
-
-Array = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 #: Propensities are held inside these bounds where they are divided by.
 BOUND = 0.05

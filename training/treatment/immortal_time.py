@@ -9,9 +9,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from accomplice.data.arrays import Array, Bools
 
 #: Chance below which fewer early events among the treated are taken for immortal time.
 SURPRISE = 0.05
@@ -30,9 +29,7 @@ class Early:
         return self.events / max(self.patients, 1)
 
 
-def early_events(
-    treated: Array, time: Array, event: NDArray[np.bool_], landmark: float
-) -> tuple[Early, Early]:
+def early_events(treated: Array, time: Array, event: Bools, landmark: float) -> tuple[Early, Early]:
     """Count the early events of the treated and of the untreated.
 
     Args:

@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array, Ints
 from accomplice.training.estimators.logistic import Logistic, choose_logistic
-
-Array = NDArray[np.float64]
 
 #: Patients fitted to at the most: the model has few coefficients.
 MOST_PATIENTS = 20_000
@@ -26,7 +24,7 @@ RAREST = 0.01
 class Propensity:
     """The chance of being treated, from what was known beforehand."""
 
-    columns: NDArray[np.int_]
+    columns: Ints
     """(c,) columns of the linear design it uses."""
     model: Logistic
 
@@ -45,9 +43,7 @@ class Propensity:
         return cls(np.array(raw["columns"], dtype=int), Logistic.from_json(raw["model"]))
 
 
-def fit_propensity(
-    X: Array, treated: Array, seed: int, columns: NDArray[np.int_] | None = None
-) -> Propensity:
+def fit_propensity(X: Array, treated: Array, seed: int, columns: Ints | None = None) -> Propensity:
     """Fit the chance of being treated.
 
     Args:

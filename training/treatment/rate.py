@@ -14,11 +14,10 @@ from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import NDArray
 
-from accomplice.training.evaluation.scores import Estimate, within
-
-Array = NDArray[np.float64]
+from accomplice.data.arrays import Array, Ints
+from accomplice.training.estimators.intervals import Estimate
+from accomplice.training.evaluation.scores import within
 
 #: Normal quantile of a 95 % interval.
 Z = NormalDist().inv_cdf(0.975)
@@ -66,12 +65,12 @@ class Scored:
     """(m,) derivative of the log-likelihood by the log-hazard ratio; mean 0 under one ratio."""
     information: Array
     """(m,) what it varies by."""
-    fold: NDArray[np.int_]
+    fold: Ints
     """(m,)."""
     prior_sd: Array
     """(q,) spreads of the priors of the coefficients."""
 
-    def take(self, rows: NDArray[np.int_]) -> Scored:
+    def take(self, rows: Ints) -> Scored:
         """Return the patients at ``rows``."""
         return Scored(
             self.design[rows],

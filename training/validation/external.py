@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array, Ints
 from accomplice.data.coding import treated
 from accomplice.data.cohort import Cohort, Patients
 from accomplice.data.errors import InputError, nearest
@@ -24,8 +25,6 @@ from accomplice.training.models.response import ResponseModel
 from accomplice.training.models.survival import SurvivalModel
 from accomplice.training.treatment.benefit import under
 from accomplice.training.treatment.effect import PatientEffect
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +102,7 @@ def predict_cohort(
     blind = model.ensemble.stack.cumulative(learners)
     curves = {MODEL: finish(blind)} | dict(zip(LEARNERS, learners, strict=True))
 
-    def again(values: Array, rows: NDArray[np.int_] | None = None, /) -> Array:
+    def again(values: Array, rows: Ints | None = None, /) -> Array:
         own = cohort.centre if cohort.centre is None or rows is None else cohort.centre[rows]
         return model.ensemble.cumulative(values, own)
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array, Bools
 from accomplice.training.estimators.hazard import TimeGrid, survival
+from accomplice.training.estimators.kaplan_meier import KaplanMeier
 from accomplice.training.evaluation.calibration import Calibrated
 from accomplice.training.evaluation.scores import Evaluation
-from accomplice.training.metrics.brier import KaplanMeier
 from accomplice.training.metrics.calibration import calibration_groups
 from accomplice.training.reports.figures.style import BLUE, INK, ORANGE, RED, house_style
-
-Array = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 #: Events a group of the calibration plot should have, and groups at the most.
 GROUP_EVENTS, MOST_GROUPS = 15, 8

@@ -22,17 +22,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.data.errors import InputError
 from accomplice.training.estimators.hazard import TimeGrid
 from accomplice.training.estimators.newton import climb
 from accomplice.training.learners.stack import Stack
 from accomplice.training.models.ensemble import Ensemble
 from accomplice.training.progress import Tick, silent
-
-Array = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 #: Events below which nothing is fitted.
 FEWEST_EVENTS = 20
@@ -252,7 +249,7 @@ def _best(gains: dict[str, float]) -> str:
     return max(gains, key=gains.__getitem__)
 
 
-def _deal(n: int, rng: np.random.Generator) -> NDArray[np.int_]:
+def _deal(n: int, rng: np.random.Generator) -> Ints:
     return np.asarray(rng.permutation(n) % FOLDS)
 
 

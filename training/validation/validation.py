@@ -20,11 +20,12 @@ from accomplice.data.errors import InputError
 from accomplice.training.budget import UNLIMITED
 from accomplice.training.bundle import Bundle
 from accomplice.training.config import Config
+from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.evaluation.calibration import Calibrated, calibrated
 from accomplice.training.evaluation.record import Finding, Review, Span
 from accomplice.training.evaluation.response import ResponseEvaluation
 from accomplice.training.evaluation.review import review
-from accomplice.training.evaluation.scores import Estimate, Evaluation, judge_predicted
+from accomplice.training.evaluation.scores import Evaluation, judge_predicted
 from accomplice.training.leakage.cohort_overlap import shared
 from accomplice.training.models.predictions import MODEL
 from accomplice.training.progress import Tick, silent

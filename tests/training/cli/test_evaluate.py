@@ -20,7 +20,7 @@ from accomplice.training.bundle import Bundle
 from accomplice.training.cli.main import main
 from accomplice.training.config import configure
 from accomplice.training.estimators.hazard import survival
-from accomplice.training.evaluation.scores import Estimate
+from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.models.manifest import digest_of
 from accomplice.training.models.predictions import EXTERNAL, MODEL
 from accomplice.training.run import train

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from accomplice.training.estimators.hazard import TimeGrid
+from accomplice.training.estimators.intervals import percentile_interval, resamples
+from accomplice.training.estimators.kaplan_meier import KaplanMeier
 from accomplice.training.evaluation import bootstrap as module
 from accomplice.training.evaluation.bootstrap import Draws, Followed, band, drawn_survival, span
-from accomplice.training.metrics.brier import KaplanMeier, percentile_interval, resamples
 from accomplice.training.metrics.concordance import cumulative_dynamic_auc, uno_c
 
 GRID = TimeGrid(np.linspace(0, 60, 13))

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from accomplice.training.estimators.hazard import TimeGrid, survival
+from accomplice.training.estimators.intervals import resamples
+from accomplice.training.estimators.kaplan_meier import KaplanMeier
 from accomplice.training.evaluation import bootstrap as module
 from accomplice.training.evaluation.bootstrap import Followed
 from accomplice.training.evaluation.calibration import (
@@ -15,7 +17,6 @@ from accomplice.training.evaluation.calibration import (
     middle_month,
     slopes,
 )
-from accomplice.training.metrics.brier import KaplanMeier, resamples
 from accomplice.training.metrics.calibration import calibration_at, observed_expected
 
 GRID = TimeGrid(np.linspace(0, 60, 13))

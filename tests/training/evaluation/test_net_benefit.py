@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from accomplice.training.estimators.hazard import TimeGrid, survival
+from accomplice.training.estimators.intervals import bootstrap_interval
 from accomplice.training.evaluation.bootstrap import Followed
 from accomplice.training.evaluation.net_benefit import decisions
-from accomplice.training.metrics.brier import bootstrap_interval
 from accomplice.training.metrics.net_benefit import (
     THRESHOLDS,
     net_benefit_contributions,

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.estimators.logistic import expit, logit
 from accomplice.training.evaluation.response import (
     METRICS,
@@ -24,7 +25,6 @@ from accomplice.training.evaluation.response import (
     scaled_brier,
     wilson,
 )
-from accomplice.training.evaluation.scores import Estimate
 from accomplice.training.reports.figures.responses import response_figure
 
 

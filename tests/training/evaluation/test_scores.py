@@ -11,23 +11,13 @@ import numpy as np
 import pytest
 
 from accomplice.training.estimators.hazard import TimeGrid, accumulate, log_risk, survival
+from accomplice.training.estimators.intervals import Estimate, bootstrap_interval
+from accomplice.training.estimators.kaplan_meier import censoring, judged_horizon
 from accomplice.training.evaluation import scores as evaluation
-from accomplice.training.evaluation.scores import (
-    MODEL,
-    Estimate,
-    evaluate,
-    judge,
-    judged_horizon,
-    quick_scores,
-)
+from accomplice.training.evaluation.scores import MODEL, evaluate, judge, quick_scores
 from accomplice.training.fitting.prepare import truncate
 from accomplice.training.learners.stack import LEARNERS
-from accomplice.training.metrics.brier import (
-    bootstrap_interval,
-    brier_score,
-    censoring,
-    integrated_brier_score,
-)
+from accomplice.training.metrics.brier import brier_score, integrated_brier_score
 from accomplice.training.metrics.concordance import harrell_c, uno_c
 from accomplice.training.models.baselines import KAPLAN_MEIER, out_of_fold_curves
 

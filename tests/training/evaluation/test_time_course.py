@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accomplice.training.estimators.hazard import TimeGrid, survival
+from accomplice.training.estimators.kaplan_meier import KaplanMeier
 from accomplice.training.evaluation.bootstrap import Followed
 from accomplice.training.evaluation.time_course import (
     MOST_MARKS,
@@ -19,7 +20,7 @@ from accomplice.training.evaluation.time_course import (
     risk_groups,
     thirds,
 )
-from accomplice.training.metrics.brier import KaplanMeier, brier_score
+from accomplice.training.metrics.brier import brier_score
 from accomplice.training.metrics.concordance import cumulative_dynamic_auc
 
 GRID = TimeGrid(np.linspace(0, 60, 13))

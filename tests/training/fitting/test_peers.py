@@ -11,7 +11,8 @@ import accomplice.training.fitting.peers
 from accomplice.training.budget import Budget
 from accomplice.training.config import configure
 from accomplice.training.estimators.hazard import log_risk
-from accomplice.training.evaluation.scores import Estimate, evaluate
+from accomplice.training.estimators.intervals import Estimate
+from accomplice.training.evaluation.scores import evaluate
 from accomplice.training.fitting.peers import BOOSTED, FOREST, PEERS, at_edges, peers
 from accomplice.training.fitting.prepare import prepare
 from accomplice.training.metrics.concordance import harrell_c

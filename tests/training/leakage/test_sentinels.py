@@ -17,7 +17,8 @@ from accomplice.data.readers.tables import read_table
 from accomplice.data.study import parse_study
 from accomplice.data.synthetic import draw
 from accomplice.training.budget import Budget
-from accomplice.training.evaluation.scores import Estimate, Scores
+from accomplice.training.estimators.intervals import Estimate
+from accomplice.training.evaluation.scores import Scores
 from accomplice.training.leakage.sentinels import (
     QUESTIONS,
     ceiling,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accomplice.training.estimators.hazard_ratios import HazardRatio, Pooled, judge_design
-from accomplice.training.evaluation.scores import Estimate
+from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.marker import verdicts
 from accomplice.training.marker.claim import Centres
 from accomplice.training.marker.correlation import Correlation

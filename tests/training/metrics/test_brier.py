@@ -9,22 +9,23 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from accomplice.training.metrics.brier import (
-    KaplanMeier,
-    UndefinedMetricError,
+from accomplice.training.estimators.intervals import (
     bootstrap_interval,
-    brier_contributions,
-    brier_score,
-    censoring,
-    integrated_brier_score,
+    chi_square_tail,
     percentile_interval,
     resamples,
+)
+from accomplice.training.estimators.kaplan_meier import KaplanMeier, censoring
+from accomplice.training.estimators.outcome import UndefinedMetricError
+from accomplice.training.metrics.brier import (
+    brier_contributions,
+    brier_score,
+    integrated_brier_score,
     time_average,
 )
 from accomplice.training.metrics.calibration import (
     calibration_at,
     calibration_groups,
-    chi_square_tail,
     d_calibration,
 )
 from accomplice.training.metrics.concordance import (

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from accomplice.training.estimators.intervals import resamples
+from accomplice.training.estimators.kaplan_meier import censoring
+from accomplice.training.estimators.outcome import UndefinedMetricError
 from accomplice.training.metrics import concordance_draws as pairwise
-from accomplice.training.metrics.brier import UndefinedMetricError, censoring, resamples
 from accomplice.training.metrics.concordance import cumulative_dynamic_auc, harrell_c, uno_c
 from accomplice.training.metrics.concordance_draws import (
     auc_contributions,

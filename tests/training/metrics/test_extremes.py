@@ -14,15 +14,13 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from accomplice.training.estimators.intervals import bootstrap_interval
+from accomplice.training.estimators.kaplan_meier import KaplanMeier, censoring, inverse_censoring
+from accomplice.training.estimators.outcome import UndefinedMetricError
 from accomplice.training.metrics.brier import (
-    KaplanMeier,
-    UndefinedMetricError,
-    bootstrap_interval,
     brier_contributions,
     brier_score,
-    censoring,
     integrated_brier_score,
-    inverse_censoring,
     time_average,
 )
 from accomplice.training.metrics.calibration import (

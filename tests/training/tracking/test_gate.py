@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accomplice.training.bundle import Bundle
+from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.evaluation.comparison import Calibrated, Comparison, Side
 from accomplice.training.evaluation.record import Finding
-from accomplice.training.evaluation.scores import Estimate
 from accomplice.training.tracking.gate import MARGIN, Challenger, Incumbent, decide, lines, sound
 
 NAN = float("nan")

@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from accomplice.data.arrays import Ints
 from accomplice.training.learners.network.dropout import Random
 
-Encode = Callable[[NDArray[np.int_]], tuple[Tensor, Tensor]]
+Encode = Callable[[Ints], tuple[Tensor, Tensor]]
 
 #: Roles that a patient can have for a member; 0 is none.
 TRAINS, VALIDATES = 1, 2

@@ -14,9 +14,8 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+from accomplice.data.arrays import Singles
 
 #: Patients of a tile.
 TILE = 16
@@ -54,14 +53,14 @@ class NetShape:
 class _Laid(NamedTuple):
     """Weights of k folds with m networks each, ready to be multiplied by tiles of patients."""
 
-    encode: tuple[Floats, ...]
+    encode: tuple[Singles, ...]
     """By modality (k, 1, m * e, its rows): weights, bias, token."""
-    mix: Floats
+    mix: Singles
     """(k, 1, m * blocks + m, rows) of gates and skip; of the skip alone where there is one
     modality."""
-    fuse: Floats
+    fuse: Singles
     """(k, m, 1, h, blocks * e + 1) weights and bias."""
-    hazard: Floats
+    hazard: Singles
     """(k, m, 1, j, h + 2) weights, bias, and ones that pass the skip on to all bins."""
 
 
@@ -70,10 +69,10 @@ class Networks:
     """Fitted networks: k folds of m members."""
 
     shape: NetShape
-    weights: Mapping[str, Floats]
+    weights: Mapping[str, Singles]
     """By the names of the parameters of ``learners.network.model.PackedNet``."""
 
-    def logits(self, x: Floats, present: Floats) -> Floats:
+    def logits(self, x: Singles, present: Singles) -> Singles:
         """Log-odds of the hazards (k, m, n, bins).
 
         Args:
@@ -88,7 +87,7 @@ class Networks:
             found[:, :, rows] = made[:, :, :, : rows.stop - start].swapaxes(2, 3)
         return found
 
-    def _lay_out(self, x: Floats, present: Floats) -> Floats:
+    def _lay_out(self, x: Singles, present: Singles) -> Singles:
         """Lay n patients out as (k, rows, n), the last tile filled up with nobody.
 
         The rows are, modality by modality, its inputs, 0 where it is missing; one that is 1 where
@@ -106,7 +105,7 @@ class Networks:
             begin, row = begin + size, row + size + 2
         return laid
 
-    def _pass(self, x: Floats) -> Floats:
+    def _pass(self, x: Singles) -> Singles:
         """Log-odds of the hazards (k, m, bins, n) of patients that :meth:`_lay_out` laid out."""
         laid, (k, _, n) = self._laid, x.shape
         m, e, h = self.shape.members, self.shape.encoder_width, self.shape.hidden_width
@@ -162,7 +161,7 @@ class Networks:
         each = (array.reshape(k, m, *array.shape[1:]) for array in (fuse, hazard))
         return _Laid(tuple(map(_ready, encode)), _ready(mix), *map(_ready, each))
 
-    def _by_modality(self, weight: Floats, known: Floats) -> Floats:
+    def _by_modality(self, weight: Singles, known: Singles) -> Singles:
         """Weights (k, rows, c) of what :meth:`_lay_out` made, from those of inputs and presence."""
         ends = np.cumsum(self.shape.modalities)[:-1].tolist()
         missing = np.zeros((len(known), 1, known.shape[2]), np.float32)
@@ -170,17 +169,17 @@ class Networks:
         return np.concatenate([p for w, b in parts for p in (w, b[:, None], missing)], axis=1)
 
 
-def _ready(weight: Floats) -> Floats:
+def _ready(weight: Singles) -> Singles:
     """Turn weights (…, rows, c) to be multiplied from the left, with room for the tiles."""
     return np.ascontiguousarray(np.swapaxes(weight, -1, -2))[..., None, :, :]
 
 
-def _times(weight: Floats, rows: Floats, out: Floats) -> Floats:
+def _times(weight: Singles, rows: Singles, out: Singles) -> Singles:
     """Product of weights (…, 1, c, rows) and patients (…, rows, n), tile by tile, into ``out``."""
     np.matmul(weight, _tiles(rows), out=_tiles(out))
     return out
 
 
-def _tiles(rows: Floats) -> Floats:
+def _tiles(rows: Singles) -> Singles:
     """Patients (…, rows, n) as tiles (…, t, rows, TILE), without moving them."""
     return rows.reshape(*rows.shape[:-1], -1, TILE).swapaxes(-2, -3)

@@ -12,8 +12,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
-from numpy.typing import NDArray
 
+from accomplice.data.arrays import Array
 from accomplice.training.evaluation.record import CalibrationAt, Curve, Decision, Review, RiskGroup
 from accomplice.training.models.predictions import MODEL
 from accomplice.training.reports.figures.style import (
@@ -28,7 +28,6 @@ from accomplice.training.reports.figures.style import (
     short,
 )
 
-Array = NDArray[np.float64]
 T = TypeVar("T")
 
 #: Months that are drawn side by side at the most.

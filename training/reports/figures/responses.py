@@ -8,13 +8,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from accomplice.data.arrays import Array, Bools
 from accomplice.training.evaluation.response import (
     ResponseEvaluation,
     by_score,
     calibration_groups,
     wilson,
 )
-from accomplice.training.metrics.brier import Bools, Floats
 from accomplice.training.reports.figures.style import BLUE, GREEN, INK, ORANGE, house_style
 
 #: Positive patients a group of the calibration plot should have, and groups at the most.
@@ -24,7 +24,7 @@ FEWEST_CALLED = 10
 
 
 def response_figure(
-    evaluation: ResponseEvaluation, label: Floats, probability: Floats, name: str, synthetic: bool
+    evaluation: ResponseEvaluation, label: Array, probability: Array, name: str, synthetic: bool
 ) -> Figure:
     """Draw ROC curve, calibration and predictive values of out-of-fold probabilities.
 
@@ -55,7 +55,7 @@ def response_figure(
         return figure
 
 
-def _roc(axes: Axes, evaluation: ResponseEvaluation, positive: Bools, chance: Floats) -> None:
+def _roc(axes: Axes, evaluation: ResponseEvaluation, positive: Bools, chance: Array) -> None:
     _, cases, controls = by_score(positive, chance)
     true, false = (
         np.append(0, np.cumsum(part[::-1])) / max(part.sum(), 1) for part in (cases, controls)
@@ -71,7 +71,7 @@ def _roc(axes: Axes, evaluation: ResponseEvaluation, positive: Bools, chance: Fl
 
 
 def _calibration(
-    axes: Axes, evaluation: ResponseEvaluation, positive: Bools, chance: Floats
+    axes: Axes, evaluation: ResponseEvaluation, positive: Bools, chance: Array
 ) -> None:
     rarer = min(int(positive.sum()), int((~positive).sum()))
     count = int(np.clip(rarer // GROUP_POSITIVE, 2, GROUPS))
@@ -90,7 +90,7 @@ def _calibration(
     axes.legend(loc="lower right")
 
 
-def _predictive_values(axes: Axes, positive: Bools, chance: Floats) -> None:
+def _predictive_values(axes: Axes, positive: Bools, chance: Array) -> None:
     """Draw PPV and NPV over thresholds with enough patients on the side that they speak of."""
     cuts, cases, controls = by_score(positive, chance)
     total = cases + controls

@@ -1,0 +1,159 @@
+"""The Kaplan-Meier estimator, the censoring distribution, and weights by its inverse."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Literal
+
+import numpy as np
+
+from accomplice.data.arrays import Array, Bools, Reals
+from accomplice.data.cohort import round_off
+from accomplice.training.estimators.outcome import UndefinedMetricError, checked_outcome
+
+
+@dataclass(frozen=True, eq=False)
+class KaplanMeier:
+    """A right-continuous step curve from 1, with Greenwood's variance of its logarithm.
+
+    Attributes:
+        times: (k,), the distinct observed times, rising.
+        survival: (k,), the curve from each of these times on.
+        variance: (k,), variance of log survival, Σ d / (Y (Y − d)); infinite where the curve is
+            0.
+    """
+
+    times: Array
+    survival: Array
+    variance: Array
+
+    @classmethod
+    def fit(cls, time: Reals, event: Bools) -> KaplanMeier:
+        """Estimate the survival curve; at a tied time, events come before censoring.
+
+        Args:
+            time: (n,), time of the event or of censoring.
+            event: (n,) bool, True where the event was seen, False where censored.
+
+        Returns:
+            S(t) = Π over u ≤ t of 1 − d(u) / Y(u), of d events among Y at risk (Kaplan & Meier
+            1958).
+
+        Raises:
+            ValueError: as `checked_outcome`.
+        """
+        times, events, _, at_risk = _counts(time, event)
+        return cls._product_limit(times, events, at_risk)
+
+    @classmethod
+    def _product_limit(cls, times: Array, leave: Array, at_risk: Array) -> KaplanMeier:
+        ratio = np.divide(leave, at_risk, out=np.zeros_like(leave), where=leave > 0)
+        stay = at_risk - leave
+        step = np.divide(ratio, stay, out=np.zeros_like(leave), where=stay > 0)
+        step[(leave > 0) & (stay == 0)] = np.inf
+        return cls(times, np.cumprod(1 - ratio), np.cumsum(step))
+
+    @property
+    def last(self) -> float:
+        """The longest follow-up; past it the curve carries its last value and is a guess."""
+        return float(self.times[-1])
+
+    def at(self, times: Reals | float) -> Array:
+        """Read the curve at `times` (any shape), as S(t)."""
+        return self._read(self.survival, 1.0, times, "right")
+
+    def before(self, times: Reals | float) -> Array:
+        """Read the curve just before `times` (any shape), as S(t−)."""
+        return self._read(self.survival, 1.0, times, "left")
+
+    def interval(self, times: Reals | float, level: float = 0.95) -> tuple[Array, Array]:
+        """Bound the curve point by point.
+
+        Args:
+            times: any shape, where to read it.
+            level: coverage.
+
+        Returns:
+            Low and high, each of the shape of `times`: S^exp(±z √variance / log S), the log-log
+            interval of Kalbfleisch & Prentice; NaN where the curve is 0 or 1, which it does not
+            bound.
+        """
+        survival = self.at(times)
+        deviation = np.sqrt(self._read(self.variance, 0.0, times, "right"))
+        inside = (survival > 0) & (survival < 1)
+        log = np.log(np.where(inside, survival, 0.5))
+        spread = NormalDist().inv_cdf(0.5 + level / 2) * np.where(inside, deviation, 0) / -log
+        low, high = np.exp(np.exp(spread) * log), np.exp(np.exp(-spread) * log)
+        return np.where(inside, low, np.nan), np.where(inside, high, np.nan)
+
+    def _read(
+        self, values: Array, start: float, times: Reals | float, side: Literal["left", "right"]
+    ) -> Array:
+        index = np.searchsorted(self.times, np.asarray(times, dtype=np.float64), side=side)
+        # Not by a copy with `start` in front: whoever reads a few times would pay for the curve.
+        found = np.where(index > 0, values[np.maximum(index - 1, 0)], start)
+        return np.asarray(found, dtype=np.float64)
+
+
+def censoring(time: Reals, event: Bools) -> KaplanMeier:
+    """Estimate the distribution of the censoring time, for inverse probability weights.
+
+    Args:
+        time: (n,), time of the event or of censoring.
+        event: (n,) bool, True where the event was seen, False where censored.
+
+    Returns:
+        G(t) = Π over u ≤ t of 1 − c(u) / (Y(u) − d(u)): those with an event at u have
+        left the risk set before the c(u) censored there. The convention of scikit-survival.
+
+    Raises:
+        ValueError: as `checked_outcome`.
+    """
+    times, events, censored, at_risk = _counts(time, event)
+    return KaplanMeier._product_limit(times, censored, at_risk - events)
+
+
+def _counts(time: Reals, event: Bools) -> tuple[Array, Array, Array, Array]:
+    event, time = checked_outcome(event, time)
+    times, index = np.unique(time, return_inverse=True)
+    total = np.bincount(index).astype(np.float64)
+    events = np.bincount(index, weights=event).astype(np.float64)
+    at_risk = event.size - np.cumsum(total) + total
+    return times, events, total - events, at_risk
+
+
+def inverse_censoring(censoring: KaplanMeier, time: Array, needed: Bools) -> Array:
+    """Weigh those who were seen for those whom censoring hid.
+
+    Args:
+        censoring: KaplanMeier, from `censoring`.
+        time: (n,), times at which the patients were seen.
+        needed: (n,) bool, who enters the metric.
+
+    Returns:
+        Weights (n,): 1 / G(time) where needed, else 0.
+
+    Raises:
+        UndefinedMetricError: G is 0, or past its follow-up, at a needed time.
+    """
+    probability = censoring.at(time)
+    hidden = needed & ((probability <= 0) | (time > censoring.last))
+    if count := int(np.count_nonzero(hidden)):
+        raise UndefinedMetricError(
+            f"inverse censoring weights are undefined at {count} of the needed times: in the "
+            f"censoring distribution nobody was followed that long (it ends at "
+            f"{censoring.last:g}). Truncate earlier: a smaller tau or smaller times"
+        )
+    return np.divide(1.0, probability, out=np.zeros_like(probability), where=needed)
+
+
+#: Part of the patients that must still be followed at the judged horizon.
+STILL_FOLLOWED = 0.1
+
+
+def judged_horizon(time: Array, event: Bools, horizon: float) -> float:
+    """Last time at which a tenth of the patients is still followed, and some could be censored."""
+    last = round_off(float(np.quantile(time, 1 - STILL_FOLLOWED)), up=False)
+    # There must be an event to judge by; at the last follow-up the weights end.
+    return min(horizon, max(last, float(time[event].min())), float(np.nextafter(time.max(), 0)))

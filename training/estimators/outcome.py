@@ -1,0 +1,74 @@
+"""Checks of observed outcomes and predictions, and the array types they share."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from accomplice.data.arrays import Array, Bools, Reals
+
+
+class UndefinedMetricError(ValueError):
+    """These patients do not determine the metric; a bootstrap draw may meet it by chance."""
+
+
+def checked_outcome(event: Bools, time: Reals) -> tuple[Bools, Array]:
+    """Refuse an outcome that no metric could use.
+
+    Args:
+        event: (n,) bool, True where the event was seen, False where the patient was censored.
+        time: (n,), time of the event or of censoring.
+
+    Returns:
+        Event (n,) bool and time (n,) float64.
+
+    Raises:
+        ValueError: no patients, unequal lengths, an event that is not boolean, a time that is
+            not finite.
+    """
+    event, time = np.asarray(event), np.asarray(time)
+    # The dtype is also what tells `event` from `time` when a caller swaps the two.
+    if event.dtype != np.bool_:
+        raise ValueError(f"event must be boolean, got {event.dtype}: pass event.astype(bool)")
+    if event.ndim != 1 or event.shape != time.shape or not event.size:
+        raise ValueError(
+            f"event and time must be (n,) with n > 0, got shapes {event.shape} and {time.shape}"
+        )
+    return event, checked_finite("time", time, event.shape)
+
+
+def checked_finite(name: str, values: Reals, shape: tuple[int, ...]) -> Array:
+    """Return `values` as float64, or say what is wrong with them.
+
+    Args:
+        name: what the error text calls them.
+        values: `shape`, the numbers to check.
+        shape: the shape they must have.
+
+    Returns:
+        The values, float64.
+
+    Raises:
+        ValueError: another shape, or values that are not finite.
+    """
+    numbers = np.asarray(values, dtype=np.float64)
+    if numbers.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {numbers.shape}")
+    if bad := int(np.count_nonzero(~np.isfinite(numbers))):
+        raise ValueError(f"{name} must be finite, got {bad} of {numbers.size} that are not")
+    return numbers
+
+
+def checked_survival(name: str, survival: Reals, shape: tuple[int, ...]) -> Array:
+    """Return `survival` as float64 in [0, 1], or say what is wrong as `checked_finite` does."""
+    numbers = checked_finite(name, survival, shape)
+    if bad := int(np.count_nonzero((numbers < 0) | (numbers > 1))):
+        raise ValueError(f"{name} must lie in [0, 1], got {bad} of {numbers.size} outside")
+    return numbers
+
+
+def checked_times(times: Reals) -> Array:
+    """Return `times` (t,) as float64; raise ValueError unless they rise and are finite."""
+    instants = checked_finite("times", times, (np.size(times),))
+    if not instants.size or (np.diff(instants) <= 0).any():
+        raise ValueError("times must rise strictly and hold at least one time")
+    return instants
