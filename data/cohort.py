@@ -7,8 +7,9 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -98,6 +99,15 @@ class Patients:
         return ()
 
 
+class Outcome(NamedTuple):
+    """Follow-up of n patients, administratively censored at a horizon."""
+
+    time: Array
+    """(n,) months of follow-up, at most the horizon."""
+    event: Bools
+    """(n,) whether the event was seen by then."""
+
+
 @dataclass(frozen=True, eq=False)
 class Cohort(Patients):
     """Checked patients who all have one survival endpoint, in months."""
@@ -138,6 +148,12 @@ class Cohort(Patients):
         """Months to which the endpoint is modelled; undeclared, the last follow-up rounded up."""
         declared = self.study.survival_endpoint(self.endpoint)[1].horizon
         return round_off(float(self.time.max()), up=True) if declared is None else declared
+
+    @cached_property
+    def outcome(self) -> Outcome:
+        """Time and event, administratively censored at the horizon."""
+        seen = self.event & (self.time <= self.horizon)
+        return Outcome(np.minimum(self.time, self.horizon), seen)
 
     def take(self, rows: Ints | Bools) -> Self:
         """Return the patients at ``rows``, in that order, with this endpoint alone.

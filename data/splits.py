@@ -77,3 +77,10 @@ def centre_folds(centre: NDArray[np.str_], smallest: int = 20) -> Ints:
     if len(np.unique(fold)) < 2:
         raise InputError(f"leaving one centre out needs two centres; {len(names)} found")
     return np.asarray(fold, dtype=int)
+
+
+def within(risk: Array, fold: Ints) -> Array:
+    """Return each patient's risk (n,) against the mean of their fold (n,)."""
+    mean = np.bincount(fold, risk) / np.maximum(np.bincount(fold), 1)
+    # Rounded, so that one risk for a whole fold stays one risk.
+    return np.asarray(np.round(risk - mean[fold], 12))

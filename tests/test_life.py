@@ -9,7 +9,6 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pandas as pd
-import pytest
 
 from accomplice.serving.answers.predictor import Predictor
 from accomplice.serving.deployment.packaging import package
@@ -23,12 +22,6 @@ from accomplice.training.tracking.store import find_bundle, open_store
 SMALL = [
     *("--set", "net.members=2", "--set", "net.max_epochs=3"),
     *("--set", "evaluation.bootstraps=20", "--set", "evaluation.peers=false"),
-]
-
-pytestmark = [
-    # SQLAlchemy's pool and MLflow's sqlite store leave connections to the garbage collector.
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
 

@@ -23,12 +23,6 @@ SMALL = [
     *("--set", "folds.folds=2", "--set", "forest.trees=10", "--set", "evaluation.peers=false"),
 ]
 
-pytestmark = [
-    # SQLAlchemy's pool and MLflow's sqlite store leave connections to the garbage collector.
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
-
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch, several_raw, several_frame):

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,12 +21,15 @@ from accomplice.training.evaluation.record import Finding, Review
 from accomplice.training.evaluation.response import ResponseEvaluation, judge_response
 from accomplice.training.evaluation.review import review
 from accomplice.training.evaluation.scores import Evaluation, judge_predicted
+from accomplice.training.fitting.baselines import fit_baselines
 from accomplice.training.fitting.fit import Fitted, fit
-from accomplice.training.fitting.prepare import check_folds, prepare
+from accomplice.training.fitting.folds import check_folds
+from accomplice.training.fitting.out_of_fold import from_fit
+from accomplice.training.fitting.prepare import prepare
 from accomplice.training.leakage.cohort_overlap import sketch
 from accomplice.training.leakage.sentinels import watch
-from accomplice.training.models.baselines import Baseline, fit_baselines
-from accomplice.training.models.predictions import from_fit
+from accomplice.training.models.baselines import Baseline
+from accomplice.training.models.provenance import provenance
 from accomplice.training.models.response import (
     ResponseModel,
     check_labels,
@@ -42,7 +40,6 @@ from accomplice.training.models.response import (
 from accomplice.training.models.risk_centiles import quantiles
 from accomplice.training.models.survival import SurvivalModel
 from accomplice.training.progress import Tick, silent, within
-from accomplice.training.tracking.store import Store
 from accomplice.training.treatment.evidence import Evidence, evidence
 
 #: Parts of the time left that the folds' learners, and then the network, may take.
@@ -52,10 +49,6 @@ JUDGING_TIME = 0.5
 #: Part of the time that the primary endpoint may take where there are further ones, which share
 #: the rest.
 PRIMARY_TIME = 0.6
-
-#: How other programs are run that only say something.
-QUIETLY: Any = {"capture_output": True, "text": True, "check": True}
-VERSIONS = ("accomplice", "numpy", "pandas", "torch", "pytorch-lightning")
 
 
 @dataclass(frozen=True)
@@ -164,7 +157,7 @@ def fit_and_judge(
     predicted = from_fit(fitted, config, baselines, budget)
     evaluation = judge_predicted(predicted, config, budget.share(JUDGING_TIME))
     tick("evaluation", 1, 1)
-    found = evidence(fitted, config)
+    found = evidence(fitted.effect, config)
     model = _model(fitted, baselines, "" if found is None else found.distrust)
     reviewed = review(predicted, evaluation, fitted.ensemble, config, tick, budget)
     if config.evaluation.explanations:
@@ -268,52 +261,3 @@ def _model(fitted: Fitted, baselines: tuple[Baseline, ...], distrust: str) -> Su
         risk_reference=quantiles(risk - centre),
         baselines=baselines,
     )
-
-
-def provenance(
-    patients: Patients,
-    settings: Mapping[str, Any],
-    cuts: Sequence[str] = (),
-    cumulative: bytes = b"",
-) -> dict[str, Any]:
-    """Say what a fit was made from.
-
-    ``fit_id`` names the fit by all that decides it, so the same run made twice has the same one;
-    MLflow's run carries it as a tag. Where a deadline cut it short the clock decided too, and the
-    out-of-fold predictions are part of the name.
-    """
-    made_from: dict[str, Any] = {
-        "cohort_fingerprint": patients.fingerprint(),
-        **patients.counts,
-        "left_out": patients.left_out,
-        "synthetic": patients.study.synthetic,
-        "git_commit": git_commit(),
-        "versions": {name: version(name) for name in VERSIONS},
-    }
-    decided = json.dumps([made_from, dict(settings)], sort_keys=True).encode()
-    if cuts:
-        made_from["cut_short"] = list(cuts)
-        decided += cumulative
-    return {"fit_id": hashlib.sha256(decided).hexdigest()[:16], **made_from}
-
-
-def git_commit() -> str | None:
-    """Return the commit of this source tree, or None where it is not one.
-
-    An installed package may lie in an environment inside somebody else's repository, whose commit
-    says nothing of it.
-    """
-    here = Path(__file__)
-    env = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}  # as in a git hook
-    git = ["git", "-C", str(here.parent)]
-    try:
-        subprocess.run([*git, "ls-files", "--error-unmatch", here.name], **QUIETLY, env=env)
-        return str(subprocess.run([*git, "rev-parse", "HEAD"], **QUIETLY, env=env).stdout).strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
-def default_out(store: Store, trained: Trained) -> Path:
-    """Return where a bundle goes that no one gave a place."""
-    fit_id = trained.bundle.provenance["fit_id"]
-    return store.bundles / f"{trained.bundle.study.name}-{fit_id}"

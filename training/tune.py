@@ -27,10 +27,13 @@ from sqlalchemy.exc import IntegrityError, ProgrammingError
 
 from accomplice.data.cohort import Cohort
 from accomplice.data.errors import InputError
+from accomplice.data.splits import within
 from accomplice.training.budget import UNLIMITED, Budget
 from accomplice.training.config import Config, flat, with_settings
-from accomplice.training.evaluation.scores import quick_scores
-from accomplice.training.fitting.fit import fit
+from accomplice.training.estimators.hazard import log_risk
+from accomplice.training.estimators.kaplan_meier import censoring, judged_horizon
+from accomplice.training.evaluation.scores import Judge
+from accomplice.training.fitting.fit import Fitted, fit
 from accomplice.training.fitting.prepare import Prepared
 
 #: Seconds between a worker's signs of life, and without one until its trial is another's.
@@ -368,3 +371,15 @@ def usual_duration(study: Study) -> float:
     done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     taken = [t.duration.total_seconds() for t in done if t.duration is not None]
     return float(np.quantile(taken, USUAL)) if taken else 0.0
+
+
+def quick_scores(fitted: Fitted) -> dict[str, float]:
+    """Return the out-of-fold ``ibs`` and ``uno_c`` of a fit without intervals."""
+    time, event = fitted.prepared.cohort.outcome
+    grid = fitted.prepared.grid
+    horizon = judged_horizon(time, event, grid.horizon)
+    judged = Judge(time, event, censoring(time, event), horizon)
+    averages, _ = judged.brier(grid, fitted.cumulative)
+    risk = within(log_risk(fitted.cumulative), fitted.prepared.fold[0])
+    uno, _, ibs = judged.figures(np.arange(len(time)), risk, averages)
+    return {"ibs": ibs, "uno_c": uno}

@@ -27,7 +27,6 @@ from accomplice.data.study import Study, parse_study
 from accomplice.data.synthetic import draw
 from accomplice.training.config import configure
 from accomplice.training.estimators.hazard import TimeGrid
-from accomplice.training.fitting.prepare import truncate
 from accomplice.training.learners.anchor import fit_anchor
 from accomplice.training.run import Judged, Trained, fit_and_judge, make_bundle
 from accomplice.training.treatment.effect import given
@@ -63,7 +62,7 @@ def simpler(cohort: Cohort, fresh: Cohort, grid: TimeGrid) -> dict[str, Array]:
     """Gains (n,) of fresh patients by a T-learner and by one hazard ratio for everybody."""
     blind, asked = cohort.prognostic(), fresh.prognostic()
     _, treated = given(cohort)
-    time, event = truncate(cohort)
+    time, event = cohort.outcome
     prepared = Preprocessor.fit(blind.study, blind.values, blind.centre)
     X, F = (prepared.linear(c.values, c.centre) for c in (blind, asked))
     first = next(iter(blind.study.blocks))
@@ -152,7 +151,7 @@ def _truth(n: int, seeds: range) -> None:
         model = trained(n, "default", seed)
         judged = fit_of(model)
         found, config = judged.evidence, configure([f"seed={seed}"])
-        controls = [permuted(judged.fitted, config, k) for k in range(2)]
+        controls = [permuted(judged.fitted.effect, config, k) for k in range(2)]
         for missing in (True, False):
             compared = against_truth(model, seed, missing)
             rows.append({"seed": seed, "fresh": "recorded" if missing else "complete"} | compared)

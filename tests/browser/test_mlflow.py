@@ -13,9 +13,9 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 
-from accomplice.training.cli.train import search
 from accomplice.training.config import configure
 from accomplice.training.processes import end, free_port
+from accomplice.training.tracking.experiment import search
 from accomplice.training.tracking.store import open_store
 from accomplice.training.tracking.ui import links
 from accomplice.training.tune import SPACE

@@ -121,7 +121,6 @@ def spark(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas:FutureWarning")
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_spark_agrees(
     spark: Any, bundle: Bundle, pyfunc: Path, people: pd.DataFrame, tmp_path: Path
 ) -> None:

@@ -30,12 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NAME = "accomplice-made-up"
 CANARY = "canary-71"
 
-pytestmark = [
-    pytest.mark.slow,
-    # SQLAlchemy's pool and MLflow's sqlite store leave connections to the garbage collector.
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.slow
 
 
 def ask(port: int, path: str, body: Any = None) -> tuple[int, bytes]:

@@ -15,7 +15,8 @@ from accomplice.data.errors import InputError
 from accomplice.data.study import parse_study
 from accomplice.training.budget import Budget
 from accomplice.training.config import configure
-from accomplice.training.run import git_commit, train
+from accomplice.training.models.provenance import git_commit
+from accomplice.training.run import train
 from accomplice.training.tracking.summary import headline, note, on_further, on_responses
 
 

@@ -12,7 +12,6 @@ from sqlalchemy.exc import IntegrityError
 from accomplice.data.errors import InputError
 from accomplice.training.budget import Budget
 from accomplice.training.config import configure, flat
-from accomplice.training.evaluation.scores import quick_scores
 from accomplice.training.fitting.fit import fit
 from accomplice.training.fitting.prepare import prepare
 from accomplice.training.tune import (
@@ -26,6 +25,7 @@ from accomplice.training.tune import (
     of_defaults,
     open_study,
     propose_defaults,
+    quick_scores,
     study_name,
     suggest,
     tune,

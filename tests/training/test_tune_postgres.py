@@ -10,7 +10,7 @@ import uuid
 import optuna
 import pytest
 
-from accomplice.training.cli.train import synthesise
+from accomplice.data.synthetic_study import synthesise
 from accomplice.training.tune import JUDGED
 
 URL = os.environ.get("ACCOMPLICE_TEST_POSTGRES")

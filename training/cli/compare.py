@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from accomplice.data.errors import InputError, some
 from accomplice.data.files import check_file, write_text
-from accomplice.training.cli.terminal import SYNTHETIC
 from accomplice.training.cli.train import ctrl_c_heeded
+from accomplice.training.reports.wording import SYNTHETIC
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

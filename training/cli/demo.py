@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import time
 import urllib.request
@@ -11,13 +12,16 @@ from dataclasses import dataclass
 from mlflow import MlflowClient
 
 from accomplice.data.cohort import load_cohort
+from accomplice.data.synthetic_study import synthesise
 from accomplice.serving.deployment.origin import written
 from accomplice.serving.deployment.packaging import package
 from accomplice.serving.deployment.server import running, serve_command
-from accomplice.training.cli.terminal import SYNTHETIC, relative, say_cohort, say_result
-from accomplice.training.cli.train import search, synthesise
+from accomplice.training.budget import UNLIMITED
+from accomplice.training.cli.terminal import relative, say_cohort, say_result
+from accomplice.training.cli.train import shown_search
 from accomplice.training.config import configure
 from accomplice.training.processes import free_port
+from accomplice.training.reports.wording import SYNTHETIC
 from accomplice.training.tracking.promotion import champion_of
 from accomplice.training.tracking.store import find_bundle, find_source, open_store
 from accomplice.training.tracking.ui import links
@@ -56,6 +60,11 @@ PATIENT = {
 }
 
 
+def demo(args: argparse.Namespace) -> None:
+    """Live the whole life of a model on the synthetic cohort."""
+    run_demo(short=args.short)
+
+
 def run_demo(*, short: bool) -> None:
     """Make a cohort, tune, train, judge, register, package, serve one answer, say where to look."""
     size = SHORT if short else FULL
@@ -68,16 +77,17 @@ def run_demo(*, short: bool) -> None:
     say_cohort(cohort)
 
     title(f"2  tune ({size.trials} trials), train, judge, register")
-    trained, path, logged = search(
+    trained, path, logged = shown_search(
         store,
         cohort,
         config,
-        trials=size.trials,
-        storage=None,
+        size.trials,
+        None,
         # Every demonstration is a study of its own, so that it shows the work.
-        name=f"demo-{int(time.time())}",
-        out=None,
-        study_file=study,
+        f"demo-{int(time.time())}",
+        None,
+        UNLIMITED,
+        study,
     )
     say_result(trained, path, logged)
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from accomplice.data.errors import InputError
 from accomplice.data.files import check_beside, written_beside
-from accomplice.training.cli.terminal import SYNTHETIC, relative, say_cohort
+from accomplice.training.cli.terminal import relative, say_cohort
 from accomplice.training.cli.train import ctrl_c_heeded
+from accomplice.training.reports.wording import SYNTHETIC
 
 if TYPE_CHECKING:
     from accomplice.data.cohort import Cohort
@@ -138,8 +139,8 @@ def keep(
     digest: str,
 ) -> None:
     """Write the page and its figures, and log both to the run."""
+    from accomplice.training.models.provenance import git_commit
     from accomplice.training.reports.page import render
-    from accomplice.training.run import git_commit
     from accomplice.training.tracking import runs as tracking
     from accomplice.training.validation.page import data, make_page, note
     from accomplice.training.validation.validation import headline
@@ -169,7 +170,7 @@ def updated_bundle(found: Validation, digest: str, config: Config, run_id: str) 
     from accomplice.training.evaluation.record import Finding
     from accomplice.training.evaluation.review import review
     from accomplice.training.models.predictions import MODEL
-    from accomplice.training.run import git_commit
+    from accomplice.training.models.provenance import git_commit
     from accomplice.training.validation.recalibration import updated
     from accomplice.training.validation.validation import BEFORE, external_json
     from accomplice.training.validation.verdicts import of_update

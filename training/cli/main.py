@@ -490,6 +490,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     places |= {"evaluate": evaluating, "predict": predicting, "report": report}
     code: int | None = 0
     try:
+        if verb == "demo":  # it imports what all verbs need
+            from accomplice.training.cli import demo
+
+            places[verb] = demo
         code = getattr(places.get(verb, commands), verb)(args)
     except InputError as error:
         # A column's name may hold a line break.

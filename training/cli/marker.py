@@ -42,8 +42,8 @@ def marker(args: argparse.Namespace) -> None:
         from accomplice.training.cli.progress_bar import shown
         from accomplice.training.marker import report as marker_report
         from accomplice.training.marker.claim import judge_marker
+        from accomplice.training.models.provenance import provenance
         from accomplice.training.reports.page import render
-        from accomplice.training.run import provenance
         from accomplice.training.tracking import runs as tracking
         from accomplice.training.tracking.store import open_store
     say_cohort(cohort)

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from accomplice.data.errors import InputError
 from accomplice.data.files import TABLES, check_file, csv_parts, written_in_parts
-from accomplice.training.cli.terminal import SYNTHETIC
 from accomplice.training.cli.train import ctrl_c_heeded
 from accomplice.training.progress import Tick, silent
+from accomplice.training.reports.wording import SYNTHETIC
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from accomplice.training.tracking.registry import Logged
     from accomplice.training.treatment.evidence import Evidence
     from accomplice.training.tune import Tuned
+from accomplice.training.reports.wording import SYNTHETIC
 
 #: Letters of a model's name.
 WIDTH = 24
-SYNTHETIC = "SYNTHETIC patients: nothing here says anything about real ones"
 
 
 def say_cohort(patients: Patients) -> None:

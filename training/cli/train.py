@@ -7,7 +7,6 @@ import math
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,19 +14,22 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from accomplice.data.errors import InputError
 from accomplice.data.files import write_text
-from accomplice.training.budget import UNLIMITED, Budget
-from accomplice.training.cli.terminal import SYNTHETIC, relative, say_cohort, say_result, say_trials
+from accomplice.training.budget import Budget
+from accomplice.training.cli.terminal import relative, say_cohort, say_result, say_trials
+from accomplice.training.reports.wording import SYNTHETIC
 
 if TYPE_CHECKING:
+    import optuna
+
     from accomplice.data.cohort import Cohort, Patients
     from accomplice.serving.deployment.server import Access
     from accomplice.training.config import Config
-    from accomplice.training.progress import Tick
     from accomplice.training.run import Trained
     from accomplice.training.tracking.registry import Logged
     from accomplice.training.tracking.store import Store
 
     P = TypeVar("P", bound=Patients)
+from accomplice.data.synthetic_study import synthesise
 
 #: What logging a run takes, in parts of what importing and reading took.
 CLOSING = 0.5
@@ -73,27 +75,13 @@ def data_synth(args: argparse.Namespace) -> None:
     print(f"next: accomplice train {study}")
 
 
-def synthesise(folder: Path, n: int, variant: str, seed: int, *, truth: bool = False) -> Path:
-    """Write a synthetic cohort into a folder; return its study file."""
-    from accomplice.data.panels.panel import panel_text
-    from accomplice.data.synthetic import draw
-
-    drawn = draw(n, variant=variant, seed=seed)
-    folder.mkdir(parents=True, exist_ok=True)
-    drawn.frame.to_csv(folder / "cohort.csv", index=False)
-    if truth:
-        drawn.truth.to_csv(folder / "truth.csv", index=False)
-    template = panel_text("synthetic_gastric")
-    write_text(folder / "study.yaml", template)
-    return folder / "study.yaml"
-
-
 def train(args: argparse.Namespace) -> None:
     """Fit, judge and log a model of each endpoint."""
     from accomplice.data.cohort import load_endpoints
 
     patients, config, out, store, budget = begin(args, load_endpoints)
     from accomplice.training.cli.progress_bar import shown
+    from accomplice.training.tracking.experiment import fit_and_keep
 
     with shown("train") as tick:
         done = fit_and_keep(
@@ -116,7 +104,25 @@ def tune(args: argparse.Namespace) -> None:
 
     cohort, config, out, store, budget = begin(args, load_cohort)
     asked = (config, args.trials, args.storage, args.name, out, budget, Path(args.study))
-    say_result(*search(store, cohort, *asked))
+    say_result(*shown_search(store, cohort, *asked))
+
+
+def shown_search(store: Store, cohort: Cohort, *asked: Any) -> tuple[Trained, Path, Logged]:
+    """Search as ``tracking.experiment.search`` does, and show how far it is."""
+    from accomplice.training.cli.progress_bar import shown
+    from accomplice.training.tracking.experiment import search
+    from accomplice.training.tune import judged
+
+    def resumed(study: optuna.Study) -> None:
+        print(f"study    {study.study_name}: going on after {judged(study)} trials")
+
+    with shown("tune") as tick:
+        callbacks: Any = {"tick": tick, "resumed": resumed, "tuned": say_trials}
+        try:
+            return search(store, cohort, *asked, **callbacks)
+        except KeyboardInterrupt:
+            print("\nstopped; the same command goes on where this one left off", file=sys.stderr)
+            raise
 
 
 def begin(
@@ -133,7 +139,7 @@ def begin(
         patients, config, out = check(args, load)
         import accomplice.training.learners.network.lightning
         import accomplice.training.run
-        import accomplice.training.tracking.runs  # noqa: F401
+        import accomplice.training.tracking.experiment  # noqa: F401
         from accomplice.training.tracking.store import open_store
 
         storage = getattr(args, "storage", None)
@@ -181,7 +187,7 @@ def check(args: argparse.Namespace, load: Callable[..., P]) -> tuple[P, Config, 
     """Check what a command is given before anything is written; see :func:`begin`."""
     from accomplice.data.cohort import Cohort
     from accomplice.training.config import configure
-    from accomplice.training.fitting.prepare import check_folds
+    from accomplice.training.fitting.folds import check_folds
     from accomplice.training.models.manifest import check_place
     from accomplice.training.models.response import check_labels
 
@@ -195,105 +201,6 @@ def check(args: argparse.Namespace, load: Callable[..., P]) -> tuple[P, Config, 
     else:
         check_labels(patients)
     return patients, config, out
-
-
-def search(
-    store: Store,
-    cohort: Cohort,
-    config: Config,
-    trials: int,
-    storage: str | None,
-    name: str | None,
-    out: Path | None,
-    budget: Budget = UNLIMITED,
-    study_file: Path | None = None,
-) -> tuple[Trained, Path, Logged]:
-    """Tune with nested runs, then train the final model on other folds than chose it."""
-    import optuna
-
-    from accomplice.training.cli.progress_bar import shown
-    from accomplice.training.fitting.prepare import prepare
-    from accomplice.training.tracking import runs as tracking
-    from accomplice.training.tune import judged, open_study, study_name
-    from accomplice.training.tune import tune as run_trials
-
-    with shown("tune") as tick:
-        began = time.monotonic()
-        prepared = prepare(cohort, config, tick)
-        before = time.monotonic() - began
-        study = open_study(name or study_name(cohort, config), storage or store.optuna, config.seed)
-        done = judged(study)
-        if done:
-            print(f"study    {study.study_name}: going on after {done} trials")
-        parent = tracking.open_parent(store, cohort, config, study)
-
-        def report(trial: optuna.trial.FrozenTrial, current: optuna.Study) -> None:
-            tracking.log_trial(store, cohort, config, parent, trial)
-            tick("trials", min(judged(current), trials), trials)
-
-        tick("trials", min(done, trials), trials)
-        try:
-            models = 1 + len(cohort.further)
-            tuned = run_trials(prepared, config, study, trials, report, budget, before, models)
-            say_trials(tuned)
-            # The best of many trials looks better on its own folds than it is: judge it on others.
-            final = tuned.config.model_copy(update={"seed": config.seed + 1})
-            made = fit_and_keep(
-                *(store, cohort, final, out, tick),
-                stage="final",
-                tuned=study.study_name,
-                budget=budget,
-                study_file=study_file,
-            )
-        except KeyboardInterrupt:
-            tracking.close_parent(parent, "KILLED")
-            print("\nstopped; the same command goes on where this one left off", file=sys.stderr)
-            raise
-        except BaseException:
-            tracking.close_parent(parent, "FAILED")
-            raise
-        tracking.finish_parent(parent, study, made[2].run_id)
-    return made
-
-
-def fit_and_keep(
-    store: Store,
-    patients: Patients,
-    config: Config,
-    out: Path | None,
-    tick: Tick,
-    *,
-    stage: str,
-    name: str | None = None,
-    tuned: str | None = None,
-    budget: Budget = UNLIMITED,
-    study_file: Path | None = None,
-) -> tuple[Trained, Path, Logged]:
-    """Fit and judge a model of each endpoint inside a run of its own, write the bundle, log it.
-
-    Args:
-        store: the tracking store.
-        patients: to train on.
-        config: of the run.
-        out: where the bundle goes; into the store if absent.
-        tick: told how far the work is.
-        stage: of the work, as a tag of the run.
-        name: of the run.
-        tuned: name of the Optuna study that the configuration is from.
-        budget: of the fit.
-        study_file: that describes the patients.
-    """
-    from accomplice.training.run import default_out
-    from accomplice.training.run import train as fit_endpoints
-    from accomplice.training.tracking import runs as tracking
-
-    usual = stage if tuned is None else f"{stage} {tuned}"
-    with tracking.run(store, patients, stage, name or usual, tuned) as run_id:
-        trained = fit_endpoints(patients, config, tick, budget=budget)
-        path = (out or default_out(store, trained)).absolute()
-        trained.bundle.save(path)
-        logged = tracking.log_training(store, run_id, patients, config, trained, path, study_file)
-    return trained, path, logged
 
 
 def package(args: argparse.Namespace) -> None:
@@ -392,13 +299,6 @@ def ui(args: argparse.Namespace) -> None:
         run_dashboard(args.storage or store.optuna, args.port)
     else:
         run_ui(store, args.port)
-
-
-def demo(args: argparse.Namespace) -> None:
-    """Live the whole life of a model on the synthetic cohort."""
-    from accomplice.training.cli.demo import run_demo
-
-    run_demo(short=args.short)
 
 
 def settings(args: argparse.Namespace) -> list[str]:

@@ -15,11 +15,12 @@ import numpy as np
 from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.data.cohort import Cohort
 from accomplice.data.errors import InputError
+from accomplice.data.splits import within
 from accomplice.training.estimators.hazard import log_risk
 from accomplice.training.estimators.intervals import Estimate, estimate
 from accomplice.training.estimators.kaplan_meier import censoring, judged_horizon
 from accomplice.training.evaluation.calibration import Calibrated, calibrated
-from accomplice.training.evaluation.scores import NAMES, Figures, Judge, within
+from accomplice.training.evaluation.scores import NAMES, Figures, Judge
 from accomplice.training.models.predictions import MODEL, Predicted
 
 #: Bootstrap draws behind an interval that decides something.

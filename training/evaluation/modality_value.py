@@ -7,12 +7,12 @@ import math
 import numpy as np
 
 from accomplice.data.arrays import Array, Bools, Ints
+from accomplice.data.splits import within
 from accomplice.training.budget import UNLIMITED, Budget
 from accomplice.training.config import Config
 from accomplice.training.estimators.hazard import log_risk
 from accomplice.training.evaluation.bootstrap import FEWEST_EVENTS, Draws, Followed, span
 from accomplice.training.evaluation.record import ModalityValue, Span
-from accomplice.training.evaluation.scores import within
 from accomplice.training.models.predictions import Predicted
 from accomplice.training.progress import Tick, silent
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from accomplice.data.splits import within
 from accomplice.training.budget import UNLIMITED, Budget
 from accomplice.training.config import Config
 from accomplice.training.estimators.hazard import log_risk
@@ -24,7 +25,7 @@ from accomplice.training.evaluation.instability import MOST_LOOKED_AT, instabili
 from accomplice.training.evaluation.modality_value import MOST_WITHHELD, modality_values, sample
 from accomplice.training.evaluation.net_benefit import decisions
 from accomplice.training.evaluation.record import Review, Span
-from accomplice.training.evaluation.scores import Evaluation, within
+from accomplice.training.evaluation.scores import Evaluation
 from accomplice.training.evaluation.subgroups import MOST_CENTRES, Scored, patterns, subgroups
 from accomplice.training.evaluation.time_course import (
     auc_over_time,

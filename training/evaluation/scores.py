@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from accomplice.data.arrays import Array, Bools, Ints
+from accomplice.data.splits import within
 from accomplice.training.budget import UNLIMITED, Budget
 from accomplice.training.config import Config
 from accomplice.training.estimators.hazard import TimeGrid, log_risk, survival
@@ -27,16 +28,11 @@ from accomplice.training.estimators.intervals import (
     resamples,
 )
 from accomplice.training.estimators.kaplan_meier import KaplanMeier, censoring, judged_horizon
-from accomplice.training.fitting.fit import Fitted
-from accomplice.training.fitting.peers import PEERS
-from accomplice.training.fitting.prepare import truncate
 from accomplice.training.metrics.brier import brier_contributions, time_average
 from accomplice.training.metrics.calibration import calibration_at, d_calibration
 from accomplice.training.metrics.concordance import concordance_contributions, concordances
 from accomplice.training.metrics.concordance_draws import drawn_concordances
-from accomplice.training.models.baselines import Baseline
-from accomplice.training.models.predictions import MODEL, Predicted, from_fit
-from accomplice.training.progress import Tick, silent
+from accomplice.training.models.predictions import MODEL, PEERS, Predicted
 
 #: Times at which the Brier score is taken.
 POINTS = 50
@@ -132,22 +128,6 @@ class Evaluation:
 NAMES = {"uno_c": "Uno's C", "harrell_c": "Harrell's C", "ibs": "integrated Brier score"}
 
 
-def evaluate(
-    fitted: Fitted,
-    config: Config,
-    tick: Tick = silent,
-    budget: Budget = UNLIMITED,
-    baselines: Sequence[Baseline] | None = None,
-) -> Evaluation:
-    """Judge a fit by its out-of-fold predictions, beside its learners and the baselines."""
-    tick("evaluation", 0, 2)
-    predicted = from_fit(fitted, config, baselines, budget)
-    tick("evaluation", 1, 2)
-    judged = judge_predicted(predicted, config, budget)
-    tick("evaluation", 2, 2)
-    return judged
-
-
 def judge_predicted(predicted: Predicted, config: Config, budget: Budget = UNLIMITED) -> Evaluation:
     """Judge predictions of patients whose outcome is known; see :func:`judge`."""
     judged = judge(
@@ -161,18 +141,6 @@ def judge_predicted(predicted: Predicted, config: Config, budget: Budget = UNLIM
         budget,
     )
     return replace(judged, notes=predicted.notes)
-
-
-def quick_scores(fitted: Fitted) -> dict[str, float]:
-    """Return the out-of-fold ``ibs`` and ``uno_c`` of a fit without intervals."""
-    time, event = truncate(fitted.prepared.cohort)
-    grid = fitted.prepared.grid
-    horizon = judged_horizon(time, event, grid.horizon)
-    judged = Judge(time, event, censoring(time, event), horizon)
-    averages, _ = judged.brier(grid, fitted.cumulative)
-    risk = within(log_risk(fitted.cumulative), fitted.prepared.fold[0])
-    uno, _, ibs = judged.figures(np.arange(len(time)), risk, averages)
-    return {"ibs": ibs, "uno_c": uno}
 
 
 def judge(
@@ -253,13 +221,6 @@ def brier_averages(
 ) -> Array:
     """Return each patient's Brier score (n,), averaged over time to a horizon."""
     return Judge(time, event, weights, horizon).brier(grid, cumulative)[0]
-
-
-def within(risk: Array, fold: Ints) -> Array:
-    """Return each patient's risk (n,) against the mean of their fold (n,)."""
-    mean = np.bincount(fold, risk) / np.maximum(np.bincount(fold), 1)
-    # Rounded, so that one risk for a whole fold stays one risk.
-    return np.asarray(np.round(risk - mean[fold], 12))
 
 
 class Figures(NamedTuple):

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from accomplice.data.arrays import Array, Ints
+from accomplice.data.splits import within
 from accomplice.training.estimators.hazard import TimeGrid, survival
 from accomplice.training.estimators.kaplan_meier import KaplanMeier
 from accomplice.training.evaluation.bootstrap import Followed, band
 from accomplice.training.evaluation.record import Curve, RiskGroup
-from accomplice.training.evaluation.scores import within
 from accomplice.training.metrics.brier import brier_contributions
 
 #: Round steps, in months, and at most how many of them reach the horizon.

@@ -14,12 +14,18 @@ from accomplice.data.splits import stratified_folds
 from accomplice.training.budget import UNLIMITED, Budget
 from accomplice.training.config import Config
 from accomplice.training.estimators.hazard import survival
-from accomplice.training.fitting.prepare import CHUNK, Prepared, truncate
+from accomplice.training.fitting.prepare import Prepared
 from accomplice.training.learners.network.batches import TRAINS, VALIDATES, PackedData
 from accomplice.training.learners.network.inference import NetShape, Networks
 from accomplice.training.learners.network.model import PackedNet
 from accomplice.training.learners.stack import LEARNERS, Stack, fit_stack
-from accomplice.training.models.ensemble import Ensemble, learner_curves, net_inputs, net_logits
+from accomplice.training.models.ensemble import (
+    CHUNK,
+    Ensemble,
+    learner_curves,
+    net_inputs,
+    net_logits,
+)
 from accomplice.training.progress import Tick, silent
 from accomplice.training.treatment.benefit import under
 from accomplice.training.treatment.effect import CrossFitted, cross_fit
@@ -88,7 +94,7 @@ def assemble(
 ) -> Fitted:
     """Predict out of fold, stack the learners, and fit the treatment's effect beside them."""
     learners = out_of_fold(prepared, net)
-    time, event = truncate(prepared.cohort)
+    time, event = prepared.cohort.outcome
     grid = prepared.grid
 
     def stack(rows: Bools) -> Stack:
@@ -209,7 +215,7 @@ def untrained(prepared: Prepared, config: Config, base_rate: torch.Tensor) -> Pa
 
 def pack(prepared: Prepared, config: Config) -> tuple[PackedData, torch.Tensor]:
     """Say what each patient is to each fold and member; return also each fold's base rate."""
-    time, event = truncate(prepared.cohort)
+    time, event = prepared.cohort.outcome
     folds, n, members = len(prepared.models), len(time), config.net.members
     last = np.zeros((folds, n), dtype=np.uint8)
     part, died = np.zeros((folds, n), dtype=np.float32), np.zeros((folds, n), dtype=bool)

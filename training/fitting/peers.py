@@ -20,11 +20,10 @@ import numpy as np
 from accomplice.data.arrays import Array
 from accomplice.training.budget import UNLIMITED, Budget
 from accomplice.training.config import Config
-from accomplice.training.fitting.prepare import Prepared, strongest, truncate
+from accomplice.training.fitting.prepare import Prepared, strongest
 from accomplice.training.models.ensemble import mean_curve
+from accomplice.training.models.predictions import BOOSTED, FOREST, PEERS
 
-FOREST, BOOSTED = "random survival forest", "boosted trees"
-PEERS = (FOREST, BOOSTED)
 EXTRA = "peers"
 #: Patients above which they would take minutes; both grow faster than the patients.
 MOST_PATIENTS = 2000
@@ -87,7 +86,7 @@ def _learners(seed: int) -> dict[str, Callable[[], Any]]:
 def _out_of_fold(learner: Callable[[], Any], prepared: Prepared, budget: Budget) -> Array | None:
     """Cumulative hazards (n, j + 1) by fold models without the patient; None if time is short."""
     outcomes = import_module("sksurv.util").Surv
-    time, event = truncate(prepared.cohort)
+    time, event = prepared.cohort.outcome
     repeats, total = len(prepared.fold), len(prepared.models)
     found = np.zeros((repeats, len(time), len(prepared.grid.edges)))
     blind, pace = prepared.blind, budget.pace()

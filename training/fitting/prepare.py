@@ -11,25 +11,20 @@ import numpy as np
 
 from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.data.cohort import Cohort
-from accomplice.data.errors import InputError
 from accomplice.data.preprocessing.preprocessor import Inputs, Preprocessor
-from accomplice.data.splits import centre_folds, stratified_folds
 from accomplice.training.budget import UNLIMITED, Budget
 from accomplice.training.config import Config
 from accomplice.training.estimators.cox import RiskSums
 from accomplice.training.estimators.hazard import TimeGrid
+from accomplice.training.fitting.folds import assign_folds
 from accomplice.training.learners.anchor import fit_anchor
 from accomplice.training.learners.boosting import fit_boosting
 from accomplice.training.learners.forest import fit_forest
-from accomplice.training.models.ensemble import FoldModel
+from accomplice.training.models.fold_model import FoldModel
 from accomplice.training.progress import Tick, silent
 
 #: Columns that trees choose from at the most.
 TREE_COLUMNS = 256
-#: Events below which nothing is trained.
-FEWEST_EVENTS = 10
-#: Patients predicted at a time.
-CHUNK = 8192
 #: Part of a fold's time, beyond the anchor's, that its forest may take; boosting has the rest.
 FOREST_TIME = 0.4
 
@@ -62,12 +57,6 @@ class Prepared:
         return np.concatenate([[f == k for k in range(folds)] for f in self.fold])
 
 
-def truncate(cohort: Cohort) -> tuple[Array, Bools]:
-    """Return time and event (n,), administratively censored at the cohort's horizon."""
-    horizon = cohort.horizon
-    return np.minimum(cohort.time, horizon), cohort.event & (cohort.time <= horizon)
-
-
 def prepare(
     cohort: Cohort, config: Config, tick: Tick = silent, budget: Budget = UNLIMITED
 ) -> Prepared:
@@ -76,7 +65,7 @@ def prepare(
     Raises:
         InputError: there are too few events.
     """
-    time, event = truncate(cohort)
+    time, event = cohort.outcome
     fold = assign_folds(cohort, time, event, config)
     blind = cohort.prognostic()
     models: list[FoldModel] = []
@@ -88,34 +77,6 @@ def prepare(
             tick("folds", len(models), total)
     grid = _grid(time, event, cohort.horizon, config)
     return Prepared(cohort, blind, fold, tuple(models), grid)
-
-
-def assign_folds(cohort: Cohort, time: Array, event: Bools, config: Config) -> Ints:
-    """Return the held-out fold (repeats, n) of each patient.
-
-    Raises:
-        InputError: there are too few events, or no centres to leave out.
-    """
-    folds = int(min(config.folds.folds, event.sum() // 2))
-    if event.sum() < FEWEST_EVENTS:
-        raise InputError(
-            f"{int(event.sum())} events before the horizon are too few to train and validate on: "
-            f"{FEWEST_EVENTS} are needed, and some hundred for a model of worth"
-        )
-    if config.folds.by == "centre":
-        if cohort.centre is None:
-            raise InputError("folds.by=centre: the study file names no centre column")
-        fold = centre_folds(cohort.centre)
-        if min(event[fold != k].sum() for k in range(fold.max() + 1)) < FEWEST_EVENTS // 2:
-            raise InputError("folds.by=centre: without one centre too few events are left")
-        return fold[None]
-    repeats = range(config.folds.repeats)
-    return np.stack([stratified_folds(event, time, folds, config.seed + r) for r in repeats])
-
-
-def check_folds(cohort: Cohort, config: Config) -> None:
-    """Refuse, before any work, a cohort that cannot be divided; see :func:`assign_folds`."""
-    assign_folds(cohort, *truncate(cohort), config)
 
 
 def _grid(time: Array, event: Bools, horizon: float, config: Config) -> TimeGrid:

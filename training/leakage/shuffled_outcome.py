@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from accomplice.data.cohort import Cohort
+from accomplice.data.splits import within
 from accomplice.training.config import Config, configure
 from accomplice.training.estimators.hazard import log_risk
 from accomplice.training.estimators.kaplan_meier import censoring, judged_horizon
-from accomplice.training.evaluation.scores import within
 from accomplice.training.fitting.fit import fit
-from accomplice.training.fitting.prepare import prepare, truncate
+from accomplice.training.fitting.prepare import prepare
 from accomplice.training.metrics.concordance import concordance_contributions
 
 #: Patients fitted to at the most, and events among them that rare ones are raised to.
@@ -85,7 +85,7 @@ def shuffled(cohort: Cohort, config: Config) -> Shuffled:
     # Centres may be small; what is asked is whether held-out outcomes are seen.
     small = small.model_copy(update={"folds": small.folds.model_copy(update={"by": "patient"})})
     fitted = fit(prepare(dealt, small), small)
-    time, event = truncate(dealt)
+    time, event = dealt.outcome
     risk = within(log_risk(fitted.cumulative), fitted.prepared.fold[0])
     weights = censoring(time, event)
     horizon = judged_horizon(time, event, fitted.prepared.grid.horizon)
@@ -104,6 +104,6 @@ def _dealt(cohort: Cohort, rng: np.random.Generator) -> Cohort:
         return cohort
     # Rare events would be too few among those taken; which patients have them is chance by now.
     order = rng.permutation(len(cohort))
-    first = order[truncate(cohort)[1][order]][:ENOUGH_EVENTS]
+    first = order[cohort.outcome.event[order]][:ENOUGH_EVENTS]
     rest = order[~np.isin(order, first)]
     return cohort.take(np.sort(np.concatenate([first, rest])[:MOST_PATIENTS]))

@@ -1,4 +1,4 @@
-"""Which leaves many rows fall into: trees as a sieve, through which 64 rows pass at a time.
+"""Leaves that many rows fall into, looked up bitwise, 64 rows at a time: a variant of QuickScorer.
 
 Rows are sets of bits. Those that reach a node's right child are those at the node and above its
 cut, and the others reach the left one: of all trees at once, a level takes two operations on words,
@@ -9,16 +9,14 @@ where the row is in any of the leaves whose numbers have a 1 there. After Lucche
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from accomplice.data.arrays import Array, Ints
-
-if TYPE_CHECKING:
-    from accomplice.training.learners.trees import Trees
 
 Words = NDArray[np.uint64]
 
@@ -32,43 +30,43 @@ class _Level(NamedTuple):
 
     parents: Ints
     """Places of the nodes."""
-    question: Ints
-    """Which cut each asks for."""
+    split: Ints
+    """Split of each."""
     right: slice
     left: slice
 
 
-class Questions(NamedTuple):
-    """The distinct cuts of trees: many nodes ask the same. At the last no value goes right."""
+class Splits(NamedTuple):
+    """Unique (column, cut) splits of all trees; the last is a sentinel that no value exceeds."""
 
     column: Ints
-    """(q,) column that each looks at."""
+    """(q,) column that each compares."""
     cut: Array
     """(q,) values above it go right."""
     asked: Ints
-    """(nodes,) which of them a node asks; a leaf the last one."""
+    """(nodes,) split of each node; a leaf has the last one."""
 
     @classmethod
-    def of(cls, trees: Trees) -> Questions:
-        """Collect them."""
-        asks = np.flatnonzero(trees.feature >= 0)
-        order = asks[np.lexsort((trees.cut[asks], trees.feature[asks]))]
-        column, cut = trees.feature[order].astype(np.intp), trees.cut[order]
+    def of(cls, feature: NDArray[np.integer], cut: Array) -> Splits:
+        """Collect the splits of nodes from their columns (nodes,), -1 at leaves, and cuts."""
+        asks = np.flatnonzero(feature >= 0)
+        order = asks[np.lexsort((cut[asks], feature[asks]))]
+        column, cut = feature[order].astype(np.intp), cut[order]
         new = np.ones(len(order), bool)
         new[1:] = (np.diff(column) != 0) | (np.diff(cut) != 0)
-        asked = np.full(len(trees.feature), new.sum())
+        asked = np.full(len(feature), new.sum())
         asked[order] = np.cumsum(new) - 1
         return cls(np.append(column[new], 0), np.append(cut[new], np.inf), asked)
 
 
 @dataclass(frozen=True)
-class Sieve:
+class LeafLookup:
     """Trees laid out for many rows."""
 
     columns: Ints
     """(c,) columns that are looked at."""
     column: Ints
-    """(q,) which of them each question looks at."""
+    """(q,) which of them each split compares."""
     cut: Array
     """(q, 1) values above it go right."""
     levels: tuple[_Level, ...]
@@ -81,36 +79,53 @@ class Sieve:
     """(trees, 1) number of each tree's first leaf, among those of all."""
 
     @classmethod
-    def of(cls, trees: Trees, questions: Questions) -> Sieve:
-        """Lay trees out."""
+    def of(
+        cls,
+        splits: Splits,
+        count: int,
+        children: NDArray[np.integer],
+        by_level: Sequence[Ints],
+        tree: Ints,
+        ends: Ints,
+    ) -> LeafLookup:
+        """Lay trees out.
+
+        Args:
+            splits: of their nodes.
+            count: trees; their roots are the first nodes.
+            children: (nodes,) left child of each node, which its right one follows.
+            by_level: inner nodes of each level, from the roots down.
+            tree: (nodes,) tree of each node.
+            ends: (leaves,) nodes that are leaves, tree by tree.
+        """
         # Nodes lie level by level.
-        place, levels = np.zeros(len(trees.feature), np.intp), []
-        place[: trees.count] = np.arange(trees.count)
-        nodes = trees.count
-        for parents in trees.levels:
-            right, left = trees.left[parents] + 1, trees.left[parents]
+        place, levels = np.zeros(len(children), np.intp), []
+        place[:count] = np.arange(count)
+        nodes = count
+        for parents in by_level:
+            right, left = children[parents] + 1, children[parents]
             middle, end = nodes + len(parents), nodes + 2 * len(parents)
             place[right], place[left] = np.arange(nodes, middle), np.arange(middle, end)
             rights, lefts = slice(nodes, middle), slice(middle, end)
-            levels.append(_Level(place[parents], questions.asked[parents], rights, lefts))
+            levels.append(_Level(place[parents], splits.asked[parents], rights, lefts))
             nodes = end
-        owner = trees.tree[trees.ends]
-        first = np.searchsorted(owner, np.arange(trees.count))
+        owner = tree[ends]
+        first = np.searchsorted(owner, np.arange(count))
         number = np.arange(len(owner)) - first[owner]
-        digits = _digits(place[trees.ends], owner, number, trees.count, nodes)
-        columns, column = np.unique(questions.column, return_inverse=True)
-        cut = questions.cut[:, None]
+        digits = _digits(place[ends], owner, number, count, nodes)
+        columns, column = np.unique(splits.column, return_inverse=True)
+        cut = splits.cut[:, None]
         return cls(columns, column, cut, tuple(levels), nodes, digits, first[:, None])
 
     def leaves(self, X: Array) -> Ints:
-        """Leaf (trees, n) that each row of X (n, p) falls into; see :meth:`Trees.leaves`."""
+        """Leaf (trees, n) that each row of X (n, p) falls into; counted over all trees'."""
         n, trees = len(X), len(self.first)
         words = max(-(-n // WORD), 1)
         above = np.zeros((len(self.cut), words * WORD // 8), np.uint8)
         # Of a wide design few columns are looked at: the others are not moved.
         asked = X.T[self.columns].take(self.column, axis=0) > self.cut
         above[:, : -(-n // 8)] = np.packbits(asked, axis=1, bitorder="little")
-        rows = self._sieved(above.view(np.uint64))
+        rows = self._reaching(above.view(np.uint64))
         # Not by reduceat, which keeps the interpreter to itself.
         ones = np.bitwise_or.reduce(rows.take(self.digits, axis=0), axis=0)
         bits = np.unpackbits(ones.view(np.uint8), axis=1, bitorder="little")
@@ -123,20 +138,20 @@ class Sieve:
         found += self.first
         return found
 
-    def _sieved(self, above: Words) -> Words:
+    def _reaching(self, above: Words) -> Words:
         """Rows (nodes + 1, words) at each node, of those above each cut (q, words); last, none."""
         rows = np.empty((self.nodes + 1, above.shape[1]), np.uint64)
         rows[: len(self.first)] = ALL
         rows[-1] = 0
-        for parents, question, right, left in self.levels:
+        for parents, split, right, left in self.levels:
             here = rows.take(parents, axis=0)
-            np.bitwise_and(here, above.take(question, axis=0), out=rows[right])
+            np.bitwise_and(here, above.take(split, axis=0), out=rows[right])
             np.bitwise_xor(here, rows[right], out=rows[left])
         return rows
 
 
 def _digits(place: Ints, owner: Ints, number: Ints, trees: int, none: int) -> Ints:
-    """See :attr:`Sieve.digits`, of leaves in the order of the trees that own them."""
+    """See :attr:`LeafLookup.digits`, of leaves in the order of the trees that own them."""
     segments, width = [], int(number.max(initial=0)).bit_length()
     for digit in range(width - 1, -1, -1):
         ones = (number >> digit) & 1 == 1

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accomplice.data.arrays import Array, Ints
-from accomplice.training.learners.tree_lookup import WORD, Questions, Sieve
+from accomplice.training.learners.tree_lookup import WORD, LeafLookup, Splits
 
 Worth = Callable[[Array, Array], Array]
 """Value of a node from the sums of its two statistics; a cut gains what its parts have more."""
@@ -81,7 +81,7 @@ class Trees:
 
     def leaves(self, X: Array) -> Ints:
         """Leaf (trees, n) that each row of X (n, p) falls into: its place among :attr:`ends`."""
-        return self._walk(X) if len(X) < FEW else self._sieve.leaves(X)
+        return self._walk(X) if len(X) < FEW else self._lookup.leaves(X)
 
     @cached_property
     def ends(self) -> Ints:
@@ -115,15 +115,15 @@ class Trees:
 
     def _walk(self, X: Array) -> Ints:
         """Leaves by going down from the roots, a step in all trees at once."""
-        (column, cut, asked), child = self._questions, self._child
+        (column, cut, asked), child = self._splits, self._child
         above = (X.take(column, axis=1) > cut).ravel()
         start = len(column) * np.arange(len(X))[:, None]
         node = np.repeat(np.arange(self.count)[None], len(X), axis=0)
         for _ in self.levels:
-            question = asked.take(node)
-            question += start
+            split = asked.take(node)
+            split += start
             node = child.take(node)
-            node += above.take(question)
+            node += above.take(split)
         return self._number.take(node.T)
 
     @cached_property
@@ -134,12 +134,13 @@ class Trees:
         return found
 
     @cached_property
-    def _questions(self) -> Questions:
-        return Questions.of(self)
+    def _splits(self) -> Splits:
+        return Splits.of(self.feature, self.cut)
 
     @cached_property
-    def _sieve(self) -> Sieve:
-        return Sieve.of(self, self._questions)
+    def _lookup(self) -> LeafLookup:
+        nodes = (self.count, self.left, self.levels, self.tree, self.ends)
+        return LeafLookup.of(self._splits, *nodes)
 
     @cached_property
     def _child(self) -> Ints:

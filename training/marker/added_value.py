@@ -19,7 +19,7 @@ from accomplice.training.estimators.hazard import TimeGrid, survival
 from accomplice.training.estimators.intervals import Estimate, resamples
 from accomplice.training.estimators.kaplan_meier import censoring
 from accomplice.training.evaluation.scores import Evaluation, judge
-from accomplice.training.fitting.prepare import assign_folds, truncate
+from accomplice.training.fitting.folds import assign_folds
 from accomplice.training.learners.anchor import fit_anchor
 from accomplice.training.metrics.net_benefit import net_benefit_contributions, thresholds_among
 from accomplice.training.models.ensemble import mean_curve, on_grid
@@ -89,7 +89,7 @@ def added_value(
     Raises:
         InputError: there are too few events.
     """
-    time, event = truncate(cohort)
+    time, event = cohort.outcome
     fold = assign_folds(cohort, time, event, config)
     grid = _grid(time, event, cohort.horizon, config)
     curves = np.zeros((2, len(fold), len(time), grid.bins + 1))

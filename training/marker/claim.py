@@ -24,7 +24,7 @@ from accomplice.training.estimators.proportional_hazards import (
     effect_over_time,
     zph_test,
 )
-from accomplice.training.fitting.prepare import FEWEST_EVENTS, truncate
+from accomplice.training.fitting.folds import FEWEST_EVENTS
 from accomplice.training.marker.added_value import AddedValue, added_value
 from accomplice.training.marker.association import Association, associate
 from accomplice.training.marker.correlation import Correlation, correlations
@@ -126,7 +126,7 @@ def judge_marker(
     j = names.index(request.marker)
     measured = ~np.isnan(cohort.values[:, j])
     known = cohort.take(measured)
-    time, event = truncate(known)
+    time, event = known.outcome
     if event.sum() < FEWEST_EVENTS:
         raise InputError(
             f"'{request.marker}': {int(event.sum())} events among {len(known)} patients with a "

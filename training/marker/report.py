@@ -13,7 +13,7 @@ from accomplice.training.marker import context, prognosis, verdicts
 from accomplice.training.marker.claim import MarkerClaim
 from accomplice.training.marker.treatment import Modification, TreatmentEffect
 from accomplice.training.reports.page import Page, Section, plain
-from accomplice.training.tracking.summary import RESEARCH_USE
+from accomplice.training.reports.wording import RESEARCH_USE
 
 SYNTHETIC = "SYNTHETIC patients: nothing here says anything about real ones."
 

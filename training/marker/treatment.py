@@ -22,7 +22,6 @@ from accomplice.training.estimators.hazard_ratios import (
     fit_effects,
     judge_design,
 )
-from accomplice.training.fitting.prepare import truncate
 from accomplice.training.marker.association import above_median
 from accomplice.training.treatment.immortal_time import (
     SURPRISE,
@@ -107,7 +106,7 @@ def modification(cohort: Cohort, x: Array, clinical: Array, plausible: float) ->
     if isinstance(arms, str):
         return arms
     rows, t = arms
-    time, event = truncate(cohort)
+    time, event = cohort.outcome
     time, event, x, clinical = time[rows], event[rows], x[rows], clinical[rows]
     high = above_median(x).astype(float)
     product = fit_effects(np.stack([x * t, t, x], axis=1), time, event, clinical)
@@ -136,7 +135,7 @@ def treatment_effect(cohort: Cohort, sets: dict[str, Array]) -> TreatmentEffect 
         return str(arms)
     landmark = treatment.landmark
     rows, t = arms
-    time, event = truncate(cohort)
+    time, event = cohort.outcome
     time, event = time[rows], event[rows]
     ratios = {"nothing": fit_effects(t, time, event).ratio(1)}
     for name, design in sets.items():
@@ -163,7 +162,7 @@ def treatment_effect(cohort: Cohort, sets: dict[str, Array]) -> TreatmentEffect 
 
 def _arms(cohort: Cohort) -> tuple[Bools, Array] | str:
     """Return whose treatment is known (n,) and who of them was treated (m,), or why not."""
-    treated, event = cohort.treated, truncate(cohort)[1]
+    treated, event = cohort.treated, cohort.outcome.event
     if treated is None:
         return "the study records no treatment"
     untreated_events, treated_events = (int(event[treated == arm].sum()) for arm in (0, 1))

@@ -7,21 +7,17 @@ against the model on another cohort too, where a baseline fitted anew would know
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from accomplice.data.arrays import Array, Bools
-from accomplice.data.cohort import Cohort
-from accomplice.training.config import Config
-from accomplice.training.estimators.cox import baseline_hazard
+from accomplice.data.arrays import Array
 from accomplice.training.estimators.hazard import TimeGrid
-from accomplice.training.fitting.prepare import CHUNK, Prepared, truncate
-from accomplice.training.learners.anchor import Anchor, fit_anchor
-from accomplice.training.models.ensemble import Ensemble, FoldModel, mean_curve, on_grid
+from accomplice.training.learners.anchor import Anchor
+from accomplice.training.models.ensemble import CHUNK, Ensemble, on_grid
+from accomplice.training.models.fold_model import FoldModel
 
 KAPLAN_MEIER = "Kaplan-Meier"
 
@@ -50,19 +46,8 @@ class Baseline:
         mean = np.zeros((len(values), len(ensemble.grid.edges)))
         for model, anchor in zip(ensemble.folds, self.folds, strict=True):
             X = design(model, self.features, values, centre)
-            mean += np.exp(-_curves(anchor, X, model, ensemble.grid)) / len(self.folds)
+            mean += np.exp(-curves(anchor, X, model, ensemble.grid)) / len(self.folds)
         return np.asarray(-np.log(np.maximum(mean, 1e-300)))
-
-    def out_of_fold(self, prepared: Prepared) -> Array:
-        """Cumulative hazard (n, j + 1) of the patients it was fitted on, by folds without them."""
-        repeats, n = len(prepared.fold), len(prepared.cohort)
-        found = np.zeros((repeats, n, len(prepared.grid.edges)))
-        blind, held_out = prepared.blind, prepared.held_out
-        for k, (model, anchor) in enumerate(zip(prepared.models, self.folds, strict=True)):
-            X = design(model, self.features, blind.values, blind.centre)
-            out, repeat = held_out[k], k * repeats // len(prepared.models)
-            found[repeat, out] = _curves(anchor, X[out], model, prepared.grid)
-        return mean_curve(found)
 
     def to_json(self) -> dict[str, Any]:
         """Return the fitted state as plain data."""
@@ -74,31 +59,6 @@ class Baseline:
         """Rebuild from :meth:`to_json`."""
         folds = tuple(Anchor.from_json(anchor) for anchor in raw["folds"])
         return cls(raw["name"], tuple(raw["features"]), folds)
-
-
-def fit_baselines(prepared: Prepared, config: Config) -> tuple[Baseline, ...]:
-    """Fit each baseline on each training fold, Kaplan–Meier first, the study's own in their order.
-
-    The study file lists the simplest first, so its last is its clinical model.
-    """
-    listed = {KAPLAN_MEIER: (), **prepared.blind.study.baselines}
-    time, event = truncate(prepared.cohort)
-    return tuple(
-        Baseline(
-            name,
-            features,
-            tuple(
-                _fit_fold(model, features, prepared.blind, time, event, ~out, config)
-                for model, out in zip(prepared.models, prepared.held_out, strict=True)
-            ),
-        )
-        for name, features in listed.items()
-    )
-
-
-def out_of_fold_curves(baselines: Sequence[Baseline], prepared: Prepared) -> dict[str, Array]:
-    """Out-of-fold cumulative hazards (n, j + 1) at the common grid's edges, by baseline."""
-    return {baseline.name: baseline.out_of_fold(prepared) for baseline in baselines}
 
 
 def design(
@@ -115,29 +75,6 @@ def design(
     return found
 
 
-def _fit_fold(
-    model: FoldModel,
-    features: tuple[str, ...],
-    blind: Cohort,
-    time: Array,
-    event: Bools,
-    train: Bools,
-    config: Config,
-) -> Anchor:
-    X = design(model, features, blind.values, blind.centre)[train]
-    if not X.shape[1]:
-        flat = baseline_hazard(np.zeros(len(X)), time[train], event[train], model.grid)
-        return Anchor(np.zeros(0), 0.0, flat, penalty=1.0, ratio=1.0)
-    return fit_anchor(
-        X,
-        time[train],
-        event[train],
-        model.grid,
-        np.zeros(X.shape[1], dtype=bool),
-        folds=config.anchor.folds,
-        seed=config.seed,
-    )
-
-
-def _curves(anchor: Anchor, X: Array, model: FoldModel, grid: TimeGrid) -> Array:
+def curves(anchor: Anchor, X: Array, model: FoldModel, grid: TimeGrid) -> Array:
+    """Cumulative hazard (n, j + 1) of a fold's baseline, at the common grid's edges."""
     return on_grid(model.grid, anchor.cumulative(X), grid)

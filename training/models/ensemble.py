@@ -12,74 +12,16 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from accomplice.data.arrays import Array, Ints, Singles
-from accomplice.data.preprocessing.preprocessor import Inputs, Preprocessor
+from accomplice.data.arrays import Array, Singles
+from accomplice.data.preprocessing.preprocessor import Inputs
 from accomplice.training.estimators.hazard import TimeGrid, accumulate, gathered
-from accomplice.training.learners.anchor import Anchor
-from accomplice.training.learners.boosting import Boosting
-from accomplice.training.learners.forest import Forest
 from accomplice.training.learners.network.inference import Networks
 from accomplice.training.learners.stack import LEARNERS, Stack, weighted
-from accomplice.training.models.forward import Forward, Together
+from accomplice.training.models.fold_model import FoldModel
+from accomplice.training.models.forward import BatchedEnsemble, LearnerCurves
 
-#: Scale of a network input whose feature has no weight in the anchor.
-FAINT = 0.05
-#: Inputs of the network from one modality.
-MOST_INPUTS = 512
-
-
-@dataclass(frozen=True)
-class FoldModel:
-    """What one fold's training patients gave, beside its share of the packed network."""
-
-    preprocessor: Preprocessor
-    grid: TimeGrid
-    anchor: Anchor
-    forest: Forest
-    boosting: Boosting
-
-    @cached_property
-    def net_columns(self) -> tuple[Ints, Array]:
-        """Order and scale of the network's inputs among linear design and embedding.
-
-        The order lays them out modality by modality. The scale is each feature's weight in the
-        anchor, against the largest: inputs that carry nothing in a linear model reach the network
-        faintly, which so fits less of their noise (an adaptive penalty, as in Zou, "The adaptive
-        lasso", JASA 2006). Of a modality with very many inputs, those of the largest weights are
-        kept.
-        """
-        columns = self.preprocessor.linear_columns()
-        names = list(self.preprocessor.study.features)
-        weight = dict.fromkeys(names, 0.0)
-        for column, beta in zip(columns, self.anchor.beta, strict=True):
-            if len(column.features) == 1:
-                weight[column.features[0]] = float(np.hypot(weight[column.features[0]], beta))
-        most = max(weight.values()) or 1.0
-        weight = {f: FAINT + (1 - FAINT) * w / most for f, w in weight.items()}
-        embedded = self.preprocessor.embedded_columns()
-        scale = [float(np.mean([weight[f] for f in c.features])) for c in [*columns, *embedded]]
-        owner, by_input = self._owner, np.array(scale)
-        kept = []
-        for j in range(len(self.preprocessor.study.blocks)):
-            own = np.flatnonzero(owner == j)
-            strongest = np.argsort(-by_input[own], kind="stable")[:MOST_INPUTS]
-            kept.append(own[np.sort(strongest)])
-        order = np.concatenate(kept)
-        return order, by_input[order]
-
-    @property
-    def net_modalities(self) -> tuple[int, ...]:
-        """How many inputs of the network each modality has."""
-        blocks = len(self.preprocessor.study.blocks)
-        inputs = np.bincount(self._owner, minlength=blocks)
-        return tuple(np.minimum(inputs, MOST_INPUTS).tolist())
-
-    @property
-    def _owner(self) -> Ints:
-        """Position of each input's modality."""
-        rank = {m: i for i, m in enumerate(self.preprocessor.study.blocks)}
-        columns = [*self.preprocessor.linear_columns(), *self.preprocessor.embedded_columns()]
-        return np.array([rank[c.modality] for c in columns])
+#: Patients predicted at a time.
+CHUNK = 8192
 
 
 @dataclass(frozen=True)
@@ -118,24 +60,24 @@ class Ensemble:
         """
         return self.each(self.forward(values, centre))
 
-    def forward(self, values: Array, centre: NDArray[np.str_] | None = None) -> Forward:
+    def forward(self, values: Array, centre: NDArray[np.str_] | None = None) -> LearnerCurves:
         """Run every learner of every fold on coded features (n, p)."""
-        return self._together.forward(values, centre)
+        return self._batched.forward(values, centre)
 
     @cached_property
-    def _together(self) -> Together:
-        return Together(self)
+    def _batched(self) -> BatchedEnsemble:
+        return BatchedEnsemble(self.folds, self.net, self.grid)
 
-    def pooled(self, forward: Forward) -> Array:
+    def pooled(self, forward: LearnerCurves) -> Array:
         """Cumulative hazard (n, j + 1) that answers; see :meth:`cumulative`."""
         by_fold = weighted(self.stack.weights, forward.learners)
         return self.stack.calibrated(by_fold.sum(axis=0) / len(by_fold))
 
-    def each(self, forward: Forward) -> Array:
+    def each(self, forward: LearnerCurves) -> Array:
         """Cumulative hazards (k * members, n, j + 1); see :meth:`replicates`."""
         return self.stack.calibrated(self._each(forward).astype(float))
 
-    def band(self, forward: Forward, part: float) -> Array:
+    def band(self, forward: LearnerCurves, part: float) -> Array:
         """Cumulative hazards (2, n, j + 1) between which a part of :meth:`each` lies.
 
         Edge by edge, the lower one first. Calibration keeps the order, so that it is done only to
@@ -152,7 +94,7 @@ class Ensemble:
         found = self.stack.calibrated(ranked[ends].astype(float))
         return np.asarray((1 - way) * found[:2] + way * found[2:])
 
-    def _each(self, forward: Forward) -> Singles:
+    def _each(self, forward: LearnerCurves) -> Singles:
         """Survival (k * members, n, j + 1) that :meth:`each` calibrates."""
         weights, net = self.stack.weights.copy(), LEARNERS.index("net")
         own, weights[net] = weights[net], 0.0

@@ -1,10 +1,10 @@
-"""All learners of all folds run side by side: what they say together, in few calls.
+"""Batched forward pass: every learner of every fold in one call each.
 
 An ensemble of five folds, each with a linear model, networks, a forest and boosted trees, takes
-thousands of small array operations for one patient when its parts are asked one after another.
-Here a step is taken for all folds at once: one preprocessing, one pass of the network with its
-weights laid out beforehand, one look at all forests and one at all boosted trees. Patients come in
-blocks that stay in the cache.
+thousands of small array operations for one patient when its parts run one after another. Here each
+step runs for all folds at once: one preprocessing, one pass of the network with its weights laid
+out beforehand, one lookup of all forests and one of all boosted trees. Patients come in blocks that
+stay in the cache.
 """
 
 from __future__ import annotations
@@ -12,22 +12,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from accomplice.data.arrays import Array, Ints, Singles
 from accomplice.data.preprocessing.batched import Abreast, AbreastInputs
-from accomplice.training.estimators.hazard import gathered, hazard_ratio, survival
+from accomplice.training.estimators.hazard import TimeGrid, gathered, hazard_ratio, survival
 from accomplice.training.learners.boosting import mean_of_members
 from accomplice.training.learners.forest import mean_rows
+from accomplice.training.learners.network.inference import Networks
 from accomplice.training.learners.stack import LEARNERS
 from accomplice.training.learners.trees import Trees, join
-
-if TYPE_CHECKING:
-    from accomplice.training.models.ensemble import Ensemble
-
+from accomplice.training.models.fold_model import FoldModel
 
 #: Patients worked on at once.
 BLOCK = 1024
@@ -38,7 +36,7 @@ NET, OTHERS = (
 )
 
 
-class Forward(NamedTuple):
+class LearnerCurves(NamedTuple):
     """Survival of n patients at the common grid's edges, by every learner of every fold."""
 
     learners: Array
@@ -48,28 +46,31 @@ class Forward(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Together:
-    """The parts of an ensemble, laid out to be run at once."""
+class BatchedEnsemble:
+    """The folds of an ensemble, laid out to run at once."""
 
-    ensemble: Ensemble
+    folds: Sequence[FoldModel]
+    net: Networks
+    grid: TimeGrid
+    """Common bins, at whose edges curves are read."""
 
-    def forward(self, values: Array, centre: NDArray[np.str_] | None) -> Forward:
+    def forward(self, values: Array, centre: NDArray[np.str_] | None) -> LearnerCurves:
         """Run every learner of every fold on coded features (n, p)."""
         if not len(values):  # nobody's curves have shapes too
             nobody = self._block(np.full((1, values.shape[1]), np.nan), None)
-            return Forward(nobody.learners[:, :, :0], nobody.members[:, :, :0])
+            return LearnerCurves(nobody.learners[:, :, :0], nobody.members[:, :, :0])
         parts = []
         for start in range(0, len(values), BLOCK):
             rows = slice(start, start + BLOCK)
             parts.append(self._block(values[rows], None if centre is None else centre[rows]))
         if len(parts) == 1:
             return parts[0]
-        return Forward(
+        return LearnerCurves(
             np.concatenate([part.learners for part in parts], axis=2),
             np.concatenate([part.members for part in parts], axis=2),
         )
 
-    def _block(self, values: Array, centre: NDArray[np.str_] | None) -> Forward:
+    def _block(self, values: Array, centre: NDArray[np.str_] | None) -> LearnerCurves:
         n = len(values)
         inputs = self._preprocessors.transform(values, centre)
         linear = inputs.linear
@@ -87,7 +88,7 @@ class Together:
         learners = np.empty((folds, len(LEARNERS), *others.shape[2:]))
         learners[:, OTHERS] = others
         members.mean(axis=1, dtype=float, out=learners[:, NET])
-        return Forward(learners, members)
+        return LearnerCurves(learners, members)
 
     def _logits(self, inputs: AbreastInputs) -> Singles:
         """Log-odds of the hazards (k, members, n, bins)."""
@@ -97,7 +98,7 @@ class Together:
         n = both.shape[2]
         x = both.reshape(-1, n).take(order, axis=0)
         x *= scale
-        return self.ensemble.net.logits(x, inputs.present.astype(np.float32)[None])
+        return self.net.logits(x, inputs.present.astype(np.float32)[None])
 
     def _anchor(self, linear: Array) -> Array:
         """Cumulative hazards (k, n, j + 1) of the folds' anchors for their designs (k, n, p)."""
@@ -108,7 +109,7 @@ class Together:
     def _forest(self, flat: Array) -> Array:
         """Cumulative hazards (k, n, j + 1) of the folds' forests."""
         grown, table, place, share = self._forests
-        bins, widest = table.shape[1], self.ensemble.net.shape.bins
+        bins, widest = table.shape[1], self.net.shape.bins
         mean = np.ones((len(flat), len(place), widest + 1))
         for rows in grown.batches(len(flat)):
             mean[rows, :, 1 : bins + 1] = mean_rows(table, grown.leaves(flat[rows])[place], share)
@@ -131,7 +132,7 @@ class Together:
 
     @cached_property
     def _preprocessors(self) -> Abreast:
-        return Abreast(tuple(fold.preprocessor for fold in self.ensemble.folds))
+        return Abreast(tuple(fold.preprocessor for fold in self.folds))
 
     @cached_property
     def _readings(self) -> tuple[Array, Array]:
@@ -140,10 +141,9 @@ class Together:
         Of cumulative hazards (k, …, i + 1) at the folds' own edges, on as many bins as any has; and
         (k, …, i) of the hazards in these bins. A fold's curve ends flat.
         """
-        ensemble, edges = self.ensemble, self.ensemble.grid.edges
-        bins = ensemble.net.shape.bins
-        found = np.zeros((len(ensemble.folds), bins + 1, len(edges)))
-        for own, fold in zip(found, ensemble.folds, strict=True):
+        edges, bins = self.grid.edges, self.net.shape.bins
+        found = np.zeros((len(self.folds), bins + 1, len(edges)))
+        for own, fold in zip(found, self.folds, strict=True):
             own[: fold.grid.bins + 1] = fold.grid.readings(np.minimum(edges, fold.grid.horizon))
         # A bin adds to every edge after it.
         return found, np.flip(np.cumsum(np.flip(found, axis=1), axis=1), axis=1)[:, 1:].copy()
@@ -151,8 +151,8 @@ class Together:
     @cached_property
     def _net_inputs(self) -> tuple[Ints, Singles]:
         """Where the network's inputs (k, i) lie among all folds' columns; their scale (k, i, 1)."""
-        columns = [fold.net_columns for fold in self.ensemble.folds]
-        first = self.ensemble.folds[0].preprocessor
+        columns = [fold.net_columns for fold in self.folds]
+        first = self.folds[0].preprocessor
         width = len(first.linear_columns()) + len(first.embedded_columns())
         order = np.stack([own + k * width for k, (own, _) in enumerate(columns)])
         scale = np.stack([scale for _, scale in columns]).astype(np.float32)
@@ -161,7 +161,7 @@ class Together:
     @cached_property
     def _anchors(self) -> tuple[Array, Array, Array]:
         """Coefficients (k, 1, p), centres (k, 1, 1) and baselines (k, 1, j + 1)."""
-        anchors = [fold.anchor for fold in self.ensemble.folds]
+        anchors = [fold.anchor for fold in self.folds]
         beta, centre = np.stack([a.beta for a in anchors]), np.array([a.centre for a in anchors])
         return beta[:, None], centre[:, None, None], self._wide([a.baseline for a in anchors])
 
@@ -171,7 +171,7 @@ class Together:
 
         Then which trees are each fold's (k, t), as many as any has, and their parts (k, 1, t).
         """
-        forests = [fold.forest for fold in self.ensemble.folds]
+        forests = [fold.forest for fold in self.folds]
         bins = max(forest.survival.shape[1] for forest in forests)
         counts = [forest.trees.count for forest in forests]
         tables = [
@@ -194,7 +194,7 @@ class Together:
 
         They are (k, m), (k, m, 1) and (k, 1, 1, j + 1).
         """
-        fitted = [fold.boosting for fold in self.ensemble.folds]
+        fitted = [fold.boosting for fold in self.folds]
         most = max(boosting.members for boosting in fitted)
         there, centre = np.zeros((len(fitted), most)), np.zeros((len(fitted), most, 1))
         for k, boosting in enumerate(fitted):
@@ -204,7 +204,7 @@ class Together:
 
     def _wide(self, curves: Sequence[Array]) -> Array:
         """Curves (k, 1, j + 1) of the folds on as many bins as any has, 0 beyond their own."""
-        found = np.zeros((len(curves), 1, self.ensemble.net.shape.bins + 1))
+        found = np.zeros((len(curves), 1, self.net.shape.bins + 1))
         for own, curve in zip(found[:, 0], curves, strict=True):
             own[: len(curve)] = curve
         return found
@@ -216,7 +216,7 @@ class Together:
         Then of each fold its first tree, its rounds and its members: in each round one of every
         member.
         """
-        fitted, parts, first = [fold.boosting for fold in self.ensemble.folds], [], 0
+        fitted, parts, first = [fold.boosting for fold in self.folds], [], 0
         for boosting in fitted:
             parts.append((first, boosting.trees.count // boosting.members, boosting.members))
             first += boosting.trees.count
@@ -226,7 +226,7 @@ class Together:
 
     def _moved(self, trees: Sequence[Trees], columns: Sequence[Ints]) -> list[Trees]:
         """Let each fold's trees read their columns where all folds' designs lie side by side."""
-        width = len(self.ensemble.folds[0].preprocessor.linear_columns())
+        width = len(self.folds[0].preprocessor.linear_columns())
         found = []
         for k, (own, read) in enumerate(zip(trees, columns, strict=True)):
             place = (read + k * width)[own.feature] if len(read) else own.feature

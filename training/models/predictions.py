@@ -7,7 +7,7 @@ of two models are judged by the same code. A bundle holds no patients: with its 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -15,15 +15,7 @@ import numpy as np
 
 from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.data.cohort import Cohort
-from accomplice.training.budget import UNLIMITED, Budget
-from accomplice.training.config import Config
 from accomplice.training.estimators.hazard import TimeGrid
-from accomplice.training.fitting.fit import Fitted, assemble
-from accomplice.training.fitting.peers import peers
-from accomplice.training.fitting.prepare import Prepared, assign_folds, truncate
-from accomplice.training.learners.stack import LEARNERS
-from accomplice.training.models.baselines import Baseline, fit_baselines, out_of_fold_curves
-from accomplice.training.models.survival import SurvivalModel
 
 MODEL = "model"
 OUT_OF_FOLD, EXTERNAL = "out of fold", "external"
@@ -88,47 +80,7 @@ class Predicted:
         )
 
 
-def from_fit(
-    fitted: Fitted,
-    config: Config,
-    baselines: Sequence[Baseline] | None = None,
-    budget: Budget = UNLIMITED,
-) -> Predicted:
-    """Gather a fit's out-of-fold predictions, and those of the baselines on the same folds.
-
-    Args:
-        fitted: the fit.
-        config: of the run.
-        baselines: of the fit, where they are there already; they are fitted if absent.
-        budget: within which there may be time for the peers.
-    """
-    prepared = fitted.prepared
-    curves = {MODEL: fitted.cumulative} | dict(zip(LEARNERS, fitted.learners, strict=True))
-    own = fit_baselines(prepared, config) if baselines is None else baselines
-    others, notes = peers(prepared, config, budget)
-    return Predicted(
-        cohort=prepared.cohort,
-        protocol=OUT_OF_FOLD,
-        group=prepared.fold[0],
-        grid=prepared.grid,
-        curves=curves,
-        baselines=out_of_fold_curves(own, prepared) | others,
-        blind=fitted.blind,
-        again=fitted.again,
-        notes=notes,
-    )
+FOREST, BOOSTED = "random survival forest", "boosted trees"
 
 
-def replay(model: SurvivalModel, cohort: Cohort, config: Config) -> Fitted:
-    """Make a run's out-of-fold predictions anew from its bundle and the cohort it was trained on.
-
-    Args:
-        model: of the bundle.
-        cohort: that the model was trained on, as its fingerprint tells; the folds follow from it.
-        config: of the run.
-    """
-    ensemble = model.ensemble
-    fold = assign_folds(cohort, *truncate(cohort), config)
-    prepared = Prepared(cohort, cohort.prognostic(), fold, ensemble.folds, ensemble.grid)
-    fitted = assemble(prepared, ensemble.net, config, history=[])
-    return replace(fitted, ensemble=ensemble)
+PEERS = (FOREST, BOOSTED)

@@ -24,7 +24,8 @@ from accomplice.training.learners.forest import Forest
 from accomplice.training.learners.network.inference import NetShape, Networks
 from accomplice.training.learners.stack import Stack
 from accomplice.training.models.baselines import Baseline
-from accomplice.training.models.ensemble import Ensemble, FoldModel
+from accomplice.training.models.ensemble import Ensemble
+from accomplice.training.models.fold_model import FoldModel
 from accomplice.training.models.risk_centiles import centile, group
 from accomplice.training.treatment.benefit import (
     Benefit,

@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from accomplice.training.bundle import Bundle
-from accomplice.training.cli.terminal import SYNTHETIC
 from accomplice.training.evaluation.record import Review, read_review
 from accomplice.training.evaluation.response import METRICS
 from accomplice.training.evaluation.scores import NAMES
 from accomplice.training.models.predictions import OUT_OF_FOLD
 from accomplice.training.reports.review import verdicts
 from accomplice.training.reports.review.page import settings_changed, span_of
-from accomplice.training.tracking.summary import RESEARCH_USE
+from accomplice.training.reports.wording import RESEARCH_USE, SYNTHETIC
 
 PERSON = "**To be completed by a person**"
 #: Rows of subgroups and features that a card lists at the most.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure as Drawing
 
-from accomplice.training.cli.terminal import SYNTHETIC
 from accomplice.training.reports.figures import treatment as plots
 from accomplice.training.reports.figures.style import house_style
 from accomplice.training.reports.page import (
@@ -17,7 +16,7 @@ from accomplice.training.reports.page import (
     inline_svg,
     render,
 )
-from accomplice.training.tracking.summary import RESEARCH_USE
+from accomplice.training.reports.wording import RESEARCH_USE, SYNTHETIC
 from accomplice.training.treatment.evidence import Evidence, sentences
 
 #: Overlap from which on both arms are said to hold patients alike.

@@ -19,9 +19,10 @@ from accomplice.data.errors import InputError
 from accomplice.training.bundle import Bundle
 from accomplice.training.config import Config, unflat, with_settings
 from accomplice.training.evaluation.comparison import FEWEST_EVENTS, same_patients
+from accomplice.training.fitting.out_of_fold import from_fit, replay
 from accomplice.training.leakage.cohort_overlap import shared
 from accomplice.training.models.manifest import digest_of
-from accomplice.training.models.predictions import Predicted, from_fit, replay
+from accomplice.training.models.predictions import Predicted
 from accomplice.training.models.survival import SurvivalModel
 from accomplice.training.tracking.store import find_bundle, open_store, store_exists
 from accomplice.training.validation.external import predict_cohort

@@ -27,12 +27,13 @@ from accomplice.data.errors import InputError
 from accomplice.data.example import example_patient
 from accomplice.training.bundle import Bundle
 from accomplice.training.models.manifest import digest_of
+from accomplice.training.reports.wording import RESEARCH_USE
 from accomplice.training.run import Trained
 from accomplice.training.tracking import pyfunc
 from accomplice.training.tracking.gate import Challenger, Decision, decide
 from accomplice.training.tracking.promotion import DIGEST, champion_of, promote
 from accomplice.training.tracking.store import Store
-from accomplice.training.tracking.summary import RESEARCH_USE, headline, note
+from accomplice.training.tracking.summary import headline, note
 
 
 @dataclass(frozen=True)

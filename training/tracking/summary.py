@@ -11,12 +11,12 @@ from accomplice.training.evaluation.calibration import middle_month
 from accomplice.training.evaluation.record import Span
 from accomplice.training.leakage.sentinels import fired
 from accomplice.training.models.predictions import MODEL
+from accomplice.training.reports.wording import RESEARCH_USE
 from accomplice.training.run import Judged, Trained
 from accomplice.training.treatment.evidence import Evidence, sentences
 
 #: MLflow draws the cells of a table close together.
 GAP = "&emsp;"
-RESEARCH_USE = "For research use only; not a medical device."
 
 
 def headline(trained: Trained) -> dict[str, float]:

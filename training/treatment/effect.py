@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -180,6 +181,24 @@ class CrossFitted:
     patients: PatientEffect
     """Of the n patients, each from a fit without them; the learners' curves and the propensities
     that it was fitted to are out of fold too, but those of its patients know the fold left out."""
+    cohort: Cohort
+    preprocessors: Sequence[Preprocessor]
+    """One a fold, fitted to the other folds."""
+    fold: Ints
+    """(n,) fold of each patient."""
+    cumulative: Array
+    """(n, j + 1) out-of-fold cumulative hazard of learners blind to the treatment."""
+    grid: TimeGrid
+
+    @cached_property
+    def rows(self) -> Bools:
+        """(n,) who was compared."""
+        return compared(self.cohort)
+
+    @cached_property
+    def treated(self) -> Array:
+        """(n,) 1 or 0; NaN where it is not recorded."""
+        return given(self.cohort)[1]
 
 
 def cross_fit(
@@ -231,7 +250,8 @@ def cross_fit(
     X = preprocessor.linear(blind.values, blind.centre)
     model = fit_propensity(X, treated, seed, _considered(preprocessor))
     whole = fit_effect(cohort, cumulative, grid, chance, config, preprocessor, model)
-    return CrossFitted(whole, PatientEffect(log_hr, sd, chance))
+    patients = PatientEffect(log_hr, sd, chance)
+    return CrossFitted(whole, patients, cohort, preprocessors, fold, cumulative, grid)
 
 
 def fit_effect(

@@ -21,19 +21,16 @@ import numpy as np
 
 from accomplice.data.arrays import Array, Bools
 from accomplice.data.coding import eligible
-from accomplice.data.cohort import Cohort
+from accomplice.data.splits import within
 from accomplice.training.config import Config
 from accomplice.training.estimators.cox import RiskSets, fit_cox
 from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.estimators.kaplan_meier import censoring, inverse_censoring, judged_horizon
 from accomplice.training.estimators.outcome import UndefinedMetricError
-from accomplice.training.evaluation.scores import within
-from accomplice.training.fitting.fit import Fitted
-from accomplice.training.fitting.prepare import truncate
 from accomplice.training.treatment.benefit import COMMON, RARE, WORTH, benefit_horizon, under
 from accomplice.training.treatment.effect import (
     CrossFitted,
-    compared,
+    Rates,
     cross_fit,
     fitted_rates,
     given,
@@ -180,14 +177,12 @@ class Evidence:
         return plain | {"sentences": sentences(self)}
 
 
-def evidence(fitted: Fitted, config: Config) -> Evidence | None:
-    """Judge the effect of a fit; None where there is none, or too few were followed."""
-    cohort = fitted.prepared.cohort
-    treatment = cohort.study.treatment
-    if fitted.effect is None or treatment is None:
+def evidence(crossed: CrossFitted | None, config: Config) -> Evidence | None:
+    """Judge an effect; None where there is none, or too few were followed."""
+    if crossed is None:
         return None
     try:
-        return _judge(fitted, fitted.effect, config)
+        return _judge(crossed, config)
     except UndefinedMetricError:
         return None
 
@@ -255,14 +250,12 @@ def _consequence(found: Evidence) -> str:
     )
 
 
-def _judge(fitted: Fitted, crossed: CrossFitted, config: Config) -> Evidence:
-    patients = crossed.patients
-    cohort, grid = fitted.prepared.cohort, fitted.prepared.grid
+def _judge(crossed: CrossFitted, config: Config) -> Evidence:
+    patients, cohort, grid, rows = crossed.patients, crossed.cohort, crossed.grid, crossed.rows
     treatment, status = given(cohort)
-    rows = compared(cohort)
     a, e = status[rows], np.clip(patients.propensity[rows], BOUND, 1 - BOUND)
-    blind, own = fitted.blind[rows], patients.take(rows)
-    time, event = truncate(cohort)
+    blind, own = crossed.cumulative[rows], patients.take(rows)
+    time, event = cohort.outcome
     time, event = time[rows], event[rows]
     horizon = judged_horizon(
         time, event, benefit_horizon(cohort.study, cohort.endpoint, grid.horizon)
@@ -279,53 +272,53 @@ def _judge(fitted: Fitted, crossed: CrossFitted, config: Config) -> Evidence:
     weight = inverse_censoring(censoring(time, event), np.minimum(time, horizon), seen)
     scores = arm_scores(a, e, alive, weight, np.stack(arms))
     gained = scores[0] - scores[1]
-    fold = fitted.prepared.fold[0][rows]
+    fold = crossed.fold[rows]
     chosen = np.where(gain > WORTH, scores[0], scores[1])
     larger = within(-own.log_hr, fold)
     return Evidence(
         label=treatment.label,
         landmark=treatment.landmark,
         horizon=horizon,
-        arms=_arms(cohort, rows),
+        arms=_arms(crossed),
         propensity=patients.propensity[rows],
         treated=a,
         overlap=float(((own.propensity >= RARE) & (own.propensity <= COMMON)).mean()),
-        hr=_hazard_ratios(fitted, patients.propensity, rows),
+        hr=_hazard_ratios(crossed),
         expected_hr=treatment.expected_hr,
         early=early_events(status, cohort.time, cohort.event, treatment.landmark),
         ate=mean(gained),
         predicted=float(gain.mean()),
         groups=_groups(gain, gained),
-        relative=_relative(fitted, crossed, rows, larger, config.seed),
+        relative=_relative(crossed, larger, config.seed),
         absolute=ranked(gain, gained),
-        halves=_halves(fitted, patients.propensity, rows, larger),
+        halves=_halves(crossed, larger),
         policy={"all": mean(scores[0]), "none": mean(scores[1]), "model": mean(chosen)},
         policy_gain={"all": mean(chosen - scores[0]), "none": mean(chosen - scores[1])},
-        permuted=permuted(fitted, config),
+        permuted=permuted(crossed, config),
     )
 
 
-def permuted(fitted: Fitted, config: Config, seed: int = 0) -> Estimate | None:
-    """Return RATE on the relative scale after the treatment was dealt out anew at random."""
-    cohort, prepared = fitted.prepared.cohort, fitted.prepared
-    _, status = given(cohort)
-    known = np.flatnonzero(~np.isnan(status))
-    dealt = np.array(cohort.values)
-    place = cohort.study.treatment_position
+def permuted(crossed: CrossFitted, config: Config, seed: int = 0) -> Estimate | None:
+    """Return RATE on the relative scale after a random permutation of the treatment."""
+    cohort = crossed.cohort
+    known = np.flatnonzero(~np.isnan(crossed.treated))
+    values = np.array(cohort.values)
+    column = cohort.study.treatment_position
     rng = np.random.default_rng([config.seed, seed])
-    dealt[known, place] = dealt[rng.permutation(known), place]
-    shuffled = replace(cohort, values=dealt)
-    fold = prepared.fold[0]
-    preprocessors = [m.preprocessor for m in prepared.models[: int(fold.max()) + 1]]
+    values[known, column] = values[rng.permutation(known), column]
     found = cross_fit(
-        shuffled, preprocessors, fold, fitted.blind, prepared.grid, config.effect, config.seed
+        replace(cohort, values=values),
+        crossed.preprocessors,
+        crossed.fold,
+        crossed.cumulative,
+        crossed.grid,
+        config.effect,
+        config.seed,
     )
     if isinstance(found, str):
         return None
-    rows = compared(shuffled)
-    larger = within(-found.patients.log_hr[rows], fold[rows])
-    other = replace(fitted, prepared=replace(prepared, cohort=shuffled))
-    return _relative(other, found, rows, larger, config.seed).rate
+    larger = within(-found.patients.log_hr[found.rows], found.fold[found.rows])
+    return _relative(found, larger, config.seed).rate
 
 
 def arm_scores(
@@ -352,11 +345,11 @@ def known(estimate: Estimate) -> dict[str, float | None]:
     return {k: float(v) if math.isfinite(v) else None for k, v in vars(estimate).items()}
 
 
-def _arms(cohort: Cohort, rows: Bools) -> Arms:
-    treatment, status = given(cohort)
+def _arms(crossed: CrossFitted) -> Arms:
+    cohort, rows, status = crossed.cohort, crossed.rows, crossed.treated
     option = eligible(cohort.study, cohort.values) == 1
-    early = option & ~np.isnan(status) & (cohort.time <= treatment.landmark)
-    _, event = truncate(cohort)
+    early = option & ~np.isnan(status) & (cohort.time <= given(cohort)[0].landmark)
+    event = cohort.outcome.event
 
     def count(where: Bools) -> int:
         return int(where.sum())
@@ -372,35 +365,36 @@ def _arms(cohort: Cohort, rows: Bools) -> Arms:
     )
 
 
-def _hazard_ratios(fitted: Fitted, propensity: Array, rows: Bools) -> dict[str, Estimate]:
-    cohort = fitted.prepared.cohort
-    treatment, status = given(cohort)
+def _hazard_ratios(crossed: CrossFitted) -> dict[str, Estimate]:
+    cohort, status = crossed.cohort, crossed.treated
+    treatment, _ = given(cohort)
     option = ~np.isnan(status) & (eligible(cohort.study, cohort.values) == 1)
-    time, event = truncate(cohort)
+    time, event = cohort.outcome
     X, sets = status[option][:, None], RiskSets(time[option], event[option])
     beta = fit_cox(X, sets, np.zeros(1))
     information = sets.evaluate(X, X @ beta)[2]
     crude = _ratio(float(beta[0]), float(information[0, 0] ** -0.5))
     update = {"treatment": treatment.model_copy(update={"landmark": 0.0})}
     from_start = replace(cohort, study=cohort.study.model_copy(update=update))
-    whole = replace(fitted, prepared=replace(fitted.prepared, cohort=from_start))
     return {
         "crude": crude,
-        "adjusted": _hr(whole, propensity, option),
-        "landmark": _hr(fitted, propensity, rows),
+        "adjusted": _hr(replace(crossed, cohort=from_start), option),
+        "landmark": _hr(crossed, crossed.rows),
     }
 
 
-def _hr(fitted: Fitted, propensity: Array, rows: Bools) -> Estimate:
+def _hr(crossed: CrossFitted, rows: Bools) -> Estimate:
     """Hazard ratio of some patients (n,), adjusted by the learners' curves and the propensity."""
-    prepared = fitted.prepared
-    found = fitted_rates(prepared.cohort, fitted.blind, prepared.grid, propensity, rows)
+    found = _rates(crossed, rows)
     return _ratio(found.log_hr, found.error)
 
 
-def _halves(
-    fitted: Fitted, propensity: Array, rows: Bools, larger: Array
-) -> tuple[Estimate, Estimate]:
+def _rates(crossed: CrossFitted, rows: Bools) -> Rates:
+    chance = crossed.patients.propensity
+    return fitted_rates(crossed.cohort, crossed.cumulative, crossed.grid, chance, rows)
+
+
+def _halves(crossed: CrossFitted, larger: Array) -> tuple[Estimate, Estimate]:
     """Hazard ratio of the half of the compared with the larger effects, and of the other."""
     half = larger >= np.median(larger)
     if half.all():
@@ -409,7 +403,7 @@ def _halves(
     if not half.any():
         unknown = Estimate(math.nan, math.nan, math.nan)
         return unknown, unknown
-    first, second = (_hr(fitted, propensity, _among(rows, part)) for part in (half, ~half))
+    first, second = (_hr(crossed, _among(crossed.rows, part)) for part in (half, ~half))
     return first, second
 
 
@@ -417,19 +411,18 @@ def _ratio(log_hr: float, error: float) -> Estimate:
     return Estimate(*(math.exp(log_hr + z * error) for z in (0.0, -Z, Z)))
 
 
-def _relative(fitted: Fitted, found: CrossFitted, rows: Bools, larger: Array, seed: int) -> Ranked:
-    """Judge the ranking (n,) of some patients by predicted hazard ratio."""
-    prepared, chance = fitted.prepared, found.patients.propensity
-    rates = fitted_rates(prepared.cohort, fitted.blind, prepared.grid, chance, rows)
-    _, status = given(prepared.cohort)
-    difference = (status - chance)[rows]
-    centre = None if prepared.blind.centre is None else prepared.blind.centre[rows]
+def _relative(crossed: CrossFitted, larger: Array, seed: int) -> Ranked:
+    """Judge the ranking (m,) of those compared by predicted hazard ratio."""
+    rows, blind = crossed.rows, crossed.cohort.prognostic()
+    rates = _rates(crossed, rows)
+    difference = (crossed.treated - crossed.patients.propensity)[rows]
+    centre = None if blind.centre is None else blind.centre[rows]
     scored = Scored(
-        design=found.effect.design(prepared.blind.values[rows], centre),
+        design=crossed.effect.design(blind.values[rows], centre),
         score=difference * (rates.event - rates.rate),
         information=difference**2 * rates.rate,
-        fold=prepared.fold[0][rows],
-        prior_sd=found.effect.prior_sd,
+        fold=crossed.fold[rows],
+        prior_sd=crossed.effect.prior_sd,
     )
     return cross_ranked(larger, scored, seed)
 

@@ -16,8 +16,8 @@ from statistics import NormalDist
 import numpy as np
 
 from accomplice.data.arrays import Array, Ints
+from accomplice.data.splits import within
 from accomplice.training.estimators.intervals import Estimate
-from accomplice.training.evaluation.scores import within
 
 #: Normal quantile of a 95 % interval.
 Z = NormalDist().inv_cdf(0.975)

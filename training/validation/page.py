@@ -23,7 +23,7 @@ from accomplice.training.reports.page import (
     inline_svg,
     plain,
 )
-from accomplice.training.tracking.summary import RESEARCH_USE
+from accomplice.training.reports.wording import RESEARCH_USE
 from accomplice.training.validation.figures import calibration_figure, risk_figure
 from accomplice.training.validation.validation import BEFORE, Validation, known_by_modality
 from accomplice.training.validation.verdicts import (

@@ -19,11 +19,11 @@ from accomplice.data.panels.panel import panel_text
 from accomplice.data.synthetic import draw
 from accomplice.training.bundle import Bundle
 from accomplice.training.cli.main import main
-from accomplice.training.cli.train import fit_and_keep
 from accomplice.training.config import configure
 from accomplice.training.progress import silent
 from accomplice.training.tracking import contenders as contest
 from accomplice.training.tracking import promotion
+from accomplice.training.tracking.experiment import fit_and_keep
 from accomplice.training.tracking.gate import Decision, Rule
 from accomplice.training.tracking.store import find_bundle, open_store
 
@@ -34,12 +34,6 @@ SMALL = [
 ]
 NAME = "accomplice-synthetic-gastric"
 PASSED = Decision((Rule("learnt", "has learnt something", True, "it has"),))
-
-pytestmark = [
-    # SQLAlchemy's pool and MLflow's sqlite store leave connections to the garbage collector.
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
 
 
 def write_study(folder, frame, **changes):

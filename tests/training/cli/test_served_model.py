@@ -20,12 +20,6 @@ from accomplice.training.tracking.store import Source, find_source, open_store
 
 NAME = "accomplice-made-up"
 
-pytestmark = [
-    # SQLAlchemy's pool and MLflow's sqlite store leave connections to the garbage collector.
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
-
 
 @pytest.fixture(scope="module")
 def stored(bundle: Bundle, other_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -16,7 +16,8 @@ from accomplice.training.evaluation import review as module
 from accomplice.training.evaluation.record import Review
 from accomplice.training.evaluation.review import review, strongest_baseline
 from accomplice.training.evaluation.scores import judge_predicted
-from accomplice.training.models.predictions import MODEL, from_fit
+from accomplice.training.fitting.out_of_fold import from_fit
+from accomplice.training.models.predictions import MODEL
 from tests.known import GRID, known_predicted
 
 CONFIG = configure(["evaluation.bootstraps=60"])

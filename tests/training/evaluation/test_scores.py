@@ -14,12 +14,14 @@ from accomplice.training.estimators.hazard import TimeGrid, accumulate, log_risk
 from accomplice.training.estimators.intervals import Estimate, bootstrap_interval
 from accomplice.training.estimators.kaplan_meier import censoring, judged_horizon
 from accomplice.training.evaluation import scores as evaluation
-from accomplice.training.evaluation.scores import MODEL, evaluate, judge, quick_scores
-from accomplice.training.fitting.prepare import truncate
+from accomplice.training.evaluation.scores import MODEL, judge, judge_predicted
+from accomplice.training.fitting.baselines import out_of_fold_curves
+from accomplice.training.fitting.out_of_fold import from_fit
 from accomplice.training.learners.stack import LEARNERS
 from accomplice.training.metrics.brier import brier_score, integrated_brier_score
 from accomplice.training.metrics.concordance import harrell_c, uno_c
-from accomplice.training.models.baselines import KAPLAN_MEIER, out_of_fold_curves
+from accomplice.training.models.baselines import KAPLAN_MEIER
+from accomplice.training.tune import quick_scores
 
 GRID = TimeGrid(np.linspace(0, 60, 13))
 RATE = 0.02
@@ -307,12 +309,12 @@ class TestRun:
         assert quick["uno_c"] == pytest.approx(scores.uno_c.value, rel=1e-12)
 
     def test_same_fit_is_judged_the_same(self, tiny_trained, tiny_config):
-        again = evaluate(tiny_trained.primary.fitted, tiny_config)
+        again = judge_predicted(from_fit(tiny_trained.primary.fitted, tiny_config), tiny_config)
         assert again.to_json() == tiny_trained.primary.evaluation.to_json()
 
     def test_baselines_are_out_of_fold(self, tiny_trained):
         prepared = tiny_trained.primary.fitted.prepared
-        time, event = truncate(prepared.cohort)
+        time, event = prepared.cohort.outcome
         curves = out_of_fold_curves(tiny_trained.primary.model.baselines, prepared)
         # One curve for all: each fold's own events over its time at risk, the fold left out.
         for model, out in zip(prepared.models, prepared.held_out, strict=True):

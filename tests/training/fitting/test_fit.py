@@ -15,7 +15,7 @@ from accomplice.training.config import configure
 from accomplice.training.estimators.hazard import survival
 from accomplice.training.fitting import prepare as preparing
 from accomplice.training.fitting.fit import fit, pack
-from accomplice.training.fitting.prepare import prepare, truncate
+from accomplice.training.fitting.prepare import prepare
 from accomplice.training.learners.network.batches import TRAINS, VALIDATES
 from accomplice.training.learners.network.lightning import PackedHazard
 from accomplice.training.learners.stack import LEARNERS
@@ -370,7 +370,7 @@ class TestFolds:
 
     def test_events_after_the_horizon_are_censored_there(self, cohort):
         long = replace(cohort, time=cohort.time + 40)
-        time, event = truncate(long)
+        time, event = long.outcome
         assert cohort.horizon == 60
         assert time.max() == 60
         assert (event == (long.event & (long.time <= 60))).all()

@@ -12,12 +12,13 @@ from accomplice.training.budget import Budget
 from accomplice.training.config import configure
 from accomplice.training.estimators.hazard import log_risk
 from accomplice.training.estimators.intervals import Estimate
-from accomplice.training.evaluation.scores import evaluate
-from accomplice.training.fitting.peers import BOOSTED, FOREST, PEERS, at_edges, peers
+from accomplice.training.evaluation.scores import judge_predicted
+from accomplice.training.fitting.out_of_fold import from_fit
+from accomplice.training.fitting.peers import at_edges, peers
 from accomplice.training.fitting.prepare import prepare
 from accomplice.training.metrics.concordance import harrell_c
 from accomplice.training.models.baselines import KAPLAN_MEIER
-from accomplice.training.models.predictions import from_fit
+from accomplice.training.models.predictions import BOOSTED, FOREST, PEERS
 from accomplice.training.tracking.summary import headline, note
 
 
@@ -68,7 +69,8 @@ def test_they_are_held_against_but_are_not_the_headline_and_not_kept(
     predicted = from_fit(fitted, config, tiny_trained.primary.model.baselines)
     own = [b.name for b in tiny_trained.primary.model.baselines]
     assert list(predicted.baselines) == [*own, *PEERS]
-    judged = evaluate(fitted, config, baselines=tiny_trained.primary.model.baselines)
+    predicted = from_fit(fitted, config, tiny_trained.primary.model.baselines)
+    judged = judge_predicted(predicted, config)
     assert list(judged.gains) == [*own, *PEERS]
     assert judged.reference == own[-1]
     gain: Estimate = judged.gains[own[-1]]["ibs"]
@@ -93,7 +95,8 @@ def test_a_line_says_why_there_are_none(monkeypatch, prepared, config, tiny_trai
     assert FOREST in line
     assert BOOSTED in line
     fitted = tiny_trained.primary.fitted
-    judged = evaluate(fitted, config, baselines=tiny_trained.primary.model.baselines)
+    predicted = from_fit(fitted, config, tiny_trained.primary.model.baselines)
+    judged = judge_predicted(predicted, config)
     assert judged.notes[0].endswith(line[-20:])
     assert KAPLAN_MEIER in judged.gains
     primary = replace(tiny_trained.primary, evaluation=judged)

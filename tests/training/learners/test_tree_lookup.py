@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accomplice.training.learners.tree_lookup import Questions, Sieve
+from accomplice.training.learners.tree_lookup import LeafLookup, Splits
 from accomplice.training.learners.trees import Trees
 
 untimed = settings(deadline=None, max_examples=100)
@@ -31,7 +31,9 @@ def planted(rng, count, cuts, columns=3, values=5):
 
 def sieved(trees, X):
     """Leaf (trees, n) of each row, by the sieve."""
-    return trees.ends[Sieve.of(trees, Questions.of(trees)).leaves(X)]
+    splits = Splits.of(trees.feature, trees.cut)
+    nodes = (trees.count, trees.left, trees.levels, trees.tree, trees.ends)
+    return trees.ends[LeafLookup.of(splits, *nodes).leaves(X)]
 
 
 def walked(trees, X):

@@ -13,7 +13,6 @@ from accomplice.data.errors import InputError
 from accomplice.data.study import parse_study
 from accomplice.training.config import configure
 from accomplice.training.estimators.hazard_ratios import fit_effects
-from accomplice.training.fitting.prepare import truncate
 from accomplice.training.marker.claim import (
     ALL,
     MarkerRequest,
@@ -53,7 +52,7 @@ class TestClaim:
         known = small_cohort.take(~np.isnan(small_cohort.values[:, j]))
         x = Covariates.of(known).z[:, j]
         assert x.std() == pytest.approx(1)
-        expected = fit_effects(x, *truncate(known)).ratio(1)
+        expected = fit_effects(x, *known.outcome).ratio(1)
         assert claim.association.per_sd == expected == claim.adjusted[0].ratio
 
     def test_every_reference_and_interaction_is_adjusted_for_in_turn(self, claim):
@@ -143,8 +142,8 @@ class TestPoorCohorts:
         assert tones.count("absent") == 3
 
     def test_too_few_events_are_refused(self, small_cohort):
-        rows = np.flatnonzero(~truncate(small_cohort)[1])
-        few = np.concatenate([rows, np.flatnonzero(truncate(small_cohort)[1])[:8]])
+        rows = np.flatnonzero(~small_cohort.outcome.event)
+        few = np.concatenate([rows, np.flatnonzero(small_cohort.outcome.event)[:8]])
         with pytest.raises(InputError, match="too few to judge it"):
             judge_marker(small_cohort.take(few), MarkerRequest("IL1R1"), CONFIG)
 

@@ -9,13 +9,9 @@ import numpy as np
 import pytest
 
 from accomplice.training.bundle import Bundle
+from accomplice.training.fitting.baselines import fit_baselines, out_of_fold_curves
 from accomplice.training.fitting.prepare import prepare
-from accomplice.training.models.baselines import (
-    KAPLAN_MEIER,
-    Baseline,
-    fit_baselines,
-    out_of_fold_curves,
-)
+from accomplice.training.models.baselines import KAPLAN_MEIER, Baseline
 from accomplice.training.models.ensemble import mean_curve, on_grid
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from accomplice.training.bundle import Bundle
 from accomplice.training.config import unflat
-from accomplice.training.fitting.prepare import truncate
-from accomplice.training.models.predictions import MODEL, OUT_OF_FOLD, from_fit, replay
+from accomplice.training.fitting.out_of_fold import from_fit, replay
+from accomplice.training.models.predictions import MODEL, OUT_OF_FOLD
 from accomplice.training.run import train
 
 
@@ -22,7 +22,7 @@ def test_a_fit_is_judged_out_of_fold(run, small_cohort, quick_config):
     predicted = from_fit(fitted, quick_config)
     assert predicted.protocol == OUT_OF_FOLD
     np.testing.assert_array_equal(predicted.curves[MODEL], fitted.cumulative)
-    time, event = truncate(small_cohort)
+    time, event = small_cohort.outcome
     np.testing.assert_array_equal(predicted.outcome[0], time)
     np.testing.assert_array_equal(predicted.outcome[1], event)
 

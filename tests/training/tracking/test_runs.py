@@ -16,12 +16,12 @@ from mlflow import MlflowClient
 from accomplice.data.errors import InputError
 from accomplice.data.synthetic import draw
 from accomplice.training.bundle import Bundle
-from accomplice.training.cli.train import search
 from accomplice.training.config import configure, flat
 from accomplice.training.evaluation.record import REVIEW
 from accomplice.training.models.manifest import digest_of
 from accomplice.training.reports.figures.review import DRAWS
 from accomplice.training.tracking import runs as tracking
+from accomplice.training.tracking.experiment import search
 from accomplice.training.tracking.store import find_bundle, open_store
 from accomplice.training.tune import SPACE, open_study, propose_defaults
 from tests.training.reports.made_review import made_review

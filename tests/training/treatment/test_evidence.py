@@ -11,7 +11,6 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from accomplice.training.config import configure
-from accomplice.training.fitting.prepare import truncate
 from accomplice.training.treatment.effect import compared, fitted_rates
 from accomplice.training.treatment.evidence import (
     Estimate,
@@ -32,12 +31,11 @@ def found(tiny_trained):
     return tiny_trained.primary.evidence
 
 
-def with_treatment(fitted, **changed):
-    """The same fit, its study's treatment described otherwise."""
-    cohort = fitted.prepared.cohort
+def with_treatment(crossed, **changed):
+    """The same effect, its study's treatment described otherwise."""
+    cohort = crossed.cohort
     update = {"treatment": cohort.study.treatment.model_copy(update=changed)}
-    other = replace(cohort, study=cohort.study.model_copy(update=update))
-    return replace(fitted, prepared=replace(fitted.prepared, cohort=other))
+    return replace(crossed, cohort=replace(cohort, study=cohort.study.model_copy(update=update)))
 
 
 class TestScores:
@@ -94,7 +92,7 @@ class TestEvidence:
         names = list(cohort.study.features)
         stage = cohort.values[:, names.index("stage")]
         rows = ~np.isnan(cohort.treated) & np.isin(stage, [1, 2])
-        time, event = truncate(cohort)
+        time, event = cohort.outcome
         theirs = linear_model.CoxPHSurvivalAnalysis(ties="efron", tol=1e-12)
         theirs.fit(
             cohort.treated[rows][:, None],
@@ -109,7 +107,9 @@ class TestEvidence:
             ((0.01, value - 0.01), True),
             ((0.01, 9.0), False),
         ):
-            judged = evidence(with_treatment(tiny_trained.primary.fitted, expected_hr=band), CONFIG)
+            judged = evidence(
+                with_treatment(tiny_trained.primary.fitted.effect, expected_hr=band), CONFIG
+            )
             assert bool(judged.alarms) is alarmed
             said = sentences(judged)["alarm"]
             assert said.startswith("ALARM") is alarmed
@@ -121,7 +121,7 @@ class TestEvidence:
         time, event = cohort.time.copy(), cohort.event.copy()
         time[untreated], event[untreated] = 1.0, True
         early = replace(cohort, time=time, event=event)
-        judged = evidence(replace(fitted, prepared=replace(fitted.prepared, cohort=early)), CONFIG)
+        judged = evidence(replace(fitted.effect, cohort=early), CONFIG)
         assert "immortal" in sentences(judged)["alarm"]
 
     def test_json_has_no_patient_and_no_nan(self, found):
@@ -146,9 +146,8 @@ class TestEvidence:
         gained = found.policy["all"].value - found.policy["none"].value
         assert gained == pytest.approx(found.ate.value)
 
-    def test_without_a_treatment_there_is_none(self, tiny_trained):
-        fitted = replace(tiny_trained.primary.fitted, effect=None)
-        assert evidence(fitted, CONFIG) is None
+    def test_without_a_treatment_there_is_none(self):
+        assert evidence(None, CONFIG) is None
 
     def test_words_follow_the_claim(self, found):
         claimed = replace(found.relative, rate=Estimate(0.1, 0.01, 0.2))
@@ -182,7 +181,7 @@ class TestEvidence:
         cohort, grid = fitted.prepared.cohort, fitted.prepared.grid
         rows = compared(cohort)
         strong = np.arange(len(cohort)) % 10 < 10 * share
-        halves = _halves(fitted, chance, rows, np.where(strong[rows], 0.2, -0.1))
+        halves = _halves(fitted.effect, np.where(strong[rows], 0.2, -0.1))
         for half, part in zip(halves, (strong, ~strong), strict=True):
             expected = fitted_rates(cohort, fitted.blind, grid, chance, rows & part)
             assert half.value == pytest.approx(np.exp(expected.log_hr))
@@ -190,8 +189,7 @@ class TestEvidence:
     def test_one_effect_for_everybody_is_said_to_be_one(self, tiny_trained):
         fitted = tiny_trained.primary.fitted
         patients = fitted.effect.patients._replace(log_hr=np.full(len(fitted.blind), -0.4))
-        changed = replace(fitted, effect=replace(fitted.effect, patients=patients))
-        found = evidence(changed, CONFIG)
+        found = evidence(replace(fitted.effect, patients=patients), CONFIG)
         assert all(np.isnan(half.value) for half in found.halves)
         assert not found.differs
         said = sentences(found)["heterogeneity"]
@@ -201,9 +199,9 @@ class TestEvidence:
 
 class TestControl:
     def test_a_treatment_dealt_at_random_keeps_its_share_and_its_gaps(self, tiny_trained):
-        first = permuted(tiny_trained.primary.fitted, CONFIG, 0)
-        assert vars(first) == vars(permuted(tiny_trained.primary.fitted, CONFIG, 0))
-        assert vars(first) != vars(permuted(tiny_trained.primary.fitted, CONFIG, 1))
+        first = permuted(tiny_trained.primary.fitted.effect, CONFIG, 0)
+        assert vars(first) == vars(permuted(tiny_trained.primary.fitted.effect, CONFIG, 0))
+        assert vars(first) != vars(permuted(tiny_trained.primary.fitted.effect, CONFIG, 1))
 
     def test_common_effect_is_recovered_from_outcomes_that_have_one(self, tiny_trained):
         # Outcomes drawn anew from the learners' own curves, each hazard halved by the treatment.

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accomplice.training.evaluation.scores import within
+from accomplice.data.splits import within
 from accomplice.training.treatment.rate import Scored, chance_rates, cross_ranked, mean, ranked
 
 numbers = st.lists(st.floats(-5, 5), min_size=2, max_size=40)

@@ -9,7 +9,6 @@ from typing import Any
 from matplotlib.figure import Figure as Drawing
 
 from accomplice.training.bundle import Bundle
-from accomplice.training.cli.terminal import SYNTHETIC
 from accomplice.training.config import Config, flat
 from accomplice.training.evaluation.record import Review, Span, read_review
 from accomplice.training.evaluation.response import METRICS
@@ -18,7 +17,7 @@ from accomplice.training.models.predictions import MODEL, OUT_OF_FOLD
 from accomplice.training.reports.page import Page, Section, Table, Tone, Verdict
 from accomplice.training.reports.review import verdicts
 from accomplice.training.reports.review.sections import sections
-from accomplice.training.tracking.summary import RESEARCH_USE
+from accomplice.training.reports.wording import RESEARCH_USE, SYNTHETIC
 
 #: Keys of a bundle's provenance -> what they are called.
 ORIGIN = {

@@ -1,0 +1,63 @@
+"""Where a fit came from: cohort, settings, versions, commit."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from accomplice.data.cohort import Patients
+
+#: How other programs are run that only say something.
+QUIETLY: Any = {"capture_output": True, "text": True, "check": True}
+
+
+VERSIONS = ("accomplice", "numpy", "pandas", "torch", "pytorch-lightning")
+
+
+def provenance(
+    patients: Patients,
+    settings: Mapping[str, Any],
+    cuts: Sequence[str] = (),
+    cumulative: bytes = b"",
+) -> dict[str, Any]:
+    """Say what a fit was made from.
+
+    ``fit_id`` names the fit by all that decides it, so the same run made twice has the same one;
+    MLflow's run carries it as a tag. Where a deadline cut it short the clock decided too, and the
+    out-of-fold predictions are part of the name.
+    """
+    made_from: dict[str, Any] = {
+        "cohort_fingerprint": patients.fingerprint(),
+        **patients.counts,
+        "left_out": patients.left_out,
+        "synthetic": patients.study.synthetic,
+        "git_commit": git_commit(),
+        "versions": {name: version(name) for name in VERSIONS},
+    }
+    decided = json.dumps([made_from, dict(settings)], sort_keys=True).encode()
+    if cuts:
+        made_from["cut_short"] = list(cuts)
+        decided += cumulative
+    return {"fit_id": hashlib.sha256(decided).hexdigest()[:16], **made_from}
+
+
+def git_commit() -> str | None:
+    """Return the commit of this source tree, or None where it is not one.
+
+    An installed package may lie in an environment inside somebody else's repository, whose commit
+    says nothing of it.
+    """
+    here = Path(__file__)
+    env = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}  # as in a git hook
+    git = ["git", "-C", str(here.parent)]
+    try:
+        subprocess.run([*git, "ls-files", "--error-unmatch", here.name], **QUIETLY, env=env)
+        return str(subprocess.run([*git, "rev-parse", "HEAD"], **QUIETLY, env=env).stdout).strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
