@@ -202,13 +202,12 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _build(options: dict[str, object], stage: Path, home: Path) -> None:
-    # No setting of BentoML's own, such as one that has it pack its sources too.
-    env = {k: v for k, v in quiet_environment().items() if not k.startswith(("BENTOML_", "PIP_"))}
+    env = {k: v for k, v in quiet_environment().items() if not k.startswith("PIP_")}
     done = subprocess.run(
         [sys.executable, "-c", BUILD],
         input=json.dumps(options),
         cwd=stage,
-        env=env | OFFLINE | {"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True"},
+        env=env | OFFLINE | {"BENTOML_HOME": str(home)},
         capture_output=True,
         text=True,
         check=False,

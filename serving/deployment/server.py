@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import ipaddress
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -32,16 +33,20 @@ BENTO = "bento.yaml"
 BUNDLE_VARIABLE = "ACCOMPLICE_BUNDLE"
 
 
+#: Variables of other servers: their bundles, their settings of BentoML, and the folder in which
+#: they count requests for Prometheus.
+OTHERS = re.compile(
+    f"{BUNDLE_VARIABLE}|{HANDOVER_VARIABLE}|BENTO(ML)?_.*|(?i:PROMETHEUS_MULTIPROC_DIR)"
+)
+
+
 class ServerError(RuntimeError):
     """A server, or the building of one, failed; the text ends with what its log says."""
 
 
 def quiet_environment() -> dict[str, str]:
     """Return this process's environment for a BentoML process, without another server's."""
-    # Servers that share a folder of Prometheus's count together.
-    shared = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
-    others = (BUNDLE_VARIABLE, HANDOVER_VARIABLE, *shared)
-    env = {k: v for k, v in os.environ.items() if k not in others}
+    env = {k: v for k, v in os.environ.items() if not OTHERS.fullmatch(k)}
     # The environment's own programs come first, also where it was never activated.
     env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", "")])
     env.setdefault(TUNABLES, HUGE)

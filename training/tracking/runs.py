@@ -33,9 +33,9 @@ from accomplice.training.reports.page import render
 from accomplice.training.reports.review.page import review_page
 from accomplice.training.reports.treatment import treatment_page
 from accomplice.training.run import Trained
+from accomplice.training.tracking.address import WRITTEN_BY
 from accomplice.training.tracking.contenders import STUDY_FILE
 from accomplice.training.tracking.registry import Logged, log_model
-from accomplice.training.tracking.schema_version import WRITTEN_BY
 from accomplice.training.tracking.search_figures import study_figures
 from accomplice.training.tracking.store import Store
 from accomplice.training.tracking.summary import columns, headline, leak_tags, note, treatment_tags

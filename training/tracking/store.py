@@ -13,11 +13,18 @@ from pathlib import Path
 
 from accomplice.data.errors import InputError
 from accomplice.training.models.manifest import MANIFEST
+from accomplice.training.tracking.address import check_address
 
 #: Environment variables that name another store than ``mlruns/``.
 TRACKING, REGISTRY = "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"
-#: Kinds of database that MLflow keeps runs in.
-DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+#: Variables that only a database server or a tracking server can follow.
+FOR_SERVERS = (
+    "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE",
+    "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW",
+    "MLFLOW_SQLALCHEMYSTORE_POOL_RECYCLE",
+    "MLFLOW_ENABLE_WORKSPACES",
+    "MLFLOW_WORKSPACE",
+)
 DATABASE = "mlflow.db"
 #: Says that an experiment trains models; MLflow opens its pages in the view for that.
 KIND = {"mlflow.experimentKind": "custom_model_development"}
@@ -73,57 +80,37 @@ def open_store(folder: Path | None = None) -> Store:
             MLflow makes a second, empty database for a relative one seen from elsewhere.
 
     Raises:
-        InputError: the store is of a kind that MLflow no longer takes, cannot be opened, or was
+        InputError: the store is of a kind that MLflow does not take, does not answer, or was
             written by another MLflow.
     """
     root = ((folder or Path.cwd()) / "mlruns").absolute()
-    given = {name: os.environ.get(name) for name in (TRACKING, REGISTRY)}
     own = f"sqlite:///{root / DATABASE}"
-    uri = given[TRACKING] or own
-    for name, address in ((TRACKING, uri), (REGISTRY, given[REGISTRY])):
-        if address is not None:
-            _check_address(address, None if address == own else name)
+    given = {name: os.environ.get(name) or None for name in (TRACKING, REGISTRY)}
+    uri, registry = given[TRACKING] or own, given[REGISTRY]
+    check_address(uri, TRACKING if given[TRACKING] else None)
+    if registry:
+        check_address(registry, REGISTRY)
     import mlflow
 
     root.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     if uri.startswith("sqlite:"):
+        for name in FOR_SERVERS:
+            os.environ.pop(name, None)
         # MLflow never closes the connections that it pools.
-        os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")
+        os.environ["MLFLOW_SQLALCHEMYSTORE_POOLCLASS"] = "NullPool"
     for name in ("alembic", "mlflow.store.db.utils"):
         logging.getLogger(name).setLevel(logging.ERROR)
     if uri == own and not (root / DATABASE).is_file():
         _create_database(root / DATABASE)
     mlflow.set_tracking_uri(uri)
-    mlflow.set_registry_uri(given[REGISTRY] or uri)
+    mlflow.set_registry_uri(registry or uri)
     for name, value in given.items():
         if value is None:
             # MLflow has written it: the next to open the store would take it for the user's.
             os.environ.pop(name, None)
     return Store(root, uri, not given[TRACKING])
-
-
-def _check_address(uri: str, variable: str | None) -> None:
-    """Refuse a store that MLflow would end on with a traceback.
-
-    Args:
-        uri: of the store.
-        variable: that holds it; None for the store in ``mlruns/``.
-
-    Raises:
-        InputError: as :func:`open_store`.
-    """
-    kind = uri.partition(":")[0].partition("+")[0] if ":" in uri else "file"
-    if kind == "file":
-        raise InputError(
-            f"{variable}: MLflow no longer keeps runs in a folder's files: give a database such as "
-            "sqlite:////folder/mlflow.db or a server, or unset it for a database in mlruns/"
-        )
-    if kind in DATABASES:
-        from accomplice.training.tracking.schema_version import check_schema
-
-        check_schema(uri, variable)
 
 
 def _create_database(path: Path) -> None:

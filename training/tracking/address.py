@@ -1,0 +1,186 @@
+"""Whether MLflow can keep runs at an address, asked before MLflow opens it.
+
+MLflow fills in missing tables of a database when it opens it, and refuses an unexpected schema
+only afterwards, with a traceback. Its schema is versioned by alembic: the database names its
+revision, and MLflow's migrations, a file each, name theirs and the one before. A tracking server
+that does not answer is asked again for minutes.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+from importlib.metadata import entry_points, version
+from pathlib import Path
+
+from packaging.version import InvalidVersion, Version
+
+from accomplice.data.errors import InputError
+
+#: Tag of a run that names the MLflow which wrote it.
+WRITTEN_BY = "mlflow_version"
+#: Kinds of database that MLflow keeps runs in.
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+#: Kinds of address at which a server answers for MLflow.
+SERVERS = ("http", "https")
+#: Kinds that MLflow has a client of its own for.
+HOSTED = ("databricks", "databricks-uc", "uc")
+#: Entry points of further kinds.
+PLUGINS = "mlflow.tracking_store"
+#: Seconds that a tracking server has to answer.
+ANSWERS = 5.0
+
+
+def check_address(uri: str, variable: str | None = None) -> None:
+    """Refuse a store that MLflow would end on with a traceback.
+
+    Args:
+        uri: of the store.
+        variable: environment variable that holds it; it is named in place of the address, which
+            may hold a password. None for the store in ``mlruns/``.
+
+    Raises:
+        InputError: MLflow keeps no runs there, the server does not answer, or the database cannot
+            be opened or was written by another MLflow.
+    """
+    place = variable or uri
+    kind = re.split(r"[:+]", uri, maxsplit=1)[0] if uri not in HOSTED else uri
+    if kind in DATABASES:
+        _check_database(uri, place, variable)
+    elif kind in SERVERS:
+        _check_server(uri, place)
+    elif kind == "file" or (kind == uri and uri not in HOSTED):
+        raise InputError(
+            f"{place}: MLflow no longer keeps runs in a folder's files: give a database such as "
+            "sqlite:////folder/mlflow.db or a server, or unset it for a database in mlruns/"
+        )
+    elif kind not in {*HOSTED, *(each.name for each in entry_points(group=PLUGINS))}:
+        raise InputError(
+            f"{place}: MLflow keeps no runs at an address of the kind {kind.strip()}: give a "
+            "database such as sqlite:////folder/mlflow.db or a server such as http://host:port"
+        )
+
+
+def _check_server(uri: str, place: str) -> None:
+    import httpx
+
+    try:
+        asked = httpx.URL(uri).copy_with(username=None, password=None, path="/health", query=None)
+        httpx.get(asked, timeout=ANSWERS, verify=False)
+    except (httpx.TransportError, httpx.InvalidURL) as error:
+        raise InputError(
+            f"{place}: the tracking server does not answer ({type(error).__name__}): start it, "
+            "correct the address, or unset it for a database in mlruns/"
+        ) from None
+
+
+def _check_database(uri: str, place: str, variable: str | None) -> None:
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError
+
+    try:
+        url = make_url(uri)
+        if url.get_backend_name() == "sqlite" and not _is_made(url.database, place):
+            return
+        tables, revision, writers = _read(uri)
+    except InputError:
+        raise
+    except (ArgumentError, NoSuchModuleError, ValueError):
+        raise InputError(f"{place}: not a database's address that SQLAlchemy can read") from None
+    except ModuleNotFoundError as error:
+        remedy = (
+            ": pip install 'accomplice[postgres]', and begin the address with postgresql+psycopg2:"
+            if (error.name or "").startswith("psycopg")
+            else ""
+        )
+        raise InputError(f"{place}: the driver {error.name} is not installed{remedy}") from None
+    except DatabaseError as error:
+        raise InputError(
+            f"{place}: cannot be read as MLflow's database ({type(error.orig).__name__}): "
+            "correct the address, or name another one"
+        ) from None
+    if not tables:
+        return
+    if revision is None:
+        raise InputError(
+            f"{place}: holds tables, and no version of MLflow's schema: name another database"
+        )
+    before, installed = _migrations(), version("mlflow")
+    if revision in before and revision not in before.values():
+        return
+    if revision in before:
+        command = f'"${variable}"' if variable else url.render_as_string()
+        raise InputError(
+            f"{place}: written by an older MLflow than {installed}, which is installed: "
+            f"keep a copy of it, then run: mlflow db upgrade {command}"
+        )
+    newest = max(filter(None, map(_version, writers)), default=None)
+    if newest is not None and newest > Version(installed):
+        raise InputError(
+            f"{place}: written by MLflow {newest}, and {installed} is installed: "
+            f"pip install --upgrade accomplice 'mlflow>={newest}'"
+        )
+    raise InputError(
+        f"{place}: written by a newer MLflow than {installed}, which is installed: "
+        "pip install --upgrade accomplice mlflow"
+    )
+
+
+def _is_made(database: str | None, place: str) -> bool:
+    """Whether SQLite's file is there; opening one that is not would make it.
+
+    Raises:
+        InputError: it is no file, or cannot be made.
+    """
+    if database in (None, "", ":memory:"):
+        raise InputError(f"{place}: a database in memory is gone with the command: name a file")
+    path = Path(str(database))
+    if path.is_file():
+        return True
+    if path.exists():
+        raise InputError(f"{place}: not a file, as a database is")
+    folder = next(each for each in path.absolute().parents if each.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise InputError(f"{place}: cannot be made, for nothing can be written there")
+    return False
+
+
+def _read(uri: str) -> tuple[bool, str | None, list[str]]:
+    """Return whether a database has tables, its revision, and the MLflows that its runs name."""
+    from sqlalchemy import NullPool, create_engine, inspect, text
+
+    engine = create_engine(uri, poolclass=NullPool)
+    with engine.connect() as connection:
+        tables = inspect(connection).get_table_names()
+        if "alembic_version" not in tables:
+            return bool(tables), None, []
+        revision = connection.execute(text("select version_num from alembic_version")).scalar()
+        if "tags" not in tables:
+            return True, revision, []
+        asked = text("select distinct value from tags where key = :key")
+        return True, revision, [*connection.execute(asked, {"key": WRITTEN_BY}).scalars()]
+
+
+def _version(tag: str) -> Version | None:
+    """Return a tag's version; None where somebody wrote another text there."""
+    try:
+        return Version(tag)
+    except InvalidVersion:
+        return None
+
+
+def _migrations() -> dict[str, str | None]:
+    """Return MLflow's schema revisions, each with the one before it.
+
+    They are read as text: alembic would import all of them, which takes a second.
+    """
+    spec = importlib.util.find_spec("mlflow")
+    places = () if spec is None else spec.submodule_search_locations or ()
+    found: dict[str, str | None] = {}
+    for place in places:
+        for path in Path(place, "store", "db_migrations", "versions").glob("*.py"):
+            named = dict(re.findall(r'^(revision|down_revision) = "(\w+)"', path.read_text(), re.M))
+            if "revision" in named:
+                found[named["revision"]] = named.get("down_revision")
+    return found
