@@ -43,7 +43,7 @@ demo: $(STAMP)
 	$(BIN)/accomplice demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -m "not slow and not installed"
+	$(BIN)/python -m pytest -m "not slow and not installed" -n 2 --dist loadfile
 
 test-slow: $(SLOW_STAMP)
 	$(BIN)/python -m pytest -m slow
