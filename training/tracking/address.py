@@ -9,7 +9,6 @@ that does not answer is asked again for minutes.
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
 from importlib.metadata import entry_points, version
 from pathlib import Path
@@ -140,9 +139,10 @@ def _is_made(database: str | None, place: str) -> bool:
         return True
     if path.exists():
         raise InputError(f"{place}: not a file, as a database is")
-    folder = next(each for each in path.absolute().parents if each.exists())
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise InputError(f"{place}: cannot be made, for nothing can be written there")
+    try:
+        path.absolute().parent.mkdir(parents=True, exist_ok=True)  # as MLflow does
+    except OSError as error:
+        raise InputError(f"{place}: its folder cannot be made ({error.strerror})") from None
     return False
 
 

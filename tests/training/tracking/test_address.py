@@ -115,7 +115,7 @@ def test_nothing_is_changed_or_fitted(
     [
         ("file:///somewhere/mlruns", "no longer keeps runs in a folder's files"),
         ("./mlruns", "no longer keeps runs in a folder's files"),
-        ("sqlite:////proc/none/mlflow.db", "nothing can be written there"),
+        ("sqlite:////proc/none/mlflow.db", "its folder cannot be made"),
         ("sqlite://", "in memory"),
         ("sqlite:///:memory:", "in memory"),
         ("sqlite:////", "not a file"),
