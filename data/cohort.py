@@ -19,8 +19,9 @@ from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.data.coding import ABSENT, NOT_A_NUMBER, OUT_OF_RANGE, Coded, code, treated
 from accomplice.data.errors import InputError, some
 from accomplice.data.outcomes import binary_target, survival_targets, texts_of
-from accomplice.data.readers.cbioportal import read_folder
-from accomplice.data.readers.tables import column, join_tables, read_table
+from accomplice.data.readers.reader import Selection
+from accomplice.data.readers.readers import READERS, reader_named, recognise
+from accomplice.data.readers.tables import column, join_tables
 from accomplice.data.study import Study, as_level, load_study
 
 
@@ -213,12 +214,14 @@ def load_endpoints(path: Path, endpoint: str | None = None, *, further: bool = T
 
 
 def read_source(study: Study, folder: Path) -> pd.DataFrame:
-    """Read the study's tables, whose paths are relative to ``folder``."""
+    """Read the study's files, whose paths are relative to ``folder``.
+
+    Raises:
+        InputError: there is no such reader, or a file cannot be read or joined with the others.
+    """
+    reader, selection = reader_named(study.source.reader), selection_for(study)
     paths = [folder / name for name in study.source.files]
-    if study.source.reader == "cbioportal":
-        return read_folder(paths[0], study.source.expression, set(study.columns()))
-    text = () if study.id is None else (study.id,)
-    frames = [read_table(path, text) for path in paths]
+    frames = [reader.read(path, selection) for path in paths]
     if len(frames) == 1:
         return frames[0]
     if study.id is None:
@@ -227,13 +230,18 @@ def read_source(study: Study, folder: Path) -> pd.DataFrame:
 
 
 def read_patients(path: Path, study: Study) -> pd.DataFrame:
-    """Read patients to predict for: a table, or a study folder as the study's own was."""
-    if not path.is_dir():
-        # A model of one feature is asked with tables of one column.
-        return read_table(path, () if study.id is None else (study.id,), fewest=1)
-    named = study.source.expression
-    here = named if named and (path / named).is_file() else None
-    return read_folder(path, here, set(study.columns()))
+    """Read patients to predict for, in any form that a reader recognises.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    reader = READERS[recognise(path, study.source.reader)]
+    return reader.read(path, selection_for(study, predicting=True))
+
+
+def selection_for(study: Study, *, predicting: bool = False) -> Selection:
+    """Return the part of its files that a study asks for."""
+    return Selection(study.id, frozenset(study.columns()), study.source.expression, predicting)
 
 
 def build_cohort(

@@ -188,9 +188,11 @@ class Treatment(_Model):
 class Source(_Model):
     """Where the values are and which reader takes them."""
 
-    reader: Literal["table", "cbioportal"] = "table"
+    reader: str = "table"
+    """One of ``readers.READERS``. It is looked up when the files are read: a bundle keeps the name,
+    and is loaded where that reader need not be known."""
     files: Annotated[tuple[str, ...], Field(min_length=1)]
-    """Tables joined on the id column, or one study folder; relative to the study file."""
+    """Files or folders, joined on the id column; relative to the study file."""
     expression: str | None = None
     """The folder's expression file, by name (cbioportal only)."""
 

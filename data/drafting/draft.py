@@ -1,4 +1,4 @@
-"""Draft a study file from a table or a cBioPortal study folder.
+"""Draft a study file from a table, a cBioPortal study folder or another form of files.
 
 Nothing is guessed silently: a doubtful column is left out under ``ignored`` with the reason, and
 the notes name it.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +34,9 @@ from accomplice.data.drafting.features import (
 from accomplice.data.errors import InputError, some
 from accomplice.data.outcomes import binary_target, survival_targets
 from accomplice.data.panels.panel import Disease, Panel, key_of, load_panel, matches
-from accomplice.data.readers.cbioportal import (
-    PATIENT,
-    choose_expression,
-    open_folder,
-    read_clinical,
-    read_folder,
-)
-from accomplice.data.readers.tables import column, read_table
+from accomplice.data.readers.reader import DraftSource
+from accomplice.data.readers.readers import READERS, recognise
+from accomplice.data.readers.tables import column
 from accomplice.data.study import (
     MONTHS,
     TREATMENT,
@@ -82,10 +77,10 @@ def draft_study(
     """Draft a study file.
 
     Args:
-        path: a table, or a cBioPortal study folder.
-        time: column of the follow-up time; a folder's ``OS_MONTHS`` if absent. Without time and
-            event, a response makes a study of labels alone.
-        event: column of the event; a folder's ``OS_STATUS`` if absent.
+        path: a table, a cBioPortal study folder, or what another reader recognises.
+        time: column of the follow-up time; that of the reader's convention if absent. Without time
+            and event, a response makes a study of labels alone.
+        event: column of the event; likewise.
         id: column of the patient's identifier; looked for by name if absent.
         centre: column of the hospital.
         unit: unit of the time column.
@@ -103,11 +98,11 @@ def draft_study(
     panel = load_panel()
     if unit not in MONTHS:
         raise InputError(f"unit: '{unit}' is not one of {some(MONTHS)}")
-    source = _read_source(path, id, out, panel)
-    frame = source.frame
-    if path.is_dir():
-        time = time or _present(frame, "OS_MONTHS")
-        event = event or _present(frame, "OS_STATUS")
+    reader = recognise(path)
+    source = READERS[reader].draft(path, id, panel.default_genes)
+    if source.id is None:
+        source = _with_id(source, panel)
+    frame, time, event = source.frame, time or source.time, event or source.event
     followed = response is None or time is not None or event is not None
     if not followed and treatment is not None:
         raise InputError("treatment: its effect is on survival: name --time and --event too")
@@ -125,7 +120,7 @@ def draft_study(
         leave_out = SurvivalEndpoint(**survival, drop_without_follow_up=True)
         months, seen, keep = survival_targets(frame, endpoint, leave_out)
         few = (~keep).mean() <= FEW_WITHOUT_FOLLOW_UP
-        if drop_without_follow_up or path.is_dir() or (few and not keep.all()):
+        if drop_without_follow_up or source.gaps_in_follow_up or (few and not keep.all()):
             survival["drop_without_follow_up"] = True
         else:
             # Refuses so many, with their count and the way out.
@@ -133,7 +128,9 @@ def draft_study(
         endpoints["survival"] = {endpoint: survival}
         months, seen = months[keep], seen[keep]
         outcomes = {time: months, event: seen.astype(np.float64)}
-    study: dict[str, Any] = {"name": name or _study_name(path), "source": source.spec}
+    files = [Path(os.path.relpath(path, out.parent)).as_posix()]
+    study: dict[str, Any] = {"name": name or _study_name(path)}
+    study["source"] = {"reader": reader, "files": files, **source.options}
     study |= {"id": source.id, "centre": centre, "endpoints": endpoints}
     label = None
     if response is not None:
@@ -196,58 +193,12 @@ def draft_study(
     return Draft(study, (*notes, *notes_on(chosen), *absent_markers(chosen, panel)))
 
 
-@dataclass
-class _Source:
-    """The table to draft from and where it came from."""
-
-    frame: pd.DataFrame
-    spec: dict[str, Any]
-    id: str | None
-    notes: list[str] = field(default_factory=list)
-
-
-def _read_source(path: Path, id: str | None, out: Path, panel: Panel) -> _Source:
-    spec: dict[str, Any] = {
-        "reader": "cbioportal" if path.is_dir() else "table",
-        "files": [Path(os.path.relpath(path, out.parent)).as_posix()],
-    }
-    if path.is_dir():
-        return _read_study_folder(path, id or PATIENT, spec, panel)
-    source = _Source(read_table(path, () if id is None else (id,)), spec, id)
-    if id is None:
-        source.id = _find_id(source.frame, panel)
-        said = f"column '{source.id}' is the" if source.id else "rows are numbered for want of a"
-        source.notes.append(f"{said} patient identifier; name another with --id")
-    return source
-
-
-def _read_study_folder(path: Path, id: str, spec: dict[str, Any], panel: Panel) -> _Source:
-    """Read a folder, with no more of its expression matrix than the panel's default genes."""
-    folder = open_folder(path)
-    clinical = read_clinical(folder)
-    if not folder.expression:
-        return _Source(clinical, spec, id)
-    scores = [f for f in folder.expression if folder.expression_type[f] == "Z-SCORE"]
-    file = choose_expression(folder, (scores or list(folder.expression))[0])
-    spec["expression"] = file
-    frame = read_folder(path, file)
-    genes = frame.columns[len(clinical.columns) :]
-    known = [gene for gene in genes if gene in panel.default_genes]
-    notes = [
-        f"expression: {len(known)} genes of the panel are features, {len(genes) - len(known)} more "
-        "are left out; to add one, write under a modality: SYMBOL: {kind: expression}"
-    ]
-    if len(folder.expression) > 1:
-        notes.append(
-            f"{len(folder.expression)} expression files: '{file}' is read; "
-            "name another as source.expression"
-        )
-    return _Source(frame[[*clinical.columns, *known]], spec, id, notes)
-
-
-def _present(frame: pd.DataFrame, usual: str) -> str | None:
-    """Return a usual column of an outcome, where there is one."""
-    return usual if usual in frame.columns else None
+def _with_id(source: DraftSource, panel: Panel) -> DraftSource:
+    """Look for the identifier, and note which column it is."""
+    found = _find_id(source.frame, panel)
+    said = f"column '{found}' is the" if found else "rows are numbered for want of a"
+    note = f"{said} patient identifier; name another with --id"
+    return replace(source, id=found, notes=(*source.notes, note))
 
 
 def _needed(role: str, name: str | None) -> str:

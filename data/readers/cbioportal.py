@@ -9,10 +9,64 @@ from pathlib import Path
 import pandas as pd
 
 from accomplice.data.errors import InputError, nearest
+from accomplice.data.readers.reader import DraftSource, Reader, Selection
 
 PATIENT = "PATIENT_ID"
 SAMPLE = "SAMPLE_ID"
+TIME, EVENT = "OS_MONTHS", "OS_STATUS"
 GENE_COLUMNS = ("Hugo_Symbol", "Entrez_Gene_Id", "Cytoband")
+
+
+class CBioPortalReader(Reader):
+    """Study folders; see :func:`read_folder`."""
+
+    def recognises(self, path: Path) -> bool:
+        """Whether the path is a folder."""
+        return path.is_dir()
+
+    def read(self, path: Path, selection: Selection) -> pd.DataFrame:
+        """Read a folder, with no more genes than the selection names."""
+        name = selection.expression
+        if selection.predicting and name is not None and not (path / name).is_file():
+            name = None
+        return read_folder(path, name, selection.columns)
+
+    def draft(self, path: Path, id: str | None, genes: Collection[str]) -> DraftSource:
+        """Read a folder, with no more of its expression matrix than ``genes``; z-scores first.
+
+        Portals keep patients without follow-up as time zero or NA.
+        """
+        folder = open_folder(path)
+        frame = read_clinical(folder)
+        clinical = list(frame.columns)
+        options, notes = {}, []
+        if folder.expression:
+            scores = [f for f in folder.expression if folder.expression_type[f] == "Z-SCORE"]
+            file = (scores or list(folder.expression))[0]
+            options["expression"] = file
+            frame = read_folder(path, file)
+            measured = list(frame.columns[len(clinical) :])
+            known = [gene for gene in measured if gene in genes]
+            frame = frame[[*clinical, *known]]
+            notes.append(
+                f"expression: {len(known)} genes of the panel are features, "
+                f"{len(measured) - len(known)} more are left out; to add one, write under a "
+                "modality: SYMBOL: {kind: expression}"
+            )
+        if len(folder.expression) > 1:
+            notes.append(
+                f"{len(folder.expression)} expression files: '{file}' is read; "
+                "name another as source.expression"
+            )
+        return DraftSource(
+            frame,
+            id or PATIENT,
+            time=TIME if TIME in clinical else None,
+            event=EVENT if EVENT in clinical else None,
+            gaps_in_follow_up=True,
+            options=options,
+            notes=tuple(notes),
+        )
 
 
 @dataclass(frozen=True)

@@ -58,12 +58,17 @@ def ending_of(path: Path) -> str:
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file")
+    if (ending := format_of(path)) is not None:
+        return ending
+    raise InputError(f"{path}: not a table that can be read: give .csv, .tsv, .parquet or .xlsx")
+
+
+def format_of(path: Path) -> str | None:
+    """Return the ending that tells a table's format, in lower case and without ``.gz``, or None."""
     ending = "".join(path.suffixes[-2:] if path.suffix == ".gz" else path.suffixes[-1:]).lower()
     if ending in (PARQUET, *EXCEL):
         return ending
-    if (plain := ending.removesuffix(".gz")) in TEXT:
-        return plain
-    raise InputError(f"{path}: not a table that can be read: give .csv, .tsv, .parquet or .xlsx")
+    return plain if (plain := ending.removesuffix(".gz")) in TEXT else None
 
 
 @contextmanager

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from accomplice.data import streams
 from accomplice.data.cohort import read_patients
 from accomplice.data.preprocessing import scaling
+from accomplice.data.readers import table_reader
 from accomplice.data.streams import stream_patients
 from accomplice.data.synthetic import draw
 from accomplice.training.bundle import OK, Bundle
@@ -102,7 +102,7 @@ def test_parts_of_any_size_get_the_numbers_of_the_whole(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(predicting, "BLOCKS", blocks)
         patch.setattr(predicting, "CELLS", cells)
-        patch.setattr(streams, "SURVEYED", surveyed)
+        patch.setattr(table_reader, "SURVEYED", surveyed)
         rows = rows_of_part(columns)
         for path in tables:
             expected = bundle.predict(read_patients(path, bundle.study), TIMES, RATES)

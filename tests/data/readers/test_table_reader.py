@@ -13,10 +13,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from accomplice.data import streams
 from accomplice.data.errors import InputError
+from accomplice.data.readers import table_reader
+from accomplice.data.readers.reader import of_frame
+from accomplice.data.readers.table_reader import open_stream
 from accomplice.data.readers.tables import read_table
-from accomplice.data.streams import of_frame, open_stream
 
 FEW = settings(
     max_examples=150,
@@ -61,7 +62,7 @@ def test_text_in_parts_is_typed_as_a_whole(tmp_path, columns, rows, surveyed, pa
     path = tmp_path / ("t.csv.gz" if packed else "t.csv")
     path.write_bytes(gzip.compress(raw) if packed else raw)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(streams, "SURVEYED", surveyed)
+        patch.setattr(table_reader, "SURVEYED", surveyed)
         assert_same(path, rows)
         assert_same(path, rows, ("id", "a", "c"))
 
@@ -141,7 +142,7 @@ def test_a_workbook_and_a_frame_come_in_parts_too(tmp_path):
     ],
 )
 def test_what_cannot_be_read_is_said_before_any_part(tmp_path, monkeypatch, name, raw, said):
-    monkeypatch.setattr(streams, "SURVEYED", 2)
+    monkeypatch.setattr(table_reader, "SURVEYED", 2)
     path = tmp_path / name
     path.write_bytes(raw)
     for read in (open_stream, read_table):

@@ -1,0 +1,107 @@
+"""The interface of a reader: a form in which the files of a cohort can be."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The part of a file that a study asks for."""
+
+    id: str | None = None
+    """Column of the patient's identifier, read as text."""
+    columns: Collection[str] | None = None
+    """Columns that the study names; a reader may leave out others. All if None."""
+    expression: str | None = None
+    """``source.expression`` of the study file."""
+    predicting: bool = False
+    """Whether the patients are read to predict for, from another file than the study's own."""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A table that can be read repeatedly, in parts."""
+
+    rows: int
+    columns: tuple[str, ...]
+    _parts: Callable[[int], Iterator[pd.DataFrame]]
+
+    def parts(self, rows: int) -> Iterator[pd.DataFrame]:
+        """Yield the table in order, in parts of n rows; the last may have fewer.
+
+        Raises:
+            InputError: the file cannot be read.
+        """
+        return self._parts(rows)
+
+
+def of_frame(frame: pd.DataFrame) -> Stream:
+    """Stream a table that is in memory."""
+
+    def parts(rows: int) -> Iterator[pd.DataFrame]:
+        for start in range(0, len(frame), rows):
+            yield frame.iloc[start : start + rows]
+
+    return Stream(len(frame), tuple(map(str, frame.columns)), parts)
+
+
+@dataclass(frozen=True)
+class DraftSource:
+    """A table to draft a study from, and the conventions of its form."""
+
+    frame: pd.DataFrame
+    id: str | None = None
+    """Column of the identifier; None: it is looked for by name."""
+    time: str | None = None
+    """Usual column of the follow-up time, where the table has it."""
+    event: str | None = None
+    """Usual column of the event, where the table has it."""
+    gaps_in_follow_up: bool = False
+    """Whether patients without follow-up are usual, so that the draft leaves them out."""
+    options: dict[str, str] = field(default_factory=dict)
+    """Keys of the study file's ``source`` beside reader and files."""
+    notes: tuple[str, ...] = ()
+    """One line each on a choice that was made."""
+
+
+class Reader(ABC):
+    """Reads one form of files; :data:`readers.READERS` lists the readers by name."""
+
+    @abstractmethod
+    def recognises(self, path: Path) -> bool:
+        """Whether a path has this form, by its name or kind; the content is not looked at."""
+
+    @abstractmethod
+    def read(self, path: Path, selection: Selection) -> pd.DataFrame:
+        """Return one row per patient; missing cells are NaN, None or NA.
+
+        Raises:
+            InputError: the path cannot be read. The text names it and holds no cell.
+        """
+
+    def stream(self, path: Path, selection: Selection) -> Stream:
+        """Return the table in parts. It is read whole unless a reader can do better.
+
+        Raises:
+            InputError: as :meth:`read`.
+        """
+        return of_frame(self.read(path, selection))
+
+    def draft(self, path: Path, id: str | None, genes: Collection[str]) -> DraftSource:  # noqa: ARG002
+        """Return the table to draft a study from.
+
+        Args:
+            path: as :meth:`read` takes it.
+            id: column of the identifier, if named.
+            genes: symbols to keep of a genome-wide expression matrix.
+
+        Raises:
+            InputError: as :meth:`read`.
+        """
+        return DraftSource(self.read(path, Selection(id=id)), id)

@@ -1,0 +1,37 @@
+"""The table of readers: the values that ``source.reader`` of a study file can have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from accomplice.data.errors import InputError, nearest
+from accomplice.data.readers.cbioportal import CBioPortalReader
+from accomplice.data.readers.reader import Reader
+from accomplice.data.readers.table_reader import TableReader
+
+#: The reader of paths that none recognises: its errors list the formats.
+DEFAULT = "table"
+#: Name in a study file -> reader.
+READERS: dict[str, Reader] = {DEFAULT: TableReader(), "cbioportal": CBioPortalReader()}
+
+
+def reader_named(name: str) -> Reader:
+    """Return the reader that a study file names.
+
+    Raises:
+        InputError: there is none of that name; the text has the nearest.
+    """
+    if name not in READERS:
+        raise InputError(f"source.reader: no reader '{name}'{nearest(name, READERS)}")
+    return READERS[name]
+
+
+def recognise(path: Path, first: str = DEFAULT) -> str:
+    """Return the name of the reader that recognises a path.
+
+    Args:
+        path: of a file or a folder.
+        first: the reader that is asked before the others, if it is known here.
+    """
+    order = (*({first} & READERS.keys()), *READERS)
+    return next((name for name in order if READERS[name].recognises(path)), DEFAULT)
