@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from accomplice.data.arrays import Array, Bools
 from accomplice.data.preprocessing.preprocessor import Preprocessor
-from accomplice.data.preprocessing.scaling import CENTRE_SIZE, assay_references, unstandardised
+from accomplice.data.preprocessing.scaling import CENTRE_SIZE, Unstandardised, assay_references
 
 
 def rankable(preprocessor: Preprocessor, values: Array) -> Bools:
@@ -53,7 +53,7 @@ def outside(preprocessor: Preprocessor, values: Array) -> Bools:
 
     The range is that of all but one training patient in two hundred at either end.
     """
-    z = unstandardised(values, preprocessor.log_offset, {}, None)
+    z = Unstandardised(preprocessor.log_offset[None], {}).scale(values, None)[0]
     kinds = [f.kind in ("number", "density") for f in preprocessor.study.features.values()]
     with np.errstate(invalid="ignore"):
         beyond = (z < preprocessor.low - 1e-9) | (z > preprocessor.high + 1e-9)

@@ -1,12 +1,14 @@
 """Put features on comparable scales: logarithms, ranks against an assay, quantiles, bins.
 
 Pure functions of columns, some patients at a time, for ``preprocessing.preprocessor``, which keeps
-what they find of the training patients.
+their fitted state.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
@@ -29,15 +31,15 @@ def _blocks(n: int) -> list[slice]:
 
 
 def by_block(n: int, make: Callable[[slice], Array]) -> Array:
-    """Make rows (n, k) of which each depends on its patient alone."""
+    """Make an array (..., n, c) of n patients' rows of which each depends on its patient alone."""
     first, *others = _blocks(n)
     part = make(first)
     if not others:
         return part
-    made = np.empty((n, *part.shape[1:]), part.dtype)
-    made[first] = part
+    made = np.empty((*part.shape[:-2], n, part.shape[-1]), part.dtype)
+    made[..., first, :] = part
     for rows in others:
-        made[rows] = make(rows)
+        made[..., rows, :] = make(rows)
     return made
 
 
@@ -155,27 +157,55 @@ def of_centres(centre: NDArray[np.str_], names: NDArray[np.str_]) -> Iterator[tu
         yield name, np.array(own, dtype=int)
 
 
-def unstandardised(
-    values: Array,
-    log_offset: Array,
-    ranks: Mapping[str, Ranks],
-    centre: NDArray[np.str_] | None,
-) -> Array:
-    """Apply logarithms and expression ranks (n, p); other features stay as they are."""
-    scaled = np.array(values, order="C")
-    logged = np.flatnonzero(~np.isnan(log_offset))
-    # A value below the training range may be below the logarithm's domain: draw it to the edge.
-    scaled[:, logged] = np.log(np.maximum(values[:, logged] + log_offset[logged], 1e-12))
-    if not ranks:
+@dataclass(frozen=True)
+class Unstandardised:
+    """Logarithms and expression ranks of k preprocessors; other features stay as they are."""
+
+    log_offset: Array
+    """(k, p) added before the logarithm; NaN where a feature is not log-transformed."""
+    ranks: Mapping[str, Ranks]
+    """Centre, or empty text for all patients -> scores of k preprocessors; empty if there is no
+    expression."""
+
+    def scale(self, values: Array, centre: NDArray[np.str_] | None) -> Array:
+        """Return the features (k, n, p) of coded values (n, p) on the scale of means and SDs.
+
+        Args:
+            values: coded features.
+            centre: (n,) hospital; the expression of those with ranks of their own is scored by
+                them.
+        """
+        scaled = np.repeat(values[None], len(self.log_offset), axis=0)
+        if len(self._logged):
+            offset, raw = self._offset, values[:, self._logged]
+            # A value below the training range may be below the logarithm's domain.
+            logged = np.log(np.maximum(raw + offset, 1e-12))
+            scaled[:, :, self._logged] = np.where(np.isnan(offset), raw, logged)
+        if not self.ranks:
+            return scaled
+        everybody = [("", np.arange(len(values)))]
+        for name, rows in everybody if centre is None else of_centres(centre, self._centres):
+            ranks = self.ranks[name]
+            for start in range(0, len(rows), BLOCK):
+                some = rows[start : start + BLOCK]
+                # All patients as a slice: that is faster than by their rows.
+                place = slice(None) if len(some) == len(values) else some[:, None]
+                scaled[:, place, ranks.features] = ranks.score(values[place, ranks.features])
         return scaled
-    own = np.array(sorted(ranks.keys() - {""}), dtype=str)
-    everybody = [("", np.arange(len(values)))]
-    for name, rows in everybody if centre is None else of_centres(centre, own):
-        features = ranks[name].features
-        for start in range(0, len(rows), BLOCK):
-            some = rows[start : start + BLOCK, None]
-            scaled[some, features] = ranks[name].score(values[some, features])[0]
-    return scaled
+
+    @cached_property
+    def _logged(self) -> Ints:
+        """Features of which any preprocessor takes the logarithm."""
+        return np.flatnonzero(~np.isnan(self.log_offset).all(axis=0))
+
+    @cached_property
+    def _offset(self) -> Array:
+        """(k, 1, l) of the logarithm, NaN where it is not taken."""
+        return self.log_offset[:, None, self._logged]
+
+    @cached_property
+    def _centres(self) -> NDArray[np.str_]:
+        return np.array(sorted(self.ranks.keys() - {""}), dtype=str)
 
 
 def piecewise(z: NDArray[F], low: NDArray[F], width: NDArray[F]) -> NDArray[F]:

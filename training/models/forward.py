@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accomplice.data.arrays import Array, Ints, Singles
-from accomplice.data.preprocessing.batched import Abreast, AbreastInputs
+from accomplice.data.preprocessing.batched import BatchedInputs, BatchedPreprocessor
 from accomplice.training.estimators.hazard import TimeGrid, gathered, hazard_ratio, survival
 from accomplice.training.learners.boosting import mean_of_members
 from accomplice.training.learners.forest import mean_rows
@@ -90,7 +90,7 @@ class BatchedEnsemble:
         members.mean(axis=1, dtype=float, out=learners[:, NET])
         return LearnerCurves(learners, members)
 
-    def _logits(self, inputs: AbreastInputs) -> Singles:
+    def _logits(self, inputs: BatchedInputs) -> Singles:
         """Log-odds of the hazards (k, members, n, bins)."""
         order, scale = self._net_inputs
         linear = inputs.linear.astype(np.float32).transpose(0, 2, 1)
@@ -131,8 +131,8 @@ class BatchedEnsemble:
         return mean_of_members(log_hz - centre, there, baseline)
 
     @cached_property
-    def _preprocessors(self) -> Abreast:
-        return Abreast(tuple(fold.preprocessor for fold in self.folds))
+    def _preprocessors(self) -> BatchedPreprocessor:
+        return BatchedPreprocessor(tuple(fold.preprocessor for fold in self.folds))
 
     @cached_property
     def _readings(self) -> tuple[Array, Array]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from accomplice.data.preprocessing.batched import Abreast
+from accomplice.data.preprocessing.batched import BatchedPreprocessor
 from accomplice.data.preprocessing.expression_ranks import FEW
 from accomplice.data.preprocessing.preprocessor import Preprocessor
 from accomplice.data.study import parse_study
@@ -19,7 +19,7 @@ def fitted(study=STUDY, parts=3):
     # Half of one assay's values are zeros, so that its ranks are tied.
     values[rng.random(len(values)) < 0.5, list(study.features).index("IL1R1")] = 0.0
     chosen = [rng.random(len(values)) < share for share in np.linspace(0.2, 0.9, parts)]
-    return Abreast(tuple(Preprocessor.fit(study, values[c], centre[c]) for c in chosen))
+    return BatchedPreprocessor(tuple(Preprocessor.fit(study, values[c], centre[c]) for c in chosen))
 
 
 @pytest.mark.parametrize("n", [1, FEW, FEW + 1, 200])
@@ -55,7 +55,9 @@ def test_values_on_and_beyond_an_assay_s_quantiles():
 def test_a_study_without_expression_or_category():
     study = parse_study({**STUDY_OF_ONE, "modalities": {"c": {"age": {"kind": "number"}}}}, "s")
     rng = np.random.default_rng(0)
-    together = Abreast(tuple(Preprocessor.fit(study, rng.normal(size=(60, 1))) for _ in range(2)))
+    together = BatchedPreprocessor(
+        tuple(Preprocessor.fit(study, rng.normal(size=(60, 1))) for _ in range(2))
+    )
     values = np.array([[0.3], [np.nan]])
     made = together.transform(values)
     for k, alone in enumerate(together.each):

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accomplice.data.preprocessing.missingness import WIDE, Absences, missing_inputs
+from accomplice.data.preprocessing.missingness import WIDE, MissingIndicators, missing_inputs
 from accomplice.data.study import parse_study
 from tests.data.preprocessing.test_preprocessor import STUDY_OF_ONE
 
@@ -31,7 +31,7 @@ def test_a_feature_missing_with_its_modality_is_counted_there_alone(sizes, seed,
     values[rng.random(values.shape) < 0.5] = np.nan
     for block in study.blocks.values():
         values[np.ix_(rng.random(n) < 0.3, list(block))] = np.nan
-    features, modalities = missing_inputs(study)
+    features, modalities = missing_inputs(study.blocks)
     expected = np.zeros((n, len(features) + len(modalities)))
     for i, row in enumerate(values):
         gone = {m for m in modalities if np.isnan(row[list(study.blocks[m])]).all()}
@@ -40,4 +40,4 @@ def test_a_feature_missing_with_its_modality_is_counted_there_alone(sizes, seed,
             *(bool(np.isnan(row[j])) and owner[j] not in gone for j in features),
             *(m in gone for m in modalities),
         ]
-    np.testing.assert_array_equal(Absences.of(study).inputs(values), expected)
+    np.testing.assert_array_equal(MissingIndicators.of(study.blocks).inputs(values), expected)
