@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from accomplice.data.coding import code_number
 from accomplice.data.errors import nearest
 from accomplice.data.study import as_level
 from accomplice.serving.answers.predictor import Predictor
 from accomplice.serving.answers.training_values import Value, usual
-from accomplice.serving.requests.patient_reader import PatientReader, code_number, shorten
+from accomplice.serving.requests.patient_reader import PatientReader, shorten
 from accomplice.serving.requests.schemas import MOST_VALUES
 from accomplice.serving.requests.validation import (
     INVALID,

@@ -1,28 +1,25 @@
-"""Read patients given as JSON objects: the same coding and flags as for a table, without a table.
+"""Read patients given as JSON objects: the keys that name features, and the flags of an answer.
 
-One patient as a pandas frame costs a millisecond for a few columns and tens of them for an
-expression panel; as plain Python it costs microseconds. ``data.coding`` says what the values mean,
-and a test holds the two ways together.
+``data.coding`` codes the values, as it does those of a table.
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import compress, repeat
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from accomplice.data.arrays import Array, Bools
-from accomplice.data.coding import MISSING, NOT_A_NUMBER, OUT_OF_RANGE, UNKNOWN_LEVEL, code_numbers
+from accomplice.data.coding import Coder
 from accomplice.data.errors import nearest
-from accomplice.data.study import Feature, Study, as_level
+from accomplice.data.study import Study, as_level
 from accomplice.training.bundle import MOST_UNKNOWN
 
 #: Letters of a name from a request that an answer repeats at the most.
@@ -33,8 +30,6 @@ LONGEST_CENTRE = 256
 MOST_HINTS = 20
 #: Patterns of missing values of which the flags are remembered.
 REMEMBERED = 4096
-#: Types of a column's values that can be taken as they are.
-NUMBERS, LEVELS = frozenset({float, type(None)}), frozenset({str, type(None)})
 
 
 @dataclass(frozen=True)
@@ -80,17 +75,8 @@ class PatientReader:
         return list(self.study.features)
 
     @cached_property
-    def _meanings(self) -> list[dict[str, float] | None]:
-        """Of each feature what its spellings mean, if it has levels."""
-        return [_meaning(feature) for feature in self.study.features.values()]
-
-    @cached_property
-    def _bounds(self) -> tuple[Array, Array]:
-        """Lowest and highest (p,) of each feature that can be right."""
-        bounds = np.array([f.bounds for f in self.study.features.values()], dtype=float)
-        low, high = bounds.reshape(-1, 2).T
-        levels = np.array([meaning is not None for meaning in self._meanings], dtype=bool)
-        return np.where(levels, -np.inf, low), np.where(levels, np.inf, high)
+    def _coder(self) -> Coder:
+        return Coder(self.study)
 
     @cached_property
     def _blocks(self) -> list[tuple[str, tuple[int, ...], list[str]]]:
@@ -106,11 +92,11 @@ class PatientReader:
 
     def meaning(self, feature: str) -> dict[str, float] | None:
         """Return spelling -> index of the level it means, NaN for missing; None for a number."""
-        return self._meanings[self._names.index(feature)]
+        return self._coder.meanings[self._names.index(feature)]
 
     def spellings(self, position: int) -> list[bool | int | float | str] | None:
         """Return all that JSON can call the levels of a feature, by position; None for a number."""
-        meaning = self._meanings[position]
+        meaning = self._coder.meanings[position]
         if meaning is None:
             return None
         return [value for level in meaning for value in _spellings(level)]
@@ -137,26 +123,18 @@ class PatientReader:
     def read(self, patients: Sequence[dict[str, Any]]) -> Patients:
         """Code patients whose values are null, true, false, numbers or texts."""
         names: frozenset[str] = frozenset().union(*patients)
-        coded: dict[int, list[float | None]] = {}
-        odd: dict[int, dict[int, str]] = {}
-        # Feature by feature: what all of a thousand values are is known in fewer steps than what
-        # each one is.
+        columns: dict[int, list[Any]] = {}
         for key in names & self.place.keys():
-            j = self.place[key]
-            codes = self._code(j, [*map(dict.get, patients, repeat(key))], odd)
-            if j in coded:
-                # It goes by its column and its name; each patient uses one of the two.
-                codes = [a if b is None else b for a, b in zip(coded[j], codes, strict=True)]
-            coded[j] = codes
-        nothing: list[float | None] = [None] * len(patients)
-        columns = [coded.get(j, nothing) for j in range(len(self._names))]
-        values = np.array(columns, dtype=float).reshape(len(columns), len(patients)).T
-        low, high = self._bounds
-        for i, j in np.argwhere((values < low) | (values > high)).tolist():
-            odd.setdefault(i, {})[j] = f"{OUT_OF_RANGE}:{self._names[j]}"
-        flags = self._absent(np.isnan(values))
-        for i, own in odd.items():
-            flags[i] += [own[j] for j in sorted(own)]
+            j, column = self.place[key], [*map(dict.get, patients, repeat(key))]
+            if j in columns:
+                # A feature by its column and by its name; each patient uses one of the two.
+                column = [a if b is None else b for a, b in zip(columns[j], column, strict=True)]
+            columns[j] = column
+        coded = self._coder.lists(columns, len(patients))
+        flags = self._absent(np.isnan(coded.values))
+        for finding in coded.findings:
+            for i in np.flatnonzero(finding.rows).tolist():
+                flags[i].append(f"{finding.kind}:{finding.feature}")
         if names - self.place.keys() - self._columns:
             hints: dict[str, str] = {}
             for patient, said in zip(patients, flags, strict=True):
@@ -169,35 +147,7 @@ class PatientReader:
             centre = np.array(
                 [(_text(p.get(centre_column)) or "")[:LONGEST_CENTRE] for p in patients], dtype=str
             )
-        return Patients(values, flags, ids, centre)
-
-    def _code(
-        self, j: int, column: list[Any], odd: dict[int, dict[int, str]]
-    ) -> list[float | None]:
-        """Return the numbers that a feature's column means, None where missing; note the odd."""
-        meaning, kinds = self._meanings[j], {*map(type, column)}
-        if meaning is None:
-            if kinds <= NUMBERS:
-                return column
-            kind = NOT_A_NUMBER
-            texts = code_texts({value for value in column if type(value) is str})
-        else:
-            if kinds <= LEVELS:
-                codes = [*map(meaning.get, column)]
-                if codes.count(None) == column.count(None):
-                    return codes
-            kind, texts = UNKNOWN_LEVEL, {}
-        found: list[float | None] = []
-        for i, value in enumerate(column):
-            number, bad = None, False
-            if value is not None and meaning is not None:
-                number, bad = code_level(value, meaning)
-            elif value is not None:
-                number, bad = texts[value] if type(value) is str else code_number(value)
-            found.append(number)
-            if bad:
-                odd.setdefault(i, {})[j] = f"{kind}:{self._names[j]}"
-        return found
+        return Patients(coded.values, flags, ids, centre)
 
     def _absent(self, unknown: Bools) -> list[list[str]]:
         """Flag for each of n patients what of their features (n, p) is unknown.
@@ -242,52 +192,12 @@ class PatientReader:
         return flags
 
 
-def code_texts(texts: Collection[str]) -> dict[str, tuple[float, bool]]:
-    """Return text -> its number, NaN where missing, and whether it is neither.
-
-    They are read all at once: one at a time takes long.
-    """
-    if not texts:
-        return {}
-    listed = list(texts)
-    numbers, bad = code_numbers(pd.Series(listed, dtype=object))
-    return dict(zip(listed, zip(numbers.tolist(), bad.tolist(), strict=True), strict=True))
-
-
-def code_number(value: bool | int | float) -> tuple[float, bool]:
-    """Return a value's number, NaN where missing, and whether it is neither."""
-    if isinstance(value, bool):
-        return math.nan, True
-    try:
-        number = float(value)
-    except OverflowError:
-        return math.nan, True
-    return (number, False) if math.isfinite(number) else (math.nan, True)
-
-
-def code_level(value: bool | int | float | str, meaning: Mapping[str, float]) -> tuple[float, bool]:
-    """Return the index of a value's level, NaN where missing, and whether it is neither."""
-    text = as_level(value)
-    if text in meaning:
-        return meaning[text], False
-    return math.nan, text.lower() not in MISSING
-
-
 def shorten(name: str) -> str:
     """Cut a name from a request to what an answer may repeat: a few letters, all of them whole."""
     if not name.isascii():
         # JSON's escapes can spell half a character, which cannot be written again.
         name = name.encode("utf-8", "replace").decode()
     return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
-
-
-def _meaning(feature: Feature) -> dict[str, float] | None:
-    """Spelling -> index of the level it means, NaN for missing; None for a number."""
-    if feature.levels is None:
-        return None
-    found = {level: float(i) for i, level in enumerate(feature.levels)}
-    spelt = (feature.map or {}).items()
-    return found | {s: math.nan if level is None else found[level] for s, level in spelt}
 
 
 def _spellings(level: str) -> Iterator[bool | int | float | str]:
