@@ -27,7 +27,6 @@ from accomplice.serving.api.errors import INTERNAL, envelope, kind_and_place, lo
 from accomplice.serving.api.openapi import document
 from accomplice.serving.api.tokens import TOKENS_VARIABLE
 from accomplice.serving.deployment.handover import HANDOVER_VARIABLE, Follower, Handover, Version
-from accomplice.serving.deployment.memory import keep_small_blocks
 from accomplice.serving.deployment.origin import origin
 from accomplice.serving.monitoring import MOVED, REFUSED, Metrics
 from accomplice.serving.requests.schemas import ROUTES
@@ -60,7 +59,6 @@ def begin(page: Page) -> Follower | None:
     Raises:
         InputError: as :func:`load`.
     """
-    keep_small_blocks()
     follower: Follower | None = None
     named = os.environ.get(HANDOVER_VARIABLE)
     if named:

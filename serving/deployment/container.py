@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from accomplice.serving.api.tokens import TOKENS_VARIABLE
-from accomplice.serving.deployment.memory import HUGE, TUNABLES
+from accomplice.serving.deployment.memory import TUNABLES, TUNABLES_VARIABLE
 from accomplice.serving.deployment.server import BENTO
 
 DOCKERFILE, CONSTRAINTS = "Dockerfile", "constraints.txt"
@@ -39,7 +39,7 @@ COPY bento ./bento
 ENV {variable}={tokens} \\
     BENTOML_HOME=/tmp/bentoml \\
     BENTOML_DO_NOT_TRACK=True \\
-    {tunables}={huge} \\
+    {tunables} \\
     OMP_NUM_THREADS=1 \\
     PYTHONUNBUFFERED=1
 USER 10001
@@ -75,8 +75,7 @@ def write_context(bento: Path, tag: str, folder: Path) -> None:
         constraints=CONSTRAINTS,
         variable=TOKENS_VARIABLE,
         tokens=TOKENS,
-        tunables=TUNABLES,
-        huge=HUGE,
+        tunables=f"{TUNABLES_VARIABLE}={TUNABLES}",
         port=PORT,
         ready=f"http://127.0.0.1:{PORT}/readyz",
     )

@@ -1,31 +1,23 @@
-"""How the C library keeps memory for a worker.
+"""How the C library keeps the memory of a worker.
 
-A list's arrays are a few MB each and come and go by the dozen. As the library is set at first, each
-of them is asked of the system and given back, page by page: a sixth of the time that a list takes.
-Here a worker keeps what its arrays need and still gives back what a long answer took.
+The arrays of a list of patients are a few MB each, made and freed by the dozen. With glibc's
+defaults each is taken from the system and given back, page by page: a sixth of the time of a list.
+These tunables let a worker keep the memory of its arrays and still return that of a long answer.
+glibc reads them from the environment when a process begins; other C libraries ignore them.
 """
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-
-#: What glibc hears by a process's environment alone, before it begins: blocks lie in huge pages
-#: where the system offers them, whose addresses take less looking up. A list takes a tenth less.
-TUNABLES, HUGE = "GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"
-#: Options of ``mallopt`` in glibc; musl has none of them.
-TRIM_THRESHOLD, MMAP_THRESHOLD, ARENA_MAX = -1, -3, -8
-#: Bytes kept at the top of an arena; bytes from which a block is the system's; arenas.
-KEPT, LARGE, ARENAS = 32 * 2**20, 4 * 2**20, 2
-
-
-def keep_small_blocks() -> None:
-    """Set how memory is kept, where the C library can be told so; before threads begin."""
-    with contextlib.suppress(AttributeError, OSError):
-        library = ctypes.CDLL(None)
-        for option, value in (
-            (ARENA_MAX, ARENAS),
-            (MMAP_THRESHOLD, LARGE),
-            (TRIM_THRESHOLD, KEPT),
-        ):
-            library.mallopt(option, value)
+#: Environment variable of glibc's tunables.
+TUNABLES_VARIABLE = "GLIBC_TUNABLES"
+#: Blocks lie in huge pages where the system offers them (a list takes a tenth less); two arenas;
+#: blocks from 4 MB on are the system's; 32 MB are kept at the top of an arena.
+TUNABLES = ":".join(
+    f"glibc.malloc.{name}={value}"
+    for name, value in {
+        "hugetlb": 1,
+        "arena_max": 2,
+        "mmap_threshold": 4 * 2**20,
+        "trim_threshold": 32 * 2**20,
+    }.items()
+)

@@ -20,7 +20,7 @@ import accomplice
 from accomplice.data.errors import InputError
 from accomplice.serving.api.tokens import BELOW, CONCURRENCY_VARIABLE, TOKENS_VARIABLE, read_tokens
 from accomplice.serving.deployment.handover import HANDOVER_VARIABLE
-from accomplice.serving.deployment.memory import HUGE, TUNABLES
+from accomplice.serving.deployment.memory import TUNABLES, TUNABLES_VARIABLE
 from accomplice.training.models.manifest import MANIFEST, digest_of
 from accomplice.training.processes import GRACE, HOST, check_free, end, term_interrupts
 
@@ -49,7 +49,7 @@ def quiet_environment() -> dict[str, str]:
     env = {k: v for k, v in os.environ.items() if not OTHERS.fullmatch(k)}
     # The environment's own programs come first, also where it was never activated.
     env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", "")])
-    env.setdefault(TUNABLES, HUGE)
+    env.setdefault(TUNABLES_VARIABLE, TUNABLES)
     # One thread a worker: the model is too small for more to help.
     return env | {"BENTOML_DO_NOT_TRACK": "True", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 

@@ -16,6 +16,7 @@ from accomplice.serving.deployment.container import (
     commands,
     write_context,
 )
+from accomplice.serving.deployment.memory import TUNABLES
 from accomplice.serving.deployment.packaging import REQUIRED
 
 TAG = "accomplice-made-up:1-2"
@@ -76,7 +77,7 @@ def test_it_runs_without_rights_and_only_with_tokens(context: Path) -> None:
     assert run.startswith("test -r /run/secrets/tokens || ")
     assert run.endswith("exec bentoml serve /srv/bento --host 0.0.0.0 --port 3000")
     assert "ACCOMPLICE_TOKENS=/run/secrets/tokens" in said["ENV"]
-    assert "GLIBC_TUNABLES=glibc.malloc.hugetlb=1" in said["ENV"]
+    assert f"GLIBC_TUNABLES={TUNABLES}" in said["ENV"]
     python, _, code = json.loads(said["HEALTHCHECK"].partition("CMD")[2])
     assert python == "python"
     compile(code, "healthcheck", "exec")

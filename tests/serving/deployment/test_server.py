@@ -156,7 +156,10 @@ def test_arrays_lie_in_huge_pages_unless_the_library_was_told_otherwise(
     bundle_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
-    assert serve_command(bundle_path, 4321)[1]["GLIBC_TUNABLES"] == "glibc.malloc.hugetlb=1"
+    assert serve_command(bundle_path, 4321)[1]["GLIBC_TUNABLES"] == (
+        "glibc.malloc.hugetlb=1:glibc.malloc.arena_max=2:"
+        "glibc.malloc.mmap_threshold=4194304:glibc.malloc.trim_threshold=33554432"
+    )
     monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.check=3")
     assert serve_command(bundle_path, 4321)[1]["GLIBC_TUNABLES"] == "glibc.malloc.check=3"
 
