@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from accomplice.data import synthetic, synthetic_records
+from accomplice.data import synthetic, synthetic_records, synthetic_survival
 
 N = 20_000
 HR = 0.08
@@ -186,7 +186,7 @@ class TestOutcome:
                 frame["os_event"] == 1, frame["os_months"]
             )
             observed = curve[np.searchsorted(time, month, side="right") - 1]
-            true = synthetic.weibull_survival(truth["log_hz"].to_numpy(), month).mean()
+            true = synthetic_survival.weibull_survival(truth["log_hz"].to_numpy(), month).mean()
             assert observed == pytest.approx(true, abs=0.012)
 
     def test_adjusted_hazard_ratios(self, cohort, design):
@@ -338,9 +338,9 @@ class TestTruth:
     def test_rmst_is_the_area_under_the_curve(self):
         log_hz = np.array([-3.0, 0.0, 2.0, 5.0])
         months = np.linspace(0, 60, 60_001)
-        curves = synthetic.weibull_survival(log_hz[:, None], months)
+        curves = synthetic_survival.weibull_survival(log_hz[:, None], months)
         area = np.trapezoid(curves, months, axis=1)
-        np.testing.assert_allclose(synthetic.weibull_rmst(log_hz), area, rtol=1e-4)
+        np.testing.assert_allclose(synthetic_survival.weibull_rmst(log_hz), area, rtol=1e-4)
 
 
 class TestDraw:

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from accomplice.training.tracking.store import Store
 
     P = TypeVar("P", bound=Patients)
-from accomplice.data.synthetic_study import synthesise
 
 #: What logging a run takes, in parts of what importing and reading took.
 CLOSING = 0.5
@@ -70,6 +69,8 @@ def data_check(args: argparse.Namespace) -> None:
 
 def data_synth(args: argparse.Namespace) -> None:
     """Write the synthetic cohort and its study file."""
+    from accomplice.data.synthetic_study import synthesise
+
     study = synthesise(Path(args.out), args.n, args.variant, args.seed, truth=args.truth)
     print(f"wrote {study} ({SYNTHETIC})")
     print(f"next: accomplice train {study}")
