@@ -19,7 +19,8 @@ import numpy as np
 import pandas as pd
 
 from accomplice.data.arrays import Array, Bools
-from accomplice.data.study import Feature, Study, as_level
+from accomplice.data.study import Study
+from accomplice.data.study_parts import Feature, as_level
 
 #: Cells that mean "not known", compared in lower case; a study's own level wins over this list.
 MISSING = frozenset(

@@ -22,7 +22,8 @@ from accomplice.data.outcomes import binary_target, survival_targets, texts_of
 from accomplice.data.readers.reader import Selection
 from accomplice.data.readers.readers import READERS, reader_named, recognise
 from accomplice.data.readers.tables import column, join_tables
-from accomplice.data.study import Study, as_level, load_study
+from accomplice.data.study import Study, load_study
+from accomplice.data.study_parts import as_level
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from accomplice.data.study import Feature, Study
+from accomplice.data.study import Study
+from accomplice.data.study_parts import Feature
 
 
 def example_patient(study: Study, most: int = 8) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.data.coding import MISSING, code_numbers
 from accomplice.data.errors import InputError
 from accomplice.data.readers.tables import column
-from accomplice.data.study import MONTHS, BinaryEndpoint, SurvivalEndpoint, as_level
+from accomplice.data.study_parts import MONTHS, BinaryEndpoint, SurvivalEndpoint, as_level
 
 #: Words that say an event was, or was not, seen; compared in lower case.
 EVENT_WORDS = {

@@ -7,197 +7,27 @@ validation all read it; nothing about one disease is in the code.
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from accomplice.data.errors import InputError, nearest
-
-Kind = Literal["number", "ordinal", "category", "expression", "density"]
-Unit = Literal["days", "weeks", "months", "years"]
-
-#: Months in one unit of time; everything inside the package is in months.
-MONTHS: dict[Unit, float] = {
-    "days": 12 / 365.25,
-    "weeks": 7 * 12 / 365.25,
-    "months": 1.0,
-    "years": 12.0,
-}
-
-TREATMENT = "treatment"
-#: Names of endpoints begin columns, metrics and files, so they are plain.
-ENDPOINT_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
-#: What the columns of binary endpoints begin with, before a point.
-RESPONSE = "response"
+from accomplice.data.study_parts import (
+    TREATMENT,
+    Endpoints,
+    Feature,
+    Part,
+    Source,
+    SurvivalEndpoint,
+    Treatment,
+)
 
 
-def as_level(value: object) -> str:
-    """Write a level as text, so that ``1``, ``1.0`` and ``"1"`` are one level."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    text = str(value).strip()
-    if text.endswith(".0") and text[:-2].lstrip("-").isdigit():
-        text = text[:-2]
-    return text
-
-
-def _level(value: object) -> str:
-    if isinstance(value, bool):
-        raise ValueError("YAML reads a bare yes, no, true or false as a switch: put it in quotes")
-    return as_level(value)
-
-
-Level = Annotated[str, BeforeValidator(_level)]
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Feature(_Model):
-    """One input of the model: a column and what its values mean."""
-
-    kind: Kind
-    """What the values are; decides how they are coded, scaled and embedded."""
-    column: str | None = None
-    """The table's column; the feature's own name if absent."""
-    label: str | None = None
-    """What people call it."""
-    unit: str | None = None
-    """Unit of the values, for people."""
-    range: tuple[float, float] | None = None
-    """Lowest and highest value that can be right."""
-    levels: tuple[Level, ...] | None = None
-    """The values of an ordinal (lowest first) or a category."""
-    map: dict[Level, Level | None] | None = None
-    """Other spellings found in the table -> the level they mean, or null for missing."""
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        leveled = self.kind in ("ordinal", "category")
-        if leveled and (self.levels is None or len(self.levels) < 2):
-            raise ValueError(f"kind '{self.kind}' needs at least two levels")
-        if not leveled and (self.levels is not None or self.map is not None):
-            raise ValueError(f"kind '{self.kind}' takes neither levels nor map")
-        if self.levels is not None and len(set(self.levels)) != len(self.levels):
-            raise ValueError("a level is listed twice")
-        if self.map is not None and self.levels is not None:
-            stray = sorted({v for v in self.map.values() if v is not None} - set(self.levels))
-            if stray:
-                raise ValueError(f"map leads to '{stray[0]}', which is not among the levels")
-        if self.range is not None and not self.range[0] < self.range[1]:
-            raise ValueError("range must be [lowest, highest]")
-        return self
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """The values that can be right: the declared range, or what the kind allows."""
-        if self.range is not None:
-            return self.range
-        return (0.0, math.inf) if self.kind == "density" else (-math.inf, math.inf)
-
-
-class SurvivalEndpoint(_Model):
-    """A time to an event, right-censored."""
-
-    time: str
-    """Column of the follow-up time."""
-    event: str
-    """Column that says whether the event was seen."""
-    unit: Unit = "months"
-    """Unit of the time column."""
-    horizon: Annotated[float, Field(gt=0)] | None = None
-    """Months to which the endpoint is modelled, judged and predicted; null: the last follow-up."""
-    event_values: tuple[Level, ...] | None = None
-    """Values that mean the event, where the column holds neither 0/1 nor a known coding."""
-    drop_without_follow_up: bool = False
-    """Leave out, and count, patients whose time is missing or zero or whose event is missing."""
-
-
-class BinaryEndpoint(_Model):
-    """A yes/no outcome, such as response to a drug; unlabelled patients are masked."""
-
-    column: str
-    positive: tuple[Level, ...]
-    negative: tuple[Level, ...]
-    label: str | None = None
-    """What people call it, as in 'probability of response to a checkpoint inhibitor'."""
-    features: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    """The few inputs fixed in advance for few labels; null: all of the study's features."""
-    local_rate: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Rate of positives where the model is used, to which predictions are calibrated."""
-
-
-class Endpoints(_Model):
-    """What is predicted, by name."""
-
-    survival: dict[str, SurvivalEndpoint] = Field(default_factory=dict)
-    binary: dict[str, BinaryEndpoint] = Field(default_factory=dict)
-
-    @model_validator(mode="after")
-    def _named(self) -> Self:
-        if not self.survival and not self.binary:
-            raise ValueError("name at least one endpoint under survival or binary")
-        for name in (*self.survival, *self.binary):
-            if not re.fullmatch(ENDPOINT_NAME, name):
-                raise ValueError(
-                    f"'{name}' is no name for an endpoint: use letters, digits, _ and - alone"
-                )
-        if RESPONSE in self.survival:
-            raise ValueError(f"'{RESPONSE}' begins the columns of binary endpoints: rename it")
-        both = sorted(self.survival.keys() & self.binary.keys())
-        if both:
-            raise ValueError(f"'{both[0]}' is both a survival and a binary endpoint: rename one")
-        return self
-
-
-class Treatment(_Model):
-    """The treatment whose effect is asked for."""
-
-    column: str
-    treated: tuple[Level, ...]
-    untreated: tuple[Level, ...]
-    label: str = "treatment"
-    """What people call it, as in 'favours chemotherapy'."""
-    eligible: dict[str, tuple[Level, ...]] = Field(default_factory=dict)
-    """Feature -> levels at which the treatment is an option; everybody if absent."""
-    landmark: Annotated[float, Field(ge=0)] = 2.0
-    """Months after which it has begun in all who get it; earlier deaths say nothing of it."""
-    expected_hr: tuple[float, float] = (0.55, 1.0)
-    """Hazard ratios, from trials, outside which an observed effect raises an alarm."""
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        both = sorted(set(self.treated) & set(self.untreated))
-        if both:
-            raise ValueError(f"level '{both[0]}' is both treated and untreated")
-        if not self.treated or not self.untreated:
-            raise ValueError("name at least one level each under treated and untreated")
-        low, high = self.expected_hr
-        if not 0 < low < high:
-            raise ValueError("expected_hr must be [lowest, highest], both above 0")
-        return self
-
-
-class Source(_Model):
-    """Where the values are and which reader takes them."""
-
-    reader: str = "table"
-    """One of ``readers.READERS``. It is looked up when the files are read: a bundle keeps the name,
-    and is loaded where that reader need not be known."""
-    files: Annotated[tuple[str, ...], Field(min_length=1)]
-    """Files or folders, joined on the id column; relative to the study file."""
-    expression: str | None = None
-    """The folder's expression file, by name (cbioportal only)."""
-
-
-class Study(_Model):
+class Study(Part):
     """A cohort's description. See the module's docstring."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -215,7 +45,7 @@ class Study(_Model):
     treatment: Treatment | None = None
     modalities: dict[str, dict[str, Feature]]
     baselines: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    """Reference models that every run is held against: name -> features of a ridge Cox."""
+    """Reference models that every run is compared with: name -> features of a ridge Cox."""
     interactions: tuple[tuple[str, str], ...] = ()
     """Pairs of features whose product enters the linear model, fixed in advance. Those with the
     treatment may change its effect; the first of them is the main hypothesis, shrunken least."""
@@ -387,7 +217,7 @@ class Study(_Model):
         return self.model_dump(mode="json", exclude_defaults=True)
 
 
-#: What a study keeps once it is worked out: every request for a prediction asks for it.
+#: Computed once and kept by a study, since every request for a prediction reads them.
 _DERIVED = ("features", "blocks", "prognostic_features", "treatment_position")
 
 

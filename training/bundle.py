@@ -20,7 +20,8 @@ from accomplice.data.arrays import Array, Bools
 from accomplice.data.coding import ABSENT, MISSING, code
 from accomplice.data.errors import InputError, nearest, some
 from accomplice.data.preprocessing.preprocessor import Preprocessor
-from accomplice.data.study import RESPONSE, Study, as_level, parse_study
+from accomplice.data.study import Study, parse_study
+from accomplice.data.study_parts import RESPONSE, as_level
 from accomplice.training.models.golden_rows import Replayable, golden, replays
 from accomplice.training.models.manifest import read_folder, to_json, write_folder
 from accomplice.training.models.response import ResponseModel

@@ -37,13 +37,13 @@ from accomplice.data.panels.panel import Disease, Panel, key_of, load_panel, mat
 from accomplice.data.readers.reader import DraftSource
 from accomplice.data.readers.readers import READERS, recognise
 from accomplice.data.readers.tables import column
-from accomplice.data.study import (
+from accomplice.data.study import parse_study
+from accomplice.data.study_parts import (
     MONTHS,
     TREATMENT,
     BinaryEndpoint,
     SurvivalEndpoint,
     as_level,
-    parse_study,
 )
 
 #: Part of the patients without follow-up that a draft leaves out without being told to.

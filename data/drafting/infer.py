@@ -14,7 +14,7 @@ import pandas as pd
 from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.data.coding import MISSING, code_numbers
 from accomplice.data.panels.panel import Ordinal, Panel, Place, key_of, matches
-from accomplice.data.study import Kind, as_level
+from accomplice.data.study_parts import Kind, as_level
 
 #: A text column with more levels than this is not a category.
 MOST_LEVELS = 20

@@ -22,7 +22,8 @@ from accomplice.data.matching.scales import outside
 from accomplice.data.matching.similarity import Key, keys, same_levels, why_not
 from accomplice.data.panels.panel import Panel, load_panel
 from accomplice.data.preprocessing.preprocessor import Preprocessor
-from accomplice.data.study import Feature, Study
+from accomplice.data.study import Study
+from accomplice.data.study_parts import Feature
 
 #: Part of the known values outside the model's range from which on a number is another one.
 OTHER_SCALE = 0.5

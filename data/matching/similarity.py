@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable
 
 from accomplice.data.errors import some
 from accomplice.data.panels.panel import Panel, key_of, matches
-from accomplice.data.study import Feature
+from accomplice.data.study_parts import Feature
 
 #: Name and feature -> what a feature that is the same shares, if that is known.
 Key = Callable[[str, Feature], Hashable | None]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from accomplice.data.preprocessing.preprocessor import Preprocessor
-from accomplice.data.study import Feature, Treatment
+from accomplice.data.study_parts import Feature, Treatment
 from accomplice.training.bundle import Bundle
 
 #: Parts of the training patients at which a number's quantiles are given.

@@ -11,7 +11,7 @@ from typing import Any
 
 from accomplice.data.coding import code_number
 from accomplice.data.errors import nearest
-from accomplice.data.study import as_level
+from accomplice.data.study_parts import as_level
 from accomplice.serving.answers.predictor import Predictor
 from accomplice.serving.answers.training_values import Value, usual
 from accomplice.serving.requests.patient_reader import PatientReader, shorten

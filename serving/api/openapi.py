@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from accomplice.data.study import Feature
+from accomplice.data.study_parts import Feature
 from accomplice.serving.answers.predictor import Predictor
 from accomplice.serving.answers.training_values import Value, typical_patient, usual
 from accomplice.serving.requests.patient_reader import PatientReader

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from accomplice.data.arrays import Array, Bools
 from accomplice.data.coding import Coder
 from accomplice.data.errors import nearest
-from accomplice.data.study import Study, as_level
+from accomplice.data.study import Study
+from accomplice.data.study_parts import as_level
 from accomplice.training.bundle import MOST_UNKNOWN
 
 #: Letters of a name from a request that an answer repeats at the most.

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from accomplice.data.study import Feature, Study, Treatment
+from accomplice.data.study import Study
+from accomplice.data.study_parts import Feature, Treatment
 from accomplice.serving.answers.training_values import Usual, usual
 from accomplice.training.bundle import Bundle
 

@@ -19,7 +19,8 @@ from accomplice.data.coding import (
     treated,
     untreated,
 )
-from accomplice.data.study import Feature, parse_study
+from accomplice.data.study import parse_study
+from accomplice.data.study_parts import Feature
 
 nan = np.nan
 

@@ -20,7 +20,8 @@ from accomplice.data.cohort import (
 )
 from accomplice.data.errors import InputError
 from accomplice.data.outcomes import code_events, survival_targets
-from accomplice.data.study import SurvivalEndpoint, as_level, parse_study
+from accomplice.data.study import parse_study
+from accomplice.data.study_parts import SurvivalEndpoint, as_level
 
 CANARY = "CANARY-7431"
 NUMBER_CANARY = 7431.25

@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from accomplice.data.errors import InputError, nearest, some
-from accomplice.data.study import Feature, as_level, load_study, parse_study
+from accomplice.data.study import load_study, parse_study
+from accomplice.data.study_parts import Feature, as_level
 
 RAW = {
     "name": "demo",

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accomplice.data.arrays import Array, Ints
-from accomplice.data.study import Study, Treatment
+from accomplice.data.study import Study
+from accomplice.data.study_parts import Treatment
 from accomplice.training.estimators.hazard import TimeGrid, hazard_ratio, restricted_mean
 from accomplice.training.treatment.effect import PatientEffect
 

@@ -32,7 +32,8 @@ from accomplice.data.coding import eligible
 from accomplice.data.cohort import Cohort
 from accomplice.data.preprocessing.missingness import WIDE
 from accomplice.data.preprocessing.preprocessor import Preprocessor
-from accomplice.data.study import Study, Treatment
+from accomplice.data.study import Study
+from accomplice.data.study_parts import Treatment
 from accomplice.training.config import EffectConfig
 from accomplice.training.estimators.gaussian_imputation import Gaussian
 from accomplice.training.estimators.hazard import TimeGrid

@@ -13,7 +13,8 @@ from accomplice.data.matching.scales import on_own_scale, outside
 from accomplice.data.matching.similarity import same_levels
 from accomplice.data.panels.panel import load_panel
 from accomplice.data.preprocessing.preprocessor import Preprocessor
-from accomplice.data.study import Feature, parse_study
+from accomplice.data.study import parse_study
+from accomplice.data.study_parts import Feature
 from accomplice.data.synthetic import draw
 
 

@@ -9,7 +9,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from accomplice.data.cohort import build_cohort
-from accomplice.data.study import Feature
+from accomplice.data.study_parts import Feature
 from accomplice.data.synthetic import draw
 from accomplice.training.leakage.single_feature import expected, group, single_features
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accomplice.data.study import Treatment, parse_study
+from accomplice.data.study import parse_study
+from accomplice.data.study_parts import Treatment
 from accomplice.data.synthetic import draw
 from accomplice.training.estimators.hazard import TimeGrid, accumulate, survival
 from accomplice.training.treatment import benefit as module
