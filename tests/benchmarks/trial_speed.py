@@ -28,6 +28,7 @@ from accomplice.data.synthetic import draw
 from accomplice.training.config import Config, configure
 from accomplice.training.fitting.fit import fit_net, pack, untrained
 from accomplice.training.fitting.prepare import Prepared, prepare
+from accomplice.training.learners.network.inputs import net_modalities
 from accomplice.training.learners.network.model import PackedNet
 from tests.plain_net import PlainNet, plain_nll
 
@@ -96,7 +97,7 @@ def matrix_products(prepared: Prepared, config: Config) -> None:
     x = data.gather(torch.arange(PATIENTS).expand(len(prepared.models), -1)).x.mT.contiguous()
     folds, n, inputs = x.shape
     members, hidden = config.net.members, config.net.hidden_width
-    widths = prepared.models[0].net_modalities
+    widths = net_modalities(prepared.models[0].preprocessor)
     each = max(4, config.net.encoder_width // len(widths))
     encode = torch.randn(folds, inputs, members * each)
     encoded = torch.randn(folds * members, n, each * len(widths))

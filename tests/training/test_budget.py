@@ -82,7 +82,9 @@ class TestTrain:
             f"evaluation {FEWEST_DRAWS} of 60 bootstraps",
             "review 1 of 7 parts",
         ]
-        assert all(m.forest.trees.count == trees for m in least.primary.fitted.prepared.models)
+        assert all(
+            m.learners["forest"].trees.count == trees for m in least.primary.fitted.prepared.models
+        )
         assert len(least.primary.fitted.history) == 1
         assert np.isfinite(least.primary.fitted.cumulative).all()
 

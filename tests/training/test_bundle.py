@@ -24,7 +24,7 @@ from accomplice.data.study import parse_study
 from accomplice.data.synthetic import draw
 from accomplice.training.bundle import OK, WEIGHTS, Bundle
 from accomplice.training.estimators.hazard import log_risk
-from accomplice.training.learners.stack import LEARNERS
+from accomplice.training.learners.registry import stack_order
 from accomplice.training.models.manifest import MANIFEST, digest_of
 from accomplice.training.models.survival import as_months
 from accomplice.training.run import train
@@ -185,7 +185,7 @@ class TestTampering:
     )
     def test_altered_weights_fail_the_replay_of_golden_rows(self, bundle, tmp_path, name):
         # A learner must have a part in the answers for its weights to matter.
-        equal = np.full(len(LEARNERS), 1 / len(LEARNERS))
+        equal = np.full(len(stack_order()), 1 / len(stack_order()))
         ensemble = bundle.primary.ensemble
         ensemble = replace(ensemble, stack=replace(ensemble.stack, weights=equal))
         model = replace(bundle.primary, ensemble=ensemble)

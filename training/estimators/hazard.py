@@ -17,6 +17,9 @@ from accomplice.data.arrays import Array, Bools, Ints
 
 #: Sets of times whose bins a grid remembers.
 PLACED = 64
+#: Least survival that a cumulative hazard is taken of: it keeps the logarithm of 0 away and changes
+#: nothing else. A larger one would end the curves of patients at the highest risk too early.
+FLOOR = 1e-300
 
 
 @dataclass(frozen=True)
@@ -129,6 +132,11 @@ class TimeGrid:
 def survival(cumulative: Array) -> Array:
     """Survival from cumulative hazard, elementwise."""
     return np.exp(-cumulative)
+
+
+def from_survival(survived: NDArray[np.floating]) -> Array:
+    """Cumulative hazard ``-log(max(S, FLOOR))`` from survival, elementwise."""
+    return np.asarray(-np.log(np.maximum(survived, FLOOR)), dtype=float)
 
 
 def hazard_ratio(log_hz: Array) -> Array:

@@ -9,23 +9,18 @@ import numpy as np
 import torch
 
 from accomplice.data.arrays import Array, Bools, Ints
-from accomplice.data.preprocessing.preprocessor import Inputs
 from accomplice.data.splits import stratified_folds
 from accomplice.training.budget import UNLIMITED, Budget
 from accomplice.training.config import Config
-from accomplice.training.estimators.hazard import survival
+from accomplice.training.estimators.hazard import from_survival
 from accomplice.training.fitting.prepare import Prepared
 from accomplice.training.learners.network.batches import TRAINS, VALIDATES, PackedData
 from accomplice.training.learners.network.inference import NetShape, Networks
+from accomplice.training.learners.network.inputs import NetInputs, net_modalities
 from accomplice.training.learners.network.model import PackedNet
-from accomplice.training.learners.stack import LEARNERS, Stack, fit_stack
-from accomplice.training.models.ensemble import (
-    CHUNK,
-    Ensemble,
-    learner_curves,
-    net_inputs,
-    net_logits,
-)
+from accomplice.training.learners.stack import Stack, fit_stack
+from accomplice.training.models.ensemble import Ensemble
+from accomplice.training.models.forward import BLOCK, BatchedEnsemble
 from accomplice.training.progress import Tick, silent
 from accomplice.training.treatment.benefit import under
 from accomplice.training.treatment.effect import CrossFitted, cross_fit
@@ -74,7 +69,7 @@ class Fitted:
             cohort, blind = prepared.cohort.take(rows), prepared.blind.take(rows)
             prepared = replace(prepared, cohort=cohort, blind=blind, fold=prepared.fold[:, rows])
         other = replace(prepared, blind=replace(prepared.blind, values=values))
-        return stacked(other.fold[0], self.stacks, out_of_fold(other, self.ensemble.net))
+        return stacked(other.fold[0], self.stacks, out_of_fold(other, self.ensemble.alone))
 
 
 def fit(
@@ -93,7 +88,8 @@ def assemble(
     prepared: Prepared, net: Networks, config: Config, history: list[list[float]]
 ) -> Fitted:
     """Predict out of fold, stack the learners, and fit the treatment's effect beside them."""
-    learners = out_of_fold(prepared, net)
+    alone = BatchedEnsemble(prepared.models, net, prepared.grid).by_fold()
+    learners = out_of_fold(prepared, alone)
     time, event = prepared.cohort.outcome
     grid = prepared.grid
 
@@ -104,7 +100,7 @@ def assemble(
     stacks = tuple(stack(fold != k) for k in range(int(fold.max()) + 1))
     blind = stacked(fold, stacks, learners)
     whole = stack(np.ones(len(time), dtype=bool))
-    whole = replace(whole, slope=whole.slope * spread_lost(prepared, net, whole))
+    whole = replace(whole, slope=whole.slope * spread_lost(prepared, alone, whole))
     ensemble = Ensemble(prepared.models, net, grid, whole)
     found = treatment_effect(prepared, blind, config)
     treated = prepared.cohort.treated
@@ -132,23 +128,25 @@ def treatment_effect(prepared: Prepared, blind: Array, config: Config) -> CrossF
     )
 
 
-def out_of_fold(prepared: Prepared, net: Networks) -> Array:
-    """Cumulative hazards (l, n, j + 1) by the fold models that have not seen the patient."""
+def out_of_fold(prepared: Prepared, alone: Sequence[BatchedEnsemble]) -> Array:
+    """Cumulative hazards (l, n, j + 1) by the fold models that have not seen the patient.
+
+    Args:
+        prepared: the patients and their folds.
+        alone: the models of each fold by themselves.
+    """
     grid, repeats, n = prepared.grid, len(prepared.fold), len(prepared.cohort)
-    survived = np.zeros((len(LEARNERS), n, grid.bins + 1))
-    held_out = prepared.held_out
-    for rows in np.split(np.arange(n), range(CHUNK, n, CHUNK)):
-        inputs = [prepared.inputs(k, rows) for k in range(len(prepared.models))]
-        logits = net_logits(net, prepared.models, inputs)
-        for k, (model, made) in enumerate(zip(prepared.models, inputs, strict=True)):
-            out = np.flatnonzero(held_out[k, rows])
-            part = Inputs(*(a[out] for a in made))
-            curves = learner_curves(model, part, logits[k][:, out], grid)
-            survived[:, rows[out]] += survival(curves) / repeats
-    return np.asarray(-np.log(np.maximum(survived, 1e-300)))
+    survived = np.zeros((len(alone[0].names), n, grid.bins + 1))
+    for k, (models, out) in enumerate(zip(alone, prepared.held_out, strict=True)):
+        held_out = np.flatnonzero(out)
+        for rows in np.split(held_out, range(BLOCK, len(held_out), BLOCK)):
+            if len(rows):
+                curves = models.of_inputs(prepared.inputs(k, rows)).learners[0]
+                survived[:, rows] += curves / repeats
+    return from_survival(survived)
 
 
-def spread_lost(prepared: Prepared, net: Networks, stack: Stack) -> float:
+def spread_lost(prepared: Prepared, alone: Sequence[BatchedEnsemble], stack: Stack) -> float:
     """How much more patients' log-hazards vary in one fold's answer than in the mean of all folds'.
 
     Slope and level are fitted to out-of-fold predictions, one fold model a patient (and repeat);
@@ -157,18 +155,16 @@ def spread_lost(prepared: Prepared, net: Networks, stack: Stack) -> float:
     variance, grows by the ratio of the variances. No outcome is needed to know it.
     """
     some = np.arange(min(MOST_COMPARED, len(prepared.cohort)))
-    inputs = [prepared.inputs(k, some) for k in range(len(prepared.models))]
-    logits = net_logits(net, prepared.models, inputs)
-    folds = len(prepared.models) // len(prepared.fold)
-    each = np.zeros((folds, len(inputs[0].linear), prepared.grid.bins))
-    for k, (model, made) in enumerate(zip(prepared.models, inputs, strict=True)):
-        curves = survival(learner_curves(model, made, logits[k], prepared.grid))
-        each[k % folds] += np.tensordot(stack.weights, curves, axes=1)[:, 1:] / len(prepared.fold)
-    alone, together = (
-        np.log(np.maximum(-np.log(np.maximum(s, 1e-300)), 1e-12)).mean(axis=-1)
-        for s in (each, each.mean(axis=0))
+    repeats = len(prepared.fold)
+    folds = len(alone) // repeats
+    each = np.zeros((folds, len(some), prepared.grid.bins))
+    for k, models in enumerate(alone):
+        curves = models.of_inputs(prepared.inputs(k, some)).learners[0]
+        each[k % folds] += np.tensordot(stack.weights, curves, axes=1)[:, 1:] / repeats
+    one, mean = (
+        np.log(np.maximum(from_survival(s), 1e-12)).mean(axis=-1) for s in (each, each.mean(axis=0))
     )
-    lost = alone.var(axis=1).mean() / max(together.var(), 1e-12)
+    lost = one.var(axis=1).mean() / max(mean.var(), 1e-12)
     return float(np.clip(lost, 1.0, MOST_LOST))
 
 
@@ -200,7 +196,7 @@ def fit_net(
 
 def untrained(prepared: Prepared, config: Config, base_rate: torch.Tensor) -> PackedNet:
     """Make the network for each of the base rate's folds (k, bins)."""
-    modalities = prepared.models[0].net_modalities
+    modalities = net_modalities(prepared.models[0].preprocessor)
     shape = NetShape(
         folds=len(base_rate),
         members=config.net.members,
@@ -242,10 +238,19 @@ def pack(prepared: Prepared, config: Config) -> tuple[PackedData, torch.Tensor]:
                 division = stratified_folds(event[inside], time[inside], made, seed)
             role[k, m, inside] = np.where(division == m % made, VALIDATES, TRAINS)
 
+    columns = NetInputs.of(
+        [model.preprocessor for model in prepared.models],
+        [model.anchor.beta for model in prepared.models],
+    )
+
     def encode(rows: Ints) -> tuple[torch.Tensor, torch.Tensor]:
         """The network's inputs of each fold's own rows (k, b)."""
         inputs = [prepared.inputs(k, each, np.float32) for k, each in enumerate(rows)]
-        x, present = net_inputs(prepared.models, inputs)
+        x = columns.take(
+            np.stack([made.linear for made in inputs]),
+            np.stack([made.embedded.T for made in inputs]),
+        )
+        present = np.stack([made.present.T for made in inputs])
         return torch.from_numpy(x), torch.from_numpy(present)
 
     tensors = (torch.from_numpy(a) for a in (last, part, died, role))

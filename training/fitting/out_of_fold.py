@@ -13,7 +13,6 @@ from accomplice.training.fitting.fit import Fitted, assemble
 from accomplice.training.fitting.folds import assign_folds
 from accomplice.training.fitting.peers import peers
 from accomplice.training.fitting.prepare import Prepared
-from accomplice.training.learners.stack import LEARNERS
 from accomplice.training.models.baselines import Baseline
 from accomplice.training.models.predictions import MODEL, OUT_OF_FOLD, Predicted
 from accomplice.training.models.survival import SurvivalModel
@@ -34,7 +33,9 @@ def from_fit(
         budget: within which there may be time for the peers.
     """
     prepared = fitted.prepared
-    curves = {MODEL: fitted.cumulative} | dict(zip(LEARNERS, fitted.learners, strict=True))
+    curves = {MODEL: fitted.cumulative} | dict(
+        zip(fitted.ensemble.names, fitted.learners, strict=True)
+    )
     own = fit_baselines(prepared, config) if baselines is None else baselines
     others, notes = peers(prepared, config, budget)
     return Predicted(

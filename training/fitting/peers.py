@@ -20,7 +20,8 @@ import numpy as np
 from accomplice.data.arrays import Array
 from accomplice.training.budget import UNLIMITED, Budget
 from accomplice.training.config import Config
-from accomplice.training.fitting.prepare import Prepared, strongest
+from accomplice.training.fitting.prepare import Prepared
+from accomplice.training.learners.learner import strongest
 from accomplice.training.models.ensemble import mean_curve
 from accomplice.training.models.predictions import BOOSTED, FOREST, PEERS
 

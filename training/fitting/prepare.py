@@ -14,19 +14,12 @@ from accomplice.data.cohort import Cohort
 from accomplice.data.preprocessing.preprocessor import Inputs, Preprocessor
 from accomplice.training.budget import UNLIMITED, Budget
 from accomplice.training.config import Config
-from accomplice.training.estimators.cox import RiskSums
 from accomplice.training.estimators.hazard import TimeGrid
 from accomplice.training.fitting.folds import assign_folds
-from accomplice.training.learners.anchor import fit_anchor
-from accomplice.training.learners.boosting import fit_boosting
-from accomplice.training.learners.forest import fit_forest
+from accomplice.training.learners.learner import TrainingData
+from accomplice.training.learners.registry import LEARNERS
 from accomplice.training.models.fold_model import FoldModel
 from accomplice.training.progress import Tick, silent
-
-#: Columns that trees choose from at the most.
-TREE_COLUMNS = 256
-#: Part of a fold's time, beyond the anchor's, that its forest may take; boosting has the rest.
-FOREST_TIME = 0.4
 
 
 @dataclass(frozen=True)
@@ -99,35 +92,10 @@ def _fit_fold(
     grid = _grid(time[train], event[train], horizon, config)
     first = next(iter(cohort.study.blocks))
     markers = np.array([c.modality != first for c in preprocessor.linear_columns()])
-    X, months, seen = preprocessor.linear(cohort.values[train], centre), time[train], event[train]
-    anchor = fit_anchor(
-        X,
-        months,
-        seen,
-        grid,
-        markers,
-        ratios=config.anchor.marker_penalties,
-        folds=config.anchor.folds,
-        seed=config.seed,
-    )
-    columns = strongest(X, months, seen)
-    a_part = budget.share(FOREST_TIME)
-    forest = fit_forest(X, months, seen, grid, columns, config.forest, config.seed, a_part)
-    boosting = fit_boosting(X, months, seen, grid, columns, config.boosting, config.seed, budget)
-    return FoldModel(preprocessor, grid, anchor, forest, boosting)
-
-
-def strongest(X: Array, time: Array, event: Bools) -> Ints:
-    """Columns (c,) of X (n, p) that trees may cut: those with the largest log-rank statistics.
-
-    Among thousands, a tree's few draws would seldom meet one that matters (Fan and Lv, "Sure
-    independence screening for ultrahigh dimensional feature space", J R Stat Soc B 2008).
-    """
-    spread = X.std(axis=0)
-    varied = np.flatnonzero(spread > 1e-9)
-    if len(varied) <= TREE_COLUMNS:
-        return varied if len(varied) else np.arange(min(1, X.shape[1]))
-    # At equal risks, the gradient of Cox's likelihood by a column is its log-rank statistic.
-    gradient, _ = RiskSums.of(time, event).slopes(np.zeros((1, len(X))), np.ones((1, len(X))))
-    statistic = np.abs(gradient[0] @ (X[:, varied] - X[:, varied].mean(axis=0)) / spread[varied])
-    return np.sort(varied[np.argsort(-statistic, kind="stable")[:TREE_COLUMNS]])
+    X = preprocessor.linear(cohort.values[train], centre)
+    data = TrainingData(X, time[train], event[train], grid, markers)
+    learners = {
+        name: learner.fit(data, config, budget.share(learner.TIME))
+        for name, learner in LEARNERS.items()
+    }
+    return FoldModel(preprocessor, grid, learners)

@@ -5,22 +5,27 @@ By the cross-validated partial likelihood of Verweij and van Houwelingen, Stat M
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from accomplice.data.arrays import Array, Bools
 from accomplice.data.splits import stratified_folds
+from accomplice.training.budget import Budget
+from accomplice.training.config import Config
 from accomplice.training.estimators.cox import RiskSets, baseline_hazard, fit_cox, ridge_path
 from accomplice.training.estimators.hazard import TimeGrid, hazard_ratio
+from accomplice.training.learners.learner import Batched, Learner, TrainingData, on_most_bins
 
 #: Penalties tried, as multiples of the number of events (and of columns a patient, above 1).
 PENALTIES = tuple(float(x) for x in np.geomspace(3.0, 0.003, 9))
 
 
 @dataclass(frozen=True)
-class Anchor:
+class Anchor(Learner):
     """A fitted ridge Cox with a piecewise-constant baseline."""
 
     beta: Array
@@ -34,15 +39,33 @@ class Anchor:
     ratio: float
     """How many times more the markers are penalised than the first modality."""
 
+    @classmethod
+    def fit(cls, data: TrainingData, config: Config, budget: Budget) -> Anchor:
+        """Fit on a fold's training patients; see :func:`fit_anchor`."""
+        del budget  # it takes little time, and cannot be cut short
+        return fit_anchor(
+            data.X,
+            data.time,
+            data.event,
+            data.grid,
+            data.markers,
+            ratios=config.anchor.marker_penalties,
+            folds=config.anchor.folds,
+            seed=config.seed,
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Return the fitted state as plain data."""
         return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in vars(self).items()}
 
     @classmethod
-    def from_json(cls, raw: dict[str, Any]) -> Anchor:
-        """Rebuild from :meth:`to_json`."""
-        arrays = {k: np.array(raw[k], dtype=float) for k in ("beta", "baseline")}
-        return cls(**{**raw, **arrays})
+    def from_json(
+        cls, raw: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]] | None = None
+    ) -> Self:
+        """Rebuild from :meth:`to_json`; there are no other arrays."""
+        del arrays
+        own = {k: np.array(raw[k], dtype=float) for k in ("beta", "baseline")}
+        return cls(**{**raw, **own})
 
     def log_hz(self, X: Array) -> Array:
         """Log-hazard ratio (n,) against the average training patient."""
@@ -51,6 +74,20 @@ class Anchor:
     def cumulative(self, X: Array) -> Array:
         """Cumulative hazard (n, j + 1) at the grid's edges."""
         return hazard_ratio(self.log_hz(X))[:, None] * self.baseline
+
+    @classmethod
+    def batched(cls, fitted: Sequence[Self], columns: int) -> Batched:
+        """Multiply all folds' designs by their coefficients in one call."""
+        del columns
+        beta, centre = np.stack([f.beta for f in fitted]), np.array([f.centre for f in fitted])
+        beta, centre = beta[:, None], centre[:, None, None]
+        baseline = on_most_bins([f.baseline for f in fitted])[:, None]
+
+        def cumulative(X: Array) -> Array:
+            log_hz = (X * beta).sum(axis=2, keepdims=True) - centre
+            return hazard_ratio(log_hz) * baseline
+
+        return cumulative
 
 
 def fit_anchor(

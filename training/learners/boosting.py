@@ -10,9 +10,9 @@ are as steep as the trees' ranking deserves.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +20,19 @@ from numpy.typing import NDArray
 from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.data.splits import stratified_folds
 from accomplice.training.budget import UNLIMITED, Budget
-from accomplice.training.config import BoostingConfig
+from accomplice.training.config import BoostingConfig, Config
 from accomplice.training.estimators.cox import RiskSets, RiskSums, baseline_hazard, fit_cox
-from accomplice.training.estimators.hazard import TimeGrid, hazard_ratio
-from accomplice.training.learners.trees import Cuts, Growth, Trees, grow, join
+from accomplice.training.estimators.hazard import TimeGrid, from_survival, hazard_ratio
+from accomplice.training.learners.learner import Batched, Learner, TrainingData, on_most_bins
+from accomplice.training.learners.trees import (
+    Cuts,
+    Growth,
+    Trees,
+    grow,
+    in_a_row,
+    join,
+    side_by_side,
+)
 
 #: Part of a member's patients that a tree is grown on.
 SAMPLE = 0.6
@@ -40,7 +49,7 @@ FLATTEST, STEEPEST = 0.3, 1.5
 
 
 @dataclass(frozen=True)
-class Boosting:
+class Boosting(Learner):
     """Fitted members."""
 
     members: int
@@ -55,20 +64,31 @@ class Boosting:
     baseline: Array
     """(j + 1,) cumulative hazard at the grid's edges."""
 
+    @classmethod
+    def fit(cls, data: TrainingData, config: Config, budget: Budget) -> Boosting:
+        """Boost on a fold's training patients; see :func:`fit_boosting`."""
+        outcome = data.X, data.time, data.event, data.grid
+        return fit_boosting(*outcome, data.tree_columns, config.boosting, config.seed, budget)
+
     def log_hz(self, X: Array) -> Array:
         """Log-hazard (members, n) for a design X (n, p), against the average training patient."""
-        X = X[:, self.columns]
-        total = np.empty((self.members, len(X)))
-        rounds, step = self.trees.count // self.members, self.step[self.trees.ends]
-        for rows in self.trees.batches(len(X)):
-            added = step.take(self.trees.leaves(X[rows]))
-            by_round = added.reshape(rounds, self.members, added.shape[1])
-            total[:, rows] = by_round.sum(axis=0)
-        return total - self.centre[:, None]
+        return np.asarray(_log_hazards([self], X.shape[1])(X[None])[0])
 
     def cumulative(self, X: Array) -> Array:
         """Cumulative hazard (n, j + 1) of the members' mean survival."""
-        return mean_of_members(self.log_hz(X), np.ones(self.members), self.baseline)
+        return np.asarray(self.batched([self], X.shape[1])(X[None])[0])
+
+    @classmethod
+    def batched(cls, fitted: Sequence[Self], columns: int) -> Batched:
+        """Look the leaves of all folds' trees up in one call."""
+        there = np.stack([np.arange(max(f.members for f in fitted)) < f.members for f in fitted])
+        baseline = on_most_bins([f.baseline for f in fitted])[:, None, None]
+        log_hazards = _log_hazards(fitted, columns)
+        return lambda X: mean_of_members(log_hazards(X), there.astype(float), baseline)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return how many members and trees there are."""
+        return {"members": self.members, "trees": self.trees.count}
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the state as named arrays."""
@@ -76,16 +96,46 @@ class Boosting:
         return {**self.trees.arrays(), **own, "centre": self.centre}
 
     @classmethod
-    def from_arrays(cls, members: int, trees: int, arrays: Mapping[str, NDArray[Any]]) -> Boosting:
-        """Rebuild from :meth:`arrays`."""
+    def from_json(cls, raw: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """Rebuild from :meth:`to_json` and :meth:`arrays`."""
         return cls(
-            members,
+            raw["members"],
             np.asarray(arrays["columns"], np.int_),
-            Trees.from_arrays(trees, arrays),
+            Trees.from_arrays(raw["trees"], arrays),
             arrays["step"],
             arrays["centre"],
             arrays["baseline"],
         )
+
+
+def _log_hazards(fitted: Sequence[Boosting], columns: int) -> Batched:
+    """Return the log-hazards (k, m, n) of designs (k, n, p), of as many members as any fold has.
+
+    They are against the average training patient; those of members that a fold has not are 0.
+    """
+    moved = side_by_side([f.trees for f in fitted], [f.columns for f in fitted], columns)
+    trees, values = join([(t, f.step) for t, f in zip(moved, fitted, strict=True)])
+    step, first = values[trees.ends], 0
+    centre = np.zeros((len(fitted), max(f.members for f in fitted), 1))
+    # Of each fold its first tree, its rounds and its members: in each round one of every member.
+    parts = []
+    for k, own in enumerate(fitted):
+        parts.append((first, own.trees.count // own.members, own.members))
+        centre[k, : own.members, 0] = own.centre
+        first += own.trees.count
+
+    def log_hazards(X: Array) -> Array:
+        flat = in_a_row(X)
+        total = np.zeros((*centre.shape[:2], len(flat)))
+        for rows in trees.batches(len(flat)) if trees.count else ():
+            added = step.take(trees.leaves(flat[rows]))
+            for own, (begin, rounds, members) in zip(total, parts, strict=True):
+                by_round = added[begin : begin + rounds * members]
+                by_round = by_round.reshape(rounds, members, added.shape[1])
+                np.add.reduce(by_round, axis=0, out=own[:members, rows])
+        return total - centre
+
+    return log_hazards
 
 
 def mean_of_members(log_hz: Array, there: Array, baseline: Array) -> Array:
@@ -101,7 +151,7 @@ def mean_of_members(log_hz: Array, there: Array, baseline: Array) -> Array:
     # Not as a product, by which patients alike would differ in the last digit by their places.
     curves *= there[..., None, None]
     mean = curves.sum(axis=-3) / there.sum(axis=-1)[..., None, None]
-    return np.asarray(-np.log(np.maximum(mean, 1e-300)))
+    return from_survival(mean)
 
 
 def fit_boosting(

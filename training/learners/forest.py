@@ -9,18 +9,28 @@ average curve at the leaf's risk, so that few patients do not make a jagged one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from accomplice.data.arrays import Array, Bools, Ints, Singles
 from accomplice.training.budget import UNLIMITED, Budget
-from accomplice.training.config import ForestConfig
-from accomplice.training.estimators.hazard import TimeGrid, accumulate
-from accomplice.training.learners.trees import AT_ONCE, Cuts, Growth, Trees, grow, join
+from accomplice.training.config import Config, ForestConfig
+from accomplice.training.estimators.hazard import TimeGrid, accumulate, from_survival
+from accomplice.training.learners.learner import Batched, Learner, TrainingData
+from accomplice.training.learners.trees import (
+    AT_ONCE,
+    Cuts,
+    Growth,
+    Trees,
+    grow,
+    in_a_row,
+    join,
+    side_by_side,
+)
 
 #: Part of the patients that a tree is grown on, and how many at the most.
 SAMPLE, MOST = 0.7, 2000
@@ -35,8 +45,10 @@ LOOKS = 10
 
 
 @dataclass(frozen=True)
-class Forest:
+class Forest(Learner):
     """A fitted forest."""
+
+    TIME: ClassVar[float] = 0.4
 
     columns: Ints
     """(c,) columns of the design it uses."""
@@ -44,25 +56,57 @@ class Forest:
     survival: Singles
     """(nodes, j) survival at the end of each bin."""
 
+    @classmethod
+    def fit(cls, data: TrainingData, config: Config, budget: Budget) -> Forest:
+        """Grow on a fold's training patients; see :func:`fit_forest`."""
+        outcome = data.X, data.time, data.event, data.grid
+        return fit_forest(*outcome, data.tree_columns, config.forest, config.seed, budget)
+
     def cumulative(self, X: Array) -> Array:
         """Cumulative hazard (n, j + 1) of the trees' mean survival for a design X (n, p)."""
-        X = X[:, self.columns]
-        mean = np.ones((len(X), self.survival.shape[1] + 1))
-        share = np.full((1, 1, self.trees.count), 1 / self.trees.count, np.float32)
-        table = self.survival[self.trees.ends]
-        for rows in self.trees.batches(len(X)):
-            leaves = self.trees.leaves(X[rows])[None]
-            mean[rows, 1:] = mean_rows(table, leaves, share)[:, 0]
-        return np.asarray(-np.log(np.maximum(mean, 1e-12)))
+        return np.asarray(self.batched([self], X.shape[1])(X[None])[0])
+
+    @classmethod
+    def batched(cls, fitted: Sequence[Self], columns: int) -> Batched:
+        """Look the leaves of all folds' trees up in one call."""
+        bins = max(f.survival.shape[1] for f in fitted)
+        counts = [f.trees.count for f in fitted]
+        tables = [
+            np.pad(f.survival.astype(float), ((0, 0), (0, bins - f.survival.shape[1])))
+            for f in fitted
+        ]
+        moved = side_by_side([f.trees for f in fitted], [f.columns for f in fitted], columns)
+        trees, values = join(list(zip(moved, tables, strict=True)))
+        table = values[trees.ends].astype(np.float32)
+        # Which trees are each fold's (k, t), as many as any has, and their parts (k, 1, t).
+        place = np.zeros((len(fitted), max(counts)), np.intp)
+        share = np.zeros((len(fitted), 1, max(counts)), np.float32)
+        first = 0
+        for own, part, count in zip(place, share, counts, strict=True):
+            own[:count], part[:, :count] = first + np.arange(count), 1 / count
+            first += count
+
+        def cumulative(X: Array) -> Array:
+            flat = in_a_row(X)
+            mean = np.ones((len(flat), len(place), bins + 1))
+            for rows in trees.batches(len(flat)):
+                mean[rows, :, 1:] = mean_rows(table, trees.leaves(flat[rows])[place], share)
+            return from_survival(mean).transpose(1, 0, 2)
+
+        return cumulative
+
+    def to_json(self) -> dict[str, Any]:
+        """Return how many trees there are."""
+        return {"trees": self.trees.count}
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the state as named arrays."""
         return {**self.trees.arrays(), "columns": self.columns, "survival": self.survival}
 
     @classmethod
-    def from_arrays(cls, trees: int, arrays: Mapping[str, NDArray[Any]]) -> Forest:
-        """Rebuild from :meth:`arrays`."""
-        grown = Trees.from_arrays(trees, arrays)
+    def from_json(cls, raw: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """Rebuild from :meth:`to_json` and :meth:`arrays`."""
+        grown = Trees.from_arrays(raw["trees"], arrays)
         return cls(np.asarray(arrays["columns"], np.int_), grown, arrays["survival"])
 
 

@@ -19,10 +19,9 @@ import numpy as np
 
 from accomplice.data.arrays import Array, Bools
 from accomplice.training.config import StackConfig
-from accomplice.training.estimators.hazard import TimeGrid
+from accomplice.training.estimators.hazard import TimeGrid, from_survival
+from accomplice.training.learners.registry import stack_order
 
-#: The learners in their order.
-LEARNERS = ("anchor", "net", "forest", "boosting")
 SLOPES = np.linspace(0.5, 1.6, 45)
 #: Steps of expectation maximisation, and the change of a weight that ends them.
 STEPS, SETTLED = 1000, 1e-6
@@ -58,8 +57,8 @@ class Stack:
         return found
 
     def weight(self, learner: str) -> float:
-        """Return the part of one of the ``LEARNERS``."""
-        return float(self.weights[LEARNERS.index(learner)])
+        """Return the part of a learner by its name in the registry, the network's among them."""
+        return float(self.weights[stack_order().index(learner)])
 
     def to_json(self) -> dict[str, Any]:
         """Return the state as plain data."""
@@ -137,4 +136,4 @@ def _log_ends(learners: Array, weights: Array) -> Array:
 
 
 def _log_hazard(survived: Array) -> Array:
-    return np.asarray(np.log(np.maximum(-np.log(np.maximum(survived, 1e-300)), 1e-12)))
+    return np.asarray(np.log(np.maximum(from_survival(survived), 1e-12)))

@@ -274,6 +274,28 @@ def _best(
     return by_node[np.arange(nodes), best], best // (BINS - 1), best % (BINS - 1)
 
 
+def side_by_side(trees: Sequence[Trees], columns: Sequence[Ints], width: int) -> list[Trees]:
+    """Let the trees of each of k folds read their columns where all folds' designs lie in a row.
+
+    Args:
+        trees: of each fold.
+        columns: (c,) of a fold's design, that the features of its trees are places in.
+        width: columns of a fold's design; :func:`in_a_row` lays them out.
+    """
+    found = []
+    for k, (own, read) in enumerate(zip(trees, columns, strict=True)):
+        place = (read + k * width)[own.feature] if len(read) else own.feature
+        feature = np.where(own.feature >= 0, place, -1).astype(np.int32)
+        found.append(Trees(own.count, feature, own.cut, own.left))
+    return found
+
+
+def in_a_row(X: Array) -> Array:
+    """Lay designs (k, n, p) out as (n, k * p); see :func:`side_by_side`."""
+    k, n, p = X.shape
+    return X.transpose(1, 0, 2).reshape(n, k * p)
+
+
 def join(grown: Sequence[tuple[Trees, Array]]) -> tuple[Trees, Array]:
     """Put several batches of trees into one, in their order, and their nodes' values with them."""
     if not grown:

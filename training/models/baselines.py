@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accomplice.data.arrays import Array
-from accomplice.training.estimators.hazard import TimeGrid
+from accomplice.training.estimators.hazard import TimeGrid, from_survival
 from accomplice.training.learners.anchor import Anchor
 from accomplice.training.models.ensemble import CHUNK, Ensemble, on_grid
 from accomplice.training.models.fold_model import FoldModel
@@ -47,7 +47,7 @@ class Baseline:
         for model, anchor in zip(ensemble.folds, self.folds, strict=True):
             X = design(model, self.features, values, centre)
             mean += np.exp(-curves(anchor, X, model, ensemble.grid)) / len(self.folds)
-        return np.asarray(-np.log(np.maximum(mean, 1e-300)))
+        return from_survival(mean)
 
     def to_json(self) -> dict[str, Any]:
         """Return the fitted state as plain data."""

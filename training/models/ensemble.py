@@ -5,7 +5,6 @@ Needs no torch, so that a bundle predicts where none is installed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accomplice.data.arrays import Array, Singles
-from accomplice.data.preprocessing.preprocessor import Inputs
-from accomplice.training.estimators.hazard import TimeGrid, accumulate, gathered
+from accomplice.training.estimators.hazard import TimeGrid, from_survival
 from accomplice.training.learners.network.inference import Networks
-from accomplice.training.learners.stack import LEARNERS, Stack, weighted
+from accomplice.training.learners.registry import NET
+from accomplice.training.learners.stack import Stack, weighted
 from accomplice.training.models.fold_model import FoldModel
 from accomplice.training.models.forward import BatchedEnsemble, LearnerCurves
 
@@ -50,7 +49,7 @@ class Ensemble:
     def learners(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
         """Cumulative hazard (l, n, j + 1) of each learner: the mean of the folds' survival."""
         mean = self.forward(values, centre).learners.mean(axis=0)
-        return np.asarray(-np.log(np.maximum(mean, 1e-300)))
+        return from_survival(mean)
 
     def replicates(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
         """Stacked cumulative hazard of each fold and member (k * members, n, j + 1).
@@ -62,10 +61,21 @@ class Ensemble:
 
     def forward(self, values: Array, centre: NDArray[np.str_] | None = None) -> LearnerCurves:
         """Run every learner of every fold on coded features (n, p)."""
-        return self._batched.forward(values, centre)
+        return self.batched.forward(values, centre)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The learners in the order of the stack's weights."""
+        return self.batched.names
 
     @cached_property
-    def _batched(self) -> BatchedEnsemble:
+    def alone(self) -> list[BatchedEnsemble]:
+        """The models of each fold by themselves, for out-of-fold predictions."""
+        return self.batched.by_fold()
+
+    @cached_property
+    def batched(self) -> BatchedEnsemble:
+        """All folds, laid out to run at once."""
         return BatchedEnsemble(self.folds, self.net, self.grid)
 
     def pooled(self, forward: LearnerCurves) -> Array:
@@ -96,66 +106,17 @@ class Ensemble:
 
     def _each(self, forward: LearnerCurves) -> Singles:
         """Survival (k * members, n, j + 1) that :meth:`each` calibrates."""
-        weights, net = self.stack.weights.copy(), LEARNERS.index("net")
+        weights, net = self.stack.weights.copy(), self.names.index(NET)
         own, weights[net] = weights[net], 0.0
         others = weighted(weights, forward.learners)
-        curves = forward.members * np.float32(own)
+        curves = forward.members.astype(np.float32, copy=False) * np.float32(own)
         curves += others.astype(np.float32)[:, None]
         return curves.reshape(-1, *curves.shape[2:])
 
 
 def mean_curve(curves: Array) -> Array:
     """Cumulative hazard (…) whose survival is the mean of the curves' (c, …) survivals."""
-    return np.asarray(-np.log(np.maximum(np.exp(-curves).mean(axis=0), 1e-300)))
-
-
-def net_inputs(folds: Sequence[FoldModel], inputs: Sequence[Inputs]) -> tuple[Singles, Singles]:
-    """Stack each fold's inputs of its n patients, as float32.
-
-    Returns:
-        x (k, linear + embedded, n) and present (k, modalities, n).
-    """
-    n, width = len(inputs[0].linear), len(folds[0].net_columns[0])
-    x = np.empty((len(folds), width, n), np.float32)
-    for k, (fold, made) in enumerate(zip(folds, inputs, strict=True)):
-        order, scale = fold.net_columns
-        linear = made.linear.shape[1]
-        embedded = order >= linear
-        x[k, ~embedded] = made.linear.T[order[~embedded]]
-        x[k, embedded] = made.embedded.T[order[embedded] - linear]
-        x[k] *= scale[:, None].astype(np.float32)
-    present = np.stack([made.present.T for made in inputs]).astype(np.float32)
-    return x, present
-
-
-def net_logits(net: Networks, folds: Sequence[FoldModel], inputs: Sequence[Inputs]) -> Singles:
-    """Log-odds of the hazards (k, members, n, bins) of n patients, by each fold's inputs."""
-    return net.logits(*net_inputs(folds, inputs))
-
-
-def learner_curves(fold: FoldModel, inputs: Inputs, logits: Singles, grid: TimeGrid) -> Array:
-    """Cumulative hazards (l, n, j + 1) of a fold's learners at another grid's edges.
-
-    Args:
-        fold: the fold's models.
-        inputs: of n patients, by the fold's own preprocessing.
-        logits: (members, n, bins) of the fold's networks.
-        grid: with the j bins wanted.
-    """
-    anchor, forest, boosting = other_curves(fold, inputs, grid)
-    return np.stack([anchor, mean_curve(member_curves(fold, logits, grid)), forest, boosting])
-
-
-def other_curves(fold: FoldModel, inputs: Inputs, grid: TimeGrid) -> list[Array]:
-    """Cumulative hazards (n, j + 1) of a fold's anchor, forest and boosting on another grid."""
-    found = (m.cumulative(inputs.linear) for m in (fold.anchor, fold.forest, fold.boosting))
-    return [on_grid(fold.grid, curve, grid) for curve in found]
-
-
-def member_curves(fold: FoldModel, logits: Singles, grid: TimeGrid) -> Array:
-    """Cumulative hazards (members, n, j + 1) of a fold's members from (members, n, bins)."""
-    used = logits[..., : fold.grid.bins]
-    return on_grid(fold.grid, accumulate(gathered(used)), grid)
+    return from_survival(np.exp(-curves).mean(axis=0))
 
 
 def on_grid(own: TimeGrid, cumulative: Array, grid: TimeGrid) -> Array:

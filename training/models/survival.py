@@ -18,10 +18,8 @@ from accomplice.data.coding import eligible, treated
 from accomplice.data.preprocessing.preprocessor import Preprocessor
 from accomplice.data.study import Study
 from accomplice.training.estimators.hazard import TimeGrid, log_risk, restricted_mean, survival
-from accomplice.training.learners.anchor import Anchor
-from accomplice.training.learners.boosting import Boosting
-from accomplice.training.learners.forest import Forest
 from accomplice.training.learners.network.inference import NetShape, Networks
+from accomplice.training.learners.registry import LEARNERS, registered
 from accomplice.training.learners.stack import Stack
 from accomplice.training.models.baselines import Baseline
 from accomplice.training.models.ensemble import Ensemble
@@ -244,26 +242,19 @@ class SurvivalModel:
             "distrust": self.distrust,
             "baselines": [baseline.to_json() for baseline in self.baselines],
             "folds": [
-                {
-                    "grid": fold.grid.edges.tolist(),
-                    "anchor": fold.anchor.to_json(),
-                    "forest": {"trees": fold.forest.trees.count},
-                    "boosting": {
-                        "members": fold.boosting.members,
-                        "trees": fold.boosting.trees.count,
-                    },
-                }
+                {"grid": fold.grid.edges.tolist()}
+                | {name: learner.to_json() for name, learner in fold.learners.items()}
                 for fold in ensemble.folds
             ],
         }
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return the network's weights and the trees, by name."""
+        """Return the weights of the network and the arrays of the other learners, by name."""
         weights = self.ensemble.net.weights
         found: dict[str, NDArray[Any]] = {f"net/{name}": w for name, w in weights.items()}
         for k, fold in enumerate(self.ensemble.folds):
-            for learner, arrays in (("forest", fold.forest), ("boosting", fold.boosting)):
-                found |= {f"{learner}/{k}/{a}": v for a, v in arrays.arrays().items()}
+            for name, learner in fold.learners.items():
+                found |= {f"{name}/{k}/{a}": v for a, v in learner.arrays().items()}
         return found
 
     @classmethod
@@ -275,16 +266,21 @@ class SurvivalModel:
         preprocessing: Sequence[dict[str, Any]],
         arrays: Mapping[str, NDArray[Any]],
     ) -> SurvivalModel:
-        """Rebuild from :meth:`to_json`, the preprocessors' own, and :meth:`arrays`."""
+        """Rebuild from :meth:`to_json`, the preprocessors' own, and :meth:`arrays`.
+
+        Raises:
+            InputError: a learner is not registered here.
+        """
         blind = study.prognostic()
         net = Networks(NetShape.from_json(raw["net"]), below("net/", arrays))
         folds = tuple(
             FoldModel(
                 Preprocessor.from_json(blind, prepared),
                 TimeGrid(np.array(fold["grid"])),
-                Anchor.from_json(fold["anchor"]),
-                Forest.from_arrays(arrays=below(f"forest/{k}/", arrays), **fold["forest"]),
-                Boosting.from_arrays(arrays=below(f"boosting/{k}/", arrays), **fold["boosting"]),
+                {
+                    name: LEARNERS[name].from_json(fold[name], below(f"{name}/{k}/", arrays))
+                    for name in registered(fold.keys() - {"grid"})
+                },
             )
             for k, (fold, prepared) in enumerate(zip(raw["folds"], preprocessing, strict=True))
         )

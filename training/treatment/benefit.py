@@ -17,7 +17,12 @@ from numpy.typing import NDArray
 from accomplice.data.arrays import Array, Ints
 from accomplice.data.study import Study
 from accomplice.data.study_parts import Treatment
-from accomplice.training.estimators.hazard import TimeGrid, hazard_ratio, restricted_mean
+from accomplice.training.estimators.hazard import (
+    TimeGrid,
+    from_survival,
+    hazard_ratio,
+    restricted_mean,
+)
 from accomplice.training.treatment.effect import PatientEffect
 
 #: Coverage of the interval around a benefit.
@@ -226,7 +231,7 @@ def _mixed(cumulative: Array, factor: Array) -> Array:
     curves = nodes_first[..., None] * -cumulative
     np.exp(curves, out=curves)
     curves *= weights.reshape(-1, *(1,) * (curves.ndim - 1))
-    return np.asarray(-np.log(np.maximum(curves.sum(axis=0), 1e-300)))
+    return from_survival(curves.sum(axis=0))
 
 
 def _gains(blind: Array, effect: PatientEffect, nodes: Array) -> Array:

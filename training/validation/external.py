@@ -19,7 +19,6 @@ from accomplice.data.study import Study
 from accomplice.training.bundle import Bundle
 from accomplice.training.config import Config
 from accomplice.training.evaluation.response import ResponseEvaluation, judge_response
-from accomplice.training.learners.stack import LEARNERS
 from accomplice.training.models.predictions import EXTERNAL, MODEL, Predicted
 from accomplice.training.models.response import ResponseModel
 from accomplice.training.models.survival import SurvivalModel
@@ -100,7 +99,7 @@ def predict_cohort(
     finish = _finisher(model, matching.values, cohort.centre)
     learners = model.ensemble.learners(blind_values, cohort.centre)
     blind = model.ensemble.stack.cumulative(learners)
-    curves = {MODEL: finish(blind)} | dict(zip(LEARNERS, learners, strict=True))
+    curves = {MODEL: finish(blind)} | dict(zip(model.ensemble.names, learners, strict=True))
 
     def again(values: Array, rows: Ints | None = None, /) -> Array:
         own = cohort.centre if cohort.centre is None or rows is None else cohort.centre[rows]

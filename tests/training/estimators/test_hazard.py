@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from accomplice.training.estimators.hazard import (
     TimeGrid,
     accumulate,
+    from_survival,
     log_risk,
     restricted_mean,
     survival,
@@ -216,3 +217,10 @@ class TestLogRisk:
 
     def test_without_hazard_is_finite(self):
         assert np.isfinite(log_risk(np.zeros((2, 4)))).all()
+
+
+def test_cumulative_hazard_of_a_survival_and_of_none():
+    survived = np.array([1.0, 0.5, 1e-40, 0.0])
+    expected = [0.0, np.log(2), 40 * np.log(10), 300 * np.log(10)]
+    np.testing.assert_allclose(from_survival(survived), expected, rtol=1e-12)
+    np.testing.assert_allclose(survival(from_survival(survived[:3])), survived[:3], rtol=1e-12)

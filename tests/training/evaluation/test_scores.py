@@ -17,7 +17,7 @@ from accomplice.training.evaluation import scores as evaluation
 from accomplice.training.evaluation.scores import MODEL, judge, judge_predicted
 from accomplice.training.fitting.baselines import out_of_fold_curves
 from accomplice.training.fitting.out_of_fold import from_fit
-from accomplice.training.learners.stack import LEARNERS
+from accomplice.training.learners.registry import stack_order
 from accomplice.training.metrics.brier import brier_score, integrated_brier_score
 from accomplice.training.metrics.concordance import harrell_c, uno_c
 from accomplice.training.models.baselines import KAPLAN_MEIER
@@ -292,7 +292,7 @@ class TestRun:
         found = tiny_trained.primary.evaluation
         assert list(found.scores) == [
             MODEL,
-            *LEARNERS,
+            *stack_order(),
             KAPLAN_MEIER,
             "stage",
             "clinical",

@@ -13,18 +13,13 @@ from accomplice.data.errors import InputError
 from accomplice.data.study import parse_study
 from accomplice.training.config import configure
 from accomplice.training.estimators.hazard import survival
-from accomplice.training.fitting import prepare as preparing
+from accomplice.training.fitting import folds as dividing
 from accomplice.training.fitting.fit import fit, pack
 from accomplice.training.fitting.prepare import prepare
 from accomplice.training.learners.network.batches import TRAINS, VALIDATES
-from accomplice.training.learners.network.lightning import PackedHazard
-from accomplice.training.learners.stack import LEARNERS
-from accomplice.training.models.ensemble import (
-    learner_curves,
-    member_curves,
-    net_inputs,
-    net_logits,
-)
+from accomplice.training.learners.network.inference import fold_axis
+from accomplice.training.learners.network.inputs import net_columns
+from accomplice.training.learners.registry import LEARNERS, stack_order
 from accomplice.training.treatment.benefit import under
 from accomplice.training.treatment.effect import compared
 
@@ -65,7 +60,7 @@ def fitted(cohort, config):
 def refit(monkeypatch, cohort, config, fold):
     """Fit on a changed cohort with the folds that the unchanged one had."""
     outer = iter(fold)
-    own = preparing.stratified_folds
+    own = dividing.stratified_folds
 
     def given_folds(event, time, folds, seed, groups=None):
         # Only the outer division is of all patients; the others see training patients alone.
@@ -73,7 +68,7 @@ def refit(monkeypatch, cohort, config, fold):
             return next(outer)
         return own(event, time, folds, seed, groups)
 
-    monkeypatch.setattr(preparing, "stratified_folds", given_folds)
+    monkeypatch.setattr(dividing, "stratified_folds", given_folds)
     return fit(prepare(cohort, config), config)
 
 
@@ -104,7 +99,7 @@ def same_state(a, b):
 def weights_of(net, k):
     """Parameters of one fold model's share of the packed network."""
     return {
-        name: np.split(w, net.shape.folds, axis=PackedHazard._axis(name))[k]
+        name: np.split(w, net.shape.folds, axis=fold_axis(name))[k]
         for name, w in net.weights.items()
     }
 
@@ -115,9 +110,7 @@ def same_fold_model(a, b, k):
     parts = {
         "preprocessor": same_state(left.preprocessor, right.preprocessor),
         "grid": same_state(left.grid, right.grid),
-        "anchor": same_state(left.anchor, right.anchor),
-        "forest": same_state(left.forest, right.forest),
-        "boosting": same_state(left.boosting, right.boosting),
+        **{name: same_state(left.learners[name], right.learners[name]) for name in LEARNERS},
     }
     first, second = weights_of(a.ensemble.net, k), weights_of(b.ensemble.net, k)
     parts |= {name: np.array_equal(first[name], second[name]) for name in first}
@@ -257,7 +250,7 @@ class TestTreatment:
         for k in range(FOLDS * REPEATS):
             left, right = again.ensemble.folds[k], estimated.ensemble.folds[k]
             assert same_state(left.anchor, right.anchor)
-            assert same_state(left.boosting, right.boosting)
+            assert same_state(left.learners["boosting"], right.learners["boosting"])
         np.testing.assert_array_equal(again.blind, estimated.blind)
         np.testing.assert_array_equal(again.cumulative, estimated.cumulative)
         assert again.effect.effect.to_json() == estimated.effect.effect.to_json()
@@ -309,13 +302,12 @@ def out_of_fold_curves(made, i, grid):
     """Curves of patient i by the fold models that have not seen them, on a given grid."""
     prepared, found = made.prepared, []
     rows = np.arange(len(prepared.cohort))
-    inputs = [prepared.inputs(k, rows) for k in range(len(prepared.models))]
-    logits = net_logits(made.ensemble.net, prepared.models, inputs)
     for k in np.flatnonzero(prepared.held_out[:, i]):
-        model = prepared.models[k]
-        found.extend(learner_curves(model, inputs[k], logits[k], grid)[:, i])
-        found.extend(member_curves(model, logits[k], grid)[:, i])
-    assert len(found) == REPEATS * (len(LEARNERS) + 2)
+        alone = replace(made.ensemble.alone[k], grid=grid)
+        curves = alone.of_inputs(prepared.inputs(k, rows))
+        found.extend(curves.learners[0, :, i])
+        found.extend(curves.members[0, :, i])
+    assert len(found) == REPEATS * (len(stack_order()) + 2)
     return np.stack(found)
 
 
@@ -389,11 +381,17 @@ class TestResult:
         ensemble, grid = fitted.ensemble, fitted.ensemble.grid
         rows = cohort.prognostic().values[:9]
         inputs = [f.preprocessor.transform(rows, cohort.centre[:9]) for f in ensemble.folds]
-        logits = ensemble.net.logits(*net_inputs(ensemble.folds, inputs)).astype(float)
-        lived = {name: [] for name in LEARNERS}
+        x = []
         for fold, made in zip(ensemble.folds, inputs, strict=True):
-            for name in ("anchor", "forest", "boosting"):
-                curve = getattr(fold, name).cumulative(made.linear)
+            order, scale = net_columns(fold.preprocessor, fold.anchor.beta)
+            both = np.concatenate([made.linear, made.embedded], axis=1)
+            x.append(both[:, order].T * scale[:, None])
+        present = np.stack([made.present.T for made in inputs])
+        logits = ensemble.net.logits(*(np.float32(a) for a in (x, present))).astype(float)
+        lived = {name: [] for name in stack_order()}
+        for fold, made in zip(ensemble.folds, inputs, strict=True):
+            for name, learner in fold.learners.items():
+                curve = learner.cumulative(made.linear)
                 lived[name].append(survival(fold.grid.at(curve, grid.edges)))
         for fold, each in zip(ensemble.folds, logits, strict=True):
             for member in each:
@@ -410,7 +408,7 @@ class TestResult:
 
     def test_replicates_are_one_curve_a_fold_and_member(self, cohort, fitted):
         # A network that gained nothing has no part in the stack: give it one to tell members apart.
-        weights = np.full(len(LEARNERS), 1 / len(LEARNERS))
+        weights = np.full(len(stack_order()), 1 / len(stack_order()))
         stack = replace(fitted.ensemble.stack, weights=weights)
         ensemble = replace(fitted.ensemble, stack=stack)
         found = ensemble.replicates(cohort.prognostic().values[:4], cohort.centre[:4])

@@ -195,7 +195,7 @@ class TestFit:
     def test_arrays_round_trip_exactly(self, effect):
         X, time, event = simulate(200, 1, effect)
         found = fitted(X, time, event)
-        again = Boosting.from_arrays(found.members, found.trees.count, found.arrays())
+        again = Boosting.from_json(found.to_json(), found.arrays())
         np.testing.assert_array_equal(again.cumulative(X), found.cumulative(X))
 
     def test_many_patients_are_drawn_down(self, monkeypatch):

@@ -7,9 +7,9 @@ import pytest
 
 from accomplice.training.config import ForestConfig
 from accomplice.training.estimators.hazard import TimeGrid, survival
-from accomplice.training.fitting.prepare import TREE_COLUMNS, strongest
 from accomplice.training.learners.anchor import fit_anchor
 from accomplice.training.learners.forest import FEW, JUDGED, SAMPLE, SHRINKAGE, Forest, fit_forest
+from accomplice.training.learners.learner import TREE_COLUMNS, strongest
 from accomplice.training.learners.trees import Cuts
 from accomplice.training.metrics.concordance import harrell_c
 
@@ -167,7 +167,7 @@ class TestFit:
     def test_arrays_round_trip_exactly(self):
         X, time, event = simulate(150, 1, xor)
         forest, _ = fitted(X, time, event)
-        again = Forest.from_arrays(forest.trees.count, forest.arrays())
+        again = Forest.from_json(forest.to_json(), forest.arrays())
         np.testing.assert_array_equal(again.cumulative(X), forest.cumulative(X))
 
     def test_batches_hold_as_many_trees_as_asked(self, monkeypatch):

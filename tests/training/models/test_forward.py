@@ -7,12 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from accomplice.training.estimators.hazard import survival
+from accomplice.training.estimators.hazard import accumulate, gathered, survival
 from accomplice.training.learners.boosting import Boosting
-from accomplice.training.learners.stack import LEARNERS
+from accomplice.training.learners.network.inputs import net_columns
+from accomplice.training.learners.registry import NET
 from accomplice.training.learners.trees import Trees
 from accomplice.training.models import forward as abreast
-from accomplice.training.models.ensemble import Ensemble, member_curves, net_logits, other_curves
+from accomplice.training.models.ensemble import Ensemble, on_grid
 
 
 @pytest.fixture(scope="module")
@@ -30,20 +31,29 @@ def some(tiny_trained):
 
 def one_by_one(ensemble, values, centre):
     inputs = [fold.preprocessor.transform(values, centre) for fold in ensemble.folds]
-    logits = net_logits(ensemble.net, ensemble.folds, inputs)
+    columns = [net_columns(fold.preprocessor, fold.anchor.beta) for fold in ensemble.folds]
+    x, present = [], np.stack([made.present.T for made in inputs])
+    for (order, scale), made in zip(columns, inputs, strict=True):
+        x.append(np.concatenate([made.linear, made.embedded], axis=1)[:, order].T * scale[:, None])
+    logits = ensemble.net.logits(*(np.float32(a) for a in (x, present)))
     learners, members = [], []
     for fold, made, own in zip(ensemble.folds, inputs, logits, strict=True):
-        members.append(survival(member_curves(fold, own, ensemble.grid)))
-        anchor, forest, boosting = (survival(c) for c in other_curves(fold, made, ensemble.grid))
-        learners.append(np.stack([anchor, members[-1].mean(axis=0), forest, boosting]))
+
+        def curves(cumulative, fold=fold):
+            return survival(on_grid(fold.grid, cumulative, ensemble.grid))
+
+        members.append(curves(accumulate(gathered(own[..., : fold.grid.bins]))))
+        each = {name: curves(m.cumulative(made.linear)) for name, m in fold.learners.items()}
+        each[NET] = members[-1].mean(axis=0)
+        learners.append(np.stack([each[name] for name in ensemble.names]))
     return np.stack(learners), np.stack(members)
 
 
 def same(ensemble, values, centre):
     learners, members = one_by_one(ensemble, values, centre)
     made = ensemble.forward(values, centre)
-    net, names = LEARNERS.index("net"), np.arange(len(LEARNERS))
-    others = names != net
+    net = ensemble.names.index(NET)
+    others = np.arange(len(ensemble.names)) != net
     np.testing.assert_allclose(made.learners[:, others], learners[:, others], rtol=0, atol=1e-12)
     # The network's products are in single precision: sums in another order differ.
     np.testing.assert_allclose(made.learners[:, net], learners[:, net], rtol=0, atol=1e-6)
@@ -87,26 +97,28 @@ def test_nobody_has_no_curves(ensemble, some):
 def test_members_without_trees_and_of_other_numbers(ensemble, some):
     """A fold may have kept no round, or have fewer members than another."""
     first, second, *rest = ensemble.folds
+    own, other = first.learners["boosting"], second.learners["boosting"]
     empty = np.empty(0, np.int32)
     none = Boosting(
-        first.boosting.members,
-        first.boosting.columns,
+        own.members,
+        own.columns,
         Trees(0, empty, np.empty(0), empty),
         np.empty(0),
-        np.zeros(first.boosting.members),
-        first.boosting.baseline,
+        np.zeros(own.members),
+        own.baseline,
     )
     leaf = np.array([-1, -1], np.int32)
     two = Boosting(
         2,
-        second.boosting.columns,
+        other.columns,
         Trees(2, leaf, np.zeros(2), np.zeros(2, np.int32)),
         np.array([0.25, -0.5]),
         np.array([0.1, 0.2]),
-        second.boosting.baseline,
+        other.baseline,
     )
-    folds = (replace(first, boosting=none), replace(second, boosting=two), *rest)
-    same(replace(ensemble, folds=folds), *some)
+    given = zip((first, second), (none, two), strict=True)
+    folds = [replace(f, learners={**f.learners, "boosting": made}) for f, made in given]
+    same(replace(ensemble, folds=(*folds, *rest)), *some)
 
 
 @pytest.mark.parametrize("part", [0.0, 0.5, 0.8, 1.0])

@@ -9,7 +9,7 @@ is told would hang, in the seventh digit, on who else is asked about.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -86,6 +86,13 @@ class Networks:
             made = self._pass(self._lay_out(x[:, :, rows], present[:, :, rows]))
             found[:, :, rows] = made[:, :, :, : rows.stop - start].swapaxes(2, 3)
         return found
+
+    def by_fold(self) -> list[Networks]:
+        """Return the networks of each fold by themselves."""
+        folds = self.shape.folds
+        parts = {n: np.split(w, folds, axis=fold_axis(n)) for n, w in self.weights.items()}
+        shape = replace(self.shape, folds=1)
+        return [Networks(shape, {n: w[k] for n, w in parts.items()}) for k in range(folds)]
 
     def _lay_out(self, x: Singles, present: Singles) -> Singles:
         """Lay n patients out as (k, rows, n), the last tile filled up with nobody.
@@ -167,6 +174,11 @@ class Networks:
         missing = np.zeros((len(known), 1, known.shape[2]), np.float32)
         parts = zip(np.split(weight, ends, axis=1), known.transpose(1, 0, 2), strict=True)
         return np.concatenate([p for w, b in parts for p in (w, b[:, None], missing)], axis=1)
+
+
+def fold_axis(name: str) -> int:
+    """Dimension of a named weight that runs over folds (times members)."""
+    return 1 if name in ("encode_bias", "token") else 0
 
 
 def _ready(weight: Singles) -> Singles:

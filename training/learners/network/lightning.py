@@ -20,6 +20,7 @@ from torch import Tensor
 from accomplice.data.errors import InputError
 from accomplice.training.config import NetConfig, TrainerConfig
 from accomplice.training.learners.network.batches import Batch, Batches, PackedData
+from accomplice.training.learners.network.inference import fold_axis
 from accomplice.training.learners.network.losses import hazard_losses, hazard_nll
 from accomplice.training.learners.network.model import PackedNet
 from accomplice.training.progress import Tick, silent
@@ -154,9 +155,9 @@ class PackedHazard(pl.LightningModule):
         self.best_loss = torch.where(better, loss, self.best_loss)
         self.best_epoch[better] = self.current_epoch
         for name, p in self.net.named_parameters():
-            by_fold = better.repeat_interleave(p.shape[self._axis(name)] // len(better))
+            by_fold = better.repeat_interleave(p.shape[fold_axis(name)] // len(better))
             shape = [1] * p.dim()
-            shape[self._axis(name)] = -1
+            shape[fold_axis(name)] = -1
             self.best[name] = torch.where(by_fold.view(shape), p.detach(), self.best[name])
         # A stopped fold must not profit from epochs that only its neighbours asked for.
         self.stopped |= self.current_epoch - self.best_epoch >= self.config.patience
@@ -167,11 +168,6 @@ class PackedHazard(pl.LightningModule):
     def on_fit_end(self) -> None:
         """Give each fold its best weights."""
         self.net.load_state_dict(self.best, strict=False)
-
-    @staticmethod
-    def _axis(name: str) -> int:
-        """Dimension of a parameter that runs over folds (times members)."""
-        return 1 if name in ("encode_bias", "token") else 0
 
     def validation_loss(self) -> Tensor:
         """Mean loss (k,) of each fold's held-out patients, over its members."""

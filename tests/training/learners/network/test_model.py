@@ -14,6 +14,7 @@ import torch
 from accomplice.training.config import configure
 from accomplice.training.learners.network.batches import TRAINS, VALIDATES, Batches, PackedData
 from accomplice.training.learners.network.dropout import Dropout, Random
+from accomplice.training.learners.network.inference import fold_axis
 from accomplice.training.learners.network.lightning import PackedHazard, train_net
 from accomplice.training.learners.network.losses import hazard_nll
 from accomplice.training.learners.network.model import NetShape, PackedNet
@@ -56,7 +57,7 @@ def scrambled(shape=SHAPE, seed=3, **changed):
 
 def of_fold(name, tensor, k, shape=SHAPE):
     """The share of a parameter, or of its gradient, that belongs to fold k."""
-    axis = PackedHazard._axis(name)
+    axis = fold_axis(name)
     return tensor.chunk(shape.folds, dim=axis)[k]
 
 

@@ -1,0 +1,99 @@
+"""The network's inputs: which columns of design and embedding it gets, in which order and scale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accomplice.data.arrays import Array, Ints, Singles
+from accomplice.data.preprocessing.preprocessor import Preprocessor
+
+#: Scale of an input whose feature has no weight in the linear model.
+FAINT = 0.05
+#: Inputs of one modality at most.
+MOST_INPUTS = 512
+
+
+class NetColumns(NamedTuple):
+    """Inputs of one fold's network among its linear design and embedding."""
+
+    order: Ints
+    """(i,) columns of the design, then of the embedding, modality by modality."""
+    scale: Array
+    """(i,) factor of each."""
+
+
+def net_columns(preprocessor: Preprocessor, beta: Array) -> NetColumns:
+    """Choose and scale the inputs of a fold's network.
+
+    The scale is each feature's weight in a linear model, against the largest: inputs that carry
+    nothing there reach the network faintly, which so fits less of their noise (an adaptive penalty,
+    as in Zou, "The adaptive lasso", JASA 2006). Of a modality with very many inputs, those of the
+    largest weights are kept.
+
+    Args:
+        preprocessor: of the fold.
+        beta: (p,) coefficients of the fold's linear model.
+    """
+    columns = preprocessor.linear_columns()
+    weight = dict.fromkeys(preprocessor.study.features, 0.0)
+    for column, coefficient in zip(columns, beta, strict=True):
+        if len(column.features) == 1:
+            feature = column.features[0]
+            weight[feature] = float(np.hypot(weight[feature], coefficient))
+    most = max(weight.values()) or 1.0
+    weight = {f: FAINT + (1 - FAINT) * w / most for f, w in weight.items()}
+    embedded = preprocessor.embedded_columns()
+    scale = np.array([np.mean([weight[f] for f in c.features]) for c in [*columns, *embedded]])
+    modality, kept = _modality(preprocessor), []
+    for j in range(len(preprocessor.study.blocks)):
+        own = np.flatnonzero(modality == j)
+        largest = np.argsort(-scale[own], kind="stable")[:MOST_INPUTS]
+        kept.append(own[np.sort(largest)])
+    order = np.concatenate(kept)
+    return NetColumns(order, scale[order])
+
+
+def net_modalities(preprocessor: Preprocessor) -> tuple[int, ...]:
+    """How many inputs of the network each modality has."""
+    blocks = len(preprocessor.study.blocks)
+    inputs = np.bincount(_modality(preprocessor), minlength=blocks)
+    return tuple(np.minimum(inputs, MOST_INPUTS).tolist())
+
+
+def _modality(preprocessor: Preprocessor) -> Ints:
+    """Position of each column's modality."""
+    rank = {m: i for i, m in enumerate(preprocessor.study.blocks)}
+    columns = [*preprocessor.linear_columns(), *preprocessor.embedded_columns()]
+    return np.array([rank[c.modality] for c in columns])
+
+
+@dataclass(frozen=True)
+class NetInputs:
+    """The inputs of k folds' networks."""
+
+    order: Ints
+    """(k, i) of :class:`NetColumns`, counted over the folds' columns in a row."""
+    scale: Singles
+    """(k, i, 1)."""
+
+    @classmethod
+    def of(cls, preprocessors: list[Preprocessor], betas: list[Array]) -> Self:
+        """Choose the columns of each fold; see :func:`net_columns`."""
+        columns = [net_columns(p, beta) for p, beta in zip(preprocessors, betas, strict=True)]
+        first = preprocessors[0]
+        width = len(first.linear_columns()) + len(first.embedded_columns())
+        order = np.stack([own.order + k * width for k, own in enumerate(columns)])
+        scale = np.stack([own.scale for own in columns]).astype(np.float32)
+        return cls(order, scale[:, :, None])
+
+    def take(self, linear: NDArray[np.floating], embedded: Singles) -> Singles:
+        """Return the inputs (k, i, n) from designs (k, n, p) and embeddings (k, q, n)."""
+        design = linear.astype(np.float32, copy=False).transpose(0, 2, 1)
+        both = np.concatenate([design, embedded], axis=1)
+        x = both.reshape(-1, both.shape[2]).take(self.order, axis=0)
+        x *= self.scale
+        return x
