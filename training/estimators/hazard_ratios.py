@@ -11,24 +11,27 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import ClassVar, Self
 
 import numpy as np
 
 from accomplice.data.arrays import Array, Bools
 from accomplice.training.estimators.cox import RiskSets, fit_cox
-from accomplice.training.estimators.intervals import chi_square_tail
+from accomplice.training.estimators.intervals import Z95, Estimate, chi_square_tail
 
 #: Ridge on a standardised column that is only adjusted for: a normal prior of SD 1.
 WEAK = 1.0
 #: Standard error of a log hazard ratio beyond which the patients do not determine it.
 UNDETERMINED = 5.0
-#: Standard normal quantile of a 95 % interval, and of a power of 80 %.
-Z95, Z80 = NormalDist().inv_cdf(0.975), NormalDist().inv_cdf(0.8)
+#: Standard normal quantile of a power of 80 %.
+Z80 = NormalDist().inv_cdf(0.8)
 
 
-@dataclass(frozen=True)
-class HazardRatio:
-    """An estimate on the log scale; NaN where the patients do not determine it."""
+@dataclass(frozen=True, kw_only=True)
+class HazardRatio(Estimate):
+    """A hazard ratio with the 95 % interval exp(log ± z se), after Wald."""
+
+    form: ClassVar[str] = ".2f"
 
     log: float
     se: float
@@ -36,20 +39,11 @@ class HazardRatio:
     patients: int
     events: int
 
-    @property
-    def value(self) -> float:
-        """The hazard ratio."""
-        return math.exp(self.log)
-
-    @property
-    def low(self) -> float:
-        """Lower end of the 95 % interval."""
-        return math.exp(self.log - Z95 * self.se)
-
-    @property
-    def high(self) -> float:
-        """Upper end of the 95 % interval."""
-        return math.exp(self.log + Z95 * self.se)
+    @classmethod
+    def of(cls, log: float, se: float, patients: int, events: int) -> Self:
+        """Make it from the estimate on the log scale; NaN where that is not determined."""
+        ends = (math.exp(log + z * se) for z in (0.0, -Z95, Z95))
+        return cls(*ends, log=log, se=se, patients=patients, events=events)
 
     @property
     def p(self) -> float:
@@ -57,19 +51,9 @@ class HazardRatio:
         return two_sided(self.log / self.se)
 
     @property
-    def known(self) -> bool:
-        """Whether the patients determine it."""
-        return math.isfinite(self.log)
-
-    @property
     def certain(self) -> bool:
         """Whether the 95 % interval excludes 1."""
         return self.low > 1 or self.high < 1
-
-    def __str__(self) -> str:
-        if not self.known:
-            return "not determined"
-        return f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})"
 
 
 @dataclass(frozen=True)
@@ -89,8 +73,8 @@ class CoxFit:
         w[: len(weights)] = weights
         se = math.sqrt(max(float(w @ self.covariance @ w), 0.0))
         if not 0 < se < UNDETERMINED:
-            return HazardRatio(math.nan, math.nan, self.patients, self.events)
-        return HazardRatio(float(w @ self.beta), se, self.patients, self.events)
+            return HazardRatio.of(math.nan, math.nan, self.patients, self.events)
+        return HazardRatio.of(float(w @ self.beta), se, self.patients, self.events)
 
 
 def fit_effects(X: Array, time: Array, event: Bools, adjust: Array | None = None) -> CoxFit:
@@ -136,7 +120,7 @@ def pool(ratios: Sequence[HazardRatio]) -> Pooled:
     excess = weight.sum() - (weight**2).sum() / weight.sum()
     variance = max(0.0, (q - degrees) / float(excess))
     weight = 1 / (1 / weight + variance)
-    pooled = HazardRatio(
+    pooled = HazardRatio.of(
         float(weight @ log / weight.sum()),
         float(weight.sum() ** -0.5),
         sum(r.patients for r in ratios),

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from statistics import NormalDist
+from typing import Annotated, ClassVar, NamedTuple, Self
 
 import numpy as np
+from pydantic import BeforeValidator, ConfigDict, PlainSerializer
 
 from accomplice.data.arrays import Array, Ints
 from accomplice.training.estimators.outcome import UndefinedMetricError
 
+#: 97.5 % quantile of the standard normal distribution: that of a 95 % interval.
+Z95 = NormalDist().inv_cdf(0.975)
 
-class Interval(NamedTuple):
-    """Both ends of an interval."""
-
-    low: float
-    high: float
+#: A number that is NaN where it is undefined, and null in JSON.
+Number = Annotated[
+    float,
+    BeforeValidator(lambda value: math.nan if value is None else value),
+    PlainSerializer(lambda value: value if math.isfinite(value) else None, when_used="json"),
+]
 
 
 def bootstrap_interval(
     statistic: Callable[[Ints], float], n: int, draws: int, seed: int, level: float = 0.95
-) -> Interval:
+) -> tuple[float, float]:
     """Bound a statistic by the percentiles of its bootstrap draws.
 
     For a paired difference, let `statistic` score both models on the same rows and subtract.
@@ -60,7 +65,7 @@ def resamples(n: int, draws: int, seed: int) -> Iterator[Ints]:
         yield generator.integers(0, n, n)
 
 
-def percentile_interval(values: Array, level: float = 0.95) -> Interval:
+def percentile_interval(values: Array, level: float = 0.95) -> tuple[float, float]:
     """Do as `bootstrap_interval` from the statistic's values (draws,), NaN where undefined.
 
     The ends are the (draws + 1) p-th ordered values, between two of them in proportion (Davison &
@@ -79,33 +84,84 @@ def percentile_interval(values: Array, level: float = 0.95) -> Interval:
     # first and the last at their places among b − 1, would make 95 % of 200 draws a 94 % interval.
     ends = [(1 - level) / 2, (1 + level) / 2]
     low, high = np.quantile(defined, ends, method="weibull")
-    return Interval(float(low), float(high))
+    return float(low), float(high)
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with its 95 % bootstrap interval; NaN where the patients do not determine it."""
+    """A figure with its 95 % interval; NaN, in JSON null, where the patients do not determine it.
 
-    value: float
-    low: float = math.nan
-    high: float = math.nan
+    Attributes:
+        value: the point estimate.
+        low: lower end of the interval.
+        high: upper end of the interval.
+    """
 
-    def __str__(self) -> str:
-        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
+    __pydantic_config__ = ConfigDict(extra="forbid")
+    #: How numbers are written unless a format says otherwise.
+    form: ClassVar[str] = ".3f"
+
+    value: Number
+    low: Number = math.nan
+    high: Number = math.nan
+
+    @classmethod
+    def of_draws(cls, figures: Array, *, open_ended: bool = False) -> Self:
+        """Estimate a figure by the percentiles of its bootstrap draws.
+
+        Args:
+            figures: (1 + d,) the figure of all patients, then of each draw.
+            open_ended: whether the value is kept where the draws do not determine an interval;
+                otherwise all three are NaN.
+        """
+        value = float(figures[0])
+        try:
+            if len(figures) < 2 or math.isnan(value):
+                raise UndefinedMetricError("no draws, or no value")
+            return cls(value, *percentile_interval(figures[1:]))
+        except UndefinedMetricError:
+            return cls(value if open_ended else math.nan)
+
+    @classmethod
+    def normal(cls, value: float, se: float) -> Self:
+        """Return value ± z se, with z the 97.5 % quantile of the standard normal distribution."""
+        return cls(value, value - Z95 * se, value + Z95 * se)
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, float | None] | None) -> Self:
+        """Read what :meth:`to_json` returned; undefined if absent."""
+        found = {"value": None} if raw is None else raw
+        return cls(**{key: math.nan if v is None else float(v) for key, v in found.items()})
 
     def to_json(self) -> dict[str, float | None]:
-        """Return it as plain data, undefined figures as null."""
-        return {k: known(v) for k, v in vars(self).items()}
+        """Return value, low and high as plain data, undefined ones as null."""
+        return {key: finite_or_none(getattr(self, key)) for key in ("value", "low", "high")}
 
+    def __str__(self) -> str:
+        return format(self)
 
-def estimate(figures: Array) -> Estimate:
-    """Estimate a figure from its value for all patients and for each bootstrap draw (1 + d,)."""
-    if np.isnan(figures[0]):
-        return Estimate(math.nan)
-    try:
-        return Estimate(float(figures[0]), *percentile_interval(figures[1:]))
-    except UndefinedMetricError:
-        return Estimate(math.nan)
+    def __format__(self, spec: str) -> str:
+        """Write value and interval in one format, in words where they are undefined."""
+        if not self.known:
+            return "not determined"
+        value, low, high = (format(v, spec or self.form) for v in (self.value, self.low, self.high))
+        bounded = math.isfinite(self.low) and math.isfinite(self.high)
+        return f"{value} ({low} to {high})" if bounded else f"{value} (no interval)"
+
+    @property
+    def known(self) -> bool:
+        """Whether the patients determine the value."""
+        return math.isfinite(self.value)
+
+    @property
+    def above(self) -> float:
+        """Lower end, -inf where there is none: above a number, so is the figure for certain."""
+        return self.low if math.isfinite(self.low) else -math.inf
+
+    @property
+    def below(self) -> float:
+        """Upper end, inf where there is none: below a number, so is the figure for certain."""
+        return self.high if math.isfinite(self.high) else math.inf
 
 
 def or_nan(compute: Callable[[], float]) -> float:
@@ -116,8 +172,8 @@ def or_nan(compute: Callable[[], float]) -> float:
         return math.nan
 
 
-def known(value: float) -> float | None:
-    """Return a figure as JSON has it: null where it is undefined."""
+def finite_or_none(value: float) -> float | None:
+    """Return a number as JSON has it: null where it is undefined."""
     return float(value) if math.isfinite(value) else None
 
 

@@ -13,8 +13,7 @@ import numpy as np
 
 from accomplice.data.arrays import Array, Bools
 from accomplice.training.estimators.cox import RiskSets, fit_cox
-from accomplice.training.estimators.hazard_ratios import Z95
-from accomplice.training.estimators.intervals import ChiSquare, chi_square_tail
+from accomplice.training.estimators.intervals import Z95, ChiSquare, chi_square_tail
 from accomplice.training.estimators.kaplan_meier import KaplanMeier
 
 #: Events that one term of the smooth curve should have.

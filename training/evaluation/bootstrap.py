@@ -17,10 +17,10 @@ import numpy as np
 
 from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.training.estimators.hazard import TimeGrid
-from accomplice.training.estimators.intervals import percentile_interval, resamples
+from accomplice.training.estimators.intervals import Estimate, resamples
 from accomplice.training.estimators.kaplan_meier import KaplanMeier, censoring
 from accomplice.training.estimators.outcome import UndefinedMetricError
-from accomplice.training.evaluation.record import Curve, Span
+from accomplice.training.evaluation.record import Curve
 from accomplice.training.evaluation.scores import brier_averages
 from accomplice.training.metrics.calibration import (
     observed_expected,
@@ -190,23 +190,8 @@ def drawn_survival(time: Array, event: Bools, month: float, counts: Array) -> Ar
     return np.where(known, curve, np.nan)
 
 
-def span(figure: Array) -> Span:
-    """Say a figure (1 + d,) with its interval; all NaN where the draws leave it open."""
-    value, low, high = _bounds(figure)
-    return Span(value=value, low=low, high=high)
-
-
 def band(figure: Array) -> Curve:
-    """Say figures (1 + d, t) with their pointwise band, as `span`."""
-    ends = [_bounds(column) for column in figure.T]
-    value, low, high = zip(*ends, strict=True) if ends else ((), (), ())
+    """Return figures (1 + d, t) with their pointwise 95 % band."""
+    made = [Estimate.of_draws(column) for column in figure.T]
+    value, low, high = (tuple(getattr(e, k) for e in made) for k in ("value", "low", "high"))
     return Curve(value=value, low=low, high=high)
-
-
-def _bounds(figure: Array) -> tuple[float, float, float]:
-    if len(figure) < 2 or math.isnan(figure[0]):
-        return math.nan, math.nan, math.nan
-    try:
-        return float(figure[0]), *percentile_interval(figure[1:])
-    except UndefinedMetricError:
-        return math.nan, math.nan, math.nan

@@ -10,10 +10,11 @@ import numpy as np
 from accomplice.data.arrays import Array, Bools
 from accomplice.data.cohort import round_off
 from accomplice.training.estimators.hazard import TimeGrid, survival
+from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.estimators.kaplan_meier import inverse_censoring
 from accomplice.training.estimators.outcome import UndefinedMetricError
-from accomplice.training.evaluation.bootstrap import FEWEST_EVENTS, Followed, span
-from accomplice.training.evaluation.record import CalibrationAt, Span
+from accomplice.training.evaluation.bootstrap import FEWEST_EVENTS, Followed
+from accomplice.training.evaluation.record import CalibrationAt
 from accomplice.training.metrics.calibration import calibration_groups
 
 #: Months that people ask for.
@@ -77,8 +78,8 @@ def calibration(
         found.append(
             CalibrationAt(
                 month=month,
-                slope=span(slopes(followed, alive, month)),
-                observed_expected=span(followed.observed_expected(alive, month)),
+                slope=Estimate.of_draws(slopes(followed, alive, month)),
+                observed_expected=Estimate.of_draws(followed.observed_expected(alive, month)),
                 predicted=tuple(seen.predicted),
                 observed=tuple(seen.observed),
                 low=tuple(seen.low),
@@ -94,9 +95,9 @@ class Calibrated:
     """Whether predictions come true at one month."""
 
     month: float
-    slope: Span
+    slope: Estimate
     """1 where they do; below, they are too extreme, above, too much alike."""
-    observed_expected: Span
+    observed_expected: Estimate
     """Observed over predicted risk of the event; above 1, risks are predicted too low."""
     survival: Array = field(default_factory=lambda: np.empty(0))
     """(n,) predicted at the month, where the patients are at hand."""
@@ -131,8 +132,10 @@ def calibrated(
     found = []
     for month in months:
         alive = survival_at(followed, grid, cumulative, month)
-        ratio = span(followed.observed_expected(alive, month))
-        found.append(Calibrated(month, span(slopes(followed, alive, month)), ratio, alive))
+        ratio = Estimate.of_draws(followed.observed_expected(alive, month))
+        found.append(
+            Calibrated(month, Estimate.of_draws(slopes(followed, alive, month)), ratio, alive)
+        )
     return tuple(found)
 
 

@@ -17,7 +17,7 @@ from accomplice.data.cohort import Cohort
 from accomplice.data.errors import InputError
 from accomplice.data.splits import within
 from accomplice.training.estimators.hazard import log_risk
-from accomplice.training.estimators.intervals import Estimate, estimate
+from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.estimators.kaplan_meier import censoring, judged_horizon
 from accomplice.training.evaluation.calibration import Calibrated, calibrated
 from accomplice.training.evaluation.scores import NAMES, Figures, Judge
@@ -45,8 +45,8 @@ class Side:
     def to_json(self) -> dict[str, Any]:
         """Return the figures as plain data."""
         found = {name: getattr(self, name).to_json() for name in NAMES}
-        found["calibration_slope"] = self.calibration.slope.model_dump(mode="json")
-        found["observed_expected"] = self.calibration.observed_expected.model_dump(mode="json")
+        found["calibration_slope"] = self.calibration.slope.to_json()
+        found["observed_expected"] = self.calibration.observed_expected.to_json()
         return found
 
 
@@ -123,8 +123,8 @@ def compare(
     for each, own, found in zip(sides, rows, figures, strict=True):
         curves, how = each.curves[MODEL][own], ((month,), CALIBRATION_DRAWS, seed)
         (calibration,) = calibrated(time, event, each.grid, curves, *how)
-        scores = (estimate(found.uno_c), estimate(found.harrell_c), estimate(found.ibs))
-        made.append(Side(*scores, calibration))
+        uno_c, harrell_c, ibs = map(Estimate.of_draws, found)
+        made.append(Side(uno_c, harrell_c, ibs, calibration))
     return Comparison(
         patients=len(time),
         events=int(event.sum()),
@@ -177,7 +177,7 @@ def _scored(judged: Judge, predicted: Predicted, rows: Ints) -> tuple[Array, Arr
 
 def _gains(first: Figures, second: Figures) -> dict[str, Estimate]:
     return {
-        "uno_c": estimate(first.uno_c - second.uno_c),
-        "harrell_c": estimate(first.harrell_c - second.harrell_c),
-        "ibs": estimate(second.ibs - first.ibs),
+        "uno_c": Estimate.of_draws(first.uno_c - second.uno_c),
+        "harrell_c": Estimate.of_draws(first.harrell_c - second.harrell_c),
+        "ibs": Estimate.of_draws(second.ibs - first.ibs),
     }

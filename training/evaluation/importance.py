@@ -27,12 +27,12 @@ from accomplice.data.cohort import Cohort
 from accomplice.data.preprocessing.scaling import column_quantiles, sort_columns
 from accomplice.training.budget import UNLIMITED, Budget
 from accomplice.training.estimators.hazard import log_risk, survival
+from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.evaluation.record import (
     Curve,
     Importance,
     PartialEffect,
     Review,
-    Span,
     Surface,
 )
 from accomplice.training.models.jackknife import band, versions
@@ -126,7 +126,7 @@ def importance(
         Importance(
             feature=names[j],
             modality=modality[j],
-            size=Span(value=size[0, j], low=low[j], high=high[j]),
+            size=Estimate(size[0, j], low[j], high[j]),
         )
         for j in np.argsort(-size[0], kind="stable").tolist()
     )
@@ -228,7 +228,7 @@ def surface(
         at_y=tuple(at_y.tolist()),
         month=month,
         survival=tuple(tuple(row) for row in alive.mean(axis=-1).tolist()),
-        interaction=Span(value=apart[0], low=low, high=high),
+        interaction=Estimate(float(apart[0]), float(low), float(high)),
     )
 
 

@@ -11,15 +11,16 @@ from accomplice.data.splits import within
 from accomplice.training.budget import UNLIMITED, Budget
 from accomplice.training.config import Config
 from accomplice.training.estimators.hazard import log_risk
-from accomplice.training.evaluation.bootstrap import FEWEST_EVENTS, Draws, Followed, span
-from accomplice.training.evaluation.record import ModalityValue, Span
+from accomplice.training.estimators.intervals import Estimate
+from accomplice.training.evaluation.bootstrap import FEWEST_EVENTS, Draws, Followed
+from accomplice.training.evaluation.record import ModalityValue
 from accomplice.training.models.predictions import Predicted
 from accomplice.training.progress import Tick, silent
 
 #: Patients on whom modalities are judged: each is predicted anew for each modality.
 MOST_WITHHELD = 4000
 #: What is said of an interval that there is none for.
-UNKNOWN = Span(value=math.nan, low=math.nan, high=math.nan)
+UNKNOWN = Estimate(math.nan)
 
 
 def modality_values(
@@ -96,8 +97,8 @@ def _value(
     return ModalityValue(
         modality=name,
         patients=patients,
-        uno_c_loss=span(with_it - without),
-        ibs_loss=span(group.draws.mean(brier - full[1][rows])),
+        uno_c_loss=Estimate.of_draws(with_it - without),
+        ibs_loss=Estimate.of_draws(group.draws.mean(brier - full[1][rows])),
     )
 
 

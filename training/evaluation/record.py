@@ -7,56 +7,22 @@ months, never at a patient's own. Undefined numbers are NaN here and null in JSO
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from accomplice.data.errors import InputError
+from accomplice.training.estimators.intervals import Estimate, Number
 
 #: Where a bundle's metrics hold it.
 REVIEW = "review"
 
-Number = Annotated[
-    float,
-    BeforeValidator(lambda value: math.nan if value is None else value),
-    PlainSerializer(lambda value: value if math.isfinite(value) else None, when_used="json"),
-]
 Numbers = tuple[Number, ...]
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-class Span(_Part):
-    """A figure with its 95 % interval."""
-
-    value: Number
-    low: Number = math.nan
-    high: Number = math.nan
-
-    def __str__(self) -> str:
-        return f"{self:.3f}"
-
-    def __format__(self, spec: str) -> str:
-        """Write value and interval alike, ``.3f`` unless told otherwise; in words if undefined."""
-        if not math.isfinite(self.value):
-            return "not determined"
-        value, low, high = (format(v, spec or ".3f") for v in (self.value, self.low, self.high))
-        known = math.isfinite(self.low) and math.isfinite(self.high)
-        return f"{value} ({low} to {high})" if known else f"{value} (no interval)"
-
-    @property
-    def above(self) -> float:
-        """Lower end, -inf where there is none: above a number, so is the figure for certain."""
-        return self.low if math.isfinite(self.low) else -math.inf
-
-    @property
-    def below(self) -> float:
-        """Upper end, inf where there is none: below a number, so is the figure for certain."""
-        return self.high if math.isfinite(self.high) else math.inf
 
 
 class Curve(_Part):
@@ -83,9 +49,9 @@ class CalibrationAt(_Part):
     """Predicted against observed survival at one month."""
 
     month: Number
-    slope: Span
+    slope: Estimate
     """1 where predictions come true; below, they are too extreme."""
-    observed_expected: Span
+    observed_expected: Estimate
     """Observed over predicted risk of the event; above 1, risks are predicted too low."""
     predicted: Numbers
     """(g,) mean predicted survival of groups of rising prediction."""
@@ -119,11 +85,11 @@ class Subgroup(_Part):
     level: str
     patients: int
     events: int
-    uno_c: Span
-    ibs: Span
-    observed_expected: Span
+    uno_c: Estimate
+    ibs: Estimate
+    observed_expected: Estimate
     """At the judged month in the middle."""
-    ibs_gain: Span
+    ibs_gain: Estimate
     """Over the strongest baseline, paired; above 0 the model is better."""
 
 
@@ -133,9 +99,9 @@ class Pattern(_Part):
     missing: tuple[str, ...]
     patients: int
     events: int
-    uno_c: Span
-    ibs: Span
-    observed_expected: Span
+    uno_c: Estimate
+    ibs: Estimate
+    observed_expected: Estimate
 
 
 class ModalityValue(_Part):
@@ -144,9 +110,9 @@ class ModalityValue(_Part):
     modality: str
     patients: int
     """Who have any of it, and on whom the loss is judged."""
-    uno_c_loss: Span
+    uno_c_loss: Estimate
     """Above 0 the modality helps."""
-    ibs_loss: Span
+    ibs_loss: Estimate
     """Rise of the integrated Brier score; above 0 the modality helps."""
 
 
@@ -170,7 +136,7 @@ class Importance(_Part):
 
     feature: str
     modality: str
-    size: Span
+    size: Estimate
     """Log-hazard; a lower end below 0 says that the folds do not agree: it may all be noise."""
 
 
@@ -196,7 +162,7 @@ class Surface(_Part):
     month: Number
     survival: tuple[Numbers, ...]
     """(y, x)."""
-    interaction: Span
+    interaction: Estimate
     """Departure from additivity: mean absolute, on the scale of log-hazard."""
 
 
@@ -237,9 +203,9 @@ class Review(_Part):
     """Model or baseline -> time-dependent AUC at ``months``."""
     brier: dict[str, Curve]
     """Model or baseline -> Brier score at ``months``."""
-    scores: dict[str, dict[str, Span]]
+    scores: dict[str, dict[str, Estimate]]
     """Model, learner or baseline -> ``uno_c``, ``harrell_c``, ``ibs``."""
-    gains: dict[str, dict[str, Span]]
+    gains: dict[str, dict[str, Estimate]]
     """Baseline -> the model's paired gain in ``uno_c`` and ``ibs``; above 0 is better."""
     calibration: tuple[CalibrationAt, ...]
     d_calibration_p: Number

@@ -14,15 +14,13 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from accomplice.data.arrays import Array, Bools, Ints
-from accomplice.training.estimators.intervals import Estimate, percentile_interval, resamples
+from accomplice.training.estimators.intervals import Z95, Estimate, resamples
 from accomplice.training.estimators.logistic import expit, fit_logistic, logit
-from accomplice.training.estimators.outcome import UndefinedMetricError, checked_survival
+from accomplice.training.estimators.outcome import checked_survival
 from accomplice.training.models.response import shift_to_rate
 
 #: Probabilities are held so far from 0 and 1 where their log-odds are taken.
 CLIP = 1e-6
-#: Standard normal quantile of a 95 % interval.
-Z95 = 1.959963984540054
 
 
 class Calls(NamedTuple):
@@ -84,10 +82,7 @@ class ResponseEvaluation:
             "bootstraps": self.bootstraps,
             "threshold": {"value": self.threshold, "is": self.threshold_is},
             "verdict": self.verdict,
-            "metrics": {
-                name: {k: v if math.isfinite(v) else None for k, v in vars(estimate).items()}
-                for name, estimate in self.estimates.items()
-            },
+            "metrics": {name: each.to_json() for name, each in self.estimates.items()},
         }
 
 
@@ -146,7 +141,10 @@ def judge_response(
         positive=int(positive.sum()),
         threshold=rate,
         threshold_is="observed rate" if local_rate is None else "local rate",
-        estimates={m: _estimate(column) for m, column in zip(METRICS, drawn.T, strict=True)},
+        estimates={
+            metric: Estimate.of_draws(figures, open_ended=True)
+            for metric, figures in zip(METRICS, drawn.T, strict=True)
+        },
         bootstraps=bootstraps,
     )
 
@@ -274,16 +272,6 @@ def _figures(
         calibration_intercept(positive, chance),
         *calls_at(positive, moved, rate, local_rate),
     )
-
-
-def _estimate(figures: Array) -> Estimate:
-    """Estimate a figure from its value for all patients and for each bootstrap draw (1 + d,)."""
-    if np.isnan(figures[0]):
-        return Estimate(math.nan)
-    try:
-        return Estimate(float(figures[0]), *percentile_interval(figures[1:]))
-    except UndefinedMetricError:
-        return Estimate(float(figures[0]))
 
 
 def _log_odds(probability: Array) -> Array:

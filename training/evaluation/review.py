@@ -13,7 +13,6 @@ from accomplice.data.splits import within
 from accomplice.training.budget import UNLIMITED, Budget
 from accomplice.training.config import Config
 from accomplice.training.estimators.hazard import log_risk
-from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.evaluation.bootstrap import FEW, FEWEST_EVENTS, Followed
 from accomplice.training.evaluation.calibration import (
     calibration,
@@ -24,7 +23,7 @@ from accomplice.training.evaluation.calibration import (
 from accomplice.training.evaluation.instability import MOST_LOOKED_AT, instability
 from accomplice.training.evaluation.modality_value import MOST_WITHHELD, modality_values, sample
 from accomplice.training.evaluation.net_benefit import decisions
-from accomplice.training.evaluation.record import Review, Span
+from accomplice.training.evaluation.record import Review
 from accomplice.training.evaluation.scores import Evaluation
 from accomplice.training.evaluation.subgroups import MOST_CENTRES, Scored, patterns, subgroups
 from accomplice.training.evaluation.time_course import (
@@ -91,10 +90,10 @@ def review(
         marks=tuple(parts.marks),
         strongest=parts.strongest,
         scores={
-            name: {m: _span(getattr(s, m)) for m in ("uno_c", "harrell_c", "ibs")}
+            name: {m: getattr(s, m) for m in ("uno_c", "harrell_c", "ibs")}
             for name, s in evaluation.scores.items()
         },
-        gains={b: {m: _span(e) for m, e in g.items()} for b, g in evaluation.gains.items()},
+        gains=evaluation.gains,
         d_calibration_p=evaluation.d_calibration_p,
         notes=tuple(notes),
         **made,
@@ -226,7 +225,3 @@ def _notes(predicted: Predicted, followed: Followed) -> list[str]:
         "are pooled where together they have as many."
     )
     return found
-
-
-def _span(estimate: Estimate) -> Span:
-    return Span(value=estimate.value, low=estimate.low, high=estimate.high)

@@ -22,8 +22,7 @@ from accomplice.training.config import Config
 from accomplice.training.estimators.hazard import TimeGrid, log_risk, survival
 from accomplice.training.estimators.intervals import (
     Estimate,
-    estimate,
-    known,
+    finite_or_none,
     or_nan,
     resamples,
 )
@@ -112,8 +111,8 @@ class Evaluation:
             "bootstraps": self.bootstraps,
             "calibration": {
                 "time": self.calibration_time,
-                "slope": known(self.calibration_slope),
-                "d_calibration_p": known(self.d_calibration_p),
+                "slope": finite_or_none(self.calibration_slope),
+                "d_calibration_p": finite_or_none(self.d_calibration_p),
             },
             "models": {
                 name: {m: getattr(s, m).to_json() for m in ("uno_c", "harrell_c", "ibs")}
@@ -179,14 +178,14 @@ def judge(
             budget.cut("evaluation", draws, f"{bootstraps} bootstraps")
     drawn = judged.resample(predicted, draws, seed)
     figures = dict(zip(models, drawn, strict=True))
-    scores = {
-        name: Scores(estimate(f.uno_c), estimate(f.harrell_c), estimate(f.ibs), briers[name][1])
-        for name, f in figures.items()
-    }
+    scores = {}
+    for name, figure in figures.items():
+        uno_c, harrell_c, ibs = map(Estimate.of_draws, figure)
+        scores[name] = Scores(uno_c, harrell_c, ibs, briers[name][1])
     gains = {
         b: {
-            "uno_c": estimate(figures[MODEL].uno_c - figures[b].uno_c),
-            "ibs": estimate(figures[b].ibs - figures[MODEL].ibs),
+            "uno_c": Estimate.of_draws(figures[MODEL].uno_c - figures[b].uno_c),
+            "ibs": Estimate.of_draws(figures[b].ibs - figures[MODEL].ibs),
         }
         for b in baselines
     }

@@ -9,9 +9,11 @@ import numpy as np
 
 from accomplice.data.arrays import Array, Bools
 from accomplice.data.cohort import Cohort
+from accomplice.data.study import Feature
 from accomplice.data.study_parts import Feature
-from accomplice.training.evaluation.bootstrap import FEWEST_EVENTS, Followed, span
-from accomplice.training.evaluation.record import Pattern, Span, Subgroup
+from accomplice.training.estimators.intervals import Estimate
+from accomplice.training.evaluation.bootstrap import FEWEST_EVENTS, Followed
+from accomplice.training.evaluation.record import Pattern, Subgroup
 
 #: Levels up to which an ordinal, a category, and a category beside the clinical features part
 #: the patients.
@@ -37,19 +39,19 @@ class Scored:
     """(n,) predicted survival at the month."""
     month: float
 
-    def figures(self, member: Bools) -> dict[str, Span]:
+    def figures(self, member: Bools) -> dict[str, Estimate]:
         """Return the figures of some of the patients (n,), by the record's names."""
         group = self.followed.take(member)
         alive = self.alive[member]
         return {
-            "uno_c": span(group.uno_c(self.risk[member])[0]),
-            "ibs": span(group.draws.mean(self.brier[member])),
-            "observed_expected": span(group.observed_expected(alive, self.month)),
+            "uno_c": Estimate.of_draws(group.uno_c(self.risk[member])[0]),
+            "ibs": Estimate.of_draws(group.draws.mean(self.brier[member])),
+            "observed_expected": Estimate.of_draws(group.observed_expected(alive, self.month)),
         }
 
-    def gained(self, member: Bools) -> Span:
+    def gained(self, member: Bools) -> Estimate:
         """Return the gain among some of the patients (n,)."""
-        return span(self.followed.take(member).draws.mean(self.gain[member]))
+        return Estimate.of_draws(self.followed.take(member).draws.mean(self.gain[member]))
 
     def events(self, member: Bools) -> int:
         """Count the events among some of the patients (n,)."""

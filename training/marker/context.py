@@ -137,7 +137,7 @@ def correlations(claim: MarkerClaim) -> Section:
                     (
                         c.feature,
                         c.modality,
-                        f"{c.value:.2f} ({c.low:.2f} to {c.high:.2f})",
+                        str(c),
                         str(c.patients),
                     )
                     for c in found[:MOST_ROWS]
@@ -154,10 +154,7 @@ def added_value(claim: MarkerClaim) -> Section:
     decisions = added.decisions
     shown = dict.fromkeys(decisions.at(t) for t in REPORTED)
     names = {MODEL: f"clinical model with {marker}", WITHOUT: "clinical model"}
-    gained = [
-        f"{e.value:+.3f} ({e.low:+.3f} to {e.high:+.3f})"
-        for e in (added.gains["uno_c"], added.gains["ibs"])
-    ]
+    gained = [f"{added.gains[m]:+.3f}" for m in ("uno_c", "ibs")]
     scores = [
         (names[name], str(s.uno_c), str(s.ibs)) for name, s in added.evaluation.scores.items()
     ]
@@ -192,9 +189,7 @@ def added_value(claim: MarkerClaim) -> Section:
                         f"{percent(decisions.thresholds[i])}",
                         f"{decisions.without[i]:.3f}",
                         f"{decisions.with_it[i]:.3f}",
-                        f"{decisions.difference[i].value:+.3f} "
-                        f"({decisions.difference[i].low:+.3f} to "
-                        f"{decisions.difference[i].high:+.3f})",
+                        f"{decisions.difference[i]:+.3f}",
                     )
                     for i in shown
                 ],

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from accomplice.data.arrays import Array
 from accomplice.data.study import Study
-from accomplice.training.estimators.hazard_ratios import Z95
+from accomplice.training.estimators.intervals import Z95, Estimate
 
 #: Patients with both values below which no correlation is reported.
 FEWEST_PAIRS = 10
 
 
-@dataclass(frozen=True)
-class Correlation:
+@dataclass(frozen=True, kw_only=True)
+class Correlation(Estimate):
     """Spearman's correlation with one feature, with its 95 % interval."""
+
+    form: ClassVar[str] = ".2f"
 
     feature: str
     modality: str
-    value: float
-    low: float
-    high: float
     patients: int
 
 
@@ -44,8 +44,11 @@ def correlations(study: Study, z: Array, name: str) -> list[Correlation]:
                 continue
             value = spearman(own[both], z[both, j])
             if not math.isnan(value):
-                low, high = spearman_interval(value, int(both.sum()))
-                found.append(Correlation(names[j], modality, value, low, high, int(both.sum())))
+                n = int(both.sum())
+                low, high = spearman_interval(value, n)
+                found.append(
+                    Correlation(value, low, high, feature=names[j], modality=modality, patients=n)
+                )
     return sorted(found, key=lambda c: -abs(c.value))
 
 

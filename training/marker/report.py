@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 from accomplice.training.estimators.hazard_ratios import HazardRatio
-from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.marker import context, prognosis, verdicts
 from accomplice.training.marker.claim import MarkerClaim
 from accomplice.training.marker.treatment import Modification, TreatmentEffect
@@ -156,7 +155,15 @@ def to_json(claim: MarkerClaim, page: Page, provenance: Mapping[str, object]) ->
         },
         "modification": _modification(claim.modification),
         "treatment": _treatment(claim.treatment),
-        "correlations": [vars(c) for c in claim.correlations],
+        "correlations": [
+            {
+                "feature": c.feature,
+                "modality": c.modality,
+                **c.to_json(),
+                "patients": c.patients,
+            }
+            for c in claim.correlations
+        ],
         "added_value": {
             **claim.added.evaluation.to_json(),
             "net_benefit": {
@@ -165,7 +172,7 @@ def to_json(claim: MarkerClaim, page: Page, provenance: Mapping[str, object]) ->
                 "with": decisions.with_it,
                 "without": decisions.without,
                 "everybody": decisions.everybody,
-                "gain": [_estimate(e) for e in decisions.difference],
+                "gain": [e.to_json() for e in decisions.difference],
             },
         },
         "provenance": dict(provenance),
@@ -212,12 +219,8 @@ def _answer(section: Section) -> dict[str, str]:
 
 
 def _ratio(ratio: HazardRatio) -> dict[str, Any]:
-    names = ("value", "low", "high", "p", "patients", "events")
-    return {name: getattr(ratio, name) for name in names}
-
-
-def _estimate(estimate: Estimate) -> dict[str, float]:
-    return dict(vars(estimate))
+    counts = {"patients": ratio.patients, "events": ratio.events}
+    return {**ratio.to_json(), "p": ratio.p, **counts}
 
 
 def _modification(found: Modification | str) -> dict[str, Any]:

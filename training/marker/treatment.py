@@ -142,7 +142,7 @@ def treatment_effect(cohort: Cohort, sets: dict[str, Array]) -> TreatmentEffect 
         ratios[name] = fit_effects(t, time, event, design[rows]).ratio(1)
     late = time > landmark
     last, left = list(sets)[-1], (int(late.sum()), int(event[late].sum()))
-    at_landmark = HazardRatio(math.nan, math.nan, *left)
+    at_landmark = HazardRatio.of(math.nan, math.nan, *left)
     if min(event[late & (t == arm)].sum() for arm in (0, 1)) >= ARM_EVENTS:
         at_landmark = fit_effects(t[late], time[late], event[late], sets[last][rows][late]).ratio(1)
     ratios[f"{last} (landmark {landmark:g} months)"] = at_landmark

@@ -182,7 +182,7 @@ def of_correlations(marker: str, found: tuple[Correlation, ...]) -> Verdict:
     if not found:
         return Verdict("absent", "Cannot be judged: the study has no other feature to compare.")
     top = found[0]
-    closest = f"{top.feature} ({top.modality}): ρ {top.value:.2f} ({top.low:.2f} to {top.high:.2f})"
+    closest = f"{top.feature} ({top.modality}): ρ {top}"
     if abs(top.value) >= CLOSE:
         near = [c for c in found if abs(c.value) >= CLOSE]
         modalities = listed(list(dict.fromkeys(c.modality for c in near)))
@@ -199,9 +199,7 @@ def of_correlations(marker: str, found: tuple[Correlation, ...]) -> Verdict:
 def of_added_value(marker: str, added: AddedValue) -> Verdict:
     """Does it improve predictions?"""
     gains = added.gains
-    each = [
-        f"in {NAMES[m]} {e.value:+.3f} ({e.low:+.3f} to {e.high:+.3f})" for m, e in gains.items()
-    ]
+    each = [f"in {NAMES[m]} {gain:+.3f}" for m, gain in gains.items()]
     gained = f"gain {listed(each)}"
     if added.certain:
         return Verdict("yes", f"Yes: with {marker} the clinical model improves: {gained}.")

@@ -24,7 +24,6 @@ from typing import Any, Literal
 import numpy as np
 
 from accomplice.data.arrays import Array, Bools
-from accomplice.training.estimators.intervals import Interval
 from accomplice.training.power.cox_batched import fit_many
 from accomplice.training.progress import Tick, silent
 
@@ -185,7 +184,7 @@ class Power:
         return self.seen / self.draws
 
     @property
-    def interval(self) -> Interval:
+    def interval(self) -> tuple[float, float]:
         """What more simulated cohorts could still make of the power, 95 %."""
         return wilson(self.seen, self.draws)
 
@@ -204,7 +203,7 @@ class Needed:
     """Whether the search ended at its upper or lower bound instead."""
 
 
-def wilson(seen: int, draws: int, level: float = 0.95) -> Interval:
+def wilson(seen: int, draws: int, level: float = 0.95) -> tuple[float, float]:
     """Bound a share by Wilson's interval (JASA 1927), which holds at 0 and 1 too.
 
     Args:
@@ -218,7 +217,7 @@ def wilson(seen: int, draws: int, level: float = 0.95) -> Interval:
     inside = share * (1 - share) / draws + z**2 / (4 * draws**2)
     half = z * math.sqrt(inside) / (1 + z**2 / draws)
     # Rounding must not part an end from a share of exactly 0 or 1.
-    return Interval(max(0.0, min(middle - half, share)), min(1.0, max(middle + half, share)))
+    return (max(0.0, min(middle - half, share)), min(1.0, max(middle + half, share)))
 
 
 def approximate(scenario: Scenario, patients: float) -> float:

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from accomplice.training.bundle import Bundle
+from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.evaluation.record import Review, read_review
 from accomplice.training.evaluation.response import METRICS
 from accomplice.training.evaluation.scores import NAMES
 from accomplice.training.models.predictions import OUT_OF_FOLD
 from accomplice.training.reports.review import verdicts
-from accomplice.training.reports.review.page import settings_changed, span_of
+from accomplice.training.reports.review.page import settings_changed
 from accomplice.training.reports.wording import RESEARCH_USE, SYNTHETIC
 
 PERSON = "**To be completed by a person**"
@@ -269,7 +270,7 @@ def _responses(bundle: Bundle) -> list[str]:
     lines: list[str] = []
     for name, each in dict(bundle.metrics.get("responses") or {}).items():
         rows = [
-            (METRICS.get(metric, metric), f"{span_of(raw):.2f}")
+            (METRICS.get(metric, metric), f"{Estimate.from_json(raw):.2f}")
             for metric, raw in each["metrics"].items()
         ]
         lines += [

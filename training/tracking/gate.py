@@ -16,7 +16,7 @@ from accomplice.training.bundle import Bundle
 from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.evaluation.calibration import Calibrated
 from accomplice.training.evaluation.comparison import PRIMARY, Comparison
-from accomplice.training.evaluation.record import CalibrationAt, Finding, Span
+from accomplice.training.evaluation.record import CalibrationAt, Finding
 from accomplice.training.evaluation.scores import NAMES
 from accomplice.training.models.baselines import KAPLAN_MEIER
 from accomplice.training.models.predictions import MODEL
@@ -96,9 +96,9 @@ class Challenger:
         review = metrics.get("review") or {}
         scored = metrics.get("models", {}).get(MODEL)
         if scored is not None:
-            score, scored_by = _estimate(scored["uno_c"]), NAMES["uno_c"]
+            score, scored_by = Estimate.from_json(scored["uno_c"]), NAMES["uno_c"]
             found = metrics.get("gains", {}).get(KAPLAN_MEIER, {})
-            gains = {name: _estimate(each) for name, each in found.items()}
+            gains = {name: Estimate.from_json(each) for name, each in found.items()}
             known = _reviewed(review, metrics["horizon"] / 2)
         else:
             score, known = _best_response(metrics.get("responses", {}))
@@ -162,7 +162,7 @@ def _not_worse(comparison: Comparison | None, unjudged: str) -> Rule:
     worse, told = [], []
     for metric in PRIMARY:
         gain = comparison.gains[metric]
-        told.append(f"{NAMES[metric]} {_signed(gain)}")
+        told.append(f"{NAMES[metric]} {gain:+.3f}")
         if math.isnan(gain.value):
             worse.append(f"{NAMES[metric]} is not determined")
         elif gain.high < 0:
@@ -178,7 +178,7 @@ def _learnt(challenger: Challenger) -> Rule:
     asks, score = "has learnt something", challenger.score
     certain = [m for m, gain in challenger.gains.items() if gain.low > 0]
     lost = [m for m, gain in challenger.gains.items() if gain.high < 0]
-    told = ", ".join(f"{NAMES[m]} {_signed(g)}" for m, g in challenger.gains.items())
+    told = ", ".join(f"{NAMES[m]} {g:+.3f}" for m, g in challenger.gains.items())
     why = f"{challenger.scored_by} {score}"
     if challenger.gains:
         why += f"; gain over {KAPLAN_MEIER} in {told}"
@@ -194,7 +194,7 @@ def _calibrated(calibration: Calibrated | None) -> Rule:
     # A response has a slope alone.
     known = {what: each for what, each in figures.items() if not math.isnan(each.value)}
     off = [what for what, each in known.items() if not sound(what, each)]
-    told = ", ".join(f"{what} {_short(each)}" for what, each in known.items())
+    told = ", ".join(f"{what} {each:.2f}" for what, each in known.items())
     why = told or "not determined"
     if calibration.month:
         why += f" at {calibration.month:.0f} months"
@@ -203,7 +203,7 @@ def _calibrated(calibration: Calibrated | None) -> Rule:
     return Rule(name, asks, "slope" in known and not off, why)
 
 
-def sound(what: str, figure: Span) -> bool:
+def sound(what: str, figure: Estimate) -> bool:
     """Say whether a figure that is 1 where predictions come true is near enough to it.
 
     Args:
@@ -240,20 +240,8 @@ def _best_response(responses: Mapping[str, Any]) -> tuple[Estimate, Calibrated |
     if not figures:
         return Estimate(math.nan), None
     best = max(figures, key=lambda each: each["auroc"]["low"] or 0.0)
-    slope = Span.model_validate(best["calibration_slope"])
-    return _estimate(best["auroc"]), Calibrated(0.0, slope, Span(value=math.nan))
-
-
-def _estimate(raw: Mapping[str, float | None]) -> Estimate:
-    return Estimate(**{k: math.nan if v is None else v for k, v in raw.items()})
-
-
-def _signed(gain: Estimate) -> str:
-    return f"{gain.value:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})"
-
-
-def _short(figure: Span | Estimate) -> str:
-    return f"{figure.value:.2f} ({figure.low:.2f} to {figure.high:.2f})"
+    slope = Estimate.from_json(best["calibration_slope"])
+    return Estimate.from_json(best["auroc"]), Calibrated(0.0, slope, Estimate(math.nan))
 
 
 def lines(decision: Decision) -> Sequence[str]:

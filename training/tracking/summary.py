@@ -8,7 +8,6 @@ from accomplice.data.study import Study
 from accomplice.training.bundle import Bundle
 from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.evaluation.calibration import middle_month
-from accomplice.training.evaluation.record import Span
 from accomplice.training.leakage.sentinels import fired
 from accomplice.training.models.predictions import MODEL
 from accomplice.training.reports.wording import RESEARCH_USE
@@ -38,7 +37,7 @@ def headline(trained: Trained) -> dict[str, float]:
 def _of_primary(judged: Judged) -> dict[str, float]:
     evaluation, found = judged.evaluation, judged.evidence
     scores = evaluation.scores[MODEL]
-    estimates: dict[str, Estimate | Span] = {"uno_c": scores.uno_c, "ibs": scores.ibs}
+    estimates: dict[str, Estimate] = {"uno_c": scores.uno_c, "ibs": scores.ibs}
     if evaluation.reference is not None:
         gains = evaluation.gains[evaluation.reference]
         estimates |= {f"{metric}_gain": estimate for metric, estimate in gains.items()}
@@ -48,14 +47,14 @@ def _of_primary(judged: Judged) -> dict[str, float]:
     return _ends({**estimates, "calibration_slope": _slope(judged)[1]})
 
 
-def _slope(judged: Judged) -> tuple[float, Span]:
+def _slope(judged: Judged) -> tuple[float, Estimate]:
     """Return the calibration slope at the review's month in the middle, and that month before it.
 
     Of a model that the review has no slope of, it is the evaluation's, without an interval.
     """
     evaluation, months = judged.evaluation, judged.review.calibration
     if not months:
-        return evaluation.calibration_time, Span(value=evaluation.calibration_slope)
+        return evaluation.calibration_time, Estimate(evaluation.calibration_slope)
     middle = middle_month([at.month for at in months], evaluation.horizon)
     return next((at.month, at.slope) for at in months if at.month == middle)
 
@@ -70,7 +69,7 @@ def columns(named: Mapping[str, float]) -> list[str]:
     ]
 
 
-def _ends(estimates: Mapping[str, Estimate | Span]) -> dict[str, float]:
+def _ends(estimates: Mapping[str, Estimate]) -> dict[str, float]:
     """Return each estimate and the ends of its interval as metrics of their own."""
     named: dict[str, float] = {}
     for name, estimate in estimates.items():

@@ -24,7 +24,7 @@ from accomplice.data.coding import eligible
 from accomplice.data.splits import within
 from accomplice.training.config import Config
 from accomplice.training.estimators.cox import RiskSets, fit_cox
-from accomplice.training.estimators.intervals import Estimate
+from accomplice.training.estimators.intervals import Z95, Estimate
 from accomplice.training.estimators.kaplan_meier import censoring, inverse_censoring, judged_horizon
 from accomplice.training.estimators.outcome import UndefinedMetricError
 from accomplice.training.treatment.benefit import COMMON, RARE, WORTH, benefit_horizon, under
@@ -41,7 +41,7 @@ from accomplice.training.treatment.immortal_time import (
     early_events,
     fewer_by_chance,
 )
-from accomplice.training.treatment.rate import Ranked, Scored, Z, cross_ranked, mean, ranked
+from accomplice.training.treatment.rate import Ranked, Scored, cross_ranked, mean, ranked
 
 #: Propensities are held inside these bounds where they are divided by.
 BOUND = 0.05
@@ -158,21 +158,21 @@ class Evidence:
             "horizon": self.horizon,
             "arms": asdict(self.arms),
             "overlap": self.overlap,
-            "hr": {name: known(e) for name, e in self.hr.items()},
+            "hr": {name: e.to_json() for name, e in self.hr.items()},
             "expected_hr": list(self.expected_hr),
             "alarm": bool(self.alarms),
             "distrust": self.distrust or None,
             "immortal_time_p": self.immortal_p,
-            "ate": known(self.ate),
+            "ate": self.ate.to_json(),
             "predicted": self.predicted,
-            "groups": [{"predicted": p, "observed": known(e)} for p, e in self.groups],
-            "rate_relative": known(self.relative.rate),
-            "rate_absolute": known(self.absolute.rate),
-            "hr_halves": [known(e) for e in self.halves],
+            "groups": [{"predicted": p, "observed": e.to_json()} for p, e in self.groups],
+            "rate_relative": self.relative.rate.to_json(),
+            "rate_absolute": self.absolute.rate.to_json(),
+            "hr_halves": [e.to_json() for e in self.halves],
             "heterogeneity_shown": self.differs,
-            "policy": {name: known(e) for name, e in self.policy.items()},
-            "policy_gain": {name: known(e) for name, e in self.policy_gain.items()},
-            "permuted": None if self.permuted is None else known(self.permuted),
+            "policy": {name: e.to_json() for name, e in self.policy.items()},
+            "policy_gain": {name: e.to_json() for name, e in self.policy_gain.items()},
+            "permuted": None if self.permuted is None else self.permuted.to_json(),
         }
         return plain | {"sentences": sentences(self)}
 
@@ -340,11 +340,6 @@ def arm_scores(
     return np.asarray(predicted + had / chance * weight * (alive - predicted))
 
 
-def known(estimate: Estimate) -> dict[str, float | None]:
-    """Return an estimate as plain data, NaN as None."""
-    return {k: float(v) if math.isfinite(v) else None for k, v in vars(estimate).items()}
-
-
 def _arms(crossed: CrossFitted) -> Arms:
     cohort, rows, status = crossed.cohort, crossed.rows, crossed.treated
     option = eligible(cohort.study, cohort.values) == 1
@@ -401,14 +396,13 @@ def _halves(crossed: CrossFitted, larger: Array) -> tuple[Estimate, Estimate]:
         # Few distinct effects: the median is the least of them.
         half = larger > larger.min()
     if not half.any():
-        unknown = Estimate(math.nan, math.nan, math.nan)
-        return unknown, unknown
+        return Estimate(math.nan), Estimate(math.nan)
     first, second = (_hr(crossed, _among(crossed.rows, part)) for part in (half, ~half))
     return first, second
 
 
 def _ratio(log_hr: float, error: float) -> Estimate:
-    return Estimate(*(math.exp(log_hr + z * error) for z in (0.0, -Z, Z)))
+    return Estimate(*(math.exp(log_hr + z * error) for z in (0.0, -Z95, Z95)))
 
 
 def _relative(crossed: CrossFitted, larger: Array, seed: int) -> Ranked:

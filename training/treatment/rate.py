@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from statistics import NormalDist
 
 import numpy as np
 
@@ -19,8 +18,6 @@ from accomplice.data.arrays import Array, Ints
 from accomplice.data.splits import within
 from accomplice.training.estimators.intervals import Estimate
 
-#: Normal quantile of a 95 % interval.
-Z = NormalDist().inv_cdf(0.975)
 #: Draws of signs, and patients on whom they are made at the most.
 DRAWS, MOST = 400, 20_000
 
@@ -38,8 +35,8 @@ class Ranked:
 def mean(values: Array) -> Estimate:
     """Return the mean of independent scores (n,) with its normal 95 % interval."""
     value = float(values.mean())
-    spread = Z * float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-    return Estimate(value, value - spread, value + spread)
+    n = len(values)
+    return Estimate.normal(value, float(values.std(ddof=1)) / math.sqrt(n) if n > 1 else math.nan)
 
 
 def ranked(order: Array, score: Array) -> Ranked:

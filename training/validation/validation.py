@@ -22,7 +22,7 @@ from accomplice.training.bundle import Bundle
 from accomplice.training.config import Config
 from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.evaluation.calibration import Calibrated, calibrated
-from accomplice.training.evaluation.record import Finding, Review, Span
+from accomplice.training.evaluation.record import Finding, Review
 from accomplice.training.evaluation.response import ResponseEvaluation
 from accomplice.training.evaluation.review import review
 from accomplice.training.evaluation.scores import Evaluation, judge_predicted
@@ -167,16 +167,12 @@ def trained_figures(bundle: Bundle, endpoint: str) -> Trained:
     def number(value: float | None) -> float:
         return math.nan if value is None else float(value)
 
-    def estimate(name: str) -> Estimate:
-        raw = scores.get(name) or {"value": None}
-        return Estimate(**{key: number(value) for key, value in raw.items()})
-
     return Trained(
         study=bundle.study.name,
         synthetic=bundle.study.synthetic,
         patients=int(found.get("patients", 0)),
-        uno_c=estimate("uno_c"),
-        ibs=estimate("ibs"),
+        uno_c=Estimate.from_json(scores.get("uno_c")),
+        ibs=Estimate.from_json(scores.get("ibs")),
         slope=number(found.get("calibration", {}).get("slope")),
         slope_month=number(found.get("calibration", {}).get("time")),
         horizon=number(found.get("horizon")),
@@ -209,7 +205,7 @@ def headline(found: Validation) -> dict[str, float]:
     """Return the metrics of a run, the determined ones only."""
     middle = len(MARKS) // 2
     scores = found.evaluation.scores[MODEL]
-    estimates: dict[str, Estimate | Span] = {
+    estimates: dict[str, Estimate] = {
         "uno_c": scores.uno_c,
         "harrell_c": scores.harrell_c,
         "ibs": scores.ibs,

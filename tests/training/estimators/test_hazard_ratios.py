@@ -73,7 +73,7 @@ class TestFit:
 
 @given(log=st.floats(-3, 3), se=st.floats(0.01, 3))
 def test_interval_excludes_one_just_where_p_is_below_five_percent(log, se):
-    ratio = HazardRatio(log, se, 100, 50)
+    ratio = HazardRatio.of(log, se, 100, 50)
     assert ratio.low <= ratio.value <= ratio.high
     if abs(ratio.p - 0.05) > 1e-9:
         assert ratio.certain == (ratio.p < 0.05)
@@ -83,7 +83,7 @@ class TestPool:
     @pytest.mark.parametrize("found", REFERENCE["pools"])
     def test_equals_metafor(self, found):
         each = zip(found["log"], found["se"], strict=True)
-        pooled = pool([HazardRatio(log, se, 20, 10) for log, se in each])
+        pooled = pool([HazardRatio.of(log, se, 20, 10) for log, se in each])
         assert pooled.ratio.log == pytest.approx(found["pooled"], rel=1e-9)
         assert pooled.ratio.se == pytest.approx(found["pooled_se"], rel=1e-9)
         assert pooled.between == pytest.approx(found["between"], abs=1e-9)
@@ -95,16 +95,16 @@ class TestPool:
 class TestDesign:
     @pytest.mark.parametrize("found", REFERENCE["designs"])
     def test_equals_gelman_and_carlin_by_integration(self, found):
-        design = judge_design(found["plausible"], HazardRatio(0.0, found["se"], 200, 100))
+        design = judge_design(found["plausible"], HazardRatio.of(0.0, found["se"], 200, 100))
         for name in ("power", "type_s", "type_m"):
             assert getattr(design, name) == pytest.approx(found[name], rel=1e-3, abs=1e-12)
 
     def test_an_effect_below_one_is_as_hard_to_see_as_its_inverse(self):
-        ratio = HazardRatio(0.0, 0.4, 200, 100)
+        ratio = HazardRatio.of(0.0, 0.4, 200, 100)
         assert judge_design(1 / 1.5, ratio).power == pytest.approx(judge_design(1.5, ratio).power)
 
     def test_the_events_needed_give_the_power(self):
-        ratio = HazardRatio(0.0, 0.4, 200, 100)
+        ratio = HazardRatio.of(0.0, 0.4, 200, 100)
         needed = judge_design(1.5, ratio).events_needed
-        larger = HazardRatio(0.0, 0.4 * math.sqrt(100 / needed), 0, needed)
+        larger = HazardRatio.of(0.0, 0.4 * math.sqrt(100 / needed), 0, needed)
         assert judge_design(1.5, larger).power == pytest.approx(0.8, abs=0.005)

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from accomplice.training.estimators.hazard import TimeGrid
-from accomplice.training.estimators.intervals import percentile_interval, resamples
+from accomplice.training.estimators.intervals import Estimate, percentile_interval, resamples
 from accomplice.training.estimators.kaplan_meier import KaplanMeier
 from accomplice.training.evaluation import bootstrap as module
-from accomplice.training.evaluation.bootstrap import Draws, Followed, band, drawn_survival, span
+from accomplice.training.evaluation.bootstrap import Draws, Followed, band, drawn_survival
 from accomplice.training.metrics.concordance import cumulative_dynamic_auc, uno_c
 
 GRID = TimeGrid(np.linspace(0, 60, 13))
@@ -108,13 +108,13 @@ class TestFigures:
 class TestSpans:
     def test_hold_the_middle_of_the_draws(self):
         figure = np.random.default_rng(0).normal(size=(401, 2))
-        said = span(figure[:, 0])
+        said = Estimate.of_draws(figure[:, 0])
         assert (said.low, said.high) == percentile_interval(figure[1:, 0])
         curve = band(figure)
         assert (curve.value[0], curve.low[0], curve.high[0]) == (said.value, said.low, said.high)
 
     def test_that_the_draws_leave_open_are_unknown(self):
         figure = np.append(0.5, np.where(np.arange(100) < 15, np.nan, 0.4))
-        assert math.isnan(span(figure).value)
-        assert math.isnan(span(np.full(5, np.nan)).low)
-        assert math.isnan(span(np.array([0.5])).value)
+        assert math.isnan(Estimate.of_draws(figure).value)
+        assert math.isnan(Estimate.of_draws(np.full(5, np.nan)).low)
+        assert math.isnan(Estimate.of_draws(np.array([0.5])).value)

@@ -19,13 +19,13 @@ from accomplice.training.marker.cutpoints import CutScan
 from accomplice.training.marker.treatment import Modification, TreatmentEffect
 from accomplice.training.treatment.immortal_time import Early
 
-SURE, UNSURE = HazardRatio(0.5, 0.1, 300, 100), HazardRatio(0.1, 0.1, 300, 100)
-BETTER = HazardRatio(-0.5, 0.1, 300, 100)
-UNKNOWN = HazardRatio(math.nan, math.nan, 300, 100)
+SURE, UNSURE = HazardRatio.of(0.5, 0.1, 300, 100), HazardRatio.of(0.1, 0.1, 300, 100)
+BETTER = HazardRatio.of(-0.5, 0.1, 300, 100)
+UNKNOWN = HazardRatio.of(math.nan, math.nan, 300, 100)
 
 
 def ratios(log, se=0.1):
-    return HazardRatio(log, se, 300, 100)
+    return HazardRatio.of(log, se, 300, 100)
 
 
 def scan(certain, count, p):
@@ -149,7 +149,9 @@ def test_treatment():
     ],
 )
 def test_correlations(value, tone, says):
-    one = Correlation("FAP", "stroma", value, value - 0.1, value + 0.1, 100)
+    one = Correlation(
+        value, value - 0.1, value + 0.1, feature="FAP", modality="stroma", patients=100
+    )
     found = verdicts.of_correlations("X", (one,))
     assert found.tone == tone
     assert says in found.text

@@ -728,7 +728,7 @@ class TestBootstrapInterval:
         first = bootstrap_interval(lambda rows: values[rows].mean(), 20, 30, seed, level)
         again = bootstrap_interval(lambda rows: values[rows].mean(), 20, 30, seed, level)
         assert first == again
-        assert 0 <= first.low <= first.high <= 19
+        assert 0 <= first[0] <= first[1] <= 19
 
     def test_of_concordance_holds_the_estimate(self):
         event, time, risk = simulate(150, seed=13)

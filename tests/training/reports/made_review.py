@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.evaluation.record import (
     CalibrationAt,
     Curve,
@@ -19,7 +20,6 @@ from accomplice.training.evaluation.record import (
     Pattern,
     Review,
     RiskGroup,
-    Span,
     Subgroup,
     Surface,
 )
@@ -93,9 +93,9 @@ SENTINELS = (
 )
 
 
-def span(value: float, half: float) -> Span:
+def span(value: float, half: float) -> Estimate:
     """Return a figure with an interval of half a width to either side."""
-    return Span(value=value, low=value - half, high=value + half)
+    return Estimate(value, value - half, value + half)
 
 
 def band(value: Sequence[float], half: float) -> Curve:
@@ -162,7 +162,7 @@ def made_review(*, synthetic: bool = True) -> Review:
             Importance(
                 feature=name,
                 modality=modality,
-                size=Span(value=0.3 * 0.83**k, low=0.23 * 0.8**k, high=0.38 * 0.86**k),
+                size=Estimate(0.3 * 0.83**k, 0.23 * 0.8**k, 0.38 * 0.86**k),
             )
             for k, (name, modality) in enumerate(FEATURES)
         ),
@@ -269,10 +269,10 @@ def _subgroup(i: int, feature: str, level: str, patients: int, events: int) -> S
             level=level,
             patients=patients,
             events=events,
-            uno_c=Span(value=math.nan),
-            ibs=Span(value=math.nan),
-            observed_expected=Span(value=math.nan),
-            ibs_gain=Span(value=math.nan),
+            uno_c=Estimate(math.nan),
+            ibs=Estimate(math.nan),
+            observed_expected=Estimate(math.nan),
+            ibs_gain=Estimate(math.nan),
         )
     return Subgroup(
         feature=feature,

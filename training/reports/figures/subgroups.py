@@ -13,7 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from accomplice.training.evaluation.record import Pattern, Review, Span
+from accomplice.training.estimators.intervals import Estimate
+from accomplice.training.evaluation.record import Pattern, Review
 from accomplice.training.models.predictions import MODEL
 from accomplice.training.reports.figures.performance import known, subtitle
 from accomplice.training.reports.figures.style import (
@@ -41,7 +42,7 @@ class Row:
 
     label: str
     counts: tuple[int, ...] = ()
-    spans: tuple[Span, ...] = ()
+    spans: tuple[Estimate, ...] = ()
     colour: str = BLUE
     marker: str = "s"
     indented: bool = False
@@ -219,7 +220,7 @@ def _forest(
     return figure
 
 
-def _intervals(axes: Axes, panel: Panel, rows: Sequence[tuple[int, Row, Span]]) -> None:
+def _intervals(axes: Axes, panel: Panel, rows: Sequence[tuple[int, Row, Estimate]]) -> None:
     low, high = _ends(panel, [span for _, _, span in rows])
     for y, row, span in rows:
         if not math.isfinite(span.value):
@@ -258,7 +259,7 @@ def _intervals(axes: Axes, panel: Panel, rows: Sequence[tuple[int, Row, Span]]) 
     axes.grid(visible=False, axis="y")
 
 
-def _ends(panel: Panel, spans: Sequence[Span]) -> tuple[float, float]:
+def _ends(panel: Panel, spans: Sequence[Estimate]) -> tuple[float, float]:
     """Ends of an axis: all values, and of their intervals what is not far out."""
     values = [s.value for s in spans if math.isfinite(s.value)]
     marked = [v for v in (panel.reference, panel.overall) if math.isfinite(v)]
@@ -273,5 +274,5 @@ def _ends(panel: Panel, spans: Sequence[Span]) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _value(scores: dict[str, Span], metric: str) -> float:
+def _value(scores: dict[str, Estimate], metric: str) -> float:
     return scores[metric].value if metric in scores else math.nan

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure as Drawing
 
-from accomplice.training.evaluation.record import Curve, Review, Span
+from accomplice.training.estimators.intervals import Estimate
+from accomplice.training.evaluation.record import Curve, Review
 from accomplice.training.reports.figures.review import DRAWS
 from accomplice.training.reports.figures.style import house_style
 from accomplice.training.reports.page import Figure, Section, Table, Verdict, inline_svg
@@ -74,11 +75,11 @@ def table(
     return (Table(caption, head, rows, folded),) if rows else ()
 
 
-def point(curve: Curve, i: int) -> Span:
+def point(curve: Curve, i: int) -> Estimate:
     """Return one point of a curve with its interval."""
-    ends = (c[i] if len(c) > i else math.nan for c in (curve.value, curve.low, curve.high))
-    value, low, high = ends
-    return Span(value=value, low=low, high=high)
+    return Estimate(
+        *(c[i] if len(c) > i else math.nan for c in (curve.value, curve.low, curve.high))
+    )
 
 
 def place(values: Sequence[float], i: int) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 from matplotlib.figure import Figure as Drawing
 
 from accomplice.training.bundle import Bundle
 from accomplice.training.config import Config, flat
-from accomplice.training.evaluation.record import Review, Span, read_review
+from accomplice.training.estimators.intervals import Estimate
+from accomplice.training.evaluation.record import Review, read_review
 from accomplice.training.evaluation.response import METRICS
 from accomplice.training.evaluation.scores import NAMES
 from accomplice.training.models.predictions import MODEL, OUT_OF_FOLD
@@ -83,11 +83,6 @@ def settings_changed(bundle: Bundle) -> dict[str, tuple[str, str]]:
     }
 
 
-def span_of(raw: Mapping[str, Any] | None) -> Span:
-    """Return an interval as metrics keep it, where null is what is not determined."""
-    return verdicts.UNKNOWN if raw is None else Span.model_validate(dict(raw))
-
-
 def _about(bundle: Bundle, review: Review | None) -> tuple[str, ...]:
     if review is None:
         return (f"{bundle.metrics.get('patients', 'Unknown')} patients; responses alone.",)
@@ -134,8 +129,8 @@ def _further(bundle: Bundle) -> Section | None:
     for name, judged in dict(bundle.metrics.get("further") or {}).items():
         scores, gains = judged["models"][MODEL], judged["gains"]
         last = next(reversed(gains), None)
-        gain = "–" if last is None else f"{span_of(gains[last]['ibs']):+.3f} over {last}"
-        figures = (str(span_of(scores[m])) for m in ("uno_c", "ibs"))
+        gain = "–" if last is None else f"{Estimate.from_json(gains[last]['ibs']):+.3f} over {last}"
+        figures = (str(Estimate.from_json(scores[m])) for m in ("uno_c", "ibs"))
         rows.append((name, f"{judged['patients']} / {judged['events']}", *figures, gain))
     if not rows:
         return None
@@ -156,14 +151,14 @@ def _responses(bundle: Bundle) -> Section | None:
     found = dict(bundle.metrics.get("responses") or {})
     if not found:
         return None
-    areas = [span_of(each["metrics"].get("auroc")) for each in found.values()]
+    areas = [Estimate.from_json(each["metrics"].get("auroc")) for each in found.values()]
     tone: Tone = "caution" if any(area.above > 0.5 for area in areas) else "no"
     tables = tuple(
         Table(
             f"{name}: {each['positive']} of {each['labelled']} labelled patients positive",
             ("measure", "out of fold"),
             [
-                (METRICS.get(metric, metric), f"{span_of(raw):.2f}")
+                (METRICS.get(metric, metric), f"{Estimate.from_json(raw):.2f}")
                 for metric, raw in each["metrics"].items()
             ],
         )

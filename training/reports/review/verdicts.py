@@ -11,12 +11,12 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.evaluation.record import (
     CalibrationAt,
     Decision,
     Finding,
     Review,
-    Span,
     Subgroup,
 )
 from accomplice.training.evaluation.scores import NAMES
@@ -30,7 +30,7 @@ FAR = 1.25
 NARROW = 20.0
 #: Names that a sentence lists at the most.
 MOST_NAMES = 4
-UNKNOWN = Span(value=math.nan)
+UNKNOWN = Estimate(math.nan)
 
 
 def ranking(review: Review) -> Verdict:
@@ -247,7 +247,7 @@ def _only_treatment(fired: Sequence[Finding]) -> bool:
     return all(f.sentinel == "immortal_time" for f in fired)
 
 
-def _score(review: Review, model: str, metric: str) -> Span:
+def _score(review: Review, model: str, metric: str) -> Estimate:
     return review.scores.get(model, {}).get(metric, UNKNOWN)
 
 
@@ -270,12 +270,12 @@ def _departures(at: CalibrationAt) -> list[str]:
     return found
 
 
-def _near(found: Span) -> bool:
+def _near(found: Estimate) -> bool:
     """Say whether a figure that should be 1 is close to it; one not determined is not judged."""
     return not math.isfinite(found.value) or 1 / FAR <= found.value <= FAR
 
 
-def _off(found: Span) -> bool:
+def _off(found: Estimate) -> bool:
     return found.above > 1 or found.below < 1
 
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from accomplice.training.evaluation.record import Span
+from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.reports.review import verdicts
 from tests.training.reports.made_review import bare_review, made_review, span, unknown_review
 
@@ -54,8 +54,8 @@ class TestAddedValue:
             (span(0.02, 0.03), span(0.002, 0.003), "no"),
             (span(-0.02, 0.01), span(-0.002, 0.003), "alarm"),
             (span(0.02, 0.01), span(-0.004, 0.003), "caution"),
-            (Span(value=0.3), Span(value=0.2), "no"),
-            (Span(value=math.nan), Span(value=math.nan), "absent"),
+            (Estimate(0.3), Estimate(0.2), "no"),
+            (Estimate(math.nan), Estimate(math.nan), "absent"),
         ],
     )
     def test_is_said_only_where_the_interval_excludes_none(self, uno_c, ibs, tone):
