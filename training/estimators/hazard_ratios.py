@@ -16,8 +16,9 @@ from typing import ClassVar, Self
 import numpy as np
 
 from accomplice.data.arrays import Array, Bools
+from accomplice.training.estimators.chi_square import ChiSquare
 from accomplice.training.estimators.cox import RiskSets, fit_cox
-from accomplice.training.estimators.intervals import Z95, Estimate, chi_square_tail
+from accomplice.training.estimators.intervals import Z95, Estimate
 
 #: Ridge on a standardised column that is only adjusted for: a normal prior of SD 1.
 WEAK = 1.0
@@ -127,7 +128,7 @@ def pool(ratios: Sequence[HazardRatio]) -> Pooled:
         sum(r.events for r in ratios),
     )
     inconsistency = max(0.0, 1 - degrees / q) if q > 0 else 0.0
-    return Pooled(pooled, math.sqrt(variance), inconsistency, chi_square_tail(q, degrees))
+    return Pooled(pooled, math.sqrt(variance), inconsistency, ChiSquare.of(q, degrees).p_value)
 
 
 @dataclass(frozen=True)

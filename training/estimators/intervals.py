@@ -6,9 +6,10 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Annotated, ClassVar, NamedTuple, Self
+from typing import Annotated, ClassVar, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from pydantic import BeforeValidator, ConfigDict, PlainSerializer
 
 from accomplice.data.arrays import Array, Ints
@@ -177,19 +178,23 @@ def finite_or_none(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-class ChiSquare(NamedTuple):
-    """A chi-square statistic and its upper tail."""
+def wilson(cases: ArrayLike, size: ArrayLike, level: float = 0.95) -> tuple[Array, Array]:
+    """Bound proportions by Wilson's score interval (JASA 1927), which holds at 0 and 1 too.
 
-    statistic: float
-    p_value: float
+    Args:
+        cases: any shape, how often.
+        size: of the same shape, of how many, > 0.
+        level: coverage.
 
-
-def chi_square_tail(statistic: float, degrees: int) -> float:
-    """Return P(χ² > statistic) by the finite series for whole degrees (Abramowitz 26.4.4–5)."""
-    half = statistic / 2
-    if half == 0:
-        return 1.0
-    tail = math.erfc(math.sqrt(half)) if degrees % 2 else 0.0
-    for power in np.arange(0.5 if degrees % 2 else 0.0, degrees / 2):
-        tail += math.exp(power * math.log(half) - half - math.lgamma(power + 1))
-    return min(tail, 1.0)
+    Returns:
+        Low and high, (p̂ + z²/2n ∓ z √(p̂ (1 − p̂)/n + z²/4n²)) / (1 + z²/n), within [0, 1].
+    """
+    cases, size = np.asarray(cases, dtype=float), np.asarray(size, dtype=float)
+    share, z = cases / size, NormalDist().inv_cdf(0.5 + level / 2)
+    middle = (share + z**2 / (2 * size)) / (1 + z**2 / size)
+    spread = np.sqrt(share * (1 - share) / size + z**2 / (4 * size**2))
+    half = z * spread / (1 + z**2 / size)
+    # Rounding must not part an end from a share of exactly 0 or 1.
+    low = np.maximum(0.0, np.minimum(middle - half, share))
+    high = np.minimum(1.0, np.maximum(middle + half, share))
+    return np.asarray(low), np.asarray(high)

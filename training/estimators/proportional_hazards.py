@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from accomplice.data.arrays import Array, Bools
+from accomplice.training.estimators.chi_square import ChiSquare
 from accomplice.training.estimators.cox import RiskSets, fit_cox
-from accomplice.training.estimators.intervals import Z95, ChiSquare, chi_square_tail
+from accomplice.training.estimators.intervals import Z95
 from accomplice.training.estimators.kaplan_meier import KaplanMeier
 
 #: Events that one term of the smooth curve should have.
@@ -47,8 +48,7 @@ def zph_test(X: Array, time: Array, event: Bools) -> list[ChiSquare]:
     found = []
     for j in range(X.shape[1]):
         spread = float(second[j, j] - first[j] @ known @ first[j])
-        statistic = float(score[j] ** 2 / spread)
-        found.append(ChiSquare(statistic, chi_square_tail(statistic, 1)))
+        found.append(ChiSquare.of(float(score[j] ** 2 / spread), 1))
     return found
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from accomplice.data.arrays import Array, Bools, Ints
-from accomplice.training.estimators.intervals import Z95, Estimate, resamples
+from accomplice.training.estimators.intervals import Estimate, resamples, wilson
 from accomplice.training.estimators.logistic import expit, fit_logistic, logit
 from accomplice.training.estimators.outcome import checked_survival
 from accomplice.training.models.response import shift_to_rate
@@ -249,14 +249,6 @@ def calibration_groups(positive: Bools, probability: Array, groups: int) -> Grou
     low, high = wilson(cases, size)
     predicted = np.bincount(group, weights=probability) / size
     return Groups(predicted, cases / size, low, high, size)
-
-
-def wilson(cases: Array, size: Ints) -> tuple[Array, Array]:
-    """Return the 95 % interval of a proportion (any shape), after Wilson, JASA 1927."""
-    share, z2 = cases / size, Z95**2
-    middle = (share + z2 / (2 * size)) / (1 + z2 / size)
-    half = Z95 * np.sqrt(share * (1 - share) / size + z2 / (4 * size**2)) / (1 + z2 / size)
-    return np.asarray(middle - half), np.asarray(middle + half)
 
 
 def _figures(

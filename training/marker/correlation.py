@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from scipy.stats import spearmanr
 
 from accomplice.data.arrays import Array
 from accomplice.data.study import Study
@@ -54,16 +55,9 @@ def correlations(study: Study, z: Array, name: str) -> list[Correlation]:
 
 def spearman(x: Array, y: Array) -> float:
     """Correlate the ranks of x and y (n,), ties at their mean rank; NaN if either is constant."""
-    a, b = (mid_ranks(v) for v in (x, y))
-    a, b = a - a.mean(), b - b.mean()
-    spread = math.sqrt(float(a @ a) * float(b @ b))
-    return float(a @ b) / spread if spread > 0 else math.nan
-
-
-def mid_ranks(x: Array) -> Array:
-    """Ranks (n,) from 1; patients of one value share their mean rank."""
-    _, place, count = np.unique(x, return_inverse=True, return_counts=True)
-    return np.asarray((np.cumsum(count) - (count - 1) / 2)[place])
+    if np.ptp(x) == 0 or np.ptp(y) == 0:
+        return math.nan
+    return float(spearmanr(x, y).statistic)
 
 
 def spearman_interval(value: float, n: int) -> tuple[float, float]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from accomplice.data.arrays import Array, Bools, Ints, Reals
-from accomplice.training.estimators.intervals import ChiSquare, chi_square_tail
+from accomplice.training.estimators.chi_square import ChiSquare
 from accomplice.training.estimators.kaplan_meier import KaplanMeier, inverse_censoring
 from accomplice.training.estimators.outcome import (
     UndefinedMetricError,
@@ -266,4 +266,4 @@ def d_calibration(event: Bools, survival_at_time: Reals, bins: int = 10) -> ChiS
     counts += np.cumsum(below[::-1])[::-1] - below
     expected = event.size / bins
     statistic = float(((counts - expected) ** 2).sum() / expected)
-    return ChiSquare(statistic, chi_square_tail(statistic, bins - 1))
+    return ChiSquare.of(statistic, bins - 1)

@@ -24,6 +24,7 @@ from typing import Any, Literal
 import numpy as np
 
 from accomplice.data.arrays import Array, Bools
+from accomplice.training.estimators.intervals import wilson
 from accomplice.training.power.cox_batched import fit_many
 from accomplice.training.progress import Tick, silent
 
@@ -186,7 +187,8 @@ class Power:
     @property
     def interval(self) -> tuple[float, float]:
         """What more simulated cohorts could still make of the power, 95 %."""
-        return wilson(self.seen, self.draws)
+        low, high = wilson(self.seen, self.draws)
+        return float(low), float(high)
 
 
 @dataclass(frozen=True)
@@ -201,23 +203,6 @@ class Needed:
     """Among the analysed of so many patients."""
     bound: Literal["about", "more than", "fewer than"] = "about"
     """Whether the search ended at its upper or lower bound instead."""
-
-
-def wilson(seen: int, draws: int, level: float = 0.95) -> tuple[float, float]:
-    """Bound a share by Wilson's interval (JASA 1927), which holds at 0 and 1 too.
-
-    Args:
-        seen: how often.
-        draws: of how many, > 0.
-        level: coverage.
-    """
-    z = NORMAL.inv_cdf(0.5 + level / 2)
-    share = seen / draws
-    middle = (share + z**2 / (2 * draws)) / (1 + z**2 / draws)
-    inside = share * (1 - share) / draws + z**2 / (4 * draws**2)
-    half = z * math.sqrt(inside) / (1 + z**2 / draws)
-    # Rounding must not part an end from a share of exactly 0 or 1.
-    return (max(0.0, min(middle - half, share)), min(1.0, max(middle + half, share)))
 
 
 def approximate(scenario: Scenario, patients: float) -> float:

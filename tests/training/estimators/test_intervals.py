@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import json
 import math
+from statistics import NormalDist
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from accomplice.training.estimators.hazard_ratios import HazardRatio
-from accomplice.training.estimators.intervals import Z95, Estimate, percentile_interval
+from accomplice.training.estimators.intervals import (
+    Z95,
+    Estimate,
+    percentile_interval,
+    wilson,
+)
 
 
 class Holder(BaseModel):
@@ -78,3 +86,29 @@ def test_without_an_end_is_certain_of_nothing():
 
 def test_normal_is_symmetric():
     assert ends(Estimate.normal(1.0, 0.5)) == (1.0, 1.0 - Z95 / 2, 1.0 + Z95 / 2)
+
+
+class TestWilson:
+    @given(draws=st.integers(1, 3000), share=st.floats(0, 1))
+    def test_holds_the_share_and_solves_its_equation(self, draws, share):
+        seen = round(share * draws)
+        low, high = wilson(seen, draws)
+        assert 0 <= low <= seen / draws <= high <= 1
+        z = NormalDist().inv_cdf(0.975)
+        for end in (low, high):
+            if 1e-9 < end < 1 - 1e-9:
+                error = math.sqrt(end * (1 - end) / draws)
+                assert abs(seen / draws - end) == pytest.approx(z * error, rel=1e-6)
+
+    def test_covers_the_truth_as_often_as_it_says(self):
+        truth, draws = 0.3, 100
+        seen = np.random.default_rng(0).binomial(draws, truth, 4000)
+        low, high = wilson(seen, np.full(seen.shape, draws))
+        covered = np.mean((low <= truth) & (truth <= high))
+        assert 0.93 < covered < 0.97
+
+    def test_equals_the_published_example(self):
+        # Newcombe, Stat Med 1998, table I: 81 of 263 and 0 of 20.
+        low, high = wilson(np.array([81.0, 0.0]), np.array([263, 20]))
+        np.testing.assert_allclose(low, [0.2553, 0.0], atol=5e-5)
+        np.testing.assert_allclose(high, [0.3662, 0.1611], atol=5e-5)

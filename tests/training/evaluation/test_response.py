@@ -23,7 +23,6 @@ from accomplice.training.evaluation.response import (
     calls_at,
     judge_response,
     scaled_brier,
-    wilson,
 )
 from accomplice.training.reports.figures.responses import response_figure
 
@@ -167,12 +166,6 @@ class TestMetrics:
         assert groups.size @ groups.observed == pytest.approx(positive.sum())
         assert ((groups.low <= groups.observed) & (groups.observed <= groups.high)).all()
         assert len(calibration_groups(positive, np.full(203, 0.2), 5).size) == 1
-
-    def test_wilson_equals_the_published_example(self):
-        # Newcombe, Stat Med 1998, table I: 81 of 263 and 0 of 20.
-        low, high = wilson(np.array([81.0, 0.0]), np.array([263, 20]))
-        np.testing.assert_allclose(low, [0.2553, 0.0], atol=5e-5)
-        np.testing.assert_allclose(high, [0.3662, 0.1611], atol=5e-5)
 
 
 class TestJudge:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from accomplice.training.estimators.chi_square import ChiSquare
 from accomplice.training.estimators.intervals import (
     bootstrap_interval,
-    chi_square_tail,
     percentile_interval,
     resamples,
 )
@@ -656,8 +656,9 @@ class TestDCalibration:
     def test_chi_square_equals_r(self):
         case = REFERENCE["chi_square"]
         for statistic, degrees, tail in zip(*(case[k] for k in case), strict=True):
-            assert chi_square_tail(statistic, degrees) == pytest.approx(tail, rel=1e-12)
-        assert chi_square_tail(0.0, 9) == 1
+            found = ChiSquare.of(statistic, degrees)
+            assert found == (statistic, pytest.approx(tail, rel=1e-12))
+        assert ChiSquare.of(0.0, 9).p_value == 1
 
     @untimed
     @given(

@@ -8,8 +8,6 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from accomplice.training.estimators.cox import RiskSets, fit_cox
 from accomplice.training.metrics.concordance import harrell_c
@@ -22,7 +20,6 @@ from accomplice.training.power.simulation import (
     needed,
     observed,
     simulate,
-    wilson,
 )
 
 # Of the cohorts for which the design notes found 25 to 42 %.
@@ -162,26 +159,6 @@ class TestClosedForm:
         wanted = NormalDist().inv_cdf(GOAL) + PAPER.critical
         size = wanted**2 * PAPER.unit_variance / PAPER.interaction**2
         assert approximate(PAPER, size) == pytest.approx(GOAL, abs=1e-4)
-
-
-class TestInterval:
-    @given(draws=st.integers(1, 3000), share=st.floats(0, 1))
-    def test_of_wilson_holds_the_share_and_solves_its_equation(self, draws, share):
-        seen = round(share * draws)
-        low, high = wilson(seen, draws)
-        assert 0 <= low <= seen / draws <= high <= 1
-        z = NormalDist().inv_cdf(0.975)
-        for end in (low, high):
-            if 1e-9 < end < 1 - 1e-9:
-                error = math.sqrt(end * (1 - end) / draws)
-                assert abs(seen / draws - end) == pytest.approx(z * error, rel=1e-6)
-
-    def test_covers_the_truth_as_often_as_it_says(self):
-        truth, draws = 0.3, 100
-        seen = np.random.default_rng(0).binomial(draws, truth, 4000)
-        ends = {k: wilson(int(k), draws) for k in np.unique(seen)}
-        covered = np.mean([ends[k].low <= truth <= ends[k].high for k in seen])
-        assert 0.93 < covered < 0.97
 
 
 class TestNeeded:

@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from accomplice.data.arrays import Array, Bools
+from accomplice.training.estimators.intervals import wilson
 from accomplice.training.evaluation.response import (
     ResponseEvaluation,
     by_score,
     calibration_groups,
-    wilson,
 )
 from accomplice.training.reports.figures.style import BLUE, GREEN, INK, ORANGE, house_style
 
@@ -104,7 +104,7 @@ def _predictive_values(axes: Axes, positive: Bools, chance: Array) -> None:
         kept = size >= FEWEST_CALLED
         if not kept.any():
             continue
-        low, high = wilson(right[kept].astype(float), size[kept])
+        low, high = wilson(right[kept], size[kept])
         axes.plot(cuts[kept], right[kept] / size[kept], color=colour, lw=2, label=label)
         axes.fill_between(cuts[kept], low, high, color=colour, alpha=0.15, lw=0)
     rate = float(positive.mean())
