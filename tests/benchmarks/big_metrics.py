@@ -15,13 +15,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from accomplice.training.estimators.intervals import bootstrap_interval, resamples
+from accomplice.training.estimators.intervals import resamples
 from accomplice.training.estimators.kaplan_meier import KaplanMeier, censoring, inverse_censoring
-from accomplice.training.metrics.brier import (
-    brier_contributions,
-    integrated_brier_score,
-    time_average,
-)
+from accomplice.training.metrics.brier import brier_contributions, time_average
 from accomplice.training.metrics.calibration import (
     calibration_at,
     calibration_groups,
@@ -30,12 +26,10 @@ from accomplice.training.metrics.calibration import (
 from accomplice.training.metrics.concordance import (
     concordance_contributions,
     concordances,
-    cumulative_dynamic_auc,
     harrell_c,
-    mean_auc,
-    uno_c,
 )
 from accomplice.training.metrics.net_benefit import net_benefit_contributions
+from tests.oracles import bootstrap_interval, cumulative_dynamic_auc, integrated_brier_score, uno_c
 
 SIZES = (10_000, 100_000, 1_000_000)
 #: Columns of a survival matrix: the edges of a grid of 12 bins, less time 0, and the horizon.
@@ -67,8 +61,8 @@ def metrics(n: int, *, tied: bool) -> dict[str, Callable[[], object]]:
     survival = np.exp(-0.03 * np.multiply.outer(np.exp(risk), times))
     own = np.exp(-0.03 * np.exp(risk) * time)
     middle, at_middle = times[COLUMNS // 2], survival[:, COLUMNS // 2].copy()
-    curve, alive = censoring(time, event), KaplanMeier.fit(time, event)
-    auc, each = np.full(COLUMNS, 0.7), survival.mean(axis=1)
+    curve = censoring(time, event)
+    each = survival.mean(axis=1)
 
     def average_brier() -> object:
         return time_average(brier_contributions(event, time, survival, times, curve), times)
@@ -95,7 +89,6 @@ def metrics(n: int, *, tied: bool) -> dict[str, Callable[[], object]]:
         "AUC, a risk a time": lambda: cumulative_dynamic_auc(
             event, time, 1 - survival, times, curve
         ),
-        "mean AUC": lambda: mean_auc(auc, times, alive),
         "calibration slope": lambda: calibration_at(event, time, at_middle, middle, curve),
         "calibration groups": lambda: calibration_groups(event, time, at_middle, middle),
         "decision curve": lambda: net_benefit_contributions(

@@ -26,39 +26,6 @@ Number = Annotated[
 ]
 
 
-def bootstrap_interval(
-    statistic: Callable[[Ints], float], n: int, draws: int, seed: int, level: float = 0.95
-) -> tuple[float, float]:
-    """Bound a statistic by the percentiles of its bootstrap draws.
-
-    For a paired difference, let `statistic` score both models on the same rows and subtract.
-
-    Args:
-        statistic: the statistic of the patients in the rows (n,) int.
-        n: patients.
-        draws: resamples.
-        seed: the same seed gives the same rows, whatever the statistic.
-        level: coverage.
-
-    Returns:
-        The (1 ± level) / 2 quantiles over the draws (Efron & Tibshirani 1993).
-
-    Raises:
-        UndefinedMetricError: the statistic was undefined or NaN in more than a tenth of the
-            draws; up to that, such draws are left out.
-        ValueError: n or draws below 1, or a level outside (0, 1).
-    """
-    if n < 1 or draws < 1 or not 0 < level < 1:
-        raise ValueError(f"need n and draws > 0, 0 < level < 1; got {n=}, {draws=}, {level=}")
-    values = []
-    for rows in resamples(n, draws, seed):
-        try:
-            values.append(statistic(rows))
-        except UndefinedMetricError:
-            values.append(np.nan)
-    return percentile_interval(np.array(values), level)
-
-
 def resamples(n: int, draws: int, seed: int) -> Iterator[Ints]:
     """Yield the rows (n,) of each bootstrap draw; the same seed gives the same rows."""
     generator = np.random.default_rng(seed)
@@ -67,13 +34,18 @@ def resamples(n: int, draws: int, seed: int) -> Iterator[Ints]:
 
 
 def percentile_interval(values: Array, level: float = 0.95) -> tuple[float, float]:
-    """Do as `bootstrap_interval` from the statistic's values (draws,), NaN where undefined.
+    """Bound a statistic by the (1 ± level) / 2 quantiles of its bootstrap draws.
 
-    The ends are the (draws + 1) p-th ordered values, between two of them in proportion (Davison &
-    Hinkley, Bootstrap Methods and their Application, 1997, section 5.2.1).
+    Args:
+        values: (draws,) of the statistic, NaN where it is undefined; such draws are left out.
+        level: coverage.
+
+    Returns:
+        Low and high, the (draws + 1) p-th ordered values, between two of them in proportion
+        (Davison & Hinkley, Bootstrap Methods and their Application, 1997, section 5.2.1).
 
     Raises:
-        UndefinedMetricError: as `bootstrap_interval`.
+        UndefinedMetricError: the statistic is undefined in more than a tenth of the draws.
     """
     defined = values[~np.isnan(values)]
     if defined.size < 0.9 * values.size:

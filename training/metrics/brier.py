@@ -1,4 +1,4 @@
-"""Censored outcomes: Kaplan–Meier, the censoring distribution, Brier scores, bootstrap intervals.
+"""Brier scores of censored outcomes, weighted by inverse probability of censoring.
 
 Ranks are judged in `metrics.concordance`, calibration in `metrics.calibration`. Every function
 takes and returns arrays. Arrays of patients share one order; `time` and `times` share one unit.
@@ -7,8 +7,6 @@ draws included, weighs with the same one.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import numpy as np
 
@@ -22,7 +20,7 @@ def brier_contributions(
 ) -> Array:
     """Score each patient's predicted survival at each time.
 
-    Their mean over patients is `brier_score`, over a resample of rows a bootstrap draw of it,
+    Their mean over patients is the Brier score, over a resample of rows a bootstrap draw of it,
     and the difference of two models' contributions is paired.
 
     Args:
@@ -41,40 +39,20 @@ def brier_contributions(
         ValueError: as `checked_outcome`; survival outside [0, 1] or of another shape; times
             that do not rise.
     """
-    contributions = np.empty(np.shape(survival))
-    for column, scores in enumerate(_brier_columns(event, time, survival, times, censoring)):
-        contributions[:, column] = scores
-    return contributions
-
-
-def brier_score(
-    event: Bools, time: Reals, survival: Reals, times: Reals, censoring: KaplanMeier
-) -> Array:
-    """Score predicted survival at each time: 0 is perfect, a constant 0.5 gets 0.25.
-
-    Parameters, errors and formula are those of `brier_contributions`.
-
-    Returns:
-        Scores (t,).
-    """
-    columns = _brier_columns(event, time, survival, times, censoring)
-    return np.array([scores.mean() for scores in columns])
-
-
-def _brier_columns(
-    event: Bools, time: Reals, survival: Reals, times: Reals, censoring: KaplanMeier
-) -> Iterator[Array]:
-    """Yield the contributions (n,) of one time after the other, to hold no second (n, t)."""
     event, time = checked_outcome(event, time)
     times = checked_times(times)
     survival = checked_survival("survival", survival, (event.size, times.size))
     case_weight = inverse_censoring(censoring, time, event & (time <= times[-1]))
     # Everybody followed beyond one of the times has the same weight there.
     control_weight = inverse_censoring(censoring, times, times < time.max())
+    contributions = np.empty(survival.shape)
+    # One time after the other, to hold no second (n, t).
     for column, (instant, one) in enumerate(zip(times, control_weight, strict=True)):
-        control = time > instant
         predicted = survival[:, column]
-        yield np.where(control, (1 - predicted) ** 2 * one, predicted**2 * case_weight)
+        contributions[:, column] = np.where(
+            time > instant, (1 - predicted) ** 2 * one, predicted**2 * case_weight
+        )
+    return contributions
 
 
 def time_average(values: Reals, times: Reals) -> Array:
@@ -94,10 +72,3 @@ def time_average(values: Reals, times: Reals) -> Array:
     if times.size < 2:
         raise ValueError("an average over time needs two times or more, got one")
     return np.asarray(np.trapezoid(values, times, axis=-1) / (times[-1] - times[0]))
-
-
-def integrated_brier_score(
-    event: Bools, time: Reals, survival: Reals, times: Reals, censoring: KaplanMeier
-) -> float:
-    """Average `brier_score` over `times`, by `time_average`; parameters and errors are theirs."""
-    return float(time_average(brier_score(event, time, survival, times, censoring), times))

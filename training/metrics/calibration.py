@@ -59,7 +59,7 @@ def calibration_at(
         time: (n,), time of the event or of censoring.
         survival_at_horizon: (n,), predicted probability to be event-free after the horizon.
         horizon: in the unit of `time`.
-        censoring: KaplanMeier, from `metrics.brier.censoring`.
+        censoring: KaplanMeier, from `kaplan_meier.censoring`.
         clip: predictions are held in [clip, 1 − clip]: a certain one would have infinite
             leverage.
 

@@ -1,4 +1,4 @@
-"""Does a higher risk meet the event earlier? Concordance and time-dependent AUC.
+"""Does a higher risk meet the event earlier? Harrell's and Uno's concordance.
 
 All are O(n log n) and vectorised over patients. Only the order of `risk` counts, so any monotone
 transform of it gives the same number; risks that are exactly equal count one half (scikit-survival
@@ -20,7 +20,6 @@ from accomplice.training.estimators.outcome import (
     UndefinedMetricError,
     checked_finite,
     checked_outcome,
-    checked_times,
 )
 
 
@@ -44,30 +43,6 @@ def harrell_c(event: Bools, time: Reals, risk: Reals) -> float:
     return _share(ranks.events(), ranks.longer, ranks.lower()[0])
 
 
-def uno_c(
-    event: Bools, time: Reals, risk: Reals, censoring: KaplanMeier, tau: float | None = None
-) -> float:
-    """Weigh each pair of `harrell_c` by the inverse probability that it was not censored.
-
-    Args:
-        event: (n,) bool, True where the event was seen, False where censored.
-        time: (n,), time of the event or of censoring.
-        risk: (n,), predicted risk, higher is worse.
-        censoring: KaplanMeier, from `metrics.brier.censoring`.
-        tau: only events before this time count; by default all do.
-
-    Returns:
-        As `harrell_c` with weight G(time)⁻² of the earlier event (Uno et al. 2011).
-
-    Raises:
-        UndefinedMetricError: no comparable pair before tau, or an event in one where G is 0:
-            lower tau.
-        ValueError: as `harrell_c`.
-    """
-    ranks = _Ranks.of(event, time, risk)
-    return _share(ranks.inverse_censoring(censoring, tau), ranks.longer, ranks.lower()[0])
-
-
 class Concordances(NamedTuple):
     """Both concordances of the same patients."""
 
@@ -78,9 +53,21 @@ class Concordances(NamedTuple):
 def concordances(
     event: Bools, time: Reals, risk: Reals, censoring: KaplanMeier, tau: float | None = None
 ) -> Concordances:
-    """Return `harrell_c` and `uno_c`, ranked once for both; NaN where one is undefined.
+    """Return Harrell's and Uno's concordance, ranked once for both; NaN where one is undefined.
 
-    Parameters and ValueError are those of `uno_c`.
+    Args:
+        event: (n,) bool, True where the event was seen, False where censored.
+        time: (n,), time of the event or of censoring.
+        risk: (n,), predicted risk, higher is worse.
+        censoring: KaplanMeier, from `kaplan_meier.censoring`.
+        tau: only events before this time count for Uno's; by default all do.
+
+    Returns:
+        Harrell's as `harrell_c`; Uno's with weight G(time)⁻² of each pair's earlier event (Uno et
+        al. 2011), undefined where no pair is comparable before tau, or G is 0 at one of them.
+
+    Raises:
+        ValueError: as `harrell_c`.
     """
     ranks = _Ranks.of(event, time, risk)
     favourable = ranks.lower()[0]
@@ -117,10 +104,11 @@ def concordance_contributions(
     the width of an interval as events grow: widths were the bootstrap's within 4 % with 40 events
     among 20,000 patients, within 3 % with 120 among 200, within 1 % with 12,000 among 20,000.
 
-    Parameters and ValueError are those of `uno_c`; the censoring distribution stays as it is.
+    Parameters and ValueError are those of `concordances`; the censoring distribution stays as
+    it is.
 
     Returns:
-        Contributions (n,) to `harrell_c` and to `uno_c`, NaN to one that is undefined.
+        Contributions (n,) to Harrell's and to Uno's, NaN to one that is undefined.
     """
     ranks = _Ranks.of(event, time, risk)
     defined = ranks.weights(censoring, tau)
@@ -179,7 +167,7 @@ class _Ranks:
         return self._checked(self.event.astype(np.float64))
 
     def inverse_censoring(self, censoring: KaplanMeier, tau: float | None) -> Array:
-        """Weights (n,) of `uno_c`."""
+        """Weights (n,) of Uno's concordance."""
         early = self.time < (np.inf if tau is None else tau)
         counted = self.event & (self.longer > 0) & early
         return self._checked(inverse_censoring(censoring, self.time, counted) ** 2)
@@ -288,69 +276,3 @@ def _crossings(rank: Ints, weights: Sequence[Array]) -> tuple[Ints, Array]:
         moved[target] = entries
         entries = moved
     return count[rank], above[:, rank]
-
-
-def cumulative_dynamic_auc(
-    event: Bools, time: Reals, risk: Reals, times: Reals, censoring: KaplanMeier
-) -> Array:
-    """Tell how well risk parts those with an event by a time from those followed beyond it.
-
-    Args:
-        event: (n,) bool, True where the event was seen, False where censored.
-        time: (n,), time of the event or of censoring.
-        risk: (n,) or (n, t), predicted risk, higher is worse; one for all times, or one for
-            each.
-        times: (t,), rising.
-        censoring: KaplanMeier, from `metrics.brier.censoring`.
-
-    Returns:
-        AUC (t,): Σ over cases i, controls j of (1[risk_i > risk_j] + ½ 1[risk_i = risk_j]) /
-        G(time_i), over controls · Σ 1 / G(time_i) (Uno et al. 2007; Hung & Chiang 2010).
-
-    Raises:
-        UndefinedMetricError: at some time there is no case or no control, or a case has G = 0.
-        ValueError: as `harrell_c`; times that do not rise.
-    """
-    event, time = checked_outcome(event, time)
-    times = checked_times(times)
-    by_time = np.ndim(risk) == 2
-    risk = checked_finite("risk", risk, (event.size, times.size) if by_time else event.shape)
-    weight = inverse_censoring(censoring, time, event & (time <= times[-1]))
-    auc = np.empty(times.size)
-    for column, instant in enumerate(times):
-        if by_time or column == 0:
-            rank = np.unique(risk[:, column] if by_time else risk, return_inverse=True)[1]
-        case, control = event & (time <= instant), time > instant
-        if not case.any() or not control.any():
-            raise UndefinedMetricError(
-                f"no AUC at {instant:g}: {np.count_nonzero(case)} patients with an event by then, "
-                f"{np.count_nonzero(control)} followed beyond; choose other times"
-            )
-        tied = np.bincount(rank[control], minlength=event.size)
-        favourable = (np.cumsum(tied) - 0.5 * tied)[rank[case]]
-        auc[column] = weight[case] @ favourable / (weight[case].sum() * np.count_nonzero(control))
-    return auc
-
-
-def mean_auc(auc: Reals, times: Reals, survival: KaplanMeier) -> float:
-    """Average `cumulative_dynamic_auc` over the times at which patients have their events.
-
-    Args:
-        auc: (t,), from and for `cumulative_dynamic_auc`.
-        times: (t,), from and for `cumulative_dynamic_auc`.
-        survival: KaplanMeier, of the judged patients.
-
-    Returns:
-        Σ auc(t_k) (S(t_{k−1}) − S(t_k)) / (1 − S(t_last)), as scikit-survival (Lambert &
-        Chevret 2016).
-
-    Raises:
-        UndefinedMetricError: no event by the last time.
-        ValueError: shapes that differ, times that do not rise.
-    """
-    times = checked_times(times)
-    auc = checked_finite("auc", auc, times.shape)
-    drop = -np.diff(survival.at(times), prepend=1.0)
-    if drop.sum() <= 0:
-        raise UndefinedMetricError(f"no mean AUC: no event by {times[-1]:g}")
-    return float(auc @ drop / drop.sum())

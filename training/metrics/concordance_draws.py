@@ -38,7 +38,7 @@ def drawn_concordances(
         event: (n,) bool, True where the event was seen, False where censored.
         time: (n,), time of the event or of censoring.
         risks: (m, n), of m models, higher is worse.
-        censoring: KaplanMeier, from `metrics.brier.censoring`, the same for all draws.
+        censoring: KaplanMeier, from `kaplan_meier.censoring`, the same for all draws.
         tau: only events before this time count for Uno's.
         counts: (d, n), how often each draw holds each patient.
 
@@ -68,12 +68,14 @@ def drawn_auc(
     censoring: KaplanMeier,
     counts: Reals,
 ) -> Array:
-    """Return `cumulative_dynamic_auc` at one time of each draw, for several models.
+    """Return the cumulative/dynamic AUC at one time of each draw, for several models.
 
     Arguments are those of `drawn_concordances`.
 
     Returns:
-        AUC (m, d), NaN where a draw has no case or no control.
+        AUC (m, d), NaN where a draw has no case or no control: Σ over cases i (event by then) and
+        controls j (followed beyond) of (1[risk_i > risk_j] + ½ 1[risk_i = risk_j]) / G(time_i),
+        over controls · Σ 1 / G(time_i) (Uno et al. 2007; Hung & Chiang 2010).
     """
     event, time = checked_outcome(event, time)
     case = event & (time <= month)
@@ -126,7 +128,7 @@ def _shares(
 def auc_contributions(
     event: Bools, time: Reals, risk: Reals, month: float, censoring: KaplanMeier
 ) -> Array:
-    """Share out `cumulative_dynamic_auc` at one time among the patients, whose mean it is.
+    """Share out the cumulative/dynamic AUC at one time among the patients, whose mean it is.
 
     As `metrics.concordance.concordance_contributions`: the AUC, plus n times each patient's
     influence on it while the censoring distribution stays as it is.
@@ -136,7 +138,7 @@ def auc_contributions(
         time: (n,), time of the event or of censoring.
         risk: (n,), higher is worse.
         month: in the unit of `time`.
-        censoring: KaplanMeier, from `metrics.brier.censoring`.
+        censoring: KaplanMeier, from `kaplan_meier.censoring`.
 
     Returns:
         Contributions (n,); NaN where there is no case or no control.

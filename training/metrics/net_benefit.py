@@ -44,7 +44,7 @@ def net_benefit_contributions(
         risk: (n,), predicted probability of an event by `at`.
         thresholds: (t,), probabilities below 1 from which on one would act.
         at: in the unit of `time`.
-        censoring: KaplanMeier, from `metrics.brier.censoring`.
+        censoring: KaplanMeier, from `kaplan_meier.censoring`.
 
     Returns:
         Contributions (n, t) whose mean over patients is the net benefit: the part of the patients

@@ -11,14 +11,13 @@ from accomplice.data.errors import InputError
 from accomplice.training.bundle import Bundle
 from accomplice.training.config import unflat
 from accomplice.training.estimators.hazard import TimeGrid, log_risk
-from accomplice.training.estimators.intervals import bootstrap_interval
 from accomplice.training.estimators.kaplan_meier import censoring, judged_horizon
 from accomplice.training.evaluation.comparison import PRIMARY, compare, same_patients
 from accomplice.training.evaluation.scores import judge_predicted
 from accomplice.training.fitting.out_of_fold import from_fit, replay
-from accomplice.training.metrics.concordance import uno_c
 from accomplice.training.models.predictions import MODEL, OUT_OF_FOLD, Predicted
 from accomplice.training.run import train
+from tests.oracles import bootstrap_interval, uno_c
 
 GRID = TimeGrid(np.linspace(0, 60, 13))
 

@@ -14,8 +14,8 @@ from accomplice.training.evaluation import modality_value as module
 from accomplice.training.evaluation.bootstrap import Followed
 from accomplice.training.evaluation.modality_value import modality_values, sample
 from accomplice.training.evaluation.scores import brier_averages
-from accomplice.training.metrics.concordance import uno_c
 from tests.known import known_curves, known_predicted
+from tests.oracles import uno_c
 
 CONFIG = configure(["evaluation.bootstraps=100"])
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from accomplice.training.estimators.hazard import TimeGrid, survival
-from accomplice.training.estimators.intervals import bootstrap_interval
 from accomplice.training.evaluation.bootstrap import Followed
 from accomplice.training.evaluation.net_benefit import decisions
 from accomplice.training.metrics.net_benefit import (
@@ -14,6 +13,7 @@ from accomplice.training.metrics.net_benefit import (
     net_benefit_contributions,
     thresholds_among,
 )
+from tests.oracles import bootstrap_interval
 
 GRID = TimeGrid(np.linspace(0, 60, 13))
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from accomplice.training.estimators.hazard import TimeGrid, accumulate, log_risk, survival
-from accomplice.training.estimators.intervals import Estimate, bootstrap_interval
+from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.estimators.kaplan_meier import censoring, judged_horizon
 from accomplice.training.evaluation import scores as evaluation
 from accomplice.training.evaluation.scores import MODEL, judge, judge_predicted
@@ -22,6 +22,7 @@ from accomplice.training.metrics.brier import brier_score, integrated_brier_scor
 from accomplice.training.metrics.concordance import harrell_c, uno_c
 from accomplice.training.models.baselines import KAPLAN_MEIER
 from accomplice.training.tune import quick_scores
+from tests.oracles import bootstrap_interval, brier_score, integrated_brier_score, uno_c
 
 GRID = TimeGrid(np.linspace(0, 60, 13))
 RATE = 0.02

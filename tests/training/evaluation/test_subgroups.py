@@ -12,9 +12,9 @@ from accomplice.training.evaluation import subgroups as module
 from accomplice.training.evaluation.bootstrap import Followed
 from accomplice.training.evaluation.subgroups import OTHER, Scored, groups_of, patterns, subgroups
 from accomplice.training.metrics.calibration import observed_expected
-from accomplice.training.metrics.concordance import uno_c
 from accomplice.training.models.predictions import MODEL
 from tests.known import GRID, known_predicted
+from tests.oracles import uno_c
 
 
 @pytest.fixture(scope="module")

@@ -10,19 +10,10 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from accomplice.training.estimators.chi_square import ChiSquare
-from accomplice.training.estimators.intervals import (
-    bootstrap_interval,
-    percentile_interval,
-    resamples,
-)
+from accomplice.training.estimators.intervals import percentile_interval, resamples
 from accomplice.training.estimators.kaplan_meier import KaplanMeier, censoring
 from accomplice.training.estimators.outcome import UndefinedMetricError
-from accomplice.training.metrics.brier import (
-    brier_contributions,
-    brier_score,
-    integrated_brier_score,
-    time_average,
-)
+from accomplice.training.metrics.brier import brier_contributions, time_average
 from accomplice.training.metrics.calibration import (
     calibration_at,
     calibration_groups,
@@ -31,9 +22,13 @@ from accomplice.training.metrics.calibration import (
 from accomplice.training.metrics.concordance import (
     concordance_contributions,
     concordances,
-    cumulative_dynamic_auc,
     harrell_c,
-    mean_auc,
+)
+from tests.oracles import (
+    bootstrap_interval,
+    brier_score,
+    cumulative_dynamic_auc,
+    integrated_brier_score,
     uno_c,
 )
 
@@ -410,11 +405,6 @@ class TestCumulativeDynamicAuc:
         each = cumulative_dynamic_auc(event, time, columns, times, curve)
         np.testing.assert_allclose(each, [once[0], 1 - once[1], once[2]], atol=1e-12)
 
-    def test_mean_needs_an_event(self):
-        alive = KaplanMeier.fit(np.array([1.0, 2.0]), np.array([False, False]))
-        with pytest.raises(UndefinedMetricError, match="no event"):
-            mean_auc(np.array([0.5]), np.array([1.0]), alive)
-
 
 class TestBrier:
     @untimed
@@ -537,12 +527,9 @@ class TestAgainstScikitSurvival:
         # Scikit-survival weighs all patients, also those past the times asked for: cap them.
         event, time = event & shown, np.where(shown, time, tau)
         test = Surv.from_arrays(event, time)
-        expected, expected_mean = sksurv.cumulative_dynamic_auc(train, test, risk, times)
+        expected, _ = sksurv.cumulative_dynamic_auc(train, test, risk, times)
         auc = cumulative_dynamic_auc(event, time, risk, times, curve)
         np.testing.assert_allclose(auc, expected, atol=1e-12)
-        if times.size > 1:
-            mean = mean_auc(auc, times, KaplanMeier.fit(time, event))
-            assert mean == pytest.approx(expected_mean, abs=1e-12)
 
         survival = truth(risk, times)
         _, expected = sksurv.brier_score(train, test, survival, times)

@@ -9,12 +9,13 @@ from accomplice.training.estimators.intervals import resamples
 from accomplice.training.estimators.kaplan_meier import censoring
 from accomplice.training.estimators.outcome import UndefinedMetricError
 from accomplice.training.metrics import concordance_draws as pairwise
-from accomplice.training.metrics.concordance import cumulative_dynamic_auc, harrell_c, uno_c
+from accomplice.training.metrics.concordance import harrell_c
 from accomplice.training.metrics.concordance_draws import (
     auc_contributions,
     drawn_auc,
     drawn_concordances,
 )
+from tests.oracles import cumulative_dynamic_auc, uno_c
 
 
 def patients(n, seed=0, digits=6):
