@@ -379,7 +379,6 @@ def quick_scores(fitted: Fitted) -> dict[str, float]:
     grid = fitted.prepared.grid
     horizon = judged_horizon(time, event, grid.horizon)
     judged = Judge(time, event, censoring(time, event), horizon)
-    averages, _ = judged.brier(grid, fitted.cumulative)
     risk = within(log_risk(fitted.cumulative), fitted.prepared.fold[0])
-    uno, _, ibs = judged.figures(np.arange(len(time)), risk, averages)
-    return {"ibs": ibs, "uno_c": uno}
+    found = judged.figures(judged.output(risk, grid, fitted.cumulative)[0])
+    return {name: found[name] for name in ("ibs", "uno_c")}

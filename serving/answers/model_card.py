@@ -13,7 +13,6 @@ from accomplice.training.bundle import Bundle
 
 #: What the figures of a bundle call the model.
 MODEL = "model"
-METRICS = ("uno_c", "harrell_c", "ibs")
 RESPONSE_METRICS = ("auroc", "auprc", "brier")
 
 
@@ -49,8 +48,7 @@ def describe(predictor: Predictor) -> dict[str, Any]:
 
 def headline(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """Return the model's headline figures, each with its 95 % interval: value, low, high."""
-    judged = metrics.get("models") or {}
-    return _spans({m: (judged.get(MODEL) or {}).get(m) for m in METRICS})
+    return _spans((metrics.get("models") or {}).get(MODEL) or {})
 
 
 def _of_response(bundle: Bundle, name: str) -> Mapping[str, Any]:

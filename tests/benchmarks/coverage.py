@@ -23,8 +23,8 @@ from accomplice.data.synthetic_survival import HORIZON, SCALE, SHAPE, weibull_su
 from accomplice.training.cli.progress_bar import shown
 from accomplice.training.estimators.hazard import TimeGrid, log_risk, survival
 from accomplice.training.estimators.intervals import Estimate
-from accomplice.training.evaluation.scores import MODEL, POINTS, Evaluation, judge
-from accomplice.training.metrics.brier import time_average
+from accomplice.training.evaluation.scores import MODEL, Evaluation, judge
+from accomplice.training.metrics.brier import brier_times, time_average
 
 POPULATION = 3000
 #: Cohorts, their patients, their folds, and the bootstrap draws of each.
@@ -92,7 +92,7 @@ class Population:
 
     def ibs(self, name: str, horizon: float) -> float:
         """Integrated Brier score to the horizon, taken at the times that a run takes it at."""
-        times = np.linspace(0, horizon, POINTS + 1)[1:]
+        times = brier_times(horizon)
         predicted = survival(GRID.at(self.curves[name], times))
         alive = weibull_survival(self.log_hz[:, None], times)
         expected = alive * (1 - predicted) ** 2 + (1 - alive) * predicted**2

@@ -18,10 +18,10 @@ import numpy as np
 from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.training.estimators.hazard import TimeGrid
 from accomplice.training.estimators.intervals import Estimate, resamples
-from accomplice.training.estimators.kaplan_meier import KaplanMeier, censoring
+from accomplice.training.estimators.kaplan_meier import censoring
 from accomplice.training.estimators.outcome import UndefinedMetricError
 from accomplice.training.evaluation.record import Curve
-from accomplice.training.evaluation.scores import brier_averages
+from accomplice.training.metrics.brier import brier_over_time
 from accomplice.training.metrics.calibration import (
     observed_expected,
     observed_expected_contributions,
@@ -32,6 +32,7 @@ from accomplice.training.metrics.concordance_draws import (
     drawn_auc,
     drawn_concordances,
 )
+from accomplice.training.metrics.score import Outcome
 
 #: Patients up to whom each is drawn by themselves, and blocks of more.
 FEW = 2000
@@ -93,15 +94,9 @@ class Draws:
 
 
 @dataclass(frozen=True, eq=False)
-class Followed:
-    """Outcomes of n patients, and how predictions are scored against them."""
+class Followed(Outcome):
+    """Outcomes of n patients, and how predictions are scored on bootstrap draws of them."""
 
-    time: Array
-    event: Bools
-    weights: KaplanMeier
-    """Distribution of the censoring time in the whole cohort."""
-    horizon: float
-    """Months to which is judged."""
     draws: Draws
 
     @classmethod
@@ -151,7 +146,7 @@ class Followed:
 
     def brier_averages(self, grid: TimeGrid, cumulative: Array) -> Array:
         """Each patient's Brier score (n,), averaged to the horizon."""
-        return brier_averages(self.time, self.event, self.weights, self.horizon, grid, cumulative)
+        return brier_over_time(self, grid, cumulative)[0]
 
     def observed_expected(self, survival: Array, month: float) -> Array:
         """Observed over predicted risk (1 + d,) of patients with survival (n,) at a month."""

@@ -8,7 +8,7 @@ which patients were drawn; it does not hold what another training of the same mo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -20,7 +20,9 @@ from accomplice.training.estimators.hazard import log_risk
 from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.estimators.kaplan_meier import censoring, judged_horizon
 from accomplice.training.evaluation.calibration import Calibrated, calibrated
-from accomplice.training.evaluation.scores import NAMES, Figures, Judge
+from accomplice.training.evaluation.scores import Judge
+from accomplice.training.metrics.score import ModelOutput
+from accomplice.training.metrics.table import METRICS, deciding, gains, label
 from accomplice.training.models.predictions import MODEL, Predicted
 
 #: Bootstrap draws behind an interval that decides something.
@@ -29,22 +31,26 @@ DRAWS = 1000
 CALIBRATION_DRAWS = 200
 #: Events that two models are judged by at least.
 FEWEST_EVENTS = 10
-#: Metrics that decide which model is better.
-PRIMARY = ("uno_c", "ibs")
 
 
 @dataclass(frozen=True)
 class Side:
     """How one of the models did."""
 
-    uno_c: Estimate
-    harrell_c: Estimate
-    ibs: Estimate
+    figures: dict[str, Estimate]
+    """By metric."""
     calibration: Calibrated
+
+    def __getattr__(self, name: str) -> Estimate:
+        """Return the figure of a metric, such as ``uno_c``."""
+        try:
+            return cast(Estimate, vars(self)["figures"][name])
+        except KeyError:
+            raise AttributeError(name) from None
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures as plain data."""
-        found = {name: getattr(self, name).to_json() for name in NAMES}
+        found = {name: each.to_json() for name, each in self.figures.items()}
         found["calibration_slope"] = self.calibration.slope.to_json()
         found["observed_expected"] = self.calibration.observed_expected.to_json()
         return found
@@ -72,8 +78,8 @@ class Comparison:
 
     def verdict(self, first: str = "A", second: str = "B") -> str:
         """Say in words which of the two is better, where that is certain."""
-        better = [NAMES[m] for m in PRIMARY if self.gains[m].low > 0]
-        worse = [NAMES[m] for m in PRIMARY if self.gains[m].high < 0]
+        better = [label(m) for m in deciding() if self.gains[m].low > 0]
+        worse = [label(m) for m in deciding() if self.gains[m].high < 0]
         said = [f"{first} is better in {' and '.join(better)}"] if better else []
         said += [f"{second} is better in {' and '.join(worse)}"] if worse else []
         return "; ".join(said) or f"no certain difference between {first} and {second}"
@@ -116,22 +122,24 @@ def compare(
         )
     judged = Judge(time, event, censoring(time, event), judged_horizon(time, event, horizon))
     sides = (first, second)
-    models = [_scored(judged, each, own) for each, own in zip(sides, rows, strict=True)]
+    models = [_output(judged, each, own) for each, own in zip(sides, rows, strict=True)]
     figures = judged.resample(models, bootstraps, seed)
     month = judged.horizon / 2
     made = []
     for each, own, found in zip(sides, rows, figures, strict=True):
         curves, how = each.curves[MODEL][own], ((month,), CALIBRATION_DRAWS, seed)
         (calibration,) = calibrated(time, event, each.grid, curves, *how)
-        uno_c, harrell_c, ibs = map(Estimate.of_draws, found)
-        made.append(Side(uno_c, harrell_c, ibs, calibration))
+        made.append(Side({m: Estimate.of_draws(f) for m, f in found.items()}, calibration))
     return Comparison(
         patients=len(time),
         events=int(event.sum()),
         horizon=judged.horizon,
         first=made[0],
         second=made[1],
-        gains=_gains(*figures),
+        gains={
+            name: Estimate.of_draws(gain)
+            for name, gain in gains(figures[0], figures[1], tuple(METRICS)).items()
+        },
         bootstraps=bootstraps,
     )
 
@@ -167,17 +175,9 @@ def _truncated(cohort: Cohort, rows: Ints, horizon: float) -> tuple[Array, Bools
     return np.minimum(time, horizon), event & (time <= horizon)
 
 
-def _scored(judged: Judge, predicted: Predicted, rows: Ints) -> tuple[Array, Array]:
-    """Risk (m,) within the fold and Brier score (m,) over time of some patients."""
+def _output(judged: Judge, predicted: Predicted, rows: Ints) -> ModelOutput:
+    """Return what the metrics see of some patients (m,)."""
     curves = predicted.curves[MODEL]
     # The fold's mean is that of all its patients, as where the model is judged by itself.
     risk = within(log_risk(curves), predicted.group)[rows]
-    return risk, judged.brier(predicted.grid, curves[rows])[0]
-
-
-def _gains(first: Figures, second: Figures) -> dict[str, Estimate]:
-    return {
-        "uno_c": Estimate.of_draws(first.uno_c - second.uno_c),
-        "harrell_c": Estimate.of_draws(first.harrell_c - second.harrell_c),
-        "ibs": Estimate.of_draws(second.ibs - first.ibs),
-    }
+    return judged.output(risk, predicted.grid, curves[rows])[0]

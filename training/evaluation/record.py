@@ -204,9 +204,9 @@ class Review(_Part):
     brier: dict[str, Curve]
     """Model or baseline -> Brier score at ``months``."""
     scores: dict[str, dict[str, Estimate]]
-    """Model, learner or baseline -> ``uno_c``, ``harrell_c``, ``ibs``."""
+    """Model, learner or baseline -> metric -> figure."""
     gains: dict[str, dict[str, Estimate]]
-    """Baseline -> the model's paired gain in ``uno_c`` and ``ibs``; above 0 is better."""
+    """Baseline -> metric that decides -> the model's paired gain; above 0 is better."""
     calibration: tuple[CalibrationAt, ...]
     d_calibration_p: Number
     decisions: tuple[Decision, ...]

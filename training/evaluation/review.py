@@ -89,10 +89,7 @@ def review(
         months=tuple(parts.months),
         marks=tuple(parts.marks),
         strongest=parts.strongest,
-        scores={
-            name: {m: getattr(s, m) for m in ("uno_c", "harrell_c", "ibs")}
-            for name, s in evaluation.scores.items()
-        },
+        scores={name: s.figures for name, s in evaluation.scores.items()},
         gains=evaluation.gains,
         d_calibration_p=evaluation.d_calibration_p,
         notes=tuple(notes),

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, cast
 
 import numpy as np
 
@@ -26,15 +26,13 @@ from accomplice.training.estimators.intervals import (
     or_nan,
     resamples,
 )
-from accomplice.training.estimators.kaplan_meier import KaplanMeier, censoring, judged_horizon
-from accomplice.training.metrics.brier import brier_contributions, time_average
+from accomplice.training.estimators.kaplan_meier import censoring, judged_horizon
+from accomplice.training.metrics.brier import brier_over_time, brier_times
 from accomplice.training.metrics.calibration import calibration_at, d_calibration
-from accomplice.training.metrics.concordance import concordance_contributions, concordances
-from accomplice.training.metrics.concordance_draws import drawn_concordances
+from accomplice.training.metrics.score import ModelOutput, Outcome, Score
+from accomplice.training.metrics.table import METRICS, deciding, gains, label
 from accomplice.training.models.predictions import MODEL, PEERS, Predicted
 
-#: Times at which the Brier score is taken.
-POINTS = 50
 #: Bootstrap draws that there are at least, however little time is left, and that tell how long one
 #: takes.
 FEWEST_DRAWS, TIMED_DRAWS = 20, 2
@@ -42,19 +40,23 @@ FEWEST_DRAWS, TIMED_DRAWS = 20, 2
 FEW = 10_000
 #: Patients from which on bootstrap draws no longer rank anew; see `concordance_contributions`.
 MANY = 20_000
-#: Patients scored at a time.
-CHUNK = 8192
 
 
 @dataclass(frozen=True)
 class Scores:
-    """How one model did."""
+    """How one model did; each metric of the table is an attribute too, such as ``uno_c``."""
 
-    uno_c: Estimate
-    harrell_c: Estimate
-    ibs: Estimate
+    figures: dict[str, Estimate]
+    """By metric."""
     brier: Array
     """(t,) Brier score at the evaluation's times."""
+
+    def __getattr__(self, name: str) -> Estimate:
+        """Return the figure of a metric."""
+        try:
+            return cast(Estimate, vars(self)["figures"][name])
+        except KeyError:
+            raise AttributeError(name) from None
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Evaluation:
     scores: dict[str, Scores]
     """By model: the stacked model, its learners, the baselines."""
     gains: dict[str, dict[str, Estimate]]
-    """Baseline -> gain of the model in ``uno_c`` and ``ibs``; above 0 is better in both."""
+    """Baseline -> gain of the model in each metric that decides; above 0 is better."""
     calibration_time: float
     """Months at which slope and intercept are taken."""
     calibration_slope: float
@@ -96,9 +98,9 @@ class Evaluation:
         better = [m for m, e in gain.items() if e.low > 0]
         worse = [m for m, e in gain.items() if e.high < 0]
         if better and not worse:
-            return f"adds value over {baseline} ({' and '.join(NAMES[m] for m in better)})"
+            return f"adds value over {baseline} ({' and '.join(label(m) for m in better)})"
         if worse:
-            return f"is worse than {baseline} ({' and '.join(NAMES[m] for m in worse)})"
+            return f"is worse than {baseline} ({' and '.join(label(m) for m in worse)})"
         return f"adds nothing certain over {baseline}"
 
     def to_json(self) -> dict[str, Any]:
@@ -115,7 +117,7 @@ class Evaluation:
                 "d_calibration_p": finite_or_none(self.d_calibration_p),
             },
             "models": {
-                name: {m: getattr(s, m).to_json() for m in ("uno_c", "harrell_c", "ibs")}
+                name: {m: e.to_json() for m, e in s.figures.items()}
                 for name, s in self.scores.items()
             },
             "gains": {b: {m: e.to_json() for m, e in g.items()} for b, g in self.gains.items()},
@@ -123,8 +125,8 @@ class Evaluation:
         }
 
 
-#: Metric -> what people call it.
-NAMES = {"uno_c": "Uno's C", "harrell_c": "Harrell's C", "ibs": "integrated Brier score"}
+#: Metric -> its label.
+NAMES = {name: metric.label for name, metric in METRICS.items()}
 
 
 def judge_predicted(predicted: Predicted, config: Config, budget: Budget = UNLIMITED) -> Evaluation:
@@ -163,8 +165,10 @@ def judge(
     judged = Judge(time, event, censoring(time, event), horizon)
     models = curves | baselines
     risks = {name: log_risk(c) for name, c in models.items()}
-    briers = {name: judged.brier(grid, c) for name, c in models.items()}
-    predicted = [(within(risks[name], fold), briers[name][0]) for name in models]
+    outputs, by_time = {}, {}
+    for name, c in models.items():
+        outputs[name], by_time[name] = judged.output(within(risks[name], fold), grid, c)
+    predicted = list(outputs.values())
     draws = bootstraps
     if budget.limited and bootstraps > FEWEST_DRAWS:
         before = budget.spent
@@ -178,27 +182,21 @@ def judge(
             budget.cut("evaluation", draws, f"{bootstraps} bootstraps")
     drawn = judged.resample(predicted, draws, seed)
     figures = dict(zip(models, drawn, strict=True))
-    scores = {}
-    for name, figure in figures.items():
-        uno_c, harrell_c, ibs = map(Estimate.of_draws, figure)
-        scores[name] = Scores(uno_c, harrell_c, ibs, briers[name][1])
-    gains = {
-        b: {
-            "uno_c": Estimate.of_draws(figures[MODEL].uno_c - figures[b].uno_c),
-            "ibs": Estimate.of_draws(figures[b].ibs - figures[MODEL].ibs),
-        }
-        for b in baselines
+    scores = {
+        name: Scores({m: Estimate.of_draws(f) for m, f in each.items()}, by_time[name])
+        for name, each in figures.items()
     }
+    gained = {b: gains(figures[MODEL], figures[b], deciding()) for b in baselines}
     middle = horizon / 2
-    at_middle = survival(grid.at(curves[MODEL], np.array([middle])))[:, 0]
+    at_middle = outputs[MODEL].survival
     own = survival(grid.at_own(curves[MODEL], time))
     return Evaluation(
         patients=len(time),
         events=int(event.sum()),
         horizon=horizon,
-        times=judged.times,
+        times=brier_times(horizon),
         scores=scores,
-        gains=gains,
+        gains={b: {m: Estimate.of_draws(f) for m, f in each.items()} for b, each in gained.items()},
         calibration_time=middle,
         calibration_slope=or_nan(
             lambda: calibration_at(event, time, at_middle, middle, judged.weights).slope
@@ -210,99 +208,66 @@ def judge(
     )
 
 
-def brier_averages(
-    time: Array,
-    event: Bools,
-    weights: KaplanMeier,
-    horizon: float,
-    grid: TimeGrid,
-    cumulative: Array,
-) -> Array:
-    """Return each patient's Brier score (n,), averaged over time to a horizon."""
-    return Judge(time, event, weights, horizon).brier(grid, cumulative)[0]
-
-
-class Figures(NamedTuple):
-    """Figures (1 + d,) of a model: of all patients, then of each bootstrap draw."""
-
-    uno_c: Array
-    harrell_c: Array
-    ibs: Array
-
-
-@dataclass(frozen=True)
-class Judge:
+class Judge(Outcome):
     """Outcomes, and how predictions are scored against them."""
 
-    time: Array
-    event: Bools
-    weights: KaplanMeier
-    horizon: float
+    def output(self, risk: Array, grid: TimeGrid, cumulative: Array) -> tuple[ModelOutput, Array]:
+        """Return what the metrics see of a model, and its Brier score at each time (t,)."""
+        averages, by_time = brier_over_time(self, grid, cumulative)
+        middle = survival(grid.at(cumulative, np.array([self.horizon / 2])))[:, 0]
+        return ModelOutput(risk, averages, middle), by_time
 
-    @property
-    def times(self) -> Array:
-        """Months (t,) at which the Brier score is taken."""
-        return np.linspace(0, self.horizon, POINTS + 1)[1:]
-
-    def brier(self, grid: TimeGrid, cumulative: Array) -> tuple[Array, Array]:
-        """Brier score of each patient (n,), averaged over time, and at each time (t,)."""
-        n, times = len(self.time), self.times
-        averages, total = np.empty(n), np.zeros(len(times))
-        # Survival of all patients at all times would take several times what a fit does.
-        for start in range(0, n, CHUNK):
-            rows = slice(start, start + CHUNK)
-            curves = survival(grid.at(cumulative[rows], times))
-            each = brier_contributions(
-                self.event[rows], self.time[rows], curves, times, self.weights
-            )
-            averages[rows] = time_average(each, times)
-            total += each.sum(axis=0)
-        return averages, total / n
-
-    def figures(self, rows: Ints, risk: Array, averages: Array) -> tuple[float, float, float]:
-        """Return the `Figures` of some patients alone; NaN where they do not determine one."""
-        event, time = self.event[rows], self.time[rows]
-        found = concordances(event, time, risk[rows], self.weights, self.horizon)
-        return found.uno, found.harrell, float(averages[rows].mean())
-
-    def contributions(self, risk: Array, averages: Array) -> tuple[Array, Array, Array]:
-        """Return each patient's part (n,) in the `Figures`, which are its means."""
-        found = concordance_contributions(self.event, self.time, risk, self.weights, self.horizon)
-        return found.uno, found.harrell, averages
+    def figures(self, model: ModelOutput) -> dict[str, float]:
+        """Return each metric of all patients; NaN where they do not determine it."""
+        whole = {score: score.whole(self, model) for score in _scores()}
+        return {name: float(whole[m.score][m.part]) for name, m in METRICS.items()}
 
     def resample(
-        self, models: Sequence[tuple[Array, Array]], draws: int, seed: int
-    ) -> list[Figures]:
-        """Score models on the same draws.
+        self, models: Sequence[ModelOutput], draws: int, seed: int
+    ) -> list[dict[str, Array]]:
+        """Score models on the same bootstrap draws.
 
         Args:
-            models: risk (n,) and averages (n,) of each.
+            models: of m models.
             draws: of patients.
             seed: of the draws.
+
+        Returns:
+            For each model each metric's figures (1 + d,): of all patients, then of each draw.
         """
-        n = len(self.time)
+        scores, n = _scores(), len(self.time)
         drawn = resamples(n, draws, seed)
         if n <= FEW:
-            return self._few(models, [np.bincount(rows, minlength=n) for rows in drawn])
-        if n > MANY:
-            parts = np.concatenate([self.contributions(*model) for model in models])
-            made = [parts.mean(axis=1)]
-            made += [parts @ np.bincount(rows, minlength=n).astype(float) / n for rows in drawn]
+            counts = np.stack([np.bincount(rows, minlength=n) for rows in drawn]).astype(float)
+            whole = [np.concatenate([s.whole(self, m) for s in scores]) for m in models]
+            parts = [score.draws(self, models, counts) for score in scores]
+            made = np.dstack([np.stack(whole), np.concatenate(parts, axis=1)])
+        elif n > MANY:
+            each = np.stack(
+                [np.concatenate([s.contributions(self, m) for s in scores]) for m in models]
+            )
+            means = (each @ np.bincount(rows, minlength=n).astype(float) / n for rows in drawn)
+            made = np.stack([each.mean(axis=-1), *means], axis=-1)
         else:
-            made = [
-                np.concatenate([self.figures(rows, *model) for model in models])
-                for rows in chain((np.arange(n),), drawn)
-            ]
-        return [Figures(*each) for each in np.split(np.stack(made, axis=1), len(models))]
+            made = np.stack(
+                [
+                    [
+                        np.concatenate([s.whole(self.take(rows), m.take(rows)) for s in scores])
+                        for m in models
+                    ]
+                    for rows in chain((np.arange(n),), drawn)
+                ],
+                axis=-1,
+            )
+        first, place = 0, {}
+        for score in scores:
+            place[score] = first
+            first += score.parts
+        return [
+            {name: each[place[m.score] + m.part] for name, m in METRICS.items()} for each in made
+        ]
 
-    def _few(self, models: Sequence[tuple[Array, Array]], counts: Sequence[Ints]) -> list[Figures]:
-        """Score models on all draws at once, from how often each draw holds each patient."""
-        held, everybody = np.stack(counts).astype(float), np.arange(len(self.time))
-        risks = np.stack([risk for risk, _ in models])
-        drawn = drawn_concordances(self.event, self.time, risks, self.weights, self.horizon, held)
-        found = []
-        for (risk, averages), (harrell, uno) in zip(models, drawn, strict=True):
-            whole = self.figures(everybody, risk, averages)
-            each = uno, harrell, held @ averages / len(averages)
-            found.append(Figures(*(np.append(w, e) for w, e in zip(whole, each, strict=True))))
-        return found
+
+def _scores() -> list[Score]:
+    """Return what computes the table's metrics, each once."""
+    return list(dict.fromkeys(metric.score for metric in METRICS.values()))

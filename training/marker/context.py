@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from accomplice.training.evaluation.scores import NAMES
 from accomplice.training.marker import figures as plots
 from accomplice.training.marker import terms as words
 from accomplice.training.marker import verdicts
 from accomplice.training.marker.added_value import REPORTED, WITHOUT
 from accomplice.training.marker.claim import MarkerClaim
 from accomplice.training.marker.verdicts import adjusted_for, p_text, percent
+from accomplice.training.metrics.table import label
 from accomplice.training.models.predictions import MODEL
 from accomplice.training.reports.page import Section, Table
 
@@ -169,7 +169,7 @@ def added_value(claim: MarkerClaim) -> Section:
         (
             Table(
                 "Accuracy (95 % interval)",
-                ("Model", f"{NAMES['uno_c']} (higher is better)", "Integrated Brier (lower)"),
+                ("Model", f"{label('uno_c')} (higher is better)", "Integrated Brier (lower)"),
                 [*scores, (f"gain by {marker}", *gained)],
             ),
             plots.inline(

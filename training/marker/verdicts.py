@@ -6,12 +6,12 @@ Each rule takes the few numbers that it judges, so that it can be read and teste
 from __future__ import annotations
 
 from accomplice.training.estimators.hazard_ratios import HazardRatio
-from accomplice.training.evaluation.scores import NAMES
 from accomplice.training.marker.added_value import AddedValue
 from accomplice.training.marker.claim import CLINICAL, STROMA, Centres
 from accomplice.training.marker.correlation import Correlation
 from accomplice.training.marker.cutpoints import CutScan
 from accomplice.training.marker.treatment import Modification, TreatmentEffect
+from accomplice.training.metrics.table import label
 from accomplice.training.reports.page import Verdict
 from accomplice.training.treatment.immortal_time import SURPRISE
 
@@ -199,7 +199,7 @@ def of_correlations(marker: str, found: tuple[Correlation, ...]) -> Verdict:
 def of_added_value(marker: str, added: AddedValue) -> Verdict:
     """Does it improve predictions?"""
     gains = added.gains
-    each = [f"in {NAMES[m]} {gain:+.3f}" for m, gain in gains.items()]
+    each = [f"in {label(m)} {gain:+.3f}" for m, gain in gains.items()]
     gained = f"gain {listed(each)}"
     if added.certain:
         return Verdict("yes", f"Yes: with {marker} the clinical model improves: {gained}.")

@@ -11,8 +11,15 @@ from __future__ import annotations
 import numpy as np
 
 from accomplice.data.arrays import Array, Bools, Reals
+from accomplice.training.estimators.hazard import TimeGrid, survival
 from accomplice.training.estimators.kaplan_meier import KaplanMeier, inverse_censoring
 from accomplice.training.estimators.outcome import checked_outcome, checked_survival, checked_times
+from accomplice.training.metrics.score import ModelOutput, Outcome, Score
+
+#: Times at which the Brier score is taken.
+POINTS = 50
+#: Patients scored at a time.
+CHUNK = 8192
 
 
 def brier_contributions(
@@ -72,3 +79,47 @@ def time_average(values: Reals, times: Reals) -> Array:
     if times.size < 2:
         raise ValueError("an average over time needs two times or more, got one")
     return np.asarray(np.trapezoid(values, times, axis=-1) / (times[-1] - times[0]))
+
+
+def brier_times(horizon: float) -> Array:
+    """Return the months (t,) at which the Brier score is taken."""
+    return np.linspace(0, horizon, POINTS + 1)[1:]
+
+
+def brier_over_time(outcome: Outcome, grid: TimeGrid, cumulative: Array) -> tuple[Array, Array]:
+    """Score cumulative hazards by their survival at `brier_times`.
+
+    Args:
+        outcome: of n patients.
+        grid: of j intervals.
+        cumulative: (n, j + 1) cumulative hazards at the grid's edges.
+
+    Returns:
+        The Brier score of each patient (n,), averaged over time to the horizon, and that of all
+        patients at each time (t,).
+    """
+    n, times = len(outcome.time), brier_times(outcome.horizon)
+    averages, total = np.empty(n), np.zeros(len(times))
+    # Survival of all patients at all times would take several times what a fit does.
+    for start in range(0, n, CHUNK):
+        rows = slice(start, start + CHUNK)
+        curves = survival(grid.at(cumulative[rows], times))
+        each = brier_contributions(
+            outcome.event[rows], outcome.time[rows], curves, times, outcome.weights
+        )
+        averages[rows] = time_average(each, times)
+        total += each.sum(axis=0)
+    return averages, total / n
+
+
+class BrierScore(Score):
+    """The Brier score, averaged over time to the horizon."""
+
+    # The outcome is in the patients' scores already.
+    def whole(self, outcome: Outcome, model: ModelOutput) -> Array:  # noqa: ARG002
+        """Return the mean of the patients' scores (1,)."""
+        return np.array([model.brier.mean()])
+
+    def contributions(self, outcome: Outcome, model: ModelOutput) -> Array:  # noqa: ARG002
+        """Return each patient's score (1, n)."""
+        return model.brier[None]

@@ -8,7 +8,8 @@ patients, contributions are averaged instead (`concordance_contributions`, `auc_
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -19,9 +20,38 @@ from accomplice.training.estimators.outcome import (
     checked_finite,
     checked_outcome,
 )
+from accomplice.training.metrics.concordance import concordance_contributions, concordances
+from accomplice.training.metrics.score import ModelOutput, Outcome, Score
 
 #: First patients of pairs that are looked at at a time.
 CHUNK = 256
+
+
+class ConcordanceScore(Score):
+    """Harrell's and Uno's C, which share one ranking."""
+
+    parts: ClassVar[int] = 2
+
+    def whole(self, outcome: Outcome, model: ModelOutput) -> Array:
+        """Return Harrell's and Uno's C (2,)."""
+        found = concordances(
+            outcome.event, outcome.time, model.risk, outcome.weights, outcome.horizon
+        )
+        return np.array(found)
+
+    def contributions(self, outcome: Outcome, model: ModelOutput) -> Array:
+        """Return each patient's part (2, n); see `concordance_contributions`."""
+        found = concordance_contributions(
+            outcome.event, outcome.time, model.risk, outcome.weights, outcome.horizon
+        )
+        return np.stack(found)
+
+    def draws(self, outcome: Outcome, models: Sequence[ModelOutput], counts: Array) -> Array:
+        """Return both (m, 2, d) by the pairs of patients."""
+        risks = np.stack([each.risk for each in models])
+        return drawn_concordances(
+            outcome.event, outcome.time, risks, outcome.weights, outcome.horizon, counts
+        )
 
 
 def drawn_concordances(

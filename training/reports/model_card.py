@@ -12,7 +12,7 @@ from accomplice.training.bundle import Bundle
 from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.evaluation.record import Review, read_review
 from accomplice.training.evaluation.response import METRICS
-from accomplice.training.evaluation.scores import NAMES
+from accomplice.training.metrics.table import deciding, label, listed
 from accomplice.training.models.predictions import OUT_OF_FOLD
 from accomplice.training.reports.review import verdicts
 from accomplice.training.reports.review.page import settings_changed
@@ -204,11 +204,11 @@ def _openness(bundle: Bundle) -> list[str]:
 def _results(review: Review) -> list[str]:
     kind = "synthetic patients" if review.synthetic else "patients"
     scores = [
-        (name, *(str(s.get(m, verdicts.UNKNOWN)) for m in ("uno_c", "ibs", "harrell_c")))
+        (name, *(str(s.get(m, verdicts.UNKNOWN)) for m in listed()))
         for name, s in review.scores.items()
     ]
     gains = [
-        (name, *(f"{g.get(m, verdicts.UNKNOWN):+.3f}" for m in ("uno_c", "ibs")))
+        (name, *(f"{g.get(m, verdicts.UNKNOWN):+.3f}" for m in deciding()))
         for name, g in review.gains.items()
     ]
     calibrated = [
@@ -238,15 +238,15 @@ def _results(review: Review) -> list[str]:
         f"{verdicts.drivers(review).text}",
         *_listed("Size of attributions", ("feature", "modality", "log-hazard"), drivers),
         f"**Performance (23a).** {verdicts.lead(review)} {verdicts.ranking(review).text}",
-        *_listed("", ("", NAMES["uno_c"], NAMES["ibs"], NAMES["harrell_c"]), scores),
-        *_listed("Paired gains of the model", ("over", NAMES["uno_c"], NAMES["ibs"]), gains),
+        *_listed("", ("", *map(label, listed())), scores),
+        *_listed("Paired gains of the model", ("over", *map(label, deciding())), gains),
         f"Calibration: {verdicts.calibration(review).text}",
         *_listed("", ("months", "slope", "observed/expected"), calibrated),
         f"Decisions: {verdicts.decisions(review).text}",
         f"**Subgroups (23a), heterogeneity (23b).** {verdicts.subgroups(review).text}",
         *_listed(
             "",
-            ("group", "patients / events", NAMES["uno_c"], "gain in IBS", "observed/expected"),
+            ("group", "patients / events", label("uno_c"), "gain in IBS", "observed/expected"),
             groups,
         ),
         f"Missing modalities: {verdicts.patterns(review).text}",

@@ -15,15 +15,12 @@ from typing import Any
 from accomplice.training.bundle import Bundle
 from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.evaluation.calibration import Calibrated
-from accomplice.training.evaluation.comparison import PRIMARY, Comparison
+from accomplice.training.evaluation.comparison import Comparison
 from accomplice.training.evaluation.record import CalibrationAt, Finding
-from accomplice.training.evaluation.scores import NAMES
+from accomplice.training.metrics.table import METRICS, deciding, label
 from accomplice.training.models.baselines import KAPLAN_MEIER
 from accomplice.training.models.predictions import MODEL
 
-#: Metric -> loss against the champion that is too much, certain or not. Two trainings of one model
-#: on the same 240 to 800 patients, with other seeds, hardly ever differ by that.
-MARGIN = {"uno_c": 0.03, "ibs": 0.01}
 #: Slopes, and ratios of observed to predicted risk, with which the 95 % interval must agree.
 SOUND = (0.8, 1.25)
 #: What the figure itself must lie in, since where patients are few a wide interval agrees with
@@ -96,7 +93,7 @@ class Challenger:
         review = metrics.get("review") or {}
         scored = metrics.get("models", {}).get(MODEL)
         if scored is not None:
-            score, scored_by = Estimate.from_json(scored["uno_c"]), NAMES["uno_c"]
+            score, scored_by = Estimate.from_json(scored["uno_c"]), label("uno_c")
             found = metrics.get("gains", {}).get(KAPLAN_MEIER, {})
             gains = {name: Estimate.from_json(each) for name, each in found.items()}
             known = _reviewed(review, metrics["horizon"] / 2)
@@ -160,15 +157,15 @@ def _not_worse(comparison: Comparison | None, unjudged: str) -> Rule:
     if comparison is None:
         return Rule(name, asks, False, f"not compared: {unjudged}")
     worse, told = [], []
-    for metric in PRIMARY:
-        gain = comparison.gains[metric]
-        told.append(f"{NAMES[metric]} {gain:+.3f}")
+    for metric in deciding():
+        gain, margin = comparison.gains[metric], METRICS[metric].margin or 0.0
+        told.append(f"{label(metric)} {gain:+.3f}")
         if math.isnan(gain.value):
-            worse.append(f"{NAMES[metric]} is not determined")
+            worse.append(f"{label(metric)} is not determined")
         elif gain.high < 0:
-            worse.append(f"certainly worse in {NAMES[metric]}")
-        elif gain.value < -MARGIN[metric]:
-            worse.append(f"worse in {NAMES[metric]} by more than {MARGIN[metric]:g}")
+            worse.append(f"certainly worse in {label(metric)}")
+        elif gain.value < -margin:
+            worse.append(f"worse in {label(metric)} by more than {margin:g}")
     on = f"on {comparison.patients} patients with {comparison.events} events"
     why = f"gain in {', in '.join(told)}, {on}"
     return Rule(name, asks, not worse, f"{'; '.join(worse)}: {why}" if worse else why)
@@ -178,7 +175,7 @@ def _learnt(challenger: Challenger) -> Rule:
     asks, score = "has learnt something", challenger.score
     certain = [m for m, gain in challenger.gains.items() if gain.low > 0]
     lost = [m for m, gain in challenger.gains.items() if gain.high < 0]
-    told = ", ".join(f"{NAMES[m]} {g:+.3f}" for m, g in challenger.gains.items())
+    told = ", ".join(f"{label(m)} {g:+.3f}" for m, g in challenger.gains.items())
     why = f"{challenger.scored_by} {score}"
     if challenger.gains:
         why += f"; gain over {KAPLAN_MEIER} in {told}"
@@ -219,7 +216,7 @@ def _trusted(challenger: Challenger) -> Rule:
     name, asks = "no_leak", "no leak sentinel fired"
     if challenger.sentinels is None:
         # They watch a survival model; a response alone has none.
-        return Rule(name, asks, challenger.scored_by != NAMES["uno_c"], "none was run")
+        return Rule(name, asks, challenger.scored_by != label("uno_c"), "none was run")
     fired = [f.text for f in challenger.sentinels if f.status == "fired"]
     clear = f"{sum(f.status != 'not run' for f in challenger.sentinels)} were run, none fired"
     return Rule(name, asks, not fired, "; ".join(fired) or clear)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from accomplice.data.study import Study
 from accomplice.training.bundle import Bundle
 from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.evaluation.calibration import middle_month
 from accomplice.training.leakage.sentinels import fired
+from accomplice.training.metrics.table import deciding, label
 from accomplice.training.models.predictions import MODEL
 from accomplice.training.reports.wording import RESEARCH_USE
 from accomplice.training.run import Judged, Trained
@@ -26,7 +27,7 @@ def headline(trained: Trained) -> dict[str, float]:
     named = {} if trained.primary is None else _of_primary(trained.primary)
     for name, judged in trained.further.items():
         scores = judged.evaluation.scores[MODEL]
-        named |= _ends({f"{name}_uno_c": scores.uno_c, f"{name}_ibs": scores.ibs})
+        named |= _ends({f"{name}_{m}": scores.figures[m] for m in deciding()})
     for name, response in trained.responses.items():
         found = response.evaluation.estimates
         named |= _ends({f"{name}_auroc": found["auroc"], f"{name}_brier": found["brier"]})
@@ -37,7 +38,7 @@ def headline(trained: Trained) -> dict[str, float]:
 def _of_primary(judged: Judged) -> dict[str, float]:
     evaluation, found = judged.evaluation, judged.evidence
     scores = evaluation.scores[MODEL]
-    estimates: dict[str, Estimate] = {"uno_c": scores.uno_c, "ibs": scores.ibs}
+    estimates: dict[str, Estimate] = {m: scores.figures[m] for m in deciding()}
     if evaluation.reference is not None:
         gains = evaluation.gains[evaluation.reference]
         estimates |= {f"{metric}_gain": estimate for metric, estimate in gains.items()}
@@ -129,20 +130,29 @@ def _on_leaks(judged: Judged) -> list[str]:
 def _on_survival(judged: Judged) -> list[str]:
     """What is said of the primary survival endpoint, in Markdown."""
     evaluation, (month, slope) = judged.evaluation, _slope(judged)
+    figures = evaluation.scores[MODEL].figures
+    others = [f"; {label(m)} {figures[m]}" for m in figures if m not in deciding()]
     return [
         f"{evaluation.patients} patients, {evaluation.events} events; judged out of fold to "
         f"{evaluation.horizon:.0f} months; 95 % bootstrap intervals.",
         "",
-        f"| model | {GAP}Uno's C | {GAP}integrated Brier score |",
-        "|---|---|---|",
-        *(f"| {name} | {GAP}{s.uno_c} | {GAP}{s.ibs} |" for name, s in evaluation.scores.items()),
+        _row("model", map(label, deciding())),
+        "|---" * (1 + len(deciding())) + "|",
+        *(
+            _row(name, (str(s.figures[m]) for m in deciding()))
+            for name, s in evaluation.scores.items()
+        ),
         "",
         *(f"- The model {evaluation.verdict(b)}." for b in evaluation.gains),
         *(f"- Not held against a baseline: {said}." for said in evaluation.notes),
         f"- Calibration slope at {month:.0f} months {slope.value:.2f} ({slope.low:.2f} to "
-        f"{slope.high:.2f}); C {evaluation.scores[MODEL].harrell_c} (Harrell).",
+        f"{slope.high:.2f}){''.join(others)}.",
         "",
     ]
+
+
+def _row(name: str, cells: Iterable[str]) -> str:
+    return f"| {name} |" + "".join(f" {GAP}{cell} |" for cell in cells)
 
 
 def unanswered(study: Study) -> list[str]:
@@ -184,9 +194,9 @@ def on_further(trained: Trained) -> dict[str, str]:
 def _in_short(judged: Judged) -> str:
     evaluation, found = judged.evaluation, judged.evidence
     scores = evaluation.scores[MODEL]
-    told = (
-        f"Uno's C {scores.uno_c}, integrated Brier score {scores.ibs} on {evaluation.patients} "
-        f"patients, {evaluation.events} events, to {evaluation.horizon:.0f} months"
+    told = ", ".join(f"{label(m)} {scores.figures[m]}" for m in deciding()) + (
+        f" on {evaluation.patients} patients, {evaluation.events} events, to "
+        f"{evaluation.horizon:.0f} months"
     )
     if evaluation.reference is not None:
         told += f"; the model {evaluation.verdict(evaluation.reference)}"

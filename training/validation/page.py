@@ -12,7 +12,7 @@ from typing import Any
 
 from accomplice.training.evaluation.calibration import Calibrated
 from accomplice.training.evaluation.response import METRICS
-from accomplice.training.evaluation.scores import NAMES
+from accomplice.training.metrics.table import label
 from accomplice.training.models.predictions import MODEL
 from accomplice.training.reports.page import (
     Figure,
@@ -113,7 +113,7 @@ def discrimination(found: Validation) -> Section:
         *((_called(name), str(s.uno_c), str(s.ibs)) for name, s in here.items()),
     ]
     sentences = [
-        f"The change in {NAMES['uno_c']} from training to here is {found.change_in_c}. Cohorts "
+        f"The change in {label('uno_c')} from training to here is {found.change_in_c}. Cohorts "
         "with patients more or less alike are harder or easier to put in order, so that a change "
         "need not be the model's doing; scores to different months are not the same scale either "
         f"({_months(trained.horizon)} in training, {_months(found.evaluation.horizon)} here).",

@@ -206,9 +206,7 @@ def headline(found: Validation) -> dict[str, float]:
     middle = len(MARKS) // 2
     scores = found.evaluation.scores[MODEL]
     estimates: dict[str, Estimate] = {
-        "uno_c": scores.uno_c,
-        "harrell_c": scores.harrell_c,
-        "ibs": scores.ibs,
+        **scores.figures,
         "uno_c_change": found.change_in_c,
         "calibration_slope": found.calibration[middle].slope,
         "observed_expected": found.calibration[middle].observed_expected,

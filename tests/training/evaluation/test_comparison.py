@@ -12,9 +12,10 @@ from accomplice.training.bundle import Bundle
 from accomplice.training.config import unflat
 from accomplice.training.estimators.hazard import TimeGrid, log_risk
 from accomplice.training.estimators.kaplan_meier import censoring, judged_horizon
-from accomplice.training.evaluation.comparison import PRIMARY, compare, same_patients
+from accomplice.training.evaluation.comparison import compare, same_patients
 from accomplice.training.evaluation.scores import judge_predicted
 from accomplice.training.fitting.out_of_fold import from_fit, replay
+from accomplice.training.metrics.table import deciding
 from accomplice.training.models.predictions import MODEL, OUT_OF_FOLD, Predicted
 from accomplice.training.run import train
 from tests.oracles import bootstrap_interval, uno_c
@@ -74,7 +75,7 @@ class TestDifferences:
         assert found.verdict() == "no certain difference between A and B"
 
     def test_the_truth_is_better_than_chance_for_certain(self, compared):
-        for metric in PRIMARY:
+        for metric in deciding():
             assert 0 < compared.gains[metric].low < compared.gains[metric].high
         assert compared.verdict() == "A is better in Uno's C and integrated Brier score"
 

@@ -18,6 +18,7 @@ from accomplice.training.evaluation.scores import MODEL, judge, judge_predicted
 from accomplice.training.fitting.baselines import out_of_fold_curves
 from accomplice.training.fitting.out_of_fold import from_fit
 from accomplice.training.learners.registry import stack_order
+from accomplice.training.metrics import brier
 from accomplice.training.metrics.brier import brier_score, integrated_brier_score
 from accomplice.training.metrics.concordance import harrell_c, uno_c
 from accomplice.training.models.baselines import KAPLAN_MEIER
@@ -201,7 +202,7 @@ class TestManyPatients:
         args = (time, event, fold, GRID, curves, baselines, 400, 3)
         few = judge(*args)
         monkeypatch.setattr(evaluation, "MANY", 1000)
-        monkeypatch.setattr(evaluation, "CHUNK", 400)
+        monkeypatch.setattr(brier, "CHUNK", 400)
         many = judge(*args)
         for name, expected in few.scores.items():
             found = many.scores[name]
@@ -228,7 +229,7 @@ class TestManyPatients:
         assert not math.isnan(found.scores[MODEL].ibs.value)
 
     def test_take_memory_of_a_few_figures_each(self, monkeypatch):
-        monkeypatch.setattr(evaluation, "CHUNK", 500)
+        monkeypatch.setattr(brier, "CHUNK", 500)
         (time, event, fold), curves, baselines = self.cohort(30_000)
         judge(time, event, fold, GRID, curves, baselines, 2, 0)
         tracemalloc.start()

@@ -38,7 +38,7 @@ from accomplice.training.tracking.summary import leak_tags, note
 def judged(c, low, gain=(0.02, 0.01, 0.03)):
     """An evaluation with this C and this gain over Kaplan–Meier."""
     uno = Estimate(c, low, 2 * c - low)
-    scores = {MODEL: Scores(uno, uno, Estimate(0.15), np.zeros(1))}
+    scores = {MODEL: Scores({"uno_c": uno, "harrell_c": uno, "ibs": Estimate(0.15)}, np.zeros(1))}
     return SimpleNamespace(scores=scores, gains={KAPLAN_MEIER: {"ibs": Estimate(*gain)}})
 
 

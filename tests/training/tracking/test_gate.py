@@ -12,7 +12,8 @@ from accomplice.training.bundle import Bundle
 from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.evaluation.comparison import Calibrated, Comparison, Side
 from accomplice.training.evaluation.record import Finding
-from accomplice.training.tracking.gate import MARGIN, Challenger, Incumbent, decide, lines, sound
+from accomplice.training.metrics.table import METRICS
+from accomplice.training.tracking.gate import Challenger, Incumbent, decide, lines, sound
 
 NAN = float("nan")
 FINE = Estimate(1.0, 0.8, 1.25)
@@ -29,7 +30,7 @@ CHALLENGER = Challenger(
 )
 INCUMBENT = Incumbent("gastric", "os", synthetic=False)
 UNCERTAIN = Estimate(0.0, -0.01, 0.01)
-SIDE = Side(FINE, FINE, FINE, CALIBRATION)
+SIDE = Side(dict.fromkeys(METRICS, FINE), CALIBRATION)
 
 
 def comparison(uno_c, ibs=UNCERTAIN):
@@ -182,8 +183,8 @@ def test_passes_where_every_rule_holds_and_nowhere_else(uno, ibs, slope, statuse
     no_worse = (
         uno.high >= 0
         and ibs.high >= 0
-        and uno.value >= -MARGIN["uno_c"]
-        and ibs.value >= -MARGIN["ibs"]
+        and uno.value >= -METRICS["uno_c"].margin
+        and ibs.value >= -METRICS["ibs"].margin
     )
     straight = 0.6 <= slope.value <= 1.67 and slope.low <= 1.25 and slope.high >= 0.8
     real = theirs or not own

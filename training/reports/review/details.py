@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from accomplice.training.evaluation.scores import NAMES
+from accomplice.training.metrics.table import label
 from accomplice.training.reports.page import Section
 from accomplice.training.reports.review import verdicts
 from accomplice.training.reports.review.items import Items, ends, percent, point, table
@@ -37,7 +37,7 @@ def subgroups(make: Items) -> Section | None:
         ),
         *table(
             f"Subgroups; the gain is in integrated Brier score over {against}",
-            ("group", "patients / events", NAMES["uno_c"], "gain", "observed/expected"),
+            ("group", "patients / events", label("uno_c"), "gain", "observed/expected"),
             rows,
             folded=True,
         ),
@@ -59,7 +59,7 @@ def patterns(make: Items) -> Section | None:
         )
         for p in review.patterns
     ]
-    head = ("missing", "patients / events", NAMES["uno_c"], NAMES["ibs"], "observed/expected")
+    head = ("missing", "patients / events", label("uno_c"), label("ibs"), "observed/expected")
     return make.section(
         "patterns",
         "Does it hold where modalities are missing?",
@@ -89,7 +89,7 @@ def modalities(make: Items) -> Section | None:
         ),
         *table(
             "Loss when withheld; above 0 the modality helps",
-            ("modality", "patients", NAMES["uno_c"], NAMES["ibs"]),
+            ("modality", "patients", label("uno_c"), label("ibs")),
             rows,
         ),
     )

@@ -12,7 +12,7 @@ from accomplice.training.config import Config, flat
 from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.evaluation.record import Review, read_review
 from accomplice.training.evaluation.response import METRICS
-from accomplice.training.evaluation.scores import NAMES
+from accomplice.training.metrics.table import deciding, label
 from accomplice.training.models.predictions import MODEL, OUT_OF_FOLD
 from accomplice.training.reports.page import Page, Section, Table, Tone, Verdict
 from accomplice.training.reports.review import verdicts
@@ -130,7 +130,7 @@ def _further(bundle: Bundle) -> Section | None:
         scores, gains = judged["models"][MODEL], judged["gains"]
         last = next(reversed(gains), None)
         gain = "–" if last is None else f"{Estimate.from_json(gains[last]['ibs']):+.3f} over {last}"
-        figures = (str(Estimate.from_json(scores[m])) for m in ("uno_c", "ibs"))
+        figures = (str(Estimate.from_json(scores[m])) for m in deciding())
         rows.append((name, f"{judged['patients']} / {judged['events']}", *figures, gain))
     if not rows:
         return None
@@ -140,7 +140,7 @@ def _further(bundle: Bundle) -> Section | None:
         items=(
             Table(
                 "Further endpoints; the gain is in integrated Brier score",
-                ("endpoint", "patients / events", NAMES["uno_c"], NAMES["ibs"], "gain"),
+                ("endpoint", "patients / events", *map(label, deciding()), "gain"),
                 rows,
             ),
         ),

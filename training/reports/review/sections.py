@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure as Drawing
 
 from accomplice.training.evaluation.record import Review
-from accomplice.training.evaluation.scores import NAMES
+from accomplice.training.metrics.table import deciding, label, listed
 from accomplice.training.models.predictions import MODEL
 from accomplice.training.reports.page import Section
 from accomplice.training.reports.review import details, verdicts
@@ -78,11 +78,11 @@ def value(make: Items) -> Section:
     """Every model beside the others."""
     review = make.review
     scores = [
-        (name, *(str(score.get(m, verdicts.UNKNOWN)) for m in ("uno_c", "ibs", "harrell_c")))
+        (name, *(str(score.get(m, verdicts.UNKNOWN)) for m in listed()))
         for name, score in review.scores.items()
     ]
     gains = [
-        (name, *(f"{gain.get(m, verdicts.UNKNOWN):+.3f}" for m in ("uno_c", "ibs")))
+        (name, *(f"{gain.get(m, verdicts.UNKNOWN):+.3f}" for m in deciding()))
         for name, gain in review.gains.items()
     ]
     return make.section(
@@ -91,13 +91,13 @@ def value(make: Items) -> Section:
         verdicts.added_value(review),
         *table(
             "What the model gains over each simple model, paired; above 0 it is better",
-            ("over", NAMES["uno_c"], NAMES["ibs"]),
+            ("over", *map(label, deciding())),
             gains,
         ),
         *make.figure("models", "The same measures of every model; dashed is where the model is."),
         *table(
             "Every model; C: higher is better, Brier score: lower is better",
-            ("", NAMES["uno_c"], NAMES["ibs"], NAMES["harrell_c"]),
+            ("", *map(label, listed())),
             scores,
             folded=True,
         ),

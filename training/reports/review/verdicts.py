@@ -19,7 +19,7 @@ from accomplice.training.evaluation.record import (
     Review,
     Subgroup,
 )
-from accomplice.training.evaluation.scores import NAMES
+from accomplice.training.metrics.table import label
 from accomplice.training.models.predictions import MODEL
 from accomplice.training.reports.page import Tone, Verdict
 
@@ -49,13 +49,13 @@ def ranking(review: Review) -> Verdict:
 def added_value(review: Review) -> Verdict:
     """Say whether the model adds to the strongest of the simple models."""
     gain = review.gains.get(review.strongest, {})
-    known = {m: g for m, g in gain.items() if m in NAMES and math.isfinite(g.value)}
+    known = {m: g for m, g in gain.items() if math.isfinite(g.value)}
     if not known:
         return Verdict("absent", "There is no simple model to hold it against.")
     better = [m for m, g in known.items() if g.above > 0]
     worse = [m for m, g in known.items() if g.below < 0]
     name = f"the strongest simple model ({review.strongest})"
-    numbers = "; ".join(f"gain in {NAMES[m]} {g:+.3f}" for m, g in known.items())
+    numbers = "; ".join(f"gain in {label(m)} {g:+.3f}" for m, g in known.items())
     if better and worse:
         said = f"The model is better than {name} in {_metrics(better)}, worse in {_metrics(worse)}"
         return Verdict("caution", f"{said}: {numbers}.")
@@ -252,7 +252,7 @@ def _score(review: Review, model: str, metric: str) -> Estimate:
 
 
 def _metrics(names: Iterable[str]) -> str:
-    return " and ".join(NAMES[name] for name in names)
+    return " and ".join(label(name) for name in names)
 
 
 def _departures(at: CalibrationAt) -> list[str]:

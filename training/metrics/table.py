@@ -1,0 +1,67 @@
+"""The table of metrics by which survival models are judged and compared.
+
+A further metric is a `Score` in a file of its own and an entry here: scores, gains, comparison,
+record, model card, gate, report and MLflow take what they list from this table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from accomplice.data.arrays import Array
+from accomplice.training.metrics.brier import BrierScore
+from accomplice.training.metrics.concordance_draws import ConcordanceScore
+from accomplice.training.metrics.score import Score
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric."""
+
+    label: str
+    """How texts and tables call it."""
+    score: Score
+    part: int = 0
+    """Which of the score's figures it is."""
+    higher_is_better: bool = True
+    margin: float | None = None
+    """Loss against another model that is too much, certain or not, if the metric decides which
+    model is better; None where it is reported only."""
+
+    def gain(self, first: Array, second: Array) -> Array:
+        """Return by how much the first model's figures are better than the second's."""
+        return first - second if self.higher_is_better else second - first
+
+
+_CONCORDANCE = ConcordanceScore()
+
+#: Name in JSON -> metric. Two trainings of one model on the same 240 to 800 patients, with other
+#: seeds, hardly ever differ by a margin.
+METRICS: dict[str, Metric] = {
+    "uno_c": Metric("Uno's C", _CONCORDANCE, part=1, margin=0.03),
+    "harrell_c": Metric("Harrell's C", _CONCORDANCE, part=0),
+    "ibs": Metric("integrated Brier score", BrierScore(), higher_is_better=False, margin=0.01),
+}
+
+
+def deciding() -> tuple[str, ...]:
+    """Return the metrics that decide which model is better."""
+    return tuple(name for name, metric in METRICS.items() if metric.margin is not None)
+
+
+def listed() -> tuple[str, ...]:
+    """Return all metrics in the order of tables: those that decide, then the others."""
+    return tuple(sorted(METRICS, key=lambda name: METRICS[name].margin is None))
+
+
+def label(name: str) -> str:
+    """Return how texts call a metric; its name where another version recorded it."""
+    return METRICS[name].label if name in METRICS else name
+
+
+def gains(
+    first: Mapping[str, Array], second: Mapping[str, Array], names: tuple[str, ...]
+) -> dict[str, Array]:
+    """Return the gains of the first model's figures over the second's, by metric."""
+    return {name: METRICS[name].gain(first[name], second[name]) for name in names}
