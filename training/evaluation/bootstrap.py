@@ -21,7 +21,7 @@ from accomplice.training.estimators.intervals import Estimate, resamples
 from accomplice.training.estimators.kaplan_meier import censoring
 from accomplice.training.estimators.outcome import UndefinedMetricError
 from accomplice.training.evaluation.record import Curve
-from accomplice.training.metrics.brier import brier_over_time
+from accomplice.training.metrics.brier import brier_by_patient
 from accomplice.training.metrics.calibration import (
     observed_expected,
     observed_expected_contributions,
@@ -41,7 +41,7 @@ FEWEST_EVENTS = 10
 
 
 @dataclass(frozen=True, eq=False)
-class Draws:
+class BootstrapDraws:
     """Bootstrap draws of patients, or of blocks of patients."""
 
     counts: Array
@@ -94,15 +94,17 @@ class Draws:
 
 
 @dataclass(frozen=True, eq=False)
-class Followed(Outcome):
+class BootstrappedOutcome(Outcome):
     """Outcomes of n patients, and how predictions are scored on bootstrap draws of them."""
 
-    draws: Draws
+    draws: BootstrapDraws
 
     @classmethod
     def of(cls, time: Array, event: Bools, horizon: float, draws: int, seed: int) -> Self:
         """Follow a whole cohort."""
-        return cls(time, event, censoring(time, event), horizon, Draws.of(len(time), draws, seed))
+        return cls(
+            time, event, censoring(time, event), horizon, BootstrapDraws.of(len(time), draws, seed)
+        )
 
     def __len__(self) -> int:
         return len(self.time)
@@ -146,7 +148,7 @@ class Followed(Outcome):
 
     def brier_averages(self, grid: TimeGrid, cumulative: Array) -> Array:
         """Each patient's Brier score (n,), averaged to the horizon."""
-        return brier_over_time(self, grid, cumulative)[0]
+        return brier_by_patient(self, grid, cumulative)[0]
 
     def observed_expected(self, survival: Array, month: float) -> Array:
         """Observed over predicted risk (1 + d,) of patients with survival (n,) at a month."""

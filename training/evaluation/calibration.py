@@ -13,7 +13,7 @@ from accomplice.training.estimators.hazard import TimeGrid, survival
 from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.estimators.kaplan_meier import inverse_censoring
 from accomplice.training.estimators.outcome import UndefinedMetricError
-from accomplice.training.evaluation.bootstrap import FEWEST_EVENTS, Followed
+from accomplice.training.evaluation.bootstrap import FEWEST_EVENTS, BootstrappedOutcome
 from accomplice.training.evaluation.record import CalibrationAt
 from accomplice.training.metrics.calibration import calibration_groups
 
@@ -27,7 +27,7 @@ CLIP = 1e-4
 STEPS, LONGEST = 30, 1.0
 
 
-def judged_months(followed: Followed) -> tuple[float, ...]:
+def judged_months(followed: BootstrappedOutcome) -> tuple[float, ...]:
     """Return the months at which predictions are held against what happened.
 
     They are those of `USUAL` by when there are events enough and beyond which patients enough are
@@ -51,14 +51,16 @@ def middle_month(months: Sequence[float], horizon: float) -> float:
     return min(months, key=lambda month: abs(month - horizon / 2))
 
 
-def survival_at(followed: Followed, grid: TimeGrid, cumulative: Array, month: float) -> Array:
+def survival_at(
+    followed: BootstrappedOutcome, grid: TimeGrid, cumulative: Array, month: float
+) -> Array:
     """Predicted survival (n,) at a month from cumulative hazards (n, j + 1)."""
     at = np.array([min(month, followed.horizon)])
     return np.asarray(survival(grid.at(cumulative, at))[:, 0])
 
 
 def calibration(
-    followed: Followed, grid: TimeGrid, cumulative: Array, months: Sequence[float]
+    followed: BootstrappedOutcome, grid: TimeGrid, cumulative: Array, months: Sequence[float]
 ) -> tuple[CalibrationAt, ...]:
     """Hold predictions against what happened at each month.
 
@@ -128,7 +130,7 @@ def calibrated(
         draws: bootstrap draws behind each interval.
         seed: of the draws; the same seed draws the same patients.
     """
-    followed = Followed.of(time, event, grid.horizon, draws, seed)
+    followed = BootstrappedOutcome.of(time, event, grid.horizon, draws, seed)
     found = []
     for month in months:
         alive = survival_at(followed, grid, cumulative, month)
@@ -139,7 +141,7 @@ def calibrated(
     return tuple(found)
 
 
-def slopes(followed: Followed, alive: Array, month: float) -> Array:
+def slopes(followed: BootstrappedOutcome, alive: Array, month: float) -> Array:
     """Calibration slope (1 + d,) as `metrics.calibration.calibration_at`; NaN where undefined.
 
     Args:

@@ -27,7 +27,7 @@ from accomplice.training.models.predictions import MODEL, Predicted
 
 #: Bootstrap draws behind an interval that decides something.
 DRAWS = 1000
-#: Draws behind the interval of a calibration, which is refitted at each.
+#: BootstrapDraws behind the interval of a calibration, which is refitted at each.
 CALIBRATION_DRAWS = 200
 #: Events that two models are judged by at least.
 FEWEST_EVENTS = 10

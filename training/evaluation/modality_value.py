@@ -12,7 +12,11 @@ from accomplice.training.budget import UNLIMITED, Budget
 from accomplice.training.config import Config
 from accomplice.training.estimators.hazard import log_risk
 from accomplice.training.estimators.intervals import Estimate
-from accomplice.training.evaluation.bootstrap import FEWEST_EVENTS, Draws, Followed
+from accomplice.training.evaluation.bootstrap import (
+    FEWEST_EVENTS,
+    BootstrapDraws,
+    BootstrappedOutcome,
+)
 from accomplice.training.evaluation.record import ModalityValue
 from accomplice.training.models.predictions import Predicted
 from accomplice.training.progress import Tick, silent
@@ -25,7 +29,7 @@ UNKNOWN = Estimate(math.nan)
 
 def modality_values(
     predicted: Predicted,
-    followed: Followed,
+    followed: BootstrappedOutcome,
     config: Config,
     tick: Tick = silent,
     budget: Budget = UNLIMITED,
@@ -48,8 +52,10 @@ def modality_values(
     rows = sample(len(followed), MOST_WITHHELD, config.seed)
     chosen = followed if rows is None else followed.take(rows)
     if rows is not None:
-        draws = Draws.of(len(rows), len(followed.draws.counts) - 1, config.seed)
-        chosen = Followed(chosen.time, chosen.event, chosen.weights, chosen.horizon, draws)
+        draws = BootstrapDraws.of(len(rows), len(followed.draws.counts) - 1, config.seed)
+        chosen = BootstrappedOutcome(
+            chosen.time, chosen.event, chosen.weights, chosen.horizon, draws
+        )
         predicted = predicted.take(rows)
     blind = predicted.cohort.prognostic()
     blocks, found = blind.study.blocks, []
@@ -79,7 +85,7 @@ def sample(n: int, most: int, seed: int) -> Ints | None:
 def _value(
     name: str,
     predicted: Predicted,
-    followed: Followed,
+    followed: BootstrappedOutcome,
     has: Bools,
     values: Array,
     full: tuple[Array, Array],
@@ -102,7 +108,9 @@ def _value(
     )
 
 
-def _parts(followed: Followed, predicted: Predicted, curves: Array) -> tuple[Array, Array]:
+def _parts(
+    followed: BootstrappedOutcome, predicted: Predicted, curves: Array
+) -> tuple[Array, Array]:
     """Risk and Brier score (n,) of each patient."""
     risk = within(log_risk(curves), predicted.group)
     return risk, followed.brier_averages(predicted.grid, curves)

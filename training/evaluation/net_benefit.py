@@ -9,7 +9,7 @@ import numpy as np
 
 from accomplice.data.arrays import Array
 from accomplice.training.estimators.hazard import TimeGrid
-from accomplice.training.evaluation.bootstrap import Followed, band
+from accomplice.training.evaluation.bootstrap import BootstrappedOutcome, band
 from accomplice.training.evaluation.calibration import survival_at
 from accomplice.training.evaluation.record import Curve, Decision
 from accomplice.training.metrics.net_benefit import net_benefit_contributions, thresholds_among
@@ -17,7 +17,7 @@ from accomplice.training.models.predictions import MODEL
 
 
 def decisions(
-    followed: Followed,
+    followed: BootstrappedOutcome,
     grid: TimeGrid,
     curves: Mapping[str, Array],
     strongest: str,
@@ -58,6 +58,6 @@ def decisions(
     return tuple(found)
 
 
-def _parts(followed: Followed, risk: Array, thresholds: Array, at: float) -> Array:
+def _parts(followed: BootstrappedOutcome, risk: Array, thresholds: Array, at: float) -> Array:
     outcome = followed.event, followed.time
     return net_benefit_contributions(*outcome, risk, thresholds, at, followed.weights)

@@ -13,7 +13,7 @@ from accomplice.data.splits import within
 from accomplice.training.budget import UNLIMITED, Budget
 from accomplice.training.config import Config
 from accomplice.training.estimators.hazard import log_risk
-from accomplice.training.evaluation.bootstrap import FEW, FEWEST_EVENTS, Followed
+from accomplice.training.evaluation.bootstrap import FEW, FEWEST_EVENTS, BootstrappedOutcome
 from accomplice.training.evaluation.calibration import (
     calibration,
     judged_months,
@@ -69,7 +69,7 @@ def review(
             f"Of {len(whole.cohort)} patients a random {MOST_REVIEWED} are reviewed; scores, gains "
             "and D-calibration are of all."
         )
-    followed = Followed.of(
+    followed = BootstrappedOutcome.of(
         *predicted.outcome, evaluation.horizon, evaluation.bootstraps, config.seed
     )
     notes += _notes(predicted, followed)
@@ -113,7 +113,7 @@ class _Parts:
     def __init__(
         self,
         predicted: Predicted,
-        followed: Followed,
+        followed: BootstrappedOutcome,
         evaluation: Evaluation,
         ensemble: Ensemble,
         config: Config,
@@ -203,7 +203,7 @@ def _within(budget: Budget, tick: Tick, steps: list[Step]) -> tuple[dict[str, An
     return made, []
 
 
-def _notes(predicted: Predicted, followed: Followed) -> list[str]:
+def _notes(predicted: Predicted, followed: BootstrappedOutcome) -> list[str]:
     """Say what sizes have changed of the way that figures are made."""
     n, cohort, found = len(followed), predicted.cohort, []
     if n > FEW:

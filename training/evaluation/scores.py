@@ -27,7 +27,7 @@ from accomplice.training.estimators.intervals import (
     resamples,
 )
 from accomplice.training.estimators.kaplan_meier import censoring, judged_horizon
-from accomplice.training.metrics.brier import brier_over_time, brier_times
+from accomplice.training.metrics.brier import brier_by_patient, brier_times
 from accomplice.training.metrics.calibration import calibration_at, d_calibration
 from accomplice.training.metrics.score import ModelOutput, Outcome, Score
 from accomplice.training.metrics.table import METRICS, deciding, gains, label
@@ -213,7 +213,7 @@ class Judge(Outcome):
 
     def output(self, risk: Array, grid: TimeGrid, cumulative: Array) -> tuple[ModelOutput, Array]:
         """Return what the metrics see of a model, and its Brier score at each time (t,)."""
-        averages, by_time = brier_over_time(self, grid, cumulative)
+        averages, by_time = brier_by_patient(self, grid, cumulative)
         middle = survival(grid.at(cumulative, np.array([self.horizon / 2])))[:, 0]
         return ModelOutput(risk, averages, middle), by_time
 

@@ -12,7 +12,7 @@ from accomplice.data.cohort import Cohort
 from accomplice.data.study import Feature
 from accomplice.data.study_parts import Feature
 from accomplice.training.estimators.intervals import Estimate
-from accomplice.training.evaluation.bootstrap import FEWEST_EVENTS, Followed
+from accomplice.training.evaluation.bootstrap import FEWEST_EVENTS, BootstrappedOutcome
 from accomplice.training.evaluation.record import Pattern, Subgroup
 
 #: Levels up to which an ordinal, a category, and a category beside the clinical features part
@@ -28,7 +28,7 @@ OTHER = "other"
 class Scored:
     """Each patient's parts in the figures of a group, for the model and the strongest baseline."""
 
-    followed: Followed
+    followed: BootstrappedOutcome
     risk: Array
     """(n,) higher is worse."""
     brier: Array

@@ -13,7 +13,7 @@ from accomplice.data.arrays import Array, Ints
 from accomplice.data.splits import within
 from accomplice.training.estimators.hazard import TimeGrid, survival
 from accomplice.training.estimators.kaplan_meier import KaplanMeier
-from accomplice.training.evaluation.bootstrap import Followed, band
+from accomplice.training.evaluation.bootstrap import BootstrappedOutcome, band
 from accomplice.training.evaluation.record import Curve, RiskGroup
 from accomplice.training.metrics.brier import brier_contributions
 
@@ -40,7 +40,7 @@ def marks_to(horizon: float) -> Array:
 
 
 def risk_groups(
-    followed: Followed, risk: Array, group: Ints, months: Array, marks: Array
+    followed: BootstrappedOutcome, risk: Array, group: Ints, months: Array, marks: Array
 ) -> tuple[RiskGroup, ...]:
     """Follow thirds of rising risk.
 
@@ -91,7 +91,7 @@ def thirds(risk: Array, group: Ints) -> Ints:
 
 
 def auc_over_time(
-    followed: Followed,
+    followed: BootstrappedOutcome,
     grid: TimeGrid,
     curves: Mapping[str, Array],
     group: Ints,
@@ -118,7 +118,10 @@ def auc_over_time(
 
 
 def brier_over_time(
-    followed: Followed, grid: TimeGrid, curves: Mapping[str, Array], months: Sequence[float] | Array
+    followed: BootstrappedOutcome,
+    grid: TimeGrid,
+    curves: Mapping[str, Array],
+    months: Sequence[float] | Array,
 ) -> dict[str, Curve]:
     """Take the Brier score of each model at each month; arguments as `auc_over_time`."""
     found = {}

@@ -86,7 +86,7 @@ def brier_times(horizon: float) -> Array:
     return np.linspace(0, horizon, POINTS + 1)[1:]
 
 
-def brier_over_time(outcome: Outcome, grid: TimeGrid, cumulative: Array) -> tuple[Array, Array]:
+def brier_by_patient(outcome: Outcome, grid: TimeGrid, cumulative: Array) -> tuple[Array, Array]:
     """Score cumulative hazards by their survival at `brier_times`.
 
     Args:

@@ -11,7 +11,12 @@ from accomplice.training.estimators.hazard import TimeGrid
 from accomplice.training.estimators.intervals import Estimate, percentile_interval, resamples
 from accomplice.training.estimators.kaplan_meier import KaplanMeier
 from accomplice.training.evaluation import bootstrap as module
-from accomplice.training.evaluation.bootstrap import Draws, Followed, band, drawn_survival
+from accomplice.training.evaluation.bootstrap import (
+    BootstrapDraws,
+    BootstrappedOutcome,
+    band,
+    drawn_survival,
+)
 from tests.oracles import cumulative_dynamic_auc, uno_c
 
 GRID = TimeGrid(np.linspace(0, 60, 13))
@@ -28,7 +33,7 @@ def patients(n=150, seed=0, digits=6):
 class TestDraws:
     def test_means_are_those_of_the_drawn_patients(self):
         parts = np.random.default_rng(0).normal(size=(50, 3))
-        found = Draws.of(50, 30, 4).mean(parts)
+        found = BootstrapDraws.of(50, 30, 4).mean(parts)
         np.testing.assert_allclose(found[0], parts.mean(axis=0))
         for mean, rows in zip(found[1:], resamples(50, 30, 4), strict=True):
             np.testing.assert_allclose(mean, parts[rows].mean(axis=0))
@@ -36,21 +41,21 @@ class TestDraws:
     def test_some_patients_are_drawn_as_among_all(self):
         parts = np.random.default_rng(0).normal(size=50)
         chosen = np.arange(50) % 3 == 0
-        found = Draws.of(50, 30, 4).take(chosen).mean(parts[chosen])
+        found = BootstrapDraws.of(50, 30, 4).take(chosen).mean(parts[chosen])
         for mean, rows in zip(found[1:], resamples(50, 30, 4), strict=True):
             assert mean == pytest.approx(parts[rows][chosen[rows]].mean())
 
     def test_blocks_of_many_patients_vary_as_the_patients_do(self, monkeypatch):
         parts = np.random.default_rng(0).exponential(size=(6000, 1))
         monkeypatch.setattr(module, "FEW", 500)
-        draws = Draws.of(6000, 2000, 4)
+        draws = BootstrapDraws.of(6000, 2000, 4)
         assert not draws.single
         found = draws.mean(parts)
         assert found[0, 0] == pytest.approx(parts.mean())
         assert found[1:].std() == pytest.approx(parts.std() / math.sqrt(6000), rel=0.08)
 
     def test_nobody_has_no_mean(self):
-        found = Draws.of(50, 3, 0).take(np.zeros(50, dtype=bool)).mean(np.zeros(0))
+        found = BootstrapDraws.of(50, 3, 0).take(np.zeros(50, dtype=bool)).mean(np.zeros(0))
         assert np.isnan(found).all()
 
 
@@ -72,7 +77,7 @@ def test_survival_is_that_of_each_draw(digits, month):
 class TestFigures:
     def test_are_the_metrics_of_a_group(self):
         time, event, risk = patients()
-        every = Followed.of(time, event, 50.0, 10, 0)
+        every = BootstrappedOutcome.of(time, event, 50.0, 10, 0)
         chosen = risk < 0.5
         group, weights = every.take(chosen), every.weights
         outcome = event[chosen], time[chosen], risk[chosen]
@@ -85,9 +90,9 @@ class TestFigures:
     def test_of_many_are_as_wide_as_of_few(self, monkeypatch):
         time, event, risk = patients(1500)
         alive = np.exp(-0.02 * np.exp(risk) * 24)
-        few = Followed.of(time, event, 50.0, 600, 0)
+        few = BootstrappedOutcome.of(time, event, 50.0, 600, 0)
         monkeypatch.setattr(module, "FEW", 1000)
-        many = Followed.of(time, event, 50.0, 600, 0)
+        many = BootstrappedOutcome.of(time, event, 50.0, 600, 0)
         assert few.draws.single
         assert not many.draws.single
         for figure in (
@@ -101,7 +106,7 @@ class TestFigures:
 
     def test_beyond_the_last_follow_up_nothing_is_observed(self):
         time, event, _ = patients()
-        early = Followed.of(np.minimum(time, 20.0), event & (time <= 20), 50.0, 5, 0)
+        early = BootstrappedOutcome.of(np.minimum(time, 20.0), event & (time <= 20), 50.0, 5, 0)
         assert np.isnan(early.observed_expected(np.full(150, 0.5), 30.0)).all()
 
 

@@ -9,7 +9,7 @@ from accomplice.training.estimators.hazard import TimeGrid, survival
 from accomplice.training.estimators.intervals import resamples
 from accomplice.training.estimators.kaplan_meier import KaplanMeier
 from accomplice.training.evaluation import bootstrap as module
-from accomplice.training.evaluation.bootstrap import Followed
+from accomplice.training.evaluation.bootstrap import BootstrappedOutcome
 from accomplice.training.evaluation.calibration import (
     calibrated,
     calibration,
@@ -34,7 +34,7 @@ def patients(n, seed=0, loud=1.0):
 
 def test_slopes_are_those_of_each_draw():
     time, event, curves = patients(150, loud=1.4)
-    followed = Followed.of(time, event, 55.0, 25, 2)
+    followed = BootstrappedOutcome.of(time, event, 55.0, 25, 2)
     alive = survival(GRID.at(curves, np.array([36.0])))[:, 0]
     found = slopes(followed, alive, 36.0)
     whole = calibration_at(event, time, alive, 36.0, followed.weights)
@@ -47,16 +47,16 @@ def test_slopes_are_those_of_each_draw():
 def test_slopes_of_many_are_as_wide_as_of_few(monkeypatch):
     time, event, curves = patients(1500)
     alive = survival(GRID.at(curves, np.array([36.0])))[:, 0]
-    few = slopes(Followed.of(time, event, 55.0, 500, 2), alive, 36.0)
+    few = slopes(BootstrappedOutcome.of(time, event, 55.0, 500, 2), alive, 36.0)
     monkeypatch.setattr(module, "FEW", 1000)
-    many = slopes(Followed.of(time, event, 55.0, 500, 2), alive, 36.0)
+    many = slopes(BootstrappedOutcome.of(time, event, 55.0, 500, 2), alive, 36.0)
     assert many[0] == pytest.approx(few[0], abs=1e-8)
     assert many[1:].std() == pytest.approx(few[1:].std(), rel=0.12)
 
 
 def test_the_truth_is_calibrated_and_the_loud_one_found_out():
     time, event, curves = patients(600, seed=3)
-    followed = Followed.of(time, event, 55.0, 100, 0)
+    followed = BootstrappedOutcome.of(time, event, 55.0, 100, 0)
     (found,) = calibration(followed, GRID, curves, [36.0])
     assert found.slope.low < 1 < found.slope.high
     assert found.observed_expected.low < 1 < found.observed_expected.high
@@ -67,14 +67,14 @@ def test_the_truth_is_calibrated_and_the_loud_one_found_out():
     assert sum(found.size) == 600
     assert list(found.predicted) == sorted(found.predicted)
     time, event, loud = patients(600, seed=3, loud=2.0)
-    (found,) = calibration(Followed.of(time, event, 55.0, 100, 0), GRID, loud, [36.0])
+    (found,) = calibration(BootstrappedOutcome.of(time, event, 55.0, 100, 0), GRID, loud, [36.0])
     assert found.slope.high < 0.8
 
 
 @pytest.mark.parametrize("alive", [np.full(40, 0.7), np.where(np.arange(40) < 20, 0.0, 1.0)])
 def test_no_slope_where_predictions_are_equal_or_part_all(alive):
     time = np.where(np.arange(40) < 20, 5.0, 50.0) + np.arange(40) / 100
-    followed = Followed.of(time, np.arange(40) < 20, 45.0, 5, 0)
+    followed = BootstrappedOutcome.of(time, np.arange(40) < 20, 45.0, 5, 0)
     assert np.isnan(slopes(followed, alive, 36.0)).all()
 
 
@@ -82,14 +82,14 @@ class TestMonths:
     def test_are_the_usual_ones_with_events_and_patients_beyond(self):
         time, event, _ = patients(400)
         assert (
-            judged_months(Followed.of(time, event, np.nextafter(60, 0), 1, 0))
+            judged_months(BootstrappedOutcome.of(time, event, np.nextafter(60, 0), 1, 0))
             == (12, 36, 60)[: 3 if (time >= 60).sum() >= 10 else 2]
         )
-        assert judged_months(Followed.of(time, event, 40.0, 1, 0)) == (12, 36)
+        assert judged_months(BootstrappedOutcome.of(time, event, 40.0, 1, 0)) == (12, 36)
 
     def test_are_thirds_of_a_short_horizon(self):
         time, event, _ = patients(400)
-        assert judged_months(Followed.of(time, event, 9.0, 1, 0)) == (3, 6, 9)
+        assert judged_months(BootstrappedOutcome.of(time, event, 9.0, 1, 0)) == (3, 6, 9)
 
     def test_the_middle_one_is_nearest_to_half(self):
         assert middle_month((12.0, 36.0, 60.0), 60.0) == 36

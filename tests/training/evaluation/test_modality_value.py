@@ -11,9 +11,9 @@ from accomplice.training.budget import Budget
 from accomplice.training.config import configure
 from accomplice.training.estimators.hazard import log_risk
 from accomplice.training.evaluation import modality_value as module
-from accomplice.training.evaluation.bootstrap import Followed
+from accomplice.training.evaluation.bootstrap import BootstrappedOutcome
 from accomplice.training.evaluation.modality_value import modality_values, sample
-from accomplice.training.metrics.brier import brier_over_time
+from accomplice.training.metrics.brier import brier_by_patient
 from accomplice.training.metrics.score import Outcome
 from tests.known import known_curves, known_predicted
 from tests.oracles import uno_c
@@ -22,7 +22,7 @@ CONFIG = configure(["evaluation.bootstraps=100"])
 
 
 def followed(predicted, draws=100):
-    return Followed.of(*predicted.outcome, 55.0, draws, 0)
+    return BootstrappedOutcome.of(*predicted.outcome, 55.0, draws, 0)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_is_judged_on_those_who_have_it(predicted, values):
     ]
     assert values["molecular"].uno_c_loss.value == pytest.approx(both[0] - both[1], abs=1e-12)
     each = [
-        brier_over_time(Outcome(time, event, weights, 55.0), predicted.grid, c)[0][has]
+        brier_by_patient(Outcome(time, event, weights, 55.0), predicted.grid, c)[0][has]
         for c in (predicted.blind, rest)
     ]
     assert values["molecular"].ibs_loss.value == pytest.approx((each[1] - each[0]).mean())

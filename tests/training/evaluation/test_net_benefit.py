@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from accomplice.training.estimators.hazard import TimeGrid, survival
-from accomplice.training.evaluation.bootstrap import Followed
+from accomplice.training.evaluation.bootstrap import BootstrappedOutcome
 from accomplice.training.evaluation.net_benefit import decisions
 from accomplice.training.metrics.net_benefit import (
     THRESHOLDS,
@@ -20,7 +20,7 @@ GRID = TimeGrid(np.linspace(0, 60, 13))
 
 @pytest.fixture(scope="module")
 def patients():
-    """Followed patients, the true curves and one curve for all."""
+    """BootstrappedOutcome patients, the true curves and one curve for all."""
     rng = np.random.default_rng(1)
     risk = rng.normal(size=300)
     death, left = rng.exponential(50 / np.exp(risk)), rng.uniform(4, 80, 300)
@@ -28,7 +28,7 @@ def patients():
     event = (death <= left) & (death <= 60)
     truth = 0.02 * np.exp(risk)[:, None] * GRID.edges
     flat = np.tile(0.022 * GRID.edges, (300, 1))
-    return Followed.of(time, event, 55.0, 200, 0), {"model": truth, "flat": flat}
+    return BootstrappedOutcome.of(time, event, 55.0, 200, 0), {"model": truth, "flat": flat}
 
 
 def test_are_the_net_benefits_and_their_paired_difference(patients):

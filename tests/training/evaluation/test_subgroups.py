@@ -9,7 +9,7 @@ import pytest
 
 from accomplice.training.estimators.hazard import log_risk, survival
 from accomplice.training.evaluation import subgroups as module
-from accomplice.training.evaluation.bootstrap import Followed
+from accomplice.training.evaluation.bootstrap import BootstrappedOutcome
 from accomplice.training.evaluation.subgroups import OTHER, Scored, groups_of, patterns, subgroups
 from accomplice.training.metrics.calibration import observed_expected
 from accomplice.training.models.predictions import MODEL
@@ -24,7 +24,7 @@ def predicted():
 
 @pytest.fixture(scope="module")
 def scored(predicted):
-    followed = Followed.of(*predicted.outcome, 55.0, 40, 0)
+    followed = BootstrappedOutcome.of(*predicted.outcome, 55.0, 40, 0)
     curve = predicted.curves[MODEL]
     brier = followed.brier_averages(GRID, curve)
     gain = followed.brier_averages(GRID, predicted.baselines["Kaplan-Meier"]) - brier

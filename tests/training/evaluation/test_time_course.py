@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from accomplice.training.estimators.hazard import TimeGrid, survival
 from accomplice.training.estimators.kaplan_meier import KaplanMeier
-from accomplice.training.evaluation.bootstrap import Followed
+from accomplice.training.evaluation.bootstrap import BootstrappedOutcome
 from accomplice.training.evaluation.time_course import (
     MOST_MARKS,
     MOST_MONTHS,
@@ -28,13 +28,13 @@ MONTHS = np.array([12.0, 24.0, 48.0])
 
 @pytest.fixture(scope="module")
 def patients():
-    """Followed patients and their risk, of two folds."""
+    """BootstrappedOutcome patients and their risk, of two folds."""
     rng = np.random.default_rng(1)
     risk = rng.normal(size=300)
     death, left = rng.exponential(50 / np.exp(risk)), rng.uniform(4, 80, 300)
     time = np.minimum(np.minimum(death, left), 60.0)
     event = (death <= left) & (death <= 60)
-    return Followed.of(time, event, 55.0, 60, 0), risk, np.arange(300) % 2
+    return BootstrappedOutcome.of(time, event, 55.0, 60, 0), risk, np.arange(300) % 2
 
 
 @given(st.floats(0.01, 800))
@@ -98,7 +98,9 @@ def test_one_risk_is_one_group(patients):
 def test_survival_is_unknown_where_follow_up_of_a_group_has_ended(patients):
     followed, risk, group = patients
     short = (risk > 1) & (followed.time > 20)
-    early = Followed.of(np.where(short, 20.0, followed.time), followed.event & ~short, 55.0, 5, 0)
+    early = BootstrappedOutcome.of(
+        np.where(short, 20.0, followed.time), followed.event & ~short, 55.0, 5, 0
+    )
     third = np.where(risk > 1, 1.0, -1.0)
     found = risk_groups(early, third, 0 * group, MONTHS, MONTHS)
     assert np.isnan(found[-1].survival.value).tolist() == [False, True, True]

@@ -237,7 +237,7 @@ class TestAgainstScikitSurvival:
         from sksurv.util import Surv
 
         event, time, risk = cohort
-        # Followed beyond tau, so that all weights are defined in scikit-survival too.
+        # BootstrappedOutcome beyond tau, so that all weights are defined in scikit-survival too.
         event, time = np.append(event, [True, False]), np.append(time, [1.0, 9.0])
         risk = np.append(risk, [0.0, 1.0])
         seen = event & (time <= tau)
