@@ -135,7 +135,7 @@ class Bundle:
         """
         asked, at_rates = self.times(times), self.rates(rates)
         values, flags = self._read(frame)
-        centre = self._centre(frame)
+        centre = read_centre(self.study, frame)
         for i in np.flatnonzero(self.unknown_assay(values, centre)):
             flags[i].append(UNKNOWN_ASSAY)
         table: dict[str, Any] = {"patient_id": self._ids(frame, first)}
@@ -166,7 +166,7 @@ class Bundle:
                 "has none"
             )
         values, _ = self._read(frame)
-        found = attribute(self.primary, values, self._centre(frame), tick=tick)
+        found = attribute(self.primary, values, read_centre(self.study, frame), tick=tick)
         return pd.DataFrame({"patient_id": self._ids(frame, first), **found.columns()})
 
     def answer(
@@ -277,12 +277,6 @@ class Bundle:
             ]
         )
 
-    def _centre(self, frame: pd.DataFrame) -> NDArray[np.str_] | None:
-        name = self.study.centre
-        if name is None or name not in frame.columns:
-            return None
-        return np.array(["" if pd.isna(c) else as_level(c) for c in frame[name]], dtype=str)
-
     def _read(self, frame: pd.DataFrame) -> tuple[Array, list[list[str]]]:
         """Code the features and say of each row what was odd."""
         study, n = self.study, len(frame)
@@ -390,3 +384,11 @@ class Bundle:
                     "when it was made: install the versions named in its provenance.json"
                 )
         return bundle
+
+
+def read_centre(study: Study, frame: pd.DataFrame) -> NDArray[np.str_] | None:
+    """Return the hospital of each row (n,), empty where unknown; None without such a column."""
+    name = study.centre
+    if name is None or name not in frame.columns:
+        return None
+    return np.array(["" if pd.isna(c) else as_level(c) for c in frame[name]], dtype=str)

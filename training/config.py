@@ -176,32 +176,50 @@ def configure(settings: Sequence[str] = (), base: Config | None = None) -> Confi
     Raises:
         InputError: a key is unknown (the nearest is named) or a value does not fit.
     """
-    raw = (base or Config()).model_dump()
+    values = {}
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals:
             raise InputError(f"--set {setting}: write key=value, for instance net.members=16")
-        if key not in known_keys():
-            raise InputError(f"--set {key}: unknown key{nearest(key, known_keys())}")
+        _refuse_unknown(key, "--set")
+        try:
+            values[key] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise InputError(f"--set {key}: the value is not readable") from None
+    return with_settings(base or Config(), values)
+
+
+def with_settings(base: Config, settings: Mapping[str, Any], said: str = "--set") -> Config:
+    """Return ``base`` with dotted keys changed, such as ``{"net.members": 16}``.
+
+    Args:
+        base: where to start.
+        settings: values by key; NumPy's scalars are taken as Python's.
+        said: what an error calls a setting.
+
+    Raises:
+        InputError: a key is unknown (the nearest is named) or a value does not fit.
+    """
+    raw = base.model_dump()
+    for key, value in settings.items():
+        _refuse_unknown(key, said)
         part = raw
         *path, last = key.split(".")
         for name in path:
             part = part[name]
-        try:
-            part[last] = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise InputError(f"--set {key}: the value is not readable") from None
+        part[last] = value.item() if hasattr(value, "item") else value
     try:
         return Config.model_validate(raw)
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         where = ".".join(str(p) for p in problem["loc"])
-        raise InputError(f"--set {where}: {problem['msg']}, got {problem['input']!r}") from None
+        text = f"{said} {where}: {problem['msg']}, got {problem['input']!r}"
+        raise InputError(text) from None
 
 
-def with_settings(base: Config, settings: Mapping[str, Any]) -> Config:
-    """Return ``base`` with dotted keys changed."""
-    return configure([f"{key}={value!r}" for key, value in settings.items()], base)
+def _refuse_unknown(key: str, said: str) -> None:
+    if key not in known_keys():
+        raise InputError(f"{said} {key}: unknown key{nearest(key, known_keys())}")
 
 
 def known_keys() -> dict[str, str]:

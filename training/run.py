@@ -158,7 +158,7 @@ def fit_and_judge(
     evaluation = judge_predicted(predicted, config, budget.share(JUDGING_TIME))
     tick("evaluation", 1, 1)
     found = evidence(fitted.effect, config)
-    model = _model(fitted, baselines, "" if found is None else found.distrust)
+    model = survival_model(fitted, baselines, "" if found is None else found.distrust)
     reviewed = review(predicted, evaluation, fitted.ensemble, config, tick, budget)
     if config.evaluation.explanations:
         reviewed = explained(reviewed, model, cohort, tick, budget)
@@ -247,7 +247,16 @@ def make_bundle(
     )
 
 
-def _model(fitted: Fitted, baselines: tuple[Baseline, ...], distrust: str) -> SurvivalModel:
+def survival_model(
+    fitted: Fitted, baselines: tuple[Baseline, ...] = (), distrust: str = ""
+) -> SurvivalModel:
+    """Return what answers for new patients.
+
+    Args:
+        fitted: on the training cohort.
+        baselines: fitted on the same folds.
+        distrust: why no advice can rest on the treatment's effect, if so.
+    """
     cohort, risk = fitted.prepared.cohort, log_risk(fitted.cumulative)
     centre = float(np.mean(risk))
     return SurvivalModel(

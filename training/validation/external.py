@@ -66,6 +66,30 @@ def choose_endpoint(bundle: Bundle, study: Study, asked: str | None) -> tuple[st
     return primary, primary if primary in known else study.survival_endpoint(None)[0]
 
 
+def refuse_seen(bundle: Bundle, cohort: Cohort, path: str) -> None:
+    """Refuse the cohort that a model was trained on, or updated by.
+
+    Args:
+        bundle: the model.
+        cohort: to judge it on.
+        path: what an error calls the cohort.
+
+    Raises:
+        InputError: it is that cohort.
+    """
+    own = cohort.fingerprint()
+    if own == bundle.provenance.get("cohort_fingerprint"):
+        raise InputError(
+            f"{path}: the model was trained on this very cohort: evaluate takes another one; how "
+            "the model did on its own, out of fold, is in its run"
+        )
+    if own in [update["cohort_fingerprint"] for update in bundle.provenance.get("updates", ())]:
+        raise InputError(
+            f"{path}: the model was updated by this very cohort: evaluate takes another one; how "
+            "its patients fared when held out of the update is in the bundle's metrics"
+        )
+
+
 def predict_cohort(
     bundle: Bundle, endpoint: str, cohort: Cohort, named: Mapping[str, str] | None = None
 ) -> External:

@@ -1,0 +1,374 @@
+"""The verbs of the command line as functions: what goes in is checked, what comes out is typed.
+
+Heavy libraries are imported by the function that needs them, so that a bundle that only answers
+needs neither torch nor MLflow.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from accomplice.data.cohort import (
+    Cohort,
+    Patients,
+    build_cohort,
+    build_patients,
+    read_patients,
+    read_source,
+)
+from accomplice.data.errors import InputError
+from accomplice.data.study import Study, load_study
+from accomplice.training.budget import Budget
+from accomplice.training.progress import Tick, silent
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from accomplice.training.bundle import Bundle
+    from accomplice.training.config import Config
+    from accomplice.training.run import Trained
+    from accomplice.training.tracking.registry import Logged
+    from accomplice.training.validation.validation import Validation
+
+Location: TypeAlias = str | PathLike[str]
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What ``train`` or ``tune`` made."""
+
+    bundle: Bundle
+    """The models: ``bundle.predict(frame, times)`` answers."""
+    trained: Trained
+    """The same with the fits and how each endpoint's was judged: ``trained.primary.evaluation``."""
+    path: Path | None
+    """Folder of the bundle; None where it was written nowhere."""
+    run_id: str | None
+    """Of MLflow; None where the run was not tracked."""
+    model: str | None
+    """The registered model, ``models:/NAME/VERSION``; None where the run was not tracked."""
+
+
+def read_study(path: Location) -> Study:
+    """Read and check a study file.
+
+    Args:
+        path: of the study file, such as ``accomplice data init`` drafts.
+
+    Returns:
+        The study, its tables named by absolute paths, so that it can be read from any folder.
+
+    Raises:
+        InputError: the file is missing, is not YAML, or does not describe a study; the text names
+            the key.
+    """
+    study = load_study(Path(path))
+    folder = Path(path).absolute().parent
+    files = tuple(str(folder / name) for name in study.source.files)
+    return study.model_copy(update={"source": study.source.model_copy(update={"files": files})})
+
+
+def load_cohort(
+    study: Study | Location, endpoint: str | None = None, *, further: bool = True
+) -> Cohort:
+    """Read a study's tables and check them.
+
+    Args:
+        study: a study, or the path of its file. Relative paths of a study's tables start at the
+            working folder, those of a file's at the file's.
+        endpoint: the survival endpoint that comes first; the study's first if absent.
+        further: whether the study's other survival endpoints are read too, as ``train`` does.
+
+    Returns:
+        The cohort: n patients with coded features, follow-up in months and events.
+
+    Raises:
+        InputError: the study or a table is wrong, or there is no such survival endpoint; the text
+            names the column and what to do.
+    """
+    described = _study(study)
+    described.survival_endpoint(endpoint)
+    frame = read_source(described, Path())
+    return build_cohort(described, frame, endpoint, further=further)
+
+
+def train(
+    study: Study | Patients | Location,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+    out: Location | None = None,
+    track: bool = True,
+    name: str | None = None,
+    max_seconds: float = math.inf,
+    tick: Tick = silent,
+) -> Run:
+    """Fit and judge a model of each endpoint, as ``accomplice train`` does.
+
+    Args:
+        study: a study, the path of its file, or patients that were loaded.
+        settings: such as ``{"net.members": 4}``, the keys of ``--set``; the defaults if absent.
+        seed: of folds, initial weights and bootstraps; short for the setting ``seed``.
+        out: folder of the bundle; into the store if absent.
+        track: whether the run is logged to MLflow (``MLFLOW_TRACKING_URI``, or ``mlruns/`` in the
+            working folder) and its model registered. Without, only ``out`` is written, if named.
+        name: of the run.
+        max_seconds: after which each part of the work does no more than the least.
+        tick: progress callback ``(part, done, total)``.
+
+    Raises:
+        InputError: the study, its table or a setting is wrong, something else is at ``out``, or
+            events or labels are too few; nothing was written then.
+    """
+    from accomplice.training.fitting.folds import check_folds
+    from accomplice.training.models.response import check_labels
+    from accomplice.training.run import train as fit_and_judge
+
+    config, folder = _config(settings, seed), _free(out)
+    patients = _patients(study, config)
+    if isinstance(patients, Cohort):
+        check_folds(patients, config)
+    else:
+        check_labels(patients)
+    budget = Budget(max_seconds)
+    if track:
+        from accomplice.training.tracking.experiment import fit_and_keep
+        from accomplice.training.tracking.store import open_store
+
+        made = fit_and_keep(
+            open_store(),
+            patients,
+            config,
+            folder,
+            tick,
+            stage="train",
+            name=name,
+            budget=budget,
+            study_file=_file(study),
+        )
+        return _run(*made)
+    trained = fit_and_judge(patients, config, tick, budget)
+    if folder is not None:
+        trained.bundle.save(folder)
+    return Run(trained.bundle, trained, folder, None, None)
+
+
+def tune(
+    study: Study | Cohort | Location,
+    *,
+    trials: int,
+    settings: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+    out: Location | None = None,
+    storage: str | None = None,
+    name: str | None = None,
+    max_seconds: float = math.inf,
+    tick: Tick = silent,
+) -> Run:
+    """Search for better settings, then train the final model, as ``accomplice tune`` does.
+
+    Trials and the final model are logged to MLflow. The same call goes on where an earlier one was
+    interrupted.
+
+    Args:
+        study: a study, the path of its file, or a cohort that was loaded.
+        trials: that the search shall have, earlier ones included; at least 1.
+        settings: as :func:`train` takes them; where the search starts.
+        seed: as of :func:`train`.
+        out: folder of the final model's bundle; into the store if absent.
+        storage: of Optuna, such as a database that several machines share; the store's if absent.
+        name: of the Optuna study; made from cohort and settings if absent.
+        max_seconds: for the search and the final model together.
+        tick: progress callback ``(part, done, total)``.
+
+    Raises:
+        InputError: as :func:`train`; or the storage cannot be opened.
+    """
+    from accomplice.training.fitting.folds import check_folds
+    from accomplice.training.tracking.experiment import search
+    from accomplice.training.tracking.store import open_store
+    from accomplice.training.tune import check_storage
+
+    if trials < 1:
+        raise InputError(f"trials: {trials}: at least 1 is needed")
+    config, folder = _config(settings, seed), _free(out)
+    patients = _patients(study, config)
+    if not isinstance(patients, Cohort):
+        patients.study.survival_endpoint(config.endpoint)
+        raise InputError("study: patients without survival: tune takes a cohort of an endpoint")
+    check_folds(patients, config)
+    store = open_store()
+    check_storage(storage or store.optuna)
+    found = search(
+        store,
+        patients,
+        config,
+        trials,
+        storage,
+        name,
+        folder,
+        Budget(max_seconds),
+        _file(study),
+        tick,
+    )
+    return _run(*found)
+
+
+def evaluate(
+    model: Bundle | Location,
+    study: Study | Cohort | Location,
+    *,
+    endpoint: str | None = None,
+    features: Mapping[str, str] | None = None,
+    recalibrate: bool = False,
+    bootstraps: int | None = None,
+    seed: int | None = None,
+    tick: Tick = silent,
+) -> Validation:
+    """Judge a model on patients it was not trained on, as ``accomplice evaluate`` does.
+
+    Nothing is written or logged; the verb writes the report too.
+
+    Args:
+        model: a bundle, or a name as :func:`load` takes it.
+        study: of other patients: a study, the path of its file, or a cohort that was loaded.
+        endpoint: the survival endpoint to judge by; the model's first if absent.
+        features: the model's feature -> the study's, where their names do not tell.
+        recalibrate: whether an update of level and slope is fitted too, and judged on patients held
+            out of it.
+        bootstraps: behind each interval; as in the model's training if absent.
+        seed: of folds and bootstraps; as in the model's training if absent.
+        tick: progress callback ``(part, done, total)``.
+
+    Returns:
+        Discrimination, calibration and the review of the predictions, beside those of the training
+        run.
+
+    Raises:
+        InputError: there is no such model, endpoint or feature, the patients are those the model
+            was trained on, or events are too few.
+    """
+    from accomplice.training.config import unflat, with_settings
+    from accomplice.training.validation.external import choose_endpoint, refuse_seen
+    from accomplice.training.validation.validation import validate
+
+    bundle = _bundle(model)
+    described = study.study if isinstance(study, Cohort) else _study(study)
+    judged, by = choose_endpoint(bundle, described, endpoint)
+    cohort = study if isinstance(study, Cohort) else load_cohort(described, by, further=False)
+    if cohort.endpoint != by:
+        cohort = _endpoint(cohort, by)
+    refuse_seen(bundle, cohort, described.name)
+    asked = {"seed": seed, "evaluation.bootstraps": bootstraps}
+    given = {key: value for key, value in asked.items() if value is not None}
+    config = with_settings(unflat(bundle.config), given, said="setting")
+    return validate(bundle, judged, cohort, config, features, update=recalibrate, tick=tick)
+
+
+def load(model: Location) -> Bundle:
+    """Load a model and check that it answers as when it was made.
+
+    Args:
+        model: a bundle's folder, ``runs:/ID``, ``models:/NAME@alias`` or ``models:/NAME/VERSION``.
+
+    Raises:
+        InputError: there is no such model, or it was changed.
+    """
+    from accomplice.training.bundle import Bundle
+    from accomplice.training.tracking.store import find_bundle
+
+    return Bundle.load(find_bundle(str(model)))
+
+
+def predict(
+    model: Bundle | Location,
+    table: pd.DataFrame | Location,
+    times: Sequence[float] | None = None,
+    *,
+    rates: Mapping[str, float] | None = None,
+) -> pd.DataFrame:
+    """Predict for the rows of a table, with the columns of ``accomplice predict``.
+
+    Args:
+        model: a bundle, or a name as :func:`load` takes it.
+        table: n rows with columns by the study's names, or the path of a table; values may be
+            missing.
+        times: months at which survival is asked for; 12, 36 and 60 as far as the model reaches if
+            absent.
+        rates: binary endpoint -> rate of positives where the model is used; the study's own if
+            absent.
+
+    Returns:
+        n rows in the table's order: ``patient_id``, ``risk`` (higher is worse), ``survival@T``,
+        ``flags`` and more; see :meth:`accomplice.training.bundle.Bundle.predict`.
+
+    Raises:
+        InputError: a time lies beyond the model's horizon, or the table has none of its features.
+    """
+    bundle = _bundle(model)
+    if isinstance(table, str | PathLike):
+        table = read_patients(Path(table), bundle.study)
+    return bundle.predict(table, times, rates)
+
+
+def _study(study: Study | Location) -> Study:
+    return study if isinstance(study, Study) else read_study(study)
+
+
+def _bundle(model: Bundle | Location) -> Bundle:
+    return load(model) if isinstance(model, str | PathLike) else model
+
+
+def _patients(study: Study | Patients | Location, config: Config) -> Patients:
+    """Return the patients with the endpoints that a configuration asks for."""
+    if isinstance(study, Patients):
+        wanted = config.endpoint
+        if wanted is None:
+            return study
+        if not isinstance(study, Cohort):
+            study.study.survival_endpoint(wanted)
+            raise InputError(f"endpoint: the patients were loaded without '{wanted}'")
+        return study if wanted == study.endpoint else _endpoint(study, wanted)
+    described = _study(study)
+    if described.endpoints.survival or config.endpoint is not None:
+        return load_cohort(described, config.endpoint, further=config.further_endpoints)
+    return build_patients(described, read_source(described, Path()))
+
+
+def _endpoint(cohort: Cohort, name: str) -> Cohort:
+    """Return the further endpoint of a cohort, by itself."""
+    cohort.study.survival_endpoint(name)
+    if name not in cohort.further:
+        raise InputError(f"endpoint: the cohort was loaded without '{name}': load it with that")
+    return cohort.further[name]
+
+
+def _config(settings: Mapping[str, Any] | None, seed: int | None) -> Config:
+    from accomplice.training.config import Config, with_settings
+
+    short = {} if seed is None else {"seed": seed}
+    return with_settings(Config(), {**(settings or {}), **short}, said="setting")
+
+
+def _free(out: Location | None) -> Path | None:
+    """Return where the bundle goes; refuse a place where something else is."""
+    from accomplice.training.models.manifest import check_place
+
+    if out is None:
+        return None
+    check_place(Path(out))
+    return Path(out).absolute()
+
+
+def _file(study: Study | Patients | Location) -> Path | None:
+    return Path(study) if isinstance(study, str | PathLike) else None
+
+
+def _run(trained: Trained, path: Path, logged: Logged) -> Run:
+    model = f"models:/{logged.model_name}/{logged.version}"
+    return Run(trained.bundle, trained, path, logged.run_id, model)
