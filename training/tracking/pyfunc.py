@@ -5,14 +5,13 @@ MLflow executes it again at every load, in an environment where accomplice is in
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import mlflow
 import pandas as pd
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
-from accomplice.training.bundle import Bundle
+from accomplice import load
 
 
 class BundleModel(PythonModel):
@@ -20,7 +19,7 @@ class BundleModel(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load and check the bundle."""
-        self.bundle = Bundle.load(Path(context.artifacts["bundle"]))
+        self.bundle = load(context.artifacts["bundle"])
 
     def predict(
         self,
