@@ -98,3 +98,11 @@ def tracked(workplace, study_path):
             patch.delenv(name, raising=False)
         patch.chdir(workplace)
         yield accomplice.train(study_path, settings={**LEAST, **JUDGING}, seed=5, name="first")
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory, study_path):
+    """The same run, not tracked."""
+    out = tmp_path_factory.mktemp("made") / "model"
+    settings = {**LEAST, **JUDGING}
+    return accomplice.train(study_path, settings=settings, seed=5, out=out, track=False)

@@ -1,0 +1,222 @@
+"""The functions of ``accomplice`` do what the verbs do."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+
+import accomplice
+from accomplice.data.cohort import load_endpoints
+from accomplice.data.errors import InputError
+from accomplice.data.synthetic import draw
+from accomplice.data.synthetic_study import synthesise
+from accomplice.training.config import with_settings
+from accomplice.training.run import train
+from tests.api.conftest import JUDGING, LEAST, as_parameters
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+class TestStudy:
+    def test_is_read_from_any_folder(self, study_path, tmp_path, monkeypatch):
+        relative = study_path.relative_to(study_path.parents[1])
+        monkeypatch.chdir(study_path.parents[1])
+        study = accomplice.read_study(str(relative))
+        monkeypatch.chdir(tmp_path)
+        assert len(accomplice.load_cohort(study)) == 200
+
+    def test_and_its_path_give_one_cohort(self, study_path):
+        by_path = accomplice.load_cohort(study_path)
+        by_study = accomplice.load_cohort(accomplice.read_study(study_path))
+        assert by_path.fingerprint() == by_study.fingerprint()
+        assert by_path.fingerprint() == load_endpoints(study_path).fingerprint()
+
+    def test_errors_name_the_file_and_the_endpoint(self, study_path, tmp_path):
+        with pytest.raises(InputError, match="no such study file"):
+            accomplice.read_study(tmp_path / "study.yaml")
+        with pytest.raises(InputError, match="no survival endpoint 'pfs'"):
+            accomplice.load_cohort(study_path, "pfs")
+
+
+class TestTrain:
+    def test_keeps_the_run_that_it_returns(self, tracked, workplace, in_workplace):
+        run = MlflowClient().get_run(tracked.run_id)
+        assert run.data.tags["mlflow.runName"] == "first"
+        assert run.data.params["net.members"] == "1"
+        assert run.data.params["seed"] == "5"
+        assert tracked.path.is_relative_to(workplace / "mlruns" / "bundles")
+        assert tracked.model.startswith("models:/accomplice-synthetic-gastric/")
+        assert tracked.trained.primary is not None
+
+    def test_fits_what_the_verb_fits(self, made, study_path, tiny_config):
+        config = with_settings(type(tiny_config)(), {**LEAST, **JUDGING, "seed": 5})
+        frame = draw(30, seed=77).frame
+        own = train(load_endpoints(study_path), config).bundle.predict(frame)
+        pd.testing.assert_frame_equal(accomplice.predict(made.bundle, frame), own)
+
+    def test_untracked_writes_its_bundle_alone(self, small_cohort, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        settings = {**LEAST, **JUDGING}
+        run = accomplice.train(small_cohort, settings=settings, out="model", track=False)
+        assert [path.name for path in tmp_path.iterdir()] == ["model"]
+        assert (run.path, run.run_id, run.model) == (tmp_path / "model", None, None)
+        frame = draw(30, seed=77).frame
+        pd.testing.assert_frame_equal(
+            accomplice.predict(run.path, frame), run.bundle.predict(frame)
+        )
+
+    def test_takes_labels_alone(self, labelled):
+        run = accomplice.train(labelled, settings=JUDGING, track=False)
+        assert list(run.bundle.responses) == ["ici_response"]
+        with pytest.raises(InputError, match="no survival endpoint"):
+            accomplice.train(labelled, settings={"endpoint": "os"}, track=False)
+
+    def test_takes_a_further_endpoint_of_a_cohort(self, several_cohort):
+        settings = {**LEAST, **JUDGING, "endpoint": "dfs"}
+        run = accomplice.train(several_cohort, settings=settings, track=False)
+        assert next(iter(run.bundle.survival)) == "dfs"
+
+    @pytest.mark.parametrize(
+        ("given", "text"),
+        [
+            ({"settings": {"net.membrs": 4}}, "setting net.membrs: unknown key.*'net.members'"),
+            ({"settings": {"net.members": 0}}, "setting net.members: .*greater than or equal to 1"),
+            ({"seed": -1}, "setting seed: "),
+            ({"settings": {"endpoint": "pfs"}}, "no survival endpoint 'pfs'"),
+        ],
+    )
+    def test_refuses_wrong_settings(self, small_cohort, given, text):
+        with pytest.raises(InputError, match=text):
+            accomplice.train(small_cohort, track=False, **given)
+
+    def test_refuses_a_place_where_something_else_is(self, small_cohort, tmp_path):
+        (tmp_path / "notes.txt").write_text("mine")
+        with pytest.raises(InputError, match="exists and is not a bundle"):
+            accomplice.train(small_cohort, out=tmp_path)
+
+    def test_refuses_too_few_events_before_any_work(self, small_cohort, in_workplace):
+        few = small_cohort.take(np.flatnonzero(~small_cohort.event)[:40])
+        with pytest.raises(InputError, match="0 events before the horizon are too few"):
+            accomplice.train(few)
+
+    def test_takes_numpys_numbers_and_settings_of_many_values(self, small_cohort):
+        settings = {
+            **LEAST,
+            **JUDGING,
+            "net.dropout": np.float64(0.25),
+            "net.members": np.int64(1),
+            "anchor.marker_penalties": (1.0, 2.0),
+        }
+        run = accomplice.train(small_cohort, settings=settings, track=False)
+        assert run.bundle.config["net.dropout"] == 0.25
+        assert run.bundle.config["anchor.marker_penalties"] == [1.0, 2.0]
+
+
+class TestTune:
+    def test_searches_and_trains_the_final_model(self, study_path, in_workplace):
+        run = accomplice.tune(
+            study_path, trials=1, settings={**LEAST, **JUDGING}, out="tuned", name="search"
+        )
+        assert run.path == in_workplace / "tuned"
+        assert run.bundle.config["seed"] == 1, "the final model is judged on other folds"
+        tags = MlflowClient().get_run(run.run_id).data.tags
+        assert tags["mlflow.runName"] == "final search"
+
+    def test_refuses_no_trials_and_patients_without_survival(self, study_path, labelled):
+        with pytest.raises(InputError, match="trials: 0: at least 1"):
+            accomplice.tune(study_path, trials=0)
+        with pytest.raises(InputError, match="has no survival endpoint, which tune"):
+            accomplice.tune(labelled, trials=1)
+
+
+class TestLoad:
+    def test_takes_a_folder_a_run_and_a_registered_model(self, tracked, in_workplace):
+        frame = draw(5, seed=77).frame
+        own = tracked.bundle.predict(frame)
+        champion = "models:/accomplice-synthetic-gastric@champion"
+        names = [tracked.path, str(tracked.path), f"runs:/{tracked.run_id}", tracked.model]
+        for name in [*names, champion]:
+            pd.testing.assert_frame_equal(accomplice.load(name).predict(frame), own)
+
+    def test_refuses_what_is_no_model(self, tmp_path):
+        with pytest.raises(InputError, match="no such model: give a bundle folder"):
+            accomplice.load(tmp_path / "none")
+        with pytest.raises(InputError, match="no bundle there"):
+            accomplice.load(tmp_path)
+
+
+class TestPredict:
+    def test_takes_a_table_by_path_as_the_verb_does(self, made, tmp_path):
+        frame = draw(20, seed=77).frame
+        frame.to_csv(tmp_path / "new.csv", index=False)
+        found = accomplice.predict(made.path, tmp_path / "new.csv", times=[6, 24])
+        assert {"risk", "survival@6", "survival@24", "flags"} < {*found.columns}
+        own = made.bundle.predict(frame, [6, 24])
+        np.testing.assert_allclose(found["survival@24"], own["survival@24"], rtol=1e-12)
+
+    def test_takes_local_rates(self, several_trained, several_frame):
+        low, high = (
+            accomplice.predict(several_trained.bundle, several_frame, rates={"ici_response": rate})
+            for rate in (0.1, 0.5)
+        )
+        assert (low["response.ici_response"] < high["response.ici_response"]).all()
+
+    def test_refuses_times_beyond_the_horizon(self, made):
+        with pytest.raises(InputError, match="beyond the model's horizon"):
+            accomplice.predict(made.bundle, draw(2, seed=1).frame, times=[600])
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory) -> Path:
+    """The study file of patients that no model here was trained on."""
+    return synthesise(tmp_path_factory.mktemp("other"), 150, "default", 9)
+
+
+def _uno_c(validation):
+    return validation.evaluation.scores["model"].uno_c
+
+
+class TestEvaluate:
+    def test_judges_on_other_patients_and_writes_nothing(self, made, other, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        found = accomplice.evaluate(made.bundle, other, bootstraps=30)
+        assert not list(tmp_path.iterdir())
+        assert _uno_c(found).value > 0.5
+        assert found.repaired is None
+        loaded = accomplice.load_cohort(other)
+        again = accomplice.evaluate(made.path, loaded, bootstraps=30, recalibrate=True)
+        assert _uno_c(again) == _uno_c(found)
+        assert again.repaired is not None
+
+    def test_refuses_the_training_cohort_and_unknown_endpoints(self, made, study_path, other):
+        with pytest.raises(InputError, match="trained on this very cohort"):
+            accomplice.evaluate(made.bundle, study_path)
+        with pytest.raises(InputError, match="no survival endpoint 'pfs'"):
+            accomplice.evaluate(made.bundle, other, endpoint="pfs")
+
+
+def test_the_readmes_lines_run(study_path, in_workplace, monkeypatch):
+    """The example of the README, on the synthetic cohort with the least settings."""
+    lines = README.read_text(encoding="utf-8").splitlines()
+    start = lines.index("    import accomplice")
+    end = next(i for i in range(start, len(lines)) if "cross_val_score(" in lines[i])
+    text = textwrap.dedent("\n".join(lines[start : end + 1]))
+    monkeypatch.chdir(study_path.parent)
+    draw(5, seed=77).frame.to_csv("new.csv", index=False)
+    quick = ", ".join(f'"{key}": {value!r}' for key, value in {**LEAST, **JUDGING}.items())
+    text = text.replace('"net.members": 4', quick).replace(
+        'out="model"', 'out="model", track=False'
+    )
+    given = ", ".join(f"{key}={value!r}" for key, value in as_parameters(LEAST).items())
+    text = text.replace("net__members=4", given)
+    assert text.count(given) == text.count(quick) == 1
+    names: dict[str, Any] = {}
+    exec(text, names)
+    assert names["run"].path == study_path.parent / "model"
+    assert len(names["table"]) == 5
