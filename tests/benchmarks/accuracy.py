@@ -19,7 +19,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from accomplice.training.cli.progress_bar import shown
+from accomplice.training.cli.terminal import shown
 from tests.benchmarks import cohorts
 from tests.benchmarks.ours import ROOT, ours, source_digest
 from tests.benchmarks.peers import PEERS, Learner, absent

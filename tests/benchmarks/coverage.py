@@ -20,7 +20,7 @@ import pandas as pd
 from accomplice.data.arrays import Array
 from accomplice.data.synthetic import draw
 from accomplice.data.synthetic_survival import HORIZON, SCALE, SHAPE, weibull_survival
-from accomplice.training.cli.progress_bar import shown
+from accomplice.training.cli.terminal import shown
 from accomplice.training.estimators.hazard import TimeGrid, log_risk, survival
 from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.evaluation.scores import MODEL, Evaluation, judge

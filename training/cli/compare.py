@@ -1,38 +1,58 @@
-"""The commands that choose between models: ``compare`` and ``promote``."""
+"""The verb ``compare``: models judged on the same patients."""
 
 from __future__ import annotations
 
-import argparse
 import json
-import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from accomplice.data.errors import InputError, some
 from accomplice.data.files import check_file, write_text
-from accomplice.training.cli.train import ctrl_c_heeded
+from accomplice.training.cli.arguments import MODEL_HELP, JudgedOn
+from accomplice.training.cli.session import ctrl_c_heeded
 from accomplice.training.reports.wording import SYNTHETIC
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from mlflow.entities.model_registry import ModelVersion
     from rich.table import Table
 
     from accomplice.training.estimators.intervals import Estimate
     from accomplice.training.evaluation.comparison import Comparison
     from accomplice.training.tracking.contenders import Contender
-    from accomplice.training.tracking.gate import Decision, Incumbent
 
-#: Exit code of ``promote`` where the gate refuses.
-REFUSED = 3
+COMPARE = """\
+hold models against each other on the same patients
+
+Judges two models, or each further one against the first, on the same patients and the same
+bootstrap draws: Uno's C, Harrell's C and the integrated Brier score with their paired differences
+and 95 % intervals, calibration of each, what each was trained on, and which settings differ.
+
+  accomplice compare runs:/ID models:/accomplice-NAME@champion
+  accomplice compare model other_model --study study.yaml --json compared.json
+
+A model keeps no patients, so their study file is needed again: the one that --study names, or the
+one that the model's run remembers (in mlruns/ of this machine). For patients a model was trained
+on, its out-of-fold predictions are made anew; for others it predicts as for new patients. Which was
+which is said. Judged is to the smaller of the horizons, on the patients that both can be judged on.
+"""
 #: Characters of a digest or fingerprint that tell models apart.
 SHORT = 12
-#: Characters that a reason may have.
-MOST_REASON = 500
 
 
-def compare(args: argparse.Namespace) -> None:
+def compare(
+    models: Annotated[list[str], typer.Argument(metavar="MODEL", help=MODEL_HELP)],
+    *,
+    study: JudgedOn = None,
+    endpoint: Annotated[
+        str | None,
+        typer.Option(metavar="ENDPOINT", help="survival endpoint; the first model's own if absent"),
+    ] = None,
+    figures: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="write the figures there too")
+    ] = None,
+) -> None:
     """Print how each further model does against the first one, on the same patients."""
     with ctrl_c_heeded():
         from rich.console import Console
@@ -40,23 +60,25 @@ def compare(args: argparse.Namespace) -> None:
         from accomplice.training.evaluation.comparison import compare as judge_both
         from accomplice.training.tracking import contenders as contest
 
-    out = None if args.json is None else Path(args.json)
-    if out is not None:
-        check_file(out)
-    if len(args.models) < 2:
+    if figures is not None:
+        check_file(figures)
+    if len(models) < 2:
         raise InputError("compare: name two models or more")
-    contenders = [contest.contender(model) for model in args.models]
-    endpoint = contest.endpoint_of(contenders[0], args.endpoint)
+    contenders = [contest.contender(model) for model in models]
+    judged_on = contest.endpoint_of(contenders[0], endpoint)
     first, *others = contenders
     for other in others:
-        other.model(endpoint)
+        other.model(judged_on)
     fresh = [other for other in others if other.digest != first.digest]
-    record: dict[str, Any] = {"endpoint": endpoint, "models": [_about(c) for c in contenders]}
+    record: dict[str, Any] = {
+        "endpoint": judged_on,
+        "models": [each.made_from() for each in contenders],
+    }
     found: list[dict[str, Any]] = []
     if fresh:
-        cohort = contest.cohort_of([first, *fresh], args.study, endpoint)
+        cohort = contest.cohort_of([first, *fresh], study, judged_on)
         record["cohort"] = {"study": cohort.study.name, "fingerprint": cohort.fingerprint()}
-        own = contest.answer(first, cohort, endpoint, args.study)
+        own = contest.answer(first, cohort, judged_on, study)
     for letter, other in zip("BCDEFGHIJKLMNOPQRSTUVWXYZ", others, strict=False):
         for line in _introduce({"A": first, letter: other}):
             print(line)
@@ -64,7 +86,7 @@ def compare(args: argparse.Namespace) -> None:
             print(f"verdict: A and {letter} are the same model (digest {first.digest[:SHORT]})\n")
             found.append({"model": other.name, "verdict": "the same model"})
             continue
-        theirs = contest.answer(other, cohort, endpoint, args.study)
+        theirs = contest.answer(other, cohort, judged_on, study)
         made = judge_both(own.predicted, theirs.predicted)
         print(f"  A judged {own.how}")
         print(f"  {letter} judged {theirs.how}")
@@ -79,156 +101,21 @@ def compare(args: argparse.Namespace) -> None:
         print(f"verdict: {verdict}\n")
         found.append({"model": other.name, "verdict": verdict, **made.to_json()})
         found[-1] |= {"judged": [own.how, theirs.how]}
-        found[-1]["settings"] = {key: list(two) for key, *two in _different(first, other)}
-    if any(c.bundle.study.synthetic for c in contenders):
+        differing = contest.different_settings(first, other)
+        found[-1]["settings"] = {key: list(two) for key, two in differing.items()}
+    if any(each.bundle.study.synthetic for each in contenders):
         print(SYNTHETIC)
-    if out is not None:
-        write_text(out, json.dumps(record | {"against_first": found}, indent=2) + "\n")
-        print(f"wrote {out}")
-
-
-def promote(args: argparse.Namespace) -> int:
-    """Ask the gate, and move the alias ``champion`` where it, or --force, lets the model through.
-
-    Returns:
-        0 where the model is champion now, ``REFUSED`` where it is not.
-    """
-    if args.force is not None and not 0 < len(args.force.strip()) <= MOST_REASON:
-        raise InputError(f"--force: give the reason, in 1 to {MOST_REASON} characters")
-    with ctrl_c_heeded():
-        from mlflow import MlflowClient
-
-        from accomplice.training.tracking import contenders as contest
-        from accomplice.training.tracking import gate, promotion, registry
-        from accomplice.training.tracking.store import open_store
-    challenger = contest.contender(args.model)
-    name = args.name or _registered(args.model) or registry.registered_name(challenger.bundle)
-    store, client = open_store(), MlflowClient()
-    champion = promotion.champion_of(client, name)
-    version = promotion.version_of(client, name, challenger.digest, args.model)
-    if champion is not None and version == str(champion.version):
-        print(f"models:/{name}/{version} is champion already")
-        return 0
-    decision = judge(challenger, champion, args)
-    now = "there is none" if champion is None else f"now version {champion.version}"
-    print(f"{args.model} for models:/{name}@champion, {now}:")
-    for line in gate.lines(decision):
-        print(f"  {line}")
-    if challenger.bundle.study.synthetic:
-        print(SYNTHETIC)
-    if not decision.passed and args.force is None:
-        failed = len(decision.failed)
-        print(f'refused: {failed} of {len(decision.rules)} rules fail; --force "the reason"')
-        return REFUSED
-    if version is None:
-        version = registry.register_bundle(store, name, challenger.bundle, challenger.folder)
-    over = None if champion is None else str(champion.version)
-    promotion.promote(store, name, version, over, decision, args.force)
-    how = "" if decision.passed else " by force; the reason and the failed rules are on record"
-    replaced = "" if over is None else f", in place of version {over}"
-    print(f"promoted models:/{name}/{version}{replaced}{how}")
-    return 0
-
-
-def judge(
-    challenger: Contender, champion: ModelVersion | None, args: argparse.Namespace
-) -> Decision:
-    """Let the gate decide on a model, against the champion where there is one.
-
-    Raises:
-        InputError: no cohort is known to compare them on, and nobody forces it.
-    """
-    from accomplice.training.tracking.gate import Challenger, decide
-
-    if champion is None:
-        return decide(Challenger.of(challenger.bundle))
-    incumbent, opponent = _incumbent(champion)
-    if isinstance(opponent, str):
-        comparison, unjudged = None, opponent
-    else:
-        comparison, unjudged = _compared(challenger, opponent, args)
-    return decide(Challenger.of(challenger.bundle), incumbent, comparison, unjudged)
-
-
-def _incumbent(champion: ModelVersion) -> tuple[Incumbent, Contender | str]:
-    """Load the champion; where that fails, say why, and go by what the registry knows."""
-    from accomplice.training.tracking import contenders as contest
-    from accomplice.training.tracking.gate import Incumbent
-
-    try:
-        found = contest.contender(f"models:/{champion.name}/{champion.version}")
-    except InputError as error:
-        tags = champion.tags
-        known = Incumbent(
-            study=champion.name.removeprefix("accomplice-"),
-            endpoint=tags.get("endpoint", "unknown"),
-            synthetic=tags.get("synthetic") == "true",
-        )
-        return known, f"the champion cannot be loaded ({error})"
-    bundle = found.bundle
-    return Incumbent(bundle.study.name, bundle.target, bundle.study.synthetic), found
-
-
-def _compared(
-    challenger: Contender, opponent: Contender, args: argparse.Namespace
-) -> tuple[Comparison | None, str]:
-    """Compare a model with the champion; or say why that cannot be done."""
-    from accomplice.training.evaluation.comparison import compare as judge_both
-    from accomplice.training.tracking import contenders as contest
-
-    both = (challenger, opponent)
-    try:
-        endpoint = contest.endpoint_of(challenger, None)
-        opponent.model(endpoint)
-    except InputError as error:
-        return None, str(error)
-    try:
-        cohort = contest.cohort_of(both, args.study, endpoint)
-    except InputError as error:
-        if args.force is None:
-            raise
-        return None, str(error)
-    try:
-        answers = [contest.answer(each, cohort, endpoint, args.study) for each in both]
-        comparison = judge_both(answers[0].predicted, answers[1].predicted)
-    except InputError as error:
-        return None, str(error)
-    for who, each in zip(("it", "the champion"), answers, strict=True):
-        print(f"{who} is judged {each.how}")
-    if answers[0].seen:
-        # Where the champion knows them, that is to its own advantage.
-        return None, "it knows the outcomes of these patients: name others by --study"
-    return comparison, ""
-
-
-def _registered(model: str) -> str | None:
-    """The registered name that a model was called by, if it was."""
-    if not model.startswith("models:/"):
-        return None
-    return re.split("[@/]", model.removeprefix("models:/"))[0]
-
-
-def _about(contender: Contender) -> dict[str, Any]:
-    """What a model was made from."""
-    bundle = contender.bundle
-    made = bundle.provenance
-    return {
-        "model": contender.name,
-        "digest": contender.digest,
-        "fit_id": made["fit_id"],
-        "study": bundle.study.name,
-        "synthetic": bundle.study.synthetic,
-        "cohort_fingerprint": contender.fingerprint,
-        "patients": made.get("patients"),
-        "events": made.get("events"),
-        "features": len(bundle.study.features),
-    }
+    if figures is not None:
+        write_text(figures, json.dumps(record | {"against_first": found}, indent=2) + "\n")
+        print(f"wrote {figures}")
 
 
 def _introduce(models: Mapping[str, Contender]) -> Iterator[str]:
     """Say what models were made from and where they differ."""
+    from accomplice.training.tracking.contenders import different_settings
+
     for letter, each in models.items():
-        about = _about(each)
+        about = each.made_from()
         kind = "SYNTHETIC" if about["synthetic"] else "real"
         yield (
             f"{letter}  {each.name}: {about['study']}, {about['patients']} {kind} patients with "
@@ -240,7 +127,7 @@ def _introduce(models: Mapping[str, Contender]) -> Iterator[str]:
         )
     first, second = models.values()
     letters = list(models)
-    for key, a, b in _different(first, second):
+    for key, (a, b) in different_settings(first, second).items():
         yield f"  {key}: {letters[0]} {a}, {letters[1]} {b}"
     own, theirs = (list(m.bundle.study.features) for m in (first, second))
     for letter, names in (
@@ -249,14 +136,6 @@ def _introduce(models: Mapping[str, Contender]) -> Iterator[str]:
     ):
         if names:
             yield f"  features of {letter} alone: {some(names)}"
-
-
-def _different(first: Contender, second: Contender) -> Iterator[tuple[str, Any, Any]]:
-    """Settings in which two models' runs differ."""
-    one, other = first.bundle.config, second.bundle.config
-    for key in dict.fromkeys((*one, *other)):
-        if one.get(key) != other.get(key):
-            yield key, one.get(key), other.get(key)
 
 
 def _table(made: Comparison, letter: str) -> Table:

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
-from mlflow import MlflowClient
+import typer
 
-from accomplice.data.cohort import load_cohort
-from accomplice.data.synthetic_study import synthesise
-from accomplice.serving.deployment.origin import written
-from accomplice.serving.deployment.packaging import package
-from accomplice.serving.deployment.server import running, serve_command
-from accomplice.training.budget import UNLIMITED
-from accomplice.training.cli.terminal import relative, say_cohort, say_result
-from accomplice.training.cli.train import shown_search
-from accomplice.training.config import configure
-from accomplice.training.processes import free_port
-from accomplice.training.reports.wording import SYNTHETIC
-from accomplice.training.tracking.promotion import champion_of
-from accomplice.training.tracking.store import find_bundle, find_source, open_store
-from accomplice.training.tracking.ui import links
+from accomplice.training.cli.terminal import relative, say_cohort, say_result, shown_search
+
+DEMO = """\
+the whole life of a model on the synthetic cohort
+
+Makes a synthetic cohort, tunes, trains, judges, registers and packages a model, and asks the
+packaged service for one patient; prints where to look. Takes minutes on two cores.
+"""
 
 
 @dataclass(frozen=True)
@@ -60,13 +53,26 @@ PATIENT = {
 }
 
 
-def demo(args: argparse.Namespace) -> None:
-    """Live the whole life of a model on the synthetic cohort."""
-    run_demo(short=args.short)
-
-
-def run_demo(*, short: bool) -> None:
+def demo(
+    *,
+    short: Annotated[bool, typer.Option("--short", help="fewer patients and trials")] = False,
+) -> None:
     """Make a cohort, tune, train, judge, register, package, serve one answer, say where to look."""
+    from mlflow import MlflowClient
+
+    from accomplice.data.cohort import load_cohort
+    from accomplice.data.synthetic_study import synthesise
+    from accomplice.serving.deployment.origin import written
+    from accomplice.serving.deployment.packaging import package
+    from accomplice.serving.deployment.server import running, serve_command
+    from accomplice.training.config import configure
+    from accomplice.training.processes import free_port
+    from accomplice.training.reports.wording import SYNTHETIC
+    from accomplice.training.tracking.experiment import search
+    from accomplice.training.tracking.promotion import champion_of
+    from accomplice.training.tracking.store import find_bundle, find_source, open_store
+    from accomplice.training.tracking.ui import links
+
     size = SHORT if short else FULL
     began = time.monotonic()
     store = open_store()
@@ -77,18 +83,12 @@ def run_demo(*, short: bool) -> None:
     say_cohort(cohort)
 
     title(f"2  tune ({size.trials} trials), train, judge, register")
-    trained, path, logged = shown_search(
-        store,
-        cohort,
-        config,
-        size.trials,
-        None,
-        # Every demonstration is a study of its own, so that it shows the work.
-        f"demo-{int(time.time())}",
-        None,
-        UNLIMITED,
-        study,
-    )
+    # Every demonstration is a study of its own, so that it shows the work.
+    name = f"demo-{int(time.time())}"
+    with shown_search() as callbacks:
+        trained, path, logged = search(
+            *(store, cohort, config, size.trials), name=name, study_file=study, **callbacks
+        )
     say_result(trained, path, logged)
 
     champion = champion_of(MlflowClient(), logged.model_name) is not None
@@ -127,6 +127,8 @@ def title(text: str) -> None:
 
 def ask(url: str, body: Mapping[str, object]) -> dict[str, list[object]]:
     """Post JSON to a server on this machine and return its answer."""
+    import urllib.request
+
     request = urllib.request.Request(
         url, json.dumps(body).encode(), {"Content-Type": "application/json"}
     )

@@ -1,6 +1,6 @@
 """The verb ``predict``: a table of any length, some thousand patients at a time.
 
-Nothing said of a patient hangs on who else is asked about, but for the last digits: how a matrix
+The answer for a patient does not depend on the others, but for its last digits: how a matrix
 product is summed depends on its size. So parts begin where the model's own blocks do, and a table
 in parts gets the very numbers that it would get at once. One thread works: most of the time goes
 into many small array operations, of which two threads do no more than one.
@@ -8,18 +8,21 @@ into many small array operations, of which two threads do no more than one.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
 
 from accomplice.data.errors import InputError
 from accomplice.data.files import TABLES, check_file, csv_parts, written_in_parts
-from accomplice.training.cli.train import ctrl_c_heeded
+from accomplice.training.cli.arguments import Model, Months, Rate, months, rate
+from accomplice.training.cli.session import ctrl_c_heeded
+from accomplice.training.cli.terminal import shown
 from accomplice.training.progress import Tick, silent
 from accomplice.training.reports.wording import SYNTHETIC
 
@@ -28,6 +31,35 @@ if TYPE_CHECKING:
 
     from accomplice.training.bundle import Bundle
 
+PREDICT = """\
+predict for the rows of a table
+
+Writes patient_id, risk (higher is worse), survival@T for each time, and flags, one row for each
+row of the table, in its order. Where the study has a treatment: benefit@H, benefit_low@H and
+benefit_high@H (survival at the horizon H with it minus without, and the 80 % interval), rmst_gain@H
+(months), p_benefit (chance of a gain above 3 points) and advice, or why the model abstains. After
+the first survival endpoint's columns come those of the others with their names before them, such as
+dfs.risk, and response.NAME for each binary endpoint. Last, for each survival endpoint: rmst@H
+(restricted mean survival to H months), risk_group (third of the training patients: low, middle,
+high) and risk_centile (percent of them at lower risk). A model of binary endpoints alone writes
+patient_id, response.NAME and flags, and takes no --times. Missing columns and values, unknown
+columns and levels, and values out of range are answered and flagged.
+
+TABLE and FILE may be of any length: CSV and Parquet are read, answered and written some thousand
+patients at a time, so that memory does not grow with them, and the numbers are those of the whole
+table at once. A CSV is read twice, first to see what its columns are; a workbook and a study folder
+are read whole. FILE appears when it is complete: after Ctrl-C or an error nothing is left of it.
+How many patients were flagged, and with what most often, is printed at the end.
+
+--explain writes a table of its own: patient_id, risk, base, then feature.NAME and modality.NAME.
+The base is the risk of a typical patient; what each feature adds to it adds up to the patient's
+risk, in log-hazard, and a modality adds what its features do. It takes some 50 ms a patient.
+
+  accomplice predict model patients.csv --times 12,36,60 --out predictions.csv
+  accomplice predict model registry.parquet --times 12,36,60 --out predictions.parquet
+  accomplice predict model patients.csv --out predictions.csv --explain attributions.csv
+  accomplice predict model patients.csv --response-rate ici_response=0.2
+"""
 #: Blocks of the model in one part of a table, and cells beyond which there are fewer.
 BLOCKS, CELLS = 4, 1 << 22
 #: Flags named at the end.
@@ -71,39 +103,62 @@ class Tally:
         return ", ".join(said) + (f" and {more} more" if more else "")
 
 
-def predict(args: argparse.Namespace) -> None:
+def predict(
+    model: Model,
+    table: Annotated[Path, typer.Argument(metavar="TABLE", help="a table, or a study folder")],
+    *,
+    times: Annotated[
+        Months | None,
+        typer.Option(parser=months, metavar="T,T", help="months, such as 12,36,60"),
+    ] = None,
+    response_rate: Annotated[
+        list[Rate] | None,
+        typer.Option(
+            parser=rate,
+            metavar="NAME=RATE",
+            help="rate of a response where the model is used, such as ici_response=0.2: its "
+            "predictions are moved to that mean",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help=".csv or .parquet; standard output if absent"),
+    ] = None,
+    explain: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help=".csv or .parquet: what each feature adds to the risk"),
+    ] = None,
+) -> None:
     """Predict for the rows of a table."""
-    out, explained = check_outputs(args)
+    check_outputs(table, out, explain)
     with ctrl_c_heeded():
         from accomplice.data.streams import stream_patients
         from accomplice.training.bundle import Bundle
-        from accomplice.training.cli.progress_bar import shown
         from accomplice.training.tracking.store import find_bundle
 
-        bundle = Bundle.load(find_bundle(args.model))
-    rates = dict(args.response_rate)
-    times, _ = bundle.times(args.times), bundle.rates(rates)
-    table = stream_patients(Path(args.table), bundle.study)
+        bundle = Bundle.load(find_bundle(model))
+    rates = dict(response_rate or ())
+    asked, _ = bundle.times(times), bundle.rates(rates)
+    stream = stream_patients(table, bundle.study)
     tally = Tally()
     with ExitStack() as opened:
         write = (
             csv_parts(sys.stdout) if out is None else opened.enter_context(written_in_parts(out))
         )
-        explain = None if explained is None else opened.enter_context(written_in_parts(explained))
+        add = None if explain is None else opened.enter_context(written_in_parts(explain))
         # On a terminal that shows the table itself, a bar would get between its lines.
         bar = out is not None or not sys.stdout.isatty()
         tick = opened.enter_context(shown("predict")) if bar else silent
-        parts = table.parts(rows_of_part(len(table.columns)))
-        counted = _counting(tick, table.rows)
-        for part in answered(bundle, parts, times, rates, counted, explain=explain is not None):
+        parts = stream.parts(rows_of_part(len(stream.columns)))
+        counted = _counting(tick, stream.rows)
+        for part in answered(bundle, parts, asked, rates, counted, explain=add is not None):
             write(part.answers)
-            if explain is not None and part.explanations is not None:
-                explain(part.explanations)
+            if add is not None and part.explanations is not None:
+                add(part.explanations)
             tally.add(part.answers["flags"])
     if out is not None:
         print(
-            f"wrote {args.out}: {tally.patients} patients, {tally.flagged} with flags; "
-            "research use only"
+            f"wrote {out}: {tally.patients} patients, {tally.flagged} with flags; research use only"
         )
         if tally.flagged:
             print(f"flags    {tally.usual()}")
@@ -111,24 +166,26 @@ def predict(args: argparse.Namespace) -> None:
         print(f"accomplice: this model was trained on {SYNTHETIC}", file=sys.stderr)
 
 
-def check_outputs(args: argparse.Namespace) -> tuple[Path | None, Path | None]:
-    """Refuse, before long work, places where ``--out`` and ``--explain`` cannot write."""
-    places = {"--out": args.out, "--explain": args.explain}
-    found = {option: Path(place) for option, place in places.items() if place is not None}
-    for option, path in found.items():
+def check_outputs(table: Path, out: Path | None, explain: Path | None) -> None:
+    """Refuse, before long work, places where ``--out`` and ``--explain`` cannot write.
+
+    Raises:
+        InputError: one is no place for a table, or is another one's.
+    """
+    for option, path in (("--out", out), ("--explain", explain)):
+        if path is None:
+            continue
         if path.suffix not in TABLES:
             raise InputError(f"{option} {path}: name a file that ends in {' or '.join(TABLES)}")
         check_file(path)
-        if path.absolute() == Path(args.table).absolute():
+        if path.absolute() == table.absolute():
             raise InputError(f"{option}: name another file than the table of patients")
-    out, explained = found.get("--out"), found.get("--explain")
-    if out is not None and explained is not None and out.absolute() == explained.absolute():
+    if out is not None and explain is not None and out.absolute() == explain.absolute():
         raise InputError("--explain: name another file than --out")
-    return out, explained
 
 
 def rows_of_part(columns: int) -> int:
-    """Return how many rows of a table with so many columns are answered at once: whole blocks."""
+    """Return the rows of a table of some columns that are answered at once: whole blocks."""
     from accomplice.training.models.forward import BLOCK
 
     return BLOCK * max(1, min(BLOCKS, CELLS // (BLOCK * max(columns, 1))))
@@ -150,7 +207,7 @@ def answered(
         parts: of one table, all but the last of whole blocks; see :func:`rows_of_part`.
         times: months, checked.
         rates: as ``Bundle.predict`` takes them.
-        tick: told how many patients are done.
+        tick: called with the number of patients that are done.
         explain: whether the risks are explained too.
     """
     done = 0

@@ -1,31 +1,58 @@
-"""The command ``report``: the whole evaluation of a model as one page, from its bundle alone."""
+"""The verb ``report``: the whole evaluation of a model as one page, from its bundle alone."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from accomplice.data.errors import InputError
 from accomplice.data.files import check_beside, check_file, write_text, written_beside
+from accomplice.training.cli.arguments import Model
 from accomplice.training.cli.terminal import relative
 
 if TYPE_CHECKING:
     from accomplice.training.bundle import Bundle
 
 
-def report(args: argparse.Namespace) -> None:
+REPORT = """\
+the whole evaluation of a model as one page
+
+Writes the whole evaluation of a model as one page that opens without a network: does it rank
+patients, does it beat simple models, do its probabilities come true, what would it do to decisions,
+does it hold in subgroups, what drives it, could it be a leak; figures, and their numbers as tables.
+All comes from the model itself: no patient is needed. The numbers go to a .json beside it.
+
+  accomplice report model
+  accomplice report models:/accomplice-NAME@champion --out report.html --card card.md
+
+--card writes a model card drafted by TRIPOD+AI items; what only a person can know is marked so.
+"""
+
+
+def report(
+    model: Model,
+    *,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="ends in .html; STUDY-report.html if absent"),
+    ] = None,
+    card: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="write the model card too, in Markdown"),
+    ] = None,
+) -> None:
     """Write the page, its numbers as JSON beside it, and the model card if asked for."""
     from accomplice.training.tracking.store import find_bundle
 
-    card = None if args.card is None else Path(args.card)
     if card is not None:
         check_file(card)
-    if args.out is not None:
-        check_beside(Path(args.out), (".html",))
-    folder = find_bundle(args.model)
+    if out is not None:
+        check_beside(out, (".html",))
+    folder = find_bundle(model)
 
     from accomplice.training.bundle import Bundle
     from accomplice.training.reports.model_card import model_card
@@ -35,11 +62,11 @@ def report(args: argparse.Namespace) -> None:
     bundle = Bundle.load(folder)
     if not judged(bundle):
         raise InputError(
-            f"{args.model}: the model holds no review, as older ones do not: train it again with "
+            f"{model}: the model holds no review, as older ones do not: train it again with "
             f"this version"
         )
     named = re.sub(r"[^A-Za-z0-9._-]+", "_", bundle.study.name)
-    out = check_beside(Path(args.out or f"{named}-report.html"), (".html",))
+    out = check_beside(out or Path(f"{named}-report.html"), (".html",))
     page = review_page(bundle)
     with written_beside(out, json.dumps(numbers(bundle), indent=2, allow_nan=False) + "\n") as part:
         part.write_text(render(page), encoding="utf-8")

@@ -1,11 +1,19 @@
-"""What the commands print."""
+"""What the commands print, and the progress of their work."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from accomplice.training.progress import Tick, silent
+from accomplice.training.reports.wording import SYNTHETIC
 
 if TYPE_CHECKING:
+    import optuna
+
     from accomplice.data.cohort import Patients
     from accomplice.training.bundle import Bundle
     from accomplice.training.evaluation.scores import Evaluation
@@ -13,7 +21,6 @@ if TYPE_CHECKING:
     from accomplice.training.tracking.registry import Logged
     from accomplice.training.treatment.evidence import Evidence
     from accomplice.training.tune import Tuned
-from accomplice.training.reports.wording import SYNTHETIC
 
 #: Letters of a model's name.
 WIDTH = 24
@@ -124,3 +131,47 @@ def relative(path: Path) -> str:
         return str(path.relative_to(Path.cwd()))
     except ValueError:
         return str(path)
+
+
+@contextmanager
+def shown(title: str) -> Iterator[Tick]:
+    """Show stages as bars on stderr while inside, if that is a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield silent
+        return
+    columns = (
+        TextColumn("[progress.description]{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        tasks = {}
+
+        def tick(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = progress.add_task(f"{title}: {stage}", total=total)
+            progress.update(tasks[stage], completed=done, total=total)
+
+        yield tick
+
+
+@contextmanager
+def shown_search() -> Iterator[dict[str, Any]]:
+    """Yield callbacks of ``tracking.experiment.search`` that show how far it is."""
+
+    def resumed(study: optuna.Study) -> None:
+        from accomplice.training.tune import judged
+
+        print(f"study    {study.study_name}: going on after {judged(study)} trials")
+
+    with shown("tune") as tick:
+        try:
+            yield {"tick": tick, "resumed": resumed, "tuned": say_trials}
+        except KeyboardInterrupt:
+            print("\nstopped; the same command goes on where this one left off", file=sys.stderr)
+            raise

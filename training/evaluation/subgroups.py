@@ -9,7 +9,6 @@ import numpy as np
 
 from accomplice.data.arrays import Array, Bools
 from accomplice.data.cohort import Cohort
-from accomplice.data.study import Feature
 from accomplice.data.study_parts import Feature
 from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.evaluation.bootstrap import FEWEST_EVENTS, BootstrappedOutcome

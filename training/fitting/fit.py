@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.data.splits import stratified_folds
@@ -14,16 +14,20 @@ from accomplice.training.budget import UNLIMITED, Budget
 from accomplice.training.config import Config
 from accomplice.training.estimators.hazard import from_survival
 from accomplice.training.fitting.prepare import Prepared
-from accomplice.training.learners.network.batches import TRAINS, VALIDATES, PackedData
 from accomplice.training.learners.network.inference import NetShape, Networks
 from accomplice.training.learners.network.inputs import NetInputs, net_modalities
-from accomplice.training.learners.network.model import PackedNet
 from accomplice.training.learners.stack import Stack, fit_stack
 from accomplice.training.models.ensemble import Ensemble
 from accomplice.training.models.forward import BLOCK, BatchedEnsemble
 from accomplice.training.progress import Tick, silent
 from accomplice.training.treatment.benefit import under
 from accomplice.training.treatment.effect import CrossFitted, cross_fit
+
+if TYPE_CHECKING:
+    import torch
+
+    from accomplice.training.learners.network.batches import PackedData
+    from accomplice.training.learners.network.model import PackedNet
 
 #: Patients on whom the folds are compared, and the most that averaging is believed to take.
 MOST_COMPARED, MOST_LOST = 2000, 1.5
@@ -176,7 +180,7 @@ def fit_net(
     report: Report = unreported,
 ) -> tuple[PackedNet, list[list[float]]]:
     """Train the packed network; return it with each fold's validation history."""
-    # Lightning is imported here and not above: predicting must not need it.
+    # Torch and Lightning are imported by what trains: nothing else here needs them.
     from accomplice.training.learners.network.lightning import train_net
 
     data, base_rate = pack(prepared, config)
@@ -196,6 +200,8 @@ def fit_net(
 
 def untrained(prepared: Prepared, config: Config, base_rate: torch.Tensor) -> PackedNet:
     """Make the network for each of the base rate's folds (k, bins)."""
+    from accomplice.training.learners.network.model import PackedNet
+
     modalities = net_modalities(prepared.models[0].preprocessor)
     shape = NetShape(
         folds=len(base_rate),
@@ -211,6 +217,10 @@ def untrained(prepared: Prepared, config: Config, base_rate: torch.Tensor) -> Pa
 
 def pack(prepared: Prepared, config: Config) -> tuple[PackedData, torch.Tensor]:
     """Say what each patient is to each fold and member; return also each fold's base rate."""
+    import torch
+
+    from accomplice.training.learners.network.batches import TRAINS, VALIDATES, PackedData
+
     time, event = prepared.cohort.outcome
     folds, n, members = len(prepared.models), len(time), config.net.members
     last = np.zeros((folds, n), dtype=np.uint8)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import mlflow
 from mlflow.exceptions import MlflowException
@@ -68,6 +69,21 @@ class Contender:
             )
         return found
 
+    def made_from(self) -> dict[str, Any]:
+        """Return what the model was made from, as plain data."""
+        made, study = self.bundle.provenance, self.bundle.study
+        return {
+            "model": self.name,
+            "digest": self.digest,
+            "fit_id": made["fit_id"],
+            "study": study.name,
+            "synthetic": study.synthetic,
+            "cohort_fingerprint": self.fingerprint,
+            "patients": made.get("patients"),
+            "events": made.get("events"),
+            "features": len(study.features),
+        }
+
     def own_cohort(self, study: Path, endpoint: str) -> Cohort | None:
         """Return the patients it was trained on, where ``study`` describes exactly these."""
         config = self.config
@@ -100,6 +116,16 @@ def contender(model: str) -> Contender:
     folder = find_bundle(model)
     bundle, digest = Bundle.load(folder), digest_of(folder)
     return Contender(model, bundle, digest, folder, _study_file(bundle, digest))
+
+
+def different_settings(first: Contender, second: Contender) -> dict[str, tuple[Any, Any]]:
+    """Return the settings in which two models' runs differ, with the value in each."""
+    one, other = first.bundle.config, second.bundle.config
+    return {
+        key: (one.get(key), other.get(key))
+        for key in dict.fromkeys((*one, *other))
+        if one.get(key) != other.get(key)
+    }
 
 
 def _study_file(bundle: Bundle, digest: str) -> Path | None:
@@ -137,7 +163,7 @@ def endpoint_of(first: Contender, named: str | None) -> str:
     return endpoint
 
 
-def cohort_of(contenders: Sequence[Contender], study: str | None, endpoint: str) -> Cohort:
+def cohort_of(contenders: Sequence[Contender], study: str | Path | None, endpoint: str) -> Cohort:
     """Load the patients to judge on: the study named, or the first that a model's run remembers.
 
     Raises:
@@ -156,7 +182,9 @@ def cohort_of(contenders: Sequence[Contender], study: str | None, endpoint: str)
     return load_cohort(path, endpoint)
 
 
-def answer(contender: Contender, cohort: Cohort, endpoint: str, study: str | None) -> Answered:
+def answer(
+    contender: Contender, cohort: Cohort, endpoint: str, study: str | Path | None
+) -> Answered:
     """Let a model answer for a cohort.
 
     Args:

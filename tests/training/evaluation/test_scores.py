@@ -19,8 +19,7 @@ from accomplice.training.fitting.baselines import out_of_fold_curves
 from accomplice.training.fitting.out_of_fold import from_fit
 from accomplice.training.learners.registry import stack_order
 from accomplice.training.metrics import brier
-from accomplice.training.metrics.brier import brier_score, integrated_brier_score
-from accomplice.training.metrics.concordance import harrell_c, uno_c
+from accomplice.training.metrics.concordance import harrell_c
 from accomplice.training.models.baselines import KAPLAN_MEIER
 from accomplice.training.tune import quick_scores
 from tests.oracles import bootstrap_interval, brier_score, integrated_brier_score, uno_c

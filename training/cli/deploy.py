@@ -1,0 +1,249 @@
+"""The verbs that deploy a model: ``package``, ``serve``, ``token``; and ``ui``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from accomplice.data.errors import InputError
+from accomplice.training.cli.arguments import MODEL_HELP, Model, count, port, seconds
+from accomplice.training.cli.terminal import relative
+
+if TYPE_CHECKING:
+    from accomplice.serving.deployment.server import Access
+
+PACKAGE = """\
+pack a model as a bento, ready to deploy
+
+Packs the model with the code that serves it and the page, and nothing of training, as a bento. No
+network is needed. Below mlruns/bentoml are then
+
+  bentos/NAME/VERSION        the bento; accomplice serve takes the folder
+  archives/NAME-VERSION.bento   the same in one file, for another machine
+  containers/NAME-VERSION    a Dockerfile with all that it copies, for docker or podman
+
+  accomplice package models:/accomplice-NAME@champion
+  accomplice serve mlruns/bentoml/bentos/NAME/VERSION --port 3001
+
+VERSION is made of the model's digest and of what the rest was packed from: the same model, code and
+requirements give the same one, and others live beside it. Two versions serve at once on two ports.
+
+Elsewhere: tar -xf the archive into an empty folder and accomplice serve that, or, where accomplice
+is not installed, pip install -r env/python/requirements.txt and bentoml serve FOLDER --host
+127.0.0.1. The image is built by whoever has a container engine; the commands are printed. It
+answers other machines, and therefore starts only with a token file (accomplice token) mounted.
+podman takes the same commands; with --format docker its build keeps the check of health.
+
+  BENTOML_HOME=mlruns/bentoml bentoml list
+  BENTOML_HOME=mlruns/bentoml bentoml delete NAME:VERSION
+"""
+SERVE = """\
+serve a model or a bento on 127.0.0.1
+
+Answers a page for a person at /, and POST /predict, /predict_batch, /explain and /what_if for
+programs; /docs describes them, GET /model says which model answers, GET /metrics is for Prometheus.
+
+  accomplice serve model --port 3000
+  accomplice serve models:/accomplice-NAME@champion --reload-champion
+  curl -s http://127.0.0.1:3000/predict -H 'Content-Type: application/json' \\
+       -d '{"patient": {"age": 61}, "times": [12, 36]}'
+
+--reload-champion looks at the registry every --every seconds. Where the alias names another version
+its bundle is copied here, checked, loaded beside the one that answers and tried on its golden rows;
+then it answers, and no request fails meanwhile. An answer is always of one version, which it names.
+A version that cannot be fetched, was changed, or answers its golden rows differently is refused in
+one line of the log, counted (accomplice_reloads_total), and the one before goes on. So it does
+while the registry is away. To go back, promote the version before again.
+"""
+TOKEN = """\
+make a token for a program that asks the endpoint
+
+Prints a new token once, and adds its hash to a file that serve --tokens reads; a line taken out of
+the file, and a restart, and the token opens nothing any more.
+
+  accomplice token tumour-board --tokens tokens
+  accomplice serve model --host 10.0.0.5 --tokens tokens
+  curl -s http://10.0.0.5:3000/predict -H "Authorization: Bearer $TOKEN" …
+"""
+UI = """\
+open MLflow on the project's runs
+
+Serves MLflow on what mlruns/ (or MLFLOW_TRACKING_URI) holds, and prints the links that matter: of
+each experiment its models beside each other, the last study and its trials in parallel coordinates,
+and the champion. With --optuna Optuna's dashboard is served in its place, where it is installed:
+pip install 'accomplice[dashboard]'
+
+  accomplice ui
+  accomplice ui --optuna --port 8080
+  accomplice ui --optuna --storage postgresql://host/optuna
+"""
+
+
+def package(
+    model: Model,
+    *,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="of the bento; accomplice-STUDY if absent")
+    ] = None,
+) -> None:
+    """Pack a model as a bento."""
+    from accomplice.serving.deployment.container import commands
+    from accomplice.serving.deployment.origin import written
+    from accomplice.serving.deployment.packaging import package as pack
+    from accomplice.training.models.manifest import digest_of
+    from accomplice.training.tracking.store import find_bundle, find_source, open_store
+
+    source = find_source(model)
+    bundle = find_bundle(source.model)
+    digest_of(bundle)
+    store = open_store().bentos
+    packed = pack(bundle, store, name, written(source.run_id, source.version))
+    print(f"bento    {packed.tag}")
+    print(f"folder   {relative(packed.path)}")
+    if packed.archive is not None:
+        print(f"archive  {relative(packed.archive)}")
+    print(f"image    {relative(packed.context)}, to be built where there is a container engine:")
+    for command in commands(packed.tag, str(relative(packed.context))):
+        print(f"         {command}")
+    print(f"next     accomplice serve {relative(packed.path)}")
+    home = f"BENTOML_HOME={relative(store)} bentoml"
+    print(f"all      {home} list; {home} delete TAG removes one")
+
+
+def serve(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help=f"{MODEL_HELP}, or a bento's folder")
+    ],
+    *,
+    at: Annotated[
+        int,
+        typer.Option("--port", parser=port, metavar="PORT", help="to listen on (default: 3000)"),
+    ] = 3000,
+    host: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS",
+            help="address to listen on (default: 127.0.0.1); any other needs --tokens",
+        ),
+    ] = "127.0.0.1",
+    tokens: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="who may ask; see accomplice token")
+    ] = None,
+    concurrency: Annotated[
+        int | None,
+        typer.Option(parser=count, metavar="N", help="requests under way at once (default: 128)"),
+    ] = None,
+    reload_champion: Annotated[
+        bool,
+        typer.Option(
+            "--reload-champion",
+            help="move to whatever version models:/NAME@champion names, without a pause",
+        ),
+    ] = False,
+    every: Annotated[
+        float,
+        typer.Option(
+            parser=seconds,
+            metavar="SECONDS",
+            help="between two looks at the registry for --reload-champion (default: 10)",
+        ),
+    ] = 10.0,
+) -> int:
+    """Serve a model or a bento on this machine until Ctrl-C.
+
+    Returns:
+        0, or 1 where the server fails.
+    """
+    from accomplice.serving.deployment.server import Access, ServerError
+    from accomplice.serving.deployment.server import serve as run_server
+    from accomplice.training.tracking.store import find_bundle, is_stored
+
+    access = Access(host, tokens, concurrency)
+    access.environment()
+    try:
+        if reload_champion or is_stored(model):
+            serve_stored(model, at, access, every if reload_champion else None)
+        else:
+            run_server(find_bundle(model), at, access)
+    except ServerError as error:
+        print(f"accomplice: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def serve_stored(model: str, at: int, access: Access, every: float | None) -> None:
+    """Serve a model of the store, or the version that its alias names.
+
+    Args:
+        model: of the store.
+        at: port.
+        access: who may ask.
+        every: seconds between two looks at the alias; it is not followed if absent.
+    """
+    from tempfile import TemporaryDirectory
+
+    from accomplice.serving.deployment.server import Supply
+    from accomplice.serving.deployment.server import serve as run_server
+    from accomplice.training.cli.served_model import Champion, Registered
+    from accomplice.training.processes import term_interrupts
+
+    # SIGTERM by itself would leave the folder behind.
+    with term_interrupts(), TemporaryDirectory(prefix="accomplice-model-") as folder:
+        place = Path(folder)
+        supply: Supply = (
+            Registered(model, place) if every is None else Champion(model, place, every)
+        )
+        run_server(None, at, access, supply)
+
+
+def token(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="of the program or the people who get it")
+    ],
+    *,
+    tokens: Annotated[Path, typer.Option(metavar="FILE", help="its hash is added here")],
+) -> None:
+    """Make a token for a program that asks the endpoint."""
+    from accomplice.serving.api.tokens import new_token
+
+    made, line = new_token(name)
+    try:
+        before = tokens.read_text(encoding="utf-8") if tokens.is_file() else ""
+        with tokens.open("a", encoding="utf-8") as file:
+            # A line that was left without its end must not swallow this one.
+            file.write("\n" if before and not before.endswith("\n") else "")
+            file.write(f"{line}\n")
+    except OSError as error:
+        raise InputError(f"{tokens}: cannot be written ({error.strerror})") from None
+    print(made)
+    print(
+        f"accomplice: shown this once; {tokens} keeps its hash, and serve --tokens reads it",
+        file=sys.stderr,
+    )
+
+
+def ui(
+    *,
+    at: Annotated[
+        int,
+        typer.Option("--port", parser=port, metavar="PORT", help="to listen on (default: 5000)"),
+    ] = 5000,
+    optuna: Annotated[
+        bool, typer.Option("--optuna", help="Optuna's dashboard on the studies")
+    ] = False,
+    storage: Annotated[
+        str | None, typer.Option(metavar="URL", help="of the studies, as in tune")
+    ] = None,
+) -> None:
+    """Open MLflow's pages on the store, or Optuna's on its studies, until Ctrl-C."""
+    from accomplice.training.tracking.store import open_store
+    from accomplice.training.tracking.ui import run_dashboard, run_ui
+
+    store = open_store()
+    if optuna or storage is not None:
+        run_dashboard(storage or store.optuna, at)
+    else:
+        run_ui(store, at)

@@ -1,0 +1,212 @@
+"""The verb ``power``: the patients that a treatment-by-marker interaction needs to be seen."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from accomplice.data.errors import InputError
+from accomplice.data.files import check_beside, written_beside
+from accomplice.training.cli import arguments
+from accomplice.training.cli.arguments import Counts, Endpoint, between, count, counts, one_of
+from accomplice.training.cli.terminal import say_cohort, shown
+
+if TYPE_CHECKING:
+    from accomplice.data.cohort import Cohort
+
+POWER = """\
+what a treatment-by-marker interaction takes to be seen
+
+Simulates cohorts in which a treatment works less where a marker is high, analyses each by a Cox
+model, and counts how often the interaction is significant: at --n, along a curve of sizes, and how
+many patients it takes for 80 %. Those cohorts that show it overstate it; by how much is shown too.
+
+  accomplice power --n 409 --events 0.45 --treated 0.6 --hr-low 0.48 --hr-high 0.76 --out power.png
+  accomplice power --n 800 --interaction 1.4 --scale sd
+  accomplice power study.yaml --marker IL1R1 --out power.png
+  accomplice power study.yaml --marker IL1R1 --marker-known 1
+
+With a STUDY, patients, events, treated, who has the marker recorded and how long patients were
+followed are read from its cohort, but for what an option says: the last example asks what it would
+bring to measure the marker in everybody. Effects are never read from a cohort: assume them.
+"""
+#: Kinds of figure that are drawn.
+FIGURES = (".png", ".svg", ".pdf")
+
+Scale = Literal["half", "sd"]
+SHARE, RATIO = between("a share", 0.01, 0.99), between("a ratio", 0.01, 100)
+
+
+def power(
+    study: Annotated[
+        Path | None, typer.Argument(metavar="STUDY", help="study file of a cohort at hand")
+    ] = None,
+    *,
+    marker: Annotated[
+        str | None, typer.Option(metavar="MARKER", help="the study's feature; with STUDY only")
+    ] = None,
+    endpoint: Endpoint = None,
+    n: Annotated[
+        int | None,
+        typer.Option(parser=count, metavar="N", help="patients (default: 409, or the study's)"),
+    ] = None,
+    sizes: Annotated[
+        Counts | None,
+        typer.Option(
+            parser=counts,
+            metavar="N,N",
+            help="further sizes of the curve (default: 200,400,800,1600,3200)",
+        ),
+    ] = None,
+    events: Annotated[
+        float | None,
+        typer.Option(
+            parser=SHARE,
+            metavar="SHARE",
+            help="share of patients whose event is seen (default: 0.45, or the study's)",
+        ),
+    ] = None,
+    treated: Annotated[
+        float | None,
+        typer.Option(
+            parser=SHARE,
+            metavar="SHARE",
+            help="share of patients who are treated (default: 0.6, or the study's)",
+        ),
+    ] = None,
+    marker_known: Annotated[
+        float | None,
+        typer.Option(
+            parser=between("a share", 0.01, 1.0),
+            metavar="SHARE",
+            help="share of patients with marker and treatment recorded (default: 1, or the "
+            "study's)",
+        ),
+    ] = None,
+    hr_low: Annotated[
+        float | None,
+        typer.Option(
+            parser=RATIO,
+            metavar="HR",
+            help="hazard ratio of the treatment where the marker is low (default: 0.48)",
+        ),
+    ] = None,
+    hr_high: Annotated[
+        float | None,
+        typer.Option(
+            parser=RATIO,
+            metavar="HR",
+            help="hazard ratio of the treatment where it is high (default: 0.76)",
+        ),
+    ] = None,
+    interaction: Annotated[
+        float | None,
+        typer.Option(
+            parser=RATIO,
+            metavar="HR",
+            help="in place of --hr-high: ratio of the treatment's hazard ratios, high half over "
+            "low half, or for one SD with --scale sd",
+        ),
+    ] = None,
+    hr_marker: Annotated[
+        float | None,
+        typer.Option(
+            parser=RATIO,
+            metavar="HR",
+            help="of the untreated, high half over low half or for one SD (default: 1)",
+        ),
+    ] = None,
+    scale: Annotated[
+        Scale,
+        typer.Option(
+            metavar=one_of(Scale),
+            help="the marker acts and is analysed by halves, or linearly per SD (default: half)",
+        ),
+    ] = "half",
+    alpha: Annotated[
+        float,
+        typer.Option(
+            parser=between("a level", 1e-6, 0.5),
+            metavar="ALPHA",
+            help="two-sided level (default: 0.05)",
+        ),
+    ] = 0.05,
+    draws: Annotated[
+        int, typer.Option(parser=count, metavar="N", help="cohorts a size (default: 1000)")
+    ] = 1000,
+    seed: Annotated[
+        int,
+        typer.Option(parser=arguments.seed, metavar="SEED", help="of the draws (default: 0)"),
+    ] = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="figure (.png, .svg, .pdf); its numbers go to a .json beside"
+        ),
+    ] = None,
+) -> None:
+    """Simulate the power to see a treatment-by-marker interaction."""
+    from rich.console import Console
+
+    from accomplice.training.power.report import LEGEND, assumptions, conclusion, record, table
+    from accomplice.training.power.setting import Setting, scenario_of, setting_of, sizes_of
+    from accomplice.training.power.simulation import curve, needed
+
+    if out is not None:
+        check_beside(out, FIGURES)
+    cohort = power_cohort(study, marker, endpoint)
+    setting = Setting() if cohort is None or marker is None else setting_of(cohort, marker)
+    setting = setting.changed(n, events, treated, marker_known)
+    scenario = scenario_of(
+        setting,
+        hr_low=hr_low,
+        hr_high=hr_high,
+        interaction=interaction,
+        hr_marker=hr_marker,
+        scale=scale,
+        alpha=alpha,
+    )
+    points_at = sizes_of(scenario, setting.patients, sizes)
+    if cohort is not None:
+        say_cohort(cohort)
+    print("\n".join(assumptions(scenario, draws, None if cohort is None else marker)))
+    with shown("power") as tick:
+        points = curve(scenario, points_at, draws, seed, tick)
+        enough = needed(scenario, draws, seed, tick)
+    at = next(point for point in points if point.patients == setting.patients)
+    Console().print(table(points))
+    print(LEGEND)
+    print("\n".join(conclusion(at, enough)))
+    if out is not None:
+        from accomplice.training.power.figures import power_curve
+
+        of = None if cohort is None else f"{cohort.study.name}, {marker}"
+        synthetic = cohort is not None and cohort.study.synthetic
+        found = record(scenario, points, enough, seed=seed, cohort=of, synthetic=synthetic)
+        figure = power_curve(scenario, at, points, enough, of, synthetic=synthetic)
+        with written_beside(out, json.dumps(found, indent=2) + "\n") as part:
+            figure.savefig(part, format=out.suffix[1:])
+        print(f"wrote {out} and {out.with_suffix('.json')}")
+
+
+def power_cohort(study: Path | None, marker: str | None, endpoint: str | None) -> Cohort | None:
+    """Read the cohort that the simulated patients are to be like, where one is named.
+
+    Raises:
+        InputError: it cannot be read, or options of a study are given without one.
+    """
+    if study is None:
+        for option, value in (("marker", marker), ("endpoint", endpoint)):
+            if value is not None:
+                raise InputError(f"--{option} is of a study: name the study file before it")
+        return None
+    if marker is None:
+        raise InputError(
+            "--marker: name the study's feature that may change the treatment's effect"
+        )
+    from accomplice.data.cohort import load_cohort
+
+    return load_cohort(study, endpoint)

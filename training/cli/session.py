@@ -1,0 +1,160 @@
+"""What verbs do before their work: check what they are given, read patients, open the store."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
+
+import typer
+
+from accomplice.training.budget import Budget
+from accomplice.training.cli.arguments import integer
+from accomplice.training.cli.terminal import say_cohort
+
+if TYPE_CHECKING:
+    from accomplice.data.cohort import Patients
+    from accomplice.training.config import Config
+    from accomplice.training.tracking.store import Store
+
+    P = TypeVar("P", bound=Patients)
+
+#: What logging a run takes, in parts of what importing and reading took.
+CLOSING = 0.5
+
+
+class Request(NamedTuple):
+    """What ``train`` and ``tune`` are given."""
+
+    study: Path
+    settings: list[str]
+    out: Path | None
+    max_seconds: float | None
+    began: float
+    """When the command began, on the monotonic clock."""
+
+
+def begin(
+    request: Request,
+    load: Callable[..., P],
+    *,
+    searches: bool = False,
+    storage: str | None = None,
+) -> tuple[P, Config, Store, Budget]:
+    """Check all that ``train`` and ``tune`` are given, then open the store.
+
+    Args:
+        request: of the command line.
+        load: reads a study file and its patients, such as ``cohort.load_cohort``.
+        searches: whether an Optuna study is needed.
+        storage: of that study; the store's own if absent.
+
+    Raises:
+        InputError: something is wrong; nothing has been written then.
+    """
+    budget = Budget(request.max_seconds or math.inf, began=request.began)
+    with ctrl_c_heeded():
+        patients, config = check(request, load)
+        import accomplice.training.learners.network.lightning
+        import accomplice.training.run
+        import accomplice.training.tracking.runs  # noqa: F401
+        from accomplice.training.tracking.store import open_store
+        from accomplice.training.tune import check_storage
+
+        if searches and storage is not None:
+            check_storage(storage)
+    store = open_store()
+    if searches and storage is None:
+        check_storage(store.optuna)
+    say_cohort(patients)
+    if budget.limited:
+        budget = budget.share(keep=CLOSING * budget.spent)
+    return patients, config, store, budget
+
+
+def check(request: Request, load: Callable[..., P]) -> tuple[P, Config]:
+    """Check what a command is given before anything is written; see :func:`begin`."""
+    from accomplice.data.cohort import Cohort
+    from accomplice.training.config import configure
+    from accomplice.training.fitting.folds import check_folds
+    from accomplice.training.models.manifest import check_place
+    from accomplice.training.models.response import check_labels
+
+    config = configure(request.settings)
+    if request.out is not None:
+        check_place(request.out)
+    patients = load(request.study, config.endpoint, further=config.further_endpoints)
+    if isinstance(patients, Cohort):
+        check_folds(patients, config)
+    else:
+        check_labels(patients)
+    return patients, config
+
+
+def list_settings(asked: bool) -> None:
+    """Print every setting with its default and meaning, and exit."""
+    if not asked:
+        return
+    from accomplice.training.config import Config, flat, known_keys
+
+    defaults = flat(Config())
+    for key, meaning in known_keys().items():
+        print(f"{key}={defaults[key]}\n    {meaning}")
+    raise typer.Exit
+
+
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="change a setting, for instance net.members=16; --settings lists them all",
+    ),
+]
+SetSeed = Annotated[
+    int | None,
+    typer.Option("--seed", parser=integer, metavar="SEED", help="short for --set seed=N"),
+]
+ListSettings = Annotated[
+    bool,
+    typer.Option(
+        "--settings", is_eager=True, callback=list_settings, help="list all settings and exit"
+    ),
+]
+
+
+def settings(
+    given: Sequence[str] | None, seed: int | None = None, endpoint: str | None = None
+) -> list[str]:
+    """Return ``--set``, with the options that are short for one."""
+    short = {"seed": seed, "endpoint": endpoint}
+    return [*(given or ()), *(f"{k}={v}" for k, v in short.items() if v is not None)]
+
+
+@contextmanager
+def ctrl_c_heeded() -> Iterator[None]:
+    """Stop at the end for a Ctrl-C that a library swallowed while it was imported.
+
+    Some guard an import by a bare ``except``, as mpmath does, which torch imports.
+    """
+    heard = False
+
+    def stop(*_: Any) -> None:
+        nonlocal heard
+        heard = True
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if heard:
+        raise KeyboardInterrupt

@@ -1,0 +1,52 @@
+"""The run of a marker claim report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from accomplice.data.cohort import Cohort
+from accomplice.data.files import written_beside
+from accomplice.training.config import Config
+from accomplice.training.marker.claim import MarkerRequest, judge_marker
+from accomplice.training.marker.report import headline, make_page, note, to_json
+from accomplice.training.models.provenance import provenance
+from accomplice.training.progress import Tick, silent
+from accomplice.training.reports.page import Page, render
+from accomplice.training.tracking import runs
+from accomplice.training.tracking.store import Store
+
+
+def report_marker(
+    store: Store,
+    cohort: Cohort,
+    request: MarkerRequest,
+    config: Config,
+    out: Path,
+    tick: Tick = silent,
+) -> tuple[Page, str]:
+    """Judge a marker inside a run of its own; write the page and its numbers, and log both.
+
+    Args:
+        store: the tracking store.
+        cohort: the patients.
+        request: the marker and its adjustments, checked.
+        config: of the run.
+        out: place of the page; its numbers go to a .json beside it.
+        tick: progress callback.
+
+    Returns:
+        The page, and the run's id.
+    """
+    asked = {"marker": request.marker, "seed": config.seed, "endpoint": cohort.endpoint}
+    with runs.run(store, cohort, "marker", f"marker {request.marker}") as run_id:
+        claim = judge_marker(cohort, request, config, tick)
+        made = provenance(cohort, asked)
+        source = {key: made[key] for key in ("cohort_fingerprint", "git_commit")}
+        source |= {"run": run_id, "seed": config.seed}
+        page = make_page(claim, source)
+        html, numbers = render(page), to_json(claim, page, source)
+        with written_beside(out, numbers) as part:
+            part.write_text(html, encoding="utf-8")
+        files = {out.name: html, out.with_suffix(".json").name: numbers}
+        runs.log_report(run_id, cohort, asked, headline(claim), note(page), files)
+    return page, run_id

@@ -1,0 +1,104 @@
+"""The bundle of a model that was updated for another cohort."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+
+from accomplice.training.bundle import Bundle
+from accomplice.training.config import Config
+from accomplice.training.estimators.hazard import log_risk
+from accomplice.training.evaluation.record import Finding
+from accomplice.training.evaluation.review import review
+from accomplice.training.models.predictions import MODEL
+from accomplice.training.models.provenance import git_commit
+from accomplice.training.validation.recalibration import updated
+from accomplice.training.validation.validation import BEFORE, Validation, external_json
+from accomplice.training.validation.verdicts import of_update
+
+
+def updated_bundle(found: Validation, digest: str, config: Config, run_id: str) -> Bundle:
+    """Return the bundle with the judged model updated, and with what it was updated on.
+
+    Its expression is read on the new cohort's scale, and its risk is 0 for that cohort's mean.
+
+    Args:
+        found: the model judged on the other cohort, with the update.
+        digest: of the bundle that was judged.
+        config: of the validation.
+        run_id: of the run that keeps it.
+
+    Raises:
+        ValueError: nothing was updated.
+    """
+    if found.repaired is None:
+        raise ValueError("nothing was updated")
+    external, cohort, repaired = found.external, found.cohort, found.repaired
+    made, name = repaired.recalibration, external.model.endpoint
+    curves = external.finish(made.update.apply(external.predicted.blind))
+    model = replace(
+        external.model,
+        ensemble=updated(external.model.ensemble, made.update),
+        risk_centre=float(log_risk(curves).mean()),
+    )
+    time, event = external.predicted.outcome
+    origin = {
+        "endpoint": name,
+        "model": digest,
+        "study": cohort.study.name,
+        "study_endpoint": cohort.endpoint,
+        "cohort_fingerprint": cohort.fingerprint(),
+        "synthetic": cohort.study.synthetic,
+        "patients": len(time),
+        "events": int(event.sum()),
+        "expression_ranked_in_cohort": list(external.ranked),
+        **made.update.to_json(),
+        "seed": config.seed,
+        "git_commit": git_commit(),
+        "run": run_id,
+    }
+    bundle = external.bundle
+    whole = json.dumps(
+        [bundle.provenance.get("fit_id"), {k: v for k, v in origin.items() if k != "run"}]
+    )
+    history = [*bundle.provenance.get("updates", ()), origin]
+    provenance = {
+        **bundle.provenance,
+        "fit_id": hashlib.sha256(whole.encode()).hexdigest()[:16],
+        "synthetic": found.synthetic,
+        "updates": history,
+    }
+    judged = external_json(repaired.evaluation) | {
+        "protocol": "updated for another cohort; each patient held out of the update",
+        "verdict": of_update(repaired).text,
+    }
+    before = external.predicted.curves[MODEL]
+    predicted = replace(
+        external.predicted,
+        curves={MODEL: repaired.recalibration.held_out},
+        baselines={**external.predicted.baselines, BEFORE: before},
+    )
+    watched = bundle.metrics["review"]["sentinels"]
+    sentinels = (*map(Finding.model_validate, watched), found.overlap)
+    reviewed = review(predicted, repaired.evaluation, model.ensemble, config)
+    reviewed = reviewed.model_copy(update={"sentinels": sentinels})
+    judged["review"] = reviewed.model_dump(mode="json")
+    metrics = {k: v for k, v in bundle.metrics.items() if k not in ("review", "treatment")}
+    if name == bundle.target:
+        metrics |= judged
+    else:
+        metrics["further"] = {**metrics.get("further", {}), name: judged}
+    return replace(
+        bundle,
+        study=bundle.study.model_copy(update={"synthetic": found.synthetic}),
+        survival={**bundle.survival, name: model},
+        metrics=metrics,
+        provenance=provenance,
+    )
+
+
+def default_name(bundle: Bundle) -> str:
+    """Return the folder name of an updated bundle, where none is given."""
+    update = bundle.provenance["updates"][-1]
+    return f"{bundle.study.name}-{bundle.provenance['fit_id']}-for-{update['study']}"
