@@ -7,8 +7,9 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 STAMP := $(VENV)/.installed-$(VERSION)
 BENCH_STAMP := $(VENV)/.installed-bench-$(VERSION)
 SLOW_STAMP := $(VENV)/.installed-slow-$(VERSION)
+DOCS_STAMP := $(VENV)/.installed-docs-$(VERSION)
 
-.PHONY: help demo test test-slow test-installed test-versions lint bench ui serve lock clean
+.PHONY: help demo test test-slow test-installed test-versions lint docs bench ui serve lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -18,6 +19,7 @@ help:
 	@echo "make test-installed  every verb and a packed bento as installed, without the checkout"
 	@echo "make test-versions   demo and test on each supported Python that is at hand"
 	@echo "make lint       ruff and mypy"
+	@echo "make docs       the documentation into site/; a broken link fails"
 	@echo "make bench      speed, accuracy and coverage; hours, but ONLY=trial, metrics or coverage is short"
 	@echo "make ui         MLflow on the project's runs"
 	@echo "make serve      the champion of the demo, on 127.0.0.1:3000"
@@ -39,6 +41,11 @@ $(SLOW_STAMP): $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,spark]'
 	touch $(SLOW_STAMP)
 
+# What builds the documentation.
+$(DOCS_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs]'
+	touch $(DOCS_STAMP)
+
 demo: $(STAMP)
 	$(BIN)/accomplice demo
 
@@ -59,6 +66,9 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(DOCS_STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
 bench: $(BENCH_STAMP)
 	$(BIN)/python -m tests.benchmarks $(if $(ONLY),--only $(ONLY))
 
@@ -68,8 +78,8 @@ ui: $(STAMP)
 serve: $(STAMP)
 	$(BIN)/accomplice serve models:/accomplice-synthetic-gastric@champion
 
-lock: $(BENCH_STAMP) $(SLOW_STAMP)
+lock: $(BENCH_STAMP) $(SLOW_STAMP) $(DOCS_STAMP)
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist site *.egg-info
