@@ -1,5 +1,5 @@
-# Reference values for tests/training/test_anchor.py.
-#   Rscript tests/training/reference/cox.R > tests/training/reference/cox.json
+# Reference values for tests/training/estimators/test_cox.py.
+#   Rscript tests/reference/cox.R > tests/reference/cox.json
 library(survival)
 library(jsonlite)
 

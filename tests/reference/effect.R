@@ -1,5 +1,5 @@
-# Reference values for tests/training/test_effect.py.
-#   Rscript tests/training/reference/effect.R > tests/training/reference/effect.json
+# Reference values for tests/training/treatment/test_effect.py.
+#   Rscript tests/reference/effect.R > tests/reference/effect.json
 # A piecewise-exponential model is a Poisson model of the events, with the log of the hazard gathered
 # as offset.
 library(jsonlite)

@@ -1,5 +1,5 @@
-# Reference values for tests/training/test_effects.py and test_proportional.py.
-#   Rscript tests/training/reference/effects.R > tests/training/reference/effects.json
+# Reference values for tests/training/estimators/test_hazard_ratios.py and test_proportional_hazards.py.
+#   Rscript tests/reference/effects.R > tests/reference/effects.json
 library(survival)
 library(metafor)
 library(jsonlite)

@@ -1,5 +1,5 @@
-# Reference values for tests/training/test_metrics.py.
-#   Rscript tests/training/reference/metrics.R > tests/training/reference/metrics.json
+# Reference values for tests/training/metrics/test_brier.py.
+#   Rscript tests/reference/metrics.R > tests/reference/metrics.json
 library(survival)
 library(jsonlite)
 
