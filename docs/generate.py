@@ -28,6 +28,8 @@ if str(ROOT) not in sys.path:
 from accomplice.data import study  # noqa: E402
 from accomplice.training.config import Config  # noqa: E402
 
+DOCS = ROOT / "docs"
+UPWARD = re.compile(r"\[([^\]]+)\]\((\.\./[^)\s#]+)[^)\s]*\)")
 MARK = re.compile(r"<!-- generate: ([a-z-]+) -->")
 PLAIN = {str: "text", float: "number", int: "integer", bool: "true or false", type(None): "null"}
 #: What a page would load from another host.
@@ -35,13 +37,18 @@ ELSEWHERE = re.compile(r"""<(?:script|img|link)\b[^>]*\b(?:src|href)=["']?https?
 BOUNDS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Return a page's text with every mark replaced by what is generated for it.
+
+    Links to files of the repository beside the documentation become their paths.
 
     Raises:
         KeyError: a mark has an unknown name.
+        FileNotFoundError: a link leads to no file.
     """
-    return MARK.sub(lambda mark: GENERATED[mark[1]](), markdown)
+    folder = (DOCS / page.file.src_uri).parent
+    filled = MARK.sub(lambda mark: GENERATED[mark[1]](), markdown)
+    return UPWARD.sub(lambda link: _named(link, folder), filled)
 
 
 def on_post_page(output: str, page: Any, **_: Any) -> str:
@@ -106,6 +113,15 @@ GENERATED: dict[str, Callable[[], str]] = {
     "commands": commands,
     "rooms": rooms,
 }
+
+
+def _named(link: re.Match[str], folder: Path) -> str:
+    """Return a link within the documentation as it is, another as the path that it leads to."""
+    target = (folder / link[2]).resolve(strict=True)
+    if target.is_relative_to(DOCS):
+        return link[0]
+    path = f"`{target.relative_to(ROOT)}`"
+    return path if link[1].strip("`") == path.strip("`") else f"{link[1]} ({path})"
 
 
 def _docstring(room: str) -> str:

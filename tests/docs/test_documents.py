@@ -8,12 +8,14 @@ import shlex
 import subprocess
 import sys
 import time
+import tomllib
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import yaml
 
 from accomplice.data.synthetic_study import synthesise
 from accomplice.training.processes import end, free_port
@@ -22,6 +24,8 @@ from tests.conftest import TINY
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"<!-- (run|serve) -->\n```(console|python)\n(.*?)```", re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+#: Written like notebooks; others are tested where what they extend is.
+EXAMPLES: tuple[str, ...] = ()
 #: Of which links are followed.
 DOCUMENTS = (
     *("README.md", "CONTRIBUTING.md", "CHANGELOG.md"),
@@ -36,6 +40,9 @@ SETTINGS = (
     *("boosting.members=2", "boosting.max_rounds=10"),
 )
 FEW = " ".join(f"--set {setting}" for setting in SETTINGS)
+#: What a document's Python asks for -> the same, small.
+ASKED = 'settings={"net.members": 4}'
+PYTHON = {key: yaml.safe_load(value) for key, value in (s.split("=") for s in SETTINGS)}
 #: Verb -> options that make it small; the last of an option given twice counts.
 SMALL = {"train": FEW, "tune": f"{FEW} --trials 2", "data synth": "--n 160"}
 
@@ -55,7 +62,7 @@ class Reader:
         for mark, language, text in found:
             text = text.replace(ADDRESS, f"127.0.0.1:{self.port}")
             if language == "python":
-                self.run([sys.executable, "-c", text])
+                self.run([sys.executable, "-c", text.replace(ASKED, f"settings={PYTHON}")])
             for command in commands(text) if language == "console" else ():
                 if mark == "serve":
                     self.serve(command)
@@ -133,7 +140,7 @@ def test_commands_and_python_of_the_readme_work(reader: Reader) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("example", sorted(p.name for p in (ROOT / "examples").glob("*.py")))
+@pytest.mark.parametrize("example", EXAMPLES)
 def test_example_runs(example: str, reader: Reader) -> None:
     reader.run([sys.executable, str(ROOT / "examples" / example), "--small"])
 
@@ -150,6 +157,16 @@ def test_internal_links_lead_somewhere(document: str) -> None:
             target = (ROOT / document).parent / path if path else ROOT / document
             assert target.exists(), link
             assert not anchor or anchor in anchors(target), link
+
+
+def test_every_dependency_has_its_reason() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    named = [requirement for key, extra in extras.items() if key != "dev" for requirement in extra]
+    table = (ROOT / "docs/dependencies.md").read_text(encoding="utf-8")
+    for requirement in (*project["dependencies"], *named):
+        name = re.match(r"[\w-]+", requirement)[0]
+        assert name == "accomplice" or re.search(rf"\|[^|]*\b{name}\b[^|]*\|", table), name
 
 
 def anchors(path: Path) -> set[str]:

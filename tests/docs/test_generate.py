@@ -65,21 +65,33 @@ def test_rooms_are_those_of_the_test(hook):
     assert "| 1 | `data` | " in hook.rooms()
 
 
-def test_marks_are_filled_and_unknown_ones_refused(hook):
-    filled = hook.on_page_markdown("a <!-- generate: rooms --> b")
+@pytest.fixture
+def page():
+    return SimpleNamespace(file=SimpleNamespace(src_uri="reference/bundle.md"))
+
+
+def test_marks_are_filled_and_unknown_ones_refused(hook, page):
+    filled = hook.on_page_markdown("a <!-- generate: rooms --> b", page)
     assert filled == f"a {hook.rooms()} b"
     with pytest.raises(KeyError, match="nothing"):
-        hook.on_page_markdown("<!-- generate: nothing -->")
+        hook.on_page_markdown("<!-- generate: nothing -->", page)
+
+
+def test_links_to_the_repository_become_paths(hook, page):
+    text = "[a](../how-to/deploy.md#packages) [LICENSE](../../LICENSE) [b](../../README.md#map)"
+    expected = "[a](../how-to/deploy.md#packages) `LICENSE` b (`README.md`)"
+    assert hook.on_page_markdown(text, page) == expected
+    with pytest.raises(FileNotFoundError):
+        hook.on_page_markdown("[c](../../nowhere.md)", page)
 
 
 @pytest.mark.parametrize(
     "loaded",
     ['<script src="https://a.org/b.js">', '<link rel="x" href="http://a.org/b.css">'],
 )
-def test_pages_that_load_from_other_hosts_are_refused(hook, loaded):
-    page = SimpleNamespace(file=SimpleNamespace(src_uri="index.md"))
+def test_pages_that_load_from_other_hosts_are_refused(hook, page, loaded):
     assert hook.on_post_page('<a href="https://a.org">', page) == '<a href="https://a.org">'
-    with pytest.raises(ValueError, match=r"index\.md loads from elsewhere"):
+    with pytest.raises(ValueError, match=r"reference/bundle\.md loads from elsewhere"):
         hook.on_post_page(loaded, page)
 
 
