@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"<!-- (run|serve) -->\n```(console|python)\n(.*?)```", re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 #: Written like notebooks; others are tested where what they extend is.
-EXAMPLES: tuple[str, ...] = ()
+EXAMPLES = ("train_in_python.py", "treatment_and_marker.py")
 #: Of which links are followed.
 DOCUMENTS = (
     *("README.md", "CONTRIBUTING.md", "CHANGELOG.md"),
