@@ -11,8 +11,6 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-import psutil  # type: ignore[import-untyped]
-
 from accomplice.data.errors import InputError
 
 HOST = "127.0.0.1"
@@ -53,6 +51,8 @@ def end(process: subprocess.Popen[bytes], grace: float = GRACE) -> None:
         process: of the server.
         grace: seconds that it has to end by itself.
     """
+    import psutil  # type: ignore[import-untyped]  # takes time that most commands need not
+
     family = []
     with contextlib.suppress(psutil.NoSuchProcess):
         parent = psutil.Process(process.pid)

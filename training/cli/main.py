@@ -25,6 +25,7 @@ from accomplice.training.cli import (
     train,
 )
 from accomplice.training.cli.arguments import add, group
+from accomplice.training.processes import term_interrupts
 
 INTRODUCTION = """\
 Train, tune, track and serve multimodal survival models. Research use only.
@@ -100,7 +101,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         entry.main(prog_name="accomplice")
     try:
         given = list(sys.argv[1:] if argv is None else argv)
-        with entry.make_context("accomplice", given, obj=began) as context:
+        # SIGTERM, as of a scheduler whose time is up, closes runs as Ctrl-C does.
+        with term_interrupts(), entry.make_context("accomplice", given, obj=began) as context:
             code: int | None = entry.invoke(context)
             return code or 0
     except typer.Exit as done:

@@ -277,10 +277,15 @@ def test_predict_says_why_in_a_table_of_its_own(capsys, table, bundle_folder):
     assert "no such folder" in refused(capsys, *command)
 
 
-@pytest.mark.parametrize(("step", "done"), [(5, 0), (20, 1)])
-def test_ctrl_c_closes_the_runs_and_loses_nothing(capsys, study, monkeypatch, step, done):
+@pytest.mark.parametrize(
+    ("step", "done", "sent"),
+    [(5, 0, signal.SIGINT), (20, 1, signal.SIGINT), (20, 1, signal.SIGTERM)],
+)
+def test_an_interrupt_closes_the_runs_and_loses_nothing(
+    capsys, study, monkeypatch, step, done, sent
+):
     small = ["--set", "net.members=2", "--set", "net.max_epochs=1", "--out", "model"]
-    handler = signal.getsignal(signal.SIGINT)
+    handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
     calls = 0
     logits = PackedNet.logits
 
@@ -288,13 +293,13 @@ def test_ctrl_c_closes_the_runs_and_loses_nothing(capsys, study, monkeypatch, st
         nonlocal calls
         calls += 1
         if self.training and calls > step:  # in the middle of the first or the second trial
-            raise KeyboardInterrupt
+            signal.raise_signal(sent)
         return logits(self, x)
 
     monkeypatch.setattr(PackedNet, "logits", interrupted)
     assert main(["tune", "study.yaml", "--trials", "3", *small]) == 130
     assert "the same command goes on" in capsys.readouterr().err
-    assert signal.getsignal(signal.SIGINT) is handler
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
     assert not Path("model").exists()
     monkeypatch.setattr(PackedNet, "logits", logits)
 
