@@ -13,15 +13,9 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from accomplice.data.cohort import (
-    Cohort,
-    Patients,
-    build_cohort,
-    build_patients,
-    read_patients,
-    read_source,
-)
+from accomplice.data.cohort import Cohort, Patients, build_cohort, build_patients
 from accomplice.data.errors import InputError
+from accomplice.data.loading import read_patients, read_source
 from accomplice.data.study import Study, load_study
 from accomplice.training.budget import Budget
 from accomplice.training.progress import Tick, silent

@@ -11,9 +11,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from accomplice.data.arrays import Array, Bools
-from accomplice.data.cohort import Cohort, Patients, load_endpoints, round_off
+from accomplice.data.cohort import Cohort, Patients, round_off
 from accomplice.data.drafting.leaks import near_copies
 from accomplice.data.errors import some
+from accomplice.data.loading import load_endpoints
 from accomplice.data.study_parts import Feature
 
 #: Levels, and groups of patients, smaller than this are neither counted out nor trusted.

@@ -138,7 +138,7 @@ def _help(*verb: str) -> str:
 
 def _verbs(text: str) -> list[str]:
     """Return the verbs that a help text lists below a heading of its own."""
-    listed = re.split(r"(?m)^ *(?:VERB|Commands:)\s*$", text)[-1]
+    listed = re.split(r"(?m)^ *(?i:verbs?|commands):?\s*$", text)[-1]
     return re.findall(r"(?m)^ {2,4}([a-z]+) {2,}\S", listed.split("\n\n")[0])
 
 

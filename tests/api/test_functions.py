@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import textwrap
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,15 +10,13 @@ import pytest
 from mlflow import MlflowClient
 
 import accomplice
-from accomplice.data.cohort import load_endpoints
 from accomplice.data.errors import InputError
+from accomplice.data.loading import load_endpoints
 from accomplice.data.synthetic import draw
 from accomplice.data.synthetic_study import synthesise
 from accomplice.training.config import with_settings
 from accomplice.training.run import train
-from tests.api.conftest import JUDGING, LEAST, as_parameters
-
-README = Path(__file__).parents[2] / "README.md"
+from tests.api.conftest import JUDGING, LEAST
 
 
 class TestStudy:
@@ -199,24 +195,3 @@ class TestEvaluate:
             accomplice.evaluate(made.bundle, study_path)
         with pytest.raises(InputError, match="no survival endpoint 'pfs'"):
             accomplice.evaluate(made.bundle, other, endpoint="pfs")
-
-
-def test_the_readmes_lines_run(study_path, in_workplace, monkeypatch):
-    """The example of the README, on the synthetic cohort with the least settings."""
-    lines = README.read_text(encoding="utf-8").splitlines()
-    start = lines.index("    import accomplice")
-    end = next(i for i in range(start, len(lines)) if "cross_val_score(" in lines[i])
-    text = textwrap.dedent("\n".join(lines[start : end + 1]))
-    monkeypatch.chdir(study_path.parent)
-    draw(5, seed=77).frame.to_csv("new.csv", index=False)
-    quick = ", ".join(f'"{key}": {value!r}' for key, value in {**LEAST, **JUDGING}.items())
-    text = text.replace('"net.members": 4', quick).replace(
-        'out="model"', 'out="model", track=False'
-    )
-    given = ", ".join(f"{key}={value!r}" for key, value in as_parameters(LEAST).items())
-    text = text.replace("net__members=4", given)
-    assert text.count(given) == text.count(quick) == 1
-    names: dict[str, Any] = {}
-    exec(text, names)
-    assert names["run"].path == study_path.parent / "model"
-    assert len(names["table"]) == 5

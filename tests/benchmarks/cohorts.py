@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from accomplice.data.cohort import read_source
 from accomplice.data.drafting.draft import draft_study
+from accomplice.data.loading import read_source
 from accomplice.data.outcomes import survival_targets
 from accomplice.data.study import parse_study
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from accomplice.data.cohort import load_cohort, read_patients
 from accomplice.data.drafting.draft import draft_study, render_study
+from accomplice.data.loading import load_cohort, read_patients
 from accomplice.training.bundle import Bundle
 from accomplice.training.config import Config, configure
 from accomplice.training.run import train as train_model

@@ -32,15 +32,20 @@ def repository(tmp_path):
 
 class TestCommit:
     def test_is_of_the_repository_that_holds_the_source(self, repository, monkeypatch):
-        monkeypatch.setattr("accomplice.training.run.__file__", str(repository / "theirs.py"))
+        monkeypatch.setattr(
+            "accomplice.training.models.provenance.__file__", str(repository / "theirs.py")
+        )
         assert re.fullmatch("[0-9a-f]{40}", git_commit())
 
     def test_is_none_where_the_package_is_installed_in_another_project(
         self, repository, monkeypatch
     ):
         (repository / "venv").mkdir()
-        (repository / "venv" / "run.py").write_text("")
-        monkeypatch.setattr("accomplice.training.run.__file__", str(repository / "venv" / "run.py"))
+        (repository / "venv" / "provenance.py").write_text("")
+        monkeypatch.setattr(
+            "accomplice.training.models.provenance.__file__",
+            str(repository / "venv" / "provenance.py"),
+        )
         assert git_commit() is None
 
     def test_is_not_that_of_a_hook_s_repository(self, repository, monkeypatch):

@@ -60,7 +60,7 @@ def demo(
     """Make a cohort, tune, train, judge, register, package, serve one answer, say where to look."""
     from mlflow import MlflowClient
 
-    from accomplice.data.cohort import load_cohort
+    from accomplice.data.loading import load_cohort
     from accomplice.data.synthetic_study import synthesise
     from accomplice.serving.deployment.origin import written
     from accomplice.serving.deployment.packaging import package

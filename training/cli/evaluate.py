@@ -100,7 +100,7 @@ def evaluate(
 ) -> None:
     """Judge a model on a cohort that it was not trained on."""
     with ctrl_c_heeded():
-        from accomplice.data.cohort import load_cohort
+        from accomplice.data.loading import load_cohort
         from accomplice.data.study import load_study
         from accomplice.training.bundle import Bundle
         from accomplice.training.models.manifest import check_place, digest_of

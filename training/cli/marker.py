@@ -80,7 +80,7 @@ def marker(
 ) -> None:
     """Write the marker claim report."""
     with ctrl_c_heeded():
-        from accomplice.data.cohort import load_cohort
+        from accomplice.data.loading import load_cohort
         from accomplice.training.config import Config, Folds, configure
         from accomplice.training.marker.claim import MarkerRequest, check_request
         from accomplice.training.tracking.marker_claim import report_marker

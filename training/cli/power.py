@@ -207,6 +207,6 @@ def power_cohort(study: Path | None, marker: str | None, endpoint: str | None) -
         raise InputError(
             "--marker: name the study's feature that may change the treatment's effect"
         )
-    from accomplice.data.cohort import load_cohort
+    from accomplice.data.loading import load_cohort
 
     return load_cohort(study, endpoint)

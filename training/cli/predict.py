@@ -132,7 +132,7 @@ def predict(
     """Predict for the rows of a table."""
     check_outputs(table, out, explain)
     with ctrl_c_heeded():
-        from accomplice.data.streams import stream_patients
+        from accomplice.data.loading import stream_patients
         from accomplice.training.bundle import Bundle
         from accomplice.training.tracking.store import find_bundle
 

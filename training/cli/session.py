@@ -49,7 +49,7 @@ def begin(
 
     Args:
         request: of the command line.
-        load: reads a study file and its patients, such as ``cohort.load_cohort``.
+        load: reads a study file and its patients, such as ``loading.load_cohort``.
         searches: whether an Optuna study is needed.
         storage: of that study; the store's own if absent.
 

@@ -78,7 +78,7 @@ def train(
     _settings: ListSettings = False,
 ) -> None:
     """Fit, judge and log a model of each endpoint."""
-    from accomplice.data.cohort import load_endpoints
+    from accomplice.data.loading import load_endpoints
 
     request = Request(study, settings(given, seed, endpoint), out, max_seconds, context.obj)
     patients, config, store, budget = begin(request, load_endpoints)
@@ -114,7 +114,7 @@ def tune(
     ] = None,
 ) -> None:
     """Search for better settings, then fit, judge and log the final model."""
-    from accomplice.data.cohort import load_cohort
+    from accomplice.data.loading import load_cohort
 
     request = Request(study, settings(given, seed, endpoint), out, max_seconds, context.obj)
     cohort, config, store, budget = begin(request, load_cohort, searches=True, storage=storage)

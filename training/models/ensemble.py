@@ -5,8 +5,9 @@ Needs no torch, so that a bundle predicts where none is installed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +68,10 @@ class Ensemble:
     def names(self) -> tuple[str, ...]:
         """The learners in the order of the stack's weights."""
         return self.batched.names
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the fields alone: the layouts for runs are functions, and are made again."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
     @cached_property
     def alone(self) -> list[BatchedEnsemble]:

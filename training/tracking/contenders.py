@@ -15,8 +15,9 @@ from typing import Any
 import mlflow
 from mlflow.exceptions import MlflowException
 
-from accomplice.data.cohort import Cohort, load_cohort
+from accomplice.data.cohort import Cohort
 from accomplice.data.errors import InputError
+from accomplice.data.loading import load_cohort
 from accomplice.training.bundle import Bundle
 from accomplice.training.config import Config, unflat, with_settings
 from accomplice.training.evaluation.comparison import FEWEST_EVENTS, same_patients

@@ -10,9 +10,9 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from accomplice.data.cohort import load_cohort, load_endpoints
 from accomplice.data.drafting.draft import Draft, draft_study, render_study
 from accomplice.data.errors import InputError
+from accomplice.data.loading import load_cohort, load_endpoints
 from accomplice.data.panels.panel import KNOWN_AFTER
 from accomplice.data.study import parse_study
 

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from accomplice.data.cohort import load_cohort
 from accomplice.data.drafting.draft import Draft, draft_study, render_study
+from accomplice.data.loading import load_cohort
 from accomplice.data.panels.panel import KNOWN_AFTER
 
 N = 60

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from accomplice.data.cohort import build_cohort, load_cohort
+from accomplice.data.cohort import build_cohort
 from accomplice.data.drafting.draft import draft_study, render_study
 from accomplice.data.errors import InputError
+from accomplice.data.loading import load_cohort
 from accomplice.data.matching.match import AS_TREATMENT, match_features, match_patients, translate
 from accomplice.data.matching.scales import on_own_scale, outside
 from accomplice.data.matching.similarity import same_levels

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from accomplice.data.cohort import read_patients
 from accomplice.data.errors import InputError
+from accomplice.data.loading import read_patients
 from accomplice.data.readers.cbioportal import (
     choose_expression,
     open_folder,

@@ -13,8 +13,8 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
-from accomplice.data.cohort import load_cohort
 from accomplice.data.errors import InputError
+from accomplice.data.loading import load_cohort
 from accomplice.data.panels.panel import panel_text
 from accomplice.data.synthetic import draw
 from accomplice.training.bundle import Bundle

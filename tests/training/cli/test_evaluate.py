@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from accomplice.data.cohort import build_cohort, load_cohort
+from accomplice.data.cohort import build_cohort
+from accomplice.data.loading import load_cohort
 from accomplice.data.study import parse_study
 from accomplice.data.synthetic import draw
 from accomplice.training.bundle import Bundle

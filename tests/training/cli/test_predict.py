@@ -16,10 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from accomplice.data.cohort import read_patients
+from accomplice.data.loading import read_patients, stream_patients
 from accomplice.data.preprocessing import scaling
 from accomplice.data.readers import table_reader
-from accomplice.data.streams import stream_patients
 from accomplice.data.synthetic import draw
 from accomplice.training.bundle import OK, Bundle
 from accomplice.training.cli import predict as predicting

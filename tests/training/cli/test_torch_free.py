@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from accomplice.data.cohort import load_cohort
+from accomplice.data.loading import load_cohort
 from accomplice.data.panels.panel import panel_text
 from accomplice.data.synthetic import draw
 from accomplice.training.config import configure

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from accomplice.data.cohort import load_cohort
 from accomplice.data.drafting.draft import draft_study, render_study
 from accomplice.data.errors import InputError
+from accomplice.data.loading import load_cohort
 from accomplice.data.study import parse_study
 from accomplice.training.config import configure
 from accomplice.training.estimators.hazard_ratios import fit_effects

@@ -312,7 +312,7 @@ class TestEnds:
         def fail(*args, **kwargs):
             raise RuntimeError
 
-        monkeypatch.setattr("accomplice.training.run.train", fail)
+        monkeypatch.setattr("accomplice.training.tracking.experiment.train", fail)
         with pytest.raises(RuntimeError):
             search(store, cohort, config, 2, None, "doomed", None)
         found = {run.data.tags["optuna_study"]: run for run in runs_of(cohort, "study")}

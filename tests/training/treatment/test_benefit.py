@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from accomplice.data.study import parse_study
 from accomplice.data.study_parts import Treatment
 from accomplice.data.synthetic import draw
+from accomplice.training.bundle import read_centre
 from accomplice.training.estimators.hazard import TimeGrid, accumulate, survival
 from accomplice.training.treatment import benefit as module
 from accomplice.training.treatment.benefit import (
@@ -359,7 +360,7 @@ class TestPredict:
     def test_unknown_treatment_leaves_the_blind_curve_between_both(self, bundle, table):
         values, _ = bundle._read(table)
         model = bundle.primary
-        blind = model.ensemble.cumulative(model.blind(values), bundle._centre(table))
+        blind = model.ensemble.cumulative(model.blind(values), read_centre(bundle.study, table))
         found = {
             act: bundle.predict(table.assign(act=act), [60.0])["survival@60"].to_numpy()
             for act in ("yes", "no", None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -192,7 +193,7 @@ def test_a_surface_without_slope_is_drawn(review):
 
 def test_a_wide_interval_is_cut_and_does_not_flatten_the_others(review):
     first, *others = review.subgroups
-    wild = others[0].ibs_gain.model_copy(update={"low": -50.0, "high": 50.0})
+    wild = replace(others[0].ibs_gain, low=-50.0, high=50.0)
     odd = others[0].model_copy(update={"ibs_gain": wild})
     figure = DRAWS["subgroups"](review.model_copy(update={"subgroups": (first, odd, *others[1:])}))
     axes = figure.axes[2]

@@ -1,0 +1,86 @@
+"""Load cohorts: the tables that a study file names, read and joined, with their outcomes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from accomplice.data.cohort import Cohort, Patients, build_cohort, build_patients
+from accomplice.data.errors import InputError
+from accomplice.data.readers.reader import Selection, Stream
+from accomplice.data.readers.readers import READERS, reader_named, recognise
+from accomplice.data.readers.tables import join_tables
+from accomplice.data.study import Study, load_study
+
+
+def load_cohort(path: Path, endpoint: str | None = None, *, further: bool = False) -> Cohort:
+    """Read the study file at ``path`` and the cohort it describes; see :func:`build_cohort`.
+
+    Raises:
+        InputError: the study file or its table is wrong; the text names the column and the fix.
+    """
+    study = load_study(path)
+    study.survival_endpoint(endpoint)
+    return build_cohort(study, read_source(study, path.parent), endpoint, further=further)
+
+
+def load_endpoints(path: Path, endpoint: str | None = None, *, further: bool = True) -> Patients:
+    """Read the study file at ``path`` and its patients, with survival or without.
+
+    Args:
+        path: of the study file.
+        endpoint: the survival endpoint that comes first; the study's first if absent.
+        further: whether the study's other survival endpoints are read too.
+
+    Returns:
+        A :class:`Cohort` where the study has a survival endpoint, or one is named.
+
+    Raises:
+        InputError: as :func:`load_cohort`.
+    """
+    study = load_study(path)
+    if study.endpoints.survival or endpoint is not None:
+        return load_cohort(path, endpoint, further=further)
+    return build_patients(study, read_source(study, path.parent))
+
+
+def read_source(study: Study, folder: Path) -> pd.DataFrame:
+    """Read the study's files, whose paths are relative to ``folder``.
+
+    Raises:
+        InputError: there is no such reader, or a file cannot be read or joined with the others.
+    """
+    reader, selection = reader_named(study.source.reader), selection_for(study)
+    paths = [folder / name for name in study.source.files]
+    frames = [reader.read(path, selection) for path in paths]
+    if len(frames) == 1:
+        return frames[0]
+    if study.id is None:
+        raise InputError("source.files: several tables are joined on the id column: name it (id)")
+    return join_tables(frames, [str(p) for p in paths], study.id)
+
+
+def read_patients(path: Path, study: Study) -> pd.DataFrame:
+    """Read patients to predict for, in any form that a reader recognises.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    reader = READERS[recognise(path, study.source.reader)]
+    return reader.read(path, selection_for(study, predicting=True))
+
+
+def selection_for(study: Study, *, predicting: bool = False) -> Selection:
+    """Return the part of its files that a study asks for."""
+    return Selection(study.id, frozenset(study.columns()), study.source.expression, predicting)
+
+
+def stream_patients(path: Path, study: Study) -> Stream:
+    """Open the patients of :func:`read_patients`, to be read in parts.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    reader = READERS[recognise(path, study.source.reader)]
+    return reader.stream(path, selection_for(study, predicting=True))
