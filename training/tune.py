@@ -31,8 +31,8 @@ from accomplice.data.splits import within
 from accomplice.training.budget import UNLIMITED, Budget
 from accomplice.training.config import Config, flat, with_settings
 from accomplice.training.estimators.hazard import log_risk
-from accomplice.training.estimators.kaplan_meier import censoring, judged_horizon
-from accomplice.training.evaluation.scores import Judge
+from accomplice.training.estimators.kaplan_meier import judged_horizon
+from accomplice.training.evaluation.bootstrap import BootstrappedOutcome
 from accomplice.training.fitting.fit import Fitted, fit
 from accomplice.training.fitting.prepare import Prepared
 
@@ -378,7 +378,7 @@ def quick_scores(fitted: Fitted) -> dict[str, float]:
     time, event = fitted.prepared.cohort.outcome
     grid = fitted.prepared.grid
     horizon = judged_horizon(time, event, grid.horizon)
-    judged = Judge(time, event, censoring(time, event), horizon)
+    judged = BootstrappedOutcome.of(time, event, horizon, 0, 0)
     risk = within(log_risk(fitted.cumulative), fitted.prepared.fold[0])
-    found = judged.figures(judged.output(risk, grid, fitted.cumulative)[0])
-    return {name: found[name] for name in ("ibs", "uno_c")}
+    (found,) = judged.figures([judged.output(risk, grid, fitted.cumulative)[0]])
+    return {name: float(found[name][0]) for name in ("ibs", "uno_c")}

@@ -1,22 +1,29 @@
-"""Patients whose outcome is known, and the bootstrap draws of them that all figures share.
+"""Bootstrap draws of patients, and observed outcomes with the draws that all statistics share.
 
-A figure is an array (1 + d, …): of all patients, then of each of d draws. Differences of two
-figures are therefore paired. Of few patients each draw is scored anew. Of many, the draws are of
-`FEW` random blocks of patients, and a draw takes the mean of the patients' contributions: what it
-costs no longer grows with patients times draws, and standard errors stay within some 2 %.
+A statistic is an array (1 + d, …): of all patients, then of each of d draws, so that differences of
+two statistics are paired; `Estimate.of_draws` makes its interval. One class chooses how draws are
+made and scored:
+
+- up to `PAIRS` patients, each draw is scored anew: concordances by pairs, Kaplan-Meier and
+  calibration slopes by weighted counts;
+- of more, a draw is the mean of the patients' contributions (infinitesimal jackknife, see
+  `metrics.concordance.concordance_contributions`): widths stay within some 4 %;
+- of more than `FEW`, not patients but `FEW` random blocks of them are drawn: costs no longer grow
+  with patients times draws, and standard errors stay within some 2 %.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Self
 
 import numpy as np
 
 from accomplice.data.arrays import Array, Bools, Ints
-from accomplice.training.estimators.hazard import TimeGrid
+from accomplice.training.estimators.hazard import TimeGrid, survival
 from accomplice.training.estimators.intervals import Estimate, resamples
 from accomplice.training.estimators.kaplan_meier import censoring
 from accomplice.training.estimators.outcome import UndefinedMetricError
@@ -26,15 +33,17 @@ from accomplice.training.metrics.calibration import (
     observed_expected,
     observed_expected_contributions,
 )
-from accomplice.training.metrics.concordance import concordance_contributions
 from accomplice.training.metrics.concordance_draws import (
+    ConcordanceScore,
     auc_contributions,
     drawn_auc,
-    drawn_concordances,
 )
-from accomplice.training.metrics.score import Outcome
+from accomplice.training.metrics.score import ModelOutput, Outcome, Score
+from accomplice.training.metrics.table import METRICS
 
-#: Patients up to whom each is drawn by themselves, and blocks of more.
+#: Patients up to whom each draw is scored anew, not by contributions.
+PAIRS = 2000
+#: Patients up to whom each is drawn by itself, and blocks of more.
 FEW = 2000
 #: Events below which nothing is said of a group of patients.
 FEWEST_EVENTS = 10
@@ -49,11 +58,11 @@ class BootstrapDraws:
     unit: Ints
     """(n,) unit of each patient."""
     single: bool
-    """Whether each patient is a unit of their own."""
+    """Whether each patient is a unit."""
 
     @classmethod
     def of(cls, n: int, draws: int, seed: int) -> Self:
-        """Draw from n patients."""
+        """Draw n patients with replacement, or their blocks; fewer draws are the first of more."""
         units = min(n, FEW)
         counts = np.ones((1 + draws, units))
         for row, rows in zip(counts[1:], resamples(units, draws, seed), strict=True):
@@ -68,6 +77,20 @@ class BootstrapDraws:
         """Return the same draws of some of the patients."""
         return type(self)(self.counts, self.unit[rows], self.single)
 
+    def first(self, draws: int) -> Self:
+        """Return the first of the draws."""
+        return type(self)(self.counts[: 1 + draws], self.unit, self.single)
+
+    @property
+    def exact(self) -> bool:
+        """Whether each draw is scored anew, not by the patients' contributions."""
+        return self.single and self.counts.shape[1] <= PAIRS
+
+    def rows(self) -> Iterator[Ints]:
+        """Yield the patients of each draw, all of them first, as rows that may repeat."""
+        for counts in self.counts:
+            yield np.repeat(np.arange(self.unit.size), counts[self.unit].astype(int))
+
     @cached_property
     def own(self) -> Array:
         """(1 + d, n) how often each draw holds each patient, where each is a unit."""
@@ -75,7 +98,7 @@ class BootstrapDraws:
         return self.counts if whole else self.counts[:, self.unit]
 
     def mean(self, parts: Array) -> Array:
-        """Figure (1 + d, …) that is the mean of the patients' parts (n, …); NaN where nobody is."""
+        """Mean (1 + d, …) of the patients' values (n, …); NaN where a draw holds no patient."""
         columns = parts.reshape(len(parts), math.prod(parts.shape[1:]))
         if self.single:
             counts, sums, sizes = self.own, columns, np.ones(len(parts))
@@ -95,13 +118,13 @@ class BootstrapDraws:
 
 @dataclass(frozen=True, eq=False)
 class BootstrappedOutcome(Outcome):
-    """Outcomes of n patients, and how predictions are scored on bootstrap draws of them."""
+    """Observed outcomes of n patients, and the bootstrap draws on which models are scored."""
 
     draws: BootstrapDraws
 
     @classmethod
     def of(cls, time: Array, event: Bools, horizon: float, draws: int, seed: int) -> Self:
-        """Follow a whole cohort."""
+        """Draw from a whole cohort, whose censoring distribution weighs every draw."""
         return cls(
             time, event, censoring(time, event), horizon, BootstrapDraws.of(len(time), draws, seed)
         )
@@ -120,29 +143,48 @@ class BootstrappedOutcome(Outcome):
             self.time[rows], self.event[rows], self.weights, self.horizon, self.draws.take(rows)
         )
 
+    def first(self, draws: int) -> Self:
+        """Return the same patients with the first of the draws."""
+        return replace(self, draws=self.draws.first(draws))
+
+    def output(self, risk: Array, grid: TimeGrid, cumulative: Array) -> tuple[ModelOutput, Array]:
+        """Return a model's predictions as metrics read them, and its Brier score by time (t,)."""
+        averages, by_time = brier_by_patient(self, grid, cumulative)
+        middle = survival(grid.at(cumulative, np.array([self.horizon / 2])))[:, 0]
+        return ModelOutput(risk, averages, middle), by_time
+
+    def figures(self, models: Sequence[ModelOutput]) -> list[dict[str, Array]]:
+        """Return each metric (1 + d,) of the table for each model; NaN where it is undefined."""
+        scores = dict.fromkeys(metric.score for metric in METRICS.values())
+        made = {score: self._scored(score, models) for score in scores}
+        return [
+            {name: made[metric.score][i, metric.part] for name, metric in METRICS.items()}
+            for i in range(len(models))
+        ]
+
+    def _scored(self, score: Score, models: Sequence[ModelOutput]) -> Array:
+        """Figures (m, k, 1 + d) of a score, for each model."""
+        if self.draws.exact or len(self.draws.counts) == 1:
+            whole = np.stack([score.whole(self, each) for each in models])[..., None]
+            if len(self.draws.counts) == 1:
+                return whole
+            drawn = score.draws(self, models, self.draws.own[1:])
+            return np.concatenate([whole, drawn], axis=-1)
+        return np.stack([self.draws.mean(score.contributions(self, each).T).T for each in models])
+
     def uno_c(self, *risks: Array) -> list[Array]:
         """Uno's C (1 + d,) to the horizon of the risks (n,) of each model."""
-        if self.draws.single:
-            counts = self.draws.own
-            outcome = self.event, self.time, np.stack(risks), self.weights, self.horizon
-            return list(drawn_concordances(*outcome, counts)[:, 1])
-        return [
-            self.draws.mean(
-                concordance_contributions(
-                    self.event, self.time, risk, self.weights, self.horizon
-                ).uno
-            )
-            for risk in risks
-        ]
+        none = np.empty(0)
+        models = [ModelOutput(risk, none, none) for risk in risks]
+        return list(self._scored(ConcordanceScore(), models)[:, 1])
 
     def auc(self, month: float, *risks: Array) -> list[Array]:
         """Time-dependent AUC (1 + d,) at a month of the risks (n,) of each model."""
-        if self.draws.single:
-            counts = self.draws.own
-            found = drawn_auc(self.event, self.time, np.stack(risks), month, self.weights, counts)
-            return list(found)
+        outcome = self.event, self.time
+        if self.draws.exact:
+            return list(drawn_auc(*outcome, np.stack(risks), month, self.weights, self.draws.own))
         return [
-            self.draws.mean(auc_contributions(self.event, self.time, risk, month, self.weights))
+            self.draws.mean(auc_contributions(*outcome, risk, month, self.weights))
             for risk in risks
         ]
 
@@ -150,23 +192,21 @@ class BootstrappedOutcome(Outcome):
         """Each patient's Brier score (n,), averaged to the horizon."""
         return brier_by_patient(self, grid, cumulative)[0]
 
-    def observed_expected(self, survival: Array, month: float) -> Array:
-        """Observed over predicted risk (1 + d,) of patients with survival (n,) at a month."""
+    def observed_expected(self, alive: Array, month: float) -> Array:
+        """Observed over expected events (1 + d,) for survival (n,) predicted at a month."""
         month = min(month, self.horizon)
-        if self.draws.single:
+        if self.draws.exact:
             counts = self.draws.own
             observed = 1 - drawn_survival(self.time, self.event, month, counts)
-            expected = self.draws.mean(1 - survival)
+            expected = self.draws.mean(1 - alive)
             return np.divide(
                 observed, expected, out=np.full_like(observed, np.nan), where=expected > 0
             )
         try:
-            observed_expected(self.event, self.time, survival, month)
+            observed_expected(self.event, self.time, alive, month)
         except UndefinedMetricError:
             return np.full(len(self.draws.counts), np.nan)
-        return self.draws.mean(
-            observed_expected_contributions(self.event, self.time, survival, month)
-        )
+        return self.draws.mean(observed_expected_contributions(self.event, self.time, alive, month))
 
 
 def drawn_survival(time: Array, event: Bools, month: float, counts: Array) -> Array:
@@ -188,7 +228,7 @@ def drawn_survival(time: Array, event: Bools, month: float, counts: Array) -> Ar
 
 
 def band(figure: Array) -> Curve:
-    """Return figures (1 + d, t) with their pointwise 95 % band."""
+    """Return a statistic (1 + d, t) over time with its pointwise 95 % band."""
     made = [Estimate.of_draws(column) for column in figure.T]
     value, low, high = (tuple(getattr(e, k) for e in made) for k in ("value", "low", "high"))
     return Curve(value=value, low=low, high=high)

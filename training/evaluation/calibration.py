@@ -59,39 +59,6 @@ def survival_at(
     return np.asarray(survival(grid.at(cumulative, at))[:, 0])
 
 
-def calibration(
-    followed: BootstrappedOutcome, grid: TimeGrid, cumulative: Array, months: Sequence[float]
-) -> tuple[CalibrationAt, ...]:
-    """Hold predictions against what happened at each month.
-
-    Args:
-        followed: n patients.
-        grid: of the curves.
-        cumulative: (n, j + 1) cumulative hazards.
-        months: at which.
-    """
-    found = []
-    for month in months:
-        alive = survival_at(followed, grid, cumulative, month)
-        at, outcome = min(month, followed.horizon), (followed.event, followed.time)
-        events = int((followed.event & (followed.time <= at)).sum())
-        groups = int(np.clip(events // EVENTS_EACH, 1, MOST_GROUPS))
-        seen = calibration_groups(*outcome, alive, at, groups)
-        found.append(
-            CalibrationAt(
-                month=month,
-                slope=Estimate.of_draws(slopes(followed, alive, month)),
-                observed_expected=Estimate.of_draws(followed.observed_expected(alive, month)),
-                predicted=tuple(seen.predicted),
-                observed=tuple(seen.observed),
-                low=tuple(seen.low),
-                high=tuple(seen.high),
-                size=tuple(int(size) for size in seen.size),
-            )
-        )
-    return tuple(found)
-
-
 @dataclass(frozen=True, eq=False)
 class Calibrated:
     """Whether predictions come true at one month."""
@@ -111,32 +78,41 @@ class Calibrated:
 
 
 def calibrated(
-    time: Array,
-    event: Bools,
-    grid: TimeGrid,
-    cumulative: Array,
-    months: Sequence[float],
-    draws: int,
-    seed: int,
+    followed: BootstrappedOutcome, grid: TimeGrid, cumulative: Array, months: Sequence[float]
 ) -> tuple[Calibrated, ...]:
-    """Judge the calibration of cumulative hazards (n, j + 1) against outcomes (n,), in short.
+    """Judge the calibration of cumulative hazards at each month.
 
     Args:
-        time: follow-up in months.
-        event: whether it was seen.
-        grid: the j bins.
-        cumulative: at the grid's edges.
-        months: at which it is judged, within the follow-up.
-        draws: bootstrap draws behind each interval.
-        seed: of the draws; the same seed draws the same patients.
+        followed: n patients.
+        grid: of the curves.
+        cumulative: (n, j + 1) cumulative hazards at the grid's edges.
+        months: at which it is judged; at the horizon where they lie beyond.
     """
-    followed = BootstrappedOutcome.of(time, event, grid.horizon, draws, seed)
     found = []
     for month in months:
         alive = survival_at(followed, grid, cumulative, month)
-        ratio = Estimate.of_draws(followed.observed_expected(alive, month))
+        drawn = slopes(followed, alive, month), followed.observed_expected(alive, month)
+        found.append(Calibrated(month, *map(Estimate.of_draws, drawn), alive))
+    return tuple(found)
+
+
+def calibration(
+    followed: BootstrappedOutcome, grid: TimeGrid, cumulative: Array, months: Sequence[float]
+) -> tuple[CalibrationAt, ...]:
+    """Judge calibration with groups of rising prediction; arguments as `calibrated`."""
+    found = []
+    for each in calibrated(followed, grid, cumulative, months):
+        at = min(each.month, followed.horizon)
+        events = int((followed.event & (followed.time <= at)).sum())
+        groups = int(np.clip(events // EVENTS_EACH, 1, MOST_GROUPS))
+        seen = calibration_groups(followed.event, followed.time, each.survival, at, groups)
         found.append(
-            Calibrated(month, Estimate.of_draws(slopes(followed, alive, month)), ratio, alive)
+            CalibrationAt(
+                month=each.month,
+                slope=each.slope,
+                observed_expected=each.observed_expected,
+                **{name: tuple(array.tolist()) for name, array in vars(seen).items()},
+            )
         )
     return tuple(found)
 
@@ -161,7 +137,7 @@ def slopes(followed: BootstrappedOutcome, alive: Array, month: float) -> Array:
     except UndefinedMetricError:
         return undefined
     x = x - np.average(x, weights=weight)
-    if draws.single:
+    if draws.exact:
         return _fit(case[known], x[known], draws.own[:, known] * weight[known])[:, 1]
     beta = _fit(case, x, weight[None])[0]
     pull, bend = (each[0] for each in _derivatives(case, x, weight[None], beta[None]))

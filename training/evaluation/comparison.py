@@ -1,14 +1,14 @@
-"""Two models judged on the same patients: their figures, and the paired differences.
+"""Two models judged on the same patients: their metrics, and the paired differences.
 
-Both models are scored on the same bootstrap draws, so that what makes some patients harder to
-predict than others falls out of the difference. Its interval says how far the difference hangs on
-which patients were drawn; it does not hold what another training of the same model would change.
+Both models are scored on the same bootstrap draws, so that the difficulty of patients cancels out
+of the difference. Its interval covers the sampling of the judged patients, not the variation
+between trainings of the same model.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -18,35 +18,27 @@ from accomplice.data.errors import InputError
 from accomplice.data.splits import within
 from accomplice.training.estimators.hazard import log_risk
 from accomplice.training.estimators.intervals import Estimate
-from accomplice.training.estimators.kaplan_meier import censoring, judged_horizon
+from accomplice.training.estimators.kaplan_meier import judged_horizon
+from accomplice.training.evaluation.bootstrap import BootstrappedOutcome
 from accomplice.training.evaluation.calibration import Calibrated, calibrated
-from accomplice.training.evaluation.scores import Judge
+from accomplice.training.evaluation.scores import Figures, estimates
 from accomplice.training.metrics.score import ModelOutput
 from accomplice.training.metrics.table import METRICS, deciding, gains, label
 from accomplice.training.models.predictions import MODEL, Predicted
 
 #: Bootstrap draws behind an interval that decides something.
 DRAWS = 1000
-#: BootstrapDraws behind the interval of a calibration, which is refitted at each.
+#: Bootstrap draws behind the interval of a calibration, which is refitted at each.
 CALIBRATION_DRAWS = 200
 #: Events that two models are judged by at least.
 FEWEST_EVENTS = 10
 
 
 @dataclass(frozen=True)
-class Side:
-    """How one of the models did."""
+class Side(Figures):
+    """The metrics and the calibration of one of the models."""
 
-    figures: dict[str, Estimate]
-    """By metric."""
     calibration: Calibrated
-
-    def __getattr__(self, name: str) -> Estimate:
-        """Return the figure of a metric, such as ``uno_c``."""
-        try:
-            return cast(Estimate, vars(self)["figures"][name])
-        except KeyError:
-            raise AttributeError(name) from None
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures as plain data."""
@@ -120,26 +112,23 @@ def compare(
             f"the models share {len(time)} patients with {int(event.sum())} events by month "
             f"{horizon:g}: {FEWEST_EVENTS} are needed to compare them"
         )
-    judged = Judge(time, event, censoring(time, event), judged_horizon(time, event, horizon))
-    sides = (first, second)
-    models = [_output(judged, each, own) for each, own in zip(sides, rows, strict=True)]
-    figures = judged.resample(models, bootstraps, seed)
-    month = judged.horizon / 2
-    made = []
-    for each, own, found in zip(sides, rows, figures, strict=True):
-        curves, how = each.curves[MODEL][own], ((month,), CALIBRATION_DRAWS, seed)
-        (calibration,) = calibrated(time, event, each.grid, curves, *how)
-        made.append(Side({m: Estimate.of_draws(f) for m, f in found.items()}, calibration))
+    judged = BootstrappedOutcome.of(
+        time, event, judged_horizon(time, event, horizon), bootstraps, seed
+    )
+    each = list(zip((first, second), rows, strict=True))
+    figures = judged.figures([_output(judged, *one) for one in each])
+    fewer, months = judged.first(CALIBRATION_DRAWS), (judged.horizon / 2,)
+    sides = [
+        Side(estimates(drawn), *calibrated(fewer, one.grid, one.curves[MODEL][own], months))
+        for (one, own), drawn in zip(each, figures, strict=True)
+    ]
     return Comparison(
         patients=len(time),
         events=int(event.sum()),
         horizon=judged.horizon,
-        first=made[0],
-        second=made[1],
-        gains={
-            name: Estimate.of_draws(gain)
-            for name, gain in gains(figures[0], figures[1], tuple(METRICS)).items()
-        },
+        first=sides[0],
+        second=sides[1],
+        gains=estimates(gains(*figures, tuple(METRICS))),
         bootstraps=bootstraps,
     )
 
@@ -175,8 +164,8 @@ def _truncated(cohort: Cohort, rows: Ints, horizon: float) -> tuple[Array, Bools
     return np.minimum(time, horizon), event & (time <= horizon)
 
 
-def _output(judged: Judge, predicted: Predicted, rows: Ints) -> ModelOutput:
-    """Return what the metrics see of some patients (m,)."""
+def _output(judged: BootstrappedOutcome, predicted: Predicted, rows: Ints) -> ModelOutput:
+    """Return the predictions of some patients (m,) as metrics read them."""
     curves = predicted.curves[MODEL]
     # The fold's mean is that of all its patients, as where the model is judged by itself.
     risk = within(log_risk(curves), predicted.group)[rows]

@@ -32,6 +32,11 @@ class Curve(_Part):
     low: Numbers = ()
     high: Numbers = ()
 
+    @property
+    def estimates(self) -> tuple[Estimate, ...]:
+        """(t,) values with their intervals, where there is a band."""
+        return tuple(map(Estimate, self.value, self.low, self.high))
+
 
 class RiskGroup(_Part):
     """Kaplan-Meier survival of the patients whom the model put together."""

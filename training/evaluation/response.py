@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from accomplice.data.arrays import Array, Bools, Ints
-from accomplice.training.estimators.intervals import Estimate, resamples, wilson
+from accomplice.training.estimators.intervals import Estimate, wilson
 from accomplice.training.estimators.logistic import expit, fit_logistic, logit
 from accomplice.training.estimators.outcome import checked_survival
+from accomplice.training.evaluation.bootstrap import BootstrapDraws
 from accomplice.training.models.response import shift_to_rate
 
 #: Probabilities are held so far from 0 and 1 where their log-odds are taken.
@@ -134,8 +134,10 @@ def judge_response(
     if local_rate is not None:
         log_odds = _log_odds(chance)
         moved = expit(log_odds + shift_to_rate(log_odds, local_rate))
-    rows = chain((np.arange(positive.size),), resamples(positive.size, bootstraps, seed))
-    drawn = np.array([_figures(positive[r], chance[r], moved[r], rate, local_rate) for r in rows])
+    draws = BootstrapDraws.of(positive.size, bootstraps, seed)
+    drawn = np.array(
+        [_figures(positive[r], chance[r], moved[r], rate, local_rate) for r in draws.rows()]
+    )
     return ResponseEvaluation(
         labelled=int(positive.size),
         positive=int(positive.sum()),

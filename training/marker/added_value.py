@@ -15,13 +15,14 @@ from accomplice.data.arrays import Array, Bools
 from accomplice.data.cohort import Cohort
 from accomplice.data.preprocessing.preprocessor import Preprocessor
 from accomplice.training.config import Config
-from accomplice.training.estimators.hazard import TimeGrid, survival
-from accomplice.training.estimators.intervals import Estimate, resamples
-from accomplice.training.estimators.kaplan_meier import censoring
+from accomplice.training.estimators.hazard import TimeGrid
+from accomplice.training.estimators.intervals import Estimate
+from accomplice.training.evaluation.bootstrap import BootstrappedOutcome
+from accomplice.training.evaluation.net_benefit import decisions
+from accomplice.training.evaluation.record import Decision
 from accomplice.training.evaluation.scores import Evaluation, judge
 from accomplice.training.fitting.folds import assign_folds
 from accomplice.training.learners.anchor import fit_anchor
-from accomplice.training.metrics.net_benefit import net_benefit_contributions, thresholds_among
 from accomplice.training.models.ensemble import mean_curve, on_grid
 from accomplice.training.models.predictions import MODEL
 from accomplice.training.progress import Tick, silent
@@ -30,28 +31,6 @@ from accomplice.training.progress import Tick, silent
 WITHOUT = "without"
 #: Months at which net benefit is taken, or the judged horizon where that is sooner.
 DECISION_TIME = 60.0
-#: Thresholds of the curve that are reported in numbers.
-REPORTED = (0.2, 0.4, 0.6)
-
-
-@dataclass(frozen=True)
-class DecisionCurve:
-    """Net benefit at thresholds of the predicted risk."""
-
-    months: float
-    """By when the event counts."""
-    thresholds: Array
-    """(t,) risks from which on one would act."""
-    with_it: Array
-    without: Array
-    everybody: Array
-    """(t,) of acting on all patients; acting on none is 0."""
-    difference: tuple[Estimate, ...]
-    """(t,) of the model with the feature less the one without, with 95 % intervals."""
-
-    def at(self, threshold: float) -> int:
-        """Return the place of the threshold nearest to one."""
-        return int(np.abs(self.thresholds - threshold).argmin())
 
 
 @dataclass(frozen=True)
@@ -60,7 +39,8 @@ class AddedValue:
 
     evaluation: Evaluation
     """Of the model with it (``model``) and the one without (``without``)."""
-    decisions: DecisionCurve
+    decision: Decision
+    """Net benefit of both, and the paired gain by the feature."""
 
     @property
     def gains(self) -> dict[str, Estimate]:
@@ -112,8 +92,12 @@ def added_value(
         config.evaluation.bootstraps,
         config.seed,
     )
-    months = min(DECISION_TIME, evaluation.horizon)
-    return AddedValue(evaluation, _decisions(time, event, grid, with_it, without, months, config))
+    followed = BootstrappedOutcome.of(
+        time, event, evaluation.horizon, config.evaluation.bootstraps, config.seed
+    )
+    months = (min(DECISION_TIME, evaluation.horizon),)
+    both = {MODEL: with_it, WITHOUT: without}
+    return AddedValue(evaluation, *decisions(followed, grid, both, WITHOUT, months))
 
 
 def _grid(time: Array, event: Bools, horizon: float, config: Config) -> TimeGrid:
@@ -153,33 +137,3 @@ def _fold_curves(
         )
         found.append(on_grid(own, anchor.cumulative(part[out]), grid))
     return np.stack(found)
-
-
-def _decisions(
-    time: Array,
-    event: Bools,
-    grid: TimeGrid,
-    with_it: Array,
-    without: Array,
-    months: float,
-    config: Config,
-) -> DecisionCurve:
-    weights = censoring(time, event)
-    risks = [1 - survival(grid.at(c, np.array([months])))[:, 0] for c in (with_it, without)]
-    thresholds = thresholds_among(np.concatenate(risks))
-    parts = [
-        net_benefit_contributions(event, time, risk, thresholds, months, weights)
-        for risk in (*risks, np.ones(len(time)))
-    ]
-    paired, n = parts[0] - parts[1], len(time)
-    drawn = np.stack(
-        [
-            np.bincount(rows, minlength=n) @ paired / n
-            for rows in resamples(n, config.evaluation.bootstraps, config.seed)
-        ]
-    )
-    low_ends, high_ends = np.quantile(drawn, [0.025, 0.975], axis=0)
-    ends = zip(paired.mean(axis=0), low_ends, high_ends, strict=True)
-    means = [part.mean(axis=0) for part in parts]
-    difference = tuple(Estimate(*map(float, each)) for each in ends)
-    return DecisionCurve(months, thresholds, means[0], means[1], means[2], difference)

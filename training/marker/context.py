@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from accomplice.training.marker import figures as plots
 from accomplice.training.marker import terms as words
 from accomplice.training.marker import verdicts
-from accomplice.training.marker.added_value import REPORTED, WITHOUT
+from accomplice.training.marker.added_value import WITHOUT
 from accomplice.training.marker.claim import MarkerClaim
 from accomplice.training.marker.verdicts import adjusted_for, p_text, percent
 from accomplice.training.metrics.table import label
@@ -14,6 +16,8 @@ from accomplice.training.reports.page import Section, Table
 
 #: Correlations in the table.
 MOST_ROWS = 12
+#: Thresholds of the decision curve that are reported in numbers.
+REPORTED = (0.2, 0.4, 0.6)
 
 
 def modification(claim: MarkerClaim) -> Section:
@@ -151,8 +155,9 @@ def correlations(claim: MarkerClaim) -> Section:
 def added_value(claim: MarkerClaim) -> Section:
     """Does it improve predictions?"""
     marker, added = claim.request.marker, claim.added
-    decisions = added.decisions
-    shown = dict.fromkeys(decisions.at(t) for t in REPORTED)
+    decision = added.decision
+    thresholds = np.array(decision.thresholds)
+    shown = dict.fromkeys(int(np.abs(thresholds - t).argmin()) for t in REPORTED)
     names = {MODEL: f"clinical model with {marker}", WITHOUT: "clinical model"}
     gained = [f"{added.gains[m]:+.3f}" for m in ("uno_c", "ibs")]
     scores = [
@@ -174,22 +179,22 @@ def added_value(claim: MarkerClaim) -> Section:
             ),
             plots.inline(
                 "decisions",
-                lambda: plots.decision_curves(decisions),
+                lambda: plots.decision_curves(decision),
                 f"Net benefit of acting on the predicted risk of an event by "
-                f"{decisions.months:.0f} months, with and without {marker}, and the difference "
+                f"{decision.month:.0f} months, with and without {marker}, and the difference "
                 "with its 95 % band.",
                 "Above: the higher of two curves is the better guide at that threshold. Below: the "
                 "gain by the marker; a band that holds 0 is no certain gain.",
             ),
             Table(
-                f"Net benefit by {decisions.months:.0f} months (95 % interval of the gain)",
+                f"Net benefit by {decision.month:.0f} months (95 % interval of the gain)",
                 ("Act from a risk of", "Clinical", f"With {marker}", "Gain"),
                 [
                     (
-                        f"{percent(decisions.thresholds[i])}",
-                        f"{decisions.without[i]:.3f}",
-                        f"{decisions.with_it[i]:.3f}",
-                        f"{decisions.difference[i]:+.3f}",
+                        percent(decision.thresholds[i]),
+                        f"{decision.benefit[WITHOUT][i]:.3f}",
+                        f"{decision.benefit[MODEL][i]:.3f}",
+                        f"{decision.gain.estimates[i]:+.3f}",
                     )
                     for i in shown
                 ],

@@ -14,11 +14,14 @@ from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
 
 from accomplice.training.estimators.hazard_ratios import HazardRatio
 from accomplice.training.estimators.proportional_hazards import EffectOverTime
-from accomplice.training.marker.added_value import DecisionCurve
+from accomplice.training.evaluation.record import Decision
+from accomplice.training.marker.added_value import WITHOUT
 from accomplice.training.marker.association import Association
 from accomplice.training.marker.correlation import Correlation
 from accomplice.training.marker.cutpoints import CutScan
+from accomplice.training.models.predictions import MODEL
 from accomplice.training.reports import page
+from accomplice.training.reports.figures.performance import bare, shade
 from accomplice.training.reports.figures.style import (
     BLUE,
     COLOURS,
@@ -67,7 +70,7 @@ def halves(association: Association) -> Figure:
     lower.set(yticks=[1, 0], ylim=(-0.6, 1.6), xlabel="months", xticks=association.risk_months)
     lower.set_yticklabels([f"{g.name} half" for g in association.groups])
     lower.set_title("Patients at risk", fontsize=9, fontweight="normal")
-    _bare(lower)
+    bare(lower)
     return figure
 
 
@@ -193,21 +196,21 @@ def companions(found: Sequence[Correlation]) -> Figure:
     return figure
 
 
-def decision_curves(decisions: DecisionCurve) -> Figure:
+def decision_curves(decision: Decision) -> Figure:
     """Net benefit with and without the marker, and the difference."""
     figure = Figure(figsize=(7, 5.4))
     upper, lower = figure.subplots(2, 1, height_ratios=[3, 2], sharex=True)
-    x = 100 * decisions.thresholds
-    upper.plot(x, decisions.everybody, color=INK, lw=1.2, ls=":", label="act on everybody")
+    x, gain = 100 * np.array(decision.thresholds), decision.gain
+    with_it, without = (decision.benefit[name] for name in (MODEL, WITHOUT))
+    upper.plot(x, decision.everybody, color=INK, lw=1.2, ls=":", label="act on everybody")
     upper.axhline(0, color=INK, lw=1, label="act on nobody")
-    upper.plot(x, decisions.without, color=ORANGE, lw=2, ls="--", label="clinical model")
-    upper.plot(x, decisions.with_it, color=BLUE, lw=2, label="clinical model with the marker")
-    top = max(float(np.nanmax(decisions.with_it)), float(np.nanmax(decisions.without)), 0.05)
+    upper.plot(x, without, color=ORANGE, lw=2, ls="--", label="clinical model")
+    upper.plot(x, with_it, color=BLUE, lw=2, label="clinical model with the marker")
+    top = max(float(np.nanmax([with_it, without])), 0.05)
     upper.set(ylim=(-0.15 * top, 1.15 * top), ylabel="net benefit")
     upper.legend(loc="upper right", fontsize=9)
-    low, high = (np.array([getattr(e, k) for e in decisions.difference]) for k in ("low", "high"))
-    lower.fill_between(x, low, high, color=BLUE, alpha=0.16, lw=0)
-    lower.plot(x, [e.value for e in decisions.difference], color=BLUE, lw=2)
+    shade(lower, x, gain, BLUE)
+    lower.plot(x, gain.value, color=BLUE, lw=2)
     lower.axhline(0, color=INK, lw=1)
     lower.set(xlabel="risk from which on one would act, %", ylabel="gain by the marker")
     return figure
@@ -232,9 +235,3 @@ def _ratio_axis(axes: Axes, which: str, low: np.ndarray, high: np.ndarray) -> No
     axis.set_minor_formatter(NullFormatter())
     axis.set_tick_params(which="minor", length=0)
     (axes.axvline if which == "x" else axes.axhline)(1, color=INK, lw=1)
-
-
-def _bare(axes: Axes) -> None:
-    axes.grid(visible=False)
-    axes.spines[["left", "bottom"]].set_visible(False)
-    axes.tick_params(length=0)

@@ -9,8 +9,10 @@ from typing import Any
 
 from accomplice.training.estimators.hazard_ratios import HazardRatio
 from accomplice.training.marker import context, prognosis, verdicts
+from accomplice.training.marker.added_value import WITHOUT
 from accomplice.training.marker.claim import MarkerClaim
 from accomplice.training.marker.treatment import Modification, TreatmentEffect
+from accomplice.training.models.predictions import MODEL
 from accomplice.training.reports.page import Page, Section, plain
 from accomplice.training.reports.wording import RESEARCH_USE
 
@@ -97,7 +99,7 @@ def lead(claim: MarkerClaim) -> str:
 
 def to_json(claim: MarkerClaim, page: Page, provenance: Mapping[str, object]) -> str:
     """Return the answers and the numbers behind them as JSON; the undetermined is null."""
-    request, cuts, decisions = claim.request, claim.cuts, claim.added.decisions
+    request, cuts, decision = claim.request, claim.cuts, claim.added.decision
     pooled = None if claim.centres is None else claim.centres.pooled
     found = {
         "marker": request.marker,
@@ -167,12 +169,12 @@ def to_json(claim: MarkerClaim, page: Page, provenance: Mapping[str, object]) ->
         "added_value": {
             **claim.added.evaluation.to_json(),
             "net_benefit": {
-                "months": decisions.months,
-                "thresholds": decisions.thresholds,
-                "with": decisions.with_it,
-                "without": decisions.without,
-                "everybody": decisions.everybody,
-                "gain": [e.to_json() for e in decisions.difference],
+                "months": decision.month,
+                "thresholds": decision.thresholds,
+                "with": decision.benefit[MODEL],
+                "without": decision.benefit[WITHOUT],
+                "everybody": decision.everybody,
+                "gain": [each.to_json() for each in decision.gain.estimates],
             },
         },
         "provenance": dict(provenance),

@@ -21,6 +21,7 @@ from accomplice.training.budget import UNLIMITED
 from accomplice.training.bundle import Bundle
 from accomplice.training.config import Config
 from accomplice.training.estimators.intervals import Estimate
+from accomplice.training.evaluation.bootstrap import BootstrappedOutcome
 from accomplice.training.evaluation.calibration import Calibrated, calibrated
 from accomplice.training.evaluation.record import Finding, Review
 from accomplice.training.evaluation.response import ResponseEvaluation
@@ -134,8 +135,10 @@ def validate(
     tick("evaluation", 1, 2)
     (time, event), grid = predicted.outcome, predicted.grid
     months = tuple(evaluation.horizon * mark for mark in MARKS)
-    how = (months, evaluation.bootstraps, config.seed)
-    calibration = calibrated(time, event, grid, predicted.curves[MODEL], *how)
+    followed = BootstrappedOutcome.of(
+        time, event, evaluation.horizon, evaluation.bootstraps, config.seed
+    )
+    calibration = calibrated(followed, grid, predicted.curves[MODEL], months)
     tick("evaluation", 2, 2)
     repaired = None
     if update:
@@ -143,7 +146,7 @@ def validate(
         curves = {MODEL: made.held_out}
         old = {**predicted.baselines, BEFORE: predicted.curves[MODEL]}
         again = judge_predicted(replace(predicted, curves=curves, baselines=old), config, UNLIMITED)
-        repaired = Repaired(made, again, calibrated(time, event, grid, made.held_out, *how))
+        repaired = Repaired(made, again, calibrated(followed, grid, made.held_out, months))
     responses, unjudged = judge_labels(external, cohort, config)
     return Validation(
         external=external,

@@ -107,9 +107,13 @@ def exponential(n, factor=1.0, seed=0):
     return curves, np.minimum(time, censored), time < censored
 
 
+def followed(time, event, draws):
+    return BootstrappedOutcome.of(time, event, EXPONENTIAL.horizon, draws, 0)
+
+
 def test_true_predictions_hold():
     curves, time, event = exponential(2000, seed=1)
-    found = calibrated(time, event, EXPONENTIAL, curves, (12.0, 30.0), 100, 0)
+    found = calibrated(followed(time, event, 100), EXPONENTIAL, curves, (12.0, 30.0))
     assert [each.month for each in found] == [12.0, 30.0]
     for each in found:
         assert each.holds
@@ -119,7 +123,7 @@ def test_true_predictions_hold():
 
 def test_risks_predicted_too_low_are_told():
     curves, time, event = exponential(2000, factor=2.0)
-    (found,) = calibrated(time, event, EXPONENTIAL, curves, (12.0,), 100, 0)
+    (found,) = calibrated(followed(time, event, 100), EXPONENTIAL, curves, (12.0,))
     assert not found.holds
     assert found.observed_expected.low > 1
     observed = 1 - KaplanMeier.fit(time, event).at(12.0)
@@ -129,6 +133,6 @@ def test_risks_predicted_too_low_are_told():
 
 def test_what_cannot_be_judged_is_nan_and_does_not_hold():
     curves, time, event = exponential(50)
-    (found,) = calibrated(time, event & (time > 5), EXPONENTIAL, curves, (2.0,), 20, 0)
+    (found,) = calibrated(followed(time, event & (time > 5), 20), EXPONENTIAL, curves, (2.0,))
     assert np.isnan(found.slope.value)
     assert not found.holds

@@ -13,7 +13,7 @@ import pytest
 from accomplice.training.estimators.hazard import TimeGrid, accumulate, log_risk, survival
 from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.estimators.kaplan_meier import censoring, judged_horizon
-from accomplice.training.evaluation import scores as evaluation
+from accomplice.training.evaluation import bootstrap
 from accomplice.training.evaluation.scores import MODEL, judge, judge_predicted
 from accomplice.training.fitting.baselines import out_of_fold_curves
 from accomplice.training.fitting.out_of_fold import from_fit
@@ -175,7 +175,7 @@ class TestFigures:
 
 
 class TestManyPatients:
-    """Above `MANY` draws take means of contributions, and nothing is kept of all times."""
+    """Above `PAIRS` draws take means of contributions, and nothing is kept of all times."""
 
     def cohort(self, n, tied=False):
         rng = np.random.default_rng(6)
@@ -200,7 +200,7 @@ class TestManyPatients:
         (time, event, fold), curves, baselines = self.cohort(1500, tied)
         args = (time, event, fold, GRID, curves, baselines, 400, 3)
         few = judge(*args)
-        monkeypatch.setattr(evaluation, "MANY", 1000)
+        monkeypatch.setattr(bootstrap, "PAIRS", 1000)
         monkeypatch.setattr(brier, "CHUNK", 400)
         many = judge(*args)
         for name, expected in few.scores.items():
@@ -221,7 +221,7 @@ class TestManyPatients:
     def test_one_that_patients_do_not_determine_stays_unknown(self, monkeypatch):
         (time, event, fold), curves, baselines = self.cohort(200)
         event[:] = time == time.max()
-        monkeypatch.setattr(evaluation, "MANY", 100)
+        monkeypatch.setattr(bootstrap, "PAIRS", 100)
         found = judge(time, event, fold, GRID, curves, baselines, 20, 0)
         assert math.isnan(found.scores[MODEL].uno_c.value)
         assert math.isnan(found.gains["flat"]["uno_c"].value)

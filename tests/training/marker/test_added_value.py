@@ -10,7 +10,8 @@ import pytest
 from accomplice.data.cohort import build_cohort
 from accomplice.data.study import parse_study
 from accomplice.training.config import configure
-from accomplice.training.marker.added_value import added_value
+from accomplice.training.marker.added_value import WITHOUT, added_value
+from accomplice.training.models.predictions import MODEL
 
 CONFIG = configure(["evaluation.bootstraps=40", "folds.folds=3", "anchor.folds=3"])
 STUDY = {
@@ -42,7 +43,7 @@ def test_a_strong_feature_adds_for_certain(cohort):
     assert added.certain
     assert added.gains["uno_c"].low > 0
     assert added.gains["ibs"].low > 0
-    assert any(d.low > 0 for d in added.decisions.difference)
+    assert any(low > 0 for low in added.decision.gain.low)
 
 
 def test_noise_adds_nothing_for_certain(cohort):
@@ -52,12 +53,11 @@ def test_noise_adds_nothing_for_certain(cohort):
 
 
 def test_difference_of_net_benefit_is_that_of_the_two_curves(cohort):
-    curve = added_value(cohort, "strong", ("age",), CONFIG).decisions
-    np.testing.assert_allclose(
-        [d.value for d in curve.difference], curve.with_it - curve.without, atol=1e-12
-    )
-    assert all(d.low <= d.value + 0.01 for d in curve.difference)
-    assert curve.months <= 60
+    curve = added_value(cohort, "strong", ("age",), CONFIG).decision
+    with_it, without = (np.array(curve.benefit[name]) for name in (MODEL, WITHOUT))
+    np.testing.assert_allclose(curve.gain.value, with_it - without, atol=1e-12)
+    assert all(d.low <= d.value + 0.01 for d in curve.gain.estimates)
+    assert curve.month <= 60
 
 
 def test_a_shuffled_outcome_gives_no_discrimination(cohort):

@@ -10,7 +10,7 @@ import pytest
 
 from accomplice.serving.answers.model_card import headline
 from accomplice.training.config import configure
-from accomplice.training.evaluation import scores
+from accomplice.training.evaluation import bootstrap
 from accomplice.training.evaluation.comparison import compare
 from accomplice.training.evaluation.record import REVIEW
 from accomplice.training.evaluation.review import review
@@ -74,7 +74,7 @@ class Ensemble:
 def oracle(predicted, curves, horizon):
     time, event = predicted.outcome
     risk = np.log(curves[:, -1])
-    weights = scores.censoring(time, event)
+    weights = bootstrap.censoring(time, event)
     return cumulative_dynamic_auc(event, time, risk, np.array([horizon / 2]), weights)[0]
 
 
@@ -84,9 +84,9 @@ def test_is_listed_as_deciding(registered):
     assert (label("auc"), label("of another version")) == (LABEL, "of another version")
 
 
-@pytest.mark.parametrize("few", [10_000, 0])
+@pytest.mark.parametrize("few", [2000, 0])
 def test_is_in_the_scores_and_gains(registered, predicted, monkeypatch, few):
-    monkeypatch.setattr(scores, "FEW", few)
+    monkeypatch.setattr(bootstrap, "PAIRS", few)
     judged = judge_predicted(predicted, CONFIG)
     own = oracle(predicted, predicted.curves[MODEL], judged.horizon)
     assert judged.scores[MODEL].auc.value == pytest.approx(own, abs=1e-12)
@@ -98,8 +98,7 @@ def test_is_in_the_scores_and_gains(registered, predicted, monkeypatch, few):
 
 def test_draws_of_many_patients_are_the_means_of_contributions(registered, predicted, monkeypatch):
     exact = judge_predicted(predicted, CONFIG).scores[MODEL].auc
-    monkeypatch.setattr(scores, "FEW", 0)
-    monkeypatch.setattr(scores, "MANY", 0)
+    monkeypatch.setattr(bootstrap, "PAIRS", 0)
     made = judge_predicted(predicted, CONFIG).scores[MODEL].auc
     assert made.value == pytest.approx(exact.value, abs=1e-12)
     assert made.high - made.low == pytest.approx(exact.high - exact.low, rel=0.1)

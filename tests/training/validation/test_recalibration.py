@@ -7,6 +7,7 @@ import pytest
 
 from accomplice.data.errors import InputError
 from accomplice.training.estimators.hazard import TimeGrid
+from accomplice.training.evaluation.bootstrap import BootstrappedOutcome
 from accomplice.training.evaluation.calibration import calibrated
 from accomplice.training.learners.stack import Stack
 from accomplice.training.validation.recalibration import NO_UPDATE, Update, recalibrate
@@ -56,7 +57,9 @@ class TestRecovery:
         curves, time, event = drawn(300, 0.7, 0.6, seed=4)
         found = recalibrate(curves, asis, time, event, GRID)
         before, after = (
-            calibrated(time, event, GRID, each, (24.0,), 200, 0)[0]
+            calibrated(
+                BootstrappedOutcome.of(time, event, GRID.horizon, 200, 0), GRID, each, (24.0,)
+            )[0]
             for each in (curves, found.held_out)
         )
         assert not before.holds
