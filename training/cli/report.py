@@ -92,7 +92,7 @@ def judged(bundle: Bundle) -> bool:
 
 def numbers(bundle: Bundle) -> dict[str, Any]:
     """Return all that the page is made of, as plain data."""
-    from accomplice.training.reports.page import plain
+    from accomplice.training.estimators.intervals import plain
 
     found: dict[str, Any] = plain(
         {"metrics": dict(bundle.metrics), "provenance": dict(bundle.provenance)}

@@ -18,7 +18,7 @@ import numpy as np
 from accomplice.data.arrays import Array, Bools
 from accomplice.training.estimators.chi_square import ChiSquare
 from accomplice.training.estimators.cox import RiskSets, fit_cox
-from accomplice.training.estimators.intervals import Z95, Estimate
+from accomplice.training.estimators.intervals import Z95, Estimate, finite_or_none
 
 #: Ridge on a standardised column that is only adjusted for: a normal prior of SD 1.
 WEAK = 1.0
@@ -45,6 +45,11 @@ class HazardRatio(Estimate):
         """Make it from the estimate on the log scale; NaN where that is not determined."""
         ends = (math.exp(log + z * se) for z in (0.0, -Z95, Z95))
         return cls(*ends, log=log, se=se, patients=patients, events=events)
+
+    def to_json(self) -> dict[str, float | None]:
+        """Return value, low, high, p and counts as plain data, undefined ones as null."""
+        counts = {"patients": self.patients, "events": self.events}
+        return {**super().to_json(), "p": finite_or_none(self.p), **counts}
 
     @property
     def p(self) -> float:

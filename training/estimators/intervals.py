@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -137,6 +137,20 @@ class Estimate:
         return self.high if math.isfinite(self.high) else math.inf
 
 
+def determined(estimates: Mapping[str, Estimate], figures: Mapping[str, float]) -> dict[str, float]:
+    """Return the finite figures and the finite values and ends of estimates, by name.
+
+    An estimate ``c`` gives ``c``, ``c_low`` and ``c_high``.
+    """
+    ends = {
+        f"{name}{end}": getattr(estimate, part)
+        for name, estimate in estimates.items()
+        for end, part in (("", "value"), ("_low", "low"), ("_high", "high"))
+    }
+    # A database holds no larger number than this.
+    return {name: v for name, v in (ends | {**figures}).items() if abs(v) < 1e300}
+
+
 def or_nan(compute: Callable[[], float]) -> float:
     """Return a figure, or NaN where the patients do not determine it."""
     try:
@@ -148,6 +162,22 @@ def or_nan(compute: Callable[[], float]) -> float:
 def finite_or_none(value: float) -> float | None:
     """Return a number as JSON has it: null where it is undefined."""
     return float(value) if math.isfinite(value) else None
+
+
+def plain(value: Any) -> Any:
+    """Return nested values as JSON has them: estimates as objects, arrays and tuples as lists.
+
+    NaN and infinity become null.
+    """
+    if hasattr(value, "to_json"):
+        return plain(value.to_json())
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    if isinstance(value, dict):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    return finite_or_none(value) if isinstance(value, float) else value
 
 
 def wilson(cases: ArrayLike, size: ArrayLike, level: float = 0.95) -> tuple[Array, Array]:

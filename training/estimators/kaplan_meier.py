@@ -157,3 +157,19 @@ def judged_horizon(time: Array, event: Bools, horizon: float) -> float:
     last = round_off(float(np.quantile(time, 1 - STILL_FOLLOWED)), up=False)
     # There must be an event to judge by; at the last follow-up the weights end.
     return min(horizon, max(last, float(time[event].min())), float(np.nextafter(time.max(), 0)))
+
+
+def nelson_aalen(time: Array, event: Bools) -> Array:
+    """Return the Nelson-Aalen cumulative hazard at each patient's own time.
+
+    Args:
+        time: (n,) follow-up.
+        event: (n,) whether the event was seen.
+
+    Returns:
+        (n,) Σ d / Y over the times up to the patient's, with d events among Y at risk: the events
+        expected of each patient (Aalen, Ann Stat 1978).
+    """
+    times, place, count = np.unique(time, return_inverse=True, return_counts=True)
+    at_risk = count[::-1].cumsum()[::-1]
+    return np.asarray(np.cumsum(np.bincount(place, event, len(times)) / at_risk)[place])

@@ -17,7 +17,7 @@ from accomplice.data.cohort import Cohort
 from accomplice.data.errors import InputError
 from accomplice.data.splits import within
 from accomplice.training.estimators.hazard import log_risk
-from accomplice.training.estimators.intervals import Estimate
+from accomplice.training.estimators.intervals import Estimate, plain
 from accomplice.training.estimators.kaplan_meier import judged_horizon
 from accomplice.training.evaluation.bootstrap import BootstrappedOutcome
 from accomplice.training.evaluation.calibration import Calibrated, calibrated
@@ -42,9 +42,13 @@ class Side(Figures):
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures as plain data."""
-        found = {name: each.to_json() for name, each in self.figures.items()}
-        found["calibration_slope"] = self.calibration.slope.to_json()
-        found["observed_expected"] = self.calibration.observed_expected.to_json()
+        found: dict[str, Any] = plain(
+            {
+                **self.figures,
+                "calibration_slope": self.calibration.slope,
+                "observed_expected": self.calibration.observed_expected,
+            }
+        )
         return found
 
 
@@ -86,7 +90,7 @@ class Comparison:
             "bootstraps": self.bootstraps,
             "first": self.first.to_json(),
             "second": self.second.to_json(),
-            "gains": {name: each.to_json() for name, each in self.gains.items()},
+            "gains": plain(self.gains),
         }
 
 

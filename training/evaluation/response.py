@@ -13,10 +13,11 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from accomplice.data.arrays import Array, Bools, Ints
-from accomplice.training.estimators.intervals import Estimate, wilson
+from accomplice.training.estimators.intervals import Estimate, plain, wilson
 from accomplice.training.estimators.logistic import expit, fit_logistic, logit
 from accomplice.training.estimators.outcome import checked_survival
 from accomplice.training.evaluation.bootstrap import BootstrapDraws
+from accomplice.training.metrics.calibration import CalibrationGroups
 from accomplice.training.models.response import shift_to_rate
 
 #: Probabilities are held so far from 0 and 1 where their log-odds are taken.
@@ -34,17 +35,6 @@ class Calls(NamedTuple):
     """Part of the positive who are called."""
     specificity: float
     """Part of the negative who are not."""
-
-
-class Groups(NamedTuple):
-    """Predicted against observed rate, by group of rising prediction; arrays are (g,)."""
-
-    predicted: Array
-    observed: Array
-    low: Array
-    """Lower end of the observed rate's 95 % interval (Wilson 1927)."""
-    high: Array
-    size: Ints
 
 
 @dataclass(frozen=True)
@@ -82,7 +72,7 @@ class ResponseEvaluation:
             "bootstraps": self.bootstraps,
             "threshold": {"value": self.threshold, "is": self.threshold_is},
             "verdict": self.verdict,
-            "metrics": {name: each.to_json() for name, each in self.estimates.items()},
+            "metrics": plain(self.estimates),
         }
 
 
@@ -242,15 +232,18 @@ def calls_at(
     return Calls(ppv, npv, sensitivity, specificity)
 
 
-def calibration_groups(positive: Bools, probability: Array, groups: int) -> Groups:
-    """Compare predicted and observed rate in groups; equal predictions share one."""
+def calibration_groups(positive: Bools, probability: Array, groups: int) -> CalibrationGroups:
+    """Compare predicted and observed rate, with its Wilson interval, in groups (g,).
+
+    Groups are quantiles of the prediction; equal predictions share one.
+    """
     edges = np.quantile(probability, np.linspace(0, 1, groups + 1)[1:-1])
     _, group = np.unique(np.searchsorted(edges, probability, side="left"), return_inverse=True)
     size = np.bincount(group).astype(np.int64)
     cases = np.bincount(group, weights=positive).astype(np.float64)
     low, high = wilson(cases, size)
     predicted = np.bincount(group, weights=probability) / size
-    return Groups(predicted, cases / size, low, high, size)
+    return CalibrationGroups(predicted, cases / size, low, high, size)
 
 
 def _figures(

@@ -1,12 +1,12 @@
-"""Review a survival model: everything that is judged of it, as one record without patients.
+"""Review a survival model: its whole evaluation, as one record without patients.
 
-The parts lie in modules of their own; here they are given the same patients, the same bootstrap
-draws, and what time there is.
+All parts share the patients, the bootstrap draws and the time budget.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from accomplice.data.splits import within
@@ -49,17 +49,15 @@ def review(
     tick: Tick = silent,
     budget: Budget = UNLIMITED,
 ) -> Review:
-    """Judge predictions of patients whose outcome is known in all the ways of the record.
-
-    Explanations and sentinels are left out; others add them.
+    """Make all parts of the record but explanations and sentinels.
 
     Args:
-        predicted: what the model said.
+        predicted: out-of-fold or external predictions.
         evaluation: of the same predictions; its scores, gains and number of draws are taken over.
         ensemble: of the model, for the instability.
         config: its seed is used.
-        tick: told of each part.
-        budget: parts that it has no time for are left empty, and the record says so.
+        tick: progress callback.
+        budget: parts beyond it are left empty, and the record names them.
     """
     whole, notes = predicted, list(predicted.notes)
     rows = sample(len(predicted.cohort), MOST_REVIEWED, config.seed)
@@ -73,10 +71,43 @@ def review(
         *predicted.outcome, evaluation.horizon, evaluation.bootstraps, config.seed
     )
     notes += _notes(predicted, followed)
-    parts = _Parts(predicted, followed, evaluation, ensemble, config, tick, budget)
-    made, skipped = _within(budget, tick, parts.steps())
+    cohort, group, grid = predicted.cohort, predicted.group, predicted.grid
+    own = predicted.curves[MODEL]
+    risk = within(log_risk(own), group)
+    curves = {MODEL: own, **predicted.baselines}
+    strongest = strongest_baseline(evaluation)
+    months, marks = months_to(followed.horizon), marks_to(followed.horizon)
+    judged = judged_months(followed)
+    middle = middle_month(judged, followed.horizon)
+
+    def by_group() -> dict[str, Any]:
+        brier = followed.brier_averages(grid, own)
+        gain = brier * math.nan
+        if strongest:
+            gain = followed.brier_averages(grid, curves[strongest]) - brier
+        alive = survival_at(followed, grid, own, middle)
+        scored = Scored(followed, risk, brier, gain, alive, middle)
+        return {"subgroups": subgroups(scored, cohort), "patterns": patterns(scored, cohort)}
+
+    # The quick ones first.
+    steps: dict[str, Callable[[], dict[str, Any]]] = {
+        "risk groups": lambda: {"risk_groups": risk_groups(followed, risk, group, months, marks)},
+        "calibration": lambda: {"calibration": calibration(followed, grid, own, judged)},
+        "decision curves": lambda: {
+            "decisions": decisions(followed, grid, curves, strongest, judged)
+        },
+        "scores over time": lambda: {
+            "brier": brier_over_time(followed, grid, curves, months),
+            "auc": auc_over_time(followed, grid, curves, group, months),
+        },
+        "subgroups": by_group,
+        "instability": lambda: {"instability": instability(ensemble, cohort, middle, config.seed)},
+        "modalities": lambda: {
+            "modalities": modality_values(predicted, followed, config, tick, budget)
+        },
+    }
+    made, skipped = _within(budget, tick, steps)
     notes += [f"Not done for want of time: {name}." for name in skipped]
-    cohort = predicted.cohort
     return Review(
         cohort=cohort.study.name,
         endpoint=cohort.endpoint,
@@ -86,9 +117,9 @@ def review(
         events=evaluation.events,
         horizon=evaluation.horizon,
         bootstraps=evaluation.bootstraps,
-        months=tuple(parts.months),
-        marks=tuple(parts.marks),
-        strongest=parts.strongest,
+        months=tuple(months),
+        marks=tuple(marks),
+        strongest=strongest,
         scores={name: s.figures for name, s in evaluation.scores.items()},
         gains=evaluation.gains,
         d_calibration_p=evaluation.d_calibration_p,
@@ -103,100 +134,16 @@ def strongest_baseline(evaluation: Evaluation) -> str:
     return min(evaluation.gains, key=lambda name: scores[name].ibs.value, default="")
 
 
-#: Name of a part, and what makes its fields of the record.
-Step = tuple[str, Callable[[], dict[str, Any]]]
-
-
-class _Parts:
-    """The parts of a review, of the same patients and draws."""
-
-    def __init__(
-        self,
-        predicted: Predicted,
-        followed: BootstrappedOutcome,
-        evaluation: Evaluation,
-        ensemble: Ensemble,
-        config: Config,
-        tick: Tick,
-        budget: Budget,
-    ) -> None:
-        self.predicted, self.followed, self.ensemble = predicted, followed, ensemble
-        self.config, self.tick, self.budget = config, tick, budget
-        self.strongest = strongest_baseline(evaluation)
-        self.months, self.marks = months_to(followed.horizon), marks_to(followed.horizon)
-        self.judged = judged_months(followed)
-        self.middle = middle_month(self.judged, followed.horizon)
-        self.own = predicted.curves[MODEL]
-        self.curves = {MODEL: self.own, **predicted.baselines}
-        self.risk = within(log_risk(self.own), predicted.group)
-
-    def steps(self) -> list[Step]:
-        """Every part, the quick ones first."""
-        return [
-            ("risk groups", self.groups),
-            ("calibration", self.calibration),
-            ("decision curves", self.decisions),
-            ("scores over time", self.over_time),
-            ("subgroups", self.subgroups),
-            ("instability", self.instability),
-            ("modalities", self.modalities),
-        ]
-
-    def groups(self) -> dict[str, Any]:
-        group, months, marks = self.predicted.group, self.months, self.marks
-        return {"risk_groups": risk_groups(self.followed, self.risk, group, months, marks)}
-
-    def calibration(self) -> dict[str, Any]:
-        grid, months = self.predicted.grid, self.judged
-        return {"calibration": calibration(self.followed, grid, self.own, months)}
-
-    def decisions(self) -> dict[str, Any]:
-        grid, months = self.predicted.grid, self.judged
-        found = decisions(self.followed, grid, self.curves, self.strongest, months)
-        return {"decisions": found}
-
-    def over_time(self) -> dict[str, Any]:
-        followed, grid, group = self.followed, self.predicted.grid, self.predicted.group
-        return {
-            "brier": brier_over_time(followed, grid, self.curves, self.months),
-            "auc": auc_over_time(followed, grid, self.curves, group, self.months),
-        }
-
-    def subgroups(self) -> dict[str, Any]:
-        followed, grid, cohort = self.followed, self.predicted.grid, self.predicted.cohort
-        brier = followed.brier_averages(grid, self.own)
-        gain = brier * float("nan")
-        if self.strongest:
-            gain = followed.brier_averages(grid, self.curves[self.strongest]) - brier
-        alive = survival_at(followed, grid, self.own, self.middle)
-        scored = Scored(followed, self.risk, brier, gain, alive, self.middle)
-        return {"subgroups": subgroups(scored, cohort), "patterns": patterns(scored, cohort)}
-
-    def instability(self) -> dict[str, Any]:
-        cohort, seed = self.predicted.cohort, self.config.seed
-        return {"instability": instability(self.ensemble, cohort, self.middle, seed)}
-
-    def modalities(self) -> dict[str, Any]:
-        given = self.predicted, self.followed, self.config, self.tick, self.budget
-        return {"modalities": modality_values(*given)}
-
-
-def _within(budget: Budget, tick: Tick, steps: list[Step]) -> tuple[dict[str, Any], list[str]]:
+def _within(
+    budget: Budget, tick: Tick, steps: Mapping[str, Callable[[], dict[str, Any]]]
+) -> tuple[dict[str, Any], list[str]]:
     """Do the first step, and each further one while there is time; name those left out."""
-    made: dict[str, Any] = {
-        "risk_groups": (),
-        "auc": {},
-        "brier": {},
-        "calibration": (),
-        "decisions": (),
-        "subgroups": (),
-        "patterns": (),
-        "modalities": (),
-    }
-    for done, (_, step) in enumerate(steps):
+    parts = ("risk_groups", "calibration", "decisions", "subgroups", "patterns", "modalities")
+    made: dict[str, Any] = {"auc": {}, "brier": {}} | dict.fromkeys(parts, ())
+    for done, step in enumerate(steps.values()):
         if done and budget.limited and budget.left() <= 0:
             budget.cut("review", done, f"{len(steps)} parts")
-            return made, [name for name, _ in steps[done:]]
+            return made, [*steps][done:]
         tick("review", done, len(steps))
         made |= step()
     tick("review", len(steps), len(steps))
@@ -204,12 +151,12 @@ def _within(budget: Budget, tick: Tick, steps: list[Step]) -> tuple[dict[str, An
 
 
 def _notes(predicted: Predicted, followed: BootstrappedOutcome) -> list[str]:
-    """Say what sizes have changed of the way that figures are made."""
+    """Return the notes on how the number of patients changes the figures."""
     n, cohort, found = len(followed), predicted.cohort, []
     if n > FEW:
         found.append(
-            f"Of more than {FEW} patients, intervals over time, of calibration and of groups are "
-            f"bootstraps of {FEW} random blocks of patients."
+            f"Of more than {FEW} patients, intervals are bootstraps of {FEW} random blocks of "
+            "patients."
         )
     if n > MOST_WITHHELD:
         found.append(f"Modalities are withheld from a random {MOST_WITHHELD} patients.")

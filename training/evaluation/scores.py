@@ -18,7 +18,7 @@ from accomplice.data.splits import within
 from accomplice.training.budget import UNLIMITED, Budget
 from accomplice.training.config import Config
 from accomplice.training.estimators.hazard import TimeGrid, log_risk, survival
-from accomplice.training.estimators.intervals import Estimate, finite_or_none, or_nan
+from accomplice.training.estimators.intervals import Estimate, or_nan, plain
 from accomplice.training.estimators.kaplan_meier import judged_horizon
 from accomplice.training.evaluation.bootstrap import BootstrappedOutcome
 from accomplice.training.metrics.brier import brier_times
@@ -99,24 +99,24 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures as plain data, undefined ones as null."""
-        return {
-            "protocol": "out of fold; 95 % bootstrap intervals; differences paired",
-            "patients": self.patients,
-            "events": self.events,
-            "horizon": self.horizon,
-            "bootstraps": self.bootstraps,
-            "calibration": {
-                "time": self.calibration_time,
-                "slope": finite_or_none(self.calibration_slope),
-                "d_calibration_p": finite_or_none(self.d_calibration_p),
-            },
-            "models": {
-                name: {m: e.to_json() for m, e in s.figures.items()}
-                for name, s in self.scores.items()
-            },
-            "gains": {b: {m: e.to_json() for m, e in g.items()} for b, g in self.gains.items()},
-            "notes": list(self.notes),
-        }
+        found: dict[str, Any] = plain(
+            {
+                "protocol": "out of fold; 95 % bootstrap intervals; differences paired",
+                "patients": self.patients,
+                "events": self.events,
+                "horizon": self.horizon,
+                "bootstraps": self.bootstraps,
+                "calibration": {
+                    "time": self.calibration_time,
+                    "slope": self.calibration_slope,
+                    "d_calibration_p": self.d_calibration_p,
+                },
+                "models": {name: each.figures for name, each in self.scores.items()},
+                "gains": self.gains,
+                "notes": self.notes,
+            }
+        )
+        return found
 
 
 #: Metric -> its label.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -38,11 +39,12 @@ class Scored:
     """(n,) predicted survival at the month."""
     month: float
 
-    def figures(self, member: Bools) -> dict[str, Estimate]:
-        """Return the figures of some of the patients (n,), by the record's names."""
-        group = self.followed.take(member)
-        alive = self.alive[member]
+    def judge(self, member: Bools) -> dict[str, Any]:
+        """Return counts and figures of some of the patients (n,), by the record's names."""
+        group, alive = self.followed.take(member), self.alive[member]
         return {
+            "patients": len(group),
+            "events": group.events,
             "uno_c": Estimate.of_draws(group.uno_c(self.risk[member])[0]),
             "ibs": Estimate.of_draws(group.draws.mean(self.brier[member])),
             "observed_expected": Estimate.of_draws(group.observed_expected(alive, self.month)),
@@ -52,29 +54,20 @@ class Scored:
         """Return the gain among some of the patients (n,)."""
         return Estimate.of_draws(self.followed.take(member).draws.mean(self.gain[member]))
 
-    def events(self, member: Bools) -> int:
-        """Count the events among some of the patients (n,)."""
-        return self.followed.take(member).events
+    def enough(self, member: Bools) -> bool:
+        """Whether there are events enough among some of the patients (n,) to judge them."""
+        return self.followed.take(member).events >= FEWEST_EVENTS
 
 
 def subgroups(scored: Scored, cohort: Cohort) -> tuple[Subgroup, ...]:
     """Judge the model among everybody and in each group that has events enough."""
-    found = []
-    for feature, level, member in groups_of(cohort):
-        events = scored.events(member)
-        if events < FEWEST_EVENTS and feature != "all":
-            continue
-        found.append(
-            Subgroup(
-                feature=feature,
-                level=level,
-                patients=int(member.sum()),
-                events=events,
-                ibs_gain=scored.gained(member),
-                **scored.figures(member),
-            )
+    return tuple(
+        Subgroup(
+            feature=feature, level=level, ibs_gain=scored.gained(member), **scored.judge(member)
         )
-    return tuple(found)
+        for feature, level, member in groups_of(cohort)
+        if feature == "all" or scored.enough(member)
+    )
 
 
 def groups_of(cohort: Cohort) -> Iterator[tuple[str, str, Bools]]:
@@ -127,19 +120,11 @@ def patterns(scored: Scored, cohort: Cohort) -> tuple[Pattern, ...]:
     rare = np.zeros(len(label), dtype=bool)
     for k in np.argsort(-np.bincount(label), kind="stable"):
         member = label == k
-        if scored.events(member) < FEWEST_EVENTS:
+        if not scored.enough(member):
             rare |= member
             continue
         names = tuple(name for name, gone in zip(blocks, kinds[k], strict=True) if gone)
         groups.append((names, member))
-    if scored.events(rare) >= FEWEST_EVENTS:
+    if scored.enough(rare):
         groups.append(((OTHER,), rare))
-    return tuple(
-        Pattern(
-            missing=names,
-            patients=int(member.sum()),
-            events=scored.events(member),
-            **scored.figures(member),
-        )
-        for names, member in groups
-    )
+    return tuple(Pattern(missing=names, **scored.judge(member)) for names, member in groups)

@@ -15,14 +15,16 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binom
 
 from accomplice.data.arrays import Bools
 from accomplice.data.cohort import Cohort
 from accomplice.training.evaluation.record import Finding
+from accomplice.training.leakage.duplicates import plain_id
 
 Hashes = NDArray[np.uint64]
 
@@ -81,11 +83,9 @@ def shared(kept: Mapping[str, Any], cohort: Cohort) -> Finding:
     }
     asked = {how: group for how, group in groups.items() if group}
     if not asked:
-        return Finding(
-            sentinel=SENTINEL,
-            question=QUESTION,
-            status="not run",
-            text=f"The cohorts share neither identifiers nor features to know patients of "
+        return _finding(
+            "not run",
+            "The cohorts share neither identifiers nor features to know patients of "
             f"{kept['cohort']} by.",
         )
     met: dict[str, int] = {}
@@ -97,29 +97,29 @@ def shared(kept: Mapping[str, Any], cohort: Cohort) -> Finding:
         least = STRANGERS ** (len(group) / max(len(ways) - 1, 1)) if how != "identifier" else 0
         rate = max(strangers, least, STRANGERS)
         # Values are not independent as when dealt out: more than chance alone must be seen.
-        unlikely = _at_least(hits, patients, rate) < NO_CHANCE / len(asked)
+        unlikely = binom.sf(hits - 1, patients, rate) < NO_CHANCE / len(asked)
         if unlikely and hits >= TIMES * rate * patients:
             # Strangers are among the hits, and of the patients not all could be asked.
             true = (hits / patients - rate) / (1 - rate)
             met[how] = max(1, round(true * len(cohort)))
     if not met:
         how = " or ".join(asked)
-        return Finding(
-            sentinel=SENTINEL,
-            question=QUESTION,
-            status="clear",
-            text=f"No more of the {len(cohort)} patients are like one of {kept['cohort']} by {how} "
+        return _finding(
+            "clear",
+            f"No more of the {len(cohort)} patients are like one of {kept['cohort']} by {how} "
             "than chance allows.",
         )
     how, hits = max(met.items(), key=lambda item: item[1])
-    return Finding(
-        sentinel=SENTINEL,
-        question=QUESTION,
-        status="fired",
-        text=f"About {hits} of the {len(cohort)} patients were among the {kept['patients']} of "
+    return _finding(
+        "fired",
+        f"About {hits} of the {len(cohort)} patients were among the {kept['patients']} of "
         f"{kept['cohort']} that the model was trained on, by {how}: it has seen their outcome. "
         "Leave them out.",
     )
+
+
+def _finding(status: Literal["clear", "fired", "not run"], text: str) -> Finding:
+    return Finding(sentinel=SENTINEL, question=QUESTION, status=status, text=text)
 
 
 def _hits(
@@ -146,7 +146,7 @@ def _hashes(cohort: Cohort, way: str, rng: np.random.Generator | None) -> tuple[
     kind, *names = way.split("|")
     columns = [_texts(cohort, name) for name in names]
     if kind == ID:
-        columns = [[re.sub(r"[\W_]+", "", each.lower()) for each in cohort.ids.tolist()]]
+        columns = [[plain_id(each) for each in cohort.ids.tolist()]]
     elif kind == OUTCOME:
         columns.append(_outcomes(cohort))
     if rng is not None:
@@ -208,20 +208,3 @@ def _are_names(cohort: Cohort) -> bool:
         numbers.append(int(digits) if 0 < len(digits) <= 15 else -1)
     spread = max(numbers) - min(numbers) + 1
     return spread > 10 * len(numbers)
-
-
-def _at_least(hits: int, n: int, rate: float) -> float:
-    """Chance of so many hits or more among n at a rate below 1."""
-    rate = min(rate, 0.999999)
-    terms = np.arange(hits)
-    logs = np.array(
-        [
-            math.lgamma(n + 1)
-            - math.lgamma(k + 1)
-            - math.lgamma(n - k + 1)
-            + k * math.log(rate)
-            + (n - k) * math.log1p(-rate)
-            for k in terms
-        ]
-    )
-    return max(0.0, 1.0 - float(np.exp(logs).sum())) if hits else 1.0

@@ -6,6 +6,7 @@ in sex and stage, not in an age with decimals, ten expression values and a follo
 
 from __future__ import annotations
 
+import re
 from itertools import combinations
 
 import numpy as np
@@ -78,3 +79,19 @@ def _candidates(values: Array, time: Array) -> set[tuple[int, int]]:
         for group in np.flatnonzero((count > 1) & (count <= FEW)):
             found.update(combinations(np.flatnonzero(place == group).tolist(), 2))
     return found
+
+
+def same_ids(cohort: Cohort) -> list[tuple[int, int]]:
+    """Return pairs of rows whose identifiers differ in case and punctuation alone."""
+    first: dict[str, int] = {}
+    pairs = []
+    for row, each in enumerate(cohort.ids.tolist()):
+        plain = plain_id(each)
+        if plain and first.setdefault(plain, row) != row:
+            pairs.append((first[plain], row))
+    return pairs
+
+
+def plain_id(identifier: str) -> str:
+    """Return an identifier without case and punctuation."""
+    return re.sub(r"[\W_]+", "", identifier.lower())

@@ -1,4 +1,4 @@
-"""Leak sentinels: what every run asks of itself before anybody believes its figures.
+"""Leak sentinels: the checks of every run that its figures can be believed.
 
 Each sentinel answers one question with one finding, always all of them and in the same order. Only
 one that fired bars a promotion. Nothing is dropped from a model: a feature is named, and a person
@@ -8,9 +8,9 @@ moves it to ``ignored`` of the study file or vouches for it under ``trusted``.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable
-from typing import Literal
+from functools import wraps
+from typing import Literal, ParamSpec
 
 from accomplice.data.arrays import Ints
 from accomplice.data.cohort import Cohort
@@ -20,7 +20,7 @@ from accomplice.training.budget import UNLIMITED, Budget
 from accomplice.training.config import Config
 from accomplice.training.evaluation.record import Finding
 from accomplice.training.evaluation.scores import Evaluation
-from accomplice.training.leakage.duplicates import duplicates
+from accomplice.training.leakage.duplicates import duplicates, same_ids
 from accomplice.training.leakage.shuffled_outcome import shuffled
 from accomplice.training.leakage.single_feature import TOO_GOOD, Single, single_features
 from accomplice.training.models.baselines import KAPLAN_MEIER
@@ -30,17 +30,12 @@ from accomplice.training.treatment.evidence import Evidence
 from accomplice.training.treatment.immortal_time import SURPRISE
 
 Status = Literal["clear", "caution", "fired", "not run"]
+#: Status and text of a finding, and the features that it names.
+Answer = tuple[Status, str] | tuple[Status, str, tuple[str, ...]]
+P = ParamSpec("P")
 
 #: Question of each sentinel, in the order of the findings.
-QUESTIONS = {
-    "shuffled_outcome": "Does the pipeline find anything in outcomes dealt out at random?",
-    "no_signal": "Has the model learnt anything?",
-    "ceiling": "Is the model better than is honest for such patients?",
-    "single_feature": "Does one feature alone give the outcome away?",
-    "known_after": "Is a feature named like something known only after the outcome?",
-    "duplicates": "Are patients there twice, once to train and once to judge?",
-    "immortal_time": "Were patients counted as treated because they lived long enough to be?",
-}
+QUESTIONS: dict[str, str] = {}
 
 #: C above which a model of anything is suspected, where the study file gives no ceiling.
 CEILING = 0.95
@@ -53,6 +48,24 @@ SHUFFLED_SECONDS = 30.0
 
 FIX = "Move it to ignored in the study file, or list it under trusted if it was known beforehand"
 FIXES = "Move them to ignored in the study file, or list under trusted those known beforehand"
+
+
+def sentinel(name: str, question: str) -> Callable[[Callable[P, Answer]], Callable[P, Finding]]:
+    """Make a function that answers a question a sentinel, which returns its finding."""
+    QUESTIONS[name] = question
+
+    def decorate(answer: Callable[P, Answer]) -> Callable[P, Finding]:
+        @wraps(answer)
+        def ask(*args: P.args, **kwargs: P.kwargs) -> Finding:
+            status, text, *named = answer(*args, **kwargs)
+            features = named[0] if named else ()
+            return Finding(
+                sentinel=name, question=question, status=status, text=text, features=features
+            )
+
+        return ask
+
+    return decorate
 
 
 def watch(
@@ -72,7 +85,7 @@ def watch(
         evaluation: of the model out of fold.
         evidence: of the treatment's effect, where one was estimated.
         config: of the run.
-        tick: told of each sentinel.
+        tick: progress callback.
         budget: the pipeline is not fitted to shuffled outcomes where too little of it is left.
     """
     asked: tuple[Callable[[], Finding], ...] = (
@@ -97,80 +110,76 @@ def fired(findings: tuple[Finding, ...]) -> bool:
     return any(finding.status == "fired" for finding in findings)
 
 
-def shuffled_outcome(cohort: Cohort, config: Config, budget: Budget = UNLIMITED) -> Finding:
+@sentinel("shuffled_outcome", "Does the pipeline find anything in outcomes dealt out at random?")
+def shuffled_outcome(cohort: Cohort, config: Config, budget: Budget = UNLIMITED) -> Answer:
     """Fit the pipeline to shuffled outcomes: C must be 0.5 within its interval."""
     if budget.limited and budget.left() < SHUFFLED_SECONDS:
-        return _finding("shuffled_outcome", "not run", "Too little time was left for it.")
+        return "not run", "Too little time was left for it."
     try:
         found = shuffled(cohort, config)
     except InputError:
-        return _finding("shuffled_outcome", "not run", "There are too few events for it.")
+        return "not run", "There are too few events for it."
     if not math.isfinite(found.c):
-        return _finding("shuffled_outcome", "not run", "C is not defined for these outcomes.")
+        return "not run", "C is not defined for these outcomes."
     low, high = found.interval
     told = (
         f"With the outcomes of {found.patients} patients dealt out at random the pipeline reaches "
         f"C {found.c:.3f} ({low:.3f} to {high:.3f})"
     )
     if found.leaks:
-        return _finding(
-            "shuffled_outcome",
+        return (
             "fired",
             f"{told}, where there is nothing to find: outcomes of held-out patients leak into "
             "their predictions. Believe none of the run's figures.",
         )
-    return _finding("shuffled_outcome", "clear", f"{told}: nothing, as it must be.")
+    return "clear", f"{told}: nothing, as it must be."
 
 
-def no_signal(evaluation: Evaluation) -> Finding:
+@sentinel("no_signal", "Has the model learnt anything?")
+def no_signal(evaluation: Evaluation) -> Answer:
     """Ask whether C excludes 0.5 and the Brier score gains on Kaplan–Meier."""
     c = evaluation.scores[MODEL].uno_c
     if math.isnan(c.low):
-        return _finding("no_signal", "not run", "The patients do not determine an interval of C.")
+        return "not run", "The patients do not determine an interval of C."
     if c.low <= 0.5:
-        return _finding(
-            "no_signal",
-            "caution",
-            f"The model has learnt nothing certain: C {c}, and 0.5 is chance.",
-        )
+        return "caution", f"The model has learnt nothing certain: C {c}, and 0.5 is chance."
     gain = evaluation.gains.get(KAPLAN_MEIER, {}).get("ibs")
     if gain is not None and not gain.low > 0:
-        return _finding(
-            "no_signal",
+        return (
             "caution",
             f"The model ranks patients (C {c}), but its predictions gain nothing certain on one "
             f"Kaplan-Meier curve for everybody (integrated Brier score {gain}).",
         )
-    return _finding("no_signal", "clear", f"It ranks patients better than chance: C {c}.")
+    return "clear", f"It ranks patients better than chance: C {c}."
 
 
-def ceiling(cohort: Cohort, evaluation: Evaluation) -> Finding:
-    """Hold the model's C against what is honest for such patients."""
+@sentinel("ceiling", "Is the model better than is honest for such patients?")
+def ceiling(cohort: Cohort, evaluation: Evaluation) -> Answer:
+    """Compare the model's C with the highest honest one for such patients."""
     scores = evaluation.scores[MODEL]
     c = scores.harrell_c if math.isnan(scores.uno_c.value) else scores.uno_c
     declared = cohort.study.ceiling
     most = CEILING if declared is None else declared
     whose = "any patients" if declared is None else "such patients by the study file"
     if math.isnan(c.value):
-        return _finding("ceiling", "not run", "The patients do not determine C.")
+        return "not run", "The patients do not determine C."
     if c.value <= most:
-        return _finding("ceiling", "clear", f"C {c} is not above {most:g}, honest for {whose}.")
+        return "clear", f"C {c} is not above {most:g}, honest for {whose}."
     if c.low >= most - SLACK:
-        return _finding(
-            "ceiling",
+        return (
             "fired",
             f"C {c} is above {most:g}, which is honest for {whose}: a leak until shown otherwise. "
             "Look for a feature that knows the outcome, and for patients who are there twice.",
         )
-    return _finding(
-        "ceiling",
+    return (
         "caution",
         f"C {c} is above {most:g}, honest for {whose}, but with so few patients that may be "
         "chance.",
     )
 
 
-def single_feature(cohort: Cohort, seed: int) -> Finding:
+@sentinel("single_feature", "Does one feature alone give the outcome away?")
+def single_feature(cohort: Cohort, seed: int) -> Answer:
     """Name features that give the outcome away by themselves, or by being recorded."""
     blind, most = cohort.prognostic(), cohort.study.ceiling
     found = single_features(blind, seed)
@@ -179,7 +188,7 @@ def single_feature(cohort: Cohort, seed: int) -> Finding:
     trusted = set(cohort.study.trusted)
     certain = [each for each in leaks if each[0].feature not in trusted]
     if certain:
-        return _named("single_feature", "fired", certain)
+        return _named("fired", certain)
     vouched = [(one, f"{why}, but the study file trusts it") for one, why in leaks]
     strong = [
         (one, why)
@@ -187,27 +196,27 @@ def single_feature(cohort: Cohort, seed: int) -> Finding:
         if (why := one.stands_out) and one.feature not in trusted and not one.gives_away(too_good)
     ]
     if vouched or strong:
-        return _named("single_feature", "caution", [*vouched, *strong])
+        return _named("caution", [*vouched, *strong])
     looked = len({one.feature for one in found})
     strongest = max(found, key=lambda one: one.c)
-    return _finding(
-        "single_feature",
+    return (
         "clear",
         f"None of {looked} features gives the outcome away; the strongest, {strongest.feature}, "
         f"reaches C {strongest.c:.2f} alone.",
     )
 
 
-def _named(sentinel: str, status: Status, reasons: list[tuple[Single, str]]) -> Finding:
+def _named(status: Status, reasons: list[tuple[Single, str]]) -> Answer:
     told: dict[str, str] = {}
     for one, why in reasons:
         what = f"{one.feature} (whether it is recorded)" if one.recorded else one.feature
         told.setdefault(one.feature, f"{what}: {why}")
     fix = FIX if len(told) == 1 else FIXES
-    return _finding(sentinel, status, f"{'; '.join(told.values())}. {fix}.", tuple(told))
+    return status, f"{'; '.join(told.values())}. {fix}.", tuple(told)
 
 
-def known_after(cohort: Cohort) -> Finding:
+@sentinel("known_after", "Is a feature named like something known only after the outcome?")
+def known_after(cohort: Cohort) -> Answer:
     """Name features whose name or column says that they are known only after the outcome."""
     panel, trusted = load_panel(), set(cohort.study.trusted)
     blind = cohort.study.prognostic()
@@ -217,22 +226,23 @@ def known_after(cohort: Cohort) -> Finding:
         if KNOWN_AFTER in {panel.why_ignored(n) for n in (name, feature.column or name)}
     ]
     if not named:
-        return _finding("known_after", "clear", "No feature's name says so.")
+        return "clear", "No feature's name says so."
     certain = tuple(name for name in named if name not in trusted)
     if certain:
         said = f"{some(certain)}: by name {KNOWN_AFTER}. {FIX if len(certain) == 1 else FIXES}."
-        return _finding("known_after", "fired", said, certain)
+        return "fired", said, certain
     said = f"{some(named)}: by name {KNOWN_AFTER}, but the study file trusts the name."
-    return _finding("known_after", "caution", said, tuple(named))
+    return "caution", said, tuple(named)
 
 
-def duplicated(cohort: Cohort, fold: Ints) -> Finding:
+@sentinel("duplicates", "Are patients there twice, once to train and once to judge?")
+def duplicated(cohort: Cohort, fold: Ints) -> Answer:
     """Count patients who are there twice, in different folds (n,)."""
-    pairs = duplicates(cohort) + _same_ids(cohort)
+    pairs = duplicates(cohort) + same_ids(cohort)
     apart = {pair for pair in pairs if fold[pair[0]] != fold[pair[1]]}
     if not apart:
         kept = f" ({len(pairs)} pairs share a fold)" if pairs else ""
-        return _finding("duplicates", "clear", f"No patient is in two folds{kept}.")
+        return "clear", f"No patient is in two folds{kept}."
     patients = len({row for pair in apart for row in pair})
     told = (
         f"{patients} of {len(cohort)} rows are the same patient as a row in another fold, by their "
@@ -240,26 +250,16 @@ def duplicated(cohort: Cohort, fold: Ints) -> Finding:
         "patient."
     )
     few = patients <= FEW_DUPLICATES * len(cohort)
-    return _finding("duplicates", "caution" if few else "fired", told)
+    return "caution" if few else "fired", told
 
 
-def _same_ids(cohort: Cohort) -> list[tuple[int, int]]:
-    """Pairs whose identifiers differ in case and punctuation alone."""
-    first: dict[str, int] = {}
-    pairs = []
-    for row, each in enumerate(cohort.ids.tolist()):
-        plain = re.sub(r"[\W_]+", "", each.lower())
-        if plain and first.setdefault(plain, row) != row:
-            pairs.append((first[plain], row))
-    return pairs
-
-
-def immortal_time(cohort: Cohort, evidence: Evidence | None) -> Finding:
+@sentinel("immortal_time", "Were patients counted as treated because they lived long enough to be?")
+def immortal_time(cohort: Cohort, evidence: Evidence | None) -> Answer:
     """Pass on the alarms about the treatment's effect."""
     if cohort.study.treatment is None:
-        return _finding("immortal_time", "not run", "The study file names no treatment.")
+        return "not run", "The study file names no treatment."
     if evidence is None:
-        return _finding("immortal_time", "not run", "No effect of the treatment was estimated.")
+        return "not run", "No effect of the treatment was estimated."
     if evidence.alarms:
         told = "; ".join(evidence.alarms)
         said = f"{told[0].upper()}{told[1:]}. Read no benefit as one before that is explained."
@@ -267,21 +267,10 @@ def immortal_time(cohort: Cohort, evidence: Evidence | None) -> Finding:
         # ratio that chance may have put outside the trials' is worth a warning alone.
         certain = bool(evidence.distrust) or evidence.immortal_p < SURPRISE
         status: Status = "fired" if certain else "caution"
-        return _finding("immortal_time", status, said, (cohort.study.treatment.column,))
+        return status, said, (cohort.study.treatment.column,)
     low, high = evidence.expected_hr
-    return _finding(
-        "immortal_time",
+    return (
         "clear",
         f"The hazard ratio of {evidence.label}, {evidence.hr['landmark']}, is within the {low:g} "
         f"to {high:g} that trials have seen, and early events do not miss among the treated.",
-    )
-
-
-def _finding(sentinel: str, status: Status, text: str, features: tuple[str, ...] = ()) -> Finding:
-    return Finding(
-        sentinel=sentinel,
-        question=QUESTIONS[sentinel],
-        status=status,
-        text=text,
-        features=features,
     )

@@ -11,7 +11,7 @@ Failure Time Data, 2002, chapter 6) its slope in a Cox model of the censoring is
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,7 +21,7 @@ from accomplice.data.cohort import Cohort
 from accomplice.data.drafting.leaks import correlation_with, ranks
 from accomplice.data.preprocessing.preprocessor import Preprocessor
 from accomplice.training.estimators.cox import RiskSets, fit_cox, ridge_path
-from accomplice.training.estimators.kaplan_meier import censoring
+from accomplice.training.estimators.kaplan_meier import censoring, nelson_aalen
 from accomplice.training.estimators.outcome import UndefinedMetricError
 from accomplice.training.metrics.concordance import concordance_contributions, harrell_c
 
@@ -165,13 +165,6 @@ def group(values: Array, leveled: bool) -> Ints:
     return found
 
 
-def expected(time: Array, event: Bools) -> Array:
-    """Return the events (n,) expected of each patient by their time, after Nelson and Aalen."""
-    times, place, count = np.unique(time, return_inverse=True, return_counts=True)
-    at_risk = count[::-1].cumsum()[::-1]
-    return np.cumsum(np.bincount(place, event, len(times)) / at_risk)[place]
-
-
 @dataclass(frozen=True)
 class _Outcome:
     """Outcomes, with what scores are made from and held against."""
@@ -191,7 +184,7 @@ class _Outcome:
         fold = rng.permutation(np.arange(len(time)) % FOLDS)
         sets, flat = (RiskSets(time, event), RiskSets(time, ~event)), np.zeros(len(time))
         none = (sets[0].value(flat), sets[1].value(flat))
-        return cls(time, event, fold, expected(time, event), *sets, none)
+        return cls(time, event, fold, nelson_aalen(time, event), *sets, none)
 
     def judge(
         self,
@@ -285,7 +278,7 @@ def _screened(cohort: Cohort, outcome: _Outcome) -> Ints:
     if p <= MOST_FEATURES:
         return np.arange(p)
     surplus = outcome.event - outcome.expected
-    left = ~outcome.event - expected(outcome.time, ~outcome.event)
+    left = ~outcome.event - nelson_aalen(outcome.time, ~outcome.event)
     ranked = ranks(cohort.values)
     missing = np.isnan(cohort.values).astype(float)
     size = np.max(
@@ -303,10 +296,9 @@ def _others(cohort: Cohort, outcome: _Outcome, feature: str, chosen: Ints) -> fl
     kept = [int(j) for j in chosen if names[j] != feature]
     if not kept:
         return math.nan
-    design = _designs(cohort, kept, outcome.fold)
     events = float(outcome.event.sum())
     scores = np.zeros((len(PENALTIES), len(cohort)))
-    for k, X in enumerate(design()):
+    for k, X in enumerate(_designs(cohort, kept[:OTHERS], outcome.fold)):
         inside = outcome.fold != k
         sets = RiskSets(outcome.time[inside], outcome.event[inside])
         weight = np.full(X.shape[1], events * max(1.0, X.shape[1] / inside.sum()))
@@ -315,10 +307,9 @@ def _others(cohort: Cohort, outcome: _Outcome, feature: str, chosen: Ints) -> fl
     return max(outcome.gain(score) for score in scores)
 
 
-def _designs(cohort: Cohort, kept: Sequence[int], fold: Ints) -> Callable[[], list[Array]]:
-    """Each fold's linear design (n, c) of some features."""
+def _designs(cohort: Cohort, kept: Sequence[int], fold: Ints) -> Iterator[Array]:
+    """Yield each fold's linear design (n, c) of some features, fitted to the others."""
     names = list(cohort.study.features)
-    kept = kept[:OTHERS]
     wanted = {names[j] for j in kept}
     modalities = {
         m: {n: f for n, f in features.items() if n in wanted}
@@ -329,12 +320,6 @@ def _designs(cohort: Cohort, kept: Sequence[int], fold: Ints) -> Callable[[], li
         "interactions": (),
         "baselines": {},
     }
-    study, values = cohort.study.model_copy(update=update), cohort.values[:, kept]
-
-    def made() -> list[Array]:
-        return [
-            Preprocessor.fit(study, values[fold != k], None, bins=1).linear(values)
-            for k in range(FOLDS)
-        ]
-
-    return made
+    study, values = cohort.study.model_copy(update=update), cohort.values[:, list(kept)]
+    for k in range(FOLDS):
+        yield Preprocessor.fit(study, values[fold != k], None, bins=1).linear(values)

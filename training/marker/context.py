@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from accomplice.training.marker import figures as plots
-from accomplice.training.marker import terms as words
 from accomplice.training.marker import verdicts
 from accomplice.training.marker.added_value import WITHOUT
 from accomplice.training.marker.claim import MarkerClaim
 from accomplice.training.marker.verdicts import adjusted_for, p_text, percent
 from accomplice.training.metrics.table import label
 from accomplice.training.models.predictions import MODEL
+from accomplice.training.reports.glossary import terms
 from accomplice.training.reports.page import Section, Table
 
 #: Correlations in the table.
@@ -63,7 +63,7 @@ def modification(claim: MarkerClaim) -> Section:
                 "the marker made no difference.",
             ),
         ),
-        (words.INTERACTION, words.POWER, words.TYPE_M, words.TYPE_S),
+        terms("ratio of hazard ratios", "power", "type M error", "type S error"),
     )
 
 
@@ -101,7 +101,7 @@ def treatment(claim: MarkerClaim) -> Section:
                 f"The shaded band, {low:.2f} to {high:.2f}, is what trials make credible.",
             ),
         ),
-        (words.INDICATION, words.IMMORTAL, words.LANDMARK),
+        terms("confounding by indication", "immortal time", "landmark analysis"),
     )
 
 
@@ -148,7 +148,7 @@ def correlations(claim: MarkerClaim) -> Section:
                 ],
             ),
         ),
-        (words.SPEARMAN,),
+        terms("Spearman's ρ"),
     )
 
 
@@ -200,5 +200,5 @@ def added_value(claim: MarkerClaim) -> Section:
                 ],
             ),
         ),
-        (words.OUT_OF_FOLD, words.UNO_C, words.BRIER, words.NET_BENEFIT),
+        terms("out of fold", "Uno's C", "integrated Brier score", "net benefit"),
     )

@@ -15,6 +15,7 @@ import numpy as np
 
 from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.training.estimators.hazard_ratios import HazardRatio, fit_effects, two_sided
+from accomplice.training.estimators.kaplan_meier import nelson_aalen
 
 #: Part of the patients below the lowest and the highest cut-point.
 RANGE = (0.1, 0.9)
@@ -103,12 +104,8 @@ def cut_sizes(rising: Array) -> Ints:
 
 
 def logrank_scores(time: Array, event: Bools) -> Array:
-    """Score each patient (n,): event less the Nelson–Aalen hazard gathered by their time."""
-    times, place = np.unique(time, return_inverse=True)
-    died = np.bincount(place, event, len(times))
-    left = np.bincount(place, minlength=len(times))
-    at_risk = len(time) - np.cumsum(left) + left
-    return np.asarray(event - np.cumsum(died / at_risk)[place])
+    """Return martingale residuals (n,): event less the Nelson–Aalen cumulative hazard."""
+    return np.asarray(event - nelson_aalen(time, event))
 
 
 def standardised(scores: Array, below: Ints) -> Array:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 from accomplice.training.marker import figures as plots
-from accomplice.training.marker import terms as words
 from accomplice.training.marker import verdicts
 from accomplice.training.marker.claim import ALL, STROMA, MarkerClaim
 from accomplice.training.marker.verdicts import adjusted_for, listed, p_text, percent
+from accomplice.training.reports.glossary import terms
 from accomplice.training.reports.page import Section, Table
 
 
@@ -49,7 +49,7 @@ def association(claim: MarkerClaim) -> Section:
                 rows,
             ),
         ),
-        (words.HAZARD_RATIO, words.PER_SD, words.P_VALUE, words.KAPLAN_MEIER),
+        terms("hazard ratio (HR)", "per SD", "p value", "Kaplan–Meier curve"),
     )
 
 
@@ -80,7 +80,7 @@ def cut_points(claim: MarkerClaim) -> Section:
                 "Where the shaded interval reaches 1, that cut-point by itself shows nothing.",
             ),
         ),
-        (words.CUT_POINT, words.CORRECTED),
+        terms("cut-point", "corrected p value"),
     )
 
 
@@ -136,7 +136,7 @@ def independence(claim: MarkerClaim) -> Section:
                 rows,
             ),
         ),
-        (words.ADJUSTED, words.INDEPENDENT),
+        terms("adjusted", "independent predictor"),
     )
 
 
@@ -160,7 +160,7 @@ def proportionality(claim: MarkerClaim) -> Section:
                 "A band that leaves the dashed line would speak for an effect that comes or goes.",
             ),
         ),
-        (words.PROPORTIONAL,),
+        terms("proportional hazards"),
     )
 
 
@@ -169,7 +169,6 @@ def centres(claim: MarkerClaim) -> Section:
     found = claim.centres
     verdict = verdicts.of_centres(found)
     heading = "Do the centres agree?"
-    terms = (words.RANDOM_EFFECTS, words.I_SQUARED)
     if found is None or found.pooled is None:
         return Section(
             heading, verdict, ("What holds in one hospital must be seen again in a second.",)
@@ -201,7 +200,7 @@ def centres(claim: MarkerClaim) -> Section:
                 [(k, str(r.patients), str(r.events), str(r)) for k, r in rows],
             ),
         ),
-        terms,
+        terms("pooled HR", "I²"),
     )
 
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from accomplice.training.estimators.hazard_ratios import HazardRatio
+from accomplice.training.estimators.intervals import Estimate, determined
 from accomplice.training.marker import context, prognosis, verdicts
 from accomplice.training.marker.added_value import WITHOUT
 from accomplice.training.marker.claim import MarkerClaim
 from accomplice.training.marker.treatment import Modification, TreatmentEffect
 from accomplice.training.models.predictions import MODEL
-from accomplice.training.reports.page import Page, Section, plain
-from accomplice.training.reports.wording import RESEARCH_USE
-
-SYNTHETIC = "SYNTHETIC patients: nothing here says anything about real ones."
+from accomplice.training.reports.page import Page, Section, footer, json_text
+from accomplice.training.reports.wording import SYNTHETIC
 
 
 def make_page(claim: MarkerClaim, provenance: Mapping[str, object]) -> Page:
@@ -39,8 +36,8 @@ def make_page(claim: MarkerClaim, provenance: Mapping[str, object]) -> Page:
         ),
         lead=lead(claim),
         sections=sections(claim),
-        footer=(RESEARCH_USE, " · ".join(f"{k}: {v}" for k, v in provenance.items())),
-        banner=SYNTHETIC if claim.synthetic else "",
+        footer=footer(provenance),
+        banner=f"{SYNTHETIC}." if claim.synthetic else "",
     )
 
 
@@ -113,7 +110,7 @@ def to_json(claim: MarkerClaim, page: Page, provenance: Mapping[str, object]) ->
         "conclusion": page.lead,
         "answers": [_answer(section) for section in page.sections],
         "association": {
-            "per_sd": _ratio(claim.association.per_sd),
+            "per_sd": claim.association.per_sd,
             "marks": claim.association.marks,
             "halves": {
                 g.name: {"patients": g.patients, "events": g.events, "survival": g.at_marks}
@@ -122,16 +119,16 @@ def to_json(claim: MarkerClaim, page: Page, provenance: Mapping[str, object]) ->
         },
         "cut_points": {
             "share_below": cuts.share,
-            "ratios": [_ratio(r) for r in cuts.ratios],
-            "median": _ratio(cuts.median),
-            "upper_tertile": _ratio(cuts.upper_tertile),
-            "best": {"share_below": cuts.share[cuts.best], **_ratio(cuts.ratios[cuts.best])},
+            "ratios": cuts.ratios,
+            "median": cuts.median,
+            "upper_tertile": cuts.upper_tertile,
+            "best": {"share_below": cuts.share[cuts.best], **cuts.ratios[cuts.best].to_json()},
             "p_best": cuts.p_best,
             "p_corrected": cuts.p_corrected,
             "permutations": cuts.permutations,
         },
         "adjusted": [
-            {"for": a.label, "features": a.features, "columns": a.columns, **_ratio(a.ratio)}
+            {"for": a.label, "features": a.features, "columns": a.columns, **a.ratio.to_json()}
             for a in claim.adjusted
         ],
         "proportional_hazards": {
@@ -144,12 +141,12 @@ def to_json(claim: MarkerClaim, page: Page, provenance: Mapping[str, object]) ->
         "centres": None
         if claim.centres is None
         else {
-            "ratios": {k: _ratio(r) for k, r in claim.centres.ratios.items()},
+            "ratios": claim.centres.ratios,
             "too_small": claim.centres.too_small,
             "pooled": None
             if pooled is None
             else {
-                **_ratio(pooled.ratio),
+                **pooled.ratio.to_json(),
                 "tau": pooled.between,
                 "i_squared": pooled.inconsistency,
                 "p_heterogeneity": pooled.p,
@@ -158,12 +155,7 @@ def to_json(claim: MarkerClaim, page: Page, provenance: Mapping[str, object]) ->
         "modification": _modification(claim.modification),
         "treatment": _treatment(claim.treatment),
         "correlations": [
-            {
-                "feature": c.feature,
-                "modality": c.modality,
-                **c.to_json(),
-                "patients": c.patients,
-            }
+            {"feature": c.feature, "modality": c.modality, **c.to_json(), "patients": c.patients}
             for c in claim.correlations
         ],
         "added_value": {
@@ -174,42 +166,27 @@ def to_json(claim: MarkerClaim, page: Page, provenance: Mapping[str, object]) ->
                 "with": decision.benefit[MODEL],
                 "without": decision.benefit[WITHOUT],
                 "everybody": decision.everybody,
-                "gain": [each.to_json() for each in decision.gain.estimates],
+                "gain": decision.gain.estimates,
             },
         },
         "provenance": dict(provenance),
     }
-    return json.dumps(plain(found), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    return json_text(found)
 
 
 def headline(claim: MarkerClaim) -> dict[str, float]:
     """Return the metrics of a run, the determined ones only."""
-    ratios = {
+    estimates: dict[str, Estimate] = {
         "hr_per_sd": claim.association.per_sd,
         "hr_adjusted": claim.adjusted[-1].ratio,
     }
     if isinstance(claim.modification, Modification):
-        ratios["interaction_hr"] = claim.modification.interaction
-    found = {
-        f"{name}{end}": getattr(ratio, of)
-        for name, ratio in ratios.items()
-        for end, of in (("", "value"), ("_low", "low"), ("_high", "high"))
-    }
-    for metric, gain in claim.added.gains.items():
-        found |= {f"{metric}_gain": gain.value}
-        found |= {f"{metric}_gain_low": gain.low, f"{metric}_gain_high": gain.high}
-    found |= {"p_max_selected": claim.cuts.p_corrected, "p_proportional": claim.proportional_p}
+        estimates["interaction_hr"] = claim.modification.interaction
+    estimates |= {f"{metric}_gain": gain for metric, gain in claim.added.gains.items()}
+    figures = {"p_max_selected": claim.cuts.p_corrected, "p_proportional": claim.proportional_p}
     if isinstance(claim.treatment, TreatmentEffect):
-        found["treatment_alarm"] = float(claim.treatment.alarm)
-    return {k: v for k, v in found.items() if v == v and abs(v) < 1e300}
-
-
-def note(page: Page) -> str:
-    """Return the run's description in Markdown."""
-    lines = [f"**{page.title}**", "", *([f"**{page.banner}**", ""] if page.banner else [])]
-    lines += [page.lead, ""]
-    lines += [f"- {s.heading} **{s.verdict.label}** {s.verdict.text}" for s in page.sections]
-    return "\n".join([*lines, "", RESEARCH_USE])
+        figures["treatment_alarm"] = float(claim.treatment.alarm)
+    return determined(estimates, figures)
 
 
 def _answer(section: Section) -> dict[str, str]:
@@ -220,17 +197,10 @@ def _answer(section: Section) -> dict[str, str]:
     }
 
 
-def _ratio(ratio: HazardRatio) -> dict[str, Any]:
-    counts = {"patients": ratio.patients, "events": ratio.events}
-    return {**ratio.to_json(), "p": ratio.p, **counts}
-
-
 def _modification(found: Modification | str) -> dict[str, Any]:
     if isinstance(found, str):
         return {"not_judged": found}
-    ratios = {k: _ratio(getattr(found, k)) for k in ("interaction", "low", "high", "contrast")}
-    design = None if found.design is None else vars(found.design)
-    return {"treated": found.treated, "untreated": found.untreated, **ratios, "design": design}
+    return vars(found) | {"design": None if found.design is None else vars(found.design)}
 
 
 def _treatment(found: TreatmentEffect | str) -> dict[str, Any]:
@@ -241,7 +211,7 @@ def _treatment(found: TreatmentEffect | str) -> dict[str, Any]:
         "treated": found.treated,
         "untreated": found.untreated,
         "unknown": found.unknown,
-        "adjusted": [{"for": k, **_ratio(r)} for k, r in found.ratios.items()],
+        "adjusted": [{"for": k, **r.to_json()} for k, r in found.ratios.items()],
         "trials": found.trials,
         "outside": found.outside,
         "landmark": found.landmark,

@@ -7,18 +7,20 @@ that they can be read on a dark screen and in print.
 from __future__ import annotations
 
 import io
-import math
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Literal
 
 import matplotlib as mpl
-import numpy as np
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure as Drawing
+
+from accomplice.training.estimators.intervals import plain
+from accomplice.training.reports.wording import RESEARCH_USE
 
 Tone = Literal["yes", "no", "caution", "alarm", "absent", "told"]
 
@@ -156,16 +158,19 @@ def _coloured(found: re.Match[str]) -> str:
     return found.group(0) if name is None else f"var({name})"
 
 
-def plain(value: Any) -> Any:
-    """Return arrays and tuples as JSON knows them; NaN and infinity become null."""
-    if isinstance(value, np.ndarray):
-        return plain(value.tolist())
-    if isinstance(value, dict):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
-    if isinstance(value, float | np.floating):
-        return float(value) if math.isfinite(value) else None
-    if isinstance(value, np.integer | np.bool_):
-        return value.item()
-    return value
+def footer(provenance: Mapping[str, object]) -> tuple[str, str]:
+    """Return a page's foot: for research only, and where its figures come from."""
+    return RESEARCH_USE, " · ".join(f"{name}: {value}" for name, value in provenance.items())
+
+
+def note(page: Page, lead: str) -> str:
+    """Return a page in short in Markdown, as a run's description: ``lead``, then its verdicts."""
+    lines = [f"**{page.title}**", "", *([f"**{page.banner}**", ""] if page.banner else [])]
+    lines += [lead, ""]
+    lines += [f"- {s.heading} **{s.verdict.label}** {s.verdict.text}" for s in page.sections]
+    return "\n".join([*lines, "", RESEARCH_USE])
+
+
+def json_text(value: Any) -> str:
+    """Return the numbers behind a page as the text of a JSON file; see `intervals.plain`."""
+    return json.dumps(plain(value), indent=1, allow_nan=False, ensure_ascii=False) + "\n"

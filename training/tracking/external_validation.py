@@ -9,10 +9,10 @@ from accomplice.data.files import written_beside
 from accomplice.training.config import Config
 from accomplice.training.models.manifest import digest_of
 from accomplice.training.models.provenance import git_commit
-from accomplice.training.reports.page import render
+from accomplice.training.reports.page import note, render
 from accomplice.training.tracking import runs
 from accomplice.training.tracking.store import Store
-from accomplice.training.validation.page import data, make_page, note
+from accomplice.training.validation.page import data, make_page
 from accomplice.training.validation.updated_bundle import default_name, updated_bundle
 from accomplice.training.validation.validation import Validation, headline
 
@@ -75,5 +75,14 @@ def log_validation(
         with written_beside(out, figures) as part:
             part.write_text(html, encoding="utf-8")
         files = {out.name: html, out.with_suffix(".json").name: figures}
-        runs.log_report(run_id, cohort, asked, headline(found), note(page), files, "external", tags)
+        runs.log_report(
+            run_id,
+            cohort,
+            asked,
+            headline(found),
+            note(page, page.about[0]),
+            files,
+            "external",
+            tags,
+        )
     return Logged(run_id, place)

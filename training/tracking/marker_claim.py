@@ -8,10 +8,10 @@ from accomplice.data.cohort import Cohort
 from accomplice.data.files import written_beside
 from accomplice.training.config import Config
 from accomplice.training.marker.claim import MarkerRequest, judge_marker
-from accomplice.training.marker.report import headline, make_page, note, to_json
+from accomplice.training.marker.report import headline, make_page, to_json
 from accomplice.training.models.provenance import provenance
 from accomplice.training.progress import Tick, silent
-from accomplice.training.reports.page import Page, render
+from accomplice.training.reports.page import Page, note, render
 from accomplice.training.tracking import runs
 from accomplice.training.tracking.store import Store
 
@@ -48,5 +48,5 @@ def report_marker(
         with written_beside(out, numbers) as part:
             part.write_text(html, encoding="utf-8")
         files = {out.name: html, out.with_suffix(".json").name: numbers}
-        runs.log_report(run_id, cohort, asked, headline(claim), note(page), files)
+        runs.log_report(run_id, cohort, asked, headline(claim), note(page, page.lead), files)
     return page, run_id

@@ -5,7 +5,6 @@ Each section is a function of its own, so that they can stand before those of a 
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -14,16 +13,18 @@ from accomplice.training.evaluation.calibration import Calibrated
 from accomplice.training.evaluation.response import METRICS
 from accomplice.training.metrics.table import label
 from accomplice.training.models.predictions import MODEL
+from accomplice.training.reports.glossary import terms
 from accomplice.training.reports.page import (
     Figure,
     Page,
     Section,
     Table,
     Verdict,
+    footer,
     inline_svg,
-    plain,
+    json_text,
 )
-from accomplice.training.reports.wording import RESEARCH_USE
+from accomplice.training.reports.wording import SYNTHETIC
 from accomplice.training.validation.figures import calibration_figure, risk_figure
 from accomplice.training.validation.validation import BEFORE, Validation, known_by_modality
 from accomplice.training.validation.verdicts import (
@@ -33,27 +34,6 @@ from accomplice.training.validation.verdicts import (
     of_update,
     suspect,
     to_json,
-)
-
-SYNTHETIC = "SYNTHETIC patients: nothing here says anything about real ones."
-SLOPE = (
-    "calibration slope",
-    "how far observed risks spread for each step in the predicted ones: 1 is right, below 1 the "
-    "predictions are too extreme, above 1 patients differ more than is predicted",
-)
-OBSERVED_EXPECTED = (
-    "observed over expected",
-    "events that came for each that was predicted: above 1 risks are predicted too low, below 1 "
-    "too high",
-)
-UNO_C = (
-    "Uno's C",
-    "of two patients, how often the one with the higher predicted risk has the event first; 0.5 is "
-    "a coin",
-)
-BRIER = (
-    "integrated Brier score",
-    "mean squared distance of predicted survival from what happened; lower is better",
 )
 
 
@@ -81,8 +61,8 @@ def make_page(found: Validation, provenance: Mapping[str, object]) -> Page:
         ),
         lead=lead(found),
         sections=sections(found),
-        footer=(RESEARCH_USE, " · ".join(f"{k}: {v}" for k, v in provenance.items())),
-        banner=SYNTHETIC if found.synthetic else "",
+        footer=footer(provenance),
+        banner=f"{SYNTHETIC}." if found.synthetic else "",
     )
 
 
@@ -142,7 +122,7 @@ def discrimination(found: Validation) -> Section:
         of_discrimination(found),
         tuple(sentences),
         (Table("The model and what it is held against", head, rows), figure),
-        (UNO_C, BRIER),
+        terms("Uno's C", "integrated Brier score"),
     )
 
 
@@ -165,7 +145,7 @@ def calibration(found: Validation) -> Section:
         of_calibration(found.calibration),
         () if math.isnan(trained.slope) else (f"In training, out of fold, the slope was {told}.",),
         (_table("As trained", found.calibration), figure),
-        (SLOPE, OBSERVED_EXPECTED),
+        terms("calibration slope", "observed over expected"),
     )
 
 
@@ -294,16 +274,7 @@ def features(found: Validation) -> Section:
 
 def data(found: Validation, page: Page, provenance: Mapping[str, object]) -> str:
     """Return the figures behind the page as JSON; the undetermined is null."""
-    whole = {"conclusion": page.lead, **to_json(found), "provenance": dict(provenance)}
-    return json.dumps(plain(whole), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-
-
-def note(page: Page) -> str:
-    """Return the run's description in Markdown."""
-    lines = [f"**{page.title}**", "", *([f"**{page.banner}**", ""] if page.banner else [])]
-    lines += [page.about[0], ""]
-    lines += [f"- {s.heading} **{s.verdict.label}** {s.verdict.text}" for s in page.sections]
-    return "\n".join([*lines, "", RESEARCH_USE])
+    return json_text({"conclusion": page.lead, **to_json(found), "provenance": dict(provenance)})
 
 
 def _table(caption: str, calibration: Iterable[Calibrated]) -> Table:

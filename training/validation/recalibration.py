@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -114,13 +115,8 @@ class _Patients:
     """(j,) logarithm of each bin's end, no later than the follow-up."""
 
     def take(self, rows: Bools) -> _Patients:
-        return _Patients(
-            self.log_ends[rows],
-            self.shift[rows],
-            self.at_risk[rows],
-            self.happened[rows],
-            self.log_time,
-        )
+        each = (self.log_ends, self.shift, self.at_risk, self.happened)
+        return _Patients(*(part[rows] for part in each), self.log_time)
 
 
 def recalibrate(
@@ -184,24 +180,19 @@ def fit_update(patients: _Patients, form: str) -> Update:
     around = patients.log_ends - centre
 
     def update(freed: Array) -> Update:
-        level, slope, course = np.where(free, _filled(free, freed), NO_UPDATE).tolist()
-        return Update(form, level, slope, course, centre, pace)
+        made = NO_UPDATE.copy()
+        made[free] = freed
+        return Update(form, *made.tolist(), centre, pace)
 
     def value(freed: Array) -> float:
-        prior = ((_filled(free, freed) - NO_UPDATE)[free] / PRIOR_SD[free]) ** 2
+        prior = ((freed - NO_UPDATE[free]) / PRIOR_SD[free]) ** 2
         return _log_likelihood(update(freed), patients) - float(prior.sum()) / 2
 
     def step(freed: Array) -> Array:
         ends = np.exp(update(freed)._updated(patients.log_ends) + patients.shift)
         gathered = np.maximum(np.diff(ends, axis=1, prepend=0.0), 1e-10)
-        ways = (np.ones_like(around), around, np.broadcast_to(pace, around.shape))
-        slopes = np.stack(
-            [
-                np.diff(ends * way, axis=1, prepend=0.0)
-                for way, on in zip(ways, free, strict=True)
-                if on
-            ]
-        )
+        effects = compress((np.ones_like(around), around, pace), free)
+        slopes = np.stack([np.diff(ends * each, axis=1, prepend=0.0) for each in effects])
         score = (slopes * (patients.happened / gathered - patients.at_risk)).sum(axis=(1, 2))
         information = np.einsum("anj,bnj,nj->ab", slopes, slopes, patients.at_risk / gathered)
         precision = 1 / PRIOR_SD[free] ** 2
@@ -215,12 +206,6 @@ def fit_update(patients: _Patients, form: str) -> Update:
 def updated(ensemble: Ensemble, update: Update) -> Ensemble:
     """Return an ensemble whose curves are the updated ones."""
     return replace(ensemble, stack=update.of_stack(ensemble.stack))
-
-
-def _filled(free: Bools, freed: Array) -> Array:
-    found = NO_UPDATE.copy()
-    found[free] = freed
-    return found
 
 
 def _log_likelihood(update: Update, patients: _Patients) -> float:

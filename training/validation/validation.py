@@ -20,7 +20,7 @@ from accomplice.data.errors import InputError
 from accomplice.training.budget import UNLIMITED
 from accomplice.training.bundle import Bundle
 from accomplice.training.config import Config
-from accomplice.training.estimators.intervals import Estimate
+from accomplice.training.estimators.intervals import Estimate, determined
 from accomplice.training.evaluation.bootstrap import BootstrappedOutcome
 from accomplice.training.evaluation.calibration import Calibrated, calibrated
 from accomplice.training.evaluation.record import Finding, Review
@@ -224,10 +224,8 @@ def headline(found: Validation) -> dict[str, float]:
         }
     for name, response in found.responses.items():
         estimates |= {f"{name}_auroc": response.estimates["auroc"]}
-    named = {"features_found": float(len(found.external.matching.found))}
-    for name, estimate in estimates.items():
-        named |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
-    return {k: v for k, v in named.items() if v == v and abs(v) < 1e300}
+    found_features = float(len(found.external.matching.found))
+    return determined(estimates, {"features_found": found_features})
 
 
 def external_json(evaluation: Evaluation) -> dict[str, Any]:

@@ -120,7 +120,7 @@ def _some(names: list[str], most: int = 3) -> str:
 
 
 def to_json(found: Validation) -> dict[str, Any]:
-    """Return the figures as plain data, without any patient's."""
+    """Return the figures, without any patient's, for `intervals.plain`."""
     external, matching = found.external, found.external.matching
     repaired = found.repaired
     return {
@@ -133,12 +133,12 @@ def to_json(found: Validation) -> dict[str, Any]:
         "training": {
             "patients": found.trained.patients,
             "horizon": found.trained.horizon,
-            "uno_c": vars(found.trained.uno_c),
-            "ibs": vars(found.trained.ibs),
+            "uno_c": found.trained.uno_c,
+            "ibs": found.trained.ibs,
             "calibration_slope": found.trained.slope,
             "calibration_month": found.trained.slope_month,
         },
-        "change_in_uno_c": vars(found.change_in_c),
+        "change_in_uno_c": found.change_in_c,
         **external_json(found.evaluation),
         "calibration_at": [_calibrated(each) for each in found.calibration],
         "recalibration": None
@@ -150,7 +150,7 @@ def to_json(found: Validation) -> dict[str, Any]:
             "held_out": external_json(repaired.evaluation),
             "calibration_at": [_calibrated(each) for each in repaired.calibration],
         },
-        "responses": {name: each.to_json() for name, each in found.responses.items()},
+        "responses": found.responses,
         "not_judged": found.unjudged,
         "matching": {
             "features": [
@@ -172,6 +172,6 @@ def to_json(found: Validation) -> dict[str, Any]:
 def _calibrated(each: Calibrated) -> dict[str, Any]:
     return {
         "month": each.month,
-        "slope": vars(each.slope),
-        "observed_expected": vars(each.observed_expected),
+        "slope": each.slope,
+        "observed_expected": each.observed_expected,
     }
