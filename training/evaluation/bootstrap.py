@@ -45,8 +45,6 @@ from accomplice.training.metrics.table import METRICS
 PAIRS = 2000
 #: Patients up to whom each is drawn by itself, and blocks of more.
 FEW = 2000
-#: Events below which nothing is said of a group of patients.
-FEWEST_EVENTS = 10
 
 
 @dataclass(frozen=True, eq=False)

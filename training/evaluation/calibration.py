@@ -13,14 +13,15 @@ from accomplice.training.estimators.hazard import TimeGrid, survival
 from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.estimators.kaplan_meier import inverse_censoring
 from accomplice.training.estimators.outcome import UndefinedMetricError
-from accomplice.training.evaluation.bootstrap import FEWEST_EVENTS, BootstrappedOutcome
+from accomplice.training.estimators.policy import EVENTS_A_POINT, EVENTS_TO_JUDGE
+from accomplice.training.evaluation.bootstrap import BootstrappedOutcome
 from accomplice.training.evaluation.record import CalibrationAt
 from accomplice.training.metrics.calibration import calibration_groups
 
 #: Months that people ask for.
 USUAL = (12.0, 36.0, 60.0)
-#: Events in a group of the calibration plot, and groups at the most.
-EVENTS_EACH, MOST_GROUPS = 15, 10
+#: Most groups of the calibration plot.
+MOST_GROUPS = 10
 #: Predictions are held this far from certainty, as in `calibration_at`.
 CLIP = 1e-4
 #: Steps of the fit, and the longest of them.
@@ -38,8 +39,8 @@ def judged_months(followed: BootstrappedOutcome) -> tuple[float, ...]:
         month
         for month in USUAL
         if month <= followed.horizon * (1 + 1e-9)
-        and (event & (time <= month)).sum() >= FEWEST_EVENTS
-        and (time > min(month, followed.horizon)).sum() >= FEWEST_EVENTS
+        and (event & (time <= month)).sum() >= EVENTS_TO_JUDGE
+        and (time > min(month, followed.horizon)).sum() >= EVENTS_TO_JUDGE
     )
     if len(usual) >= 2:
         return usual
@@ -104,7 +105,7 @@ def calibration(
     for each in calibrated(followed, grid, cumulative, months):
         at = min(each.month, followed.horizon)
         events = int((followed.event & (followed.time <= at)).sum())
-        groups = int(np.clip(events // EVENTS_EACH, 1, MOST_GROUPS))
+        groups = int(np.clip(events // EVENTS_A_POINT, 1, MOST_GROUPS))
         seen = calibration_groups(followed.event, followed.time, each.survival, at, groups)
         found.append(
             CalibrationAt(

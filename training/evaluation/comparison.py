@@ -19,6 +19,7 @@ from accomplice.data.splits import within
 from accomplice.training.estimators.hazard import log_risk
 from accomplice.training.estimators.intervals import Estimate, plain
 from accomplice.training.estimators.kaplan_meier import judged_horizon
+from accomplice.training.estimators.policy import EVENTS_TO_JUDGE
 from accomplice.training.evaluation.bootstrap import BootstrappedOutcome
 from accomplice.training.evaluation.calibration import Calibrated, calibrated
 from accomplice.training.evaluation.scores import Figures, estimates
@@ -30,8 +31,6 @@ from accomplice.training.models.predictions import MODEL, Predicted
 DRAWS = 1000
 #: Bootstrap draws behind the interval of a calibration, which is refitted at each.
 CALIBRATION_DRAWS = 200
-#: Events that two models are judged by at least.
-FEWEST_EVENTS = 10
 
 
 @dataclass(frozen=True)
@@ -111,10 +110,10 @@ def compare(
     horizon = min(_reach(first), _reach(second))
     rows = same_patients(first.cohort, second.cohort, horizon)
     time, event = _truncated(first.cohort, rows[0], horizon)
-    if event.sum() < FEWEST_EVENTS:
+    if event.sum() < EVENTS_TO_JUDGE:
         raise InputError(
             f"the models share {len(time)} patients with {int(event.sum())} events by month "
-            f"{horizon:g}: {FEWEST_EVENTS} are needed to compare them"
+            f"{horizon:g}: {EVENTS_TO_JUDGE} are needed to compare them"
         )
     judged = BootstrappedOutcome.of(
         time, event, judged_horizon(time, event, horizon), bootstraps, seed

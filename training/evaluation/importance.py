@@ -28,6 +28,7 @@ from accomplice.data.preprocessing.scaling import column_quantiles, sort_columns
 from accomplice.training.budget import UNLIMITED, Budget
 from accomplice.training.estimators.hazard import log_risk, survival
 from accomplice.training.estimators.intervals import Estimate
+from accomplice.training.estimators.policy import PATIENTS_TO_SHOW
 from accomplice.training.evaluation.record import (
     Curve,
     Importance,
@@ -50,8 +51,8 @@ AVERAGED, AT_ONCE = 80, 16
 STRONGEST = 8
 #: Probabilities of the quantiles to which a number is set: alone, and with another one.
 ALONE, PAIRED = np.linspace(0.05, 0.95, 9), np.linspace(0.1, 0.9, 7)
-#: Distinct values up to which a number's own are taken, and patients that each of them has.
-FEW, SHARED = 5, 5
+#: Distinct values up to which a number's own are taken.
+FEW = 5
 SEED = 21
 #: Features beyond which nothing is explained, and seconds that must be left for it.
 MOST_FEATURES, ENOUGH = 500, 30.0
@@ -254,9 +255,9 @@ def _places(model: SurvivalModel, column: Array, j: int, probabilities: Array) -
     treatment = study.treatment is not None and j == study.treatment_position
     if list(study.features.values())[j].levels is not None or treatment:
         return np.asarray(distinct)
-    if len(distinct) <= FEW and count.min(initial=SHARED) >= SHARED:
+    if len(distinct) <= FEW and count.min(initial=PATIENTS_TO_SHOW) >= PATIENTS_TO_SHOW:
         return np.asarray(distinct)
-    if len(known) < SHARED:
+    if len(known) < PATIENTS_TO_SHOW:
         return np.empty(0)
     return np.unique(column_quantiles(sort_columns(known[:, None]), probabilities)[:, 0])
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from accomplice.data.cohort import Cohort
 from accomplice.training.estimators.hazard import survival
+from accomplice.training.estimators.policy import PATIENTS_TO_SHOW
 from accomplice.training.evaluation.modality_value import sample
 from accomplice.training.evaluation.record import Instability
 from accomplice.training.models.ensemble import Ensemble
@@ -19,8 +20,6 @@ from accomplice.training.models.ensemble import Ensemble
 MOST_LOOKED_AT = 1000
 #: Part of the ensemble that lies within an interval; quantiles of the widths; groups at the most.
 INTERVAL, QUANTILES, GROUPS = 0.8, (0.05, 0.25, 0.5, 0.75, 0.95), 10
-#: Patients of a group at least, so that no mean is one patient's.
-FEWEST_EACH = 5
 
 
 def instability(ensemble: Ensemble, cohort: Cohort, month: float, seed: int) -> Instability:
@@ -38,7 +37,7 @@ def instability(ensemble: Ensemble, cohort: Cohort, month: float, seed: int) -> 
     each = survival(grid.at(ensemble.replicates(blind.values, blind.centre), at))[..., 0]
     together = survival(grid.at(ensemble.cumulative(blind.values, blind.centre), at))[:, 0]
     low, high = np.quantile(each, [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2], axis=0)
-    groups = int(np.clip(len(together) // FEWEST_EACH, 1, GROUPS))
+    groups = int(np.clip(len(together) // PATIENTS_TO_SHOW, 1, GROUPS))
     rising = np.array_split(np.argsort(together, kind="stable"), groups)
     return Instability(
         month=month,

@@ -12,8 +12,8 @@ from accomplice.training.budget import UNLIMITED, Budget
 from accomplice.training.config import Config
 from accomplice.training.estimators.hazard import log_risk
 from accomplice.training.estimators.intervals import Estimate
+from accomplice.training.estimators.policy import EVENTS_TO_JUDGE
 from accomplice.training.evaluation.bootstrap import (
-    FEWEST_EVENTS,
     BootstrapDraws,
     BootstrappedOutcome,
 )
@@ -92,7 +92,7 @@ def _value(
 ) -> ModalityValue:
     rows = np.flatnonzero(has)
     group, patients = followed.take(rows), len(rows)
-    if group.events < FEWEST_EVENTS:
+    if group.events < EVENTS_TO_JUDGE:
         return ModalityValue(modality=name, patients=patients, uno_c_loss=UNKNOWN, ibs_loss=UNKNOWN)
     everybody = len(rows) == len(followed)
     # All patients are asked in the form that whoever predicts must know; some, only if need be.

@@ -13,7 +13,8 @@ from accomplice.data.splits import within
 from accomplice.training.budget import UNLIMITED, Budget
 from accomplice.training.config import Config
 from accomplice.training.estimators.hazard import log_risk
-from accomplice.training.evaluation.bootstrap import FEW, FEWEST_EVENTS, BootstrappedOutcome
+from accomplice.training.estimators.policy import EVENTS_TO_JUDGE
+from accomplice.training.evaluation.bootstrap import FEW, BootstrappedOutcome
 from accomplice.training.evaluation.calibration import (
     calibration,
     judged_months,
@@ -165,7 +166,7 @@ def _notes(predicted: Predicted, followed: BootstrappedOutcome) -> list[str]:
     if cohort.centre is not None and len(set(cohort.centre.tolist()) - {""}) > MOST_CENTRES:
         found.append(f"Of the centres, the {MOST_CENTRES} largest are judged.")
     found.append(
-        f"Groups and patterns with fewer than {FEWEST_EVENTS} events are not judged; such patterns "
-        "are pooled where together they have as many."
+        f"Groups and patterns with fewer than {EVENTS_TO_JUDGE} events are not judged; such "
+        "patterns are pooled where together they have as many."
     )
     return found

@@ -12,7 +12,8 @@ from accomplice.data.arrays import Array, Bools
 from accomplice.data.cohort import Cohort
 from accomplice.data.study_parts import Feature
 from accomplice.training.estimators.intervals import Estimate
-from accomplice.training.evaluation.bootstrap import FEWEST_EVENTS, BootstrappedOutcome
+from accomplice.training.estimators.policy import EVENTS_TO_JUDGE
+from accomplice.training.evaluation.bootstrap import BootstrappedOutcome
 from accomplice.training.evaluation.record import Pattern, Subgroup
 
 #: Levels up to which an ordinal, a category, and a category beside the clinical features part
@@ -56,7 +57,7 @@ class Scored:
 
     def enough(self, member: Bools) -> bool:
         """Whether there are events enough among some of the patients (n,) to judge them."""
-        return self.followed.take(member).events >= FEWEST_EVENTS
+        return self.followed.take(member).events >= EVENTS_TO_JUDGE
 
 
 def subgroups(scored: Scored, cohort: Cohort) -> tuple[Subgroup, ...]:

@@ -9,9 +9,7 @@ from accomplice.data.cohort import Cohort
 from accomplice.data.errors import InputError
 from accomplice.data.splits import centre_folds, stratified_folds
 from accomplice.training.config import Config
-
-#: Events below which nothing is trained.
-FEWEST_EVENTS = 10
+from accomplice.training.estimators.policy import EVENTS_TO_TRAIN
 
 
 def assign_folds(cohort: Cohort, time: Array, event: Bools, config: Config) -> Ints:
@@ -21,16 +19,16 @@ def assign_folds(cohort: Cohort, time: Array, event: Bools, config: Config) -> I
         InputError: there are too few events, or no centres to leave out.
     """
     folds = int(min(config.folds.folds, event.sum() // 2))
-    if event.sum() < FEWEST_EVENTS:
+    if event.sum() < EVENTS_TO_TRAIN:
         raise InputError(
             f"{int(event.sum())} events before the horizon are too few to train and validate on: "
-            f"{FEWEST_EVENTS} are needed, and some hundred for a model of worth"
+            f"{EVENTS_TO_TRAIN} are needed, and some hundred for a model of worth"
         )
     if config.folds.by == "centre":
         if cohort.centre is None:
             raise InputError("folds.by=centre: the study file names no centre column")
         fold = centre_folds(cohort.centre)
-        if min(event[fold != k].sum() for k in range(fold.max() + 1)) < FEWEST_EVENTS // 2:
+        if min(event[fold != k].sum() for k in range(fold.max() + 1)) < EVENTS_TO_TRAIN // 2:
             raise InputError("folds.by=centre: without one centre too few events are left")
         return fold[None]
     repeats = range(config.folds.repeats)

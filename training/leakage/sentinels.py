@@ -18,16 +18,22 @@ from accomplice.data.errors import InputError, some
 from accomplice.data.panels.panel import KNOWN_AFTER, load_panel
 from accomplice.training.budget import UNLIMITED, Budget
 from accomplice.training.config import Config
+from accomplice.training.estimators.policy import (
+    CEILING,
+    CEILING_SLACK,
+    FEW_DUPLICATES,
+    SURPRISE,
+    TOO_GOOD,
+)
 from accomplice.training.evaluation.record import Finding
 from accomplice.training.evaluation.scores import Evaluation
 from accomplice.training.leakage.duplicates import duplicates, same_ids
 from accomplice.training.leakage.shuffled_outcome import shuffled
-from accomplice.training.leakage.single_feature import TOO_GOOD, Single, single_features
+from accomplice.training.leakage.single_feature import Single, single_features
 from accomplice.training.models.baselines import KAPLAN_MEIER
 from accomplice.training.models.predictions import MODEL
 from accomplice.training.progress import Tick, silent
 from accomplice.training.treatment.evidence import Evidence
-from accomplice.training.treatment.immortal_time import SURPRISE
 
 Status = Literal["clear", "caution", "fired", "not run"]
 #: Status and text of a finding, and the features that it names.
@@ -37,12 +43,6 @@ P = ParamSpec("P")
 #: Question of each sentinel, in the order of the findings.
 QUESTIONS: dict[str, str] = {}
 
-#: C above which a model of anything is suspected, where the study file gives no ceiling.
-CEILING = 0.95
-#: How far below the ceiling the interval may reach: the best honest models come that near.
-SLACK = 0.05
-#: Part of the patients in pairs that a run may have without bias worth the name.
-FEW_DUPLICATES = 0.01
 #: Seconds that must be left for the shuffled outcome where time is limited.
 SHUFFLED_SECONDS = 30.0
 
@@ -165,7 +165,7 @@ def ceiling(cohort: Cohort, evaluation: Evaluation) -> Answer:
         return "not run", "The patients do not determine C."
     if c.value <= most:
         return "clear", f"C {c} is not above {most:g}, honest for {whose}."
-    if c.low >= most - SLACK:
+    if c.low >= most - CEILING_SLACK:
         return (
             "fired",
             f"C {c} is above {most:g}, which is honest for {whose}: a leak until shown otherwise. "

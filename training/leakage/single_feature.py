@@ -23,6 +23,7 @@ from accomplice.data.preprocessing.preprocessor import Preprocessor
 from accomplice.training.estimators.cox import RiskSets, fit_cox, ridge_path
 from accomplice.training.estimators.kaplan_meier import censoring, nelson_aalen
 from accomplice.training.estimators.outcome import UndefinedMetricError
+from accomplice.training.estimators.policy import TOO_GOOD
 from accomplice.training.metrics.concordance import concordance_contributions, harrell_c
 
 #: Patients and features that are looked at, at the most; of more features those that run with the
@@ -38,9 +39,6 @@ FEWEST = 10
 # The thresholds below were set on public cohorts, two of them of gastric cancer, with and without
 # columns known to be written after the outcome (tumour status, therapy outcome, relapse).
 
-#: C that no feature honestly reaches alone; the best honest one met was 0.78, age in a general
-#: population.
-TOO_GOOD = 0.85
 #: Log partial likelihood, in all and for each event, below which a feature gives nothing away.
 LEAST_GAIN, LEAST_EACH = 10.0, 0.1
 #: Slope and z of the censoring at which the patients with a high score are kept from it, a nearer z

@@ -19,12 +19,12 @@ from accomplice.data.errors import InputError, nearest, some
 from accomplice.data.study import Study
 from accomplice.training.config import Config
 from accomplice.training.estimators.hazard_ratios import HazardRatio, Pooled, fit_effects, pool
+from accomplice.training.estimators.policy import EVENTS_TO_JUDGE
 from accomplice.training.estimators.proportional_hazards import (
     EffectOverTime,
     effect_over_time,
     zph_test,
 )
-from accomplice.training.fitting.folds import FEWEST_EVENTS
 from accomplice.training.marker.added_value import AddedValue, added_value
 from accomplice.training.marker.association import Association, associate
 from accomplice.training.marker.correlation import Correlation, correlations
@@ -127,10 +127,11 @@ def judge_marker(
     measured = ~np.isnan(cohort.values[:, j])
     known = cohort.take(measured)
     time, event = known.outcome
-    if event.sum() < FEWEST_EVENTS:
+    if event.sum() < EVENTS_TO_JUDGE:
         raise InputError(
             f"'{request.marker}': {int(event.sum())} events among {len(known)} patients with a "
-            f"value are too few to judge it: {FEWEST_EVENTS} are needed, and a hundred to say much"
+            f"value are too few to judge it: {EVENTS_TO_JUDGE} are needed, and a hundred to say "
+            "much"
         )
     tick("questions", 0, 7)
     given = Covariates.of(known)
@@ -270,7 +271,7 @@ def _centres(centre: NDArray[np.str_], x: Array, time: Array, event: Bools) -> C
     too_small = 0
     for name in np.unique(centre[centre != ""]).tolist():
         rows = centre == name
-        if event[rows].sum() < FEWEST_EVENTS or x[rows].std() < 1e-9:
+        if event[rows].sum() < EVENTS_TO_JUDGE or x[rows].std() < 1e-9:
             too_small += 1
             continue
         ratio = fit_effects(x[rows], time[rows], event[rows]).ratio(1)

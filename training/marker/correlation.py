@@ -12,9 +12,7 @@ from scipy.stats import spearmanr
 from accomplice.data.arrays import Array
 from accomplice.data.study import Study
 from accomplice.training.estimators.intervals import Z95, Estimate
-
-#: Patients with both values below which no correlation is reported.
-FEWEST_PAIRS = 10
+from accomplice.training.estimators.policy import PAIRS_TO_CORRELATE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +39,7 @@ def correlations(study: Study, z: Array, name: str) -> list[Correlation]:
     for modality, block in study.blocks.items():
         for j in block:
             both = ~np.isnan(own) & ~np.isnan(z[:, j])
-            if names[j] == name or both.sum() < FEWEST_PAIRS:
+            if names[j] == name or both.sum() < PAIRS_TO_CORRELATE:
                 continue
             value = spearman(own[both], z[both, j])
             if not math.isnan(value):

@@ -22,16 +22,13 @@ from accomplice.training.estimators.hazard_ratios import (
     fit_effects,
     judge_design,
 )
+from accomplice.training.estimators.policy import MARKER_ARM_EVENTS, SURPRISE
 from accomplice.training.marker.association import above_median
 from accomplice.training.treatment.immortal_time import (
-    SURPRISE,
     Early,
     early_events,
     fewer_by_chance,
 )
-
-#: Events that each arm needs.
-ARM_EVENTS = 5
 
 
 @dataclass(frozen=True)
@@ -143,7 +140,7 @@ def treatment_effect(cohort: Cohort, sets: dict[str, Array]) -> TreatmentEffect 
     late = time > landmark
     last, left = list(sets)[-1], (int(late.sum()), int(event[late].sum()))
     at_landmark = HazardRatio.of(math.nan, math.nan, *left)
-    if min(event[late & (t == arm)].sum() for arm in (0, 1)) >= ARM_EVENTS:
+    if min(event[late & (t == arm)].sum() for arm in (0, 1)) >= MARKER_ARM_EVENTS:
         at_landmark = fit_effects(t[late], time[late], event[late], sets[last][rows][late]).ratio(1)
     ratios[f"{last} (landmark {landmark:g} months)"] = at_landmark
     early_treated, early_untreated = early_events(t, time, event, landmark)
@@ -166,10 +163,10 @@ def _arms(cohort: Cohort) -> tuple[Bools, Array] | str:
     if treated is None:
         return "the study records no treatment"
     untreated_events, treated_events = (int(event[treated == arm].sum()) for arm in (0, 1))
-    if min(untreated_events, treated_events) < ARM_EVENTS:
+    if min(untreated_events, treated_events) < MARKER_ARM_EVENTS:
         return (
             f"{treated_events} events among the treated and {untreated_events} among the "
-            f"untreated are too few: {ARM_EVENTS} are needed in each"
+            f"untreated are too few: {MARKER_ARM_EVENTS} are needed in each"
         )
     rows = ~np.isnan(treated)
     return rows, treated[rows]

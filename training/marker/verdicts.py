@@ -6,6 +6,15 @@ Each rule takes the few numbers that it judges, so that it can be read and teste
 from __future__ import annotations
 
 from accomplice.training.estimators.hazard_ratios import HazardRatio
+from accomplice.training.estimators.policy import (
+    CENTRES_DISAGREE,
+    CLOSE,
+    CUTS_SIGNIFICANT,
+    ENOUGH_POWER,
+    RELATED,
+    SIGNIFICANT,
+    SURPRISE,
+)
 from accomplice.training.marker.added_value import AddedValue
 from accomplice.training.marker.claim import CLINICAL, STROMA, Centres
 from accomplice.training.marker.correlation import Correlation
@@ -13,18 +22,6 @@ from accomplice.training.marker.cutpoints import CutScan
 from accomplice.training.marker.treatment import Modification, TreatmentEffect
 from accomplice.training.metrics.table import label
 from accomplice.training.reports.page import Verdict
-from accomplice.training.treatment.immortal_time import SURPRISE
-
-#: p value below which something is called significant.
-LEVEL = 0.05
-#: Part of the cut-points that must be significant for the answer not to hang on the cut.
-MOST_CUTS = 0.8
-#: I² from which centres are said to disagree.
-DISAGREE = 0.5
-#: Correlations from which a marker is said to be close to, or related to, another feature.
-CLOSE, RELATED = 0.6, 0.4
-#: Power below which a study is said to be too small for its question.
-ENOUGH_POWER = 0.8
 
 
 def of_association(marker: str, per_sd: HazardRatio) -> Verdict:
@@ -48,14 +45,14 @@ def of_cuts(cuts: CutScan) -> Verdict:
     significant, count = sum(r.certain for r in cuts.ratios), len(cuts.ratios)
     tried = f"{significant} of {count} cut-points look significant by themselves"
     corrected = f"corrected for having tried them all, {p_text(cuts.p_corrected)}"
-    if cuts.p_corrected >= LEVEL:
+    if cuts.p_corrected >= SIGNIFICANT:
         if not significant:
             return Verdict("no", f"No cut-point parts the patients: {tried}; {corrected}.")
         return Verdict(
             "caution",
             f"Yes: {tried}, the others do not; {corrected}. A cut-point chosen here would mislead.",
         )
-    if cuts.significant < MOST_CUTS:
+    if cuts.significant < CUTS_SIGNIFICANT:
         return Verdict(
             "caution",
             f"In part: {tried}; {corrected}. There is an association, but what is said of it "
@@ -71,7 +68,7 @@ def of_independence(
     lacking = []
     if not fullest.certain:
         lacking.append(f"adjusted for everything its HR is {fullest}, which includes 1")
-    if not p_corrected < LEVEL:
+    if not p_corrected < SIGNIFICANT:
         lacking.append("no cut-point is significant after correction")
     if not added_certain:
         lacking.append("it adds nothing certain to the clinical model")
@@ -89,7 +86,7 @@ def of_independence(
 
 def of_proportionality(p: float, events: int) -> Verdict:
     """Is the hazard ratio the same over time?"""
-    if p < LEVEL:
+    if p < SIGNIFICANT:
         return Verdict(
             "caution",
             f"No: the effect changes with time ({p_text(p)}), so that one hazard ratio is an "
@@ -115,7 +112,7 @@ def of_centres(centres: Centres | None) -> Verdict:
     pooled, count = centres.pooled, len(centres.ratios)
     same = len({r.log > 0 for r in centres.ratios.values()}) == 1
     spread = f"pooled HR {pooled.ratio} per SD, I² {percent(pooled.inconsistency)}"
-    if pooled.inconsistency >= DISAGREE or pooled.p < LEVEL:
+    if pooled.inconsistency >= CENTRES_DISAGREE or pooled.p < SIGNIFICANT:
         return Verdict("caution", f"No: {count} centres disagree beyond chance: {spread}.")
     direction = "all point the same way" if same else "not all point the same way"
     return Verdict(

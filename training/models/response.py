@@ -30,9 +30,8 @@ from accomplice.data.splits import stratified_folds
 from accomplice.data.study import Study
 from accomplice.training.estimators.gaussian_imputation import Gaussian
 from accomplice.training.estimators.logistic import Logistic, expit, fit_logistic, log_likelihood
+from accomplice.training.estimators.policy import LABELS_TO_TRAIN
 
-#: Patients of each label without which there is no model.
-FEWEST = 5
 #: Folds that choose the penalty and calibrate, and folds that judge.
 FOLDS = 5
 #: Spreads tried: the penalty is that under which p independent columns together would give the
@@ -179,11 +178,11 @@ class ResponseModel:
 def why_no_model(label: Array) -> str | None:
     """Say why labels (n,), NaN for none, are too few for a model; None if they are enough."""
     positive, negative = int((label == 1).sum()), int((label == 0).sum())
-    if min(positive, negative) >= FEWEST:
+    if min(positive, negative) >= LABELS_TO_TRAIN:
         return None
     return (
         f"{positive} positive and {negative} negative labels are too few to learn from: "
-        f"a model needs {FEWEST} of each"
+        f"a model needs {LABELS_TO_TRAIN} of each"
     )
 
 

@@ -9,8 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, PercentFormatter
 
+from accomplice.training.estimators.policy import ENOUGH_POWER
 from accomplice.training.power.report import about, effect
-from accomplice.training.power.simulation import GOAL, Needed, Power, Scenario, approximate
+from accomplice.training.power.simulation import Needed, Power, Scenario, approximate
 from accomplice.training.reports.figures.style import BLUE, INK, ORANGE, house_style
 
 
@@ -70,9 +71,9 @@ def _power(
     axes.plot(size, [p.power for p in points], "o", color=BLUE, label="simulated, 95%")
     label = f"n = {at.patients}: {at.power:.0%}"
     axes.plot(at.patients, at.power, "o", ms=13, mfc="none", mec=BLUE, mew=1.5, label=label)
-    axes.axhline(GOAL, color=INK, lw=1, ls=":")
+    axes.axhline(ENOUGH_POWER, color=INK, lw=1, ls=":")
     if enough is not None and enough.bound == "about" and size[0] < enough.patients < size[-1]:
-        label = f"{GOAL:.0%} at about {about(enough.patients)} patients"
+        label = f"{ENOUGH_POWER:.0%} at about {about(enough.patients)} patients"
         axes.axvspan(enough.low, enough.high, color=ORANGE, alpha=0.35, lw=0, label=label)
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.set(ylim=(0, 1.02), ylabel="cohorts that show it")

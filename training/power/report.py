@@ -9,7 +9,8 @@ from typing import Any
 
 from rich.table import Table
 
-from accomplice.training.power.simulation import GOAL, Needed, Power, Scenario, approximate
+from accomplice.training.estimators.policy import ENOUGH_POWER
+from accomplice.training.power.simulation import Needed, Power, Scenario, approximate
 
 
 def assumptions(scenario: Scenario, draws: int, marker: str | None = None) -> list[str]:
@@ -94,7 +95,7 @@ def conclusion(at: Power, enough: Needed | None) -> list[str]:
         size += f" ({about(enough.low)} to {about(enough.high)})"
     said = [
         f"at n = {at.patients} the chance to see it is {chance}; "
-        f"{GOAL:.0%} needs {size}, {enough.bound} {about(enough.events)} events"
+        f"{ENOUGH_POWER:.0%} needs {size}, {enough.bound} {about(enough.events)} events"
     ]
     if at.exaggeration >= 1.1:
         said.append(
@@ -135,7 +136,7 @@ def record(
         "scenario": scenario.describe(),
         "seed": seed,
         "sizes": [_row(scenario, point) for point in points],
-        "needed": None if enough is None else {"power": GOAL, **asdict(enough)},
+        "needed": None if enough is None else {"power": ENOUGH_POWER, **asdict(enough)},
     }
 
 

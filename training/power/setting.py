@@ -16,8 +16,8 @@ from accomplice.data.arrays import Array, Bools
 from accomplice.data.cohort import Cohort
 from accomplice.data.errors import InputError, nearest
 from accomplice.training.estimators.kaplan_meier import censoring
+from accomplice.training.estimators.policy import EVENTS_TO_SIMULATE
 from accomplice.training.power.simulation import (
-    FEWEST_EVENTS,
     HALF_MEAN,
     LARGEST,
     Scale,
@@ -97,12 +97,12 @@ def setting_of(cohort: Cohort, marker: str) -> Setting:
     given = int((treated[complete] == 1).sum())
     not_given = int(complete.sum()) - given
     time, event = cohort.time[complete], cohort.event[complete]
-    if min(given, not_given) == 0 or event.sum() < FEWEST_EVENTS or event.all():
+    if min(given, not_given) == 0 or event.sum() < EVENTS_TO_SIMULATE or event.all():
         raise InputError(
             f"--marker: of the {given + not_given} patients with '{marker}' and treatment recorded "
             f"{given} are treated and {int(event.sum())} have the event: treated, untreated, at "
-            f"least {FEWEST_EVENTS} events and some patients without are needed; or leave STUDY "
-            "out and give --n, --events and --treated"
+            f"least {EVENTS_TO_SIMULATE} events and some patients without are needed; or leave "
+            "STUDY out and give --n, --events and --treated"
         )
     return Setting(
         patients=len(cohort),
@@ -181,13 +181,13 @@ def sizes_of(scenario: Scenario, patients: int, sizes: Sequence[int] | None) -> 
     Raises:
         InputError: a size is too small for the model or too large for the memory.
     """
-    least = scenario.patients_for(FEWEST_EVENTS)
+    least = scenario.patients_for(EVENTS_TO_SIMULATE)
     if sizes is None:
         sizes = [size for size in SIZES if size >= least and abs(size / patients - 1) > 0.1]
     for option, size in (("--n", patients), *(("--sizes", size) for size in sizes)):
         if size < least:
             raise InputError(
-                f"{option}: {size} patients have fewer than {FEWEST_EVENTS} events among the "
+                f"{option}: {size} patients have fewer than {EVENTS_TO_SIMULATE} events among the "
                 f"analysed, too few for the model: ask for {least} or more"
             )
         if size > LARGEST:

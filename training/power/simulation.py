@@ -25,6 +25,7 @@ import numpy as np
 
 from accomplice.data.arrays import Array, Bools
 from accomplice.training.estimators.intervals import wilson
+from accomplice.training.estimators.policy import ENOUGH_POWER, EVENTS_TO_SIMULATE
 from accomplice.training.power.cox_batched import fit_many
 from accomplice.training.progress import Tick, silent
 
@@ -43,10 +44,6 @@ ROWS = 50_000
 LARGEST = 100_000
 #: The search for a size ends here.
 MOST = 20_000
-#: Fewer expected events than this fit no model of four terms.
-FEWEST_EVENTS = 20
-#: The power that is asked for.
-GOAL = 0.8
 
 
 def default_follow_up() -> Array:
@@ -274,7 +271,7 @@ def curve(
 
 
 def needed(scenario: Scenario, draws: int, seed: int, tick: Tick = silent) -> Needed | None:
-    """Search for the patients that show the interaction with the power ``GOAL``.
+    """Search for the patients that show the interaction with the power ``ENOUGH_POWER``.
 
     The closed form says where to begin; cohorts of that size are simulated, and the size is
     corrected, until the power there is near the goal. The last correction is an interpolation: the
@@ -286,8 +283,8 @@ def needed(scenario: Scenario, draws: int, seed: int, tick: Tick = silent) -> Ne
     if scenario.interaction == 0:
         return None
     critical = scenario.critical
-    wanted = NORMAL.inv_cdf(GOAL) + critical
-    least = scenario.patients_for(FEWEST_EVENTS)
+    wanted = NORMAL.inv_cdf(ENOUGH_POWER) + critical
+    least = scenario.patients_for(EVENTS_TO_SIMULATE)
 
     def corrected(patients: int, power: float) -> float:
         inside = min(max(power, scenario.alpha), 1 - 0.5 / draws)
@@ -298,7 +295,7 @@ def needed(scenario: Scenario, draws: int, seed: int, tick: Tick = silent) -> Ne
         tried = int(min(max(round(size), least), max(MOST, least)))
         at = simulate(scenario, tried, draws, seed, tick)
         size = corrected(tried, at.power)
-        if abs(at.power - GOAL) < 0.05:
+        if abs(at.power - ENOUGH_POWER) < 0.05:
             break
         if (tried >= MOST and size > tried) or (tried == least and size < tried):
             break

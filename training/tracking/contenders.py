@@ -20,7 +20,8 @@ from accomplice.data.errors import InputError
 from accomplice.data.loading import load_cohort
 from accomplice.training.bundle import Bundle
 from accomplice.training.config import Config, unflat, with_settings
-from accomplice.training.evaluation.comparison import FEWEST_EVENTS, same_patients
+from accomplice.training.estimators.policy import EVENTS_TO_JUDGE
+from accomplice.training.evaluation.comparison import same_patients
 from accomplice.training.fitting.out_of_fold import from_fit, replay
 from accomplice.training.leakage.cohort_overlap import shared
 from accomplice.training.models.manifest import digest_of
@@ -215,7 +216,7 @@ def answer(
                 f"{contender.name}: was updated after it was trained, and cannot be judged on the "
                 "patients it was trained on: name others by --study"
             )
-        if events >= FEWEST_EVENTS:
+        if events >= EVENTS_TO_JUDGE:
             fitted = replay(model, own, contender.config)
             which = "these" if shared == len(cohort) else f"{shared} of these {len(cohort)}"
             how = f"out of fold: trained on {which} patients"

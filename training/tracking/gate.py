@@ -14,6 +14,7 @@ from typing import Any
 
 from accomplice.training.bundle import Bundle
 from accomplice.training.estimators.intervals import Estimate
+from accomplice.training.estimators.policy import SOUND
 from accomplice.training.evaluation.calibration import Calibrated
 from accomplice.training.evaluation.comparison import Comparison
 from accomplice.training.evaluation.record import CalibrationAt, Finding
@@ -21,8 +22,6 @@ from accomplice.training.metrics.table import METRICS, deciding, label
 from accomplice.training.models.baselines import KAPLAN_MEIER
 from accomplice.training.models.predictions import MODEL
 
-#: Slopes, and ratios of observed to predicted risk, with which the 95 % interval must agree.
-SOUND = (0.8, 1.25)
 #: What the figure itself must lie in, since where patients are few a wide interval agrees with
 #: anything. Slopes of well-made models of 240 patients reach from 0.9 to 1.5; their levels are
 #: within a tenth of 1.

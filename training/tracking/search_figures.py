@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from accomplice.training.estimators.policy import TRIALS_TO_RANK
 from accomplice.training.reports.figures.style import (
     BLUE,
     INK,
@@ -26,8 +27,6 @@ from accomplice.training.tune import best_of, of_defaults
 
 Numeric = FloatDistribution | IntDistribution
 
-#: Completed trials from which on importances are shown: with fewer they are chance.
-FEWEST = 12
 #: Parts of the trials that are left out in turn, to see how far importances hang on a few.
 PARTS = 10
 SCORE = "integrated Brier score"
@@ -105,10 +104,10 @@ def importances(study: optuna.Study) -> dict[str, tuple[float, float, float]]:
 
     Returns:
         Setting -> share, and the lowest and highest share when a tenth of the trials is left out.
-        Empty where fewer than :data:`FEWEST` trials are completed, or all have one score.
+        Empty where fewer than :data:`TRIALS_TO_RANK` trials are completed, or all have one score.
     """
     done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if len(done) < FEWEST or len({_score(trial) for trial in done}) < 2:
+    if len(done) < TRIALS_TO_RANK or len({_score(trial) for trial in done}) < 2:
         return {}
     whole = _shares(done)
     without = [

@@ -23,17 +23,11 @@ from accomplice.training.estimators.hazard import (
     hazard_ratio,
     restricted_mean,
 )
+from accomplice.training.estimators.policy import COMMON, LIKELY, RARE, UNLIKELY, WORTH
 from accomplice.training.treatment.effect import PatientEffect
 
 #: Coverage of the interval around a benefit.
 LEVEL = 0.8
-#: Gain of survival, as a part of 1, that is worth a treatment's burden.
-WORTH = 0.03
-#: Chance of a worthwhile gain from which on the treatment is advised, and below which no clear
-#: benefit is seen.
-LIKELY, UNLIKELY = 0.8, 0.5
-#: Propensities between which both arms have patients like this one.
-RARE, COMMON = 0.1, 0.9
 #: Months at which a benefit is asked for where the study declares no horizon.
 USUAL_HORIZON = 60.0
 #: Points of the posterior at which chances are taken, and of the quadrature for means.

@@ -38,10 +38,9 @@ from accomplice.training.config import EffectConfig
 from accomplice.training.estimators.gaussian_imputation import Gaussian
 from accomplice.training.estimators.hazard import TimeGrid
 from accomplice.training.estimators.newton import climb
+from accomplice.training.estimators.policy import ARM_EVENTS, ARM_PATIENTS
 from accomplice.training.treatment.propensity import Propensity, fit_propensity
 
-#: Patients and events that each arm must have.
-FEWEST_PATIENTS, FEWEST_EVENTS = 20, 8
 #: Columns that fill in missing modifiers, at the most.
 MOST_JOINT = 40
 #: Spread of the priors of level and slope of the prognosis, which are nuisances here.
@@ -159,10 +158,10 @@ def too_few(cohort: Cohort) -> str | None:
     used, seen = compared(cohort), cohort.event & (cohort.time <= cohort.horizon)
     for arm, name in ((1.0, "treated"), (0.0, "untreated")):
         rows = used & (treated == arm)
-        if rows.sum() < FEWEST_PATIENTS or seen[rows].sum() < FEWEST_EVENTS:
+        if rows.sum() < ARM_PATIENTS or seen[rows].sum() < ARM_EVENTS:
             return (
                 f"{int(rows.sum())} {name} patients with {int(seen[rows].sum())} events "
-                f"are too few: {FEWEST_PATIENTS} and {FEWEST_EVENTS} are needed in each arm"
+                f"are too few: {ARM_PATIENTS} and {ARM_EVENTS} are needed in each arm"
             )
     return None
 

@@ -27,7 +27,8 @@ from accomplice.training.estimators.cox import RiskSets, fit_cox
 from accomplice.training.estimators.intervals import Z95, Estimate
 from accomplice.training.estimators.kaplan_meier import censoring, inverse_censoring, judged_horizon
 from accomplice.training.estimators.outcome import UndefinedMetricError
-from accomplice.training.treatment.benefit import COMMON, RARE, WORTH, benefit_horizon, under
+from accomplice.training.estimators.policy import COMMON, RARE, SURPRISE, WORTH
+from accomplice.training.treatment.benefit import benefit_horizon, under
 from accomplice.training.treatment.effect import (
     CrossFitted,
     Rates,
@@ -36,7 +37,6 @@ from accomplice.training.treatment.effect import (
     given,
 )
 from accomplice.training.treatment.immortal_time import (
-    SURPRISE,
     Early,
     early_events,
     fewer_by_chance,

@@ -12,9 +12,6 @@ import numpy as np
 
 from accomplice.data.arrays import Array, Bools
 
-#: Chance below which fewer early events among the treated are taken for immortal time.
-SURPRISE = 0.05
-
 
 @dataclass(frozen=True)
 class Early:

@@ -8,13 +8,14 @@ from matplotlib.figure import Figure
 from accomplice.data.arrays import Array, Bools
 from accomplice.training.estimators.hazard import TimeGrid, survival
 from accomplice.training.estimators.kaplan_meier import KaplanMeier
+from accomplice.training.estimators.policy import EVENTS_A_POINT
 from accomplice.training.evaluation.calibration import Calibrated
 from accomplice.training.evaluation.scores import Evaluation
 from accomplice.training.metrics.calibration import calibration_groups
 from accomplice.training.reports.figures.style import BLUE, INK, ORANGE, RED, house_style
 
-#: Events a group of the calibration plot should have, and groups at the most.
-GROUP_EVENTS, MOST_GROUPS = 15, 8
+#: Most groups of the calibration plot.
+MOST_GROUPS = 8
 THIRDS = (("low", BLUE), ("middle", ORANGE), ("high", RED))
 
 
@@ -42,7 +43,7 @@ def calibration_figure(
         for k, axes in enumerate(figure.subplots(1, len(before), sharey=True)):
             axes.plot([0, 1], [0, 1], color=INK, lw=1, ls="--")
             seen = int((event & (time <= before[k].month)).sum())
-            count = int(np.clip(seen // GROUP_EVENTS, 3, MOST_GROUPS))
+            count = int(np.clip(seen // EVENTS_A_POINT, 3, MOST_GROUPS))
             for name, each, colour, aside, marker in kinds:
                 made = calibration_groups(event, time, each[k].survival, each[k].month, count)
                 drawn = ~np.isnan(made.low) & ~np.isnan(made.high)

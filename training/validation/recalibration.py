@@ -28,12 +28,11 @@ from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.data.errors import InputError
 from accomplice.training.estimators.hazard import TimeGrid
 from accomplice.training.estimators.newton import climb
+from accomplice.training.estimators.policy import EVENTS_TO_UPDATE
 from accomplice.training.learners.stack import Stack
 from accomplice.training.models.ensemble import Ensemble
 from accomplice.training.progress import Tick, silent
 
-#: Events below which nothing is fitted.
-FEWEST_EVENTS = 20
 #: Spreads of the priors of level, slope and course around no update.
 PRIOR_SD = np.array([1.0, 0.5, 0.5])
 NO_UPDATE = np.array([0.0, 1.0, 0.0])
@@ -142,10 +141,10 @@ def recalibrate(
     Raises:
         InputError: there are too few events to learn from.
     """
-    if event.sum() < FEWEST_EVENTS:
+    if event.sum() < EVENTS_TO_UPDATE:
         raise InputError(
             f"--recalibrate: {int(event.sum())} events before the horizon are too few to update a "
-            f"model by: {FEWEST_EVENTS} are the least"
+            f"model by: {EVENTS_TO_UPDATE} are the least"
         )
     log_ends = _log_ends(blind)
     patients = _Patients(

@@ -21,6 +21,7 @@ from accomplice.training.budget import UNLIMITED
 from accomplice.training.bundle import Bundle
 from accomplice.training.config import Config
 from accomplice.training.estimators.intervals import Estimate, determined
+from accomplice.training.estimators.policy import EVENTS_TO_JUDGE
 from accomplice.training.evaluation.bootstrap import BootstrappedOutcome
 from accomplice.training.evaluation.calibration import Calibrated, calibrated
 from accomplice.training.evaluation.record import Finding, Review
@@ -33,8 +34,6 @@ from accomplice.training.progress import Tick, silent
 from accomplice.training.validation.external import External, judge_labels, predict_cohort, why_few
 from accomplice.training.validation.recalibration import Recalibration, recalibrate
 
-#: Events from which on a model is judged.
-FEWEST_EVENTS = 10
 #: Parts of the judged horizon at which calibration is judged; the middle one gives the verdict.
 MARKS = (0.25, 0.5, 0.75)
 #: What the model is called in the comparison with its updated self.
@@ -124,7 +123,7 @@ def validate(
         InputError: no feature matches, or there are too few events.
     """
     tick("prediction", 0, 1)
-    few = why_few(cohort, bundle.survival[endpoint].horizon, FEWEST_EVENTS)
+    few = why_few(cohort, bundle.survival[endpoint].horizon, EVENTS_TO_JUDGE)
     if few:
         raise InputError(few)
     external = predict_cohort(bundle, endpoint, cohort, named)

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from accomplice.data.matching.match import Match
+from accomplice.training.estimators.policy import MANY_OUTSIDE
 from accomplice.training.evaluation.calibration import Calibrated
 from accomplice.training.models.predictions import MODEL
 from accomplice.training.reports.page import Verdict
@@ -16,9 +17,6 @@ from accomplice.training.validation.validation import (
     external_json,
     known_by_modality,
 )
-
-#: Part of the patients outside the range, or with unknown levels, that is pointed out.
-MANY = 0.1
 
 
 def of_discrimination(found: Validation) -> Verdict:
@@ -103,7 +101,7 @@ def verdicts(found: Validation) -> dict[str, Verdict]:
 
 def suspect(found: tuple[Match, ...]) -> tuple[Match, ...]:
     """Features of which many values are outside the range or of an unknown level."""
-    return tuple(match for match in found if max(match.outside, match.unknown) > MANY)
+    return tuple(match for match in found if max(match.outside, match.unknown) > MANY_OUTSIDE)
 
 
 def _without(found: Validation, modality: str) -> list[str]:

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from accomplice.training.estimators.cox import RiskSets, fit_cox
+from accomplice.training.estimators.policy import ENOUGH_POWER
 from accomplice.training.metrics.concordance import harrell_c
 from accomplice.training.power.simulation import (
-    GOAL,
     MOST,
     Scenario,
     approximate,
@@ -156,9 +156,9 @@ class TestClosedForm:
         assert PAPER.unit_variance == pytest.approx(sum(1 / c for c in cells), rel=0.03)
 
     def test_has_the_power_at_the_size_that_it_implies(self):
-        wanted = NormalDist().inv_cdf(GOAL) + PAPER.critical
+        wanted = NormalDist().inv_cdf(ENOUGH_POWER) + PAPER.critical
         size = wanted**2 * PAPER.unit_variance / PAPER.interaction**2
-        assert approximate(PAPER, size) == pytest.approx(GOAL, abs=1e-4)
+        assert approximate(PAPER, size) == pytest.approx(ENOUGH_POWER, abs=1e-4)
 
 
 class TestNeeded:
@@ -168,7 +168,7 @@ class TestNeeded:
         assert found.bound == "about"
         assert found.low < found.patients < found.high
         at = simulate(PAPER, found.patients, 1500, seed=8)
-        assert at.power == pytest.approx(GOAL, abs=0.06)
+        assert at.power == pytest.approx(ENOUGH_POWER, abs=0.06)
         assert found.events == pytest.approx(at.events, rel=0.03)
 
     def test_wants_more_patients_where_fewer_have_the_marker(self):

@@ -6,8 +6,8 @@ import pytest
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
+from accomplice.training.estimators.policy import TRIALS_TO_RANK
 from accomplice.training.tracking.search_figures import (
-    FEWEST,
     importances,
     parallel_coordinates,
     study_figures,
@@ -51,11 +51,11 @@ def lines(figure):
 
 
 def test_few_trials_have_no_importance():
-    assert importances(study_of(FEWEST - 1)) == {}
-    names = [name for name, _ in study_figures(study_of(FEWEST - 1))]
+    assert importances(study_of(TRIALS_TO_RANK - 1)) == {}
+    names = [name for name, _ in study_figures(study_of(TRIALS_TO_RANK - 1))]
     assert names == ["history.png", "parallel.png"]
     assert [name for name, _ in study_figures(study_of(1))] == ["history.png"]
-    assert [name for name, _ in study_figures(study_of(FEWEST))][2:] == ["importance.png"]
+    assert [name for name, _ in study_figures(study_of(TRIALS_TO_RANK))][2:] == ["importance.png"]
 
 
 def test_trials_of_one_score_have_no_importance():

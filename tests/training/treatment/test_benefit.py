@@ -16,14 +16,10 @@ from accomplice.data.study_parts import Treatment
 from accomplice.data.synthetic import draw
 from accomplice.training.bundle import read_centre
 from accomplice.training.estimators.hazard import TimeGrid, accumulate, survival
+from accomplice.training.estimators.policy import COMMON, LIKELY, RARE, UNLIKELY, WORTH
 from accomplice.training.treatment import benefit as module
 from accomplice.training.treatment.benefit import (
-    COMMON,
     LEVEL,
-    LIKELY,
-    RARE,
-    UNLIKELY,
-    WORTH,
     Benefit,
     abstain,
     advise,

@@ -17,9 +17,8 @@ from accomplice.data.study import parse_study
 from accomplice.training.config import EffectConfig
 from accomplice.training.estimators.hazard import TimeGrid
 from accomplice.training.estimators.logistic import expit
+from accomplice.training.estimators.policy import ARM_EVENTS, ARM_PATIENTS
 from accomplice.training.treatment.effect import (
-    FEWEST_EVENTS,
-    FEWEST_PATIENTS,
     MOST_JOINT,
     NUISANCE_SD,
     UNEXPLAINED,
@@ -409,17 +408,17 @@ class TestTooFew:
     def test_enough_are_not_too_few(self, simulated):
         assert too_few(simulated.cohort) is None
         for arm in (0.0, 1.0):
-            few = thinned(simulated.cohort, arm, patients=FEWEST_PATIENTS)
+            few = thinned(simulated.cohort, arm, patients=ARM_PATIENTS)
             assert too_few(few) is None
-            assert too_few(thinned(simulated.cohort, arm, events=FEWEST_EVENTS)) is None
+            assert too_few(thinned(simulated.cohort, arm, events=ARM_EVENTS)) is None
 
     @pytest.mark.parametrize(("arm", "name"), [(1.0, "treated"), (0.0, "untreated")])
     def test_each_arm_needs_patients_and_events(self, simulated, arm, name):
-        few = thinned(simulated.cohort, arm, patients=FEWEST_PATIENTS - 1)
+        few = thinned(simulated.cohort, arm, patients=ARM_PATIENTS - 1)
         assert too_few(few) == (
             f"19 {name} patients with 19 events are too few: 20 and 8 are needed in each arm"
         )
-        few = thinned(simulated.cohort, arm, events=FEWEST_EVENTS - 1)
+        few = thinned(simulated.cohort, arm, events=ARM_EVENTS - 1)
         assert f"{name} patients with 7 events are too few" in too_few(few)
 
     def test_study_without_a_treatment_says_so(self, simulated):
@@ -441,7 +440,7 @@ class TestTooFew:
         assert "patients with 0 events" in too_few(late)
 
     def test_a_training_fold_with_too_few_is_enough_to_refuse(self, simulated):
-        few = thinned(simulated.cohort, 1.0, events=FEWEST_EVENTS)
+        few = thinned(simulated.cohort, 1.0, events=ARM_EVENTS)
         assert too_few(few) is None
         said = simulated.cross(few)
         assert isinstance(said, str)

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from accomplice.data.arrays import Array, Bools
 from accomplice.training.estimators.intervals import wilson
+from accomplice.training.estimators.policy import CALLS_TO_DRAW
 from accomplice.training.evaluation.response import (
     ResponseEvaluation,
     by_score,
@@ -19,8 +20,6 @@ from accomplice.training.reports.figures.style import BLUE, GREEN, INK, ORANGE, 
 
 #: Positive patients a group of the calibration plot should have, and groups at the most.
 GROUP_POSITIVE, GROUPS = 8, 6
-#: Patients that must be on a side of a threshold for its predictive value to be drawn.
-FEWEST_CALLED = 10
 
 
 def response_figure(
@@ -101,7 +100,7 @@ def _predictive_values(axes: Axes, positive: Bools, chance: Array) -> None:
         ("NPV: others who are negative", GREEN, spared, others),
     )
     for label, colour, right, size in sides:
-        kept = size >= FEWEST_CALLED
+        kept = size >= CALLS_TO_DRAW
         if not kept.any():
             continue
         low, high = wilson(right[kept], size[kept])

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from accomplice.training.estimators.policy import COMMON, RARE
 from accomplice.training.reports.figures.style import (
     BLUE,
     GREEN,
@@ -17,7 +18,6 @@ from accomplice.training.reports.figures.style import (
     house_style,
     titles,
 )
-from accomplice.training.treatment.benefit import COMMON, RARE
 from accomplice.training.treatment.evidence import Evidence
 
 #: Draws evidence under a subtitle.

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from accomplice.training.estimators.intervals import Estimate
+from accomplice.training.estimators.policy import SOUND
 from accomplice.training.evaluation.record import (
     CalibrationAt,
     Decision,
@@ -23,8 +24,6 @@ from accomplice.training.metrics.table import label
 from accomplice.training.models.predictions import MODEL
 from accomplice.training.reports.page import Tone, Verdict
 
-#: Departure from 1 of a calibration slope, or of observed over expected, that is let pass.
-FAR = 1.25
 #: Points of survival that the interval of half of the patients may span, and still be called
 #: narrow.
 NARROW = 20.0
@@ -272,7 +271,7 @@ def _departures(at: CalibrationAt) -> list[str]:
 
 def _near(found: Estimate) -> bool:
     """Say whether a figure that should be 1 is close to it; one not determined is not judged."""
-    return not math.isfinite(found.value) or 1 / FAR <= found.value <= FAR
+    return not math.isfinite(found.value) or SOUND[0] <= found.value <= SOUND[1]
 
 
 def _off(found: Estimate) -> bool:
