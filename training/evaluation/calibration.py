@@ -1,4 +1,4 @@
-"""Do predicted risks come true? Slope, observed over expected and groups at a few months."""
+"""Calibration at a few months: slope, observed over expected events, and groups."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from accomplice.training.evaluation.bootstrap import BootstrappedOutcome
 from accomplice.training.evaluation.record import CalibrationAt
 from accomplice.training.metrics.calibration import calibration_groups
 
-#: Months that people ask for.
+#: Usual months.
 USUAL = (12.0, 36.0, 60.0)
 #: Most groups of the calibration plot.
 MOST_GROUPS = 10
@@ -29,10 +29,10 @@ STEPS, LONGEST = 30, 1.0
 
 
 def judged_months(followed: BootstrappedOutcome) -> tuple[float, ...]:
-    """Return the months at which predictions are held against what happened.
+    """Return the months at which calibration is judged.
 
-    They are those of `USUAL` by when there are events enough and beyond which patients enough are
-    followed. Where these are not two, they are the thirds of the horizon.
+    Those are the months of `USUAL` with enough events by then and enough patients followed
+    beyond; where these are fewer than two, the thirds of the horizon.
     """
     time, event = followed.time, followed.event
     usual = tuple(
@@ -62,11 +62,11 @@ def survival_at(
 
 @dataclass(frozen=True, eq=False)
 class Calibrated:
-    """Whether predictions come true at one month."""
+    """Calibration at one month."""
 
     month: float
     slope: Estimate
-    """1 where they do; below, they are too extreme, above, too much alike."""
+    """1 if calibrated; below, predictions are too extreme, above, too much alike."""
     observed_expected: Estimate
     """Observed over predicted risk of the event; above 1, risks are predicted too low."""
     survival: Array = field(default_factory=lambda: np.empty(0))
@@ -156,7 +156,7 @@ def _fit(case: Bools, x: Array, weight: Array) -> Array:
         weight: (d, n).
 
     Returns:
-        a and b (d, 2), NaN where the steps come to no end.
+        a and b (d, 2), NaN where the steps do not converge.
     """
     total = np.maximum(weight.sum(axis=1), 1e-12)
     rate = np.clip(weight @ case / total, 1e-6, 1 - 1e-6)

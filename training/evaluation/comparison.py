@@ -72,7 +72,7 @@ class Comparison:
         return self.first.calibration.month
 
     def verdict(self, first: str = "A", second: str = "B") -> str:
-        """Say in words which of the two is better, where that is certain."""
+        """Return in words which of the two is better, where that is certain."""
         better = [label(m) for m in deciding() if self.gains[m].low > 0]
         worse = [label(m) for m in deciding() if self.gains[m].high < 0]
         said = [f"{first} is better in {' and '.join(better)}"] if better else []
@@ -99,8 +99,8 @@ def compare(
     """Compare two models on the patients both predict, to the smaller of their horizons.
 
     Args:
-        first: what the first model said of its patients.
-        second: what the other one said; patients are matched, see :func:`same_patients`.
+        first: predictions of the first model.
+        second: predictions of the other; patients are matched, see :func:`same_patients`.
         bootstraps: draws, the same for both.
         seed: of the draws.
 
@@ -139,14 +139,14 @@ def compare(
 def same_patients(first: Cohort, second: Cohort, horizon: float) -> tuple[Ints, Ints]:
     """Return the rows (m,) of the patients that are in both cohorts, in each one's order.
 
-    The same patient has the same identifier and the same outcome up to ``horizon``: rows numbered
-    from 1 in two tables are different patients, and so is one who was followed up anew.
+    The same patient has the same identifier and the same outcome up to ``horizon``: equal row
+    numbers of two tables are different patients, and so is a patient with a new follow-up.
 
     Raises:
         InputError: there is none.
     """
     _, a, b = np.intersect1d(first.ids, second.ids, return_indices=True)
-    # In the first one's order, so that a model judged on all its patients meets the same draws.
+    # In the first one's order, so that a model judged on all its patients has the same draws.
     order = np.argsort(a)
     a, b = a[order], b[order]
     one, other = _truncated(first, a, horizon), _truncated(second, b, horizon)

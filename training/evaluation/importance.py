@@ -1,15 +1,15 @@
-"""What a model makes of each feature over a cohort: importance, partial effects, a surface.
+"""Explanations of a model over a cohort: importance, partial effects, and a surface.
 
 *Importance* is the mean size of a feature's attributions (``models.shapley``). *Partial
 effects* are the mean log-hazard over patients with one feature set to each of some values, all
 else as it is (Friedman, "Greedy function approximation: a gradient boosting machine", Ann Stat
-2001, section 8.2); a *surface* is the same for two features. They describe the model, not what
-would happen to a patient whose feature were changed.
+2001, section 8.2); a *surface* is the same for two features. They describe the model, not
+the effect of changing a patient's feature.
 
-Intervals are those of ``models.jackknife``: how far each figure moves with the patients trained
-on. A feature of no effect gets attributions of some size too, for its noise is fitted; but the
-folds fitted other noise. So a fold's attributions count with the sign that the whole model gives
-the patient, and what the folds do not agree on has an interval that reaches below 0.
+Intervals are those of ``models.jackknife``, over the patients trained on. A feature without effect
+has attributions too, since noise is fitted, but a different noise in each fold. So a fold's
+attributions count with the sign that the whole model gives the patient, and where the folds
+disagree the interval reaches below 0.
 
 Everything is taken over a sample of patients drawn with a fixed seed, and only means and quantiles
 between two patients are returned.
@@ -43,7 +43,7 @@ from accomplice.training.progress import Tick, silent
 
 Centre = NDArray[np.str_] | None
 
-#: Patients whose attributions are averaged: at the most, at the least, and by the rows it takes.
+#: Patients whose attributions are averaged: most, fewest, and rows to predict in all.
 MOST_EXPLAINED, FEWEST_EXPLAINED, ROWS = 200, 10, 14_000
 #: Patients over whom partial effects are averaged, and those explained in one pass.
 AVERAGED, AT_ONCE = 80, 16
@@ -54,7 +54,7 @@ ALONE, PAIRED = np.linspace(0.05, 0.95, 9), np.linspace(0.1, 0.9, 7)
 #: Distinct values up to which a number's own are taken.
 FEW = 5
 SEED = 21
-#: Features beyond which nothing is explained, and seconds that must be left for it.
+#: Most features that are explained, and seconds that must be left for it.
 MOST_FEATURES, ENOUGH = 500, 30.0
 
 
@@ -65,13 +65,13 @@ def explained(
     tick: Tick = silent,
     budget: Budget = UNLIMITED,
 ) -> Review:
-    """Return a review that says what drives the model, too; or why that is left out.
+    """Return a review with explanations, or with a note of why they are left out.
 
     Args:
         review: of the model.
         model: fitted to the cohort.
         cohort: with the treatment among its features.
-        tick: told how far the work is.
+        tick: progress callback.
         budget: where too little is left, nothing is explained.
     """
     values, centre = cohort.values, cohort.centre
@@ -101,7 +101,7 @@ def importance(
         model: whose attributions they are.
         values: (n, p) coded features of the patients trained on, the treatment among them.
         centre: (n,) hospital, if known.
-        tick: told of the patients.
+        tick: progress callback.
     """
     study, folds = model.study, len(model.ensemble.folds)
     p = values.shape[1]
@@ -147,7 +147,7 @@ def partial_effects(
         values: (n, p) coded features of the patients trained on, the treatment among them.
         centre: (n,) hospital, if known.
         ranked: the features from :func:`importance`.
-        tick: told of the features.
+        tick: progress callback.
     """
     strongest = [each.feature for each in ranked[:STRONGEST] if each.size.value > 0]
     named = [name for pair in model.study.interactions for name in pair]
@@ -165,7 +165,7 @@ def partial_effects(
 def partial_effect(
     model: SurvivalModel, values: Array, centre: Centre, name: str
 ) -> PartialEffect | None:
-    """Return the effect of one feature, over patients who have it; None where it does not vary."""
+    """Return the effect of one feature over the patients with a value; None if it is constant."""
     j = list(model.study.features).index(name)
     at = _places(model, values[:, j], j, ALONE)
     if len(at) < 2:
@@ -291,7 +291,7 @@ def _log_hz(curves: Array) -> Array:
 
 
 def _sample(rows: Ints, most: int) -> Ints:
-    """At most so many of the rows, the same ones at each call."""
+    """At most ``most`` of the rows, the same ones at each call."""
     if len(rows) <= most:
         return rows
     return np.sort(np.random.default_rng(SEED).choice(rows, most, replace=False))

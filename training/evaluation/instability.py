@@ -1,4 +1,4 @@
-"""How far a patient's prediction hangs on which patients a model was trained on, and on chance.
+"""Instability of predictions: their spread over training patients and random seeds.
 
 After Riley and Collins, "Stability of clinical prediction models developed using statistical or
 machine learning methods", Biometrical Journal 2023, with the ensemble's own folds and members in
@@ -16,18 +16,18 @@ from accomplice.training.evaluation.modality_value import sample
 from accomplice.training.evaluation.record import Instability
 from accomplice.training.models.ensemble import Ensemble
 
-#: Patients who are looked at.
+#: Patients of the sample.
 MOST_LOOKED_AT = 1000
-#: Part of the ensemble that lies within an interval; quantiles of the widths; groups at the most.
+#: Part of the ensemble that lies within an interval; quantiles of the widths; most groups.
 INTERVAL, QUANTILES, GROUPS = 0.8, (0.05, 0.25, 0.5, 0.75, 0.95), 10
 
 
 def instability(ensemble: Ensemble, cohort: Cohort, month: float, seed: int) -> Instability:
-    """Compare the answers of the ensemble's folds and members, without the treatment's effect.
+    """Compare the predictions of the ensemble's folds and members, without the treatment's effect.
 
     Args:
         ensemble: of the model.
-        cohort: whose patients are asked of, or a sample of them.
+        cohort: the patients, of whom a sample is predicted.
         month: at which survival is predicted.
         seed: of the sample.
     """

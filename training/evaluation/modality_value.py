@@ -1,8 +1,9 @@
-"""What is each modality worth? The loss when it is withheld from those who have it, paired."""
+"""Value of each modality: the paired loss where it is withheld from patients who have it."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from accomplice.training.progress import Tick, silent
 
 #: Patients on whom modalities are judged: each is predicted anew for each modality.
 MOST_WITHHELD = 4000
-#: What is said of an interval that there is none for.
+#: An undefined figure.
 UNKNOWN = Estimate(math.nan)
 
 
@@ -36,38 +37,35 @@ def modality_values(
 ) -> tuple[ModalityValue, ...]:
     """Withhold each modality by itself and compare with the same models' full answer.
 
-    The models are not fitted anew: it is what the fitted model loses where the modality is not
-    measured, and others that say the same may make up for it.
+    The models are not refitted: the loss is that of the fitted model where the modality is not
+    measured, and correlated modalities may make up for it.
 
     Args:
         predicted: n patients.
         followed: the same.
         config: its bootstraps and seed are used.
-        tick: told of each modality.
+        tick: progress callback.
         budget: that ends the work after the first modality, if need be.
 
     Returns:
         One for each modality beside the treatment; none where there is only one.
     """
     rows = sample(len(followed), MOST_WITHHELD, config.seed)
-    chosen = followed if rows is None else followed.take(rows)
     if rows is not None:
         draws = BootstrapDraws.of(len(rows), len(followed.draws.counts) - 1, config.seed)
-        chosen = BootstrappedOutcome(
-            chosen.time, chosen.event, chosen.weights, chosen.horizon, draws
-        )
+        followed = replace(followed.take(rows), draws=draws)
         predicted = predicted.take(rows)
     blind = predicted.cohort.prognostic()
     blocks, found = blind.study.blocks, []
     if len(blocks) < 2:
         return ()
-    full = _parts(chosen, predicted, predicted.blind)
+    full = _parts(followed, predicted, predicted.blind)
     pace = budget.pace()
     for done, (name, block) in enumerate(blocks.items(), start=1):
         has = np.asarray(~np.isnan(blind.values[:, block]).all(axis=1))
         values = blind.values.copy()
         values[:, list(block)] = np.nan
-        found.append(_value(name, predicted, chosen, has, values, full))
+        found.append(_value(name, predicted, followed, has, values, full))
         tick("modalities", done, len(blocks))
         if done < len(blocks) and not pace.another():
             budget.cut("modality values", done, f"{len(blocks)}")
@@ -76,7 +74,7 @@ def modality_values(
 
 
 def sample(n: int, most: int, seed: int) -> Ints | None:
-    """Return rows of at most so many of n patients, rising; None where that is all of them."""
+    """Return a random sample of at most ``most`` rows of n, rising; None where that is all."""
     if n <= most:
         return None
     return np.sort(np.random.default_rng(seed).choice(n, most, replace=False))
@@ -95,7 +93,7 @@ def _value(
     if group.events < EVENTS_TO_JUDGE:
         return ModalityValue(modality=name, patients=patients, uno_c_loss=UNKNOWN, ibs_loss=UNKNOWN)
     everybody = len(rows) == len(followed)
-    # All patients are asked in the form that whoever predicts must know; some, only if need be.
+    # Rows are given only where they are needed: `Predicted.again` may not know them.
     curves = predicted.again(values) if everybody else predicted.again(values[rows], rows)
     part = predicted if everybody else predicted.take(rows)
     risk, brier = _parts(group, part, curves)

@@ -1,8 +1,8 @@
-"""The record of a review: all that is said and drawn of how a model did, with no patient in it.
+"""The record of a review: a model's evaluation as plain numbers, without any patient.
 
-It is kept in the bundle, so that the page, the figures and the model card can be made anywhere and
-at any time from the bundle alone. Everything is a sum over patients; curves are taken at fixed
-months, never at a patient's own. Undefined numbers are NaN here and null in JSON.
+It is kept in the bundle, from which alone the page, the figures and the model card are made.
+Everything is a sum over patients; curves are taken at fixed months, never at a patient's own.
+Undefined numbers are NaN here and null in JSON.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Curve(_Part):
 
 
 class RiskGroup(_Part):
-    """Kaplan-Meier survival of the patients whom the model put together."""
+    """Kaplan-Meier survival of a group of predicted risk."""
 
     name: str
     patients: int
@@ -55,7 +55,7 @@ class CalibrationAt(_Part):
 
     month: Number
     slope: Estimate
-    """1 where predictions come true; below, they are too extreme."""
+    """1 if calibrated; below, predictions are too extreme."""
     observed_expected: Estimate
     """Observed over predicted risk of the event; above 1, risks are predicted too low."""
     predicted: Numbers
@@ -69,7 +69,7 @@ class CalibrationAt(_Part):
 
 
 class Decision(_Part):
-    """Net benefit of acting on those above a threshold of predicted risk at one month."""
+    """Net benefit of acting on patients above a threshold of predicted risk at one month."""
 
     month: Number
     thresholds: Numbers
@@ -77,16 +77,16 @@ class Decision(_Part):
     benefit: dict[str, Numbers]
     """Model or baseline -> net benefit (t,)."""
     everybody: Numbers
-    """(t,) net benefit of acting on everybody; of nobody it is 0."""
+    """(t,) net benefit of acting on all patients; of acting on none it is 0."""
     gain: Curve
     """(t,) of the model over the strongest baseline, paired."""
 
 
 class Subgroup(_Part):
-    """How the model did among some of the patients."""
+    """The model's metrics in a subgroup."""
 
     feature: str
-    """``all`` for everybody, ``centre``, or a feature's name."""
+    """``all``, ``centre``, or a feature's name."""
     level: str
     patients: int
     events: int
@@ -99,7 +99,7 @@ class Subgroup(_Part):
 
 
 class Pattern(_Part):
-    """How the model did among patients who miss the same modalities."""
+    """The model's metrics among patients in whom the same modalities are missing."""
 
     missing: tuple[str, ...]
     patients: int
@@ -110,11 +110,11 @@ class Pattern(_Part):
 
 
 class ModalityValue(_Part):
-    """What is lost when a modality is withheld from the patients who have it, paired."""
+    """Paired loss where a modality is withheld from the patients who have it."""
 
     modality: str
     patients: int
-    """Who have any of it, and on whom the loss is judged."""
+    """With any of it; the loss is judged on them."""
     uno_c_loss: Estimate
     """Above 0 the modality helps."""
     ibs_loss: Estimate
@@ -137,12 +137,12 @@ class Instability(_Part):
 
 
 class Importance(_Part):
-    """How far a feature moves predictions: the mean size of its attributions."""
+    """Importance of a feature: the mean size of its attributions."""
 
     feature: str
     modality: str
     size: Estimate
-    """Log-hazard; a lower end below 0 says that the folds do not agree: it may all be noise."""
+    """Log-hazard; a lower end below 0 means that the folds disagree: it may be noise."""
 
 
 class PartialEffect(_Part):
@@ -172,7 +172,7 @@ class Surface(_Part):
 
 
 class Finding(_Part):
-    """What one sentinel found."""
+    """The finding of one sentinel."""
 
     sentinel: str
     """Stable name, such as ``shuffled_outcome``."""
@@ -185,7 +185,7 @@ class Finding(_Part):
 
 
 class Review(_Part):
-    """How a survival model did, out of fold or on a cohort new to it."""
+    """Evaluation of a survival model, out of fold or on a cohort new to it."""
 
     cohort: str
     """Name of the judged cohort's study."""
@@ -224,7 +224,7 @@ class Review(_Part):
     surface: Surface | None = None
     sentinels: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
-    """What was left out and why, such as peers that are not installed."""
+    """Omissions and their reasons, such as peers that are not installed."""
 
 
 def read_review(metrics: Mapping[str, Any]) -> Review | None:

@@ -1,7 +1,7 @@
 """Judge predicted probabilities of a binary endpoint: discrimination, Brier, calibration, calls.
 
 The metrics are functions of labels and probabilities of the same n patients. A metric that these
-patients do not determine is NaN: a bootstrap draw may meet it by chance.
+patients do not determine is NaN, as it may be in a bootstrap draw by chance.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from accomplice.training.evaluation.bootstrap import BootstrapDraws
 from accomplice.training.metrics.calibration import CalibrationGroups
 from accomplice.training.models.response import shift_to_rate
 
-#: Probabilities are held so far from 0 and 1 where their log-odds are taken.
+#: Least distance of probabilities from 0 and 1 where their log-odds are taken.
 CLIP = 1e-6
 
 
 class Calls(NamedTuple):
-    """How calling everybody positive whose probability reaches a threshold does."""
+    """Predictive values of calling patients positive from a threshold on."""
 
     ppv: float
-    """Part of the called who are positive."""
+    """Positive share of the called."""
     npv: float
-    """Part of the others who are negative."""
+    """Negative share of the others."""
     sensitivity: float
-    """Part of the positive who are called."""
+    """Called share of the positive."""
     specificity: float
-    """Part of the negative who are not."""
+    """Share of the negative that is not called."""
 
 
 @dataclass(frozen=True)
 class ResponseEvaluation:
-    """Everything judged of one binary endpoint."""
+    """Evaluation of one binary endpoint."""
 
     labelled: int
     positive: int
@@ -53,7 +53,7 @@ class ResponseEvaluation:
 
     @property
     def verdict(self) -> str:
-        """Say in words whether the predictions are worth anything."""
+        """The verdict in words: whether AUROC excludes chance."""
         found = self.estimates["auroc"]
         count = f"{self.labelled} labelled patients ({self.positive} positive)"
         if math.isnan(found.low):
@@ -76,7 +76,7 @@ class ResponseEvaluation:
         }
 
 
-#: Metric -> what people call it, in the order of :func:`_figures`.
+#: Metric -> label, in the order of :func:`_figures`.
 METRICS = {
     "auroc": "AUROC",
     "auprc": "AUPRC",
@@ -102,7 +102,7 @@ def judge_response(
     """Judge out-of-fold probabilities.
 
     Args:
-        label: (n,) 1, 0, or NaN for unlabelled patients, who are left out.
+        label: (n,) 1, 0, or NaN for unlabelled patients, which are left out.
         probability: (n,) predicted at the labelled patients' rate, as
             :func:`models.response.out_of_fold` returns them.
         local_rate: rate of positives where the model is used. Patients are called at this
@@ -150,9 +150,9 @@ def by_score(positive: Bools, score: Array) -> tuple[Array, Ints, Ints]:
 
 
 def auroc(positive: Bools, score: Array) -> float:
-    """Area under the ROC curve: the chance that a positive patient scores above a negative one.
+    """Area under the ROC curve: P(score of a positive > score of a negative) + ½ P(equal).
 
-    Ties count half. NaN without both labels.
+    NaN without both labels (Hanley & McNeil, Radiology 1982).
     """
     _, cases, controls = by_score(positive, score)
     below = np.cumsum(controls) - controls
@@ -163,7 +163,8 @@ def auroc(positive: Bools, score: Array) -> float:
 def auprc(positive: Bools, score: Array) -> float:
     """Average precision: the precision at each score, weighted by the positives found there.
 
-    A score without worth has the rate of positives. NaN without a positive patient.
+    Σ over scores of precision × share of the positives at that score (Davis & Goadrich, ICML
+    2006). A useless score has the rate of positives; NaN without a positive patient.
     """
     _, cases, controls = (part[::-1] for part in by_score(positive, score))
     if not cases.sum():
@@ -173,21 +174,25 @@ def auprc(positive: Bools, score: Array) -> float:
 
 
 def brier(positive: Bools, probability: Array) -> float:
-    """Mean squared error of the probabilities."""
+    """Mean squared error of the probabilities (Brier, Mon Weather Rev 1950)."""
     return float(((probability - positive) ** 2).mean())
 
 
 def scaled_brier(positive: Bools, probability: Array) -> float:
-    """Part of the Brier score of the bare rate that the predictions take away; NaN without both."""
+    """Return 1 − Brier score / (rate (1 − rate)), the latter that of the bare rate.
+
+    NaN without both labels.
+    """
     rate = positive.mean()
     bare = float(rate * (1 - rate))
     return 1 - brier(positive, probability) / bare if bare else math.nan
 
 
 def calibration_slope(positive: Bools, probability: Array) -> float:
-    """Slope of the labels on the predicted log-odds: under 1 where predictions are too extreme.
+    """Slope b of logit P(positive) = a + b logit p: under 1 where predictions are too extreme.
 
-    NaN without both labels, where all predictions are equal, or where they part the labels.
+    Cox, Biometrika 1958. NaN without both labels, where all predictions are equal, or where they
+    separate the labels.
     """
     log_odds = _log_odds(probability)
     cases, controls = log_odds[positive], log_odds[~positive]
@@ -200,7 +205,10 @@ def calibration_slope(positive: Bools, probability: Array) -> float:
 
 
 def calibration_intercept(positive: Bools, probability: Array) -> float:
-    """Log-odds to add to all predictions to meet the observed rate; NaN without both labels."""
+    """Return a of logit P(positive) = a + logit p: above 0 where predictions are too low.
+
+    NaN without both labels.
+    """
     if not 0 < positive.mean() < 1:
         return math.nan
     none = np.zeros((positive.size, 0))

@@ -55,7 +55,7 @@ class Scores(Figures):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Everything judged of one run."""
+    """Evaluation of one run."""
 
     patients: int
     events: int
@@ -87,7 +87,7 @@ class Evaluation:
         return own[-1] if own else None
 
     def verdict(self, baseline: str) -> str:
-        """Say in words whether the model adds to a baseline."""
+        """Return in words whether the model adds to a baseline."""
         gain = self.gains[baseline]
         better = [m for m, e in gain.items() if e.low > 0]
         worse = [m for m, e in gain.items() if e.high < 0]

@@ -1,4 +1,4 @@
-"""How a model did among some of the patients: by what they are, and by what is missing of them."""
+"""Metrics in subgroups, by the patients' features and by their missing modalities."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ from accomplice.training.estimators.policy import EVENTS_TO_JUDGE
 from accomplice.training.evaluation.bootstrap import BootstrappedOutcome
 from accomplice.training.evaluation.record import Pattern, Subgroup
 
-#: Levels up to which an ordinal, a category, and a category beside the clinical features part
-#: the patients.
+#: Most levels of an ordinal, and of a category, that make subgroups.
 MOST_ORDINAL, MOST_CATEGORY = 8, 5
-#: Centres, the largest, that are looked at.
+#: Most centres that are judged, the largest.
 MOST_CENTRES = 20
-#: What says that a pattern is a pool of rarer ones.
+#: Name of the pool of rare patterns.
 OTHER = "other"
 
 
@@ -61,7 +60,7 @@ class Scored:
 
 
 def subgroups(scored: Scored, cohort: Cohort) -> tuple[Subgroup, ...]:
-    """Judge the model among everybody and in each group that has events enough."""
+    """Judge the model among all patients and in each group with enough events."""
     return tuple(
         Subgroup(
             feature=feature, level=level, ibs_gain=scored.gained(member), **scored.judge(member)
@@ -72,10 +71,10 @@ def subgroups(scored: Scored, cohort: Cohort) -> tuple[Subgroup, ...]:
 
 
 def groups_of(cohort: Cohort) -> Iterator[tuple[str, str, Bools]]:
-    """Yield feature, level and patients (n,) of each group that the study speaks for.
+    """Yield feature, level and members (n,) of each group.
 
-    The features of its first modality and of its baselines part the patients, numbers at a rounded
-    median; so do categories of few levels among the others, and the centre.
+    Groups are made by the features of the first modality and of the baselines (numbers are cut at
+    a rounded median), by other categories of few levels, and by centre.
     """
     study = cohort.study
     first = next(iter(study.blocks.values()))
@@ -99,14 +98,14 @@ def _levels(feature: Feature, values: Array, clinical: bool) -> Iterator[tuple[s
         if len(feature.levels) <= most:
             yield from ((level, values == k) for k, level in enumerate(feature.levels))
     elif clinical and not np.isnan(values).all():
-        # Rounded, so that the bound is nobody's own value.
+        # Rounded, so that the bound is no patient's own value.
         split = float(f"{np.nanmedian(values):.2g}")
         yield f"below {split:g}", values < split
         yield f"{split:g} or above", values >= split
 
 
 def patterns(scored: Scored, cohort: Cohort) -> tuple[Pattern, ...]:
-    """Judge the model among patients who miss the same modalities, the most frequent first.
+    """Judge the model by pattern of missing modalities, the most frequent first.
 
     Patterns with too few events are pooled, and left out where together they have too few.
     """

@@ -21,7 +21,7 @@ from accomplice.training.metrics.brier import brier_contributions
 STEPS = (0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 6.0, 12.0, 24.0, 60.0, 120.0)
 MOST_MONTHS, MOST_MARKS = 30, 6
 GROUPS = ("low risk", "middle risk", "high risk")
-#: Cumulative hazards below it rank as equal: no patient is told from another by so little.
+#: Cumulative hazards below it rank as equal: smaller differences do not rank patients.
 FAINTEST = 1e-6
 
 
@@ -42,7 +42,7 @@ def marks_to(horizon: float) -> Array:
 def risk_groups(
     followed: BootstrappedOutcome, risk: Array, group: Ints, months: Array, marks: Array
 ) -> tuple[RiskGroup, ...]:
-    """Follow thirds of rising risk.
+    """Estimate survival in thirds of rising risk.
 
     Args:
         followed: n patients.
@@ -52,7 +52,7 @@ def risk_groups(
         marks: (m,) at which patients at risk are counted.
 
     Returns:
-        A group for each third that holds somebody; equal risks stay together. Survival is NaN
+        A group for each third that is not empty; equal risks stay together. Survival is NaN
         where the group's follow-up has ended, its band is Greenwood's on the log-log scale.
     """
     third, found = thirds(risk, group), []
@@ -107,7 +107,7 @@ def auc_over_time(
         months: (t,).
 
     Returns:
-        Model -> AUC (t,), NaN at months with no event before or nobody followed beyond.
+        Model -> AUC (t,), NaN at months with no event before or no patient followed beyond.
     """
     found = np.empty((len(curves), len(followed.draws.counts), len(months)))
     for t, month in enumerate(np.minimum(months, followed.horizon)):

@@ -1,11 +1,11 @@
-"""Does a cohort hold patients that a model was trained on? Asked without keeping anybody.
+"""Overlap of a cohort with the patients a model was trained on, without keeping any patient.
 
 A sketch holds hashes of each patient: of the identifier, of the outcome with a feature, of two
 features. They are cut to so few bits that about one stranger in a thousand meets one of the
 sketch's identifiers, and as many meet all the others at once: a hit proves nothing of one person,
 many hits prove that cohorts overlap (set membership as in Bloom, Commun ACM 1970, with errors on
 purpose). How many strangers would hit, coincidences of ages and months included, is measured on
-the asked cohort itself with its columns dealt out anew among its patients.
+the asked cohort itself with its columns permuted among its patients.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ QUESTION = "Were these patients among those the model was trained on?"
 
 #: Part of strangers whose identifier, or whose values, are met by chance.
 STRANGERS = 1e-3
-#: Hashes kept of each way to know a patient, at the most: of more, the lowest.
+#: Most hashes kept of each way to recognise a patient: of more, the lowest.
 MOST = 5000
 #: Features that patients are known by.
 FEATURES = 4
-#: Times that columns are dealt out anew, and the chance below which hits are no coincidence.
+#: Permutations of the columns, and the chance below which hits are no coincidence.
 DEALT, NO_CHANCE = 10, 1e-4
 #: Hits, as a multiple of those by chance, below which no overlap is claimed.
 TIMES = 2.0
@@ -62,16 +62,16 @@ def sketch(cohort: Cohort) -> dict[str, Any]:
 
 
 def _bits(patients: int, rate: float) -> int:
-    """Bits at which that part of all hashes is taken by so many patients."""
+    """Bits of a hash at which ``patients`` take a share ``rate`` of all values."""
     return max(1, math.ceil(math.log2(patients / rate)))
 
 
 def shared(kept: Mapping[str, Any], cohort: Cohort) -> Finding:
-    """Say whether patients of a cohort are in a :func:`sketch`; order and further columns are free.
+    """Test whether patients of a cohort are in a :func:`sketch`; row order does not matter.
 
     Args:
         kept: of the cohort that a model was trained on.
-        cohort: that it is asked about.
+        cohort: to compare with it.
     """
     ways: Mapping[str, Any] = kept["ways"]
     features = set(cohort.study.features)
@@ -96,10 +96,10 @@ def shared(kept: Mapping[str, Any], cohort: Cohort) -> Finding:
         strangers = sum(hit for hit, _ in dealt) / max(sum(of for _, of in dealt), 1)
         least = STRANGERS ** (len(group) / max(len(ways) - 1, 1)) if how != "identifier" else 0
         rate = max(strangers, least, STRANGERS)
-        # Values are not independent as when dealt out: more than chance alone must be seen.
+        # Values are not independent as when permuted: more than chance alone must be seen.
         unlikely = binom.sf(hits - 1, patients, rate) < NO_CHANCE / len(asked)
         if unlikely and hits >= TIMES * rate * patients:
-            # Strangers are among the hits, and of the patients not all could be asked.
+            # Strangers are among the hits, and not all patients could be compared.
             true = (hits / patients - rate) / (1 - rate)
             met[how] = max(1, round(true * len(cohort)))
     if not met:
@@ -125,9 +125,9 @@ def _finding(status: Literal["clear", "fired", "not run"], text: str) -> Finding
 def _hits(
     ways: Mapping[str, Any], cohort: Cohort, group: Sequence[str], rng: np.random.Generator | None
 ) -> tuple[int, int]:
-    """Count the patients that are met in each of some ways, and those that can be asked in all.
+    """Count the patients that match in each of some ways, and those comparable in all.
 
-    With ``rng`` the columns are dealt out anew first.
+    With ``rng`` the columns are permuted first.
     """
     met, asked = np.ones(len(cohort), dtype=bool), np.ones(len(cohort), dtype=bool)
     for way in group:
@@ -142,7 +142,7 @@ def _hits(
 
 
 def _hashes(cohort: Cohort, way: str, rng: np.random.Generator | None) -> tuple[Hashes, Bools]:
-    """Hash each patient (n,) in one way, and say of whom all that it needs is known."""
+    """Hash each patient (n,) in one way, and return for which its values are known."""
     kind, *names = way.split("|")
     columns = [_texts(cohort, name) for name in names]
     if kind == ID:
@@ -152,7 +152,7 @@ def _hashes(cohort: Cohort, way: str, rng: np.random.Generator | None) -> tuple[
     if rng is not None:
         columns = [[column[i] for i in rng.permutation(len(column))] for column in columns]
         if kind == ID:
-            # An identifier has nothing to be dealt out against: a stranger's is another one.
+            # Permuted identifiers would match all the same: a stranger's is another one.
             columns = [[f"{each}?" for each in columns[0]]]
     rows = list(zip(*columns, strict=True))
     known = np.array([all(row) for row in rows])
@@ -183,7 +183,7 @@ def _texts(cohort: Cohort, name: str) -> list[str]:
 
 
 def _telling(cohort: Cohort) -> list[str]:
-    """The features that tell patients apart best: many distinct values, and known of many."""
+    """The features of most entropy: many distinct values, and few missing."""
     told = {}
     for name in cohort.study.features:
         texts = np.array(_texts(cohort, name))

@@ -1,4 +1,4 @@
-"""Find rows that are the same patient: they agree in more than chance would let them.
+"""Rows that are the same patient: they agree in more values than chance explains.
 
 Agreement in a value counts by how rare the value is, in bits. Two rows of different patients agree
 in sex and stage, not in an age with decimals, ten expression values and a follow-up to the day.
@@ -16,11 +16,11 @@ from accomplice.data.cohort import Cohort
 
 #: Part of the features known of both that the same patient's rows agree in; some may be corrected.
 ALIKE = 0.9
-#: Rows that may share a value for it to bring them together.
+#: Most rows that share a value for it to pair them.
 FEW = 3
 #: Bits beyond those that pick one pair out of all, since features are not independent.
 MARGIN = 14.0
-#: Features by whose rare values rows are brought together, at the most.
+#: Most features by whose rare values rows are paired.
 MOST_FEATURES = 60
 
 

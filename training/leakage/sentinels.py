@@ -77,7 +77,7 @@ def watch(
     tick: Tick = silent,
     budget: Budget = UNLIMITED,
 ) -> tuple[Finding, ...]:
-    """Ask all sentinels.
+    """Run all sentinels.
 
     Args:
         cohort: that the model was trained on.
@@ -137,7 +137,7 @@ def shuffled_outcome(cohort: Cohort, config: Config, budget: Budget = UNLIMITED)
 
 @sentinel("no_signal", "Has the model learnt anything?")
 def no_signal(evaluation: Evaluation) -> Answer:
-    """Ask whether C excludes 0.5 and the Brier score gains on Kaplan–Meier."""
+    """Judge whether C excludes 0.5 and the Brier score gains on Kaplan–Meier."""
     c = evaluation.scores[MODEL].uno_c
     if math.isnan(c.low):
         return "not run", "The patients do not determine an interval of C."
@@ -237,7 +237,7 @@ def known_after(cohort: Cohort) -> Answer:
 
 @sentinel("duplicates", "Are patients there twice, once to train and once to judge?")
 def duplicated(cohort: Cohort, fold: Ints) -> Answer:
-    """Count patients who are there twice, in different folds (n,)."""
+    """Count patients that appear twice, in different folds (n,)."""
     pairs = duplicates(cohort) + same_ids(cohort)
     apart = {pair for pair in pairs if fold[pair[0]] != fold[pair[1]]}
     if not apart:

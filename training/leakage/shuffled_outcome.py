@@ -1,4 +1,4 @@
-"""The whole pipeline on outcomes dealt out anew: whatever C it finds then is not learnt but leaked.
+"""Permutation test of the pipeline: on permuted outcomes a C above 0.5 means leakage.
 
 Folds, preprocessing, learners and stack are those of the run, with few members, rounds and epochs,
 so that they take seconds.
@@ -20,14 +20,14 @@ from accomplice.training.fitting.fit import fit
 from accomplice.training.fitting.prepare import prepare
 from accomplice.training.metrics.concordance import concordance_contributions
 
-#: Patients fitted to at the most, and events among them that rare ones are raised to.
+#: Most patients fitted to, and events among them that rare ones are raised to.
 MOST_PATIENTS, ENOUGH_EVENTS = 1000, 300
 #: Standard errors above 0.5 from which on it is no chance (1 in 740), and those of the interval.
 NO_CHANCE, Z = 3.0, 1.96
-#: Spread of C over deals against the error of one, at the most of those measured: 1.3 to 1.5 with
-#: 100, 100 and 60 deals to 150, 400 and 1000 synthetic patients. A fold's patients share one model,
-#: which the error does not know (Bengio and Grandvalet, "No unbiased estimator of the variance of
-#: K-fold cross-validation", JMLR 2004).
+#: Largest measured ratio of the spread of C over permutations to its error: 1.3 to 1.5 with 100,
+#: 100 and 60 permutations of 150, 400 and 1000 synthetic patients. A fold's patients share one
+#: model, which the error does not know (Bengio and Grandvalet, "No unbiased estimator of the
+#: variance of K-fold cross-validation", JMLR 2004).
 SPREAD = 1.5
 #: What a fit is reduced to.
 SMALL = (
@@ -51,7 +51,7 @@ SMALL = (
 
 @dataclass(frozen=True)
 class Shuffled:
-    """C of a model of outcomes dealt out anew."""
+    """C of a model of permuted outcomes."""
 
     c: float
     error: float
@@ -70,11 +70,11 @@ class Shuffled:
 
 
 def shuffled(cohort: Cohort, config: Config) -> Shuffled:
-    """Fit to outcomes dealt out anew among the patients and judge out of fold.
+    """Fit to outcomes permuted among the patients and judge out of fold.
 
     Args:
         cohort: the run's; of many patients some are taken.
-        config: the run's; its seed decides how the outcomes are dealt.
+        config: the run's; its seed permutes the outcomes.
 
     Raises:
         InputError: there are too few events.
@@ -82,7 +82,7 @@ def shuffled(cohort: Cohort, config: Config) -> Shuffled:
     rng = np.random.default_rng([config.seed, 29])
     dealt = _dealt(cohort.prognostic(), rng)
     small = configure(SMALL, config)
-    # Centres may be small; what is asked is whether held-out outcomes are seen.
+    # Centres may be small; the test is whether held-out outcomes are seen.
     small = small.model_copy(update={"folds": small.folds.model_copy(update={"by": "patient"})})
     fitted = fit(prepare(dealt, small), small)
     time, event = dealt.outcome

@@ -1,11 +1,11 @@
-"""How much one feature tells of the outcome by itself, and of the follow-up of the censored.
+"""Leakage by a single feature: its association with the event, and with censoring.
 
-A feature known at the start may tell the event, but says little of when a patient is censored: the
-study's end does not ask. One that was written down at the end knows both. So each feature is turned
-into groups (levels, tenths of its numbers, "not recorded"), each group into the log ratio of its
-events to those expected, and this score, made out of fold, is held against the events *and* against
-the censoring. Under independent censoring (Kalbfleisch & Prentice, The Statistical Analysis of
-Failure Time Data, 2002, chapter 6) its slope in a Cox model of the censoring is 0.
+A feature known at the start may predict the event, but hardly the time of censoring, which the
+study's end decides. A feature recorded at the end predicts both. So each feature is turned into
+groups (levels, tenths of its numbers, "not recorded"), each group into the log ratio of its events
+to those expected, and this out-of-fold score is tested against the events *and* the censoring.
+Under independent censoring (Kalbfleisch & Prentice, The Statistical Analysis of Failure Time Data,
+2002, chapter 6) its slope in a Cox model of the censoring is 0.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from accomplice.training.estimators.outcome import UndefinedMetricError
 from accomplice.training.estimators.policy import TOO_GOOD
 from accomplice.training.metrics.concordance import concordance_contributions, harrell_c
 
-#: Patients and features that are looked at, at the most; of more features those that run with the
+#: Most patients and features that are judged; of more features those that correlate with the
 #: event or the censoring, or whose missing values do.
 MOST_PATIENTS, MOST_FEATURES = 5000, 150
 #: Folds of the scores, groups of a number's values, and events beforehand in each group.
 FOLDS, GROUPS, PRIOR = 5, 10, 2.0
-#: Features held against all others together at the most, how many of those, and their penalties.
+#: Most features compared with all others together, most of those, and their penalties.
 SUSPECTS, OTHERS, PENALTIES = 3, 100, (10.0, 1.0, 0.1, 0.01)
 #: Patients that a group must hold to be judged by when its follow-up begins or ends.
 FEWEST = 10
@@ -54,11 +54,11 @@ MUCH_EACH, MUCH = 0.3, 1.8
 
 @dataclass(frozen=True)
 class Single:
-    """What one feature, or whether it is recorded, tells out of fold."""
+    """Out-of-fold figures of one feature, or of whether it is recorded."""
 
     feature: str
     recorded: bool
-    """Whether it is not the values but their being recorded that is looked at."""
+    """Whether the indicator of being recorded is judged, not the values."""
     c: float
     """Harrell's C of the feature alone."""
     c_low: float
@@ -119,14 +119,14 @@ class Single:
 
 
 def single_features(cohort: Cohort, seed: int) -> list[Single]:
-    """Look at each feature by itself.
+    """Judge each feature by itself.
 
     Args:
         cohort: patients with their features, the treatment not among them.
         seed: of the folds and of the choice of patients.
 
     Returns:
-        One for each feature looked at, and one for each that is not recorded of some patients.
+        One for each feature, and one for each with missing values.
     """
     rng = np.random.default_rng([seed, 17])
     if len(cohort) > MOST_PATIENTS:
@@ -135,7 +135,7 @@ def single_features(cohort: Cohort, seed: int) -> list[Single]:
     names, features = list(cohort.study.features), list(cohort.study.features.values())
     found = []
     chosen = _screened(cohort, outcome)
-    # Each feature is asked twice, by its values and by whether they are there.
+    # Each feature is judged twice, by its values and by whether they are recorded.
     level = 0.005 / (2 * len(names))
     for j in chosen:
         values, leveled = cohort.values[:, j], features[j].levels is not None
@@ -165,7 +165,7 @@ def group(values: Array, leveled: bool) -> Ints:
 
 @dataclass(frozen=True)
 class _Outcome:
-    """Outcomes, with what scores are made from and held against."""
+    """Outcomes, with the folds and risk sets that scores are made and judged by."""
 
     time: Array
     event: Bools
@@ -193,7 +193,7 @@ class _Outcome:
         leveled: bool = True,
         recorded: bool = False,
     ) -> Single:
-        """Hold a feature's groups (n,) against events and censoring."""
+        """Judge a feature's groups (n,) against events and censoring."""
         score = self.score(groups)
         c, error = _concordance(self.event, self.time, score)
         slope, z = self.of_censoring(score)
@@ -256,7 +256,7 @@ class _Outcome:
 def _slope(score: Array, sets: RiskSets) -> float:
     if score.std() < 1e-9:
         return 0.0
-    # A little penalty: a group in which nobody was censored has no finite slope.
+    # A little penalty: a group without censoring has no finite slope.
     return float(fit_cox((score - score.mean())[:, None], sets, np.full(1, 0.5))[0])
 
 

@@ -1,4 +1,4 @@
-"""What one feature adds to a model of others: the same ridge Cox with and without it, out of fold.
+"""Added value of one feature: the same ridge Cox model with and without it, out of fold.
 
 Discrimination, prediction error and net benefit are compared on the same patients, the same folds
 and the same bootstrap draws.
@@ -57,14 +57,14 @@ class AddedValue:
 def added_value(
     cohort: Cohort, feature: str, others: Collection[str], config: Config, tick: Tick = silent
 ) -> AddedValue:
-    """Judge what a feature adds to others.
+    """Judge the added value of a feature.
 
     Args:
         cohort: patients of whom the feature is known.
-        feature: the one that is added.
-        others: features of the model that it is added to.
+        feature: added to the others.
+        others: features of the model without it.
         config: its folds, inner folds, bootstraps and seed are used.
-        tick: told of each fold.
+        tick: progress callback.
 
     Raises:
         InputError: there are too few events.

@@ -1,4 +1,4 @@
-"""A number and survival, nothing else considered: the hazard ratio, and curves of two halves."""
+"""A marker and survival, unadjusted: the hazard ratio, and Kaplan-Meier curves of two halves."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from accomplice.data.arrays import Array, Bools
 from accomplice.training.estimators.hazard_ratios import HazardRatio, fit_effects
 from accomplice.training.estimators.kaplan_meier import KaplanMeier, judged_horizon
 
-#: Months at which survival is told in numbers, where patients are followed that long.
+#: Months at which survival is reported in numbers, where patients are followed that long.
 MARKS = (12.0, 36.0, 60.0)
 #: Months between counts of the patients at risk.
 STEPS = (1, 2, 3, 6, 12, 24, 60)
@@ -37,13 +37,13 @@ class GroupCurve:
 
 @dataclass(frozen=True)
 class Association:
-    """The marker and survival, nothing else considered."""
+    """The marker and survival, unadjusted."""
 
     per_sd: HazardRatio
     months: Array
     """(t,) of the curves."""
     marks: tuple[float, ...]
-    """Months at which survival is told in numbers."""
+    """Months at which survival is reported in numbers."""
     risk_months: tuple[float, ...]
     """Months at which patients at risk are counted."""
     groups: tuple[GroupCurve, GroupCurve]
@@ -82,7 +82,7 @@ def associate(x: Array, time: Array, event: Bools) -> Association:
 
 
 def above_median(x: Array) -> Bools:
-    """Return who is in the high half (n,); the median itself is low, unless nobody is above."""
+    """Return the members (n,) of the high half; the median is low, unless no value is above it."""
     high = x > np.median(x)
     return high if high.any() else x >= np.median(x)
 

@@ -1,4 +1,4 @@
-"""What one cohort says of one marker: the questions that a reviewer would ask, as numbers.
+"""Analyses of one marker in one cohort, as numbers.
 
 Nothing is worded or drawn here (:mod:`marker.verdicts`, :mod:`marker.figures`).
 Every figure is of a group of patients; none is one patient's own.
@@ -40,15 +40,15 @@ from accomplice.training.progress import Tick, silent
 
 #: Name of the modality whose mean is adjusted for where no other columns are named.
 STROMA = "stroma"
-#: Reference model that stands for the clinical knowledge, where the study file has it.
+#: Reference model of the clinical features, where the study file has it.
 CLINICAL = "clinical"
-#: What is adjusted for when all is.
+#: Name of the adjustment for all sets together.
 ALL = "all together"
 
 
 @dataclass(frozen=True)
 class MarkerRequest:
-    """What is asked of a marker."""
+    """A marker and how it is analysed."""
 
     marker: str
     stroma: tuple[str, ...] | None = None
@@ -83,7 +83,7 @@ class Centres:
 
 @dataclass(frozen=True)
 class MarkerClaim:
-    """All that was found of a marker."""
+    """All results on a marker."""
 
     request: MarkerRequest
     study: str
@@ -93,7 +93,7 @@ class MarkerClaim:
     """With the marker measured."""
     events: int
     unmeasured: int
-    """Patients without it, who are left out."""
+    """Patients without it, left out."""
     horizon: float
     modality: str
     """The marker's own."""
@@ -116,7 +116,7 @@ class MarkerClaim:
 def judge_marker(
     cohort: Cohort, request: MarkerRequest, config: Config, tick: Tick = silent
 ) -> MarkerClaim:
-    """Answer all questions about a marker.
+    """Run all analyses of a marker.
 
     Raises:
         InputError: the study has no such feature, or too few patients have it.
@@ -155,7 +155,7 @@ def judge_marker(
     tick("questions", 5, 7)
     clinical = clinical_features(cohort.study, request.marker)
     changed = modification(known, x, given.columns(clinical), request.plausible)
-    # Who had the marker measured does not matter to what the treatment did.
+    # The treatment's own effect needs no marker: all patients count.
     everybody = Covariates.of(cohort)
     references = {k: v for k, v in sets.items() if k in cohort.study.baselines}
     references[CLINICAL] = references.pop(CLINICAL, clinical)
@@ -191,7 +191,7 @@ def judge_marker(
 
 
 def check_request(study: Study, request: MarkerRequest) -> None:
-    """Refuse what the study cannot answer.
+    """Refuse a request that the study cannot answer.
 
     Raises:
         InputError: a feature is unknown or not of a fitting kind.
@@ -217,16 +217,17 @@ def check_request(study: Study, request: MarkerRequest) -> None:
 
 
 def clinical_features(study: Study, marker: str) -> tuple[str, ...]:
-    """Return what stands for the clinical knowledge: that baseline, or the first modality."""
+    """Return the features of the clinical baseline, or of the first modality."""
     listed = study.baselines.get(CLINICAL) or tuple(next(iter(study.modalities.values())))
     left_out = {marker, study.treatment.column if study.treatment else None}
     return tuple(name for name in listed if name not in left_out)
 
 
 def adjustments(study: Study, request: MarkerRequest) -> dict[str, tuple[str, ...]]:
-    """Return what is adjusted for: each reference model, the stroma, and what is thought to matter.
+    """Return the sets of features that are adjusted for, by name.
 
-    The last are the features that the study file pairs in its interactions.
+    They are each reference model, the stroma, the features that the study file pairs in its
+    interactions, and those of the request.
     """
     found = {name: tuple(listed) for name, listed in study.baselines.items()}
     found[CLINICAL] = clinical_features(study, request.marker)

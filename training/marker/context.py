@@ -1,4 +1,4 @@
-"""Questions of the marker report on what the marker changes, measures and adds: a section each."""
+"""Sections of the marker report: treatment, correlations and added value."""
 
 from __future__ import annotations
 

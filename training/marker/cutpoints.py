@@ -1,4 +1,4 @@
-"""Every cut-point of a marker, and what it costs to have looked for the best one.
+"""Every cut-point of a marker, and a correction for the choice of the best one.
 
 The best of many cut-points looks significant by chance far more often than one time in twenty
 (Altman et al., "Dangers of using optimal cutpoints in the evaluation of prognostic factors", JNCI
@@ -19,9 +19,9 @@ from accomplice.training.estimators.kaplan_meier import nelson_aalen
 
 #: Part of the patients below the lowest and the highest cut-point.
 RANGE = (0.1, 0.9)
-#: Cut-points at which a hazard ratio is estimated, at the most.
+#: Most cut-points at which a hazard ratio is estimated.
 MOST_CUTS = 300
-#: Permutations: at the most, at the least, and patients permuted in all.
+#: Permutations: most, fewest, and patients permuted in all.
 PERMUTATIONS, FEWEST, WORK = 9999, 499, 200_000_000
 #: Values held at a time while permuting.
 CHUNK = 4_000_000

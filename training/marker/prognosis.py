@@ -1,4 +1,4 @@
-"""Questions of the marker report on what the marker predicts: a section each."""
+"""Sections of the marker report: association, cut-points, adjustment, time and centres."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ def make_page(claim: MarkerClaim, provenance: Mapping[str, object]) -> Page:
     """Return the report as a page.
 
     Args:
-        claim: what was found.
+        claim: the results.
         provenance: name -> value, for the page's foot.
     """
     marker = claim.request.marker
@@ -42,10 +42,7 @@ def make_page(claim: MarkerClaim, provenance: Mapping[str, object]) -> Page:
 
 
 def sections(claim: MarkerClaim) -> tuple[Section, ...]:
-    """Return the sections in the order in which a reviewer would ask.
-
-    A word is explained where it first appears, and nowhere else.
-    """
+    """Return the sections, each word explained where it first appears, and nowhere else."""
     made = [
         prognosis.association(claim),
         prognosis.cut_points(claim),

@@ -1,10 +1,9 @@
-"""A marker and a treatment that was not randomised: interaction, and whether to believe the effect.
+"""A marker and a treatment that was not randomised: interaction, and checks of the effect.
 
-An observational effect far from what trials found says more of who was treated than of the
-treatment: confounding by indication, and immortal time, since who dies early is never treated
-(Suissa, "Immortal time bias in pharmacoepidemiology", Am J Epidemiol 2008). A landmark analysis
-counts only those who were still followed when treatment had begun (Anderson, Cain and Gelber, J
-Clin Oncol 1983).
+An observational effect far from that of trials points to confounding by indication or to immortal
+time, since patients who die early are never treated (Suissa, "Immortal time bias in
+pharmacoepidemiology", Am J Epidemiol 2008). A landmark analysis counts only patients still
+followed when treatment had begun (Anderson, Cain and Gelber, J Clin Oncol 1983).
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from accomplice.training.treatment.immortal_time import (
 
 @dataclass(frozen=True)
 class Modification:
-    """What the marker does to the treatment's effect, among patients with both known."""
+    """The marker's interaction with the treatment, among patients with both known."""
 
     treated: int
     untreated: int
@@ -51,13 +50,13 @@ class Modification:
 
 @dataclass(frozen=True)
 class TreatmentEffect:
-    """The treatment's own effect as these patients show it, and whether to believe it."""
+    """The treatment's own observational effect, with checks of its credibility."""
 
     column: str
     treated: int
     untreated: int
     unknown: int
-    """Patients of whom the treatment is not recorded, who are left out."""
+    """Patients without a recorded treatment, left out."""
     ratios: dict[str, HazardRatio]
     """The treatment's: crude, adjusted for each of several sets of features, and at the landmark.
 
@@ -91,7 +90,7 @@ class TreatmentEffect:
 
 
 def modification(cohort: Cohort, x: Array, clinical: Array, plausible: float) -> Modification | str:
-    """Judge a marker's interaction with the study's treatment, or say why that cannot be done.
+    """Estimate a marker's interaction with the treatment, or return why that cannot be done.
 
     Args:
         cohort: patients with the marker.
@@ -121,7 +120,7 @@ def modification(cohort: Cohort, x: Array, clinical: Array, plausible: float) ->
 
 
 def treatment_effect(cohort: Cohort, sets: dict[str, Array]) -> TreatmentEffect | str:
-    """Estimate the treatment's own effect in a cohort, or say why that cannot be done.
+    """Estimate the treatment's own effect in a cohort, or return why that cannot be done.
 
     Args:
         cohort: all patients.
@@ -158,7 +157,7 @@ def treatment_effect(cohort: Cohort, sets: dict[str, Array]) -> TreatmentEffect 
 
 
 def _arms(cohort: Cohort) -> tuple[Bools, Array] | str:
-    """Return whose treatment is known (n,) and who of them was treated (m,), or why not."""
+    """Return the patients with a known treatment (n,) and their arm (m,), or why there are none."""
     treated, event = cohort.treated, cohort.outcome.event
     if treated is None:
         return "the study records no treatment"

@@ -1,4 +1,4 @@
-"""What the figures of a marker amount to: one plain verdict a question, and never more than shown.
+"""Verdicts of the marker report: one a question, never more than is shown.
 
 Each rule takes the few numbers that it judges, so that it can be read and tested by itself.
 """

@@ -1,4 +1,4 @@
-"""What is said of a power simulation: its assumptions, its table, its sentence, its record."""
+"""Texts of a power simulation: its assumptions, table, conclusion, and record."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from accomplice.training.power.simulation import Needed, Power, Scenario, approx
 
 
 def assumptions(scenario: Scenario, draws: int, marker: str | None = None) -> list[str]:
-    """Say in a few lines what is true of the simulated patients and how they are analysed.
+    """Return the assumptions of the simulation and its analysis in a few lines.
 
     Args:
         scenario: what is simulated.
@@ -82,7 +82,7 @@ LEGEND = (
 
 
 def conclusion(at: Power, enough: Needed | None) -> list[str]:
-    """Say what the size at hand shows, and what size would do."""
+    """Return the power of the size at hand, and the size needed."""
     low, high = at.interval
     chance = f"{at.power:.0%} ({low:.0%} to {high:.0%})"
     if enough is None:

@@ -34,7 +34,7 @@ HR_LOW, HR_HIGH = 0.48, 0.76
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """Who the patients are, whatever the effects."""
+    """The simulated patients, whatever the effects."""
 
     patients: int = 409
     """In the cohort."""
@@ -54,14 +54,14 @@ class Setting:
         treated: float | None,
         known: float | None,
     ) -> Setting:
-        """Put what an option says in place of what is here."""
+        """Return the setting with given options replaced; None keeps a value."""
         said = {"patients": patients, "events": events, "treated": treated, "known": known}
         changes = {k: v for k, v in said.items() if v is not None}
         return replace(self, **changes)  # type: ignore[arg-type]
 
 
 def treated_of(cohort: Cohort) -> Array:
-    """Return who was treated (n,): 1, 0, or NaN where it is not recorded.
+    """Return the arm (n,): 1 if treated, 0 if not, NaN where it is not recorded.
 
     Raises:
         InputError: the study names no treatment.

@@ -1,4 +1,4 @@
-"""How likely a cohort shows that a treatment works less where a marker is high, by simulation.
+"""Power of a treatment-by-marker interaction, by simulation.
 
 A treatment-by-marker interaction needs several times the events that the treatment itself needs,
 and those small cohorts that do show one overstate it. So before anything is collected, or believed:
@@ -98,7 +98,7 @@ class Scenario:
         return round(patients * self.known)
 
     def patients_for(self, events: float) -> int:
-        """How many patients it takes for so many events among the analysed."""
+        """Return the patients needed for a number of events among the analysed."""
         return math.ceil(events / (self.events * self.known))
 
     def draw(self, rng: np.random.Generator, cohorts: int, n: int) -> tuple[Array, Array]:
@@ -190,20 +190,24 @@ class Power:
 
 @dataclass(frozen=True)
 class Needed:
-    """How many patients show the interaction with the power that is asked for."""
+    """The number of patients that gives the wanted power."""
 
     patients: int
     low: int
     """95 % by the simulation."""
     high: int
     events: int
-    """Among the analysed of so many patients."""
+    """Expected among the analysed."""
     bound: Literal["about", "more than", "fewer than"] = "about"
     """Whether the search ended at its upper or lower bound instead."""
 
 
 def approximate(scenario: Scenario, patients: float) -> float:
-    """Return the power by the closed form, without simulation."""
+    """Return the power by the closed form, without simulation.
+
+    Φ(|β| / se − z) + Φ(−|β| / se − z), with β the interaction, se² its `unit_variance` over the
+    analysed patients, and z the critical value (Schoenfeld 1983; Peterson and George 1993).
+    """
     variance = scenario.unit_variance / (patients * scenario.known)
     size, critical = scenario.interaction / math.sqrt(variance), scenario.critical
     return NORMAL.cdf(size - critical) + NORMAL.cdf(-size - critical)
@@ -214,14 +218,14 @@ def simulate(
 ) -> Power:
     """Draw and analyse cohorts of one size.
 
-    The same arguments give the same result, whatever other sizes are asked for.
+    The same arguments give the same result, whatever other sizes are simulated.
 
     Args:
         scenario: what is true.
         patients: in each cohort.
         draws: cohorts.
         seed: of the draws.
-        tick: told of the cohorts done.
+        tick: progress callback.
     """
     n = scenario.analysed(patients)
     rng = np.random.default_rng([seed, patients])

@@ -1,4 +1,4 @@
-"""Predict for another cohort, which has its own study file, and judge what comes true of it."""
+"""Predictions for another cohort, which has its own study file, and their responses judged."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from accomplice.training.treatment.effect import PatientEffect
 
 @dataclass(frozen=True, eq=False)
 class External:
-    """What a bundle says of a cohort that it was not trained on."""
+    """A bundle's predictions for a cohort that it was not trained on."""
 
     bundle: Bundle
     """Its expression read on the cohort's own scale, where that has patients enough."""
@@ -109,16 +109,12 @@ def predict_cohort(
     own = on_cohort_scale(bundle, matching.values, cohort.centre)
     model = own.survival[endpoint]
     blind_values = matching.values[:, list(bundle.study.prognostic_features)]
-    able = rankable(first, blind_values)
-    expression = [
-        name
-        for name, feature in model.preprocessors[0].study.features.items()
-        if feature.kind == "expression"
-    ]
+    features = model.preprocessors[0].study.features
+    able = dict(zip(features, rankable(first, blind_values), strict=True))
     have = {m.feature for m in matching.found}
-    order = list(model.preprocessors[0].study.features)
-    ranked = tuple(name for name in expression if able[order.index(name)])
-    left = tuple(name for name in expression if name in have and name not in ranked)
+    expression = [name for name, feature in features.items() if feature.kind == "expression"]
+    ranked = tuple(name for name in expression if able[name])
+    left = tuple(name for name in expression if name in have and not able[name])
     seen = _as_the_model(bundle.study, cohort, matching.values)
     finish = _finisher(model, matching.values, cohort.centre)
     learners = model.ensemble.learners(blind_values, cohort.centre)
@@ -179,7 +175,7 @@ def on_cohort_scale(bundle: Bundle, values: Array, centre: NDArray[np.str_] | No
 def judge_labels(
     external: External, patients: Patients, config: Config
 ) -> tuple[dict[str, ResponseEvaluation], dict[str, str]]:
-    """Judge the binary endpoints that model and study share; say why others are not."""
+    """Judge the binary endpoints that model and study share; return why others are not judged."""
     found, left = {}, {}
     bundle, study = external.bundle, patients.study
     values = external.matching.values[:, list(bundle.study.prognostic_features)]
@@ -236,7 +232,7 @@ def _as_the_model(model: Study, cohort: Cohort, values: Array) -> Cohort:
 
 
 def why_few(cohort: Cohort, horizon: float, fewest: int) -> str:
-    """Say that a cohort has too few events to judge a model by, or nothing."""
+    """Return that a cohort has too few events to judge a model by, or nothing."""
     seen = int((cohort.event & (cohort.time <= horizon)).sum())
     if seen >= fewest:
         return ""

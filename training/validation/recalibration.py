@@ -36,7 +36,7 @@ from accomplice.training.progress import Tick, silent
 #: Spreads of the priors of level, slope and course around no update.
 PRIOR_SD = np.array([1.0, 0.5, 0.5])
 NO_UPDATE = np.array([0.0, 1.0, 0.0])
-#: What is fitted -> which of level, slope and course; the simplest first.
+#: Form -> whether level, slope and course are fitted; the simplest first.
 FORMS: dict[str, tuple[bool, bool, bool]] = {
     "nothing": (False, False, False),
     "level": (True, False, False),
@@ -52,9 +52,9 @@ class Update:
     """A fitted update."""
 
     form: str
-    """What of it was fitted, of ``FORMS``."""
+    """Fitted parameters, a key of ``FORMS``."""
     level: float
-    """Added to the log cumulative hazard of everybody."""
+    """Added to the log cumulative hazard of all patients."""
     slope: float
     """Stretch of the log cumulative hazard around its mean."""
     course: float
@@ -86,7 +86,7 @@ class Update:
 
 @dataclass(frozen=True, eq=False)
 class Recalibration:
-    """An update, and what it does to patients whom it was not fitted to."""
+    """An update, and its effect on held-out patients."""
 
     update: Update
     """Fitted to all patients."""
@@ -100,14 +100,14 @@ class Recalibration:
 
 @dataclass(frozen=True, eq=False)
 class _Patients:
-    """What an update is fitted to."""
+    """Data that an update is fitted to."""
 
     log_ends: Array
     """(n, j) log cumulative hazard of the model, blind to the treatment."""
     shift: Array
-    """(n, j) what the treatment adds to it."""
+    """(n, j) change by the treatment."""
     at_risk: Array
-    """(n, j) part of each bin that was lived through."""
+    """(n, j) months at risk in each bin."""
     happened: Array
     """(n, j) the bin of the event."""
     log_time: Array
@@ -136,7 +136,7 @@ def recalibrate(
         event: (n,) whether the event was seen.
         grid: the j bins.
         seed: of the division into folds.
-        tick: told how far the check is.
+        tick: progress callback.
 
     Raises:
         InputError: there are too few events to learn from.

@@ -1,7 +1,7 @@
-"""External validation: what a model's predictions of another cohort are worth.
+"""External validation of a model on another cohort.
 
-Discrimination and calibration are told apart: ranks may hold up where probabilities do not, and
-only the latter can be mended without new training (Debray et al., "A new framework to enhance the
+Discrimination and calibration are judged apart: ranks may hold up where probabilities do not, and
+only the latter can be updated without new training (Debray et al., "A new framework to enhance the
 interpretation of external validation studies of clinical prediction models", J Clin Epidemiol
 2015). The figures stand beside those of the training run.
 """
@@ -36,13 +36,13 @@ from accomplice.training.validation.recalibration import Recalibration, recalibr
 
 #: Parts of the judged horizon at which calibration is judged; the middle one gives the verdict.
 MARKS = (0.25, 0.5, 0.75)
-#: What the model is called in the comparison with its updated self.
+#: Name of the model in the comparison with its update.
 BEFORE = "before the update"
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What the training run said of the model, out of fold."""
+    """The model's out-of-fold figures in its training run."""
 
     study: str
     synthetic: bool
@@ -56,7 +56,7 @@ class Trained:
 
 @dataclass(frozen=True, eq=False)
 class Repaired:
-    """The updated model, judged on patients whom its updates were not fitted to."""
+    """The updated model, judged on held-out patients."""
 
     recalibration: Recalibration
     evaluation: Evaluation
@@ -66,7 +66,7 @@ class Repaired:
 
 @dataclass(frozen=True, eq=False)
 class Validation:
-    """All that is found."""
+    """All results."""
 
     external: External
     trained: Trained
@@ -117,7 +117,7 @@ def validate(
         config: its seed and bootstraps.
         named: the model's feature -> the study's, where matching cannot know.
         update: whether level and slope are updated, and checked on held-out patients.
-        tick: told how far the work is.
+        tick: progress callback.
 
     Raises:
         InputError: no feature matches, or there are too few events.
@@ -161,7 +161,7 @@ def validate(
 
 
 def trained_figures(bundle: Bundle, endpoint: str) -> Trained:
-    """Read what the training run said of one endpoint's model."""
+    """Read the training run's figures of one endpoint's model."""
     found: Mapping[str, Any] = bundle.metrics
     found = found.get("further", {}).get(endpoint, found)
     scores = found.get("models", {}).get(MODEL, {})

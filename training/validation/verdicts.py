@@ -1,4 +1,4 @@
-"""What an external validation says: of ranks, probabilities, the update and the input."""
+"""Verdicts of an external validation: discrimination, calibration, the update, and the input."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from accomplice.training.validation.validation import (
 
 
 def of_discrimination(found: Validation) -> Verdict:
-    """Say whether the model puts these patients in the right order."""
+    """Judge discrimination."""
     here, change = found.evaluation.scores[MODEL].uno_c, found.change_in_c
     figure = f"Uno's C {here}"
     if math.isnan(here.low):
@@ -34,7 +34,7 @@ def of_discrimination(found: Validation) -> Verdict:
 
 
 def of_calibration(calibration: tuple[Calibrated, ...], whose: str = "Calibration") -> Verdict:
-    """Say whether predictions come true, by the month in the middle."""
+    """Judge calibration at the month in the middle."""
     middle = calibration[len(calibration) // 2]
     slope, ratio = middle.slope, middle.observed_expected
     if math.isnan(slope.low) or math.isnan(ratio.low):
@@ -55,7 +55,7 @@ def of_calibration(calibration: tuple[Calibrated, ...], whose: str = "Calibratio
 
 
 def of_update(repaired: Repaired) -> Verdict:
-    """Say what the update does to patients whom it was not fitted to."""
+    """Judge the update on held-out patients."""
     update = repaired.recalibration.update
     after = of_calibration(repaired.calibration, "Calibration of held-out patients")
     gain = repaired.evaluation.gains[BEFORE]["ibs"]
@@ -68,7 +68,7 @@ def of_update(repaired: Repaired) -> Verdict:
 
 
 def of_matching(found: Validation) -> Verdict:
-    """Say how much of the model's input there is."""
+    """Judge how much of the model's input there is."""
     matching = found.external.matching
     total = len(matching.matches)
     text = f"{len(matching.found)} of the model's {total} features were found in the study."
@@ -89,7 +89,7 @@ def of_matching(found: Validation) -> Verdict:
 
 
 def verdicts(found: Validation) -> dict[str, Verdict]:
-    """Return what is said of each question, the answers first."""
+    """Return all verdicts, the answers first."""
     said = {
         "discrimination": of_discrimination(found),
         "calibration": of_calibration(found.calibration),
