@@ -202,9 +202,7 @@ def _are_names(cohort: Cohort) -> bool:
     """Whether identifiers are more than running numbers, which any two cohorts share."""
     if cohort.study.id is None:
         return False
-    numbers = []
-    for each in cohort.ids.tolist():
-        digits = re.sub(r"\D", "", each)
-        numbers.append(int(digits) if 0 < len(digits) <= 15 else -1)
+    digits = [re.sub(r"\D", "", each) for each in cohort.ids.tolist()]
+    numbers = [int(each) if 0 < len(each) <= 15 else -1 for each in digits]
     spread = max(numbers) - min(numbers) + 1
     return spread > 10 * len(numbers)

@@ -305,8 +305,11 @@ def needed(scenario: Scenario, draws: int, seed: int, tick: Tick = silent) -> Ne
             break
     high, low = (corrected(tried, power) for power in at.interval)
     bound: Literal["about", "more than", "fewer than"] = "about"
-    if size > MOST or size < least:
-        bound, size = ("more than", float(MOST)) if size > MOST else ("fewer than", float(least))
+    if size > MOST:
+        bound, size = "more than", MOST
+    elif size < least:
+        bound, size = "fewer than", least
+    if bound != "about":
         low = high = size
     events = round(at.events / tried * size)
     return Needed(round(size), math.floor(low), math.ceil(high), events, bound)

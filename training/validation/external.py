@@ -217,17 +217,10 @@ def _as_the_model(model: Study, cohort: Cohort, values: Array) -> Cohort:
         name: endpoint.model_copy(update={"features": None})
         for name, endpoint in own.endpoints.binary.items()
     }
-    study = model.model_copy(
-        update={
-            "name": own.name,
-            "description": own.description,
-            "synthetic": own.synthetic,
-            "source": own.source,
-            "id": own.id,
-            "centre": own.centre,
-            "endpoints": own.endpoints.model_copy(update={"binary": binary}),
-        }
-    )
+    kept = ("name", "description", "synthetic", "source", "id", "centre")
+    update = {name: getattr(own, name) for name in kept}
+    update["endpoints"] = own.endpoints.model_copy(update={"binary": binary})
+    study = model.model_copy(update=update)
     return replace(cohort, study=study, values=values, further={})
 
 

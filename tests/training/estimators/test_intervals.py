@@ -16,7 +16,9 @@ from accomplice.training.estimators.hazard_ratios import HazardRatio
 from accomplice.training.estimators.intervals import (
     Z95,
     Estimate,
+    determined,
     percentile_interval,
+    plain,
     wilson,
 )
 
@@ -69,6 +71,21 @@ class TestJson:
             Holder.model_validate({"figure": {"value": 1, "p": 0.5}})
         with pytest.raises(TypeError, match="'p'"):
             Estimate.from_json({"value": 1, "p": 0.5})
+
+
+def test_plain_values_are_what_json_knows():
+    found = plain({1: (np.float64(0.5), math.nan), "e": Estimate(0.5), "a": np.arange(2) > 0})
+    assert found == {
+        "1": [0.5, None],
+        "e": {"value": 0.5, "low": None, "high": None},
+        "a": [False, True],
+    }
+    json.dumps(found, allow_nan=False)
+
+
+def test_determined_figures_are_the_finite_ones():
+    estimates = {"c": Estimate(0.7, 0.6, math.inf), "ibs": Estimate(math.nan)}
+    assert determined(estimates, {"p": math.nan, "n": 3.0}) == {"c": 0.7, "c_low": 0.6, "n": 3.0}
 
 
 def test_is_written_in_one_format_and_in_words_where_undefined():

@@ -54,6 +54,19 @@ class TestDraws:
         assert found[0, 0] == pytest.approx(parts.mean())
         assert found[1:].std() == pytest.approx(parts.std() / math.sqrt(6000), rel=0.08)
 
+    def test_fewer_are_the_first_of_more(self):
+        few, more = BootstrapDraws.of(50, 10, 4), BootstrapDraws.of(50, 30, 4)
+        np.testing.assert_array_equal(few.counts, more.first(10).counts)
+
+    @pytest.mark.parametrize("blocks", [100, 20])
+    def test_rows_are_the_drawn_patients(self, monkeypatch, blocks):
+        monkeypatch.setattr(module, "FEW", blocks)
+        parts, draws = np.random.default_rng(0).normal(size=60), BootstrapDraws.of(60, 15, 4)
+        assert draws.single == (blocks == 100)
+        means = [parts[rows].mean() for rows in draws.rows()]
+        assert means[0] == parts.mean()
+        np.testing.assert_allclose(draws.mean(parts), means, rtol=1e-12)
+
     def test_nobody_has_no_mean(self):
         found = BootstrapDraws.of(50, 3, 0).take(np.zeros(50, dtype=bool)).mean(np.zeros(0))
         assert np.isnan(found).all()
@@ -86,6 +99,22 @@ class TestFigures:
         (auc,) = cumulative_dynamic_auc(*outcome, np.array([20.0]), weights)
         assert group.auc(20.0, risk[chosen])[0][0] == pytest.approx(auc, rel=1e-12)
         assert group.events == (event & (time <= 50) & chosen).sum()
+
+    @pytest.mark.parametrize("pairs", [2000, 0])
+    def test_all_metrics_are_drawn_as_each_alone(self, monkeypatch, pairs):
+        time, event, risk = patients()
+        monkeypatch.setattr(module, "PAIRS", pairs)
+        every = BootstrappedOutcome.of(time, event, 50.0, 30, 0)
+        assert every.draws.exact == (pairs > 0)
+        curves = np.exp(risk)[:, None] * GRID.edges / 30
+        output, _ = every.output(risk, GRID, curves)
+        (found,) = every.figures([output])
+        np.testing.assert_array_equal(found["uno_c"], every.uno_c(risk)[0])
+        np.testing.assert_allclose(found["ibs"], every.draws.mean(output.brier), rtol=1e-12)
+        whole = BootstrappedOutcome.of(time, event, 50.0, 0, 0).figures([output])[0]
+        for name, figure in whole.items():
+            assert figure.shape == (1,)
+            assert figure[0] == pytest.approx(found[name][0], abs=1e-12)
 
     def test_of_many_are_as_wide_as_of_few(self, monkeypatch):
         time, event, risk = patients(1500)
