@@ -92,8 +92,9 @@ def calibrated(
     found = []
     for month in months:
         alive = survival_at(followed, grid, cumulative, month)
-        drawn = slopes(followed, alive, month), followed.observed_expected(alive, month)
-        found.append(Calibrated(month, *map(Estimate.of_draws, drawn), alive))
+        slope = Estimate.of_draws(slopes(followed, alive, month))
+        ratio = Estimate.of_draws(followed.observed_expected(alive, month))
+        found.append(Calibrated(month, slope, ratio, alive))
     return tuple(found)
 
 

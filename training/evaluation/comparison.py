@@ -131,7 +131,7 @@ def compare(
         horizon=judged.horizon,
         first=sides[0],
         second=sides[1],
-        gains=estimates(gains(*figures, tuple(METRICS))),
+        gains=estimates(gains(figures[0], figures[1], tuple(METRICS))),
         bootstraps=bootstraps,
     )
 

@@ -71,5 +71,5 @@ class Score(ABC):
             models: of m models.
             counts: (d, n) how often each draw holds each patient.
         """
-        n = len(outcome.time)
-        return np.stack([self.contributions(outcome, each) @ counts.T / n for each in models])
+        size = counts.sum(axis=1)
+        return np.stack([self.contributions(outcome, each) @ counts.T / size for each in models])

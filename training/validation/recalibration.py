@@ -114,8 +114,13 @@ class _Patients:
     """(j,) logarithm of each bin's end, no later than the follow-up."""
 
     def take(self, rows: Bools) -> _Patients:
-        each = (self.log_ends, self.shift, self.at_risk, self.happened)
-        return _Patients(*(part[rows] for part in each), self.log_time)
+        return replace(
+            self,
+            log_ends=self.log_ends[rows],
+            shift=self.shift[rows],
+            at_risk=self.at_risk[rows],
+            happened=self.happened[rows],
+        )
 
 
 def recalibrate(
@@ -181,7 +186,8 @@ def fit_update(patients: _Patients, form: str) -> Update:
     def update(freed: Array) -> Update:
         made = NO_UPDATE.copy()
         made[free] = freed
-        return Update(form, *made.tolist(), centre, pace)
+        level, slope, course = made.tolist()
+        return Update(form, level, slope, course, centre, pace)
 
     def value(freed: Array) -> float:
         prior = ((freed - NO_UPDATE[free]) / PRIOR_SD[free]) ** 2
