@@ -21,8 +21,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean '{by_lower[hits[0]]}'?" if hits else ""
 
 
-def some(names: Iterable[object], most: int = 5) -> str:
-    """Join quoted names for an error text, cutting a long list short."""
-    listed = [f"'{n}'" for n in names]
+def some(names: Iterable[object], most: int = 5, quote: str = "'") -> str:
+    """Join quoted names for a text, cutting a long list short."""
+    listed = [f"{quote}{n}{quote}" for n in names]
     tail = f" and {len(listed) - most} more" if len(listed) > most else ""
     return ", ".join(listed[:most]) + tail

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from accomplice.data.errors import some
 from accomplice.training.marker import figures as plots
 from accomplice.training.marker import verdicts
 from accomplice.training.marker.claim import ALL, STROMA, MarkerClaim
@@ -91,7 +92,7 @@ def independence(claim: MarkerClaim) -> Section:
     rows = [
         (
             a.label,
-            _features(a.features) if a.label not in ("nothing", ALL) else _count(a.features),
+            _count(a.features) if a.label in ("nothing", ALL) else some(a.features, 6, quote=""),
             str(a.ratio),
             p_text(a.ratio.p)[2:].removeprefix("= ") if a.ratio.known else "–",
         )
@@ -210,11 +211,6 @@ def _share(value: float, low: float, high: float) -> str:
         if low == low
         else f"{percent(value)}"
     )
-
-
-def _features(names: tuple[str, ...], most: int = 6) -> str:
-    tail = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + tail
 
 
 def _count(names: tuple[str, ...]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from accomplice.data.errors import some
 from accomplice.data.matching.match import Match
 from accomplice.training.estimators.policy import MANY_OUTSIDE
 from accomplice.training.evaluation.calibration import Calibrated
@@ -75,7 +76,7 @@ def of_matching(found: Validation) -> Verdict:
     if matching.absent_modalities:
         text += f" Modalities missing here: {', '.join(matching.absent_modalities)}."
     thin = [
-        f"{name} ({have} of {of}: without {_some(without)})"
+        f"{name} ({have} of {of}: without {some(without, 3, quote='')})"
         for name, (have, of, _) in known_by_modality(found).items()
         if 0 < have < of / 2 and (without := _without(found, name))
     ]
@@ -109,12 +110,6 @@ def _without(found: Validation, modality: str) -> list[str]:
     matches = found.external.matching.matches
     block = found.external.bundle.study.blocks[modality]
     return [matches[j].feature for j in block if matches[j].source is None]
-
-
-def _some(names: list[str], most: int = 3) -> str:
-    """Join names, cutting a long list short."""
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + rest
 
 
 def to_json(found: Validation) -> dict[str, Any]:
