@@ -11,11 +11,39 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
 from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.training.estimators.hazard import TimeGrid, accumulate
+from accomplice.training.estimators.newton import Newton, maximise
+
+#: Twice the gain that a step must promise to be taken, as a part of 1 + |objective|.
+PROMISED = 1e-12
+
+
+class _Ties(NamedTuple):
+    """The e events by falling time, those at one time in a group."""
+
+    rows: Ints
+    """(e,) places of the events among the patients by falling time."""
+    end: Ints
+    """(e,) end of each one's risk set."""
+    start: Ints
+    """(g,) first event of each group."""
+    group: Ints
+    """(e,)."""
+    share: Array
+    """(e,) l/d for the l-th of d tied events: the part of the tied patients' weight that Efron's
+    approximation takes out of the risk set."""
+
+    def at_risk(self, weighted: Array) -> Array:
+        """Sum what is weighted (n, c), by falling time, over each event's risk set (e, c)."""
+        tied = np.add.reduceat(weighted[self.rows], self.start, axis=0)
+        found = np.cumsum(weighted, axis=0)[self.end - 1]
+        found -= self.share[:, None] * tied[self.group]
+        return found
 
 
 @dataclass(frozen=True)
@@ -33,12 +61,7 @@ class RiskSets:
         return np.argsort(-self.time, kind="stable")
 
     @cached_property
-    def _ties(self) -> tuple[Ints, Ints, Ints, Array]:
-        """For each event e, in order of falling time: end of its risk set, its tie group, share.
-
-        The share is l/d for the l-th of d tied events: the part of the tied patients' weight that
-        Efron's approximation takes out of the risk set.
-        """
+    def _ties(self) -> _Ties:
         time, event = self.time[self.order], self.event[self.order]
         end = np.searchsorted(-time, -time, side="right")
         rows = np.flatnonzero(event)
@@ -46,7 +69,7 @@ class RiskSets:
             -time[rows], return_index=True, return_inverse=True, return_counts=True
         )
         share = (np.arange(len(rows)) - start[group]) / size[group]
-        return rows, end[rows], group, share
+        return _Ties(rows, end[rows], start, group, share)
 
     def evaluate(self, X: Array, log_hz: Array) -> tuple[float, Array, Array]:
         """Return the log partial likelihood, its gradient (p,) and its information (p, p).
@@ -55,29 +78,28 @@ class RiskSets:
             X: (n, p) design.
             log_hz: (n,) linear predictor; any shift of it gives the same result.
         """
-        rows, end, group, share = self._ties
-        n, p = X.shape
+        return self.evaluate_sorted(X[self.order], log_hz[self.order])
+
+    def evaluate_sorted(self, x: Array, log_hz: Array) -> tuple[float, Array, Array]:
+        """Return what :meth:`evaluate` does, from patients in :attr:`order`."""
+        rows, end, start, group, share = self._ties
+        n, p = x.shape
         if len(rows) == 0:
             return 0.0, np.zeros(p), np.zeros((p, p))
-        x, eta = X[self.order], log_hz[self.order]
-        eta = np.maximum(eta - eta.max(), -500.0)
+        eta = np.maximum(log_hz - log_hz.max(), -500.0)
         weight = np.exp(eta)
-        groups = int(group[-1]) + 1
-        tied = np.zeros((groups, p + 1))
-        wx = np.concatenate([weight[:, None], weight[:, None] * x], axis=1)
-        np.add.at(tied, group, wx[rows])
-        at_risk = np.cumsum(wx, axis=0)[end - 1] - share[:, None] * tied[group]
+        weighted = np.empty((n, p + 1))
+        weighted[:, 0] = weight
+        np.multiply(weight[:, None], x, out=weighted[:, 1:])
+        at_risk = self._ties.at_risk(weighted)
         total, mean = at_risk[:, 0], at_risk[:, 1:] / at_risk[:, :1]
         value = float(eta[rows].sum() - np.log(total).sum())
         gradient = x[rows].sum(axis=0) - mean.sum(axis=0)
         # Each patient's summed share of the events' averages: all events up to their own time,
         # less what Efron takes out for the events they are tied with.
-        gain = np.zeros(n + 1)
-        np.add.at(gain, end, 1 / total)
+        gain = np.bincount(end, 1 / total, n + 1)
         own = np.cumsum(gain[::-1])[::-1][1:]
-        drop = np.zeros(groups)
-        np.add.at(drop, group, share / total)
-        own[rows] -= drop[group]
+        own[rows] -= np.add.reduceat(share / total, start)[group]
         information = (x * (weight * own)[:, None]).T @ x - mean.T @ mean
         return value, gradient, information
 
@@ -96,23 +118,17 @@ class RiskSets:
             The patient of each event (e,), by falling time; means (e, p) and covariances (e, p, p)
             weighted by the hazard, ties as Efron's.
         """
-        rows, end, group, share = self._ties
         x, eta = X[self.order], log_hz[self.order]
         weight = np.exp(np.maximum(eta - eta.max(), -500.0))[:, None]
         square = (x[:, :, None] * x[:, None, :]).reshape(len(x), -1)
         moments = weight * np.concatenate([np.ones_like(weight), x, square], axis=1)
-        tied = np.zeros((int(group[-1]) + 1 if len(rows) else 0, moments.shape[1]))
-        np.add.at(tied, group, moments[rows])
-        at_risk = np.cumsum(moments, axis=0)[end - 1] - share[:, None] * tied[group]
-        p = x.shape[1]
+        at_risk, p = self._ties.at_risk(moments), x.shape[1]
         mean = at_risk[:, 1 : p + 1] / at_risk[:, :1]
         second = (at_risk[:, p + 1 :] / at_risk[:, :1]).reshape(-1, p, p)
-        return self.order[rows], mean, second - mean[:, :, None] * mean[:, None, :]
+        return self.order[self._ties.rows], mean, second - mean[:, :, None] * mean[:, None, :]
 
 
-def fit_cox(
-    X: Array, risk_sets: RiskSets, penalty: Array, start: Array | None = None, steps: int = 30
-) -> Array:
+def fit_cox(X: Array, risk_sets: RiskSets, penalty: Array, start: Array | None = None) -> Array:
     """Maximise ``log partial likelihood - 1/2 sum_j penalty_j beta_j²``.
 
     Args:
@@ -120,36 +136,39 @@ def fit_cox(
         risk_sets: of the same n patients.
         penalty: (p,) ridge penalty of each coefficient, > 0 unless n is well above p.
         start: (p,) where Newton's method begins; zero if absent.
-        steps: at the most.
 
     Returns:
         (p,) coefficients.
+
+    Example:
+        >>> X, time = np.array([[1.0], [0.0], [1.0], [0.0]]), np.array([1.0, 2.0, 3.0, 4.0])
+        >>> risk_sets = RiskSets(time, np.ones(4, dtype=bool))
+        >>> fit_cox(X, risk_sets, penalty=np.ones(1)).round(4)
+        array([0.3857])
     """
     n, p = X.shape
     if p > n and (penalty > 0).all():
         Z, back = row_space(X, penalty)
         return np.asarray(back @ fit_cox(Z, risk_sets, np.ones(Z.shape[1])))
-    beta = np.zeros(p) if start is None else start
-    log_hz = X @ beta
-    value, gradient, information = risk_sets.evaluate(X, log_hz)
-    objective = value - 0.5 * float(penalty @ beta**2)
-    for _ in range(steps):
-        slope = gradient - penalty * beta
-        system = information + np.diag(penalty + 1e-12 * (1 + np.trace(information) / max(p, 1)))
-        step = np.linalg.solve(system, slope)
-        if float(slope @ step) < 1e-12 * (1 + abs(objective)):
-            break
-        for halving in range(20):
-            trial = beta + step / 2**halving
-            log_hz = X @ trial
-            value, gradient, information = risk_sets.evaluate(X, log_hz)
-            reached = value - 0.5 * float(penalty @ trial**2)
-            if reached >= objective - 1e-12 * abs(objective):
-                break
-        else:
-            break
-        beta, objective = trial, reached
-    return beta
+    x = X[risk_sets.order]
+
+    def evaluate(_: Ints, places: Array) -> tuple[Array, Newton]:
+        beta = places[0]
+        value, gradient, information = risk_sets.evaluate_sorted(x, x @ beta)
+
+        objective = value - 0.5 * float(penalty @ beta**2)
+
+        def newton(_: Bools) -> tuple[Array, Bools]:
+            slope = gradient - penalty * beta
+            # As a diagonal: the information of a design without variation is singular.
+            information.flat[:: p + 1] += penalty + 1e-12 * (1 + information.trace() / max(p, 1))
+            step = np.linalg.solve(information, slope)
+            return step[None], np.array([slope @ step < PROMISED * (1 + abs(objective))])
+
+        return np.array([objective]), newton
+
+    begin = np.zeros((1, p)) if start is None else start[None]
+    return maximise(evaluate, begin).place[0]
 
 
 def row_space(X: Array, penalty: Array) -> tuple[Array, Array]:
@@ -159,6 +178,11 @@ def row_space(X: Array, penalty: Array) -> tuple[Array, Array]:
     ``back @ gamma`` is the best ``beta`` under ``penalty`` where ``gamma`` is the best for Z under
     a penalty of 1. The rows' inner products give it: with many columns that is far quicker than
     a decomposition of X.
+
+    Example:
+        >>> Z, back = row_space(np.array([[3.0, 4.0]]), np.ones(2))
+        >>> (Z @ back.T).round(6)
+        array([[3., 4.]])
     """
     scaled = X / np.sqrt(penalty)
     squared, left = np.linalg.eigh(scaled @ scaled.T)
@@ -178,6 +202,12 @@ def ridge_path(
         risk_sets: of the same n patients.
         relative: (p,) each column's part of the penalty, > 0.
         penalties: from strong to weak.
+
+    Example:
+        >>> X, time = np.array([[1.0], [0.0], [1.0], [0.0]]), np.array([1.0, 2.0, 3.0, 4.0])
+        >>> risk_sets = RiskSets(time, np.ones(4, dtype=bool))
+        >>> np.concatenate(list(ridge_path(X, risk_sets, np.ones(1), (10.0, 1.0)))).round(4)
+        array([0.0622, 0.3857])
     """
     n, p = X.shape
     Z, back, own = X, None, relative
@@ -191,7 +221,13 @@ def ridge_path(
 
 
 def baseline_hazard(log_hz: Array, time: Array, event: Bools, grid: TimeGrid) -> Array:
-    """Cumulative baseline hazard (j + 1,): events over weighted time at risk, bin by bin."""
+    """Cumulative baseline hazard (j + 1,): events over weighted time at risk, bin by bin.
+
+    Example:
+        >>> grid, event = TimeGrid(np.array([0.0, 2.0])), np.array([True, False])
+        >>> baseline_hazard(np.zeros(2), np.array([1.0, 2.0]), event, grid).round(4)
+        array([0.    , 0.6667])
+    """
     at_risk = np.exp(np.clip(log_hz, -30, 30)) @ grid.exposure(time)
     happened = grid.events(time, event).sum(axis=0)
     return accumulate(happened / np.maximum(at_risk, 1e-9))

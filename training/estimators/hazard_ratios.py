@@ -91,6 +91,11 @@ def fit_effects(X: Array, time: Array, event: Bools, adjust: Array | None = None
         time: (n,) follow-up in months.
         event: (n,) whether the event was seen.
         adjust: (n, q) standardised covariates, under the weak prior; none if absent.
+
+    Example:
+        >>> x, time = np.array([1.0, 0.0, 1.0, 0.0]), np.array([1.0, 2.0, 3.0, 4.0])
+        >>> print(fit_effects(x, time, np.ones(4, dtype=bool)).ratio(1))
+        2.56 (0.23 to 29.12)
     """
     X = X.reshape(len(time), -1)
     if adjust is None:
@@ -119,7 +124,13 @@ class Pooled:
 
 
 def pool(ratios: Sequence[HazardRatio]) -> Pooled:
-    """Pool by DerSimonian and Laird, "Meta-analysis in clinical trials", 1986."""
+    """Pool by DerSimonian and Laird, "Meta-analysis in clinical trials", 1986.
+
+    Example:
+        >>> centres = [HazardRatio.of(math.log(hr), 0.2, 100, 50) for hr in (0.5, 0.8)]
+        >>> print(pool(centres).ratio)
+        0.63 (0.40 to 1.00)
+    """
     log, weight = (np.array(v) for v in zip(*((r.log, r.se**-2) for r in ratios), strict=True))
     mean = weight @ log / weight.sum()
     q, degrees = float(weight @ (log - mean) ** 2), len(log) - 1
@@ -157,7 +168,13 @@ class Design:
 
 
 def judge_design(plausible: float, ratio: HazardRatio) -> Design:
-    """Judge what the standard error of an estimate could show of a plausible hazard ratio."""
+    """Judge what the standard error of an estimate could show of a plausible hazard ratio.
+
+    Example:
+        >>> judged = judge_design(0.7, HazardRatio.of(math.log(0.6), 0.2, 200, 100))
+        >>> round(judged.power, 3), judged.events_needed
+        (0.43, 247)
+    """
     effect = abs(math.log(plausible))
     shift, normal = effect / ratio.se, NormalDist()
     above, below = normal.cdf(shift - Z95), normal.cdf(-shift - Z95)
@@ -175,5 +192,10 @@ def judge_design(plausible: float, ratio: HazardRatio) -> Design:
 
 
 def two_sided(z: float) -> float:
-    """Two-sided tail of a standard normal."""
+    """Two-sided tail of a standard normal.
+
+    Example:
+        >>> round(two_sided(1.96), 3)
+        0.05
+    """
     return math.erfc(abs(z) / math.sqrt(2))

@@ -27,7 +27,12 @@ Number = Annotated[
 
 
 def resamples(n: int, draws: int, seed: int) -> Iterator[Ints]:
-    """Yield the rows (n,) of each bootstrap draw; the same seed gives the same rows."""
+    """Yield the rows (n,) of each bootstrap draw; the same seed gives the same rows.
+
+    Example:
+        >>> [rows.tolist() for rows in resamples(3, 2, seed=0)]
+        [[2, 1, 1], [0, 0, 0]]
+    """
     generator = np.random.default_rng(seed)
     for _ in range(draws):
         yield generator.integers(0, n, n)
@@ -46,6 +51,11 @@ def percentile_interval(values: Array, level: float = 0.95) -> tuple[float, floa
 
     Raises:
         UndefinedMetricError: the statistic is undefined in more than a tenth of the draws.
+
+    Example:
+        >>> low, high = percentile_interval(np.arange(1.0, 40.0))
+        >>> round(low, 6), round(high, 6)
+        (1.0, 39.0)
     """
     defined = values[~np.isnan(values)]
     if defined.size < 0.9 * values.size:
@@ -152,7 +162,12 @@ def determined(estimates: Mapping[str, Estimate], figures: Mapping[str, float]) 
 
 
 def or_nan(compute: Callable[[], float]) -> float:
-    """Return a figure, or NaN where the patients do not determine it."""
+    """Return a figure, or NaN where the patients do not determine it.
+
+    Example:
+        >>> or_nan(lambda: percentile_interval(np.full(20, math.nan))[0])
+        nan
+    """
     try:
         return compute()
     except UndefinedMetricError:
@@ -160,7 +175,12 @@ def or_nan(compute: Callable[[], float]) -> float:
 
 
 def finite_or_none(value: float) -> float | None:
-    """Return a number as JSON has it: null where it is undefined."""
+    """Return a number as JSON has it: null where it is undefined.
+
+    Example:
+        >>> print(finite_or_none(0.5), finite_or_none(math.nan))
+        0.5 None
+    """
     return float(value) if math.isfinite(value) else None
 
 
@@ -190,6 +210,11 @@ def wilson(cases: ArrayLike, size: ArrayLike, level: float = 0.95) -> tuple[Arra
 
     Returns:
         Low and high, (p̂ + z²/2n ∓ z √(p̂ (1 − p̂)/n + z²/4n²)) / (1 + z²/n), within [0, 1].
+
+    Example:
+        >>> low, high = wilson(5, 10)
+        >>> round(float(low), 3), round(float(high), 3)
+        (0.237, 0.763)
     """
     cases, size = np.asarray(cases, dtype=float), np.asarray(size, dtype=float)
     share, z = cases / size, NormalDist().inv_cdf(0.5 + level / 2)

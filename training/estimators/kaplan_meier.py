@@ -109,6 +109,11 @@ def censoring(time: Reals, event: Bools) -> KaplanMeier:
 
     Raises:
         ValueError: as `checked_outcome`.
+
+    Example:
+        >>> time, event = np.array([1.0, 2.0, 3.0, 4.0]), np.array([True, False, True, False])
+        >>> censoring(time, event).survival.round(4)
+        array([1.    , 0.6667, 0.6667, 0.    ])
     """
     times, events, censored, at_risk = _counts(time, event)
     return KaplanMeier._product_limit(times, censored, at_risk - events)
@@ -136,6 +141,11 @@ def inverse_censoring(censoring: KaplanMeier, time: Array, needed: Bools) -> Arr
 
     Raises:
         UndefinedMetricError: G is 0, or past its follow-up, at a needed time.
+
+    Example:
+        >>> time, event = np.array([1.0, 2.0, 3.0, 4.0]), np.array([True, False, True, False])
+        >>> inverse_censoring(censoring(time, event), time, event).round(4)
+        array([1. , 0. , 1.5, 0. ])
     """
     probability = censoring.at(time)
     hidden = needed & ((probability <= 0) | (time > censoring.last))
@@ -153,7 +163,13 @@ STILL_FOLLOWED = 0.1
 
 
 def judged_horizon(time: Array, event: Bools, horizon: float) -> float:
-    """Last time at which a tenth of the patients is still followed, and some could be censored."""
+    """Last time at which a tenth of the patients is still followed, and some could be censored.
+
+    Example:
+        >>> time = np.arange(1.0, 102.0)
+        >>> judged_horizon(time, time < 50, horizon=120.0)
+        91.0
+    """
     last = round_off(float(np.quantile(time, 1 - STILL_FOLLOWED)), up=False)
     # There must be an event to judge by; at the last follow-up the weights end.
     return min(horizon, max(last, float(time[event].min())), float(np.nextafter(time.max(), 0)))

@@ -51,17 +51,32 @@ class Logistic:
 
 
 def expit(log_odds: Array) -> Array:
-    """Probability from log-odds, elementwise and without overflow."""
+    """Probability from log-odds, elementwise and without overflow.
+
+    Example:
+        >>> expit(np.log([1.0, 3.0]))
+        array([0.5 , 0.75])
+    """
     return np.asarray(0.5 * (1 + np.tanh(0.5 * log_odds)))
 
 
 def logit(probability: Array) -> Array:
-    """Log-odds from probability, elementwise."""
+    """Log-odds from probability, elementwise.
+
+    Example:
+        >>> logit(np.array([0.5, 0.75])).round(4)
+        array([0.    , 1.0986])
+    """
     return np.asarray(np.log(probability) - np.log1p(-probability))
 
 
 def log_likelihood(label: Bools, log_odds: Array) -> Array:
-    """Log-likelihood (n,) of each label at its log-odds."""
+    """Log-likelihood (n,) of each label at its log-odds.
+
+    Example:
+        >>> log_likelihood(np.array([True, False]), np.zeros(2)).round(4)
+        array([-0.6931, -0.6931])
+    """
     return np.asarray(-np.logaddexp(0.0, np.where(label, -log_odds, log_odds)))
 
 
@@ -80,6 +95,13 @@ def fit_logistic(
         penalty: > 0 unless n is well above p and no column parts the labels.
         start: where Newton's method begins.
         offset: (n,) log-odds that are added to the model's own.
+
+    Example:
+        >>> X = np.array([[0.0], [0.0], [0.0], [1.0], [1.0], [1.0]])
+        >>> label = np.array([True, False, False, True, True, False])
+        >>> model = fit_logistic(X, label, penalty=0.0)
+        >>> np.exp([model.intercept, model.beta[0]]).round(4)
+        array([0.5, 4. ])
     """
     n, p = X.shape
     if p > n and penalty > 0:
@@ -88,6 +110,7 @@ def fit_logistic(
         return Logistic(narrow.intercept, back @ narrow.beta, penalty)
     design = np.column_stack([np.ones(n), X])
     ridge = np.append(0.0, np.full(p, penalty))
+    diagonal, floor = np.diag(ridge), 1e-10 * np.eye(p + 1)
     rate = label.mean()
     begin = np.append(np.log(rate / (1 - rate)), np.zeros(p))
     theta = begin if start is None else np.append(start.intercept, start.beta)
@@ -100,8 +123,7 @@ def fit_logistic(
         slope = design.T @ (label - chance) - ridge * theta
         # A product of a matrix with itself costs half of one of two.
         root = design * np.sqrt(chance * (1 - chance))[:, None]
-        information = root.T @ root + np.diag(ridge)
-        return np.linalg.solve(information + 1e-10 * np.eye(p + 1), slope)
+        return np.linalg.solve(root.T @ root + diagonal + floor, slope)
 
     theta = climb(reached, step, theta)
     return Logistic(float(theta[0]), theta[1:], penalty)
@@ -123,6 +145,12 @@ def choose_logistic(
         penalties: tried, as multiples of the patients of the rarer label, from strong to weak.
         folds: of the cross-validation, fewer where a label is rare.
         seed: of the folds.
+
+    Example:
+        >>> X = np.arange(40.0)[:, None] % 4 - 1.5
+        >>> model = choose_logistic(X, X[:, 0] > 0)
+        >>> model.probability(np.array([[-1.5], [1.5]])).round(2)
+        array([0., 1.])
     """
     rarer = int(min(label.sum(), (~label).sum()))
     folds = min(folds, rarer)

@@ -24,6 +24,10 @@ def checked_outcome(event: Bools, time: Reals) -> tuple[Bools, Array]:
     Raises:
         ValueError: no patients, unequal lengths, an event that is not boolean, a time that is
             not finite.
+
+    Example:
+        >>> checked_outcome(np.array([True, False]), np.array([3, 5]))
+        (array([ True, False]), array([3., 5.]))
     """
     event, time = np.asarray(event), np.asarray(time)
     # The dtype is also what tells `event` from `time` when a caller swaps the two.
@@ -49,6 +53,10 @@ def checked_finite(name: str, values: Reals, shape: tuple[int, ...]) -> Array:
 
     Raises:
         ValueError: another shape, or values that are not finite.
+
+    Example:
+        >>> checked_finite("risk", np.array([1, 2]), (2,))
+        array([1., 2.])
     """
     numbers = np.asarray(values, dtype=np.float64)
     if numbers.shape != shape:
@@ -59,7 +67,12 @@ def checked_finite(name: str, values: Reals, shape: tuple[int, ...]) -> Array:
 
 
 def checked_survival(name: str, survival: Reals, shape: tuple[int, ...]) -> Array:
-    """Return `survival` as float64 in [0, 1], or say what is wrong as `checked_finite` does."""
+    """Return `survival` as float64 in [0, 1], or say what is wrong as `checked_finite` does.
+
+    Example:
+        >>> checked_survival("survival", np.array([1.0, 0.4]), (2,))
+        array([1. , 0.4])
+    """
     numbers = checked_finite(name, survival, shape)
     if bad := int(np.count_nonzero((numbers < 0) | (numbers > 1))):
         raise ValueError(f"{name} must lie in [0, 1], got {bad} of {numbers.size} outside")
@@ -67,7 +80,12 @@ def checked_survival(name: str, survival: Reals, shape: tuple[int, ...]) -> Arra
 
 
 def checked_times(times: Reals) -> Array:
-    """Return `times` (t,) as float64; raise ValueError unless they rise and are finite."""
+    """Return `times` (t,) as float64; raise ValueError unless they rise and are finite.
+
+    Example:
+        >>> checked_times(np.array([12, 36]))
+        array([12., 36.])
+    """
     instants = checked_finite("times", times, (np.size(times),))
     if not instants.size or (np.diff(instants) <= 0).any():
         raise ValueError("times must rise strictly and hold at least one time")

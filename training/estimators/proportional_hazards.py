@@ -35,7 +35,14 @@ class EffectOverTime:
 
 
 def zph_test(X: Array, time: Array, event: Bools) -> list[ChiSquare]:
-    """Test each column of X (n, p) for an effect that changes with time, one degree each."""
+    """Test each column of X (n, p) for an effect that changes with time, one degree each.
+
+    Example:
+        >>> time, event = np.arange(1.0, 41.0), np.ones(40, dtype=bool)
+        >>> ends = (time <= 10) | (time > 30)  # those at risk of an event first, or last
+        >>> zph_test(ends[:, None].astype(float), time, event)[0].p_value < 0.05
+        True
+    """
     risk_sets = RiskSets(time, event)
     beta = fit_cox(X, risk_sets, np.zeros(X.shape[1]))
     rows, mean, variance = risk_sets.at_events(X, X @ beta)
@@ -56,6 +63,13 @@ def effect_over_time(x: Array, time: Array, event: Bools) -> EffectOverTime:
     """Smooth the scaled Schoenfeld residuals of one covariate x (n,) by a natural cubic spline.
 
     It has up to four terms in transformed time, fewer where events are few.
+
+    Example:
+        >>> time, event = np.arange(1.0, 41.0), np.ones(40, dtype=bool)
+        >>> x = (time % 2 == 0).astype(float)
+        >>> found = effect_over_time(x, time, event)
+        >>> found.months[[0, -1]].round(2), found.log.shape
+        (array([ 2.95, 38.05]), (60,))
     """
     X, risk_sets = x[:, None], RiskSets(time, event)
     beta = fit_cox(X, risk_sets, np.zeros(1))
@@ -80,6 +94,12 @@ def natural_spline(x: Array, knots: Array) -> Array:
     """Basis (n, k) of cubic splines that are straight beyond the outer of k knots.
 
     Hastie, Tibshirani and Friedman, "The elements of statistical learning", 5.2.1.
+
+    Example:
+        >>> natural_spline(np.array([0.0, 1.0, 2.0]), np.array([0.0, 1.0, 2.0]))
+        array([[1. , 0. , 0. ],
+               [1. , 1. , 0.5],
+               [1. , 2. , 3. ]])
     """
     last = knots[-1]
 

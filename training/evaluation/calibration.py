@@ -9,6 +9,10 @@ import numpy as np
 
 from accomplice.data.arrays import Array, Bools
 from accomplice.data.cohort import round_off
+from accomplice.training.estimators.complementary_log_log import (
+    derivatives,
+    fit_complementary_log_log,
+)
 from accomplice.training.estimators.hazard import TimeGrid, survival
 from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.estimators.kaplan_meier import inverse_censoring
@@ -24,8 +28,8 @@ USUAL = (12.0, 36.0, 60.0)
 MOST_GROUPS = 10
 #: Predictions are held this far from certainty, as in `calibration_at`.
 CLIP = 1e-4
-#: Steps of the fit, and the longest of them.
-STEPS, LONGEST = 30, 1.0
+#: Change of intercept and slope with which their fit ends.
+SHORT = 1e-9
 
 
 def judged_months(followed: BootstrappedOutcome) -> tuple[float, ...]:
@@ -142,48 +146,22 @@ def slopes(followed: BootstrappedOutcome, alive: Array, month: float) -> Array:
     if draws.exact:
         return _fit(case[known], x[known], draws.own[:, known] * weight[known])[:, 1]
     beta = _fit(case, x, weight[None])[0]
-    pull, bend = (each[0] for each in _derivatives(case, x, weight[None], beta[None]))
+    pull, bend = (
+        each[0] for each in derivatives(case, weight[None], beta[:1] + beta[1:] * x[None])
+    )
     design = np.stack([np.ones_like(x), x])
     influence = np.linalg.solve(design * bend @ design.T, design * pull)[1]
     return draws.mean(beta[1] + len(followed) * influence)
 
 
 def _fit(case: Bools, x: Array, weight: Array) -> Array:
-    """Fit P(case) = 1 − exp(−exp(a + b x)) for each row of weights at once by Fisher scoring.
-
-    Args:
-        case: (n,) bool.
-        x: (n,).
-        weight: (d, n).
+    """Fit P(case) = 1 − exp(−exp(a + b x)) for each row of weights (d, n) at once.
 
     Returns:
-        a and b (d, 2), NaN where the steps do not converge.
+        a and b (d, 2), NaN where the likelihood has no maximum.
     """
     total = np.maximum(weight.sum(axis=1), 1e-12)
     rate = np.clip(weight @ case / total, 1e-6, 1 - 1e-6)
-    beta = np.stack([np.log(-np.log1p(-rate)), np.ones_like(rate)], axis=1)
-    moving, powers = np.arange(len(weight)), np.stack([np.ones_like(x), x, x**2], axis=1)
-    for _ in range(STEPS):
-        pull, bend = _derivatives(case, x, weight[moving], beta[moving])
-        (a, b), (aa, ab, bb) = (pull @ powers[:, :2]).T, (bend @ powers).T
-        determinant = aa * bb - ab**2
-        fitting = determinant > 1e-12 * aa * bb
-        safe = np.where(fitting, determinant, 1.0)
-        step = np.stack([bb * a - ab * b, aa * b - ab * a], axis=1) / safe[:, None]
-        beta[moving] = np.where(
-            fitting[:, None], beta[moving] + np.clip(step, -LONGEST, LONGEST), np.nan
-        )
-        moving = moving[fitting & (np.abs(step).max(axis=1) > 1e-9)]
-        if not moving.size:
-            break
-    beta[moving] = np.nan
-    return beta
-
-
-def _derivatives(case: Bools, x: Array, weight: Array, beta: Array) -> tuple[Array, Array]:
-    """Score and expected information (d, n) of each patient's linear predictor."""
-    # Beyond these bounds the probability is 0 or 1 to the last digit.
-    hazard = np.exp(np.clip(beta[:, :1] + beta[:, 1:] * x, -30.0, 3.5))
-    probability = -np.expm1(-hazard)
-    pull = weight * (case - probability) * (hazard / probability)
-    return pull, weight * hazard**2 * (1 - probability) / probability
+    start = np.stack([np.log(-np.log1p(-rate)), np.ones_like(rate)], axis=1)
+    design = np.stack([np.ones_like(x), x], axis=1)
+    return fit_complementary_log_log(design, np.zeros_like(x), case, weight, start, short=SHORT)

@@ -45,6 +45,15 @@ def brier_contributions(
         UndefinedMetricError: as `inverse_censoring`.
         ValueError: as `checked_outcome`; survival outside [0, 1] or of another shape; times
             that do not rise.
+
+    Example:
+        >>> from accomplice.training.estimators.kaplan_meier import censoring
+        >>> event, time = np.array([True, False]), np.array([1.0, 4.0])
+        >>> survival, times = np.array([[0.3], [0.8]]), np.array([2.0])
+        >>> weights = censoring(time, event)
+        >>> brier_contributions(event, time, survival, times, weights).round(4)
+        array([[0.09],
+               [0.04]])
     """
     event, time = checked_outcome(event, time)
     times = checked_times(times)
@@ -74,6 +83,10 @@ def time_average(values: Reals, times: Reals) -> Array:
 
     Raises:
         ValueError: fewer than two times, or times that do not rise.
+
+    Example:
+        >>> float(time_average(np.array([0.0, 1.0, 0.0]), np.array([0.0, 1.0, 2.0])))
+        0.5
     """
     times = checked_times(times)
     if times.size < 2:
@@ -82,7 +95,12 @@ def time_average(values: Reals, times: Reals) -> Array:
 
 
 def brier_times(horizon: float) -> Array:
-    """Return the months (t,) at which the Brier score is taken."""
+    """Return the months (t,) at which the Brier score is taken.
+
+    Example:
+        >>> brier_times(50.0)[[0, 1, -1]]
+        array([ 1.,  2., 50.])
+    """
     return np.linspace(0, horizon, POINTS + 1)[1:]
 
 
@@ -97,6 +115,14 @@ def brier_by_patient(outcome: Outcome, grid: TimeGrid, cumulative: Array) -> tup
     Returns:
         The Brier score of each patient (n,), averaged over time to the horizon, and that of all
         patients at each time (t,).
+
+    Example:
+        >>> from accomplice.training.estimators.kaplan_meier import censoring
+        >>> event, time = np.array([True, False]), np.array([1.0, 4.0])
+        >>> outcome = Outcome(time, event, censoring(time, event), horizon=2.0)
+        >>> grid, hazards = TimeGrid(np.array([0.0, 2.0])), np.array([[0.0, 1.0], [0.0, 0.0]])
+        >>> brier_by_patient(outcome, grid, hazards)[0].round(4)
+        array([0.1506, 0.    ])
     """
     n, times = len(outcome.time), brier_times(outcome.horizon)
     averages, total = np.empty(n), np.zeros(len(times))

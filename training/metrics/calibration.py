@@ -10,12 +10,16 @@ import numpy as np
 
 from accomplice.data.arrays import Array, Bools, Ints, Reals
 from accomplice.training.estimators.chi_square import ChiSquare
+from accomplice.training.estimators.complementary_log_log import fit_complementary_log_log
 from accomplice.training.estimators.kaplan_meier import KaplanMeier, inverse_censoring
 from accomplice.training.estimators.outcome import (
     UndefinedMetricError,
     checked_outcome,
     checked_survival,
 )
+
+#: Twice the gain of log-likelihood a patient at which the slope is one step away.
+PROMISED = 1e-12
 
 
 class Calibration(NamedTuple):
@@ -75,6 +79,14 @@ def calibration_at(
         UndefinedMetricError: no event by the horizon, nobody followed beyond it, predictions
             that part the two without error, or as `inverse_censoring`.
         ValueError: as `checked_outcome`; survival outside [0, 1] or of another shape.
+
+    Example:
+        >>> from accomplice.training.estimators.kaplan_meier import censoring
+        >>> event = np.array([True, False, False, False, True, True, True, False])
+        >>> time, survival = np.where(event, 1.0, 3.0), np.repeat([0.75, 0.25], 4)
+        >>> found = calibration_at(event, time, survival, 2.0, censoring(time, event))
+        >>> round(found.slope, 4), abs(round(found.intercept, 4))
+        (1.0, 0.0)
     """
     event, time = checked_outcome(event, time)
     survival = checked_survival("survival_at_horizon", survival_at_horizon, event.shape)
@@ -89,49 +101,24 @@ def calibration_at(
     case = case[known]
     log_hazard = np.log(-np.log(np.clip(survival[known], clip, 1 - clip)))
     ones = np.ones((case.size, 1))
-    intercept = _complementary_log_log(ones, log_hazard, case, weight)[0]
+    intercept = _fitted(ones, log_hazard, case, weight)[0]
     if log_hazard.min() == log_hazard.max():
-        return Calibration(math.nan, float(intercept))
+        return Calibration(math.nan, intercept)
     centred = log_hazard - np.average(log_hazard, weights=weight)
-    design = np.column_stack((ones, centred))
-    slope = _complementary_log_log(design, np.zeros_like(centred), case, weight)[1]
-    return Calibration(float(slope), float(intercept))
+    slope = _fitted(np.column_stack((ones, centred)), np.zeros_like(centred), case, weight)[1]
+    return Calibration(slope, intercept)
 
 
-def _complementary_log_log(design: Array, offset: Array, case: Bools, weight: Array) -> Array:
-    """Fit P(case) = 1 − exp(−exp(offset + design @ β)) by weighted maximum likelihood.
-
-    Fisher scoring with halved steps; the likelihood is concave in β (k,).
-    """
-
-    def fitted(beta: Array) -> tuple[Array, Array, float]:
-        # Beyond these bounds the probability is 0 or 1 to the last digit.
-        hazard = np.exp(np.clip(offset + design @ beta, -30.0, 3.5))
-        probability = -np.expm1(-hazard)
-        likelihood = weight @ np.where(case, np.log(probability), -hazard)
-        return hazard, probability, float(likelihood)
-
-    beta = np.zeros(design.shape[1])
-    hazard, probability, likelihood = fitted(beta)
-    for _ in range(100):
-        score = design.T @ (weight * (case - probability) * hazard / probability)
-        information = weight * hazard**2 * (1 - probability) / probability
-        step = np.linalg.lstsq(design.T * information @ design, score, rcond=None)[0]
-        if score @ step < 1e-12 * weight.sum():
-            # Where predictions part the cases, the likelihood flattens but the steps stay long.
-            if np.abs(design @ step).max() > 1e-3:
-                break
-            return np.asarray(beta + step)
-        for _ in range(40):
-            hazard, probability, tried = fitted(beta + step)
-            if tried >= likelihood:
-                break
-            step = step / 2
-        beta, likelihood = beta + step, tried
-    raise UndefinedMetricError(
-        "no calibration slope: the predictions part patients with and without an event "
-        "without error, so the likelihood has no maximum"
-    )
+def _fitted(design: Array, offset: Array, case: Bools, weight: Array) -> list[float]:
+    start = np.zeros((1, design.shape[1]))
+    given = (design, offset, case, weight[None], start)
+    beta = fit_complementary_log_log(*given, promised=PROMISED)[0]
+    if np.isnan(beta).any():
+        raise UndefinedMetricError(
+            "no calibration slope: the predictions part patients with and without an event "
+            "without error, so the likelihood has no maximum"
+        )
+    return [float(b) for b in beta]
 
 
 def calibration_groups(
@@ -158,6 +145,13 @@ def calibration_groups(
     Raises:
         ValueError: as `checked_outcome`; survival outside [0, 1] or of another shape; groups
             below 1.
+
+    Example:
+        >>> event = np.array([True, False, False, False, True, True, True, False])
+        >>> time, survival = np.where(event, 1.0, 3.0), np.repeat([0.75, 0.25], 4)
+        >>> groups = calibration_groups(event, time, survival, 2.0, groups=2)
+        >>> groups.predicted, groups.observed
+        (array([0.25, 0.75]), array([0.25, 0.75]))
     """
     event, time = checked_outcome(event, time)
     survival = checked_survival("survival_at_horizon", survival_at_horizon, event.shape)
@@ -195,6 +189,12 @@ def observed_expected(
     Raises:
         UndefinedMetricError: follow-up ends before the horizon, or no risk is predicted.
         ValueError: as `checked_outcome`; survival outside [0, 1] or of another shape.
+
+    Example:
+        >>> event = np.array([True, False, False, False, True, True, True, False])
+        >>> time, survival = np.where(event, 1.0, 3.0), np.repeat([0.75, 0.25], 4)
+        >>> round(observed_expected(event, time, survival, 2.0), 4)
+        1.0
     """
     event, time = checked_outcome(event, time)
     survival = checked_survival("survival_at_horizon", survival_at_horizon, event.shape)
@@ -218,6 +218,13 @@ def observed_expected_contributions(
     Σ d / (Y (Y − d)). The contribution is the ratio plus n times its change by the patient, as in
     `metrics.concordance.concordance_contributions`. Parameters and errors are those of
     `observed_expected`.
+
+    Example:
+        >>> event = np.array([True, False, False, False, True, True, True, False])
+        >>> time, survival = np.where(event, 1.0, 3.0), np.repeat([0.75, 0.25], 4)
+        >>> parts = observed_expected_contributions(event, time, survival, 2.0)
+        >>> round(float(parts.mean()), 4)
+        1.0
     """
     ratio = observed_expected(event, time, survival_at_horizon, horizon)
     curve, risk = KaplanMeier.fit(time, event), 1 - np.asarray(survival_at_horizon, np.float64)
@@ -252,6 +259,12 @@ def d_calibration(event: Bools, survival_at_time: Reals, bins: int = 10) -> ChiS
     Raises:
         ValueError: fewer than two bins, no patients, an event that is not boolean, survival
             outside [0, 1].
+
+    Example:
+        >>> even = np.arange(0.05, 1.0, 0.1)
+        >>> found = d_calibration(np.ones(10, dtype=bool), even)
+        >>> round(found.statistic, 6), round(found.p_value, 6)
+        (0.0, 1.0)
     """
     survival = checked_survival("survival_at_time", survival_at_time, np.shape(event))
     event, survival = checked_outcome(event, survival)

@@ -38,6 +38,11 @@ def harrell_c(event: Bools, time: Reals, risk: Reals) -> float:
     Raises:
         UndefinedMetricError: no comparable pair.
         ValueError: as `checked_outcome`; a risk that is not finite or of another shape.
+
+    Example:
+        >>> time, event = np.array([1.0, 2.0, 3.0]), np.array([True, True, True])
+        >>> round(harrell_c(event, time, np.array([3.0, 1.0, 2.0])), 4)
+        0.6667
     """
     ranks = _Ranks.of(event, time, risk)
     return _share(ranks.events(), ranks.longer, ranks.lower()[0])
@@ -68,6 +73,14 @@ def concordances(
 
     Raises:
         ValueError: as `harrell_c`.
+
+    Example:
+        >>> from accomplice.training.estimators.kaplan_meier import censoring
+        >>> time, event = np.array([1.0, 2.0, 3.0]), np.array([True, True, True])
+        >>> weights = censoring(time, event)
+        >>> found = concordances(event, time, np.array([3.0, 1.0, 2.0]), weights)
+        >>> round(found.harrell, 4), round(found.uno, 4)
+        (0.6667, 0.6667)
     """
     ranks = _Ranks.of(event, time, risk)
     favourable = ranks.lower()[0]
@@ -109,6 +122,14 @@ def concordance_contributions(
 
     Returns:
         Contributions (n,) to Harrell's and to Uno's, NaN to one that is undefined.
+
+    Example:
+        >>> from accomplice.training.estimators.kaplan_meier import censoring
+        >>> time, event = np.array([1.0, 2.0, 3.0]), np.array([True, True, True])
+        >>> weights, risk = censoring(time, event), np.array([3.0, 1.0, 2.0])
+        >>> parts = concordance_contributions(event, time, risk, weights).harrell
+        >>> parts.round(4), round(float(parts.mean()), 4)
+        (array([1.3333, 0.3333, 0.3333]), 0.6667)
     """
     ranks = _Ranks.of(event, time, risk)
     defined = ranks.weights(censoring, tau)

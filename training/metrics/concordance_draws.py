@@ -74,6 +74,15 @@ def drawn_concordances(
 
     Returns:
         Harrell's and Uno's C (m, 2, d), NaN where a draw has no comparable pair.
+
+    Example:
+        >>> from accomplice.training.estimators.kaplan_meier import censoring
+        >>> time, event = np.array([1.0, 2.0, 3.0]), np.array([True, True, True])
+        >>> weights, risks = censoring(time, event), np.array([[3.0, 1.0, 2.0]])
+        >>> counts = np.array([[1.0, 1.0, 1.0], [2.0, 0.0, 1.0]])
+        >>> drawn_concordances(event, time, risks, weights, 9.0, counts)[0].round(4)
+        array([[0.6667, 1.    ],
+               [0.6667, 1.    ]])
     """
     event, time = checked_outcome(event, time)
     cases = np.flatnonzero(event)
@@ -106,6 +115,13 @@ def drawn_auc(
         AUC (m, d), NaN where a draw has no case or no control: Σ over cases i (event by then) and
         controls j (followed beyond) of (1[risk_i > risk_j] + ½ 1[risk_i = risk_j]) / G(time_i),
         over controls · Σ 1 / G(time_i) (Uno et al. 2007; Hung & Chiang 2010).
+
+    Example:
+        >>> from accomplice.training.estimators.kaplan_meier import censoring
+        >>> time, event = np.array([1.0, 2.0, 3.0]), np.array([True, True, True])
+        >>> weights, risks = censoring(time, event), np.array([[2.0, 1.0, 3.0]])
+        >>> drawn_auc(event, time, risks, 1.5, weights, np.ones((1, 3)))
+        array([[0.5]])
     """
     event, time = checked_outcome(event, time)
     case = event & (time <= month)
@@ -176,6 +192,13 @@ def auc_contributions(
     Raises:
         UndefinedMetricError: as `inverse_censoring`.
         ValueError: as `checked_outcome`; a risk that is not finite or of another shape.
+
+    Example:
+        >>> from accomplice.training.estimators.kaplan_meier import censoring
+        >>> time, event = np.array([1.0, 2.0, 3.0]), np.array([True, True, True])
+        >>> weights, risk = censoring(time, event), np.array([2.0, 1.0, 3.0])
+        >>> auc_contributions(event, time, risk, 1.5, weights)
+        array([ 0.5 ,  1.25, -0.25])
     """
     event, time = checked_outcome(event, time)
     risk = checked_finite("risk", risk, event.shape)

@@ -20,6 +20,10 @@ def thresholds_among(risks: Array) -> Array:
     """Return the thresholds (t,) that lie among predicted risks (any shape), at least one.
 
     Beyond the risks that models give to some patients there is nothing to decide.
+
+    Example:
+        >>> thresholds_among(np.array([0.1, 0.2]))
+        array([0.125, 0.15 , 0.175])
     """
     low, high = np.quantile(risks, [0.02, 0.98])
     found = THRESHOLDS[(low <= THRESHOLDS) & (high >= THRESHOLDS)]
@@ -55,6 +59,14 @@ def net_benefit_contributions(
     Raises:
         UndefinedMetricError: as `inverse_censoring`.
         ValueError: as `checked_outcome`; risks or thresholds outside [0, 1].
+
+    Example:
+        >>> from accomplice.training.estimators.kaplan_meier import censoring
+        >>> event, time, risk = np.array([True, False]), np.array([1.0, 3.0]), np.full(2, 0.6)
+        >>> weights = censoring(time, event)
+        >>> net_benefit_contributions(event, time, risk, np.array([0.5]), 2.0, weights)
+        array([[ 1.],
+               [-1.]])
     """
     event, time = checked_outcome(event, time)
     risk = checked_finite("risk", risk, event.shape)

@@ -46,22 +46,43 @@ METRICS: dict[str, Metric] = {
 
 
 def deciding() -> tuple[str, ...]:
-    """Return the metrics that decide which model is better."""
+    """Return the metrics that decide which model is better.
+
+    Example:
+        >>> deciding()
+        ('uno_c', 'ibs')
+    """
     return tuple(name for name, metric in METRICS.items() if metric.margin is not None)
 
 
 def listed() -> tuple[str, ...]:
-    """Return all metrics in the order of tables: those that decide, then the others."""
+    """Return all metrics in the order of tables: those that decide, then the others.
+
+    Example:
+        >>> listed()
+        ('uno_c', 'ibs', 'harrell_c')
+    """
     return tuple(sorted(METRICS, key=lambda name: METRICS[name].margin is None))
 
 
 def label(name: str) -> str:
-    """Return how texts call a metric; its name where another version recorded it."""
+    """Return how texts call a metric; its name where another version recorded it.
+
+    Example:
+        >>> label("ibs"), label("of another version")
+        ('integrated Brier score', 'of another version')
+    """
     return METRICS[name].label if name in METRICS else name
 
 
 def gains(
     first: Mapping[str, Array], second: Mapping[str, Array], names: tuple[str, ...]
 ) -> dict[str, Array]:
-    """Return the gains of the first model's figures over the second's, by metric."""
+    """Return the gains of the first model's figures over the second's, by metric.
+
+    Example:
+        >>> import numpy as np
+        >>> gains({"ibs": np.array([0.1])}, {"ibs": np.array([0.3])}, ("ibs",))
+        {'ibs': array([0.2])}
+    """
     return {name: METRICS[name].gain(first[name], second[name]) for name in names}

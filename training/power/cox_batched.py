@@ -11,10 +11,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from accomplice.data.arrays import Array, Bools
+from accomplice.data.arrays import Array, Bools, Ints
+from accomplice.training.estimators.newton import Newton, maximise
 
 #: A linear predictor this far below the cohort's highest weighs nothing.
 LOWEST = -500.0
+#: Twice the gain still promised at which an estimate is one step away, and evaluations at the most.
+PROMISED, EVALUATIONS = 1e-8, 25
 
 
 class CoxFits(NamedTuple):
@@ -26,40 +29,36 @@ class CoxFits(NamedTuple):
     """(m, p, p) inverse of the information; huge where the likelihood has no maximum."""
 
 
-def fit_many(X: Array, event: Bools, steps: int = 25) -> CoxFits:
+def fit_many(X: Array, event: Bools) -> CoxFits:
     """Maximise the partial likelihood of each cohort by Newton's method with halved steps.
 
     Args:
         X: (m, p, n) design, each cohort's patients by falling time.
         event: (m, n) whether the event was seen, in that order.
-        steps: at the most; an estimate that runs off to infinity is left where it then is.
+
+    Returns:
+        The estimates; one that runs off to infinity is left where the last step brought it.
     """
     m, p = X.shape[:2]
-    beta, variance = np.zeros((m, p)), np.zeros((m, p, p))
-    step, value = np.zeros((m, p)), np.full(m, -np.inf)
-    left = np.arange(m)
+    variance = np.zeros((m, p, p))
     summed = np.einsum("mpn,mn->mp", X, event.astype(float))
-    for _ in range(steps):
-        trial = beta[left] + step[left]
-        reached, gradient, information = _evaluate(X[left], event[left], summed[left], trial)
-        better = reached >= value[left] - 1e-10 * (1 + np.abs(reached))
-        kept = left[better]
-        beta[kept], value[kept] = trial[better], reached[better]
-        # Without events in a cell the information dies away: this keeps it invertible.
-        trace = np.trace(information, axis1=1, axis2=2)
-        floor = 1e-12 * (1 + trace / p)[:, None, None] * np.eye(p)
-        inverse = np.linalg.inv(information + floor)
-        newton = np.einsum("mpq,mq->mp", inverse, gradient)
-        variance[kept], step[kept] = inverse[better], newton[better]
-        step[left[~better]] /= 2
-        # Twice what the likelihood can still gain, to second order.
-        gain = np.einsum("mp,mp->m", gradient, newton)
-        done = better & (gain < 1e-8)
-        # So near the top a last step is exact to the square of what is left.
-        beta[left[done]] += newton[done]
-        left = left[~done]
-        if not len(left):
-            break
+
+    def evaluate(rows: Ints, beta: Array) -> tuple[Array, Newton]:
+        value, gradient, information = _evaluate(X[rows], event[rows], summed[rows], beta)
+
+        def newton(kept: Bools) -> tuple[Array, Bools]:
+            # Without events in a cell the information dies away: this keeps it invertible.
+            trace = np.trace(information[kept], axis1=1, axis2=2)
+            floor = 1e-12 * (1 + trace / p)[:, None, None] * np.eye(p)
+            variance[rows[kept]] = inverse = np.linalg.inv(information[kept] + floor)
+            step = np.einsum("mpq,mq->mp", inverse, gradient[kept])
+            return step, np.einsum("mp,mp->m", gradient[kept], step) < PROMISED
+
+        return value, newton
+
+    found = maximise(evaluate, np.zeros((m, p)), EVALUATIONS)
+    # So near the top a last step is exact to the square of what is left.
+    beta = np.where(found.settled[:, None], found.place + found.step, found.place)
     return CoxFits(beta, variance)
 
 

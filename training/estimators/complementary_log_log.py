@@ -1,0 +1,112 @@
+"""Regression of a binary outcome with the complementary log-log link, for many weightings at once.
+
+Under proportional hazards the log cumulative hazard at a month is a linear predictor, so that an
+event by then has the probability 1 − exp(−exp(linear predictor)) (McCullagh and Nelder,
+"Generalized Linear Models", 1989, section 4.3).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from accomplice.data.arrays import Array, Bools, Ints
+from accomplice.training.estimators.newton import Newton, maximise
+
+#: Fall of the log-likelihood, as a part of 1 and its size, that counts as rounding.
+ROUNDING = 1e-12
+#: Change of a linear predictor by the last step, above which the likelihood has no maximum.
+LONG = 1e-3
+
+
+def fit_complementary_log_log(
+    design: Array,
+    offset: Array,
+    case: Bools,
+    weight: Array,
+    start: Array,
+    promised: float = 0.0,
+    short: float = 0.0,
+) -> Array:
+    """Fit P(case) = 1 − exp(−exp(offset + design @ β)) by weighted maximum likelihood.
+
+    Fisher scoring with halved steps; the likelihood is concave in β.
+
+    Args:
+        design: (n, k).
+        offset: (n,) part of the linear predictor that is not fitted.
+        case: (n,) bool.
+        weight: (d, n) of d fits, 0 or above.
+        start: (d, k) where each begins.
+        promised: a fit ends with a step that promises less of the log-likelihood than half of this
+            part of the weights.
+        short: or with one that changes no coefficient by more than this.
+
+    Returns:
+        β (d, k), NaN where the likelihood has no maximum, as where the design parts the cases from
+        the others, or where it does not determine β.
+
+    Example:
+        One case among two has the probability 1 − exp(−log 2):
+
+        >>> ones = np.ones((2, 1))
+        >>> beta = fit_complementary_log_log(
+        ...     ones, np.zeros(2), np.array([True, False]), np.ones((1, 2)), np.zeros((1, 1)),
+        ...     short=1e-9,
+        ... )
+        >>> print(round(float(np.exp(beta[0, 0])), 6), round(float(np.log(2)), 6))
+        0.693147 0.693147
+    """
+    k = design.shape[1]
+    squares = (design[:, :, None] * design[:, None, :]).reshape(-1, k * k)
+
+    def evaluate(rows: Ints, beta: Array) -> tuple[Array, Newton]:
+        predictor, own = offset + beta @ design.T, weight[rows]
+        hazard, probability = _hazard(predictor)
+        value = (own * np.where(case, np.log(probability), -hazard)).sum(axis=1)
+
+        def newton(kept: Bools) -> tuple[Array, Bools]:
+            score, information = derivatives(case, own[kept], predictor[kept])
+            slope, square = score @ design, (information @ squares).reshape(-1, k, k)
+            size = np.prod(np.diagonal(square, axis1=1, axis2=2), axis=1)
+            step = np.full(slope.shape, np.nan)
+            determined = np.linalg.det(square) > 1e-12 * size
+            step[determined] = np.linalg.solve(square[determined], slope[determined, :, None])[
+                ..., 0
+            ]
+            near = (slope * step).sum(axis=1) < promised * own[kept].sum(axis=1)
+            return step, near | (np.abs(step).max(axis=1) <= short) | ~determined
+
+        return value, newton
+
+    found = maximise(evaluate, start, rounding=ROUNDING)
+    # Where the design parts the cases, the likelihood flattens but the steps stay long.
+    maximum = found.settled & (np.abs(found.step @ design.T).max(axis=1) < LONG)
+    return np.where(maximum[:, None], found.place + found.step, np.nan)
+
+
+def derivatives(case: Bools, weight: Array, predictor: Array) -> tuple[Array, Array]:
+    """Return score and expected information (d, n) of each patient's linear predictor.
+
+    Args:
+        case: (n,) bool.
+        weight: (d, n).
+        predictor: (d, n) log cumulative hazard η; with λ = exp(η) and p = 1 − exp(−λ) the score is
+            w (case − p) λ / p and the information w λ² (1 − p) / p.
+
+    Example:
+        >>> score, information = derivatives(
+        ...     np.array([True, False]), np.ones((1, 2)), np.log(np.log([[2.0, 2.0]]))
+        ... )
+        >>> print(score.round(6), information.round(6))
+        [[ 0.693147 -0.693147]] [[0.480453 0.480453]]
+    """
+    hazard, probability = _hazard(predictor)
+    score = weight * (case - probability) * (hazard / probability)
+    return score, weight * hazard**2 * (1 - probability) / probability
+
+
+def _hazard(predictor: Array) -> tuple[Array, Array]:
+    """Cumulative hazard and probability of a case, of any shape."""
+    # Beyond these bounds the probability is 0 or 1 to the last digit.
+    hazard = np.exp(np.clip(predictor, -30.0, 3.5))
+    return hazard, -np.expm1(-hazard)
