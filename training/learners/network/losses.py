@@ -28,13 +28,23 @@ def hazard_nll(logits: Tensor, exposure: Tensor, event: Tensor, weight: Tensor) 
 
     Returns:
         A scalar. Without patients or events its gradient is zero or finite, never NaN.
+
+    Example:
+        >>> one = torch.ones(1, 1)
+        >>> hazard_nll(torch.zeros(1, 1), one, one, torch.ones(1))
+        tensor(0.6931)
     """
     loss: Tensor = _HazardNLL.apply(logits, exposure, event, weight)  # type: ignore[no-untyped-call]
     return loss
 
 
 def hazard_losses(logits: Tensor, exposure: Tensor, event: Tensor) -> Tensor:
-    """Each patient's share (…, n) of :func:`hazard_nll`."""
+    """Each patient's share (…, n) of :func:`hazard_nll`.
+
+    Example:
+        >>> hazard_losses(torch.zeros(1, 1), torch.ones(1, 1), torch.ones(1, 1))
+        tensor([0.6931])
+    """
     return (torch.nn.functional.softplus(logits) * exposure - event * logits).sum(-2)
 
 
