@@ -40,7 +40,8 @@ from accomplice.training.models.response import (
 from accomplice.training.models.risk_centiles import quantiles
 from accomplice.training.models.survival import SurvivalModel
 from accomplice.training.progress import Tick, silent, within
-from accomplice.training.treatment.evidence import Evidence, evidence
+from accomplice.training.treatment.evidence import Evidence
+from accomplice.training.treatment.judging import evidence
 
 #: Parts of the time left that the folds' learners, and then the network, may take.
 FOLDS_TIME, NET_TIME = 0.35, 0.7

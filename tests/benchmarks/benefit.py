@@ -30,7 +30,7 @@ from accomplice.training.estimators.hazard import TimeGrid
 from accomplice.training.learners.anchor import fit_anchor
 from accomplice.training.run import Judged, Trained, fit_and_judge, make_bundle
 from accomplice.training.treatment.effect import given
-from accomplice.training.treatment.evidence import permuted
+from accomplice.training.treatment.judging import permuted
 
 FRESH = 5000
 SEEDS = 5

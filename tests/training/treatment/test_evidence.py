@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from accomplice.training.config import configure
 from accomplice.training.treatment.effect import compared, fitted_rates
-from accomplice.training.treatment.evidence import (
+from accomplice.training.treatment.evidence import sentences
+from accomplice.training.treatment.judging import (
     Estimate,
     _halves,
     arm_scores,
     evidence,
     permuted,
-    sentences,
 )
 
 untimed = settings(deadline=None)

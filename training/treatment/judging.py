@@ -1,0 +1,239 @@
+"""Judge a treatment's effect by out-of-fold predictions: hazard ratios, gains, ranking, policies.
+
+All figures are out of fold: propensity, effect and curves of a patient come from other patients.
+Gains of survival are judged by doubly robust scores (Robins, Rotnitzky and Zhao, JASA 1994), the
+model's difference corrected by what happened, weighted by the inverse chances of the treatment had
+and of being followed. Whether patients differ in what they gain is judged on the relative scale:
+under one hazard ratio for everybody the absolute gains still differ, as the risks do. There the
+score of a patient is the part in the derivative of the likelihood by the log-hazard ratio, with
+mean zero whatever the risks; ranked by the predicted effect it gives the rank-weighted average
+effect (RATE) with Qini's weights (Yadlowsky et al., "Evaluating treatment prioritization rules via
+rank-weighted average treatment effects", JASA 2025).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from accomplice.data.arrays import Array, Bools
+from accomplice.data.coding import eligible
+from accomplice.data.splits import within
+from accomplice.training.config import Config
+from accomplice.training.estimators.cox import RiskSets, fit_cox
+from accomplice.training.estimators.intervals import Z95, Estimate
+from accomplice.training.estimators.kaplan_meier import censoring, inverse_censoring, judged_horizon
+from accomplice.training.estimators.outcome import UndefinedMetricError
+from accomplice.training.estimators.policy import COMMON, RARE, WORTH
+from accomplice.training.treatment.benefit import benefit_horizon, under
+from accomplice.training.treatment.effect import (
+    CrossFitted,
+    Rates,
+    cross_fit,
+    fitted_rates,
+    given,
+)
+from accomplice.training.treatment.evidence import Arms, Evidence
+from accomplice.training.treatment.immortal_time import early_events
+from accomplice.training.treatment.rate import Ranked, Scored, cross_ranked, mean, ranked
+
+#: Propensities are held inside these bounds where they are divided by.
+BOUND = 0.05
+#: Groups of predicted gain whose observed gain is shown.
+GROUPS = 4
+
+
+def evidence(crossed: CrossFitted | None, config: Config) -> Evidence | None:
+    """Judge an effect; None where there is none, or too few were followed."""
+    if crossed is None:
+        return None
+    try:
+        return _judge(crossed, config)
+    except UndefinedMetricError:
+        return None
+
+
+def _judge(crossed: CrossFitted, config: Config) -> Evidence:
+    patients, cohort, grid, rows = crossed.patients, crossed.cohort, crossed.grid, crossed.rows
+    treatment, status = given(cohort)
+    a, e = status[rows], np.clip(patients.propensity[rows], BOUND, 1 - BOUND)
+    blind, own = crossed.cumulative[rows], patients.take(rows)
+    time, event = cohort.outcome
+    time, event = time[rows], event[rows]
+    horizon = judged_horizon(
+        time, event, benefit_horizon(cohort.study, cohort.endpoint, grid.horizon)
+    )
+    # Of patients alive at the landmark, as those are who are compared.
+    ends = np.array([min(treatment.landmark, horizon), horizon])
+    arms = [
+        np.exp(-np.diff(grid.at(under(blind, own, np.full(len(a), arm)), ends)))[:, 0]
+        for arm in (1.0, 0.0)
+    ]
+    gain = arms[0] - arms[1]
+    alive = (time > horizon).astype(float)
+    seen = (time > horizon) | event
+    weight = inverse_censoring(censoring(time, event), np.minimum(time, horizon), seen)
+    scores = arm_scores(a, e, alive, weight, np.stack(arms))
+    gained = scores[0] - scores[1]
+    fold = crossed.fold[rows]
+    chosen = np.where(gain > WORTH, scores[0], scores[1])
+    larger = within(-own.log_hr, fold)
+    return Evidence(
+        label=treatment.label,
+        landmark=treatment.landmark,
+        horizon=horizon,
+        arms=_arms(crossed),
+        propensity=patients.propensity[rows],
+        treated=a,
+        overlap=float(((own.propensity >= RARE) & (own.propensity <= COMMON)).mean()),
+        hr=_hazard_ratios(crossed),
+        expected_hr=treatment.expected_hr,
+        early=early_events(status, cohort.time, cohort.event, treatment.landmark),
+        ate=mean(gained),
+        predicted=float(gain.mean()),
+        groups=_groups(gain, gained),
+        relative=_relative(crossed, larger, config.seed),
+        absolute=ranked(gain, gained),
+        halves=_halves(crossed, larger),
+        policy={"all": mean(scores[0]), "none": mean(scores[1]), "model": mean(chosen)},
+        policy_gain={"all": mean(chosen - scores[0]), "none": mean(chosen - scores[1])},
+        permuted=permuted(crossed, config),
+    )
+
+
+def permuted(crossed: CrossFitted, config: Config, seed: int = 0) -> Estimate | None:
+    """Return RATE on the relative scale after a random permutation of the treatment."""
+    cohort = crossed.cohort
+    known = np.flatnonzero(~np.isnan(crossed.treated))
+    values = np.array(cohort.values)
+    column = cohort.study.treatment_position
+    rng = np.random.default_rng([config.seed, seed])
+    values[known, column] = values[rng.permutation(known), column]
+    found = cross_fit(
+        replace(cohort, values=values),
+        crossed.preprocessors,
+        crossed.fold,
+        crossed.cumulative,
+        crossed.grid,
+        config.effect,
+        config.seed,
+    )
+    if isinstance(found, str):
+        return None
+    larger = within(-found.patients.log_hr[found.rows], found.fold[found.rows])
+    return _relative(found, larger, config.seed).rate
+
+
+def arm_scores(
+    treated: Array, propensity: Array, alive: Array, weight: Array, predicted: Array
+) -> Array:
+    """Return doubly robust scores (2, n) of survival with and without treatment.
+
+    Their means are right where either the predictions or the propensities are, given the weights.
+
+    Args:
+        treated: (n,) 1 or 0.
+        propensity: (n,) inside (0, 1).
+        alive: (n,) 1 for a patient seen alive after the horizon.
+        weight: (n,) inverse chance of being followed that far; 0 for those who were not.
+        predicted: (2, n) survival at the horizon with and without.
+    """
+    chance = np.stack([propensity, 1 - propensity])
+    had = np.stack([treated == 1, treated == 0])
+    return np.asarray(predicted + had / chance * weight * (alive - predicted))
+
+
+def _arms(crossed: CrossFitted) -> Arms:
+    cohort, rows, status = crossed.cohort, crossed.rows, crossed.treated
+    option = eligible(cohort.study, cohort.values) == 1
+    early = option & ~np.isnan(status) & (cohort.time <= given(cohort)[0].landmark)
+    event = cohort.outcome.event
+
+    def count(where: Bools) -> int:
+        return int(where.sum())
+
+    return Arms(
+        treated=count(rows & (status == 1)),
+        untreated=count(rows & (status == 0)),
+        events_treated=count(rows & (status == 1) & event),
+        events_untreated=count(rows & (status == 0) & event),
+        unknown=count(np.isnan(status)),
+        no_option=count(~np.isnan(status) & ~option),
+        early=count(early),
+    )
+
+
+def _hazard_ratios(crossed: CrossFitted) -> dict[str, Estimate]:
+    cohort, status = crossed.cohort, crossed.treated
+    treatment, _ = given(cohort)
+    option = ~np.isnan(status) & (eligible(cohort.study, cohort.values) == 1)
+    time, event = cohort.outcome
+    X, sets = status[option][:, None], RiskSets(time[option], event[option])
+    beta = fit_cox(X, sets, np.zeros(1))
+    information = sets.evaluate(X, X @ beta)[2]
+    crude = _ratio(float(beta[0]), float(information[0, 0] ** -0.5))
+    update = {"treatment": treatment.model_copy(update={"landmark": 0.0})}
+    from_start = replace(cohort, study=cohort.study.model_copy(update=update))
+    return {
+        "crude": crude,
+        "adjusted": _hr(replace(crossed, cohort=from_start), option),
+        "landmark": _hr(crossed, crossed.rows),
+    }
+
+
+def _hr(crossed: CrossFitted, rows: Bools) -> Estimate:
+    """Hazard ratio of some patients (n,), adjusted by the learners' curves and the propensity."""
+    found = _rates(crossed, rows)
+    return _ratio(found.log_hr, found.error)
+
+
+def _rates(crossed: CrossFitted, rows: Bools) -> Rates:
+    chance = crossed.patients.propensity
+    return fitted_rates(crossed.cohort, crossed.cumulative, crossed.grid, chance, rows)
+
+
+def _halves(crossed: CrossFitted, larger: Array) -> tuple[Estimate, Estimate]:
+    """Hazard ratio of the half of the compared with the larger effects, and of the other."""
+    half = larger >= np.median(larger)
+    if half.all():
+        # Few distinct effects: the median is the least of them.
+        half = larger > larger.min()
+    if not half.any():
+        return Estimate(math.nan), Estimate(math.nan)
+    first, second = (_hr(crossed, _among(crossed.rows, part)) for part in (half, ~half))
+    return first, second
+
+
+def _ratio(log_hr: float, error: float) -> Estimate:
+    return Estimate(*(math.exp(log_hr + z * error) for z in (0.0, -Z95, Z95)))
+
+
+def _relative(crossed: CrossFitted, larger: Array, seed: int) -> Ranked:
+    """Judge the ranking (m,) of those compared by predicted hazard ratio."""
+    rows, blind = crossed.rows, crossed.cohort.prognostic()
+    rates = _rates(crossed, rows)
+    difference = (crossed.treated - crossed.patients.propensity)[rows]
+    centre = None if blind.centre is None else blind.centre[rows]
+    scored = Scored(
+        design=crossed.effect.design(blind.values[rows], centre),
+        score=difference * (rates.event - rates.rate),
+        information=difference**2 * rates.rate,
+        fold=crossed.fold[rows],
+        prior_sd=crossed.effect.prior_sd,
+    )
+    return cross_ranked(larger, scored, seed)
+
+
+def _groups(gain: Array, gained: Array) -> list[tuple[float, Estimate]]:
+    """Predicted and observed gain of groups of equal size, by rising prediction."""
+    parts = np.array_split(np.argsort(gain, kind="stable"), GROUPS)
+    return [(float(gain[part].mean()), mean(gained[part])) for part in parts if len(part)]
+
+
+def _among(rows: Bools, inside: Bools) -> Bools:
+    """Those of the chosen patients (n,) for whom ``inside`` holds, as a choice of all."""
+    found = np.zeros_like(rows)
+    found[np.flatnonzero(rows)[inside]] = True
+    return found
