@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -200,16 +201,11 @@ def with_settings(base: Config, settings: Mapping[str, Any], said: str = "--set"
     Raises:
         InputError: a key is unknown (the nearest is named) or a value does not fit.
     """
-    raw = base.model_dump()
-    for key, value in settings.items():
+    for key in settings:
         _refuse_unknown(key, said)
-        part = raw
-        *path, last = key.split(".")
-        for name in path:
-            part = part[name]
-        part[last] = value.item() if hasattr(value, "item") else value
+    given = {k: v.item() if hasattr(v, "item") else v for k, v in settings.items()}
     try:
-        return Config.model_validate(raw)
+        return unflat(flat(base) | given)
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         where = ".".join(str(p) for p in problem["loc"])
@@ -223,20 +219,13 @@ def _refuse_unknown(key: str, said: str) -> None:
 
 
 def known_keys() -> dict[str, str]:
-    """Every key that ``--set`` takes -> what it means."""
+    """Return each key that ``--set`` takes, and its meaning."""
     return dict(_walk(Config, ""))
 
 
 def flat(config: Config) -> dict[str, Any]:
     """Return the configuration as one level of dotted keys, the same keys in every run."""
-    raw = config.model_dump()
-    found = {}
-    for key in known_keys():
-        value: Any = raw
-        for name in key.split("."):
-            value = value[name]
-        found[key] = value
-    return found
+    return {key: reduce(getattr, key.split("."), config) for key in known_keys()}
 
 
 def unflat(settings: Mapping[str, Any]) -> Config:
