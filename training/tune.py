@@ -10,16 +10,15 @@ import hashlib
 import json
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import optuna
 from optuna import Study
-from optuna.distributions import BaseDistribution
 from optuna.pruners import MedianPruner
-from optuna.samplers import BaseSampler, TPESampler
+from optuna.samplers import TPESampler
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy import NullPool
@@ -66,7 +65,7 @@ class SecondDefaultsError(Exception):
 Report = Callable[[FrozenTrial, Study], None]
 
 
-class SeededByTrial(BaseSampler):
+class SeededByTrial(TPESampler):
     """Optuna's TPE, seeded anew for each trial by its number.
 
     A sampler's state is not stored. So workers that share a study, and a session that goes on with
@@ -74,44 +73,12 @@ class SeededByTrial(BaseSampler):
     """
 
     def __init__(self, seed: int) -> None:
+        super().__init__(seed=seed)
         self.seed = seed
-        self.inner = TPESampler(seed=seed)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:  # noqa: ARG002
         """Begin anew."""
-        self.inner = TPESampler(seed=self.seed + trial.number, n_startup_trials=STARTUP)
-
-    def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        """As TPE does."""
-        return self.inner.infer_relative_search_space(study, trial)
-
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        """As TPE does."""
-        return self.inner.sample_relative(study, trial, search_space)
-
-    def sample_independent(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        """As TPE does."""
-        return self.inner.sample_independent(study, trial, param_name, param_distribution)
-
-    def after_trial(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        state: TrialState,
-        values: Sequence[float] | None,
-    ) -> None:
-        """As TPE does."""
-        self.inner.after_trial(study, trial, state, values)
+        super().__init__(seed=self.seed + trial.number, n_startup_trials=STARTUP)
 
 
 @dataclass(frozen=True)
