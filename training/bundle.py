@@ -148,7 +148,7 @@ class Bundle:
 
         Args:
             frame: as :meth:`predict` takes it.
-            tick: told of each patient.
+            tick: progress callback.
             first: as :meth:`predict` takes it.
 
         Returns:

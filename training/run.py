@@ -119,7 +119,7 @@ def train(
     Args:
         patients: to train on: a cohort, the primary survival endpoint's, or labels alone.
         config: of the run, the same for all survival endpoints.
-        tick: told how far the work is.
+        tick: progress callback.
         budget: within which each part does what it can, at least once.
 
     Raises:

@@ -66,7 +66,7 @@ Report = Callable[[FrozenTrial, Study], None]
 
 
 class SeededByTrial(TPESampler):
-    """Optuna's TPE, seeded anew for each trial by its number.
+    """Optuna's TPE, seeded for each trial by its number.
 
     A sampler's state is not stored. So workers that share a study, and a session that goes on with
     one, draw trials that were not drawn before.
@@ -77,7 +77,7 @@ class SeededByTrial(TPESampler):
         self.seed = seed
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:  # noqa: ARG002
-        """Begin anew."""
+        """Seed it for the trial."""
         super().__init__(seed=self.seed + trial.number, n_startup_trials=STARTUP)
 
 
@@ -266,7 +266,7 @@ def tune(
         config: defaults, and everything that is not tuned.
         study: from :func:`open_study`.
         trials: how many the study shall have, earlier ones included.
-        report: told of each judged trial.
+        report: called with each judged trial.
         budget: of all, the final fit too. No trial begins that would not leave time for that.
         before: seconds that the final fit takes before its network.
         models: survival endpoints that the final fit is of; the trials are of the first alone.
@@ -318,7 +318,7 @@ def tune(
 
 
 def _goes_on(study: Study, trials: int, budget: Budget, keep: float) -> bool:
-    """Say whether to make one more trial, where so many seconds are kept back."""
+    """Say whether to make one more trial, where ``keep`` seconds are kept back."""
     waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
     if any(DEFAULTS in t.user_attrs for t in waiting):
         return True
@@ -329,7 +329,7 @@ def _goes_on(study: Study, trials: int, budget: Budget, keep: float) -> bool:
 
 
 def kept_back(study: Study, before: float, models: int) -> float:
-    """Seconds that trials leave to the final fit of so many endpoints; see :func:`tune`."""
+    """Seconds that trials leave to the final fit of ``models`` endpoints; see :func:`tune`."""
     return FINAL * models * (before + usual_duration(study))
 
 

@@ -1,7 +1,7 @@
-"""What a missing number may have been, given the others: a joint normal distribution.
+"""Conditional distribution of missing numbers given the known ones: a joint normal distribution.
 
 Used where a missing value must not count as average for certain: a patient without a marker has the
-spread of everybody's, less what the known values tell (the regression calibration of Carroll et
+spread of all patients, less what the known values explain (the regression calibration of Carroll et
 al., "Measurement Error in Nonlinear Models", ch. 4, with missing values as the error).
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from accomplice.data.arrays import Array, Bools, Ints
 
-#: Correlations are as if so many further patients had shown none.
+#: Further patients, without correlation, that correlations are shrunken as if by.
 SHRINKAGE = 20.0
 #: Least eigenvalue of the correlations: pairs of columns known in other patients may contradict
 #: one another.

@@ -91,7 +91,7 @@ class KaplanMeier:
         self, values: Array, start: float, times: Reals | float, side: Literal["left", "right"]
     ) -> Array:
         index = np.searchsorted(self.times, np.asarray(times, dtype=np.float64), side=side)
-        # Not by a copy with `start` in front: whoever reads a few times would pay for the curve.
+        # Not by a copy with `start` in front: to read a few times would cost as much as the curve.
         found = np.where(index > 0, values[np.maximum(index - 1, 0)], start)
         return np.asarray(found, dtype=np.float64)
 
@@ -129,7 +129,7 @@ def _counts(time: Reals, event: Bools) -> tuple[Array, Array, Array, Array]:
 
 
 def inverse_censoring(censoring: KaplanMeier, time: Array, needed: Bools) -> Array:
-    """Weigh those who were seen for those whom censoring hid.
+    """Return inverse probability of censoring weights (IPCW).
 
     Args:
         censoring: KaplanMeier, from `censoring`.

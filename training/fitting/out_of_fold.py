@@ -52,7 +52,7 @@ def from_fit(
 
 
 def replay(model: SurvivalModel, cohort: Cohort, config: Config) -> Fitted:
-    """Make a run's out-of-fold predictions anew from its bundle and the cohort it was trained on.
+    """Repeat a run's out-of-fold predictions with its bundle and the cohort it was trained on.
 
     Args:
         model: of the bundle.

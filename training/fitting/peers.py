@@ -1,4 +1,4 @@
-"""The peers: scikit-survival's learners on a run's own folds, to be held against like a baseline.
+"""The peers: scikit-survival's learners on a run's own folds, to be compared with as baselines are.
 
 They are of the evaluation alone and go into no bundle: scikit-survival is under the GPL, an
 optional extra, and imported here and inside a function only. Their settings are fixed to values

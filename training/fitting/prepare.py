@@ -37,7 +37,7 @@ class Prepared:
     """Common bins."""
 
     def inputs(self, k: int, rows: Ints, precision: type[np.floating] = np.float64) -> Inputs:
-        """Some patients' inputs of fold model k, made anew: kept for all they fill the memory."""
+        """Make some patients' inputs of fold model k; those of all would fill the memory."""
         centre = None if self.blind.centre is None else self.blind.centre[rows]
         preprocessor = self.models[k].preprocessor
         return preprocessor.transform(self.blind.values[rows], centre, precision)

@@ -36,7 +36,7 @@ class Stack:
     slope: float
     """Stretch of the log cumulative hazard around its mean; below 1 draws patients together."""
     level: float | Array
-    """Added to the log cumulative hazard of everybody; (j,) where it differs between bins."""
+    """Added to the log cumulative hazard of all patients; (j,) where it differs between bins."""
     centre: Array
     """(j,) mean log cumulative hazard at the end of each bin."""
 

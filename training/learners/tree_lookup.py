@@ -74,7 +74,7 @@ class LeafLookup:
     digits: Ints
     """(most, digits * trees) places of the leaves that have a 1 in a digit of their number, from
     the highest digit to the lowest, in each tree after tree; filled up with a place beyond the
-    nodes, where nobody is."""
+    nodes, where no row is."""
     first: Ints
     """(trees, 1) number of each tree's first leaf, among those of all."""
 

@@ -59,7 +59,7 @@ def brier_contributions(
     times = checked_times(times)
     survival = checked_survival("survival", survival, (event.size, times.size))
     case_weight = inverse_censoring(censoring, time, event & (time <= times[-1]))
-    # Everybody followed beyond one of the times has the same weight there.
+    # All patients followed beyond one of the times have the same weight there.
     control_weight = inverse_censoring(censoring, times, times < time.max())
     contributions = np.empty(survival.shape)
     # One time after the other, to hold no second (n, t).

@@ -1,4 +1,4 @@
-"""Do predicted probabilities come true? Calibration slope, groups and D-calibration."""
+"""Calibration of predicted survival: slope, groups, observed over expected, D-calibration."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PROMISED = 1e-12
 
 
 class Calibration(NamedTuple):
-    """Slope 1 and intercept 0 where predictions come true."""
+    """Slope and intercept: 1 and 0 where predictions are calibrated."""
 
     slope: float
     intercept: float
@@ -76,7 +76,7 @@ def calibration_at(
         it is NaN where all predictions are equal.
 
     Raises:
-        UndefinedMetricError: no event by the horizon, nobody followed beyond it, predictions
+        UndefinedMetricError: no event by the horizon, no patient followed beyond it, predictions
             that part the two without error, or as `inverse_censoring`.
         ValueError: as `checked_outcome`; survival outside [0, 1] or of another shape.
 
@@ -136,7 +136,7 @@ def calibration_groups(
         time: (n,), time of the event or of censoring.
         survival_at_horizon: (n,), predicted probability to be event-free after the horizon.
         horizon: in the unit of `time`.
-        groups: at most so many; equal predictions stay together.
+        groups: their number at the most; equal predictions stay together.
         level: coverage of the intervals.
 
     Returns:

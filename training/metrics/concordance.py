@@ -1,4 +1,4 @@
-"""Does a higher risk meet the event earlier? Harrell's and Uno's concordance.
+"""Concordance of risk and time of the event, after Harrell and after Uno.
 
 All are O(n log n) and vectorised over patients. Only the order of `risk` counts, so any monotone
 transform of it gives the same number; risks that are exactly equal count one half (scikit-survival
@@ -102,7 +102,7 @@ class Contributions(NamedTuple):
 def concordance_contributions(
     event: Bools, time: Reals, risk: Reals, censoring: KaplanMeier, tau: float | None = None
 ) -> Contributions:
-    """Share out both concordances among the patients, so that resampling ranks nobody anew.
+    """Share out both concordances among the patients, so that resampling needs no new ranking.
 
     C = N / D, where N and D sum N_ij and D_ij over the pairs of a patient i with an event and a
     patient j followed longer. If patient k counted m_k times, they would sum m_i m_j N_ij and
@@ -152,7 +152,7 @@ def _share(weight: Array, longer: Ints, favourable: Array) -> float:
 
 @dataclass(frozen=True)
 class _Ranks:
-    """Patients in an order in which whoever is comparable to an event stands after it."""
+    """Patients in an order in which those comparable to an event stand after it."""
 
     event: Bools
     """(n,) as given."""

@@ -1,4 +1,4 @@
-"""Decision curves: would acting on a predicted risk do more good than harm?
+"""Net benefit of acting on a predicted risk: decision curves.
 
 Vickers and Elkin, "Decision curve analysis", Med Decis Making 2006; with censoring as Vickers et
 al., "Extensions to decision curve analysis", BMC Med Inform Decis Mak 2008, by inverse weights.
@@ -53,7 +53,7 @@ def net_benefit_contributions(
     Returns:
         Contributions (n, t) whose mean over patients is the net benefit: the part of the patients
         who are rightly acted on, less the part wrongly acted on times p / (1 − p). Those censored
-        by `at` stand for nobody; the others weigh 1 / G. Of everybody's treatment the net benefit
+        by `at` weigh 0; the others weigh 1 / G. Where all are treated the net benefit
         so is that of the Kaplan–Meier estimate.
 
     Raises:

@@ -1,8 +1,8 @@
-"""The simple models that every run is held against: fitted on the same folds, kept in the bundle.
+"""The simple models that every run is compared with: fitted on the same folds, kept in the bundle.
 
-Kaplan–Meier is one curve for everybody, on the model's own time bins; the others are ridge Cox
-models of the features that the study file lists under ``baselines``. Being kept, they can be held
-against the model on another cohort too, where a baseline fitted anew would know more than it.
+Kaplan–Meier is one curve for all patients, on the model's own time bins; the others are ridge Cox
+models of the features that the study file lists under ``baselines``. Being kept, they can be
+compared with the model on another cohort too, where a refitted baseline would know more than it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Baseline:
     name: str
     features: tuple[str, ...]
     folds: tuple[Anchor, ...]
-    """One a repeat and fold; of no column where the curve is the same for everybody."""
+    """One a repeat and fold; of no column where the curve is the same for all."""
 
     def cumulative(
         self, ensemble: Ensemble, values: Array, centre: NDArray[np.str_] | None = None

@@ -55,7 +55,7 @@ class Ensemble:
     def replicates(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
         """Stacked cumulative hazard of each fold and member (k * members, n, j + 1).
 
-        Their spread shows how far the answer hangs on which patients were trained on. Members are
+        Their spread shows how far the answer depends on the patients trained on. Members are
         those of the network; a fold's other learners go with each of them.
         """
         return self.each(self.forward(values, centre))

@@ -1,8 +1,8 @@
-"""The model and its versions: how far what it says hangs on the patients it was trained on.
+"""Versions of a model: how far its answers depend on the patients it was trained on.
 
 Each fold's models were trained without one part of the patients. What they say alone is a
 delete-a-group jackknife of what the ensemble says (Shao and Wu, "A general theory for jackknife
-variance estimation", Ann Stat 1989): no model is fitted anew. The treatment's effect is fitted once
+variance estimation", Ann Stat 1989): no model is refitted. The treatment's effect is fitted once
 to all patients, so its versions are its coefficients moved by one standard error either way along
 each axis of their posterior.
 """

@@ -1,8 +1,8 @@
-"""What a model said of patients whose outcome is known: out of fold, or of a cohort new to it.
+"""Predictions of patients whose outcome is known: out of fold, or of a cohort new to the model.
 
 All that judges a model takes this, so that a training run, an external validation and a comparison
 of two models are judged by the same code. A bundle holds no patients: with its cohort at hand,
-:func:`replay` makes the out-of-fold predictions of the run anew from the bundle's own fold models.
+:func:`replay` repeats the out-of-fold predictions of the run with the bundle's own fold models.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Predicted:
     again: Again
     """``blind``, had the patients had other features."""
     notes: tuple[str, ...] = ()
-    """What the model is not held against, and why."""
+    """Models that it is not compared with, and why."""
 
     @property
     def outcome(self) -> tuple[Array, Bools]:

@@ -234,7 +234,7 @@ def out_of_fold(
 ) -> Array:
     """Predict each labelled patient by a model that was fitted without them.
 
-    Args and errors are those of :func:`fit_response`. Everything is fitted anew in each fold.
+    Args and errors are those of :func:`fit_response`. Everything is refitted in each fold.
 
     Returns:
         (n,) probability at the labelled patients' rate, NaN for unlabelled patients.

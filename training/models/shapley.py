@@ -1,4 +1,4 @@
-"""Why a patient's risk is what it is: how much of it each feature adds, to the last digit.
+"""Shapley values of a patient's risk: how much of it each feature adds, to the last digit.
 
 The risk is a log-hazard. Shapley values share out the difference between a patient's and that of a
 typical patient (:func:`reference`) over the features in which the two differ. A feature gets the
@@ -88,7 +88,7 @@ def attribute(
         values: (n, p) coded features, the treatment among them; NaN is missing.
         centre: (n,) hospital, if known.
         pairs: of orders; more leave less to chance.
-        tick: told of each patient.
+        tick: progress callback.
     """
     typical = reference(model, centre, len(values))
     features, base = np.zeros(values.shape), np.zeros(len(values))
@@ -106,12 +106,12 @@ def attribute(
 
 
 def reference(model: SurvivalModel, centre: NDArray[np.str_] | None, n: int) -> Array:
-    """Return the typical patient (n, p) that n patients are held against.
+    """Return the typical patient (n, p) that n patients are compared with.
 
     Numbers are the training mean on the scale on which the model takes them (a geometric mean, a
     median rank), levels the most usual, ordinals the nearest to the mean rank; the treatment is
-    not given. Expression is what the patient's own centre would have measured. It is nobody, and
-    is made from what the bundle's preprocessing keeps.
+    not given. Expression is what the patient's own centre would have measured. All of it is made
+    from what the bundle's preprocessing keeps; no patient is copied.
     """
     study, preprocessor = model.study, model.preprocessors[0]
     found = np.empty((n, len(study.features)))
@@ -139,7 +139,7 @@ def shapley(
     Args:
         score: one or several log-hazards of rows of features.
         values: (n, p) coded features, NaN is missing.
-        typical: (n, p) those of the patient each is held against.
+        typical: (n, p) those of the patient each is compared with.
         centre: (n,) hospital, if known.
         pairs: of orders.
 

@@ -129,7 +129,7 @@ class SurvivalModel:
     risk_reference: Array
     """Quantiles of the training patients' risks, out of fold; see ``models.risk_centiles``."""
     baselines: tuple[Baseline, ...] = ()
-    """What the run was held against, fitted on the same folds."""
+    """The simple models that the run was compared with, fitted on the same folds."""
 
     @property
     def horizon(self) -> float:
@@ -153,7 +153,7 @@ class SurvivalModel:
 
         Args:
             values: NaN is missing.
-            centre: empty text where unknown; None where nobody's is known.
+            centre: empty text where unknown; None where no centre is known.
             band: whether the ensemble's interval will be asked for.
         """
         grid, treatment = self.ensemble.grid, self.study.treatment

@@ -290,7 +290,7 @@ def fit_effect(
 def _considered(preprocessor: Preprocessor) -> Ints:
     """Columns of the linear design from which a treatment may have been decided.
 
-    Those of wide modalities, such as an expression panel, are not: nobody treats by hundreds of
+    Those of wide modalities, such as an expression panel, are not: no one treats by hundreds of
     genes, and their noise would be taken for reasons.
     """
     blocks = preprocessor.study.blocks
@@ -300,7 +300,7 @@ def _considered(preprocessor: Preprocessor) -> Ints:
 
 
 class Rates(NamedTuple):
-    """One hazard ratio for everybody, fitted to some patients."""
+    """One hazard ratio common to all patients, fitted to some."""
 
     log_hr: float
     error: float

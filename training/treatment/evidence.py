@@ -65,7 +65,7 @@ class Evidence:
     """Ranked by predicted gain of survival, scored by gain."""
     halves: tuple[Estimate, Estimate]
     """Hazard ratio in the half with the larger predicted effect, and in the other; NaN where the
-    model has one hazard ratio for everybody."""
+    model has one hazard ratio common to all."""
     policy: dict[str, Estimate]
     """Survival at the horizon if treated: ``all``, ``none``, ``model`` (gain above 3 points)."""
     policy_gain: dict[str, Estimate]

@@ -1,4 +1,4 @@
-"""Immortal time: who has the event early is never treated, so the treated seem to live longer.
+"""Immortal time: an early event precludes treatment, so that the treated seem to live longer.
 
 Suissa, "Immortal time bias in pharmacoepidemiology", Am J Epidemiol 2008.
 """

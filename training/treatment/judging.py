@@ -4,7 +4,7 @@ All figures are out of fold: propensity, effect and curves of a patient come fro
 Gains of survival are judged by doubly robust scores (Robins, Rotnitzky and Zhao, JASA 1994), the
 model's difference corrected by what happened, weighted by the inverse chances of the treatment had
 and of being followed. Whether patients differ in what they gain is judged on the relative scale:
-under one hazard ratio for everybody the absolute gains still differ, as the risks do. There the
+under one hazard ratio common to all the absolute gains still differ, as the risks do. There the
 score of a patient is the part in the derivative of the likelihood by the log-hazard ratio, with
 mean zero whatever the risks; ranked by the predicted effect it gives the rank-weighted average
 effect (RATE) with Qini's weights (Yadlowsky et al., "Evaluating treatment prioritization rules via

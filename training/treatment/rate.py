@@ -1,10 +1,10 @@
-"""Does a ranking of patients find those who gain? Rank-weighted average effects (RATE).
+"""Rank-weighted average treatment effects (RATE): whether a ranking finds the patients who gain.
 
 Yadlowsky et al., "Evaluating treatment prioritization rules via rank-weighted average treatment
 effects", JASA 2025, with Qini's weights. A ranking that was cross-fitted is no ranking given
 beforehand: an interplay that all patients show by chance is in each fold and in the others', which
 so agree. How far chance alone takes the figure is found by drawing the signs of the patients'
-scores anew and fitting the ranking again (a wild bootstrap; Wu, Ann Stat 1986).
+scores again and refitting the ranking (a wild bootstrap; Wu, Ann Stat 1986).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 The forward pass of ``network.forward_backward``, written for an answer. Patients come in
 tiles of sixteen, each a product of its own: a product's kernel treats what fills its registers
 alike, but adds up the columns of wider or narrower ones in another order, by which what one patient
-is told would hang, in the seventh digit, on who else is asked about.
+is told would depend, in the seventh digit, on the other patients.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Networks:
         return [Networks(shape, {n: w[k] for n, w in parts.items()}) for k in range(folds)]
 
     def _lay_out(self, x: Singles, present: Singles) -> Singles:
-        """Lay n patients out as (k, rows, n), the last tile filled up with nobody.
+        """Lay n patients out as (k, rows, n), the last tile filled up with zeros.
 
         The rows are, modality by modality, its inputs, 0 where it is missing; one that is 1 where
         it is known, which carries the bias; and one that is 1 where it is not, with its token.
