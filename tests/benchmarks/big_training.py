@@ -26,7 +26,7 @@ from matplotlib import pyplot as plt
 from accomplice.data.cohort import Cohort
 from accomplice.data.study import parse_study
 from accomplice.training.config import Config, configure
-from accomplice.training.fitting.fit import pack, untrained
+from accomplice.training.fitting.network import pack, untrained
 from accomplice.training.fitting.prepare import Prepared, prepare
 from accomplice.training.learners.network.lightning import train_net
 from accomplice.training.learners.network.losses import hazard_losses, hazard_nll

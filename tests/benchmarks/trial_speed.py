@@ -26,7 +26,7 @@ from accomplice.data.panels.panel import panel_text
 from accomplice.data.study import parse_study
 from accomplice.data.synthetic import draw
 from accomplice.training.config import Config, configure
-from accomplice.training.fitting.fit import fit_net, pack, untrained
+from accomplice.training.fitting.network import fit_net, pack, untrained
 from accomplice.training.fitting.prepare import Prepared, prepare
 from accomplice.training.learners.network.inputs import net_modalities
 from accomplice.training.learners.network.model import PackedNet

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from dataclasses import fields, replace
 
 import numpy as np
@@ -14,7 +15,8 @@ from accomplice.data.study import parse_study
 from accomplice.training.config import configure
 from accomplice.training.estimators.hazard import survival
 from accomplice.training.fitting import folds as dividing
-from accomplice.training.fitting.fit import fit, pack
+from accomplice.training.fitting.fit import fit
+from accomplice.training.fitting.network import pack
 from accomplice.training.fitting.prepare import prepare
 from accomplice.training.learners.network.batches import TRAINS, VALIDATES
 from accomplice.training.learners.network.inference import fold_axis
@@ -170,6 +172,13 @@ class TestLeak:
         assert torch.equal(data.role == 0, held_out.expand_as(data.role))
         for role in (TRAINS, VALIDATES):
             assert ((data.role == role).sum(-1) > 0).all()
+
+    def test_what_makes_the_inputs_can_be_sent_to_another_process(self, config, fitted):
+        data, _ = pack(fitted.prepared, config)
+        rows = np.tile(np.arange(5), (len(fitted.prepared.models), 1))
+        sent = pickle.loads(pickle.dumps(data.encode))
+        for ours, theirs in zip(data.encode(rows), sent(rows), strict=True):
+            assert torch.equal(ours, theirs)
 
 
 def listed(cohort, feature, place):

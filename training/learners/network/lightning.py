@@ -22,14 +22,14 @@ from accomplice.training.config import NetConfig, TrainerConfig
 from accomplice.training.learners.network.batches import Batch, Batches, PackedData
 from accomplice.training.learners.network.inference import fold_axis
 from accomplice.training.learners.network.losses import hazard_losses, hazard_nll
-from accomplice.training.learners.network.model import PackedNet
+from accomplice.training.learners.network.model import PackedNet, Share
 from accomplice.training.progress import Tick, silent
 
 # Here, and not where training begins, since other processes import the module and no more.
 for _part in ("pytorch_lightning", "lightning_fabric"):
     logging.getLogger(_part).setLevel(logging.ERROR)
 
-#: Told of each epoch and the folds' mean validation loss; says whether to go on.
+#: Called with each epoch and the folds' mean validation loss; returns whether to go on.
 Watch = Callable[[int, float], bool]
 
 
@@ -69,8 +69,8 @@ def unscheduled() -> Iterator[None]:
 class PackedHazard(pl.LightningModule):
     """Trains a :class:`PackedNet`; each fold keeps its weights of its best epoch.
 
-    Several processes divide every batch among them: the likelihood is a sum over patients, and so
-    are its gradient and the validation loss.
+    Several processes divide every batch among them, down to the masks: the likelihood is a sum over
+    patients, and so are its gradient and the validation loss.
     """
 
     best_loss: Tensor
@@ -116,10 +116,8 @@ class PackedHazard(pl.LightningModule):
             warnings.filterwarnings("ignore", message=TREESPEC)
 
     def on_fit_start(self) -> None:
-        """Keep the best weights where the weights are; give each process masks of its own."""
+        """Keep the best weights where the weights are."""
         self.best = {name: v.to(self.device) for name, v in self.best.items()}
-        if self.trainer.global_rank:
-            self.net.reseed(self.trainer.global_rank)
 
     def transfer_batch_to_device(
         self, batch: Tensor, device: torch.device, dataloader_idx: int
@@ -130,16 +128,22 @@ class PackedHazard(pl.LightningModule):
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         """Return the likelihood of one batch, each replica's divided by its patients."""
         part = self._share(batch)
-        loss = hazard_nll(self.net.logits(part.x), part.exposure, part.event, part.train)
+        logits = self.net.logits(part.x, Share(len(batch), self._places))
+        loss = hazard_nll(logits, part.exposure, part.event, part.train)
         # Lightning averages the gradients of the processes: their sum is wanted.
         return loss * (self.trainer.world_size * self.own.shape[1] / len(batch))
+
+    @property
+    def _places(self) -> slice:
+        """Places of a batch that are this process's."""
+        return slice(self.trainer.global_rank, None, self.trainer.world_size)
 
     def _share(self, places: Tensor) -> Batch:
         """Make this process's share of a batch, laid out; one of all patients is kept."""
         whole = len(places) == self.own.shape[1]
         if whole and self.kept is not None:
             return self.kept
-        places = places[self.trainer.global_rank :: self.trainer.world_size]
+        places = places[self._places]
         made = Batch(*(part.to(self.device) for part in self.data.gather(self.own[:, places])))
         made = made._replace(x=self.net.lay_out(made.x, made.present))
         if whole:
@@ -216,8 +220,8 @@ def train_net(
         config: of the training.
         trainer: what it runs on.
         seed: of the batches.
-        tick: told how far the work is.
-        watch: asked after each epoch whether to go on; what it raises ends the training.
+        tick: progress callback.
+        watch: called after each epoch, to say whether to go on; what it raises ends the training.
 
     Returns:
         The module, with the validation history of each fold.

@@ -8,6 +8,7 @@ one of them learns from its patients cannot reach another.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,19 @@ from torch import Tensor, nn
 from accomplice.training.learners.network.dropout import Dropout, Random
 from accomplice.training.learners.network.forward_backward import Caps, hazard_logits
 from accomplice.training.learners.network.inference import NetShape, Networks
+
+
+class Share(NamedTuple):
+    """Which patients of a batch one of several processes has.
+
+    Each process draws the masks of the whole batch, as one process alone would, and takes those of
+    its own patients: so several processes train the same network as one.
+    """
+
+    batch: int
+    """Patients of the whole batch."""
+    own: slice
+    """Places of the process's own."""
 
 
 class PackedNet(nn.Module):
@@ -77,10 +91,6 @@ class PackedNet(nn.Module):
         self.gate.requires_grad_(blocks > 1)
         self.gate_bias.requires_grad_(blocks > 1)
 
-    def reseed(self, rank: int) -> None:
-        """Draw other masks than the processes of other ranks, which begin alike."""
-        self.generator.manual_seed(self.generator.initial_seed() + rank)
-
     def networks(self) -> Networks:
         """Return the weights as they are now, for what answers without torch."""
         named = self.named_parameters()
@@ -111,19 +121,24 @@ class PackedNet(nn.Module):
             parts += [part * known, known, 1 - known]
         return torch.cat(parts, 1)
 
-    def logits(self, x: Tensor) -> Tensor:
+    def logits(self, x: Tensor, share: Share | None = None) -> Tensor:
         """Return log-odds of the hazards (folds, members, bins, n) from what :meth:`lay_out` made.
 
-        While training, dropout is drawn anew; the folds share it.
+        While training, fresh dropout masks are drawn; the folds share them.
+
+        Args:
+            x: (folds, rows, n).
+            share: which patients of a batch they are; all of them if absent.
         """
         m, h = self.shape.members, self.shape.hidden_width
-        blocks, n = len(self.shape.modalities), x.shape[-1]
+        blocks = len(self.shape.modalities)
+        n, own = (x.shape[-1], slice(None)) if share is None else (share.batch, share.own)
         if self.training and self.modality_dropout > 0 and blocks > 1:
-            x = self._withhold(x)
+            x = self._withhold(x, n, own)
         caps, scale = None, 1.0
         if self.training and self.dropout.share > 0:
             width = blocks * self.shape.encoder_width
-            drawn = self.dropout.draw(m, width + h, n, device=x.device)
+            drawn = self.dropout.draw(m, width + h, n, device=x.device)[..., own]
             # It is the small weights that are scaled up for the units kept, not the units.
             caps, scale = Caps(drawn[:, :width], drawn[:, width:]), 1 / (1 - self.dropout.share)
         return hazard_logits(x, *self.laid_out(scale), caps)
@@ -148,9 +163,9 @@ class PackedNet(nn.Module):
         pairs = zip(weight.split(self.shape.modalities, 1), known.split(1, 1), strict=True)
         return torch.cat([part for pair in pairs for part in (*pair, missing)], 1)
 
-    def _withhold(self, x: Tensor) -> Tensor:
+    def _withhold(self, x: Tensor, n: int, own: slice) -> Tensor:
         """Take modalities away from patients at random: their tokens stand for them."""
-        draw = torch.rand(len(self.known), x.shape[-1], generator=self.generator).to(x.device)
+        draw = torch.rand(len(self.known), n, generator=self.generator)[:, own].to(x.device)
         x = x * (draw >= self.modality_dropout).to(x.dtype)[self.owner]
         x[:, self.known + 1] = 1 - x[:, self.known]
         return x

@@ -17,7 +17,7 @@ from accomplice.training.learners.network.dropout import Dropout, Random
 from accomplice.training.learners.network.inference import fold_axis
 from accomplice.training.learners.network.lightning import PackedHazard, train_net
 from accomplice.training.learners.network.losses import hazard_nll
-from accomplice.training.learners.network.model import NetShape, PackedNet
+from accomplice.training.learners.network.model import NetShape, PackedNet, Share
 from tests.plain_net import PlainNet
 
 SHAPE = NetShape(folds=3, members=2, modalities=(4, 3, 2), bins=5, encoder_width=6, hidden_width=8)
@@ -394,8 +394,8 @@ class TestTraining:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("batch", [1000, 16])
-def test_two_processes_give_the_model_of_one(batch):
+@pytest.mark.parametrize(("batch", "dropout"), [(1000, 0.0), (16, 0.0), (17, 0.3)])
+def test_two_processes_give_the_model_of_one(batch, dropout):
     made = []
     for devices in (1, 2):
         config = configure(
@@ -408,7 +408,7 @@ def test_two_processes_give_the_model_of_one(batch):
                 "net.patience=2",
             ]
         )
-        net = PackedNet(SHAPE, seed=4)
+        net = PackedNet(SHAPE, dropout, dropout / 2, seed=4)
         module = train_net(net, packed(60), config.net, config.trainer, seed=4)
         assert not net.training
         made.append((net, np.array(module.history)))
@@ -417,6 +417,16 @@ def test_two_processes_give_the_model_of_one(batch):
     np.testing.assert_allclose(together, alone, rtol=1e-4)
     for p, q in zip(one.parameters(), two.parameters(), strict=True):
         torch.testing.assert_close(p, q, rtol=1e-4, atol=1e-5)
+
+
+def test_the_shares_of_processes_have_the_masks_of_one():
+    whole, *parts = (scrambled(dropout=0.5, modality_dropout=0.4) for _ in range(3))
+    x = whole.lay_out(*inputs(ROWS))
+    expected = whole.logits(x, Share(ROWS, slice(None)))
+    for rank, net in enumerate(parts):
+        own = slice(rank, None, 2)
+        found = net.logits(x[..., own].contiguous(), Share(ROWS, own))
+        torch.testing.assert_close(found, expected[..., own])
 
 
 #: What a scheduler, a launcher or another tool sets for the processes that it knows.

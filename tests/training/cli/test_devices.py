@@ -1,0 +1,65 @@
+"""Training on two devices by the command line: the model of one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from accomplice.data.synthetic import draw
+from accomplice.training.bundle import Bundle
+from accomplice.training.cli.main import main
+
+ROOT = Path(__file__).parents[3]
+SMALL = (
+    "folds.folds=2",
+    "anchor.folds=2",
+    "net.members=2",
+    "net.max_epochs=4",
+    "forest.trees=5",
+    "boosting.max_rounds=5",
+    "evaluation.bootstraps=5",
+    "evaluation.explanations=false",
+    "evaluation.peers=false",
+)
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """151 patients, who are no even number of shares or batches."""
+    folder = tmp_path_factory.mktemp("devices")
+    frame = draw(151, seed=3).frame[["age", "stage", "IL1R1", "os_months", "os_event"]]
+    frame.to_csv(folder / "table.csv", index=False)
+    drafted = ["--time", "os_months", "--event", "os_event", "--out", str(folder / "study.yaml")]
+    assert main(["data", "init", str(folder / "table.csv"), *drafted]) == 0
+    return folder / "study.yaml", frame
+
+
+def trained(study, out, *settings):
+    options = [part for setting in (*SMALL, *settings) for part in ("--set", setting)]
+    done = subprocess.run(
+        [sys.executable, "-m", "accomplice", "train", str(study), "--out", str(out), *options],
+        cwd=out.parent,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return Bundle.load(out)
+
+
+@pytest.mark.parametrize("batch", [4096, 32])
+def test_two_devices_give_the_model_of_one(study, tmp_path, batch):
+    path, frame = study
+    predicted = []
+    for devices in (1, 2):
+        own = f"net.batch_size={batch}", f"trainer.devices={devices}", "trainer.accelerator=cpu"
+        answer = trained(path, tmp_path / str(devices), *own).predict(frame, [12, 36])
+        predicted.append(answer[["risk", "survival@12", "survival@36"]].to_numpy())
+    np.testing.assert_allclose(*predicted, atol=1e-4)

@@ -1,0 +1,118 @@
+"""The network of a fit: its training data, its sizes and its training. Needs torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from accomplice.data.arrays import Ints
+from accomplice.data.splits import stratified_folds
+from accomplice.training.budget import UNLIMITED, Budget
+from accomplice.training.config import Config
+from accomplice.training.fitting.prepare import Prepared
+from accomplice.training.learners.network.batches import TRAINS, VALIDATES, PackedData
+from accomplice.training.learners.network.inference import NetShape
+from accomplice.training.learners.network.inputs import NetInputs, net_modalities
+from accomplice.training.learners.network.lightning import train_net
+from accomplice.training.learners.network.model import PackedNet
+from accomplice.training.progress import Report, Tick, silent, unreported
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Makes the network's inputs of patients when a batch asks for them.
+
+    A class and no function within one, so that it can be sent to the processes of other devices.
+    """
+
+    prepared: Prepared
+    columns: NetInputs
+
+    def __call__(self, rows: Ints) -> tuple[Tensor, Tensor]:
+        """Return inputs (k, i, b) and presence (k, modalities, b) of each fold's rows (k, b)."""
+        inputs = [self.prepared.inputs(k, each, np.float32) for k, each in enumerate(rows)]
+        x = self.columns.take(
+            np.stack([made.linear for made in inputs]),
+            np.stack([made.embedded.T for made in inputs]),
+        )
+        present = np.stack([made.present.T for made in inputs])
+        return torch.from_numpy(x), torch.from_numpy(present)
+
+
+def fit_net(
+    prepared: Prepared,
+    config: Config,
+    tick: Tick = silent,
+    budget: Budget = UNLIMITED,
+    report: Report = unreported,
+) -> tuple[PackedNet, list[list[float]]]:
+    """Train the packed network; return it with each fold's validation history."""
+    data, base_rate = pack(prepared, config)
+    net = untrained(prepared, config, base_rate)
+    pace = budget.pace()
+
+    def watch(epoch: int, loss: float) -> bool:
+        report(epoch, loss)
+        return pace.another()
+
+    module = train_net(net, data, config.net, config.trainer, config.seed, tick, watch)
+    epochs = len(module.history)
+    if epochs < config.net.max_epochs and not bool(module.stopped.all()):
+        budget.cut("network", epochs, f"at most {config.net.max_epochs} epochs")
+    return net, module.history
+
+
+def untrained(prepared: Prepared, config: Config, base_rate: Tensor) -> PackedNet:
+    """Make the network for each of the base rate's folds (k, bins)."""
+    modalities = net_modalities(prepared.models[0].preprocessor)
+    shape = NetShape(
+        folds=len(base_rate),
+        members=config.net.members,
+        modalities=modalities,
+        bins=config.grid.bins,
+        encoder_width=max(4, config.net.encoder_width // len(modalities)),
+        hidden_width=config.net.hidden_width,
+    )
+    settings = config.net
+    return PackedNet(shape, settings.dropout, settings.modality_dropout, base_rate, config.seed)
+
+
+def pack(prepared: Prepared, config: Config) -> tuple[PackedData, Tensor]:
+    """Say what each patient is to each fold and member; return also each fold's base rate."""
+    time, event = prepared.cohort.outcome
+    folds, n, members = len(prepared.models), len(time), config.net.members
+    last = np.zeros((folds, n), dtype=np.uint8)
+    part, died = np.zeros((folds, n), dtype=np.float32), np.zeros((folds, n), dtype=bool)
+    role = np.zeros((folds, members, n), dtype=np.int8)
+    base_rate = np.full((folds, config.grid.bins), -3.0, dtype=np.float32)
+    for k, (model, out) in enumerate(zip(prepared.models, prepared.held_out, strict=True)):
+        edges, j = model.grid.edges, model.grid.bins
+        last[k] = place = model.grid.bin_of(time)
+        died[k] = event & (time <= model.grid.horizon)
+        way = np.clip((time - edges[place]) / np.diff(edges)[place], 0.0, 1.0)
+        # In the bin of the event a patient counts as at risk throughout.
+        part[k] = np.where(died[k], 1.0, way)
+        inside = np.flatnonzero(~out)
+        ends = np.bincount(place[inside], minlength=j)
+        at_risk = len(inside) - np.cumsum(ends) + np.bincount(place[inside], part[k, inside], j)
+        total = np.bincount(place[inside], died[k, inside], j)
+        rate = np.clip(total / np.maximum(at_risk, 1.0), 1e-3, 0.9)
+        base_rate[k, :j] = np.log(rate / (1 - rate))
+        made = min(max(2, round(1 / config.net.validation)), int(event[inside].sum()))
+        for m in range(members):
+            # Members take turns in holding out each part of several random divisions.
+            if m % made == 0:
+                seed = config.seed + 1000 * k + m // made
+                division = stratified_folds(event[inside], time[inside], made, seed)
+            role[k, m, inside] = np.where(division == m % made, VALIDATES, TRAINS)
+
+    columns = NetInputs.of(
+        [model.preprocessor for model in prepared.models],
+        [model.anchor.beta for model in prepared.models],
+    )
+    tensors = (torch.from_numpy(a) for a in (last, part, died, role))
+    encode = Encoder(prepared, columns)
+    return PackedData(encode, config.grid.bins, *tensors), torch.from_numpy(base_rate)
