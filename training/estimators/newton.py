@@ -60,7 +60,9 @@ def maximise(
         [[1.0], [5.0]]
     """
     found = Ascent(start.copy(), np.zeros(start.shape), np.zeros(len(start), dtype=bool))
-    rows, x, step, least = np.arange(len(start)), start, found.step, np.full(len(start), -np.inf)
+    x, step = start, found.step
+    rows: Ints = np.arange(len(start))
+    least: Array = np.full(len(start), -np.inf)
     for _ in range(evaluations):
         trial = x + step
         reached, newton = evaluate(rows, trial)
