@@ -78,7 +78,7 @@ def compare(
     if fresh:
         cohort = contest.cohort_of([first, *fresh], study, judged_on)
         record["cohort"] = {"study": cohort.study.name, "fingerprint": cohort.fingerprint()}
-        own = contest.answer(first, cohort, judged_on, study)
+        own = contest.predict(first, cohort, judged_on, study)
     for letter, other in zip("BCDEFGHIJKLMNOPQRSTUVWXYZ", others, strict=False):
         for line in _introduce({"A": first, letter: other}):
             print(line)
@@ -86,7 +86,7 @@ def compare(
             print(f"verdict: A and {letter} are the same model (digest {first.digest[:SHORT]})\n")
             found.append({"model": other.name, "verdict": "the same model"})
             continue
-        theirs = contest.answer(other, cohort, judged_on, study)
+        theirs = contest.predict(other, cohort, judged_on, study)
         made = judge_both(own.predicted, theirs.predicted)
         print(f"  A judged {own.how}")
         print(f"  {letter} judged {theirs.how}")

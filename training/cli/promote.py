@@ -72,7 +72,7 @@ def promote(
         from accomplice.training.tracking.contenders import contender
         from accomplice.training.tracking.store import open_store
     challenger = contender(model)
-    name = name or registered(model) or registry.registered_name(challenger.bundle)
+    name = name or registered(model) or registry.model_name(challenger.bundle.study.name)
     store, client = open_store(), MlflowClient()
     champion = promotion.champion_of(client, name)
     version = promotion.version_of(client, name, challenger.digest, model)

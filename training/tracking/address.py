@@ -1,9 +1,9 @@
-"""Whether MLflow can keep runs at an address, asked before MLflow opens it.
+"""Checks of a store's address before MLflow opens it.
 
-MLflow fills in missing tables of a database when it opens it, and refuses an unexpected schema
-only afterwards, with a traceback. Its schema is versioned by alembic: the database names its
-revision, and MLflow's migrations, a file each, name theirs and the one before. A tracking server
-that does not answer is asked again for minutes.
+MLflow adds missing tables to a database when it opens it, and refuses an unexpected schema only
+afterwards, with a traceback. Its schema is versioned by alembic: the database holds its revision,
+and each of MLflow's migrations, a file each, names its own and the previous one. MLflow repeats
+requests to a tracking server that does not answer for minutes.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from packaging.version import InvalidVersion, Version
 
 from accomplice.data.errors import InputError
 
-#: Tag of a run that names the MLflow which wrote it.
+#: Tag of a run with the version of the MLflow that wrote it.
 WRITTEN_BY = "mlflow_version"
-#: Kinds of database that MLflow keeps runs in.
+#: Databases that MLflow supports.
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
-#: Kinds of address at which a server answers for MLflow.
+#: Schemes of tracking servers.
 SERVERS = ("http", "https")
-#: Kinds that MLflow has a client of its own for.
+#: Stores with an MLflow client of their own.
 HOSTED = ("databricks", "databricks-uc", "uc")
-#: Entry points of further kinds.
+#: Entry points of further stores.
 PLUGINS = "mlflow.tracking_store"
 #: Seconds that a tracking server has to answer.
-ANSWERS = 5.0
+TIMEOUT = 5.0
 
 
 def check_address(uri: str, variable: str | None = None) -> None:
-    """Refuse a store that MLflow would end on with a traceback.
+    """Refuse a store that MLflow cannot open.
 
     Args:
         uri: of the store.
-        variable: environment variable that holds it; it is named in place of the address, which
+        variable: environment variable that holds it, named in errors in place of the address, which
             may hold a password. None for the store in ``mlruns/``.
 
     Raises:
@@ -66,7 +66,7 @@ def _check_server(uri: str, place: str) -> None:
 
     try:
         asked = httpx.URL(uri).copy_with(username=None, password=None, path="/health", query=None)
-        httpx.get(asked, timeout=ANSWERS, verify=False)
+        httpx.get(asked, timeout=TIMEOUT, verify=False)
     except (httpx.TransportError, httpx.InvalidURL) as error:
         raise InputError(
             f"{place}: the tracking server does not answer ({type(error).__name__}): start it, "
@@ -127,7 +127,7 @@ def _check_database(uri: str, place: str, variable: str | None) -> None:
 
 
 def _is_made(database: str | None, place: str) -> bool:
-    """Whether SQLite's file is there; opening one that is not would make it.
+    """Whether SQLite's file exists; opening it would make it.
 
     Raises:
         InputError: it is no file, or cannot be made.
@@ -147,7 +147,7 @@ def _is_made(database: str | None, place: str) -> bool:
 
 
 def _read(uri: str) -> tuple[bool, str | None, list[str]]:
-    """Return whether a database has tables, its revision, and the MLflows that its runs name."""
+    """Return whether a database has tables, its revision, and the MLflow versions of its runs."""
     from sqlalchemy import NullPool, create_engine, inspect, text
 
     engine = create_engine(uri, poolclass=NullPool)
@@ -163,7 +163,7 @@ def _read(uri: str) -> tuple[bool, str | None, list[str]]:
 
 
 def _version(tag: str) -> Version | None:
-    """Return a tag's version; None where somebody wrote another text there."""
+    """Return a tag's version; None for another text."""
     try:
         return Version(tag)
     except InvalidVersion:
@@ -171,16 +171,15 @@ def _version(tag: str) -> Version | None:
 
 
 def _migrations() -> dict[str, str | None]:
-    """Return MLflow's schema revisions, each with the one before it.
+    """Return MLflow's schema revisions, each with the previous one.
 
     They are read as text: alembic would import all of them, which takes a second.
     """
     spec = importlib.util.find_spec("mlflow")
-    places = () if spec is None else spec.submodule_search_locations or ()
-    found: dict[str, str | None] = {}
-    for place in places:
-        for path in Path(place, "store", "db_migrations", "versions").glob("*.py"):
+    previous: dict[str, str | None] = {}
+    for folder in (spec and spec.submodule_search_locations) or ():
+        for path in Path(folder, "store", "db_migrations", "versions").glob("*.py"):
             named = dict(re.findall(r'^(revision|down_revision) = "(\w+)"', path.read_text(), re.M))
             if "revision" in named:
-                found[named["revision"]] = named.get("down_revision")
-    return found
+                previous[named["revision"]] = named.get("down_revision")
+    return previous

@@ -1,4 +1,4 @@
-"""A model against the champion: both judged on the same patients, then by the gate."""
+"""Compare a model with the champion on the same patients, and let the gate decide."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from accomplice.data.errors import InputError
 from accomplice.training.evaluation.comparison import Comparison, compare
 from accomplice.training.tracking.contenders import (
     Contender,
-    answer,
     cohort_of,
     contender,
     endpoint_of,
+    predict,
 )
-from accomplice.training.tracking.gate import Challenger, Decision, Incumbent, decide
+from accomplice.training.tracking.gate import Challenger, Decision, Task, decide
 
 
 def judge(
@@ -34,8 +34,8 @@ def judge(
         challenger: the model.
         champion: the registry's, if any.
         study: study file of the patients to judge on; that of a model's run if absent.
-        forced: whether the model is promoted all the same, and may then lack such patients.
-        say: takes a line about how each of the two is judged.
+        forced: whether the model is promoted in any case, so that no such patients are needed.
+        say: callback for a line about how each of the two is judged.
 
     Raises:
         InputError: no cohort is known to compare them on, and it is not forced.
@@ -43,11 +43,20 @@ def judge(
     candidate = Challenger.of(challenger.bundle)
     if champion is None:
         return decide(candidate)
-    incumbent, opponent = _incumbent(champion)
-    if isinstance(opponent, str):
-        return decide(candidate, incumbent, None, opponent)
+    try:
+        opponent = contender(f"models:/{champion.name}/{champion.version}")
+    except InputError as error:
+        tags = champion.tags
+        task = Task(
+            study=champion.name.removeprefix("accomplice-"),
+            endpoint=tags.get("endpoint", "unknown"),
+            synthetic=tags.get("synthetic") == "true",
+        )
+        return decide(candidate, task, None, f"the champion cannot be loaded ({error})")
+    bundle = opponent.bundle
+    task = Task(bundle.study.name, bundle.target, bundle.study.synthetic)
     comparison, unjudged = _compared(challenger, opponent, study, forced, say)
-    return decide(candidate, incumbent, comparison, unjudged)
+    return decide(candidate, task, comparison, unjudged)
 
 
 def registered(model: str) -> str | None:
@@ -57,22 +66,6 @@ def registered(model: str) -> str | None:
     return re.split("[@/]", model.removeprefix("models:/"))[0]
 
 
-def _incumbent(champion: ModelVersion) -> tuple[Incumbent, Contender | str]:
-    """Load the champion; where that fails, return the reason, and what the registry knows."""
-    try:
-        found = contender(f"models:/{champion.name}/{champion.version}")
-    except InputError as error:
-        tags = champion.tags
-        known = Incumbent(
-            study=champion.name.removeprefix("accomplice-"),
-            endpoint=tags.get("endpoint", "unknown"),
-            synthetic=tags.get("synthetic") == "true",
-        )
-        return known, f"the champion cannot be loaded ({error})"
-    bundle = found.bundle
-    return Incumbent(bundle.study.name, bundle.target, bundle.study.synthetic), found
-
-
 def _compared(
     challenger: Contender,
     opponent: Contender,
@@ -80,27 +73,26 @@ def _compared(
     forced: bool,
     say: Callable[[str], None],
 ) -> tuple[Comparison | None, str]:
-    """Compare a model with the champion, or return why that cannot be done."""
-    both = (challenger, opponent)
+    """Compare a model with the champion; return the comparison, or None and why there is none."""
     try:
         endpoint = endpoint_of(challenger, None)
         opponent.model(endpoint)
     except InputError as error:
         return None, str(error)
     try:
-        cohort = cohort_of(both, study, endpoint)
+        cohort = cohort_of((challenger, opponent), study, endpoint)
     except InputError as error:
         if not forced:
             raise
         return None, str(error)
     try:
-        answers = [answer(each, cohort, endpoint, study) for each in both]
-        comparison = compare(answers[0].predicted, answers[1].predicted)
+        own, theirs = (predict(c, cohort, endpoint, study) for c in (challenger, opponent))
+        comparison = compare(own.predicted, theirs.predicted)
     except InputError as error:
         return None, str(error)
-    for name, each in zip(("it", "the champion"), answers, strict=True):
-        say(f"{name} is judged {each.how}")
-    if answers[0].seen:
+    say(f"it is judged {own.how}")
+    say(f"the champion is judged {theirs.how}")
+    if own.seen:
         # Where the champion knows them, that is to its own advantage.
         return None, "it knows the outcomes of these patients: name others by --study"
     return comparison, ""

@@ -1,8 +1,8 @@
-"""Find models and the patients to judge them on, and let each answer for these patients.
+"""Models to compare, the patients to judge them on, and each model's predictions of these.
 
-Neither a bundle nor MLflow holds patients, so a comparison needs a cohort again: the one named, or
-that of the study file which a model's run remembers. A model answers for patients it was trained on
-by its fold models that have not seen them, for others as it would for new ones.
+Neither a bundle nor MLflow holds patients, so a comparison needs a cohort: the one named, or that
+of the study file in the tags of a model's run. Patients that a model was trained on are predicted
+out of fold, others as new patients.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from accomplice.training.models.survival import SurvivalModel
 from accomplice.training.tracking.store import find_bundle, open_store, store_exists
 from accomplice.training.validation.external import predict_cohort
 
-#: Tag of a run that names its study file, in the project's own store alone: where it lies is of no
-#: use elsewhere.
+#: Tag of a run that names its study file; only in the project's own store, since the path means
+#: nothing on another machine.
 STUDY_FILE = "study_file"
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A model that is to be judged beside others."""
+    """A model to compare with others."""
 
     name: str
     """As the user named it."""
@@ -63,13 +63,13 @@ class Contender:
         Raises:
             InputError: it has none.
         """
-        found = self.bundle.survival.get(endpoint)
-        if found is None:
+        model = self.bundle.survival.get(endpoint)
+        if model is None:
             there = ", ".join(self.bundle.survival) or "none"
             raise InputError(
                 f"{self.name}: no model of the survival endpoint '{endpoint}' (it has: {there})"
             )
-        return found
+        return model
 
     def made_from(self) -> dict[str, Any]:
         """Return what the model was made from, as plain data."""
@@ -99,14 +99,15 @@ class Contender:
 
 
 @dataclass(frozen=True, eq=False)
-class Answered:
-    """What a contender said of patients, and how it came to know."""
+class ContenderPredictions:
+    """A contender's predictions of the patients to judge it on."""
 
     predicted: Predicted
     how: str
-    """In words."""
+    """How they were made, in words."""
     seen: bool = False
-    """Whether it was fitted to outcomes of these very patients: its figures are too good."""
+    """Whether the model was fitted to outcomes of these patients, so that its figures are too
+    good."""
 
 
 def contender(model: str) -> Contender:
@@ -135,20 +136,17 @@ def _study_file(bundle: Bundle, digest: str) -> Path | None:
     if not store_exists():
         return None
     open_store()
-    wanted = {"bundle_digest": digest, "fit_id": str(bundle.provenance["fit_id"])}
-    for tag, value in wanted.items():
+    for tag, value in (("bundle_digest", digest), ("fit_id", bundle.provenance["fit_id"])):
+        query = f"tags.{tag} = '{value}'"
         try:
             runs = mlflow.search_runs(
-                search_all_experiments=True,
-                filter_string=f"tags.{tag} = '{value}'",
-                output_format="list",
+                filter_string=query, search_all_experiments=True, output_format="list"
             )
         except MlflowException:
             return None
-        for run in runs:
-            path = run.data.tags.get(STUDY_FILE)
-            if path is not None and Path(path).is_file():
-                return Path(path)
+        named = [Path(run.data.tags[STUDY_FILE]) for run in runs if STUDY_FILE in run.data.tags]
+        for path in filter(Path.is_file, named):
+            return path
     return None
 
 
@@ -166,7 +164,7 @@ def endpoint_of(first: Contender, named: str | None) -> str:
 
 
 def cohort_of(contenders: Sequence[Contender], study: str | Path | None, endpoint: str) -> Cohort:
-    """Load the patients to judge on: the study named, or the first that a model's run remembers.
+    """Load the patients to judge on: of the study named, or of the first that a model's run names.
 
     Raises:
         InputError: none is known, or it cannot be read.
@@ -184,10 +182,10 @@ def cohort_of(contenders: Sequence[Contender], study: str | Path | None, endpoin
     return load_cohort(path, endpoint)
 
 
-def answer(
+def predict(
     contender: Contender, cohort: Cohort, endpoint: str, study: str | Path | None
-) -> Answered:
-    """Let a model answer for a cohort.
+) -> ContenderPredictions:
+    """Predict a cohort by a contender.
 
     Args:
         contender: the model.
@@ -196,13 +194,12 @@ def answer(
         study: the study file named for the cohort, if any.
 
     Returns:
-        Out-of-fold predictions where the model was trained on these patients, or on some of them
-        and its own study file is at hand; they are then of all its own patients, to be matched.
-        Otherwise predictions of the cohort's patients as of new ones.
+        Out-of-fold predictions of all patients it was trained on, where these are among them and
+        its study file is at hand. Otherwise predictions of the cohort's patients as new ones.
 
     Raises:
         InputError: it has no model of the endpoint, or knows none of the cohort's features, or was
-            updated since and the patients are its own.
+            updated after training and the patients are those it was trained on.
     """
     model = contender.model(endpoint)
     for path in dict.fromkeys(p for p in (study, contender.study_file) if p is not None):
@@ -211,7 +208,7 @@ def answer(
             continue
         shared, events = _shared(own, cohort, model.horizon)
         if shared and contender.bundle.provenance.get("updates"):
-            # Its fold models would answer, and they are as they were before the update.
+            # The fold models of a replay are those of before the update.
             raise InputError(
                 f"{contender.name}: was updated after it was trained, and cannot be judged on the "
                 "patients it was trained on: name others by --study"
@@ -221,15 +218,15 @@ def answer(
             which = "these" if shared == len(cohort) else f"{shared} of these {len(cohort)}"
             how = f"out of fold: trained on {which} patients"
             alone = with_settings(contender.config, {"evaluation.peers": False})
-            return Answered(from_fit(fitted, alone, model.baselines), how)
+            return ContenderPredictions(from_fit(fitted, alone, model.baselines), how)
     how = f"as new patients: trained on another cohort ({contender.fingerprint[:12]})"
     predicted = predict_cohort(contender.bundle, endpoint, cohort).predicted
     suspicion = _suspicion(contender, cohort)
-    return Answered(predicted, how + suspicion, seen=bool(suspicion))
+    return ContenderPredictions(predicted, how + suspicion, seen=bool(suspicion))
 
 
 def _shared(own: Cohort, cohort: Cohort, horizon: float) -> tuple[int, int]:
-    """How many patients are in both cohorts, and how many events of theirs."""
+    """Return the number of patients in both cohorts, and of their events."""
     try:
         rows, _ = same_patients(own, cohort, min(horizon, own.horizon, cohort.horizon))
     except InputError:
@@ -238,9 +235,9 @@ def _shared(own: Cohort, cohort: Cohort, horizon: float) -> tuple[int, int]:
 
 
 def _suspicion(contender: Contender, cohort: Cohort) -> str:
-    """Say that a model may know patients whom it answers for as new ones."""
+    """Say why a model may know the patients that it predicts as new ones; empty if it does not."""
     updates = contender.bundle.provenance.get("updates", ())
     if cohort.fingerprint() in [each.get("cohort_fingerprint") for each in updates]:
         return "; its level and slope were updated on these patients"
-    found = shared(contender.bundle.provenance["sketch"], cohort)
-    return f"; {found.text}" if found.status == "fired" else ""
+    overlap = shared(contender.bundle.provenance["sketch"], cohort)
+    return f"; {overlap.text}" if overlap.status == "fired" else ""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from accomplice.training.tracking.registry import Logged
 
 
-def unheard(_: object) -> None:
+def do_nothing(_: object) -> None:
     """Default callback: do nothing."""
 
 
@@ -38,8 +38,8 @@ def search(
     budget: Budget = UNLIMITED,
     study_file: Path | None = None,
     tick: Tick = silent,
-    resumed: Callable[[optuna.Study], None] = unheard,
-    tuned: Callable[[Tuned], None] = unheard,
+    resumed: Callable[[optuna.Study], None] = do_nothing,
+    tuned: Callable[[Tuned], None] = do_nothing,
 ) -> tuple[Trained, Path, Logged]:
     """Tune with nested runs, then train the final model on other folds than chose it.
 
@@ -47,15 +47,15 @@ def search(
         store: the tracking store.
         cohort: to train on.
         config: the defaults.
-        trials: that the study shall have, earlier ones included.
+        trials: of the study, earlier ones included.
         storage: of the Optuna study; the store's own if absent.
         name: of the study; by cohort and settings if absent.
-        out: where the bundle goes; into the store if absent.
-        budget: of all.
+        out: place of the bundle; in the store if absent.
+        budget: of search and final fit.
         study_file: that describes the patients.
         tick: progress callback.
         resumed: called with a study that has trials of an earlier session.
-        tuned: called once the search is over.
+        tuned: called after the search.
     """
     began = time.monotonic()
     prepared = prepare(cohort, config, tick)
@@ -71,12 +71,12 @@ def search(
         tick("trials", min(judged(current), trials), trials)
 
     tick("trials", min(done, trials), trials)
-    try:
+    with runs.ended(parent):
         models = 1 + len(cohort.further)
-        found = tune(prepared, config, study, trials, report, budget, before, models)
-        tuned(found)
-        # The best of many trials looks better on its own folds than it is: judge it on others.
-        final = found.config.model_copy(update={"seed": config.seed + 1})
+        result = tune(prepared, config, study, trials, report, budget, before, models)
+        tuned(result)
+        # The best of many trials is optimistic on the folds that chose it: evaluate it on others.
+        final = result.config.model_copy(update={"seed": config.seed + 1})
         made = fit_and_keep(
             *(store, cohort, final, out, tick),
             stage="final",
@@ -84,13 +84,7 @@ def search(
             budget=budget,
             study_file=study_file,
         )
-    except KeyboardInterrupt:
-        runs.close_parent(parent, "KILLED")
-        raise
-    except BaseException:
-        runs.close_parent(parent, "FAILED")
-        raise
-    runs.finish_parent(parent, study, made[2].run_id)
+        runs.log_search(parent, study, made[2].run_id)
     return made
 
 
@@ -113,7 +107,7 @@ def fit_and_keep(
         store: the tracking store.
         patients: to train on.
         config: of the run.
-        out: where the bundle goes; into the store if absent.
+        out: place of the bundle; in the store if absent.
         tick: progress callback.
         stage: of the work, as a tag of the run.
         name: of the run.
@@ -121,16 +115,12 @@ def fit_and_keep(
         budget: of the fit.
         study_file: that describes the patients.
     """
-    usual = stage if tuned is None else f"{stage} {tuned}"
-    with runs.run(store, patients, stage, name or usual, tuned) as run_id:
+    name = name or (stage if tuned is None else f"{stage} {tuned}")
+    with runs.run(store, patients, stage, name, tuned) as run_id:
         trained = train(patients, config, tick, budget=budget)
-        path = (out or default_out(store, trained)).absolute()
-        trained.bundle.save(path)
+        bundle = trained.bundle
+        folder = store.bundles / f"{bundle.study.name}-{bundle.provenance['fit_id']}"
+        path = (out or folder).absolute()
+        bundle.save(path)
         logged = runs.log_training(store, run_id, patients, config, trained, path, study_file)
     return trained, path, logged
-
-
-def default_out(store: Store, trained: Trained) -> Path:
-    """Return where a bundle goes that no one gave a place."""
-    fit_id = trained.bundle.provenance["fit_id"]
-    return store.bundles / f"{trained.bundle.study.name}-{fit_id}"

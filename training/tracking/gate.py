@@ -1,8 +1,7 @@
-"""The gate before the alias ``champion``: may a model take the place of the one in use?
+"""The gate before the alias ``champion``: may a model replace the one in use?
 
-A pure decision from what is on record of both models and from their comparison on the same
-patients. Each rule says whether it holds and why, with figures, so that a refusal can be argued
-with; promoting all the same is a human's word and is recorded as such.
+A pure decision from the records of both models and from their comparison on the same patients. Each
+rule gives its figures, so that a refusal can be discussed; a promotion by force is recorded as one.
 """
 
 from __future__ import annotations
@@ -22,9 +21,8 @@ from accomplice.training.metrics.table import METRICS, deciding, label
 from accomplice.training.models.baselines import KAPLAN_MEIER
 from accomplice.training.models.predictions import MODEL
 
-#: What the figure itself must lie in, since where patients are few a wide interval agrees with
-#: anything. Slopes of well-made models of 240 patients reach from 0.9 to 1.5; their levels are
-#: within a tenth of 1.
+#: Range of the figure itself, since the wide interval of few patients overlaps any range. Slopes of
+#: sound models of 240 patients reach from 0.9 to 1.5; their levels are within a tenth of 1.
 PLAUSIBLE = {"slope": (0.6, 1.67), "observed/expected": SOUND}
 
 
@@ -43,7 +41,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Decision:
-    """What the gate says."""
+    """The gate's decision."""
 
     rules: tuple[Rule, ...]
 
@@ -59,8 +57,8 @@ class Decision:
 
 
 @dataclass(frozen=True)
-class Incumbent:
-    """What the gate must know of the champion beside how it compares."""
+class Task:
+    """The champion's task."""
 
     study: str
     endpoint: str
@@ -68,20 +66,17 @@ class Incumbent:
 
 
 @dataclass(frozen=True)
-class Challenger:
-    """What is on record of the model that would be champion."""
+class Challenger(Task):
+    """The record of the model that is to become champion."""
 
-    study: str
-    endpoint: str
-    synthetic: bool
     score: Estimate
     """Uno's C; without a survival endpoint, the AUROC of the response that is ranked best."""
     scored_by: str
-    """Which of the two it is."""
+    """Name of the score."""
     gains: Mapping[str, Estimate]
     """Metric -> paired gain over Kaplan-Meier, where that is on record."""
     calibration: Calibrated | None
-    """None where nothing is known."""
+    """None where it is not on record."""
     sentinels: tuple[Finding, ...] | None
     """None where none was run."""
 
@@ -93,11 +88,11 @@ class Challenger:
         scored = metrics.get("models", {}).get(MODEL)
         if scored is not None:
             score, scored_by = Estimate.from_json(scored["uno_c"]), label("uno_c")
-            found = metrics.get("gains", {}).get(KAPLAN_MEIER, {})
-            gains = {name: Estimate.from_json(each) for name, each in found.items()}
-            known = _reviewed(review, metrics["horizon"] / 2)
+            recorded = metrics.get("gains", {}).get(KAPLAN_MEIER, {})
+            gains = {name: Estimate.from_json(each) for name, each in recorded.items()}
+            calibration = _reviewed(review, metrics["horizon"] / 2)
         else:
-            score, known = _best_response(metrics.get("responses", {}))
+            score, calibration = _best_response(metrics.get("responses", {}))
             scored_by, gains = "AUROC", {}
         listed = review.get("sentinels")
         return cls(
@@ -107,24 +102,24 @@ class Challenger:
             score=score,
             scored_by=scored_by,
             gains=gains,
-            calibration=known,
+            calibration=calibration,
             sentinels=None if not listed else tuple(Finding.model_validate(f) for f in listed),
         )
 
 
 def decide(
     challenger: Challenger,
-    incumbent: Incumbent | None = None,
+    incumbent: Task | None = None,
     comparison: Comparison | None = None,
     unjudged: str = "",
 ) -> Decision:
-    """Say whether a model may become champion.
+    """Decide whether a model may become champion.
 
     Args:
         challenger: the model.
         incumbent: the champion; None where there is none.
         comparison: of the challenger, first, with the champion.
-        unjudged: why there is no comparison although there is a champion.
+        unjudged: reason why there is no comparison although there is a champion.
     """
     rules = [_learnt(challenger), _calibrated(challenger.calibration), _trusted(challenger)]
     if incumbent is not None:
@@ -137,14 +132,14 @@ def decide(
     return Decision(tuple(rules))
 
 
-def _same_task(challenger: Challenger, incumbent: Incumbent) -> Rule:
+def _same_task(challenger: Challenger, incumbent: Task) -> Rule:
     own, theirs = (f"{m.endpoint} of {m.study}" for m in (challenger, incumbent))
     same = own == theirs
     why = f"both predict {own}" if same else f"this predicts {own}, the champion {theirs}"
     return Rule("same_task", "predicts what the champion does", same, why)
 
 
-def _real(challenger: Challenger, incumbent: Incumbent) -> Rule:
+def _real(challenger: Challenger, incumbent: Task) -> Rule:
     holds = incumbent.synthetic or not challenger.synthetic
     kinds = ["synthetic" if m.synthetic else "real" for m in (challenger, incumbent)]
     why = f"trained on {kinds[0]} patients, the champion on {kinds[1]} ones"
@@ -200,7 +195,7 @@ def _calibrated(calibration: Calibrated | None) -> Rule:
 
 
 def sound(what: str, figure: Estimate) -> bool:
-    """Say whether a figure that is 1 where predictions come true is near enough to it.
+    """Return whether a calibration figure, ideally 1, lies within the tolerance.
 
     Args:
         what: ``slope`` or ``observed/expected``.
@@ -214,7 +209,7 @@ def sound(what: str, figure: Estimate) -> bool:
 def _trusted(challenger: Challenger) -> Rule:
     name, asks = "no_leak", "no leak sentinel fired"
     if challenger.sentinels is None:
-        # They watch a survival model; a response alone has none.
+        # The sentinels are of survival models.
         return Rule(name, asks, challenger.scored_by != label("uno_c"), "none was run")
     fired = [f.text for f in challenger.sentinels if f.status == "fired"]
     clear = f"{sum(f.status != 'not run' for f in challenger.sentinels)} were run, none fired"
@@ -222,16 +217,16 @@ def _trusted(challenger: Challenger) -> Rule:
 
 
 def _reviewed(review: Mapping[str, Any], month: float) -> Calibrated | None:
-    """The calibration on record at the month nearest to the judged horizon's middle."""
-    found = [CalibrationAt.model_validate(each) for each in review.get("calibration") or ()]
-    if not found:
+    """Return the recorded calibration at the month nearest to the judged horizon's middle."""
+    recorded = [CalibrationAt.model_validate(each) for each in review.get("calibration") or ()]
+    if not recorded:
         return None
-    at = min(found, key=lambda each: abs(each.month - month))
+    at = min(recorded, key=lambda each: abs(each.month - month))
     return Calibrated(at.month, at.slope, at.observed_expected)
 
 
 def _best_response(responses: Mapping[str, Any]) -> tuple[Estimate, Calibrated | None]:
-    """AUROC and calibration of the binary endpoint whose AUROC is the most certain."""
+    """Return AUROC and calibration of the binary endpoint with the highest lower AUROC limit."""
     figures = [each["metrics"] for each in responses.values()]
     if not figures:
         return Estimate(math.nan), None

@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from accomplice.data.cohort import Cohort
-from accomplice.data.files import written_beside
 from accomplice.training.config import Config
 from accomplice.training.marker.claim import MarkerRequest, judge_marker
 from accomplice.training.marker.report import headline, make_page, to_json
 from accomplice.training.models.provenance import provenance
 from accomplice.training.progress import Tick, silent
-from accomplice.training.reports.page import Page, note, render
+from accomplice.training.reports.page import Page, note
 from accomplice.training.tracking import runs
 from accomplice.training.tracking.store import Store
 
@@ -44,9 +43,10 @@ def report_marker(
         source = {key: made[key] for key in ("cohort_fingerprint", "git_commit")}
         source |= {"run": run_id, "seed": config.seed}
         page = make_page(claim, source)
-        html, numbers = render(page), to_json(claim, page, source)
-        with written_beside(out, numbers) as part:
-            part.write_text(html, encoding="utf-8")
-        files = {out.name: html, out.with_suffix(".json").name: numbers}
-        runs.log_report(run_id, cohort, asked, headline(claim), note(page, page.lead), files)
+        runs.keep_report(
+            *(run_id, cohort, page, to_json(claim, page, source), out),
+            parameters=asked,
+            metrics=headline(claim),
+            words=note(page, page.lead),
+        )
     return page, run_id

@@ -1,4 +1,4 @@
-"""Move the alias ``champion`` in the registry, and put on record when, over whom, and why."""
+"""Move the alias ``champion`` in the registry; record when, in place of which version, and why."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ PROMOTED_AT, REPLACED = "promoted_at", "replaced_version"
 FORCED, FAILED = "forced_because", "forced_over"
 #: Tag of a version that names its bundle's content.
 DIGEST = "bundle_digest"
-#: Characters of a version's description that every database takes.
-MOST_WORDS = 5000
+#: Maximum of characters of a version's description in every database.
+LONGEST = 5000
 
 
 def champion_of(client: MlflowClient, name: str) -> ModelVersion | None:
@@ -40,23 +40,20 @@ def version_of(client: MlflowClient, name: str, digest: str, model: str) -> str 
     Where several hold the same one it is the champion among them, or else the one that ``model``
     names, or else the newest.
     """
-    found = {
-        str(version.version): version
-        for version in client.search_model_versions(f"name='{name}'")
-        if _digest(client, version) == digest
-    }
+    versions = client.search_model_versions(f"name='{name}'")
+    same = [str(each.version) for each in versions if _digest(client, each) == digest]
     champion = champion_of(client, name)
-    named = None if champion is None else str(champion.version)
-    for version in (named, model.removeprefix(f"models:/{name}/")):
-        if version in found:
+    preferred = "" if champion is None else str(champion.version)
+    for version in (preferred, model.removeprefix(f"models:/{name}/")):
+        if version in same:
             return version
-    return max(found, key=int, default=None)
+    return max(same, key=int, default=None)
 
 
 def _digest(client: MlflowClient, version: ModelVersion) -> str | None:
     if DIGEST in version.tags or not version.run_id:
         return version.tags.get(DIGEST)
-    # Its run knows, where the version does not say.
+    # Without the tag, that of its run.
     with contextlib.suppress(MlflowException):
         return client.get_run(version.run_id).data.tags.get(DIGEST)
     return None
@@ -86,12 +83,13 @@ def promote(
     client = MlflowClient()
     now = datetime.now(UTC).isoformat(timespec="seconds")
     with _alone(store):
-        current = champion_of(client, name)
-        found = None if current is None else str(current.version)
-        if found != over:
+        champion = champion_of(client, name)
+        current = None if champion is None else str(champion.version)
+        if current != over:
+            now = "no version" if current is None else f"version {current}"
             raise InputError(
-                f"{name}: {'no version' if found is None else f'version {found}'} is champion now, "
-                "and was not when the models were compared: run the same command again"
+                f"{name}: {now} is champion now, and was not when the models were compared: run "
+                "the same command again"
             )
         client.set_registered_model_alias(name, CHAMPION, version)
         tags = {PROMOTED_AT: now, REPLACED: over or "none"}
@@ -106,13 +104,13 @@ def promote(
                 client.delete_model_version_tag(name, version, key)
     if not decision.passed:
         words = "; ".join(f"{rule.asks} ({rule.why})" for rule in decision.failed)
-        told = f"**Promoted by force** on {now}: {reason}\n\nRules that did not hold: {words}.\n\n"
-        client.update_model_version(name, version, (told + (made.description or ""))[:MOST_WORDS])
+        text = f"**Promoted by force** on {now}: {reason}\n\nRules that did not hold: {words}.\n\n"
+        client.update_model_version(name, version, (text + (made.description or ""))[:LONGEST])
 
 
 @contextmanager
 def _alone(store: Store) -> Iterator[None]:
-    """Let one promotion after the other look and move; a tracking server orders its own."""
+    """Lock the store, so that promotions are one after the other; a server orders its own."""
     try:
         import fcntl
     except ImportError:  # no such locks on this system

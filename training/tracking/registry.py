@@ -9,7 +9,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
@@ -38,15 +38,15 @@ from accomplice.training.tracking.summary import headline, note
 
 @dataclass(frozen=True)
 class Logged:
-    """What a run left in MLflow."""
+    """A run as logged in MLflow."""
 
     run_id: str
     experiment_id: str
     model_name: str
     version: str
-    champion: bool
+    champion: bool = False
     decision: Decision | None = None
-    """Of the gate, where there was no champion; else the version waits to be promoted."""
+    """Of the gate; None where there was a champion already."""
 
 
 def log_model(store: Store, run_id: str, trained: Trained, folder: Path) -> Logged:
@@ -55,41 +55,31 @@ def log_model(store: Store, run_id: str, trained: Trained, folder: Path) -> Logg
     Where there is no champion it becomes champion, if the gate lets it; others wait to be promoted.
     """
     client, bundle = MlflowClient(), trained.bundle
-    name = registered_name(bundle)
+    name = model_name(bundle.study.name)
     version = register(name, run_id, bundle, folder, note(trained), headline(trained))
-    experiment_id = str(client.get_run(run_id).info.experiment_id)
+    logged = Logged(run_id, str(client.get_run(run_id).info.experiment_id), name, version)
     if champion_of(client, name) is not None:
-        return Logged(run_id, experiment_id, name, version, champion=False)
+        return logged
     decision = decide(Challenger.of(bundle))
-    champion = decision.passed
-    if champion:
+    if decision.passed:
         try:
             promote(store, name, version, None, decision)
         except InputError:  # another run was quicker
-            return Logged(run_id, experiment_id, name, version, champion=False)
-    return Logged(run_id, experiment_id, name, version, champion, decision)
-
-
-def registered_name(bundle: Bundle) -> str:
-    """Return the name under which a study's models are registered."""
-    return model_name(bundle.study.name)
+            return logged
+    return replace(logged, champion=decision.passed, decision=decision)
 
 
 def model_name(study: str) -> str:
-    """Return the name under which the models of a study's name are registered."""
+    """Return the name under which a study's models are registered."""
     return f"accomplice-{study}"
 
 
 def register_bundle(store: Store, name: str, bundle: Bundle, folder: Path) -> str:
     """Register a bundle that no run has, such as a recalibrated one; return its version."""
     client = MlflowClient()
-    tags = {
+    tags = version_tags(bundle, folder) | {
         "stage": "registered",
-        "endpoint": bundle.target,
-        "synthetic": str(bundle.study.synthetic).lower(),
         "cohort_fingerprint": str(bundle.provenance["cohort_fingerprint"]),
-        "fit_id": str(bundle.provenance["fit_id"]),
-        DIGEST: digest_of(folder),
     }
     experiment = store.experiment(bundle.study.name)
     run_id = str(client.create_run(experiment, run_name="registered", tags=tags).info.run_id)
@@ -98,6 +88,15 @@ def register_bundle(store: Store, name: str, bundle: Bundle, folder: Path) -> st
     version = register(name, run_id, bundle, folder, about, {})
     client.set_terminated(run_id)
     return version
+
+
+def version_tags(bundle: Bundle, folder: Path) -> dict[str, str]:
+    """Return the tags by which a bundle's versions are found."""
+    return {
+        **_task_tags(bundle),
+        "fit_id": str(bundle.provenance["fit_id"]),
+        DIGEST: digest_of(folder),
+    }
 
 
 def register(
@@ -130,29 +129,36 @@ def register(
             signature=signature(bundle),
             pip_requirements=requirements(),
             metadata={"synthetic": bundle.study.synthetic, "endpoint": bundle.target},
-            input_example=example(bundle),
+            input_example=pd.DataFrame([example_patient(bundle.study)]),
             validate_serving_input=False,
             tags={"mlflow.source.name": "accomplice"},
         )
-    measured = _of_model(client, run_id, info.model_id, metrics)
+    # A metric of the run and its model at once, on the run's dataset.
+    now, inputs = int(time.time() * 1000), client.get_run(run_id).inputs
+    used = inputs.dataset_inputs if inputs is not None else []
+    of = (used[0].dataset.name, used[0].dataset.digest) if used else ()
+    measured = [Metric(key, v, now, 0, info.model_id, *of) for key, v in metrics.items()]
     client.log_batch(run_id, metrics=measured, synchronous=True)
-    tags = {"synthetic": str(bundle.study.synthetic).lower(), "endpoint": bundle.target}
     about = f"Models of {bundle.study.name}. {RESEARCH_USE}"
     with contextlib.suppress(MlflowException):  # it exists already
-        client.create_registered_model(name, tags=tags, description=about)
+        client.create_registered_model(name, tags=_task_tags(bundle), description=about)
     made = client.create_model_version(
         name,
         source=f"models:/{info.model_id}",
         run_id=run_id,
-        tags={**tags, "fit_id": str(bundle.provenance["fit_id"]), DIGEST: digest_of(folder)},
+        tags=version_tags(bundle, folder),
         description=description,
         model_id=info.model_id,
     )
-    # As MLflow's own registering does; its pages tell by it that the model is registered.
+    # As MLflow's own registering does: its pages show by it that the model is registered.
     versions = [{"name": name, "version": int(made.version)}]
     about_model = {"mlflow.modelVersions": json.dumps(versions), "mlflow.note.content": description}
     client.set_logged_model_tags(info.model_id, about_model)
     return str(made.version)
+
+
+def _task_tags(bundle: Bundle) -> dict[str, str]:
+    return {"synthetic": str(bundle.study.synthetic).lower(), "endpoint": bundle.target}
 
 
 class Unchecked:
@@ -167,25 +173,10 @@ class Unchecked:
         mlflow.pyfunc.save_model(**given)
 
 
-def _of_model(
-    client: MlflowClient, run_id: str, model: str, metrics: Mapping[str, float]
-) -> list[Metric]:
-    """Return metrics as a run's and its model's at once, on the run's dataset."""
-    now, inputs = int(time.time() * 1000), client.get_run(run_id).inputs
-    used = inputs.dataset_inputs if inputs is not None else []
-    of = (used[0].dataset.name, used[0].dataset.digest) if used else ()
-    return [Metric(name, value, now, 0, model, *of) for name, value in metrics.items()]
-
-
-def example(bundle: Bundle) -> pd.DataFrame:
-    """Make up a patient whom the model answers; nobody's values."""
-    return pd.DataFrame([example_patient(bundle.study)])
-
-
 def signature(bundle: Bundle) -> ModelSignature:
-    """Return the model's inputs, all optional, its parameter, the months asked for, and outputs.
+    """Return the model's signature: inputs, all optional, the parameter ``times``, and outputs.
 
-    Of a model without a survival endpoint no months are asked.
+    A model without a survival endpoint has no parameter.
     """
     study, times = bundle.study, list(bundle.times(None))
     # Of any type: the bundle codes values itself and flags what it cannot, where MLflow would
@@ -196,7 +187,7 @@ def signature(bundle: Bundle) -> ModelSignature:
         ColSpec(AnyType(), n, required=False)  # type: ignore[no-untyped-call]
         for n in names
     ]
-    # Asked of nobody in particular, the model says what it answers.
+    # The outputs are those of a patient without any value.
     blank = pd.DataFrame({name: [None] for name in names}, dtype=object)
     answered = bundle.predict(blank, times)
     outputs: list[ColSpec | TensorSpec] = [
@@ -209,14 +200,14 @@ def signature(bundle: Bundle) -> ModelSignature:
 
 
 def requirements() -> list[str]:
-    """Return what the model needs at load; stated, since inferring them takes ten seconds."""
+    """Return the packages needed at load; listed, since MLflow takes ten seconds to infer them."""
     names = ("numpy", "pandas", "pydantic", "pyyaml", "safetensors")
     return [f"accomplice=={installed('accomplice')}", *(f"{n}=={installed(n)}" for n in names)]
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep MLflow's progress talk off the terminal."""
+    """Silence MLflow's loggers and warnings."""
     loggers = [logging.getLogger(n) for n in ("mlflow", "mlflow.tracking", "mlflow.pyfunc")]
     before = [(log, log.level) for log in loggers]
     for log in loggers:

@@ -1,6 +1,6 @@
-"""Write runs to MLflow: flat parameters, a few stable metrics, figures, the dataset, the model.
+"""Runs in MLflow: flat parameters, a few stable metrics, figures, the dataset, the model.
 
-Everything of a run is collected and sent in a few calls: one call a metric costs milliseconds each.
+A run's values are sent in a few calls, since each call takes milliseconds.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import time as clock
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import mlflow
 import optuna
@@ -22,6 +24,7 @@ from mlflow.exceptions import MlflowException
 from optuna.trial import TrialState
 
 from accomplice.data.cohort import Cohort, Patients
+from accomplice.data.files import written_beside
 from accomplice.training.config import Config, flat, with_settings
 from accomplice.training.evaluation.record import read_review
 from accomplice.training.models.manifest import digest_of
@@ -29,7 +32,7 @@ from accomplice.training.reports.figures.responses import response_figure
 from accomplice.training.reports.figures.review import review_figures
 from accomplice.training.reports.figures.treatment import treatment_figures
 from accomplice.training.reports.model_card import model_card
-from accomplice.training.reports.page import render
+from accomplice.training.reports.page import Page, render
 from accomplice.training.reports.review.page import review_page
 from accomplice.training.reports.treatment import treatment_page
 from accomplice.training.run import Trained
@@ -38,7 +41,7 @@ from accomplice.training.tracking.contenders import STUDY_FILE
 from accomplice.training.tracking.registry import Logged, log_model
 from accomplice.training.tracking.search_figures import study_figures
 from accomplice.training.tracking.store import Store
-from accomplice.training.tracking.summary import columns, headline, leak_tags, note, treatment_tags
+from accomplice.training.tracking.summary import alarm_tags, columns, headline, note
 from accomplice.training.tracking.views import (
     run_page,
     save_models_view,
@@ -47,15 +50,16 @@ from accomplice.training.tracking.views import (
 )
 from accomplice.training.tune import SPACE, best_of, judged, of_defaults, propose_defaults
 
-#: Attribute of an Optuna study, or of its first trial, that holds the id of its MLflow run; which
-#: store's follows.
+#: Prefix of the attribute of an Optuna study, or of its first trial, that holds the id of its
+#: MLflow run; the rest names the store.
 PARENT = "mlflow_run"
 NOTE = "mlflow.note.content"
 PARENT_TAG = "mlflow.parentRunId"
 STUDY_TAG = "optuna_study"
 #: Characters of a cohort's fingerprint that are shown beside its name.
 SHOWN = 12
-#: Stages of a run that are not a verb of their own.
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+#: Stage of a run -> the verb that makes it, where it has another name.
 VERBS = {"study": "tune", "trial": "tune", "final": "tune", "external": "evaluate"}
 
 
@@ -68,11 +72,11 @@ def run(
     study: str | None = None,
     experiment: str | None = None,
 ) -> Iterator[str]:
-    """Open a run; it ends as finished, failed, or killed by Ctrl-C.
+    """Open a run that ends with the block, as by :func:`ended`; yield its id.
 
     Args:
         store: the tracking store.
-        patients: whom it is about.
+        patients: that it is about.
         stage: of the work, such as ``train``.
         name: of the run.
         study: name of the Optuna study that its settings are from.
@@ -81,33 +85,39 @@ def run(
     client = MlflowClient()
     tags = tags_of(patients, stage) | ({} if study is None else {STUDY_TAG: study})
     where = store.experiment(experiment or patients.study.name)
-    opened = client.create_run(where, run_name=name, tags=tags)
-    run_id = str(opened.info.run_id)
-    try:
+    run_id = str(client.create_run(where, run_name=name, tags=tags).info.run_id)
+    with ended(run_id):
         yield run_id
+
+
+@contextmanager
+def ended(run_id: str) -> Iterator[None]:
+    """End a run with the block: as finished, failed, or killed by Ctrl-C."""
+    status = "FAILED"
+    try:
+        yield
+        status = "FINISHED"
     except KeyboardInterrupt:
-        client.set_terminated(run_id, "KILLED")
+        status = "KILLED"
         raise
-    except BaseException:
-        client.set_terminated(run_id, "FAILED")
-        raise
-    client.set_terminated(run_id)
+    finally:
+        MlflowClient().set_terminated(run_id, status)
 
 
 def tags_of(patients: Patients, stage: str) -> dict[str, str]:
-    """Return what a run can be searched for."""
+    """Return the tags by which a run is found."""
     return {
         "stage": stage,
         "endpoint": patients.target,
         "synthetic": str(patients.study.synthetic).lower(),
         "cohort_fingerprint": patients.fingerprint(),
         WRITTEN_BY: mlflow.__version__,
-        **origin(stage),
+        **source_tags(stage),
     }
 
 
-def origin(stage: str) -> dict[str, str]:
-    """Return MLflow's own tags of who made a run, and by what."""
+def source_tags(stage: str) -> dict[str, str]:
+    """Return MLflow's tags of the user and the command of a run."""
     tags = {
         "mlflow.source.name": f"accomplice {VERBS.get(stage, stage)}",
         "mlflow.source.type": "LOCAL",
@@ -126,14 +136,14 @@ def log_training(
     folder: Path,
     study: Path | None = None,
 ) -> Logged:
-    """Log all of a final fit: parameters, metrics, note, dataset, figures, registered model.
+    """Log a final fit: parameters, metrics, note, dataset, figures, registered model.
 
     Args:
         store: that is open.
         run_id: of an open run.
         patients: trained on.
         config: of the run.
-        trained: what it made.
+        trained: the result.
         folder: of its bundle.
         study: file that describes the patients, by which ``compare`` finds them again.
     """
@@ -144,16 +154,15 @@ def log_training(
     _log_batch(
         run_id,
         params(patients, config),
-        {},  # they are logged with the model
-        {
+        # The metrics are logged with the model.
+        tags={
             NOTE: note(trained),
-            **leak_tags(trained),
-            **treatment_tags(None if primary is None else primary.evidence),
+            **alarm_tags(trained),
             "bundle_digest": digest_of(folder),
             "fit_id": provenance["fit_id"],
             **({} if commit is None else {"mlflow.source.git.commit": commit}),
             **({"cut_short": "; ".join(cuts)} if cuts else {}),
-            # Where a file lies is of use on this machine alone.
+            # A path means nothing on another machine.
             **({STUDY_FILE: str(study.absolute())} if study and store.embedded else {}),
         },
     )
@@ -168,10 +177,10 @@ def log_training(
 
 
 def params(patients: Patients, config: Config) -> dict[str, object]:
-    """Return the parameters of a run, the same names in every run of a study.
+    """Return the parameters of a run, with the same names in every run of a study.
 
-    Numbers are rounded, since MLflow cuts long ones off, exponents and all; the bundle has them
-    whole.
+    Numbers are rounded, since MLflow truncates long texts, exponents included; the bundle has them
+    unrounded.
     """
     return {
         **{key: f"{v:.4g}" if isinstance(v, float) else v for key, v in flat(config).items()},
@@ -183,13 +192,8 @@ def params(patients: Patients, config: Config) -> dict[str, object]:
 
 
 def log_cohort(run_id: str, patients: Patients, context: str = "training") -> None:
-    """Record which cohort a run used: name, digest and shape, no values."""
-    tag = InputTag("mlflow.data.context", context)
-    MlflowClient().log_inputs(run_id, [DatasetInput(_dataset(patients), [tag])])
-
-
-def _dataset(patients: Patients) -> Dataset:
-    return Dataset(
+    """Log the cohort of a run: name, digest and counts, no values."""
+    dataset = Dataset(
         name=patients.study.name,
         digest=patients.fingerprint()[:SHOWN],
         source_type="local",
@@ -197,28 +201,30 @@ def _dataset(patients: Patients) -> Dataset:
         schema=None,
         profile=json.dumps(patients.counts),
     )
+    tag = InputTag("mlflow.data.context", context)
+    MlflowClient().log_inputs(run_id, [DatasetInput(dataset, [tag])])
 
 
 def log_figures(run_id: str, trained: Trained) -> None:
-    """Log the run's figures as PNG files, and in words beside them its page and model card.
+    """Log the run's figures as PNG files, its report page and its model card.
 
-    Of the survival endpoints the primary one is drawn.
+    Figures of survival are of the primary endpoint.
     """
     client, synthetic = MlflowClient(), trained.bundle.study.synthetic
     review, drawn = read_review(trained.bundle.metrics), {}
     if review is not None:
         for name, figure in review_figures(review):
             client.log_figure(run_id, figure, f"figures/{name}")
-            # The page takes the figure as it is laid out now, which halves the cost of drawing it.
+            # The page reuses the layout, which halves the cost of drawing the figure.
             figure.set_layout_engine("none")
             drawn[name.removesuffix(".png")] = figure
     if trained.primary is not None:
-        found = trained.primary.evidence
-        if found is not None:
-            for name, figure in treatment_figures(found, synthetic):
+        evidence = trained.primary.evidence
+        if evidence is not None:
+            for name, figure in treatment_figures(evidence, synthetic):
                 client.log_figure(run_id, figure, f"figures/{name}")
-            client.log_dict(run_id, found.to_json(), "treatment.json")
-            page = treatment_page(found, trained.bundle.study.name, synthetic=synthetic)
+            client.log_dict(run_id, evidence.to_json(), "treatment.json")
+            page = treatment_page(evidence, trained.bundle.study.name, synthetic=synthetic)
             client.log_text(run_id, page, "treatment.html")
     for endpoint, each in trained.responses.items():
         figure = response_figure(each.evaluation, each.label, each.probability, endpoint, synthetic)
@@ -227,40 +233,47 @@ def log_figures(run_id: str, trained: Trained) -> None:
     client.log_text(run_id, model_card(trained.bundle), "model_card.md")
 
 
-def log_report(
+def keep_report(
     run_id: str,
     cohort: Cohort,
+    page: Page,
+    numbers: str,
+    out: Path,
+    *,
     parameters: Mapping[str, object],
     metrics: Mapping[str, float],
     words: str,
-    files: Mapping[str, str],
     context: str = "report",
-    tags: Mapping[str, str] | None = None,
+    tags: Mapping[str, str] = NOTHING,
 ) -> None:
-    """Log a report on a cohort: what was asked, headline metrics, a note, and its files.
+    """Write a report on a cohort, and its numbers beside it; log both to a run.
 
     Args:
         run_id: of an open run.
         cohort: that it is about.
-        parameters: what was asked.
+        page: the report.
+        numbers: in JSON.
+        out: place of the page; the numbers go to a .json beside it.
+        parameters: of the request.
         metrics: finite ones.
         words: the run's note, in Markdown.
-        files: name -> text.
-        context: what the cohort is to the run.
+        context: of the cohort's use.
         tags: further ones.
     """
+    html = render(page)
+    with written_beside(out, numbers) as part:
+        part.write_text(html, encoding="utf-8")
     log_cohort(run_id, cohort, context)
-    _log_batch(run_id, {**parameters, **cohort.counts}, metrics, {NOTE: words, **(tags or {})})
-    client = MlflowClient()
-    for name, text in files.items():
-        client.log_text(run_id, text, name)
+    _log_batch(run_id, {**parameters, **cohort.counts}, metrics, {NOTE: words, **tags})
+    for path, text in ((out, html), (out.with_suffix(".json"), numbers)):
+        MlflowClient().log_text(run_id, text, path.name)
 
 
 def open_parent(store: Store, cohort: Cohort, config: Config, study: optuna.Study) -> str:
-    """Return the run under which a study's trials are nested, making it at the first session.
+    """Return the id of the run that a study's trials are nested in; make it at the first session.
 
-    Of workers that begin together each makes one. The first proposal of the defaults' trial carries
-    the one that stays.
+    Workers that begin together make one each: the one in the first proposal of the defaults' trial
+    stays.
     """
     client = MlflowClient()
     key = f"{PARENT}:{hashlib.sha256(store.tracking_uri.encode()).hexdigest()[:10]}"
@@ -282,7 +295,7 @@ def open_parent(store: Store, cohort: Cohort, config: Config, study: optuna.Stud
         return str(elected)
     study.set_user_attr(key, run_id)
     log_cohort(run_id, cohort)
-    _log_batch(run_id, params(cohort, config), {}, {})
+    _log_batch(run_id, params(cohort, config))
     return run_id
 
 
@@ -296,9 +309,9 @@ def _is_there(client: MlflowClient, run_id: str) -> bool:
 def log_trial(
     store: Store, cohort: Cohort, config: Config, parent: str, trial: optuna.trial.FrozenTrial
 ) -> None:
-    """Log one judged trial, drawn around ``config``, as a run nested under its study.
+    """Log a finished trial, whose settings replace those of ``config``, as a nested run.
 
-    Its tag ``trial`` says complete or pruned; a pruned one was not scored.
+    Its tag ``trial`` is complete or pruned; pruned trials have no scores.
     """
     client = MlflowClient()
     began = trial.datetime_start
@@ -310,35 +323,29 @@ def log_trial(
             "stage": "trial",
             "trial": trial.state.name.lower(),
             PARENT_TAG: parent,
-            **origin("trial"),
+            **source_tags("trial"),
         },
     )
     names = ("ibs", "uno_c", "net_share")
     scores = {n: float(trial.user_attrs[n]) for n in names if n in trial.user_attrs}
     scores["epochs"] = float(len(trial.intermediate_values))
     drawn = with_settings(config, trial.params)
-    _log_batch(made.info.run_id, params(cohort, drawn), scores, {})
+    _log_batch(made.info.run_id, params(cohort, drawn), scores)
     client.set_terminated(made.info.run_id)
 
 
-def close_parent(run_id: str, status: str) -> None:
-    """End a study's run before its time."""
-    MlflowClient().set_terminated(run_id, status)
-
-
-def finish_parent(run_id: str, study: optuna.Study, final: str) -> None:
-    """Write the best trial and the study's figures on its run, and end it.
+def log_search(run_id: str, study: optuna.Study, final: str) -> None:
+    """Log a study's best trial, its note and its figures to its run.
 
     Args:
         run_id: of the study's run.
         study: that has ended.
         final: id of the run of the final model.
     """
-    client = MlflowClient()
     best = best_of(study)
     if best is None:
-        client.set_terminated(run_id)
         return
+    client = MlflowClient()
     metrics = {f"best_{k}": float(v) for k, v in best.params.items()}
     metrics |= {f"best_{k}": best.user_attrs[k] for k in ("ibs", "uno_c")}
     metrics["best_trial"] = float(best.number)
@@ -354,24 +361,24 @@ def finish_parent(run_id: str, study: optuna.Study, final: str) -> None:
     experiment = str(client.get_run(run_id).info.experiment_id)
     words += f".\n\n[Trials in parallel coordinates]({trials_page(experiment)}) · "
     words += f"[final model, judged on other folds]({run_page(experiment, final)})"
-    _log_batch(run_id, {}, metrics, {NOTE: words})
+    _log_batch(run_id, metrics=metrics, tags={NOTE: words})
     for name, figure in study_figures(study):
         client.log_figure(run_id, figure, f"figures/{name}")
     save_trials_view(experiment, run_id, study.study_name, list(SPACE), "ibs")
-    client.set_terminated(run_id)
 
 
 def _log_batch(
     run_id: str,
-    parameters: Mapping[str, object],
-    metrics: Mapping[str, float],
-    tagged: Mapping[str, str],
+    parameters: Mapping[str, object] = NOTHING,
+    metrics: Mapping[str, float] = NOTHING,
+    tags: Mapping[str, str] = NOTHING,
 ) -> None:
+    """Log parameters, metrics but NaN, and tags in one call."""
     now = int(clock.time() * 1000)
     MlflowClient().log_batch(
         run_id,
         metrics=[Metric(k, v, now, 0) for k, v in metrics.items() if v == v],
         params=[Param(k, str(v)) for k, v in parameters.items()],
-        tags=[RunTag(k, v) for k, v in tagged.items()],
+        tags=[RunTag(k, v) for k, v in tags.items()],
         synchronous=True,  # whatever MLFLOW_ENABLE_ASYNC_LOGGING says
     )

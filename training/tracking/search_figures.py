@@ -1,4 +1,4 @@
-"""Figures of a search: how it went, what mattered, and where in the space the good trials are."""
+"""Figures of a search: history, importances of the settings, and parallel coordinates."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from accomplice.training.tune import best_of, of_defaults
 
 Numeric = FloatDistribution | IntDistribution
 
-#: Parts of the trials that are left out in turn, to see how far importances hang on a few.
+#: Folds of trials that are left out in turn for the range of the importances.
 PARTS = 10
 SCORE = "integrated Brier score"
 
@@ -40,16 +40,16 @@ def study_figures(study: optuna.Study) -> Iterator[tuple[str, Figure]]:
     yield "history.png", trial_history(scores, None if first is None else _score(first))
     if len(done) > 1:
         yield "parallel.png", parallel_coordinates(study)
-    found = importances(study)
-    if found:
-        yield "importance.png", importance(found, len(done))
+    shares = importances(study)
+    if shares:
+        yield "importance.png", importance(shares, len(done))
 
 
 def parallel_coordinates(study: optuna.Study) -> Figure:
-    """Each completed trial as a line through its settings to its score, the best in front.
+    """Draw each completed trial as a line through its settings to its score, the best in front.
 
-    Settings that were searched on a logarithmic scale are drawn on one. Trials given up early have
-    no score: their lines end before it.
+    Settings searched on a logarithmic scale are drawn on one. Lines of pruned trials, which have no
+    score, end before it.
     """
     done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     pruned = study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
@@ -78,9 +78,9 @@ def parallel_coordinates(study: optuna.Study) -> Figure:
                 line = [*_heights(named, space), part]
                 label = f"{name}: trial {named.number}, {_score(named):.4f}"
                 axes.plot(line, color=colour, lw=2.2, ls=style, zorder=4, label=label)
-        for place, (name, searched) in enumerate(space.items()):
+        for position, (name, searched) in enumerate(space.items()):
             marks = _marks(searched)
-            _axis(axes, place, name, [(_height(v, searched), f"{v:g}") for v in marks])
+            _axis(axes, position, name, [(_height(v, searched), f"{v:g}") for v in marks])
         ticks = MaxNLocator(4).tick_values(low, high) if high > low else np.array([low])
         inside = [t for t in ticks if low <= t <= high]
         scale = high - low or 1.0
@@ -97,10 +97,10 @@ def parallel_coordinates(study: optuna.Study) -> Figure:
 
 
 def importances(study: optuna.Study) -> dict[str, tuple[float, float, float]]:
-    """Return how much each setting has to do with being in the better half, the first most.
+    """Return the importance of each setting for the better half of the trials, falling.
 
-    PED-ANOVA (Watanabe, Bansal & Hutter, IJCAI 2023) compares where the better half of the trials
-    lies with where all lie; shares add up to 1.
+    PED-ANOVA (Watanabe, Bansal & Hutter, IJCAI 2023) compares the distribution of the better half
+    of the trials with that of all; shares sum to 1.
 
     Returns:
         Setting -> share, and the lowest and highest share when a tenth of the trials is left out.
@@ -120,15 +120,15 @@ def importances(study: optuna.Study) -> dict[str, tuple[float, float, float]]:
     return dict(sorted(ends.items(), key=lambda item: -item[1][0]))
 
 
-def importance(found: dict[str, tuple[float, float, float]], trials: int) -> Figure:
+def importance(shares: dict[str, tuple[float, float, float]], trials: int) -> Figure:
     """Draw :func:`importances`."""
     with house_style():
-        figure = Figure(figsize=(7, 1.8 + 0.36 * len(found)))
+        figure = Figure(figsize=(7, 1.8 + 0.36 * len(shares)))
         axes = figure.subplots()
-        for row, (share, low, high) in enumerate(found.values()):
+        for row, (share, low, high) in enumerate(shares.values()):
             axes.barh(row, share, color=BLUE, height=0.6)
             axes.hlines(row, low, high, color=INK, lw=1.5)
-        axes.set_yticks(range(len(found)), list(found))
+        axes.set_yticks(range(len(shares)), list(shares))
         axes.invert_yaxis()
         axes.set(xlim=(0, None), xlabel="share of what sets the better half of the trials apart")
         axes.grid(visible=False, axis="y")
@@ -151,7 +151,7 @@ def _shares(trials: Sequence[FrozenTrial]) -> dict[str, float]:
 
 
 def _space(trials: Sequence[FrozenTrial]) -> dict[str, Numeric]:
-    """Return what was searched, as the widest of the trials' ranges."""
+    """Return the numeric settings of the search, each with the last trial's range."""
     space: dict[str, Numeric] = {}
     for trial in trials:
         for name, searched in trial.distributions.items():
@@ -168,7 +168,7 @@ def _heights(trial: FrozenTrial, space: dict[str, Numeric]) -> list[float]:
 
 
 def _height(value: float, searched: Numeric) -> float:
-    """Return where on its axis a value is: 0 at the lowest that was searched, 1 at the highest."""
+    """Return a value's height on its axis: 0 at the lowest searched value, 1 at the highest."""
     low, high = float(searched.low), float(searched.high)
     if searched.log:
         value, low, high = np.log(value), np.log(low), np.log(high)
@@ -188,18 +188,18 @@ def _marks(searched: Numeric) -> list[float]:
     return [low, *apart, high]
 
 
-def _axis(axes: Axes, place: int, name: str, marks: list[tuple[float, str]]) -> None:
+def _axis(axes: Axes, x: int, name: str, marks: list[tuple[float, str]]) -> None:
     """Draw a vertical axis with its name below and marks at its left."""
-    axes.vlines(place, 0, 1, color=INK, lw=0.9, zorder=3)
+    axes.vlines(x, 0, 1, color=INK, lw=0.9, zorder=3)
     backdrop = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.5}
     for height, text in marks:
-        axes.plot([place - 0.03, place], [height, height], color=INK, lw=0.9, zorder=3)
+        axes.plot([x - 0.03, x], [height, height], color=INK, lw=0.9, zorder=3)
         axes.text(
-            place - 0.05, height, text, ha="right", va="center", fontsize=8, zorder=5, bbox=backdrop
+            x - 0.05, height, text, ha="right", va="center", fontsize=8, zorder=5, bbox=backdrop
         )
     # A long name on a line of its own part each.
     words = name.replace(".", ".\n", 1).replace(" ", "\n", 1)
-    axes.text(place, -0.05, words, ha="center", va="top", fontsize=9)
+    axes.text(x, -0.05, words, ha="center", va="top", fontsize=9)
 
 
 def _score(trial: FrozenTrial) -> float:

@@ -1,7 +1,7 @@
-"""Where runs, studies and bundles are kept: ``mlruns/`` unless told otherwise.
+"""The store of runs, studies and bundles: ``mlruns/``, unless the environment names another.
 
-MLflow, whose import takes longer than all else that a server does before it is ready, is imported
-where the store is looked into: a bundle's folder needs none.
+MLflow is imported inside functions: its import takes longer than all else that a server does before
+it is ready, and a bundle's folder needs none of it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from accomplice.training.tracking.address import check_address
 
 #: Environment variables that name another store than ``mlruns/``.
 TRACKING, REGISTRY = "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"
-#: Variables that only a database server or a tracking server can follow.
+#: Variables that make sense for a database server or a tracking server only.
 FOR_SERVERS = (
     "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE",
     "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW",
@@ -26,7 +26,7 @@ FOR_SERVERS = (
     "MLFLOW_WORKSPACE",
 )
 DATABASE = "mlflow.db"
-#: Says that an experiment trains models; MLflow opens its pages in the view for that.
+#: Tag by which MLflow opens an experiment's pages in the model-training view.
 KIND = {"mlflow.experimentKind": "custom_model_development"}
 
 
@@ -65,9 +65,9 @@ class Store:
         from mlflow import MlflowClient
 
         client = MlflowClient()
-        found = client.get_experiment_by_name(name)
-        if found is not None:
-            return str(found.experiment_id)
+        known = client.get_experiment_by_name(name)
+        if known is not None:
+            return str(known.experiment_id)
         place = f"file://{self.root / 'artifacts' / name}" if self.embedded else None
         return str(client.create_experiment(name, artifact_location=place, tags=KIND))
 
@@ -76,8 +76,8 @@ def open_store(folder: Path | None = None) -> Store:
     """Point MLflow at the store: ``MLFLOW_TRACKING_URI``, or a database in ``mlruns/``.
 
     Args:
-        folder: where ``mlruns`` is; the working folder if absent. Its path is made absolute:
-            MLflow makes a second, empty database for a relative one seen from elsewhere.
+        folder: that holds ``mlruns``; the working folder if absent. Its path is made absolute:
+            MLflow would make an empty database for a relative one in another working folder.
 
     Raises:
         InputError: the store is of a kind that MLflow does not take, does not answer, or was
@@ -108,13 +108,13 @@ def open_store(folder: Path | None = None) -> Store:
     mlflow.set_registry_uri(registry or uri)
     for name, value in given.items():
         if value is None:
-            # MLflow has written it: the next to open the store would take it for the user's.
+            # MLflow has set it: the next ``open_store`` would take it for the user's.
             os.environ.pop(name, None)
     return Store(root, uri, not given[TRACKING])
 
 
 def _create_database(path: Path) -> None:
-    """Make MLflow's database whole or not at all: half-made tables would stop every later run."""
+    """Make MLflow's database in one step: half-made tables would stop every later run."""
     from mlflow import MlflowClient
 
     part = path.with_name(f".{os.getpid()}.{path.name}")
@@ -127,21 +127,21 @@ def _create_database(path: Path) -> None:
 
 
 def store_exists() -> bool:
-    """Whether there is a store to look into; opening none would make an empty one."""
+    """Whether there is a store; opening one that is not there makes an empty one."""
     return bool(os.environ.get(TRACKING)) or (Path("mlruns") / DATABASE).is_file()
 
 
 def is_stored(model: str) -> bool:
-    """Whether ``MODEL`` on the command line is one of the store, and no folder."""
+    """Whether ``MODEL`` on the command line names a model of the store, not a folder."""
     return model.startswith(("runs:/", "models:/"))
 
 
 @dataclass(frozen=True)
 class Source:
-    """From where a model comes."""
+    """Run and version of a model."""
 
     model: str
-    """What :func:`find_bundle` takes; never an alias, which may move on."""
+    """Argument for :func:`find_bundle`; never an alias, which may move."""
     run_id: str | None = None
     """Of the run that made it; None where it is not known, as of a folder."""
     version: str | None = None
@@ -149,7 +149,7 @@ class Source:
 
 
 def find_source(model: str) -> Source:
-    """Return from where ``MODEL`` on the command line comes, as far as the registry knows."""
+    """Return run and version of ``MODEL`` on the command line, as far as the registry knows."""
     if not is_stored(model) or not store_exists():
         return Source(model)
     from mlflow import MlflowClient
@@ -160,22 +160,22 @@ def find_source(model: str) -> Source:
     try:
         if model.startswith("runs:/"):
             run_id = model.removeprefix("runs:/").split("/")[0]
-            made = client.search_model_versions(f"run_id='{run_id}'")
-            version = max((str(v.version) for v in made), key=int, default=None)
+            versions = client.search_model_versions(f"run_id='{run_id}'")
+            version = max((str(v.version) for v in versions), key=int, default=None)
             return Source(model, run_id, version)
         name, at, alias = model.removeprefix("models:/").partition("@")
         if at:
-            found = client.get_model_version_by_alias(name, alias)
+            made = client.get_model_version_by_alias(name, alias)
         else:
             name, _, version = name.partition("/")
-            found = client.get_model_version(name, version)
+            made = client.get_model_version(name, version)
     except MlflowException:
         return Source(model)
-    return Source(f"models:/{found.name}/{found.version}", found.run_id, str(found.version))
+    return Source(f"models:/{made.name}/{made.version}", made.run_id, str(made.version))
 
 
 def find_bundle(model: str, into: Path | None = None) -> Path:
-    """Return the bundle folder that ``MODEL`` on the command line means.
+    """Return the bundle folder of ``MODEL`` on the command line.
 
     Args:
         model: a bundle folder, ``runs:/ID``, ``models:/NAME@alias`` or ``models:/NAME/version``.

@@ -1,4 +1,4 @@
-"""What is said of a run: its headline metrics and its note."""
+"""A run's headline metrics, note and tags."""
 
 from __future__ import annotations
 
@@ -20,38 +20,38 @@ GAP = "&emsp;"
 
 
 def headline(trained: Trained) -> dict[str, float]:
-    """Return the metrics that every run carries under the same names, finite ones only.
+    """Return the finite metrics that every run has under the same names.
 
-    Those of the primary endpoint have no prefix, where there is one; those of others their name.
+    Those of the primary endpoint have no prefix, those of other endpoints their name.
     """
     named = {} if trained.primary is None else _of_primary(trained.primary)
     for name, judged in trained.further.items():
         scores = judged.evaluation.scores[MODEL]
         named |= _ends({f"{name}_{m}": scores.figures[m] for m in deciding()})
     for name, response in trained.responses.items():
-        found = response.evaluation.estimates
-        named |= _ends({f"{name}_auroc": found["auroc"], f"{name}_brier": found["brier"]})
+        figures = response.evaluation.estimates
+        named |= _ends({f"{name}_{metric}": figures[metric] for metric in ("auroc", "brier")})
     # An infinity would be stored as 1.8e308 and ruin every chart.
     return {name: value for name, value in named.items() if value == value and abs(value) < 1e300}
 
 
 def _of_primary(judged: Judged) -> dict[str, float]:
-    evaluation, found = judged.evaluation, judged.evidence
+    evaluation, evidence = judged.evaluation, judged.evidence
     scores = evaluation.scores[MODEL]
     estimates: dict[str, Estimate] = {m: scores.figures[m] for m in deciding()}
     if evaluation.reference is not None:
         gains = evaluation.gains[evaluation.reference]
         estimates |= {f"{metric}_gain": estimate for metric, estimate in gains.items()}
-    if found is not None:
-        estimates |= {"treatment_hr": found.hr["landmark"], "treatment_gain": found.ate}
-        estimates["treatment_rate"] = found.relative.rate
+    if evidence is not None:
+        estimates |= {"treatment_hr": evidence.hr["landmark"], "treatment_gain": evidence.ate}
+        estimates["treatment_rate"] = evidence.relative.rate
     return _ends({**estimates, "calibration_slope": _slope(judged)[1]})
 
 
 def _slope(judged: Judged) -> tuple[float, Estimate]:
-    """Return the calibration slope at the review's month in the middle, and that month before it.
+    """Return the review's middle month and the calibration slope at it.
 
-    Of a model that the review has no slope of, it is the evaluation's, without an interval.
+    Without a slope in the review it is the evaluation's, which has no interval.
     """
     evaluation, months = judged.evaluation, judged.review.calibration
     if not months:
@@ -61,9 +61,9 @@ def _slope(judged: Judged) -> tuple[float, Estimate]:
 
 
 def columns(named: Mapping[str, float]) -> list[str]:
-    """Return which of :func:`headline` a table shows: no interval, but where a gain begins.
+    """Return the columns of a table of :func:`headline`: values, and the lower ends of gains.
 
-    Where the lower end of a gain is above 0, the gain is certain.
+    A gain is certain if its lower end is above 0.
     """
     return [
         name for name in named if not name.endswith(("_low", "_high")) or name.endswith("gain_low")
@@ -71,24 +71,17 @@ def columns(named: Mapping[str, float]) -> list[str]:
 
 
 def _ends(estimates: Mapping[str, Estimate]) -> dict[str, float]:
-    """Return each estimate and the ends of its interval as metrics of their own."""
+    """Return each estimate and the ends of its interval as metrics."""
     named: dict[str, float] = {}
     for name, estimate in estimates.items():
         named |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
     return named
 
 
-def treatment_tags(found: Evidence | None) -> dict[str, str]:
-    """Return what a run can be searched for."""
-    if found is None:
-        return {}
-    return {"treatment_alarm": str(bool(found.alarms)).lower()}
-
-
 def note(trained: Trained) -> str:
     """Return the run's description in Markdown."""
     bundle = trained.bundle
-    # MLflow's tables show the first words as they stand: no Markdown in them.
+    # MLflow's tables show the first words as plain text.
     synthetic = "SYNTHETIC patients. " if bundle.study.synthetic else ""
     lines = [f"{synthetic}{in_short(trained)}", ""]
     if trained.primary is not None:
@@ -96,39 +89,42 @@ def note(trained: Trained) -> str:
         lines += _on_survival(trained.primary)
         lines += _on_treatment(bundle, trained.primary.evidence)
     others = on_further(trained) | on_responses(trained)
-    lines += [f"**{name}**: {told}\n" for name, told in others.items()]
+    lines += [f"**{name}**: {text}\n" for name, text in others.items()]
     lines += [f"- {line}" for line in unanswered(bundle.study)]
     return "\n".join([*lines, "", RESEARCH_USE])
 
 
 def in_short(trained: Trained) -> str:
-    """Say in a line how good the model is."""
+    """Return the model's C-index and verdict in a line."""
     bundle, primary = trained.bundle, trained.primary
-    told = f"{bundle.study.name}, {bundle.target}"
+    text = f"{bundle.study.name}, {bundle.target}"
     if primary is None:
-        return told + "."
+        return text + "."
     evaluation = primary.evaluation
-    told += f": Uno's C {evaluation.scores[MODEL].uno_c}"
+    text += f": Uno's C {evaluation.scores[MODEL].uno_c}"
     if evaluation.reference is not None:
-        told += f"; the model {evaluation.verdict(evaluation.reference)}"
-    return told + "."
+        text += f"; the model {evaluation.verdict(evaluation.reference)}"
+    return text + "."
 
 
-def leak_tags(trained: Trained) -> dict[str, str]:
-    """Return what a run can be searched for of its leak sentinels."""
+def alarm_tags(trained: Trained) -> dict[str, str]:
+    """Return the tags by which runs with a leak, or a treatment effect in doubt, are found."""
     if trained.primary is None:
         return {}
-    return {"leak_alarm": str(fired(trained.primary.findings)).lower()}
+    tags = {"leak_alarm": str(fired(trained.primary.findings)).lower()}
+    if trained.primary.evidence is not None:
+        tags["treatment_alarm"] = str(bool(trained.primary.evidence.alarms)).lower()
+    return tags
 
 
 def _on_leaks(judged: Judged) -> list[str]:
-    """What the leak sentinels that fired say, in Markdown."""
-    told = [f"- **LEAK** ({f.sentinel}): {f.text}" for f in judged.findings if f.status == "fired"]
-    return [*told, ""] if told else []
+    """Return the texts of the leak sentinels that fired, in Markdown."""
+    text = [f"- **LEAK** ({f.sentinel}): {f.text}" for f in judged.findings if f.status == "fired"]
+    return [*text, ""] if text else []
 
 
 def _on_survival(judged: Judged) -> list[str]:
-    """What is said of the primary survival endpoint, in Markdown."""
+    """Return the scores of the primary survival endpoint, in Markdown."""
     evaluation, (month, slope) = judged.evaluation, _slope(judged)
     figures = evaluation.scores[MODEL].figures
     others = [f"; {label(m)} {figures[m]}" for m in figures if m not in deciding()]
@@ -144,7 +140,7 @@ def _on_survival(judged: Judged) -> list[str]:
         ),
         "",
         *(f"- The model {evaluation.verdict(b)}." for b in evaluation.gains),
-        *(f"- Not held against a baseline: {said}." for said in evaluation.notes),
+        *(f"- Not held against a baseline: {sentence}." for sentence in evaluation.notes),
         f"- Calibration slope at {month:.0f} months {slope.value:.2f} ({slope.low:.2f} to "
         f"{slope.high:.2f}){''.join(others)}.",
         "",
@@ -156,7 +152,7 @@ def _row(name: str, cells: Iterable[str]) -> str:
 
 
 def unanswered(study: Study) -> list[str]:
-    """Say which questions a study file does not ask."""
+    """Return a sentence for each kind of endpoint that a study file does not name."""
     lines = []
     if not study.endpoints.survival:
         lines.append(
@@ -169,19 +165,19 @@ def unanswered(study: Study) -> list[str]:
     return lines
 
 
-def _on_treatment(bundle: Bundle, found: Evidence | None) -> list[str]:
-    """What is said of the treatment, a paragraph in Markdown."""
+def _on_treatment(bundle: Bundle, evidence: Evidence | None) -> list[str]:
+    """Return the sentences on the treatment, in Markdown."""
     treatment, model = bundle.study.treatment, bundle.primary
     if treatment is None or model is None:
         return []
     heading = f"**{treatment.label}**"
-    if found is None:
+    if evidence is None:
         return [f"{heading}: no effect estimated: {model.no_effect}.", ""]
-    return [heading, "", *(f"- {said}" for said in sentences(found).values()), ""]
+    return [heading, "", *(f"- {sentence}" for sentence in sentences(evidence).values()), ""]
 
 
 def on_further(trained: Trained) -> dict[str, str]:
-    """Say of each further survival endpoint how its model did, or why there is none."""
+    """Return the scores of each further survival endpoint, or why there is no model."""
     return {
         name: _in_short(trained.further[name])
         if name in trained.further
@@ -192,22 +188,22 @@ def on_further(trained: Trained) -> dict[str, str]:
 
 
 def _in_short(judged: Judged) -> str:
-    evaluation, found = judged.evaluation, judged.evidence
+    evaluation, evidence = judged.evaluation, judged.evidence
     scores = evaluation.scores[MODEL]
-    told = ", ".join(f"{label(m)} {scores.figures[m]}" for m in deciding()) + (
+    text = ", ".join(f"{label(m)} {scores.figures[m]}" for m in deciding()) + (
         f" on {evaluation.patients} patients, {evaluation.events} events, to "
         f"{evaluation.horizon:.0f} months"
     )
     if evaluation.reference is not None:
-        told += f"; the model {evaluation.verdict(evaluation.reference)}"
-    if found is not None:
-        told += f"; hazard ratio of {found.label} {found.hr['landmark']}"
-        told += f"; ALARM: {'; '.join(found.alarms)}" if found.alarms else ""
-    return told
+        text += f"; the model {evaluation.verdict(evaluation.reference)}"
+    if evidence is not None:
+        text += f"; hazard ratio of {evidence.label} {evidence.hr['landmark']}"
+        text += f"; ALARM: {'; '.join(evidence.alarms)}" if evidence.alarms else ""
+    return text
 
 
 def on_responses(trained: Trained) -> dict[str, str]:
-    """Say of each binary endpoint how its model did, or why there is none."""
+    """Return the verdict on each binary endpoint, or why there is no model."""
     return {
         name: trained.responses[name].evaluation.verdict
         if name in trained.responses

@@ -30,16 +30,14 @@ from accomplice.training.tracking.views import (
 )
 from accomplice.training.tune import check_storage
 
-#: Without this MLflow starts eight job workers that nothing here uses, and warns of its own
-#: dependencies, which its user cannot mend.
+#: Without these MLflow starts eight job workers that are not needed, and warns of its dependencies.
 QUIET = {
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "PYTHONWARNINGS": "ignore",
 }
 
-
-#: Variables that set up MLflow servers otherwise than this one, whose addresses are printed.
+#: Variables of other MLflow servers, with which the printed addresses would be wrong.
 OTHER_SERVERS = re.compile(
     "_?MLFLOW_(ARTIFACTS_.*|DEFAULT_ARTIFACT_ROOT|EXPOSE_PROMETHEUS|GUNICORN_OPTS|HOST|PORT"
     "|READ_REPLICA_.*|SERVE_ARTIFACTS|SERVER_.*|STATIC_PREFIX|UVICORN_OPTS|WORKERS|WORKSPACE.*)"
@@ -47,10 +45,10 @@ OTHER_SERVERS = re.compile(
 
 
 def run_ui(store: Store, port: int) -> None:
-    """Say where the pages that matter are, and become MLflow's server on 127.0.0.1.
+    """Print the addresses of the main pages, and become MLflow's server on 127.0.0.1.
 
-    This process is replaced, so that there are two: MLflow's own, which ends the other when it is
-    ended, and its one worker. Where the store is a tracking server, that shows its pages itself.
+    The server replaces this process; it ends its one worker itself. A tracking server shows its
+    pages itself, so that none is started.
 
     Raises:
         InputError: the port is taken.
@@ -62,7 +60,7 @@ def run_ui(store: Store, port: int) -> None:
     print("\n".join(links(port)), flush=True)
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port)]
     command += ["--workers", "1", "--uvicorn-opts", "--log-level warning"]
-    # Not as arguments: a database's address may hold a password, which all processes could read.
+    # Not as arguments, which all users can read: a database's address may hold a password.
     stores = {
         "MLFLOW_BACKEND_STORE_URI": store.tracking_uri,
         "MLFLOW_REGISTRY_STORE_URI": mlflow.get_registry_uri(),
@@ -101,18 +99,21 @@ class _Quiet(WSGIRequestHandler):
 
 
 def links(port: int) -> list[str]:
-    """Return the addresses of the pages that matter, by experiment."""
-    found = [
+    """Return the addresses of the main pages as lines of text, by experiment."""
+    lines = [
         line
         for each in MlflowClient().search_experiments()
         if each.name != "Default"
-        for line in (each.name, *(f"  {what:<10}{address(page, port)}" for what, page in _of(each)))
+        for line in (
+            each.name,
+            *(f"  {name:<10}{address(page, port)}" for name, page in _pages(each)),
+        )
     ]
-    return found or ["nothing is logged yet: accomplice train STUDY"]
+    return lines or ["nothing is logged yet: accomplice train STUDY"]
 
 
-def _of(experiment: Experiment) -> Iterator[tuple[str, str]]:
-    """Yield the pages of an experiment, each with what is there."""
+def _pages(experiment: Experiment) -> Iterator[tuple[str, str]]:
+    """Yield the name and page of an experiment's runs, study, trials and champion."""
     client, key = MlflowClient(), str(experiment.experiment_id)
     yield "runs", runs_page(key, view=TAG + MODELS in experiment.tags)
     last = client.search_runs([key], "tags.stage = 'study'", max_results=1)

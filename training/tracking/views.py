@@ -1,8 +1,7 @@
-"""MLflow's pages that matter: their addresses, and the views that its menu "Views" lists.
+"""Addresses of MLflow's pages, and saved views of them.
 
-MLflow by itself opens a table of runs without a single metric. A view says which runs, columns and
-charts to show. It is kept in a tag of the experiment, where MLflow's own page keeps those that a
-reader saves.
+By default MLflow shows a table of runs without metrics. A view sets the runs, columns and charts of
+a page. It is kept in a tag of the experiment, as the views that a user saves.
 """
 
 from __future__ import annotations
@@ -18,24 +17,24 @@ from mlflow import MlflowClient
 
 from accomplice.training.processes import HOST
 
-#: Tags of these names hold a view; what follows is its key in links.
+#: Prefix of the tags that hold a view; the rest is its key in links.
 TAG = "mlflow.sharedViewState."
 #: Keys of the two views.
 MODELS, TRIALS = "models", "trials"
-#: Columns that each table of MLflow's begins with, and pixels that ours take.
+#: First columns of each MLflow table -> their width in pixels.
 FIRST = {"attributes.`Run Name`": 290, "runDateAndNestInfo": 145}
-#: The query that opens a page in the model-training view, not the one for language models.
+#: Query that opens a page in the model-training view, not that for language models.
 WORKFLOW = "workflowType=machine_learning"
-#: Port of ``accomplice ui`` unless told otherwise.
+#: Default port of ``accomplice ui``.
 PORT = 5000
 
 
 def address(page: str, port: int = PORT) -> str:
-    """Return where a page is: on the tracking server, or where ``accomplice ui`` serves it."""
+    """Return a page's address on the tracking server, or else on that of ``accomplice ui``."""
     server = urlsplit(os.environ.get("MLFLOW_TRACKING_URI", ""))
     if not server.scheme.startswith("http"):
         return f"http://{HOST}:{port}/{page}"
-    # Without the user and password that may be in it.
+    # Without user and password.
     return f"{server.scheme}://{server.netloc.rpartition('@')[2]}{server.path.rstrip('/')}/{page}"
 
 
@@ -62,9 +61,9 @@ def version_page(model: str, version: str) -> str:
 
 
 def save_models_view(experiment: str, metrics: Sequence[str]) -> None:
-    """Have a view of all models of an experiment, the lowest error first.
+    """Save a view of all models of an experiment, the lowest error first.
 
-    One that is there, and that a reader may have changed, is left alone.
+    An existing one is kept, since a user may have changed it.
 
     Args:
         experiment: its id.
@@ -85,7 +84,7 @@ def save_models_view(experiment: str, metrics: Sequence[str]) -> None:
 def save_trials_view(
     experiment: str, parent: str, study: str, settings: Sequence[str], score: str
 ) -> None:
-    """Have a view of the last study's trials, the best first, and in parallel coordinates.
+    """Save a view of the last study's trials, the best first, and in parallel coordinates.
 
     Args:
         experiment: its id.
@@ -136,14 +135,14 @@ def _state(where: str, by: str, columns: Sequence[str]) -> dict[str, Any]:
         "orderByKey": f"metrics.`{by}`",
         "orderByAsc": True,
         "selectedColumns": list(columns),
-        # By itself MLflow sorts them by name and cuts their names short.
+        # By default MLflow sorts columns by name and truncates their names.
         "columnOrder": [*FIRST, *columns],
         "columnWidths": FIRST | {column: _width(column) for column in columns},
     }
 
 
 def _width(column: str) -> int:
-    """Return the pixels that a column takes, by its name."""
+    """Return a column's width in pixels, by its name."""
     if column.startswith("attributes"):
         return 205
     return max(7 * len(column.split("`")[1]) + 36, 88)

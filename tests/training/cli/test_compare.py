@@ -191,14 +191,14 @@ class TestAnswers:
         frame = draw(240, seed=11).frame.head(200)
         write_study(tmp_path / "part", frame)
         cohort = load_cohort(tmp_path / "part/study.yaml")
-        found = contest.answer(contest.contender("first"), cohort, "os", None)
+        found = contest.predict(contest.contender("first"), cohort, "os", None)
         assert found.how == "out of fold: trained on these patients"
         assert len(found.predicted.cohort) == 240
         # Without its study file, whether it knows these patients can only be guessed.
         shutil.copytree("first", tmp_path / "copy")
         stranger = contest.contender(str(tmp_path / "copy"))
         stranger = replace(stranger, study_file=None)
-        answered = contest.answer(stranger, cohort, "os", None)
+        answered = contest.predict(stranger, cohort, "os", None)
         assert (answered.seen, found.seen) == (True, False)
         how = answered.how
         assert how.startswith("as new patients")
@@ -213,8 +213,8 @@ class TestAnswers:
         updated = contest.contender(str(tmp_path / "updated"))
         own = load_cohort(work / "own/study.yaml")
         with pytest.raises(InputError, match="updated after it was trained"):
-            contest.answer(updated, own, "os", "own/study.yaml")
-        how = contest.answer(updated, other, "os", "other/study.yaml").how
+            contest.predict(updated, own, "os", "own/study.yaml")
+        how = contest.predict(updated, other, "os", "other/study.yaml").how
         assert how.endswith("its level and slope were updated on these patients")
 
 

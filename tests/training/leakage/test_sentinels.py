@@ -32,7 +32,7 @@ from accomplice.training.leakage.sentinels import (
 )
 from accomplice.training.models.baselines import KAPLAN_MEIER
 from accomplice.training.models.predictions import MODEL
-from accomplice.training.tracking.summary import leak_tags, note
+from accomplice.training.tracking.summary import alarm_tags, note
 
 
 def judged(c, low, gain=(0.02, 0.01, 0.03)):
@@ -68,7 +68,7 @@ class TestWatch:
         assert (
             tiny_trained.bundle.metrics["review"]["sentinels"][0]["sentinel"] == "shuffled_outcome"
         )
-        assert leak_tags(tiny_trained) == {"leak_alarm": "false"}
+        assert alarm_tags(tiny_trained)["leak_alarm"] == "false"
         assert "LEAK" not in note(tiny_trained)
 
     def test_what_fired_is_in_the_note_and_the_tag(self, tiny_trained, leaky):
@@ -76,7 +76,7 @@ class TestWatch:
         review = tiny_trained.primary.review.model_copy(update={"sentinels": (finding,)})
         primary = replace(tiny_trained.primary, review=review)
         run = replace(tiny_trained, survival={"os": primary})
-        assert leak_tags(run) == {"leak_alarm": "true"}
+        assert alarm_tags(run)["leak_alarm"] == "true"
         assert "**LEAK** (known_after): 'tumor_status'" in note(run)
 
     def test_ticks_reach_the_end(self, small_cohort, tiny_trained, tiny_config):

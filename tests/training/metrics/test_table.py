@@ -23,7 +23,7 @@ from accomplice.training.models.predictions import MODEL
 from accomplice.training.reports.model_card import model_card
 from accomplice.training.reports.page import render
 from accomplice.training.reports.review.page import review_page
-from accomplice.training.tracking.gate import Challenger, Incumbent, decide, lines
+from accomplice.training.tracking.gate import Challenger, Task, decide, lines
 from tests.known import GRID, known_predicted
 from tests.oracles import cumulative_dynamic_auc
 
@@ -113,7 +113,7 @@ def test_is_in_the_comparison_and_before_the_gate(registered, predicted):
     challenger = Challenger(
         "s", "os", False, made.first.uno_c, label("uno_c"), {}, made.first.calibration, ()
     )
-    decision = decide(challenger, Incumbent("s", "os", synthetic=False), made)
+    decision = decide(challenger, Task("s", "os", synthetic=False), made)
     assert not decision.passed
     assert f"certainly worse in {LABEL}" in "\n".join(lines(decision))
 

@@ -13,7 +13,7 @@ from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.evaluation.comparison import Calibrated, Comparison, Side
 from accomplice.training.evaluation.record import Finding
 from accomplice.training.metrics.table import METRICS
-from accomplice.training.tracking.gate import Challenger, Incumbent, decide, lines, sound
+from accomplice.training.tracking.gate import Challenger, Task, decide, lines, sound
 
 NAN = float("nan")
 FINE = Estimate(1.0, 0.8, 1.25)
@@ -28,7 +28,7 @@ CHALLENGER = Challenger(
     calibration=CALIBRATION,
     sentinels=(),
 )
-INCUMBENT = Incumbent("gastric", "os", synthetic=False)
+INCUMBENT = Task("gastric", "os", synthetic=False)
 UNCERTAIN = Estimate(0.0, -0.01, 0.01)
 SIDE = Side(dict.fromkeys(METRICS, FINE), CALIBRATION)
 
