@@ -10,9 +10,10 @@ expression panel, plain lists take microseconds.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,8 @@ MISSING = frozenset(
     | {"[not evaluated]", "[unknown]", "[discrepancy]"}
 )
 
+#: Patterns of missing values whose flags are kept.
+REMEMBERED = 4096
 #: Types of true and false.
 TRUTHS = (bool, np.bool_)
 #: Types of a column's cells that can be taken as they are.
@@ -129,6 +132,59 @@ class Coder:
         return Coded(
             values, tuple(Finding(kind, self._names[j], found[j, kind]) for j, kind in order)
         )
+
+
+@dataclass(frozen=True)
+class Flagger:
+    """Flags the missing and the odd values of each coded row, for an answer."""
+
+    study: Study
+
+    @cached_property
+    def _blocks(self) -> list[tuple[str, tuple[int, ...], list[str]]]:
+        """By modality: its flag, its features' positions, and their flags."""
+        names = list(self.study.features)
+        return [
+            (f"missing_modality:{modality}", block, [f"missing:{names[j]}" for j in block])
+            for modality, block in self.study.blocks.items()
+        ]
+
+    @cached_property
+    def _known(self) -> dict[bytes, list[str]]:
+        return {}
+
+    def __call__(self, coded: Coded) -> list[list[str]]:
+        """Return the flags of each of n rows, those of missing values first.
+
+        Rows miss the same values together, so that most patterns are known already.
+        """
+        unknown = np.isnan(coded.values)
+        packed = np.packbits(unknown, axis=1)
+        text, width = packed.tobytes(), packed.shape[1]
+        flags = []
+        for i in range(len(unknown)):
+            pattern = text[i * width : (i + 1) * width]
+            missing = self._known.get(pattern)
+            if missing is None:
+                if len(self._known) >= REMEMBERED:
+                    self._known.clear()
+                missing = self._known[pattern] = self._missing(unknown[i].tolist())
+            flags.append([*missing])
+        for finding in coded.findings:
+            if finding.kind != ABSENT:
+                for i in np.flatnonzero(finding.rows).tolist():
+                    flags[i].append(f"{finding.kind}:{finding.feature}")
+        return flags
+
+    def _missing(self, unknown: Sequence[bool]) -> list[str]:
+        flags = []
+        for whole, block, each in self._blocks:
+            here = [unknown[j] for j in block]
+            if all(here):
+                flags.append(whole)
+            elif any(here):
+                flags += compress(each, here)
+        return flags
 
 
 def code(study: Study, frame: pd.DataFrame) -> Coded:

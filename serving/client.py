@@ -7,9 +7,8 @@
         one["survival@36"], one["advice"], one.flags
         table = endpoint.predict_batch(patients).frame()
 
-It goes over httpx, as BentoML's own client does, and not through that one: BentoML's knows no GET,
-makes one text of an error's code, message and details, throws the Retry-After away, and imports all
-of BentoML to send a dictionary.
+It uses httpx, as BentoML's own client does. That one knows no GET, joins an error's code, message
+and details to one text, ignores Retry-After, and imports all of BentoML.
 """
 
 from __future__ import annotations
@@ -24,11 +23,11 @@ import httpx
 import numpy as np
 import pandas as pd
 
-#: Patients that one request holds; a longer list goes in several.
+#: Patients of a request; a longer list goes in several.
 AT_ONCE = 1000
-#: Seconds to wait where a refusal does not say how many, and statuses after which to ask again.
+#: Seconds to wait where a refusal states none, and statuses after which to ask again.
 PAUSE, BUSY = 1.0, (429, 503)
-#: Status where a request holds more than the endpoint takes.
+#: Status of a request that is too large.
 TOO_LARGE = 413
 
 Patient = Mapping[str, Any]
@@ -36,7 +35,7 @@ Quantity = float | str | None
 
 
 class EndpointError(RuntimeError):
-    """The endpoint refused, or could not be reached; no text of it repeats a patient's value."""
+    """The endpoint refused, or could not be reached; the text holds no patient's value."""
 
     def __init__(
         self, code: str, message: str, details: Sequence[Mapping[str, str]] = (), status: int = 0
@@ -45,17 +44,17 @@ class EndpointError(RuntimeError):
         self.code = code
         self.message = message
         self.details = tuple(details)
-        """Where and what each problem is."""
+        """Place and text of each problem."""
         self.status = status
         """Of HTTP; 0 where there was no answer."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the model says of one patient."""
+    """Predictions of one patient."""
 
     quantities: Mapping[str, Quantity]
-    """By the names that ``predict`` has: ``risk, survival@12…``; None is not known."""
+    """By the names of ``predict``: ``risk, survival@12…``; None where not known."""
     flags: tuple[str, ...]
     patient_id: str | None = None
     curve: tuple[Mapping[str, float], ...] = ()
@@ -74,19 +73,19 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Predictions(Sequence[Prediction]):
-    """What the model says of several patients, in their order."""
+    """Predictions of several patients, in their order."""
 
     patients: tuple[Prediction, ...]
     model: Mapping[str, Any]
     note: str
 
     @overload
-    def __getitem__(self, place: int) -> Prediction: ...
+    def __getitem__(self, index: int) -> Prediction: ...
     @overload
-    def __getitem__(self, place: slice) -> tuple[Prediction, ...]: ...
-    def __getitem__(self, place: int | slice) -> Prediction | tuple[Prediction, ...]:
+    def __getitem__(self, index: slice) -> tuple[Prediction, ...]: ...
+    def __getitem__(self, index: int | slice) -> Prediction | tuple[Prediction, ...]:
         """Return some of the patients."""
-        return self.patients[place]
+        return self.patients[index]
 
     def __len__(self) -> int:
         return len(self.patients)
@@ -98,7 +97,7 @@ class Predictions(Sequence[Prediction]):
 
 @dataclass(frozen=True)
 class Explanation:
-    """The parts of one patient's risk; the base and all features' parts add up to it."""
+    """The parts of one patient's risk: the sum of the base and all features' parts."""
 
     risk: float
     base: float
@@ -109,7 +108,7 @@ class Explanation:
     note: str = field(repr=False)
 
     def frame(self) -> pd.DataFrame:
-        """Return the features, the one that adds or takes away most first."""
+        """Return the features by falling absolute part."""
         table = pd.DataFrame({"feature": list(self.features), "part": list(self.features.values())})
         order = table["part"].abs().sort_values(ascending=False, kind="stable").index
         return table.loc[order].reset_index(drop=True)
@@ -117,7 +116,7 @@ class Explanation:
 
 @dataclass(frozen=True)
 class WhatIf:
-    """What the model says of one patient at several values of a feature."""
+    """Predictions of one patient at several values of a feature."""
 
     feature: str
     values: tuple[Quantity, ...]
@@ -133,7 +132,7 @@ class WhatIf:
 
 
 class Client:
-    """Asks one endpoint."""
+    """A client of one endpoint."""
 
     def __init__(
         self,
@@ -147,9 +146,9 @@ class Client:
 
         Args:
             url: of the server, such as ``http://127.0.0.1:3000``.
-            token: that it knows, if it asks for one.
+            token: if the endpoint needs one.
             timeout: seconds to wait for an answer.
-            patience: seconds in all to go on asking a server that says it is busy.
+            patience: seconds in all to repeat a request to a busy server.
             transport: in place of the network.
         """
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
@@ -173,13 +172,13 @@ class Client:
         """Ask about one patient.
 
         Args:
-            patient: feature or column -> value; what is not known is left out or None.
+            patient: feature or column -> value; missing ones are left out or None.
             times: months at which survival is asked for.
 
         Raises:
             EndpointError: as the endpoint says.
         """
-        body = {"patient": _plain(patient), **_asked(times=times)}
+        body = {"patient": _plain(patient), **_asked(times)}
         return _prediction(self._ask("POST", "/predict", body))
 
     def predict_batch(
@@ -187,21 +186,24 @@ class Client:
     ) -> Predictions:
         """Ask about a list or a table of patients; a long one goes in several requests.
 
-        Where these are larger than the endpoint takes, they go in smaller ones.
+        Requests that are too large for the endpoint are halved.
 
         Raises:
             EndpointError: as the endpoint says, or its model was changed between two requests.
         """
-        listed, at_once = [_plain(each) for each in _listed(patients)], AT_ONCE
-        found: list[Prediction] = []
-        model: Mapping[str, Any] = {}
-        note = ""
-        # An empty list is a request too, which the endpoint refuses.
-        while True:
-            part = listed[len(found) : len(found) + at_once]
+        rows: Sequence[Mapping[Any, Any]] = (
+            patients.astype(object).to_dict("records")
+            if isinstance(patients, pd.DataFrame)
+            else patients
+        )
+        listed, at_once = list(map(_plain, rows)), AT_ONCE
+        made: list[Prediction] = []
+        model: Mapping[str, Any] | None = None
+        # An empty list is sent too; the endpoint refuses it.
+        while model is None or len(made) < len(listed):
+            part = listed[len(made) : len(made) + at_once]
             try:
-                body = {"patients": part, **_asked(times=times)}
-                answer = self._ask("POST", "/predict_batch", body)
+                answer = self._ask("POST", "/predict_batch", {"patients": part, **_asked(times)})
             except EndpointError as error:
                 if error.status != TOO_LARGE or len(part) < 2:
                     raise
@@ -209,15 +211,13 @@ class Client:
                 continue
             if len(answer["patients"]) != len(part):
                 raise EndpointError("unexpected", "the answer is not as long as the list")
-            if found and answer["model"] != model:
+            if model not in (None, answer["model"]):
                 raise EndpointError(
                     "model_changed", "another model answered a part of the list: ask again"
                 )
             model, note = answer["model"], answer["note"]
-            found += [_prediction(each) for each in answer["patients"]]
-            if len(found) >= len(listed):
-                break
-        return Predictions(tuple(found), model, note)
+            made += map(_prediction, answer["patients"])
+        return Predictions(tuple(made), model, note)
 
     def explain(self, patient: Patient) -> Explanation:
         """Ask what each feature adds to a patient's risk.
@@ -225,9 +225,9 @@ class Client:
         Raises:
             EndpointError: as the endpoint says.
         """
-        found = self._ask("POST", "/explain", {"patient": _plain(patient)})
-        found.pop("patient_id", None)
-        return Explanation(**{**found, "flags": tuple(found["flags"])})
+        answer = self._ask("POST", "/explain", {"patient": _plain(patient)})
+        answer.pop("patient_id", None)
+        return Explanation(**{**answer, "flags": tuple(answer["flags"])})
 
     def what_if(
         self,
@@ -241,7 +241,7 @@ class Client:
         Args:
             patient: as for :meth:`predict`.
             feature: name or column.
-            values: to look at; the usual ones if absent.
+            values: of the feature; the endpoint's default ones if absent.
             times: as for :meth:`predict`.
 
         Raises:
@@ -250,14 +250,14 @@ class Client:
         body = {"patient": _plain(patient), "feature": feature}
         if values is not None:
             body["values"] = [_cell(value) for value in values]
-        found = self._ask("POST", "/what_if", {**body, **_asked(times=times)})
-        answers = tuple(_prediction(each) for each in found["answers"])
+        answer = self._ask("POST", "/what_if", {**body, **_asked(times)})
+        answers = tuple(map(_prediction, answer["answers"]))
         return WhatIf(
-            found["feature"], tuple(found["values"]), answers, found["model"], found["note"]
+            answer["feature"], tuple(answer["values"]), answers, answer["model"], answer["note"]
         )
 
     def model(self) -> dict[str, Any]:
-        """Ask which model answers, of whom it learned, how it did and what it asks for.
+        """Ask for the model card: the model, its cohort, performance and features.
 
         Raises:
             EndpointError: as the endpoint says.
@@ -265,7 +265,7 @@ class Client:
         return self._ask("GET", "/model")
 
     def ready(self) -> bool:
-        """Say whether the endpoint can be reached and answers patients."""
+        """Return whether the endpoint can be reached and answers patients."""
         try:
             return self._http.get("/readyz").status_code == 200
         except httpx.HTTPError:
@@ -277,7 +277,7 @@ class Client:
             try:
                 answer = self._http.request(method, path, json=body)
             except httpx.HTTPError as error:
-                # Its own text names the address alone, but nothing promises that.
+                # Not httpx's text, which might quote the request.
                 problem = f"no answer ({type(error).__name__})"
                 raise EndpointError("unreachable", problem) from None
             pause = _pause(answer)
@@ -287,24 +287,24 @@ class Client:
 
 
 def _pause(answer: httpx.Response) -> float:
-    """Seconds that a busy server asks to wait."""
+    """Return the seconds to wait before the request is repeated."""
     stated = answer.headers.get("retry-after", "")
     return float(stated) if stated.isdigit() else PAUSE
 
 
 def _content(answer: httpx.Response) -> dict[str, Any]:
-    """Return what a good answer holds.
+    """Return the content of an answer.
 
     Raises:
-        EndpointError: it is none.
+        EndpointError: it is an error.
     """
     try:
-        found = answer.json()
+        content = answer.json()
     except ValueError:
-        found = None
-    if answer.status_code == 200 and isinstance(found, dict):
-        return found
-    error = found.get("error") if isinstance(found, dict) else None
+        content = None
+    if answer.status_code == 200 and isinstance(content, dict):
+        return content
+    error = content.get("error") if isinstance(content, dict) else None
     if not isinstance(error, dict):
         error = {"code": "unexpected", "message": "the answer is not one of accomplice's"}
     raise EndpointError(
@@ -339,23 +339,16 @@ def _flags(flags: Sequence[str]) -> str:
     return "; ".join(flags) or "ok"
 
 
-def _listed(patients: Sequence[Patient] | pd.DataFrame) -> Sequence[Patient]:
-    if not isinstance(patients, pd.DataFrame):
-        return patients
-    rows = patients.astype(object).to_dict("records")
-    return [{str(name): value for name, value in row.items()} for row in rows]
-
-
 def _asked(times: Sequence[float] | None) -> dict[str, list[float]]:
     return {} if times is None else {"times": [float(month) for month in times]}
 
 
-def _plain(patient: Patient) -> dict[str, Any]:
+def _plain(patient: Mapping[Any, Any]) -> dict[str, Any]:
     return {str(name): _cell(value) for name, value in patient.items()}
 
 
 def _cell(value: Any) -> Any:
-    """A value as JSON has it: tables hold NumPy's numbers, and NaN or NA for what is missing."""
+    """Return a value as JSON has it: of tables, without NumPy's types, NaN and NA."""
     if isinstance(value, np.generic):
         value = value.item()
     if value is pd.NA or value is pd.NaT or (isinstance(value, float) and math.isnan(value)):

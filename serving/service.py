@@ -1,16 +1,17 @@
-"""The BentoML service: routes, their documentation, and what stands before them.
+"""The BentoML service: its routes, their schemas, and its middleware.
 
-BentoML imports this in the process that starts the workers and in each worker; what answers, in
-``serving.endpoint``, takes a second to load and is imported by the workers alone. Requests wait for
-the model in ``answers.batching``; BentoML's own batching is left out, since it costs more than it
-saves with a model so small.
+BentoML imports this in the process that starts the workers and in each worker. ``serving.endpoint``
+takes a second to load and is imported by the workers alone. Requests wait for the model in
+``answers.batching``, not in BentoML's batching, which costs more than it saves with so small a
+model.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import Any
 
 import bentoml
 from pydantic import PrivateAttr
@@ -20,7 +21,7 @@ from starlette.responses import Response
 from accomplice.data.errors import InputError
 from accomplice.serving.api.errors import Envelope, logger
 from accomplice.serving.api.guard import Guard, Limits
-from accomplice.serving.api.read_routes import Shown
+from accomplice.serving.api.read_routes import read_routes
 from accomplice.serving.requests.schemas import (
     ROUTES,
     BatchAnswer,
@@ -34,47 +35,34 @@ from accomplice.serving.requests.schemas import (
 )
 from accomplice.serving.web.page import Page
 
-if TYPE_CHECKING:
-    from accomplice.serving.answers.loaded_bundle import Answering
+
+def _endpoint() -> ModuleType:
+    from accomplice.serving import endpoint
+
+    return endpoint
 
 
-def _current() -> Answering | None:
-    from accomplice.serving.endpoint import LIVE
-
-    return LIVE.current
-
-
-def _exposition() -> bytes:
-    from accomplice.serving.endpoint import METRICS
-
-    return METRICS.exposition()
+PAGE = Page(lambda: _endpoint().SLOT.current)
+READ_ROUTES = read_routes(
+    lambda: _endpoint().SLOT.current, lambda: _endpoint().METRICS.exposition()
+)
 
 
-def _observe(path: str, status: int, seconds: float) -> None:
-    from accomplice.serving.endpoint import METRICS
-
-    METRICS.request(path, status, seconds)
-
-
-PAGE = Page(_current)
-SHOWN = Shown(_current, _exposition)
-
-
-def give_up(error: InputError) -> None:
-    """End the server, where this is a worker of one: another worker would fail as this one does."""
+def stop_server(error: InputError) -> None:
+    """End the server of this worker, if it is one: a new worker would fail in the same way."""
     if bentoml.server_context.worker_index is None:
         return
     logger.error("cannot serve: %s", " ".join(str(error).split()))
     os.kill(os.getppid(), signal.SIGTERM)
-    # BentoML would print where in its own code that was.
+    # Not by an exception, of which BentoML would print the place in its own code.
     os._exit(2)
 
 
 class _Body(bentoml.IODescriptor):  # type: ignore[misc]  # BentoML leaves it untyped
-    """Hands the body on as it was sent.
+    """A body as it was sent, checked by ``requests.validation``.
 
-    BentoML would parse it with pydantic and log the values of whatever does not fit; the checks
-    are in ``requests.validation``; the fields of the subclasses are there for the documentation.
+    BentoML would parse it with pydantic and log the values that do not fit. The fields of the
+    subclasses are for BentoML's schema of the service.
     """
 
     _raw: bytes = PrivateAttr(default=b"")
@@ -104,17 +92,17 @@ class WhatIfInput(_Body, WhatIfRequest):
 
 
 @bentoml.asgi_app(PAGE.app, path="/", name="page")
-@bentoml.asgi_app(SHOWN.app, path="/", name="shown")
+@bentoml.asgi_app(READ_ROUTES, path="/", name="read_routes")
 @bentoml.service(
     name="accomplice",
     workers=1,
-    # Comes after both of the guard's, whose errors have the endpoint's shape, and soon: a request
-    # leaves half a kB behind until this time is over, however soon it was answered.
+    # Longer than both of the guard's, whose errors have the endpoint's shape; short, since each
+    # request takes half a kB of memory until this time is over.
     traffic={"timeout": 45},
     logging={"access": {"enabled": False}},
-    # In their place: serving.monitoring, which says why.
+    # Replaced by serving.monitoring.
     metrics={"enabled": False},
-    # Without an exporter BentoML would still write a span of each request, for nobody.
+    # BentoML would make a span of each request even without an exporter.
     tracing={"excluded_urls": ".*"},
 )
 class Accomplice:
@@ -125,11 +113,11 @@ class Accomplice:
 
         self.endpoint = endpoint
         try:
-            # A limit that does not read ends the start, and not the first request.
+            # Read here, so that an invalid limit ends the start and not the first request.
             Limits.of_environment()
             self.follower = endpoint.begin(PAGE)
         except InputError as error:
-            give_up(error)
+            stop_server(error)
             raise
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
@@ -137,31 +125,31 @@ class Accomplice:
         """End the threads."""
         if self.follower is not None:
             self.follower.stop()
-        self.endpoint.LIVE.put(None)
+        self.endpoint.SLOT.put(None)
 
     @bentoml.api(route="/predict", output_spec=PredictAnswer)  # type: ignore[untyped-decorator]
     async def predict(self, request: PredictInput, /) -> Response:
         """Predict for one patient."""
-        return await self.endpoint.predict(request._raw)
+        return await self.endpoint.respond("/predict", request._raw)
 
     @bentoml.api(route="/predict_batch", output_spec=BatchAnswer)  # type: ignore[untyped-decorator]
     async def predict_batch(self, request: BatchInput, /) -> Response:
         """Predict for several patients."""
-        return await self.endpoint.predict_batch(request._raw)
+        return await self.endpoint.respond("/predict_batch", request._raw)
 
     @bentoml.api(route="/explain", output_spec=ExplainAnswer)  # type: ignore[untyped-decorator]
     async def explain(self, request: ExplainInput, /) -> Response:
         """Say what each feature adds to a patient's risk."""
-        return await self.endpoint.explain_risk(request._raw)
+        return await self.endpoint.respond("/explain", request._raw)
 
     @bentoml.api(route="/what_if", output_spec=WhatIfAnswer)  # type: ignore[untyped-decorator]
     async def what_if(self, request: WhatIfInput, /) -> Response:
         """Answer one patient over several values of one feature."""
-        return await self.endpoint.ask_what_if(request._raw)
+        return await self.endpoint.respond("/what_if", request._raw)
 
 
 # The decorator has made a Service of the class, which its annotation does not say.
 Accomplice.add_asgi_middleware(  # type: ignore[attr-defined]
-    Envelope, routes=ROUTES, observe=_observe
+    Envelope, routes=ROUTES, observe=lambda *request: _endpoint().METRICS.request(*request)
 )
 Accomplice.add_asgi_middleware(Guard)  # type: ignore[attr-defined]

@@ -13,7 +13,7 @@ import pandas as pd
 from accomplice.serving.answers.predictor import Predictor
 from accomplice.serving.deployment.packaging import package
 from accomplice.serving.deployment.server import running, serve_command
-from accomplice.serving.requests.validation import Asked
+from accomplice.serving.requests.validation import CheckedRequest
 from accomplice.training.bundle import Bundle
 from accomplice.training.cli.main import main
 from accomplice.training.processes import free_port
@@ -148,7 +148,7 @@ def test_a_treatment_recorded_for_too_few_is_no_failure(tmp_path, monkeypatch):
 
     # JSON knows no NaN.
     answered = Predictor.load(Path("model")).answers(
-        Asked([{"age (y)": 61.0, "drug": "yes"}], None)
+        CheckedRequest([{"age (y)": 61.0, "drug": "yes"}], None)
     )
     assert [answered[0][name] for name in gains] == [None] * 5
     assert answered[0]["advice"] == predicted["advice"][0]

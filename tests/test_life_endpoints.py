@@ -13,7 +13,7 @@ import yaml
 
 from accomplice.serving.answers.predictor import Predictor
 from accomplice.serving.deployment.packaging import package
-from accomplice.serving.requests.validation import Asked
+from accomplice.serving.requests.validation import CheckedRequest
 from accomplice.training.bundle import Bundle
 from accomplice.training.cli.main import main
 from accomplice.training.tracking.store import find_bundle, open_store
@@ -50,8 +50,8 @@ def answered_everywhere(times: list[float] | None) -> pd.DataFrame:
     assert registered.metadata.signature.outputs.input_names() == list(usual.columns)
     packed = package(champion, open_store().bentos)
     predictor = Predictor.load(packed.path / "src" / "bundle")
-    asked = Asked(json.loads(table.to_json(orient="records")), times and tuple(times))
-    served = pd.DataFrame(predictor.many(asked)["patients"])
+    asked = CheckedRequest(json.loads(table.to_json(orient="records")), times and tuple(times))
+    served = pd.DataFrame(predictor.answers(asked))
     for column in expected.columns.drop(["patient_id", "flags"]):
         if expected[column].dtype.kind == "f":
             np.testing.assert_allclose(served[column], expected[column], atol=1e-9, err_msg=column)

@@ -17,7 +17,7 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from accomplice.data.arrays import Array, Bools
-from accomplice.data.coding import ABSENT, MISSING, code
+from accomplice.data.coding import ABSENT, MISSING, Flagger, code
 from accomplice.data.errors import InputError, nearest, some
 from accomplice.data.preprocessing.preprocessor import Preprocessor
 from accomplice.data.study import Study, parse_study
@@ -278,8 +278,8 @@ class Bundle:
         )
 
     def _read(self, frame: pd.DataFrame) -> tuple[Array, list[list[str]]]:
-        """Code the features and say of each row what was odd."""
-        study, n = self.study, len(frame)
+        """Code the features, and flag the odd values of each row."""
+        study = self.study
         coded = code(study, frame)
         absent = {f.feature for f in coded.findings if f.kind == ABSENT}
         if len(absent) == len(study.features):
@@ -288,30 +288,20 @@ class Bundle:
                 "no column is one of the model's features, for instance "
                 f"'{first}'{nearest(first, map(str, frame.columns))}"
             )
-        flags: list[list[str]] = [[] for _ in range(n)]
-
-        def add(rows: Bools, flag: str) -> None:
-            for i in np.flatnonzero(rows):
-                flags[i].append(flag)
-
-        unknown = np.isnan(coded.values)
-        names = list(study.features)
-        for modality, block in study.blocks.items():
-            whole = np.asarray(unknown[:, block].all(axis=1))
-            add(whole, f"missing_modality:{modality}")
-            for j in block if len(block) > 1 else ():
-                add(unknown[:, j] & ~whole, f"missing:{names[j]}")
-        for finding in coded.findings:
-            if finding.kind != ABSENT:
-                add(finding.rows, f"{finding.kind}:{finding.feature}")
         known = set(study.columns())
         extra = [str(c) for c in frame.columns if str(c) not in known]
-        everyone = np.ones(n, dtype=bool)
-        for name in extra[:MOST_UNKNOWN]:
-            add(everyone, f"unknown_column:{name}")
+        unknown = [f"unknown_column:{name}" for name in extra[:MOST_UNKNOWN]]
         if len(extra) > MOST_UNKNOWN:
-            add(everyone, f"unknown_columns:{len(extra) - MOST_UNKNOWN} more")
+            unknown.append(f"unknown_columns:{len(extra) - MOST_UNKNOWN} more")
+        flags = self._flagger(coded)
+        if unknown:
+            for own in flags:
+                own += unknown
         return coded.values, flags
+
+    @cached_property
+    def _flagger(self) -> Flagger:
+        return Flagger(self.study)
 
     def save(self, path: Path) -> None:
         """Write the folder; it appears whole or not at all.

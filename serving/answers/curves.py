@@ -1,4 +1,4 @@
-"""Survival curves as answers show them: at which months, to how many decimals, and as JSON."""
+"""Survival curves of answers: their months, their decimals, and their JSON."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from numpy.typing import NDArray
 
 from accomplice.data.arrays import Array, Ints
 
-#: Points of a curve at the most, beside the times asked for.
+#: Maximum of a curve's points, without the times of the request.
 POINTS = 40
-#: Decimals of a curve's points, more than anybody draws: a list's answer is half as long with them.
+#: Decimals of a curve's points: half the length of all digits, and more than can be drawn.
 DECIMALS = 8
-#: Two digits of each number below a hundred.
+#: The two digits of each number below a hundred.
 PAIRS = np.frombuffer("".join(f"{i:02d}" for i in range(100)).encode(), np.uint16)
-#: Months between two points of a curve, the smallest that keeps to them.
+#: Months between two points of a curve; the smallest that makes at most ``POINTS`` is taken.
 STEPS = (1, 2, 3, 6, 12, 24, 60, 120, 240, 600, 1200)
-#: What a point's numbers are called.
+#: Names of a point's numbers.
 NAMES = ("survival", "low", "high")
-#: Templates that are remembered: the same months are asked for again and again.
+#: Templates in the cache: most requests have the same months.
 REMEMBERED = 64
 
 
 def grid(horizon: float) -> tuple[float, ...]:
-    """Return the months at which every curve is given: from 0 to the horizon in even steps."""
+    """Return the months of every curve: from 0 to the horizon in even steps."""
     step = next((s for s in STEPS if horizon / s <= POINTS), horizon / POINTS)
     return (*np.arange(0.0, horizon, step).tolist(), horizon)
 
 
 def merge_times(grid: Sequence[float], asked: Sequence[float]) -> list[float]:
-    """Return the grid's times and those asked for, rising, each once."""
+    """Return the times of the grid and of a request, rising, each once."""
     return sorted({*grid, *asked})
 
 
 def write_curves(times: Sequence[float], curves: Array) -> list[orjson.Fragment]:
     """Write survival and its interval (n, t, 3) at months (t,) as each patient's JSON.
 
-    A list's points are too many to make an object, or only a text, of each number: all digits are
-    written side by side into copies of one template.
+    A list has too many points to make an object or a text of each number: all digits are computed
+    as arrays and written into copies of one template.
     """
     template, ones, decimals = _template(tuple(times))
     rest = np.rint(curves * 10**DECIMALS).astype(np.uint32).reshape(len(curves), len(ones))
@@ -58,9 +58,9 @@ def write_curves(times: Sequence[float], curves: Array) -> list[orjson.Fragment]
 
 @lru_cache(REMEMBERED)
 def _template(times: tuple[float, ...]) -> tuple[NDArray[np.uint8], Ints, Ints]:
-    """Return a curve's JSON (w,), and the places in it of what stands before and after the points.
+    """Return a curve's JSON (w,), and the positions in it of the digits of c numbers.
 
-    Before each number's point is one digit (c,), after it are ``DECIMALS`` (c * DECIMALS,).
+    They are those of the digits before (c,) and after (c * DECIMALS,) the decimal points.
     """
     text, ones, decimals = "[", list[int](), list[int]()
     for time in times:

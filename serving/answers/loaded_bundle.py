@@ -1,8 +1,8 @@
-"""The bundle that answers now, with all that belongs to it, and the move to another one.
+"""The loaded bundle, with the texts made from it, and its replacement while serving.
 
-Whoever answers a request takes it once, at the beginning: what is read, predicted and said in one
-answer comes from one bundle, also where another takes its place meanwhile. The old one's threads
-end with the last answer that it gives.
+A request takes the bundle once, at its beginning, so that reading, prediction and answer are of one
+bundle even if another replaces it meanwhile. The threads of a replaced bundle end with its last
+answer.
 """
 
 from __future__ import annotations
@@ -12,40 +12,40 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
 
-from accomplice.serving.answers.batching import Desk
+from accomplice.serving.answers.batching import RequestScheduler
 from accomplice.serving.answers.predictor import Predictor
 
 
 @dataclass(frozen=True)
-class Answering:
-    """A bundle, and what is made of it once for all requests."""
+class LoadedBundle:
+    """A bundle's predictor and scheduler, and the texts made once for all requests."""
 
     predictor: Predictor
-    desk: Desk
+    scheduler: RequestScheduler
     form: str
     """The page's form."""
     model: bytes
-    """What ``GET /model`` says."""
+    """The answer of ``GET /model``."""
     document: bytes
-    """What ``GET /docs.json`` says."""
+    """The answer of ``GET /docs.json``."""
 
 
-class Live:
-    """What answers now."""
+class BundleSlot:
+    """Holds the bundle that answers now."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._users: dict[int, int] = {}
-        self._current: Answering | None = None
+        self._current: LoadedBundle | None = None
 
     @property
-    def current(self) -> Answering | None:
-        """What answers now, to look at; None before there is any."""
+    def current(self) -> LoadedBundle | None:
+        """The bundle that answers now; None before there is one."""
         return self._current
 
     @contextmanager
-    def taken(self) -> Iterator[Answering]:
-        """Keep what answers now for as long as the block lasts."""
+    def taken(self) -> Iterator[LoadedBundle]:
+        """Keep the current bundle's threads for as long as the block lasts."""
         with self._lock:
             taken = self._current
             if taken is None:
@@ -56,19 +56,19 @@ class Live:
         finally:
             with self._lock:
                 self._users[id(taken)] -= 1
-                self._part_with(taken)
+                self._close_unused(taken)
 
-    def put(self, new: Answering | None) -> None:
-        """Let another one answer from now on."""
+    def put(self, new: LoadedBundle | None) -> None:
+        """Replace the bundle; None for none."""
         with self._lock:
             old, self._current = self._current, new
             if new is not None:
                 self._users[id(new)] = 0
             if old is not None:
-                self._part_with(old)
+                self._close_unused(old)
 
-    def _part_with(self, one: Answering) -> None:
-        """End the threads of one that answers no more and that nobody waits for."""
+    def _close_unused(self, one: LoadedBundle) -> None:
+        """End the threads of a replaced bundle that no request uses."""
         if one is not self._current and self._users[id(one)] == 0:
             del self._users[id(one)]
-            one.desk.close()
+            one.scheduler.close()

@@ -1,4 +1,4 @@
-"""What ``GET /model`` says: which model answers, of whom it learned, how it did, what it asks."""
+"""The answer of ``GET /model``: the model, its cohort, its performance and its features."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 from accomplice.data.study import Study
 from accomplice.serving.answers.predictor import Predictor
-from accomplice.serving.answers.training_values import usual
+from accomplice.serving.answers.training_values import training_values
 from accomplice.training.bundle import Bundle
 
-#: What the figures of a bundle call the model.
+#: Name of the model among the scores of a bundle.
 MODEL = "model"
 RESPONSE_METRICS = ("auroc", "auprc", "brier")
 
@@ -59,25 +59,25 @@ def _of_response(bundle: Bundle, name: str) -> Mapping[str, Any]:
 def _spans(figures: Mapping[str, Any]) -> dict[str, Any]:
     """Keep the figures that have an interval."""
     keys = ("value", "low", "high")
-    found = {}
+    spans = {}
     for name, each in figures.items():
         if isinstance(each, dict) and all(key in each for key in keys):
-            found[name] = {key: each[key] for key in keys}
-    return found
+            spans[name] = {key: each[key] for key in keys}
+    return spans
 
 
 def features(bundle: Bundle) -> list[dict[str, Any]]:
-    """Describe what a request may hold, feature by feature."""
-    study, known = bundle.study, usual(bundle)
+    """Describe the features of a request."""
+    study, known = bundle.study, training_values(bundle)
     names: list[str] = list(study.features)
     modality: dict[str, str] = {}
     for block, positions in study.blocks.items():
         modality |= {names[j]: block for j in positions}
-    found = []
+    cards = []
     for name, feature in study.features.items():
         low, high = feature.bounds
         bounds = [low if math.isfinite(low) else None, high if math.isfinite(high) else None]
-        found.append(
+        cards.append(
             {
                 "name": name,
                 "column": feature.column or name,
@@ -91,11 +91,11 @@ def features(bundle: Bundle) -> list[dict[str, Any]]:
                 "typical": known[name].typical,
             }
         )
-    return found
+    return cards
 
 
 def treatment(study: Study, bundle: Bundle) -> dict[str, Any] | None:
-    """Describe the treatment whose benefit is answered, and why no advice may rest on it."""
+    """Describe the treatment, and why no advice may rest on its effect."""
     if study.treatment is None:
         return None
     asked, model = study.treatment, bundle.primary
@@ -112,7 +112,7 @@ def treatment(study: Study, bundle: Bundle) -> dict[str, Any] | None:
 
 
 def card(bundle: Bundle) -> str:
-    """Return the model card in Markdown: the bundle's own, or the little that is always known."""
+    """Return the model card in Markdown: the bundle's own, or a short one."""
     kept = bundle.metrics.get("card")
     if isinstance(kept, str):
         return kept

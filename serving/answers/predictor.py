@@ -1,4 +1,4 @@
-"""From checked requests to answers: the bundle's prediction, laid out for JSON."""
+"""Answers to checked requests: the bundle's predictions as JSON."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from accomplice.data.example import example_patient
 from accomplice.serving.answers.curves import grid, merge_times, write_curves
 from accomplice.serving.requests.patient_reader import PatientReader, Patients
 from accomplice.serving.requests.schemas import RESEARCH, SYNTHETIC
-from accomplice.serving.requests.validation import Asked
+from accomplice.serving.requests.validation import CheckedRequest
 from accomplice.training.bundle import UNKNOWN_ASSAY, Answer, Bundle
 from accomplice.training.models.manifest import digest_of
 from accomplice.training.models.survival import INTERVAL, Column
 
-#: Where nothing is known of a bundle's run and version.
+#: Run and version of a bundle where they are not known.
 UNKNOWN: Mapping[str, str | None] = MappingProxyType({})
 
 
 class Watch(Protocol):
-    """Is told of patients that are answered."""
+    """Callback for patients that are answered."""
 
     def __call__(self, read: Patients, columns: Mapping[str, Column], /) -> None:
-        """Take what n patients are, and the columns (n,) of what is said of them."""
+        """Take n coded patients and the columns (n,) of their answers."""
 
 
 def unwatched(read: Patients, columns: Mapping[str, Column], /) -> None:
-    """Watch nothing."""
+    """Default callback: do nothing."""
 
 
 class Predictor:
@@ -73,66 +73,54 @@ class Predictor:
 
     @property
     def signature(self) -> dict[str, Any]:
-        """Which model answers, and what it is for."""
+        """The model and the note of each answer."""
         return {"model": self.model, "note": self.note}
 
     @cached_property
     def grid(self) -> tuple[float, ...]:
-        """Months at which every curve is given."""
+        """Months of every curve's points."""
         return () if self.bundle.horizon is None else grid(self.bundle.horizon)
 
     def warm_up(self, calls: int = 3) -> None:
-        """Answer made-up patients, so that the first request does not pay for first calls."""
+        """Answer synthetic patients, so that the first request is as fast as later ones."""
         for _ in range(calls):
-            self.answers(Asked([example_patient(self.bundle.study)] * 2, None))
+            self.answers(CheckedRequest([example_patient(self.bundle.study)] * 2, None))
 
-    def one(self, asked: Asked) -> dict[str, Any]:
-        """Answer the one patient of a request."""
-        return self.signed(self.answers(asked)[0])
-
-    def many(self, asked: Asked) -> dict[str, Any]:
-        """Answer all patients of a request, in their order."""
-        return {"patients": self.answers(asked), **self.signature}
-
-    def signed(self, answer: dict[str, Any]) -> dict[str, Any]:
-        """Add to an answer which model gave it, and what it is for."""
-        return {**answer, **self.signature}
-
-    def answers(self, asked: Asked) -> list[dict[str, Any]]:
+    def answers(self, request: CheckedRequest) -> list[dict[str, Any]]:
         """Return each patient's answer, the quantities named as ``Bundle.predict`` names them."""
-        return [orjson.loads(each) for each in self._write(asked, unwatched)]
+        return [orjson.loads(each) for each in self._write(request, unwatched)]
 
-    def written(self, asked: Asked) -> list[bytes]:
-        """Return each patient's answer as JSON; these are the ones that are watched."""
-        return self._write(asked, self.watch)
+    def answers_json(self, request: CheckedRequest) -> list[bytes]:
+        """Return each patient's answer as JSON; ``watch`` is called with these patients."""
+        return self._write(request, self.watch)
 
-    def read(self, asked: Asked) -> Patients:
-        """Code the patients of a request, with all that was odd about them."""
-        read = self.reader.read(asked.patients)
+    def read(self, request: CheckedRequest) -> Patients:
+        """Code the patients of a request and flag their odd values."""
+        read = self.reader.read(request.patients)
         for i in np.flatnonzero(self.bundle.unknown_assay(read.values, read.centre)).tolist():
             read.flags[i].append(UNKNOWN_ASSAY)
         return read
 
-    def _write(self, asked: Asked, watch: Watch) -> list[bytes]:
-        times = self.bundle.times(asked.times)
-        read = self.read(asked)
+    def _write(self, request: CheckedRequest, watch: Watch) -> list[bytes]:
+        times = self.bundle.times(request.times)
+        read = self.read(request)
         answered = self.bundle.answer(read.values, read.centre, band=True)
         columns = answered.columns(times)
         watch(read, columns)
         curves = self._curves(answered, times)
-        said: dict[str, Iterable[Any]] = {"patient_id": read.ids}
-        said |= {name: column.tolist() for name, column in columns.items()}
-        said["flags"] = read.flags
+        quantities: dict[str, Iterable[Any]] = {"patient_id": read.ids}
+        quantities |= {name: column.tolist() for name, column in columns.items()}
+        quantities["flags"] = read.flags
         if curves is not None:
-            said |= {"interval": repeat(INTERVAL, len(curves)), "curve": curves}
-        found = []
-        for row in zip(*said.values(), strict=True):
-            answer = dict(zip(said, row, strict=True))
+            quantities |= {"interval": repeat(INTERVAL, len(curves)), "curve": curves}
+        answers = []
+        for row in zip(*quantities.values(), strict=True):
+            answer = dict(zip(quantities, row, strict=True))
             if answer["patient_id"] is None:
                 del answer["patient_id"]
-            # JSON has no NaN: it becomes null.
-            found.append(orjson.dumps(answer))
-        return found
+            # NaN becomes null.
+            answers.append(orjson.dumps(answer))
+        return answers
 
     def _curves(self, answered: Answer, times: Sequence[float]) -> list[orjson.Fragment] | None:
         """Write each patient's curve of the primary endpoint, where there is one."""

@@ -1,7 +1,7 @@
-"""One patient over several values of one feature: what the model would say, were it another.
+"""Predictions of one patient over several values of one feature.
 
-That is what the model says of patients who differ in this, which is what changing it would do only
-for the treatment, as far as its effect is to be believed; the answer's note says so.
+They are predictions of patients who differ in the feature, not effects of changing it; for the
+treatment they are effects as far as its effect is identified. The answer's note says so.
 """
 
 from __future__ import annotations
@@ -13,14 +13,12 @@ from accomplice.data.coding import code_number
 from accomplice.data.errors import nearest
 from accomplice.data.study_parts import as_level
 from accomplice.serving.answers.predictor import Predictor
-from accomplice.serving.answers.training_values import Value, usual
+from accomplice.serving.answers.training_values import Value, training_values
 from accomplice.serving.requests.patient_reader import PatientReader, shorten
 from accomplice.serving.requests.schemas import MOST_VALUES
 from accomplice.serving.requests.validation import (
-    INVALID,
-    Asked,
+    CheckedRequest,
     Problems,
-    check_horizon,
     check_patients,
     check_times,
     kind_of,
@@ -30,7 +28,7 @@ from accomplice.serving.requests.validation import (
 
 #: Integers up to this one are exact as floats.
 WHOLE = 2**53
-#: Levels that an error lists at the most.
+#: Maximum of levels in an error.
 MOST_LEVELS = 12
 NOTE = (
     "A what-if says what the model makes of patients who differ in one feature, not what changing "
@@ -44,9 +42,9 @@ class WhatIf:
 
     patient: dict[str, Any]
     feature: str
-    """As the study names it."""
+    """Name in the study."""
     values: list[Any] | None
-    """Null, numbers or texts; None for the usual ones."""
+    """Null, numbers or texts; None for the default ones."""
     times: tuple[float, ...] | None
 
 
@@ -60,57 +58,55 @@ def read_what_if(body: bytes, reader: PatientReader, horizon: float | None) -> W
             endpoint.
 
     Raises:
-        RequestError: value-free; lists what is wrong and where.
+        RequestError: value-free; lists the problems and their places.
     """
-    raw, found, sound = open_request(body, ("patient", "feature", "values", "times"))
-    patients = check_patients(raw, "patient", False, reader, found, sound)
-    feature = _feature(raw, reader, found)
-    values = _values(raw.get("values"), feature, reader, found)
-    times = check_times(raw.get("times"), horizon, found)
-    found.refuse(INVALID, "the request cannot be read")
-    check_horizon(times, horizon)
+    raw, problems, sound = open_request(body, ("patient", "feature", "values", "times"))
+    patients = check_patients(raw, "patient", reader, problems, sound)
+    feature = _feature(raw, reader, problems)
+    values = _values(raw.get("values"), feature, reader, problems)
+    times = check_times(raw.get("times"), horizon, problems)
     if values is not None:
-        # An integer of more digits than JSON's writers know becomes the number that it is read as.
+        # JSON writers know no integers of more digits than this.
         values = [float(v) if isinstance(v, int) and abs(v) > WHOLE else v for v in values]
-    return WhatIf(patients[0], feature or "", values, times or None)
+    return WhatIf(patients[0], feature or "", values, times)
 
 
-def _feature(raw: dict[str, Any], reader: PatientReader, found: Problems) -> str | None:
+def _feature(raw: dict[str, Any], reader: PatientReader, problems: Problems) -> str | None:
     given = raw.get("feature")
     if "feature" not in raw:
-        found.add("feature", "this key is needed")
+        problems.add("feature", "this key is needed")
     elif not isinstance(given, str):
-        found.add("feature", f"{kind_of(given)}: send the name of a feature")
-    elif given not in reader.place:
-        hint = nearest(shorten(given), reader.place)
-        found.add("feature", f"the model has no such feature{hint}")
+        problems.add("feature", f"{kind_of(given)}: send the name of a feature")
+    elif given not in reader.positions:
+        hint = nearest(shorten(given), reader.positions)
+        problems.add("feature", f"the model has no such feature{hint}")
     else:
-        return list(reader.study.features)[reader.place[given]]
+        return list(reader.study.features)[reader.positions[given]]
     return None
 
 
 def _values(
-    given: object, feature: str | None, reader: PatientReader, found: Problems
+    given: object, feature: str | None, reader: PatientReader, problems: Problems
 ) -> list[Any] | None:
     if given is None:
         return None
     if not isinstance(given, list):
-        found.add("values", f"{kind_of(given)}: send a list of values")
+        problems.add("values", f"{kind_of(given)}: send a list of values")
         return None
     if not given:
-        found.add("values", "an empty list: send at least one value, or leave this key out")
+        problems.add("values", "an empty list: send at least one value, or leave this key out")
     if len(given) > MOST_VALUES:
-        found.add("values", f"more than {MOST_VALUES} values: send fewer")
+        problems.add("values", f"more than {MOST_VALUES} values: send fewer")
     elif feature is not None:
         for i, value in enumerate(given):
             problem = _problem(value, feature, reader)
             if problem:
-                found.add(f"values[{i}]", problem)
+                problems.add(f"values[{i}]", problem)
     return given
 
 
 def _problem(value: object, feature: str, reader: PatientReader) -> str:
-    """Say what is wrong with a value, or nothing; null asks what if it were not known."""
+    """Return the problem of a value, empty if there is none; null stands for missing."""
     if value is None:
         return ""
     if not isinstance(value, (bool, int, float, str)):
@@ -119,7 +115,7 @@ def _problem(value: object, feature: str, reader: PatientReader) -> str:
         return "holds text that is not valid Unicode"
     meaning = reader.meaning(feature)
     if meaning is None:
-        # A text is no number, though a patient may have one: a what-if leaves nothing to guess.
+        # A patient's number may be a text; here it may not.
         if isinstance(value, (bool, str)):
             return f"{kind_of(value)}: send a number"
         return "a number too large to be read" if code_number(value)[1] else ""
@@ -131,26 +127,26 @@ def _problem(value: object, feature: str, reader: PatientReader) -> str:
 
 
 def what_if(predictor: Predictor, asked: WhatIf) -> dict[str, Any]:
-    """Answer the patient at each of the values, and in all else as given."""
+    """Predict the patient at each of the values, the other features as given."""
     reader, name = predictor.reader, asked.feature
     position = list(reader.study.features).index(name)
     key = reader.study.features[name].column or name
-    rest = {k: v for k, v in asked.patient.items() if reader.place.get(k) != position}
-    values: list[Any] = list(_usual(predictor, asked)) if asked.values is None else asked.values
+    rest = {k: v for k, v in asked.patient.items() if reader.positions.get(k) != position}
+    values: list[Any] = asked.values or list(_default_values(predictor, asked))
     patients = [{**rest, key: value} for value in values]
     return {
         "feature": name,
         "values": values,
-        "answers": predictor.answers(Asked(patients, asked.times)),
+        "answers": predictor.answers(CheckedRequest(patients, asked.times)),
         "model": predictor.model,
         "note": f"{NOTE} {predictor.note}",
     }
 
 
-def _usual(predictor: Predictor, asked: WhatIf) -> tuple[Value, ...]:
-    """Values to look at where none are named, on the scale of the patient's hospital."""
+def _default_values(predictor: Predictor, asked: WhatIf) -> tuple[Value, ...]:
+    """Return values of the feature on the expression scale of the patient's hospital."""
     column = predictor.bundle.study.centre
     centre = None if column is None else asked.patient.get(column)
-    known = usual(predictor.bundle, None if centre is None else as_level(centre))
-    # Of a feature that no model looks at and that has no range, one value is as good as another.
+    known = training_values(predictor.bundle, None if centre is None else as_level(centre))
+    # Any value, if no model uses the feature and it has no range.
     return known[asked.feature].spread or (1.0,)

@@ -1,11 +1,11 @@
-"""ASGI middleware: every error in one shape, and a log of requests that holds nothing of them."""
+"""ASGI middleware: every error in one shape, and a log of requests without their content."""
 
 from __future__ import annotations
 
 import json
 import logging
 import traceback
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -14,14 +14,14 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 Observe = Callable[[str, int, float], None]
-"""Is told of each answered request: its path, the status and the seconds it took."""
+"""Callback for each answered request: path, status, seconds."""
 
-# BentoML's server configures the loggers below this name; its own access log is turned off in
-# favour of this one, because it writes whatever path was asked for.
+# BentoML's server configures the loggers below this name. Its own access log is off, since it
+# writes any path that a client sends.
 logger = logging.getLogger("bentoml.accomplice")
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-#: Paths that the log leaves out: they are asked for every few seconds.
+#: Paths left out of the log: probes of every few seconds.
 QUIET = frozenset({"/livez", "/readyz", "/healthz", "/metrics"})
 
 ERRORS = {
@@ -38,7 +38,7 @@ def envelope(code: str, message: str, details: Sequence[Mapping[str, Any]] = ())
     return {"error": {"code": code, "message": message, "details": list(details)}}
 
 
-#: Of every answer. The page asks nobody but this server, and nobody may frame it.
+#: Headers of every answer: the page sends requests to this server alone, and must not be framed.
 HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -48,12 +48,22 @@ HEADERS = (
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
 )
 CACHE = (b"cache-control", b"no-store")
-#: What of an answer's headers is about its content.
+#: Headers that describe an answer's content.
 OF_CONTENT = frozenset({b"content-type", b"content-length", b"content-encoding"})
 
 
+async def send_error(
+    send: Send, status: int, error: tuple[str, str], headers: Iterable[tuple[bytes, bytes]] = ()
+) -> None:
+    """Send an error, given as code and message, with further headers."""
+    body = json.dumps(envelope(*error)).encode()
+    own = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, *own]})
+    await send({"type": "http.response.body", "body": body})
+
+
 class Envelope:
-    """Gives every error the endpoint's shape, whoever made it."""
+    """Gives the errors of the service and of BentoML the endpoint's shape."""
 
     def __init__(
         self, app: App, routes: tuple[str, ...] = (), observe: Observe | None = None
@@ -98,7 +108,7 @@ class _Answer:
         self._body = b""
 
     async def send(self, message: Message) -> None:
-        """Take one message of the app's."""
+        """Take one message of the app."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             if self.status >= 400:
@@ -117,18 +127,12 @@ class _Answer:
         await self._send(message)
 
     async def replace(self, status: int) -> None:
-        """Answer with the error of a status in place of what the app said."""
-        code, text = ERRORS.get(status, INTERNAL if status >= 500 else ("refused", "refused"))
-        body = json.dumps(envelope(code, text)).encode()
+        """Answer with the error of a status in place of the app's answer."""
+        error = ERRORS.get(status, INTERNAL if status >= 500 else ("refused", "refused"))
         kept = (*HEADERS, CACHE) if self.held is None else self.held.get("headers", ())
-        headers = [pair for pair in kept if pair[0].lower() not in OF_CONTENT]
-        headers += [
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(body)).encode()),
-        ]
         self.held, self.status = None, status
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
-        await self._send({"type": "http.response.body", "body": body})
+        headers = [pair for pair in kept if pair[0].lower() not in OF_CONTENT]
+        await send_error(self._send, status, error, headers)
 
 
 def _is_envelope(body: bytes) -> bool:
@@ -140,12 +144,12 @@ def _is_envelope(body: bytes) -> bool:
 
 
 def log_error(error: BaseException) -> None:
-    """Log an error of ours by its kind and place: its text could quote a patient's value."""
+    """Log an internal error by its kind and place: its text could quote a patient's value."""
     logger.error("%s", kind_and_place(error))
 
 
 def kind_and_place(error: BaseException) -> str:
-    """Return what may be said of an error of ours, in one line."""
+    """Return an error's kind and place in one line, without its text."""
     frames = traceback.extract_tb(error.__traceback__)[-4:]
     places = " < ".join(f"{f.name} ({f.filename}:{f.lineno})" for f in reversed(frames))
     return f"{type(error).__name__} in {places}"

@@ -1,10 +1,10 @@
-"""ASGI middleware: who may ask, how much at once, and how much at a time.
+"""ASGI middleware: tokens, concurrency, and size and duration of requests.
 
-A hospital's endpoint is asked by programs that it knows. Before a request reaches the service it
-must carry a known token, where there are any; be among the first so many under way; and be no
-larger than allowed, counted as it comes in, since a chunked body does not say its size. What is
-refused here has cost next to nothing. A server that other machines can reach and that knows no
-tokens answers nobody, however it was started.
+A request reaches the service only if it carries a known token, where there are any; fewer requests
+than the limit are under way; and its body, counted as it comes in since a chunked one does not
+state its size, is no larger than allowed. BentoML has no limit of the body's size, and refuses
+concurrent requests only after it has read them. A server that other machines can reach and that
+knows no tokens refuses every request, however it was started.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import asyncio
 import hashlib
 import hmac
 import ipaddress
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -28,7 +27,7 @@ from accomplice.serving.api.errors import (
     Message,
     Receive,
     Send,
-    envelope,
+    send_error,
 )
 from accomplice.serving.api.tokens import (
     BELOW,
@@ -38,26 +37,27 @@ from accomplice.serving.api.tokens import (
     read_tokens,
 )
 
-#: Requests under way at once, and size of a body in MB, where nothing else is said.
+#: Default limits: requests under way at once, and size of a body in MB.
 CONCURRENCY, BODY_MB = 128, 16.0
-#: Seconds in which a body must have come in whole, in which it must be answered, and after which
-#: one that was refused may ask again.
+#: Seconds to receive a body, to answer it, and until a refused client may ask again.
 SLOWEST_BODY, SLOWEST_ANSWER, RETRY_AFTER = 20.0, 20.0, 1
-#: Seconds until one too many is told so, as long as no more wait for that than may be under way: a
-#: program that asks again at once would take the time that answers need.
+#: Seconds before a request beyond the concurrency is refused: a client that asks again at once
+#: would take the time of answers. No more requests wait for that than may be under way.
 HELD_BACK = 0.05
-#: A body is read on to so many times what is allowed, before the connection is cut.
+#: Multiple of the allowed size up to which a body is read before the connection is closed.
 DRAINED = 16
-#: Paths that anybody may ask for: they say nothing but that the server lives.
+#: Paths without any check: they tell only whether the server lives.
 OPEN = frozenset({"/livez", "/readyz", "/healthz"})
-#: The page's frame and files, which say nothing of the model: they need no token. What is in the
-#: frame does.
+#: The page's frame and files, which need no token: they hold nothing of the model.
 FRAME, FILES = frozenset({"/", "/app", "/app/", "/docs"}), ("/app/files/", "/static_content/")
-#: What a body's headers may say of it.
+#: Allowed values of the headers that describe a body.
 PLAIN = {
     b"content-type": (b"", b"application/json"),
     b"content-encoding": (b"", b"identity"),
 }
+
+#: Header of a refusal that leaves a part of the body unread.
+CLOSE = ((b"connection", b"close"),)
 
 REFUSALS = {
     403: (
@@ -76,10 +76,10 @@ REFUSALS = {
 
 @dataclass(frozen=True)
 class Limits:
-    """What a server lets through."""
+    """Limits of a server."""
 
     tokens: Mapping[str, str] = field(default_factory=dict)
-    """Hash -> name of each token; none means that anybody may ask."""
+    """Hash -> name of each token; empty if requests need none."""
     concurrency: int = CONCURRENCY
     """Requests under way at once."""
     body: int = int(BODY_MB * 2**20)
@@ -100,10 +100,9 @@ class Limits:
         )
 
 
-def _number(environ: Mapping[str, str], name: str, usual: float) -> float:
-    text = environ.get(name)
+def _number(environ: Mapping[str, str], name: str, default: float) -> float:
     try:
-        value = usual if text is None else float(text)
+        value = float(environ.get(name, default))
     except ValueError:
         value = 0.0
     if not 0 < value < BELOW:
@@ -111,8 +110,16 @@ def _number(environ: Mapping[str, str], name: str, usual: float) -> float:
     return value
 
 
+@dataclass(eq=False)
+class _RefusedError(Exception):
+    """A request that is not let through."""
+
+    status: int
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
 class Guard:
-    """Refuses what the limits do not let through; see the module."""
+    """Refuses requests beyond the limits; see the module."""
 
     def __init__(self, app: App, limits: Limits | None = None) -> None:
         self.app = app
@@ -124,25 +131,33 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        send = _with_headers(send)
-        if scope["path"] in OPEN:
-            await self.app(scope, receive, send)
-            return
+        sender = _Sender(send)
+        try:
+            if scope["path"] in OPEN:
+                await self.app(scope, receive, sender)
+            else:
+                await self._admit(scope, receive, sender)
+        except _RefusedError as refused:
+            await send_error(sender, refused.status, REFUSALS[refused.status], refused.headers)
+
+    async def _admit(self, scope: Message, receive: Receive, send: _Sender) -> None:
+        """Answer a request with a known token, if not too many are under way."""
         headers = {name.lower(): value for name, value in scope["headers"]}
         if not self.limits.tokens and _from_outside(scope):
-            await _refuse(send, 403)
-            return
+            raise _RefusedError(403)
         if not (_of_frame(scope) or self._known(headers.get(b"authorization", b""))):
-            await _refuse(send, 401, (b"www-authenticate", b"Bearer"))
-            return
-        # No await between the look and the count: no two requests take the last place.
+            raise _RefusedError(401, ((b"www-authenticate", b"Bearer"),))
+        # No await between the comparison and the count: no two requests take the last place.
         if self._under_way >= self.limits.concurrency:
             await self._hold_back()
-            await _refuse(send, 429, (b"retry-after", str(RETRY_AFTER).encode()))
-            return
+            raise _RefusedError(429, ((b"retry-after", str(RETRY_AFTER).encode()),))
         self._under_way += 1
         try:
-            await self._pass_on(scope, headers, receive, send)
+            if scope["method"] == "POST" and not _is_json(scope):
+                raise _RefusedError(415)
+            body = await _read_body(headers, receive, self.limits.body)
+            if body is not None:
+                await self._pass_on(scope, body, receive, send)
         finally:
             self._under_way -= 1
 
@@ -161,84 +176,91 @@ class Guard:
         if scheme.lower() != b"bearer":
             return False
         given = hashlib.sha256(token.strip()).hexdigest()
-        # All are compared, each in constant time: how long it takes tells nothing.
-        found = [hmac.compare_digest(given, known) for known in self.limits.tokens]
-        return any(found)
+        # All are compared, each in constant time, so that the duration tells nothing.
+        matches = [hmac.compare_digest(given, known) for known in self.limits.tokens]
+        return any(matches)
 
-    async def _pass_on(
-        self, scope: Message, headers: Mapping[bytes, bytes], receive: Receive, send: Send
-    ) -> None:
-        if scope["method"] == "POST" and not _is_json(scope):
-            await _refuse(send, 415)
-            return
-        stated = headers.get(b"content-length", b"0")
-        if not stated.isdigit():
-            await _refuse(send, 411)
-            return
-        parts: list[bytes] = []
-        size, more, most = 0, True, self.limits.body
-        if int(stated[:20]) > most and headers.get(b"expect", b"").lower() == b"100-continue":
-            # It asks first: reading on would be a yes.
-            await _refuse(send, 413)
-            return
-        try:
-            async with asyncio.timeout(SLOWEST_BODY):
-                while more and size <= DRAINED * most:
-                    message = await receive()
-                    if message["type"] != "http.request":
-                        return  # the client has gone
-                    part = message.get("body", b"")
-                    size += len(part)
-                    more = message.get("more_body", False)
-                    # What is too large is read on, within reason, and thrown away: a client that
-                    # is still sending would not see the answer.
-                    if max(size, int(stated[:20])) <= most:
-                        parts.append(part)
-                    else:
-                        parts.clear()
-        except TimeoutError:
-            await _refuse(send, 408)
-            return
-        if max(size, int(stated[:20])) > most:
-            await _refuse(send, 413)
-            return
-        body, given = b"".join(parts), False
+    async def _pass_on(self, scope: Message, body: bytes, receive: Receive, send: _Sender) -> None:
+        messages = iter([{"type": "http.request", "body": body, "more_body": False}])
 
-        async def whole() -> Message:
-            nonlocal given
-            if given:
-                return await receive()
-            given = True
-            return {"type": "http.request", "body": body, "more_body": False}
-
-        begun = False
-
-        async def sent(message: Message) -> None:
-            nonlocal begun
-            begun = True
-            await send(message)
+        async def received() -> Message:
+            return next(messages, None) or await receive()
 
         try:
             async with asyncio.timeout(SLOWEST_ANSWER):
-                await self.app(scope, whole, sent)
+                await self.app(scope, received, send)
         except TimeoutError:
-            if not begun:
-                await _refuse(send, 504)
+            if not send.begun:
+                raise _RefusedError(504) from None
+
+
+class _Sender:
+    """Adds the headers of every answer, and knows whether one has begun."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.begun = False
+
+    async def __call__(self, message: Message) -> None:
+        self.begun = True
+        if message["type"] == "http.response.start":
+            own = list(message.get("headers", ()))
+            named = {name.lower() for name, _ in own}
+            own += [pair for pair in (*HEADERS, CACHE) if pair[0] not in named]
+            message = {**message, "headers": own}
+        await self._send(message)
+
+
+async def _read_body(headers: Mapping[bytes, bytes], receive: Receive, most: int) -> bytes | None:
+    """Receive a request's body of at most ``most`` bytes; None if the client has gone.
+
+    Raises:
+        _RefusedError: it is too large or too slow, or states no length.
+    """
+    stated = headers.get(b"content-length", b"0")
+    if not stated.isdigit():
+        raise _RefusedError(411, CLOSE)
+    size = int(stated[:20])
+    if size > most and headers.get(b"expect", b"").lower() == b"100-continue":
+        # The client waits for consent before it sends the body: reading on would give it.
+        raise _RefusedError(413, CLOSE)
+    parts: list[bytes] = []
+    received, more = 0, True
+    try:
+        async with asyncio.timeout(SLOWEST_BODY):
+            while more and received <= DRAINED * most:
+                message = await receive()
+                if message["type"] != "http.request":
+                    return None
+                part = message.get("body", b"")
+                received += len(part)
+                more = message.get("more_body", False)
+                # A body that is too large is read on, within limits, and dropped: a client that
+                # is still sending would not see the answer.
+                if max(size, received) <= most:
+                    parts.append(part)
+                else:
+                    parts.clear()
+    except TimeoutError:
+        raise _RefusedError(408, CLOSE) from None
+    if max(size, received) > most:
+        raise _RefusedError(413, CLOSE)
+    return b"".join(parts)
 
 
 def _of_frame(scope: Message) -> bool:
-    """Whether a request asks for what is open to all whom the server answers."""
+    """Whether the path needs no token."""
     path = scope["path"]
     return scope["method"] in ("GET", "HEAD") and (path in FRAME or path.startswith(FILES))
 
 
 def _is_json(scope: Message) -> bool:
-    """Whether a body says that it is JSON as it is, or nothing of itself.
+    """Whether the headers call the body plain JSON, or do not describe it.
 
-    BentoML reads other types too, pickles among them, or fails on them and says so in the log.
+    BentoML reads other types too, among them pickle, or fails on them and logs it.
     """
-    said = ((PLAIN.get(name.lower()), value) for name, value in scope["headers"])
-    return all(value.partition(b";")[0].strip().lower() in known for known, value in said if known)
+    allowed = ((PLAIN.get(name.lower()), value) for name, value in scope["headers"])
+    return all(value.partition(b";")[0].strip().lower() in own for own, value in allowed if own)
 
 
 def _from_outside(scope: Message) -> bool:
@@ -247,29 +269,4 @@ def _from_outside(scope: Message) -> bool:
     try:
         return server is not None and not ipaddress.ip_address(server[0]).is_loopback
     except ValueError:
-        return False  # a socket's path
-
-
-def _with_headers(send: Send) -> Send:
-    async def sent(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            own = list(message.get("headers", ()))
-            named = {name.lower() for name, _ in own}
-            own += [pair for pair in (*HEADERS, CACHE) if pair[0] not in named]
-            message = {**message, "headers": own}
-        await send(message)
-
-    return sent
-
-
-async def _refuse(send: Send, status: int, *headers: tuple[bytes, bytes]) -> None:
-    body = json.dumps(envelope(*REFUSALS[status])).encode()
-    own = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        # What is left of the body is not read.
-        *([(b"connection", b"close")] if status in (408, 411, 413) else ()),
-        *headers,
-    ]
-    await send({"type": "http.response.start", "status": status, "headers": own})
-    await send({"type": "http.response.body", "body": body})
+        return False  # the path of a socket

@@ -1,14 +1,15 @@
 """The endpoint's OpenAPI document, made from the bundle it serves.
 
-BentoML's own knows neither the page's and the card's routes nor our errors, and describes what is
-possible with null in a way that OpenAPI 3.0 does not have. Here a patient's keys are the study's
-columns, an answer's are the model's, and every example is one that the endpoint answers.
+BentoML's has neither the GET routes nor the errors, and is no valid OpenAPI 3.0 where a value may
+be null. Here the keys of a patient are the study's columns, those of an answer are the model's, and
+every example is one that the endpoint answers.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 from pydantic import BaseModel
@@ -16,31 +17,27 @@ from pydantic.json_schema import models_json_schema
 
 from accomplice.data.study_parts import Feature
 from accomplice.serving.answers.predictor import Predictor
-from accomplice.serving.answers.training_values import Value, typical_patient, usual
+from accomplice.serving.answers.training_values import Value, training_values, typical_patient
 from accomplice.serving.requests.patient_reader import PatientReader
 from accomplice.serving.requests.schemas import (
     MOST_PATIENTS,
     MOST_TIMES,
     MOST_VALUES,
-    BatchAnswer,
-    BatchRequest,
+    POST_ROUTES,
     Error,
-    ExplainAnswer,
-    ExplainRequest,
     ModelCard,
-    PredictAnswer,
-    PredictRequest,
-    WhatIfAnswer,
-    WhatIfRequest,
 )
-from accomplice.serving.requests.validation import Asked
+from accomplice.serving.requests.validation import CheckedRequest
 
 REF = "#/components/schemas/{model}"
 Number = Mapping[str, Any]
 NUMBER: Number = {"type": ["number", "null"]}
-#: Types of what a patient's value may be.
+#: Types of a patient's values.
 SINGLE = ("string", "number", "boolean", "null")
-#: Kind of an answer's quantity, by how its name begins -> what it is.
+PATIENT = {"$ref": REF.format(model="Patient")}
+PATIENTS = {"type": "array", "minItems": 1, "maxItems": MOST_PATIENTS, "items": PATIENT}
+TEXT = {"text/plain": {"schema": {"type": "string"}}}
+#: Prefix of a quantity's name -> its description.
 QUANTITIES = {
     "risk_group": "Third of the training patients whose risk, out of fold, it is.",
     "risk_centile": "Percent of the training patients whose risk, out of fold, was lower.",
@@ -69,46 +66,13 @@ ERRORS = {
 }
 
 
-MODELS: tuple[type[BaseModel], ...] = (
-    PredictRequest,
-    BatchRequest,
-    ExplainRequest,
-    WhatIfRequest,
-    PredictAnswer,
-    BatchAnswer,
-    ExplainAnswer,
-    WhatIfAnswer,
-    ModelCard,
-    Error,
-)
-
-
 def document(predictor: Predictor, secured: bool = False) -> dict[str, Any]:
     """Return the document, as plain data.
 
     Args:
-        predictor: what answers.
+        predictor: of the bundle.
         secured: whether the server knows tokens, so that a request needs one.
     """
-    made = models_json_schema([(m, "validation") for m in MODELS], ref_template=REF)[1]["$defs"]
-    schemas = {"Patient": patient_schema(predictor), **made}
-    for name in ("PredictRequest", "ExplainRequest", "WhatIfRequest"):
-        schemas[name]["properties"]["patient"] = {"$ref": REF.format(model="Patient")}
-    schemas["BatchRequest"]["properties"]["patients"] = {
-        "type": "array",
-        "minItems": 1,
-        "maxItems": MOST_PATIENTS,
-        "items": {"$ref": REF.format(model="Patient")},
-    }
-    for name in ("PredictRequest", "BatchRequest", "ExplainRequest", "WhatIfRequest"):
-        schemas[name]["additionalProperties"] = False
-        if "times" in schemas[name]["properties"]:
-            schemas[name]["properties"]["times"] = times_schema(predictor.bundle.horizon)
-    schemas["WhatIfRequest"]["anyOf"] = what_if_schemas(predictor.reader)
-    for name in ("PatientAnswer", "PredictAnswer"):
-        own = schemas[name]["properties"]
-        schemas[name]["properties"] = answer_properties(predictor) | own
-        schemas[name]["patternProperties"] = {r"^([A-Za-z0-9_-]+\.)?survival@[0-9.e+-]+$": NUMBER}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -121,7 +85,7 @@ def document(predictor: Predictor, secured: bool = False) -> dict[str, Any]:
         "tags": [{"name": "answers"}, {"name": "model"}, {"name": "operation"}],
         "paths": paths(predictor),
         "components": {
-            "schemas": schemas,
+            "schemas": schemas(predictor),
             "responses": {f"E{status}": _error(status) for status in ERRORS},
             "securitySchemes": {
                 "bearer": {
@@ -134,12 +98,32 @@ def document(predictor: Predictor, secured: bool = False) -> dict[str, Any]:
     }
 
 
+def schemas(predictor: Predictor) -> dict[str, Any]:
+    """Return the schemas of requests, answers and errors, for the bundle's study and models."""
+    posts = [route[:2] for route in POST_ROUTES.values()]
+    models: list[type[BaseModel]] = [*chain.from_iterable(posts), ModelCard, Error]
+    made = models_json_schema([(m, "validation") for m in models], ref_template=REF)[1]["$defs"]
+    properties = answer_properties(predictor)
+    for name, schema in made.items():
+        own = schema["properties"]
+        if name.endswith("Request"):
+            schema["additionalProperties"] = False
+            own |= {"patient": PATIENT} if "patient" in own else {"patients": PATIENTS}
+            if "times" in own:
+                own["times"] = times_schema(predictor.bundle.horizon)
+        elif name in ("PatientAnswer", "PredictAnswer"):
+            schema["properties"] = properties | own
+            schema["patternProperties"] = {r"^([A-Za-z0-9_-]+\.)?survival@[0-9.e+-]+$": NUMBER}
+    made["WhatIfRequest"]["anyOf"] = what_if_schemas(predictor.reader)
+    return {"Patient": patient_schema(predictor), **made}
+
+
 def patient_schema(predictor: Predictor) -> dict[str, Any]:
     """Describe a patient of the study: its columns, of which at least one is needed."""
-    bundle, known = predictor.bundle, usual(predictor.bundle)
-    study, place = bundle.study, predictor.reader.place
+    bundle, known = predictor.bundle, training_values(predictor.bundle)
+    study, positions = bundle.study, predictor.reader.positions
     properties: dict[str, Any] = {}
-    keys = [[key for key, j in place.items() if j == own] for own in range(len(study.features))]
+    keys = [[key for key, j in positions.items() if j == own] for own in range(len(study.features))]
     twice = [{"not": {"required": both}} for both in keys if len(both) > 1]
     for name, feature in study.features.items():
         shown = _feature_schema(name, feature)
@@ -156,33 +140,33 @@ def patient_schema(predictor: Predictor) -> dict[str, Any]:
         "names are flagged. At least one feature is needed, and none twice.",
         "properties": properties,
         "additionalProperties": {"type": [*SINGLE]},
-        "anyOf": [{"required": [key]} for key in place],
+        "anyOf": [{"required": [key]} for key in positions],
         **({"allOf": twice} if twice else {}),
     }
 
 
 def _feature_schema(name: str, feature: Feature) -> dict[str, Any]:
-    said = [f"{feature.kind}{'' if feature.unit is None else f' in {feature.unit}'}"]
+    parts = [f"{feature.kind}{'' if feature.unit is None else f' in {feature.unit}'}"]
     if feature.levels is not None:
-        said.append("one of " + ", ".join(feature.levels))
+        parts.append("one of " + ", ".join(feature.levels))
     elif any(math.isfinite(bound) for bound in feature.bounds):
-        said.append("from {:g} to {:g}".format(*feature.bounds))
+        parts.append("from {:g} to {:g}".format(*feature.bounds))
     if feature.column not in (None, name):
-        said.append(f"the study's '{name}'")
-    # Whatever else is sent is answered and flagged.
-    return {"type": [*SINGLE], "description": "; ".join(said) + "."}
+        parts.append(f"the study's '{name}'")
+    # Other values are answered too, with flags.
+    return {"type": [*SINGLE], "description": "; ".join(parts) + "."}
 
 
 def what_if_schemas(reader: PatientReader) -> list[dict[str, Any]]:
-    """Say for the features' names which values can be asked for: numbers, or each one's levels."""
-    found, numbers = [], []
-    for key, position in reader.place.items():
+    """Describe the values of each feature: numbers, or its levels."""
+    schemas_of_levels, numbers = [], []
+    for key, position in reader.positions.items():
         spellings = reader.spellings(position)
         if spellings is None:
             numbers.append(key)
         else:
-            found.append(_what_if_schema([key], {"enum": [*spellings, None]}))
-    return ([_what_if_schema(numbers, dict(NUMBER))] if numbers else []) + found
+            schemas_of_levels.append(_what_if_schema([key], {"enum": [*spellings, None]}))
+    return ([_what_if_schema(numbers, dict(NUMBER))] if numbers else []) + schemas_of_levels
 
 
 def _what_if_schema(keys: list[str], value: dict[str, Any]) -> dict[str, Any]:
@@ -209,87 +193,75 @@ def times_schema(horizon: float | None) -> dict[str, Any]:
 
 
 def answer_properties(predictor: Predictor) -> dict[str, Any]:
-    """Describe the quantities that this model answers with, by their names."""
-    asked = Asked([dict(typical_patient(predictor.bundle))], None)
+    """Describe the quantities of this model's answers, by their names."""
+    asked = CheckedRequest([dict(typical_patient(predictor.bundle))], None)
     further = tuple(f"{name}." for name in predictor.bundle.survival)[1:]
-    found = {}
+    properties = {}
     for name, value in predictor.answers(asked)[0].items():
         plain = name.removeprefix(next((p for p in further if name.startswith(p)), ""))
-        said = next((text for key, text in QUANTITIES.items() if plain.startswith(key)), None)
-        if said is None or plain.startswith("survival@"):
+        description = next(
+            (text for key, text in QUANTITIES.items() if plain.startswith(key)), None
+        )
+        if description is None or plain.startswith("survival@"):
             continue
         kind = "string" if isinstance(value, str) else "number"
-        found[name] = {"type": [kind, "null"], "description": said}
-    return found
+        properties[name] = {"type": [kind, "null"], "description": description}
+    return properties
 
 
 def paths(predictor: Predictor) -> dict[str, Any]:
-    """Describe the routes."""
+    """Describe the routes, with examples of the requests."""
     patient = typical_patient(predictor.bundle)
     first = dict(list(patient.items())[:2])
     horizon = predictor.bundle.horizon
     times = {} if horizon is None else {"times": sorted({min(12.0, horizon), horizon})}
-    predict = {
-        "typical": {"patient": patient, **times},
-        "little is known": {"patient": first},
+    examples: dict[str, Any] = {
+        "/predict": {
+            "typical": {"patient": patient, **times},
+            "little is known": {"patient": first},
+        },
+        "/predict_batch": {"two patients": {"patients": [patient, first], **times}},
+        "/what_if": what_if_examples(predictor, patient),
     }
-    batch = {"two patients": {"patients": [patient, first], **times}}
-    found = {
-        "/predict": _post("predict", "Predict for one patient.", "Predict", predict),
-        "/predict_batch": _post("predict_batch", "Predict for a list of patients.", "Batch", batch),
-        "/what_if": _post(
-            "what_if",
-            "Answer one patient over several values of one feature, or without and with the "
-            "treatment.",
-            "WhatIf",
-            what_if_examples(predictor, patient),
-        ),
-        "/model": _get(
-            "model",
-            "Say which model answers, of whom it learned, how it did and what it asks for.",
-            {"application/json": {"schema": {"$ref": REF.format(model="ModelCard")}}},
-            "model",
-        ),
+    if horizon is not None:
+        examples["/explain"] = {"typical but for the first feature": {"patient": first}}
+    card = {"application/json": {"schema": {"$ref": REF.format(model="ModelCard")}}}
+    about = "Say which model answers, of whom it learned, how it did and what it asks for."
+    return {
+        **{path: _post(path, shown) for path, shown in examples.items()},
+        "/model": _get("model", about, card, "model"),
         "/metrics": _get("metrics", "Numbers for Prometheus; none is about one patient.", TEXT),
         "/livez": _get("livez", "Whether the server lives.", TEXT),
         "/readyz": _get("readyz", "Whether it answers patients.", TEXT),
     }
-    if horizon is not None:
-        explained = {"typical but for the first feature": {"patient": first}}
-        found["/explain"] = _post(
-            "explain", "Say what each feature adds to a patient's risk.", "Explain", explained
-        )
-    return found
-
-
-TEXT = {"text/plain": {"schema": {"type": "string"}}}
 
 
 def what_if_examples(predictor: Predictor, patient: Mapping[str, Value]) -> dict[str, Any]:
-    """Return a what-if with chosen values, and one with the usual ones."""
-    study, known = predictor.bundle.study, usual(predictor.bundle)
-    found: dict[str, Any] = {}
+    """Return examples with given values, with the default ones, and of the treatment."""
+    study, known = predictor.bundle.study, training_values(predictor.bundle)
+    shown: dict[str, Any] = {}
     name = next((n for n, f in study.features.items() if f.kind == "expression"), None)
     name = name or next(iter(study.features))
-    found[f"over {name}"] = {"patient": patient, "feature": name}
+    shown[f"over {name}"] = {"patient": patient, "feature": name}
     chosen = list(known[name].spread[:3])
     if chosen:
-        found["at chosen values"] = {"patient": patient, "feature": name, "values": chosen}
+        shown["at chosen values"] = {"patient": patient, "feature": name, "values": chosen}
     if study.treatment is not None:
         column = study.treatment.column
-        found["without and with the treatment"] = {"patient": patient, "feature": column}
-    return found
+        shown["without and with the treatment"] = {"patient": patient, "feature": column}
+    return shown
 
 
-def _post(name: str, about: str, model: str, examples: Mapping[str, Any]) -> dict[str, Any]:
-    answer = {"schema": {"$ref": REF.format(model=f"{model}Answer")}}
+def _post(path: str, examples: Mapping[str, Any]) -> dict[str, Any]:
+    asked, answered, about = POST_ROUTES[path]
     request = {
-        "schema": {"$ref": REF.format(model=f"{model}Request")},
+        "schema": {"$ref": REF.format(model=asked.__name__)},
         "examples": {title: {"value": value} for title, value in examples.items()},
     }
+    answer = {"schema": {"$ref": REF.format(model=answered.__name__)}}
     return {
         "post": {
-            "operationId": name,
+            "operationId": path.removeprefix("/"),
             "tags": ["answers"],
             "summary": about,
             "requestBody": {"required": True, "content": {"application/json": request}},
@@ -321,12 +293,12 @@ def _refusals(*statuses: int) -> dict[str, Any]:
 
 
 def _error(status: int) -> dict[str, Any]:
-    found: dict[str, Any] = {
+    response: dict[str, Any] = {
         "description": ERRORS[status],
         "content": {"application/json": {"schema": {"$ref": REF.format(model="Error")}}},
     }
     if status == 429:
-        found["headers"] = {
+        response["headers"] = {
             "Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}
         }
-    return found
+    return response

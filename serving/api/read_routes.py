@@ -1,6 +1,6 @@
-"""What is read and not asked: the model's card, the documentation and the metrics, over GET.
+"""GET routes of the model card, the OpenAPI document and the metrics.
 
-BentoML's own routes are all asked by POST, so these are an application of their own beside them.
+BentoML's own routes are all POST, so these are an application of their own beside them.
 """
 
 from __future__ import annotations
@@ -16,43 +16,35 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 if TYPE_CHECKING:
-    from accomplice.serving.answers.loaded_bundle import Answering
-
-JSON = "application/json"
+    from accomplice.serving.answers.loaded_bundle import LoadedBundle
 
 
-class Shown:
-    """The routes, of the bundle that answers now.
+def read_routes(
+    current: Callable[[], LoadedBundle | None], exposition: Callable[[], bytes]
+) -> Starlette:
+    """Return the routes' application.
 
     Args:
-        current: returns what answers now; None before there is anything.
-        exposition: returns the metrics as Prometheus reads them.
+        current: returns the bundle that answers now; None before there is one.
+        exposition: returns the metrics in Prometheus's format.
     """
 
-    def __init__(
-        self, current: Callable[[], Answering | None], exposition: Callable[[], bytes]
-    ) -> None:
-        self._answering, self._exposition = current, exposition
-        self.app = Starlette(
-            routes=[
-                Route("/model", self._on_model),
-                Route("/docs.json", self._on_document),
-                Route("/metrics", self._on_metrics),
-            ]
-        )
+    def loaded() -> LoadedBundle:
+        bundle = current()
+        if bundle is None:
+            raise HTTPException(503)
+        return bundle
 
-    async def _on_model(self, _: Request) -> Response:
-        return Response(self._current().model, media_type=JSON)
+    async def model(_: Request) -> Response:
+        return Response(loaded().model, media_type="application/json")
 
-    async def _on_document(self, _: Request) -> Response:
-        return Response(self._current().document, media_type=JSON)
+    async def document(_: Request) -> Response:
+        return Response(loaded().document, media_type="application/json")
 
     # Not async: the drift of a thousand patients takes milliseconds.
-    def _on_metrics(self, _: Request) -> Response:
-        return Response(self._exposition(), headers={"content-type": CONTENT_TYPE_LATEST})
+    def metrics(_: Request) -> Response:
+        return Response(exposition(), headers={"content-type": CONTENT_TYPE_LATEST})
 
-    def _current(self) -> Answering:
-        current = self._answering()
-        if current is None:
-            raise HTTPException(503)
-        return current
+    return Starlette(
+        routes=[Route("/model", model), Route("/docs.json", document), Route("/metrics", metrics)]
+    )

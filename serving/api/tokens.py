@@ -1,6 +1,7 @@
-"""Tokens by which an endpoint knows who asks, kept by their hashes.
+"""Access tokens of the endpoint, kept as hashes.
 
-Apart from the guard, which checks them: whoever starts a server must not import what serves.
+The guard checks them. They have a module of their own, since the process that starts a server must
+not import the guard's.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def read_tokens(path: Path) -> dict[str, str]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
         raise InputError(f"{path}: no token file there that can be read") from None
-    found = {}
+    tokens = {}
     for number, line in enumerate(lines, 1):
         text = line.partition("#")[0].strip()
         if not text:
@@ -64,7 +65,7 @@ def read_tokens(path: Path) -> dict[str, str]:
         if match is None:
             # Not the line itself: it may be a token that was pasted by mistake.
             raise InputError(f"{path}: line {number} is not NAME:SHA256 (see accomplice token)")
-        found[match[2]] = match[1]
-    if not found:
+        tokens[match[2]] = match[1]
+    if not tokens:
         raise InputError(f"{path}: holds no token: accomplice token NAME makes one")
-    return found
+    return tokens

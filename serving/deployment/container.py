@@ -1,8 +1,8 @@
-"""The build context of a container image of a packed Bento, for whichever engine is at hand.
+"""The build context of a container image of a packed Bento, for any container engine.
 
-BentoML's own Dockerfile installs a compiler, git and a second Python, and pins only what is named.
-This one takes Python's image as it is, installs wheels alone, each at the version that was tested,
-and runs as a user of no rights. It is written without an engine; nothing here builds it.
+BentoML's own Dockerfile installs a compiler, git and a second Python, and pins only the named
+packages. This one takes Python's image, installs only wheels, all at the tested versions, and runs
+as a user without rights. It is written, not built.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from accomplice.serving.deployment.memory import TUNABLES, TUNABLES_VARIABLE
 from accomplice.serving.deployment.server import BENTO
 
 DOCKERFILE, CONSTRAINTS = "Dockerfile", "constraints.txt"
-#: Where the image looks for the tokens.
+#: Path of the tokens in the image.
 TOKENS = "/run/secrets/tokens"
 PORT = 3000
 
@@ -63,10 +63,10 @@ def write_context(bento: Path, tag: str, folder: Path) -> None:
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     for name in (BENTO, "README.md"):
-        _copy(bento / name, part / "bento" / name)
+        copy_file(bento / name, part / "bento" / name)
     shutil.copytree(bento / "src", part / "bento" / "src", copy_function=shutil.copyfile)
     pins = Path("env", "python", "requirements.txt")
-    _copy(bento / pins, part / "bento" / pins)
+    copy_file(bento / pins, part / "bento" / pins)
     names = [line.split("==")[0] for line in (bento / pins).read_text().split()]
     (part / CONSTRAINTS).write_text("".join(f"{pin}\n" for pin in closure(names)))
     text = TEXT.format(
@@ -94,7 +94,7 @@ def commands(tag: str, folder: str) -> list[str]:
 
 
 def closure(names: list[str]) -> list[str]:
-    """Return the pins of packages and of all that they need, as they are installed here."""
+    """Return the pins of packages and of all their requirements, as they are installed here."""
     pins: dict[str, str] = {}
     waiting = [Requirement(name) for name in names]
     while waiting:
@@ -102,7 +102,7 @@ def closure(names: list[str]) -> list[str]:
         name = canonicalize_name(needed.name)
         if name not in pins:
             try:
-                pins[name] = f"{name}=={_public(installed(name))}"
+                pins[name] = pin(name)
             except PackageNotFoundError:
                 continue  # of another system
             for text in requires(name) or ():
@@ -114,11 +114,12 @@ def closure(names: list[str]) -> list[str]:
     return [pins[name] for name in sorted(pins)]
 
 
-def _public(version: str) -> str:
-    """A version as the package index has it, without what a build adds, such as +cpu."""
-    return version.split("+")[0]
+def pin(name: str) -> str:
+    """Return the pin of a package at the installed version, as on the package index: no +cpu."""
+    return f"{name}=={installed(name).split('+')[0]}"
 
 
-def _copy(source: Path, target: Path) -> None:
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file, making its folder."""
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)

@@ -1,9 +1,9 @@
-"""How whoever starts a server tells its worker which bundle to answer with, while it runs.
+"""The choice of a worker's bundle by the process that started the server, while it serves.
 
-A folder with two small files. ``wanted.json`` is written by the process that started the server and
-may know the registry; ``served.json`` by the worker, which knows only bundles, once it answers with
-one. A worker that is started anew begins with what is wanted, or, where that was refused, with what
-was served before. Neither waits for the other, and neither sees half a file.
+A folder with two small files. ``wanted.json`` is written by the process that started the server,
+which may know the registry; ``served.json`` by the worker, which knows only bundles, when a bundle
+answers. A new worker loads the wanted bundle or, if that is refused, the one served before. Neither
+process waits for the other, and files are replaced whole.
 """
 
 from __future__ import annotations
@@ -17,75 +17,80 @@ from pathlib import Path
 
 from accomplice.data.errors import InputError
 
-#: Environment variable of a server's process that names the folder.
+#: Environment variable of a worker that names the folder.
 HANDOVER_VARIABLE = "ACCOMPLICE_HANDOVER"
 WANTED, SERVED = "wanted.json", "served.json"
-#: Seconds between two looks of the worker, the first ones aside.
+#: Seconds between two looks of the worker: later, and before the first bundle.
 PAUSE, FIRST = 1.0, 0.02
-#: Seconds that a worker waits for its first bundle, which may have to be fetched from afar.
+#: Seconds that a worker waits for its first bundle, which may have to be downloaded.
 PATIENCE = 600.0
 
 
 @dataclass(frozen=True)
 class Version:
-    """A bundle, and what the registry calls it."""
+    """A bundle, and its run and version in the registry."""
 
     bundle: str | None
     """Its folder; None where it could not be fetched."""
     digest: str | None = None
-    """What its content must be."""
+    """Of its content, to be checked."""
     run_id: str | None = None
     version: str | None = None
 
 
+class _VersionFile:
+    """An attribute that is kept in a file of the folder; None without a file that can be read."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, handover: Handover, _: type) -> Version | None:
+        try:
+            return Version(**json.loads((handover.folder / self._name).read_bytes()))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def __set__(self, handover: Handover, version: Version) -> None:
+        path = handover.folder / self._name
+        part = path.with_suffix(".part")
+        part.write_text(json.dumps(asdict(version)), encoding="utf-8")
+        part.replace(path)
+
+
+@dataclass
 class Handover:
     """The folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    @property
-    def wanted(self) -> Version | None:
-        """What the worker is to answer with."""
-        return _read(self.folder / WANTED)
-
-    @wanted.setter
-    def wanted(self, version: Version) -> None:
-        _write(self.folder / WANTED, version)
-
-    @property
-    def served(self) -> Version | None:
-        """What the worker answers with, or last did."""
-        return _read(self.folder / SERVED)
-
-    @served.setter
-    def served(self, version: Version) -> None:
-        _write(self.folder / SERVED, version)
+    folder: Path
+    wanted = _VersionFile(WANTED)
+    """The version that the worker is to serve."""
+    served = _VersionFile(SERVED)
+    """The version that the worker serves, or served last."""
 
 
 class Follower:
-    """The worker's side: looks for what is wanted once a second, in a thread of its own.
+    """The worker's side: a thread that loads the wanted version when it changes.
 
     Args:
         handover: the folder.
-        load: makes a version the one that answers, or raises and leaves all as it is.
-        told: is told of each move, with None, or of each refusal, with the error.
+        load: serves a version, or raises and changes nothing.
+        report: callback for each move, with None, and each refusal, with the error.
     """
 
     def __init__(
         self,
         handover: Handover,
         load: Callable[[Version], None],
-        told: Callable[[Version, Exception | None], None],
+        report: Callable[[Version, Exception | None], None],
     ) -> None:
-        self._handover, self._load, self._told = handover, load, told
+        self._handover, self._load, self._report = handover, load, report
         self._seen: Version | None = None
         self._serves: Version | None = None
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
 
     def begin(self) -> None:
-        """Load what is wanted, or else what was served before; wait until either is known.
+        """Wait for a wanted or served version, and load the wanted one, else the served one.
 
         Raises:
             InputError: there is neither, or neither loads.
@@ -103,20 +108,20 @@ class Follower:
         raise InputError(f"{self._handover.folder}: names no bundle that can be served")
 
     def look(self) -> None:
-        """Move to what is wanted, if that is new."""
+        """Load the wanted version, if it is new."""
         wanted = self._handover.wanted
         if wanted is None or wanted == self._seen:
             return
         self._seen = wanted
         if wanted != self._serves and self._take(wanted):
-            self._told(wanted, None)
+            self._report(wanted, None)
 
     def start(self) -> None:
-        """Go on looking."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Look no more; a load under way is not waited for."""
+        """End the thread; a load under way is not waited for."""
         self._over.set()
 
     def _take(self, version: Version) -> bool:
@@ -125,8 +130,8 @@ class Follower:
                 raise InputError("it could not be fetched")
             self._load(version)
         except Exception as error:
-            # Whatever is wrong with the new one, the old one answers.
-            self._told(version, error)
+            # Whatever the error, the old version goes on.
+            self._report(version, error)
             return False
         self._serves = self._handover.served = version
         return True
@@ -134,16 +139,3 @@ class Follower:
     def _run(self) -> None:
         while not self._over.wait(PAUSE):
             self.look()
-
-
-def _read(path: Path) -> Version | None:
-    try:
-        return Version(**json.loads(path.read_bytes()))
-    except (OSError, ValueError, TypeError):
-        return None
-
-
-def _write(path: Path, version: Version) -> None:
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(asdict(version)), encoding="utf-8")
-    part.replace(path)

@@ -1,9 +1,9 @@
-"""How the C library keeps the memory of a worker.
+"""Tunables of glibc's malloc for a worker.
 
-The arrays of a list of patients are a few MB each, made and freed by the dozen. With glibc's
-defaults each is taken from the system and given back, page by page: a sixth of the time of a list.
-These tunables let a worker keep the memory of its arrays and still return that of a long answer.
-glibc reads them from the environment when a process begins; other C libraries ignore them.
+A list of patients makes and frees dozens of arrays of a few MB. With glibc's defaults each is
+mapped and unmapped page by page, a sixth of a list's time. With these tunables a worker keeps the
+memory of its arrays and still returns that of a long answer. glibc reads them from the environment
+when a process starts; other C libraries ignore them.
 """
 
 from __future__ import annotations

@@ -1,18 +1,18 @@
-"""From where in MLflow a served bundle came: the run that made it and its registered version."""
+"""MLflow's run and registered version of a packed bundle, in a file beside it."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-#: File beside a packed bundle that says so: JSON with ``run_id`` and ``version``.
+#: Name of the file: JSON with ``run_id`` and ``version``.
 ORIGIN_FILE = "origin.json"
-#: Longest text taken of either.
+#: Maximum of characters read of either.
 LONGEST = 256
 
 
-def origin(bundle_path: Path) -> dict[str, str | None]:
-    """Return MLflow's run and version of the bundle at a path, null where they are not known."""
+def read_origin(bundle_path: Path) -> dict[str, str | None]:
+    """Return ``run_id`` and ``version`` of the bundle at a path; None where they are not known."""
     try:
         raw = json.loads((bundle_path.parent / ORIGIN_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -22,8 +22,8 @@ def origin(bundle_path: Path) -> dict[str, str | None]:
     return {k: str(v)[:LONGEST] if isinstance(v, (str, int)) else None for k, v in known.items()}
 
 
-def written(run_id: str | None, version: str | None) -> str:
-    """Return what :func:`origin` reads; nothing where neither is known."""
+def origin_json(run_id: str | None, version: str | None) -> str:
+    """Return the file's text, as :func:`read_origin` reads it; empty where neither is known."""
     if run_id is None and version is None:
         return ""
     return json.dumps({"run_id": run_id, "version": version})

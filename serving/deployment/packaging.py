@@ -1,4 +1,4 @@
-"""Pack a bundle with the code that serves it into a Bento, offline, and the same each time."""
+"""Packing of a bundle and the code that serves it into a Bento, offline and reproducible."""
 
 from __future__ import annotations
 
@@ -6,28 +6,26 @@ import ast
 import hashlib
 import json
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version as installed
 from pathlib import Path
 
-from accomplice.serving.deployment.container import write_context
+from accomplice.serving.deployment.container import copy_file, pin, write_context
 from accomplice.serving.deployment.origin import ORIGIN_FILE
 from accomplice.serving.deployment.server import BENTO, ROOT, ServerError, quiet_environment
 from accomplice.training.models.manifest import MANIFEST, digest_of
 
-#: The packed service, and what it imports in a worker alone: from both, imports are followed.
+#: The packed service, and the module that only its workers import; both are searched for imports.
 SERVICE, ENDPOINT = "accomplice.serving.service", "accomplice.serving.endpoint"
-#: The package, of which is packed what the service imports.
+#: The package, of which the imported files are packed.
 OURS = "accomplice"
-#: What the page is made of, beside its code.
+#: The page's files.
 PAGE = Path(OURS, "serving", "web", "files")
-#: What the packed files import of others, and what uvicorn serves faster with, pinned at the
-#: installed versions; BentoML is the first.
+#: Packages that the packed files import or that make uvicorn faster, pinned at the installed
+#: versions; BentoML is the first.
 REQUIRED = (
     "bentoml",
     "httptools",
@@ -43,11 +41,11 @@ REQUIRED = (
     "uvloop",
 )
 
-#: Environment in which nothing can be installed: without uv, BentoML would install it.
+#: Environment against installing: without uv, BentoML would install it.
 OFFLINE = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "UV_OFFLINE": "1"}
 
-# In a process of its own: bentoml.build imports the service from the staged folder, which must not
-# meet the modules imported here, and reads BENTOML_HOME once a process.
+# In a process of its own: bentoml.build imports the service from the staged folder, not the modules
+# of this process, and reads BENTOML_HOME once a process.
 BUILD = """
 import json, sys, bentoml
 options = json.load(sys.stdin)
@@ -65,9 +63,9 @@ class Packaged:
     path: Path
     """The Bento's folder, which ``serve_command`` takes."""
     archive: Path | None
-    """The same as one ``.bento`` file, to carry elsewhere; None if it was removed."""
+    """The Bento as one ``.bento`` file; None if it was removed."""
     context: Path
-    """A folder of which a container engine makes an image."""
+    """Build context of a container image."""
 
 
 def package(bundle_path: Path, store: Path, name: str | None = None, origin: str = "") -> Packaged:
@@ -94,9 +92,9 @@ def package(bundle_path: Path, store: Path, name: str | None = None, origin: str
         files = [MANIFEST, *manifest["files"]]
         with tempfile.TemporaryDirectory(prefix="accomplice-package-") as stage:
             for source in sources:
-                _copy(ROOT / source, Path(stage) / source)
+                copy_file(ROOT / source, Path(stage) / source)
             for file in files:
-                _copy(bundle_path / file, Path(stage) / "bundle" / file)
+                copy_file(bundle_path / file, Path(stage) / "bundle" / file)
             if origin:
                 (Path(stage) / ORIGIN_FILE).write_text(origin, encoding="utf-8")
             archive.parent.mkdir(parents=True, exist_ok=True)
@@ -133,32 +131,31 @@ def bento_name(text: str) -> str:
 
 def pinned() -> tuple[str, ...]:
     """Return the requirements of the packed service at the installed versions."""
-    # A local version such as 2.13.0+cpu is not on the package index.
-    return tuple(f"{name}=={installed(name).split('+')[0]}" for name in REQUIRED)
+    return tuple(map(pin, REQUIRED))
 
 
 def source_files() -> tuple[str, ...]:
-    """Return the files of ours that serving can import, relative to their root.
+    """Return the package's files that serving can import, relative to their root.
 
-    Imports inside functions are followed too; those for type checkers alone are not.
+    Imports inside functions are followed too; those for type checkers are not.
     """
-    found: set[Path] = set()
-    waiting = [SERVICE, ENDPOINT]
-    while waiting:
-        for path in _files_of(waiting.pop()):
-            if path not in found:
-                found.add(path)
-                waiting += _imports(ast.parse(path.read_text(encoding="utf-8")))
-    return tuple(sorted(path.relative_to(ROOT).as_posix() for path in found))
+    files: set[Path] = set()
+    modules = [SERVICE, ENDPOINT]
+    while modules:
+        for path in _files_of(modules.pop()):
+            if path not in files:
+                files.add(path)
+                modules += _imports(ast.parse(path.read_text(encoding="utf-8")))
+    return tuple(sorted(path.relative_to(ROOT).as_posix() for path in files))
 
 
 def page_files() -> tuple[str, ...]:
-    """Return the templates, styles and scripts of the page, relative to the root of our files."""
+    """Return the templates, styles and scripts of the page, relative to the package's root."""
     return tuple(sorted((PAGE / path.name).as_posix() for path in (ROOT / PAGE).iterdir()))
 
 
 def _files_of(module: str) -> Iterator[Path]:
-    """Yield a module's file and those of the packages it is in; nothing if it is not ours."""
+    """Yield the files of a module and of the packages it is in; none of other packages."""
     parts = module.split(".")
     if parts[0] != OURS:
         return
@@ -170,7 +167,7 @@ def _files_of(module: str) -> Iterator[Path]:
 
 
 def _imports(tree: ast.AST) -> Iterator[str]:
-    """Yield the names of modules that a syntax tree may import when it runs."""
+    """Yield the names of modules that a syntax tree may import at run time."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -194,11 +191,6 @@ def _description(study: str, digest: str, synthetic: bool) -> str:
         f"# {study}\n\n{warning}Predictions, for research use only.\n\n"
         f"Bundle `{digest}`. `POST /predict`, `POST /predict_batch`; see `/docs.json`.\n"
     )
-
-
-def _copy(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
 
 
 def _build(options: dict[str, object], stage: Path, home: Path) -> None:

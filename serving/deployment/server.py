@@ -1,4 +1,4 @@
-"""Start, await and surely end a server of a bundle or a packed Bento, on this machine only."""
+"""Start, wait for and end a server of a bundle or a packed Bento, on this machine."""
 
 from __future__ import annotations
 
@@ -32,16 +32,15 @@ BENTO = "bento.yaml"
 #: imported from there, because that imports all that answers.
 BUNDLE_VARIABLE = "ACCOMPLICE_BUNDLE"
 
-
-#: Variables of other servers: their bundles, their settings of BentoML, and the folder in which
-#: they count requests for Prometheus.
+#: Variables of other servers: their bundles, their settings of BentoML, and the folder of their
+#: Prometheus counters.
 OTHERS = re.compile(
     f"{BUNDLE_VARIABLE}|{HANDOVER_VARIABLE}|BENTO(ML)?_.*|(?i:PROMETHEUS_MULTIPROC_DIR)"
 )
 
 
 class ServerError(RuntimeError):
-    """A server, or the building of one, failed; the text ends with what its log says."""
+    """A server, or its packing, failed; the text ends with the end of its log."""
 
 
 def quiet_environment() -> dict[str, str]:
@@ -50,18 +49,18 @@ def quiet_environment() -> dict[str, str]:
     # The environment's own programs come first, also where it was never activated.
     env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", "")])
     env.setdefault(TUNABLES_VARIABLE, TUNABLES)
-    # One thread a worker: the model is too small for more to help.
+    # One thread a worker: more do not help so small a model.
     return env | {"BENTOML_DO_NOT_TRACK": "True", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 
 
 class Supply(Protocol):
-    """What hands a server its bundle while the server starts, and perhaps others later."""
+    """A supply of bundles to a server: one while it starts, and perhaps others later."""
 
     every: float | None
-    """Seconds between two looks for another one; None where there is none to look for."""
+    """Seconds between two looks for another bundle; None for no looks."""
 
     def environment(self) -> dict[str, str]:
-        """Return what the server's process is to know."""
+        """Return environment variables for the server."""
 
     def begin(self) -> None:
         """Hand over the first bundle."""
@@ -72,17 +71,17 @@ class Supply(Protocol):
 
 @dataclass(frozen=True)
 class Access:
-    """From where, by whom, and how much at once a server may be asked."""
+    """A server's address, tokens and concurrency."""
 
     host: str = HOST
     """Address that it listens on."""
     tokens: Path | None = None
-    """File of the tokens that it knows; needed where other machines can reach it."""
+    """File of its tokens; needed where other machines can reach it."""
     concurrency: int | None = None
     """Requests under way at once; the guard's own limit if absent."""
 
     def environment(self) -> dict[str, str]:
-        """Return what the server's process is to know of this.
+        """Return environment variables for the server.
 
         Raises:
             InputError: the address is none, other machines could reach a server without tokens, or
@@ -97,15 +96,15 @@ class Access:
                 f"--host {self.host}: other machines can reach it, so it needs --tokens FILE "
                 "(accomplice token NAME makes one)"
             )
-        found = {}
+        env = {}
         if self.tokens is not None:
             read_tokens(self.tokens)
-            found[TOKENS_VARIABLE] = str(self.tokens.resolve())
+            env[TOKENS_VARIABLE] = str(self.tokens.resolve())
         if self.concurrency is not None:
             if not 0 < self.concurrency < BELOW:
                 raise InputError(f"--concurrency: must be above 0 and below {BELOW}")
-            found[CONCURRENCY_VARIABLE] = str(self.concurrency)
-        return found
+            env[CONCURRENCY_VARIABLE] = str(self.concurrency)
+        return env
 
 
 def serve_command(
@@ -116,7 +115,7 @@ def serve_command(
     Args:
         path: of it; None where a bundle is handed over later.
         port: to listen on.
-        access: from where, by whom and how much at once it may be asked.
+        access: its address, tokens and concurrency.
 
     Raises:
         InputError: there is neither, the bundle was changed, or as ``Access.environment``.
@@ -164,13 +163,13 @@ def running(
         ServerError: it ended or was not ready in time; the text holds the end of its log.
     """
     with tempfile.TemporaryDirectory(prefix="accomplice-serve-") as home:
-        place = log or Path(home) / "server.log"
-        with place.open("wb") as out:
+        log_path = log or Path(home) / "server.log"
+        with log_path.open("wb") as out:
             process = _start(argv, env, port, Path(home), out)
             try:
                 if not _ready(process, port, timeout):
                     how = "was not ready in time" if process.poll() is None else "ended"
-                    tail = place.read_text(encoding="utf-8", errors="replace")[-4000:]
+                    tail = log_path.read_text(encoding="utf-8", errors="replace")[-4000:]
                     raise ServerError(f"the server {how}; its log ends with:\n{tail}")
                 yield f"http://{HOST}:{port}"
             finally:
@@ -185,7 +184,7 @@ def serve(
     Args:
         path: of it; None where ``supply`` hands it over.
         port: to listen on.
-        access: from where, by whom and how much at once it may be asked.
+        access: its address, tokens and concurrency.
         supply: of bundles. It begins while the server starts: MLflow takes as long to load.
 
     Raises:
@@ -198,7 +197,7 @@ def serve(
     with tempfile.TemporaryDirectory(prefix="accomplice-serve-") as home, term_interrupts():
         host = HOST if access is None else access.host
         process = _start(argv, env, port, Path(home), None, host)
-        # A worker that waits for its first bundle hears nothing, and has nobody to answer.
+        # Killed at once until the first bundle is there: its worker waits and has no requests.
         grace = 0.0
         try:
             if supply is not None:
@@ -213,7 +212,7 @@ def serve(
 
 
 def _wait(process: subprocess.Popen[bytes], supply: Supply | None) -> int:
-    """Wait for a server's end, and have other bundles looked for meanwhile."""
+    """Wait for a server's end; meanwhile let the supply look for other bundles."""
     while supply is not None and supply.every is not None:
         try:
             return process.wait(supply.every)

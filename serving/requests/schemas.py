@@ -1,7 +1,7 @@
-"""The shapes of what goes in and out of the endpoint, and how much of it a request may hold.
+"""Schemas of requests and answers, and the limits of a request.
 
-They describe, for BentoML and for OpenAPI; ``requests.validation`` checks. Whoever only starts the
-service imports them and not what answers, which takes a second to load.
+They are for BentoML and for OpenAPI; ``requests.validation`` checks requests. The process that
+starts the workers imports this module, and none that takes long to load.
 """
 
 from __future__ import annotations
@@ -10,16 +10,18 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-#: Patients that one request may hold, months that it may ask for, and values of a what-if.
+#: Maximum of patients and months of a request, and of values of a what-if.
 MOST_PATIENTS, MOST_TIMES, MOST_VALUES = 5000, 200, 50
 
-#: Paths that are answered, BentoML's own aside.
-ROUTES = (
-    *("/predict", "/predict_batch", "/explain", "/what_if"),
-    *("/model", "/docs.json", "/metrics", "/", "/app/", "/app/form", "/docs"),
-)
 RESEARCH = "For research use only: not a medical device, not for decisions about a patient's care."
 SYNTHETIC = "SYNTHETIC: trained on simulated patients, it says nothing about real ones."
+
+
+TIMES = Field(
+    None,
+    description="Months at which survival is asked for; 12, 36 and 60 if absent. Leave it out "
+    "where the model has no survival endpoint.",
+)
 
 
 class PredictRequest(BaseModel):
@@ -29,22 +31,14 @@ class PredictRequest(BaseModel):
         description="Feature or column name -> value; leave out, or send null for, what is not "
         "known. Names and levels are the study's."
     )
-    times: list[float] | None = Field(
-        None,
-        description="Months at which survival is asked for; 12, 36 and 60 if absent. Leave it out "
-        "where the model has no survival endpoint.",
-    )
+    times: list[float] | None = TIMES
 
 
 class BatchRequest(BaseModel):
     """Several patients."""
 
     patients: list[dict[str, Any]] = Field(description="Patients as for /predict, at least one.")
-    times: list[float] | None = Field(
-        None,
-        description="Months at which survival is asked for; 12, 36 and 60 if absent. Leave it out "
-        "where the model has no survival endpoint.",
-    )
+    times: list[float] | None = TIMES
 
 
 class CurvePoint(BaseModel):
@@ -90,19 +84,21 @@ class ModelInfo(BaseModel):
     horizon: float | None = Field(description="Months; null without a survival endpoint.")
 
 
-class PredictAnswer(PatientAnswer):
-    """One patient's answer, with the model and the note."""
+class Signed(BaseModel):
+    """An answer with its model and note."""
 
     model: ModelInfo
     note: str
 
 
-class BatchAnswer(BaseModel):
+class PredictAnswer(PatientAnswer, Signed):
+    """One patient's answer, with the model and the note."""
+
+
+class BatchAnswer(Signed):
     """Answers in the order of the patients."""
 
     patients: list[PatientAnswer]
-    model: ModelInfo
-    note: str
 
 
 class ErrorDetail(BaseModel):
@@ -147,7 +143,7 @@ class WhatIfRequest(BaseModel):
     times: list[float] | None = Field(None, description="As for /predict.")
 
 
-class ExplainAnswer(BaseModel):
+class ExplainAnswer(Signed):
     """The parts of one patient's risk: the base and all features' parts add up to it."""
 
     patient_id: str | None = Field(None, description="As given; absent if none was.")
@@ -156,18 +152,14 @@ class ExplainAnswer(BaseModel):
     features: dict[str, float] = Field(description="Feature -> what it adds.")
     modalities: dict[str, float] = Field(description="Modality -> what its features add.")
     flags: list[str]
-    model: ModelInfo
-    note: str
 
 
-class WhatIfAnswer(BaseModel):
+class WhatIfAnswer(Signed):
     """One answer for each value, in their order."""
 
     feature: str = Field(description="Its name in the study.")
     values: list[float | str | None]
     answers: list[PatientAnswer]
-    model: ModelInfo
-    note: str
 
 
 class Span(BaseModel):
@@ -244,3 +236,25 @@ class ModelCard(ModelInfo):
     responses: list[ResponseCard]
     card: str = Field(description="Markdown.")
     note: str
+
+
+#: POST routes by path: schemas of request and answer, and a summary.
+POST_ROUTES: dict[str, tuple[type[BaseModel], type[BaseModel], str]] = {
+    "/predict": (PredictRequest, PredictAnswer, "Predict for one patient."),
+    "/predict_batch": (BatchRequest, BatchAnswer, "Predict for a list of patients."),
+    "/what_if": (
+        WhatIfRequest,
+        WhatIfAnswer,
+        "Answer one patient over several values of one feature, or without and with the treatment.",
+    ),
+    "/explain": (
+        ExplainRequest,
+        ExplainAnswer,
+        "Say what each feature adds to a patient's risk.",
+    ),
+}
+#: Paths of the endpoint, without BentoML's own.
+ROUTES = (
+    *POST_ROUTES,
+    *("/model", "/docs.json", "/metrics", "/", "/app/", "/app/form", "/docs"),
+)

@@ -1,7 +1,7 @@
-"""What goes in and out of the endpoint, held against the bundle's study.
+"""Parsing and validation of requests against the bundle's study.
 
-Requests are checked here and not by pydantic, whose errors carry the values they are about: no
-text made in this module holds a submitted value.
+They are not validated by pydantic, whose errors quote values: no text made in this module holds a
+submitted value.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from accomplice.data.errors import nearest
 from accomplice.serving.requests.patient_reader import PatientReader, shorten
 from accomplice.serving.requests.schemas import MOST_PATIENTS, MOST_TIMES
 
-#: Problems that one error lists at the most.
+#: Maximum of problems in an error.
 MOST_PROBLEMS = 20
 
-#: Types of values that hold others.
+#: Types that hold other values.
 HOLDERS = frozenset({dict, list})
-#: Below this every number that was written without a point is still an integer.
+#: Below this, orjson parses every number without a point as an integer.
 LONGEST_WHOLE = 1e18
-#: So many digits in a row may be an integer beyond it; what makes of every digit the same one.
+#: Digits in a row that may be an integer beyond it; a table that turns every digit into 0.
 LONG, DIGITS = b"0" * 19, bytes.maketrans(b"0123456789", b"0" * 10)
 
 #: Codes of the errors.
@@ -36,7 +36,7 @@ TOO_MANY = "too_many_patients"
 
 @dataclass
 class RequestError(Exception):
-    """A request that cannot be answered as it is."""
+    """A request that is refused."""
 
     code: str
     message: str
@@ -45,16 +45,22 @@ class RequestError(Exception):
 
 
 @dataclass(frozen=True)
-class Asked:
+class CheckedRequest:
     """A checked request."""
 
     patients: list[dict[str, Any]]
     """Values are null, true, false, finite numbers or texts."""
     times: tuple[float, ...] | None
-    """Months, or None for the usual ones."""
+    """Months, or None for the default ones."""
 
 
-def read_request(body: bytes, reader: PatientReader, horizon: float | None, batch: bool) -> Asked:
+def read_request(
+    body: bytes,
+    reader: PatientReader,
+    horizon: float | None,
+    batch: bool = False,
+    timed: bool = True,
+) -> CheckedRequest:
     """Parse and check a request.
 
     Args:
@@ -63,24 +69,23 @@ def read_request(body: bytes, reader: PatientReader, horizon: float | None, batc
         horizon: months up to which times may be asked for; None where the model has no survival
             endpoint.
         batch: whether it holds ``patients``, a list, or ``patient``, one object.
+        timed: whether it may hold ``times``.
 
     Raises:
-        RequestError: value-free; lists what is wrong and where.
+        RequestError: value-free; lists the problems and their places.
     """
     key = "patients" if batch else "patient"
-    raw, found, sound = open_request(body, (key, "times"))
-    patients = check_patients(raw, key, batch, reader, found, sound)
-    times = check_times(raw.get("times"), horizon, found)
-    found.refuse(INVALID, "the request cannot be read")
-    check_horizon(times, horizon)
-    return Asked(patients, times or None)
+    raw, problems, sound = open_request(body, (key, "times") if timed else (key,))
+    patients = check_patients(raw, key, reader, problems, sound)
+    times = check_times(raw.get("times"), horizon, problems)
+    return CheckedRequest(patients, times)
 
 
 def open_request(body: bytes, keys: Sequence[str]) -> tuple[dict[str, Any], Problems, bool]:
-    """Parse the object that a body is, and note what of it is none of the keys.
+    """Parse a body and note its unknown keys.
 
     Returns:
-        The object, the problems, and whether all in it is sound, as :func:`parse_json` says.
+        The body's object, the problems, and whether it is sound, as by :func:`parse_json`.
 
     Raises:
         RequestError: value-free; it is no object.
@@ -88,28 +93,28 @@ def open_request(body: bytes, keys: Sequence[str]) -> tuple[dict[str, Any], Prob
     raw, sound = parse_json(body)
     if not isinstance(raw, dict):
         raise RequestError(INVALID, f"the body is {kind_of(raw)}: send an object")
-    found = Problems()
+    problems = Problems()
     for name in raw:
-        if found.full:
-            break  # to look up the nearest known name takes long
+        if problems.full:
+            break  # finding the nearest known name takes long
         if name not in keys:
-            found.add(shorten(name), f"unknown key{nearest(shorten(name), keys)}")
-    return raw, found, sound
+            problems.add(shorten(name), f"unknown key{nearest(shorten(name), keys)}")
+    return raw, problems, sound
 
 
 class Problems:
-    """What is wrong with a request, collected so that one answer names it all."""
+    """The problems of a request, collected so that one answer names them all."""
 
     def __init__(self) -> None:
         self.listed: list[dict[str, Any]] = []
 
     @property
     def full(self) -> bool:
-        """Whether as many are listed as an error says."""
+        """Whether the maximum number of problems has been collected."""
         return len(self.listed) >= MOST_PROBLEMS
 
     def add(self, where: str, problem: str) -> None:
-        """Note one problem; beyond the most that are listed it changes nothing."""
+        """Add a problem, unless the list is full."""
         if not self.full:
             self.listed.append({"where": where, "problem": problem})
 
@@ -122,107 +127,113 @@ class Problems:
 
 
 def check_patients(
-    raw: dict[str, Any],
-    key: str,
-    batch: bool,
-    reader: PatientReader,
-    found: Problems,
-    sound: bool = False,
+    raw: dict[str, Any], key: str, reader: PatientReader, problems: Problems, sound: bool
 ) -> list[dict[str, Any]]:
-    """Return the patients of a request's object, and note what is wrong with them."""
+    """Return the patients of a request and note their problems.
+
+    Args:
+        raw: the request's object.
+        key: ``patient``, one object, or ``patients``, a list of them.
+        reader: knows the study's features.
+        problems: takes the problems.
+        sound: as :func:`parse_json` returns it.
+    """
     if key not in raw:
-        found.add(key, "this key is needed")
+        problems.add(key, "this key is needed")
         return []
     given = raw[key]
-    if not batch:
-        _check_patient(given, key, reader, found)
+    if key == "patient":
+        _check_patient(given, key, reader, problems)
         return [given]
     if not isinstance(given, list):
-        found.add(key, f"{kind_of(given)}: send a list of objects")
+        problems.add(key, f"{kind_of(given)}: send a list of objects")
         return []
     if not given:
-        found.add(key, "an empty list: send at least one patient")
+        problems.add(key, "an empty list: send at least one patient")
     if len(given) > MOST_PATIENTS:
         problem = f"more than {MOST_PATIENTS} patients: send them in several requests"
         raise RequestError(TOO_MANY, problem, [{"where": key, "problem": problem}])
-    # Most lists are as they should be, which is seen in a few steps.
+    # Most lists are valid, which takes a few steps to see.
     if not (sound and _flat(given) and reader.names_once(given)):
         for i, patient in enumerate(given):
-            _check_patient(patient, f"{key}[{i}]", reader, found)
+            _check_patient(patient, f"{key}[{i}]", reader, problems)
     return given
 
 
 def _flat(objects: Iterable[Any]) -> bool:
-    """Whether all are objects, and hold no others and no lists."""
+    """Whether all are objects without objects or lists in them."""
     if not {*map(type, objects)} <= {dict}:
         return False
     return HOLDERS.isdisjoint(map(type, chain.from_iterable(map(dict.values, objects))))
 
 
-def _check_patient(patient: object, where: str, reader: PatientReader, found: Problems) -> None:
+def _check_patient(patient: object, where: str, reader: PatientReader, problems: Problems) -> None:
     if not isinstance(patient, dict):
-        found.add(where, f"{kind_of(patient)}: send an object of feature names and values")
+        problems.add(where, f"{kind_of(patient)}: send an object of feature names and values")
         return
     for name, value in patient.items():
         if isinstance(value, (dict, list)):
-            found.add(f"{where}.{shorten(name)}", f"{kind_of(value)}: send a single value")
+            problems.add(f"{where}.{shorten(name)}", f"{kind_of(value)}: send a single value")
         elif isinstance(value, float) and not math.isfinite(value):
-            found.add(f"{where}.{shorten(name)}", "a number too large to be read")
+            problems.add(f"{where}.{shorten(name)}", "a number too large to be read")
         elif not (readable(name) and readable(value)):
-            found.add(where, "holds text that is not valid Unicode")
+            problems.add(where, "holds text that is not valid Unicode")
     for name in reader.twice(patient):
         problem = "this feature is given twice, by column and by name"
-        found.add(f"{where}.{shorten(name)}", problem)
-    if reader.place.keys().isdisjoint(patient):
-        first = next(iter(reader.place))
-        found.add(where, f"has none of the model's features, for instance '{first}'")
+        problems.add(f"{where}.{shorten(name)}", problem)
+    if reader.positions.keys().isdisjoint(patient):
+        first = next(iter(reader.positions))
+        problems.add(where, f"has none of the model's features, for instance '{first}'")
 
 
-def check_times(given: object, horizon: float | None, found: Problems) -> tuple[float, ...]:
-    """Return the months asked for, and note what is wrong with them but how far they reach."""
+def check_times(
+    given: object, horizon: float | None, problems: Problems
+) -> tuple[float, ...] | None:
+    """Return the months of a request, None for the default ones, as the last of its checks.
+
+    Raises:
+        RequestError: there are problems, or the only one is a month beyond the horizon.
+    """
+    times = _read_times(given, horizon, problems)
+    problems.refuse(INVALID, "the request cannot be read")
+    for i, time in enumerate(times):
+        if horizon is not None and time > horizon:
+            problems.add(f"times[{i}]", f"beyond the model's horizon of {horizon:g} months")
+    problems.refuse(BEYOND, f"ask for times up to the model's horizon of {horizon or 0:g} months")
+    return times or None
+
+
+def _read_times(given: object, horizon: float | None, problems: Problems) -> tuple[float, ...]:
     if given is None:
         return ()
     if not isinstance(given, list):
-        found.add("times", f"{kind_of(given)}: send a list of months")
+        problems.add("times", f"{kind_of(given)}: send a list of months")
         return ()
     if len(given) > MOST_TIMES:
-        found.add("times", f"more than {MOST_TIMES} times: ask for fewer")
+        problems.add("times", f"more than {MOST_TIMES} times: ask for fewer")
         return ()
     times: list[float] = []
     for i, time in enumerate(given):
         if isinstance(time, bool) or not isinstance(time, (int, float)):
-            found.add(f"times[{i}]", f"{kind_of(time)}: send a number of months")
+            problems.add(f"times[{i}]", f"{kind_of(time)}: send a number of months")
         elif not 0 <= time < math.inf:
-            found.add(f"times[{i}]", "send a finite number of months, 0 or more")
+            problems.add(f"times[{i}]", "send a finite number of months, 0 or more")
         else:
-            # An integer too long for a float is far beyond any horizon.
+            # An integer too large for a float is beyond any horizon.
             times.append(float(min(time, 1e300)))
     if len({*times}) < len(times):
-        found.add("times", "a time is asked for twice")
+        problems.add("times", "a time is asked for twice")
     if times and horizon is None:
-        found.add("times", "the model has no survival endpoint: leave this key out")
+        problems.add("times", "the model has no survival endpoint: leave this key out")
     return tuple(times)
-
-
-def check_horizon(times: Sequence[float], horizon: float | None) -> None:
-    """Refuse months that the model does not reach.
-
-    Raises:
-        RequestError: one lies beyond the horizon.
-    """
-    found = Problems()
-    for i, time in enumerate(times):
-        if horizon is not None and time > horizon:
-            found.add(f"times[{i}]", f"beyond the model's horizon of {horizon:g} months")
-    found.refuse(BEYOND, f"ask for times up to the model's horizon of {horizon or 0:g} months")
 
 
 def parse_json(body: bytes) -> tuple[Any, bool]:
     """Parse JSON strictly: UTF-8, no NaN or Infinity, no key twice in an object.
 
     Returns:
-        What it says, and whether all in it is known to be sound: finite numbers, and texts that can
-        be written again.
+        The value, and whether it is known to be sound: to hold finite numbers, and texts of valid
+        Unicode.
 
     Raises:
         RequestError: value-free.
@@ -247,10 +258,10 @@ def parse_json(body: bytes) -> tuple[Any, bool]:
 
 
 def _parse_quickly(body: bytes) -> Any:
-    """Parse by a parser several times as fast; None where its answer may not be the strict one.
+    """Parse by orjson, several times as fast; None where the result may not be the strict one.
 
-    It keeps the last of two equal keys and makes floats of very long integers. Every key is
-    followed by a colon: where there are no more colons than keys that were kept, none was lost.
+    orjson keeps the last of two equal keys and makes floats of very long integers. Every key is
+    followed by a colon: if there are no more colons than keys, no key was lost.
     """
     try:
         parsed = orjson.loads(body)
@@ -263,7 +274,7 @@ def _parse_quickly(body: bytes) -> Any:
 
 
 class _StrictlyError(Exception):
-    """The strict parser is to say."""
+    """A body for the strict parser."""
 
 
 def _keys(value: Any, levels: int = 4) -> int:
@@ -281,7 +292,7 @@ def _keys(value: Any, levels: int = 4) -> int:
 
 
 def _has_long(value: Any) -> bool:
-    """Whether a number in what :func:`_keys` counted may have been an integer of many digits."""
+    """Whether a number in a parsed value may have been an integer of many digits."""
     if type(value) in HOLDERS:
         return any(map(_has_long, value.values() if isinstance(value, dict) else value))
     return isinstance(value, float) and abs(value) > LONGEST_WHOLE
@@ -301,7 +312,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def kind_of(value: object) -> str:
-    """Say what a JSON value is, without saying which."""
+    """Return the kind of a JSON value in words, without the value."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -311,7 +322,7 @@ def kind_of(value: object) -> str:
 
 
 def readable(value: object) -> bool:
-    """Whether a text can be written again: JSON's escapes can spell half a character."""
+    """Whether a text is valid Unicode: JSON's escapes can spell half a character."""
     if not isinstance(value, str) or value.isascii():
         return True
     return not any("\ud800" <= letter <= "\udfff" for letter in value)

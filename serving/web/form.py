@@ -1,25 +1,25 @@
-"""What a person fills in to ask a bundle, and what may be changed in a what-if, from its study."""
+"""The page's form, and the sliders of its what-if, made from a bundle's study."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from accomplice.data.study import Study
 from accomplice.data.study_parts import Feature, Treatment
-from accomplice.serving.answers.training_values import Usual, usual
+from accomplice.serving.answers.training_values import TrainingValues, training_values
 from accomplice.training.bundle import Bundle
 
-#: Features of a modality beyond which it is folded away, and beyond which only the first so many
-#: get a field each; the others are pasted.
+#: Features of a modality beyond which it is folded; beyond which only the first have fields and the
+#: others are pasted; fields in that case.
 FOLDED, WIDE, LISTED = 8, 24, 12
-#: Features offered for a what-if, and how many of them change the treatment's effect.
+#: Sliders of a what-if, and maximum of treatment-effect modifiers among them.
 SLIDERS, MODIFIERS = 6, 3
-#: Steps of a slider, about.
+#: Approximate steps of a slider.
 STEPS = 50
-#: What the usual names of survival endpoints mean, and who has had no event.
+#: Common names of survival endpoints -> label, and the state without an event.
 ENDPOINTS = {
     "os": ("Overall survival", "alive"),
     "dfs": ("Disease-free survival", "alive and free of disease"),
@@ -32,7 +32,7 @@ ENDPOINTS = {
 
 @dataclass(frozen=True)
 class Span:
-    """What is usual of a number among the training patients, so that a slider has ends."""
+    """Range and median of a number among the training patients, for a slider."""
 
     low: float
     typical: float
@@ -40,7 +40,7 @@ class Span:
 
     @property
     def step(self) -> float:
-        """A round step that makes about ``STEPS`` of the span."""
+        """A round step, about ``STEPS`` of which make the span."""
         rough = max(self.high - self.low, 1e-9) / STEPS
         power = 10.0 ** math.floor(math.log10(rough))
         return float(f"{power * min((1, 2, 5, 10), key=lambda k: abs(k * power - rough)):.3g}")
@@ -54,21 +54,21 @@ class Span:
 
 @dataclass(frozen=True)
 class Field:
-    """One feature, as a person is asked for it."""
+    """The field of a feature."""
 
     id: str
     """Of its element."""
     key: str
-    """What a request calls it."""
+    """Name in a request."""
     name: str
-    """What the study and its flags call it."""
+    """Name in the study and its flags."""
     label: str
     unit: str
     help: str
     levels: tuple[str, ...]
     """To choose from; none for a number."""
     example: str
-    """A made-up patient's."""
+    """Of a synthetic patient."""
     span: Span | None
     """Of a number whose training values are known."""
 
@@ -80,14 +80,14 @@ class Group:
     label: str
     fields: tuple[Field, ...]
     pasted: tuple[str, ...]
-    """Further features, which are too many for a field each."""
+    """Keys of further features, which have no fields."""
     open: bool
-    """Whether its fields are shown without being asked for."""
+    """Whether its fields are shown at first."""
 
 
 @dataclass(frozen=True)
 class Form:
-    """All that is asked, and what the answer's page has to know of the model."""
+    """The form's fields, and the page's data on the model."""
 
     groups: tuple[Group, ...]
     centres: tuple[str, ...]
@@ -98,51 +98,49 @@ class Form:
 
 
 def form_of(bundle: Bundle) -> Form:
-    """Lay out the form of a bundle."""
-    study = bundle.study
-    known = usual(bundle)
+    """Return the form of a bundle."""
+    study, known = bundle.study, training_values(bundle)
     fields = {
         name: _field(j, name, feature, study.treatment, known[name])
         for j, (name, feature) in enumerate(study.features.items())
     }
-    ranked = _ranked(bundle)
-    names = list(fields)
+    ranked, names = _ranked(bundle), list(fields)
     groups = tuple(
         _group(modality, [names[j] for j in block], fields, ranked)
         for modality, block in study.blocks.items()
     )
     if not any(group.open for group in groups):
         groups = (replace(groups[0], open=True), *groups[1:])
-    listed = {field.name for group in groups for field in group.fields}
-    sliders = [fields[name] for name in _slid(bundle, ranked) if name in listed]
+    listed = {field for group in groups for field in group.fields}
+    sliders = [fields[name] for name in _slider_names(bundle, ranked)]
     scales = {centre for each in bundle.preprocessors() for centre in each.reference}
     return Form(
         groups=groups,
         centres=tuple(sorted(scales - {""})) if study.centre is not None else (),
-        sliders=tuple(field for field in sliders if field.levels or field.span),
+        sliders=tuple(f for f in sliders if f in listed and (f.levels or f.span)),
         config=_config(bundle),
     )
 
 
 def named(name: str) -> str:
-    """Write a study's name for a reader: ``t_stage`` is 'T stage', ``IL1R1`` stays as it is."""
+    """Return a study's name as a label: 'T stage' for ``t_stage``, 'IL1R1' for ``IL1R1``."""
     words = name.replace("_", " ").strip() or name
     return words[0].upper() + words[1:]
 
 
 def _field(
-    place: int, name: str, feature: Feature, treatment: Treatment | None, known: Usual
+    position: int, name: str, feature: Feature, treatment: Treatment | None, known: TrainingValues
 ) -> Field:
     span, levels = _span(feature, known), feature.levels or ()
     made = Field(
-        id=f"f{place}",
+        id=f"f{position}",
         key=feature.column or name,
         name=name,
         label=feature.label or named(name),
         unit=feature.unit or "",
         help=_help(feature, span),
         levels=levels,
-        example=_example(place, known),
+        example=_example(position, known),
         span=span,
     )
     if treatment is None or made.key != treatment.column:
@@ -186,8 +184,8 @@ def _same(one: str, other: str) -> bool:
     return one.replace("_", "").lower() == other.replace("_", "").lower()
 
 
-def _span(feature: Feature, known: Usual) -> Span | None:
-    """What is usual of a number, as far as it can be right."""
+def _span(feature: Feature, known: TrainingValues) -> Span | None:
+    """Return the training values of a number within the feature's range."""
     if feature.levels is not None or not isinstance(known.typical, float):
         return None
     low, high = feature.bounds
@@ -197,32 +195,33 @@ def _span(feature: Feature, known: Usual) -> Span | None:
     return Span(within[0], known.typical, within[-1])
 
 
-def _example(place: int, known: Usual) -> str:
-    """A made-up value: the typical level, or a number some way to one side of the middle."""
+def _example(position: int, known: TrainingValues) -> str:
+    """Return the typical level, or a number between the median and one end."""
     numbers = [v for v in known.spread if isinstance(v, float)]
     if not numbers:
         return "" if known.typical is None else str(known.typical)
-    value = numbers[(len(numbers) - 1) * (1 + 2 * (place % 2)) // 4]
+    value = numbers[(len(numbers) - 1) * (1 + 2 * (position % 2)) // 4]
     return f"{value:.0f}" if abs(value) >= 20 else f"{value:.2g}"
 
 
 def _ranked(bundle: Bundle) -> list[str]:
-    """Features that matter: those that change the treatment's effect, then by their importance."""
+    """Return the effect modifiers, then the features by importance, then those of responses."""
     study = bundle.study
     review = bundle.metrics.get("review") or {}
     important = [each["feature"] for each in review.get("importance", ())]
     asked = [name for e in study.endpoints.binary.values() for name in e.features or ()]
-    found = dict.fromkeys([*study.modifiers, *important, *asked])
-    return [name for name in found if name in study.features and name not in _treatment(study)]
+    names = dict.fromkeys([*study.modifiers, *important, *asked])
+    return [name for name in names if name in study.features and name not in _treatment(study)]
 
 
 def _treatment(study: Study) -> set[str]:
-    """The name of the treatment's feature, if there is one."""
-    column = study.treatment.column if study.treatment is not None else None
-    return {name for name, f in study.features.items() if (f.column or name) == column}
+    """Return the name of the treatment's feature, if there is one."""
+    if study.treatment is None:
+        return set()
+    return {list(study.features)[study.treatment_position]}
 
 
-def _slid(bundle: Bundle, ranked: Sequence[str]) -> Iterable[str]:
+def _slider_names(bundle: Bundle, ranked: Sequence[str]) -> list[str]:
     study = bundle.study
     first = study.modifiers[:MODIFIERS]
     rest = [name for name in ranked if name not in study.modifiers]
@@ -232,7 +231,7 @@ def _slid(bundle: Bundle, ranked: Sequence[str]) -> Iterable[str]:
 
 def _config(bundle: Bundle) -> dict[str, Any]:
     study, treatment = bundle.study, bundle.study.treatment
-    found: dict[str, Any] = {
+    config: dict[str, Any] = {
         "endpoints": [
             {
                 "name": name,
@@ -261,7 +260,7 @@ def _config(bundle: Bundle) -> dict[str, Any]:
     if treatment is not None:
         name = next(iter(_treatment(study)))
         levels = study.features[name].levels
-        found["treatment"] = {
+        config["treatment"] = {
             "key": treatment.column,
             "name": name,
             "label": treatment.label,
@@ -271,8 +270,8 @@ def _config(bundle: Bundle) -> dict[str, Any]:
         numbers = [m for m in study.modifiers if study.features[m].levels is None]
         if numbers:
             feature = study.features[numbers[0]]
-            found["modifier"] = {"name": numbers[0], "key": feature.column or numbers[0]}
-    return found
+            config["modifier"] = {"name": numbers[0], "key": feature.column or numbers[0]}
+    return config
 
 
 def _side(side: Sequence[str], levels: Sequence[str] | None) -> str:

@@ -1,9 +1,9 @@
-"""The page for a person: a form made from the study, and the answer in words and curves.
+"""The web page: a form made from the study, and the answer in words and curves.
 
-The page is a frame without anything of the model, open to everybody who may reach the server; the
-form is asked for by its script and needs a token where the endpoint does. The script puts what is
-typed into requests to the endpoint, keeps it and the token in memory alone, and asks nobody else.
-Everything is served from ``files``, under a name that changes with the content.
+The page is a frame without anything of the model and needs no token; its script fetches the form,
+which needs one where the endpoint does. The script sends the entries to the endpoint alone, and
+keeps them and the token in memory. All files are served from ``files``, under names that change
+with the content.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from starlette.routing import Route
 from accomplice.serving.requests.schemas import RESEARCH, SYNTHETIC
 
 if TYPE_CHECKING:
-    from accomplice.serving.answers.loaded_bundle import Answering
+    from accomplice.serving.answers.loaded_bundle import LoadedBundle
     from accomplice.serving.answers.predictor import Predictor
 
 FILES = Path(__file__).resolve().parent / "files"
 TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
-#: What a page may load and do: its own files, and requests to this server. Forms are never sent by
-#: the browser, so that a value cannot end up in an address.
+#: Content security policy: the page's own files, and requests to this server. The browser sends no
+#: form, so that no value ends up in an address.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data:; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
-#: The documentation's script, which is BentoML's copy of Swagger UI, writes styles of its own.
+#: Swagger UI, of BentoML, which shows the documentation, writes styles of its own.
 DOCS_POLICY = POLICY.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
 #: A file's name changes with its content.
 FOREVER = "public, max-age=31536000, immutable"
@@ -44,10 +44,10 @@ class Page:
     """The page's routes.
 
     Args:
-        current: returns what answers now; None before there is anything.
+        current: returns the bundle that answers now; None before there is one.
     """
 
-    def __init__(self, current: Callable[[], Answering | None]) -> None:
+    def __init__(self, current: Callable[[], LoadedBundle | None]) -> None:
         self._current = current
         self._files = {p.name: p.read_bytes() for p in FILES.iterdir() if p.suffix in TYPES}
         digest = hashlib.sha256()
@@ -94,7 +94,7 @@ class Page:
         )
 
     async def _home(self, _: Request) -> Response:
-        # Relative, so that it also leads there behind a proxy that puts a path before ours.
+        # Relative, for proxies that add a path before it.
         return RedirectResponse("app/", headers={"content-security-policy": POLICY})
 
     async def _page(self, _: Request) -> Response:

@@ -12,7 +12,7 @@ import pytest
 
 from accomplice.serving.answers.predictor import Predictor
 from accomplice.serving.requests.schemas import BatchAnswer, PredictAnswer
-from accomplice.serving.requests.validation import Asked, RequestError, read_request
+from accomplice.serving.requests.validation import CheckedRequest, RequestError, read_request
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -43,8 +43,8 @@ class TestSeveral:
         self, predictor: Predictor, several_trained: Any, several_frame: pd.DataFrame
     ) -> None:
         patients = several_frame.head(12)
-        asked = Asked(records(patients), (12.0, 48.0))
-        answered = predictor.many(asked)
+        asked = CheckedRequest(records(patients), (12.0, 48.0))
+        answered = {"patients": predictor.answers(asked), **predictor.signature}
         expected = several_trained.bundle.predict(patients, [12, 48])
         assert "dfs.survival@12" in expected
         assert "dfs.survival@48" not in expected
@@ -56,12 +56,12 @@ class TestSeveral:
     def test_the_curve_is_the_primary_endpoint_s(
         self, predictor: Predictor, several_frame: pd.DataFrame
     ) -> None:
-        answer = predictor.one(Asked(records(several_frame.head(1)), (12.0,)))
+        answer = predictor.answers(CheckedRequest(records(several_frame.head(1)), (12.0,)))[0]
         at = {point["time"]: point["survival"] for point in answer["curve"]}
         assert at[12.0] == pytest.approx(answer["survival@12"], abs=1e-8)
         assert at[12.0] != pytest.approx(answer["dfs.survival@12"], abs=1e-8)
-        assert max(at) == answer["model"]["horizon"] == 60
-        assert answer["model"]["endpoint"] == "os"
+        assert max(at) == predictor.model["horizon"] == 60
+        assert predictor.model["endpoint"] == "os"
 
 
 class TestLabelsAlone:
@@ -74,7 +74,8 @@ class TestLabelsAlone:
     ) -> None:
         predictor.warm_up(1)
         patients = several_frame.head(12)
-        answered = predictor.many(Asked(records(patients), None))
+        answers = predictor.answers(CheckedRequest(records(patients), None))
+        answered = {"patients": answers, **predictor.signature}
         expected = labels_trained.bundle.predict(patients)
         for answer, (_, row) in zip(answered["patients"], expected.iterrows(), strict=True):
             same(answer, row)
@@ -82,7 +83,7 @@ class TestLabelsAlone:
         assert answered["model"]["endpoint"] == "ici_response"
         assert answered["model"]["horizon"] is None
         BatchAnswer.model_validate(answered)
-        one = predictor.one(Asked(records(patients.head(1)), None))
+        one = answers[0] | predictor.signature
         PredictAnswer.model_validate(one)
         np.testing.assert_allclose(
             one["response.ici_response"], expected["response.ici_response"][0], rtol=1e-12

@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from accomplice.serving.answers.predictor import Predictor
 from accomplice.serving.monitoring import FEWEST, WINDOW, Metrics, stability
-from accomplice.serving.requests.validation import Asked
+from accomplice.serving.requests.validation import CheckedRequest
 from accomplice.training.bundle import Bundle
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,7 +45,7 @@ class Watching:
         self.predictor.watch = self.metrics.watch(self.predictor)
 
     def ask(self, *patients: dict[str, Any]) -> None:
-        self.predictor.written(Asked(list(patients), None))
+        self.predictor.answers_json(CheckedRequest(list(patients), None))
 
     @property
     def said(self) -> Samples:
@@ -88,7 +88,7 @@ def test_abstentions_are_counted_by_reason(
 ) -> None:
     people = cohort(table)
     watching.ask(*people)
-    advice = [a["advice"] for a in watching.predictor.answers(Asked(people, None))]
+    advice = [a["advice"] for a in watching.predictor.answers(CheckedRequest(people, None))]
     abstained = [text for text in advice if text.startswith("abstains: ")]
     assert abstained
     counted = {k[1]: v for k, v in watching.said.items() if k[0] == "accomplice_abstentions_total"}
@@ -169,7 +169,7 @@ def test_training_patients_do_not_drift_and_others_do(
     )
     assert said["accomplice_feature_shift", "IL1R1"] == pytest.approx(0, abs=0.1)
 
-    answers = watching.predictor.answers(Asked(cohort(table), None))
+    answers = watching.predictor.answers(CheckedRequest(cohort(table), None))
     people = zip(cohort(table), answers, strict=True)
     high = [each for each, answer in people if answer["risk_group"] == "high"]
     for _ in range(1 + WINDOW // len(high)):
@@ -241,10 +241,10 @@ def test_processes_that_share_a_folder_are_added_up(bundle_path: Path, tmp_path:
     code = (
         "from pathlib import Path; from accomplice.serving.monitoring import Metrics\n"
         "from accomplice.serving.answers.predictor import Predictor\n"
-        "from accomplice.serving.requests.validation import Asked\n"
+        "from accomplice.serving.requests.validation import CheckedRequest\n"
         f"predictor = Predictor.load(Path({str(bundle_path)!r}))\n"
         "metrics = Metrics(('/predict',)); predictor.watch = metrics.watch(predictor)\n"
-        f"predictor.written(Asked([{{'age': 61}}] * {FEWEST}, None))\n"
+        f"predictor.answers_json(CheckedRequest([{{'age': 61}}] * {FEWEST}, None))\n"
         "metrics.request('/predict', 200, 0.1)\n"
         "print(metrics.exposition().decode())"
     )

@@ -20,7 +20,7 @@ import psutil
 import pytest
 
 from accomplice.serving.answers.predictor import Predictor
-from accomplice.serving.requests.validation import Asked
+from accomplice.serving.requests.validation import CheckedRequest
 from accomplice.training.bundle import Bundle
 from accomplice.training.processes import end, free_port
 from accomplice.training.tracking.registry import register_bundle
@@ -157,7 +157,7 @@ def server(
         known = replace(one, provenance={**one.provenance, "cohort_fingerprint": "f"})
         known.save(tmp_path / version)
         assert register_bundle(store, NAME, known, tmp_path / version) == version
-        answers = Predictor(one, "").answers(Asked(people, None))
+        answers = Predictor(one, "").answers(CheckedRequest(people, None))
         risks[version] = [answer["risk"] for answer in answers]
     known = replace(other, provenance={"fit_id": "fit-3", "cohort_fingerprint": "f"})
     assert register_bundle(store, NAME, known, drifted_path) == "3"

@@ -172,7 +172,7 @@ def test_an_error_of_ours_is_logged_without_its_text(
     def fail(*_: object) -> None:
         raise ValueError(f"could not convert {CANARY}")
 
-    monkeypatch.setattr(Predictor, "written", fail)
+    monkeypatch.setattr(Predictor, "answers_json", fail)
     response = client.post("/predict", {"patient": patient})
     assert response.status_code == 500
     assert error_of(response)["code"] == "internal"

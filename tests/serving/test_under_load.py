@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from accomplice.serving.answers.predictor import Predictor
-from accomplice.serving.requests.validation import Asked
+from accomplice.serving.requests.validation import CheckedRequest
 from accomplice.training.bundle import Bundle
 from accomplice.training.processes import end, free_port
 from tests.benchmarks.load import BROKEN, Load, load, worker
@@ -94,7 +94,7 @@ def server(
     bundle: Bundle, bundle_path: Path, patient: dict[str, Any], tmp_path: Path
 ) -> Iterator[Server]:
     people = [{**patient, "patient": f"P{i}", "age_years": 30 + 2 * i} for i in range(30)]
-    risks = [each["risk"] for each in Predictor(bundle, "").answers(Asked(people, None))]
+    risks = [each["risk"] for each in Predictor(bundle, "").answers(CheckedRequest(people, None))]
     port, log = free_port(), tmp_path / "log"
     command = [
         sys.executable,

@@ -62,7 +62,7 @@ def demo(
 
     from accomplice.data.loading import load_cohort
     from accomplice.data.synthetic_study import synthesise
-    from accomplice.serving.deployment.origin import written
+    from accomplice.serving.deployment.origin import origin_json
     from accomplice.serving.deployment.packaging import package
     from accomplice.serving.deployment.server import running, serve_command
     from accomplice.training.config import configure
@@ -95,7 +95,7 @@ def demo(
     title(f"3  package the {'champion' if champion else 'model, which the gate did not promote'}")
     named = "@champion" if champion else f"/{logged.version}"
     source = find_source(f"models:/{logged.model_name}{named}")
-    origin = written(source.run_id, source.version)
+    origin = origin_json(source.run_id, source.version)
     packed = package(find_bundle(source.model), store.bentos, origin=origin)
     print(f"bento    {packed.tag}")
     print(f"folder   {relative(packed.path)}")

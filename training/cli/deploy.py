@@ -91,7 +91,7 @@ def package(
 ) -> None:
     """Pack a model as a bento."""
     from accomplice.serving.deployment.container import commands
-    from accomplice.serving.deployment.origin import written
+    from accomplice.serving.deployment.origin import origin_json
     from accomplice.serving.deployment.packaging import package as pack
     from accomplice.training.models.manifest import digest_of
     from accomplice.training.tracking.store import find_bundle, find_source, open_store
@@ -100,7 +100,7 @@ def package(
     bundle = find_bundle(source.model)
     digest_of(bundle)
     store = open_store().bentos
-    packed = pack(bundle, store, name, written(source.run_id, source.version))
+    packed = pack(bundle, store, name, origin_json(source.run_id, source.version))
     print(f"bento    {packed.tag}")
     print(f"folder   {relative(packed.path)}")
     if packed.archive is not None:

@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from accomplice.serving.answers.explain import explain, read_explain
+from accomplice.serving.answers.explain import explain
 from accomplice.serving.answers.predictor import Predictor
-from accomplice.serving.api.openapi import ExplainAnswer
-from accomplice.serving.requests.validation import RequestError
+from accomplice.serving.requests.schemas import ExplainAnswer
+from accomplice.serving.requests.validation import RequestError, read_request
 from accomplice.training.bundle import Bundle
 
 
@@ -54,7 +54,8 @@ def test_what_is_wrong_is_named(client: Any, body: Any, where: str) -> None:
 
 def test_a_model_without_a_risk_says_so(labels_trained: Any) -> None:
     predictor = Predictor(labels_trained.bundle, "digest")
-    asked = read_explain(json.dumps({"patient": {"age": 61}}).encode(), predictor.reader)
+    body = json.dumps({"patient": {"age": 61}}).encode()
+    asked = read_request(body, predictor.reader, None, timed=False)
     with pytest.raises(RequestError) as error:
         explain(predictor, asked)
     assert (error.value.code, error.value.status) == ("no_survival_endpoint", 400)

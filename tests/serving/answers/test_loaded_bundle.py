@@ -14,18 +14,18 @@ import httpx
 import pytest
 
 from accomplice.data.errors import InputError
-from accomplice.serving.answers.batching import Desk
-from accomplice.serving.answers.loaded_bundle import Answering, Live
+from accomplice.serving.answers.batching import RequestScheduler
+from accomplice.serving.answers.loaded_bundle import BundleSlot, LoadedBundle
 from accomplice.serving.answers.predictor import Predictor
 from accomplice.serving.deployment.handover import Version
-from accomplice.serving.requests.validation import Asked
+from accomplice.serving.requests.validation import CheckedRequest
 from accomplice.training.bundle import Bundle
 from accomplice.training.models.manifest import digest_of
 
 
-def answering(bundle: Bundle) -> Answering:
+def answering(bundle: Bundle) -> LoadedBundle:
     predictor = Predictor(bundle, "digest")
-    return Answering(predictor, Desk(predictor), "form", b"{}", b"{}")
+    return LoadedBundle(predictor, RequestScheduler(predictor), "form", b"{}", b"{}")
 
 
 def threads() -> set[str]:
@@ -35,22 +35,22 @@ def threads() -> set[str]:
 def test_what_is_taken_stays_whole_and_ends_with_its_last_user(
     bundle: Bundle, patient: dict[str, Any]
 ) -> None:
-    before, asked = threading.active_count(), Asked([patient], None)
-    live, first, second = Live(), answering(bundle), answering(bundle)
+    before, asked = threading.active_count(), CheckedRequest([patient], None)
+    live, first, second = BundleSlot(), answering(bundle), answering(bundle)
     live.put(first)
 
     async def run() -> None:
         with live.taken() as one, live.taken() as other:
             assert one is other is first
-            await one.desk.one(asked)
+            await one.scheduler.predict_one(asked)
             live.put(second)
             with live.taken() as new:
                 assert new is second
             # Begun before, answered after.
-            assert await one.desk.many(asked)
+            assert await one.scheduler.predict_many(asked)
         with pytest.raises(RuntimeError, match="shutdown"):
-            await first.desk.many(asked)
-        await second.desk.one(asked)
+            await first.scheduler.predict_many(asked)
+        await second.scheduler.predict_one(asked)
 
     asyncio.run(run())
     live.put(None)
@@ -63,9 +63,9 @@ def test_what_is_taken_stays_whole_and_ends_with_its_last_user(
 
 
 def test_nothing_keeps_what_answers_no_more(bundle: Bundle) -> None:
-    live, first = Live(), answering(bundle)
+    live, first = BundleSlot(), answering(bundle)
     live.put(first)
-    gone = weakref.ref(first.desk)
+    gone = weakref.ref(first.scheduler)
     with live.taken():
         live.put(answering(bundle))
     del first
@@ -75,12 +75,12 @@ def test_nothing_keeps_what_answers_no_more(bundle: Bundle) -> None:
 
 
 def test_who_gave_up_waiting_is_no_error(bundle: Bundle, patient: dict[str, Any]) -> None:
-    live = Live()
+    live = BundleSlot()
     live.put(answering(bundle))
 
     async def ask() -> None:
         with live.taken() as now:
-            await now.desk.one(Asked([patient], None))
+            await now.scheduler.predict_one(CheckedRequest([patient], None))
 
     async def run() -> list[Any]:
         errors: list[Any] = []
@@ -114,7 +114,7 @@ class TestService:
 
         version = Version(str(other_path), digest_of(other_path), "run-2", "2")
         load(version)
-        endpoint.told(version, None)
+        endpoint.log_reload(version, None)
         yield version
         load(Version(str(bundle_path)))
 
@@ -124,7 +124,7 @@ class TestService:
         answer = client.post("/predict", {"patient": patient}).json()
         assert answer["model"]["digest"] == moved.digest
         assert (answer["model"]["run_id"], answer["model"]["version"]) == ("run-2", "2")
-        old = Predictor(bundle, "").one(Asked([patient], None))
+        old = Predictor(bundle, "").answers(CheckedRequest([patient], None))[0]
         assert answer["risk"] == pytest.approx(old["risk"] + 1)
         for path, body in (
             ("/predict_batch", {"patients": [patient]}),
@@ -158,7 +158,7 @@ class TestService:
         patients, before = count("accomplice_patients_total"), count(moves)
         for path in (other_path, bundle_path):
             load(Version(str(path)))
-            endpoint.told(Version(str(path)), None)
+            endpoint.log_reload(Version(str(path)), None)
             client.post("/predict", {"patient": patient})
         assert count("accomplice_patients_total") == patients + 2
         assert count(moves) == before + 2
@@ -213,13 +213,13 @@ class TestService:
             with pytest.raises(InputError, match=why) as caught:
                 load(version)
             logged.clear()
-            endpoint.told(version, caught.value)
+            endpoint.log_reload(version, caught.value)
             (line,) = logged
             assert f"version {version.version}" in line
             assert why in line
             assert "\n" not in line
         logged.clear()
-        endpoint.told(cases[0][0], ValueError("canary-71"))
+        endpoint.log_reload(cases[0][0], ValueError("canary-71"))
         assert "ValueError" in logged[0]
         assert "canary" not in logged[0]
         assert client.post("/predict", {"patient": patient}).json() == before

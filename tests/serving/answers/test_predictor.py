@@ -10,7 +10,7 @@ import pytest
 from accomplice.data.coding import code
 from accomplice.serving.answers.curves import POINTS
 from accomplice.serving.answers.predictor import Predictor
-from accomplice.serving.requests.validation import Asked
+from accomplice.serving.requests.validation import CheckedRequest
 from accomplice.training.bundle import OK, Bundle
 from accomplice.training.models.manifest import digest_of
 from accomplice.training.models.risk_centiles import GROUPS
@@ -34,7 +34,7 @@ def records(table: pd.DataFrame, rows: int) -> list[dict[str, Any]]:
 def test_one_patient_gets_the_bundles_numbers(
     predictor: Predictor, bundle: Bundle, patient: dict[str, Any], times: Any
 ) -> None:
-    answer = predictor.one(Asked([patient], times))
+    answer = predictor.answers(CheckedRequest([patient], times))[0]
     expected = bundle.predict(pd.DataFrame([patient]), times).iloc[0]
     assert answer["patient_id"] == expected["patient_id"] == "X1"
     assert answer["flags"] == []
@@ -57,7 +57,7 @@ def test_a_batch_gets_the_bundles_numbers(
     holes.loc[holes.index[::3], "IL1R1"] = np.nan
     holes.loc[holes.index[1::4], ["IL1R1", "CD163", "CD8"]] = np.nan
     patients = records(holes, 40)
-    answers = predictor.many(Asked(patients, None))["patients"]
+    answers = predictor.answers(CheckedRequest(patients, None))
     frame = holes.head(40).drop(columns=["months", "dead"])
     times = bundle.times(None)
     expected = bundle.predict(frame, times)
@@ -82,7 +82,7 @@ def test_a_batch_gets_the_bundles_numbers(
 def test_a_curve_has_no_more_digits_than_anybody_draws(
     predictor: Predictor, table: pd.DataFrame
 ) -> None:
-    for answer in predictor.many(Asked(records(table, 30), (12.5,)))["patients"]:
+    for answer in predictor.answers(CheckedRequest(records(table, 30), (12.5,))):
         for point in answer["curve"]:
             for name in ("survival", "low", "high"):
                 assert point[name] == round(point[name], 8)
@@ -93,7 +93,7 @@ def test_a_curve_has_no_more_digits_than_anybody_draws(
 def test_a_curve_falls_from_one_within_its_interval(
     predictor: Predictor, patient: dict[str, Any]
 ) -> None:
-    curve = predictor.one(Asked([patient], (1.25, 59.9)))["curve"]
+    curve = predictor.answers(CheckedRequest([patient], (1.25, 59.9)))[0]["curve"]
     times = [p["time"] for p in curve]
     assert times == sorted(set(times))
     assert {0.0, 1.25, 59.9, 60.0} <= set(times)
@@ -107,7 +107,7 @@ def test_a_curve_falls_from_one_within_its_interval(
 def test_an_answer_says_which_model_and_that_it_is_synthetic(
     predictor: Predictor, patient: dict[str, Any], bundle_path: Path
 ) -> None:
-    answer = predictor.one(Asked([patient], None))
+    answer = predictor.answers(CheckedRequest([patient], None))[0] | predictor.signature
     assert answer["model"] == {
         "name": "made-up",
         "endpoint": "os",
@@ -125,15 +125,18 @@ def test_an_answer_says_which_model_and_that_it_is_synthetic(
 
 def test_a_patient_without_an_id_gets_none(predictor: Predictor, patient: dict[str, Any]) -> None:
     nameless = {k: v for k, v in patient.items() if k != "patient"}
-    assert "patient_id" not in predictor.one(Asked([nameless], None))
-    assert "patient_id" not in predictor.one(Asked([{**patient, "patient": None}], None))
+    assert "patient_id" not in predictor.answers(CheckedRequest([nameless], None))[0]
+    assert (
+        "patient_id"
+        not in predictor.answers(CheckedRequest([{**patient, "patient": None}], None))[0]
+    )
 
 
 def test_the_centres_scale_is_used_where_it_is_known(
     predictor: Predictor, patient: dict[str, Any]
 ) -> None:
     risks = {
-        where: predictor.one(Asked([{**patient, "hospital": where}], None))["risk"]
+        where: predictor.answers(CheckedRequest([{**patient, "hospital": where}], None))[0]["risk"]
         for where in ("north", "south", "elsewhere", None)
     }
     assert risks["north"] != risks["south"]

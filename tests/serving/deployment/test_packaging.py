@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from accomplice.data.errors import InputError
-from accomplice.serving.deployment.origin import origin, written
+from accomplice.serving.deployment.origin import origin_json, read_origin
 from accomplice.serving.deployment.packaging import (
     OURS,
     REQUIRED,
@@ -83,7 +83,7 @@ def packaged(bundle_path: Path, store: Path) -> Packaged:
 @pytest.fixture(scope="module")
 def newer(other_path: Path, store: Path, packaged: Packaged) -> Packaged:
     """Another version beside the first."""
-    return package(other_path, store, origin=written("run-2", "2"))
+    return package(other_path, store, origin=origin_json("run-2", "2"))
 
 
 def files_in(path: Path) -> set[str]:
@@ -182,7 +182,7 @@ def test_two_versions_live_side_by_side_in_one_store(
 
 
 def test_where_a_bundle_came_from_is_packed_beside_it(packaged: Packaged, newer: Packaged) -> None:
-    assert origin(newer.path / "src" / "bundle") == {"run_id": "run-2", "version": "2"}
+    assert read_origin(newer.path / "src" / "bundle") == {"run_id": "run-2", "version": "2"}
     added = files_in(newer.path) - files_in(packaged.path)
     assert added == {"src/origin.json"}
 

@@ -78,7 +78,7 @@ def test_a_column_wins_over_another_features_name(study: Study) -> None:
     raw["modalities"]["clinical"]["age"]["column"] = "size"
     raw["modalities"]["clinical"]["size"] = {"kind": "number", "column": "tumour"}
     crossed = Study.model_validate(raw)
-    place = PatientReader(crossed).place
+    place = PatientReader(crossed).positions
     names = list(crossed.features)
     assert names[place["size"]] == "age"
     assert names[place["tumour"]] == "size"

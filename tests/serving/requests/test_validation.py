@@ -11,7 +11,12 @@ from accomplice.data.example import example_patient
 from accomplice.data.study import Study
 from accomplice.serving.requests import validation as schema
 from accomplice.serving.requests.patient_reader import PatientReader
-from accomplice.serving.requests.validation import Asked, RequestError, parse_json, read_request
+from accomplice.serving.requests.validation import (
+    CheckedRequest,
+    RequestError,
+    parse_json,
+    read_request,
+)
 
 CANARY = "canary-71"
 HORIZON = 60.0
@@ -22,7 +27,7 @@ def reader(study: Study) -> PatientReader:
     return PatientReader(study)
 
 
-def ask(reader: PatientReader, raw: Any, batch: bool = False) -> Asked:
+def ask(reader: PatientReader, raw: Any, batch: bool = False) -> CheckedRequest:
     return read_request(json.dumps(raw).encode(), reader, HORIZON, batch)
 
 

@@ -15,8 +15,8 @@ import httpx
 import pytest
 
 from accomplice.data.study import parse_study
-from accomplice.serving.answers.batching import Desk
-from accomplice.serving.answers.loaded_bundle import Answering
+from accomplice.serving.answers.batching import RequestScheduler
+from accomplice.serving.answers.loaded_bundle import LoadedBundle
 from accomplice.serving.answers.predictor import Predictor
 from accomplice.serving.api.guard import Guard, Limits
 from accomplice.serving.web.page import FILES, FOREVER, Page
@@ -41,7 +41,9 @@ def get(page: Page, path: str, limits: Limits | None = None, **headers: str) -> 
 def shown(bundle: Bundle) -> Page:
     page = Page(lambda: answering)
     predictor = Predictor(bundle, "0123456789abcdef")
-    answering = Answering(predictor, Desk(predictor), page.form(predictor), b"{}", b"{}")
+    answering = LoadedBundle(
+        predictor, RequestScheduler(predictor), page.form(predictor), b"{}", b"{}"
+    )
     return page
 
 
