@@ -8,8 +8,10 @@ model.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
+import sys
 from types import ModuleType
 from typing import Any
 
@@ -35,6 +37,11 @@ from accomplice.serving.requests.schemas import (
 )
 from accomplice.serving.web.page import Page
 
+#: Environment variable, set by ``deployment.server``, of a server that ends with its starter.
+TIED_VARIABLE = "ACCOMPLICE_TIED"
+#: Of Linux's ``prctl``.
+PR_SET_PDEATHSIG = 1
+
 
 def _endpoint() -> ModuleType:
     from accomplice.serving import endpoint
@@ -42,6 +49,17 @@ def _endpoint() -> ModuleType:
     return endpoint
 
 
+def end_with_parent() -> None:
+    """Have Linux end this process when its parent dies, even by SIGKILL.
+
+    Otherwise processes of a server whose starter was killed would hold its port.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+if os.environ.get(TIED_VARIABLE):
+    end_with_parent()
 PAGE = Page(lambda: _endpoint().SLOT.current)
 READ_ROUTES = read_routes(
     lambda: _endpoint().SLOT.current, lambda: _endpoint().METRICS.exposition()

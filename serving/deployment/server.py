@@ -31,6 +31,8 @@ BENTO = "bento.yaml"
 #: Environment variable that names the bundle to serve. ``serving.endpoint`` reads it; it is not
 #: imported from there, because that imports all that answers.
 BUNDLE_VARIABLE = "ACCOMPLICE_BUNDLE"
+#: Environment variable of a server that ends with its starter; ``serving.service`` reads it.
+TIED_VARIABLE = "ACCOMPLICE_TIED"
 
 #: Variables of other servers: their bundles, their settings of BentoML, and the folder of their
 #: Prometheus counters.
@@ -234,7 +236,7 @@ def _start(
         list(argv),
         # A home of its own: BentoML keeps the counters of its metrics there, and servers that
         # share it count together. As the working folder, it has no modules to be mistaken for ours.
-        env={**env, "BENTOML_HOME": str(home)},
+        env={**env, "BENTOML_HOME": str(home), TIED_VARIABLE: "1"},
         cwd=home,
         stdin=subprocess.DEVNULL,
         stdout=out,

@@ -211,6 +211,30 @@ def test_a_bundle_that_does_not_load_ends_the_server_with_its_reason(drifted_pat
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the system does not tell children")
+@pytest.mark.parametrize("killed", ["starter", "supervisor"])
+def test_no_process_is_left_where_one_is_killed(bundle_path: Path, killed: str) -> None:
+    port = free_port()
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from accomplice.serving.deployment.server import serve\n"
+        "serve(Path(sys.argv[1]), int(sys.argv[2]))"
+    )
+    starter = subprocess.Popen(
+        [sys.executable, "-c", code, str(bundle_path), str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    assert server._ready(starter, port, 60)
+    (supervisor,) = psutil.Process(starter.pid).children()
+    others = supervisor.children(recursive=True)
+    assert others
+    (psutil.Process(starter.pid) if killed == "starter" else supervisor).kill()
+    starter.wait(60)
+    assert all(gone(each.pid) for each in (supervisor, *others))
+    check_free(port)
+
+
 class TestAccess:
     def test_other_addresses_need_tokens(self, tmp_path: Path, bundle_path: Path) -> None:
         with pytest.raises(InputError, match="needs --tokens"):
