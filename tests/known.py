@@ -7,7 +7,7 @@ import numpy as np
 from accomplice.data.cohort import Cohort
 from accomplice.data.study import parse_study
 from accomplice.training.estimators.hazard import TimeGrid
-from accomplice.training.models.predictions import EXTERNAL, MODEL, Predicted
+from accomplice.training.models.predictions import EXTERNAL, MODEL, Predictions
 
 GRID = TimeGrid(np.linspace(0, 60, 13))
 RATE = 0.02
@@ -63,7 +63,7 @@ def known_curves(values: np.ndarray) -> np.ndarray:
     return RATE * np.exp(known[:, 0] + 0.1 * known[:, 3])[:, None] * GRID.edges
 
 
-def known_predicted(n: int, seed: int = 0) -> Predicted:
+def known_predicted(n: int, seed: int = 0) -> Predictions:
     """What that model says, beside one curve for everybody and the signal's coarse rounding."""
     cohort, _ = known_cohort(n, seed)
     curves = known_curves(cohort.values)
@@ -73,7 +73,7 @@ def known_predicted(n: int, seed: int = 0) -> Predicted:
         assert len(values) == (n if rows is None else len(rows))
         return known_curves(values)
 
-    return Predicted(
+    return Predictions(
         cohort=cohort,
         protocol=EXTERNAL,
         group=np.zeros(n, dtype=int),

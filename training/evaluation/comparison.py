@@ -25,7 +25,7 @@ from accomplice.training.evaluation.calibration import Calibrated, calibrated
 from accomplice.training.evaluation.scores import Figures, estimates
 from accomplice.training.metrics.score import ModelOutput
 from accomplice.training.metrics.table import METRICS, deciding, gains, label
-from accomplice.training.models.predictions import MODEL, Predicted
+from accomplice.training.models.predictions import MODEL, Predictions
 
 #: Bootstrap draws behind an interval that decides something.
 DRAWS = 1000
@@ -94,7 +94,7 @@ class Comparison:
 
 
 def compare(
-    first: Predicted, second: Predicted, bootstraps: int = DRAWS, seed: int = 0
+    first: Predictions, second: Predictions, bootstraps: int = DRAWS, seed: int = 0
 ) -> Comparison:
     """Compare two models on the patients both predict, to the smaller of their horizons.
 
@@ -158,7 +158,7 @@ def same_patients(first: Cohort, second: Cohort, horizon: float) -> tuple[Ints, 
     return a[same], b[same]
 
 
-def _reach(predicted: Predicted) -> float:
+def _reach(predicted: Predictions) -> float:
     return min(predicted.grid.horizon, predicted.cohort.horizon)
 
 
@@ -167,7 +167,7 @@ def _truncated(cohort: Cohort, rows: Ints, horizon: float) -> tuple[Array, Bools
     return np.minimum(time, horizon), event & (time <= horizon)
 
 
-def _output(judged: BootstrappedOutcome, predicted: Predicted, rows: Ints) -> ModelOutput:
+def _output(judged: BootstrappedOutcome, predicted: Predictions, rows: Ints) -> ModelOutput:
     """Return the predictions of some patients (m,) as metrics read them."""
     curves = predicted.curves[MODEL]
     # The fold's mean is that of all its patients, as where the model is judged by itself.

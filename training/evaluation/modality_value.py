@@ -19,7 +19,7 @@ from accomplice.training.evaluation.bootstrap import (
     BootstrappedOutcome,
 )
 from accomplice.training.evaluation.record import ModalityValue
-from accomplice.training.models.predictions import Predicted
+from accomplice.training.models.predictions import Predictions
 from accomplice.training.progress import Tick, silent
 
 #: Patients on whom modalities are judged: each is predicted anew for each modality.
@@ -29,7 +29,7 @@ UNKNOWN = Estimate(math.nan)
 
 
 def modality_values(
-    predicted: Predicted,
+    predicted: Predictions,
     followed: BootstrappedOutcome,
     config: Config,
     tick: Tick = silent,
@@ -82,7 +82,7 @@ def sample(n: int, most: int, seed: int) -> Ints | None:
 
 def _value(
     name: str,
-    predicted: Predicted,
+    predicted: Predictions,
     followed: BootstrappedOutcome,
     has: Bools,
     values: Array,
@@ -93,7 +93,7 @@ def _value(
     if group.events < EVENTS_TO_JUDGE:
         return ModalityValue(modality=name, patients=patients, uno_c_loss=UNKNOWN, ibs_loss=UNKNOWN)
     everybody = len(rows) == len(followed)
-    # Rows are given only where they are needed: `Predicted.again` may not know them.
+    # Rows are given only where they are needed: `Predictions.again` may not know them.
     curves = predicted.again(values) if everybody else predicted.again(values[rows], rows)
     part = predicted if everybody else predicted.take(rows)
     risk, brier = _parts(group, part, curves)
@@ -107,7 +107,7 @@ def _value(
 
 
 def _parts(
-    followed: BootstrappedOutcome, predicted: Predicted, curves: Array
+    followed: BootstrappedOutcome, predicted: Predictions, curves: Array
 ) -> tuple[Array, Array]:
     """Risk and Brier score (n,) of each patient."""
     risk = within(log_risk(curves), predicted.group)

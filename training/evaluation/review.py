@@ -35,7 +35,7 @@ from accomplice.training.evaluation.time_course import (
     risk_groups,
 )
 from accomplice.training.models.ensemble import Ensemble
-from accomplice.training.models.predictions import MODEL, Predicted
+from accomplice.training.models.predictions import MODEL, Predictions
 from accomplice.training.progress import Tick, silent
 
 #: Patients on whom all but the scores and gains are judged; of more, a random sample.
@@ -43,7 +43,7 @@ MOST_REVIEWED = 100_000
 
 
 def review(
-    predicted: Predicted,
+    predicted: Predictions,
     evaluation: Evaluation,
     ensemble: Ensemble,
     config: Config,
@@ -151,7 +151,7 @@ def _within(
     return made, []
 
 
-def _notes(predicted: Predicted, followed: BootstrappedOutcome) -> list[str]:
+def _notes(predicted: Predictions, followed: BootstrappedOutcome) -> list[str]:
     """Return the notes on how the number of patients changes the figures."""
     n, cohort, found = len(followed), predicted.cohort, []
     if n > FEW:

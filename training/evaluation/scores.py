@@ -24,7 +24,7 @@ from accomplice.training.evaluation.bootstrap import BootstrappedOutcome
 from accomplice.training.metrics.brier import brier_times
 from accomplice.training.metrics.calibration import calibration_at, d_calibration
 from accomplice.training.metrics.table import METRICS, deciding, gains, label
-from accomplice.training.models.predictions import MODEL, PEERS, Predicted
+from accomplice.training.models.predictions import MODEL, PEERS, Predictions
 
 #: Least bootstrap draws, however little time is left; they also tell how long one takes.
 FEWEST_DRAWS = 20
@@ -123,7 +123,9 @@ class Evaluation:
 NAMES = {name: metric.label for name, metric in METRICS.items()}
 
 
-def judge_predicted(predicted: Predicted, config: Config, budget: Budget = UNLIMITED) -> Evaluation:
+def judge_predicted(
+    predicted: Predictions, config: Config, budget: Budget = UNLIMITED
+) -> Evaluation:
     """Judge predictions of patients whose outcome is known; see :func:`judge`."""
     judged = judge(
         *predicted.outcome,

@@ -14,7 +14,7 @@ from accomplice.training.fitting.folds import assign_folds
 from accomplice.training.fitting.peers import peers
 from accomplice.training.fitting.prepare import Prepared
 from accomplice.training.models.baselines import Baseline
-from accomplice.training.models.predictions import MODEL, OUT_OF_FOLD, Predicted
+from accomplice.training.models.predictions import MODEL, OUT_OF_FOLD, Predictions
 from accomplice.training.models.survival import SurvivalModel
 
 
@@ -23,7 +23,7 @@ def from_fit(
     config: Config,
     baselines: Sequence[Baseline] | None = None,
     budget: Budget = UNLIMITED,
-) -> Predicted:
+) -> Predictions:
     """Gather a fit's out-of-fold predictions, and those of the baselines on the same folds.
 
     Args:
@@ -38,7 +38,7 @@ def from_fit(
     )
     own = fit_baselines(prepared, config) if baselines is None else baselines
     others, notes = peers(prepared, config, budget)
-    return Predicted(
+    return Predictions(
         cohort=prepared.cohort,
         protocol=OUT_OF_FOLD,
         group=prepared.fold[0],

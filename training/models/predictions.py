@@ -1,8 +1,8 @@
-"""Predictions of patients whose outcome is known: out of fold, or of a cohort new to the model.
+"""Out-of-fold or external predictions of patients with observed outcomes.
 
-All that judges a model takes this, so that a training run, an external validation and a comparison
-of two models are judged by the same code. A bundle holds no patients: with its cohort at hand,
-:func:`replay` repeats the out-of-fold predictions of the run with the bundle's own fold models.
+Evaluation takes these, so that a training run, an external validation and a comparison of two
+models are evaluated by the same code. A bundle holds no patients: from its fold models and its
+cohort, ``fitting.out_of_fold.replay`` makes the out-of-fold predictions of the run once more.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ MODEL = "model"
 OUT_OF_FOLD, EXTERNAL = "out of fold", "external"
 
 
-class Again(Protocol):
-    """Predicts the same patients once more, had they had other features."""
+class Repredict(Protocol):
+    """Predicts the same patients with other features."""
 
     def __call__(self, values: Array, rows: Ints | None = None, /) -> Array:
         """Return cumulative hazards without the treatment.
 
         Args:
             values: (m, p) coded features without the treatment.
-            rows: (m,) the patients that they are of; all, in order, if absent.
+            rows: (m,) their patients; all, in order, if absent.
         """
 
 
 @dataclass(frozen=True, eq=False)
-class Predicted:
-    """Predictions of n patients, of whom nothing but the features was used to make them."""
+class Predictions:
+    """Out-of-fold or external predictions of n patients."""
 
     cohort: Cohort
     """The patients, the treatment among their features."""
@@ -51,10 +51,10 @@ class Predicted:
     """(n, j + 1) cumulative hazards of the simple models, then of the peers, by name."""
     blind: Array
     """(n, j + 1) cumulative hazard of the model without the treatment."""
-    again: Again
-    """``blind``, had the patients had other features."""
+    again: Repredict
+    """Makes ``blind`` of patients with other features."""
     notes: tuple[str, ...] = ()
-    """Models that it is not compared with, and why."""
+    """Baselines without predictions, and why."""
 
     @property
     def outcome(self) -> tuple[Array, Bools]:
@@ -63,7 +63,7 @@ class Predicted:
         time = np.minimum(self.cohort.time, horizon)
         return time, self.cohort.event & (self.cohort.time <= horizon)
 
-    def take(self, rows: Ints) -> Predicted:
+    def take(self, rows: Ints) -> Predictions:
         """Return some of the patients (m,), in that order."""
 
         def again(values: Array, some: Ints | None = None, /) -> Array:

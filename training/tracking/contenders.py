@@ -25,7 +25,7 @@ from accomplice.training.evaluation.comparison import same_patients
 from accomplice.training.fitting.out_of_fold import from_fit, replay
 from accomplice.training.leakage.cohort_overlap import shared
 from accomplice.training.models.manifest import digest_of
-from accomplice.training.models.predictions import Predicted
+from accomplice.training.models.predictions import Predictions
 from accomplice.training.models.survival import SurvivalModel
 from accomplice.training.tracking.store import find_bundle, open_store, store_exists
 from accomplice.training.validation.external import predict_cohort
@@ -102,7 +102,7 @@ class Contender:
 class ContenderPredictions:
     """A contender's predictions of the patients to judge it on."""
 
-    predicted: Predicted
+    predicted: Predictions
     how: str
     """How they were made, in words."""
     seen: bool = False

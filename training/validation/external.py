@@ -19,7 +19,7 @@ from accomplice.data.study import Study
 from accomplice.training.bundle import Bundle
 from accomplice.training.config import Config
 from accomplice.training.evaluation.response import ResponseEvaluation, judge_response
-from accomplice.training.models.predictions import EXTERNAL, MODEL, Predicted
+from accomplice.training.models.predictions import EXTERNAL, MODEL, Predictions
 from accomplice.training.models.response import ResponseModel
 from accomplice.training.models.survival import SurvivalModel
 from accomplice.training.treatment.benefit import under
@@ -41,7 +41,7 @@ class External:
     """Expression features ranked among the cohort's own patients."""
     unranked: tuple[str, ...]
     """Expression features on the training cohort's scale: too few of the cohort have them."""
-    predicted: Predicted
+    predicted: Predictions
     """The patients as the model reads them, with its curves."""
     finish: Callable[[Array], Array]
     """Blind curves (n, j + 1) of the patients -> those under the treatment that they have."""
@@ -125,7 +125,7 @@ def predict_cohort(
         own = cohort.centre if cohort.centre is None or rows is None else cohort.centre[rows]
         return model.ensemble.cumulative(values, own)
 
-    predicted = Predicted(
+    predicted = Predictions(
         cohort=seen,
         protocol=EXTERNAL,
         group=np.zeros(len(cohort), dtype=int),

@@ -16,7 +16,7 @@ from accomplice.training.evaluation.comparison import compare, same_patients
 from accomplice.training.evaluation.scores import judge_predicted
 from accomplice.training.fitting.out_of_fold import from_fit, replay
 from accomplice.training.metrics.table import deciding
-from accomplice.training.models.predictions import MODEL, OUT_OF_FOLD, Predicted
+from accomplice.training.models.predictions import MODEL, OUT_OF_FOLD, Predictions
 from accomplice.training.run import train
 from tests.oracles import bootstrap_interval, uno_c
 
@@ -37,7 +37,7 @@ def cohort(small_cohort, hazard):
 
 
 def predicted(cohort, cumulative, grid=GRID):
-    return Predicted(
+    return Predictions(
         cohort=cohort,
         protocol=OUT_OF_FOLD,
         group=np.zeros(len(cohort), dtype=int),
