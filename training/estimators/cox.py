@@ -168,7 +168,7 @@ def fit_cox(X: Array, risk_sets: RiskSets, penalty: Array, start: Array | None =
         return np.array([objective]), newton
 
     begin = np.zeros((1, p)) if start is None else start[None]
-    return maximise(evaluate, begin).place[0]
+    return np.asarray(maximise(evaluate, begin).place[0])
 
 
 def row_space(X: Array, penalty: Array) -> tuple[Array, Array]:
