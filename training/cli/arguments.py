@@ -1,26 +1,30 @@
-"""How the command line is read: commands on Typer, values of options, and one-line errors."""
+"""Parsing of the command line on Typer: commands, values of options, one-line errors."""
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, NoReturn, get_args
+from typing import Annotated, Any, NamedTuple, NoReturn, TypeVar, get_args
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from accomplice.data.errors import nearest
 
+T = TypeVar("T")
+
 #: Column where the help of an option begins, and letters of a line at the most.
 COLUMN, WIDEST = 24, 100
 
 
 def stop(context: Any, message: str) -> NoReturn:
-    """Say in one line on stderr what is wrong, and exit with 2."""
+    """Print a usage error as one line on stderr, and exit with 2."""
     line = f"{message} (see {context.command_path} --help)"
     print(f"accomplice: {' '.join(line.split())}", file=sys.stderr)
     raise SystemExit(2)
@@ -30,7 +34,7 @@ class Verb(TyperCommand):
     """A command with plain help, whose usage errors are one line each."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Refuse what is unknown, missing or too much; see :func:`stop`."""
+        """Refuse unknown, missing and superfluous arguments; see :func:`stop`."""
         _check_options(self, ctx, args)
         ctx.allow_extra_args = True
         try:
@@ -60,7 +64,7 @@ class Verbs(TyperGroup):
         return params
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Refuse options that are unknown, and that no verb is given."""
+        """Refuse an unknown option, and a missing verb."""
         _check_options(self, ctx, args)
         if not ctx.resilient_parsing and all(arg == "--" for arg in args):
             stop(ctx, f"VERB is missing: one of {', '.join(self.commands)}")
@@ -77,15 +81,20 @@ class Verbs(TyperGroup):
         return _help(self, ctx)
 
 
-def group(name: str, text: str, *, completion: bool = False) -> typer.Typer:
-    """Return a command that verbs are added to.
+def group(
+    name: str, text: str, verbs: Iterable[Callable[..., int | None]], *, completion: bool = False
+) -> typer.Typer:
+    """Return a command of verbs.
 
     Args:
         name: of the command.
-        text: its help; the first line alone is shown in a list of verbs.
-        completion: whether it has options that install shell completion.
+        text: its help.
+        verbs: functions that take the options and return the exit code, where that is not 0. A verb
+            has its function's name; its help is the docstring.
+        completion: whether the command has options that install shell completion.
     """
-    return typer.Typer(
+    shared: Any = {"context_settings": {"help_option_names": ["-h", "--help"]}}
+    made = typer.Typer(
         name=name,
         cls=Verbs,
         help=text,
@@ -93,25 +102,13 @@ def group(name: str, text: str, *, completion: bool = False) -> typer.Typer:
         add_completion=completion,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
+        **shared,
     )
-
-
-def add(app: typer.Typer, verb: Callable[..., int | None], text: str) -> None:
-    """Add a verb by the name of its function.
-
-    Args:
-        app: to add it to.
-        verb: takes the options and returns the exit code, where that is not 0.
-        text: its help; the first line alone is shown in a list of verbs.
-    """
-    app.command(
-        verb.__name__,
-        cls=Verb,
-        help=text,
-        short_help=text.partition("\n")[0],
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )(verb)
+    for verb in verbs:
+        title = (verb.__doc__ or "").partition("\n")[0].rstrip(".")
+        short = title[:1].lower() + title[1:]
+        made.command(cls=Verb, short_help=short, **shared)(verb)
+    return made
 
 
 def _options(command: Any, ctx: Any) -> dict[str, Any]:
@@ -146,7 +143,7 @@ def _check_options(command: Any, ctx: Any, args: list[str]) -> None:
 
 
 def _explained(error: typer.BadParameter) -> str:
-    """Say which argument is wrong, what it should be, and the nearest of some choices."""
+    """Return an error's text: the argument, the expected value, the nearest choice."""
     param: Any = error.param
     name = " / ".join(param.opts) if param.param_type_name == "option" else param.metavar
     if not error.message:
@@ -190,7 +187,7 @@ def _named_option(option: Any) -> str:
 
 
 def _section(title: str, rows: Iterable[tuple[str, str]], column: int = COLUMN) -> Iterator[str]:
-    """Yield a titled list of names and what they mean, where there are any."""
+    """Yield a titled list of names and meanings, if there are any."""
     width = min(shutil.get_terminal_size().columns, WIDEST) - 2
     lines = []
     for name, text in rows:
@@ -205,9 +202,72 @@ def _section(title: str, rows: Iterable[tuple[str, str]], column: int = COLUMN) 
         yield "\n".join([f"{title}:", *lines])
 
 
+def option(
+    metavar: str, text: str, parser: Callable[[object], Any] | None = None, *, name: str = ""
+) -> Any:
+    """Return how an option with a value is shown and read.
+
+    Args:
+        metavar: what stands for its value in the help.
+        text: its help.
+        parser: reads the value, where its type alone does not say how.
+        name: of the option, where it is not the parameter's.
+    """
+    return typer.Option(*filter(None, [name]), metavar=metavar, help=text, parser=parser)
+
+
 def one_of(choices: Any) -> str:
     """Return how help shows the choices of a ``Literal``."""
     return "{" + ",".join(get_args(choices)) + "}"
+
+
+def reader(
+    parse: Callable[[str], T], expected: str, allowed: Callable[[T], bool] = lambda _: True
+) -> Callable[[object], T]:
+    """Return a parser of an option's value, which takes the default too.
+
+    Args:
+        parse: turns text into a value; raises ``ValueError`` where it cannot.
+        expected: what an error calls for.
+        allowed: whether a value may be used.
+    """
+
+    def read(value: object) -> T:
+        with suppress(ValueError):
+            found = parse(str(value))
+            if allowed(found):
+                return found
+        raise typer.BadParameter(f"{expected}, got {str(value)!r}")
+
+    return read
+
+
+def between(name: str, low: float, high: float) -> Callable[[object], float]:
+    """Return a reader of numbers from ``low`` to ``high``, which an error calls ``name``."""
+    expected = f"{name} from {low:g} to {high:g}"
+    return reader(float, expected, lambda number: low <= number <= high)
+
+
+def _each(parse: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]:
+    """Return a parser of values with commas between."""
+    return lambda text: tuple(parse(part) for part in text.split(","))
+
+
+integer = reader(int, "a whole number")
+count = reader(int, "a whole number above 0", lambda number: number > 0)
+counts = reader(
+    _each(int), "whole numbers above 0, such as 200,400,800", lambda numbers: min(numbers) > 0
+)
+natural = reader(int, "a whole number from 0", lambda number: number >= 0)
+port = reader(int, "a port from 1 to 65535", lambda number: 0 < number < 65536)
+seconds = reader(float, "seconds above 0", lambda number: 0 < number < math.inf)
+ratio = reader(
+    float, "a number above 0 that is not 1", lambda number: 0 < number < math.inf and number != 1
+)
+months = reader(_each(float), "months, such as 12,36,60")
+names = reader(
+    lambda text: tuple(dict.fromkeys(_each(str.strip)(text))), "names with commas between", all
+)
 
 
 class Rate(NamedTuple):
@@ -231,135 +291,20 @@ class Adjustment(NamedTuple):
     features: tuple[str, ...]
 
 
-class Names(tuple[str, ...]):
-    """Names that were given with commas between."""
-
-    __slots__ = ()
-
-
-class Counts(tuple[int, ...]):
-    """Whole numbers that were given with commas between."""
-
-    __slots__ = ()
-
-
-class Months(tuple[float, ...]):
-    """Times in months that were given with commas between."""
-
-    __slots__ = ()
-
-
-# What reads a value also reads the default, which has its type already: hence ``object``.
-
-
-def integer(value: object) -> int:
-    """Read a whole number."""
-    try:
-        return int(str(value))
-    except ValueError:
-        raise typer.BadParameter(f"a whole number, got {value!r}") from None
-
-
-def count(value: object) -> int:
-    """Read a whole number above 0."""
-    text = str(value)
-    if not text.isdigit() or int(text) < 1:
-        raise typer.BadParameter(f"a whole number above 0, got {text!r}")
-    return int(text)
-
-
-def counts(value: object) -> Counts:
-    """Read whole numbers above 0."""
-    text = str(value)
-    try:
-        return Counts(count(part) for part in text.split(","))
-    except typer.BadParameter:
-        message = f"whole numbers above 0, such as 200,400,800, got {text!r}"
-        raise typer.BadParameter(message) from None
-
-
-def seed(value: object) -> int:
-    """Read a whole number from 0."""
-    text = str(value)
-    if not text.isdigit():
-        raise typer.BadParameter(f"a whole number from 0, got {text!r}")
-    return int(text)
-
-
-def port(value: object) -> int:
-    """Read the number of a port."""
-    text = str(value)
-    if not text.isdigit() or not 0 < int(text) < 65536:
-        raise typer.BadParameter(f"a port from 1 to 65535, got {text!r}")
-    return int(text)
-
-
-def _number(text: object) -> float:
-    """Read a number; NaN where it is none."""
-    try:
-        return float(str(text))
-    except ValueError:
-        return float("nan")
-
-
-def between(name: str, low: float, high: float) -> Callable[[object], float]:
-    """Return a reader of numbers from ``low`` to ``high``, which an error calls ``name``."""
-
-    def number(value: object) -> float:
-        found = _number(value)
-        if not low <= found <= high:
-            raise typer.BadParameter(f"{name} from {low:g} to {high:g}, got {str(value)!r}")
-        return found
-
-    return number
-
-
-def seconds(value: object) -> float:
-    """Read a duration in seconds."""
-    found = _number(value)
-    if not 0 < found < float("inf"):
-        raise typer.BadParameter(f"seconds above 0, got {str(value)!r}")
-    return found
-
-
-def ratio(value: object) -> float:
-    """Read a ratio that is not 1."""
-    found = _number(value)
-    if not 0 < found < float("inf") or found == 1:
-        raise typer.BadParameter(f"a number above 0 that is not 1, got {str(value)!r}")
-    return found
-
-
-def months(value: object) -> Months:
-    """Read times in months."""
-    try:
-        return Months(float(part) for part in str(value).split(","))
-    except ValueError:
-        raise typer.BadParameter(f"months, such as 12,36,60, got {str(value)!r}") from None
-
-
 def rate(value: object) -> Rate:
     """Read the rate of a response."""
-    name, equals, number = str(value).rpartition("=")
-    if not equals or not name:
+    name, _, number = str(value).rpartition("=")
+    if not name:
         raise typer.BadParameter(f"NAME=RATE, such as ici_response=0.2, got {str(value)!r}")
     return Rate(name, between("a rate", 0.001, 0.999)(number))
 
 
 def pair(value: object) -> Pair:
-    """Read which feature is which."""
-    own, equals, other = (part.strip() for part in str(value).partition("="))
-    if not own or not equals or not other:
+    """Read a feature of the model and the study's feature that it is."""
+    own, _, other = (part.strip() for part in str(value).partition("="))
+    if not own or not other:
         raise typer.BadParameter(f"A=B, such as stage_raw=stage, got {str(value)!r}")
     return Pair(own, other)
-
-
-def names(value: object) -> Names:
-    """Read names, each once."""
-    found = Names(dict.fromkeys(part.strip() for part in str(value).split(",")))
-    if not all(found):
-        raise typer.BadParameter(f"names with commas between, got {str(value)!r}")
-    return found
 
 
 def adjustment(value: object) -> Adjustment:
@@ -372,22 +317,13 @@ def adjustment(value: object) -> Adjustment:
 
 MODEL_HELP = "a bundle folder, runs:/ID, or models:/NAME@champion"
 
-# Arguments of several verbs.
+# Parameters of several verbs.
 Model = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
 Study = Annotated[Path, typer.Argument(metavar="STUDY", help="study file")]
 Endpoint = Annotated[
-    str | None,
-    typer.Option(
-        "--endpoint",
-        metavar="ENDPOINT",
-        help="survival endpoint; the study's first if absent",
-    ),
+    str | None, option("ENDPOINT", "survival endpoint; the study's first if absent")
 ]
 JudgedOn = Annotated[
     Path | None,
-    typer.Option(
-        "--study",
-        metavar="STUDY",
-        help="study file of the patients to judge on; that of the model's run if absent",
-    ),
+    option("STUDY", "study file of the patients to judge on; that of the model's run if absent"),
 ]

@@ -11,7 +11,7 @@ import typer
 
 from accomplice.data.errors import InputError, some
 from accomplice.data.files import check_file, write_text
-from accomplice.training.cli.arguments import MODEL_HELP, JudgedOn
+from accomplice.training.cli.arguments import MODEL_HELP, JudgedOn, option
 from accomplice.training.cli.session import ctrl_c_heeded
 from accomplice.training.reports.wording import SYNTHETIC
 
@@ -22,21 +22,6 @@ if TYPE_CHECKING:
     from accomplice.training.evaluation.comparison import Comparison
     from accomplice.training.tracking.contenders import Contender
 
-COMPARE = """\
-hold models against each other on the same patients
-
-Judges two models, or each further one against the first, on the same patients and the same
-bootstrap draws: Uno's C, Harrell's C and the integrated Brier score with their paired differences
-and 95 % intervals, calibration of each, what each was trained on, and which settings differ.
-
-  accomplice compare runs:/ID models:/accomplice-NAME@champion
-  accomplice compare model other_model --study study.yaml --json compared.json
-
-A model keeps no patients, so their study file is needed again: the one that --study names, or the
-one that the model's run remembers (in mlruns/ of this machine). For patients a model was trained
-on, its out-of-fold predictions are made anew; for others it predicts as for new patients. Which was
-which is said. Judged is to the smaller of the horizons, on the patients that both can be judged on.
-"""
 #: Characters of a digest or fingerprint that tell models apart.
 SHORT = 12
 
@@ -46,14 +31,28 @@ def compare(
     *,
     study: JudgedOn = None,
     endpoint: Annotated[
-        str | None,
-        typer.Option(metavar="ENDPOINT", help="survival endpoint; the first model's own if absent"),
+        str | None, option("ENDPOINT", "survival endpoint; the first model's own if absent")
     ] = None,
     figures: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="write the figures there too")
+        Path | None, option("FILE", "write the figures there too", name="--json")
     ] = None,
 ) -> None:
-    """Print how each further model does against the first one, on the same patients."""
+    """Hold models against each other on the same patients.
+
+    Judges two models, or each further one against the first, on the same patients and the same
+    bootstrap draws: Uno's C, Harrell's C and the integrated Brier score with their paired
+    differences and 95 % intervals, calibration of each, what each was trained on, and which
+    settings differ.
+
+      accomplice compare runs:/ID models:/accomplice-NAME@champion
+      accomplice compare model other_model --study study.yaml --json compared.json
+
+    A model keeps no patients, so their study file is needed again: the one that --study names, or
+    the one that the model's run remembers (in mlruns/ of this machine). For patients a model was
+    trained on, its out-of-fold predictions are made anew; for others it predicts as for new
+    patients. Which was which is said. Judged is to the smaller of the horizons, on the patients
+    that both can be judged on.
+    """
     with ctrl_c_heeded():
         from rich.console import Console
 
@@ -111,7 +110,7 @@ def compare(
 
 
 def _introduce(models: Mapping[str, Contender]) -> Iterator[str]:
-    """Say what models were made from and where they differ."""
+    """Yield lines on the origin of two models and their differences."""
     from accomplice.training.tracking.contenders import different_settings
 
     for letter, each in models.items():
@@ -141,7 +140,7 @@ def _introduce(models: Mapping[str, Contender]) -> Iterator[str]:
 def _table(made: Comparison, letter: str) -> Table:
     from rich.table import Table
 
-    from accomplice.training.evaluation.scores import NAMES
+    from accomplice.training.metrics.table import METRICS
 
     title = (
         f"{made.patients} patients, {made.events} events, to {made.horizon:.0f} months; "
@@ -156,9 +155,9 @@ def _table(made: Comparison, letter: str) -> Table:
         # On two lines, so that the table fits a narrow terminal.
         return f"{figure.value:{form}}\n{figure.low:{form}} to {figure.high:{form}}"
 
-    for metric, name in NAMES.items():
-        cells = [cell(getattr(side, metric), ".3f") for side in (made.first, made.second)]
-        table.add_row(name, *cells, cell(made.gains[metric], "+.4f"))
+    for name, metric in METRICS.items():
+        cells = [cell(side.figures[name], ".3f") for side in (made.first, made.second)]
+        table.add_row(metric.label, *cells, cell(made.gains[name], "+.4f"))
     for label, figure in (
         ("calibration slope", "slope"),
         ("observed/expected", "observed_expected"),

@@ -8,34 +8,10 @@ from typing import Annotated, Literal
 import typer
 
 from accomplice.data.files import write_text
-from accomplice.training.cli.arguments import Study, count, integer, one_of
+from accomplice.training.cli.arguments import Study, count, integer, one_of, option
 from accomplice.training.reports.wording import SYNTHETIC
 
 DATA = "draft or check a study file; make the synthetic cohort"
-INIT = """\
-draft a study file from a table or a study folder
-
-Kinds of columns are inferred, known markers are sorted into modalities, and what is doubtful is
-listed under ignored, with the reason. Look the file over before training.
-
-  accomplice data init cohort.csv --time os_months --event os_event --out study.yaml
-  accomplice data init study_folder --out study.yaml
-  accomplice data init cohort.csv --response recist --out study.yaml
-
-The last has no follow-up: a study of a response alone.
-"""
-CHECK = """\
-report on a study's cohort
-
-Counts patients, events, missing values; warns of what will make a model weak.
-"""
-SYNTH = """\
-write the synthetic cohort and its study file
-
-A cohort drawn from a structural model with known truth. Its patients are synthetic.
-
-  accomplice data synth --out demo --n 800
-"""
 Unit = Literal["days", "weeks", "months", "years"]
 Variant = Literal["default", "strong", "null", "shifted", "confounded"]
 
@@ -45,34 +21,20 @@ def init(
         Path, typer.Argument(metavar="SOURCE", help="a table, or a cBioPortal study folder")
     ],
     *,
-    time: Annotated[
-        str | None, typer.Option(metavar="TIME", help="column of the follow-up time")
-    ] = None,
+    time: Annotated[str | None, option("TIME", "column of the follow-up time")] = None,
     event: Annotated[
-        str | None,
-        typer.Option(metavar="EVENT", help="column that says whether the event was seen"),
+        str | None, option("EVENT", "column that says whether the event was seen")
     ] = None,
     unit: Annotated[
-        Unit,
-        typer.Option(metavar=one_of(Unit), help="of the follow-up time (default: months)"),
+        Unit, option(one_of(Unit), "of the follow-up time (default: months)")
     ] = "months",
-    id: Annotated[
-        str | None, typer.Option(metavar="ID", help="column of the patient's identifier")
-    ] = None,
-    centre: Annotated[
-        str | None, typer.Option(metavar="CENTRE", help="column of the hospital")
-    ] = None,
+    id: Annotated[str | None, option("ID", "column of the patient's identifier")] = None,
+    centre: Annotated[str | None, option("CENTRE", "column of the hospital")] = None,
     treatment: Annotated[
-        str | None,
-        typer.Option(metavar="TREATMENT", help="column of the treatment whose effect is asked for"),
+        str | None, option("TREATMENT", "column of the treatment whose effect is asked for")
     ] = None,
-    response: Annotated[
-        str | None, typer.Option(metavar="RESPONSE", help="column of a drug's response")
-    ] = None,
-    name: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="of the study; the source's name if absent"),
-    ] = None,
+    response: Annotated[str | None, option("RESPONSE", "column of a drug's response")] = None,
+    name: Annotated[str | None, option("NAME", "of the study; the source's name if absent")] = None,
     drop_without_follow_up: Annotated[
         bool,
         typer.Option(
@@ -81,11 +43,19 @@ def init(
             "however many; up to a tenth, and a study folder's, always are",
         ),
     ] = False,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="default: study.yaml")] = Path(
-        "study.yaml"
-    ),
+    out: Annotated[Path, option("FILE", "default: study.yaml")] = Path("study.yaml"),
 ) -> None:
-    """Draft a study file."""
+    """Draft a study file from a table or a study folder.
+
+    Kinds of columns are inferred, known markers are sorted into modalities, and what is doubtful is
+    listed under ignored, with the reason. Look the file over before training.
+
+      accomplice data init cohort.csv --time os_months --event os_event --out study.yaml
+      accomplice data init study_folder --out study.yaml
+      accomplice data init cohort.csv --response recist --out study.yaml
+
+    The last has no follow-up: a study of a response alone.
+    """
     from accomplice.data.drafting.draft import draft_study, render_study
 
     draft = draft_study(
@@ -108,7 +78,10 @@ def init(
 
 
 def check(study: Study) -> None:
-    """Report on a cohort."""
+    """Report on a study's cohort.
+
+    Counts patients, events, missing values; warns of what will make a model weak.
+    """
     from rich.console import Console
 
     from accomplice.data.check import check_study, render
@@ -119,20 +92,20 @@ def check(study: Study) -> None:
 
 def synth(
     *,
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="where it goes")],
-    n: Annotated[
-        int, typer.Option(parser=count, metavar="N", help="patients (default: 800)")
-    ] = 800,
+    out: Annotated[Path, option("FOLDER", "where it goes")],
+    n: Annotated[int, option("N", "patients (default: 800)", count)] = 800,
     variant: Annotated[
-        Variant,
-        typer.Option(metavar=one_of(Variant), help="of the simulated truth (default: default)"),
+        Variant, option(one_of(Variant), "of the simulated truth (default: default)")
     ] = "default",
-    seed: Annotated[
-        int, typer.Option(parser=integer, metavar="SEED", help="of the draws (default: 0)")
-    ] = 0,
+    seed: Annotated[int, option("SEED", "of the draws (default: 0)", integer)] = 0,
     truth: Annotated[bool, typer.Option("--truth", help="write truth.csv beside it")] = False,
 ) -> None:
-    """Write the synthetic cohort and its study file."""
+    """Write the synthetic cohort and its study file.
+
+    A cohort drawn from a structural model with known truth. Its patients are synthetic.
+
+      accomplice data synth --out demo --n 800
+    """
     from accomplice.data.synthetic_study import synthesise
 
     study = synthesise(out, n, variant, seed, truth=truth)

@@ -1,4 +1,4 @@
-"""The whole life of a model on the synthetic cohort, from a table to an answer over HTTP."""
+"""The verb ``demo``: from a synthetic table to an answer over HTTP."""
 
 from __future__ import annotations
 
@@ -12,17 +12,10 @@ import typer
 
 from accomplice.training.cli.terminal import relative, say_cohort, say_result, shown_search
 
-DEMO = """\
-the whole life of a model on the synthetic cohort
-
-Makes a synthetic cohort, tunes, trains, judges, registers and packages a model, and asks the
-packaged service for one patient; prints where to look. Takes minutes on two cores.
-"""
-
 
 @dataclass(frozen=True)
 class Size:
-    """How much a demonstration does."""
+    """Size of a demonstration."""
 
     patients: int
     trials: int
@@ -57,7 +50,11 @@ def demo(
     *,
     short: Annotated[bool, typer.Option("--short", help="fewer patients and trials")] = False,
 ) -> None:
-    """Make a cohort, tune, train, judge, register, package, serve one answer, say where to look."""
+    """The whole life of a model on the synthetic cohort.
+
+    Makes a synthetic cohort, tunes, trains, judges, registers and packages a model, and asks the
+    packaged service for one patient; prints where to look. Takes minutes on two cores.
+    """
     from mlflow import MlflowClient
 
     from accomplice.data.loading import load_cohort

@@ -9,87 +9,44 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from accomplice.data.errors import InputError
-from accomplice.training.cli.arguments import MODEL_HELP, Model, count, port, seconds
+from accomplice.training.cli.arguments import MODEL_HELP, Model, count, option, port, seconds
 from accomplice.training.cli.terminal import relative
 
 if TYPE_CHECKING:
     from accomplice.serving.deployment.server import Access
 
-PACKAGE = """\
-pack a model as a bento, ready to deploy
-
-Packs the model with the code that serves it and the page, and nothing of training, as a bento. No
-network is needed. Below mlruns/bentoml are then
-
-  bentos/NAME/VERSION        the bento; accomplice serve takes the folder
-  archives/NAME-VERSION.bento   the same in one file, for another machine
-  containers/NAME-VERSION    a Dockerfile with all that it copies, for docker or podman
-
-  accomplice package models:/accomplice-NAME@champion
-  accomplice serve mlruns/bentoml/bentos/NAME/VERSION --port 3001
-
-VERSION is made of the model's digest and of what the rest was packed from: the same model, code and
-requirements give the same one, and others live beside it. Two versions serve at once on two ports.
-
-Elsewhere: tar -xf the archive into an empty folder and accomplice serve that, or, where accomplice
-is not installed, pip install -r env/python/requirements.txt and bentoml serve FOLDER --host
-127.0.0.1. The image is built by whoever has a container engine; the commands are printed. It
-answers other machines, and therefore starts only with a token file (accomplice token) mounted.
-podman takes the same commands; with --format docker its build keeps the check of health.
-
-  BENTOML_HOME=mlruns/bentoml bentoml list
-  BENTOML_HOME=mlruns/bentoml bentoml delete NAME:VERSION
-"""
-SERVE = """\
-serve a model or a bento on 127.0.0.1
-
-Answers a page for a person at /, and POST /predict, /predict_batch, /explain and /what_if for
-programs; /docs describes them, GET /model says which model answers, GET /metrics is for Prometheus.
-
-  accomplice serve model --port 3000
-  accomplice serve models:/accomplice-NAME@champion --reload-champion
-  curl -s http://127.0.0.1:3000/predict -H 'Content-Type: application/json' \\
-       -d '{"patient": {"age": 61}, "times": [12, 36]}'
-
---reload-champion looks at the registry every --every seconds. Where the alias names another version
-its bundle is copied here, checked, loaded beside the one that answers and tried on its golden rows;
-then it answers, and no request fails meanwhile. An answer is always of one version, which it names.
-A version that cannot be fetched, was changed, or answers its golden rows differently is refused in
-one line of the log, counted (accomplice_reloads_total), and the one before goes on. So it does
-while the registry is away. To go back, promote the version before again.
-"""
-TOKEN = """\
-make a token for a program that asks the endpoint
-
-Prints a new token once, and adds its hash to a file that serve --tokens reads; a line taken out of
-the file, and a restart, and the token opens nothing any more.
-
-  accomplice token tumour-board --tokens tokens
-  accomplice serve model --host 10.0.0.5 --tokens tokens
-  curl -s http://10.0.0.5:3000/predict -H "Authorization: Bearer $TOKEN" …
-"""
-UI = """\
-open MLflow on the project's runs
-
-Serves MLflow on what mlruns/ (or MLFLOW_TRACKING_URI) holds, and prints the links that matter: of
-each experiment its models beside each other, the last study and its trials in parallel coordinates,
-and the champion. With --optuna Optuna's dashboard is served in its place, where it is installed:
-pip install 'accomplice[dashboard]'
-
-  accomplice ui
-  accomplice ui --optuna --port 8080
-  accomplice ui --optuna --storage postgresql://host/optuna
-"""
-
 
 def package(
     model: Model,
     *,
-    name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="of the bento; accomplice-STUDY if absent")
-    ] = None,
+    name: Annotated[str | None, option("NAME", "of the bento; accomplice-STUDY if absent")] = None,
 ) -> None:
-    """Pack a model as a bento."""
+    """Pack a model as a bento, ready to deploy.
+
+    Packs the model with the code that serves it and the page, and nothing of training, as a bento.
+    No network is needed. Below mlruns/bentoml are then
+
+      bentos/NAME/VERSION        the bento; accomplice serve takes the folder
+      archives/NAME-VERSION.bento   the same in one file, for another machine
+      containers/NAME-VERSION    a Dockerfile with all that it copies, for docker or podman
+
+      accomplice package models:/accomplice-NAME@champion
+      accomplice serve mlruns/bentoml/bentos/NAME/VERSION --port 3001
+
+    VERSION is made of the model's digest and of what the rest was packed from: the same model, code
+    and requirements give the same one, and others live beside it. Two versions serve at once on two
+    ports.
+
+    Elsewhere: tar -xf the archive into an empty folder and accomplice serve that, or, where
+    accomplice is not installed, pip install -r env/python/requirements.txt and bentoml serve FOLDER
+    --host 127.0.0.1. The image is built by whoever has a container engine; the commands are
+    printed. It answers other machines, and therefore starts only with a token file (accomplice
+    token) mounted. podman takes the same commands; with --format docker its build keeps the check
+    of health.
+
+      BENTOML_HOME=mlruns/bentoml bentoml list
+      BENTOML_HOME=mlruns/bentoml bentoml delete NAME:VERSION
+    """
     from accomplice.serving.deployment.container import commands
     from accomplice.serving.deployment.origin import origin_json
     from accomplice.serving.deployment.packaging import package as pack
@@ -118,23 +75,14 @@ def serve(
         str, typer.Argument(metavar="MODEL", help=f"{MODEL_HELP}, or a bento's folder")
     ],
     *,
-    at: Annotated[
-        int,
-        typer.Option("--port", parser=port, metavar="PORT", help="to listen on (default: 3000)"),
-    ] = 3000,
+    at: Annotated[int, option("PORT", "to listen on (default: 3000)", port, name="--port")] = 3000,
     host: Annotated[
         str,
-        typer.Option(
-            metavar="ADDRESS",
-            help="address to listen on (default: 127.0.0.1); any other needs --tokens",
-        ),
+        option("ADDRESS", "address to listen on (default: 127.0.0.1); any other needs --tokens"),
     ] = "127.0.0.1",
-    tokens: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="who may ask; see accomplice token")
-    ] = None,
+    tokens: Annotated[Path | None, option("FILE", "who may ask; see accomplice token")] = None,
     concurrency: Annotated[
-        int | None,
-        typer.Option(parser=count, metavar="N", help="requests under way at once (default: 128)"),
+        int | None, option("N", "requests under way at once (default: 128)", count)
     ] = None,
     reload_champion: Annotated[
         bool,
@@ -145,17 +93,31 @@ def serve(
     ] = False,
     every: Annotated[
         float,
-        typer.Option(
-            parser=seconds,
-            metavar="SECONDS",
-            help="between two looks at the registry for --reload-champion (default: 10)",
+        option(
+            "SECONDS",
+            "between two looks at the registry for --reload-champion (default: 10)",
+            seconds,
         ),
     ] = 10.0,
 ) -> int:
-    """Serve a model or a bento on this machine until Ctrl-C.
+    r"""Serve a model or a bento on 127.0.0.1.
 
-    Returns:
-        0, or 1 where the server fails.
+    Answers a page for a person at /, and POST /predict, /predict_batch, /explain and /what_if for
+    programs; /docs describes them, GET /model says which model answers, GET /metrics is for
+    Prometheus.
+
+      accomplice serve model --port 3000
+      accomplice serve models:/accomplice-NAME@champion --reload-champion
+      curl -s http://127.0.0.1:3000/predict -H 'Content-Type: application/json' \
+           -d '{"patient": {"age": 61}, "times": [12, 36]}'
+
+    --reload-champion looks at the registry every --every seconds. Where the alias names another
+    version its bundle is copied here, checked, loaded beside the one that answers and tried on its
+    golden rows; then it answers, and no request fails meanwhile. An answer is always of one
+    version, which it names. A version that cannot be fetched, was changed, or answers its golden
+    rows differently is refused in one line of the log, counted (accomplice_reloads_total), and the
+    one before goes on. So it does while the registry is away. To go back, promote the version
+    before again.
     """
     from accomplice.serving.deployment.server import Access, ServerError
     from accomplice.serving.deployment.server import serve as run_server
@@ -204,9 +166,17 @@ def token(
         str, typer.Argument(metavar="NAME", help="of the program or the people who get it")
     ],
     *,
-    tokens: Annotated[Path, typer.Option(metavar="FILE", help="its hash is added here")],
+    tokens: Annotated[Path, option("FILE", "its hash is added here")],
 ) -> None:
-    """Make a token for a program that asks the endpoint."""
+    """Make a token for a program that asks the endpoint.
+
+    Prints a new token once, and adds its hash to a file that serve --tokens reads; a line taken out
+    of the file, and a restart, and the token opens nothing any more.
+
+      accomplice token tumour-board --tokens tokens
+      accomplice serve model --host 10.0.0.5 --tokens tokens
+      curl -s http://10.0.0.5:3000/predict -H "Authorization: Bearer $TOKEN" …
+    """
     from accomplice.serving.api.tokens import new_token
 
     made, line = new_token(name)
@@ -227,18 +197,23 @@ def token(
 
 def ui(
     *,
-    at: Annotated[
-        int,
-        typer.Option("--port", parser=port, metavar="PORT", help="to listen on (default: 5000)"),
-    ] = 5000,
+    at: Annotated[int, option("PORT", "to listen on (default: 5000)", port, name="--port")] = 5000,
     optuna: Annotated[
         bool, typer.Option("--optuna", help="Optuna's dashboard on the studies")
     ] = False,
-    storage: Annotated[
-        str | None, typer.Option(metavar="URL", help="of the studies, as in tune")
-    ] = None,
+    storage: Annotated[str | None, option("URL", "of the studies, as in tune")] = None,
 ) -> None:
-    """Open MLflow's pages on the store, or Optuna's on its studies, until Ctrl-C."""
+    """Open MLflow on the project's runs.
+
+    Serves MLflow on what mlruns/ (or MLFLOW_TRACKING_URI) holds, and prints the links that matter:
+    of each experiment its models beside each other, the last study and its trials in parallel
+    coordinates, and the champion. With --optuna Optuna's dashboard is served in its place, where it
+    is installed: pip install 'accomplice[dashboard]'
+
+      accomplice ui
+      accomplice ui --optuna --port 8080
+      accomplice ui --optuna --storage postgresql://host/optuna
+    """
     from accomplice.training.tracking.store import open_store
     from accomplice.training.tracking.ui import run_dashboard, run_ui
 

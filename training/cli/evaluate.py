@@ -1,4 +1,4 @@
-"""The verb ``evaluate``: a model judged on another cohort, and updated for it if asked to."""
+"""The verb ``evaluate``: external validation of a model, and its update."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import typer
 
 from accomplice.data.errors import InputError
 from accomplice.data.files import check_beside
-from accomplice.training.cli import arguments
-from accomplice.training.cli.arguments import Model, Pair, count, pair
+from accomplice.training.cli.arguments import Model, Pair, count, natural, option, pair
 from accomplice.training.cli.session import ctrl_c_heeded
-from accomplice.training.cli.terminal import relative, say_cohort, shown
+from accomplice.training.cli.terminal import relative, say_cohort, say_files, shown
 from accomplice.training.reports.wording import SYNTHETIC
 
 if TYPE_CHECKING:
@@ -22,29 +21,6 @@ if TYPE_CHECKING:
     from accomplice.training.estimators.intervals import Estimate
     from accomplice.training.validation.validation import Validation
 
-EVALUATE = """\
-judge a model on another cohort; update it for it
-
-Predicts for the patients of another cohort, which has a study file of its own, and judges what came
-true: discrimination and calibration, beside the training run's. Writes one page that opens without
-a network and its figures as JSON, and logs both to mlruns/ beside the model's runs.
-
-  accomplice evaluate model other/study.yaml
-  accomplice evaluate model other/study.yaml --map stage_raw=stage --map CD8A=CD8_RNA
-  accomplice evaluate model other/study.yaml --recalibrate --out-model model-for-other
-
-The model's features are looked for in STUDY by name, by column, and by what the panels know: genes
-by their aliases, stage and the like by their levels, sex however it is spelt. What is not certain
-is left missing and listed; --map A=B settles it. Kinds must agree; units too, where both are
-stated. Expression is ranked among the cohort's own patients where 50 or more have it, as in
-training.
-
---recalibrate updates the model for this centre: the level, and where held-out patients are better
-predicted so, the slope and the course over time of its log cumulative hazard. It is checked on
-patients whom the update was not fitted to, and the new bundle says what it was updated by. It takes
-20 events at the least. At any one month patients keep their order.
-"""
-
 
 def evaluate(
     model: Model,
@@ -52,53 +28,56 @@ def evaluate(
     *,
     endpoint: Annotated[
         str | None,
-        typer.Option(
-            metavar="ENDPOINT",
-            help="survival endpoint of STUDY; the model's own if STUDY has it, else STUDY's first",
+        option(
+            "ENDPOINT",
+            "survival endpoint of STUDY; the model's own if STUDY has it, else STUDY's first",
         ),
     ] = None,
     pairs: Annotated[
         list[Pair] | None,
-        typer.Option(
-            "--map",
-            parser=pair,
-            metavar="A=B",
-            help="the model's feature A is STUDY's feature B; may be repeated",
+        option(
+            "A=B", "the model's feature A is STUDY's feature B; may be repeated", pair, name="--map"
         ),
     ] = None,
     recalibrate: Annotated[
-        bool,
-        typer.Option("--recalibrate", help="update level and slope; write the new model"),
+        bool, typer.Option("--recalibrate", help="update level and slope; write the new model")
     ] = False,
     out_model: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="where the updated model goes; under mlruns/bundles if absent",
-        ),
+        option("FOLDER", "where the updated model goes; under mlruns/bundles if absent"),
     ] = None,
     out: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="ends in .html; evaluate-MODEL-STUDY.html if absent"),
+        Path | None, option("FILE", "ends in .html; evaluate-MODEL-STUDY.html if absent")
     ] = None,
     seed: Annotated[
-        int | None,
-        typer.Option(
-            parser=arguments.seed,
-            metavar="SEED",
-            help="of bootstraps and folds; the model's if absent",
-        ),
+        int | None, option("SEED", "of bootstraps and folds; the model's if absent", natural)
     ] = None,
     bootstraps: Annotated[
         int | None,
-        typer.Option(
-            parser=count,
-            metavar="N",
-            help="draws behind each interval; as many as in training if absent",
-        ),
+        option("N", "draws behind each interval; as many as in training if absent", count),
     ] = None,
 ) -> None:
-    """Judge a model on a cohort that it was not trained on."""
+    """Judge a model on another cohort; update it for it.
+
+    Predicts for the patients of another cohort, which has a study file of its own, and judges what
+    came true: discrimination and calibration, beside the training run's. Writes one page that opens
+    without a network and its figures as JSON, and logs both to mlruns/ beside the model's runs.
+
+      accomplice evaluate model other/study.yaml
+      accomplice evaluate model other/study.yaml --map stage_raw=stage --map CD8A=CD8_RNA
+      accomplice evaluate model other/study.yaml --recalibrate --out-model model-for-other
+
+    The model's features are looked for in STUDY by name, by column, and by what the panels know:
+    genes by their aliases, stage and the like by their levels, sex however it is spelt. What is not
+    certain is left missing and listed; --map A=B settles it. Kinds must agree; units too, where
+    both are stated. Expression is ranked among the cohort's own patients where 50 or more have it,
+    as in training.
+
+    --recalibrate updates the model for this centre: the level, and where held-out patients are
+    better predicted so, the slope and the course over time of its log cumulative hazard. It is
+    checked on patients whom the update was not fitted to, and the new bundle says what it was
+    updated by. It takes 20 events at the least. At any one month patients keep their order.
+    """
     with ctrl_c_heeded():
         from accomplice.data.loading import load_cohort
         from accomplice.data.study import load_study
@@ -134,8 +113,7 @@ def evaluate(
         out_model=out_model,
     )
     say(found)
-    print(f"report   {relative(out)}")
-    print(f"data     {relative(out.with_suffix('.json'))}")
+    say_files(out)
     if logged.bundle is not None:
         print(f"bundle   {relative(logged.bundle)}")
     print(f"run      {logged.run_id}")
@@ -168,7 +146,7 @@ def named_features(pairs: list[Pair]) -> dict[str, str]:
 
 
 def say(found: Validation) -> None:
-    """Print the figures beside the training run's, and what they mean."""
+    """Print the figures beside the training run's, and the verdicts."""
     from accomplice.training.models.predictions import MODEL
     from accomplice.training.validation.validation import MARKS
     from accomplice.training.validation.verdicts import verdicts

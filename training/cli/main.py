@@ -1,11 +1,11 @@
-"""The command ``accomplice``: its verbs, exit codes, and the look of an error."""
+"""The command ``accomplice``: its verbs, exit codes and error lines."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import typer
@@ -24,7 +24,7 @@ from accomplice.training.cli import (
     report,
     train,
 )
-from accomplice.training.cli.arguments import add, group
+from accomplice.training.cli.arguments import group
 from accomplice.training.processes import term_interrupts
 
 INTRODUCTION = """\
@@ -50,37 +50,18 @@ ENVIRONMENT = {
 COMPLETE = "_ACCOMPLICE_COMPLETE"
 
 
-#: Each verb with its help, in the order of the command's own help.
-VERBS: tuple[tuple[Callable[..., int | None], str], ...] = (
-    (train.train, train.TRAIN),
-    (train.tune, train.TUNE),
-    (predict.predict, predict.PREDICT),
-    (evaluate.evaluate, evaluate.EVALUATE),
-    (report.report, report.REPORT),
-    (power.power, power.POWER),
-    (marker.marker, marker.MARKER),
-    (compare.compare, compare.COMPARE),
-    (promote.promote, promote.PROMOTE),
-    (deploy.package, deploy.PACKAGE),
-    (deploy.serve, deploy.SERVE),
-    (deploy.token, deploy.TOKEN),
-    (deploy.ui, deploy.UI),
-    (demo.demo, demo.DEMO),
-)
-DATA_VERBS: tuple[tuple[Callable[..., int | None], str], ...] = (
-    (data.init, data.INIT),
-    (data.check, data.CHECK),
-    (data.synth, data.SYNTH),
+#: In the order of the command's own help.
+VERBS = (
+    *(train.train, train.tune, predict.predict, evaluate.evaluate, report.report),
+    *(power.power, marker.marker, compare.compare, promote.promote),
+    *(deploy.package, deploy.serve, deploy.token, deploy.ui, demo.demo),
 )
 
 
 def command() -> Any:
     """Return the whole command."""
-    top, studies = group("accomplice", INTRODUCTION, completion=True), group("data", data.DATA)
-    for app, verbs in ((top, VERBS), (studies, DATA_VERBS)):
-        for verb, text in verbs:
-            add(app, verb, text)
-    top.add_typer(studies)
+    top = group("accomplice", INTRODUCTION, VERBS, completion=True)
+    top.add_typer(group("data", data.DATA, (data.init, data.check, data.synth)))
     return typer.main.get_command(top)
 
 

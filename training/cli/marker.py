@@ -3,82 +3,69 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
-
-import typer
 
 from accomplice.data.files import check_beside
 from accomplice.training.cli.arguments import (
     Adjustment,
     Endpoint,
-    Names,
     Study,
     adjustment,
     names,
+    option,
     ratio,
 )
 from accomplice.training.cli.session import ListSettings, Set, SetSeed, ctrl_c_heeded, settings
-from accomplice.training.cli.terminal import relative, say_cohort, shown
-
-MARKER = """\
-judge what a cohort says of one marker, as a page
-
-Asks of one marker what a reviewer would: is it associated with survival, does that hang on the
-cut-point, is it independent of stage, clinic and stroma, is its effect the same over time, do the
-centres agree, does it change what the treatment does, what else does it measure, and do predictions
-gain by it. Writes one page that opens without a network, with one verdict a question, and the
-numbers as JSON beside it; both are logged to mlruns/.
-
-  accomplice marker study.yaml --marker IL1R1
-  accomplice marker study.yaml --marker IL1R1 --stroma FAP,PDGFRB --out il1r1.html
-  accomplice marker study.yaml --marker CD163 --adjust msi=MSI_SCORE_MANTIS --endpoint dfs
-
-Adjusted for: each of the study file's baselines, the stroma, the features that its interactions
-name, what --adjust adds, and all of these together. Patients without the marker are left out and
-counted.
-"""
+from accomplice.training.cli.terminal import say_answers, say_cohort, shown
 
 
 def marker(
     study: Study,
     *,
-    named: Annotated[str, typer.Option("--marker", metavar="NAME", help="a feature of the study")],
+    named: Annotated[str, option("NAME", "a feature of the study", name="--marker")],
     stroma: Annotated[
-        Names | None,
-        typer.Option(
-            parser=names,
-            metavar="A,B",
-            help="features whose mean is adjusted for; the modality 'stroma' if absent",
+        Sequence[str] | None,
+        option(
+            "A,B", "features whose mean is adjusted for; the modality 'stroma' if absent", names
         ),
     ] = None,
     adjust: Annotated[
         list[Adjustment] | None,
-        typer.Option(
-            parser=adjustment,
-            metavar="NAME=A,B",
-            help="features to adjust for too, under a name; may be repeated",
-        ),
+        option("NAME=A,B", "features to adjust for too, under a name; may be repeated", adjustment),
     ] = None,
     plausible: Annotated[
         float,
-        typer.Option(
-            parser=ratio,
-            metavar="R",
-            help="ratio of the treatment's hazard ratios, high over low marker, taken as true for "
-            "the power (default: 1.55)",
+        option(
+            "R",
+            "ratio of the treatment's hazard ratios, high over low marker, taken as true for the "
+            "power (default: 1.55)",
+            ratio,
         ),
     ] = 1.55,
-    out: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="ends in .html; marker-NAME.html if absent"),
-    ] = None,
+    out: Annotated[Path | None, option("FILE", "ends in .html; marker-NAME.html if absent")] = None,
     endpoint: Endpoint = None,
     given: Set = None,
     seed: SetSeed = None,
     _settings: ListSettings = False,
 ) -> None:
-    """Write the marker claim report."""
+    """Judge what a cohort says of one marker, as a page.
+
+    Asks of one marker what a reviewer would: is it associated with survival, does that depend on
+    the cut-point, is it independent of stage, clinic and stroma, is its effect the same over time,
+    do the centres agree, does it change what the treatment does, what else does it measure, and do
+    predictions gain by it. Writes one page that opens without a network, with one verdict a
+    question, and the numbers as JSON beside it; both are logged to mlruns/.
+
+      accomplice marker study.yaml --marker IL1R1
+      accomplice marker study.yaml --marker IL1R1 --stroma FAP,PDGFRB --out il1r1.html
+      accomplice marker study.yaml --marker CD163 --adjust msi=MSI_SCORE_MANTIS --endpoint dfs
+
+    Adjusted for: each of the study file's baselines, the stroma, the features that its interactions
+    name, what --adjust adds, and all of these together. Patients without the marker are left out
+    and counted.
+    """
     with ctrl_c_heeded():
         from accomplice.data.loading import load_cohort
         from accomplice.training.config import Config, Folds, configure
@@ -91,13 +78,12 @@ def marker(
         safe = re.sub(r"[^A-Za-z0-9._-]+", "_", named)
         out = check_beside(out or Path(f"marker-{safe}.html"), (".html",))
         cohort = load_cohort(study, config.endpoint)
-        request = MarkerRequest(named, stroma, dict(adjust or ()), plausible)
+        request = MarkerRequest(
+            named, None if stroma is None else tuple(stroma), dict(adjust or ()), plausible
+        )
         check_request(cohort.study, request)
     say_cohort(cohort)
     with shown("marker") as tick:
         page, run_id = report_marker(open_store(), cohort, request, config, out, tick)
-    for section in page.sections:
-        print(f"{section.heading}\n  {section.verdict.label}  {section.verdict.text}")
-    print(f"report   {relative(out)}")
-    print(f"data     {relative(out.with_suffix('.json'))}")
+    say_answers(page, out)
     print(f"run      {run_id}")

@@ -1,8 +1,9 @@
-"""The verb ``power``: the patients that a treatment-by-marker interaction needs to be seen."""
+"""The verb ``power``: the patients that a test of a treatment-by-marker interaction needs."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,29 +11,20 @@ import typer
 
 from accomplice.data.errors import InputError
 from accomplice.data.files import check_beside, written_beside
-from accomplice.training.cli import arguments
-from accomplice.training.cli.arguments import Counts, Endpoint, between, count, counts, one_of
+from accomplice.training.cli.arguments import (
+    Endpoint,
+    between,
+    count,
+    counts,
+    natural,
+    one_of,
+    option,
+)
 from accomplice.training.cli.terminal import say_cohort, shown
 
 if TYPE_CHECKING:
     from accomplice.data.cohort import Cohort
 
-POWER = """\
-what a treatment-by-marker interaction takes to be seen
-
-Simulates cohorts in which a treatment works less where a marker is high, analyses each by a Cox
-model, and counts how often the interaction is significant: at --n, along a curve of sizes, and how
-many patients it takes for 80 %. Those cohorts that show it overstate it; by how much is shown too.
-
-  accomplice power --n 409 --events 0.45 --treated 0.6 --hr-low 0.48 --hr-high 0.76 --out power.png
-  accomplice power --n 800 --interaction 1.4 --scale sd
-  accomplice power study.yaml --marker IL1R1 --out power.png
-  accomplice power study.yaml --marker IL1R1 --marker-known 1
-
-With a STUDY, patients, events, treated, who has the marker recorded and how long patients were
-followed are read from its cohort, but for what an option says: the last example asks what it would
-bring to measure the marker in everybody. Effects are never read from a cohort: assume them.
-"""
 #: Kinds of figure that are drawn.
 FIGURES = (".png", ".svg", ".pdf")
 
@@ -45,110 +37,87 @@ def power(
         Path | None, typer.Argument(metavar="STUDY", help="study file of a cohort at hand")
     ] = None,
     *,
-    marker: Annotated[
-        str | None, typer.Option(metavar="MARKER", help="the study's feature; with STUDY only")
-    ] = None,
+    marker: Annotated[str | None, option("MARKER", "the study's feature; with STUDY only")] = None,
     endpoint: Endpoint = None,
-    n: Annotated[
-        int | None,
-        typer.Option(parser=count, metavar="N", help="patients (default: 409, or the study's)"),
-    ] = None,
+    n: Annotated[int | None, option("N", "patients (default: 409, or the study's)", count)] = None,
     sizes: Annotated[
-        Counts | None,
-        typer.Option(
-            parser=counts,
-            metavar="N,N",
-            help="further sizes of the curve (default: 200,400,800,1600,3200)",
-        ),
+        Sequence[int] | None,
+        option("N,N", "further sizes of the curve (default: 200,400,800,1600,3200)", counts),
     ] = None,
     events: Annotated[
         float | None,
-        typer.Option(
-            parser=SHARE,
-            metavar="SHARE",
-            help="share of patients whose event is seen (default: 0.45, or the study's)",
+        option(
+            "SHARE", "share of patients whose event is seen (default: 0.45, or the study's)", SHARE
         ),
     ] = None,
     treated: Annotated[
         float | None,
-        typer.Option(
-            parser=SHARE,
-            metavar="SHARE",
-            help="share of patients who are treated (default: 0.6, or the study's)",
-        ),
+        option("SHARE", "share of patients who are treated (default: 0.6, or the study's)", SHARE),
     ] = None,
     marker_known: Annotated[
         float | None,
-        typer.Option(
-            parser=between("a share", 0.01, 1.0),
-            metavar="SHARE",
-            help="share of patients with marker and treatment recorded (default: 1, or the "
-            "study's)",
+        option(
+            "SHARE",
+            "share of patients with marker and treatment recorded (default: 1, or the study's)",
+            between("a share", 0.01, 1.0),
         ),
     ] = None,
     hr_low: Annotated[
         float | None,
-        typer.Option(
-            parser=RATIO,
-            metavar="HR",
-            help="hazard ratio of the treatment where the marker is low (default: 0.48)",
+        option(
+            "HR", "hazard ratio of the treatment where the marker is low (default: 0.48)", RATIO
         ),
     ] = None,
     hr_high: Annotated[
         float | None,
-        typer.Option(
-            parser=RATIO,
-            metavar="HR",
-            help="hazard ratio of the treatment where it is high (default: 0.76)",
-        ),
+        option("HR", "hazard ratio of the treatment where it is high (default: 0.76)", RATIO),
     ] = None,
     interaction: Annotated[
         float | None,
-        typer.Option(
-            parser=RATIO,
-            metavar="HR",
-            help="in place of --hr-high: ratio of the treatment's hazard ratios, high half over "
-            "low half, or for one SD with --scale sd",
+        option(
+            "HR",
+            "in place of --hr-high: ratio of the treatment's hazard ratios, high half over low "
+            "half, or for one SD with --scale sd",
+            RATIO,
         ),
     ] = None,
     hr_marker: Annotated[
         float | None,
-        typer.Option(
-            parser=RATIO,
-            metavar="HR",
-            help="of the untreated, high half over low half or for one SD (default: 1)",
-        ),
+        option("HR", "of the untreated, high half over low half or for one SD (default: 1)", RATIO),
     ] = None,
     scale: Annotated[
         Scale,
-        typer.Option(
-            metavar=one_of(Scale),
-            help="the marker acts and is analysed by halves, or linearly per SD (default: half)",
+        option(
+            one_of(Scale),
+            "the marker acts and is analysed by halves, or linearly per SD (default: half)",
         ),
     ] = "half",
     alpha: Annotated[
-        float,
-        typer.Option(
-            parser=between("a level", 1e-6, 0.5),
-            metavar="ALPHA",
-            help="two-sided level (default: 0.05)",
-        ),
+        float, option("ALPHA", "two-sided level (default: 0.05)", between("a level", 1e-06, 0.5))
     ] = 0.05,
-    draws: Annotated[
-        int, typer.Option(parser=count, metavar="N", help="cohorts a size (default: 1000)")
-    ] = 1000,
-    seed: Annotated[
-        int,
-        typer.Option(parser=arguments.seed, metavar="SEED", help="of the draws (default: 0)"),
-    ] = 0,
+    draws: Annotated[int, option("N", "cohorts a size (default: 1000)", count)] = 1000,
+    seed: Annotated[int, option("SEED", "of the draws (default: 0)", natural)] = 0,
     out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="figure (.png, .svg, .pdf); its numbers go to a .json beside"
-        ),
+        Path | None, option("FILE", "figure (.png, .svg, .pdf); its numbers go to a .json beside")
     ] = None,
 ) -> None:
-    """Simulate the power to see a treatment-by-marker interaction."""
+    """What a treatment-by-marker interaction takes to be seen.
+
+    Simulates cohorts in which a treatment works less where a marker is high, analyses each by a Cox
+    model, and counts how often the interaction is significant: at --n, along a curve of sizes, and
+    how many patients it takes for 80 %. Those cohorts that show it overstate it; by how much is
+    shown too.
+
+      accomplice power --n 409 --events 0.45 --treated 0.6 --hr-low 0.48 --hr-high 0.76 --out p.png
+      accomplice power --n 800 --interaction 1.4 --scale sd
+      accomplice power study.yaml --marker IL1R1 --out power.png
+      accomplice power study.yaml --marker IL1R1 --marker-known 1
+
+    With a STUDY, patients, events, treated, who has the marker recorded and how long patients were
+    followed are read from its cohort, but for what an option says: the last example asks what it
+    would bring to measure the marker in everybody. Effects are never read from a cohort: assume
+    them.
+    """
     from rich.console import Console
 
     from accomplice.training.power.report import LEGEND, assumptions, conclusion, record, table
@@ -193,7 +162,7 @@ def power(
 
 
 def power_cohort(study: Path | None, marker: str | None, endpoint: str | None) -> Cohort | None:
-    """Read the cohort that the simulated patients are to be like, where one is named.
+    """Read the cohort that the simulated patients resemble, if one is named.
 
     Raises:
         InputError: it cannot be read, or options of a study are given without one.

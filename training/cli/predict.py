@@ -20,7 +20,7 @@ import typer
 
 from accomplice.data.errors import InputError
 from accomplice.data.files import TABLES, check_file, csv_parts, written_in_parts
-from accomplice.training.cli.arguments import Model, Months, Rate, months, rate
+from accomplice.training.cli.arguments import Model, Rate, months, option, rate
 from accomplice.training.cli.session import ctrl_c_heeded
 from accomplice.training.cli.terminal import shown
 from accomplice.training.progress import Tick, silent
@@ -31,35 +31,6 @@ if TYPE_CHECKING:
 
     from accomplice.training.bundle import Bundle
 
-PREDICT = """\
-predict for the rows of a table
-
-Writes patient_id, risk (higher is worse), survival@T for each time, and flags, one row for each
-row of the table, in its order. Where the study has a treatment: benefit@H, benefit_low@H and
-benefit_high@H (survival at the horizon H with it minus without, and the 80 % interval), rmst_gain@H
-(months), p_benefit (chance of a gain above 3 points) and advice, or why the model abstains. After
-the first survival endpoint's columns come those of the others with their names before them, such as
-dfs.risk, and response.NAME for each binary endpoint. Last, for each survival endpoint: rmst@H
-(restricted mean survival to H months), risk_group (third of the training patients: low, middle,
-high) and risk_centile (percent of them at lower risk). A model of binary endpoints alone writes
-patient_id, response.NAME and flags, and takes no --times. Missing columns and values, unknown
-columns and levels, and values out of range are answered and flagged.
-
-TABLE and FILE may be of any length: CSV and Parquet are read, answered and written some thousand
-patients at a time, so that memory does not grow with them, and the numbers are those of the whole
-table at once. A CSV is read twice, first to see what its columns are; a workbook and a study folder
-are read whole. FILE appears when it is complete: after Ctrl-C or an error nothing is left of it.
-How many patients were flagged, and with what most often, is printed at the end.
-
---explain writes a table of its own: patient_id, risk, base, then feature.NAME and modality.NAME.
-The base is the risk of a typical patient; what each feature adds to it adds up to the patient's
-risk, in log-hazard, and a modality adds what its features do. It takes some 50 ms a patient.
-
-  accomplice predict model patients.csv --times 12,36,60 --out predictions.csv
-  accomplice predict model registry.parquet --times 12,36,60 --out predictions.parquet
-  accomplice predict model patients.csv --out predictions.csv --explain attributions.csv
-  accomplice predict model patients.csv --response-rate ici_response=0.2
-"""
 #: Blocks of the model in one part of a table, and cells beyond which there are fewer.
 BLOCKS, CELLS = 4, 1 << 22
 #: Flags named at the end.
@@ -67,7 +38,7 @@ MOST_FLAGS = 5
 
 
 class Part(NamedTuple):
-    """What the model says of some rows of a table."""
+    """Answers for some rows of a table."""
 
     answers: pd.DataFrame
     explanations: pd.DataFrame | None
@@ -75,7 +46,7 @@ class Part(NamedTuple):
 
 @dataclass
 class Tally:
-    """How many patients were answered, and with which flags."""
+    """Counts of answered patients and of their flags."""
 
     patients: int = 0
     flagged: int = 0
@@ -95,7 +66,7 @@ class Tally:
                 self.flags[flag] += count
 
     def usual(self) -> str:
-        """Name the most frequent flags with their patients, by falling number, then by name."""
+        """List the most frequent flags with their counts, by falling count, then by name."""
         listed = sorted(self.flags.items(), key=lambda each: (-each[1], each[0]))
         # A column's name, which may be part of a flag, may hold a line break.
         said = [f"{' '.join(flag.split())} {count}" for flag, count in listed[:MOST_FLAGS]]
@@ -108,28 +79,55 @@ def predict(
     table: Annotated[Path, typer.Argument(metavar="TABLE", help="a table, or a study folder")],
     *,
     times: Annotated[
-        Months | None,
-        typer.Option(parser=months, metavar="T,T", help="months, such as 12,36,60"),
+        Sequence[float] | None, option("T,T", "months, such as 12,36,60", months)
     ] = None,
     response_rate: Annotated[
         list[Rate] | None,
-        typer.Option(
-            parser=rate,
-            metavar="NAME=RATE",
-            help="rate of a response where the model is used, such as ici_response=0.2: its "
+        option(
+            "NAME=RATE",
+            "rate of a response where the model is used, such as ici_response=0.2: its "
             "predictions are moved to that mean",
+            rate,
         ),
     ] = None,
     out: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help=".csv or .parquet; standard output if absent"),
+        Path | None, option("FILE", ".csv or .parquet; standard output if absent")
     ] = None,
     explain: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help=".csv or .parquet: what each feature adds to the risk"),
+        Path | None, option("FILE", ".csv or .parquet: what each feature adds to the risk")
     ] = None,
 ) -> None:
-    """Predict for the rows of a table."""
+    """Predict for the rows of a table.
+
+    Writes patient_id, risk (higher is worse), survival@T for each time, and flags, one row for each
+    row of the table, in its order. Where the study has a treatment: benefit@H, benefit_low@H and
+    benefit_high@H (survival at the horizon H with it minus without, and the 80 % interval),
+    rmst_gain@H (months), p_benefit (chance of a gain above 3 points) and advice, or why the model
+    abstains. After the first survival endpoint's columns come those of the others with their names
+    before them, such as dfs.risk, and response.NAME for each binary endpoint. Last, for each
+    survival endpoint: rmst@H (restricted mean survival to H months), risk_group (third of the
+    training patients: low, middle, high) and risk_centile (percent of them at lower risk). A model
+    of binary endpoints alone writes patient_id, response.NAME and flags, and takes no --times.
+    Missing columns and values, unknown columns and levels, and values out of range are answered and
+    flagged.
+
+    TABLE and FILE may be of any length: CSV and Parquet are read, answered and written some
+    thousand patients at a time, so that memory does not grow with them, and the numbers are those
+    of the whole table at once. A CSV is read twice, first to see what its columns are; a workbook
+    and a study folder are read whole. FILE appears when it is complete: after Ctrl-C or an error
+    nothing is left of it. How many patients were flagged, and with what most often, is printed at
+    the end.
+
+    --explain writes a table of its own: patient_id, risk, base, then feature.NAME and
+    modality.NAME. The base is the risk of a typical patient; what each feature adds to it adds up
+    to the patient's risk, in log-hazard, and a modality adds what its features do. It takes some 50
+    ms a patient.
+
+      accomplice predict model patients.csv --times 12,36,60 --out predictions.csv
+      accomplice predict model registry.parquet --times 12,36,60 --out predictions.parquet
+      accomplice predict model patients.csv --out predictions.csv --explain attributions.csv
+      accomplice predict model patients.csv --response-rate ici_response=0.2
+    """
     check_outputs(table, out, explain)
     with ctrl_c_heeded():
         from accomplice.data.loading import stream_patients
@@ -172,14 +170,14 @@ def check_outputs(table: Path, out: Path | None, explain: Path | None) -> None:
     Raises:
         InputError: one is no place for a table, or is another one's.
     """
-    for option, path in (("--out", out), ("--explain", explain)):
+    for name, path in (("--out", out), ("--explain", explain)):
         if path is None:
             continue
         if path.suffix not in TABLES:
-            raise InputError(f"{option} {path}: name a file that ends in {' or '.join(TABLES)}")
+            raise InputError(f"{name} {path}: name a file that ends in {' or '.join(TABLES)}")
         check_file(path)
         if path.absolute() == table.absolute():
-            raise InputError(f"{option}: name another file than the table of patients")
+            raise InputError(f"{name}: name another file than the table of patients")
     if out is not None and explain is not None and out.absolute() == explain.absolute():
         raise InputError("--explain: name another file than --out")
 
@@ -200,7 +198,7 @@ def answered(
     *,
     explain: bool,
 ) -> Iterator[Part]:
-    """Yield what a model says of each part of a table, in their order.
+    """Yield the answers for each part of a table, in order.
 
     Args:
         bundle: the model.

@@ -1,41 +1,14 @@
-"""The verb ``promote``: a model becomes champion where the gate lets it."""
+"""The verb ``promote``: a model becomes champion if the gate passes it."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from accomplice.data.errors import InputError
-from accomplice.training.cli.arguments import JudgedOn, Model
+from accomplice.training.cli.arguments import JudgedOn, Model, option
 from accomplice.training.cli.session import ctrl_c_heeded
 from accomplice.training.reports.wording import SYNTHETIC
 
-PROMOTE = """\
-make a model champion, if the gate lets it
-
-Moves the registry's alias champion to the model, if every rule of the gate holds:
-
-  it predicts the same endpoint of the same study as the champion
-  a champion of real patients is not replaced by a model of synthetic ones
-  on the same patients it is not worse: neither Uno's C nor the integrated Brier score is certainly
-    worse (paired 95 % interval), nor worse by more than 0.03 or 0.01
-  it has learnt something: Uno's C above 0.5 and a gain over Kaplan-Meier, both for certain
-  its predictions come true: calibration slope and observed/expected agree with 0.8 to 1.25 by
-    their 95 % intervals, the slope itself is within 0.6 to 1.67, the ratio within 0.8 to 1.25
-  no leak sentinel fired
-
-The first three ask about the champion and are left out where there is none. Each rule is printed
-with its figures.
-
-  accomplice promote models:/accomplice-NAME/3
-  accomplice promote recalibrated --study study.yaml
-  accomplice promote runs:/ID --force "external validation of March; the slope is known"
-
-A bundle that is not in the registry is registered first. Exit code 0: it is champion; 3: the gate
-refuses, and nothing is changed; 2: the input is wrong. --force promotes all the same; the reason,
-the time and the rules that failed are kept with the model's version, where MLflow shows them.
-"""
 #: Exit code where the gate refuses.
 REFUSED = 3
 #: Characters that a reason may have.
@@ -46,21 +19,37 @@ def promote(
     model: Model,
     *,
     name: Annotated[
-        str | None,
-        typer.Option(metavar="REGISTERED", help="registered model; accomplice-STUDY if absent"),
+        str | None, option("REGISTERED", "registered model; accomplice-STUDY if absent")
     ] = None,
     study: JudgedOn = None,
     force: Annotated[
-        str | None,
-        typer.Option(
-            metavar="REASON", help="promote whatever the gate says; the reason is recorded"
-        ),
+        str | None, option("REASON", "promote whatever the gate says; the reason is recorded")
     ] = None,
 ) -> int:
-    """Ask the gate, and move the alias ``champion`` where it, or --force, lets the model through.
+    """Make a model champion, if the gate lets it.
 
-    Returns:
-        0 where the model is champion now, ``REFUSED`` where it is not.
+    Moves the registry's alias champion to the model, if every rule of the gate holds:
+
+      it predicts the same endpoint of the same study as the champion
+      a champion of real patients is not replaced by a model of synthetic ones
+      on the same patients it is not worse: neither Uno's C nor the integrated Brier score is
+        certainly worse (paired 95 % interval), nor worse by more than 0.03 or 0.01
+      it has learnt something: Uno's C above 0.5 and a gain over Kaplan-Meier, both for certain
+      its predictions come true: calibration slope and observed/expected agree with 0.8 to 1.25 by
+        their 95 % intervals, the slope itself is within 0.6 to 1.67, the ratio within 0.8 to 1.25
+      no leak sentinel fired
+
+    The first three ask about the champion and are left out where there is none. Each rule is
+    printed with its figures.
+
+      accomplice promote models:/accomplice-NAME/3
+      accomplice promote recalibrated --study study.yaml
+      accomplice promote runs:/ID --force "external validation of March; the slope is known"
+
+    A bundle that is not in the registry is registered first. Exit code 0: it is champion; 3: the
+    gate refuses, and nothing is changed; 2: the input is wrong. --force promotes all the same; the
+    reason, the time and the rules that failed are kept with the model's version, where MLflow shows
+    them.
     """
     if force is not None and not 0 < len(force.strip()) <= MOST_REASON:
         raise InputError(f"--force: give the reason, in 1 to {MOST_REASON} characters")

@@ -1,4 +1,4 @@
-"""Hand a server the bundle of a registered model, and those that take its place later.
+"""Hand a server the bundle of a registered model, and later versions in its place.
 
 This is the side of the process that started the server: it may know MLflow, which the worker must
 not. Where an alias is followed it copies each new version's bundle beside the server, checks its
@@ -50,7 +50,7 @@ class Registered:
         self.model, self._handover = model, Handover(folder)
 
     def environment(self) -> dict[str, str]:
-        """Return what the server's process is to know."""
+        """Return the environment of the server's process."""
         return {HANDOVER_VARIABLE: str(self._handover.folder)}
 
     def begin(self) -> None:
@@ -69,7 +69,7 @@ class Registered:
         )
 
     def look(self) -> None:
-        """Stay with what it was."""
+        """Do nothing: the model does not change."""
 
 
 class Champion:
@@ -106,7 +106,7 @@ class Champion:
         self._wanted: Version | None = None
 
     def environment(self) -> dict[str, str]:
-        """Return what the server's process is to know."""
+        """Return the environment of the server's process."""
         return {HANDOVER_VARIABLE: str(self._handover.folder)}
 
     def begin(self) -> None:
@@ -167,7 +167,7 @@ class Champion:
         return Version(None, found.tags.get(DIGEST), found.run_id, str(found.version))
 
     def _fetch(self, found: Version) -> Version:
-        """Copy a version's bundle here, and check that it is what was registered.
+        """Copy a version's bundle here, and check its digest.
 
         Raises:
             InputError: it holds no bundle, or not the one that was registered.
@@ -196,7 +196,7 @@ class Champion:
             self._handover.wanted = self._wanted = version
 
     def _clear(self) -> None:
-        """Remove the bundles of before, once the worker answers with what is wanted."""
+        """Remove earlier bundles, once the worker answers with the wanted one."""
         if self._wanted is None or self._handover.served != self._wanted:
             return
         for place in self._bundles.iterdir():
@@ -204,7 +204,7 @@ class Champion:
                 shutil.rmtree(place, ignore_errors=True)
 
     def _once(self, text: str) -> None:
-        """Say what is wrong, but not again as long as it stays so."""
+        """Report an error, once as long as it lasts."""
         if text != self._said:
             self._said = text
             self._say(text)

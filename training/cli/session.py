@@ -1,4 +1,4 @@
-"""What verbs do before their work: check what they are given, read patients, open the store."""
+"""Steps before the work of a verb: check the input, read patients, open the store."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
 import typer
 
 from accomplice.training.budget import Budget
-from accomplice.training.cli.arguments import integer
+from accomplice.training.cli.arguments import integer, option
 from accomplice.training.cli.terminal import say_cohort
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ CLOSING = 0.5
 
 
 class Request(NamedTuple):
-    """What ``train`` and ``tune`` are given."""
+    """Input of ``train`` and ``tune``."""
 
     study: Path
     settings: list[str]
@@ -45,7 +45,7 @@ def begin(
     searches: bool = False,
     storage: str | None = None,
 ) -> tuple[P, Config, Store, Budget]:
-    """Check all that ``train`` and ``tune`` are given, then open the store.
+    """Check the input of ``train`` and ``tune``, then open the store.
 
     Args:
         request: of the command line.
@@ -58,7 +58,21 @@ def begin(
     """
     budget = Budget(request.max_seconds or math.inf, began=request.began)
     with ctrl_c_heeded():
-        patients, config = check(request, load)
+        from accomplice.data.cohort import Cohort
+        from accomplice.training.config import configure
+        from accomplice.training.fitting.folds import check_folds
+        from accomplice.training.models.manifest import check_place
+        from accomplice.training.models.response import check_labels
+
+        config = configure(request.settings)
+        if request.out is not None:
+            check_place(request.out)
+        patients = load(request.study, config.endpoint, further=config.further_endpoints)
+        if isinstance(patients, Cohort):
+            check_folds(patients, config)
+        else:
+            check_labels(patients)
+
         import accomplice.training.learners.network.lightning
         import accomplice.training.run
         import accomplice.training.tracking.runs  # noqa: F401
@@ -76,25 +90,6 @@ def begin(
     return patients, config, store, budget
 
 
-def check(request: Request, load: Callable[..., P]) -> tuple[P, Config]:
-    """Check what a command is given before anything is written; see :func:`begin`."""
-    from accomplice.data.cohort import Cohort
-    from accomplice.training.config import configure
-    from accomplice.training.fitting.folds import check_folds
-    from accomplice.training.models.manifest import check_place
-    from accomplice.training.models.response import check_labels
-
-    config = configure(request.settings)
-    if request.out is not None:
-        check_place(request.out)
-    patients = load(request.study, config.endpoint, further=config.further_endpoints)
-    if isinstance(patients, Cohort):
-        check_folds(patients, config)
-    else:
-        check_labels(patients)
-    return patients, config
-
-
 def list_settings(asked: bool) -> None:
     """Print every setting with its default and meaning, and exit."""
     if not asked:
@@ -109,16 +104,13 @@ def list_settings(asked: bool) -> None:
 
 Set = Annotated[
     list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="change a setting, for instance net.members=16; --settings lists them all",
+    option(
+        "KEY=VALUE",
+        "change a setting, for instance net.members=16; --settings lists them all",
+        name="--set",
     ),
 ]
-SetSeed = Annotated[
-    int | None,
-    typer.Option("--seed", parser=integer, metavar="SEED", help="short for --set seed=N"),
-]
+SetSeed = Annotated[int | None, option("SEED", "short for --set seed=N", integer, name="--seed")]
 ListSettings = Annotated[
     bool,
     typer.Option(
@@ -137,7 +129,7 @@ def settings(
 
 @contextmanager
 def ctrl_c_heeded() -> Iterator[None]:
-    """Stop at the end for a Ctrl-C that a library swallowed while it was imported.
+    """Raise a Ctrl-C at the end that a library swallowed while it was imported.
 
     Some guard an import by a bare ``except``, as mpmath does, which torch imports.
     """

@@ -1,4 +1,4 @@
-"""What the commands print, and the progress of their work."""
+"""Output of the commands, and progress bars."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from accomplice.data.cohort import Patients
     from accomplice.training.bundle import Bundle
     from accomplice.training.evaluation.scores import Evaluation
+    from accomplice.training.reports.page import Page
     from accomplice.training.run import Trained
     from accomplice.training.tracking.registry import Logged
     from accomplice.training.treatment.evidence import Evidence
@@ -27,7 +28,7 @@ WIDTH = 24
 
 
 def say_cohort(patients: Patients) -> None:
-    """Say who is trained on."""
+    """Print the size of the cohort."""
     study = patients.study
     left = f"; {patients.left_out} without follow-up left out" if patients.left_out else ""
     print(
@@ -39,7 +40,7 @@ def say_cohort(patients: Patients) -> None:
 
 
 def say_result(trained: Trained, path: Path, logged: Logged) -> None:
-    """Say how good the models are, where they are, and what to do next."""
+    """Print the scores of a run, where its model is, and the next commands."""
     from accomplice.training.tracking.summary import on_further, on_responses, unanswered
     from accomplice.training.tracking.views import address, run_page
 
@@ -75,7 +76,7 @@ def say_result(trained: Trained, path: Path, logged: Logged) -> None:
 
 
 def say_standing(logged: Logged) -> None:
-    """Say why a model is not champion, and how it may become it."""
+    """Print why a model is not champion, and the command that promotes it."""
     if logged.champion:
         return
     promote = f"accomplice promote models:/{logged.model_name}/{logged.version}"
@@ -89,7 +90,7 @@ def say_standing(logged: Logged) -> None:
 
 
 def say_treatment(bundle: Bundle, found: Evidence | None) -> None:
-    """Say what the treatment seems to change, and whether to believe it."""
+    """Print the estimated effect of the treatment and its alarms."""
     from accomplice.training.treatment.evidence import sentences
 
     treatment, model = bundle.study.treatment, bundle.primary
@@ -104,7 +105,7 @@ def say_treatment(bundle: Bundle, found: Evidence | None) -> None:
 
 
 def say_trials(tuned: Tuned) -> None:
-    """Say what the search found, against the defaults."""
+    """Print the best score of the search beside that of the defaults."""
     from accomplice.training.tune import best_of, of_defaults
 
     first, best = of_defaults(tuned.study), best_of(tuned.study)
@@ -118,15 +119,28 @@ def say_trials(tuned: Tuned) -> None:
 
 
 def print_scores(evaluation: Evaluation) -> None:
-    """Print the models beside each other."""
+    """Print a table of the models' scores."""
     print(f"judged out of fold to {evaluation.horizon:.0f} months, 95 % intervals:")
     print(f"  {'':<{WIDTH}}{'Uno C (higher is better)':<28}integrated Brier (lower is better)")
     for name, scores in evaluation.scores.items():
         print(f"  {name:<{WIDTH}}{scores.uno_c!s:<28}{scores.ibs}")
 
 
+def say_answers(page: Page, out: Path) -> None:
+    """Print the answer of each section of a page, and where the page is."""
+    for section in page.sections:
+        print(f"{section.heading}\n  {section.verdict.label}  {section.verdict.text}")
+    say_files(out)
+
+
+def say_files(out: Path) -> None:
+    """Print where a page and its numbers are."""
+    print(f"report   {relative(out)}")
+    print(f"data     {relative(out.with_suffix('.json'))}")
+
+
 def relative(path: Path) -> str:
-    """Write a path as seen from here, where that is shorter."""
+    """Return a path relative to the working folder, where it is inside."""
     try:
         return str(path.relative_to(Path.cwd()))
     except ValueError:
@@ -162,7 +176,7 @@ def shown(title: str) -> Iterator[Tick]:
 
 @contextmanager
 def shown_search() -> Iterator[dict[str, Any]]:
-    """Yield callbacks of ``tracking.experiment.search`` that show how far it is."""
+    """Yield callbacks of ``tracking.experiment.search`` that show its progress."""
 
     def resumed(study: optuna.Study) -> None:
         from accomplice.training.tune import judged

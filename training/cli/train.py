@@ -7,62 +7,12 @@ from typing import Annotated
 
 import typer
 
-from accomplice.training.cli.arguments import (
-    Endpoint,
-    Study,
-    count,
-    seconds,
-)
+from accomplice.training.cli.arguments import Endpoint, Study, count, option, seconds
 from accomplice.training.cli.session import ListSettings, Request, Set, SetSeed, begin, settings
 from accomplice.training.cli.terminal import say_result, shown, shown_search
 
-TRAIN = """\
-fit, judge and log one model
-
-Fits four learners in each fold (a ridge Cox model, hazard networks, a survival forest, boosted
-trees), stacks them, judges them out of fold against Kaplan-Meier and the study file's baselines,
-writes a bundle, and logs the run with its figures and its registered model to mlruns/.
-
-Every survival endpoint of the study file gets a model, the first (or --endpoint) being the one the
-run is known by; --set further_endpoints=false leaves it at that one. Every binary endpoint gets
-one too, with or without survival beside it. What has too few events or labels is named and left
-out.
-
-  accomplice train study.yaml --out model
-  accomplice train study.yaml --set net.members=16 --seed 3
-  accomplice train study.yaml --max-seconds 60
-
---max-seconds N ends the command after about N seconds, imports and logging included, with the
-best model so far: trees, the network's epochs and the bootstraps behind the intervals each get a
-part of the time. What was cut short is printed, and kept in the bundle and in MLflow. However small
-N is there is a model. The least takes the imports, in each fold the linear model, a tenth of the
-trees, a round of boosting and an epoch, then 20 bootstraps and the logging: some 15 seconds of one
-processor for a few hundred patients. With trainer.devices above 1 the network's training is not
-cut.
-"""
-TUNE = """\
-search for better settings, then train the final model; resumable
-
-Every trial is judged on the same folds; the first one is the defaults. The final model is judged
-on other folds than those that chose it. The search is judged on one survival endpoint, the study's
-first or --endpoint; the final model is of all. Ctrl-C loses nothing: the same command goes on.
-Several workers share one study when they are given the same --storage.
-
-  accomplice tune study.yaml --trials 50
-  accomplice tune study.yaml --trials 200 --storage postgresql://host/optuna
-  accomplice tune study.yaml --trials 200 --max-seconds 3600
-
-A trial that is worse than half of the others by its validation loss is given up early: it was
-judged, and counts. The search ends at --trials trials in all, or after about --max-seconds, which
-include the final fit, whichever is first. No trial begins that would not end in time; one that time
-or Ctrl-C stops is not counted. However little time there is, the defaults are tried in full and
-there is a final model. The same command with more trials or more seconds goes on.
-"""
-Out = Annotated[Path | None, typer.Option(metavar="FOLDER", help="where the bundle goes")]
-MaxSeconds = Annotated[
-    float | None,
-    typer.Option(parser=seconds, metavar="N", help="end after about N seconds"),
-]
+Out = Annotated[Path | None, option("FOLDER", "where the bundle goes")]
+MaxSeconds = Annotated[float | None, option("N", "end after about N seconds", seconds)]
 
 
 def train(
@@ -73,11 +23,34 @@ def train(
     given: Set = None,
     seed: SetSeed = None,
     endpoint: Endpoint = None,
-    name: Annotated[str | None, typer.Option(metavar="NAME", help="name of the run")] = None,
+    name: Annotated[str | None, option("NAME", "name of the run")] = None,
     max_seconds: MaxSeconds = None,
     _settings: ListSettings = False,
 ) -> None:
-    """Fit, judge and log a model of each endpoint."""
+    """Fit, judge and log one model.
+
+    Fits four learners in each fold (a ridge Cox model, hazard networks, a survival forest, boosted
+    trees), stacks them, judges them out of fold against Kaplan-Meier and the study file's
+    baselines, writes a bundle, and logs the run with its figures and its registered model to
+    mlruns/.
+
+    Every survival endpoint of the study file gets a model, the first (or --endpoint) being the one
+    the run is known by; --set further_endpoints=false leaves it at that one. Every binary endpoint
+    gets one too, with or without survival beside it. What has too few events or labels is named and
+    left out.
+
+      accomplice train study.yaml --out model
+      accomplice train study.yaml --set net.members=16 --seed 3
+      accomplice train study.yaml --max-seconds 60
+
+    --max-seconds N ends the command after about N seconds, imports and logging included, with the
+    best model so far: trees, the network's epochs and the bootstraps behind the intervals each get
+    a part of the time. What was cut short is printed, and kept in the bundle and in MLflow. However
+    small N is there is a model. The least takes the imports, in each fold the linear model, a tenth
+    of the trees, a round of boosting and an epoch, then 20 bootstraps and the logging: some 15
+    seconds of one processor for a few hundred patients. With trainer.devices above 1 the network's
+    training is not cut.
+    """
     from accomplice.data.loading import load_endpoints
 
     request = Request(study, settings(given, seed, endpoint), out, max_seconds, context.obj)
@@ -103,17 +76,29 @@ def tune(
     given: Set = None,
     seed: SetSeed = None,
     endpoint: Endpoint = None,
-    name: Annotated[str | None, typer.Option(metavar="NAME", help="name of the study")] = None,
+    name: Annotated[str | None, option("NAME", "name of the study")] = None,
     max_seconds: MaxSeconds = None,
     _settings: ListSettings = False,
-    trials: Annotated[
-        int, typer.Option(parser=count, metavar="N", help="in all (default: 30)")
-    ] = 30,
-    storage: Annotated[
-        str | None, typer.Option(metavar="URL", help="of a database shared by workers")
-    ] = None,
+    trials: Annotated[int, option("N", "in all (default: 30)", count)] = 30,
+    storage: Annotated[str | None, option("URL", "of a database shared by workers")] = None,
 ) -> None:
-    """Search for better settings, then fit, judge and log the final model."""
+    """Search for better settings, then train the final model; resumable.
+
+    Every trial is judged on the same folds; the first one is the defaults. The final model is
+    judged on other folds than those that chose it. The search is judged on one survival endpoint,
+    the study's first or --endpoint; the final model is of all. Ctrl-C loses nothing: the same
+    command goes on. Several workers share one study when they are given the same --storage.
+
+      accomplice tune study.yaml --trials 50
+      accomplice tune study.yaml --trials 200 --storage postgresql://host/optuna
+      accomplice tune study.yaml --trials 200 --max-seconds 3600
+
+    A trial that is worse than half of the others by its validation loss is given up early: it was
+    judged, and counts. The search ends at --trials trials in all, or after about --max-seconds,
+    which include the final fit, whichever is first. No trial begins that would not end in time; one
+    that time or Ctrl-C stops is not counted. However little time there is, the defaults are tried
+    in full and there is a final model. The same command with more trials or more seconds goes on.
+    """
     from accomplice.data.loading import load_cohort
 
     request = Request(study, settings(given, seed, endpoint), out, max_seconds, context.obj)

@@ -23,7 +23,7 @@ from accomplice.training.estimators.kaplan_meier import judged_horizon
 from accomplice.training.evaluation.bootstrap import BootstrappedOutcome
 from accomplice.training.metrics.brier import brier_times
 from accomplice.training.metrics.calibration import calibration_at, d_calibration
-from accomplice.training.metrics.table import METRICS, deciding, gains, label
+from accomplice.training.metrics.table import deciding, gains, label
 from accomplice.training.models.predictions import MODEL, PEERS, Predictions
 
 #: Least bootstrap draws, however little time is left; they also tell how long one takes.
@@ -117,10 +117,6 @@ class Evaluation:
             }
         )
         return found
-
-
-#: Metric -> its label.
-NAMES = {name: metric.label for name, metric in METRICS.items()}
 
 
 def judge_predicted(
