@@ -11,20 +11,22 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
+from pathlib import Path
 from typing import Any, Literal
 
 import matplotlib as mpl
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 from matplotlib.figure import Figure as Drawing
 
 from accomplice.training.estimators.intervals import plain
 from accomplice.training.reports.wording import RESEARCH_USE
 
+TEMPLATES = Path(__file__).parent / "templates"
+
 Tone = Literal["yes", "no", "caution", "alarm", "absent", "told"]
 
-#: Tone -> the word on its badge: a colour alone would not tell everybody.
+#: Tone -> the word on its badge, since not every reader sees its colour.
 LABELS: dict[Tone, str] = {
     "yes": "✓ HOLDS UP",
     "no": "○ NOT SHOWN",
@@ -74,7 +76,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawing with what it shows in words."""
+    """A drawing with its description in words."""
 
     svg: Markup
     alt: str
@@ -117,10 +119,31 @@ class Page:
 
 def render(page: Page) -> str:
     """Return the page as HTML."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined)
-    templates = files("accomplice.training.reports").joinpath("templates")
-    template = templates.joinpath("page.html.j2").read_text(encoding="utf-8")
-    return environment.from_string(template).render(page=page) + "\n"
+    return fill("page.html.j2", page=page) + "\n"
+
+
+def fill(name: str, **values: Any) -> str:
+    """Return a template with its values.
+
+    Args:
+        name: of the template. What goes into HTML is escaped; for Markdown the filter ``cell``
+            does the same.
+        values: by their names in the template.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=select_autoescape(("html.j2",)),
+        undefined=StrictUndefined,
+        trim_blocks=name.endswith(".md.j2"),
+        lstrip_blocks=name.endswith(".md.j2"),
+    )
+    environment.filters["cell"] = markdown_cell
+    return environment.get_template(name).render(values)
+
+
+def markdown_cell(text: str) -> str:
+    """Keep a name from being read as markup: one line, no table cell or tag of its own."""
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
 
 
 def inline_svg(drawing: Drawing, key: str) -> Markup:

@@ -1,4 +1,4 @@
-"""Figures of what moves predictions: features, their values, and two of them together."""
+"""Figures of attributions: features, partial effects, and two features together."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CONTOUR = "#101010"
 
 
 def importance(review: Review) -> Figure | None:
-    """How far features move predictions, coloured, hatched and named by modality."""
+    """Size of attributions, coloured, hatched and named by modality."""
     shown = [i for i in review.importance if math.isfinite(i.size.value)][:MOST_FEATURES]
     if not shown:
         return None

@@ -1,4 +1,4 @@
-"""Figures of how a model did among all patients: ranking, error, calibration, and decisions.
+"""Figures of performance among all patients: ranking, error, calibration, and decisions.
 
 Each is a pure function of the record; a part of it that is empty or undefined gives no figure.
 """
@@ -212,7 +212,7 @@ def shade(axes: Axes, x: Array, curve: Curve, colour: str, *, step: bool = False
 
 
 def bare(axes: Axes) -> None:
-    """Take the lines of axes that hold text away."""
+    """Hide grid, spines and ticks of axes that hold text."""
     axes.grid(visible=False)
     axes.spines[["left", "bottom"]].set_visible(False)
     axes.tick_params(length=0)
@@ -227,7 +227,7 @@ def _months(month: float) -> str:
 
 
 def _some(found: list[T]) -> list[T]:
-    """Choose as many as are drawn side by side, the first and the last among them."""
+    """Choose at most ``PANELS``, the first and the last among them."""
     if len(found) <= PANELS:
         return found
     return [found[i] for i in np.linspace(0, len(found) - 1, PANELS).round().astype(int)]

@@ -1,4 +1,4 @@
-"""The figure of a response endpoint: discrimination, calibration, and what a call is worth."""
+"""The figure of a response endpoint: discrimination, calibration, predictive values."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _calibration(
 
 
 def _predictive_values(axes: Axes, positive: Bools, chance: Array) -> None:
-    """Draw PPV and NPV over thresholds with enough patients on the side that they speak of."""
+    """Draw PPV and NPV at thresholds with enough patients called, or not called."""
     cuts, cases, controls = by_score(positive, chance)
     total = cases + controls
     called, found = np.cumsum(total[::-1])[::-1], np.cumsum(cases[::-1])[::-1]

@@ -77,20 +77,20 @@ def house_style() -> Iterator[None]:
 
 
 def titles(axes: Axes, title: str, subtitle: str) -> None:
-    """Write what a figure shows, and of whom, above it."""
+    """Write title and subtitle above axes."""
     axes.set_title(f"{title}\n", fontsize=11)
     axes.text(0, 1.02, subtitle, transform=axes.transAxes, fontsize=9, color=SOFT)
 
 
 def heading(figure: Figure, title: str, subtitle: str) -> None:
-    """Write what a figure of several panels shows, and of whom, at its very top."""
+    """Write title and subtitle above all panels of a figure."""
     figure.suptitle(f"{title}\n", x=0.008, ha="left", fontsize=12, fontweight="bold")
     below = 1 - 0.28 / figure.get_figheight()
     figure.text(0.008, below, subtitle, fontsize=9, color=SOFT, va="top")
 
 
 def lines(first: str, others: Iterable[str]) -> dict[str, Line]:
-    """Return how to draw curves by name: the first stands out, others differ by dash and colour."""
+    """Return a style for each curve: the first stands out, others differ by dash and colour."""
     colours = (INK, ORANGE, GREEN, RED, PURPLE, SKY)
     names = [name for name in others if name != first]
     styles = {

@@ -1,4 +1,4 @@
-"""Figures of how a model did among some patients, without a modality, and from fit to fit."""
+"""Figures of performance in subgroups, without a modality, and from fit to fit."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ class Panel:
 
     label: str
     reference: float = math.nan
-    """Where a solid line means nothing."""
+    """Value of no effect, a solid line."""
     overall: float = math.nan
-    """Where a dashed line means everybody."""
+    """Value of all patients, a dashed line."""
 
 
 def models(review: Review) -> Figure | None:
@@ -65,28 +65,21 @@ def models(review: Review) -> Figure | None:
         return None
     rows = []
     for name, score in review.scores.items():
-        colour, marker = (
+        look = (
             (BLUE, "D") if name == MODEL else (INK, "s") if name in review.gains else (ORANGE, "o")
         )
-        rows.append(Row(short(name), (), (score["uno_c"], score["ibs"]), colour, marker))
-    overall = review.scores.get(MODEL, {})
-    panels = [
-        Panel("Uno's C (higher is better)", 0.5, _value(overall, "uno_c")),
-        Panel("integrated Brier score (lower is better)", overall=_value(overall, "ibs")),
-    ]
-    figure = _forest(rows, panels, (), width=9.5)
-    heading(
-        figure,
-        "All models: the model (diamond), its learners (circles), simple models (squares)",
-        subtitle(review),
+        rows.append(Row(short(name), (), (score["uno_c"], score["ibs"]), *look))
+    title = "All models: the model (diamond), its learners (circles), simple models (squares)"
+    panels = (
+        Panel("Uno's C (higher is better)", 0.5, _of_model(review, "uno_c")),
+        Panel("integrated Brier score (lower is better)", overall=_of_model(review, "ibs")),
     )
-    return figure
+    return _forest(review, title, rows, panels)
 
 
 def subgroups(review: Review) -> Figure | None:
     """Uno's C, and the gain over the strongest baseline, in each subgroup."""
-    found = [s for s in review.subgroups if known([s.uno_c.value, s.ibs_gain.value])]
-    if not found:
+    if not any(known([s.uno_c.value, s.ibs_gain.value]) for s in review.subgroups):
         return None
     rows: list[Row] = []
     for feature, each in groupby(review.subgroups[:MOST_ROWS], key=lambda s: s.feature):
@@ -94,23 +87,18 @@ def subgroups(review: Review) -> Figure | None:
         if not everybody:
             rows.append(Row(feature))
         for group in each:
-            style = (INK, "D") if everybody else (BLUE, "s")
+            look = (INK, "D") if everybody else (BLUE, "s")
             label = "everybody" if everybody else group.level
             counts = (group.patients, group.events)
             spans = (group.uno_c, group.ibs_gain)
-            rows.append(Row(label, counts, spans, *style, indented=not everybody))
+            rows.append(Row(label, counts, spans, *look, indented=not everybody))
     whole = next((s for s in review.subgroups if s.feature == "all"), None)
-    panels = [
-        Panel("Uno's C", 0.5, math.nan if whole is None else whole.uno_c.value),
-        Panel(
-            f"gain in Brier score over {short(review.strongest or 'baseline', 22)}",
-            0.0,
-            math.nan if whole is None else whole.ibs_gain.value,
-        ),
-    ]
-    figure = _forest(rows, panels, ("patients", "events"), width=9.5)
-    heading(figure, "Does it hold in subgroups?", subtitle(review))
-    return figure
+    gain = f"gain in Brier score over {short(review.strongest or 'baseline', 22)}"
+    panels = (
+        Panel("Uno's C", 0.5, whole.uno_c.value if whole else math.nan),
+        Panel(gain, 0.0, whole.ibs_gain.value if whole else math.nan),
+    )
+    return _forest(review, "Does it hold in subgroups?", rows, panels, ("patients", "events"))
 
 
 def patterns(review: Review) -> Figure | None:
@@ -120,14 +108,12 @@ def patterns(review: Review) -> Figure | None:
     rows = [
         Row(named(p), (p.patients, p.events), (p.uno_c, p.ibs)) for p in review.patterns[:MOST_ROWS]
     ]
-    overall = review.scores.get(MODEL, {})
-    panels = [
-        Panel("Uno's C", 0.5, _value(overall, "uno_c")),
-        Panel("integrated Brier score", overall=_value(overall, "ibs")),
-    ]
-    figure = _forest(rows, panels, ("patients", "events"), width=9.5)
-    heading(figure, "And where a modality is missing?", subtitle(review))
-    return figure
+    panels = (
+        Panel("Uno's C", 0.5, _of_model(review, "uno_c")),
+        Panel("integrated Brier score", overall=_of_model(review, "ibs")),
+    )
+    title = "And where a modality is missing?"
+    return _forest(review, title, rows, panels, ("patients", "events"))
 
 
 def named(pattern: Pattern) -> str:
@@ -140,7 +126,7 @@ def named(pattern: Pattern) -> str:
 
 
 def modalities(review: Review) -> Figure | None:
-    """What is lost in Uno's C and Brier score where a modality is withheld."""
+    """Loss in Uno's C and Brier score where a modality is withheld."""
     found = [m for m in review.modalities if known([m.uno_c_loss.value, m.ibs_loss.value])]
     if not found:
         return None
@@ -149,14 +135,13 @@ def modalities(review: Review) -> Figure | None:
         Row(short(m.modality, 30), (m.patients,), (m.uno_c_loss, m.ibs_loss))
         for m in found[:MOST_ROWS]
     ]
-    panels = [Panel("loss of Uno's C", 0.0), Panel("rise of the integrated Brier score", 0.0)]
-    figure = _forest(rows, panels, ("patients",), width=9.5)
-    heading(figure, "What is lost without a modality? Right of the line it helps", subtitle(review))
-    return figure
+    panels = (Panel("loss of Uno's C", 0.0), Panel("rise of the integrated Brier score", 0.0))
+    title = "What is lost without a modality? Right of the line it helps"
+    return _forest(review, title, rows, panels, ("patients",))
 
 
 def instability(review: Review) -> Figure | None:
-    """Intervals over the ensemble against predictions, and how wide they are."""
+    """Intervals over the ensemble against predictions, and their widths."""
     found = review.instability
     if found is None or not known(found.predicted):
         return None
@@ -196,10 +181,14 @@ def _widths(axes: Axes, widths: Sequence[float]) -> None:
 
 
 def _forest(
-    rows: Sequence[Row], panels: Sequence[Panel], columns: tuple[str, ...], width: float
+    review: Review,
+    title: str,
+    rows: Sequence[Row],
+    panels: Sequence[Panel],
+    columns: tuple[str, ...] = (),
 ) -> Figure:
     """Names and counts at the left, then a panel of intervals a measure."""
-    figure = Figure(figsize=(width, 1.35 + 0.27 * len(rows)))
+    figure = Figure(figsize=(9.5, 1.35 + 0.27 * len(rows)))
     names, *plotted = figure.subplots(
         1, 1 + len(panels), width_ratios=[1.3 if columns else 0.7, *[1] * len(panels)], sharey=True
     )
@@ -217,6 +206,7 @@ def _forest(
             names.text(place, y, str(count), ha="right", **style)
     for k, (axes, panel) in enumerate(zip(plotted, panels, strict=True)):
         _intervals(axes, panel, [(y, r, r.spans[k]) for y, r in enumerate(rows) if r.spans])
+    heading(figure, title, subtitle(review))
     return figure
 
 
@@ -260,7 +250,7 @@ def _intervals(axes: Axes, panel: Panel, rows: Sequence[tuple[int, Row, Estimate
 
 
 def _ends(panel: Panel, spans: Sequence[Estimate]) -> tuple[float, float]:
-    """Ends of an axis: all values, and of their intervals what is not far out."""
+    """Ends of an axis: all values, and their intervals unless far out."""
     values = [s.value for s in spans if math.isfinite(s.value)]
     marked = [v for v in (panel.reference, panel.overall) if math.isfinite(v)]
     inside = [s for s in spans if np.isfinite([s.value, s.low, s.high]).all()]
@@ -274,5 +264,6 @@ def _ends(panel: Panel, spans: Sequence[Estimate]) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _value(scores: dict[str, Estimate], metric: str) -> float:
+def _of_model(review: Review, metric: str) -> float:
+    scores = review.scores.get(MODEL, {})
     return scores[metric].value if metric in scores else math.nan

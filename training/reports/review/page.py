@@ -11,11 +11,12 @@ from accomplice.training.bundle import Bundle
 from accomplice.training.config import Config, flat
 from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.evaluation.record import Review, read_review
-from accomplice.training.evaluation.response import METRICS
 from accomplice.training.metrics.table import deciding, label
 from accomplice.training.models.predictions import MODEL, OUT_OF_FOLD
 from accomplice.training.reports.page import Page, Section, Table, Tone, Verdict
+from accomplice.training.reports.parts import section, table
 from accomplice.training.reports.review import verdicts
+from accomplice.training.reports.review.rows import response
 from accomplice.training.reports.review.sections import sections
 from accomplice.training.reports.wording import RESEARCH_USE, SYNTHETIC
 
@@ -53,13 +54,8 @@ def review_page(
     own = review is None
     judged = read_review(bundle.metrics) if review is None else review
     made = () if judged is None else sections(judged, drawn)
-    if own:
-        made += tuple(
-            section
-            for section in (_treatment(bundle), _further(bundle), _responses(bundle))
-            if section is not None
-        )
-    made += (_origin(bundle),)
+    others = (_treatment(bundle), _further(bundle), _responses(bundle)) if own else ()
+    made += tuple(each for each in (*others, _origin(bundle)) if each is not None)
     synthetic = bundle.study.synthetic if judged is None else judged.synthetic
     target = bundle.target if judged is None else judged.endpoint
     elsewhere = "" if judged is None or own else f" in {judged.cohort}"
@@ -110,17 +106,12 @@ def _treatment(bundle: Bundle) -> Section | None:
         return Section(heading, Verdict("absent", f"No effect was estimated. {reason}".strip()))
     said = found["sentences"]
     tone: Tone = "alarm" if found["alarm"] else "yes" if found["heterogeneity_shown"] else "caution"
-    return Section(
-        heading,
+    return section(
+        "review",
+        "treatment",
         Verdict(tone, f"{said['hr']} {said['alarm']}"),
-        tuple(said[key] for key in SAID if key in said),
-        terms=(
-            (
-                "hazard ratio",
-                "how many times as fast events come with the treatment as without; nobody was "
-                "randomised, so that what is not recorded is not accounted for",
-            ),
-        ),
+        heading=heading,
+        sentences=[said[key] for key in SAID if key in said],
     )
 
 
@@ -134,17 +125,10 @@ def _further(bundle: Bundle) -> Section | None:
         rows.append((name, f"{judged['patients']} / {judged['events']}", *figures, gain))
     if not rows:
         return None
-    return Section(
-        "How are the other endpoints predicted?",
-        Verdict("told", "The same settings, fitted and judged out of fold as above."),
-        items=(
-            Table(
-                "Further endpoints; the gain is in integrated Brier score",
-                ("endpoint", "patients / events", *map(label, deciding()), "gain"),
-                rows,
-            ),
-        ),
-    )
+    caption = "Further endpoints; the gain is in integrated Brier score"
+    head = ("endpoint", "patients / events", *map(label, deciding()), "gain")
+    told = Verdict("told", "The same settings, fitted and judged out of fold as above.")
+    return section("review", "further", told, table(caption, head, rows))
 
 
 def _responses(bundle: Bundle) -> Section | None:
@@ -153,63 +137,39 @@ def _responses(bundle: Bundle) -> Section | None:
         return None
     areas = [Estimate.from_json(each["metrics"].get("auroc")) for each in found.values()]
     tone: Tone = "caution" if any(area.above > 0.5 for area in areas) else "no"
-    tables = tuple(
-        Table(
+    tables = (
+        table(
             f"{name}: {each['positive']} of {each['labelled']} labelled patients positive",
             ("measure", "out of fold"),
-            [
-                (METRICS.get(metric, metric), f"{Estimate.from_json(raw):.2f}")
-                for metric, raw in each["metrics"].items()
-            ],
+            response(each["metrics"]),
         )
         for name, each in found.items()
     )
     told = "; ".join(f"{name}: {each['verdict']}" for name, each in found.items())
-    return Section(
-        "Does it predict responses?",
-        Verdict(tone, f"Exploratory. {told}"),
-        items=tables,
-        terms=(
-            (
-                "AUROC",
-                "how often a patient who responds is given the higher probability than one who "
-                "does not; 0.5 is chance",
-            ),
-            ("PPV and NPV", "how often a call is right: of those called, and of the others"),
-        ),
-    )
+    verdict = Verdict(tone, f"Exploratory. {told}")
+    return section("review", "responses", verdict, *tables)
 
 
 def _origin(bundle: Bundle) -> Section:
-    made = bundle.provenance
-    rows = [(name, _written(made[key])) for key, name in ORIGIN.items() if key in made]
-    changed = settings_changed(bundle)
-    versions = [(name, str(number)) for name, number in made.get("versions", {}).items()]
-    tables = [Table("The fit", ("", ""), rows)]
-    if changed:
-        settings = [(key, *values) for key, values in changed.items()]
-        tables.append(
-            Table("Settings that are not the defaults", ("setting", "default", "used"), settings)
-        )
-    if versions:
-        tables.append(Table("Versions", ("package", "version"), versions, folded=True))
+    made, changed = bundle.provenance, settings_changed(bundle)
+    differ = f"{len(changed)} setting{'s differ' if len(changed) > 1 else ' differs'} from"
     endpoints = ", ".join((*bundle.survival, *bundle.responses))
-    said = (
-        f"{len(bundle.study.features)} features in {len(bundle.study.blocks)} modalities; "
-        f"endpoints: {endpoints}. "
-        + (
-            f"{len(changed)} setting{'s differ' if len(changed) > 1 else ' differs'}"
-            if changed
-            else "All settings are"
-        )
-        + (" from the defaults." if changed else " the defaults.")
-    )
     cut = made.get("cut_short")
-    tone: Tone = "caution" if cut else "told"
-    return Section(
-        "What was it made from?",
-        Verdict(tone, f"{said}{' Time ran out before the fit was complete.' if cut else ''}"),
-        items=tuple(tables),
+    told = (
+        f"{len(bundle.study.features)} features in {len(bundle.study.blocks)} modalities; "
+        f"endpoints: {endpoints}. {differ if changed else 'All settings are'} the defaults."
+        f"{' Time ran out before the fit was complete.' if cut else ''}"
+    )
+    fit = [(name, _written(made[key])) for key, name in ORIGIN.items() if key in made]
+    settings = [(key, *values) for key, values in changed.items()]
+    versions = [(name, str(number)) for name, number in made.get("versions", {}).items()]
+    return section(
+        "review",
+        "origin",
+        Verdict("caution" if cut else "told", told),
+        Table("The fit", ("", ""), fit),
+        table("Settings that are not the defaults", ("setting", "default", "used"), settings),
+        table("Versions", ("package", "version"), versions, folded=True),
     )
 
 

@@ -12,8 +12,9 @@ from accomplice.training.evaluation.record import Review
 from accomplice.training.metrics.table import deciding, label, listed
 from accomplice.training.models.predictions import MODEL
 from accomplice.training.reports.page import Section
-from accomplice.training.reports.review import details, verdicts
-from accomplice.training.reports.review.items import Items, percent, place, point, table
+from accomplice.training.reports.parts import section, table
+from accomplice.training.reports.review import details, rows, verdicts
+from accomplice.training.reports.review.items import Items, number, percent, point
 
 #: How sentinels' states are written.
 STATUS = {
@@ -31,86 +32,61 @@ def sections(review: Review, drawn: Mapping[str, Drawing] | None = None) -> tupl
         review: the record.
         drawn: figures that were drawn of it already, by name.
     """
-    make = Items(review, drawn or {})
+    items = Items(review, drawn or {})
     made = (
-        ranking(make),
-        value(make),
-        calibration(make),
-        decisions(make),
-        details.subgroups(make),
-        details.patterns(make),
-        details.modalities(make),
-        details.instability(make),
-        details.drivers(make),
-        leaks(make),
+        ranking(review, items),
+        value(review, items),
+        calibration(review, items),
+        decisions(review, items) if review.decisions else None,
+        details.subgroups(review, items) if review.subgroups else None,
+        details.patterns(review, items) if review.patterns else None,
+        details.modalities(review, items) if review.modalities else None,
+        details.instability(review, items),
+        details.drivers(review, items),
+        leaks(review),
     )
     return tuple(section for section in made if section is not None)
 
 
-def ranking(make: Items) -> Section:
+def ranking(review: Review, items: Items) -> Section:
     """Risk groups and the AUC over time."""
-    review = make.review
     groups = [
-        (g.name, str(g.patients), str(g.events), *make.at_marks(g.survival))
+        (g.name, str(g.patients), str(g.events), *items.at_marks(g.survival))
         for g in review.risk_groups
     ]
-    head = ("predicted risk", "patients", "events", *make.marks())
-    return make.section(
+    marks = (f"month {month:.0f}" for month in review.marks)
+    head = ("predicted risk", "patients", "events", *marks)
+    return section(
+        "review",
         "ranking",
-        "Does it rank patients?",
         verdicts.ranking(review),
-        *make.figure(
-            "risk_groups",
-            "Patients in groups of predicted risk, and how many of each were event-free. The "
-            "further apart the curves, the better the ranking; bands are 95 % intervals.",
-        ),
-        *table("Event-free, as observed", head, groups, folded=True),
-        *make.figure(
-            "auc",
-            "How well the model and the simple models tell who has the event by a time from "
-            "who has not.",
-        ),
-        *make.over_time("AUC", review.auc),
+        items.figure("risk_groups"),
+        table("Event-free, as observed", head, groups, folded=True),
+        items.figure("auc"),
+        items.over_time("AUC", review.auc),
     )
 
 
-def value(make: Items) -> Section:
+def value(review: Review, items: Items) -> Section:
     """Every model beside the others."""
-    review = make.review
-    scores = [
-        (name, *(str(score.get(m, verdicts.UNKNOWN)) for m in listed()))
-        for name, score in review.scores.items()
-    ]
-    gains = [
-        (name, *(f"{gain.get(m, verdicts.UNKNOWN):+.3f}" for m in deciding()))
-        for name, gain in review.gains.items()
-    ]
-    return make.section(
+    gained = "What the model gains over each simple model, paired; above 0 it is better"
+    every = "Every model; C: higher is better, Brier score: lower is better"
+    return section(
+        "review",
         "value",
-        "Does it beat the simple models?",
         verdicts.added_value(review),
-        *table(
-            "What the model gains over each simple model, paired; above 0 it is better",
-            ("over", *map(label, deciding())),
-            gains,
-        ),
-        *make.figure("models", "The same measures of every model; dashed is where the model is."),
-        *table(
-            "Every model; C: higher is better, Brier score: lower is better",
-            ("", *map(label, listed())),
-            scores,
-            folded=True,
-        ),
-        *make.figure("brier", "Error of the predicted survival at each time."),
-        *make.over_time("Brier score", review.brier),
-        sentences=tuple(f"{note[:1].upper()}{note[1:]}." for note in review.notes),
+        table(gained, ("over", *map(label, deciding())), rows.gains(review)),
+        items.figure("models"),
+        table(every, ("", *map(label, listed())), rows.scores(review), folded=True),
+        items.figure("brier"),
+        items.over_time("Brier score", review.brier),
+        sentences=[f"{note[:1].upper()}{note[1:]}." for note in review.notes],
     )
 
 
-def calibration(make: Items) -> Section:
+def calibration(review: Review, items: Items) -> Section:
     """Predicted against observed survival."""
-    review = make.review
-    rows = [
+    months = [
         (f"{at.month:.0f} months", f"{at.slope:.2f}", f"{at.observed_expected:.2f}")
         for at in review.calibration
     ]
@@ -126,74 +102,48 @@ def calibration(make: Items) -> Section:
             zip(at.size, at.predicted, at.observed, at.low, at.high, strict=False)
         )
     ]
+    true = "Calibration; both are 1 where predictions come true"
+    by_group = "Predicted and observed survival by group"
     p = review.d_calibration_p
-    said = (f"D-calibration: p = {p:.2g}.",) if math.isfinite(p) else ()
-    return make.section(
+    return section(
+        "review",
         "calibration",
-        "Do its probabilities come true?",
         verdicts.calibration(review),
-        *table(
-            "Calibration; both are 1 where predictions come true",
-            ("at", "slope", "observed/expected"),
-            rows,
-        ),
-        *make.figure(
-            "calibration",
-            "Groups of patients of rising predicted survival. On the dashed line predictions "
-            "came true; above it, more survived than predicted.",
-        ),
-        *table(
-            "Predicted and observed survival by group",
-            ("group", "patients", "predicted, %", "observed, %"),
-            groups,
-            folded=True,
-        ),
-        sentences=said,
+        table(true, ("at", "slope", "observed/expected"), months),
+        items.figure("calibration"),
+        table(by_group, ("group", "patients", "predicted, %", "observed, %"), groups, folded=True),
+        sentences=[f"D-calibration: p = {p:.2g}."] if math.isfinite(p) else [],
     )
 
 
-def decisions(make: Items) -> Section | None:
+def decisions(review: Review, items: Items) -> Section:
     """Net benefit over thresholds."""
-    review = make.review
-    if not review.decisions:
-        return None
-    rows = []
-    for at in review.decisions:
-        for i in np.linspace(0, len(at.thresholds) - 1, 6).round().astype(int):
-            own = at.benefit.get(MODEL, ())
-            rows.append(
-                (
-                    f"{at.month:.0f} months, {percent(at.thresholds[i])} %",
-                    place(own, i),
-                    place(at.benefit.get(review.strongest, ()), i),
-                    place(at.everybody, i),
-                    f"{point(at.gain, i):+.3f}",
-                )
-            )
-    head = ("act from", "model", review.strongest or "baseline", "everybody", "gain")
-    return make.section(
-        "decisions",
-        "What would it do to decisions?",
-        verdicts.decisions(review),
-        *make.figure(
-            "decisions",
-            "Net benefit of acting on those above a risk. A model is of use where it is above "
-            "acting on everybody and on nobody; below, its gain over the strongest simple "
-            "model with its 95 % band, threshold by threshold.",
-        ),
-        *table("Net benefit", head, rows, folded=True),
-    )
-
-
-def leaks(make: Items) -> Section:
-    """What every sentinel found."""
-    rows = [
-        (f.question, STATUS[f.status], f.text, ", ".join(f.features) or "–")
-        for f in make.review.sentinels
+    benefit = [
+        (
+            f"{at.month:.0f} months, {percent(at.thresholds[i])} %",
+            number(at.benefit.get(MODEL, ()), i),
+            number(at.benefit.get(review.strongest, ()), i),
+            number(at.everybody, i),
+            f"{point(at.gain, i):+.3f}",
+        )
+        for at in review.decisions
+        for i in np.linspace(0, len(at.thresholds) - 1, 6).round().astype(int)
     ]
-    return make.section(
-        "leaks",
-        "Could it be a leak?",
-        verdicts.leaks(make.review),
-        *table("Every sentinel", ("question", "state", "what was found", "features"), rows),
+    head = ("act from", "model", review.strongest or "baseline", "everybody", "gain")
+    return section(
+        "review",
+        "decisions",
+        verdicts.decisions(review),
+        items.figure("decisions"),
+        table("Net benefit", head, benefit, folded=True),
     )
+
+
+def leaks(review: Review) -> Section:
+    """Findings of the sentinels."""
+    found = [
+        (f.question, STATUS[f.status], f.text, ", ".join(f.features) or "–")
+        for f in review.sentinels
+    ]
+    head = ("question", "state", "what was found", "features")
+    return section("review", "leaks", verdicts.leaks(review), table("Every sentinel", head, found))

@@ -1,7 +1,7 @@
-"""What a record says, one verdict a question, in plain sentences with their intervals.
+"""Verdicts on a record, one a question, as plain sentences with intervals.
 
-"Adds value" is said only where the paired interval excludes 0, and "holds up" nowhere for want of
-patients: what is not determined is called so.
+"Adds value" needs a paired interval that excludes 0. Too few patients never count as "holds up":
+a figure that is not determined is called so.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ UNKNOWN = Estimate(math.nan)
 
 
 def ranking(review: Review) -> Verdict:
-    """Say whether patients are ranked better than by chance."""
+    """Judge whether patients are ranked better than by chance."""
     c = _score(review, MODEL, "uno_c")
     if not math.isfinite(c.value):
         return Verdict("absent", "Uno's C is not determined by these patients.")
@@ -46,7 +46,7 @@ def ranking(review: Review) -> Verdict:
 
 
 def added_value(review: Review) -> Verdict:
-    """Say whether the model adds to the strongest of the simple models."""
+    """Judge the gain over the strongest of the simple models."""
     gain = review.gains.get(review.strongest, {})
     known = {m: g for m, g in gain.items() if math.isfinite(g.value)}
     if not known:
@@ -68,7 +68,7 @@ def added_value(review: Review) -> Verdict:
 
 
 def calibration(review: Review) -> Verdict:
-    """Say whether predicted probabilities come true at the judged months."""
+    """Judge calibration at the judged months."""
     judged = [c for c in review.calibration if math.isfinite(c.slope.value)]
     if not judged:
         return Verdict("absent", "Calibration is not determined by these patients.")
@@ -88,7 +88,7 @@ def calibration(review: Review) -> Verdict:
 
 
 def decisions(review: Review) -> Verdict:
-    """Say at which thresholds acting on the model is worth more than on the baseline."""
+    """Judge at which thresholds the net benefit is above the baseline's."""
     judged = [d for d in review.decisions if np.isfinite(d.gain.value).any()]
     if not judged:
         return Verdict("absent", "Net benefit is not determined by these patients.")
@@ -109,7 +109,7 @@ def decisions(review: Review) -> Verdict:
 
 
 def subgroups(review: Review) -> Verdict:
-    """Say whether the model is certainly worse among some patients."""
+    """Judge whether the model is certainly worse among some patients."""
     parts = [s for s in review.subgroups if s.feature != "all"]
     judged = [s for s in parts if math.isfinite(s.uno_c.value)]
     if not judged:
@@ -141,7 +141,7 @@ def subgroups(review: Review) -> Verdict:
 
 
 def patterns(review: Review) -> Verdict:
-    """Say whether the model does worse where a modality is missing."""
+    """Judge whether the model does worse where a modality is missing."""
     missing = [p for p in review.patterns if p.missing]
     if not missing:
         return Verdict("absent", "No group of patients misses a modality.")
@@ -162,7 +162,7 @@ def patterns(review: Review) -> Verdict:
 
 
 def modalities(review: Review) -> Verdict:
-    """Say which modalities the predictions would miss."""
+    """Judge the value of each modality."""
     judged = [m for m in review.modalities if np.isfinite([m.ibs_loss.value]).all()]
     if not judged:
         return Verdict("absent", "The value of the modalities is not determined.")
@@ -187,7 +187,7 @@ def modalities(review: Review) -> Verdict:
 
 
 def instability(review: Review) -> Verdict:
-    """Say how far the answers of other fits lie apart."""
+    """Judge the spread between fits."""
     found = review.instability
     if found is None or len(found.widest) != 5 or not np.isfinite(found.widest).all():
         return Verdict("absent", "How far fits differ is not determined.")
@@ -213,7 +213,7 @@ def drivers(review: Review) -> Verdict:
 
 
 def leaks(review: Review) -> Verdict:
-    """Say whether a sentinel fired."""
+    """Judge whether a leak is suspected."""
     run = [f for f in review.sentinels if f.status != "not run"]
     if not run:
         return Verdict("absent", "No sentinel was run: a leak is not excluded.")
@@ -242,7 +242,7 @@ def lead(review: Review) -> str:
 
 
 def _only_treatment(fired: Sequence[Finding]) -> bool:
-    """Whether what fired is about who was treated alone: the treatment's effect hangs on it."""
+    """Whether the sentinels that fired concern the treatment's effect alone."""
     return all(f.sentinel == "immortal_time" for f in fired)
 
 
@@ -255,7 +255,7 @@ def _metrics(names: Iterable[str]) -> str:
 
 
 def _departures(at: CalibrationAt) -> list[str]:
-    """Say what is certainly off at one month."""
+    """Describe the certain departures at one month."""
     month, slope, ratio = f"at {at.month:.0f} months", at.slope, at.observed_expected
     found = []
     if slope.below < 1:
@@ -270,7 +270,7 @@ def _departures(at: CalibrationAt) -> list[str]:
 
 
 def _near(found: Estimate) -> bool:
-    """Say whether a figure that should be 1 is close to it; one not determined is not judged."""
+    """Whether a figure that should be 1 is close to it, or not determined."""
     return not math.isfinite(found.value) or SOUND[0] <= found.value <= SOUND[1]
 
 

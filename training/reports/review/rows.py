@@ -1,0 +1,58 @@
+"""Rows of tables that both the page of a review and the model card show."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from accomplice.training.estimators.intervals import Estimate
+from accomplice.training.evaluation.record import Review
+from accomplice.training.evaluation.response import METRICS
+from accomplice.training.metrics.table import deciding, listed
+from accomplice.training.reports.parts import Rows
+
+UNKNOWN = Estimate(math.nan)
+
+
+def scores(review: Review) -> Rows:
+    """Each model with its metrics, as ``metrics.table.listed`` orders them."""
+    return [
+        (name, *(str(score.get(metric, UNKNOWN)) for metric in listed()))
+        for name, score in review.scores.items()
+    ]
+
+
+def gains(review: Review) -> Rows:
+    """Each simple model with the model's gain over it in the metrics that decide."""
+    return [
+        (name, *(f"{gain.get(metric, UNKNOWN):+.3f}" for metric in deciding()))
+        for name, gain in review.gains.items()
+    ]
+
+
+def subgroups(review: Review) -> Rows:
+    """Each group with patients and events, Uno's C, gain in Brier score, observed/expected."""
+    return [
+        (
+            "everybody" if group.feature == "all" else f"{group.feature}: {group.level}",
+            f"{group.patients} / {group.events}",
+            str(group.uno_c),
+            f"{group.ibs_gain:+.3f}",
+            f"{group.observed_expected:.2f}",
+        )
+        for group in review.subgroups
+    ]
+
+
+def importance(review: Review) -> Rows:
+    """Each feature with its modality and the size of its attributions."""
+    return [(each.feature, each.modality, str(each.size)) for each in review.importance]
+
+
+def response(metrics: Mapping[str, Any]) -> Rows:
+    """Each metric of a response, from the record's JSON."""
+    return [
+        (METRICS.get(metric, metric), f"{Estimate.from_json(raw):.2f}")
+        for metric, raw in metrics.items()
+    ]
