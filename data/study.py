@@ -31,19 +31,26 @@ class Study(Part):
     """A cohort's description. See the module's docstring."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    """Name of the cohort, in letters, digits, ``.``, ``_`` and ``-``; runs and models bear it."""
     description: str = ""
+    """Whose data these are and where they come from; the model card shows it."""
     synthetic: bool = False
     """Whether the patients are simulated; carried into every run, bundle and answer."""
     source: Source
+    """The files of the cohort and their reader."""
     id: str | None = None
     """Column of the patient's identifier; null: the row's number."""
     centre: str | None = None
     """Column of the hospital, for splits and assay scales."""
     endpoints: Endpoints
+    """The outcomes that are predicted."""
     ceiling: Annotated[float, Field(gt=0.5, le=1)] | None = None
     """C-index above which a model of such patients is taken for a leak until shown otherwise."""
     treatment: Treatment | None = None
+    """The treatment whose effect is estimated; null: none is."""
     modalities: dict[str, dict[str, Feature]]
+    """Modality -> feature -> its description. Features of a modality are measured together and
+    can be missing together."""
     baselines: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """Reference models that every run is compared with: name -> features of a ridge Cox."""
     interactions: tuple[tuple[str, str], ...] = ()

@@ -115,8 +115,11 @@ class BinaryEndpoint(Part):
     """A yes/no outcome, such as response to a drug; unlabelled patients are masked."""
 
     column: str
+    """Column of the outcome."""
     positive: tuple[Level, ...]
+    """Values that mean yes."""
     negative: tuple[Level, ...]
+    """Values that mean no. An empty cell is an unlabelled patient, any other value an error."""
     label: str | None = None
     """What people call it, as in 'probability of response to a checkpoint inhibitor'."""
     features: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
@@ -129,7 +132,9 @@ class Endpoints(Part):
     """What is predicted, by name."""
 
     survival: dict[str, SurvivalEndpoint] = Field(default_factory=dict)
+    """Name -> time to an event. A run is known by the first."""
     binary: dict[str, BinaryEndpoint] = Field(default_factory=dict)
+    """Name -> yes/no outcome."""
 
     @model_validator(mode="after")
     def _named(self) -> Self:
@@ -152,8 +157,11 @@ class Treatment(Part):
     """The treatment whose effect is asked for."""
 
     column: str
+    """Column that says who was treated."""
     treated: tuple[Level, ...]
+    """Values that mean treated."""
     untreated: tuple[Level, ...]
+    """Values that mean untreated. An empty cell is unknown, any other value an error."""
     label: str = "treatment"
     """What people call it, as in 'favours chemotherapy'."""
     eligible: dict[str, tuple[Level, ...]] = Field(default_factory=dict)

@@ -19,6 +19,7 @@ from accomplice.data.loading import load_cohort, read_patients, stream_patients
 from accomplice.data.readers.reader import Selection
 from accomplice.data.readers.readers import READERS, recognise
 from accomplice.data.study import parse_study
+from examples import json_lines_reader
 from examples.json_lines_reader import JsonLinesReader
 
 CANARY = "CANARY-7431"
@@ -208,3 +209,9 @@ def test_a_study_of_a_reader_that_is_not_here_predicts_for_what_is(tmp_path):
     study = parse_study(_study("elsewhere", Path("x")), "x")
     frame = read_patients(_text("t.csv", ",")(tmp_path, PEOPLE), study)
     np.testing.assert_array_equal(code(study, frame).values, VALUES)
+
+
+def test_the_documentation_shows_the_example_whole():
+    source = Path(json_lines_reader.__file__)
+    shown = (source.parents[1] / "docs/extending.md").read_text(encoding="utf-8")
+    assert f"```python\n{source.read_text(encoding='utf-8')}```\n" in shown

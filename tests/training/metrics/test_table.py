@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,8 +16,6 @@ from accomplice.training.evaluation.comparison import compare
 from accomplice.training.evaluation.record import REVIEW
 from accomplice.training.evaluation.review import review
 from accomplice.training.evaluation.scores import judge_predicted
-from accomplice.training.metrics.concordance_draws import auc_contributions, drawn_auc
-from accomplice.training.metrics.score import Score
 from accomplice.training.metrics.table import METRICS, Metric, deciding, label, listed
 from accomplice.training.models.baselines import KAPLAN_MEIER
 from accomplice.training.models.predictions import MODEL
@@ -24,29 +23,13 @@ from accomplice.training.reports.model_card import model_card
 from accomplice.training.reports.page import render
 from accomplice.training.reports.review.page import review_page
 from accomplice.training.tracking.gate import Challenger, Task, decide, lines
+from examples import auc_metric
+from examples.auc_metric import AucScore
 from tests.known import GRID, known_predicted
 from tests.oracles import cumulative_dynamic_auc
 
 CONFIG = configure(["evaluation.bootstraps=60"])
 LABEL = "AUC at half the horizon"
-
-
-class AucScore(Score):
-    """Cumulative/dynamic AUC at half the horizon."""
-
-    def whole(self, outcome, model):
-        return self.contributions(outcome, model).mean(axis=1)
-
-    def contributions(self, outcome, model):
-        month = outcome.horizon / 2
-        return auc_contributions(outcome.event, outcome.time, model.risk, month, outcome.weights)[
-            None
-        ]
-
-    def draws(self, outcome, models, counts):
-        month, risks = outcome.horizon / 2, np.stack([each.risk for each in models])
-        found = drawn_auc(outcome.event, outcome.time, risks, month, outcome.weights, counts)
-        return found[:, None]
 
 
 @pytest.fixture
@@ -137,3 +120,9 @@ def test_todays_metrics_keep_their_names(predicted):
     judged = judge_predicted(predicted, CONFIG).to_json()
     assert list(judged["models"][MODEL]) == ["uno_c", "harrell_c", "ibs"]
     assert list(judged["gains"][KAPLAN_MEIER]) == ["uno_c", "ibs"]
+
+
+def test_the_documentation_shows_it_whole():
+    source = Path(auc_metric.__file__)
+    shown = (source.parents[1] / "docs/extending.md").read_text(encoding="utf-8")
+    assert f"```python\n{source.read_text(encoding='utf-8')}```\n" in shown
