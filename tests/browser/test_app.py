@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
-import base64
-import json
+import re
 from collections.abc import Iterator
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
+from playwright.sync_api import Browser, Page, expect
 
 from accomplice.serving.api.tokens import new_token
 from accomplice.serving.deployment.server import Access, running, serve_command
 from accomplice.training.processes import free_port
 from accomplice.training.run import Trained
-from tests.browser.driver import Browser, Page
+from tests.browser.conftest import NewPage
+from tests.browser.pages import press, see, shown, text_of
 
 #: Presses of Tab in which the form's button is reached.
 MANY = 60
+EDGES = ("top", "right", "bottom", "left")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def bundle_folder(tiny_trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "bundle"
     tiny_trained.bundle.save(path)
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def address(browser: Browser, bundle_folder: Path) -> Iterator[str]:
     port = free_port()
     argv, env = serve_command(bundle_folder, port)
@@ -38,53 +40,37 @@ def address(browser: Browser, bundle_folder: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def page(browser: Browser, address: str) -> Iterator[Page]:
-    opened = browser.page()
-    opened.open(address)
-    opened.wait_for("The patient", "h2")
+def page(new_page: NewPage, address: str, errors: list[str]) -> Iterator[Page]:
+    opened = new_page()
+    opened.goto(address)
+    see(opened, "h2", "The patient")
     yield opened
-    assert opened.errors == []
+    assert errors == []
 
 
 @pytest.fixture
 def answered(page: Page) -> Page:
-    page.click("button", text="Made-up patient")
-    page.click("button", text="Show the answer")
-    page.wait_for("1. Survival", "h3")
+    press(page, "Made-up patient")
+    press(page, "Show the answer")
+    see(page, "h3", "1. Survival")
     return page
 
 
 def survival(page: Page, table: str = "#survival-table", column: int = 1) -> list[str]:
     """A column of a table, top down."""
-    cells = f"{table} tbody tr > :nth-child({column + 1})"
-    found = f"[...document.querySelectorAll({json.dumps(cells)})].map(e => e.textContent)"
-    return list(page.evaluate(found))
+    return page.locator(f"{table} tbody tr > :nth-child({column + 1})").all_text_contents()
 
 
 def curve(page: Page, figure: str, look: str) -> list[list[float]]:
     """The points of a line that is drawn."""
-    line = f"document.querySelector('{figure} polyline.{look}').getAttribute('points')"
-    return [[float(v) for v in point.split(",")] for point in page.evaluate(line).split()]
+    points = page.locator(f"{figure} polyline.{look}").first.get_attribute("points")
+    assert points
+    return [[float(v) for v in point.split(",")] for point in points.split()]
 
 
 def slide(page: Page, to: str) -> None:
     """Move the first slider by the keyboard, to its beginning or end."""
-    page.evaluate("document.querySelector('.slider input').focus()")
-    press(page, to)
-
-
-def press(page: Page, key: str, times: int = 1) -> None:
-    codes = {"Tab": 9, "Enter": 13, "End": 35, "Home": 36}
-    pressed = {"key": key, "code": key, "windowsVirtualKeyCode": codes[key]}
-    text = {"text": "\r"} if key == "Enter" else {}
-    for _ in range(times):
-        page.ask("Input.dispatchKeyEvent", {"type": "keyDown", **pressed, **text})
-        page.ask("Input.dispatchKeyEvent", {"type": "keyUp", **pressed})
-
-
-def prefer(page: Page, **features: str) -> None:
-    named = [{"name": k.replace("_", "-"), "value": v} for k, v in features.items()]
-    page.ask("Emulation.setEmulatedMedia", {"features": named})
+    page.locator(".slider input").first.press(to)
 
 
 def focused(page: Page) -> Any:
@@ -107,88 +93,80 @@ def violations(page: Page) -> list[str]:
 
 
 def test_a_patient_is_filled_in_and_answered(page: Page) -> None:
-    page.type("input[name=age]", "71")
-    page.evaluate("document.querySelector('select[name=stage]').value = 'III'")
-    page.click("button", text="Show the answer")
-    page.wait_for("1. Survival", "h3")
+    page.fill("input[name=age]", "71")
+    page.select_option("select[name=stage]", "III")
+    press(page, "Show the answer")
+    see(page, "h3", "1. Survival")
     values = [int(text.split()[0]) for text in survival(page)]
     assert len(values) == 3
     assert 100 > values[0] > values[1] > values[2] > 0
-    assert "of 100 patients like this one" in page.text().lower()
-    assert page.shows("Chemotherapy", "#glance dt")
-    assert page.shows("exploratory", "#else-words")
-    assert page.shows("Not given", "#odd")
+    assert "of 100 patients like this one" in text_of(page).lower()
+    see(page, "#glance dt", "Chemotherapy")
+    see(page, "#else-words", "exploratory")
+    see(page, "#odd", "Not given")
     line = curve(page, "#survival-chart", "given")
     assert all(a[0] < b[0] and a[1] <= b[1] for a, b in pairwise(line))
-    assert page.shows("Age", "#entered dt")
-    assert page.shows("71", "#entered dd")
+    see(page, "#entered dt", "Age")
+    see(page, "#entered dd", "71")
 
 
 def test_a_slider_changes_the_curve_beside_the_one_as_entered(answered: Page) -> None:
     before = survival(answered)
     slide(answered, "End")
-    answered.wait_for("As entered", "#whatif-table")
-    answered.wait_for("IL1R1", "#whatif-table caption")
+    see(answered, "#whatif-table", "As entered")
+    see(answered, "#whatif-table caption", "IL1R1")
     assert [t for t in survival(answered, "#whatif-table", 1) if "%" in t][:3] == before
     given, changed = (curve(answered, "#whatif-chart", look) for look in ("given", "changed"))
     assert given != changed
     at_end = survival(answered, "#whatif-table", 2)
+    caption = answered.locator("#whatif-table caption")
+    high = caption.text_content()
     slide(answered, "Home")
-    high = answered.evaluate("document.querySelector('#whatif-table caption').textContent")
-    answered._until(
-        lambda: (
-            answered.evaluate("document.querySelector('#whatif-table caption').textContent") != high
-        ),
-        "another value",
-    )
+    expect(caption).not_to_have_text(str(high))
     assert survival(answered, "#whatif-table", 2) != at_end
     assert curve(answered, "#whatif-chart", "given") == given
-    assert "With IL1R1" in answered.evaluate("document.querySelector('#said').textContent")
-    answered.click("button", text="Back to the values entered")
-    assert not answered.shows(selector="#whatif-table")
+    assert "With IL1R1" in str(answered.locator("#said").text_content())
+    press(answered, "Back to the values entered")
+    assert not shown(answered, "#whatif-table").count()
 
 
 def test_wrong_input_is_told_at_its_field_and_asks_nothing(page: Page) -> None:
-    page.type("input[name=age]", "sixty")
-    page.type("input[name=IL1R1]", "7,2")
-    page.click("button", text="Show the answer")
-    page.wait_for("This needs another look", "#problems")
-    for name, words in (("age", "must be a number"), ("IL1R1", "with a point")):
-        told = page.evaluate(
-            f"(() => {{ const f = document.querySelector('input[name={name}]');"
-            "return [f.getAttribute('aria-invalid'), f.getAttribute('aria-describedby').split(' ')"
-            ".map(id => document.getElementById(id).textContent).join(' ')]; })()"
-        )
-        assert told[0] == "true"
-        assert words in told[1]
+    page.fill("input[name=age]", "sixty")
+    page.fill("input[name=IL1R1]", "7,2")
+    press(page, "Show the answer")
+    see(page, "#problems", "This needs another look")
+    for name, problem in (("age", "must be a number"), ("IL1R1", "with a point")):
+        field = page.locator(f"input[name={name}]")
+        assert field.get_attribute("aria-invalid") == "true"
+        expect(field).to_have_accessible_description(re.compile(problem))
     assert focused(page) == "problems"
-    assert not page.shows("1. Survival", "h3")
-    page.click("#problems a", text="IL1R1")
+    assert not shown(page, "h3", "1. Survival").count()
+    page.locator("#problems a", has_text="IL1R1").click()
     assert page.evaluate("document.activeElement.name") == "IL1R1"
-    page.type("input[name=age]", "60")
-    page.type("input[name=IL1R1]", "7.2")
-    page.click("button", text="Show the answer")
-    page.wait_for("1. Survival", "h3")
-    assert page.evaluate("document.querySelectorAll('[aria-invalid]').length") == 0
+    page.fill("input[name=age]", "60")
+    page.fill("input[name=IL1R1]", "7.2")
+    press(page, "Show the answer")
+    see(page, "h3", "1. Survival")
+    assert page.locator("[aria-invalid]").count() == 0
 
 
 def test_what_is_implausible_is_answered_and_flagged_at_its_field(page: Page) -> None:
-    page.type("input[name=age]", "140")
-    page.click("button", text="Show the answer")
-    page.wait_for("Outside the plausible range", ".field[data-name=age] .note")
-    assert page.shows("Age: Outside the plausible range", "#odd li")
+    page.fill("input[name=age]", "140")
+    press(page, "Show the answer")
+    see(page, ".field[data-name=age] .note", "Outside the plausible range")
+    see(page, "#odd li", "Age: Outside the plausible range")
 
 
 def test_a_refusal_of_the_server_s_is_told_at_its_field(page: Page) -> None:
     page.evaluate("document.querySelector('input[name=IL1R1]').name = 'CD163'")
-    page.type("input[name=age]", "60")
+    page.fill("input[name=age]", "60")
     page.evaluate(
         "window.fetch = async () => new Response(JSON.stringify({error: {code: 'invalid_request',"
         "message: 'no', details: [{where: 'patient.age', problem: 'not like that'}]}}),"
         "{status: 400})"
     )
-    page.click("button", text="Show the answer")
-    page.wait_for("Age: not like that", ".field[data-name=age] .note")
+    press(page, "Show the answer")
+    see(page, ".field[data-name=age] .note", "Age: not like that")
 
 
 @pytest.mark.parametrize(
@@ -198,83 +176,84 @@ def test_a_server_that_does_not_answer_is_told_in_words(
     page: Page, status: int, words: str
 ) -> None:
     answer = f"new Response('{{}}', {{status: {status}}})" if status else "Promise.reject(Error())"
-    page.type("input[name=age]", "60")
+    page.fill("input[name=age]", "60")
     page.evaluate(f"window.fetch = async () => {answer}; 0")
-    page.click("button", text="Show the answer")
-    page.wait_for(words, "#failed")
+    press(page, "Show the answer")
+    see(page, "#failed", words)
 
 
 def test_another_version_s_answer_is_not_mixed_in_and_nothing_is_lost(page: Page) -> None:
-    page.type("input[name=age]", "60")
-    page.type("#reference", "R-1")
+    page.fill("input[name=age]", "60")
+    page.fill("#reference", "R-1")
     page.evaluate(
         "window.real = window.fetch; window.fetch = async (...asked) => {"
         "const answer = await real(...asked); if (asked[1].method !== 'POST') return answer;"
         "const said = await answer.json(); said.model.digest = 'another';"
         "return new Response(JSON.stringify(said)); }; 0"
     )
-    page.click("button", text="Show the answer")
-    page.wait_for("Another version of the model answers now", "#failed")
-    entered = "['input[name=age]', '#reference'].map(s => document.querySelector(s).value)"
-    assert page.evaluate(entered) == ["60", "R-1"]
-    assert not page.shows("1. Survival", "h3")
+    press(page, "Show the answer")
+    see(page, "#failed", "Another version of the model answers now")
+    assert [page.input_value(f) for f in ("input[name=age]", "#reference")] == ["60", "R-1"]
+    assert not shown(page, "h3", "1. Survival").count()
     page.evaluate("window.fetch = window.real; 0")
-    page.click("button", text="Show the answer")
-    page.wait_for("1. Survival", "h3")
+    press(page, "Show the answer")
+    see(page, "h3", "1. Survival")
 
 
 def test_an_answer_says_when_the_form_has_moved_on(answered: Page) -> None:
-    assert not answered.shows("has changed since")
-    answered.type("input[name=age]", "50")
-    answered.wait_for("has changed since", "#stale")
-    answered.click("button", text="Show the answer")
-    answered.wait_for("50", "#entered dd")
-    assert not answered.shows("has changed since")
-    answered.click("button", text="Clear")
-    answered.wait_for("Nothing asked yet", "#empty")
-    assert not answered.shows("1. Survival")
+    assert "has changed since" not in text_of(answered)
+    answered.fill("input[name=age]", "50")
+    see(answered, "#stale", "has changed since")
+    press(answered, "Show the answer")
+    see(answered, "#entered dd", "50")
+    assert "has changed since" not in text_of(answered)
+    press(answered, "Clear")
+    see(answered, "#empty", "Nothing asked yet")
+    assert "1. Survival" not in text_of(answered)
 
 
 def test_works_by_keyboard_alone(page: Page) -> None:
-    press(page, "Tab")
+    page.keyboard.press("Tab")
     assert focused(page) == "Skip to the answer"
     for _ in range(MANY):
-        press(page, "Tab")
+        page.keyboard.press("Tab")
         if focused(page) == "Show the answer":
             break
         if page.evaluate("document.activeElement.name") == "age":
-            page.ask("Input.insertText", {"text": "66"})
-    assert page.evaluate("document.querySelector('input[name=age]').value") == "66"
-    press(page, "Enter")
-    page.wait_for("1. Survival", "h3")
+            page.keyboard.type("66")
+    assert page.input_value("input[name=age]") == "66"
+    page.keyboard.press("Enter")
+    see(page, "h3", "1. Survival")
     assert focused(page) == "answer"
-    said = page.evaluate("document.querySelector('#said').textContent")
-    assert said.startswith("Answer. Survival: About ")
+    said = page.locator("#said").text_content()
+    assert str(said).startswith("Answer. Survival: About ")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_bars_those_who_see_or_hear_otherwise(page: Page, scheme: str) -> None:
-    prefer(page, prefers_color_scheme=scheme)
+def test_nothing_bars_those_who_see_or_hear_otherwise(
+    page: Page, scheme: Literal["light", "dark"]
+) -> None:
+    page.emulate_media(color_scheme=scheme)
     paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert paper == ("rgb(255, 255, 255)" if scheme == "light" else "rgb(20, 23, 27)")
     assert violations(page) == []
-    page.type("input[name=age]", "x")
-    page.click("button", text="Show the answer")
-    page.wait_for("This needs another look", "#problems")
+    page.fill("input[name=age]", "x")
+    press(page, "Show the answer")
+    see(page, "#problems", "This needs another look")
     assert violations(page) == []
-    page.click("button", text="Made-up patient")
-    page.click("button", text="Show the answer")
-    page.wait_for("1. Survival", "h3")
+    press(page, "Made-up patient")
+    press(page, "Show the answer")
+    see(page, "h3", "1. Survival")
     slide(page, "End")
-    page.wait_for("As entered", "#whatif-table")
-    page.type("input[name=age]", "140")
+    see(page, "#whatif-table", "As entered")
+    page.fill("input[name=age]", "140")
     assert violations(page) == []
 
 
 def test_fits_a_phone_and_its_thumbs(answered: Page) -> None:
-    answered.resize(360, 740)
+    answered.set_viewport_size({"width": 360, "height": 740})
     slide(answered, "End")
-    answered.wait_for("As entered", "#whatif-table")
+    see(answered, "#whatif-table", "As entered")
     assert answered.evaluate("document.documentElement.scrollWidth") == 360
     small = answered.evaluate(
         "[...document.querySelectorAll('button, input, select, summary, textarea')]"
@@ -286,23 +265,22 @@ def test_fits_a_phone_and_its_thumbs(answered: Page) -> None:
 
 
 def test_prints_one_page_without_the_form(answered: Page) -> None:
-    answered.type("#reference", "ref 17")
-    answered.click("button", text="Show the answer")
-    answered.wait_for(selector="#result")
-    for width, height in ((8.27, 11.69), (8.5, 11)):
-        paper = {"paperWidth": width, "paperHeight": height}
-        pdf = base64.b64decode(answered.ask("Page.printToPDF", paper)["data"])
+    answered.fill("#reference", "ref 17")
+    press(answered, "Show the answer")
+    see(answered, "#result")
+    for paper in ("A4", "Letter"):
+        pdf = answered.pdf(format=paper, margin=dict.fromkeys(EDGES, "1cm"))
         assert pdf.count(b"/Type /Page\n") == 1
-    answered.ask("Emulation.setEmulatedMedia", {"media": "print"})
-    assert not answered.shows(selector="#patient")
-    assert answered.shows("Age", "#entered dt")
-    assert answered.shows("SYNTHETIC", ".banner")
-    assert answered.shows("For research use only")
+    answered.emulate_media(media="print")
+    assert not shown(answered, "#patient").count()
+    see(answered, "#entered dt", "Age")
+    see(answered, ".banner", "SYNTHETIC")
+    assert "For research use only" in text_of(answered)
 
 
 @pytest.mark.slow
 def test_a_token_is_asked_for_and_kept_in_memory_alone(
-    browser: Browser, bundle_folder: Path, tmp_path: Path
+    new_page: NewPage, bundle_folder: Path, tmp_path: Path
 ) -> None:
     known = tmp_path / "tokens"
     token, line = new_token("ward")
@@ -310,31 +288,31 @@ def test_a_token_is_asked_for_and_kept_in_memory_alone(
     port = free_port()
     argv, env = serve_command(bundle_folder, port, Access(tokens=known))
     with running(argv, env, port) as url:
-        page = browser.page()
-        page.open(url)
-        page.wait_for("Access token", "label")
+        page = new_page()
+        page.goto(url)
+        see(page, "label", "Access token")
         assert violations(page) == []
-        page.type("#token", "wrong")
-        page.click("button", text="Continue")
-        page.wait_for("not known", "#access-wrong")
-        page.type("#token", token)
-        page.click("button", text="Continue")
-        page.wait_for("The patient", "h2")
-        page.click("button", text="Made-up patient")
-        page.click("button", text="Show the answer")
-        page.wait_for("1. Survival", "h3")
+        page.fill("#token", "wrong")
+        press(page, "Continue")
+        see(page, "#access-wrong", "not known")
+        page.fill("#token", token)
+        press(page, "Continue")
+        see(page, "h2", "The patient")
+        press(page, "Made-up patient")
+        press(page, "Show the answer")
+        see(page, "h3", "1. Survival")
         kept = "[localStorage.length, sessionStorage.length, document.cookie, location.href]"
         assert page.evaluate(kept) == [0, 0, "", f"{url}/app/"]
-        assert page.evaluate("document.querySelector('#token').value") == ""
-        page.open(f"{url}/docs")
-        page.type("#token", token)
-        page.click("button", text="Continue")
-        page.wait_for("/predict_batch", "#swagger-ui")
+        assert page.input_value("#token") == ""
+        page.goto(f"{url}/docs")
+        page.fill("#token", token)
+        press(page, "Continue")
+        see(page, "#swagger-ui", "/predict_batch")
 
 
 def test_the_endpoint_s_documentation_comes_from_here_alone(page: Page, address: str) -> None:
-    page.open(f"{address}/docs")
-    page.wait_for("/predict_batch", "#swagger-ui")
+    page.goto(f"{address}/docs")
+    see(page, "#swagger-ui", "/predict_batch")
     asked = page.evaluate("performance.getEntriesByType('resource').map(e => e.name)")
     assert asked
     assert all(name.startswith((address, "data:")) for name in asked)
@@ -343,23 +321,27 @@ def test_the_endpoint_s_documentation_comes_from_here_alone(page: Page, address:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["labels_trained", "several_trained"])
 def test_other_studies_are_asked_and_answered_too(
-    browser: Browser, kind: str, request: pytest.FixtureRequest, tmp_path: Path
+    new_page: NewPage,
+    errors: list[str],
+    kind: str,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
 ) -> None:
     request.getfixturevalue(kind).bundle.save(tmp_path / "bundle")
     port = free_port()
     argv, env = serve_command(tmp_path / "bundle", port)
     with running(argv, env, port) as url:
-        page = browser.page()
-        page.open(url)
-        page.click("button", text="Made-up patient")
-        page.click("button", text="Show the answer")
-        page.wait_for("3. What else", "h3")
-        assert page.shows("Probability of response to a checkpoint inhibitor", "#else-words")
-        assert page.shows("1. Survival", "h3") == (kind == "several_trained")
+        page = new_page()
+        page.goto(url)
+        press(page, "Made-up patient")
+        press(page, "Show the answer")
+        see(page, "h3", "3. What else")
+        see(page, "#else-words", "Probability of response to a checkpoint inhibitor")
+        assert bool(shown(page, "h3", "1. Survival").count()) == (kind == "several_trained")
         if kind == "several_trained":
             assert "beyond its horizon" in survival(page, column=3)
-            assert page.shows("Disease-free survival", "#survival-table th")
+            see(page, "#survival-table th", "Disease-free survival")
         slide(page, "End")
-        page.wait_for("As entered", "#whatif-table")
+        see(page, "#whatif-table", "As entered")
         assert violations(page) == []
-        assert page.errors == []
+        assert errors == []

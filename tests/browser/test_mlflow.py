@@ -12,6 +12,7 @@ import numpy as np
 import psutil
 import pytest
 from mlflow import MlflowClient
+from playwright.sync_api import expect
 
 from accomplice.training.config import configure
 from accomplice.training.processes import end, free_port
@@ -19,7 +20,7 @@ from accomplice.training.tracking.experiment import search
 from accomplice.training.tracking.store import open_store
 from accomplice.training.tracking.ui import links
 from accomplice.training.tune import SPACE
-from tests.browser.driver import Browser
+from tests.browser.pages import see, shown, text_of
 
 pytestmark = pytest.mark.slow
 
@@ -72,22 +73,34 @@ def _wait(url, process):
 
 
 @pytest.fixture
-def page(browser: Browser, server):
+def page(new_page, errors, server):
     """A tab in which MLflow's greeting has been sent away."""
     addresses = server[1]
-    opened = browser.page(1600, 1000)
-    opened.open(addresses[0])
-    opened.wait_for(text="matching runs")
-    if opened.shows(selector="button[aria-label='Close']"):
-        opened.click("button[aria-label='Close']")
-    opened.errors.clear()
+    opened = new_page(1600, 1000)
+    opened.goto(addresses[0])
+    read(opened, "matching runs")
+    greeting = shown(opened, "button[aria-label='Close']")
+    if greeting.count():
+        greeting.first.click()
+    errors.clear()
     return opened
 
 
-def assert_whole(page):
-    """Hold that a page shows no error and that nothing of it failed to load."""
-    assert [error for error in page.errors if USUAL not in error] == []
-    said = page.text().lower()
+def visit(page, url):
+    """Load an address anew; one that differs behind its # alone would change the old page."""
+    page.goto("about:blank")
+    page.goto(url)
+
+
+def read(page, text):
+    """Wait until a text is among all that is shown."""
+    expect(page.locator("body")).to_contain_text(text, use_inner_text=True)
+
+
+def assert_whole(page, errors):
+    """Check that a page shows no error and that nothing of it failed to load."""
+    assert [error for error in errors if USUAL not in error] == []
+    said = text_of(page).lower()
     for wrong in ("something went wrong", "error loading", "not found", "failed to"):
         assert wrong not in said, wrong
 
@@ -98,64 +111,62 @@ def test_is_two_processes_that_end_together(server):
     assert len(family) <= 2
 
 
-def test_table_of_runs_shows_the_models_and_how_good_they_are(page, server, logged, tmp_path):
+def test_table_of_runs_shows_the_models_and_how_good_they_are(
+    page, errors, server, logged, tmp_path
+):
     runs, _, _, _ = server[1]
-    page.open(runs)
-    page.wait_for(text="final night")
-    page.wait_for(text="ibs_gain")
-    page.screenshot(tmp_path / "runs.png")
-    said = page.text()
+    visit(page, runs)
+    read(page, "final night")
+    read(page, "ibs_gain")
+    page.screenshot(path=tmp_path / "runs.png")
+    said = text_of(page)
     assert "study night" in said
     assert "trial 1" not in said
     ibs = MlflowClient().get_run(logged.run_id).data.metrics["ibs"]
     assert f"{ibs:.9f}"[:7] in said
-    assert_whole(page)
+    assert_whole(page, errors)
 
 
-def test_trials_are_compared_in_parallel_coordinates(page, server, tmp_path):
+def test_trials_are_compared_in_parallel_coordinates(page, errors, server, tmp_path):
     _, _, trials, _ = server[1]
-    page.open(trials)
-    page.wait_for(text="Parallel Coordinates")
-    page.wait_for(selector="svg text", text="ibs")
-    page.screenshot(tmp_path / "trials.png")
+    visit(page, trials)
+    read(page, "Parallel Coordinates")
+    see(page, "svg text", "ibs")
+    page.screenshot(path=tmp_path / "trials.png")
     shown = page.evaluate("[...document.querySelectorAll('svg text')].map(t => t.textContent)")
     assert set(SPACE) <= set(shown)
-    assert "trial 2" in page.text()
-    assert_whole(page)
+    assert "trial 2" in text_of(page)
+    assert_whole(page, errors)
 
 
-def test_study_leads_to_its_final_run_with_figures(page, server, logged, tmp_path):
+def test_study_leads_to_its_final_run_with_figures(page, errors, server, logged, tmp_path):
     _, study, _, _ = server[1]
-    page.open(study)
-    page.wait_for(text="3 trials, each judged on the same folds")
+    visit(page, study)
+    read(page, "3 trials, each judged on the same folds")
     leads = "[...document.links].find(a => a.innerText.startsWith('final model')).href"
-    page.open(page.evaluate(leads))  # a click would open another tab
-    page.wait_for(text="final night")
-    page.wait_for(text="calibration_slope_low")
-    page.screenshot(tmp_path / "final.png")
-    assert "SYNTHETIC" in page.text()
-    page.open(page.evaluate("location.href").replace("?", "/artifacts/figures/brier.png?"))
-    page.wait_for(selector="img")
-    picture = "[...document.images].some(i => i.complete && i.naturalWidth > 500)"
-    deadline = time.monotonic() + 20
-    while not page.evaluate(picture) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    page.screenshot(tmp_path / "figure.png")
-    assert page.evaluate(picture)
-    assert_whole(page)
+    visit(page, page.evaluate(leads))  # a click would open another tab
+    read(page, "final night")
+    read(page, "calibration_slope_low")
+    page.screenshot(path=tmp_path / "final.png")
+    assert "SYNTHETIC" in text_of(page)
+    visit(page, page.evaluate("location.href").replace("?", "/artifacts/figures/brier.png?"))
+    see(page, "img")
+    page.wait_for_function("[...document.images].some(i => i.complete && i.naturalWidth > 500)")
+    page.screenshot(path=tmp_path / "figure.png")
+    assert_whole(page, errors)
 
 
-def test_registered_model_says_what_it_is(page, server, logged, tmp_path):
+def test_registered_model_says_what_it_is(page, errors, server, logged, tmp_path):
     *_, champion = server[1]
-    page.open(champion)
-    page.resize(1600, 1800)
-    page.wait_for(text="Version 1")
-    page.wait_for(text="champion")
-    page.wait_for(text="Schema")
-    page.screenshot(tmp_path / "model.png")
-    said = page.text()
+    visit(page, champion)
+    page.set_viewport_size({"width": 1600, "height": 1800})
+    read(page, "Version 1")
+    read(page, "champion")
+    read(page, "Schema")
+    page.screenshot(path=tmp_path / "model.png")
+    said = text_of(page)
     assert "SYNTHETIC patients." in said
     assert "synthetic-gastric" in said
     assert "Inputs" in said
     assert "Outputs" in said
-    assert_whole(page)
+    assert_whole(page, errors)

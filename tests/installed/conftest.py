@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from accomplice.training.processes import free_port
-from tests.browser.conftest import browser  # noqa: F401
+from tests.browser.conftest import browser, errors, new_page  # noqa: F401
 from tests.installed.environments import FOLDER, PYTHON, SERVICE_PYTHON
 
 #: Settings with which a fit takes seconds.

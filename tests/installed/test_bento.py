@@ -11,7 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.browser.driver import Browser
+from tests.browser.conftest import NewPage
+from tests.browser.pages import press, see
 from tests.installed.conftest import Run, environment, serving
 
 pytestmark = pytest.mark.installed
@@ -74,11 +75,11 @@ def test_every_route_answers(address: str):
             assert client.get(path, follow_redirects=True).status_code == 200, path
 
 
-def test_the_page_answers_in_a_browser(address: str, browser: Browser):
-    page = browser.page()
-    page.open(address)
-    page.wait_for("The patient", "h2")
-    page.click("button", text="Made-up patient")
-    page.click("button", text="Show the answer")
-    page.wait_for("1. Survival", "h3")
-    assert page.errors == []
+def test_the_page_answers_in_a_browser(address: str, new_page: NewPage, errors: list[str]):
+    page = new_page()
+    page.goto(address)
+    see(page, "h2", "The patient")
+    press(page, "Made-up patient")
+    press(page, "Show the answer")
+    see(page, "h3", "1. Survival")
+    assert errors == []
