@@ -50,7 +50,7 @@ demo: $(STAMP)
 	$(BIN)/accomplice demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -m "not slow and not installed" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not slow and not installed" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(SLOW_STAMP)
 	$(BIN)/python -m pytest -m slow

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import pickle
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from filelock import FileLock
 from hypothesis import settings
 
 from accomplice.data.panels.panel import panel_text
@@ -27,7 +30,34 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
+#: Files that take longest: the workers begin with them and share the short ones at the end.
+LONGEST = (
+    "integration/test_life.py",
+    "training/tracking/test_runs.py",
+    "training/cli/test_main.py",
+    "training/cli/test_compare.py",
+    "training/test_run.py",
+    "browser/test_app.py",
+    "serving/deployment/test_packaging.py",
+    "serving/test_hostile.py",
+    "integration/test_life_endpoints.py",
+    "api/test_estimator_checks.py",
+    "training/leakage/test_sentinels.py",
+    "training/fitting/test_fit.py",
+    "training/cli/test_evaluate.py",
+    "training/test_tune.py",
+    "training/test_bundle.py",
+    "training/test_budget.py",
+    "training/treatment/test_effect.py",
+    "training/learners/test_extending.py",
+)
+#: Settings with which a run takes a second.
 TINY = (
+    "folds.folds=3",
+    "anchor.folds=2",
+    "forest.trees=20",
+    "boosting.members=2",
+    "boosting.max_rounds=20",
     "net.members=2",
     "net.max_epochs=2",
     "net.steps_per_epoch=3",
@@ -35,6 +65,36 @@ TINY = (
     "evaluation.explanations=false",
     "evaluation.peers=false",
 )
+#: The same for a command.
+TINY_OPTIONS = tuple(option for each in TINY for option in ("--set", each))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, all their tests in order."""
+    tests = Path(__file__).parent
+    places = {tests / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
+
+
+#: Name, and function that makes what has that name -> what it made, here or in another worker.
+Shared = Callable[[str, Callable[[], Any]], Any]
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
+    """Makes a thing once for all of pytest-xdist's workers; the others read what one made."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+
+    def made(name: str, make: Callable[[], Any]) -> Any:
+        file = folder / f"{name}.pickle"
+        with FileLock(f"{file}.lock"):
+            if not file.exists():
+                file.write_bytes(pickle.dumps(make()))
+        return pickle.loads(file.read_bytes())
+
+    return made
 
 
 @pytest.fixture(scope="session")
@@ -58,11 +118,21 @@ def small_cohort() -> Cohort:
 
 
 @pytest.fixture(scope="session")
-def tiny_trained(small_cohort: Cohort, tiny_config: Config) -> Trained:
+def tiny_trained(small_cohort: Cohort, tiny_config: Config, shared: Shared) -> Trained:
     """The small cohort's run with the tiny configuration."""
     from accomplice.training.run import train
 
-    return train(small_cohort, tiny_config)
+    trained: Trained = shared("tiny", lambda: train(small_cohort, tiny_config))
+    return trained
+
+
+@pytest.fixture(scope="session")
+def quick_trained(small_cohort: Cohort, quick_config: Config, shared: Shared) -> Trained:
+    """The small cohort's run with the quick configuration."""
+    from accomplice.training.run import train
+
+    trained: Trained = shared("quick", lambda: train(small_cohort, quick_config))
+    return trained
 
 
 @pytest.fixture(scope="session")
@@ -109,7 +179,7 @@ def quick_config(tiny_config: Config) -> Config:
     """As the tiny one, with two folds."""
     from accomplice.training.config import configure
 
-    return configure(["folds.folds=2", "anchor.folds=2", "forest.trees=10"], tiny_config)
+    return configure(["folds.folds=2", "forest.trees=10"], tiny_config)
 
 
 @pytest.fixture(scope="session")
@@ -122,11 +192,12 @@ def several_cohort(several_raw: dict[str, Any], several_frame: pd.DataFrame) -> 
 
 
 @pytest.fixture(scope="session")
-def several_trained(several_cohort: Cohort, quick_config: Config) -> Trained:
+def several_trained(several_cohort: Cohort, quick_config: Config, shared: Shared) -> Trained:
     """A run of OS, DFS and the response."""
     from accomplice.training.run import train
 
-    return train(several_cohort, quick_config)
+    trained: Trained = shared("several", lambda: train(several_cohort, quick_config))
+    return trained
 
 
 @pytest.fixture(scope="session")
@@ -139,11 +210,20 @@ def labelled(labels_raw: dict[str, Any], several_frame: pd.DataFrame) -> Patient
 
 
 @pytest.fixture(scope="session")
-def labels_trained(labelled: Patients, quick_config: Config) -> Trained:
+def labels_trained(labelled: Patients, quick_config: Config, shared: Shared) -> Trained:
     """A run of the response alone."""
     from accomplice.training.run import train
 
-    return train(labelled, quick_config)
+    trained: Trained = shared("labels", lambda: train(labelled, quick_config))
+    return trained
+
+
+@pytest.fixture(scope="module")
+def no_figures() -> Iterator[None]:
+    """Runs leave no figures and pages in MLflow; drawing them takes longer than a tiny run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("accomplice.training.tracking.runs.log_figures", lambda *_: None)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pandas as pd
+import pytest
 
 from accomplice.serving.answers.predictor import Predictor
 from accomplice.serving.deployment.packaging import package
@@ -18,11 +19,10 @@ from accomplice.training.bundle import Bundle
 from accomplice.training.cli.main import main
 from accomplice.training.processes import free_port
 from accomplice.training.tracking.store import find_bundle, open_store
+from tests.conftest import TINY_OPTIONS
 
-SMALL = [
-    *("--set", "net.members=2", "--set", "net.max_epochs=3"),
-    *("--set", "evaluation.bootstraps=20", "--set", "evaluation.peers=false"),
-]
+#: A run in seconds, with all that is judged but the peers.
+SMALL = [*TINY_OPTIONS, "--set", "net.max_epochs=3", "--set", "evaluation.explanations=true"]
 
 
 def made_up(n: int, seed: int) -> pd.DataFrame:
@@ -155,6 +155,7 @@ def test_a_treatment_recorded_for_too_few_is_no_failure(tmp_path, monkeypatch):
     json.dumps(answered, allow_nan=False)
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_training_twice_gives_the_same_bytes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     made_up(120, seed=3).to_csv("cohort.csv", index=False)

@@ -17,10 +17,12 @@ from accomplice.serving.requests.validation import CheckedRequest
 from accomplice.training.bundle import Bundle
 from accomplice.training.cli.main import main
 from accomplice.training.tracking.store import find_bundle, open_store
+from tests.conftest import TINY_OPTIONS
 
 SMALL = [
-    *("--set", "net.members=2", "--set", "net.max_epochs=2", "--set", "evaluation.bootstraps=20"),
-    *("--set", "folds.folds=2", "--set", "forest.trees=10", "--set", "evaluation.peers=false"),
+    *TINY_OPTIONS,
+    *("--set", "folds.folds=2", "--set", "forest.trees=10"),
+    *("--set", "evaluation.explanations=true"),
 ]
 
 

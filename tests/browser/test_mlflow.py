@@ -21,10 +21,10 @@ from accomplice.training.tracking.store import open_store
 from accomplice.training.tracking.ui import links
 from accomplice.training.tune import SPACE
 from tests.browser.pages import see, shown, text_of
+from tests.conftest import TINY
 
 pytestmark = pytest.mark.slow
 
-TINY = ("folds.folds=2", "anchor.folds=2", "net.members=2", "net.max_epochs=2")
 #: MLflow asks who is logged in; where nobody logs in there is no such page.
 USUAL = "users/current"
 
@@ -36,7 +36,8 @@ def logged(tmp_path_factory, small_cohort):
         for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
             patch.delenv(name, raising=False)
         patch.chdir(tmp_path_factory.mktemp("work"))
-        config = configure([*TINY, "net.steps_per_epoch=2", "evaluation.bootstraps=20"])
+        shown = ("evaluation.explanations=true", "evaluation.peers=true")
+        config = configure([*TINY, "folds.folds=2", *shown])
         cohort = small_cohort.take(np.arange(200))
         yield search(open_store(), cohort, config, 3, None, "night", None)[2]
 

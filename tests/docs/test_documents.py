@@ -35,11 +35,7 @@ DOCUMENTS = (
 #: Where documents say that a server answers.
 ADDRESS = "127.0.0.1:3000"
 #: What makes a run small, beside few patients.
-SETTINGS = (
-    *TINY,
-    *("folds.folds=2", "anchor.folds=2", "forest.trees=5"),
-    *("boosting.members=2", "boosting.max_rounds=10"),
-)
+SETTINGS = (*TINY, "folds.folds=2", "forest.trees=5", "boosting.max_rounds=10")
 FEW = " ".join(f"--set {setting}" for setting in SETTINGS)
 #: What a document's Python asks for -> the same, small.
 ASKED = 'settings={"net.members": 4}'

@@ -23,6 +23,7 @@ from accomplice.training.fitting.prepare import prepare
 from accomplice.training.models.manifest import MANIFEST, read_folder, write_folder
 from accomplice.training.models.risk_centiles import quantiles
 from accomplice.training.models.survival import SurvivalModel
+from tests.conftest import TINY, Shared
 
 STUDY: dict[str, Any] = {
     "name": "made-up",
@@ -83,17 +84,12 @@ def table() -> pd.DataFrame:
     return made_up_table()
 
 
-@pytest.fixture(scope="session")
-def bundle_path(
-    study: Study, table: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    config = configure(["net.members=2", "net.max_epochs=2", "folds.folds=3"])
+def made_up_bundle(study: Study, table: pd.DataFrame) -> Bundle:
+    config = configure(TINY)
     cohort = build_cohort(study, table)
     fitted = fit(prepare(cohort, config), config)
     assert fitted.effect is not None
     risk = log_risk(fitted.cumulative)
-    path = tmp_path_factory.mktemp("made-up") / "bundle"
-    provenance = {"fit_id": "fit-1"}
     model = SurvivalModel(
         study=study,
         endpoint="os",
@@ -104,15 +100,22 @@ def bundle_path(
         risk_centre=float(risk.mean()),
         risk_reference=quantiles(risk - risk.mean()),
     )
-    made = Bundle(
+    return Bundle(
         study=study,
         survival={"os": model},
         responses={},
         config=flat(config),
         metrics={},
-        provenance=provenance,
+        provenance={"fit_id": "fit-1"},
     )
-    made.save(path)
+
+
+@pytest.fixture(scope="session")
+def bundle_path(
+    study: Study, table: pd.DataFrame, shared: Shared, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    path = tmp_path_factory.mktemp("made-up") / "bundle"
+    shared("made-up", lambda: made_up_bundle(study, table)).save(path)
     return path
 
 

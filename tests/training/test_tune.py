@@ -42,6 +42,9 @@ def config():
         [
             "folds.folds=2",
             "anchor.folds=2",
+            "forest.trees=10",
+            "boosting.members=2",
+            "boosting.max_rounds=10",
             "net.members=1",
             "net.max_epochs=1",
             "net.steps_per_epoch=1",

@@ -26,14 +26,17 @@ from accomplice.training.tracking import promotion
 from accomplice.training.tracking.experiment import fit_and_keep
 from accomplice.training.tracking.gate import Decision, Rule
 from accomplice.training.tracking.store import find_bundle, open_store
+from tests.conftest import TINY_OPTIONS
 
 SMALL = [
-    *("--set", "net.members=2", "--set", "net.max_epochs=2", "--set", "folds.folds=2"),
-    *("--set", "forest.trees=10", "--set", "evaluation.bootstraps=50", "--set", "anchor.folds=2"),
-    *("--set", "boosting.members=2", "--set", "boosting.max_rounds=40"),
+    *TINY_OPTIONS,
+    *("--set", "folds.folds=2", "--set", "forest.trees=10", "--set", "boosting.max_rounds=40"),
+    *("--set", "net.steps_per_epoch=10", "--set", "evaluation.bootstraps=50"),
 ]
 NAME = "accomplice-synthetic-gastric"
 PASSED = Decision((Rule("learnt", "has learnt something", True, "it has"),))
+
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 def write_study(folder, frame, **changes):

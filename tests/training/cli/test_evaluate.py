@@ -27,6 +27,7 @@ from accomplice.training.models.predictions import EXTERNAL, MODEL
 from accomplice.training.run import train
 from accomplice.training.validation.external import choose_endpoint, predict_cohort
 from accomplice.training.validation.validation import difference, trained_figures
+from tests.conftest import TINY
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +37,7 @@ def made(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         assert main(["data", "synth", "--out", "home", "--n", "300", "--seed", "3"]) == 0
-        few = ("net.members=2", "net.max_epochs=3", "folds.folds=2", "boosting.members=2")
-        fewer = ("anchor.folds=2", "forest.trees=20", "evaluation.bootstraps=20")
-        config = configure([*few, *fewer])
+        config = configure([*TINY, "folds.folds=2", "net.max_epochs=3", "net.steps_per_epoch=10"])
         train(load_cohort(root / "home" / "study.yaml"), config).bundle.save(root / "model")
         assert main(["data", "synth", "--out", "away", "--n", "300", "--variant", "shifted"]) == 0
         study = yaml.safe_load((root / "away" / "study.yaml").read_text())

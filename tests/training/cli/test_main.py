@@ -19,12 +19,13 @@ from accomplice.serving.api.tokens import read_tokens
 from accomplice.training.bundle import Bundle
 from accomplice.training.cli.main import main
 from accomplice.training.cli.session import ctrl_c_heeded
-from accomplice.training.config import configure
 from accomplice.training.learners.network.model import PackedNet
 from accomplice.training.models.manifest import MANIFEST
-from accomplice.training.run import train
+from tests.conftest import TINY_OPTIONS
 
 CANARY = 61.987654321
+
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 @pytest.fixture
@@ -53,14 +54,11 @@ def study(table):
     return yaml.safe_load(Path("study.yaml").read_text())
 
 
-@pytest.fixture(scope="session")
-def bundle_folder(tmp_path_factory, small_cohort):
+@pytest.fixture(scope="module")
+def bundle_folder(tmp_path_factory, tiny_trained):
     """A saved bundle of synthetic patients."""
-    config = configure(
-        ["net.members=2", "net.max_epochs=1", "evaluation.bootstraps=5", "evaluation.peers=false"]
-    )
     folder = tmp_path_factory.mktemp("bundle") / "model"
-    train(small_cohort, config).bundle.save(folder)
+    tiny_trained.bundle.save(folder)
     return folder
 
 
@@ -183,8 +181,7 @@ def test_zero_times_may_be_dropped_and_it_is_said(capsys, study, table):
     endpoint = next(iter(study["endpoints"]["survival"].values()))
     endpoint["drop_without_follow_up"] = True
     Path("study.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
-    small = ["--set", "net.members=2", "--set", "net.max_epochs=1", "--out", "model"]
-    assert main(["train", "study.yaml", *small]) == 0
+    assert main(["train", "study.yaml", *TINY_OPTIONS, "--out", "model"]) == 0
     assert "76 patients" in capsys.readouterr().out
 
 
@@ -209,8 +206,8 @@ def test_max_seconds_says_what_was_cut_short(capsys, study):
     (run,) = mlflow.search_runs(search_all_experiments=True, output_format="list")
     assert run.data.tags["cut_short"] in said
     assert "; ".join(Bundle.load(Path("model")).provenance["cut_short"]) in said
-    small = ["--set", "net.max_epochs=2"]
-    assert main(["tune", "study.yaml", "--max-seconds", "0.001", "--out", "model", *small]) == 0
+    command = ["tune", "study.yaml", "--max-seconds", "0.001", "--out", "model"]
+    assert main([*command, *TINY_OPTIONS]) == 0
     said = capsys.readouterr().out
     assert "1 trials; integrated Brier of the defaults" in said
     assert "search 1 of 30 trials" in said
@@ -284,7 +281,9 @@ def test_predict_says_why_in_a_table_of_its_own(capsys, table, bundle_folder):
 def test_an_interrupt_closes_the_runs_and_loses_nothing(
     capsys, study, monkeypatch, step, done, sent
 ):
-    small = ["--set", "net.members=2", "--set", "net.max_epochs=1", "--out", "model"]
+    # A trial takes ten steps.
+    steps = ("--set", "net.max_epochs=1", "--set", "net.steps_per_epoch=10")
+    small = [*TINY_OPTIONS, *steps, "--out", "model"]
     handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
     calls = 0
     logits = PackedNet.logits

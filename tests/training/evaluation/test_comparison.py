@@ -17,7 +17,6 @@ from accomplice.training.evaluation.scores import judge_predicted
 from accomplice.training.fitting.out_of_fold import from_fit, replay
 from accomplice.training.metrics.table import deciding
 from accomplice.training.models.predictions import MODEL, OUT_OF_FOLD, Predictions
-from accomplice.training.run import train
 from tests.oracles import bootstrap_interval, uno_c
 
 GRID = TimeGrid(np.linspace(0, 60, 13))
@@ -153,8 +152,8 @@ class TestPatients:
             assert found.gains["ibs"].value == pytest.approx(0, abs=1e-12)
 
 
-def test_replayed_predictions_have_the_run_s_own_figures(small_cohort, quick_config, tmp_path):
-    made = train(small_cohort, quick_config)
+def test_replayed_predictions_have_the_run_s_own_figures(small_cohort, quick_trained, tmp_path):
+    made = quick_trained
     made.bundle.save(tmp_path / "bundle")
     bundle = Bundle.load(tmp_path / "bundle")
     config = unflat(bundle.config)

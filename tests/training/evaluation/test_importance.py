@@ -72,8 +72,9 @@ def noisy(n: int, seed: int) -> Cohort:
 def noise():
     """A cohort with features of no effect, its model and their importance."""
     cohort = noisy(500, 5)
-    settings = ["net.members=2", "net.max_epochs=30", "evaluation.bootstraps=20", "forest.trees=30"]
-    model = train(cohort, configure(settings)).bundle.primary
+    settings = ("net.members=2", "net.max_epochs=30", "evaluation.bootstraps=20", "forest.trees=30")
+    unjudged = ("evaluation.explanations=false", "evaluation.peers=false")
+    model = train(cohort, configure([*settings, *unjudged])).bundle.primary
     return cohort, model, importance(model, cohort.values, None)
 
 

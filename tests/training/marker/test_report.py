@@ -12,9 +12,10 @@ import pytest
 from mlflow import MlflowClient
 
 from accomplice.training.cli.main import main
+from tests.conftest import TINY_OPTIONS
 from tests.training.reports.test_page import assert_self_contained
 
-QUICK = ["--set", "evaluation.bootstraps=20", "--set", "folds.folds=2", "--set", "anchor.folds=2"]
+QUICK = [*TINY_OPTIONS, "--set", "folds.folds=2"]
 VALUES = ("IL1R1", "FAP", "os_months")
 
 

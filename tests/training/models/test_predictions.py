@@ -9,12 +9,11 @@ from accomplice.training.bundle import Bundle
 from accomplice.training.config import unflat
 from accomplice.training.fitting.out_of_fold import from_fit, replay
 from accomplice.training.models.predictions import MODEL, OUT_OF_FOLD
-from accomplice.training.run import train
 
 
 @pytest.fixture(scope="module")
-def run(small_cohort, quick_config):
-    return train(small_cohort, quick_config)
+def run(quick_trained):
+    return quick_trained
 
 
 def test_a_fit_is_judged_out_of_fold(run, small_cohort, quick_config):

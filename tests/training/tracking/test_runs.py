@@ -24,6 +24,7 @@ from accomplice.training.tracking import runs as tracking
 from accomplice.training.tracking.experiment import search
 from accomplice.training.tracking.store import find_bundle, open_store
 from accomplice.training.tune import SPACE, open_study, propose_defaults
+from tests.conftest import TINY
 from tests.training.reports.made_review import made_review
 
 #: First bytes of a pickle of protocol 2 and later, and of a zip, in which torch hides one.
@@ -32,17 +33,8 @@ PICKLED = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")
 
 @pytest.fixture(scope="module")
 def config():
-    return configure(
-        [
-            "folds.folds=2",
-            "anchor.folds=2",
-            "net.members=2",
-            "net.max_epochs=1",
-            "net.steps_per_epoch=2",
-            "evaluation.bootstraps=10",
-            "evaluation.peers=false",
-        ]
-    )
+    few = ("folds.folds=2", "net.max_epochs=1", "net.steps_per_epoch=2")
+    return configure([*TINY, *few, "evaluation.bootstraps=10", "evaluation.explanations=true"])
 
 
 @pytest.fixture(scope="module")
