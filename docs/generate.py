@@ -99,12 +99,12 @@ def rooms() -> str:
 
 def room_order() -> tuple[tuple[str, ...], ...]:
     """Return ``ORDER`` of the test that holds the order of rooms."""
-    tree = ast.parse((ROOT / "tests/test_rooms.py").read_text(encoding="utf-8"))
+    tree = ast.parse((ROOT / "tests/integration/test_rooms.py").read_text(encoding="utf-8"))
     for node in tree.body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "ORDER":
             order: tuple[tuple[str, ...], ...] = ast.literal_eval(node.value)
             return order
-    raise KeyError("tests/test_rooms.py assigns no ORDER")
+    raise KeyError("tests/integration/test_rooms.py assigns no ORDER")
 
 
 GENERATED: dict[str, Callable[[], str]] = {

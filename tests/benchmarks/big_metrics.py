@@ -29,7 +29,12 @@ from accomplice.training.metrics.concordance import (
     harrell_c,
 )
 from accomplice.training.metrics.net_benefit import net_benefit_contributions
-from tests.oracles import bootstrap_interval, cumulative_dynamic_auc, integrated_brier_score, uno_c
+from tests.fixtures.oracles import (
+    bootstrap_interval,
+    cumulative_dynamic_auc,
+    integrated_brier_score,
+    uno_c,
+)
 
 SIZES = (10_000, 100_000, 1_000_000)
 #: Columns of a survival matrix: the edges of a grid of 12 bins, less time 0, and the horizon.

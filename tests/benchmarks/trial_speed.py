@@ -30,7 +30,7 @@ from accomplice.training.fitting.network import fit_net, pack, untrained
 from accomplice.training.fitting.prepare import Prepared, prepare
 from accomplice.training.learners.network.inputs import net_modalities
 from accomplice.training.learners.network.model import PackedNet
-from tests.plain_net import PlainNet, plain_nll
+from tests.fixtures.plain_net import PlainNet, plain_nll
 
 PATIENTS = 400
 PASSES = 50

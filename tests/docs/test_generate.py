@@ -12,7 +12,7 @@ import pytest
 
 from accomplice.data.study import Feature, Study
 from accomplice.training.config import Config, known_keys
-from tests.test_rooms import ORDER
+from tests.integration.test_rooms import ORDER
 
 DOCS = Path(__file__).parents[2] / "docs"
 

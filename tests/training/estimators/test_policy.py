@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 
 from accomplice.training.estimators import policy
-from tests.rooms import modules
+from tests.integration.rooms import modules
 
 
 def assigned(source):

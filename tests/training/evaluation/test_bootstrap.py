@@ -17,7 +17,7 @@ from accomplice.training.evaluation.bootstrap import (
     band,
     drawn_survival,
 )
-from tests.oracles import cumulative_dynamic_auc, uno_c
+from tests.fixtures.oracles import cumulative_dynamic_auc, uno_c
 
 GRID = TimeGrid(np.linspace(0, 60, 13))
 

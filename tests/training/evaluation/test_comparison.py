@@ -17,7 +17,7 @@ from accomplice.training.evaluation.scores import judge_predicted
 from accomplice.training.fitting.out_of_fold import from_fit, replay
 from accomplice.training.metrics.table import deciding
 from accomplice.training.models.predictions import MODEL, OUT_OF_FOLD, Predictions
-from tests.oracles import bootstrap_interval, uno_c
+from tests.fixtures.oracles import bootstrap_interval, uno_c
 
 GRID = TimeGrid(np.linspace(0, 60, 13))
 

@@ -15,8 +15,8 @@ from accomplice.training.evaluation.bootstrap import BootstrappedOutcome
 from accomplice.training.evaluation.modality_value import modality_values, sample
 from accomplice.training.metrics.brier import brier_by_patient
 from accomplice.training.metrics.score import Outcome
-from tests.known import known_curves, known_predicted
-from tests.oracles import uno_c
+from tests.fixtures.known import known_curves, known_predicted
+from tests.fixtures.oracles import uno_c
 
 CONFIG = configure(["evaluation.bootstraps=100"])
 

@@ -13,7 +13,7 @@ from accomplice.training.metrics.net_benefit import (
     net_benefit_contributions,
     thresholds_among,
 )
-from tests.oracles import bootstrap_interval
+from tests.fixtures.oracles import bootstrap_interval
 
 GRID = TimeGrid(np.linspace(0, 60, 13))
 

@@ -18,7 +18,7 @@ from accomplice.training.evaluation.review import review, strongest_baseline
 from accomplice.training.evaluation.scores import judge_predicted
 from accomplice.training.fitting.out_of_fold import from_fit
 from accomplice.training.models.predictions import MODEL
-from tests.known import GRID, known_predicted
+from tests.fixtures.known import GRID, known_predicted
 
 CONFIG = configure(["evaluation.bootstraps=60"])
 

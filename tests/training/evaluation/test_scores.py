@@ -22,7 +22,7 @@ from accomplice.training.metrics import brier
 from accomplice.training.metrics.concordance import harrell_c
 from accomplice.training.models.baselines import KAPLAN_MEIER
 from accomplice.training.tune import quick_scores
-from tests.oracles import bootstrap_interval, brier_score, integrated_brier_score, uno_c
+from tests.fixtures.oracles import bootstrap_interval, brier_score, integrated_brier_score, uno_c
 
 GRID = TimeGrid(np.linspace(0, 60, 13))
 RATE = 0.02

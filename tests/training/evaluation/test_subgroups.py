@@ -13,8 +13,8 @@ from accomplice.training.evaluation.bootstrap import BootstrappedOutcome
 from accomplice.training.evaluation.subgroups import OTHER, Scored, groups_of, patterns, subgroups
 from accomplice.training.metrics.calibration import observed_expected
 from accomplice.training.models.predictions import MODEL
-from tests.known import GRID, known_predicted
-from tests.oracles import uno_c
+from tests.fixtures.known import GRID, known_predicted
+from tests.fixtures.oracles import uno_c
 
 
 @pytest.fixture(scope="module")

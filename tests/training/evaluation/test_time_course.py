@@ -20,7 +20,7 @@ from accomplice.training.evaluation.time_course import (
     risk_groups,
     thirds,
 )
-from tests.oracles import brier_score, cumulative_dynamic_auc
+from tests.fixtures.oracles import brier_score, cumulative_dynamic_auc
 
 GRID = TimeGrid(np.linspace(0, 60, 13))
 MONTHS = np.array([12.0, 24.0, 48.0])

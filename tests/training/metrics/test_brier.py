@@ -24,7 +24,7 @@ from accomplice.training.metrics.concordance import (
     concordances,
     harrell_c,
 )
-from tests.oracles import (
+from tests.fixtures.oracles import (
     bootstrap_interval,
     brier_score,
     cumulative_dynamic_auc,

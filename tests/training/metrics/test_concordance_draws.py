@@ -15,7 +15,7 @@ from accomplice.training.metrics.concordance_draws import (
     drawn_auc,
     drawn_concordances,
 )
-from tests.oracles import cumulative_dynamic_auc, uno_c
+from tests.fixtures.oracles import cumulative_dynamic_auc, uno_c
 
 
 def patients(n, seed=0, digits=6):

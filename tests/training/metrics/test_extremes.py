@@ -23,7 +23,7 @@ from accomplice.training.metrics.calibration import (
     d_calibration,
 )
 from accomplice.training.metrics.concordance import concordance_contributions, harrell_c
-from tests.oracles import (
+from tests.fixtures.oracles import (
     bootstrap_interval,
     brier_score,
     cumulative_dynamic_auc,

@@ -25,8 +25,8 @@ from accomplice.training.reports.review.page import review_page
 from accomplice.training.tracking.gate import Challenger, Task, decide, lines
 from examples import auc_metric
 from examples.auc_metric import AucScore
-from tests.known import GRID, known_predicted
-from tests.oracles import cumulative_dynamic_auc
+from tests.fixtures.known import GRID, known_predicted
+from tests.fixtures.oracles import cumulative_dynamic_auc
 
 CONFIG = configure(["evaluation.bootstraps=60"])
 LABEL = "AUC at half the horizon"

@@ -18,7 +18,7 @@ from accomplice.training.learners.network.inference import fold_axis
 from accomplice.training.learners.network.lightning import PackedHazard, train_net
 from accomplice.training.learners.network.losses import hazard_nll
 from accomplice.training.learners.network.model import NetShape, PackedNet, Share
-from tests.plain_net import PlainNet
+from tests.fixtures.plain_net import PlainNet
 
 SHAPE = NetShape(folds=3, members=2, modalities=(4, 3, 2), bins=5, encoder_width=6, hidden_width=8)
 ROWS = 11

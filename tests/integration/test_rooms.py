@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from tests.rooms import circles, floors, imports, module_graph, modules, room_graph, room_of
+from tests.integration.rooms import (
+    circles,
+    floors,
+    imports,
+    module_graph,
+    modules,
+    room_graph,
+    room_of,
+)
 
 #: Each room, in an order in which it may import those of the lines before.
 ORDER = (

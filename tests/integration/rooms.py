@@ -2,7 +2,8 @@
 
 Rooms are ``data``, ``serving``, each folder of ``training`` and each of its own modules. A room
 stands on a floor above all that it imports. Imports inside functions and for type checkers count as
-others do. ``python -m tests.rooms`` prints the floors, and the circles that stand in their way.
+others do. ``python -m tests.integration.rooms`` prints the floors, and the circles that stand in
+their way.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PACKAGES = ("data", "training", "serving")
 
 Graph = Mapping[str, frozenset[str]]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PACKAGES = ("data", "training", "serving")
 FILES = sorted(file for package in PACKAGES for file in (ROOT / package).rglob("*.py"))
 #: The peers of an evaluation are an optional extra, imported where it is installed and asked for.
