@@ -8,19 +8,25 @@ STAMP := $(VENV)/.installed-$(VERSION)
 BENCH_STAMP := $(VENV)/.installed-bench-$(VERSION)
 SLOW_STAMP := $(VENV)/.installed-slow-$(VERSION)
 DOCS_STAMP := $(VENV)/.installed-docs-$(VERSION)
+# An environment of its own: the oldest Python with the oldest releases of the dependencies.
+OLDEST := .venv-oldest
+OLDEST_PYTHON ?= $(if $(filter 3.11,$(VERSION)),$(PYTHON),python3.11)
+OLDEST_STAMP := $(OLDEST)/.installed
 
-.PHONY: help demo test test-slow test-installed test-versions lint docs bench ui serve lock clean
+.PHONY: help demo test test-oldest test-slow test-installed test-versions lint docs bench ui serve lock clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo       the whole life of a model on the synthetic cohort, in minutes"
 	@echo "make test       install and run the tests"
 	@echo "make test-slow  the tests that take longer"
+	@echo "make test-oldest     the tests with the oldest releases of the dependencies"
 	@echo "make test-installed  every verb and a packed bento as installed, without the checkout"
 	@echo "make test-versions   demo and test on each supported Python that is at hand"
 	@echo "make lint       ruff and mypy"
 	@echo "make docs       the documentation into site/; a broken link fails"
 	@echo "make bench      speed, accuracy and coverage; hours, but ONLY=trial, metrics or coverage is short"
+	@echo "make lock       both files of exact versions anew, from the ranges of pyproject.toml"
 	@echo "make ui         MLflow on the project's runs"
 	@echo "make serve      the champion of the demo, on 127.0.0.1:3000"
 
@@ -41,6 +47,12 @@ $(SLOW_STAMP): $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,spark]'
 	touch $(SLOW_STAMP)
 
+# The oldest releases that pyproject.toml allows, beside lifelines and scanpy.
+$(OLDEST_STAMP): pyproject.toml constraints-oldest.txt
+	$(OLDEST_PYTHON) -m venv --clear $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-oldest.txt -e '.[dev,beside]'
+	touch $(OLDEST_STAMP)
+
 # What builds the documentation.
 $(DOCS_STAMP): $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs]'
@@ -51,6 +63,9 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -m "not slow and not installed" -n 2 --dist loadfile --no-loadscope-reorder
+
+test-oldest: $(OLDEST_STAMP)
+	$(OLDEST)/bin/python -m pytest -m "not slow and not installed" -n 2 --dist loadfile
 
 test-slow: $(SLOW_STAMP)
 	$(BIN)/python -m pytest -m slow
@@ -78,8 +93,11 @@ ui: $(STAMP)
 serve: $(STAMP)
 	$(BIN)/accomplice serve models:/accomplice-synthetic-gastric@champion
 
+# A pin that the ranges still allow stays: delete its line to get another release.
 lock: $(BENCH_STAMP) $(SLOW_STAMP) $(DOCS_STAMP)
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --resolution lowest-direct --all-extras \
+		--no-header --no-annotate --output-file constraints-oldest.txt pyproject.toml
 
 clean:
-	rm -rf $(VENV) build dist site *.egg-info
+	rm -rf $(VENV) $(OLDEST) build dist site *.egg-info
