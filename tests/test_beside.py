@@ -32,6 +32,7 @@ def test_concordance_is_that_of_lifelines(small_cohort):
 def test_patients_of_an_annotated_matrix_are_those_of_the_table(small_cohort):
     scanpy = pytest.importorskip("scanpy")
     frame = draw(240, seed=11).frame
+    frame.index = frame.index.astype(str)
     genes = [n for n, f in small_cohort.study.features.items() if f.kind == "expression"]
     columns = [small_cohort.study.features[name].column or name for name in genes]
     matrix = scanpy.AnnData(frame[columns], obs=frame.drop(columns=columns))
