@@ -20,7 +20,7 @@ from accomplice.data.readers.table_reader import open_stream
 from accomplice.data.readers.tables import read_table
 
 FEW = settings(
-    max_examples=60,
+    max_examples=150,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -288,12 +288,12 @@ def test_an_interrupt_closes_the_runs_and_loses_nothing(
     calls = 0
     logits = PackedNet.logits
 
-    def interrupted(self, x):
+    def interrupted(self, *given):
         nonlocal calls
         calls += 1
         if self.training and calls > step:  # in the middle of the first or the second trial
             signal.raise_signal(sent)
-        return logits(self, x)
+        return logits(self, *given)
 
     monkeypatch.setattr(PackedNet, "logits", interrupted)
     assert main(["tune", "study.yaml", "--trials", "3", *small]) == 130
@@ -330,7 +330,7 @@ def test_a_token_file_keeps_a_line_for_each(tmp_path, capsys):
 
 
 def test_ctrl_c_in_train_marks_its_run(capsys, study, monkeypatch):
-    def interrupted(self, x):
+    def interrupted(self, *given):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(PackedNet, "logits", interrupted)
