@@ -20,15 +20,9 @@ import numpy as np
 import pandas as pd
 
 from accomplice.data.arrays import Array, Bools
+from accomplice.data.readers.missing import MISSING, NO_NUMBERS, word_of, words_of
 from accomplice.data.study import Study
 from accomplice.data.study_parts import Feature, as_level
-
-#: Cells that mean "not known", compared in lower case; a study's own level wins over this list.
-MISSING = frozenset(
-    {"", ".", "?", "-", "na", "n/a", "#n/a", "<na>", "nan", "null", "none", "missing", "unknown"}
-    | {"not available", "not reported", "[not available]", "[not applicable]"}
-    | {"[not evaluated]", "[unknown]", "[discrepancy]"}
-)
 
 #: Patterns of missing values whose flags are kept.
 REMEMBERED = 4096
@@ -76,6 +70,11 @@ class Coder:
         return [meaning_of(feature) for feature in self.study.features.values()]
 
     @cached_property
+    def _missing(self) -> frozenset[str]:
+        """Words for missing, those of the study among them."""
+        return MISSING | words_of(self.study.missing)
+
+    @cached_property
     def _names(self) -> list[str]:
         return list(self.study.features)
 
@@ -96,9 +95,11 @@ class Coder:
             if source not in frame.columns:
                 kind, rows = ABSENT, np.ones(len(frame), dtype=bool)
             elif feature.levels is None:
-                kind, (values[:, j], rows) = NOT_A_NUMBER, code_numbers(frame[source])
+                numbers = code_numbers(frame[source], self._missing)
+                kind, (values[:, j], rows) = NOT_A_NUMBER, numbers
             else:
-                kind, (values[:, j], rows) = UNKNOWN_LEVEL, code_levels(frame[source], feature)
+                levels = code_levels(frame[source], feature, self._missing)
+                kind, (values[:, j], rows) = UNKNOWN_LEVEL, levels
             if rows.any():
                 found[j, kind] = rows
         return self._coded(values, found)
@@ -114,7 +115,7 @@ class Coder:
         numbers, found = [nothing] * len(self._names), {}
         for j, column in columns.items():
             meaning = self.meanings[j]
-            numbers[j], rows = code_cells(column, meaning)
+            numbers[j], rows = code_cells(column, meaning, self._missing)
             if rows:
                 kind = NOT_A_NUMBER if meaning is None else UNKNOWN_LEVEL
                 found[j, kind] = np.isin(np.arange(n), rows)
@@ -202,19 +203,20 @@ def meaning_of(feature: Feature) -> dict[str, float] | None:
 
 
 def code_cells(
-    column: list[Any], meaning: Mapping[str, float] | None
+    column: list[Any], meaning: Mapping[str, float] | None, missing: frozenset[str] = MISSING
 ) -> tuple[list[float | None], list[int]]:
     """Return the numbers of cells, None or NaN where missing, and the rows that have no meaning.
 
     Args:
         column: cells that are None, truth values, numbers or texts.
         meaning: of the feature's spellings; None for a number.
+        missing: words for missing that are not among the spellings.
     """
     kinds = {*map(type, column)}
     if meaning is None:
         if kinds <= NUMBERS:
             return column, []
-        texts = _code_distinct({value for value in column if type(value) is str})
+        texts = _code_distinct({value for value in column if type(value) is str}, missing)
     elif kinds <= LEVELS:
         codes = [*map(meaning.get, column)]
         if codes.count(None) == column.count(None):
@@ -224,7 +226,7 @@ def code_cells(
     for i, value in enumerate(column):
         number, bad = None, False
         if value is not None and meaning is not None:
-            number, bad = code_level(value, meaning)
+            number, bad = code_level(value, meaning, missing)
         elif value is not None:
             number, bad = texts[value] if type(value) is str else code_number(value)
         found.append(number)
@@ -233,12 +235,14 @@ def code_cells(
     return found, odd
 
 
-def _code_distinct(texts: Collection[str]) -> dict[str, tuple[float, bool]]:
+def _code_distinct(
+    texts: Collection[str], missing: frozenset[str]
+) -> dict[str, tuple[float, bool]]:
     """Return text -> its number and whether it is none; one call for all, as a call takes long."""
     if not texts:
         return {}
     listed = list(texts)
-    numbers, bad = code_numbers(pd.Series(listed, dtype=object))
+    numbers, bad = code_numbers(pd.Series(listed, dtype=object), missing)
     return dict(zip(listed, zip(numbers.tolist(), bad.tolist(), strict=True), strict=True))
 
 
@@ -253,15 +257,17 @@ def code_number(value: bool | int | float) -> tuple[float, bool]:
     return (number, False) if math.isfinite(number) else (math.nan, True)
 
 
-def code_level(value: object, meaning: Mapping[str, float]) -> tuple[float, bool]:
+def code_level(
+    value: object, meaning: Mapping[str, float], missing: frozenset[str] = MISSING
+) -> tuple[float, bool]:
     """Return the index of a cell's level, NaN where missing, and whether it is no level."""
     text = as_level(value)
     if text in meaning:
         return meaning[text], False
-    return math.nan, text.lower() not in MISSING
+    return math.nan, word_of(text) not in missing
 
 
-def code_numbers(column: pd.Series) -> tuple[Array, Bools]:
+def code_numbers(column: pd.Series, missing: frozenset[str] = MISSING) -> tuple[Array, Bools]:
     """Return the numbers of a column (n,), NaN where missing, and which cells are neither."""
     if pd.api.types.is_numeric_dtype(column.dtype):
         numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)
@@ -269,17 +275,19 @@ def code_numbers(column: pd.Series) -> tuple[Array, Bools]:
     text = column.astype("string").str.strip()
     numbers = pd.to_numeric(text, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
     numbers = np.where(np.isinf(numbers), np.nan, numbers)
-    empty = (text.isna() | text.str.lower().isin(MISSING)).to_numpy(dtype=bool)
+    empty = (text.isna() | text.str.lower().isin(missing | NO_NUMBERS)).to_numpy(dtype=bool)
     return numbers, np.isnan(numbers) & ~empty
 
 
-def code_levels(column: pd.Series, feature: Feature) -> tuple[Array, Bools]:
+def code_levels(
+    column: pd.Series, feature: Feature, missing: frozenset[str] = MISSING
+) -> tuple[Array, Bools]:
     """Return the index of each cell's level (n,), NaN where missing, and the unknown cells."""
     if column.dtype == object and any(kind in TRUTHS for kind in set(map(type, column))):
         # True equals 1, but as levels the two are spelt apart.
         column = column.map(as_level, na_action="ignore")
     codes, cells = pd.factorize(column, use_na_sentinel=True)
-    numbers, odd = code_cells([*cells], meaning_of(feature) or {})
+    numbers, odd = code_cells([*cells], meaning_of(feature) or {}, missing)
     # A missing cell has code -1 and so takes the last entry, which is NaN and not unknown.
     unknown = np.isin(np.arange(len(cells) + 1), odd)
     return np.array([*numbers, None], dtype=float)[codes], unknown[codes]

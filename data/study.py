@@ -7,7 +7,7 @@ validation all read it; nothing about one disease is in the code.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -16,10 +16,12 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from accomplice.data.errors import InputError, nearest
+from accomplice.data.readers.missing import Words, words_of
 from accomplice.data.study_parts import (
     TREATMENT,
     Endpoints,
     Feature,
+    Level,
     Part,
     Source,
     SurvivalEndpoint,
@@ -38,6 +40,9 @@ class Study(Part):
     """Whether the patients are simulated; carried into every run, bundle and answer."""
     source: Source
     """The files of the cohort and their reader."""
+    missing: tuple[Level, ...] = ()
+    """Further words that mean "not known" in a cell; those in common use need not be listed. A
+    level of a feature is never missing, whatever the word."""
     id: str | None = None
     """Column of the patient's identifier; null: the row's number."""
     centre: str | None = None
@@ -201,6 +206,25 @@ class Study(Part):
             yield from (survival.time, survival.event)
         yield from (binary.column for binary in self.endpoints.binary.values())
         yield from self.ignored
+
+    @property
+    def words(self) -> Words:
+        """What the study says of words for missing: the levels of its columns are none."""
+        levels: dict[str, frozenset[str]] = {}
+
+        def add(column: str, *listed: Iterable[str] | None) -> None:
+            spelt = words_of([level for each in listed for level in each or ()])
+            levels[column] = levels.get(column, frozenset()) | spelt
+
+        for name, feature in self.features.items():
+            add(feature.column or name, feature.levels, feature.map)
+        for survival in self.endpoints.survival.values():
+            add(survival.event, survival.event_values)
+        for binary in self.endpoints.binary.values():
+            add(binary.column, binary.positive, binary.negative)
+        if self.treatment is not None:
+            add(self.treatment.column, self.treatment.treated, self.treatment.untreated)
+        return Words(words_of(self.missing), {name: each for name, each in levels.items() if each})
 
     def survival_endpoint(self, name: str | None = None) -> tuple[str, SurvivalEndpoint]:
         """Return the survival endpoint called ``name``, or the first one.

@@ -19,7 +19,6 @@ import yaml
 from pandas.api.types import is_numeric_dtype
 
 from accomplice.data.arrays import Array
-from accomplice.data.coding import MISSING
 from accomplice.data.cohort import build_cohort, build_patients
 from accomplice.data.drafting.features import (
     absent_markers,
@@ -34,6 +33,7 @@ from accomplice.data.drafting.features import (
 from accomplice.data.errors import InputError, some
 from accomplice.data.outcomes import binary_target, survival_targets
 from accomplice.data.panels.panel import Disease, Panel, key_of, load_panel, matches
+from accomplice.data.readers.missing import MISSING
 from accomplice.data.readers.reader import DraftSource
 from accomplice.data.readers.readers import READERS, recognise
 from accomplice.data.readers.tables import column

@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from accomplice.data.arrays import Array, Bools, Ints
-from accomplice.data.coding import MISSING, code_numbers
+from accomplice.data.coding import code_numbers
 from accomplice.data.panels.panel import Ordinal, Panel, Place, key_of, matches
+from accomplice.data.readers.missing import MISSING
 from accomplice.data.study_parts import Kind, as_level
 
 #: A text column with more levels than this is not a category.

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from accomplice.data.coding import (
     ABSENT,
-    MISSING,
     NOT_A_NUMBER,
     OUT_OF_RANGE,
     UNKNOWN_LEVEL,
+    Coder,
     code,
     code_levels,
     code_numbers,
@@ -19,6 +19,7 @@ from accomplice.data.coding import (
     treated,
     untreated,
 )
+from accomplice.data.readers.missing import MISSING
 from accomplice.data.study import parse_study
 from accomplice.data.study_parts import Feature
 
@@ -240,3 +241,37 @@ class TestEligible:
 
 def test_words_for_missing_are_in_lower_case():
     assert {word.lower() for word in MISSING} == set(MISSING)
+
+
+def test_a_studys_own_words_are_missing_unless_they_are_levels():
+    study = study_of(
+        age={"kind": "number"},
+        site={"kind": "category", "levels": ["None", "liver"]},
+        grade={"kind": "ordinal", "levels": ["1", "2"]},
+    ).model_copy(update={"missing": ("None", "Asked")})
+    cells = {
+        "age": ["61", "asked", "None"],
+        "site": ["None", "ASKED", "liver"],
+        "grade": ["none", "1", "x"],
+    }
+    frame, lists = pd.DataFrame(cells), dict(enumerate(cells.values()))
+    expected = np.array([[61, 0, nan], [nan, nan, 0], [nan, 1, nan]])
+    for coded in (code(study, frame), Coder(study).lists(lists, 3)):
+        np.testing.assert_array_equal(coded.values, expected)
+        assert [(f.feature, f.rows.tolist()) for f in coded.findings] == [
+            ("grade", [False, False, True])
+        ]
+
+
+def test_none_is_missing_among_numbers_and_a_level_among_words():
+    assert code_numbers(pd.Series(["1", "None", "n.d."]))[1].tolist() == [False] * 3
+    feature = Feature(kind="category", levels=("FLOT", "none"))
+    assert code_levels(pd.Series(["FLOT", "None"]), feature)[1].tolist() == [False, True]
+
+
+def test_the_words_of_a_study_are_its_levels_by_column():
+    study = study_of(a={"kind": "ordinal", "levels": ["I", "Unknown"], "map": {"NA": "I"}})
+    words = study.model_copy(update={"missing": ("Asked",)}).words
+    assert words.blank("a") >= {"asked", "null"}
+    assert not words.blank("a") & {"na", "unknown"}
+    assert words.blank("b") >= {"na", "unknown"}

@@ -1,0 +1,54 @@
+"""The words that mean "not known" in a cell, and how a user says that others do or do not.
+
+A level that a study declares is a level, whatever the word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+#: Cells that mean "not known", compared in lower case and without blanks around them.
+MISSING = frozenset(
+    {"", ".", "?", "-", "--", "'--", "na", "n/a", "#na", "#n/a", "#n/a n/a", "<na>", "nan", "-nan"}
+    | {"null", "missing", "unknown", "not available", "not reported", "not stated"}
+    | {"[not available]", "[not applicable]", "[not evaluated]", "[unknown]", "[discrepancy]"}
+    | {"1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan"}
+)
+#: Words that are missing where all other cells of a column are numbers; elsewhere they are levels.
+NO_NUMBERS = frozenset(
+    {"none", "nd", "n.d.", "n.a.", "unk", "not done", "not applicable", "not tested"}
+    | {"not assessed", "not evaluated", "[completed]", "pending"}
+)
+#: Words of which nobody can tell whether they are levels, in a column that has blank cells too.
+DOUBTFUL = ("None", "NA")
+
+
+def word_of(cell: object) -> str:
+    """Return a cell as the words of this module are written."""
+    return str(cell).strip().lower()
+
+
+def words_of(cells: Collection[object]) -> frozenset[str]:
+    """Return cells as the words of this module are written."""
+    return frozenset(map(word_of, cells))
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a study, or a user, says of words for missing."""
+
+    missing: frozenset[str] = frozenset()
+    """Further words that mean missing."""
+    levels: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Column -> words that are levels there."""
+    kept: frozenset[str] = frozenset()
+    """Words that are levels in every column."""
+
+    def blank(self, column: str) -> frozenset[str]:
+        """Return the words that mean missing in a column."""
+        return (MISSING | self.missing) - self.kept - self.levels.get(column, frozenset())
+
+    def no_numbers(self, column: str) -> frozenset[str]:
+        """Return the further words that do so if its other cells are numbers."""
+        return NO_NUMBERS - self.kept - self.levels.get(column, frozenset())
