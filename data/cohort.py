@@ -18,7 +18,7 @@ from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.data.coding import ABSENT, NOT_A_NUMBER, OUT_OF_RANGE, Coded, code, treated
 from accomplice.data.errors import InputError, some
 from accomplice.data.outcomes import binary_target, survival_targets, texts_of
-from accomplice.data.readers.tables import column
+from accomplice.data.readers.columns import column
 from accomplice.data.study import Study
 from accomplice.data.study_parts import as_level
 

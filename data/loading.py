@@ -8,9 +8,9 @@ import pandas as pd
 
 from accomplice.data.cohort import Cohort, Patients, build_cohort, build_patients
 from accomplice.data.errors import InputError
-from accomplice.data.readers.reader import Selection, Stream
+from accomplice.data.readers.columns import join_tables
+from accomplice.data.readers.reader import Reading, Selection, Stream
 from accomplice.data.readers.readers import READERS, reader_named, recognise
-from accomplice.data.readers.tables import join_tables
 from accomplice.data.study import Study, load_study
 
 
@@ -73,7 +73,9 @@ def read_patients(path: Path, study: Study) -> pd.DataFrame:
 
 def selection_for(study: Study, *, predicting: bool = False) -> Selection:
     """Return the part of its files that a study asks for."""
-    return Selection(study.id, frozenset(study.columns()), study.source.expression, predicting)
+    reading = Reading(study.words, study.source.sheet, study.source.encoding)
+    columns = frozenset(study.columns())
+    return Selection(study.id, columns, study.source.expression, predicting, reading)
 
 
 def stream_patients(path: Path, study: Study) -> Stream:

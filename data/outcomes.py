@@ -10,8 +10,8 @@ import pandas as pd
 from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.data.coding import code_numbers
 from accomplice.data.errors import InputError
+from accomplice.data.readers.columns import column
 from accomplice.data.readers.missing import MISSING
-from accomplice.data.readers.tables import column
 from accomplice.data.study_parts import MONTHS, BinaryEndpoint, SurvivalEndpoint, as_level
 
 #: Words that say an event was, or was not, seen; compared in lower case.

@@ -194,3 +194,7 @@ class Source(Part):
     """Files or folders, joined on the id column; relative to the study file."""
     expression: str | None = None
     """The folder's expression file, by name (cbioportal only)."""
+    sheet: str | None = None
+    """The sheet of a workbook (table only); null: the only one that has a table."""
+    encoding: str | None = None
+    """Encoding of text that is not UTF-8, such as cp1252 (table only)."""

@@ -33,10 +33,10 @@ from accomplice.data.drafting.features import (
 from accomplice.data.errors import InputError, some
 from accomplice.data.outcomes import binary_target, survival_targets
 from accomplice.data.panels.panel import Disease, Panel, key_of, load_panel, matches
+from accomplice.data.readers.columns import column
 from accomplice.data.readers.missing import MISSING
-from accomplice.data.readers.reader import DraftSource
+from accomplice.data.readers.reader import PLAIN, DraftSource, Reading
 from accomplice.data.readers.readers import READERS, recognise
-from accomplice.data.readers.tables import column
 from accomplice.data.study import parse_study
 from accomplice.data.study_parts import (
     MONTHS,
@@ -72,6 +72,7 @@ def draft_study(
     response: str | None = None,
     name: str | None = None,
     drop_without_follow_up: bool = False,
+    reading: Reading = PLAIN,
     out: Path,
 ) -> Draft:
     """Draft a study file.
@@ -90,6 +91,7 @@ def draft_study(
         drop_without_follow_up: leave out patients without follow-up however many they are. A few
             are left out in any case, and said; a study folder's too, since portals keep them as
             time zero or NA.
+        reading: what is said of how to read the table.
         out: where the study file will be; the source is written relative to its folder.
 
     Raises:
@@ -99,7 +101,7 @@ def draft_study(
     if unit not in MONTHS:
         raise InputError(f"unit: '{unit}' is not one of {some(MONTHS)}")
     reader = recognise(path)
-    source = READERS[reader].draft(path, id, panel.default_genes)
+    source = READERS[reader].draft(path, id, panel.default_genes, reading)
     if source.id is None:
         source = _with_id(source, panel)
     frame, time, event = source.frame, time or source.time, event or source.event
@@ -131,7 +133,8 @@ def draft_study(
     files = [Path(os.path.relpath(path, out.parent)).as_posix()]
     study: dict[str, Any] = {"name": name or _study_name(path)}
     study["source"] = {"reader": reader, "files": files, **source.options}
-    study |= {"id": source.id, "centre": centre, "endpoints": endpoints}
+    study |= {"missing": sorted(reading.words.missing), "id": source.id, "centre": centre}
+    study["endpoints"] = endpoints
     label = None
     if response is not None:
         yes, no = _sides(frame[response], response, panel.positive, panel.negative)
@@ -294,6 +297,7 @@ def _study_name(path: Path) -> str:
 COMMENTS = {
     "name": "Drafted by `accomplice data init`: read it through, correct it, then train.",
     "source": "Where the values are, relative to this file.",
+    "missing": "Further words that mean not known; a level of a feature is never missing.",
     "id": "The patient's identifier.",
     "centre": "The hospital, for splits and assay scales.",
     "endpoints": "What is predicted. horizon: months; null is the last follow-up.",

@@ -137,7 +137,9 @@ def _number(
     panel: Panel,
 ) -> Inferred | str:
     if bad.any():
-        return f"{MIXED}: {int(bad.sum())} cells are not numbers"
+        return (
+            f"{MIXED}: {int(bad.sum())} cells are not numbers; list words for missing (--missing)"
+        )
     known = numbers[~np.isnan(numbers)]
     found = _fill(len(numbers), len(known))
     if found is not None:

@@ -9,7 +9,10 @@ from pathlib import Path
 import pandas as pd
 
 from accomplice.data.errors import InputError, nearest
-from accomplice.data.readers.reader import DraftSource, Reader, Selection
+from accomplice.data.readers.contents import contents_of, without_comments
+from accomplice.data.readers.reader import PLAIN, DraftSource, Reader, Reading, Selection
+from accomplice.data.readers.tables import note, readable
+from accomplice.data.readers.text import open_text
 
 PATIENT = "PATIENT_ID"
 SAMPLE = "SAMPLE_ID"
@@ -29,22 +32,28 @@ class CBioPortalReader(Reader):
         name = selection.expression
         if selection.predicting and name is not None and not (path / name).is_file():
             name = None
-        return read_folder(path, name, selection.columns)
+        return read_folder(path, name, selection.columns, selection.reading)
 
-    def draft(self, path: Path, id: str | None, genes: Collection[str]) -> DraftSource:
+    def draft(
+        self,
+        path: Path,
+        id: str | None,
+        genes: Collection[str],
+        reading: Reading = PLAIN,
+    ) -> DraftSource:
         """Read a folder, with no more of its expression matrix than ``genes``; z-scores first.
 
         Portals keep patients without follow-up as time zero or NA.
         """
         folder = open_folder(path)
-        frame = read_clinical(folder)
+        frame = read_clinical(folder, reading)
         clinical = list(frame.columns)
         options, notes = {}, []
         if folder.expression:
             scores = [f for f in folder.expression if folder.expression_type[f] == "Z-SCORE"]
             file = (scores or list(folder.expression))[0]
             options["expression"] = file
-            frame = read_folder(path, file)
+            frame = read_folder(path, file, reading=reading)
             measured = list(frame.columns[len(clinical) :])
             known = [gene for gene in measured if gene in genes]
             frame = frame[[*clinical, *known]]
@@ -114,7 +123,10 @@ def open_folder(path: Path) -> StudyFolder:
 
 
 def read_folder(
-    path: Path, expression: str | None = None, columns: Collection[str] | None = None
+    path: Path,
+    expression: str | None = None,
+    columns: Collection[str] | None = None,
+    reading: Reading = PLAIN,
 ) -> pd.DataFrame:
     """Read one row a patient: clinical attributes, sample attributes, then genes.
 
@@ -125,12 +137,13 @@ def read_folder(
         path: the study folder.
         expression: name of the expression file; the only one if absent, none if there is none.
         columns: keep only the genes among these; all if absent. Clinical attributes stay.
+        reading: what is said of words for missing.
 
     Raises:
         InputError: the folder or a file is not what it should be.
     """
     folder = open_folder(path)
-    frame = read_clinical(folder)
+    frame = read_clinical(folder, reading)
     name = choose_expression(folder, expression)
     if name is None:
         return frame
@@ -141,16 +154,16 @@ def read_folder(
     return frame.join(genes, on=key)
 
 
-def read_clinical(folder: StudyFolder) -> pd.DataFrame:
+def read_clinical(folder: StudyFolder, reading: Reading = PLAIN) -> pd.DataFrame:
     """Read one row a patient: the attributes of patients, then those of one sample each.
 
     Raises:
         InputError: a file is not what it should be.
     """
-    frame = _read_clinical(folder.path / folder.patient)
+    frame = _read_clinical(folder.path / folder.patient, reading)
     if PATIENT not in frame.columns:
         raise InputError(f"{folder.path / folder.patient}: no column '{PATIENT}'")
-    samples = _one_sample_each(folder)
+    samples = _one_sample_each(folder, reading)
     if samples is None:
         return frame
     fresh = [c for c in samples.columns if c == PATIENT or c not in frame.columns]
@@ -181,17 +194,19 @@ def _read_meta(path: Path) -> dict[str, str]:
     return {key.strip(): value.strip() for key, value in pairs}
 
 
-def _read_clinical(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_csv(path, sep="\t", comment="#", dtype={PATIENT: str, SAMPLE: str})
-    except Exception as error:
-        raise InputError(f"{path}: not a readable table ({type(error).__name__})") from None
+def _read_clinical(path: Path, reading: Reading) -> pd.DataFrame:
+    """Return a file of attributes; lines that begin with ``#`` are comments."""
+    with readable(path):
+        text = open_text(path, 1, reading, without_comments(contents_of(path)), "\t")
+        frame, notes = text.read((PATIENT, SAMPLE))
+    note(path, notes)
+    return frame
 
 
-def _one_sample_each(folder: StudyFolder) -> pd.DataFrame | None:
+def _one_sample_each(folder: StudyFolder, reading: Reading) -> pd.DataFrame | None:
     if folder.sample is None:
         return None
-    samples = _read_clinical(folder.path / folder.sample)
+    samples = _read_clinical(folder.path / folder.sample, reading)
     if PATIENT not in samples.columns or SAMPLE not in samples.columns:
         raise InputError(f"{folder.path / folder.sample}: no column '{PATIENT}' or '{SAMPLE}'")
     kind = samples.get("SAMPLE_TYPE", pd.Series("", index=samples.index))
@@ -202,10 +217,9 @@ def _one_sample_each(folder: StudyFolder) -> pd.DataFrame | None:
 
 def _read_expression(path: Path) -> pd.DataFrame:
     """Return samples × genes."""
-    try:
-        matrix = pd.read_csv(path, sep="\t", low_memory=False)
-    except Exception as error:
-        raise InputError(f"{path}: not a readable table ({type(error).__name__})") from None
+    with readable(path):
+        matrix, notes = open_text(path, 1, delimiter="\t").read((GENE_COLUMNS[0],))
+    note(path, notes)
     if GENE_COLUMNS[0] not in matrix.columns:
         raise InputError(f"{path}: no column '{GENE_COLUMNS[0]}'")
     matrix = matrix.dropna(subset=GENE_COLUMNS[0]).drop_duplicates(GENE_COLUMNS[0])

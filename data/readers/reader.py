@@ -9,6 +9,24 @@ from pathlib import Path
 
 import pandas as pd
 
+from accomplice.data.readers.missing import Words
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a study, or a user, says of how files are to be read."""
+
+    words: Words = field(default_factory=Words)
+    """Words for missing, and words that are not."""
+    sheet: str | None = None
+    """Sheet of a workbook; None: its only table."""
+    encoding: str | None = None
+    """Encoding of text that is not UTF-8."""
+
+
+#: How files are read of which nothing is said.
+PLAIN = Reading()
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -22,6 +40,7 @@ class Selection:
     """``source.expression`` of the study file."""
     predicting: bool = False
     """Whether the patients are read to predict for, from another file than the study's own."""
+    reading: Reading = PLAIN
 
 
 @dataclass(frozen=True)
@@ -93,15 +112,22 @@ class Reader(ABC):
         """
         return of_frame(self.read(path, selection))
 
-    def draft(self, path: Path, id: str | None, genes: Collection[str]) -> DraftSource:  # noqa: ARG002
+    def draft(
+        self,
+        path: Path,
+        id: str | None,
+        genes: Collection[str],  # noqa: ARG002
+        reading: Reading = PLAIN,
+    ) -> DraftSource:
         """Return the table to draft a study from.
 
         Args:
             path: as :meth:`read` takes it.
             id: column of the identifier, if named.
             genes: symbols to keep of a genome-wide expression matrix.
+            reading: what the user says of how to read it.
 
         Raises:
             InputError: as :meth:`read`.
         """
-        return DraftSource(self.read(path, Selection(id=id)), id)
+        return DraftSource(self.read(path, Selection(id=id, reading=reading)), id)

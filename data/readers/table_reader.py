@@ -1,42 +1,50 @@
 """The reader of tables, whole or in parts that have the same cells.
 
-The type of a column must not depend on the rows of a part: a column of numbers with one word in it
-is text everywhere, so that ``1.50`` does not become ``1.5`` in the parts without the word, and one
-of whole numbers with a gap somewhere is read alike above and below the gap. A first pass over the
-table, which takes a small part of the time that a model then needs, finds the columns' types; a
-second one gives the parts. Neither keeps more than one part in memory.
+The type of a column must not depend on the rows of a part. So the first time that a text table is
+read it is checked, and its columns' types are found; then it gives the parts. Neither keeps more
+than one part in memory.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from accomplice.data.readers.reader import Reader, Selection, Stream, of_frame
+from accomplice.data.readers.column_types import kinds, type_of, typed
+from accomplice.data.readers.reader import (
+    PLAIN,
+    DraftSource,
+    Reader,
+    Reading,
+    Selection,
+    Stream,
+    of_frame,
+)
+from accomplice.data.readers.records import Rows
 from accomplice.data.readers.tables import (
     EXCEL,
     PARQUET,
     ending_of,
     format_of,
     named,
-    open_text,
+    note,
+    read_noted,
     read_table,
     readable,
+    text_of,
     with_index,
 )
+from accomplice.data.readers.text import Text, refuse_empty
 
-#: Rows read at once while finding out what the columns are.
-SURVEYED = 8192
+#: Bytes read at once while finding out what the columns are.
+SURVEYED = 1 << 22
 #: Bytes of a Parquet column read at once; without it a row group is read whole.
 BUFFER = 1 << 18
-
-#: What the cells of a column in one part of a text table can be, beside ``EMPTY``.
-EMPTY, GAPS, TRUTH, WHOLE, FRACTION, WORDS = range(6)
 
 
 class TableReader(Reader):
@@ -48,11 +56,24 @@ class TableReader(Reader):
 
     def read(self, path: Path, selection: Selection) -> pd.DataFrame:
         """Read a table; see :func:`tables.read_table`."""
-        return read_table(path, *_options(selection))
+        return read_table(path, *_options(selection), selection.reading)
 
     def stream(self, path: Path, selection: Selection) -> Stream:
         """Read a table in parts; see :func:`open_stream`."""
-        return open_stream(path, *_options(selection))
+        return open_stream(path, *_options(selection), selection.reading)
+
+    def draft(
+        self,
+        path: Path,
+        id: str | None,
+        genes: Collection[str],  # noqa: ARG002
+        reading: Reading = PLAIN,
+    ) -> DraftSource:
+        """Read a table to draft a study from, with notes on what was done to read it."""
+        frame, notes = read_noted(path, () if id is None else (id,), 2, reading)
+        said = {"sheet": reading.sheet, "encoding": reading.encoding}
+        options = {key: value for key, value in said.items() if value is not None}
+        return DraftSource(frame, id, options=options, notes=notes)
 
 
 def _options(selection: Selection) -> tuple[tuple[str, ...], int]:
@@ -61,78 +82,79 @@ def _options(selection: Selection) -> tuple[tuple[str, ...], int]:
     return (() if selection.id is None else (selection.id,)), 1 if selection.predicting else 2
 
 
-def open_stream(path: Path, text_columns: Sequence[str] = (), fewest: int = 2) -> Stream:
+def open_stream(
+    path: Path,
+    text_columns: Sequence[str] = (),
+    fewest: int = 2,
+    reading: Reading = PLAIN,
+) -> Stream:
     """Find out what a table holds, so that it can be read in parts.
 
     Args:
         path: as :func:`readers.tables.read_table` takes it. A workbook is read whole.
         text_columns: columns kept as text, such as identifiers with leading zeros.
         fewest: columns that a text file must have to count as a table.
+        reading: what is said of how to read it.
 
     Raises:
         InputError: as :func:`readers.tables.read_table`.
     """
     ending = ending_of(path)
     if ending in EXCEL:
-        return of_frame(read_table(path, text_columns, fewest))
+        return of_frame(read_table(path, text_columns, fewest, reading))
     if ending == PARQUET:
         return _parquet(path)
-    return _text(path, text_columns, fewest)
+    with readable(path):
+        return _text(text_of(path, fewest, reading), text_columns)
 
 
-def _text(path: Path, text_columns: Sequence[str], fewest: int) -> Stream:
-    kept = set(text_columns)
-    found: dict[str, set[int]] = {}
-    rows = 0
-    with readable(path), open_text(path, fewest) as text:
-        first = None
-        for frame in pd.read_csv(text.file, **text.options, chunksize=SURVEYED):
-            first = frame.iloc[:1] if first is None else first
-            rows += len(frame)
-            for name in frame.columns:
-                # Names can be odd, but pandas has made them differ.
-                found.setdefault(name, set()).update(_cells(frame[name]))
-        columns = named(path, pd.DataFrame(first)).columns
-    types = {name: str if name.strip() in kept else _type(cells) for name, cells in found.items()}
-    read = {name: kind for name, kind in types.items() if kind not in (bool, object)}
+def _text(text: Text, text_columns: Sequence[str]) -> Stream:
+    found: dict[str, set[int]] = {name: set() for name in text.names}
+    changed: set[str] = set()
+
+    def survey(rows: Rows) -> None:
+        with text.open() as file:
+            # A column costs the same in each block, however few its rows.
+            for block in rows.blocks(file, SURVEYED * max(1, len(text.names) // 1000)):
+                if not block.strip():
+                    continue
+                frame = text.parse(block, dict.fromkeys(text_columns, str))
+                frame = text.settle(frame, text_columns, changed)
+                for name, cells in frame.items():
+                    found[str(name)] |= kinds(cells)
+
+    _, rows = text.checked(survey)
+    refuse_empty(text.path, rows.count)
+    note(text.path, (*text.notes, *((rows.note,) if rows.note else ())))
+    types = {
+        name: str if name in changed or name in text_columns else kind
+        for name, kind in ((name, type_of(each)) for name, each in found.items())
+    }
     mixed = [name for name, kind in types.items() if kind is object]
+    read = {name: kind for name, kind in types.items() if kind not in (bool, object)}
 
-    def parts(rows: int) -> Iterator[pd.DataFrame]:
-        with open_text(path, fewest) as text:
-            reader = pd.read_csv(text.file, **text.options, dtype=read, chunksize=rows)
-            while (frame := _next(path, reader)) is not None:
-                yield named(path, frame.astype(dict.fromkeys(mixed, object)))
+    def parts(n: int) -> Iterator[pd.DataFrame]:
+        with text.open() as file:
+            reader = pd.read_csv(file, **text.options(read), nrows=rows.count, chunksize=n)
+            while (frame := _next(text.path, reader)) is not None:
+                with readable(text.path):
+                    yield _settled(frame)
 
-    return Stream(rows, tuple(columns), parts)
+    def _settled(frame: pd.DataFrame) -> pd.DataFrame:
+        again = {
+            name: typed(frame[name], found[name], text.reading.words)
+            for name in types
+            if name in changed or (types[name] is str and name not in text_columns)
+        }
+        return frame.assign(**again).astype(dict.fromkeys(mixed, object))
+
+    return Stream(rows.count, text.names, parts)
 
 
 def _next(path: Path, frames: Iterator[Any]) -> Any:
     """Take the next, or None at the end."""
     with readable(path):
         return next(frames, None)
-
-
-def _cells(cells: pd.Series) -> set[int]:
-    """Say what is among the cells of a part of a column, as pandas read it."""
-    gaps = {GAPS} if cells.isna().any() else set()
-    if gaps and cells.isna().all():
-        return {EMPTY}
-    if cells.dtype == np.int64:
-        return {WHOLE}
-    if cells.dtype.kind == "f":
-        return {FRACTION}
-    truth = cells.dtype == bool or pd.api.types.infer_dtype(cells, skipna=True) == "boolean"
-    # Whole numbers too large for 64 bits are best kept as they are spelt.
-    return gaps | {TRUTH if truth else WORDS}
-
-
-def _type(cells: set[int]) -> type:
-    """Say what pandas makes of a column that holds such cells; an object is truth with gaps."""
-    if WORDS in cells or (TRUTH in cells and cells & {WHOLE, FRACTION}):
-        return str
-    if TRUTH in cells:
-        return object if cells & {EMPTY, GAPS} else bool
-    return int if cells == {WHOLE} else float
 
 
 def _parquet(path: Path) -> Stream:

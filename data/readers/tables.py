@@ -2,65 +2,102 @@
 
 from __future__ import annotations
 
-import codecs
-import csv
-import gzip
-import io
+import logging
 import warnings
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast
 
 import pandas as pd
 
-from accomplice.data.errors import InputError, nearest, some
+from accomplice.data.errors import InputError
+from accomplice.data.readers.contents import refuse_others
+from accomplice.data.readers.layout import clean_name, refuse_twice
+from accomplice.data.readers.reader import PLAIN, Reading
+from accomplice.data.readers.text import Text, open_text, refuse_empty
+from accomplice.data.readers.workbook import workbook_text
 
-DELIMITERS = ",\t;|"
 TEXT = (".csv", ".tsv", ".tab", ".txt")
 PARQUET = ".parquet"
 EXCEL = (".xlsx", ".xls", ".xlsm")
-#: Bytes at the beginning that tell text from binary.
-HEAD = 65536
+
+log = logging.getLogger(__name__)
 
 
-def read_table(path: Path, text_columns: Sequence[str] = (), fewest: int = 2) -> pd.DataFrame:
-    """Read one table; the ending of its name tells the format.
+def read_table(
+    path: Path,
+    text_columns: Sequence[str] = (),
+    fewest: int = 2,
+    reading: Reading = PLAIN,
+) -> pd.DataFrame:
+    """Read one table, whole.
 
     Args:
         path: a ``.csv``, ``.tsv``, ``.tab`` or ``.txt`` file (also ``.gz``), ``.parquet``, or an
-            Excel workbook (first sheet).
+            Excel workbook; a file of another name that is a text table is read too.
         text_columns: columns kept as text, such as identifiers with leading zeros.
         fewest: columns that a text file must have to count as a table.
+        reading: what is said of how to read it.
 
     Raises:
-        InputError: the file is missing, is not a table, is empty, or names a column twice.
+        InputError: the file is missing, is not a table, is empty, names a column twice, or has a
+            row that is not as wide as its header.
+    """
+    frame, notes = read_noted(path, text_columns, fewest, reading)
+    note(path, notes)
+    return frame
+
+
+def read_noted(
+    path: Path, text_columns: Sequence[str], fewest: int, reading: Reading
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Read a table as :func:`read_table`; return it, and a line each on what was done for it.
+
+    Raises:
+        InputError: as :func:`read_table`.
+    """
+    with readable(path):
+        if ending_of(path) == PARQUET:
+            return named(path, with_index(pd.read_parquet(path))), ()
+        return text_of(path, fewest, reading).read(text_columns)
+
+
+def note(path: Path, notes: Sequence[str]) -> None:
+    """Say what was done to read a file."""
+    for each in notes:
+        log.warning("note: %s: %s", path, each)
+
+
+def text_of(path: Path, fewest: int, reading: Reading) -> Text:
+    """Open a text table, or the table of a workbook as text.
+
+    Raises:
+        InputError: as :func:`read_table`.
     """
     ending = ending_of(path)
-    with readable(path):
-        if ending == PARQUET:
-            frame = _read_parquet(path)
-        elif ending in EXCEL:
-            frame = _read_excel(path, text_columns)
-        else:
-            with open_text(path, fewest) as text:
-                frame = pd.read_csv(text.file, **text.options, dtype=text.typed(text_columns))
-        return named(path, frame)
+    if ending in EXCEL:
+        return workbook_text(path, fewest, reading)
+    if ending:
+        return open_text(path, fewest, reading)
+    with path.open("rb") as file:
+        refuse_others(path, file.read(64))
+    try:
+        return open_text(path, max(2, fewest), reading)
+    except InputError:
+        raise InputError(
+            f"{path}: not a table that can be read: give .csv, .tsv, .parquet or .xlsx"
+        ) from None
 
 
 def ending_of(path: Path) -> str:
-    """Return the ending that tells a table's format, in lower case and without ``.gz``.
+    """Return the ending that tells a table's format, in lower case and without ``.gz``, or "".
 
     Raises:
-        InputError: there is no such file, or it is of no known format.
+        InputError: there is no such file.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file")
-    if (ending := format_of(path)) is not None:
-        return ending
-    raise InputError(f"{path}: not a table that can be read: give .csv, .tsv, .parquet or .xlsx")
+    return format_of(path) or ""
 
 
 def format_of(path: Path) -> str | None:
@@ -85,146 +122,23 @@ def readable(path: Path) -> Iterator[None]:
             yield
     except InputError:
         raise
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not UTF-8 text: save it as CSV UTF-8") from None
     except Exception as error:
         # Readers raise a wide family of errors whose texts can quote cells: name the kind only.
         raise InputError(f"{path}: not a readable table ({type(error).__name__})") from None
 
 
 def named(path: Path, frame: pd.DataFrame) -> pd.DataFrame:
-    """Strip the columns' names in place; return the frame.
+    """Clean the columns' names in place; return the frame.
 
     Raises:
         InputError: it has no rows, or a name stands twice.
     """
-    if frame.empty:
-        raise InputError(f"{path}: the table has no rows")
-    frame.columns = [str(c).strip() for c in frame.columns]
-    _refuse_twice(path, frame.columns)
+    refuse_empty(path, len(frame))
+    frame.columns = [clean_name(str(c)) for c in frame.columns]
+    refuse_twice(path, frame.columns)
     return frame
-
-
-def _refuse_twice(path: Path, names: Iterable[str]) -> None:
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise InputError(f"{path}: column {some(twice)} stands twice: rename or remove one")
-
-
-@dataclass(frozen=True)
-class Text:
-    """A text table, opened at its header."""
-
-    file: IO[bytes]
-    names: tuple[str, ...]
-    """As they stand in the header."""
-    delimiter: str
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """How pandas reads it."""
-        return {
-            "sep": self.delimiter,
-            "index_col": False,
-            "low_memory": False,
-            "skipinitialspace": True,
-        }
-
-    def typed(self, text_columns: Sequence[str]) -> dict[str, type[str]]:
-        """Say of the columns that are kept as text that they are."""
-        return {name: str for name in self.names if name.strip() in text_columns}
-
-
-@contextmanager
-def open_text(path: Path, fewest: int) -> Iterator[Text]:
-    """Open a text table at its header, past what editors put before it.
-
-    Raises:
-        InputError: it is binary, names too few columns, or one twice.
-    """
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as opened:
-        file: IO[bytes] = cast("IO[bytes]", opened)
-        if b"\0" in file.read(HEAD):
-            raise InputError(f"{path}: not a table: the file is binary")
-        file.seek(0)
-        if file.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
-            file.seek(0)
-        start = file.tell()
-        while file.read(1) in (b"\r", b"\n"):
-            start += 1
-        file.seek(start)
-        head = file.readline()
-        if b"\n" not in head:
-            # Lines that end in a carriage return alone; or a header and nothing else.
-            file, start = io.BytesIO(head.replace(b"\r", b"\n")), 0
-            head = file.readline()
-        line = head.decode().strip("\n")
-        delimiter = max(DELIMITERS, key=line.count) if line else DELIMITERS[0]
-        file.seek(start)
-        # Bytes until a reader wants them: as text in memory a large table is four times its size.
-        lines = io.TextIOWrapper(file, encoding="utf-8", newline="\n")
-        names = next(csv.reader(lines, delimiter=delimiter, skipinitialspace=True), [])
-        lines.detach()
-        if len(names) < fewest:
-            raise InputError(
-                f"{path}: not a table: the first line names fewer columns than {fewest}"
-            )
-        # pandas would rename a repeated column instead of refusing it.
-        _refuse_twice(path, [name.strip() for name in names])
-        file.seek(start)
-        yield Text(file, tuple(names), delimiter)
-
-
-def _read_parquet(path: Path) -> pd.DataFrame:
-    return with_index(pd.read_parquet(path))
 
 
 def with_index(frame: pd.DataFrame) -> pd.DataFrame:
     """Bring back, as a column, the index that pandas writes beside the columns if it has a name."""
     return frame if frame.index.name is None else frame.reset_index()
-
-
-def _read_excel(path: Path, text_columns: Sequence[str]) -> pd.DataFrame:
-    try:
-        with pd.ExcelFile(path) as book:
-            head = pd.read_excel(book, header=None, nrows=1)
-            frame = pd.read_excel(book, dtype=dict.fromkeys(text_columns, str))
-    except ImportError:
-        raise InputError(
-            f"{path}: reading Excel needs an extra: pip install 'accomplice[excel]'"
-        ) from None
-    names = [str(cell).strip() for cell in head.to_numpy().ravel() if not pd.isna(cell)]
-    _refuse_twice(path, names)
-    return frame
-
-
-def column(frame: pd.DataFrame, name: str, where: str) -> pd.Series:
-    """Return a column.
-
-    Raises:
-        InputError: the table lacks it; the text names the nearest column.
-    """
-    if name not in frame.columns:
-        raise InputError(f"{where}: no column '{name}'{nearest(name, map(str, frame.columns))}")
-    return frame[name]
-
-
-def join_tables(frames: Sequence[pd.DataFrame], names: Sequence[str], on: str) -> pd.DataFrame:
-    """Join tables on the id column, keeping the rows and the order of the first.
-
-    Raises:
-        InputError: a table lacks the id column, holds an id twice, or repeats a column.
-    """
-    joined = frames[0]
-    column(joined, on, names[0])
-    for frame, name in zip(frames[1:], names[1:], strict=True):
-        repeated = column(frame, on, name).duplicated()
-        if repeated.any():
-            raise InputError(
-                f"{name}: column '{on}': {int(repeated.sum())} rows repeat an id: keep one row each"
-            )
-        both = [c for c in frame.columns if c in joined.columns and c != on]
-        if both:
-            raise InputError(f"{name}: column {some(both)} is in two tables: rename or remove one")
-        joined = joined.merge(frame, on=on, how="left", sort=False)
-    return joined

@@ -35,6 +35,18 @@ def init(
     ] = None,
     response: Annotated[str | None, option("RESPONSE", "column of a drug's response")] = None,
     name: Annotated[str | None, option("NAME", "of the study; the source's name if absent")] = None,
+    sheet: Annotated[
+        str | None, option("SHEET", "of a workbook in which several have tables")
+    ] = None,
+    encoding: Annotated[
+        str | None, option("NAME", "of text that is not UTF-8, such as cp1252")
+    ] = None,
+    missing: Annotated[
+        str | None, option("WORD,WORD", "further words that mean missing, such as None")
+    ] = None,
+    level: Annotated[
+        str | None, option("WORD,WORD", "words that are levels, such as None beside blank cells")
+    ] = None,
     drop_without_follow_up: Annotated[
         bool,
         typer.Option(
@@ -57,6 +69,11 @@ def init(
     The last has no follow-up: a study of a response alone.
     """
     from accomplice.data.drafting.draft import draft_study, render_study
+    from accomplice.data.readers.missing import Words, words_of
+    from accomplice.data.readers.reader import Reading
+
+    def listed(words: str | None) -> frozenset[str]:
+        return words_of(() if words is None else words.split(","))
 
     draft = draft_study(
         source,
@@ -69,6 +86,9 @@ def init(
         response=response,
         name=name,
         drop_without_follow_up=drop_without_follow_up,
+        reading=Reading(
+            Words(missing=listed(missing), kept=listed(level)), sheet=sheet, encoding=encoding
+        ),
         out=out,
     )
     write_text(out, render_study(draft))

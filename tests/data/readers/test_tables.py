@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from accomplice.data.errors import InputError
-from accomplice.data.readers.tables import column, join_tables, read_table
+from accomplice.data.readers.columns import column, join_tables
+from accomplice.data.readers.tables import read_table
 
 CANARY = "CANARY-7431"
 

@@ -1,0 +1,148 @@
+"""The text of a file as UTF-8 bytes, whatever program wrote it; or what the file is instead."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import io
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, cast
+
+from accomplice.data.errors import InputError
+
+#: Bytes at the beginning that tell text from binary.
+HEAD = 65536
+ZIP, OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
+#: How other files begin, in lower case -> what they are and what to do.
+OTHERS = {
+    ZIP: "an Excel workbook or a zip archive: name it .xlsx, or unpack it",
+    OLE: "an old Excel workbook (.xls), or one with a password, which are not read: save it as "
+    ".xlsx or as CSV UTF-8",
+    b"PAR1": "a Parquet file: name it .parquet",
+    b'{"': "JSON: write one row a patient as CSV",
+    b"[{": "JSON: write one row a patient as CSV",
+    b"{\n": "JSON: write one row a patient as CSV",
+    b"[\n": "JSON: write one row a patient as CSV",
+    b"%pdf": "a PDF document: export the table as CSV",
+    b"<!doctype html": "a web page: download the file itself",
+    b"<html": "a web page: download the file itself",
+    b"<?xml": "an XML document: export the table as CSV",
+    b"<table": "a web page's table: save it as .xlsx or as CSV UTF-8",
+    b"{\\rtf": "a text document: export the table as CSV",
+    b"$fl2": "an SPSS file: export it as CSV",
+    b"<stata_dta": "a Stata file: export it as CSV",
+    b"rdx": "an R data file: write the table with write.csv",
+    b"!series_": "a GEO series matrix, with patients in columns: write one row a patient, such as "
+    "GEOquery's pData(getGEO(...)) with write.csv",
+    b"!sample_": "a part of a GEO series matrix, with patients in columns: write one row a patient",
+    b"^database": "a GEO SOFT file: write one row a patient, such as GEOquery's pData as CSV",
+    b"^series": "a GEO SOFT file: write one row a patient, such as GEOquery's pData as CSV",
+    b"##fileformat=vcf": "a VCF file: write one row a patient",
+    b"#1.2\n": "a GCT matrix, with patients in columns: write one row a patient",
+    b"#1.3\n": "a GCT matrix, with patients in columns: write one row a patient",
+}
+BOMS = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A text, to be opened at its beginning as often as wanted."""
+
+    open: Callable[[], IO[bytes]]
+    """Open it as UTF-8 bytes without a byte order mark."""
+    notes: tuple[str, ...] = ()
+
+
+def in_memory(text: bytes, *notes: str) -> Contents:
+    """Return a text that is held in memory."""
+    return Contents(lambda: io.BytesIO(text), notes)
+
+
+def without_comments(contents: Contents) -> Contents:
+    """Return a text with blank lines in place of those that begin with ``#``."""
+    with contents.open() as file:
+        text = file.read()
+    return in_memory(re.sub(rb"(?m)^#[^\r\n]*", b"", text), *contents.notes)
+
+
+def contents_of(path: Path, encoding: str | None = None) -> Contents:
+    """Open a text file, past what editors put before it.
+
+    Args:
+        path: of the file; ``.gz`` is unpacked.
+        encoding: of the text where it is not UTF-8, as Python names it.
+
+    Raises:
+        InputError: it is no text. Whether it is UTF-8 shows when it is read.
+    """
+    with _opened(path) as file:
+        head = file.read(HEAD)
+    refuse_others(path, head)
+    wide = _utf16(head)
+    if wide is None and b"\0" in head:
+        raise InputError(f"{path}: not a table: the file is binary")
+    if wide is not None:
+        return in_memory(_whole(path).decode(wide).lstrip("\ufeff").encode(), "it is UTF-16")
+    if encoding is not None:
+        return _decoded(path, encoding)
+    if b"\r" in head and b"\n" not in head:
+        # Lines that end in a carriage return alone.
+        return in_memory(_whole(path).removeprefix(codecs.BOM_UTF8).replace(b"\r", b"\n"))
+    start = len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0
+
+    def reopen() -> IO[bytes]:
+        opened = _opened(path)
+        opened.seek(start)
+        return opened
+
+    return Contents(reopen)
+
+
+def refuse_others(path: Path, head: bytes) -> None:
+    """Raise for a file that begins as one of another kind does.
+
+    Raises:
+        InputError: it does; the text says what to do.
+    """
+    begun = head.removeprefix(codecs.BOM_UTF8).lstrip()[:64].lower().replace(b"\r\n", b"\n")
+    for start, kind in OTHERS.items():
+        if begun.startswith(start.lower()):
+            raise InputError(f"{path}: not a table that can be read: it is {kind}")
+
+
+def _opened(path: Path) -> IO[bytes]:
+    return cast("IO[bytes]", gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
+
+
+def _whole(path: Path) -> bytes:
+    with _opened(path) as file:
+        return file.read()
+
+
+def _utf16(head: bytes) -> str | None:
+    """Return the byte order of text in UTF-16, with a mark or, if it is mostly ASCII, without."""
+    for mark, order in BOMS.items():
+        if head.startswith(mark):
+            return order
+    even, odd, half = head[::2].count(0), head[1::2].count(0), len(head) // 2
+    if odd > 0.8 * half and even == 0:
+        return BOMS[codecs.BOM_UTF16_LE]
+    return BOMS[codecs.BOM_UTF16_BE] if even > 0.8 * half and odd == 0 else None
+
+
+def _decoded(path: Path, encoding: str) -> Contents:
+    raw = _whole(path).removeprefix(codecs.BOM_UTF8)
+    try:
+        known = codecs.lookup(encoding).name
+        return in_memory(raw) if raw.isascii() else in_memory(raw.decode().encode())
+    except LookupError:
+        raise InputError(f"encoding '{encoding}': no such encoding: try cp1252") from None
+    except UnicodeDecodeError:
+        pass
+    try:
+        return in_memory(raw.decode(encoding).encode(), f"it is read as {known}")
+    except UnicodeError:
+        raise InputError(f"{path}: not a readable table: the text is not {encoding}") from None

@@ -1,0 +1,330 @@
+"""Find where a table's header and patients begin, and which character stands between cells.
+
+The delimiter is the one that cuts the first lines into equally many cells. Lines above the header
+are skipped where they cannot be taken for a part of the table; what is doubtful is refused.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from accomplice.data.errors import InputError, some
+from accomplice.data.readers.missing import MISSING, NO_NUMBERS, word_of
+
+#: Characters between cells; runs of blanks are tried only where none of the others is.
+DELIMITERS = ",\t;|"
+BLANKS = " "
+#: Lines looked at, and lines among them in which the header must be.
+SAMPLED, TOPMOST = 100, 20
+#: Rows of numbers below a word that tell a second header from a patient.
+ENOUGH = 4
+#: Columns in which numbers are looked for.
+MOST = 200
+
+_HIDDEN = re.compile("[\u200b\u200c\u200d\u2060\ufeff]")
+_BETWEEN_BLANKS = re.compile(r'"(?:[^"]|"")*"(?!\S)|\S+')
+_SPACES = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
+
+
+@dataclass(frozen=True)
+class Record:
+    """The cells of one row, with its place in the file."""
+
+    cells: list[str]
+    line: int
+    """Number of its first line, from 1."""
+    after: int
+    """Lines of the sample up to its end."""
+
+    @property
+    def filled(self) -> int:
+        """How many cells are not blank."""
+        return sum(not is_blank(cell) for cell in self.cells)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a table is in its file."""
+
+    names: tuple[str, ...]
+    """Its columns."""
+    delimiter: str
+    line: int
+    """Number of the line on which the patients begin, from 1."""
+    after: int
+    """Lines of the sample before the patients."""
+    notes: tuple[str, ...] = ()
+
+
+def layout_of(
+    path: Path, lines: Sequence[str], fewest: int, delimiter: str | None = None
+) -> Layout:
+    """Find the layout of a text.
+
+    Args:
+        path: of the file, for errors.
+        lines: the first lines.
+        fewest: columns that it must have to count as a table.
+        delimiter: the character between cells, where the format says it.
+
+    Raises:
+        InputError: it is not a table, or where its header is cannot be told.
+    """
+    if delimiter is None:
+        delimiter, records = _delimited(lines, fewest)
+    else:
+        records = _split(lines, delimiter)
+    quoted = {i + 1 for i, line in enumerate(lines) if line.startswith('"')}
+    return find_header(path, records, delimiter, fewest, quoted)
+
+
+def find_header(
+    path: Path,
+    records: Sequence[Record],
+    delimiter: str,
+    fewest: int,
+    quoted: Collection[int] = (),
+) -> Layout:
+    """Find the header among a table's first records.
+
+    Args:
+        path: as :func:`layout_of`.
+        records: the first records.
+        delimiter: what stands between their cells.
+        fewest: as :func:`layout_of`.
+        quoted: numbers of the lines that begin with a quotation mark.
+
+    Raises:
+        InputError: as :func:`layout_of`.
+    """
+    records = [record for record in records if record.cells]
+    if not records:
+        raise InputError(
+            f"{path}: not a readable table: it is empty: the first line names fewer columns than "
+            f"{fewest}"
+        )
+    if (width := _usual(records)) < fewest:
+        raise InputError(f"{path}: not a table: the first line names fewer columns than {fewest}")
+    place, notes = _header_place(records, width)
+    header, below = records[place], records[place + 1 :]
+    names = [clean_name(cell) for cell in header.cells]
+    if below and all(len(record.cells) == width for record in below[:TOPMOST]):
+        rowed = all(record.line in quoted for record in (header, *below))
+        names, more = _matched(path, header, names, below, width, counted=rowed)
+        notes += more
+    if len(names) < fewest:
+        raise InputError(f"{path}: not a table: the first line names fewer columns than {fewest}")
+    _refuse_units(path, len(names), below)
+    # pandas would rename a repeated column instead of refusing it.
+    refuse_twice(path, [name for name in names if name])
+    named = tuple(name or f"Unnamed: {i}" for i, name in enumerate(names))
+    line = below[0].line if below else header.line + 1
+    return Layout(named, delimiter, line, header.after, tuple(notes))
+
+
+def refuse_twice(path: Path, names: Iterable[str]) -> None:
+    """Raise for a column's name that stands twice.
+
+    Raises:
+        InputError: there is one.
+    """
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise InputError(f"{path}: column {some(twice)} stands twice: rename or remove one")
+
+
+def clean_name(cell: str) -> str:
+    """Return a column's name with plain spaces, none around it and nothing hidden."""
+    return _SPACES.sub(" ", _HIDDEN.sub("", cell)).strip()
+
+
+def is_blank(cell: str) -> bool:
+    """Whether a cell has nothing that can be seen."""
+    return not cell or not _HIDDEN.sub("", cell).strip()
+
+
+def _delimited(lines: Sequence[str], fewest: int) -> tuple[str, list[Record]]:
+    """Choose the delimiter by how many lines it cuts alike, then by how many cells it makes."""
+    best: tuple[float, int] = (0.0, 0)
+    chosen = DELIMITERS[0], _split(lines, DELIMITERS[0])
+    for delimiter in DELIMITERS:
+        records = _split(lines, delimiter)
+        width = _usual(records)
+        if width < 2:
+            continue
+        counts = [len(record.cells) for record in records if record.cells]
+        first = next((n for n in counts if n > 1), 0)
+        alike = counts.count(width) / len(counts) + 0.2 * (first == width)
+        if (score := (round(alike, 2), width)) > best:
+            best, chosen = score, (delimiter, records)
+    if best[1] or fewest < 2:
+        return chosen
+    records = [record for record in _split(lines, BLANKS) if record.cells]
+    counts = [len(record.cells) for record in records]
+    same = len(counts) > 1 and len(set(counts[1:])) == 1 and counts[1] > 1
+    return (BLANKS, records) if same and 0 <= counts[1] - counts[0] <= 1 else chosen
+
+
+def _split(lines: Sequence[str], delimiter: str) -> list[Record]:
+    """Cut lines into records; a blank line has no cells."""
+    plain = (re.sub("\r(?!\n)", " ", line.removesuffix("\n").removesuffix("\r")) for line in lines)
+    if delimiter == BLANKS:
+        return [Record(split_blanks(line), i + 1, i + 1) for i, line in enumerate(plain)]
+    # Every line ends, so that a quoted cell may hold line breaks.
+    reader = csv.reader((line + "\n" for line in plain), delimiter=delimiter, skipinitialspace=True)
+    records, before = [], 0
+    for cells in _without_errors(reader):
+        blank = len(cells) == 1 and is_blank(cells[0])
+        records.append(Record([] if blank else cells, before + 1, reader.line_num))
+        before = reader.line_num
+    return records
+
+
+def split_blanks(line: str) -> list[str]:
+    """Cut a line at runs of blanks outside quotation marks."""
+    cells = _BETWEEN_BLANKS.findall(line)
+    return [c[1:-1].replace('""', '"') if c[0] == '"' and len(c) > 1 else c for c in cells]
+
+
+def _without_errors(reader: Iterator[list[str]]) -> Iterator[list[str]]:
+    """Yield records up to one that cannot be read: the check of the file names its line."""
+    try:
+        yield from reader
+    except csv.Error:
+        return
+
+
+def _usual(records: Sequence[Record]) -> int:
+    """Return the number of cells that most records have; of two equally frequent the larger."""
+    counts = Counter(len(record.cells) for record in records if record.cells)
+    return max(counts, key=lambda n: (counts[n], n), default=0)
+
+
+def _header_place(records: Sequence[Record], width: int) -> tuple[int, list[str]]:
+    """Return the header's position, and a note on what is above it."""
+    comments = 0
+    for record in records:
+        if not record.cells[0].startswith("#"):
+            break
+        comments += 1
+    if comments and comments < len(records) and _names(records[comments], width):
+        return comments, [f"{_lines(records[:comments])} above the header skipped: comments"]
+    if comments:
+        return comments - 1, []
+    if width < 2 or not _is_title(records[0], width):
+        return 0, []
+    for place, record in enumerate(records[1:TOPMOST], 1):
+        if _names(record, width) and _numbers_below(records, place):
+            above = f"{_lines(records[:place])} above the header skipped"
+            return place, [f"{above}: the names stand in line {record.line}"]
+        if not _is_title(record, width):
+            break
+    return 0, []
+
+
+def _names(record: Record, width: int) -> bool:
+    """Whether a record can be names of all columns: no blank, no number, none twice."""
+    names = [clean_name(cell) for cell in record.cells]
+    return (
+        len(names) == width
+        and all(names)
+        and len(set(names)) == width
+        and not any(map(_is_number, names))
+    )
+
+
+def _is_title(record: Record, width: int) -> bool:
+    """Whether a record has too few cells for the table's own, as titles and groups of names."""
+    return len({cell for cell in record.cells if not is_blank(cell)}) <= max(1, width // 2)
+
+
+def _numbers_below(records: Sequence[Record], place: int) -> bool:
+    """Whether some column has numbers below a record, which has words only."""
+    below = [record.cells for record in records[place + 1 :]]
+    return any(
+        len(cells) >= min(ENOUGH, len(below)) > 0 and all(map(_is_number, cells))
+        for j in range(min(MOST, len(records[place].cells)))
+        if (cells := [row[j] for row in below if j < len(row) and not _is_missing(row[j])])
+    )
+
+
+def _matched(
+    path: Path,
+    header: Record,
+    names: list[str],
+    below: Sequence[Record],
+    width: int,
+    *,
+    counted: bool,
+) -> tuple[list[str], list[str]]:
+    """Return as many names as the rows have cells.
+
+    Raises:
+        InputError: they differ, and which name belongs to which column cannot be told.
+    """
+    if len(names) == width:
+        return names, []
+    if len(names) == width + 1 and not names[-1]:
+        return names[:-1], []
+    if len(names) == width - 1 and counted and _numbers_rows(below):
+        return ["", *names], ["the first column has no name: it numbers the rows, as R writes them"]
+    why = "correct the names, or the rows"
+    if len(names) == width - 1:
+        why = (
+            "name the first column too if it holds row names, as R writes them, or add the name "
+            "that is missing"
+        )
+        if all(is_blank(record.cells[-1]) for record in below):
+            why = "remove the delimiter that ends each row, or add the name that is missing"
+    raise InputError(
+        f"{path}: not a readable table: line {header.line} names {len(names)} columns and the rows "
+        f"below have {width} cells: {why}"
+    )
+
+
+def _numbers_rows(below: Sequence[Record]) -> bool:
+    """Whether the first cells of records count from 1, in a table of enough rows to tell."""
+    firsts = [record.cells[0] for record in below]
+    return len(firsts) >= ENOUGH and firsts == [str(i + 1) for i in range(len(firsts))]
+
+
+def _refuse_units(path: Path, width: int, below: Sequence[Record]) -> None:
+    """Raise for a first row of words above columns of numbers: units, or a second header.
+
+    Raises:
+        InputError: there is one.
+    """
+    rows = [record.cells for record in below if len(record.cells) == width]
+    if len(rows) <= ENOUGH:
+        return
+    numbers = words = 0
+    for j in range(min(MOST, width)):
+        cells = [row[j] for row in rows[1:] if not _is_missing(row[j])]
+        if len(cells) >= ENOUGH and all(map(_is_number, cells)):
+            numbers += 1
+            first = rows[0][j]
+            words += not _is_missing(first) and not any(c.isdigit() for c in first)
+    if words >= 2 and words >= numbers / 2:
+        raise InputError(
+            f"{path}: not a readable table: line {below[0].line} has words where the rows below "
+            f"have numbers ({words} columns): a second header, or units? Remove that line"
+        )
+
+
+def _is_missing(cell: str) -> bool:
+    return word_of(cell) in MISSING or word_of(cell) in NO_NUMBERS
+
+
+def _is_number(cell: str) -> bool:
+    """Whether a cell is a number, of whatever country."""
+    return bool(re.fullmatch(r"\s*[-+]?(\d[\d.,' ]*|[.,]\d+)([eE][-+]?\d+)?\s*%?", cell))
+
+
+def _lines(records: Sequence[Record]) -> str:
+    first, last = records[0].line, records[-1].line
+    return f"line {first}" if first == last else f"lines {first} to {last}"

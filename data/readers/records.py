@@ -1,0 +1,351 @@
+"""Read the rows of a text table in blocks, and refuse a row that is not as wide as the header.
+
+No parser that is fast enough says what it has bent: pandas fills short rows, and takes what stands
+between two stray quotation marks for one cell. So the delimiters and quotation marks are counted
+first, a block of lines in one step. Only where they do not add up is each line looked at, and only
+lines with odd quotation marks are walked through.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from accomplice.data.arrays import Bools, Ints
+from accomplice.data.errors import InputError
+from accomplice.data.readers.remarks import is_summary, left_out, unequal
+
+#: Bytes read at once, bytes under a table that can be remarks, and bytes of the longest row.
+BLOCK, REMARKS, LONGEST = 1 << 22, 1 << 16, 1 << 26
+#: Rows at the end that may sum the table up.
+LAST = 3
+
+QUOTE, NEWLINE, RETURN = b'"', b"\n", b"\r"
+_OPENING = re.compile(rb' *"')
+_QUOTED = re.compile(rb' *"[^"]*(?:""[^"]*)*"(?!")')
+
+
+@dataclass
+class Rows:
+    """The rows of a table, and what has been read of them."""
+
+    path: Path
+    delimiter: bytes
+    width: int
+    """Cells that each row must have."""
+    line: int
+    """Number of the next line, from 1."""
+    header: bytes = b""
+    """The header's line without its end; it must not come again."""
+    precise: bool = False
+    """Whether each line is looked at, as is needed to name those that are wrong."""
+    count: int = 0
+    """Rows so far."""
+    note: str | None = None
+    """What under the table is left out."""
+    _gap: bool = False
+    """Whether the last line so far is blank."""
+    _last: list[tuple[int, bytes]] = field(default_factory=list)
+    """The last lines so far, with their numbers."""
+
+    def blocks(self, file: IO[bytes], size: int = BLOCK) -> Iterator[bytes]:
+        """Yield the rows, checked, in blocks of whole lines; blank lines are among them.
+
+        Args:
+            file: the text as UTF-8, at its first row.
+            size: bytes read at once.
+
+        Raises:
+            InputError: a row is not as wide as the header, or not text.
+        """
+        held, last = b"", False
+        while not last:
+            read = file.read(max(size, len(held)))
+            held, last = held + read, not read
+            if last and held and not held.endswith(NEWLINE):
+                held += NEWLINE
+            cut = held.rfind(NEWLINE) + 1
+            block, wrong = self._checked(held[:cut], last=last)
+            held = held[len(block) :]
+            self._keep_last(block)
+            if last or wrong:
+                self._refuse_summary()
+            if block:
+                yield block
+            if wrong:
+                self._end(held + file.read(REMARKS + 1), wrong)
+                return
+            if len(held) > LONGEST:
+                raise self._unclosed(self.line)
+
+    def _checked(self, block: bytes, *, last: bool) -> tuple[bytes, list[tuple[int, int]]]:
+        """Count the rows of a block of whole lines.
+
+        Returns:
+            The rows that are as they should be, up to the first other or the last whole one; and
+            the others' lines with their numbers of cells, 0 for a row without any value.
+        """
+        self.refuse_bytes(block)
+        lines = block.count(NEWLINE)
+        if not self.precise and self._even(block, lines):
+            self.count, self.line = self.count + lines, self.line + lines
+            self._gap = self._gap and not lines
+            return block, []
+        return self._checked_by_line(block, last=last) if block else (block, [])
+
+    def _even(self, block: bytes, lines: int) -> bool:
+        """Whether the lines of a block have together as many cells as they should.
+
+        A row that is too long makes up for one that is too short; but pandas refuses the long.
+        """
+        alone = RETURN in block and block.count(RETURN) != block.count(b"\r\n")
+        if self.width < 2 or alone or self._has_empty(block):
+            return False
+        # Of the first row pandas takes a further empty cell without a word.
+        first = block[: block.find(NEWLINE) + 1]
+        return self._adds_up(first, 1) and self._adds_up(block, lines)
+
+    def _adds_up(self, block: bytes, lines: int) -> bool:
+        octets = np.frombuffer(block, np.uint8)
+        inside = _delimiters_inside(octets, self.delimiter[0]) if QUOTE in block else 0
+        between = int(np.count_nonzero(octets == self.delimiter[0]))
+        return inside is not None and between - inside == lines * (self.width - 1)
+
+    @cached_property
+    def _white(self) -> bytes:
+        """What a blank line may have."""
+        return bytes({*b" \t\r"} - {self.delimiter[0]})
+
+    def _has_empty(self, block: bytes) -> bool:
+        """Whether some row may have no value."""
+        empty = [self.delimiter * (self.width - 1)]
+        if QUOTE in block:
+            empty.append(self.delimiter.join([QUOTE * 2] * self.width))
+        return any(
+            block.startswith(row + end) or NEWLINE + row + end in block
+            for row in empty
+            for end in (NEWLINE, b"\r\n")
+        )
+
+    def refuse_bytes(self, block: bytes) -> None:
+        """Raise for what is no text, and for a second header.
+
+        Raises:
+            InputError: the text names the line.
+        """
+        if (place := block.find(b"\0")) >= 0:
+            line = self.line + block.count(NEWLINE, 0, place)
+            raise self._error(f"line {line} has a NUL byte: the file is binary, or damaged")
+        for end in (NEWLINE, b"\r\n") if len(self.header) > self.width else ():
+            place = (
+                0 if block.startswith(self.header + end) else block.find(b"\n" + self.header + end)
+            )
+            if place >= 0:
+                line = self.line + block.count(NEWLINE, 0, place + 1)
+                raise self._error(f"line {line} is the header again: remove it")
+        if block.isascii():
+            return
+        try:
+            block.decode()
+        except UnicodeDecodeError as error:
+            line = self.line + block.count(NEWLINE, 0, error.start)
+            raise InputError(
+                f"{self.path}: line {line} is not UTF-8 text: save it as CSV UTF-8, or say what it "
+                "is, as with --encoding cp1252 (source.encoding in the study file)"
+            ) from None
+
+    def _checked_by_line(self, block: bytes, *, last: bool) -> tuple[bytes, list[tuple[int, int]]]:
+        """Count the cells of each line; see :meth:`_checked`."""
+        octets = np.frombuffer(block, np.uint8)
+        ends = np.flatnonzero(octets == NEWLINE[0])
+        starts = np.concatenate(([0], ends[:-1] + 1))
+        cells, odd = _count_cells(octets, starts, ends, self.delimiter[0])
+        if RETURN in block:
+            returns = np.flatnonzero(octets == RETURN[0])
+            odd[np.searchsorted(ends, returns[octets[returns + 1] != NEWLINE[0]])] = True
+
+        n, kept, done = len(ends), np.ones(len(ends), dtype=bool), -1
+        # Few lines are short enough to be blank, or to be delimiters alone.
+        for i in np.flatnonzero(ends - starts <= self.width + 8).tolist():
+            line = block[starts[i] : ends[i]]
+            if not line.strip(self._white):
+                kept[i] = False
+            elif self.width > 1 and not line.strip(self.delimiter + b'" \r'):
+                cells[i], odd[i] = 0, b'"' in line and odd[i]
+        unequal = kept & (cells != self.width) & ~odd
+        for i in np.flatnonzero(odd).tolist():
+            if i <= done:
+                continue
+            if unequal[done + 1 : i].any():
+                break
+            end, count = self._walk(block, int(starts[i]), self.line + i, last=last)
+            if end is None:
+                n = i
+                break
+            done = int(np.searchsorted(ends, end))
+            cells[i], kept[i], kept[i + 1 : done + 1] = count, True, False
+        wrong = np.flatnonzero(kept[:n] & (cells[:n] != self.width))
+        found = [(self.line + i, int(cells[i])) for i in wrong[:6].tolist()]
+        n = int(wrong[0]) if len(wrong) else n
+        self.count += int(kept[:n].sum())
+        self.line += n
+        if n:
+            self._gap = not block[starts[n - 1] : ends[n - 1]].strip(self._white)
+        return block[: int(ends[n - 1]) + 1 if n else 0], found
+
+    def _walk(self, block: bytes, place: int, line: int, *, last: bool) -> tuple[int | None, int]:
+        """Read one row with odd quotation marks, as pandas does but without mercy.
+
+        Returns:
+            The place of the line break that ends it, None if the block ends before; and the number
+            of its cells.
+        """
+        start, cells = place, 1
+
+        def here(place: int) -> int:
+            return line + block.count(NEWLINE, start, place)
+
+        while True:
+            quoted = _QUOTED.match(block, place)
+            if quoted is None and _OPENING.match(block, place):
+                if not last:
+                    return None, 0
+                raise self._unclosed(here(place))
+            opened = place
+            found = quoted or self._bare.match(block, place)
+            place = place if found is None else found.end()
+            if block.startswith(self.delimiter, place):
+                cells, place = cells + 1, place + 1
+            elif block.startswith((NEWLINE, b"\r\n"), place):
+                place = block.index(NEWLINE, place)
+                self._refuse_swallowed(block[start:place], line)
+                return place, cells
+            elif quoted is None:
+                raise self._error(f"line {here(place)} has a carriage return in a row: remove it")
+            else:
+                raise self._error(
+                    f"line {here(opened)} has a cell that begins with a quotation mark, and after "
+                    f"the next mark (line {here(place)}) there is more text: remove a stray mark, "
+                    "or double the marks inside a cell"
+                )
+
+    @cached_property
+    def _bare(self) -> re.Pattern[bytes]:
+        return re.compile(rb"[^\r\n" + re.escape(self.delimiter) + rb"]*")
+
+    def _refuse_swallowed(self, record: bytes, line: int) -> None:
+        """Raise where each line of a row could be one: two stray marks have made them one."""
+        lines = record.split(NEWLINE)
+        if len(lines) > 1 and all(each.count(self.delimiter) >= self.width - 1 for each in lines):
+            raise self._error(
+                f"lines {line} to {line + len(lines) - 1} are one row by their quotation marks, "
+                "but each could be a row: remove the stray marks"
+            )
+
+    def _end(self, text: bytes, wrong: list[tuple[int, int]]) -> None:
+        """Take what begins with a row that is not as wide as the header for remarks.
+
+        Raises:
+            InputError: it is more than that.
+        """
+        if len(text) <= REMARKS:
+            lines = text.decode(errors="replace").splitlines()
+            rows = [_cells_of(line, self.delimiter.decode()) for line in lines]
+            self.note = left_out(rows, self.line, gap=self._gap)
+            if self.note is not None:
+                return
+        raise self._error(unequal(wrong, self.width))
+
+    def _keep_last(self, block: bytes) -> None:
+        end = len(block)
+        while end and block[end - 1] in b"\r\n":
+            end -= 1
+        line = self.line - block.count(NEWLINE, end)
+        lines: list[tuple[int, bytes]] = []
+        while end > 0 and len(lines) < LAST:
+            start = block.rfind(NEWLINE, 0, end) + 1
+            lines.append((line - len(lines), block[start:end]))
+            end = start - 1
+        self._last = [*self._last, *reversed(lines)][-LAST:]
+
+    def _refuse_summary(self) -> None:
+        """Raise where one of the last rows sums up the others."""
+        for line, row in self._last:
+            if is_summary(_cells_of(row.decode(errors="replace"), self.delimiter.decode())):
+                raise self._error(
+                    f"line {line} looks like a summary (mean, median, total ...), not a patient: "
+                    "remove it"
+                )
+
+    def _unclosed(self, line: int) -> InputError:
+        return self._error(
+            f"line {line} has a cell that begins with a quotation mark and does not end: remove "
+            "the stray mark"
+        )
+
+    def _error(self, text: str) -> InputError:
+        return InputError(f"{self.path}: not a readable table: {text}")
+
+
+def _cells_of(line: str, delimiter: str) -> list[str]:
+    """Return the cells of a row on one line."""
+    try:
+        return next(csv.reader([line], delimiter=delimiter), [])
+    except csv.Error:
+        return [line]
+
+
+def _delimiters_inside(octets: np.ndarray, delimiter: int) -> int | None:
+    """Count the delimiters in quoted cells; None where a quotation mark is out of place."""
+    marks = np.flatnonzero(octets == QUOTE[0])
+    if len(marks) % 2:
+        return None
+    first, second = marks[::2], marks[1::2]
+    before, after = octets[first - 1], octets[second + 1]
+    begun = np.isin(before, (delimiter, *NEWLINE, *QUOTE)) | (first == 0)
+    ended = np.isin(after, (delimiter, *NEWLINE, *RETURN, *QUOTE))
+    if not (begun.all() and ended.all()):
+        return None
+    sizes = second - first
+    shift = first - (np.cumsum(sizes) - sizes)
+    inside = octets[np.repeat(shift, sizes) + np.arange(int(sizes.sum()))]
+    return None if (inside == NEWLINE[0]).any() else int(np.count_nonzero(inside == delimiter))
+
+
+def _count_cells(
+    octets: np.ndarray, starts: Ints, ends: Ints, delimiter: int
+) -> tuple[Ints, Bools]:
+    """Return the number of cells of each line (n,), and which lines (n,) must be walked through.
+
+    Args:
+        octets: the text.
+        starts: first place of each line (n,).
+        ends: its line break (n,).
+        delimiter: what stands between cells.
+    """
+    places = np.flatnonzero(octets == delimiter)
+    cells = np.diff(np.searchsorted(places, ends), prepend=0) + 1
+    marks = np.flatnonzero(octets == QUOTE[0])
+    odd = np.zeros(len(ends), dtype=bool)
+    if not len(marks):
+        return cells, odd
+    line = np.searchsorted(ends, marks)
+    each = np.bincount(line, minlength=len(ends))
+    opens = (np.arange(len(marks)) - (np.cumsum(each) - each)[line]) % 2 == 0
+    before, after = octets[marks - 1], octets[marks + 1]
+    begun = (marks == starts[line]) | (before == delimiter) | (before == QUOTE[0])
+    ended = np.isin(after, (delimiter, *NEWLINE, *RETURN, *QUOTE))
+    odd[line[~np.where(opens, begun, ended)]] = True
+    odd |= each % 2 == 1
+    sound = ~odd[line]
+    first, second = marks[opens & sound], marks[~opens & sound]
+    inside = np.searchsorted(places, second) - np.searchsorted(places, first)
+    within = np.bincount(line[opens & sound], weights=inside, minlength=len(ends))
+    return cells - within.astype(cells.dtype), odd

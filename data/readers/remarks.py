@@ -1,0 +1,65 @@
+"""What stands under a table: remarks, empty rows and summaries are no patients."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from accomplice.data.readers.layout import is_blank
+
+#: First cells of rows that sum a table up.
+_SUMMARY = re.compile(
+    r"(grand |sub)?totals?|mean|median|average|avg|sum|sd|std|standard deviation|min|max|minimum"
+    r"|maximum|(mean|median|average|min|max|sum|total)\b[ ./:()%\w-]{0,20}|mittelwert|summe|gesamt"
+)
+
+
+def is_summary(cells: Sequence[str]) -> bool:
+    """Whether the first value of a row, of several, says that it sums up the others."""
+    filled = [cell for cell in cells if not is_blank(cell)]
+    first = filled[0].strip().lower().rstrip(" .:=") if len(filled) > 1 else ""
+    return bool(_SUMMARY.fullmatch(first))
+
+
+def left_out(rows: Sequence[Sequence[str]], line: int, *, gap: bool) -> str | None:
+    """Say what under a table is left out, or return None where it may be patients.
+
+    Args:
+        rows: the cells of each line, from the first that is not as wide as the header.
+        line: number of that line.
+        gap: whether the line above is blank.
+
+    Returns:
+        A note; empty where there is nothing but empty rows.
+    """
+    filled = [[cell for cell in cells if not is_blank(cell)] for cells in rows]
+    there = [place for place, cells in enumerate(filled) if cells]
+    if not there:
+        return ""
+    remarks = all(len(filled[place]) == 1 or is_summary(rows[place]) for place in there)
+    if not remarks or not (gap or there[0] > 0):
+        return None
+    first, last = line + there[0], line + there[-1]
+    named = f"line {first}" if first == last else f"lines {first} to {last}"
+    return f"{named} under the table left out: no patients, but remarks or summaries"
+
+
+def unequal(wrong: Sequence[tuple[int, int]], width: int) -> str:
+    """Say which rows are not as wide as the header.
+
+    Args:
+        wrong: number of the line and of its cells, 0 for a row without any value; the first few.
+        width: cells that each must have.
+    """
+    named = [
+        f"line {line} has {cells} of {width} cells" if cells else f"line {line} has no value"
+        for line, cells in wrong[:5]
+    ]
+    more = " and more" if len(wrong) > 5 else ""
+    short = all(cells == 1 for _, cells in wrong)
+    why = (
+        "remarks, or a row cut short"
+        if short
+        else "a cell or a delimiter is missing, or one too many"
+    )
+    return f"{', '.join(named)}{more}: {why}; correct or remove the lines"

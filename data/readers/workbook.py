@@ -1,0 +1,154 @@
+"""The table of an Excel workbook, as a text table: what follows then reads both alike."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import io
+import re
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from accomplice.data.errors import InputError, nearest, some
+from accomplice.data.readers.contents import ZIP, contents_of, in_memory
+from accomplice.data.readers.layout import SAMPLED, Record, find_header, is_blank
+from accomplice.data.readers.reader import Reading
+from accomplice.data.readers.remarks import left_out
+from accomplice.data.readers.text import Text, open_text
+
+#: Stands between cells: no program writes it into one.
+SEPARATOR = "\x1f"
+#: How many times the rows of each other sheet the largest must have to be the table.
+LARGER = 4
+
+#: A formula without its value, as programs write it that cannot compute.
+_UNCOMPUTED = re.compile(rb"</f>(<v ?/>|<v></v>)?</c>")
+
+
+def workbook_text(path: Path, fewest: int, reading: Reading) -> Text:
+    """Read the table of a workbook.
+
+    Args:
+        path: of the workbook; text that is only named so is read as such.
+        fewest: columns that it must have to count as a table.
+        reading: names the sheet, where several have a table.
+
+    Raises:
+        InputError: it is no workbook, or which of its sheets is meant cannot be told.
+    """
+    with path.open("rb") as file:
+        if file.read(len(ZIP)) != ZIP:
+            text = open_text(path, fewest, reading, contents_of(path, reading.encoding))
+            return _noted(text, "it is no workbook, but text")
+    sheets = _sheets(path)
+    name, notes = _chosen(path, sheets, reading.sheet, strict=fewest > 1)
+    rows = _without_empty_columns(sheets[name])
+    records = [Record(_filled(row), i + 1, i + 1) for i, row in enumerate(rows[:SAMPLED])]
+    layout = find_header(path, records, SEPARATOR, fewest)
+    body = [row if len(layout.names) == len(row) else row[:-1] for row in rows[layout.after :]]
+    first = next((i for i, row in enumerate(body) if all(map(is_blank, row))), len(body))
+    under = left_out(body[first:], layout.after + first + 1, gap=True)
+    if under is None:
+        raise InputError(
+            f"{path}: not a readable table: row {layout.after + first + 1} is empty and rows "
+            "follow: remove it"
+        )
+    made = io.StringIO()
+    csv.writer(made, delimiter=SEPARATOR, lineterminator="\n").writerows(body[:first])
+    notes += [under] if under else []
+    contents = in_memory(made.getvalue().encode(), *notes)
+    return Text(path, contents, layout, reading, start=0)
+
+
+def _noted(text: Text, note: str) -> Text:
+    contents = replace(text.contents, notes=(note, *text.contents.notes))
+    return replace(text, contents=contents)
+
+
+def _filled(row: list[str]) -> list[str]:
+    return [] if all(map(is_blank, row)) else row
+
+
+def _sheets(path: Path) -> dict[str, list[list[str]]]:
+    """Return the cells of each sheet that has some, by its name.
+
+    Raises:
+        InputError: openpyxl is not there, or a formula has no value.
+    """
+    try:
+        load_workbook: Any = import_module("openpyxl").load_workbook
+    except ImportError:
+        raise InputError(
+            f"{path}: reading Excel needs an extra: pip install 'accomplice[excel]'"
+        ) from None
+    book = load_workbook(path, read_only=True, data_only=True)
+    found = {}
+    try:
+        for sheet in book.worksheets:
+            if sheet.sheet_state != "visible":
+                continue
+            # Some programs write a wrong size.
+            sheet.reset_dimensions()
+            rows = [[_text(cell) for cell in row] for row in sheet.iter_rows(values_only=True)]
+            while rows and all(map(is_blank, rows[-1])):
+                rows.pop()
+            width = max(map(len, rows), default=0)
+            found[sheet.title] = [row + [""] * (width - len(row)) for row in rows]
+    finally:
+        book.close()
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.namelist():
+            if member.startswith("xl/worksheets/") and _UNCOMPUTED.search(archive.read(member)):
+                raise InputError(
+                    f"{path}: not a readable table: it has formulas without values: open it in "
+                    "Excel and save it"
+                )
+    return {name: rows for name, rows in found.items() if rows}
+
+
+def _chosen(
+    path: Path, sheets: Mapping[str, Sequence[object]], named: str | None, *, strict: bool
+) -> tuple[str, list[str]]:
+    """Return the sheet to read, and a note where there are several.
+
+    Raises:
+        InputError: the named sheet is not there, or none is named and several may be meant.
+    """
+    if not sheets:
+        raise InputError(f"{path}: the table has no rows")
+    if named is not None and (named in sheets or strict or len(sheets) > 1):
+        if named not in sheets:
+            raise InputError(
+                f"{path}: no sheet '{named}'{nearest(named, sheets)}: it has {some(sheets)}"
+            )
+        return named, []
+    by_size = sorted(sheets, key=lambda name: len(sheets[name]), reverse=True)
+    if len(by_size) > 1 and len(sheets[by_size[0]]) < LARGER * len(sheets[by_size[1]]):
+        raise InputError(
+            f"{path}: sheets {some(sheets)} have tables: name one with --sheet (source.sheet in "
+            "the study file)"
+        )
+    others = [name for name in sheets if name != by_size[0]]
+    note = f"sheet '{by_size[0]}' is read, and not {some(others)}: name another with --sheet"
+    return by_size[0], [note] if others else []
+
+
+def _without_empty_columns(rows: Sequence[list[str]]) -> list[list[str]]:
+    used = [j for j in range(len(rows[0])) if not all(is_blank(row[j]) for row in rows)]
+    return [[row[j] for j in used] for row in rows]
+
+
+def _text(cell: Any) -> str:
+    """Write a cell as it would stand in a text table."""
+    if cell is None:
+        return ""
+    if isinstance(cell, float) and cell.is_integer() and abs(cell) < 1e15:
+        return str(int(cell))
+    if isinstance(cell, datetime.datetime):
+        midnight = cell.time() == datetime.time()
+        return cell.date().isoformat() if midnight else cell.isoformat(sep=" ")
+    return str(cell).replace(SEPARATOR, " ")
