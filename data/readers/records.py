@@ -131,7 +131,7 @@ class Rows:
         return any(
             block.startswith(row + end) or NEWLINE + row + end in block
             for row in empty
-            for end in (NEWLINE, b"\r\n")
+            for end in _ends(block)
         )
 
     def refuse_bytes(self, block: bytes) -> None:
@@ -143,7 +143,7 @@ class Rows:
         if (place := block.find(b"\0")) >= 0:
             line = self.line + block.count(NEWLINE, 0, place)
             raise self._error(f"line {line} has a NUL byte: the file is binary, or damaged")
-        for end in (NEWLINE, b"\r\n") if len(self.header) > self.width else ():
+        for end in _ends(block) if len(self.header) > self.width else ():
             place = (
                 0 if block.startswith(self.header + end) else block.find(b"\n" + self.header + end)
             )
@@ -292,6 +292,11 @@ class Rows:
 
     def _error(self, text: str) -> InputError:
         return InputError(f"{self.path}: not a readable table: {text}")
+
+
+def _ends(block: bytes) -> tuple[bytes, ...]:
+    """Return how lines may end."""
+    return (NEWLINE, b"\r\n") if RETURN in block else (NEWLINE,)
 
 
 def _cells_of(line: str, delimiter: str) -> list[str]:

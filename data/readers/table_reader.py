@@ -70,7 +70,13 @@ class TableReader(Reader):
         reading: Reading = PLAIN,
     ) -> DraftSource:
         """Read a table to draft a study from, with notes on what was done to read it."""
-        frame, notes = read_noted(path, () if id is None else (id,), 2, reading)
+        columns = () if id is None else (id,)
+        frame, notes = read_noted(path, columns, 2, reading)
+        if ending_of(path) != PARQUET:
+            with readable(path):
+                text_of(path, 2, reading).refuse_doubtful(
+                    frame.drop(columns=columns, errors="ignore")
+                )
         said = {"sheet": reading.sheet, "encoding": reading.encoding}
         options = {key: value for key, value in said.items() if value is not None}
         return DraftSource(frame, id, options=options, notes=notes)

@@ -14,12 +14,14 @@ from accomplice.data.errors import InputError
 from accomplice.data.readers.column_types import is_text, settled, spellings
 from accomplice.data.readers.contents import Contents, contents_of, in_memory
 from accomplice.data.readers.layout import BLANKS, SAMPLED, Layout, layout_of, split_blanks
-from accomplice.data.readers.missing import MISSING
+from accomplice.data.readers.missing import DOUBTFUL, MISSING, word_of
 from accomplice.data.readers.reader import PLAIN, Reading
 from accomplice.data.readers.records import LONGEST, Rows
 
 T = TypeVar("T")
 
+#: Levels up to which a column of words may be a category.
+FEW_LEVELS = 22
 #: Bytes of the first lines beyond which a few lines are enough.
 SAMPLE, FEW = 1 << 18, 6
 
@@ -105,6 +107,38 @@ class Text:
             )
         frame = self.settle(frame, text_columns)
         return frame, (*self.notes, *((rows.note,) if rows.note else ()))
+
+    def refuse_doubtful(self, frame: pd.DataFrame) -> None:
+        """Raise for a column of words that has blank cells and None or NA: is that a level?
+
+        Args:
+            frame: the table as it has been read.
+
+        Raises:
+            InputError: there is one, and the user has not said what the word means.
+        """
+        words = self.reading.words
+        asked = {w.lower(): w for w in DOUBTFUL if w.lower() not in words.missing | words.kept}
+        names = [n for n, kind in zip(frame.columns, frame.dtypes, strict=True) if is_text(kind)]
+        if not asked or not names:
+            return
+        cells = self.options(dict.fromkeys(names, str)) | {"na_values": [], "na_filter": False}
+        with self.open() as file:
+            raw = pd.read_csv(file, **cells, usecols=names, nrows=len(frame))
+        for name in names:
+            found = {word_of(cell) for cell in raw[name].unique()}
+            both = sorted(found & asked.keys()) if "" in found and len(found) <= FEW_LEVELS else []
+            if both:
+                word = asked[both[0]]
+                level = (
+                    f"--level {word} if it is a level"
+                    if word.lower() not in MISSING
+                    else "then list it under the levels of the feature if it is one"
+                )
+                raise InputError(
+                    f"{self.path}: column '{name}' has {word} as well as blank cells: give "
+                    f"--missing {word} if it means missing, {level}"
+                )
 
     def checked(self, read: Callable[[Rows], T]) -> tuple[T, Rows]:
         """Return what ``read`` makes of the rows, and the rows as they are then.

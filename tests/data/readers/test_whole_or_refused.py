@@ -350,6 +350,32 @@ def test_a_draft_tells_what_was_done(tmp_path):
     assert source.options == {}
 
 
+class TestDoubtfulWords:
+    def draft(self, tmp_path, cells, words=None):
+        lines = [f"P{i},{cell},{i}" for i, cell in enumerate(cells)]
+        path = write(tmp_path, "\n".join(["id,site,age", *lines]) + "\n")
+        return TableReader().draft(path, "id", (), Reading(words or Words())).frame["site"].tolist()
+
+    def test_none_is_a_level_without_blanks(self, tmp_path):
+        assert self.draft(tmp_path, ["None", "liver", "None"]) == ["None", "liver", "None"]
+
+    @pytest.mark.parametrize("word", ["None", "NA"])
+    def test_beside_blanks_it_is_asked(self, tmp_path, word):
+        cells = [word, "liver", ""]
+        with pytest.raises(InputError, match=f"column 'site' has {word} as well as blank cells"):
+            self.draft(tmp_path, cells)
+        said = self.draft(tmp_path, cells, Words(missing=frozenset({word.lower()})))
+        assert [pd.isna(cell) for cell in said] == [True, False, True]
+
+    def test_said_to_be_a_level(self, tmp_path):
+        said = self.draft(tmp_path, ["None", "x", ""], Words(kept=frozenset({"none"})))
+        assert said[:2] == ["None", "x"]
+
+    def test_numbers_and_long_lists_are_not_asked(self, tmp_path):
+        assert self.draft(tmp_path, ["None", "1", "", "NA"])[1] == 1
+        self.draft(tmp_path, ["NA", "", *(f"remark {i}" for i in range(30))])
+
+
 # Property tests: a table whose cells are known.
 
 FEW = settings(
