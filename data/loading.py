@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -78,11 +79,19 @@ def selection_for(study: Study, *, predicting: bool = False) -> Selection:
     return Selection(study.id, columns, study.source.expression, predicting, reading)
 
 
-def stream_patients(path: Path, study: Study) -> Stream:
+def stream_patients(path: Path, study: Study, sheet: str | None = None) -> Stream:
     """Open the patients of :func:`read_patients`, to be read in parts.
+
+    Args:
+        path: of the file.
+        study: names the columns.
+        sheet: of a workbook, where it is not the study's.
 
     Raises:
         InputError: the file cannot be read.
     """
     reader = READERS[recognise(path, study.source.reader)]
-    return reader.stream(path, selection_for(study, predicting=True))
+    selection = selection_for(study, predicting=True)
+    if sheet is not None:
+        selection = replace(selection, reading=replace(selection.reading, sheet=sheet))
+    return reader.stream(path, selection)

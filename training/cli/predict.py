@@ -90,6 +90,9 @@ def predict(
             rate,
         ),
     ] = None,
+    sheet: Annotated[
+        str | None, typer.Option(metavar="SHEET", help="of a workbook in which several have tables")
+    ] = None,
     out: Annotated[
         Path | None, option("FILE", ".csv or .parquet; standard output if absent")
     ] = None,
@@ -137,7 +140,7 @@ def predict(
         bundle = Bundle.load(find_bundle(model))
     rates = dict(response_rate or ())
     asked, _ = bundle.times(times), bundle.rates(rates)
-    stream = stream_patients(table, bundle.study)
+    stream = stream_patients(table, bundle.study, sheet)
     tally = Tally()
     with ExitStack() as opened:
         write = (

@@ -16,7 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from accomplice.data.drafting.draft import draft_study, render_study
 from accomplice.data.errors import InputError
+from accomplice.data.loading import load_cohort, stream_patients
 from accomplice.data.readers import records
 from accomplice.data.readers.contents import in_memory
 from accomplice.data.readers.layout import Layout
@@ -26,6 +28,7 @@ from accomplice.data.readers.records import Rows
 from accomplice.data.readers.table_reader import TableReader, open_stream
 from accomplice.data.readers.tables import read_table
 from accomplice.data.readers.text import Text
+from accomplice.data.study import load_study
 
 CANARY = "CANARY-7431"
 ROWS = "P1,61,f,2.5\nP2,70,m,3\nP3,55,f,0.5\nP4,48,m,9\nP5,66,f,4\n"
@@ -374,6 +377,40 @@ class TestDoubtfulWords:
     def test_numbers_and_long_lists_are_not_asked(self, tmp_path):
         assert self.draft(tmp_path, ["None", "1", "", "NA"])[1] == 1
         self.draft(tmp_path, ["NA", "", *(f"remark {i}" for i in range(30))])
+
+
+def test_what_is_said_to_a_draft_is_kept_in_the_study_file(tmp_path):
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    book.active.append(["column", "meaning"])
+    sheet = book.create_sheet("Patients")
+    sheet.append(["patient_id", "os_months", "os_event", "site", "age"])
+    for i in range(30):
+        site = ["None", "liver", None, "lung", "asked"][i % 5]
+        age = "Asked" if i == 7 else 40 + i * 7 % 31
+        sheet.append([f"P{i}", 1.5 + i * 11 % 30, i % 2, site, age])
+    book.save(tmp_path / "t.xlsx")
+    words = Words(missing=frozenset({"none", "asked"}))
+    study = tmp_path / "study.yaml"
+    draft = draft_study(
+        tmp_path / "t.xlsx",
+        time="os_months",
+        event="os_event",
+        reading=Reading(words, sheet="Patients"),
+        out=study,
+    )
+    study.write_text(render_study(draft))
+    assert load_study(study).source.sheet == "Patients"
+    assert load_study(study).missing == ("asked", "none")
+    cohort = load_cohort(study)
+    names = list(cohort.study.features)
+    assert cohort.study.features["site"].levels == ("liver", "lung")
+    assert np.isnan(cohort.values[:, names.index("site")]).sum() == 18
+    assert np.isnan(cohort.values[:, names.index("age")]).sum() == 1
+    new = tmp_path / "t.xlsx"
+    assert stream_patients(new, cohort.study).rows == 30
+    with pytest.raises(InputError, match="no sheet 'x'"):
+        stream_patients(new, cohort.study, "x")
 
 
 # Property tests: a table whose cells are known.
