@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from accomplice.data.readers.column_types import kinds, type_of, typed
+from accomplice.data.readers.column_types import is_text, kinds, type_of, typed
+from accomplice.data.readers.missing import NO_NUMBERS, word_of
 from accomplice.data.readers.reader import (
     PLAIN,
     DraftSource,
@@ -79,7 +80,24 @@ class TableReader(Reader):
                 )
         said = {"sheet": reading.sheet, "encoding": reading.encoding}
         options = {key: value for key, value in said.items() if value is not None}
-        return DraftSource(frame, id, options=options, notes=notes)
+        return DraftSource(frame, id, options=options, notes=(*notes, *_words_among_numbers(frame)))
+
+
+def _words_among_numbers(frame: pd.DataFrame) -> list[str]:
+    """Say of columns that are mostly numbers how many of their cells are none."""
+    notes = []
+    for name, kind in zip(frame.columns, frame.dtypes, strict=True):
+        if not is_text(kind):
+            continue
+        cells = frame[name].dropna()
+        cells = cells[[word_of(cell) not in NO_NUMBERS for cell in cells]]
+        others = int(pd.to_numeric(cells.astype(str), errors="coerce").isna().sum())
+        if 0 < others < len(cells) / 2:
+            notes.append(
+                f"column '{name}': {others} of {len(cells)} cells are not numbers: list words that "
+                "mean missing with --missing"
+            )
+    return notes
 
 
 def _options(selection: Selection) -> tuple[tuple[str, ...], int]:

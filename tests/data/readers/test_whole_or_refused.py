@@ -353,6 +353,12 @@ def test_a_draft_tells_what_was_done(tmp_path):
     assert source.options == {}
 
 
+def test_a_draft_tells_of_words_among_numbers(tmp_path):
+    path = write(tmp_path, "id,age,sex\nP,61,1\nQ,n.a.,2\nR,CANARY,f\nS,48,m\nT,50,x\n")
+    (said,) = TableReader().draft(path, "id", ()).notes
+    assert said.startswith("column 'age': 1 of 4 cells are not numbers: list words")
+
+
 class TestDoubtfulWords:
     def draft(self, tmp_path, cells, words=None):
         lines = [f"P{i},{cell},{i}" for i, cell in enumerate(cells)]
