@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,3 +18,12 @@ Singles: TypeAlias = NDArray[np.float32]
 Ints: TypeAlias = NDArray[np.int_]
 #: Truth values.
 Bools: TypeAlias = NDArray[np.bool_]
+
+
+def round_off(value: float, *, up: bool) -> float:
+    """Round to three digits, up or down: a bound that is not one patient's own time."""
+    if value <= 0:
+        return 0.0
+    step = 10.0 ** (math.floor(math.log10(value)) - 2)
+    digits = math.ceil(value / step) if up else math.floor(value / step)
+    return digits * step

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from accomplice.data.arrays import Array, Bools
-from accomplice.data.cohort import Cohort, Patients, round_off
+from accomplice.data.cohort import Cohort, Patients
 from accomplice.data.drafting.leaks import near_copies
 from accomplice.data.errors import some
 from accomplice.data.loading import load_endpoints
@@ -184,12 +184,7 @@ def _summary(name: str, modality: str, feature: Feature, codes: Array) -> Featur
 
 
 def _on_survival(cohort: Cohort) -> list[str]:
-    found = []
-    if cohort.horizon > round_off(float(cohort.time.max()), up=True):
-        found.append(
-            f"the horizon of {cohort.horizon:g} months lies beyond the last follow-up "
-            f"({cohort.endpoint}): shorten it"
-        )
+    found = [*cohort.notes]
     each = cohort.event.sum() / len(cohort.study.features)
     if each < 10:
         found.append(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import compress
 from typing import Any
@@ -20,12 +20,15 @@ import numpy as np
 import pandas as pd
 
 from accomplice.data.arrays import Array, Bools
-from accomplice.data.readers.missing import MISSING, NO_NUMBERS, word_of, words_of
+from accomplice.data.cells.numbers import NumberFormat, number_column
+from accomplice.data.matching.spellings import same_level
+from accomplice.data.readers.missing import MISSING, word_of, words_of
 from accomplice.data.study import Study
 from accomplice.data.study_parts import Feature, as_level
 
 #: Patterns of missing values whose flags are kept.
 REMEMBERED = 4096
+
 #: Types of true and false.
 TRUTHS = (bool, np.bool_)
 #: Types of a column's cells that can be taken as they are.
@@ -56,6 +59,8 @@ class Coded:
     values: Array
     """(n, p) one column a feature, in the study's order; NaN is missing."""
     findings: tuple[Finding, ...]
+    bounds: dict[str, int] = field(default_factory=dict)
+    """Feature -> cells such as ``>90``, whose bound was taken; of a frame alone."""
 
 
 @dataclass(frozen=True)
@@ -65,14 +70,20 @@ class Coder:
     study: Study
 
     @cached_property
-    def meanings(self) -> list[dict[str, float] | None]:
+    def meanings(self) -> list[Meanings | None]:
         """By feature: spelling -> index of its level, NaN for missing; None for a number."""
-        return [meaning_of(feature) for feature in self.study.features.values()]
+        features = self.study.features.items()
+        return [meaning_of(feature, feature.column or name) for name, feature in features]
 
     @cached_property
-    def _missing(self) -> frozenset[str]:
-        """Words for missing, those of the study among them."""
-        return MISSING | words_of(self.study.missing)
+    def words(self) -> frozenset[str]:
+        """Cells that mean missing, in lower case."""
+        return missing_words(self.study)
+
+    @cached_property
+    def formats(self) -> list[NumberFormat]:
+        """By feature: how its numbers are written."""
+        return [NumberFormat.of(feature, self.words) for feature in self.study.features.values()]
 
     @cached_property
     def _names(self) -> list[str]:
@@ -90,19 +101,22 @@ class Coder:
         """Code a table of n rows; columns in any order, further ones are not looked at."""
         values = np.full((len(frame), len(self._names)), np.nan)
         found: dict[tuple[int, str], Bools] = {}
+        bounds: dict[str, int] = {}
         for j, (name, feature) in enumerate(self.study.features.items()):
             source = feature.column or name
             if source not in frame.columns:
                 kind, rows = ABSENT, np.ones(len(frame), dtype=bool)
             elif feature.levels is None:
-                numbers = code_numbers(frame[source], self._missing)
-                kind, (values[:, j], rows) = NOT_A_NUMBER, numbers
+                read = number_column(frame[source], self.formats[j])
+                kind, values[:, j], rows = NOT_A_NUMBER, read.values, read.bad
+                if read.bound.any():
+                    bounds[name] = int(read.bound.sum())
             else:
-                levels = code_levels(frame[source], feature, self._missing)
-                kind, (values[:, j], rows) = UNKNOWN_LEVEL, levels
+                coded = code_levels(frame[source], feature, self.words, source)
+                kind, (values[:, j], rows) = UNKNOWN_LEVEL, coded
             if rows.any():
                 found[j, kind] = rows
-        return self._coded(values, found)
+        return replace(self._coded(values, found), bounds=bounds)
 
     def lists(self, columns: Mapping[int, list[Any]], n: int) -> Coded:
         """Code columns of n cells each: None, truth values, numbers or texts.
@@ -115,7 +129,7 @@ class Coder:
         numbers, found = [nothing] * len(self._names), {}
         for j, column in columns.items():
             meaning = self.meanings[j]
-            numbers[j], rows = code_cells(column, meaning, self._missing)
+            numbers[j], rows = code_cells(column, meaning, self.formats[j])
             if rows:
                 kind = NOT_A_NUMBER if meaning is None else UNKNOWN_LEVEL
                 found[j, kind] = np.isin(np.arange(n), rows)
@@ -193,30 +207,50 @@ def code(study: Study, frame: pd.DataFrame) -> Coded:
     return Coder(study).frame(frame)
 
 
-def meaning_of(feature: Feature) -> dict[str, float] | None:
-    """Return spelling -> index of its level, NaN for missing; None for a number."""
-    if feature.levels is None:
-        return None
-    found = {level: float(i) for i, level in enumerate(feature.levels)}
-    spelt = (feature.map or {}).items()
-    return found | {s: math.nan if level is None else found[level] for s, level in spelt}
+class Meanings(dict[str, float]):
+    """Spelling -> index of its level, NaN for missing, of the feature of one column."""
+
+    def __init__(self, feature: Feature, column: str) -> None:
+        super().__init__((level, float(i)) for i, level in enumerate(feature.levels or ()))
+        for spelling, level in (feature.map or {}).items():
+            self[spelling] = math.nan if level is None else self[level]
+        self._feature, self._column = feature, column
+
+    def otherwise(self, text: str) -> float | None:
+        """Return the index of the level that an unlisted spelling means, if that is sure."""
+        level = same_level(self._column, self._feature, text)
+        return None if level is None else self[level]
+
+
+def meaning_of(feature: Feature, column: str = "") -> Meanings | None:
+    """Return the spellings of a feature's levels; None for a number."""
+    return None if feature.levels is None else Meanings(feature, column)
+
+
+def missing_words(study: Study) -> frozenset[str]:
+    """Return the cells that mean missing in a study's tables, in lower case."""
+    return MISSING | words_of(study.missing)
+
+
+#: How a number is written where nothing else is known of its column.
+PLAIN = NumberFormat(MISSING)
 
 
 def code_cells(
-    column: list[Any], meaning: Mapping[str, float] | None, missing: frozenset[str] = MISSING
+    column: list[Any], meaning: Mapping[str, float] | None, known: NumberFormat = PLAIN
 ) -> tuple[list[float | None], list[int]]:
     """Return the numbers of cells, None or NaN where missing, and the rows that have no meaning.
 
     Args:
         column: cells that are None, truth values, numbers or texts.
         meaning: of the feature's spellings; None for a number.
-        missing: words for missing that are not among the spellings.
+        known: how the column's cells are written.
     """
     kinds = {*map(type, column)}
     if meaning is None:
-        if kinds <= NUMBERS:
+        if kinds <= NUMBERS and not known.replaced:
             return column, []
-        texts = _code_distinct({value for value in column if type(value) is str}, missing)
+        texts = _code_distinct({value for value in column if type(value) is str}, known)
     elif kinds <= LEVELS:
         codes = [*map(meaning.get, column)]
         if codes.count(None) == column.count(None):
@@ -226,23 +260,24 @@ def code_cells(
     for i, value in enumerate(column):
         number, bad = None, False
         if value is not None and meaning is not None:
-            number, bad = code_level(value, meaning, missing)
+            number, bad = code_level(value, meaning, known.words)
+        elif type(value) is str:
+            number, bad = texts[value]
         elif value is not None:
-            number, bad = texts[value] if type(value) is str else code_number(value)
+            number, bad = code_number(value)
+            number = known.replaced.get(number, number)
         found.append(number)
         if bad:
             odd.append(i)
     return found, odd
 
 
-def _code_distinct(
-    texts: Collection[str], missing: frozenset[str]
-) -> dict[str, tuple[float, bool]]:
+def _code_distinct(texts: Collection[str], known: NumberFormat) -> dict[str, tuple[float, bool]]:
     """Return text -> its number and whether it is none; one call for all, as a call takes long."""
     if not texts:
         return {}
     listed = list(texts)
-    numbers, bad = code_numbers(pd.Series(listed, dtype=object), missing)
+    numbers, bad = code_numbers(pd.Series(listed, dtype=object), known)
     return dict(zip(listed, zip(numbers.tolist(), bad.tolist(), strict=True), strict=True))
 
 
@@ -258,36 +293,34 @@ def code_number(value: bool | int | float) -> tuple[float, bool]:
 
 
 def code_level(
-    value: object, meaning: Mapping[str, float], missing: frozenset[str] = MISSING
+    value: object, meaning: Mapping[str, float], words: Collection[str] = MISSING
 ) -> tuple[float, bool]:
     """Return the index of a cell's level, NaN where missing, and whether it is no level."""
     text = as_level(value)
     if text in meaning:
         return meaning[text], False
-    return math.nan, word_of(text) not in missing
+    if word_of(text) in words:
+        return math.nan, False
+    found = meaning.otherwise(text) if isinstance(meaning, Meanings) else None
+    return (math.nan, True) if found is None else (found, False)
 
 
-def code_numbers(column: pd.Series, missing: frozenset[str] = MISSING) -> tuple[Array, Bools]:
+def code_numbers(column: pd.Series, known: NumberFormat = PLAIN) -> tuple[Array, Bools]:
     """Return the numbers of a column (n,), NaN where missing, and which cells are neither."""
-    if pd.api.types.is_numeric_dtype(column.dtype):
-        numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)
-        return np.where(np.isinf(numbers), np.nan, numbers), np.isinf(numbers)
-    text = column.astype("string").str.strip()
-    numbers = pd.to_numeric(text, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-    numbers = np.where(np.isinf(numbers), np.nan, numbers)
-    empty = (text.isna() | text.str.lower().isin(missing | NO_NUMBERS)).to_numpy(dtype=bool)
-    return numbers, np.isnan(numbers) & ~empty
+    read = number_column(column, known)
+    return read.values, read.bad
 
 
 def code_levels(
-    column: pd.Series, feature: Feature, missing: frozenset[str] = MISSING
+    column: pd.Series, feature: Feature, words: Collection[str] = MISSING, name: str = ""
 ) -> tuple[Array, Bools]:
     """Return the index of each cell's level (n,), NaN where missing, and the unknown cells."""
     if column.dtype == object and any(kind in TRUTHS for kind in set(map(type, column))):
         # True equals 1, but as levels the two are spelt apart.
         column = column.map(as_level, na_action="ignore")
     codes, cells = pd.factorize(column, use_na_sentinel=True)
-    numbers, odd = code_cells([*cells], meaning_of(feature) or {}, missing)
+    known = NumberFormat(words)
+    numbers, odd = code_cells([*cells], meaning_of(feature, name) or {}, known)
     # A missing cell has code -1 and so takes the last entry, which is NaN and not unknown.
     unknown = np.isin(np.arange(len(cells) + 1), odd)
     return np.array([*numbers, None], dtype=float)[codes], unknown[codes]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -14,13 +13,22 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from accomplice.data.arrays import Array, Bools, Ints
-from accomplice.data.coding import ABSENT, NOT_A_NUMBER, OUT_OF_RANGE, Coded, code, treated
+from accomplice.data.arrays import Array, Bools, Ints, round_off
+from accomplice.data.coding import (
+    ABSENT,
+    NOT_A_NUMBER,
+    OUT_OF_RANGE,
+    Coded,
+    code,
+    missing_words,
+    treated,
+)
 from accomplice.data.errors import InputError, some
-from accomplice.data.outcomes import binary_target, survival_targets, texts_of
+from accomplice.data.outcomes import binary_target, notes_on, survival_targets, texts_of
 from accomplice.data.readers.columns import column
+from accomplice.data.rows.one_per_patient import one_per_patient
 from accomplice.data.study import Study
-from accomplice.data.study_parts import as_level
+from accomplice.data.study_parts import FromDates, as_level
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +46,8 @@ class Patients:
     """Binary endpoint -> (n,) 1, 0, or NaN for unlabelled patients."""
     left_out: int = field(default=0, kw_only=True)
     """Patients without follow-up whom the study file leaves out."""
+    notes: tuple[str, ...] = field(default=(), kw_only=True)
+    """One line each on how the table was read: rows merged, patients left out, doubts."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -173,13 +183,6 @@ class Cohort(Patients):
         return self.time, self.event
 
 
-def round_off(value: float, *, up: bool) -> float:
-    """Round to three digits, up or down: a bound that is not one patient's own time."""
-    step = 10.0 ** (math.floor(math.log10(value)) - 2)
-    digits = math.ceil(value / step) if up else math.floor(value / step)
-    return digits * step
-
-
 def build_cohort(
     study: Study, frame: pd.DataFrame, endpoint: str | None = None, *, further: bool = False
 ) -> Cohort:
@@ -222,25 +225,43 @@ class _Table:
     frame: pd.DataFrame
     ids: NDArray[np.str_]
     coded: Coded
+    notes: tuple[str, ...]
 
     @classmethod
     def check(cls, study: Study, frame: pd.DataFrame) -> _Table:
+        notes: list[str] = []
+        if study.rows is not None and study.id is not None:
+            survival = [endpoint.time for endpoint in study.endpoints.survival.values()]
+            start = next((time for time in survival if isinstance(time, FromDates)), None)
+            words = missing_words(study)
+            merged = one_per_patient(frame, study.id, study.rows, start, words)
+            frame = merged.frame
+            notes.append(f"rows: {merged.note(study.rows)}")
         ids = patient_ids(study, frame)
         repeated = pd.Series(ids).duplicated()
         if repeated.any():
             raise InputError(
                 f"column '{study.id}': {int(repeated.sum())} rows repeat a patient: keep one row "
-                "each"
+                "each, or say which row counts under rows, such as rows: {one_per_patient: first}"
             )
         for source in {f.column or n: None for n, f in study.features.items()}:
             column(frame, source, "features")
-        return cls(study, frame, ids, code(study, frame))
+        coded = code(study, frame)
+        notes += [
+            f"column '{study.features[name].column or name}': {n} cells give a bound, which is "
+            "taken for the value"
+            for name, n in coded.bounds.items()
+        ]
+        return cls(study, frame, ids, coded, tuple(notes))
 
     def cohort(self, endpoint: str) -> Cohort:
         """Return the patients who have a survival endpoint."""
         declared = self.study.endpoints.survival[endpoint]
-        time, event, keep = survival_targets(self.frame, endpoint, declared)
-        return Cohort(**self.patients(keep), endpoint=endpoint, time=time[keep], event=event[keep])
+        words = missing_words(self.study)
+        time, event, keep = survival_targets(self.frame, endpoint, declared, words)
+        made = self.patients(keep)
+        made["notes"] += notes_on(self.frame, endpoint, declared, words)
+        return Cohort(**made, endpoint=endpoint, time=time[keep], event=event[keep])
 
     def patients(self, keep: Bools) -> dict[str, Any]:
         """Return what is known of some patients (n,) beside survival, by the fields' names."""
@@ -249,14 +270,15 @@ class _Table:
             _refuse(study, finding.feature, finding.kind, int((finding.rows & keep).sum()))
         values = self.coded.values if keep.all() else self.coded.values[keep]
         _refuse_stray(study, values)
-        binary = study.endpoints.binary.items()
+        binary, words = study.endpoints.binary.items(), missing_words(study)
         return {
             "study": study,
             "ids": self.ids[keep],
             "values": values,
             "centre": None if study.centre is None else _centres(frame, study.centre)[keep],
-            "binary": {name: binary_target(frame, name, each)[keep] for name, each in binary},
+            "binary": {n: binary_target(frame, n, each, words)[keep] for n, each in binary},
             "left_out": int((~keep).sum()),
+            "notes": self.notes,
         }
 
 

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from accomplice.data.cells.keys import keyed
 from accomplice.data.cohort import Cohort, Patients, build_cohort, build_patients
 from accomplice.data.errors import InputError
-from accomplice.data.readers.columns import join_tables
+from accomplice.data.matching.columns import aligned, renamed
 from accomplice.data.readers.reader import Reading, Selection, Stream
 from accomplice.data.readers.readers import READERS, reader_named, recognise
+from accomplice.data.rows.joins import join_tables
 from accomplice.data.study import Study, load_study
 
 
@@ -23,7 +25,9 @@ def load_cohort(path: Path, endpoint: str | None = None, *, further: bool = Fals
     """
     study = load_study(path)
     study.survival_endpoint(endpoint)
-    return build_cohort(study, read_source(study, path.parent), endpoint, further=further)
+    frame, notes = read_tables(study, path.parent)
+    cohort = build_cohort(study, frame, endpoint, further=further)
+    return replace(cohort, notes=(*notes, *cohort.notes))
 
 
 def load_endpoints(path: Path, endpoint: str | None = None, *, further: bool = True) -> Patients:
@@ -43,20 +47,30 @@ def load_endpoints(path: Path, endpoint: str | None = None, *, further: bool = T
     study = load_study(path)
     if study.endpoints.survival or endpoint is not None:
         return load_cohort(path, endpoint, further=further)
-    return build_patients(study, read_source(study, path.parent))
+    frame, notes = read_tables(study, path.parent)
+    patients = build_patients(study, frame)
+    return replace(patients, notes=(*notes, *patients.notes))
 
 
 def read_source(study: Study, folder: Path) -> pd.DataFrame:
+    """Read the study's files; see :func:`read_tables`."""
+    return read_tables(study, folder)[0]
+
+
+def read_tables(study: Study, folder: Path) -> tuple[pd.DataFrame, list[str]]:
     """Read the study's files, whose paths are relative to ``folder``.
+
+    Returns:
+        One table, and a line for each further file on how many identifiers met.
 
     Raises:
         InputError: there is no such reader, or a file cannot be read or joined with the others.
     """
     reader, selection = reader_named(study.source.reader), selection_for(study)
     paths = [folder / name for name in study.source.files]
-    frames = [reader.read(path, selection) for path in paths]
+    frames = [keyed(reader.read(path, selection)) for path in paths]
     if len(frames) == 1:
-        return frames[0]
+        return frames[0], []
     if study.id is None:
         raise InputError("source.files: several tables are joined on the id column: name it (id)")
     return join_tables(frames, [str(p) for p in paths], study.id)
@@ -69,7 +83,7 @@ def read_patients(path: Path, study: Study) -> pd.DataFrame:
         InputError: the file cannot be read.
     """
     reader = READERS[recognise(path, study.source.reader)]
-    return reader.read(path, selection_for(study, predicting=True))
+    return aligned(keyed(reader.read(path, selection_for(study, predicting=True))), study)
 
 
 def selection_for(study: Study, *, predicting: bool = False) -> Selection:
@@ -94,4 +108,10 @@ def stream_patients(path: Path, study: Study, sheet: str | None = None) -> Strea
     selection = selection_for(study, predicting=True)
     if sheet is not None:
         selection = replace(selection, reading=replace(selection.reading, sheet=sheet))
-    return reader.stream(path, selection)
+    stream = reader.stream(path, selection)
+    names = renamed(stream.columns, study)
+    return Stream(
+        stream.rows,
+        tuple(names.get(name, name) for name in stream.columns),
+        lambda rows: (keyed(part).rename(columns=names) for part in stream.parts(rows)),
+    )

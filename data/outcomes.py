@@ -2,70 +2,163 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Collection
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from accomplice.data.arrays import Array, Bools, Ints
-from accomplice.data.coding import code_numbers
-from accomplice.data.errors import InputError
+from accomplice.data.arrays import Array, Bools, Ints, round_off
+from accomplice.data.cells.events import meanings
+from accomplice.data.cells.times import months_of, resolution
+from accomplice.data.errors import InputError, some
 from accomplice.data.readers.columns import column
 from accomplice.data.readers.missing import MISSING
-from accomplice.data.study_parts import MONTHS, BinaryEndpoint, SurvivalEndpoint, as_level
+from accomplice.data.study_parts import BinaryEndpoint, SurvivalEndpoint, as_level
 
-#: Words that say an event was, or was not, seen; compared in lower case.
-EVENT_WORDS = {
-    **dict.fromkeys(("1", "true", "yes", "event", "dead", "deceased", "died", "death"), True),
-    **dict.fromkeys(("relapse", "relapsed", "recurred", "progressed", "progression"), True),
-    **dict.fromkeys(("0", "false", "no", "censored", "no event", "alive", "living"), False),
-    **dict.fromkeys(("disease free", "diseasefree", "event free", "lost to follow-up"), False),
-}
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Patients (n,) without follow-up, by what they lack."""
+
+    untimed: Bools
+    """The time is missing."""
+    at_zero: Bools
+    """Censored at time zero, which says nothing."""
+    unknown: Bools
+    """Whether there was an event is not known."""
+    event: Bools
+    """Whether the event was seen, of those with a time or not."""
+    early: Bools
+    """Whether the event was seen at time zero, which is put a little later."""
+
+    @property
+    def rows(self) -> Bools:
+        """All of them (n,)."""
+        return self.untimed | self.at_zero | self.unknown
+
+    def counts(self) -> str:
+        """Return how many lack what, and how many had the event."""
+        told = []
+        for rows, what in (
+            (self.untimed, "without a time"),
+            (self.at_zero & ~self.untimed, "censored at time zero"),
+            (self.unknown & ~self.untimed & ~self.at_zero, "without an event status"),
+        ):
+            if rows.any():
+                told.append(f"{int(rows.sum())} {what}")
+        known = self.rows & ~self.unknown
+        dead = int((known & self.event).sum())
+        if known.any():
+            told.append(f"{dead} with the event, {int(known.sum()) - dead} censored")
+        return ", ".join(told)
+
+    def doubts(self) -> list[str]:
+        """Return why it may be wrong to leave these patients out."""
+        known, found = self.untimed & ~self.unknown, []
+        if (known & self.event).any():
+            found.append(
+                f"{int((known & self.event).sum())} patients with the event have no time: look "
+                "for it in another column, since leaving them out makes survival look better"
+            )
+        kept = self.event[~self.rows]
+        if known.sum() > 1 and not self.event[known].any():
+            told = "all who are left out for want of a time are censored"
+            if kept.all():
+                told += ", and all others have the event, as in a time to death"
+            found.append(
+                f"{told}: look for the last contact in another column, and name both (data init "
+                "--time A,B, or time: {first_of: [A, B]})"
+            )
+        return found
 
 
 def survival_targets(
-    frame: pd.DataFrame, name: str, endpoint: SurvivalEndpoint
+    frame: pd.DataFrame,
+    name: str,
+    endpoint: SurvivalEndpoint,
+    words: Collection[str] = MISSING,
 ) -> tuple[Array, Bools, Bools]:
     """Return time in months (n,), event (n,) and which patients are kept (n,).
+
+    An event at time 0 is put at half the smallest step between times.
+
+    Args:
+        frame: one row a patient.
+        name: of the endpoint.
+        endpoint: names the columns.
+        words: cells that mean missing, in lower case.
 
     Raises:
         InputError: a time or event is not usable, or no event was seen.
     """
-    time, not_number = code_numbers(column(frame, endpoint.time, f"endpoint '{name}'"))
-    time = time * MONTHS[endpoint.unit]
-    event = code_events(column(frame, endpoint.event, f"endpoint '{name}'"), endpoint)
-    n, negative = len(time), time < 0
-    if not_number.any() or negative.any():
-        what = "are not numbers" if not_number.any() else "are negative"
-        count = int(not_number.sum() or negative.sum())
-        raise InputError(
-            f"column '{endpoint.time}': {count} of {n} times {what}: correct or remove those rows"
-        )
-    missing, zero, unknown = np.isnan(time), time == 0, np.isnan(event)
-    keep = ~(missing | zero | unknown)
+    time, event, left = follow_up(frame, name, endpoint, words)
+    keep = ~left.rows
     if not keep.all() and not endpoint.drop_without_follow_up:
-        counts = [
-            f"{int(rows.sum())} {what}"
-            for rows, what in (
-                (missing, "without a time"),
-                (zero & ~missing, "with time zero"),
-                (unknown & ~missing & ~zero, "without an event status"),
-            )
-            if rows.any()
-        ]
+        doubts = left.doubts()
         raise InputError(
-            f"columns '{endpoint.time}', '{endpoint.event}': {int((~keep).sum())} of {n} patients "
-            f"have no follow-up ({', '.join(counts)}): correct them, or leave them out with "
-            f"endpoints.survival.{name}.drop_without_follow_up: true in the study file "
-            "(data init --drop-without-follow-up)"
+            f"columns {some([*endpoint.time_columns, endpoint.event])}: {int((~keep).sum())} of "
+            f"{len(keep)} patients have no follow-up ({left.counts()}): "
+            + "; ".join(doubts or ["correct them"])
+            + f", or leave them out with endpoints.survival.{name}.drop_without_follow_up: true "
+            "in the study file (data init --drop-without-follow-up)"
         )
-    seen = (event == 1) & keep
-    if not seen.any():
+    if not (event & keep).any():
         raise InputError(f"column '{endpoint.event}': no event among {int(keep.sum())} patients")
-    return time, event == 1, keep
+    return time, event, keep
 
 
-def code_events(cells: pd.Series, endpoint: SurvivalEndpoint) -> Array:
+def notes_on(
+    frame: pd.DataFrame, name: str, endpoint: SurvivalEndpoint, words: Collection[str]
+) -> tuple[str, ...]:
+    """Say who is left out for want of follow-up, what is doubtful of it, and what was assumed."""
+    time, _, left = follow_up(frame, name, endpoint, words)
+    n, rows = len(time), left.rows
+    found = []
+    if rows.any():
+        doubts = "".join(f"; doubtful: {doubt}" for doubt in left.doubts())
+        found.append(
+            f"left out: {int(rows.sum())} of {n} patients, who have no follow-up "
+            f"({left.counts()}; {name}){doubts}"
+        )
+    if early := int((left.early & ~rows).sum()):
+        found.append(f"{early} events at time zero are put at half the smallest step ({name})")
+    last = float(time[~rows].max(initial=0.0))
+    if endpoint.horizon is not None and endpoint.horizon > round_off(last, up=True) > 0:
+        found.append(
+            f"the horizon of {endpoint.horizon:g} months lies beyond the last follow-up ({name}): "
+            "shorten it"
+        )
+    return tuple(found)
+
+
+def follow_up(
+    frame: pd.DataFrame, name: str, endpoint: SurvivalEndpoint, words: Collection[str]
+) -> tuple[Array, Bools, LeftOut]:
+    """Return time in months (n,), event (n,) and the patients without follow-up.
+
+    Raises:
+        InputError: a time or an event is not usable.
+    """
+    where = f"endpoint '{name}'"
+    time = months_of(frame, endpoint, where, words)
+    coded = code_events(column(frame, endpoint.event, where), endpoint, words)
+    if negative := int((time < 0).sum()):
+        raise InputError(
+            f"columns {some(endpoint.time_columns)}: {negative} of {len(time)} times are negative: "
+            "correct or remove those rows"
+        )
+    event = coded == 1
+    if endpoint.zero_is_missing:
+        time = np.where(time == 0, np.nan, time)
+    early = event & (time == 0) & bool((time > 0).any())
+    time = np.where(early, resolution(time) / 2, time)
+    return time, event, LeftOut(np.isnan(time), time == 0, np.isnan(coded), event, early)
+
+
+def code_events(
+    cells: pd.Series, endpoint: SurvivalEndpoint, words: Collection[str] = MISSING
+) -> Array:
     """Return 1 for an event, 0 for none, NaN for unknown (n,).
 
     Known codings are 0/1, true/false, words such as alive/deceased, and ``1:DECEASED``.
@@ -74,29 +167,22 @@ def code_events(cells: pd.Series, endpoint: SurvivalEndpoint) -> Array:
         InputError: a value is none of these and ``event_values`` does not name it.
     """
     codes, distinct = pd.factorize(cells, use_na_sentinel=True)
-    meaning = np.full(len(distinct) + 1, np.nan)
-    odd = []
-    for i, cell in enumerate(distinct):
-        text = as_level(cell)
-        coded = re.match(r"^([01]):", text)
-        word = (coded.group(1) if coded else text).lower()
-        if endpoint.event_values is not None and text.lower() not in MISSING:
-            meaning[i] = float(text in endpoint.event_values)
-        elif word in EVENT_WORDS:
-            meaning[i] = float(EVENT_WORDS[word])
-        elif word not in MISSING:
-            odd.append(i)
+    found = meanings(distinct, words, endpoint.event_values)
+    odd = [i for i, meaning in enumerate(found) if isinstance(meaning, str)]
     if odd:
         count = int(np.isin(codes, odd).sum())
         raise InputError(
             f"column '{endpoint.event}': {count} of {len(cells)} values are neither 0/1, "
-            "true/false nor a known coding such as alive/deceased: "
-            "recode them, or list those that mean the event under event_values"
+            "true/false nor a known coding such as alive/deceased: recode them, or name those "
+            "that mean the event (event_values in the study file, data init --event-values)"
         )
-    return meaning[codes]
+    values = [np.nan if m is None else float(m is True) for m in found]
+    return np.array([*values, np.nan])[codes]
 
 
-def binary_target(frame: pd.DataFrame, name: str, endpoint: BinaryEndpoint) -> Array:
+def binary_target(
+    frame: pd.DataFrame, name: str, endpoint: BinaryEndpoint, words: Collection[str] = MISSING
+) -> Array:
     """Return 1 for a positive label, 0 for a negative one, NaN for none (n,).
 
     Raises:
@@ -105,7 +191,7 @@ def binary_target(frame: pd.DataFrame, name: str, endpoint: BinaryEndpoint) -> A
     cells = column(frame, endpoint.column, f"endpoint '{name}'")
     meaning = dict.fromkeys(endpoint.negative, 0.0) | dict.fromkeys(endpoint.positive, 1.0)
     codes, texts = texts_of(cells)
-    unlisted = [t not in meaning and t.lower() not in MISSING for t in texts]
+    unlisted = [t not in meaning and t.lower() not in words for t in texts]
     if odd := int(np.array(unlisted)[codes].sum()):
         raise InputError(
             f"column '{endpoint.column}': {odd} labels are listed neither under positive nor "

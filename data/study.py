@@ -21,8 +21,10 @@ from accomplice.data.study_parts import (
     TREATMENT,
     Endpoints,
     Feature,
+    LatestBefore,
     Level,
     Part,
+    Rows,
     Source,
     SurvivalEndpoint,
     Treatment,
@@ -45,6 +47,8 @@ class Study(Part):
     level of a feature is never missing, whatever the word."""
     id: str | None = None
     """Column of the patient's identifier; null: the row's number."""
+    rows: Rows | None = None
+    """How several rows a patient become one; null: a patient has one row."""
     centre: str | None = None
     """Column of the hospital, for splits and assay scales."""
     endpoints: Endpoints
@@ -80,7 +84,8 @@ class Study(Part):
                 names.add(name)
         if self.treatment is not None:
             names.add(self.treatment.column)
-        outcomes = {c for e in self.endpoints.survival.values() for c in (e.time, e.event)}
+        survival = self.endpoints.survival.values()
+        outcomes = {c for e in survival for c in (*e.time_columns, e.event)}
         outcomes |= {e.column for e in self.endpoints.binary.values()}
         for name, feature in self.features.items():
             if (feature.column or name) in outcomes:
@@ -203,8 +208,10 @@ class Study(Part):
             yield feature.column or name
         yield from (c for c in (self.id, self.centre) if c is not None)
         for survival in self.endpoints.survival.values():
-            yield from (survival.time, survival.event)
+            yield from (*survival.time_columns, survival.event)
         yield from (binary.column for binary in self.endpoints.binary.values())
+        if self.rows is not None and isinstance(self.rows.one_per_patient, LatestBefore):
+            yield self.rows.one_per_patient.latest_before
         yield from self.ignored
 
     @property

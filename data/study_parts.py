@@ -10,6 +10,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 Kind = Literal["number", "ordinal", "category", "expression", "density"]
 Unit = Literal["days", "weeks", "months", "years"]
+#: Decimal marks.
+Mark = Literal[".", ","]
 
 #: Months in one unit of time; everything inside the package is in months.
 MONTHS: dict[Unit, float] = {
@@ -34,6 +36,13 @@ def as_level(value: object) -> str:
     if text.endswith(".0") and text[:-2].lstrip("-").isdigit():
         text = text[:-2]
     return text
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _level(value: object) -> str:
@@ -67,15 +76,20 @@ class Feature(Part):
     levels: tuple[Level, ...] | None = None
     """The values of an ordinal (lowest first) or a category."""
     map: dict[Level, Level | None] | None = None
-    """Other spellings found in the table -> the level they mean, or null for missing."""
+    """Other spellings found in the table -> the level or number they mean, or null for missing."""
+    decimal: Mark | None = None
+    """Decimal mark of a column of text, where its cells leave it open."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         leveled = self.kind in ("ordinal", "category")
         if leveled and (self.levels is None or len(self.levels) < 2):
             raise ValueError(f"kind '{self.kind}' needs at least two levels")
-        if not leveled and (self.levels is not None or self.map is not None):
-            raise ValueError(f"kind '{self.kind}' takes neither levels nor map")
+        stray = [n for n in (self.map or {}).values() if n is not None and not _is_number(n)]
+        if not leveled and (self.levels is not None or stray):
+            raise ValueError(f"kind '{self.kind}' takes neither levels nor a map to them")
+        if leveled and self.decimal is not None:
+            raise ValueError(f"kind '{self.kind}' takes no decimal mark")
         if self.levels is not None and len(set(self.levels)) != len(self.levels):
             raise ValueError("a level is listed twice")
         if self.map is not None and self.levels is not None:
@@ -94,21 +108,74 @@ class Feature(Part):
         return (0.0, math.inf) if self.kind == "density" else (-math.inf, math.inf)
 
 
+class LatestBefore(Part):
+    """The latest of a patient's rows from before follow-up began."""
+
+    latest_before: str
+    """Column of when a row was taken: a number, at most 0 before follow-up, or a date, where the
+    time is from dates."""
+
+
+class FirstOf(Part):
+    """A time in several columns, such as days to death and days to the last contact."""
+
+    first_of: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Columns; each patient has the first that is filled."""
+
+
+class FromDates(Part):
+    """A time from one date to another."""
+
+    model_config = ConfigDict(validate_by_name=True, serialize_by_alias=True)
+
+    start: Annotated[str, Field(alias="from")]
+    """Column of the date at which follow-up begins."""
+    to: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Columns of dates, such as death and last contact; each patient has the first filled one."""
+    format: str | None = None
+    """Format of text dates, such as ``%d.%m.%Y``; absent: ISO dates, or one that all cells fit."""
+
+
 class SurvivalEndpoint(Part):
     """A time to an event, right-censored."""
 
-    time: str
-    """Column of the follow-up time."""
+    time: str | FirstOf | FromDates
+    """Column of the follow-up time, several of which the first filled one counts, or dates."""
     event: str
     """Column that says whether the event was seen."""
     unit: Unit = "months"
-    """Unit of the time column."""
+    """Unit of the time column; dates need none."""
+    decimal: Mark | None = None
+    """Decimal mark of the time, where its cells leave it open."""
     horizon: Annotated[float, Field(gt=0)] | None = None
     """Months to which the endpoint is modelled, judged and predicted; null: the last follow-up."""
     event_values: tuple[Level, ...] | None = None
     """Values that mean the event, where the column holds neither 0/1 nor a known coding."""
+    zero_is_missing: bool = False
+    """Whether time zero stands for no follow-up with the event too, as portals keep it."""
     drop_without_follow_up: bool = False
-    """Leave out, and count, patients whose time is missing or zero or whose event is missing."""
+    """Leave out, and count, patients whose time or event is missing, or who are censored at 0."""
+
+    @property
+    def time_columns(self) -> tuple[str, ...]:
+        """The columns that the time is read from."""
+        match self.time:
+            case FirstOf(first_of=names):
+                return names
+            case FromDates(start=start, to=names):
+                return (start, *names)
+            case _:
+                return (self.time,)
+
+
+class Rows(Part):
+    """How a table with several rows a patient becomes one with one."""
+
+    one_per_patient: Literal["first", "last", "primary", "mean"] | LatestBefore
+    """Which row: by order, the primary tumour's, the mean of numbers with the first of all else, or
+    the latest from before follow-up."""
+    prefer: Literal["filled"] | None = None
+    """``filled``: a cell that the row lacks is taken from the patient's other rows, in order."""
 
 
 class BinaryEndpoint(Part):

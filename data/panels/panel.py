@@ -8,6 +8,7 @@ another cohort's, and to name a feature that is known after the outcome; no mode
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -69,7 +70,7 @@ class Ordinal(_Model):
             cells: distinct texts of a column.
             key: the column's name as a key.
         """
-        texts = [(cell, " ".join(cell.lower().split())) for cell in cells]
+        texts = [(cell, folded(cell)) for cell in cells]
         if self.needs and not any(re.search(self.needs, text) for _, text in texts):
             return None
         meaning: dict[str, str | None] = {}
@@ -82,7 +83,7 @@ class Ordinal(_Model):
 
     def meaning(self, cell: str, key: str) -> str | None:
         """Return the level that one cell of a column means, if it is of this code."""
-        text = " ".join(cell.lower().split())
+        text = folded(cell)
         patterns = [*self.spelled.items(), *(self.bare.items() if self.named(key) else ())]
         return next((level for level, p in patterns if re.fullmatch(p, text)), None)
 
@@ -98,12 +99,20 @@ class Category(_Model):
     """Pattern of the columns that hold it; none: of any column, which so is not known by it."""
     spelled: dict[str, str]
     """Label -> pattern of cells that mean it, as a whole, in lower case."""
+    apart: str | None = None
+    """Pattern of cells that a draft keeps as a level of their own, though they mean a label."""
+
+    def spelling(self, cell: str, key: str) -> str | None:
+        """Return the label that a cell spells, if it is of this set and not kept apart."""
+        if self.apart is not None and re.fullmatch(self.apart, folded(cell)):
+            return None
+        return self.meaning(cell, key)
 
     def meaning(self, cell: str, key: str) -> str | None:
         """Return the label that a cell of a column means, if it is of this set."""
         if self.names is not None and re.search(self.names, key) is None:
             return None
-        text = " ".join(cell.lower().split())
+        text = folded(cell)
         return next((lb for lb, p in self.spelled.items() if re.fullmatch(p, text)), None)
 
 
@@ -172,6 +181,8 @@ class Panel(_Model):
     """All panels merged. Lists are patterns of column names written as keys."""
 
     ids: list[str] = Field(default_factory=list)
+    patients: list[str] = Field(default_factory=list)
+    """Identifiers that can only be a patient's, so that rows that repeat one are one patient's."""
     centres: list[str] = Field(default_factory=list)
     ignored: dict[str, list[str]] = Field(default_factory=dict)
     """Reason -> columns that are not features."""
@@ -185,13 +196,19 @@ class Panel(_Model):
     assays: dict[Assay, str] = Field(default_factory=dict)
     densities: str
     """Names of a density that no gene names."""
+    genes_like_words: list[str] = Field(default_factory=list)
+    """Symbols of genes that are left out for their names elsewhere."""
     gene_symbol: str
     """What a gene's symbol looks like, as the column writes it."""
     quantities: list[Quantity] = Field(default_factory=list)
     modalities: dict[str, Modality] = Field(default_factory=dict)
     ordinals: list[Ordinal] = Field(default_factory=list)
+    ensembl: dict[str, str] = Field(default_factory=dict)
+    """Ensembl id of a gene -> its symbol."""
     categories: dict[str, Category] = Field(default_factory=dict)
-    """Labels that two cohorts may spell differently; not read when a study file is drafted."""
+    """Labels that two cohorts, or two hospitals of one, may spell differently."""
+    nominal: list[str] = Field(default_factory=list)
+    """Names of columns that hold categories, whose whole numbers are codes."""
     treatments: dict[str, Course] = Field(default_factory=dict)
     """What a treatment is called -> how its column is known, and for whom it is an option."""
     interactions: list[list[str]] = Field(default_factory=list)
@@ -264,6 +281,14 @@ class Panel(_Model):
 def key_of(name: str) -> str:
     """Write a column's name as a key: lower case, one ``_`` between words."""
     return re.sub(r"[\W_]+", "_", name.lower()).strip("_")
+
+
+def folded(cell: str) -> str:
+    """Return a cell in lower case with single blanks and plain letters, as patterns read it.
+
+    Roman numerals of one character, such as U+2162, are written out.
+    """
+    return " ".join(unicodedata.normalize("NFKC", cell).lower().split())
 
 
 def matches(patterns: Iterable[str], key: str) -> bool:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from accomplice.data.errors import InputError, nearest
+from accomplice.data.errors import InputError, nearest, some
 from accomplice.data.readers.contents import contents_of, without_comments
 from accomplice.data.readers.reader import PLAIN, DraftSource, Reader, Reading, Selection
 from accomplice.data.readers.tables import note, readable
@@ -17,6 +19,11 @@ from accomplice.data.readers.text import open_text
 PATIENT = "PATIENT_ID"
 SAMPLE = "SAMPLE_ID"
 TIME, EVENT = "OS_MONTHS", "OS_STATUS"
+#: Usual names of files, for folders without meta files.
+USUAL_PATIENT, USUAL_SAMPLE = "data_clinical_patient.txt", "data_clinical_sample.txt"
+_USUAL = re.compile(r"^data_(mrna|rna_seq|expression)|_mrna|_expression_", re.IGNORECASE)
+#: A gene's symbol as a spreadsheet shows it.
+_DATED = re.compile(r"\d{1,2}-[A-Z][a-z]{2}")
 GENE_COLUMNS = ("Hugo_Symbol", "Entrez_Gene_Id", "Cytoband")
 
 
@@ -46,14 +53,18 @@ class CBioPortalReader(Reader):
         Portals keep patients without follow-up as time zero or NA.
         """
         folder = open_folder(path)
-        frame = read_clinical(folder, reading)
-        clinical = list(frame.columns)
-        options, notes = {}, []
+        options, notes = {}, [*folder.notes]
+        if not folder.expression:
+            frame = read_clinical(folder, reading)
+            clinical = list(frame.columns)
         if folder.expression:
             scores = [f for f in folder.expression if folder.expression_type[f] == "Z-SCORE"]
             file = (scores or list(folder.expression))[0]
             options["expression"] = file
-            frame = read_folder(path, file, reading=reading)
+            genes_read = read_expression(path / file)
+            frame = read_clinical(folder, reading, genes_read.index)
+            clinical = list(frame.columns)
+            frame = _with_genes(frame, genes_read, None)
             measured = list(frame.columns[len(clinical) :])
             known = [gene for gene in measured if gene in genes]
             frame = frame[[*clinical, *known]]
@@ -91,6 +102,8 @@ class StudyFolder:
     """Expression files, by name."""
     expression_type: dict[str, str]
     """Expression file -> datatype of its meta file, such as ``Z-SCORE``."""
+    notes: tuple[str, ...] = ()
+    """What was found without meta files."""
 
 
 def open_folder(path: Path) -> StudyFolder:
@@ -115,11 +128,22 @@ def open_folder(path: Path) -> StudyFolder:
             sample = name
         elif keys.get("genetic_alteration_type") == "MRNA_EXPRESSION":
             expression[name] = datatype
-    if patient is None and (path / "data_clinical_patient.txt").is_file():
-        patient = "data_clinical_patient.txt"
+    usual: list[str] = []
+    if patient is None and (path / USUAL_PATIENT).is_file():
+        patient = USUAL_PATIENT
+        usual.append(patient)
     if patient is None:
         raise InputError(f"{path}: not a study folder: no data_clinical_patient.txt in it")
-    return StudyFolder(path, patient, sample, tuple(expression), expression)
+    if sample is None and (path / USUAL_SAMPLE).is_file():
+        sample = USUAL_SAMPLE
+        usual.append(sample)
+    if not expression:
+        found = sorted(each.name for each in path.glob("data_*.txt") if _USUAL.search(each.name))
+        scored = {name: "Z-SCORE" if "zscore" in name.lower() else "CONTINUOUS" for name in found}
+        expression |= scored
+        usual += found
+    notes = (f"without meta files, by their usual names: {some(usual)}",) if usual else ()
+    return StudyFolder(path, patient, sample, tuple(expression), expression, notes)
 
 
 def read_folder(
@@ -130,8 +154,9 @@ def read_folder(
 ) -> pd.DataFrame:
     """Read one row a patient: clinical attributes, sample attributes, then genes.
 
-    A patient with several samples gets the primary tumour's, or the first by name. Genes are
-    columns by symbol; a symbol met twice keeps its first row.
+    A patient with several samples gets one with expression, the primary tumour's before others,
+    the first by name. Genes are columns by symbol; of a symbol met twice, the first row with
+    different values counts.
 
     Args:
         path: the study folder.
@@ -143,19 +168,32 @@ def read_folder(
         InputError: the folder or a file is not what it should be.
     """
     folder = open_folder(path)
-    frame = read_clinical(folder, reading)
     name = choose_expression(folder, expression)
     if name is None:
-        return frame
-    genes = _read_expression(path / name)
+        return read_clinical(folder, reading)
+    genes = read_expression(path / name)
+    return _with_genes(read_clinical(folder, reading, genes.index), genes, columns)
+
+
+def _with_genes(
+    frame: pd.DataFrame, genes: pd.DataFrame, columns: Collection[str] | None
+) -> pd.DataFrame:
+    """Join genes to the patients, by their samples."""
     key = SAMPLE if SAMPLE in frame.columns else PATIENT
     wanted = genes.columns if columns is None else genes.columns.intersection(list(columns))
     genes = genes[[c for c in wanted if c not in frame.columns]]
     return frame.join(genes, on=key)
 
 
-def read_clinical(folder: StudyFolder, reading: Reading = PLAIN) -> pd.DataFrame:
+def read_clinical(
+    folder: StudyFolder, reading: Reading = PLAIN, measured: Collection[str] = ()
+) -> pd.DataFrame:
     """Read one row a patient: the attributes of patients, then those of one sample each.
+
+    Args:
+        folder: where they are.
+        reading: what is said of words for missing.
+        measured: samples with expression, which come before a patient's others.
 
     Raises:
         InputError: a file is not what it should be.
@@ -163,7 +201,7 @@ def read_clinical(folder: StudyFolder, reading: Reading = PLAIN) -> pd.DataFrame
     frame = _read_clinical(folder.path / folder.patient, reading)
     if PATIENT not in frame.columns:
         raise InputError(f"{folder.path / folder.patient}: no column '{PATIENT}'")
-    samples = _one_sample_each(folder, reading)
+    samples = _one_sample_each(folder, reading, measured)
     if samples is None:
         return frame
     fresh = [c for c in samples.columns if c == PATIENT or c not in frame.columns]
@@ -203,27 +241,61 @@ def _read_clinical(path: Path, reading: Reading) -> pd.DataFrame:
     return frame
 
 
-def _one_sample_each(folder: StudyFolder, reading: Reading) -> pd.DataFrame | None:
+def _one_sample_each(
+    folder: StudyFolder, reading: Reading, measured: Collection[str]
+) -> pd.DataFrame | None:
     if folder.sample is None:
         return None
     samples = _read_clinical(folder.path / folder.sample, reading)
     if PATIENT not in samples.columns or SAMPLE not in samples.columns:
         raise InputError(f"{folder.path / folder.sample}: no column '{PATIENT}' or '{SAMPLE}'")
-    kind = samples.get("SAMPLE_TYPE", pd.Series("", index=samples.index))
-    other = ~kind.astype(str).str.lower().str.startswith("primary")
-    order = samples.assign(_other=other).sort_values([PATIENT, "_other", SAMPLE], kind="stable")
-    return order.drop_duplicates(PATIENT).drop(columns="_other")
+    kind = samples.get("SAMPLE_TYPE", pd.Series("", index=samples.index)).astype(str).str.lower()
+    first = samples.assign(
+        _normal=kind.str.contains("normal"),
+        _unmeasured=~samples[SAMPLE].isin([*measured]),
+        _other=~kind.str.startswith("primary"),
+    )
+    order = [PATIENT, "_normal", "_other", SAMPLE]
+    plain = first.sort_values(order, kind="stable").drop_duplicates(PATIENT)
+    order.insert(2, "_unmeasured")
+    taken = first.sort_values(order, kind="stable").drop_duplicates(PATIENT)
+    others = (plain[SAMPLE].to_numpy() != taken[SAMPLE].to_numpy()).sum()
+    if others:
+        note(folder.path, [f"{int(others)} patients: the sample with expression is taken"])
+    return taken.drop(columns=["_normal", "_unmeasured", "_other"])
 
 
-def _read_expression(path: Path) -> pd.DataFrame:
+def read_expression(path: Path) -> pd.DataFrame:
     """Return samples × genes."""
     with readable(path):
         matrix, notes = open_text(path, 1, delimiter="\t").read((GENE_COLUMNS[0],))
     note(path, notes)
     if GENE_COLUMNS[0] not in matrix.columns:
         raise InputError(f"{path}: no column '{GENE_COLUMNS[0]}'")
-    matrix = matrix.dropna(subset=GENE_COLUMNS[0]).drop_duplicates(GENE_COLUMNS[0])
-    matrix = matrix.set_index(GENE_COLUMNS[0])
+    matrix = matrix.dropna(subset=GENE_COLUMNS[0]).set_index(GENE_COLUMNS[0])
     values = matrix.drop(columns=[c for c in GENE_COLUMNS if c in matrix.columns])
     numbers: pd.DataFrame = values.apply(pd.to_numeric, errors="coerce")
-    return numbers.T
+    return _one_row_each(path, numbers).T
+
+
+def _one_row_each(path: Path, numbers: pd.DataFrame) -> pd.DataFrame:
+    """Return genes × samples with one row a symbol: the first whose values differ."""
+    twice = numbers.index.duplicated(keep=False)
+    if not twice.any():
+        return numbers
+    several = numbers[twice]
+    flat = (several.nunique(axis=1) < 2).to_numpy()
+    order = pd.DataFrame({"symbol": several.index, "flat": flat, "place": np.flatnonzero(twice)})
+    best = order.sort_values(["flat", "place"], kind="stable").drop_duplicates("symbol")
+    kept = np.sort(np.append(np.flatnonzero(~twice), best["place"].to_numpy()))
+    dated = [str(name) for name in numbers.index if _DATED.fullmatch(str(name))]
+    said = [
+        f"{len(best)} symbols stand in several rows ({some(best['symbol'])}): the first row with "
+        "different values is taken"
+    ]
+    if dated:
+        said.append(f"{len(dated)} symbols are dates, as a spreadsheet makes of genes")
+    note(path, said)
+    # A symbol's place is that of its first row, whichever row counts.
+    first = ~numbers.index.duplicated()
+    return numbers.iloc[kept].reindex(numbers.index[first])

@@ -50,6 +50,8 @@ def settled(cells: pd.Series, words: Words) -> tuple[pd.Series, bool]:
     codes, distinct = pd.factorize(cells, use_na_sentinel=True)
     known = _words(distinct)
     blank, also = words.blank(str(cells.name)), words.no_numbers(str(cells.name))
+    if any(str(text).strip() == "+" for text in distinct):
+        blank -= {"-"}
     gone = {i for i, word in known.items() if word in blank}
     others = {i for i, word in known.items() if word in also}
     if not (gone or others):

@@ -54,7 +54,8 @@ class Text:
         """Words for missing that are levels in no column, which pandas may take out."""
         words = self.reading.words
         levels = words.kept.union(*words.levels.values())
-        return spellings((MISSING | words.missing) - levels)
+        # Beside + a - is a level.
+        return spellings((MISSING | words.missing) - levels - {"-"})
 
     def open(self) -> IO[bytes]:
         """Open it at its first row."""

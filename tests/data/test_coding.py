@@ -266,7 +266,7 @@ def test_a_studys_own_words_are_missing_unless_they_are_levels():
 def test_none_is_missing_among_numbers_and_a_level_among_words():
     assert code_numbers(pd.Series(["1", "None", "n.d."]))[1].tolist() == [False] * 3
     feature = Feature(kind="category", levels=("FLOT", "none"))
-    assert code_levels(pd.Series(["FLOT", "None"]), feature)[1].tolist() == [False, True]
+    assert code_levels(pd.Series(["FLOT", "None"]), feature)[1].tolist() == [False, False]
 
 
 def test_the_words_of_a_study_are_its_levels_by_column():

@@ -205,7 +205,7 @@ class TestRefused:
             ([12, 24, 6, np.inf], "1 of 4 times are not numbers"),
             (
                 [12, 0, 0, np.nan],
-                "3 of 4 patients have no follow-up (1 without a time, 2 with time",
+                "2 of 4 patients have no follow-up (1 without a time, 1 censored at time zero",
             ),
         ],
     )
@@ -258,13 +258,15 @@ class TestWithoutFollowUp:
 
     def test_left_out_and_counted(self):
         cohort = build_cohort(study(drop_without_follow_up=True), self.frame())
-        assert (len(cohort), cohort.left_out) == (1, 3)
-        assert cohort.ids.tolist() == ["007"]
-        assert len(cohort.values) == len(cohort.centre) == len(cohort.binary["response"]) == 1
+        assert (len(cohort), cohort.left_out) == (2, 2)
+        assert cohort.ids.tolist() == ["007", "c"]
+        # A death at time zero is put at half the smallest step between times.
+        assert cohort.time.tolist() == [12, 6]
+        assert len(cohort.values) == len(cohort.centre) == len(cohort.binary["response"]) == 2
 
     def test_what_they_hold_does_not_matter(self):
-        frame = self.frame().assign(sex=["F", "F", "Q", "Q"], age=[60, 60, 999, 60])
-        assert len(build_cohort(study(drop_without_follow_up=True), frame)) == 1
+        frame = self.frame().assign(sex=["F", "Q", "F", "Q"], age=[60, 999, 60, 60])
+        assert len(build_cohort(study(drop_without_follow_up=True), frame)) == 2
 
     def test_nobody_left(self):
         frame = table().assign(months=0.0)
@@ -310,7 +312,8 @@ def test_event_values_win():
 def test_kept_targets_are_usable(rows):
     frame = pd.DataFrame(rows, columns=["t", "e"]).astype(object)
     endpoint = SurvivalEndpoint(time="t", event="e", drop_without_follow_up=True)
-    usable = [t is not None and t > 0 and e is not None for t, e in rows]
+    followed = any(t is not None and t > 0 for t, _ in rows)
+    usable = [t is not None and e is not None and (t > 0 or (followed and e == 1)) for t, e in rows]
     if not any(u and e == 1 for u, (_, e) in zip(usable, rows, strict=True)):
         with pytest.raises(InputError, match="no event"):
             survival_targets(frame, "os", endpoint)

@@ -35,6 +35,8 @@ def say_cohort(patients: Patients) -> None:
         f"{study.name}: {len(patients)} patients, {patients.outcomes}, "
         f"{len(study.features)} features in {len(study.blocks)} modalities{left}"
     )
+    for note in patients.notes:
+        print(f"note: {note}")
     if study.synthetic:
         print(SYNTHETIC)
 

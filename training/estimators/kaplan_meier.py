@@ -8,8 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from accomplice.data.arrays import Array, Bools, Reals
-from accomplice.data.cohort import round_off
+from accomplice.data.arrays import Array, Bools, Reals, round_off
 from accomplice.training.estimators.outcome import UndefinedMetricError, checked_outcome
 
 

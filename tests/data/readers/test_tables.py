@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from accomplice.data.errors import InputError
-from accomplice.data.readers.columns import column, join_tables
+from accomplice.data.readers.columns import column
 from accomplice.data.readers.tables import read_table
 
 CANARY = "CANARY-7431"
@@ -187,22 +187,3 @@ def test_a_truncated_gzip(tmp_path):
 def test_column_names_the_nearest():
     with pytest.raises(InputError, match="id: no column 'patientid'; did you mean 'patient_id'"):
         column(pd.DataFrame({"patient_id": [1]}), "patientid", "id")
-
-
-class TestJoin:
-    left = pd.DataFrame({"id": ["a", "b", "c"], "x": [1, 2, 3]})
-
-    def test_keeps_the_rows_of_the_first(self):
-        right = pd.DataFrame({"id": ["c", "a", "z"], "y": [30, 10, 99]})
-        joined = join_tables([self.left, right], ["l", "r"], "id")
-        assert joined["id"].tolist() == ["a", "b", "c"]
-        assert joined["y"].fillna(-1).tolist() == [10, -1, 30]
-
-    def test_refuses(self):
-        twice = pd.DataFrame({"id": ["a", "a"], "y": [1, 2]})
-        with pytest.raises(InputError, match="r: column 'id': 1 rows repeat"):
-            join_tables([self.left, twice], ["l", "r"], "id")
-        with pytest.raises(InputError, match="r: column 'x' is in two tables"):
-            join_tables([self.left, self.left], ["l", "r"], "id")
-        with pytest.raises(InputError, match="r: no column 'id'"):
-            join_tables([self.left, pd.DataFrame({"pid": ["a"]})], ["l", "r"], "id")

@@ -1,0 +1,1 @@
+"""Meaning of single cells and columns: numbers, dates, times and events."""

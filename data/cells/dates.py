@@ -1,0 +1,126 @@
+"""Read dates: of one format for a whole column, or none."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from pandas.api.types import is_numeric_dtype
+
+from accomplice.data.arrays import Array
+from accomplice.data.errors import InputError
+
+#: Days between 1970 and the day 0 of spreadsheets.
+SPREADSHEET = 25569
+_TEXT = re.compile(
+    r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})([ T].*)?|(\d{1,2})([-/.])(\d{1,2})\7(\d{2}|\d{4})( .*)?"
+    r"|\d{1,2}[- ][A-Za-z]{3,9}[- ]\d{2,4}|[A-Za-z]{3,9} \d{1,2},? \d{4}"
+)
+#: Formats that a column may have throughout, beside those of digits alone.
+_NAMED = ("%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y")
+
+#: What a column of numbers or texts looks like, where it is dates.
+Look = Literal["dates", "dates without marks", "serial dates"]
+
+
+def is_date(text: str) -> bool:
+    """Whether a cell is written as a date."""
+    return _TEXT.fullmatch(text) is not None
+
+
+def look_of(cells: pd.Series) -> Look | None:
+    """Return what kind of dates most of a column's known cells are; None: they are no dates."""
+    if cells.dtype.kind == "M":
+        return "dates"
+    known = cells.dropna()
+    if known.empty:
+        return None
+    if is_numeric_dtype(known.dtype):
+        numbers = known
+    else:
+        texts = known.astype(str).str.strip().str.removesuffix(".0")
+        if texts.map(lambda text: _TEXT.fullmatch(text) is not None).mean() > 0.5:
+            return "dates"
+        numbers = pd.to_numeric(texts, errors="coerce").dropna()
+    if len(numbers) < 0.5 * len(known) or not (numbers % 1 == 0).all():
+        return None
+    whole = numbers.astype("int64")
+    month, day = whole // 100 % 100, whole % 100
+    if (whole.between(19000101, 21001231) & month.between(1, 12) & day.between(1, 31)).all():
+        return "dates without marks"
+    # From 1968 to 2050: as durations in days these are 68 years and more.
+    return "serial dates" if whole.between(25000, 55000).all() else None
+
+
+def read_dates(cells: pd.Series, format: str | None, name: str) -> tuple[Array, str | None]:
+    """Return the days since 1970 of a column (n,), NaN where missing, and the format.
+
+    Args:
+        cells: without those that mean missing.
+        format: of text, as ``strptime`` takes it; found, if all cells agree on one, where absent.
+        name: of the column, for errors.
+
+    Raises:
+        InputError: cells are no dates, or several formats fit them.
+    """
+    if cells.dtype.kind == "M":
+        return _days(pd.to_datetime(cells).dt.tz_localize(None)), None
+    known = cells.dropna().astype(str).str.strip().str.removesuffix(".0")
+    if format is None:
+        format = _format_of(known, name)
+    parsed = pd.to_datetime(known, format=format, errors="coerce")
+    if bad := int(parsed.isna().sum()):
+        raise InputError(
+            f"column '{name}': {bad} of {len(known)} dates are not written as {format}: correct "
+            "them, or name the format (data init --date-format; endpoints.survival, time.format)"
+        )
+    return _days(parsed.reindex(cells.index)), format
+
+
+def _days(dates: pd.Series) -> Array:
+    # Whole days: a time of day is finer than follow-up.
+    days = dates.dt.floor("D").astype("datetime64[s]").astype("int64") / 86400
+    return np.where(dates.isna(), np.nan, days.to_numpy(dtype=float))
+
+
+def _format_of(texts: pd.Series, name: str) -> str:
+    """Return the one format that all texts fit.
+
+    Raises:
+        InputError: none fits, or more than one does.
+    """
+    fitting = []
+    for format in (*_digit_formats(texts), *_NAMED):
+        try:
+            parsed = pd.to_datetime(texts, format=format, errors="coerce")
+        except ValueError:
+            continue
+        if len(texts) and not parsed.isna().any():
+            fitting.append(format)
+    if len(fitting) == 1:
+        return fitting[0]
+    several = f"both {' and '.join(fitting)} fit" if fitting else "no one format fits its cells"
+    raise InputError(
+        f"column '{name}': {several}: name the format of the dates, such as "
+        "--date-format %d.%m.%Y (time.format in the study file)"
+    )
+
+
+def _digit_formats(texts: pd.Series) -> list[str]:
+    """Return the formats of digits that the first text could have."""
+    first = texts.iloc[0] if len(texts) else ""
+    if re.fullmatch(r"\d{8}", first):
+        return ["%Y%m%d"]
+    met = re.match(r"(\d+)([-/.])(\d+)\2(\d+)(.*)", first)
+    if met is None:
+        return []
+    mark, tail = met[2], met[5]
+    clock = {"": "", ":": " %H:%M", "::": " %H:%M:%S"}.get(":" * tail.count(":"), "")
+    clock = clock.replace(" ", "T") if tail.startswith("T") else clock
+    if len(met[1]) == 4:
+        return [f"%Y{mark}%m{mark}%d{clock}"]
+    year = "%Y" if len(met[4]) == 4 else "%y"
+    orders = [("%d", "%m")] if mark == "." else [("%d", "%m"), ("%m", "%d")]
+    return [f"{a}{mark}{b}{mark}{year}{clock}" for a, b in orders]

@@ -1,0 +1,238 @@
+"""Read numbers as tables write them: with marks of a locale, bounds and units.
+
+The decimal mark is decided for a whole column: ``7,214`` alone can be 7.214 or 7214, beside
+``35,3`` it is the former, beside ``6.2`` the latter. A cell that no mark fits is no number.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from accomplice.data.arrays import Array, Bools
+from accomplice.data.readers.missing import NO_NUMBERS
+from accomplice.data.study_parts import Feature, Mark, as_level
+
+_BASE = r"(?:[munpkcdµ]?(?:g|l|mol|u|iu|m|gy|kg)|mm|cm|hpf|cells?|copies|mb|pts?|points?)[23²]?"
+#: Units that may follow a number, in lower case.
+UNIT = re.compile(
+    rf"%|y|yrs?|years?|years? old|d|days?|wks?|weeks?|mos?|months?|mmhg|bpm|°c|kda|bp"
+    rf"|[x×*]? ?10(?:\^|e|\*\*)?\d+ ?/ ?{_BASE}|(?:{_BASE}|/)(?: ?/ ?{_BASE})*"
+)
+#: A unit of time -> its other spellings.
+_TIMES = {"years": r"y(ea)?rs?|years? old|y", "days": "d|day", "weeks": "wks?|week"}
+_TIMES |= {"months": "mos?|month"}
+_CELL = re.compile(
+    r"(?P<bound>[<>≤≥]=?|(?:over|under|above|below) )? ?"
+    r"(?P<number>[-+]?(?:\d[\d.,' ]*|[.,]\d+)(?:e[-+]?\d+)?)"
+    r"(?P<plus> ?(?:\+|(?:or|and) (?:older|over|more|above)))? ?(?P<unit>\D.*)?"
+)
+_GROUPED = {mark: re.compile(rf"[-+]?\d{{1,3}}(?:{re.escape(mark)}\d{{3}})+") for mark in ".,"}
+
+#: What the marks of one cell say of the decimal mark: one of them, either, or nothing.
+Vote = Literal[".", ",", "open", "none"]
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Texts read as numbers."""
+
+    values: Array
+    """(n,) NaN where a text is no number."""
+    bound: Bools
+    """(n,) whether a bound such as ``>90`` is taken for the value."""
+    unit: str | None
+    """The unit that the cells name, if one."""
+    mark: Mark | None
+    """The decimal mark of a column with commas or grouped digits; None where there are none."""
+    open: bool
+    """Whether nothing in the column tells the mark, so that the default was taken."""
+
+
+@dataclass(frozen=True)
+class NumberColumn:
+    """A column read as numbers."""
+
+    values: Array
+    """(n,) NaN where missing, or where a cell is no number."""
+    bad: Bools
+    """(n,) cells that are neither numbers nor missing."""
+    bound: Bools
+    """(n,) cells that give a bound, which is taken."""
+    unit: str | None = None
+    mark: Mark | None = None
+    open: bool = False
+    """As of :class:`Numbers`."""
+
+
+@dataclass(frozen=True)
+class NumberFormat:
+    """What is known of a column's cells beforehand."""
+
+    words: Collection[str]
+    """Cells that mean missing, in lower case."""
+    spelled: Mapping[str, str | None] | None = None
+    """Cells -> the number that they mean, or None for missing."""
+    decimal: Mark | None = None
+    bounds: bool = True
+    """Whether ``>90`` is read as 90."""
+    unit: str | None = None
+    """The only unit that cells may name; any if absent."""
+
+    @cached_property
+    def replaced(self) -> dict[float, float]:
+        """Numbers that mean another number, or NaN for missing."""
+        spelled = dict.fromkeys(word for word in self.words if word[-1:].isdigit())
+        return {
+            float(text): math.nan if meant is None else float(meant)
+            for text, meant in (spelled | dict(self.spelled or {})).items()
+            if re.fullmatch(r"[-+]?\d+(?:\.\d+)?", text)
+        }
+
+    @classmethod
+    def of(cls, feature: Feature, words: Collection[str]) -> NumberFormat:
+        """Return the format of a feature's cells."""
+        return cls(words, feature.map, feature.decimal, unit=feature.unit)
+
+
+def number_column(column: pd.Series, known: NumberFormat) -> NumberColumn:
+    """Read a column (n,) as numbers."""
+    spelled = known.spelled or {}
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)
+        bad = np.isinf(numbers)
+        numbers = np.where(bad, np.nan, numbers)
+        for number, other in known.replaced.items():
+            numbers[numbers == number] = other
+        return NumberColumn(numbers, bad, np.zeros(len(numbers), dtype=bool))
+    text = column.astype("string").str.strip()
+    words = {*known.words, *NO_NUMBERS}
+    empty = (text.isna() | text.str.lower().isin(words)).to_numpy(dtype=bool)
+    numbers = pd.to_numeric(text, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    numbers = np.where(np.isinf(numbers) | empty, np.nan, numbers)
+    odd = np.isnan(numbers) & ~empty
+    bound = np.zeros(len(numbers), dtype=bool)
+    if not (odd.any() or spelled or known.decimal == ","):
+        return NumberColumn(numbers, odd, bound)
+    codes, distinct = pd.factorize(text.where(~empty), use_na_sentinel=True)
+    texts = [as_level(cell) for cell in distinct]
+    left = [i for i, cell in enumerate(texts) if cell not in spelled]
+    read = read_numbers([texts[i] for i in left], known.decimal, known.unit)
+    values, bounds = np.full(len(texts) + 1, np.nan), np.zeros(len(texts) + 1, dtype=bool)
+    values[left], bounds[left] = read.values, read.bound
+    # What a plain parser reads and this one does not, such as 1e+05, stays a number.
+    plain = np.array([*pd.to_numeric(pd.Series(texts), errors="coerce"), np.nan])
+    if known.decimal != "," and read.mark is None:
+        values = np.where(np.isnan(values) & np.isfinite(plain), plain, values)
+    if not known.bounds:
+        values[bounds] = np.nan
+    for i, cell in enumerate(texts):
+        if cell in spelled:
+            meant = spelled[cell]
+            values[i] = np.nan if meant is None else float(meant)
+    void = np.array([cell in spelled and spelled[cell] is None for cell in texts] + [True])
+    numbers = values[codes]
+    bad = np.isnan(numbers) & ~void[codes]
+    return NumberColumn(numbers, bad, bounds[codes] & ~bad, read.unit, read.mark, read.open)
+
+
+def read_numbers(
+    texts: Sequence[str], decimal: Mark | None = None, only: str | None = None
+) -> Numbers:
+    """Read the known cells of one column.
+
+    Args:
+        texts: (n,) the cells, without those that mean missing; repeats add nothing.
+        decimal: the mark where the cells leave it open; a point if absent.
+        only: the only unit that cells may name; any if absent.
+    """
+    met = [_CELL.fullmatch(_plain(text)) for text in texts]
+    cores = ["" if m is None else m["number"].replace("'", "").strip() for m in met]
+    units = [(m["unit"] or "").strip() if m is not None else "" for m in met]
+    named = {unit for unit in units if unit}
+    unit = named.pop() if len(named) == 1 and UNIT.fullmatch(next(iter(named))) else None
+    unit = next((u for u, others in _TIMES.items() if unit and re.fullmatch(others, unit)), unit)
+    if only is not None and unit != _plain(only):
+        unit = None
+    votes = [_vote(core) for core in cores]
+    mark, undecided = _decide(cores, votes, decimal)
+    values, bound = np.full(len(texts), np.nan), np.zeros(len(texts), dtype=bool)
+    for i, (m, core, own) in enumerate(zip(met, cores, units, strict=True)):
+        if m is None or (own and unit is None):
+            continue
+        values[i] = _number(core, votes[i], mark)
+        bound[i] = bool(m["bound"] or m["plus"]) and not np.isnan(values[i])
+    marked = any("," in core or core.count(".") > 1 for core in cores)
+    return Numbers(values, bound, unit, mark if marked or decimal == "," else None, undecided)
+
+
+def _plain(text: str) -> str:
+    """Return a text in lower case with plain digits, blanks and signs."""
+    return " ".join(unicodedata.normalize("NFKC", text).replace("−", "-").lower().split())
+
+
+def _vote(core: str) -> Vote:
+    """Return what the marks in a number say of the decimal mark."""
+    core = re.sub(r"(?<=\d) (?=\d{3}\b)", "", core)
+    commas, points = core.count(","), core.count(".")
+    if not commas and not points:
+        return "none"
+    if commas and points:
+        return "." if core.rfind(".") > core.rfind(",") else ","
+    mark: Mark = "," if commas else "."
+    other: Mark = "." if commas else ","
+    if commas + points > 1:
+        return other if _GROUPED[mark].fullmatch(core) else "none"
+    whole, _, rest = core.lstrip("+-").partition(mark)
+    grouped = len(rest) == 3 and rest.isdigit() and whole[:1] not in ("", "0") and len(whole) <= 3
+    return "open" if grouped else mark
+
+
+def _decide(
+    cores: Iterable[str], votes: Sequence[Vote], decimal: Mark | None
+) -> tuple[Mark | None, bool]:
+    """Return the column's decimal mark, None where cells differ; and whether it stayed open."""
+    known: set[Mark] = {vote for vote in votes if vote in (".", ",")}
+    if len(known) > 1:
+        return None, False
+    if known:
+        return next(iter(known)), False
+    commas = [core for core, vote in zip(cores, votes, strict=True) if vote == "open"]
+    if not any("," in core for core in commas):
+        return decimal or ".", False
+    # Whole numbers below 1000 beside grouped ones: the commas group thousands.
+    whole = [c for c, vote in zip(cores, votes, strict=True) if vote == "none" and c.isdigit()]
+    if decimal is None and whole and all(len(core) <= 3 for core in whole):
+        return ".", False
+    return decimal or ".", decimal is None
+
+
+def _number(core: str, vote: Vote, mark: Mark | None) -> float:
+    """Return a number by its marks, NaN where they do not fit."""
+    core = re.sub(r"(?<=\d) (?=\d{3}\b)", "", core)
+    if mark is None:
+        # A column with both: what a cell says of itself, and nothing of those that leave it open.
+        if vote == "open" and "," in core:
+            return float("nan")
+        mark = vote if vote in (".", ",") else "."
+    group = "," if mark == "." else "."
+    whole, _, rest = core.partition(mark or ".")
+    if group in whole:
+        if not _GROUPED[group].fullmatch(whole):
+            return float("nan")
+        whole = whole.replace(group, "")
+    if group in rest:
+        return float("nan")
+    try:
+        value = float(f"{whole}.{rest}" if rest else whole)
+    except ValueError:
+        return float("nan")
+    return value if np.isfinite(value) else float("nan")

@@ -1,0 +1,1 @@
+"""Rows of tables: which are a patient's, and which tables' rows belong together."""

@@ -1,0 +1,92 @@
+"""Join tables on the patient's identifier, and say how many identifiers met."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pandas as pd
+
+from accomplice.data.errors import InputError, some
+from accomplice.data.readers.columns import column
+from accomplice.data.rows.barcodes import read_barcode
+from accomplice.data.study_parts import as_level
+
+
+def _patient(text: str) -> str:
+    code = read_barcode(text)
+    return text if code is None else code.patient
+
+
+#: Ways to write identifiers alike, the nearest to the text first.
+FORMS: dict[str, Callable[[str], str]] = {
+    "as they are": str,
+    "but for case and blanks": lambda text: "".join(text.split()).casefold(),
+    "without leading zeros": lambda text: "".join(text.split()).casefold().lstrip("0"),
+    "with . and _ as -": lambda text: text.casefold().replace(".", "-").replace("_", "-"),
+    "by the patient in their barcodes": _patient,
+}
+
+
+def join_tables(
+    frames: Sequence[pd.DataFrame], names: Sequence[str], on: str
+) -> tuple[pd.DataFrame, list[str]]:
+    """Join tables on the id column, keeping the rows and the order of the first.
+
+    Args:
+        frames: the tables.
+        names: of the tables, for errors and notes.
+        on: the id column.
+
+    Returns:
+        The table, and a line for each further one on how many identifiers met.
+
+    Raises:
+        InputError: a table lacks the id column, holds an id twice, or repeats a column, or none of
+            its identifiers is in the first table.
+    """
+    joined, notes = frames[0], []
+    first = [as_level(cell) for cell in column(joined, on, names[0])]
+    for frame, name in zip(frames[1:], names[1:], strict=True):
+        repeated = column(frame, on, name).duplicated()
+        if repeated.any():
+            raise InputError(
+                f"{name}: column '{on}': {int(repeated.sum())} rows repeat an id: keep one row each"
+            )
+        both = [c for c in frame.columns if c in joined.columns and c != on]
+        if both:
+            raise InputError(f"{name}: column {some(both)} is in two tables: rename or remove one")
+        own = [as_level(cell) for cell in frame[on]]
+        how, keys, theirs = _best(first, own)
+        met = len({*keys} & {*theirs})
+        if met == 0:
+            raise InputError(
+                f"{name}: none of its {len(own)} ids (column '{on}') is in {names[0]}, not even "
+                f"{' or '.join([*FORMS][1:])}: write the ids alike"
+            )
+        told = f"{name}: {met} of its {len(own)} ids are in {names[0]}"
+        if how != next(iter(FORMS)):
+            told += f", read {how}"
+        if (without := len(first) - met) > 0:
+            told += f"; {without} of {len(first)} patients have no row there"
+        notes.append(told)
+        keyed = frame.drop(columns=on).set_axis(pd.Index(theirs, dtype=object))
+        keyed = keyed[[isinstance(key, str) and bool(key) for key in theirs]]
+        rows = keyed.reindex(pd.Index(keys, dtype=object)).set_axis(joined.index)
+        joined = pd.concat([joined, rows], axis=1)
+    return joined, notes
+
+
+def _best(first: Sequence[str], other: Sequence[str]) -> tuple[str, list[str], list[str]]:
+    """Return how most identifiers of two tables meet, and both written so."""
+    found: tuple[int, str, list[str], list[str]] | None = None
+    for how, form in FORMS.items():
+        keys, theirs = [*map(form, first)], [*map(form, other)]
+        if len({*keys}) < len({*first}) or len({*theirs}) < len({*other}):
+            continue
+        met = len({*keys} & {*theirs})
+        if found is None or met > found[0]:
+            found = (met, how, keys, theirs)
+        if met == min(len(keys), len(theirs)):
+            break
+    _, how, keys, theirs = found or (0, "", [*first], [*other])
+    return how, keys, theirs

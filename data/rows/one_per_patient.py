@@ -1,0 +1,148 @@
+"""Make one row of a patient's several: samples, visits or repeated entries."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pandas.api.types import is_numeric_dtype
+
+from accomplice.data.arrays import Array, Bools
+from accomplice.data.cells.dates import read_dates
+from accomplice.data.cells.numbers import NumberFormat, number_column
+from accomplice.data.cells.times import without_missing
+from accomplice.data.errors import InputError
+from accomplice.data.readers.columns import column
+from accomplice.data.rows.barcodes import read_barcodes
+from accomplice.data.study_parts import FromDates, LatestBefore, Rows, as_level
+
+_SAMPLE_TYPE = re.compile(r"(^|_)(sample|tissue|specimen)_?(type|kind|class)(_|$)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Merged:
+    """A table with one row a patient, and what was done for it."""
+
+    frame: pd.DataFrame
+    rows: int
+    """Rows of the table as it was read."""
+    normal: int
+    """Rows of normal tissue, which were dropped."""
+    late: int
+    """Patients without a row from before follow-up, who were dropped."""
+
+    def note(self, rows: Rows) -> str:
+        """Say how many rows were merged."""
+        how = rows.one_per_patient
+        told = "the latest before follow-up" if isinstance(how, LatestBefore) else how
+        filled = ", gaps filled from the others" if rows.prefer else ""
+        text = f"{self.rows} rows of {len(self.frame)} patients: one row each ({told}{filled})"
+        if self.normal:
+            text += f"; {self.normal} rows of normal tissue dropped"
+        if self.late:
+            text += f"; {self.late} patients without a row from before follow-up dropped"
+        return text
+
+
+def one_per_patient(
+    frame: pd.DataFrame,
+    id: str,
+    rows: Rows,
+    start: FromDates | None = None,
+    words: Collection[str] = (),
+) -> Merged:
+    """Take one row of each patient, in the order in which patients first occur.
+
+    Args:
+        frame: the table.
+        id: column of the patient's identifier, or of the sample's barcode.
+        rows: which row.
+        start: the time from dates, whose start is where follow-up begins.
+        words: cells that mean missing, in lower case.
+
+    Raises:
+        InputError: a column is missing, or its cells are no dates or numbers.
+    """
+    ids = [as_level(cell) for cell in column(frame, id, "id")]
+    how, keep = rows.one_per_patient, np.ones(len(frame), dtype=bool)
+    order = np.arange(len(frame))
+    if how == "primary":
+        ids, keep, rank = _samples(frame, ids)
+        order = np.lexsort((order, *rank))
+    elif how == "last":
+        order = order[::-1]
+    elif isinstance(how, LatestBefore):
+        taken = _taken(frame, how.latest_before, start, words)
+        keep = ~(taken > 0) & ~np.isnan(taken)
+        order = np.lexsort((order, -np.where(np.isnan(taken), np.inf, taken)))
+    table = frame.assign(**{id: ids}).iloc[order]
+    table = table[keep[order]]
+    if rows.prefer == "filled" or how == "mean":
+        table = _blanked(table, words)
+    single = table.groupby(id, sort=False)
+    made = single.head(1).set_index(id)
+    if rows.prefer == "filled":
+        made = single.first()
+    if how == "mean":
+        numeric = [c for c in table.columns if c != id and _is_measured(table[c])]
+        made = single.first()
+        made[numeric] = single[numeric].mean()
+    there = {*made.index}
+    first = pd.Index([each for each in dict.fromkeys(ids) if each in there], dtype=object)
+    made = made.reindex(first).rename_axis(id).reset_index()[list(frame.columns)]
+    late = len(set(ids)) - len(made) if isinstance(how, LatestBefore) else 0
+    normal = int((~keep).sum()) if how == "primary" else 0
+    return Merged(made, len(frame), normal, late)
+
+
+def _samples(
+    frame: pd.DataFrame, ids: list[str]
+) -> tuple[list[str], Bools, tuple[NDArray[Any], ...]]:
+    """Return patients, who is no normal tissue, and ranks of samples, the last counting most."""
+    codes = read_barcodes(ids)
+    if codes is not None and any(code is not None and code.type is not None for code in codes):
+        patients = [text if c is None else c.patient for text, c in zip(ids, codes, strict=True)]
+        types = np.array([1 if c is None or c.type is None else c.type for c in codes])
+        vials = pd.Series(["" if c is None else c.rest for c in codes]).rank(method="dense")
+        return patients, types < 10, (vials.to_numpy(dtype=int), types)
+    named = next((c for c in frame.columns if _SAMPLE_TYPE.search(str(c))), None)
+    if named is None:
+        return ids, np.ones(len(ids), dtype=bool), (np.zeros(len(ids), dtype=int),)
+    kinds = frame[named].astype(str).str.lower()
+    other = (~kinds.str.startswith("primary")).to_numpy(dtype=int)
+    return ids, ~kinds.str.contains("normal").to_numpy(dtype=bool), (other,)
+
+
+def _taken(
+    frame: pd.DataFrame, name: str, start: FromDates | None, words: Collection[str]
+) -> Array:
+    """Return when rows were taken (n,), in days or another unit, 0 where follow-up begins."""
+    cells = without_missing(column(frame, name, "rows.latest_before"), words)
+    read = (
+        number_column(cells, NumberFormat(words, bounds=False)) if cells.dtype.kind != "M" else None
+    )
+    if read is not None and not read.bad.any():
+        return read.values
+    if start is None:
+        raise InputError(
+            f"rows.latest_before: column '{name}' holds no numbers: give days from the begin of "
+            "follow-up, or a time from dates"
+        )
+    begin = without_missing(column(frame, start.start, "time"), words)
+    days = read_dates(cells, start.format, name)[0]
+    return np.asarray(days - read_dates(begin, start.format, start.start)[0])
+
+
+def _blanked(table: pd.DataFrame, words: Collection[str]) -> pd.DataFrame:
+    """Return a table whose text cells that mean missing are missing."""
+    texts = {str(c): without_missing(table[c], words) for c in table if not _is_measured(table[c])}
+    return table.assign(**texts) if texts else table
+
+
+def _is_measured(cells: pd.Series) -> bool:
+    return bool(is_numeric_dtype(cells.dtype)) and cells.dtype != bool

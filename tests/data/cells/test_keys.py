@@ -1,0 +1,33 @@
+"""Cells that begin with the name of what they hold."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from accomplice.data.cells.keys import keyed, keys_of
+
+
+@pytest.mark.parametrize(
+    ("cells", "key"),
+    [
+        (["age: 66", "age: 71", None], "age"),
+        (["OS (months): 3", "OS (months): "], "OS (months)"),
+        (["stage: II", "grade: 2"], None),
+        (["1:DECEASED", "1:DECEASED"], None),
+        (["10:30", "10:45"], None),
+        ([1, 2], None),
+        (["a", "age: 3"], None),
+    ],
+)
+def test_a_key_is_shared_by_all(cells, key):
+    frame = pd.DataFrame({"c": cells})
+    assert keys_of(frame).get("c") == key
+    if key is None:
+        assert keyed(frame) is frame
+
+
+def test_values():
+    frame = pd.DataFrame({"c": ["age: 66", None], "d": [1, 2]})
+    assert keyed(frame)["c"].tolist()[0] == "66"
+    assert keyed(frame)["c"].isna().tolist() == [False, True]
