@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 from pandas.api.types import is_numeric_dtype
 
 from accomplice.data.arrays import Array
+from accomplice.data.cells.keys import keyed, keys_of
 from accomplice.data.cohort import build_cohort, build_patients
 from accomplice.data.drafting.features import (
     absent_markers,
@@ -30,24 +30,40 @@ from accomplice.data.drafting.features import (
     references,
     response_features,
 )
+from accomplice.data.drafting.identity import identify
+from accomplice.data.drafting.infer import Hints, table_mark
+from accomplice.data.drafting.outcome import Wanted, draft_endpoint, time_columns
+from accomplice.data.drafting.render import render
+from accomplice.data.drafting.sides import sides
 from accomplice.data.errors import InputError, some
-from accomplice.data.outcomes import binary_target, survival_targets
-from accomplice.data.panels.panel import Disease, Panel, key_of, load_panel, matches
+from accomplice.data.outcomes import binary_target
+from accomplice.data.panels.panel import Disease, Panel, key_of, load_panel
 from accomplice.data.readers.columns import column
 from accomplice.data.readers.missing import MISSING
-from accomplice.data.readers.reader import PLAIN, DraftSource, Reading
+from accomplice.data.readers.reader import PLAIN, Reading
 from accomplice.data.readers.readers import READERS, recognise
 from accomplice.data.study import parse_study
-from accomplice.data.study_parts import (
-    MONTHS,
-    TREATMENT,
-    BinaryEndpoint,
-    SurvivalEndpoint,
-    as_level,
-)
+from accomplice.data.study_parts import MONTHS, TREATMENT, BinaryEndpoint, Mark, Rows, Unit
 
-#: Part of the patients without follow-up that a draft leaves out without being told to.
-FEW_WITHOUT_FOLLOW_UP = 0.1
+
+@dataclass(frozen=True)
+class Answers:
+    """What a table can leave open, as the user answers it."""
+
+    start: str | None = None
+    """Column of the date at which follow-up begins; ``time`` then names dates."""
+    date_format: str | None = None
+    """Format of the dates."""
+    event_values: tuple[str, ...] | None = None
+    """Values that mean the event."""
+    rows: Rows | str | None = None
+    """Which of a patient's rows counts; ``all``: each row is a patient."""
+    decimal: Mark | None = None
+    """Decimal mark of columns that leave it open."""
+    categories: tuple[str, ...] = ()
+    """Columns of numbers or words that are codes of a category."""
+    numbers: tuple[str, ...] = ()
+    """Columns of whole numbers that are no codes."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +74,8 @@ class Draft:
     """Plain data that :func:`study.parse_study` takes."""
     notes: tuple[str, ...]
     """One line each: what was chosen, what was left out and why."""
+    asked: tuple[str, ...] = ()
+    """One line each: what the table leaves open and an option must say before the draft is used."""
 
 
 def draft_study(
@@ -67,24 +85,26 @@ def draft_study(
     event: str | None,
     id: str | None = None,
     centre: str | None = None,
-    unit: str = "months",
+    unit: Unit | None = None,
     treatment: str | None = None,
     response: str | None = None,
     name: str | None = None,
     drop_without_follow_up: bool = False,
     reading: Reading = PLAIN,
     out: Path,
+    answers: Answers | None = None,
 ) -> Draft:
     """Draft a study file.
 
     Args:
         path: a table, a cBioPortal study folder, or what another reader recognises.
-        time: column of the follow-up time; that of the reader's convention if absent. Without time
-            and event, a response makes a study of labels alone.
+        time: column of the follow-up time, or several separated by commas, of which the first
+            filled counts; that of the reader's convention if absent. Without time and event, a
+            response makes a study of labels alone.
         event: column of the event; likewise.
         id: column of the patient's identifier; looked for by name if absent.
         centre: column of the hospital.
-        unit: unit of the time column.
+        unit: unit of the time column; by its name, or months, if absent.
         treatment: column of the treatment whose effect is asked for.
         response: column of a response to treatment.
         name: name of the study; from the path if absent.
@@ -93,56 +113,76 @@ def draft_study(
             time zero or NA.
         reading: what is said of how to read the table.
         out: where the study file will be; the source is written relative to its folder.
+        answers: what the table leaves open.
 
     Raises:
         InputError: a column is missing, or an outcome is not usable, as in training.
     """
-    panel = load_panel()
-    if unit not in MONTHS:
+    panel, told = load_panel(), answers or Answers()
+    if unit is not None and unit not in MONTHS:
         raise InputError(f"unit: '{unit}' is not one of {some(MONTHS)}")
     reader = recognise(path)
     source = READERS[reader].draft(path, id, panel.default_genes, reading)
-    if source.id is None:
-        source = _with_id(source, panel)
-    frame, time, event = source.frame, time or source.time, event or source.event
+    keys = keys_of(source.frame)
+    frame, time, event = keyed(source.frame), time or source.time, event or source.event
     followed = response is None or time is not None or event is not None
     if not followed and treatment is not None:
         raise InputError("treatment: its effect is on survival: name --time and --event too")
-    roles = {"time": time, "event": event, "id": source.id, "centre": centre}
-    roles |= {"treatment": treatment, "response": response}
-    used = _used(frame, roles)
+    times: list[str] = []
+    if followed:
+        time, event = _needed("time", time), _needed("event", event)
+        times = time_columns(frame, time)
+    outcome = [*times, *([event] if event is not None else [])]
+    roles: list[tuple[str, str | None]] = [("time", each) for each in times]
+    roles += [("from", told.start), ("event", event), ("centre", centre)]
+    roles += [("treatment", treatment), ("response", response)]
+    used = _used(frame, [*roles, ("id", id)])
+    words = (MISSING | reading.words.missing) - reading.words.kept
+    who = identify(frame, source.id, told.rows, outcome, panel, words)
+    frame = who.frame
+    used = _used(frame, [*roles, ("id", who.id)])
+    mark = told.decimal or table_mark(frame, words)
 
     endpoints: dict[str, Any] = {}
     keep, months, seen = np.ones(len(frame), dtype=bool), None, None
     outcomes: dict[str, Array] = {}
-    if followed:
-        time, event = _needed("time", time), _needed("event", event)
-        survival: dict[str, Any] = {"time": time, "event": event, "unit": unit, "horizon": None}
-        endpoint = _endpoint_name(time, panel)
-        leave_out = SurvivalEndpoint(**survival, drop_without_follow_up=True)
-        months, seen, keep = survival_targets(frame, endpoint, leave_out)
-        few = (~keep).mean() <= FEW_WITHOUT_FOLLOW_UP
-        if drop_without_follow_up or source.gaps_in_follow_up or (few and not keep.all()):
-            survival["drop_without_follow_up"] = True
-        else:
-            # Refuses so many, with their count and the way out.
-            survival_targets(frame, endpoint, SurvivalEndpoint(**survival))
-        endpoints["survival"] = {endpoint: survival}
-        months, seen = months[keep], seen[keep]
-        outcomes = {time: months, event: seen.astype(np.float64)}
+    notes, asked = [*source.notes, *who.notes], [*who.asked]
+    on_outcome: list[str] = []
+    if followed and event is not None:
+        endpoint = _endpoint_name(keys.get(times[0], times[0]), panel)
+        wanted = Wanted(
+            times,
+            event,
+            start=told.start,
+            date_format=told.date_format,
+            unit=unit,
+            event_values=told.event_values,
+            drop_without_follow_up=drop_without_follow_up,
+            keys=keys,
+        )
+        drafted = draft_endpoint(
+            frame, endpoint, wanted, words, mark, gaps=source.gaps_in_follow_up
+        )
+        endpoints["survival"] = {endpoint: drafted.raw}
+        keep, asked = drafted.keep, asked + drafted.asked
+        on_outcome = drafted.notes
+        months, seen = drafted.time[keep], drafted.event[keep]
+        outcomes = {**dict.fromkeys(times, months), event: seen.astype(np.float64)}
     files = [Path(os.path.relpath(path, out.parent)).as_posix()]
     study: dict[str, Any] = {"name": name or _study_name(path)}
     study["source"] = {"reader": reader, "files": files, **source.options}
-    study |= {"missing": sorted(reading.words.missing), "id": source.id, "centre": centre}
+    study |= {"missing": sorted(reading.words.missing), "id": who.id, "centre": centre}
+    if who.rows is not None:
+        study["rows"] = who.rows.model_dump(mode="json", exclude_defaults=True)
     study["endpoints"] = endpoints
     label = None
     if response is not None:
-        yes, no = _sides(frame[response], response, panel.positive, panel.negative)
+        yes, no = sides(frame[response], response, panel.positive, panel.negative)
         labels = {"column": response, "positive": yes, "negative": no}
         endpoints["binary"] = {"response": labels}
-        label = binary_target(frame[keep], "response", BinaryEndpoint.model_validate(labels))
+        label = binary_target(frame[keep], "response", BinaryEndpoint.model_validate(labels), words)
     if treatment is not None:
-        yes, no = _sides(frame[treatment], treatment, panel.treated, panel.untreated)
+        yes, no = sides(frame[treatment], treatment, panel.treated, panel.untreated)
         study["treatment"] = {"column": treatment, "treated": yes, "untreated": no}
 
     patients = frame[keep]
@@ -155,6 +195,8 @@ def draft_study(
         outcomes,
         _as_codes(patients, treatment),
         panel,
+        Hints(words, mark, told.categories, told.numbers),
+        keys,
     )
     if not chosen.found:
         why = "; ".join(ignored_by_reason(chosen.ignored)) or "there is no other column"
@@ -165,7 +207,6 @@ def draft_study(
     if treatment is not None:
         study["interactions"] = interactions(treatment, chosen, panel)
         study["treatment"] |= course(treatment, chosen, panel)
-    notes = [*source.notes]
     inputs = response_features(chosen, panel)
     if response is not None and inputs:
         endpoints["binary"]["response"]["features"] = inputs
@@ -182,26 +223,18 @@ def draft_study(
     study["ignored"] = chosen.ignored
     study = {key: value for key, value in study.items() if value not in (None, {}, [])}
     parsed = parse_study(study, str(out))
-    if followed:
-        build_cohort(parsed, frame)
-    else:
-        build_patients(parsed, frame)
+    build = build_cohort if followed else build_patients
+    read = [note for note in build(parsed, keyed(source.frame)).notes if note not in notes]
+    notes += ["; ".join([*on_outcome, *read])] if on_outcome or read else []
     if treatment is not None:
         notes += _on_treatment(study["treatment"])
-    if not keep.all():
-        notes.append(
-            f"left out: {int((~keep).sum())} of {len(keep)} patients, who have no follow-up "
-            "(drop_without_follow_up: true; with false they are an error)"
-        )
-    return Draft(study, (*notes, *notes_on(chosen), *absent_markers(chosen, panel)))
+    notes += [*notes_on(chosen), *absent_markers(chosen, panel)]
+    return Draft(study, tuple(dict.fromkeys(notes)), (*asked, *chosen.asked))
 
 
-def _with_id(source: DraftSource, panel: Panel) -> DraftSource:
-    """Look for the identifier, and note which column it is."""
-    found = _find_id(source.frame, panel)
-    said = f"column '{found}' is the" if found else "rows are numbered for want of a"
-    note = f"{said} patient identifier; name another with --id"
-    return replace(source, id=found, notes=(*source.notes, note))
+def render_study(draft: Draft) -> str:
+    """Write a draft as the text of a study file, with a comment for each section."""
+    return render(draft.study)
 
 
 def _needed(role: str, name: str | None) -> str:
@@ -211,14 +244,14 @@ def _needed(role: str, name: str | None) -> str:
     return name
 
 
-def _used(frame: pd.DataFrame, roles: Mapping[str, str | None]) -> list[str]:
+def _used(frame: pd.DataFrame, roles: Iterable[tuple[str, str | None]]) -> list[str]:
     """Return the columns that have a role.
 
     Raises:
         InputError: a column is missing or has two roles.
     """
     used: dict[str, str] = {}
-    for role, name in roles.items():
+    for role, name in roles:
         if name is None:
             continue
         column(frame, name, role)
@@ -234,45 +267,6 @@ def _is_of(disease: Disease, patients: pd.DataFrame) -> bool:
     return disease.known_by(
         map(str, patients.columns), ([str(c) for c in patients[name].dropna()] for name in text)
     )
-
-
-def _find_id(frame: pd.DataFrame, panel: Panel) -> str | None:
-    """Return the first column that is named like an identifier and is one."""
-    for name, cells in frame.items():
-        if matches(panel.ids, key_of(str(name))) and not cells.isna().any():
-            texts = pd.Series([as_level(cell) for cell in cells])
-            if not texts.duplicated().any():
-                return str(name)
-    return None
-
-
-def _sides(cells: pd.Series, name: str, yes: str, no: str) -> tuple[list[str], list[str]]:
-    """Return the values of a column that mean yes and those that mean no.
-
-    Where there are two values and one is known, the other is its opposite.
-
-    Raises:
-        InputError: a value is not known to be either, or one side is empty.
-    """
-    codes, distinct = pd.factorize(cells, use_na_sentinel=True)
-    texts = [as_level(cell) for cell in distinct]
-    known = {text for text in texts if text.lower() not in MISSING}
-    lower = {text: " ".join(text.lower().split()) for text in known}
-    positive = {text for text in known if re.fullmatch(yes, lower[text])}
-    negative = {text for text in known - positive if re.fullmatch(no, lower[text])}
-    other = known - positive - negative
-    if len(known) == 2 and len(other) == 1:
-        (negative if positive else positive).update(other)
-        other = set()
-    if other:
-        count = int(np.isin(codes, [i for i, text in enumerate(texts) if text in other]).sum())
-        raise InputError(
-            f"column '{name}': {count} of {len(cells)} values mean neither yes nor no: "
-            "recode the column as yes, no and empty, or write the study file by hand"
-        )
-    if not positive or not negative:
-        raise InputError(f"column '{name}': it needs both yes and no, one of them does not occur")
-    return sorted(positive), sorted(negative)
 
 
 def _as_codes(frame: pd.DataFrame, name: str | None) -> dict[str, Array]:
@@ -293,23 +287,6 @@ def _study_name(path: Path) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-_") or "cohort"
 
 
-#: Section of the file -> the comment above it.
-COMMENTS = {
-    "name": "Drafted by `accomplice data init`: read it through, correct it, then train.",
-    "source": "Where the values are, relative to this file.",
-    "missing": "Further words that mean not known; a level of a feature is never missing.",
-    "id": "The patient's identifier.",
-    "centre": "The hospital, for splits and assay scales.",
-    "endpoints": "What is predicted. horizon: months; null is the last follow-up.",
-    "ceiling": "A C-index above this is taken for a leak until shown otherwise.",
-    "treatment": "The treatment whose effect is asked for, and at which levels it is an option.",
-    "modalities": "The inputs by modality. map: other spellings -> level, null is missing.",
-    "baselines": "Reference models that every run is held against: a ridge Cox on these features.",
-    "interactions": "Products that enter the linear model, fixed in advance.",
-    "ignored": "Columns left out and why; move one to modalities to use it.",
-}
-
-
 def _on_treatment(treatment: dict[str, Any]) -> list[str]:
     """Say what was taken for granted of a treatment."""
     label, where = treatment.get("label", TREATMENT), treatment.get("eligible")
@@ -317,59 +294,3 @@ def _on_treatment(treatment: dict[str, Any]) -> list[str]:
         return [f"{label} is taken to be an option for everybody; say otherwise under eligible"]
     told = "; ".join(f"{name} {some(levels)}" for name, levels in where.items())
     return [f"{label} is taken to be an option at {told}; correct treatment.eligible"]
-
-
-def render_study(draft: Draft) -> str:
-    """Write a draft as the text of a study file, with a comment for each section."""
-    blocks = []
-    for key, value in draft.study.items():
-        text = yaml.dump(
-            {key: _styled(value, one_line_below=2 if key == "modalities" else None)},
-            Dumper=_Dumper,
-            sort_keys=False,
-            allow_unicode=True,
-            width=100,
-        )
-        blocks.append(f"# {COMMENTS[key]}\n{text}")
-    return "\n".join(blocks)
-
-
-class _Line(dict[str, Any]):
-    """A mapping written on one line."""
-
-
-class _Row(list[Any]):
-    """A list written on one line."""
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writes every value in full, and lines as lines."""
-
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
-        return True
-
-
-_Dumper.add_representer(
-    _Line, lambda d, v: d.represent_mapping("tag:yaml.org,2002:map", v.items(), flow_style=True)
-)
-_Dumper.add_representer(
-    _Row, lambda d, v: d.represent_sequence("tag:yaml.org,2002:seq", v, flow_style=True)
-)
-
-# YAML reads the control character "next line" as a line break unless it is quoted and escaped.
-_Dumper.add_representer(
-    str,
-    lambda d, v: d.represent_scalar("tag:yaml.org,2002:str", v, style='"' if "\x85" in v else None),
-)
-
-
-def _styled(value: Any, one_line_below: int | None) -> Any:
-    """Put lists, and mappings so many levels inside, on one line."""
-    if isinstance(value, list):
-        return _Row(_styled(item, None) for item in value)
-    if not isinstance(value, dict):
-        return value
-    if one_line_below == 0:
-        return _Line(value)
-    deeper = None if one_line_below is None else one_line_below - 1
-    return {key: _styled(item, deeper) for key, item in value.items()}

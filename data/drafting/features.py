@@ -11,8 +11,9 @@ from typing import Any
 import pandas as pd
 
 from accomplice.data.arrays import Array, Bools
-from accomplice.data.drafting.infer import Inferred, infer
+from accomplice.data.drafting.infer import MIXED, Hints, Inferred, ask_words, infer
 from accomplice.data.drafting.leaks import find_copies, find_label_leaks, find_leaks
+from accomplice.data.drafting.names import ENSEMBL, rename
 from accomplice.data.errors import some
 from accomplice.data.panels.panel import KNOWN_AFTER, Panel, Place, key_of, matches
 
@@ -23,6 +24,9 @@ GENES = "genes"
 MANY_GENES = 30
 #: A reference model with more features than this is no simple one.
 BASELINE_SIZE = 30
+
+#: Columns of which is said how they were read.
+MOST_TOLD = 30
 
 COPY = "says what another column says"
 CENTRE = "names the hospital, take it with --centre"
@@ -41,16 +45,27 @@ class Chosen:
     """Column -> why it is no feature: a reason, after a colon its detail."""
     modalities: dict[str, list[str]] = field(default_factory=dict)
     """Modality -> columns."""
+    columns: dict[str, str] = field(default_factory=dict)
+    """Feature -> the table's column, where that has another name."""
+    remarks: list[str] = field(default_factory=list)
+    """What was assumed in reading columns and their names."""
+    asked: list[str] = field(default_factory=list)
+    """What an option must say of columns."""
 
     def drop(self, reasons: Mapping[str, str]) -> None:
         """Move features to the ignored columns."""
         for name, reason in reasons.items():
             del self.found[name]
-            self.ignored[name] = reason
+            self.ignored[self.columns.pop(name, name)] = reason
 
     def describe(self) -> dict[str, dict[str, Any]]:
         """Return the modalities with their features, as plain data."""
-        return {m: {n: self.found[n].spec for n in names} for m, names in self.modalities.items()}
+        return {m: {n: self._spec(n) for n in names} for m, names in self.modalities.items()}
+
+    def _spec(self, name: str) -> dict[str, Any]:
+        kind, *rest = self.found[name].spec.items()
+        column = [("column", self.columns[name])] if name in self.columns else []
+        return dict([kind, *column, *rest])
 
 
 def choose(
@@ -61,6 +76,8 @@ def choose(
     outcomes: Mapping[str, Array],
     treatment: Mapping[str, Array],
     panel: Panel,
+    hints: Hints | None = None,
+    keys: Mapping[str, str] | None = None,
 ) -> Chosen:
     """Choose the features.
 
@@ -72,21 +89,36 @@ def choose(
         outcomes: columns of the outcomes as numbers (n,); a copy of one is no feature.
         treatment: column of the treatment, if any, likewise.
         panel: what is known of names.
+        hints: how cells are read.
+        keys: column -> the name in its cells, as of :func:`keys.keys_of`.
     """
     chosen = Chosen()
+    naming = rename(frame, keys or {}, time, panel)
+    chosen.remarks += naming.remarks
+    remarks: list[str] = []
     for name, cells in frame.items():
-        column = str(name)
-        reason = panel.why_ignored(column)
-        if matches(panel.centres, key_of(column)):
+        column = naming.names.get(str(name), str(name))
+        gene = str(name) in naming.genes
+        reason = None if gene else panel.why_ignored(column) or naming.entry.get(column)
+        if matches(panel.centres, key_of(column)) and not gene:
             reason = CENTRE
         place = panel.place(column)
-        inferred = reason or infer(cells, column, place, panel)
+        inferred = reason or infer(cells, column, place, panel, hints)
         if isinstance(inferred, str):
-            chosen.ignored[column] = inferred
+            chosen.ignored[str(name)] = inferred
+            if inferred.startswith(MIXED):
+                chosen.asked += ask_words(cells, column, hints)
             continue
         chosen.found[column] = inferred
+        remarks += inferred.remarks
+        chosen.asked += inferred.asked
+        if column != name:
+            chosen.columns[column] = str(name)
         if place is not None:
             chosen.places[column] = place
+    if remarks:
+        more = f"; and {len(remarks) - MOST_TOLD} more" if len(remarks) > MOST_TOLD else ""
+        chosen.remarks.append("; ".join(remarks[:MOST_TOLD]) + more)
     if time is not None and event is not None:
         chosen.drop(find_leaks(chosen.found, time, event))
     if label is not None:
@@ -146,7 +178,7 @@ def response_features(chosen: Chosen, panel: Panel) -> list[str]:
 
 def notes_on(chosen: Chosen) -> list[str]:
     """Say what was chosen and what was left out, a line for each sort of thing."""
-    notes = []
+    notes = [*chosen.remarks]
     for modality, names in chosen.modalities.items():
         kinds = Counter(chosen.found[name].kind for name in names)
         told = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
@@ -207,10 +239,12 @@ def _modalities(chosen: Chosen, panel: Panel) -> dict[str, list[str]]:
     """Sort the features into modalities, the panel's order first."""
     rest = [name for name in chosen.found if name not in chosen.places]
     met = any(chosen.places[name].gene for name in chosen.found if name in chosen.places)
+    met |= any(ENSEMBL.fullmatch(name) for name in rest)
     genes = {
         name
         for name in (rest if met else ())
-        if re.search(panel.gene_symbol, name) and chosen.found[name].kind == "number"
+        if chosen.found[name].kind == "number"
+        and (re.search(panel.gene_symbol, name) or ENSEMBL.fullmatch(name))
     }
     if len(genes) < MANY_GENES:
         genes = set()

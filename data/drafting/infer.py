@@ -2,38 +2,47 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from accomplice.data.arrays import Array, Bools, Ints
-from accomplice.data.coding import code_numbers
+from accomplice.data.arrays import Array
+from accomplice.data.cells.dates import is_date
+from accomplice.data.cells.numbers import NumberColumn, NumberFormat, number_column
+from accomplice.data.drafting.levels import CONSTANT, Levels, Read, fill, known_code, levels_of
+from accomplice.data.drafting.outcome import UNKNOWN_CODES, open_mark
+from accomplice.data.errors import some
 from accomplice.data.panels.panel import Ordinal, Panel, Place, key_of, matches
 from accomplice.data.readers.missing import MISSING
-from accomplice.data.study_parts import Kind, as_level
+from accomplice.data.study_parts import Kind, Mark, as_level
 
 #: A text column with more levels than this is not a category.
 MOST_LEVELS = 20
-#: A column with values for a smaller share of the patients is left out.
-LEAST_FILLED = 0.05
+#: Whole numbers with more values than this are no codes of a category.
+MOST_CODES = 12
 
-DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
-DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}.*|\d{1,2}[-/.]\d{1,2}[-/.](\d{2}|\d{4})")
-
-EMPTY = "no patient has a value"
-SPARSE = "fewer than 5 % of the patients have a value"
-CONSTANT = "the same value for every patient"
 MIXED = "numbers and text in one column"
 DATED = "a date"
-COMMA = "numbers with a decimal comma, write them with a point"
-UNIQUE = "another text for nearly every patient"
 NOT_PLAIN = "not plain numbers or text"
 ROW_NUMBER = "numbers the rows"
+"""Reasons for which a column is no feature."""
+
+
+@dataclass(frozen=True)
+class Hints:
+    """How a table's cells are read."""
+
+    words: Collection[str] = MISSING
+    """Cells that mean missing, in lower case."""
+    mark: Mark | None = None
+    """Decimal mark of the table's columns, where it is known."""
+    categories: Collection[str] = ()
+    """Columns whose numbers and words are levels, as the user says."""
+    numbers: Collection[str] = ()
+    """Columns whose whole numbers are no codes, as the user says."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,10 @@ class Inferred:
     """(n,) its values, or numbers that order as its levels do; NaN is missing."""
     ordinal: Ordinal | None = None
     """The known code that it follows."""
+    remarks: tuple[str, ...] = field(default=())
+    """What was assumed in reading it."""
+    asked: tuple[str, ...] = field(default=())
+    """What an option must say."""
 
     @property
     def kind(self) -> Kind:
@@ -54,7 +67,9 @@ class Inferred:
         return kind
 
 
-def infer(cells: pd.Series, name: str, place: Place | None, panel: Panel) -> Inferred | str:
+def infer(
+    cells: pd.Series, name: str, place: Place | None, panel: Panel, hints: Hints | None = None
+) -> Inferred | str:
     """Infer a feature from a column.
 
     Args:
@@ -62,37 +77,84 @@ def infer(cells: pd.Series, name: str, place: Place | None, panel: Panel) -> Inf
         name: the column's name.
         place: what the panel says of the name.
         panel: known codes and units.
+        hints: how cells are read.
 
     Returns:
         The feature; or why the column cannot be one: a reason, after a colon its detail.
     """
+    hints = hints or Hints()
     if cells.dtype.kind in "mM":
         return DATED
     try:
         codes, distinct = pd.factorize(cells, use_na_sentinel=True)
     except TypeError:
         return NOT_PLAIN
-    found = _fill(len(cells), int((codes >= 0).sum()))
+    found = fill(len(cells), int((codes >= 0).sum()))
     if found is not None:
         return found
     numeric = pd.api.types.is_numeric_dtype(cells.dtype) and not _is_bool(cells)
-    if len(distinct) <= 2 * MOST_LEVELS:
-        texts = [as_level(cell) for cell in distinct]
-        ordinal = _known_code(codes, texts, key_of(name), panel)
+    forced = name in hints.categories
+    few = len(distinct) <= 2 * MOST_LEVELS
+    texts = [as_level(cell) for cell in distinct] if few or not numeric or forced else []
+    column = Levels(name, codes, texts, hints.words, forced=forced)
+    if few and name not in hints.numbers:
+        ordinal = known_code(column, panel)
         if ordinal is not None:
-            return ordinal
-    else:
-        texts = [] if numeric else [as_level(cell) for cell in distinct]
-    if numeric:
-        return _number(*code_numbers(cells), name, place, panel)
-    empty = np.array([text.lower() in MISSING for text in texts] + [True])[codes]
-    found = _fill(len(cells), int((~empty).sum()))
+            return _inferred(ordinal)
+    known = NumberFormat(hints.words, decimal=hints.mark)
+    if numeric and not forced:
+        return _number(number_column(cells, known), name, place, panel, hints)
+    found = fill(len(cells), int((~column.empty).sum()))
     if found is not None:
         return found
-    numbers, bad = code_numbers(cells)
-    if _is_bool(cells) or np.isnan(numbers[~empty]).mean() > 0.5:
-        return _levels(codes, texts, empty)
-    return _number(numbers, bad, name, place, panel)
+    read = number_column(cells, known)
+    filled = ~column.empty
+    dates = [is_date(text) for text in texts]
+    if np.append(dates, False)[codes].sum() > 0.5 * filled.sum():
+        return DATED
+    # Where most cells are bounds, as in "<= 2 cm" and "> 2 cm", they are levels.
+    unsure = np.isnan(read.values[filled]) | read.bound[filled]
+    if forced or _is_bool(cells) or unsure.mean() > 0.5:
+        return _inferred(levels_of(column, panel, MOST_LEVELS))
+    return _number(read, name, place, panel, hints)
+
+
+def ask_words(cells: pd.Series, name: str, hints: Hints | None) -> list[str]:
+    """Ask whether the few words of a column of numbers mean missing."""
+    words = (hints or Hints()).words
+    known = cells.dropna()
+    read = number_column(known, NumberFormat(words))
+    odd = sorted({as_level(cell) for cell in known[read.bad]})
+    plain = [text for text in odd if len(text) <= 20 and not any(c.isdigit() for c in text)]
+    if not 0 < read.bad.sum() <= 0.2 * len(known) or len(plain) < len(odd) or len(odd) > 10:
+        return []
+    return [
+        f"column '{name}': {int(read.bad.sum())} cells are words among numbers ({some(odd, 10)}): "
+        f"give --missing '{','.join(odd)}' if they mean missing, or correct them"
+    ]
+
+
+def table_mark(frame: pd.DataFrame, words: Collection[str]) -> Mark | None:
+    """Return the decimal mark that the columns of a table tell, if they agree."""
+    marks: set[Mark] = set()
+    with np.errstate(invalid="ignore"):
+        rest = np.nan_to_num(frame.select_dtypes("float").to_numpy(dtype=float)) % 1
+    if (rest > 0).any():
+        marks.add(".")
+    for cells in (
+        frame.iloc[:, j] for j, kind in enumerate(frame.dtypes) if kind.kind not in "fiub"
+    ):
+        if cells.dtype == object or isinstance(cells.dtype, pd.StringDtype):
+            read = number_column(cells, NumberFormat(words))
+            if read.mark is not None and not read.open and read.bad.mean() < 0.5:
+                marks.add(read.mark)
+    return marks.pop() if len(marks) == 1 else None
+
+
+def _inferred(found: Read | str) -> Inferred | str:
+    if isinstance(found, str):
+        return found
+    return Inferred(found.spec, found.codes, found.ordinal, found.remarks)
 
 
 def _is_bool(cells: pd.Series) -> bool:
@@ -101,47 +163,14 @@ def _is_bool(cells: pd.Series) -> bool:
     return cells.dtype == object and pd.api.types.infer_dtype(cells, skipna=True) == "boolean"
 
 
-def _fill(n: int, filled: int) -> str | None:
-    if filled == 0:
-        return EMPTY
-    return SPARSE if filled < LEAST_FILLED * n else None
-
-
-def _known_code(codes: Ints, texts: list[str], key: str, panel: Panel) -> Inferred | str | None:
-    """Read a column by the first ordered code whose cells it holds."""
-    known = sorted({text for text in texts if text.lower() not in MISSING})
-    for ordinal in panel.ordinals if known else ():
-        meaning = ordinal.read(known, key)
-        if meaning is None:
-            continue
-        occur = {level for level in meaning.values() if level is not None}
-        levels = [lv for lv in ordinal.levels if lv in occur or lv not in ordinal.rare]
-        spec: dict[str, Any] = {"kind": "ordinal", "levels": levels}
-        spellings = {text: level for text, level in meaning.items() if text != level}
-        if spellings:
-            spec["map"] = spellings
-        # By the whole code's levels, so that two columns of one code can be compared.
-        index = {level: float(i) for i, level in enumerate(ordinal.levels)}
-        table = [index.get(meaning.get(text) or "", np.nan) for text in texts]
-        values = np.array([*table, np.nan])[codes]
-        filled = _fill(len(codes), int((~np.isnan(values)).sum()))
-        return filled or (Inferred(spec, values, ordinal) if len(occur) > 1 else CONSTANT)
-    return None
-
-
 def _number(
-    numbers: Array,
-    bad: Bools,
-    name: str,
-    place: Place | None,
-    panel: Panel,
+    read: NumberColumn, name: str, place: Place | None, panel: Panel, hints: Hints
 ) -> Inferred | str:
-    if bad.any():
-        return (
-            f"{MIXED}: {int(bad.sum())} cells are not numbers; list words for missing (--missing)"
-        )
+    if read.bad.any():
+        return f"{MIXED}: {int(read.bad.sum())} cells are not numbers"
+    numbers, unknown = _without_codes(read.values)
     known = numbers[~np.isnan(numbers)]
-    found = _fill(len(numbers), len(known))
+    found = fill(len(numbers), len(known))
     if found is not None:
         return found
     n_distinct = len(np.unique(known))
@@ -150,12 +179,62 @@ def _number(
     if len(known) >= 10 and np.array_equal(numbers, numbers[0] + np.arange(len(numbers))):
         return ROW_NUMBER
     spec: dict[str, Any] = {"kind": _number_kind(known, n_distinct, name, place, panel)}
+    if read.unit is not None:
+        spec["unit"] = read.unit
     for quantity in panel.quantities:
         low, high = quantity.range
         if matches([quantity.names], key_of(name)) and low <= known.min() and known.max() <= high:
             limits = [int(x) if x.is_integer() else x for x in quantity.range]
             spec |= {"unit": quantity.unit, "range": limits}
-    return Inferred(spec, numbers)
+    remarks = []
+    if unknown:
+        spec["map"] = dict.fromkeys(unknown)
+        count = int((~np.isnan(read.values)).sum()) - len(known)
+        remarks.append(
+            f"{name}: {some(unknown)} ({count} cells) looks like a code for unknown and is taken "
+            "for missing; take it out of map if it is a value"
+        )
+    if read.mark is not None:
+        spec["decimal"] = read.mark
+        commas = "decimal" if read.mark == "," else "to group thousands"
+        remarks.append(f"{name}: commas are taken to be {commas}")
+    if read.unit is not None:
+        remarks.append(f"{name}: cells name the unit {read.unit}, which is taken off")
+    asked = [open_mark(name)] if read.open and hints.mark is None else []
+    whole = 2 < n_distinct <= MOST_CODES and bool((known % 1 == 0).all()) and known.min() >= 0
+    if whole and name not in hints.numbers and matches(panel.nominal, key_of(name)):
+        asked.append(
+            f"column '{name}': whole numbers where categories are usual: give --category '{name}' "
+            f"if they are codes, --number '{name}' if they count or measure"
+        )
+    return Inferred(spec, numbers, remarks=tuple(remarks), asked=tuple(asked))
+
+
+def _without_codes(numbers: Array) -> tuple[Array, list[str]]:
+    """Return numbers (n,) without those that look like codes for unknown, and these."""
+    found: list[str] = []
+    values, counts = np.unique(numbers[~np.isnan(numbers)], return_counts=True)
+    if len(values) < 4:
+        return numbers, found
+    whole = bool((values % 1 == 0).all())
+    while len(values) > 3 and as_level(float(values[-1])) in UNKNOWN_CODES:
+        last, rest = values[-1], values[-2]
+        # 98 and 99 can be counts or percents: only whole numbers far above all others are codes.
+        enough = last >= 888 or (whole and last >= 88) or (whole and rest <= 4 and counts[-1] > 1)
+        if not enough or rest <= 0 or rest > 0.6 * last:
+            break
+        found.append(as_level(float(last)))
+        values, counts = values[:-1], counts[:-1]
+    while len(values) > 3 and as_level(float(values[0])) in UNKNOWN_CODES:
+        if values[0] >= 0 or (values[1] < 0 and as_level(float(values[1])) not in UNKNOWN_CODES):
+            break
+        if values[0] == -1 and not (whole and counts[0] > 1):
+            break
+        found.append(as_level(float(values[0])))
+        values, counts = values[1:], counts[1:]
+    if not found:
+        return numbers, found
+    return np.where(np.isin(numbers, [float(code) for code in found]), np.nan, numbers), found
 
 
 def _number_kind(
@@ -169,38 +248,3 @@ def _number_kind(
     if (gene or matches([panel.densities], key_of(name))) and known.min() >= 0:
         return "density"
     return "number"
-
-
-def _levels(codes: Ints, texts: list[str], empty: Bools) -> Inferred | str:
-    """Infer a category from a column of text."""
-    counts = Counter(dict.fromkeys(texts, 0))
-    for code, count in zip(*np.unique(codes[~empty], return_counts=True), strict=True):
-        counts[texts[int(code)]] += int(count)
-    counts = +counts
-    filled = counts.total()
-    for pattern, reason in ((DATE, DATED), (DECIMAL_COMMA, COMMA)):
-        if sum(count for text, count in counts.items() if pattern.fullmatch(text)) > 0.5 * filled:
-            return reason
-    meaning = _spellings(counts)
-    levels = sorted(set(meaning.values()))
-    if len(levels) < 2:
-        return CONSTANT
-    if len(levels) > max(2, 0.5 * filled) and len(levels) > 0.9 * filled:
-        return UNIQUE
-    if len(levels) > MOST_LEVELS or len(levels) > max(2, 0.5 * filled):
-        return f"too many levels for a category: {len(levels)}"
-    spec: dict[str, Any] = {"kind": "category", "levels": levels}
-    others = {text: level for text, level in sorted(meaning.items()) if text != level}
-    if others:
-        spec["map"] = others
-    index = {level: float(i) for i, level in enumerate(levels)}
-    table = [index[meaning[text]] if text in meaning else np.nan for text in texts]
-    return Inferred(spec, np.array([*table, np.nan])[codes])
-
-
-def _spellings(counts: Mapping[str, int]) -> dict[str, str]:
-    """Map each text to its commonest spelling: case and spaces do not make another level."""
-    best: dict[str, str] = {}
-    for text in sorted(counts, key=lambda t: (-counts[t], t)):
-        best.setdefault(" ".join(text.lower().split()), text)
-    return {text: best[" ".join(text.lower().split())] for text in counts}

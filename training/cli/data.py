@@ -13,6 +13,8 @@ from accomplice.training.reports.wording import SYNTHETIC
 
 DATA = "draft or check a study file; make the synthetic cohort"
 Unit = Literal["days", "weeks", "months", "years"]
+Mark = Literal[".", ","]
+Prefer = Literal["filled"]
 Variant = Literal["default", "strong", "null", "shifted", "confounded"]
 
 
@@ -21,14 +23,39 @@ def init(
         Path, typer.Argument(metavar="SOURCE", help="a table, or a cBioPortal study folder")
     ],
     *,
-    time: Annotated[str | None, option("TIME", "column of the follow-up time")] = None,
+    time: Annotated[
+        str | None,
+        option(
+            "TIME",
+            "column of the follow-up time; of A,B the first filled counts; with --from, of the "
+            "date at its end",
+        ),
+    ] = None,
+    start: Annotated[
+        str | None, option("DATE", "column of the date at which follow-up begins", name="--from")
+    ] = None,
+    date_format: Annotated[str | None, option("FORMAT", "of the dates, such as %d.%m.%Y")] = None,
     event: Annotated[
         str | None, option("EVENT", "column that says whether the event was seen")
     ] = None,
+    event_values: Annotated[
+        str | None, option("VALUES", "of the event's column that mean the event: 2 or A,B")
+    ] = None,
     unit: Annotated[
-        Unit, option(one_of(Unit), "of the follow-up time (default: months)")
-    ] = "months",
+        Unit | None,
+        option(one_of(Unit), "of the follow-up time (default: as its name says, or months)"),
+    ] = None,
     id: Annotated[str | None, option("ID", "column of the patient's identifier")] = None,
+    rows: Annotated[
+        str | None,
+        option(
+            "first|last|primary|mean|latest_before:COLUMN|all",
+            "which of a patient's rows counts; all: each row is a patient",
+        ),
+    ] = None,
+    prefer: Annotated[
+        Prefer | None, option("filled", "fill that row's gaps from the patient's others")
+    ] = None,
     centre: Annotated[str | None, option("CENTRE", "column of the hospital")] = None,
     treatment: Annotated[
         str | None, option("TREATMENT", "column of the treatment whose effect is asked for")
@@ -55,6 +82,15 @@ def init(
             "however many; up to a tenth, and a study folder's, always are",
         ),
     ] = False,
+    decimal: Annotated[
+        Mark | None, option(", or .", "decimal mark, where cells leave it open")
+    ] = None,
+    category: Annotated[
+        str | None, option("COLUMNS", "whose numbers or words are a category's codes: A,B")
+    ] = None,
+    number: Annotated[
+        str | None, option("COLUMNS", "whose whole numbers count or measure: A,B")
+    ] = None,
     out: Annotated[Path, option("FILE", "default: study.yaml")] = Path("study.yaml"),
 ) -> None:
     """Draft a study file from a table or a study folder.
@@ -66,15 +102,25 @@ def init(
       accomplice data init study_folder --out study.yaml
       accomplice data init cohort.csv --response recist --out study.yaml
 
-    The last has no follow-up: a study of a response alone.
+    The last has no follow-up: a study of a response alone. Where the table leaves something open,
+    nothing is written, and one line says which option answers it.
     """
-    from accomplice.data.drafting.draft import draft_study, render_study
+    from accomplice.data.drafting.draft import Answers, draft_study, render_study
+    from accomplice.data.drafting.identity import parse_rows
+    from accomplice.data.errors import InputError
     from accomplice.data.readers.missing import Words, words_of
     from accomplice.data.readers.reader import Reading
 
-    def listed(words: str | None) -> frozenset[str]:
-        return words_of(() if words is None else words.split(","))
-
+    answers = Answers(
+        start=start,
+        date_format=date_format,
+        event_values=_listed(event_values) or None,
+        rows=parse_rows(rows, prefer),
+        decimal=decimal,
+        categories=_listed(category),
+        numbers=_listed(number),
+    )
+    words = Words(missing=words_of(_listed(missing)), kept=words_of(_listed(level)))
     draft = draft_study(
         source,
         time=time,
@@ -86,15 +132,21 @@ def init(
         response=response,
         name=name,
         drop_without_follow_up=drop_without_follow_up,
-        reading=Reading(
-            Words(missing=listed(missing), kept=listed(level)), sheet=sheet, encoding=encoding
-        ),
+        reading=Reading(words, sheet=sheet, encoding=encoding),
         out=out,
+        answers=answers,
     )
+    if draft.asked:
+        raise InputError("; ".join(draft.asked))
     write_text(out, render_study(draft))
     for line in draft.notes:
         print(f"note: {line}")
     print(f"wrote {out}; look it over, then: accomplice data check {out}")
+
+
+def _listed(names: str | None) -> tuple[str, ...]:
+    """Return the names that an option lists, separated by commas."""
+    return tuple(name.strip() for name in names.split(",")) if names else ()
 
 
 def check(study: Study) -> None:

@@ -157,7 +157,12 @@ def test_missing_column_names_the_nearest(capsys, study, table):
         (lambda f: pd.concat([f, f.head(3)]), "3 rows repeat a patient"),
         (lambda f: f.assign(died=0), "no event among 80"),
         (lambda f: f.assign(months=-f["months"]), "80 of 80 times are negative"),
-        (lambda f: f.assign(months=f["months"].mask(f.index < 4, 0)), "4 of 80 patients"),
+        (
+            lambda f: f.assign(
+                months=f["months"].mask(f.index < 4, 0), died=f["died"].mask(f.index < 4, 0)
+            ),
+            "4 of 80 patients",
+        ),
         (
             lambda f: f.assign(months=f["months"].astype(str) + "m"),
             "80 of 80 times are not numbers",
@@ -175,7 +180,8 @@ def test_a_bad_table_is_refused(capsys, study, table, change, expected):
 
 
 def test_zero_times_may_be_dropped_and_it_is_said(capsys, study, table):
-    table.assign(months=table["months"].mask(table.index < 4, 0)).to_csv("cohort.csv", index=False)
+    zero = {name: table[name].mask(table.index < 4, 0) for name in ("months", "died")}
+    table.assign(**zero).to_csv("cohort.csv", index=False)
     line = refused(capsys, "train", "study.yaml")
     assert "drop_without_follow_up: true" in line
     endpoint = next(iter(study["endpoints"]["survival"].values()))

@@ -1,0 +1,262 @@
+"""Find out which rows of a table are one patient's."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from pandas.api.types import is_float_dtype, is_numeric_dtype
+from pydantic import ValidationError
+
+from accomplice.data.arrays import Ints
+from accomplice.data.cells.dates import look_of
+from accomplice.data.errors import InputError
+from accomplice.data.panels.panel import Panel, key_of, matches
+from accomplice.data.readers.columns import column
+from accomplice.data.rows.barcodes import read_barcodes
+from accomplice.data.rows.one_per_patient import one_per_patient
+from accomplice.data.study_parts import Rows, as_level
+
+#: The answer that each row is a patient of its own.
+ALL = "all"
+WAYS = "first|last|primary|mean|latest_before:COLUMN"
+#: Groups of rows that must agree before they are taken for one patient's.
+FEWEST_GROUPS = 5
+#: Rows a patient beyond which a column groups patients instead.
+MOST_ROWS = 100
+#: Columns that are compared between rows at most.
+MOST_COMPARED = 200
+
+
+@dataclass
+class Identity:
+    """Who is a patient in a table."""
+
+    id: str | None
+    frame: pd.DataFrame
+    """One row a patient."""
+    rows: Rows | None = None
+    """How several rows became one."""
+    notes: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+
+
+def parse_rows(option: str | None, prefer: Literal["filled"] | None = None) -> Rows | str | None:
+    """Return which row counts, as an option says it.
+
+    Raises:
+        InputError: it says something else.
+    """
+    if option is None:
+        if prefer is not None:
+            raise InputError(f"--prefer {prefer}: say which row counts too (--rows {WAYS})")
+        return None
+    if option == ALL:
+        return ALL
+    name, _, at = option.partition(":")
+    how: object = {"latest_before": at} if name == "latest_before" and at else option
+    try:
+        return Rows.model_validate({"one_per_patient": how, "prefer": prefer})
+    except ValidationError:
+        raise InputError(f"--rows: '{option}' is none of {WAYS}|{ALL}") from None
+
+
+def identify(
+    frame: pd.DataFrame,
+    id: str | None,
+    rows: Rows | str | None,
+    outcome: Sequence[str],
+    panel: Panel,
+    words: Collection[str],
+) -> Identity:
+    """Find the identifier, and make one row of each patient's.
+
+    Args:
+        frame: the table.
+        id: column of the identifier, if the user names it.
+        rows: how several rows become one; :data:`ALL` where each is a patient.
+        outcome: columns of time and event, which a patient's rows share.
+        panel: what is known of names.
+        words: cells that mean missing, in lower case.
+
+    Raises:
+        InputError: rows repeat a patient, and nothing says what to do.
+    """
+    if id is not None:
+        column(frame, id, "id")
+    who = id or _unique_id(frame, panel)
+    made = rows if isinstance(rows, Rows) else None
+    if rows != ALL:
+        repeated = _repeated(frame, who, id, outcome, panel)
+        sampled = None if rows else _sampled(frame, [id] if id else [repeated, who, *frame.columns])
+        if sampled is not None:
+            made, who = Rows(one_per_patient="primary"), sampled
+        elif repeated is not None and made is None:
+            raise InputError(_ask(frame, repeated))
+        else:
+            who = repeated or who
+    found = Identity(who, frame)
+    if who is None or who != id:
+        told = f"column '{who}' is the" if who else "rows are numbered for want of a"
+        found.notes.append(f"{told} patient identifier; name another with --id")
+    if made is not None and who is not None:
+        merged = one_per_patient(frame, who, made, words=words)
+        found.frame, found.rows = merged.frame, made
+        found.notes.append(f"rows: {merged.note(made)}")
+    if rows is None and made is None:
+        found.asked += _alike(frame, who, outcome)
+    return found
+
+
+def _sampled(frame: pd.DataFrame, names: Iterable[str | None]) -> str | None:
+    """Return the first column of sample barcodes with normal tissue or several of a patient's."""
+    for name in dict.fromkeys(str(name) for name in names if name is not None):
+        if not is_numeric_dtype(frame[name].dtype) and _has_normals(frame[name]):
+            return name
+    return None
+
+
+def _unique_id(frame: pd.DataFrame, panel: Panel) -> str | None:
+    """Return the first column that is named like an identifier and is one."""
+    for name, cells in frame.items():
+        if matches(panel.ids, key_of(str(name))) and not cells.isna().any():
+            texts = pd.Series([as_level(cell) for cell in cells])
+            if not texts.duplicated().any():
+                return str(name)
+    return None
+
+
+def _repeated(
+    frame: pd.DataFrame,
+    single: str | None,
+    named: str | None,
+    outcome: Sequence[str],
+    panel: Panel,
+) -> str | None:
+    """Return the column that names patients of whom there are several rows, if one does."""
+    if named is not None and frame[named].dropna().map(as_level).duplicated().any():
+        return named
+    taken = {*outcome, single}
+    columns = [str(name) for name in frame.columns if str(name) not in taken]
+    for name in columns:
+        if matches(panel.patients, key_of(name)):
+            codes, n = _groups(frame[name])
+            if MOST_ROWS * n >= len(frame) and 1 < n < (codes >= 0).sum():
+                return name
+    told = {}
+    for name in columns:
+        cells = frame[name]
+        named_so = matches(panel.ignored.get("an identifier", ()), key_of(name))
+        text = not is_numeric_dtype(cells.dtype) and look_of(cells) is None and _worded(cells)
+        if text or (named_so and not is_float_dtype(cells.dtype)):
+            told[name] = cells
+    return next(
+        (name for name, cells in told.items() if _same_outcome(frame, cells, outcome)), None
+    )
+
+
+def _worded(cells: pd.Series) -> bool:
+    """Whether most known cells of a column are no numbers."""
+    return bool(pd.to_numeric(cells.dropna(), errors="coerce").isna().mean() > 0.5)
+
+
+def _groups(cells: pd.Series) -> tuple[Ints, int]:
+    try:
+        codes, distinct = pd.factorize(cells, use_na_sentinel=True)
+    except TypeError:
+        return np.full(len(cells), -1), 0
+    return codes, len(distinct)
+
+
+def _same_outcome(frame: pd.DataFrame, cells: pd.Series, outcome: Sequence[str]) -> bool:
+    """Whether the rows of each level of a column have one outcome, which has many values."""
+    if not outcome:
+        return False
+    codes, n = _groups(cells)
+    if n < FEWEST_GROUPS or n > 0.95 * len(frame):
+        return False
+    ends = _rows(frame, outcome)
+    if len(np.unique(ends)) < 0.3 * n:
+        return False
+    known = pd.DataFrame({"who": codes, "end": ends})[codes >= 0]
+    each = known.groupby("who")["end"].agg(["size", "nunique"])
+    several = each[each["size"] > 1]
+    return len(several) >= FEWEST_GROUPS and bool((several["nunique"] == 1).mean() >= 0.95)
+
+
+def _has_normals(cells: pd.Series) -> bool:
+    """Whether a column holds barcodes of samples, normal tissue or several of a patient's."""
+    codes = read_barcodes(cells.dropna().astype(str))
+    types = [c.type for c in codes or () if c is not None]
+    if codes is None or all(kind is None for kind in types):
+        return False
+    patients = [c.patient for c in codes if c is not None]
+    return any(kind is not None and kind >= 10 for kind in types) or len(set(patients)) < len(
+        patients
+    )
+
+
+def _ask(frame: pd.DataFrame, name: str) -> str:
+    """Say that rows repeat a patient, and what to do."""
+    codes, n = _groups(frame[name])
+    return (
+        f"column '{name}': {int((codes >= 0).sum()) - n} rows repeat a patient ({len(frame)} rows, "
+        f"{n} patients): say which row counts with --id '{name}' --rows {WAYS} (rows in the study "
+        f"file), or --rows {ALL} if each row is a patient"
+    )
+
+
+def _alike(frame: pd.DataFrame, id: str | None, outcome: Sequence[str]) -> list[str]:
+    """Ask where rows share outcome and clinical values as those of one patient do."""
+    if not outcome:
+        return []
+    ends = _rows(frame, outcome)
+    measured = frame.select_dtypes("float")
+    with np.errstate(invalid="ignore"):
+        whole = (np.nan_to_num(measured.to_numpy(dtype=float)) % 1 == 0).all(axis=0)
+    fractions = {str(name) for name, each in zip(measured.columns, whole, strict=True) if not each}
+    clinical = [
+        name
+        for name in map(str, frame.columns)
+        if name not in (*outcome, id)
+        and name not in fractions
+        and frame[name].map(np.isscalar, na_action="ignore").all()
+        and 1 < frame[name].nunique() < 0.5 * len(frame)
+    ][:MOST_COMPARED]
+    if not clinical:
+        return []
+    profile = _rows(frame, clinical)
+    n = len(frame)
+    both = pd.factorize(ends * (profile.max() + 1) + profile)[0]
+    pairs = {key: _pairs(codes) for key, codes in (("end", ends), ("both", both))}
+    chance = pairs["end"] * 2 * _pairs(profile) / max(n * (n - 1), 1)
+    alike = int((np.bincount(both)[both] > 1).sum())
+    sizes = np.bincount(both)
+    usual = int(np.bincount(sizes).argmax())
+    # By chance groups of equal rows differ in size.
+    even = usual > 1 and len(sizes) >= 4 * FEWEST_GROUPS and (sizes == usual).mean() > 0.9
+    many = pairs["both"] >= 5 * chance + FEWEST_GROUPS
+    if alike < max(2 * FEWEST_GROUPS, 0.2 * n) or not (even or many):
+        return []
+    return [
+        f"{alike} of {n} rows share the outcome and all clinical values with another row, as "
+        f"samples of one patient do: name the patient with --id and --rows {WAYS}, or give --rows "
+        f"{ALL} if each row is a patient"
+    ]
+
+
+def _rows(frame: pd.DataFrame, columns: Sequence[str]) -> Ints:
+    """Return a number for each row (n,), equal where the rows are equal in all columns."""
+    codes = np.zeros(len(frame), dtype=np.int64)
+    for name in columns:
+        own = pd.factorize(frame[name])[0] + 1
+        codes = pd.factorize(codes * (own.max() + 1) + own)[0]
+    return codes
+
+
+def _pairs(codes: Ints) -> float:
+    counts = np.bincount(codes).astype(float)
+    return float((counts * (counts - 1) / 2).sum())

@@ -1,0 +1,349 @@
+"""Draft a survival endpoint: which columns, in which unit, and which values mean the event."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from accomplice.data.arrays import Array, Bools
+from accomplice.data.cells.dates import read_dates
+from accomplice.data.cells.events import event_meaning, meanings
+from accomplice.data.cells.numbers import NumberFormat, number_column
+from accomplice.data.cells.times import without_missing
+from accomplice.data.drafting.units import plausible, unit_of
+from accomplice.data.errors import InputError, some
+from accomplice.data.outcomes import LeftOut, follow_up, survival_targets
+from accomplice.data.panels.panel import key_of
+from accomplice.data.readers.columns import column
+from accomplice.data.study_parts import Mark, SurvivalEndpoint, Unit, as_level
+
+#: Part of the patients without follow-up that a draft leaves out without being told to.
+FEW_WITHOUT_FOLLOW_UP = 0.1
+#: Codes that registries use for unknown.
+UNKNOWN_CODES = frozenset({"8", "9", "88", "98", "99", "888", "998", "999", "9999"}) | {
+    f"-{code}" for code in ("1", "8", "9", "88", "98", "99", "999", "9999")
+}
+
+_CENSORED = r"(^|_)(is_)?(censored|censoring|censorship|censorflag)(_|$)"
+_CENS = r"(^|_)(cens|censor)(_|$)"
+_NO_EVENT = (
+    r"(^|_)(alive|living|survived|survivors?|surviving|no_event|noevent"
+    r"|(event|disease|relapse|recurrence|progression)_?free)(_(status|flag|yn|ind|indicator))?$"
+)
+_FLAGS = frozenset({"0", "1", "yes", "no", "y", "n", "true", "false", "t", "f"})
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the user said of the outcome."""
+
+    time: str | Sequence[str]
+    event: str
+    start: str | None = None
+    """Column of the date at which follow-up begins."""
+    date_format: str | None = None
+    unit: Unit | None = None
+    event_values: tuple[str, ...] | None = None
+    drop_without_follow_up: bool = False
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """Column -> the name in its cells, as of :func:`keys.keys_of`."""
+
+    def key(self, name: str) -> str:
+        """Return what a column is called, in its cells or by its own name, as a key."""
+        return key_of(self.keys.get(name, name))
+
+
+@dataclass
+class Endpoint:
+    """A drafted survival endpoint."""
+
+    raw: dict[str, Any]
+    """As in the study file."""
+    time: Array
+    """Months (n,)."""
+    event: Bools
+    keep: Bools
+    """Who has follow-up (n,)."""
+    notes: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+    """What must be answered by an option."""
+
+
+def time_columns(frame: pd.DataFrame, time: str | Sequence[str]) -> list[str]:
+    """Return the columns that ``A,B`` or a list names."""
+    if not isinstance(time, str):
+        return list(time)
+    if time in frame.columns or "," not in time:
+        return [time]
+    return [name.strip() for name in time.split(",")]
+
+
+def draft_endpoint(
+    frame: pd.DataFrame,
+    name: str,
+    wanted: Wanted,
+    words: Collection[str],
+    mark: Mark | None,
+    *,
+    gaps: bool,
+) -> Endpoint:
+    """Draft a survival endpoint.
+
+    Args:
+        frame: one row a patient.
+        name: of the endpoint.
+        wanted: what the user said.
+        words: cells that mean missing, in lower case.
+        mark: decimal mark of the table's other columns, where that is known.
+        gaps: whether patients without follow-up are usual.
+
+    Raises:
+        InputError: a column is missing or is no time or event.
+    """
+    columns = time_columns(frame, wanted.time)
+    raw: dict[str, Any] = {"time": columns[0], "event": wanted.event}
+    notes: list[str] = []
+    asked: list[str] = []
+    told = "the option"
+    if wanted.start is not None:
+        raw["time"] = _from_dates(frame, columns, wanted, words, notes)
+    else:
+        if len(columns) > 1:
+            raw["time"] = {"first_of": columns}
+        raw["unit"], told = unit_of(frame, columns, wanted.unit, wanted.keys, words, notes)
+        if decimal := _decimal(frame, columns, words, mark, asked):
+            raw["decimal"] = decimal
+    if wanted.event_values:
+        raw["event_values"] = _event_values(frame, wanted, words, asked)
+    raw["horizon"] = None
+    endpoint = SurvivalEndpoint.model_validate(raw | {"drop_without_follow_up": True})
+    _refuse_codes(frame, wanted, words)
+    time, event, left = follow_up(frame, name, endpoint, words)
+    if gaps and left.early.any():
+        raw["zero_is_missing"] = True
+        endpoint = endpoint.model_copy(update={"zero_is_missing": True})
+        time, event, left = follow_up(frame, name, endpoint, words)
+    keep = ~left.rows
+    if raw.get("unit") is not None:
+        asked += plausible(time, columns, raw["unit"], told, notes)
+    notes += _on_events(frame, wanted, words, time, event, keep)
+    if len(columns) > 1 and wanted.start is None:
+        notes += _on_several(frame, columns, endpoint, words, event, asked)
+    asked += _left_out(raw, left, wanted, columns, gaps=gaps)
+    # Refuses too many without follow-up, with their count and the way out, and no event at all.
+    survival_targets(frame, name, SurvivalEndpoint.model_validate(raw), words)
+    return Endpoint(raw, time, event, keep, notes, asked)
+
+
+def _from_dates(
+    frame: pd.DataFrame,
+    columns: Sequence[str],
+    wanted: Wanted,
+    words: Collection[str],
+    notes: list[str],
+) -> dict[str, Any]:
+    """Return ``time`` from dates, with the format that all of them have."""
+    names = (str(wanted.start), *columns)
+    cells = {name: without_missing(column(frame, name, "time"), words) for name in names}
+    format = wanted.date_format
+    texts = [each for each in cells.values() if each.dtype.kind != "M"]
+    if format is None and texts:
+        # Together, since one column may have no day after the twelfth.
+        _, format = read_dates(pd.concat(texts, ignore_index=True), None, "', '".join(names))
+    said = f", written as {format}" if format else ""
+    notes.append(f"time: from '{wanted.start}' to {some(columns)}{said}")
+    raw: dict[str, Any] = {"from": wanted.start, "to": list(columns)}
+    return raw | ({"format": format} if format else {})
+
+
+def _decimal(
+    frame: pd.DataFrame,
+    columns: Sequence[str],
+    words: Collection[str],
+    mark: Mark | None,
+    asked: list[str],
+) -> Mark | None:
+    """Return the decimal mark to write down, where cells have commas."""
+    found: Mark | None = None
+    for name in columns:
+        read = number_column(frame[name], NumberFormat(words, decimal=mark, bounds=False))
+        if read.open:
+            asked.append(open_mark(name))
+        found = read.mark or found
+    return found
+
+
+def open_mark(name: str) -> str:
+    """Say that a column's decimal mark must be named."""
+    return (
+        f"column '{name}': its commas can be decimal or group thousands: give --decimal , or "
+        "--decimal ."
+    )
+
+
+def _refuse_codes(frame: pd.DataFrame, wanted: Wanted, words: Collection[str]) -> None:
+    """Raise for an event column that says something else than whether the event was seen.
+
+    Raises:
+        InputError: it is a flag of censoring, or its codes do not tell which is the event.
+    """
+    if wanted.event_values:
+        return
+    name, cells = wanted.event, column(frame, wanted.event, "event")
+    texts = [as_level(cell) for cell in pd.unique(cells.dropna())]
+    known = sorted(text for text in texts if text.lower() not in words)
+    key, flags = wanted.key(name), {text.lower() for text in known} <= _FLAGS
+    for pattern, says in ((_CENSORED, "censoring"), (_NO_EVENT, "being without the event")):
+        if flags and re.search(pattern, key) and not key.startswith(("un", "non", "not")):
+            none = [text for text in known if event_meaning(text) is False]
+            way = f"--event-values {none[0]}" if none else "--event-values VALUE"
+            raise InputError(
+                f"column '{name}': its name says {says}, not the event: name the value that means "
+                f"the event ({way} if this one does)"
+            )
+    codes = [text for text in known if text not in ("0", "1")]
+    if not codes or not all(re.fullmatch(r"-?\d{1,4}", text) for text in known):
+        return
+    unknown = [text for text in codes if text in UNKNOWN_CODES]
+    if unknown == codes and "1" in known:
+        raise InputError(
+            f"column '{name}': {some(unknown)} looks like a code for unknown: give --missing "
+            f"{','.join(unknown)}"
+        )
+    sure = [text for text in known if text not in unknown]
+    hint = f"--event-values {sure[-1]}"
+    if sure == ["1", "2"]:
+        hint += ", as R's survival has it, or 1"
+    elif len(sure) > 2:
+        hint = f"--event-values {sure[1]} for one cause, {','.join(sure[1:])} for any"
+    also = f", and --missing {','.join(unknown)} if that means unknown" if unknown else ""
+    raise InputError(
+        f"column '{name}': its codes {some(known)} do not tell which means the event: name it "
+        f"({hint}{also})"
+    )
+
+
+def _event_values(
+    frame: pd.DataFrame, wanted: Wanted, words: Collection[str], asked: list[str]
+) -> list[str]:
+    """Return the values that mean the event.
+
+    Raises:
+        InputError: one of them does not occur.
+    """
+    cells = column(frame, wanted.event, "event")
+    texts = {as_level(cell) for cell in pd.unique(cells.dropna())}
+    folded = {text.lower(): text for text in texts}
+    values = []
+    for value in wanted.event_values or ():
+        met = value if value in texts else folded.get(value.lower())
+        if met is None:
+            raise InputError(
+                f"column '{wanted.event}': no cell holds '{value}' (--event-values): it has "
+                f"{len(texts)} different values"
+            )
+        values.append(met)
+    rest = sorted(t for t in texts - {*values} if t in UNKNOWN_CODES and t.lower() not in words)
+    if rest:
+        asked.append(
+            f"column '{wanted.event}': {some(rest)} looks like a code for unknown and would count "
+            f"as no event: give --missing {','.join(rest)}, or list it under --event-values"
+        )
+    return values
+
+
+def _on_events(
+    frame: pd.DataFrame,
+    wanted: Wanted,
+    words: Collection[str],
+    time: Array,
+    event: Bools,
+    keep: Bools,
+) -> list[str]:
+    """Say which values mean the event and how many patients had it.
+
+    Raises:
+        InputError: the column's name leaves open which value means the event, and so do the times.
+    """
+    cells = frame[wanted.event]
+    distinct = pd.unique(cells.dropna())
+    found = meanings(
+        distinct, words, wanted.event_values and _event_values(frame, wanted, words, [])
+    )
+    yes = sorted(as_level(c) for c, m in zip(distinct, found, strict=True) if m is True)
+    key, z = wanted.key(wanted.event), _later(time[keep], event[keep])
+    if re.search(_CENS, key) and not wanted.event_values and z > -2:
+        raise InputError(
+            f"column '{wanted.event}': its name leaves open whether {some(yes)} means the event or "
+            f"censoring ({int((event & keep).sum())} of {int(keep.sum())} patients have it): name "
+            f"the value that means the event (--event-values {yes[0] if yes else 1}, or the other)"
+        )
+    told = f"event: {some(yes)} means the event: {int((event & keep).sum())} of {int(keep.sum())}"
+    if z > 3 and not wanted.event_values:
+        told += (
+            "; their times are longer than those of the others, as if it meant censoring: look, "
+            "and name the value with --event-values"
+        )
+    causes = [text for text in yes if re.search(r"\b(of|other|cause)", text.lower())]
+    if len(causes) > 1:
+        told += "; one cause alone: --event-values"
+    return [told]
+
+
+def _later(time: Array, event: Bools) -> float:
+    """Return the z value of Mann and Whitney's test that events have longer times than others."""
+    n, n_event = len(time), int(event.sum())
+    if n_event in (0, n):
+        return 0.0
+    ranks = pd.Series(time).rank().to_numpy()
+    u = ranks[event].sum() - n_event * (n_event + 1) / 2
+    return float(
+        (u - n_event * (n - n_event) / 2) / np.sqrt(n_event * (n - n_event) * (n + 1) / 12)
+    )
+
+
+def _on_several(
+    frame: pd.DataFrame,
+    columns: Sequence[str],
+    endpoint: SurvivalEndpoint,
+    words: Collection[str],
+    event: Bools,
+    asked: list[str],
+) -> list[str]:
+    """Say how the first filled of several columns was taken."""
+    known = NumberFormat(words, decimal=endpoint.decimal, bounds=False)
+    times = [number_column(frame[name], known).values for name in columns]
+    both = ~np.isnan(times[0]) & ~np.isnan(times[1])
+    told = f"time: the first filled of {some(columns)}"
+    if both.any():
+        told += f"; {int(both.sum())} patients have both of the first two, and the first counts"
+        longer = both & event & (times[1] > times[0])
+        if longer.sum() > 0.5 * max((both & event).sum(), 1):
+            asked.append(
+                f"columns {some(columns)}: of patients with the event the later column is longer: "
+                f"put the time to the event first (--time {columns[1]},{columns[0]})"
+            )
+    return [told]
+
+
+def _left_out(
+    raw: dict[str, Any], left: LeftOut, wanted: Wanted, columns: Sequence[str], *, gaps: bool
+) -> list[str]:
+    """Leave patients without follow-up out, and ask where that would be wrong."""
+    rows = left.rows
+    few = rows.mean() <= FEW_WITHOUT_FOLLOW_UP
+    if rows.any() and (wanted.drop_without_follow_up or gaps or few):
+        raw["drop_without_follow_up"] = True
+    kept = left.event[~rows]
+    if not (rows.any() and len(kept) and kept.all() and not few):
+        return []
+    return [
+        f"columns {some(columns)}: the {int(rows.sum())} patients left out have no event, and all "
+        f"{len(kept)} others have it: the time of the censored is in another column: give --time "
+        f"{columns[0]},OTHER"
+    ]

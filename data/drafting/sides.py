@@ -1,0 +1,41 @@
+"""Tell which values of a treatment or a response mean yes, and which no."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pandas as pd
+
+from accomplice.data.errors import InputError
+from accomplice.data.readers.missing import MISSING
+from accomplice.data.study_parts import as_level
+
+
+def sides(cells: pd.Series, name: str, yes: str, no: str) -> tuple[list[str], list[str]]:
+    """Return the values of a column that mean yes and those that mean no.
+
+    Where there are two values and one is known, the other is its opposite.
+
+    Raises:
+        InputError: a value is not known to be either, or one side is empty.
+    """
+    codes, distinct = pd.factorize(cells, use_na_sentinel=True)
+    texts = [as_level(cell) for cell in distinct]
+    known = {text for text in texts if text.lower() not in MISSING}
+    lower = {text: " ".join(text.lower().split()) for text in known}
+    positive = {text for text in known if re.fullmatch(yes, lower[text])}
+    negative = {text for text in known - positive if re.fullmatch(no, lower[text])}
+    other = known - positive - negative
+    if len(known) == 2 and len(other) == 1:
+        (negative if positive else positive).update(other)
+        other = set()
+    if other:
+        count = int(np.isin(codes, [i for i, text in enumerate(texts) if text in other]).sum())
+        raise InputError(
+            f"column '{name}': {count} of {len(cells)} values mean neither yes nor no: "
+            "recode the column as yes, no and empty, or write the study file by hand"
+        )
+    if not positive or not negative:
+        raise InputError(f"column '{name}': it needs both yes and no, one of them does not occur")
+    return sorted(positive), sorted(negative)

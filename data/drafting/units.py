@@ -1,0 +1,87 @@
+"""Find the unit of the time of follow-up: by an option, its name, its cells, and what is likely."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from accomplice.data.arrays import Array
+from accomplice.data.cells.numbers import NumberFormat, number_column
+from accomplice.data.errors import InputError, some
+from accomplice.data.panels.panel import key_of
+from accomplice.data.readers.columns import column
+from accomplice.data.study_parts import MONTHS, Unit
+
+#: Years of follow-up that are asked about, by what tells the unit.
+LONGEST = {"nothing": 30, "the name": 50, "the option": 100}
+
+_UNITS: dict[Unit, str] = {
+    "days": r"(^|_)(days?|d)(_|$)|days$",
+    "weeks": r"(^|_)(weeks?|wks?)(_|$)|weeks$",
+    "months": r"(^|_)(months?|mths?|mos?)(_|$)|months$",
+    "years": r"(^|_)(years?|yrs?|y)(_|$)|years$",
+}
+
+
+def unit_of(
+    frame: pd.DataFrame,
+    columns: Sequence[str],
+    given: Unit | None,
+    keys: Mapping[str, str],
+    words: Collection[str],
+    notes: list[str],
+) -> tuple[Unit, str]:
+    """Return the unit of the time, and what tells it.
+
+    Raises:
+        InputError: a column's name or cells tell another unit than the option.
+    """
+    named = {unit for name in columns if (unit := unit_named(keys.get(name, name)))}
+    for name in columns:
+        read = number_column(column(frame, name, "time"), NumberFormat(words, bounds=False))
+        named |= {unit for unit in MONTHS if read.unit == unit}
+    if len(named) > 1 or (named and given is not None and given not in named):
+        said = f", --unit says {given}" if given is not None else ""
+        raise InputError(
+            f"column {some(columns)}: its name or cells say {' and '.join(sorted(named))}{said}: "
+            f"give --unit {sorted(named)[0]}, or rename the column"
+        )
+    if given is not None:
+        return given, "the option"
+    if named:
+        unit = named.pop()
+        notes.append(f"time: {some(columns)} is taken to be in {unit}, as its name says")
+        return unit, "the name"
+    return "months", "nothing"
+
+
+def unit_named(name: str) -> Unit | None:
+    """Return the unit that a column's name tells."""
+    key = key_of(name)
+    found = [unit for unit, pattern in _UNITS.items() if re.search(pattern, key)]
+    return found[0] if len(found) == 1 else None
+
+
+def plausible(
+    time: Array, columns: Sequence[str], unit: Unit, told: str, notes: list[str]
+) -> list[str]:
+    """Ask for the unit where the longest time is too long, and note what was assumed."""
+    longest = float(np.nanmax(time, initial=0.0))
+    years = longest / 12
+    if years > LONGEST[told]:
+        other = "the unit that is right" if told == "the name" else "--unit days"
+        sure = told != "the option" and years <= LONGEST["the option"]
+        confirm = f" (--unit {unit} if it is right)" if sure else ""
+        return [
+            f"column {some(columns)}: in {unit} the longest follow-up would be {years:.0f} years: "
+            f"give {other}{confirm}"
+        ]
+    if told == "nothing":
+        notes.append(
+            f"time: {some(columns)} is taken to be in {unit}, so that the longest follow-up is "
+            f"{years:.2g} years; name another unit with --unit"
+        )
+    return []
