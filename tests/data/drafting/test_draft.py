@@ -14,6 +14,7 @@ from accomplice.data.drafting.draft import Draft, draft_study, render_study
 from accomplice.data.errors import InputError
 from accomplice.data.loading import load_cohort, load_endpoints
 from accomplice.data.panels.panel import KNOWN_AFTER
+from accomplice.data.readers.layout import clean_name
 from accomplice.data.study import parse_study
 
 SHARED = Path(__file__).parents[3].parent / "shared" / "data"
@@ -384,7 +385,7 @@ def test_any_sane_table_makes_a_cohort_without_hand_edits(tmp_path, frame):
         return
     assert_sound(drafted, out)
     study = parse_study(drafted.study, "x")
-    assert set(study.columns()) == {str(name).strip() for name in frame.columns}
+    assert set(study.columns()) == {clean_name(str(name)) for name in frame.columns}
 
 
 @real
