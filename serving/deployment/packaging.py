@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from accomplice.data.panels.panel import NAMES
 from accomplice.serving.deployment.container import copy_file, pin, write_context
 from accomplice.serving.deployment.origin import ORIGIN_FILE
 from accomplice.serving.deployment.server import BENTO, ROOT, ServerError, quiet_environment
@@ -24,6 +25,8 @@ SERVICE, ENDPOINT = "accomplice.serving.service", "accomplice.serving.endpoint"
 OURS = "accomplice"
 #: The page's files.
 PAGE = Path(OURS, "serving", "web", "files")
+#: Folder of the panels, whose spellings of levels are understood in requests.
+PANELS = Path(OURS, "data", "panels")
 #: Packages that the packed files import or that make uvicorn faster, pinned at the installed
 #: versions; BentoML is the first.
 REQUIRED = (
@@ -84,7 +87,7 @@ def package(bundle_path: Path, store: Path, name: str | None = None, origin: str
     digest = digest_of(bundle_path)
     manifest = json.loads((bundle_path / MANIFEST).read_bytes())
     name = bento_name(name or f"accomplice-{manifest['study']}")
-    sources, pins = (*source_files(), *page_files()), pinned()
+    sources, pins = (*source_files(), *data_files()), pinned()
     version = f"{digest[:12]}-{_digest_of_code(sources, (*pins, origin))[:8]}"
     home = store.resolve()
     path, archive = home / "bentos" / name / version, home / "archives" / f"{name}-{version}.bento"
@@ -149,9 +152,11 @@ def source_files() -> tuple[str, ...]:
     return tuple(sorted(path.relative_to(ROOT).as_posix() for path in files))
 
 
-def page_files() -> tuple[str, ...]:
-    """Return the templates, styles and scripts of the page, relative to the package's root."""
-    return tuple(sorted((PAGE / path.name).as_posix() for path in (ROOT / PAGE).iterdir()))
+def data_files() -> tuple[str, ...]:
+    """Return the files of the page and of the panels, relative to the package's root."""
+    page = [PAGE / path.name for path in (ROOT / PAGE).iterdir()]
+    panels = [PANELS / f"{name}.yaml" for name in NAMES]
+    return tuple(sorted(path.as_posix() for path in (*page, *panels)))
 
 
 def _files_of(module: str) -> Iterator[Path]:

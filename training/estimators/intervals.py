@@ -151,6 +151,10 @@ def determined(estimates: Mapping[str, Estimate], figures: Mapping[str, float]) 
     """Return the finite figures and the finite values and ends of estimates, by name.
 
     An estimate ``c`` gives ``c``, ``c_low`` and ``c_high``.
+
+    Example:
+        >>> determined({"c": Estimate(0.7, 0.6, float("nan"))}, {"slope": 1.1})
+        {'c': 0.7, 'c_low': 0.6, 'slope': 1.1}
     """
     ends = {
         f"{name}{end}": getattr(estimate, part)
@@ -188,6 +192,10 @@ def plain(value: Any) -> Any:
     """Return nested values as JSON has them: estimates as objects, arrays and tuples as lists.
 
     NaN and infinity become null.
+
+    Example:
+        >>> plain({"slope": float("nan"), "times": np.array([12, 36])})
+        {'slope': None, 'times': [12, 36]}
     """
     if hasattr(value, "to_json"):
         return plain(value.to_json())

@@ -184,6 +184,10 @@ def nelson_aalen(time: Array, event: Bools) -> Array:
     Returns:
         (n,) Σ d / Y over the times up to the patient's, with d events among Y at risk: the events
         expected of each patient (Aalen, Ann Stat 1978).
+
+    Example:
+        >>> nelson_aalen(np.array([1.0, 2.0, 2.0, 3.0]), np.array([True, True, False, True]))
+        array([0.25      , 0.58333333, 0.58333333, 1.58333333])
     """
     times, place, count = np.unique(time, return_inverse=True, return_counts=True)
     at_risk = count[::-1].cumsum()[::-1]

@@ -25,8 +25,8 @@ from accomplice.serving.deployment.packaging import (
     ROOT,
     Packaged,
     bento_name,
+    data_files,
     package,
-    page_files,
     source_files,
 )
 from accomplice.serving.deployment.server import quiet_environment, running, serve_command
@@ -91,7 +91,7 @@ def files_in(path: Path) -> set[str]:
 
 
 def test_the_packed_code_imports_by_itself(tmp_path: Path) -> None:
-    for source in (*source_files(), *page_files()):
+    for source in (*source_files(), *data_files()):
         (tmp_path / source).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / source, tmp_path / source)
     # All of them, since some are imported when a function of another runs.
@@ -128,10 +128,11 @@ def test_a_bento_holds_the_service_the_bundle_and_nothing_else(
     found = files_in(packaged.path)
     source = {name.removeprefix("src/") for name in found if name.startswith("src/")}
     bundle_files = {f"bundle/{name}" for name in files_in(bundle_path)}
-    assert source == {*source_files(), *page_files(), *bundle_files, "bentofile.yaml"}
+    assert source == {*source_files(), *data_files(), *bundle_files, "bentofile.yaml"}
     assert digest_of(packaged.path / "src" / "bundle") == digest_of(bundle_path)
     endings = {Path(name).suffix for name in found}
     assert not endings & {".csv", ".tsv", ".parquet", ".pkl", ".pickle", ".pt", ".pyc", ".db"}
+    assert {"src/accomplice/data/panels/common.yaml"} <= found
     assert not [name for name in found if "test" in name or "synthetic" in name]
 
 
