@@ -20,8 +20,8 @@ import numpy as np
 import pandas as pd
 
 from accomplice.data.arrays import Array, Bools
-from accomplice.data.cells.numbers import NumberFormat, number_column
-from accomplice.data.matching.spellings import same_level
+from accomplice.data.cells.numbers import NumberFormat, number_column, number_of
+from accomplice.data.matching.spellings import Spellings
 from accomplice.data.readers.missing import MISSING, word_of, words_of
 from accomplice.data.study import Study
 from accomplice.data.study_parts import Feature, as_level
@@ -216,9 +216,13 @@ class Meanings(dict[str, float]):
             self[spelling] = math.nan if level is None else self[level]
         self._feature, self._column = feature, column
 
+    @cached_property
+    def _spellings(self) -> Spellings:
+        return Spellings.of(self._feature, self._column)
+
     def otherwise(self, text: str) -> float | None:
         """Return the index of the level that an unlisted spelling means, if that is sure."""
-        level = same_level(self._column, self._feature, text)
+        level = self._spellings.level(text)
         return None if level is None else self[level]
 
 
@@ -233,7 +237,7 @@ def missing_words(study: Study) -> frozenset[str]:
 
 
 #: How a number is written where nothing else is known of its column.
-PLAIN = NumberFormat(MISSING)
+PLAIN = NumberFormat(MISSING, alone=True)
 
 
 def code_cells(
@@ -247,38 +251,27 @@ def code_cells(
         known: how the column's cells are written.
     """
     kinds = {*map(type, column)}
-    if meaning is None:
-        if kinds <= NUMBERS and not known.replaced:
-            return column, []
-        texts = _code_distinct({value for value in column if type(value) is str}, known)
-    elif kinds <= LEVELS:
+    if meaning is None and kinds <= NUMBERS:
+        return [known.replaced.get(v, v) for v in column] if known.replaced else column, []
+    if meaning is not None and kinds <= LEVELS:
         codes = [*map(meaning.get, column)]
         if codes.count(None) == column.count(None):
             return codes, []
-    found: list[float | None] = []
-    odd: list[int] = []
-    for i, value in enumerate(column):
-        number, bad = None, False
-        if value is not None and meaning is not None:
-            number, bad = code_level(value, meaning, known.words)
-        elif type(value) is str:
-            number, bad = texts[value]
-        elif value is not None:
-            number, bad = code_number(value)
-            number = known.replaced.get(number, number)
-        found.append(number)
-        if bad:
-            odd.append(i)
-    return found, odd
+    # True equals 1, but the two are coded apart.
+    read = {(type(v), v): _code_cell(v, meaning, known) for v in column if v is not None}
+    found = [(None, False) if v is None else read[type(v), v] for v in column]
+    return [number for number, _ in found], [i for i, (_, bad) in enumerate(found) if bad]
 
 
-def _code_distinct(texts: Collection[str], known: NumberFormat) -> dict[str, tuple[float, bool]]:
-    """Return text -> its number and whether it is none; one call for all, as a call takes long."""
-    if not texts:
-        return {}
-    listed = list(texts)
-    numbers, bad = code_numbers(pd.Series(listed, dtype=object), known)
-    return dict(zip(listed, zip(numbers.tolist(), bad.tolist(), strict=True), strict=True))
+def _code_cell(
+    value: Any, meaning: Mapping[str, float] | None, known: NumberFormat
+) -> tuple[float, bool]:
+    if meaning is not None:
+        return code_level(value, meaning, known.words)
+    if type(value) is str:
+        return number_of(value, known)[:2]
+    number, bad = code_number(value)
+    return known.replaced.get(number, number), bad
 
 
 def code_number(value: bool | int | float) -> tuple[float, bool]:
@@ -303,12 +296,6 @@ def code_level(
         return math.nan, False
     found = meaning.otherwise(text) if isinstance(meaning, Meanings) else None
     return (math.nan, True) if found is None else (found, False)
-
-
-def code_numbers(column: pd.Series, known: NumberFormat = PLAIN) -> tuple[Array, Bools]:
-    """Return the numbers of a column (n,), NaN where missing, and which cells are neither."""
-    read = number_column(column, known)
-    return read.values, read.bad
 
 
 def code_levels(

@@ -12,8 +12,6 @@ from pandas.api.types import is_numeric_dtype
 from accomplice.data.arrays import Array
 from accomplice.data.errors import InputError
 
-#: Days between 1970 and the day 0 of spreadsheets.
-SPREADSHEET = 25569
 _TEXT = re.compile(
     r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})([ T].*)?|(\d{1,2})([-/.])(\d{1,2})\7(\d{2}|\d{4})( .*)?"
     r"|\d{1,2}[- ][A-Za-z]{3,9}[- ]\d{2,4}|[A-Za-z]{3,9} \d{1,2},? \d{4}"

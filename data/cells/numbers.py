@@ -1,7 +1,9 @@
 """Read numbers as tables write them: with marks of a locale, bounds and units.
 
-The decimal mark is decided for a whole column: ``7,214`` alone can be 7.214 or 7214, beside
-``35,3`` it is the former, beside ``6.2`` the latter. A cell that no mark fits is no number.
+To draft a study, the decimal mark and the unit are decided for a whole column: ``7,214`` alone can
+be 7.214 or 7214, beside ``35,3`` it is the former, beside ``6.2`` the latter. The study file keeps
+both, and by it each cell is read by itself (`number_of`), so that no patient's number depends on
+the other patients of a table or of a batch. A cell that no mark fits is no number.
 """
 
 from __future__ import annotations
@@ -35,6 +37,9 @@ _CELL = re.compile(
     r"(?P<number>[-+]?(?:\d[\d.,' ]*|[.,]\d+)(?:e[-+]?\d+)?)"
     r"(?P<plus> ?(?:\+|(?:or|and) (?:older|over|more|above)))? ?(?P<unit>\D.*)?"
 )
+_PLAIN = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+#: Characters of the longest text that is looked at.
+LONGEST = 64
 _GROUPED = {mark: re.compile(rf"[-+]?\d{{1,3}}(?:{re.escape(mark)}\d{{3}})+") for mark in ".,"}
 
 #: What the marks of one cell say of the decimal mark: one of them, either, or nothing.
@@ -85,7 +90,9 @@ class NumberFormat:
     bounds: bool = True
     """Whether ``>90`` is read as 90."""
     unit: str | None = None
-    """The only unit that cells may name; any if absent."""
+    """The only unit that cells may name; any if absent, or none where cells stand alone."""
+    alone: bool = False
+    """Whether each cell is read by itself, as a study file says, and not as one of a column."""
 
     @cached_property
     def replaced(self) -> dict[float, float]:
@@ -100,7 +107,51 @@ class NumberFormat:
     @classmethod
     def of(cls, feature: Feature, words: Collection[str]) -> NumberFormat:
         """Return the format of a feature's cells."""
-        return cls(words, feature.map, feature.decimal, unit=feature.unit)
+        return cls(words, feature.map, feature.decimal, unit=feature.unit, alone=True)
+
+    @cached_property
+    def named_unit(self) -> str | None:
+        """The unit as `unit_of` writes it."""
+        return None if self.unit is None else unit_of(_plain(self.unit))
+
+
+def number_of(text: str, known: NumberFormat) -> tuple[float, bool, bool]:
+    """Read one cell by itself.
+
+    Returns:
+        Its number, NaN if it is missing or none; whether it is neither; and whether it is a bound.
+    """
+    cell = text.strip()
+    lower = cell.lower()
+    if not cell or lower in known.words or lower in NO_NUMBERS:
+        return math.nan, False, False
+    if known.spelled and (level := as_level(cell)) in known.spelled:
+        meant = known.spelled[level]
+        return (math.nan if meant is None else float(meant)), False, False
+    bound = False
+    if known.decimal != "," and _PLAIN.fullmatch(cell):
+        value = float(cell)
+    else:
+        value, bound = _read(cell, known) if len(cell) <= LONGEST else (math.nan, False)
+    if not math.isfinite(value):
+        return math.nan, True, False
+    return known.replaced.get(value, value), False, bound
+
+
+def _read(cell: str, known: NumberFormat) -> tuple[float, bool]:
+    met = _CELL.fullmatch(_plain(cell))
+    if met is None:
+        return math.nan, False
+    unit = (met["unit"] or "").strip()
+    bound = bool(met["bound"] or met["plus"])
+    if (unit and unit_of(unit) != known.named_unit) or (bound and not known.bounds):
+        return math.nan, False
+    core = met["number"].replace("'", "").strip()
+    vote = _vote(core)
+    mark = vote if vote in (".", ",") else known.decimal
+    if mark is None and vote == "open" and "," in core:
+        return math.nan, False
+    return _number(core, vote, mark or "."), bound
 
 
 def number_column(column: pd.Series, known: NumberFormat) -> NumberColumn:
@@ -120,6 +171,8 @@ def number_column(column: pd.Series, known: NumberFormat) -> NumberColumn:
     numbers = np.where(np.isinf(numbers) | empty, np.nan, numbers)
     odd = np.isnan(numbers) & ~empty
     bound = np.zeros(len(numbers), dtype=bool)
+    if known.alone:
+        return _alone(text, numbers, empty, known)
     if not (odd.any() or spelled or known.decimal == ","):
         return NumberColumn(numbers, odd, bound)
     codes, distinct = pd.factorize(text.where(~empty), use_na_sentinel=True)
@@ -144,6 +197,22 @@ def number_column(column: pd.Series, known: NumberFormat) -> NumberColumn:
     return NumberColumn(numbers, bad, bounds[codes] & ~bad, read.unit, read.mark, read.open)
 
 
+def _alone(text: pd.Series[str], numbers: Array, empty: Bools, known: NumberFormat) -> NumberColumn:
+    """Read a column's cells by themselves; numbers (n,) are those of a plain parser."""
+    values, bad = numbers.copy(), np.zeros(len(numbers), dtype=bool)
+    bound = bad.copy()
+    for number, other in known.replaced.items():
+        values[numbers == number] = other
+    every = bool(known.spelled) or known.decimal == ","
+    rows = np.flatnonzero(~empty & (every | np.isnan(numbers)))
+    if len(rows):
+        codes, distinct = pd.factorize(text.iloc[rows])
+        read = [number_of(cell, known) for cell in distinct]
+        for array, column in zip((values, bad, bound), zip(*read, strict=True), strict=True):
+            array[rows] = np.array(column)[codes]
+    return NumberColumn(values, bad, bound)
+
+
 def read_numbers(
     texts: Sequence[str], decimal: Mark | None = None, only: str | None = None
 ) -> Numbers:
@@ -159,7 +228,7 @@ def read_numbers(
     units = [(m["unit"] or "").strip() if m is not None else "" for m in met]
     named = {unit for unit in units if unit}
     unit = named.pop() if len(named) == 1 and UNIT.fullmatch(next(iter(named))) else None
-    unit = next((u for u, others in _TIMES.items() if unit and re.fullmatch(others, unit)), unit)
+    unit = unit and unit_of(unit)
     if only is not None and unit != _plain(only):
         unit = None
     votes = [_vote(core) for core in cores]
@@ -172,6 +241,11 @@ def read_numbers(
         bound[i] = bool(m["bound"] or m["plus"]) and not np.isnan(values[i])
     marked = any("," in core or core.count(".") > 1 for core in cores)
     return Numbers(values, bound, unit, mark if marked or decimal == "," else None, undecided)
+
+
+def unit_of(text: str) -> str:
+    """Return a unit in lower case, one of time under its usual name."""
+    return next((unit for unit, others in _TIMES.items() if re.fullmatch(others, text)), text)
 
 
 def _plain(text: str) -> str:

@@ -85,6 +85,11 @@ def _numbers(
         raise InputError(f"column '{name}': it holds {look}, no times: {FROM_DATES}")
     known = NumberFormat(words, decimal=endpoint.decimal, bounds=False, unit=endpoint.unit)
     read = number_column(cells, known)
+    if read.open and endpoint.decimal is None:
+        raise InputError(
+            f"column '{name}': nothing tells whether its commas are decimal: write decimal: ',' or "
+            "decimal: '.' at the endpoint in the study file (data init --decimal)"
+        )
     for rows, what in ((read.bad, "are not numbers"), (read.values < 0, "are negative")):
         if rows.any():
             raise InputError(

@@ -24,6 +24,9 @@ MOST_LEVELS = 20
 #: Whole numbers with more values than this are no codes of a category.
 MOST_CODES = 12
 
+#: Cells that a word must be in to be quoted.
+FEW = 5
+
 MIXED = "numbers and text in one column"
 DATED = "a date"
 NOT_PLAIN = "not plain numbers or text"
@@ -128,9 +131,14 @@ def ask_words(cells: pd.Series, name: str, hints: Hints | None) -> list[str]:
     plain = [text for text in odd if len(text) <= 20 and not any(c.isdigit() for c in text)]
     if not 0 < read.bad.sum() <= 0.2 * len(known) or len(plain) < len(odd) or len(odd) > 10:
         return []
+    counts = known[read.bad].map(as_level).value_counts()
+    told = f"column '{name}': {int(read.bad.sum())} cells are words among numbers"
+    # A word in a few cells can be a name: those are counted.
+    if (counts < FEW).any():
+        return [f"{told}: name with --missing those that mean missing, or correct them"]
     return [
-        f"column '{name}': {int(read.bad.sum())} cells are words among numbers ({some(odd, 10)}): "
-        f"give --missing '{','.join(odd)}' if they mean missing, or correct them"
+        f"{told} ({some(odd, 10)}): give --missing '{','.join(odd)}' if they mean missing, or "
+        "correct them"
     ]
 
 
@@ -199,6 +207,7 @@ def _number(
         commas = "decimal" if read.mark == "," else "to group thousands"
         remarks.append(f"{name}: commas are taken to be {commas}")
     if read.unit is not None:
+        spec["unit"] = read.unit
         remarks.append(f"{name}: cells name the unit {read.unit}, which is taken off")
     asked = [open_mark(name)] if read.open and hints.mark is None else []
     whole = 2 < n_distinct <= MOST_CODES and bool((known % 1 == 0).all()) and known.min() >= 0

@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from functools import cache
 
 import pandas as pd
 
-from accomplice.data.panels.panel import Panel, key_of, load_panel
+from accomplice.data.panels.panel import key_of, load_panel
 from accomplice.data.study import Study
-
-
-@cache
-def known_panel() -> Panel:
-    """The package's panels, read once."""
-    return load_panel()
 
 
 def renamed(names: Iterable[str], study: Study) -> dict[str, str]:
@@ -55,7 +48,7 @@ def aligned(frame: pd.DataFrame, study: Study) -> pd.DataFrame:
 
 def _gene(name: str) -> str | None:
     """Return the symbol of a column that is a gene's expression by its name."""
-    panel = known_panel()
+    panel = load_panel()
     symbol = panel.ensembl.get(name.split(".")[0])
     if symbol is not None:
         return symbol

@@ -2,29 +2,59 @@
 
 from __future__ import annotations
 
-from accomplice.data.matching.columns import known_panel
-from accomplice.data.panels.panel import folded, key_of
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Self
+
+from accomplice.data.panels.panel import folded, key_of, load_panel
 from accomplice.data.study_parts import Feature
 
+#: Characters of the longest text that is looked at.
+LONGEST = 64
 
-def same_level(name: str, feature: Feature, text: str) -> str | None:
-    """Return the level or listed spelling of a feature that a text means, if it is sure.
 
-    Args:
-        name: of the feature's column.
-        feature: has levels.
-        text: that is neither a level nor a spelling that the study lists.
-    """
-    known = dict.fromkeys((*(feature.levels or ()), *(feature.map or ())))
-    alike = [level for level in known if folded(level) == folded(text)]
-    if alike:
-        return alike[0] if len(alike) == 1 else None
-    panel, key = known_panel(), key_of(name)
-    codes = [code for code in panel.ordinals if code.named(key)]
-    labels = [each for each in panel.categories.values() if each.names is not None]
-    for meaning in (*(c.meaning for c in codes), *(c.spelling for c in labels)):
-        said = meaning(text, key)
-        levels = [level for level in feature.levels or () if meaning(level, key) == said]
-        if said is not None and len(levels) == 1:
-            return levels[0]
-    return None
+def _single(pairs: Iterable[tuple[str | None, str]]) -> dict[str | None, str | None]:
+    """Return key -> its value, None where a key has several."""
+    found: dict[str | None, str | None] = {}
+    for key, value in pairs:
+        found[key] = None if key in found else value
+    return found
+
+
+@dataclass(frozen=True)
+class Spellings:
+    """Spellings of a feature's levels beside those that its study lists."""
+
+    key: str
+    """Of the feature's column, as panels read it."""
+    alike: dict[str | None, str | None]
+    """Level or listed spelling, folded -> itself; None where several are alike."""
+    coded: list[tuple[Callable[[str, str], str | None], dict[str | None, str | None]]]
+    """A reading of cells by the panels, and what it makes of a level -> that level."""
+
+    @classmethod
+    def of(cls, feature: Feature, name: str) -> Self:
+        """Return the spellings of a feature in a column of this name."""
+        panel, key = load_panel(), key_of(name)
+        levels = feature.levels or ()
+        listed = dict.fromkeys((*levels, *(feature.map or ())))
+        codes = [code.meaning for code in panel.ordinals if code.named(key)]
+        labels = [c.spelling for c in panel.categories.values() if c.names is not None]
+        coded = [
+            (meaning, _single((meaning(level, key), level) for level in levels))
+            for meaning in (*codes, *labels)
+        ]
+        alike = _single((folded(spelling), spelling) for spelling in listed)
+        return cls(key, alike, [each for each in coded if {*each[1]} - {None}])
+
+    def level(self, text: str) -> str | None:
+        """Return the level or listed spelling that another text means, None if it is not sure."""
+        if len(text) > LONGEST:
+            return None
+        if (plain := folded(text)) in self.alike:
+            return self.alike[plain]
+        for meaning, levels in self.coded:
+            said = meaning(text, self.key)
+            if said is not None and (level := levels.get(said)) is not None:
+                return level
+        return None

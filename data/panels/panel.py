@@ -2,7 +2,8 @@
 
 A panel sorts columns into modalities, knows ordered codes such as a tumour's stage, and names the
 columns that a model must not see. It helps to draft a study file, to find a model's features in
-another cohort's, and to name a feature that is known after the outcome; no model depends on it.
+another cohort's, to name a feature that is known after the outcome, and to read spellings of levels
+that a study does not list.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.resources import files
 from typing import Any, Literal
 
@@ -301,6 +302,7 @@ def panel_text(name: str) -> str:
     return files("accomplice.data.panels").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
 
 
+@cache
 def load_panel() -> Panel:
     """Read the package's panels and merge them."""
     merged: dict[str, Any] = {}

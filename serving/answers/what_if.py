@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from accomplice.data.coding import code_number
+from accomplice.data.coding import code_level, code_number
 from accomplice.data.errors import nearest
 from accomplice.data.study_parts import as_level
 from accomplice.serving.answers.predictor import Predictor
@@ -119,7 +119,7 @@ def _problem(value: object, feature: str, reader: PatientReader) -> str:
         if isinstance(value, (bool, str)):
             return f"{kind_of(value)}: send a number"
         return "a number too large to be read" if code_number(value)[1] else ""
-    if (value if isinstance(value, str) else as_level(value)) not in meaning:
+    if code_level(value, meaning)[1]:
         levels = reader.study.features[feature].levels or ()
         listed = ", ".join(f"'{level}'" for level in levels[:MOST_LEVELS])
         return f"none of the levels: {listed}{', …' if len(levels) > MOST_LEVELS else ''}"

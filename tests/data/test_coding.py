@@ -14,7 +14,6 @@ from accomplice.data.coding import (
     Coder,
     code,
     code_levels,
-    code_numbers,
     eligible,
     treated,
     untreated,
@@ -24,6 +23,14 @@ from accomplice.data.study import parse_study
 from accomplice.data.study_parts import Feature
 
 nan = np.nan
+
+
+def _numbers(cells):
+    """Return the numbers (n,) of a column of a study, and which of its cells are none."""
+    study = study_of(x={"kind": "number"})
+    coded = code(study, cells.to_frame("x"))
+    odd = [finding.rows for finding in coded.findings]
+    return coded.values[:, 0], odd[0] if odd else np.zeros(len(cells), dtype=bool)
 
 
 def study_of(**features):
@@ -50,19 +57,19 @@ class TestNumbers:
         ],
     )
     def test_cells(self, cells, values, bad):
-        got, odd = code_numbers(pd.Series(cells))
+        got, odd = _numbers(pd.Series(cells))
         np.testing.assert_array_equal(got, values)
         assert odd.tolist() == [bool(b) for b in bad]
 
     def test_nullable_integers(self):
-        got, odd = code_numbers(pd.Series([1, None], dtype="Int64"))
+        got, odd = _numbers(pd.Series([1, None], dtype="Int64"))
         np.testing.assert_array_equal(got, [1, nan])
         assert not odd.any()
 
     @given(st.lists(st.floats(-1e300, 1e300), min_size=1, max_size=20))
     @settings(deadline=None, max_examples=50)
     def test_text_and_numbers_agree(self, numbers):
-        as_text, _ = code_numbers(pd.Series([repr(x) for x in numbers]))
+        as_text, _ = _numbers(pd.Series([repr(x) for x in numbers]))
         np.testing.assert_allclose(as_text, numbers, rtol=1e-12)
 
 
@@ -264,7 +271,7 @@ def test_a_studys_own_words_are_missing_unless_they_are_levels():
 
 
 def test_none_is_missing_among_numbers_and_a_level_among_words():
-    assert code_numbers(pd.Series(["1", "None", "n.d."]))[1].tolist() == [False] * 3
+    assert _numbers(pd.Series(["1", "None", "n.d."]))[1].tolist() == [False] * 3
     feature = Feature(kind="category", levels=("FLOT", "none"))
     assert code_levels(pd.Series(["FLOT", "None"]), feature)[1].tolist() == [False, False]
 
@@ -275,3 +282,27 @@ def test_the_words_of_a_study_are_its_levels_by_column():
     assert words.blank("a") >= {"asked", "null"}
     assert not words.blank("a") & {"na", "unknown"}
     assert words.blank("b") >= {"na", "unknown"}
+
+
+TEXTS = st.sampled_from(["7,214", "35,3", "6.2", "1,234.5", "61 years", "3 g/l", ">90", "x", "NA"])
+
+
+@given(st.lists(TEXTS | st.floats(0, 99) | st.none(), min_size=1, max_size=12), st.booleans())
+@settings(deadline=None, max_examples=60)
+def test_the_number_of_a_patient_depends_on_no_other(cells, declared):
+    format = {"decimal": ",", "unit": "years"} if declared else {}
+    study = study_of(x={"kind": "number", **format})
+    coder = Coder(study)
+    whole = coder.lists({0: cells}, len(cells)).values[:, 0]
+    table = code(study, pd.DataFrame({"x": cells}, dtype=object)).values[:, 0]
+    alone = [coder.lists({0: [cell]}, 1).values[0, 0] for cell in cells]
+    np.testing.assert_array_equal(whole, alone)
+    np.testing.assert_array_equal(table, alone)
+
+
+def test_a_number_that_means_missing_does_so_as_text_too():
+    study = study_of(x={"kind": "number"}).model_copy(update={"missing": ("-9",)})
+    for cells in ([1.5, -9.0], ["1.5", "-9.0"], ["1.5", "-9"]):
+        np.testing.assert_array_equal(
+            code(study, pd.DataFrame({"x": cells})).values[:, 0], [1.5, nan]
+        )

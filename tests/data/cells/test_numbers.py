@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from accomplice.data.cells.numbers import NumberFormat, number_column, read_numbers
+from accomplice.data.cells.numbers import NumberFormat, number_column, number_of, read_numbers
 from accomplice.data.readers.missing import MISSING
+from accomplice.data.study_parts import Feature
 
 nan = float("nan")
 
@@ -72,3 +73,42 @@ def test_bounds_and_units_that_do_not_fit_are_bad():
     years = NumberFormat(MISSING, unit="years")
     assert number_column(pd.Series(["61 y", "70 yrs"]), years).bad.tolist() == [True, True]
     assert not number_column(pd.Series(["61 y", "70"]), years).bad.any()
+
+
+class TestAlone:
+    """Cells read by a study file, each by itself."""
+
+    @pytest.mark.parametrize(
+        ("feature", "text", "number", "bad"),
+        [
+            ({}, "7.214", 7.214, False),
+            ({}, "7,214", nan, True),
+            ({}, "35,3", 35.3, False),
+            ({"decimal": ","}, "7,214", 7.214, False),
+            ({"decimal": ","}, "7.214", 7214, False),
+            ({"decimal": "."}, "7,214", 7214, False),
+            ({"decimal": "."}, "1,234,567", 1234567, False),
+            ({}, "27.3 kg/m2", nan, True),
+            ({"unit": "kg/m2"}, "27.3 kg/m2", 27.3, False),
+            ({"unit": "kg/m\u00b2"}, "27.3 kg/m2", 27.3, False),
+            ({"unit": "years"}, "61 y", 61, False),
+            ({"unit": "years"}, "61 months", nan, True),
+            ({}, ">90", 90, False),
+            ({"map": {"-9": None, "low": "0.1"}}, "-9.0", nan, False),
+            ({"map": {"-9": None, "low": "0.1"}}, "low", 0.1, False),
+            ({}, "Not Done", nan, False),
+            ({}, "-9", nan, False),
+            ({}, "-9.0", nan, False),
+            ({}, "1" * 65 + ".", 1e65 / 9, False),
+            ({}, "1 " * 40, nan, True),
+            ({}, "", nan, False),
+        ],
+    )
+    def test_cells(self, feature, text, number, bad):
+        known = NumberFormat.of(Feature(kind="number", **feature), MISSING | {"-9"})
+        value, odd, _ = number_of(text, known)
+        np.testing.assert_allclose(value, number, rtol=1e-12)
+        assert odd == bad
+        column = number_column(pd.Series([text, "5", None]), known)
+        np.testing.assert_allclose(column.values, [number, 5, nan], rtol=1e-12)
+        assert column.bad.tolist() == [bad, False, False]
