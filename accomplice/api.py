@@ -13,9 +13,9 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from accomplice.data.cohort import Cohort, Patients, build_cohort, build_patients
+from accomplice.data.cohort import Cohort, Patients
 from accomplice.data.errors import InputError
-from accomplice.data.loading import read_patients, read_source
+from accomplice.data.loading import read_cohort, read_endpoints, read_patients
 from accomplice.data.study import Study, load_study
 from accomplice.training.budget import Budget
 from accomplice.training.progress import Tick, silent
@@ -85,10 +85,7 @@ def load_cohort(
         InputError: the study or a table is wrong, or there is no such survival endpoint; the text
             names the column and what to do.
     """
-    described = _study(study)
-    described.survival_endpoint(endpoint)
-    frame = read_source(described, Path())
-    return build_cohort(described, frame, endpoint, further=further)
+    return read_cohort(_study(study), Path(), endpoint, further=further)
 
 
 def train(
@@ -328,10 +325,7 @@ def _patients(study: Study | Patients | Location, config: Config) -> Patients:
             study.study.survival_endpoint(wanted)
             raise InputError(f"endpoint: the patients were loaded without '{wanted}'")
         return study if wanted == study.endpoint else _endpoint(study, wanted)
-    described = _study(study)
-    if described.endpoints.survival or config.endpoint is not None:
-        return load_cohort(described, config.endpoint, further=config.further_endpoints)
-    return build_patients(described, read_source(described, Path()))
+    return read_endpoints(_study(study), Path(), config.endpoint, further=config.further_endpoints)
 
 
 def _endpoint(cohort: Cohort, name: str) -> Cohort:

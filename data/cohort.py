@@ -26,9 +26,10 @@ from accomplice.data.coding import (
 from accomplice.data.errors import InputError, some
 from accomplice.data.outcomes import binary_target, notes_on, survival_targets, texts_of
 from accomplice.data.readers.columns import column
+from accomplice.data.rows.identifiers import identifiers
 from accomplice.data.rows.one_per_patient import one_per_patient
 from accomplice.data.study import Study
-from accomplice.data.study_parts import FromDates, as_level
+from accomplice.data.study_parts import FromDates
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,8 +212,8 @@ def build_patients(study: Study, frame: pd.DataFrame) -> Patients:
     Raises:
         InputError: as :func:`build_cohort`.
     """
-    everybody = np.ones(len(frame), dtype=bool)
-    patients = Patients(**_Table.check(study, frame).patients(everybody))
+    table = _Table.check(study, frame)
+    patients = Patients(**table.patients(np.ones(len(table.frame), dtype=bool)))
     _refuse_empty(patients)
     return patients
 
@@ -290,18 +291,7 @@ def patient_ids(study: Study, frame: pd.DataFrame) -> NDArray[np.str_]:
     """
     if study.id is None:
         return np.arange(1, len(frame) + 1).astype(str)
-    cells = column(frame, study.id, "id")
-    if cells.isna().any():
-        raise InputError(
-            f"column '{study.id}': {int(cells.isna().sum())} rows have no id: fill them in"
-        )
-    if not isinstance(cells.dtype, pd.StringDtype):
-        return np.array([as_level(c) for c in cells], dtype=str)
-    # Text as a table of a million patients has it: only what could be a whole number is looked at.
-    ids = np.strings.strip(cells.to_numpy(dtype=str))
-    whole = np.strings.endswith(ids, ".0")
-    ids[whole] = [as_level(c) for c in ids[whole]]
-    return np.asarray(ids)
+    return identifiers(frame, study.id)
 
 
 def _centres(frame: pd.DataFrame, name: str) -> NDArray[np.str_]:
@@ -344,7 +334,10 @@ def _refuse(study: Study, name: str, kind: str, count: int) -> None:
     if kind == ABSENT or count == 0:
         return
     if kind == NOT_A_NUMBER:
-        raise InputError(f"{where}: {count} values are not numbers: correct or empty them")
+        raise InputError(
+            f"{where}: {count} values are not numbers: correct or empty them; the feature's "
+            "decimal (',' or '.') and unit say how its cells are written"
+        )
     if kind == OUT_OF_RANGE:
         low, high = feature.bounds
         raise InputError(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
-from accomplice.data.cells.keys import keyed
+from accomplice.data.cells.keys import keyed, keys_of, without_keys
 from accomplice.data.cohort import Cohort, Patients, build_cohort, build_patients
 from accomplice.data.errors import InputError
 from accomplice.data.matching.columns import aligned, renamed
@@ -18,25 +19,47 @@ from accomplice.data.study import Study, load_study
 
 
 def load_cohort(path: Path, endpoint: str | None = None, *, further: bool = False) -> Cohort:
-    """Read the study file at ``path`` and the cohort it describes; see :func:`build_cohort`.
+    """Read the study file at ``path`` and the cohort it describes; see :func:`read_cohort`.
 
     Raises:
         InputError: the study file or its table is wrong; the text names the column and the fix.
     """
-    study = load_study(path)
+    return read_cohort(load_study(path), path.parent, endpoint, further=further)
+
+
+def load_endpoints(path: Path, endpoint: str | None = None, *, further: bool = True) -> Patients:
+    """Read the study file at ``path`` and its patients; see :func:`read_endpoints`.
+
+    Raises:
+        InputError: as :func:`load_cohort`.
+    """
+    return read_endpoints(load_study(path), path.parent, endpoint, further=further)
+
+
+def read_cohort(
+    study: Study, folder: Path, endpoint: str | None = None, *, further: bool = False
+) -> Cohort:
+    """Read a study's tables and check them; see :func:`cohort.build_cohort`.
+
+    Args:
+        study: what the tables should hold.
+        folder: where relative paths of its tables start.
+        endpoint: the survival endpoint that comes first; the study's first if absent.
+        further: whether the study's other survival endpoints are read too.
+
+    Raises:
+        InputError: as :func:`load_cohort`.
+    """
     study.survival_endpoint(endpoint)
-    frame, notes = read_tables(study, path.parent)
+    frame, notes = read_tables(study, folder)
     cohort = build_cohort(study, frame, endpoint, further=further)
     return replace(cohort, notes=(*notes, *cohort.notes))
 
 
-def load_endpoints(path: Path, endpoint: str | None = None, *, further: bool = True) -> Patients:
-    """Read the study file at ``path`` and its patients, with survival or without.
-
-    Args:
-        path: of the study file.
-        endpoint: the survival endpoint that comes first; the study's first if absent.
-        further: whether the study's other survival endpoints are read too.
+def read_endpoints(
+    study: Study, folder: Path, endpoint: str | None = None, *, further: bool = True
+) -> Patients:
+    """Read a study's patients, with survival or without; arguments as :func:`read_cohort`.
 
     Returns:
         A :class:`Cohort` where the study has a survival endpoint, or one is named.
@@ -44,17 +67,11 @@ def load_endpoints(path: Path, endpoint: str | None = None, *, further: bool = T
     Raises:
         InputError: as :func:`load_cohort`.
     """
-    study = load_study(path)
     if study.endpoints.survival or endpoint is not None:
-        return load_cohort(path, endpoint, further=further)
-    frame, notes = read_tables(study, path.parent)
+        return read_cohort(study, folder, endpoint, further=further)
+    frame, notes = read_tables(study, folder)
     patients = build_patients(study, frame)
     return replace(patients, notes=(*notes, *patients.notes))
-
-
-def read_source(study: Study, folder: Path) -> pd.DataFrame:
-    """Read the study's files; see :func:`read_tables`."""
-    return read_tables(study, folder)[0]
 
 
 def read_tables(study: Study, folder: Path) -> tuple[pd.DataFrame, list[str]]:
@@ -93,25 +110,31 @@ def selection_for(study: Study, *, predicting: bool = False) -> Selection:
     return Selection(study.id, columns, study.source.expression, predicting, reading)
 
 
-def stream_patients(path: Path, study: Study, sheet: str | None = None) -> Stream:
+def stream_patients(
+    path: Path, study: Study, sheet: str | None = None, encoding: str | None = None
+) -> Stream:
     """Open the patients of :func:`read_patients`, to be read in parts.
 
     Args:
         path: of the file.
         study: names the columns.
         sheet: of a workbook, where it is not the study's.
+        encoding: of text, where it is not the study's.
 
     Raises:
         InputError: the file cannot be read.
     """
     reader = READERS[recognise(path, study.source.reader)]
     selection = selection_for(study, predicting=True)
-    if sheet is not None:
-        selection = replace(selection, reading=replace(selection.reading, sheet=sheet))
+    own = selection.reading
+    reading = replace(own, sheet=sheet or own.sheet, encoding=encoding or own.encoding)
+    selection = replace(selection, reading=reading)
     stream = reader.stream(path, selection)
     names = renamed(stream.columns, study)
-    return Stream(
-        stream.rows,
-        tuple(names.get(name, name) for name in stream.columns),
-        lambda rows: (keyed(part).rename(columns=names) for part in stream.parts(rows)),
-    )
+
+    def parts(rows: int) -> Iterator[pd.DataFrame]:
+        keys = keys_of(stream.parts(rows))
+        for part in stream.parts(rows):
+            yield without_keys(part, keys).rename(columns=names)
+
+    return Stream(stream.rows, tuple(names.get(name, name) for name in stream.columns), parts)

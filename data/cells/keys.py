@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterable
 
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
@@ -26,16 +27,38 @@ def key_in(cells: pd.Series) -> str | None:
 
 def keyed(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a table whose cells are values alone in the columns where all begin with one key."""
-    keys = keys_of(frame)
-    if not keys:
+    return without_keys(frame, keys_of([frame]))
+
+
+def keys_of(parts: Iterable[pd.DataFrame]) -> dict[str, str]:
+    """Return column -> the key that all its known cells begin with, of a table in parts.
+
+    No more parts are taken than are needed to tell that no column is left.
+    """
+    found: dict[str, str | None] | None = None
+    for part in parts:
+        if found is None:
+            found = dict.fromkeys(map(str, part.columns))
+        for name in [*found]:
+            before, key = found[name], key_in(part[name])
+            if key is not None and key.lower() == (before or key).lower():
+                found[name] = key
+            elif key is not None or not _is_empty(part[name]):
+                del found[name]
+        if not found:
+            break
+    return {name: key for name, key in (found or {}).items() if key is not None}
+
+
+def without_keys(frame: pd.DataFrame, names: Collection[str]) -> pd.DataFrame:
+    """Return a table without the keys that the cells of some columns begin with."""
+    if not names:
         return frame
-    return frame.assign(**{name: _values(frame[name]) for name in keys})
+    return frame.assign(**{name: _values(frame[name]) for name in names})
 
 
-def keys_of(frame: pd.DataFrame) -> dict[str, str]:
-    """Return column -> the key that all its known cells begin with."""
-    found = {str(name): key_in(cells) for name, cells in frame.items()}
-    return {name: key for name, key in found.items() if key is not None}
+def _is_empty(cells: pd.Series) -> bool:
+    return not is_numeric_dtype(cells.dtype) and bool(cells.isna().all())
 
 
 def _values(cells: pd.Series) -> pd.Series:

@@ -18,7 +18,7 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from accomplice.data.arrays import Array
-from accomplice.data.cells.keys import keyed, keys_of
+from accomplice.data.cells.keys import keys_of, without_keys
 from accomplice.data.cohort import build_cohort, build_patients
 from accomplice.data.drafting.features import (
     absent_markers,
@@ -123,8 +123,9 @@ def draft_study(
         raise InputError(f"unit: '{unit}' is not one of {some(MONTHS)}")
     reader = recognise(path)
     source = READERS[reader].draft(path, id, panel.default_genes, reading)
-    keys = keys_of(source.frame)
-    frame, time, event = keyed(source.frame), time or source.time, event or source.event
+    keys = keys_of([source.frame])
+    table = without_keys(source.frame, keys)
+    frame, time, event = table, time or source.time, event or source.event
     followed = response is None or time is not None or event is not None
     if not followed and treatment is not None:
         raise InputError("treatment: its effect is on survival: name --time and --event too")
@@ -177,12 +178,12 @@ def draft_study(
     study["endpoints"] = endpoints
     label = None
     if response is not None:
-        yes, no = sides(frame[response], response, panel.positive, panel.negative)
+        yes, no = sides(frame[response], response, panel.positive, panel.negative, words)
         labels = {"column": response, "positive": yes, "negative": no}
         endpoints["binary"] = {"response": labels}
         label = binary_target(frame[keep], "response", BinaryEndpoint.model_validate(labels), words)
     if treatment is not None:
-        yes, no = sides(frame[treatment], treatment, panel.treated, panel.untreated)
+        yes, no = sides(frame[treatment], treatment, panel.treated, panel.untreated, words)
         study["treatment"] = {"column": treatment, "treated": yes, "untreated": no}
 
     patients = frame[keep]
@@ -224,7 +225,7 @@ def draft_study(
     study = {key: value for key, value in study.items() if value not in (None, {}, [])}
     parsed = parse_study(study, str(out))
     build = build_cohort if followed else build_patients
-    read = [note for note in build(parsed, keyed(source.frame)).notes if note not in notes]
+    read = [note for note in build(parsed, table).notes if note not in notes]
     notes += ["; ".join([*on_outcome, *read])] if on_outcome or read else []
     if treatment is not None:
         notes += _on_treatment(study["treatment"])

@@ -61,7 +61,7 @@ class CBioPortalReader(Reader):
             scores = [f for f in folder.expression if folder.expression_type[f] == "Z-SCORE"]
             file = (scores or list(folder.expression))[0]
             options["expression"] = file
-            genes_read = read_expression(path / file)
+            genes_read = read_expression(path / file, reading)
             frame = read_clinical(folder, reading, genes_read.index)
             clinical = list(frame.columns)
             frame = _with_genes(frame, genes_read, None)
@@ -171,7 +171,7 @@ def read_folder(
     name = choose_expression(folder, expression)
     if name is None:
         return read_clinical(folder, reading)
-    genes = read_expression(path / name)
+    genes = read_expression(path / name, reading)
     return _with_genes(read_clinical(folder, reading, genes.index), genes, columns)
 
 
@@ -235,7 +235,9 @@ def _read_meta(path: Path) -> dict[str, str]:
 def _read_clinical(path: Path, reading: Reading) -> pd.DataFrame:
     """Return a file of attributes; lines that begin with ``#`` are comments."""
     with readable(path):
-        text = open_text(path, 1, reading, without_comments(contents_of(path)), "\t")
+        text = open_text(
+            path, 1, reading, without_comments(contents_of(path, reading.encoding)), "\t"
+        )
         frame, notes = text.read((PATIENT, SAMPLE))
     note(path, notes)
     return frame
@@ -265,10 +267,12 @@ def _one_sample_each(
     return taken.drop(columns=["_normal", "_unmeasured", "_other"])
 
 
-def read_expression(path: Path) -> pd.DataFrame:
-    """Return samples × genes."""
+def read_expression(path: Path, reading: Reading = PLAIN) -> pd.DataFrame:
+    """Return samples × genes; of the reading, the encoding counts."""
     with readable(path):
-        matrix, notes = open_text(path, 1, delimiter="\t").read((GENE_COLUMNS[0],))
+        matrix, notes = open_text(path, 1, Reading(encoding=reading.encoding), delimiter="\t").read(
+            (GENE_COLUMNS[0],)
+        )
     note(path, notes)
     if GENE_COLUMNS[0] not in matrix.columns:
         raise InputError(f"{path}: no column '{GENE_COLUMNS[0]}'")

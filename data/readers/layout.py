@@ -61,6 +61,10 @@ class Layout:
     notes: tuple[str, ...] = ()
 
 
+class NotATableError(InputError):
+    """A text that has no columns."""
+
+
 def layout_of(
     path: Path, lines: Sequence[str], fewest: int, delimiter: str | None = None
 ) -> Layout:
@@ -104,12 +108,14 @@ def find_header(
     """
     records = [record for record in records if record.cells]
     if not records:
-        raise InputError(
+        raise NotATableError(
             f"{path}: not a readable table: it is empty: the first line names fewer columns than "
             f"{fewest}"
         )
     if (width := _usual(records)) < fewest:
-        raise InputError(f"{path}: not a table: the first line names fewer columns than {fewest}")
+        raise NotATableError(
+            f"{path}: not a table: the first line names fewer columns than {fewest}"
+        )
     place, notes = _header_place(records, width)
     header, below = records[place], records[place + 1 :]
     names = [clean_name(cell) for cell in header.cells]
@@ -118,7 +124,9 @@ def find_header(
         names, more = _matched(path, header, names, below, width, counted=rowed)
         notes += more
     if len(names) < fewest:
-        raise InputError(f"{path}: not a table: the first line names fewer columns than {fewest}")
+        raise NotATableError(
+            f"{path}: not a table: the first line names fewer columns than {fewest}"
+        )
     _refuse_units(path, len(names), below)
     # pandas would rename a repeated column instead of refusing it.
     refuse_twice(path, [name for name in names if name])

@@ -12,7 +12,7 @@ import pandas as pd
 
 from accomplice.data.errors import InputError
 from accomplice.data.readers.contents import refuse_others
-from accomplice.data.readers.layout import clean_name, refuse_twice
+from accomplice.data.readers.layout import NotATableError, clean_name, refuse_twice
 from accomplice.data.readers.reader import PLAIN, Reading
 from accomplice.data.readers.text import Text, open_text, refuse_empty
 from accomplice.data.readers.workbook import workbook_text
@@ -83,7 +83,7 @@ def text_of(path: Path, fewest: int, reading: Reading) -> Text:
         refuse_others(path, file.read(64))
     try:
         return open_text(path, max(2, fewest), reading)
-    except InputError:
+    except NotATableError:
         raise InputError(
             f"{path}: not a table that can be read: give .csv, .tsv, .parquet or .xlsx"
         ) from None

@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from accomplice.data.errors import InputError, some
-from accomplice.data.readers.columns import column
 from accomplice.data.rows.barcodes import read_barcode
-from accomplice.data.study_parts import as_level
+from accomplice.data.rows.identifiers import identifiers
 
 
 def _patient(text: str) -> str:
@@ -41,13 +40,14 @@ def join_tables(
         The table, and a line for each further one on how many identifiers met.
 
     Raises:
-        InputError: a table lacks the id column, holds an id twice, or repeats a column, or none of
-            its identifiers is in the first table.
+        InputError: a table lacks the id column or an id, holds an id twice, or repeats a column, or
+            none of its identifiers is in the first table.
     """
     joined, notes = frames[0], []
-    first = [as_level(cell) for cell in column(joined, on, names[0])]
+    first = identifiers(joined, on, names[0]).tolist()
     for frame, name in zip(frames[1:], names[1:], strict=True):
-        repeated = column(frame, on, name).duplicated()
+        own = identifiers(frame, on, name).tolist()
+        repeated = pd.Series(own).duplicated()
         if repeated.any():
             raise InputError(
                 f"{name}: column '{on}': {int(repeated.sum())} rows repeat an id: keep one row each"
@@ -55,7 +55,6 @@ def join_tables(
         both = [c for c in frame.columns if c in joined.columns and c != on]
         if both:
             raise InputError(f"{name}: column {some(both)} is in two tables: rename or remove one")
-        own = [as_level(cell) for cell in frame[on]]
         how, keys, theirs = _best(first, own)
         met = len({*keys} & {*theirs})
         if met == 0:
@@ -66,11 +65,11 @@ def join_tables(
         told = f"{name}: {met} of its {len(own)} ids are in {names[0]}"
         if how != next(iter(FORMS)):
             told += f", read {how}"
-        if (without := len(first) - met) > 0:
-            told += f"; {without} of {len(first)} patients have no row there"
+        there = {*theirs}
+        if without := sum(key not in there for key in keys):
+            told += f"; {without} of {len(first)} rows of {names[0]} have none there"
         notes.append(told)
         keyed = frame.drop(columns=on).set_axis(pd.Index(theirs, dtype=object))
-        keyed = keyed[[isinstance(key, str) and bool(key) for key in theirs]]
         rows = keyed.reindex(pd.Index(keys, dtype=object)).set_axis(joined.index)
         joined = pd.concat([joined, rows], axis=1)
     return joined, notes

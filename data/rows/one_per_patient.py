@@ -19,7 +19,8 @@ from accomplice.data.cells.times import without_missing
 from accomplice.data.errors import InputError
 from accomplice.data.readers.columns import column
 from accomplice.data.rows.barcodes import read_barcodes
-from accomplice.data.study_parts import FromDates, LatestBefore, Rows, as_level
+from accomplice.data.rows.identifiers import identifiers
+from accomplice.data.study_parts import FromDates, LatestBefore, Rows
 
 _SAMPLE_TYPE = re.compile(r"(^|_)(sample|tissue|specimen)_?(type|kind|class)(_|$)", re.IGNORECASE)
 
@@ -66,9 +67,10 @@ def one_per_patient(
         words: cells that mean missing, in lower case.
 
     Raises:
-        InputError: a column is missing, or its cells are no dates or numbers.
+        InputError: a column is missing, a row has no identifier, or the cells of ``latest_before``
+            are no dates or numbers.
     """
-    ids = [as_level(cell) for cell in column(frame, id, "id")]
+    ids = identifiers(frame, id).tolist()
     how, keep = rows.one_per_patient, np.ones(len(frame), dtype=bool)
     order = np.arange(len(frame))
     if how == "primary":

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from mlflow import MlflowClient
 
 import accomplice
@@ -32,6 +33,17 @@ class TestStudy:
         by_study = accomplice.load_cohort(accomplice.read_study(study_path))
         assert by_path.fingerprint() == by_study.fingerprint()
         assert by_path.fingerprint() == load_endpoints(study_path).fingerprint()
+
+    def test_notes_of_joined_tables_are_kept(self, study_path, tmp_path):
+        raw = yaml.safe_load(study_path.read_text())
+        table = study_path.parent / raw["source"]["files"][0]
+        (tmp_path / table.name).write_bytes(table.read_bytes())
+        ids = pd.read_csv(table, dtype=str)[raw["id"]][:150]
+        ids.to_frame().assign(further=1).to_csv(tmp_path / "more.csv", index=False)
+        raw["source"]["files"] = [table.name, "more.csv"]
+        (tmp_path / "study.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
+        (note,) = accomplice.load_cohort(tmp_path / "study.yaml").notes
+        assert "150 of its 150 ids" in note
 
     def test_errors_name_the_file_and_the_endpoint(self, study_path, tmp_path):
         with pytest.raises(InputError, match="no such study file"):

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from accomplice.data.drafting.draft import draft_study
-from accomplice.data.loading import read_source
+from accomplice.data.loading import read_tables
 from accomplice.data.outcomes import survival_targets
 from accomplice.data.study import parse_study
 
@@ -114,7 +114,7 @@ def _gastric(path: str, time: str, event: str) -> pd.DataFrame:
     source = gastric_folder() / path
     drafted = draft_study(source, time=time, event=event, out=source.parent / "study.yaml")
     study = parse_study(drafted.study, path)
-    frame = read_source(study, source.parent)
+    frame, _ = read_tables(study, source.parent)
     months, seen, keep = survival_targets(frame, *study.survival_endpoint(None))
     chosen = frame[[feature.column or name for name, feature in study.features.items()]]
     outcome = pd.DataFrame({EVENT: seen.astype(np.int64), TIME: months}, index=frame.index)

@@ -93,6 +93,9 @@ def predict(
     sheet: Annotated[
         str | None, typer.Option(metavar="SHEET", help="of a workbook in which several have tables")
     ] = None,
+    encoding: Annotated[
+        str | None, option("NAME", "encoding of text that is not UTF-8, such as cp1252")
+    ] = None,
     out: Annotated[
         Path | None, option("FILE", ".csv or .parquet; standard output if absent")
     ] = None,
@@ -140,7 +143,7 @@ def predict(
         bundle = Bundle.load(find_bundle(model))
     rates = dict(response_rate or ())
     asked, _ = bundle.times(times), bundle.rates(rates)
-    stream = stream_patients(table, bundle.study, sheet)
+    stream = stream_patients(table, bundle.study, sheet, encoding)
     tally = Tally()
     with ExitStack() as opened:
         write = (

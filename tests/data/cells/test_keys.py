@@ -22,9 +22,22 @@ from accomplice.data.cells.keys import keyed, keys_of
 )
 def test_a_key_is_shared_by_all(cells, key):
     frame = pd.DataFrame({"c": cells})
-    assert keys_of(frame).get("c") == key
+    assert keys_of([frame]).get("c") == key
     if key is None:
         assert keyed(frame) is frame
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3])
+def test_a_key_is_that_of_all_parts(rows):
+    cells = {
+        "shared": [None, "age: 1", "Age: 2"],
+        "late": ["age: 1", "age: 2", "old"],
+        "empty": [None, None, None],
+        "number": [1, 2, 3],
+    }
+    frame = pd.DataFrame(cells).astype({"empty": object})
+    parts = [frame[start : start + rows] for start in range(0, 3, rows)]
+    assert keys_of(parts).keys() == keys_of([frame]).keys() == {"shared"}
 
 
 def test_values():

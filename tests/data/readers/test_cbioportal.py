@@ -10,6 +10,7 @@ from accomplice.data.readers.cbioportal import (
     read_clinical,
     read_folder,
 )
+from accomplice.data.readers.reader import Reading
 from accomplice.data.study import parse_study
 
 PATIENTS = """#Patient\tAge\tStatus\tMonths
@@ -124,6 +125,19 @@ def test_several_expression_files_need_a_name(folder):
     assert read_folder(folder, "data_raw.txt")["IL1R1"].iloc[0] == 1.5
     with pytest.raises(InputError, match=r"no file 'data_rw.txt'; did you mean 'data_raw.txt'"):
         choose_expression(open_folder(folder), "data_rw.txt")
+
+
+def test_other_encodings(folder):
+    for name in ("data_clinical_patient.txt", "data_mrna.txt"):
+        text = (
+            (folder / name).read_text().replace("1:DECEASED", "T\u00f6d").replace("CD68", "K\u00e4")
+        )
+        (folder / name).write_text(text, encoding="cp1252")
+    with pytest.raises(InputError, match="--encoding cp1252"):
+        read_folder(folder)
+    frame = read_folder(folder, reading=Reading(encoding="cp1252"))
+    assert frame["OS_STATUS"][0] == "T\u00f6d"
+    assert frame["K\u00e4"][0] == 0.1
 
 
 def test_patients_to_predict_for_may_come_without_genes(folder):

@@ -215,3 +215,15 @@ def test_the_documentation_shows_the_example_whole():
     source = Path(json_lines_reader.__file__)
     shown = (source.parents[1] / "docs/extending.md").read_text(encoding="utf-8")
     assert f"```python\n{source.read_text(encoding='utf-8')}```\n" in shown
+
+
+@pytest.mark.parametrize("rows", [1, 2, 8])
+def test_keys_in_cells_are_those_of_the_whole_table(tmp_path, rows):
+    path = _text("t.csv", ",")(
+        tmp_path, PEOPLE | {"AGE": [None, "age: 55", "Age: 61"], "IL1R1": [1, 2, 3]}
+    )
+    study = parse_study(_study("table", path), "x")
+    whole = code(study, read_patients(path, study)).values
+    parts = [code(study, part).values for part in stream_patients(path, study).parts(rows)]
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
+    assert whole[:, 0].tolist()[1:] == [55, 61]

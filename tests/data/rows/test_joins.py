@@ -23,7 +23,7 @@ def test_rows_and_their_order_are_the_first_tables():
     joined, notes = join_tables([LEFT, right(["c", "a", "z"])], ["l", "r"], "id")
     assert joined["id"].tolist() == ["a", "b", "c"]
     assert joined["y"].fillna(-1).tolist() == [11, -1, 10]
-    assert notes == ["r: 2 of its 3 ids are in l; 1 of 3 patients have no row there"]
+    assert notes == ["r: 2 of its 3 ids are in l; 1 of 3 rows of l have none there"]
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,11 @@ def test_other_spellings_are_tried_and_said(ours, theirs, how):
     assert how in note
 
 
+def test_the_rows_of_a_first_table_that_repeats_patients_are_counted():
+    _, notes = join_tables([left(["a", "a", "b", "c"]), right(["a", "c"])], ["l", "r"], "id")
+    assert notes == ["r: 2 of its 2 ids are in l; 1 of 4 rows of l have none there"]
+
+
 def test_a_spelling_that_makes_two_patients_one_is_not_tried():
     joined, _ = join_tables([left(["01", "1"]), right(["1", "7"])], ["l", "r"], "id")
     assert joined["y"].isna().tolist() == [True, False]
@@ -55,6 +60,7 @@ def test_a_spelling_that_makes_two_patients_one_is_not_tried():
         (right(["a", "a"]), "1 rows repeat an id"),
         (LEFT, "column 'x' is in two tables"),
         (pd.DataFrame({"pid": ["a"]}), "r: no column 'id'"),
+        (right(["a", None]), "r: column 'id': 1 rows have no id"),
     ],
 )
 def test_what_cannot_be_joined(other, expected):

@@ -49,6 +49,14 @@ def test_ways(rows, x, stage):
     assert list(merged.frame.columns) == list(TABLE.columns)
 
 
+@pytest.mark.parametrize("missing", [None, nan])
+@pytest.mark.parametrize("how", ["first", "mean", "primary", {"latest_before": "day"}])
+def test_rows_without_an_identifier_are_no_patient(missing, how):
+    table = TABLE.assign(id=["b", missing, "b", missing, "c"])
+    with pytest.raises(InputError, match="column 'id': 2 rows have no id"):
+        one_per_patient(table, "id", Rows(one_per_patient=how))
+
+
 def test_dates_need_a_start():
     rows = Rows.model_validate({"one_per_patient": {"latest_before": "taken"}})
     with pytest.raises(InputError, match="column 'taken' holds no numbers"):
