@@ -17,7 +17,7 @@ from accomplice.data.errors import some
 from accomplice.data.loading import load_endpoints
 from accomplice.data.study_parts import Feature
 
-#: Levels, and groups of patients, smaller than this are neither counted out nor trusted.
+#: Patients fewer than whom are not counted out, nor trusted as a level or a group.
 FEW = 5
 NEAR_COPY = 0.98
 #: Comparing every pair of columns is for tables of this many features at most.
@@ -93,7 +93,9 @@ def check_study(path: Path) -> Report:
         Labels(name, int((each == 1).sum()), int((each == 0).sum()), int(np.isnan(each).sum()))
         for name, each in patients.binary.items()
     )
-    on_outcomes = [warning for cohort in cohorts for warning in _on_survival(cohort)]
+    notes = (note for each in (patients, *cohorts) for note in each.notes)
+    on_outcomes = [*dict.fromkeys(notes)]
+    on_outcomes += [warning for cohort in cohorts for warning in _on_survival(cohort)]
     on_outcomes += [
         f"fewer than {FEW} labels of one kind: {each.endpoint} gets no model"
         for each in labels
@@ -184,7 +186,7 @@ def _summary(name: str, modality: str, feature: Feature, codes: Array) -> Featur
 
 
 def _on_survival(cohort: Cohort) -> list[str]:
-    found = [*cohort.notes]
+    found = []
     each = cohort.event.sum() / len(cohort.study.features)
     if each < 10:
         found.append(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 import numpy as np
 import pandas as pd
@@ -12,17 +13,26 @@ from accomplice.data.readers.missing import MISSING
 from accomplice.data.study_parts import as_level
 
 
-def sides(cells: pd.Series, name: str, yes: str, no: str) -> tuple[list[str], list[str]]:
+def sides(
+    cells: pd.Series, name: str, yes: str, no: str, words: Collection[str] = MISSING
+) -> tuple[list[str], list[str]]:
     """Return the values of a column that mean yes and those that mean no.
 
     Where there are two values and one is known, the other is its opposite.
+
+    Args:
+        cells: the column.
+        name: of the column, for errors.
+        yes: pattern of values that mean yes.
+        no: pattern of values that mean no.
+        words: cells that mean missing, in lower case.
 
     Raises:
         InputError: a value is not known to be either, or one side is empty.
     """
     codes, distinct = pd.factorize(cells, use_na_sentinel=True)
     texts = [as_level(cell) for cell in distinct]
-    known = {text for text in texts if text.lower() not in MISSING}
+    known = {text for text in texts if text.lower() not in words}
     lower = {text: " ".join(text.lower().split()) for text in known}
     positive = {text for text in known if re.fullmatch(yes, lower[text])}
     negative = {text for text in known - positive if re.fullmatch(no, lower[text])}

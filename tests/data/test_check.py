@@ -191,6 +191,16 @@ class TestEndpoints:
         assert "70 patients, 10 left out without follow-up, 70 events (dfs)" in out.getvalue()
         assert "< 5 positive, 20 negative, 57 unlabelled (r)" in out.getvalue()
 
+    def test_a_note_is_told_once(self, tmp_path, whole):
+        os, twice = {"time": "t", "event": "e"}, pd.concat([whole.assign(pid=range(N))] * 2)
+        for survival in ({"os": os, "again": os}, {}):
+            path = endpoints(tmp_path, twice, survival=survival, binary=self.BINARY)
+            raw = yaml.safe_load(path.read_text())
+            rows = {"id": "pid", "rows": {"one_per_patient": "first"}}
+            path.write_text(yaml.safe_dump(raw | rows, sort_keys=False))
+            warned = check_study(path).warnings
+            assert sum(f"rows: {2 * N} rows of {N} patients" in line for line in warned) == 1
+
     def test_labels_alone_will_do(self, tmp_path, whole):
         path = endpoints(tmp_path, whole, survival={}, binary=self.BINARY)
         report = check_study(path)

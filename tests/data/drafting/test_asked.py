@@ -15,6 +15,8 @@ from accomplice.data.drafting.draft import Answers, Draft, draft_study, render_s
 from accomplice.data.drafting.identity import ALL, parse_rows
 from accomplice.data.errors import InputError
 from accomplice.data.loading import load_cohort
+from accomplice.data.readers.missing import Words
+from accomplice.data.readers.reader import Reading
 from accomplice.data.study_parts import Rows
 
 N = 60
@@ -406,6 +408,26 @@ class TestNames:
         made = drafted(tmp_path, frame)
         assert name not in features(made)
         assert name in made.study["ignored"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"), [(["awaited", "refused"], True), (["Ada", "Bo"], False)]
+)
+def test_words_in_a_few_cells_are_not_quoted(tmp_path, words, told):
+    cells = [str(i) for i in range(N)]
+    cells[:10] = words * 5 if told else [*words, *["Cy", "Di"] * 4]
+    made = drafted(tmp_path, base().assign(x=cells))
+    (asked,) = [each for each in made.asked if "words among numbers" in each]
+    assert "10 cells are words" in asked
+    assert "--missing" in asked
+    assert any(word in asked for word in words) == told
+
+
+def test_words_for_missing_are_those_of_the_user(tmp_path):
+    cells = ["yes", "no", "asked later"] * (N // 3)
+    reading = Reading(Words(missing=frozenset({"asked later"})))
+    made = drafted(tmp_path, base().assign(chemo=cells), treatment="chemo", reading=reading)
+    assert made.study["treatment"]["untreated"] == ["no"]
 
 
 def test_a_horizon_beyond_the_follow_up_is_said(tmp_path):

@@ -68,7 +68,9 @@ class TestWatch:
         assert (
             tiny_trained.bundle.metrics["review"]["sentinels"][0]["sentinel"] == "shuffled_outcome"
         )
-        assert alarm_tags(tiny_trained)["leak_alarm"] == "false"
+        tags = alarm_tags(tiny_trained)
+        assert tags.keys() == {"leak_alarm", "treatment_alarm"}
+        assert tags["leak_alarm"] == "false"
         assert "LEAK" not in note(tiny_trained)
 
     def test_what_fired_is_in_the_note_and_the_tag(self, tiny_trained, leaky):
@@ -76,7 +78,7 @@ class TestWatch:
         review = tiny_trained.primary.review.model_copy(update={"sentinels": (finding,)})
         primary = replace(tiny_trained.primary, review=review)
         run = replace(tiny_trained, survival={"os": primary})
-        assert alarm_tags(run)["leak_alarm"] == "true"
+        assert alarm_tags(run) == alarm_tags(tiny_trained) | {"leak_alarm": "true"}
         assert "**LEAK** (known_after): 'tumor_status'" in note(run)
 
     def test_ticks_reach_the_end(self, small_cohort, tiny_trained, tiny_config):
