@@ -7,6 +7,7 @@ needs neither torch nor MLflow.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from accomplice.data.cohort import Cohort, Patients
 from accomplice.data.errors import InputError
 from accomplice.data.loading import read_cohort, read_endpoints, read_patients
+from accomplice.data.matching.columns import refuse_unfit
 from accomplice.data.study import Study, load_study
 from accomplice.training.budget import Budget
 from accomplice.training.progress import Tick, silent
@@ -299,12 +301,18 @@ def predict(
         ``flags`` and more; see :meth:`accomplice.training.bundle.Bundle.predict`.
 
     Raises:
-        InputError: a time lies beyond the model's horizon, or the table has none of its features.
+        InputError: a time lies beyond the model's horizon, the table has none of its features, or a
+            column has five cells or more of which none is what its feature takes.
     """
+    from accomplice.training.bundle import SEPARATOR
+
     bundle = _bundle(model)
     if isinstance(table, str | PathLike):
         table = read_patients(Path(table), bundle.study)
-    return bundle.predict(table, times, rates)
+    found = bundle.predict(table, times, rates)
+    flags = Counter(flag for text in found["flags"] for flag in text.split(SEPARATOR))
+    refuse_unfit(bundle.study, flags, len(found))
+    return found
 
 
 def _study(study: Study | Location) -> Study:

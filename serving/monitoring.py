@@ -27,9 +27,10 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from accomplice.data.arrays import Ints
 from accomplice.data.coding import NOT_A_NUMBER, OUT_OF_RANGE, UNKNOWN_LEVEL
+from accomplice.data.preprocessing.training_range import OUTSIDE, UNKNOWN_ASSAY
 from accomplice.serving.answers.predictor import Predictor
 from accomplice.serving.requests.patient_reader import Patients
-from accomplice.training.bundle import UNKNOWN_ASSAY, Bundle
+from accomplice.training.bundle import Bundle
 from accomplice.training.models.risk_centiles import GROUPS
 from accomplice.training.models.survival import Column
 from accomplice.training.treatment.benefit import ABSTAINS, reasons
@@ -45,7 +46,7 @@ BINS, PSEUDO = 10, 0.5
 BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 OTHER, NO_EFFECT = "other", "no_effect"
 #: Kinds of odd values, counted by feature.
-ODD = (OUT_OF_RANGE, UNKNOWN_LEVEL, NOT_A_NUMBER)
+ODD = (OUT_OF_RANGE, UNKNOWN_LEVEL, NOT_A_NUMBER, OUTSIDE)
 #: Prefix of flags of unknown columns.
 UNKNOWN = "unknown_column:"
 #: Statuses with a label of their own.
@@ -66,7 +67,7 @@ SERIES: dict[str, tuple[Any, ...]] = {
     ),
     "reloads": (
         Counter,
-        "Bundles that were to take the place of the one that answered, by what came of it.",
+        "Reloads of a bundle, by outcome.",
         "outcome",
     ),
     "patients": (Counter, "Patients answered."),
@@ -78,7 +79,7 @@ SERIES: dict[str, tuple[Any, ...]] = {
     ),
     "odd_values": (
         Counter,
-        "Values that could not be used, or lie outside what can be right.",
+        "Values that could not be used, cannot be right, or are far outside training's.",
         *("kind", "feature"),
     ),
     "unknown_columns": (Counter, "Patients with names that the study does not know."),
@@ -195,7 +196,8 @@ class PatientMonitor:
         self._modalities = {name: modalities.labels(name) for name in bundle.study.blocks}
         self._odd: dict[str, Counter] = {}
         for name, feature in bundle.study.features.items():
-            kinds = (UNKNOWN_LEVEL,) if feature.levels is not None else (OUT_OF_RANGE, NOT_A_NUMBER)
+            numeric = (OUT_OF_RANGE, NOT_A_NUMBER, OUTSIDE)
+            kinds = (UNKNOWN_LEVEL,) if feature.levels is not None else numeric
             self._odd |= {
                 f"{kind}:{name}": series["odd_values"].labels(kind, name) for kind in kinds
             }

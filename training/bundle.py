@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from accomplice.data.arrays import Array, Bools
+from accomplice.data.arrays import Array
 from accomplice.data.coding import ABSENT, Flagger, code
 from accomplice.data.errors import InputError, nearest, some
 from accomplice.data.preprocessing.preprocessor import Preprocessor
+from accomplice.data.preprocessing.training_range import TrainingRange
 from accomplice.data.readers.missing import MISSING
 from accomplice.data.study import Study, parse_study
 from accomplice.data.study_parts import RESPONSE, as_level
@@ -35,8 +36,6 @@ WEIGHTS = "weights.safetensors"
 OK = "ok"
 #: What stands between the flags of one patient.
 SEPARATOR = "; "
-#: Flag of a patient whose centre's expression scale a model does not know.
-UNKNOWN_ASSAY = "unknown_assay"
 #: Months asked for where the caller names none, as far as the model reaches.
 USUAL_TIMES = (12.0, 36.0, 60.0)
 #: Names of unknown columns that one row's flags hold at the most.
@@ -137,8 +136,7 @@ class Bundle:
         asked, at_rates = self.times(times), self.rates(rates)
         values, flags = self._read(frame)
         centre = read_centre(self.study, frame)
-        for i in np.flatnonzero(self.unknown_assay(values, centre)):
-            flags[i].append(UNKNOWN_ASSAY)
+        self.flag_unfamiliar(flags, values, centre)
         table: dict[str, Any] = {"patient_id": self._ids(frame, first)}
         table |= self.answer(values, centre, at_rates).columns(asked)
         table["flags"] = [SEPARATOR.join(own) or OK for own in flags]
@@ -196,29 +194,21 @@ class Bundle:
         }
         return Answer(survival, responses)
 
-    def unknown_assay(self, values: Array, centre: NDArray[np.str_] | None) -> Bools:
-        """Say of which patients (n,) expression is ranked on a scale that may not be theirs.
+    def flag_unfamiliar(
+        self, flags: Sequence[list[str]], values: Array, centre: NDArray[np.str_] | None
+    ) -> None:
+        """Append to the flags of n patients what the training patients did not have.
 
-        Training ranked each large centre's expression by itself; another centre's is ranked
-        against all patients'.
+        Args:
+            flags: of each patient.
+            values: coded features (n, p).
+            centre: (n,) hospital; empty text where unknown.
         """
-        ranked, known = self._assays
-        if not ranked:
-            return np.zeros(len(values), dtype=bool)
-        measured = np.asarray(~np.isnan(values[:, ranked]).all(axis=1))
-        if centre is None:
-            return measured
-        return np.array([name not in known for name in centre.tolist()], dtype=bool) & measured
+        self._range.flag(flags, values, centre)
 
     @cached_property
-    def _assays(self) -> tuple[list[int], frozenset[str]]:
-        """Features that are ranked by centre, if any are, and centres that all models know."""
-        scales = [set(each.reference) - {""} for each in self.preprocessors() if each.reference]
-        if not any(scales):
-            return [], frozenset()
-        features = self.study.features.values()
-        expression = [j for j, f in enumerate(features) if f.kind == "expression"]
-        return expression, frozenset(set.intersection(*scales))
+    def _range(self) -> TrainingRange:
+        return TrainingRange.of(self.study, self.preprocessors())
 
     def _models(self) -> dict[str, Replayable]:
         return {**self.survival, **self.responses}

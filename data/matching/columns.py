@@ -1,43 +1,77 @@
-"""Find a study's columns in a table to predict for, which may write their names otherwise."""
+"""Find a study's columns by other ways to write their names.
+
+A column is the same by its name but for case, blanks and marks, or by a gene's other names and
+Ensembl id. Where several fit, none is taken.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 
 import pandas as pd
 
+from accomplice.data.coding import NOT_A_NUMBER, UNKNOWN_LEVEL
+from accomplice.data.errors import InputError, some
 from accomplice.data.panels.panel import key_of, load_panel
 from accomplice.data.study import Study
+
+#: Cells of a column from which on it is refused if none of them fits.
+FEWEST = 5
+
+
+@dataclass(frozen=True)
+class Synonyms:
+    """Other ways to write some names."""
+
+    names: frozenset[str]
+
+    def renamed(self, given: Iterable[str]) -> dict[str, str]:
+        """Return given name -> the name that it means, of those that are not given as they are."""
+        there = frozenset(given)
+        free, found = there - self.names, dict[str, str]()
+        if not free or self.names <= there:
+            return found
+        for known, meaning in ((self._keys, key_of), (self._genes, _gene)):
+            taken = there.union(found.values())
+            means = {name: known.get(meaning(name)) for name in free - found.keys()}
+            times = Counter(means.values())
+            found |= {
+                name: own
+                for name, own in means.items()
+                if own is not None and times[own] == 1 and own not in taken
+            }
+        return found
+
+    @cached_property
+    def _keys(self) -> dict[str | None, str | None]:
+        return self._single(key_of)
+
+    @cached_property
+    def _genes(self) -> dict[str | None, str | None]:
+        return self._single(_gene)
+
+    def _single(self, meaning: Callable[[str], str | None]) -> dict[str | None, str | None]:
+        """Return what names mean -> the only one that means it; None means nothing."""
+        found: dict[str | None, str | None] = {}
+        for name in self.names:
+            key = meaning(name)
+            found[key] = None if key in found or not key else name
+        return found
 
 
 def renamed(names: Iterable[str], study: Study) -> dict[str, str]:
     """Return the table's column -> the study's, where the study's own is not there.
 
-    A column is the same by its name but for case, blanks and marks, or by a gene's other names and
-    Ensembl id. Where several fit, none is taken.
-
     Args:
         names: the table's columns.
         study: whose id, hospital and features are looked for.
     """
-    there = [*map(str, names)]
-    sources = [feature.column or name for name, feature in study.features.items()]
-    wanted = [c for c in (study.id, study.centre) if c is not None] + sources
-    absent = [name for name in dict.fromkeys(wanted) if name not in there]
-    free = [name for name in there if name not in wanted]
-    found: dict[str, str] = {}
-    for meaning in (key_of, _gene) if absent and free else ():
-        ours = Counter(key for name in absent if (key := meaning(name)))
-        theirs = Counter(key for name in free if (key := meaning(name)))
-        place = {meaning(name): name for name in free}
-        for name in absent:
-            key = meaning(name)
-            if key and ours[key] == theirs[key] == 1:
-                found[place[key]] = name
-        absent = [name for name in absent if name not in found.values()]
-        free = [name for name in free if name not in found]
-    return found
+    sources = {feature.column or name for name, feature in study.features.items()}
+    wanted = sources | {name for name in (study.id, study.centre) if name is not None}
+    return Synonyms(frozenset(wanted)).renamed(map(str, names))
 
 
 def aligned(frame: pd.DataFrame, study: Study) -> pd.DataFrame:
@@ -46,12 +80,37 @@ def aligned(frame: pd.DataFrame, study: Study) -> pd.DataFrame:
     return frame.rename(columns=names) if names else frame
 
 
+def refuse_unfit(study: Study, flags: Mapping[str, int], patients: int) -> None:
+    """Raise for a column of which no cell is what its feature takes, as where codes differ.
+
+    Args:
+        study: the model's.
+        flags: how many patients of a table have each flag.
+        patients: how many there are.
+
+    Raises:
+        InputError: there is one; the text names it.
+    """
+    modality = {j: name for name, block in study.blocks.items() for j in block}
+    for j, (name, feature) in enumerate(study.features.items()):
+        kind = NOT_A_NUMBER if feature.levels is None else UNKNOWN_LEVEL
+        odd = flags.get(f"{kind}:{name}", 0)
+        missing = flags.get(f"missing:{name}", 0) + flags.get(f"missing_modality:{modality[j]}", 0)
+        if odd < FEWEST or missing < patients:
+            continue
+        taken = "a number"
+        if feature.levels is not None:
+            taken = f"one of its levels {some(feature.levels)}"
+        raise InputError(
+            f"column '{feature.column or name}': none of its {odd} cells is {taken}: write them "
+            "so, or leave the column out to predict without it"
+        )
+
+
 def _gene(name: str) -> str | None:
-    """Return the symbol of a column that is a gene's expression by its name."""
+    """Return the symbol of a gene by one of its names or its Ensembl id, with a version or not."""
     panel = load_panel()
     symbol = panel.ensembl.get(name.split(".")[0])
-    if symbol is not None:
-        return symbol
-    place = panel.place(name)
-    exact = place is not None and place.gene and place.exact and place.assay is None
-    return place.concept if place is not None and exact else None
+    if symbol is None and (named := panel.aliases.get(key_of(name).replace("_", ""))):
+        _, symbol = named
+    return symbol

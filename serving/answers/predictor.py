@@ -9,7 +9,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
 
-import numpy as np
 import orjson
 
 from accomplice.data.example import example_patient
@@ -17,7 +16,7 @@ from accomplice.serving.answers.curves import grid, merge_times, write_curves
 from accomplice.serving.requests.patient_reader import PatientReader, Patients
 from accomplice.serving.requests.schemas import RESEARCH, SYNTHETIC
 from accomplice.serving.requests.validation import CheckedRequest
-from accomplice.training.bundle import UNKNOWN_ASSAY, Answer, Bundle
+from accomplice.training.bundle import Answer, Bundle
 from accomplice.training.models.manifest import digest_of
 from accomplice.training.models.survival import INTERVAL, Column
 
@@ -97,8 +96,7 @@ class Predictor:
     def read(self, request: CheckedRequest) -> Patients:
         """Code the patients of a request and flag their odd values."""
         read = self.reader.read(request.patients)
-        for i in np.flatnonzero(self.bundle.unknown_assay(read.values, read.centre)).tolist():
-            read.flags[i].append(UNKNOWN_ASSAY)
+        self.bundle.flag_unfamiliar(read.flags, read.values, read.centre)
         return read
 
     def _write(self, request: CheckedRequest, watch: Watch) -> list[bytes]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from accomplice.data.arrays import Array
 from accomplice.data.coding import Coder, Flagger
 from accomplice.data.errors import nearest
+from accomplice.data.matching.columns import Synonyms
 from accomplice.data.study import Study
 from accomplice.data.study_parts import as_level
 from accomplice.training.bundle import MOST_UNKNOWN
@@ -27,6 +28,8 @@ from accomplice.training.bundle import MOST_UNKNOWN
 LONGEST_NAME = 64
 #: Letters of a hospital's name that are read.
 LONGEST_CENTRE = 256
+#: Unknown names of a patient up to which they are looked at as other ways to write known ones.
+MOST_RENAMED = 1000
 #: Unknown names of a request for which the nearest known one is found; each takes long.
 MOST_HINTS = 20
 
@@ -92,6 +95,23 @@ class PatientReader:
             return None
         return [value for level in meaning for value in _spellings(level)]
 
+    def named(self, patient: dict[str, Any]) -> dict[str, Any]:
+        """Return a patient by the study's names; see ``matching.columns``."""
+        others = patient.keys() - self._known
+        if not 0 < len(others) <= MOST_RENAMED:
+            return patient
+        names = self._synonyms.renamed(patient)
+        return {names.get(key, key): value for key, value in patient.items()} if names else patient
+
+    @cached_property
+    def _synonyms(self) -> Synonyms:
+        of_patient = {name for name in (self.study.id, self.study.centre) if name is not None}
+        return Synonyms(frozenset(self.positions.keys() | of_patient))
+
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        return self._columns | self.positions.keys()
+
     def names_once(self, patients: Sequence[Mapping[str, Any]]) -> bool:
         """Whether each patient's keys name some feature, and none by its column and its name."""
         if any(map(self.positions.keys().isdisjoint, patients)):
@@ -123,7 +143,7 @@ class PatientReader:
             columns[j] = column
         coded = self._coder.lists(columns, len(patients))
         flags = self._flagger(coded)
-        if names - self.positions.keys() - self._columns:
+        if names - self._known:
             hints: dict[str, str] = {}
             for patient, own in zip(patients, flags, strict=True):
                 own += self._unknown(patient, hints)

@@ -143,6 +143,7 @@ def check_patients(
         return []
     given = raw[key]
     if key == "patient":
+        given = reader.named(given) if isinstance(given, dict) else given
         _check_patient(given, key, reader, problems)
         return [given]
     if not isinstance(given, list):
@@ -153,6 +154,7 @@ def check_patients(
     if len(given) > MOST_PATIENTS:
         problem = f"more than {MOST_PATIENTS} patients: send them in several requests"
         raise RequestError(TOO_MANY, problem, [{"where": key, "problem": problem}])
+    given = [reader.named(each) if isinstance(each, dict) else each for each in given]
     # Most lists are valid, which takes a few steps to see.
     if not (sound and _flat(given) and reader.names_once(given)):
         for i, patient in enumerate(given):

@@ -114,8 +114,8 @@ def predict(
     survival endpoint: rmst@H (restricted mean survival to H months), risk_group (third of the
     training patients: low, middle, high) and risk_centile (percent of them at lower risk). A model
     of binary endpoints alone writes patient_id, response.NAME and flags, and takes no --times.
-    Missing columns and values, unknown columns and levels, and values out of range are answered and
-    flagged.
+    Missing columns and values, unknown columns and levels, and values out of range or far from the
+    training patients' are answered and flagged. A column of which no cell fits is refused.
 
     TABLE and FILE may be of any length: CSV and Parquet are read, answered and written some
     thousand patients at a time, so that memory does not grow with them, and the numbers are those
@@ -137,6 +137,7 @@ def predict(
     check_outputs(table, out, explain)
     with ctrl_c_heeded():
         from accomplice.data.loading import stream_patients
+        from accomplice.data.matching.columns import refuse_unfit
         from accomplice.training.bundle import Bundle
         from accomplice.training.tracking.store import find_bundle
 
@@ -160,6 +161,7 @@ def predict(
             if add is not None and part.explanations is not None:
                 add(part.explanations)
             tally.add(part.answers["flags"])
+        refuse_unfit(bundle.study, tally.flags, tally.patients)
     if out is not None:
         print(
             f"wrote {out}: {tally.patients} patients, {tally.flagged} with flags; research use only"

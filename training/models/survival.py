@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from accomplice.data.arrays import Array
 from accomplice.data.coding import eligible, treated
 from accomplice.data.preprocessing.preprocessor import Preprocessor
+from accomplice.data.preprocessing.training_range import TrainingRange
 from accomplice.data.study import Study
 from accomplice.training.estimators.hazard import TimeGrid, log_risk, restricted_mean, survival
 from accomplice.training.learners.network.inference import NetShape, Networks
@@ -146,6 +148,10 @@ class SurvivalModel:
         """One a fold model."""
         return tuple(fold.preprocessor for fold in self.ensemble.folds)
 
+    @cached_property
+    def _range(self) -> TrainingRange:
+        return TrainingRange.of(self.study, self.preprocessors)
+
     def answer(
         self, values: Array, centre: NDArray[np.str_] | None, *, band: bool = False
     ) -> SurvivalAnswer:
@@ -172,7 +178,9 @@ class SurvivalModel:
                 ends = under(ends, own, status)
             found = benefit_of(both, blind, grid, self.benefit_horizon, own)
             option = eligible(self.study, values)
-            advice = advise(found, own, option, treatment, self.distrust)
+            _, whole = self._range.outside(values, centre)
+            outside = np.asarray(whole.any(axis=1))
+            advice = advise(found, own, option, treatment, self.distrust, outside)
         risk = log_risk(cumulative) - self.risk_centre
         return SurvivalAnswer(
             grid,

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from accomplice.data.arrays import Array, Ints
+from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.data.study import Study
 from accomplice.data.study_parts import Treatment
 from accomplice.training.estimators.hazard import (
@@ -149,6 +149,7 @@ def advise(
     option: Array,
     treatment: Treatment,
     distrust: str = "",
+    outside: Bools | None = None,
 ) -> NDArray[np.str_]:
     """Put into words, for each of n patients, what the benefit speaks for.
 
@@ -158,6 +159,7 @@ def advise(
         option: (n,) 1 where the treatment is an option, 0 where it is none, NaN where unknown.
         treatment: what it is called, and where it is an option.
         distrust: why the effect seen in training is not credible, if it is not.
+        outside: (n,) whether a whole modality's values are far from the training patients'.
 
     Returns:
         ``favours LABEL`` where a gain above 3 points is likely, ``favours none`` where harm is,
@@ -171,6 +173,7 @@ def advise(
         "wide_interval": (found.low < -WORTH) & (found.high > WORTH),
         "rarely_treated": effect.propensity < RARE,
         "rarely_untreated": effect.propensity > COMMON,
+        "outside_training": np.zeros(len(option), dtype=bool) if outside is None else outside,
         "option_unknown": np.isnan(option),
         "not_credible": np.full(len(option), bool(distrust)),
         "no_option": option == 0,
@@ -188,6 +191,7 @@ def reasons(treatment: Treatment, distrust: str = "") -> dict[str, str]:
         "wide_interval": f"the interval spans a loss and a gain of {100 * WORTH:.0f} points",
         "rarely_treated": "few patients like this one were treated",
         "rarely_untreated": "few patients like this one were left untreated",
+        "outside_training": "values are far outside those of the training patients",
         "option_unknown": f"{where} unknown, which decides whether it is an option",
         "not_credible": f"the effect seen in training is not credible ({distrust})",
         "no_option": f"{treatment.label} is no option at this {where}",

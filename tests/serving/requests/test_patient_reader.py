@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from accomplice.data.coding import code
 from accomplice.data.study import Study
 from accomplice.serving.requests.patient_reader import LONGEST_NAME, PatientReader
-from accomplice.training.bundle import OK, UNKNOWN_ASSAY, Bundle
+from accomplice.training.bundle import OK, Bundle
 
 FEATURES = ("act", "age_years", "stage", "sex", "IL1R1", "CD163", "CD8")
 numbers = st.integers(-200, 200) | st.floats(-1e6, 1e6) | st.sampled_from([10**25, -(10**400)])
@@ -40,9 +40,9 @@ def test_reads_as_a_table_is_read(
     read = reader.read([patient])
     frame = pd.DataFrame([patient])
     np.testing.assert_array_equal(read.values, code(bundle.study, frame).values)
-    # Whether the assay is known is the bundle's to say, once the values are read.
+    bundle.flag_unfamiliar(read.flags, read.values, read.centre)
     said = bundle.predict(frame)["flags"][0]
-    expected = [f for f in said.split("; ") if f not in (OK, UNKNOWN_ASSAY)]
+    expected = [f for f in said.split("; ") if f != OK]
     assert [flag.split("; did you")[0] for flag in read.flags[0]] == expected
 
 
@@ -121,3 +121,28 @@ def test_ids_and_centres(reader: PatientReader) -> None:
     assert read.centre is not None
     assert read.centre.tolist() == ["", "north"]
     assert reader.read([{"age": 1}]).centre is None
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("il1r1", "IL1R1"),
+        ("ENSG00000115594.12", "IL1R1"),
+        ("Age Years", "age_years"),
+        ("AGE", "age"),
+        ("Hospital", "hospital"),
+        ("foo", "foo"),
+    ],
+)
+def test_other_ways_to_write_a_name(reader: PatientReader, key: str, name: str) -> None:
+    patient = {"stage": "I", key: 7}
+    assert reader.named(patient) == {"stage": "I", name: 7}
+    as_it_is = {name: 1, key: 7}
+    assert reader.named(as_it_is) == as_it_is
+
+
+def test_a_name_that_two_keys_mean_is_not_taken(reader: PatientReader) -> None:
+    patient = {"il1r1": 1, "Il1r1": 2, "CD163": 3}
+    assert reader.named(patient) == patient
+    known = reader.read([patient])
+    assert "unknown_column:il1r1; did you mean 'IL1R1'?" in known.flags[0]

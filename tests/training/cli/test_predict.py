@@ -16,6 +16,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import accomplice
+from accomplice.data.errors import InputError
 from accomplice.data.loading import read_patients, stream_patients
 from accomplice.data.preprocessing import scaling
 from accomplice.data.readers import table_reader
@@ -122,6 +124,35 @@ def test_the_tables_are_odd_enough(bundle, tables):
             assert flag in said
         assert found["patient_id"].duplicated().any()
         assert {"008", "1", "148"} <= set(found["patient_id"])
+
+
+def test_a_column_that_does_not_fit_is_refused(capsys, monkeypatch, tmp_path, folder, people):
+    monkeypatch.chdir(tmp_path)
+    coded = people.assign(stage=np.where(np.arange(len(people)) % 3, "7", "8"))
+    coded.to_csv("t.csv", index=False)
+    assert main(["predict", str(folder), "t.csv", "--out", "p.csv"]) == 2
+    said = capsys.readouterr().err
+    assert "column 'stage': none of its 150 cells is one of its levels 'I', 'II'" in said
+    assert not Path("p.csv").exists()
+    with pytest.raises(InputError, match="column 'stage': none of its 150 cells"):
+        accomplice.predict(folder, coded)
+    # A single cell that fits, or too few to tell, and all is answered.
+    for few in (coded.assign(stage=["I", *coded["stage"][1:]]), coded[:4]):
+        few.to_csv("t.csv", index=False)
+        assert main(["predict", str(folder), "t.csv", "--out", "p.csv"]) == 0
+        assert "unknown_level:stage" in capsys.readouterr().out
+
+
+def test_expression_on_another_scale_gets_flags_and_no_advice(bundle, people):
+    genes = [n for n, f in bundle.study.features.items() if f.kind == "expression"]
+    plain = people.assign(IL1R1=pd.to_numeric(people["IL1R1"], errors="coerce"))
+    found = bundle.predict(plain.assign(**{name: 2.0 ** plain[name] for name in genes}))
+    known = plain[genes].notna().any(axis=1).to_numpy()
+    assert found["flags"].str.contains("outside_training_modality:")[known].mean() > 0.95
+    assert found["advice"].str.startswith("abstains: ")[known].mean() > 0.95
+    assert not found["advice"].str.contains("far outside")[~known].any()
+    usual = bundle.predict(plain)
+    assert usual["flags"].str.contains("outside_training").mean() < 0.05
 
 
 @pytest.mark.parametrize("ending", [".csv", ".parquet"])

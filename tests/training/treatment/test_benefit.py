@@ -275,6 +275,20 @@ class TestAdvice:
             "abstains: chemotherapy is no option at this stage",
         ]
 
+    def test_values_unlike_those_of_training_get_no_advice(self):
+        advice = advise(
+            Benefit(*np.tile([[0.1], [0.05], [0.15], [2.0], [0.95]], 3)),
+            effects([-0.4] * 3, 0.1),
+            np.array([1.0, 1.0, 0.0]),
+            TREATMENT,
+            outside=np.array([False, True, True]),
+        )
+        assert advice.tolist() == [
+            "favours chemotherapy",
+            "abstains: values are far outside those of the training patients",
+            "abstains: chemotherapy is no option at this stage",
+        ]
+
     def test_spanning_interval_gives_way_to_the_other_reasons(self):
         wide = CLEAR | {"gain": 0.0, "low": -0.2, "high": 0.2}
         assert said(wide, 0.01) == "abstains: few patients like this one were treated"
