@@ -157,7 +157,12 @@ class Cohort(Patients):
     def horizon(self) -> float:
         """Months to which the endpoint is modelled; undeclared, the last follow-up rounded up."""
         declared = self.study.survival_endpoint(self.endpoint)[1].horizon
-        return round_off(float(self.time.max()), up=True) if declared is None else declared
+        return self.followed if declared is None else declared
+
+    @property
+    def followed(self) -> float:
+        """Months of the longest follow-up, rounded up."""
+        return round_off(float(self.time.max()), up=True)
 
     @cached_property
     def outcome(self) -> Outcome:

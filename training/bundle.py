@@ -36,6 +36,8 @@ WEIGHTS = "weights.safetensors"
 OK = "ok"
 #: What stands between the flags of one patient.
 SEPARATOR = "; "
+#: Flag of an endpoint that is answered for months to which no training patient was followed.
+BEYOND = "beyond_follow_up"
 #: Months asked for where the caller names none, as far as the model reaches.
 USUAL_TIMES = (12.0, 36.0, 60.0)
 #: Names of unknown columns that one row's flags hold at the most.
@@ -137,6 +139,7 @@ class Bundle:
         values, flags = self._read(frame)
         centre = read_centre(self.study, frame)
         self.flag_unfamiliar(flags, values, centre)
+        self.flag_times(flags, asked)
         table: dict[str, Any] = {"patient_id": self._ids(frame, first)}
         table |= self.answer(values, centre, at_rates).columns(asked)
         table["flags"] = [SEPARATOR.join(own) or OK for own in flags]
@@ -205,6 +208,19 @@ class Bundle:
             centre: (n,) hospital; empty text where unknown.
         """
         self._range.flag(flags, values, centre)
+
+    def flag_times(self, flags: Sequence[list[str]], times: Sequence[float]) -> None:
+        """Append to the flags of n patients which endpoint's answers lie beyond its follow-up.
+
+        Args:
+            flags: of each patient.
+            times: months that are asked for.
+        """
+        late = max(times, default=0.0)
+        for name, model in self.survival.items():
+            if max(min(late, model.horizon), model.benefit_horizon) > model.followed:
+                for own in flags:
+                    own.append(f"{BEYOND}:{name}")
 
     @cached_property
     def _range(self) -> TrainingRange:

@@ -270,4 +270,5 @@ def survival_model(
         risk_centre=centre,
         risk_reference=quantiles(risk - centre),
         baselines=baselines,
+        followed=cohort.followed,
     )

@@ -102,6 +102,7 @@ class Predictor:
     def _write(self, request: CheckedRequest, watch: Watch) -> list[bytes]:
         times = self.bundle.times(request.times)
         read = self.read(request)
+        self.bundle.flag_times(read.flags, times)
         answered = self.bundle.answer(read.values, read.centre, band=True)
         columns = answered.columns(times)
         watch(read, columns)

@@ -433,6 +433,30 @@ class TestFlags:
         both = pd.concat([whole, whole.assign(age=150.0)])
         assert list(bundle.predict(both)["flags"]) == [OK, "out_of_range:age"]
 
+    @pytest.mark.parametrize(
+        ("followed", "times", "flags"),
+        [(90.0, [60.0], OK), (59.0, [12.0], "beyond_follow_up:os"), (60.0, [60.0], OK)],
+    )
+    def test_say_which_months_are_extrapolated(self, bundle, whole, followed, times, flags):
+        known = replace(bundle.survival["os"], followed=followed)
+        made = replace(bundle, survival={**bundle.survival, "os": known})
+        assert made.predict(whole, times)["flags"].tolist() == [flags]
+
+    def test_the_follow_up_is_kept(self, bundle, path, small_cohort, whole):
+        model = bundle.survival["os"]
+        assert model.followed == Bundle.load(path).survival["os"].followed
+        assert 0 <= model.followed - small_cohort.time.max() < 0.01 * model.followed
+        raw = model.to_json()
+        assert raw.pop("followed") == model.followed
+        rebuilt = type(model).from_json(
+            bundle.study,
+            "os",
+            raw,
+            [each.to_json() for each in model.preprocessors],
+            model.arrays(),
+        )
+        assert rebuilt.followed == math.inf
+
     def test_name_a_few_of_many_unknown_columns(self, bundle, whole):
         many = whole.assign(**{f"extra{i}": 0 for i in range(40)})
         said = bundle.predict(many)["flags"][0].split("; ")

@@ -6,6 +6,7 @@ A model speaks for its own endpoint alone: its horizon, its effect, its reasons 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -132,6 +133,9 @@ class SurvivalModel:
     """Quantiles of the training patients' risks, out of fold; see ``models.risk_centiles``."""
     baselines: tuple[Baseline, ...] = ()
     """The simple models that the run was compared with, fitted on the same folds."""
+    followed: float = math.inf
+    """Months to which training patients were followed, rounded up; bundles made before it was kept
+    do not know it."""
 
     @property
     def horizon(self) -> float:
@@ -241,6 +245,7 @@ class SurvivalModel:
         ensemble = self.ensemble
         return {
             "risk_centre": self.risk_centre,
+            **({} if math.isinf(self.followed) else {"followed": self.followed}),
             "risk_reference": self.risk_reference.tolist(),
             "grid": ensemble.grid.edges.tolist(),
             "stack": ensemble.stack.to_json(),
@@ -303,6 +308,7 @@ class SurvivalModel:
             risk_centre=raw["risk_centre"],
             risk_reference=np.array(raw["risk_reference"]),
             baselines=tuple(Baseline.from_json(each) for each in raw["baselines"]),
+            followed=raw.get("followed", math.inf),
         )
 
 

@@ -163,6 +163,7 @@ export function flags(config, found, labels) {
     else if (kind === "not_a_number") notes[about] = ["caution", "Not a number: taken as not known."];
     else if (kind === "unknown_column") said.push(`The model does not know ${about}: left out.`);
     else if (kind === "unknown_columns") said.push(`It does not know ${about}: left out.`);
+    else if (kind === "beyond_follow_up") said.push("The last months of the curve lie beyond the follow-up of all patients that the model learned from: survival there is extrapolated.");
     else if (kind === "unknown_assay") said.push("Expression was measured on a scale that the model does not know: it is ranked among all training patients, which may be wrong.");
     else said.push(flag.replaceAll("_", " "));
     if (notes[about]?.[0] === "caution") said.push(`${label(about)}: ${notes[about][1]}`);
