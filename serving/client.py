@@ -13,10 +13,15 @@ and details to one text, ignores Retry-After, and imports all of BentoML.
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date, timedelta
+from datetime import time as time_of_day
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any, Self, overload
 
 import httpx
@@ -249,7 +254,7 @@ class Client:
         """
         body = {"patient": _plain(patient), "feature": feature}
         if values is not None:
-            body["values"] = [_cell(value) for value in values]
+            body["values"] = [_cell(value, feature) for value in values]
         answer = self._ask("POST", "/what_if", {**body, **_asked(times)})
         answers = tuple(map(_prediction, answer["answers"]))
         return WhatIf(
@@ -344,13 +349,33 @@ def _asked(times: Sequence[float] | None) -> dict[str, list[float]]:
 
 
 def _plain(patient: Mapping[Any, Any]) -> dict[str, Any]:
-    return {str(name): _cell(value) for name, value in patient.items()}
+    return {str(name): _cell(value, name) for name, value in patient.items()}
 
 
-def _cell(value: Any) -> Any:
-    """Return a value as JSON has it: of tables, without NumPy's types, NaN and NA."""
+def _cell(value: Any, name: object) -> Any:
+    """Return a value as JSON has it; one that is not finite is missing, a date is its text.
+
+    Raises:
+        EndpointError: it is no single value.
+    """
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value[()]
+    if value is None or value is pd.NA or value is pd.NaT:
+        return None
+    if isinstance(value, (np.datetime64, np.timedelta64)):
+        return None if np.isnat(value) else str(value)
     if isinstance(value, np.generic):
         value = value.item()
-    if value is pd.NA or value is pd.NaT or (isinstance(value, float) and math.isnan(value)):
-        return None
-    return value
+    if isinstance(value, (bool, int, str)):
+        # Of an enumeration and other kinds of text and number, what JSON knows.
+        return value if type(value) in (bool, int, str) else json.loads(json.dumps(value))
+    if isinstance(value, (float, Decimal, Fraction)):
+        number = float(value)
+        return number if math.isfinite(number) else None
+    if isinstance(value, (date, time_of_day, timedelta, pd.Period, pd.Interval)):
+        return str(value)
+    raise EndpointError(
+        "invalid_request",
+        f"'{name}' is of type {type(value).__name__}: send a number, a text, a date or None",
+        [{"where": str(name), "problem": f"of type {type(value).__name__}"}],
+    )

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
+from enum import StrEnum
+from fractions import Fraction
 from typing import Any
 
 import httpx
@@ -104,6 +108,75 @@ def test_a_list_of_dictionaries_with_missing_values(
     one, other = endpoint.predict_batch([gaps, {**patient, "IL1R1": None, "CD8": None}])
     assert one == other
     assert one.flags == ("missing:IL1R1", "missing_modality:density")
+
+
+class Sex(StrEnum):
+    FEMALE = "female"
+
+
+@pytest.mark.parametrize(
+    ("value", "sent"),
+    [
+        (pd.Timestamp("2020-01-02"), "2020-01-02 00:00:00"),
+        (date(2020, 1, 2), "2020-01-02"),
+        (np.datetime64("2020-01-02"), "2020-01-02"),
+        (np.datetime64("NaT"), None),
+        (pd.NaT, None),
+        (pd.NA, None),
+        (pd.Timedelta(days=1), "1 days 00:00:00"),
+        (Decimal("61.5"), 61.5),
+        (Decimal("NaN"), None),
+        (Decimal("Infinity"), None),
+        (Fraction(1, 4), 0.25),
+        (np.float32(0.5), 0.5),
+        (np.int64(3), 3),
+        (np.bool_(True), True),
+        (np.array(7.5), 7.5),
+        (np.str_("II"), "II"),
+        (Sex.FEMALE, "female"),
+        (float("inf"), None),
+        (-np.inf, None),
+        (np.nan, None),
+    ],
+)
+def test_cells_of_tables(value: object, sent: object) -> None:
+    bodies = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        bodies.append(json.loads(request.content))
+        return httpx.Response(200, json={"risk": 1.0, "flags": []})
+
+    endpoint = scripted(handle)
+    endpoint.predict({"x": value})
+    assert bodies == [{"patient": {"x": sent}}]
+    assert type(bodies[0]["patient"]["x"]) is type(sent)
+
+
+@pytest.mark.parametrize("value", [[1, 2], {"a": 1}, np.array([1, 2]), b"x", 1j, object()])
+def test_what_is_no_cell_is_named_and_not_sent(value: object) -> None:
+    endpoint = scripted(lambda _: httpx.Response(500))
+    for ask in (
+        lambda: endpoint.predict({"visits": value}),
+        lambda: endpoint.predict_batch([{"visits": value}]),
+        lambda: endpoint.explain({"visits": value}),
+        lambda: endpoint.what_if({"age": 1}, "visits", [value]),
+    ):
+        with pytest.raises(EndpointError, match="'visits' is of type") as error:
+            ask()
+        assert error.value.status == 0
+
+
+def test_a_table_with_columns_that_the_model_does_not_use(
+    endpoint: Client, patient: dict[str, Any]
+) -> None:
+    table = pd.DataFrame([patient] * 2)
+    table["visit"] = pd.Timestamp("2020-01-01")
+    table["IL1R1"] = [np.inf, table["IL1R1"][1]]
+    table["age_years"] = [Decimal(61)] * 2
+    first, second = endpoint.predict_batch(table)
+    assert "unknown_column:visit" in first.flags
+    assert "missing:IL1R1" in first.flags
+    assert "unknown_column:visit" in second.flags
 
 
 def test_an_explanation(endpoint: Client, patient: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from itertools import combinations
 
 import numpy as np
 
-from accomplice.data.arrays import Array
+from accomplice.data.arrays import Array, Ints
 from accomplice.data.cohort import Cohort
 
 #: Part of the features known of both that the same patient's rows agree in; some may be corrected.
@@ -20,6 +20,8 @@ ALIKE = 0.9
 FEW = 3
 #: Bits beyond those that pick one pair out of all, since features are not independent.
 MARGIN = 14.0
+#: Times as many pairs as chance makes, and one more, that are no chance.
+FAR_MORE = 5
 #: Most features by whose rare values rows are paired.
 MOST_FEATURES = 60
 
@@ -79,6 +81,41 @@ def _candidates(values: Array, time: Array) -> set[tuple[int, int]]:
         for group in np.flatnonzero((count > 1) & (count <= FEW)):
             found.update(combinations(np.flatnonzero(place == group).tolist(), 2))
     return found
+
+
+def same_outcomes(cohort: Cohort) -> list[tuple[int, int]]:
+    """Return pairs of rows with one outcome and equal clinical values, if chance makes far fewer.
+
+    Samples of one patient share both, whatever their expression and densities are. Chance makes as
+    many pairs as share the outcome, times the part of all pairs that share the clinical values.
+    """
+    kinds = [feature.kind for feature in cohort.study.features.values()]
+    clinical = [j for j, kind in enumerate(kinds) if kind not in ("expression", "density")]
+    if not clinical:
+        return []
+    ends = _groups(np.column_stack([cohort.time, cohort.event]))
+    profiles = _groups(cohort.values[:, clinical])
+    both = _groups(np.column_stack([ends, profiles]))
+    of_ends, of_profiles, found = (_pairs(groups) for groups in (ends, profiles, both))
+    n = len(cohort)
+    chance = of_ends * of_profiles / max(n * (n - 1) / 2, 1)
+    if found < FAR_MORE * (chance + 1):
+        return []
+    order = np.argsort(both, kind="stable")
+    starts = np.flatnonzero(np.diff(both[order])) + 1
+    rows = (each.tolist() for each in np.split(order, starts))
+    return [(each[0], other) for each in rows for other in each[1:]]
+
+
+def _groups(rows: Array) -> Ints:
+    """Return a number for each row (n,), equal where rows are; a missing value equals another."""
+    known = np.nan_to_num(rows, nan=-np.inf)
+    return np.unique(known, axis=0, return_inverse=True)[1].reshape(-1)
+
+
+def _pairs(groups: Ints) -> float:
+    counts = np.bincount(groups).astype(float)
+    return float((counts * (counts - 1) / 2).sum())
 
 
 def same_ids(cohort: Cohort) -> list[tuple[int, int]]:

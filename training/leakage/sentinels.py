@@ -27,7 +27,7 @@ from accomplice.training.estimators.policy import (
 )
 from accomplice.training.evaluation.record import Finding
 from accomplice.training.evaluation.scores import Evaluation
-from accomplice.training.leakage.duplicates import duplicates, same_ids
+from accomplice.training.leakage.duplicates import duplicates, same_ids, same_outcomes
 from accomplice.training.leakage.shuffled_outcome import shuffled
 from accomplice.training.leakage.single_feature import Single, single_features
 from accomplice.training.models.baselines import KAPLAN_MEIER
@@ -238,7 +238,7 @@ def known_after(cohort: Cohort) -> Answer:
 @sentinel("duplicates", "Are patients there twice, once to train and once to judge?")
 def duplicated(cohort: Cohort, fold: Ints) -> Answer:
     """Count patients that appear twice, in different folds (n,)."""
-    pairs = duplicates(cohort) + same_ids(cohort)
+    pairs = {*duplicates(cohort), *same_ids(cohort), *same_outcomes(cohort)}
     apart = {pair for pair in pairs if fold[pair[0]] != fold[pair[1]]}
     if not apart:
         kept = f" ({len(pairs)} pairs share a fold)" if pairs else ""
@@ -246,8 +246,8 @@ def duplicated(cohort: Cohort, fold: Ints) -> Answer:
     patients = len({row for pair in apart for row in pair})
     told = (
         f"{patients} of {len(cohort)} rows are the same patient as a row in another fold, by their "
-        "values or identifier: the model is judged on patients it was trained on. Keep one row a "
-        "patient."
+        "values, identifier, or outcome and clinical values: the model is judged on patients it "
+        "was trained on. Keep one row a patient."
     )
     few = patients <= FEW_DUPLICATES * len(cohort)
     return "caution" if few else "fired", told

@@ -7,7 +7,7 @@ import pytest
 
 from accomplice.data.cohort import build_cohort
 from accomplice.data.synthetic import draw
-from accomplice.training.leakage.duplicates import duplicates
+from accomplice.training.leakage.duplicates import duplicates, same_outcomes
 
 
 def doubled(cohort, count):
@@ -45,3 +45,43 @@ def test_patients_alike_in_a_few_levels_are_no_pair(small_cohort):
         values=np.round(small_cohort.values[:, :3]),
     )
     assert duplicates(few) == []
+
+
+class TestSameOutcomes:
+    def again(self, cohort, rows, unit):
+        """The cohort in whole units of time, with other samples of its first patients."""
+        n = len(cohort)
+        both = cohort.take(np.concatenate([np.arange(n), np.arange(rows)]))
+        kinds = [feature.kind for feature in cohort.study.features.values()]
+        measured = [j for j, kind in enumerate(kinds) if kind in ("expression", "density")]
+        values = both.values.copy()
+        values[n:, measured] *= np.random.default_rng(0).uniform(0.5, 2, (rows, len(measured)))
+        return replace(both, values=values, time=np.ceil(both.time / unit) * unit)
+
+    @pytest.mark.parametrize("unit", [0.01, 1, 3])
+    def test_samples_of_one_patient_are_found_where_expression_differs(self, small_cohort, unit):
+        n = len(small_cohort)
+        found = same_outcomes(self.again(small_cohort, 30, unit))
+        assert {(k, n + k) for k in range(30)} <= {*found}
+        assert len(found) <= 32
+
+    @pytest.mark.parametrize("unit", [0.01, 1, 6, 24])
+    @pytest.mark.parametrize("seed", range(4))
+    def test_chance_makes_none(self, small_cohort, seed, unit):
+        cohort = build_cohort(small_cohort.study, draw(300, seed=seed).frame)
+        assert same_outcomes(self.again(cohort, 0, unit)) == []
+
+    def test_needs_clinical_features(self, small_cohort):
+        kinds = [feature.kind for feature in small_cohort.study.features.values()]
+        genes = {
+            name: feature
+            for (name, feature), kind in zip(
+                small_cohort.study.features.items(), kinds, strict=True
+            )
+            if kind == "expression"
+        }
+        study = small_cohort.study.model_copy(update={"modalities": {"genes": genes}})
+        study = study.model_copy(update={"treatment": None, "interactions": ()})
+        assert {f.kind for f in study.features.values()} == {"expression"}
+        values = np.zeros((len(small_cohort), len(genes)))
+        assert same_outcomes(replace(small_cohort, study=study, values=values)) == []
