@@ -30,6 +30,7 @@ from accomplice.data.drafting.features import (
     references,
     response_features,
 )
+from accomplice.data.drafting.further import further_endpoints
 from accomplice.data.drafting.identity import identify
 from accomplice.data.drafting.infer import Hints, table_mark
 from accomplice.data.drafting.outcome import Wanted, draft_endpoint, time_columns
@@ -169,6 +170,20 @@ def draft_study(
         on_outcome = drafted.notes
         months, seen = drafted.time[keep], drafted.event[keep]
         outcomes = {**dict.fromkeys(times, months), event: seen.astype(np.float64)}
+        more = further_endpoints(
+            frame,
+            endpoint,
+            used,
+            panel,
+            words,
+            mark,
+            drafted.raw.get("unit", "months"),
+            keys,
+            gaps=source.gaps_in_follow_up,
+        )
+        endpoints["survival"] |= more.endpoints
+        used += more.columns
+        notes += more.notes
     files = [Path(os.path.relpath(path, out.parent)).as_posix()]
     study: dict[str, Any] = {"name": name or _study_name(path)}
     study["source"] = {"reader": reader, "files": files, **source.options}

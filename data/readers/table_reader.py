@@ -44,6 +44,8 @@ from accomplice.data.readers.text import Text, refuse_empty
 
 #: Bytes read at once while finding out what the columns are.
 SURVEYED = 1 << 22
+#: Different words beyond which a column holds texts, such as identifiers, and not numbers.
+MOST_WORDS = 20
 #: Bytes of a Parquet column read at once; without it a row group is read whole.
 BUFFER = 1 << 18
 
@@ -91,8 +93,9 @@ def _words_among_numbers(frame: pd.DataFrame) -> list[str]:
             continue
         cells = frame[name].dropna()
         cells = cells[[word_of(cell) not in NO_NUMBERS for cell in cells]]
-        others = int(pd.to_numeric(cells.astype(str), errors="coerce").isna().sum())
-        if 0 < others < len(cells) / 2:
+        odd = pd.to_numeric(cells.astype(str), errors="coerce").isna()
+        others = int(odd.sum())
+        if 0 < others < len(cells) / 2 and cells[odd].nunique() <= MOST_WORDS:
             notes.append(
                 f"column '{name}': {others} of {len(cells)} cells are not numbers: list words that "
                 "mean missing with --missing"

@@ -1,0 +1,114 @@
+"""Find the other survival endpoints of a table, such as DFS and DSS beside OS, by their names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from accomplice.data.cells.events import meanings
+from accomplice.data.drafting.outcome import Wanted, draft_endpoint
+from accomplice.data.drafting.units import unit_named
+from accomplice.data.errors import InputError
+from accomplice.data.panels.panel import Panel, key_of
+from accomplice.data.study_parts import Mark, Unit
+
+#: Words of a time's name, and of an event's, beside that of the endpoint.
+_TIME = re.compile(r"time|months?|mths?|mos?|days?|weeks?|years?|yrs?|survival|surv|duration|in|to")
+_EVENT = re.compile(r"status|event|events|indicator|ind|flag|state|occurred|yn|binary|code")
+
+
+@dataclass
+class Further:
+    """Drafted endpoints beside the one that the user named."""
+
+    endpoints: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Name -> as in the study file."""
+    columns: list[str] = field(default_factory=list)
+    """Their times and events, which are no features."""
+    notes: list[str] = field(default_factory=list)
+
+
+def further_endpoints(
+    frame: pd.DataFrame,
+    first: str,
+    used: Collection[str],
+    panel: Panel,
+    words: Collection[str],
+    mark: Mark | None,
+    unit: Unit,
+    keys: Mapping[str, str],
+    *,
+    gaps: bool,
+) -> Further:
+    """Draft each other endpoint of which a time and an event are named alike.
+
+    Args:
+        frame: one row a patient.
+        first: name of the endpoint that is drafted already.
+        used: columns that have a role.
+        panel: patterns of endpoints' names.
+        words: cells that mean missing, in lower case.
+        mark: decimal mark of the table's columns, where that is known.
+        unit: of a time whose name tells none.
+        keys: column -> the name in its cells.
+        gaps: whether patients without follow-up are usual.
+    """
+    found, told = Further(), list[str]()
+    free = {str(name): key_of(keys.get(str(name), str(name))) for name in frame.columns}
+    free = {name: key for name, key in free.items() if name not in used}
+    for endpoint, pattern in panel.endpoints.items():
+        own = {name: key for name, key in free.items() if re.search(pattern, key)}
+        if endpoint == first or (pair := _pair(frame, own, words)) is None:
+            continue
+        time, event = pair
+        known = unit_named(keys.get(time, time))
+        wanted = Wanted(
+            [time], event, unit=known or unit, drop_without_follow_up=True, keys=dict(keys)
+        )
+        try:
+            drafted = draft_endpoint(frame, endpoint, wanted, words, mark, gaps=gaps)
+        except InputError as error:
+            found.notes.append(f"{endpoint}: not drafted beside {first}: {error}")
+            continue
+        if drafted.asked:
+            found.notes.append(f"{endpoint}: not drafted beside {first}: {drafted.asked[0]}")
+            continue
+        found.endpoints[endpoint] = drafted.raw
+        found.columns += pair
+        seen, kept = int(drafted.event[drafted.keep].sum()), int(drafted.keep.sum())
+        columns = f"'{time}' in {drafted.raw['unit']}, '{event}'"
+        told.append(f"{endpoint} ({columns}: {seen} events of {kept} patients)")
+    if told:
+        found.notes.append(f"further endpoints: {', '.join(told)}; take out what is not asked for")
+    return found
+
+
+def _pair(
+    frame: pd.DataFrame, names: Mapping[str, str], words: Collection[str]
+) -> tuple[str, str] | None:
+    """Return the time and the event of an endpoint's columns, if only one pair is named alike."""
+    times = {name: stem for name, key in names.items() if (stem := _stem(key, _TIME)) != key}
+    events = {
+        name: _stem(key, _EVENT)
+        for name, key in names.items()
+        if name not in times and _tells_events(frame[name], words)
+    }
+    pairs = [(t, e) for t, stem in times.items() for e, other in events.items() if stem == other]
+    return pairs[0] if len(pairs) == 1 else None
+
+
+def _stem(key: str, words: re.Pattern[str]) -> str:
+    """Return a name without the words that only tell a time, or an event."""
+    return "_".join(token for token in key.split("_") if not words.fullmatch(token))
+
+
+def _tells_events(cells: pd.Series, words: Collection[str]) -> bool:
+    distinct = pd.unique(cells.dropna())
+    if len(distinct) > 20:
+        return False
+    found = meanings(distinct, words)
+    return {True, False} <= {m for m in found if m is not None} <= {True, False}
