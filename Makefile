@@ -25,7 +25,7 @@ help:
 	@echo "make test-versions   demo and test on each supported Python that is at hand"
 	@echo "make lint       ruff and mypy"
 	@echo "make docs       the documentation into site/; a broken link fails"
-	@echo "make bench      speed, accuracy and coverage; hours, but ONLY=trial, metrics or coverage is short"
+	@echo "make bench      speed, accuracy and coverage; hours, but ONLY=trial,metrics,coverage is short"
 	@echo "make lock       both files of exact versions anew, from the ranges of pyproject.toml"
 	@echo "make ui         MLflow on the project's runs"
 	@echo "make serve      the champion of the demo, on 127.0.0.1:3000"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from argparse import ArgumentTypeError
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import pytest
 pytest.importorskip("sksurv", reason="the benchmark scores with scikit-survival")
 
 from tests.benchmarks import accuracy, cohorts, peers, response, scoring
+from tests.benchmarks.__main__ import chosen
 from tests.benchmarks.summary import ranks, summarise
 
 
@@ -35,6 +37,12 @@ def frame() -> pd.DataFrame:
 def split(monkeypatch: pytest.MonkeyPatch, frame: pd.DataFrame):
     monkeypatch.setattr(cohorts, "load", lambda cohort: frame)
     return cohorts.load_split("made-up", 0)
+
+
+def test_a_list_of_benchmarks_is_chosen():
+    assert chosen("serving, trial") == ["serving", "trial"]
+    with pytest.raises(ArgumentTypeError, match="no benchmark 'trail': choose from response"):
+        chosen("trial,trail")
 
 
 def survival(test: pd.DataFrame, times: np.ndarray) -> np.ndarray:
