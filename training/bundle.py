@@ -137,8 +137,8 @@ class Bundle:
         """
         asked, at_rates = self.times(times), self.rates(rates)
         values, flags = self._read(frame)
-        centre = read_centre(self.study, frame)
-        self.flag_unfamiliar(flags, values, centre)
+        centre = self.training_range.known_centre(read_centre(self.study, frame))
+        self.training_range.flag(flags, values, centre)
         self.flag_times(flags, asked)
         table: dict[str, Any] = {"patient_id": self._ids(frame, first)}
         table |= self.answer(values, centre, at_rates).columns(asked)
@@ -168,7 +168,8 @@ class Bundle:
                 "has none"
             )
         values, _ = self._read(frame)
-        found = attribute(self.primary, values, read_centre(self.study, frame), tick=tick)
+        centre = self.training_range.known_centre(read_centre(self.study, frame))
+        found = attribute(self.primary, values, centre, tick=tick)
         return pd.DataFrame({"patient_id": self._ids(frame, first), **found.columns()})
 
     def answer(
@@ -197,18 +198,6 @@ class Bundle:
         }
         return Answer(survival, responses)
 
-    def flag_unfamiliar(
-        self, flags: Sequence[list[str]], values: Array, centre: NDArray[np.str_] | None
-    ) -> None:
-        """Append to the flags of n patients what the training patients did not have.
-
-        Args:
-            flags: of each patient.
-            values: coded features (n, p).
-            centre: (n,) hospital; empty text where unknown.
-        """
-        self._range.flag(flags, values, centre)
-
     def flag_times(self, flags: Sequence[list[str]], times: Sequence[float]) -> None:
         """Append to the flags of n patients which endpoint's answers lie beyond its follow-up.
 
@@ -223,7 +212,8 @@ class Bundle:
                     own.append(f"{BEYOND}:{name}")
 
     @cached_property
-    def _range(self) -> TrainingRange:
+    def training_range(self) -> TrainingRange:
+        """Values and hospitals of the training patients."""
         return TrainingRange.of(self.study, self.preprocessors())
 
     def _models(self) -> dict[str, Replayable]:

@@ -187,8 +187,6 @@ def _number(
     if len(known) >= 10 and np.array_equal(numbers, numbers[0] + np.arange(len(numbers))):
         return ROW_NUMBER
     spec: dict[str, Any] = {"kind": _number_kind(known, n_distinct, name, place, panel)}
-    if read.unit is not None:
-        spec["unit"] = read.unit
     for quantity in panel.quantities:
         low, high = quantity.range
         if matches([quantity.names], key_of(name)) and low <= known.min() and known.max() <= high:

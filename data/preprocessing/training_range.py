@@ -7,6 +7,7 @@ keep: quantiles, on the scale on which a feature is taken.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from accomplice.data.arrays import Array, Bools
 from accomplice.data.coding import OUT_OF_RANGE
+from accomplice.data.panels.panel import folded
 from accomplice.data.preprocessing.preprocessor import Preprocessor
 from accomplice.data.preprocessing.scaling import of_centres
 from accomplice.data.study import Study
@@ -65,6 +67,18 @@ class TrainingRange:
         ranked = [j for j, kind in enumerate(kinds) if kind == "expression" and any(scales)]
         known = frozenset(set.intersection(*scales)) if scales else frozenset[str]()
         return cls(study, bounds, far, ranked, known)
+
+    def known_centre(self, centre: NDArray[np.str_] | None) -> NDArray[np.str_] | None:
+        """Return hospitals (n,) as training wrote them, where case and blanks alone differ."""
+        if centre is None or not self._folded:
+            return centre
+        return np.array([self._folded.get(folded(c), c) for c in centre.tolist()], dtype=str)
+
+    @cached_property
+    def _folded(self) -> dict[str, str]:
+        """Folded name of a hospital with a scale of its own -> its name, if only one is so."""
+        times = Counter(map(folded, self._centres.tolist()))
+        return {folded(c): c for c in self._centres.tolist() if times[folded(c)] == 1}
 
     def flag(
         self, flags: Sequence[list[str]], values: Array, centre: NDArray[np.str_] | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import repeat
 from pathlib import Path
@@ -96,7 +97,8 @@ class Predictor:
     def read(self, request: CheckedRequest) -> Patients:
         """Code the patients of a request and flag their odd values."""
         read = self.reader.read(request.patients)
-        self.bundle.flag_unfamiliar(read.flags, read.values, read.centre)
+        read = replace(read, centre=self.bundle.training_range.known_centre(read.centre))
+        self.bundle.training_range.flag(read.flags, read.values, read.centre)
         return read
 
     def _write(self, request: CheckedRequest, watch: Watch) -> list[bytes]:

@@ -11,7 +11,6 @@ from typing import Any
 
 from accomplice.data.coding import code_level, code_number
 from accomplice.data.errors import nearest
-from accomplice.data.study_parts import as_level
 from accomplice.serving.answers.predictor import Predictor
 from accomplice.serving.answers.training_values import Value, training_values
 from accomplice.serving.requests.patient_reader import PatientReader, shorten
@@ -145,8 +144,8 @@ def what_if(predictor: Predictor, asked: WhatIf) -> dict[str, Any]:
 
 def _default_values(predictor: Predictor, asked: WhatIf) -> tuple[Value, ...]:
     """Return values of the feature on the expression scale of the patient's hospital."""
-    column = predictor.bundle.study.centre
-    centre = None if column is None else asked.patient.get(column)
-    known = training_values(predictor.bundle, None if centre is None else as_level(centre))
+    read = predictor.read(CheckedRequest([asked.patient], None))
+    centre = None if read.centre is None else str(read.centre[0])
+    known = training_values(predictor.bundle, centre or None)
     # Any value, if no model uses the feature and it has no range.
     return known[asked.feature].spread or (1.0,)

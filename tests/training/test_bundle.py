@@ -359,6 +359,10 @@ class TestPredict:
         frame["centre"] = ["north", "west", "west"]
         flagged = two.predict(frame)["flags"].str.contains("unknown_assay")
         assert flagged.tolist() == [False, True, False]
+        other = frame.assign(centre=[" NORTH", "South ", "west"])
+        assert not two.predict(other)["flags"][:2].str.contains("unknown_assay").any()
+        plain = two.predict(frame.assign(centre=["north", "south", "west"]))
+        pd.testing.assert_frame_equal(two.predict(other), plain)
         flagged = two.predict(frame.drop(columns="centre"))["flags"].str.contains("unknown_assay")
         assert flagged.tolist() == [True, True, False]
 

@@ -40,7 +40,7 @@ def test_reads_as_a_table_is_read(
     read = reader.read([patient])
     frame = pd.DataFrame([patient])
     np.testing.assert_array_equal(read.values, code(bundle.study, frame).values)
-    bundle.flag_unfamiliar(read.flags, read.values, read.centre)
+    bundle.training_range.flag(read.flags, read.values, read.centre)
     said = bundle.predict(frame)["flags"][0]
     expected = [f for f in said.split("; ") if f != OK]
     assert [flag.split("; did you")[0] for flag in read.flags[0]] == expected
