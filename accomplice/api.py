@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from accomplice.data.cohort import Cohort, Patients
 from accomplice.data.errors import InputError
 from accomplice.data.loading import read_cohort, read_endpoints, read_patients
-from accomplice.data.matching.columns import refuse_unfit
+from accomplice.data.matching.columns import aligned, refuse_unfit
 from accomplice.data.study import Study, load_study
 from accomplice.training.budget import Budget
 from accomplice.training.progress import Tick, silent
@@ -289,8 +289,8 @@ def predict(
 
     Args:
         model: a bundle, or a name as :func:`load` takes it.
-        table: n rows with columns by the study's names, or the path of a table; values may be
-            missing.
+        table: n rows with columns by the study's names, in any case, or the path of a table; values
+            may be missing.
         times: months at which survival is asked for; 12, 36 and 60 as far as the model reaches if
             absent.
         rates: binary endpoint -> rate of positives where the model is used; the study's own if
@@ -309,6 +309,8 @@ def predict(
     bundle = _bundle(model)
     if isinstance(table, str | PathLike):
         table = read_patients(Path(table), bundle.study)
+    else:
+        table = aligned(table, bundle.study)
     found = bundle.predict(table, times, rates)
     flags = Counter(flag for text in found["flags"] for flag in text.split(SEPARATOR))
     refuse_unfit(bundle.study, flags, len(found))

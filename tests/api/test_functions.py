@@ -168,6 +168,13 @@ class TestPredict:
         own = made.bundle.predict(frame, [6, 24])
         np.testing.assert_allclose(found["survival@24"], own["survival@24"], rtol=1e-12)
 
+    def test_takes_frames_whose_names_are_written_otherwise(self, made):
+        frame = draw(5, seed=77).frame
+        other = frame.rename(columns={"IL1R1": "il1r1", "age": "Age", "patient_id": "Patient ID"})
+        pd.testing.assert_frame_equal(
+            accomplice.predict(made.bundle, other), accomplice.predict(made.bundle, frame)
+        )
+
     def test_takes_local_rates(self, several_trained, several_frame):
         low, high = (
             accomplice.predict(several_trained.bundle, several_frame, rates={"ici_response": rate})
