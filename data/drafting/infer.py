@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,11 @@ MOST_CODES = 12
 
 #: Cells that a word must be in to be quoted.
 FEW = 5
+#: What a word says that means missing, or that a value is no number.
+_ABSENT = re.compile(
+    r"\b(not?|non|un\w+|miss\w*|pend\w*|refus\w*|declin\w*|await\w*|ask\w*|lost|fail\w*|invalid|error"
+    r"|insufficient|inadequate|high|low|pos\w*|neg\w*|trace|absent|present|normal)\b|^\W*\w?\W*$"
+)
 
 MIXED = "numbers and text in one column"
 DATED = "a date"
@@ -133,8 +139,9 @@ def ask_words(cells: pd.Series, name: str, hints: Hints | None) -> list[str]:
         return []
     counts = known[read.bad].map(as_level).value_counts()
     told = f"column '{name}': {int(read.bad.sum())} cells are words among numbers"
-    # A word in a few cells can be a name: those are counted.
-    if (counts < FEW).any():
+    # A word in a few cells can be a name: unless it says that something is missing, it is counted.
+    rare = [str(text) for text, count in counts.items() if count < FEW]
+    if not all(_ABSENT.search(text.lower()) for text in rare):
         return [f"{told}: name with --missing those that mean missing, or correct them"]
     return [
         f"{told} ({some(odd, 10)}): give --missing '{','.join(odd)}' if they mean missing, or "

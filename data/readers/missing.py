@@ -18,7 +18,10 @@ MISSING = frozenset(
 #: Words that are missing where all other cells of a column are numbers; elsewhere they are levels.
 NO_NUMBERS = frozenset(
     {"none", "nd", "n.d.", "n.a.", "unk", "not done", "not applicable", "not tested"}
-    | {"not assessed", "not evaluated", "[completed]", "pending"}
+    | {"not assessed", "not evaluated", "[completed]", "pending", "not recorded", "n/d", "*", "**"}
+    | {"not measured", "not determined", "not collected", "not performed", "undetermined", "tbd"}
+    | {"not known", "no data", "no value", "no information", "withheld", "unbekannt", "k.a."}
+    | {"keine angabe", "nicht bekannt", "inconnu", "non connu", "desconocido", "sconosciuto"}
 )
 #: Words of which nobody can tell whether they are levels, in a column that has blank cells too.
 DOUBTFUL = ("None", "NA")
