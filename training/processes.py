@@ -1,14 +1,19 @@
-"""Start servers on this machine alone and surely end them."""
+"""Processes: servers of this machine alone, and whether the process of earlier work has ended."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
+import os
+import platform
 import signal
 import socket
 import subprocess
 import threading
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 from types import FrameType
 
 from accomplice.data.errors import InputError
@@ -16,6 +21,45 @@ from accomplice.data.errors import InputError
 HOST = "127.0.0.1"
 #: Seconds that a server has to end by itself: longer than BentoML gives its workers, which is 30.
 GRACE = 35.0
+
+
+def this_process() -> str:
+    """Return a name of this process that no other has: its machine, number and begin."""
+    return f"{_machine()}.{os.getpid()}.{_began(os.getpid())}"
+
+
+def has_ended(process: str) -> bool:
+    """Whether a process by its name was of this machine and has ended; of others it is unknown."""
+    machine, _, rest = process.partition(".")
+    number, _, began = rest.partition(".")
+    return machine == _machine() and number.isdigit() and _began(int(number)) != began
+
+
+@cache
+def _machine() -> str:
+    """Return a digest of the machine, its boot and, within a container, its numbering."""
+    parts = [platform.node()]
+    with contextlib.suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii"))
+        parts.append(str(Path("/proc/self/ns/pid").readlink()))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+
+
+def _began(number: int) -> str | None:
+    """Return when a process began, as the system counts; None where it has ended."""
+    if Path("/proc/self/stat").is_file():
+        try:
+            stat = Path("/proc", str(number), "stat").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return None
+        # After the name, which may hold blanks and brackets: the state, and the begin in ticks.
+        fields = stat.rpartition(")")[2].split()
+        return None if fields[0] in "ZX" else fields[19]
+    import psutil  # type: ignore[import-untyped]  # takes time that most commands need not
+
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return str(round(psutil.Process(number).create_time()))
+    return None
 
 
 def free_port() -> int:
@@ -51,7 +95,7 @@ def end(process: subprocess.Popen[bytes], grace: float = GRACE) -> None:
         process: of the server.
         grace: seconds that it has to end by itself.
     """
-    import psutil  # type: ignore[import-untyped]  # takes time that most commands need not
+    import psutil
 
     family = []
     with contextlib.suppress(psutil.NoSuchProcess):

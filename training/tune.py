@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -19,24 +21,27 @@ import optuna
 from optuna import Study
 from optuna.pruners import MedianPruner
 from optuna.samplers import TPESampler
-from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.storages import fail_stale_trials
 from optuna.trial import FrozenTrial, Trial, TrialState
-from sqlalchemy import NullPool
-from sqlalchemy.exc import IntegrityError, ProgrammingError
 
 from accomplice.data.cohort import Cohort
-from accomplice.data.errors import InputError
 from accomplice.data.splits import within
 from accomplice.training.budget import UNLIMITED, Budget
 from accomplice.training.config import Config, flat, with_settings
+from accomplice.training.databases import open_storage
 from accomplice.training.estimators.hazard import log_risk
 from accomplice.training.estimators.kaplan_meier import judged_horizon
 from accomplice.training.evaluation.bootstrap import BootstrappedOutcome
 from accomplice.training.fitting.fit import Fitted, fit
 from accomplice.training.fitting.prepare import Prepared
+from accomplice.training.processes import has_ended, this_process
 
-#: Seconds between a worker's signs of life, and without one until its trial is another's.
+#: Seconds between a worker's signs of life, and without one until its trial counts as lost.
 HEARTBEAT, GRACE = 60, 180
+#: Seconds between two looks at the trials of other workers.
+LOOK = 1.0
+#: Attribute of a trial with its number and the process that runs it.
+PROCESS = "process"
 #: Attribute of the trial that has the default settings.
 DEFAULTS = "defaults"
 #: States of a trial that was judged, and of one that was or will be; an interrupted one was not.
@@ -62,7 +67,15 @@ class SecondDefaultsError(Exception):
     """Another worker's trial of the defaults is the one that counts."""
 
 
+class OneTooManyError(Exception):
+    """Other workers' trials are as many as were asked for."""
+
+
 Report = Callable[[FrozenTrial, Study], None]
+
+
+def do_nothing(_: object) -> None:
+    """Default callback: do nothing."""
 
 
 class SeededByTrial(TPESampler):
@@ -134,69 +147,23 @@ def check_storage(storage: str) -> None:
     Raises:
         InputError: the storage cannot be reached, or another Optuna wrote it.
     """
-    _open_storage(storage)
+    open_storage(storage, HEARTBEAT, GRACE)
 
 
 def open_study(name: str, storage: str, seed: int) -> Study:
-    """Open a study or begin it; a lost worker's trial is run again.
+    """Open a study or begin it.
 
     Raises:
         InputError: the storage cannot be reached.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    opened = open_storage(storage, HEARTBEAT, GRACE)
     study = optuna.create_study(
-        study_name=name, storage=_open_storage(storage), direction="minimize", load_if_exists=True
+        study_name=name, storage=opened, direction="minimize", load_if_exists=True
     )
     study.sampler = SeededByTrial(seed)
     study.pruner = MedianPruner(n_startup_trials=STARTUP, n_warmup_steps=WARM_UP)
     return study
-
-
-def _open_storage(storage: str) -> RDBStorage:
-    wait = {"connect_args": {"timeout": 60}} if storage.startswith("sqlite") else {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        try:
-            return _connect(storage, wait)
-        except Exception as error:
-            raise InputError(f"--storage: {_why_not(storage, error)}") from None
-
-
-def _why_not(storage: str, error: Exception) -> str:
-    """Say why a storage was not opened, without its address, which may hold a password."""
-    place = storage if storage.startswith("sqlite") else "URL"
-    installed = f"Optuna than {optuna.__version__}, which is installed"
-    # Optuna raises the same error for both, and names the remedy.
-    if "optuna storage upgrade" in str(error):
-        return (
-            f"written by an older {installed}: keep a copy of it, then run: "
-            f"optuna storage upgrade --storage {place}"
-        )
-    if "pip install -U optuna" in str(error):
-        return f"{place}: written by a newer {installed}: pip install --upgrade optuna"
-    return (
-        f"cannot be opened ({type(error).__name__}): "
-        "give a URL such as postgresql://host/database or sqlite:///file.db"
-    )
-
-
-def _connect(storage: str, wait: dict[str, Any]) -> RDBStorage:
-    """Connect to a storage, making its tables where it has none."""
-    for pause in (0.2, 1.0, 3.0, None):
-        try:
-            return RDBStorage(
-                storage,
-                engine_kwargs={"poolclass": NullPool, **wait},  # a pool is never closed
-                heartbeat_interval=HEARTBEAT,
-                grace_period=GRACE,
-                heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=2),
-            )
-        except (IntegrityError, ProgrammingError):
-            # Another worker made the same tables in the same moment: they are there by now.
-            if pause is None:
-                raise
-            time.sleep(pause)
-    raise AssertionError  # the last try returns or raises
 
 
 def of_defaults(study: Study) -> FrozenTrial | None:
@@ -254,8 +221,12 @@ def tune(
     budget: Budget = UNLIMITED,
     before: float = 0.0,
     models: int = 1,
+    waiting: Callable[[int], None] = do_nothing,
 ) -> Tuned:
     """Run trials until the study has ``trials`` judged ones, or the time is over.
+
+    Where other workers are at the last of them it waits for these; those of a worker that has ended
+    are not waited for.
 
     A trial's score is the out-of-fold integrated Brier score of the stacked model. The defaults are
     the first trial, neither pruned nor cut short, so the best is never worse than they are on these
@@ -270,12 +241,17 @@ def tune(
         budget: of all, the final fit too. No trial begins that would not leave time for that.
         before: seconds that the final fit takes before its network.
         models: survival endpoints that the final fit is of; the trials are of the first alone.
+        waiting: called once with the number of trials that it waits for.
     """
 
     def objective(trial: Trial) -> float:
+        trial.set_user_attr(PROCESS, [trial.number, this_process()])
         first, keep = DEFAULTS in trial.user_attrs, kept_back(study, before, models)
         if first and any(t.number < trial.number for t in _proposals(study) if t.state in ALIVE):
             raise SecondDefaultsError
+        # Of workers that begin one each at the same moment, the first numbers count.
+        if not first and _others(study, trial.number) + 1 >= trials:
+            raise OneTooManyError
 
         def watch(epoch: int, loss: float) -> None:
             trial.report(loss, epoch)
@@ -297,16 +273,25 @@ def tune(
         if trial.state in JUDGED:
             report(trial, current)
 
-    propose_defaults(study, config)
-    while _goes_on(study, trials, budget, kept_back(study, before, models)):
+    waits = False
+    while True:
+        end_lost_trials(study)
         propose_defaults(study, config)
+        if not _goes_on(study, trials, budget, kept_back(study, before, models)):
+            break
+        if _is_full(study, trials):
+            if not waits:
+                waiting(len(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))))
+            waits = True
+            time.sleep(LOOK)
+            continue
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             study.optimize(
                 objective,
                 n_trials=1,
                 callbacks=[told],
-                catch=(OutOfTimeError, SecondDefaultsError),
+                catch=(OutOfTimeError, SecondDefaultsError, OneTooManyError),
             )
     if judged(study) < trials:
         budget.cut("search", judged(study), f"{trials} trials")
@@ -317,14 +302,45 @@ def tune(
     return Tuned(study, with_settings(config, drawn), judged(study), pruned)
 
 
+def end_lost_trials(study: Study) -> None:
+    """Have the trials fail whose worker has ended.
+
+    On this machine that is seen by its process; of others by its signs of life, and by a mark that
+    each trial gets when it begins.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        fail_stale_trials(study)
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        number, process = trial.user_attrs.get(PROCESS, (None, ""))
+        if number == trial.number:
+            lost = has_ended(process)
+        else:
+            began = trial.datetime_start
+            lost = began is not None and (datetime.now() - began).total_seconds() > GRACE
+        if lost:
+            study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+
+
+def _others(study: Study, before: float = math.inf) -> int:
+    """Count the trials, but for the defaults', that are judged or run, with numbers below one."""
+    trials = study.get_trials(deepcopy=False, states=(*JUDGED, TrialState.RUNNING))
+    return sum(t.number < before and DEFAULTS not in t.user_attrs for t in trials)
+
+
+def _is_full(study: Study, trials: int) -> bool:
+    """Whether the trials that are judged or run are as many as were asked for."""
+    waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+    return _others(study) + 1 >= trials and not any(DEFAULTS in t.user_attrs for t in waiting)
+
+
 def _goes_on(study: Study, trials: int, budget: Budget, keep: float) -> bool:
-    """Say whether to make one more trial, where ``keep`` seconds are kept back."""
+    """Say whether more trials are needed, where ``keep`` seconds are kept back."""
     waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
     if any(DEFAULTS in t.user_attrs for t in waiting):
         return True
     if judged(study) >= trials and of_defaults(study) is not None:
         return False
-    # Where another worker is at the defaults, more trials are a better wait than none.
     return budget.left() > usual_duration(study) + keep
 
 

@@ -17,7 +17,7 @@ from tests.integration.rooms import (
 #: Each room, in an order in which it may import those of the lines before.
 ORDER = (
     ("data", "training.budget", "training.progress"),
-    ("training.config", "training.estimators", "training.processes"),
+    ("training.config", "training.databases", "training.estimators", "training.processes"),
     ("training.metrics", "training.learners", "training.treatment"),
     ("training.models",),
     ("training.bundle", "training.fitting"),

@@ -298,6 +298,6 @@ def test_a_worker_that_finds_another_making_the_tables_tries_again(monkeypatch, 
                 raise IntegrityError("CREATE TABLE studies", {}, Exception("duplicate key"))
             super().__init__(*args, **kwargs)
 
-    monkeypatch.setattr("accomplice.training.tune.RDBStorage", Collides)
+    monkeypatch.setattr("optuna.storages.RDBStorage", Collides)
     assert open_study("s", storage, 0).study_name == "s"
     assert len(tries) == 2

@@ -185,9 +185,13 @@ def shown_search() -> Iterator[dict[str, Any]]:
 
         print(f"study    {study.study_name}: going on after {judged(study)} trials")
 
+    def waiting(trials: int) -> None:
+        print(f"waiting for {trials} trials of other workers", file=sys.stderr)
+
+    callbacks = {"resumed": resumed, "tuned": say_trials, "waiting": waiting}
     with shown("tune") as tick:
         try:
-            yield {"tick": tick, "resumed": resumed, "tuned": say_trials}
+            yield {"tick": tick, **callbacks}
         except KeyboardInterrupt:
             print("\nstopped; the same command goes on where this one left off", file=sys.stderr)
             raise

@@ -28,11 +28,8 @@ from accomplice.training.models.manifest import digest_of
 from accomplice.training.models.predictions import Predictions
 from accomplice.training.models.survival import SurvivalModel
 from accomplice.training.tracking.store import find_bundle, open_store, store_exists
+from accomplice.training.tracking.stores.moved import STUDY_FILE
 from accomplice.training.validation.external import predict_cohort
-
-#: Tag of a run that names its study file; only in the project's own store, since the path means
-#: nothing on another machine.
-STUDY_FILE = "study_file"
 
 
 @dataclass(frozen=True)

@@ -17,14 +17,10 @@ from accomplice.training.progress import Tick, silent
 from accomplice.training.run import Trained, train
 from accomplice.training.tracking import runs
 from accomplice.training.tracking.store import Store
-from accomplice.training.tune import Tuned, judged, open_study, study_name, tune
+from accomplice.training.tune import Tuned, do_nothing, judged, open_study, study_name, tune
 
 if TYPE_CHECKING:
     from accomplice.training.tracking.registry import Logged
-
-
-def do_nothing(_: object) -> None:
-    """Default callback: do nothing."""
 
 
 def search(
@@ -40,6 +36,7 @@ def search(
     tick: Tick = silent,
     resumed: Callable[[optuna.Study], None] = do_nothing,
     tuned: Callable[[Tuned], None] = do_nothing,
+    waiting: Callable[[int], None] = do_nothing,
 ) -> tuple[Trained, Path, Logged]:
     """Tune with nested runs, then train the final model on other folds than chose it.
 
@@ -56,6 +53,7 @@ def search(
         tick: progress callback.
         resumed: called with a study that has trials of an earlier session.
         tuned: called after the search.
+        waiting: called where the last trials are other workers', with their number.
     """
     began = time.monotonic()
     prepared = prepare(cohort, config, tick)
@@ -73,7 +71,7 @@ def search(
     tick("trials", min(done, trials), trials)
     with runs.ended(parent):
         models = 1 + len(cohort.further)
-        result = tune(prepared, config, study, trials, report, budget, before, models)
+        result = tune(prepared, config, study, trials, report, budget, before, models, waiting)
         tuned(result)
         # The best of many trials is optimistic on the folds that chose it: evaluate it on others.
         final = result.config.model_copy(update={"seed": config.seed + 1})

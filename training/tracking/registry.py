@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import shutil
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version as installed
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import mlflow
@@ -33,6 +35,7 @@ from accomplice.training.tracking import pyfunc
 from accomplice.training.tracking.gate import Challenger, Decision, decide
 from accomplice.training.tracking.promotion import DIGEST, champion_of, promote
 from accomplice.training.tracking.store import Store
+from accomplice.training.tracking.stores.lost import process_tag
 from accomplice.training.tracking.summary import headline, note
 
 
@@ -80,6 +83,7 @@ def register_bundle(store: Store, name: str, bundle: Bundle, folder: Path) -> st
     tags = version_tags(bundle, folder) | {
         "stage": "registered",
         "cohort_fingerprint": str(bundle.provenance["cohort_fingerprint"]),
+        **process_tag(),
     }
     experiment = store.experiment(bundle.study.name)
     run_id = str(client.create_run(experiment, run_name="registered", tags=tags).info.run_id)
@@ -118,14 +122,20 @@ def register(
         metrics: finite ones, by name.
     """
     client = MlflowClient()
-    with mlflow.start_run(run_id=run_id, log_system_metrics=False), _quiet():
+    with (
+        TemporaryDirectory() as plain,
+        mlflow.start_run(run_id=run_id, log_system_metrics=False),
+        _quiet(),
+    ):
+        # MLflow takes the folder's path for an address, in which # and % mean something.
+        copied = shutil.copytree(folder, Path(plain, "bundle"))
         info = Model.log(
             artifact_path=None,
             name=name,
             flavor=Unchecked,
             flavor_name="mlflow.pyfunc",
             python_model=pyfunc.__file__,
-            artifacts={"bundle": str(folder)},
+            artifacts={"bundle": str(copied)},
             signature=signature(bundle),
             pip_requirements=requirements(),
             metadata={"synthetic": bundle.study.synthetic, "endpoint": bundle.target},

@@ -36,11 +36,12 @@ from accomplice.training.reports.page import Page, render
 from accomplice.training.reports.review.page import review_page
 from accomplice.training.reports.treatment import treatment_page
 from accomplice.training.run import Trained
-from accomplice.training.tracking.address import WRITTEN_BY
-from accomplice.training.tracking.contenders import STUDY_FILE
 from accomplice.training.tracking.registry import Logged, log_model
 from accomplice.training.tracking.search_figures import study_figures
 from accomplice.training.tracking.store import Store
+from accomplice.training.tracking.stores.address import WRITTEN_BY
+from accomplice.training.tracking.stores.lost import end_lost_runs, process_tag
+from accomplice.training.tracking.stores.moved import STUDY_FILE
 from accomplice.training.tracking.summary import alarm_tags, columns, headline, note
 from accomplice.training.tracking.views import (
     run_page,
@@ -83,6 +84,7 @@ def run(
         experiment: that it belongs to; that of the patients' study if absent.
     """
     client = MlflowClient()
+    end_lost_runs()
     tags = tags_of(patients, stage) | ({} if study is None else {STUDY_TAG: study})
     where = store.experiment(experiment or patients.study.name)
     run_id = str(client.create_run(where, run_name=name, tags=tags).info.run_id)
@@ -117,8 +119,9 @@ def tags_of(patients: Patients, stage: str) -> dict[str, str]:
 
 
 def source_tags(stage: str) -> dict[str, str]:
-    """Return MLflow's tags of the user and the command of a run."""
+    """Return the tags of the user, the command and the process of a run."""
     tags = {
+        **process_tag(),
         "mlflow.source.name": f"accomplice {VERBS.get(stage, stage)}",
         "mlflow.source.type": "LOCAL",
     }
@@ -276,13 +279,13 @@ def open_parent(store: Store, cohort: Cohort, config: Config, study: optuna.Stud
     stays.
     """
     client = MlflowClient()
+    end_lost_runs()
     key = f"{PARENT}:{hashlib.sha256(store.tracking_uri.encode()).hexdigest()[:10]}"
-    proposed = [t for t in study.get_trials(deepcopy=False) if key in t.user_attrs]
-    known = [study.user_attrs.get(key), *(t.user_attrs[key] for t in proposed)]
-    for run_id in known:
-        if run_id is not None and _is_there(client, run_id):
-            client.update_run(run_id, "RUNNING")
-            return str(run_id)
+    noted = [study.user_attrs, *(t.user_attrs for t in study.get_trials(deepcopy=False))]
+    # Whatever the store's address was: it may have been moved.
+    for run_id in (each[k] for each in noted for k in each if k.startswith(f"{PARENT}:")):
+        if _is_there(client, run_id):
+            return _joined(client, run_id)
     made = client.create_run(
         store.experiment(cohort.study.name),
         run_name=f"study {study.study_name}",
@@ -292,11 +295,19 @@ def open_parent(store: Store, cohort: Cohort, config: Config, study: optuna.Stud
     elected = propose_defaults(study, config, {key: run_id}).get(key)
     if elected is not None and elected != run_id and _is_there(client, elected):
         client.delete_run(run_id)
-        return str(elected)
+        return _joined(client, elected)
     study.set_user_attr(key, run_id)
     log_cohort(run_id, cohort)
     _log_batch(run_id, params(cohort, config))
     return run_id
+
+
+def _joined(client: MlflowClient, run_id: str) -> str:
+    """Open a run again, or with others; return its id."""
+    client.update_run(run_id, "RUNNING")
+    for key, value in process_tag().items():
+        client.set_tag(run_id, key, value)
+    return str(run_id)
 
 
 def _is_there(client: MlflowClient, run_id: str) -> bool:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from accomplice.data.errors import InputError
+from accomplice.training.databases import sqlite_path, sqlite_uri, with_driver
 from accomplice.training.models.manifest import MANIFEST
-from accomplice.training.tracking.address import check_address
+from accomplice.training.tracking.stores.address import check_address, kind_of
+from accomplice.training.tracking.stores.moved import correct_places, experiment_place
 
 #: Environment variables that name another store than ``mlruns/``.
 TRACKING, REGISTRY = "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"
@@ -58,7 +61,7 @@ class Store:
     @property
     def optuna(self) -> str:
         """Optuna's storage."""
-        return f"sqlite:///{self.root / 'optuna.db'}"
+        return sqlite_uri(self.root / "optuna.db")
 
     def experiment(self, name: str) -> str:
         """Return the id of an experiment, making it where it is new."""
@@ -68,7 +71,7 @@ class Store:
         known = client.get_experiment_by_name(name)
         if known is not None:
             return str(known.experiment_id)
-        place = f"file://{self.root / 'artifacts' / name}" if self.embedded else None
+        place = experiment_place(self.root, name) if self.embedded else None
         return str(client.create_experiment(name, artifact_location=place, tags=KIND))
 
 
@@ -84,18 +87,15 @@ def open_store(folder: Path | None = None) -> Store:
             written by another MLflow.
     """
     root = ((folder or Path.cwd()) / "mlruns").absolute()
-    own = f"sqlite:///{root / DATABASE}"
-    given = {name: os.environ.get(name) or None for name in (TRACKING, REGISTRY)}
+    given = check_stores(folder)
+    own = sqlite_uri(root / DATABASE)
     uri, registry = given[TRACKING] or own, given[REGISTRY]
-    check_address(uri, TRACKING if given[TRACKING] else None)
-    if registry:
-        check_address(registry, REGISTRY)
     import mlflow
 
     root.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    if uri.startswith("sqlite:"):
+    if kind_of(uri) == "sqlite":
         for name in FOR_SERVERS:
             os.environ.pop(name, None)
         # MLflow never closes the connections that it pools.
@@ -104,6 +104,8 @@ def open_store(folder: Path | None = None) -> Store:
         logging.getLogger(name).setLevel(logging.ERROR)
     if uri == own and not (root / DATABASE).is_file():
         _create_database(root / DATABASE)
+    elif kind_of(uri) == "sqlite":
+        _correct_places(uri)
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(registry or uri)
     for name, value in given.items():
@@ -113,13 +115,42 @@ def open_store(folder: Path | None = None) -> Store:
     return Store(root, uri, not given[TRACKING])
 
 
+def check_stores(folder: Path | None = None) -> dict[str, str | None]:
+    """Refuse stores that cannot be opened, before anything takes time; see :func:`open_store`.
+
+    Returns:
+        The addresses that :data:`TRACKING` and :data:`REGISTRY` name; None where one is not set.
+    """
+    given = {name: os.environ.get(name) or None for name in (TRACKING, REGISTRY)}
+    if given[TRACKING] is None:
+        check_address(sqlite_uri(((folder or Path.cwd()) / "mlruns" / DATABASE).absolute()))
+    for name, uri in given.items():
+        if uri is not None:
+            given[name] = with_driver(uri)
+            check_address(with_driver(uri), name)
+    return given
+
+
+def _correct_places(uri: str) -> None:
+    """Correct the places of files in a database of ours that was moved with them, and say so."""
+    path = sqlite_path(uri)
+    if path is None or path.name != DATABASE or not path.is_file():
+        return
+    root = path.absolute().parent
+    for before in correct_places(uri, root):
+        print(
+            f"accomplice: {before} is {root} now: the places of its files were corrected",
+            file=sys.stderr,
+        )
+
+
 def _create_database(path: Path) -> None:
     """Make MLflow's database in one step: half-made tables would stop every later run."""
     from mlflow import MlflowClient
 
     part = path.with_name(f".{os.getpid()}.{path.name}")
     try:
-        MlflowClient(f"sqlite:///{part}").search_experiments(max_results=1)
+        MlflowClient(sqlite_uri(part)).search_experiments(max_results=1)
         if not path.exists():  # unless another first run was quicker
             part.replace(path)
     finally:
@@ -199,15 +230,20 @@ def find_bundle(model: str, into: Path | None = None) -> Path:
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    open_store()
+    store = open_store()
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     try:
         uri = _model_of_run(model.removeprefix("runs:/")) if model.startswith("runs:/") else model
         local = mlflow.artifacts.download_artifacts(
             artifact_uri=uri, dst_path=None if into is None else str(into)
         )
-    except (MlflowException, OSError):
-        raise InputError(f"{model}: no such model in {mlflow.get_tracking_uri()}") from None
+    except (MlflowException, OSError) as error:
+        if isinstance(error, OSError) or str(error).startswith("No such artifact"):
+            raise InputError(
+                f"{model}: its files are not where the store says: put them back, or train it again"
+            ) from None
+        place = store.root if store.embedded else TRACKING
+        raise InputError(f"{model}: no such model in {place}") from None
     found = next((Path(local) / "artifacts").glob(f"*/{MANIFEST}"), None)
     if found is None:
         raise InputError(f"{model}: that model holds no bundle of accomplice's")

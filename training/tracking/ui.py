@@ -18,6 +18,7 @@ from accomplice.training.processes import HOST, check_free
 from accomplice.training.tracking.promotion import champion_of
 from accomplice.training.tracking.registry import model_name
 from accomplice.training.tracking.store import Store
+from accomplice.training.tracking.stores.lost import end_lost_runs
 from accomplice.training.tracking.views import (
     MODELS,
     TAG,
@@ -53,6 +54,7 @@ def run_ui(store: Store, port: int) -> None:
     Raises:
         InputError: the port is taken.
     """
+    end_lost_runs()
     if store.is_server:
         print("\n".join(links(port)))
         return

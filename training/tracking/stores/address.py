@@ -10,12 +10,19 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import shlex
+from contextlib import suppress
 from importlib.metadata import entry_points, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from packaging.version import InvalidVersion, Version
 
 from accomplice.data.errors import InputError
+from accomplice.training.databases import TIMEOUT, connected, sqlite_path, within
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
 
 #: Tag of a run with the version of the MLflow that wrote it.
 WRITTEN_BY = "mlflow_version"
@@ -27,8 +34,6 @@ SERVERS = ("http", "https")
 HOSTED = ("databricks", "databricks-uc", "uc")
 #: Entry points of further stores.
 PLUGINS = "mlflow.tracking_store"
-#: Seconds that a tracking server has to answer.
-TIMEOUT = 5.0
 
 
 def check_address(uri: str, variable: str | None = None) -> None:
@@ -44,7 +49,7 @@ def check_address(uri: str, variable: str | None = None) -> None:
             be opened or was written by another MLflow.
     """
     place = variable or uri
-    kind = re.split(r"[:+]", uri, maxsplit=1)[0] if uri not in HOSTED else uri
+    kind = kind_of(uri)
     if kind in DATABASES:
         _check_database(uri, place, variable)
     elif kind in SERVERS:
@@ -61,13 +66,21 @@ def check_address(uri: str, variable: str | None = None) -> None:
         )
 
 
+def kind_of(uri: str) -> str:
+    """Return the kind of a store's address, such as ``sqlite`` or ``https``."""
+    return re.split(r"[:+]", uri, maxsplit=1)[0] if uri not in HOSTED else uri
+
+
 def _check_server(uri: str, place: str) -> None:
     import httpx
 
-    try:
+    def ask() -> None:
         asked = httpx.URL(uri).copy_with(username=None, password=None, path="/health", query=None)
         httpx.get(asked, timeout=TIMEOUT, verify=False)
-    except (httpx.TransportError, httpx.InvalidURL) as error:
+
+    try:
+        within(TIMEOUT, ask)
+    except (httpx.TransportError, httpx.InvalidURL, TimeoutError) as error:
         raise InputError(
             f"{place}: the tracking server does not answer ({type(error).__name__}): start it, "
             "correct the address, or unset it for a database in mlruns/"
@@ -75,30 +88,13 @@ def _check_server(uri: str, place: str) -> None:
 
 
 def _check_database(uri: str, place: str, variable: str | None) -> None:
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError
+    from sqlalchemy.exc import ArgumentError
 
-    try:
-        url = make_url(uri)
-        if url.get_backend_name() == "sqlite" and not _is_made(url.database, place):
+    with suppress(ArgumentError):  # said below
+        if kind_of(uri) == "sqlite" and not _is_made(sqlite_path(uri), place):
             return
-        tables, revision, writers = _read(uri)
-    except InputError:
-        raise
-    except (ArgumentError, NoSuchModuleError, ValueError):
-        raise InputError(f"{place}: not a database's address that SQLAlchemy can read") from None
-    except ModuleNotFoundError as error:
-        remedy = (
-            ": pip install 'accomplice[postgres]', and begin the address with postgresql+psycopg2:"
-            if (error.name or "").startswith("psycopg")
-            else ""
-        )
-        raise InputError(f"{place}: the driver {error.name} is not installed{remedy}") from None
-    except DatabaseError as error:
-        raise InputError(
-            f"{place}: cannot be read as MLflow's database ({type(error.orig).__name__}): "
-            "correct the address, or name another one"
-        ) from None
+    problem = "cannot be read as MLflow's database"
+    tables, revision, writers = connected(uri, _read, place, problem)
     if not tables:
         return
     if revision is None:
@@ -109,7 +105,7 @@ def _check_database(uri: str, place: str, variable: str | None) -> None:
     if revision in before and revision not in before.values():
         return
     if revision in before:
-        command = f'"${variable}"' if variable else url.render_as_string()
+        command = f'"${variable}"' if variable else shlex.quote(uri)
         raise InputError(
             f"{place}: written by an older MLflow than {installed}, which is installed: "
             f"keep a copy of it, then run: mlflow db upgrade {command}"
@@ -126,15 +122,14 @@ def _check_database(uri: str, place: str, variable: str | None) -> None:
     )
 
 
-def _is_made(database: str | None, place: str) -> bool:
+def _is_made(path: Path | None, place: str) -> bool:
     """Whether SQLite's file exists; opening it would make it.
 
     Raises:
         InputError: it is no file, or cannot be made.
     """
-    if database in (None, "", ":memory:"):
+    if path is None:
         raise InputError(f"{place}: a database in memory is gone with the command: name a file")
-    path = Path(str(database))
     if path.is_file():
         return True
     if path.exists():
@@ -146,20 +141,18 @@ def _is_made(database: str | None, place: str) -> bool:
     return False
 
 
-def _read(uri: str) -> tuple[bool, str | None, list[str]]:
+def _read(connection: Connection) -> tuple[bool, str | None, list[str]]:
     """Return whether a database has tables, its revision, and the MLflow versions of its runs."""
-    from sqlalchemy import NullPool, create_engine, inspect, text
+    from sqlalchemy import inspect, text
 
-    engine = create_engine(uri, poolclass=NullPool)
-    with engine.connect() as connection:
-        tables = inspect(connection).get_table_names()
-        if "alembic_version" not in tables:
-            return bool(tables), None, []
-        revision = connection.execute(text("select version_num from alembic_version")).scalar()
-        if "tags" not in tables:
-            return True, revision, []
-        asked = text("select distinct value from tags where key = :key")
-        return True, revision, [*connection.execute(asked, {"key": WRITTEN_BY}).scalars()]
+    tables = inspect(connection).get_table_names()
+    if "alembic_version" not in tables:
+        return bool(tables), None, []
+    revision = connection.execute(text("select version_num from alembic_version")).scalar()
+    if "tags" not in tables:
+        return True, revision, []
+    asked = text("select distinct value from tags where key = :key")
+    return True, revision, [*connection.execute(asked, {"key": WRITTEN_BY}).scalars()]
 
 
 def _version(tag: str) -> Version | None:

@@ -1,0 +1,221 @@
+"""SQL databases: how an address is written, whether it can be reached, Optuna's storage in one.
+
+MLflow and Optuna take a database as a URL of SQLAlchemy's. Some drivers wait for minutes for a host
+that does not answer. SQLAlchemy is imported inside functions: a bundle's folder needs none of it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import shlex
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import unquote, urlsplit
+
+from accomplice.data.errors import InputError
+
+if TYPE_CHECKING:
+    from optuna.storages import RDBStorage
+
+T = TypeVar("T")
+
+#: Seconds that a server has to answer.
+TIMEOUT = 5.0
+#: Modules of drivers, and the packages that bring them.
+PACKAGES = {
+    "psycopg": "'psycopg[binary]'",
+    "psycopg2": "'accomplice[postgres]'",
+    "MySQLdb": "mysqlclient",
+    "_mysql_connector": "mysql-connector-python",
+}
+
+
+def sqlite_uri(path: Path) -> str:
+    """Return the address of an SQLite file, whatever characters its path has."""
+    from sqlalchemy.engine import URL, make_url
+
+    plain, uri = f"sqlite:///{path}", URL.create("sqlite", database=str(path)).render_as_string()
+    if make_url(uri).database != str(path):
+        # SQLAlchemy before 2.1 neither writes nor reads escapes there; SQLite itself does.
+        uri = f"sqlite:///{path.absolute().as_uri()}?uri=true"
+    # With the driver's name, MLflow does not take the escapes for the name of a folder to be made.
+    return plain if uri == plain else uri.replace("sqlite:", "sqlite+pysqlite:", 1)
+
+
+def sqlite_path(uri: str) -> Path | None:
+    """Return the file of an SQLite database by its address; None for one in memory.
+
+    Raises:
+        ArgumentError: it is no address.
+    """
+    from sqlalchemy.engine import make_url
+
+    name = make_url(uri).database or ""
+    if name.startswith("file:"):
+        name = unquote(urlsplit(name).path)
+    return None if name in ("", ":memory:") else Path(name)
+
+
+def with_driver(uri: str) -> str:
+    """Return an address of PostgreSQL without a driver's name with the driver that is installed.
+
+    SQLAlchemy takes psycopg from 2.1 on, and psycopg2 before; ``accomplice[postgres]`` brings the
+    latter.
+    """
+    kind, separator, rest = uri.partition("://")
+    if kind in ("postgres", "postgresql") and separator and _has("psycopg2"):
+        return f"postgresql+psycopg2://{rest}"
+    return uri
+
+
+def _has(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
+def connected(
+    uri: str, work: Callable[[Any], T], place: str, problem: str = "cannot be opened"
+) -> T:
+    """Do something with a connection to a database, which is closed then.
+
+    Args:
+        uri: of the database.
+        work: takes the connection.
+        place: what errors call the database, since its address may hold a password.
+        problem: how they begin.
+
+    Raises:
+        InputError: it is no database's address, its driver is not installed, or the database does
+            not answer within :data:`TIMEOUT` seconds or cannot be opened.
+    """
+    from sqlalchemy import NullPool, create_engine
+    from sqlalchemy.exc import ArgumentError, DatabaseError, InterfaceError, NoSuchModuleError
+
+    def do() -> T:
+        engine = create_engine(uri, poolclass=NullPool)
+        with engine.connect() as connection:
+            return work(connection)
+
+    try:
+        return within(TIMEOUT, do)
+    except (ArgumentError, NoSuchModuleError, ValueError):
+        why = (
+            ": not a database's address that SQLAlchemy can read: give one such as "
+            "postgresql://host/database or sqlite:///file.db"
+        )
+    except ModuleNotFoundError as error:
+        why = f": the driver {error.name} is not installed: pip install {_package(error, uri)}"
+    except TimeoutError:
+        why = (
+            f": it does not answer within {TIMEOUT:g} s: start the database's server, or correct "
+            "the address"
+        )
+    except (DatabaseError, InterfaceError) as error:
+        why = f" ({type(error.orig).__name__}): correct the address, or name another database"
+    raise InputError(f"{place}: {problem}{why}")
+
+
+def _package(error: ModuleNotFoundError, uri: str) -> str:
+    """Return the package that brings a missing driver."""
+    module = str(error.name)
+    # What SQLAlchemy takes where no driver is named, and another one serves as well.
+    if module == "psycopg" and "+" not in uri.partition(":")[0]:
+        module = "psycopg2"
+    return PACKAGES.get(module, module)
+
+
+def within(seconds: float, work: Callable[[], T]) -> T:
+    """Return what ``work`` does, in a thread that is left to itself if it takes longer.
+
+    Raises:
+        TimeoutError: it took longer.
+    """
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except BaseException as error:
+            errors.append(error)
+
+    # A daemon, which the interpreter does not wait for.
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if errors:
+        raise errors[0]
+    if not results:
+        raise TimeoutError
+    return results[0]
+
+
+def open_storage(storage: str, heartbeat: int, grace: int) -> RDBStorage:
+    """Open Optuna's storage, making its tables where it has none.
+
+    Args:
+        storage: address of a database.
+        heartbeat: seconds between a worker's signs of life.
+        grace: seconds without one until its trial counts as lost.
+
+    Raises:
+        InputError: it cannot be reached, or another Optuna wrote it.
+    """
+    import optuna
+
+    sqlite = storage.startswith("sqlite")
+    storage = with_driver(storage)
+    if not sqlite:
+        connected(storage, lambda _: None, "--storage")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        try:
+            return _connect(
+                storage,
+                heartbeat_interval=heartbeat,
+                grace_period=grace,
+                connect_args={"timeout": 60} if sqlite else {},
+            )
+        except Exception as error:
+            raise InputError(f"--storage: {_why_not(storage, error)}") from None
+
+
+def _why_not(storage: str, error: Exception) -> str:
+    """Say why a storage was not opened, without its address, which may hold a password."""
+    from optuna import __version__
+
+    place = shlex.quote(storage) if storage.startswith("sqlite") else "URL"
+    installed = f"Optuna than {__version__}, which is installed"
+    # Optuna raises the same error for both, and names the remedy.
+    if "optuna storage upgrade" in str(error):
+        return (
+            f"written by an older {installed}: keep a copy of it, then run: "
+            f"optuna storage upgrade --storage {place}"
+        )
+    if "pip install -U optuna" in str(error):
+        return f"{place}: written by a newer {installed}: pip install --upgrade optuna"
+    return (
+        f"cannot be opened ({type(error).__name__}): "
+        "give a URL such as postgresql://host/database or sqlite:///file.db"
+    )
+
+
+def _connect(storage: str, connect_args: dict[str, Any], **given: Any) -> RDBStorage:
+    from optuna.storages import RDBStorage
+    from sqlalchemy import NullPool
+    from sqlalchemy.exc import IntegrityError, ProgrammingError
+
+    # A pool is never closed.
+    engine = {"poolclass": NullPool, **({"connect_args": connect_args} if connect_args else {})}
+    for pause in (0.2, 1.0, 3.0, None):
+        try:
+            return RDBStorage(storage, engine_kwargs=engine, **given)
+        except (IntegrityError, ProgrammingError):
+            # Another worker made the same tables in the same moment: they are there by now.
+            if pause is None:
+                raise
+            time.sleep(pause)
+    raise AssertionError  # the last try returns or raises

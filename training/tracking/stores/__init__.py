@@ -1,0 +1,1 @@
+"""Stores of runs: their addresses, and repairs at the first look."""
