@@ -96,6 +96,7 @@ def train(
     settings: Mapping[str, Any] | None = None,
     seed: int | None = None,
     out: Location | None = None,
+    force: bool = False,
     track: bool = True,
     name: str | None = None,
     max_seconds: float = math.inf,
@@ -108,6 +109,7 @@ def train(
         settings: such as ``{"net.members": 4}``, the keys of ``--set``; the defaults if absent.
         seed: of folds, initial weights and bootstraps; short for the setting ``seed``.
         out: folder of the bundle; into the store if absent.
+        force: whether a bundle that is at ``out`` is replaced.
         track: whether the run is logged to MLflow (``MLFLOW_TRACKING_URI``, or ``mlruns/`` in the
             working folder) and its model registered. Without, only ``out`` is written, if named.
         name: of the run.
@@ -122,7 +124,7 @@ def train(
     from accomplice.training.models.response import check_labels
     from accomplice.training.run import train as fit_and_judge
 
-    config, folder = _config(settings, seed), _free(out)
+    config, folder = _config(settings, seed), _free(out, study, force=force)
     patients = _patients(study, config)
     if isinstance(patients, Cohort):
         check_folds(patients, config)
@@ -147,7 +149,7 @@ def train(
         return _run(*made)
     trained = fit_and_judge(patients, config, tick, budget)
     if folder is not None:
-        trained.bundle.save(folder)
+        trained.bundle.save(folder, force=True)
     return Run(trained.bundle, trained, folder, None, None)
 
 
@@ -158,6 +160,7 @@ def tune(
     settings: Mapping[str, Any] | None = None,
     seed: int | None = None,
     out: Location | None = None,
+    force: bool = False,
     storage: str | None = None,
     name: str | None = None,
     max_seconds: float = math.inf,
@@ -174,6 +177,7 @@ def tune(
         settings: as :func:`train` takes them; where the search starts.
         seed: as of :func:`train`.
         out: folder of the final model's bundle; into the store if absent.
+        force: whether a bundle that is at ``out`` is replaced.
         storage: of Optuna, such as a database that several machines share; the store's if absent.
         name: of the Optuna study; made from cohort and settings if absent.
         max_seconds: for the search and the final model together.
@@ -189,7 +193,7 @@ def tune(
 
     if trials < 1:
         raise InputError(f"trials: {trials}: at least 1 is needed")
-    config, folder = _config(settings, seed), _free(out)
+    config, folder = _config(settings, seed), _free(out, study, force=force)
     patients = _patients(study, config)
     if not isinstance(patients, Cohort):
         patients.study.survival_endpoint(config.endpoint)
@@ -353,13 +357,16 @@ def _config(settings: Mapping[str, Any] | None, seed: int | None) -> Config:
     return with_settings(Config(), {**(settings or {}), **short}, said="setting")
 
 
-def _free(out: Location | None) -> Path | None:
+def _free(out: Location | None, study: Study | Patients | Location, *, force: bool) -> Path | None:
     """Return where the bundle goes; refuse a place where something else is."""
     from accomplice.training.models.manifest import check_place
 
     if out is None:
         return None
-    check_place(Path(out))
+    described = _study(study) if not isinstance(study, Patients) else study.study
+    file = _file(study)
+    read = [*([] if file is None else [file]), *map(Path, described.source.files)]
+    check_place(Path(out), read, force=force)
     return Path(out).absolute()
 
 

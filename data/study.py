@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from accomplice.data.errors import InputError, nearest
 from accomplice.data.readers.missing import Words, words_of
@@ -69,6 +69,22 @@ class Study(Part):
     """Features for which somebody vouches that they were known before the outcome."""
     ignored: dict[str, str] = Field(default_factory=dict)
     """Columns left out -> why."""
+
+    @field_validator("modalities", "baselines", mode="before")
+    @classmethod
+    def _emptied(cls, given: Any) -> Any:
+        """Leave out a modality or baseline whose last feature was moved out."""
+        if not isinstance(given, dict):
+            return given
+        return {key: value for key, value in given.items() if value is not None}
+
+    @field_validator("ignored", mode="before")
+    @classmethod
+    def _without_reason(cls, given: Any) -> Any:
+        """Take a column without a reason for one that is left out all the same."""
+        if not isinstance(given, dict):
+            return given
+        return {key: "" if value is None else value for key, value in given.items()}
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

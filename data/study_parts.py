@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -58,6 +58,18 @@ class Part(BaseModel):
     """A part of the study file: immutable, without unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empty(cls, given: Any) -> Any:
+        """Take a key whose last line was moved out, which YAML reads as null, for an absent one."""
+        if not isinstance(given, dict):
+            return given
+        fields = cls.model_fields.items()
+        optional = {n for name, f in fields if not f.is_required() for n in (name, f.alias)}
+        return {
+            key: value for key, value in given.items() if value is not None or key not in optional
+        }
 
 
 class Feature(Part):

@@ -300,15 +300,18 @@ class Bundle:
     def _flagger(self) -> Flagger:
         return Flagger(self.study)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, *, force: bool = False) -> None:
         """Write the folder; it appears whole or not at all.
 
+        Args:
+            path: of the folder.
+            force: whether a bundle that is there is replaced.
+
         Raises:
-            InputError: something other than a bundle is already there.
+            InputError: a bundle is there already, or something else.
         """
-        write_folder(
-            path, self.study, {"study.json": to_json(self.study.describe()), **self._files()}
-        )
+        files = {"study.json": to_json(self.study.describe()), **self._files()}
+        write_folder(path, self.study, files, force=force)
 
     def _files(self) -> dict[str, bytes]:
         survival, responses = self.survival.items(), self.responses.items()

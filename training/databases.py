@@ -153,6 +153,16 @@ def within(seconds: float, work: Callable[[], T]) -> T:
     return results[0]
 
 
+def check_reachable(storage: str) -> None:
+    """Refuse a storage of Optuna's whose server cannot be reached, before anything takes time.
+
+    Raises:
+        InputError: as :func:`connected`.
+    """
+    if not storage.startswith("sqlite"):
+        connected(with_driver(storage), lambda _: None, "--storage")
+
+
 def open_storage(storage: str, heartbeat: int, grace: int) -> RDBStorage:
     """Open Optuna's storage, making its tables where it has none.
 
@@ -166,18 +176,16 @@ def open_storage(storage: str, heartbeat: int, grace: int) -> RDBStorage:
     """
     import optuna
 
-    sqlite = storage.startswith("sqlite")
-    storage = with_driver(storage)
-    if not sqlite:
-        connected(storage, lambda _: None, "--storage")
+    check_reachable(storage)
+    wait = {"timeout": 60} if storage.startswith("sqlite") else {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         try:
             return _connect(
-                storage,
+                with_driver(storage),
                 heartbeat_interval=heartbeat,
                 grace_period=grace,
-                connect_args={"timeout": 60} if sqlite else {},
+                connect_args=wait,
             )
         except Exception as error:
             raise InputError(f"--storage: {_why_not(storage, error)}") from None

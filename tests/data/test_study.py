@@ -274,3 +274,55 @@ def test_nearest_and_some():
     assert nearest("Agee", ["age", "sex"]) == "; did you mean 'age'?"
     assert nearest("zzz", ["age"]) == ""
     assert some("abcdefg") == "'a', 'b', 'c', 'd', 'e' and 2 more"
+
+
+class TestEmptiedByHand:
+    @pytest.mark.parametrize(
+        ("key", "left"),
+        [
+            ("ignored", {}),
+            ("baselines", {}),
+            ("interactions", ()),
+            ("trusted", ()),
+            ("missing", ()),
+            ("description", ""),
+            ("treatment", None),
+            ("centre", None),
+        ],
+    )
+    def test_a_key_is_as_if_absent(self, key: str, left: object):
+        raw = edited(key, None) | ({"interactions": None} if key == "treatment" else {})
+        study = parse_study(raw, "x")
+        assert getattr(study, key) == left
+        assert study == parse_study({k: v for k, v in raw.items() if v is not None}, "x")
+
+    @pytest.mark.parametrize(
+        ("path", "where"),
+        [
+            ("endpoints.binary", "endpoints"),
+            ("endpoints.survival.os.unit", "endpoints"),
+            ("modalities.clinical.sex.map", "modalities"),
+            ("source.sheet", "source"),
+        ],
+    )
+    def test_a_key_of_a_part_too(self, path: str, where: str):
+        study = parse_study(edited(path, None), "x")
+        assert getattr(study, where) == getattr(parse_study(RAW, "x"), where)
+
+    def test_a_modality_without_features_is_left_out(self):
+        raw = edited("modalities.markers", None) | {"interactions": None}
+        assert list(parse_study(raw, "x").modalities) == ["clinical"]
+
+    def test_a_column_that_is_ignored_needs_no_reason(self):
+        assert parse_study(edited("ignored", {"note": None}), "x").ignored == {"note": ""}
+
+    @pytest.mark.parametrize(
+        "path", ["name", "modalities", "endpoints", "source.files", "endpoints.survival.os.time"]
+    )
+    def test_a_key_that_is_needed_is_named(self, path: str):
+        with pytest.raises(InputError, match=path.replace(".", r"\.")):
+            parse_study(edited(path, None), "x")
+
+    def test_an_unknown_key_stays_unknown(self):
+        with pytest.raises(InputError, match="ignoredd"):
+            parse_study(edited("ignoredd", None), "x")

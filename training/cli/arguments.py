@@ -323,6 +323,9 @@ Study = Annotated[Path, typer.Argument(metavar="STUDY", help="study file")]
 Endpoint = Annotated[
     str | None, option("ENDPOINT", "survival endpoint; the study's first if absent")
 ]
+Force = Annotated[
+    bool, typer.Option("--force", help="replace the bundle that is there, when the new one is made")
+]
 JudgedOn = Annotated[
     Path | None,
     option("STUDY", "study file of the patients to judge on; that of the model's run if absent"),

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from accomplice.data.errors import InputError, some
-from accomplice.data.files import check_file, write_text
+from accomplice.data.files import GENERATOR, check_file, write_text
 from accomplice.training.cli.arguments import MODEL_HELP, JudgedOn, option
 from accomplice.training.cli.session import ctrl_c_heeded
+from accomplice.training.cli.terminal import say_replaced
 from accomplice.training.reports.wording import SYNTHETIC
 
 if TYPE_CHECKING:
@@ -59,8 +60,7 @@ def compare(
         from accomplice.training.evaluation.comparison import compare as judge_both
         from accomplice.training.tracking import contenders as contest
 
-    if figures is not None:
-        check_file(figures)
+    replaced = figures is not None and check_file(figures, [Path(model) for model in models])
     if len(models) < 2:
         raise InputError("compare: name two models or more")
     contenders = [contest.contender(model) for model in models]
@@ -105,7 +105,10 @@ def compare(
     if any(each.bundle.study.synthetic for each in contenders):
         print(SYNTHETIC)
     if figures is not None:
-        write_text(figures, json.dumps(record | {"against_first": found}, indent=2) + "\n")
+        write_text(
+            figures, json.dumps(GENERATOR | record | {"against_first": found}, indent=2) + "\n"
+        )
+        say_replaced([figures] if replaced else [])
         print(f"wrote {figures}")
 
 

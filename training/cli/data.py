@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from accomplice.data.files import write_text
+from accomplice.data.files import check_study_place, write_text
 from accomplice.training.cli.arguments import Study, count, integer, one_of, option
+from accomplice.training.cli.terminal import say_replaced
 from accomplice.training.reports.wording import SYNTHETIC
 
 DATA = "draft or check a study file; make the synthetic cohort"
@@ -92,6 +93,9 @@ def init(
         str | None, option("COLUMNS", "whose whole numbers count or measure: A,B")
     ] = None,
     out: Annotated[Path, option("FILE", "default: study.yaml")] = Path("study.yaml"),
+    force: Annotated[
+        bool, typer.Option("--force", help="replace the study file that is there, edits and all")
+    ] = False,
 ) -> None:
     """Draft a study file from a table or a study folder.
 
@@ -111,6 +115,7 @@ def init(
     from accomplice.data.readers.missing import Words, words_of
     from accomplice.data.readers.reader import Reading
 
+    replaced = check_study_place(out, [source], force=force)
     answers = Answers(
         start=start,
         date_format=date_format,
@@ -139,6 +144,7 @@ def init(
     if draft.asked:
         raise InputError("; ".join(draft.asked))
     write_text(out, render_study(draft))
+    say_replaced([out] if replaced else [])
     for line in draft.notes:
         print(f"note: {line}")
     print(f"wrote {out}; look it over, then: accomplice data check {out}")
@@ -171,6 +177,9 @@ def synth(
     ] = "default",
     seed: Annotated[int, option("SEED", "of the draws (default: 0)", integer)] = 0,
     truth: Annotated[bool, typer.Option("--truth", help="write truth.csv beside it")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="replace the synthetic cohort that is there")
+    ] = False,
 ) -> None:
     """Write the synthetic cohort and its study file.
 
@@ -178,8 +187,10 @@ def synth(
 
       accomplice data synth --out demo --n 800
     """
-    from accomplice.data.synthetic_study import synthesise
+    from accomplice.data.synthetic_study import check_folder, synthesise
 
+    replaced = check_folder(out, truth=truth, force=force)
     study = synthesise(out, n, variant, seed, truth=truth)
+    say_replaced(replaced)
     print(f"wrote {study} ({SYNTHETIC})")
     print(f"next: accomplice train {study}")

@@ -55,6 +55,9 @@ def demo(
     Makes a synthetic cohort, tunes, trains, judges, registers and packages a model, and asks the
     packaged service for one patient; prints where to look. Takes minutes on two cores.
     """
+    from accomplice.training.tracking.store import check_stores
+
+    check_stores()
     from mlflow import MlflowClient
 
     from accomplice.data.loading import load_cohort

@@ -177,15 +177,19 @@ def token(
       accomplice serve model --host 10.0.0.5 --tokens tokens
       curl -s http://10.0.0.5:3000/predict -H "Authorization: Bearer $TOKEN" …
     """
-    from accomplice.serving.api.tokens import new_token
+    from accomplice.serving.api.tokens import new_token, read_tokens
 
     made, line = new_token(name)
     try:
         before = tokens.read_text(encoding="utf-8") if tokens.is_file() else ""
+        if any(each.partition("#")[0].strip() for each in before.splitlines()):
+            read_tokens(tokens)  # refuses another file
         with tokens.open("a", encoding="utf-8") as file:
             # A line that was left without its end must not swallow this one.
             file.write("\n" if before and not before.endswith("\n") else "")
             file.write(f"{line}\n")
+    except UnicodeDecodeError:
+        raise InputError(f"{tokens}: is there, and no token file: name another file") from None
     except OSError as error:
         raise InputError(f"{tokens}: cannot be written ({error.strerror})") from None
     print(made)

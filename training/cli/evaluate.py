@@ -10,9 +10,9 @@ import typer
 
 from accomplice.data.errors import InputError
 from accomplice.data.files import check_beside
-from accomplice.training.cli.arguments import Model, Pair, count, natural, option, pair
-from accomplice.training.cli.session import ctrl_c_heeded
-from accomplice.training.cli.terminal import relative, say_cohort, say_files, shown
+from accomplice.training.cli.arguments import Force, Model, Pair, count, natural, option, pair
+from accomplice.training.cli.session import ctrl_c_heeded, inputs_of
+from accomplice.training.cli.terminal import relative, say_cohort, say_files, say_replaced, shown
 from accomplice.training.reports.wording import SYNTHETIC
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def evaluate(
         Path | None,
         option("FOLDER", "where the updated model goes; under mlruns/bundles if absent"),
     ] = None,
+    force: Force = False,
     out: Annotated[
         Path | None, option("FILE", "ends in .html; evaluate-MODEL-STUDY.html if absent")
     ] = None,
@@ -79,6 +80,9 @@ def evaluate(
     updated by. It takes 20 events at the least. At any one month patients keep their order.
     """
     with ctrl_c_heeded():
+        from accomplice.training.tracking.store import check_stores
+
+        check_stores()
         from accomplice.data.loading import load_cohort
         from accomplice.data.study import load_study
         from accomplice.training.bundle import Bundle
@@ -96,9 +100,10 @@ def evaluate(
         own, judged_on = choose_endpoint(bundle, load_study(study), endpoint)
         cohort = load_cohort(study, judged_on)
         named = Path(f"evaluate-{bundle.study.name}-{cohort.study.name}.html")
-        out = check_beside(out or named, (".html",))
-        if out_model is not None:
-            check_place(out_model)
+        out, read = out or named, [folder, *inputs_of(study)]
+        replaced = check_beside(out, (".html",), read)
+        if out_model is not None and check_place(out_model, read, force=force):
+            replaced.append(out_model)
         refuse_seen(bundle, cohort, str(study))
         config = config_of(bundle, seed, bootstraps)
         mapped = named_features(pairs or [])
@@ -112,6 +117,7 @@ def evaluate(
         out=out,
         out_model=out_model,
     )
+    say_replaced(replaced)
     say(found)
     say_files(out)
     if logged.bundle is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import time
@@ -46,6 +47,8 @@ ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
 }
+#: Libraries that keep runs and trials, whose failures are not of the program.
+STORES = ("mlflow", "optuna", "sqlalchemy")
 #: Set by the script of a shell that asks for completions.
 COMPLETE = "_ACCOMPLICE_COMPLETE"
 
@@ -75,6 +78,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         SystemExit: after help (0), or where the command line cannot be read (2).
     """
     began = time.monotonic()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What a console's encoding has no letter for is replaced.
+        sys.stdout.reconfigure(errors="replace")
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     entry = command()
@@ -100,6 +106,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
             os.dup2(nowhere.fileno(), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"accomplice: {place}{error.strerror or error}", file=sys.stderr)
+        return 1
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in STORES:
+            raise
+        line = str(error).partition("\n")[0]
+        print(f"accomplice: the store failed: {line} ({type(error).__name__})", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

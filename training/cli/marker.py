@@ -17,8 +17,15 @@ from accomplice.training.cli.arguments import (
     option,
     ratio,
 )
-from accomplice.training.cli.session import ListSettings, Set, SetSeed, ctrl_c_heeded, settings
-from accomplice.training.cli.terminal import say_answers, say_cohort, shown
+from accomplice.training.cli.session import (
+    ListSettings,
+    Set,
+    SetSeed,
+    ctrl_c_heeded,
+    inputs_of,
+    settings,
+)
+from accomplice.training.cli.terminal import say_answers, say_cohort, say_replaced, shown
 
 
 def marker(
@@ -67,6 +74,9 @@ def marker(
     and counted.
     """
     with ctrl_c_heeded():
+        from accomplice.training.tracking.store import check_stores
+
+        check_stores()
         from accomplice.data.loading import load_cohort
         from accomplice.training.config import Config, Folds, configure
         from accomplice.training.marker.claim import MarkerRequest, check_request
@@ -76,7 +86,8 @@ def marker(
         # One division into folds would leave too much of the added value to chance.
         config = configure(settings(given, seed, endpoint), Config(folds=Folds(repeats=3)))
         safe = re.sub(r"[^A-Za-z0-9._-]+", "_", named)
-        out = check_beside(out or Path(f"marker-{safe}.html"), (".html",))
+        out = out or Path(f"marker-{safe}.html")
+        replaced = check_beside(out, (".html",), inputs_of(study))
         cohort = load_cohort(study, config.endpoint)
         request = MarkerRequest(
             named, None if stroma is None else tuple(stroma), dict(adjust or ()), plausible
@@ -85,5 +96,6 @@ def marker(
     say_cohort(cohort)
     with shown("marker") as tick:
         page, run_id = report_marker(open_store(), cohort, request, config, out, tick)
+    say_replaced(replaced)
     say_answers(page, out)
     print(f"run      {run_id}")

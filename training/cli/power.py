@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from accomplice.data.errors import InputError
-from accomplice.data.files import check_beside, written_beside
+from accomplice.data.files import GENERATOR, check_beside, written_beside
 from accomplice.training.cli.arguments import (
     Endpoint,
     between,
@@ -20,13 +20,18 @@ from accomplice.training.cli.arguments import (
     one_of,
     option,
 )
-from accomplice.training.cli.terminal import say_cohort, shown
+from accomplice.training.cli.session import inputs_of
+from accomplice.training.cli.terminal import say_cohort, say_replaced, shown
 
 if TYPE_CHECKING:
     from accomplice.data.cohort import Cohort
 
-#: Kinds of figure that are drawn.
-FIGURES = (".png", ".svg", ".pdf")
+#: Kinds of figure that are drawn, with the mark that each gets.
+FIGURES = {
+    ".png": {"Software": "accomplice"},
+    ".svg": {"Title": "accomplice"},
+    ".pdf": {"Creator": "accomplice"},
+}
 
 Scale = Literal["half", "sd"]
 SHARE, RATIO = between("a share", 0.01, 0.99), between("a ratio", 0.01, 100)
@@ -125,7 +130,8 @@ def power(
     from accomplice.training.power.simulation import curve, needed
 
     if out is not None:
-        check_beside(out, FIGURES)
+        read = [] if study is None else inputs_of(study)
+        replaced = check_beside(out, tuple(FIGURES), read)
     cohort = power_cohort(study, marker, endpoint)
     setting = Setting() if cohort is None or marker is None else setting_of(cohort, marker)
     setting = setting.changed(n, events, treated, marker_known)
@@ -156,8 +162,9 @@ def power(
         synthetic = cohort is not None and cohort.study.synthetic
         found = record(scenario, points, enough, seed=seed, cohort=of, synthetic=synthetic)
         figure = power_curve(scenario, at, points, enough, of, synthetic=synthetic)
-        with written_beside(out, json.dumps(found, indent=2) + "\n") as part:
-            figure.savefig(part, format=out.suffix[1:])
+        with written_beside(out, json.dumps(GENERATOR | found, indent=2) + "\n") as part:
+            figure.savefig(part, format=out.suffix[1:], metadata=FIGURES[out.suffix])
+        say_replaced(replaced)
         print(f"wrote {out} and {out.with_suffix('.json')}")
 
 

@@ -8,6 +8,7 @@ into many small array operations, of which two threads do no more than one.
 
 from __future__ import annotations
 
+import io
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,10 +20,10 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from accomplice.data.errors import InputError
-from accomplice.data.files import TABLES, check_file, csv_parts, written_in_parts
+from accomplice.data.files import TABLES, check_file, csv_parts, same_file, written_in_parts
 from accomplice.training.cli.arguments import Model, Rate, months, option, rate
 from accomplice.training.cli.session import ctrl_c_heeded
-from accomplice.training.cli.terminal import shown
+from accomplice.training.cli.terminal import say_replaced, shown
 from accomplice.training.progress import Tick, silent
 from accomplice.training.reports.wording import SYNTHETIC
 
@@ -134,18 +135,22 @@ def predict(
       accomplice predict model patients.csv --out predictions.csv --explain attributions.csv
       accomplice predict model patients.csv --response-rate ici_response=0.2
     """
-    check_outputs(table, out, explain)
+    replaced = check_outputs([table, Path(model)], out, explain)
     with ctrl_c_heeded():
+        from accomplice.training.tracking.store import find_bundle
+
+        folder = find_bundle(model)
         from accomplice.data.loading import stream_patients
         from accomplice.data.matching.columns import refuse_unfit
         from accomplice.training.bundle import Bundle
-        from accomplice.training.tracking.store import find_bundle
 
-        bundle = Bundle.load(find_bundle(model))
+        bundle = Bundle.load(folder)
     rates = dict(response_rate or ())
     asked, _ = bundle.times(times), bundle.rates(rates)
     stream = stream_patients(table, bundle.study, sheet, encoding)
     tally = Tally()
+    if out is None and isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
+        sys.stdout.reconfigure(encoding="utf-8")  # a table for programs, whatever the console's
     with ExitStack() as opened:
         write = (
             csv_parts(sys.stdout) if out is None else opened.enter_context(written_in_parts(out))
@@ -162,6 +167,7 @@ def predict(
                 add(part.explanations)
             tally.add(part.answers["flags"])
         refuse_unfit(bundle.study, tally.flags, tally.patients)
+    say_replaced(replaced)
     if out is not None:
         print(
             f"wrote {out}: {tally.patients} patients, {tally.flagged} with flags; research use only"
@@ -172,22 +178,28 @@ def predict(
         print(f"accomplice: this model was trained on {SYNTHETIC}", file=sys.stderr)
 
 
-def check_outputs(table: Path, out: Path | None, explain: Path | None) -> None:
+def check_outputs(inputs: Sequence[Path], out: Path | None, explain: Path | None) -> list[Path]:
     """Refuse, before long work, places where ``--out`` and ``--explain`` cannot write.
 
+    Returns:
+        Earlier answers that would be replaced.
+
     Raises:
-        InputError: one is no place for a table, or is another one's.
+        InputError: one is no place for a table, an input, another's file, or the other's.
     """
+    replaced = []
     for name, path in (("--out", out), ("--explain", explain)):
         if path is None:
             continue
         if path.suffix not in TABLES:
             raise InputError(f"{name} {path}: name a file that ends in {' or '.join(TABLES)}")
-        check_file(path)
-        if path.absolute() == table.absolute():
+        if same_file(path, inputs[0]):
             raise InputError(f"{name}: name another file than the table of patients")
-    if out is not None and explain is not None and out.absolute() == explain.absolute():
+        if check_file(path, inputs):
+            replaced.append(path)
+    if out is not None and explain is not None and same_file(out, explain):
         raise InputError("--explain: name another file than --out")
+    return replaced
 
 
 def rows_of_part(columns: int) -> int:

@@ -54,6 +54,9 @@ def promote(
     if force is not None and not 0 < len(force.strip()) <= MOST_REASON:
         raise InputError(f"--force: give the reason, in 1 to {MOST_REASON} characters")
     with ctrl_c_heeded():
+        from accomplice.training.tracking.store import check_stores
+
+        check_stores()
         from mlflow import MlflowClient
 
         from accomplice.training.tracking import gate, promotion, registry

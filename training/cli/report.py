@@ -7,9 +7,17 @@ from pathlib import Path
 from typing import Annotated
 
 from accomplice.data.errors import InputError
-from accomplice.data.files import check_beside, check_file, write_text, written_beside
+from accomplice.data.files import (
+    GENERATOR,
+    check_beside,
+    check_file,
+    same_file,
+    sealed,
+    write_text,
+    written_beside,
+)
 from accomplice.training.cli.arguments import Model, option
-from accomplice.training.cli.terminal import relative, say_answers
+from accomplice.training.cli.terminal import relative, say_answers, say_replaced
 
 
 def report(
@@ -36,7 +44,7 @@ def report(
     from accomplice.training.tracking.store import find_bundle
 
     if card is not None:
-        check_file(card)
+        check_card(card, out)
     if out is not None:
         check_beside(out, (".html",))
     folder = find_bundle(model)
@@ -54,16 +62,35 @@ def report(
             f"{model}: the model holds no review, as older ones do not: train it again with "
             f"this version"
         )
-    out = check_beside(out or Path(f"{bundle.study.name}-report.html"), (".html",))
+    out = out or Path(f"{bundle.study.name}-report.html")
+    replaced = check_beside(out, (".html",))
+    if card is not None and check_card(card, out):
+        replaced.append(card)
     page = review_page(bundle)
     numbers = plain({"metrics": dict(bundle.metrics), "provenance": dict(bundle.provenance)})
-    with written_beside(out, json.dumps(numbers, indent=2, allow_nan=False) + "\n") as part:
+    text = json.dumps({**GENERATOR, **numbers}, indent=2, allow_nan=False) + "\n"
+    with written_beside(out, text) as part:
         part.write_text(render(page), encoding="utf-8")
     if card is not None:
-        write_text(card, model_card(bundle))
+        write_text(card, sealed(model_card(bundle)))
+    say_replaced(replaced)
     if page.banner:
         print(page.banner)
     print(page.lead)
     say_answers(page, out)
     if card is not None:
         print(f"card     {relative(card)}")
+
+
+def check_card(card: Path, out: Path | None) -> bool:
+    """Refuse a place where no card can go, also where the page or its numbers do.
+
+    Returns:
+        Whether an earlier card, as it was drafted, is there.
+
+    Raises:
+        InputError: as :func:`check_file`; or the card was completed by hand.
+    """
+    if out is not None and any(same_file(card, o) for o in (out, out.with_suffix(".json"))):
+        raise InputError(f"--card {card}: name another file than the page and its .json")
+    return check_file(card)

@@ -6,7 +6,7 @@ import math
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
 
@@ -33,6 +33,7 @@ class Request(NamedTuple):
     study: Path
     settings: list[str]
     out: Path | None
+    force: bool
     max_seconds: float | None
     began: float
     """When the command began, on the monotonic clock."""
@@ -58,6 +59,12 @@ def begin(
     """
     budget = Budget(request.max_seconds or math.inf, began=request.began)
     with ctrl_c_heeded():
+        from accomplice.training.databases import check_reachable
+        from accomplice.training.tracking.store import check_stores
+
+        check_stores()
+        if storage is not None:
+            check_reachable(storage)
         from accomplice.data.cohort import Cohort
         from accomplice.training.config import configure
         from accomplice.training.fitting.folds import check_folds
@@ -66,7 +73,7 @@ def begin(
 
         config = configure(request.settings)
         if request.out is not None:
-            check_place(request.out)
+            check_place(request.out, inputs_of(request.study), force=request.force)
         patients = load(request.study, config.endpoint, further=config.further_endpoints)
         if isinstance(patients, Cohort):
             check_folds(patients, config)
@@ -79,15 +86,24 @@ def begin(
         from accomplice.training.tracking.store import open_store
         from accomplice.training.tune import check_storage
 
-        if searches and storage is not None:
-            check_storage(storage)
     store = open_store()
-    if searches and storage is None:
-        check_storage(store.optuna)
+    if searches:
+        check_storage(storage or store.optuna)
     say_cohort(patients)
     if budget.limited:
         budget = budget.share(keep=CLOSING * budget.spent)
     return patients, config, store, budget
+
+
+def inputs_of(study: Path) -> list[Path]:
+    """Return a study file and the tables and folders that it names, as far as it can be read."""
+    from accomplice.data.errors import InputError
+    from accomplice.data.study import load_study
+
+    named: tuple[str, ...] = ()
+    with suppress(InputError):  # said when it is read
+        named = load_study(study).source.files
+    return [study, *(study.parent / name for name in named)]
 
 
 def list_settings(asked: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -139,6 +139,12 @@ def say_files(out: Path) -> None:
     """Print where a page and its numbers are."""
     print(f"report   {relative(out)}")
     print(f"data     {relative(out.with_suffix('.json'))}")
+
+
+def say_replaced(paths: Iterable[Path]) -> None:
+    """Say on stderr which files and folders from before were replaced."""
+    for path in paths:
+        print(f"accomplice: replaced {path}, which was from before", file=sys.stderr)
 
 
 def relative(path: Path) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from accomplice.training.cli.arguments import Endpoint, Study, count, option, seconds
+from accomplice.training.cli.arguments import Endpoint, Force, Study, count, option, seconds
 from accomplice.training.cli.session import ListSettings, Request, Set, SetSeed, begin, settings
 from accomplice.training.cli.terminal import say_result, shown, shown_search
 
@@ -20,6 +20,7 @@ def train(
     study: Study,
     *,
     out: Out = None,
+    force: Force = False,
     given: Set = None,
     seed: SetSeed = None,
     endpoint: Endpoint = None,
@@ -53,7 +54,7 @@ def train(
     """
     from accomplice.data.loading import load_endpoints
 
-    request = Request(study, settings(given, seed, endpoint), out, max_seconds, context.obj)
+    request = Request(study, settings(given, seed, endpoint), out, force, max_seconds, context.obj)
     patients, config, store, budget = begin(request, load_endpoints)
     from accomplice.training.tracking.experiment import fit_and_keep
 
@@ -73,6 +74,7 @@ def tune(
     study: Study,
     *,
     out: Out = None,
+    force: Force = False,
     given: Set = None,
     seed: SetSeed = None,
     endpoint: Endpoint = None,
@@ -101,7 +103,7 @@ def tune(
     """
     from accomplice.data.loading import load_cohort
 
-    request = Request(study, settings(given, seed, endpoint), out, max_seconds, context.obj)
+    request = Request(study, settings(given, seed, endpoint), out, force, max_seconds, context.obj)
     cohort, config, store, budget = begin(request, load_cohort, searches=True, storage=storage)
     from accomplice.training.tracking.experiment import search
 

@@ -5,41 +5,75 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from accomplice.data.errors import InputError
+from accomplice.data.errors import InputError, some
+from accomplice.data.files import same_file
 from accomplice.data.study import Study
 
 FORMAT = 6
 MANIFEST = "manifest.json"
 
 
-def check_place(path: Path) -> None:
-    """Refuse to write a bundle over anything but a bundle.
+def check_place(path: Path, inputs: Iterable[Path] = (), *, force: bool = False) -> bool:
+    """Refuse to write a bundle over anything but a bundle that may be replaced.
+
+    Args:
+        path: of the folder.
+        inputs: files and folders that are read.
+        force: whether a bundle that is there may be replaced.
+
+    Returns:
+        Whether there is one.
 
     Raises:
-        InputError: the path exists and is neither an empty folder nor a bundle.
+        InputError: the path exists and is neither an empty folder nor a bundle; or it is a bundle
+            that may not be replaced, is an input, or holds one, or files of others.
     """
     blocked = next((p for p in path.absolute().parents if p.is_file()), None)
     if blocked is not None:
         raise InputError(f"{path}: {blocked} is a file: name another folder")
     if path.is_symlink():
         raise InputError(f"{path}: is a link: name the folder it leads to")
-    if not path.exists() or (path / MANIFEST).is_file():
-        return
-    if not path.is_dir() or any(path.iterdir()):
-        raise InputError(f"{path}: exists and is not a bundle: name another folder")
+    for each in inputs:
+        if same_file(path, each) or path.resolve() in each.resolve().parents:
+            raise InputError(f"{path}: is or holds an input, {each}: name another folder")
+    if not path.exists():
+        return False
+    if not (path / MANIFEST).is_file():
+        if not path.is_dir() or any(path.iterdir()):
+            raise InputError(f"{path}: exists and is not a bundle: name another folder")
+        return False
+    foreign = sorted({each.name for each in path.iterdir()} - _listed(path))
+    if foreign:
+        raise InputError(
+            f"{path}: a bundle is there, and files that are not its own ({some(foreign)}): name "
+            "another folder"
+        )
+    if not force:
+        raise InputError(f"{path}: a bundle is there: --force replaces it; or name another folder")
+    return True
 
 
-def write_folder(path: Path, study: Study, files: Mapping[str, bytes]) -> None:
+def _listed(path: Path) -> set[str]:
+    """Return the names of a bundle's files, by its manifest as far as it can be read."""
+    try:
+        return {MANIFEST, *json.loads((path / MANIFEST).read_bytes())["files"]}
+    except (ValueError, KeyError, TypeError):
+        return {MANIFEST}
+
+
+def write_folder(
+    path: Path, study: Study, files: Mapping[str, bytes], *, force: bool = False
+) -> None:
     """Write a bundle's files and their manifest; the folder appears whole or not at all.
 
     Raises:
-        InputError: something other than a bundle is already there.
+        InputError: something is there that may not be replaced; see :func:`check_place`.
     """
-    check_place(path)
+    check_place(path, force=force)
     manifest = {
         "format": FORMAT,
         "study": study.name,

@@ -19,6 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from markupsafe import Markup
 from matplotlib.figure import Figure as Drawing
 
+from accomplice.data.files import GENERATOR
 from accomplice.training.estimators.intervals import plain
 from accomplice.training.reports.wording import RESEARCH_USE
 
@@ -194,6 +195,7 @@ def note(page: Page, lead: str) -> str:
     return "\n".join([*lines, "", RESEARCH_USE])
 
 
-def json_text(value: Any) -> str:
+def json_text(value: Mapping[str, Any]) -> str:
     """Return the numbers behind a page as the text of a JSON file; see `intervals.plain`."""
-    return json.dumps(plain(value), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    marked = {**GENERATOR, **plain(value)}
+    return json.dumps(marked, indent=1, allow_nan=False, ensure_ascii=False) + "\n"

@@ -47,7 +47,7 @@ def search(
         trials: of the study, earlier ones included.
         storage: of the Optuna study; the store's own if absent.
         name: of the study; by cohort and settings if absent.
-        out: place of the bundle; in the store if absent.
+        out: place of the bundle, checked; in the store if absent.
         budget: of search and final fit.
         study_file: that describes the patients.
         tick: progress callback.
@@ -105,7 +105,7 @@ def fit_and_keep(
         store: the tracking store.
         patients: to train on.
         config: of the run.
-        out: place of the bundle; in the store if absent.
+        out: place of the bundle, checked; in the store if absent.
         tick: progress callback.
         stage: of the work, as a tag of the run.
         name: of the run.
@@ -119,6 +119,6 @@ def fit_and_keep(
         bundle = trained.bundle
         folder = store.bundles / f"{bundle.study.name}-{bundle.provenance['fit_id']}"
         path = (out or folder).absolute()
-        bundle.save(path)
+        bundle.save(path, force=True)
         logged = runs.log_training(store, run_id, patients, config, trained, path, study_file)
     return trained, path, logged

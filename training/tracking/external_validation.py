@@ -44,7 +44,7 @@ def log_validation(
         model: how the user named the model.
         digest: of its bundle.
         out: place of the page; the figures go beside it.
-        out_model: place of the updated bundle; into the store if absent.
+        out_model: place of the updated bundle, checked; into the store if absent.
     """
     cohort, study = validation.cohort, validation.external.bundle.study.name
     asked = {
@@ -60,7 +60,7 @@ def log_validation(
         if validation.repaired is not None:
             bundle = updated_bundle(validation, digest, config, run_id)
             folder = (out_model or store.bundles / default_name(bundle)).absolute()
-            bundle.save(folder)
+            bundle.save(folder, force=True)
             tags["updated_digest"] = digest_of(folder)
         source = {
             "model": digest[:16],

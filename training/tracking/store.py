@@ -227,6 +227,7 @@ def find_bundle(model: str, into: Path | None = None) -> Path:
         raise InputError(
             f"{model}: no such model: no run was logged in {Path('mlruns').absolute()}"
         )
+    check_stores()  # before MLflow is imported, which takes seconds
     import mlflow
     from mlflow.exceptions import MlflowException
 

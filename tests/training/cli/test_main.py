@@ -212,7 +212,7 @@ def test_max_seconds_says_what_was_cut_short(capsys, study):
     (run,) = mlflow.search_runs(search_all_experiments=True, output_format="list")
     assert run.data.tags["cut_short"] in said
     assert "; ".join(Bundle.load(Path("model")).provenance["cut_short"]) in said
-    command = ["tune", "study.yaml", "--max-seconds", "0.001", "--out", "model"]
+    command = ["tune", "study.yaml", "--max-seconds", "0.001", "--out", "model", "--force"]
     assert main([*command, *TINY_OPTIONS]) == 0
     said = capsys.readouterr().out
     assert "1 trials; integrated Brier of the defaults" in said

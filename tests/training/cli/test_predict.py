@@ -278,7 +278,9 @@ def test_an_error_half_way_leaves_nothing(capsys, monkeypatch, tmp_path, folder,
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(predicting, "BLOCKS", 1)
     monkeypatch.setattr(abreast, "BLOCK", BLOCK)
-    Path("p.parquet").write_text("of yesterday")
+    yesterday = pd.DataFrame({"patient_id": ["a"], "risk": [0.1], "flags": [OK]})
+    yesterday.to_parquet("p.parquet")
+    before = Path("p.parquet").read_bytes()
     predict, calls = Bundle.predict, 0
 
     def breaks(self, *args, **options):
@@ -292,7 +294,7 @@ def test_an_error_half_way_leaves_nothing(capsys, monkeypatch, tmp_path, folder,
     with pytest.raises(MemoryError):
         main(["predict", str(folder), str(tables[0]), "--out", "p.parquet", "--explain", "w.csv"])
     assert [p.name for p in tmp_path.iterdir()] == ["p.parquet"]
-    assert Path("p.parquet").read_text() == "of yesterday"
+    assert Path("p.parquet").read_bytes() == before
 
 
 def many(people: pd.DataFrame, n: int, path: Path) -> Path:

@@ -85,14 +85,16 @@ class TestWriting:
 
     def test_writing_over_a_bundle_replaces_it_and_leaves_nothing_beside(self, study, tmp_path):
         write_folder(tmp_path / "b", study, FILES | {"stray.json": b"{}"})
-        write_folder(tmp_path / "b", study, FILES)
+        with pytest.raises(InputError, match="a bundle is there: --force replaces it"):
+            write_folder(tmp_path / "b", study, FILES)
+        write_folder(tmp_path / "b", study, FILES, force=True)
         assert [p.name for p in tmp_path.iterdir()] == ["b"]
         assert {p.name for p in (tmp_path / "b").iterdir()} == {*FILES, MANIFEST}
 
     def test_writing_that_fails_leaves_the_old_bundle(self, study, tmp_path):
         write_folder(tmp_path / "b", study, FILES)
         with pytest.raises(FileNotFoundError):
-            write_folder(tmp_path / "b", study, {"no/such/folder.json": b""})
+            write_folder(tmp_path / "b", study, {"no/such/folder.json": b""}, force=True)
         assert read_folder(tmp_path / "b").keys() == {*FILES, MANIFEST}
 
     def test_json_knows_no_nan(self):
@@ -104,7 +106,7 @@ class TestPlace:
     def test_nothing_and_an_empty_folder_and_a_bundle_are_fine(self, path, tmp_path):
         (tmp_path / "empty").mkdir()
         for place in (tmp_path / "new", tmp_path / "empty", path):
-            check_place(place)
+            assert check_place(place, force=True) == (place == path)
 
     def test_nothing_but_a_bundle_is_overwritten(self, study, tmp_path):
         (tmp_path / "thesis").mkdir()

@@ -172,7 +172,8 @@ def _migrations() -> dict[str, str | None]:
     previous: dict[str, str | None] = {}
     for folder in (spec and spec.submodule_search_locations) or ():
         for path in Path(folder, "store", "db_migrations", "versions").glob("*.py"):
-            named = dict(re.findall(r'^(revision|down_revision) = "(\w+)"', path.read_text(), re.M))
+            text = path.read_text(encoding="utf-8")
+            named = dict(re.findall(r'^(revision|down_revision) = "(\w+)"', text, re.M))
             if "revision" in named:
                 previous[named["revision"]] = named.get("down_revision")
     return previous
