@@ -9,7 +9,7 @@ import typer
 
 from accomplice.data.files import check_study_place, write_text
 from accomplice.training.cli.arguments import Study, count, integer, one_of, option
-from accomplice.training.cli.terminal import say_replaced
+from accomplice.training.cli.terminal import quoted, say_replaced
 from accomplice.training.reports.wording import SYNTHETIC
 
 DATA = "draft or check a study file; make the synthetic cohort"
@@ -107,7 +107,8 @@ def init(
       accomplice data init cohort.csv --response recist --out study.yaml
 
     The last has no follow-up: a study of a response alone. Where the table leaves something open,
-    nothing is written, and one line says which option answers it.
+    nothing is written, and one line says which option answers it. A study file that is there stays,
+    edits and all, unless --force replaces it.
     """
     from accomplice.data.drafting.draft import Answers, draft_study, render_study
     from accomplice.data.drafting.identity import parse_rows
@@ -147,7 +148,7 @@ def init(
     say_replaced([out] if replaced else [])
     for line in draft.notes:
         print(f"note: {line}")
-    print(f"wrote {out}; look it over, then: accomplice data check {out}")
+    print(f"wrote {out}; look it over, then: accomplice data check {quoted(out)}")
 
 
 def _listed(names: str | None) -> tuple[str, ...]:
@@ -165,7 +166,7 @@ def check(study: Study) -> None:
     from accomplice.data.check import check_study, render
 
     render(check_study(study), Console())
-    print(f"next: accomplice train {study}")
+    print(f"next: accomplice train {quoted(study)}")
 
 
 def synth(
@@ -193,4 +194,4 @@ def synth(
     study = synthesise(out, n, variant, seed, truth=truth)
     say_replaced(replaced)
     print(f"wrote {study} ({SYNTHETIC})")
-    print(f"next: accomplice train {study}")
+    print(f"next: accomplice train {quoted(study)}")

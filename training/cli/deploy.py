@@ -10,7 +10,7 @@ import typer
 
 from accomplice.data.errors import InputError
 from accomplice.training.cli.arguments import MODEL_HELP, Model, count, option, port, seconds
-from accomplice.training.cli.terminal import relative
+from accomplice.training.cli.terminal import quoted, relative
 
 if TYPE_CHECKING:
     from accomplice.serving.deployment.server import Access
@@ -65,7 +65,7 @@ def package(
     print(f"image    {relative(packed.context)}, to be built where there is a container engine:")
     for command in commands(packed.tag, str(relative(packed.context))):
         print(f"         {command}")
-    print(f"next     accomplice serve {relative(packed.path)}")
+    print(f"next     accomplice serve {quoted(packed.path)}")
     home = f"BENTOML_HOME={relative(store)} bentoml"
     print(f"all      {home} list; {home} delete TAG removes one")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,14 @@ from accomplice.data.errors import InputError
 from accomplice.data.files import check_beside
 from accomplice.training.cli.arguments import Force, Model, Pair, count, natural, option, pair
 from accomplice.training.cli.session import ctrl_c_heeded, inputs_of
-from accomplice.training.cli.terminal import relative, say_cohort, say_files, say_replaced, shown
+from accomplice.training.cli.terminal import (
+    quoted,
+    relative,
+    say_cohort,
+    say_files,
+    say_replaced,
+    shown,
+)
 from accomplice.training.reports.wording import SYNTHETIC
 
 if TYPE_CHECKING:
@@ -124,9 +132,9 @@ def evaluate(
         print(f"bundle   {relative(logged.bundle)}")
     print(f"run      {logged.run_id}")
     if logged.bundle is not None:
-        print(f"next     accomplice predict {relative(logged.bundle)} TABLE --out predictions.csv")
+        print(f"next     accomplice predict {quoted(logged.bundle)} TABLE --out predictions.csv")
     elif verdicts(found)["calibration"].tone == "alarm":
-        print(f"next     accomplice evaluate {model} {study} --recalibrate")
+        print(f"next     accomplice evaluate {shlex.quote(model)} {quoted(study)} --recalibrate")
 
 
 def config_of(bundle: Bundle, seed: int | None, bootstraps: int | None) -> Config:

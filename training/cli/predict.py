@@ -122,8 +122,8 @@ def predict(
     thousand patients at a time, so that memory does not grow with them, and the numbers are those
     of the whole table at once. A CSV is read twice, first to see what its columns are; a workbook
     and a study folder are read whole. FILE appears when it is complete: after Ctrl-C or an error
-    nothing is left of it. How many patients were flagged, and with what most often, is printed at
-    the end.
+    nothing is left of it. Earlier predictions are replaced, another file is refused. How many
+    patients were flagged, and with what most often, is printed at the end.
 
     --explain writes a table of its own: patient_id, risk, base, then feature.NAME and
     modality.NAME. The base is the risk of a typical patient; what each feature adds to it adds up

@@ -39,6 +39,8 @@ def report(
       accomplice report model
       accomplice report models:/accomplice-NAME@champion --out report.html --card card.md
 
+    An earlier report is replaced, another file is refused, and so is a card that was completed.
+
     --card writes a model card drafted by TRIPOD+AI items; what only a person can know is marked so.
     """
     from accomplice.training.tracking.store import find_bundle

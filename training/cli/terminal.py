@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -72,7 +73,7 @@ def say_result(trained: Trained, path: Path, logged: Logged) -> None:
     print(f"model    models:/{logged.model_name}/{logged.version}{champion}")
     say_standing(logged)
     times = "" if primary is None else " --times 12,36"
-    print(f"next     accomplice predict {relative(path)} TABLE{times} --out predictions.csv")
+    print(f"next     accomplice predict {quoted(path)} TABLE{times} --out predictions.csv")
     print("         accomplice ui")
     print(f"see      {address(run_page(logged.experiment_id, logged.run_id))}")
 
@@ -153,6 +154,11 @@ def relative(path: Path) -> str:
         return str(path.relative_to(Path.cwd()))
     except ValueError:
         return str(path)
+
+
+def quoted(path: str | Path) -> str:
+    """Return a path, relative where it can be, as a shell takes it."""
+    return shlex.quote(relative(Path(path)))
 
 
 @contextmanager

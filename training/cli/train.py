@@ -33,7 +33,7 @@ def train(
     Fits four learners in each fold (a ridge Cox model, hazard networks, a survival forest, boosted
     trees), stacks them, judges them out of fold against Kaplan-Meier and the study file's
     baselines, writes a bundle, and logs the run with its figures and its registered model to
-    mlruns/.
+    mlruns/. A bundle that is at --out stays, unless --force replaces it when the new one is made.
 
     Every survival endpoint of the study file gets a model, the first (or --endpoint) being the one
     the run is known by; --set further_endpoints=false leaves it at that one. Every binary endpoint
@@ -89,7 +89,8 @@ def tune(
     Every trial is judged on the same folds; the first one is the defaults. The final model is
     judged on other folds than those that chose it. The search is judged on one survival endpoint,
     the study's first or --endpoint; the final model is of all. Ctrl-C loses nothing: the same
-    command goes on. Several workers share one study when they are given the same --storage.
+    command goes on. Several workers share one study when they are given the same --storage: it gets
+    --trials trials in all, and a worker waits for the last of the others.
 
       accomplice tune study.yaml --trials 50
       accomplice tune study.yaml --trials 200 --storage postgresql://host/optuna

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import sqlite3
+import sys
 import threading
+import time
+from collections.abc import Iterator
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,8 +19,10 @@ from mlflow import MlflowClient
 
 from accomplice.data.errors import InputError
 from accomplice.training.cli.main import main
+from accomplice.training.databases import with_driver
 from accomplice.training.tracking.store import open_store
 from accomplice.training.tracking.stores.address import WRITTEN_BY, check_address
+from accomplice.training.tune import check_storage
 
 #: A revision that MLflow's schema once had, and one that it never had.
 OLD, UNKNOWN = "400f98739977", "feedbeef0001"
@@ -185,3 +191,97 @@ def test_a_server_s_settings_do_not_reach_the_store_in_the_folder(
     store = open_store()
     assert store.experiment("another")
     assert os.environ["MLFLOW_SQLALCHEMYSTORE_POOLCLASS"] == "NullPool"
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """A port where something listens that never says a word."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(20)
+        yield listening.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    "address", ["http://127.0.0.1:{}", "postgresql+psycopg2://me:hunter2@127.0.0.1:{}/x"]
+)
+def test_one_that_takes_the_call_and_says_nothing(
+    silent: int, address: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    pytest.importorskip("psycopg2")
+    monkeypatch.setattr("accomplice.training.databases.TIMEOUT", 1.0)
+    monkeypatch.setattr("accomplice.training.tracking.stores.address.TIMEOUT", 1.0)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address.format(silent))
+    began = time.monotonic()
+    with pytest.raises(InputError, match=r"MLFLOW_TRACKING_URI: .*does not answer"):
+        open_store(tmp_path)
+    assert time.monotonic() - began < 4
+
+
+@pytest.mark.parametrize(
+    ("verb", "options"),
+    [
+        ("train", ["study.yaml"]),
+        ("tune", ["study.yaml"]),
+        ("evaluate", ["model", "study.yaml"]),
+        ("marker", ["study.yaml", "--marker", "x"]),
+        ("predict", ["models:/x@champion", "cohort.csv"]),
+        ("report", ["models:/x@champion"]),
+        ("compare", ["models:/x/1", "models:/x/2"]),
+        ("promote", ["models:/x/1"]),
+        ("package", ["models:/x/1"]),
+        ("serve", ["runs:/0123"]),
+        ("ui", []),
+        ("demo", ["--short"]),
+    ],
+)
+def test_every_verb_looks_first(
+    verb: str,
+    options: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    assert main([verb, *options]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "MLFLOW_TRACKING_URI: the tracking server does not answer" in said
+    assert not [*tmp_path.iterdir()]
+
+
+class TestDrivers:
+    @pytest.fixture(autouse=True)
+    def without(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """No driver is installed."""
+        for name in ("psycopg", "psycopg2", "MySQLdb", "pymysql"):
+            monkeypatch.setitem(sys.modules, name, None)
+        monkeypatch.setattr("accomplice.training.databases._has", lambda module: False)
+
+    @pytest.mark.parametrize(
+        ("address", "package"),
+        [
+            ("postgresql://h/x", "'accomplice[postgres]'"),
+            ("postgresql+psycopg2://h/x", "'accomplice[postgres]'"),
+            ("postgresql+psycopg://h/x", "'psycopg[binary]'"),
+            ("mysql://h/x", "mysqlclient"),
+            ("mysql+pymysql://h/x", "pymysql"),
+        ],
+    )
+    def test_a_missing_one_is_named_with_its_package(self, address: str, package: str):
+        for place, check in (
+            ("MLFLOW_TRACKING_URI", lambda: check_address(address, "MLFLOW_TRACKING_URI")),
+            ("--storage", lambda: check_storage(address)),
+        ):
+            with pytest.raises(InputError, match=r"the driver \w+ is not installed") as caught:
+                check()
+            assert str(caught.value).startswith(place)
+            assert str(caught.value).endswith(f"pip install {package}")
+
+
+def test_postgresql_takes_the_driver_that_is_installed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("accomplice.training.databases._has", lambda module: True)
+    assert with_driver("postgresql://h/x") == "postgresql+psycopg2://h/x"
+    for address in ("postgresql+psycopg://h/x", "sqlite:///x.db", "nonsense", "mysql://h/x"):
+        assert with_driver(address) == address
