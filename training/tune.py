@@ -11,7 +11,8 @@ import json
 import math
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -285,7 +286,7 @@ def tune(
             waits = True
             time.sleep(LOOK)
             continue
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _slept():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             study.optimize(
                 objective,
@@ -300,6 +301,16 @@ def tune(
     drawn = {} if best is None else best.params
     pruned = len(study.get_trials(deepcopy=False, states=(TrialState.PRUNED,)))
     return Tuned(study, with_settings(config, drawn), judged(study), pruned)
+
+
+@contextmanager
+def _slept() -> Iterator[None]:
+    """Go on where another worker took this one, which was stopped for a while, for lost."""
+    try:
+        yield
+    except ValueError as error:
+        if not str(error).startswith("Cannot tell a FAIL trial"):
+            raise
 
 
 def end_lost_trials(study: Study) -> None:

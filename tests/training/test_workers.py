@@ -7,11 +7,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
+import optuna
 import pytest
 
 from accomplice.training import tune as search
@@ -152,6 +153,27 @@ class TestLive:
         done = states(storage)
         assert done.count("COMPLETE") == 5
         assert {*done} <= {"COMPLETE", "FAIL"}
+
+    def test_one_that_slept_and_was_taken_for_lost_goes_on(
+        self, storage: str, monkeypatch: pytest.MonkeyPatch
+    ):
+        calls = 0
+
+        def sleeps(*_: object, report: Callable[[int, float], None]) -> SimpleNamespace:
+            nonlocal calls
+            calls += 1
+            if calls == 1:
+                other = open_study("s", storage, 0)
+                other.tell(0, state=optuna.trial.TrialState.FAIL)
+                report(0, 1.0)
+            stack = SimpleNamespace(weight=lambda learner: 0.25)
+            return SimpleNamespace(ensemble=SimpleNamespace(stack=stack))
+
+        monkeypatch.setattr(search, "quick_scores", lambda _: {"ibs": 0.2, "uno_c": 0.6})
+        monkeypatch.setattr(search, "fit", sleeps)
+        study = open_study("s", storage, 0)
+        assert tune(None, configure(), study, 2, lambda *_: None).trials == 2
+        assert states(storage) == ["FAIL", "COMPLETE", "COMPLETE"]
 
 
 class TestProcess:
