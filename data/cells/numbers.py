@@ -21,6 +21,7 @@ import pandas as pd
 
 from accomplice.data.arrays import Array, Bools
 from accomplice.data.readers.missing import NO_NUMBERS
+from accomplice.data.readers.numeric import to_numeric
 from accomplice.data.study_parts import Feature, Mark, as_level
 
 _BASE = r"(?:[munpkcdµ]?(?:g|l|mol|u|iu|m|gy|kg)|mm|cm|hpf|cells?|copies|mb|pts?|points?)[23²]?"
@@ -167,7 +168,7 @@ def number_column(column: pd.Series, known: NumberFormat) -> NumberColumn:
     text = column.astype("string").str.strip()
     words = {*known.words, *NO_NUMBERS}
     empty = (text.isna() | text.str.lower().isin(words)).to_numpy(dtype=bool)
-    numbers = pd.to_numeric(text, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    numbers = to_numeric(text, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
     numbers = np.where(np.isinf(numbers) | empty, np.nan, numbers)
     odd = np.isnan(numbers) & ~empty
     bound = np.zeros(len(numbers), dtype=bool)
@@ -182,7 +183,7 @@ def number_column(column: pd.Series, known: NumberFormat) -> NumberColumn:
     values, bounds = np.full(len(texts) + 1, np.nan), np.zeros(len(texts) + 1, dtype=bool)
     values[left], bounds[left] = read.values, read.bound
     # What a plain parser reads and this one does not, such as 1e+05, stays a number.
-    plain = np.array([*pd.to_numeric(pd.Series(texts), errors="coerce"), np.nan])
+    plain = np.array([*to_numeric(pd.Series(texts), errors="coerce"), np.nan])
     if known.decimal != "," and read.mark is None:
         values = np.where(np.isnan(values) & np.isfinite(plain), plain, values)
     if not known.bounds:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from accomplice.data.errors import InputError, nearest, some
 from accomplice.data.readers.contents import contents_of, without_comments
+from accomplice.data.readers.numeric import to_numeric
 from accomplice.data.readers.reader import PLAIN, DraftSource, Reader, Reading, Selection
 from accomplice.data.readers.tables import note, readable
 from accomplice.data.readers.text import open_text
@@ -278,7 +279,7 @@ def read_expression(path: Path, reading: Reading = PLAIN) -> pd.DataFrame:
         raise InputError(f"{path}: no column '{GENE_COLUMNS[0]}'")
     matrix = matrix.dropna(subset=GENE_COLUMNS[0]).set_index(GENE_COLUMNS[0])
     values = matrix.drop(columns=[c for c in GENE_COLUMNS if c in matrix.columns])
-    numbers: pd.DataFrame = values.apply(pd.to_numeric, errors="coerce")
+    numbers: pd.DataFrame = values.apply(to_numeric, errors="coerce")
     return _one_row_each(path, numbers).T
 
 

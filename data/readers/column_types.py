@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from accomplice.data.readers.missing import Words, word_of
+from accomplice.data.readers.numeric import to_numeric
 
 #: What the cells of a column in one part of a table can be.
 EMPTY, GAPS, TRUTH, WHOLE, FRACTION, WORDS = range(6)
@@ -62,7 +63,7 @@ def settled(cells: pd.Series, words: Words) -> tuple[pd.Series, bool]:
     if gone:
         cells = cells.mask(np.isin(codes, [*gone]))
     if numbers:
-        return pd.to_numeric(cells), True
+        return to_numeric(cells), True
     if not others and left and {*left} <= _TRUE | _FALSE:
         return _truth(cells), True
     return cells, bool(gone)
@@ -84,7 +85,7 @@ def typed(cells: pd.Series, found: Collection[int], words: Words) -> pd.Series:
     if gone := [i for i, word in _words(distinct).items() if word in blank]:
         cells = cells.mask(np.isin(codes, gone))
     if kind in (int, float):
-        return pd.to_numeric(cells).astype(kind)
+        return to_numeric(cells).astype(kind)
     return cells if kind is str else _truth(cells).astype(kind)
 
 

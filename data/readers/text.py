@@ -15,6 +15,7 @@ from accomplice.data.readers.column_types import is_text, settled, spellings
 from accomplice.data.readers.contents import Contents, contents_of, in_memory
 from accomplice.data.readers.layout import BLANKS, SAMPLED, Layout, layout_of, split_blanks
 from accomplice.data.readers.missing import DOUBTFUL, MISSING, word_of
+from accomplice.data.readers.numeric import EXACTLY
 from accomplice.data.readers.reader import PLAIN, Reading
 from accomplice.data.readers.records import LONGEST, Rows
 
@@ -86,6 +87,7 @@ class Text:
             "keep_default_na": False,
             "na_values": self.blank,
             "dtype": dict(types),
+            **EXACTLY,
         }
 
     def read(self, text_columns: Sequence[str]) -> tuple[pd.DataFrame, tuple[str, ...]]:

@@ -28,6 +28,15 @@ def reader(study: Study) -> PatientReader:
     return PatientReader(study)
 
 
+def table_of(patient: dict[str, Any]) -> pd.DataFrame:
+    """Make a table of one row; pandas 2 fails to find the type of a number beyond any float."""
+    huge = {n for n, cell in patient.items() if isinstance(cell, int) and abs(cell) > 10**308}
+    columns = patient.items()
+    return pd.DataFrame(
+        {n: pd.Series([v], dtype=object if n in huge else None) for n, v in columns}
+    )
+
+
 @given(
     patient=st.dictionaries(
         st.sampled_from([*FEATURES, "hospital", "months", "agee", "foo", "note"]), cells
@@ -38,7 +47,7 @@ def test_reads_as_a_table_is_read(
 ) -> None:
     patient = {**patient, "IL1R1": patient.get("IL1R1", 7.0)}
     read = reader.read([patient])
-    frame = pd.DataFrame([patient])
+    frame = table_of(patient)
     np.testing.assert_array_equal(read.values, code(bundle.study, frame).values)
     bundle.training_range.flag(read.flags, read.values, read.centre)
     said = bundle.predict(frame)["flags"][0]
