@@ -305,7 +305,9 @@ def code_levels(
     if column.dtype == object and any(kind in TRUTHS for kind in set(map(type, column))):
         # True equals 1, but as levels the two are spelt apart.
         column = column.map(as_level, na_action="ignore")
-    codes, cells = pd.factorize(column, use_na_sentinel=True)
+    # Of a series of objects pandas 2 tries to make floats, which a large whole number is not.
+    plain = column.to_numpy() if column.dtype == object else column
+    codes, cells = pd.factorize(plain, use_na_sentinel=True)
     known = NumberFormat(words)
     numbers, odd = code_cells([*cells], meaning_of(feature, name) or {}, known)
     # A missing cell has code -1 and so takes the last entry, which is NaN and not unknown.

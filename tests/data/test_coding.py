@@ -300,6 +300,17 @@ def test_the_number_of_a_patient_depends_on_no_other(cells, declared):
     np.testing.assert_array_equal(table, alone)
 
 
+def test_a_number_beyond_any_float_is_no_level_and_no_number():
+    study = study_of(a={"kind": "ordinal", "levels": ["I", "II"]}, b={"kind": "number"})
+    frame = pd.DataFrame({"a": [-(10**400), "I"], "b": [10**400, 1]}, dtype=object)
+    coded = code(study, frame)
+    np.testing.assert_array_equal(coded.values, [[nan, nan], [0.0, 1.0]])
+    assert {(f.feature, *f.rows.tolist()) for f in coded.findings} == {
+        ("a", True, False),
+        ("b", True, False),
+    }
+
+
 def test_a_number_that_means_missing_does_so_as_text_too():
     study = study_of(x={"kind": "number"}).model_copy(update={"missing": ("-9",)})
     for cells in ([1.5, -9.0], ["1.5", "-9.0"], ["1.5", "-9"]):
