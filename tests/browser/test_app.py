@@ -155,6 +155,9 @@ def test_what_is_implausible_is_answered_and_flagged_at_its_field(page: Page) ->
     press(page, "Show the answer")
     see(page, ".field[data-name=age] .note", "Outside the plausible range")
     see(page, "#odd li", "Age: Outside the plausible range")
+    values = [int(text.split()[0]) for text in survival(page)]
+    assert len(values) == 3
+    assert 100 >= values[0] >= values[1] >= values[2] >= 0
 
 
 def test_a_refusal_of_the_server_s_is_told_at_its_field(page: Page) -> None:
@@ -167,6 +170,8 @@ def test_a_refusal_of_the_server_s_is_told_at_its_field(page: Page) -> None:
     )
     press(page, "Show the answer")
     see(page, ".field[data-name=age] .note", "Age: not like that")
+    assert page.get_attribute("input[name=age]", "aria-invalid") == "true"
+    assert not shown(page, "h3", "1. Survival").count()
 
 
 @pytest.mark.parametrize(
@@ -180,6 +185,8 @@ def test_a_server_that_does_not_answer_is_told_in_words(
     page.evaluate(f"window.fetch = async () => {answer}; 0")
     press(page, "Show the answer")
     see(page, "#failed", words)
+    assert not shown(page, "h3", "1. Survival").count()
+    assert page.input_value("input[name=age]") == "60"
 
 
 def test_another_version_s_answer_is_not_mixed_in_and_nothing_is_lost(page: Page) -> None:

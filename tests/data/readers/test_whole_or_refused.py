@@ -462,15 +462,6 @@ def assert_read(path, names, rows):
                 assert read == float(cell)
 
 
-def is_whole_or_refused(path, names, rows):
-    try:
-        assert_read(path, names, rows)
-    except InputError as error:
-        # A cell with a line break can look like rows that two stray marks have swallowed.
-        if "one row by their quotation marks" not in str(error):
-            raise
-
-
 @FEW
 @given(
     tables(),
@@ -482,7 +473,15 @@ def is_whole_or_refused(path, names, rows):
 def test_what_is_written_is_read(tmp_path, table, delimiter, quoting, encoding, end):
     names, rows = table
     text = written(names, rows, delimiter, quoting, end)
-    is_whole_or_refused(write(tmp_path, text, "t.txt", encoding), names, rows)
+    path = write(tmp_path, text, "t.txt", encoding)
+    said = ""
+    try:
+        assert_read(path, names, rows)
+    except InputError as error:
+        said = str(error)
+    if said:  # a cell with a line break can look like rows that two stray marks have swallowed
+        assert "one row by their quotation marks" in said
+        assert any("\n" in cell for row in rows for cell in row)
 
 
 @FEW

@@ -49,7 +49,7 @@ def one_by_one(ensemble, values, centre):
     return np.stack(learners), np.stack(members)
 
 
-def same(ensemble, values, centre):
+def assert_same(ensemble, values, centre):
     learners, members = one_by_one(ensemble, values, centre)
     made = ensemble.forward(values, centre)
     net = ensemble.names.index(NET)
@@ -64,7 +64,7 @@ def same(ensemble, values, centre):
 @pytest.mark.parametrize("known", [True, False])
 def test_curves_are_those_of_the_parts(ensemble, some, n, known):
     values, centre = some[0][:n], some[1][:n] if known else None
-    same(ensemble, values, centre)
+    assert_same(ensemble, values, centre)
 
 
 def test_patients_come_in_blocks(ensemble, some, monkeypatch):
@@ -118,7 +118,7 @@ def test_members_without_trees_and_of_other_numbers(ensemble, some):
     )
     given = zip((first, second), (none, two), strict=True)
     folds = [replace(f, learners={**f.learners, "boosting": made}) for f, made in given]
-    same(replace(ensemble, folds=(*folds, *rest)), *some)
+    assert_same(replace(ensemble, folds=(*folds, *rest)), *some)
 
 
 @pytest.mark.parametrize("part", [0.0, 0.5, 0.8, 1.0])

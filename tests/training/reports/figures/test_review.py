@@ -32,6 +32,13 @@ def drawn(review):
     return {name.removesuffix(".png"): figure for name, figure in review_figures(review)}
 
 
+def picture(figure):
+    """Whether a figure can be written as PNG."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue().startswith(b"\x89PNG")
+
+
 def words(figure):
     return [t.get_text() for t in figure.findobj(Text) if t.get_text()]
 
@@ -55,9 +62,7 @@ def test_real_patients_are_not_called_synthetic():
 
 @pytest.mark.parametrize("name", DRAWS)
 def test_is_written_as_a_picture_of_some_thousand_pixels(drawn, name):
-    buffer = io.BytesIO()
-    drawn[name].savefig(buffer, format="png")
-    assert buffer.getvalue().startswith(b"\x89PNG")
+    assert picture(drawn[name])
     assert 800 <= drawn[name].get_figwidth() * drawn[name].dpi <= 1300
 
 
@@ -188,7 +193,10 @@ def test_a_surface_without_slope_is_drawn(review):
     flat = tuple(tuple(0.5 for _ in row) for row in review.surface.survival)
     level = review.surface.model_copy(update={"survival": flat})
     figure = DRAWS["surface"](review.model_copy(update={"surface": level}))
-    figure.savefig(io.BytesIO(), format="png")
+    assert picture(figure)
+    filled = figure.axes[0].collections
+    assert len(filled) == 1  # the colours, no contours
+    assert filled[0].get_clim()[0] < 50 < filled[0].get_clim()[1]
 
 
 def test_a_wide_interval_is_cut_and_does_not_flatten_the_others(review):
@@ -206,13 +214,16 @@ def test_one_judged_month_is_enough(review):
         alone = review.model_copy(update={field: getattr(review, field)[:1]})
         figure = DRAWS[field](alone)
         assert figure is not None
-        figure.savefig(io.BytesIO(), format="png")
+        assert picture(figure)
+        (at,) = getattr(alone, field)
+        assert any(f"{at.month:.0f} months" in said for said in words(figure))
 
 
 def test_names_are_no_formulas(review):
     odd = review.model_copy(update={"cohort": "$x_{1$ & co"})
     drawn = dict(review_figures(odd))
-    drawn["patterns.png"].savefig(io.BytesIO(), format="png")
+    assert picture(drawn["patterns.png"])
+    assert any("$x_{1$ & co" in said for said in words(drawn["patterns.png"]))
 
 
 class TestLines:
