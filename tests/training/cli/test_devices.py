@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from accomplice.data.synthetic import draw
@@ -63,3 +66,31 @@ def test_two_devices_give_the_model_of_one(study, tmp_path, batch):
         answer = trained(path, tmp_path / str(devices), *own).predict(frame, [12, 36])
         predicted.append(answer[["risk", "survival@12", "survival@36"]].to_numpy())
     np.testing.assert_allclose(*predicted, atol=1e-4)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_an_interrupt_of_the_command_ends_the_other_processes_too(study, tmp_path):
+    long = "net.max_epochs=100000", "net.patience=100000", "trainer.devices=2"
+    settings = [*SMALL, *long, "trainer.accelerator=cpu"]
+    options = [part for setting in settings for part in ("--set", setting)]
+    command = [sys.executable, "-m", "accomplice", "train", str(study[0]), "--out", "model"]
+    with subprocess.Popen(
+        [*command, *options],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        own, until, started = psutil.Process(process.pid), time.monotonic() + 300, []
+        # Where they speak to each other they have started.
+        while sum(bool(p.net_connections()) for p in started) < 2:
+            assert process.poll() is None, process.stderr.read()
+            assert time.monotonic() < until, "the processes of the devices do not start"
+            time.sleep(0.1)
+            started = own.children(recursive=True)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=120)[1]
+    assert process.returncode in (130, -signal.SIGINT)
+    assert said.splitlines()[-1] == "accomplice: stopped"
+    assert psutil.wait_procs(started, timeout=60)[1] == []
+    assert not (tmp_path / "model").exists()

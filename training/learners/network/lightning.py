@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import re
 import signal
@@ -261,12 +262,14 @@ def train_net(
 
 
 def _fit(runner: pl.Trainer, module: PackedHazard, batches: Batches) -> None:
-    """Run Lightning's fit so that Ctrl-C reaches the caller.
+    """Run Lightning's fit so that Ctrl-C reaches the caller and ends the other devices' processes.
 
     Lightning answers it by leaving the process and has later ones ignored; the caller has runs and
-    studies to close first.
+    studies to close first. Processes that have not heard of it would train to their end, and Python
+    waits for them.
     """
     before = signal.getsignal(signal.SIGINT)
+    others = {*multiprocessing.active_children()}
     try:
         runner.fit(module, train_dataloaders=batches)
     except SystemExit:
@@ -274,3 +277,6 @@ def _fit(runner: pl.Trainer, module: PackedHazard, batches: Batches) -> None:
             raise
         signal.signal(signal.SIGINT, before)
         raise KeyboardInterrupt from None
+    finally:
+        for process in {*multiprocessing.active_children()} - others:
+            process.kill()
