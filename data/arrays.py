@@ -1,4 +1,4 @@
-"""Types of the arrays that all modules share; shapes are said where they are used."""
+"""Array types that all modules share; shapes are documented where the arrays are used."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Bools: TypeAlias = NDArray[np.bool_]
 
 
 def round_off(value: float, *, up: bool) -> float:
-    """Round to three digits, up or down: a bound that is not one patient's own time."""
+    """Round up or down to three significant digits, so that a bound is no single patient's time."""
     if value <= 0:
         return 0.0
     step = 10.0 ** (math.floor(math.log10(value)) - 2)

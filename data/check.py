@@ -1,4 +1,4 @@
-"""Check a study file and its table, and sum the cohort up without showing a patient's value."""
+"""Check a study file and its table, and summarise the cohort without any single patient's value."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from accomplice.data.errors import some
 from accomplice.data.loading import load_endpoints
 from accomplice.data.study_parts import Feature
 
-#: Patients fewer than whom are not counted out, nor trusted as a level or a group.
+#: Fewest patients whose exact number is printed, and of a level or group without a warning.
 FEW = 5
 NEAR_COPY = 0.98
-#: Comparing every pair of columns is for tables of this many features at most.
+#: Most features of a table in which all pairs of columns are compared.
 MOST_COMPARED = 2000
 
 
@@ -65,7 +65,7 @@ class Labels:
 
 @dataclass(frozen=True)
 class Report:
-    """What a cohort holds and what to be wary of."""
+    """Summary of a cohort, with warnings."""
 
     study: str
     n: int
@@ -77,7 +77,7 @@ class Report:
 
 
 def check_study(path: Path) -> Report:
-    """Read the study file at ``path`` with its table, and sum it up.
+    """Read the study file at ``path`` with its table, and summarise the cohort.
 
     Raises:
         InputError: the study file or its table is wrong.
@@ -164,12 +164,12 @@ def render(report: Report, console: Console) -> None:
 
 
 def _count(n: int) -> str:
-    """Write a number of patients, few of them as such."""
+    """Write a number of patients; a small one as 'fewer than'."""
     return f"< {FEW}" if 0 < n < FEW else str(n)
 
 
 def _summary(name: str, modality: str, feature: Feature, codes: Array) -> FeatureSummary:
-    """Sum a feature up by quartiles or levels, never by a single patient."""
+    """Summarise a feature by quartiles or levels, never by a single patient's value."""
     known = codes[~np.isnan(codes)]
     missing = 1 - len(known) / len(codes)
     rare = False

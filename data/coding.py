@@ -316,7 +316,7 @@ def code_levels(
 
 
 def treated(study: Study, values: Array) -> Array | None:
-    """Return who is treated (n,): 1, 0, or NaN where unknown; None where the study asks for none.
+    """Return the treatment (n,): 1, 0, or NaN where unknown; None if the study names none.
 
     Args:
         study: names the treatment and its levels.
@@ -340,7 +340,7 @@ def treated(study: Study, values: Array) -> Array | None:
 
 
 def untreated(study: Study) -> float:
-    """Return the code of being without the treatment in a study that names one."""
+    """Return the code of "untreated" in a study that names a treatment."""
     if study.treatment is None:
         raise ValueError("the study names no treatment")
     levels = list(study.features.values())[study.treatment_position].levels
@@ -351,7 +351,7 @@ def untreated(study: Study) -> float:
 
 
 def eligible(study: Study, values: Array) -> Array:
-    """Return for whom the treatment is an option (n,): 1, 0, or NaN where that is not known.
+    """Return whether the treatment is an option (n,): 1, 0, or NaN where unknown.
 
     Args:
         study: names the levels at which it is.

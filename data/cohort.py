@@ -1,4 +1,4 @@
-"""A cohort: patients whose table, features and outcomes have been checked against their study."""
+"""Cohorts: patients whose features and outcomes are checked against their study."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Patients:
     binary: dict[str, Array]
     """Binary endpoint -> (n,) 1, 0, or NaN for unlabelled patients."""
     left_out: int = field(default=0, kw_only=True)
-    """Patients without follow-up whom the study file leaves out."""
+    """Number of patients left out for want of follow-up."""
     notes: tuple[str, ...] = field(default=(), kw_only=True)
     """One line each on how the table was read: rows merged, patients left out, doubts."""
 
@@ -60,7 +60,7 @@ class Patients:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many patients, and how many of them have a label of each binary endpoint."""
+        """Numbers of patients and of labels of each binary endpoint."""
         labelled = {f"{k}_labels": int((~np.isnan(v)).sum()) for k, v in self.binary.items()}
         return {"patients": len(self), **labelled}
 
@@ -138,7 +138,7 @@ class Cohort(Patients):
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many patients, events and labels, and those of the further endpoints."""
+        """Numbers of patients, events and labels, those of the further endpoints too."""
         found = {**super().counts, "events": int(self.event.sum())}
         for name, cohort in self.further.items():
             found |= {f"{name}_patients": len(cohort), f"{name}_events": int(cohort.event.sum())}
@@ -212,7 +212,7 @@ def build_cohort(
 
 
 def build_patients(study: Study, frame: pd.DataFrame) -> Patients:
-    """Check a table against a study of which no survival endpoint is asked.
+    """Check a table against a study whose survival endpoints, if any, are not used.
 
     Raises:
         InputError: as :func:`build_cohort`.
@@ -225,7 +225,7 @@ def build_patients(study: Study, frame: pd.DataFrame) -> Patients:
 
 @dataclass(frozen=True)
 class _Table:
-    """A table whose patients and columns are in order, coded once for all endpoints."""
+    """A table with checked identifiers and columns, coded once for all endpoints."""
 
     study: Study
     frame: pd.DataFrame
@@ -270,7 +270,7 @@ class _Table:
         return Cohort(**made, endpoint=endpoint, time=time[keep], event=event[keep])
 
     def patients(self, keep: Bools) -> dict[str, Any]:
-        """Return what is known of some patients (n,) beside survival, by the fields' names."""
+        """Return the fields of some patients (n,) other than survival, by name."""
         study, frame = self.study, self.frame
         for finding in self.coded.findings:
             _refuse(study, finding.feature, finding.kind, int((finding.rows & keep).sum()))
@@ -305,7 +305,7 @@ def _centres(frame: pd.DataFrame, name: str) -> NDArray[np.str_]:
 
 
 def _refuse_empty(patients: Patients) -> None:
-    """Raise where nobody has a value of some feature; a further endpoint may lack it."""
+    """Raise if all values of a feature are missing; a further endpoint may lack it."""
     for j, (name, feature) in enumerate(patients.study.features.items()):
         if np.isnan(patients.values[:, j]).all():
             raise InputError(

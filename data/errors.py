@@ -1,4 +1,4 @@
-"""The one error that means: the input is wrong, and the user can mend it."""
+"""The error for wrong input that the user can correct."""
 
 from __future__ import annotations
 

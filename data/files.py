@@ -42,14 +42,14 @@ ROW_GROUP = 1 << 16
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
+    """Write a text file atomically."""
     with written_whole(path) as part:
         part.write_text(text, encoding="utf-8")
 
 
 @contextmanager
 def written_in_parts(path: Path) -> Iterator[WritePart]:
-    """Give what writes a table part by part, as CSV or Parquet by the file's ending.
+    """Yield a writer of a table part by part, as CSV or Parquet by the file's ending.
 
     The file appears at the end, whole, or not at all; memory holds some parts of it at the most.
     """
@@ -64,7 +64,7 @@ def written_in_parts(path: Path) -> Iterator[WritePart]:
 
 
 def csv_parts(file: TextIO) -> WritePart:
-    """Return what writes a table part by part to an open file, as CSV."""
+    """Return a writer of a table part by part to an open file, as CSV."""
     begun = False
 
     def write(part: pd.DataFrame) -> None:
@@ -84,7 +84,7 @@ class _ParquetParts:
         self._held: list[Any] = []
 
     def write(self, part: pd.DataFrame) -> None:
-        """Add rows; what the columns are is settled by the first part."""
+        """Add rows; the first part decides the columns' types."""
         import pyarrow as pa
 
         schema = self._held[0].schema if self._held else getattr(self._writer, "schema", None)
@@ -93,7 +93,7 @@ class _ParquetParts:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is held."""
+        """Write the rows that are buffered."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -105,7 +105,7 @@ class _ParquetParts:
         self._held.clear()
 
     def close(self) -> None:
-        """Close the file, without what is held."""
+        """Close the file without the buffered rows."""
         if self._writer is not None:
             self._writer.close()
 
@@ -241,7 +241,7 @@ def check_beside(path: Path, suffixes: tuple[str, ...], inputs: Iterable[Path] =
 
 @contextmanager
 def written_beside(path: Path, numbers: str) -> Iterator[Path]:
-    """Do as :func:`written_whole`, and write the numbers as JSON beside it."""
+    """Do as :func:`written_whole`, and write the numbers as JSON next to it."""
     with written_whole(path) as part, written_whole(path.with_suffix(".json")) as beside:
         yield part
         beside.write_text(numbers, encoding="utf-8")
@@ -249,7 +249,7 @@ def written_beside(path: Path, numbers: str) -> Iterator[Path]:
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """Give a place to write to that becomes ``path`` at the end, and goes away on failure.
+    """Yield a temporary path that becomes ``path`` at the end, and is removed on failure.
 
     A link stays, and the file that it leads to is written.
 

@@ -1,4 +1,4 @@
-"""Load cohorts: the tables that a study file names, read and joined, with their outcomes."""
+"""Load cohorts: read and join a study file's tables, and check them."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def read_cohort(
     """Read a study's tables and check them; see :func:`cohort.build_cohort`.
 
     Args:
-        study: what the tables should hold.
-        folder: where relative paths of its tables start.
+        study: describes the tables.
+        folder: that relative paths of its tables start from.
         endpoint: the survival endpoint that comes first; the study's first if absent.
         further: whether the study's other survival endpoints are read too.
 
@@ -78,7 +78,7 @@ def read_tables(study: Study, folder: Path) -> tuple[pd.DataFrame, list[str]]:
     """Read the study's files, whose paths are relative to ``folder``.
 
     Returns:
-        One table, and a line for each further file on how many identifiers met.
+        One table, and a line for each further file on the number of matched identifiers.
 
     Raises:
         InputError: there is no such reader, or a file cannot be read or joined with the others.
@@ -104,7 +104,7 @@ def read_patients(path: Path, study: Study) -> pd.DataFrame:
 
 
 def selection_for(study: Study, *, predicting: bool = False) -> Selection:
-    """Return the part of its files that a study asks for."""
+    """Return the part of its files that a study needs."""
     reading = Reading(study.words, study.source.sheet, study.source.encoding)
     columns = frozenset(study.columns())
     return Selection(study.id, columns, study.source.expression, predicting, reading)

@@ -1,4 +1,4 @@
-"""What a table says of its patients' outcomes: times to an event, and labels."""
+"""Outcomes of a table's patients: times, events, and labels of binary endpoints."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class LeftOut:
     untimed: Bools
     """The time is missing."""
     at_zero: Bools
-    """Censored at time zero, which says nothing."""
+    """Censored at time zero, which carries no information."""
     unknown: Bools
     """Whether there was an event is not known."""
     event: Bools
@@ -38,7 +38,7 @@ class LeftOut:
         return self.untimed | self.at_zero | self.unknown
 
     def counts(self) -> str:
-        """Return how many lack what, and how many had the event."""
+        """Return the numbers of patients by what they lack, and of events among them."""
         told = []
         for rows, what in (
             (self.untimed, "without a time"),
@@ -54,7 +54,7 @@ class LeftOut:
         return ", ".join(told)
 
     def doubts(self) -> list[str]:
-        """Return why it may be wrong to leave these patients out."""
+        """Return the reasons why leaving these patients out may bias the cohort."""
         known, found = self.untimed & ~self.unknown, []
         if (known & self.event).any():
             found.append(
@@ -111,7 +111,7 @@ def survival_targets(
 def notes_on(
     frame: pd.DataFrame, name: str, endpoint: SurvivalEndpoint, words: Collection[str]
 ) -> tuple[str, ...]:
-    """Say who is left out for want of follow-up, what is doubtful of it, and what was assumed."""
+    """Return notes on patients left out for want of follow-up, doubts, and assumptions."""
     time, _, left = follow_up(frame, name, endpoint, words)
     n, rows = len(time), left.rows
     found = []
@@ -201,6 +201,6 @@ def binary_target(
 
 
 def texts_of(cells: pd.Series) -> tuple[Ints, list[str]]:
-    """Return for each cell (n,) the place of its text; the last text is empty, for the missing."""
+    """Return each cell's (n,) index among the distinct texts; the last, empty one is missing."""
     codes, distinct = pd.factorize(cells, use_na_sentinel=True)
     return codes, [*map(as_level, distinct), ""]

@@ -18,8 +18,8 @@ def stratified_folds(
 ) -> Ints:
     """Assign each patient to one of ``folds`` folds, alike in events and follow-up.
 
-    Patients (or whole groups) are sorted by event and time with ties broken at random, then dealt
-    out so that each run of ``folds`` neighbours falls into different folds.
+    Patients (or whole groups) are sorted by event and time with ties broken at random; then each
+    run of ``folds`` neighbours is assigned to different folds at random.
 
     Args:
         event: (n,) whether the event was seen.
@@ -80,7 +80,7 @@ def centre_folds(centre: NDArray[np.str_], smallest: int = 20) -> Ints:
 
 
 def within(risk: Array, fold: Ints) -> Array:
-    """Return each patient's risk (n,) against the mean of their fold (n,)."""
+    """Return each patient's risk (n,) less the mean of their fold (n,)."""
     mean = np.bincount(fold, risk) / np.maximum(np.bincount(fold), 1)
     # Rounded, so that one risk for a whole fold stays one risk.
     return np.asarray(np.round(risk - mean[fold], 12))

@@ -1,4 +1,4 @@
-"""The study file: the one description of a cohort, from which everything else is derived.
+"""The study file: the description of a cohort, from which everything else is derived.
 
 A study file (YAML) names the table and its reader, the id and centre columns, the endpoints, the
 treatment and the features by modality. Readers, coding, preprocessing, network sizes and request
@@ -37,7 +37,7 @@ class Study(Part):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     """Name of the cohort, in letters, digits, ``.``, ``_`` and ``-``; runs and models bear it."""
     description: str = ""
-    """Whose data these are and where they come from; the model card shows it."""
+    """Owner and source of the data; shown on the model card."""
     synthetic: bool = False
     """Whether the patients are simulated; carried into every run, bundle and answer."""
     source: Source
@@ -48,7 +48,7 @@ class Study(Part):
     id: str | None = None
     """Column of the patient's identifier; null: the row's number."""
     rows: Rows | None = None
-    """How several rows a patient become one; null: a patient has one row."""
+    """How several rows of a patient become one; null: a patient has one row."""
     centre: str | None = None
     """Column of the hospital, for splits and assay scales."""
     endpoints: Endpoints
@@ -66,7 +66,7 @@ class Study(Part):
     """Pairs of features whose product enters the linear model, fixed in advance. Those with the
     treatment may change its effect; the first of them is the main hypothesis, shrunken least."""
     trusted: tuple[str, ...] = ()
-    """Features for which somebody vouches that they were known before the outcome."""
+    """Features confirmed by the user as known before the outcome."""
     ignored: dict[str, str] = Field(default_factory=dict)
     """Columns left out -> why."""
 
@@ -148,7 +148,7 @@ class Study(Part):
                 raise ValueError(f"{where}: no feature '{name}'{nearest(name, self.features)}")
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Return a copy with some fields changed, and nothing kept that followed from the old."""
+        """Return a copy with some fields changed, and without cached properties of the old ones."""
         made = super().model_copy(update=update, deep=deep)
         for name in _DERIVED:
             made.__dict__.pop(name, None)
@@ -219,7 +219,7 @@ class Study(Part):
         )
 
     def columns(self) -> Iterator[str]:
-        """Every column of the table that the study speaks of, ignored ones included."""
+        """Every column of the table that the study names, ignored ones included."""
         for name, feature in self.features.items():
             yield feature.column or name
         yield from (c for c in (self.id, self.centre) if c is not None)
@@ -232,7 +232,7 @@ class Study(Part):
 
     @property
     def words(self) -> Words:
-        """What the study says of words for missing: the levels of its columns are none."""
+        """The study's words for missing; levels of its columns are not among them."""
         levels: dict[str, frozenset[str]] = {}
 
         def add(column: str, *listed: Iterable[str] | None) -> None:
@@ -307,7 +307,7 @@ def load_study(path: Path) -> Study:
 
 
 def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
-    """Say the first problem of a validation as ``key.path: what``, with the nearest known key."""
+    """Return the first problem of a validation as ``key.path: text``, with the nearest key."""
     problem = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(str(part) for part in problem["loc"])
     message = problem["msg"].removeprefix("Value error, ")

@@ -24,7 +24,7 @@ MONTHS: dict[Unit, float] = {
 TREATMENT = "treatment"
 #: Names of endpoints begin columns, metrics and files, so they are plain.
 ENDPOINT_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
-#: What the columns of binary endpoints begin with, before a point.
+#: Prefix of the columns of binary endpoints, before a point.
 RESPONSE = "response"
 
 
@@ -76,15 +76,15 @@ class Feature(Part):
     """One input of the model: a column and what its values mean."""
 
     kind: Kind
-    """What the values are; decides how they are coded, scaled and embedded."""
+    """Kind of the values; decides how they are coded, scaled and embedded."""
     column: str | None = None
     """The table's column; the feature's own name if absent."""
     label: str | None = None
-    """What people call it."""
+    """Name in texts and figures."""
     unit: str | None = None
-    """Unit of the values, for people."""
+    """Unit of the values, for texts and figures."""
     range: tuple[float, float] | None = None
-    """Lowest and highest value that can be right."""
+    """Lowest and highest possible value."""
     levels: tuple[Level, ...] | None = None
     """The values of an ordinal (lowest first) or a category."""
     map: dict[Level, Level | None] | None = None
@@ -114,7 +114,7 @@ class Feature(Part):
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """The values that can be right: the declared range, or what the kind allows."""
+        """The possible values: the declared range, or that of the kind."""
         if self.range is not None:
             return self.range
         return (0.0, math.inf) if self.kind == "density" else (-math.inf, math.inf)
@@ -124,8 +124,8 @@ class LatestBefore(Part):
     """The latest of a patient's rows from before follow-up began."""
 
     latest_before: str
-    """Column of when a row was taken: a number, at most 0 before follow-up, or a date, where the
-    time is from dates."""
+    """Column of the time at which a row was taken: a number, at most 0 before follow-up, or a date,
+    where the time is from dates."""
 
 
 class FirstOf(Part):
@@ -152,9 +152,9 @@ class SurvivalEndpoint(Part):
     """A time to an event, right-censored."""
 
     time: str | FirstOf | FromDates
-    """Column of the follow-up time, several of which the first filled one counts, or dates."""
+    """Column of the follow-up time; or several, of which the first filled one counts; or dates."""
     event: str
-    """Column that says whether the event was seen."""
+    """Column of the event indicator."""
     unit: Unit = "months"
     """Unit of the time column; dates need none."""
     decimal: Mark | None = None
@@ -200,7 +200,7 @@ class BinaryEndpoint(Part):
     negative: tuple[Level, ...]
     """Values that mean no. An empty cell is an unlabelled patient, any other value an error."""
     label: str | None = None
-    """What people call it, as in 'probability of response to a checkpoint inhibitor'."""
+    """Name in texts and figures, as in 'probability of response to a checkpoint inhibitor'."""
     features: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """The few inputs fixed in advance for few labels; null: all of the study's features."""
     local_rate: Annotated[float, Field(gt=0, lt=1)] | None = None
@@ -208,10 +208,10 @@ class BinaryEndpoint(Part):
 
 
 class Endpoints(Part):
-    """What is predicted, by name."""
+    """The endpoints by name."""
 
     survival: dict[str, SurvivalEndpoint] = Field(default_factory=dict)
-    """Name -> time to an event. A run is known by the first."""
+    """Name -> time to an event. The first is a run's primary endpoint."""
     binary: dict[str, BinaryEndpoint] = Field(default_factory=dict)
     """Name -> yes/no outcome."""
 
@@ -233,22 +233,22 @@ class Endpoints(Part):
 
 
 class Treatment(Part):
-    """The treatment whose effect is asked for."""
+    """The treatment whose effect is estimated."""
 
     column: str
-    """Column that says who was treated."""
+    """Treatment column."""
     treated: tuple[Level, ...]
     """Values that mean treated."""
     untreated: tuple[Level, ...]
     """Values that mean untreated. An empty cell is unknown, any other value an error."""
     label: str = "treatment"
-    """What people call it, as in 'favours chemotherapy'."""
+    """Name in texts and figures, as in 'favours chemotherapy'."""
     eligible: dict[str, tuple[Level, ...]] = Field(default_factory=dict)
-    """Feature -> levels at which the treatment is an option; everybody if absent."""
+    """Feature -> levels at which the treatment is an option; at all levels if absent."""
     landmark: Annotated[float, Field(ge=0)] = 2.0
-    """Months after which it has begun in all who get it; earlier deaths say nothing of it."""
+    """Landmark, in months: the treatment has begun by then in all who get it."""
     expected_hr: tuple[float, float] = (0.55, 1.0)
-    """Hazard ratios, from trials, outside which an observed effect raises an alarm."""
+    """Range of hazard ratios in trials; an observed effect outside it raises an alarm."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -264,11 +264,11 @@ class Treatment(Part):
 
 
 class Source(Part):
-    """Where the values are and which reader takes them."""
+    """The files of the values, and their reader."""
 
     reader: str = "table"
-    """One of ``readers.READERS``. It is looked up when the files are read: a bundle keeps the name,
-    and is loaded where that reader need not be known."""
+    """One of ``readers.READERS``. It is looked up when the files are read: a bundle keeps the name
+    and can be loaded without that reader."""
     files: Annotated[tuple[str, ...], Field(min_length=1)]
     """Files or folders, joined on the id column; relative to the study file."""
     expression: str | None = None

@@ -2,8 +2,8 @@
 
 No row is a patient. The model is fitted to published and re-analysed summary figures only, so the
 table looks like a surgical gastric cohort and both potential outcomes are known for every row. It
-serves demonstrations and tests: does a model recover the survival, the effect of adjuvant
-chemotherapy (ACT) and the response to immune checkpoint inhibitors (ICI) that are really there?
+serves demonstrations and tests of whether a model recovers the survival, the effect of adjuvant
+chemotherapy (ACT) and the response to immune checkpoint inhibitors (ICI) of the structural model.
 
 Marks of evidence on the constants: [R] read in a published source, [C] computed from public
 patient-level data (TCGA-STAD, ACRG), [M] from memory, [A] assumed here, [F] found by simulation so
@@ -99,7 +99,7 @@ ICI_GIVEN = {"I": 0.3, "II": 0.7, "III": 1.2, "IV": 2.4}  # odds of being treate
 
 @dataclass(frozen=True)
 class SyntheticCohort:
-    """A drawn cohort and what is true of it.
+    """A drawn cohort and its true quantities.
 
     Attributes:
         frame: one row per synthetic patient, the table a hospital would have.
@@ -109,7 +109,7 @@ class SyntheticCohort:
             ``p_response``; the markers in SD units free of centre and assay; the unrecorded
             ``fitness``; and the statuses that ``frame`` may lack (``act``, ``msi_high``, ...).
         variant: one of ``VARIANTS``.
-        seed: what it was drawn with.
+        seed: of the draw.
     """
 
     frame: pd.DataFrame
@@ -312,7 +312,7 @@ def log_hazards(
 def draw_response(
     clinical: pd.DataFrame, markers: pd.DataFrame, rng: np.random.Generator, *, fraction: float
 ) -> pd.DataFrame:
-    """Draw who had ICI (likelier in late stages) and their best response; empty for the others.
+    """Draw ICI (likelier in late stages) and best response to it; empty without ICI.
 
     Response does not change survival here [A]. Columns ``p_response`` and ``ici_response``.
     """

@@ -1,4 +1,4 @@
-"""What a hospital records of the synthetic gastric cohort: assays, their centre shifts, and gaps.
+"""Measurements of the synthetic gastric cohort: assays, their centre shifts, and missing values.
 
 The markers of the structural model (``data.synthetic``) are in SD units and known for everyone.
 Here they become readings: RNA on a log2 scale that is shifted from centre to centre, densities by
@@ -34,7 +34,7 @@ IHC = {
 def measure(
     clinical: pd.DataFrame, markers: pd.DataFrame, rng: np.random.Generator, *, shifted: bool
 ) -> pd.DataFrame:
-    """Return what the assays read: RNA on a log2 scale with centre shifts, densities in cells/mm².
+    """Return assay readings: RNA on a log2 scale with centre shifts, densities in cells/mm².
 
     ``shifted`` has another RNA assay, compressed and offset as an array is to sequencing [A].
     """

@@ -14,7 +14,7 @@ SCALE = 0.00131  # [F] hazard at log_hz 0 is SCALE * SHAPE * t**(SHAPE - 1), in 
 
 
 def weibull_survival(log_hz: Array, months: float | Array) -> Array:
-    """Return ``exp(-SCALE exp(log_hz) months**SHAPE)``, which the deaths are drawn from."""
+    """Return the Weibull survival ``exp(-SCALE exp(log_hz) months**SHAPE)`` of the deaths."""
     return np.asarray(np.exp(-SCALE * np.exp(log_hz) * np.asarray(months) ** SHAPE))
 
 

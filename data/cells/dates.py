@@ -1,4 +1,4 @@
-"""Read dates: of one format for a whole column, or none."""
+"""Parse columns of dates; all cells of a column must share one format."""
 
 from __future__ import annotations
 
@@ -19,7 +19,14 @@ _TEXT = re.compile(
 #: Formats that a column may have throughout, beside those of digits alone.
 _NAMED = ("%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y")
 
-#: What a column of numbers or texts looks like, where it is dates.
+_MONTH = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
+#: A gene's symbol that a spreadsheet has turned into a date: 1-Mar, Sep-02.
+GENE_AS_DATE = re.compile(
+    rf"(?P<day>\d{{1,2}})[-. ](?P<month>{_MONTH})(\.\d+)?"
+    rf"|(?P<month2>{_MONTH})[-. ](?P<day2>\d{{1,2}})"
+)
+
+#: Forms in which a column can hold dates.
 Look = Literal["dates", "dates without marks", "serial dates"]
 
 
@@ -29,7 +36,7 @@ def is_date(text: str) -> bool:
 
 
 def look_of(cells: pd.Series) -> Look | None:
-    """Return what kind of dates most of a column's known cells are; None: they are no dates."""
+    """Return the form of date of most known cells of a column; None if they are not dates."""
     if cells.dtype.kind == "M":
         return "dates"
     known = cells.dropna()
@@ -57,7 +64,7 @@ def read_dates(cells: pd.Series, format: str | None, name: str) -> tuple[Array, 
 
     Args:
         cells: without those that mean missing.
-        format: of text, as ``strptime`` takes it; found, if all cells agree on one, where absent.
+        format: of text dates, as ``strptime`` takes it; if absent, the one that all cells fit.
         name: of the column, for errors.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Read whether an event was seen, from the codings that tables have for it."""
+"""Parse event indicators from the codings in common use."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 
 from accomplice.data.study_parts import Level, as_level
 
-#: Words that say an event was, or was not, seen; compared in lower case as whole cells.
+#: Words for an event and for no event; compared in lower case as whole cells.
 EVENT_WORDS = {
     **dict.fromkeys(("1", "true", "t", "yes", "y", "event", "uncensored", "not censored"), True),
     **dict.fromkeys(("dead", "deceased", "died", "death", "expired", "dod", "doc", "dooc"), True),
@@ -18,7 +18,7 @@ EVENT_WORDS = {
     **dict.fromkeys(("disease free", "diseasefree", "event free", "lost", "ltfu"), False),
     **dict.fromkeys(("lost to follow-up", "lost to follow up"), False),
 }
-#: Beginnings of cells that say it of several causes or states.
+#: Prefixes of cells that code several causes or states.
 _EVENT = re.compile(r"(died|dead|deceased|death)\b(?!.*(tumou?r|disease)[ -]?free).*")
 _NONE = re.compile(r"(alive|living|lost to follow)\b(?! or ).*")
 

@@ -1,4 +1,4 @@
-"""Take cells such as ``age: 66``, as GEO's phenotype tables have them, for their values."""
+"""Strip keys from cells such as ``age: 66``, the form of GEO's phenotype tables."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def key_in(cells: pd.Series) -> str | None:
 
 
 def keyed(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a table whose cells are values alone in the columns where all begin with one key."""
+    """Return a table without the keys of those columns in which all cells begin with one key."""
     return without_keys(frame, keys_of([frame]))
 
 

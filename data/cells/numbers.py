@@ -1,4 +1,4 @@
-"""Read numbers as tables write them: with marks of a locale, bounds and units.
+"""Parse numbers written in tables: with decimal marks of a locale, bounds and units.
 
 To draft a study, the decimal mark and the unit are decided for a whole column: ``7,214`` alone can
 be 7.214 or 7214, beside ``35,3`` it is the former, beside ``6.2`` the latter. The study file keeps
@@ -39,11 +39,11 @@ _CELL = re.compile(
     r"(?P<plus> ?(?:\+|(?:or|and) (?:older|over|more|above)))? ?(?P<unit>\D.*)?"
 )
 _PLAIN = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
-#: Characters of the longest text that is looked at.
+#: Maximum of characters of a text that is parsed.
 LONGEST = 64
 _GROUPED = {mark: re.compile(rf"[-+]?\d{{1,3}}(?:{re.escape(mark)}\d{{3}})+") for mark in ".,"}
 
-#: What the marks of one cell say of the decimal mark: one of them, either, or nothing.
+#: Decimal mark that one cell tells: a point, a comma, either of them (open), or none.
 Vote = Literal[".", ",", "open", "none"]
 
 
@@ -60,7 +60,7 @@ class Numbers:
     mark: Mark | None
     """The decimal mark of a column with commas or grouped digits; None where there are none."""
     open: bool
-    """Whether nothing in the column tells the mark, so that the default was taken."""
+    """Whether the column does not determine the mark, so that the default was taken."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class NumberColumn:
 
 @dataclass(frozen=True)
 class NumberFormat:
-    """What is known of a column's cells beforehand."""
+    """How a column's numbers are written, as far as it is known before reading them."""
 
     words: Collection[str]
     """Cells that mean missing, in lower case."""
@@ -255,7 +255,7 @@ def _plain(text: str) -> str:
 
 
 def _vote(core: str) -> Vote:
-    """Return what the marks in a number say of the decimal mark."""
+    """Return the decimal mark that one number tells."""
     core = re.sub(r"(?<=\d) (?=\d{3}\b)", "", core)
     commas, points = core.count(","), core.count(".")
     if not commas and not points:

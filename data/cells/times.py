@@ -1,4 +1,4 @@
-"""Read the time of follow-up: from one column, the first filled of several, or two dates."""
+"""Parse the follow-up time: from one column, the first filled of several, or two dates."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ from accomplice.data.study_parts import MONTHS, TREATMENT, BinaryEndpoint, Mark,
 
 @dataclass(frozen=True)
 class Answers:
-    """What a table can leave open, as the user answers it."""
+    """The user's answers to what a table leaves open."""
 
     start: str | None = None
     """Column of the date at which follow-up begins; ``time`` then names dates."""
@@ -69,14 +69,14 @@ class Answers:
 
 @dataclass(frozen=True)
 class Draft:
-    """A drafted study and what the user should look at."""
+    """A drafted study, with notes and open questions for the user."""
 
     study: dict[str, Any]
     """Plain data that :func:`study.parse_study` takes."""
     notes: tuple[str, ...]
-    """One line each: what was chosen, what was left out and why."""
+    """One line each on choices, and on columns left out and why."""
     asked: tuple[str, ...] = ()
-    """One line each: what the table leaves open and an option must say before the draft is used."""
+    """One line each on a question that an option must answer before the draft is used."""
 
 
 def draft_study(
@@ -112,7 +112,7 @@ def draft_study(
         drop_without_follow_up: leave out patients without follow-up however many they are. A few
             are left out in any case, and said; a study folder's too, since portals keep them as
             time zero or NA.
-        reading: what is said of how to read the table.
+        reading: how the table is to be read.
         out: where the study file will be; the source is written relative to its folder.
         answers: what the table leaves open.
 
@@ -278,7 +278,7 @@ def _used(frame: pd.DataFrame, roles: Iterable[tuple[str, str | None]]) -> list[
 
 
 def _is_of(disease: Disease, patients: pd.DataFrame) -> bool:
-    """Say whether a table's columns and cells are of a disease."""
+    """Whether a table's columns and cells are of a disease."""
     text = [name for name, cells in patients.items() if not is_numeric_dtype(cells.dtype)]
     return disease.known_by(
         map(str, patients.columns), ([str(c) for c in patients[name].dropna()] for name in text)
@@ -304,7 +304,7 @@ def _study_name(path: Path) -> str:
 
 
 def _on_treatment(treatment: dict[str, Any]) -> list[str]:
-    """Say what was taken for granted of a treatment."""
+    """Note the assumptions on a treatment."""
     label, where = treatment.get("label", TREATMENT), treatment.get("eligible")
     if where is None:
         return [f"{label} is taken to be an option for everybody; say otherwise under eligible"]

@@ -17,15 +17,15 @@ from accomplice.data.drafting.names import ENSEMBL, rename
 from accomplice.data.errors import some
 from accomplice.data.panels.panel import KNOWN_AFTER, Panel, Place, key_of, matches
 
-#: Where columns go that the panel does not know.
+#: Modality of columns that the panel does not know.
 REST = "clinical"
-#: Where genes go that the panel does not know, if there are many.
+#: Modality of genes that the panel does not know, if they are many.
 GENES = "genes"
 MANY_GENES = 30
-#: A reference model with more features than this is no simple one.
+#: Most features of a reference model.
 BASELINE_SIZE = 30
 
-#: Columns of which is said how they were read.
+#: Maximum of columns that a note names.
 MOST_TOLD = 30
 
 COPY = "says what another column says"
@@ -40,17 +40,17 @@ class Chosen:
     found: dict[str, Inferred] = field(default_factory=dict)
     """Column -> feature."""
     places: dict[str, Place] = field(default_factory=dict)
-    """Column -> what the panel says of its name."""
+    """Column -> its place in the panel, by its name."""
     ignored: dict[str, str] = field(default_factory=dict)
-    """Column -> why it is no feature: a reason, after a colon its detail."""
+    """Column -> why it is no feature: a reason, and its detail after a colon."""
     modalities: dict[str, list[str]] = field(default_factory=dict)
     """Modality -> columns."""
     columns: dict[str, str] = field(default_factory=dict)
     """Feature -> the table's column, where that has another name."""
     remarks: list[str] = field(default_factory=list)
-    """What was assumed in reading columns and their names."""
+    """Assumptions made in reading columns and their names."""
     asked: list[str] = field(default_factory=list)
-    """What an option must say of columns."""
+    """Questions on columns that an option must answer."""
 
     def drop(self, reasons: Mapping[str, str]) -> None:
         """Move features to the ignored columns."""
@@ -88,7 +88,7 @@ def choose(
         label: 1, 0, or NaN for unlabelled patients (n,), where a response is named.
         outcomes: columns of the outcomes as numbers (n,); a copy of one is no feature.
         treatment: column of the treatment, if any, likewise.
-        panel: what is known of names.
+        panel: known names.
         hints: how cells are read.
         keys: column -> the name in its cells, as of :func:`keys.keys_of`.
     """
@@ -154,7 +154,7 @@ def interactions(treatment: str, chosen: Chosen, panel: Panel) -> list[list[str]
 
 
 def course(treatment: str, chosen: Chosen, panel: Panel) -> dict[str, Any]:
-    """Return what the panel knows of a treatment: its label, and where it is an option."""
+    """Return the panel's entry of a treatment: its label, and where it is an option."""
     key = key_of(treatment)
     label = next((n for n, c in panel.treatments.items() if re.search(c.columns, key)), None)
     if label is None:
@@ -177,7 +177,7 @@ def response_features(chosen: Chosen, panel: Panel) -> list[str]:
 
 
 def notes_on(chosen: Chosen) -> list[str]:
-    """Say what was chosen and what was left out, a line for each sort of thing."""
+    """Return notes on chosen and left-out columns, one a kind."""
     notes = [*chosen.remarks]
     for modality, names in chosen.modalities.items():
         kinds = Counter(chosen.found[name].kind for name in names)
@@ -197,7 +197,7 @@ def notes_on(chosen: Chosen) -> list[str]:
 
 
 def absent_markers(chosen: Chosen, panel: Panel) -> list[str]:
-    """Say which of the panel's genes a cohort lacks that has some of them."""
+    """Note the panel's genes that a cohort with some of them lacks."""
     there = {place.concept for place in chosen.places.values() if place.gene}
     lacking = {
         name: [gene for gene in modality.genes if gene not in there]

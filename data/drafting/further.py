@@ -1,4 +1,4 @@
-"""Find the other survival endpoints of a table, such as DFS and DSS beside OS, by their names."""
+"""Draft a table's other survival endpoints, such as DFS and DSS beside OS, by column names."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def further_endpoints(
     *,
     gaps: bool,
 ) -> Further:
-    """Draft each other endpoint of which a time and an event are named alike.
+    """Draft each other endpoint whose time and event columns share a name.
 
     Args:
         frame: one row a patient.
@@ -102,7 +102,7 @@ def _pair(
 
 
 def _stem(key: str, words: re.Pattern[str]) -> str:
-    """Return a name without the words that only tell a time, or an event."""
+    """Return a column's name without the words for a time or an event."""
     return "_".join(token for token in key.split("_") if not words.fullmatch(token))
 
 

@@ -1,4 +1,4 @@
-"""Find out which rows of a table are one patient's."""
+"""Find a table's identifier column, and merge several rows of one patient."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from accomplice.data.rows.barcodes import read_barcodes
 from accomplice.data.rows.one_per_patient import one_per_patient
 from accomplice.data.study_parts import Rows, as_level
 
-#: The answer that each row is a patient of its own.
+#: Option by which each row is a patient of its own.
 ALL = "all"
 WAYS = "first|last|primary|mean|latest_before:COLUMN"
-#: Groups of rows that must agree before they are taken for one patient's.
+#: Fewest groups of agreeing rows that are taken for several rows of one patient.
 FEWEST_GROUPS = 5
-#: Rows a patient beyond which a column groups patients instead.
+#: Mean rows a level above which a column groups patients instead of naming them.
 MOST_ROWS = 100
-#: Columns that are compared between rows at most.
+#: Most columns that are compared between rows.
 MOST_COMPARED = 200
 
 
 @dataclass
 class Identity:
-    """Who is a patient in a table."""
+    """A table's identifier column, and its rows, one a patient."""
 
     id: str | None
     frame: pd.DataFrame
@@ -45,10 +45,10 @@ class Identity:
 
 
 def parse_rows(option: str | None, prefer: Literal["filled"] | None = None) -> Rows | str | None:
-    """Return which row counts, as an option says it.
+    """Parse the option that chooses one of a patient's rows.
 
     Raises:
-        InputError: it says something else.
+        InputError: the option is none of the known ones.
     """
     if option is None:
         if prefer is not None:
@@ -72,18 +72,18 @@ def identify(
     panel: Panel,
     words: Collection[str],
 ) -> Identity:
-    """Find the identifier, and make one row of each patient's.
+    """Find the identifier column, and merge each patient's rows into one.
 
     Args:
         frame: the table.
         id: column of the identifier, if the user names it.
         rows: how several rows become one; :data:`ALL` where each is a patient.
         outcome: columns of time and event, which a patient's rows share.
-        panel: what is known of names.
+        panel: known names.
         words: cells that mean missing, in lower case.
 
     Raises:
-        InputError: rows repeat a patient, and nothing says what to do.
+        InputError: patients have several rows, and no option says which counts.
     """
     if id is not None:
         column(frame, id, "id")
@@ -136,7 +136,7 @@ def _repeated(
     outcome: Sequence[str],
     panel: Panel,
 ) -> str | None:
-    """Return the column that names patients of whom there are several rows, if one does."""
+    """Return the identifier column that repeats patients, if there is one."""
     if named is not None and frame[named].dropna().map(as_level).duplicated().any():
         return named
     taken = {*outcome, single}
@@ -200,7 +200,7 @@ def _has_normals(cells: pd.Series) -> bool:
 
 
 def _ask(frame: pd.DataFrame, name: str) -> str:
-    """Say that rows repeat a patient, and what to do."""
+    """Return the error text for several rows a patient, with the options that settle it."""
     codes, n = _groups(frame[name])
     return (
         f"column '{name}': {int((codes >= 0).sum()) - n} rows repeat a patient ({len(frame)} rows, "

@@ -1,4 +1,4 @@
-"""Infer what a column holds: its kind, its levels, or why it cannot be a feature as it is."""
+"""Infer a column's kind and levels, or the reason why it cannot be a feature."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MOST_LEVELS = 20
 #: Whole numbers with more values than this are no codes of a category.
 MOST_CODES = 12
 
-#: Cells that a word must be in to be quoted.
+#: Fewest cells with a word for it to be quoted.
 FEW = 5
 #: What a word says that means missing, or that a value is no number.
 _ABSENT = re.compile(
@@ -33,11 +33,11 @@ _ABSENT = re.compile(
     r"|insufficient|inadequate|high|low|pos\w*|neg\w*|trace|absent|present|normal)\b|^\W*\w?\W*$"
 )
 
+#: Reasons for which a column is no feature.
 MIXED = "numbers and text in one column"
 DATED = "a date"
 NOT_PLAIN = "not plain numbers or text"
 ROW_NUMBER = "numbers the rows"
-"""Reasons for which a column is no feature."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,9 @@ class Hints:
     mark: Mark | None = None
     """Decimal mark of the table's columns, where it is known."""
     categories: Collection[str] = ()
-    """Columns whose numbers and words are levels, as the user says."""
+    """Columns whose numbers and words are levels, by option."""
     numbers: Collection[str] = ()
-    """Columns whose whole numbers are no codes, as the user says."""
+    """Columns whose whole numbers are no codes, by option."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,9 @@ class Inferred:
     ordinal: Ordinal | None = None
     """The known code that it follows."""
     remarks: tuple[str, ...] = field(default=())
-    """What was assumed in reading it."""
+    """Assumptions made in reading it."""
     asked: tuple[str, ...] = field(default=())
-    """What an option must say."""
+    """Questions that an option must answer."""
 
     @property
     def kind(self) -> Kind:
@@ -84,12 +84,12 @@ def infer(
     Args:
         cells: the column (n,), of the patients that will be in the cohort.
         name: the column's name.
-        place: what the panel says of the name.
+        place: the name's place in the panel.
         panel: known codes and units.
         hints: how cells are read.
 
     Returns:
-        The feature; or why the column cannot be one: a reason, after a colon its detail.
+        The feature; or a reason why it cannot be one, with its detail after a colon.
     """
     hints = hints or Hints()
     if cells.dtype.kind in "mM":
@@ -150,7 +150,7 @@ def ask_words(cells: pd.Series, name: str, hints: Hints | None) -> list[str]:
 
 
 def table_mark(frame: pd.DataFrame, words: Collection[str]) -> Mark | None:
-    """Return the decimal mark that the columns of a table tell, if they agree."""
+    """Return the decimal mark of a table's columns, if they agree."""
     marks: set[Mark] = set()
     with np.errstate(invalid="ignore"):
         rest = np.nan_to_num(frame.select_dtypes("float").to_numpy(dtype=float)) % 1

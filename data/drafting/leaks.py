@@ -1,7 +1,7 @@
-"""Screen inferred features against the outcome and against each other.
+"""Screen inferred features for leaks of the outcome and for duplicates.
 
-Names tell most columns that are known only after the outcome; this finds the rest in the data, and
-columns that say the same twice.
+Most columns that are known only after the outcome are found by name; the rest are found here, in
+the data, together with columns that duplicate others.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from accomplice.data.arrays import Array, Bools
 from accomplice.data.drafting.infer import Inferred
 from accomplice.data.panels.panel import KNOWN_AFTER
 
-#: Rank correlation with the time, or correlation with the event, that no feature honestly has.
+#: Rank correlation with the time, or correlation with the event, from which a feature is a leak.
 TOO_GOOD = 0.95
-#: Probability below which it is no chance that only patients of one outcome have a value.
+#: Probability by chance, below which values of patients of one outcome only are a leak.
 TOO_UNLIKELY = 1e-6
 
 
 def find_leaks(found: Mapping[str, Inferred], time: Array, event: Bools) -> dict[str, str]:
-    """Return the columns that give the outcome away -> how it shows.
+    """Return the columns that leak the outcome -> the evidence.
 
     Args:
         found: column -> feature with codes (n,).
@@ -49,7 +49,7 @@ def find_leaks(found: Mapping[str, Inferred], time: Array, event: Bools) -> dict
 
 
 def find_label_leaks(found: Mapping[str, Inferred], label: Array) -> dict[str, str]:
-    """Return the columns whose levels give a label (n,), NaN for none, away -> how it shows."""
+    """Return the columns whose levels leak a label (n,), NaN for none -> the evidence."""
     labelled = ~np.isnan(label)
     leaks = {}
     for name, inferred in found.items():
@@ -62,7 +62,7 @@ def find_label_leaks(found: Mapping[str, Inferred], label: Array) -> dict[str, s
 def find_copies(
     found: Mapping[str, Inferred], taken: Mapping[str, Array]
 ) -> dict[str, tuple[str, str]]:
-    """Return the columns that say what an earlier one says -> that column and how.
+    """Return the columns that duplicate an earlier one -> that column, and how.
 
     Args:
         found: column -> feature with codes (n,).
@@ -125,7 +125,7 @@ def correlation_with(columns: Array, other: Array) -> Array:
 
 
 def _follows(codes: Array, event: Bools) -> bool:
-    """Whether the level of a column with few levels tells the event."""
+    """Whether the level of a column with few levels determines the event."""
     if len(codes) < 20 or event.all() or not event.any():
         return False
     levels, inverse, counts = np.unique(codes, return_inverse=True, return_counts=True)
@@ -150,7 +150,7 @@ def _one_sided(rows: Bools, event: Bools) -> bool:
 
 
 def _key(codes: Array, *, nominal: bool) -> bytes:
-    """Write what a column says, so that monotone copies, either way up, have one key."""
+    """Key of a column that is equal for all monotone (rising or falling) copies."""
     known = ~np.isnan(codes)
     _, inverse = np.unique(codes[known], return_inverse=True)
     top = int(inverse.max(initial=0))

@@ -22,9 +22,9 @@ EMPTY = "no patient has a value"
 SPARSE = "fewer than 5 % of the patients have a value"
 CONSTANT = "the same value for every patient"
 UNIQUE = "another text for nearly every patient"
-#: Part of the known cells that must be of an ordered code for a column to keep its order.
+#: Fewest of the known cells, as a part of 1, in an ordered code for a column to be ordinal.
 MOST_ORDERED = 0.8
-#: Spellings that an ordered code may not know, whatever their cells.
+#: Most spellings outside the ordered code, however many cells they fill.
 MOST_ODD = 4
 #: Words that can be a level, as in "no treatment", or missing.
 NONE = "none"
@@ -41,7 +41,7 @@ class Levels:
     words: Collection[str]
     """Texts that mean missing, in lower case."""
     forced: bool = False
-    """Whether the user says that all texts are levels."""
+    """Whether all texts are levels, by option."""
 
     @cached_property
     def missing(self) -> list[bool]:
@@ -90,14 +90,14 @@ class Read:
 
 
 def fill(n: int, filled: int) -> str | None:
-    """Return why a column with a value for so few of n patients is no feature."""
+    """Return the reason that a column with values of too few of n patients is no feature."""
     if filled == 0:
         return EMPTY
     return SPARSE if filled < LEAST_FILLED * n else None
 
 
 def known_code(column: Levels, panel: Panel) -> Read | str | None:
-    """Read a column by the first ordered code that its cells are of, but for a few odd ones."""
+    """Read a column by the first ordered code that fits all but a few of its cells."""
     known = {text: count for text, count in column.counts.items() if text.lower() != NONE}
     for ordinal in panel.ordinals if known else ():
         meaning = _ordered(ordinal, known, key_of(column.name))
@@ -129,7 +129,7 @@ def known_code(column: Levels, panel: Panel) -> Read | str | None:
 
 
 def _ordered(ordinal: Ordinal, known: Mapping[str, int], key: str) -> dict[str, str | None] | None:
-    """Return text -> level of those that are of an ordered code, if most cells are."""
+    """Return text -> level by an ordered code, if most cells are of it."""
     meaning = ordinal.read(known, key)
     if meaning is not None or not ordinal.named(key):
         return meaning
@@ -169,7 +169,7 @@ def levels_of(column: Levels, panel: Panel, most: int) -> Read | str:
 def _merged(
     name: str, counts: Mapping[str, int], panel: Panel
 ) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Map each text to the commonest spelling of what it means."""
+    """Map each text to the commonest spelling of its level."""
     key = key_of(name)
     label: Callable[[str], str | None] = next(
         (

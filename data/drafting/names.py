@@ -1,4 +1,4 @@
-"""Read the names of columns that are not what they say: keys in cells, dates, Ensembl ids."""
+"""Resolve column names: keys in cells, genes turned into dates, Ensembl ids, times of follow-up."""
 
 from __future__ import annotations
 
@@ -11,16 +11,12 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from accomplice.data.arrays import Array
+from accomplice.data.cells.dates import GENE_AS_DATE
 from accomplice.data.errors import some
 from accomplice.data.panels.panel import KNOWN_AFTER, Panel, key_of
 
 ENSEMBL = re.compile(r"ENSG\d{11}(\.\d+)?(_PAR_Y)?")
-#: A gene's symbol as a spreadsheet shows it: 1-Mar, Sep-02, 2024-03-01.
-_DATED = re.compile(
-    r"(?P<day>\d{1,2})[-. ](?P<month>[A-Z][a-z]{2})(\.\d+)?"
-    r"|(?P<month2>[A-Z][a-z]{2})[-. ](?P<day2>\d{1,2})"
-)
-#: Month -> the symbols that became it, by number, and whether that is the only gene so turned.
+#: Month -> stem of the symbols that a spreadsheet turns into its days.
 _MONTHS = {
     "Mar": "MARCHF",
     "Sep": "SEPTIN",
@@ -29,14 +25,14 @@ _MONTHS = {
     "Nov": "NOV",
     "Feb": "FEB",
 }
-#: March 1 and 2 were MARCH1 and MARC1, MARCH2 and MARC2.
+#: March 1 is MARCH1 or MARC1, March 2 is MARCH2 or MARC2: symbol -> the other one.
 _EITHER = {"MARCHF1": "MTARC1", "MARCHF2": "MTARC2"}
 _KNOWN = {
     *(f"MARCHF{i}" for i in range(1, 12)),
     *(f"SEPTIN{i}" for i in range(1, 15)),
     "DELEC1",
 }
-#: Names of the time at which a patient came under observation.
+#: Names of the time at which observation of a patient began (delayed entry).
 _ENTRY = re.compile(
     r"(^|_)(entry|enter|entered|enroll?ment|inclusion|left_trunc(ation)?|truncation|tstart|start)"
     r"(_(time|days?|weeks?|months?|years?|date))?$"
@@ -44,7 +40,7 @@ _ENTRY = re.compile(
 )
 #: Words of a duration in a column's name.
 _DURATION = re.compile(r"(^|_)(time|days?|weeks?|wks?|months?|mos?|years?|yrs?|tstop|stop)(_|$)")
-#: A gene whose name is a word of outcomes follows the time less closely than this.
+#: Rank correlation with the time, below which a column of an ambiguous name is a gene.
 LIKE_TIME = 0.5
 
 ENTRY = "when observation began: delayed entry is not modelled"
@@ -53,12 +49,12 @@ SECOND_TIME = f"{KNOWN_AFTER}: a second time, which never exceeds the follow-up"
 
 @dataclass
 class Naming:
-    """What columns are by their names."""
+    """Resolved names of columns."""
 
     names: dict[str, str] = field(default_factory=dict)
-    """Column -> the feature's name, where that is another."""
+    """Column -> the feature's name, where it differs."""
     genes: set[str] = field(default_factory=set)
-    """Columns that are genes though their names are words for something else."""
+    """Columns of genes whose names are also words for an outcome."""
     entry: dict[str, str] = field(default_factory=dict)
     """Column -> why it is no feature: a time that belongs to the follow-up."""
     remarks: list[str] = field(default_factory=list)
@@ -67,13 +63,13 @@ class Naming:
 def rename(
     frame: pd.DataFrame, keys: Mapping[str, str], time: Array | None, panel: Panel
 ) -> Naming:
-    """Read the names of a table's columns.
+    """Resolve the names of a table's columns.
 
     Args:
         frame: the columns that can be features (n rows).
         keys: column -> the name in its cells.
         time: follow-up in months (n,), where there is one.
-        panel: what is known of names.
+        panel: known names.
     """
     found = Naming()
     there = {str(name) for name in frame.columns}
@@ -124,11 +120,11 @@ def _ensembl(there: set[str], panel: Panel, found: Naming) -> None:
 
 
 def _dated(there: set[str], found: Naming) -> None:
-    """Name genes that a spreadsheet turned into dates, where there is one such gene."""
+    """Restore symbols that a spreadsheet turned into dates, if only one gene fits."""
     repaired: dict[str, str] = {}
     doubtful: list[str] = []
     for name in sorted(there):
-        met = _DATED.fullmatch(name)
+        met = GENE_AS_DATE.fullmatch(name)
         if met is None:
             continue
         month, day = met["month"] or met["month2"], int(met["day"] or met["day2"])
@@ -152,7 +148,7 @@ def _dated(there: set[str], found: Naming) -> None:
 
 
 def _like(frame: pd.DataFrame, name: str, genes: list[str], time: Array | None) -> bool:
-    """Whether a column is measured as the genes beside it are, and no time."""
+    """Whether a column has the range of the genes in the table, and is no time."""
     cells = frame[name]
     if not is_numeric_dtype(cells.dtype) or cells.nunique() < 0.3 * len(cells):
         return False

@@ -22,7 +22,7 @@ from accomplice.data.panels.panel import key_of
 from accomplice.data.readers.columns import column
 from accomplice.data.study_parts import Mark, SurvivalEndpoint, Unit, as_level
 
-#: Part of the patients without follow-up that a draft leaves out without being told to.
+#: Largest part of the patients without follow-up that a draft leaves out without the option.
 FEW_WITHOUT_FOLLOW_UP = 0.1
 #: Codes that registries use for unknown.
 UNKNOWN_CODES = frozenset({"8", "9", "88", "98", "99", "888", "998", "999", "9999"}) | {
@@ -40,7 +40,7 @@ _FLAGS = frozenset({"0", "1", "yes", "no", "y", "n", "true", "false", "t", "f"})
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the user said of the outcome."""
+    """The user's options on the outcome."""
 
     time: str | Sequence[str]
     event: str
@@ -54,7 +54,7 @@ class Wanted:
     """Column -> the name in its cells, as of :func:`keys.keys_of`."""
 
     def key(self, name: str) -> str:
-        """Return what a column is called, in its cells or by its own name, as a key."""
+        """Return a column's name, from its cells or its header, as a key."""
         return key_of(self.keys.get(name, name))
 
 
@@ -68,10 +68,10 @@ class Endpoint:
     """Months (n,)."""
     event: Bools
     keep: Bools
-    """Who has follow-up (n,)."""
+    """Whether a patient has follow-up (n,)."""
     notes: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
-    """What must be answered by an option."""
+    """Questions that an option must answer."""
 
 
 def time_columns(frame: pd.DataFrame, time: str | Sequence[str]) -> list[str]:
@@ -97,7 +97,7 @@ def draft_endpoint(
     Args:
         frame: one row a patient.
         name: of the endpoint.
-        wanted: what the user said.
+        wanted: the user's options.
         words: cells that mean missing, in lower case.
         mark: decimal mark of the table's other columns, where that is known.
         gaps: whether patients without follow-up are usual.
@@ -187,7 +187,7 @@ def open_mark(name: str) -> str:
 
 
 def _refuse_codes(frame: pd.DataFrame, wanted: Wanted, words: Collection[str]) -> None:
-    """Raise for an event column that says something else than whether the event was seen.
+    """Raise for an event column that does not code whether the event was seen.
 
     Raises:
         InputError: it is a flag of censoring, or its codes do not tell which is the event.
@@ -265,7 +265,7 @@ def _on_events(
     event: Bools,
     keep: Bools,
 ) -> list[str]:
-    """Say which values mean the event and how many patients had it.
+    """Note the values that mean the event, and the number of events.
 
     Raises:
         InputError: the column's name leaves open which value means the event, and so do the times.
@@ -315,7 +315,7 @@ def _on_several(
     event: Bools,
     asked: list[str],
 ) -> list[str]:
-    """Say how the first filled of several columns was taken."""
+    """Note that the time is the first filled of several columns."""
     known = NumberFormat(words, decimal=endpoint.decimal, bounds=False)
     times = [number_column(frame[name], known).values for name in columns]
     both = ~np.isnan(times[0]) & ~np.isnan(times[1])
@@ -334,7 +334,7 @@ def _on_several(
 def _left_out(
     raw: dict[str, Any], left: LeftOut, wanted: Wanted, columns: Sequence[str], *, gaps: bool
 ) -> list[str]:
-    """Leave patients without follow-up out, and ask where that would be wrong."""
+    """Leave out patients without follow-up; ask where that may be wrong."""
     rows = left.rows
     few = rows.mean() <= FEW_WITHOUT_FOLLOW_UP
     if rows.any() and (wanted.drop_without_follow_up or gaps or few):

@@ -19,7 +19,7 @@ COMMENTS = {
     "ceiling": "A C-index above this is taken for a leak until shown otherwise.",
     "treatment": "The treatment whose effect is asked for, and at which levels it is an option.",
     "modalities": "The inputs by modality. map: other spellings -> level, null is missing.",
-    "baselines": "Reference models that every run is held against: a ridge Cox on these features.",
+    "baselines": "Reference models that every run is compared with: a ridge Cox on these features.",
     "interactions": "Products that enter the linear model, fixed in advance.",
     "ignored": "Columns left out and why; move one to modalities to use it.",
 }
@@ -70,7 +70,7 @@ _Dumper.add_representer(
 
 
 def _styled(value: Any, one_line_below: int | None) -> Any:
-    """Put lists, and mappings so many levels inside, on one line."""
+    """Put lists, and mappings that many levels down, on one line each."""
     if isinstance(value, list):
         return _Row(_styled(item, None) for item in value)
     if not isinstance(value, dict):

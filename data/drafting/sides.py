@@ -1,4 +1,4 @@
-"""Tell which values of a treatment or a response mean yes, and which no."""
+"""Sort the values of a treatment or a response into yes and no."""
 
 from __future__ import annotations
 

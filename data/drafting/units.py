@@ -1,4 +1,4 @@
-"""Find the unit of the time of follow-up: by an option, its name, its cells, and what is likely."""
+"""Find the unit of the follow-up time: by an option, its name, its cells, or plausibility."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from accomplice.data.panels.panel import key_of
 from accomplice.data.readers.columns import column
 from accomplice.data.study_parts import MONTHS, Unit
 
-#: Years of follow-up that are asked about, by what tells the unit.
+#: Years of follow-up above which the unit is asked for, by the source of the unit.
 LONGEST = {"nothing": 30, "the name": 50, "the option": 100}
 
 _UNITS: dict[Unit, str] = {
@@ -34,7 +34,7 @@ def unit_of(
     words: Collection[str],
     notes: list[str],
 ) -> tuple[Unit, str]:
-    """Return the unit of the time, and what tells it.
+    """Return the unit of the time, and its source.
 
     Raises:
         InputError: a column's name or cells tell another unit than the option.
@@ -59,7 +59,7 @@ def unit_of(
 
 
 def unit_named(name: str) -> Unit | None:
-    """Return the unit that a column's name tells."""
+    """Return the unit in a column's name."""
     key = key_of(name)
     found = [unit for unit, pattern in _UNITS.items() if re.search(pattern, key)]
     return found[0] if len(found) == 1 else None

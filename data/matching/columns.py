@@ -1,4 +1,4 @@
-"""Find a study's columns by other ways to write their names.
+"""Match a table's columns to a study's, despite other spellings of their names.
 
 A column is the same by its name but for case, blanks and marks, or by a gene's other names and
 Ensembl id. Where several fit, none is taken.
@@ -18,7 +18,7 @@ from accomplice.data.errors import InputError, some
 from accomplice.data.panels.panel import key_of, load_panel
 from accomplice.data.study import Study
 
-#: Cells of a column from which on it is refused if none of them fits.
+#: Fewest cells of a column that is refused if none of them fits.
 FEWEST = 5
 
 
@@ -54,7 +54,7 @@ class Synonyms:
         return self._single(_gene)
 
     def _single(self, meaning: Callable[[str], str | None]) -> dict[str | None, str | None]:
-        """Return what names mean -> the only one that means it; None means nothing."""
+        """Invert name -> meaning; meanings of several names are left out, and so is None."""
         found: dict[str | None, str | None] = {}
         for name in self.names:
             key = meaning(name)
@@ -81,7 +81,7 @@ def aligned(frame: pd.DataFrame, study: Study) -> pd.DataFrame:
 
 
 def refuse_unfit(study: Study, flags: Mapping[str, int], patients: int) -> None:
-    """Raise for a column of which no cell is what its feature takes, as where codes differ.
+    """Raise for a column none of whose cells fits its feature, for example with other codes.
 
     Args:
         study: the model's.

@@ -1,4 +1,4 @@
-"""Find a model's features in another cohort's study file, which has its own names and levels.
+"""Match a model's features to another cohort's, which have their own names and levels.
 
 A feature is looked for by its name, its column, and then by what the panels know: the same gene
 under an alias, the same ordered code, the same quantity, the same set of labels. The first of these
@@ -25,7 +25,7 @@ from accomplice.data.preprocessing.preprocessor import Preprocessor
 from accomplice.data.study import Study
 from accomplice.data.study_parts import Feature
 
-#: Part of the known values outside the model's range from which on a number is another one.
+#: Part of the known values outside the model's range, from which on a number does not match.
 OTHER_SCALE = 0.5
 #: How a feature was found where the caller named it.
 NAMED = "named by --map"
@@ -41,22 +41,22 @@ class Match:
     source: str | None
     """The cohort's name for it; None where it is missing."""
     how: str
-    """What tells that they are the same; or why it is missing."""
+    """Evidence that they are the same; or the reason why it is missing."""
     levels: Mapping[str, str] = field(default_factory=dict)
     """The cohort's level -> the model's, of a levelled feature."""
     candidates: tuple[str, ...] = ()
-    """What a missing feature could be, where that is not certain."""
+    """Candidates for a missing feature, where none is certain."""
     known: float = 0.0
     """Part of the patients with a value that the model can use."""
     unknown: float = 0.0
     """Part whose level the model does not know; they count as missing."""
     outside: float = 0.0
-    """Part whose number lies outside the range that training saw; drawn in to it."""
+    """Part whose number lies outside the training range; clipped to it."""
 
 
 @dataclass(frozen=True, eq=False)
 class Matching:
-    """All of a model's features, and the cohort's patients as the model reads them."""
+    """The matches of all of a model's features, and the cohort's patients coded for the model."""
 
     matches: tuple[Match, ...]
     """One a feature of the model, in its order."""
@@ -65,7 +65,7 @@ class Matching:
     absent_modalities: tuple[str, ...]
     """Modalities of which no feature was found."""
     unused: tuple[str, ...]
-    """The cohort's features that the model has no use for."""
+    """The cohort's features that the model does not use."""
 
     @property
     def found(self) -> tuple[Match, ...]:
@@ -79,7 +79,7 @@ class Matching:
 
     @property
     def doubtful(self) -> tuple[Match, ...]:
-        """Those missing features of which it is not certain what they could be."""
+        """The missing features that have candidates."""
         return tuple(m for m in self.missing if m.candidates)
 
 
@@ -95,7 +95,7 @@ def match_patients(
         model: study that the model was trained on.
         preprocessor: of one of its fold models, which knows the range of each number.
         patients: of another study.
-        named: the model's feature -> the study's, where the caller knows better.
+        named: the model's feature -> the study's, as the caller decides.
 
     Raises:
         InputError: a name is unknown, two features of it cannot be the same, or none was found.
@@ -234,7 +234,7 @@ def _made(one: str, there: str, model: Study, other: Study, how: str, panel: Pan
 
 
 def _named(model: Study, other: Study, named: Mapping[str, str], panel: Panel) -> dict[str, Match]:
-    """Check and take what the caller named."""
+    """Check and take the caller's own matches."""
     found: dict[str, Match] = {}
     for one, there in named.items():
         if one not in model.features:
@@ -265,7 +265,7 @@ def _named(model: Study, other: Study, named: Mapping[str, str], panel: Panel) -
 
 
 def _treatments(model: Study, other: Study) -> Match | None:
-    """Take the two studies' treatments for the same one where they are called the same."""
+    """Match the two studies' treatments by their label."""
     ours, theirs = model.treatment, other.treatment
     if ours is None:
         return None
@@ -297,7 +297,7 @@ def _as_treated(model: Study, feature: Feature, patients: Patients) -> Array:
 
 
 def _open(match: Match | None, model: Study) -> bool:
-    """Say whether a feature that was not found is still looked for."""
+    """Whether a feature is not matched yet."""
     return match is None or not (match.candidates or match.feature == _treatment_of(model))
 
 

@@ -20,7 +20,7 @@ from accomplice.data.preprocessing.scaling import CENTRE_SIZE, Unstandardised, a
 
 
 def rankable(preprocessor: Preprocessor, values: Array) -> Bools:
-    """Say of which features (p,) the expression can be ranked among new patients (n, p) alone."""
+    """Which features (p,) are expression of enough new patients (n, p) to be ranked among them."""
     known = (~np.isnan(values)).sum(axis=0)
     return np.asarray(_expression(preprocessor) & (known >= CENTRE_SIZE))
 
@@ -49,7 +49,7 @@ def on_own_scale(
 
 
 def outside(preprocessor: Preprocessor, values: Array) -> Bools:
-    """Say which numbers and densities (n, p) lie outside the range that training saw.
+    """Which numbers and densities (n, p) lie outside the training range.
 
     The range is that of all but one training patient in two hundred at either end.
     """

@@ -1,4 +1,4 @@
-"""What tells that features of two studies are the same: names, columns, and what the panels know.
+"""Rules by which features of two studies are the same: names, columns, and the panels.
 
 Two features are compared by keys, the surest first; those of one key must agree in kind, unit and
 levels. Levels are the same by their labels, by what a panel reads in them, or where one begins with
@@ -11,20 +11,20 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable
 
 from accomplice.data.errors import some
-from accomplice.data.panels.panel import Panel, key_of, matches
+from accomplice.data.panels.panel import Panel, folded, key_of, matches
 from accomplice.data.study_parts import Feature
 
-#: Name and feature -> what a feature that is the same shares, if that is known.
+#: Name and feature -> key that equal features share; None if there is none.
 Key = Callable[[str, Feature], Hashable | None]
-#: Level and column's key -> what the level means, if that is known.
+#: Level and column's key -> the level's meaning; None if it is not known.
 Reading = Callable[[str, str], str | None]
 
-#: Levels that must be found again for a levelled feature to be the same one.
+#: Fewest shared levels of a levelled feature that is the same.
 FEWEST_LEVELS = 2
 
 
 def keys(panel: Panel) -> list[tuple[str, Key]]:
-    """Ways to tell that two features are the same, the surest first."""
+    """Return the rules by which two features are the same, the surest first."""
 
     def gene(name: str, feature: Feature) -> Hashable | None:
         places = [panel.place(n) for n in (name, feature.column or name)]
@@ -71,10 +71,10 @@ def same_levels(
     other, a whole word of it, and no other does.
     """
     known, there = ours[1].levels or (), theirs[1].levels or ()
-    folded = defaultdict(list)
+    spelt = defaultdict(list)
     for level in known:
-        folded[_folded(level)].append(level)
-    found = {lv: own[0] for lv in there if len(own := folded[_folded(lv)]) == 1}
+        spelt[folded(level)].append(level)
+    found = {lv: own[0] for lv in there if len(own := spelt[folded(lv)]) == 1}
     for meaning in _readings(ours[0], theirs[0], panel):
         read = defaultdict(list)
         for level in known:
@@ -101,17 +101,13 @@ def _readings(ours: str, theirs: str, panel: Panel) -> list[Reading]:
     return codes + [c.meaning for c in panel.categories.values()]
 
 
-def _folded(level: str) -> str:
-    return " ".join(level.casefold().split())
-
-
 def _begins(one: str, other: str) -> bool:
-    short, long = sorted((_folded(one), _folded(other)), key=len)
+    short, long = sorted((folded(one), folded(other)), key=len)
     return long.startswith(short) and not long[len(short) : len(short) + 1].isalnum()
 
 
 def why_not(ours: tuple[str, Feature], theirs: tuple[str, Feature], panel: Panel) -> str:
-    """Say why two features cannot be the same, or nothing."""
+    """Return the reason why two features cannot be the same; empty if there is none."""
     one, other = ours[1], theirs[1]
     if one.levels is not None and other.levels is not None:
         shared = set(same_levels(ours, theirs, panel).values())
@@ -121,7 +117,7 @@ def why_not(ours: tuple[str, Feature], theirs: tuple[str, Feature], panel: Panel
     elif one.kind != other.kind:
         return f"'{theirs[0]}' is of kind '{other.kind}' there, '{one.kind}' in the model"
     # Expression is ranked, so that its unit does not matter.
-    units = {_folded(f.unit) for f in (one, other) if f.unit and f.kind != "expression"}
+    units = {folded(f.unit) for f in (one, other) if f.unit and f.kind != "expression"}
     if len(units) > 1:
         return f"'{theirs[0]}' is in {other.unit} there, in {one.unit} in the model"
     return ""

@@ -1,4 +1,4 @@
-"""Read a level that a study spells otherwise: but for case, or as the panels know it."""
+"""Recognise other spellings of a feature's levels: by case, or by the panels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Self
 from accomplice.data.panels.panel import folded, key_of, load_panel
 from accomplice.data.study_parts import Feature
 
-#: Characters of the longest text that is looked at.
+#: Maximum of characters of a text that is looked up.
 LONGEST = 64
 
 
@@ -30,7 +30,7 @@ class Spellings:
     alike: dict[str | None, str | None]
     """Level or listed spelling, folded -> itself; None where several are alike."""
     coded: list[tuple[Callable[[str, str], str | None], dict[str | None, str | None]]]
-    """A reading of cells by the panels, and what it makes of a level -> that level."""
+    """A panel's reading of cells, and its meaning of a level -> that level."""
 
     @classmethod
     def of(cls, feature: Feature, name: str) -> Self:

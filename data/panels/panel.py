@@ -1,4 +1,4 @@
-"""The panels: what is known of a field's column names and spellings, read from YAML.
+"""The panels: known column names and spellings of a field, read from YAML.
 
 A panel sorts columns into modalities, knows ordered codes such as a tumour's stage, and names the
 columns that a model must not see. It helps to draft a study file, to find a model's features in
@@ -89,7 +89,7 @@ class Ordinal(_Model):
         return next((level for level, p in patterns if re.fullmatch(p, text)), None)
 
     def named(self, key: str) -> bool:
-        """Say whether a column's name tells that it holds this code."""
+        """Whether a column of this name holds this code."""
         return self.names is not None and re.search(self.names, key) is not None
 
 
@@ -97,7 +97,7 @@ class Category(_Model):
     """A set of labels that tables spell in several ways."""
 
     names: str | None = None
-    """Pattern of the columns that hold it; none: of any column, which so is not known by it."""
+    """Pattern of the columns that hold it; none: any column may, and no name tells."""
     spelled: dict[str, str]
     """Label -> pattern of cells that mean it, as a whole, in lower case."""
     apart: str | None = None
@@ -127,7 +127,7 @@ class Quantity(_Model):
 
 @dataclass(frozen=True)
 class Place:
-    """Where a column belongs."""
+    """A column's modality, and its gene or concept."""
 
     modality: str
     concept: str
@@ -160,7 +160,7 @@ class Disease(_Model):
     """C-index above which a model of such patients is taken for a leak."""
 
     def known_by(self, names: Iterable[str], texts: Iterable[Iterable[str]]) -> bool:
-        """Say whether a table is of the disease.
+        """Whether a table is of the disease.
 
         Args:
             names: of its columns.
@@ -200,7 +200,7 @@ class Panel(_Model):
     genes_like_words: list[str] = Field(default_factory=list)
     """Symbols of genes that are left out for their names elsewhere."""
     gene_symbol: str
-    """What a gene's symbol looks like, as the column writes it."""
+    """Pattern of a gene's symbol, as the column writes it."""
     quantities: list[Quantity] = Field(default_factory=list)
     modalities: dict[str, Modality] = Field(default_factory=dict)
     ordinals: list[Ordinal] = Field(default_factory=list)
@@ -211,7 +211,7 @@ class Panel(_Model):
     nominal: list[str] = Field(default_factory=list)
     """Names of columns that hold categories, whose whole numbers are codes."""
     treatments: dict[str, Course] = Field(default_factory=dict)
-    """What a treatment is called -> how its column is known, and for whom it is an option."""
+    """Label of a treatment -> its column's pattern, and the stages at which it is an option."""
     interactions: list[list[str]] = Field(default_factory=list)
     """With a treatment: its product with the first concept of each list that is there."""
     disease: Disease | None = None
@@ -234,7 +234,7 @@ class Panel(_Model):
         return frozenset(g for m in self.modalities.values() for g in m.genes)
 
     def place(self, name: str) -> Place | None:
-        """Return where a column of this name belongs, if the panel knows."""
+        """Return the place of a column of this name, if the panel knows it."""
         key = key_of(name)
         return self._gene(key) or self._concept(key)
 
@@ -285,15 +285,15 @@ def key_of(name: str) -> str:
 
 
 def folded(cell: str) -> str:
-    """Return a cell in lower case with single blanks and plain letters, as patterns read it.
+    """Return a cell with letter case, blanks and forms of letters removed, as patterns read it.
 
     Roman numerals of one character, such as U+2162, are written out.
     """
-    return " ".join(unicodedata.normalize("NFKC", cell).lower().split())
+    return " ".join(unicodedata.normalize("NFKC", cell).casefold().split())
 
 
 def matches(patterns: Iterable[str], key: str) -> bool:
-    """Say whether any pattern is found in a key."""
+    """Whether any pattern is found in a key."""
     return any(re.search(pattern, key) for pattern in patterns)
 
 

@@ -27,7 +27,7 @@ class BatchedInputs(NamedTuple):
     linear: NDArray[Any]
     """(k, n, p) the linear designs."""
     embedded: NDArray[Any]
-    """(k, q, n) the embeddings, patients last, as precise as the networks that take them."""
+    """(k, q, n) the embeddings, patients last, in the networks' precision."""
     present: Array
     """(m, n) 1 where any feature of the modality is known."""
 

@@ -1,4 +1,4 @@
-"""An assay's ranks: what expression scores against the quantiles of its training patients."""
+"""Normal scores of expression: its rank among the quantiles of the assay's training patients."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from accomplice.data.arrays import Array, Bools, Ints
 
-#: Expression feature -> rising quantiles of its assay, and what they score.
+#: Expression feature -> rising quantiles of its assay, and their normal scores.
 Scores = dict[int, tuple[Array, Array]]
 
 #: Probabilities at which an assay's reference quantiles are kept; the extremes, which would be one
@@ -20,14 +20,14 @@ Scores = dict[int, tuple[Array, Array]]
 REFERENCE = np.linspace(0.005, 0.995, 41)
 #: Normal scores at those probabilities.
 SCORES = np.array([NormalDist().inv_cdf(p) for p in REFERENCE])
-#: Patients up to which all quantiles are looked at, instead of a search for each feature.
+#: Most patients whose values are compared with all quantiles, instead of by a search.
 FEW = 16
-#: Scores looked up at once: of a wide assay's features some at a time.
+#: Scores computed at once; a wide assay's features are split into parts.
 AT_ONCE = 2**19
 
 
 def assay_scores(table: Array, expression: Bools) -> Scores:
-    """Return what the reference quantiles (41, p) of the expression features score."""
+    """Return the normal scores of the reference quantiles (41, p) of the expression features."""
     found = {}
     for j in np.flatnonzero(expression).tolist():
         quantiles = table[:, j]
@@ -40,7 +40,7 @@ def assay_scores(table: Array, expression: Bools) -> Scores:
 
 
 class _Steps(NamedTuple):
-    """Tables of the straight pieces between quantiles, to be looked up by how many are passed."""
+    """Tables of the linear pieces between quantiles, indexed by the number of quantiles passed."""
 
     at: Array
     """(k, e, q) the quantiles, filled up with infinity."""
@@ -102,7 +102,7 @@ class Ranks:
 
     @cached_property
     def _searched(self) -> tuple[list[Array], Ints, NDArray[np.uint8]]:
-        """Of each feature the quantiles of all preprocessors, and where its places begin (e,).
+        """Each feature's quantiles of all preprocessors, and the index of its first place (e,).
 
         Then how many of its own quantiles (k, places) each preprocessor has up to a place.
         """
@@ -137,7 +137,7 @@ class Ranks:
                 score[k, e, 1 : len(scores) + 1] = scores
         known = np.isfinite(at)
         begin[..., 1:][known] = at[known]
-        # Whoever reaches no quantile stands at the first.
+        # A value below all quantiles gets the score of the first.
         begin[..., 0], score[..., 0] = begin[..., 1], score[..., 1]
         width, rise = np.diff(begin[..., 1:]), np.diff(score[..., 1:])
         steep = np.finfo(float).tiny  # quantiles nearer than this to one another have no slope

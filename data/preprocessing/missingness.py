@@ -1,4 +1,4 @@
-"""Missing values of a patient as inputs of the models."""
+"""Missingness indicators: a patient's missing values as inputs of the models."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def missing_inputs(blocks: Blocks) -> tuple[list[int], list[str]]:
     """Features, and modalities of several features, whose missingness is an input.
 
     In a wide modality (an expression panel) values go missing together: the modality's own
-    indicator says it all.
+    indicator is enough.
     """
     features = [j for block in blocks.values() if len(block) <= WIDE for j in block]
     return features, [m for m, block in blocks.items() if len(block) > 1]

@@ -37,11 +37,11 @@ from accomplice.data.preprocessing.scaling import (
 from accomplice.data.preprocessing.state import PreprocessorState, ranks_of
 from accomplice.data.study import Study
 
-#: Known values below which a feature counts as missing altogether.
+#: Fewest known values of a feature; with fewer it counts as missing in all patients.
 FEWEST_KNOWN = 5
-#: Missing values a column needs before missingness itself is an input.
+#: Fewest missing values of a column whose missingness is an input.
 MISSING_COUNT = 10
-#: Columns that the embedding may add in all; wide cohorts get fewer bins a feature.
+#: Most columns of the embedding; wide cohorts get fewer bins a feature.
 EMBEDDED_WIDTH = 640
 
 
@@ -74,7 +74,7 @@ class Preprocessor(PreprocessorState):
         """
         kinds = np.array([f.kind for f in study.features.values()])
         category, expression = kinds == "category", kinds == "expression"
-        # What is known of a few patients only would be kept as their values.
+        # The quantiles of a few known values would be these patients' own values.
         hidden = (~np.isnan(values)).sum(axis=0) < FEWEST_KNOWN
         if hidden.any():
             values = np.where(hidden, np.nan, values)
@@ -162,9 +162,9 @@ class Preprocessor(PreprocessorState):
         return BatchedPreprocessor((self,))
 
     def sample(self, n: int, rng: np.random.Generator) -> Array:
-        """Make up coded features (n, p) within the training range, one value in five missing.
+        """Draw synthetic coded features (n, p) in the training range, one value in five missing.
 
-        They are drawn feature by feature and are nobody's.
+        They are drawn feature by feature and are of no patient.
         """
         place = rng.random((n, len(self.mean)))
         scaled = self.low + place * (self.high - self.low)
@@ -180,7 +180,7 @@ class Preprocessor(PreprocessorState):
         return np.asarray(values)
 
     def typical(self) -> Array:
-        """Return coded features (p,) of a typical training patient, who is nobody.
+        """Return the coded features (p,) of a synthetic typical patient; no real patient's values.
 
         Numbers are the training mean on the scale on which models take them, ordinals the level
         nearest to the mean rank, categories the most frequent level.
@@ -202,10 +202,10 @@ class Preprocessor(PreprocessorState):
         return values
 
     def quantiles(self, places: Array) -> Array:
-        """Return about which values (k, p) the training patients had at parts ``places`` (k,).
+        """Return approximate quantiles (k, p) of the training values at probabilities (k,).
 
-        They are between what is kept, so that none is a patient's, and the first and the last are
-        where half a percent of the patients lies beyond; NaN for features with levels.
+        They are interpolated between the kept quantiles, so that none is a patient's value, and
+        lie between the 0.5th and the 99.5th percentile; NaN for features with levels.
         """
         kept = np.linspace(0, 1, len(self.edges))
         columns = [np.interp(places, kept, edge) for edge in self.edges.T]
@@ -222,8 +222,8 @@ class Preprocessor(PreprocessorState):
     def on_assay(self, values: Array, centre: NDArray[np.str_] | None) -> Array:
         """Take features (n, p) from the scale of all patients to that of each one's centre (n,).
 
-        Expression of a centre with a reference of its own becomes what has the same rank there;
-        all else stays as it is.
+        Expression becomes the value of the same rank in the centre, if the centre has a reference
+        of its own; all else stays as it is.
         """
         found = np.array(values)
         overall = self.reference.get("")

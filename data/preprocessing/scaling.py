@@ -21,7 +21,7 @@ F = TypeVar("F", bound=np.floating)
 
 #: Patients a centre needs before its own expression reference is trusted.
 CENTRE_SIZE = 50
-#: Patients worked on at once, so that what lies between values and inputs stays in the cache.
+#: Patients transformed at once, so that intermediate arrays stay in the cache.
 BLOCK = 1024
 
 
@@ -31,7 +31,7 @@ def _blocks(n: int) -> list[slice]:
 
 
 def by_block(n: int, make: Callable[[slice], Array]) -> Array:
-    """Make an array (..., n, c) of n patients' rows of which each depends on its patient alone."""
+    """Compute an array (..., n, c) by blocks of patients, each row from one patient alone."""
     first, *others = _blocks(n)
     part = make(first)
     if not others:
@@ -44,7 +44,7 @@ def by_block(n: int, make: Callable[[slice], Array]) -> Array:
 
 
 def total(n: int, make: Callable[[slice], Array]) -> Array:
-    """Sum made rows (n, ...) over patients, in their order, as one sum of all of them would."""
+    """Sum rows (n, ...), computed by blocks, over patients, bit for bit as in one sum of all."""
     first, *others = _blocks(n)
     part = make(first)
     if part[:1].size == 1:
@@ -59,7 +59,7 @@ def total(n: int, make: Callable[[slice], Array]) -> Array:
 
 
 def zeroed(values: Array) -> Array:
-    """Put 0 in place of missing values."""
+    """Replace missing values by 0."""
     return np.where(np.isnan(values), 0.0, values)
 
 
@@ -77,7 +77,7 @@ def column_quantiles(ordered: Array, probabilities: Array) -> Array:
     """Quantiles of each column (k, p) over its known values, from :func:`sort_columns`.
 
     Each is the mean of the two that lie half a patient to either side, so that none is the value
-    of a single patient: these numbers travel with the model.
+    of a single patient: these numbers are kept in the model.
     """
     last = np.maximum((~np.isnan(ordered)).sum(axis=0) - 1, 0)
     place = probabilities[:, None] * last
@@ -148,7 +148,7 @@ def assay_references(
 
 
 def of_centres(centre: NDArray[np.str_], names: NDArray[np.str_]) -> Iterator[tuple[str, Ints]]:
-    """Yield each of the names with its patients' rows; last, unnamed, all other patients."""
+    """Yield each named centre with its patients' rows; last, unnamed, all other patients."""
     rows: dict[str, list[int]] = {name: [] for name in names.tolist()}
     others: list[int] = []
     for i, name in enumerate(centre.tolist()):
@@ -183,8 +183,8 @@ class Unstandardised:
             scaled[:, :, self._logged] = np.where(np.isnan(offset), raw, logged)
         if not self.ranks:
             return scaled
-        everybody = [("", np.arange(len(values)))]
-        for name, rows in everybody if centre is None else of_centres(centre, self._centres):
+        unnamed = [("", np.arange(len(values)))]
+        for name, rows in unnamed if centre is None else of_centres(centre, self._centres):
             ranks = self.ranks[name]
             for start in range(0, len(rows), BLOCK):
                 some = rows[start : start + BLOCK]
@@ -209,9 +209,9 @@ class Unstandardised:
 
 
 def piecewise(z: NDArray[F], low: NDArray[F], width: NDArray[F]) -> NDArray[F]:
-    """Return how far each value has come through each bin, 0 to 1; the three are broadcast."""
-    way: NDArray[F] = z - low
-    way /= np.where(width > 0, width, z.dtype.type(np.inf))
-    np.maximum(way, 0.0, out=way)
-    np.minimum(way, 1.0, out=way)
-    return way
+    """Piecewise-linear encoding min(max((z − low) / width, 0), 1); the three are broadcast."""
+    fraction: NDArray[F] = z - low
+    fraction /= np.where(width > 0, width, z.dtype.type(np.inf))
+    np.maximum(fraction, 0.0, out=fraction)
+    np.minimum(fraction, 1.0, out=fraction)
+    return fraction

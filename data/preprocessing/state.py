@@ -1,4 +1,4 @@
-"""The fitted state of a preprocessor, and the arrays that follow from it."""
+"""The fitted state of a preprocessor, and the arrays derived from it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from accomplice.data.preprocessing.expression_ranks import Ranks, assay_scores
 from accomplice.data.preprocessing.missingness import MissingIndicators, missing_inputs
 from accomplice.data.study import Study
 
-#: Standard deviation below which an indicator is not stretched any further.
+#: Least standard deviation that an indicator is divided by.
 INDICATOR_SD = 0.25
 
 
@@ -37,9 +37,9 @@ class PreprocessorState:
     log_offset: Array
     """(p,) added before the logarithm; NaN where the feature is not log-transformed."""
     low: Array
-    """(p,) values below are drawn up to this, after the logarithm."""
+    """(p,) lower bound that values are clipped to, after the logarithm."""
     high: Array
-    """(p,) values above are drawn down to this."""
+    """(p,) upper bound, likewise."""
     mean: Array
     """(p,) of the scaled feature before standardising."""
     sd: Array

@@ -1,8 +1,8 @@
 """The range of the training patients' values, and values far outside it.
 
-A model draws a number in to the range that it was trained on, so that counts given to a model of
-logarithms get a smooth answer all the same. Such values are told here by what the preprocessors
-keep: quantiles, on the scale on which a feature is taken.
+A model clips a number to the range that it was trained on, so that counts given to a model of
+logarithms get a smooth answer all the same. Such values are found here by the quantiles that the
+preprocessors keep, on the scale of the model's inputs.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class TrainingRange:
     def flag(
         self, flags: Sequence[list[str]], values: Array, centre: NDArray[np.str_] | None
     ) -> None:
-        """Append to the flags of n patients what the training patients did not have.
+        """Append flags of values outside the training range to the flags of n patients.
 
         Args:
             flags: of each patient.
@@ -101,7 +101,7 @@ class TrainingRange:
                 flags[i].append(f"{OUTSIDE}:{names[j]}")
 
     def _unknown_assay(self, values: Array, centre: NDArray[np.str_] | None) -> Bools:
-        """Tell patients (n,) whose expression is ranked on a scale that may not be theirs.
+        """Patients (n,) whose expression is ranked on a scale that may not fit their centre.
 
         Training ranked each large centre's expression by itself; another centre's is ranked
         against all patients'.
@@ -114,7 +114,7 @@ class TrainingRange:
         return np.array([name not in self.known for name in centre.tolist()], dtype=bool) & measured
 
     def outside(self, values: Array, centre: NDArray[np.str_] | None) -> tuple[Bools, Bools]:
-        """Tell values (n, p) that are far outside, and rows (n, m) with a whole modality outside.
+        """Values (n, p) that are far outside, and rows (n, m) with a whole modality outside.
 
         Args:
             values: coded features, NaN is missing.
@@ -141,7 +141,7 @@ class TrainingRange:
     def _beyond(
         self, bounds: dict[str, Array], values: Array, centre: NDArray[np.str_] | None
     ) -> Bools:
-        """Tell values (n, p) that are not within bounds; a missing one is not told."""
+        """Values (n, p) that are not within bounds; a missing one is."""
         if len(bounds) == 1 or centre is None:
             low, high = bounds[""]
             return np.asarray((values < low) | (values > high))

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from accomplice.data.cells.dates import GENE_AS_DATE
 from accomplice.data.errors import InputError, nearest, some
 from accomplice.data.readers.contents import contents_of, without_comments
 from accomplice.data.readers.numeric import to_numeric
@@ -23,8 +24,6 @@ TIME, EVENT = "OS_MONTHS", "OS_STATUS"
 #: Usual names of files, for folders without meta files.
 USUAL_PATIENT, USUAL_SAMPLE = "data_clinical_patient.txt", "data_clinical_sample.txt"
 _USUAL = re.compile(r"^data_(mrna|rna_seq|expression)|_mrna|_expression_", re.IGNORECASE)
-#: A gene's symbol as a spreadsheet shows it.
-_DATED = re.compile(r"\d{1,2}-[A-Z][a-z]{2}")
 GENE_COLUMNS = ("Hugo_Symbol", "Entrez_Gene_Id", "Cytoband")
 
 
@@ -92,7 +91,7 @@ class CBioPortalReader(Reader):
 
 @dataclass(frozen=True)
 class StudyFolder:
-    """What a folder's meta files say it holds."""
+    """The files of a study folder, by its meta files."""
 
     path: Path
     patient: str
@@ -104,7 +103,7 @@ class StudyFolder:
     expression_type: dict[str, str]
     """Expression file -> datatype of its meta file, such as ``Z-SCORE``."""
     notes: tuple[str, ...] = ()
-    """What was found without meta files."""
+    """Notes on files found without meta files."""
 
 
 def open_folder(path: Path) -> StudyFolder:
@@ -166,7 +165,7 @@ def read_folder(
         reading: what is said of words for missing.
 
     Raises:
-        InputError: the folder or a file is not what it should be.
+        InputError: the folder or a file is invalid.
     """
     folder = open_folder(path)
     name = choose_expression(folder, expression)
@@ -197,7 +196,7 @@ def read_clinical(
         measured: samples with expression, which come before a patient's others.
 
     Raises:
-        InputError: a file is not what it should be.
+        InputError: a file is invalid.
     """
     frame = _read_clinical(folder.path / folder.patient, reading)
     if PATIENT not in frame.columns:
@@ -293,7 +292,7 @@ def _one_row_each(path: Path, numbers: pd.DataFrame) -> pd.DataFrame:
     order = pd.DataFrame({"symbol": several.index, "flat": flat, "place": np.flatnonzero(twice)})
     best = order.sort_values(["flat", "place"], kind="stable").drop_duplicates("symbol")
     kept = np.sort(np.append(np.flatnonzero(~twice), best["place"].to_numpy()))
-    dated = [str(name) for name in numbers.index if _DATED.fullmatch(str(name))]
+    dated = [str(name) for name in numbers.index if GENE_AS_DATE.fullmatch(str(name))]
     said = [
         f"{len(best)} symbols stand in several rows ({some(best['symbol'])}): the first row with "
         "different values is taken"

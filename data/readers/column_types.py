@@ -1,4 +1,4 @@
-"""The types of a text table's columns, which must not depend on the rows of a part.
+"""Types of a text table's columns, independent of the parts in which it is read.
 
 A column of numbers with one word in it is text everywhere, so that ``1.50`` does not become ``1.5``
 in the parts without the word, and one of whole numbers with a gap somewhere is read alike above and
@@ -16,17 +16,17 @@ import pandas as pd
 from accomplice.data.readers.missing import Words, word_of
 from accomplice.data.readers.numeric import to_numeric
 
-#: What the cells of a column in one part of a table can be.
+#: Kinds of cells in one part of a column.
 EMPTY, GAPS, TRUTH, WHOLE, FRACTION, WORDS = range(6)
 #: Spellings of true and false that pandas knows.
 _TRUE, _FALSE = frozenset({"True", "TRUE", "true"}), frozenset({"False", "FALSE", "false"})
 _LONGEST = 24
-#: Digits of a whole number that fits into 64 bits for sure.
+#: Most digits of a whole number that always fits into 64 bits.
 _DIGITS = 18
 
 
 def spellings(words: Collection[str]) -> list[str]:
-    """Return words for missing in the cases that are usual, for pandas to look for."""
+    """Return words for missing in their usual letter cases, for pandas to find."""
     cased = ((w, w.upper(), w.capitalize(), w.title()) for w in words)
     usual = (each for each in _USUAL if each.lower() in words)
     return sorted({*usual, *(spelt for each in cased for spelt in each)})
@@ -36,17 +36,17 @@ _USUAL = ("NaN", "-NaN", "n/A", "N/a")
 
 
 def settled(cells: pd.Series, words: Words) -> tuple[pd.Series, bool]:
-    """Return a column of a part without words for missing, in the type that its cells have then.
+    """Return a part of a column with words for missing replaced, and its type updated.
 
     pandas leaves words in unusual spellings, and those that are missing among numbers alone, so
     that a column of numbers is text.
 
     Args:
         cells: as pandas has read them.
-        words: what else is said of words for missing.
+        words: further words for missing.
 
     Returns:
-        The column, and whether it is other than pandas has read it.
+        The column, and whether it differs from pandas' reading.
     """
     codes, distinct = pd.factorize(cells, use_na_sentinel=True)
     known = _words(distinct)
@@ -74,7 +74,7 @@ def typed(cells: pd.Series, found: Collection[int], words: Words) -> pd.Series:
 
     Args:
         cells: the part.
-        found: what is among the cells of the whole, as :func:`kinds` says.
+        found: kinds of the whole column's cells, from :func:`kinds`.
         words: as :func:`settled` takes them.
     """
     kind = type_of(found)
@@ -90,7 +90,7 @@ def typed(cells: pd.Series, found: Collection[int], words: Words) -> pd.Series:
 
 
 def kinds(cells: pd.Series) -> set[int]:
-    """Say what is among the cells of a part of a column."""
+    """Return the kinds of the cells of a part of a column."""
     gaps = {GAPS} if cells.isna().any() else set()
     if gaps and cells.isna().all():
         return {EMPTY}
@@ -104,7 +104,7 @@ def kinds(cells: pd.Series) -> set[int]:
 
 
 def type_of(found: Collection[int]) -> type:
-    """Say what pandas makes of a column that holds such cells; an object is truth with gaps."""
+    """Return pandas' type of a column of such cells; ``object`` is truth values with gaps."""
     cells = set(found)
     if WORDS in cells or (TRUTH in cells and cells & {WHOLE, FRACTION}):
         return str

@@ -1,4 +1,4 @@
-"""Take columns out of tables that have been read, and join tables on their id column."""
+"""Take a column from a table that has been read, or name the nearest one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The text of a file as UTF-8 bytes, whatever program wrote it; or what the file is instead."""
+"""The text of a file as UTF-8 bytes; other encodings are converted, other kinds of file refused."""
 
 from __future__ import annotations
 

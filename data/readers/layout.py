@@ -1,4 +1,4 @@
-"""Find where a table's header and patients begin, and which character stands between cells.
+"""Find a text table's header, its first row of data, and its delimiter.
 
 The delimiter is the one that cuts the first lines into equally many cells. Lines above the header
 are skipped where they cannot be taken for a part of the table; what is doubtful is refused.
@@ -19,11 +19,11 @@ from accomplice.data.readers.missing import MISSING, NO_NUMBERS, word_of
 #: Characters between cells; runs of blanks are tried only where none of the others is.
 DELIMITERS = ",\t;|"
 BLANKS = " "
-#: Lines looked at, and lines among them in which the header must be.
+#: Lines of the sample, and lines among them in which the header must be.
 SAMPLED, TOPMOST = 100, 20
 #: Rows of numbers below a word that tell a second header from a patient.
 ENOUGH = 4
-#: Columns in which numbers are looked for.
+#: Most columns that are searched for numbers.
 MOST = 200
 
 _HIDDEN = re.compile("[\u200b\u200c\u200d\u2060\ufeff]")
@@ -49,7 +49,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a table is in its file."""
+    """A table's position in its file."""
 
     names: tuple[str, ...]
     """Its columns."""
@@ -99,7 +99,7 @@ def find_header(
     Args:
         path: as :func:`layout_of`.
         records: the first records.
-        delimiter: what stands between their cells.
+        delimiter: between their cells.
         fewest: as :func:`layout_of`.
         quoted: numbers of the lines that begin with a quotation mark.
 
@@ -136,7 +136,7 @@ def find_header(
 
 
 def refuse_twice(path: Path, names: Iterable[str]) -> None:
-    """Raise for a column's name that stands twice.
+    """Raise for a column's name that occurs twice.
 
     Raises:
         InputError: there is one.
@@ -270,7 +270,7 @@ def _matched(
     *,
     counted: bool,
 ) -> tuple[list[str], list[str]]:
-    """Return as many names as the rows have cells.
+    """Return the columns' names, as many as the rows have cells.
 
     Raises:
         InputError: they differ, and which name belongs to which column cannot be told.

@@ -1,4 +1,4 @@
-"""The words that mean "not known" in a cell, and how a user says that others do or do not.
+"""Words that mean "not known" in a cell, and a study's or user's changes to them.
 
 A level that a study declares is a level, whatever the word.
 """
@@ -23,23 +23,23 @@ NO_NUMBERS = frozenset(
     | {"not known", "no data", "no value", "no information", "withheld", "unbekannt", "k.a."}
     | {"keine angabe", "nicht bekannt", "inconnu", "non connu", "desconocido", "sconosciuto"}
 )
-#: Words of which nobody can tell whether they are levels, in a column that has blank cells too.
+#: Words that are ambiguous between missing and a level, in a column that has blank cells too.
 DOUBTFUL = ("None", "NA")
 
 
 def word_of(cell: object) -> str:
-    """Return a cell as the words of this module are written."""
+    """Return a cell in the spelling of this module's words: lower case, no blanks around it."""
     return str(cell).strip().lower()
 
 
 def words_of(cells: Collection[object]) -> frozenset[str]:
-    """Return cells as the words of this module are written."""
+    """Return cells in the spelling of this module's words."""
     return frozenset(map(word_of, cells))
 
 
 @dataclass(frozen=True)
 class Words:
-    """What a study, or a user, says of words for missing."""
+    """A study's or user's changes to the words for missing."""
 
     missing: frozenset[str] = frozenset()
     """Further words that mean missing."""
@@ -53,5 +53,5 @@ class Words:
         return (MISSING | self.missing) - self.kept - self.levels.get(column, frozenset())
 
     def no_numbers(self, column: str) -> frozenset[str]:
-        """Return the further words that do so if its other cells are numbers."""
+        """Return the further words that mean missing in a column of numbers."""
         return NO_NUMBERS - self.kept - self.levels.get(column, frozenset())

@@ -1,4 +1,4 @@
-"""The interface of a reader: a form in which the files of a cohort can be."""
+"""The interface of readers, one for each form of a cohort's files."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from accomplice.data.readers.missing import Words
 
 @dataclass(frozen=True)
 class Reading:
-    """What a study, or a user, says of how files are to be read."""
+    """A study's or user's options on how files are read."""
 
     words: Words = field(default_factory=Words)
-    """Words for missing, and words that are not."""
+    """Words for missing, and words that are levels."""
     sheet: str | None = None
     """Sheet of a workbook; None: its only table."""
     encoding: str | None = None
     """Encoding of text that is not UTF-8."""
 
 
-#: How files are read of which nothing is said.
+#: The default options.
 PLAIN = Reading()
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The part of a file that a study asks for."""
+    """The part of a file that a study needs."""
 
     id: str | None = None
     """Column of the patient's identifier, read as text."""
@@ -39,7 +39,7 @@ class Selection:
     expression: str | None = None
     """``source.expression`` of the study file."""
     predicting: bool = False
-    """Whether the patients are read to predict for, from another file than the study's own."""
+    """Whether the patients are read for predictions, from another file than the study's own."""
     reading: Reading = PLAIN
 
 
@@ -125,7 +125,7 @@ class Reader(ABC):
             path: as :meth:`read` takes it.
             id: column of the identifier, if named.
             genes: symbols to keep of a genome-wide expression matrix.
-            reading: what the user says of how to read it.
+            reading: the user's options.
 
         Raises:
             InputError: as :meth:`read`.

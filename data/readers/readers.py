@@ -9,7 +9,7 @@ from accomplice.data.readers.cbioportal import CBioPortalReader
 from accomplice.data.readers.reader import Reader
 from accomplice.data.readers.table_reader import TableReader
 
-#: The reader of paths that none recognises: its errors list the formats.
+#: The reader for paths that no reader recognises: its errors list the formats.
 DEFAULT = "table"
 #: Name in a study file -> reader.
 READERS: dict[str, Reader] = {DEFAULT: TableReader(), "cbioportal": CBioPortalReader()}
@@ -31,7 +31,7 @@ def recognise(path: Path, first: str = DEFAULT) -> str:
 
     Args:
         path: of a file or a folder.
-        first: the reader that is asked before the others, if it is known here.
+        first: name of the reader that is tried before the others, if it is registered.
     """
     order = (*({first} & READERS.keys()), *READERS)
     return next((name for name in order if READERS[name].recognises(path)), DEFAULT)

@@ -1,9 +1,9 @@
 """Read the rows of a text table in blocks, and refuse a row that is not as wide as the header.
 
-No parser that is fast enough says what it has bent: pandas fills short rows, and takes what stands
-between two stray quotation marks for one cell. So the delimiters and quotation marks are counted
-first, a block of lines in one step. Only where they do not add up is each line looked at, and only
-lines with odd quotation marks are walked through.
+No parser that is fast enough reports its repairs: pandas fills short rows, and reads the text
+between two stray quotation marks as one cell. So the delimiters and quotation marks are counted
+first, a block of lines in one step. Only if the counts do not agree is each line checked, and only
+lines with odd quotation marks are parsed character by character.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _QUOTED = re.compile(rb' *"[^"]*(?:""[^"]*)*"(?!")')
 
 @dataclass
 class Rows:
-    """The rows of a table, and what has been read of them."""
+    """The rows of a table, and the state of reading them."""
 
     path: Path
     delimiter: bytes
@@ -43,13 +43,13 @@ class Rows:
     line: int
     """Number of the next line, from 1."""
     header: bytes = b""
-    """The header's line without its end; it must not come again."""
+    """The header's line without its end; it must not occur again."""
     precise: bool = False
-    """Whether each line is looked at, as is needed to name those that are wrong."""
+    """Whether each line is checked by itself, to name the invalid ones in an error."""
     count: int = 0
     """Rows so far."""
     note: str | None = None
-    """What under the table is left out."""
+    """Notes on lines under the table that are left out."""
     _gap: bool = False
     """Whether the last line so far is blank."""
     _last: list[tuple[int, bytes]] = field(default_factory=list)
@@ -89,8 +89,8 @@ class Rows:
         """Count the rows of a block of whole lines.
 
         Returns:
-            The rows that are as they should be, up to the first other or the last whole one; and
-            the others' lines with their numbers of cells, 0 for a row without any value.
+            The number of valid rows up to the first invalid or the last whole one; and the
+            invalid rows' lines with their numbers of cells, 0 for a row without any value.
         """
         self.refuse_bytes(block)
         lines = block.count(NEWLINE)
@@ -101,7 +101,7 @@ class Rows:
         return self._checked_by_line(block, last=last) if block else (block, [])
 
     def _even(self, block: bytes, lines: int) -> bool:
-        """Whether the lines of a block have together as many cells as they should.
+        """Whether the lines of a block have the expected number of cells in all.
 
         A row that is too long makes up for one that is too short; but pandas refuses the long.
         """
@@ -120,7 +120,7 @@ class Rows:
 
     @cached_property
     def _white(self) -> bytes:
-        """What a blank line may have."""
+        """Characters that a blank line may have."""
         return bytes({*b" \t\r"} - {self.delimiter[0]})
 
     def _has_empty(self, block: bytes) -> bool:
@@ -135,7 +135,7 @@ class Rows:
         )
 
     def refuse_bytes(self, block: bytes) -> None:
-        """Raise for what is no text, and for a second header.
+        """Raise for bytes that are no text, and for a second header.
 
         Raises:
             InputError: the text names the line.
@@ -201,7 +201,7 @@ class Rows:
         return block[: int(ends[n - 1]) + 1 if n else 0], found
 
     def _walk(self, block: bytes, place: int, line: int, *, last: bool) -> tuple[int | None, int]:
-        """Read one row with odd quotation marks, as pandas does but without mercy.
+        """Parse one row with odd quotation marks, as pandas does but strictly.
 
         Returns:
             The place of the line break that ends it, None if the block ends before; and the number
@@ -250,10 +250,10 @@ class Rows:
             )
 
     def _end(self, text: bytes, wrong: list[tuple[int, int]]) -> None:
-        """Take what begins with a row that is not as wide as the header for remarks.
+        """Read the lines from the first row that is not as wide as the header as remarks.
 
         Raises:
-            InputError: it is more than that.
+            InputError: the lines may be patients.
         """
         if len(text) <= REMARKS:
             lines = text.decode(errors="replace").splitlines()
@@ -327,13 +327,13 @@ def _delimiters_inside(octets: np.ndarray, delimiter: int) -> int | None:
 def _count_cells(
     octets: np.ndarray, starts: Ints, ends: Ints, delimiter: int
 ) -> tuple[Ints, Bools]:
-    """Return the number of cells of each line (n,), and which lines (n,) must be walked through.
+    """Return the number of cells of each line (n,), and which lines (n,) must be parsed.
 
     Args:
         octets: the text.
         starts: first place of each line (n,).
         ends: its line break (n,).
-        delimiter: what stands between cells.
+        delimiter: between cells.
     """
     places = np.flatnonzero(octets == delimiter)
     cells = np.diff(np.searchsorted(places, ends), prepend=0) + 1

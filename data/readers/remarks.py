@@ -1,4 +1,4 @@
-"""What stands under a table: remarks, empty rows and summaries are no patients."""
+"""Lines under a table that are no patients: remarks, empty rows and summaries."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _SUMMARY = re.compile(
 
 
 def is_summary(cells: Sequence[str]) -> bool:
-    """Whether the first value of a row, of several, says that it sums up the others."""
+    """Whether a row of several values is a summary of the others, by its first value."""
     filled = [cell for cell in cells if not is_blank(cell)]
     first = filled[0].strip().lower().rstrip(" .:=") if len(filled) > 1 else ""
     return bool(_SUMMARY.fullmatch(first))
 
 
 def left_out(rows: Sequence[Sequence[str]], line: int, *, gap: bool) -> str | None:
-    """Say what under a table is left out, or return None where it may be patients.
+    """Return a note on the lines under a table that are left out; None if they may be patients.
 
     Args:
         rows: the cells of each line, from the first that is not as wide as the header.
@@ -45,7 +45,7 @@ def left_out(rows: Sequence[Sequence[str]], line: int, *, gap: bool) -> str | No
 
 
 def unequal(wrong: Sequence[tuple[int, int]], width: int) -> str:
-    """Say which rows are not as wide as the header.
+    """Return the error text for rows that are not as wide as the header.
 
     Args:
         wrong: number of the line and of its cells, 0 for a row without any value; the first few.

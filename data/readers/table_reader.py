@@ -1,7 +1,7 @@
 """The reader of tables, whole or in parts that have the same cells.
 
-The type of a column must not depend on the rows of a part. So the first time that a text table is
-read it is checked, and its columns' types are found; then it gives the parts. Neither keeps more
+The type of a column must not depend on the rows of a part. So a text table is read twice: first it
+is checked and its columns' types are found, then its parts are yielded. Neither reading keeps more
 than one part in memory.
 """
 
@@ -42,9 +42,9 @@ from accomplice.data.readers.tables import (
 )
 from accomplice.data.readers.text import Text, refuse_empty
 
-#: Bytes read at once while finding out what the columns are.
+#: Bytes read at once while the columns' types are found.
 SURVEYED = 1 << 22
-#: Different words beyond which a column holds texts, such as identifiers, and not numbers.
+#: Most distinct words of a column of numbers; with more it holds texts, such as identifiers.
 MOST_WORDS = 20
 #: Bytes of a Parquet column read at once; without it a row group is read whole.
 BUFFER = 1 << 18
@@ -72,7 +72,7 @@ class TableReader(Reader):
         genes: Collection[str],  # noqa: ARG002
         reading: Reading = PLAIN,
     ) -> DraftSource:
-        """Read a table to draft a study from, with notes on what was done to read it."""
+        """Read a table to draft a study from, with notes on how it was read."""
         columns = () if id is None else (id,)
         frame, notes = read_noted(path, columns, 2, reading)
         if ending_of(path) != PARQUET:
@@ -86,7 +86,7 @@ class TableReader(Reader):
 
 
 def _words_among_numbers(frame: pd.DataFrame) -> list[str]:
-    """Say of columns that are mostly numbers how many of their cells are none."""
+    """Note how many cells of mostly numeric columns are not numbers."""
     notes = []
     for name, kind in zip(frame.columns, frame.dtypes, strict=True):
         if not is_text(kind):
@@ -115,13 +115,13 @@ def open_stream(
     fewest: int = 2,
     reading: Reading = PLAIN,
 ) -> Stream:
-    """Find out what a table holds, so that it can be read in parts.
+    """Check a table and find its columns' types, so that it can be read in parts.
 
     Args:
         path: as :func:`readers.tables.read_table` takes it. A workbook is read whole.
         text_columns: columns kept as text, such as identifiers with leading zeros.
         fewest: columns that a text file must have to count as a table.
-        reading: what is said of how to read it.
+        reading: how the table is to be read.
 
     Raises:
         InputError: as :func:`readers.tables.read_table`.
@@ -216,14 +216,14 @@ def _parquet(path: Path) -> Stream:
 
 
 def _with_gaps(kind: Any) -> Any:
-    """Return what pandas takes in place of a type that cannot be missing."""
+    """Return pandas' type with gaps for a type that has no missing value."""
     if not isinstance(kind, np.dtype):
         return kind
     return {"b": np.dtype(object), "i": np.dtype(float), "u": np.dtype(float)}.get(kind.kind, kind)
 
 
 def _regrouped(path: Path, batches: Iterator[Any], rows: int) -> Iterator[list[Any]]:
-    """Put Arrow batches, which end where row groups do, together to so many rows each."""
+    """Regroup Arrow batches, which end where row groups do, to batches of n rows."""
     held: list[Any] = []
     count = 0
     while (batch := _next(path, batches)) is not None:
@@ -240,7 +240,7 @@ def _regrouped(path: Path, batches: Iterator[Any], rows: int) -> Iterator[list[A
 
 
 def _pandas(schema: Any, batches: Sequence[Any], done: int) -> pd.DataFrame:
-    """Turn Arrow batches into a frame whose first row is preceded by so many in the file."""
+    """Turn Arrow batches into a frame; ``before`` rows of the file precede its first."""
     import pyarrow as pa
 
     with warnings.catch_warnings():

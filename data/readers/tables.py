@@ -1,4 +1,4 @@
-"""Read tables: CSV, TSV, Parquet and Excel to a pandas frame, with errors a user can act on."""
+"""Read tables (CSV, TSV, Parquet, Excel) into a pandas frame; errors say how to fix the file."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def read_table(
             Excel workbook; a file of another name that is a text table is read too.
         text_columns: columns kept as text, such as identifiers with leading zeros.
         fewest: columns that a text file must have to count as a table.
-        reading: what is said of how to read it.
+        reading: how the table is to be read.
 
     Raises:
         InputError: the file is missing, is not a table, is empty, names a column twice, or has a
@@ -51,7 +51,7 @@ def read_table(
 def read_noted(
     path: Path, text_columns: Sequence[str], fewest: int, reading: Reading
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Read a table as :func:`read_table`; return it, and a line each on what was done for it.
+    """Read a table as :func:`read_table`; return it with notes on how it was read.
 
     Raises:
         InputError: as :func:`read_table`.
@@ -63,7 +63,7 @@ def read_noted(
 
 
 def note(path: Path, notes: Sequence[str]) -> None:
-    """Say what was done to read a file."""
+    """Log the notes on how a file was read."""
     for each in notes:
         log.warning("note: %s: %s", path, each)
 
@@ -110,7 +110,7 @@ def format_of(path: Path) -> str | None:
 
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Turn whatever a reader raises meanwhile into one line that holds no cell.
+    """Turn any error of a reader inside the block into one line that holds no cell.
 
     Raises:
         InputError: the file cannot be read.
@@ -131,7 +131,7 @@ def named(path: Path, frame: pd.DataFrame) -> pd.DataFrame:
     """Clean the columns' names in place; return the frame.
 
     Raises:
-        InputError: it has no rows, or a name stands twice.
+        InputError: it has no rows, or a name occurs twice.
     """
     refuse_empty(path, len(frame))
     frame.columns = [clean_name(str(c)) for c in frame.columns]
@@ -140,5 +140,5 @@ def named(path: Path, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def with_index(frame: pd.DataFrame) -> pd.DataFrame:
-    """Bring back, as a column, the index that pandas writes beside the columns if it has a name."""
+    """Restore as a column the named index that pandas writes apart from the columns."""
     return frame if frame.index.name is None else frame.reset_index()

@@ -1,4 +1,4 @@
-"""A text table: where it begins, how its cells are read, and that it is read whole."""
+"""A text table: its layout, the parsing of its cells, and the check that all of it was read."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from accomplice.data.readers.records import LONGEST, Rows
 
 T = TypeVar("T")
 
-#: Levels up to which a column of words may be a category.
+#: Most levels of a column of words that may be a category.
 FEW_LEVELS = 22
-#: Bytes of the first lines beyond which a few lines are enough.
+#: Bytes of the sample above which a few lines are enough.
 SAMPLE, FEW = 1 << 18, 6
 
 
@@ -42,7 +42,7 @@ class Text:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was done to read it, one line each."""
+        """Notes on how it was read, one line each."""
         return (*self.contents.notes, *self.layout.notes)
 
     @property
@@ -76,7 +76,7 @@ class Text:
         )
 
     def options(self, types: Mapping[str, type]) -> dict[str, Any]:
-        """Return how pandas reads rows, with the types of some columns."""
+        """Return the options of pandas' reader, with the types of some columns."""
         return {
             "sep": self.layout.delimiter,
             "header": None,
@@ -91,7 +91,7 @@ class Text:
         }
 
     def read(self, text_columns: Sequence[str]) -> tuple[pd.DataFrame, tuple[str, ...]]:
-        """Read the table whole; return it, and what was done to read it.
+        """Read the table whole; return it with notes on how it was read.
 
         Raises:
             InputError: it cannot be read whole.
@@ -144,9 +144,9 @@ class Text:
                 )
 
     def checked(self, read: Callable[[Rows], T]) -> tuple[T, Rows]:
-        """Return what ``read`` makes of the rows, and the rows as they are then.
+        """Return the result of ``read`` on the rows, and the rows in their state after it.
 
-        Where pandas meets a row that is too long, each line is looked at in a second reading, so
+        If pandas meets a row that is too long, each line is checked in a second reading, so
         that the error names it.
         """
         rows = self.rows()
@@ -164,12 +164,12 @@ class Text:
     def settle(
         self, frame: pd.DataFrame, text_columns: Sequence[str], changed: set[str] | None = None
     ) -> pd.DataFrame:
-        """Take words for missing out of a frame as pandas has read it.
+        """Replace words for missing in a frame as pandas has read it.
 
         Args:
             frame: all rows, or some.
             text_columns: columns that stay text.
-            changed: takes the names of columns that are not as pandas read them.
+            changed: collects the names of columns that differ from pandas' reading.
         """
         fresh = {}
         for name, kind in zip(frame.columns, frame.dtypes, strict=True):
@@ -204,8 +204,8 @@ def open_text(
     Args:
         path: of the file.
         fewest: columns that it must have to count as a table.
-        reading: what is said of how to read it.
-        contents: the text, if it is at hand.
+        reading: how the table is to be read.
+        contents: the text, if it is already in memory.
         delimiter: the character between cells, where the format says it.
 
     Raises:

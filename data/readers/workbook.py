@@ -1,4 +1,4 @@
-"""The table of an Excel workbook, as a text table: what follows then reads both alike."""
+"""Convert the table of an Excel workbook to a text table, which is then read as any other."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from accomplice.data.readers.reader import Reading
 from accomplice.data.readers.remarks import left_out
 from accomplice.data.readers.text import Text, open_text
 
-#: Stands between cells: no program writes it into one.
+#: Delimiter between cells: no program writes it into one.
 SEPARATOR = "\x1f"
-#: How many times the rows of each other sheet the largest must have to be the table.
+#: Factor by which the largest sheet's rows must exceed those of each other sheet.
 LARGER = 4
 
-#: A formula without its value, as programs write it that cannot compute.
+#: A formula without its value, as written by programs that do not compute it.
 _UNCOMPUTED = re.compile(rb"</f>(<v ?/>|<v></v>)?</c>")
 
 
@@ -33,12 +33,12 @@ def workbook_text(path: Path, fewest: int, reading: Reading) -> Text:
     """Read the table of a workbook.
 
     Args:
-        path: of the workbook; text that is only named so is read as such.
+        path: of the workbook; a text file of that name is read as text.
         fewest: columns that it must have to count as a table.
         reading: names the sheet, where several have a table.
 
     Raises:
-        InputError: it is no workbook, or which of its sheets is meant cannot be told.
+        InputError: it is no workbook, or several of its sheets may be meant.
     """
     with path.open("rb") as file:
         if file.read(len(ZIP)) != ZIP:

@@ -1,4 +1,4 @@
-"""Barcodes of TCGA and TARGET, which tell a sample's patient and what kind of tissue it is."""
+"""Sample barcodes of TCGA and TARGET: the patient, and the kind of tissue."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _BARCODE = re.compile(
     r"(?:[-._](?P<type>\d{2})(?P<rest>[A-Z]?.*))?",
     re.IGNORECASE,
 )
-#: Part of a column's cells that are barcodes, for it to be one of barcodes.
+#: Least part of a column's cells that are barcodes, for it to be a column of barcodes.
 MOST = 0.9
 
 
@@ -23,7 +23,7 @@ class Barcode(NamedTuple):
     type: int | None
     """Code of the tissue: below 10 a tumour, 1 the primary one, from 10 on normal or a control."""
     rest: str
-    """Vial and what follows, in whose order samples of one kind are taken."""
+    """Vial and the rest, by which samples of one kind are ordered."""
 
 
 def read_barcode(text: str) -> Barcode | None:

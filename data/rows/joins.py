@@ -1,4 +1,4 @@
-"""Join tables on the patient's identifier, and say how many identifiers met."""
+"""Join tables on the patient's identifier, and count the matched identifiers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _patient(text: str) -> str:
     return text if code is None else code.patient
 
 
-#: Ways to write identifiers alike, the nearest to the text first.
+#: Normalisations of identifiers, the least first.
 FORMS: dict[str, Callable[[str], str]] = {
     "as they are": str,
     "but for case and blanks": lambda text: "".join(text.split()).casefold(),
@@ -37,7 +37,7 @@ def join_tables(
         on: the id column.
 
     Returns:
-        The table, and a line for each further one on how many identifiers met.
+        The table, and a line for each further one on the number of matched identifiers.
 
     Raises:
         InputError: a table lacks the id column or an id, holds an id twice, or repeats a column, or
@@ -76,7 +76,7 @@ def join_tables(
 
 
 def _best(first: Sequence[str], other: Sequence[str]) -> tuple[str, list[str], list[str]]:
-    """Return how most identifiers of two tables meet, and both written so."""
+    """Return the normalisation that matches most identifiers of two tables, and both so written."""
     found: tuple[int, str, list[str], list[str]] | None = None
     for how, form in FORMS.items():
         keys, theirs = [*map(form, first)], [*map(form, other)]

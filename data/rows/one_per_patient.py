@@ -1,4 +1,4 @@
-"""Make one row of a patient's several: samples, visits or repeated entries."""
+"""Reduce several rows of a patient (samples, visits, repeated entries) to one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SAMPLE_TYPE = re.compile(r"(^|_)(sample|tissue|specimen)_?(type|kind|class)(_|$
 
 @dataclass(frozen=True)
 class Merged:
-    """A table with one row a patient, and what was done for it."""
+    """A table with one row a patient, and counts of the merged and dropped rows."""
 
     frame: pd.DataFrame
     rows: int
@@ -35,10 +35,10 @@ class Merged:
     normal: int
     """Rows of normal tissue, which were dropped."""
     late: int
-    """Patients without a row from before follow-up, who were dropped."""
+    """Number of patients dropped for want of a row from before follow-up."""
 
     def note(self, rows: Rows) -> str:
-        """Say how many rows were merged."""
+        """Return a note on the number of merged rows."""
         how = rows.one_per_patient
         told = "the latest before follow-up" if isinstance(how, LatestBefore) else how
         filled = ", gaps filled from the others" if rows.prefer else ""
@@ -63,7 +63,7 @@ def one_per_patient(
         frame: the table.
         id: column of the patient's identifier, or of the sample's barcode.
         rows: which row.
-        start: the time from dates, whose start is where follow-up begins.
+        start: the time from dates, whose start is the begin of follow-up.
         words: cells that mean missing, in lower case.
 
     Raises:
@@ -105,7 +105,7 @@ def one_per_patient(
 def _samples(
     frame: pd.DataFrame, ids: list[str]
 ) -> tuple[list[str], Bools, tuple[NDArray[Any], ...]]:
-    """Return patients, who is no normal tissue, and ranks of samples, the last counting most."""
+    """Return each row's patient, whether it is a tumour, and its rank; the last counts most."""
     codes = read_barcodes(ids)
     if codes is not None and any(code is not None and code.type is not None for code in codes):
         patients = [text if c is None else c.patient for text, c in zip(ids, codes, strict=True)]
@@ -123,7 +123,7 @@ def _samples(
 def _taken(
     frame: pd.DataFrame, name: str, start: FromDates | None, words: Collection[str]
 ) -> Array:
-    """Return when rows were taken (n,), in days or another unit, 0 where follow-up begins."""
+    """Return the time of each row (n,), in days or another unit; 0 is the begin of follow-up."""
     cells = without_missing(column(frame, name, "rows.latest_before"), words)
     read = (
         number_column(cells, NumberFormat(words, bounds=False)) if cells.dtype.kind != "M" else None
