@@ -1,4 +1,4 @@
-"""The verbs of the command line as functions: what goes in is checked, what comes out is typed.
+"""The verbs of the command line as functions, with checked arguments and typed results.
 
 Heavy libraries are imported by the function that needs them, so that a bundle that only answers
 needs neither torch nor MLflow.
@@ -36,12 +36,12 @@ Location: TypeAlias = str | PathLike[str]
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What ``train`` or ``tune`` made."""
+    """The result of ``train`` or ``tune``."""
 
     bundle: Bundle
-    """The models: ``bundle.predict(frame, times)`` answers."""
+    """The models; ``bundle.predict(frame, times)`` predicts."""
     trained: Trained
-    """The same with the fits and how each endpoint's was judged: ``trained.primary.evaluation``."""
+    """The fits and their evaluation by endpoint: ``trained.primary.evaluation``."""
     path: Path | None
     """Folder of the bundle; None where it was written nowhere."""
     run_id: str | None
@@ -343,7 +343,7 @@ def _patients(study: Study | Patients | Location, config: Config) -> Patients:
 
 
 def _endpoint(cohort: Cohort, name: str) -> Cohort:
-    """Return the further endpoint of a cohort, by itself."""
+    """Return the cohort of a further endpoint."""
     cohort.study.survival_endpoint(name)
     if name not in cohort.further:
         raise InputError(f"endpoint: the cohort was loaded without '{name}': load it with that")

@@ -25,7 +25,7 @@ class Curve:
     x: Array
     """(t,) rising times: the distinct times of events in the training patients."""
     grid: TimeGrid
-    """On whose edges the hazard is known."""
+    """Grid of the cumulative hazard."""
     cumulative: Array
     """(j + 1,) cumulative hazard at the grid's edges."""
     survival: bool

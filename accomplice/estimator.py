@@ -1,4 +1,4 @@
-"""The model as an estimator of scikit-learn's, with scikit-survival's structured outcome."""
+"""The model as a scikit-learn estimator, with scikit-survival's structured outcome."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from accomplice.training.config import Config, known_keys, with_settings
 from accomplice.training.metrics.concordance import harrell_c
 from accomplice.training.models.survival import SurvivalAnswer
 
-#: Columns that the outcome is put into, beside those of X.
+#: Columns of the outcome in the joint frame with X.
 TIME, EVENT = "y.time", "y.event"
 #: Settings without a parameter: ``random_state`` is the seed, y is one endpoint, nothing is judged.
 _OTHERS = ("seed", "further_endpoints", "evaluation.")
 #: Parameter -> setting.
 SETTINGS = {key.replace(".", "__"): key for key in known_keys() if not key.startswith(_OTHERS)}
 PARAMETERS = ("study", "random_state", *SETTINGS)
-#: Largest seed, and one more, that is drawn from a random state.
+#: Upper bound (exclusive) of the seeds drawn from a random state.
 SEEDS = 2**31 - 1
 
 
@@ -168,7 +168,7 @@ class SurvivalEstimator(BaseEstimator):
         return self._curves(X, return_array, survival=False)
 
     def score(self, X: Any, y: NDArray[np.void]) -> float:
-        """Return Harrell's concordance of the risk: 0.5 is chance, 1 the order of the events.
+        """Return Harrell's concordance index of the risk: 0.5 is chance, 1 is perfect ranking.
 
         Args:
             X: (n, p) as :meth:`fit` takes it.

@@ -8,7 +8,7 @@ Counters go on when another bundle is loaded, as Prometheus expects. Their objec
 since those that several processes share are never freed.
 
 No metric is about one patient. Drift is over a window of patients. It is computed when Prometheus
-asks, and only after so many new patients that the difference from last time is not of a single one.
+asks, and only after enough new patients that no difference between two values is of a single one.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ class Metrics:
 
 
 class _About:
-    """The model that answers, as one series of this process; replaced models leave none."""
+    """The model in service, as one series of this process; replaced models leave none."""
 
     def __init__(self) -> None:
         self.model: Mapping[str, Any] | None = None
@@ -259,7 +259,7 @@ class _Drift:
         self.forget()
 
     def forget(self) -> None:
-        """Set all gauges to unknown."""
+        """Set all gauges to NaN."""
         for gauge in (*self._shift.values(), *self._share.values(), self._stability):
             gauge.set(np.nan)
 

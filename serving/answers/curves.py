@@ -26,7 +26,7 @@ REMEMBERED = 64
 
 
 def grid(horizon: float) -> tuple[float, ...]:
-    """Return the months of every curve: from 0 to the horizon in even steps."""
+    """Return the months of a curve: from 0 to the horizon in even steps."""
     step = next((s for s in STEPS if horizon / s <= POINTS), horizon / POINTS)
     return (*np.arange(0.0, horizon, step).tolist(), horizon)
 

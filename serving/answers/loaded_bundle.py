@@ -31,7 +31,7 @@ class LoadedBundle:
 
 
 class BundleSlot:
-    """Holds the bundle that answers now."""
+    """Holds the bundle in service."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -40,7 +40,7 @@ class BundleSlot:
 
     @property
     def current(self) -> LoadedBundle | None:
-        """The bundle that answers now; None before there is one."""
+        """The bundle in service; None before there is one."""
         return self._current
 
     @contextmanager

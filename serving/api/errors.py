@@ -30,7 +30,7 @@ ERRORS = {
     415: ("unsupported_media_type", "send application/json, not compressed"),
     503: ("unavailable", "the server is not ready: try again later"),
 }
-INTERNAL = ("internal", "an error of the server's; its log names the place")
+INTERNAL = ("internal", "an internal error; the server's log names the place")
 
 
 def envelope(code: str, message: str, details: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:

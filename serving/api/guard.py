@@ -46,7 +46,7 @@ SLOWEST_BODY, SLOWEST_ANSWER, RETRY_AFTER = 20.0, 20.0, 1
 HELD_BACK = 0.05
 #: Multiple of the allowed size up to which a body is read before the connection is closed.
 DRAINED = 16
-#: Paths without any check: they tell only whether the server lives.
+#: Paths without any check: they tell only whether the server is up.
 OPEN = frozenset({"/livez", "/readyz", "/healthz"})
 #: The page's frame and files, which need no token: they hold nothing of the model.
 FRAME, FILES = frozenset({"/", "/app", "/app/", "/docs"}), ("/app/files/", "/static_content/")
@@ -62,7 +62,7 @@ CLOSE = ((b"connection", b"close"),)
 REFUSALS = {
     403: (
         "tokens_needed",
-        "other machines can reach this server, and it knows no tokens: it answers nobody",
+        "other machines can reach this server, and it knows no tokens: it refuses every request",
     ),
     401: ("unauthorised", "send a known token: Authorization: Bearer TOKEN"),
     408: ("too_slow", "the body took too long to come in"),

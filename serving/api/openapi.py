@@ -61,7 +61,7 @@ ERRORS = {
     413: "The body is too large.",
     415: "This media type is not read: send application/json, not compressed.",
     429: "Too many requests are under way: ask again after Retry-After seconds.",
-    500: "An error of the server's.",
+    500: "Internal server error.",
     504: "The answer took too long.",
 }
 
@@ -226,7 +226,7 @@ def paths(predictor: Predictor) -> dict[str, Any]:
     if horizon is not None:
         examples["/explain"] = {"typical but for the first feature": {"patient": first}}
     card = {"application/json": {"schema": {"$ref": REF.format(model="ModelCard")}}}
-    about = "Say which model answers, of whom it learned, how it did and what it asks for."
+    about = "Return the model card: version, training cohort, performance and features."
     return {
         **{path: _post(path, shown) for path, shown in examples.items()},
         "/model": _get("model", about, card, "model"),
@@ -282,7 +282,7 @@ def _get(name: str, about: str, content: Mapping[str, Any], tag: str = "operatio
             "operationId": name,
             "tags": [tag],
             "summary": about,
-            "responses": {"200": {"description": "As said.", "content": content}, **refusals},
+            "responses": {"200": {"description": "The answer.", "content": content}, **refusals},
             **own,
         }
     }

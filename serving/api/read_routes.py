@@ -25,7 +25,7 @@ def read_routes(
     """Return the routes' application.
 
     Args:
-        current: returns the bundle that answers now; None before there is one.
+        current: returns the bundle in service; None before there is one.
         exposition: returns the metrics in Prometheus's format.
     """
 

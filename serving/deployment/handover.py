@@ -1,4 +1,4 @@
-"""The choice of a worker's bundle by the process that started the server, while it serves.
+"""Handover of bundles from the process that started the server to its worker.
 
 A folder with two small files. ``wanted.json`` is written by the process that started the server,
 which may know the registry; ``served.json`` by the worker, which knows only bundles, when a bundle

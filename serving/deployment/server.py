@@ -1,4 +1,4 @@
-"""Start, wait for and end a server of a bundle or a packed Bento, on this machine."""
+"""Start, supervise and end a server of a bundle or a packed Bento, on this machine."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class CurvePoint(BaseModel):
 
 
 class PatientAnswer(BaseModel):
-    """What the models say of one patient, under the names that ``predict`` has.
+    """Predictions for one patient, under the names of ``predict``'s columns.
 
     ``survival@T`` for each time T asked for; a further survival endpoint's quantities begin with
     its name and a point; ``response.NAME`` is the chance of a positive label. A model without a
@@ -72,7 +72,7 @@ class PatientAnswer(BaseModel):
 
 
 class ModelInfo(BaseModel):
-    """Which model answered."""
+    """The model that answered."""
 
     name: str
     endpoint: str
@@ -109,7 +109,7 @@ class ErrorDetail(BaseModel):
 
 
 class ErrorBody(BaseModel):
-    """What went wrong."""
+    """Code, message and details of an error."""
 
     code: str = Field(description="Stable, for programs.")
     message: str = Field(description="For people.")
@@ -186,7 +186,7 @@ class FeatureCard(BaseModel):
 
 
 class Cohort(BaseModel):
-    """Whom the model learned from."""
+    """The training cohort."""
 
     fingerprint: str | None
     patients: int | None
@@ -194,7 +194,7 @@ class Cohort(BaseModel):
 
 
 class EndpointNames(BaseModel):
-    """What the model answers."""
+    """Names of the model's endpoints."""
 
     survival: list[str]
     binary: list[str]
@@ -224,7 +224,7 @@ class ResponseCard(BaseModel):
 
 
 class ModelCard(ModelInfo):
-    """The model: of whom it learned, how it did, what it asks for."""
+    """The model card: version, training cohort, performance and features."""
 
     model_config = ConfigDict(extra="allow")
 

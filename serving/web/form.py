@@ -12,8 +12,8 @@ from accomplice.data.study_parts import Feature, Treatment
 from accomplice.serving.answers.training_values import TrainingValues, training_values
 from accomplice.training.bundle import Bundle
 
-#: Features of a modality beyond which it is folded; beyond which only the first have fields and the
-#: others are pasted; fields in that case.
+#: Most features of a modality that is shown unfolded; most features that all have fields (with
+#: more, only the first have fields and the others are pasted); number of fields in that case.
 FOLDED, WIDE, LISTED = 8, 24, 12
 #: Sliders of a what-if, and maximum of treatment-effect modifiers among them.
 SLIDERS, MODIFIERS = 6, 3
@@ -82,7 +82,7 @@ class Group:
     pasted: tuple[str, ...]
     """Keys of further features, which have no fields."""
     open: bool
-    """Whether its fields are shown at first."""
+    """Whether its fields are shown initially."""
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ class Page:
     """The page's routes.
 
     Args:
-        current: returns the bundle that answers now; None before there is one.
+        current: returns the bundle in service; None before there is one.
     """
 
     def __init__(self, current: Callable[[], LoadedBundle | None]) -> None:
