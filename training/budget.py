@@ -1,4 +1,4 @@
-"""How long work may take: a deadline handed down, and a note of what it cut short."""
+"""Time budgets: a deadline that is shared by parts of the work, and notes of the cuts it made."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ Clock = Callable[[], float]
 
 
 class Budget:
-    """Seconds for a piece of work, counted from when it is made.
+    """Time budget of a piece of work, in seconds from its creation.
 
-    Work asks it before each further step, always after the first: so the least of everything is
-    done however little time there is, and a budget without end changes nothing.
+    It is checked before each step but the first, so that a minimum of everything is done however
+    little time there is. An unlimited budget changes nothing.
     """
 
     def __init__(
@@ -27,7 +27,7 @@ class Budget:
 
     @property
     def limited(self) -> bool:
-        """Whether it ends at all."""
+        """Whether there is a limit."""
         return self.seconds < math.inf
 
     @property
@@ -40,42 +40,42 @@ class Budget:
         return self.seconds - self.spent
 
     def share(self, part: float = 1.0, keep: float = 0.0) -> Budget:
-        """Return a budget that ends after a part of what is left beyond ``keep`` seconds.
+        """Return a budget of a part of the seconds left, less ``keep`` seconds.
 
-        What its work does not use is left in this one. Both note cuts in one place.
+        Seconds that it does not use remain in this one. Both share one list of cuts.
         """
         made = Budget(max(0.0, (self.left() - keep) * part), self.clock)
         made._cuts = self._cuts
         return made
 
     def pace(self) -> Pace:
-        """Begin a row of steps."""
+        """Begin a series of steps."""
         return Pace(self)
 
     def cut(self, what: str, done: int, planned: str) -> None:
-        """Note that less was done than planned; the least is kept of what is noted repeatedly."""
+        """Note that less was done than planned; of repeated notes the least is kept."""
         least = min(done, self._cuts.get(what, (done, planned))[0])
         self._cuts[what] = least, planned
 
     @property
     def cuts(self) -> list[str]:
-        """What was cut short, such as ``network 3 of at most 60 epochs``."""
+        """Notes of the cuts, such as ``network 3 of at most 60 epochs``."""
         return [f"{what} {done} of {planned}" for what, (done, planned) in self._cuts.items()]
 
 
 class Pace:
-    """Says after each step whether one more would end in time, were it as long as the last."""
+    """Whether, after each step, another one as long as the last would end in time."""
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
         self.at = budget.clock()
 
     def another(self) -> bool:
-        """Call it after each step."""
+        """Whether to take another step; to be called after each."""
         now = self.budget.clock()
         last, self.at = now - self.at, now
         return self.budget.left() >= last
 
 
-#: What work gets that may take as long as it takes. It is never cut, so all may share it.
+#: The unlimited budget. It is never cut, so that one instance serves all.
 UNLIMITED = Budget()

@@ -32,21 +32,21 @@ from accomplice.training.models.survival import Column, SurvivalAnswer, Survival
 from accomplice.training.progress import Tick, silent
 
 WEIGHTS = "weights.safetensors"
-#: What ``flags`` says where there is nothing to say.
+#: Text of ``flags`` without a flag.
 OK = "ok"
-#: What stands between the flags of one patient.
+#: Separator of one patient's flags.
 SEPARATOR = "; "
-#: Flag of an endpoint that is answered for months to which no training patient was followed.
+#: Flag of an endpoint predicted at months beyond all training patients' follow-up.
 BEYOND = "beyond_follow_up"
-#: Months asked for where the caller names none, as far as the model reaches.
+#: Default months of survival, as far as the model's horizon.
 USUAL_TIMES = (12.0, 36.0, 60.0)
-#: Names of unknown columns that one row's flags hold at the most.
+#: Most names of unknown columns in one row's flags.
 MOST_UNKNOWN = 5
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the models say of n patients, before it is laid out as a table or as JSON."""
+    """Predictions for n patients, by endpoint, from which tables and JSON are made."""
 
     survival: Mapping[str, SurvivalAnswer]
     """By survival endpoint, the primary one first."""
@@ -54,7 +54,7 @@ class Answer:
     """Binary endpoint -> probability (n,) of a positive label; NaN where there is no model."""
 
     def columns(self, times: Sequence[float]) -> dict[str, Column]:
-        """Return all of it by the names that ``predict`` gives it.
+        """Return all quantities by the names of ``predict``'s columns.
 
         The primary endpoint's columns have no prefix. A further one's have its name, and none for
         a time beyond its own horizon.
@@ -74,7 +74,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Bundle:
-    """Fitted models with all that is needed to use and to judge them."""
+    """Fitted models, with their study, metrics and provenance."""
 
     study: Study
     survival: Mapping[str, SurvivalModel]
@@ -146,7 +146,7 @@ class Bundle:
         return pd.DataFrame(table)
 
     def explain(self, frame: pd.DataFrame, tick: Tick = silent, *, first: int = 1) -> pd.DataFrame:
-        """Say why the rows of a table have the risks that ``predict`` gives them.
+        """Attribute the risks of a table's rows to the features (Shapley values).
 
         Args:
             frame: as :meth:`predict` takes it.
@@ -180,9 +180,9 @@ class Bundle:
         *,
         band: bool = False,
     ) -> Answer:
-        """Answer for coded features (n, p), the treatment among them, and centres (n,).
+        """Predict from coded features (n, p), the treatment among them, and centres (n,).
 
-        With ``band`` the primary endpoint's answer knows the ensemble's interval.
+        With ``band`` the primary endpoint's answer has the ensemble's interval.
         """
         blind = values[:, list(self.study.prognostic_features)]
         at_rates = self.rates(rates)
@@ -199,7 +199,7 @@ class Bundle:
         return Answer(survival, responses)
 
     def flag_times(self, flags: Sequence[list[str]], times: Sequence[float]) -> None:
-        """Append to the flags of n patients which endpoint's answers lie beyond its follow-up.
+        """Append flags of endpoints predicted beyond their follow-up to the flags of n patients.
 
         Args:
             flags: of each patient.
@@ -225,7 +225,7 @@ class Bundle:
         return found + [model.preprocessor for model in self.responses.values()]
 
     def times(self, times: Sequence[float] | None) -> tuple[float, ...]:
-        """Check the months asked for, or choose the usual ones."""
+        """Check the months, or return the default ones."""
         horizon = self.horizon
         if horizon is None:
             if times is not None and len(times) > 0:
@@ -249,7 +249,7 @@ class Bundle:
         return tuple(float(t) for t in times)
 
     def rates(self, rates: Mapping[str, float] | None) -> dict[str, float]:
-        """Check the local rates asked for, beside those of the study file."""
+        """Check the local rates, and fill them up with the study file's."""
         known = self.study.endpoints.binary
         found = {name: e.local_rate for name, e in known.items() if e.local_rate is not None}
         for name, rate in (rates or {}).items():

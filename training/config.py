@@ -37,7 +37,7 @@ class Grid(_Part):
     """Bins of follow-up time."""
 
     bins: Annotated[int, Field(ge=1, le=100)] = 12
-    """Bins at the most."""
+    """Most bins."""
     events_each: Count = 8
     """Events a bin should hold at least."""
 

@@ -1,17 +1,17 @@
-"""Callbacks by which long work says how far it is."""
+"""Progress callbacks of long work."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-#: Called with the stage, how much is done and how much there is.
+#: Callback with the stage, the amount done and the total.
 Tick = Callable[[str, int, int], None]
-#: Called with each epoch and the folds' mean validation loss. What it raises ends the fit.
+#: Callback with each epoch and the folds' mean validation loss. An exception ends the fit.
 Report = Callable[[int, float], None]
 
 
 def silent(stage: str, done: int, total: int) -> None:
-    """Show nothing."""
+    """Default progress callback: do nothing."""
 
 
 def within(name: str, tick: Tick) -> Tick:
@@ -20,4 +20,4 @@ def within(name: str, tick: Tick) -> Tick:
 
 
 def unreported(epoch: int, loss: float) -> None:
-    """Report nothing."""
+    """Default epoch callback: do nothing."""

@@ -54,19 +54,19 @@ PRIMARY_TIME = 0.6
 
 @dataclass(frozen=True)
 class Judged:
-    """A fit of a survival endpoint, and how it did."""
+    """A fit of a survival endpoint, and its evaluation."""
 
     model: SurvivalModel
     fitted: Fitted
     evaluation: Evaluation
     evidence: Evidence | None
-    """Whether the treatment's effect is to be believed, where one was estimated."""
+    """Evidence for the treatment's effect, where one was estimated."""
     review: Review
-    """All that is judged of it, without patients."""
+    """The record of its evaluation, without patients."""
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """Of the leak sentinels, which watch the primary endpoint."""
+        """Findings of the leak sentinels, which run on the primary endpoint."""
         return self.review.sentinels
 
     def to_json(self) -> dict[str, Any]:
@@ -78,7 +78,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class Response:
-    """A model of a binary endpoint, and how it did."""
+    """A model of a binary endpoint, and its evaluation."""
 
     model: ResponseModel
     evaluation: ResponseEvaluation
@@ -90,7 +90,7 @@ class Response:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a run made."""
+    """The fitted models of a run, with their evaluation."""
 
     bundle: Bundle
     survival: dict[str, Judged]
@@ -98,11 +98,11 @@ class Trained:
     responses: dict[str, Response]
     """By binary endpoint with labels enough."""
     without: dict[str, str]
-    """Endpoint without a model -> why."""
+    """Endpoint without a model -> the reason."""
 
     @property
     def primary(self) -> Judged | None:
-        """What the run is known by; None where the study has labels alone."""
+        """The primary endpoint's fit; None where the study has labels alone."""
         return next(iter(self.survival.values()), None)
 
     @property
@@ -169,7 +169,7 @@ def fit_and_judge(
 def watched(
     judged: Judged, config: Config, tick: Tick = silent, budget: Budget = UNLIMITED
 ) -> Judged:
-    """Return the same with what the leak sentinels found."""
+    """Return the fit with the findings of the leak sentinels."""
     prepared = judged.fitted.prepared
     found = watch(
         prepared.cohort,
@@ -225,7 +225,7 @@ def make_bundle(
     config: Config,
     cuts: Sequence[str] = (),
 ) -> Bundle:
-    """Put fits, their figures and where they came from into a bundle."""
+    """Make a bundle of fits, their metrics and their provenance."""
     settings = json.loads(json.dumps(flat(config)))
     # The table's place on the training machine is of no use elsewhere.
     source = patients.study.source.model_copy(update={"files": ("cohort",)})
@@ -251,12 +251,12 @@ def make_bundle(
 def survival_model(
     fitted: Fitted, baselines: tuple[Baseline, ...] = (), distrust: str = ""
 ) -> SurvivalModel:
-    """Return what answers for new patients.
+    """Return the model that predicts new patients.
 
     Args:
         fitted: on the training cohort.
         baselines: fitted on the same folds.
-        distrust: why no advice can rest on the treatment's effect, if so.
+        distrust: reason why no advice can rest on the treatment's effect, if there is one.
     """
     cohort, risk = fitted.prepared.cohort, log_risk(fitted.cumulative)
     centre = float(np.mean(risk))

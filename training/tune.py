@@ -97,7 +97,7 @@ class SeededByTrial(TPESampler):
 
 @dataclass(frozen=True)
 class Tuned:
-    """Where a study stands."""
+    """State of an Optuna study: best configuration, trials judged, trials pruned."""
 
     study: Study
     config: Config
@@ -105,10 +105,10 @@ class Tuned:
     trials: int
     """Trials judged, earlier sessions and other workers included."""
     pruned: int
-    """Those among them that were given up early."""
+    """Trials among them that were pruned."""
 
 
-#: What is tuned: key -> lowest and highest value; whole numbers where the ends are. All but the
+#: Search space: key -> lowest and highest value; whole numbers where the ends are. All but the
 #: dropouts on a logarithmic scale. Lower learning rates took twice as long and were never best.
 #: The part held out for early stopping is not tuned: trials would be pruned by the losses of
 #: different patients.

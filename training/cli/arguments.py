@@ -19,7 +19,7 @@ from accomplice.data.errors import nearest
 
 T = TypeVar("T")
 
-#: Column where the help of an option begins, and letters of a line at the most.
+#: Column at which the help of an option begins, and maximum of characters of a line.
 COLUMN, WIDEST = 24, 100
 
 

@@ -38,7 +38,7 @@ def compare(
         Path | None, option("FILE", "write the figures there too", name="--json")
     ] = None,
 ) -> None:
-    """Hold models against each other on the same patients.
+    """Compare models on the same patients.
 
     Judges two models, or each further one against the first, on the same patients and the same
     bootstrap draws: Uno's C, Harrell's C and the integrated Brier score with their paired

@@ -39,7 +39,7 @@ def package(
 
     Elsewhere: tar -xf the archive into an empty folder and accomplice serve that, or, where
     accomplice is not installed, pip install -r env/python/requirements.txt and bentoml serve FOLDER
-    --host 127.0.0.1. The image is built by whoever has a container engine; the commands are
+    --host 127.0.0.1. The image is built with a container engine, by the commands that are
     printed. It answers other machines, and therefore starts only with a token file (accomplice
     token) mounted. podman takes the same commands; with --format docker its build keeps the check
     of health.
@@ -142,7 +142,7 @@ def serve_stored(model: str, at: int, access: Access, every: float | None) -> No
     Args:
         model: of the store.
         at: port.
-        access: who may ask.
+        access: address, tokens and concurrency.
         every: seconds between two looks at the alias; it is not followed if absent.
     """
     from tempfile import TemporaryDirectory
@@ -168,7 +168,7 @@ def token(
     *,
     tokens: Annotated[Path, option("FILE", "its hash is added here")],
 ) -> None:
-    """Make a token for a program that asks the endpoint.
+    """Make an access token for a client of the endpoint.
 
     Prints a new token once, and adds its hash to a file that serve --tokens reads; a line taken out
     of the file, and a restart, and the token opens nothing any more.

@@ -120,7 +120,7 @@ def power(
 
     With a STUDY, patients, events, treated, who has the marker recorded and how long patients were
     followed are read from its cohort, but for what an option says: the last example asks what it
-    would bring to measure the marker in everybody. Effects are never read from a cohort: assume
+    would bring to measure the marker in all patients. Effects are never read from a cohort: assume
     them.
     """
     from rich.console import Console

@@ -1,9 +1,9 @@
 """The verb ``predict``: a table of any length, some thousand patients at a time.
 
-The answer for a patient does not depend on the others, but for its last digits: how a matrix
-product is summed depends on its size. So parts begin where the model's own blocks do, and a table
-in parts gets the very numbers that it would get at once. One thread works: most of the time goes
-into many small array operations, of which two threads do no more than one.
+A patient's prediction does not depend on the other rows, but for its last digits: the order of
+summation in a matrix product depends on its size. So parts begin where the model's own blocks do,
+and a table in parts gets exactly the numbers of the whole table. One thread works: most of the time
+goes into many small array operations, which two threads do no faster than one.
 """
 
 from __future__ import annotations

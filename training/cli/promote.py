@@ -1,4 +1,4 @@
-"""The verb ``promote``: a model becomes champion if the gate passes it."""
+"""The verb ``promote``: a model becomes champion if it passes the gate."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from accomplice.training.cli.arguments import JudgedOn, Model, option
 from accomplice.training.cli.session import ctrl_c_heeded
 from accomplice.training.reports.wording import SYNTHETIC
 
-#: Exit code where the gate refuses.
+#: Exit code if the gate refuses.
 REFUSED = 3
-#: Characters that a reason may have.
+#: Maximum of characters of a reason.
 MOST_REASON = 500
 
 
@@ -26,7 +26,7 @@ def promote(
         str | None, option("REASON", "promote whatever the gate says; the reason is recorded")
     ] = None,
 ) -> int:
-    """Make a model champion, if the gate lets it.
+    """Make a model champion, if it passes the gate.
 
     Moves the registry's alias champion to the model, if every rule of the gate holds:
 
@@ -35,7 +35,7 @@ def promote(
       on the same patients it is not worse: neither Uno's C nor the integrated Brier score is
         certainly worse (paired 95 % interval), nor worse by more than 0.03 or 0.01
       it has learnt something: Uno's C above 0.5 and a gain over Kaplan-Meier, both for certain
-      its predictions come true: calibration slope and observed/expected agree with 0.8 to 1.25 by
+      it is calibrated: calibration slope and observed/expected agree with 0.8 to 1.25 by
         their 95 % intervals, the slope itself is within 0.6 to 1.67, the ratio within 0.8 to 1.25
       no leak sentinel fired
 

@@ -31,7 +31,7 @@ def report(
     """The whole evaluation of a model as one page.
 
     Writes the whole evaluation of a model as one page that opens without a network: does it rank
-    patients, does it beat simple models, do its probabilities come true, what would it do to
+    patients, does it beat simple models, are its probabilities calibrated, what would it do to
     decisions, does it hold in subgroups, what drives it, could it be a leak; figures, and their
     numbers as tables. All comes from the model itself: no patient is needed. The numbers go to a
     .json beside it.

@@ -1,4 +1,4 @@
-"""Hand a server the bundle of a registered model, and later versions in its place.
+"""Supply a server with the bundle of a registered model, and with later versions.
 
 This is the side of the process that started the server: it may know MLflow, which the worker must
 not. Where an alias is followed it copies each new version's bundle beside the server, checks its
@@ -19,21 +19,21 @@ from pathlib import Path
 from accomplice.data.errors import InputError
 from accomplice.serving.deployment.handover import HANDOVER_VARIABLE, Handover, Version
 
-#: A model by an alias, which is what can be followed.
+#: A model by an alias; only an alias can be followed.
 ALIAS = re.compile(r"models:/(?P<name>[^/@]+)@(?P<alias>[^/@]+)")
-#: Seconds between two looks at the registry, where nothing else is said.
+#: Default seconds between two looks at the registry.
 EVERY = 10.0
 #: Of a tracking server that is away, so that the next look is not kept waiting for minutes.
 PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 
 
 def say_on_stderr(text: str) -> None:
-    """Write a line."""
+    """Print a line on stderr."""
     print(f"accomplice: {text}", file=sys.stderr, flush=True)
 
 
 class Registered:
-    """A model of the store, as it is now.
+    """Supply of one fixed model of the store.
 
     Args:
         model: ``runs:/ID`` or ``models:/NAME/VERSION`` or by an alias.
@@ -73,7 +73,7 @@ class Registered:
 
 
 class Champion:
-    """A model by an alias, and the versions that it has named.
+    """Supply of the versions that an alias names over time.
 
     Args:
         model: ``models:/NAME@ALIAS``.

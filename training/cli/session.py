@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     P = TypeVar("P", bound=Patients)
 
-#: What logging a run takes, in parts of what importing and reading took.
+#: Time of logging a run, as a multiple of that of imports and reading.
 CLOSING = 0.5
 
 

@@ -57,7 +57,7 @@ def say_result(trained: Trained, path: Path, logged: Logged) -> None:
         for baseline in primary.evaluation.gains:
             print(f"the model {primary.evaluation.verdict(baseline)}")
         for said in primary.evaluation.notes:
-            print(f"not held against a baseline: {said}")
+            print(f"not compared with a baseline: {said}")
     for line in unanswered(trained.bundle.study):
         print(line)
     if primary is not None:
@@ -163,7 +163,7 @@ def quoted(path: str | Path) -> str:
 
 @contextmanager
 def shown(title: str) -> Iterator[Tick]:
-    """Show stages as bars on stderr while inside, if that is a terminal."""
+    """Show progress bars of the stages on stderr inside the block, if it is a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 

@@ -12,9 +12,9 @@ import numpy as np
 from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.training.estimators.newton import Newton, maximise
 
-#: Fall of the log-likelihood, as a part of 1 and its size, that counts as rounding.
+#: Decrease of the log-likelihood, relative to 1 plus its size, that counts as rounding.
 ROUNDING = 1e-12
-#: Change of a linear predictor by the last step, above which the likelihood has no maximum.
+#: Change of a linear predictor in the last step, above which the likelihood has no maximum.
 LONG = 1e-3
 
 
@@ -37,9 +37,9 @@ def fit_complementary_log_log(
         case: (n,) bool.
         weight: (d, n) of d fits, 0 or above.
         start: (d, k) where each begins.
-        promised: a fit ends with a step that promises less of the log-likelihood than half of this
-            part of the weights.
-        short: or with one that changes no coefficient by more than this.
+        promised: a fit ends with a step whose predicted gain of log-likelihood is below half of
+            this part of the sum of weights.
+        short: or with a step that changes no coefficient by more than this.
 
     Returns:
         β (d, k), NaN where the likelihood has no maximum, as where the design parts the cases from

@@ -1,9 +1,9 @@
 """Cox's model: the partial likelihood, fits under a ridge, and the baseline hazard.
 
-Cox, "Regression models and life-tables", J R Stat Soc B 1972. :class:`RiskSets` knows one linear
-model's likelihood to the second derivative, with Efron's ties ("The efficiency of Cox's likelihood
-function for censored data", JASA 1977), as Newton's method wants it; :class:`RiskSums` the gradient
-by patient of many models at once, as boosting wants it.
+Cox, "Regression models and life-tables", J R Stat Soc B 1972. :class:`RiskSets` computes one linear
+model's likelihood with two derivatives for Newton's method, ties by Efron ("The efficiency of Cox's
+likelihood function for censored data", JASA 1977); :class:`RiskSums` computes the gradients of many
+models by patient for boosting, ties by Breslow.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PROMISED = 1e-12
 
 
 class _Ties(NamedTuple):
-    """The e events by falling time, those at one time in a group."""
+    """The e events by decreasing time, tied events in one group."""
 
     rows: Ints
     """(e,) places of the events among the patients by falling time."""
@@ -39,7 +39,7 @@ class _Ties(NamedTuple):
     approximation takes out of the risk set."""
 
     def at_risk(self, weighted: Array) -> Array:
-        """Sum what is weighted (n, c), by falling time, over each event's risk set (e, c)."""
+        """Sum weighted rows (n, c), by decreasing time, over each event's risk set (e, c)."""
         tied = np.add.reduceat(weighted[self.rows], self.start, axis=0)
         found = np.cumsum(weighted, axis=0)[self.end - 1]
         found -= self.share[:, None] * tied[self.group]
@@ -48,7 +48,7 @@ class _Ties(NamedTuple):
 
 @dataclass(frozen=True)
 class RiskSets:
-    """Who was at risk at each event: what the partial likelihood needs of time and event."""
+    """Risk sets of the events, from which Cox's partial likelihood is computed."""
 
     time: Array
     """(n,) follow-up."""
@@ -81,7 +81,7 @@ class RiskSets:
         return self.evaluate_sorted(X[self.order], log_hz[self.order])
 
     def evaluate_sorted(self, x: Array, log_hz: Array) -> tuple[float, Array, Array]:
-        """Return what :meth:`evaluate` does, from patients in :attr:`order`."""
+        """Return :meth:`evaluate` for patients already in :attr:`order`."""
         rows, end, start, group, share = self._ties
         n, p = x.shape
         if len(rows) == 0:
@@ -108,7 +108,7 @@ class RiskSets:
         return self.evaluate(np.zeros((len(log_hz), 0)), log_hz)[0]
 
     def at_events(self, X: Array, log_hz: Array) -> tuple[Ints, Array, Array]:
-        """Return who had each event, and the design's mean and covariance among those at risk.
+        """Return each event's patient, and the design's mean and covariance in its risk set.
 
         Args:
             X: (n, p) design.
@@ -129,7 +129,7 @@ class RiskSets:
 
 
 def fit_cox(X: Array, risk_sets: RiskSets, penalty: Array, start: Array | None = None) -> Array:
-    """Maximise ``log partial likelihood - 1/2 sum_j penalty_j beta_j²``.
+    """Maximise Cox's ``log partial likelihood - 1/2 sum_j penalty_j beta_j²`` by Newton's method.
 
     Args:
         X: (n, p) design.
@@ -172,7 +172,7 @@ def fit_cox(X: Array, risk_sets: RiskSets, penalty: Array, start: Array | None =
 
 
 def row_space(X: Array, penalty: Array) -> tuple[Array, Array]:
-    """Return a design Z (n, k) with at most n columns, and the way back (p, k).
+    """Return a design Z (n, k) with at most n columns, and the matrix ``back`` (p, k) from it.
 
     With penalties above zero the best coefficients of X (n, p) lie in the space of its rows. So
     ``back @ gamma`` is the best ``beta`` under ``penalty`` where ``gamma`` is the best for Z under
@@ -195,7 +195,7 @@ def row_space(X: Array, penalty: Array) -> tuple[Array, Array]:
 def ridge_path(
     X: Array, risk_sets: RiskSets, relative: Array, penalties: Sequence[float]
 ) -> Iterator[Array]:
-    """Yield the coefficients (p,) at each penalty, each fit begun at the one before.
+    """Yield the coefficients (p,) at each penalty, each fit started at the one before.
 
     Args:
         X: (n, p) design.
@@ -221,7 +221,10 @@ def ridge_path(
 
 
 def baseline_hazard(log_hz: Array, time: Array, event: Bools, grid: TimeGrid) -> Array:
-    """Cumulative baseline hazard (j + 1,): events over weighted time at risk, bin by bin.
+    """Cumulative baseline hazard (j + 1,) of a piecewise-constant hazard.
+
+    Its increment in a bin is Σ events / Σ exp(log_hz) · part of the bin at risk, the maximum
+    likelihood estimate given ``log_hz``.
 
     Example:
         >>> grid, event = TimeGrid(np.array([0.0, 2.0])), np.array([True, False])

@@ -15,16 +15,16 @@ import numpy as np
 
 from accomplice.data.arrays import Array, Bools, Ints
 
-#: Further patients, without correlation, that correlations are shrunken as if by.
+#: Shrinkage of correlations towards 0, as a number of uncorrelated patients added.
 SHRINKAGE = 20.0
 #: Least eigenvalue of the correlations: pairs of columns known in other patients may contradict
 #: one another.
 LEAST = 0.05
-#: Variance of a column, whose scale is about 1, that is none.
+#: Variance, on a scale of about 1, below which a column is constant.
 TINY = 1e-12
-#: Patterns of missing values worked on at a time.
+#: Patterns of missing values computed at once.
 AT_ONCE = 1024
-#: Numbers that a distribution remembers of the patterns it has met.
+#: Size of a distribution's cache of patterns, in numbers.
 REMEMBERED = 2**20
 
 
@@ -54,7 +54,7 @@ class Gaussian:
 
     @classmethod
     def fit(cls, Z: Array) -> Gaussian:
-        """Fit to n patients (n, c), NaN where missing, by all pairs of known values."""
+        """Fit to n patients (n, c), NaN where missing; covariances by pairs of known values."""
         known = (~np.isnan(Z)).astype(float)
         together = known.T @ known
         count = np.maximum(np.diag(together), 1.0)
@@ -71,12 +71,12 @@ class Gaussian:
         length, direction = np.linalg.eigh(correlation)
         correlation = (direction * np.maximum(length, LEAST)) @ direction.T
         spread = np.diag(variance) / count
-        # A column that never varied says nothing and is told nothing, whatever its scale.
+        # A constant column predicts no other and is predicted by none, whatever its scale.
         scale = np.sqrt(np.where(spread > TINY, spread, 1.0) / np.diag(correlation))
         return cls(mean, correlation * scale[:, None] * scale)
 
     def condition(self, Z: Array, wanted: Ints) -> tuple[Array, Array, Ints]:
-        """Return what is to be expected of some columns, given all that is known.
+        """Return the conditional distribution of some columns, given all known values.
 
         Args:
             Z: (n, c), NaN where missing.
@@ -98,7 +98,7 @@ class Gaussian:
         return mean, covariance, pattern
 
     def _regressions(self, seen: Bools, wanted: Ints) -> tuple[Array, Array]:
-        """Return :meth:`_regress`, of which the patterns met last are remembered.
+        """Return :meth:`_regress`, with a cache of the latest patterns.
 
         Patients miss the same things together, so that most patterns have been met before.
         """
@@ -124,14 +124,14 @@ class Gaussian:
         return {}
 
     def _regress(self, seen: Bools, wanted: Ints) -> tuple[Array, Array]:
-        """Regress some columns (w,) on what is seen in each of k patterns (k, c).
+        """Regress some columns (w,) on the observed ones in each of k patterns (k, c).
 
         Returns:
             Slopes (k, c, w), 0 for what is not seen; covariance (k, w, w) of what is left, 0 for
             what is seen.
         """
         both = seen[:, :, None] & seen[:, None, :]
-        # All patterns at once: a column that is not seen stands apart, and is told nothing.
+        # All patterns at once: an unobserved column is made independent of the others.
         square = np.where(both, self.covariance, np.eye(seen.shape[1]))
         across = np.where(seen[:, :, None], self.covariance[:, wanted], 0.0)
         slopes = np.linalg.solve(square, across)

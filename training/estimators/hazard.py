@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from accomplice.data.arrays import Array, Bools, Ints
 
-#: Sets of times whose bins a grid remembers.
+#: Sets of times whose bins a grid caches.
 PLACED = 64
-#: Least survival that a cumulative hazard is taken of: it keeps the logarithm of 0 away and changes
-#: nothing else. A larger one would end the curves of patients at the highest risk too early.
+#: Lower bound of survival before the logarithm, to avoid log 0. A larger one would end the curves
+#: of patients at the highest risk too early.
 FLOOR = 1e-300
 
 
@@ -37,7 +37,7 @@ class TimeGrid:
             time: (n,) follow-up.
             event: (n,) whether the event was seen.
             horizon: end of the last bin.
-            most: bins at the most.
+            most: maximum of bins.
             each: events a bin should hold at least, where there are enough for three bins.
         """
         seen = np.sort(time[event & (time <= horizon)])
@@ -52,12 +52,12 @@ class TimeGrid:
 
     @property
     def bins(self) -> int:
-        """How many bins there are."""
+        """Number of bins."""
         return len(self.edges) - 1
 
     @property
     def horizon(self) -> float:
-        """Where the grid ends."""
+        """End of the grid, in months."""
         return float(self.edges[-1])
 
     def exposure(self, time: Array) -> Array:
@@ -83,7 +83,7 @@ class TimeGrid:
     def place(self, times: Array) -> tuple[Ints, Array]:
         """Return the bin (t,) of each time, and how far through it the time is, 0 to 1.
 
-        The same few times are asked for again and again: they are remembered.
+        Results are cached, since the same few times recur.
         """
         asked = np.asarray(times, dtype=float).tobytes()
         found = self._placed.get(asked)
@@ -160,7 +160,7 @@ def hazard_ratio(log_hz: Array) -> Array:
 
 
 def gathered(log_odds: NDArray[np.floating]) -> Array:
-    """Hazard gathered in a bin from the log-odds of the event in it, elementwise.
+    """Hazard of a bin (its increment of the cumulative hazard) from the event's log-odds.
 
     It is ``-log(1 - p)``, the softplus function of the log-odds, and as precise as they are.
 

@@ -1,8 +1,8 @@
-"""Hazard ratios with intervals: adjusted fits, contrasts, pooling, and what a design can show.
+"""Hazard ratios with intervals: adjusted fits, contrasts, pooling, and design analysis.
 
-Covariates that are only adjusted for carry a weak normal prior (SD 1 a standard deviation), so that
-rare levels and the many columns of a clinical record cannot blow up with few events; what is asked
-for carries none. Without such covariates the fit is plain Cox regression with Efron's ties.
+Covariates that are only adjusted for get a weak normal prior (SD 1 on the log-hazard ratio per SD),
+so that coefficients of rare levels and many clinical columns stay finite with few events; the
+covariates of interest get none. Without adjustment the fit is plain Cox regression, Efron's ties.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from accomplice.training.estimators.intervals import Z95, Estimate, finite_or_no
 
 #: Ridge on a standardised column that is only adjusted for: a normal prior of SD 1.
 WEAK = 1.0
-#: Standard error of a log hazard ratio beyond which the patients do not determine it.
+#: Standard error above which a log hazard ratio counts as undetermined.
 UNDETERMINED = 5.0
 #: Standard normal quantile of a power of 80 %.
 Z80 = NormalDist().inv_cdf(0.8)
@@ -67,14 +67,14 @@ class CoxFit:
     """Coefficients with their covariance."""
 
     beta: Array
-    """(k + q,) what is asked for, then what is adjusted for."""
+    """(k + q,) covariates of interest, then those adjusted for."""
     covariance: Array
     """(k + q, k + q) inverse of the penalised information."""
     patients: int
     events: int
 
     def ratio(self, *weights: float) -> HazardRatio:
-        """Return exp of the weighted sum of the first coefficients, such as ``ratio(-1, 1)``."""
+        """Return the contrast exp(Σ weight · β) of the first coefficients, as ``ratio(-1, 1)``."""
         w = np.zeros(len(self.beta))
         w[: len(weights)] = weights
         se = math.sqrt(max(float(w @ self.covariance @ w), 0.0))
@@ -87,7 +87,7 @@ def fit_effects(X: Array, time: Array, event: Bools, adjust: Array | None = None
     """Fit Cox's model with standard errors from the information.
 
     Args:
-        X: (n, k) or (n,) what is asked for, not penalised.
+        X: (n, k) or (n,) covariates of interest, not penalised.
         time: (n,) follow-up in months.
         event: (n,) whether the event was seen.
         adjust: (n, q) standardised covariates, under the weak prior; none if absent.
@@ -124,7 +124,9 @@ class Pooled:
 
 
 def pool(ratios: Sequence[HazardRatio]) -> Pooled:
-    """Pool by DerSimonian and Laird, "Meta-analysis in clinical trials", 1986.
+    """Pool log hazard ratios θ by DerSimonian and Laird, Control Clin Trials 1986.
+
+    Σ w θ / Σ w with w = 1 / (se² + τ²), and τ² from the moments of Cochran's Q.
 
     Example:
         >>> centres = [HazardRatio.of(math.log(hr), 0.2, 100, 50) for hr in (0.5, 0.8)]
@@ -149,13 +151,13 @@ def pool(ratios: Sequence[HazardRatio]) -> Pooled:
 
 @dataclass(frozen=True)
 class Design:
-    """What an estimate of this standard error could show of a plausible true effect.
+    """Power and errors of an estimate of this standard error, given a plausible true effect.
 
     Gelman and Carlin, "Beyond power calculations: assessing type S and type M errors", 2014.
     """
 
     plausible: float
-    """The hazard ratio that is taken as true."""
+    """The assumed true hazard ratio."""
     se: float
     power: float
     """Chance that the 95 % interval excludes 1."""
@@ -168,7 +170,11 @@ class Design:
 
 
 def judge_design(plausible: float, ratio: HazardRatio) -> Design:
-    """Judge what the standard error of an estimate could show of a plausible hazard ratio.
+    """Analyse the design behind an estimate: power, type S and type M error at a plausible ratio.
+
+    With the standardised effect δ = |log hr| / se: power Φ(δ − z) + Φ(−δ − z), type S error
+    Φ(−δ − z) / power, and the mean of |estimate| / |effect| among the significant (Gelman and
+    Carlin 2014). Events for a power of 80 %: events · ((z₀.₉₇₅ + z₀.₈) / δ)².
 
     Example:
         >>> judged = judge_design(0.7, HazardRatio.of(math.log(0.6), 0.2, 200, 100))
@@ -192,7 +198,7 @@ def judge_design(plausible: float, ratio: HazardRatio) -> Design:
 
 
 def two_sided(z: float) -> float:
-    """Two-sided tail of a standard normal.
+    """Two-sided p value 2 (1 − Φ(|z|)) of a standard normal statistic.
 
     Example:
         >>> round(two_sided(1.96), 3)

@@ -90,7 +90,7 @@ class Estimate:
 
     @classmethod
     def of_draws(cls, figures: Array, *, open_ended: bool = False) -> Self:
-        """Estimate a figure by the percentiles of its bootstrap draws.
+        """Make an estimate from a figure and the percentiles of its bootstrap draws.
 
         Args:
             figures: (1 + d,) the figure of all patients, then of each draw.

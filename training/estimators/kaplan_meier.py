@@ -1,4 +1,4 @@
-"""The Kaplan-Meier estimator, the censoring distribution, and weights by its inverse."""
+"""Kaplan-Meier and Nelson-Aalen estimators, the censoring distribution, and IPC weights."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class KaplanMeier:
 
     @property
     def last(self) -> float:
-        """The longest follow-up; past it the curve carries its last value and is a guess."""
+        """The longest follow-up; beyond it the curve is extrapolated by its last value."""
         return float(self.times[-1])
 
     def at(self, times: Reals | float) -> Array:
@@ -157,7 +157,7 @@ def inverse_censoring(censoring: KaplanMeier, time: Array, needed: Bools) -> Arr
     return np.divide(1.0, probability, out=np.zeros_like(probability), where=needed)
 
 
-#: Part of the patients that must still be followed at the judged horizon.
+#: Least part of the patients still followed at the judged horizon.
 STILL_FOLLOWED = 0.1
 
 

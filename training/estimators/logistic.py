@@ -24,7 +24,7 @@ PENALTIES = tuple(float(x) for x in np.geomspace(10.0, 0.01, 10))
 
 @dataclass(frozen=True)
 class Logistic:
-    """A fitted model of ``P(label = 1)``."""
+    """A fitted model ``P(label = 1) = expit(intercept + x · beta)``."""
 
     intercept: float
     beta: Array

@@ -1,4 +1,4 @@
-"""Newton's method with halved steps, for concave log-likelihoods: one of them, or many at once."""
+"""Newton's method with step halving, for one or many concave log-likelihoods at once."""
 
 from __future__ import annotations
 
@@ -10,22 +10,21 @@ import numpy as np
 
 from accomplice.data.arrays import Array, Bools, Ints
 
-#: Evaluations at the most, those of halved steps among them.
+#: Maximum of evaluations, halved steps included.
 EVALUATIONS = 50
-#: Relative gain of a step after which :func:`climb` takes no other.
+#: Relative gain of a step below which :func:`climb` ends.
 GAINED = 1e-10
 
 Newton = Callable[[Bools], tuple[Array, Bools]]
-"""From a mask (r,) of the places just evaluated, those that are kept, to Newton's steps from these
-(s, p), and whether each ascent ends there (s,): the rule that stops it. Each kept place is asked
-for once."""
+"""Mask (r,) of the accepted places among those just evaluated -> Newton's steps from these (s, p),
+and whether each ascent ends there (s,) by its stopping rule. Called once for an accepted place."""
 Evaluate = Callable[[Ints, Array], tuple[Array, Newton]]
-"""From numbers (r,) of functions and a place (r, p) of each to the functions' values (r,), and what
-makes the steps, which cost more and are not always wanted."""
+"""Indices (r,) of functions and a place (r, p) of each -> the functions' values (r,), and the
+callable that computes the steps, which cost more and are not always needed."""
 
 
 class Ascent(NamedTuple):
-    """Where m ascents ended."""
+    """End points of m ascents."""
 
     place: Array
     """(m, p)."""
@@ -38,7 +37,7 @@ class Ascent(NamedTuple):
 def maximise(
     evaluate: Evaluate, start: Array, evaluations: int = EVALUATIONS, rounding: float = 0.0
 ) -> Ascent:
-    """Climb m concave functions of p numbers, each by its own steps and its own rule to stop.
+    """Maximise m concave functions of p variables, each with its own stopping rule.
 
     From x Newton's step is s = H⁻¹ g, of gradient g and negative second derivative H; it promises
     to gain gᵀs / 2. It is halved until the function does not fall (Boyd and Vandenberghe, "Convex
@@ -91,7 +90,7 @@ def maximise(
 
 
 def climb(value: Callable[[Array], float], step: Callable[[Array], Array], start: Array) -> Array:
-    """Return where a concave function is largest: after a step with a relative gain below GAINED.
+    """Maximise one concave function; stop after a step with a relative gain below GAINED.
 
     Args:
         value: the function of a place (p,).

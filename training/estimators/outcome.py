@@ -1,4 +1,4 @@
-"""Checks of observed outcomes and predictions, and the array types they share."""
+"""Checks of observed outcomes and predictions."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from accomplice.data.arrays import Array, Bools, Reals
 
 
 class UndefinedMetricError(ValueError):
-    """These patients do not determine the metric; a bootstrap draw may meet it by chance."""
+    """The metric is undefined for these patients, as it can be by chance in a bootstrap draw."""
 
 
 def checked_outcome(event: Bools, time: Reals) -> tuple[Bools, Array]:
-    """Refuse an outcome that no metric could use.
+    """Check event and time of observed outcomes.
 
     Args:
         event: (n,) bool, True where the event was seen, False where the patient was censored.
@@ -30,7 +30,7 @@ def checked_outcome(event: Bools, time: Reals) -> tuple[Bools, Array]:
         (array([ True, False]), array([3., 5.]))
     """
     event, time = np.asarray(event), np.asarray(time)
-    # The dtype is also what tells `event` from `time` when a caller swaps the two.
+    # The dtype also tells `event` from `time` if a caller swaps the two.
     if event.dtype != np.bool_:
         raise ValueError(f"event must be boolean, got {event.dtype}: pass event.astype(bool)")
     if event.ndim != 1 or event.shape != time.shape or not event.size:
@@ -41,7 +41,7 @@ def checked_outcome(event: Bools, time: Reals) -> tuple[Bools, Array]:
 
 
 def checked_finite(name: str, values: Reals, shape: tuple[int, ...]) -> Array:
-    """Return `values` as float64, or say what is wrong with them.
+    """Return `values` as float64; raise unless they are finite and of a shape.
 
     Args:
         name: what the error text calls them.
@@ -67,7 +67,7 @@ def checked_finite(name: str, values: Reals, shape: tuple[int, ...]) -> Array:
 
 
 def checked_survival(name: str, survival: Reals, shape: tuple[int, ...]) -> Array:
-    """Return `survival` as float64 in [0, 1], or say what is wrong as `checked_finite` does.
+    """Return `survival` as float64; raise as `checked_finite`, or unless it is within [0, 1].
 
     Example:
         >>> checked_survival("survival", np.array([1.0, 0.4]), (2,))

@@ -1,4 +1,4 @@
-"""Policy: the thresholds that decide what is trained, judged and said, each with its reason.
+"""Policy: thresholds for training, evaluation and verdicts, each with its reason.
 
 They are conventions, not estimates: to change one changes answers, verdicts and pages. Sizes that
 only bound work (chunks, draws, samples) or shape a drawing stay with the code that they bound, and

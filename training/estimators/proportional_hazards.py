@@ -1,4 +1,4 @@
-"""Does a hazard ratio stay the same over time? Grambsch and Therneau's test and a smooth curve.
+"""Test of proportional hazards by Grambsch and Therneau, and a smooth log hazard ratio over time.
 
 Grambsch and Therneau, "Proportional hazards tests and diagnostics based on weighted residuals",
 Biometrika 1994; the score test in the exact form of R's ``cox.zph`` (survival 3), time transformed
@@ -17,7 +17,7 @@ from accomplice.training.estimators.cox import RiskSets, fit_cox
 from accomplice.training.estimators.intervals import Z95
 from accomplice.training.estimators.kaplan_meier import KaplanMeier
 
-#: Events that one term of the smooth curve should have.
+#: Events per term of the smooth curve.
 EVENTS_EACH = 10
 #: Points of the curve.
 POINTS = 60
@@ -35,7 +35,10 @@ class EffectOverTime:
 
 
 def zph_test(X: Array, time: Array, event: Bools) -> list[ChiSquare]:
-    """Test each column of X (n, p) for an effect that changes with time, one degree each.
+    """Score test of each column of X (n, p) for an effect that changes with time.
+
+    The tested term is x · g(t), with g(t) = 1 − S(t−) of Kaplan and Meier about its mean over the
+    events; the statistic is χ² on one degree of freedom.
 
     Example:
         >>> time, event = np.arange(1.0, 41.0), np.ones(40, dtype=bool)
@@ -112,6 +115,6 @@ def natural_spline(x: Array, knots: Array) -> Array:
 
 
 def _transformed(time: Array, event: Bools, at: Array) -> Array:
-    """One less Kaplan–Meier survival just before each time (t,), about the events' mean."""
+    """1 − S(t−), with Kaplan–Meier survival S, at times (t,), less its mean over the events."""
     curve = KaplanMeier.fit(time, event)
     return np.asarray((1 - curve.before(at)) - (1 - curve.before(time[event])).mean())

@@ -41,9 +41,9 @@ from accomplice.training.metrics.concordance_draws import (
 from accomplice.training.metrics.score import ModelOutput, Outcome, Score
 from accomplice.training.metrics.table import METRICS
 
-#: Patients up to whom each draw is scored anew, not by contributions.
+#: Most patients for whom each draw is scored anew, not by contributions.
 PAIRS = 2000
-#: Patients up to whom each is drawn by itself, and blocks of more.
+#: Most patients who are drawn singly; of more, blocks are drawn.
 FEW = 2000
 
 

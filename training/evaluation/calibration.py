@@ -21,13 +21,13 @@ from accomplice.training.evaluation.bootstrap import BootstrappedOutcome
 from accomplice.training.evaluation.record import CalibrationAt
 from accomplice.training.metrics.calibration import calibration_groups
 
-#: Usual months.
+#: Default months.
 USUAL = (12.0, 36.0, 60.0)
 #: Most groups of the calibration plot.
 MOST_GROUPS = 10
-#: Predictions are held this far from certainty, as in `calibration_at`.
+#: Predictions are clipped to [CLIP, 1 − CLIP], as in `calibration_at`.
 CLIP = 1e-4
-#: Change of intercept and slope with which their fit ends.
+#: Change of intercept and slope below which their fit ends.
 SHORT = 1e-9
 
 

@@ -27,9 +27,9 @@ from accomplice.training.metrics.score import ModelOutput
 from accomplice.training.metrics.table import METRICS, deciding, gains, label
 from accomplice.training.models.predictions import MODEL, Predictions
 
-#: Bootstrap draws behind an interval that decides something.
+#: Bootstrap draws behind an interval that a decision depends on.
 DRAWS = 1000
-#: Bootstrap draws behind the interval of a calibration, which is refitted at each.
+#: Bootstrap draws behind a calibration's interval; each draw is a refit.
 CALIBRATION_DRAWS = 200
 
 

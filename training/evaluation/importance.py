@@ -45,13 +45,13 @@ Centre = NDArray[np.str_] | None
 
 #: Patients whose attributions are averaged: most, fewest, and rows to predict in all.
 MOST_EXPLAINED, FEWEST_EXPLAINED, ROWS = 200, 10, 14_000
-#: Patients over whom partial effects are averaged, and those explained in one pass.
+#: Patients in the average of partial effects, and patients explained in one pass.
 AVERAGED, AT_ONCE = 80, 16
 #: Features that get a partial effect beside those of the study's interactions.
 STRONGEST = 8
 #: Probabilities of the quantiles to which a number is set: alone, and with another one.
 ALONE, PAIRED = np.linspace(0.05, 0.95, 9), np.linspace(0.1, 0.9, 7)
-#: Distinct values up to which a number's own are taken.
+#: Most distinct values of a number that are all used; of more, quantiles.
 FEW = 5
 SEED = 21
 #: Most features that are explained, and seconds that must be left for it.

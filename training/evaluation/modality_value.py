@@ -22,7 +22,7 @@ from accomplice.training.evaluation.record import ModalityValue
 from accomplice.training.models.predictions import Predictions
 from accomplice.training.progress import Tick, silent
 
-#: Patients on whom modalities are judged: each is predicted anew for each modality.
+#: Most patients in the evaluation of modalities: each is predicted anew for each modality.
 MOST_WITHHELD = 4000
 #: An undefined figure.
 UNKNOWN = Estimate(math.nan)
@@ -92,10 +92,10 @@ def _value(
     group, patients = followed.take(rows), len(rows)
     if group.events < EVENTS_TO_JUDGE:
         return ModalityValue(modality=name, patients=patients, uno_c_loss=UNKNOWN, ibs_loss=UNKNOWN)
-    everybody = len(rows) == len(followed)
+    whole = len(rows) == len(followed)
     # Rows are given only where they are needed: `Predictions.again` may not know them.
-    curves = predicted.again(values) if everybody else predicted.again(values[rows], rows)
-    part = predicted if everybody else predicted.take(rows)
+    curves = predicted.again(values) if whole else predicted.again(values[rows], rows)
+    part = predicted if whole else predicted.take(rows)
     risk, brier = _parts(group, part, curves)
     with_it, without = group.uno_c(full[0][rows], risk)
     return ModalityValue(

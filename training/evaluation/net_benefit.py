@@ -30,7 +30,7 @@ def decisions(
         grid: of the curves.
         curves: ``MODEL`` and baselines -> (n, j + 1) cumulative hazards.
         strongest: baseline that the gain is over; empty if there is none.
-        months: at which.
+        months: (m,) at which events are predicted.
     """
     found = []
     for month in months:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from accomplice.data.errors import InputError
 from accomplice.training.estimators.intervals import Estimate, Number
 
-#: Where a bundle's metrics hold it.
+#: Key of the record in a bundle's metrics.
 REVIEW = "review"
 
 Numbers = tuple[Number, ...]
@@ -55,7 +55,7 @@ class CalibrationAt(_Part):
 
     month: Number
     slope: Estimate
-    """1 if calibrated; below, predictions are too extreme."""
+    """1 if calibrated; below 1 predictions are too extreme."""
     observed_expected: Estimate
     """Observed over predicted risk of the event; above 1, risks are predicted too low."""
     predicted: Numbers
@@ -99,7 +99,7 @@ class Subgroup(_Part):
 
 
 class Pattern(_Part):
-    """The model's metrics among patients in whom the same modalities are missing."""
+    """The model's metrics among patients with the same missing modalities."""
 
     missing: tuple[str, ...]
     patients: int

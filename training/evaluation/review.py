@@ -38,7 +38,7 @@ from accomplice.training.models.ensemble import Ensemble
 from accomplice.training.models.predictions import MODEL, Predictions
 from accomplice.training.progress import Tick, silent
 
-#: Patients on whom all but the scores and gains are judged; of more, a random sample.
+#: Most patients in all parts but scores and gains; of more, a random sample.
 MOST_REVIEWED = 100_000
 
 

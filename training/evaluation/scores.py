@@ -26,7 +26,7 @@ from accomplice.training.metrics.calibration import calibration_at, d_calibratio
 from accomplice.training.metrics.table import deciding, gains, label
 from accomplice.training.models.predictions import MODEL, PEERS, Predictions
 
-#: Least bootstrap draws, however little time is left; they also tell how long one takes.
+#: Fewest bootstrap draws, however little time is left; they also measure the time of one.
 FEWEST_DRAWS = 20
 
 
@@ -78,11 +78,11 @@ class Evaluation:
     bootstraps: int
     """Draws behind each interval."""
     notes: tuple[str, ...] = ()
-    """Baselines that the model was not compared with, and why."""
+    """Baselines without a comparison, and the reasons."""
 
     @property
     def reference(self) -> str | None:
-        """The baseline that headlines are over: the last the study file lists; never a peer."""
+        """Baseline of the headline gains: the last in the study file; never a peer."""
         own = [baseline for baseline in self.gains if baseline not in PEERS]
         return own[-1] if own else None
 

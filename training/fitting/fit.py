@@ -20,13 +20,13 @@ from accomplice.training.progress import Report, Tick, silent, unreported
 from accomplice.training.treatment.benefit import under
 from accomplice.training.treatment.effect import CrossFitted, cross_fit
 
-#: Patients on whom the folds are compared, and the most that averaging is believed to take.
+#: Most patients for the comparison of folds, and upper bound of the spread lost by averaging.
 MOST_COMPARED, MOST_LOST = 2000, 1.5
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A fitted model with its honest predictions of the cohort it was fitted on."""
+    """A fitted model with out-of-fold predictions of the cohort it was fitted on."""
 
     ensemble: Ensemble
     prepared: Prepared
@@ -37,11 +37,11 @@ class Fitted:
     blind: Array
     """(n, j + 1) out-of-fold stacked cumulative hazard, the stack fitted on the other folds."""
     cumulative: Array
-    """(n, j + 1) the same under the treatment that the patient had."""
+    """(n, j + 1) the same under the observed treatment."""
     effect: CrossFitted | None
     """The treatment's effect, where it was asked for and could be estimated."""
     no_effect: str
-    """Why there is none."""
+    """The reason if there is none."""
     history: list[list[float]]
     """Validation loss of each fold, epoch by epoch."""
 

@@ -23,7 +23,7 @@ from accomplice.training.progress import Report, Tick, silent, unreported
 
 @dataclass(frozen=True)
 class Encoder:
-    """Makes the network's inputs of patients when a batch asks for them.
+    """Makes the network's inputs for the patients of a batch.
 
     A class and no function within one, so that it can be sent to the processes of other devices.
     """
@@ -81,7 +81,7 @@ def untrained(prepared: Prepared, config: Config, base_rate: Tensor) -> PackedNe
 
 
 def pack(prepared: Prepared, config: Config) -> tuple[PackedData, Tensor]:
-    """Say what each patient is to each fold and member; return also each fold's base rate."""
+    """Pack each patient's role in each fold and member; return also each fold's base rate."""
     time, event = prepared.cohort.outcome
     folds, n, members = len(prepared.models), len(time), config.net.members
     last = np.zeros((folds, n), dtype=np.uint8)

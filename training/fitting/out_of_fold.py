@@ -1,4 +1,4 @@
-"""Out-of-fold predictions of a fit, and the same again on other values."""
+"""Out-of-fold predictions of a fit, and their replay from a bundle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a fit begins with: the division into folds, and each fold's models but for the network.
+"""First part of a fit: the division into folds, and each fold's learners but for the network.
 
 Needs no torch, so that a bundle that answers does without it.
 """
@@ -24,7 +24,7 @@ from accomplice.training.progress import Tick, silent
 
 @dataclass(frozen=True)
 class Prepared:
-    """All that a fit needs before the network; of its settings it depends on the embedding's."""
+    """State of a fit before the network; of the network's settings it depends on the bins."""
 
     cohort: Cohort
     blind: Cohort

@@ -31,14 +31,14 @@ Hashes = NDArray[np.uint64]
 SENTINEL = "shared_patients"
 QUESTION = "Were these patients among those the model was trained on?"
 
-#: Part of strangers whose identifier, or whose values, are met by chance.
+#: Part of strangers whose identifier, or whose values, match by chance.
 STRANGERS = 1e-3
 #: Most hashes kept of each way to recognise a patient: of more, the lowest.
 MOST = 5000
 #: Features that patients are known by.
 FEATURES = 4
 #: Permutations of the columns, and the chance below which hits are no coincidence.
-DEALT, NO_CHANCE = 10, 1e-4
+PERMUTATIONS, NO_CHANCE = 10, 1e-4
 #: Hits, as a multiple of those by chance, below which no overlap is claimed.
 TIMES = 2.0
 
@@ -46,7 +46,7 @@ ID, OUTCOME, PAIR = "id", "outcome", "pair"
 
 
 def sketch(cohort: Cohort) -> dict[str, Any]:
-    """Return what is kept of a cohort: plain data, no identifier and no value in it."""
+    """Return a cohort's sketch as plain data, without any identifier or value."""
     names = _telling(cohort)
     ways = [f"{OUTCOME}|{name}" for name in names]
     ways += [f"{PAIR}|{a}|{b}" for a, b in pairwise(names)]
@@ -70,7 +70,7 @@ def shared(kept: Mapping[str, Any], cohort: Cohort) -> Finding:
     """Test whether patients of a cohort are in a :func:`sketch`; row order does not matter.
 
     Args:
-        kept: of the cohort that a model was trained on.
+        kept: sketch of the cohort that a model was trained on.
         cohort: to compare with it.
     """
     ways: Mapping[str, Any] = kept["ways"]
@@ -92,8 +92,8 @@ def shared(kept: Mapping[str, Any], cohort: Cohort) -> Finding:
     for how, group in asked.items():
         hits, patients = _hits(ways, cohort, group, None)
         rng = np.random.default_rng(0)
-        dealt = [_hits(ways, cohort, group, rng) for _ in range(DEALT)]
-        strangers = sum(hit for hit, _ in dealt) / max(sum(of for _, of in dealt), 1)
+        permuted = [_hits(ways, cohort, group, rng) for _ in range(PERMUTATIONS)]
+        strangers = sum(hit for hit, _ in permuted) / max(sum(of for _, of in permuted), 1)
         least = STRANGERS ** (len(group) / max(len(ways) - 1, 1)) if how != "identifier" else 0
         rate = max(strangers, least, STRANGERS)
         # Values are not independent as when permuted: more than chance alone must be seen.
@@ -142,7 +142,7 @@ def _hits(
 
 
 def _hashes(cohort: Cohort, way: str, rng: np.random.Generator | None) -> tuple[Hashes, Bools]:
-    """Hash each patient (n,) in one way, and return for which its values are known."""
+    """Hash each patient (n,) in one way; return the hashes, and whether the values are known."""
     kind, *names = way.split("|")
     columns = [_texts(cohort, name) for name in names]
     if kind == ID:

@@ -1,4 +1,4 @@
-"""Rows that are the same patient: they agree in more values than chance explains.
+"""Duplicate patients: rows that agree in more values than chance explains.
 
 Agreement in a value counts by how rare the value is, in bits. Two rows of different patients agree
 in sex and stage, not in an age with decimals, ten expression values and a follow-up to the day.
@@ -16,18 +16,18 @@ from accomplice.data.cohort import Cohort
 
 #: Part of the features known of both that the same patient's rows agree in; some may be corrected.
 ALIKE = 0.9
-#: Most rows that share a value for it to pair them.
+#: Most rows that share a value that pairs them.
 FEW = 3
 #: Bits beyond those that pick one pair out of all, since features are not independent.
 MARGIN = 14.0
-#: Times as many pairs as chance makes, and one more, that are no chance.
+#: Factor over the pairs by chance, plus one, from which pairs are no chance.
 FAR_MORE = 5
 #: Most features by whose rare values rows are paired.
 MOST_FEATURES = 60
 
 
 def duplicates(cohort: Cohort) -> list[tuple[int, int]]:
-    """Return pairs of rows that are the same patient in all likelihood."""
+    """Return pairs of rows that are very probably the same patient."""
     values, n = cohort.values, len(cohort)
     varied = [j for j in range(values.shape[1]) if len(np.unique(_known(values[:, j]))) > 1]
     values = values[:, varied]

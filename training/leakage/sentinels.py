@@ -1,8 +1,8 @@
-"""Leak sentinels: the checks of every run that its figures can be believed.
+"""Leak sentinels: checks in every run for leakage of the outcome into its figures.
 
-Each sentinel answers one question with one finding, always all of them and in the same order. Only
-one that fired bars a promotion. Nothing is dropped from a model: a feature is named, and a person
-moves it to ``ignored`` of the study file or vouches for it under ``trusted``.
+Each sentinel answers one question with one finding; all run, in the same order. Only one that fired
+bars a promotion. Nothing is dropped from a model: a feature is named, and the user moves it to
+``ignored`` of the study file or confirms it under ``trusted``.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ FIXES = "Move them to ignored in the study file, or list under trusted those kno
 
 
 def sentinel(name: str, question: str) -> Callable[[Callable[P, Answer]], Callable[P, Finding]]:
-    """Make a function that answers a question a sentinel, which returns its finding."""
+    """Decorator that registers a function as the sentinel of a question."""
     QUESTIONS[name] = question
 
     def decorate(answer: Callable[P, Answer]) -> Callable[P, Finding]:
@@ -155,7 +155,7 @@ def no_signal(evaluation: Evaluation) -> Answer:
 
 @sentinel("ceiling", "Is the model better than is honest for such patients?")
 def ceiling(cohort: Cohort, evaluation: Evaluation) -> Answer:
-    """Compare the model's C with the highest honest one for such patients."""
+    """Compare the model's C with the ceiling: the highest C of sound models for such patients."""
     scores = evaluation.scores[MODEL]
     c = scores.harrell_c if math.isnan(scores.uno_c.value) else scores.uno_c
     declared = cohort.study.ceiling
@@ -180,7 +180,7 @@ def ceiling(cohort: Cohort, evaluation: Evaluation) -> Answer:
 
 @sentinel("single_feature", "Does one feature alone give the outcome away?")
 def single_feature(cohort: Cohort, seed: int) -> Answer:
-    """Name features that give the outcome away by themselves, or by being recorded."""
+    """Name features that leak the outcome by their values, or by being recorded."""
     blind, most = cohort.prognostic(), cohort.study.ceiling
     found = single_features(blind, seed)
     too_good = min(TOO_GOOD, most or TOO_GOOD)
@@ -255,7 +255,7 @@ def duplicated(cohort: Cohort, fold: Ints) -> Answer:
 
 @sentinel("immortal_time", "Were patients counted as treated because they lived long enough to be?")
 def immortal_time(cohort: Cohort, evidence: Evidence | None) -> Answer:
-    """Pass on the alarms about the treatment's effect."""
+    """Report the alarms about the treatment's effect."""
     if cohort.study.treatment is None:
         return "not run", "The study file names no treatment."
     if evidence is None:

@@ -22,14 +22,14 @@ from accomplice.training.metrics.concordance import concordance_contributions
 
 #: Most patients fitted to, and events among them that rare ones are raised to.
 MOST_PATIENTS, ENOUGH_EVENTS = 1000, 300
-#: Standard errors above 0.5 from which on it is no chance (1 in 740), and those of the interval.
+#: Standard errors above 0.5 from which C is a leak (1 in 740 by chance), and of the interval.
 NO_CHANCE, Z = 3.0, 1.96
 #: Largest measured ratio of the spread of C over permutations to its error: 1.3 to 1.5 with 100,
 #: 100 and 60 permutations of 150, 400 and 1000 synthetic patients. A fold's patients share one
 #: model, which the error does not know (Bengio and Grandvalet, "No unbiased estimator of the
 #: variance of K-fold cross-validation", JMLR 2004).
 SPREAD = 1.5
-#: What a fit is reduced to.
+#: Settings of the reduced fit.
 SMALL = (
     "folds.folds=3",
     "folds.repeats=1",
@@ -80,12 +80,12 @@ def shuffled(cohort: Cohort, config: Config) -> Shuffled:
         InputError: there are too few events.
     """
     rng = np.random.default_rng([config.seed, 29])
-    dealt = _dealt(cohort.prognostic(), rng)
+    permuted = _permuted(cohort.prognostic(), rng)
     small = configure(SMALL, config)
     # Centres may be small; the test is whether held-out outcomes are seen.
     small = small.model_copy(update={"folds": small.folds.model_copy(update={"by": "patient"})})
-    fitted = fit(prepare(dealt, small), small)
-    time, event = dealt.outcome
+    fitted = fit(prepare(permuted, small), small)
+    time, event = permuted.outcome
     risk = within(log_risk(fitted.cumulative), fitted.prepared.fold[0])
     weights = censoring(time, event)
     horizon = judged_horizon(time, event, fitted.prepared.grid.horizon)
@@ -96,8 +96,8 @@ def shuffled(cohort: Cohort, config: Config) -> Shuffled:
     return Shuffled(float(each.mean()), SPREAD * float(each.std() / math.sqrt(n)), n)
 
 
-def _dealt(cohort: Cohort, rng: np.random.Generator) -> Cohort:
-    """Some patients, each with the follow-up of another: time and event stay together."""
+def _permuted(cohort: Cohort, rng: np.random.Generator) -> Cohort:
+    """Return patients with permuted outcomes; time and event stay together."""
     donor = rng.permutation(len(cohort))
     cohort = replace(cohort, time=cohort.time[donor], event=cohort.event[donor], further={})
     if len(cohort) <= MOST_PATIENTS:

@@ -26,27 +26,27 @@ from accomplice.training.estimators.outcome import UndefinedMetricError
 from accomplice.training.estimators.policy import TOO_GOOD
 from accomplice.training.metrics.concordance import concordance_contributions, harrell_c
 
-#: Most patients and features that are judged; of more features those that correlate with the
-#: event or the censoring, or whose missing values do.
+#: Most patients and features; of more features, those that correlate with the event or the
+#: censoring, or whose missingness does.
 MOST_PATIENTS, MOST_FEATURES = 5000, 150
 #: Folds of the scores, groups of a number's values, and events beforehand in each group.
 FOLDS, GROUPS, PRIOR = 5, 10, 2.0
 #: Most features compared with all others together, most of those, and their penalties.
 SUSPECTS, OTHERS, PENALTIES = 3, 100, (10.0, 1.0, 0.1, 0.01)
-#: Patients that a group must hold to be judged by when its follow-up begins or ends.
+#: Fewest patients of a group whose begin or end of follow-up is tested.
 FEWEST = 10
 
 # The thresholds below were set on public cohorts, two of them of gastric cancer, with and without
 # columns known to be written after the outcome (tumour status, therapy outcome, relapse).
 
-#: Log partial likelihood, in all and for each event, below which a feature gives nothing away.
+#: Gain of log partial likelihood, in all and for each event, below which a feature is no leak.
 LEAST_GAIN, LEAST_EACH = 10.0, 0.1
-#: Slope and z of the censoring at which the patients with a high score are kept from it, a nearer z
-#: for features that gain very much for each event...
+#: Slope and z of the censoring below which a high score prevents it, which is a leak, and a less
+#: strict z for features with a large gain for each event...
 KEPT, KEPT_Z, VERY_MUCH, KEPT_NEARER = -0.25, -3.5, 0.25, -2.8
-#: ... and C for events, C for censoring, and z at which a score runs with the follow-up itself.
+#: ... and C for events, C for censoring, and z above which a score predicts the follow-up itself.
 RUNS, RUNS_CENSORED, RUNS_Z = 0.7, 0.62, 3.5
-#: Log10 of the chance of a group's follow-up that is taken for none.
+#: Log10 of the probability of a group's follow-up, below which it is no chance.
 NO_CHANCE = -5.0
 #: Gain for each event, and as a multiple of all others' gain, that is worth a second look.
 MUCH_EACH, MUCH = 0.3, 1.8
@@ -66,7 +66,7 @@ class Single:
     gain: float
     """Log partial likelihood gained over none."""
     c_censored: float
-    """C of the same score for the time of censoring; 0.5 where it knows nothing of it."""
+    """C of the same score for the time of censoring; 0.5 if it is independent of it."""
     slope: float
     """Log-hazard of being censored for one unit of the score; 0 under independent censoring."""
     z: float
@@ -79,10 +79,10 @@ class Single:
     """Log partial likelihood that all other features together gain; NaN where not compared."""
 
     def gives_away(self, too_good: float = TOO_GOOD) -> str:
-        """Say how it gives the outcome away; empty where it does not.
+        """Return how the feature leaks the outcome; empty if it does not.
 
         Args:
-            too_good: C that no feature honestly reaches alone.
+            too_good: C of a single feature above which it is taken for a leak.
         """
         if self.c >= too_good and self.c_low >= RUNS:
             return f"alone it reaches C {self.c:.2f}"
@@ -107,7 +107,7 @@ class Single:
 
     @property
     def stands_out(self) -> str:
-        """Say how it is unusually strong, which may be honest; empty where it is not."""
+        """Return how the feature is unusually strong, though not surely leaked; else empty."""
         if self.each < MUCH_EACH or not self.gain >= MUCH * self.others:
             return ""
         if self.others < 1:
@@ -261,7 +261,7 @@ def _slope(score: Array, sets: RiskSets) -> float:
 
 
 def _concordance(event: Bools, time: Array, score: Array) -> tuple[float, float]:
-    """Harrell's C and its standard error; 0.5 and 0 where there is nothing to compare."""
+    """Harrell's C and its standard error; 0.5 and 0 without comparable pairs."""
     try:
         c = harrell_c(event, time, score)
     except UndefinedMetricError:
@@ -271,7 +271,7 @@ def _concordance(event: Bools, time: Array, score: Array) -> tuple[float, float]
 
 
 def _screened(cohort: Cohort, outcome: _Outcome) -> Ints:
-    """Positions of the features to look at: all, or those that run with the outcome."""
+    """Positions of the features to judge: all, or those most correlated with the outcome."""
     p = cohort.values.shape[1]
     if p <= MOST_FEATURES:
         return np.arange(p)
@@ -283,7 +283,7 @@ def _screened(cohort: Cohort, outcome: _Outcome) -> Ints:
         [np.abs(correlation_with(x, y)) for x in (ranked, missing) for y in (surplus, left)], axis=0
     )
     kinds = [f.kind == "category" for f in cohort.study.features.values()]
-    # The codes of a category have no order that could run with anything.
+    # The codes of a category have no order, so no correlation.
     size[kinds] = np.inf
     return np.sort(np.argsort(-size, kind="stable")[:MOST_FEATURES])
 

@@ -1,4 +1,4 @@
-"""The anchor: a ridge Cox model whose penalties inner folds choose.
+"""The anchor: a ridge Cox model with penalties chosen by inner cross-validation.
 
 By the cross-validated partial likelihood of Verweij and van Houwelingen, Stat Med 1993.
 """
@@ -37,7 +37,7 @@ class Anchor(Learner):
     penalty: float
     """The chosen penalty, as a multiple of the number of events (see ``PENALTIES``)."""
     ratio: float
-    """How many times more the markers are penalised than the first modality."""
+    """Ratio of the markers' penalty to that of the first modality."""
 
     @classmethod
     def fit(cls, data: TrainingData, config: Config, budget: Budget) -> Anchor:

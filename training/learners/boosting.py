@@ -3,9 +3,9 @@
 Friedman, "Greedy function approximation: a gradient boosting machine", Ann Stat 2001, and
 "Stochastic gradient boosting", Comput Stat Data Anal 2002; Ridgeway, "The state of boosting",
 Computing Science and Statistics 1999, for Cox's loss. Several members are boosted side by side,
-each without another part of the patients. On these parts the number of rounds is chosen, and from
-what they say there of patients they have not seen come the slope and the baseline: so the curves
-are as steep as the trees' ranking deserves.
+each without a part of the patients of its own. On these parts the number of rounds is chosen, and
+slope and baseline are fitted to the members' held-out predictions, so that the curves are as steep
+as the trees' ranking justifies.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ SAMPLE = 0.6
 FEWEST = 10
 #: Ridge on a leaf's step, in expected events.
 RIDGE = 2.0
-#: Patients boosted on at the most; trees this small learn nothing from more.
+#: Most patients of a fit; trees this small learn nothing from more.
 MOST = 20_000
-#: Gain of log-likelihood that may be no more than rounding.
+#: Gain of log-likelihood that counts as rounding.
 ROUNDING = 1e-6
-#: Slopes that the honest predictions are believed to have.
+#: Bounds of the slope of the held-out predictions.
 FLATTEST, STEEPEST = 0.3, 1.5
 
 
@@ -164,7 +164,7 @@ def fit_boosting(
     seed: int,
     budget: Budget = UNLIMITED,
 ) -> Boosting:
-    """Boost all members until the patients they have not seen gain no more.
+    """Boost all members until the likelihood of their held-out patients gains no more.
 
     Where these never gain, no round is kept: all patients get the average curve.
 

@@ -1,6 +1,6 @@
-"""A survival forest: the thresholds, interactions and crossing hazards a linear model misses.
+"""A survival forest, for thresholds, interactions and crossing hazards.
 
-Trees part patients by the full likelihood of proportional hazards, events against those expected
+Trees split patients by the full likelihood of proportional hazards, events against those expected
 at the average patient's hazard (LeBlanc and Crowley, "Relative risk trees for censored survival
 data", Biometrics 1992; Ishwaran et al., "Relative risk forests for exercise heart rate recovery as
 a predictor of mortality", JASA 2004). A leaf holds its own curve over the bins, shrunk towards the
@@ -40,7 +40,7 @@ DEPTH = 12
 FEW, JUDGED = 0.3, 1.0
 #: Time at risk in a bin, in patients, that weighs like the leaf's own.
 SHRINKAGE = 1.0
-#: Times that a forest with a deadline looks at the clock.
+#: Checks of the clock by a forest with a deadline.
 LOOKS = 10
 
 

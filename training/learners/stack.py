@@ -29,12 +29,12 @@ STEPS, SETTLED = 1000, 1e-6
 
 @dataclass(frozen=True)
 class Stack:
-    """How the learners' cumulative hazards become one."""
+    """Weights and calibration that combine the learners' cumulative hazards."""
 
     weights: Array
     """(l,) the learners' parts, which sum to 1."""
     slope: float
-    """Stretch of the log cumulative hazard around its mean; below 1 draws patients together."""
+    """Slope of the log cumulative hazard around its mean; below 1 shrinks differences."""
     level: float | Array
     """Added to the log cumulative hazard of all patients; (j,) where it differs between bins."""
     centre: Array
@@ -51,7 +51,7 @@ class Stack:
     def _calibrated(self, log_ends: Array) -> Array:
         """Stretch and move the pooled log cumulative hazard (n, j); see :meth:`cumulative`."""
         ends = np.exp(self.centre + self.slope * (log_ends - self.centre) + self.level)
-        # A slope above 1 could bend a steep curve back; survival must never rise.
+        # With a slope above 1 a steep curve could fall and rise again; survival must never rise.
         found = np.zeros((*ends.shape[:-1], ends.shape[-1] + 1))
         np.maximum.accumulate(ends, axis=-1, out=found[..., 1:])
         return found

@@ -1,8 +1,8 @@
-"""Leaves that many rows fall into, looked up bitwise, 64 rows at a time: a variant of QuickScorer.
+"""Bitwise lookup of the leaves of many rows, 64 rows at a time: a variant of QuickScorer.
 
-Rows are sets of bits. Those that reach a node's right child are those at the node and above its
-cut, and the others reach the left one: of all trees at once, a level takes two operations on words,
-whatever the rows do. A row's leaf is then read off the sets in binary: digit by digit, it is 1
+A node has the set of rows that reach it, as bits. The rows of its right child are those at the node
+and above its cut, the others are the left child's: a level of all trees takes two operations on
+words. A row's leaf is then read off the sets in binary: digit by digit, it is 1
 where the row is in any of the leaves whose numbers have a 1 there. After Lucchese et al.,
 "QuickScorer", SIGIR 2015, whose bits are a row's leaves; here they are a leaf's rows.
 """
@@ -61,10 +61,10 @@ class Splits(NamedTuple):
 
 @dataclass(frozen=True)
 class LeafLookup:
-    """Trees laid out for many rows."""
+    """Trees laid out for the bitwise lookup of many rows."""
 
     columns: Ints
-    """(c,) columns that are looked at."""
+    """(c,) columns that any split compares."""
     column: Ints
     """(q,) which of them each split compares."""
     cut: Array

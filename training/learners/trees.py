@@ -19,22 +19,22 @@ from accomplice.data.arrays import Array, Ints
 from accomplice.training.learners.tree_lookup import WORD, LeafLookup, Splits
 
 Worth = Callable[[Array, Array], Array]
-"""Value of a node from the sums of its two statistics; a cut gains what its parts have more."""
+"""Value of a node from the sums of its two statistics; a cut gains its parts' values less it."""
 
 #: Bins of a column.
 BINS = 32
 #: Entries grown at once: enough to pay for the calls, few enough for the cache.
 AT_ONCE = 64_000
-#: Leaves looked up at once at the most, and words of rows. Some bits are left: where rows of
-#: numbers are as long as a power of two, those of a column fall onto the same places in the cache.
+#: Most leaves looked up at once, words of rows, and bits left free: with rows of a length that is a
+#: power of two, the numbers of a column would share the same places in the cache.
 LOOKED_UP, WORDS, LEFT = 430_000, 5, 8
-#: Rows below which a walk takes less time than a sieve.
+#: Rows below which descending the trees takes less time than the bitwise lookup.
 FEW = 16
 
 
 @dataclass(frozen=True)
 class Cuts:
-    """Where each column may be cut: midway between values, so that no patient's own is kept."""
+    """Candidate cuts of each column: midway between values, so that no patient's own is kept."""
 
     at: tuple[Array, ...]
     """By column: rising cut points, at most ``BINS - 1``."""
@@ -71,7 +71,7 @@ class Trees:
     """Trees in one array of nodes; the first nodes are their roots."""
 
     count: int
-    """How many trees there are."""
+    """Number of trees."""
     feature: NDArray[np.int32]
     """(nodes,) column a node cuts, -1 for a leaf."""
     cut: Array
@@ -114,7 +114,7 @@ class Trees:
         return (slice(start, start + step) for start in range(0, n, step))
 
     def _walk(self, X: Array) -> Ints:
-        """Leaves by going down from the roots, a step in all trees at once."""
+        """Leaves by descending from the roots, one level of all trees at a time."""
         (column, cut, asked), child = self._splits, self._child
         above = (X.take(column, axis=1) > cut).ravel()
         start = len(column) * np.arange(len(X))[:, None]
@@ -160,10 +160,10 @@ class Trees:
 
 @dataclass(frozen=True)
 class Growth:
-    """How trees grow."""
+    """Limits on the growth of trees."""
 
     depth: int
-    """Levels of cuts at the most."""
+    """Most levels of cuts."""
     fewest: int
     """Rows a leaf holds at least."""
     tried: int

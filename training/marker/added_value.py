@@ -60,7 +60,7 @@ def added_value(
     """Judge the added value of a feature.
 
     Args:
-        cohort: patients of whom the feature is known.
+        cohort: patients with a known value of the feature.
         feature: added to the others.
         others: features of the model without it.
         config: its folds, inner folds, bootstraps and seed are used.

@@ -51,7 +51,7 @@ class Association:
 
 
 def associate(x: Array, time: Array, event: Bools) -> Association:
-    """Relate a marker (n,) in standard deviations to survival, alone."""
+    """Unadjusted association of a marker (n,), in standard deviations, with survival."""
     end = judged_horizon(time, event, float(time.max()))
     months = np.linspace(0, end, POINTS)
     marks = tuple(m for m in MARKS if m <= end) or (end / 2,)

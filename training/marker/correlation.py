@@ -52,14 +52,17 @@ def correlations(study: Study, z: Array, name: str) -> list[Correlation]:
 
 
 def spearman(x: Array, y: Array) -> float:
-    """Correlate the ranks of x and y (n,), ties at their mean rank; NaN if either is constant."""
+    """Spearman's correlation: Pearson's of the ranks (n,), ties at mid-ranks; NaN if constant."""
     if np.ptp(x) == 0 or np.ptp(y) == 0:
         return math.nan
     return float(spearmanr(x, y).statistic)
 
 
 def spearman_interval(value: float, n: int) -> tuple[float, float]:
-    """Bound a rank correlation of n patients (Bonett and Wright, Psychometrika 2000)."""
+    """Bound a rank correlation r of n patients: tanh(atanh r ± z √((1 + r²/2) / (n − 3))).
+
+    Bonett and Wright, Psychometrika 2000.
+    """
     middle = math.atanh(min(max(value, -1 + 1e-12), 1 - 1e-12))
     spread = Z95 * math.sqrt((1 + value**2 / 2) / (n - 3))
     return math.tanh(middle - spread), math.tanh(middle + spread)

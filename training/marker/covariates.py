@@ -1,4 +1,4 @@
-"""Features of a whole cohort, scaled and coded, for models that describe and do not predict."""
+"""Features of a whole cohort, scaled and coded, for descriptive models."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from accomplice.data.cohort import Cohort
 from accomplice.data.errors import InputError, some
 from accomplice.data.preprocessing.preprocessor import Preprocessor
 
-#: Spread below which a column says nothing.
+#: Standard deviation below which a column is constant.
 CONSTANT = 1e-9
 
 

@@ -104,12 +104,15 @@ def cut_sizes(rising: Array) -> Ints:
 
 
 def logrank_scores(time: Array, event: Bools) -> Array:
-    """Return martingale residuals (n,): event less the Nelson–Aalen cumulative hazard."""
+    """Return log-rank scores (n,): martingale residuals δ − H(time), H by Nelson and Aalen."""
     return np.asarray(event - nelson_aalen(time, event))
 
 
 def standardised(scores: Array, below: Ints) -> Array:
     """Standardise the summed scores above each cut-point, by their permutation distribution.
+
+    The sum of m of n scores, drawn without replacement, has the mean m · mean(scores) and the
+    variance m (n − m) / (n (n − 1)) · Σ (score − mean)².
 
     Args:
         scores: (m, n) of patients by rising marker.

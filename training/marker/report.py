@@ -64,7 +64,7 @@ def sections(claim: MarkerClaim) -> tuple[Section, ...]:
 
 
 def lead(claim: MarkerClaim) -> str:
-    """Return the one sentence to remember."""
+    """Return the main conclusion, in one sentence."""
     marker, endpoint = claim.request.marker, f"the outcome (endpoint '{claim.endpoint}')"
     fullest = claim.adjusted[-1].ratio
     independent = verdicts.of_independence(

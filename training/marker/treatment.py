@@ -45,7 +45,7 @@ class Modification:
     contrast: HazardRatio
     """``high`` over ``low``."""
     design: Design | None
-    """What the contrast's standard error could show; None where it is not determined."""
+    """Power and errors at the contrast's standard error; None where it is not determined."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class TreatmentEffect:
 
     @property
     def alarm(self) -> bool:
-        """Whether there is a reason to take the effect for something else."""
+        """Whether there is a sign that the effect is biased."""
         return bool(self.outside) or self.immortal_p < SURPRISE
 
 

@@ -18,7 +18,7 @@ from accomplice.training.estimators.outcome import (
     checked_survival,
 )
 
-#: Twice the gain of log-likelihood a patient at which the slope is one step away.
+#: Twice the gain of log-likelihood per patient below which the next step is the last.
 PROMISED = 1e-12
 
 
@@ -56,7 +56,7 @@ def calibration_at(
     censoring: KaplanMeier,
     clip: float = 1e-4,
 ) -> Calibration:
-    """Regress what happened by the horizon on the log of the predicted cumulative hazard.
+    """Regress the event by the horizon on the log of the predicted cumulative hazard.
 
     Args:
         event: (n,) bool, True where the event was seen, False where censored.

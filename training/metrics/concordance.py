@@ -1,4 +1,4 @@
-"""Concordance of risk and time of the event, after Harrell and after Uno.
+"""Harrell's and Uno's concordance index of predicted risk and event time.
 
 All are O(n log n) and vectorised over patients. Only the order of `risk` counts, so any monotone
 transform of it gives the same number; risks that are exactly equal count one half (scikit-survival
@@ -24,7 +24,7 @@ from accomplice.training.estimators.outcome import (
 
 
 def harrell_c(event: Bools, time: Reals, risk: Reals) -> float:
-    """Tell how often, of two patients, the one with the earlier event had the higher risk.
+    """Harrell's C: how often, of two patients, the one with the earlier event had the higher risk.
 
     Args:
         event: (n,) bool, True where the event was seen, False where censored.
@@ -206,13 +206,13 @@ class _Ranks:
     def _checked(self, weight: Array) -> Array:
         if weight @ self.longer == 0:
             raise UndefinedMetricError(
-                "no comparable pair: nobody with an event (before tau) whom another patient "
+                "no comparable pair: no patient with an event (before tau) whom another patient "
                 "outlived"
             )
         return weight
 
     def before(self, weight: Array) -> Array:
-        """Sum for each patient (n,) the weights of those to whom they are comparable."""
+        """For each patient (n,) the sum of the weights of patients whose earlier event compares."""
         sums = np.concatenate(([0.0], np.cumsum(weight[self.order])))
         found = np.empty(self.event.size)
         found[self.order] = sums[_run_starts(self.group)]

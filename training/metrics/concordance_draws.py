@@ -23,7 +23,7 @@ from accomplice.training.estimators.outcome import (
 from accomplice.training.metrics.concordance import concordance_contributions, concordances
 from accomplice.training.metrics.score import ModelOutput, Outcome, Score
 
-#: First patients of pairs that are looked at at a time.
+#: First patients of pairs in one block.
 CHUNK = 256
 
 

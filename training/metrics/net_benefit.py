@@ -40,7 +40,7 @@ def net_benefit_contributions(
     at: float,
     censoring: KaplanMeier,
 ) -> Array:
-    """Score each patient's part in the net benefit of treating those above a threshold.
+    """Each patient's contribution to the net benefit of treating those above a threshold.
 
     Args:
         event: (n,) bool, True where the event was seen, False where censored.

@@ -1,4 +1,4 @@
-"""How a metric is computed: of some patients, of each patient, and of many bootstrap draws."""
+"""The interface of metrics: a figure of all patients, each patient's part, and bootstrap draws."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from accomplice.training.estimators.kaplan_meier import KaplanMeier
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """Observed outcomes of n patients, and to when predictions are judged."""
+    """Observed outcomes of n patients, their censoring distribution, and the judged horizon."""
 
     time: Array
     """(n,) months of follow-up."""
@@ -24,7 +24,7 @@ class Outcome:
     weights: KaplanMeier
     """Distribution of the censoring time in the whole cohort."""
     horizon: float
-    """Months to which is judged."""
+    """Months to which predictions are judged."""
 
     def take(self, rows: Ints | Bools) -> Self:
         """Return the patients at ``rows``, with the cohort's weights."""
@@ -32,7 +32,7 @@ class Outcome:
 
 
 class ModelOutput(NamedTuple):
-    """What the metrics see of a model's predictions of n patients."""
+    """A model's predictions of n patients, as far as the metrics need them."""
 
     risk: Array
     """(n,) log-hazard risk, less the mean of the patient's fold; higher is worse."""
@@ -49,7 +49,7 @@ class ModelOutput(NamedTuple):
 class Score(ABC):
     """One figure or several that are computed together; undefined ones are NaN."""
 
-    #: How many figures (k) there are.
+    #: Number of figures (k).
     parts: ClassVar[int] = 1
 
     @abstractmethod

@@ -20,17 +20,17 @@ class Metric:
     """One metric."""
 
     label: str
-    """How texts and tables call it."""
+    """Name in texts and tables."""
     score: Score
     part: int = 0
-    """Which of the score's figures it is."""
+    """Index among the score's figures."""
     higher_is_better: bool = True
     margin: float | None = None
     """Loss against another model that is too much, certain or not, if the metric decides which
     model is better; None where it is reported only."""
 
     def gain(self, first: Array, second: Array) -> Array:
-        """Return by how much the first model's figures are better than the second's."""
+        """Return the difference of the first and the second model's figures; above 0 is better."""
         return first - second if self.higher_is_better else second - first
 
 
@@ -66,7 +66,7 @@ def listed() -> tuple[str, ...]:
 
 
 def label(name: str) -> str:
-    """Return how texts call a metric; its name where another version recorded it.
+    """Return a metric's name in texts; its key where another version recorded it.
 
     Example:
         >>> label("ibs"), label("of another version")

@@ -1,8 +1,9 @@
-"""The simple models that every run is compared with: fitted on the same folds, kept in the bundle.
+"""Baselines: simple models that every run is compared with, fitted on the same folds.
 
 Kaplan–Meier is one curve for all patients, on the model's own time bins; the others are ridge Cox
-models of the features that the study file lists under ``baselines``. Being kept, they can be
-compared with the model on another cohort too, where a refitted baseline would know more than it.
+models of the features that the study file lists under ``baselines``. They are kept in the bundle,
+to be compared with the model on another cohort too, where a refitted baseline would have an
+advantage.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class Ensemble:
         return self.pooled(self.forward(values, centre))
 
     def by_fold(self, values: Array, centre: NDArray[np.str_] | None = None) -> tuple[Array, Array]:
-        """Return :meth:`cumulative` and what each fold's models say alone (k, n, j + 1)."""
+        """Return :meth:`cumulative`, and that of each fold's models alone (k, n, j + 1)."""
         forward = self.forward(values, centre)
         alone = self.stack.calibrated(weighted(self.stack.weights, forward.learners))
         return self.pooled(forward), alone
@@ -84,7 +84,7 @@ class Ensemble:
         return BatchedEnsemble(self.folds, self.net, self.grid)
 
     def pooled(self, forward: LearnerCurves) -> Array:
-        """Cumulative hazard (n, j + 1) that answers; see :meth:`cumulative`."""
+        """Stacked cumulative hazard (n, j + 1); see :meth:`cumulative`."""
         by_fold = weighted(self.stack.weights, forward.learners)
         return self.stack.calibrated(by_fold.sum(axis=0) / len(by_fold))
 
@@ -93,7 +93,7 @@ class Ensemble:
         return self.stack.calibrated(self._each(forward).astype(float))
 
     def band(self, forward: LearnerCurves, part: float) -> Array:
-        """Cumulative hazards (2, n, j + 1) between which a part of :meth:`each` lies.
+        """Interval: cumulative hazards (2, n, j + 1) between which a part of :meth:`each` lies.
 
         Edge by edge, the lower one first. Calibration keeps the order, so that it is done only to
         those next to the ends.

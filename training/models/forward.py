@@ -48,7 +48,7 @@ class BatchedEnsemble:
     grid: TimeGrid
     """Common bins, at whose edges curves are read."""
     precision: type[np.floating] = np.float32
-    """Of the curves of the network's members: single, as the network's products are, is faster."""
+    """Precision of the members' curves; single, as in the network's products, is faster."""
 
     def by_fold(self) -> list[BatchedEnsemble]:
         """Return the models of each fold by themselves, for out-of-fold predictions.

@@ -1,8 +1,8 @@
-"""Versions of a model: how far its answers depend on the patients it was trained on.
+"""Delete-a-group jackknife: uncertainty of a model's figures over its training patients.
 
-Each fold's models were trained without one part of the patients. What they say alone is a
-delete-a-group jackknife of what the ensemble says (Shao and Wu, "A general theory for jackknife
-variance estimation", Ann Stat 1989): no model is refitted. The treatment's effect is fitted once
+Each fold's models were trained without one part of the patients. Their predictions alone are a
+delete-a-group jackknife of the ensemble's (Shao and Wu, "A general theory for jackknife variance
+estimation", Ann Stat 1989): no model is refitted. The treatment's effect is fitted once
 to all patients, so its versions are its coefficients moved by one standard error either way along
 each axis of their posterior.
 """
@@ -16,7 +16,7 @@ from accomplice.data.arrays import Array
 from accomplice.training.models.survival import SurvivalModel
 from accomplice.training.treatment.benefit import under
 
-#: Patients worked on at once.
+#: Patients predicted at once.
 CHUNK = 2048
 #: 97.5 % quantile of the normal distribution, and of Student's t by degrees of freedom from 1 on.
 Z = 1.96
@@ -54,8 +54,8 @@ def _some(model: SurvivalModel, values: Array, centre: NDArray[np.str_] | None) 
 def band(figure: Array, folds: int) -> tuple[Array, Array]:
     """Return the ends (…) of the 95 % interval of a figure (v, …), one of each version.
 
-    The folds' part is the jackknife's, by Student's t with as many degrees of freedom as there are
-    folds but one, for so few say little of their own spread.
+    The folds' part is the jackknife's, by Student's t with one degree of freedom less than there
+    are folds.
     """
     each, moved = figure[1 : 1 + folds], figure[1 + folds :]
     jackknife = (folds - 1) / folds * ((each - each.mean(axis=0)) ** 2).sum(axis=0)

@@ -1,4 +1,4 @@
-"""The folder that a bundle is: files with their sums, refused where a byte has changed."""
+"""A bundle's folder: files with their checksums, refused if a byte has changed."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class Predictions:
     protocol: str
     """``OUT_OF_FOLD`` or ``EXTERNAL``."""
     group: Ints
-    """(n,) patients predicted by the same models, whose risks may be compared: their fold."""
+    """(n,) fold: risks are comparable among patients of one fold, predicted by the same models."""
     grid: TimeGrid
     """The j bins of all curves; its horizon is the last month that is judged."""
     curves: Mapping[str, Array]
@@ -52,7 +52,7 @@ class Predictions:
     blind: Array
     """(n, j + 1) cumulative hazard of the model without the treatment."""
     again: Repredict
-    """Makes ``blind`` of patients with other features."""
+    """Computes ``blind`` for other features of the patients."""
     notes: tuple[str, ...] = ()
     """Baselines without predictions, and why."""
 

@@ -1,4 +1,4 @@
-"""Where a fit came from: cohort, settings, versions, commit."""
+"""Provenance of a fit: cohort, settings, versions, commit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from accomplice.data.cohort import Patients
 
-#: How other programs are run that only say something.
+#: Options of subprocesses whose output is read.
 QUIETLY: Any = {"capture_output": True, "text": True, "check": True}
 
 
@@ -26,7 +26,7 @@ def provenance(
     cuts: Sequence[str] = (),
     cumulative: bytes = b"",
 ) -> dict[str, Any]:
-    """Say what a fit was made from.
+    """Return a fit's cohort, settings, versions and commit.
 
     ``fit_id`` names the fit by all that decides it, so the same run made twice has the same one;
     MLflow's run carries it as a tag. Where a deadline cut it short the clock decided too, and the
@@ -50,8 +50,8 @@ def provenance(
 def git_commit() -> str | None:
     """Return the commit of this source tree, or None where it is not one.
 
-    An installed package may lie in an environment inside somebody else's repository, whose commit
-    says nothing of it.
+    An installed package may lie in an environment inside another repository, whose commit is not
+    that of the package.
     """
     here = Path(__file__)
     env = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}  # as in a git hook

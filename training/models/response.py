@@ -41,20 +41,20 @@ SPREADS = tuple(float(x) for x in np.geomspace(0.15, 3.0, 11))
 TYPICAL, FACTOR = 1.0, 1.6
 #: Standard deviation of the prior of the calibration slope around 1: it gives way to many labels.
 SLOPE_SD = 0.15
-#: Features up to which all of a study's help to fill the gaps of the few that are inputs. With
-#: more inputs than this a gap is filled with the mean.
+#: Most features that help to impute the gaps of the inputs. With more inputs than this a gap is
+#: filled with the mean.
 JOINT = 60
-#: Groups whose mean log-odds stand for the training cohort, and patients in each at the least.
+#: Groups whose mean log-odds stand for the training cohort, and fewest patients in each.
 GROUPS, GROUP_SIZE = 41, 5
-#: Rates whose shift is remembered.
+#: Size of the cache of shifts by rate.
 RATES = 16
 
 
 class Calibration(NamedTuple):
-    """How log-odds are stretched around their centre and moved."""
+    """Calibration of log-odds: slope around a centre, and level."""
 
     slope: float
-    """Below 1 draws patients together."""
+    """Slope; below 1 shrinks differences between patients."""
     level: float
     centre: float
 
@@ -68,9 +68,9 @@ class ResponseModel:
     """A fitted model of the probability of a positive label."""
 
     study: Study
-    """Whose features the values are."""
+    """Describes the features."""
     features: tuple[str, ...]
-    """What is read of them: the inputs, and the features that help to fill the inputs' gaps."""
+    """Features in use: the inputs, and those that help to impute the inputs' gaps."""
     preprocessor: Preprocessor
     """Of these features alone."""
     joint: Gaussian | None
@@ -130,7 +130,7 @@ class ResponseModel:
         return {labels[i]: float(b) for i, b in zip(self.columns, beta, strict=True)}
 
     def sample(self, n: int, rng: np.random.Generator) -> Array:
-        """Make up coded features of the study (n, p), missing where the model does not read."""
+        """Draw synthetic features of the study (n, p), missing if the model does not use them."""
         values = np.full((n, len(self.study.features)), np.nan)
         values[:, self._read] = self.preprocessor.sample(n, rng)
         return values
@@ -176,7 +176,7 @@ class ResponseModel:
 
 
 def why_no_model(label: Array) -> str | None:
-    """Say why labels (n,), NaN for none, are too few for a model; None if they are enough."""
+    """Return why labels (n,), NaN for none, are too few for a model; None if they are enough."""
     positive, negative = int((label == 1).sum()), int((label == 0).sum())
     if min(positive, negative) >= LABELS_TO_TRAIN:
         return None
@@ -187,7 +187,7 @@ def why_no_model(label: Array) -> str | None:
 
 
 def check_labels(patients: Patients) -> None:
-    """Refuse, before any work, patients of whom no binary endpoint has labels enough.
+    """Refuse, before any work, patients with too few labels of every binary endpoint.
 
     Raises:
         InputError: it has none; the text counts the labels of each.
@@ -254,7 +254,7 @@ def out_of_fold(
 
 
 def shift_to_rate(log_odds: Array, rate: float) -> float:
-    """Return what to add to log-odds (g,) so that their mean probability is ``rate``."""
+    """Return the shift of log-odds (g,) by which their mean probability becomes ``rate``."""
     low, high = -60.0 - log_odds.max(), 60.0 - log_odds.min()
     for _ in range(80):
         middle = (low + high) / 2
@@ -356,7 +356,7 @@ def _inputs(study: Study) -> tuple[str, ...]:
 
 
 def _narrow(study: Study, features: Sequence[str]) -> Study:
-    """Return the study with these features alone and nothing that speaks of others."""
+    """Return the study with these features alone, and without references to others."""
     wanted = set(features)
     kept = {
         modality: {name: f for name, f in fs.items() if name in wanted}

@@ -1,4 +1,4 @@
-"""Where a patient's risk stands among those of the training patients, out of fold.
+"""Risk centiles: the rank of a patient's risk among the training patients' out-of-fold risks.
 
 A model keeps quantiles of the risks that its training patients had from fold models which had not
 seen them, on the scale of its own risk. The extremes, which would be one patient's, are not kept;
@@ -25,7 +25,7 @@ def quantiles(risk: Array) -> Array:
 
 
 def centile(risk: Array, kept: Array) -> Array:
-    """Return what part of the training patients, in percent, had a lower risk than each (n,).
+    """Return the percentage of training patients with a lower risk than each (n,).
 
     Args:
         risk: (n,) on the scale of the model's risk.

@@ -1,11 +1,12 @@
-"""Shapley values of a patient's risk: how much of it each feature adds, to the last digit.
+"""Shapley values: attribution of a patient's risk to the features; the parts add up exactly.
 
 The risk is a log-hazard. Shapley values share out the difference between a patient's and that of a
 typical patient (:func:`reference`) over the features in which the two differ. A feature gets the
 mean, over orders in which the features are changed from the typical patient's to the patient's own,
-of what changing it adds (Štrumbelj and Kononenko, "Explaining prediction models and individual
-predictions with feature contributions", Knowl Inf Syst 2014; Lundberg and Lee, "A unified approach
-to interpreting model predictions", NeurIPS 2017). A modality gets the sum over its features.
+of the difference by that change (Štrumbelj and Kononenko, "Explaining prediction models and
+individual predictions with feature contributions", Knowl Inf Syst 2014; Lundberg and Lee, "A
+unified approach to interpreting model predictions", NeurIPS 2017). A modality gets the sum over its
+features.
 
 Integrated gradients would share out the same difference, but half of the learners are trees, which
 have no gradients, and a missing value or a level is not on the way from one number to another.
@@ -53,7 +54,7 @@ class Attribution:
     base: Array
     """(n,) risk of a typical patient, on the scale of the patient's assay."""
     features: Array
-    """(n, p) what each feature adds; 0 where the patient has the typical value."""
+    """(n, p) each feature's part; 0 where the patient has the typical value."""
 
     @property
     def risk(self) -> Array:
@@ -62,7 +63,7 @@ class Attribution:
 
     @property
     def modalities(self) -> Array:
-        """What each modality (n, m) of the study's blocks adds."""
+        """Part of each modality (n, m) of the study's blocks."""
         return by_modality(self.study, self.features)
 
     def columns(self) -> dict[str, Array]:
@@ -81,7 +82,7 @@ def attribute(
     pairs: int = PAIRS,
     tick: Tick = silent,
 ) -> Attribution:
-    """Share out the risks of n patients.
+    """Attribute the risks of n patients to the features.
 
     Args:
         model: whose risk it is.
@@ -92,8 +93,8 @@ def attribute(
     """
     typical = reference(model, centre, len(values))
     features, base = np.zeros(values.shape), np.zeros(len(values))
-    # A patient is a pass of its own: how a matrix product is summed depends on its size, and the
-    # answer for a patient must not depend on who else is asked about.
+    # A patient is a pass of its own: the order of summation in a matrix product depends on its
+    # size, and a patient's attributions must not depend on the other rows.
     for i in range(len(values)):
         tick("patients", i, len(values))
         one = slice(i, i + 1)
@@ -134,7 +135,7 @@ def shapley(
     centre: NDArray[np.str_] | None,
     pairs: int = PAIRS,
 ) -> tuple[Array, Array]:
-    """Share out what a score says of n patients, in one pass.
+    """Attribute a score of n patients to the features, in one pass.
 
     Args:
         score: one or several log-hazards of rows of features.

@@ -1,7 +1,7 @@
-"""What answers for one survival endpoint: risk, curves, and what the treatment changes.
+"""The fitted model of one survival endpoint: risk, curves, and the treatment's effect.
 
 The learners do not see the treatment; its effect is fitted beside them, so each model holds both.
-A model speaks for its own endpoint alone: its horizon, its effect, its reasons to abstain.
+Horizon, effect and reasons to abstain are those of the endpoint.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ INTERVAL = 0.8
 
 @dataclass(frozen=True)
 class SurvivalAnswer:
-    """What a model says of n patients, at no time in particular."""
+    """A model's predictions of n patients: risk, curves and benefit, not yet read at any month."""
 
     grid: TimeGrid
     cumulative: Array
@@ -57,7 +57,7 @@ class SurvivalAnswer:
     benefit: Benefit | None
     """Of the treatment, where the study has one."""
     advice: NDArray[np.str_] | None
-    """(n,) what the benefit speaks for, or why the model abstains."""
+    """(n,) advice by the benefit, or the reason why the model abstains."""
     benefit_horizon: float
     """Months at which the benefit is given, and to which the restricted mean survival is."""
     risk_reference: Array
@@ -86,7 +86,7 @@ class SurvivalAnswer:
         return survival(self.grid.at(self.cumulative, np.array(times, dtype=float)))
 
     def columns(self, times: Sequence[float], prefix: str = "") -> dict[str, Column]:
-        """Return all of it by the names that ``predict`` gives it, each with a prefix."""
+        """Return all quantities by the names of ``predict``'s columns, each with a prefix."""
         found: dict[str, Column] = {"risk": self.risk}
         curve = self.survival(times)
         found |= {f"survival@{as_months(time)}": curve[:, j] for j, time in enumerate(times)}
@@ -98,7 +98,7 @@ class SurvivalAnswer:
         return {prefix + name: column for name, column in found.items()}
 
     def standing(self, prefix: str = "") -> dict[str, Column]:
-        """Return what puts the answer into words that people use, each name with a prefix.
+        """Return summaries for readers, each name with a prefix.
 
         The restricted mean survival time is in months, the group and the centile are the risk's
         among the training patients.
@@ -117,16 +117,16 @@ class SurvivalModel:
     """A fitted model of one survival endpoint."""
 
     study: Study
-    """Whose features the values are, the treatment among them."""
+    """Describes the features, the treatment among them."""
     endpoint: str
     ensemble: Ensemble
     """Learners that do not see the treatment."""
     effect: Effect | None
-    """What the treatment changes, where it was asked for and could be estimated."""
+    """The treatment's effect, where it was to be estimated and could be."""
     no_effect: str
-    """Why there is none."""
+    """The reason if there is none."""
     distrust: str
-    """Why no advice can rest on the effect, if so."""
+    """The reason why no advice can rest on the effect, if there is one."""
     risk_centre: float
     """Mean of the training patients' log cumulative hazard, taken off the risk."""
     risk_reference: Array
@@ -159,7 +159,7 @@ class SurvivalModel:
     def answer(
         self, values: Array, centre: NDArray[np.str_] | None, *, band: bool = False
     ) -> SurvivalAnswer:
-        """Answer for coded features (n, p), the treatment among them, and centres (n,).
+        """Predict from coded features (n, p), the treatment among them, and centres (n,).
 
         Args:
             values: NaN is missing.
@@ -230,18 +230,18 @@ class SurvivalModel:
         return {b.name: b.cumulative(self.ensemble, values, centre) for b in self.baselines}
 
     def sample(self, n: int, rng: np.random.Generator) -> Array:
-        """Make up coded features (n, p) without the treatment."""
+        """Draw synthetic coded features (n, p) without the treatment."""
         return self.ensemble.folds[0].preprocessor.sample(n, rng)
 
     def replay(self, values: Array) -> Array:
-        """Answer features (n, p) without the treatment: the curve, then the effect."""
+        """Predict from features (n, p) without the treatment: the curve, then the effect."""
         parts = [self.ensemble.cumulative(values)]
         if self.effect is not None:
             parts.append(np.stack(self.effect.of(values), axis=1))
         return np.concatenate(parts, axis=1)
 
     def to_json(self) -> dict[str, Any]:
-        """Return what is neither preprocessing nor arrays, as plain data."""
+        """Return the state except preprocessing and arrays, as plain data."""
         ensemble = self.ensemble
         return {
             "risk_centre": self.risk_centre,
@@ -313,7 +313,7 @@ class SurvivalModel:
 
 
 def as_months(time: float) -> str:
-    """Write months as in ``survival@12``: shortly, but so that two that differ do so here, too."""
+    """Write months as in ``survival@12``, in the fewest digits that keep different months apart."""
     short = f"{time:g}"
     return short if float(short) == time else repr(float(time))
 

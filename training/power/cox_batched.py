@@ -1,4 +1,4 @@
-"""Cox's model fitted to many cohorts of one size at once, as simulations want it.
+"""Cox's model fitted to many simulated cohorts of one size at once.
 
 The likelihood of :mod:`estimators.cox` with a leading dimension: Newton's method on hundreds of
 cohorts costs some cumulative sums an iteration, and no loop over cohorts. A simulated time is

@@ -1,4 +1,4 @@
-"""The figure of a power simulation: how the chance to see an interaction grows with patients."""
+"""The figure of a power simulation: power and exaggeration by number of patients."""
 
 from __future__ import annotations
 

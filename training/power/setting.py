@@ -1,4 +1,4 @@
-"""The patients of a power simulation: as options say, or as a cohort at hand has them.
+"""The patients of a power simulation, by options or by a cohort.
 
 Only size, shares and follow-up are read from a cohort, never its effects. An interaction estimated
 on a cohort too small for it, put back in as the truth, gives a power that only repeats the p-value
@@ -34,7 +34,7 @@ HR_LOW, HR_HIGH = 0.48, 0.76
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """The simulated patients, whatever the effects."""
+    """The simulated patients: size, shares and follow-up, apart from the effects."""
 
     patients: int = 409
     """In the cohort."""

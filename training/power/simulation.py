@@ -36,7 +36,7 @@ NORMAL = NormalDist()
 SPREAD = 0.8
 #: Mean of the upper half of a standard normal marker, in SD; the lower half's is its negative.
 HALF_MEAN = math.sqrt(2 / math.pi)
-#: Patients from whom the baseline hazard and the closed form are found.
+#: Patients of the sample for the baseline hazard and the closed form.
 POPULATION = 20_000
 #: Rows (patients of all cohorts) that are fitted together: what a processor's cache holds.
 ROWS = 50_000
@@ -53,7 +53,7 @@ def default_follow_up() -> Array:
 
 @dataclass(frozen=True, eq=False)
 class Scenario:
-    """What is true of the simulated patients, and how they are analysed."""
+    """True effects and distribution of the simulated patients, and their analysis."""
 
     hr_low: float = 0.48
     """Hazard ratio of the treatment where the marker is low (its average over that half)."""
@@ -90,7 +90,7 @@ class Scenario:
 
     @property
     def critical(self) -> float:
-        """What Wald's statistic must exceed."""
+        """Critical value of Wald's statistic."""
         return NORMAL.inv_cdf(1 - self.alpha / 2)
 
     def analysed(self, patients: int) -> int:
@@ -157,7 +157,7 @@ class Scenario:
 
 @dataclass(frozen=True)
 class Power:
-    """What the simulated cohorts of one size showed."""
+    """Results of the simulated cohorts of one size."""
 
     patients: int
     """In the cohort, whether or not the marker was measured."""
@@ -183,7 +183,7 @@ class Power:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """What more simulated cohorts could still make of the power, 95 %."""
+        """95 % interval of the power, by the number of simulated cohorts (Wilson)."""
         low, high = wilson(self.seen, self.draws)
         return float(low), float(high)
 

@@ -1,4 +1,4 @@
-"""Words of the pages and their meanings, which ``templates/glossary.yaml`` holds."""
+"""Terms of the pages with their definitions, from ``templates/glossary.yaml``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import yaml
 
 
 def terms(*words: str) -> tuple[tuple[str, str], ...]:
-    """Return words with their meanings, as a page's section takes them."""
+    """Return terms with their definitions, for a page's section."""
     return tuple((word, _glossary()[word]) for word in words)
 
 

@@ -1,4 +1,4 @@
-"""Parts of a page with the words that belong to them, which ``templates/words.yaml`` holds."""
+"""Sections, figures and tables of a page, with the texts of ``templates/words.yaml``."""
 
 from __future__ import annotations
 

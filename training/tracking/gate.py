@@ -178,7 +178,7 @@ def _learnt(challenger: Challenger) -> Rule:
 
 
 def _calibrated(calibration: Calibrated | None) -> Rule:
-    name, asks = "calibrated", "its predictions come true"
+    name, asks = "calibrated", "it is calibrated"
     if calibration is None:
         return Rule(name, asks, False, "not on record of this model")
     figures = {"slope": calibration.slope, "observed/expected": calibration.observed_expected}

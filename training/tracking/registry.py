@@ -55,7 +55,8 @@ class Logged:
 def log_model(store: Store, run_id: str, trained: Trained, folder: Path) -> Logged:
     """Log the bundle as a pyfunc model of the run and register it.
 
-    Where there is no champion it becomes champion, if the gate lets it; others wait to be promoted.
+    Where there is no champion it becomes champion, if it passes the gate; others wait for
+    promotion.
     """
     client, bundle = MlflowClient(), trained.bundle
     name = model_name(bundle.study.name)

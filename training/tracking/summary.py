@@ -140,7 +140,7 @@ def _on_survival(judged: Judged) -> list[str]:
         ),
         "",
         *(f"- The model {evaluation.verdict(b)}." for b in evaluation.gains),
-        *(f"- Not held against a baseline: {sentence}." for sentence in evaluation.notes),
+        *(f"- Not compared with a baseline: {sentence}." for sentence in evaluation.notes),
         f"- Calibration slope at {month:.0f} months {slope.value:.2f} ({slope.low:.2f} to "
         f"{slope.high:.2f}){''.join(others)}.",
         "",

@@ -1,9 +1,9 @@
-"""What the treatment is worth to a patient: survival with minus without it, and what to advise.
+"""The treatment's benefit to a patient: survival with minus without it, and the advice.
 
 Both curves come from the blind curve of the learners and the effect's posterior. The blind hazard
-is what patients like this one had, of whom a part e was treated; so the hazards with and without
-treatment are taken such that their mean, in these parts, is the blind one. All figures are means or
-quantiles over the posterior of the log-hazard ratio.
+is that of similar patients, with e the treated part (the propensity): the hazards with and without
+treatment are chosen so that their mean, weighted by e and 1 − e, is the blind one. All figures are
+means or quantiles over the posterior of the log-hazard ratio.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ QUADRATURE = np.polynomial.hermite_e.hermegauss(NODES)
 #: Even chances, and the ends of a benefit's interval, as values of a standard normal variable.
 EVEN = np.array([NormalDist().inv_cdf((i + 0.5) / POINTS) for i in range(POINTS)])
 ENDS = np.array([NormalDist().inv_cdf(chance) for chance in ((1 + LEVEL) / 2, (1 - LEVEL) / 2)])
-#: Where a gain is looked at first, every so many of the even chances.
+#: Step, in even chances, of the coarse grid at which a gain is computed first.
 STRIDE = 10
 LANDMARKS = np.concatenate([ENDS, EVEN[::STRIDE]])
 #: Patients worked on at once, such that what each of the nodes gives them stays in the cache.
@@ -64,7 +64,7 @@ class Arms(NamedTuple):
 
 
 class Benefit(NamedTuple):
-    """What the treatment is worth to n patients."""
+    """The treatment's benefit to n patients."""
 
     gain: Array
     """(n,) survival at the horizon, with minus without."""
@@ -106,7 +106,7 @@ def under(cumulative: Array, effect: PatientEffect, treated: Array) -> Array:
 
 
 def arms(cumulative: Array, effect: PatientEffect) -> Arms:
-    """Return what blind cumulative hazards (n, j + 1) become with and without the treatment."""
+    """Return cumulative hazards with and without the treatment from blind ones (n, j + 1)."""
     found = np.empty((2, *cumulative.shape))
     for start in range(0, len(cumulative), CHUNK):
         rows = slice(start, start + CHUNK)
@@ -123,7 +123,7 @@ def benefit(cumulative: Array, grid: TimeGrid, horizon: float, effect: PatientEf
 def benefit_of(
     both: Arms, cumulative: Array, grid: TimeGrid, horizon: float, effect: PatientEffect
 ) -> Benefit:
-    """Return the same where the hazards of both arms are there already."""
+    """Return the benefit from the hazards of both arms."""
     n, at, stacked = len(cumulative), np.array([horizon]), np.stack(both)
     with_it, without = np.exp(-grid.at(stacked, at))[..., 0]
     longer, shorter = restricted_mean(grid, stacked, horizon)
@@ -151,14 +151,14 @@ def advise(
     distrust: str = "",
     outside: Bools | None = None,
 ) -> NDArray[np.str_]:
-    """Put into words, for each of n patients, what the benefit speaks for.
+    """Return the advice for each of n patients, by the benefit.
 
     Args:
         found: the benefit.
         effect: whose propensity says whether patients like this one were in both arms.
         option: (n,) 1 where the treatment is an option, 0 where it is none, NaN where unknown.
-        treatment: what it is called, and where it is an option.
-        distrust: why the effect seen in training is not credible, if it is not.
+        treatment: its label, and where it is an option.
+        distrust: reason why the effect seen in training is not credible, if there is one.
         outside: (n,) whether a whole modality's values are far from the training patients'.
 
     Returns:

@@ -1,11 +1,11 @@
-"""What the treatment changes for a patient: a log-hazard ratio with its uncertainty.
+"""The treatment's effect by patient: a log-hazard ratio with its uncertainty.
 
-The learners never see the treatment. Their out-of-fold curve is what happens to patients like this
-one under the treatment that such patients got; the effect is fitted beside it, on the difference
-between the treatment given and the chance of getting it (Robinson, "Root-N-consistent
+The learners never see the treatment. Their out-of-fold curve is that of similar patients under the
+treatments that these got; the effect is fitted beside it, on the difference between the treatment
+given and the propensity (Robinson, "Root-N-consistent
 semiparametric regression", Econometrica 1988; Nie and Wager, "Quasi-oracle estimation of
-heterogeneous treatment effects", Biometrika 2021). What the learners have wrong about a patient's
-prognosis is nearly without correlation to that difference, so it hardly enters the effect, and
+heterogeneous treatment effects", Biometrika 2021). The learners' error in a patient's prognosis is
+nearly uncorrelated with that difference, so it hardly enters the effect, and
 patients weigh by the overlap of both arms (Li, Morgan and Zaslavsky, "Balancing covariates via
 propensity score weighting", JASA 2018).
 
@@ -41,11 +41,11 @@ from accomplice.training.estimators.newton import climb
 from accomplice.training.estimators.policy import ARM_EVENTS, ARM_PATIENTS
 from accomplice.training.treatment.propensity import Propensity, fit_propensity
 
-#: Columns that fill in missing modifiers, at the most.
+#: Most columns that help to impute missing modifiers.
 MOST_JOINT = 40
 #: Spread of the priors of level and slope of the prognosis, which are nuisances here.
 NUISANCE_SD = 0.3
-#: Spread of what the effect differs by between patients alike in all modifiers.
+#: Standard deviation of the effect between patients equal in all modifiers.
 UNEXPLAINED = 0.1
 #: Spread of the prior of the effect common to all: next to none.
 COMMON_SD = 10.0
@@ -73,7 +73,7 @@ class Effect:
     preprocessor: Preprocessor
     """Of the study without its treatment."""
     joint: Ints
-    """(c,) single columns of the preprocessing that tell of one another."""
+    """(c,) single columns of the preprocessing that impute one another."""
     gaussian: Gaussian
     """Of these columns."""
     modifiers: Ints
@@ -105,7 +105,7 @@ class Effect:
         return PatientEffect(X @ self.theta, np.sqrt(np.maximum(variance, 0.0)), chance)
 
     def design(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
-        """Return what the effect is linear in (n, 1 + w): a constant, and the modifiers."""
+        """Return the design of the effect (n, 1 + w): a constant, and the modifiers."""
         return self._expected(self.preprocessor.singles(values, centre))[0]
 
     def _expected(self, single: Array) -> tuple[Array, Array, Ints]:
@@ -143,7 +143,7 @@ class Effect:
 
 
 def given(cohort: Cohort) -> tuple[Treatment, Array]:
-    """Return the treatment, and who had it (n,), of a cohort whose study names one."""
+    """Return the treatment, and its status (n,), of a cohort whose study names one."""
     treatment, treated = cohort.study.treatment, cohort.treated
     if treatment is None or treated is None:
         raise ValueError("the study names no treatment")
@@ -151,7 +151,7 @@ def given(cohort: Cohort) -> tuple[Treatment, Array]:
 
 
 def too_few(cohort: Cohort) -> str | None:
-    """Say why the effect cannot be estimated from these patients; None where it can."""
+    """Return why the effect cannot be estimated from these patients; None if it can."""
     if cohort.study.treatment is None:
         return "the study names no treatment"
     _, treated = given(cohort)
@@ -167,7 +167,7 @@ def too_few(cohort: Cohort) -> str | None:
 
 
 def compared(cohort: Cohort) -> Bools:
-    """Say who tells of the effect (n,): treatment known and an option, alive at the landmark."""
+    """Patients compared (n,): treatment known and an option, event-free at the landmark."""
     treatment, treated = given(cohort)
     option = eligible(cohort.study, cohort.values) == 1
     return np.asarray(~np.isnan(treated) & option & (cohort.time > treatment.landmark))
@@ -175,7 +175,7 @@ def compared(cohort: Cohort) -> Bools:
 
 @dataclass(frozen=True)
 class CrossFitted:
-    """The effect, and what is said of each patient by the patients of the other folds."""
+    """The effect fitted to all patients, and each patient's cross-fitted effect."""
 
     effect: Effect
     patients: PatientEffect
@@ -192,7 +192,7 @@ class CrossFitted:
 
     @cached_property
     def rows(self) -> Bools:
-        """(n,) who was compared."""
+        """(n,) whether the patient was compared."""
         return compared(self.cohort)
 
     @cached_property
@@ -210,7 +210,7 @@ def cross_fit(
     config: EffectConfig,
     seed: int,
 ) -> CrossFitted | str:
-    """Fit the effect to all patients, and to all folds but one for honest predictions.
+    """Fit the effect to all patients, and to all folds but one for out-of-fold predictions.
 
     Args:
         cohort: n patients.
@@ -266,7 +266,7 @@ def fit_effect(
     """Fit the effect; see the module.
 
     Args:
-        cohort: n patients, of whom enough are in each arm (:func:`too_few`).
+        cohort: n patients, enough of them in each arm (:func:`too_few`).
         cumulative: (n, j + 1) out-of-fold cumulative hazard of learners blind to the treatment.
         grid: of these j bins.
         chance: (n,) of being treated, out of fold too.
@@ -288,7 +288,7 @@ def fit_effect(
 
 
 def _considered(preprocessor: Preprocessor) -> Ints:
-    """Columns of the linear design from which a treatment may have been decided.
+    """Columns of the linear design that may have confounded the treatment.
 
     Those of wide modalities, such as an expression panel, are not: no one treats by hundreds of
     genes, and their noise would be taken for reasons.

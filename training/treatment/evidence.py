@@ -1,7 +1,6 @@
-"""The evidence for a treatment's effect: what a run shows beside the benefits it predicts.
+"""The evidence for a treatment's effect: figures, alarms and their meaning in words.
 
-``treatment.judging`` computes it; here are the figures, the alarms that they raise, and what they
-mean in words.
+``treatment.judging`` computes it.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from accomplice.training.treatment.rate import Ranked
 
 @dataclass(frozen=True)
 class Arms:
-    """Who was compared."""
+    """Numbers of compared and of left-out patients."""
 
     treated: int
     untreated: int
@@ -28,7 +27,7 @@ class Arms:
     unknown: int
     """Patients whose treatment is not recorded."""
     no_option: int
-    """Patients for whom it is no option, or unknown whether it is one."""
+    """Patients without the option of treatment, or with an unknown one."""
     early: int
     """Patients who had the event, or were lost, before the landmark."""
 
@@ -75,7 +74,7 @@ class Evidence:
 
     @property
     def alarms(self) -> tuple[str, ...]:
-        """Why the observed effect is not to be believed, in words; none is no proof that it is."""
+        """Signs, in words, that the observed effect is biased; none is no proof of the contrary."""
         low, high = self.expected_hr
         found = []
         for name, what in (("adjusted", ""), ("landmark", f" from month {self.landmark:g} on")):
@@ -97,7 +96,7 @@ class Evidence:
 
     @property
     def distrust(self) -> str:
-        """Why no advice can rest on the effect, counted from the landmark on, if so.
+        """Reason why no advice can rest on the effect, counted from the landmark on, if any.
 
         Chance must not explain that it is out of range; the landmark takes early deaths out.
         """
@@ -114,7 +113,7 @@ class Evidence:
 
     @property
     def differs(self) -> bool:
-        """Whether it is shown that the treatment does more for some than for others."""
+        """Whether the effect certainly differs between patients."""
         return self.relative.rate.low > 0
 
     def to_json(self) -> dict[str, Any]:
@@ -146,7 +145,7 @@ class Evidence:
 
 
 def sentences(found: Evidence) -> dict[str, str]:
-    """Say what each part of the evidence means, in one sentence."""
+    """Return the meaning of each part of the evidence, in one sentence."""
     low, high = found.expected_hr
     label, arms, hr = found.label, found.arms, found.hr["landmark"]
     years = f"{found.horizon:.0f} months"
@@ -199,7 +198,7 @@ def sentences(found: Evidence) -> dict[str, str]:
 
 
 def _consequence(found: Evidence) -> str:
-    """Say what an alarm means for the benefits that are predicted."""
+    """Return the consequence of an alarm for the predicted benefits."""
     if found.distrust:
         return "Read no predicted benefit as one: the model withholds its advice."
     return (

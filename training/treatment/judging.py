@@ -65,7 +65,7 @@ def _judge(crossed: CrossFitted, config: Config) -> Evidence:
     horizon = judged_horizon(
         time, event, benefit_horizon(cohort.study, cohort.endpoint, grid.horizon)
     )
-    # Of patients alive at the landmark, as those are who are compared.
+    # Of patients event-free at the landmark, as the compared ones are.
     ends = np.array([min(treatment.landmark, horizon), horizon])
     arms = [
         np.exp(-np.diff(grid.at(under(blind, own, np.full(len(a), arm)), ends)))[:, 0]
@@ -233,7 +233,7 @@ def _groups(gain: Array, gained: Array) -> list[tuple[float, Estimate]]:
 
 
 def _among(rows: Bools, inside: Bools) -> Bools:
-    """Those of the chosen patients (n,) for whom ``inside`` holds, as a choice of all."""
+    """Restrict a mask of patients (n,) by ``inside``, which has a value for each chosen one."""
     found = np.zeros_like(rows)
     found[np.flatnonzero(rows)[inside]] = True
     return found

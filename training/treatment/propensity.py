@@ -1,4 +1,4 @@
-"""The chance of being treated, from what was known beforehand.
+"""The propensity score: the chance of being treated, given the features.
 
 Rosenbaum and Rubin, "The central role of the propensity score in observational studies for causal
 effects", Biometrika 1983.
@@ -22,7 +22,7 @@ RAREST = 0.01
 
 @dataclass(frozen=True)
 class Propensity:
-    """The chance of being treated, from what was known beforehand."""
+    """A fitted propensity score P(treated | features), by ridge logistic regression."""
 
     columns: Ints
     """(c,) columns of the linear design it uses."""
@@ -44,7 +44,7 @@ class Propensity:
 
 
 def fit_propensity(X: Array, treated: Array, seed: int, columns: Ints | None = None) -> Propensity:
-    """Fit the chance of being treated.
+    """Fit the propensity score.
 
     Args:
         X: (n, p) linear design.

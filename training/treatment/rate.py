@@ -18,13 +18,13 @@ from accomplice.data.arrays import Array, Ints
 from accomplice.data.splits import within
 from accomplice.training.estimators.intervals import Estimate
 
-#: Draws of signs, and patients on whom they are made at the most.
+#: Draws of signs, and most patients for them.
 DRAWS, MOST = 400, 20_000
 
 
 @dataclass(frozen=True)
 class Ranked:
-    """How well a ranking of patients finds those who gain."""
+    """RATE of a ranking of patients, with its curve."""
 
     rate: Estimate
     """Rank-weighted average effect, Qini's weights; above 0 the ranking finds them."""
@@ -54,14 +54,14 @@ def ranked(order: Array, score: Array) -> Ranked:
 
 @dataclass(frozen=True)
 class Scored:
-    """What m patients tell of how the effect differs, each in their own fold."""
+    """Scores and design of m patients for the effect's heterogeneity, each in their own fold."""
 
     design: Array
-    """(m, q) what the effect may change with, a constant first."""
+    """(m, q) modifiers of the effect, a constant first."""
     score: Array
     """(m,) derivative of the log-likelihood by the log-hazard ratio; mean 0 under one ratio."""
     information: Array
-    """(m,) what it varies by."""
+    """(m,) variance of the score."""
     fold: Ints
     """(m,)."""
     prior_sd: Array
@@ -79,7 +79,7 @@ class Scored:
 
 
 def cross_ranked(order: Array, scored: Scored, seed: int) -> Ranked:
-    """Judge a cross-fitted ranking (m,), with an interval that knows it was; see the module."""
+    """Judge a cross-fitted ranking (m,), with an interval that allows for it; see the module."""
     unit = float(scored.information.mean())
     found = ranked(order, -scored.score / unit)
     if len(order) > MOST:

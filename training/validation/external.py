@@ -72,7 +72,7 @@ def refuse_seen(bundle: Bundle, cohort: Cohort, path: str) -> None:
     Args:
         bundle: the model.
         cohort: to judge it on.
-        path: what an error calls the cohort.
+        path: the cohort's name in errors.
 
     Raises:
         InputError: it is that cohort.
@@ -225,7 +225,7 @@ def _as_the_model(model: Study, cohort: Cohort, values: Array) -> Cohort:
 
 
 def why_few(cohort: Cohort, horizon: float, fewest: int) -> str:
-    """Return that a cohort has too few events to judge a model by, or nothing."""
+    """Return a sentence if a cohort has too few events to judge a model by, else None."""
     seen = int((cohort.event & (cohort.time <= horizon)).sum())
     if seen >= fewest:
         return ""

@@ -33,7 +33,7 @@ def calibration_figure(
         after: of the updated model, each patient held out; None where there is none.
         time: (n,) follow-up in months.
         event: (n,) whether the event was seen.
-        subtitle: says of whom.
+        subtitle: cohort, patients, events.
     """
     kinds = [("as trained", before, ORANGE, -0.004, "s")]
     if after is not None:
@@ -75,7 +75,7 @@ def risk_figure(
         cumulative: (n, j + 1) the model's cumulative hazards.
         time: (n,) follow-up in months.
         event: (n,) whether the event was seen.
-        subtitle: says of whom.
+        subtitle: cohort, patients, events.
     """
     with house_style():
         figure = Figure(figsize=(7.4, 4.6))

@@ -1,4 +1,4 @@
-"""The page of an external validation: what holds up, what does not, and what was found to judge by.
+"""The page of an external validation: its sections, and the figures behind them as JSON.
 
 Each section is a function of its own, so that they can stand before those of a whole review.
 """
@@ -121,7 +121,7 @@ def discrimination(found: Validation) -> Section:
         "Does it put these patients in the right order?",
         of_discrimination(found),
         tuple(sentences),
-        (Table("The model and what it is held against", head, rows), figure),
+        (Table("The model and what it is compared with", head, rows), figure),
         terms("Uno's C", "integrated Brier score"),
     )
 

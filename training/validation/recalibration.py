@@ -176,7 +176,7 @@ def recalibrate(
 
 
 def fit_update(patients: _Patients, form: str) -> Update:
-    """Fit what a form leaves free, by Fisher scoring of the penalised likelihood."""
+    """Fit the free parameters of a form, by Fisher scoring of the penalised likelihood."""
     centre = patients.log_ends.mean(axis=0)
     events = patients.happened.sum(axis=0)
     pace = patients.log_time - np.average(patients.log_time, weights=events)

@@ -19,7 +19,7 @@ from accomplice.training.validation.verdicts import of_update
 
 
 def updated_bundle(found: Validation, digest: str, config: Config, run_id: str) -> Bundle:
-    """Return the bundle with the judged model updated, and with what it was updated on.
+    """Return the bundle with the judged model updated, and a record of the update.
 
     Its expression is read on the new cohort's scale, and its risk is 0 for that cohort's mean.
 

@@ -66,7 +66,7 @@ class Repaired:
 
 @dataclass(frozen=True, eq=False)
 class Validation:
-    """All results."""
+    """All results of an external validation."""
 
     external: External
     trained: Trained

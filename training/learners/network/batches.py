@@ -1,4 +1,4 @@
-"""Training data kept small, and batches of it made when they are asked for.
+"""Compact training data, and batches made from it on demand.
 
 Of each patient, fold and member a few bytes are kept; network inputs, which are many times as wide
 as the cohort's table, are made a batch at a time.
@@ -19,7 +19,7 @@ from accomplice.training.learners.network.dropout import Random
 
 Encode = Callable[[Ints], tuple[Tensor, Tensor]]
 
-#: Roles that a patient can have for a member; 0 is none.
+#: Roles of a patient for a member; 0 is none.
 TRAINS, VALIDATES = 1, 2
 
 
@@ -55,7 +55,7 @@ class PackedData:
     event: Tensor
     """(k, n) bool: whether follow-up ends with the event."""
     role: Tensor
-    """(k, m, n) int8: what the member does with the patient."""
+    """(k, m, n) int8: the patient's role for the member."""
 
     @cached_property
     def weight(self) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class Random(torch.Generator):
-    """A generator that travels to another process by value.
+    """A generator that is pickled by value, for other processes.
 
     Torch's own goes as a shared tensor that is freed before the process has begun.
     """

@@ -53,7 +53,7 @@ def hazard_logits(
 
 
 class Passed(NamedTuple):
-    """What the forward pass makes; see :func:`hazard_logits` for the shapes."""
+    """Arrays of the forward pass; see :func:`hazard_logits` for the shapes."""
 
     logits: Tensor
     gate: Tensor
@@ -71,7 +71,7 @@ def forward_pass(
     hazard: Tensor,
     caps: Caps | None = None,
 ) -> Passed:
-    """Run forward, as :func:`hazard_logits` does, and keep what the way back needs."""
+    """Run forward as :func:`hazard_logits`, and keep the arrays that the backward pass needs."""
     (k, _, n), (_, m, wide, h), blocks = x.shape, fuse.shape, len(encode)
     e = (wide - 1) // blocks
     mixed = mix.mT @ x
@@ -164,6 +164,6 @@ def _where_positive(values: Tensor, guard: Tensor) -> Tensor:
 
 
 def _silence(values: Tensor, caps: Tensor) -> None:
-    """Set to 0, in place, what dropout silences."""
+    """Set units silenced by dropout to 0, in place."""
     guard = caps.expand_as(values)
     torch.ops.aten.threshold_backward(values, guard, 0, grad_input=values)

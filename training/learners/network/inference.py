@@ -1,9 +1,9 @@
-"""The fitted networks of all folds, as arrays: what answers needs neither torch nor its start.
+"""The fitted networks of all folds as NumPy arrays: predictions need no torch.
 
-The forward pass of ``network.forward_backward``, written for an answer. Patients come in
-tiles of sixteen, each a product of its own: a product's kernel treats what fills its registers
-alike, but adds up the columns of wider or narrower ones in another order, by which what one patient
-is told would depend, in the seventh digit, on the other patients.
+The forward pass of ``network.forward_backward``, written for prediction. Patients come in tiles of
+sixteen, each a matrix product of its own: the order of summation in a product depends on its width,
+so that otherwise a patient's prediction would depend, in the seventh digit, on the other patients
+of the batch.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from accomplice.data.arrays import Singles
 
 #: Patients of a tile.
 TILE = 16
-#: Patients worked on at once, so that memory does not grow with their number.
+#: Patients predicted at once, so that memory does not grow with their number.
 CHUNK = 512
 
 
@@ -30,14 +30,14 @@ class NetShape:
     folds: int
     members: int
     modalities: tuple[int, ...]
-    """How many inputs each modality has; a patient's inputs are laid out one after another."""
+    """Number of inputs of each modality; a patient's inputs are laid out in this order."""
     bins: int
     encoder_width: int
     hidden_width: int
 
     @property
     def inputs(self) -> int:
-        """How many inputs a patient has."""
+        """Number of inputs of a patient."""
         return sum(self.modalities)
 
     def to_json(self) -> dict[str, Any]:
@@ -169,7 +169,7 @@ class Networks:
         return _Laid(tuple(map(_ready, encode)), _ready(mix), *map(_ready, each))
 
     def _by_modality(self, weight: Singles, known: Singles) -> Singles:
-        """Weights (k, rows, c) of what :meth:`_lay_out` made, from those of inputs and presence."""
+        """Weights (k, rows, c) of :meth:`_lay_out`'s rows, from those of inputs and presence."""
         ends = np.cumsum(self.shape.modalities)[:-1].tolist()
         missing = np.zeros((len(known), 1, known.shape[2]), np.float32)
         parts = zip(np.split(weight, ends, axis=1), known.transpose(1, 0, 2), strict=True)

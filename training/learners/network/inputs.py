@@ -1,4 +1,4 @@
-"""The network's inputs: which columns of design and embedding it gets, in which order and scale."""
+"""The network's inputs: selection, order and scale of the columns of design and embedding."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def net_columns(preprocessor: Preprocessor, beta: Array) -> NetColumns:
 
 
 def net_modalities(preprocessor: Preprocessor) -> tuple[int, ...]:
-    """How many inputs of the network each modality has."""
+    """Number of the network's inputs of each modality."""
     blocks = len(preprocessor.study.blocks)
     inputs = np.bincount(_modality(preprocessor), minlength=blocks)
     return tuple(np.minimum(inputs, MOST_INPUTS).tolist())

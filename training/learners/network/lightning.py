@@ -30,12 +30,12 @@ from accomplice.training.progress import Tick, silent
 for _part in ("pytorch_lightning", "lightning_fabric"):
     logging.getLogger(_part).setLevel(logging.ERROR)
 
-#: Called with each epoch and the folds' mean validation loss; returns whether to go on.
+#: Callback with each epoch and the folds' mean validation loss; returns whether to go on.
 Watch = Callable[[int, float], bool]
 
 
 def to_the_end(epoch: int, loss: float) -> bool:  # noqa: ARG001
-    """Go on until early stopping."""
+    """Default callback: go on until early stopping."""
     return True
 
 
@@ -77,9 +77,9 @@ class PackedHazard(pl.LightningModule):
     best_loss: Tensor
     """(k,) validation loss of each fold's best epoch."""
     best_epoch: Tensor
-    """(k,) which that was."""
+    """(k,) number of that epoch."""
     stopped: Tensor
-    """(k,) whether the fold has lost patience."""
+    """(k,) whether the fold has stopped early."""
     losses: Tensor
     """(epochs, k) validation loss; NaN where training has ended before."""
 
@@ -222,7 +222,7 @@ def train_net(
         trainer: what it runs on.
         seed: of the batches.
         tick: progress callback.
-        watch: called after each epoch, to say whether to go on; what it raises ends the training.
+        watch: callback after each epoch; returns whether to go on. An exception ends the training.
 
     Returns:
         The module, with the validation history of each fold.

@@ -1,8 +1,8 @@
 """The hazard network: all folds and all ensemble members in one batched forward pass.
 
 Every weight has a leading dimension over folds, and one over members, so that the fits of a whole
-cross-validation are one sequence of batched matrix products. No two replicas share a weight: what
-one of them learns from its patients cannot reach another.
+cross-validation are one sequence of batched matrix products. No two replicas share a weight, so
+that nothing leaks from the patients of one to another.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from accomplice.training.learners.network.inference import NetShape, Networks
 
 
 class Share(NamedTuple):
-    """Which patients of a batch one of several processes has.
+    """The patients of a batch that one of several processes has.
 
     Each process draws the masks of the whole batch, as one process alone would, and takes those of
     its own patients: so several processes train the same network as one.
@@ -45,7 +45,7 @@ class PackedNet(nn.Module):
     owner: Tensor
     """(rows,) modality of each row that :meth:`lay_out` makes."""
     known: Tensor
-    """(modalities,) which row says that the modality is known; the next says that it is not."""
+    """(modalities,) the row that is 1 where the modality is known; in the next it is 0."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class PackedNet(nn.Module):
         self.gate_bias.requires_grad_(blocks > 1)
 
     def networks(self) -> Networks:
-        """Return the weights as they are now, for what answers without torch."""
+        """Return the current weights for inference without torch."""
         named = self.named_parameters()
         return Networks(self.shape, {n: p.detach().cpu().numpy().copy() for n, p in named})
 
@@ -158,13 +158,13 @@ class PackedNet(nn.Module):
         return encode, mix, fuse, torch.cat(parts, 1).unflatten(0, (k, m))
 
     def _by_modality(self, weight: Tensor, known: Tensor) -> Tensor:
-        """Weights (k, rows, c) of what :meth:`lay_out` made, from those of inputs and presence."""
+        """Weights (k, rows, c) of :meth:`lay_out`'s rows, from those of inputs and presence."""
         missing = known.new_zeros(len(known), 1, known.shape[2])
         pairs = zip(weight.split(self.shape.modalities, 1), known.split(1, 1), strict=True)
         return torch.cat([part for pair in pairs for part in (*pair, missing)], 1)
 
     def _withhold(self, x: Tensor, n: int, own: slice) -> Tensor:
-        """Take modalities away from patients at random: their tokens stand for them."""
+        """Modality dropout: replace known modalities of random patients by their tokens."""
         draw = torch.rand(len(self.known), n, generator=self.generator)[:, own].to(x.device)
         x = x * (draw >= self.modality_dropout).to(x.dtype)[self.owner]
         x[:, self.known + 1] = 1 - x[:, self.known]

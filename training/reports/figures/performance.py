@@ -35,7 +35,7 @@ PANELS = 3
 
 
 def subtitle(review: Review) -> str:
-    """Say of whom a figure is."""
+    """Subtitle: cohort, patients, events."""
     kind = "synthetic patients" if review.synthetic else "patients"
     return (
         f"{short(review.cohort)}, {short(review.endpoint, 20)}: {review.patients} {kind}, "

@@ -12,10 +12,10 @@ from accomplice.training.reports.figures import performance as performance_plots
 from accomplice.training.reports.figures import subgroups as subgroup_plots
 from accomplice.training.reports.figures.style import house_style
 
-#: Draws a part of a record, or nothing where there is nothing to draw.
+#: Draws a part of a record; None if the part is empty.
 Draw = Callable[[Review], Figure | None]
 
-#: Name -> what draws it, in the order in which a reviewer would ask.
+#: Name -> function that draws it, in the order of the page.
 DRAWS: dict[str, Draw] = {
     "risk_groups": performance_plots.risk_groups,
     "auc": performance_plots.auc,

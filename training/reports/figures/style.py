@@ -1,4 +1,4 @@
-"""Figures of a run: one house style, colours that the colour-blind can tell apart, n on each."""
+"""House style of figures: palette for the colour-blind, line styles, titles."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (6, 1.5, 1, 1.5, 1, 1.5)), 
 
 
 class Line(NamedTuple):
-    """How one of several curves is drawn."""
+    """Style of one of several curves."""
 
     color: str
     ls: Any

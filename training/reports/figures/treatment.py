@@ -124,7 +124,7 @@ def treatment_figures(found: Evidence, synthetic: bool) -> Iterator[tuple[str, F
 
 
 def subtitle_of(found: Evidence, *, synthetic: bool) -> str:
-    """Say of whom a figure is."""
+    """Subtitle: cohort, patients, events."""
     arms, kind = found.arms, "synthetic patients" if synthetic else "patients"
     return (
         f"{arms.treated} treated and {arms.untreated} untreated {kind}, "
