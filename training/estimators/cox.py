@@ -48,7 +48,12 @@ class _Ties(NamedTuple):
 
 @dataclass(frozen=True)
 class RiskSets:
-    """Risk sets of the events, from which Cox's partial likelihood is computed."""
+    """Risk sets of the events, from which Cox's partial likelihood is computed.
+
+    With η the linear predictor, R the risk set and D the d events tied with the l-th of them
+    (l = 0 … d − 1), Efron's log partial likelihood is the sum over events of
+    η − log(Σ_R exp η − l/d Σ_D exp η).
+    """
 
     time: Array
     """(n,) follow-up."""
@@ -176,8 +181,9 @@ def row_space(X: Array, penalty: Array) -> tuple[Array, Array]:
 
     With penalties above zero the best coefficients of X (n, p) lie in the space of its rows. So
     ``back @ gamma`` is the best ``beta`` under ``penalty`` where ``gamma`` is the best for Z under
-    a penalty of 1. The rows' inner products give it: with many columns that is far quicker than
-    a decomposition of X.
+    a penalty of 1 (Hastie and Tibshirani, "Efficient quadratic regularization for expression
+    arrays", Biostatistics 2004). Z is from the eigenvectors of X diag(1 / penalty) Xᵀ: with many
+    columns that is far quicker than a decomposition of X.
 
     Example:
         >>> Z, back = row_space(np.array([[3.0, 4.0]]), np.ones(2))
@@ -238,7 +244,11 @@ def baseline_hazard(log_hz: Array, time: Array, event: Bools, grid: TimeGrid) ->
 
 @dataclass(frozen=True)
 class RiskSums:
-    """Cox's partial likelihood (Breslow's ties) of many log-hazards of the same n patients."""
+    """Cox's partial likelihood of many log-hazards of the same n patients, ties by Breslow.
+
+    With log-hazards η, weights w and risk set R, the log partial likelihood is the sum over events
+    of w (η − log Σ_R w exp η).
+    """
 
     order: Ints
     """(n,) patients by falling time."""
@@ -264,6 +274,9 @@ class RiskSums:
 
     def slopes(self, log_hz: Array, weight: Array) -> tuple[Array, Array]:
         """Gradient (m, n) by each patient's log-hazard, and the expected events as curvature.
+
+        The gradient is the martingale residual δ − E, of the event indicator δ and the expected
+        events E = exp η Σ w / Σ_R w exp η over the events up to the patient's time.
 
         Patients of weight 0 are scored too, against the risk sets of the others.
         """

@@ -78,6 +78,9 @@ class Gaussian:
     def condition(self, Z: Array, wanted: Ints) -> tuple[Array, Array, Ints]:
         """Return the conditional distribution of some columns, given all known values.
 
+        With k the known columns and w the wanted ones, its mean is μ_w + Σ_wk Σ_kk⁻¹ (z_k − μ_k)
+        and its covariance Σ_ww − Σ_wk Σ_kk⁻¹ Σ_kw.
+
         Args:
             Z: (n, c), NaN where missing.
             wanted: (w,) columns.

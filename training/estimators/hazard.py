@@ -150,7 +150,7 @@ def from_survival(survived: NDArray[np.floating]) -> Array:
 
 
 def hazard_ratio(log_hz: Array) -> Array:
-    """Hazard ratio from its logarithm, elementwise; kept within what a curve can show.
+    """Hazard ratio exp(log) from its logarithm, elementwise; clipped against overflow.
 
     Example:
         >>> hazard_ratio(np.log([0.5, 2.0]))

@@ -51,7 +51,7 @@ class Logistic:
 
 
 def expit(log_odds: Array) -> Array:
-    """Probability from log-odds, elementwise and without overflow.
+    """Probability 1 / (1 + exp(−η)) from log-odds η, elementwise and without overflow.
 
     Example:
         >>> expit(np.log([1.0, 3.0]))
@@ -61,7 +61,7 @@ def expit(log_odds: Array) -> Array:
 
 
 def logit(probability: Array) -> Array:
-    """Log-odds from probability, elementwise.
+    """Log-odds log(p / (1 − p)) from probability p, elementwise.
 
     Example:
         >>> logit(np.array([0.5, 0.75])).round(4)
@@ -71,7 +71,7 @@ def logit(probability: Array) -> Array:
 
 
 def log_likelihood(label: Bools, log_odds: Array) -> Array:
-    """Log-likelihood (n,) of each label at its log-odds.
+    """Log-likelihood (n,) of each label at its log-odds η: −log(1 + exp(∓η)).
 
     Example:
         >>> log_likelihood(np.array([True, False]), np.zeros(2)).round(4)

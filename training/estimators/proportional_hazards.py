@@ -65,6 +65,9 @@ def zph_test(X: Array, time: Array, event: Bools) -> list[ChiSquare]:
 def effect_over_time(x: Array, time: Array, event: Bools) -> EffectOverTime:
     """Smooth the scaled Schoenfeld residuals of one covariate x (n,) by a natural cubic spline.
 
+    Of e events with residuals r and the total information V, the scaled residual is β + e r / V:
+    its mean at a time is about the log hazard ratio at that time.
+
     It has up to four terms in transformed time, fewer where events are few.
 
     Example:

@@ -224,8 +224,8 @@ def calls_at(
         positive: (n,) labels.
         probability: (n,) predicted.
         threshold: patients at it are called.
-        rate: of positives at which PPV and NPV are stated, by Bayes' rule from sensitivity and
-            specificity; the patients' own if absent.
+        rate: r of positives at which PPV and NPV are stated, by Bayes' rule from sensitivity and
+            specificity, PPV = r sens / (r sens + (1 − r) (1 − spec)); the patients' own if absent.
     """
     called = probability >= threshold
     sensitivity = _part(called & positive, positive)

@@ -52,10 +52,10 @@ def _some(model: SurvivalModel, values: Array, centre: NDArray[np.str_] | None) 
 
 
 def band(figure: Array, folds: int) -> tuple[Array, Array]:
-    """Return the ends (…) of the 95 % interval of a figure (v, …), one of each version.
+    """Return the ends (…) of the 95 % interval of a figure θ (v, …), one of each version.
 
-    The folds' part is the jackknife's, by Student's t with one degree of freedom less than there
-    are folds.
+    Half of its width is √(t² (k − 1)/k Σ (θ_fold − mean)² + z² Σ ((θ_up − θ_down) / 2)²), with t
+    the quantile of Student's distribution on k − 1 degrees of freedom for k folds.
     """
     each, moved = figure[1 : 1 + folds], figure[1 + folds :]
     jackknife = (folds - 1) / folds * ((each - each.mean(axis=0)) ** 2).sum(axis=0)

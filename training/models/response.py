@@ -254,7 +254,7 @@ def out_of_fold(
 
 
 def shift_to_rate(log_odds: Array, rate: float) -> float:
-    """Return the shift of log-odds (g,) by which their mean probability becomes ``rate``."""
+    """Return the shift s of log-odds η (g,) with mean expit(η + s) = ``rate``, by bisection."""
     low, high = -60.0 - log_odds.max(), 60.0 - log_odds.min()
     for _ in range(80):
         middle = (low + high) / 2

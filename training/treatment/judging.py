@@ -131,7 +131,9 @@ def arm_scores(
 ) -> Array:
     """Return doubly robust scores (2, n) of survival with and without treatment.
 
-    Their means are right where either the predictions or the propensities are, given the weights.
+    In the arm whose probability is e they are S + [in the arm] / e · weight · (alive − S), with S
+    predicted (Robins, Rotnitzky and Zhao, JASA 1994). Their means are consistent if either the
+    predictions or the propensities are, given the weights.
 
     Args:
         treated: (n,) 1 or 0.

@@ -184,7 +184,8 @@ def trained_figures(bundle: Bundle, endpoint: str) -> Trained:
 def difference(one: Estimate, other: Estimate) -> Estimate:
     """Difference of two independent figures, its interval from theirs.
 
-    Each side's distance to its limit is squared and added (Zou and Donner, Stat Med 2008).
+    Its lower end is d − √((one − its low)² + (other − its high)²), with d the difference; the
+    upper end likewise (Zou and Donner, Stat Med 2008).
     """
     value = one.value - other.value
     down = math.hypot(one.value - one.low, other.high - other.value)
