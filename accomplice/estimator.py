@@ -31,7 +31,8 @@ from accomplice.training.models.survival import SurvivalAnswer
 
 #: Columns of the outcome in the joint frame with X.
 TIME, EVENT = "y.time", "y.event"
-#: Settings without a parameter: ``random_state`` is the seed, y is one endpoint, nothing is judged.
+#: Settings without a parameter: the seed is ``random_state``, y is one endpoint, and fits are not
+#: evaluated.
 _OTHERS = ("seed", "further_endpoints", "evaluation.")
 #: Parameter -> setting.
 SETTINGS = {key.replace(".", "__"): key for key in known_keys() if not key.startswith(_OTHERS)}

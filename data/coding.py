@@ -236,7 +236,7 @@ def missing_words(study: Study) -> frozenset[str]:
     return MISSING | words_of(study.missing)
 
 
-#: How a number is written where nothing else is known of its column.
+#: Default format of a column's numbers.
 PLAIN = NumberFormat(MISSING, alone=True)
 
 

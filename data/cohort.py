@@ -66,7 +66,7 @@ class Patients:
 
     @property
     def outcomes(self) -> str:
-        """What was seen of the patients, in words."""
+        """Counts of outcomes, as text."""
         return ", ".join(
             f"{int((label == 1).sum())} positive and {int((label == 0).sum())} negative ({name})"
             for name, label in self.binary.items()
@@ -146,7 +146,7 @@ class Cohort(Patients):
 
     @property
     def outcomes(self) -> str:
-        """What was seen of the patients, in words."""
+        """Counts of outcomes, as text."""
         told = [f"{int(self.event.sum())} events ({self.endpoint})"]
         for name, cohort in self.further.items():
             of = f" of {len(cohort)} patients" if len(cohort) != len(self) else ""

@@ -1,4 +1,4 @@
-"""A made-up patient of a study, for documentation, warm-ups and the registered model's example."""
+"""A synthetic patient of a study, for documentation, warm-ups and the example in MLflow."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from accomplice.data.study_parts import Feature
 
 
 def example_patient(study: Study, most: int = 8) -> dict[str, Any]:
-    """Make up a patient of a study: the middle of each range, the first of the levels."""
+    """Return a synthetic patient of a study: the middle of each range, the first of the levels."""
     return {
         feature.column or name: _example(feature)
         for name, feature in list(study.features.items())[:most]

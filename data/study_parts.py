@@ -181,7 +181,7 @@ class SurvivalEndpoint(Part):
 
 
 class Rows(Part):
-    """How a table with several rows a patient becomes one with one."""
+    """Rule by which several rows of a patient become one."""
 
     one_per_patient: Literal["first", "last", "primary", "mean"] | LatestBefore
     """Which row: by order, the primary tumour's, the mean of numbers with the first of all else, or

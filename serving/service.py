@@ -157,7 +157,7 @@ class Accomplice:
 
     @bentoml.api(route="/explain", output_spec=ExplainAnswer)  # type: ignore[untyped-decorator]
     async def explain(self, request: ExplainInput, /) -> Response:
-        """Say what each feature adds to a patient's risk."""
+        """Attribute a patient's risk to the features (Shapley values)."""
         return await self.endpoint.respond("/explain", request._raw)
 
     @bentoml.api(route="/what_if", output_spec=WhatIfAnswer)  # type: ignore[untyped-decorator]

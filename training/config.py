@@ -23,56 +23,56 @@ class _Part(BaseModel):
 
 
 class Folds(_Part):
-    """How patients are divided for out-of-fold predictions."""
+    """Cross-validation: folds for out-of-fold predictions."""
 
     folds: Annotated[int, Field(ge=2, le=50)] = 5
-    """Folds; fewer are made where events are fewer than this."""
+    """Number of folds; at most the number of events."""
     by: Literal["patient", "centre"] = "patient"
-    """What is held out: patients at random, or one centre at a time."""
+    """Held-out parts: random patients (``patient``), or one centre at a time (``centre``)."""
     repeats: Count = 1
-    """Times the division is repeated with another seed; all fold models are kept."""
+    """Repeats of the cross-validation with other seeds; all fold models are kept."""
 
 
 class Grid(_Part):
     """Bins of follow-up time."""
 
     bins: Annotated[int, Field(ge=1, le=100)] = 12
-    """Most bins."""
+    """Maximum of bins."""
     events_each: Count = 8
-    """Events a bin should hold at least."""
+    """Minimum of events in a bin, where events suffice."""
 
 
 class AnchorConfig(_Part):
     """The ridge Cox model."""
 
     marker_penalties: tuple[Positive, ...] = (1.0, 4.0)
-    """How many times more modalities beyond the first are penalised; chosen by inner folds."""
+    """Ratios tried of the further modalities' penalty to the first's; chosen by inner folds."""
     folds: Annotated[int, Field(ge=2, le=50)] = 5
-    """Inner folds that choose the penalty."""
+    """Inner folds for the choice of the penalty."""
 
 
 class ForestConfig(_Part):
     """The survival forest."""
 
     trees: Count = 100
-    """Trees of each fold."""
+    """Trees in each fold."""
     leaf: Count = 5
-    """Patients a leaf holds at least."""
+    """Minimum of patients in a leaf."""
 
 
 class BoostingConfig(_Part):
     """The boosted trees."""
 
     members: Annotated[int, Field(ge=2, le=50)] = 5
-    """Members of each fold; each holds out another part of its patients to choose the rounds."""
+    """Members in each fold; each holds out another part of its patients to choose the rounds."""
     depth: Annotated[int, Field(ge=1, le=12)] = 3
-    """Levels of cuts in a tree."""
+    """Maximum depth of a tree."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.05
-    """Part of the best step that a round takes."""
+    """Learning rate: part of the best step that a round takes."""
     max_rounds: Count = 400
-    """Rounds at the most."""
+    """Maximum of rounds."""
     patience: Count = 40
-    """Rounds without gain after which no more are made."""
+    """Patience: rounds without gain before boosting stops."""
 
 
 class NetConfig(_Part):
@@ -83,76 +83,76 @@ class NetConfig(_Part):
     embedding_bins: Count = 8
     """Bins of a number's piecewise-linear embedding."""
     encoder_width: Count = 48
-    """Units that encode the modalities, shared out among them; at least 4 each."""
+    """Hidden units of the encoders, divided among the modalities; at least 4 each."""
     hidden_width: Count = 48
-    """Units after the modalities are fused."""
+    """Hidden units after the fusion of the modalities."""
     dropout: Share = 0.5
-    """Part of the units silenced at each step."""
+    """Dropout rate of hidden units."""
     modality_dropout: Share = 0.1
-    """Chance that a patient's modality is withheld at a step."""
+    """Modality dropout: chance that a patient's modality is withheld at a step."""
     learning_rate: Positive = 2e-3
-    """AdamW's step size."""
+    """Learning rate of AdamW."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.3
-    """AdamW's decoupled decay."""
+    """Weight decay of AdamW."""
     max_epochs: Count = 60
-    """Epochs at the most."""
+    """Maximum of epochs."""
     steps_per_epoch: Count = 10
-    """Optimiser steps between two looks at the validation patients, for full batches."""
+    """Optimiser steps per epoch (between two validations), for full batches."""
     patience: Count = 6
-    """Epochs without gain after which a fold stops."""
+    """Patience: epochs without gain before a fold stops."""
     validation: Annotated[float, Field(gt=0, le=0.5)] = 0.15
-    """Part of a fold's training patients that each member holds out for early stopping."""
+    """Validation part: training patients of a fold that a member holds out for early stopping."""
     batch_size: Count = 4096
-    """Patients a step; smaller cohorts train on all at once."""
+    """Batch size, in patients; smaller cohorts train on all at once."""
 
 
 class StackConfig(_Part):
-    """How the learners are combined and calibrated; small cohorts stay near the priors."""
+    """Stacking and calibration of the learners; small cohorts stay near the priors."""
 
     equal: Annotated[float, Field(ge=0)] = 4.0
-    """Patients' worth of evidence for equal weights, beforehand."""
+    """Strength of the prior of equal weights, as a number of patients."""
     slope_sd: Positive = 0.1
-    """Spread of the prior of the calibration slope, around 1."""
+    """SD of the normal prior of the calibration slope, around 1."""
     level_sd: Positive = 0.05
-    """Spread of the prior of the calibration level, around 0."""
+    """SD of the normal prior of the calibration level, around 0."""
 
 
 class EffectConfig(_Part):
-    """The treatment's effect: what may change it, and how far, before any patient is seen."""
+    """Priors of the treatment's effect."""
 
     main_sd: Positive = 0.35
-    """Spread of the prior of the main hypothesis' interaction: log-hazard ratio a SD."""
+    """SD of the prior of the main hypothesis' interaction: log-hazard ratio per SD."""
     other_sd: Positive = 0.1
-    """Spread of the prior of the other interactions with the treatment."""
+    """SD of the prior of the other interactions with the treatment."""
 
 
 class TrainerConfig(_Part):
-    """What Lightning's Trainer runs on."""
+    """Devices of Lightning's Trainer."""
 
     accelerator: Literal["cpu", "gpu", "auto"] = "cpu"
     """Kind of device."""
     devices: Count = 1
-    """Devices a host."""
+    """Number of devices."""
 
 
 class EvaluationConfig(_Part):
-    """How a run is judged."""
+    """Evaluation of a run."""
 
     bootstraps: Count = 200
     """Bootstrap draws behind each interval."""
     explanations: bool = True
-    """Whether a run says what drives its model: importance, partial effects, a surface."""
+    """Whether a run explains its model: importance, partial effects, a surface."""
     peers: bool = True
     """Whether scikit-survival's forest and boosted trees are baselines too, where installed."""
 
 
 class Config(_Part):
-    """Everything that decides a run beside the cohort."""
+    """All settings of a run."""
 
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    """Of folds, initial weights, dropout and bootstraps."""
+    """Seed of folds, initial weights, dropout and bootstraps."""
     endpoint: str | None = None
-    """Survival endpoint that comes first; the study's first if absent."""
+    """Primary survival endpoint; the study's first if absent."""
     further_endpoints: bool = True
     """Whether the study's other survival endpoints are modelled too."""
     folds: Folds = Folds()

@@ -180,7 +180,7 @@ def best_of(study: Study) -> FrozenTrial | None:
 
 
 def judged(study: Study) -> int:
-    """Return how many trials were completed or pruned."""
+    """Return the number of completed or pruned trials."""
     return len(study.get_trials(deepcopy=False, states=JUDGED))
 
 

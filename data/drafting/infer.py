@@ -27,7 +27,7 @@ MOST_CODES = 12
 
 #: Fewest cells with a word for it to be quoted.
 FEW = 5
-#: What a word says that means missing, or that a value is no number.
+#: Words of a cell that mean missing, or that the value is no number.
 _ABSENT = re.compile(
     r"\b(not?|non|un\w+|miss\w*|pend\w*|refus\w*|declin\w*|await\w*|ask\w*|lost|fail\w*|invalid|error"
     r"|insufficient|inadequate|high|low|pos\w*|neg\w*|trace|absent|present|normal)\b|^\W*\w?\W*$"

@@ -27,7 +27,7 @@ from accomplice.data.study_parts import Feature
 
 #: Part of the known values outside the model's range, from which on a number does not match.
 OTHER_SCALE = 0.5
-#: How a feature was found where the caller named it.
+#: Evidence of a match that the caller named.
 NAMED = "named by --map"
 AS_TREATMENT = "the study's treatment"
 

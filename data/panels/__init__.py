@@ -1,1 +1,1 @@
-"""What is known of a field's columns and markers, as YAML; no code."""
+"""Panels: known columns and markers of a field, as YAML."""

@@ -2,8 +2,8 @@
 
 Three steps, each a function of the fitted state alone, applied by ``preprocessing.batched``:
 
-1. *Scale*: numbers are log-transformed where that takes away skew, drawn in to the training range
-   and standardised; expression becomes the normal score of its rank against the assay's reference
+1. *Scale*: numbers are log-transformed where that reduces skew, clipped to the training range and
+   standardised; expression becomes the normal score of its rank among the assay's reference
    quantiles; ordinals are standardised ranks.
 2. *Linear design*: scaled numbers, centred indicators of category levels, indicators of missing
    values, products of the study's interactions. A missing value is the training mean, zero.
@@ -220,7 +220,7 @@ class Preprocessor(PreprocessorState):
         return found
 
     def on_assay(self, values: Array, centre: NDArray[np.str_] | None) -> Array:
-        """Take features (n, p) from the scale of all patients to that of each one's centre (n,).
+        """Convert features (n, p) from the scale of all patients to that of each one's centre (n,).
 
         Expression becomes the value of the same rank in the centre, if the centre has a reference
         of its own; all else stays as it is.

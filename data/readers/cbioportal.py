@@ -162,7 +162,7 @@ def read_folder(
         path: the study folder.
         expression: name of the expression file; the only one if absent, none if there is none.
         columns: keep only the genes among these; all if absent. Clinical attributes stay.
-        reading: what is said of words for missing.
+        reading: options on words for missing.
 
     Raises:
         InputError: the folder or a file is invalid.
@@ -192,7 +192,7 @@ def read_clinical(
 
     Args:
         folder: where they are.
-        reading: what is said of words for missing.
+        reading: options on words for missing.
         measured: samples with expression, which come before a patient's others.
 
     Raises:

@@ -16,7 +16,7 @@ from accomplice.data.errors import InputError
 #: Bytes at the beginning that tell text from binary.
 HEAD = 65536
 ZIP, OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
-#: How other files begin, in lower case -> what they are and what to do.
+#: First bytes of other kinds of file, in lower case -> the kind, and the remedy.
 OTHERS = {
     ZIP: "an Excel workbook or a zip archive: name it .xlsx, or unpack it",
     OLE: "an old Excel workbook (.xls), or one with a password, which are not read: save it as "

@@ -43,7 +43,7 @@ class Record:
 
     @property
     def filled(self) -> int:
-        """How many cells are not blank."""
+        """Number of cells that are not blank."""
         return sum(not is_blank(cell) for cell in self.cells)
 
 

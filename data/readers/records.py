@@ -295,7 +295,7 @@ class Rows:
 
 
 def _ends(block: bytes) -> tuple[bytes, ...]:
-    """Return how lines may end."""
+    """Return the possible ends of lines."""
     return (NEWLINE, b"\r\n") if RETURN in block else (NEWLINE,)
 
 

@@ -85,7 +85,7 @@ def evaluate(
     --recalibrate updates the model for this centre: the level, and where held-out patients are
     better predicted so, the slope and the course over time of its log cumulative hazard. It is
     checked on patients whom the update was not fitted to, and the new bundle says what it was
-    updated by. It takes 20 events at the least. At any one month patients keep their order.
+    updated by. It takes 20 events at least. At any one month patients keep their order.
     """
     with ctrl_c_heeded():
         from accomplice.training.tracking.store import check_stores

@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code.
 
     0: done; 2: the input is wrong, said in one line on stderr; 3: the gate refuses to promote;
-    1: a failure of ours; 130: Ctrl-C.
+    1: an internal error; 130: Ctrl-C.
 
     Raises:
         SystemExit: after help (0), or where the command line cannot be read (2).
@@ -102,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("accomplice: stopped", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # The reader of our output went away, as `head` does: not an error.
+        # The reader of the output has closed it, as `head` does: not an error.
         with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
             os.dup2(nowhere.fileno(), sys.stdout.fileno())
         return 0

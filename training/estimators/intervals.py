@@ -81,7 +81,7 @@ class Estimate:
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
-    #: How numbers are written unless a format says otherwise.
+    #: Default format of numbers.
     form: ClassVar[str] = ".3f"
 
     value: Number

@@ -46,7 +46,7 @@ def maximise(
     Args:
         evaluate: the functions.
         start: (m, p) where to begin.
-        evaluations: of each function at the most.
+        evaluations: of each function at most.
         rounding: fall of a function, as a part of 1 + |f(x)|, that counts as none.
 
     Example:

@@ -69,7 +69,7 @@ RARE, COMMON = 0.1, 0.9
 
 #: C above which a model of anything is suspected, where the study file gives no ceiling.
 CEILING = 0.95
-#: How far below the ceiling the interval may reach: the best honest models come that near.
+#: Distance below the ceiling that the interval may reach: the best sound models come that near.
 CEILING_SLACK = 0.05
 #: C that no feature honestly reaches alone; the best honest one met was 0.78, age in a general
 #: population.

@@ -122,7 +122,7 @@ class ModalityValue(_Part):
 
 
 class Instability(_Part):
-    """How far patients' predictions differ between models of other folds and members."""
+    """Spread of patients' predictions between the models of folds and members."""
 
     month: Number
     predicted: Numbers
@@ -195,7 +195,7 @@ class Review(_Part):
     patients: int
     events: int
     horizon: Number
-    """Months to which is judged."""
+    """Months to which predictions are judged."""
     bootstraps: int
     months: Numbers
     """At which curves over time are taken."""

@@ -39,7 +39,7 @@ class Fitted:
     cumulative: Array
     """(n, j + 1) the same under the observed treatment."""
     effect: CrossFitted | None
-    """The treatment's effect, where it was asked for and could be estimated."""
+    """The treatment's effect, where it was to be estimated and could be."""
     no_effect: str
     """The reason if there is none."""
     history: list[list[float]]
@@ -111,7 +111,7 @@ def stacked(fold: Ints, stacks: Sequence[Stack], learners: Array) -> Array:
 
 
 def treatment_effect(prepared: Prepared, blind: Array, config: Config) -> CrossFitted | str:
-    """Fit the treatment's effect beside the learners' blind curves (n, j + 1), or say why not."""
+    """Fit the treatment's effect on the learners' blind curves (n, j + 1), or return why not."""
     fold = prepared.fold[0]
     preprocessors = [m.preprocessor for m in prepared.models[: int(fold.max()) + 1]]
     return cross_fit(
@@ -138,10 +138,10 @@ def out_of_fold(prepared: Prepared, alone: Sequence[BatchedEnsemble]) -> Array:
 
 
 def spread_lost(prepared: Prepared, alone: Sequence[BatchedEnsemble], stack: Stack) -> float:
-    """How much more patients' log-hazards vary in one fold's answer than in the mean of all folds'.
+    """Ratio of the variance of patients' log-hazards in one fold's models to that of their mean.
 
     Slope and level are fitted to out-of-fold predictions, one fold model a patient (and repeat);
-    fresh patients get the mean of all. Averaging takes out what the models disagree on. That has
+    new patients get the mean of all. Averaging removes the models' disagreement. That has
     no covariance with the truth, so the slope of truth on prediction, a covariance over a
     variance, grows by the ratio of the variances. No outcome is needed to know it.
     """

@@ -1,11 +1,11 @@
 """Overlap of a cohort with the patients a model was trained on, without keeping any patient.
 
 A sketch holds hashes of each patient: of the identifier, of the outcome with a feature, of two
-features. They are cut to so few bits that about one stranger in a thousand meets one of the
-sketch's identifiers, and as many meet all the others at once: a hit proves nothing of one person,
+features. They are cut to few enough bits that about one stranger in a thousand matches one of the
+sketch's identifiers, and as many match all the others at once: a hit proves nothing of one person,
 many hits prove that cohorts overlap (set membership as in Bloom, Commun ACM 1970, with errors on
-purpose). How many strangers would hit, coincidences of ages and months included, is measured on
-the asked cohort itself with its columns permuted among its patients.
+purpose). The rate of hits among strangers, coincidences of ages and months included, is measured on
+the compared cohort itself with its columns permuted among its patients.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ QUESTION = "Were these patients among those the model was trained on?"
 STRANGERS = 1e-3
 #: Most hashes kept of each way to recognise a patient: of more, the lowest.
 MOST = 5000
-#: Features that patients are known by.
+#: Number of features in the hashes.
 FEATURES = 4
 #: Permutations of the columns, and the chance below which hits are no coincidence.
 PERMUTATIONS, NO_CHANCE = 10, 1e-4

@@ -87,7 +87,7 @@ class Boosting(Learner):
         return lambda X: mean_of_members(log_hazards(X), there.astype(float), baseline)
 
     def to_json(self) -> dict[str, Any]:
-        """Return how many members and trees there are."""
+        """Return the numbers of members and trees."""
         return {"members": self.members, "trees": self.trees.count}
 
     def arrays(self) -> dict[str, NDArray[Any]]:

@@ -32,9 +32,9 @@ from accomplice.training.learners.trees import (
     side_by_side,
 )
 
-#: Part of the patients that a tree is grown on, and how many at the most.
+#: Part of the patients that a tree is grown on, and how many at most.
 SAMPLE, MOST = 0.7, 2000
-#: Levels of cuts at the most.
+#: Levels of cuts at most.
 DEPTH = 12
 #: Expected events that weigh like the leaf's own, in its risk and when a cut is judged.
 FEW, JUDGED = 0.3, 1.0
@@ -96,7 +96,7 @@ class Forest(Learner):
         return cumulative
 
     def to_json(self) -> dict[str, Any]:
-        """Return how many trees there are."""
+        """Return the number of trees."""
         return {"trees": self.trees.count}
 
     def arrays(self) -> dict[str, NDArray[Any]]:

@@ -211,12 +211,12 @@ def p_text(p: float) -> str:
 
 
 def percent(share: float, digits: int = 0) -> str:
-    """Write a part as a percentage that no line break parts."""
+    """Write a part of 1 as a percentage, with a non-breaking space."""
     return f"{100 * share:.{digits}f}\u00a0%"
 
 
 def adjusted_for(label: str) -> str:
-    """Say what a hazard ratio is adjusted for."""
+    """Name the covariates that a hazard ratio is adjusted for."""
     name, bracket, rest = label.partition(" (")
     known = {CLINICAL: "clinical features", STROMA: "stroma score"}
     what = f"{known.get(name, name)}{bracket}{rest}"

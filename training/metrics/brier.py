@@ -2,8 +2,8 @@
 
 Ranks are judged in `metrics.concordance`, calibration in `metrics.calibration`. Every function
 takes and returns arrays. Arrays of patients share one order; `time` and `times` share one unit.
-The censoring distribution is an object handed in, so that a whole evaluation, its bootstrap
-draws included, weighs with the same one.
+The censoring distribution is an argument, so that a whole evaluation, its bootstrap draws
+included, uses the same weights.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CHUNK = 8192
 def brier_contributions(
     event: Bools, time: Reals, survival: Reals, times: Reals, censoring: KaplanMeier
 ) -> Array:
-    """Score each patient's predicted survival at each time.
+    """Each patient's contribution to the Brier score at each time, by IPCW.
 
     Their mean over patients is the Brier score, over a resample of rows a bootstrap draw of it,
     and the difference of two models' contributions is paired.

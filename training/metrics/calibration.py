@@ -136,7 +136,7 @@ def calibration_groups(
         time: (n,), time of the event or of censoring.
         survival_at_horizon: (n,), predicted probability to be event-free after the horizon.
         horizon: in the unit of `time`.
-        groups: their number at the most; equal predictions stay together.
+        groups: their number at most; equal predictions stay together.
         level: coverage of the intervals.
 
     Returns:

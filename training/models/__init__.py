@@ -1,1 +1,1 @@
-"""Fitted models: what they predict, and how they are stored."""
+"""Fitted models: prediction, explanation and storage."""

@@ -19,8 +19,8 @@ the other, so their interaction is halved between them. Only interactions of thr
 are left to chance, and the chance is fixed: the same patient is explained the same way again, alone
 or among others.
 
-The treatment is a feature, and a typical patient is untreated. A missing value is a value: it gets
-what the model makes of not knowing it, against knowing that it is typical.
+The treatment is a feature, and a typical patient is untreated. A missing value is a value: its part
+is the difference of the model between a missing and a typical value.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Attribution:
         return by_modality(self.study, self.features)
 
     def columns(self) -> dict[str, Array]:
-        """Return all of it by name: ``risk, base, feature.NAME…, modality.NAME…``."""
+        """Return risk and parts by name: ``risk, base, feature.NAME…, modality.NAME…``."""
         names = self.study.features
         features = {f"feature.{name}": a for name, a in zip(names, self.features.T, strict=True)}
         modalities = zip(self.study.blocks, self.modalities.T, strict=True)

@@ -16,7 +16,7 @@ from accomplice.training.estimators.newton import Newton, maximise
 
 #: A linear predictor this far below the cohort's highest weighs nothing.
 LOWEST = -500.0
-#: Twice the gain still promised at which an estimate is one step away, and evaluations at the most.
+#: Twice the gain still promised at which an estimate is one step away, and evaluations at most.
 PROMISED, EVALUATIONS = 1e-8, 25
 
 

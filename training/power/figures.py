@@ -27,7 +27,7 @@ def power_curve(
     """Draw power and exaggeration over the number of patients.
 
     Args:
-        scenario: what was simulated.
+        scenario: of the simulation.
         at: the size at hand, marked.
         points: one a size, smallest first.
         enough: the size that the goal needs, marked where the search found it.

@@ -17,7 +17,7 @@ def assumptions(scenario: Scenario, draws: int, marker: str | None = None) -> li
     """Return the assumptions of the simulation and its analysis in a few lines.
 
     Args:
-        scenario: what is simulated.
+        scenario: of the simulation.
         draws: cohorts of each size.
         marker: its name in the cohort that gave the patients, where one did.
     """
@@ -123,7 +123,7 @@ def record(
     """Return everything as plain data: enough to draw the curve, or to run it again.
 
     Args:
-        scenario: what was simulated.
+        scenario: of the simulation.
         points: one a size.
         enough: what the search found.
         seed: of the draws.

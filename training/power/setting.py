@@ -173,7 +173,7 @@ def sizes_of(scenario: Scenario, patients: int, sizes: Sequence[int] | None) -> 
     """Return the sizes of the curve, the one asked about among them.
 
     Args:
-        scenario: what is simulated.
+        scenario: of the simulation.
         patients: asked about.
         sizes: further ones; where absent those of ``SIZES`` that have events enough and are not
             nearly the size asked about.

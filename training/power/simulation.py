@@ -94,7 +94,7 @@ class Scenario:
         return NORMAL.inv_cdf(1 - self.alpha / 2)
 
     def analysed(self, patients: int) -> int:
-        """How many of the patients have marker and treatment recorded."""
+        """Number of patients with marker and treatment recorded."""
         return round(patients * self.known)
 
     def patients_for(self, events: float) -> int:
@@ -149,7 +149,7 @@ class Scenario:
         return found
 
     def describe(self) -> dict[str, Any]:
-        """Return what was assumed as plain data, without the follow-up of single patients."""
+        """Return the assumptions as plain data, without the follow-up of single patients."""
         found = asdict(self)
         del found["follow_up"]
         return found | {"index_spread": SPREAD}
@@ -221,7 +221,7 @@ def simulate(
     The same arguments give the same result, whatever other sizes are simulated.
 
     Args:
-        scenario: what is true.
+        scenario: of the simulated patients.
         patients: in each cohort.
         draws: cohorts.
         seed: of the draws.

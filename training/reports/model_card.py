@@ -22,7 +22,7 @@ from accomplice.training.reports.review.page import settings_changed
 from accomplice.training.reports.wording import RESEARCH_USE, SYNTHETIC
 
 PERSON = "**To be completed by a person**"
-#: Rows of subgroups and features that a card lists at the most.
+#: Rows of subgroups and features that a card lists at most.
 MOST = 40
 
 

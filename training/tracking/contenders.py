@@ -69,7 +69,7 @@ class Contender:
         return model
 
     def made_from(self) -> dict[str, Any]:
-        """Return what the model was made from, as plain data."""
+        """Return the model's provenance, as plain data."""
         made, study = self.bundle.provenance, self.bundle.study
         return {
             "model": self.name,
@@ -101,7 +101,7 @@ class ContenderPredictions:
 
     predicted: Predictions
     how: str
-    """How they were made, in words."""
+    """Description of their origin, in words."""
     seen: bool = False
     """Whether the model was fitted to outcomes of these patients, so that its figures are too
     good."""

@@ -14,7 +14,7 @@ import numpy as np
 from accomplice.data.arrays import Array, Ints
 from accomplice.training.estimators.logistic import Logistic, choose_logistic
 
-#: Patients fitted to at the most: the model has few coefficients.
+#: Patients fitted to at most: the model has few coefficients.
 MOST_PATIENTS = 20_000
 #: Propensities are held at least this far from 0 and 1.
 RAREST = 0.01

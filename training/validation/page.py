@@ -78,7 +78,7 @@ def sections(found: Validation) -> tuple[Section, ...]:
 
 
 def lead(found: Validation) -> str:
-    """Return what to remember."""
+    """Return the main conclusion."""
     said = [of_discrimination(found).text, of_calibration(found.calibration).text]
     if found.repaired is not None:
         said.append(of_update(found.repaired).text)

@@ -1,6 +1,6 @@
 """Update a model for another centre: the level, spread and course of its predicted hazard.
 
-Where a model's ranks hold up on other patients but its probabilities do not, a few numbers mend it
+Where a model still ranks other patients but is not calibrated for them, a few parameters correct it
 (van Houwelingen, "Validation, calibration, revision and combination of prognostic survival models",
 Stat Med 2000; Janssen et al., "Updating methods improved the performance of a clinical prediction
 model in new patients", J Clin Epidemiol 2008). With L the logarithm of the model's cumulative

@@ -42,7 +42,7 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class PackedData:
-    """What the network trains on: n patients seen by k folds of m members."""
+    """Training data of the network: n patients in k folds of m members."""
 
     encode: Encode
     """Gives ``x`` and ``present`` of a batch from its rows (k, b)."""

@@ -219,7 +219,7 @@ def train_net(
         net: trained in place.
         data: all folds, laid out for it.
         config: of the training.
-        trainer: what it runs on.
+        trainer: devices.
         seed: of the batches.
         tick: progress callback.
         watch: callback after each epoch; returns whether to go on. An exception ends the training.

@@ -30,7 +30,7 @@ from accomplice.training.reports.figures.style import (
 
 T = TypeVar("T")
 
-#: Months that are drawn side by side at the most.
+#: Months that are drawn side by side at most.
 PANELS = 3
 
 
@@ -200,7 +200,7 @@ def _net_benefit(axes: Axes, decision: Decision, styles: Mapping[str, Line]) -> 
 
 
 def known(values: Sequence[float] | Array) -> bool:
-    """Say whether there is any defined number."""
+    """Whether any number is defined."""
     return bool(np.isfinite(np.asarray(values, dtype=float)).any())
 
 

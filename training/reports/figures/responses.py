@@ -18,7 +18,7 @@ from accomplice.training.evaluation.response import (
 )
 from accomplice.training.reports.figures.style import BLUE, GREEN, INK, ORANGE, house_style
 
-#: Positive patients a group of the calibration plot should have, and groups at the most.
+#: Positive patients a group of the calibration plot should have, and groups at most.
 GROUP_POSITIVE, GROUPS = 8, 6
 
 

@@ -30,7 +30,7 @@ from accomplice.training.reports.figures.style import (
 
 #: Typical half-widths of an interval to either side of the values, beyond which it is cut off.
 FURTHEST = 3.0
-#: Groups and modalities drawn at the most.
+#: Groups and modalities drawn at most.
 MOST_ROWS = 40
 #: Where the columns of the left panel end, from 0 to 1.
 COLUMNS = (0.8, 1.0)

@@ -23,7 +23,7 @@ from accomplice.training.treatment.evidence import Evidence
 
 #: Draws evidence under a subtitle.
 Draw = Callable[[Evidence, str], Figure]
-#: How an estimate with its interval is drawn.
+#: Style of an estimate with its interval.
 POINT: Any = {"fmt": "o", "capsize": 4, "lw": 2}
 
 
@@ -111,7 +111,7 @@ def _curve(axes: Axes, share: np.ndarray, curve: np.ndarray, colour: str) -> Non
     axes.axhline(0, color=RED, lw=1, ls="--")
 
 
-#: Name -> what draws it, in the order in which a reviewer would ask.
+#: Name -> function that draws it, in the order of the page.
 DRAWS: dict[str, Draw] = {"overlap": overlap, "gain": gain, "ranking": ranking, "policy": policy}
 
 

@@ -16,7 +16,7 @@ from accomplice.training.reports.parts import section, table
 from accomplice.training.reports.review import details, rows, verdicts
 from accomplice.training.reports.review.items import Items, number, percent, point
 
-#: How sentinels' states are written.
+#: Sentinel's state -> its text.
 STATUS = {
     "clear": "✓\N{NO-BREAK SPACE}clear",
     "caution": "!\N{NO-BREAK SPACE}caution",

@@ -27,7 +27,7 @@ from accomplice.training.reports.page import Tone, Verdict
 #: Points of survival that the interval of half of the patients may span, and still be called
 #: narrow.
 NARROW = 20.0
-#: Names that a sentence lists at the most.
+#: Names that a sentence lists at most.
 MOST_NAMES = 4
 UNKNOWN = Estimate(math.nan)
 
