@@ -91,7 +91,7 @@ class Coder:
 
     @cached_property
     def _bounds(self) -> tuple[Array, Array]:
-        """Lowest and highest (p,) of each feature that can be right."""
+        """Lowest and highest possible value (p,) of each feature."""
         bounds = np.array([f.bounds for f in self.study.features.values()], dtype=float)
         low, high = bounds.reshape(-1, 2).T
         levels = np.array([meaning is not None for meaning in self.meanings], dtype=bool)

@@ -93,7 +93,7 @@ class NumberFormat:
     unit: str | None = None
     """The only unit that cells may name; any if absent, or none where cells stand alone."""
     alone: bool = False
-    """Whether each cell is read by itself, as a study file says, and not as one of a column."""
+    """Whether each cell is read by itself, by the study file, and not as one of a column."""
 
     @cached_property
     def replaced(self) -> dict[float, float]:

@@ -1,1 +1,1 @@
-"""Rows of tables: which are a patient's, and which tables' rows belong together."""
+"""Rows of tables: identifiers, one row a patient, and joins of tables."""

@@ -63,7 +63,7 @@ def one_per_patient(
         frame: the table.
         id: column of the patient's identifier, or of the sample's barcode.
         rows: which row.
-        start: the time from dates, whose start is the begin of follow-up.
+        start: the time from dates, whose start is the start of follow-up.
         words: cells that mean missing, in lower case.
 
     Raises:
@@ -123,7 +123,7 @@ def _samples(
 def _taken(
     frame: pd.DataFrame, name: str, start: FromDates | None, words: Collection[str]
 ) -> Array:
-    """Return the time of each row (n,), in days or another unit; 0 is the begin of follow-up."""
+    """Return the time of each row (n,), in days or another unit; 0 is the start of follow-up."""
     cells = without_missing(column(frame, name, "rows.latest_before"), words)
     read = (
         number_column(cells, NumberFormat(words, bounds=False)) if cells.dtype.kind != "M" else None

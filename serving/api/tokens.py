@@ -18,7 +18,7 @@ from accomplice.data.errors import InputError
 TOKENS_VARIABLE = "ACCOMPLICE_TOKENS"
 CONCURRENCY_VARIABLE = "ACCOMPLICE_CONCURRENCY"
 BODY_VARIABLE = "ACCOMPLICE_MAX_BODY_MB"
-#: Below which both limits lie.
+#: Upper bound (exclusive) of both limits.
 BELOW = 1_000_000
 
 #: A line of a token file.

@@ -51,8 +51,8 @@ def compare(
     A model keeps no patients, so their study file is needed again: the one that --study names, or
     the one that the model's run remembers (in mlruns/ of this machine). For patients a model was
     trained on, its out-of-fold predictions are made anew; for others it predicts as for new
-    patients. Which was which is said. Judged is to the smaller of the horizons, on the patients
-    that both can be judged on.
+    patients. The output says which was which. Models are judged to the smaller of the horizons, on
+    the patients that both can be judged on.
     """
     with ctrl_c_heeded():
         from rich.console import Console

@@ -2,8 +2,7 @@
 
 This is the side of the process that started the server: it may know MLflow, which the worker must
 not. Where an alias is followed it copies each new version's bundle beside the server, checks its
-content, and says where it is by ``deployment.handover``. Whatever fails then, the server goes on
-with what it has.
+content, and hands it over by ``deployment.handover``. On any failure the server keeps its bundle.
 """
 
 from __future__ import annotations

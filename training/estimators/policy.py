@@ -71,8 +71,8 @@ RARE, COMMON = 0.1, 0.9
 CEILING = 0.95
 #: Distance below the ceiling that the interval may reach: the best sound models come that near.
 CEILING_SLACK = 0.05
-#: C that no feature honestly reaches alone; the best honest one met was 0.78, age in a general
-#: population.
+#: C of a single feature from which it is taken for a leak; the best sound one met was 0.78, age in
+#: a general population.
 TOO_GOOD = 0.85
-#: Part of the patients in pairs that a run may have without bias worth the name.
+#: Part of the patients in duplicate pairs up to which a run's bias is negligible.
 FEW_DUPLICATES = 0.01

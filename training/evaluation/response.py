@@ -58,7 +58,7 @@ class ResponseEvaluation:
         count = f"{self.labelled} labelled patients ({self.positive} positive)"
         if math.isnan(found.low):
             return f"{count}: too few to judge"
-        # Below .5 is noise too: a label held out is one fewer in training, which so leans away.
+        # Below .5 is noise too: holding out a label biases the training rate away from it.
         said = "better than chance" if found.low > 0.5 else "not better than chance"
         figure = f"AUROC {found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
         return f"{figure} on {count}: exploratory; {said}"

@@ -33,7 +33,7 @@ MOST_PATIENTS, MOST_FEATURES = 5000, 150
 FOLDS, GROUPS, PRIOR = 5, 10, 2.0
 #: Most features compared with all others together, most of those, and their penalties.
 SUSPECTS, OTHERS, PENALTIES = 3, 100, (10.0, 1.0, 0.1, 0.01)
-#: Fewest patients of a group whose begin or end of follow-up is tested.
+#: Fewest patients of a group whose start or end of follow-up is tested.
 FEWEST = 10
 
 # The thresholds below were set on public cohorts, two of them of gastric cancer, with and without

@@ -232,7 +232,7 @@ def _shared(own: Cohort, cohort: Cohort, horizon: float) -> tuple[int, int]:
 
 
 def _suspicion(contender: Contender, cohort: Cohort) -> str:
-    """Say why a model may know the patients that it predicts as new ones; empty if it does not."""
+    """Return why a model may know the patients that it predicts as new ones; empty if none."""
     updates = contender.bundle.provenance.get("updates", ())
     if cohort.fingerprint() in [each.get("cohort_fingerprint") for each in updates]:
         return "; its level and slope were updated on these patients"

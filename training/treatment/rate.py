@@ -1,10 +1,10 @@
 """Rank-weighted average treatment effects (RATE): whether a ranking finds the patients who gain.
 
 Yadlowsky et al., "Evaluating treatment prioritization rules via rank-weighted average treatment
-effects", JASA 2025, with Qini's weights. A ranking that was cross-fitted is no ranking given
-beforehand: an interplay that all patients show by chance is in each fold and in the others', which
-so agree. How far chance alone takes the figure is found by drawing the signs of the patients'
-scores again and refitting the ranking (a wild bootstrap; Wu, Ann Stat 1986).
+effects", JASA 2025, with Qini's weights. A cross-fitted ranking is not fixed in advance: an
+interaction that all patients show by chance is in each fold and in the others, so that the folds
+agree. The distribution of RATE by chance is found by drawing the signs of the patients' scores
+again and refitting the ranking (a wild bootstrap; Wu, Ann Stat 1986).
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def mean(values: Array) -> Estimate:
 def ranked(order: Array, score: Array) -> Ranked:
     """Judge a ranking given beforehand, by the scores (n,) of patients in falling order (n,).
 
-    ``rate`` is the integral of ``curve``: what a patient drawn from a random share of those ranked
-    first gains beyond the average, weighted by that share. Ties share the mean of their ranks.
+    ``rate`` is the integral of ``curve``: the mean gain, beyond the average, of the patients ranked
+    first, weighted by their share, over all shares. Ties share the mean of their ranks.
     """
     beyond = score - score.mean()
     first = np.argsort(-order, kind="stable")

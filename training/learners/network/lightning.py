@@ -55,8 +55,8 @@ SCHEDULED = re.compile(
 def unscheduled() -> Iterator[None]:
     """Hide a scheduler's variables from Lightning, and remove those that it sets itself.
 
-    It would take the processes of a Slurm allocation, of torchrun or of LSF for its own, and refuse
-    to train where ``trainer.devices`` are others.
+    It would adopt the processes of a Slurm allocation, of torchrun or of LSF, and refuse to train
+    with other ``trainer.devices``.
     """
     hidden = {name: os.environ.pop(name) for name in [*os.environ] if SCHEDULED.fullmatch(name)}
     try:

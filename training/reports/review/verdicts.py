@@ -1,7 +1,7 @@
 """Verdicts on a record, one a question, as plain sentences with intervals.
 
 "Adds value" needs a paired interval that excludes 0. Too few patients never count as "holds up":
-a figure that is not determined is called so.
+an undetermined figure is reported as such.
 """
 
 from __future__ import annotations
@@ -232,7 +232,7 @@ def leaks(review: Review) -> Verdict:
 
 
 def lead(review: Review) -> str:
-    """Return the one sentence to remember: of a leak, else of the value over simple models."""
+    """Return the main conclusion: on a leak, else on the value over simple models."""
     fired, value = [f for f in review.sentinels if f.status == "fired"], added_value(review)
     if fired and _only_treatment(fired):
         return f"{value.text} What is said of the treatment is not to be believed: see the alarm."
