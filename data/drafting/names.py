@@ -95,7 +95,7 @@ def rename(
             listed = [name for name, why in found.entry.items() if why == ENTRY]
             found.remarks.append(
                 f"{some(listed)} says when observation began: delayed entry is not modelled, and "
-                "patients count from the begin of follow-up"
+                "patients count from the start of follow-up"
             )
     return found
 

@@ -1,9 +1,9 @@
 """Match a model's features to another cohort's, which have their own names and levels.
 
-A feature is looked for by its name, its column, and then by what the panels know: the same gene
-under an alias, the same ordered code, the same quantity, the same set of labels. The first of these
-that finds exactly one feature of an agreeing kind decides. Where several fit, nothing is guessed:
-the feature is left missing, and what it could be is listed, to be named by the caller.
+A feature is searched by its name, its column, and then by the panels: the same gene under an alias,
+the same ordered code, the same quantity, the same set of labels. The first of these that finds
+exactly one feature of an agreeing kind decides. Where several fit, nothing is guessed: the feature
+is left missing, and its candidates are listed, for the caller to choose.
 """
 
 from __future__ import annotations
@@ -204,7 +204,7 @@ def _by_key(features: Iterable[tuple[str, Feature]], key_for: Key) -> dict[Hasha
 def _pair(
     ours: Iterable[str], theirs: Iterable[str], model: Study, other: Study, how: str, panel: Panel
 ) -> list[Match]:
-    """Match features of one key: one of ours to one of theirs, or say why not."""
+    """Match features of one key: one of ours to one of theirs, or return why not."""
     reasons = {
         (one, there): why_not((one, model.features[one]), (there, other.features[there]), panel)
         for one in ours
@@ -302,7 +302,7 @@ def _open(match: Match | None, model: Study) -> bool:
 
 
 def _known_there(found: Iterable[Match], patients: Patients) -> list[float]:
-    """Part of the patients who have a value of each match's source, whatever it says."""
+    """Part of the patients who have any value of each match's source."""
     names = list(patients.study.features)
     known = (~np.isnan(patients.values)).mean(axis=0)
     return [0.0 if m.source is None else float(known[names.index(m.source)]) for m in found]

@@ -132,7 +132,7 @@ def _taken(
         return read.values
     if start is None:
         raise InputError(
-            f"rows.latest_before: column '{name}' holds no numbers: give days from the begin of "
+            f"rows.latest_before: column '{name}' holds no numbers: give days from the start of "
             "follow-up, or a time from dates"
         )
     begin = without_missing(column(frame, start.start, "time"), words)

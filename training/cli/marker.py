@@ -57,11 +57,11 @@ def marker(
     seed: SetSeed = None,
     _settings: ListSettings = False,
 ) -> None:
-    """Judge what a cohort says of one marker, as a page.
+    """Judge one marker in a cohort, as a page.
 
-    Asks of one marker what a reviewer would: is it associated with survival, does that depend on
+    Answers a reviewer's questions: is it associated with survival, does that depend on
     the cut-point, is it independent of stage, clinic and stroma, is its effect the same over time,
-    do the centres agree, does it change what the treatment does, what else does it measure, and do
+    do the centres agree, does it change the treatment's effect, what else does it measure, and do
     predictions gain by it. Writes one page that opens without a network, with one verdict a
     question, and the numbers as JSON beside it; both are logged to mlruns/.
 

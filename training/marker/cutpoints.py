@@ -2,9 +2,8 @@
 
 The best of many cut-points looks significant by chance far more often than one time in twenty
 (Altman et al., "Dangers of using optimal cutpoints in the evaluation of prognostic factors", JNCI
-1994). Its p value is corrected by permutation of the maximally selected log-rank statistic, the
-exact form of what Lausen and Schumacher, "Maximally selected rank statistics", Biometrics 1992,
-approximate.
+1994). Its p value is corrected by permutation of the maximally selected log-rank statistic (Lausen
+and Schumacher, "Maximally selected rank statistics", Biometrics 1992, give an approximation).
 """
 
 from __future__ import annotations

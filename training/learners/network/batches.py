@@ -89,7 +89,7 @@ class PackedData:
 
 
 class Batches:
-    """Places for each step: all at once, or shuffled slices; no copy, no collating."""
+    """Indices of the patients of each step: all at once, or shuffled slices."""
 
     def __init__(self, n: int, size: int, steps: int, seed: int) -> None:
         self.n, self.size = n, size
