@@ -51,8 +51,8 @@ def synthesise(folder: Path, n: int, variant: str, seed: int, *, truth: bool = F
     Args:
         folder: made if it is not there.
         n: patients.
-        variant: as :func:`synthetic.draw` takes it.
-        seed: likewise.
+        variant: of the structural model, see :func:`synthetic.draw`.
+        seed: of the draw.
         truth: whether ``truth.csv`` is written too.
     """
     drawn = draw(n, variant=variant, seed=seed)

@@ -170,8 +170,8 @@ def token(
 ) -> None:
     """Make an access token for a client of the endpoint.
 
-    Prints a new token once, and adds its hash to a file that serve --tokens reads; a line taken out
-    of the file, and a restart, and the token opens nothing any more.
+    Prints a new token once, and adds its hash to a file that serve --tokens reads. To revoke a
+    token, remove its line from the file and restart the server.
 
       accomplice token tumour-board --tokens tokens
       accomplice serve model --host 10.0.0.5 --tokens tokens

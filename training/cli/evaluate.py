@@ -66,17 +66,17 @@ def evaluate(
         option("N", "draws behind each interval; as many as in training if absent", count),
     ] = None,
 ) -> None:
-    """Judge a model on another cohort; update it for it.
+    """Validate a model on another cohort; update it for that cohort.
 
-    Predicts for the patients of another cohort, which has a study file of its own, and judges what
-    came true: discrimination and calibration, beside the training run's. Writes one page that opens
+    Predicts for the patients of another cohort, which has a study file of its own, and judges
+    discrimination and calibration, beside the training run's. Writes one page that opens
     without a network and its figures as JSON, and logs both to mlruns/ beside the model's runs.
 
       accomplice evaluate model other/study.yaml
       accomplice evaluate model other/study.yaml --map stage_raw=stage --map CD8A=CD8_RNA
       accomplice evaluate model other/study.yaml --recalibrate --out-model model-for-other
 
-    The model's features are looked for in STUDY by name, by column, and by what the panels know:
+    The model's features are looked for in STUDY by name, by column, and by the panels:
     genes by their aliases, stage and the like by their levels, sex however it is spelt. What is not
     certain is left missing and listed; --map A=B settles it. Kinds must agree; units too, where
     both are stated. Expression is ranked among the cohort's own patients where 50 or more have it,
@@ -84,8 +84,8 @@ def evaluate(
 
     --recalibrate updates the model for this centre: the level, and where held-out patients are
     better predicted so, the slope and the course over time of its log cumulative hazard. It is
-    checked on patients whom the update was not fitted to, and the new bundle says what it was
-    updated by. It takes 20 events at least. At any one month patients keep their order.
+    checked on held-out patients, and the new bundle records the cohort of the update. It takes 20
+    events at least. At any one month patients keep their order.
     """
     with ctrl_c_heeded():
         from accomplice.training.tracking.store import check_stores
