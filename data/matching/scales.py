@@ -1,10 +1,10 @@
 """Put a whole new cohort on the scales that a model was trained on, without its outcomes.
 
 Training ranks expression within each centre that has enough patients, because assays and batches
-shift a gene's level and spread: what carries over is a patient's place among the others. A cohort
-new to a model gets the same: its own quantiles stand beside the model's, and where it has too few
-patients the model's stay. Numbers and densities keep their unit; :func:`outside` says how many of
-them the model has never seen the like of.
+shift a gene's level and spread: only a patient's rank among the others carries over. A cohort new
+to a model is ranked likewise: its own quantiles are added to the model's; with too few patients the
+model's are used. Numbers and densities keep their unit; :func:`outside` finds those outside the
+training range.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from accomplice.data.preprocessing.expression_ranks import REFERENCE, Ranks
 
 F = TypeVar("F", bound=np.floating)
 
-#: Patients a centre needs before its own expression reference is trusted.
+#: Fewest patients of a centre with an expression reference of its own.
 CENTRE_SIZE = 50
 #: Patients transformed at once, so that intermediate arrays stay in the cache.
 BLOCK = 1024
@@ -103,7 +103,7 @@ def _skew(column: Array) -> float:
 
 
 def log_offsets(values: Array, eligible: Bools) -> Array:
-    """Offset of the logarithm where it takes away skew from a non-negative feature, else NaN."""
+    """Offset of the logarithm where it reduces the skew of a non-negative feature, else NaN."""
     offset = np.full(values.shape[1], np.nan)
     for j in np.flatnonzero(eligible):
         column = np.ascontiguousarray(values[:, j])
