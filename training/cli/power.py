@@ -106,11 +106,11 @@ def power(
         Path | None, option("FILE", "figure (.png, .svg, .pdf); its numbers go to a .json beside")
     ] = None,
 ) -> None:
-    """What a treatment-by-marker interaction takes to be seen.
+    """Power of a treatment-by-marker interaction, by simulation.
 
     Simulates cohorts in which a treatment works less where a marker is high, analyses each by a Cox
     model, and counts how often the interaction is significant: at --n, along a curve of sizes, and
-    how many patients it takes for 80 %. Those cohorts that show it overstate it; by how much is
+    the number of patients for 80 %. Significant estimates overstate the interaction; the factor is
     shown too.
 
       accomplice power --n 409 --events 0.45 --treated 0.6 --hr-low 0.48 --hr-high 0.76 --out p.png
