@@ -1,4 +1,4 @@
-"""Write files whole or not at all, and over none but those that were written here before."""
+"""Write files atomically, and overwrite only files that accomplice wrote."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 PARQUET = ".parquet"
 #: Endings of a table that can be written.
 TABLES = (".csv", PARQUET)
-#: Of all numbers that are written as JSON.
+#: Mark of all JSON files.
 GENERATOR = {"generator": "accomplice"}
-#: What the files that are written here hold, by the ending of their names.
+#: Marks of written files, by the ending of their names.
 MARKS = {
     ".html": b'<meta name="generator" content="accomplice">',
     ".json": b'"generator": "accomplice"',
@@ -30,7 +30,7 @@ MARKS = {
     ".png": b"Software\0accomplice",
     ".svg": b"<dc:title>accomplice</dc:title>",
 }
-#: Last line of a draft that people complete: it says whether they have.
+#: Last line of a draft for people to complete: its digest shows whether it was edited.
 SEAL = "<!-- accomplice {} -->\n"
 #: Columns of predictions and of explanations.
 ANSWER = re.compile(
@@ -111,14 +111,14 @@ class _ParquetParts:
 
 
 def check_file(path: Path, inputs: Iterable[Path] = ()) -> bool:
-    """Refuse a place where no file may be written.
+    """Refuse a path where no file may be written.
 
     Args:
         path: of the file.
         inputs: files and folders that are read.
 
     Returns:
-        Whether a file that was written here before is there, which would be replaced.
+        Whether a file of accomplice's is there, which would be replaced.
 
     Raises:
         InputError: the folder does not exist, or the path is one, an input's, or another file's.
@@ -135,7 +135,7 @@ def check_file(path: Path, inputs: Iterable[Path] = ()) -> bool:
 
 
 def is_study(path: Path) -> bool:
-    """Whether a file is a study file, right or wrong."""
+    """Whether a file is a study file, valid or not."""
     import yaml
 
     try:
@@ -192,7 +192,7 @@ def same_file(path: Path, other: Path) -> bool:
 
 
 def is_ours(path: Path) -> bool:
-    """Whether a file is a report, a model card, a figure, or predictions, as they are written here.
+    """Whether a file is a report, a model card, a figure, or predictions that accomplice wrote.
 
     A table is one by its columns, all of them; a card by its digest, since people complete it;
     others have a mark.
@@ -225,7 +225,7 @@ def _is_answer(columns: Sequence[str]) -> bool:
 
 
 def check_beside(path: Path, suffixes: tuple[str, ...], inputs: Iterable[Path] = ()) -> list[Path]:
-    """Refuse, before long work, a place where no file can go with its numbers as JSON beside it.
+    """Refuse, before long work, a path where a file and its JSON cannot be written.
 
     Returns:
         The files there that would be replaced.

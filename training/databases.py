@@ -1,4 +1,4 @@
-"""SQL databases: how an address is written, whether it can be reached, Optuna's storage in one.
+"""SQL databases: addresses, reachability, and Optuna's storage in one.
 
 MLflow and Optuna take a database as a URL of SQLAlchemy's. Some drivers wait for minutes for a host
 that does not answer. SQLAlchemy is imported inside functions: a bundle's folder needs none of it.
@@ -128,7 +128,7 @@ def _package(error: ModuleNotFoundError, uri: str) -> str:
 
 
 def within(seconds: float, work: Callable[[], T]) -> T:
-    """Return what ``work`` does, in a thread that is left to itself if it takes longer.
+    """Return the result of ``work``, in a thread that is abandoned if it takes longer.
 
     Raises:
         TimeoutError: it took longer.
@@ -192,7 +192,7 @@ def open_storage(storage: str, heartbeat: int, grace: int) -> RDBStorage:
 
 
 def _why_not(storage: str, error: Exception) -> str:
-    """Say why a storage was not opened, without its address, which may hold a password."""
+    """Return why a storage was not opened, without its address, which may hold a password."""
     from optuna import __version__
 
     place = shlex.quote(storage) if storage.startswith("sqlite") else "URL"

@@ -1,4 +1,4 @@
-"""Processes: servers of this machine alone, and whether the process of earlier work has ended."""
+"""Processes: ports and servers of this machine, and the end of processes of earlier work."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GRACE = 35.0
 
 
 def this_process() -> str:
-    """Return a name of this process that no other has: its machine, number and begin."""
+    """Return a unique name of this process: its machine, number and start."""
     return f"{_machine()}.{os.getpid()}.{_began(os.getpid())}"
 
 

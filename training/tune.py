@@ -37,7 +37,7 @@ from accomplice.training.fitting.fit import Fitted, fit
 from accomplice.training.fitting.prepare import Prepared
 from accomplice.training.processes import has_ended, this_process
 
-#: Seconds between a worker's signs of life, and without one until its trial counts as lost.
+#: Seconds between a worker's heartbeats, and without one until its trial counts as lost.
 HEARTBEAT, GRACE = 60, 180
 #: Seconds between two looks at the trials of other workers.
 LOOK = 1.0
@@ -346,7 +346,7 @@ def _is_full(study: Study, trials: int) -> bool:
 
 
 def _goes_on(study: Study, trials: int, budget: Budget, keep: float) -> bool:
-    """Say whether more trials are needed, where ``keep`` seconds are kept back."""
+    """Whether to run more trials, with ``keep`` seconds kept back."""
     waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
     if any(DEFAULTS in t.user_attrs for t in waiting):
         return True

@@ -1,4 +1,4 @@
-"""Texts as numbers to the nearest double, whichever release of pandas reads them.
+"""Parse texts to the nearest double, with any release of pandas.
 
 pandas 2 misses the nearest by one unit in the last place in one of eight numbers with 17 digits, so
 that a table and a request would differ.

@@ -1,4 +1,4 @@
-"""Runs of processes that were killed: they would stay open for ever."""
+"""Lost runs: end runs whose processes were killed, which would otherwise stay open."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Stores whose folder was moved, renamed or copied: the places of their files are corrected.
+"""Moved stores: correct the paths of files after the folder was moved, renamed or copied.
 
-MLflow keeps absolute places, so that files of a moved store would not be found, and new ones would
-go to where it was.
+MLflow keeps absolute paths, so that files of a moved store would not be found, and new ones would
+be written to the old folder.
 """
 
 from __future__ import annotations
