@@ -74,7 +74,7 @@ SERIES: dict[str, tuple[Any, ...]] = {
     "abstentions": (Counter, "Patients for whom advice was withheld.", "reason"),
     "missing_modalities": (
         Counter,
-        "Patients of whom nothing of a modality was known.",
+        "Patients without any known value of a modality.",
         "modality",
     ),
     "odd_values": (

@@ -151,7 +151,7 @@ def inverse_censoring(censoring: KaplanMeier, time: Array, needed: Bools) -> Arr
     if count := int(np.count_nonzero(hidden)):
         raise UndefinedMetricError(
             f"inverse censoring weights are undefined at {count} of the needed times: in the "
-            f"censoring distribution nobody was followed that long (it ends at "
+            f"censoring distribution no patient was followed that long (it ends at "
             f"{censoring.last:g}). Truncate earlier: a smaller tau or smaller times"
         )
     return np.divide(1.0, probability, out=np.zeros_like(probability), where=needed)

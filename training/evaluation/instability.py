@@ -27,7 +27,7 @@ def instability(ensemble: Ensemble, cohort: Cohort, month: float, seed: int) -> 
 
     Args:
         ensemble: of the model.
-        cohort: the patients, of whom a sample is predicted.
+        cohort: of the patients; a sample is predicted.
         month: at which survival is predicted.
         seed: of the sample.
     """
