@@ -103,7 +103,7 @@ def test_of_a_response_alone(folder, capsys):
     kept = [c for c in cohort if not c.startswith(("os_", "dfs_")) and c != "act"]
     cohort[kept].to_csv("cohort.csv", index=False)
     init = ["data", "init", "cohort.csv", "--response", "ici_response", "--centre", "centre"]
-    assert main([*init, "--out", "study.yaml"]) == 0
+    assert main([*init, "--out", "study.yaml", "--force"]) == 0
     assert main(["data", "check", "study.yaml"]) == 0
     capsys.readouterr()
     assert main(["train", "study.yaml", "--out", "model", *SMALL]) == 0

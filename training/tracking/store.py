@@ -104,8 +104,9 @@ def open_store(folder: Path | None = None) -> Store:
         logging.getLogger(name).setLevel(logging.ERROR)
     if uri == own and not (root / DATABASE).is_file():
         _create_database(root / DATABASE)
-    elif kind_of(uri) == "sqlite":
-        _correct_places(uri)
+    elif kind_of(uri) == "sqlite" and (path := sqlite_path(uri)) is not None:
+        path.absolute().parent.mkdir(parents=True, exist_ok=True)
+        _correct_places(uri, path)
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(registry or uri)
     for name, value in given.items():
@@ -131,10 +132,9 @@ def check_stores(folder: Path | None = None) -> dict[str, str | None]:
     return given
 
 
-def _correct_places(uri: str) -> None:
+def _correct_places(uri: str, path: Path) -> None:
     """Correct the places of files in a database of ours that was moved with them, and say so."""
-    path = sqlite_path(uri)
-    if path is None or path.name != DATABASE or not path.is_file():
+    if path.name != DATABASE or not path.is_file():
         return
     root = path.absolute().parent
     for before in correct_places(uri, root):

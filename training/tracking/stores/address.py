@@ -134,8 +134,11 @@ def _is_made(path: Path | None, place: str) -> bool:
         return True
     if path.exists():
         raise InputError(f"{place}: not a file, as a database is")
+    missing = [folder for folder in path.absolute().parents if not folder.exists()]
     try:
-        path.absolute().parent.mkdir(parents=True, exist_ok=True)  # as MLflow does
+        if missing:
+            missing[-1].mkdir()
+            missing[-1].rmdir()
     except OSError as error:
         raise InputError(f"{place}: its folder cannot be made ({error.strerror})") from None
     return False
