@@ -29,7 +29,7 @@ def keep(project: Path, trained, cohort) -> str:
     project.mkdir(parents=True, exist_ok=True)
     store = open_store(project)
     bundle = project / "bündel #1 50%25?"
-    trained.bundle.save(bundle)
+    trained.bundle.save(bundle, force=True)
     with runs.run(store, cohort, "train", "x") as run_id:
         register("accomplice-c", run_id, trained.bundle, bundle, "a model", {})
     MlflowClient().set_tag(run_id, STUDY_FILE, str(project / "study.yaml"))
