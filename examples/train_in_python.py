@@ -35,7 +35,9 @@ print({modality: list(features) for modality, features in study.modalities.items
 
 # %% A model, and how good it is
 # The same seed gives the same model. `track=True` would log the run to MLflow.
-run = accomplice.train(study, settings=SETTINGS, seed=1, out=FOLDER / "model", track=False)
+run = accomplice.train(
+    study, settings=SETTINGS, seed=1, out=FOLDER / "model", force=True, track=False
+)
 judged = run.bundle.metrics["models"]
 table = pd.DataFrame(
     {

@@ -32,7 +32,7 @@ study = accomplice.read_study(study_file)
 print(f"treatment: {study.treatment.label}; may change it: {', '.join(study.modifiers)}")
 
 # %% The treatment's effect
-run = accomplice.train(study, settings=SETTINGS, out=FOLDER / "model", track=False)
+run = accomplice.train(study, settings=SETTINGS, out=FOLDER / "model", force=True, track=False)
 evidence = run.bundle.metrics["treatment"]
 for name, hr in evidence["hr"].items():
     print(f"hazard ratio, {name}: {hr['value']:.2f} ({hr['low']:.2f} to {hr['high']:.2f})")
