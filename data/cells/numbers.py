@@ -283,6 +283,8 @@ def _decide(
     commas = [core for core, vote in zip(cores, votes, strict=True) if vote == "open"]
     if not any("," in core for core in commas):
         return decimal or ".", False
+    if any("." in core for core in commas):
+        return None, False
     # Whole numbers below 1000 beside grouped ones: the commas group thousands.
     whole = [c for c, vote in zip(cores, votes, strict=True) if vote == "none" and c.isdigit()]
     if decimal is None and whole and all(len(core) <= 3 for core in whole):

@@ -32,7 +32,7 @@ from accomplice.data.drafting.features import (
 )
 from accomplice.data.drafting.further import further_endpoints
 from accomplice.data.drafting.identity import identify
-from accomplice.data.drafting.infer import Hints, table_mark
+from accomplice.data.drafting.infer import Hints, doubtful_points, table_mark, text_marks
 from accomplice.data.drafting.outcome import Wanted, draft_endpoint, time_columns
 from accomplice.data.drafting.render import render
 from accomplice.data.drafting.sides import sides
@@ -143,12 +143,14 @@ def draft_study(
     who = identify(frame, source.id, told.rows, outcome, panel, words)
     frame = who.frame
     used = _used(frame, [*roles, ("id", who.id)])
-    mark = told.decimal or table_mark(frame, words)
+    marks = text_marks(frame, words)
+    mark = told.decimal or table_mark(frame, marks)
 
     endpoints: dict[str, Any] = {}
     keep, months, seen = np.ones(len(frame), dtype=bool), None, None
     outcomes: dict[str, Array] = {}
     notes, asked = [*source.notes, *who.notes], [*who.asked]
+    asked += doubtful_points(frame, marks) if told.decimal is None else []
     on_outcome: list[str] = []
     if followed and event is not None:
         endpoint = _endpoint_name(keys.get(times[0], times[0]), panel)

@@ -48,7 +48,9 @@ class Chosen:
     columns: dict[str, str] = field(default_factory=dict)
     """Feature -> the table's column, where that has another name."""
     remarks: list[str] = field(default_factory=list)
-    """Assumptions made in reading columns and their names."""
+    """Assumptions made in reading names."""
+    cells: list[str] = field(default_factory=list)
+    """Assumptions made in reading cells: one line, if any."""
     asked: list[str] = field(default_factory=list)
     """Questions on columns that an option must answer."""
 
@@ -118,7 +120,7 @@ def choose(
             chosen.places[column] = place
     if remarks:
         more = f"; and {len(remarks) - MOST_TOLD} more" if len(remarks) > MOST_TOLD else ""
-        chosen.remarks.append("; ".join(remarks[:MOST_TOLD]) + more)
+        chosen.cells.append("; ".join(remarks[:MOST_TOLD]) + more)
     if time is not None and event is not None:
         chosen.drop(find_leaks(chosen.found, time, event))
     if label is not None:
@@ -188,8 +190,8 @@ def notes_on(chosen: Chosen) -> list[str]:
         for name, f in chosen.found.items()
         if f.ordinal is not None
     ]
-    if ordinals:
-        notes.append(f"check the order of {some(ordinals)}")
+    order = [f"check the order of {some(ordinals)}"] if ordinals else []
+    notes += ["; ".join([*chosen.cells, *order])] if chosen.cells or order else []
     unknown = [n for n in chosen.modalities.get(REST, ()) if n not in chosen.places]
     if unknown and len(chosen.modalities) > 1:
         notes.append(f"put under '{REST}' for want of a better place: {some(unknown)}")

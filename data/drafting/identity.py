@@ -27,6 +27,8 @@ WAYS = "first|last|primary|mean|latest_before:COLUMN"
 FEWEST_GROUPS = 5
 #: Mean rows a level above which a column groups patients instead of naming them.
 MOST_ROWS = 100
+#: Expected pairs of rows that are equal in all columns, below which such rows are asked, and said.
+UNLIKELY, DOUBTFUL = 1e-6, 0.01
 #: Most columns that are compared between rows.
 MOST_COMPARED = 200
 
@@ -106,8 +108,12 @@ def identify(
         merged = one_per_patient(frame, who, made, words=words)
         found.frame, found.rows = merged.frame, made
         found.notes.append(f"rows: {merged.note(made)}")
+    if rows != ALL and who is not None:
+        _check_spelling(found, who)
     if rows is None and made is None:
         found.asked += _alike(frame, who, outcome)
+        if who is None and not found.asked:
+            _check_same(found)
     return found
 
 
@@ -143,7 +149,7 @@ def _repeated(
     columns = [str(name) for name in frame.columns if str(name) not in taken]
     for name in columns:
         if matches(panel.patients, key_of(name)):
-            codes, n = _groups(frame[name])
+            codes, n = _groups(frame[name].map(as_level, na_action="ignore"))
             if MOST_ROWS * n >= len(frame) and 1 < n < (codes >= 0).sum():
                 return name
     told = {}
@@ -246,6 +252,46 @@ def _alike(frame: pd.DataFrame, id: str | None, outcome: Sequence[str]) -> list[
         f"samples of one patient do: name the patient with --id and --rows {WAYS}, or give --rows "
         f"{ALL} if each row is a patient"
     ]
+
+
+def _check_spelling(found: Identity, who: str) -> None:
+    """Note marks in identifiers, and refuse those that differ in their spelling alone.
+
+    Raises:
+        InputError: some do.
+    """
+    ids = found.frame[who].map(as_level).tolist()
+    marked = sum('"' in text for text in ids)
+    if marked:
+        found.notes.append(
+            f"column '{who}': {marked} identifiers have a quotation mark: remove it if it is stray"
+        )
+    plain = ["".join(text.replace('"', "").split()).casefold() for text in ids]
+    forms = [text.lstrip("0") if text.isdecimal() else text for text in plain]
+    if twice := len(set(ids)) - len(set(forms)):
+        raise InputError(
+            f"column '{who}': {twice} rows repeat a patient whose identifier is spelt otherwise "
+            "(by case, blanks, leading zeros or quotation marks): write them alike, or give "
+            f"--rows {ALL} if each row is a patient"
+        )
+
+
+def _check_same(found: Identity) -> None:
+    """Ask where rows are equal in all columns, or note it where that can be by chance."""
+    frame = found.frame
+    columns = [_groups(frame[name]) for name in frame.columns]
+    codes = np.zeros(len(frame), dtype=np.int64)
+    for own, n in columns:
+        codes = pd.factorize(codes * (n + 1) + own + 1)[0]
+    first = np.unique(codes, return_index=True)[1]
+    twice, pairs = len(codes) - len(first), max(len(first) * (len(first) - 1) / 2, 1.0)
+    # Pairs of rows that are equal in all columns, where the columns say nothing of each other.
+    chance = pairs * float(np.prod([max(_pairs(own[first] + 1), 1) / pairs for own, _ in columns]))
+    told = f"{twice} rows are the same in all columns as another: remove them"
+    if twice and chance < UNLIKELY:
+        found.asked.append(f"{told}, or give --rows {ALL} if each row is a patient")
+    elif twice and chance < DOUBTFUL:
+        found.notes.append(f"{told} if they repeat a patient")
 
 
 def _rows(frame: pd.DataFrame, columns: Sequence[str]) -> Ints:

@@ -13,7 +13,15 @@ import pandas as pd
 from accomplice.data.arrays import Array
 from accomplice.data.cells.dates import is_date
 from accomplice.data.cells.numbers import NumberColumn, NumberFormat, number_column
-from accomplice.data.drafting.levels import CONSTANT, Levels, Read, fill, known_code, levels_of
+from accomplice.data.drafting.levels import (
+    CONSTANT,
+    Levels,
+    Read,
+    code_remark,
+    fill,
+    known_code,
+    levels_of,
+)
 from accomplice.data.drafting.outcome import UNKNOWN_CODES, open_mark
 from accomplice.data.errors import some
 from accomplice.data.panels.panel import Ordinal, Panel, Place, key_of, matches
@@ -25,6 +33,8 @@ MOST_LEVELS = 20
 #: Whole numbers with more values than this are no codes of a category.
 MOST_CODES = 12
 
+#: A number so many times the next largest of its column is doubtful.
+FAR_BEYOND = 10
 #: Fewest cells with a word for it to be quoted.
 FEW = 5
 #: Words of a cell that mean missing, or that the value is no number.
@@ -149,13 +159,9 @@ def ask_words(cells: pd.Series, name: str, hints: Hints | None) -> list[str]:
     ]
 
 
-def table_mark(frame: pd.DataFrame, words: Collection[str]) -> Mark | None:
-    """Return the decimal mark of a table's columns, if they agree."""
+def text_marks(frame: pd.DataFrame, words: Collection[str]) -> set[Mark]:
+    """Return the decimal marks that the columns of text in a table tell."""
     marks: set[Mark] = set()
-    with np.errstate(invalid="ignore"):
-        rest = np.nan_to_num(frame.select_dtypes("float").to_numpy(dtype=float)) % 1
-    if (rest > 0).any():
-        marks.add(".")
     for cells in (
         frame.iloc[:, j] for j, kind in enumerate(frame.dtypes) if kind.kind not in "fiub"
     ):
@@ -163,7 +169,44 @@ def table_mark(frame: pd.DataFrame, words: Collection[str]) -> Mark | None:
             read = number_column(cells, NumberFormat(words))
             if read.mark is not None and not read.open and read.bad.mean() < 0.5:
                 marks.add(read.mark)
-    return marks.pop() if len(marks) == 1 else None
+    return marks
+
+
+def table_mark(frame: pd.DataFrame, marks: Collection[Mark]) -> Mark | None:
+    """Return the decimal mark of a table, if its columns of text and of numbers agree."""
+    with np.errstate(invalid="ignore"):
+        rest = np.nan_to_num(frame.select_dtypes("float").to_numpy(dtype=float)) % 1
+    told: set[Mark] = {*marks}
+    if (rest > 0).any():
+        told.add(".")
+    return told.pop() if len(told) == 1 else None
+
+
+def doubtful_points(frame: pd.DataFrame, marks: Collection[Mark]) -> list[str]:
+    """Ask of columns of numbers whose points may group thousands.
+
+    Whole numbers beside three decimals tell it, or three decimals where others have decimal commas.
+
+    Args:
+        frame: the table.
+        marks: what its columns of text tell.
+    """
+    asked = []
+    for name, cells in frame.select_dtypes("float").items():
+        known = cells.to_numpy(dtype=float, na_value=np.nan)
+        known = known[np.isfinite(known)]
+        parts = known[known % 1 != 0]
+        thousandths = np.round(parts * 1000)
+        grouped = np.isclose(parts * 1000, thousandths, rtol=0, atol=1e-6) & (parts >= 1)
+        if len(parts) < FEW or not grouped.all() or known.max() >= 1000:
+            continue
+        three = (thousandths % 10 != 0).mean() > 0.75
+        if three and ("," in marks or (len(parts) < 0.8 * len(known) and known.min() >= 1)):
+            asked.append(
+                f"column '{name}': its points can be decimal or group thousands: remove them if "
+                "they group, or give --decimal ."
+            )
+    return asked
 
 
 def _inferred(found: Read | str) -> Inferred | str:
@@ -203,10 +246,7 @@ def _number(
     if unknown:
         spec["map"] = dict.fromkeys(unknown)
         count = int((~np.isnan(read.values)).sum()) - len(known)
-        remarks.append(
-            f"{name}: {some(unknown)} ({count} cells) looks like a code for unknown and is taken "
-            "for missing; take it out of map if it is a value"
-        )
+        remarks.append(code_remark(name, unknown, count))
     if read.mark is not None:
         spec["decimal"] = read.mark
         commas = "decimal" if read.mark == "," else "to group thousands"
@@ -214,6 +254,7 @@ def _number(
     if read.unit is not None:
         spec["unit"] = read.unit
         remarks.append(f"{name}: cells name the unit {read.unit}, which is taken off")
+    remarks += _beyond(name, known)
     asked = [open_mark(name)] if read.open and hints.mark is None else []
     whole = 2 < n_distinct <= MOST_CODES and bool((known % 1 == 0).all()) and known.min() >= 0
     if whole and name not in hints.numbers and matches(panel.nominal, key_of(name)):
@@ -224,17 +265,32 @@ def _number(
     return Inferred(spec, numbers, remarks=tuple(remarks), asked=tuple(asked))
 
 
+def _beyond(name: str, known: Array) -> list[str]:
+    """Say that the largest of a column's known numbers (n,) is far beyond all others."""
+    last, times = np.unique(known)[-2:], FAR_BEYOND
+    few = len(known) < MOST_CODES or known.min() < 0 or last[0] <= 0
+    if few or last[1] < times * last[0]:
+        return []
+    cells = int((known == last[1]).sum())
+    return [
+        f"{name}: {cells} cells are more than {times} times the next largest: do they belong here?"
+    ]
+
+
 def _without_codes(numbers: Array) -> tuple[Array, list[str]]:
     """Return numbers (n,) without those that look like codes for unknown, and these."""
     found: list[str] = []
     values, counts = np.unique(numbers[~np.isnan(numbers)], return_counts=True)
-    if len(values) < 4:
+    if 2 < len(values) < 4:
+        return _without_code_of_few(numbers, values)
+    if len(values) < 3:
         return numbers, found
     whole = bool((values % 1 == 0).all())
     while len(values) > 3 and as_level(float(values[-1])) in UNKNOWN_CODES:
         last, rest = values[-1], values[-2]
         # 98 and 99 can be counts or percents: only whole numbers far above all others are codes.
         enough = last >= 888 or (whole and last >= 88) or (whole and rest <= 4 and counts[-1] > 1)
+        enough |= last >= 88 and counts[-1] > 1 and rest <= 0.5 * last
         if not enough or rest <= 0 or rest > 0.6 * last:
             break
         found.append(as_level(float(last)))
@@ -242,13 +298,23 @@ def _without_codes(numbers: Array) -> tuple[Array, list[str]]:
     while len(values) > 3 and as_level(float(values[0])) in UNKNOWN_CODES:
         if values[0] >= 0 or (values[1] < 0 and as_level(float(values[1])) not in UNKNOWN_CODES):
             break
-        if values[0] == -1 and not (whole and counts[0] > 1):
+        alone = values[1] >= 0 and len(values) > MOST_CODES
+        if values[0] == -1 and not (counts[0] > 1 if whole else alone):
             break
         found.append(as_level(float(values[0])))
         values, counts = values[1:], counts[1:]
     if not found:
         return numbers, found
     return np.where(np.isin(numbers, [float(code) for code in found]), np.nan, numbers), found
+
+
+def _without_code_of_few(numbers: Array, values: Array) -> tuple[Array, list[str]]:
+    """Return numbers (n,) of three values without a code that stands beside 0 and 1, or 1 and 2."""
+    for last, rest in ((values[-1], values[:-1]), (values[0], values[1:])):
+        code = as_level(float(last))
+        if code in UNKNOWN_CODES and rest.tolist() in ([0, 1], [1, 2]):
+            return np.where(numbers == last, np.nan, numbers), [code]
+    return numbers, []
 
 
 def _number_kind(

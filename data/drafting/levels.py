@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -26,6 +27,11 @@ UNIQUE = "another text for nearly every patient"
 MOST_ORDERED = 0.8
 #: Most spellings outside the ordered code, however many cells they fill.
 MOST_ODD = 4
+#: Characters of a few patients' text that is quoted.
+LONGEST = 8
+#: Part of the known cells up to which a level that is no word is doubtful.
+FEW_CELLS = 0.05
+_WORD = re.compile(r"[^\W\d_]|\d?[+-]$")
 #: Words that can be a level, as in "no treatment", or missing.
 NONE = "none"
 
@@ -121,11 +127,30 @@ def known_code(column: Levels, panel: Panel) -> Read | str | None:
         if odd:
             count = sum(known[text] for text in odd)
             remarks = (
-                f"{column.name}: {some(odd)} ({count} cells) is no {ordinal.name} and is taken for "
-                "missing; correct it, or map it to a level",
+                f"{column.name}: {_quoted(odd)} ({count} cells) is no {ordinal.name} and is taken "
+                "for missing; correct it, or map it to a level",
             )
-        return Read(spec, values, ordinal, remarks)
+        return Read(
+            spec, values, ordinal, (*remarks, *_mixed(column.name, known, meaning, ordinal))
+        )
     return None
+
+
+def _mixed(
+    name: str, counts: Mapping[str, int], meaning: Mapping[str, str | None], ordinal: Ordinal
+) -> list[str]:
+    """Say which few cells of an ordered code are bare, or not, where all others are otherwise."""
+    known = [text for text in counts if meaning[text] is not None]
+    bare = {text for text in known if ordinal.meaning(text, "") is None}
+    total = sum(counts[text] for text in known)
+    for odd in (bare, {*known} - bare):
+        cells = sum(counts[text] for text in odd)
+        if 0 < cells <= FEW_CELLS * total:
+            read = sorted(f"{text} as {meaning[text]}" for text in odd)
+            return [
+                f"{name}: {some(read)} ({cells} cells) are read, though written unlike the others"
+            ]
+    return []
 
 
 def _ordered(ordinal: Ordinal, known: Mapping[str, int], key: str) -> dict[str, str | None] | None:
@@ -133,20 +158,24 @@ def _ordered(ordinal: Ordinal, known: Mapping[str, int], key: str) -> dict[str, 
     meaning = ordinal.read(known, key)
     if meaning is not None or not ordinal.named(key):
         return meaning
-    sure = {text: found for text in known if (found := ordinal.read([text], key)) is not None}
-    meaning = {text: found[text] for text, found in sure.items()}
+    levels = {text: ordinal.meaning(text, key) for text in known}
+    void = ordinal.missing or "(?!)"
+    meaning = {t: lv for t, lv in levels.items() if lv or re.fullmatch(void, folded(t))}
     odd = [text for text in known if text not in meaning]
     unknown = [text for text in odd if text in UNKNOWN_CODES]
     total = sum(count for text, count in known.items() if text not in unknown)
     fits = sum(known[text] for text in meaning)
-    if ordinal.needs or len(odd) - len(unknown) > MOST_ODD or fits < MOST_ORDERED * total:
+    lacking = not any(re.search(ordinal.needs or "", text) for text in meaning)
+    if lacking or len(odd) - len(unknown) > MOST_ODD or fits < MOST_ORDERED * total:
         return None
     return meaning if len({*meaning.values()} - {None}) > 1 else None
 
 
 def levels_of(column: Levels, panel: Panel, most: int) -> Read | str:
     """Read a category: spellings of one label, as the panel knows them, are one level."""
-    counts, filled = column.counts, column.counts.total()
+    unknown = _unknown(column)
+    counts = Counter({text: n for text, n in column.counts.items() if text not in unknown})
+    filled = counts.total()
     meaning, remarks = _merged(column.name, counts, panel)
     levels = sorted(set(meaning.values()))
     if len(levels) < 2:
@@ -156,7 +185,11 @@ def levels_of(column: Levels, panel: Panel, most: int) -> Read | str:
     if len(levels) > most or len(levels) > max(2, 0.5 * filled):
         return f"too many levels for a category: {len(levels)}"
     spec: dict[str, Any] = {"kind": "category", "levels": levels}
-    others = {text: level for text, level in sorted(meaning.items()) if text != level}
+    others: dict[str, str | None] = dict.fromkeys(sorted(unknown))
+    others |= {text: level for text, level in sorted(meaning.items()) if text != level}
+    if unknown:
+        remarks = (*remarks, code_remark(column.name, sorted(unknown), sum(unknown.values())))
+    remarks = (*remarks, *_doubts(column.name, _by_level(counts, meaning), panel))
     if others:
         spec["map"] = others
     index = {level: float(i) for i, level in enumerate(levels)}
@@ -164,6 +197,60 @@ def levels_of(column: Levels, panel: Panel, most: int) -> Read | str:
     if column.none is not None:
         remarks = (*remarks, f"{column.name}: '{column.none}' is taken for a level")
     return Read(spec, values, None, remarks)
+
+
+def code_remark(name: str, codes: Collection[str], cells: int) -> str:
+    """Say that numbers of a column look like codes for unknown."""
+    return (
+        f"{name}: {some(codes)} ({cells} cells) looks like a code for unknown and is taken for "
+        "missing; take it out of map if it is a value"
+    )
+
+
+def _quoted(texts: Collection[str]) -> str:
+    """Quote texts for a note; one that can be a name or an identifier is not shown."""
+    shown = sorted(t for t in texts if len(t) <= LONGEST and not re.search(r"\d\D*\d\D*\d\D*", t))
+    hidden = f"{len(texts) - len(shown)} texts that are not shown"
+    return some(shown) + (f"{' and ' if shown else ''}{hidden}" if len(shown) < len(texts) else "")
+
+
+def _unknown(column: Levels) -> dict[str, int]:
+    """Return the codes for unknown in a column whose other texts are words, with their cells."""
+    found = {text: n for text, n in column.counts.items() if text in UNKNOWN_CODES}
+    others = [bool(_WORD.match(text)) for text in column.counts if text not in found]
+    return {} if column.forced or 2 * sum(others) <= len(others) else found
+
+
+def _by_level(counts: Mapping[str, int], meaning: Mapping[str, str]) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for text, count in counts.items():
+        found[meaning[text]] += count
+    return found
+
+
+def _doubts(name: str, counts: Counter[str], panel: Panel) -> list[str]:
+    """Say which few cells do not go with the others: of one patient alone, or off a scale."""
+    found = []
+    few = FEW_CELLS * counts.total()
+    words = any(_WORD.match(text) for text in counts)
+    odd = [t for t, n in counts.items() if n <= few and (n < 3 or (words and not _WORD.match(t)))]
+    if odd and len(counts) > 2:
+        cells = sum(counts[text] for text in odd)
+        found.append(
+            f"{name}: {_quoted(odd)} ({cells} cells) is a level of few patients; correct it, or "
+            "map it, if it is none"
+        )
+    for ordinal in panel.ordinals:
+        known = {t: level for t in counts if (level := ordinal.meaning(t, "")) is not None}
+        fits, needs = sum(counts[text] for text in known), ordinal.needs or ""
+        ordered = len({*known.values()}) > 1 and any(re.search(needs, text) for text in known)
+        if ordered and MOST_ORDERED * counts.total() <= fits < counts.total():
+            odd = sorted({*counts} - {*known})
+            found.append(
+                f"{name}: {_quoted(odd)} ({counts.total() - fits} cells) is no {ordinal.name}, so "
+                "that the levels have no order; correct it, or write them as an ordinal"
+            )
+    return found
 
 
 def _merged(
@@ -182,7 +269,9 @@ def _merged(
     best: dict[str, str] = {}
     group: dict[str, str] = {}
     for text in sorted(counts, key=lambda t: (-counts[t], t)):
-        group[text] = label(text) or folded(text)
+        # A quotation mark in a level is a stray one.
+        bare = text.replace('"', "")
+        group[text] = label(bare) or folded(bare)
         best.setdefault(group[text], text)
     meaning = {text: best[group[text]] for text in counts}
     joined = {

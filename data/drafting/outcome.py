@@ -33,7 +33,7 @@ _CENSORED = r"(^|_)(is_)?(censored|censoring|censorship|censorflag)(_|$)"
 _CENS = r"(^|_)(cens|censor)(_|$)"
 _NO_EVENT = (
     r"(^|_)(alive|living|survived|survivors?|surviving|no_event|noevent"
-    r"|(event|disease|relapse|recurrence|progression)_?free)(_(status|flag|yn|ind|indicator))?$"
+    r"|(event|disease|relapse|recurrence|progression)_?free)(_(at|by|on|until)_\w+)?(_(status|flag|yn|ind|indicator))?$"
 )
 _FLAGS = frozenset({"0", "1", "yes", "no", "y", "n", "true", "false", "t", "f"})
 
@@ -115,7 +115,7 @@ def draft_endpoint(
     else:
         if len(columns) > 1:
             raw["time"] = {"first_of": columns}
-        raw["unit"], told = unit_of(frame, columns, wanted.unit, wanted.keys, words, notes)
+        raw["unit"], told = unit_of(frame, columns, wanted.unit, wanted.keys, words)
         if decimal := _decimal(frame, columns, words, mark, asked):
             raw["decimal"] = decimal
     if wanted.event_values:
@@ -130,6 +130,7 @@ def draft_endpoint(
         time, event, left = follow_up(frame, name, endpoint, words)
     keep = ~left.rows
     if raw.get("unit") is not None:
+        asked += _codes_among(frame, columns, endpoint, words)
         asked += plausible(time, columns, raw["unit"], told, notes)
     notes += _on_events(frame, wanted, words, time, event, keep)
     if len(columns) > 1 and wanted.start is None:
@@ -226,6 +227,28 @@ def _refuse_codes(frame: pd.DataFrame, wanted: Wanted, words: Collection[str]) -
         f"column '{name}': its codes {some(known)} do not tell which means the event: name it "
         f"({hint}{also})"
     )
+
+
+def _codes_among(
+    frame: pd.DataFrame,
+    columns: Sequence[str],
+    endpoint: SurvivalEndpoint,
+    words: Collection[str],
+) -> list[str]:
+    """Ask whether the longest times mean unknown: several equal ones far beyond all others."""
+    asked = []
+    for name in columns:
+        known = NumberFormat(words, decimal=endpoint.decimal, bounds=False)
+        times, counts = np.unique(number_column(frame[name], known).values, return_counts=True)
+        times, counts = times[~np.isnan(times)], counts[: int((~np.isnan(times)).sum())]
+        if len(times) > 2 and counts[-1] > 1 and times[-2] < 0.6 * times[-1]:
+            code = as_level(float(times[-1]))
+            if code in UNKNOWN_CODES:
+                asked.append(
+                    f"column '{name}': {int(counts[-1])} times are {code}, which looks like a code "
+                    f"for unknown: give --missing {code}, or remove those rows"
+                )
+    return asked
 
 
 def _event_values(

@@ -32,7 +32,6 @@ def unit_of(
     given: Unit | None,
     keys: Mapping[str, str],
     words: Collection[str],
-    notes: list[str],
 ) -> tuple[Unit, str]:
     """Return the unit of the time, and its source.
 
@@ -52,9 +51,7 @@ def unit_of(
     if given is not None:
         return given, "the option"
     if named:
-        unit = named.pop()
-        notes.append(f"time: {some(columns)} is taken to be in {unit}, as its name says")
-        return unit, "the name"
+        return named.pop(), "the name"
     return "months", "nothing"
 
 
@@ -79,9 +76,12 @@ def plausible(
             f"column {some(columns)}: in {unit} the longest follow-up would be {years:.0f} years: "
             f"give {other}{confirm}"
         ]
-    if told == "nothing":
+    if told != "the option":
+        said, way = "", "name another unit with --unit"
+        if told == "the name":
+            said, way = ", as its name says", "rename it, or correct its cells, if that is wrong"
         notes.append(
-            f"time: {some(columns)} is taken to be in {unit}, so that the longest follow-up is "
-            f"{years:.2g} years; name another unit with --unit"
+            f"time: {some(columns)} is taken to be in {unit}{said}, so that the longest follow-up "
+            f"is {years:.2g} years; {way}"
         )
     return []

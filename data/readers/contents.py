@@ -85,12 +85,12 @@ def contents_of(path: Path, encoding: str | None = None) -> Contents:
     if wide is None and b"\0" in head:
         raise InputError(f"{path}: not a table: the file is binary")
     if wide is not None:
-        return in_memory(_whole(path).decode(wide).lstrip("\ufeff").encode(), "it is UTF-16")
+        text = _whole(path).decode(wide).lstrip("\ufeff").encode()
+        return in_memory(_with_newlines(text), "it is UTF-16")
     if encoding is not None:
         return _decoded(path, encoding)
     if b"\r" in head and b"\n" not in head:
-        # Lines that end in a carriage return alone.
-        return in_memory(_whole(path).removeprefix(codecs.BOM_UTF8).replace(b"\r", b"\n"))
+        return in_memory(_with_newlines(_whole(path).removeprefix(codecs.BOM_UTF8)))
     start = len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0
 
     def reopen() -> IO[bytes]:
@@ -122,6 +122,11 @@ def _whole(path: Path) -> bytes:
         return file.read()
 
 
+def _with_newlines(text: bytes) -> bytes:
+    """Return a text whose lines end in a newline, where all of them end in a carriage return."""
+    return text if b"\n" in text else text.replace(b"\r", b"\n")
+
+
 def _utf16(head: bytes) -> str | None:
     """Return the byte order of text in UTF-16, with a mark or, if it is mostly ASCII, without."""
     for mark, order in BOMS.items():
@@ -137,12 +142,12 @@ def _decoded(path: Path, encoding: str) -> Contents:
     raw = _whole(path).removeprefix(codecs.BOM_UTF8)
     try:
         known = codecs.lookup(encoding).name
-        return in_memory(raw) if raw.isascii() else in_memory(raw.decode().encode())
+        return in_memory(_with_newlines(raw if raw.isascii() else raw.decode().encode()))
     except LookupError:
         raise InputError(f"encoding '{encoding}': no such encoding: try cp1252") from None
     except UnicodeDecodeError:
         pass
     try:
-        return in_memory(raw.decode(encoding).encode(), f"it is read as {known}")
+        return in_memory(_with_newlines(raw.decode(encoding).encode()), f"it is read as {known}")
     except UnicodeError:
         raise InputError(f"{path}: not a readable table: the text is not {encoding}") from None

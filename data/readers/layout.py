@@ -27,7 +27,7 @@ ENOUGH = 4
 MOST = 200
 
 _HIDDEN = re.compile("[\u200b\u200c\u200d\u2060\ufeff]")
-_BETWEEN_BLANKS = re.compile(r'"(?:[^"]|"")*"(?!\S)|\S+')
+_BETWEEN_BLANKS = re.compile(r'"(?P<quoted>(?:[^"]|"")*)"(?!\S)|\S+')
 _SPACES = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 
 
@@ -195,8 +195,8 @@ def _split(lines: Sequence[str], delimiter: str) -> list[Record]:
 
 def split_blanks(line: str) -> list[str]:
     """Cut a line at runs of blanks outside quotation marks."""
-    cells = _BETWEEN_BLANKS.findall(line)
-    return [c[1:-1].replace('""', '"') if c[0] == '"' and len(c) > 1 else c for c in cells]
+    cells = _BETWEEN_BLANKS.finditer(line)
+    return [c[0] if c["quoted"] is None else c["quoted"].replace('""', '"') for c in cells]
 
 
 def _without_errors(reader: Iterator[list[str]]) -> Iterator[list[str]]:

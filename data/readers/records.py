@@ -20,7 +20,7 @@ import numpy as np
 
 from accomplice.data.arrays import Bools, Ints
 from accomplice.data.errors import InputError
-from accomplice.data.readers.remarks import is_summary, left_out, unequal
+from accomplice.data.readers.remarks import is_remark, is_summary, left_out, unequal
 
 #: Bytes read at once, bytes under a table that can be remarks, and bytes of the longest row.
 BLOCK, REMARKS, LONGEST = 1 << 22, 1 << 16, 1 << 26
@@ -276,13 +276,12 @@ class Rows:
         self._last = [*self._last, *reversed(lines)][-LAST:]
 
     def _refuse_summary(self) -> None:
-        """Raise where one of the last rows sums up the others."""
+        """Raise where one of the last rows is no patient, but a remark or a summary."""
         for line, row in self._last:
-            if is_summary(_cells_of(row.decode(errors="replace"), self.delimiter.decode())):
-                raise self._error(
-                    f"line {line} looks like a summary (mean, median, total ...), not a patient: "
-                    "remove it"
-                )
+            cells = _cells_of(row.decode(errors="replace"), self.delimiter.decode())
+            if is_summary(cells) or is_remark(cells):
+                kind = "summary (mean, median, total ...)" if is_summary(cells) else "remark"
+                raise self._error(f"line {line} looks like a {kind}, not a patient: remove it")
 
     def _unclosed(self, line: int) -> InputError:
         return self._error(

@@ -13,12 +13,21 @@ _SUMMARY = re.compile(
     r"|maximum|(mean|median|average|min|max|sum|total)\b[ ./:()%\w-]{0,20}|mittelwert|summe|gesamt"
 )
 
+#: A text of three words, or of a word with its value.
+_REMARK = re.compile(r"\w+\s*[:=]\s+\S|\w+\s+\S*\w\S*\s+\S*\w")
+
 
 def is_summary(cells: Sequence[str]) -> bool:
     """Whether a row of several values is a summary of the others, by its first value."""
     filled = [cell for cell in cells if not is_blank(cell)]
     first = filled[0].strip().lower().rstrip(" .:=") if len(filled) > 1 else ""
     return bool(_SUMMARY.fullmatch(first))
+
+
+def is_remark(cells: Sequence[str]) -> bool:
+    """Whether a row of several cells has one value, which is a sentence or says what it is."""
+    filled = [cell for cell in cells if not is_blank(cell)]
+    return len(cells) > 3 and len(filled) == 1 and bool(_REMARK.search(filled[0]))
 
 
 def left_out(rows: Sequence[Sequence[str]], line: int, *, gap: bool) -> str | None:

@@ -141,6 +141,19 @@ def test_encodings_that_show(tmp_path, encoding):
     assert both(path)["sex"].tolist() == ["f", "män\u2265"] * 2 + ["f"]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_lines_that_end_in_a_carriage_return(tmp_path, encoding):
+    path = tmp_path / "mac.csv"
+    path.write_bytes(TABLE.replace("m,", "m\u00e4n,").replace("\n", "\r").encode(encoding))
+    reading = Reading(encoding="cp1252") if encoding == "cp1252" else Reading()
+    assert both(path, reading=reading)["sex"].tolist() == ["f", "m\u00e4n"] * 2 + ["f"]
+
+
+def test_a_stray_mark_between_blanks_takes_no_digit(tmp_path):
+    path = write(tmp_path, TABLE.replace(",", " ").replace("48", '"48'))
+    assert both(path)["age"].tolist()[3] == '"48'
+
+
 def test_an_encoding_that_does_not_show_is_asked(tmp_path):
     path = write(tmp_path, TABLE.replace("P4", "P\u00e4"), encoding="cp1252")
     assert "line 5 is not UTF-8 text: save it as CSV UTF-8" in refused(path)
@@ -192,6 +205,7 @@ REFUSED = {
     "a patient after a gap": (f"{TABLE},,,\nP6,1,f,2\n", "line 7 has no value"),
     "a summary": (f"{TABLE}median,61,,3\n", "line 7 looks like a summary"),
     "a mean": (f"{TABLE}Mean (SD),61,,3\n", "line 7 looks like a summary"),
+    "a remark in a row": (f"{TABLE}n = 5,,,\n", "line 7 looks like a remark"),
     "the header again": (f"{TABLE}{TABLE}", "line 7 is the header again"),
     "units": (TABLE.replace("months\n", "months\n,years,,months\n"), "line 2 has words where"),
     "a carriage return": (TABLE.replace("48", "4\r8"), "line 5 has a carriage return"),
