@@ -13,7 +13,7 @@ OLDEST := .venv-oldest
 OLDEST_PYTHON ?= $(if $(filter 3.11,$(VERSION)),$(PYTHON),python3.11)
 OLDEST_STAMP := $(OLDEST)/.installed
 
-.PHONY: help demo test test-oldest test-slow test-installed test-versions lint docs bench ui serve lock clean
+.PHONY: help demo test test-oldest test-slow test-installed test-versions fuzz lint docs bench ui serve lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -23,6 +23,7 @@ help:
 	@echo "make test-oldest     the tests with the oldest releases of the dependencies"
 	@echo "make test-installed  every verb and a packed bento as installed, without the checkout"
 	@echo "make test-versions   demo and test on each supported Python that is at hand"
+	@echo "make fuzz       thousands of damaged tables, of which none may be misread; an hour"
 	@echo "make lint       ruff and mypy"
 	@echo "make docs       the documentation into site/; a broken link fails"
 	@echo "make bench      speed, accuracy and coverage; hours, but ONLY=trial,metrics,coverage is short"
@@ -77,6 +78,10 @@ test-installed: $(STAMP)
 
 test-versions:
 	.ci/versions
+
+# N tables from SEED on, of all kinds or of one KIND.
+fuzz: $(STAMP)
+	$(BIN)/python -m tests.fuzzing --n $(or $(N),20000) --seed $(or $(SEED),0) $(if $(KIND),--kind "$(KIND)")
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
