@@ -261,10 +261,11 @@ def _check_spelling(found: Identity, who: str) -> None:
         InputError: some do.
     """
     ids = found.frame[who].map(as_level).tolist()
-    marked = sum('"' in text for text in ids)
+    marked = sum(bool({*text} & {*'"\n\r'}) for text in ids)
     if marked:
         found.notes.append(
-            f"column '{who}': {marked} identifiers have a quotation mark: remove it if it is stray"
+            f"column '{who}': {marked} identifiers have a quotation mark or a line break: remove "
+            "it if it is stray"
         )
     plain = ["".join(text.replace('"', "").split()).casefold() for text in ids]
     forms = [text.lstrip("0") if text.isdecimal() else text for text in plain]

@@ -145,9 +145,10 @@ class TestPatients:
         frame.loc[N] = frame.loc[4].to_dict() | {"pid": "P004"}
         assert drafted(tmp_path, frame, rows="all").asked == ()
 
-    def test_a_mark_in_an_identifier_is_said(self, tmp_path):
+    @pytest.mark.parametrize("odd", ['p0"03', "p0\n03"])
+    def test_a_mark_in_an_identifier_is_said(self, tmp_path, odd):
         frame = base()
-        frame.loc[3, "pid"] = 'p0"03'
+        frame.loc[3, "pid"] = odd
         assert note(drafted(tmp_path, frame), "1 identifiers have a quotation mark")
 
     def test_equal_rows_without_an_identifier_are_asked(self, tmp_path):
