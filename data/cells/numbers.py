@@ -165,6 +165,11 @@ def number_column(column: pd.Series, known: NumberFormat) -> NumberColumn:
         for number, other in known.replaced.items():
             numbers[numbers == number] = other
         return NumberColumn(numbers, bad, np.zeros(len(numbers), dtype=bool))
+    if known.decimal == "," and column.dtype == object:
+        # A number is no text, whose point would group thousands.
+        measured = np.array([_is_number(cell) for cell in column], dtype=bool)
+        if measured.any():
+            return _mixed(column, measured, known)
     text = column.astype("string").str.strip()
     words = {*known.words, *NO_NUMBERS}
     empty = (text.isna() | text.str.lower().isin(words)).to_numpy(dtype=bool)
@@ -196,6 +201,31 @@ def number_column(column: pd.Series, known: NumberFormat) -> NumberColumn:
     numbers = values[codes]
     bad = np.isnan(numbers) & ~void[codes]
     return NumberColumn(numbers, bad, bounds[codes] & ~bad, read.unit, read.mark, read.open)
+
+
+def _is_number(cell: object) -> bool:
+    return isinstance(cell, (int, float, np.number)) and not isinstance(cell, (bool, np.bool_))
+
+
+def _float(number: float) -> float:
+    """Return a number as a float, an integer beyond any as infinite, which is no number."""
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf
+
+
+def _mixed(column: pd.Series, measured: Bools, known: NumberFormat) -> NumberColumn:
+    """Read a column (n,) of numbers, at the rows ``measured`` (n,), and of texts."""
+    read = number_column(column.mask(measured, None).astype("string"), known)
+    numbers = number_column(pd.Series([_float(c) for c in column[measured]], dtype=float), known)
+    for array, own in zip(
+        (read.values, read.bad, read.bound),
+        (numbers.values, numbers.bad, numbers.bound),
+        strict=True,
+    ):
+        array[measured] = own
+    return read
 
 
 def _alone(text: pd.Series[str], numbers: Array, empty: Bools, known: NumberFormat) -> NumberColumn:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from accomplice.data.coding import (
@@ -287,6 +287,9 @@ def test_the_words_of_a_study_are_its_levels_by_column():
 TEXTS = st.sampled_from(["7,214", "35,3", "6.2", "1,234.5", "61 years", "3 g/l", ">90", "x", "NA"])
 
 
+@example(cells=[1.375], declared=True)
+@example(cells=[10**400, -(10**400), nan, 3], declared=True)
+@example(cells=[1.375, "1.375", "1,375", None, 7], declared=True)
 @given(st.lists(TEXTS | st.floats(0, 99) | st.none(), min_size=1, max_size=12), st.booleans())
 @settings(deadline=None, max_examples=60)
 def test_the_number_of_a_patient_depends_on_no_other(cells, declared):

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from accomplice.data.errors import InputError, some
-from accomplice.data.files import same_file
 from accomplice.data.study import Study
 
 FORMAT = 6
@@ -38,7 +37,7 @@ def check_place(path: Path, inputs: Iterable[Path] = (), *, force: bool = False)
     if path.is_symlink():
         raise InputError(f"{path}: is a link: name the folder it leads to")
     for each in inputs:
-        if same_file(path, each) or path.resolve() in each.resolve().parents:
+        if path.resolve() in (each.resolve(), *each.resolve().parents):
             raise InputError(f"{path}: is or holds an input, {each}: name another folder")
     if not path.exists():
         return False
