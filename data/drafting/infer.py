@@ -15,6 +15,7 @@ from accomplice.data.cells.dates import is_date
 from accomplice.data.cells.numbers import NumberColumn, NumberFormat, number_column
 from accomplice.data.drafting.levels import (
     CONSTANT,
+    FEW_CELLS,
     Levels,
     Read,
     code_remark,
@@ -254,7 +255,7 @@ def _number(
     if read.unit is not None:
         spec["unit"] = read.unit
         remarks.append(f"{name}: cells name the unit {read.unit}, which is taken off")
-    remarks += _beyond(name, known)
+    remarks += _beyond(name, known) + _among_two(name, known)
     asked = [open_mark(name)] if read.open and hints.mark is None else []
     whole = 2 < n_distinct <= MOST_CODES and bool((known % 1 == 0).all()) and known.min() >= 0
     if whole and name not in hints.numbers and matches(panel.nominal, key_of(name)):
@@ -274,6 +275,18 @@ def _beyond(name: str, known: Array) -> list[str]:
     cells = int((known == last[1]).sum())
     return [
         f"{name}: {cells} cells are more than {times} times the next largest: do they belong here?"
+    ]
+
+
+def _among_two(name: str, known: Array) -> list[str]:
+    """Say that few of a column's known numbers (n,) are others than its two most frequent ones."""
+    counts = np.sort(np.unique(known, return_counts=True)[1])[::-1]
+    others = int(counts[2:].sum())
+    if len(counts) < 3 or others > FEW_CELLS * len(known) or counts[1] <= others:
+        return []
+    return [
+        f"{name}: {others} of {len(known)} cells are other numbers than the two of all other "
+        "cells: correct them if they are none"
     ]
 
 

@@ -246,3 +246,21 @@ class TestOutcome:
                 event="alive_at_last_contact",
                 out=tmp_path / "s.yaml",
             )
+
+
+@pytest.mark.parametrize(
+    ("levels", "odd", "said"),
+    [
+        ([0, 1], {"row3": 0.3}, True),
+        ([0, 1, 1], {"row3": 7, "row9": 5}, True),
+        ([1, 2], {"row3": 12}, True),
+        ([0, 1, 2], {}, False),
+        ([0, 1, 2, 3, 4], {"row3": 9}, False),
+    ],
+)
+def test_few_numbers_beside_two_are_said(tmp_path, levels, odd, said):
+    made = drafted(tmp_path, with_cells("marker", levels, **odd))
+    told = [note for note in made.notes if "other numbers than the two" in note]
+    assert bool(told) == said
+    if said:
+        assert f"marker: {len(odd)} of {N} cells" in told[0]
