@@ -25,9 +25,9 @@ from accomplice.data.study_parts import Mark, SurvivalEndpoint, Unit, as_level
 #: Largest part of the patients without follow-up that a draft leaves out without the option.
 FEW_WITHOUT_FOLLOW_UP = 0.1
 #: Codes that registries use for unknown.
-UNKNOWN_CODES = frozenset({"8", "9", "88", "98", "99", "888", "998", "999", "9999"}) | {
-    f"-{code}" for code in ("1", "8", "9", "88", "98", "99", "999", "9999")
-}
+UNKNOWN_CODES = (
+    frozenset({"8", "9", "88", "98", "99", "99.9", "888", "998", "999", "999.9", "9999"})
+) | {f"-{code}" for code in ("1", "8", "9", "88", "98", "99", "999", "9999")}
 
 _CENSORED = r"(^|_)(is_)?(censored|censoring|censorship|censorflag)(_|$)"
 _CENS = r"(^|_)(cens|censor)(_|$)"

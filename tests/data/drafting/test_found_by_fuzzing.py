@@ -264,3 +264,13 @@ def test_few_numbers_beside_two_are_said(tmp_path, levels, odd, said):
     assert bool(told) == said
     if said:
         assert f"marker: {len(odd)} of {N} cells" in told[0]
+
+
+@pytest.mark.parametrize(("rows", "code"), [((3, 9), True), ((3,), False)])
+def test_repeated_codes_with_a_decimal_are_missing(tmp_path, rows, code):
+    cells = [round(1 + i * 0.17, 2) for i in range(N)]
+    for row in rows:
+        cells[row] = 99.9
+    made = drafted(tmp_path, base().assign(size_cm=cells))
+    assert ("map" in feature(made, "size_cm")) == code
+    assert any("size_cm: '99.9' (2 cells) looks like a code" in n for n in made.notes) == code
