@@ -110,7 +110,7 @@ def fired(findings: tuple[Finding, ...]) -> bool:
     return any(finding.status == "fired" for finding in findings)
 
 
-@sentinel("shuffled_outcome", "Does the pipeline find anything in outcomes dealt out at random?")
+@sentinel("shuffled_outcome", "Does the pipeline find anything in permuted outcomes?")
 def shuffled_outcome(cohort: Cohort, config: Config, budget: Budget = UNLIMITED) -> Answer:
     """Fit the pipeline to shuffled outcomes: C must be 0.5 within its interval."""
     if budget.limited and budget.left() < SHUFFLED_SECONDS:
@@ -123,7 +123,7 @@ def shuffled_outcome(cohort: Cohort, config: Config, budget: Budget = UNLIMITED)
         return "not run", "C is not defined for these outcomes."
     low, high = found.interval
     told = (
-        f"With the outcomes of {found.patients} patients dealt out at random the pipeline reaches "
+        f"With the outcomes of {found.patients} patients permuted the pipeline reaches "
         f"C {found.c:.3f} ({low:.3f} to {high:.3f})"
     )
     if found.leaks:
@@ -148,7 +148,7 @@ def no_signal(evaluation: Evaluation) -> Answer:
         return (
             "caution",
             f"The model ranks patients (C {c}), but its predictions gain nothing certain on one "
-            f"Kaplan-Meier curve for everybody (integrated Brier score {gain}).",
+            f"Kaplan-Meier curve for all patients (integrated Brier score {gain}).",
         )
     return "clear", f"It ranks patients better than chance: C {c}."
 

@@ -202,8 +202,8 @@ def decision_curves(decision: Decision) -> Figure:
     upper, lower = figure.subplots(2, 1, height_ratios=[3, 2], sharex=True)
     x, gain = 100 * np.array(decision.thresholds), decision.gain
     with_it, without = (decision.benefit[name] for name in (MODEL, WITHOUT))
-    upper.plot(x, decision.everybody, color=INK, lw=1.2, ls=":", label="act on everybody")
-    upper.axhline(0, color=INK, lw=1, label="act on nobody")
+    upper.plot(x, decision.everybody, color=INK, lw=1.2, ls=":", label="treat all")
+    upper.axhline(0, color=INK, lw=1, label="treat none")
     upper.plot(x, without, color=ORANGE, lw=2, ls="--", label="clinical model")
     upper.plot(x, with_it, color=BLUE, lw=2, label="clinical model with the marker")
     top = max(float(np.nanmax([with_it, without])), 0.05)

@@ -58,7 +58,7 @@ def of_cuts(cuts: CutScan) -> Verdict:
             f"In part: {tried}; {corrected}. There is an association, but what is said of it "
             "depends on the cut.",
         )
-    return Verdict("yes", f"No: {tried}; {corrected}. The association does not hang on the cut.")
+    return Verdict("yes", f"No: {tried}; {corrected}. The association does not depend on the cut.")
 
 
 def of_independence(

@@ -92,7 +92,7 @@ def _predictors(study: Study) -> Rows:
 
 def _limits(bundle: Bundle, review: Review | None) -> Iterator[str]:
     """Yield the limitations that the bundle tells."""
-    yield "The patients were not chosen for this purpose, and nobody was randomised."
+    yield "The patients were not chosen for this purpose, and no patient was randomised."
     if bundle.study.synthetic:
         yield "They are synthetic: nothing here says anything about real ones."
     if review is None or review.protocol == OUT_OF_FOLD:

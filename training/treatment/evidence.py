@@ -190,7 +190,7 @@ def sentences(found: Evidence) -> dict[str, str]:
     if found.permuted is not None:
         claims = found.permuted.low > 0
         said["permuted"] = (
-            "Control: with the treatment dealt out at random, once, the same analysis "
+            "Control: with the treatment permuted, once, the same analysis "
             + ("claims a difference" if claims else "claims no difference")
             + (": the claim above may be chance too." if claims and found.differs else ".")
         )

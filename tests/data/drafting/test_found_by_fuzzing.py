@@ -11,21 +11,13 @@ import pytest
 from accomplice.data.cells.numbers import read_numbers
 from accomplice.data.drafting.draft import Answers, Draft, draft_study
 from accomplice.data.errors import InputError
-
-N = 60
+from tests.data.drafting.test_asked import N
+from tests.data.drafting.test_asked import base as plain
 
 
 def base() -> pd.DataFrame:
-    rng = np.random.default_rng(0)
-    return pd.DataFrame(
-        {
-            "pid": [f"p{i:03}" for i in range(N)],
-            "os_months": rng.exponential(20, N).round(1) + 0.1,
-            "dead": rng.integers(0, 2, N),
-            "x": rng.normal(size=N).round(3),
-            "sex": rng.choice(["female", "male"], N),
-        }
-    )
+    sexes = np.random.default_rng(1).choice(["female", "male"], N)
+    return plain().drop(columns="stage").assign(sex=sexes)
 
 
 def drafted(folder: Path, frame: pd.DataFrame, time: str = "os_months", **options) -> Draft:

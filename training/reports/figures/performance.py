@@ -190,9 +190,9 @@ def decisions(review: Review) -> Figure | None:
 
 def _net_benefit(axes: Axes, decision: Decision, styles: Mapping[str, Line]) -> None:
     x = 100 * np.array(decision.thresholds)
-    axes.axhline(0, color=SOFT, lw=1.4, label="act on nobody")
+    axes.axhline(0, color=SOFT, lw=1.4, label="treat none")
     if known(decision.everybody):
-        axes.plot(x, decision.everybody, color=SOFT, lw=1.4, ls=":", label="act on everybody")
+        axes.plot(x, decision.everybody, color=SOFT, lw=1.4, ls=":", label="treat all")
     for name, benefit in decision.benefit.items():
         if known(benefit):
             axes.plot(x, benefit, **styles[name]._asdict(), label=short(name))

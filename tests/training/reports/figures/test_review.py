@@ -109,7 +109,7 @@ class TestShown:
     def test_net_benefit_of_model_baselines_everybody_and_nobody(self, drawn, review):
         upper = drawn["decisions"].axes[0]
         labels = {line.get_label() for line in upper.get_lines()}
-        assert labels == {"act on nobody", "act on everybody", *review.decisions[0].benefit}
+        assert labels == {"treat none", "treat all", *review.decisions[0].benefit}
         lower = drawn["decisions"].axes[3]
         assert tuple(lower.get_lines()[-1].get_ydata()) == review.decisions[0].gain.value
 
