@@ -42,7 +42,11 @@ def width(case: Case) -> None:
 
 
 def shift(case: Case) -> None:
-    """Move some cells of a row by one column; the row keeps its width."""
+    """Move some cells of a row by one column; the row keeps its width.
+
+    One cell at least is a number among words, or a word among numbers, that its new column does
+    not have elsewhere; where none is, the table cannot tell.
+    """
     case.as_text()
     rng, table, grid = case.rng, case.table, case.grid
     wordy = [_is_wordy(c) for c in table.columns]
@@ -57,6 +61,7 @@ def shift(case: Case) -> None:
         crossed = any(
             cell not in ("", case.form.missing, "NA")
             and (wordy[j] == bool(_NUMBER.fullmatch(cell)))
+            and cell not in {other[j] for other in grid[1:]}
             for j, cell in enumerate(moved)
             if a <= j <= b and table.columns[j].role == "feature"
         )
