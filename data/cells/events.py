@@ -29,12 +29,16 @@ def event_meaning(text: str) -> bool | None:
     ``1:DECEASED`` is read by its number.
     """
     coded = re.match(r"^([01]):", text)
-    word = " ".join((coded.group(1) if coded else text).lower().split())
+    word = _plain(coded.group(1) if coded else text)
     if word in EVENT_WORDS:
         return EVENT_WORDS[word]
     if _EVENT.fullmatch(word):
         return True
     return False if _NONE.fullmatch(word) else None
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.lower().split())
 
 
 def meanings(
@@ -45,15 +49,17 @@ def meanings(
     Args:
         cells: distinct cells.
         words: cells that mean missing, in lower case.
-        named: the values that mean the event, where the study names them; all others mean none.
+        named: the values that mean the event, in any case, where the study names them; all others
+            mean none.
     """
     found: list[bool | str | None] = []
+    events = None if named is None else {_plain(value) for value in named}
     for cell in cells:
         text = as_level(cell)
-        if text.lower() in words and (named is None or text not in named):
+        if text.lower() in words and (events is None or _plain(text) not in events):
             found.append(None)
-        elif named is not None:
-            found.append(text in named)
+        elif events is not None:
+            found.append(_plain(text) in events)
         else:
             meaning = event_meaning(text)
             found.append(text if meaning is None else meaning)

@@ -25,3 +25,8 @@ def test_words(text, meaning):
 def test_named_values_win():
     assert meanings(["1", "2", "NA"], MISSING, ("2",)) == [False, True, None]
     assert meanings(["1", "2", None], MISSING) == [True, "2", "None"]
+
+
+def test_named_values_are_met_in_any_case():
+    cells = ["DOD", "dod", "Dead  of disease", "NED"]
+    assert meanings(cells, MISSING, ("DOD", "dead of disease")) == [True, True, True, False]
