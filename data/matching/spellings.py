@@ -1,4 +1,4 @@
-"""Recognise other spellings of a feature's levels: by case, or by the panels."""
+"""Recognise other spellings of a feature's levels: by case, as numbers, or by the panels."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Self
 
-from accomplice.data.panels.panel import folded, key_of, load_panel
+from accomplice.data.panels.panel import key_of, load_panel, same_key
 from accomplice.data.study_parts import Feature
 
 #: Maximum of characters of a text that is looked up.
@@ -28,7 +28,7 @@ class Spellings:
     key: str
     """Of the feature's column, as panels read it."""
     alike: dict[str | None, str | None]
-    """Level or listed spelling, folded -> itself; None where several are alike."""
+    """Key of a level or listed spelling -> itself; None where several are alike."""
     coded: list[tuple[Callable[[str, str], str | None], dict[str | None, str | None]]]
     """A panel's reading of cells, and its meaning of a level -> that level."""
 
@@ -44,14 +44,14 @@ class Spellings:
             (meaning, _single((meaning(level, key), level) for level in levels))
             for meaning in (*codes, *labels)
         ]
-        alike = _single((folded(spelling), spelling) for spelling in listed)
+        alike = _single((same_key(spelling), spelling) for spelling in listed)
         return cls(key, alike, [each for each in coded if {*each[1]} - {None}])
 
     def level(self, text: str) -> str | None:
         """Return the level or listed spelling that another text means, None if it is not sure."""
         if len(text) > LONGEST:
             return None
-        if (plain := folded(text)) in self.alike:
+        if (plain := same_key(text)) in self.alike:
             return self.alike[plain]
         for meaning, levels in self.coded:
             said = meaning(text, self.key)

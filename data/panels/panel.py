@@ -8,6 +8,7 @@ that a study does not list.
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections import Counter
@@ -19,6 +20,8 @@ from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
+
+from accomplice.data.study_parts import as_level
 
 #: The panels in use, the general one first.
 NAMES = ("common", "gastric")
@@ -290,6 +293,19 @@ def folded(cell: str) -> str:
     Roman numerals of one character, such as U+2162, are written out.
     """
     return " ".join(unicodedata.normalize("NFKC", cell).casefold().split())
+
+
+def same_key(cell: str) -> str:
+    """Return a key that is equal for spellings of one level: by case, blanks, forms of a number.
+
+    A table's column of numbers is read as such, so that a cell ``01`` arrives as 1.
+    """
+    plain = folded(cell)
+    try:
+        number = float(plain)
+    except ValueError:
+        return plain
+    return as_level(number) if math.isfinite(number) else plain
 
 
 def matches(patterns: Iterable[str], key: str) -> bool:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from accomplice.data.arrays import Array, Bools
 from accomplice.data.coding import OUT_OF_RANGE
-from accomplice.data.panels.panel import folded
+from accomplice.data.panels.panel import same_key
 from accomplice.data.preprocessing.preprocessor import Preprocessor
 from accomplice.data.preprocessing.scaling import of_centres
 from accomplice.data.study import Study
@@ -69,16 +69,16 @@ class TrainingRange:
         return cls(study, bounds, far, ranked, known)
 
     def known_centre(self, centre: NDArray[np.str_] | None) -> NDArray[np.str_] | None:
-        """Return hospitals (n,) as training wrote them, where case and blanks alone differ."""
-        if centre is None or not self._folded:
+        """Return hospitals (n,) as training wrote them, where case, blanks or zeros differ."""
+        if centre is None or not self._by_key:
             return centre
-        return np.array([self._folded.get(folded(c), c) for c in centre.tolist()], dtype=str)
+        return np.array([self._by_key.get(same_key(c), c) for c in centre.tolist()], dtype=str)
 
     @cached_property
-    def _folded(self) -> dict[str, str]:
-        """Folded name of a hospital with a scale of its own -> its name, if only one is so."""
-        times = Counter(map(folded, self._centres.tolist()))
-        return {folded(c): c for c in self._centres.tolist() if times[folded(c)] == 1}
+    def _by_key(self) -> dict[str, str]:
+        """Key of a hospital with a scale of its own -> its name, if only one has that key."""
+        times = Counter(map(same_key, self._centres.tolist()))
+        return {same_key(c): c for c in self._centres.tolist() if times[same_key(c)] == 1}
 
     def flag(
         self, flags: Sequence[list[str]], values: Array, centre: NDArray[np.str_] | None

@@ -98,6 +98,22 @@ class TestLevels:
             np.testing.assert_array_equal(values, [0, 1, nan])
             assert not unknown.any()
 
+    @pytest.mark.parametrize("level", ["01", "1", "1.00"])
+    def test_a_code_is_its_level_in_a_column_of_numbers_and_beside_words(self, level):
+        study = study_of(x={"kind": "category", "levels": [level, "2.50", "x"]})
+        for cells in ([1, 2.5], ["01", "2.5"], ["1", "2.50", "x"], ["+1", "02.5"]):
+            coded = code(study, pd.DataFrame({"x": cells}))
+            asked = Coder(study).lists({0: cells}, len(cells))
+            for found in (coded, asked):
+                assert found.values[:, 0].tolist() == [0, 1, 2][: len(cells)]
+                assert not found.findings
+
+    def test_codes_alike_are_not_mixed_up(self):
+        feature = Feature(kind="category", levels=("01", "1"))
+        values, unknown = code_levels(pd.Series(["01", "1", "001"]), feature)
+        np.testing.assert_array_equal(values, [0, 1, nan])
+        assert unknown.tolist() == [False, False, True]
+
     def test_a_level_wins_over_the_words_for_missing(self):
         feature = Feature(kind="category", levels=("none", "some"))
         values, _ = code_levels(pd.Series(["none", "some"], dtype=object), feature)
