@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from accomplice.data.cells.keys import keyed, keys_of, without_keys
+from accomplice.data.cells.keys import without_keys
 from accomplice.data.cohort import Cohort, Patients, build_cohort, build_patients
 from accomplice.data.errors import InputError
-from accomplice.data.matching.columns import aligned, renamed
+from accomplice.data.matching.columns import aligned, keys_for, renamed
 from accomplice.data.readers.reader import Reading, Selection, Stream
 from accomplice.data.readers.readers import READERS, reader_named, recognise
 from accomplice.data.rows.joins import join_tables
@@ -85,7 +85,8 @@ def read_tables(study: Study, folder: Path) -> tuple[pd.DataFrame, list[str]]:
     """
     reader, selection = reader_named(study.source.reader), selection_for(study)
     paths = [folder / name for name in study.source.files]
-    frames = [keyed(reader.read(path, selection)) for path in paths]
+    read = (reader.read(path, selection) for path in paths)
+    frames = [without_keys(frame, keys_for([frame], study)) for frame in read]
     if len(frames) == 1:
         return frames[0], []
     if study.id is None:
@@ -100,7 +101,8 @@ def read_patients(path: Path, study: Study) -> pd.DataFrame:
         InputError: the file cannot be read.
     """
     reader = READERS[recognise(path, study.source.reader)]
-    return aligned(keyed(reader.read(path, selection_for(study, predicting=True))), study)
+    frame = reader.read(path, selection_for(study, predicting=True))
+    return aligned(without_keys(frame, keys_for([frame], study)), study)
 
 
 def selection_for(study: Study, *, predicting: bool = False) -> Selection:
@@ -133,7 +135,7 @@ def stream_patients(
     names = renamed(stream.columns, study)
 
     def parts(rows: int) -> Iterator[pd.DataFrame]:
-        keys = keys_of(stream.parts(rows))
+        keys = keys_for(stream.parts(rows), study)
         for part in stream.parts(rows):
             yield without_keys(part, keys).rename(columns=names)
 

@@ -25,9 +25,9 @@ def key_in(cells: pd.Series) -> str | None:
     return key
 
 
-def keyed(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a table without the keys of those columns in which all cells begin with one key."""
-    return without_keys(frame, keys_of([frame]))
+def has_key(text: str) -> bool:
+    """Whether a text begins with a key."""
+    return _KEYED.fullmatch(text.strip()) is not None
 
 
 def keys_of(parts: Iterable[pd.DataFrame]) -> dict[str, str]:

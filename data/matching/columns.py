@@ -6,6 +6,7 @@ Ensembl id. Where several fit, none is taken.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -13,10 +14,13 @@ from functools import cached_property
 
 import pandas as pd
 
+from accomplice.data.cells.keys import has_key, keys_of
 from accomplice.data.coding import NOT_A_NUMBER, UNKNOWN_LEVEL
 from accomplice.data.errors import InputError, some
 from accomplice.data.panels.panel import key_of, load_panel
 from accomplice.data.study import Study
+
+log = logging.getLogger(__name__)
 
 #: Fewest cells of a column that is refused if none of them fits.
 FEWEST = 5
@@ -78,6 +82,37 @@ def aligned(frame: pd.DataFrame, study: Study) -> pd.DataFrame:
     """Return a table with the study's names of columns, as far as they are found."""
     names = renamed(frame.columns, study)
     return frame.rename(columns=names) if names else frame
+
+
+def keys_for(parts: Iterable[pd.DataFrame], study: Study) -> dict[str, str]:
+    """Return column -> the key that all its cells begin with, of a study's table in parts.
+
+    A column of levels that have keys of their own has none. A key that is not the feature's name is
+    noted, as another table may hold something else in a column of that name.
+
+    Raises:
+        InputError: the key is the name of a feature that is read from another column.
+    """
+    keys, features = keys_of(parts), study.features
+    columns = {key_of(name): feature.column or name for name, feature in features.items()}
+    for name, feature in features.items():
+        source = feature.column or name
+        if source not in keys:
+            continue
+        if any(map(has_key, (*(feature.levels or ()), *(feature.map or ())))):
+            del keys[source]
+            continue
+        key = key_of(keys[source])
+        if columns.get(key, source) != source:
+            raise InputError(
+                f"column '{source}': its cells begin with the name of the feature that is read "
+                f"from column '{columns[key]}': rename the column, or correct the study file"
+            )
+        if key not in map(key_of, (name, source, feature.label or "")):
+            # The text before the colon can be a patient's, so that it is not shown.
+            told = "its cells begin with another name than the feature's, as which they are read"
+            log.warning("note: column '%s': %s: '%s'", source, told, name)
+    return keys
 
 
 def refuse_unfit(study: Study, flags: Mapping[str, int], patients: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from accomplice.data.cells.keys import keyed, keys_of
+from accomplice.data.cells.keys import keys_of, without_keys
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ def test_a_key_is_shared_by_all(cells, key):
     frame = pd.DataFrame({"c": cells})
     assert keys_of([frame]).get("c") == key
     if key is None:
-        assert keyed(frame) is frame
+        assert without_keys(frame, keys_of([frame])) is frame
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3])
@@ -42,5 +42,6 @@ def test_a_key_is_that_of_all_parts(rows):
 
 def test_values():
     frame = pd.DataFrame({"c": ["age: 66", None], "d": [1, 2]})
-    assert keyed(frame)["c"].tolist()[0] == "66"
-    assert keyed(frame)["c"].isna().tolist() == [False, True]
+    plain = without_keys(frame, keys_of([frame]))["c"]
+    assert plain.tolist()[0] == "66"
+    assert plain.isna().tolist() == [False, True]
