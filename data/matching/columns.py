@@ -1,7 +1,7 @@
 """Match a table's columns to a study's, despite other spellings of their names.
 
-A column is the same by its name but for case, blanks and marks, or by a gene's other names and
-Ensembl id. Where several fit, none is taken.
+A column is the same by its name, or its feature's, but for case, blanks and marks, or by a gene's
+other names and Ensembl id. Where several fit, none is taken.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Self
 
 import pandas as pd
 
@@ -28,15 +29,23 @@ FEWEST = 5
 
 @dataclass(frozen=True)
 class Synonyms:
-    """Other ways to write some names."""
+    """Other ways to write the names of a study's columns and features."""
 
-    names: frozenset[str]
+    columns: Mapping[str, str]
+    """Name -> the column of that name, or that of the feature of that name."""
+
+    @classmethod
+    def of(cls, study: Study) -> Self:
+        """Return those of a study's columns of id, hospital and features, and of the features."""
+        columns = {feature.column or name for name, feature in study.features.items()}
+        columns |= {name for name in (study.id, study.centre) if name is not None}
+        return cls({name: name for name in columns} | other_names(study))
 
     def renamed(self, given: Iterable[str]) -> dict[str, str]:
         """Return given name -> the name that it means, of those that are not given as they are."""
         there = frozenset(given)
-        free, found = there - self.names, dict[str, str]()
-        if not free or self.names <= there:
+        free, found = there - self.columns.keys(), dict[str, str]()
+        if not free or there.issuperset(self.columns):
             return found
         for known, meaning in ((self._keys, key_of), (self._genes, _gene)):
             taken = there.union(found.values())
@@ -58,12 +67,21 @@ class Synonyms:
         return self._single(_gene)
 
     def _single(self, meaning: Callable[[str], str | None]) -> dict[str | None, str | None]:
-        """Invert name -> meaning; meanings of several names are left out, and so is None."""
+        """Invert name -> meaning; None where names of several columns, or of none, have it."""
         found: dict[str | None, str | None] = {}
-        for name in self.names:
+        for name, column in self.columns.items():
             key = meaning(name)
-            found[key] = None if key in found or not key else name
+            first = found.get(key, name)
+            same = key and first is not None and self.columns[first] == column
+            found[key] = first if same else None
         return found
+
+
+def other_names(study: Study) -> dict[str, str]:
+    """Return feature -> its column, where that has another name and no column has the feature's."""
+    columns = frozenset(study.columns())
+    features = study.features.items()
+    return {name: f.column for name, f in features if f.column and name not in columns}
 
 
 def renamed(names: Iterable[str], study: Study) -> dict[str, str]:
@@ -73,9 +91,12 @@ def renamed(names: Iterable[str], study: Study) -> dict[str, str]:
         names: the table's columns.
         study: whose id, hospital and features are looked for.
     """
-    sources = {feature.column or name for name, feature in study.features.items()}
-    wanted = sources | {name for name in (study.id, study.centre) if name is not None}
-    return Synonyms(frozenset(wanted)).renamed(map(str, names))
+    there, others = frozenset(map(str, names)), other_names(study)
+    features = {name: own for name, own in others.items() if name in there and own not in there}
+    there = there - features.keys() | {*features.values()}
+    found = {n: others.get(o, o) for n, o in Synonyms.of(study).renamed(there).items()}
+    times = Counter(found.values())
+    return features | {n: o for n, o in found.items() if times[o] == 1 and o not in there}
 
 
 def aligned(frame: pd.DataFrame, study: Study) -> pd.DataFrame:

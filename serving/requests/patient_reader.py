@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from accomplice.data.arrays import Array
 from accomplice.data.coding import Coder, Flagger
 from accomplice.data.errors import nearest
-from accomplice.data.matching.columns import Synonyms
+from accomplice.data.matching.columns import Synonyms, other_names
 from accomplice.data.study import Study
 from accomplice.data.study_parts import as_level
 from accomplice.training.bundle import MOST_UNKNOWN
@@ -59,8 +59,8 @@ class PatientReader:
         """Key of a patient's object -> position of the feature; a column wins over a name."""
         features = self.study.features
         by_column = {f.column or name: j for j, (name, f) in enumerate(features.items())}
-        taken = {*by_column, *self._columns}
-        return by_column | {name: j for j, name in enumerate(features) if name not in taken}
+        others = other_names(self.study)
+        return by_column | {name: j for j, name in enumerate(features) if name in others}
 
     @cached_property
     def _columns(self) -> frozenset[str]:
@@ -69,8 +69,7 @@ class PatientReader:
     @cached_property
     def _further(self) -> frozenset[str]:
         """Names that features have beside their columns."""
-        columns = {f.column or name for name, f in self.study.features.items()}
-        return frozenset(self.positions.keys() - columns)
+        return frozenset(other_names(self.study))
 
     @cached_property
     def _names(self) -> list[str]:
@@ -105,8 +104,7 @@ class PatientReader:
 
     @cached_property
     def _synonyms(self) -> Synonyms:
-        of_patient = {name for name in (self.study.id, self.study.centre) if name is not None}
-        return Synonyms(frozenset(self.positions.keys() | of_patient))
+        return Synonyms.of(self.study)
 
     @cached_property
     def _known(self) -> frozenset[str]:
