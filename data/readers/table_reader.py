@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from accomplice.data.readers.column_types import is_text, kinds, type_of, typed
+from accomplice.data.readers.layout import clean_name
 from accomplice.data.readers.missing import NO_NUMBERS, word_of
 from accomplice.data.readers.reader import (
     PLAIN,
@@ -199,7 +200,7 @@ def _parquet(path: Path) -> Stream:
         gaps = set()
         for name in (field.name for field in schema if plain(field.type)):
             if any(b.column(0).null_count for b in file.iter_batches(columns=[name])):
-                gaps.add(name.strip())
+                gaps.add(clean_name(name))
 
     def parts(rows: int) -> Iterator[pd.DataFrame]:
         with readable(path):
@@ -240,7 +241,7 @@ def _regrouped(path: Path, batches: Iterator[Any], rows: int) -> Iterator[list[A
 
 
 def _pandas(schema: Any, batches: Sequence[Any], done: int) -> pd.DataFrame:
-    """Turn Arrow batches into a frame; ``before`` rows of the file precede its first."""
+    """Turn Arrow batches into a frame; ``done`` rows of the file precede its first."""
     import pyarrow as pa
 
     with warnings.catch_warnings():

@@ -140,5 +140,5 @@ def named(path: Path, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def with_index(frame: pd.DataFrame) -> pd.DataFrame:
-    """Restore as a column the named index that pandas writes apart from the columns."""
-    return frame if frame.index.name is None else frame.reset_index()
+    """Restore as columns the named index that pandas writes apart from the columns."""
+    return frame if frame.index.names == [None] else frame.reset_index()

@@ -89,6 +89,7 @@ def frames(draw):
         {
             "whole": column(st.integers(0, 9), "int64"),
             "gaps ": column(many | gap, "Int64"),
+            "of\u00a0name": column(many | gap, "Int64"),
             "small": column(st.integers(0, 9) | gap, "UInt8"),
             "truth": column(st.booleans() | gap, object),
             "sure": column(st.booleans(), bool),
@@ -99,11 +100,13 @@ def frames(draw):
             "day": pd.Series(pd.Timestamp(2020, 1, 1), index=range(n)),
         }
     )
-    made = draw(st.sampled_from(["plain", "nullable", "named", "range"]))
+    made = draw(st.sampled_from(["plain", "nullable", "named", "range", "two"]))
     if made == "named":
         frame.index = pd.Index([f"p{i}" for i in range(n)], name="pid")
     if made == "range":
         frame.index = pd.RangeIndex(5, 5 + 2 * n, 2, name="pid")
+    if made == "two":
+        frame = frame.set_index(["small", "sure"])
     return frame, made != "plain"
 
 
@@ -117,6 +120,7 @@ def test_parquet_in_parts_is_typed_as_a_whole(tmp_path, made, rows, group):
     table = table if by_pandas else table.replace_schema_metadata(None)
     pq.write_table(table, path, row_group_size=group)
     assert_same(path, rows)
+    assert {"small", "sure", "of name"} <= set(read_table(path).columns)
 
 
 def test_a_workbook_and_a_frame_come_in_parts_too(tmp_path):
