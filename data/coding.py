@@ -21,6 +21,7 @@ import pandas as pd
 
 from accomplice.data.arrays import Array, Bools
 from accomplice.data.cells.numbers import NumberFormat, number_column, number_of
+from accomplice.data.errors import InputError, some
 from accomplice.data.matching.spellings import Spellings
 from accomplice.data.readers.missing import MISSING, word_of, words_of
 from accomplice.data.study import Study
@@ -98,7 +99,14 @@ class Coder:
         return np.where(levels, -np.inf, low), np.where(levels, np.inf, high)
 
     def frame(self, frame: pd.DataFrame) -> Coded:
-        """Code a table of n rows; columns in any order, further ones are not looked at."""
+        """Code a table of n rows; columns in any order, further ones are not looked at.
+
+        Raises:
+            InputError: a name of a column stands twice.
+        """
+        if not frame.columns.is_unique:
+            twice = frame.columns[frame.columns.duplicated()].unique()
+            raise InputError(f"column {some(twice)} stands twice: rename or remove one")
         values = np.full((len(frame), len(self._names)), np.nan)
         found: dict[tuple[int, str], Bools] = {}
         bounds: dict[str, int] = {}
@@ -307,7 +315,10 @@ def code_levels(
         column = column.map(as_level, na_action="ignore")
     # Of a series of objects pandas 2 tries to make floats, which a large whole number is not.
     plain = column.to_numpy() if column.dtype == object else column
-    codes, cells = pd.factorize(plain, use_na_sentinel=True)
+    try:
+        codes, cells = pd.factorize(plain, use_na_sentinel=True)
+    except TypeError:  # lists in cells
+        codes, cells = pd.factorize(column.map(as_level, na_action="ignore"), use_na_sentinel=True)
     known = NumberFormat(words)
     numbers, odd = code_cells([*cells], meaning_of(feature, name) or {}, known)
     # A missing cell has code -1 and so takes the last entry, which is NaN and not unknown.

@@ -18,6 +18,7 @@ from accomplice.data.coding import (
     treated,
     untreated,
 )
+from accomplice.data.errors import InputError
 from accomplice.data.readers.missing import MISSING
 from accomplice.data.study import parse_study
 from accomplice.data.study_parts import Feature
@@ -327,6 +328,23 @@ def test_a_number_beyond_any_float_is_no_level_and_no_number():
     assert {(f.feature, *f.rows.tolist()) for f in coded.findings} == {
         ("a", True, False),
         ("b", True, False),
+    }
+
+
+def test_a_name_that_stands_twice_is_refused():
+    frame = pd.DataFrame([[1, 2]], columns=["x", "x"])
+    with pytest.raises(InputError, match="column 'x' stands twice"):
+        code(study_of(x={"kind": "number"}), frame)
+
+
+def test_a_list_in_a_cell_is_no_level_and_no_number():
+    study = study_of(x={"kind": "number"}, a={"kind": "category", "levels": ["I", "II"]})
+    cells = pd.Series([[1], None, "I"], dtype=object)
+    coded = code(study, pd.DataFrame({"x": cells, "a": cells}))
+    np.testing.assert_array_equal(coded.values, [[nan, nan], [nan, nan], [nan, 0]])
+    assert {(f.kind, *f.rows.tolist()) for f in coded.findings} == {
+        (NOT_A_NUMBER, True, False, True),
+        (UNKNOWN_LEVEL, True, False, False),
     }
 
 
