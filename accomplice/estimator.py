@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from inspect import Parameter, Signature
 from os import PathLike
@@ -17,10 +18,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from accomplice.curves import Curve
 from accomplice.data.arrays import Array, Bools
-from accomplice.data.coding import code
+from accomplice.data.coding import Flagger, code
 from accomplice.data.cohort import build_cohort
 from accomplice.data.drafting.features import choose, ignored_by_reason
 from accomplice.data.errors import InputError, nearest
+from accomplice.data.matching.columns import refuse_unfit
 from accomplice.data.panels.panel import load_panel
 from accomplice.data.study import Study, load_study, parse_study
 from accomplice.data.study_parts import Endpoints, SurvivalEndpoint
@@ -145,7 +147,10 @@ class SurvivalEstimator(BaseEstimator):
         """Return the risk (n,): higher is worse, 0 is the average training patient.
 
         Args:
-            X: (n, p) as :meth:`fit` takes it.
+            X: (n, p) as :meth:`fit` takes it; values that do not fit are missing.
+
+        Raises:
+            InputError: a column has five cells or more of which none is what its feature takes.
         """
         return self._answer(X).risk
 
@@ -222,8 +227,10 @@ class SurvivalEstimator(BaseEstimator):
     def _answer(self, X: Any) -> SurvivalAnswer:
         check_is_fitted(self)
         frame = self._frame(X, reset=False)
-        values = code(self.study_, frame).values
-        return self.model_.answer(values, read_centre(self.study_, frame))
+        coded = code(self.study_, frame)
+        flags = Counter(flag for own in Flagger(self.study_)(coded) for flag in own)
+        refuse_unfit(self.study_, flags, len(frame))
+        return self.model_.answer(coded.values, read_centre(self.study_, frame))
 
     def _curves(self, X: Any, return_array: bool, *, survival: bool) -> NDArray[Any]:
         answer = self._answer(X)

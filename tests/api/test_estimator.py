@@ -126,6 +126,10 @@ class TestInference:
         odd = features.head(3).assign(age=[np.nan, 60.0, 60.0], lauren=["?", "none such", None])
         assert np.isfinite(inferring.predict(odd)).all()
 
+    def test_a_column_of_other_codes_is_refused(self, inferring, features):
+        with pytest.raises(InputError, match="column 'lauren': none of its 6 cells"):
+            inferring.predict(features.head(6).assign(lauren=list("ABCABC")))
+
 
 class TestCurves:
     def test_have_the_shapes_of_scikit_survivals(self, inferring, features, small_y):
