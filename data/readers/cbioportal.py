@@ -268,7 +268,11 @@ def _one_sample_each(
 
 
 def read_expression(path: Path, reading: Reading = PLAIN) -> pd.DataFrame:
-    """Return samples × genes; of the reading, the encoding counts."""
+    """Return samples × genes; of the reading, the encoding counts.
+
+    Raises:
+        InputError: the file is no matrix of genes, or cells of its samples are not numbers.
+    """
     with readable(path):
         matrix, notes = open_text(path, 1, Reading(encoding=reading.encoding), delimiter="\t").read(
             (GENE_COLUMNS[0],)
@@ -279,6 +283,10 @@ def read_expression(path: Path, reading: Reading = PLAIN) -> pd.DataFrame:
     matrix = matrix.dropna(subset=GENE_COLUMNS[0]).set_index(GENE_COLUMNS[0])
     values = matrix.drop(columns=[c for c in GENE_COLUMNS if c in matrix.columns])
     numbers: pd.DataFrame = values.apply(to_numeric, errors="coerce")
+    odd, measured = (values.notna() & numbers.isna()).sum(), numbers.notna().any()
+    # A column of words alone describes the genes.
+    if count := int(odd[measured].sum() if measured.any() else odd.sum()):
+        raise InputError(f"{path}: {count} cells are not numbers: correct or empty them")
     return _one_row_each(path, numbers).T
 
 

@@ -127,6 +127,31 @@ def test_several_expression_files_need_a_name(folder):
         choose_expression(open_folder(folder), "data_rw.txt")
 
 
+@pytest.mark.parametrize(
+    ("cells", "others", "count"),
+    [
+        ("1,5\t-9\tNA", "7\t7\t7", 1),
+        ("1.5\t-9\t#DIV/0!", "7\t7\t7", 1),
+        # Of no column it is known whether it is a sample.
+        ("0,5\t1,5\t2,5", "0,5\t1,5\t2,5", 8),
+    ],
+)
+def test_cells_of_expression_that_are_no_numbers_are_refused(folder, cells, others, count):
+    (folder / "data_mrna.txt").write_text(
+        f"Hugo_Symbol\tKind\tP-01-01\tP-01-06\tP-02-01\nIL1R1\tcoding\t{cells}\n"
+        f"CD68\tcoding\t{others}\n"
+    )
+    with pytest.raises(InputError, match=rf"data_mrna.txt: {count} cells are not numbers"):
+        read_folder(folder)
+
+
+def test_a_column_of_words_beside_expression_is_no_sample(folder):
+    (folder / "data_mrna.txt").write_text(
+        "Hugo_Symbol\tKind\tP-01-01\nIL1R1\tcoding\t1.5\nCD68\tcoding\tNA\n"
+    )
+    assert read_folder(folder)["IL1R1"].tolist()[0] == 1.5
+
+
 def test_other_encodings(folder):
     for name in ("data_clinical_patient.txt", "data_mrna.txt"):
         text = (
