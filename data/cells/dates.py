@@ -75,7 +75,12 @@ def read_dates(cells: pd.Series, format: str | None, name: str) -> tuple[Array, 
     known = cells.dropna().astype(str).str.strip().str.removesuffix(".0")
     if format is None:
         format = _format_of(known, name)
-    parsed = pd.to_datetime(known, format=format, errors="coerce")
+    try:
+        parsed = pd.to_datetime(known, format=format, errors="coerce")
+    except ValueError:
+        raise InputError(
+            f"column '{name}': '{format}' is no format of dates: write it as %d.%m.%Y"
+        ) from None
     if bad := int(parsed.isna().sum()):
         raise InputError(
             f"column '{name}': {bad} of {len(known)} dates are not written as {format}: correct "

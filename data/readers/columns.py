@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pandas as pd
+from pandas.api.types import is_hashable
 
 from accomplice.data.errors import InputError, nearest
 
@@ -11,8 +12,11 @@ def column(frame: pd.DataFrame, name: str, where: str) -> pd.Series:
     """Return a column.
 
     Raises:
-        InputError: the table lacks it; the text names the nearest column.
+        InputError: the table lacks it, and the text names the nearest column; or cells are lists.
     """
     if name not in frame.columns:
         raise InputError(f"{where}: no column '{name}'{nearest(name, map(str, frame.columns))}")
-    return frame[name]
+    cells = frame[name]
+    if cells.dtype == object and not cells.map(is_hashable).all():
+        raise InputError(f"{where}: column '{name}' has lists in its cells: write one value a cell")
+    return cells

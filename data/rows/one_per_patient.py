@@ -68,7 +68,7 @@ def one_per_patient(
 
     Raises:
         InputError: a column is missing, a row has no identifier, or the cells of ``latest_before``
-            are no dates or numbers.
+            are no dates or numbers, or none is from before follow-up.
     """
     ids = identifiers(frame, id).tolist()
     how, keep = rows.one_per_patient, np.ones(len(frame), dtype=bool)
@@ -81,6 +81,11 @@ def one_per_patient(
     elif isinstance(how, LatestBefore):
         taken = _taken(frame, how.latest_before, start, words)
         keep = ~(taken > 0) & ~np.isnan(taken)
+        if not keep.any():
+            raise InputError(
+                f"rows.latest_before: by column '{how.latest_before}' no row is from before "
+                "follow-up"
+            )
         order = np.lexsort((order, -np.where(np.isnan(taken), np.inf, taken)))
     table = frame.assign(**{id: ids}).iloc[order]
     table = table[keep[order]]

@@ -65,3 +65,9 @@ def test_what_is_asked(cells, expected):
         read_dates(pd.Series(cells), None, "d")
     assert expected in str(caught.value)
     assert "--date-format" in str(caught.value)
+
+
+@pytest.mark.parametrize("format", ["%Q", "%"])
+def test_what_is_no_format_is_refused(format):
+    with pytest.raises(InputError, match=f"column 'd': '{format}' is no format of dates"):
+        read_dates(pd.Series(["2018-03-12"]), format, "d")

@@ -187,3 +187,10 @@ def test_a_truncated_gzip(tmp_path):
 def test_column_names_the_nearest():
     with pytest.raises(InputError, match="id: no column 'patientid'; did you mean 'patient_id'"):
         column(pd.DataFrame({"patient_id": [1]}), "patientid", "id")
+
+
+def test_lists_in_the_cells_of_a_column_are_refused():
+    frame = pd.DataFrame({"e": [[1], None, "x"], "t": [(1, 2), None, {"a": 1}]})
+    for name in frame:
+        with pytest.raises(InputError, match=f"event: column '{name}' has lists in its cells"):
+            column(frame, name, "event")

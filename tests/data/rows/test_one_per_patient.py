@@ -63,6 +63,12 @@ def test_dates_need_a_start():
         one_per_patient(TABLE, "id", rows)
 
 
+def test_rows_that_are_all_from_after_the_start_are_refused():
+    rows = Rows.model_validate({"one_per_patient": {"latest_before": "x"}})
+    with pytest.raises(InputError, match="by column 'x' no row is from before follow-up"):
+        one_per_patient(TABLE, "id", rows)
+
+
 def test_barcodes():
     samples = ["TCGA-A0-A000-11A", "TCGA-A0-A000-01B", "TCGA.A0.A000.01A", "TCGA-A1-A078-06A"]
     frame = pd.DataFrame({"s": samples, "x": [1, 2, 3, 4]})
