@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
@@ -14,7 +14,7 @@ from accomplice.data.arrays import Array, Bools
 from accomplice.data.drafting.infer import MIXED, Hints, Inferred, ask_words, infer
 from accomplice.data.drafting.leaks import find_copies, find_label_leaks, find_leaks
 from accomplice.data.drafting.names import ENSEMBL, rename
-from accomplice.data.errors import some
+from accomplice.data.errors import InputError, nearest, some
 from accomplice.data.panels.panel import KNOWN_AFTER, Panel, Place, key_of, matches
 
 #: Modality of columns that the panel does not know.
@@ -93,9 +93,13 @@ def choose(
         panel: known names.
         hints: how cells are read.
         keys: column -> the name in its cells, as of :func:`keys.keys_of`.
+
+    Raises:
+        InputError: the hints name a column that is not there.
     """
     chosen = Chosen()
     naming = rename(frame, keys or {}, time, panel)
+    hints = _named(hints or Hints(), naming.names, frame)
     chosen.remarks += naming.remarks
     remarks: list[str] = []
     for name, cells in frame.items():
@@ -130,6 +134,22 @@ def choose(
     chosen.drop(_second_columns(chosen))
     chosen.modalities = _modalities(chosen, panel)
     return chosen
+
+
+def _named(hints: Hints, names: Mapping[str, str], frame: pd.DataFrame) -> Hints:
+    """Return hints by the features' names, of columns that are in the table."""
+    there = {*map(str, frame.columns), *names.values()}
+    for name in (*hints.categories, *hints.numbers):
+        if name not in there:
+            raise InputError(
+                f"--category or --number: no column '{name}' that can be a feature"
+                f"{nearest(name, there)}"
+            )
+    categories, numbers = (
+        frozenset(names.get(name, name) for name in each)
+        for each in (hints.categories, hints.numbers)
+    )
+    return replace(hints, categories=categories, numbers=numbers)
 
 
 def references(chosen: Chosen) -> dict[str, list[str]]:

@@ -88,7 +88,7 @@ class Inferred:
 
 
 def infer(
-    cells: pd.Series, name: str, place: Place | None, panel: Panel, hints: Hints | None = None
+    cells: pd.Series, name: str, place: Place | None, panel: Panel, hints: Hints
 ) -> Inferred | str:
     """Infer a feature from a column.
 
@@ -102,7 +102,6 @@ def infer(
     Returns:
         The feature; or a reason why it cannot be one, with its detail after a colon.
     """
-    hints = hints or Hints()
     if cells.dtype.kind in "mM":
         return DATED
     try:
@@ -139,11 +138,10 @@ def infer(
     return _number(read, name, place, panel, hints)
 
 
-def ask_words(cells: pd.Series, name: str, hints: Hints | None) -> list[str]:
+def ask_words(cells: pd.Series, name: str, hints: Hints) -> list[str]:
     """Ask whether the few words of a column of numbers mean missing."""
-    words = (hints or Hints()).words
     known = cells.dropna()
-    read = number_column(known, NumberFormat(words))
+    read = number_column(known, NumberFormat(hints.words))
     odd = sorted({as_level(cell) for cell in known[read.bad]})
     plain = [text for text in odd if len(text) <= 20 and not any(c.isdigit() for c in text)]
     if not 0 < read.bad.sum() <= 0.2 * len(known) or len(plain) < len(odd) or len(odd) > 10:

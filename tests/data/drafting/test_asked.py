@@ -368,6 +368,17 @@ class TestFeatures:
         made = drafted(tmp_path, frame, numbers=("lauren",))
         assert (features(made)["lauren"]["kind"], made.asked) == ("number", ())
 
+    @pytest.mark.parametrize("option", ["categories", "numbers"])
+    def test_an_answer_on_a_column_that_is_not_there_is_refused(self, tmp_path, option):
+        with pytest.raises(InputError, match=r"no column 'lauern' .*; did you mean 'lauren'"):
+            drafted(tmp_path, with_column("lauren", [1, 2, 3]), **{option: ("lauern",)})
+
+    def test_an_answer_names_the_column_or_the_key_in_its_cells(self, tmp_path):
+        frame = with_column("ch1", ["lauren: 1", "lauren: 2", "lauren: 3"])
+        for name in ("ch1", "lauren"):
+            made = drafted(tmp_path, frame, categories=(name,))
+            assert features(made)["lauren"]["levels"] == ["1", "2", "3"]
+
 
 class TestNames:
     def test_keys_in_cells_name_the_features(self, tmp_path):
