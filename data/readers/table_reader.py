@@ -7,7 +7,6 @@ than one part in memory.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,6 +38,7 @@ from accomplice.data.readers.tables import (
     read_table,
     readable,
     text_of,
+    to_pandas,
     with_index,
 )
 from accomplice.data.readers.text import Text, refuse_empty
@@ -244,9 +244,7 @@ def _pandas(schema: Any, batches: Sequence[Any], done: int) -> pd.DataFrame:
     """Turn Arrow batches into a frame; ``done`` rows of the file precede its first."""
     import pyarrow as pa
 
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "make_block is deprecated")
-        frame = pa.Table.from_batches(batches, schema=schema).to_pandas()
+    frame = to_pandas(pa.Table.from_batches(batches, schema=schema))
     index = (schema.pandas_metadata or {}).get("index_columns", [])
     if len(index) == 1 and isinstance(index[0], dict):
         # A range is not kept as cells, but as where it begins and how it goes on.

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -58,7 +59,7 @@ def read_noted(
     """
     with readable(path):
         if ending_of(path) == PARQUET:
-            return named(path, with_index(pd.read_parquet(path))), ()
+            return named(path, _whole(path)), ()
         return text_of(path, fewest, reading).read(text_columns)
 
 
@@ -136,6 +137,30 @@ def named(path: Path, frame: pd.DataFrame) -> pd.DataFrame:
     refuse_empty(path, len(frame))
     frame.columns = [clean_name(str(c)) for c in frame.columns]
     refuse_twice(path, frame.columns)
+    return frame
+
+
+def _whole(path: Path) -> pd.DataFrame:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        return with_index(to_pandas(file.read()))
+
+
+def to_pandas(table: Any) -> pd.DataFrame:
+    """Turn an Arrow table into a frame; bytes, as some programs write text, are read as UTF-8."""
+    import pyarrow as pa
+
+    kinds = pa.types
+    fields = [
+        field.with_type(pa.string())
+        if kinds.is_binary(field.type) or kinds.is_large_binary(field.type)
+        else field
+        for field in table.schema
+    ]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "make_block is deprecated")
+        frame: pd.DataFrame = table.cast(pa.schema(fields, table.schema.metadata)).to_pandas()
     return frame
 
 

@@ -95,6 +95,7 @@ def frames(draw):
             "sure": column(st.booleans(), bool),
             "words": column(words | gap, "str"),
             "levels": column(words | gap, "category"),
+            "bytes": column(words.map(str.encode) | gap, object),
             "single": column(st.floats(0, 1, width=32) | gap, "float32"),
             "nothing": column(gap, object),
             "day": pd.Series(pd.Timestamp(2020, 1, 1), index=range(n)),
@@ -120,7 +121,9 @@ def test_parquet_in_parts_is_typed_as_a_whole(tmp_path, made, rows, group):
     table = table if by_pandas else table.replace_schema_metadata(None)
     pq.write_table(table, path, row_group_size=group)
     assert_same(path, rows)
-    assert {"small", "sure", "of name"} <= set(read_table(path).columns)
+    whole = read_table(path)
+    assert {"small", "sure", "of name"} <= set(whole.columns)
+    assert set(whole["bytes"].dropna()) <= {"a", "b", "007"}
 
 
 def test_a_workbook_and_a_frame_come_in_parts_too(tmp_path):
