@@ -287,16 +287,33 @@ def parse_study(raw: Mapping[str, Any], where: str) -> Study:
         raise InputError(f"{where}: {first_problem(error, Study)}") from None
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice in a mapping, of which YAML would take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                text = f"key '{key.value}' stands twice"
+                raise yaml.constructor.ConstructorError(None, None, text, key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def load_study(path: Path) -> Study:
     """Read and check a study file.
 
     Raises:
-        InputError: the file is missing, is not YAML, or does not describe a study.
+        InputError: the file is missing, is not YAML, names a key twice, or does not describe a
+            study.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such study file; draft one with: accomplice data init")
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except yaml.constructor.ConstructorError as error:
+        line = "" if error.problem_mark is None else f"line {error.problem_mark.line + 1}: "
+        raise InputError(f"{path}: {line}{error.problem}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f" (line {mark.line + 1})" if mark is not None else ""

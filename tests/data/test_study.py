@@ -261,7 +261,14 @@ class TestLoad:
 
     @pytest.mark.parametrize(
         ("text", "expected"),
-        [("a: [1,\n", "not a YAML file"), ("just text", "not a study file"), ("", "not a study")],
+        [
+            ("a: 1\nb: {c: 1}\nb: {d: 1}\n", r"study.yaml: line 3: key 'b' stands twice"),
+            ("a:\n  x: 1\n  y: 2\n  x: 3\n", r"study.yaml: line 4: key 'x' stands twice"),
+            ("a: !!python/name:os.getcwd\n", r"study.yaml: line 1: could not determine"),
+            ("a: [1,\n", "not a YAML file"),
+            ("just text", "not a study file"),
+            ("", "not a study"),
+        ],
     )
     def test_not_a_study(self, tmp_path, text, expected):
         path = tmp_path / "study.yaml"
