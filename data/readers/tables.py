@@ -103,7 +103,8 @@ def ending_of(path: Path) -> str:
 
 def format_of(path: Path) -> str | None:
     """Return the ending that tells a table's format, in lower case and without ``.gz``, or None."""
-    ending = "".join(path.suffixes[-2:] if path.suffix == ".gz" else path.suffixes[-1:]).lower()
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    ending = "".join(suffixes[-2:] if suffixes[-1:] == [".gz"] else suffixes[-1:])
     if ending in (PARQUET, *EXCEL):
         return ending
     return plain if (plain := ending.removesuffix(".gz")) in TEXT else None

@@ -73,6 +73,8 @@ def test_text_round_trip(tmp_path, frame, form):
 def test_gzip_and_parquet_round_trip(tmp_path, frame):
     frame.to_csv(tmp_path / "t.csv.gz", index=False)
     assert_same(read_table(tmp_path / "t.csv.gz"), frame)
+    shouted = (tmp_path / "t.csv.gz").rename(tmp_path / "T.CSV.GZ")
+    assert_same(read_table(shouted), frame)
     frame.to_parquet(tmp_path / "t.parquet")
     assert_same(read_table(tmp_path / "t.parquet"), frame)
 
