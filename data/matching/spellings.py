@@ -54,7 +54,7 @@ class Spellings:
         if (plain := same_key(text)) in self.alike:
             return self.alike[plain]
         for meaning, levels in self.coded:
-            said = meaning(text, self.key)
+            said = meaning(plain, self.key)
             if said is not None and (level := levels.get(said)) is not None:
                 return level
         return None

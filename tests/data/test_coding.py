@@ -109,6 +109,12 @@ class TestLevels:
                 assert found.values[:, 0].tolist() == [0, 1, 2][: len(cells)]
                 assert not found.findings
 
+    def test_a_panel_reads_a_code_however_it_is_written(self):
+        feature = Feature(kind="ordinal", levels=("I", "II", "III", "IV"))
+        for cells in ([2, 3], ["02", "3.0", "x"]):
+            values, _ = code_levels(pd.Series(cells), feature, name="stage")
+            assert values.tolist()[:2] == [1, 2]
+
     def test_codes_alike_are_not_mixed_up(self):
         feature = Feature(kind="category", levels=("01", "1"))
         values, unknown = code_levels(pd.Series(["01", "1", "001"]), feature)
