@@ -42,7 +42,8 @@ _FLAGS = frozenset({"0", "1", "yes", "no", "y", "n", "true", "false", "t", "f"})
 class Wanted:
     """The user's options on the outcome."""
 
-    time: str | Sequence[str]
+    times: Sequence[str]
+    """Columns of the time."""
     event: str
     start: str | None = None
     """Column of the date at which follow-up begins."""
@@ -74,10 +75,8 @@ class Endpoint:
     """Questions that an option must answer."""
 
 
-def time_columns(frame: pd.DataFrame, time: str | Sequence[str]) -> list[str]:
-    """Return the columns that ``A,B`` or a list names."""
-    if not isinstance(time, str):
-        return list(time)
+def time_columns(frame: pd.DataFrame, time: str) -> list[str]:
+    """Return the columns that ``A,B`` names."""
     if time in frame.columns or "," not in time:
         return [time]
     return [name.strip() for name in time.split(",")]
@@ -105,7 +104,7 @@ def draft_endpoint(
     Raises:
         InputError: a column is missing or is no time or event.
     """
-    columns = time_columns(frame, wanted.time)
+    columns = list(wanted.times)
     raw: dict[str, Any] = {"time": columns[0], "event": wanted.event}
     notes: list[str] = []
     asked: list[str] = []

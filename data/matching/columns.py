@@ -114,10 +114,12 @@ def keys_for(parts: Iterable[pd.DataFrame], study: Study) -> dict[str, str]:
     Raises:
         InputError: the key is the name of a feature that is read from another column.
     """
-    keys, features = keys_of(parts), study.features
-    columns = {key_of(name): feature.column or name for name, feature in features.items()}
-    for name, feature in features.items():
-        source = feature.column or name
+    keys = keys_of(parts)
+    if not keys:
+        return keys
+    features = [(name, f.column or name, f) for name, f in study.features.items()]
+    columns = {key_of(name): source for name, source, _ in features}
+    for name, source, feature in features:
         if source not in keys:
             continue
         if any(map(has_key, (*(feature.levels or ()), *(feature.map or ())))):
