@@ -108,14 +108,10 @@ class SyntheticCohort:
             in months under both; ``benefit60`` = survival with minus without; ``p_act``,
             ``p_response``; the markers in SD units free of centre and assay; the unrecorded
             ``fitness``; and the statuses that ``frame`` may lack (``act``, ``msi_high``, ...).
-        variant: one of ``VARIANTS``.
-        seed: of the draw.
     """
 
     frame: pd.DataFrame
     truth: pd.DataFrame
-    variant: str
-    seed: int
 
 
 def draw(
@@ -168,7 +164,7 @@ def draw(
     effects = potential_outcomes(hazards)
     told = [identity, hazards, effects, treatment, response[["p_response"]], markers]
     truth = pd.concat([*told, _statuses(clinical)], axis=1)
-    return SyntheticCohort(frame=frame, truth=truth, variant=variant, seed=seed)
+    return SyntheticCohort(frame=frame, truth=truth)
 
 
 def draw_clinical(n: int, rng: np.random.Generator, *, shifted: bool = False) -> pd.DataFrame:

@@ -77,15 +77,14 @@ def join_tables(
 
 def _best(first: Sequence[str], other: Sequence[str]) -> tuple[str, list[str], list[str]]:
     """Return the normalisation that matches most identifiers of two tables, and both so written."""
-    found: tuple[int, str, list[str], list[str]] | None = None
+    best: tuple[int, str, list[str], list[str]] = (-1, "", [], [])
     for how, form in FORMS.items():
         keys, theirs = [*map(form, first)], [*map(form, other)]
         if len({*keys}) < len({*first}) or len({*theirs}) < len({*other}):
             continue
         met = len({*keys} & {*theirs})
-        if found is None or met > found[0]:
-            found = (met, how, keys, theirs)
+        if met > best[0]:
+            best = (met, how, keys, theirs)
         if met == min(len(keys), len(theirs)):
             break
-    _, how, keys, theirs = found or (0, "", [*first], [*other])
-    return how, keys, theirs
+    return best[1:]
