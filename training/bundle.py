@@ -21,6 +21,7 @@ from accomplice.data.coding import ABSENT, Flagger, code
 from accomplice.data.errors import InputError, nearest, some
 from accomplice.data.preprocessing.preprocessor import Preprocessor
 from accomplice.data.preprocessing.training_range import TrainingRange
+from accomplice.data.readers.columns import column
 from accomplice.data.readers.missing import MISSING
 from accomplice.data.study import Study, parse_study
 from accomplice.data.study_parts import RESPONSE, as_level
@@ -265,7 +266,7 @@ class Bundle:
         numbered = np.arange(first, first + len(frame)).astype(str)
         if self.study.id is None or self.study.id not in frame.columns:
             return numbered
-        cells = frame[self.study.id]
+        cells = column(frame, self.study.id, "id")
         # A row without an id is answered too, under its number.
         return np.array(
             [
@@ -381,4 +382,5 @@ def read_centre(study: Study, frame: pd.DataFrame) -> NDArray[np.str_] | None:
     name = study.centre
     if name is None or name not in frame.columns:
         return None
-    return np.array(["" if pd.isna(c) else as_level(c) for c in frame[name]], dtype=str)
+    cells = column(frame, name, "centre")
+    return np.array(["" if pd.isna(c) else as_level(c) for c in cells], dtype=str)

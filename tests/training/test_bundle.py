@@ -433,6 +433,11 @@ class TestFlags:
         else:
             assert set(said) == {"not_a_number:age", "missing:age"}
 
+    @pytest.mark.parametrize("name", ["patient_id", "centre"])
+    def test_lists_that_name_patients_or_hospitals_are_refused(self, bundle, whole, name):
+        with pytest.raises(InputError, match=f"column '{name}' has lists in its cells"):
+            bundle.predict(whole.assign(**{name: [["a", "b"]]}))
+
     def test_belong_to_their_row_alone(self, bundle, whole):
         both = pd.concat([whole, whole.assign(age=150.0)])
         assert list(bundle.predict(both)["flags"]) == [OK, "out_of_range:age"]
