@@ -38,7 +38,10 @@ class CBioPortalReader(Reader):
         """Read a folder, with no more genes than the selection names."""
         name = selection.expression
         if selection.predicting and name is not None and not (path / name).is_file():
-            name = None
+            other = choose_expression(open_folder(path), None)
+            told = f"'{other}' is read" if other else "the genes are missing"
+            note(path, [f"no expression file '{name}': {told}"])
+            name = other
         return read_folder(path, name, selection.columns, selection.reading)
 
     def draft(

@@ -165,7 +165,7 @@ def test_other_encodings(folder):
     assert frame["K\u00e4"][0] == 0.1
 
 
-def test_patients_to_predict_for_may_come_without_genes(folder):
+def test_patients_to_predict_for_may_come_without_genes(folder, caplog):
     raw = {
         "name": "s",
         "source": {"reader": "cbioportal", "files": ["x"], "expression": "data_mrna.txt"},
@@ -178,8 +178,14 @@ def test_patients_to_predict_for_may_come_without_genes(folder):
     study = parse_study(raw, "x")
     assert "IL1R1" in read_patients(folder, study).columns
     assert "CD68" not in read_patients(folder, study).columns  # a gene the study does not name
-    (folder / "data_mrna.txt").unlink()
+    assert "no expression file" not in caplog.text
+    other = (folder / "data_mrna.txt").rename(folder / "data_expression_other.txt")
+    (folder / "meta_mrna.txt").unlink()
+    assert "IL1R1" in read_patients(folder, study).columns
+    assert "no expression file 'data_mrna.txt': 'data_expression_other.txt' is read" in caplog.text
+    other.unlink()
     assert "IL1R1" not in read_patients(folder, study).columns
+    assert "no expression file 'data_mrna.txt': the genes are missing" in caplog.text
 
 
 @pytest.mark.parametrize(
