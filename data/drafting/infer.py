@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -135,7 +135,29 @@ def infer(
     unsure = np.isnan(read.values[filled]) | read.bound[filled]
     if forced or _is_bool(cells) or unsure.mean() > 0.5:
         return _inferred(levels_of(column, panel, MOST_LEVELS))
-    return _number(read, name, place, panel, hints)
+    made = _number(read, name, place, panel, hints)
+    if isinstance(made, Inferred) and name not in hints.numbers:
+        made = replace(made, asked=(*made.asked, *_ask_grouped(column, read)))
+    return made
+
+
+def _ask_grouped(column: Levels, read: NumberColumn) -> list[str]:
+    """Ask whether marks group thousands in cells that then are far beyond all others."""
+    mark = "," if read.mark == "." else r"\."
+    grouped = np.array(
+        [bool(re.fullmatch(rf"\d+{mark}\d{{3}}", t)) for t in column.texts] + [False]
+    )
+    cells = grouped[column.codes] & ~np.isnan(read.values)
+    others = read.values[~cells & ~np.isnan(read.values)]
+    if read.mark is None or not cells.any() or not len(others):
+        return []
+    if read.values[cells].min() < FAR_BEYOND * others.max():
+        return []
+    return [
+        f"column '{column.name}': {int(cells.sum())} cells are more than {FAR_BEYOND} times all "
+        f"others if their marks group thousands: correct them, or give --number '{column.name}' if "
+        "they do"
+    ]
 
 
 def ask_words(cells: pd.Series, name: str, hints: Hints) -> list[str]:

@@ -361,6 +361,17 @@ class TestFeatures:
         assert not made.asked
         assert load_cohort(tmp_path / "study.yaml").values[0, 1] == pytest.approx(7.214)
 
+    @pytest.mark.parametrize("swap", [False, True])
+    def test_thousands_far_beyond_all_other_cells_are_asked(self, tmp_path, swap):
+        cells = ["0.512", "4.774", "7.086", "3,151", "4,694", *["5.25"] * 7]
+        cells = [cell.translate(str.maketrans(".,", ",.")) for cell in cells] if swap else cells
+        frame = with_column("level", cells)
+        made = drafted(tmp_path, frame)
+        assert "column 'level': 10 cells are more than 10 times all others" in made.asked[0]
+        assert drafted(tmp_path, frame, numbers=("level",)).asked == ()
+        usual = with_column("level", ["998", "3,151", "4,694", "0.5"])
+        assert drafted(tmp_path, usual).asked == ()
+
     def test_answers(self, tmp_path):
         frame = with_column("lauren", [1, 2, 3])
         made = drafted(tmp_path, frame, categories=("lauren",))
