@@ -206,7 +206,8 @@ def table_mark(frame: pd.DataFrame, marks: Collection[Mark]) -> Mark | None:
 def doubtful_points(frame: pd.DataFrame, marks: Collection[Mark]) -> list[str]:
     """Ask of columns of numbers whose points may group thousands.
 
-    Whole numbers beside three decimals tell it, or three decimals where others have decimal commas.
+    Whole numbers beside three decimals tell it, or far above the others; or three decimals where
+    other columns have decimal commas.
 
     Args:
         frame: the table.
@@ -219,10 +220,16 @@ def doubtful_points(frame: pd.DataFrame, marks: Collection[Mark]) -> list[str]:
         parts = known[known % 1 != 0]
         thousandths = np.round(parts * 1000)
         grouped = np.isclose(parts * 1000, thousandths, rtol=0, atol=1e-6) & (parts >= 1)
-        if len(parts) < FEW or not grouped.all() or known.max() >= 1000:
+        whole = known[known % 1 == 0]
+        apart = len(parts) and len(whole) and FAR_BEYOND * parts.max() <= whole.min()
+        if not (len(parts) >= FEW or apart) or not grouped.all() or known.max() >= 1000:
             continue
         three = (thousandths % 10 != 0).mean() > 0.75
-        if three and ("," in marks or (len(parts) < 0.8 * len(known) and known.min() >= 1)):
+        if (
+            apart
+            or (three
+            and ("," in marks or (len(parts) < 0.8 * len(known) and known.min() >= 1)))
+        ):
             asked.append(
                 f"column '{name}': its points can be decimal or group thousands: remove them if "
                 "they group, or give --decimal ."

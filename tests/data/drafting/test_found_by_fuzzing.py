@@ -198,6 +198,13 @@ class TestNumbers:
         assert asked.startswith("column 'platelets': its points can be decimal or group thousands")
         assert drafted(tmp_path, comma, decimal=".").asked == ()
 
+    def test_few_cells_of_thousands_are_asked(self, tmp_path):
+        counts = ["1.034" if i == 3 else str(120 + 7 * i) for i in range(N)]
+        (asked,) = drafted(tmp_path, base().assign(platelets=counts)).asked
+        assert asked.startswith("column 'platelets': its points can be decimal or group thousands")
+        doses = ["1.5" if i == 3 else str(1 + i % 50) for i in range(N)]
+        assert drafted(tmp_path, base().assign(dose=doses)).asked == ()
+
     def test_whole_numbers_beside_three_decimals_are_asked(self, tmp_path):
         days = [f"1.{137 + 7 * i}" if i % 3 else str(200 + i) for i in range(N)]
         frame = base().rename(columns={"os_months": "os_days"}).assign(os_days=days)
