@@ -150,7 +150,9 @@ def draft_study(
     keep, months, seen = np.ones(len(frame), dtype=bool), None, None
     outcomes: dict[str, Array] = {}
     notes, asked = [*source.notes, *who.notes], [*who.asked]
-    asked += doubtful_points(frame, marks) if told.decimal is None else []
+    if told.decimal != ".":
+        tells = marks if told.decimal is None else {told.decimal}
+        asked += doubtful_points(frame, tells, told.numbers)
     on_outcome: list[str] = []
     if followed and event is not None:
         endpoint = _endpoint_name(keys.get(times[0], times[0]), panel)

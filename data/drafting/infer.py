@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -195,15 +195,16 @@ def text_marks(frame: pd.DataFrame, words: Collection[str]) -> set[Mark]:
 
 def table_mark(frame: pd.DataFrame, marks: Collection[Mark]) -> Mark | None:
     """Return the decimal mark of a table, if its columns of text and of numbers agree."""
-    with np.errstate(invalid="ignore"):
-        rest = np.nan_to_num(frame.select_dtypes("float").to_numpy(dtype=float)) % 1
     told: set[Mark] = {*marks}
-    if (rest > 0).any():
-        told.add(".")
+    for _, _, parts, grouped in _fractions(frame):
+        if len(parts) and not (grouped and _in_threes(parts)):
+            told.add(".")
     return told.pop() if len(told) == 1 else None
 
 
-def doubtful_points(frame: pd.DataFrame, marks: Collection[Mark]) -> list[str]:
+def doubtful_points(
+    frame: pd.DataFrame, marks: Collection[Mark], sure: Collection[str] = ()
+) -> list[str]:
     """Ask of columns of numbers whose points may group thousands.
 
     Whole numbers beside three decimals tell it, or far above the others; or three decimals where
@@ -211,30 +212,41 @@ def doubtful_points(frame: pd.DataFrame, marks: Collection[Mark]) -> list[str]:
 
     Args:
         frame: the table.
-        marks: what its columns of text tell.
+        marks: what its columns of text tell, or the user.
+        sure: columns whose points are decimal.
     """
     asked = []
+    for name, known, parts, grouped in _fractions(frame):
+        whole = known[known % 1 == 0]
+        apart = len(parts) and len(whole) and FAR_BEYOND * parts.max() <= whole.min()
+        if not (len(parts) >= FEW or apart) or not grouped or name in sure:
+            continue
+        beside = len(parts) < 0.8 * len(known) and known.min() >= 1
+        if apart or (_in_threes(parts) and ("," in marks or beside)):
+            asked.append(
+                f"column '{name}': its points can be decimal or group thousands: remove them if "
+                f"they group, or give --decimal . (--number '{name}' for this column alone)"
+            )
+    return asked
+
+
+def _in_threes(parts: Array) -> bool:
+    """Whether most fractions (n,) have a third decimal, as grouped thousands have."""
+    return bool((np.round(parts * 1000) % 10 != 0).mean() > 0.75)
+
+
+def _fractions(frame: pd.DataFrame) -> Iterator[tuple[str, Array, Array, bool]]:
+    """Yield columns of numbers: name, known cells, fractions, and whether these can be thousands.
+
+    They can where all are written with three decimals at most, and are from 1 to 999.999.
+    """
     for name, cells in frame.select_dtypes("float").items():
         known = cells.to_numpy(dtype=float, na_value=np.nan)
         known = known[np.isfinite(known)]
         parts = known[known % 1 != 0]
-        thousandths = np.round(parts * 1000)
-        grouped = np.isclose(parts * 1000, thousandths, rtol=0, atol=1e-6) & (parts >= 1)
-        whole = known[known % 1 == 0]
-        apart = len(parts) and len(whole) and FAR_BEYOND * parts.max() <= whole.min()
-        if not (len(parts) >= FEW or apart) or not grouped.all() or known.max() >= 1000:
-            continue
-        three = (thousandths % 10 != 0).mean() > 0.75
-        if (
-            apart
-            or (three
-            and ("," in marks or (len(parts) < 0.8 * len(known) and known.min() >= 1)))
-        ):
-            asked.append(
-                f"column '{name}': its points can be decimal or group thousands: remove them if "
-                "they group, or give --decimal ."
-            )
-    return asked
+        exact = np.isclose(parts * 1000, np.round(parts * 1000), rtol=0, atol=1e-6)
+        grouped = bool((exact & (parts >= 1)).all()) and known.max(initial=0) < 1000
+        yield str(name), known, parts, grouped
 
 
 def _inferred(found: Read | str) -> Inferred | str:

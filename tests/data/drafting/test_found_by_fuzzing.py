@@ -198,6 +198,17 @@ class TestNumbers:
         assert asked.startswith("column 'platelets': its points can be decimal or group thousands")
         assert drafted(tmp_path, comma, decimal=".").asked == ()
 
+    def test_points_in_threes_do_not_tell_the_mark_of_others(self, tmp_path):
+        counts = [f"{100 + 7 * i}.{(137 * i) % 1000:03}" for i in range(N)]
+        wbc = [f"{4 + i % 7},{(131 * i) % 1000:03}" for i in range(N)]
+        frame = base().assign(platelets=counts, wbc=wbc, os_months=lambda f: f.os_months // 1 + 1)
+        frame = frame.drop(columns="x")
+        assert "column 'wbc': its commas can be decimal" in drafted(tmp_path, frame).asked[0]
+        (asked,) = drafted(tmp_path, frame, decimal=",").asked
+        assert asked.startswith("column 'platelets': its points can be decimal or group thousands")
+        assert drafted(tmp_path, frame, decimal=",", numbers=("platelets",)).asked == ()
+        assert drafted(tmp_path, frame, decimal=".").asked == ()
+
     def test_few_cells_of_thousands_are_asked(self, tmp_path):
         counts = ["1.034" if i == 3 else str(120 + 7 * i) for i in range(N)]
         (asked,) = drafted(tmp_path, base().assign(platelets=counts)).asked
