@@ -29,7 +29,7 @@ from accomplice.data.arrays import Ints
 from accomplice.data.coding import NOT_A_NUMBER, OUT_OF_RANGE, UNKNOWN_LEVEL
 from accomplice.data.preprocessing.training_range import OUTSIDE, UNKNOWN_ASSAY
 from accomplice.serving.answers.predictor import Predictor
-from accomplice.serving.requests.patient_reader import Patients
+from accomplice.serving.requests.patient_reader import CodedPatients
 from accomplice.training.bundle import Bundle
 from accomplice.training.models.risk_centiles import GROUPS
 from accomplice.training.models.survival import Column
@@ -203,7 +203,7 @@ class PatientMonitor:
             }
         self.drift = _Drift(bundle, series)
 
-    def __call__(self, read: Patients, columns: Mapping[str, Column], /) -> None:
+    def __call__(self, read: CodedPatients, columns: Mapping[str, Column], /) -> None:
         """Take n patients and the columns (n,) of their answers."""
         self._series["patients"].inc(len(read.flags))
         tally = Tally(chain.from_iterable(read.flags))
@@ -263,7 +263,7 @@ class _Drift:
         for gauge in (*self._shift.values(), *self._share.values(), self._stability):
             gauge.set(np.nan)
 
-    def take(self, read: Patients, centiles: Column | None) -> None:
+    def take(self, read: CodedPatients, centiles: Column | None) -> None:
         """Replace the oldest patients of the window."""
         kept = min(len(read.flags), WINDOW)
         with self._lock:

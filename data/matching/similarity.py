@@ -17,7 +17,7 @@ from accomplice.data.study_parts import Feature
 #: Name and feature -> key that equal features share; None if there is none.
 Key = Callable[[str, Feature], Hashable | None]
 #: Level and column's key -> the level's meaning; None if it is not known.
-Reading = Callable[[str, str], str | None]
+LevelReading = Callable[[str, str], str | None]
 
 #: Fewest shared levels of a levelled feature that is the same.
 FEWEST_LEVELS = 2
@@ -92,10 +92,10 @@ def same_levels(
     return {level: found[level] for level in there if level in found}
 
 
-def _readings(ours: str, theirs: str, panel: Panel) -> list[Reading]:
+def _readings(ours: str, theirs: str, panel: Panel) -> list[LevelReading]:
     """Return the panel's ways to read a level of columns of these two names."""
     keys = key_of(ours), key_of(theirs)
-    codes: list[Reading] = [
+    codes: list[LevelReading] = [
         c.meaning for c in panel.ordinals if c.names is None or all(map(c.named, keys))
     ]
     return codes + [c.meaning for c in panel.categories.values()]

@@ -33,8 +33,8 @@ _QUOTED = re.compile(rb' *"[^"]*(?:""[^"]*)*"(?!")')
 
 
 @dataclass
-class Rows:
-    """The rows of a table, and the state of reading them."""
+class RowChecker:
+    """Reads the rows of a table in blocks, and checks that each is as wide as the header."""
 
     path: Path
     delimiter: bytes

@@ -26,7 +26,7 @@ from accomplice.data.readers.reader import (
     Stream,
     of_frame,
 )
-from accomplice.data.readers.records import Rows
+from accomplice.data.readers.records import RowChecker
 from accomplice.data.readers.tables import (
     EXCEL,
     PARQUET,
@@ -140,7 +140,7 @@ def _text(text: Text, text_columns: Sequence[str]) -> Stream:
     found: dict[str, set[int]] = {name: set() for name in text.names}
     changed: set[str] = set()
 
-    def survey(rows: Rows) -> None:
+    def survey(rows: RowChecker) -> None:
         with text.open() as file:
             # A column costs the same in each block, however few its rows.
             for block in rows.blocks(file, SURVEYED * max(1, len(text.names) // 1000)):

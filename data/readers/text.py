@@ -17,7 +17,7 @@ from accomplice.data.readers.layout import BLANKS, SAMPLED, Layout, layout_of, s
 from accomplice.data.readers.missing import DOUBTFUL, MISSING, word_of
 from accomplice.data.readers.numeric import EXACTLY
 from accomplice.data.readers.reader import PLAIN, Reading
-from accomplice.data.readers.records import LONGEST, Rows
+from accomplice.data.readers.records import LONGEST, RowChecker
 
 T = TypeVar("T")
 
@@ -64,9 +64,9 @@ class Text:
         file.seek(file.tell() + self.start)
         return file
 
-    def rows(self, *, precise: bool = False) -> Rows:
-        """Return the rows, to be read and checked; see :class:`Rows`."""
-        return Rows(
+    def rows(self, *, precise: bool = False) -> RowChecker:
+        """Return the rows, to be read and checked; see :class:`RowChecker`."""
+        return RowChecker(
             self.path,
             self.layout.delimiter.encode(),
             len(self.names),
@@ -97,7 +97,7 @@ class Text:
             InputError: it cannot be read whole.
         """
 
-        def read(rows: Rows) -> pd.DataFrame:
+        def read(rows: RowChecker) -> pd.DataFrame:
             with self.open() as file:
                 body = b"".join(rows.blocks(file))
             refuse_empty(self.path, rows.count)
@@ -143,7 +143,7 @@ class Text:
                     f"--missing {word} if it means missing, {level}"
                 )
 
-    def checked(self, read: Callable[[Rows], T]) -> tuple[T, Rows]:
+    def checked(self, read: Callable[[RowChecker], T]) -> tuple[T, RowChecker]:
         """Return the result of ``read`` on the rows, and the rows in their state after it.
 
         If pandas meets a row that is too long, each line is checked in a second reading, so
@@ -243,7 +243,7 @@ def _decoded(path: Path, lines: Sequence[bytes]) -> list[str]:
     Raises:
         InputError: there is one.
     """
-    rows = Rows(path, b",", 0, 1)
+    rows = RowChecker(path, b",", 0, 1)
     for line in lines:
         rows.refuse_bytes(line)
         rows.line += 1

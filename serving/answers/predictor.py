@@ -14,7 +14,7 @@ import orjson
 
 from accomplice.data.example import example_patient
 from accomplice.serving.answers.curves import grid, merge_times, write_curves
-from accomplice.serving.requests.patient_reader import PatientReader, Patients
+from accomplice.serving.requests.patient_reader import CodedPatients, PatientReader
 from accomplice.serving.requests.schemas import RESEARCH, SYNTHETIC
 from accomplice.serving.requests.validation import CheckedRequest
 from accomplice.training.bundle import Answer, Bundle
@@ -28,11 +28,11 @@ UNKNOWN: Mapping[str, str | None] = MappingProxyType({})
 class Watch(Protocol):
     """Callback for patients that are answered."""
 
-    def __call__(self, read: Patients, columns: Mapping[str, Column], /) -> None:
+    def __call__(self, read: CodedPatients, columns: Mapping[str, Column], /) -> None:
         """Take n coded patients and the columns (n,) of their answers."""
 
 
-def unwatched(read: Patients, columns: Mapping[str, Column], /) -> None:
+def unwatched(read: CodedPatients, columns: Mapping[str, Column], /) -> None:
     """Default callback: do nothing."""
 
 
@@ -94,7 +94,7 @@ class Predictor:
         """Return each patient's answer as JSON; ``watch`` is called with these patients."""
         return self._write(request, self.watch)
 
-    def read(self, request: CheckedRequest) -> Patients:
+    def read(self, request: CheckedRequest) -> CodedPatients:
         """Code the patients of a request and flag their odd values."""
         read = self.reader.read(request.patients)
         read = replace(read, centre=self.bundle.training_range.known_centre(read.centre))

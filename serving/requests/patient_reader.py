@@ -35,7 +35,7 @@ MOST_HINTS = 20
 
 
 @dataclass(frozen=True)
-class Patients:
+class CodedPatients:
     """n coded patients."""
 
     values: Array
@@ -129,7 +129,7 @@ class PatientReader:
                 seen.add(j)
         return repeated
 
-    def read(self, patients: Sequence[dict[str, Any]]) -> Patients:
+    def read(self, patients: Sequence[dict[str, Any]]) -> CodedPatients:
         """Code patients whose values are null, true, false, numbers or texts."""
         names: frozenset[str] = frozenset().union(*patients)
         columns: dict[int, list[Any]] = {}
@@ -153,7 +153,7 @@ class PatientReader:
             centre = np.array(
                 [(_text(p.get(centre_column)) or "")[:LONGEST_CENTRE] for p in patients], dtype=str
             )
-        return Patients(coded.values, flags, ids, centre)
+        return CodedPatients(coded.values, flags, ids, centre)
 
     def _unknown(self, patient: Mapping[str, Any], hints: dict[str, str]) -> list[str]:
         """Return flags of a patient's unknown keys; ``hints`` keeps the nearest known names."""

@@ -24,7 +24,7 @@ from accomplice.data.readers.contents import in_memory
 from accomplice.data.readers.layout import Layout
 from accomplice.data.readers.missing import Words
 from accomplice.data.readers.reader import PLAIN, Reading
-from accomplice.data.readers.records import Rows
+from accomplice.data.readers.records import RowChecker
 from accomplice.data.readers.table_reader import TableReader, open_stream
 from accomplice.data.readers.tables import read_table
 from accomplice.data.readers.text import Text
@@ -536,7 +536,7 @@ def test_a_damaged_header_is_never_read(tmp_path, table, j, quoting):
 
 def count(raw, *, precise, size):
     """Return the rows that are counted, None where they are refused or remarks are among them."""
-    rows = Rows(Path("t"), b",", 3, 1, precise=precise)
+    rows = RowChecker(Path("t"), b",", 3, 1, precise=precise)
     try:
         for _ in rows.blocks(io.BytesIO(raw), size):
             pass
