@@ -16,6 +16,9 @@ from accomplice.data.readers.columns import column
 from accomplice.data.readers.missing import MISSING
 from accomplice.data.study_parts import BinaryEndpoint, SurvivalEndpoint, as_level
 
+#: Values of an event's column that an error quotes: how many, how long, and of how many patients.
+MOST_CODES, LONGEST_CODE, FEWEST_CELLS = 5, 60, 5
+
 
 @dataclass(frozen=True)
 class LeftOut:
@@ -173,11 +176,20 @@ def code_events(
         count = int(np.isin(codes, odd).sum())
         raise InputError(
             f"column '{endpoint.event}': {count} of {len(cells)} values are neither 0/1, "
-            "true/false nor a known coding such as alive/deceased: recode them, or name those "
-            "that mean the event (event_values in the study file, data init --event-values)"
+            "true/false nor a known coding such as alive/deceased: recode them, or name those"
+            f"{_of_few(codes, distinct)} that mean the event (event_values in the study file, data "
+            "init --event-values)"
         )
     values = [np.nan if m is None else float(m is True) for m in found]
     return np.array([*values, np.nan])[codes]
+
+
+def _of_few(codes: Ints, distinct: Collection[object]) -> str:
+    """Quote the values of a column that has few, each of several patients and no identifier."""
+    texts = sorted(map(as_level, distinct))
+    often = 1 < len(texts) <= MOST_CODES and np.bincount(codes[codes >= 0]).min() >= FEWEST_CELLS
+    plain = all(len(t) <= LONGEST_CODE and sum(c.isdigit() for c in t) < 3 for t in texts)
+    return f" of {some(texts)}" if often and plain else ""
 
 
 def binary_target(

@@ -142,6 +142,11 @@ def draft_study(
     words = (MISSING | reading.words.missing) - reading.words.kept
     who = identify(frame, source.id, told.rows, outcome, panel, words)
     frame = who.frame
+    if frame.empty:
+        raise InputError(
+            f"{path}: --rows leaves none of its {len(table)} rows: times of latest_before count "
+            "from the start of follow-up, before which they are negative"
+        )
     used = _used(frame, [*roles, ("id", who.id)])
     marks = text_marks(frame, words)
     mark = told.decimal or table_mark(frame, marks)

@@ -13,6 +13,7 @@ import pandas as pd
 from accomplice.data.arrays import Array
 from accomplice.data.cells.dates import is_date
 from accomplice.data.cells.numbers import NumberColumn, NumberFormat, number_column
+from accomplice.data.drafting.event_codes import UNKNOWN_CODES
 from accomplice.data.drafting.levels import (
     CONSTANT,
     FEW_CELLS,
@@ -23,7 +24,7 @@ from accomplice.data.drafting.levels import (
     known_code,
     levels_of,
 )
-from accomplice.data.drafting.outcome import UNKNOWN_CODES, open_mark
+from accomplice.data.drafting.outcome import open_mark
 from accomplice.data.errors import some
 from accomplice.data.panels.panel import Ordinal, Panel, Place, key_of, matches
 from accomplice.data.readers.missing import MISSING

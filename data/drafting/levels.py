@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from accomplice.data.arrays import Array, Bools, Ints
-from accomplice.data.drafting.outcome import UNKNOWN_CODES
+from accomplice.data.drafting.event_codes import UNKNOWN_CODES
 from accomplice.data.errors import some
 from accomplice.data.panels.panel import Ordinal, Panel, folded, key_of
 

@@ -12,9 +12,15 @@ import pandas as pd
 
 from accomplice.data.arrays import Array, Bools
 from accomplice.data.cells.dates import read_dates
-from accomplice.data.cells.events import event_meaning, meanings
+from accomplice.data.cells.events import meanings
 from accomplice.data.cells.numbers import NumberFormat, number_column
 from accomplice.data.cells.times import without_missing
+from accomplice.data.drafting.event_codes import (
+    AMBIGUOUS,
+    UNKNOWN_CODES,
+    refuse_blanks,
+    refuse_codes,
+)
 from accomplice.data.drafting.units import plausible, unit_of
 from accomplice.data.errors import InputError, some
 from accomplice.data.outcomes import LeftOut, follow_up, survival_targets
@@ -22,20 +28,13 @@ from accomplice.data.panels.panel import key_of
 from accomplice.data.readers.columns import column
 from accomplice.data.study_parts import Mark, SurvivalEndpoint, Unit, as_level
 
+#: Values of an event's column that say that the event is not known.
+_UNKNOWN = re.compile(
+    r"(n/?a|unk|unknown|unclear|missing|not (available|applicable|reported|stated|known)|no data"
+    r"|unbekannt|inconnu|desconocido|sconosciuto|不详|未知)\b.*"
+)
 #: Largest part of the patients without follow-up that a draft leaves out without the option.
 FEW_WITHOUT_FOLLOW_UP = 0.1
-#: Codes that registries use for unknown.
-UNKNOWN_CODES = (
-    frozenset({"8", "9", "88", "98", "99", "99.9", "888", "998", "999", "999.9", "9999"})
-) | {f"-{code}" for code in ("1", "8", "9", "88", "98", "99", "999", "9999")}
-
-_CENSORED = r"(^|_)(is_)?(censored|censoring|censorship|censorflag)(_|$)"
-_CENS = r"(^|_)(cens|censor)(_|$)"
-_NO_EVENT = (
-    r"(^|_)(alive|living|survived|survivors?|surviving|no_event|noevent"
-    r"|(event|disease|relapse|recurrence|progression)_?free)(_(at|by|on|until)_\w+)?(_(status|flag|yn|ind|indicator))?$"
-)
-_FLAGS = frozenset({"0", "1", "yes", "no", "y", "n", "true", "false", "t", "f"})
 
 
 @dataclass(frozen=True)
@@ -121,8 +120,11 @@ def draft_endpoint(
         raw["event_values"] = _event_values(frame, wanted, words, asked)
     raw["horizon"] = None
     endpoint = SurvivalEndpoint.model_validate(raw | {"drop_without_follow_up": True})
-    _refuse_codes(frame, wanted, words)
+    cells = column(frame, wanted.event, "event")
+    refuse_codes(cells, wanted.event, wanted.key(wanted.event), wanted.event_values, words)
     time, event, left = follow_up(frame, name, endpoint, words)
+    if left.unknown.mean() > FEW_WITHOUT_FOLLOW_UP and event[~left.unknown].all():
+        refuse_blanks(wanted.event, int(event.sum()), int(left.unknown.sum()))
     if gaps and left.early.any():
         raw["zero_is_missing"] = True
         endpoint = endpoint.model_copy(update={"zero_is_missing": True})
@@ -186,48 +188,6 @@ def open_mark(name: str) -> str:
     )
 
 
-def _refuse_codes(frame: pd.DataFrame, wanted: Wanted, words: Collection[str]) -> None:
-    """Raise for an event column that does not code whether the event was seen.
-
-    Raises:
-        InputError: it is a flag of censoring, or its codes do not tell which is the event.
-    """
-    if wanted.event_values:
-        return
-    name, cells = wanted.event, column(frame, wanted.event, "event")
-    texts = [as_level(cell) for cell in pd.unique(cells.dropna())]
-    known = sorted(text for text in texts if text.lower() not in words)
-    key, flags = wanted.key(name), {text.lower() for text in known} <= _FLAGS
-    for pattern, says in ((_CENSORED, "censoring"), (_NO_EVENT, "being without the event")):
-        if flags and re.search(pattern, key) and not key.startswith(("un", "non", "not")):
-            none = [text for text in known if event_meaning(text) is False]
-            way = f"--event-values {none[0]}" if none else "--event-values VALUE"
-            raise InputError(
-                f"column '{name}': its name says {says}, not the event: name the value that means "
-                f"the event ({way} if this one does)"
-            )
-    codes = [text for text in known if text not in ("0", "1")]
-    if not codes or not all(re.fullmatch(r"-?\d{1,4}", text) for text in known):
-        return
-    unknown = [text for text in codes if text in UNKNOWN_CODES]
-    if unknown == codes and "1" in known:
-        raise InputError(
-            f"column '{name}': {some(unknown)} looks like a code for unknown: give --missing "
-            f"{','.join(unknown)}"
-        )
-    sure = [text for text in known if text not in unknown]
-    hint = f"--event-values {sure[-1]}"
-    if sure == ["1", "2"]:
-        hint += ", as R's survival has it, or 1"
-    elif len(sure) > 2:
-        hint = f"--event-values {sure[1]} for one cause, {','.join(sure[1:])} for any"
-    also = f", and --missing {','.join(unknown)} if that means unknown" if unknown else ""
-    raise InputError(
-        f"column '{name}': its codes {some(known)} do not tell which means the event: name it "
-        f"({hint}{also})"
-    )
-
-
 def _codes_among(
     frame: pd.DataFrame,
     columns: Sequence[str],
@@ -270,11 +230,12 @@ def _event_values(
                 f"{len(texts)} different values"
             )
         values.append(met)
-    rest = sorted(t for t in texts - {*values} if t in UNKNOWN_CODES and t.lower() not in words)
+    others = [text for text in texts - {*values} if text.lower() not in words]
+    rest = sorted(t for t in others if t in UNKNOWN_CODES or _UNKNOWN.fullmatch(t.lower()))
     if rest:
         asked.append(
             f"column '{wanted.event}': {some(rest)} looks like a code for unknown and would count "
-            f"as no event: give --missing {','.join(rest)}, or list it under --event-values"
+            f"as no event: give --missing '{','.join(rest)}', or list it under --event-values"
         )
     return values
 
@@ -299,7 +260,7 @@ def _on_events(
     )
     yes = sorted(as_level(c) for c, m in zip(distinct, found, strict=True) if m is True)
     key, z = wanted.key(wanted.event), _later(time[keep], event[keep])
-    if re.search(_CENS, key) and not wanted.event_values and z > -2:
+    if re.search(AMBIGUOUS, key) and not wanted.event_values and z > -2:
         raise InputError(
             f"column '{wanted.event}': its name leaves open whether {some(yes)} means the event or "
             f"censoring ({int((event & keep).sum())} of {int(keep.sum())} patients have it): name "
