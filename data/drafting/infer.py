@@ -35,6 +35,8 @@ MOST_LEVELS = 20
 #: Whole numbers with more values than this are no codes of a category.
 MOST_CODES = 12
 
+#: Ranges in which registries and surveys put several codes for kinds of unknown.
+BLOCKS = ((95, 99), (988, 999), (-9, -6))
 #: A number so many times the next largest of its column is doubtful.
 FAR_BEYOND = 10
 #: Fewest cells with a word for it to be quoted.
@@ -278,12 +280,19 @@ def _number(
     if len(known) >= 10 and np.array_equal(numbers, numbers[0] + np.arange(len(numbers))):
         return ROW_NUMBER
     spec: dict[str, Any] = {"kind": _number_kind(known, n_distinct, name, place, panel)}
+    remarks = []
     for quantity in panel.quantities:
         low, high = quantity.range
-        if matches([quantity.names], key_of(name)) and low <= known.min() and known.max() <= high:
-            limits = [int(x) if x.is_integer() else x for x in quantity.range]
-            spec |= {"unit": quantity.unit, "range": limits}
-    remarks = []
+        if not matches([quantity.names], key_of(name)):
+            continue
+        if outside := int(((known < low) | (known > high)).sum()):
+            remarks.append(
+                f"{name}: {outside} of {len(known)} cells are outside {low:g} to {high:g} "
+                f"{quantity.unit}: correct them, if it is in {quantity.unit}"
+            )
+            continue
+        limits = [int(x) if x.is_integer() else x for x in quantity.range]
+        spec |= {"unit": quantity.unit, "range": limits}
     if unknown:
         spec["map"] = dict.fromkeys(unknown)
         count = int((~np.isnan(read.values)).sum()) - len(known)
@@ -295,12 +304,13 @@ def _number(
     if read.unit is not None:
         spec["unit"] = read.unit
         remarks.append(f"{name}: cells name the unit {read.unit}, which is taken off")
-    remarks += _beyond(name, known) + _among_two(name, known)
+    remarks += _beyond(name, known) + _far_below(name, known) + _among_two(name, known)
     asked = [open_mark(name)] if read.open and hints.mark is None else []
-    whole = 2 < n_distinct <= MOST_CODES and bool((known % 1 == 0).all()) and known.min() >= 0
-    if whole and name not in hints.numbers and matches(panel.nominal, key_of(name)):
+    few = 2 < n_distinct <= MOST_CODES and known.min() >= 0
+    if few and name not in hints.numbers and matches(panel.nominal, key_of(name)):
+        whole = "whole numbers" if (known % 1 == 0).all() else "few numbers"
         asked.append(
-            f"column '{name}': whole numbers where categories are usual: give --category '{name}' "
+            f"column '{name}': {whole} where categories are usual: give --category '{name}' "
             f"if they are codes, --number '{name}' if they count or measure"
         )
     return Inferred(spec, numbers, remarks=tuple(remarks), asked=tuple(asked))
@@ -315,6 +325,21 @@ def _beyond(name: str, known: Array) -> list[str]:
     cells = int((known == last[1]).sum())
     return [
         f"{name}: {cells} cells are more than {times} times the next largest: do they belong here?"
+    ]
+
+
+def _far_below(name: str, known: Array) -> list[str]:
+    """Say that few of a column's known numbers (n,) are far below all others, such as zeros."""
+    median = float(np.median(known))
+    low, others = known < 0.1 * median, known[known >= 0.1 * median]
+    cells = int(low.sum())
+    if not 0 < cells <= 0.2 * len(known) or known.min() < 0 or others.min() < 0.3 * median:
+        return []
+    if len(np.unique(others)) <= MOST_CODES:
+        return []
+    return [
+        f"{name}: {cells} cells are less than a tenth of the median, and all others far above: do "
+        "they belong here, or is that unknown, or another unit?"
     ]
 
 
@@ -339,6 +364,10 @@ def _without_codes(numbers: Array) -> tuple[Array, list[str]]:
     if len(values) < 3:
         return numbers, found
     whole = bool((values % 1 == 0).all())
+    if whole and (block := _block(values)):
+        found += block
+        inside = np.isin(values, [float(code) for code in block])
+        values, counts = values[~inside], counts[~inside]
     while len(values) > 3 and as_level(float(values[-1])) in UNKNOWN_CODES:
         last, rest = values[-1], values[-2]
         # 98 and 99 can be counts or percents: only whole numbers far above all others are codes.
@@ -359,6 +388,26 @@ def _without_codes(numbers: Array) -> tuple[Array, list[str]]:
     if not found:
         return numbers, found
     return np.where(np.isin(numbers, [float(code) for code in found]), np.nan, numbers), found
+
+
+def _block(values: Array) -> list[str]:
+    """Return several codes for unknown, as registries have them, beside known whole numbers.
+
+    Such as 95 to 99, or 988 to 999, far above all others; or -9 to -6 below numbers from 0.
+
+    Args:
+        values: the distinct numbers in order.
+    """
+    found: list[str] = []
+    for low, high in BLOCKS:
+        inside = (values >= low) & (values <= high)
+        codes, others = [as_level(float(v)) for v in values[inside]], values[~inside]
+        if len(codes) < 2 or len(others) <= len(codes) or not {*codes} & UNKNOWN_CODES:
+            continue
+        above = low > 0 and values[-1] <= high and others[others < low].max(initial=0) <= 0.6 * low
+        if above or (low < 0 and values[0] >= low and values[~inside].min() >= 0):
+            found += codes
+    return found
 
 
 def _without_code_of_few(numbers: Array, values: Array) -> tuple[Array, list[str]]:

@@ -284,3 +284,49 @@ def test_repeated_codes_with_a_decimal_are_missing(tmp_path, rows, code):
     made = drafted(tmp_path, base().assign(size_cm=cells))
     assert ("map" in feature(made, "size_cm")) == code
     assert any("size_cm: '99.9' (2 cells) looks like a code" in n for n in made.notes) == code
+
+
+class TestRegistryCodes:
+    @pytest.mark.parametrize(
+        "codes", [[95, 97, 98, 99], [98, 99], [990, 998, 999], [-9, -8, -7], [-9, -7]]
+    )
+    def test_several_codes_for_unknown_are_missing(self, tmp_path, codes):
+        frame = base().assign(nodes=[i % 23 for i in range(N)])
+        frame.loc[: len(codes) - 1, "nodes"] = codes
+        made = drafted(tmp_path, frame)
+        assert {*feature(made, "nodes")["map"]} == {str(code) for code in codes}
+        assert note(made, f"({len(codes)} cells) looks like a code for unknown")
+
+    @pytest.mark.parametrize(
+        "cells",
+        [[*range(60, 101)], [*range(95, 100)], [*range(700, 1001, 7)], [*range(-12, 30)]],
+    )
+    def test_values_in_a_row_are_kept(self, tmp_path, cells):
+        made = drafted(tmp_path, with_cells("share", cells))
+        assert "map" not in feature(made, "share")
+
+    @pytest.mark.parametrize("low", [0, 1.78])
+    def test_numbers_far_below_all_others_are_named(self, tmp_path, low):
+        frame = base().assign(height=[150.5 + i for i in range(N)])
+        frame.loc[:2, "height"] = low
+        made = drafted(tmp_path, frame)
+        assert note(made, "height: 3 cells are less than a tenth of the median")
+
+    def test_zeros_of_counts_and_of_few_levels_are_not(self, tmp_path):
+        frame = base().assign(
+            nodes=[i % 23 for i in range(N)], dose=[0 if i < 5 else 40 + i % 9 for i in range(N)]
+        )
+        assert not note(drafted(tmp_path, frame), "less than a tenth")
+
+    def test_an_age_in_days_is_named(self, tmp_path):
+        frame = base().assign(age=[20_000 + 37 * i for i in range(N)])
+        made = drafted(tmp_path, frame)
+        assert note(made, "age: 60 of 60 cells are outside 0 to 120 years")
+        assert "unit" not in feature(made, "age")
+
+    def test_decimal_codes_of_a_site_are_asked(self, tmp_path):
+        made = drafted(tmp_path, with_cells("icd10_site", [16.0, 16.2, 16.9]))
+        assert (
+            "few numbers where categories are usual: give --category 'icd10_site'"
+            in (made.asked[0])
+        )
