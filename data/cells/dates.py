@@ -12,14 +12,16 @@ from pandas.api.types import is_numeric_dtype
 from accomplice.data.arrays import Array
 from accomplice.data.errors import InputError
 
+_MONTH = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
 _TEXT = re.compile(
     r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})([ T].*)?|(\d{1,2})([-/.])(\d{1,2})\7(\d{2}|\d{4})( .*)?"
     r"|\d{1,2}[- ][A-Za-z]{3,9}[- ]\d{2,4}|[A-Za-z]{3,9} \d{1,2},? \d{4}"
+    rf"|\d{{1,2}}(?i:{_MONTH})(\d{{2}}|\d{{4}})|\d{{4}}年\d{{1,2}}月\d{{1,2}}日"
 )
 #: Formats that a column may have throughout, beside those of digits alone.
-_NAMED = ("%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y")
+_NAMED = ("%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%d%b%Y")
+_NAMED += ("%d%b%y", "%Y年%m月%d日")
 
-_MONTH = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
 #: A gene's symbol that a spreadsheet has turned into a date: 1-Mar, Sep-02.
 GENE_AS_DATE = re.compile(
     rf"(?P<day>\d{{1,2}})[-. ](?P<month>{_MONTH})(\.\d+)?"
@@ -101,7 +103,12 @@ def _format_of(texts: pd.Series, name: str) -> str:
     Raises:
         InputError: none fits, or more than one does.
     """
-    fitting = []
+    if look_of(texts) == "serial dates":
+        raise InputError(
+            f"column '{name}': it holds dates as numbers: show the column as dates, and export it "
+            "again"
+        )
+    fitting, most, part = [], 0, ""
     for format in (*_digit_formats(texts), *_NAMED):
         try:
             parsed = pd.to_datetime(texts, format=format, errors="coerce")
@@ -109,9 +116,15 @@ def _format_of(texts: pd.Series, name: str) -> str:
             continue
         if len(texts) and not parsed.isna().any():
             fitting.append(format)
+        elif (count := int(parsed.notna().sum())) > most:
+            most, part = count, format
     if len(fitting) == 1:
         return fitting[0]
-    several = f"both {' and '.join(fitting)} fit" if fitting else "no one format fits its cells"
+    several = "no one format fits its cells"
+    if fitting:
+        several = f"both {' and '.join(fitting)} fit"
+    elif most:
+        several += f": {most} of {len(texts)} are written as {part}, which the others must be too"
     raise InputError(
         f"column '{name}': {several}: name the format of the dates, such as "
         "--date-format %d.%m.%Y (time.format in the study file)"
@@ -129,6 +142,7 @@ def _digit_formats(texts: pd.Series) -> list[str]:
     mark, tail = met[2], met[5]
     clock = {"": "", ":": " %H:%M", "::": " %H:%M:%S"}.get(":" * tail.count(":"), "")
     clock = clock.replace(" ", "T") if tail.startswith("T") else clock
+    clock += (".%f" if "." in tail else "") + ("Z" if tail.endswith("Z") else "")
     if len(met[1]) == 4:
         return [f"%Y{mark}%m{mark}%d{clock}"]
     year = "%Y" if len(met[4]) == 4 else "%y"

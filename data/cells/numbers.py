@@ -28,11 +28,17 @@ _BASE = r"(?:[munpkcdµ]?(?:g|l|mol|u|iu|m|gy|kg)|mm|cm|hpf|cells?|copies|mb|pts
 #: Units that may follow a number, in lower case.
 UNIT = re.compile(
     rf"%|y|yrs?|years?|years? old|d|days?|wks?|weeks?|mos?|months?|mmhg|bpm|°c|kda|bp"
+    r"|j|jahren?|jahre? alt|ans?|a[ñn]os?|anni|岁|年|tagen?|jours?|d[ií]as?|giorni|天"
+    r"|wochen?|semaines?|semanas?|settimane|周|monaten?|mois|mes(?:es)?|mesi|个?月"
     rf"|[x×*]? ?10(?:\^|e|\*\*)?\d+ ?/ ?{_BASE}|(?:{_BASE}|/)(?: ?/ ?{_BASE})*"
 )
 #: A unit of time -> its other spellings.
-_TIMES = {"years": r"y(ea)?rs?|years? old|y", "days": "d|day", "weeks": "wks?|week"}
-_TIMES |= {"months": "mos?|month"}
+_TIMES = {
+    "years": r"y(ea)?rs?|years? old|y|j|jahren?|jahre? alt|ans?|a[ñn]os?|anni|岁|年",
+    "days": "d|day|tagen?|jours?|d[ií]as?|giorni|天",
+    "weeks": "wks?|week|wochen?|semaines?|semanas?|settimane|周",
+    "months": "mos?|month|monaten?|mois|mes(es)?|mesi|个?月",
+}
 _CELL = re.compile(
     r"(?P<bound>[<>≤≥]=?|(?:over|under|above|below) )? ?"
     r"(?P<number>[-+]?(?:\d[\d.,' ]*|[.,]\d+)(?:e[-+]?\d+)?)"
@@ -257,10 +263,10 @@ def read_numbers(
     met = [_CELL.fullmatch(_plain(text)) for text in texts]
     cores = ["" if m is None else m["number"].replace("'", "").strip() for m in met]
     units = [(m["unit"] or "").strip() if m is not None else "" for m in met]
-    named = {unit for unit in units if unit}
-    unit = named.pop() if len(named) == 1 and UNIT.fullmatch(next(iter(named))) else None
-    unit = unit and unit_of(unit)
-    if only is not None and unit != _plain(only):
+    spellings = {unit for unit in units if unit}
+    named = {unit_of(unit) if UNIT.fullmatch(unit) else None for unit in spellings}
+    unit = named.pop() if len(named) == 1 else None
+    if only is not None and (unit != _plain(only) or len(spellings) > 1):
         unit = None
     votes = [_vote(core) for core in cores]
     mark, undecided = _decide(cores, votes, decimal)
@@ -281,6 +287,8 @@ def unit_of(text: str) -> str:
 
 def _plain(text: str) -> str:
     """Return a text in lower case with plain digits, blanks and signs."""
+    # A spreadsheet's mark of a text, as in '61.
+    text = text[1:] if text[:1] == "'" and text[1:2].isdigit() else text
     return " ".join(unicodedata.normalize("NFKC", text).replace("−", "-").lower().split())
 
 

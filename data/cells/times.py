@@ -90,10 +90,27 @@ def _numbers(
             f"column '{name}': nothing tells whether its commas are decimal: write decimal: ',' or "
             "decimal: '.' at the endpoint in the study file (data init --decimal)"
         )
-    for rows, what in ((read.bad, "are not numbers"), (read.values < 0, "are negative")):
-        if rows.any():
-            raise InputError(
-                f"column '{name}': {int(rows.sum())} of {len(cells)} times {what}: correct or "
-                "remove those rows"
-            )
+    if read.bad.any():
+        raise InputError(
+            f"column '{name}': {int(read.bad.sum())} of {len(cells)} times are not numbers: "
+            f"{_remedy(cells[read.bad])}"
+        )
+    if (negative := int((read.values < 0).sum())) > 0:
+        raise InputError(
+            f"column '{name}': {negative} of {len(cells)} times are negative: correct or remove "
+            "those rows"
+        )
     return read.values
+
+
+def _remedy(cells: pd.Series) -> str:
+    """Return what to do about cells that are no times."""
+    texts = cells.map(as_level).str.strip()
+    if texts.str.fullmatch(r"[\d.,]+ ?\+").all():
+        return (
+            "they end with +, as R writes the times of the censored: write the time and the event "
+            "in two columns"
+        )
+    if texts.str.fullmatch(r"\d[\d.,]*\s*[^\W\d].*").mean() > 0.5:
+        return "they name units that differ or are not known: write plain numbers of one unit"
+    return "correct or remove those rows"

@@ -15,6 +15,7 @@ from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.data.drafting.event_codes import UNKNOWN_CODES
 from accomplice.data.errors import some
 from accomplice.data.panels.panel import Ordinal, Panel, folded, key_of
+from accomplice.data.readers.missing import NO_NUMBERS, word_of
 
 #: A column with values for a smaller share of the patients is left out.
 LEAST_FILLED = 0.05
@@ -196,6 +197,13 @@ def levels_of(column: Levels, panel: Panel, most: int) -> Read | str:
     values = column.coded({text: index[level] for text, level in meaning.items()})
     if column.none is not None:
         remarks = (*remarks, f"{column.name}: '{column.none}' is taken for a level")
+    unsure = sorted(t for t in counts if word_of(t) in NO_NUMBERS and t.lower() != NONE)
+    if unsure and not column.forced:
+        remarks = (
+            *remarks,
+            f"{column.name}: {some(unsure)} ({sum(counts[t] for t in unsure)} cells) is taken for "
+            f"a level: give --missing '{','.join(unsure)}' if it means missing",
+        )
     return Read(spec, values, None, remarks)
 
 

@@ -21,7 +21,7 @@ from accomplice.data.drafting.event_codes import (
     refuse_blanks,
     refuse_codes,
 )
-from accomplice.data.drafting.units import plausible, unit_of
+from accomplice.data.drafting.units import LONGEST, plausible, unit_of
 from accomplice.data.errors import InputError, some
 from accomplice.data.outcomes import LeftOut, follow_up, survival_targets
 from accomplice.data.panels.panel import key_of
@@ -130,6 +130,8 @@ def draft_endpoint(
         endpoint = endpoint.model_copy(update={"zero_is_missing": True})
         time, event, left = follow_up(frame, name, endpoint, words)
     keep = ~left.rows
+    if wanted.start is not None:
+        asked += _far_dates(time, [wanted.start, *columns])
     if raw.get("unit") is not None:
         asked += _codes_among(frame, columns, endpoint, words)
         asked += plausible(time, columns, raw["unit"], told, notes)
@@ -161,6 +163,19 @@ def _from_dates(
     notes.append(f"time: from '{wanted.start}' to {some(columns)}{said}")
     raw: dict[str, Any] = {"from": wanted.start, "to": list(columns)}
     return raw | ({"format": format} if format else {})
+
+
+def _far_dates(time: Array, columns: Sequence[str]) -> list[str]:
+    """Ask about dates between which lie more years than a follow-up has."""
+    years = time / 12
+    far = int((years > LONGEST["the name"]).sum())
+    if not far:
+        return []
+    return [
+        f"columns {some(columns)}: {far} patients would have a follow-up of more than "
+        f"{LONGEST['the name']} years, up to {np.nanmax(years):.0f}: correct the dates, or give "
+        "--missing with those that mean unknown, such as 01.01.1900, as they are written"
+    ]
 
 
 def _decimal(

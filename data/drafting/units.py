@@ -18,11 +18,16 @@ from accomplice.data.study_parts import MONTHS, Unit
 #: Years of follow-up above which the unit is asked for, by the source of the unit.
 LONGEST = {"nothing": 30, "the name": 50, "the option": 100}
 
+#: Years below which some patient's time lies in any cohort of so many patients.
+SHORTEST, ENOUGH = 15, 20
+
 _UNITS: dict[Unit, str] = {
-    "days": r"(^|_)(days?|d)(_|$)|days$",
-    "weeks": r"(^|_)(weeks?|wks?)(_|$)|weeks$",
-    "months": r"(^|_)(months?|mths?|mos?)(_|$)|months$",
-    "years": r"(^|_)(years?|yrs?|y)(_|$)|years$",
+    "days": r"(^|_)(days?|d|jours?|d[ií]as?|giorni|dagen)(_|$)|(days|tagen?|天数?)$",
+    "weeks": r"(^|_)(weeks?|wks?|semaines?|semanas?|settimane|weken)(_|$)|(weeks|wochen?|周数?)$",
+    "months": r"(^|_)(months?|mths?|mos?|mois|mes(es)?|mesi|maanden)(_|$)|(months|monaten?|月数?)$",
+    "years": (
+        r"(^|_)(years?|yrs?|y|ans|ann[ée]es?|a[ñn]os?|anni|jaren)(_|$)|(years|jahren?)$|(^|_)年数?$"
+    ),
 }
 
 
@@ -68,6 +73,13 @@ def plausible(
     """Ask for the unit where the longest time is too long, and note what was assumed."""
     longest = float(np.nanmax(time, initial=0.0))
     years = longest / 12
+    shortest = float(np.nanmin(time[time > 0], initial=longest)) / 12
+    if len(time) >= ENOUGH and shortest > SHORTEST and shortest > 0.4 * years:
+        return [
+            f"column {some(columns)}: the shortest time would be {shortest:.0f} years: these seem "
+            "to be dates, as days since 1960 or 1970: subtract the start of follow-up, or export "
+            "both columns as dates and give --from START --time END"
+        ]
     if years > LONGEST[told]:
         other = "the unit that is right" if told == "the name" else "--unit days"
         sure = told != "the option" and years <= LONGEST["the option"]
