@@ -12,7 +12,9 @@ from pandas.api.types import is_numeric_dtype
 from accomplice.data.arrays import Array
 from accomplice.data.errors import InputError
 
-_MONTH = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
+#: Months as spreadsheets and statistics programs write them.
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_MONTH = "|".join(MONTHS)
 _TEXT = re.compile(
     r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})([ T].*)?|(\d{1,2})([-/.])(\d{1,2})\7(\d{2}|\d{4})( .*)?"
     r"|\d{1,2}[- ][A-Za-z]{3,9}[- ]\d{2,4}|[A-Za-z]{3,9} \d{1,2},? \d{4}"

@@ -11,11 +11,23 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from accomplice.data.arrays import Array
-from accomplice.data.cells.dates import GENE_AS_DATE
+from accomplice.data.cells.dates import GENE_AS_DATE, MONTHS
 from accomplice.data.errors import some
 from accomplice.data.panels.panel import KNOWN_AFTER, Panel, key_of
 
 ENSEMBL = re.compile(r"ENSG\d{11}(\.\d+)?(_PAR_Y)?")
+#: A symbol beside an id: IL1R1|3554, IL1R1 (3554), ENSG00000115594.11_IL1R1.
+_BESIDE_ID = re.compile(
+    r"(?P<symbol>[A-Za-z][\w.-]*?)( ?\(|\|)(\d+|ENSG\d{11}(\.\d+)?)\)?"
+    r"|ENSG\d{11}(\.\d+)?[|_:; ](?P<symbol2>[A-Za-z][\w.-]*)"
+)
+#: Names of probes, transcripts, or genes of another catalogue.
+_OTHER_ID = re.compile(
+    r"X?\d+(_[a-z])?_at|\d{1,9}|ILMN_\d+|A_\d+_P\d+|ENST\d{11}(\.\d+)?|[NX][MR]_\d+(\.\d+)?"
+)
+#: Columns that a pattern of gene names must fit where the panel knows none of them.
+SEVERAL = 3
+_ISO = re.compile(r"\d{4}-(?P<month>\d\d)-(?P<day>\d\d)( 00:00:00)?")
 #: Month -> stem of the symbols that a spreadsheet turns into its days.
 _MONTHS = {
     "Mar": "MARCHF",
@@ -74,12 +86,15 @@ def rename(
     found = Naming()
     there = {str(name) for name in frame.columns}
     genes = [n for n in there if (p := panel.place(n)) is not None and p.gene and p.exact]
-    among_genes = bool(genes) or any(ENSEMBL.fullmatch(name) for name in there)
-    found.names = _keys(keys, there)
-    if found.names:
+    _beside_ids(there, panel, found)
+    _by_other_ids(frame, found)
+    among_genes = bool(genes) or bool(found.names) or any(ENSEMBL.fullmatch(name) for name in there)
+    keyed = _keys(keys, there)
+    found.names |= keyed
+    if keyed:
         found.remarks.append(
-            f"cells of {some(found.names)} begin with a key, which names the feature: "
-            f"{some(found.names.values())}"
+            f"cells of {some(keyed)} begin with a key, which names the feature: "
+            f"{some(keyed.values())}"
         )
     if among_genes:
         _ensembl(there, panel, found)
@@ -107,6 +122,31 @@ def _keys(keys: Mapping[str, str], there: set[str]) -> dict[str, str]:
     return {n: k for n, k in wanted.items() if several.count(k) == 1 and k not in there}
 
 
+def _beside_ids(there: set[str], panel: Panel, found: Naming) -> None:
+    """Name genes whose columns have a symbol and an id by the symbol."""
+    symbols: dict[str, str] = {}
+    for name in sorted(there):
+        met = _BESIDE_ID.fullmatch(name)
+        symbol = met and (met["symbol"] or met["symbol2"])
+        if symbol and symbol not in there and symbol not in symbols.values():
+            symbols[name] = symbol
+    known = [s for s in symbols.values() if (p := panel.place(s)) is not None and p.gene]
+    if not known and len(symbols) < SEVERAL:
+        return
+    found.names |= symbols
+    found.remarks.append(f"genes by their symbols, without the ids: {some(symbols.values())}")
+
+
+def _by_other_ids(frame: pd.DataFrame, found: Naming) -> None:
+    """Say that columns are named by ids by which no marker is found."""
+    named = [str(n) for n in frame.columns if _OTHER_ID.fullmatch(str(n))]
+    if len(named) >= SEVERAL:
+        found.remarks.append(
+            f"{len(named)} columns are named by ids ({some(named, 3)}): the panel's markers are "
+            "found by gene symbols and Ensembl ids: rename the columns, if these are genes"
+        )
+
+
 def _ensembl(there: set[str], panel: Panel, found: Naming) -> None:
     """Name Ensembl ids, with or without versions, by their symbols."""
     symbols: dict[str, str] = {}
@@ -124,10 +164,13 @@ def _dated(there: set[str], found: Naming) -> None:
     repaired: dict[str, str] = {}
     doubtful: list[str] = []
     for name in sorted(there):
-        met = GENE_AS_DATE.fullmatch(name)
-        if met is None:
+        met, iso = GENE_AS_DATE.fullmatch(name), _ISO.fullmatch(name)
+        if met is not None:
+            month, day = met["month"] or met["month2"], int(met["day"] or met["day2"])
+        elif iso is not None and 1 <= int(iso["month"]) <= 12:
+            month, day = MONTHS[int(iso["month"]) - 1], int(iso["day"])
+        else:
             continue
-        month, day = met["month"] or met["month2"], int(met["day"] or met["day2"])
         symbol = f"{_MONTHS.get(month, '')}{day}"
         if symbol not in _KNOWN:
             continue
