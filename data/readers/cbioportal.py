@@ -17,6 +17,7 @@ from accomplice.data.readers.numeric import to_numeric
 from accomplice.data.readers.reader import PLAIN, DraftSource, Reader, Reading, Selection
 from accomplice.data.readers.tables import note, readable
 from accomplice.data.readers.text import open_text
+from accomplice.data.rows.joins import NOT_EVEN, best_form
 
 PATIENT = "PATIENT_ID"
 SAMPLE = "SAMPLE_ID"
@@ -64,7 +65,7 @@ class CBioPortalReader(Reader):
             scores = [f for f in folder.expression if folder.expression_type[f] == "Z-SCORE"]
             file = (scores or list(folder.expression))[0]
             options["expression"] = file
-            genes_read = read_expression(path / file, reading)
+            genes_read = _by_sample(folder, file, reading)
             frame = read_clinical(folder, reading, genes_read.index)
             clinical = list(frame.columns)
             frame = _with_genes(frame, genes_read, None)
@@ -119,10 +120,13 @@ def open_folder(path: Path) -> StudyFolder:
         raise InputError(f"{path}: no such study folder")
     patient, sample = None, None
     expression: dict[str, str] = {}
+    gone: list[str] = []
     for meta in sorted(path.glob("meta_*.txt")):
         keys = _read_meta(meta)
         name = keys.get("data_filename", meta.name.replace("meta_", "data_", 1))
         if not (path / name).is_file():
+            if keys.get("genetic_alteration_type") == "MRNA_EXPRESSION":
+                gone.append(f"'{name}' of {meta.name}")
             continue
         datatype = keys.get("datatype", "")
         if datatype == "PATIENT_ATTRIBUTES":
@@ -136,7 +140,11 @@ def open_folder(path: Path) -> StudyFolder:
         patient = USUAL_PATIENT
         usual.append(patient)
     if patient is None:
-        raise InputError(f"{path}: not a study folder: no data_clinical_patient.txt in it")
+        packed = any(path.glob("data_*.gz"))
+        raise InputError(
+            f"{path}: not a study folder: no data_clinical_patient.txt in it"
+            + (": unpack its .gz files" if packed else "")
+        )
     if sample is None and (path / USUAL_SAMPLE).is_file():
         sample = USUAL_SAMPLE
         usual.append(sample)
@@ -145,8 +153,10 @@ def open_folder(path: Path) -> StudyFolder:
         scored = {name: "Z-SCORE" if "zscore" in name.lower() else "CONTINUOUS" for name in found}
         expression |= scored
         usual += found
-    notes = (f"without meta files, by their usual names: {some(usual)}",) if usual else ()
-    return StudyFolder(path, patient, sample, tuple(expression), expression, notes)
+    notes = [f"without meta files, by their usual names: {some(usual)}"] if usual else []
+    if gone and not expression:
+        notes.append(f"no expression is read: {', '.join(gone)} is not there")
+    return StudyFolder(path, patient, sample, tuple(expression), expression, tuple(notes))
 
 
 def read_folder(
@@ -174,8 +184,33 @@ def read_folder(
     name = choose_expression(folder, expression)
     if name is None:
         return read_clinical(folder, reading)
-    genes = read_expression(path / name, reading)
+    genes = _by_sample(folder, name, reading)
     return _with_genes(read_clinical(folder, reading, genes.index), genes, columns)
+
+
+def _by_sample(folder: StudyFolder, file: str, reading: Reading) -> pd.DataFrame:
+    """Return samples × genes, with samples as the folder's clinical files name them.
+
+    Raises:
+        InputError: none of the samples is among these.
+    """
+    genes = read_expression(folder.path / file, reading)
+    clinical, key = (folder.patient, PATIENT) if folder.sample is None else (folder.sample, SAMPLE)
+    frame = _read_clinical(folder.path / clinical, reading)
+    if key not in frame.columns or genes.empty:
+        return genes
+    ids = frame[key].dropna().astype(str).tolist()
+    if not genes.index.isin(ids).any():
+        how, own, theirs = best_form(ids, genes.index.astype(str).tolist())
+        if not {*own} & {*theirs}:
+            raise InputError(
+                f"{folder.path / file}: none of its {len(genes)} samples is in column '{key}' of "
+                f"{clinical}, {NOT_EVEN}: write the ids alike, or leave the file out"
+            )
+        named = dict(zip(own, ids, strict=True))
+        genes = genes.set_axis([named.get(each, each) for each in theirs])
+        note(folder.path / file, [f"samples are read {how}"])
+    return genes
 
 
 def _with_genes(
@@ -264,6 +299,12 @@ def _one_sample_each(
     plain = first.sort_values(order, kind="stable").drop_duplicates(PATIENT)
     order.insert(2, "_unmeasured")
     taken = first.sort_values(order, kind="stable").drop_duplicates(PATIENT)
+    several = int(samples[PATIENT].value_counts().gt(1).sum())
+    if several:
+        note(
+            folder.path,
+            [f"{several} patients have several samples: one each, the primary tumour's first"],
+        )
     others = (plain[SAMPLE].to_numpy() != taken[SAMPLE].to_numpy()).sum()
     if others:
         note(folder.path, [f"{int(others)} patients: the sample with expression is taken"])
@@ -282,7 +323,10 @@ def read_expression(path: Path, reading: Reading = PLAIN) -> pd.DataFrame:
         )
     note(path, notes)
     if GENE_COLUMNS[0] not in matrix.columns:
-        raise InputError(f"{path}: no column '{GENE_COLUMNS[0]}'")
+        raise InputError(
+            f"{path}: no column '{GENE_COLUMNS[0]}': add the genes' symbols, as Entrez ids alone "
+            "are not read, or leave the file out of the folder"
+        )
     matrix = matrix.dropna(subset=GENE_COLUMNS[0]).set_index(GENE_COLUMNS[0])
     values = matrix.drop(columns=[c for c in GENE_COLUMNS if c in matrix.columns])
     numbers: pd.DataFrame = values.apply(to_numeric, errors="coerce")

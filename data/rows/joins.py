@@ -24,6 +24,8 @@ FORMS: dict[str, Callable[[str], str]] = {
     "with . and _ as -": lambda text: text.casefold().replace(".", "-").replace("_", "-"),
     "by the patient in their barcodes": _patient,
 }
+#: What was tried where no identifier is met.
+NOT_EVEN = f"not even {' or '.join([*FORMS][1:])}"
 
 
 def join_tables(
@@ -55,12 +57,12 @@ def join_tables(
         both = [c for c in frame.columns if c in joined.columns and c != on]
         if both:
             raise InputError(f"{name}: column {some(both)} is in two tables: rename or remove one")
-        how, keys, theirs = _best(first, own)
+        how, keys, theirs = best_form(first, own)
         met = len({*keys} & {*theirs})
         if met == 0:
             raise InputError(
-                f"{name}: none of its {len(own)} ids (column '{on}') is in {names[0]}, not even "
-                f"{' or '.join([*FORMS][1:])}: write the ids alike"
+                f"{name}: none of its {len(own)} ids (column '{on}') is in {names[0]}, {NOT_EVEN}: "
+                "write the ids alike"
             )
         told = f"{name}: {met} of its {len(own)} ids are in {names[0]}"
         if how != next(iter(FORMS)):
@@ -75,7 +77,7 @@ def join_tables(
     return joined, notes
 
 
-def _best(first: Sequence[str], other: Sequence[str]) -> tuple[str, list[str], list[str]]:
+def best_form(first: Sequence[str], other: Sequence[str]) -> tuple[str, list[str], list[str]]:
     """Return the normalisation that matches most identifiers of two tables, and both so written."""
     best: tuple[int, str, list[str], list[str]] = (-1, "", [], [])
     for how, form in FORMS.items():

@@ -210,3 +210,43 @@ def test_not_a_folder(tmp_path):
         open_folder(tmp_path / "no")
     with pytest.raises(InputError, match="not a study folder"):
         open_folder(tmp_path)
+
+
+def test_samples_spelt_otherwise_are_met(folder, caplog):
+    text = GENES.replace("P-01-01", "p.01.01").replace("P-01-06", "p.01.06")
+    (folder / "data_mrna.txt").write_text(text.replace("P-02-01", "p.02.01"))
+    assert read_folder(folder)["IL1R1"].iloc[0] == 1.5
+    assert "samples are read with . and _ as -" in caplog.text
+
+
+def test_no_sample_met_is_an_error(folder):
+    (folder / "data_mrna.txt").write_text(GENES.replace("P-0", "Q-9"))
+    with pytest.raises(
+        InputError, match="none of its 3 samples is in column 'SAMPLE_ID' of data_cl"
+    ):
+        read_folder(folder)
+
+
+def test_an_expression_file_that_is_gone_is_said(folder):
+    assert open_folder(folder).notes == ()
+    (folder / "data_mrna.txt").unlink()
+    assert open_folder(folder).notes == (
+        "no expression is read: 'gone.txt' of meta_cna.txt, 'data_mrna.txt' of meta_mrna.txt is "
+        "not there",
+    )
+
+
+def test_several_samples_are_counted(folder, caplog):
+    read_folder(folder)
+    assert "1 patients have several samples: one each" in caplog.text
+
+
+def test_genes_by_entrez_ids_alone_and_packed_files_are_refused(folder):
+    (folder / "data_mrna.txt").write_text("Entrez_Gene_Id\tP-02-01\n3554\t2.5\n")
+    with pytest.raises(
+        InputError, match="add the genes' symbols, as Entrez ids alone are not read"
+    ):
+        read_folder(folder)
+    (folder / "data_clinical_patient.txt").rename(folder / "data_clinical_patient.txt.gz")
+    with pytest.raises(InputError, match=r"unpack its \.gz files"):
+        read_folder(folder)
