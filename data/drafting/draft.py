@@ -19,6 +19,7 @@ from pandas.api.types import is_numeric_dtype
 
 from accomplice.data.arrays import Array
 from accomplice.data.cells.keys import keys_of, without_keys
+from accomplice.data.cells.times import without_missing
 from accomplice.data.cohort import build_cohort, build_patients
 from accomplice.data.drafting.features import (
     absent_markers,
@@ -148,6 +149,8 @@ def draft_study(
             "from the start of follow-up, before which they are negative"
         )
     used = _used(frame, [*roles, ("id", who.id)])
+    if centre is not None and (lacking := int(without_missing(frame[centre], words).isna().sum())):
+        who.notes.append(f"centre: {lacking} of {len(frame)} patients have none in '{centre}'")
     marks = text_marks(frame, words)
     mark = told.decimal or table_mark(frame, marks)
 

@@ -33,6 +33,12 @@ OTHERS = {
     b"<table": "a web page's table: save it as .xlsx or as CSV UTF-8",
     b"{\\rtf": "a text document: export the table as CSV",
     b"$fl2": "an SPSS file: export it as CSV",
+    b"$fl3": "an SPSS file: export it as CSV",
+    bytes(12) + b"\xc2\xea\x81\x60": "a SAS file: export it as CSV",
+    b"\x1f\x8b": "packed by gzip: name it .gz, or, if it is R's (.rds, .rda), write the table with "
+    "write.csv",
+    b"\x89hdf": "an HDF5 file: export the table as CSV",
+    b"arrow1": "a Feather file: write it as Parquet or CSV",
     b"<stata_dta": "a Stata file: export it as CSV",
     b"rdx": "an R data file: write the table with write.csv",
     b"!series_": "a GEO series matrix, with patients in columns: write one row a patient, such as "

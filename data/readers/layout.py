@@ -302,26 +302,38 @@ def _numbers_rows(below: Sequence[Record]) -> bool:
 
 
 def _refuse_units(path: Path, width: int, below: Sequence[Record]) -> None:
-    """Raise for a first row of words above columns of numbers: units, or a second header.
+    """Raise for first rows of words above columns of numbers: units, or further headers.
 
     Raises:
-        InputError: there is one.
+        InputError: there are one or two.
     """
     rows = [record.cells for record in below if len(record.cells) == width]
-    if len(rows) <= ENOUGH:
-        return
-    numbers = words = 0
-    for j in range(min(MOST, width)):
-        cells = [row[j] for row in rows[1:] if not _is_missing(row[j])]
-        if len(cells) >= ENOUGH and all(map(_is_number, cells)):
-            numbers += 1
-            first = rows[0][j]
-            words += not _is_missing(first) and not any(c.isdigit() for c in first)
-    if words >= 2 and words >= numbers / 2:
-        raise InputError(
-            f"{path}: not a readable table: line {below[0].line} has words where the rows below "
-            f"have numbers ({words} columns): a second header, or units? Remove that line"
-        )
+    for n in (1, 2):
+        if len(rows) <= ENOUGH + n - 1:
+            return
+        numbers = words = 0
+        for j in range(min(MOST, width)):
+            cells = [row[j] for row in rows[n:] if not _is_missing(row[j])]
+            if len(cells) >= ENOUGH and all(map(_is_number, cells)):
+                numbers += 1
+                words += all(_is_word(row[j], digits=n > 1) for row in rows[:n])
+        if words >= 2 and words >= numbers / 2:
+            line = f"line {below[0].line} has"
+            remove = "a second header, or units? Remove that line"
+            if n > 1:
+                line = f"lines {below[0].line} and {below[1].line} have"
+                remove = "further headers, as TCGA's files have them? Remove those lines"
+            raise InputError(
+                f"{path}: not a readable table: {line} words where the rows below have numbers "
+                f"({words} columns): {remove}"
+            )
+
+
+def _is_word(cell: str, *, digits: bool) -> bool:
+    """Whether a cell is neither missing nor a number, nor has digits if it must not."""
+    if _is_missing(cell) or _is_number(cell):
+        return False
+    return digits or not any(c.isdigit() for c in cell)
 
 
 def _is_missing(cell: str) -> bool:

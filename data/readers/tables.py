@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
@@ -124,6 +125,14 @@ def readable(path: Path) -> Iterator[None]:
             yield
     except InputError:
         raise
+    except EOFError:
+        raise InputError(
+            f"{path}: not a readable table: it is cut short (EOFError): copy or download it again"
+        ) from None
+    except gzip.BadGzipFile:
+        raise InputError(
+            f"{path}: not a readable table: it is not packed by gzip: name it without .gz"
+        ) from None
     except Exception as error:
         # Readers raise a wide family of errors whose texts can quote cells: name the kind only.
         raise InputError(f"{path}: not a readable table ({type(error).__name__})") from None

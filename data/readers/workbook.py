@@ -25,6 +25,7 @@ SEPARATOR = "\x1f"
 #: Factor by which the largest sheet's rows must exceed those of each other sheet.
 LARGER = 4
 
+_MERGED = re.compile(rb"<mergeCell ")
 #: A formula without its value, as written by programs that do not compute it.
 _UNCOMPUTED = re.compile(rb"</f>(<v ?/>|<v></v>)?</c>")
 
@@ -44,8 +45,10 @@ def workbook_text(path: Path, fewest: int, reading: Reading) -> Text:
         if file.read(len(ZIP)) != ZIP:
             text = open_text(path, fewest, reading, contents_of(path, reading.encoding))
             return _noted(text, "it is no workbook, but text")
-    sheets = _sheets(path)
+    sheets, filled = _sheets(path)
     name, notes = _chosen(path, sheets, reading.sheet, strict=fewest > 1)
+    if filled.get(name):
+        notes.append(f"{filled[name]} cells are merged over several rows: each row has the value")
     rows = _without_empty_columns(sheets[name])
     records = [Record(_filled(row), i + 1, i + 1) for i, row in enumerate(rows[:SAMPLED])]
     layout = find_header(path, records, SEPARATOR, fewest)
@@ -73,8 +76,8 @@ def _filled(row: list[str]) -> list[str]:
     return [] if all(map(is_blank, row)) else row
 
 
-def _sheets(path: Path) -> dict[str, list[list[str]]]:
-    """Return the cells of each sheet that has some, by its name.
+def _sheets(path: Path) -> tuple[dict[str, list[list[str]]], dict[str, int]]:
+    """Return the cells of each sheet that has some, and how many are merged, by its name.
 
     Raises:
         InputError: openpyxl is not there, or a formula has no value.
@@ -100,14 +103,32 @@ def _sheets(path: Path) -> dict[str, list[list[str]]]:
             found[sheet.title] = [row + [""] * (width - len(row)) for row in rows]
     finally:
         book.close()
+    merged = False
     with zipfile.ZipFile(path) as archive:
         for member in archive.namelist():
-            if member.startswith("xl/worksheets/") and _UNCOMPUTED.search(archive.read(member)):
+            sheet_text = archive.read(member) if member.startswith("xl/worksheets/") else b""
+            if _UNCOMPUTED.search(sheet_text):
                 raise InputError(
                     f"{path}: not a readable table: it has formulas without values: open it in "
                     "Excel and save it"
                 )
-    return {name: rows for name, rows in found.items() if rows}
+            merged |= _MERGED.search(sheet_text) is not None
+    filled = _fill_merged(load_workbook(path), found) if merged else {}
+    return {name: rows for name, rows in found.items() if rows}, filled
+
+
+def _fill_merged(book: Any, found: Mapping[str, list[list[str]]]) -> dict[str, int]:
+    """Give each row of a cell that is merged over several rows its value; count such cells."""
+    filled: dict[str, int] = {}
+    for sheet in book.worksheets:
+        rows = found.get(sheet.title, [])
+        for merged in sheet.merged_cells.ranges:
+            column, within = merged.min_col - 1, rows[merged.min_row - 1 : merged.max_row]
+            if merged.min_col == merged.max_col and within and column < len(within[0]):
+                filled[sheet.title] = filled.get(sheet.title, 0) + 1
+                for row in within[1:]:
+                    row[column] = within[0][column]
+    return filled
 
 
 def _chosen(
