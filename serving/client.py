@@ -197,9 +197,7 @@ class Client:
             EndpointError: as the endpoint says, or its model was changed between two requests.
         """
         rows: Sequence[Mapping[Any, Any]] = (
-            patients.astype(object).to_dict("records")
-            if isinstance(patients, pd.DataFrame)
-            else patients
+            _rows(patients) if isinstance(patients, pd.DataFrame) else patients
         )
         listed, at_once = list(map(_plain, rows)), AT_ONCE
         made: list[Prediction] = []
@@ -348,7 +346,23 @@ def _asked(times: Sequence[float] | None) -> dict[str, list[float]]:
     return {} if times is None else {"times": [float(month) for month in times]}
 
 
+def _rows(table: pd.DataFrame) -> list[dict[Any, Any]]:
+    """Return a table's rows as dictionaries.
+
+    Raises:
+        EndpointError: a column stands twice.
+    """
+    if twice := sorted({str(name) for name in table.columns[table.columns.duplicated()]}):
+        raise EndpointError("invalid_request", f"column '{twice[0]}' stands twice: keep one")
+    return table.astype(object).to_dict("records")
+
+
 def _plain(patient: Mapping[Any, Any]) -> dict[str, Any]:
+    if not isinstance(patient, (Mapping, pd.Series)):
+        kind = type(patient).__name__
+        raise EndpointError(
+            "invalid_request", f"a patient is of type {kind}: send a dictionary of its values"
+        )
     return {str(name): _cell(value, name) for name, value in patient.items()}
 
 

@@ -21,8 +21,10 @@ _TEXT = re.compile(
     rf"|\d{{1,2}}(?i:{_MONTH})(\d{{2}}|\d{{4}})|\d{{4}}年\d{{1,2}}月\d{{1,2}}日"
 )
 #: Formats that a column may have throughout, beside those of digits alone.
-_NAMED = ("%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%d%b%Y")
-_NAMED += ("%d%b%y", "%Y年%m月%d日")
+_NAMED = (
+    *("%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y"),
+    *("%d%b%Y", "%d%b%y", "%Y年%m月%d日"),
+)
 
 #: A gene's symbol that a spreadsheet has turned into a date: 1-Mar, Sep-02.
 GENE_AS_DATE = re.compile(

@@ -166,6 +166,19 @@ def test_what_is_no_cell_is_named_and_not_sent(value: object) -> None:
         assert error.value.status == 0
 
 
+@pytest.mark.parametrize("patients", [pd.Series({"age": 61, "sex": "male"}), ["age"], [[61]]])
+def test_what_is_no_patient_is_named(patients: Any) -> None:
+    with pytest.raises(EndpointError, match="a patient is of type") as error:
+        scripted(lambda _: httpx.Response(500)).predict_batch(patients)
+    assert error.value.status == 0
+
+
+def test_a_table_with_a_column_twice_is_refused() -> None:
+    table = pd.DataFrame([[61, 20]], columns=["age", "age"])
+    with pytest.raises(EndpointError, match="column 'age' stands twice"):
+        scripted(lambda _: httpx.Response(500)).predict_batch(table)
+
+
 def test_a_table_with_columns_that_the_model_does_not_use(
     endpoint: Client, patient: dict[str, Any]
 ) -> None:
