@@ -47,6 +47,9 @@ _ABSENT = re.compile(
     r"|insufficient|inadequate|high|low|pos\w*|neg\w*|trace|absent|present|normal)\b|^\W*\w?\W*$"
 )
 
+#: A spreadsheet's error in a cell.
+_ERROR = re.compile(r"#(DIV/0|VALUE|REF|NUM|NULL|NAME|SPILL|CALC)[!?]")
+
 #: Reasons for which a column is no feature.
 MIXED = "numbers and text in one column"
 DATED = "a date"
@@ -168,14 +171,14 @@ def ask_words(cells: pd.Series, name: str, hints: Hints) -> list[str]:
     known = cells.dropna()
     read = number_column(known, NumberFormat(hints.words))
     odd = sorted({as_level(cell) for cell in known[read.bad]})
-    plain = [text for text in odd if len(text) <= 20 and not any(c.isdigit() for c in text)]
+    plain = [t for t in odd if len(t) <= 20 and (_ERROR.fullmatch(t) or not re.search(r"\d", t))]
     if not 0 < read.bad.sum() <= 0.2 * len(known) or len(plain) < len(odd) or len(odd) > 10:
         return []
     counts = known[read.bad].map(as_level).value_counts()
     told = f"column '{name}': {int(read.bad.sum())} cells are words among numbers"
     # A word in a few cells can be a name: unless it says that something is missing, it is counted.
     rare = [str(text) for text, count in counts.items() if count < FEW]
-    if not all(_ABSENT.search(text.lower()) for text in rare):
+    if not all(_ABSENT.search(text.lower()) or _ERROR.fullmatch(text) for text in rare):
         return [f"{told}: name with --missing those that mean missing, or correct them"]
     return [
         f"{told} ({some(odd, 10)}): give --missing '{','.join(odd)}' if they mean missing, or "

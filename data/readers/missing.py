@@ -26,7 +26,6 @@ NO_NUMBERS = frozenset(
     | {"manquant", "non renseigné", "non fait", "inconnue", "nr", "n.r.", "no consta", "sin datos"}
     | {"desconocida", "no disponible", "ignorado", "non noto", "sconosciuta", "onbekend"}
     | {"未知", "不详", "未查", "缺失", "无数据"}
-    | {"#div/0!", "#value!", "#ref!", "#name?", "#num!", "#null!"}
 )
 #: Words that are ambiguous between missing and a level, in a column that has blank cells too.
 DOUBTFUL = ("None", "NA")

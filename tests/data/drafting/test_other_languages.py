@@ -114,8 +114,13 @@ def test_a_spreadsheets_mark_of_a_text_is_no_part_of_a_number(tmp_path):
     assert features(made)["age"]["range"] == [0, 120]
 
 
-def test_a_spreadsheets_errors_are_missing_among_numbers(tmp_path):
-    made = drafted(tmp_path, with_column("bmi", ["21.5", "#DIV/0!", "30.1", "24.4", "#VALUE!"]))
+def test_a_spreadsheets_errors_are_asked(tmp_path):
+    cells = ["21.5", "30.1", "24.4", "26.2"] * 5 + ["#DIV/0!", "#VALUE!"]
+    frame = with_column("bmi", cells)
+    made = drafted(tmp_path, frame)
+    assert "give --missing '#DIV/0!,#VALUE!' if they mean missing" in made.asked[0]
+    words = Words(missing=frozenset({"#div/0!", "#value!"}))
+    made = drafted(tmp_path, frame, reading=Reading(words=words))
     assert features(made)["bmi"]["kind"] == "number"
 
 
