@@ -13,10 +13,10 @@ import pandas as pd
 from accomplice.data.arrays import Array
 from accomplice.data.cells.dates import is_date
 from accomplice.data.cells.numbers import NumberColumn, NumberFormat, number_column
+from accomplice.data.drafting.doubts import MOST_CODES, among_two, beyond, far_below
 from accomplice.data.drafting.event_codes import UNKNOWN_CODES
 from accomplice.data.drafting.levels import (
     CONSTANT,
-    FEW_CELLS,
     Levels,
     Read,
     code_remark,
@@ -32,13 +32,9 @@ from accomplice.data.study_parts import Kind, Mark, as_level
 
 #: A text column with more levels than this is not a category.
 MOST_LEVELS = 20
-#: Whole numbers with more values than this are no codes of a category.
-MOST_CODES = 12
 
 #: Ranges in which registries and surveys put several codes for kinds of unknown.
 BLOCKS = ((95, 99), (988, 999), (-9, -6))
-#: A number so many times the next largest of its column is doubtful.
-FAR_BEYOND = 10
 #: Fewest cells with a word for it to be quoted.
 FEW = 5
 #: Words of a cell that mean missing, or that the value is no number.
@@ -141,7 +137,8 @@ def infer(
     unsure = np.isnan(read.values[filled]) | read.bound[filled]
     if forced or _is_bool(cells) or unsure.mean() > 0.5:
         return _inferred(levels_of(column, panel, MOST_LEVELS))
-    made = _number(read, name, place, panel, hints)
+    bare = sum(n for text, n in column.counts.items() if text[-1:].isdigit())
+    made = _number(read, name, place, panel, hints, bare)
     if isinstance(made, Inferred) and name not in hints.numbers:
         made = replace(made, asked=(*made.asked, *_ask_grouped(column, read)))
     return made
@@ -268,8 +265,14 @@ def _is_bool(cells: pd.Series) -> bool:
 
 
 def _number(
-    read: NumberColumn, name: str, place: Place | None, panel: Panel, hints: Hints
+    read: NumberColumn,
+    name: str,
+    place: Place | None,
+    panel: Panel,
+    hints: Hints,
+    bare: int = 0,
 ) -> Inferred | str:
+    """Infer a feature from numbers, of which ``bare`` cells end in a digit and name no unit."""
     if read.bad.any():
         return f"{MIXED}: {int(read.bad.sum())} cells are not numbers"
     numbers, unknown = _without_codes(read.values)
@@ -306,8 +309,9 @@ def _number(
         remarks.append(f"{name}: commas are taken to be {commas}")
     if read.unit is not None:
         spec["unit"] = read.unit
-        remarks.append(f"{name}: cells name the unit {read.unit}, which is taken off")
-    remarks += _beyond(name, known) + _far_below(name, known) + _among_two(name, known)
+        others = f"; {bare} cells name none, and are taken to be in it" if bare else ""
+        remarks.append(f"{name}: cells name the unit {read.unit}, which is taken off{others}")
+    remarks += beyond(name, known) + far_below(name, known) + among_two(name, known)
     asked = [open_mark(name)] if read.open and hints.mark is None else []
     few = 2 < n_distinct <= MOST_CODES and known.min() >= 0
     if few and name not in hints.numbers and matches(panel.nominal, key_of(name)):
@@ -317,45 +321,6 @@ def _number(
             f"if they are codes, --number '{name}' if they count or measure"
         )
     return Inferred(spec, numbers, remarks=tuple(remarks), asked=tuple(asked))
-
-
-def _beyond(name: str, known: Array) -> list[str]:
-    """Say that the largest of a column's known numbers (n,) is far beyond all others."""
-    last, times = np.unique(known)[-2:], FAR_BEYOND
-    few = len(known) < MOST_CODES or known.min() < 0 or last[0] <= 0
-    if few or last[1] < times * last[0]:
-        return []
-    cells = int((known == last[1]).sum())
-    return [
-        f"{name}: {cells} cells are more than {times} times the next largest: do they belong here?"
-    ]
-
-
-def _far_below(name: str, known: Array) -> list[str]:
-    """Say that few of a column's known numbers (n,) are far below all others, such as zeros."""
-    median = float(np.median(known))
-    low, others = known < 0.1 * median, known[known >= 0.1 * median]
-    cells = int(low.sum())
-    if not 0 < cells <= 0.2 * len(known) or known.min() < 0 or others.min() < 0.3 * median:
-        return []
-    if len(np.unique(others)) <= MOST_CODES:
-        return []
-    return [
-        f"{name}: {cells} cells are less than a tenth of the median, and all others far above: do "
-        "they belong here, or is that unknown, or another unit?"
-    ]
-
-
-def _among_two(name: str, known: Array) -> list[str]:
-    """Say that few of a column's known numbers (n,) are others than its two most frequent ones."""
-    counts = np.sort(np.unique(known, return_counts=True)[1])[::-1]
-    others = int(counts[2:].sum())
-    if len(counts) < 3 or others > FEW_CELLS * len(known) or counts[1] <= others:
-        return []
-    return [
-        f"{name}: {others} of {len(known)} cells are other numbers than the two of all other "
-        "cells: correct them if they are none"
-    ]
 
 
 def _without_codes(numbers: Array) -> tuple[Array, list[str]]:

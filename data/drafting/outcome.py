@@ -209,15 +209,16 @@ def _codes_among(
     endpoint: SurvivalEndpoint,
     words: Collection[str],
 ) -> list[str]:
-    """Ask whether the longest times mean unknown: several equal ones far beyond all others."""
+    """Ask whether the longest times mean unknown: equal ones, or 999, far beyond all others."""
     asked = []
     for name in columns:
         known = NumberFormat(words, decimal=endpoint.decimal, bounds=False)
         times, counts = np.unique(number_column(frame[name], known).values, return_counts=True)
         times, counts = times[~np.isnan(times)], counts[: int((~np.isnan(times)).sum())]
-        if len(times) > 2 and counts[-1] > 1 and times[-2] < 0.6 * times[-1]:
+        if len(times) > 2 and times[-2] < 0.6 * times[-1]:
             code = as_level(float(times[-1]))
-            if code in UNKNOWN_CODES:
+            # 98 and 99 can be the longest time of one patient.
+            if code in UNKNOWN_CODES and (counts[-1] > 1 or times[-1] >= 998):
                 asked.append(
                     f"column '{name}': {int(counts[-1])} times are {code}, which looks like a code "
                     f"for unknown: give --missing {code}, or remove those rows"

@@ -330,3 +330,16 @@ class TestRegistryCodes:
             "few numbers where categories are usual: give --category 'icd10_site'"
             in (made.asked[0])
         )
+
+    @pytest.mark.parametrize("code", [999, 9999])
+    def test_one_time_that_looks_like_a_code_is_asked(self, tmp_path, code):
+        frame = base().assign(days=[5 + 6 * i for i in range(N)]).drop(columns="os_months")
+        frame.loc[3, "days"] = code
+        made = drafted(tmp_path, frame, time="days")
+        assert f"1 times are {code}, which looks like a code for unknown" in made.asked[0]
+
+    def test_numbers_beside_ones_with_a_unit_are_counted(self, tmp_path):
+        made = drafted(
+            tmp_path, with_cells("purity", [f"{40 + i}%" for i in range(20)], row3="0.4")
+        )
+        assert note(made, "purity: cells name the unit %, which is taken off; 1 cells name none")

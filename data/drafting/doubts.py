@@ -1,0 +1,52 @@
+"""Say which numbers of a column do not go with its others."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from accomplice.data.arrays import Array
+from accomplice.data.drafting.levels import FEW_CELLS
+
+#: Whole numbers with more values than this are no codes of a category.
+MOST_CODES = 12
+#: A number so many times the next largest of its column is doubtful.
+FAR_BEYOND = 10
+
+
+def beyond(name: str, known: Array) -> list[str]:
+    """Say that the largest of a column's known numbers (n,) is far beyond all others."""
+    last, times = np.unique(known)[-2:], FAR_BEYOND
+    few = len(known) < MOST_CODES or known.min() < 0 or last[0] <= 0
+    if few or last[1] < times * last[0]:
+        return []
+    cells = int((known == last[1]).sum())
+    return [
+        f"{name}: {cells} cells are more than {times} times the next largest: do they belong here?"
+    ]
+
+
+def far_below(name: str, known: Array) -> list[str]:
+    """Say that few of a column's known numbers (n,) are far below all others, such as zeros."""
+    median = float(np.median(known))
+    low, others = known < 0.1 * median, known[known >= 0.1 * median]
+    cells = int(low.sum())
+    if not 0 < cells <= 0.2 * len(known) or known.min() < 0 or others.min() < 0.3 * median:
+        return []
+    if len(np.unique(others)) <= MOST_CODES:
+        return []
+    return [
+        f"{name}: {cells} cells are less than a tenth of the median, and all others far above: do "
+        "they belong here, or is that unknown, or another unit?"
+    ]
+
+
+def among_two(name: str, known: Array) -> list[str]:
+    """Say that few of a column's known numbers (n,) are others than its two most frequent ones."""
+    counts = np.sort(np.unique(known, return_counts=True)[1])[::-1]
+    others = int(counts[2:].sum())
+    if len(counts) < 3 or others > FEW_CELLS * len(known) or counts[1] <= others:
+        return []
+    return [
+        f"{name}: {others} of {len(known)} cells are other numbers than the two of all other "
+        "cells: correct them if they are none"
+    ]
