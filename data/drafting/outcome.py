@@ -21,6 +21,7 @@ from accomplice.data.drafting.event_codes import (
     refuse_blanks,
     refuse_codes,
 )
+from accomplice.data.drafting.later_times import later_times
 from accomplice.data.drafting.units import LONGEST, plausible, unit_of
 from accomplice.data.errors import InputError, some
 from accomplice.data.outcomes import LeftOut, follow_up, survival_targets
@@ -28,6 +29,11 @@ from accomplice.data.panels.panel import key_of
 from accomplice.data.readers.columns import column
 from accomplice.data.study_parts import Mark, SurvivalEndpoint, Unit, as_level
 
+#: Names of an event that is death.
+_DEATH = (
+    r"(^|_)os(_|$)|dea(d|th)|died|deceased|vital|exitus|verstorben|gestorben|d[ée]c[ée]s|falleci"
+    r"|死亡"
+)
 #: Values of an event's column that say that the event is not known.
 _UNKNOWN = re.compile(
     r"(n/?a|unk|unknown|unclear|missing|not (available|applicable|reported|stated|known)|no data"
@@ -130,6 +136,9 @@ def draft_endpoint(
         endpoint = endpoint.model_copy(update={"zero_is_missing": True})
         time, event, left = follow_up(frame, name, endpoint, words)
     keep = ~left.rows
+    # After a relapse, death is later.
+    if name == "os" or re.search(_DEATH, wanted.key(wanted.event)):
+        asked += later_times(frame, endpoint, time, event, words)
     if wanted.start is not None:
         asked += _far_dates(time, [wanted.start, *columns])
     if raw.get("unit") is not None:

@@ -462,3 +462,51 @@ def test_a_horizon_beyond_the_follow_up_is_said(tmp_path):
     path = tmp_path / "study.yaml"
     path.write_text(path.read_text().replace("horizon: null", "horizon: 600"))
     assert any("600 months lies beyond the last" in note for note in load_cohort(path).notes)
+
+
+class TestLaterTimes:
+    def times(self) -> pd.DataFrame:
+        dead = (np.arange(N) % 2 == 0).astype(int)
+        last = 100 + 10 * np.arange(N)
+        return (
+            base()
+            .drop(columns="os_months")
+            .assign(dead=dead, last_days=last, death_days=np.where(dead == 1, last + 20, np.nan))
+        )
+
+    def test_a_later_time_of_the_event_is_asked(self, tmp_path):
+        made = drafted(tmp_path, self.times(), time="last_days")
+        assert "column 'death_days': it is filled for patients with the event" in made.asked[0]
+        assert "--time death_days,last_days" in made.asked[0]
+        made = drafted(tmp_path, self.times(), time="death_days,last_days")
+        assert not made.asked
+
+    def test_a_later_date_of_the_event_is_asked(self, tmp_path):
+        frame, day = self.times(), pd.Timedelta(days=1)
+        start = pd.Series([pd.Timestamp("2012-03-01")] * N)
+        frame["op"] = start.dt.strftime("%Y-%m-%d")
+        for name in ("last", "death"):
+            dates = start + frame[f"{name}_days"] * day
+            frame[f"{name}_date"] = dates.dt.strftime("%Y-%m-%d")
+        frame = frame.drop(columns=["last_days", "death_days"])
+        made = drafted(tmp_path, frame, time="last_date", start="op")
+        assert "give --time death_date,last_date" in made.asked[0]
+        assert not drafted(tmp_path, frame, time="death_date,last_date", start="op").asked
+
+    @pytest.mark.parametrize("change", ["earlier", "all", "others", "relapse"])
+    def test_others_are_not(self, tmp_path, change):
+        frame = self.times()
+        if change == "earlier":
+            frame["death_days"] -= 50
+        elif change == "relapse":
+            made = drafted(
+                tmp_path, frame.rename(columns={"dead": "dfs"}), time="last_days", event="dfs"
+            )
+            assert not made.asked
+            return
+        elif change == "all":
+            frame["death_days"] = frame["last_days"] + 20.0
+            frame.loc[3, "death_days"] = np.nan
+        else:
+            frame["death_days"] = np.where(np.arange(N) % 3 == 0, frame["last_days"] + 20, np.nan)
+        assert not drafted(tmp_path, frame, time="last_days").asked
