@@ -17,11 +17,14 @@ from accomplice.data.errors import InputError
 from accomplice.data.panels.panel import Panel, key_of, matches
 from accomplice.data.readers.columns import column
 from accomplice.data.rows.barcodes import read_barcodes
-from accomplice.data.rows.one_per_patient import one_per_patient
+from accomplice.data.rows.one_per_patient import SAMPLE_TYPE, one_per_patient
 from accomplice.data.study_parts import Rows, as_level
 
 #: Option by which each row is a patient of its own.
 ALL = "all"
+#: Cells that say that a sample is of normal tissue, and that one is of a tumour.
+_NORMAL = r"\bnormal\b|\badjacent\b|\bnon-?tumou?r"
+_TUMOUR = r"tumou?r|cancer|carcinoma|primary|metasta|malign"
 WAYS = "first|last|primary|mean|latest_before:COLUMN"
 #: Fewest groups of agreeing rows that are taken for several rows of one patient.
 FEWEST_GROUPS = 5
@@ -112,6 +115,7 @@ def identify(
         _check_spelling(found, who)
     if rows is None and made is None:
         found.asked += _alike(frame, who, outcome)
+        found.asked += _normal_tissue(frame, who)
         if who is None and not found.asked:
             _check_same(found)
     return found
@@ -252,6 +256,24 @@ def _alike(frame: pd.DataFrame, id: str | None, outcome: Sequence[str]) -> list[
         f"samples of one patient do: name the patient with --id and --rows {WAYS}, or give --rows "
         f"{ALL} if each row is a patient"
     ]
+
+
+def _normal_tissue(frame: pd.DataFrame, who: str | None) -> list[str]:
+    """Ask where some rows are of normal tissue, by a column that says so, and others of tumours."""
+    for name, cells in frame.items():
+        if is_numeric_dtype(cells.dtype) or not 1 < _groups(cells)[1] <= FEWEST_GROUPS:
+            continue
+        texts = cells.dropna().astype(str).str.lower()
+        normal = texts.str.contains(_NORMAL)
+        if normal.any() and texts[~normal].str.contains(_TUMOUR).any():
+            way = "remove them"
+            if who is not None and SAMPLE_TYPE.search(str(name)):
+                way = "give --rows primary, which drops them"
+            return [
+                f"column '{name}': {int(normal.sum())} rows are of normal tissue: {way}, or give "
+                f"--rows {ALL} if each row is a patient"
+            ]
+    return []
 
 
 def _check_spelling(found: Identity, who: str) -> None:

@@ -33,6 +33,11 @@ LONGEST = 8
 #: Part of the known cells up to which a level that is no word is doubtful.
 FEW_CELLS = 0.05
 _WORD = re.compile(r"[^\W\d_]|\d?[+-]$")
+_NUMBER = re.compile(r"-?\d+(\.\d+)?")
+_RANGE = re.compile(
+    r"(?:[<>≤≥]=?|under|over|unter|über)?\s*\d+([.,]\d+)?(?P<to>\s*(-|–|to|bis)\s*[<≤]?\d+([.,]\d+)?)?"
+    r"\s*\+?\s*(years?|yrs?|y|jahre|mm|cm|%)?"
+)
 #: Words that can be a level, as in "no treatment", or missing.
 NONE = "none"
 
@@ -105,11 +110,17 @@ def fill(n: int, filled: int) -> str | None:
 
 def known_code(column: Levels, panel: Panel) -> Read | str | None:
     """Read a column by the first ordered code that fits all but a few of its cells."""
-    known = {text: count for text, count in column.counts.items() if text.lower() != NONE}
-    for ordinal in panel.ordinals if known else ():
-        meaning = _ordered(ordinal, known, key_of(column.name))
+    for ordinal in panel.ordinals if column.counts else ():
+        key, none = key_of(column.name), column.none
+        if none is not None and ordinal.meaning(none, key) is not None:
+            none = None
+        known = {text: count for text, count in column.counts.items() if text != none}
+        meaning = _ordered(ordinal, known, key) if known else None
+        if none is not None and column.counts[none] > (1 - MOST_ORDERED) * column.counts.total():
+            meaning = None
         if meaning is None:
             continue
+        known = dict(column.counts)
         odd = sorted(text for text in known if text not in meaning)
         meaning |= dict.fromkeys(odd)
         occur = {level for level in meaning.values() if level is not None}
@@ -197,6 +208,7 @@ def levels_of(column: Levels, panel: Panel, most: int) -> Read | str:
     values = column.coded({text: index[level] for text, level in meaning.items()})
     if column.none is not None:
         remarks = (*remarks, f"{column.name}: '{column.none}' is taken for a level")
+    remarks = (*remarks, *_kept_codes(column, counts), *_ranges(column.name, levels))
     unsure = sorted(t for t in counts if word_of(t) in NO_NUMBERS and t.lower() != NONE)
     if unsure and not column.forced:
         remarks = (
@@ -227,6 +239,31 @@ def _unknown(column: Levels) -> dict[str, int]:
     found = {text: n for text, n in column.counts.items() if text in UNKNOWN_CODES}
     others = [bool(_WORD.match(text)) for text in column.counts if text not in found]
     return {} if column.forced or 2 * sum(others) <= len(others) else found
+
+
+def _kept_codes(column: Levels, counts: Mapping[str, int]) -> list[str]:
+    """Say that a level, by option, looks like a code for unknown: 98, or 9 beside 0 to 7."""
+    numbers = [float(text) for text in counts if _NUMBER.fullmatch(text)]
+    kept = [t for t in counts if t in UNKNOWN_CODES and (len(t) > 1 or max(numbers) == float(t))]
+    kept = [t for t in kept if len(t) > 1 or not any(7 < x < float(t) for x in numbers)]
+    if not column.forced or not kept:
+        return []
+    cells = sum(counts[text] for text in kept)
+    return [
+        f"{column.name}: {some(sorted(kept))} ({cells} cells) looks like a code for unknown and is "
+        f"kept as a level: give --missing {','.join(sorted(kept))} if it is none"
+    ]
+
+
+def _ranges(name: str, levels: Collection[str]) -> list[str]:
+    """Say that levels are ranges of numbers, whose order is not read."""
+    between = [_RANGE.fullmatch(text) for text in levels]
+    if len(between) < 3 or not all(between) or not any(m and m["to"] for m in between):
+        return []
+    return [
+        f"{name}: its levels are ranges, which have no order here: write the feature as an "
+        "ordinal, the lowest level first, if that matters"
+    ]
 
 
 def _by_level(counts: Mapping[str, int], meaning: Mapping[str, str]) -> Counter[str]:

@@ -22,7 +22,7 @@ from accomplice.data.rows.barcodes import read_barcodes
 from accomplice.data.rows.identifiers import identifiers
 from accomplice.data.study_parts import FromDates, LatestBefore, Rows
 
-_SAMPLE_TYPE = re.compile(r"(^|_)(sample|tissue|specimen)_?(type|kind|class)(_|$)", re.IGNORECASE)
+SAMPLE_TYPE = re.compile(r"(^|_)(sample|tissue|specimen)_?(type|kind|class)(_|$)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -76,11 +76,14 @@ def one_per_patient(
     if how == "primary":
         ids, keep, rank = _samples(frame, ids)
         order = np.lexsort((order, *rank))
-    elif how == "last":
+    elif _has_types(ids):
+        ids, keep, _ = _samples(frame, ids)
+    normal = int((~keep).sum())
+    if how == "last":
         order = order[::-1]
     elif isinstance(how, LatestBefore):
         taken = _taken(frame, how.latest_before, start, words)
-        keep = ~(taken > 0) & ~np.isnan(taken)
+        keep = keep & ~(taken > 0) & ~np.isnan(taken)
         if not keep.any():
             raise InputError(
                 f"rows.latest_before: by column '{how.latest_before}' no row is from before "
@@ -103,8 +106,12 @@ def one_per_patient(
     first = pd.Index([each for each in dict.fromkeys(ids) if each in there], dtype=object)
     made = made.reindex(first).rename_axis(id).reset_index()[list(frame.columns)]
     late = len(set(ids)) - len(made) if isinstance(how, LatestBefore) else 0
-    normal = int((~keep).sum()) if how == "primary" else 0
     return Merged(made, len(frame), normal, late)
+
+
+def _has_types(ids: list[str]) -> bool:
+    """Whether identifiers are barcodes that name the kind of tissue."""
+    return any(code is not None and code.type is not None for code in read_barcodes(ids) or ())
 
 
 def _samples(
@@ -112,12 +119,12 @@ def _samples(
 ) -> tuple[list[str], Bools, tuple[NDArray[Any], ...]]:
     """Return each row's patient, whether it is a tumour, and its rank; the last counts most."""
     codes = read_barcodes(ids)
-    if codes is not None and any(code is not None and code.type is not None for code in codes):
+    if codes is not None and _has_types(ids):
         patients = [text if c is None else c.patient for text, c in zip(ids, codes, strict=True)]
         types = np.array([1 if c is None or c.type is None else c.type for c in codes])
         vials = pd.Series(["" if c is None else c.rest for c in codes]).rank(method="dense")
         return patients, types < 10, (vials.to_numpy(dtype=int), types)
-    named = next((c for c in frame.columns if _SAMPLE_TYPE.search(str(c))), None)
+    named = next((c for c in frame.columns if SAMPLE_TYPE.search(str(c))), None)
     if named is None:
         return ids, np.ones(len(ids), dtype=bool), (np.zeros(len(ids), dtype=int),)
     kinds = frame[named].astype(str).str.lower()

@@ -510,3 +510,71 @@ class TestLaterTimes:
         else:
             frame["death_days"] = np.where(np.arange(N) % 3 == 0, frame["last_days"] + 20, np.nan)
         assert not drafted(tmp_path, frame, time="last_days").asked
+
+
+class TestTissue:
+    def test_aliquots_of_a_patient_are_one_whichever_row_counts(self, tmp_path):
+        frame = base().assign(pid=[f"TCGA-BR-{4000 + i // 2}-01A-1{i % 2}R" for i in range(N)])
+        frame.loc[3, "pid"] = "TCGA-BR-4001-11A-11R"
+        made = drafted(tmp_path, frame, id="pid", rows=parse_rows("first"))
+        assert "60 rows of 30 patients: one row each (first); 1 rows of normal tissue" in (
+            " ".join(made.notes)
+        )
+
+    @pytest.mark.parametrize(
+        ("name", "way"), [("sample_type", "give --rows primary"), ("tissue", "remove them")]
+    )
+    def test_normal_tissue_of_other_people_is_asked(self, tmp_path, name, way):
+        frame = base().assign(
+            **{name: ["Primary Tumor", "Primary Tumor", "Solid Tissue Normal"] * 20}
+        )
+        made = drafted(tmp_path, frame)
+        assert f"column '{name}': 20 rows are of normal tissue: {way}" in made.asked[0]
+        assert not drafted(tmp_path, frame, rows=ALL).asked
+        if name == "sample_type":
+            drafted(tmp_path, frame, rows=parse_rows("primary"))
+            assert len(load_cohort(tmp_path / "study.yaml")) == 40
+
+    def test_a_normal_finding_is_not(self, tmp_path):
+        assert not drafted(tmp_path, with_column("ldh", ["normal", "elevated"])).asked
+
+
+class TestLevelsOfScales:
+    def test_none_is_the_lowest_of_a_scale_that_has_it(self, tmp_path):
+        made = drafted(tmp_path, with_column("ascites", ["none", "mild", "moderate", "severe"]))
+        assert features(made)["ascites"]["levels"] == ["absent", "mild", "moderate", "severe"]
+        assert len(load_cohort(tmp_path / "study.yaml")) == N
+
+    def test_none_of_many_is_a_level_of_a_category_otherwise(self, tmp_path):
+        made = drafted(tmp_path, with_column("pain", ["None", "low", "high"]))
+        assert features(made)["pain"]["levels"] == ["None", "high", "low"]
+
+    def test_none_of_few_is_missing_and_said(self, tmp_path):
+        frame = with_column("grade", ["G1", "G2", "G3"])
+        frame.loc[[3, 4], "grade"] = "None"
+        made = drafted(tmp_path, frame)
+        assert features(made)["grade"]["levels"] == ["G1", "G2", "G3"]
+        assert "grade: 'None' (2 cells) is no grade and is taken for missing" in str(made.notes)
+        assert len(load_cohort(tmp_path / "study.yaml")) == N
+
+    def test_a_code_that_is_kept_as_a_level_is_said(self, tmp_path):
+        made = drafted(tmp_path, with_column("race", [1, 2, 3, 98]), categories=("race",))
+        assert "race: '98' (15 cells) looks like a code for unknown and is kept" in str(made.notes)
+        made = drafted(tmp_path, with_column("race", [1, 2, 3, 9]), categories=("race",))
+        assert "race: '9' (15 cells) looks like a code for unknown and is kept" in str(made.notes)
+        made = drafted(tmp_path, with_column("race", [1, 7, 8, 9]), categories=("race",))
+        assert "kept as a level" not in str(made.notes)
+
+    @pytest.mark.parametrize(
+        "cells", [["<50", "50-60", ">60"], ["40-49 years", "50-59 years", "60+ years"]]
+    )
+    def test_ranges_are_said_to_have_no_order(self, tmp_path, cells):
+        assert "its levels are ranges" in str(drafted(tmp_path, with_column("band", cells)).notes)
+
+    def test_german_and_chinese_grades_are_ordered(self, tmp_path):
+        frame = with_column("Differenzierung", ["gut", "mäßig", "schlecht"])
+        made = drafted(
+            tmp_path, frame.assign(分化程度=np.repeat(["高分化", "中分化", "低分化"], 20))
+        )
+        assert features(made)["Differenzierung"]["levels"] == ["G1", "G2", "G3"]
+        assert features(made)["分化程度"]["levels"] == ["G1", "G2", "G3"]
