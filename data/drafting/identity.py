@@ -23,7 +23,7 @@ from accomplice.data.study_parts import Rows, as_level
 #: Option by which each row is a patient of its own.
 ALL = "all"
 #: Cells that say that a sample is of normal tissue, and that one is of a tumour.
-_NORMAL = r"\bnormal\b|\badjacent\b|\bnon-?tumou?r"
+_NORMAL = r"\bnormal\b|\badjacent (?:tissue|mucosa)|\bnon-?tumou?r"
 _TUMOUR = r"tumou?r|cancer|carcinoma|primary|metasta|malign"
 WAYS = "first|last|primary|mean|latest_before:COLUMN"
 #: Fewest groups of agreeing rows that are taken for several rows of one patient.

@@ -33,6 +33,8 @@ from accomplice.data.study_parts import Kind, Mark, as_level
 #: A text column with more levels than this is not a category.
 MOST_LEVELS = 20
 
+#: Most negative numbers beside which one can be a code for unknown.
+MOST_NEGATIVE = 4
 #: Ranges in which registries and surveys put several codes for kinds of unknown.
 BLOCKS = ((95, 99), (988, 999), (-9, -6))
 #: Fewest cells with a word for it to be quoted.
@@ -345,7 +347,9 @@ def _without_codes(numbers: Array) -> tuple[Array, list[str]]:
             break
         found.append(as_level(float(last)))
         values, counts = values[:-1], counts[:-1]
-    while len(values) > 3 and as_level(float(values[0])) in UNKNOWN_CODES:
+    # Of many negative numbers, -9 is one.
+    few = bool((values < 0).sum() <= MOST_NEGATIVE)
+    while few and len(values) > 3 and as_level(float(values[0])) in UNKNOWN_CODES:
         if values[0] >= 0 or (values[1] < 0 and as_level(float(values[1])) not in UNKNOWN_CODES):
             break
         alone = values[1] >= 0 and len(values) > MOST_CODES

@@ -18,8 +18,8 @@ from accomplice.data.study_parts import MONTHS, Unit
 #: Years of follow-up above which the unit is asked for, by the source of the unit.
 LONGEST = {"nothing": 30, "the name": 50, "the option": 100}
 
-#: Years below which some patient's time lies in any cohort of so many patients.
-SHORTEST, ENOUGH = 15, 20
+#: Whole numbers above which all times of so many patients are days since 1960 or 1970.
+SERIAL, ENOUGH = 7000, 20
 
 _UNITS: dict[Unit, str] = {
     "days": r"(^|_)(days?|d|jours?|d[ií]as?|giorni|dagen)(_|$)|(days|tagen?|天数?)$",
@@ -73,12 +73,14 @@ def plausible(
     """Ask for the unit where the longest time is too long, and note what was assumed."""
     longest = float(np.nanmax(time, initial=0.0))
     years = longest / 12
-    shortest = float(np.nanmin(time[time > 0], initial=longest)) / 12
-    if len(time) >= ENOUGH and shortest > SHORTEST and shortest > 0.4 * years:
+    raw = time[time > 0] / MONTHS[unit]
+    shortest = float(np.nanmin(raw, initial=np.inf))
+    whole = bool((np.abs(raw - raw.round()) < 1e-6).all())
+    if len(raw) >= ENOUGH and whole and 0.4 * raw.max() < shortest < np.inf and shortest > SERIAL:
         return [
-            f"column {some(columns)}: the shortest time would be {shortest:.0f} years: these seem "
-            "to be dates, as days since 1960 or 1970: subtract the start of follow-up, or export "
-            "both columns as dates and give --from START --time END"
+            f"column {some(columns)}: no time is shorter than {shortest:.0f}: these seem to be "
+            "dates, as days since 1960 or 1970: subtract the start of follow-up, or export both "
+            "columns as dates and give --from START --time END"
         ]
     if years > LONGEST[told]:
         other = "the unit that is right" if told == "the name" else "--unit days"

@@ -299,7 +299,13 @@ class TestRegistryCodes:
 
     @pytest.mark.parametrize(
         "cells",
-        [[*range(60, 101)], [*range(95, 100)], [*range(700, 1001, 7)], [*range(-12, 30)]],
+        [
+            [*range(60, 101)],
+            [*range(95, 100)],
+            [*range(700, 1001, 7)],
+            [*range(-12, 30)],
+            [*range(-9, 13)],
+        ],
     )
     def test_values_in_a_row_are_kept(self, tmp_path, cells):
         made = drafted(tmp_path, with_cells("share", cells))

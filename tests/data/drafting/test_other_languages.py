@@ -185,7 +185,11 @@ class TestFollowUp:
     def test_days_since_1960_are_no_follow_up(self, tmp_path):
         frame = base().drop(columns="os_months").assign(last=range(19_000, 19_000 + N))
         made = drafted(tmp_path, frame, time="last", unit="days")
-        assert "the shortest time would be 52 years: these seem to be dates" in made.asked[0]
+        assert "no time is shorter than 19000: these seem to be dates" in made.asked[0]
+
+    def test_long_survivors_are_read(self, tmp_path):
+        frame = base().assign(os_months=[16.5 * 12 + 2 * i for i in range(N)])
+        assert not drafted(tmp_path, frame).asked
 
     @pytest.mark.parametrize(
         ("cells", "said"),
