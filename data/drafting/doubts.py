@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from accomplice.data.arrays import Array
-from accomplice.data.drafting.levels import FEW_CELLS
+from accomplice.data.cells.numbers import NumberColumn
+from accomplice.data.drafting.levels import FEW_CELLS, Levels
 
 #: Whole numbers with more values than this are no codes of a category.
 MOST_CODES = 12
@@ -49,4 +52,23 @@ def among_two(name: str, known: Array) -> list[str]:
     return [
         f"{name}: {others} of {len(known)} cells are other numbers than the two of all other "
         "cells: correct them if they are none"
+    ]
+
+
+def ask_grouped(column: Levels, read: NumberColumn) -> list[str]:
+    """Ask whether marks group thousands in cells that then are far beyond all others."""
+    mark = "," if read.mark == "." else r"\."
+    grouped = np.array(
+        [bool(re.fullmatch(rf"\d+{mark}\d{{3}}", t)) for t in column.texts] + [False]
+    )
+    cells = grouped[column.codes] & ~np.isnan(read.values)
+    others = read.values[~cells & ~np.isnan(read.values)]
+    if read.mark is None or not cells.any() or not len(others):
+        return []
+    if read.values[cells].min() < FAR_BEYOND * others.max():
+        return []
+    return [
+        f"column '{column.name}': {int(cells.sum())} cells are more than {FAR_BEYOND} times all "
+        f"others if their marks group thousands: correct them, or give --number '{column.name}' if "
+        "they do"
     ]

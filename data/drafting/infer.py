@@ -13,7 +13,14 @@ import pandas as pd
 from accomplice.data.arrays import Array
 from accomplice.data.cells.dates import is_date
 from accomplice.data.cells.numbers import NumberColumn, NumberFormat, number_column
-from accomplice.data.drafting.doubts import MOST_CODES, among_two, beyond, far_below
+from accomplice.data.drafting.doubts import (
+    FAR_BEYOND,
+    MOST_CODES,
+    among_two,
+    ask_grouped,
+    beyond,
+    far_below,
+)
 from accomplice.data.drafting.event_codes import UNKNOWN_CODES
 from accomplice.data.drafting.levels import (
     CONSTANT,
@@ -142,27 +149,8 @@ def infer(
     bare = sum(n for text, n in column.counts.items() if text[-1:].isdigit())
     made = _number(read, name, place, panel, hints, bare)
     if isinstance(made, Inferred) and name not in hints.numbers:
-        made = replace(made, asked=(*made.asked, *_ask_grouped(column, read)))
+        made = replace(made, asked=(*made.asked, *ask_grouped(column, read)))
     return made
-
-
-def _ask_grouped(column: Levels, read: NumberColumn) -> list[str]:
-    """Ask whether marks group thousands in cells that then are far beyond all others."""
-    mark = "," if read.mark == "." else r"\."
-    grouped = np.array(
-        [bool(re.fullmatch(rf"\d+{mark}\d{{3}}", t)) for t in column.texts] + [False]
-    )
-    cells = grouped[column.codes] & ~np.isnan(read.values)
-    others = read.values[~cells & ~np.isnan(read.values)]
-    if read.mark is None or not cells.any() or not len(others):
-        return []
-    if read.values[cells].min() < FAR_BEYOND * others.max():
-        return []
-    return [
-        f"column '{column.name}': {int(cells.sum())} cells are more than {FAR_BEYOND} times all "
-        f"others if their marks group thousands: correct them, or give --number '{column.name}' if "
-        "they do"
-    ]
 
 
 def ask_words(cells: pd.Series, name: str, hints: Hints) -> list[str]:
