@@ -310,7 +310,7 @@ def load_study(path: Path) -> Study:
     if not path.is_file():
         raise InputError(f"{path}: no such study file; draft one with: accomplice data init")
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        raw = _Loader(path.read_text(encoding="utf-8")).get_single_data()
     except yaml.constructor.ConstructorError as error:
         line = "" if error.problem_mark is None else f"line {error.problem_mark.line + 1}: "
         raise InputError(f"{path}: {line}{error.problem}") from None

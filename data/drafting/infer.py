@@ -144,7 +144,9 @@ def infer(
         return DATED
     # Where most cells are bounds, as in "<= 2 cm" and "> 2 cm", they are levels.
     unsure = np.isnan(read.values[filled]) | read.bound[filled]
-    if forced or _is_bool(cells) or unsure.mean() > 0.5:
+    # One number among words is a level, such as the blood group 0 beside A, B and AB.
+    alone = unsure.any() and len(np.unique(read.values[filled][~unsure])) == 1
+    if forced or _is_bool(cells) or unsure.mean() > 0.5 or (alone and few and len(texts) > 3):
         return _inferred(levels_of(column, panel, MOST_LEVELS))
     bare = sum(n for text, n in column.counts.items() if text[-1:].isdigit())
     made = _number(read, name, place, panel, hints, bare)

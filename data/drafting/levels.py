@@ -142,6 +142,12 @@ def known_code(column: Levels, panel: Panel) -> Read | str | None:
                 f"{column.name}: {_quoted(odd)} ({count} cells) is no {ordinal.name} and is taken "
                 "for missing; correct it, or map it to a level",
             )
+        if column.none is not None and meaning[column.none] is not None:
+            remarks = (
+                *remarks,
+                f"{column.name}: '{column.none}' is read as '{meaning[column.none]}': give "
+                f"--missing {column.none} if it means missing",
+            )
         return Read(
             spec, values, ordinal, (*remarks, *_mixed(column.name, known, meaning, ordinal))
         )
@@ -278,7 +284,9 @@ def _doubts(name: str, counts: Counter[str], panel: Panel) -> list[str]:
     found = []
     few = FEW_CELLS * counts.total()
     words = any(_WORD.match(text) for text in counts)
-    odd = [t for t, n in counts.items() if n <= few and (n < 3 or (words and not _WORD.match(t)))]
+    numbers = {t for t in counts if words and not _WORD.match(t)}
+    odd = [t for t, n in counts.items() if n < 3 and (n <= few or t in numbers)]
+    odd += [t for t in numbers if 3 <= counts[t] <= few]
     if odd and len(counts) > 2:
         cells = sum(counts[text] for text in odd)
         found.append(

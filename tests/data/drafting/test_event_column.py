@@ -77,4 +77,4 @@ def test_no_row_left_is_an_error(tmp_path):
     frame = pd.concat([base(), base()]).assign(visit=[1] * 60 + [2] * 60)
     rows = parse_rows("latest_before:visit")
     said = refusal(tmp_path, frame, id="pid", rows=rows)
-    assert "--rows leaves none of its 120 rows" in said
+    assert "by column 'visit' no row is from before follow-up" in said

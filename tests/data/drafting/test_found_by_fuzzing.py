@@ -349,3 +349,23 @@ class TestRegistryCodes:
             tmp_path, with_cells("purity", [f"{40 + i}%" for i in range(20)], row3="0.4")
         )
         assert note(made, "purity: cells name the unit %, which is taken off; 1 cells name none")
+
+
+def test_none_beside_a_scale_s_own_lowest_level_is_said(tmp_path):
+    made = drafted(tmp_path, with_cells("ascites", ["absent", "none", "mild", "severe"]))
+    assert feature(made, "ascites")["map"]["none"] == "absent"
+    assert note(made, "ascites: 'none' is read as 'absent': give --missing none")
+
+
+def test_two_numbers_among_the_words_of_few_patients_are_said(tmp_path):
+    few = with_cells("tumor_site", ["cardia", "body", "antrum"], row3="0.3", row7="0.3").head(36)
+    made = drafted(tmp_path, few)
+    assert note(made, "tumor_site: '0.3' (2 cells) is a level of few patients")
+
+
+def test_one_number_among_words_is_a_level_however_many_have_it(tmp_path):
+    made = drafted(tmp_path, with_cells("blood group", ["0", "0", "0", "A", "B", "0", "AB"]))
+    assert feature(made, "blood group") == {"kind": "category", "levels": ["0", "A", "AB", "B"]}
+    made = drafted(tmp_path, with_cells("size", [3, 4, 5, "large"]))
+    assert note(made, "size")
+    assert not any("size" in features for features in made.study["modalities"].values())
