@@ -247,8 +247,11 @@ class Treatment(Part):
     """Feature -> levels at which the treatment is an option; at all levels if absent."""
     landmark: Annotated[float, Field(ge=0)] = 2.0
     """Landmark, in months: the treatment has begun by then in all who get it."""
-    expected_hr: tuple[float, float] = (0.55, 1.0)
-    """Range of hazard ratios in trials; an observed effect outside it raises an alarm."""
+    expected_hr: tuple[float, float] | None = None
+    """Range of the hazard ratio in randomised trials; an observed effect whose interval lies
+    outside it raises an alarm. Without a range there is none."""
+    expected_hr_source: str = ""
+    """The trials that the range is from."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -257,8 +260,9 @@ class Treatment(Part):
             raise ValueError(f"level '{both[0]}' is both treated and untreated")
         if not self.treated or not self.untreated:
             raise ValueError("name at least one level each under treated and untreated")
-        low, high = self.expected_hr
-        if not 0 < low < high:
+        if self.expected_hr is None and self.expected_hr_source:
+            raise ValueError("expected_hr_source is given without expected_hr, the range itself")
+        if self.expected_hr is not None and not 0 < self.expected_hr[0] < self.expected_hr[1]:
             raise ValueError("expected_hr must be [lowest, highest], both above 0")
         return self
 

@@ -319,6 +319,20 @@ def _on_treatment(treatment: dict[str, Any]) -> list[str]:
     """Note the assumptions on a treatment."""
     label, where = treatment.get("label", TREATMENT), treatment.get("eligible")
     if where is None:
-        return [f"{label} is taken to be an option for everybody; say otherwise under eligible"]
-    told = "; ".join(f"{name} {some(levels)}" for name, levels in where.items())
-    return [f"{label} is taken to be an option at {told}; correct treatment.eligible"]
+        notes = [f"{label} is taken to be an option for everybody; say otherwise under eligible"]
+    else:
+        told = "; ".join(f"{name} {some(levels)}" for name, levels in where.items())
+        notes = [f"{label} is taken to be an option at {told}; correct treatment.eligible"]
+    if "expected_hr" in treatment:
+        low, high = treatment["expected_hr"]
+        return [
+            *notes,
+            f"trials of {label} saw hazard ratios of {low:g} to {high:g}; correct "
+            "treatment.expected_hr and its source where they do not fit these patients",
+        ]
+    return [
+        *notes,
+        f"which hazard ratios did randomised trials of {label} see? give their range as "
+        "treatment.expected_hr and the trials as expected_hr_source; without, no effect is "
+        "compared with trials",
+    ]

@@ -176,16 +176,20 @@ def interactions(treatment: str, chosen: Chosen, panel: Panel) -> list[list[str]
 
 
 def course(treatment: str, chosen: Chosen, panel: Panel) -> dict[str, Any]:
-    """Return the panel's entry of a treatment: its label, and where it is an option."""
+    """Return the panel's entry of a treatment: label, where it is an option, trials' range."""
     key = key_of(treatment)
     label = next((n for n, c in panel.treatments.items() if re.search(c.columns, key)), None)
     if label is None:
         return {}
-    stages = panel.treatments[label].stages
+    known, found = panel.treatments[label], dict[str, Any](label=label)
     for name in references(chosen).get("stage", ()):
-        if stages and set(stages) <= set(chosen.found[name].spec["levels"]):
-            return {"label": label, "eligible": {name: stages}}
-    return {"label": label}
+        if known.stages and set(known.stages) <= set(chosen.found[name].spec["levels"]):
+            found["eligible"] = {name: known.stages}
+            break
+    if known.expected_hr is not None:
+        found["expected_hr"] = list(known.expected_hr)
+        found["expected_hr_source"] = known.expected_hr_source
+    return found
 
 
 def response_features(chosen: Chosen, panel: Panel) -> list[str]:

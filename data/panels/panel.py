@@ -149,6 +149,10 @@ class Course(_Model):
     """Pattern of its column's name, as a key."""
     stages: list[str] = Field(default_factory=list)
     """Levels of the overall stage at which it is an option."""
+    expected_hr: tuple[float, float] | None = None
+    """Range of the hazard ratio of overall survival in randomised trials."""
+    expected_hr_source: str = ""
+    """The trials."""
 
 
 class Disease(_Model):

@@ -104,6 +104,7 @@ def test_one_level_however_it_is_written(value, level):
         ("treatment.landmark", -1, "treatment.landmark"),
         ("treatment.expected_hr", [1.0, 0.5], "expected_hr must be [lowest, highest]"),
         ("treatment.expected_hr", [0, 1], "expected_hr must be [lowest, highest]"),
+        ("treatment.expected_hr_source", "a trial", "without expected_hr, the range itself"),
         ("treatment.eligible", {"agee": ["1"]}, "treatment.eligible: no feature 'agee'; did you"),
         ("treatment.eligible", {"sex": ["F", "W"]}, "treatment.eligible.sex: 'W' is not one of"),
         ("treatment.eligible", {"age": ["60"]}, "treatment.eligible.age: '60' is not one of"),
@@ -246,7 +247,8 @@ class TestTreatment:
         assert treatment.label == "treatment"
         assert treatment.eligible == {}
         assert treatment.landmark == 2
-        assert treatment.expected_hr == (0.55, 1.0)
+        assert treatment.expected_hr is None
+        assert treatment.expected_hr_source == ""
 
 
 class TestLoad:

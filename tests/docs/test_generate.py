@@ -37,7 +37,7 @@ def test_study_file_lists_every_key_with_type_default_and_meaning(hook):
         assert f"| `{key}` |" in text
     assert cells(text, "landmark")[:2] == ["number ≥ 0", "`2.0`"]
     assert cells(text, "horizon")[:2] == ["number > 0", "none"]
-    assert cells(text, "expected_hr")[1] == "`[0.55, 1]`"
+    assert cells(text, "expected_hr")[1] == "none"
     assert cells(text, "modalities")[1] == "**needed**"
     assert cells(text, "kind")[2] == hook._attribute_docstrings(Feature)["kind"]
 

@@ -61,7 +61,7 @@ MANY_OUTSIDE = 0.1
 WORTH = 0.03
 #: Chance of a worthwhile gain from which a treatment is favoured, and below which no clear benefit
 #: is seen.
-LIKELY, UNLIKELY = 0.8, 0.5
+LIKELY, UNLIKELY = 0.8, 0.2
 #: Propensities between which both arms have patients like this one.
 RARE, COMMON = 0.1, 0.9
 

@@ -268,9 +268,8 @@ def immortal_time(cohort: Cohort, evidence: Evidence | None) -> Answer:
         certain = bool(evidence.distrust) or evidence.immortal_p < SURPRISE
         status: Status = "fired" if certain else "caution"
         return status, said, (cohort.study.treatment.column,)
-    low, high = evidence.expected_hr
     return (
         "clear",
-        f"The hazard ratio of {evidence.label}, {evidence.hr['landmark']}, is within the {low:g} "
-        f"to {high:g} that trials have seen, and early events do not miss among the treated.",
+        f"The hazard ratio of {evidence.label}, {evidence.hr['landmark']}, is {evidence.compared}; "
+        "early events do not miss among the treated.",
     )

@@ -74,7 +74,13 @@ def treatment(claim: MarkerClaim) -> Section:
     verdict = verdicts.of_treatment(found)
     if isinstance(found, str):
         return Section(heading, verdict)
-    low, high = found.trials
+    trials = found.trials
+    shade = (
+        "Below 1 the treated fare better."
+        if trials is None
+        else f"The shaded band is {trials.cited}."
+    )
+    band = None if trials is None else trials.bounds
     unknown = f" ({found.unknown} unknown)" if found.unknown else ""
     one, other = found.early_treated, found.early_untreated
     rows = [(adjusted_for(name), ratio) for name, ratio in found.ratios.items()]
@@ -83,22 +89,22 @@ def treatment(claim: MarkerClaim) -> Section:
         verdict,
         (
             f"{found.treated} patients with '{found.column}' against {found.untreated} without"
-            f"{unknown}; nobody was randomised. Trials make hazard ratios of {low:.2f} to "
-            f"{high:.2f} credible.",
+            f"{unknown}; nobody was randomised.",
             f"Within {found.landmark:g} months of the start {one.events} of {one.patients} treated "
             f"({percent(one.share, 1)}) and {other.events} of {other.patients} untreated patients "
-            f"({percent(other.share, 1)}) had the event. A true hazard ratio of {low:.2f} would "
-            f"leave the treated so few with {p_text(found.immortal_p)}.",
+            f"({percent(other.share, 1)}) had the event. A true hazard ratio of "
+            f"{found.strongest:.2f} would leave the treated so few with "
+            f"{p_text(found.immortal_p)}.",
         ),
         (
             plots.inline(
                 "treatment",
                 lambda: plots.forest(
-                    rows, "hazard ratio, treated against untreated (log scale)", band=found.trials
+                    rows, "hazard ratio, treated against untreated (log scale)", band=band
                 ),
                 f"The treatment's hazard ratios with 95 % intervals: "
                 f"{'; '.join(f'{k} {r}' for k, r in rows)}.",
-                f"The shaded band, {low:.2f} to {high:.2f}, is what trials make credible.",
+                shade,
             ),
         ),
         terms("confounding by indication", "immortal time", "landmark analysis"),

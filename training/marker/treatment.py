@@ -27,7 +27,9 @@ from accomplice.training.treatment.immortal_time import (
     Early,
     early_events,
     fewer_by_chance,
+    strongest,
 )
+from accomplice.training.treatment.trial_range import TrialRange
 
 
 @dataclass(frozen=True)
@@ -66,14 +68,20 @@ class TreatmentEffect:
     """Months."""
     early_treated: Early
     early_untreated: Early
-    trials: tuple[float, float]
-    """Hazard ratios that trials make credible."""
+    trials: TrialRange | None
+    """Range of the hazard ratio in trials, if the study file gives one."""
 
     @property
     def outside(self) -> tuple[str, ...]:
-        """Which of the hazard ratios lie outside the trials' range."""
-        low, high = self.trials
-        return tuple(k for k, r in self.ratios.items() if r.known and not low <= r.value <= high)
+        """Which of the hazard ratios have an interval wholly outside the trials' range."""
+        if self.trials is None:
+            return ()
+        return tuple(k for k, r in self.ratios.items() if r.known and self.trials.side(r))
+
+    @property
+    def strongest(self) -> float:
+        """Lowest credible hazard ratio of the treatment, at most 1."""
+        return strongest(self.trials, list(self.ratios.values())[-1])
 
     @property
     def immortal_p(self) -> float:
@@ -81,7 +89,7 @@ class TreatmentEffect:
 
         A treatment that works prevents early events too; immortal time prevents more.
         """
-        return fewer_by_chance(self.early_treated, self.early_untreated, min(self.trials[0], 1.0))
+        return fewer_by_chance(self.early_treated, self.early_untreated, self.strongest)
 
     @property
     def alarm(self) -> bool:
@@ -152,7 +160,7 @@ def treatment_effect(cohort: Cohort, sets: dict[str, Array]) -> TreatmentEffect 
         landmark=landmark,
         early_treated=early_treated,
         early_untreated=early_untreated,
-        trials=treatment.expected_hr,
+        trials=TrialRange.of(treatment),
     )
 
 

@@ -146,31 +146,33 @@ def of_treatment(found: TreatmentEffect | str) -> Verdict:
     """Is the treatment's own effect in this cohort to be believed?"""
     if isinstance(found, str):
         return Verdict("absent", f"Cannot be judged: {found}.")
-    low, high = found.trials
     reasons = []
-    if found.outside:
+    if found.trials is not None and found.outside:
         values = listed([_as_adjusted(k, found.ratios[k]) for k in found.outside])
-        reasons.append(
-            f"HR {values} lies outside the {low:.2f} to {high:.2f} that trials make credible"
-        )
+        reasons.append(f"the whole interval of HR {values} lies outside {found.trials.cited}")
     if found.immortal_p < SURPRISE:
         one, other = found.early_treated, found.early_untreated
         reasons.append(
             f"within {found.landmark:g} months {one.events} of {one.patients} treated patients "
             f"had the event but {other.events} of {other.patients} untreated, fewer than a true "
-            f"HR of {low:.2f} would explain ({p_text(found.immortal_p)})"
+            f"HR of {found.strongest:.2f} would explain ({p_text(found.immortal_p)})"
         )
     if reasons:
         return Verdict(
             "alarm",
-            f"Do not take it at face value: {'; '.join(reasons)}. Confounding by indication or "
-            "immortal time is the likelier reason.",
+            f"Do not take it at face value: {'; '.join(reasons)}. Confounding by indication, "
+            "immortal time, or harm may be the reason.",
         )
     name, ratio = list(found.ratios.items())[-1]
     return Verdict(
         "caution",
-        f"No alarm: HR {_as_adjusted(name, ratio)} lies within the {low:.2f} to {high:.2f} that "
-        "trials make credible. It is observational all the same.",
+        f"No alarm: HR {_as_adjusted(name, ratio)} is "
+        + (
+            f"not outside {found.trials.cited}."
+            if found.trials
+            else "not compared with trials, of which the study file gives no range."
+        )
+        + " It is observational all the same.",
     )
 
 

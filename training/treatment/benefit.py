@@ -158,12 +158,14 @@ def advise(
         effect: whose propensity says whether patients like this one were in both arms.
         option: (n,) 1 where the treatment is an option, 0 where it is none, NaN where unknown.
         treatment: its label, and where it is an option.
-        distrust: reason why the effect seen in training is not credible, if there is one.
+        distrust: reason why the effect seen in training is not credible, if there is one: then
+            nothing is favoured by it. Harm is said all the same.
         outside: (n,) whether a whole modality's values are far from the training patients'.
 
     Returns:
-        ``favours LABEL`` where a gain above 3 points is likely, ``favours none`` where harm is,
-        ``no clear benefit`` where such a gain is less likely than not, or ``abstains: reason``.
+        ``favours LABEL`` where the chance of a gain above 3 points is at least 80 %, ``no clear
+        benefit`` where it is below 20 %, ``favours none`` where that of a loss is above 90 %, or
+        ``abstains: reason``.
     """
     advice = np.full(len(option), f"{FAVOURS} {treatment.label}", dtype=object)
     advice[found.p_benefit < UNLIKELY] = NO_CLEAR
@@ -175,7 +177,7 @@ def advise(
         "rarely_untreated": effect.propensity > COMMON,
         "outside_training": np.zeros(len(option), dtype=bool) if outside is None else outside,
         "option_unknown": np.isnan(option),
-        "not_credible": np.full(len(option), bool(distrust)),
+        "not_credible": (found.p_benefit >= LIKELY) & bool(distrust),
         "no_option": option == 0,
     }
     for name, reason in reasons(treatment, distrust).items():

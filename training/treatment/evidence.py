@@ -12,8 +12,16 @@ from typing import Any
 from accomplice.data.arrays import Array
 from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.estimators.policy import COMMON, RARE, SURPRISE, WORTH
-from accomplice.training.treatment.immortal_time import Early, fewer_by_chance
+from accomplice.training.treatment.immortal_time import Early, fewer_by_chance, strongest
 from accomplice.training.treatment.rate import Ranked
+from accomplice.training.treatment.trial_range import TrialRange
+
+#: Side of the trials' range on which a hazard ratio lies -> its possible causes.
+MEANING = {
+    "below": "fitter patients may have been treated (confounding by indication)",
+    "above": "more harm than trials saw, which is confounding by indication (sicker patients were "
+    "treated), or harm",
+}
 
 
 @dataclass(frozen=True)
@@ -49,7 +57,8 @@ class Evidence:
     """Part of the patients with a propensity between 0.1 and 0.9."""
     hr: dict[str, Estimate]
     """Hazard ratio: ``crude``; ``adjusted``; ``landmark``, adjusted and from the landmark on."""
-    expected_hr: tuple[float, float]
+    trials: TrialRange | None
+    """Range of the hazard ratio in trials, if the study file gives one."""
     early: tuple[Early, Early]
     """Events before the landmark among all the treated, and all the untreated."""
     ate: Estimate
@@ -75,15 +84,12 @@ class Evidence:
     @property
     def alarms(self) -> tuple[str, ...]:
         """Signs, in words, that the observed effect is biased; none is no proof of the contrary."""
-        low, high = self.expected_hr
         found = []
         for name, what in (("adjusted", ""), ("landmark", f" from month {self.landmark:g} on")):
-            if not low <= self.hr[name].value <= high:
-                who = "fitter" if self.hr[name].value < low else "sicker"
+            if self.trials is not None and (side := self.trials.side(self.hr[name])):
                 found.append(
-                    f"the hazard ratio{what}, {self.hr[name]}, is outside the {low:g} to {high:g} "
-                    f"that trials have seen, as it would be if {who} patients were treated "
-                    "(confounding by indication)"
+                    f"the hazard ratio{what}, {self.hr[name]}, is {side} {self.trials.cited}: "
+                    f"{MEANING[side]}"
                 )
         if self.immortal_p < SURPRISE:
             with_it, without = self.early
@@ -96,20 +102,28 @@ class Evidence:
 
     @property
     def distrust(self) -> str:
-        """Reason why no advice can rest on the effect, counted from the landmark on, if any.
+        """Reason why nothing can be favoured by the effect, counted from the landmark on, if any.
 
-        Chance must not explain that it is out of range; the landmark takes early deaths out.
+        The landmark takes early deaths out.
         """
-        low, high = self.expected_hr
-        hr = self.hr["landmark"]
-        if hr.high < low or hr.low > high:
-            return f"a hazard ratio outside the {low:g} to {high:g} that trials have seen"
-        return ""
+        side = "" if self.trials is None else self.trials.side(self.hr["landmark"])
+        return f"a hazard ratio {side} {self.trials}" if side else ""
+
+    @property
+    def compared(self) -> str:
+        """How a hazard ratio without an alarm compares with trials."""
+        if self.trials is None:
+            return "not compared with trials, of which the study file gives no range"
+        return f"not outside {self.trials.cited}"
 
     @property
     def immortal_p(self) -> float:
-        """Chance of so few early events among the treated, by the strongest credible effect."""
-        return fewer_by_chance(*self.early, min(self.expected_hr[0], 1.0))
+        """Chance of so few early events among the treated, by the strongest credible effect.
+
+        That is the lowest hazard ratio of trials; without a range, the lower end of the interval
+        from the landmark on.
+        """
+        return fewer_by_chance(*self.early, strongest(self.trials, self.hr["landmark"]))
 
     @property
     def differs(self) -> bool:
@@ -126,7 +140,8 @@ class Evidence:
             "arms": asdict(self.arms),
             "overlap": self.overlap,
             "hr": {name: e.to_json() for name, e in self.hr.items()},
-            "expected_hr": list(self.expected_hr),
+            "expected_hr": None if self.trials is None else list(self.trials.bounds),
+            "expected_hr_source": None if self.trials is None else self.trials.source,
             "alarm": bool(self.alarms),
             "distrust": self.distrust or None,
             "immortal_time_p": self.immortal_p,
@@ -146,7 +161,6 @@ class Evidence:
 
 def sentences(found: Evidence) -> dict[str, str]:
     """Return the meaning of each part of the evidence, in one sentence."""
-    low, high = found.expected_hr
     label, arms, hr = found.label, found.arms, found.hr["landmark"]
     years = f"{found.horizon:.0f} months"
     larger, other = found.halves
@@ -163,8 +177,7 @@ def sentences(found: Evidence) -> dict[str, str]:
         "alarm": (
             f"ALARM: {'; '.join(found.alarms)}. {_consequence(found)}"
             if found.alarms
-            else f"It lies within the {low:g} to {high:g} that trials have seen: no alarm. That "
-            "does not prove it is free of confounding."
+            else f"No alarm: it is {found.compared}. That does not prove it is free of confounding."
         ),
         "ate": (
             f"Mean gain of survival at {years}: {_points(found.ate)} points by what was observed, "
@@ -200,10 +213,10 @@ def sentences(found: Evidence) -> dict[str, str]:
 def _consequence(found: Evidence) -> str:
     """Return the consequence of an alarm for the predicted benefits."""
     if found.distrust:
-        return "Read no predicted benefit as one: the model withholds its advice."
+        return "Read no predicted benefit as one: the model favours the treatment in nobody."
     return (
-        f"Counted from month {found.landmark:g} on, which leaves early events out, the interval "
-        "includes what trials have seen: chance is possible. Read predicted benefits with care."
+        f"Counted from month {found.landmark:g} on, which leaves early events out, it is "
+        f"{found.compared}. Read predicted benefits with care."
     )
 
 

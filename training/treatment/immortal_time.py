@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from accomplice.data.arrays import Array, Bools
+from accomplice.training.estimators.intervals import Estimate
+from accomplice.training.treatment.trial_range import TrialRange
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,18 @@ def early_events(treated: Array, time: Array, event: Bools, landmark: float) -> 
         Early(int((early & (treated == arm)).sum()), int((treated == arm).sum())) for arm in (1, 0)
     )
     return treated_, untreated
+
+
+def strongest(trials: TrialRange | None, late: Estimate) -> float:
+    """Return the lowest credible hazard ratio of a treatment, at most 1.
+
+    Args:
+        trials: range of trials, if one is known; its lower end is the answer.
+        late: hazard ratio from the landmark on, which immortal time does not touch; the lower end
+            of its interval is the answer without trials, and 1 where it is not known.
+    """
+    low = late.low if trials is None else trials.low
+    return 1.0 if math.isnan(low) else min(low, 1.0)
 
 
 def fewer_by_chance(one: Early, other: Early, odds: float = 1.0) -> float:

@@ -38,6 +38,7 @@ from accomplice.training.treatment.effect import (
 from accomplice.training.treatment.evidence import Arms, Evidence
 from accomplice.training.treatment.immortal_time import early_events
 from accomplice.training.treatment.rate import Ranked, Scored, cross_ranked, mean, ranked
+from accomplice.training.treatment.trial_range import TrialRange
 
 #: Propensities are held inside these bounds where they are divided by.
 BOUND = 0.05
@@ -89,7 +90,7 @@ def _judge(crossed: CrossFitted, config: Config) -> Evidence:
         treated=a,
         overlap=float(((own.propensity >= RARE) & (own.propensity <= COMMON)).mean()),
         hr=_hazard_ratios(crossed),
-        expected_hr=treatment.expected_hr,
+        trials=TrialRange.of(treatment),
         early=early_events(status, cohort.time, cohort.event, treatment.landmark),
         ate=mean(gained),
         predicted=float(gain.mean()),

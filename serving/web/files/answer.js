@@ -55,7 +55,7 @@ export function advice(config, said) {
   const { label } = config.treatment, [kind, ...why] = said.split(": ");
   if (kind === "abstains") return ["caution", "No advice", `The model abstains: ${why.join(": ")}.`];
   if (kind === "favours none") return ["alarm", "Against", `The model speaks against ${label}: harm is likely.`];
-  if (kind === "no clear benefit") return ["quiet", "No clear benefit", `A worthwhile gain from ${label} is less likely than not.`];
+  if (kind === "no clear benefit") return ["quiet", "No clear benefit", `A worthwhile gain from ${label} is unlikely: its chance is below 20 %.`];
   return ["shown", "In favour", `The model favours ${label}: a gain of more than 3 points is likely.`];
 }
 

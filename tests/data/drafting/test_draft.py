@@ -135,7 +135,10 @@ class TestRoles:
             "treated": ["YES", "Yes"],
             "untreated": ["no"],
             "label": "chemotherapy",
+            "expected_hr": [0.51, 1.0],
+            "expected_hr_source": study["treatment"]["expected_hr_source"],
         }
+        assert "ACTS-GC" in study["treatment"]["expected_hr_source"]
         assert study["endpoints"]["binary"]["response"] == {
             "column": "recist",
             "positive": ["CR", "PR"],

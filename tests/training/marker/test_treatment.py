@@ -21,7 +21,13 @@ STUDY = {
     "name": "made-up",
     "source": {"files": ["x.csv"]},
     "endpoints": {"survival": {"os": {"time": "months", "event": "died", "horizon": 120}}},
-    "treatment": {"column": "drug", "treated": ["yes"], "untreated": ["no"]},
+    "treatment": {
+        "column": "drug",
+        "treated": ["yes"],
+        "untreated": ["no"],
+        "expected_hr": [0.55, 1.0],
+        "expected_hr_source": "made-up trials",
+    },
     "modalities": {"clinical": {"age": {"kind": "number"}}, "m": {"x": {"kind": "number"}}},
 }
 
@@ -64,6 +70,9 @@ def test_an_effect_out_of_range_raises_it():
     found = effect_of(made_up(1500, np.log(0.3)))
     assert found.alarm
     assert "clinical" in found.outside
+    without = effect_of(made_up(1500, np.log(0.3)), expected_hr=None)
+    assert not without.alarm
+    assert without.trials is None
 
 
 def test_immortal_time_raises_it_though_the_effect_is_credible():

@@ -18,6 +18,7 @@ from accomplice.training.marker.correlation import Correlation
 from accomplice.training.marker.cutpoints import CutScan
 from accomplice.training.marker.treatment import Modification, TreatmentEffect
 from accomplice.training.treatment.immortal_time import Early
+from accomplice.training.treatment.trial_range import TrialRange
 
 SURE, UNSURE = HazardRatio.of(0.5, 0.1, 300, 100), HazardRatio.of(0.1, 0.1, 300, 100)
 BETTER = HazardRatio.of(-0.5, 0.1, 300, 100)
@@ -121,7 +122,7 @@ def treated(log, early=3):
     """An effect that is credible unadjusted; ``early`` of 100 treated had the event early."""
     each = {"nothing": ratios(-0.2), "stage": ratios(log), "clinical": ratios(log)}
     one, other = Early(early, 100), Early(8, 100)
-    return TreatmentEffect("act", 100, 100, 5, each, 2.0, one, other, (0.55, 1.0))
+    return TreatmentEffect("act", 100, 100, 5, each, 2.0, one, other, TrialRange(0.55, 1.0))
 
 
 def test_treatment():
@@ -131,7 +132,7 @@ def test_treatment():
     for log in (math.log(0.4), math.log(1.3)):
         alarm = verdicts.of_treatment(treated(log))
         assert alarm.tone == "alarm"
-        assert "0.55 to 1.00" in alarm.text
+        assert "0.55 to 1 of trials" in alarm.text
         assert "onfounding by indication" in alarm.text
         assert "immortal time" in alarm.text
     immortal = verdicts.of_treatment(treated(math.log(0.7), 0))

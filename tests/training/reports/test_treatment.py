@@ -10,6 +10,7 @@ import pytest
 from accomplice.training.reports.figures.treatment import treatment_figures
 from accomplice.training.reports.treatment import treatment_page
 from accomplice.training.treatment.evidence import sentences
+from accomplice.training.treatment.trial_range import TrialRange
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +51,9 @@ def test_names_are_escaped(found):
 
 
 def test_an_alarm_is_the_first_thing_said(found):
-    narrow = replace(found, expected_hr=(9.0, 10.0))
+    narrow = replace(found, trials=TrialRange(90.0, 100.0))
     assert "Alarm: what is seen here" in treatment_page(narrow, "made-up", synthetic=True)
-    wide = replace(found, expected_hr=(0.01, 10.0))
+    wide = replace(found, trials=TrialRange(0.01, 100.0))
     assert "Alarm: what is seen here" not in treatment_page(wide, "made-up", synthetic=True)
 
 

@@ -239,7 +239,7 @@ class TestAdvice:
                 {"gain": 0.0, "low": -WORTH - 1e-6, "high": WORTH + 1e-6, "p_benefit": 0.5},
                 "abstains: the interval spans a loss and a gain of 3 points",
             ),
-            ({"gain": 0.0, "low": -WORTH, "high": 0.2, "p_benefit": 0.4}, "no clear benefit"),
+            ({"gain": 0.0, "low": -WORTH, "high": 0.2, "p_benefit": 0.4}, UNCERTAIN),
         ],
     )
     def test_follows_the_benefit(self, changed, wording):
@@ -262,17 +262,21 @@ class TestAdvice:
     def test_abstains_where_it_does_not_know(self, propensity, option, wording):
         assert said(CLEAR, propensity, option) == wording
 
-    def test_an_effect_that_is_not_credible_gives_no_advice(self):
+    def test_an_effect_that_is_not_credible_favours_nothing_but_harm_is_said(self):
+        likely, harm = (0.1, 0.05, 0.15, 2.0, 0.95), (-0.1, -0.15, -0.05, -2.0, 0.0)
+        none = (0.0, -0.02, 0.02, 0.0, 0.05)
         advice = advise(
-            Benefit(*np.tile([[0.1], [0.05], [0.15], [2.0], [0.95]], 2)),
-            effects([-0.4, -0.4], 0.1),
-            np.array([1.0, 0.0]),
+            Benefit(*np.array([likely, likely, harm, none]).T),
+            effects([-0.4, -0.4, 0.4, 0.0], 0.1),
+            np.array([1.0, 0.0, 1.0, 1.0]),
             TREATMENT,
             "immortal time",
         )
         assert advice.tolist() == [
             "abstains: the effect seen in training is not credible (immortal time)",
             "abstains: chemotherapy is no option at this stage",
+            "favours none",
+            "no clear benefit",
         ]
 
     def test_values_unlike_those_of_training_get_no_advice(self):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from accomplice.training.config import configure
 from accomplice.training.treatment.effect import compared, fitted_rates
 from accomplice.training.treatment.evidence import sentences
+from accomplice.training.treatment.immortal_time import Early
 from accomplice.training.treatment.judging import (
     Estimate,
     _halves,
@@ -20,6 +21,7 @@ from accomplice.training.treatment.judging import (
     evidence,
     permuted,
 )
+from accomplice.training.treatment.trial_range import TrialRange
 
 untimed = settings(deadline=None)
 CONFIG = configure(["net.members=2"])
@@ -101,11 +103,13 @@ class TestEvidence:
         assert found.hr["crude"].value == pytest.approx(np.exp(theirs.coef_[0]), rel=1e-5)
 
     def test_a_ratio_outside_the_expected_raises_the_alarm(self, tiny_trained, found):
-        value = found.hr["landmark"].value
+        hrs = [found.hr[name] for name in ("adjusted", "landmark")]
+        low, high = min(hr.low for hr in hrs), max(hr.high for hr in hrs)
         for band, alarmed in (
-            ((value + 0.01, 9.0), True),
-            ((0.01, value - 0.01), True),
-            ((0.01, 9.0), False),
+            ((high + 0.01, high + 1), True),
+            ((low / 9, low - 0.001), True),
+            ((low + 0.001, high - 0.001), False),
+            (None, False),
         ):
             judged = evidence(
                 with_treatment(tiny_trained.primary.fitted.effect, expected_hr=band), CONFIG
@@ -113,6 +117,7 @@ class TestEvidence:
             assert bool(judged.alarms) is alarmed
             said = sentences(judged)["alarm"]
             assert said.startswith("ALARM") is alarmed
+            assert ("gives no range" in said) is (band is None)
 
     def test_deaths_before_treatment_could_begin_raise_the_alarm(self, tiny_trained):
         fitted = tiny_trained.primary.fitted
@@ -162,15 +167,26 @@ class TestEvidence:
 
     def test_advice_is_withheld_only_where_chance_is_no_reason(self, found):
         low, high = found.hr["landmark"].low, found.hr["landmark"].high
-        beyond = replace(found, expected_hr=(high + 0.1, high + 1))
+        beyond = replace(found, trials=TrialRange(high + 0.1, high + 1, "Trial 1"))
         assert beyond.distrust
-        assert "withholds" in sentences(beyond)["alarm"]
-        by_chance = replace(found, expected_hr=(high - 0.001, high + 1))
-        assert by_chance.alarms
+        assert "Trial 1" in sentences(beyond)["alarm"]
+        assert "favours the treatment in nobody" in sentences(beyond)["alarm"]
+        by_chance = replace(found, trials=TrialRange(high - 0.001, high + 1))
         assert not by_chance.distrust
-        assert "chance is possible" in sentences(by_chance)["alarm"]
-        sicker = replace(found, expected_hr=(low / 9, low / 3))
-        assert "sicker patients were treated" in sentences(sicker)["alarm"]
+        sicker = replace(found, trials=TrialRange(low / 9, low / 3))
+        assert (
+            "confounding by indication (sicker patients were treated), or harm"
+            in (sentences(sicker)["alarm"])
+        )
+        assert replace(found, trials=None).distrust == ""
+
+    def test_without_trials_immortal_time_is_judged_by_the_effect_after_the_landmark(self, found):
+        early = (Early(0, 200), Early(12, 200))
+        strong = found.hr | {"landmark": Estimate(0.1, 0.05, 0.2)}
+        weak = found.hr | {"landmark": Estimate(0.8, 0.7, 0.9)}
+        p = [replace(found, trials=None, early=early, hr=hr).immortal_p for hr in (strong, weak)]
+        assert p[0] > 0.4
+        assert p[1] < 0.01
 
     @pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
     def test_two_effects_are_two_groups_however_many_have_each(self, tiny_trained, share):
