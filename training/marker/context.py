@@ -82,7 +82,7 @@ def treatment(claim: MarkerClaim) -> Section:
     )
     band = None if trials is None else trials.bounds
     unknown = f" ({found.unknown} unknown)" if found.unknown else ""
-    one, other = found.early_treated, found.early_untreated
+    one, other = found.early.treated, found.early.untreated
     rows = [(adjusted_for(name), ratio) for name, ratio in found.ratios.items()]
     return Section(
         heading,

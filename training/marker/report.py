@@ -213,7 +213,7 @@ def _treatment(found: TreatmentEffect | str) -> dict[str, Any]:
         "trials_source": None if found.trials is None else found.trials.source,
         "outside": found.outside,
         "landmark": found.landmark,
-        "early": {"treated": vars(found.early_treated), "untreated": vars(found.early_untreated)},
+        "early": {"treated": vars(found.early.treated), "untreated": vars(found.early.untreated)},
         "p_early": found.immortal_p,
         "alarm": found.alarm,
     }

@@ -24,9 +24,9 @@ from accomplice.training.estimators.hazard_ratios import (
 from accomplice.training.estimators.policy import MARKER_ARM_EVENTS, SURPRISE
 from accomplice.training.marker.association import above_median
 from accomplice.training.treatment.immortal_time import (
-    Early,
+    EarlyEvents,
     early_events,
-    fewer_by_chance,
+    strata,
     strongest,
 )
 from accomplice.training.treatment.trial_range import TrialRange
@@ -66,8 +66,8 @@ class TreatmentEffect:
     """
     landmark: float
     """Months."""
-    early_treated: Early
-    early_untreated: Early
+    early: EarlyEvents
+    """Events before the landmark of patients for whom the treatment is an option."""
     trials: TrialRange | None
     """Range of the hazard ratio in trials, if the study file gives one."""
 
@@ -89,7 +89,7 @@ class TreatmentEffect:
 
         A treatment that works prevents early events too; immortal time prevents more.
         """
-        return fewer_by_chance(self.early_treated, self.early_untreated, self.strongest)
+        return self.early.fewer_by_chance(self.strongest)
 
     @property
     def alarm(self) -> bool:
@@ -150,16 +150,14 @@ def treatment_effect(cohort: Cohort, sets: dict[str, Array]) -> TreatmentEffect 
     if min(event[late & (t == arm)].sum() for arm in (0, 1)) >= MARKER_ARM_EVENTS:
         at_landmark = fit_effects(t[late], time[late], event[late], sets[last][rows][late]).ratio(1)
     ratios[f"{last} (landmark {landmark:g} months)"] = at_landmark
-    early_treated, early_untreated = early_events(t, time, event, landmark)
     return TreatmentEffect(
         column=treatment.column,
-        treated=early_treated.patients,
-        untreated=early_untreated.patients,
+        treated=int((t == 1).sum()),
+        untreated=int((t == 0).sum()),
         unknown=int((~rows).sum()),
         ratios=ratios,
         landmark=landmark,
-        early_treated=early_treated,
-        early_untreated=early_untreated,
+        early=early_events(t, time, event, landmark, strata(cohort.study, cohort.values[rows])),
         trials=TrialRange.of(treatment),
     )
 

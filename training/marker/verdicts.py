@@ -151,7 +151,7 @@ def of_treatment(found: TreatmentEffect | str) -> Verdict:
         values = listed([_as_adjusted(k, found.ratios[k]) for k in found.outside])
         reasons.append(f"the whole interval of HR {values} lies outside {found.trials.cited}")
     if found.immortal_p < SURPRISE:
-        one, other = found.early_treated, found.early_untreated
+        one, other = found.early.treated, found.early.untreated
         reasons.append(
             f"within {found.landmark:g} months {one.events} of {one.patients} treated patients "
             f"had the event but {other.events} of {other.patients} untreated, fewer than a true "

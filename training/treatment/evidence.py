@@ -12,7 +12,7 @@ from typing import Any
 from accomplice.data.arrays import Array
 from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.estimators.policy import COMMON, RARE, SURPRISE, WORTH
-from accomplice.training.treatment.immortal_time import Early, fewer_by_chance, strongest
+from accomplice.training.treatment.immortal_time import EarlyEvents, strongest
 from accomplice.training.treatment.rate import Ranked
 from accomplice.training.treatment.trial_range import TrialRange
 
@@ -59,8 +59,8 @@ class Evidence:
     """Hazard ratio: ``crude``; ``adjusted``; ``landmark``, adjusted and from the landmark on."""
     trials: TrialRange | None
     """Range of the hazard ratio in trials, if the study file gives one."""
-    early: tuple[Early, Early]
-    """Events before the landmark among all the treated, and all the untreated."""
+    early: EarlyEvents
+    """Events before the landmark of patients for whom the treatment is an option."""
     ate: Estimate
     """Mean gain of survival at the horizon, doubly robust."""
     predicted: float
@@ -92,7 +92,7 @@ class Evidence:
                     f"{MEANING[side]}"
                 )
         if self.immortal_p < SURPRISE:
-            with_it, without = self.early
+            with_it, without = self.early.treated, self.early.untreated
             found.append(
                 f"{without.events} of {without.patients} untreated and {with_it.events} of "
                 f"{with_it.patients} treated patients had the event before month "
@@ -123,7 +123,7 @@ class Evidence:
         That is the lowest hazard ratio of trials; without a range, the lower end of the interval
         from the landmark on.
         """
-        return fewer_by_chance(*self.early, strongest(self.trials, self.hr["landmark"]))
+        return self.early.fewer_by_chance(strongest(self.trials, self.hr["landmark"]))
 
     @property
     def differs(self) -> bool:

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from accomplice.data.arrays import Array, Bools
+from accomplice.data.arrays import Array, Bools, Ints
+from accomplice.data.coding import eligible
+from accomplice.data.study import Study
 from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.treatment.trial_range import TrialRange
 
@@ -28,7 +30,44 @@ class Early:
         return self.events / max(self.patients, 1)
 
 
-def early_events(treated: Array, time: Array, event: Bools, landmark: float) -> tuple[Early, Early]:
+@dataclass(frozen=True)
+class EarlyEvents:
+    """Events before the landmark of the treated and of the untreated, by stratum."""
+
+    strata: tuple[tuple[Early, Early], ...]
+
+    @property
+    def treated(self) -> Early:
+        """All of the treated."""
+        return self._all(0)
+
+    @property
+    def untreated(self) -> Early:
+        """All of the untreated."""
+        return self._all(1)
+
+    def _all(self, arm: int) -> Early:
+        both = [pair[arm] for pair in self.strata]
+        return Early(sum(e.events for e in both), sum(e.patients for e in both))
+
+    def fewer_by_chance(self, odds: float = 1.0) -> float:
+        """Chance that the treated have so few of the early events or fewer.
+
+        The exact test of a common odds ratio ``odds`` over the strata, of which each has Fisher's
+        noncentral hypergeometric distribution given its margins (Gart, "Point and interval
+        estimation of the common odds ratio in the combination of 2 x 2 tables with fixed
+        marginals", Biometrika 1970); one stratum is Fisher's exact test.
+        """
+        chance, least = np.ones(1), 0
+        for treated, untreated in self.strata:
+            counts, own = _noncentral(treated, untreated, odds)
+            chance, least = np.convolve(chance, own), least + counts[0]
+        return float(chance[: self.treated.events - least + 1].sum())
+
+
+def early_events(
+    treated: Array, time: Array, event: Bools, landmark: float, stratum: Ints
+) -> EarlyEvents:
     """Count the early events of the treated and of the untreated.
 
     Args:
@@ -36,12 +75,36 @@ def early_events(treated: Array, time: Array, event: Bools, landmark: float) -> 
         time: (n,) follow-up in months.
         event: (n,) whether the event was seen.
         landmark: months after which the treatment has begun in all who get it.
+        stratum: (n,) of each patient; negative for patients who are left out.
     """
     early = event & (time <= landmark)
-    treated_, untreated = (
-        Early(int((early & (treated == arm)).sum()), int((treated == arm).sum())) for arm in (1, 0)
-    )
-    return treated_, untreated
+
+    def count(arm: int, rows: Bools) -> Early:
+        own = rows & (treated == arm)
+        return Early(int((early & own).sum()), int(own.sum()))
+
+    names = np.unique(stratum[stratum >= 0]).tolist()
+    return EarlyEvents(tuple((count(1, stratum == s), count(0, stratum == s)) for s in names))
+
+
+def strata(study: Study, values: Array) -> Ints:
+    """Return the stratum (n,) of patients for whom the treatment is an option; -1 for all others.
+
+    Strata are the combinations of levels of the features that decide whether it is an option, or
+    of the baseline ``stage`` where there is none: early events and treatment both depend on them.
+
+    Args:
+        study: with a treatment.
+        values: (n, p) coded features.
+    """
+    if study.treatment is None:
+        return np.full(len(values), -1)
+    names = list(study.treatment.eligible) or list(study.baselines.get("stage", ()))
+    position = {name: j for j, (name, f) in enumerate(study.features.items()) if f.levels}
+    columns = values[:, [position[name] for name in names if name in position]]
+    known = np.nan_to_num(columns, nan=-1.0)
+    found = np.unique(known, axis=0, return_inverse=True)[1].reshape(-1)
+    return np.where(eligible(study, values) == 1, found, -1)
 
 
 def strongest(trials: TrialRange | None, late: Estimate) -> float:
@@ -56,12 +119,8 @@ def strongest(trials: TrialRange | None, late: Estimate) -> float:
     return 1.0 if math.isnan(low) else min(low, 1.0)
 
 
-def fewer_by_chance(one: Early, other: Early, odds: float = 1.0) -> float:
-    """Chance that one group has so few of the early events or fewer.
-
-    Fisher's exact test, for a true odds ratio ``odds`` of the one group against the other (his
-    noncentral hypergeometric distribution).
-    """
+def _noncentral(one: Early, other: Early, odds: float) -> tuple[range, Array]:
+    """Counts of one group's events, and their chances given the margins."""
     events = one.events + other.events
     counts = range(max(0, events - other.patients), min(events, one.patients) + 1)
 
@@ -77,4 +136,4 @@ def fewer_by_chance(one: Early, other: Early, odds: float = 1.0) -> float:
         ]
     )
     chance = np.exp(weights - weights.max())
-    return float(chance[: one.events - counts[0] + 1].sum() / chance.sum())
+    return counts, chance / chance.sum()

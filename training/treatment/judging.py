@@ -36,7 +36,7 @@ from accomplice.training.treatment.effect import (
     given,
 )
 from accomplice.training.treatment.evidence import Arms, Evidence
-from accomplice.training.treatment.immortal_time import early_events
+from accomplice.training.treatment.immortal_time import early_events, strata
 from accomplice.training.treatment.rate import Ranked, Scored, cross_ranked, mean, ranked
 from accomplice.training.treatment.trial_range import TrialRange
 
@@ -91,7 +91,13 @@ def _judge(crossed: CrossFitted, config: Config) -> Evidence:
         overlap=float(((own.propensity >= RARE) & (own.propensity <= COMMON)).mean()),
         hr=_hazard_ratios(crossed),
         trials=TrialRange.of(treatment),
-        early=early_events(status, cohort.time, cohort.event, treatment.landmark),
+        early=early_events(
+            status,
+            cohort.time,
+            cohort.event,
+            treatment.landmark,
+            strata(cohort.study, cohort.values),
+        ),
         ate=mean(gained),
         predicted=float(gain.mean()),
         groups=_groups(gain, gained),

@@ -201,7 +201,7 @@ class TestRealCohorts:
         found = tcga.treatment
         assert found.alarm
         assert found.ratios["stage"].value < 0.55
-        assert found.early_treated.events == 0 < found.early_untreated.events
+        assert found.early.treated.events == 0 < found.early.untreated.events
         assert found.immortal_p < 0.05
 
     def test_acrg_has_no_such_marker_and_is_told_what_is_near(self, shared_data, tmp_path):

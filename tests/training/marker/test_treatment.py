@@ -77,7 +77,7 @@ def test_an_effect_out_of_range_raises_it():
 
 def test_immortal_time_raises_it_though_the_effect_is_credible():
     found = effect_of(made_up(1500, 0, immortal=True))
-    assert found.early_treated.events == 0
+    assert found.early.treated.events == 0
     assert found.immortal_p < 0.001
     assert found.alarm
     crude, landmark = found.ratios["nothing"], found.ratios["clinical (landmark 2 months)"]
@@ -110,5 +110,5 @@ def test_too_few_events_in_an_arm_are_said_to_be():
 
 def test_a_treatment_that_works_from_the_first_day_is_no_immortal_time():
     found = effect_of(made_up(6000, np.log(0.65), seed=3))
-    assert found.early_treated.share < found.early_untreated.share
+    assert found.early.treated.share < found.early.untreated.share
     assert found.immortal_p > 0.05

@@ -17,7 +17,7 @@ from accomplice.training.marker.claim import Centres
 from accomplice.training.marker.correlation import Correlation
 from accomplice.training.marker.cutpoints import CutScan
 from accomplice.training.marker.treatment import Modification, TreatmentEffect
-from accomplice.training.treatment.immortal_time import Early
+from accomplice.training.treatment.immortal_time import Early, EarlyEvents
 from accomplice.training.treatment.trial_range import TrialRange
 
 SURE, UNSURE = HazardRatio.of(0.5, 0.1, 300, 100), HazardRatio.of(0.1, 0.1, 300, 100)
@@ -121,8 +121,8 @@ def test_modification():
 def treated(log, early=3):
     """An effect that is credible unadjusted; ``early`` of 100 treated had the event early."""
     each = {"nothing": ratios(-0.2), "stage": ratios(log), "clinical": ratios(log)}
-    one, other = Early(early, 100), Early(8, 100)
-    return TreatmentEffect("act", 100, 100, 5, each, 2.0, one, other, TrialRange(0.55, 1.0))
+    counted = EarlyEvents(((Early(early, 100), Early(8, 100)),))
+    return TreatmentEffect("act", 100, 100, 5, each, 2.0, counted, TrialRange(0.55, 1.0))
 
 
 def test_treatment():

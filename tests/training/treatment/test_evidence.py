@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from accomplice.training.config import configure
 from accomplice.training.treatment.effect import compared, fitted_rates
 from accomplice.training.treatment.evidence import sentences
-from accomplice.training.treatment.immortal_time import Early
+from accomplice.training.treatment.immortal_time import Early, EarlyEvents
 from accomplice.training.treatment.judging import (
     Estimate,
     _halves,
@@ -181,7 +181,7 @@ class TestEvidence:
         assert replace(found, trials=None).distrust == ""
 
     def test_without_trials_immortal_time_is_judged_by_the_effect_after_the_landmark(self, found):
-        early = (Early(0, 200), Early(12, 200))
+        early = EarlyEvents(((Early(0, 200), Early(12, 200)),))
         strong = found.hr | {"landmark": Estimate(0.1, 0.05, 0.2)}
         weak = found.hr | {"landmark": Estimate(0.8, 0.7, 0.9)}
         p = [replace(found, trials=None, early=early, hr=hr).immortal_p for hr in (strong, weak)]
