@@ -14,6 +14,7 @@ from statistics import NormalDist
 from typing import ClassVar, Self
 
 import numpy as np
+from scipy.special import stdtr, stdtrit
 
 from accomplice.data.arrays import Array, Bools
 from accomplice.training.estimators.chi_square import ChiSquare
@@ -30,7 +31,7 @@ Z80 = NormalDist().inv_cdf(0.8)
 
 @dataclass(frozen=True, kw_only=True)
 class HazardRatio(Estimate):
-    """A hazard ratio with the 95 % interval exp(log ± z se), after Wald."""
+    """A hazard ratio with the 95 % interval exp(log ± t se): Wald's, or t's of few degrees."""
 
     form: ClassVar[str] = ".2f"
 
@@ -39,12 +40,17 @@ class HazardRatio(Estimate):
     """Standard error of ``log``."""
     patients: int
     events: int
+    degrees: float = math.inf
+    """Degrees of freedom of ``se``; infinite for Wald's interval."""
 
     @classmethod
-    def of(cls, log: float, se: float, patients: int, events: int) -> Self:
+    def of(
+        cls, log: float, se: float, patients: int, events: int, degrees: float = math.inf
+    ) -> Self:
         """Make it from the estimate on the log scale; NaN where that is not determined."""
-        ends = (math.exp(log + z * se) for z in (0.0, -Z95, Z95))
-        return cls(*ends, log=log, se=se, patients=patients, events=events)
+        reach = Z95 if math.isinf(degrees) else float(stdtrit(degrees, 0.975))
+        ends = (math.exp(log + t * se) for t in (0.0, -reach, reach))
+        return cls(*ends, log=log, se=se, patients=patients, events=events, degrees=degrees)
 
     def to_json(self) -> dict[str, float | None]:
         """Return value, low, high, p and counts as plain data, undefined ones as null."""
@@ -53,8 +59,10 @@ class HazardRatio(Estimate):
 
     @property
     def p(self) -> float:
-        """Two-sided p value (Wald)."""
-        return two_sided(self.log / self.se)
+        """Two-sided p value of the interval's distribution."""
+        if math.isinf(self.degrees):
+            return two_sided(self.log / self.se)
+        return 2 * float(stdtr(self.degrees, -abs(self.log / self.se)))
 
     @property
     def certain(self) -> bool:
@@ -115,6 +123,9 @@ class Pooled:
     """A random-effects summary of several centres."""
 
     ratio: HazardRatio
+    """The mean over centres."""
+    further: Estimate
+    """95 % prediction interval of a further centre's hazard ratio; NaN with two centres."""
     between: float
     """Standard deviation between centres of the log hazard ratio (tau)."""
     inconsistency: float
@@ -124,29 +135,38 @@ class Pooled:
 
 
 def pool(ratios: Sequence[HazardRatio]) -> Pooled:
-    """Pool log hazard ratios θ by DerSimonian and Laird, Control Clin Trials 1986.
+    """Pool log hazard ratios θ of k centres.
 
-    Σ w θ / Σ w with w = 1 / (se² + τ²), and τ² from the moments of Cochran's Q.
+    Σ w θ / Σ w with w = 1 / (se² + τ²), and τ² from the moments of Cochran's Q (DerSimonian and
+    Laird, Control Clin Trials 1986). Its variance is max(1, Σ w (θ − mean)² / (k − 1)) / Σ w with
+    t on k − 1 degrees (Hartung and Knapp, Stat Med 2001; never below the normal one: Röver, Knapp
+    and Friede, BMC Med Res Methodol 2015). A further centre's is within t on k − 2 degrees of
+    √(τ² + se²) (Higgins, Thompson and Spiegelhalter, J R Stat Soc A 2009).
 
     Example:
-        >>> centres = [HazardRatio.of(math.log(hr), 0.2, 100, 50) for hr in (0.5, 0.8)]
+        >>> centres = [HazardRatio.of(math.log(hr), 0.2, 100, 50) for hr in (0.5, 0.6, 0.8)]
         >>> print(pool(centres).ratio)
-        0.63 (0.40 to 1.00)
+        0.62 (0.34 to 1.12)
     """
     log, weight = (np.array(v) for v in zip(*((r.log, r.se**-2) for r in ratios), strict=True))
     mean = weight @ log / weight.sum()
     q, degrees = float(weight @ (log - mean) ** 2), len(log) - 1
-    excess = weight.sum() - (weight**2).sum() / weight.sum()
-    variance = max(0.0, (q - degrees) / float(excess))
+    spread = weight.sum() - (weight**2).sum() / weight.sum()
+    variance = max(0.0, (q - degrees) / float(spread))
     weight = 1 / (1 / weight + variance)
-    pooled = HazardRatio.of(
-        float(weight @ log / weight.sum()),
-        float(weight.sum() ** -0.5),
-        sum(r.patients for r in ratios),
-        sum(r.events for r in ratios),
+    mean = float(weight @ log / weight.sum())
+    excess = max(1.0, float(weight @ (log - mean) ** 2) / degrees)
+    se = math.sqrt(excess / weight.sum())
+    patients, events = sum(r.patients for r in ratios), sum(r.events for r in ratios)
+    pooled = HazardRatio.of(mean, se, patients, events, degrees)
+    further = (
+        HazardRatio.of(mean, math.sqrt(variance + se**2), patients, events, degrees - 1)
+        if degrees > 1
+        else Estimate(math.exp(mean))
     )
     inconsistency = max(0.0, 1 - degrees / q) if q > 0 else 0.0
-    return Pooled(pooled, math.sqrt(variance), inconsistency, ChiSquare.of(q, degrees).p_value)
+    p = ChiSquare.of(q, degrees).p_value
+    return Pooled(pooled, further, math.sqrt(variance), inconsistency, p)
 
 
 @dataclass(frozen=True)

@@ -46,8 +46,6 @@ SURPRISE = 0.05
 ENOUGH_POWER = 0.8
 #: Part of the cut-points that must be significant for an association not to depend on the cut.
 CUTS_SIGNIFICANT = 0.8
-#: I² from which centres are said to disagree (Higgins et al., BMJ 2003: moderate).
-CENTRES_DISAGREE = 0.5
 #: Rank correlations from which a feature is said to measure the same, or in part the same.
 CLOSE, RELATED = 0.6, 0.4
 #: Slopes, and ratios of observed to predicted risk, that count as calibrated.

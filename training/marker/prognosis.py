@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from accomplice.data.errors import some
+from accomplice.training.estimators.hazard_ratios import Pooled
 from accomplice.training.marker import figures as plots
 from accomplice.training.marker import verdicts
 from accomplice.training.marker.claim import ALL, STROMA, MarkerClaim
@@ -183,7 +184,7 @@ def centres(claim: MarkerClaim) -> Section:
         (
             f"{len(found.ratios)} centres have ten events or more{small}. Test that all share one "
             f"effect: {p_text(pooled.p)}; spread between centres (τ) {pooled.between:.2f} on "
-            "the log scale.",
+            f"the log scale.{_further(pooled)}",
         ),
         (
             plots.inline(
@@ -203,6 +204,14 @@ def centres(claim: MarkerClaim) -> Section:
         ),
         terms("pooled HR", "I²"),
     )
+
+
+def _further(pooled: Pooled) -> str:
+    """Say where a further centre's hazard ratio is to be expected, if centres tell."""
+    low, high = pooled.further.low, pooled.further.high
+    if math.isnan(low):
+        return ""
+    return f" In 95 % of further centres it would lie between {low:.2f} and {high:.2f}."
 
 
 def _share(value: float, low: float, high: float) -> str:

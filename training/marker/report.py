@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from accomplice.training.estimators.intervals import Estimate, determined
+from accomplice.training.estimators.intervals import Estimate, determined, finite_or_none
 from accomplice.training.marker import context, prognosis, verdicts
 from accomplice.training.marker.added_value import WITHOUT
 from accomplice.training.marker.claim import MarkerClaim
@@ -144,6 +144,9 @@ def to_json(claim: MarkerClaim, page: Page, provenance: Mapping[str, object]) ->
             if pooled is None
             else {
                 **pooled.ratio.to_json(),
+                "further_centre": [
+                    finite_or_none(end) for end in (pooled.further.low, pooled.further.high)
+                ],
                 "tau": pooled.between,
                 "i_squared": pooled.inconsistency,
                 "p_heterogeneity": pooled.p,

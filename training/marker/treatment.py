@@ -73,10 +73,11 @@ class TreatmentEffect:
 
     @property
     def outside(self) -> tuple[str, ...]:
-        """Which of the hazard ratios have an interval wholly outside the trials' range."""
+        """Which of the adjusted hazard ratios have an interval wholly outside the trials' range."""
         if self.trials is None:
             return ()
-        return tuple(k for k, r in self.ratios.items() if r.known and self.trials.side(r))
+        adjusted = list(self.ratios.items())[1:]
+        return tuple(k for k, r in adjusted if r.known and self.trials.side(r))
 
     @property
     def strongest(self) -> float:

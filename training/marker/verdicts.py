@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from accomplice.training.estimators.hazard_ratios import HazardRatio
 from accomplice.training.estimators.policy import (
-    CENTRES_DISAGREE,
     CLOSE,
     CUTS_SIGNIFICANT,
     ENOUGH_POWER,
@@ -112,8 +111,11 @@ def of_centres(centres: Centres | None) -> Verdict:
     pooled, count = centres.pooled, len(centres.ratios)
     same = len({r.log > 0 for r in centres.ratios.values()}) == 1
     spread = f"pooled HR {pooled.ratio} per SD, I² {percent(pooled.inconsistency)}"
-    if pooled.inconsistency >= CENTRES_DISAGREE or pooled.p < SIGNIFICANT:
-        return Verdict("caution", f"No: {count} centres disagree beyond chance: {spread}.")
+    if pooled.p < SIGNIFICANT:
+        return Verdict(
+            "caution",
+            f"No: {count} centres disagree beyond chance ({p_text(pooled.p)}): {spread}.",
+        )
     direction = "all point the same way" if same else "not all point the same way"
     return Verdict(
         "yes" if same and pooled.ratio.certain else "no",

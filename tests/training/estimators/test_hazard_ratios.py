@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from accomplice.training.estimators.hazard_ratios import (
     HazardRatio,
@@ -85,11 +86,37 @@ class TestPool:
         each = zip(found["log"], found["se"], strict=True)
         pooled = pool([HazardRatio.of(log, se, 20, 10) for log, se in each])
         assert pooled.ratio.log == pytest.approx(found["pooled"], rel=1e-9)
-        assert pooled.ratio.se == pytest.approx(found["pooled_se"], rel=1e-9)
+        # metafor's standard error is the normal one, of the same weights.
+        normal = found["pooled_se"]
+        weight = 1 / (np.array(found["se"]) ** 2 + pooled.between**2)
+        scatter = weight @ (np.array(found["log"]) - pooled.ratio.log) ** 2 / (len(weight) - 1)
+        assert pooled.ratio.se == pytest.approx(normal * max(1, scatter) ** 0.5, rel=1e-9)
+        reach = stats.t.ppf(0.975, len(weight) - 1) * pooled.ratio.se
+        assert pooled.ratio.high == pytest.approx(np.exp(pooled.ratio.log + reach), rel=1e-9)
+        assert pooled.further.low < pooled.ratio.low
         assert pooled.between == pytest.approx(found["between"], abs=1e-9)
         assert pooled.inconsistency == pytest.approx(found["inconsistency"], abs=1e-9)
         assert pooled.p == pytest.approx(found["p"], rel=1e-9)
         assert pooled.ratio.events == 10 * len(found["log"])
+
+    @pytest.mark.parametrize("centres", [2, 3, 5])
+    def test_the_interval_covers_where_centres_differ(self, centres):
+        rng = np.random.default_rng(centres)
+        covered = further = 0
+        for _ in range(400):
+            se = rng.uniform(0.15, 0.35, centres)
+            log = rng.normal(0.2, 0.3, centres) + rng.normal(0, se)
+            pooled = pool([HazardRatio.of(*each, 100, 50) for each in zip(log, se, strict=True)])
+            covered += pooled.ratio.low <= np.exp(0.2) <= pooled.ratio.high
+            further += pooled.further.low <= np.exp(rng.normal(0.2, 0.3)) <= pooled.further.high
+        assert covered / 400 > 0.91
+        assert np.isnan(pooled.further.low) if centres == 2 else further / 400 > 0.88
+
+    def test_few_centres_that_agree_are_as_uncertain_as_their_number(self):
+        two = pool([HazardRatio.of(0.3, 0.2, 100, 50)] * 2).ratio
+        many = pool([HazardRatio.of(0.3, 0.2 * 10**0.5, 100, 50)] * 20).ratio
+        assert two.se == pytest.approx(many.se)
+        assert two.high > many.high
 
 
 class TestDesign:

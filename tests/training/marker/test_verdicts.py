@@ -94,11 +94,13 @@ def test_centres():
     assert verdicts.of_centres(None).tone == "absent"
     assert "and 1 has" in verdicts.of_centres(Centres({"a": SURE}, 3, None)).text
     both = {"a": SURE, "b": SURE}
-    agree = Centres(both, 0, Pooled(SURE, 0.0, 0.0, 0.9))
+    agree = Centres(both, 0, Pooled(SURE, SURE, 0.0, 0.0, 0.9))
     assert verdicts.of_centres(agree).tone == "yes"
-    disagree = Centres(both, 0, Pooled(SURE, 0.4, 0.8, 0.01))
+    disagree = Centres(both, 0, Pooled(SURE, SURE, 0.4, 0.8, 0.01))
     assert verdicts.of_centres(disagree).tone == "caution"
-    opposed = Centres({"a": SURE, "b": BETTER}, 0, Pooled(UNSURE, 0.0, 0.1, 0.4))
+    spread = Centres(both, 0, Pooled(SURE, SURE, 0.2, 0.6, 0.08))
+    assert verdicts.of_centres(spread).tone == "yes", "I² alone says no disagreement"
+    opposed = Centres({"a": SURE, "b": BETTER}, 0, Pooled(UNSURE, UNSURE, 0.0, 0.1, 0.4))
     assert verdicts.of_centres(opposed).tone == "no"
 
 

@@ -35,9 +35,10 @@ def test_counts_events_to_the_landmark_and_leaves_out_the_unknown():
     n=st.integers(8, 40),
     odds=st.sampled_from([0.55, 1.0]),
 )
-def test_chance_of_few_early_events_is_fishers(a, m, b, n, odds):
+def test_chance_of_few_early_events_is_the_mid_p_of_fishers(a, m, b, n, odds):
     stats = pytest.importorskip("scipy.stats")
-    expected = stats.nchypergeom_fisher.cdf(a, m + n, m, a + b, odds)
+    fisher = stats.nchypergeom_fisher(m + n, m, a + b, odds)
+    expected = fisher.cdf(a) - fisher.pmf(a) / 2
     assert EarlyEvents(((Early(a, m), Early(b, n)),)).fewer_by_chance(odds) == pytest.approx(
         expected, abs=1e-7
     )
@@ -59,7 +60,7 @@ def test_strata_are_judged_together(tables, odds):
             for total in range(max(chance) + max(counts) + 1)
         }
     seen = sum(a for a, *_ in tables)
-    expected = sum(p for total, p in chance.items() if total <= seen)
+    expected = sum(p for total, p in chance.items() if total < seen) + chance[seen] / 2
     early = EarlyEvents(tuple((Early(a, m), Early(b, n)) for a, m, b, n in tables))
     assert early.fewer_by_chance(odds) == pytest.approx(expected, abs=1e-6)
 
@@ -77,5 +78,17 @@ def test_a_stage_that_is_never_treated_and_dies_early_is_no_immortal_time(small_
     time = np.where(died, 1.0, 30.0)
     apart = early_events(treated, time, died, 2.0, found)
     together = early_events(treated, time, died, 2.0, np.zeros(len(found), dtype=int))
-    assert apart.fewer_by_chance() == 1.0
+    assert apart.fewer_by_chance() == 0.5
     assert together.fewer_by_chance() < 0.05
+
+
+def test_it_is_seldom_said_by_chance():
+    rng = np.random.default_rng(0)
+    n, alarms = 600, 0
+    for _ in range(400):
+        stage = rng.integers(0, 2, n)
+        treated = (rng.random(n) < np.array([0.4, 0.7])[stage]).astype(float)
+        early = rng.random(n) < np.array([0.02, 0.06])[stage]
+        found = early_events(treated, np.where(early, 1.0, 9.0), early, 2.0, stage)
+        alarms += found.fewer_by_chance() < 0.05
+    assert alarms / 400 < 0.08
