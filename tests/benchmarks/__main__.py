@@ -12,6 +12,7 @@ from tests.benchmarks import (
     benefit,
     big_metrics,
     big_training,
+    characteristics,
     coverage,
     response,
     serving,
@@ -27,6 +28,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "serving": lambda: serving.main([]),
     "training": big_training.main,
     "benefit": lambda: benefit.main([]),
+    "characteristics": lambda: characteristics.main([]),
     "accuracy": lambda: accuracy.main([]),
 }
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from accomplice.data.arrays import Array
 from accomplice.training.estimators.hazard import TimeGrid
-from accomplice.training.evaluation.bootstrap import BootstrappedOutcome, band
+from accomplice.training.evaluation.bootstrap import BootstrappedOutcome, simultaneous_bands
 from accomplice.training.evaluation.calibration import survival_at
 from accomplice.training.evaluation.record import Curve, Decision
 from accomplice.training.metrics.net_benefit import net_benefit_contributions, thresholds_among
@@ -32,7 +32,8 @@ def decisions(
         strongest: baseline that the gain is over; empty if there is none.
         months: (m,) at which events are predicted.
     """
-    found = []
+    found: list[Decision] = []
+    gains = []
     for month in months:
         at = min(month, followed.horizon)
         risks = {name: 1 - survival_at(followed, grid, c, month) for name, c in curves.items()}
@@ -43,19 +44,24 @@ def decisions(
         }
         means = {name: tuple(part.mean(axis=0)) for name, part in parts.items()}
         unknown = (math.nan,) * len(thresholds)
-        gain = Curve(value=unknown, low=unknown, high=unknown)
         if strongest:
-            gain = band(followed.draws.mean(parts[MODEL] - parts[strongest]))
+            gains.append(followed.draws.mean(parts[MODEL] - parts[strongest]))
         found.append(
             Decision(
                 month=month,
                 thresholds=tuple(thresholds),
                 benefit={name: means[name] for name in curves},
                 everybody=means[""],
-                gain=gain,
+                gain=Curve(value=unknown, low=unknown, high=unknown),
             )
         )
-    return tuple(found)
+    if not gains:
+        return tuple(found)
+    bands = simultaneous_bands(gains)
+    return tuple(
+        decision.model_copy(update={"gain": gain})
+        for decision, gain in zip(found, bands, strict=True)
+    )
 
 
 def _parts(followed: BootstrappedOutcome, risk: Array, thresholds: Array, at: float) -> Array:

@@ -26,7 +26,7 @@ class _Part(BaseModel):
 
 
 class Curve(_Part):
-    """Something over time (t,), with its pointwise 95 % band."""
+    """Something over time or thresholds (t,), with its 95 % band: pointwise unless said."""
 
     value: Numbers
     low: Numbers = ()
@@ -79,7 +79,8 @@ class Decision(_Part):
     everybody: Numbers
     """(t,) net benefit of acting on all patients; of acting on none it is 0."""
     gain: Curve
-    """(t,) of the model over the strongest baseline, paired."""
+    """(t,) of the model over the strongest baseline, paired; its band holds at all thresholds and
+    months at once."""
 
 
 class Subgroup(_Part):

@@ -97,7 +97,7 @@ def decisions(review: Review) -> Verdict:
     against = review.strongest or "the strongest simple model"
     if better and not worse:
         listed = ", ".join(better)
-        return Verdict("yes", f"Decisions gain over {against} at {listed}, threshold by threshold.")
+        return Verdict("yes", f"Decisions gain over {against} at {listed}.")
     if worse:
         said = f"Acting on {against} is worth more at {', '.join(worse)}"
         return Verdict("caution", f"{said}{'; less at ' + ', '.join(better) if better else ''}.")
