@@ -20,6 +20,7 @@ from accomplice.training.estimators.policy import EVENTS_A_POINT, EVENTS_TO_JUDG
 from accomplice.training.evaluation.bootstrap import BootstrappedOutcome
 from accomplice.training.evaluation.record import CalibrationAt
 from accomplice.training.metrics.calibration import calibration_groups
+from accomplice.training.metrics.joint_calibration import JointCalibration, joint_calibration
 
 #: Default months.
 USUAL = (12.0, 36.0, 60.0)
@@ -120,6 +121,17 @@ def calibration(
             )
         )
     return tuple(found)
+
+
+def calibrated_jointly(
+    followed: BootstrappedOutcome, grid: TimeGrid, cumulative: Array
+) -> JointCalibration | None:
+    """Test calibration over the whole follow-up; arguments as `calibrated`."""
+    time = np.minimum(followed.time, followed.horizon)
+    event = followed.event & (followed.time <= followed.horizon)
+    whole = grid.at(cumulative, np.array([followed.horizon]))[:, 0]
+    log_hz = np.log(np.maximum(whole, 1e-300))
+    return joint_calibration(event, grid.at_own(cumulative, time), log_hz)
 
 
 def slopes(followed: BootstrappedOutcome, alive: Array, month: float) -> Array:

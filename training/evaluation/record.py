@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from accomplice.data.errors import InputError
 from accomplice.training.estimators.intervals import Estimate, Number
+from accomplice.training.metrics.joint_calibration import JointCalibration
 
 #: Key of the record in a bundle's metrics.
 REVIEW = "review"
@@ -214,6 +215,8 @@ class Review(_Part):
     gains: dict[str, dict[str, Estimate]]
     """Baseline -> metric that decides -> the model's paired gain; above 0 is better."""
     calibration: tuple[CalibrationAt, ...]
+    joint_calibration: JointCalibration | None = None
+    """Over the whole follow-up; None with too few events, and in records made without it."""
     d_calibration_p: Number
     decisions: tuple[Decision, ...]
     subgroups: tuple[Subgroup, ...]

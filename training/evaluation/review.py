@@ -16,6 +16,7 @@ from accomplice.training.estimators.hazard import log_risk
 from accomplice.training.estimators.policy import EVENTS_TO_JUDGE
 from accomplice.training.evaluation.bootstrap import FEW, BootstrappedOutcome
 from accomplice.training.evaluation.calibration import (
+    calibrated_jointly,
     calibration,
     judged_months,
     middle_month,
@@ -93,7 +94,10 @@ def review(
     # The quick ones first.
     steps: dict[str, Callable[[], dict[str, Any]]] = {
         "risk groups": lambda: {"risk_groups": risk_groups(followed, risk, group, months, marks)},
-        "calibration": lambda: {"calibration": calibration(followed, grid, own, judged)},
+        "calibration": lambda: {
+            "calibration": calibration(followed, grid, own, judged),
+            "joint_calibration": calibrated_jointly(followed, grid, own),
+        },
         "decision curves": lambda: {
             "decisions": decisions(followed, grid, curves, strongest, judged)
         },

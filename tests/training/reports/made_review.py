@@ -23,6 +23,7 @@ from accomplice.training.evaluation.record import (
     Subgroup,
     Surface,
 )
+from accomplice.training.metrics.joint_calibration import JointCalibration
 
 MODELS = {
     "model": (0.655, 0.186),
@@ -147,6 +148,7 @@ def made_review(*, synthetic: bool = True) -> Review:
             for name in BASELINES
         },
         calibration=tuple(_calibration(m, s) for m, s in ((12, 1.05), (36, 0.91), (60, 0.72))),
+        joint_calibration=JointCalibration(span(0.81, 0.15), span(1.04, 0.12), 0.03),
         d_calibration_p=0.41,
         decisions=tuple(_decision(m, r) for m, r in ((12, 0.17), (36, 0.4), (60, 0.52))),
         subgroups=tuple(_subgroup(i, *row) for i, row in enumerate(SUBGROUPS)),

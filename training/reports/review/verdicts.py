@@ -12,14 +12,14 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from accomplice.training.estimators.intervals import Estimate
-from accomplice.training.estimators.policy import SOUND
+from accomplice.training.estimators.policy import SIGNIFICANT, SOUND
 from accomplice.training.evaluation.record import (
-    CalibrationAt,
     Decision,
     Finding,
     Review,
     Subgroup,
 )
+from accomplice.training.metrics.joint_calibration import JointCalibration
 from accomplice.training.metrics.table import label
 from accomplice.training.models.predictions import MODEL
 from accomplice.training.reports.page import Tone, Verdict
@@ -68,21 +68,22 @@ def added_value(review: Review) -> Verdict:
 
 
 def calibration(review: Review) -> Verdict:
-    """Judge calibration at the judged months."""
+    """Judge calibration by one test over all follow-up; the months describe it."""
     judged = [c for c in review.calibration if math.isfinite(c.slope.value)]
-    if not judged:
+    joint = review.joint_calibration
+    if not judged or joint is None or math.isnan(joint.p):
         return Verdict("absent", "Calibration is not determined by these patients.")
-    wrong = [said for at in judged for said in _departures(at)]
-    if wrong:
-        return Verdict("caution", f"{_first('; '.join(wrong))}.")
+    if joint.p < SIGNIFICANT:
+        said = f"{_first(' and '.join(_departures(joint)))} (one test over all follow-up, "
+        return Verdict("caution", f"{said}p = {joint.p:.2g}).")
     slopes = ", ".join(f"{at.slope.value:.2f} at {at.month:.0f}" for at in judged)
     unsure = [at for at in judged if not _near(at.slope) or not _near(at.observed_expected)]
     if unsure:
         months = ", ".join(f"{at.month:.0f}" for at in unsure)
         return Verdict(
             "no",
-            f"No certain departure, but the patients are too few to exclude one at {months} "
-            f"months (slopes {slopes} months; 1 is right).",
+            f"No departure beyond chance (p = {joint.p:.2g}), but the patients are too few to "
+            f"exclude one at {months} months (slopes {slopes} months; 1 is right).",
         )
     return Verdict("yes", f"Predictions come true as far as is seen: slopes {slopes} months.")
 
@@ -254,19 +255,16 @@ def _metrics(names: Iterable[str]) -> str:
     return " and ".join(label(name) for name in names)
 
 
-def _departures(at: CalibrationAt) -> list[str]:
-    """Describe the certain departures at one month."""
-    month, slope, ratio = f"at {at.month:.0f} months", at.slope, at.observed_expected
-    found = []
-    if slope.below < 1:
-        found.append(f"{month} predictions are too extreme (slope {slope:.2f})")
-    if slope.above > 1:
-        found.append(f"{month} predictions are too alike (slope {slope:.2f})")
-    if ratio.above > 1:
-        found.append(f"{month} risks are predicted too low (observed/expected {ratio:.2f})")
-    if ratio.below < 1:
-        found.append(f"{month} risks are predicted too high (observed/expected {ratio:.2f})")
-    return found
+def _departures(joint: JointCalibration) -> list[str]:
+    """Describe how predictions depart: what is certain by itself, else what is nearer to it."""
+    slope, ratio = joint.slope, joint.observed_expected
+    spread, risks = "extreme" if slope.value < 1 else "alike", "low" if ratio.value > 1 else "high"
+    said = {
+        f"predictions are too {spread} (slope {slope:.2f})": slope,
+        f"risks are predicted too {risks} (observed/expected {ratio:.2f})": ratio,
+    }
+    found = [text for text, each in said.items() if not each.low <= 1 <= each.high]
+    return found or [max(said, key=lambda text: abs(math.log(max(said[text].value, 1e-9))))]
 
 
 def _near(found: Estimate) -> bool:

@@ -7,6 +7,7 @@ import math
 import pytest
 
 from accomplice.training.estimators.intervals import Estimate
+from accomplice.training.metrics.joint_calibration import JointCalibration
 from accomplice.training.reports.review import verdicts
 from tests.training.reports.made_review import bare_review, made_review, span, unknown_review
 
@@ -76,19 +77,41 @@ class TestAddedValue:
 
 
 class TestCalibration:
-    def test_names_month_and_direction(self):
+    @staticmethod
+    def judged(slope, ratio, p, month=None):
+        review = made_review()
+        at = review.calibration[0].model_copy(update={"slope": month or slope})
+        joint = JointCalibration(slope, ratio, p)
+        update = {"calibration": (at,), "joint_calibration": joint}
+        return verdicts.calibration(review.model_copy(update=update))
+
+    def test_names_the_direction_by_one_test(self):
         text = verdicts.calibration(made_review()).text
-        assert "60 months predictions are too extreme" in text
-        assert "12 months" not in text
+        assert text.startswith("Predictions are too extreme (slope 0.81")
+        assert "p = 0.03" in text
+        alike = self.judged(span(1.5, 0.3), span(1.0, 0.2), 0.001).text
+        assert "too alike" in alike
+        assert "risks" not in alike
+        both = self.judged(span(0.6, 0.2), span(0.7, 0.1), 1e-9).text
+        assert "too extreme" in both
+        assert "risks are predicted too high" in both
+
+    def test_a_departure_that_neither_figure_shows_is_that_which_is_nearer_to_it(self):
+        assert "too low" in self.judged(span(1.1, 0.2), span(1.3, 0.35), 0.04).text
 
     @pytest.mark.parametrize(
-        ("slope", "half", "tone"), [(1.0, 0.1, "yes"), (0.6, 0.5, "no"), (0.6, 0.2, "caution")]
+        ("slope", "half", "p", "tone"),
+        [(1.0, 0.1, 0.6, "yes"), (0.6, 0.5, 0.3, "no"), (0.6, 0.2, 0.01, "caution")],
     )
-    def test_no_departure_is_not_yet_agreement(self, slope, half, tone):
-        review = made_review()
-        at = review.calibration[0].model_copy(update={"slope": span(slope, half)})
-        judged = review.model_copy(update={"calibration": (at,)})
-        assert verdicts.calibration(judged).tone == tone
+    def test_no_departure_is_not_yet_agreement(self, slope, half, p, tone):
+        assert self.judged(span(slope, half), span(1.0, 0.1), p).tone == tone
+
+    def test_one_month_that_departs_is_no_departure(self):
+        assert self.judged(span(1.0, 0.1), span(1.0, 0.1), 0.4, span(1.2, 0.1)).tone == "yes"
+
+    def test_a_record_without_the_test_is_not_judged(self):
+        review = made_review().model_copy(update={"joint_calibration": None})
+        assert verdicts.calibration(review).tone == "absent"
 
 
 class TestSubgroups:

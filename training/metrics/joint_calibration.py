@@ -1,0 +1,81 @@
+"""One test of calibration over the whole follow-up: level and slope of the predicted hazards.
+
+Under calibrated predictions H a patient's event, by time T, has expectation H(T), however follow-up
+ends as long as censoring depends on nothing that the predictions leave out. Events are therefore
+regressed, as Poisson counts, on the log of the cumulative hazard with log H(T) as offset (Crowson,
+Atkinson and Therneau, "Assessing calibration of prognostic risk scores", Stat Methods Med Res
+2016). The likelihood-ratio test of both coefficients looks at all follow-up once; intervals at
+single months, taken together, would depart by chance far more often than one says of them.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from accomplice.data.arrays import Array, Bools
+from accomplice.training.estimators.intervals import Z95, Estimate, Number
+from accomplice.training.estimators.newton import climb
+
+#: Events from which the test is made: two coefficients, ten events each.
+LEAST_EVENTS = 20
+
+
+@dataclass(frozen=True)
+class JointCalibration:
+    """Level and slope of predicted hazards against the events seen, and the test of both."""
+
+    slope: Estimate
+    """1 if calibrated; below 1 predictions are too extreme, above too alike."""
+    observed_expected: Estimate
+    """Hazard seen over hazard predicted at the patients' mean; above 1, risks are too low."""
+    p: Number
+    """Of the likelihood-ratio test that both are 1, on two degrees of freedom."""
+
+
+def joint_calibration(event: Bools, expected: Array, log_hz: Array) -> JointCalibration | None:
+    """Regress events on predictions; None with fewer than 20 events or with equal predictions.
+
+    Events d, expected e = H(T) and z the centred log cumulative hazard at the horizon: the
+    log-likelihood of μ = e exp(a + c z) is Σ d (a + c z) − μ; slope 1 + c, observed over expected
+    exp(a), statistic twice its maximum less its value at 0.
+
+    Args:
+        event: (n,) whether the event was seen.
+        expected: (n,) predicted cumulative hazard at the end of each patient's follow-up.
+        log_hz: (n,) log of the predicted cumulative hazard at the horizon.
+
+    Example:
+        >>> hazard = np.repeat([0.2, 0.8], 50)
+        >>> event = np.tile([True, False, False, False, False], 20)
+        >>> found = joint_calibration(event, hazard, np.log(hazard))
+        >>> print(f"slope {found.slope:.2f}, observed/expected {found.observed_expected:.2f}")
+        slope 0.00 (-0.63 to 0.63), observed/expected 0.50 (0.32 to 0.78)
+    """
+    z = log_hz - log_hz.mean()
+    if event.sum() < LEAST_EVENTS or not np.isfinite(z).all() or z.std() < 1e-9:
+        return None
+    X = np.column_stack([np.ones_like(z), z])
+    seen = X.T @ event
+
+    def gained(place: Array) -> float:
+        return float(place @ seen - (expected * np.expm1(X @ place)).sum())
+
+    def information(place: Array) -> Array:
+        return np.asarray((X * (expected * np.exp(X @ place))[:, None]).T @ X)
+
+    def step(place: Array) -> Array:
+        gradient = seen - X.T @ (expected * np.exp(X @ place))
+        return np.asarray(np.linalg.solve(information(place), gradient))
+
+    place = climb(gained, step, np.zeros(2))
+    level_se, slope_se = np.sqrt(np.diag(np.linalg.inv(information(place)))).tolist()
+    level, slope = place.tolist()
+    return JointCalibration(
+        slope=Estimate.normal(1 + slope, slope_se),
+        observed_expected=Estimate(*(math.exp(level + q * level_se) for q in (0.0, -Z95, Z95))),
+        # Chi-square on two degrees of freedom.
+        p=math.exp(-max(gained(place), 0.0)),
+    )
