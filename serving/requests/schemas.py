@@ -46,7 +46,10 @@ class CurvePoint(BaseModel):
 
     time: float = Field(description="Months.")
     survival: float
-    low: float = Field(description="Lower end of the ensemble's interval.")
+    low: float = Field(
+        description="Lower end of the middle of the ensemble's models: how far they differ, no "
+        "interval for the truth."
+    )
     high: float = Field(description="Upper end.")
 
 

@@ -155,7 +155,7 @@ def instability(review: Review) -> Figure | None:
     left.plot(x, x, "o", color=BLUE, ms=4)
     left.set(xlim=(0, 1), ylim=(0, 1))
     month = f" at {found.month:.0f} months" if math.isfinite(found.month) else ""
-    left.set(xlabel=f"predicted survival{month}", ylabel="mean 80 % interval over refits")
+    left.set(xlabel=f"predicted survival{month}", ylabel="middle 80 % of the models, in the mean")
     for axis in (left.xaxis, left.yaxis):
         axis.set_major_formatter(PercentFormatter(1))
     _widths(right, [100 * width for width in found.widest])
@@ -177,7 +177,7 @@ def _widths(axes: Axes, widths: Sequence[float]) -> None:
         ):
             axes.text(0.22, value, f"{value:.0f}: {said}", va="center", fontsize=9)
     axes.set(xlim=(-0.25, 1.6), xticks=[], ylim=(0, None))
-    axes.set_ylabel("width of a patient's 80 % interval,\npoints of survival")
+    axes.set_ylabel("width of the middle 80 %\nof the models, points of survival")
 
 
 def _forest(

@@ -77,7 +77,9 @@ def instability(review: Review, items: Items) -> Section | None:
         f"One member's answer is {100 * found.mean_difference:.1f} points of survival from "
         "the ensemble's, in the mean."
     )
-    caption = f"Survival at {found.month:.0f} months, %, and the mean 80 % interval over fits"
+    caption = (
+        f"Survival at {found.month:.0f} months, %, and the middle 80 % of the models, in the mean"
+    )
     return section(
         "review",
         "instability",

@@ -24,8 +24,7 @@ from accomplice.training.metrics.table import label
 from accomplice.training.models.predictions import MODEL
 from accomplice.training.reports.page import Tone, Verdict
 
-#: Points of survival that the interval of half of the patients may span, and still be called
-#: narrow.
+#: Points of survival within which the models may lie for half of the patients without a caution.
 NARROW = 20.0
 #: Names that a sentence lists at most.
 MOST_NAMES = 4
@@ -194,10 +193,11 @@ def instability(review: Review) -> Verdict:
         return Verdict("absent", "How far fits differ is not determined.")
     half, most = (100 * found.widest[i] for i in (2, 4))
     said = (
-        f"Half of the patients have an 80 % interval narrower than {half:.0f} points of survival "
-        f"at {found.month:.0f} months, 95 % one narrower than {most:.0f}."
+        f"The middle 80 % of the models lie within {half:.0f} points of survival at "
+        f"{found.month:.0f} months for half of the patients, within {most:.0f} for 95 %. That is "
+        "how far the models differ; how far they all are from the truth is more."
     )
-    return Verdict("yes" if half <= NARROW else "caution", said)
+    return Verdict("told" if half <= NARROW else "caution", said)
 
 
 def drivers(review: Review) -> Verdict:
