@@ -35,7 +35,7 @@ def threads() -> set[str]:
 def test_what_is_taken_stays_whole_and_ends_with_its_last_user(
     bundle: Bundle, patient: dict[str, Any]
 ) -> None:
-    before, asked = threading.active_count(), CheckedRequest([patient], None)
+    before, asked = set(threading.enumerate()), CheckedRequest([patient], None)
     live, first, second = BundleSlot(), answering(bundle), answering(bundle)
     live.put(first)
 
@@ -56,10 +56,10 @@ def test_what_is_taken_stays_whole_and_ends_with_its_last_user(
     live.put(None)
     with pytest.raises(RuntimeError, match="no bundle yet"), live.taken():
         pass
-    for thread in threading.enumerate():
-        if thread.name.startswith(("single", "long")):
-            thread.join(10)
-    assert threading.active_count() <= before
+    made = set(threading.enumerate()) - before
+    for thread in made:
+        thread.join(10)
+    assert not any(thread.is_alive() for thread in made)
 
 
 def test_nothing_keeps_what_answers_no_more(bundle: Bundle) -> None:
