@@ -8,19 +8,28 @@ import numpy as np
 
 from accomplice.data.arrays import Array
 from accomplice.data.cells.numbers import NumberColumn
+from accomplice.data.drafting.event_codes import UNKNOWN_CODES
 from accomplice.data.drafting.levels import FEW_CELLS, Levels
+from accomplice.data.study_parts import as_level
 
 #: Whole numbers with more values than this are no codes of a category.
 MOST_CODES = 12
 #: A number so many times the next largest of its column is doubtful.
 FAR_BEYOND = 10
+#: The same where it is a code for unknown.
+FAR_CODE = 2
 
 
 def beyond(name: str, known: Array) -> list[str]:
-    """Say that the largest of a column's known numbers (n,) is far beyond all others."""
-    last, times = np.unique(known)[-2:], FAR_BEYOND
-    few = len(known) < MOST_CODES or known.min() < 0 or last[0] <= 0
-    if few or last[1] < times * last[0]:
+    """Say that the largest of a column's known numbers (n,) is far beyond all others.
+
+    A code for unknown, such as 99.9, needs to be less far beyond.
+    """
+    last = np.unique(known)[-2:]
+    if len(known) < MOST_CODES or len(last) < 2 or known.min() < 0 or last[0] <= 0:
+        return []
+    times = FAR_CODE if as_level(float(last[1])) in UNKNOWN_CODES else FAR_BEYOND
+    if last[1] < times * last[0]:
         return []
     cells = int((known == last[1]).sum())
     return [

@@ -286,6 +286,15 @@ def test_repeated_codes_with_a_decimal_are_missing(tmp_path, rows, code):
     assert any("size_cm: '99.9' (2 cells) looks like a code" in n for n in made.notes) == code
 
 
+def test_one_code_with_a_decimal_is_said(tmp_path):
+    cells = [round(1 + i * 0.18, 2) for i in range(N)]
+    plain = drafted(tmp_path, base().assign(size_cm=cells))
+    assert not any("next largest" in said for said in plain.notes)
+    cells[3] = 99.9
+    made = drafted(tmp_path, base().assign(size_cm=cells))
+    assert note(made, "size_cm: 1 cells are more than 2 times the next largest")
+
+
 class TestRegistryCodes:
     @pytest.mark.parametrize(
         "codes", [[95, 97, 98, 99], [98, 99], [990, 998, 999], [-9, -8, -7], [-9, -7]]
