@@ -21,6 +21,7 @@ from accomplice.data.arrays import Array
 from accomplice.data.cells.keys import keys_of, without_keys
 from accomplice.data.cells.times import without_missing
 from accomplice.data.cohort import build_cohort, build_patients
+from accomplice.data.drafting.decimal_marks import doubtful_points, table_mark, text_marks
 from accomplice.data.drafting.features import (
     absent_markers,
     choose,
@@ -33,7 +34,7 @@ from accomplice.data.drafting.features import (
 )
 from accomplice.data.drafting.further import further_endpoints
 from accomplice.data.drafting.identity import identify
-from accomplice.data.drafting.infer import Hints, doubtful_points, table_mark, text_marks
+from accomplice.data.drafting.infer import Hints
 from accomplice.data.drafting.outcome import Wanted, draft_endpoint, time_columns
 from accomplice.data.drafting.render import render
 from accomplice.data.drafting.sides import sides

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,8 +13,8 @@ import pandas as pd
 from accomplice.data.arrays import Array
 from accomplice.data.cells.dates import is_date
 from accomplice.data.cells.numbers import NumberColumn, NumberFormat, number_column
+from accomplice.data.drafting.decimal_marks import fractions_of, in_threes
 from accomplice.data.drafting.doubts import (
-    FAR_BEYOND,
     MOST_CODES,
     among_two,
     ask_grouped,
@@ -175,75 +175,6 @@ def ask_words(cells: pd.Series, name: str, hints: Hints) -> list[str]:
     ]
 
 
-def text_marks(frame: pd.DataFrame, words: Collection[str]) -> set[Mark]:
-    """Return the decimal marks that the columns of text in a table tell."""
-    marks: set[Mark] = set()
-    for cells in (
-        frame.iloc[:, j] for j, kind in enumerate(frame.dtypes) if kind.kind not in "fiub"
-    ):
-        if cells.dtype == object or isinstance(cells.dtype, pd.StringDtype):
-            read = number_column(cells, NumberFormat(words))
-            if read.mark is not None and not read.open and read.bad.mean() < 0.5:
-                marks.add(read.mark)
-    return marks
-
-
-def table_mark(frame: pd.DataFrame, marks: Collection[Mark]) -> Mark | None:
-    """Return the decimal mark of a table, if its columns of text and of numbers agree."""
-    told: set[Mark] = {*marks}
-    for _, _, parts, grouped in _fractions(frame):
-        if len(parts) and not (grouped and _in_threes(parts)):
-            told.add(".")
-    return told.pop() if len(told) == 1 else None
-
-
-def doubtful_points(
-    frame: pd.DataFrame, marks: Collection[Mark], sure: Collection[str] = ()
-) -> list[str]:
-    """Ask of columns of numbers whose points may group thousands.
-
-    Whole numbers beside three decimals tell it, or far above the others; or three decimals where
-    other columns have decimal commas.
-
-    Args:
-        frame: the table.
-        marks: what its columns of text tell, or the user.
-        sure: columns whose points are decimal.
-    """
-    asked = []
-    for name, known, parts, grouped in _fractions(frame):
-        whole = known[known % 1 == 0]
-        apart = len(parts) and len(whole) and FAR_BEYOND * parts.max() <= whole.min()
-        if not (len(parts) >= FEW or apart) or not grouped or name in sure:
-            continue
-        beside = len(parts) < 0.8 * len(known) and known.min() >= 1
-        if apart or (_in_threes(parts) and ("," in marks or beside)):
-            asked.append(
-                f"column '{name}': its points can be decimal or group thousands: remove them if "
-                f"they group, or give --decimal . (--number '{name}' for this column alone)"
-            )
-    return asked
-
-
-def _in_threes(parts: Array) -> bool:
-    """Whether most fractions (n,) have a third decimal, as grouped thousands have."""
-    return bool((np.round(parts * 1000) % 10 != 0).mean() > 0.75)
-
-
-def _fractions(frame: pd.DataFrame) -> Iterator[tuple[str, Array, Array, bool]]:
-    """Yield columns of numbers: name, known cells, fractions, and whether these can be thousands.
-
-    They can where all are written with three decimals at most, and are from 1 to 999.999.
-    """
-    for name, cells in frame.select_dtypes("float").items():
-        known = cells.to_numpy(dtype=float, na_value=np.nan)
-        known = known[np.isfinite(known)]
-        parts = known[known % 1 != 0]
-        exact = np.isclose(parts * 1000, np.round(parts * 1000), rtol=0, atol=1e-6)
-        grouped = bool((exact & (parts >= 1)).all()) and known.max(initial=0) < 1000
-        yield str(name), known, parts, grouped
-
-
 def _inferred(found: Read | str) -> Inferred | str:
     if isinstance(found, str):
         return found
@@ -297,8 +228,14 @@ def _number(
         remarks.append(code_remark(name, unknown, count))
     if read.mark is not None:
         spec["decimal"] = read.mark
-        commas = "decimal" if read.mark == "," else "to group thousands"
-        remarks.append(f"{name}: commas are taken to be {commas}")
+        commas = "be decimal" if read.mark == "," else "group thousands"
+        remarks.append(f"{name}: commas are taken to {commas}")
+    elif spec["kind"] == "number" and hints.mark is None and name not in hints.numbers:
+        parts, grouped = fractions_of(known)
+        if grouped and len(parts) >= FEW and in_threes(parts):
+            remarks.append(
+                f"{name}: its points are taken to be decimal; if they group, remove them"
+            )
     if read.unit is not None:
         spec["unit"] = read.unit
         others = f"; {bare} cells name none, and are taken to be in it" if bare else ""

@@ -52,9 +52,16 @@ def marks(case: Case) -> None:
     column.raw = True
     case.done = f"{way}: {case.name(column)}"
     if way in ("open", "table"):
-        # In a table with points nothing tells the marks of such a column: the choice is said.
-        said = naming(case, column) + ".*commas are taken to be"
-        case.excused = [(rf"value {re.escape(case.name(column))}$", said)]
+        # In a table with points nothing tells the marks of a column in threes: the choice is said.
+        told = [column, *(c for c in case.table.features("number") if way == "table")]
+        said = "commas are taken to"
+    elif way == "grouped":
+        told, said = [column], "its points are taken to be decimal"
+    else:
+        return
+    case.excused = [
+        (rf"value {re.escape(case.name(c))}$", rf"{naming(case, c)}.*{said}") for c in told
+    ]
 
 
 def units(case: Case) -> None:

@@ -295,6 +295,15 @@ def test_one_code_with_a_decimal_is_said(tmp_path):
     assert note(made, "size_cm: 1 cells are more than 2 times the next largest")
 
 
+def test_points_that_nothing_tells_from_groups_are_said(tmp_path):
+    grouped = [f"{150 + 7 * i}.{(137 * i + 391) % 1000:03}" for i in range(N)]
+    frame = base()[["pid", "os_months", "dead"]].round(0).assign(platelets=grouped)
+    said = "platelets: its points are taken to be decimal; if they group, remove them"
+    assert note(drafted(tmp_path, frame), said)
+    told = frame.assign(size=[0.5 + i / 10 for i in range(N)])
+    assert not any("its points" in said for said in drafted(tmp_path, told).notes)
+
+
 class TestRegistryCodes:
     @pytest.mark.parametrize(
         "codes", [[95, 97, 98, 99], [98, 99], [990, 998, 999], [-9, -8, -7], [-9, -7]]
