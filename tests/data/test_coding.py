@@ -22,6 +22,7 @@ from accomplice.data.errors import InputError
 from accomplice.data.readers.missing import MISSING
 from accomplice.data.study import parse_study
 from accomplice.data.study_parts import Feature
+from tests.fixtures.studies import study_of
 
 nan = np.nan
 
@@ -32,16 +33,6 @@ def _numbers(cells):
     coded = code(study, cells.to_frame("x"))
     odd = [finding.rows for finding in coded.findings]
     return coded.values[:, 0], odd[0] if odd else np.zeros(len(cells), dtype=bool)
-
-
-def study_of(**features):
-    raw = {
-        "name": "s",
-        "source": {"files": ["t.csv"]},
-        "endpoints": {"survival": {"os": {"time": "t", "event": "e"}}},
-        "modalities": {"clinical": features},
-    }
-    return parse_study(raw, "x")
 
 
 class TestNumbers:

@@ -89,7 +89,7 @@ def treatment(claim: MarkerClaim) -> Section:
         verdict,
         (
             f"{found.treated} patients with '{found.column}' against {found.untreated} without"
-            f"{unknown}; nobody was randomised.",
+            f"{unknown}, not randomised.",
             f"Within {found.landmark:g} months of the start {one.events} of {one.patients} treated "
             f"({percent(one.share, 1)}) and {other.events} of {other.patients} untreated patients "
             f"({percent(other.share, 1)}) had the event. A true hazard ratio of "

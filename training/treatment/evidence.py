@@ -85,10 +85,10 @@ class Evidence:
     def alarms(self) -> tuple[str, ...]:
         """Signs, in words, that the observed effect is biased; none is no proof of the contrary."""
         found = []
-        for name, what in (("adjusted", ""), ("landmark", f" from month {self.landmark:g} on")):
+        for name, start in (("adjusted", ""), ("landmark", f" from month {self.landmark:g} on")):
             if self.trials is not None and (side := self.trials.side(self.hr[name])):
                 found.append(
-                    f"the hazard ratio{what}, {self.hr[name]}, is {side} {self.trials.cited}: "
+                    f"the hazard ratio{start}, {self.hr[name]}, is {side} {self.trials.cited}: "
                     f"{MEANING[side]}"
                 )
         if self.immortal_p < SURPRISE:
@@ -96,7 +96,7 @@ class Evidence:
             found.append(
                 f"{without.events} of {without.patients} untreated and {with_it.events} of "
                 f"{with_it.patients} treated patients had the event before month "
-                f"{self.landmark:g}: those who do so early cannot be treated (immortal time)"
+                f"{self.landmark:g}: patients with an early event cannot be treated (immortal time)"
             )
         return tuple(found)
 
@@ -213,7 +213,7 @@ def sentences(found: Evidence) -> dict[str, str]:
 def _consequence(found: Evidence) -> str:
     """Return the consequence of an alarm for the predicted benefits."""
     if found.distrust:
-        return "Read no predicted benefit as one: the model favours the treatment in nobody."
+        return "Read no predicted benefit as one: the model favours the treatment for no patient."
     return (
         f"Counted from month {found.landmark:g} on, which leaves early events out, it is "
         f"{found.compared}. Read predicted benefits with care."

@@ -8,19 +8,8 @@ import pytest
 from accomplice.data.coding import code
 from accomplice.data.errors import InputError
 from accomplice.data.loading import read_patients
-from accomplice.data.study import Study, parse_study
 from accomplice.serving.requests.patient_reader import PatientReader
-
-
-def study_of(**features: object) -> Study:
-    raw = {
-        "name": "s",
-        "source": {"files": ["t.csv"]},
-        "endpoints": {"survival": {"os": {"time": "t", "event": "e"}}},
-        "modalities": {"clinical": features},
-    }
-    return parse_study(raw, "x")
-
+from tests.fixtures.studies import study_of
 
 AGE = {"kind": "number", "column": "c1"}
 SEX = {"kind": "category", "levels": ["F", "M"], "column": "c2"}

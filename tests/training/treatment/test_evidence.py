@@ -170,7 +170,7 @@ class TestEvidence:
         beyond = replace(found, trials=TrialRange(high + 0.1, high + 1, "Trial 1"))
         assert beyond.distrust
         assert "Trial 1" in sentences(beyond)["alarm"]
-        assert "favours the treatment in nobody" in sentences(beyond)["alarm"]
+        assert "favours the treatment for no patient" in sentences(beyond)["alarm"]
         by_chance = replace(found, trials=TrialRange(high - 0.001, high + 1))
         assert not by_chance.distrust
         sicker = replace(found, trials=TrialRange(low / 9, low / 3))

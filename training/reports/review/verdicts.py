@@ -256,7 +256,7 @@ def _metrics(names: Iterable[str]) -> str:
 
 
 def _departures(joint: JointCalibration) -> list[str]:
-    """Describe how predictions depart: what is certain by itself, else what is nearer to it."""
+    """Describe the departures that are certain by themselves, or else the larger one."""
     slope, ratio = joint.slope, joint.observed_expected
     spread, risks = "extreme" if slope.value < 1 else "alike", "low" if ratio.value > 1 else "high"
     said = {
