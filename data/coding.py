@@ -61,7 +61,7 @@ class Coded:
     """(n, p) one column a feature, in the study's order; NaN is missing."""
     findings: tuple[Finding, ...]
     bounds: dict[str, int] = field(default_factory=dict)
-    """Feature -> cells such as ``>90``, whose bound was taken; of a frame alone."""
+    """Feature -> cells such as ``>90``, whose bound was taken; empty for a request."""
 
 
 @dataclass(frozen=True)
@@ -351,7 +351,11 @@ def treated(study: Study, values: Array) -> Array | None:
 
 
 def untreated(study: Study) -> float:
-    """Return the code of "untreated" in a study that names a treatment."""
+    """Return the code of "untreated"; NaN where the study gives no number for it.
+
+    Raises:
+        ValueError: the study names no treatment.
+    """
     if study.treatment is None:
         raise ValueError("the study names no treatment")
     levels = list(study.features.values())[study.treatment_position].levels
@@ -363,6 +367,8 @@ def untreated(study: Study) -> float:
 
 def eligible(study: Study, values: Array) -> Array:
     """Return whether the treatment is an option (n,): 1, 0, or NaN where unknown.
+
+    It is 1 for all where the study names no treatment.
 
     Args:
         study: names the levels at which it is.

@@ -22,7 +22,7 @@ MOST_CODES, LONGEST_CODE, FEWEST_CELLS = 5, 60, 5
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Patients (n,) without follow-up, by what they lack."""
+    """All patients (n,), and which of them lack follow-up."""
 
     untimed: Bools
     """The time is missing."""
@@ -31,9 +31,9 @@ class LeftOut:
     unknown: Bools
     """Whether there was an event is not known."""
     event: Bools
-    """Whether the event was seen, of those with a time or not."""
+    """(n,) the event was seen; of all patients."""
     early: Bools
-    """Whether the event was seen at time zero, which is put a little later."""
+    """(n,) the event was seen at time zero, which is moved to half the smallest step."""
 
     @property
     def rows(self) -> Bools:
@@ -82,7 +82,7 @@ def survival_targets(
     endpoint: SurvivalEndpoint,
     words: Collection[str] = MISSING,
 ) -> tuple[Array, Bools, Bools]:
-    """Return time in months (n,), event (n,) and which patients are kept (n,).
+    """Return time in months (n,), NaN where missing, event (n,), and the patients kept (n,).
 
     An event at time 0 is put at half the smallest step between times.
 
@@ -93,7 +93,8 @@ def survival_targets(
         words: cells that mean missing, in lower case.
 
     Raises:
-        InputError: a time or event is not usable, or no event was seen.
+        InputError: a time or event is not usable, no event was seen, or patients have no
+            follow-up and ``drop_without_follow_up`` is false.
     """
     time, event, left = follow_up(frame, name, endpoint, words)
     keep = ~left.rows
@@ -114,7 +115,11 @@ def survival_targets(
 def notes_on(
     frame: pd.DataFrame, name: str, endpoint: SurvivalEndpoint, words: Collection[str]
 ) -> tuple[str, ...]:
-    """Return notes on patients left out for want of follow-up, doubts, and assumptions."""
+    """Return notes on patients left out for want of follow-up, doubts, and assumptions.
+
+    Raises:
+        InputError: as :func:`follow_up`.
+    """
     time, _, left = follow_up(frame, name, endpoint, words)
     n, rows = len(time), left.rows
     found = []

@@ -1,7 +1,7 @@
 """Tune the network with Optuna: every trial is judged on the same folds, the defaults first.
 
-A trial that falls behind is pruned: it was judged. One that Ctrl-C or the clock stopped was not: it
-counts as failed, and never as the best.
+A trial that falls behind is pruned, and counts as judged. A trial interrupted by Ctrl-C or by the
+time budget counts as failed, and never as the best.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from accomplice.training.fitting.fit import Fitted, fit
 from accomplice.training.fitting.prepare import Prepared
 from accomplice.training.processes import has_ended, this_process
 
-#: Seconds between a worker's heartbeats, and without one until its trial counts as lost.
+#: Seconds between a worker's heartbeats, and without one until its trial is marked failed.
 HEARTBEAT, GRACE = 60, 180
 #: Seconds between two looks at the trials of other workers.
 LOOK = 1.0
@@ -226,8 +226,7 @@ def tune(
 ) -> Tuned:
     """Run trials until the study has ``trials`` judged ones, or the time is over.
 
-    Where other workers are at the last of them it waits for these; those of a worker that has ended
-    are not waited for.
+    It waits for trials that run in other workers, unless their worker has ended.
 
     A trial's score is the out-of-fold integrated Brier score of the stacked model. The defaults are
     the first trial, neither pruned nor cut short, so the best is never worse than they are on these
@@ -356,19 +355,23 @@ def _goes_on(study: Study, trials: int, budget: Budget, keep: float) -> bool:
 
 
 def kept_back(study: Study, before: float, models: int) -> float:
-    """Seconds that trials leave to the final fit of ``models`` endpoints; see :func:`tune`."""
+    """Seconds that trials leave to the final fit: 1.5 models (before + usual duration)."""
     return FINAL * models * (before + usual_duration(study))
 
 
 def usual_duration(study: Study) -> float:
-    """Seconds that a completed trial takes; 0 where none is."""
+    """Seconds within which three of four completed trials ended; 0 where there is none."""
     done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     taken = [t.duration.total_seconds() for t in done if t.duration is not None]
     return float(np.quantile(taken, USUAL)) if taken else 0.0
 
 
 def quick_scores(fitted: Fitted) -> dict[str, float]:
-    """Return the out-of-fold ``ibs`` and ``uno_c`` of a fit without intervals."""
+    """Return the out-of-fold ``ibs`` and ``uno_c`` of a fit to its judged horizon, no intervals.
+
+    ``ibs`` is the integrated Brier score with IPCW weights (Graf et al., Stat Med 1999), ``uno_c``
+    the concordance of Uno et al. (Stat Med 2011); see ``training.metrics``.
+    """
     time, event = fitted.prepared.cohort.outcome
     grid = fitted.prepared.grid
     horizon = judged_horizon(time, event, grid.horizon)

@@ -29,7 +29,8 @@ def months_of(
         words: cells that mean missing, in lower case.
 
     Raises:
-        InputError: a column is missing, or its cells are no times.
+        InputError: a column is missing, or its cells are no times. Dates in the wrong order give
+            negative times.
     """
     match endpoint.time:
         case FromDates(start=start, to=ends, format=format):
@@ -60,7 +61,10 @@ def without_missing(cells: pd.Series, words: Collection[str]) -> pd.Series:
 
 
 def resolution(times: Array) -> float:
-    """Return the smallest step between the distinct known times (n,) and 0."""
+    """Return the smallest step between distinct known times (n,), 0 among them, in their unit.
+
+    It is 1 where no time is positive.
+    """
     steps = np.diff(np.unique(np.append(times[~np.isnan(times) & (times >= 0)], 0.0)))
     steps = steps[steps > 1e-9]
     return float(steps.min()) if len(steps) else 1.0

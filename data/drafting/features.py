@@ -28,7 +28,7 @@ BASELINE_SIZE = 30
 #: Maximum of columns that a note names.
 MOST_TOLD = 30
 
-COPY = "says what another column says"
+COPY = "repeats another column"
 CENTRE = "names the hospital, take it with --centre"
 SECOND = "another column of the same gene"
 
@@ -176,7 +176,11 @@ def interactions(treatment: str, chosen: Chosen, panel: Panel) -> list[list[str]
 
 
 def course(treatment: str, chosen: Chosen, panel: Panel) -> dict[str, Any]:
-    """Return the panel's entry of a treatment: label, where it is an option, trials' range."""
+    """Return the panel's entry of a treatment, empty if it knows none.
+
+    Its keys are those of the study file: ``label``, and where they are known ``eligible``,
+    ``expected_hr`` and ``expected_hr_source``.
+    """
     key = key_of(treatment)
     label = next((n for n, c in panel.treatments.items() if re.search(c.columns, key)), None)
     if label is None:

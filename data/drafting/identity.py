@@ -30,7 +30,7 @@ WAYS = "first|last|primary|mean|latest_before:COLUMN"
 FEWEST_GROUPS = 5
 #: Mean rows a level above which a column groups patients instead of naming them.
 MOST_ROWS = 100
-#: Expected pairs of rows that are equal in all columns, below which such rows are asked, and said.
+#: Expected pairs of rows that are equal in all columns, below which they are asked about, or noted.
 UNLIKELY, DOUBTFUL = 1e-6, 0.01
 #: Most columns that are compared between rows.
 MOST_COMPARED = 200
@@ -52,8 +52,15 @@ class Identity:
 def parse_rows(option: str | None, prefer: Literal["filled"] | None = None) -> Rows | str | None:
     """Parse the option that chooses one of a patient's rows.
 
+    Args:
+        option: ``all``, one of the ways, or ``latest_before:COLUMN``.
+        prefer: which rows are taken first, those with more filled cells.
+
+    Returns:
+        The rule, :data:`ALL`, or None without an option.
+
     Raises:
-        InputError: the option is none of the known ones.
+        InputError: the option is none of the known ones, or ``prefer`` stands without one.
     """
     if option is None:
         if prefer is not None:
@@ -88,7 +95,8 @@ def identify(
         words: cells that mean missing, in lower case.
 
     Raises:
-        InputError: patients have several rows, and no option says which counts.
+        InputError: the column is not there, patients have several rows and no option says which
+            counts, or identifiers differ only by case, blanks, zeros or quotation marks.
     """
     if id is not None:
         column(frame, id, "id")

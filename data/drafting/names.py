@@ -66,10 +66,11 @@ class Naming:
     names: dict[str, str] = field(default_factory=dict)
     """Column -> the feature's name, where it differs."""
     genes: set[str] = field(default_factory=set)
-    """Columns of genes whose names are also words for an outcome."""
+    """Columns that are genes though their names match words for an outcome, or dates."""
     entry: dict[str, str] = field(default_factory=dict)
     """Column -> why it is no feature: a time that belongs to the follow-up."""
     remarks: list[str] = field(default_factory=list)
+    """Assumptions made in reading names."""
 
 
 def rename(

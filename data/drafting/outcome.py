@@ -73,6 +73,7 @@ class Endpoint:
     time: Array
     """Months (n,)."""
     event: Bools
+    """Whether the event was seen (n,)."""
     keep: Bools
     """Whether a patient has follow-up (n,)."""
     notes: list[str] = field(default_factory=list)
@@ -104,10 +105,12 @@ def draft_endpoint(
         wanted: the user's options.
         words: cells that mean missing, in lower case.
         mark: decimal mark of the table's other columns, where that is known.
-        gaps: whether patients without follow-up are usual.
+        gaps: whether patients without follow-up are expected, and left out without a question.
 
     Raises:
-        InputError: a column is missing or is no time or event.
+        InputError: a column is missing or is no time or event, its codes are not known or an
+            option names one that is not there, no event was seen, or too many patients have no
+            follow-up.
     """
     columns = list(wanted.times)
     raw: dict[str, Any] = {"time": columns[0], "event": wanted.event}
@@ -304,7 +307,11 @@ def _on_events(
 
 
 def _later(time: Array, event: Bools) -> float:
-    """Return the z value of Mann and Whitney's test that events have longer times than others."""
+    """Return the z value of Mann and Whitney's test that events have longer times than others.
+
+    (U − n₁ n₀ / 2) / √(n₁ n₀ (n + 1) / 12), U of the n₁ events (Ann Math Stat 1947); ties are not
+    allowed for.
+    """
     n, n_event = len(time), int(event.sum())
     if n_event in (0, n):
         return 0.0

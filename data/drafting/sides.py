@@ -1,4 +1,4 @@
-"""Sort the values of a treatment or a response into yes and no."""
+"""Divide the values of a treatment or a response into yes and no."""
 
 from __future__ import annotations
 

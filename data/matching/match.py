@@ -98,7 +98,8 @@ def match_patients(
         named: the model's feature -> the study's, as the caller decides.
 
     Raises:
-        InputError: a name is unknown, two features of it cannot be the same, or none was found.
+        InputError: a name is unknown, two features paired in ``named`` cannot be the same, or no
+            feature was found.
     """
     found = match_features(model, patients.study, named)
     blind = list(model.prognostic_features)
@@ -172,7 +173,16 @@ def match_features(
 
 
 def translate(found: Iterable[Match], model: Study, patients: Patients) -> Array:
-    """Code patients (n, p) by the features of the model's study."""
+    """Code n patients by the p features of the model's study: (n, p), NaN where missing.
+
+    Args:
+        found: one match a feature of the model, in the study's order.
+        model: study that the model was trained on.
+        patients: of another study.
+
+    Raises:
+        ValueError: the matches are not as many as the features.
+    """
     names = list(patients.study.features)
     values = np.full((len(patients), len(model.features)), np.nan)
     for j, (match, feature) in enumerate(zip(found, model.features.values(), strict=True)):

@@ -65,7 +65,9 @@ def keys(panel: Panel) -> list[tuple[str, Key]]:
 def same_levels(
     ours: tuple[str, Feature], theirs: tuple[str, Feature], panel: Panel
 ) -> dict[str, str]:
-    """Return those levels of another feature that mean one of ours, by name and feature.
+    """Return levels of another feature -> the level of ours that each means.
+
+    Both are given as name and feature.
 
     Labels are the same but for case; or a panel reads both as the same; or one begins with the
     other, a whole word of it, and no other does.

@@ -124,8 +124,10 @@ class Quantity(_Model):
     """A number whose unit and range are known by its name."""
 
     names: str
+    """Pattern of its columns' names, as keys."""
     unit: str
     range: tuple[float, float]
+    """Lowest and highest possible value, in the unit."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,7 @@ class Place:
     concept: str
     """The gene's symbol or the concept of the pattern that was met."""
     gene: bool
+    """Whether the column is a gene's."""
     exact: bool
     """For a gene: the name says nothing beyond the gene and its assay."""
     assay: Assay | None
@@ -189,18 +192,23 @@ class Panel(_Model):
     """All panels merged. Lists are patterns of column names written as keys."""
 
     ids: list[str] = Field(default_factory=list)
+    """Identifiers of rows."""
     patients: list[str] = Field(default_factory=list)
     """Identifiers that can only be a patient's, so that rows that repeat one are one patient's."""
     centres: list[str] = Field(default_factory=list)
+    """Hospitals."""
     ignored: dict[str, list[str]] = Field(default_factory=dict)
     """Reason -> columns that are not features."""
     endpoints: dict[str, str] = Field(default_factory=dict)
     """Name of an endpoint -> pattern of its time column."""
     treated: str
+    """Pattern of whole cells, in lower case, that mean treated."""
     untreated: str
+    """The same for untreated."""
     positive: str
+    """The same for a positive response."""
     negative: str
-    """Whole cells, in lower case, that mean a side of a treatment or a response."""
+    """The same for a negative one."""
     assays: dict[Assay, str] = Field(default_factory=dict)
     densities: str
     """Names of a density that no gene names."""

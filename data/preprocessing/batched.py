@@ -22,10 +22,14 @@ Precision = type[np.floating]
 
 
 class BatchedInputs(NamedTuple):
-    """Model inputs of n patients by k preprocessors."""
+    """Model inputs of n patients by k preprocessors.
+
+    Letters here: p coded features, c columns of one feature each, d columns of the linear design,
+    q values of the embedding, m modalities.
+    """
 
     linear: NDArray[Any]
-    """(k, n, p) the linear designs."""
+    """(k, n, d) the linear designs."""
     embedded: NDArray[Any]
     """(k, q, n) the embeddings, patients last, in the networks' precision."""
     present: Array
@@ -59,7 +63,7 @@ class BatchedPreprocessor:
         )
 
     def linear(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
-        """Make the linear designs (k, n, p) alone."""
+        """Make the linear designs (k, n, d) alone."""
         return self._linear(self.scale(values, centre), values, np.float64)
 
     def singles(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
@@ -78,7 +82,7 @@ class BatchedPreprocessor:
         return z
 
     def design(self, single: Array, values: Array) -> Array:
-        """Make the linear designs (k, n, p) from :meth:`singles` and the coded features."""
+        """Make the linear designs (k, n, d) from :meth:`singles` and coded features (n, p)."""
         first = self.each[0]
         single = np.where(np.isnan(single), 0.0, single)
         # A column that was too rarely missing in training stays zero: the layout of the design

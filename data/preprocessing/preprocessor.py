@@ -2,9 +2,9 @@
 
 Three steps, each a function of the fitted state alone, applied by ``preprocessing.batched``:
 
-1. *Scale*: numbers are log-transformed where that reduces skew, clipped to the training range and
-   standardised; expression becomes the normal score of its rank among the assay's reference
-   quantiles; ordinals are standardised ranks.
+1. *Scale*: numbers are log-transformed where that reduces skew, clipped to the middle 99 % of the
+   training patients' values, and standardised, (x − mean) / SD; expression becomes the normal
+   score of its rank among the assay's reference quantiles; ordinals are standardised ranks.
 2. *Linear design*: scaled numbers, centred indicators of category levels, indicators of missing
    values, products of the study's interactions. A missing value is the training mean, zero.
 3. *Piecewise-linear embedding* of the numbers for the network (Gorishniy et al., "On embeddings for

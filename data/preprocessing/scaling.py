@@ -103,7 +103,16 @@ def _skew(column: Array) -> float:
 
 
 def log_offsets(values: Array, eligible: Bools) -> Array:
-    """Offset of the logarithm where it reduces the skew of a non-negative feature, else NaN."""
+    """Return the offset of each feature's logarithm (p,), NaN where none is taken.
+
+    It is taken of a non-negative feature with a skewness above 1 and five distinct positive values
+    or more, if that lowers the skewness: log(x), or with zeros log(x + a), a the power of ten at or
+    below the smallest positive value.
+
+    Args:
+        values: (n, p), NaN is missing.
+        eligible: (p,) features that may be transformed.
+    """
     offset = np.full(values.shape[1], np.nan)
     for j in np.flatnonzero(eligible):
         column = np.ascontiguousarray(values[:, j])
@@ -124,7 +133,10 @@ def log_offsets(values: Array, eligible: Bools) -> Array:
 def assay_references(
     values: Array, expression: Bools, centre: NDArray[np.str_] | None
 ) -> dict[str, Array]:
-    """Quantiles of the expression features, over all patients and in each large centre."""
+    """Return quantiles (41, p) of the expression features, 0 for others, by centre.
+
+    The key of all patients' is empty text; centres have their own from 50 patients on.
+    """
     if not expression.any():
         return {}
     measured = values[:, expression]

@@ -39,11 +39,11 @@ class PreprocessorState:
     low: Array
     """(p,) lower bound that values are clipped to, after the logarithm."""
     high: Array
-    """(p,) upper bound, likewise."""
+    """(p,) upper bound of the same."""
     mean: Array
     """(p,) of the scaled feature before standardising."""
     sd: Array
-    """(p,) likewise; 1 where the feature is constant."""
+    """(p,) standard deviation of the same; 1 where the feature is constant."""
     edges: Array
     """(bins + 1, p) bin edges of the embedding on the standardised scale."""
     embedded_mean: Array
@@ -55,7 +55,8 @@ class PreprocessorState:
     indicator_mean: Array
     """(i,) training frequency of each."""
     missing_mean: Array
-    """(f + m,) training frequency of missing features and modalities; NaN where too rare to use."""
+    """(f + m,) training frequency of missing values, of the f features with an indicator of it and
+    the m modalities; NaN where too rare to use."""
 
     # Computed once: making these takes longer than preparing one patient.
 

@@ -1,1 +1,1 @@
-"""Readers of cohorts: tables and study folders, one file each."""
+"""Readers of cohorts, tables and study folders, and the parts that they share."""

@@ -25,7 +25,7 @@ def is_summary(cells: Sequence[str]) -> bool:
 
 
 def is_remark(cells: Sequence[str]) -> bool:
-    """Whether a row of several cells has one value, which is a sentence or says what it is."""
+    """Whether a row of four cells or more has one value: three words, or ``word: value``."""
     filled = [cell for cell in cells if not is_blank(cell)]
     return len(cells) > 3 and len(filled) == 1 and bool(_REMARK.search(filled[0]))
 

@@ -39,7 +39,8 @@ def workbook_text(path: Path, fewest: int, reading: Reading) -> Text:
         reading: names the sheet, where several have a table.
 
     Raises:
-        InputError: it is no workbook, or several of its sheets may be meant.
+        InputError: openpyxl is not installed, the named sheet is not there or several may be
+            meant, the table has no rows or no header, or a formula has no value.
     """
     with path.open("rb") as file:
         if file.read(len(ZIP)) != ZIP:
