@@ -20,10 +20,10 @@ import numpy as np
 import pandas as pd
 
 from accomplice.data.arrays import Array, Bools
+from accomplice.data.cells.missing import MISSING, word_of, words_of
 from accomplice.data.cells.numbers import NumberFormat, number_column, number_of
 from accomplice.data.errors import InputError, some
 from accomplice.data.matching.spellings import Spellings
-from accomplice.data.readers.missing import MISSING, word_of, words_of
 from accomplice.data.study import Study
 from accomplice.data.study_parts import Feature, as_level
 

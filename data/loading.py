@@ -13,7 +13,7 @@ from accomplice.data.cohort import Cohort, Patients, build_cohort, build_patient
 from accomplice.data.errors import InputError
 from accomplice.data.matching.columns import aligned, keys_for, renamed
 from accomplice.data.readers.reader import Reading, Selection, Stream
-from accomplice.data.readers.readers import READERS, reader_named, recognise
+from accomplice.data.readers.registry import READERS, reader_named, recognise
 from accomplice.data.rows.joins import join_tables
 from accomplice.data.study import Study, load_study
 

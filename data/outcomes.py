@@ -10,10 +10,10 @@ import pandas as pd
 
 from accomplice.data.arrays import Array, Bools, Ints, round_off
 from accomplice.data.cells.events import meanings
+from accomplice.data.cells.missing import MISSING
 from accomplice.data.cells.times import months_of, resolution
 from accomplice.data.errors import InputError, some
 from accomplice.data.readers.columns import column
-from accomplice.data.readers.missing import MISSING
 from accomplice.data.study_parts import BinaryEndpoint, SurvivalEndpoint, as_level
 
 #: Values of an event's column that an error quotes: how many, how long, and of how many patients.

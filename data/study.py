@@ -15,8 +15,8 @@ from typing import Annotated, Any, Self
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
+from accomplice.data.cells.missing import Words, words_of
 from accomplice.data.errors import InputError, nearest
-from accomplice.data.readers.missing import Words, words_of
 from accomplice.data.study_parts import (
     TREATMENT,
     Endpoints,

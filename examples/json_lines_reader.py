@@ -4,7 +4,7 @@ A line of a file that it reads: ``{"patient_id": "P-01", "age": 61, "stage": "II
 patient lacks is a missing cell.
 
 To use it as ``source: {reader: json_lines, files: [patients.jsonl]}`` in a study file, keep this
-class in ``data/readers/json_lines.py`` and add it to the table in ``data/readers/readers.py``::
+class in ``data/readers/json_lines.py`` and add it to the table in ``data/readers/registry.py``::
 
     READERS: dict[str, Reader] = {..., "json_lines": JsonLinesReader()}
 """

@@ -17,12 +17,12 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from accomplice.data.arrays import Array
+from accomplice.data.cells.missing import MISSING
 from accomplice.data.coding import ABSENT, Flagger, code
 from accomplice.data.errors import InputError, nearest, some
 from accomplice.data.preprocessing.preprocessor import Preprocessor
 from accomplice.data.preprocessing.training_range import TrainingRange
 from accomplice.data.readers.columns import column
-from accomplice.data.readers.missing import MISSING
 from accomplice.data.study import Study, parse_study
 from accomplice.data.study_parts import RESPONSE, as_level
 from accomplice.training.models.golden_rows import Replayable, golden, replays

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from accomplice.data.arrays import Array, Bools
-from accomplice.data.readers.missing import NO_NUMBERS
+from accomplice.data.cells.missing import NO_NUMBERS
 from accomplice.data.readers.numeric import to_numeric
 from accomplice.data.study_parts import Feature, Mark, as_level
 

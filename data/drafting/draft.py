@@ -19,8 +19,10 @@ from pandas.api.types import is_numeric_dtype
 
 from accomplice.data.arrays import Array
 from accomplice.data.cells.keys import keys_of, without_keys
+from accomplice.data.cells.missing import MISSING
 from accomplice.data.cells.times import without_missing
 from accomplice.data.cohort import build_cohort, build_patients
+from accomplice.data.drafting.binary_values import sides
 from accomplice.data.drafting.decimal_marks import doubtful_points, table_mark, text_marks
 from accomplice.data.drafting.features import (
     absent_markers,
@@ -32,19 +34,17 @@ from accomplice.data.drafting.features import (
     references,
     response_features,
 )
-from accomplice.data.drafting.further import further_endpoints
+from accomplice.data.drafting.further_endpoints import further_endpoints
 from accomplice.data.drafting.identity import identify
 from accomplice.data.drafting.infer import Hints
-from accomplice.data.drafting.outcome import Wanted, draft_endpoint, time_columns
 from accomplice.data.drafting.render import render
-from accomplice.data.drafting.sides import sides
+from accomplice.data.drafting.survival_endpoint import Wanted, draft_endpoint, time_columns
 from accomplice.data.errors import InputError, some
 from accomplice.data.outcomes import binary_target
 from accomplice.data.panels.panel import Disease, Panel, key_of, load_panel
 from accomplice.data.readers.columns import column
-from accomplice.data.readers.missing import MISSING
 from accomplice.data.readers.reader import PLAIN, Reading
-from accomplice.data.readers.readers import READERS, recognise
+from accomplice.data.readers.registry import READERS, recognise
 from accomplice.data.study import parse_study
 from accomplice.data.study_parts import MONTHS, TREATMENT, BinaryEndpoint, Mark, Rows, Unit
 

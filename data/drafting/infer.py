@@ -12,6 +12,7 @@ import pandas as pd
 
 from accomplice.data.arrays import Array
 from accomplice.data.cells.dates import is_date
+from accomplice.data.cells.missing import MISSING
 from accomplice.data.cells.numbers import NumberColumn, NumberFormat, number_column
 from accomplice.data.drafting.decimal_marks import fractions_of, in_threes
 from accomplice.data.drafting.doubts import (
@@ -31,10 +32,9 @@ from accomplice.data.drafting.levels import (
     known_code,
     levels_of,
 )
-from accomplice.data.drafting.outcome import open_mark
+from accomplice.data.drafting.survival_endpoint import open_mark
 from accomplice.data.errors import some
 from accomplice.data.panels.panel import Ordinal, Panel, Place, key_of, matches
-from accomplice.data.readers.missing import MISSING
 from accomplice.data.study_parts import Kind, Mark, as_level
 
 #: A text column with more levels than this is not a category.

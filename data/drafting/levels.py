@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from accomplice.data.arrays import Array, Bools, Ints
+from accomplice.data.cells.missing import NO_NUMBERS, word_of
 from accomplice.data.drafting.event_codes import UNKNOWN_CODES
 from accomplice.data.errors import some
 from accomplice.data.panels.panel import Ordinal, Panel, folded, key_of
-from accomplice.data.readers.missing import NO_NUMBERS, word_of
 
 #: A column with values for a smaller share of the patients is left out.
 LEAST_FILLED = 0.05

@@ -18,8 +18,8 @@ from accomplice.data.arrays import Array
 from accomplice.data.coding import treated
 from accomplice.data.cohort import Patients
 from accomplice.data.errors import InputError, nearest, some
+from accomplice.data.matching.equality import Key, keys, same_levels, why_not
 from accomplice.data.matching.scales import outside
-from accomplice.data.matching.similarity import Key, keys, same_levels, why_not
 from accomplice.data.panels.panel import Panel, load_panel
 from accomplice.data.preprocessing.preprocessor import Preprocessor
 from accomplice.data.study import Study

@@ -1,6 +1,7 @@
 """Turn coded features into model inputs; everything fitted here is fitted on training patients.
 
-Three steps, each a function of the fitted state alone, applied by ``preprocessing.batched``:
+Three steps, each a function of the fitted state alone, applied by
+``preprocessing.batched_preprocessor``:
 
 1. *Scale*: numbers are log-transformed where that reduces skew, clipped to the middle 99 % of the
    training patients' values, and standardised, (x − mean) / SD; expression becomes the normal
@@ -21,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accomplice.data.arrays import Array
-from accomplice.data.preprocessing.batched import BatchedPreprocessor
+from accomplice.data.preprocessing.batched_preprocessor import BatchedPreprocessor
 from accomplice.data.preprocessing.expression_ranks import REFERENCE, SCORES
 from accomplice.data.preprocessing.missingness import MissingIndicators
 from accomplice.data.preprocessing.scaling import (

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from accomplice.data.readers.missing import Words, word_of
+from accomplice.data.cells.missing import Words, word_of
 from accomplice.data.readers.numeric import to_numeric
 
 #: Kinds of cells in one part of a column.

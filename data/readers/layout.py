@@ -13,8 +13,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from accomplice.data.cells.missing import MISSING, NO_NUMBERS, word_of
 from accomplice.data.errors import InputError, some
-from accomplice.data.readers.missing import MISSING, NO_NUMBERS, word_of
 
 #: Characters between cells; runs of blanks are tried only where none of the others is.
 DELIMITERS = ",\t;|"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from accomplice.data.readers.missing import Words
+from accomplice.data.cells.missing import Words
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ import numpy as np
 
 from accomplice.data.arrays import Bools, Ints
 from accomplice.data.errors import InputError
-from accomplice.data.readers.remarks import is_remark, is_summary, left_out, unequal
+from accomplice.data.readers.footer import is_remark, is_summary, left_out, unequal
 
 #: Bytes read at once, bytes under a table that can be remarks, and bytes of the longest row.
 BLOCK, REMARKS, LONGEST = 1 << 22, 1 << 16, 1 << 26

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from accomplice.data.cells.missing import NO_NUMBERS, word_of
 from accomplice.data.readers.column_types import is_text, kinds, type_of, typed
 from accomplice.data.readers.layout import clean_name
-from accomplice.data.readers.missing import NO_NUMBERS, word_of
 from accomplice.data.readers.reader import (
     PLAIN,
     DraftSource,

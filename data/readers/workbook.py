@@ -15,9 +15,9 @@ from typing import Any
 
 from accomplice.data.errors import InputError, nearest, some
 from accomplice.data.readers.contents import ZIP, contents_of, in_memory
+from accomplice.data.readers.footer import left_out
 from accomplice.data.readers.layout import SAMPLED, Record, find_header, is_blank
 from accomplice.data.readers.reader import Reading
-from accomplice.data.readers.remarks import left_out
 from accomplice.data.readers.text import Text, open_text
 
 #: Delimiter between cells: no program writes it into one.

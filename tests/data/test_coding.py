@@ -6,6 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from accomplice.data.cells.missing import MISSING
 from accomplice.data.coding import (
     ABSENT,
     NOT_A_NUMBER,
@@ -19,7 +20,6 @@ from accomplice.data.coding import (
     untreated,
 )
 from accomplice.data.errors import InputError
-from accomplice.data.readers.missing import MISSING
 from accomplice.data.study import parse_study
 from accomplice.data.study_parts import Feature
 from tests.fixtures.studies import study_of

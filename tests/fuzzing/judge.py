@@ -20,12 +20,12 @@ from typing import Any, Literal
 import numpy as np
 import yaml
 
+from accomplice.data.cells.missing import Words, words_of
 from accomplice.data.cohort import Cohort
 from accomplice.data.drafting.draft import Answers, Draft, draft_study, render_study
 from accomplice.data.drafting.identity import parse_rows
 from accomplice.data.errors import InputError
 from accomplice.data.loading import load_cohort
-from accomplice.data.readers.missing import Words, words_of
 from accomplice.data.readers.reader import Reading
 from tests.fuzzing.cases import Case, digest
 from tests.fuzzing.tables import Column, Value

@@ -110,10 +110,10 @@ def init(
     nothing is written, and one line says which option answers it. A study file that is there stays,
     edits and all, unless --force replaces it.
     """
+    from accomplice.data.cells.missing import Words, words_of
     from accomplice.data.drafting.draft import Answers, draft_study, render_study
     from accomplice.data.drafting.identity import parse_rows
     from accomplice.data.errors import InputError
-    from accomplice.data.readers.missing import Words, words_of
     from accomplice.data.readers.reader import Reading
 
     replaced = check_study_place(out, [source], force=force)

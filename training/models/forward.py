@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accomplice.data.arrays import Array, Ints
-from accomplice.data.preprocessing.batched import BatchedInputs, BatchedPreprocessor
+from accomplice.data.preprocessing.batched_preprocessor import BatchedInputs, BatchedPreprocessor
 from accomplice.data.preprocessing.preprocessor import Inputs
 from accomplice.training.estimators.hazard import TimeGrid, gathered, survival
 from accomplice.training.learners.learner import Batched

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from accomplice.data.cells.events import event_meaning, meanings
-from accomplice.data.readers.missing import MISSING
+from accomplice.data.cells.missing import MISSING
 
 
 @pytest.mark.parametrize(

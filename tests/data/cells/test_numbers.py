@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from accomplice.data.cells.missing import MISSING
 from accomplice.data.cells.numbers import NumberFormat, number_column, number_of, read_numbers
-from accomplice.data.readers.missing import MISSING
 from accomplice.data.study_parts import Feature
 
 nan = float("nan")

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from accomplice.data.cells.missing import Words
 from accomplice.data.drafting.draft import Answers, Draft, draft_study, render_study
 from accomplice.data.drafting.identity import ALL, parse_rows
 from accomplice.data.errors import InputError
 from accomplice.data.loading import load_cohort
-from accomplice.data.readers.missing import Words
 from accomplice.data.readers.reader import Reading
 from accomplice.data.study_parts import Rows
 

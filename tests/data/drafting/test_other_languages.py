@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 
 from accomplice.data.cells.dates import is_date, read_dates
+from accomplice.data.cells.missing import Words
 from accomplice.data.cells.numbers import read_numbers
 from accomplice.data.drafting.units import unit_named
 from accomplice.data.errors import InputError
 from accomplice.data.loading import load_cohort
 from accomplice.data.panels.panel import load_panel
-from accomplice.data.readers.missing import Words
 from accomplice.data.readers.reader import Reading
 from tests.data.drafting.test_asked import N, base, drafted, features, survival, with_column
 

@@ -9,9 +9,9 @@ from accomplice.data.cohort import build_cohort
 from accomplice.data.drafting.draft import draft_study, render_study
 from accomplice.data.errors import InputError
 from accomplice.data.loading import load_cohort
+from accomplice.data.matching.equality import same_levels
 from accomplice.data.matching.match import AS_TREATMENT, match_features, match_patients, translate
 from accomplice.data.matching.scales import on_own_scale, outside
-from accomplice.data.matching.similarity import same_levels
 from accomplice.data.panels.panel import load_panel
 from accomplice.data.preprocessing.preprocessor import Preprocessor
 from accomplice.data.study import parse_study

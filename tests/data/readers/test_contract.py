@@ -17,7 +17,7 @@ from accomplice.data.drafting.draft import draft_study
 from accomplice.data.errors import InputError
 from accomplice.data.loading import load_cohort, read_patients, stream_patients
 from accomplice.data.readers.reader import Selection
-from accomplice.data.readers.readers import READERS, recognise
+from accomplice.data.readers.registry import READERS, recognise
 from accomplice.data.study import parse_study
 from examples import json_lines_reader
 from examples.json_lines_reader import JsonLinesReader

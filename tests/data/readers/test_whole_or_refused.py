@@ -16,13 +16,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from accomplice.data.cells.missing import Words
 from accomplice.data.drafting.draft import draft_study, render_study
 from accomplice.data.errors import InputError
 from accomplice.data.loading import load_cohort, stream_patients
 from accomplice.data.readers import records
 from accomplice.data.readers.contents import in_memory
 from accomplice.data.readers.layout import Layout
-from accomplice.data.readers.missing import Words
 from accomplice.data.readers.reader import PLAIN, Reading
 from accomplice.data.readers.records import RowChecker
 from accomplice.data.readers.table_reader import TableReader, open_stream

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from accomplice.data.cells.events import meanings
-from accomplice.data.drafting.outcome import Wanted, draft_endpoint
+from accomplice.data.drafting.survival_endpoint import Wanted, draft_endpoint
 from accomplice.data.drafting.units import unit_named
 from accomplice.data.errors import InputError
 from accomplice.data.panels.panel import Panel, key_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from accomplice.data.preprocessing.batched import BatchedPreprocessor
+from accomplice.data.preprocessing.batched_preprocessor import BatchedPreprocessor
 from accomplice.data.preprocessing.expression_ranks import FEW
 from accomplice.data.preprocessing.preprocessor import Preprocessor
 from accomplice.data.study import parse_study

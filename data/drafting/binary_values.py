@@ -8,8 +8,8 @@ from collections.abc import Collection
 import numpy as np
 import pandas as pd
 
+from accomplice.data.cells.missing import MISSING
 from accomplice.data.errors import InputError
-from accomplice.data.readers.missing import MISSING
 from accomplice.data.study_parts import as_level
 
 
