@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -38,9 +38,9 @@ Location: TypeAlias = str | PathLike[str]
 class Run:
     """The result of ``train`` or ``tune``."""
 
-    bundle: Bundle
+    bundle: Bundle = field(repr=False)
     """The models; ``bundle.predict(frame, times)`` predicts."""
-    trained: Trained
+    trained: Trained = field(repr=False)
     """The fits and their evaluation by endpoint: ``trained.primary.evaluation``."""
     path: Path | None
     """Folder of the bundle; None where it was written nowhere."""
@@ -63,6 +63,11 @@ def read_study(path: Location) -> Study:
         InputError: the file is missing, is not YAML, or does not describe a study; the text names
             the key.
     """
+    if not isinstance(path, str | PathLike):
+        raise InputError(
+            f"study: a {type(path).__name__} is no study: give a study or the path of its file; "
+            "SurvivalEstimator takes a frame"
+        )
     study = load_study(Path(path))
     folder = Path(path).absolute().parent
     files = tuple(str(folder / name) for name in study.source.files)
@@ -130,7 +135,7 @@ def train(
         check_folds(patients, config)
     else:
         check_labels(patients)
-    budget = Budget(max_seconds)
+    budget = _budget(max_seconds)
     if track:
         from accomplice.training.tracking.experiment import fit_and_keep
         from accomplice.training.tracking.store import open_store
@@ -209,7 +214,7 @@ def tune(
         storage,
         name,
         folder,
-        Budget(max_seconds),
+        _budget(max_seconds),
         _file(study),
         tick,
     )
@@ -301,8 +306,9 @@ def predict(
             absent.
 
     Returns:
-        n rows in the table's order: ``patient_id``, ``risk`` (higher is worse), ``survival@T``,
-        ``flags`` and more; see :meth:`accomplice.training.bundle.Bundle.predict`.
+        n rows in the table's order, with the index of a frame: ``patient_id``, ``risk`` (higher is
+        worse), ``survival@T``, ``flags`` and more; see
+        :meth:`accomplice.training.bundle.Bundle.predict`.
 
     Raises:
         InputError: a time lies beyond the model's horizon, the table has none of its features, or a
@@ -312,13 +318,19 @@ def predict(
 
     bundle = _bundle(model)
     if isinstance(table, str | PathLike):
-        table = read_patients(Path(table), bundle.study)
+        found = bundle.predict(read_patients(Path(table), bundle.study), times, rates)
     else:
-        table = aligned(table, bundle.study)
-    found = bundle.predict(table, times, rates)
+        found = bundle.predict(aligned(table, bundle.study), times, rates)
+        found = found.set_axis(table.index)
     flags = Counter(flag for text in found["flags"] for flag in text.split(SEPARATOR))
     refuse_unfit(bundle.study, flags, len(found))
     return found
+
+
+def _budget(seconds: float) -> Budget:
+    if not seconds > 0:
+        raise InputError(f"max_seconds: {seconds} is no number of seconds above 0")
+    return Budget(seconds)
 
 
 def _study(study: Study | Location) -> Study:

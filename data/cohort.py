@@ -32,7 +32,7 @@ from accomplice.data.study import Study
 from accomplice.data.study_parts import FromDates
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Patients:
     """Checked patients: coded features, and labels where the study has binary endpoints."""
 
@@ -52,6 +52,10 @@ class Patients:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def __repr__(self) -> str:
+        """No patient's values, which a notebook or a traceback would keep."""
+        return f"<{type(self).__name__} of study '{self.study.name}': {len(self)} patients>"
 
     @property
     def target(self) -> str:
@@ -118,7 +122,7 @@ class Outcome(NamedTuple):
     """(n,) whether the event was seen by then."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Cohort(Patients):
     """Checked patients who all have one survival endpoint, in months."""
 

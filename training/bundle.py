@@ -73,7 +73,7 @@ class Answer:
         return found
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Bundle:
     """Fitted models, with their study, metrics and provenance."""
 
@@ -85,6 +85,10 @@ class Bundle:
     config: Mapping[str, Any]
     metrics: Mapping[str, Any]
     provenance: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        endpoints = ", ".join((*self.survival, *self.responses))
+        return f"<Bundle of study '{self.study.name}': {endpoints}>"
 
     @property
     def primary(self) -> SurvivalModel | None:

@@ -127,11 +127,15 @@ class TestTrain:
 
 
 class TestTune:
-    def test_searches_and_trains_the_final_model(self, study_path, in_workplace):
+    def test_searches_and_trains_the_final_model(
+        self, study_path, in_workplace, tmp_path, monkeypatch
+    ):
+        # Apart from the others: a better model would take the alias of theirs.
+        monkeypatch.chdir(tmp_path)
         run = accomplice.tune(
             study_path, trials=1, settings={**LEAST, **JUDGING}, out="tuned", name="search"
         )
-        assert run.path == in_workplace / "tuned"
+        assert run.path == tmp_path / "tuned"
         assert run.bundle.config["seed"] == 1, "the final model is judged on other folds"
         tags = MlflowClient().get_run(run.run_id).data.tags
         assert tags["mlflow.runName"] == "final search"
@@ -159,7 +163,30 @@ class TestLoad:
             accomplice.load(tmp_path)
 
 
+class TestWords:
+    def test_what_a_notebook_shows_is_short_and_holds_no_patient(self, made, study_path):
+        cohort = accomplice.load_cohort(study_path)
+        for each in (made, made.bundle, cohort):
+            assert len(repr(each)) < 300
+        assert cohort.ids[0] not in repr(cohort)
+        assert "200 patients" in repr(cohort)
+
+    def test_a_frame_in_place_of_a_study_is_refused(self):
+        for function in (accomplice.load_cohort, accomplice.train, accomplice.read_study):
+            with pytest.raises(InputError, match=r"a DataFrame is no study.*SurvivalEstimator"):
+                function(pd.DataFrame({"age": [1.0]}))
+
+    @pytest.mark.parametrize("seconds", [0, -1, float("nan")])
+    def test_seconds_are_above_0(self, study_path, seconds):
+        with pytest.raises(InputError, match="max_seconds"):
+            accomplice.train(study_path, max_seconds=seconds, track=False)
+
+
 class TestPredict:
+    def test_keeps_a_frame_s_index(self, made):
+        frame = draw(5, seed=77).frame.set_axis(list("edcba"))
+        assert [*accomplice.predict(made.bundle, frame).index] == list("edcba")
+
     def test_takes_a_table_by_path_as_the_verb_does(self, made, tmp_path):
         frame = draw(20, seed=77).frame
         frame.to_csv(tmp_path / "new.csv", index=False)

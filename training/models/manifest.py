@@ -52,7 +52,10 @@ def check_place(path: Path, inputs: Iterable[Path] = (), *, force: bool = False)
             "another folder"
         )
     if not force:
-        raise InputError(f"{path}: a bundle is there: --force replaces it; or name another folder")
+        raise InputError(
+            f"{path}: a bundle is there: --force (in Python force=True) replaces it; or name "
+            "another folder"
+        )
     return True
 
 

@@ -64,7 +64,7 @@ class Repaired:
     calibration: tuple[Calibrated, ...]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Validation:
     """All results of an external validation."""
 
@@ -81,6 +81,9 @@ class Validation:
     """Whether patients of the training cohort are among those judged."""
     review: Review
     """The whole review of the predictions, as of a training run's."""
+
+    def __repr__(self) -> str:
+        return f"<Validation on {self.cohort!r}>"
 
     @property
     def cohort(self) -> Cohort:

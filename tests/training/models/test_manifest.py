@@ -85,7 +85,8 @@ class TestWriting:
 
     def test_writing_over_a_bundle_replaces_it_and_leaves_nothing_beside(self, study, tmp_path):
         write_folder(tmp_path / "b", study, FILES | {"stray.json": b"{}"})
-        with pytest.raises(InputError, match="a bundle is there: --force replaces it"):
+        told = r"a bundle is there: --force \(in Python force=True\) replaces it"
+        with pytest.raises(InputError, match=told):
             write_folder(tmp_path / "b", study, FILES)
         write_folder(tmp_path / "b", study, FILES, force=True)
         assert [p.name for p in tmp_path.iterdir()] == ["b"]
