@@ -214,16 +214,18 @@ def _why_not(storage: str, error: Exception) -> str:
 def _connect(storage: str, connect_args: dict[str, Any], **given: Any) -> RDBStorage:
     from optuna.storages import RDBStorage
     from sqlalchemy import NullPool
-    from sqlalchemy.exc import IntegrityError, ProgrammingError
+    from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
     # A pool is never closed.
     engine = {"poolclass": NullPool, **({"connect_args": connect_args} if connect_args else {})}
     for pause in (0.2, 1.0, 3.0, None):
         try:
             return RDBStorage(storage, engine_kwargs=engine, **given)
-        except (IntegrityError, ProgrammingError):
+        except (IntegrityError, OperationalError, ProgrammingError) as error:
             # Another worker made the same tables in the same moment: they are there by now.
-            if pause is None:
+            # SQLite calls that operational, as it does a file that cannot be opened.
+            raced = "already exists" in str(error) or "locked" in str(error)
+            if pause is None or (isinstance(error, OperationalError) and not raced):
                 raise
             time.sleep(pause)
     raise AssertionError  # the last try returns or raises

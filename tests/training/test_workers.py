@@ -38,6 +38,22 @@ search.quick_scores = lambda fitted: {"ibs": 0.1, "uno_c": 0.6}
 study = search.open_study("s", storage, 0)
 search.tune(None, configure(), study, trials, lambda trial, study: None)
 """
+#: Processes that open one storage in the same moment, and print how they ended.
+OPENERS = """
+import multiprocessing, sys
+from accomplice.training.tune import open_study
+def work(barrier, storage):
+    barrier.wait()
+    open_study("s", storage, 0)
+context = multiprocessing.get_context("fork")
+barrier = context.Barrier(6)
+processes = [context.Process(target=work, args=(barrier, sys.argv[1])) for _ in range(6)]
+for process in processes:
+    process.start()
+for process in processes:
+    process.join()
+print(*(process.exitcode for process in processes))
+"""
 HOUR = 3600
 
 
@@ -146,6 +162,12 @@ class TestLive:
         assert states(storage) == ["COMPLETE"] * 3
         first = open_study("s", storage, 0).get_trials()[0]
         assert first.value == 0.1
+
+    @pytest.mark.parametrize("trial", range(3))
+    def test_all_that_open_a_new_storage_in_one_moment_have_it(self, storage: str, trial: int):
+        command = [sys.executable, "-c", OPENERS, storage]
+        made = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert made.stdout.split() == ["0"] * 6, made.stderr
 
     def test_two_that_begin_together_run_as_many_as_one(self, storage: str):
         with worker(storage, 5, 0.5, 0.3) as one, worker(storage, 5, 0.5, 0.3) as other:
