@@ -1,4 +1,4 @@
-"""Time budgets: a deadline that is shared by parts of the work, and notes of the cuts it made."""
+"""Time budgets: a deadline shared by parts of the work, and notes of the work it cut short."""
 
 from __future__ import annotations
 
@@ -6,15 +6,20 @@ import math
 import time
 from collections.abc import Callable
 
-#: Seconds on a clock that only goes forward.
+#: Returns the seconds of a clock that only goes forward.
 Clock = Callable[[], float]
 
 
 class Budget:
-    """Time budget of a piece of work, in seconds from its creation.
+    """Time budget of a piece of work.
 
-    It is checked before each step but the first, so that a minimum of everything is done however
-    little time there is. An unlimited budget changes nothing.
+    Work checks its budget before each step but the first, so that a minimum of every part is done,
+    however short the budget is. An unlimited budget cuts nothing.
+
+    Args:
+        seconds: limit, from ``began`` on.
+        clock: clock that is read.
+        began: reading of the clock at which the budget begins; now if absent.
     """
 
     def __init__(
@@ -32,28 +37,39 @@ class Budget:
 
     @property
     def spent(self) -> float:
-        """Seconds since it began."""
+        """Seconds since the budget began."""
         return self.clock() - self.began
 
     def left(self) -> float:
-        """Seconds until it ends, below 0 afterwards."""
+        """Return the seconds until the budget ends; below 0 afterwards."""
         return self.seconds - self.spent
 
     def share(self, part: float = 1.0, keep: float = 0.0) -> Budget:
-        """Return a budget of a part of the seconds left, less ``keep`` seconds.
+        """Return a budget of ``part`` · (seconds left − ``keep``), at least 0 seconds.
 
-        Seconds that it does not use remain in this one. Both share one list of cuts.
+        This budget goes on meanwhile: seconds that the share does not use remain in it. Both have
+        one list of cuts.
+
+        Args:
+            part: share of the seconds, 0 to 1.
+            keep: seconds that are set aside first.
         """
         made = Budget(max(0.0, (self.left() - keep) * part), self.clock)
         made._cuts = self._cuts
         return made
 
     def pace(self) -> Pace:
-        """Begin a series of steps."""
+        """Return the pace of a series of steps that begins now."""
         return Pace(self)
 
     def cut(self, what: str, done: int, planned: str) -> None:
-        """Note that less was done than planned; of repeated notes the least is kept."""
+        """Note that work was cut short; of repeated notes on the same work the least is kept.
+
+        Args:
+            what: name of the work, such as ``network``.
+            done: number of steps done.
+            planned: steps planned, in words, such as ``at most 60 epochs``.
+        """
         least = min(done, self._cuts.get(what, (done, planned))[0])
         self._cuts[what] = least, planned
 
@@ -64,18 +80,18 @@ class Budget:
 
 
 class Pace:
-    """Whether, after each step, another one as long as the last would end in time."""
+    """Pace of a series of steps: the time of the last one predicts that of the next."""
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
         self.at = budget.clock()
 
     def another(self) -> bool:
-        """Whether to take another step; to be called after each."""
+        """Return whether a step as long as the last would end in time; call it after each step."""
         now = self.budget.clock()
         last, self.at = now - self.at, now
         return self.budget.left() >= last
 
 
-#: The unlimited budget. It is never cut, so that one instance serves all.
+#: Budget without a limit. It never collects cuts, so that one instance serves all callers.
 UNLIMITED = Budget()

@@ -32,16 +32,17 @@ from accomplice.training.models.shapley import attribute
 from accomplice.training.models.survival import Column, SurvivalAnswer, SurvivalModel, below
 from accomplice.training.progress import Tick, silent
 
+#: Name of the file of tensors.
 WEIGHTS = "weights.safetensors"
-#: Text of ``flags`` without a flag.
+#: Text of the column ``flags`` for a patient without a flag.
 OK = "ok"
 #: Separator of one patient's flags.
 SEPARATOR = "; "
 #: Flag of an endpoint predicted at months beyond all training patients' follow-up.
 BEYOND = "beyond_follow_up"
-#: Default months of survival, as far as the model's horizon.
+#: Default times of survival (months); those beyond the model's horizon are left out.
 USUAL_TIMES = (12.0, 36.0, 60.0)
-#: Most names of unknown columns in one row's flags.
+#: Maximum of unknown columns that a patient's flags name.
 MOST_UNKNOWN = 5
 
 
@@ -50,26 +51,26 @@ class Answer:
     """Predictions for n patients, by endpoint, from which tables and JSON are made."""
 
     survival: Mapping[str, SurvivalAnswer]
-    """By survival endpoint, the primary one first."""
+    """Survival endpoint -> its predictions; the primary endpoint is the first."""
     responses: Mapping[str, Array]
     """Binary endpoint -> probability (n,) of a positive label; NaN where there is no model."""
 
     def columns(self, times: Sequence[float]) -> dict[str, Column]:
-        """Return all quantities by the names of ``predict``'s columns.
+        """Return columns (n,) of :meth:`Bundle.predict` by name, survival at ``times`` in months.
 
-        The primary endpoint's columns have no prefix. A further one's have its name, and none for
-        a time beyond its own horizon.
+        The primary endpoint's columns have no prefix. Those of a further survival endpoint begin
+        with its name, and leave out times beyond its own horizon.
         """
         found: dict[str, Column] = {}
-        for place, (name, each) in enumerate(self.survival.items()):
+        for place, (name, answer) in enumerate(self.survival.items()):
             if place == 0:
-                found |= each.columns(times)
+                found |= answer.columns(times)
             else:
-                within = [time for time in times if time <= each.grid.horizon]
-                found |= each.columns(within, f"{name}.")
-        found |= {f"{RESPONSE}.{name}": each for name, each in self.responses.items()}
-        for place, (name, each) in enumerate(self.survival.items()):
-            found |= each.standing(f"{name}." if place else "")
+                within = [time for time in times if time <= answer.grid.horizon]
+                found |= answer.columns(within, f"{name}.")
+        found |= {f"{RESPONSE}.{name}": chance for name, chance in self.responses.items()}
+        for place, (name, answer) in enumerate(self.survival.items()):
+            found |= answer.standing(f"{name}." if place else "")
         return found
 
 
@@ -79,12 +80,15 @@ class Bundle:
 
     study: Study
     survival: Mapping[str, SurvivalModel]
-    """By survival endpoint, the primary one first; one with too few events has none."""
+    """Survival endpoint -> model, the primary one first; none where events are too few."""
     responses: Mapping[str, ResponseModel]
-    """By binary endpoint; one with too few labels has none."""
+    """Binary endpoint -> model; none where labels are too few."""
     config: Mapping[str, Any]
+    """Settings of the run by dotted key, as :func:`config.flat` returns them."""
     metrics: Mapping[str, Any]
+    """Evaluation as plain data, by section."""
     provenance: Mapping[str, Any]
+    """Cohort, versions and commit of the fit."""
 
     def __repr__(self) -> str:
         endpoints = ", ".join((*self.survival, *self.responses))
@@ -92,17 +96,17 @@ class Bundle:
 
     @property
     def primary(self) -> SurvivalModel | None:
-        """The model whose columns have no prefix; None where the study has labels alone."""
+        """Model of the primary survival endpoint; None where there is no survival model."""
         return next(iter(self.survival.values()), None)
 
     @property
     def target(self) -> str:
-        """The endpoint that comes first."""
+        """Name of the first endpoint: a survival endpoint if one has a model, else a binary one."""
         return next(iter((*self.survival, *self.responses)))
 
     @property
     def horizon(self) -> float | None:
-        """Months up to which the primary model answers; None where there is none."""
+        """Months up to which the primary model predicts; None where there is no survival model."""
         return None if self.primary is None else self.primary.horizon
 
     def predict(
@@ -116,29 +120,28 @@ class Bundle:
         """Predict for the rows of a table, in their order.
 
         Args:
-            frame: columns by the study's names, in any order; missing ones and missing values
-                are allowed and flagged.
-            times: months; 12, 36 and 60 as far as the model reaches if absent.
-            rates: binary endpoint -> rate of positives where the model is used; the study's own
-                ``local_rate`` if absent.
-            first: number of the first row, by which a patient without an id is called.
+            frame: table with the columns of the study, in any order; missing columns and missing
+                values are allowed and flagged.
+            times: months of survival; by default 12, 36 and 60, up to the model's horizon.
+            rates: binary endpoint -> rate of positives where the model is used; by default the
+                study's ``local_rate``.
+            first: number of the first row; a patient without an id is called by the row's number.
 
         Returns:
-            ``patient_id, risk, survival@T…, flags``; risk is higher = worse. Where the study has a
-            treatment, before the flags: ``benefit@H, benefit_low@H, benefit_high@H`` (survival at
-            the horizon H with the treatment minus without, and its 80 % interval), ``rmst_gain@H``
-            (months), ``p_benefit`` (chance of a gain above 3 points) and ``advice``. For each
-            further survival endpoint the same after ``NAME.``, at those times that lie within its
-            own horizon. For each binary endpoint ``response.NAME``, the probability of a positive
-            label. Last, for each survival endpoint, ``rmst@H`` (restricted mean survival to H,
-            months), ``risk_group`` (the third of the training patients whose risk it is: low,
-            middle, high) and ``risk_centile`` (percent of them whose risk was lower). Without a
+            Columns ``patient_id, risk, survival@T…, flags``; a higher risk (log-hazard) is worse.
+            With a treatment, before the flags: ``benefit@H, benefit_low@H, benefit_high@H``
+            (survival at the horizon H with the treatment minus without, and its 80 % interval),
+            ``rmst_gain@H`` (months), ``p_benefit`` (chance of a gain above 3 points), ``advice``.
+            For each further survival endpoint the same with the prefix ``NAME.``, at times within
+            its own horizon. For each binary endpoint ``response.NAME``, the probability of a
+            positive label. Last, for each survival endpoint, ``rmst@H`` (restricted mean survival
+            to H, months), ``risk_group`` (low, middle, high: third of the training patients'
+            risks), ``risk_centile`` (percent of the training patients at lower risk). Without a
             survival endpoint, ``patient_id, response.NAME…, flags``.
 
         Raises:
-            InputError: a time is negative, repeated or beyond the model's horizon, or there is no
-                survival endpoint to ask times of; a rate is not between 0 and 1 or of no binary
-                endpoint; or the table has none of the model's features.
+            InputError: as :meth:`times` and :meth:`rates`; or the table has none of the model's
+                features.
         """
         asked, at_rates = self.times(times), self.rates(rates)
         values, flags = self._read(frame)
@@ -154,18 +157,17 @@ class Bundle:
         """Attribute the risks of a table's rows to the features (Shapley values).
 
         Args:
-            frame: as :meth:`predict` takes it.
+            frame: table of patients, as in :meth:`predict`.
             tick: progress callback.
-            first: as :meth:`predict` takes it.
+            first: number of the first row, as in :meth:`predict`.
 
         Returns:
-            ``patient_id, risk, base, feature.NAME…, modality.NAME…``: the risk is the base, that
-            of a typical patient, and what each feature adds; a modality adds what its features do.
-            It is that of the primary endpoint. See ``models.shapley``.
+            Columns ``patient_id, risk, base, feature.NAME…, modality.NAME…``: the primary
+            endpoint's risk (log-hazard), the risk of a typical patient, and the features' terms,
+            which add up to risk − base; a modality's term is the sum of its features' terms.
 
         Raises:
-            InputError: there is no survival endpoint, or the table has none of the model's
-                features.
+            InputError: there is no survival model, or the table has none of the model's features.
         """
         if self.primary is None:
             raise InputError(
@@ -185,9 +187,10 @@ class Bundle:
         *,
         band: bool = False,
     ) -> Answer:
-        """Predict from coded features (n, p), the treatment among them, and centres (n,).
+        """Predict from coded features (n, p), the treatment among them, and hospitals (n,).
 
-        With ``band`` the primary endpoint's answer has the ensemble's interval.
+        The local rates, and errors, are those of :meth:`rates`. With ``band`` the primary
+        endpoint's predictions have the ensemble's interval.
         """
         blind = values[:, list(self.study.prognostic_features)]
         at_rates = self.rates(rates)
@@ -204,11 +207,9 @@ class Bundle:
         return Answer(survival, responses)
 
     def flag_times(self, flags: Sequence[list[str]], times: Sequence[float]) -> None:
-        """Append flags of endpoints predicted beyond their follow-up to the flags of n patients.
+        """Append a flag for each endpoint predicted beyond the training patients' follow-up.
 
-        Args:
-            flags: of each patient.
-            times: months that are asked for.
+        ``flags`` holds the list of flags of each patient, ``times`` the months of the predictions.
         """
         late = max(times, default=0.0)
         for name, model in self.survival.items():
@@ -225,12 +226,17 @@ class Bundle:
         return {**self.survival, **self.responses}
 
     def preprocessors(self) -> list[Preprocessor]:
-        """Return those of all models, that of the primary one's first fold first."""
-        found = [each for model in self.survival.values() for each in model.preprocessors]
+        """Return the preprocessors of all models; the first is the primary model's first fold's."""
+        found = [fitted for model in self.survival.values() for fitted in model.preprocessors]
         return found + [model.preprocessor for model in self.responses.values()]
 
     def times(self, times: Sequence[float] | None) -> tuple[float, ...]:
-        """Check the months, or return the default ones."""
+        """Return the months after checking them, or the default months where none are given.
+
+        Raises:
+            InputError: a time is negative, not finite, repeated or beyond the horizon, or times
+                are given without a survival model.
+        """
         horizon = self.horizon
         if horizon is None:
             if times is not None and len(times) > 0:
@@ -254,24 +260,28 @@ class Bundle:
         return tuple(float(t) for t in times)
 
     def rates(self, rates: Mapping[str, float] | None) -> dict[str, float]:
-        """Check the local rates, and fill them up with the study file's."""
+        """Return local rates by binary endpoint: those given, or else the study's ``local_rate``.
+
+        Raises:
+            InputError: a rate is not between 0 and 1, or its endpoint is unknown.
+        """
         known = self.study.endpoints.binary
         found = {name: e.local_rate for name, e in known.items() if e.local_rate is not None}
         for name, rate in (rates or {}).items():
             if name not in known:
-                there = f"the model has {some(known)}" if known else "the model has none"
-                raise InputError(f"no binary endpoint '{name}': {there}")
+                known_ones = f"the model has {some(known)}" if known else "the model has none"
+                raise InputError(f"no binary endpoint '{name}': {known_ones}")
             if not 0 < rate < 1:
                 raise InputError(f"rate of '{name}': must lie between 0 and 1")
             found[name] = float(rate)
         return found
 
     def _ids(self, frame: pd.DataFrame, first: int) -> NDArray[np.str_]:
+        """Return identifiers (n,); a row without one gets its number, counted from ``first``."""
         numbered = np.arange(first, first + len(frame)).astype(str)
         if self.study.id is None or self.study.id not in frame.columns:
             return numbered
         cells = column(frame, self.study.id, "id")
-        # A row without an id is answered too, under its number.
         return np.array(
             [
                 number if pd.isna(c) or as_level(c).lower() in MISSING else as_level(c)
@@ -280,7 +290,7 @@ class Bundle:
         )
 
     def _read(self, frame: pd.DataFrame) -> tuple[Array, list[list[str]]]:
-        """Code the features, and flag the odd values of each row."""
+        """Return coded features (n, p) and each row's flags; refuse a table without any feature."""
         study = self.study
         coded = code(study, frame)
         absent = {f.feature for f in coded.findings if f.kind == ABSENT}
@@ -306,14 +316,14 @@ class Bundle:
         return Flagger(self.study)
 
     def save(self, path: Path, *, force: bool = False) -> None:
-        """Write the folder; it appears whole or not at all.
+        """Write the bundle's folder; it appears whole or not at all.
 
         Args:
-            path: of the folder.
-            force: whether a bundle that is there is replaced.
+            path: folder to write.
+            force: whether an earlier bundle is replaced.
 
         Raises:
-            InputError: a bundle is there already, or something else.
+            InputError: the folder is a bundle and ``force`` is not set, or it holds other files.
         """
         files = {"study.json": to_json(self.study.describe()), **self._files()}
         write_folder(path, self.study, files, force=force)
@@ -345,11 +355,11 @@ class Bundle:
 
     @classmethod
     def load(cls, path: Path) -> Bundle:
-        """Read a bundle, check every byte of it, and replay its golden rows.
+        """Read a bundle from a folder, check its digests, and replay its golden rows.
 
         Raises:
-            InputError: there is no bundle, a file was changed, or a model answers differently
-                from when it was made.
+            InputError: the folder is no bundle, a file was changed, or a model predicts its golden
+                rows differently from when it was made.
         """
         files = read_folder(Path(path))
         raw = {name: json.loads(text) for name, text in files.items() if name.endswith(".json")}

@@ -1,4 +1,4 @@
-"""The one typed configuration of a training run; ``--set key=value`` changes it."""
+"""Configuration of a training run: all settings with their defaults; see ``--set key=value``."""
 
 from __future__ import annotations
 
@@ -11,12 +11,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from accomplice.data.errors import InputError, nearest
 
+#: Number above 0.
 Positive = Annotated[float, Field(gt=0)]
+#: Number from 0 to below 1.
 Share = Annotated[float, Field(ge=0, lt=1)]
+#: Whole number above 0.
 Count = Annotated[int, Field(ge=1)]
 
 
 class _Part(BaseModel):
+    """Base of all parts: frozen, without unknown keys, its fields described by docstrings."""
+
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
@@ -171,11 +176,12 @@ def configure(settings: Sequence[str] = (), base: Config | None = None) -> Confi
     """Apply ``key=value`` settings to a configuration.
 
     Args:
-        settings: such as ``net.members=16``; values are read as YAML.
-        base: where to start; the defaults if absent.
+        settings: texts such as ``net.members=16``; values are read as YAML.
+        base: configuration to change; the defaults if absent.
 
     Raises:
-        InputError: a key is unknown (the nearest is named) or a value does not fit.
+        InputError: a setting is not ``key=value``, a key is unknown (the nearest is named), or a
+            value does not fit.
     """
     values = {}
     for setting in settings:
@@ -194,9 +200,9 @@ def with_settings(base: Config, settings: Mapping[str, Any], said: str = "--set"
     """Return ``base`` with dotted keys changed, such as ``{"net.members": 16}``.
 
     Args:
-        base: where to start.
+        base: configuration to change; it stays as it is.
         settings: values by key; NumPy's scalars are taken as Python's.
-        said: what an error calls a setting.
+        said: beginning of an error's text, before the key.
 
     Raises:
         InputError: a key is unknown (the nearest is named) or a value does not fit.
@@ -214,6 +220,7 @@ def with_settings(base: Config, settings: Mapping[str, Any], said: str = "--set"
 
 
 def _refuse_unknown(key: str, said: str) -> None:
+    """Raise ``InputError`` for an unknown key; its text begins with ``said``."""
     if key not in known_keys():
         raise InputError(f"{said} {key}: unknown key{nearest(key, known_keys())}")
 
@@ -224,12 +231,16 @@ def known_keys() -> dict[str, str]:
 
 
 def flat(config: Config) -> dict[str, Any]:
-    """Return the configuration as one level of dotted keys, the same keys in every run."""
+    """Return all settings by dotted key, such as ``net.members``."""
     return {key: reduce(getattr, key.split("."), config) for key in known_keys()}
 
 
 def unflat(settings: Mapping[str, Any]) -> Config:
-    """Return the configuration that :func:`flat` laid out, such as a bundle holds."""
+    """Return the configuration of all settings by dotted key, the inverse of :func:`flat`.
+
+    Raises:
+        ValidationError: a key is unknown or a value does not fit.
+    """
     raw: dict[str, Any] = {}
     for key, value in settings.items():
         part = raw
@@ -241,6 +252,7 @@ def unflat(settings: Mapping[str, Any]) -> Config:
 
 
 def _walk(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str]]:
+    """Yield dotted key and meaning of each setting of a part and of the parts inside it."""
     for name, field in model.model_fields.items():
         inner = field.annotation
         if isinstance(inner, type) and issubclass(inner, BaseModel):

@@ -1,7 +1,8 @@
-"""SQL databases: addresses, reachability, and Optuna's storage in one.
+"""SQL databases: addresses, reachability, and opening Optuna's storage.
 
-MLflow and Optuna take a database as a URL of SQLAlchemy's. Some drivers wait for minutes for a host
-that does not answer. SQLAlchemy is imported inside functions: a bundle's folder needs none of it.
+MLflow and Optuna take the address of a database as a URL of SQLAlchemy. Some drivers wait minutes
+for a host that does not answer. SQLAlchemy is imported inside functions: to read a bundle's folder
+takes none of it.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Seconds that a server has to answer.
+#: Seconds within which a server must answer.
 TIMEOUT = 5.0
-#: Modules of drivers, and the packages that bring them.
+#: Module of a driver -> package that brings it, as ``pip install`` takes it.
 PACKAGES = {
     "psycopg": "'psycopg[binary]'",
     "psycopg2": "'accomplice[postgres]'",
@@ -47,10 +48,10 @@ def sqlite_uri(path: Path) -> str:
 
 
 def sqlite_path(uri: str) -> Path | None:
-    """Return the file of an SQLite database by its address; None for one in memory.
+    """Return the file of an SQLite database by its address; None for a database in memory.
 
     Raises:
-        ArgumentError: it is no address.
+        ArgumentError: SQLAlchemy cannot read the address.
     """
     from sqlalchemy.engine import make_url
 
@@ -61,10 +62,10 @@ def sqlite_path(uri: str) -> Path | None:
 
 
 def with_driver(uri: str) -> str:
-    """Return an address of PostgreSQL without a driver's name with the driver that is installed.
+    """Return a PostgreSQL address that names no driver with psycopg2, where that is installed.
 
-    SQLAlchemy takes psycopg from 2.1 on, and psycopg2 before; ``accomplice[postgres]`` brings the
-    latter.
+    Other addresses are returned unchanged. Without a name SQLAlchemy takes psycopg2 before 2.1 and
+    psycopg from 2.1 on; ``accomplice[postgres]`` brings psycopg2.
     """
     kind, separator, rest = uri.partition("://")
     if kind in ("postgres", "postgresql") and separator and _has("psycopg2"):
@@ -79,17 +80,17 @@ def _has(module: str) -> bool:
 def connected(
     uri: str, work: Callable[[Any], T], place: str, problem: str = "cannot be opened"
 ) -> T:
-    """Do something with a connection to a database, which is closed then.
+    """Return the result of some work on a connection to a database, which is then closed.
 
     Args:
-        uri: of the database.
-        work: takes the connection.
-        place: what errors call the database, since its address may hold a password.
-        problem: how they begin.
+        uri: address of the database.
+        work: function of the connection.
+        place: name of the database in errors, since its address may hold a password.
+        problem: words after that name in errors.
 
     Raises:
-        InputError: it is no database's address, its driver is not installed, or the database does
-            not answer within :data:`TIMEOUT` seconds or cannot be opened.
+        InputError: SQLAlchemy cannot read the address, the driver is not installed, or the database
+            cannot be opened or the work not done within :data:`TIMEOUT` seconds.
     """
     from sqlalchemy import NullPool, create_engine
     from sqlalchemy.exc import ArgumentError, DatabaseError, InterfaceError, NoSuchModuleError
@@ -121,17 +122,18 @@ def connected(
 def _package(error: ModuleNotFoundError, uri: str) -> str:
     """Return the package that brings a missing driver."""
     module = str(error.name)
-    # What SQLAlchemy takes where no driver is named, and another one serves as well.
+    # SQLAlchemy's choice where no driver is named; psycopg2 serves as well.
     if module == "psycopg" and "+" not in uri.partition(":")[0]:
         module = "psycopg2"
     return PACKAGES.get(module, module)
 
 
 def within(seconds: float, work: Callable[[], T]) -> T:
-    """Return the result of ``work``, in a thread that is abandoned if it takes longer.
+    """Return the result of ``work``, done in a thread; it is abandoned after ``seconds``.
 
     Raises:
-        TimeoutError: it took longer.
+        TimeoutError: the work took longer.
+        BaseException: any error of the work.
     """
     results: list[T] = []
     errors: list[BaseException] = []
@@ -154,7 +156,7 @@ def within(seconds: float, work: Callable[[], T]) -> T:
 
 
 def check_reachable(storage: str) -> None:
-    """Refuse a storage of Optuna's whose server cannot be reached, before anything takes time.
+    """Refuse an Optuna storage whose server cannot be reached, before anything takes time.
 
     Raises:
         InputError: as :func:`connected`.
@@ -168,11 +170,11 @@ def open_storage(storage: str, heartbeat: int, grace: int) -> RDBStorage:
 
     Args:
         storage: address of a database.
-        heartbeat: seconds between a worker's signs of life.
-        grace: seconds without one until its trial counts as lost.
+        heartbeat: seconds between two heartbeats of a worker.
+        grace: seconds without a heartbeat after which the worker's trial counts as failed.
 
     Raises:
-        InputError: it cannot be reached, or another Optuna wrote it.
+        InputError: the database cannot be reached, or another version of Optuna wrote it.
     """
     import optuna
 
@@ -192,7 +194,7 @@ def open_storage(storage: str, heartbeat: int, grace: int) -> RDBStorage:
 
 
 def _why_not(storage: str, error: Exception) -> str:
-    """Return why a storage was not opened, without its address, which may hold a password."""
+    """Return the reason why a storage was not opened, without an address with a password."""
     from optuna import __version__
 
     place = shlex.quote(storage) if storage.startswith("sqlite") else "URL"
@@ -212,6 +214,7 @@ def _why_not(storage: str, error: Exception) -> str:
 
 
 def _connect(storage: str, connect_args: dict[str, Any], **given: Any) -> RDBStorage:
+    """Open a storage; try again where another worker makes its tables at the same moment."""
     from optuna.storages import RDBStorage
     from sqlalchemy import NullPool
     from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError

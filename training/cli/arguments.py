@@ -19,8 +19,10 @@ from accomplice.data.errors import nearest
 
 T = TypeVar("T")
 
-#: Column at which the help of an option begins, and maximum of characters of a line.
-COLUMN, WIDEST = 24, 100
+#: Column at which the help of an option begins.
+COLUMN = 24
+#: Maximum of characters of a line of help.
+WIDEST = 100
 
 
 def stop(context: Any, message: str) -> NoReturn:
@@ -54,9 +56,9 @@ class Verbs(TyperGroup):
     """A command of several verbs."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """Return the options, which are all flags and not given by default.
+        """Return the options, all of them flags, with the default False.
 
-        To read None in place of False Typer would import pydantic, and help would be slow.
+        Typer's default is None, for which it imports pydantic: that would make the help slow.
         """
         params = super().get_params(ctx)
         for param in params:
@@ -71,7 +73,7 @@ class Verbs(TyperGroup):
         return super().parse_args(ctx, args)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Find the verb, or name the nearest one."""
+        """Return the verb; where it is unknown, stop with the nearest one."""
         if args[0] not in self.commands and not ctx.resilient_parsing:
             stop(ctx, f"no verb '{args[0]}'{nearest(args[0], self.commands)}")
         return super().resolve_command(ctx, args)
@@ -87,10 +89,10 @@ def group(
     """Return a command of verbs.
 
     Args:
-        name: of the command.
-        text: its help.
-        verbs: functions that take the options and return the exit code, where that is not 0. A verb
-            has its function's name; its help is the docstring.
+        name: name of the command.
+        text: help of the command; its first line is the short help.
+        verbs: functions of the verbs; a function's name is the verb, its docstring the help. It
+            returns the exit code; None stands for 0.
         completion: whether the command has options that install shell completion.
     """
     shared: Any = {"context_settings": {"help_option_names": ["-h", "--help"]}}
@@ -112,18 +114,18 @@ def group(
 
 
 def _options(command: Any, ctx: Any) -> dict[str, Any]:
-    """Every option string of a command with its parameter."""
+    """Return the parameter of each option string of a command."""
     return {
-        name: each
-        for each in command.get_params(ctx)
-        if each.param_type_name == "option"
-        for name in each.opts
+        name: param
+        for param in command.get_params(ctx)
+        if param.param_type_name == "option"
+        for name in param.opts
     }
 
 
 def _check_options(command: Any, ctx: Any, args: list[str]) -> None:
     """Refuse an unknown option, naming the nearest one, and an option without its value."""
-    if ctx.resilient_parsing:  # while a shell completes what is not finished
+    if ctx.resilient_parsing:  # while a shell completes an unfinished line
         return
     options, rest = _options(command, ctx), iter(args)
     for arg in rest:
@@ -160,8 +162,8 @@ def _help(command: Any, ctx: Any) -> str:
     params = [each for each in command.get_params(ctx) if not each.hidden]
     arguments = [each for each in params if each.param_type_name == "argument"]
     options = [each for each in params if each.param_type_name == "option"]
-    used = [_named_option(each) for each in options if each.required]
-    used += [_used(each) for each in arguments]
+    used = [_option_usage(each) for each in options if each.required]
+    used += [_argument_usage(each) for each in arguments]
     verbs = getattr(command, "commands", {})
     usage = " ".join([ctx.command_path, "[OPTIONS]", *used, *(["VERB ..."] if verbs else [])])
     parts = [f"usage: {usage}", command.help.strip("\n")]
@@ -172,16 +174,18 @@ def _help(command: Any, ctx: Any) -> str:
         ((f"  {name}", each.short_help) for name, each in listed),
         max(map(len, verbs), default=0) + 6,
     )
-    parts += _section("options", ((_named_option(each), each.help) for each in options))
+    parts += _section("options", ((_option_usage(each), each.help) for each in options))
     return "\n\n".join(parts)
 
 
-def _used(argument: Any) -> str:
+def _argument_usage(argument: Any) -> str:
+    """Return an argument as usage shows it: ``NAME``, ``NAME...`` or ``[NAME]``."""
     name = f"{argument.metavar}..." if argument.nargs == -1 else str(argument.metavar)
     return name if argument.required else f"[{name}]"
 
 
-def _named_option(option: Any) -> str:
+def _option_usage(option: Any) -> str:
+    """Return an option's names, the shortest first, with the placeholder of its value."""
     names = ", ".join(sorted(option.opts, key=len))
     return names if option.is_flag else f"{names} {option.metavar}"
 
@@ -205,31 +209,33 @@ def _section(title: str, rows: Iterable[tuple[str, str]], column: int = COLUMN) 
 def option(
     metavar: str, text: str, parser: Callable[[object], Any] | None = None, *, name: str = ""
 ) -> Any:
-    """Return how an option with a value is shown and read.
+    """Return Typer's declaration of an option that takes a value.
 
     Args:
-        metavar: what stands for its value in the help.
-        text: its help.
-        parser: reads the value, where its type alone does not say how.
-        name: of the option, where it is not the parameter's.
+        metavar: placeholder of the value in the help.
+        text: help of the option.
+        parser: function that reads the value; if absent, the parameter's type decides.
+        name: option string, such as ``--set``; if absent, made from the parameter's name.
     """
     return typer.Option(*filter(None, [name]), metavar=metavar, help=text, parser=parser)
 
 
 def one_of(choices: Any) -> str:
-    """Return how help shows the choices of a ``Literal``."""
+    """Return the choices of a ``Literal`` as the help shows them, such as ``{a,b}``."""
     return "{" + ",".join(get_args(choices)) + "}"
 
 
 def reader(
     parse: Callable[[str], T], expected: str, allowed: Callable[[T], bool] = lambda _: True
 ) -> Callable[[object], T]:
-    """Return a parser of an option's value, which takes the default too.
+    """Return a parser of an option's value; Typer passes it the default too.
+
+    The parser raises ``typer.BadParameter`` where a value cannot be read or is not allowed.
 
     Args:
-        parse: turns text into a value; raises ``ValueError`` where it cannot.
-        expected: what an error calls for.
-        allowed: whether a value may be used.
+        parse: function from the text to the value; raises ``ValueError`` where it cannot be read.
+        expected: words for an allowed value, such as ``a whole number``, for the error.
+        allowed: condition that the value must meet.
     """
 
     def read(value: object) -> T:
@@ -243,20 +249,21 @@ def reader(
 
 
 def between(name: str, low: float, high: float) -> Callable[[object], float]:
-    """Return a reader of numbers from ``low`` to ``high``, which an error calls ``name``."""
+    """Return a parser of numbers from ``low`` to ``high``; ``name`` is their name in errors."""
     expected = f"{name} from {low:g} to {high:g}"
     return reader(float, expected, lambda number: low <= number <= high)
 
 
-def _each(parse: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]:
-    """Return a parser of values with commas between."""
+def _separated(parse: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]:
+    """Return a parser of values separated by commas."""
     return lambda text: tuple(parse(part) for part in text.split(","))
 
 
+# Parsers of the values of options.
 integer = reader(int, "a whole number")
 count = reader(int, "a whole number above 0", lambda number: number > 0)
 counts = reader(
-    _each(int), "whole numbers above 0, such as 200,400,800", lambda numbers: min(numbers) > 0
+    _separated(int), "whole numbers above 0, such as 200,400,800", lambda numbers: min(numbers) > 0
 )
 natural = reader(int, "a whole number from 0", lambda number: number >= 0)
 port = reader(int, "a port from 1 to 65535", lambda number: 0 < number < 65536)
@@ -264,35 +271,42 @@ seconds = reader(float, "seconds above 0", lambda number: 0 < number < math.inf)
 ratio = reader(
     float, "a number above 0 that is not 1", lambda number: 0 < number < math.inf and number != 1
 )
-months = reader(_each(float), "months, such as 12,36,60")
+months = reader(_separated(float), "months, such as 12,36,60")
 names = reader(
-    lambda text: tuple(dict.fromkeys(_each(str.strip)(text))), "names with commas between", all
+    lambda text: tuple(dict.fromkeys(_separated(str.strip)(text))), "names with commas between", all
 )
 
 
 class Rate(NamedTuple):
-    """A response and its rate."""
+    """A binary endpoint and the rate of positives where the model is used."""
 
     name: str
+    """Name of the endpoint."""
     rate: float
 
 
 class Pair(NamedTuple):
-    """A feature of a model and the feature of a study that it is."""
+    """The two names of one feature: in the model and in a study."""
 
     own: str
+    """Name in the model."""
     other: str
+    """Name in the study."""
 
 
 class Adjustment(NamedTuple):
-    """Features that are adjusted for together, and the name of that."""
+    """A named set of features that are adjusted for together."""
 
     name: str
     features: tuple[str, ...]
 
 
 def rate(value: object) -> Rate:
-    """Read the rate of a response."""
+    """Read ``NAME=RATE``, a binary endpoint and its rate.
+
+    Raises:
+        typer.BadParameter: the value has another form, or the rate is not from 0.001 to 0.999.
+    """
     name, _, number = str(value).rpartition("=")
     if not name:
         raise typer.BadParameter(f"NAME=RATE, such as ici_response=0.2, got {str(value)!r}")
@@ -300,7 +314,11 @@ def rate(value: object) -> Rate:
 
 
 def pair(value: object) -> Pair:
-    """Read a feature of the model and the study's feature that it is."""
+    """Read ``A=B``, a feature's name in the model and in the study.
+
+    Raises:
+        typer.BadParameter: the value has another form.
+    """
     own, _, other = (part.strip() for part in str(value).partition("="))
     if not own or not other:
         raise typer.BadParameter(f"A=B, such as stage_raw=stage, got {str(value)!r}")
@@ -308,13 +326,18 @@ def pair(value: object) -> Pair:
 
 
 def adjustment(value: object) -> Adjustment:
-    """Read features to adjust for."""
+    """Read ``NAME=A,B``, a name and the features to adjust for.
+
+    Raises:
+        typer.BadParameter: the value has another form.
+    """
     name, equals, listed = str(value).partition("=")
     if not equals or not name.strip():
         raise typer.BadParameter(f"NAME=A,B, such as msi=MSI_SCORE, got {str(value)!r}")
     return Adjustment(name.strip(), names(listed))
 
 
+#: Help of the argument ``MODEL``.
 MODEL_HELP = "a bundle folder, runs:/ID, or models:/NAME@champion"
 
 # Parameters of several verbs.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from accomplice.training.evaluation.comparison import Comparison
     from accomplice.training.tracking.contenders import Contender
 
-#: Characters of a digest or fingerprint that tell models apart.
+#: Number of characters of a digest or fingerprint that are printed.
 SHORT = 12
 
 
@@ -113,7 +113,7 @@ def compare(
 
 
 def _introduce(models: Mapping[str, Contender]) -> Iterator[str]:
-    """Yield lines on the origin of two models and their differences."""
+    """Yield lines on the origin of two models, by letter, and on their differences."""
     from accomplice.training.tracking.contenders import different_settings
 
     for letter, each in models.items():
@@ -141,6 +141,7 @@ def _introduce(models: Mapping[str, Contender]) -> Iterator[str]:
 
 
 def _table(made: Comparison, letter: str) -> Table:
+    """Return the table of both models' scores, paired differences and calibration."""
     from rich.table import Table
 
     from accomplice.training.metrics.table import METRICS
@@ -154,18 +155,18 @@ def _table(made: Comparison, letter: str) -> Table:
     for heading in ("A", letter, f"A better by (than {letter})"):
         table.add_column(heading, no_wrap=True)
 
-    def cell(figure: Estimate, form: str) -> str:
+    def cell(estimate: Estimate, form: str) -> str:
         # On two lines, so that the table fits a narrow terminal.
-        return f"{figure.value:{form}}\n{figure.low:{form}} to {figure.high:{form}}"
+        return f"{estimate.value:{form}}\n{estimate.low:{form}} to {estimate.high:{form}}"
 
     for name, metric in METRICS.items():
         cells = [cell(side.figures[name], ".3f") for side in (made.first, made.second)]
         table.add_row(metric.label, *cells, cell(made.gains[name], "+.4f"))
-    for label, figure in (
+    for label, name in (
         ("calibration slope", "slope"),
         ("observed/expected", "observed_expected"),
     ):
         sides = (made.first.calibration, made.second.calibration)
-        cells = [cell(getattr(each, figure), ".2f") for each in sides]
+        cells = [cell(getattr(each, name), ".2f") for each in sides]
         table.add_row(f"{label}\nat {made.month:.0f} months", *cells, "")
     return table

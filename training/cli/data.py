@@ -12,10 +12,15 @@ from accomplice.training.cli.arguments import Study, count, integer, one_of, opt
 from accomplice.training.cli.terminal import quoted, say_replaced
 from accomplice.training.reports.wording import SYNTHETIC
 
+#: Help of the command ``data``.
 DATA = "draft or check a study file; make the synthetic cohort"
+#: Unit of the follow-up time.
 Unit = Literal["days", "weeks", "months", "years"]
+#: Decimal mark.
 Mark = Literal[".", ","]
+#: Choice among the values of a patient's several rows.
 Prefer = Literal["filled"]
+#: Variant of the synthetic cohort's truth.
 Variant = Literal["default", "strong", "null", "shifted", "confounded"]
 
 

@@ -19,17 +19,21 @@ class Size:
 
     patients: int
     trials: int
+    """Trials of the search."""
     settings: tuple[str, ...] = ()
+    """Changed settings, each as ``key=value``."""
 
 
+#: Size by default.
 FULL = Size(patients=800, trials=12)
+#: Size with ``--short``.
 SHORT = Size(
     patients=240,
     trials=2,
     settings=("net.members=4", "net.max_epochs=20", "evaluation.peers=false"),
 )
 
-#: A made-up patient; what is not named is missing, as it would be in a hospital.
+#: Made-up patient; the other features are missing, as they often are in a hospital.
 PATIENT = {
     "patient_id": "demo-1",
     "age": 61,
@@ -126,7 +130,11 @@ def title(text: str) -> None:
 
 
 def ask(url: str, body: Mapping[str, object]) -> dict[str, list[object]]:
-    """Post JSON to a server on this machine and return its answer."""
+    """Post JSON to a server on this machine and return its answer.
+
+    Raises:
+        OSError: the server cannot be reached, or answers with an error.
+    """
     import urllib.request
 
     request = urllib.request.Request(

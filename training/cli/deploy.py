@@ -137,13 +137,17 @@ def serve(
 
 
 def serve_stored(model: str, at: int, access: Access, every: float | None) -> None:
-    """Serve a model of the store, or the version that its alias names.
+    """Serve a registered model; where it is named by an alias, also the alias's later versions.
 
     Args:
-        model: of the store.
-        at: port.
+        model: ``runs:/ID``, ``models:/NAME/VERSION`` or ``models:/NAME@ALIAS``.
+        at: port to listen on.
         access: address, tokens and concurrency.
-        every: seconds between two looks at the alias; it is not followed if absent.
+        every: seconds between two looks at the alias; later versions are not served if absent.
+
+    Raises:
+        InputError: there is no such model, or the port is taken.
+        ServerError: the server ended by itself.
     """
     from tempfile import TemporaryDirectory
 

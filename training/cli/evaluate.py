@@ -138,7 +138,7 @@ def evaluate(
 
 
 def config_of(bundle: Bundle, seed: int | None, bootstraps: int | None) -> Config:
-    """Return the model's own configuration, with the seed and the bootstraps asked for."""
+    """Return the model's configuration, with another seed and number of bootstraps where given."""
     from accomplice.training.config import unflat, with_settings
 
     asked = {"seed": seed, "evaluation.bootstraps": bootstraps}
@@ -147,10 +147,10 @@ def config_of(bundle: Bundle, seed: int | None, bootstraps: int | None) -> Confi
 
 
 def named_features(pairs: list[Pair]) -> dict[str, str]:
-    """Check ``--map``: each of the model's features is named once, and so is each of the study's.
+    """Return the pairs of ``--map`` as a mapping from the model's features to the study's.
 
     Raises:
-        InputError: one is named twice.
+        InputError: a feature of the model or of the study is named twice.
     """
     for side in zip(*pairs, strict=True):
         twice = next((name for name in side if side.count(name) > 1), None)
@@ -160,7 +160,7 @@ def named_features(pairs: list[Pair]) -> dict[str, str]:
 
 
 def say(found: Validation) -> None:
-    """Print the figures beside the training run's, and the verdicts."""
+    """Print the scores on the other cohort beside those of the training run, and the verdicts."""
     from accomplice.training.models.predictions import MODEL
     from accomplice.training.validation.validation import MARKS
     from accomplice.training.validation.verdicts import verdicts
@@ -193,5 +193,6 @@ def say(found: Validation) -> None:
         print(f"{name}: not judged: {why}")
 
 
-def _written(figure: Estimate) -> str:
-    return "–" if math.isnan(figure.value) else str(figure)
+def _written(estimate: Estimate) -> str:
+    """Return an estimate as text, a dash where it is undefined."""
+    return "–" if math.isnan(estimate.value) else str(estimate)

@@ -28,6 +28,7 @@ from accomplice.training.cli import (
 from accomplice.training.cli.arguments import group
 from accomplice.training.processes import term_interrupts
 
+#: Help of the command.
 INTRODUCTION = """\
 Train, tune, track and serve multimodal survival models. Research use only.
 
@@ -38,22 +39,21 @@ A cohort is described by a study file; a fitted model is a bundle; runs are kept
   accomplice predict model patients.csv --times 12,36,60 --out predictions.csv
   accomplice serve model
 """
-#: Set before anything heavy is imported, unless the user has. One thread a process: these networks
-#: are small, and threads that wait for each other on a busy machine cost minutes where a second
-#: thread on an idle one saves a third. For large cohorts: OMP_NUM_THREADS=8 accomplice train …
+#: Environment variables, set before heavy imports where the user has not set them. One thread a
+#: process: the networks are small, so that a second thread saves a third of the time on an idle
+#: machine, and costs minutes of waiting on a busy one. For large cohorts:
+#: OMP_NUM_THREADS=8 accomplice train …
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "BENTOML_DO_NOT_TRACK": "True",
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
 }
-#: Libraries that keep runs and trials, whose failures are not of the program.
+#: Libraries that store runs and trials; their errors are printed as one line, without a traceback.
 STORES = ("mlflow", "optuna", "sqlalchemy")
-#: Set by the script of a shell that asks for completions.
+#: Environment variable that a shell's completion script sets.
 COMPLETE = "_ACCOMPLICE_COMPLETE"
-
-
-#: In the order of the command's own help.
+#: Functions of the verbs, in the order of the help.
 VERBS = (
     *(train.train, train.tune, predict.predict, evaluate.evaluate, report.report),
     *(power.power, marker.marker, compare.compare, promote.promote),
@@ -62,24 +62,29 @@ VERBS = (
 
 
 def command() -> Any:
-    """Return the whole command."""
+    """Return the command with all its verbs."""
     top = group("accomplice", INTRODUCTION, VERBS, completion=True)
     top.add_typer(group("data", data.DATA, (data.init, data.check, data.synth)))
     return typer.main.get_command(top)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit code.
+    """Run the command line.
 
-    0: done; 2: the input is wrong, said in one line on stderr; 3: the gate refuses to promote;
-    1: an internal error; 130: Ctrl-C.
+    Args:
+        argv: arguments; those of the process if absent.
+
+    Returns:
+        The exit code. 0: done; 1: a failure of the system, of the store or of a server; 2: the
+        input is wrong; 3: the gate refuses to promote; 130: Ctrl-C.
 
     Raises:
         SystemExit: after help (0), or where the command line cannot be read (2).
+        Exception: any other error; it is one of the program.
     """
     began = time.monotonic()
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # What a console's encoding has no letter for is replaced.
+        # Characters that the console's encoding lacks are replaced.
         sys.stdout.reconfigure(errors="replace")
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -88,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         entry.main(prog_name="accomplice")
     try:
         given = list(sys.argv[1:] if argv is None else argv)
-        # SIGTERM, as of a scheduler whose time is up, closes runs as Ctrl-C does.
+        # SIGTERM, as a scheduler sends it at its time limit, closes runs as Ctrl-C does.
         with term_interrupts(), entry.make_context("accomplice", given, obj=began) as context:
             code: int | None = entry.invoke(context)
             return code or 0

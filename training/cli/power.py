@@ -26,15 +26,19 @@ from accomplice.training.cli.terminal import say_cohort, say_replaced, shown
 if TYPE_CHECKING:
     from accomplice.data.cohort import Cohort
 
-#: Kinds of figure that are drawn, with the mark that each gets.
+#: Suffix of the figure -> its metadata, by which a figure of this program is known.
 FIGURES = {
     ".png": {"Software": "accomplice"},
     ".svg": {"Title": "accomplice"},
     ".pdf": {"Creator": "accomplice"},
 }
 
+#: Scale of the marker: halves, or linear per standard deviation.
 Scale = Literal["half", "sd"]
-SHARE, RATIO = between("a share", 0.01, 0.99), between("a ratio", 0.01, 100)
+#: Parser of a share of patients.
+SHARE = between("a share", 0.01, 0.99)
+#: Parser of a hazard ratio.
+RATIO = between("a ratio", 0.01, 100)
 
 
 def power(
@@ -169,10 +173,11 @@ def power(
 
 
 def power_cohort(study: Path | None, marker: str | None, endpoint: str | None) -> Cohort | None:
-    """Read the cohort that the simulated patients resemble, if one is named.
+    """Return the cohort that the simulated patients resemble; None without a study file.
 
     Raises:
-        InputError: it cannot be read, or options of a study are given without one.
+        InputError: the cohort cannot be read, there is no marker with a study file, or a marker or
+            an endpoint is given without one.
     """
     if study is None:
         for option, value in (("marker", marker), ("endpoint", endpoint)):

@@ -32,29 +32,35 @@ if TYPE_CHECKING:
 
     from accomplice.training.bundle import Bundle
 
-#: Blocks of the model in one part of a table, and cells beyond which there are fewer.
-BLOCKS, CELLS = 4, 1 << 22
-#: Flags named at the end.
+#: Maximum of the model's blocks of patients in one part of a table.
+BLOCKS = 4
+#: Maximum of cells in a part of more than one block.
+CELLS = 1 << 22
+#: Maximum of flags listed in the closing line.
 MOST_FLAGS = 5
 
 
 class Part(NamedTuple):
-    """Answers for some rows of a table."""
+    """Predictions for the rows of one part of a table."""
 
     answers: pd.DataFrame
+    """Predictions, as ``Bundle.predict`` returns them."""
     explanations: pd.DataFrame | None
+    """Attributions, as ``Bundle.explain`` returns them; None unless they are asked for."""
 
 
 @dataclass
 class Tally:
-    """Counts of answered patients and of their flags."""
+    """Counts of predicted patients and of their flags."""
 
     patients: int = 0
     flagged: int = 0
+    """Patients with a flag."""
     flags: Counter[str] = field(default_factory=Counter)
+    """Flag -> patients who have it."""
 
     def add(self, flags: pd.Series) -> None:
-        """Count the flags of further patients (n,)."""
+        """Count further patients by their column ``flags`` (n,)."""
         from accomplice.training.bundle import OK, SEPARATOR
 
         self.patients += len(flags)
@@ -66,8 +72,8 @@ class Tally:
             for flag in set(str(together).split(SEPARATOR)):
                 self.flags[flag] += count
 
-    def usual(self) -> str:
-        """List the most frequent flags with their counts, by falling count, then by name."""
+    def most_frequent(self) -> str:
+        """Return the most frequent flags with their counts, as text, by falling count."""
         listed = sorted(self.flags.items(), key=lambda each: (-each[1], each[0]))
         # A column's name, which may be part of a flag, may hold a line break.
         said = [f"{' '.join(flag.split())} {count}" for flag, count in listed[:MOST_FLAGS]]
@@ -173,7 +179,7 @@ def predict(
             f"wrote {out}: {tally.patients} patients, {tally.flagged} with flags; research use only"
         )
         if tally.flagged:
-            print(f"flags    {tally.usual()}")
+            print(f"flags    {tally.most_frequent()}")
     if bundle.study.synthetic:
         print(f"accomplice: this model was trained on {SYNTHETIC}", file=sys.stderr)
 
@@ -181,11 +187,17 @@ def predict(
 def check_outputs(inputs: Sequence[Path], out: Path | None, explain: Path | None) -> list[Path]:
     """Refuse, before long work, places where ``--out`` and ``--explain`` cannot write.
 
+    Args:
+        inputs: the table of patients, then the other inputs.
+        out: place of the predictions; None for standard output.
+        explain: place of the explanations; None for none.
+
     Returns:
-        Earlier answers that would be replaced.
+        Earlier outputs that would be replaced.
 
     Raises:
-        InputError: one is no place for a table, an input, another's file, or the other's.
+        InputError: both places are the same, or one has another suffix than a table's, is an
+            input, or is refused by :func:`check_file`.
     """
     replaced = []
     for name, path in (("--out", out), ("--explain", explain)):
@@ -203,7 +215,7 @@ def check_outputs(inputs: Sequence[Path], out: Path | None, explain: Path | None
 
 
 def rows_of_part(columns: int) -> int:
-    """Return the rows of a table of some columns that are answered at once: whole blocks."""
+    """Return the rows in a part of a table of so many columns: a multiple of the model's block."""
     from accomplice.training.models.forward import BLOCK
 
     return BLOCK * max(1, min(BLOCKS, CELLS // (BLOCK * max(columns, 1))))
@@ -218,23 +230,26 @@ def answered(
     *,
     explain: bool,
 ) -> Iterator[Part]:
-    """Yield the answers for each part of a table, in order.
+    """Yield the predictions for each part of a table, in order.
 
     Args:
         bundle: the model.
-        parts: of one table, all but the last of whole blocks; see :func:`rows_of_part`.
-        times: months, checked.
-        rates: as ``Bundle.predict`` takes them.
-        tick: called with the number of patients that are done.
+        parts: parts of one table; all but the last have :func:`rows_of_part` rows.
+        times: months of survival, checked.
+        rates: local rates by binary endpoint, as in ``Bundle.predict``.
+        tick: called with the number of patients done.
         explain: whether the risks are explained too.
+
+    Raises:
+        InputError: as ``Bundle.predict`` and ``Bundle.explain``.
     """
     done = 0
     for part in parts:
         start, explanations = done, None
         if explain:
 
-            def within(_: str, some: int, __: int, start: int = start) -> None:
-                tick(start + some)
+            def within(_: str, rows: int, __: int, start: int = start) -> None:
+                tick(start + rows)
 
             explanations = bundle.explain(part, within, first=start + 1)
         answers = bundle.predict(part, times, rates, first=start + 1)
@@ -244,4 +259,5 @@ def answered(
 
 
 def _counting(tick: Tick, total: int) -> Callable[[int], None]:
+    """Return a progress callback that takes only the number of patients done."""
     return lambda done: tick("patients", done, total)

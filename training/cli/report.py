@@ -85,13 +85,18 @@ def report(
 
 
 def check_card(card: Path, out: Path | None) -> bool:
-    """Refuse a place where no card can go, also where the page or its numbers do.
+    """Refuse a path where the model card cannot be written.
+
+    Args:
+        card: path of the card.
+        out: path of the page; None where it is not known yet.
 
     Returns:
-        Whether an earlier card, as it was drafted, is there.
+        Whether an earlier card would be replaced.
 
     Raises:
-        InputError: as :func:`check_file`; or the card was completed by hand.
+        InputError: the path is that of the page or its JSON, the card there was edited by hand, or
+            as :func:`check_file`.
     """
     if out is not None and any(same_file(card, o) for o in (out, out.with_suffix(".json"))):
         raise InputError(f"--card {card}: name another file than the page and its .json")

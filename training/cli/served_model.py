@@ -1,8 +1,8 @@
 """Supply a server with the bundle of a registered model, and with later versions.
 
-This is the side of the process that started the server: it may know MLflow, which the worker must
-not. Where an alias is followed it copies each new version's bundle beside the server, checks its
-content, and hands it over by ``deployment.handover``. On any failure the server keeps its bundle.
+It runs in the process that started the server, which may import MLflow; the worker must not. Where
+an alias is followed, each new version's bundle is copied to this machine, checked, and handed over
+to the worker by ``deployment.handover``. On any failure the server keeps its bundle.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from pathlib import Path
 from accomplice.data.errors import InputError
 from accomplice.serving.deployment.handover import HANDOVER_VARIABLE, Handover, Version
 
-#: A model by an alias; only an alias can be followed.
+#: Address of a model by an alias, the only address whose model can change.
 ALIAS = re.compile(r"models:/(?P<name>[^/@]+)@(?P<alias>[^/@]+)")
 #: Default seconds between two looks at the registry.
 EVERY = 10.0
-#: Of a tracking server that is away, so that the next look is not kept waiting for minutes.
+#: MLflow's limits for a tracking server that does not answer; by default a look takes minutes.
 PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 
 
@@ -35,14 +35,15 @@ class Registered:
     """Supply of one fixed model of the store.
 
     Args:
-        model: ``runs:/ID`` or ``models:/NAME/VERSION`` or by an alias.
-        folder: for what is handed over.
+        model: ``runs:/ID``, ``models:/NAME/VERSION`` or ``models:/NAME@ALIAS``.
+        folder: folder of the handover to the worker.
 
     Raises:
-        InputError: there is no store to look into.
+        InputError: there is no store.
     """
 
     every: float | None = None
+    """None: there are no looks for another version."""
 
     def __init__(self, model: str, folder: Path) -> None:
         _check_store(model)
@@ -56,7 +57,7 @@ class Registered:
         """Find the model's bundle and hand it over.
 
         Raises:
-            InputError: there is none, or it was changed.
+            InputError: there is no such model, or its bundle was changed.
         """
         from accomplice.training.models.manifest import digest_of
         from accomplice.training.tracking.store import find_bundle, find_source
@@ -76,12 +77,12 @@ class Champion:
 
     Args:
         model: ``models:/NAME@ALIAS``.
-        folder: for the bundles and what is handed over.
-        every: seconds between two looks.
-        say: takes a line about what happened.
+        folder: folder of the copied bundles and of the handover to the worker.
+        every: seconds between two looks at the registry.
+        say: called with one line on each change and each failure.
 
     Raises:
-        InputError: the model is not named by an alias.
+        InputError: the model is not named by an alias, or there is no store.
     """
 
     def __init__(
@@ -112,7 +113,7 @@ class Champion:
         """Fetch the version that the alias names now and hand it over.
 
         Raises:
-            InputError: it names none, or the bundle is not whole.
+            InputError: the alias names no version, or its bundle is missing or was changed.
         """
         for name, value in PATIENCE.items():
             os.environ.setdefault(name, value)
@@ -126,10 +127,10 @@ class Champion:
         try:
             found = self._find()
         except Exception as error:
-            self._once(f"the registry cannot be read ({type(error).__name__}): serving goes on")
+            self._say_once(f"the registry cannot be read ({type(error).__name__}): serving goes on")
             return
         if found is None:
-            self._once(f"{self.model} names no version now: serving goes on")
+            self._say_once(f"{self.model} names no version now: serving goes on")
             return
         before = self._wanted
         if before is not None and before.bundle and _same(found, before):
@@ -141,15 +142,15 @@ class Champion:
         except Exception as error:
             ours = isinstance(error, InputError)
             why = " ".join(str(error).split()) if ours else type(error).__name__
-            # Counted by the worker, once for each version.
+            # The worker counts the failure, once for each version.
             self._want(found)
-            self._once(f"version {found.version} cannot be fetched: {why}; serving goes on")
+            self._say_once(f"version {found.version} cannot be fetched: {why}; serving goes on")
             return
         self._said = ""
         self._say(f"version {found.version} of {self._name} is {self._alias} now: handed over")
 
     def _find(self) -> Version | None:
-        """The version that the alias names, without its bundle; None if it names none."""
+        """Return the version that the alias names, without its bundle; None if it names none."""
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
 
@@ -166,10 +167,10 @@ class Champion:
         return Version(None, found.tags.get(DIGEST), found.run_id, str(found.version))
 
     def _fetch(self, found: Version) -> Version:
-        """Copy a version's bundle here, and check its digest.
+        """Return a version with its bundle, copied to this machine and checked by its digest.
 
         Raises:
-            InputError: it holds no bundle, or not the one that was registered.
+            InputError: the version has no bundle, or not the one that was registered.
         """
         from accomplice.training.models.manifest import digest_of
         from accomplice.training.tracking.store import find_bundle
@@ -191,6 +192,7 @@ class Champion:
         return replace(found, bundle=str(place), digest=digest)
 
     def _want(self, version: Version) -> None:
+        """Hand a version over, if it is another one than the last."""
         if version != self._wanted:
             self._handover.wanted = self._wanted = version
 
@@ -202,24 +204,25 @@ class Champion:
             if str(place) != self._wanted.bundle:
                 shutil.rmtree(place, ignore_errors=True)
 
-    def _once(self, text: str) -> None:
-        """Report an error, once as long as it lasts."""
+    def _say_once(self, text: str) -> None:
+        """Report a failure, unless it was the last one reported."""
         if text != self._said:
             self._said = text
             self._say(text)
 
 
 def _check_store(model: str) -> None:
-    """Refuse a model of a store that is not there, before anything is started.
+    """Refuse a model where there is no store, before anything is started.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no store.
     """
     from accomplice.training.tracking.store import find_bundle, store_exists
 
     if not store_exists():
-        find_bundle(model)  # says so
+        find_bundle(model)  # raises
 
 
 def _same(found: Version, fetched: Version) -> bool:
+    """Return whether two records are of the same version, with or without its bundle."""
     return (found.version, found.run_id) == (fetched.version, fetched.run_id)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     P = TypeVar("P", bound=Patients)
 
-#: Time of logging a run, as a multiple of that of imports and reading.
+#: Time kept for logging a run, as a multiple of the time of imports and reading.
 CLOSING = 0.5
 
 
@@ -31,12 +31,17 @@ class Request(NamedTuple):
     """Input of ``train`` and ``tune``."""
 
     study: Path
+    """Study file."""
     settings: list[str]
+    """Changed settings, each as ``key=value``."""
     out: Path | None
+    """Folder of the bundle; None for the default one."""
     force: bool
+    """Whether an earlier bundle is replaced."""
     max_seconds: float | None
+    """Limit of the whole command; None for none."""
     began: float
-    """When the command began, on the monotonic clock."""
+    """Start of the command, in seconds of the monotonic clock."""
 
 
 def begin(
@@ -49,13 +54,16 @@ def begin(
     """Check the input of ``train`` and ``tune``, then open the store.
 
     Args:
-        request: of the command line.
-        load: reads a study file and its patients, such as ``loading.load_cohort``.
+        request: input from the command line.
+        load: function that reads a study file and its patients, such as ``loading.load_cohort``.
         searches: whether an Optuna study is needed.
-        storage: of that study; the store's own if absent.
+        storage: address of the Optuna study's database; the store's own if absent.
+
+    Returns:
+        Patients, configuration, store, and the budget that is left for the work.
 
     Raises:
-        InputError: something is wrong; nothing has been written then.
+        InputError: the input is wrong; nothing has been written then.
     """
     budget = Budget(request.max_seconds or math.inf, began=request.began)
     with ctrl_c_heeded():
@@ -101,13 +109,17 @@ def inputs_of(study: Path) -> list[Path]:
     from accomplice.data.study import load_study
 
     named: tuple[str, ...] = ()
-    with suppress(InputError):  # said when it is read
+    with suppress(InputError):  # raised again when the study is read
         named = load_study(study).source.files
     return [study, *(study.parent / name for name in named)]
 
 
 def list_settings(asked: bool) -> None:
-    """Print every setting with its default and meaning, and exit."""
+    """Print every setting with its default and meaning, and exit, if ``--settings`` is given.
+
+    Raises:
+        typer.Exit: the settings were printed.
+    """
     if not asked:
         return
     from accomplice.training.config import Config, flat, known_keys
@@ -118,6 +130,7 @@ def list_settings(asked: bool) -> None:
     raise typer.Exit
 
 
+# Options of the verbs that fit models.
 Set = Annotated[
     list[str] | None,
     option(
@@ -138,16 +151,16 @@ ListSettings = Annotated[
 def settings(
     given: Sequence[str] | None, seed: int | None = None, endpoint: str | None = None
 ) -> list[str]:
-    """Return ``--set``, with the options that are short for one."""
+    """Return the settings of ``--set``, ``--seed`` and ``--endpoint``, each as ``key=value``."""
     short = {"seed": seed, "endpoint": endpoint}
     return [*(given or ()), *(f"{k}={v}" for k, v in short.items() if v is not None)]
 
 
 @contextmanager
 def ctrl_c_heeded() -> Iterator[None]:
-    """Raise a Ctrl-C at the end that a library swallowed while it was imported.
+    """Raise ``KeyboardInterrupt`` at the end of the block if a library swallowed a Ctrl-C.
 
-    Some guard an import by a bare ``except``, as mpmath does, which torch imports.
+    A library that guards an import by a bare ``except`` does so, as mpmath, which torch imports.
     """
     heard = False
 

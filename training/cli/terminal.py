@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from accomplice.training.treatment.evidence import Evidence
     from accomplice.training.tune import Tuned
 
-#: Letters of a model's name.
+#: Width of the column of models' names, in characters.
 WIDTH = 24
 
 
 def say_cohort(patients: Patients) -> None:
-    """Print the size of the cohort."""
+    """Print the size of a cohort and its notes."""
     study = patients.study
     left = f"; {patients.left_out} without follow-up left out" if patients.left_out else ""
     print(
@@ -43,7 +43,7 @@ def say_cohort(patients: Patients) -> None:
 
 
 def say_result(trained: Trained, path: Path, logged: Logged) -> None:
-    """Print the scores of a run, where its model is, and the next commands."""
+    """Print a run's scores, alarms and addresses, and the next commands."""
     from accomplice.training.tracking.summary import on_further, on_responses, unanswered
     from accomplice.training.tracking.views import address, run_page
 
@@ -56,8 +56,8 @@ def say_result(trained: Trained, path: Path, logged: Logged) -> None:
     if primary is not None:
         for baseline in primary.evaluation.gains:
             print(f"the model {primary.evaluation.verdict(baseline)}")
-        for said in primary.evaluation.notes:
-            print(f"not compared with a baseline: {said}")
+        for note in primary.evaluation.notes:
+            print(f"not compared with a baseline: {note}")
     for line in unanswered(trained.bundle.study):
         print(line)
     if primary is not None:
@@ -65,8 +65,8 @@ def say_result(trained: Trained, path: Path, logged: Logged) -> None:
         for finding in primary.findings:
             if finding.status in ("fired", "caution"):
                 print(f"{finding.sentinel} {finding.status.upper()}: {finding.text}")
-    for name, told in {**on_further(trained), **on_responses(trained)}.items():
-        print(f"{name}: {told}")
+    for name, text in {**on_further(trained), **on_responses(trained)}.items():
+        print(f"{name}: {text}")
     print(f"run      {logged.run_id}")
     print(f"bundle   {relative(path)}")
     champion = ", champion" if logged.champion else ""
@@ -79,7 +79,7 @@ def say_result(trained: Trained, path: Path, logged: Logged) -> None:
 
 
 def say_standing(logged: Logged) -> None:
-    """Print why a model is not champion, and the command that promotes it."""
+    """Print the command that promotes a model that is not champion, and the rules that it fails."""
     if logged.champion:
         return
     promote = f"accomplice promote models:/{logged.model_name}/{logged.version}"
@@ -92,19 +92,19 @@ def say_standing(logged: Logged) -> None:
     print(f'         all the same: {promote} --force "the reason"')
 
 
-def say_treatment(bundle: Bundle, found: Evidence | None) -> None:
-    """Print the estimated effect of the treatment and its alarms."""
+def say_treatment(bundle: Bundle, evidence: Evidence | None) -> None:
+    """Print the estimated effect of the treatment and its alarms; why there is none otherwise."""
     from accomplice.training.treatment.evidence import sentences
 
     treatment, model = bundle.study.treatment, bundle.primary
     if treatment is None or model is None:
         return
-    if found is None:
+    if evidence is None:
         print(f"{treatment.label}: no effect estimated: {model.no_effect}")
         return
-    said = sentences(found)
+    texts = sentences(evidence)
     for key in ("hr", "alarm", "ate", "heterogeneity"):
-        print(said[key])
+        print(texts[key])
 
 
 def say_trials(tuned: Tuned) -> None:
@@ -143,13 +143,13 @@ def say_files(out: Path) -> None:
 
 
 def say_replaced(paths: Iterable[Path]) -> None:
-    """Say on stderr which files and folders from before were replaced."""
+    """Print on stderr the earlier files and folders that were replaced."""
     for path in paths:
         print(f"accomplice: replaced {path}, which was from before", file=sys.stderr)
 
 
 def relative(path: Path) -> str:
-    """Return a path relative to the working folder, where it is inside."""
+    """Return a path relative to the working folder; unchanged if it lies outside."""
     try:
         return str(path.relative_to(Path.cwd()))
     except ValueError:
@@ -157,13 +157,13 @@ def relative(path: Path) -> str:
 
 
 def quoted(path: str | Path) -> str:
-    """Return a path, relative where it can be, as a shell takes it."""
+    """Return a path, relative as by :func:`relative`, quoted for a shell."""
     return shlex.quote(relative(Path(path)))
 
 
 @contextmanager
 def shown(title: str) -> Iterator[Tick]:
-    """Show progress bars of the stages on stderr inside the block, if it is a terminal."""
+    """Yield a progress callback that shows a bar for each stage on stderr, if it is a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 

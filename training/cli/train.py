@@ -11,6 +11,7 @@ from accomplice.training.cli.arguments import Endpoint, Force, Study, count, opt
 from accomplice.training.cli.session import ListSettings, Request, Set, SetSeed, begin, settings
 from accomplice.training.cli.terminal import say_result, shown, shown_search
 
+# Options of both verbs.
 Out = Annotated[Path | None, option("FOLDER", "where the bundle goes")]
 MaxSeconds = Annotated[float | None, option("N", "end after about N seconds", seconds)]
 

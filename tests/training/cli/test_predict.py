@@ -251,7 +251,7 @@ def test_tally_counts_patients_and_names_the_usual_flags():
     tally.add(pd.Series([OK, "a:x; b\n:y", "a:x"]))
     tally.add(pd.Series([OK, "c; d; e; f; a:x"]))
     assert (tally.patients, tally.flagged) == (5, 3)
-    assert tally.usual() == "a:x 3, b :y 1, c 1, d 1, e 1 and 1 more"
+    assert tally.most_frequent() == "a:x 3, b :y 1, c 1, d 1, e 1 and 1 more"
 
 
 def refused(capsys, *argv: str) -> str:
