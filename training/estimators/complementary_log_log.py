@@ -12,9 +12,9 @@ import numpy as np
 from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.training.estimators.newton import Newton, maximise
 
-#: Decrease of the log-likelihood, relative to 1 plus its size, that counts as rounding.
+#: Decrease of a log-likelihood ℓ that counts as rounding, as a part of 1 + |ℓ|.
 ROUNDING = 1e-12
-#: Change of a linear predictor in the last step, above which the likelihood has no maximum.
+#: Change of a linear predictor by a last step above which the likelihood has no maximum.
 LONG = 1e-3
 
 
@@ -29,21 +29,22 @@ def fit_complementary_log_log(
 ) -> Array:
     """Fit P(case) = 1 − exp(−exp(offset + design @ β)) by weighted maximum likelihood.
 
-    Fisher scoring with halved steps; the likelihood is concave in β.
+    Fisher scoring with halved steps; the likelihood is concave in β. A fit ends after a step below
+    one of the two limits ``promised`` and ``short``.
 
     Args:
-        design: (n, k).
+        design: (n, k) design matrix.
         offset: (n,) part of the linear predictor that is not fitted.
-        case: (n,) bool.
-        weight: (d, n) of d fits, 0 or above.
-        start: (d, k) where each begins.
-        promised: a fit ends with a step whose predicted gain of log-likelihood is below half of
-            this part of the sum of weights.
-        short: or with a step that changes no coefficient by more than this.
+        case: (n,) whether the patient had the event.
+        weight: (d, n) weights of the patients in each of d fits, at least 0.
+        start: (d, k) first β of each fit.
+        promised: limit of twice a step's predicted gain of log-likelihood, as a part of the sum of
+            weights.
+        short: limit of a step's largest change of a coefficient.
 
     Returns:
-        β (d, k), NaN where the likelihood has no maximum, as where the design parts the cases from
-        the others, or where it does not determine β.
+        (d, k) β; NaN where the likelihood has no maximum, as where the design separates the cases
+        from the others, or where it does not determine β.
 
     Example:
         One case among two has the probability 1 − exp(−log 2):
@@ -64,8 +65,8 @@ def fit_complementary_log_log(
         hazard, probability = _hazard(predictor)
         value = (own * np.where(case, np.log(probability), -hazard)).sum(axis=1)
 
-        def newton(kept: Bools) -> tuple[Array, Bools]:
-            score, information = derivatives(case, own[kept], predictor[kept])
+        def newton(accepted: Bools) -> tuple[Array, Bools]:
+            score, information = derivatives(case, own[accepted], predictor[accepted])
             slope, square = score @ design, (information @ squares).reshape(-1, k, k)
             size = np.prod(np.diagonal(square, axis1=1, axis2=2), axis=1)
             step = np.full(slope.shape, np.nan)
@@ -73,23 +74,23 @@ def fit_complementary_log_log(
             step[determined] = np.linalg.solve(square[determined], slope[determined, :, None])[
                 ..., 0
             ]
-            near = (slope * step).sum(axis=1) < promised * own[kept].sum(axis=1)
+            near = (slope * step).sum(axis=1) < promised * own[accepted].sum(axis=1)
             return step, near | (np.abs(step).max(axis=1) <= short) | ~determined
 
         return value, newton
 
     found = maximise(evaluate, start, rounding=ROUNDING)
-    # Where the design parts the cases, the likelihood flattens but the steps stay long.
-    maximum = found.settled & (np.abs(found.step @ design.T).max(axis=1) < LONG)
-    return np.where(maximum[:, None], found.place + found.step, np.nan)
+    # Where the design separates the cases, the likelihood flattens but the steps stay long.
+    maximum = found.converged & (np.abs(found.step @ design.T).max(axis=1) < LONG)
+    return np.where(maximum[:, None], found.point + found.step, np.nan)
 
 
 def derivatives(case: Bools, weight: Array, predictor: Array) -> tuple[Array, Array]:
     """Return score and expected information (d, n) of each patient's linear predictor.
 
     Args:
-        case: (n,) bool.
-        weight: (d, n).
+        case: (n,) whether the patient had the event.
+        weight: (d, n) weights w.
         predictor: (d, n) log cumulative hazard η; with λ = exp(η) and p = 1 − exp(−λ) the score is
             w (case − p) λ / p and the information w λ² (1 − p) / p.
 
@@ -106,7 +107,7 @@ def derivatives(case: Bools, weight: Array, predictor: Array) -> tuple[Array, Ar
 
 
 def _hazard(predictor: Array) -> tuple[Array, Array]:
-    """Cumulative hazard and probability of a case, of any shape."""
+    """Return cumulative hazard and probability of the event, elementwise."""
     # Beyond these bounds the probability is 0 or 1 to the last digit.
     hazard = np.exp(np.clip(predictor, -30.0, 3.5))
     return hazard, -np.expm1(-hazard)

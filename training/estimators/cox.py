@@ -19,27 +19,27 @@ from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.training.estimators.hazard import TimeGrid, accumulate
 from accomplice.training.estimators.newton import Newton, maximise
 
-#: Twice the gain that a step must promise to be taken, as a part of 1 + |objective|.
-PROMISED = 1e-12
+#: Newton decrement gᵀH⁻¹g, as a part of 1 + |objective|, below which no further step is taken.
+DECREMENT = 1e-12
 
 
 class _Ties(NamedTuple):
     """The e events by decreasing time, tied events in one group."""
 
     rows: Ints
-    """(e,) places of the events among the patients by falling time."""
+    """(e,) rows of the events among the patients by falling time."""
     end: Ints
-    """(e,) end of each one's risk set."""
+    """(e,) number of patients in each event's risk set."""
     start: Ints
     """(g,) first event of each group."""
     group: Ints
-    """(e,)."""
+    """(e,) group of each event."""
     share: Array
-    """(e,) l/d for the l-th of d tied events: the part of the tied patients' weight that Efron's
-    approximation takes out of the risk set."""
+    """(e,) l/d for the l-th of d tied events, l = 0 … d − 1: the part of the tied patients' weight
+    that Efron's approximation takes out of the risk set."""
 
     def at_risk(self, weighted: Array) -> Array:
-        """Sum weighted rows (n, c), by decreasing time, over each event's risk set (e, c)."""
+        """Return Efron's sums (e, c) over each event's risk set of rows (n, c) by falling time."""
         tied = np.add.reduceat(weighted[self.rows], self.start, axis=0)
         found = np.cumsum(weighted, axis=0)[self.end - 1]
         found -= self.share[:, None] * tied[self.group]
@@ -50,23 +50,24 @@ class _Ties(NamedTuple):
 class RiskSets:
     """Risk sets of the events, from which Cox's partial likelihood is computed.
 
-    With η the linear predictor, R the risk set and D the d events tied with the l-th of them
-    (l = 0 … d − 1), Efron's log partial likelihood is the sum over events of
+    With η the linear predictor, R an event's risk set and D the d events at the same time, of which
+    it is number l = 0 … d − 1, Efron's log partial likelihood is the sum over events of
     η − log(Σ_R exp η − l/d Σ_D exp η).
     """
 
     time: Array
-    """(n,) follow-up."""
+    """(n,) follow-up time."""
     event: Bools
     """(n,) whether the event was seen."""
 
     @cached_property
     def order(self) -> Ints:
-        """Patients by falling time, so that a risk set is a run from the start (n,)."""
+        """(n,) patients by falling time, so that each risk set is the first patients of them."""
         return np.argsort(-self.time, kind="stable")
 
     @cached_property
     def _ties(self) -> _Ties:
+        """The events by falling time, with their ties."""
         time, event = self.time[self.order], self.event[self.order]
         end = np.searchsorted(-time, -time, side="right")
         rows = np.flatnonzero(event)
@@ -100,8 +101,8 @@ class RiskSets:
         total, mean = at_risk[:, 0], at_risk[:, 1:] / at_risk[:, :1]
         value = float(eta[rows].sum() - np.log(total).sum())
         gradient = x[rows].sum(axis=0) - mean.sum(axis=0)
-        # Each patient's summed share of the events' averages: all events up to their own time,
-        # less what Efron takes out for the events they are tied with.
+        # Each patient's sum of 1 / total over the events up to their own time, less the parts that
+        # Efron's approximation takes out for the events they are tied with.
         gain = np.bincount(end, 1 / total, n + 1)
         own = np.cumsum(gain[::-1])[::-1][1:]
         own[rows] -= np.add.reduceat(share / total, start)[group]
@@ -113,15 +114,15 @@ class RiskSets:
         return self.evaluate(np.zeros((len(log_hz), 0)), log_hz)[0]
 
     def at_events(self, X: Array, log_hz: Array) -> tuple[Ints, Array, Array]:
-        """Return each event's patient, and the design's mean and covariance in its risk set.
+        """Return the patient of each event, and the design's mean and covariance in its risk set.
 
         Args:
             X: (n, p) design.
             log_hz: (n,) linear predictor.
 
         Returns:
-            The patient of each event (e,), by falling time; means (e, p) and covariances (e, p, p)
-            weighted by the hazard, ties as Efron's.
+            Patients (e,) by falling time; means (e, p) and covariances (e, p, p) over the risk
+            sets, weighted by the hazard exp(log_hz), with Efron's correction for ties.
         """
         x, eta = X[self.order], log_hz[self.order]
         weight = np.exp(np.maximum(eta - eta.max(), -500.0))[:, None]
@@ -138,9 +139,9 @@ def fit_cox(X: Array, risk_sets: RiskSets, penalty: Array, start: Array | None =
 
     Args:
         X: (n, p) design.
-        risk_sets: of the same n patients.
+        risk_sets: risk sets of the same n patients.
         penalty: (p,) ridge penalty of each coefficient, > 0 unless n is well above p.
-        start: (p,) where Newton's method begins; zero if absent.
+        start: (p,) first coefficients; zero if absent.
 
     Returns:
         (p,) coefficients.
@@ -157,8 +158,8 @@ def fit_cox(X: Array, risk_sets: RiskSets, penalty: Array, start: Array | None =
         return np.asarray(back @ fit_cox(Z, risk_sets, np.ones(Z.shape[1])))
     x = X[risk_sets.order]
 
-    def evaluate(_: Ints, places: Array) -> tuple[Array, Newton]:
-        beta = places[0]
+    def evaluate(_: Ints, points: Array) -> tuple[Array, Newton]:
+        beta = points[0]
         value, gradient, information = risk_sets.evaluate_sorted(x, x @ beta)
 
         objective = value - 0.5 * float(penalty @ beta**2)
@@ -168,12 +169,12 @@ def fit_cox(X: Array, risk_sets: RiskSets, penalty: Array, start: Array | None =
             # As a diagonal: the information of a design without variation is singular.
             information.flat[:: p + 1] += penalty + 1e-12 * (1 + information.trace() / max(p, 1))
             step = np.linalg.solve(information, slope)
-            return step[None], np.array([slope @ step < PROMISED * (1 + abs(objective))])
+            return step[None], np.array([slope @ step < DECREMENT * (1 + abs(objective))])
 
         return np.array([objective]), newton
 
     begin = np.zeros((1, p)) if start is None else start[None]
-    return np.asarray(maximise(evaluate, begin).place[0])
+    return np.asarray(maximise(evaluate, begin).point[0])
 
 
 def row_space(X: Array, penalty: Array) -> tuple[Array, Array]:
@@ -201,13 +202,13 @@ def row_space(X: Array, penalty: Array) -> tuple[Array, Array]:
 def ridge_path(
     X: Array, risk_sets: RiskSets, relative: Array, penalties: Sequence[float]
 ) -> Iterator[Array]:
-    """Yield the coefficients (p,) at each penalty, each fit started at the one before.
+    """Yield the coefficients (p,) at each penalty; each fit starts at those of the one before.
 
     Args:
         X: (n, p) design.
-        risk_sets: of the same n patients.
-        relative: (p,) each column's part of the penalty, > 0.
-        penalties: from strong to weak.
+        risk_sets: risk sets of the same n patients.
+        relative: (p,) factor of each column's penalty, > 0.
+        penalties: penalties of a column with factor 1, from strong to weak.
 
     Example:
         >>> X, time = np.array([[1.0], [0.0], [1.0], [0.0]]), np.array([1.0, 2.0, 3.0, 4.0])
@@ -216,21 +217,27 @@ def ridge_path(
         array([0.0622, 0.3857])
     """
     n, p = X.shape
-    Z, back, own = X, None, relative
+    Z, back, factor = X, None, relative
     if p > n:
         Z, back = row_space(X, relative)
-        own = np.ones(Z.shape[1])
+        factor = np.ones(Z.shape[1])
     beta: Array | None = None
     for penalty in penalties:
-        beta = fit_cox(Z, risk_sets, penalty * own, beta)
+        beta = fit_cox(Z, risk_sets, penalty * factor, beta)
         yield beta if back is None else back @ beta
 
 
 def baseline_hazard(log_hz: Array, time: Array, event: Bools, grid: TimeGrid) -> Array:
-    """Cumulative baseline hazard (j + 1,) of a piecewise-constant hazard.
+    """Return the cumulative baseline hazard (j + 1,), piecewise constant, at the grid's edges.
 
-    Its increment in a bin is Σ events / Σ exp(log_hz) · part of the bin at risk, the maximum
-    likelihood estimate given ``log_hz``.
+    Its increment in a bin is (number of events) / Σ (exp(log_hz) · part of the bin at risk), the
+    maximum likelihood estimate given ``log_hz``.
+
+    Args:
+        log_hz: (n,) linear predictor.
+        time: (n,) months of follow-up.
+        event: (n,) whether the event was seen.
+        grid: the j bins.
 
     Example:
         >>> grid, event = TimeGrid(np.array([0.0, 2.0])), np.array([True, False])
@@ -238,8 +245,8 @@ def baseline_hazard(log_hz: Array, time: Array, event: Bools, grid: TimeGrid) ->
         array([0.    , 0.6667])
     """
     at_risk = np.exp(np.clip(log_hz, -30, 30)) @ grid.exposure(time)
-    happened = grid.events(time, event).sum(axis=0)
-    return accumulate(happened / np.maximum(at_risk, 1e-9))
+    events = grid.events(time, event).sum(axis=0)
+    return accumulate(events / np.maximum(at_risk, 1e-9))
 
 
 @dataclass(frozen=True)
@@ -253,19 +260,19 @@ class RiskSums:
     order: Ints
     """(n,) patients by falling time."""
     end: Ints
-    """(n,) end of the risk set of each patient in that order."""
+    """(n,) number of patients in each patient's risk set, in that order."""
     event: Array
     """(n,) 1 for an event, in that order."""
 
     @classmethod
     def of(cls, time: Array, event: Bools) -> RiskSums:
-        """Sort patients (n,) once."""
+        """Return the sums for patients with follow-up and event (n,)."""
         order = np.argsort(-time, kind="stable")
         end = np.searchsorted(-time[order], -time[order], side="right")
         return cls(order, end, event[order].astype(float))
 
     def value(self, log_hz: Array, weight: Array) -> Array:
-        """Log partial likelihood (m,) for log_hz and weight (m, n)."""
+        """Return the log partial likelihood (m,) for log_hz and weight (m, n)."""
         log_hz, weight = log_hz[:, self.order], weight[:, self.order]
         top = log_hz.max(axis=1, keepdims=True)
         total = np.cumsum(np.exp(log_hz - top) * weight, axis=1)[:, self.end - 1]
@@ -273,12 +280,15 @@ class RiskSums:
         return np.asarray((weight * self.event * gained).sum(axis=1))
 
     def slopes(self, log_hz: Array, weight: Array) -> tuple[Array, Array]:
-        """Gradient (m, n) by each patient's log-hazard, and the expected events as curvature.
+        """Return gradient and curvature (m, n) by each patient's log-hazard, per unit of weight.
 
-        The gradient is the martingale residual δ − E, of the event indicator δ and the expected
-        events E = exp η Σ w / Σ_R w exp η over the events up to the patient's time.
+        The gradient is the martingale residual δ − E, the curvature E, with the event indicator δ
+        and the expected events E = exp η Σ (w / Σ_R w exp η) over the events up to the patient's
+        time. Patients of weight 0 get both too, from the risk sets of the others.
 
-        Patients of weight 0 are scored too, against the risk sets of the others.
+        Args:
+            log_hz: (m, n) log-hazards of m models.
+            weight: (m, n) weights of the patients.
         """
         members, n = log_hz.shape
         hazard = log_hz[:, self.order]

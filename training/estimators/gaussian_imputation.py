@@ -17,19 +17,19 @@ from accomplice.data.arrays import Array, Bools, Ints
 
 #: Shrinkage of correlations towards 0, as a number of uncorrelated patients added.
 SHRINKAGE = 20.0
-#: Least eigenvalue of the correlations: pairs of columns known in other patients may contradict
-#: one another.
+#: Least eigenvalue of the correlation matrix: its entries are of different patients, so that it may
+#: have negative ones.
 LEAST = 0.05
 #: Variance, on a scale of about 1, below which a column is constant.
 TINY = 1e-12
-#: Patterns of missing values computed at once.
+#: Maximum of patterns of missing values that are computed at once.
 AT_ONCE = 1024
-#: Size of a distribution's cache of patterns, in numbers.
+#: Maximum of numbers in a distribution's cache of regressions.
 REMEMBERED = 2**20
 
 
 def _patterns(known: Bools) -> tuple[Ints, Ints]:
-    """Return the first row of each pattern (k,) of known values (n, c), and each row's (n,)."""
+    """Return each pattern's first row (k,) and each row's pattern (n,) of known values (n, c)."""
     packed = np.packbits(known, axis=1)
     text, width = packed.tobytes(), packed.shape[1]
     place: dict[bytes, int] = {}
@@ -54,7 +54,7 @@ class Gaussian:
 
     @classmethod
     def fit(cls, Z: Array) -> Gaussian:
-        """Fit to n patients (n, c), NaN where missing; covariances by pairs of known values."""
+        """Fit to Z (n, c), NaN where missing; a covariance is of the patients with both values."""
         known = (~np.isnan(Z)).astype(float)
         together = known.T @ known
         count = np.maximum(np.diag(together), 1.0)
@@ -78,69 +78,70 @@ class Gaussian:
     def condition(self, Z: Array, wanted: Ints) -> tuple[Array, Array, Ints]:
         """Return the conditional distribution of some columns, given all known values.
 
-        With k the known columns and w the wanted ones, its mean is μ_w + Σ_wk Σ_kk⁻¹ (z_k − μ_k)
-        and its covariance Σ_ww − Σ_wk Σ_kk⁻¹ Σ_kw.
+        With o the observed columns and w the wanted ones, its mean is μ_w + Σ_wo Σ_oo⁻¹ (z_o − μ_o)
+        and its covariance Σ_ww − Σ_wo Σ_oo⁻¹ Σ_ow.
 
         Args:
-            Z: (n, c), NaN where missing.
-            wanted: (w,) columns.
+            Z: (n, c) values, NaN where missing.
+            wanted: (w,) positions of the wanted columns.
 
         Returns:
-            Mean (n, w), which is the value itself where it is known; covariance (k, w, w) of each
-            pattern of missing values; the pattern (n,) of each patient.
+            Mean (n, w), equal to the value where it is known; covariance (k, w, w) of each of k
+            patterns of missing values; the pattern (n,) of each patient.
         """
         known = ~np.isnan(Z)
         first, pattern = _patterns(known)
         slopes, covariance = self._regressions(known[first], wanted)
-        told = np.where(known, Z - self.mean, 0.0)
+        deviation = np.where(known, Z - self.mean, 0.0)
         mean = np.where(
             known[:, wanted],
             Z[:, wanted],
-            self.mean[wanted] + np.einsum("nc,ncw->nw", told, slopes[pattern]),
+            self.mean[wanted] + np.einsum("nc,ncw->nw", deviation, slopes[pattern]),
         )
         return mean, covariance, pattern
 
-    def _regressions(self, seen: Bools, wanted: Ints) -> tuple[Array, Array]:
-        """Return :meth:`_regress`, with a cache of the latest patterns.
+    def _regressions(self, observed: Bools, wanted: Ints) -> tuple[Array, Array]:
+        """Return the result of :meth:`_regress`, with a cache of earlier patterns.
 
-        Patients miss the same things together, so that most patterns have been met before.
+        Patients often miss the same values together, so that most patterns recur.
         """
-        k, c, w = *seen.shape, len(wanted)
+        k, c, w = *observed.shape, len(wanted)
         slopes, covariance = np.zeros((k, c, w)), np.zeros((k, w, w))
-        names = [wanted.tobytes() + each.tobytes() for each in seen]
-        met = [self._met.get(name) for name in names]
-        new = np.array([i for i, each in enumerate(met) if each is None], dtype=int)
+        names = [wanted.tobytes() + pattern.tobytes() for pattern in observed]
+        cached = [self._cache.get(name) for name in names]
+        new = np.array([i for i, entry in enumerate(cached) if entry is None], dtype=int)
         for start in range(0, len(new), AT_ONCE):
             part = new[start : start + AT_ONCE]
-            slopes[part], covariance[part] = self._regress(seen[part], wanted)
-        if len(self._met) + len(new) > REMEMBERED // max(c * w + w * w, 1):
-            self._met.clear()
-        for i, each in enumerate(met):
-            if each is not None:
-                slopes[i], covariance[i] = each
+            slopes[part], covariance[part] = self._regress(observed[part], wanted)
+        if len(self._cache) + len(new) > REMEMBERED // max(c * w + w * w, 1):
+            self._cache.clear()
+        for i, entry in enumerate(cached):
+            if entry is not None:
+                slopes[i], covariance[i] = entry
             elif len(new) <= AT_ONCE:
-                self._met[names[i]] = slopes[i].copy(), covariance[i].copy()
+                self._cache[names[i]] = slopes[i].copy(), covariance[i].copy()
         return slopes, covariance
 
     @cached_property
-    def _met(self) -> dict[bytes, tuple[Array, Array]]:
+    def _cache(self) -> dict[bytes, tuple[Array, Array]]:
+        """Wanted columns and pattern -> slopes (c, w) and covariance (w, w)."""
         return {}
 
-    def _regress(self, seen: Bools, wanted: Ints) -> tuple[Array, Array]:
+    def _regress(self, observed: Bools, wanted: Ints) -> tuple[Array, Array]:
         """Regress some columns (w,) on the observed ones in each of k patterns (k, c).
 
         Returns:
-            Slopes (k, c, w), 0 for what is not seen; covariance (k, w, w) of what is left, 0 for
-            what is seen.
+            Slopes (k, c, w), 0 for columns that are not observed; covariance (k, w, w) of the
+            residuals, 0 for columns that are observed.
         """
-        both = seen[:, :, None] & seen[:, None, :]
+        both = observed[:, :, None] & observed[:, None, :]
         # All patterns at once: an unobserved column is made independent of the others.
-        square = np.where(both, self.covariance, np.eye(seen.shape[1]))
-        across = np.where(seen[:, :, None], self.covariance[:, wanted], 0.0)
+        square = np.where(both, self.covariance, np.eye(observed.shape[1]))
+        across = np.where(observed[:, :, None], self.covariance[:, wanted], 0.0)
         slopes = np.linalg.solve(square, across)
-        left = self.covariance[np.ix_(wanted, wanted)] - across.mT @ slopes
-        hidden = ~seen[:, wanted]
-        return slopes, np.where(hidden[:, :, None] & hidden[:, None, :], left, 0.0)
+        residual = self.covariance[np.ix_(wanted, wanted)] - across.mT @ slopes
+        hidden = ~observed[:, wanted]
+        return slopes, np.where(hidden[:, :, None] & hidden[:, None, :], residual, 0.0)
 
     def to_json(self) -> dict[str, Any]:
         """Return the fitted state as plain data."""

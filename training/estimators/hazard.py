@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from accomplice.data.arrays import Array, Bools, Ints
 
-#: Sets of times whose bins a grid caches.
-PLACED = 64
+#: Maximum of sets of times whose bins a grid caches.
+MOST_CACHED = 64
 #: Lower bound of survival before the logarithm, to avoid log 0. A larger one would end the curves
 #: of patients at the highest risk too early.
 FLOOR = 1e-300
@@ -34,11 +34,11 @@ class TimeGrid:
         """Cut time into bins that hold about equally many events.
 
         Args:
-            time: (n,) follow-up.
+            time: (n,) months of follow-up.
             event: (n,) whether the event was seen.
-            horizon: end of the last bin.
+            horizon: end of the last bin, in months.
             most: maximum of bins.
-            each: events a bin should hold at least, where there are enough for three bins.
+            each: minimum of events in a bin, where the events suffice for three such bins.
         """
         seen = np.sort(time[event & (time <= horizon)])
         bins = int(np.clip(len(seen) // each, min(3, most), most))
@@ -61,27 +61,27 @@ class TimeGrid:
         return float(self.edges[-1])
 
     def exposure(self, time: Array) -> Array:
-        """Part of each bin (n, j) that a patient followed to ``time`` (n,) was at risk, 0 to 1."""
-        way = (time[:, None] - self.edges[:-1]) / np.diff(self.edges)
-        return np.clip(way, 0.0, 1.0)
+        """Return the part (n, j) of each bin at risk, 0 to 1, for follow-up to ``time`` (n,)."""
+        part = (time[:, None] - self.edges[:-1]) / np.diff(self.edges)
+        return np.clip(part, 0.0, 1.0)
 
     def bin_of(self, time: Array) -> Ints:
-        """Bin (n,) into which each time falls; a time on an edge belongs to the bin it ends."""
+        """Return the bin (n,) of each time; a time on an edge is in the bin that ends there."""
         return np.clip(np.searchsorted(self.edges, time, side="left") - 1, 0, self.bins - 1)
 
     def events(self, time: Array, event: Bools) -> Array:
-        """Indicator (n, j) of the bin in which a patient had the event, up to the horizon."""
+        """Return 1 in the bin (n, j) of a patient's event, 0 elsewhere and beyond the horizon."""
         seen = event & (time <= self.horizon)
         marks = np.zeros((len(time), self.bins))
         marks[np.flatnonzero(seen), self.bin_of(time)[seen]] = 1.0
         return marks
 
     def at(self, cumulative: Array, times: Array) -> Array:
-        """Cumulative hazard (…, t) at ``times`` (t,) from its values at the edges (…, j + 1)."""
+        """Return cumulative hazards (…, t) at ``times`` (t,) from those at the edges (…, j + 1)."""
         return self.between(cumulative, *self.place(times))
 
     def place(self, times: Array) -> tuple[Ints, Array]:
-        """Return the bin (t,) of each time, and how far through it the time is, 0 to 1.
+        """Return the bin (t,) of each time, and the part (t,) of the bin before it, 0 to 1.
 
         Results are cached, since the same few times recur.
         """
@@ -89,48 +89,46 @@ class TimeGrid:
         found = self._placed.get(asked)
         if found is None:
             place = self.bin_of(times)
-            way = (times - self.edges[place]) / (self.edges[place + 1] - self.edges[place])
-            found = place, np.minimum(np.maximum(way, 0.0), 1.0)
-            if len(self._placed) >= PLACED:
+            part = (times - self.edges[place]) / (self.edges[place + 1] - self.edges[place])
+            found = place, np.minimum(np.maximum(part, 0.0), 1.0)
+            if len(self._placed) >= MOST_CACHED:
                 self._placed.clear()
             self._placed[asked] = found
         return found
 
     def readings(self, times: Array) -> Array:
-        """Return the matrix (j + 1, t) that values at the edges (…, j + 1) are multiplied by.
-
-        The product is what :meth:`at` returns.
-        """
-        (place, way), columns = self.place(times), np.arange(len(times))
+        """Return the matrix M (j + 1, t) for which ``cumulative @ M == at(cumulative, times)``."""
+        (place, part), columns = self.place(times), np.arange(len(times))
         found = np.zeros((len(self.edges), len(times)))
-        found[place, columns] = 1 - way
-        found[place + 1, columns] = way
+        found[place, columns] = 1 - part
+        found[place + 1, columns] = part
         return found
 
     @cached_property
     def _placed(self) -> dict[bytes, tuple[Ints, Array]]:
+        """Cached results of :meth:`place`, by the times' bytes."""
         return {}
 
     @staticmethod
-    def between(cumulative: Array, place: Ints, way: Array) -> Array:
-        """Cumulative hazard (…, t) from (…, j + 1), at times that :meth:`place` has placed."""
+    def between(cumulative: Array, place: Ints, part: Array) -> Array:
+        """Return cumulative hazards (…, t) from (…, j + 1) at the times of a :meth:`place`."""
         low, found = cumulative.take(place, -1), cumulative.take(place + 1, -1)
         # In place: each further array of this size takes as long as the arithmetic.
         found -= low
-        found *= way
+        found *= part
         found += low
         return found
 
     def at_own(self, cumulative: Array, time: Array) -> Array:
-        """Cumulative hazard (n,) of each patient, from (n, j + 1), at a time of their own (n,)."""
+        """Return each patient's cumulative hazard (n,) at a time of their own, from (n, j + 1)."""
         place, rows = self.bin_of(time), np.arange(len(time))
-        way = (time - self.edges[place]) / (self.edges[place + 1] - self.edges[place])
+        part = (time - self.edges[place]) / (self.edges[place + 1] - self.edges[place])
         low, high = cumulative[rows, place], cumulative[rows, place + 1]
-        return np.asarray(low + np.clip(way, 0.0, 1.0) * (high - low))
+        return np.asarray(low + np.clip(part, 0.0, 1.0) * (high - low))
 
 
 def survival(cumulative: Array) -> Array:
-    """Survival from cumulative hazard, elementwise.
+    """Return survival exp(−H) from cumulative hazard H, elementwise.
 
     Example:
         >>> survival(np.log([1.0, 2.0]))
@@ -140,7 +138,7 @@ def survival(cumulative: Array) -> Array:
 
 
 def from_survival(survived: NDArray[np.floating]) -> Array:
-    """Cumulative hazard ``-log(max(S, FLOOR))`` from survival, elementwise.
+    """Return the cumulative hazard −log(max(S, FLOOR)) from survival S, elementwise.
 
     Example:
         >>> from_survival(np.array([0.5, 0.25])).round(4)
@@ -150,7 +148,7 @@ def from_survival(survived: NDArray[np.floating]) -> Array:
 
 
 def hazard_ratio(log_hz: Array) -> Array:
-    """Hazard ratio exp(log) from its logarithm, elementwise; clipped against overflow.
+    """Return the hazard ratio exp(log_hz), elementwise, with log_hz clipped to ±30.
 
     Example:
         >>> hazard_ratio(np.log([0.5, 2.0]))
@@ -159,19 +157,20 @@ def hazard_ratio(log_hz: Array) -> Array:
     return np.exp(np.minimum(np.maximum(log_hz, -30.0), 30.0))
 
 
-def gathered(log_odds: NDArray[np.floating]) -> Array:
-    """Hazard of a bin (its increment of the cumulative hazard) from the event's log-odds.
+def bin_hazard(log_odds: NDArray[np.floating]) -> Array:
+    """Return the increment of the cumulative hazard in a bin from the event's log-odds there.
 
-    It is ``-log(1 - p)``, the softplus function of the log-odds, and as precise as they are.
+    The increment is −log(1 − p) of the event's probability p, the softplus function of the
+    log-odds. It is computed in their precision, elementwise.
 
     Example:
-        >>> gathered(np.zeros(1)).round(4)
+        >>> bin_hazard(np.zeros(1)).round(4)
         array([0.6931])
     """
     one = log_odds.dtype.type(1.0)
-    # Beyond 80 it has no value in single precision; no patient survives a hazard of that size.
+    # The exponential of 89 overflows in single precision; no patient survives a hazard of 80.
     odds = np.exp(np.minimum(log_odds, 80 * one))
-    # log1p, which numpy computes number by number: what rounding takes from the sum is put back.
+    # This is log1p, which is slow in numpy: the rounding error of the sum is added back.
     total = odds + one
     odds -= total - one
     odds /= total
@@ -180,7 +179,7 @@ def gathered(log_odds: NDArray[np.floating]) -> Array:
 
 
 def accumulate(increments: Array) -> Array:
-    """Cumulative hazard at the edges (…, j + 1) from the hazard gathered in each bin (…, j).
+    """Return the cumulative hazard at the edges (…, j + 1) from its increment in each bin (…, j).
 
     Example:
         >>> accumulate(np.array([0.1, 0.2])).round(4)
@@ -192,10 +191,15 @@ def accumulate(increments: Array) -> Array:
 
 
 def restricted_mean(grid: TimeGrid, cumulative: Array, horizon: float) -> Array:
-    """Restricted mean survival time in months, exactly, from values at the edges (…, j + 1).
+    """Return the restricted mean survival time (…), in months, to a horizon.
 
-    Within a bin the hazard is constant, so survival falls exponentially and its integral has the
-    closed form ``(S_left - S_right) / hazard``.
+    Within a bin the hazard is constant, so that survival falls exponentially and its integral is
+    exactly (S_left − S_right) / hazard.
+
+    Args:
+        grid: the j bins.
+        cumulative: (…, j + 1) cumulative hazard at their edges.
+        horizon: months to which the mean is restricted.
 
     Example:
         >>> grid, halved = TimeGrid(np.array([0.0, 10.0])), np.array([0.0, np.log(2)])
@@ -204,21 +208,22 @@ def restricted_mean(grid: TimeGrid, cumulative: Array, horizon: float) -> Array:
     """
     stops = np.append(grid.edges[grid.edges < horizon], horizon)
     at = grid.at(cumulative, stops)
-    curve, gathered, width = survival(at), np.diff(at, axis=-1), np.diff(stops)
-    small = gathered < 1e-8
+    curve, increment, width = survival(at), np.diff(at, axis=-1), np.diff(stops)
+    small = increment < 1e-8
     area = np.where(
         small,
         curve[..., :-1],
-        (curve[..., :-1] - curve[..., 1:]) / np.where(small, 1.0, gathered),
+        (curve[..., :-1] - curve[..., 1:]) / np.where(small, 1.0, increment),
     )
     return np.asarray((area * width).sum(axis=-1))
 
 
 def log_risk(cumulative: Array) -> Array:
-    """Risk score (n,): logarithm of the mean cumulative hazard over the grid's edges (n, j + 1).
+    """Return the risk (n,): the log of the mean of the cumulative hazard at the edges (n, j + 1).
 
-    For proportional hazards this is the linear predictor up to a constant; in general it is the
-    ensemble mortality of Ishwaran et al., Ann Appl Stat 2008, on a log scale.
+    The mean leaves out the first edge, time 0. Under proportional hazards the risk is the linear
+    predictor up to a constant; in general it is the log of the ensemble mortality of Ishwaran et
+    al., "Random survival forests", Ann Appl Stat 2008.
 
     Example:
         >>> np.exp(log_risk(np.array([[0.0, 0.1, 0.3]]))).round(4)

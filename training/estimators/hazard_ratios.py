@@ -31,11 +31,17 @@ Z80 = NormalDist().inv_cdf(0.8)
 
 @dataclass(frozen=True, kw_only=True)
 class HazardRatio(Estimate):
-    """A hazard ratio with the 95 % interval exp(log ± t se): Wald's, or t's of few degrees."""
+    """A hazard ratio with the 95 % interval exp(log ± q se).
 
+    q is the 97.5 % quantile of the normal distribution (Wald's interval), or of Student's t with
+    few degrees of freedom.
+    """
+
+    #: Default format of numbers.
     form: ClassVar[str] = ".2f"
 
     log: float
+    """Log hazard ratio."""
     se: float
     """Standard error of ``log``."""
     patients: int
@@ -47,9 +53,9 @@ class HazardRatio(Estimate):
     def of(
         cls, log: float, se: float, patients: int, events: int, degrees: float = math.inf
     ) -> Self:
-        """Make it from the estimate on the log scale; NaN where that is not determined."""
-        reach = Z95 if math.isinf(degrees) else float(stdtrit(degrees, 0.975))
-        ends = (math.exp(log + t * se) for t in (0.0, -reach, reach))
+        """Return exp(log) with its 95 % interval; NaN where the estimate is undetermined."""
+        quantile = Z95 if math.isinf(degrees) else float(stdtrit(degrees, 0.975))
+        ends = (math.exp(log + t * se) for t in (0.0, -quantile, quantile))
         return cls(*ends, log=log, se=se, patients=patients, events=events, degrees=degrees)
 
     def to_json(self) -> dict[str, float | None]:
@@ -59,7 +65,7 @@ class HazardRatio(Estimate):
 
     @property
     def p(self) -> float:
-        """Two-sided p value of the interval's distribution."""
+        """Two-sided p value of no effect, by the distribution of the interval."""
         if math.isinf(self.degrees):
             return two_sided(self.log / self.se)
         return 2 * float(stdtr(self.degrees, -abs(self.log / self.se)))
@@ -72,7 +78,7 @@ class HazardRatio(Estimate):
 
 @dataclass(frozen=True)
 class CoxFit:
-    """Coefficients with their covariance."""
+    """A fitted Cox model: coefficients and their covariance."""
 
     beta: Array
     """(k + q,) covariates of interest, then those adjusted for."""
@@ -82,7 +88,10 @@ class CoxFit:
     events: int
 
     def ratio(self, *weights: float) -> HazardRatio:
-        """Return the contrast exp(Σ weight · β) of the first coefficients, as ``ratio(-1, 1)``."""
+        """Return exp(Σ weight · β) over the first coefficients, such as ``ratio(-1, 1)``.
+
+        The ratio is NaN where its standard error is 0 or at least :data:`UNDETERMINED`.
+        """
         w = np.zeros(len(self.beta))
         w[: len(weights)] = weights
         se = math.sqrt(max(float(w @ self.covariance @ w), 0.0))
@@ -92,7 +101,7 @@ class CoxFit:
 
 
 def fit_effects(X: Array, time: Array, event: Bools, adjust: Array | None = None) -> CoxFit:
-    """Fit Cox's model with standard errors from the information.
+    """Fit Cox's model, with the inverse of the information as covariance.
 
     Args:
         X: (n, k) or (n,) covariates of interest, not penalised.
@@ -123,25 +132,26 @@ class Pooled:
     """A random-effects summary of several centres."""
 
     ratio: HazardRatio
-    """The mean over centres."""
+    """Mean over the centres, with its 95 % interval."""
     further: Estimate
     """95 % prediction interval of a further centre's hazard ratio; NaN with two centres."""
     between: float
     """Standard deviation between centres of the log hazard ratio (tau)."""
     inconsistency: float
-    """I²: part of the spread beyond chance, 0 to 1."""
+    """I²: part of the variation between centres beyond chance, 0 to 1."""
     p: float
-    """Of Cochran's test that all centres share one effect."""
+    """p value of Cochran's test that all centres share one effect."""
 
 
 def pool(ratios: Sequence[HazardRatio]) -> Pooled:
-    """Pool log hazard ratios θ of k centres.
+    """Pool the hazard ratios of k centres, at least two, by a random-effects model.
 
-    Σ w θ / Σ w with w = 1 / (se² + τ²), and τ² from the moments of Cochran's Q (DerSimonian and
-    Laird, Control Clin Trials 1986). Its variance is max(1, Σ w (θ − mean)² / (k − 1)) / Σ w with
-    t on k − 1 degrees (Hartung and Knapp, Stat Med 2001; never below the normal one: Röver, Knapp
-    and Friede, BMC Med Res Methodol 2015). A further centre's is within t on k − 2 degrees of
-    √(τ² + se²) (Higgins, Thompson and Spiegelhalter, J R Stat Soc A 2009).
+    The pooled log hazard ratio is the mean Σ w θ / Σ w of the centres' θ with w = 1 / (se² + τ²),
+    and τ² from the moments of Cochran's Q (DerSimonian and Laird, Control Clin Trials 1986). The
+    variance of the mean is max(1, Σ w (θ − mean)² / (k − 1)) / Σ w, with t on k − 1 degrees
+    (Hartung and Knapp, Stat Med 2001; the maximum: Röver, Knapp and Friede, BMC Med Res Methodol
+    2015). The prediction interval of a further centre is mean ± t √(τ² + variance), with t on
+    k − 2 degrees (Higgins, Thompson and Spiegelhalter, J R Stat Soc A 2009).
 
     Example:
         >>> centres = [HazardRatio.of(math.log(hr), 0.2, 100, 50) for hr in (0.5, 0.6, 0.8)]
@@ -171,14 +181,16 @@ def pool(ratios: Sequence[HazardRatio]) -> Pooled:
 
 @dataclass(frozen=True)
 class Design:
-    """Power and errors of an estimate of this standard error, given a plausible true effect.
+    """Power and type S and M errors of an estimate, given a plausible true effect.
 
-    Gelman and Carlin, "Beyond power calculations: assessing type S and type M errors", 2014.
+    Gelman and Carlin, "Beyond power calculations: assessing type S (sign) and type M (magnitude)
+    errors", Perspect Psychol Sci 2014.
     """
 
     plausible: float
     """The assumed true hazard ratio."""
     se: float
+    """Standard error of the log hazard ratio."""
     power: float
     """Chance that the 95 % interval excludes 1."""
     type_s: float
@@ -186,15 +198,20 @@ class Design:
     type_m: float
     """Factor by which a significant estimate overstates the log hazard ratio, on average."""
     events_needed: int
-    """Events for a power of 80 %, with patients alike."""
+    """Events needed for a power of 80 % in patients of the same kind."""
 
 
 def judge_design(plausible: float, ratio: HazardRatio) -> Design:
-    """Analyse the design behind an estimate: power, type S and type M error at a plausible ratio.
+    """Return power, type S and type M error of an estimate at a plausible hazard ratio.
 
-    With the standardised effect δ = |log hr| / se: power Φ(δ − z) + Φ(−δ − z), type S error
-    Φ(−δ − z) / power, and the mean of |estimate| / |effect| among the significant (Gelman and
-    Carlin 2014). Events for a power of 80 %: events · ((z₀.₉₇₅ + z₀.₈) / δ)².
+    With the standardised effect δ = |log hr| / se and z = z₀.₉₇₅, the power is
+    Φ(δ − z) + Φ(−δ − z), the type S error Φ(−δ − z) / power, and the type M error the mean of
+    |estimate| / |effect| among significant estimates (see :class:`Design`). A power of 80 % needs
+    events · ((z₀.₉₇₅ + z₀.₈) / δ)² events.
+
+    Args:
+        plausible: assumed true hazard ratio, other than 1.
+        ratio: the estimate; its standard error and events are used.
 
     Example:
         >>> judged = judge_design(0.7, HazardRatio.of(math.log(0.6), 0.2, 200, 100))
@@ -218,7 +235,7 @@ def judge_design(plausible: float, ratio: HazardRatio) -> Design:
 
 
 def two_sided(z: float) -> float:
-    """Two-sided p value 2 (1 − Φ(|z|)) of a standard normal statistic.
+    """Return the two-sided p value 2 (1 − Φ(|z|)) of a standard normal statistic z.
 
     Example:
         >>> round(two_sided(1.96), 3)

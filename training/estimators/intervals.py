@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, ConfigDict, PlainSerializer
 from accomplice.data.arrays import Array, Ints
 from accomplice.training.estimators.outcome import UndefinedMetricError
 
-#: 97.5 % quantile of the standard normal distribution: that of a 95 % interval.
+#: 97.5 % quantile of the standard normal distribution, for 95 % intervals.
 Z95 = NormalDist().inv_cdf(0.975)
 
 #: A number that is NaN where it is undefined, and null in JSON.
@@ -42,12 +42,12 @@ def percentile_interval(values: Array, level: float = 0.95) -> tuple[float, floa
     """Bound a statistic by the (1 ± level) / 2 quantiles of its bootstrap draws.
 
     Args:
-        values: (draws,) of the statistic, NaN where it is undefined; such draws are left out.
+        values: (draws,) values of the statistic; NaN where undefined, which are left out.
         level: coverage.
 
     Returns:
-        Low and high, the (draws + 1) p-th ordered values, between two of them in proportion
-        (Davison & Hinkley, Bootstrap Methods and their Application, 1997, section 5.2.1).
+        Low and high: the values of rank (draws + 1) p at p = (1 ± level) / 2, interpolated between
+        two ranks (Davison & Hinkley, Bootstrap Methods and their Application, 1997, 5.2.1).
 
     Raises:
         UndefinedMetricError: the statistic is undefined in more than a tenth of the draws.
@@ -90,12 +90,12 @@ class Estimate:
 
     @classmethod
     def of_draws(cls, figures: Array, *, open_ended: bool = False) -> Self:
-        """Make an estimate from a figure and the percentiles of its bootstrap draws.
+        """Return a statistic with the percentile interval of its d bootstrap draws.
 
         Args:
-            figures: (1 + d,) the figure of all patients, then of each draw.
+            figures: (1 + d,) the statistic of all patients, then of each draw.
             open_ended: whether the value is kept where the draws do not determine an interval;
-                otherwise all three are NaN.
+                otherwise value, low and high are all NaN.
         """
         value = float(figures[0])
         try:
@@ -112,7 +112,7 @@ class Estimate:
 
     @classmethod
     def from_json(cls, raw: Mapping[str, float | None] | None) -> Self:
-        """Read what :meth:`to_json` returned; undefined if absent."""
+        """Return the estimate that :meth:`to_json` described; all NaN for None."""
         found = {"value": None} if raw is None else raw
         return cls(**{key: math.nan if v is None else float(v) for key, v in found.items()})
 
@@ -138,17 +138,17 @@ class Estimate:
 
     @property
     def above(self) -> float:
-        """Lower end, -inf where there is none: above a number, so is the figure for certain."""
+        """Lower end, -inf where there is none: ``above > x`` if the interval lies above x."""
         return self.low if math.isfinite(self.low) else -math.inf
 
     @property
     def below(self) -> float:
-        """Upper end, inf where there is none: below a number, so is the figure for certain."""
+        """Upper end, inf where there is none: ``below < x`` if the interval lies below x."""
         return self.high if math.isfinite(self.high) else math.inf
 
 
 def determined(estimates: Mapping[str, Estimate], figures: Mapping[str, float]) -> dict[str, float]:
-    """Return the finite figures and the finite values and ends of estimates, by name.
+    """Return all finite numbers among estimates and single figures, by name.
 
     An estimate ``c`` gives ``c``, ``c_low`` and ``c_high``.
 
@@ -161,12 +161,12 @@ def determined(estimates: Mapping[str, Estimate], figures: Mapping[str, float]) 
         for name, estimate in estimates.items()
         for end, part in (("", "value"), ("_low", "low"), ("_high", "high"))
     }
-    # A database holds no larger number than this.
+    # Databases hold no larger numbers.
     return {name: v for name, v in (ends | {**figures}).items() if abs(v) < 1e300}
 
 
 def or_nan(compute: Callable[[], float]) -> float:
-    """Return a figure, or NaN where the patients do not determine it.
+    """Return the result of ``compute``, or NaN where it raises :class:`UndefinedMetricError`.
 
     Example:
         >>> or_nan(lambda: percentile_interval(np.full(20, math.nan))[0])
@@ -179,7 +179,7 @@ def or_nan(compute: Callable[[], float]) -> float:
 
 
 def finite_or_none(value: float) -> float | None:
-    """Return a number as JSON has it: null where it is undefined.
+    """Return a finite number as it is, None for NaN and infinity.
 
     Example:
         >>> print(finite_or_none(0.5), finite_or_none(math.nan))
@@ -189,9 +189,10 @@ def finite_or_none(value: float) -> float | None:
 
 
 def plain(value: Any) -> Any:
-    """Return nested values as JSON has them: estimates as objects, arrays and tuples as lists.
+    """Return nested values as plain data for JSON.
 
-    NaN and infinity become null.
+    Objects with a method ``to_json`` are replaced by its result, arrays and tuples by lists, NaN
+    and infinity by None.
 
     Example:
         >>> plain({"slope": float("nan"), "times": np.array([12, 36])})
@@ -209,15 +210,16 @@ def plain(value: Any) -> Any:
 
 
 def wilson(cases: ArrayLike, size: ArrayLike, level: float = 0.95) -> tuple[Array, Array]:
-    """Bound proportions by Wilson's score interval (JASA 1927), which holds at 0 and 1 too.
+    """Bound proportions by Wilson's score interval, which holds at 0 and 1 too (JASA 1927).
 
     Args:
-        cases: any shape, how often.
-        size: of the same shape, of how many, > 0.
+        cases: number of cases, of any shape.
+        size: number of patients, > 0, of the same shape.
         level: coverage.
 
     Returns:
-        Low and high, (p̂ + z²/2n ∓ z √(p̂ (1 − p̂)/n + z²/4n²)) / (1 + z²/n), within [0, 1].
+        Low and high, (p + z²/2n ∓ z √(p (1 − p)/n + z²/4n²)) / (1 + z²/n) with p = cases / n of n
+        patients, within [0, 1].
 
     Example:
         >>> low, high = wilson(5, 10)
@@ -229,7 +231,7 @@ def wilson(cases: ArrayLike, size: ArrayLike, level: float = 0.95) -> tuple[Arra
     middle = (share + z**2 / (2 * size)) / (1 + z**2 / size)
     spread = np.sqrt(share * (1 - share) / size + z**2 / (4 * size**2))
     half = z * spread / (1 + z**2 / size)
-    # Rounding must not part an end from a share of exactly 0 or 1.
+    # Rounding must not leave a share of exactly 0 or 1 outside its interval.
     low = np.maximum(0.0, np.minimum(middle - half, share))
     high = np.minimum(1.0, np.maximum(middle + half, share))
     return np.asarray(low), np.asarray(high)

@@ -36,8 +36,8 @@ class KaplanMeier:
             event: (n,) bool, True where the event was seen, False where censored.
 
         Returns:
-            S(t) = Π over u ≤ t of 1 − d(u) / Y(u), of d events among Y at risk (Kaplan & Meier
-            1958).
+            S(t) = Π over u ≤ t of 1 − d(u) / Y(u), with d events among Y at risk (Kaplan & Meier,
+            "Nonparametric estimation from incomplete observations", JASA 1958).
 
         Raises:
             ValueError: as `checked_outcome`.
@@ -47,6 +47,7 @@ class KaplanMeier:
 
     @classmethod
     def _product_limit(cls, times: Array, leave: Array, at_risk: Array) -> KaplanMeier:
+        """Return the curve of those who leave at each time (k,), among those at risk (k,)."""
         ratio = np.divide(leave, at_risk, out=np.zeros_like(leave), where=leave > 0)
         stay = at_risk - leave
         step = np.divide(ratio, stay, out=np.zeros_like(leave), where=stay > 0)
@@ -55,7 +56,7 @@ class KaplanMeier:
 
     @property
     def last(self) -> float:
-        """The longest follow-up; beyond it the curve is extrapolated by its last value."""
+        """Longest follow-up; beyond it the curve keeps its last value."""
         return float(self.times[-1])
 
     def at(self, times: Reals | float) -> Array:
@@ -70,13 +71,13 @@ class KaplanMeier:
         """Bound the curve point by point.
 
         Args:
-            times: any shape, where to read it.
+            times: times at which the curve is read, of any shape.
             level: coverage.
 
         Returns:
             Low and high, each of the shape of `times`: S^exp(±z √variance / log S), the log-log
-            interval of Kalbfleisch & Prentice; NaN where the curve is 0 or 1, which it does not
-            bound.
+            interval (Kalbfleisch & Prentice, The Statistical Analysis of Failure Time Data, 1980);
+            NaN where S is 0 or 1, for which it is undefined.
         """
         survival = self.at(times)
         deviation = np.sqrt(self._read(self.variance, 0.0, times, "right"))
@@ -89,8 +90,9 @@ class KaplanMeier:
     def _read(
         self, values: Array, start: float, times: Reals | float, side: Literal["left", "right"]
     ) -> Array:
+        """Return step values (k,), `start` before the first, at or just before `times`."""
         index = np.searchsorted(self.times, np.asarray(times, dtype=np.float64), side=side)
-        # Not by a copy with `start` in front: to read a few times would cost as much as the curve.
+        # A copy of the values with `start` in front would cost more than to read a few times.
         found = np.where(index > 0, values[np.maximum(index - 1, 0)], start)
         return np.asarray(found, dtype=np.float64)
 
@@ -119,6 +121,7 @@ def censoring(time: Reals, event: Bools) -> KaplanMeier:
 
 
 def _counts(time: Reals, event: Bools) -> tuple[Array, Array, Array, Array]:
+    """Return the distinct times and the events, censored and patients at risk at each (k,)."""
     event, time = checked_outcome(event, time)
     times, index = np.unique(time, return_inverse=True)
     total = np.bincount(index).astype(np.float64)
@@ -131,15 +134,15 @@ def inverse_censoring(censoring: KaplanMeier, time: Array, needed: Bools) -> Arr
     """Return inverse probability of censoring weights (IPCW).
 
     Args:
-        censoring: KaplanMeier, from `censoring`.
-        time: (n,), times at which the patients were seen.
-        needed: (n,) bool, who enters the metric.
+        censoring: distribution of the censoring time, from `censoring`.
+        time: (n,), time at which each patient's weight is taken.
+        needed: (n,) bool, whether the metric needs the patient's weight.
 
     Returns:
         Weights (n,): 1 / G(time) where needed, else 0.
 
     Raises:
-        UndefinedMetricError: G is 0, or past its follow-up, at a needed time.
+        UndefinedMetricError: at a needed time, G is 0 or the follow-up of the distribution ended.
 
     Example:
         >>> time, event = np.array([1.0, 2.0, 3.0, 4.0]), np.array([True, False, True, False])
@@ -162,7 +165,15 @@ STILL_FOLLOWED = 0.1
 
 
 def judged_horizon(time: Array, event: Bools, horizon: float) -> float:
-    """Last time at which a tenth of the patients is still followed, and some could be censored.
+    """Return the time to which predictions of these patients can be judged.
+
+    It is the last time at which a tenth of the patients is still followed; not before the first
+    event, below the longest follow-up, where the censoring weights end, and up to ``horizon``.
+
+    Args:
+        time: (n,) months of follow-up.
+        event: (n,) whether the event was seen; at least one was.
+        horizon: months to which a model predicts.
 
     Example:
         >>> time = np.arange(1.0, 102.0)
@@ -170,7 +181,6 @@ def judged_horizon(time: Array, event: Bools, horizon: float) -> float:
         91.0
     """
     last = round_off(float(np.quantile(time, 1 - STILL_FOLLOWED)), up=False)
-    # There must be an event to judge by; at the last follow-up the weights end.
     return min(horizon, max(last, float(time[event].min())), float(np.nextafter(time.max(), 0)))
 
 
@@ -182,8 +192,8 @@ def nelson_aalen(time: Array, event: Bools) -> Array:
         event: (n,) whether the event was seen.
 
     Returns:
-        (n,) Σ d / Y over the times up to the patient's, with d events among Y at risk: the events
-        expected of each patient (Aalen, Ann Stat 1978).
+        (n,) Σ d / Y over the times up to the patient's, with d events among Y at risk (Aalen,
+        "Nonparametric inference for a family of counting processes", Ann Stat 1978).
 
     Example:
         >>> nelson_aalen(np.array([1.0, 2.0, 2.0, 3.0]), np.array([True, True, False, True]))

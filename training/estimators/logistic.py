@@ -18,7 +18,7 @@ from accomplice.data.splits import stratified_folds
 from accomplice.training.estimators.cox import row_space
 from accomplice.training.estimators.newton import climb
 
-#: Penalties tried, as multiples of the patients of the rarer label.
+#: Penalties tried, as multiples of the number of patients with the rarer label.
 PENALTIES = tuple(float(x) for x in np.geomspace(10.0, 0.01, 10))
 
 
@@ -33,11 +33,11 @@ class Logistic:
     """The ridge on the coefficients."""
 
     def log_odds(self, X: Array) -> Array:
-        """Log-odds (n,) for a design X (n, p)."""
+        """Return the log-odds (n,) for a design X (n, p)."""
         return self.intercept + X @ self.beta
 
     def probability(self, X: Array) -> Array:
-        """Probability (n,) for a design X (n, p)."""
+        """Return the probability (n,) for a design X (n, p)."""
         return expit(self.log_odds(X))
 
     def to_json(self) -> dict[str, Any]:
@@ -51,7 +51,7 @@ class Logistic:
 
 
 def expit(log_odds: Array) -> Array:
-    """Probability 1 / (1 + exp(−η)) from log-odds η, elementwise and without overflow.
+    """Return the probability 1 / (1 + exp(−η)) from log-odds η, elementwise and without overflow.
 
     Example:
         >>> expit(np.log([1.0, 3.0]))
@@ -61,7 +61,7 @@ def expit(log_odds: Array) -> Array:
 
 
 def logit(probability: Array) -> Array:
-    """Log-odds log(p / (1 − p)) from probability p, elementwise.
+    """Return the log-odds log(p / (1 − p)) from probability p, elementwise.
 
     Example:
         >>> logit(np.array([0.5, 0.75])).round(4)
@@ -71,7 +71,9 @@ def logit(probability: Array) -> Array:
 
 
 def log_likelihood(label: Bools, log_odds: Array) -> Array:
-    """Log-likelihood (n,) of each label at its log-odds η: −log(1 + exp(∓η)).
+    """Return the log-likelihood (n,) of each label at its log-odds η.
+
+    It is −log(1 + exp(−η)) for a positive label, −log(1 + exp(η)) for a negative one.
 
     Example:
         >>> log_likelihood(np.array([True, False]), np.zeros(2)).round(4)
@@ -91,10 +93,10 @@ def fit_logistic(
 
     Args:
         X: (n, p) design.
-        label: (n,) both values must occur.
-        penalty: > 0 unless n is well above p and no column parts the labels.
-        start: where Newton's method begins.
-        offset: (n,) log-odds that are added to the model's own.
+        label: (n,) labels; both values must occur.
+        penalty: ridge on beta, > 0 unless n is well above p and no column separates the labels.
+        start: model at which Newton's method begins; that of the rate alone if absent.
+        offset: (n,) log-odds that are added to the model's; they are not fitted.
 
     Example:
         >>> X = np.array([[0.0], [0.0], [0.0], [1.0], [1.0], [1.0]])
@@ -115,17 +117,17 @@ def fit_logistic(
     begin = np.append(np.log(rate / (1 - rate)), np.zeros(p))
     theta = begin if start is None else np.append(start.intercept, start.beta)
 
-    def reached(theta: Array) -> float:
+    def objective(theta: Array) -> float:
         return float(log_likelihood(label, offset + design @ theta).sum() - ridge @ theta**2 / 2)
 
     def step(theta: Array) -> Array:
         chance = expit(offset + design @ theta)
         slope = design.T @ (label - chance) - ridge * theta
-        # A product of a matrix with itself costs half of one of two.
+        # A matrix times its own transpose costs half of a product of two matrices.
         root = design * np.sqrt(chance * (1 - chance))[:, None]
         return np.linalg.solve(root.T @ root + diagonal + floor, slope)
 
-    theta = climb(reached, step, theta)
+    theta = climb(objective, step, theta)
     return Logistic(float(theta[0]), theta[1:], penalty)
 
 
@@ -141,10 +143,11 @@ def choose_logistic(
 
     Args:
         X: (n, p) design.
-        label: (n,) both values must occur.
-        penalties: tried, as multiples of the patients of the rarer label, from strong to weak.
-        folds: of the cross-validation, fewer where a label is rare.
-        seed: of the folds.
+        label: (n,) labels; both values must occur.
+        penalties: penalties tried, from strong to weak, as multiples of the number of patients
+            with the rarer label. The first is taken without columns or with fewer than two folds.
+        folds: number of folds, at most that number of patients.
+        seed: seed of the folds.
 
     Example:
         >>> X = np.arange(40.0)[:, None] % 4 - 1.5
@@ -160,8 +163,8 @@ def choose_logistic(
     score = np.zeros(len(penalties))
     for k in range(folds):
         inside, out = fold != k, fold == k
-        found = None
+        model = None
         for j, penalty in enumerate(penalties):
-            found = fit_logistic(X[inside], label[inside], penalty * rarer * inside.mean(), found)
-            score[j] += log_likelihood(label[out], found.log_odds(X[out])).sum()
+            model = fit_logistic(X[inside], label[inside], penalty * rarer * inside.mean(), model)
+            score[j] += log_likelihood(label[out], model.log_odds(X[out])).sum()
     return fit_logistic(X, label, penalties[int(np.argmax(score))] * rarer)

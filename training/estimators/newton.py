@@ -10,28 +10,28 @@ import numpy as np
 
 from accomplice.data.arrays import Array, Bools, Ints
 
-#: Maximum of evaluations, halved steps included.
+#: Default maximum of evaluations, halved steps included.
 EVALUATIONS = 50
 #: Relative gain of a step below which :func:`climb` ends.
 GAINED = 1e-10
 
 Newton = Callable[[Bools], tuple[Array, Bools]]
-"""Mask (r,) of the accepted places among those just evaluated -> Newton's steps from these (s, p),
-and whether each ascent ends there (s,) by its stopping rule. Called once for an accepted place."""
+"""Mask (r,) of the s accepted points among the r just evaluated -> Newton's steps (s, p) from them,
+and whether each ascent ends there (s,) by its stopping rule. Called once for an accepted point."""
 Evaluate = Callable[[Ints, Array], tuple[Array, Newton]]
-"""Indices (r,) of functions and a place (r, p) of each -> the functions' values (r,), and the
-callable that computes the steps, which cost more and are not always needed."""
+"""Indices (r,) of functions and a point (r, p) of each -> the functions' values (r,), and the
+callable for the steps, which cost more than the values and are not always needed."""
 
 
 class Ascent(NamedTuple):
     """End points of m ascents."""
 
-    place: Array
-    """(m, p)."""
+    point: Array
+    """(m, p) last accepted point."""
     step: Array
-    """(m, p) the step from there that was not taken."""
-    settled: Bools
-    """(m,) whether the ascent ended by its rule, and not with the evaluations."""
+    """(m, p) step from there, which was not taken."""
+    converged: Bools
+    """(m,) whether the ascent ended by its stopping rule, not by the maximum of evaluations."""
 
 
 def maximise(
@@ -39,23 +39,23 @@ def maximise(
 ) -> Ascent:
     """Maximise m concave functions of p variables, each with its own stopping rule.
 
-    From x Newton's step is s = H⁻¹ g, of gradient g and negative second derivative H; it promises
-    to gain gᵀs / 2. It is halved until the function does not fall (Boyd and Vandenberghe, "Convex
-    Optimization", 2004, section 9.5). A function whose ascent has ended is evaluated no more.
+    From a point x Newton's step is s = H⁻¹ g, with gradient g and negative second derivative H; its
+    predicted gain is gᵀs / 2. It is halved until the function does not fall (Boyd and Vandenberghe,
+    "Convex Optimization", 2004, section 9.5). A function is not evaluated after its ascent ended.
 
     Args:
-        evaluate: the functions.
-        start: (m, p) where to begin.
-        evaluations: of each function at most.
+        evaluate: the functions; see :data:`Evaluate`.
+        start: (m, p) first point of each.
+        evaluations: maximum of evaluations of each function.
         rounding: fall of a function, as a part of 1 + |f(x)|, that counts as none.
 
     Example:
         >>> tops = np.array([[1.0], [5.0]])
-        >>> def evaluate(rows, places):
-        ...     steps = tops[rows] - places
+        >>> def evaluate(rows, points):
+        ...     steps = tops[rows] - points
         ...     ended = (np.abs(steps) < 1e-9).all(axis=1)
-        ...     return -(steps**2).sum(axis=1), lambda kept: (steps[kept], ended[kept])
-        >>> maximise(evaluate, np.zeros((2, 1))).place.tolist()
+        ...     return -(steps**2).sum(axis=1), lambda accepted: (steps[accepted], ended[accepted])
+        >>> maximise(evaluate, np.zeros((2, 1))).point.tolist()
         [[1.0], [5.0]]
     """
     found = Ascent(start.copy(), np.zeros(start.shape), np.zeros(len(start), dtype=bool))
@@ -64,15 +64,15 @@ def maximise(
     least: Array = np.full(len(start), -np.inf)
     for _ in range(evaluations):
         trial = x + step
-        reached, newton = evaluate(rows, trial)
-        up = reached >= least
+        values, newton = evaluate(rows, trial)
+        up = values >= least
         if rounding:
-            reached = reached - rounding * (1 + np.abs(reached))
+            values = values - rounding * (1 + np.abs(values))
         if np.count_nonzero(up) == len(rows):
-            x, least = trial, reached
+            x, least = trial, values
             step, ended = newton(up)
         else:
-            x, least = np.where(up[:, None], trial, x), np.where(up, reached, least)
+            x, least = np.where(up[:, None], trial, x), np.where(up, values, least)
             step, ended = step / 2, np.zeros(len(rows), dtype=bool)
             if np.count_nonzero(up):
                 step[up], ended[up] = newton(up)
@@ -80,12 +80,12 @@ def maximise(
         if over == len(start):
             return Ascent(x, step, ended)
         if over:
-            found.place[rows], found.step[rows], found.settled[rows] = x, step, ended
+            found.point[rows], found.step[rows], found.converged[rows] = x, step, ended
             left = ~ended
             rows, x, step, least = rows[left], x[left], step[left], least[left]
         if not len(rows):
             break
-    found.place[rows], found.step[rows] = x, step
+    found.point[rows], found.step[rows] = x, step
     return found
 
 
@@ -93,9 +93,12 @@ def climb(value: Callable[[Array], float], step: Callable[[Array], Array], start
     """Maximise one concave function; stop after a step with a relative gain below GAINED.
 
     Args:
-        value: the function of a place (p,).
-        step: Newton's step (p,) from a place.
-        start: (p,) where to begin; it is returned itself where no step leads up.
+        value: the function of a point (p,).
+        step: Newton's step (p,) from a point.
+        start: (p,) first point.
+
+    Returns:
+        (p,) end of the ascent; ``start`` itself where no step leads up.
 
     Example:
         The rate at which 3 events in 12 months are the likeliest, on a log scale:
@@ -110,18 +113,18 @@ def climb(value: Callable[[Array], float], step: Callable[[Array], Array], start
     """
     before = -math.inf
 
-    def evaluate(_: Ints, places: Array) -> tuple[Array, Newton]:
-        place = places[0]
-        reached = value(place)
+    def evaluate(_: Ints, points: Array) -> tuple[Array, Newton]:
+        point = points[0]
+        reached = value(point)
 
         def newton(_: Bools) -> tuple[Array, Bools]:
             nonlocal before
             gain, before = reached - before, reached
             if gain < GAINED * (1 + abs(reached)):
-                return np.zeros_like(places), np.array([True])
-            return step(place)[None], np.array([False])
+                return np.zeros_like(points), np.array([True])
+            return step(point)[None], np.array([False])
 
         return np.array([reached]), newton
 
-    place = maximise(evaluate, start[None]).place[0]
-    return start if (place == start).all() else place
+    point = maximise(evaluate, start[None]).point[0]
+    return start if (point == start).all() else point

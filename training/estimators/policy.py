@@ -1,76 +1,83 @@
-"""Policy: thresholds for training, evaluation and verdicts, each with its reason.
+"""Policy: thresholds for training, evaluation and verdicts, with their reasons.
 
-They are conventions, not estimates: to change one changes answers, verdicts and pages. Sizes that
-only bound work (chunks, draws, samples) or shape a drawing stay with the code that they bound, and
-so do the thresholds of `leakage.single_feature`, which were set together on public cohorts.
+They are conventions, not estimates; a change of one changes predictions, verdicts and pages. Two
+kinds of constants stay with their code: sizes that only limit work or shape a drawing, and the
+thresholds of `leakage.single_feature`, which were set together on public cohorts.
 """
 
 from __future__ import annotations
 
-# Fewest patients, events and labels.
+# Minimum numbers of patients, events, labels and trials.
 
-#: Events without which nothing is trained: a fold must hold some to be judged.
+#: Events to train a survival model: each fold must hold some to be judged.
 EVENTS_TO_TRAIN = 10
-#: Events without which no cohort, group, month, centre or pair of models is judged: below, a 95 %
-#: interval of a C is some 0.4 wide.
+#: Events to judge a cohort, group, month, centre or pair of models: with fewer, the 95 % interval
+#: of a C is wider than some 0.4.
 EVENTS_TO_JUDGE = 10
-#: Events without which no model is updated: below, the priors alone would decide.
+#: Events to update a model: with fewer, the priors alone would decide.
 EVENTS_TO_UPDATE = 20
-#: Expected events without which no power is simulated: they would fit no model of four terms.
+#: Expected events to simulate power: fewer would not fit a model of four terms.
 EVENTS_TO_SIMULATE = 20
-#: Patients and events of each arm without which no treatment effect by patient is estimated.
-ARM_PATIENTS, ARM_EVENTS = 20, 8
-#: Events of each arm without which a marker's interaction with the treatment is not judged.
+#: Patients in each arm to estimate the treatment's effect by patient.
+ARM_PATIENTS = 20
+#: Events in each arm to estimate the treatment's effect by patient.
+ARM_EVENTS = 8
+#: Events in each arm to judge a marker's interaction with the treatment.
 MARKER_ARM_EVENTS = 5
-#: Patients of each label without which a binary endpoint gets no model.
+#: Patients with each label to train a model of a binary endpoint.
 LABELS_TO_TRAIN = 5
-#: Patients with both values without which a correlation is not reported: its interval covers
-#: more than half of the range.
+#: Patients with both values to report a correlation: with fewer, its 95 % interval covers more than
+#: half of the range.
 PAIRS_TO_CORRELATE = 10
-#: Patients on a side of a threshold without which its predictive value is not drawn.
+#: Patients on a side of a threshold to draw that side's predictive value.
 CALLS_TO_DRAW = 10
-#: Patients behind a mean or a value that is shown, so that none is one patient's.
+#: Patients behind a mean or value that is shown, so that it is no single patient's.
 PATIENTS_TO_SHOW = 5
-#: Events of a group of the calibration plot, whose Kaplan-Meier interval is then worth drawing.
+#: Events in a group of the calibration plot, so that its Kaplan-Meier interval is worth drawing.
 EVENTS_A_POINT = 15
-#: Completed trials without which no importance of settings is shown: it would be chance.
+#: Completed trials to show the importance of settings: with fewer, it would be chance.
 TRIALS_TO_RANK = 12
 
 # Levels, chances and sizes of an effect.
 
 #: p value below which a result is called significant.
 SIGNIFICANT = 0.05
-#: Chance below which fewer early events among the treated are taken for immortal time.
+#: p value below which fewer early events among the treated are taken for immortal time.
 SURPRISE = 0.05
 #: Power that a study should have for its question, by convention.
 ENOUGH_POWER = 0.8
-#: Part of the cut-points that must be significant for an association not to depend on the cut.
+#: Part of the cut-points that must be significant for an association to hold at any of them.
 CUTS_SIGNIFICANT = 0.8
-#: Rank correlations from which a feature is said to measure the same, or in part the same.
-CLOSE, RELATED = 0.6, 0.4
-#: Slopes, and ratios of observed to predicted risk, that count as calibrated.
+#: Rank correlation from which a feature is said to measure the same as the marker.
+CLOSE = 0.6
+#: Rank correlation from which a feature is said to measure in part the same.
+RELATED = 0.4
+#: Range of calibration slope, and of observed over expected events, that counts as calibrated.
 SOUND = (0.8, 1.25)
-#: Part of the patients outside the training range, or of unknown levels, that is pointed out.
+#: Part of the patients outside the training range, or with unknown levels, that is pointed out.
 MANY_OUTSIDE = 0.1
 
 # Treatment.
 
-#: Gain of survival, as a part of 1, that is worth a treatment's burden.
+#: Gain of survival probability that is worth a treatment's burden.
 WORTH = 0.03
-#: Chance of a worthwhile gain from which a treatment is favoured, and below which no clear benefit
-#: is seen.
-LIKELY, UNLIKELY = 0.8, 0.2
-#: Propensities between which both arms have patients like this one.
-RARE, COMMON = 0.1, 0.9
+#: Probability of a worthwhile gain from which a treatment is favoured.
+LIKELY = 0.8
+#: Probability of a worthwhile gain below which no clear benefit is seen.
+UNLIKELY = 0.2
+#: Propensity below which the treated have too few similar patients.
+RARE = 0.1
+#: Propensity above which the untreated have too few similar patients.
+COMMON = 0.9
 
 # Leaks.
 
-#: C above which a model of anything is suspected, where the study file gives no ceiling.
+#: C above which any model is suspected of a leak, where the study file gives no ceiling.
 CEILING = 0.95
-#: Distance below the ceiling that the interval may reach: the best sound models come that near.
+#: Distance below the ceiling down to which the lower end of C's interval still fires the sentinel.
 CEILING_SLACK = 0.05
-#: C of a single feature from which it is taken for a leak; the best sound one met was 0.78, age in
-#: a general population.
+#: C of a single feature from which it is taken for a leak. The highest C seen of a sound feature
+#: was 0.78, that of age in a general population.
 TOO_GOOD = 0.85
-#: Part of the patients in duplicate pairs up to which a run's bias is negligible.
+#: Part of the patients in duplicate pairs up to which the bias of a run is negligible.
 FEW_DUPLICATES = 0.01

@@ -17,28 +17,38 @@ from accomplice.training.estimators.cox import RiskSets, fit_cox
 from accomplice.training.estimators.intervals import Z95
 from accomplice.training.estimators.kaplan_meier import KaplanMeier
 
-#: Events per term of the smooth curve.
+#: Events for each term of the spline.
 EVENTS_EACH = 10
-#: Points of the curve.
+#: Number of months at which the curve is computed.
 POINTS = 60
 
 
 @dataclass(frozen=True)
 class EffectOverTime:
-    """A log hazard ratio as it changes with follow-up, smoothed, with a 95 % band."""
+    """Log hazard ratio of one covariate as a smooth function of follow-up, with its 95 % band."""
 
     months: Array
-    """(t,) within the middle nine tenths of the event times."""
-    log: Array
+    """(t,) rising, from the 5th to the 95th percentile of the event times."""
+    log_hr: Array
+    """(t,) log hazard ratio at each of the months."""
     low: Array
+    """(t,) lower end of its pointwise 95 % interval."""
     high: Array
+    """(t,) upper end of its pointwise 95 % interval."""
 
 
 def zph_test(X: Array, time: Array, event: Bools) -> list[ChiSquare]:
-    """Score test of each column of X (n, p) for an effect that changes with time.
+    """Test each column of X (n, p) for an effect that changes with time, by a score test.
 
-    The tested term is x · g(t), with g(t) = 1 − S(t−) of Kaplan and Meier about its mean over the
-    events; the statistic is χ² on one degree of freedom.
+    The tested term is x · g(t), with g(t) = 1 − S(t−) of the Kaplan–Meier curve, centred on its
+    mean over the events. The statistic χ² = U² / (V₂ − v₁ᵀ V₀⁻¹ v₁) has one degree of freedom,
+    with U = Σ g r over the events, r the Schoenfeld residuals, V the covariances in the risk sets,
+    V₀ = Σ V, v₁ the column of Σ g V, and V₂ the diagonal element of Σ g² V.
+
+    Args:
+        X: (n, p) covariates.
+        time: (n,) follow-up.
+        event: (n,) whether the event was seen.
 
     Example:
         >>> time, event = np.arange(1.0, 41.0), np.ones(40, dtype=bool)
@@ -63,18 +73,22 @@ def zph_test(X: Array, time: Array, event: Bools) -> list[ChiSquare]:
 
 
 def effect_over_time(x: Array, time: Array, event: Bools) -> EffectOverTime:
-    """Smooth the scaled Schoenfeld residuals of one covariate x (n,) by a natural cubic spline.
+    """Smooth the scaled Schoenfeld residuals of one covariate by a natural cubic spline.
 
-    Of e events with residuals r and the total information V, the scaled residual is β + e r / V:
-    its mean at a time is about the log hazard ratio at that time.
+    With e events, residuals r and the total information V, a scaled residual is β + e r / V; its
+    mean at a time is about the log hazard ratio at that time. The spline in transformed time has
+    one term per 10 events, at least one and at most four.
 
-    It has up to four terms in transformed time, fewer where events are few.
+    Args:
+        x: (n,) covariate.
+        time: (n,) months of follow-up.
+        event: (n,) whether the event was seen.
 
     Example:
         >>> time, event = np.arange(1.0, 41.0), np.ones(40, dtype=bool)
         >>> x = (time % 2 == 0).astype(float)
         >>> found = effect_over_time(x, time, event)
-        >>> found.months[[0, -1]].round(2), found.log.shape
+        >>> found.months[[0, -1]].round(2), found.log_hr.shape
         (array([ 2.95, 38.05]), (60,))
     """
     X, risk_sets = x[:, None], RiskSets(time, event)
@@ -91,15 +105,16 @@ def effect_over_time(x: Array, time: Array, event: Bools) -> EffectOverTime:
     at = natural_spline(_transformed(time, event, months), knots)[:, :terms]
     inner = np.linalg.pinv(basis.T @ basis)
     curve = at @ (inner @ (basis.T @ scaled))
-    # Scaled residuals vary as the coefficient does, times the number of events.
+    # The variance of a scaled residual is that of the coefficient times the number of events.
     spread = Z95 * np.sqrt((at @ inner * at).sum(axis=1) * events / information)
     return EffectOverTime(months, curve, curve - spread, curve + spread)
 
 
 def natural_spline(x: Array, knots: Array) -> Array:
-    """Basis (n, k) of cubic splines that are straight beyond the outer of k knots.
+    """Return the basis (n, k) of natural cubic splines of x (n,), linear beyond the outer knots.
 
-    Hastie, Tibshirani and Friedman, "The elements of statistical learning", 5.2.1.
+    Hastie, Tibshirani and Friedman, "The elements of statistical learning", 5.2.1. The columns are
+    1, x and k − 2 cubic terms, for k knots.
 
     Example:
         >>> natural_spline(np.array([0.0, 1.0, 2.0]), np.array([0.0, 1.0, 2.0]))
@@ -118,6 +133,6 @@ def natural_spline(x: Array, knots: Array) -> Array:
 
 
 def _transformed(time: Array, event: Bools, at: Array) -> Array:
-    """1 − S(t−), with Kaplan–Meier survival S, at times (t,), less its mean over the events."""
+    """Return 1 − S(t−) of the Kaplan–Meier curve S at times (t,), less its mean at the events."""
     curve = KaplanMeier.fit(time, event)
     return np.asarray((1 - curve.before(at)) - (1 - curve.before(time[event])).mean())

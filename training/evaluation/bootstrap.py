@@ -1,15 +1,15 @@
 """Bootstrap draws of patients, and observed outcomes with the draws that all statistics share.
 
-A statistic is an array (1 + d, …): of all patients, then of each of d draws, so that differences of
-two statistics are paired; `Estimate.of_draws` makes its interval. One class chooses how draws are
-made and scored:
+A statistic is an array (1 + d, …): its value in all patients, then in each of d draws, so that the
+difference of two statistics is paired; `Estimate.of_draws` makes its interval. The number of
+patients decides how draws are made and scored:
 
-- up to `PAIRS` patients, each draw is scored anew: concordances by pairs, Kaplan-Meier and
-  calibration slopes by weighted counts;
-- of more, a draw is the mean of the patients' contributions (infinitesimal jackknife, see
-  `metrics.concordance.concordance_contributions`): widths stay within some 4 %;
-- of more than `FEW`, not patients but `FEW` random blocks of them are drawn: costs no longer grow
-  with patients times draws, and standard errors stay within some 2 %.
+- up to `PAIRS`, each draw is scored anew: concordances by pairs, Kaplan-Meier and calibration
+  slopes by weighted counts;
+- above, a draw's statistic is the mean of the patients' contributions (infinitesimal jackknife, see
+  `metrics.concordance.concordance_contributions`); widths of intervals agree within some 4 %;
+- above `FEW`, not patients but `FEW` random blocks of them are drawn, so that costs do not grow
+  with patients times draws; standard errors agree within some 2 %.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ from accomplice.training.metrics.concordance_draws import (
 from accomplice.training.metrics.score import ModelOutput, Outcome, Score
 from accomplice.training.metrics.table import METRICS
 
-#: Most patients for whom each draw is scored anew, not by contributions.
+#: Maximum of patients for whom each draw is scored anew, not by contributions.
 PAIRS = 2000
-#: Most patients who are drawn singly; of more, blocks are drawn.
+#: Maximum of patients who are drawn singly; above, blocks are drawn.
 FEW = 2000
 
 
@@ -52,7 +52,7 @@ class BootstrapDraws:
     """Bootstrap draws of patients, or of blocks of patients."""
 
     counts: Array
-    """(1 + d, u) how often each draw holds each unit; the first holds each once."""
+    """(1 + d, u) number of times that a draw holds a unit; the first row is 1 for each unit."""
     unit: Ints
     """(n,) unit of each patient."""
     single: bool
@@ -60,7 +60,7 @@ class BootstrapDraws:
 
     @classmethod
     def of(cls, n: int, draws: int, seed: int) -> Self:
-        """Draw n patients with replacement, or their blocks; fewer draws are the first of more."""
+        """Draw n patients, or their blocks, with replacement; fewer draws are the first of more."""
         units = min(n, FEW)
         counts = np.ones((1 + draws, units))
         for row, rows in zip(counts[1:], resamples(units, draws, seed), strict=True):
@@ -72,11 +72,11 @@ class BootstrapDraws:
         return cls(counts, unit, single)
 
     def take(self, rows: Ints | Bools) -> Self:
-        """Return the same draws of some of the patients."""
+        """Return the same draws of the patients at ``rows``."""
         return type(self)(self.counts, self.unit[rows], self.single)
 
     def first(self, draws: int) -> Self:
-        """Return the first of the draws."""
+        """Return the first ``draws`` of the draws."""
         return type(self)(self.counts[: 1 + draws], self.unit, self.single)
 
     @property
@@ -85,21 +85,21 @@ class BootstrapDraws:
         return self.single and self.counts.shape[1] <= PAIRS
 
     def rows(self) -> Iterator[Ints]:
-        """Yield the patients of each draw, all of them first, as rows that may repeat."""
+        """Yield all rows of patients, then those of each draw, which may repeat."""
         for counts in self.counts:
             yield np.repeat(np.arange(self.unit.size), counts[self.unit].astype(int))
 
     @cached_property
-    def own(self) -> Array:
-        """(1 + d, n) how often each draw holds each patient, where each is a unit."""
+    def patient_counts(self) -> Array:
+        """(1 + d, n) number of times that a draw holds a patient, if each patient is a unit."""
         whole = self.unit.size == self.counts.shape[1]
         return self.counts if whole else self.counts[:, self.unit]
 
     def mean(self, parts: Array) -> Array:
-        """Mean (1 + d, …) of the patients' values (n, …); NaN where a draw holds no patient."""
+        """Return the mean (1 + d, …) of values (n, …); NaN where a draw holds no patient."""
         columns = parts.reshape(len(parts), math.prod(parts.shape[1:]))
         if self.single:
-            counts, sums, sizes = self.own, columns, np.ones(len(parts))
+            counts, sums, sizes = self.patient_counts, columns, np.ones(len(parts))
         else:
             counts, units = self.counts, self.counts.shape[1]
             sums = np.stack([np.bincount(self.unit, c, units) for c in columns.T], axis=1)
@@ -122,7 +122,15 @@ class BootstrappedOutcome(Outcome):
 
     @classmethod
     def of(cls, time: Array, event: Bools, horizon: float, draws: int, seed: int) -> Self:
-        """Draw from a whole cohort, whose censoring distribution weighs every draw."""
+        """Draw from a whole cohort, whose censoring distribution gives the weights in every draw.
+
+        Args:
+            time: (n,) months of follow-up.
+            event: (n,) whether the event was seen.
+            horizon: months to which models are judged.
+            draws: number d of draws.
+            seed: seed of the draws.
+        """
         return cls(
             time, event, censoring(time, event), horizon, BootstrapDraws.of(len(time), draws, seed)
         )
@@ -132,27 +140,33 @@ class BootstrappedOutcome(Outcome):
 
     @property
     def events(self) -> int:
-        """Patients with an event to the horizon."""
+        """Number of patients with an event up to the horizon."""
         return int((self.event & (self.time <= self.horizon)).sum())
 
     def take(self, rows: Ints | Bools) -> Self:
-        """Return some of the patients, in the same draws and with the cohort's weights."""
+        """Return the patients at ``rows``, in the same draws and with the cohort's weights."""
         return type(self)(
             self.time[rows], self.event[rows], self.weights, self.horizon, self.draws.take(rows)
         )
 
     def first(self, draws: int) -> Self:
-        """Return the same patients with the first of the draws."""
+        """Return the same patients with the first ``draws`` of the draws."""
         return replace(self, draws=self.draws.first(draws))
 
     def output(self, risk: Array, grid: TimeGrid, cumulative: Array) -> tuple[ModelOutput, Array]:
-        """Return a model's predictions as metrics read them, and its Brier score by time (t,)."""
+        """Return a model's predictions as metrics read them, and its Brier score by time (t,).
+
+        Args:
+            risk: (n,) log-hazard, less the mean of the patient's fold.
+            grid: bins of the curves.
+            cumulative: (n, j + 1) cumulative hazards.
+        """
         averages, by_time = brier_by_patient(self, grid, cumulative)
         middle = survival(grid.at(cumulative, np.array([self.horizon / 2])))[:, 0]
         return ModelOutput(risk, averages, middle), by_time
 
     def figures(self, models: Sequence[ModelOutput]) -> list[dict[str, Array]]:
-        """Return each metric (1 + d,) of the table for each model; NaN where it is undefined."""
+        """Return each metric of ``METRICS`` (1 + d,) for each model; NaN where it is undefined."""
         scores = dict.fromkeys(metric.score for metric in METRICS.values())
         made = {score: self._scored(score, models) for score in scores}
         return [
@@ -161,40 +175,44 @@ class BootstrappedOutcome(Outcome):
         ]
 
     def _scored(self, score: Score, models: Sequence[ModelOutput]) -> Array:
-        """Figures (m, k, 1 + d) of a score, for each model."""
+        """Return the k figures of a score for each of m models (m, k, 1 + d)."""
         if self.draws.exact or len(self.draws.counts) == 1:
             whole = np.stack([score.whole(self, each) for each in models])[..., None]
             if len(self.draws.counts) == 1:
                 return whole
-            drawn = score.draws(self, models, self.draws.own[1:])
+            drawn = score.draws(self, models, self.draws.patient_counts[1:])
             return np.concatenate([whole, drawn], axis=-1)
         return np.stack([self.draws.mean(score.contributions(self, each).T).T for each in models])
 
     def uno_c(self, *risks: Array) -> list[Array]:
-        """Uno's C (1 + d,) to the horizon of the risks (n,) of each model."""
+        """Return Uno's C (1 + d,) of each model's risks (n,), to the horizon."""
         none = np.empty(0)
         models = [ModelOutput(risk, none, none) for risk in risks]
         return list(self._scored(ConcordanceScore(), models)[:, 1])
 
     def auc(self, month: float, *risks: Array) -> list[Array]:
-        """Time-dependent AUC (1 + d,) at a month of the risks (n,) of each model."""
+        """Return the time-dependent AUC (1 + d,) of each model's risks (n,), at a month."""
         outcome = self.event, self.time
         if self.draws.exact:
-            return list(drawn_auc(*outcome, np.stack(risks), month, self.weights, self.draws.own))
+            counts = self.draws.patient_counts
+            return list(drawn_auc(*outcome, np.stack(risks), month, self.weights, counts))
         return [
             self.draws.mean(auc_contributions(*outcome, risk, month, self.weights))
             for risk in risks
         ]
 
     def brier_averages(self, grid: TimeGrid, cumulative: Array) -> Array:
-        """Each patient's Brier score (n,), averaged to the horizon."""
+        """Return each patient's Brier score (n,), averaged over time to the horizon."""
         return brier_by_patient(self, grid, cumulative)[0]
 
     def observed_expected(self, alive: Array, month: float) -> Array:
-        """Observed over expected events (1 + d,) for survival (n,) predicted at a month."""
+        """Return observed over expected events (1 + d,) for survival (n,) predicted at a month.
+
+        Beyond the horizon the horizon is taken; NaN where the ratio is undefined.
+        """
         month = min(month, self.horizon)
         if self.draws.exact:
-            counts = self.draws.own
+            counts = self.draws.patient_counts
             observed = 1 - drawn_survival(self.time, self.event, month, counts)
             expected = self.draws.mean(1 - alive)
             return np.divide(
@@ -208,7 +226,7 @@ class BootstrappedOutcome(Outcome):
 
 
 def drawn_survival(time: Array, event: Bools, month: float, counts: Array) -> Array:
-    """Kaplan-Meier survival (d,) at a month of each draw (d, n); NaN past its follow-up."""
+    """Return Kaplan-Meier survival (d,) at a month in draws (d, n); NaN past their follow-up."""
     order = np.argsort(time, kind="stable")
     drawn, time, event = counts[:, order], time[order], event[order]
     starts = np.flatnonzero(np.append(True, time[1:] != time[:-1]))
@@ -226,18 +244,18 @@ def drawn_survival(time: Array, event: Bools, month: float, counts: Array) -> Ar
 
 
 def band(figure: Array) -> Curve:
-    """Return a statistic (1 + d, t) over time with its pointwise 95 % band."""
+    """Return a statistic (1 + d, t) as a curve with its pointwise 95 % band."""
     made = [Estimate.of_draws(column) for column in figure.T]
     value, low, high = (tuple(getattr(e, k) for e in made) for k in ("value", "low", "high"))
     return Curve(value=value, low=low, high=high)
 
 
 def simultaneous_bands(figures: Sequence[Array]) -> list[Curve]:
-    """Return statistics (1 + d, t) with bands that hold all of them at once with 95 % confidence.
+    """Return statistics (1 + d, t) as curves with bands that all hold at once with 95 % confidence.
 
-    Each is within c standard errors of its draws, c the 95th percentile over draws of the largest
-    distance from the value in standard errors (the sup-t band: Montiel Olea and Plagborg-Møller,
-    "Simultaneous confidence bands", J Appl Econom 2019).
+    A band is the value ± c standard errors of its draws; c is the 95th percentile over draws of the
+    largest distance of any statistic from its value, in standard errors (the sup-t band: Montiel
+    Olea and Plagborg-Møller, "Simultaneous confidence bands", J Appl Econom 2019).
     """
     joined = np.concatenate(figures, axis=1)
     value, away = joined[0], joined[1:] - joined[0]

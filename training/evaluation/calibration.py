@@ -22,9 +22,9 @@ from accomplice.training.evaluation.record import CalibrationAt
 from accomplice.training.metrics.calibration import calibration_groups
 from accomplice.training.metrics.joint_calibration import JointCalibration, joint_calibration
 
-#: Default months.
+#: Months at which calibration is judged, where the follow-up allows it.
 USUAL = (12.0, 36.0, 60.0)
-#: Most groups of the calibration plot.
+#: Maximum of groups in the calibration plot.
 MOST_GROUPS = 10
 #: Predictions are clipped to [CLIP, 1 − CLIP], as in `calibration_at`.
 CLIP = 1e-4
@@ -35,8 +35,8 @@ SHORT = 1e-9
 def judged_months(followed: BootstrappedOutcome) -> tuple[float, ...]:
     """Return the months at which calibration is judged.
 
-    Those are the months of `USUAL` with enough events by then and enough patients followed
-    beyond; where these are fewer than two, the thirds of the horizon.
+    They are the months of `USUAL` up to the horizon with at least `EVENTS_TO_JUDGE` events by then
+    and as many patients followed beyond; or the thirds of the horizon, if those are fewer than two.
     """
     time, event = followed.time, followed.event
     usual = tuple(
@@ -59,7 +59,7 @@ def middle_month(months: Sequence[float], horizon: float) -> float:
 def survival_at(
     followed: BootstrappedOutcome, grid: TimeGrid, cumulative: Array, month: float
 ) -> Array:
-    """Predicted survival (n,) at a month from cumulative hazards (n, j + 1)."""
+    """Return survival (n,) at a month, the horizon at most, of cumulative hazards (n, j + 1)."""
     at = np.array([min(month, followed.horizon)])
     return np.asarray(survival(grid.at(cumulative, at))[:, 0])
 
@@ -70,11 +70,11 @@ class Calibrated:
 
     month: float
     slope: Estimate
-    """1 if calibrated; below, predictions are too extreme, above, too much alike."""
+    """1 if calibrated; below 1 predictions are too extreme, above 1 too much alike."""
     observed_expected: Estimate
-    """Observed over predicted risk of the event; above 1, risks are predicted too low."""
+    """Observed over predicted event probability; above 1, predictions are too low."""
     survival: Array = field(default_factory=lambda: np.empty(0))
-    """(n,) predicted at the month, where the patients are at hand."""
+    """(n,) predicted survival at the month; empty without patients."""
 
     @property
     def holds(self) -> bool:
@@ -88,10 +88,10 @@ def calibrated(
     """Judge the calibration of cumulative hazards at each month.
 
     Args:
-        followed: n patients.
-        grid: of the curves.
+        followed: outcomes of n patients, and bootstrap draws.
+        grid: the j bins of the curves.
         cumulative: (n, j + 1) cumulative hazards at the grid's edges.
-        months: at which it is judged; at the horizon where they lie beyond.
+        months: months at which calibration is judged; the horizon in place of later ones.
     """
     found = []
     for month in months:
@@ -105,7 +105,7 @@ def calibrated(
 def calibration(
     followed: BootstrappedOutcome, grid: TimeGrid, cumulative: Array, months: Sequence[float]
 ) -> tuple[CalibrationAt, ...]:
-    """Judge calibration with groups of rising prediction; arguments as `calibrated`."""
+    """Judge calibration at each month, also by group of prediction; arguments as `calibrated`."""
     found = []
     for each in calibrated(followed, grid, cumulative, months):
         at = min(each.month, followed.horizon)
@@ -126,7 +126,10 @@ def calibration(
 def calibrated_jointly(
     followed: BootstrappedOutcome, grid: TimeGrid, cumulative: Array
 ) -> JointCalibration | None:
-    """Test calibration over the whole follow-up; arguments as `calibrated`."""
+    """Test calibration over the follow-up to the horizon; None where it cannot be tested.
+
+    Arguments are those of `calibrated`.
+    """
     time = np.minimum(followed.time, followed.horizon)
     event = followed.event & (followed.time <= followed.horizon)
     whole = grid.at(cumulative, np.array([followed.horizon]))[:, 0]
@@ -135,12 +138,14 @@ def calibrated_jointly(
 
 
 def slopes(followed: BootstrappedOutcome, alive: Array, month: float) -> Array:
-    """Calibration slope (1 + d,) as `metrics.calibration.calibration_at`; NaN where undefined.
+    """Return the calibration slope (1 + d,) of `metrics.calibration.calibration_at`.
+
+    It is NaN where it is undefined.
 
     Args:
-        followed: n patients.
+        followed: outcomes of n patients, and bootstrap draws.
         alive: (n,) predicted survival at the month.
-        month: at which.
+        month: month by which the event is predicted; the horizon in place of a later one.
     """
     at, draws = min(month, followed.horizon), followed.draws
     case = followed.event & (followed.time <= at)
@@ -155,13 +160,13 @@ def slopes(followed: BootstrappedOutcome, alive: Array, month: float) -> Array:
         return undefined
     x = x - np.average(x, weights=weight)
     if draws.exact:
-        return _fit(case[known], x[known], draws.own[:, known] * weight[known])[:, 1]
+        return _fit(case[known], x[known], draws.patient_counts[:, known] * weight[known])[:, 1]
     beta = _fit(case, x, weight[None])[0]
-    pull, bend = (
+    score, information = (
         each[0] for each in derivatives(case, weight[None], beta[:1] + beta[1:] * x[None])
     )
     design = np.stack([np.ones_like(x), x])
-    influence = np.linalg.solve(design * bend @ design.T, design * pull)[1]
+    influence = np.linalg.solve(design * information @ design.T, design * score)[1]
     return draws.mean(beta[1] + len(followed) * influence)
 
 
@@ -169,7 +174,7 @@ def _fit(case: Bools, x: Array, weight: Array) -> Array:
     """Fit P(case) = 1 − exp(−exp(a + b x)) for each row of weights (d, n) at once.
 
     Returns:
-        a and b (d, 2), NaN where the likelihood has no maximum.
+        (d, 2) a and b; NaN where the likelihood has no maximum.
     """
     total = np.maximum(weight.sum(axis=1), 1e-12)
     rate = np.clip(weight @ case / total, 1e-6, 1 - 1e-6)

@@ -35,7 +35,7 @@ CALIBRATION_DRAWS = 200
 
 @dataclass(frozen=True)
 class Side(Figures):
-    """The metrics and the calibration of one of the models."""
+    """The metrics and the calibration of one of two models."""
 
     calibration: Calibrated
 
@@ -58,11 +58,11 @@ class Comparison:
     patients: int
     events: int
     horizon: float
-    """Months to which they are judged."""
+    """Months to which the models are judged."""
     first: Side
     second: Side
     gains: dict[str, Estimate]
-    """Metric -> paired difference; above 0 the first model is the better one in each."""
+    """Metric -> paired difference; above 0 the first model is better, in each metric."""
     bootstraps: int
     """Draws behind the intervals of scores and differences."""
 
@@ -72,7 +72,7 @@ class Comparison:
         return self.first.calibration.month
 
     def verdict(self, first: str = "A", second: str = "B") -> str:
-        """Return in words which of the two is better, where that is certain."""
+        """Return in words which model is better, by the 95 % intervals of the deciding metrics."""
         better = [label(m) for m in deciding() if self.gains[m].low > 0]
         worse = [label(m) for m in deciding() if self.gains[m].high < 0]
         said = [f"{first} is better in {' and '.join(better)}"] if better else []
@@ -96,16 +96,16 @@ class Comparison:
 def compare(
     first: Predictions, second: Predictions, bootstraps: int = DRAWS, seed: int = 0
 ) -> Comparison:
-    """Compare two models on the patients both predict, to the smaller of their horizons.
+    """Compare two models on the patients that both predict, to the smaller of their horizons.
 
     Args:
         first: predictions of the first model.
-        second: predictions of the other; patients are matched, see :func:`same_patients`.
-        bootstraps: draws, the same for both.
-        seed: of the draws.
+        second: predictions of the second model; patients are matched by :func:`same_patients`.
+        bootstraps: number of draws, the same for both models.
+        seed: seed of the draws.
 
     Raises:
-        InputError: they share no patients, or too few events.
+        InputError: the predictions share no patients, or too few events.
     """
     horizon = min(_reach(first), _reach(second))
     rows = same_patients(first.cohort, second.cohort, horizon)
@@ -118,12 +118,12 @@ def compare(
     judged = BootstrappedOutcome.of(
         time, event, judged_horizon(time, event, horizon), bootstraps, seed
     )
-    each = list(zip((first, second), rows, strict=True))
-    figures = judged.figures([_output(judged, *one) for one in each])
+    sources = list(zip((first, second), rows, strict=True))
+    figures = judged.figures([_output(judged, *source) for source in sources])
     fewer, months = judged.first(CALIBRATION_DRAWS), (judged.horizon / 2,)
     sides = [
-        Side(estimates(drawn), *calibrated(fewer, one.grid, one.curves[MODEL][own], months))
-        for (one, own), drawn in zip(each, figures, strict=True)
+        Side(estimates(drawn), *calibrated(fewer, made.grid, made.curves[MODEL][chosen], months))
+        for (made, chosen), drawn in zip(sources, figures, strict=True)
     ]
     return Comparison(
         patients=len(time),
@@ -137,16 +137,17 @@ def compare(
 
 
 def same_patients(first: Cohort, second: Cohort, horizon: float) -> tuple[Ints, Ints]:
-    """Return the rows (m,) of the patients that are in both cohorts, in each one's order.
+    """Return the rows (m,) in either cohort of the patients that are in both.
 
-    The same patient has the same identifier and the same outcome up to ``horizon``: equal row
-    numbers of two tables are different patients, and so is a patient with a new follow-up.
+    The same patient has the same identifier and the same outcome up to ``horizon`` months, since
+    identifiers may be row numbers, and outcomes may have been updated. The order is that of the
+    first cohort.
 
     Raises:
-        InputError: there is none.
+        InputError: no patient is in both.
     """
     _, a, b = np.intersect1d(first.ids, second.ids, return_indices=True)
-    # In the first one's order, so that a model judged on all its patients has the same draws.
+    # In the first cohort's order: a model judged on all its patients has the same draws.
     order = np.argsort(a)
     a, b = a[order], b[order]
     one, other = _truncated(first, a, horizon), _truncated(second, b, horizon)
@@ -159,10 +160,12 @@ def same_patients(first: Cohort, second: Cohort, horizon: float) -> tuple[Ints, 
 
 
 def _reach(predicted: Predictions) -> float:
+    """Return the last month that predictions and follow-up both cover."""
     return min(predicted.grid.horizon, predicted.cohort.horizon)
 
 
 def _truncated(cohort: Cohort, rows: Ints, horizon: float) -> tuple[Array, Bools]:
+    """Return time and event of some patients (m,), censored at the horizon."""
     time, event = cohort.time[rows], cohort.event[rows]
     return np.minimum(time, horizon), event & (time <= horizon)
 
@@ -170,6 +173,6 @@ def _truncated(cohort: Cohort, rows: Ints, horizon: float) -> tuple[Array, Bools
 def _output(judged: BootstrappedOutcome, predicted: Predictions, rows: Ints) -> ModelOutput:
     """Return the predictions of some patients (m,) as metrics read them."""
     curves = predicted.curves[MODEL]
-    # The fold's mean is that of all its patients, as where the model is judged by itself.
+    # The mean of a fold is taken over all its patients, as where the model is judged alone.
     risk = within(log_risk(curves), predicted.group)[rows]
     return judged.output(risk, predicted.grid, curves[rows])[0]

@@ -1,18 +1,18 @@
 """Explanations of a model over a cohort: importance, partial effects, and a surface.
 
-*Importance* is the mean size of a feature's attributions (``models.shapley``). *Partial
-effects* are the mean log-hazard over patients with one feature set to each of some values, all
-else as it is (Friedman, "Greedy function approximation: a gradient boosting machine", Ann Stat
-2001, section 8.2); a *surface* is the same for two features. They describe the model, not
+*Importance* is the mean absolute attribution of a feature (``models.shapley``). A *partial effect*
+is the mean log-hazard over patients with one feature set to each of some values, all others as
+they are (Friedman, "Greedy function approximation: a gradient boosting machine", Ann Stat 2001,
+section 8.2); a *surface* is the mean survival with two features set. They describe the model, not
 the effect of changing a patient's feature.
 
 Intervals are those of ``models.jackknife``, over the patients trained on. A feature without effect
-has attributions too, since noise is fitted, but a different noise in each fold. So a fold's
-attributions count with the sign that the whole model gives the patient, and where the folds
-disagree the interval reaches below 0.
+has attributions too, since noise is fitted, but another noise in each fold. So an attribution by a
+fold's model is multiplied by the sign of the whole model's; where the folds disagree, the interval
+reaches below 0.
 
-Everything is taken over a sample of patients drawn with a fixed seed, and only means and quantiles
-between two patients are returned.
+Everything is taken over a sample of patients drawn with a fixed seed. Only means, and quantiles
+between two patients, are returned.
 """
 
 from __future__ import annotations
@@ -41,21 +41,33 @@ from accomplice.training.models.shapley import reference, shapley
 from accomplice.training.models.survival import SurvivalModel
 from accomplice.training.progress import Tick, silent
 
+#: Hospital of each patient (n,); None if unknown.
 Centre = NDArray[np.str_] | None
 
-#: Patients whose attributions are averaged: most, fewest, and rows to predict in all.
-MOST_EXPLAINED, FEWEST_EXPLAINED, ROWS = 200, 10, 14_000
-#: Patients in the average of partial effects, and patients explained in one pass.
-AVERAGED, AT_ONCE = 80, 16
-#: Features that get a partial effect beside those of the study's interactions.
+#: Maximum of patients whose attributions are averaged.
+MOST_EXPLAINED = 200
+#: Minimum of patients whose attributions are averaged.
+FEWEST_EXPLAINED = 10
+#: Maximum of rows to predict for all attributions, beyond the minimum of patients.
+ROWS = 14_000
+#: Number of patients explained in one pass.
+AT_ONCE = 16
+#: Maximum of patients over whom partial effects are averaged.
+AVERAGED = 80
+#: Number of features with a partial effect, beside those of the study's interactions.
 STRONGEST = 8
-#: Probabilities of the quantiles to which a number is set: alone, and with another one.
-ALONE, PAIRED = np.linspace(0.05, 0.95, 9), np.linspace(0.1, 0.9, 7)
-#: Most distinct values of a number that are all used; of more, quantiles.
+#: Probabilities of the quantiles to which a number is set for a partial effect.
+ALONE = np.linspace(0.05, 0.95, 9)
+#: Probabilities of the quantiles to which each of two numbers is set for a surface.
+PAIRED = np.linspace(0.1, 0.9, 7)
+#: Maximum of distinct values of a number that are all used; of more, quantiles are.
 FEW = 5
+#: Seed of the samples of patients.
 SEED = 21
-#: Most features that are explained, and seconds that must be left for it.
-MOST_FEATURES, ENOUGH = 500, 30.0
+#: Maximum of features with which a model is explained.
+MOST_FEATURES = 500
+#: Seconds that must be left for explanations.
+ENOUGH = 30.0
 
 
 def explained(
@@ -65,14 +77,14 @@ def explained(
     tick: Tick = silent,
     budget: Budget = UNLIMITED,
 ) -> Review:
-    """Return a review with explanations, or with a note of why they are left out.
+    """Return a review with explanations, or with a note on why they are left out.
 
     Args:
-        review: of the model.
-        model: fitted to the cohort.
-        cohort: with the treatment among its features.
+        review: review of the model without explanations.
+        model: model fitted to the cohort.
+        cohort: patients trained on, the treatment among their features.
         tick: progress callback.
-        budget: where too little is left, nothing is explained.
+        budget: time budget; with less than :data:`ENOUGH` seconds left nothing is explained.
     """
     values, centre = cohort.values, cohort.centre
     reason = ""
@@ -95,10 +107,10 @@ def explained(
 def importance(
     model: SurvivalModel, values: Array, centre: Centre, tick: Tick = silent
 ) -> tuple[Importance, ...]:
-    """Return the features' importance, the largest first, over at most 200 patients.
+    """Return the features' importance, the largest first, over a sample of the patients.
 
     Args:
-        model: whose attributions they are.
+        model: model to explain.
         values: (n, p) coded features of the patients trained on, the treatment among them.
         centre: (n,) hospital, if known.
         tick: progress callback.
@@ -116,8 +128,8 @@ def importance(
     for start in range(0, len(rows), AT_ONCE):
         tick("importance", start, len(rows))
         some = rows[start : start + AT_ONCE]
-        held = typical[start : start + AT_ONCE]
-        parts, _ = shapley(score, values[some], held, _at(centre, some), pairs=1)
+        references = typical[start : start + AT_ONCE]
+        parts, _ = shapley(score, values[some], references, _at(centre, some), pairs=1)
         size = size + (parts * np.sign(parts[0])).sum(axis=1) / len(rows)
     tick("importance", len(rows), len(rows))
     low, high = band(size, folds)
@@ -140,10 +152,10 @@ def partial_effects(
     ranked: Sequence[Importance],
     tick: Tick = silent,
 ) -> tuple[PartialEffect, ...]:
-    """Return the effects of the strongest features and of those in the study's interactions.
+    """Return partial effects of the strongest features and of those in the study's interactions.
 
     Args:
-        model: whose effects they are.
+        model: model to explain.
         values: (n, p) coded features of the patients trained on, the treatment among them.
         centre: (n,) hospital, if known.
         ranked: the features from :func:`importance`.
@@ -165,7 +177,11 @@ def partial_effects(
 def partial_effect(
     model: SurvivalModel, values: Array, centre: Centre, name: str
 ) -> PartialEffect | None:
-    """Return the effect of one feature over the patients with a value; None if it is constant."""
+    """Return the partial effect of feature ``name``, averaged over a sample of patients.
+
+    The sample is of patients with a value of the feature; None if it has a single value. Arguments
+    are those of :func:`partial_effects`.
+    """
     j = list(model.study.features).index(name)
     at = _places(model, values[:, j], j, ALONE)
     if len(at) < 2:
@@ -188,15 +204,15 @@ def partial_effect(
 def surface(
     model: SurvivalModel, values: Array, centre: Centre, ranked: Sequence[Importance]
 ) -> Surface | None:
-    """Return survival over two numbers, at the month at which the model gives benefits.
+    """Return survival over two numeric features, at the month of the model's benefits.
 
-    They are the first of the study's interactions that the treatment has no part in; or else the
-    first number that may change the treatment's effect, with the strongest one of another
-    modality. The interaction is the mean distance of the log-hazards over the grid from a sum of
-    a row's and a column's. None where there are no two such numbers.
+    The two are the study's first interaction of two numbers without the treatment; or else the
+    first number that may change the treatment's effect, and the most important number of another
+    modality. The surface's interaction is the mean absolute difference of its log-hazards from a
+    sum of row and column effects. None where there are no two such features.
 
     Args:
-        model: whose survival it is.
+        model: model to explain.
         values: (n, p) coded features of the patients trained on, the treatment among them.
         centre: (n,) hospital, if known.
         ranked: the features from :func:`importance`.
@@ -210,12 +226,13 @@ def surface(
     rows = _sample(np.flatnonzero(~np.isnan(values[:, [x, y]]).any(axis=1)), AVERAGED)
     if min(len(at_x), len(at_y)) < 2 or not len(rows):
         return None
-    own, folds = _at(centre, rows), len(model.ensemble.folds)
-    each = _set(model, values[rows], own, y, at_y)
-    grid = np.stack([_set(model, one, own, x, at_x) for one in each])
+    hospital, folds = _at(centre, rows), len(model.ensemble.folds)
+    with_y = _set(model, values[rows], hospital, y, at_y)
+    grid = np.stack([_set(model, features, hospital, x, at_x) for features in with_y])
     shape = (len(at_y), len(at_x), len(rows))
     month = model.benefit_horizon
-    curves = versions(model, grid.reshape(-1, grid.shape[-1]), _repeat(own, shape[0] * shape[1]))
+    repeated = _repeat(hospital, shape[0] * shape[1])
+    curves = versions(model, grid.reshape(-1, grid.shape[-1]), repeated)
     alive = survival(model.ensemble.grid.at(curves[0], np.array([month]))).reshape(shape)
     log_hz = _log_hz(curves).reshape(-1, *shape).mean(axis=-1)
     beyond = log_hz - log_hz.mean(axis=1, keepdims=True) - log_hz.mean(axis=2, keepdims=True)
@@ -234,6 +251,7 @@ def surface(
 
 
 def _pair(model: SurvivalModel, ranked: Sequence[Importance]) -> tuple[str, str] | None:
+    """Return the names of the two features of :func:`surface`."""
     study = model.study.prognostic()
     numbers = [name for name, f in study.features.items() if f.levels is None]
     for first, second in study.interactions:
@@ -248,7 +266,7 @@ def _pair(model: SurvivalModel, ranked: Sequence[Importance]) -> tuple[str, str]
 
 
 def _places(model: SurvivalModel, column: Array, j: int, probabilities: Array) -> Array:
-    """Values (v,), rising, to which feature ``j`` is set: its levels, or its quantiles."""
+    """Return the values (v,), rising, to which feature ``j`` is set: its levels or quantiles."""
     known = column[~np.isnan(column)]
     distinct, count = np.unique(known, return_counts=True)
     study = model.study
@@ -263,9 +281,9 @@ def _places(model: SurvivalModel, column: Array, j: int, probabilities: Array) -
 
 
 def _set(model: SurvivalModel, values: Array, centre: Centre, j: int, at: Array) -> Array:
-    """Features (v, n, p) with the one at ``j`` set to each of (v,) values.
+    """Return features (v, n, p) with feature ``j`` set to each of the values ``at`` (v,).
 
-    Expression is set to what the patient's own centre would have measured.
+    Expression is set to the value that the patient's own centre would have measured.
     """
     study = model.study
     every = np.repeat(values[None], len(at), axis=0)
@@ -279,27 +297,32 @@ def _set(model: SurvivalModel, values: Array, centre: Centre, j: int, at: Array)
 
 
 def _means(model: SurvivalModel, every: Array, centre: Centre) -> Array:
-    """Mean log-hazards (1 + k + 2 d, v) of each version over n patients set v times (v, n, p)."""
+    """Return each version's mean log-hazards (1 + k + 2 d, v) over n patients set v times.
+
+    The versions are those of :func:`models.jackknife.versions`; ``every`` is (v, n, p).
+    """
     v, n, p = every.shape
     log_hz = _log_hz(versions(model, every.reshape(-1, p), _repeat(centre, v)))
     return np.asarray(log_hz.reshape(-1, v, n).mean(axis=-1))
 
 
 def _log_hz(curves: Array) -> Array:
-    """Log-hazards (v, n) of versions' cumulative hazards (v, n, j + 1)."""
-    return np.stack([log_risk(each) for each in curves])
+    """Return the log-hazards (v, n) of v versions' cumulative hazards (v, n, j + 1)."""
+    return np.stack([log_risk(curve) for curve in curves])
 
 
 def _sample(rows: Ints, most: int) -> Ints:
-    """At most ``most`` of the rows, the same ones at each call."""
+    """Return at most ``most`` of the rows, the same at each call."""
     if len(rows) <= most:
         return rows
     return np.sort(np.random.default_rng(SEED).choice(rows, most, replace=False))
 
 
 def _at(centre: Centre, rows: Ints) -> Centre:
+    """Return the hospitals of some rows."""
     return None if centre is None else centre[rows]
 
 
 def _repeat(centre: Centre, times: int) -> Centre:
+    """Return the hospitals repeated as a whole."""
     return None if centre is None else np.tile(centre, times)

@@ -16,27 +16,31 @@ from accomplice.training.evaluation.modality_value import sample
 from accomplice.training.evaluation.record import Instability
 from accomplice.training.models.ensemble import Ensemble
 
-#: Patients of the sample.
+#: Maximum of patients in the sample.
 MOST_LOOKED_AT = 1000
-#: Part of the ensemble that lies within an interval; quantiles of the widths; most groups.
-INTERVAL, QUANTILES, GROUPS = 0.8, (0.05, 0.25, 0.5, 0.75, 0.95), 10
+#: Part of the ensemble's predictions within a patient's interval.
+INTERVAL = 0.8
+#: Probabilities of the quantiles of the intervals' widths.
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+#: Maximum of groups of patients by prediction.
+GROUPS = 10
 
 
 def instability(ensemble: Ensemble, cohort: Cohort, month: float, seed: int) -> Instability:
-    """Compare the predictions of the ensemble's folds and members, without the treatment's effect.
+    """Return the spread of survival predicted by folds and members, without the treatment's effect.
 
     Args:
-        ensemble: of the model.
-        cohort: of the patients; a sample is predicted.
-        month: at which survival is predicted.
-        seed: of the sample.
+        ensemble: ensemble of the model.
+        cohort: patients, of whom a sample is predicted.
+        month: month at which survival is predicted.
+        seed: seed of the sample.
     """
     rows = sample(len(cohort), MOST_LOOKED_AT, seed)
     blind = (cohort if rows is None else cohort.take(rows)).prognostic()
     at, grid = np.array([min(month, ensemble.grid.horizon)]), ensemble.grid
-    each = survival(grid.at(ensemble.replicates(blind.values, blind.centre), at))[..., 0]
+    replicates = survival(grid.at(ensemble.replicates(blind.values, blind.centre), at))[..., 0]
     together = survival(grid.at(ensemble.cumulative(blind.values, blind.centre), at))[:, 0]
-    low, high = np.quantile(each, [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2], axis=0)
+    low, high = np.quantile(replicates, [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2], axis=0)
     groups = int(np.clip(len(together) // PATIENTS_TO_SHOW, 1, GROUPS))
     rising = np.array_split(np.argsort(together, kind="stable"), groups)
     return Instability(
@@ -44,6 +48,6 @@ def instability(ensemble: Ensemble, cohort: Cohort, month: float, seed: int) -> 
         predicted=tuple(float(together[g].mean()) for g in rising),
         low=tuple(float(low[g].mean()) for g in rising),
         high=tuple(float(high[g].mean()) for g in rising),
-        mean_difference=float(np.abs(each - together).mean()),
+        mean_difference=float(np.abs(replicates - together).mean()),
         widest=tuple(np.quantile(high - low, QUANTILES)),
     )

@@ -22,9 +22,9 @@ from accomplice.training.evaluation.record import ModalityValue
 from accomplice.training.models.predictions import Predictions
 from accomplice.training.progress import Tick, silent
 
-#: Most patients in the evaluation of modalities: each is predicted anew for each modality.
+#: Maximum of patients in the sample: each is predicted anew for each modality.
 MOST_WITHHELD = 4000
-#: An undefined figure.
+#: Loss that the patients do not determine.
 UNKNOWN = Estimate(math.nan)
 
 
@@ -35,20 +35,20 @@ def modality_values(
     tick: Tick = silent,
     budget: Budget = UNLIMITED,
 ) -> tuple[ModalityValue, ...]:
-    """Withhold each modality by itself and compare with the same models' full answer.
+    """Return the loss of withholding each modality by itself from the patients who have it.
 
-    The models are not refitted: the loss is that of the fitted model where the modality is not
+    The models are not refitted: the loss is that of the fitted models where the modality is not
     measured, and correlated modalities may make up for it.
 
     Args:
-        predicted: n patients.
-        followed: the same.
-        config: its bootstraps and seed are used.
+        predicted: predictions of n patients, with all modalities.
+        followed: outcomes of the same patients, and bootstrap draws.
+        config: settings, of which the seed is used.
         tick: progress callback.
-        budget: that ends the work after the first modality, if need be.
+        budget: time budget; at least one modality is judged, however short it is.
 
     Returns:
-        One for each modality beside the treatment; none where there is only one.
+        One value for each modality but the treatment; none where there is only one modality.
     """
     rows = sample(len(followed), MOST_WITHHELD, config.seed)
     if rows is not None:
@@ -74,7 +74,7 @@ def modality_values(
 
 
 def sample(n: int, most: int, seed: int) -> Ints | None:
-    """Return a random sample of at most ``most`` rows of n, rising; None where that is all."""
+    """Return ``most`` random rows of n, rising; None if n is ``most`` or less."""
     if n <= most:
         return None
     return np.sort(np.random.default_rng(seed).choice(n, most, replace=False))
@@ -88,6 +88,16 @@ def _value(
     values: Array,
     full: tuple[Array, Array],
 ) -> ModalityValue:
+    """Judge one modality.
+
+    Args:
+        name: name of the modality.
+        predicted: predictions of n patients.
+        followed: outcomes of the same patients.
+        has: (n,) whether any value of the modality is known.
+        values: (n, p) features with the modality withheld.
+        full: risk and Brier score (n,) with all modalities.
+    """
     rows = np.flatnonzero(has)
     group, patients = followed.take(rows), len(rows)
     if group.events < EVENTS_TO_JUDGE:
@@ -109,6 +119,6 @@ def _value(
 def _parts(
     followed: BootstrappedOutcome, predicted: Predictions, curves: Array
 ) -> tuple[Array, Array]:
-    """Risk and Brier score (n,) of each patient."""
+    """Return risk (log-hazard) and Brier score (n,) of each patient."""
     risk = within(log_risk(curves), predicted.group)
     return risk, followed.brier_averages(predicted.grid, curves)

@@ -1,4 +1,4 @@
-"""Decision curves of a model beside its baselines, and its gain over the strongest, paired."""
+"""Decision curves of a model and its baselines, and the paired gain over the strongest one."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ def decisions(
     strongest: str,
     months: Sequence[float],
 ) -> tuple[Decision, ...]:
-    """Take the net benefit of acting on each model's risks at each month.
+    """Return the net benefit of acting on each model's event probabilities, by month.
 
     Args:
-        followed: n patients.
-        grid: of the curves.
+        followed: outcomes of n patients, and bootstrap draws.
+        grid: the j bins of the curves.
         curves: ``MODEL`` and baselines -> (n, j + 1) cumulative hazards.
-        strongest: baseline that the gain is over; empty if there is none.
-        months: (m,) at which events are predicted.
+        strongest: baseline with which the model is compared; empty if there is none.
+        months: months by which events are predicted.
     """
     found: list[Decision] = []
     gains = []
     for month in months:
         at = min(month, followed.horizon)
-        risks = {name: 1 - survival_at(followed, grid, c, month) for name, c in curves.items()}
-        thresholds = thresholds_among(np.concatenate(list(risks.values())))
+        chances = {name: 1 - survival_at(followed, grid, c, month) for name, c in curves.items()}
+        thresholds = thresholds_among(np.concatenate(list(chances.values())))
         parts = {
-            name: _parts(followed, risk, thresholds, at)
-            for name, risk in (risks | {"": np.ones(len(followed))}).items()
+            name: _parts(followed, chance, thresholds, at)
+            for name, chance in (chances | {"": np.ones(len(followed))}).items()
         }
         means = {name: tuple(part.mean(axis=0)) for name, part in parts.items()}
         unknown = (math.nan,) * len(thresholds)
@@ -64,6 +64,7 @@ def decisions(
     )
 
 
-def _parts(followed: BootstrappedOutcome, risk: Array, thresholds: Array, at: float) -> Array:
+def _parts(followed: BootstrappedOutcome, chance: Array, thresholds: Array, at: float) -> Array:
+    """Return each patient's part (n, t) of the net benefit of acting on event probabilities."""
     outcome = followed.event, followed.time
-    return net_benefit_contributions(*outcome, risk, thresholds, at, followed.weights)
+    return net_benefit_contributions(*outcome, chance, thresholds, at, followed.weights)

@@ -1,7 +1,7 @@
 """The record of a review: a model's evaluation as plain numbers, without any patient.
 
-It is kept in the bundle, from which alone the page, the figures and the model card are made.
-Everything is a sum over patients; curves are taken at fixed months, never at a patient's own.
+The bundle keeps it; the page, the figures and the model card are made from it alone. All numbers
+are sums or means over patients; curves are taken at fixed months, never at a patient's own.
 Undefined numbers are NaN here and null in JSON.
 """
 
@@ -19,36 +19,42 @@ from accomplice.training.metrics.joint_calibration import JointCalibration
 #: Key of the record in a bundle's metrics.
 REVIEW = "review"
 
+#: Numbers (t,), NaN where undefined.
 Numbers = tuple[Number, ...]
 
 
 class _Part(BaseModel):
+    """Base of all parts: frozen, without unknown keys."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class Curve(_Part):
-    """Something over time or thresholds (t,), with its 95 % band: pointwise unless said."""
+    """A curve over months, thresholds or values, with a 95 % band: pointwise by default."""
 
     value: Numbers
+    """(t,) values."""
     low: Numbers = ()
+    """(t,) lower end of the band; empty without a band."""
     high: Numbers = ()
+    """(t,) upper end of the band; empty without a band."""
 
     @property
     def estimates(self) -> tuple[Estimate, ...]:
-        """(t,) values with their intervals, where there is a band."""
+        """(t,) values with their intervals; empty without a band."""
         return tuple(map(Estimate, self.value, self.low, self.high))
 
 
 class RiskGroup(_Part):
-    """Kaplan-Meier survival of a group of predicted risk."""
+    """Kaplan-Meier survival of a group of patients by predicted risk."""
 
     name: str
     patients: int
     events: int
     survival: Curve
-    """At the review's ``months``."""
+    """Survival at the review's ``months``."""
     at_risk: tuple[int, ...]
-    """Patients followed at least to each of the review's ``marks``."""
+    """Number of patients followed at least to each of the review's ``marks``."""
 
 
 class CalibrationAt(_Part):
@@ -58,30 +64,32 @@ class CalibrationAt(_Part):
     slope: Estimate
     """1 if calibrated; below 1 predictions are too extreme."""
     observed_expected: Estimate
-    """Observed over predicted risk of the event; above 1, risks are predicted too low."""
+    """Observed over predicted event probability; above 1, predictions are too low."""
     predicted: Numbers
-    """(g,) mean predicted survival of groups of rising prediction."""
+    """(g,) mean predicted survival of g groups of rising prediction."""
     observed: Numbers
-    """(g,) their Kaplan-Meier survival."""
+    """(g,) Kaplan-Meier survival of the groups."""
     low: Numbers
+    """(g,) lower end of its 95 % interval."""
     high: Numbers
+    """(g,) upper end of its 95 % interval."""
     size: tuple[int, ...]
-    """(g,) patients."""
+    """(g,) number of patients."""
 
 
 class Decision(_Part):
-    """Net benefit of acting on patients above a threshold of predicted risk at one month."""
+    """Net benefit of acting on patients above a threshold of the event probability at one month."""
 
     month: Number
     thresholds: Numbers
-    """(t,) predicted risks from which on one would act."""
+    """(t,) event probabilities from which on one would act."""
     benefit: dict[str, Numbers]
     """Model or baseline -> net benefit (t,)."""
     everybody: Numbers
-    """(t,) net benefit of acting on all patients; of acting on none it is 0."""
+    """(t,) net benefit of acting on all patients; that of acting on none is 0."""
     gain: Curve
-    """(t,) of the model over the strongest baseline, paired; its band holds at all thresholds and
-    months at once."""
+    """(t,) paired gain of the model over the strongest baseline; its band holds at all thresholds
+    and months at once."""
 
 
 class Subgroup(_Part):
@@ -90,25 +98,30 @@ class Subgroup(_Part):
     feature: str
     """``all``, ``centre``, or a feature's name."""
     level: str
+    """Level, or range of a number, that the patients have; a centre's name."""
     patients: int
     events: int
     uno_c: Estimate
     ibs: Estimate
+    """Integrated Brier score."""
     observed_expected: Estimate
-    """At the judged month in the middle."""
+    """Observed over expected events at the judged month nearest to half the horizon."""
     ibs_gain: Estimate
-    """Over the strongest baseline, paired; above 0 the model is better."""
+    """Paired gain in ``ibs`` over the strongest baseline; above 0 the model is better."""
 
 
 class Pattern(_Part):
     """The model's metrics among patients with the same missing modalities."""
 
     missing: tuple[str, ...]
+    """Names of the missing modalities; ``other`` for the pool of rare patterns."""
     patients: int
     events: int
     uno_c: Estimate
     ibs: Estimate
+    """Integrated Brier score."""
     observed_expected: Estimate
+    """Observed over expected events at the judged month nearest to half the horizon."""
 
 
 class ModalityValue(_Part):
@@ -116,35 +129,36 @@ class ModalityValue(_Part):
 
     modality: str
     patients: int
-    """With any of it; the loss is judged on them."""
+    """Patients with any value of the modality, on whom the loss is judged."""
     uno_c_loss: Estimate
-    """Above 0 the modality helps."""
+    """Fall of Uno's C; above 0 the modality helps."""
     ibs_loss: Estimate
     """Rise of the integrated Brier score; above 0 the modality helps."""
 
 
 class Instability(_Part):
-    """Spread of patients' predictions between the models of folds and members."""
+    """Spread of each patient's predictions between the models of folds and members."""
 
     month: Number
     predicted: Numbers
-    """(g,) mean predicted survival of groups of rising prediction."""
+    """(g,) mean predicted survival of g groups of rising prediction."""
     low: Numbers
     """(g,) mean lower end of the patients' 80 % intervals over the ensemble."""
     high: Numbers
+    """(g,) mean upper end of the patients' 80 % intervals over the ensemble."""
     mean_difference: Number
-    """Mean distance of one member's answer from the ensemble's, in survival."""
+    """Mean absolute difference between a member's and the ensemble's predicted survival."""
     widest: Numbers
     """Quantiles (5, 25, 50, 75, 95 %) of the width of the patients' 80 % intervals."""
 
 
 class Importance(_Part):
-    """Importance of a feature: the mean size of its attributions."""
+    """Importance of a feature: its mean absolute attribution."""
 
     feature: str
     modality: str
     size: Estimate
-    """Log-hazard; a lower end below 0 means that the folds disagree: it may be noise."""
+    """Importance (log-hazard). If its lower end is below 0, the folds disagree: it may be noise."""
 
 
 class PartialEffect(_Part):
@@ -154,36 +168,42 @@ class PartialEffect(_Part):
     levels: tuple[str, ...] = ()
     """Names of the values, where the feature has levels."""
     at: Numbers
-    """(v,) values, in the feature's unit; or the places of the levels."""
+    """(v,) values in the feature's unit, or numbers of the levels from 0."""
     log_hz: Curve
-    """(v,) against the mean over the patients; the band is the ensemble's."""
+    """(v,) log-hazard less its mean over the patients as they are; the band is the ensemble's."""
 
 
 class Surface(_Part):
     """Mean predicted survival over patients with two features set to each pair of values."""
 
     x: str
+    """Name of the first feature."""
     y: str
+    """Name of the second feature."""
     at_x: Numbers
+    """(v,) values of the first feature."""
     at_y: Numbers
+    """(w,) values of the second feature."""
     month: Number
     survival: tuple[Numbers, ...]
-    """(y, x)."""
+    """(w, v) mean survival at the month."""
     interaction: Estimate
-    """Departure from additivity: mean absolute, on the scale of log-hazard."""
+    """Mean absolute departure from additivity of the log-hazards."""
 
 
 class Finding(_Part):
-    """The finding of one sentinel."""
+    """Finding of one leak sentinel."""
 
     sentinel: str
     """Stable name, such as ``shuffled_outcome``."""
     question: str
+    """Question that the sentinel answers."""
     status: Literal["clear", "caution", "fired", "not run"]
-    """Only ``fired`` bars a promotion."""
+    """Outcome; only ``fired`` bars a promotion."""
     text: str
-    """A sentence that names features and numbers, never a patient's value."""
+    """Sentence that names features and numbers, never a patient's value."""
     features: tuple[str, ...] = ()
+    """Names of the features found."""
 
 
 class Review(_Part):
@@ -193,34 +213,39 @@ class Review(_Part):
     """Name of the judged cohort's study."""
     endpoint: str
     protocol: str
+    """``OUT_OF_FOLD`` or ``EXTERNAL`` of ``models.predictions``."""
     synthetic: bool
+    """Whether the patients are synthetic."""
     patients: int
     events: int
     horizon: Number
     """Months to which predictions are judged."""
     bootstraps: int
+    """Bootstrap draws behind each interval."""
     months: Numbers
-    """At which curves over time are taken."""
+    """Months at which curves over time are taken."""
     marks: Numbers
-    """A few of them, at which patients at risk are counted."""
+    """A few months at which patients at risk are counted."""
     strongest: str
-    """Baseline that the gains are over: the one with the best integrated Brier score."""
+    """Baseline with the best integrated Brier score, for paired gains; empty if there is none."""
     risk_groups: tuple[RiskGroup, ...]
     auc: dict[str, Curve]
     """Model or baseline -> time-dependent AUC at ``months``."""
     brier: dict[str, Curve]
     """Model or baseline -> Brier score at ``months``."""
     scores: dict[str, dict[str, Estimate]]
-    """Model, learner or baseline -> metric -> figure."""
+    """Model, learner or baseline -> metric -> estimate."""
     gains: dict[str, dict[str, Estimate]]
-    """Baseline -> metric that decides -> the model's paired gain; above 0 is better."""
+    """Baseline -> deciding metric -> paired gain of the model; above 0 the model is better."""
     calibration: tuple[CalibrationAt, ...]
     joint_calibration: JointCalibration | None = None
-    """Over the whole follow-up; None with too few events, and in records made without it."""
+    """Calibration over the whole follow-up; None with too few events, and in older records."""
     d_calibration_p: Number
+    """p value of D-calibration."""
     decisions: tuple[Decision, ...]
     subgroups: tuple[Subgroup, ...]
     patterns: tuple[Pattern, ...]
+    """By pattern of missing modalities, the most frequent first."""
     modalities: tuple[ModalityValue, ...]
     instability: Instability | None = None
     importance: tuple[Importance, ...] = ()
@@ -228,14 +253,14 @@ class Review(_Part):
     surface: Surface | None = None
     sentinels: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
-    """Omissions and their reasons, such as peers that are not installed."""
+    """Sentences on what was left out and why, such as peers that are not installed."""
 
 
 def read_review(metrics: Mapping[str, Any]) -> Review | None:
-    """Return the record that a bundle's metrics hold, None where they hold none.
+    """Return the record in a bundle's metrics; None where there is none.
 
     Raises:
-        InputError: it is of another version.
+        InputError: the record was written by another version.
     """
     raw = metrics.get(REVIEW)
     if raw is None:

@@ -1,7 +1,7 @@
-"""Judge predicted probabilities of a binary endpoint: discrimination, Brier, calibration, calls.
+"""Judge predicted probabilities of a binary endpoint by discrimination, calibration and calls.
 
-The metrics are functions of labels and probabilities of the same n patients. A metric that these
-patients do not determine is NaN, as it may be in a bootstrap draw by chance.
+The metrics are functions of the labels and probabilities of n patients (n,). A metric that these
+patients do not determine is NaN, as may happen in a bootstrap draw by chance.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from accomplice.training.evaluation.bootstrap import BootstrapDraws
 from accomplice.training.metrics.calibration import CalibrationGroups
 from accomplice.training.models.response import shift_to_rate
 
-#: Least distance of probabilities from 0 and 1 where their log-odds are taken.
+#: Log-odds are taken of probabilities clipped to [CLIP, 1 − CLIP].
 CLIP = 1e-6
 
 
 class Calls(NamedTuple):
-    """Predictive values of calling patients positive from a threshold on."""
+    """Accuracy of calling patients positive from a threshold of the probability on."""
 
     ppv: float
-    """Positive share of the called."""
+    """Positive predictive value: share of positives among the patients called."""
     npv: float
-    """Negative share of the others."""
+    """Negative predictive value: share of negatives among the patients not called."""
     sensitivity: float
-    """Called share of the positive."""
+    """Share of the positives who are called."""
     specificity: float
-    """Share of the negative that is not called."""
+    """Share of the negatives who are not called."""
 
 
 @dataclass(frozen=True)
@@ -42,23 +42,25 @@ class ResponseEvaluation:
     """Evaluation of one binary endpoint."""
 
     labelled: int
+    """Number of patients with a label."""
     positive: int
+    """Number of patients with a positive label."""
     threshold: float
-    """Probability from which a patient is called positive, and the rate behind PPV and NPV."""
+    """Probability from which a patient is called positive; also the rate of PPV and NPV."""
     threshold_is: Literal["local rate", "observed rate"]
     estimates: dict[str, Estimate]
-    """Metric -> figure with its interval; the keys are those of ``METRICS``."""
+    """Metric -> estimate with its interval; the keys are those of ``METRICS``."""
     bootstraps: int
     """Draws behind each interval."""
 
     @property
     def verdict(self) -> str:
-        """The verdict in words: whether AUROC excludes chance."""
+        """Verdict in words: AUROC, and whether its interval lies above 0.5."""
         found = self.estimates["auroc"]
         count = f"{self.labelled} labelled patients ({self.positive} positive)"
         if math.isnan(found.low):
             return f"{count}: too few to judge"
-        # Below .5 is noise too: holding out a label biases the training rate away from it.
+        # An AUROC below 0.5 is noise too: the training rate moves away from a held-out label.
         said = "better than chance" if found.low > 0.5 else "not better than chance"
         figure = f"AUROC {found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
         return f"{figure} on {count}: exploratory; {said}"
@@ -99,17 +101,17 @@ def judge_response(
     bootstraps: int = 1000,
     seed: int = 0,
 ) -> ResponseEvaluation:
-    """Judge out-of-fold probabilities.
+    """Judge out-of-fold probabilities of a binary endpoint.
 
     Args:
-        label: (n,) 1, 0, or NaN for unlabelled patients, which are left out.
-        probability: (n,) predicted at the labelled patients' rate, as
-            :func:`models.response.out_of_fold` returns them.
-        local_rate: rate of positives where the model is used. Patients are called at this
-            threshold after the predictions are moved to this mean, and PPV and NPV are those at
-            this rate; absent, both are the observed rate.
-        bootstraps: draws behind each interval.
-        seed: of the draws.
+        label: (n,) 1, 0, or NaN for patients without a label, who are left out.
+        probability: (n,) predicted probability at the labelled patients' rate, as
+            :func:`models.response.out_of_fold` returns it.
+        local_rate: rate of positives where the model is used; the observed rate if absent. It is
+            the threshold of calls, made after the predictions are moved to this mean, and the rate
+            at which PPV and NPV are stated.
+        bootstraps: number of draws behind each interval.
+        seed: seed of the draws.
 
     Raises:
         ValueError: no labelled patient, or a probability outside [0, 1].
@@ -142,7 +144,7 @@ def judge_response(
 
 
 def by_score(positive: Bools, score: Array) -> tuple[Array, Ints, Ints]:
-    """Return the distinct scores (s,), rising, and the positive and negative patients at each."""
+    """Return the distinct scores (s,), rising, and numbers of positives and negatives at each."""
     scores, place = np.unique(score, return_inverse=True)
     total = np.bincount(place)
     cases = np.bincount(place[positive], minlength=total.size)
@@ -150,7 +152,7 @@ def by_score(positive: Bools, score: Array) -> tuple[Array, Ints, Ints]:
 
 
 def auroc(positive: Bools, score: Array) -> float:
-    """Area under the ROC curve: P(score of a positive > score of a negative) + ½ P(equal).
+    """Return the area under the ROC curve: P(positive scores higher than negative) + ½ P(equal).
 
     NaN without both labels (Hanley & McNeil, Radiology 1982).
     """
@@ -161,38 +163,39 @@ def auroc(positive: Bools, score: Array) -> float:
 
 
 def auprc(positive: Bools, score: Array) -> float:
-    """Average precision: the precision at each score, weighted by the positives found there.
+    """Return the average precision: Σ over scores of precision × share of the positives there.
 
-    Σ over scores of precision × share of the positives at that score (Davis & Goadrich, ICML
-    2006). A useless score has the rate of positives; NaN without a positive patient.
+    The precision at a score is that of calling patients from it on (Davis & Goadrich, "The
+    relationship between precision-recall and ROC curves", ICML 2006). A useless score has the rate
+    of positives; NaN without a positive patient.
     """
     _, cases, controls = (part[::-1] for part in by_score(positive, score))
     if not cases.sum():
         return math.nan
-    found = np.cumsum(cases)
-    return float((cases * found / (found + np.cumsum(controls))).sum() / cases.sum())
+    called = np.cumsum(cases)
+    return float((cases * called / (called + np.cumsum(controls))).sum() / cases.sum())
 
 
 def brier(positive: Bools, probability: Array) -> float:
-    """Mean squared error of the probabilities (Brier, Mon Weather Rev 1950)."""
+    """Return the mean squared error of the probabilities (Brier, Mon Weather Rev 1950)."""
     return float(((probability - positive) ** 2).mean())
 
 
 def scaled_brier(positive: Bools, probability: Array) -> float:
-    """Return 1 − Brier score / (rate (1 − rate)), the latter that of the bare rate.
+    """Return 1 − Brier score / (rate (1 − rate)), with the observed rate of positives.
 
-    NaN without both labels.
+    The denominator is the Brier score of predicting the rate for all. NaN without both labels.
     """
     rate = positive.mean()
-    bare = float(rate * (1 - rate))
-    return 1 - brier(positive, probability) / bare if bare else math.nan
+    of_rate = float(rate * (1 - rate))
+    return 1 - brier(positive, probability) / of_rate if of_rate else math.nan
 
 
 def calibration_slope(positive: Bools, probability: Array) -> float:
-    """Slope b of logit P(positive) = a + b logit p: under 1 where predictions are too extreme.
+    """Return b of logit P(positive) = a + b logit p: below 1 where predictions are too extreme.
 
-    Cox, Biometrika 1958. NaN without both labels, where all predictions are equal, or where they
-    separate the labels.
+    Cox, "Two further applications of a model for binary regression", Biometrika 1958. NaN without
+    both labels, and where all predictions are equal or separate the labels.
     """
     log_odds = _log_odds(probability)
     cases, controls = log_odds[positive], log_odds[~positive]
@@ -218,20 +221,21 @@ def calibration_intercept(positive: Bools, probability: Array) -> float:
 def calls_at(
     positive: Bools, probability: Array, threshold: float, rate: float | None = None
 ) -> Calls:
-    """Call patients positive from a threshold on.
+    """Return the accuracy of calling patients positive from a threshold on.
 
     Args:
-        positive: (n,) labels.
-        probability: (n,) predicted.
-        threshold: patients at it are called.
-        rate: r of positives at which PPV and NPV are stated, by Bayes' rule from sensitivity and
-            specificity, PPV = r sens / (r sens + (1 − r) (1 − spec)); the patients' own if absent.
+        positive: (n,) whether the label is positive.
+        probability: (n,) predicted probability.
+        threshold: probability from which, itself included, patients are called.
+        rate: rate r of positives at which PPV and NPV are stated, by Bayes' rule from sensitivity
+            and specificity, PPV = r sens / (r sens + (1 − r) (1 − spec)); the observed rate if
+            absent.
     """
     called = probability >= threshold
-    sensitivity = _part(called & positive, positive)
-    specificity = _part(~called & ~positive, ~positive)
+    sensitivity = _share(called & positive, positive)
+    specificity = _share(~called & ~positive, ~positive)
     if rate is None:
-        ppv, npv = _part(called & positive, called), _part(~called & ~positive, ~called)
+        ppv, npv = _share(called & positive, called), _share(~called & ~positive, ~called)
     else:
         true, false = rate * sensitivity, (1 - rate) * (1 - specificity)
         ppv = true / (true + false) if true + false > 0 else math.nan
@@ -241,9 +245,9 @@ def calls_at(
 
 
 def calibration_groups(positive: Bools, probability: Array, groups: int) -> CalibrationGroups:
-    """Compare predicted and observed rate, with its Wilson interval, in groups (g,).
+    """Compare predicted and observed rate, with its Wilson interval, in g groups of patients.
 
-    Groups are quantiles of the prediction; equal predictions share one.
+    The groups are quantiles of the prediction, at most ``groups``; equal predictions share one.
     """
     edges = np.quantile(probability, np.linspace(0, 1, groups + 1)[1:-1])
     _, group = np.unique(np.searchsorted(edges, probability, side="left"), return_inverse=True)
@@ -257,7 +261,7 @@ def calibration_groups(positive: Bools, probability: Array, groups: int) -> Cali
 def _figures(
     positive: Bools, chance: Array, moved: Array, rate: float, local_rate: float | None
 ) -> tuple[float, ...]:
-    """Return every metric of ``METRICS``; calls are judged on the moved predictions."""
+    """Return the metrics in the order of ``METRICS``; calls are made on the moved predictions."""
     return (
         auroc(positive, chance),
         auprc(positive, chance),
@@ -270,9 +274,11 @@ def _figures(
 
 
 def _log_odds(probability: Array) -> Array:
+    """Return the log-odds of clipped probabilities."""
     return logit(np.clip(probability, CLIP, 1 - CLIP))
 
 
-def _part(of: Bools, among: Bools) -> float:
+def _share(members: Bools, among: Bools) -> float:
+    """Return the share of members among some patients; NaN if there are none."""
     count = np.count_nonzero(among)
-    return np.count_nonzero(of) / count if count else math.nan
+    return np.count_nonzero(members) / count if count else math.nan

@@ -1,4 +1,4 @@
-"""Review a survival model: its whole evaluation, as one record without patients.
+"""Review of a survival model: its whole evaluation as one record without patients.
 
 All parts share the patients, the bootstrap draws and the time budget.
 """
@@ -39,7 +39,7 @@ from accomplice.training.models.ensemble import Ensemble
 from accomplice.training.models.predictions import MODEL, Predictions
 from accomplice.training.progress import Tick, silent
 
-#: Most patients in all parts but scores and gains; of more, a random sample.
+#: Maximum of patients in all parts but scores and gains; of more, a random sample is taken.
 MOST_REVIEWED = 100_000
 
 
@@ -51,15 +51,16 @@ def review(
     tick: Tick = silent,
     budget: Budget = UNLIMITED,
 ) -> Review:
-    """Make all parts of the record but explanations and sentinels.
+    """Return the record of a model's evaluation, without explanations and sentinels.
 
     Args:
         predicted: out-of-fold or external predictions.
-        evaluation: of the same predictions; its scores, gains and number of draws are taken over.
-        ensemble: of the model, for the instability.
-        config: its seed is used.
+        evaluation: evaluation of the same predictions; scores, gains and the number of draws are
+            taken from it.
+        ensemble: ensemble of the model, for the instability.
+        config: settings, of which the seed is used.
         tick: progress callback.
-        budget: parts beyond it are left empty, and the record names them.
+        budget: time budget; parts for which no time is left stay empty, and the notes name them.
     """
     whole, notes = predicted, list(predicted.notes)
     rows = sample(len(predicted.cohort), MOST_REVIEWED, config.seed)
@@ -74,29 +75,29 @@ def review(
     )
     notes += _notes(predicted, followed)
     cohort, group, grid = predicted.cohort, predicted.group, predicted.grid
-    own = predicted.curves[MODEL]
-    risk = within(log_risk(own), group)
-    curves = {MODEL: own, **predicted.baselines}
+    curve = predicted.curves[MODEL]
+    risk = within(log_risk(curve), group)
+    curves = {MODEL: curve, **predicted.baselines}
     strongest = strongest_baseline(evaluation)
     months, marks = months_to(followed.horizon), marks_to(followed.horizon)
     judged = judged_months(followed)
     middle = middle_month(judged, followed.horizon)
 
     def by_group() -> dict[str, Any]:
-        brier = followed.brier_averages(grid, own)
+        brier = followed.brier_averages(grid, curve)
         gain = brier * math.nan
         if strongest:
             gain = followed.brier_averages(grid, curves[strongest]) - brier
-        alive = survival_at(followed, grid, own, middle)
+        alive = survival_at(followed, grid, curve, middle)
         scored = Scored(followed, risk, brier, gain, alive, middle)
         return {"subgroups": subgroups(scored, cohort), "patterns": patterns(scored, cohort)}
 
-    # The quick ones first.
+    # The quick parts first.
     steps: dict[str, Callable[[], dict[str, Any]]] = {
         "risk groups": lambda: {"risk_groups": risk_groups(followed, risk, group, months, marks)},
         "calibration": lambda: {
-            "calibration": calibration(followed, grid, own, judged),
-            "joint_calibration": calibrated_jointly(followed, grid, own),
+            "calibration": calibration(followed, grid, curve, judged),
+            "joint_calibration": calibrated_jointly(followed, grid, curve),
         },
         "decision curves": lambda: {
             "decisions": decisions(followed, grid, curves, strongest, judged)
@@ -134,7 +135,7 @@ def review(
 
 
 def strongest_baseline(evaluation: Evaluation) -> str:
-    """Return the baseline with the best integrated Brier score, or nothing if there is none."""
+    """Return the baseline with the best integrated Brier score; empty if there is none."""
     scores = evaluation.scores
     return min(evaluation.gains, key=lambda name: scores[name].ibs.value, default="")
 
@@ -142,7 +143,10 @@ def strongest_baseline(evaluation: Evaluation) -> str:
 def _within(
     budget: Budget, tick: Tick, steps: Mapping[str, Callable[[], dict[str, Any]]]
 ) -> tuple[dict[str, Any], list[str]]:
-    """Do the first step, and each further one while there is time; name those left out."""
+    """Do the first step, and further ones while time is left; return parts and undone steps.
+
+    Parts of undone steps are empty.
+    """
     parts = ("risk_groups", "calibration", "decisions", "subgroups", "patterns", "modalities")
     made: dict[str, Any] = {"auc": {}, "brier": {}} | dict.fromkeys(parts, ())
     for done, step in enumerate(steps.values()):
@@ -156,7 +160,7 @@ def _within(
 
 
 def _notes(predicted: Predictions, followed: BootstrappedOutcome) -> list[str]:
-    """Return the notes on how the number of patients changes the figures."""
+    """Return notes on samples, blocks and groups that are too small to be judged."""
     n, cohort, found = len(followed), predicted.cohort, []
     if n > FEW:
         found.append(

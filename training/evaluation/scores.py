@@ -1,8 +1,8 @@
 """Judge out-of-fold predictions: discrimination, Brier score, calibration, and paired differences.
 
-Primary are the integrated Brier score and Uno's C, each to the judged horizon. Differences against
-the baselines are paired: the same bootstrap draws of patients score both models (see
-`evaluation.bootstrap`).
+The primary metrics are the integrated Brier score and Uno's C, both to the judged horizon.
+Differences from the baselines are paired: both models are scored on the same bootstrap draws of
+patients (see `evaluation.bootstrap`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from accomplice.training.metrics.calibration import calibration_at, d_calibratio
 from accomplice.training.metrics.table import deciding, gains, label
 from accomplice.training.models.predictions import MODEL, PEERS, Predictions
 
-#: Fewest bootstrap draws, however little time is left; they also measure the time of one.
+#: Minimum of bootstrap draws, however little time is left; they also measure the time of a draw.
 FEWEST_DRAWS = 20
 
 
@@ -35,10 +35,10 @@ class Figures:
     """A model's metrics with their intervals; each is an attribute too, such as ``uno_c``."""
 
     figures: dict[str, Estimate]
-    """By metric."""
+    """Metric -> estimate."""
 
     def __getattr__(self, name: str) -> Estimate:
-        """Return the figure of a metric."""
+        """Return the estimate of a metric."""
         try:
             return cast(Estimate, vars(self)["figures"][name])
         except KeyError:
@@ -50,7 +50,7 @@ class Scores(Figures):
     """The metrics of one model, and its Brier score over time."""
 
     brier: Array
-    """(t,) at the evaluation's times."""
+    """(t,) Brier score at the evaluation's ``times``."""
 
 
 @dataclass(frozen=True)
@@ -64,25 +64,27 @@ class Evaluation:
     times: Array
     """(t,) months at which the Brier score is taken."""
     scores: dict[str, Scores]
-    """By model: the stacked model, its learners, the baselines."""
+    """Scores of the stacked model, its learners and the baselines, by name."""
     gains: dict[str, dict[str, Estimate]]
-    """Baseline -> gain of the model in each metric that decides; above 0 is better."""
+    """Baseline -> deciding metric -> paired gain of the model; above 0 the model is better."""
     calibration_time: float
-    """Months at which slope and intercept are taken."""
+    """Month at which the slope is taken."""
     calibration_slope: float
+    """Calibration slope of the stacked model; NaN where undefined."""
     d_calibration_p: float
+    """p value of D-calibration of the stacked model; NaN where undefined."""
     survival: Array
     """(n,) out-of-fold survival of the stacked model at the calibration time."""
     risk: Array
-    """(n,) out-of-fold risk of the stacked model."""
+    """(n,) out-of-fold risk (log-hazard) of the stacked model."""
     bootstraps: int
-    """Draws behind each interval."""
+    """Bootstrap draws behind each interval."""
     notes: tuple[str, ...] = ()
-    """Baselines without a comparison, and the reasons."""
+    """Baselines without predictions, and the reasons."""
 
     @property
     def reference(self) -> str | None:
-        """Baseline of the headline gains: the last in the study file; never a peer."""
+        """Baseline of the headline gains: the last of the study file; None if there is none."""
         own = [baseline for baseline in self.gains if baseline not in PEERS]
         return own[-1] if own else None
 
@@ -122,7 +124,7 @@ class Evaluation:
 def judge_predicted(
     predicted: Predictions, config: Config, budget: Budget = UNLIMITED
 ) -> Evaluation:
-    """Judge predictions of patients whose outcome is known; see :func:`judge`."""
+    """Judge predictions against the patients' outcomes, as :func:`judge` does."""
     judged = judge(
         *predicted.outcome,
         predicted.group,
@@ -147,11 +149,21 @@ def judge(
     seed: int,
     budget: Budget = UNLIMITED,
 ) -> Evaluation:
-    """Score cumulative hazards (n, j + 1) on a grid against outcomes (n,); see the module.
+    """Judge predicted curves of a model, its learners and baselines against outcomes.
 
-    Ranks are compared after each fold's (n,) mean risk is taken off: the level of a fold model
-    falls where its held-out patients fared worse, which would bias a C pooled over folds. Where the
-    budget does not last for all ``bootstraps`` there are fewer.
+    Concordance is computed from risks less the mean risk of the patient's fold: the level of a
+    fold's model is lower where its held-out patients fared worse, which would bias a pooled C.
+
+    Args:
+        time: (n,) months of follow-up.
+        event: (n,) whether the event was seen.
+        fold: (n,) fold of each patient.
+        grid: the j bins of the curves.
+        curves: ``MODEL`` and its learners -> (n, j + 1) cumulative hazards.
+        baselines: baseline -> (n, j + 1) cumulative hazards.
+        bootstraps: number of draws behind each interval.
+        seed: seed of the draws.
+        budget: time budget; where it does not last for all draws, fewer are made.
     """
     horizon = judged_horizon(time, event, grid.horizon)
     judged = BootstrappedOutcome.of(time, event, horizon, bootstraps, seed)
@@ -164,9 +176,9 @@ def judge(
     if budget.limited and bootstraps > FEWEST_DRAWS:
         before = budget.spent
         judged.first(FEWEST_DRAWS).figures(predicted)
-        # The figure itself costs as much as one draw.
-        each = max((budget.spent - before) / (FEWEST_DRAWS + 1), 1e-9)
-        draws = int(np.clip(budget.left() / each - 1, FEWEST_DRAWS, bootstraps))
+        # The value in all patients costs as much as one draw.
+        of_one = max((budget.spent - before) / (FEWEST_DRAWS + 1), 1e-9)
+        draws = int(np.clip(budget.left() / of_one - 1, FEWEST_DRAWS, bootstraps))
         if draws < bootstraps:
             budget.cut("evaluation", draws, f"{bootstraps} bootstraps")
     figures = dict(zip(models, judged.first(draws).figures(predicted), strict=True))
@@ -174,7 +186,7 @@ def judge(
     gained = {b: estimates(gains(figures[MODEL], figures[b], deciding())) for b in baselines}
     middle = horizon / 2
     at_middle = outputs[MODEL].survival
-    own = survival(grid.at_own(curves[MODEL], time))
+    at_time = survival(grid.at_own(curves[MODEL], time))
     return Evaluation(
         patients=len(time),
         events=int(event.sum()),
@@ -186,7 +198,7 @@ def judge(
         calibration_slope=or_nan(
             lambda: calibration_at(event, time, at_middle, middle, judged.weights).slope
         ),
-        d_calibration_p=or_nan(lambda: d_calibration(event, own).p_value),
+        d_calibration_p=or_nan(lambda: d_calibration(event, at_time).p_value),
         survival=at_middle,
         risk=risks[MODEL],
         bootstraps=draws,
@@ -194,5 +206,5 @@ def judge(
 
 
 def estimates(drawn: Mapping[str, Array]) -> dict[str, Estimate]:
-    """Return each statistic (1 + d,), by name, with its interval."""
-    return {name: Estimate.of_draws(each) for name, each in drawn.items()}
+    """Return each statistic's estimate from its values (1 + d,), by name."""
+    return {name: Estimate.of_draws(values) for name, values in drawn.items()}

@@ -1,4 +1,4 @@
-"""Metrics in subgroups, by the patients' features and by their missing modalities."""
+"""Metrics in subgroups by features, and by patterns of missing modalities."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from accomplice.training.estimators.policy import EVENTS_TO_JUDGE
 from accomplice.training.evaluation.bootstrap import BootstrappedOutcome
 from accomplice.training.evaluation.record import Pattern, Subgroup
 
-#: Most levels of an ordinal, and of a category, that make subgroups.
-MOST_ORDINAL, MOST_CATEGORY = 8, 5
-#: Most centres that are judged, the largest.
+#: Maximum of levels of an ordinal clinical feature that makes subgroups.
+MOST_ORDINAL = 8
+#: Maximum of levels of another feature that makes subgroups.
+MOST_CATEGORY = 5
+#: Maximum of centres that are judged; they are the largest.
 MOST_CENTRES = 20
 #: Name of the pool of rare patterns.
 OTHER = "other"
@@ -26,21 +28,23 @@ OTHER = "other"
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """Each patient's parts in the figures of a group, for the model and the strongest baseline."""
+    """Patients with predictions and scores, from which the metrics of any group are taken."""
 
     followed: BootstrappedOutcome
+    """Outcomes of n patients, and bootstrap draws."""
     risk: Array
-    """(n,) higher is worse."""
+    """(n,) log-hazard risk; higher is worse."""
     brier: Array
-    """(n,) Brier score averaged to the horizon."""
+    """(n,) Brier score of the model, averaged over time to the horizon."""
     gain: Array
-    """(n,) of it over the strongest baseline; NaN if there is none."""
+    """(n,) Brier score of the strongest baseline less the model's; NaN without a baseline."""
     alive: Array
-    """(n,) predicted survival at the month."""
+    """(n,) predicted survival at ``month``."""
     month: float
+    """Month at which observed over expected events are taken."""
 
     def judge(self, member: Bools) -> dict[str, Any]:
-        """Return counts and figures of some of the patients (n,), by the record's names."""
+        """Return counts and metrics of the members (n,) of a group, by :class:`Pattern`'s names."""
         group, alive = self.followed.take(member), self.alive[member]
         return {
             "patients": len(group),
@@ -51,11 +55,11 @@ class Scored:
         }
 
     def gained(self, member: Bools) -> Estimate:
-        """Return the gain among some of the patients (n,)."""
+        """Return the mean gain of the members (n,) of a group."""
         return Estimate.of_draws(self.followed.take(member).draws.mean(self.gain[member]))
 
     def enough(self, member: Bools) -> bool:
-        """Whether there are events enough among some of the patients (n,) to judge them."""
+        """Return whether the members (n,) of a group have enough events to be judged."""
         return self.followed.take(member).events >= EVENTS_TO_JUDGE
 
 
@@ -71,10 +75,10 @@ def subgroups(scored: Scored, cohort: Cohort) -> tuple[Subgroup, ...]:
 
 
 def groups_of(cohort: Cohort) -> Iterator[tuple[str, str, Bools]]:
-    """Yield feature, level and members (n,) of each group.
+    """Yield feature, level and members (n,) of each group, the group of all patients first.
 
-    Groups are made by the features of the first modality and of the baselines (numbers are cut at
-    a rounded median), by other categories of few levels, and by centre.
+    Clinical features are those of the first modality and of the baselines. Groups are made by
+    clinical numbers, cut at a rounded median, by features with few levels, and by centre.
     """
     study = cohort.study
     first = next(iter(study.blocks.values()))
@@ -93,21 +97,22 @@ def groups_of(cohort: Cohort) -> Iterator[tuple[str, str, Bools]]:
 
 
 def _levels(feature: Feature, values: Array, clinical: bool) -> Iterator[tuple[str, Bools]]:
+    """Yield level and members (n,) of each group of a feature, none if it makes no groups."""
     if feature.levels is not None:
         most = MOST_ORDINAL if clinical and feature.kind == "ordinal" else MOST_CATEGORY
         if len(feature.levels) <= most:
             yield from ((level, values == k) for k, level in enumerate(feature.levels))
     elif clinical and not np.isnan(values).all():
-        # Rounded, so that the bound is no patient's own value.
+        # Rounded, so that the bound is no patient's value.
         split = float(f"{np.nanmedian(values):.2g}")
         yield f"below {split:g}", values < split
         yield f"{split:g} or above", values >= split
 
 
 def patterns(scored: Scored, cohort: Cohort) -> tuple[Pattern, ...]:
-    """Judge the model by pattern of missing modalities, the most frequent first.
+    """Judge the model by pattern of missing modalities, the most frequent pattern first.
 
-    Patterns with too few events are pooled, and left out where together they have too few.
+    Patterns with too few events are pooled; the pool is left out if it has too few as well.
     """
     blind = cohort.prognostic()
     blocks = blind.study.blocks

@@ -152,7 +152,7 @@ def over_time(effect: EffectOverTime, overall: HazardRatio) -> Figure:
     """The hazard ratio as it changes with follow-up."""
     figure = Figure(figsize=(7, 3.8))
     axes = figure.subplots()
-    curves = [np.exp(np.clip(a, -4, 4)) for a in (effect.log, effect.low, effect.high)]
+    curves = [np.exp(np.clip(a, -4, 4)) for a in (effect.log_hr, effect.low, effect.high)]
     axes.fill_between(
         effect.months, curves[1], curves[2], color=BLUE, alpha=0.16, lw=0, label="95 % band"
     )

@@ -131,7 +131,7 @@ def to_json(claim: MarkerClaim, page: Page, provenance: Mapping[str, object]) ->
         "proportional_hazards": {
             "p": claim.proportional_p,
             "months": claim.over_time.months,
-            "log_hz_ratio": claim.over_time.log,
+            "log_hz_ratio": claim.over_time.log_hr,
             "low": claim.over_time.low,
             "high": claim.over_time.high,
         },

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from accomplice.data.arrays import Array, Ints
 from accomplice.data.preprocessing.batched_preprocessor import BatchedInputs, BatchedPreprocessor
 from accomplice.data.preprocessing.preprocessor import Inputs
-from accomplice.training.estimators.hazard import TimeGrid, gathered, survival
+from accomplice.training.estimators.hazard import TimeGrid, bin_hazard, survival
 from accomplice.training.learners.learner import Batched
 from accomplice.training.learners.network.inference import Networks
 from accomplice.training.learners.network.inputs import NetInputs
@@ -90,7 +90,7 @@ class BatchedEnsemble:
         # Patient by patient, so that learners need not move it to see all folds' columns in a row.
         linear = np.ascontiguousarray(inputs.linear.transpose(1, 0, 2)).transpose(1, 0, 2)
         folds, n, _ = linear.shape
-        hazard = gathered(self._logits(inputs))
+        hazard = bin_hazard(self._logits(inputs))
         m, bins = hazard.shape[1], hazard.shape[3]
         cumulative = hazard.reshape(folds, m * n, bins) @ in_bins
         members = np.exp(-cumulative.astype(self.precision)).reshape(folds, m, n, -1)

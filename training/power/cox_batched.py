@@ -58,7 +58,7 @@ def fit_many(X: Array, event: Bools) -> CoxFits:
 
     found = maximise(evaluate, np.zeros((m, p)), EVALUATIONS)
     # So near the top a last step is exact to the square of what is left.
-    beta = np.where(found.settled[:, None], found.place + found.step, found.place)
+    beta = np.where(found.converged[:, None], found.point + found.step, found.point)
     return CoxFits(beta, variance)
 
 

@@ -239,4 +239,4 @@ def test_patterns_met_again_say_what_they_said_at_first(monkeypatch, remembered)
             strict=True,
         ):
             np.testing.assert_allclose(made, expected, rtol=1e-12, atol=1e-12)
-    assert len(gaussian._met) * (4 * 2 + 2 * 2) <= max(remembered, 5 * 12)
+    assert len(gaussian._cache) * (4 * 2 + 2 * 2) <= max(remembered, 5 * 12)

@@ -54,10 +54,10 @@ def test_moments_at_events_add_up_to_gradient_and_information(name):
 def test_the_curve_falls_where_the_effect_wears_off():
     _, X, time, event = case("distinct")
     curve = effect_over_time(X[:, 0], time, event)
-    assert curve.log[0] > 0.3
-    assert curve.log[-1] < 0
-    assert (curve.low < curve.log).all()
-    assert (curve.log < curve.high).all()
+    assert curve.log_hr[0] > 0.3
+    assert curve.log_hr[-1] < 0
+    assert (curve.low < curve.log_hr).all()
+    assert (curve.log_hr < curve.high).all()
 
 
 def test_the_curve_of_few_events_is_the_coefficient_itself():
@@ -66,9 +66,9 @@ def test_the_curve_of_few_events_is_the_coefficient_itself():
     curve = effect_over_time(X[:, 0], time, few)
     risk_sets = RiskSets(time, few)
     beta = fit_cox(X[:, :1], risk_sets, np.zeros(1))
-    np.testing.assert_allclose(curve.log, beta[0], atol=1e-6)
+    np.testing.assert_allclose(curve.log_hr, beta[0], atol=1e-6)
     information = risk_sets.evaluate(X[:, :1], X[:, 0] * beta[0])[2][0, 0]
-    np.testing.assert_allclose(curve.high - curve.log, 1.959964 / information**0.5, rtol=1e-5)
+    np.testing.assert_allclose(curve.high - curve.log_hr, 1.959964 / information**0.5, rtol=1e-5)
 
 
 def test_natural_splines_are_straight_beyond_their_knots():

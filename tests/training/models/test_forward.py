@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from accomplice.training.estimators.hazard import accumulate, gathered, survival
+from accomplice.training.estimators.hazard import accumulate, bin_hazard, survival
 from accomplice.training.learners.boosting import Boosting
 from accomplice.training.learners.network.inputs import net_columns
 from accomplice.training.learners.registry import NET
@@ -42,7 +42,7 @@ def one_by_one(ensemble, values, centre):
         def curves(cumulative, fold=fold):
             return survival(on_grid(fold.grid, cumulative, ensemble.grid))
 
-        members.append(curves(accumulate(gathered(own[..., : fold.grid.bins]))))
+        members.append(curves(accumulate(bin_hazard(own[..., : fold.grid.bins]))))
         each = {name: curves(m.cumulative(made.linear)) for name, m in fold.learners.items()}
         each[NET] = members[-1].mean(axis=0)
         learners.append(np.stack([each[name] for name in ensemble.names]))
