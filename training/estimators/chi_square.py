@@ -15,5 +15,5 @@ class ChiSquare(NamedTuple):
 
     @classmethod
     def of(cls, statistic: float, degrees: int) -> Self:
-        """Return the statistic with its p value P(χ² > statistic) at the degrees of freedom."""
+        """Return the statistic with its p value P(χ² > statistic) at ``degrees`` of freedom."""
         return cls(statistic, float(chdtrc(degrees, statistic)))

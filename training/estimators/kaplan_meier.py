@@ -47,7 +47,7 @@ class KaplanMeier:
 
     @classmethod
     def _product_limit(cls, times: Array, leave: Array, at_risk: Array) -> KaplanMeier:
-        """Return the curve of those who leave at each time (k,), among those at risk (k,)."""
+        """Return the curve of times (k,) from the numbers who leave (k,) and are at risk (k,)."""
         ratio = np.divide(leave, at_risk, out=np.zeros_like(leave), where=leave > 0)
         stay = at_risk - leave
         step = np.divide(ratio, stay, out=np.zeros_like(leave), where=stay > 0)

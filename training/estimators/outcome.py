@@ -12,7 +12,7 @@ class UndefinedMetricError(ValueError):
 
 
 def checked_outcome(event: Bools, time: Reals) -> tuple[Bools, Array]:
-    """Check event and time of observed outcomes.
+    """Return event and time of observed outcomes after checking them.
 
     Args:
         event: (n,) bool, True where the event was seen, False where the patient was censored.
@@ -22,8 +22,8 @@ def checked_outcome(event: Bools, time: Reals) -> tuple[Bools, Array]:
         Event (n,) bool and time (n,) float64.
 
     Raises:
-        ValueError: no patients, unequal lengths, an event that is not boolean, a time that is
-            not finite.
+        ValueError: there are no patients, the lengths differ, an event is not boolean, or a time
+            is not finite.
 
     Example:
         >>> checked_outcome(np.array([True, False]), np.array([3, 5]))
@@ -41,18 +41,18 @@ def checked_outcome(event: Bools, time: Reals) -> tuple[Bools, Array]:
 
 
 def checked_finite(name: str, values: Reals, shape: tuple[int, ...]) -> Array:
-    """Return `values` as float64; raise unless they are finite and of a shape.
+    """Return `values` as float64 after checking that they are finite and have a shape.
 
     Args:
-        name: what the error text calls them.
-        values: `shape`, the numbers to check.
-        shape: the shape they must have.
+        name: name of the values in errors.
+        values: numbers to check.
+        shape: shape that they must have.
 
     Returns:
-        The values, float64.
+        The values, float64, of that shape.
 
     Raises:
-        ValueError: another shape, or values that are not finite.
+        ValueError: the values have another shape, or are not all finite.
 
     Example:
         >>> checked_finite("risk", np.array([1, 2]), (2,))
@@ -67,7 +67,7 @@ def checked_finite(name: str, values: Reals, shape: tuple[int, ...]) -> Array:
 
 
 def checked_survival(name: str, survival: Reals, shape: tuple[int, ...]) -> Array:
-    """Return `survival` as float64; raise as `checked_finite`, or unless it is within [0, 1].
+    """Return `survival` as `checked_finite` does; raise ValueError if it is outside [0, 1] too.
 
     Example:
         >>> checked_survival("survival", np.array([1.0, 0.4]), (2,))
@@ -80,7 +80,7 @@ def checked_survival(name: str, survival: Reals, shape: tuple[int, ...]) -> Arra
 
 
 def checked_times(times: Reals) -> Array:
-    """Return `times` (t,) as float64; raise ValueError unless they rise and are finite.
+    """Return `times` (t,) as float64; raise ValueError unless they are finite and strictly rising.
 
     Example:
         >>> checked_times(np.array([12, 36]))
