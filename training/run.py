@@ -1,4 +1,4 @@
-"""One training run: cohort -> fit -> evaluation -> bundle, and the same written to MLflow."""
+"""One training run: cohort -> fit -> evaluation -> bundle."""
 
 from __future__ import annotations
 
@@ -43,26 +43,29 @@ from accomplice.training.progress import Tick, silent, within
 from accomplice.training.treatment.evidence import Evidence
 from accomplice.training.treatment.judging import evidence
 
-#: Parts of the time left that the folds' learners, and then the network, may take.
-FOLDS_TIME, NET_TIME = 0.35, 0.7
-#: Part of what is then left that the scores may take; the review has the rest.
+#: Share of an endpoint's time for fitting all learners but the network.
+FOLDS_TIME = 0.35
+#: Share of the time then left for the fit of the network.
+NET_TIME = 0.7
+#: Share of the time then left for the scores; the review has the rest.
 JUDGING_TIME = 0.5
-#: Part of the time that the primary endpoint may take where there are further ones, which share
-#: the rest.
+#: Share of a run's time for the primary endpoint where there are further ones.
 PRIMARY_TIME = 0.6
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A fit of a survival endpoint, and its evaluation."""
+    """A fitted model of a survival endpoint, and its evaluation."""
 
     model: SurvivalModel
+    """Model that predicts new patients."""
     fitted: Fitted
+    """Fits of the folds, with out-of-fold predictions of the cohort."""
     evaluation: Evaluation
     evidence: Evidence | None
-    """Evidence for the treatment's effect, where one was estimated."""
+    """Evidence for the treatment's effect; None where none was estimated."""
     review: Review
-    """The record of its evaluation, without patients."""
+    """Record of the evaluation, without patients' values."""
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -70,7 +73,7 @@ class Judged:
         return self.review.sentinels
 
     def to_json(self) -> dict[str, Any]:
-        """Return the figures as plain data."""
+        """Return the metrics, the treatment's evidence and the review as plain data."""
         treatment = {} if self.evidence is None else {"treatment": self.evidence.to_json()}
         reviewed = {"review": self.review.model_dump(mode="json")}
         return self.evaluation.to_json() | treatment | reviewed
@@ -78,36 +81,36 @@ class Judged:
 
 @dataclass(frozen=True)
 class Response:
-    """A model of a binary endpoint, and its evaluation."""
+    """A fitted model of a binary endpoint, and its evaluation."""
 
     model: ResponseModel
     evaluation: ResponseEvaluation
     label: Array
     """(n,) 1, 0, or NaN for unlabelled patients."""
     probability: Array
-    """(n,) out of fold, NaN for unlabelled patients."""
+    """(n,) out-of-fold probability of label 1; NaN for unlabelled patients."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """The fitted models of a run, with their evaluation."""
+    """All fitted models of a run, with their evaluation."""
 
     bundle: Bundle
     survival: dict[str, Judged]
-    """By survival endpoint with events enough, the primary one first."""
+    """Survival endpoint with enough events -> its fit; the primary endpoint first."""
     responses: dict[str, Response]
-    """By binary endpoint with labels enough."""
+    """Binary endpoint with enough labels -> its fit."""
     without: dict[str, str]
     """Endpoint without a model -> the reason."""
 
     @property
     def primary(self) -> Judged | None:
-        """The primary endpoint's fit; None where the study has labels alone."""
+        """The primary endpoint's fit; None where the study has binary endpoints only."""
         return next(iter(self.survival.values()), None)
 
     @property
     def further(self) -> dict[str, Judged]:
-        """The survival endpoints beyond the primary one."""
+        """Further survival endpoint -> its fit."""
         return dict(list(self.survival.items())[1:])
 
 
@@ -117,19 +120,20 @@ def train(
     """Fit and judge a model of each endpoint; nothing is written.
 
     Args:
-        patients: to train on: a cohort, the primary survival endpoint's, or labels alone.
-        config: of the run, the same for all survival endpoints.
+        patients: training patients: a cohort with the primary survival endpoint, or patients with
+            binary labels only.
+        config: settings of the run, the same for all survival endpoints.
         tick: progress callback.
-        budget: within which each part does what it can, at least once.
+        budget: time limit, of which each part has its share.
 
     Raises:
         InputError: the primary endpoint has too few events; or there is none, and no binary
-            endpoint has labels enough.
+            endpoint has enough labels.
     """
     survival: dict[str, Judged] = {}
     without: dict[str, str] = {}
     if isinstance(patients, Cohort):
-        further, without = _enough(patients.further, config)
+        further, without = _split_by_events(patients.further, config)
         share = budget.share(PRIMARY_TIME) if further else budget
         judged = fit_and_judge(patients, config, tick, share)
         survival[patients.endpoint] = watched(judged, config, tick, share)
@@ -138,7 +142,7 @@ def train(
             survival[name] = fit_and_judge(cohort, config, within(name, tick), share)
     else:
         check_labels(patients)
-    responses = respond(patients, config)
+    responses = fit_responses(patients, config)
     for name, label in patients.binary.items():
         reason = why_no_model(label)
         if reason is not None:
@@ -150,7 +154,11 @@ def train(
 def fit_and_judge(
     cohort: Cohort, config: Config, tick: Tick = silent, budget: Budget = UNLIMITED
 ) -> Judged:
-    """Fit and judge a model of one survival endpoint."""
+    """Fit and judge a model of one survival endpoint.
+
+    Raises:
+        InputError: the endpoint has too few events.
+    """
     prepared = prepare(cohort, config, tick, budget.share(FOLDS_TIME))
     fitted = fit(prepared, config, tick, budget.share(NET_TIME))
     baselines = fit_baselines(prepared, config)
@@ -183,10 +191,10 @@ def watched(
     return replace(judged, review=judged.review.model_copy(update={"sentinels": found}))
 
 
-def _enough(
+def _split_by_events(
     further: Mapping[str, Cohort], config: Config
 ) -> tuple[dict[str, Cohort], dict[str, str]]:
-    """Part the endpoints that can be fitted from those that cannot, with the reason."""
+    """Return the further endpoints with enough events, and the reason for each of the others."""
     able, unable = {}, {}
     for name, cohort in further.items():
         try:
@@ -198,8 +206,8 @@ def _enough(
     return able, unable
 
 
-def respond(patients: Patients, config: Config) -> dict[str, Response]:
-    """Fit and judge a model of each binary endpoint that has labels enough."""
+def fit_responses(patients: Patients, config: Config) -> dict[str, Response]:
+    """Fit and judge a model of each binary endpoint with enough labels."""
     blind, found = patients.prognostic(), {}
     for name, endpoint in patients.study.endpoints.binary.items():
         label = patients.binary[name]
@@ -225,7 +233,7 @@ def make_bundle(
     config: Config,
     cuts: Sequence[str] = (),
 ) -> Bundle:
-    """Make a bundle of fits, their metrics and their provenance."""
+    """Return the bundle of all fits, with their metrics and their provenance."""
     settings = json.loads(json.dumps(flat(config)))
     # The table's place on the training machine is of no use elsewhere.
     source = patients.study.source.model_copy(update={"files": ("cohort",)})
@@ -254,9 +262,9 @@ def survival_model(
     """Return the model that predicts new patients.
 
     Args:
-        fitted: on the training cohort.
-        baselines: fitted on the same folds.
-        distrust: reason why no advice can rest on the treatment's effect, if there is one.
+        fitted: the fit to the training cohort.
+        baselines: reference models fitted on the same folds.
+        distrust: reason why no advice can rest on the treatment's effect; empty if there is none.
     """
     cohort, risk = fitted.prepared.cohort, log_risk(fitted.cumulative)
     centre = float(np.mean(risk))

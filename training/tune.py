@@ -1,7 +1,7 @@
-"""Tune the network with Optuna: every trial is judged on the same folds, the defaults first.
+"""Tuning of the network with Optuna: all trials are judged on the same folds, the defaults first.
 
 A trial that falls behind is pruned, and counts as judged. A trial interrupted by Ctrl-C or by the
-time budget counts as failed, and never as the best.
+time limit counts as failed.
 """
 
 from __future__ import annotations
@@ -37,41 +37,45 @@ from accomplice.training.fitting.fit import Fitted, fit
 from accomplice.training.fitting.prepare import Prepared
 from accomplice.training.processes import has_ended, this_process
 
-#: Seconds between a worker's heartbeats, and without one until its trial is marked failed.
-HEARTBEAT, GRACE = 60, 180
-#: Seconds between two looks at the trials of other workers.
-LOOK = 1.0
-#: Attribute of a trial with its number and the process that runs it.
+#: Seconds between a worker's heartbeats.
+HEARTBEAT = 60
+#: Seconds without a heartbeat until a worker's trial is marked failed.
+GRACE = 180
+#: Seconds between two checks for the end of other workers' trials.
+POLL = 1.0
+#: Attribute of a trial that holds its number and the process that runs it.
 PROCESS = "process"
-#: Attribute of the trial that has the default settings.
+#: Attribute that marks a trial of the default settings.
 DEFAULTS = "defaults"
-#: States of a trial that was judged, and of one that was or will be; an interrupted one was not.
+#: States of a trial that was judged.
 JUDGED = (TrialState.COMPLETE, TrialState.PRUNED)
+#: States of a trial that was judged or still can be; a failed one cannot.
 ALIVE = (*JUDGED, TrialState.RUNNING, TrialState.WAITING)
 #: Trials drawn at random before the search learns from them.
 STARTUP = 8
-#: Epochs that no trial is pruned in. Replayed on the whole histories of 36 trials of two synthetic
-#: cohorts, this and the median spared 31 % and 15 % of the epochs, and gave up the trial that would
-#: have been best in 2 % and none of the orders.
+#: First epochs of a trial, in which it is never pruned. Replayed in many orders on the full
+#: histories of 36 trials of two synthetic cohorts, median pruning after these epochs saved 31 % and
+#: 15 % of the epochs, and pruned the trial that would have been best in 2 % and none of the orders.
 WARM_UP = 5
-#: Quantile of the finished trials' durations that the next one is expected to take.
+#: Quantile of the completed trials' durations that is expected for the next trial.
 USUAL = 0.75
-#: Times that the final fit may take longer than preparing and its trial did; it is judged too.
+#: Factor on the expected duration of the final fit, which is evaluated more fully than a trial.
 FINAL = 1.5
 
 
 class OutOfTimeError(Exception):
-    """A trial was stopped by the clock."""
+    """A trial was stopped since the time left is needed for the final fit."""
 
 
 class SecondDefaultsError(Exception):
-    """Another worker's trial of the defaults is the one that counts."""
+    """An earlier trial of the defaults counts in place of this one."""
 
 
 class OneTooManyError(Exception):
-    """Other workers' trials are as many as were asked for."""
+    """Trials with lower numbers already make up the number asked for."""
 
 
+#: Callback for a judged trial of a study.
 Report = Callable[[FrozenTrial, Study], None]
 
 
@@ -82,8 +86,8 @@ def do_nothing(_: object) -> None:
 class SeededByTrial(TPESampler):
     """Optuna's TPE, seeded for each trial by its number.
 
-    A sampler's state is not stored. So workers that share a study, and a session that goes on with
-    one, draw trials that were not drawn before.
+    Optuna does not store a sampler's state. With a seed for each trial, workers that share a study,
+    and sessions that resume one, do not draw the same trials again.
     """
 
     def __init__(self, seed: int) -> None:
@@ -91,26 +95,26 @@ class SeededByTrial(TPESampler):
         self.seed = seed
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:  # noqa: ARG002
-        """Seed it for the trial."""
+        """Seed the sampler for a trial."""
         super().__init__(seed=self.seed + trial.number, n_startup_trials=STARTUP)
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """State of an Optuna study: best configuration, trials judged, trials pruned."""
+    """State of an Optuna study after a search."""
 
     study: Study
     config: Config
     """The best configuration so far."""
     trials: int
-    """Trials judged, earlier sessions and other workers included."""
+    """Number of judged trials, those of earlier sessions and other workers included."""
     pruned: int
-    """Trials among them that were pruned."""
+    """Number of pruned trials among them."""
 
 
-#: Search space: key -> lowest and highest value; whole numbers where the ends are. All but the
-#: dropouts on a logarithmic scale. Lower learning rates took twice as long and were never best.
-#: The part held out for early stopping is not tuned: trials would be pruned by the losses of
+#: Search space: key -> lowest and highest value; of whole numbers if both are. All settings but the
+#: dropouts are drawn on a logarithmic scale. Lower learning rates took twice as long and were never
+#: best. The share held out for early stopping is not tuned: pruning would compare losses of
 #: different patients.
 SPACE: dict[str, tuple[float, float]] = {
     "net.learning_rate": (1e-3, 1e-2),
@@ -123,7 +127,7 @@ SPACE: dict[str, tuple[float, float]] = {
 
 
 def suggest(trial: Trial, base: Config) -> Config:
-    """Draw a configuration; the space reaches as far as ``base`` does, where that is further."""
+    """Draw a configuration from the search space, widened to include the values of ``base``."""
     defaults = flat(base)
     drawn: dict[str, float] = {}
     for key, (low, high) in SPACE.items():
@@ -136,7 +140,7 @@ def suggest(trial: Trial, base: Config) -> Config:
 
 
 def study_name(cohort: Cohort, config: Config) -> str:
-    """Name a study by its cohort and configuration, so that the same command resumes it."""
+    """Return a study's name by cohort and configuration, so that the same command resumes it."""
     decided = json.dumps([cohort.fingerprint(), flat(config)], sort_keys=True)
     digest = hashlib.sha256(decided.encode()).hexdigest()[:10]
     return f"{cohort.study.name}-{cohort.endpoint}-{digest}"
@@ -152,10 +156,15 @@ def check_storage(storage: str) -> None:
 
 
 def open_study(name: str, storage: str, seed: int) -> Study:
-    """Open a study or begin it.
+    """Open a study, which is created if it does not exist.
+
+    Args:
+        name: name of the study.
+        storage: address of the database.
+        seed: seed of the sampler.
 
     Raises:
-        InputError: the storage cannot be reached.
+        InputError: the storage cannot be reached, or another Optuna wrote it.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     opened = open_storage(storage, HEARTBEAT, GRACE)
@@ -168,18 +177,18 @@ def open_study(name: str, storage: str, seed: int) -> Study:
 
 
 def of_defaults(study: Study) -> FrozenTrial | None:
-    """Return the completed trial of the default settings, if there is one."""
+    """Return the completed trial of the default settings; None if there is none."""
     done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     return next((t for t in done if DEFAULTS in t.user_attrs), None)
 
 
 def best_of(study: Study) -> FrozenTrial | None:
-    """Return the best of the completed trials, if there is one."""
+    """Return the completed trial with the lowest score; None if there is none."""
     done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     return min(done, key=lambda t: (t.value, t.number), default=None)
 
 
-def judged(study: Study) -> int:
+def count_judged(study: Study) -> int:
     """Return the number of completed or pruned trials."""
     return len(study.get_trials(deepcopy=False, states=JUDGED))
 
@@ -187,15 +196,18 @@ def judged(study: Study) -> int:
 def propose_defaults(
     study: Study, config: Config, attributes: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
-    """Have the defaults tried, unless they were or will be; return the first such trial's notes.
+    """Enqueue a trial of the defaults, unless one was or will be run.
 
-    Workers that begin together may each propose them. The trials' numbers say whose proposal was
-    first: it alone is run, and what it carries holds for all.
+    Workers that begin at the same moment may each enqueue one. The trial with the lowest number
+    alone is run, and its attributes hold for all workers.
 
     Args:
-        study: from :func:`open_study`.
+        study: the study, from :func:`open_study`.
         config: the defaults.
-        attributes: what the proposal carries.
+        attributes: attributes of a trial that is enqueued.
+
+    Returns:
+        The attributes of the first trial of the defaults.
     """
     proposed = _proposals(study)
     if not any(t.state in ALIVE for t in proposed):
@@ -226,7 +238,7 @@ def tune(
 ) -> Tuned:
     """Run trials until the study has ``trials`` judged ones, or the time is over.
 
-    It waits for trials that run in other workers, unless their worker has ended.
+    Trials that run in other workers are waited for, unless their worker has ended.
 
     A trial's score is the out-of-fold integrated Brier score of the stacked model. The defaults are
     the first trial, neither pruned nor cut short, so the best is never worse than they are on these
@@ -234,14 +246,18 @@ def tune(
 
     Args:
         prepared: the cohort's folds, shared by all trials.
-        config: defaults, and everything that is not tuned.
-        study: from :func:`open_study`.
-        trials: how many the study shall have, earlier ones included.
-        report: called with each judged trial.
-        budget: of all, the final fit too. No trial begins that would not leave time for that.
+        config: the defaults, and the settings that are not tuned.
+        study: the study, from :func:`open_study`.
+        trials: number of judged trials to reach, earlier ones included.
+        report: called with each judged trial and the study.
+        budget: time limit of search and final fit; no trial begins that would leave the final fit
+            too little time.
         before: seconds that the final fit takes before its network.
-        models: survival endpoints that the final fit is of; the trials are of the first alone.
-        waiting: called once with the number of trials that it waits for.
+        models: number of survival endpoints of the final fit; trials fit the first only.
+        waiting: called once with the number of trials in other workers that are waited for.
+
+    Returns:
+        The state of the study at the end.
     """
 
     def objective(trial: Trial) -> float:
@@ -249,8 +265,8 @@ def tune(
         first, keep = DEFAULTS in trial.user_attrs, kept_back(study, before, models)
         if first and any(t.number < trial.number for t in _proposals(study) if t.state in ALIVE):
             raise SecondDefaultsError
-        # Of workers that begin one each at the same moment, the first numbers count.
-        if not first and _others(study, trial.number) + 1 >= trials:
+        # Of trials that workers begin at the same moment, those with the lowest numbers count.
+        if not first and _count_others(study, trial.number) + 1 >= trials:
             raise OneTooManyError
 
         def watch(epoch: int, loss: float) -> None:
@@ -269,7 +285,7 @@ def tune(
         trial.set_user_attr("net_share", fitted.ensemble.stack.weight("net"))
         return scores["ibs"]
 
-    def told(current: Study, trial: FrozenTrial) -> None:
+    def report_judged(current: Study, trial: FrozenTrial) -> None:
         if trial.state in JUDGED:
             report(trial, current)
 
@@ -277,34 +293,34 @@ def tune(
     while True:
         end_lost_trials(study)
         propose_defaults(study, config)
-        if not _goes_on(study, trials, budget, kept_back(study, before, models)):
+        if not _needs_trials(study, trials, budget, kept_back(study, before, models)):
             break
         if _is_full(study, trials):
             if not waits:
                 waiting(len(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))))
             waits = True
-            time.sleep(LOOK)
+            time.sleep(POLL)
             continue
-        with warnings.catch_warnings(), _slept():
+        with warnings.catch_warnings(), _ignoring_lost_trial():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             study.optimize(
                 objective,
                 n_trials=1,
-                callbacks=[told],
+                callbacks=[report_judged],
                 catch=(OutOfTimeError, SecondDefaultsError, OneTooManyError),
             )
-    if judged(study) < trials:
-        budget.cut("search", judged(study), f"{trials} trials")
+    if count_judged(study) < trials:
+        budget.cut("search", count_judged(study), f"{trials} trials")
     best = best_of(study)
-    # There is none where time is over before another worker completes the defaults.
+    # None if time is over before another worker completes the defaults.
     drawn = {} if best is None else best.params
     pruned = len(study.get_trials(deepcopy=False, states=(TrialState.PRUNED,)))
-    return Tuned(study, with_settings(config, drawn), judged(study), pruned)
+    return Tuned(study, with_settings(config, drawn), count_judged(study), pruned)
 
 
 @contextmanager
-def _slept() -> Iterator[None]:
-    """Go on where another worker took this one, which was stopped for a while, for lost."""
+def _ignoring_lost_trial() -> Iterator[None]:
+    """Ignore the error of a trial that others marked failed while this process was suspended."""
     try:
         yield
     except ValueError as error:
@@ -313,10 +329,10 @@ def _slept() -> Iterator[None]:
 
 
 def end_lost_trials(study: Study) -> None:
-    """Have the trials fail whose worker has ended.
+    """Mark trials as failed whose worker has ended.
 
-    On this machine that is seen by its process; of others by its signs of life, and by a mark that
-    each trial gets when it begins.
+    A worker on this machine has ended with its process; one on another machine if its heartbeat
+    stopped, or if it did not name its process within ``GRACE`` seconds.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -332,42 +348,42 @@ def end_lost_trials(study: Study) -> None:
             study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
 
 
-def _others(study: Study, before: float = math.inf) -> int:
-    """Count the trials, but for the defaults', that are judged or run, with numbers below one."""
+def _count_others(study: Study, before: float = math.inf) -> int:
+    """Count judged and running trials, except of the defaults, with numbers below ``before``."""
     trials = study.get_trials(deepcopy=False, states=(*JUDGED, TrialState.RUNNING))
     return sum(t.number < before and DEFAULTS not in t.user_attrs for t in trials)
 
 
 def _is_full(study: Study, trials: int) -> bool:
-    """Whether the trials that are judged or run are as many as were asked for."""
+    """Whether judged and running trials, that of the defaults included, reach ``trials``."""
     waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-    return _others(study) + 1 >= trials and not any(DEFAULTS in t.user_attrs for t in waiting)
+    return _count_others(study) + 1 >= trials and not any(DEFAULTS in t.user_attrs for t in waiting)
 
 
-def _goes_on(study: Study, trials: int, budget: Budget, keep: float) -> bool:
-    """Whether to run more trials, with ``keep`` seconds kept back."""
+def _needs_trials(study: Study, trials: int, budget: Budget, keep: float) -> bool:
+    """Whether to go on with trials, with ``keep`` seconds left for the final fit."""
     waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
     if any(DEFAULTS in t.user_attrs for t in waiting):
         return True
-    if judged(study) >= trials and of_defaults(study) is not None:
+    if count_judged(study) >= trials and of_defaults(study) is not None:
         return False
     return budget.left() > usual_duration(study) + keep
 
 
 def kept_back(study: Study, before: float, models: int) -> float:
-    """Seconds that trials leave to the final fit: 1.5 models (before + usual duration)."""
+    """Return the seconds left to the final fit: 1.5 · models · (before + usual duration)."""
     return FINAL * models * (before + usual_duration(study))
 
 
 def usual_duration(study: Study) -> float:
-    """Seconds within which three of four completed trials ended; 0 where there is none."""
+    """Return the upper quartile of the completed trials' seconds; 0 if there is none."""
     done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     taken = [t.duration.total_seconds() for t in done if t.duration is not None]
     return float(np.quantile(taken, USUAL)) if taken else 0.0
 
 
 def quick_scores(fitted: Fitted) -> dict[str, float]:
-    """Return the out-of-fold ``ibs`` and ``uno_c`` of a fit to its judged horizon, no intervals.
+    """Return the out-of-fold ``ibs`` and ``uno_c`` of a fit up to its judged horizon.
 
     ``ibs`` is the integrated Brier score with IPCW weights (Graf et al., Stat Med 1999), ``uno_c``
     the concordance of Uno et al. (Stat Med 2011); see ``training.metrics``.

@@ -21,7 +21,7 @@ from accomplice.training.tune import (
     STARTUP,
     WARM_UP,
     best_of,
-    judged,
+    count_judged,
     of_defaults,
     open_study,
     propose_defaults,
@@ -79,7 +79,7 @@ class TestTune:
 
         first = open_study("s", storage, config.seed)
         after = tune(prepared, config, first, 3, report)
-        assert after.trials == judged(first) == 3
+        assert after.trials == count_judged(first) == 3
 
         # The defaults are trial 0, scored as any fit is; the best is no worse.
         trials = first.get_trials()

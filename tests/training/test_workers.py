@@ -100,7 +100,7 @@ def search_here(storage: str, trials: int, monkeypatch: pytest.MonkeyPatch, **gi
     fitted = SimpleNamespace(ensemble=SimpleNamespace(stack=stack))
     monkeypatch.setattr(search, "fit", lambda *_, **__: fitted)
     monkeypatch.setattr(search, "quick_scores", lambda _: {"ibs": 0.2, "uno_c": 0.6})
-    monkeypatch.setattr(search, "LOOK", 0.1)
+    monkeypatch.setattr(search, "POLL", 0.1)
     study = open_study("s", storage, 0)
     return tune(None, configure(), study, trials, lambda *_: None, **given).trials
 

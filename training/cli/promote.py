@@ -60,11 +60,11 @@ def promote(
         from mlflow import MlflowClient
 
         from accomplice.training.tracking import gate, promotion, registry
-        from accomplice.training.tracking.challenge import judge, registered
+        from accomplice.training.tracking.challenge import judge, registered_name
         from accomplice.training.tracking.contenders import contender
         from accomplice.training.tracking.store import open_store
     challenger = contender(model)
-    name = name or registered(model) or registry.model_name(challenger.bundle.study.name)
+    name = name or registered_name(model) or registry.model_name(challenger.bundle.study.name)
     store, client = open_store(), MlflowClient()
     champion = promotion.champion_of(client, name)
     version = promotion.version_of(client, name, challenger.digest, model)

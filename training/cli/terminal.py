@@ -43,8 +43,8 @@ def say_cohort(patients: Patients) -> None:
 
 
 def say_result(trained: Trained, path: Path, logged: Logged) -> None:
-    """Print a run's scores, alarms and addresses, and the next commands."""
-    from accomplice.training.tracking.summary import on_further, on_responses, unanswered
+    """Print the scores of a run, where its model is, and the next commands."""
+    from accomplice.training.tracking.summary import not_predicted, on_further, on_responses
     from accomplice.training.tracking.views import address, run_page
 
     primary = trained.primary
@@ -56,9 +56,9 @@ def say_result(trained: Trained, path: Path, logged: Logged) -> None:
     if primary is not None:
         for baseline in primary.evaluation.gains:
             print(f"the model {primary.evaluation.verdict(baseline)}")
-        for note in primary.evaluation.notes:
-            print(f"not compared with a baseline: {note}")
-    for line in unanswered(trained.bundle.study):
+        for said in primary.evaluation.notes:
+            print(f"not compared with a baseline: {said}")
+    for line in not_predicted(trained.bundle.study):
         print(line)
     if primary is not None:
         say_treatment(trained.bundle, primary.evidence)
@@ -193,9 +193,9 @@ def shown_search() -> Iterator[dict[str, Any]]:
     """Yield callbacks of ``tracking.experiment.search`` that show its progress."""
 
     def resumed(study: optuna.Study) -> None:
-        from accomplice.training.tune import judged
+        from accomplice.training.tune import count_judged
 
-        print(f"study    {study.study_name}: going on after {judged(study)} trials")
+        print(f"study    {study.study_name}: going on after {count_judged(study)} trials")
 
     def waiting(trials: int) -> None:
         print(f"waiting for {trials} trials of other workers", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The treatment's evidence as a page: one question a section, its answer, and its figure."""
+"""The page of the treatment's evidence: each section a question, its answer and its figure."""
 
 from __future__ import annotations
 
@@ -11,58 +11,61 @@ from accomplice.training.reports.page import Figure, Page, Section, Table, Tone,
 from accomplice.training.reports.wording import RESEARCH_USE, SYNTHETIC
 from accomplice.training.treatment.evidence import Evidence, sentences
 
-#: Overlap from which on both arms are said to hold patients alike.
+#: Least overlap (share of patients with a propensity between 0.1 and 0.9) without a caution.
 AMPLE = 0.8
 
 
-def treatment_page(found: Evidence, study: str, *, synthetic: bool) -> str:
+def treatment_page(evidence: Evidence, study: str, *, synthetic: bool) -> str:
     """Return the page as HTML.
 
     Args:
-        found: the evidence.
+        evidence: the evidence.
         study: name of the cohort's study.
-        synthetic: whether its patients are simulated, which the page says at its top.
+        synthetic: whether the patients are simulated; the page then has a banner that says so.
     """
-    arms = found.arms
+    arms = evidence.arms
     page = Page(
-        title=f"{found.label.capitalize()} in {study}: can its predicted benefit be believed?",
+        title=f"{evidence.label.capitalize()} in {study}: can its predicted benefit be believed?",
         about=(
             f"{arms.treated} treated patients ({arms.events_treated} events) and "
             f"{arms.untreated} untreated ({arms.events_untreated}) are compared, from month "
-            f"{found.landmark:g} on. Left out: {arms.unknown} whose treatment is not recorded, "
+            f"{evidence.landmark:g} on. Left out: {arms.unknown} whose treatment is not recorded, "
             f"{arms.no_option} for whom it is no option, {arms.early} not followed so far.",
             "Numbers in parentheses are 95 % intervals. Nobody was randomised: whatever drove the "
             "choice of treatment and is not recorded is not accounted for.",
         ),
-        lead=_lead(found),
-        sections=tuple(_sections(found, plots.subtitle_of(found, synthetic=synthetic))),
+        lead=_lead(evidence),
+        sections=tuple(_sections(evidence, plots.subtitle_of(evidence, synthetic=synthetic))),
         footer=(RESEARCH_USE,),
         banner=SYNTHETIC if synthetic else "",
     )
     return render(page)
 
 
-def _lead(found: Evidence) -> str:
-    if found.alarms:
-        return f"Alarm: what is seen here is not the effect of {found.label} alone."
-    if found.differs:
+def _lead(evidence: Evidence) -> str:
+    if evidence.alarms:
+        return f"Alarm: what is seen here is not the effect of {evidence.label} alone."
+    if evidence.differs:
         return (
-            f"More for some patients than for others: the model finds who gains by {found.label}."
+            "More for some patients than for others: the model finds who gains by "
+            f"{evidence.label}."
         )
-    return f"No alarm, but it is not shown that {found.label} does more for some than for others."
+    return (
+        f"No alarm, but it is not shown that {evidence.label} does more for some than for others."
+    )
 
 
-def _sections(found: Evidence, subtitle: str) -> Iterator[Section]:
-    """Yield the sections in the order in which a reviewer would ask."""
-    said = sentences(found)
-    sure = found.ate.low > 0 or found.ate.high < 0
+def _sections(evidence: Evidence, subtitle: str) -> Iterator[Section]:
+    """Yield the sections in a reviewer's order of questions."""
+    said = sentences(evidence)
+    sure = evidence.ate.low > 0 or evidence.ate.high < 0
     tones: dict[str, Tone] = {
-        "overlap": "yes" if found.overlap >= AMPLE else "caution",
-        "alarm": "alarm" if found.alarms else "caution",
-        "ate": "caution" if found.alarms else "yes" if sure else "no",
-        "heterogeneity": "yes" if found.differs else "no",
-        "policy": "yes" if found.policy_gain["all"].low > 0 else "no",
-        "permuted": "alarm" if found.permuted and found.permuted.low > 0 else "yes",
+        "overlap": "yes" if evidence.overlap >= AMPLE else "caution",
+        "alarm": "alarm" if evidence.alarms else "caution",
+        "ate": "caution" if evidence.alarms else "yes" if sure else "no",
+        "heterogeneity": "yes" if evidence.differs else "no",
+        "policy": "yes" if evidence.policy_gain["all"].low > 0 else "no",
+        "permuted": "alarm" if evidence.permuted and evidence.permuted.low > 0 else "yes",
     }
 
     def section(key: str, sentence: str, item: Table | Figure | None, *more: str) -> Section:
@@ -71,19 +74,21 @@ def _sections(found: Evidence, subtitle: str) -> Iterator[Section]:
 
     def figure(key: str) -> Figure:
         with house_style():
-            return parts.figure(plots.DRAWS[key](found, subtitle), key, said.get(key, "{caption}"))
+            return parts.figure(
+                plots.DRAWS[key](evidence, subtitle), key, said.get(key, "{caption}")
+            )
 
     named = {
         "crude": "nothing",
         "adjusted": "prognosis and chance of treatment",
-        "landmark": f"the same, from month {found.landmark:g} on",
+        "landmark": f"the same, from month {evidence.landmark:g} on",
     }
-    ratios = [(named[key], str(estimate)) for key, estimate in found.hr.items()]
+    ratios = [(named[key], str(estimate)) for key, estimate in evidence.hr.items()]
     table = Table("Hazard ratio, treated against untreated", ("adjusted for", ""), ratios)
     yield section("overlap", "overlap", figure("overlap"))
     yield section("effect", "alarm", table, said["hr"])
     yield section("gain", "ate", figure("gain"))
     yield section("ranking", "heterogeneity", figure("ranking"))
     yield section("policy", "policy", figure("policy"))
-    if found.permuted is not None:
+    if evidence.permuted is not None:
         yield section("control", "permuted", None)

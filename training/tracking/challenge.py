@@ -1,4 +1,4 @@
-"""Compare a model with the champion on the same patients, and let the gate decide."""
+"""Comparison of a model with the champion on the same patients, and the gate's decision."""
 
 from __future__ import annotations
 
@@ -28,17 +28,19 @@ def judge(
     forced: bool = False,
     say: Callable[[str], None] = print,
 ) -> Decision:
-    """Let the gate decide on a model, against the champion where there is one.
+    """Return the gate's decision on a model, compared with the champion if there is one.
 
     Args:
         challenger: the model.
-        champion: the registry's, if any.
-        study: study file of the patients to judge on; that of a model's run if absent.
-        forced: whether the model is promoted in any case, so that no such patients are needed.
-        say: callback for a line about how each of the two is judged.
+        champion: the champion's version in the registry; None if there is none.
+        study: study file of the patients to judge on; by default that of either model's run.
+        forced: whether the promotion is forced; then it is no error that no such patients are
+            known.
+        say: callback for a line on how each of the two models is judged.
 
     Raises:
-        InputError: no cohort is known to compare them on, and it is not forced.
+        InputError: no cohort to compare the models on is known or can be read, and the promotion is
+            not forced.
     """
     candidate = Challenger.of(challenger.bundle)
     if champion is None:
@@ -55,25 +57,25 @@ def judge(
         return decide(candidate, task, None, f"the champion cannot be loaded ({error})")
     bundle = opponent.bundle
     task = Task(bundle.study.name, bundle.target, bundle.study.synthetic)
-    comparison, unjudged = _compared(challenger, opponent, study, forced, say)
+    comparison, unjudged = _compare(challenger, opponent, study, forced, say)
     return decide(candidate, task, comparison, unjudged)
 
 
-def registered(model: str) -> str | None:
-    """Return the registered name in a model's name, if there is one."""
+def registered_name(model: str) -> str | None:
+    """Return NAME of an address ``models:/NAME@alias`` or ``models:/NAME/version``, else None."""
     if not model.startswith("models:/"):
         return None
     return re.split("[@/]", model.removeprefix("models:/"))[0]
 
 
-def _compared(
+def _compare(
     challenger: Contender,
     opponent: Contender,
     study: Path | None,
     forced: bool,
     say: Callable[[str], None],
 ) -> tuple[Comparison | None, str]:
-    """Compare a model with the champion; return the comparison, or None and why there is none."""
+    """Return the comparison with the champion and "", or None and the reason why there is none."""
     try:
         endpoint = endpoint_of(challenger, None)
         opponent.model(endpoint)
@@ -93,6 +95,6 @@ def _compared(
     say(f"it is judged {own.how}")
     say(f"the champion is judged {theirs.how}")
     if own.seen:
-        # Where the champion knows them, that is to its own advantage.
+        # A champion that was fitted to these patients has an unfair advantage, which is tolerated.
         return None, "it knows the outcomes of these patients: name others by --study"
     return comparison, ""

@@ -37,34 +37,36 @@ class Contender:
     """A model to compare with others."""
 
     name: str
-    """As the user named it."""
+    """Name of the model as the user gave it."""
     bundle: Bundle
     digest: str
+    """SHA-256 that names the bundle's content."""
     folder: Path
+    """Folder of the bundle."""
     study_file: Path | None
-    """Of the run that made it, where that is known and still there."""
+    """Study file of the run that made the model; None if unknown or missing."""
 
     @property
     def config(self) -> Config:
-        """The run's configuration."""
+        """Configuration of the run that made the model."""
         return unflat(self.bundle.config)
 
     @property
     def fingerprint(self) -> str:
-        """Of the cohort it was trained on."""
+        """Fingerprint of the training cohort."""
         return str(self.bundle.provenance["cohort_fingerprint"])
 
     def model(self, endpoint: str) -> SurvivalModel:
         """Return the model of a survival endpoint.
 
         Raises:
-            InputError: it has none.
+            InputError: the bundle has no model of this endpoint.
         """
         model = self.bundle.survival.get(endpoint)
         if model is None:
-            there = ", ".join(self.bundle.survival) or "none"
+            known = ", ".join(self.bundle.survival) or "none"
             raise InputError(
-                f"{self.name}: no model of the survival endpoint '{endpoint}' (it has: {there})"
+                f"{self.name}: no model of the survival endpoint '{endpoint}' (it has: {known})"
             )
         return model
 
@@ -84,7 +86,7 @@ class Contender:
         }
 
     def own_cohort(self, study: Path, endpoint: str) -> Cohort | None:
-        """Return the patients it was trained on, where ``study`` describes exactly these."""
+        """Return the training cohort with an endpoint; None if ``study`` has other patients."""
         config = self.config
         try:
             cohort = load_cohort(study, config.endpoint, further=config.further_endpoints)
@@ -101,17 +103,17 @@ class ContenderPredictions:
 
     predicted: Predictions
     how: str
-    """Description of their origin, in words."""
+    """Origin of the predictions, in words."""
     seen: bool = False
-    """Whether the model was fitted to outcomes of these patients, so that its figures are too
+    """Whether the model was fitted to outcomes of these patients, so that its metrics are too
     good."""
 
 
 def contender(model: str) -> Contender:
-    """Load a model by any of its names.
+    """Load a model by its folder or its address in the store; see :func:`find_bundle`.
 
     Raises:
-        InputError: there is none, or it was changed.
+        InputError: there is no such model, or its files were changed.
     """
     folder = find_bundle(model)
     bundle, digest = Bundle.load(folder), digest_of(folder)
@@ -119,7 +121,7 @@ def contender(model: str) -> Contender:
 
 
 def different_settings(first: Contender, second: Contender) -> dict[str, tuple[Any, Any]]:
-    """Return the settings in which two models' runs differ, with the value in each."""
+    """Return the settings that differ between two models: key -> (first's value, second's)."""
     one, other = first.bundle.config, second.bundle.config
     return {
         key: (one.get(key), other.get(key))
@@ -129,7 +131,7 @@ def different_settings(first: Contender, second: Contender) -> dict[str, tuple[A
 
 
 def _study_file(bundle: Bundle, digest: str) -> Path | None:
-    """Return the study file of the run that made a bundle, or the fit it was made from."""
+    """Return the study file of the run that made a bundle, or of the run that made its fit."""
     if not store_exists():
         return None
     open_store()
@@ -151,7 +153,7 @@ def endpoint_of(first: Contender, named: str | None) -> str:
     """Return the survival endpoint to judge: the one named, or the first model's own.
 
     Raises:
-        InputError: there is none.
+        InputError: the first model has no survival endpoint, or not the one named.
     """
     if named is None and not first.bundle.survival:
         raise InputError(f"{first.name}: no survival endpoint, and models are compared by one")
@@ -161,10 +163,10 @@ def endpoint_of(first: Contender, named: str | None) -> str:
 
 
 def cohort_of(contenders: Sequence[Contender], study: str | Path | None, endpoint: str) -> Cohort:
-    """Load the patients to judge on: of the study named, or of the first that a model's run names.
+    """Load the patients to judge on, by the study file named or the first that a model's run names.
 
     Raises:
-        InputError: none is known, or it cannot be read.
+        InputError: no study file is known, or it cannot be read.
     """
     known = [each.study_file for each in contenders if each.study_file is not None]
     if study is None and not known:
@@ -186,17 +188,17 @@ def predict(
 
     Args:
         contender: the model.
-        cohort: to judge on, of ``endpoint``.
-        endpoint: of survival.
-        study: the study file named for the cohort, if any.
+        cohort: patients to judge on, with the outcome of ``endpoint``.
+        endpoint: survival endpoint.
+        study: study file named for the cohort; None if none was named.
 
     Returns:
-        Out-of-fold predictions of all patients it was trained on, where these are among them and
-        its study file is at hand. Otherwise predictions of the cohort's patients as new ones.
+        Out-of-fold predictions of the whole training cohort, if its study file is known and enough
+        events are also in ``cohort``; otherwise predictions of ``cohort`` as new patients.
 
     Raises:
-        InputError: it has no model of the endpoint, or knows none of the cohort's features, or was
-            updated after training and the patients are those it was trained on.
+        InputError: the contender has no model of the endpoint, knows none of the cohort's features,
+            or was updated after training and patients of the cohort are in its training cohort.
     """
     model = contender.model(endpoint)
     for path in dict.fromkeys(p for p in (study, contender.study_file) if p is not None):
@@ -205,7 +207,7 @@ def predict(
             continue
         shared, events = _shared(own, cohort, model.horizon)
         if shared and contender.bundle.provenance.get("updates"):
-            # The fold models of a replay are those of before the update.
+            # A replay refits the fold models as they were before the update.
             raise InputError(
                 f"{contender.name}: was updated after it was trained, and cannot be judged on the "
                 "patients it was trained on: name others by --study"
@@ -223,7 +225,7 @@ def predict(
 
 
 def _shared(own: Cohort, cohort: Cohort, horizon: float) -> tuple[int, int]:
-    """Return the number of patients in both cohorts, and of their events."""
+    """Return the number of patients in both cohorts, and the number of their events."""
     try:
         rows, _ = same_patients(own, cohort, min(horizon, own.horizon, cohort.horizon))
     except InputError:

@@ -1,4 +1,4 @@
-"""Fit, evaluate and log: one run, or a search and the final run with its best settings."""
+"""Fit, evaluation and log of one run, or of a search and the final run with its best settings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from accomplice.training.progress import Tick, silent
 from accomplice.training.run import Trained, train
 from accomplice.training.tracking import runs
 from accomplice.training.tracking.store import Store
-from accomplice.training.tune import Tuned, do_nothing, judged, open_study, study_name, tune
+from accomplice.training.tune import Tuned, count_judged, do_nothing, open_study, study_name, tune
 
 if TYPE_CHECKING:
     from accomplice.training.tracking.registry import Logged
@@ -38,35 +38,38 @@ def search(
     tuned: Callable[[Tuned], None] = do_nothing,
     waiting: Callable[[int], None] = do_nothing,
 ) -> tuple[Trained, Path, Logged]:
-    """Tune with nested runs, then train the final model on other folds than chose it.
+    """Tune with a nested run for each trial, then train the final model on other folds.
 
     Args:
         store: the tracking store.
-        cohort: to train on.
-        config: the defaults.
-        trials: of the study, earlier ones included.
-        storage: of the Optuna study; the store's own if absent.
-        name: of the study; by cohort and settings if absent.
-        out: place of the bundle, checked; in the store if absent.
-        budget: of search and final fit.
-        study_file: that describes the patients.
+        cohort: the training patients.
+        config: the default settings.
+        trials: number of trials that the study shall have, earlier ones included.
+        storage: address of the database of Optuna's study; by default the store's.
+        name: name of the study; by default made from cohort and settings.
+        out: folder for the bundle, already checked; by default in the store.
+        budget: time limit of search and final fit.
+        study_file: file that describes the patients.
         tick: progress callback.
         resumed: called with a study that has trials of an earlier session.
-        tuned: called after the search.
-        waiting: called where the last trials are other workers', with their number.
+        tuned: called with the result of the search.
+        waiting: called with the number of trials that still run in other workers at the end.
+
+    Returns:
+        The fitted models, the folder of their bundle, and the final run as logged.
     """
     began = time.monotonic()
     prepared = prepare(cohort, config, tick)
     before = time.monotonic() - began
     study = open_study(name or study_name(cohort, config), storage or store.optuna, config.seed)
-    done = judged(study)
+    done = count_judged(study)
     if done:
         resumed(study)
     parent = runs.open_parent(store, cohort, config, study)
 
     def report(trial: optuna.trial.FrozenTrial, current: optuna.Study) -> None:
         runs.log_trial(store, cohort, config, parent, trial)
-        tick("trials", min(judged(current), trials), trials)
+        tick("trials", min(count_judged(current), trials), trials)
 
     tick("trials", min(done, trials), trials)
     with runs.ended(parent):
@@ -99,19 +102,22 @@ def fit_and_keep(
     budget: Budget = UNLIMITED,
     study_file: Path | None = None,
 ) -> tuple[Trained, Path, Logged]:
-    """Fit and judge a model of each endpoint inside a run of its own, write the bundle, log it.
+    """Fit and judge a model of each endpoint in a run of its own; write the bundle and log it.
 
     Args:
         store: the tracking store.
-        patients: to train on.
-        config: of the run.
-        out: place of the bundle, checked; in the store if absent.
+        patients: the training patients.
+        config: settings of the run.
+        out: folder for the bundle, already checked; by default in the store.
         tick: progress callback.
-        stage: of the work, as a tag of the run.
-        name: of the run.
-        tuned: name of the Optuna study that the configuration is from.
-        budget: of the fit.
-        study_file: that describes the patients.
+        stage: stage of the work, a tag of the run.
+        name: name of the run; by default made from stage and study.
+        tuned: name of the Optuna study that the settings are from; None without one.
+        budget: time limit of the fit.
+        study_file: file that describes the patients.
+
+    Returns:
+        The fitted models, the folder of their bundle, and the run as logged.
     """
     name = name or (stage if tuned is None else f"{stage} {tuned}")
     with runs.run(store, patients, stage, name, tuned) as run_id:

@@ -1,4 +1,4 @@
-"""The run of an external validation, with its page, its figures and the updated model."""
+"""The run of an external validation, with its page, its numbers and the updated model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Logged:
 
     run_id: str
     bundle: Path | None
-    """Folder of the updated model, where it was updated."""
+    """Folder of the updated model; None if none was made."""
 
 
 def log_validation(
@@ -35,16 +35,16 @@ def log_validation(
     out: Path,
     out_model: Path | None = None,
 ) -> Logged:
-    """Write a validation's page, its figures as JSON, and the updated model, and log them as a run.
+    """Write a validation's page, its numbers as JSON and the updated model; log them as a run.
 
     Args:
         store: the tracking store.
-        validation: the validation; its model is saved where it was updated.
-        config: of the validation.
-        model: how the user named the model.
-        digest: of its bundle.
-        out: place of the page; the figures go beside it.
-        out_model: place of the updated bundle, checked; into the store if absent.
+        validation: the validation; an updated model is saved.
+        config: settings of the validation.
+        model: name of the model as the user gave it.
+        digest: SHA-256 that names the content of the model's bundle.
+        out: path of the page; the numbers go to a .json beside it.
+        out_model: folder for the updated bundle, already checked; by default in the store.
     """
     cohort, study = validation.cohort, validation.external.bundle.study.name
     asked = {
@@ -70,7 +70,7 @@ def log_validation(
             "seed": config.seed,
         }
         page = make_page(validation, source)
-        runs.keep_report(
+        runs.log_report(
             *(run_id, cohort, page, data(validation, page, source), out),
             parameters=asked,
             metrics=headline(validation),

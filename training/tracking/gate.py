@@ -1,6 +1,6 @@
-"""The gate before the alias ``champion``: may a model replace the one in use?
+"""The gate before the alias ``champion``: rules for replacing the model in use.
 
-A pure decision from the records of both models and from their comparison on the same patients. Each
+The decision follows from the records of both models and their comparison on the same patients. Each
 rule gives its figures, so that a refusal can be discussed; a promotion by force is recorded as one.
 """
 
@@ -21,27 +21,28 @@ from accomplice.training.metrics.table import METRICS, deciding, label
 from accomplice.training.models.baselines import KAPLAN_MEIER
 from accomplice.training.models.predictions import MODEL
 
-#: Range of the figure itself, since the wide interval of few patients overlaps any range. Slopes of
-#: sound models of 240 patients reach from 0.9 to 1.5; their levels are within a tenth of 1.
+#: Calibration figure -> range for its point estimate. The interval alone does not suffice: that of
+#: few patients is wide and overlaps any range. Well-calibrated models of 240 patients have slopes
+#: from 0.9 to 1.5, and observed/expected within a tenth of 1.
 PLAUSIBLE = {"slope": (0.6, 1.67), "observed/expected": SOUND}
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One condition."""
+    """A condition for promotion, and whether it holds."""
 
     name: str
-    """Stable, such as ``not_worse``."""
+    """Stable key, such as ``not_worse``."""
     asks: str
     """The condition in words."""
     holds: bool
     why: str
-    """With figures."""
+    """Reason why the condition holds or fails, with figures."""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """The gate's decision."""
+    """The gate's decision: all rules, as they hold or fail."""
 
     rules: tuple[Rule, ...]
 
@@ -58,11 +59,12 @@ class Decision:
 
 @dataclass(frozen=True)
 class Task:
-    """The champion's task."""
+    """The task of a model: a study, its endpoint, and real or simulated patients."""
 
     study: str
     endpoint: str
     synthetic: bool
+    """Whether the training patients are simulated."""
 
 
 @dataclass(frozen=True)
@@ -70,19 +72,19 @@ class Challenger(Task):
     """The record of the model that is to become champion."""
 
     score: Estimate
-    """Uno's C; without a survival endpoint, the AUROC of the response that is ranked best."""
+    """Uno's C; without a survival endpoint, the AUROC with the highest lower limit."""
     scored_by: str
-    """Name of the score."""
+    """Name of the metric in ``score``."""
     gains: Mapping[str, Estimate]
-    """Metric -> paired gain over Kaplan-Meier, where that is on record."""
+    """Metric -> paired gain over Kaplan-Meier; empty if not on record."""
     calibration: Calibrated | None
-    """None where it is not on record."""
+    """Calibration at about half the judged horizon, or of the binary endpoint; None if unknown."""
     sentinels: tuple[Finding, ...] | None
-    """None where none was run."""
+    """Findings of the leak sentinels; None if none was run."""
 
     @classmethod
     def of(cls, bundle: Bundle) -> Challenger:
-        """Read a bundle's record: the metrics of its evaluation."""
+        """Return the record in the metrics of a bundle."""
         metrics = bundle.metrics
         review = metrics.get("review") or {}
         scored = metrics.get("models", {}).get(MODEL)
@@ -90,7 +92,7 @@ class Challenger(Task):
             score, scored_by = Estimate.from_json(scored["uno_c"]), label("uno_c")
             recorded = metrics.get("gains", {}).get(KAPLAN_MEIER, {})
             gains = {name: Estimate.from_json(each) for name, each in recorded.items()}
-            calibration = _reviewed(review, metrics["horizon"] / 2)
+            calibration = _recorded_calibration(review, metrics["horizon"] / 2)
         else:
             score, calibration = _best_response(metrics.get("responses", {}))
             scored_by, gains = "AUROC", {}
@@ -118,14 +120,14 @@ def decide(
     Args:
         challenger: the model.
         incumbent: the champion; None where there is none.
-        comparison: of the challenger, first, with the champion.
-        unjudged: reason why there is no comparison although there is a champion.
+        comparison: comparison of the challenger, as the first model, with the champion.
+        unjudged: reason why a champion was not compared; empty otherwise.
     """
-    rules = [_learnt(challenger), _calibrated(challenger.calibration), _trusted(challenger)]
+    rules = [_learnt(challenger), _calibrated(challenger.calibration), _no_leak(challenger)]
     if incumbent is not None:
         rules = [
             _same_task(challenger, incumbent),
-            _real(challenger, incumbent),
+            _real_patients(challenger, incumbent),
             _not_worse(comparison, unjudged),
             *rules,
         ]
@@ -139,7 +141,7 @@ def _same_task(challenger: Challenger, incumbent: Task) -> Rule:
     return Rule("same_task", "predicts what the champion does", same, why)
 
 
-def _real(challenger: Challenger, incumbent: Task) -> Rule:
+def _real_patients(challenger: Challenger, incumbent: Task) -> Rule:
     holds = incumbent.synthetic or not challenger.synthetic
     kinds = ["synthetic" if m.synthetic else "real" for m in (challenger, incumbent)]
     why = f"trained on {kinds[0]} patients, the champion on {kinds[1]} ones"
@@ -150,10 +152,10 @@ def _not_worse(comparison: Comparison | None, unjudged: str) -> Rule:
     name, asks = "not_worse", "is not worse than the champion on the same patients"
     if comparison is None:
         return Rule(name, asks, False, f"not compared: {unjudged}")
-    worse, told = [], []
+    worse, texts = [], []
     for metric in deciding():
         gain, margin = comparison.gains[metric], METRICS[metric].margin or 0.0
-        told.append(f"{label(metric)} {gain:+.3f}")
+        texts.append(f"{label(metric)} {gain:+.3f}")
         if math.isnan(gain.value):
             worse.append(f"{label(metric)} is not determined")
         elif gain.high < 0:
@@ -161,7 +163,7 @@ def _not_worse(comparison: Comparison | None, unjudged: str) -> Rule:
         elif gain.value < -margin:
             worse.append(f"worse in {label(metric)} by more than {margin:g}")
     on = f"on {comparison.patients} patients with {comparison.events} events"
-    why = f"gain in {', in '.join(told)}, {on}"
+    why = f"gain in {', in '.join(texts)}, {on}"
     return Rule(name, asks, not worse, f"{'; '.join(worse)}: {why}" if worse else why)
 
 
@@ -169,10 +171,10 @@ def _learnt(challenger: Challenger) -> Rule:
     asks, score = "has learnt something", challenger.score
     certain = [m for m, gain in challenger.gains.items() if gain.low > 0]
     lost = [m for m, gain in challenger.gains.items() if gain.high < 0]
-    told = ", ".join(f"{label(m)} {g:+.3f}" for m, g in challenger.gains.items())
+    gains = ", ".join(f"{label(m)} {g:+.3f}" for m, g in challenger.gains.items())
     why = f"{challenger.scored_by} {score}"
     if challenger.gains:
-        why += f"; gain over {KAPLAN_MEIER} in {told}"
+        why += f"; gain over {KAPLAN_MEIER} in {gains}"
     gained = bool(certain) and not lost if challenger.gains else True
     return Rule("learnt", asks, score.low > 0.5 and gained, why)
 
@@ -184,9 +186,9 @@ def _calibrated(calibration: Calibrated | None) -> Rule:
     figures = {"slope": calibration.slope, "observed/expected": calibration.observed_expected}
     # A response has a slope alone.
     known = {what: each for what, each in figures.items() if not math.isnan(each.value)}
-    off = [what for what, each in known.items() if not sound(what, each)]
-    told = ", ".join(f"{what} {each:.2f}" for what, each in known.items())
-    why = told or "not determined"
+    off = [what for what, each in known.items() if not is_sound(what, each)]
+    values = ", ".join(f"{what} {each:.2f}" for what, each in known.items())
+    why = values or "not determined"
     if calibration.month:
         why += f" at {calibration.month:.0f} months"
     if off:
@@ -194,19 +196,21 @@ def _calibrated(calibration: Calibrated | None) -> Rule:
     return Rule(name, asks, "slope" in known and not off, why)
 
 
-def sound(what: str, figure: Estimate) -> bool:
-    """Return whether a calibration figure, ideally 1, lies within the tolerance.
+def is_sound(what: str, figure: Estimate) -> bool:
+    """Return whether a calibration figure, ideally 1, is tolerable.
+
+    Its interval must overlap ``SOUND``, and its point estimate lie in ``PLAUSIBLE``.
 
     Args:
-        what: ``slope`` or ``observed/expected``.
-        figure: with its interval.
+        what: name of the figure: ``slope`` or ``observed/expected``.
+        figure: the figure with its interval.
     """
     low, high = PLAUSIBLE[what]
     agrees = figure.low <= SOUND[1] and figure.high >= SOUND[0]
     return agrees and low <= figure.value <= high
 
 
-def _trusted(challenger: Challenger) -> Rule:
+def _no_leak(challenger: Challenger) -> Rule:
     name, asks = "no_leak", "no leak sentinel fired"
     if challenger.sentinels is None:
         # The sentinels are of survival models.
@@ -216,8 +220,8 @@ def _trusted(challenger: Challenger) -> Rule:
     return Rule(name, asks, not fired, "; ".join(fired) or clear)
 
 
-def _reviewed(review: Mapping[str, Any], month: float) -> Calibrated | None:
-    """Return the recorded calibration at the month nearest to the judged horizon's middle."""
+def _recorded_calibration(review: Mapping[str, Any], month: float) -> Calibrated | None:
+    """Return the recorded calibration nearest to a month; None if there is none."""
     recorded = [CalibrationAt.model_validate(each) for each in review.get("calibration") or ()]
     if not recorded:
         return None
@@ -236,5 +240,5 @@ def _best_response(responses: Mapping[str, Any]) -> tuple[Estimate, Calibrated |
 
 
 def lines(decision: Decision) -> Sequence[str]:
-    """Return the rules as a checklist."""
+    """Return the rules as the lines of a checklist."""
     return [f"{'holds' if r.holds else 'FAILS':<6} {r.asks}: {r.why}" for r in decision.rules]

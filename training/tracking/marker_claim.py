@@ -1,4 +1,4 @@
-"""The run of a marker claim report."""
+"""The run of a report on a marker's claim."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def report_marker(
     Args:
         store: the tracking store.
         cohort: the patients.
-        request: the marker and its adjustments, checked.
-        config: of the run.
-        out: place of the page; its numbers go to a .json beside it.
+        request: the marker and its adjustments, already checked.
+        config: settings of the run.
+        out: path of the page; its numbers go to a .json beside it.
         tick: progress callback.
 
     Returns:
@@ -43,7 +43,7 @@ def report_marker(
         source = {key: made[key] for key in ("cohort_fingerprint", "git_commit")}
         source |= {"run": run_id, "seed": config.seed}
         page = make_page(claim, source)
-        runs.keep_report(
+        runs.log_report(
             *(run_id, cohort, page, to_json(claim, page, source), out),
             parameters=asked,
             metrics=headline(claim),

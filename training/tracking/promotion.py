@@ -1,4 +1,4 @@
-"""Move the alias ``champion`` in the registry; record when, in place of which version, and why."""
+"""Promotion: the alias ``champion`` in the registry, with tags that record each move."""
 
 from __future__ import annotations
 
@@ -16,18 +16,24 @@ from accomplice.data.errors import InputError
 from accomplice.training.tracking.gate import Decision
 from accomplice.training.tracking.store import Store
 
+#: Alias of the version in use.
 CHAMPION = "champion"
-#: Tags of a promoted version.
-PROMOTED_AT, REPLACED = "promoted_at", "replaced_version"
-FORCED, FAILED = "forced_because", "forced_over"
-#: Tag of a version that names its bundle's content.
+#: Tag of a promoted version: the time of its promotion.
+PROMOTED_AT = "promoted_at"
+#: Tag of a promoted version: the version that it replaced.
+REPLACED = "replaced_version"
+#: Tag of a version promoted by force: the reason.
+FORCED = "forced_because"
+#: Tag of a version promoted by force: the names of the rules that failed.
+FAILED = "forced_over"
+#: Tag of a version: the SHA-256 that names its bundle's content.
 DIGEST = "bundle_digest"
-#: Maximum of characters of a version's description in every database.
+#: Maximum length of a version's description, in characters, that every database takes.
 LONGEST = 5000
 
 
 def champion_of(client: MlflowClient, name: str) -> ModelVersion | None:
-    """Return the version of a registered model that is champion."""
+    """Return the version of a registered model that is champion; None if there is none."""
     try:
         return client.get_model_version_by_alias(name, CHAMPION)
     except MlflowException:
@@ -37,8 +43,8 @@ def champion_of(client: MlflowClient, name: str) -> ModelVersion | None:
 def version_of(client: MlflowClient, name: str, digest: str, model: str) -> str | None:
     """Return the version of a registered model that holds a bundle, by its digest.
 
-    Where several hold the same one it is the champion among them, or else the one that ``model``
-    names, or else the newest.
+    Of several such versions it is the champion, or else the one that the address ``model`` names,
+    or else the newest; None if there is none.
     """
     versions = client.search_model_versions(f"name='{name}'")
     same = [str(each.version) for each in versions if _digest(client, each) == digest]
@@ -53,7 +59,7 @@ def version_of(client: MlflowClient, name: str, digest: str, model: str) -> str 
 def _digest(client: MlflowClient, version: ModelVersion) -> str | None:
     if DIGEST in version.tags or not version.run_id:
         return version.tags.get(DIGEST)
-    # Without the tag, that of its run.
+    # A version without the tag has the digest of its run.
     with contextlib.suppress(MlflowException):
         return client.get_run(version.run_id).data.tags.get(DIGEST)
     return None
@@ -70,19 +76,19 @@ def promote(
     """Make a version champion and record it.
 
     Args:
-        store: that is open.
-        name: of the registered model.
-        version: that becomes champion.
+        store: the open store.
+        name: name of the registered model.
+        version: version that becomes champion.
         over: version that it was judged against; None where there was no champion.
-        decision: of the gate.
-        reason: why it is promoted although the gate refuses.
+        decision: decision of the gate.
+        reason: reason for a promotion that the gate refuses.
 
     Raises:
         InputError: another version became champion since.
     """
     client = MlflowClient()
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    with _alone(store):
+    with _locked(store):
         champion = champion_of(client, name)
         current = None if champion is None else str(champion.version)
         if current != over:
@@ -99,7 +105,7 @@ def promote(
             client.set_model_version_tag(name, version, key, value)
         made = client.get_model_version(name, version)
         for key in (FORCED, FAILED):
-            # Of an earlier promotion of this version.
+            # The tag is of an earlier promotion of this version.
             if key in made.tags and key not in tags:
                 client.delete_model_version_tag(name, version, key)
     if not decision.passed:
@@ -109,8 +115,8 @@ def promote(
 
 
 @contextmanager
-def _alone(store: Store) -> Iterator[None]:
-    """Lock the store, so that promotions are one after the other; a server orders its own."""
+def _locked(store: Store) -> Iterator[None]:
+    """Lock the store's folder, so that promotions from it run one after the other."""
     try:
         import fcntl
     except ImportError:  # no such locks on this system

@@ -15,7 +15,7 @@ from accomplice import load
 
 
 class BundleModel(PythonModel):
-    """Answers as ``accomplice predict`` does; ``params={"times": [12, 36]}`` names the months."""
+    """MLflow model of a bundle: its answers are those of ``accomplice predict``."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load and check the bundle."""
@@ -27,7 +27,13 @@ class BundleModel(PythonModel):
         model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,
     ) -> pd.DataFrame:
-        """Return the table of ``Bundle.predict``."""
+        """Return the table of ``Bundle.predict`` for a table of patients.
+
+        Args:
+            context: unused.
+            model_input: one row for each patient, one column for each feature.
+            params: ``times``: months at which survival is predicted.
+        """
         times = (params or {}).get("times")
         return self.bundle.predict(model_input, None if times is None else list(times))
 

@@ -1,4 +1,4 @@
-"""Log a bundle as a model of its run and register it: code and tensors, no pickle."""
+"""Bundles as logged and registered models of MLflow: code and tensors, no pickle."""
 
 from __future__ import annotations
 
@@ -48,15 +48,15 @@ class Logged:
     model_name: str
     version: str
     champion: bool = False
+    """Whether the version became champion."""
     decision: Decision | None = None
-    """Of the gate; None where there was a champion already."""
+    """The gate's decision; None where another version is champion."""
 
 
 def log_model(store: Store, run_id: str, trained: Trained, folder: Path) -> Logged:
     """Log the bundle as a pyfunc model of the run and register it.
 
-    Where there is no champion it becomes champion, if it passes the gate; others wait for
-    promotion.
+    If the registry has no champion, a model that passes the gate becomes champion.
     """
     client, bundle = MlflowClient(), trained.bundle
     name = model_name(bundle.study.name)
@@ -79,7 +79,7 @@ def model_name(study: str) -> str:
 
 
 def register_bundle(store: Store, name: str, bundle: Bundle, folder: Path) -> str:
-    """Register a bundle that no run has, such as a recalibrated one; return its version."""
+    """Register a bundle without a run, such as a recalibrated one; return its version."""
     client = MlflowClient()
     tags = version_tags(bundle, folder) | {
         "stage": "registered",
@@ -115,12 +115,12 @@ def register(
     """Log a bundle as a pyfunc model of a run, and register it; return its version.
 
     Args:
-        name: of the registered model.
-        run_id: of the run.
-        bundle: that is in ``folder``.
-        folder: a bundle's.
-        description: of the version, in Markdown.
-        metrics: finite ones, by name.
+        name: name of the registered model.
+        run_id: id of the run.
+        bundle: the bundle in ``folder``.
+        folder: folder of the bundle.
+        description: description of the version, in Markdown.
+        metrics: metric -> finite value.
     """
     client = MlflowClient()
     with (
@@ -144,11 +144,11 @@ def register(
             validate_serving_input=False,
             tags={"mlflow.source.name": "accomplice"},
         )
-    # A metric of the run and its model at once, on the run's dataset.
+    # Each metric is of the run and of its model, on the run's dataset.
     now, inputs = int(time.time() * 1000), client.get_run(run_id).inputs
     used = inputs.dataset_inputs if inputs is not None else []
-    of = (used[0].dataset.name, used[0].dataset.digest) if used else ()
-    measured = [Metric(key, v, now, 0, info.model_id, *of) for key, v in metrics.items()]
+    dataset = (used[0].dataset.name, used[0].dataset.digest) if used else ()
+    measured = [Metric(key, v, now, 0, info.model_id, *dataset) for key, v in metrics.items()]
     client.log_batch(run_id, metrics=measured, synchronous=True)
     about = f"Models of {bundle.study.name}. {RESEARCH_USE}"
     with contextlib.suppress(MlflowException):  # it exists already
@@ -185,9 +185,9 @@ class Unchecked:
 
 
 def signature(bundle: Bundle) -> ModelSignature:
-    """Return the model's signature: inputs, all optional, the parameter ``times``, and outputs.
+    """Return the model's signature: optional inputs, the parameter ``times``, and outputs.
 
-    A model without a survival endpoint has no parameter.
+    A model without a survival endpoint has no parameter ``times``.
     """
     study, times = bundle.study, list(bundle.times(None))
     # Of any type: the bundle codes values itself and flags what it cannot, where MLflow would
@@ -211,7 +211,7 @@ def signature(bundle: Bundle) -> ModelSignature:
 
 
 def requirements() -> list[str]:
-    """Return the packages needed at load; listed, since MLflow takes ten seconds to infer them."""
+    """Return the packages needed at load. MLflow would take ten seconds to infer them."""
     names = ("numpy", "pandas", "pydantic", "pyyaml", "safetensors")
     return [f"accomplice=={installed('accomplice')}", *(f"{n}=={installed(n)}" for n in names)]
 

@@ -1,4 +1,4 @@
-"""Runs in MLflow: flat parameters, a few stable metrics, figures, the dataset, the model.
+"""Runs in MLflow: their parameters, metrics, tags, figures, dataset and model.
 
 A run's values are sent in a few calls, since each call takes milliseconds.
 """
@@ -49,18 +49,22 @@ from accomplice.training.tracking.views import (
     save_trials_view,
     trials_page,
 )
-from accomplice.training.tune import SPACE, best_of, judged, of_defaults, propose_defaults
+from accomplice.training.tune import SPACE, best_of, count_judged, of_defaults, propose_defaults
 
 #: Prefix of the attribute of an Optuna study, or of its first trial, that holds the id of its
 #: MLflow run; the rest names the store.
 PARENT = "mlflow_run"
+#: Tag that MLflow shows as the description of a run.
 NOTE = "mlflow.note.content"
+#: Tag of a nested run with the id of its parent.
 PARENT_TAG = "mlflow.parentRunId"
+#: Tag of a run with the name of its Optuna study.
 STUDY_TAG = "optuna_study"
-#: Characters of a cohort's fingerprint that are shown beside its name.
-SHOWN = 12
-NOTHING: Mapping[str, Any] = MappingProxyType({})
-#: Stage of a run -> the verb that makes it, where it has another name.
+#: Characters of a cohort's fingerprint that MLflow shows as the digest of the dataset.
+DIGEST_LENGTH = 12
+#: Empty mapping as a default argument.
+EMPTY: Mapping[str, Any] = MappingProxyType({})
+#: Stage of a run -> the command that makes it, where the two names differ.
 VERBS = {"study": "tune", "trial": "tune", "final": "tune", "external": "evaluate"}
 
 
@@ -73,15 +77,15 @@ def run(
     study: str | None = None,
     experiment: str | None = None,
 ) -> Iterator[str]:
-    """Open a run that ends with the block, as by :func:`ended`; yield its id.
+    """Open a run, yield its id, and end it with the block as :func:`ended` does.
 
     Args:
         store: the tracking store.
-        patients: that it is about.
-        stage: of the work, such as ``train``.
-        name: of the run.
-        study: name of the Optuna study that its settings are from.
-        experiment: that it belongs to; that of the patients' study if absent.
+        patients: the patients of the run.
+        stage: stage of the work, such as ``train``.
+        name: name of the run.
+        study: name of the Optuna study that its settings are from; None without one.
+        experiment: name of its experiment; by default that of the patients' study.
     """
     client = MlflowClient()
     end_lost_runs()
@@ -94,7 +98,7 @@ def run(
 
 @contextmanager
 def ended(run_id: str) -> Iterator[None]:
-    """End a run with the block: as finished, failed, or killed by Ctrl-C."""
+    """End a run when the block ends: as finished, as failed, or as killed after Ctrl-C."""
     status = "FAILED"
     try:
         yield
@@ -107,7 +111,7 @@ def ended(run_id: str) -> Iterator[None]:
 
 
 def tags_of(patients: Patients, stage: str) -> dict[str, str]:
-    """Return the tags by which a run is found."""
+    """Return the tags by which a run can be searched."""
     return {
         "stage": stage,
         "endpoint": patients.target,
@@ -142,13 +146,13 @@ def log_training(
     """Log a final fit: parameters, metrics, note, dataset, figures, registered model.
 
     Args:
-        store: that is open.
-        run_id: of an open run.
-        patients: trained on.
-        config: of the run.
-        trained: the result.
-        folder: of its bundle.
-        study: file that describes the patients, by which ``compare`` finds them again.
+        store: the open store.
+        run_id: id of an open run.
+        patients: the training patients.
+        config: settings of the run.
+        trained: the fitted models.
+        folder: folder of their bundle.
+        study: file that describes the patients, from which ``compare`` loads them again.
     """
     provenance = trained.bundle.provenance
     cuts, commit = provenance.get("cut_short", ()), provenance["git_commit"]
@@ -180,7 +184,7 @@ def log_training(
 
 
 def params(patients: Patients, config: Config) -> dict[str, object]:
-    """Return the parameters of a run, with the same names in every run of a study.
+    """Return a run's parameters, which have the same names in every run of a study.
 
     Numbers are rounded, since MLflow truncates long texts, exponents included; the bundle has them
     unrounded.
@@ -195,10 +199,10 @@ def params(patients: Patients, config: Config) -> dict[str, object]:
 
 
 def log_cohort(run_id: str, patients: Patients, context: str = "training") -> None:
-    """Log the cohort of a run: name, digest and counts, no values."""
+    """Log the cohort of a run by name, digest and counts, without patients' values."""
     dataset = Dataset(
         name=patients.study.name,
-        digest=patients.fingerprint()[:SHOWN],
+        digest=patients.fingerprint()[:DIGEST_LENGTH],
         source_type="local",
         source="{}",
         schema=None,
@@ -211,7 +215,7 @@ def log_cohort(run_id: str, patients: Patients, context: str = "training") -> No
 def log_figures(run_id: str, trained: Trained) -> None:
     """Log the run's figures as PNG files, its report page and its model card.
 
-    Figures of survival are of the primary endpoint.
+    The figures of survival show the primary endpoint.
     """
     client, synthetic = MlflowClient(), trained.bundle.study.synthetic
     review, drawn = read_review(trained.bundle.metrics), {}
@@ -236,7 +240,7 @@ def log_figures(run_id: str, trained: Trained) -> None:
     client.log_text(run_id, model_card(trained.bundle), "model_card.md")
 
 
-def keep_report(
+def log_report(
     run_id: str,
     cohort: Cohort,
     page: Page,
@@ -247,21 +251,21 @@ def keep_report(
     metrics: Mapping[str, float],
     words: str,
     context: str = "report",
-    tags: Mapping[str, str] = NOTHING,
+    tags: Mapping[str, str] = EMPTY,
 ) -> None:
-    """Write a report on a cohort, and its numbers beside it; log both to a run.
+    """Write a report on a cohort and a .json with its numbers; log both to a run.
 
     Args:
-        run_id: of an open run.
-        cohort: that it is about.
+        run_id: id of an open run.
+        cohort: patients of the report.
         page: the report.
-        numbers: in JSON.
-        out: place of the page; the numbers go to a .json beside it.
-        parameters: of the request.
-        metrics: finite ones.
-        words: the run's note, in Markdown.
-        context: of the cohort's use.
-        tags: further ones.
+        numbers: its numbers as JSON text.
+        out: path of the page; the numbers go to a .json beside it.
+        parameters: parameters of the request.
+        metrics: metric -> value; NaN is left out.
+        words: description of the run, in Markdown.
+        context: use of the cohort, as MLflow's dataset context.
+        tags: further tags of the run.
     """
     html = render(page)
     with written_beside(out, numbers) as part:
@@ -273,19 +277,19 @@ def keep_report(
 
 
 def open_parent(store: Store, cohort: Cohort, config: Config, study: optuna.Study) -> str:
-    """Return the id of the run that a study's trials are nested in; make it at the first session.
+    """Return the id of the run that holds a study's trials; the first session creates it.
 
-    Workers that begin together make one each: the one in the first proposal of the defaults' trial
-    stays.
+    Workers that begin at the same moment create one each. The run noted in the first proposed trial
+    of the defaults is kept, and the others are deleted.
     """
     client = MlflowClient()
     end_lost_runs()
     key = f"{PARENT}:{hashlib.sha256(store.tracking_uri.encode()).hexdigest()[:10]}"
     noted = [study.user_attrs, *(t.user_attrs for t in study.get_trials(deepcopy=False))]
-    # Whatever the store's address was: it may have been moved.
+    # Under any address of the store, which may have been moved.
     for run_id in (each[k] for each in noted for k in each if k.startswith(f"{PARENT}:")):
-        if _is_there(client, run_id):
-            return _joined(client, run_id)
+        if _is_active(client, run_id):
+            return _reopened(client, run_id)
     made = client.create_run(
         store.experiment(cohort.study.name),
         run_name=f"study {study.study_name}",
@@ -293,24 +297,24 @@ def open_parent(store: Store, cohort: Cohort, config: Config, study: optuna.Stud
     )
     run_id = str(made.info.run_id)
     elected = propose_defaults(study, config, {key: run_id}).get(key)
-    if elected is not None and elected != run_id and _is_there(client, elected):
+    if elected is not None and elected != run_id and _is_active(client, elected):
         client.delete_run(run_id)
-        return _joined(client, elected)
+        return _reopened(client, elected)
     study.set_user_attr(key, run_id)
     log_cohort(run_id, cohort)
     _log_batch(run_id, params(cohort, config))
     return run_id
 
 
-def _joined(client: MlflowClient, run_id: str) -> str:
-    """Open a run again, or with others; return its id."""
+def _reopened(client: MlflowClient, run_id: str) -> str:
+    """Mark a run as running, also in this process; return its id."""
     client.update_run(run_id, "RUNNING")
     for key, value in process_tag().items():
         client.set_tag(run_id, key, value)
     return str(run_id)
 
 
-def _is_there(client: MlflowClient, run_id: str) -> bool:
+def _is_active(client: MlflowClient, run_id: str) -> bool:
     try:
         return str(client.get_run(run_id).info.lifecycle_stage) == "active"
     except MlflowException:
@@ -320,9 +324,10 @@ def _is_there(client: MlflowClient, run_id: str) -> bool:
 def log_trial(
     store: Store, cohort: Cohort, config: Config, parent: str, trial: optuna.trial.FrozenTrial
 ) -> None:
-    """Log a finished trial, whose settings replace those of ``config``, as a nested run.
+    """Log a finished trial as a run nested in ``parent``, the id of the study's run.
 
-    Its tag ``trial`` is complete or pruned; pruned trials have no scores.
+    The trial's settings replace those of ``config``. The run's tag ``trial`` is ``complete`` or
+    ``pruned``; pruned trials have no scores.
     """
     client = MlflowClient()
     began = trial.datetime_start
@@ -346,12 +351,12 @@ def log_trial(
 
 
 def log_search(run_id: str, study: optuna.Study, final: str) -> None:
-    """Log a study's best trial, its note and its figures to its run.
+    """Log a study's best trial, description and figures to the study's run.
 
     Args:
-        run_id: of the study's run.
-        study: that has ended.
-        final: id of the run of the final model.
+        run_id: id of the study's run.
+        study: the finished study.
+        final: id of the final model's run.
     """
     best = best_of(study)
     if best is None:
@@ -362,10 +367,10 @@ def log_search(run_id: str, study: optuna.Study, final: str) -> None:
     metrics["best_trial"] = float(best.number)
     done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     first = of_defaults(study)
-    pruned = judged(study) - len(done)
+    pruned = count_judged(study) - len(done)
     words = (
-        f"{judged(study)} trials, each judged on the same folds, {pruned} of them given up early; "
-        f"best: trial {best.number}, integrated Brier score {best.value:.4f}"
+        f"{count_judged(study)} trials, each judged on the same folds, {pruned} of them given up "
+        f"early; best: trial {best.number}, integrated Brier score {best.value:.4f}"
     )
     if first is not None:
         words += f"; the defaults {first.value:.4f}"
@@ -380,11 +385,11 @@ def log_search(run_id: str, study: optuna.Study, final: str) -> None:
 
 def _log_batch(
     run_id: str,
-    parameters: Mapping[str, object] = NOTHING,
-    metrics: Mapping[str, float] = NOTHING,
-    tags: Mapping[str, str] = NOTHING,
+    parameters: Mapping[str, object] = EMPTY,
+    metrics: Mapping[str, float] = EMPTY,
+    tags: Mapping[str, str] = EMPTY,
 ) -> None:
-    """Log parameters, metrics but NaN, and tags in one call."""
+    """Log parameters, metrics except NaN, and tags in one call."""
     now = int(clock.time() * 1000)
     MlflowClient().log_batch(
         run_id,

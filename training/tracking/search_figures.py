@@ -25,15 +25,17 @@ from accomplice.training.reports.figures.style import (
 )
 from accomplice.training.tune import best_of, of_defaults
 
+#: Distributions of a setting that is a number.
 Numeric = FloatDistribution | IntDistribution
 
-#: Folds of trials that are left out in turn for the range of the importances.
+#: Parts of the trials, each left out in turn, for the range of the importances.
 PARTS = 10
+#: Name of a trial's score in the figures.
 SCORE = "integrated Brier score"
 
 
 def study_figures(study: optuna.Study) -> Iterator[tuple[str, Figure]]:
-    """Yield each figure of a study that has a completed trial, with its file name."""
+    """Yield the file name and drawing of each figure of a study with a completed trial."""
     done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     first = of_defaults(study)
     scores = [_score(trial) for trial in done]
@@ -97,14 +99,15 @@ def parallel_coordinates(study: optuna.Study) -> Figure:
 
 
 def importances(study: optuna.Study) -> dict[str, tuple[float, float, float]]:
-    """Return the importance of each setting for the better half of the trials, falling.
+    """Return the importance of each setting, in falling order.
 
-    PED-ANOVA (Watanabe, Bansal & Hutter, IJCAI 2023) compares the distribution of the better half
-    of the trials with that of all; shares sum to 1.
+    PED-ANOVA compares the distribution of the better half of the trials with that of all; the
+    shares sum to 1 (Watanabe, Bansal and Hutter, "PED-ANOVA: efficiently quantifying
+    hyperparameter importance in arbitrary subspaces", IJCAI 2023).
 
     Returns:
-        Setting -> share, and the lowest and highest share when a tenth of the trials is left out.
-        Empty where fewer than :data:`TRIALS_TO_RANK` trials are completed, or all have one score.
+        Setting -> share, lowest and highest share with a tenth of the trials left out. Empty if
+        fewer than :data:`TRIALS_TO_RANK` trials are completed, or all have the same score.
     """
     done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if len(done) < TRIALS_TO_RANK or len({_score(trial) for trial in done}) < 2:
@@ -121,7 +124,7 @@ def importances(study: optuna.Study) -> dict[str, tuple[float, float, float]]:
 
 
 def importance(shares: dict[str, tuple[float, float, float]], trials: int) -> Figure:
-    """Draw :func:`importances`."""
+    """Draw the shares of :func:`importances`, from a number of completed trials."""
     with house_style():
         figure = Figure(figsize=(7, 1.8 + 0.36 * len(shares)))
         axes = figure.subplots()
@@ -176,7 +179,7 @@ def _height(value: float, searched: Numeric) -> float:
 
 
 def _marks(searched: Numeric) -> list[float]:
-    """Return a few round values of an axis, the ends among them."""
+    """Return the ends of an axis, with a few round values between them."""
     low, high = float(searched.low), float(searched.high)
     if searched.log:
         decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
@@ -189,7 +192,7 @@ def _marks(searched: Numeric) -> list[float]:
 
 
 def _axis(axes: Axes, x: int, name: str, marks: list[tuple[float, str]]) -> None:
-    """Draw a vertical axis with its name below and marks at its left."""
+    """Draw a vertical axis at ``x``, its name below and its marks (height, text) at the left."""
     axes.vlines(x, 0, 1, color=INK, lw=0.9, zorder=3)
     backdrop = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.5}
     for height, text in marks:
@@ -197,7 +200,7 @@ def _axis(axes: Axes, x: int, name: str, marks: list[tuple[float, str]]) -> None
         axes.text(
             x - 0.05, height, text, ha="right", va="center", fontsize=8, zorder=5, bbox=backdrop
         )
-    # A long name on a line of its own part each.
+    # A long name is broken into lines.
     words = name.replace(".", ".\n", 1).replace(" ", "\n", 1)
     axes.text(x, -0.05, words, ha="center", va="top", fontsize=9)
 

@@ -18,9 +18,11 @@ from accomplice.training.models.manifest import MANIFEST
 from accomplice.training.tracking.stores.address import check_address, kind_of
 from accomplice.training.tracking.stores.moved import correct_places, experiment_place
 
-#: Environment variables that name another store than ``mlruns/``.
-TRACKING, REGISTRY = "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"
-#: Variables that make sense for a database server or a tracking server only.
+#: Environment variable with the address of another store of runs than ``mlruns/``.
+TRACKING = "MLFLOW_TRACKING_URI"
+#: Environment variable with the address of another registry than the store of runs.
+REGISTRY = "MLFLOW_REGISTRY_URI"
+#: Environment variables that only suit a database server or a tracking server.
 FOR_SERVERS = (
     "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE",
     "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW",
@@ -28,6 +30,7 @@ FOR_SERVERS = (
     "MLFLOW_ENABLE_WORKSPACES",
     "MLFLOW_WORKSPACE",
 )
+#: File of the store's own database in ``mlruns/``.
 DATABASE = "mlflow.db"
 #: Tag by which MLflow opens an experiment's pages in the model-training view.
 KIND = {"mlflow.experimentKind": "custom_model_development"}
@@ -35,13 +38,14 @@ KIND = {"mlflow.experimentKind": "custom_model_development"}
 
 @dataclass(frozen=True)
 class Store:
-    """The tracking store, the registry and the folder beside them."""
+    """The store of runs, and the folder of bundles, bentos and studies."""
 
     root: Path
     """Absolute path of ``mlruns``."""
     tracking_uri: str
+    """Address of the store of runs."""
     embedded: bool
-    """Whether the store is the folder's own database."""
+    """Whether the store of runs is the folder's own database."""
 
     @property
     def is_server(self) -> bool:
@@ -55,16 +59,16 @@ class Store:
 
     @property
     def bentos(self) -> Path:
-        """BentoML's home."""
+        """Folder that is BentoML's home."""
         return self.root / "bentoml"
 
     @property
     def optuna(self) -> str:
-        """Optuna's storage."""
+        """Address of the database of Optuna's studies."""
         return sqlite_uri(self.root / "optuna.db")
 
     def experiment(self, name: str) -> str:
-        """Return the id of an experiment, making it where it is new."""
+        """Return the id of an experiment, which is created if it does not exist."""
         from mlflow import MlflowClient
 
         client = MlflowClient()
@@ -79,12 +83,13 @@ def open_store(folder: Path | None = None) -> Store:
     """Point MLflow at the store: ``MLFLOW_TRACKING_URI``, or a database in ``mlruns/``.
 
     Args:
-        folder: that holds ``mlruns``; the working folder if absent. Its path is made absolute:
-            MLflow would make an empty database for a relative one in another working folder.
+        folder: folder that holds ``mlruns``; by default the working folder. Its path is made
+            absolute: in another working folder MLflow would make an empty database for a relative
+            path.
 
     Raises:
-        InputError: the store is of a kind that MLflow does not take, does not answer, or was
-            written by another MLflow.
+        InputError: the store is of a kind that MLflow does not take, cannot be opened, does not
+            answer, or was written by another MLflow.
     """
     root = ((folder or Path.cwd()) / "mlruns").absolute()
     given = check_stores(folder)
@@ -111,16 +116,22 @@ def open_store(folder: Path | None = None) -> Store:
     mlflow.set_registry_uri(registry or uri)
     for name, value in given.items():
         if value is None:
-            # MLflow has set it: the next ``open_store`` would take it for the user's.
+            # MLflow has set it; the next ``open_store`` must not take it for the user's.
             os.environ.pop(name, None)
     return Store(root, uri, not given[TRACKING])
 
 
 def check_stores(folder: Path | None = None) -> dict[str, str | None]:
-    """Refuse stores that cannot be opened, before anything takes time; see :func:`open_store`.
+    """Refuse stores that cannot be opened, before any long work.
+
+    Args:
+        folder: folder that holds ``mlruns``; by default the working folder.
 
     Returns:
-        The addresses that :data:`TRACKING` and :data:`REGISTRY` name; None where one is not set.
+        :data:`TRACKING` and :data:`REGISTRY` -> the address in that variable; None if it is unset.
+
+    Raises:
+        InputError: as :func:`open_store`.
     """
     given = {name: os.environ.get(name) or None for name in (TRACKING, REGISTRY)}
     if given[TRACKING] is None:
@@ -133,7 +144,7 @@ def check_stores(folder: Path | None = None) -> dict[str, str | None]:
 
 
 def _correct_places(uri: str, path: Path) -> None:
-    """Correct the places of files in a database of ours that was moved with them, and say so."""
+    """Correct the paths of files in a store's own database that was moved, and print a line."""
     if path.name != DATABASE or not path.is_file():
         return
     root = path.absolute().parent
@@ -145,7 +156,7 @@ def _correct_places(uri: str, path: Path) -> None:
 
 
 def _create_database(path: Path) -> None:
-    """Make MLflow's database in one step: half-made tables would stop every later run."""
+    """Create MLflow's database in one step: half-made tables would stop every later run."""
     from mlflow import MlflowClient
 
     part = path.with_name(f".{os.getpid()}.{path.name}")
@@ -158,29 +169,29 @@ def _create_database(path: Path) -> None:
 
 
 def store_exists() -> bool:
-    """Whether there is a store; opening one that is not there makes an empty one."""
+    """Whether a store exists; opening a missing one would create it."""
     return bool(os.environ.get(TRACKING)) or (Path("mlruns") / DATABASE).is_file()
 
 
 def is_stored(model: str) -> bool:
-    """Whether ``MODEL`` on the command line names a model of the store, not a folder."""
+    """Whether ``MODEL`` on the command line is the address of a model in the store, no folder."""
     return model.startswith(("runs:/", "models:/"))
 
 
 @dataclass(frozen=True)
 class Source:
-    """Run and version of a model."""
+    """A model with its run and its version in the registry."""
 
     model: str
     """Argument for :func:`find_bundle`; never an alias, which may move."""
     run_id: str | None = None
-    """Of the run that made it; None where it is not known, as of a folder."""
+    """Id of the run that made the model; None if unknown, as for a folder."""
     version: str | None = None
-    """In the registry; None where it is not known."""
+    """Version in the registry; None if unknown."""
 
 
 def find_source(model: str) -> Source:
-    """Return run and version of ``MODEL`` on the command line, as far as the registry knows."""
+    """Return ``MODEL`` on the command line with its run and version, if the registry has them."""
     if not is_stored(model) or not store_exists():
         return Source(model)
     from mlflow import MlflowClient
@@ -210,11 +221,11 @@ def find_bundle(model: str, into: Path | None = None) -> Path:
 
     Args:
         model: a bundle folder, ``runs:/ID``, ``models:/NAME@alias`` or ``models:/NAME/version``.
-        into: folder that a model of the store is copied into; it stays where it is, or goes to a
-            temporary one, if absent.
+        into: folder to which a model of the store is copied. By default the model is used in the
+            store's own files, or copied to a temporary folder.
 
     Raises:
-        InputError: there is no such model.
+        InputError: there is no such model, its files are missing, or it holds no bundle.
     """
     if not is_stored(model):
         path = Path(model)

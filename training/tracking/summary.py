@@ -1,4 +1,4 @@
-"""A run's headline metrics, note and tags."""
+"""A run's headline metrics, description and tags."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from accomplice.training.reports.wording import RESEARCH_USE
 from accomplice.training.run import Judged, Trained
 from accomplice.training.treatment.evidence import Evidence, sentences
 
-#: MLflow draws the cells of a table close together.
+#: Space before each cell of a table, since MLflow draws cells close together.
 GAP = "&emsp;"
 
 
 def headline(trained: Trained) -> dict[str, float]:
-    """Return the finite metrics that every run has under the same names.
+    """Return a run's finite metrics, under the same names in every run.
 
-    Those of the primary endpoint have no prefix, those of other endpoints their name.
+    Metrics of the primary endpoint have no prefix, those of other endpoints the endpoint's name.
+    The ends of an interval have the suffixes ``_low`` and ``_high``.
     """
     named = {} if trained.primary is None else _of_primary(trained.primary)
     for name, judged in trained.further.items():
@@ -49,9 +50,9 @@ def _of_primary(judged: Judged) -> dict[str, float]:
 
 
 def _slope(judged: Judged) -> tuple[float, Estimate]:
-    """Return the review's middle month and the calibration slope at it.
+    """Return the middle month of the review's calibration, and the slope at it.
 
-    Without a slope in the review it is the evaluation's, which has no interval.
+    Without calibration in the review, both are the evaluation's; that slope has no interval.
     """
     evaluation, months = judged.evaluation, judged.review.calibration
     if not months:
@@ -61,7 +62,7 @@ def _slope(judged: Judged) -> tuple[float, Estimate]:
 
 
 def columns(named: Mapping[str, float]) -> list[str]:
-    """Return the columns of a table of :func:`headline`: values, and the lower ends of gains.
+    """Return the metrics of :func:`headline` to show in a table: values, and lower ends of gains.
 
     A gain is certain if its lower end is above 0.
     """
@@ -90,12 +91,12 @@ def note(trained: Trained) -> str:
         lines += _on_treatment(bundle, trained.primary.evidence)
     others = on_further(trained) | on_responses(trained)
     lines += [f"**{name}**: {text}\n" for name, text in others.items()]
-    lines += [f"- {line}" for line in unanswered(bundle.study)]
+    lines += [f"- {line}" for line in not_predicted(bundle.study)]
     return "\n".join([*lines, "", RESEARCH_USE])
 
 
 def in_short(trained: Trained) -> str:
-    """Return the model's C-index and verdict in a line."""
+    """Return Uno's C of the model and the verdict on it, in one line."""
     bundle, primary = trained.bundle, trained.primary
     text = f"{bundle.study.name}, {bundle.target}"
     if primary is None:
@@ -108,7 +109,7 @@ def in_short(trained: Trained) -> str:
 
 
 def alarm_tags(trained: Trained) -> dict[str, str]:
-    """Return the tags by which runs with a leak, or a treatment effect in doubt, are found."""
+    """Return the tags that mark runs with a suspected leak or an implausible treatment effect."""
     if trained.primary is None:
         return {}
     tags = {"leak_alarm": str(fired(trained.primary.findings)).lower()}
@@ -124,7 +125,7 @@ def _on_leaks(judged: Judged) -> list[str]:
 
 
 def _on_survival(judged: Judged) -> list[str]:
-    """Return the scores of the primary survival endpoint, in Markdown."""
+    """Return the lines on the primary survival endpoint's scores, in Markdown."""
     evaluation, (month, slope) = judged.evaluation, _slope(judged)
     figures = evaluation.scores[MODEL].figures
     others = [f"; {label(m)} {figures[m]}" for m in figures if m not in deciding()]
@@ -151,8 +152,8 @@ def _row(name: str, cells: Iterable[str]) -> str:
     return f"| {name} |" + "".join(f" {GAP}{cell} |" for cell in cells)
 
 
-def unanswered(study: Study) -> list[str]:
-    """Return a sentence for each kind of endpoint that a study file does not name."""
+def not_predicted(study: Study) -> list[str]:
+    """Return a sentence for each kind of prediction that the study file makes impossible."""
     lines = []
     if not study.endpoints.survival:
         lines.append(
@@ -177,7 +178,7 @@ def _on_treatment(bundle: Bundle, evidence: Evidence | None) -> list[str]:
 
 
 def on_further(trained: Trained) -> dict[str, str]:
-    """Return the scores of each further survival endpoint, or why there is no model."""
+    """Return further survival endpoint -> its scores in words, or why it has no model."""
     return {
         name: _in_short(trained.further[name])
         if name in trained.further
@@ -203,7 +204,7 @@ def _in_short(judged: Judged) -> str:
 
 
 def on_responses(trained: Trained) -> dict[str, str]:
-    """Return the verdict on each binary endpoint, or why there is no model."""
+    """Return binary endpoint -> the verdict on its model, or why it has none."""
     return {
         name: trained.responses[name].evaluation.verdict
         if name in trained.responses

@@ -31,14 +31,16 @@ from accomplice.training.tracking.views import (
 )
 from accomplice.training.tune import check_storage
 
-#: Without these MLflow starts eight job workers that are not needed, and warns of its dependencies.
+#: Environment of MLflow's server: without it eight job workers that are not needed are started,
+#: usage is reported, and dependencies give warnings.
 QUIET = {
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "PYTHONWARNINGS": "ignore",
 }
 
-#: Variables of other MLflow servers, with which the printed addresses would be wrong.
+#: Environment variables that configure an MLflow server. They are not passed on, since the printed
+#: addresses would be wrong with them.
 OTHER_SERVERS = re.compile(
     "_?MLFLOW_(ARTIFACTS_.*|DEFAULT_ARTIFACT_ROOT|EXPOSE_PROMETHEUS|GUNICORN_OPTS|HOST|PORT"
     "|READ_REPLICA_.*|SERVE_ARTIFACTS|SERVER_.*|STATIC_PREFIX|UVICORN_OPTS|WORKERS|WORKSPACE.*)"
@@ -48,8 +50,12 @@ OTHER_SERVERS = re.compile(
 def run_ui(store: Store, port: int) -> None:
     """Print the addresses of the main pages, and become MLflow's server on 127.0.0.1.
 
-    The server replaces this process; it ends its one worker itself. A tracking server shows its
-    pages itself, so that none is started.
+    The server replaces this process; MLflow ends its worker itself. With a tracking server, which
+    shows the pages itself, the addresses are only printed.
+
+    Args:
+        store: the open store.
+        port: port to listen on.
 
     Raises:
         InputError: the port is taken.
@@ -75,8 +81,8 @@ def run_dashboard(storage: str, port: int) -> None:
     """Serve Optuna's dashboard on 127.0.0.1 until Ctrl-C.
 
     Args:
-        storage: of the studies.
-        port: to listen on.
+        storage: address of the database of Optuna's studies.
+        port: port to listen on.
 
     Raises:
         InputError: the dashboard is not installed, the port is taken, or the storage cannot be
@@ -97,11 +103,11 @@ def run_dashboard(storage: str, port: int) -> None:
 
 class _Quiet(WSGIRequestHandler):
     def log_message(self, *_: object) -> None:
-        """Say nothing of each request."""
+        """Log no request."""
 
 
 def links(port: int) -> list[str]:
-    """Return the addresses of the main pages as lines of text, by experiment."""
+    """Return lines of text with the addresses of each experiment's main pages."""
     lines = [
         line
         for each in MlflowClient().search_experiments()
@@ -115,7 +121,7 @@ def links(port: int) -> list[str]:
 
 
 def _pages(experiment: Experiment) -> Iterator[tuple[str, str]]:
-    """Yield the name and page of an experiment's runs, study, trials and champion."""
+    """Yield the name and path of each main page: an experiment's runs, study, trials, champion."""
     client, key = MlflowClient(), str(experiment.experiment_id)
     yield "runs", runs_page(key, view=TAG + MODELS in experiment.tags)
     last = client.search_runs([key], "tags.stage = 'study'", max_results=1)

@@ -1,7 +1,7 @@
 """Addresses of MLflow's pages, and saved views of them.
 
 By default MLflow shows a table of runs without metrics. A view sets the runs, columns and charts of
-a page. It is kept in a tag of the experiment, as the views that a user saves.
+a page. MLflow keeps views, also those that a user saves, in tags of the experiment.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from mlflow import MlflowClient
 
 from accomplice.training.processes import HOST
 
-#: Prefix of the tags that hold a view; the rest is its key in links.
+#: Prefix of a tag that holds a view; the rest of the tag is the view's key in links.
 TAG = "mlflow.sharedViewState."
-#: Keys of the two views.
-MODELS, TRIALS = "models", "trials"
+#: Key of the view of an experiment's models.
+MODELS = "models"
+#: Key of the view of a study's trials.
+TRIALS = "trials"
 #: First columns of each MLflow table -> their width in pixels.
 FIRST = {"attributes.`Run Name`": 290, "runDateAndNestInfo": 145}
 #: Query that opens a page in the model-training view, not that for language models.
@@ -30,7 +32,7 @@ PORT = 5000
 
 
 def address(page: str, port: int = PORT) -> str:
-    """Return a page's address on the tracking server, or else on that of ``accomplice ui``."""
+    """Return the address of a page, by its path, on the tracking server or ``accomplice ui``."""
     server = urlsplit(os.environ.get("MLFLOW_TRACKING_URI", ""))
     if not server.scheme.startswith("http"):
         return f"http://{HOST}:{port}/{page}"
@@ -39,35 +41,35 @@ def address(page: str, port: int = PORT) -> str:
 
 
 def run_page(experiment: str, run_id: str) -> str:
-    """Return the page of a run."""
+    """Return the path of a run's page."""
     return f"#/experiments/{experiment}/runs/{run_id}?{WORKFLOW}"
 
 
 def runs_page(experiment: str, *, view: bool = True) -> str:
-    """Return an experiment's table of runs; with the view, of models, the lowest error first."""
+    """Return the path of an experiment's table of runs, by default in the view of models."""
     shown = f"viewStateShareKey={MODELS}&" if view else ""
     return f"#/experiments/{experiment}/runs?{shown}{WORKFLOW}"
 
 
 def trials_page(experiment: str) -> str:
-    """Return the last study's trials in parallel coordinates."""
+    """Return the path of the page with the last study's trials in parallel coordinates."""
     chart = f"viewStateShareKey={TRIALS}&compareRunsMode=CHART"
     return f"#/experiments/{experiment}/runs?{chart}&{WORKFLOW}"
 
 
 def version_page(model: str, version: str) -> str:
-    """Return the page of a version of a registered model."""
+    """Return the path of the page of a registered model's version."""
     return f"#/models/{model}/versions/{version}?{WORKFLOW}"
 
 
 def save_models_view(experiment: str, metrics: Sequence[str]) -> None:
     """Save a view of all models of an experiment, the lowest error first.
 
-    An existing one is kept, since a user may have changed it.
+    An existing view is kept, since a user may have changed it.
 
     Args:
-        experiment: its id.
-        metrics: columns of the table.
+        experiment: id of the experiment.
+        metrics: names of the metrics in the table's columns.
     """
     client = MlflowClient()
     if TAG + MODELS in client.get_experiment(experiment).tags:
@@ -84,14 +86,14 @@ def save_models_view(experiment: str, metrics: Sequence[str]) -> None:
 def save_trials_view(
     experiment: str, parent: str, study: str, settings: Sequence[str], score: str
 ) -> None:
-    """Save a view of the last study's trials, the best first, and in parallel coordinates.
+    """Save a view of a study's trials: a table, the best first, and parallel coordinates.
 
     Args:
-        experiment: its id.
+        experiment: id of the experiment.
         parent: id of the study's run.
-        study: its name.
-        settings: parameters that the trials differ in.
-        score: metric that they are judged by.
+        study: name of the study.
+        settings: names of the tuned parameters.
+        score: name of the metric that is minimised.
     """
     section = "trials"
     chart = {

@@ -1,9 +1,10 @@
 """The treatment's benefit to a patient: survival with minus without it, and the advice.
 
-Both curves come from the blind curve of the learners and the effect's posterior. The blind hazard
-is that of similar patients, with e the treated part (the propensity): the hazards with and without
-treatment are chosen so that their mean, weighted by e and 1 − e, is the blind one. All figures are
-means or quantiles over the posterior of the log-hazard ratio.
+Both curves come from the learners' curve, which is blind to the treatment, and the posterior of the
+log-hazard ratio. The blind hazard h is that of similar patients, of whom a share e (the propensity)
+is treated. The hazards with and without treatment are those whose mean, weighted by e and 1 − e, is
+h: HR · h / (1 − e + e · HR) and h / (1 − e + e · HR). All results are means or quantiles over the
+posterior.
 """
 
 from __future__ import annotations
@@ -26,23 +27,28 @@ from accomplice.training.estimators.hazard import (
 from accomplice.training.estimators.policy import COMMON, LIKELY, RARE, UNLIKELY, WORTH
 from accomplice.training.treatment.effect import PatientEffect
 
-#: Coverage of the interval around a benefit.
+#: Probability of the interval of a benefit.
 LEVEL = 0.8
-#: Months at which a benefit is asked for where the study declares no horizon.
+#: Month at which the benefit is computed where the study declares no horizon.
 USUAL_HORIZON = 60.0
-#: Points of the posterior at which chances are taken, and of the quadrature for means.
-POINTS, NODES = 101, 7
-#: Nodes and weights of Gauss and Hermite's rule for a standard normal variable.
+#: Points of the posterior for the probability of a gain.
+POINTS = 101
+#: Nodes of the quadrature for means over the posterior.
+NODES = 7
+#: Nodes and weights of the Gauss–Hermite rule for a standard normal variable.
 QUADRATURE = np.polynomial.hermite_e.hermegauss(NODES)
-#: Even chances, and the ends of a benefit's interval, as values of a standard normal variable.
+#: (POINTS,) quantiles of a standard normal variable at equally spaced probabilities, rising.
 EVEN = np.array([NormalDist().inv_cdf((i + 0.5) / POINTS) for i in range(POINTS)])
+#: The same at the ends of a benefit's interval: the upper one first, since it is the lower gain.
 ENDS = np.array([NormalDist().inv_cdf(chance) for chance in ((1 + LEVEL) / 2, (1 - LEVEL) / 2)])
-#: Step, in even chances, of the coarse grid at which a gain is computed first.
+#: Step of the coarse grid within ``EVEN`` at which a gain is computed first.
 STRIDE = 10
-LANDMARKS = np.concatenate([ENDS, EVEN[::STRIDE]])
-#: Patients worked on at once, such that what each of the nodes gives them stays in the cache.
+#: The ends of the interval, followed by the coarse grid.
+COARSE = np.concatenate([ENDS, EVEN[::STRIDE]])
+#: Patients per batch: few enough for their curves at all nodes to stay in the processor's cache.
 CHUNK = 256
 
+#: Beginnings of an advice.
 FAVOURS, NO_CLEAR, FAVOURS_NONE, ABSTAINS = (
     "favours",
     "no clear benefit",
@@ -52,13 +58,20 @@ FAVOURS, NO_CLEAR, FAVOURS_NONE, ABSTAINS = (
 
 
 class Arms(NamedTuple):
-    """Cumulative hazards (n, j + 1) of n patients in both arms; see :func:`under`."""
+    """Cumulative hazards of n patients in both arms; see :func:`arms`."""
 
     with_it: Array
+    """(n, j + 1) with the treatment."""
     without: Array
+    """(n, j + 1) without it."""
 
     def of(self, treated: Array, blind: Array) -> Array:
-        """Return those of the arm that each is in: 1 with, 0 without, NaN for the blind ones."""
+        """Return the cumulative hazards (n, j + 1) under each patient's own treatment.
+
+        Args:
+            treated: (n,) 1 for with, 0 for without, NaN for unknown.
+            blind: (n, j + 1) cumulative hazards for patients whose treatment is unknown.
+        """
         status = treated[:, None]
         return np.where(status == 1, self.with_it, np.where(status == 0, self.without, blind))
 
@@ -67,19 +80,22 @@ class Benefit(NamedTuple):
     """The treatment's benefit to n patients."""
 
     gain: Array
-    """(n,) survival at the horizon, with minus without."""
+    """(n,) posterior mean of the survival at the horizon, with minus without treatment."""
     low: Array
-    """(n,) lower end of its 80 % interval."""
+    """(n,) lower end of the 80 % interval of ``gain``."""
     high: Array
-    """(n,) upper end."""
+    """(n,) upper end of that interval."""
     rmst_gain: Array
     """(n,) restricted mean survival time to the horizon, with minus without, in months."""
     p_benefit: Array
-    """(n,) chance that the gain is above 3 points."""
+    """(n,) posterior probability of a gain above 3 percentage points."""
 
 
 def benefit_horizon(study: Study, endpoint: str, horizon: float) -> float:
-    """Months at which benefits are given: the endpoint's own horizon, or 60 as far as followed."""
+    """Return the month at which benefits are computed.
+
+    It is ``horizon``, the model's; at most 60 where the study declares none for the endpoint.
+    """
     declared = study.survival_endpoint(endpoint)[1].horizon
     return horizon if declared is not None else min(USUAL_HORIZON, horizon)
 
@@ -88,12 +104,12 @@ def under(cumulative: Array, effect: PatientEffect, treated: Array) -> Array:
     """Return cumulative hazards (…, n, j + 1) under a treatment status.
 
     Args:
-        cumulative: (…, n, j + 1) of learners blind to the treatment.
-        effect: on the n patients.
+        cumulative: (…, n, j + 1) cumulative hazards of learners blind to the treatment.
+        effect: effect on the n patients.
         treated: (n,) 1 for with, 0 for without, NaN for unknown, which leaves the blind curve.
 
     Returns:
-        Of the posterior mean of survival.
+        −log of the posterior mean of survival.
     """
     found = np.array(cumulative)
     rows = np.flatnonzero(~np.isnan(treated))
@@ -106,7 +122,10 @@ def under(cumulative: Array, effect: PatientEffect, treated: Array) -> Array:
 
 
 def arms(cumulative: Array, effect: PatientEffect) -> Arms:
-    """Return cumulative hazards with and without the treatment from blind ones (n, j + 1)."""
+    """Return cumulative hazards with and without the treatment from blind ones (n, j + 1).
+
+    They are −log of the posterior mean of survival.
+    """
     found = np.empty((2, *cumulative.shape))
     for start in range(0, len(cumulative), CHUNK):
         rows = slice(start, start + CHUNK)
@@ -123,7 +142,15 @@ def benefit(cumulative: Array, grid: TimeGrid, horizon: float, effect: PatientEf
 def benefit_of(
     both: Arms, cumulative: Array, grid: TimeGrid, horizon: float, effect: PatientEffect
 ) -> Benefit:
-    """Return the benefit from the hazards of both arms."""
+    """Return the benefit from the cumulative hazards of both arms.
+
+    Args:
+        both: the result of :func:`arms` for ``cumulative``.
+        cumulative: (n, j + 1) blind cumulative hazards.
+        grid: time grid of the j bins.
+        horizon: month of the gain, and end of the restricted mean.
+        effect: effect on the n patients.
+    """
     n, at, stacked = len(cumulative), np.array([horizon]), np.stack(both)
     with_it, without = np.exp(-grid.at(stacked, at))[..., 0]
     longer, shorter = restricted_mean(grid, stacked, horizon)
@@ -133,9 +160,9 @@ def benefit_of(
         rows = slice(start, start + CHUNK)
         own = effect.take(rows)
         # The gain falls with the hazard ratio, so that its quantiles are those of the ratio.
-        gains = _gains(blind[rows], own, LANDMARKS)
+        gains = _gains(blind[rows], own, COARSE)
         low[rows], high[rows] = gains[:, 0], gains[:, 1]
-        # Between the landmarks where it falls below what is worthwhile it is looked at closely.
+        # Between the coarse points where it falls below the worthwhile gain, all points are used.
         passed = (gains[:, 2:] > WORTH).sum(axis=1)
         first = STRIDE * np.minimum(np.maximum(passed - 1, 0), (POINTS - 1) // STRIDE - 1)
         close = _gains(blind[rows], own, EVEN[first[:, None] + np.arange(STRIDE + 1)])
@@ -154,18 +181,18 @@ def advise(
     """Return the advice for each of n patients, by the benefit.
 
     Args:
-        found: the benefit.
-        effect: whose propensity says whether patients like this one were in both arms.
+        found: the benefits.
+        effect: the effect; its propensity shows whether both arms hold patients like this one.
         option: (n,) 1 where the treatment is an option, 0 where it is none, NaN where unknown.
-        treatment: its label, and where it is an option.
-        distrust: reason why the effect seen in training is not credible, if there is one: then
-            nothing is favoured by it. Harm is said all the same.
+        treatment: the treatment, for its label and the features that make it an option.
+        distrust: reason why the effect seen in training is not credible; empty if there is none.
+            With one the treatment is never favoured; the advice against it stays.
         outside: (n,) whether a whole modality's values are far from the training patients'.
 
     Returns:
-        ``favours LABEL`` where the chance of a gain above 3 points is at least 80 %, ``no clear
-        benefit`` where it is below 20 %, ``favours none`` where that of a loss is above 90 %, or
-        ``abstains: reason``.
+        ``abstains: reason`` where one of :func:`reasons` holds; else ``favours LABEL`` where the
+        probability of a gain above 3 points is at least 80 %, ``no clear benefit`` where it is
+        below 20 %, and ``favours none`` where the probability of a loss is above 90 %.
     """
     advice = np.full(len(option), f"{FAVOURS} {treatment.label}", dtype=object)
     advice[found.p_benefit < UNLIKELY] = NO_CLEAR
@@ -186,7 +213,7 @@ def advise(
 
 
 def reasons(treatment: Treatment, distrust: str = "") -> dict[str, str]:
-    """Return the reasons to abstain by a short name each; of those that hold the last is given."""
+    """Return key -> reason to abstain; of several that hold, the last is given."""
     where = " and ".join(treatment.eligible)
     return {
         "uncertain_gain": f"a gain above {100 * WORTH:.0f} points is neither likely nor unlikely",
@@ -201,15 +228,15 @@ def reasons(treatment: Treatment, distrust: str = "") -> dict[str, str]:
 
 
 def abstain(n: int, reason: str) -> tuple[Benefit, NDArray[np.str_]]:
-    """Return unknown benefits and the advice of a model that could not estimate an effect."""
+    """Return NaN benefits of n patients, and the advice to abstain for a reason."""
     unknown = [np.full(n, np.nan) for _ in Benefit._fields]
     return Benefit(*unknown), np.full(n, f"{ABSTAINS}: {reason}")
 
 
 def _factors(effect: PatientEffect, nodes: Array) -> tuple[Array, Array]:
-    """Hazards (n, k) with and without the treatment, against the blind one.
+    """Return the ratios (n, k) of the hazards with and without treatment to the blind hazard.
 
-    The nodes are (k,), or (n, k) of each patient's own.
+    The nodes, values of a standard normal variable, are (k,), or (n, k) for own ones of a patient.
     """
     log_hr = effect.log_hr[:, None] + effect.sd[:, None] * nodes
     ratio = hazard_ratio(log_hr)
@@ -219,14 +246,14 @@ def _factors(effect: PatientEffect, nodes: Array) -> tuple[Array, Array]:
 
 
 def _mixed(cumulative: Array, factor: Array) -> Array:
-    """Cumulative hazards (…, n, j + 1) whose survival is the mean over the quadrature's nodes.
+    """Return −log of the mean survival over the quadrature's nodes, (…, n, j + 1).
 
     Args:
-        cumulative: (…, n, j + 1) blind ones.
-        factor: (…, n, k) that they are multiplied by at each node.
+        cumulative: (…, n, j + 1) blind cumulative hazards.
+        factor: (…, n, k) ratio of the hazard to the blind one at each node.
     """
     weights = QUADRATURE[1] / QUADRATURE[1].sum()
-    # Nodes first: numpy then adds them one after the other, however many patients there are.
+    # With the nodes as the first axis the order of summation is the same for any n.
     nodes_first = factor.transpose(factor.ndim - 1, *range(factor.ndim - 1))
     curves = nodes_first[..., None] * -cumulative
     np.exp(curves, out=curves)
@@ -235,26 +262,27 @@ def _mixed(cumulative: Array, factor: Array) -> Array:
 
 
 def _gains(blind: Array, effect: PatientEffect, nodes: Array) -> Array:
-    """Survival gained (n, k) at nodes of the posterior, from the blind hazard (n, 1)."""
+    """Return the gain of survival (n, k) at nodes, from blind cumulative hazards (n, 1)."""
     with_it, without = _factors(effect, nodes)
     return np.asarray(np.exp(-blind * with_it) - np.exp(-blind * without))
 
 
 def _above(gains: Array, worth: float, first: Ints) -> Array:
-    """Chance (n,) of a gain above ``worth``.
+    """Return the probability (n,) of a gain above ``worth``, interpolated between points.
 
     Args:
-        gains: (n, k) falling ones at even chances in a row, among which it may fall below.
-        worth: how much is worthwhile.
-        first: (n,) place of the first of them among all ``POINTS``.
+        gains: (n, k) falling gains at k successive points of ``EVEN``; a gain that passes ``worth``
+            does so among them.
+        worth: smallest worthwhile gain.
+        first: (n,) index in ``EVEN`` of each patient's first point.
     """
-    here = (gains > worth).sum(axis=1)
-    count = first + here
-    rows, before = np.arange(len(gains)), np.maximum(here - 1, 0)
+    above = (gains > worth).sum(axis=1)
+    count = first + above
+    rows, before = np.arange(len(gains)), np.maximum(above - 1, 0)
     inside = (count > 0) & (count < POINTS)
     upper, lower = gains[rows, before], gains[rows, np.minimum(before + 1, gains.shape[1] - 1)]
-    way = np.where(
+    fraction = np.where(
         inside, (upper - worth) / np.where(inside, np.maximum(upper - lower, 1e-12), 1), 0.5
     )
-    between = (count - 0.5 + way) / POINTS
+    between = (count - 0.5 + fraction) / POINTS
     return np.asarray(np.where(inside, between, count / POINTS))

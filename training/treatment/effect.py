@@ -1,20 +1,19 @@
-"""The treatment's effect by patient: a log-hazard ratio with its uncertainty.
+"""The treatment's effect on each patient: a log-hazard ratio with its uncertainty.
 
-The learners never see the treatment. Their out-of-fold curve is that of similar patients under the
-treatments that these got; the effect is fitted beside it, on the difference between the treatment
-given and the propensity (Robinson, "Root-N-consistent
+The learners never see the treatment: their out-of-fold curve is that of similar patients, treated
+or not. With H a patient's expected events by that curve from the landmark to the end of follow-up,
+z the treatment (1 or 0), e the propensity and m the modifiers, the number of events is Poisson with
+mean H exp((z − e) (θ₀ + θᵀm) + level + slope · prognosis) (Robinson, "Root-N-consistent
 semiparametric regression", Econometrica 1988; Nie and Wager, "Quasi-oracle estimation of
-heterogeneous treatment effects", Biometrika 2021). The learners' error in a patient's prognosis is
-nearly uncorrelated with that difference, so it hardly enters the effect, and
-patients weigh by the overlap of both arms (Li, Morgan and Zaslavsky, "Balancing covariates via
-propensity score weighting", JASA 2018).
+heterogeneous treatment effects", Biometrika 2021). The learners' error in the prognosis is nearly
+uncorrelated with z − e, so it hardly enters the effect. Patients weigh by the overlap of both arms
+(Li, Morgan and Zaslavsky, "Balancing covariates via propensity score weighting", JASA 2018).
 
-The effect is a constant and its changes with the few modifiers that the study file fixed in
-advance, each shrunken towards none by a normal prior: the first, the main hypothesis, least. The
-likelihood is that of a piecewise-exponential model from the landmark on, so that deaths before the
-treatment could begin do not count for it (Anderson, Cain and Gelber, "Analysis of survival by tumor
-response", J Clin Oncol 1983). The answer is a normal posterior. A patient without a modifier gets
-the effect to be expected from the known values, and the spread of those that are possible.
+The modifiers are few, and fixed in advance by the study file. Normal priors shrink their θ to 0,
+that of the first, the main hypothesis, least. Events before the landmark do not count, since
+treatment may not have begun (Anderson, Cain and Gelber, "Analysis of survival by tumor response",
+J Clin Oncol 1983). The posterior is taken as normal. Missing modifiers are imputed by a normal
+distribution, whose spread enters the uncertainty.
 """
 
 from __future__ import annotations
@@ -41,13 +40,13 @@ from accomplice.training.estimators.newton import climb
 from accomplice.training.estimators.policy import ARM_EVENTS, ARM_PATIENTS
 from accomplice.training.treatment.propensity import Propensity, fit_propensity
 
-#: Most columns that help to impute missing modifiers.
+#: Maximum of columns in the joint distribution by which missing modifiers are imputed.
 MOST_JOINT = 40
-#: Spread of the priors of level and slope of the prognosis, which are nuisances here.
+#: Prior standard deviation of the level and of the slope of the prognosis, the nuisances.
 NUISANCE_SD = 0.3
-#: Standard deviation of the effect between patients equal in all modifiers.
+#: Standard deviation of the log-hazard ratio between patients equal in all modifiers.
 UNEXPLAINED = 0.1
-#: Spread of the prior of the effect common to all: next to none.
+#: Prior standard deviation of the log-hazard ratio common to all: nearly flat.
 COMMON_SD = 10.0
 
 
@@ -57,9 +56,9 @@ class PatientEffect(NamedTuple):
     log_hr: Array
     """(n,) posterior mean of the log-hazard ratio, treated to untreated."""
     sd: Array
-    """(n,) its standard deviation: of the coefficients, of missing modifiers and unnamed ones."""
+    """(n,) its standard deviation, by coefficients, missing modifiers and ``UNEXPLAINED``."""
     propensity: Array
-    """(n,) chance of being treated among patients like this one."""
+    """(n,) probability of being treated among patients like this one."""
 
     def take(self, rows: Ints | Bools | slice) -> PatientEffect:
         """Return the patients at ``rows``."""
@@ -68,22 +67,22 @@ class PatientEffect(NamedTuple):
 
 @dataclass(frozen=True)
 class Effect:
-    """A fitted effect."""
+    """A fitted effect, which predicts new patients."""
 
     preprocessor: Preprocessor
-    """Of the study without its treatment."""
+    """Preprocessor of the study without its treatment."""
     joint: Ints
-    """(c,) single columns of the preprocessing that impute one another."""
+    """(c,) indices of the preprocessor's single columns that impute one another."""
     gaussian: Gaussian
-    """Of these columns."""
+    """Joint normal distribution of these columns."""
     modifiers: Ints
-    """(w,) which of them change the effect."""
+    """(w,) indices within ``joint`` of the columns that change the effect."""
     theta: Array
     """(1 + w,) log-hazard ratio common to all, and its change with each modifier."""
     covariance: Array
-    """(1 + w, 1 + w) of theta."""
+    """(1 + w, 1 + w) posterior covariance of theta."""
     prior_sd: Array
-    """(1 + w,) spreads of the priors of theta, around 0."""
+    """(1 + w,) prior standard deviations of theta, whose prior means are 0."""
     propensity: Propensity
 
     @property
@@ -109,13 +108,13 @@ class Effect:
         return self._expected(self.preprocessor.singles(values, centre))[0]
 
     def _expected(self, single: Array) -> tuple[Array, Array, Ints]:
-        """The design, its covariance by pattern of missing values, and each patient's pattern."""
+        """Return the design, its covariance by missing pattern, and each patient's pattern."""
         Z = single[:, self.joint]
         mean, spread, pattern = self.gaussian.condition(Z, self.modifiers)
         return np.column_stack([np.ones(len(Z)), mean]), spread, pattern
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fitted state as plain data; the study is kept beside it."""
+        """Return the fitted state, without the study, as plain data."""
         return {
             "preprocessing": self.preprocessor.to_json(),
             "joint": self.joint.tolist(),
@@ -129,7 +128,7 @@ class Effect:
 
     @classmethod
     def from_json(cls, study: Study, raw: dict[str, Any]) -> Effect:
-        """Rebuild from :meth:`to_json` and the study, without its treatment, it was fitted for."""
+        """Rebuild from :meth:`to_json`; ``study`` is the fitted one without its treatment."""
         return cls(
             Preprocessor.from_json(study, raw["preprocessing"]),
             np.array(raw["joint"], dtype=int),
@@ -142,8 +141,12 @@ class Effect:
         )
 
 
-def given(cohort: Cohort) -> tuple[Treatment, Array]:
-    """Return the treatment, and its status (n,), of a cohort whose study names one."""
+def treatment_and_status(cohort: Cohort) -> tuple[Treatment, Array]:
+    """Return a cohort's treatment, and the status (n,): 1, 0, or NaN where not recorded.
+
+    Raises:
+        ValueError: the study names no treatment.
+    """
     treatment, treated = cohort.study.treatment, cohort.treated
     if treatment is None or treated is None:
         raise ValueError("the study names no treatment")
@@ -151,10 +154,10 @@ def given(cohort: Cohort) -> tuple[Treatment, Array]:
 
 
 def too_few(cohort: Cohort) -> str | None:
-    """Return why the effect cannot be estimated from these patients; None if it can."""
+    """Return the reason why the effect cannot be estimated from a cohort; None if it can."""
     if cohort.study.treatment is None:
         return "the study names no treatment"
-    _, treated = given(cohort)
+    _, treated = treatment_and_status(cohort)
     used, seen = compared(cohort), cohort.event & (cohort.time <= cohort.horizon)
     for arm, name in ((1.0, "treated"), (0.0, "untreated")):
         rows = used & (treated == arm)
@@ -167,8 +170,8 @@ def too_few(cohort: Cohort) -> str | None:
 
 
 def compared(cohort: Cohort) -> Bools:
-    """Patients compared (n,): treatment known and an option, event-free at the landmark."""
-    treatment, treated = given(cohort)
+    """Return the compared patients (n,): treatment known and an option, followed past landmark."""
+    treatment, treated = treatment_and_status(cohort)
     option = eligible(cohort.study, cohort.values) == 1
     return np.asarray(~np.isnan(treated) & option & (cohort.time > treatment.landmark))
 
@@ -179,11 +182,11 @@ class CrossFitted:
 
     effect: Effect
     patients: PatientEffect
-    """Of the n patients, each from a fit without them; the learners' curves and the propensities
-    that it was fitted to are out of fold too, but those of its patients know the fold left out."""
+    """Effect on the n patients, each from a fit without the patient's fold. The curves and
+    propensities that it was fitted to are out of fold too, but by models that saw this fold."""
     cohort: Cohort
     preprocessors: Sequence[Preprocessor]
-    """One a fold, fitted to the other folds."""
+    """Preprocessor of each fold, fitted to the other folds."""
     fold: Ints
     """(n,) fold of each patient."""
     cumulative: Array
@@ -198,7 +201,7 @@ class CrossFitted:
     @cached_property
     def treated(self) -> Array:
         """(n,) 1 or 0; NaN where it is not recorded."""
-        return given(self.cohort)[1]
+        return treatment_and_status(self.cohort)[1]
 
 
 def cross_fit(
@@ -214,15 +217,15 @@ def cross_fit(
 
     Args:
         cohort: n patients.
-        preprocessors: one a fold, fitted to the other folds.
+        preprocessors: one for each fold, fitted to the other folds.
         fold: (n,) fold of each patient.
         cumulative: (n, j + 1) out-of-fold cumulative hazard of learners blind to the treatment.
-        grid: of these j bins.
+        grid: time grid of the j bins.
         config: the priors.
-        seed: of the propensity's folds.
+        seed: seed of the folds within the fit of the propensity.
 
     Returns:
-        The fits, or the reason why there are none.
+        The fits, or the reason why the effect cannot be estimated.
     """
     training = [cohort.take(fold != k) for k in range(len(preprocessors))]
     reason = too_few(cohort)
@@ -230,13 +233,15 @@ def cross_fit(
         reason = f"in a training fold {fewer}"
     if reason is not None:
         return reason
-    _, treated = given(cohort)
+    _, treated = treatment_and_status(cohort)
     blind, chance = cohort.prognostic(), np.empty(len(cohort))
     models = []
     for k, preprocessor in enumerate(preprocessors):
         out = fold == k
         X = preprocessor.linear(blind.values, blind.centre)
-        models.append(fit_propensity(X[~out], treated[~out], seed, _considered(preprocessor)))
+        models.append(
+            fit_propensity(X[~out], treated[~out], seed, _possible_confounders(preprocessor))
+        )
         chance[out] = models[k].chance(X[out])
     log_hr, sd = np.empty(len(cohort)), np.empty(len(cohort))
     for k, part in enumerate(training):
@@ -248,7 +253,7 @@ def cross_fit(
         log_hr[out], sd[out] = found.log_hr, found.sd
     preprocessor = Preprocessor.fit(blind.study, blind.values, blind.centre, bins=1)
     X = preprocessor.linear(blind.values, blind.centre)
-    model = fit_propensity(X, treated, seed, _considered(preprocessor))
+    model = fit_propensity(X, treated, seed, _possible_confounders(preprocessor))
     whole = fit_effect(cohort, cumulative, grid, chance, config, preprocessor, model)
     patients = PatientEffect(log_hr, sd, chance)
     return CrossFitted(whole, patients, cohort, preprocessors, fold, cumulative, grid)
@@ -263,18 +268,18 @@ def fit_effect(
     preprocessor: Preprocessor,
     propensity: Propensity,
 ) -> Effect:
-    """Fit the effect; see the module.
+    """Fit the effect by the model in the module's docstring.
 
     Args:
         cohort: n patients, enough of them in each arm (:func:`too_few`).
         cumulative: (n, j + 1) out-of-fold cumulative hazard of learners blind to the treatment.
-        grid: of these j bins.
-        chance: (n,) of being treated, out of fold too.
+        grid: time grid of the j bins.
+        chance: (n,) propensity, out of fold too.
         config: the priors.
         preprocessor: fitted to the n patients without their treatment.
-        propensity: fitted to them too, for patients to come.
+        propensity: propensity score fitted to the n patients, for new ones.
     """
-    _, treated = given(cohort)
+    _, treated = treatment_and_status(cohort)
     singles = preprocessor.singles(cohort.prognostic().values, cohort.centre)
     joint, modifiers, sd = _columns(cohort, preprocessor, singles, config)
     gaussian = Gaussian.fit(singles[:, joint])
@@ -287,11 +292,11 @@ def fit_effect(
     return Effect(preprocessor, joint, gaussian, modifiers, theta, covariance, prior, propensity)
 
 
-def _considered(preprocessor: Preprocessor) -> Ints:
-    """Columns of the linear design that may have confounded the treatment.
+def _possible_confounders(preprocessor: Preprocessor) -> Ints:
+    """Return the columns of the linear design that may have decided on the treatment.
 
-    Those of wide modalities, such as an expression panel, are not: no one treats by hundreds of
-    genes, and their noise would be taken for reasons.
+    Wide modalities, such as an expression panel, are left out: treatment is not decided by hundreds
+    of genes, and the propensity would fit their noise.
     """
     blocks = preprocessor.study.blocks
     columns = preprocessor.linear_columns()
@@ -300,7 +305,7 @@ def _considered(preprocessor: Preprocessor) -> Ints:
 
 
 class Rates(NamedTuple):
-    """One hazard ratio common to all patients, fitted to some."""
+    """A hazard ratio common to m patients, and the events that it makes expected."""
 
     log_hr: float
     error: float
@@ -308,14 +313,14 @@ class Rates(NamedTuple):
     event: Array
     """(m,) 1 where the event was seen after the landmark."""
     rate: Array
-    """(m,) events expected of each patient as treated."""
+    """(m,) expected number of events of each patient under the treatment given."""
 
 
 def fitted_rates(
     cohort: Cohort, cumulative: Array, grid: TimeGrid, propensity: Array, rows: Bools
 ) -> Rates:
     """Fit one hazard ratio to the m patients of ``rows`` (n,); see :func:`fit_effect`."""
-    _, treated = given(cohort)
+    _, treated = treatment_and_status(cohort)
     event, offset, nuisance = _outcome(cohort, cumulative, grid, rows)
     design = np.column_stack([(treated - propensity)[rows], nuisance])
     precision = np.array([COMMON_SD, NUISANCE_SD, NUISANCE_SD]) ** -2.0
@@ -327,18 +332,18 @@ def fitted_rates(
 def _outcome(
     cohort: Cohort, cumulative: Array, grid: TimeGrid, rows: Bools
 ) -> tuple[Array, Array, Array]:
-    """Return events after the landmark (m,), log of those expected (m,), and two nuisances (m, 2).
+    """Return events after the landmark (m,), log of the expected events (m,), and nuisances (m, 2).
 
-    These are the level of the prognosis, and its log cumulative hazard: its slope.
+    The nuisances are a constant and the prognosis, the centred log cumulative hazard.
     """
-    treatment, _ = given(cohort)
+    treatment, _ = treatment_and_status(cohort)
     landmark = min(treatment.landmark, grid.horizon)
     time, curve = cohort.time[rows], cumulative[rows]
     before = grid.at(curve, np.array([landmark]))[:, 0]
     gathered = grid.at_own(curve, np.clip(time, landmark, grid.horizon)) - before
     seen = cohort.event[rows] & (time > landmark) & (time <= grid.horizon)
-    risk = np.log(np.maximum(curve[:, -1], 1e-12))
-    nuisance = np.column_stack([np.ones(len(risk)), risk - risk.mean()])
+    prognosis = np.log(np.maximum(curve[:, -1], 1e-12))
+    nuisance = np.column_stack([np.ones(len(prognosis)), prognosis - prognosis.mean()])
     return seen.astype(float), np.log(np.maximum(gathered, 1e-12)), nuisance
 
 
@@ -356,8 +361,8 @@ def _columns(
     ]
     first = cohort.study.modifiers[:1]
     sd = [config.main_sd if of[i] in first else config.other_sd for i in modifying]
-    told = filled.T @ filled[:, modifying] / len(filled) / np.maximum(spread, 1e-9)[:, None]
-    strength = np.abs(told).max(axis=1, initial=0.0)
+    related = filled.T @ filled[:, modifying] / len(filled) / np.maximum(spread, 1e-9)[:, None]
+    strength = np.abs(related).max(axis=1, initial=0.0)
     rest = [i for i in np.argsort(-strength, kind="stable") if varied[i] and i not in modifying]
     joint = [*modifying, *rest[: max(MOST_JOINT - len(modifying), 0)]]
     return np.array(joint, dtype=int), np.arange(len(modifying)), np.array(sd)
@@ -366,7 +371,7 @@ def _columns(
 def _posterior(
     cohort: Cohort, cumulative: Array, grid: TimeGrid, rows: Bools, design: Array, sd: Array
 ) -> tuple[Array, Array]:
-    """Mean and covariance of the design's coefficients, level and slope of the prognosis aside."""
+    """Return posterior mean and covariance of the design's coefficients, without the nuisances."""
     event, offset, nuisance = _outcome(cohort, cumulative, grid, rows)
     precision = np.append(sd, [NUISANCE_SD, NUISANCE_SD]) ** -2.0
     theta, information = _poisson(np.column_stack([design, nuisance]), event, offset, precision)
@@ -375,9 +380,9 @@ def _posterior(
 
 
 def _poisson(X: Array, event: Array, offset: Array, precision: Array) -> tuple[Array, Array]:
-    """Maximise the penalised likelihood of events at rates exp(offset + X theta), by Newton."""
+    """Return theta and its information in a penalised Poisson fit, rates exp(offset + X theta)."""
 
-    def reached(theta: Array) -> float:
+    def log_likelihood(theta: Array) -> float:
         log_rate = offset + X @ theta
         # A step too far must be seen as one, not as an overflow.
         rate = np.exp(np.minimum(log_rate, 100.0))
@@ -390,5 +395,5 @@ def _poisson(X: Array, event: Array, offset: Array, precision: Array) -> tuple[A
         slope = X.T @ (event - np.exp(offset + X @ theta)) - precision * theta
         return np.asarray(np.linalg.solve(information(theta), slope), dtype=np.float64)
 
-    theta = climb(reached, step, np.zeros(X.shape[1]))
+    theta = climb(log_likelihood, step, np.zeros(X.shape[1]))
     return theta, information(theta)

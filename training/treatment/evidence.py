@@ -1,6 +1,6 @@
 """The evidence for a treatment's effect: figures, alarms and their meaning in words.
 
-``treatment.judging`` computes it.
+The figures are computed by ``treatment.judging``.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ MEANING = {
 
 
 @dataclass(frozen=True)
-class Arms:
-    """Numbers of compared and of left-out patients."""
+class ArmCounts:
+    """Numbers of compared patients in both arms, of their events, and of patients left out."""
 
     treated: int
     untreated: int
@@ -35,55 +35,59 @@ class Arms:
     unknown: int
     """Patients whose treatment is not recorded."""
     no_option: int
-    """Patients without the option of treatment, or with an unknown one."""
+    """Patients for whom the treatment is no option, or not known to be one."""
     early: int
     """Patients who had the event, or were lost, before the landmark."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """The figures of a run on its treatment as a whole."""
+    """Figures on the treatment's effect in a cohort."""
 
     label: str
+    """Name of the treatment."""
     landmark: float
+    """Month from which on patients are compared."""
     horizon: float
-    """Months at which gains of survival are judged."""
-    arms: Arms
+    """Month at which the gain of survival is judged."""
+    arms: ArmCounts
     propensity: Array
-    """(n,) of those compared…"""
+    """(n,) propensity of the compared patients."""
     treated: Array
-    """(n,) … 1 or 0."""
+    """(n,) their treatment: 1 or 0."""
     overlap: float
-    """Part of the patients with a propensity between 0.1 and 0.9."""
+    """Share of these patients with a propensity between 0.1 and 0.9."""
     hr: dict[str, Estimate]
     """Hazard ratio: ``crude``; ``adjusted``; ``landmark``, adjusted and from the landmark on."""
     trials: TrialRange | None
-    """Range of the hazard ratio in trials, if the study file gives one."""
+    """Range of the hazard ratio in trials; None if the study file gives none."""
     early: EarlyEvents
     """Events before the landmark of patients for whom the treatment is an option."""
     ate: Estimate
-    """Mean gain of survival at the horizon, doubly robust."""
+    """Average treatment effect: mean gain of survival at the horizon, by doubly robust scores."""
     predicted: float
     """Mean gain that the model predicts for the same patients."""
     groups: list[tuple[float, Estimate]]
-    """Predicted and observed gain of groups of rising prediction."""
+    """Mean predicted and observed gain of each group of patients, by rising prediction."""
     relative: Ranked
-    """Patients ranked by predicted hazard ratio, scored on the relative scale."""
+    """RATE of patients ranked by predicted hazard ratio, on the relative scale."""
     absolute: Ranked
-    """Ranked by predicted gain of survival, scored by gain."""
+    """RATE of patients ranked by predicted gain of survival, on the scale of that gain."""
     halves: tuple[Estimate, Estimate]
     """Hazard ratio in the half with the larger predicted effect, and in the other; NaN where the
     model has one hazard ratio common to all."""
     policy: dict[str, Estimate]
-    """Survival at the horizon if treated: ``all``, ``none``, ``model`` (gain above 3 points)."""
+    """Mean survival at the horizon if ``all`` or ``none`` were treated, or by the ``model``: those
+    with a predicted gain above 3 percentage points."""
     policy_gain: dict[str, Estimate]
-    """``model`` against ``all`` and against ``none``."""
+    """Difference of ``model`` in ``policy`` to ``all`` and to ``none``."""
     permuted: Estimate | None
-    """``relative`` after a random permutation of the treatment: a control."""
+    """RATE as in ``relative`` after a random permutation of the treatment, a negative control; None
+    if no effect could be fitted then."""
 
     @property
     def alarms(self) -> tuple[str, ...]:
-        """Signs, in words, that the observed effect is biased; none is no proof of the contrary."""
+        """Signs of bias in the observed effect, in words. Without any, bias is not excluded."""
         found = []
         for name, start in (("adjusted", ""), ("landmark", f" from month {self.landmark:g} on")):
             if self.trials is not None and (side := self.trials.side(self.hr[name])):
@@ -102,26 +106,26 @@ class Evidence:
 
     @property
     def distrust(self) -> str:
-        """Reason why nothing can be favoured by the effect, counted from the landmark on, if any.
+        """Reason why the model must not favour the treatment; empty if there is none.
 
-        The landmark takes early deaths out.
+        It is a hazard ratio outside the trials' range although events before the landmark are left
+        out.
         """
         side = "" if self.trials is None else self.trials.side(self.hr["landmark"])
         return f"a hazard ratio {side} {self.trials}" if side else ""
 
     @property
     def compared(self) -> str:
-        """How a hazard ratio without an alarm compares with trials."""
+        """Comparison of a hazard ratio without an alarm with trials, in words."""
         if self.trials is None:
             return "not compared with trials, of which the study file gives no range"
         return f"not outside {self.trials.cited}"
 
     @property
     def immortal_p(self) -> float:
-        """Chance of so few early events among the treated, by the strongest credible effect.
+        """Mid p value of so few early events among the treated, at the strongest credible effect.
 
-        That is the lowest hazard ratio of trials; without a range, the lower end of the interval
-        from the landmark on.
+        See :meth:`EarlyEvents.fewer_by_chance` and :func:`strongest`.
         """
         return self.early.fewer_by_chance(strongest(self.trials, self.hr["landmark"]))
 
@@ -131,7 +135,7 @@ class Evidence:
         return self.relative.rate.low > 0
 
     def to_json(self) -> dict[str, Any]:
-        """Return the figures as plain data, undefined ones as null, with the sentences."""
+        """Return the figures, undefined ones as null, and the sentences as plain data."""
         plain: dict[str, Any] = {
             "label": self.label,
             "protocol": "out of fold; 95 % intervals",
@@ -159,68 +163,70 @@ class Evidence:
         return plain | {"sentences": sentences(self)}
 
 
-def sentences(found: Evidence) -> dict[str, str]:
-    """Return the meaning of each part of the evidence, in one sentence."""
-    label, arms, hr = found.label, found.arms, found.hr["landmark"]
-    years = f"{found.horizon:.0f} months"
-    larger, other = found.halves
+def sentences(evidence: Evidence) -> dict[str, str]:
+    """Return key -> a sentence on the meaning of this part of the evidence."""
+    label, arms, hr = evidence.label, evidence.arms, evidence.hr["landmark"]
+    years = f"{evidence.horizon:.0f} months"
+    larger, other = evidence.halves
     said = {
         "overlap": (
-            f"{100 * found.overlap:.0f} % of the {arms.treated + arms.untreated} patients compared "
-            f"had a chance of {label} between {100 * RARE:.0f} and {100 * COMMON:.0f} %, so that "
-            "both arms hold patients like them; of the others the data say little."
+            f"{100 * evidence.overlap:.0f} % of the {arms.treated + arms.untreated} patients "
+            f"compared had a chance of {label} between {100 * RARE:.0f} and {100 * COMMON:.0f} %, "
+            "so that both arms hold patients like them; of the others the data say little."
         ),
         "hr": (
-            f"Hazard ratio of {label}: {found.hr['crude']} crude, {found.hr['adjusted']} adjusted "
-            f"for what was known beforehand, {hr} counted from month {found.landmark:g} on."
+            f"Hazard ratio of {label}: {evidence.hr['crude']} crude, {evidence.hr['adjusted']} "
+            f"adjusted for what was known beforehand, {hr} counted from month "
+            f"{evidence.landmark:g} on."
         ),
         "alarm": (
-            f"ALARM: {'; '.join(found.alarms)}. {_consequence(found)}"
-            if found.alarms
-            else f"No alarm: it is {found.compared}. That does not prove it is free of confounding."
+            f"ALARM: {'; '.join(evidence.alarms)}. {_consequence(evidence)}"
+            if evidence.alarms
+            else f"No alarm: it is {evidence.compared}. That does not prove it is free of "
+            "confounding."
         ),
         "ate": (
-            f"Mean gain of survival at {years}: {_points(found.ate)} points by what was observed, "
-            f"{100 * found.predicted:.1f} by the model."
+            f"Mean gain of survival at {years}: {_points(evidence.ate)} points by what was "
+            f"observed, {100 * evidence.predicted:.1f} by the model."
         ),
         "heterogeneity": (
             f"The model has one hazard ratio of {label} for everybody."
             if math.isnan(larger.value)
             else f"Patients differ in the hazard ratio of {label}: {larger} in the half with the "
             f"larger predicted effect, {other} in the other (RATE above 0)."
-            if found.differs
+            if evidence.differs
             else f"It is not shown that {label} does more for some patients than for others: "
             f"hazard ratio {larger} in the half with the larger predicted effect, {other} in the "
             "other (the interval of RATE includes 0)."
         ),
         "policy": (
             f"Survival at {years} if the model chose (treat where the gain is above "
-            f"{100 * WORTH:.0f} points): {_points(found.policy['model'])} %; treating all "
-            f"{_points(found.policy['all'])} %, none {_points(found.policy['none'])} %; the model "
-            f"against treating all {_points(found.policy_gain['all'])} points."
+            f"{100 * WORTH:.0f} points): {_points(evidence.policy['model'])} %; treating all "
+            f"{_points(evidence.policy['all'])} %, none {_points(evidence.policy['none'])} %; the "
+            f"model against treating all {_points(evidence.policy_gain['all'])} points."
         ),
     }
-    if found.permuted is not None:
-        claims = found.permuted.low > 0
+    if evidence.permuted is not None:
+        claims = evidence.permuted.low > 0
         said["permuted"] = (
             "Control: with the treatment permuted, once, the same analysis "
             + ("claims a difference" if claims else "claims no difference")
-            + (": the claim above may be chance too." if claims and found.differs else ".")
+            + (": the claim above may be chance too." if claims and evidence.differs else ".")
         )
     return said
 
 
-def _consequence(found: Evidence) -> str:
-    """Return the consequence of an alarm for the predicted benefits."""
-    if found.distrust:
+def _consequence(evidence: Evidence) -> str:
+    """Return a sentence on what an alarm means for the predicted benefits."""
+    if evidence.distrust:
         return "Read no predicted benefit as one: the model favours the treatment for no patient."
     return (
-        f"Counted from month {found.landmark:g} on, which leaves early events out, it is "
-        f"{found.compared}. Read predicted benefits with care."
+        f"Counted from month {evidence.landmark:g} on, which leaves early events out, it is "
+        f"{evidence.compared}. Read predicted benefits with care."
     )
 
 
 def _points(estimate: Estimate) -> str:
-    """Write a part of 1 as percentage points with its interval."""
+    """Return a probability in percentage points, with its interval."""
     value, low, high = (100 * v for v in vars(estimate).values())
     return f"{value:.1f} ({low:.1f} to {high:.1f})"

@@ -19,31 +19,34 @@ from accomplice.training.treatment.trial_range import TrialRange
 
 @dataclass(frozen=True)
 class Early:
-    """Events before the landmark in one arm."""
+    """Early events, those before the landmark, in one arm."""
 
     events: int
+    """Number of patients with the event before the landmark."""
     patients: int
+    """Number of all patients of the arm."""
 
     @property
     def share(self) -> float:
-        """Part of the arm's patients."""
+        """Share of the arm's patients with an early event."""
         return self.events / max(self.patients, 1)
 
 
 @dataclass(frozen=True)
 class EarlyEvents:
-    """Events before the landmark of the treated and of the untreated, by stratum."""
+    """Early events in both arms, by stratum."""
 
     strata: tuple[tuple[Early, Early], ...]
+    """Treated and untreated patients of each stratum."""
 
     @property
     def treated(self) -> Early:
-        """All of the treated."""
+        """All treated patients."""
         return self._all(0)
 
     @property
     def untreated(self) -> Early:
-        """All of the untreated."""
+        """All untreated patients."""
         return self._all(1)
 
     def _all(self, arm: int) -> Early:
@@ -51,13 +54,17 @@ class EarlyEvents:
         return Early(sum(e.events for e in both), sum(e.patients for e in both))
 
     def fewer_by_chance(self, odds: float = 1.0) -> float:
-        """Chance that the treated have fewer of the early events, plus half that of so many.
+        """Return the mid p value of so few early events among the treated.
 
-        The mid p value of the exact test of a common odds ratio ``odds`` over the strata, of which
-        each has Fisher's noncentral hypergeometric distribution given its margins (Gart, "Point and
-        interval estimation of the common odds ratio in the combination of 2 x 2 tables with fixed
+        It is P(K < k) + P(K = k) / 2, with k the early events of the treated and K their number
+        under a common odds ratio: the sum over the strata, in each of which it has Fisher's
+        noncentral hypergeometric distribution given the margins (Gart, "Point and interval
+        estimation of the common odds ratio in the combination of 2 x 2 tables with fixed
         marginals", Biometrika 1970). The exact p value would rarely reach its level with few events
         (Lancaster, "Significance tests in discrete distributions", JASA 1961).
+
+        Args:
+            odds: the common odds ratio of an early event, treated against untreated.
         """
         chance, least = np.ones(1), 0
         for treated, untreated in self.strata:
@@ -76,8 +83,8 @@ def early_events(
         treated: (n,) 1, 0, or NaN for patients who are left out.
         time: (n,) follow-up in months.
         event: (n,) whether the event was seen.
-        landmark: months after which the treatment has begun in all who get it.
-        stratum: (n,) of each patient; negative for patients who are left out.
+        landmark: month by which the treatment has begun in all who get it.
+        stratum: (n,) stratum of each patient; negative for patients who are left out.
     """
     early = event & (time <= landmark)
 
@@ -92,11 +99,12 @@ def early_events(
 def strata(study: Study, values: Array) -> Ints:
     """Return the stratum (n,) of patients for whom the treatment is an option; -1 for all others.
 
-    Strata are the combinations of levels of the features that decide whether it is an option, or
-    of the baseline ``stage`` where there is none: early events and treatment both depend on them.
+    Strata are the combinations of levels of the features that decide whether the treatment is an
+    option; without such features, of those of the baseline ``stage``. Both early events and
+    treatment depend on them.
 
     Args:
-        study: with a treatment.
+        study: the study; without a treatment all patients get -1.
         values: (n, p) coded features.
     """
     if study.treatment is None:
@@ -113,16 +121,16 @@ def strongest(trials: TrialRange | None, late: Estimate) -> float:
     """Return the lowest credible hazard ratio of a treatment, at most 1.
 
     Args:
-        trials: range of trials, if one is known; its lower end is the answer.
-        late: hazard ratio from the landmark on, which immortal time does not touch; the lower end
-            of its interval is the answer without trials, and 1 where it is not known.
+        trials: range of trials, whose lower end is returned; None if unknown.
+        late: hazard ratio from the landmark on, free of immortal time. Without trials the lower end
+            of its interval is returned, or 1 if that is NaN.
     """
     low = late.low if trials is None else trials.low
     return 1.0 if math.isnan(low) else min(low, 1.0)
 
 
 def _noncentral(one: Early, other: Early, odds: float) -> tuple[range, Array]:
-    """Counts of one group's events, and their chances given the margins."""
+    """Return the possible counts of one group's events, with their probabilities."""
     events = one.events + other.events
     counts = range(max(0, events - other.patients), min(events, one.patients) + 1)
 

@@ -1,12 +1,12 @@
-"""Judge a treatment's effect by out-of-fold predictions: hazard ratios, gains, ranking, policies.
+"""Judgement of a treatment's effect: hazard ratios, gains of survival, ranking and policies.
 
 All figures are out of fold: propensity, effect and curves of a patient come from other patients.
-Gains of survival are judged by doubly robust scores (Robins, Rotnitzky and Zhao, JASA 1994), the
-model's difference corrected by what happened, weighted by the inverse chances of the treatment had
-and of being followed. Whether patients differ in what they gain is judged on the relative scale:
-under one hazard ratio common to all the absolute gains still differ, as the risks do. There the
-score of a patient is the part in the derivative of the likelihood by the log-hazard ratio, with
-mean zero whatever the risks; ranked by the predicted effect it gives the rank-weighted average
+Gains of survival are judged by doubly robust scores; see :func:`arm_scores`.
+
+Differences between patients are judged on the relative scale, since under a common hazard ratio the
+gains of survival still differ, as the baseline risks do. The score of a patient is the derivative
+of the log-likelihood by the log-hazard ratio, which has mean 0 under a common ratio, whatever the
+baseline risks. Ranked by the predicted effect, the scores give the rank-weighted average treatment
 effect (RATE) with Qini's weights (Yadlowsky et al., "Evaluating treatment prioritization rules via
 rank-weighted average treatment effects", JASA 2025).
 """
@@ -33,21 +33,21 @@ from accomplice.training.treatment.effect import (
     Rates,
     cross_fit,
     fitted_rates,
-    given,
+    treatment_and_status,
 )
-from accomplice.training.treatment.evidence import Arms, Evidence
+from accomplice.training.treatment.evidence import ArmCounts, Evidence
 from accomplice.training.treatment.immortal_time import early_events, strata
 from accomplice.training.treatment.rate import Ranked, Scored, cross_ranked, mean, ranked
 from accomplice.training.treatment.trial_range import TrialRange
 
-#: Propensities are held inside these bounds where they are divided by.
+#: Least distance of a propensity from 0 and 1 where it is divided by.
 BOUND = 0.05
 #: Groups of predicted gain whose observed gain is shown.
 GROUPS = 4
 
 
 def evidence(crossed: CrossFitted | None, config: Config) -> Evidence | None:
-    """Judge an effect; None where there is none, or too few were followed."""
+    """Return the evidence for an effect; None without an effect, or if too few were followed."""
     if crossed is None:
         return None
     try:
@@ -58,7 +58,7 @@ def evidence(crossed: CrossFitted | None, config: Config) -> Evidence | None:
 
 def _judge(crossed: CrossFitted, config: Config) -> Evidence:
     patients, cohort, grid, rows = crossed.patients, crossed.cohort, crossed.grid, crossed.rows
-    treatment, status = given(cohort)
+    treatment, status = treatment_and_status(cohort)
     a, e = status[rows], np.clip(patients.propensity[rows], BOUND, 1 - BOUND)
     blind, own = crossed.cumulative[rows], patients.take(rows)
     time, event = cohort.outcome
@@ -66,7 +66,7 @@ def _judge(crossed: CrossFitted, config: Config) -> Evidence:
     horizon = judged_horizon(
         time, event, benefit_horizon(cohort.study, cohort.endpoint, grid.horizon)
     )
-    # Of patients event-free at the landmark, as the compared ones are.
+    # Survival of patients event-free at the landmark, as the compared ones are.
     ends = np.array([min(treatment.landmark, horizon), horizon])
     arms = [
         np.exp(-np.diff(grid.at(under(blind, own, np.full(len(a), arm)), ends)))[:, 0]
@@ -111,7 +111,10 @@ def _judge(crossed: CrossFitted, config: Config) -> Evidence:
 
 
 def permuted(crossed: CrossFitted, config: Config, seed: int = 0) -> Estimate | None:
-    """Return RATE on the relative scale after a random permutation of the treatment."""
+    """Return RATE on the relative scale after a random permutation of the treatment.
+
+    None if no effect can be fitted then.
+    """
     cohort = crossed.cohort
     known = np.flatnonzero(~np.isnan(crossed.treated))
     values = np.array(cohort.values)
@@ -138,32 +141,34 @@ def arm_scores(
 ) -> Array:
     """Return doubly robust scores (2, n) of survival with and without treatment.
 
-    In the arm whose probability is e they are S + [in the arm] / e · weight · (alive − S), with S
-    predicted (Robins, Rotnitzky and Zhao, JASA 1994). Their means are consistent if either the
-    predictions or the propensities are, given the weights.
+    The score for an arm is S + 1(in the arm) · weight · (alive − S) / e, with S the predicted
+    survival and e the probability of the arm (Robins, Rotnitzky and Zhao, "Estimation of regression
+    coefficients when some regressors are not always observed", JASA 1994). With correct weights,
+    its mean is consistent if either the predictions or the propensities are.
 
     Args:
         treated: (n,) 1 or 0.
-        propensity: (n,) inside (0, 1).
+        propensity: (n,) probability of treatment, inside (0, 1).
         alive: (n,) 1 for a patient seen alive after the horizon.
-        weight: (n,) inverse chance of being followed that far; 0 for those who were not.
-        predicted: (2, n) survival at the horizon with and without.
+        weight: (n,) inverse probability of being followed that far (IPCW); 0 for patients who were
+            not.
+        predicted: (2, n) predicted survival at the horizon with and without treatment.
     """
     chance = np.stack([propensity, 1 - propensity])
     had = np.stack([treated == 1, treated == 0])
     return np.asarray(predicted + had / chance * weight * (alive - predicted))
 
 
-def _arms(crossed: CrossFitted) -> Arms:
+def _arms(crossed: CrossFitted) -> ArmCounts:
     cohort, rows, status = crossed.cohort, crossed.rows, crossed.treated
     option = eligible(cohort.study, cohort.values) == 1
-    early = option & ~np.isnan(status) & (cohort.time <= given(cohort)[0].landmark)
+    early = option & ~np.isnan(status) & (cohort.time <= treatment_and_status(cohort)[0].landmark)
     event = cohort.outcome.event
 
     def count(where: Bools) -> int:
         return int(where.sum())
 
-    return Arms(
+    return ArmCounts(
         treated=count(rows & (status == 1)),
         untreated=count(rows & (status == 0)),
         events_treated=count(rows & (status == 1) & event),
@@ -176,7 +181,7 @@ def _arms(crossed: CrossFitted) -> Arms:
 
 def _hazard_ratios(crossed: CrossFitted) -> dict[str, Estimate]:
     cohort, status = crossed.cohort, crossed.treated
-    treatment, _ = given(cohort)
+    treatment, _ = treatment_and_status(cohort)
     option = ~np.isnan(status) & (eligible(cohort.study, cohort.values) == 1)
     time, event = cohort.outcome
     X, sets = status[option][:, None], RiskSets(time[option], event[option])
@@ -193,7 +198,7 @@ def _hazard_ratios(crossed: CrossFitted) -> dict[str, Estimate]:
 
 
 def _hr(crossed: CrossFitted, rows: Bools) -> Estimate:
-    """Hazard ratio of some patients (n,), adjusted by the learners' curves and the propensity."""
+    """Return the hazard ratio of ``rows`` (n,), adjusted by curves and propensity."""
     found = _rates(crossed, rows)
     return _ratio(found.log_hr, found.error)
 
@@ -204,10 +209,10 @@ def _rates(crossed: CrossFitted, rows: Bools) -> Rates:
 
 
 def _halves(crossed: CrossFitted, larger: Array) -> tuple[Estimate, Estimate]:
-    """Hazard ratio of the half of the compared with the larger effects, and of the other."""
+    """Return the hazard ratios of the halves with the larger and the smaller effects."""
     half = larger >= np.median(larger)
     if half.all():
-        # Few distinct effects: the median is the least of them.
+        # With few distinct effects the median can be the least of them.
         half = larger > larger.min()
     if not half.any():
         return Estimate(math.nan), Estimate(math.nan)
@@ -220,7 +225,7 @@ def _ratio(log_hr: float, error: float) -> Estimate:
 
 
 def _relative(crossed: CrossFitted, larger: Array, seed: int) -> Ranked:
-    """Judge the ranking (m,) of those compared by predicted hazard ratio."""
+    """Return RATE of the ranking (m,) of the compared patients by predicted hazard ratio."""
     rows, blind = crossed.rows, crossed.cohort.prognostic()
     rates = _rates(crossed, rows)
     difference = (crossed.treated - crossed.patients.propensity)[rows]
@@ -236,13 +241,13 @@ def _relative(crossed: CrossFitted, larger: Array, seed: int) -> Ranked:
 
 
 def _groups(gain: Array, gained: Array) -> list[tuple[float, Estimate]]:
-    """Predicted and observed gain of groups of equal size, by rising prediction."""
+    """Return mean predicted and observed gain of groups of equal size, by rising prediction."""
     parts = np.array_split(np.argsort(gain, kind="stable"), GROUPS)
     return [(float(gain[part].mean()), mean(gained[part])) for part in parts if len(part)]
 
 
 def _among(rows: Bools, inside: Bools) -> Bools:
-    """Restrict a mask of patients (n,) by ``inside``, which has a value for each chosen one."""
+    """Return the mask ``rows`` (n,) restricted by ``inside``, a value for each of its patients."""
     found = np.zeros_like(rows)
     found[np.flatnonzero(rows)[inside]] = True
     return found

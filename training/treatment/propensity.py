@@ -1,4 +1,4 @@
-"""The propensity score: the chance of being treated, given the features.
+"""The propensity score: the probability of being treated, given the features.
 
 Rosenbaum and Rubin, "The central role of the propensity score in observational studies for causal
 effects", Biometrika 1983.
@@ -14,9 +14,9 @@ import numpy as np
 from accomplice.data.arrays import Array, Ints
 from accomplice.training.estimators.logistic import Logistic, choose_logistic
 
-#: Patients fitted to at most: the model has few coefficients.
+#: Maximum of patients in a fit, which suffices for the few coefficients.
 MOST_PATIENTS = 20_000
-#: Propensities are held at least this far from 0 and 1.
+#: Least distance of a propensity from 0 and 1.
 RAREST = 0.01
 
 
@@ -25,11 +25,12 @@ class Propensity:
     """A fitted propensity score P(treated | features), by ridge logistic regression."""
 
     columns: Ints
-    """(c,) columns of the linear design it uses."""
+    """(c,) indices of the columns of the linear design that are used."""
     model: Logistic
+    """Regression on these columns."""
 
     def chance(self, X: Array) -> Array:
-        """Propensity (n,) for a linear design X (n, p)."""
+        """Return the propensity (n,) for a linear design X (n, p)."""
         chance = self.model.probability(X[:, self.columns])
         return np.minimum(np.maximum(chance, RAREST), 1 - RAREST)
 
@@ -49,9 +50,9 @@ def fit_propensity(X: Array, treated: Array, seed: int, columns: Ints | None = N
     Args:
         X: (n, p) linear design.
         treated: (n,) 1, 0, or NaN for patients who are left out.
-        seed: of the folds that choose the penalty.
-        columns: (c,) that may be used; all if absent. They must not have been chosen by who was
-            treated: the penalty would be chosen for less noise than there is.
+        seed: seed of the folds by which the penalty is chosen.
+        columns: (c,) indices of the columns that may be used; by default all. They must not be
+            chosen by the treatment, which would make the penalty too small.
     """
     known = np.flatnonzero(~np.isnan(treated))
     if len(known) > MOST_PATIENTS:

@@ -1,10 +1,13 @@
-"""Rank-weighted average treatment effects (RATE): whether a ranking finds the patients who gain.
+"""Rank-weighted average treatment effect (RATE): a test of a ranking by predicted gain.
 
 Yadlowsky et al., "Evaluating treatment prioritization rules via rank-weighted average treatment
-effects", JASA 2025, with Qini's weights. A cross-fitted ranking is not fixed in advance: an
-interaction that all patients show by chance is in each fold and in the others, so that the folds
-agree. The distribution of RATE by chance is found by drawing the signs of the patients' scores
-again and refitting the ranking (a wild bootstrap; Wu, Ann Stat 1986).
+effects", JASA 2025, with Qini's weights.
+
+A cross-fitted ranking is not fixed in advance: an interaction that arises by chance in the whole
+cohort is in every fold and in the others, so that the rankings agree with it. The distribution of
+RATE by chance is therefore simulated: the signs of the patients' scores are drawn at random and the
+ranking is fitted again (wild bootstrap; Wu, "Jackknife, bootstrap and other resampling methods in
+regression analysis", Ann Stat 1986).
 """
 
 from __future__ import annotations
@@ -18,8 +21,10 @@ from accomplice.data.arrays import Array, Ints
 from accomplice.data.splits import within
 from accomplice.training.estimators.intervals import Estimate
 
-#: Draws of signs, and most patients for them.
-DRAWS, MOST = 400, 20_000
+#: Draws of random signs.
+DRAWS = 400
+#: Maximum of patients in these draws.
+MOST_PATIENTS = 20_000
 
 
 @dataclass(frozen=True)
@@ -27,9 +32,9 @@ class Ranked:
     """RATE of a ranking of patients, with its curve."""
 
     rate: Estimate
-    """Rank-weighted average effect, Qini's weights; above 0 the ranking finds them."""
+    """RATE with Qini's weights; above 0 the patients ranked first gain more than others."""
     curve: Array
-    """(101,) gain beyond the average, summed from the first ranked to each share of patients."""
+    """(101,) gain beyond the average, summed over the first 0 to 100 % and divided by n."""
 
 
 def mean(values: Array) -> Estimate:
@@ -40,10 +45,14 @@ def mean(values: Array) -> Estimate:
 
 
 def ranked(order: Array, score: Array) -> Ranked:
-    """Judge a ranking given beforehand, by the scores (n,) of patients in falling order (n,).
+    """Return RATE of a ranking that was fixed in advance, with its curve.
 
-    ``rate`` is the integral of ``curve``: the mean gain, beyond the average, of the patients ranked
-    first, weighted by their share, over all shares. Ties share the mean of their ranks.
+    RATE is the mean over the patients of (1/2 − (r − 1/2) / n) (score − mean score), with r the
+    patient's rank, the mean of the ranks of ties. It is the integral of ``curve``.
+
+    Args:
+        order: (n,) values that rank the patients, the largest first.
+        score: (n,) unbiased scores of each patient's gain.
     """
     beyond = score - score.mean()
     first = np.argsort(-order, kind="stable")
@@ -54,7 +63,7 @@ def ranked(order: Array, score: Array) -> Ranked:
 
 @dataclass(frozen=True)
 class Scored:
-    """Scores and design of m patients for the effect's heterogeneity, each in their own fold."""
+    """Scores, design and folds of m patients, for the heterogeneity of the effect."""
 
     design: Array
     """(m, q) modifiers of the effect, a constant first."""
@@ -63,9 +72,9 @@ class Scored:
     information: Array
     """(m,) variance of the score."""
     fold: Ints
-    """(m,)."""
+    """(m,) fold of each patient."""
     prior_sd: Array
-    """(q,) spreads of the priors of the coefficients."""
+    """(q,) prior standard deviations of the coefficients."""
 
     def take(self, rows: Ints) -> Scored:
         """Return the patients at ``rows``."""
@@ -79,12 +88,18 @@ class Scored:
 
 
 def cross_ranked(order: Array, scored: Scored, seed: int) -> Ranked:
-    """Judge a cross-fitted ranking (m,), with an interval that allows for it; see the module."""
+    """Return RATE of a cross-fitted ranking; its interval is by random signs, see the module.
+
+    Args:
+        order: (m,) out-of-fold values that rank the patients, the largest first.
+        scored: the patients.
+        seed: seed of the random signs.
+    """
     unit = float(scored.information.mean())
     found = ranked(order, -scored.score / unit)
-    if len(order) > MOST:
-        some = np.random.default_rng(seed).permutation(len(order))[:MOST]
-        drawn = chance_rates(scored.take(some), seed) * math.sqrt(MOST / len(order))
+    if len(order) > MOST_PATIENTS:
+        some = np.random.default_rng(seed).permutation(len(order))[:MOST_PATIENTS]
+        drawn = chance_rates(scored.take(some), seed) * math.sqrt(MOST_PATIENTS / len(order))
     else:
         drawn = chance_rates(scored, seed)
     low, high = np.quantile(drawn, [0.025, 0.975])
@@ -93,7 +108,7 @@ def cross_ranked(order: Array, scored: Scored, seed: int) -> Ranked:
 
 
 def chance_rates(scored: Scored, seed: int) -> Array:
-    """Return rates (draws,) of rankings cross-fitted to scores whose signs are drawn at random."""
+    """Return RATE (DRAWS,) of rankings that are cross-fitted to scores with random signs."""
     rng = np.random.default_rng(seed)
     X, fold = scored.design, scored.fold
     score = scored.score - scored.score.mean()
@@ -117,7 +132,7 @@ def chance_rates(scored: Scored, seed: int) -> Array:
 
 
 def _weights(order: Array) -> Array:
-    """Half less each patient's middle rank (n,), as a part of all; ties share theirs."""
+    """Return Qini's weights (n,): 1/2 − (rank − 1/2) / n, with the mean rank of ties."""
     n = len(order)
     distinct, place, count = np.unique(-order, return_inverse=True, return_counts=True)
     middle = (np.cumsum(count) - (count + 1) / 2 + 0.5) / n

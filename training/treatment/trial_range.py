@@ -11,11 +11,14 @@ from accomplice.training.estimators.intervals import Estimate
 
 @dataclass(frozen=True)
 class TrialRange:
-    """Lowest and highest hazard ratio of trials, and the trials."""
+    """Range of the hazard ratio of a treatment in trials."""
 
     low: float
+    """Lowest hazard ratio."""
     high: float
+    """Highest hazard ratio."""
     source: str = ""
+    """Citation of the trials."""
 
     def __str__(self) -> str:
         return f"the {self.low:g} to {self.high:g} of trials"
@@ -27,16 +30,16 @@ class TrialRange:
 
     @classmethod
     def of(cls, treatment: Treatment) -> Self | None:
-        """Return that of a study's treatment; None if the study file gives none."""
+        """Return the range of a treatment; None if the study file gives none."""
         if treatment.expected_hr is None:
             return None
         return cls(*treatment.expected_hr, treatment.expected_hr_source)
 
     def side(self, hr: Estimate) -> Literal["", "below", "above"]:
-        """Side of the range on which an interval lies as a whole; empty if on neither."""
+        """Return the side of the range on which a whole interval lies; empty if it overlaps."""
         return "below" if hr.high < self.low else "above" if hr.low > self.high else ""
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """Both ends."""
+        """Lowest and highest hazard ratio."""
         return self.low, self.high

@@ -1,4 +1,4 @@
-"""Predictions for another cohort, which has its own study file, and their responses judged."""
+"""Predictions for another cohort, which has its own study file, and judgement of responses."""
 
 from __future__ import annotations
 
@@ -31,24 +31,30 @@ class External:
     """A bundle's predictions for a cohort that it was not trained on."""
 
     bundle: Bundle
-    """Its expression read on the cohort's own scale, where that has patients enough."""
+    """The bundle, which reads expression on the cohort's scale where enough patients have it."""
     model: SurvivalModel
-    """The bundle's, that is judged."""
+    """The bundle's model of the judged endpoint."""
     cohort: Cohort
-    """The patients as their own study file has them."""
+    """The patients with the features of their own study file."""
     matching: Matching
+    """The model's features, with the cohort's features that match them."""
     ranked: tuple[str, ...]
-    """Expression features ranked among the cohort's own patients."""
+    """Expression features that are ranked among the cohort's patients."""
     unranked: tuple[str, ...]
-    """Expression features on the training cohort's scale: too few of the cohort have them."""
+    """Expression features on the training cohort's scale, since too few patients have them."""
     predicted: Predictions
-    """The patients as the model reads them, with its curves."""
+    """The patients with the model's features, and the model's curves for them."""
     finish: Callable[[Array], Array]
-    """Blind curves (n, j + 1) of the patients -> those under the treatment that they have."""
+    """Function: blind cumulative hazards (n, j + 1) -> those under the patients' treatment."""
 
 
 def choose_endpoint(bundle: Bundle, study: Study, asked: str | None) -> tuple[str, str]:
-    """Return the model's endpoint and the study's that it is judged on.
+    """Return the model's endpoint, and the study's endpoint on which it is judged.
+
+    Args:
+        bundle: the model.
+        study: study of the patients to judge on.
+        asked: endpoint of the study that the user named; None without one.
 
     Raises:
         InputError: the model predicts no survival, or the study has no such endpoint.
@@ -67,15 +73,15 @@ def choose_endpoint(bundle: Bundle, study: Study, asked: str | None) -> tuple[st
 
 
 def refuse_seen(bundle: Bundle, cohort: Cohort, path: str) -> None:
-    """Refuse the cohort that a model was trained on, or updated by.
+    """Refuse a cohort that a model was trained on, or updated by.
 
     Args:
         bundle: the model.
-        cohort: to judge it on.
-        path: the cohort's name in errors.
+        cohort: cohort to judge the model on.
+        path: name of the cohort in errors.
 
     Raises:
-        InputError: it is that cohort.
+        InputError: the model was trained on this cohort, or updated by it.
     """
     own = cohort.fingerprint()
     if own == bundle.provenance.get("cohort_fingerprint"):
@@ -96,10 +102,10 @@ def predict_cohort(
     """Match a cohort's features and predict for its patients.
 
     Args:
-        bundle: trained on other patients.
-        endpoint: of the bundle, that is judged.
-        cohort: by its own study file, with one survival endpoint.
-        named: the model's feature -> the study's, where matching cannot know.
+        bundle: the model, trained on other patients.
+        endpoint: survival endpoint of the bundle to judge.
+        cohort: the patients by their own study file, with one survival endpoint.
+        named: feature of the model -> feature of the cohort, where the user names the match.
 
     Raises:
         InputError: as :func:`matching.match.match_patients`.
@@ -114,8 +120,8 @@ def predict_cohort(
     have = {m.feature for m in matching.found}
     expression = [name for name, feature in features.items() if feature.kind == "expression"]
     ranked = tuple(name for name in expression if able[name])
-    left = tuple(name for name in expression if name in have and not able[name])
-    seen = _as_the_model(bundle.study, cohort, matching.values)
+    unranked = tuple(name for name in expression if name in have and not able[name])
+    seen = _with_model_features(bundle.study, cohort, matching.values)
     finish = _finisher(model, matching.values, cohort.centre)
     learners = model.ensemble.learners(blind_values, cohort.centre)
     blind = model.ensemble.stack.cumulative(learners)
@@ -135,16 +141,16 @@ def predict_cohort(
         blind=blind,
         again=again,
     )
-    return External(own, model, cohort, matching, ranked, left, predicted, finish)
+    return External(own, model, cohort, matching, ranked, unranked, predicted, finish)
 
 
 def on_cohort_scale(bundle: Bundle, values: Array, centre: NDArray[np.str_] | None) -> Bundle:
     """Return a bundle that reads expression on the scale of new patients; see `matching.scales`.
 
     Args:
-        bundle: whose study the values are coded by.
-        values: (n, p) the treatment among them.
-        centre: (n,) of the patients.
+        bundle: the model.
+        values: (n, p) features coded by the bundle's study, the treatment included.
+        centre: (n,) centre of each patient; None if unknown.
     """
     names = [list(bundle.study.features)[j] for j in bundle.study.prognostic_features]
     blind = values[:, list(bundle.study.prognostic_features)]
@@ -175,19 +181,23 @@ def on_cohort_scale(bundle: Bundle, values: Array, centre: NDArray[np.str_] | No
 def judge_labels(
     external: External, patients: Patients, config: Config
 ) -> tuple[dict[str, ResponseEvaluation], dict[str, str]]:
-    """Judge the binary endpoints that model and study share; return why others are not judged."""
-    found, left = {}, {}
+    """Judge the binary endpoints that model and study share.
+
+    Returns:
+        Judged endpoint -> its evaluation, and other endpoint of the model -> the reason.
+    """
+    found, unjudged = {}, {}
     bundle, study = external.bundle, patients.study
     values = external.matching.values[:, list(bundle.study.prognostic_features)]
     for name, model in bundle.responses.items():
         if name not in study.endpoints.binary:
-            there = nearest(name, study.endpoints.binary)
-            left[name] = f"the study has no binary endpoint of that name{there}"
+            hint = nearest(name, study.endpoints.binary)
+            unjudged[name] = f"the study has no binary endpoint of that name{hint}"
             continue
         label = patients.binary[name]
         positive, negative = int((label == 1).sum()), int((label == 0).sum())
         if not positive or not negative:
-            left[name] = f"{positive} positive and {negative} negative labels: both are needed"
+            unjudged[name] = f"{positive} positive and {negative} negative labels: both are needed"
             continue
         found[name] = judge_response(
             label,
@@ -196,7 +206,7 @@ def judge_labels(
             bootstraps=config.evaluation.bootstraps,
             seed=config.seed,
         )
-    return found, left
+    return found, unjudged
 
 
 def _finisher(
@@ -210,8 +220,8 @@ def _finisher(
     return lambda blind: under(blind, effect, status)
 
 
-def _as_the_model(model: Study, cohort: Cohort, values: Array) -> Cohort:
-    """The patients with the model's features, and the outcomes of their own study."""
+def _with_model_features(model: Study, cohort: Cohort, values: Array) -> Cohort:
+    """Return the patients with the model's features and the endpoints of their own study."""
     own = cohort.study
     binary = {
         name: endpoint.model_copy(update={"features": None})
@@ -225,7 +235,13 @@ def _as_the_model(model: Study, cohort: Cohort, values: Array) -> Cohort:
 
 
 def why_few(cohort: Cohort, horizon: float, fewest: int) -> str:
-    """Return a sentence if a cohort has too few events to judge a model by, else None."""
+    """Return a sentence if a cohort has too few events to judge a model by; empty otherwise.
+
+    Args:
+        cohort: the patients.
+        horizon: month up to which events count.
+        fewest: least number of events.
+    """
     seen = int((cohort.event & (cohort.time <= horizon)).sum())
     if seen >= fewest:
         return ""

@@ -14,8 +14,9 @@ from accomplice.training.evaluation.scores import Evaluation
 from accomplice.training.metrics.calibration import calibration_groups
 from accomplice.training.reports.figures.style import BLUE, INK, ORANGE, RED, house_style
 
-#: Most groups of the calibration plot.
+#: Maximum of groups in a panel of the calibration plot.
 MOST_GROUPS = 8
+#: Name and colour of each third of the predicted risk.
 THIRDS = (("low", BLUE), ("middle", ORANGE), ("high", RED))
 
 
@@ -26,14 +27,14 @@ def calibration_figure(
     event: Bools,
     subtitle: str,
 ) -> Figure:
-    """Predicted against observed survival in groups, a panel for each month.
+    """Draw predicted against observed survival of groups, a panel for each month.
 
     Args:
-        before: of the model as it is.
-        after: of the updated model, each patient held out; None where there is none.
+        before: calibration of the model as trained, at each month.
+        after: calibration of the updated model, each patient held out; None without an update.
         time: (n,) follow-up in months.
         event: (n,) whether the event was seen.
-        subtitle: cohort, patients, events.
+        subtitle: text below the title.
     """
     kinds = [("as trained", before, ORANGE, -0.004, "s")]
     if after is not None:
@@ -67,15 +68,15 @@ def risk_figure(
     event: Bools,
     subtitle: str,
 ) -> Figure:
-    """Observed survival of thirds of the predicted risk, and what was predicted for them.
+    """Draw observed and mean predicted survival of patients in thirds of the predicted risk.
 
     Args:
-        evaluation: of the predictions.
-        grid: the j bins.
+        evaluation: evaluation of the predictions.
+        grid: time grid of the j bins.
         cumulative: (n, j + 1) the model's cumulative hazards.
         time: (n,) follow-up in months.
         event: (n,) whether the event was seen.
-        subtitle: cohort, patients, events.
+        subtitle: text below the title.
     """
     with house_style():
         figure = Figure(figsize=(7.4, 4.6))

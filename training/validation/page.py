@@ -1,7 +1,4 @@
-"""The page of an external validation: its sections, and the figures behind them as JSON.
-
-Each section is a function of its own, so that they can stand before those of a whole review.
-"""
+"""The page of an external validation: its sections, and its numbers as JSON."""
 
 from __future__ import annotations
 
@@ -37,78 +34,85 @@ from accomplice.training.validation.verdicts import (
 )
 
 
-def make_page(found: Validation, provenance: Mapping[str, object]) -> Page:
-    """Return the page.
+def make_page(validation: Validation, provenance: Mapping[str, object]) -> Page:
+    """Return the page of a validation.
 
     Args:
-        found: the validation.
-        provenance: name -> value, for the page's foot.
+        validation: the validation.
+        provenance: name -> value, shown at the page's foot.
     """
-    cohort, evaluation = found.cohort, found.evaluation
+    cohort, evaluation = validation.cohort, validation.evaluation
     kind = "synthetic " if cohort.study.synthetic else ""
     other = (
         ""
-        if cohort.endpoint == found.external.model.endpoint
-        else (f" The model predicts '{found.external.model.endpoint}', which is another endpoint.")
+        if cohort.endpoint == validation.external.model.endpoint
+        else (
+            f" The model predicts '{validation.external.model.endpoint}', which is another "
+            "endpoint."
+        )
     )
     return Page(
-        title=f"{found.trained.study} on {cohort.study.name}: external validation",
+        title=f"{validation.trained.study} on {cohort.study.name}: external validation",
         about=(
             f"{evaluation.patients} {kind}patients that the model was not trained on; "
             f"{evaluation.events} events of endpoint '{cohort.endpoint}', judged to "
             f"{evaluation.horizon:.0f} months.{other}",
             "Numbers in parentheses are 95 % bootstrap intervals.",
         ),
-        lead=lead(found),
-        sections=sections(found),
+        lead=lead(validation),
+        sections=sections(validation),
         footer=footer(provenance),
-        banner=f"{SYNTHETIC}." if found.synthetic else "",
+        banner=f"{SYNTHETIC}." if validation.synthetic else "",
     )
 
 
-def sections(found: Validation) -> tuple[Section, ...]:
-    """Return the validation's own sections, the answers first."""
-    made = [discrimination(found), calibration(found)]
-    if found.repaired is not None:
-        made.append(update(found))
-    made.append(overlap(found))
-    if found.responses or found.unjudged:
-        made.append(responses(found))
-    return (*made, features(found))
+def sections(validation: Validation) -> tuple[Section, ...]:
+    """Return the sections of a validation, the main answers first."""
+    made = [discrimination(validation), calibration(validation)]
+    if validation.repaired is not None:
+        made.append(update(validation))
+    made.append(overlap(validation))
+    if validation.responses or validation.unjudged:
+        made.append(responses(validation))
+    return (*made, features(validation))
 
 
-def lead(found: Validation) -> str:
-    """Return the main conclusion."""
-    said = [of_discrimination(found).text, of_calibration(found.calibration).text]
-    if found.repaired is not None:
-        said.append(of_update(found.repaired).text)
+def lead(validation: Validation) -> str:
+    """Return the main conclusion, in one to three sentences."""
+    said = [of_discrimination(validation).text, of_calibration(validation.calibration).text]
+    if validation.repaired is not None:
+        said.append(of_update(validation.repaired).text)
     return " ".join(said)
 
 
-def discrimination(found: Validation) -> Section:
-    """Does the model put these patients in the right order?"""
-    here, trained = found.evaluation.scores, found.trained
+def discrimination(validation: Validation) -> Section:
+    """Return the section on discrimination."""
+    here, trained = validation.evaluation.scores, validation.trained
     rows = [
         ("training run, out of fold", str(trained.uno_c), str(trained.ibs)),
         *((_called(name), str(s.uno_c), str(s.ibs)) for name, s in here.items()),
     ]
     sentences = [
-        f"The change in {label('uno_c')} from training to here is {found.change_in_c}. Cohorts "
-        "with patients more or less alike are harder or easier to put in order, so that a change "
-        "need not be the model's doing; scores to different months are not the same scale either "
-        f"({_months(trained.horizon)} in training, {_months(found.evaluation.horizon)} here).",
+        f"The change in {label('uno_c')} from training to here is {validation.change_in_c}. "
+        "Cohorts with patients more or less alike are harder or easier to put in order, so that a "
+        "change need not be the model's doing; scores to different months are not the same scale "
+        f"either ({_months(trained.horizon)} in training, "
+        f"{_months(validation.evaluation.horizon)} here).",
     ]
-    if found.evaluation.gains:
-        told = [f"The model {found.evaluation.verdict(name)}." for name in found.evaluation.gains]
-        sentences.append(" ".join(told) + " Baselines are those of the training cohort.")
-    time, event = found.external.predicted.outcome
+    if validation.evaluation.gains:
+        verdicts = [
+            f"The model {validation.evaluation.verdict(name)}."
+            for name in validation.evaluation.gains
+        ]
+        sentences.append(" ".join(verdicts) + " Baselines are those of the training cohort.")
+    time, event = validation.external.predicted.outcome
     drawing = risk_figure(
-        found.evaluation,
-        found.external.predicted.grid,
-        found.external.predicted.curves[MODEL],
+        validation.evaluation,
+        validation.external.predicted.grid,
+        validation.external.predicted.curves[MODEL],
         time,
         event,
-        _subtitle(found),
+        _subtitle(validation),
     )
     figure = Figure(
         inline_svg(drawing, "risk"),
@@ -119,18 +123,18 @@ def discrimination(found: Validation) -> Section:
     head = ("", "Uno's C (higher is better)", "integrated Brier score (lower is better)")
     return Section(
         "Does it put these patients in the right order?",
-        of_discrimination(found),
+        of_discrimination(validation),
         tuple(sentences),
         (Table("The model and what it is compared with", head, rows), figure),
         terms("Uno's C", "integrated Brier score"),
     )
 
 
-def calibration(found: Validation) -> Section:
-    """Do the predicted probabilities come true?"""
-    time, event = found.external.predicted.outcome
-    after = None if found.repaired is None else found.repaired.calibration
-    drawing = calibration_figure(found.calibration, after, time, event, _subtitle(found))
+def calibration(validation: Validation) -> Section:
+    """Return the section on calibration."""
+    time, event = validation.external.predicted.outcome
+    after = None if validation.repaired is None else validation.repaired.calibration
+    drawing = calibration_figure(validation.calibration, after, time, event, _subtitle(validation))
     figure = Figure(
         inline_svg(drawing, "calibration"),
         "Predicted against observed survival of groups of patients at three months, with the "
@@ -138,22 +142,22 @@ def calibration(found: Validation) -> Section:
         "Squares: the model as trained"
         + ("." if after is None else "; circles: the updated model, each patient held out."),
     )
-    trained = found.trained
-    told = f"{trained.slope:.2f} at {trained.slope_month:.0f} months"
+    trained = validation.trained
+    slope = f"{trained.slope:.2f} at {trained.slope_month:.0f} months"
     return Section(
         "Do its probabilities come true?",
-        of_calibration(found.calibration),
-        () if math.isnan(trained.slope) else (f"In training, out of fold, the slope was {told}.",),
-        (_table("As trained", found.calibration), figure),
+        of_calibration(validation.calibration),
+        () if math.isnan(trained.slope) else (f"In training, out of fold, the slope was {slope}.",),
+        (_table("As trained", validation.calibration), figure),
         terms("calibration slope", "observed over expected"),
     )
 
 
-def update(found: Validation) -> Section:
-    """Does an update of level and slope mend them?"""
-    if found.repaired is None:
+def update(validation: Validation) -> Section:
+    """Return the section on the update."""
+    if validation.repaired is None:
         return Section("Does an update mend them?", Verdict("absent", "None was asked for."))
-    made, judged = found.repaired.recalibration, found.repaired.evaluation
+    made, judged = validation.repaired.recalibration, validation.repaired.evaluation
     fitted = made.update
     folds = sum(made.chosen.values())
     gains = [
@@ -187,30 +191,30 @@ def update(found: Validation) -> Section:
     )
     return Section(
         "Does an update for this centre mend them?",
-        of_update(found.repaired),
+        of_update(validation.repaired),
         sentences,
-        (_table("Updated, each patient held out", found.repaired.calibration), error, choice),
+        (_table("Updated, each patient held out", validation.repaired.calibration), error, choice),
     )
 
 
-def overlap(found: Validation) -> Section:
-    """Are patients of the training cohort among these?"""
+def overlap(validation: Validation) -> Section:
+    """Return the section on overlap with the training cohort."""
     question = "Are these other patients than it was trained on?"
     tones: dict[str, Any] = {"clear": "yes", "caution": "caution", "fired": "alarm"}
-    tone = tones.get(found.overlap.status, "absent")
-    return Section(question, Verdict(tone, found.overlap.text))
+    tone = tones.get(validation.overlap.status, "absent")
+    return Section(question, Verdict(tone, validation.overlap.text))
 
 
-def responses(found: Validation) -> Section:
-    """What are the predicted responses worth here?"""
+def responses(validation: Validation) -> Section:
+    """Return the section on the binary endpoints."""
     names = ("auroc", "brier", "calibration_slope", "calibration_intercept")
     rows = [
         (name, *(str(each.estimates[metric]) for metric in names))
-        for name, each in found.responses.items()
+        for name, each in validation.responses.items()
     ]
-    said = [f"{name}: {each.verdict}." for name, each in found.responses.items()]
-    said += [f"{name}: not judged: {why}." for name, why in found.unjudged.items()]
-    better = any(each.estimates["auroc"].low > 0.5 for each in found.responses.values())
+    said = [f"{name}: {each.verdict}." for name, each in validation.responses.items()]
+    said += [f"{name}: not judged: {why}." for name, why in validation.unjudged.items()]
+    better = any(each.estimates["auroc"].low > 0.5 for each in validation.responses.values())
     tone: Any = "absent" if not rows else "yes" if better else "no"
     head = ("endpoint", *(METRICS[metric] for metric in names))
     return Section(
@@ -221,9 +225,9 @@ def responses(found: Validation) -> Section:
     )
 
 
-def features(found: Validation) -> Section:
-    """What of the model's input is there?"""
-    external, matching = found.external, found.external.matching
+def features(validation: Validation) -> Section:
+    """Return the section on the matched features."""
+    external, matching = validation.external, validation.external.matching
     sentences = [
         "What is missing is predicted for as `predict` does for any patient who lacks it, from "
         "training patients who lacked it too.",
@@ -248,7 +252,7 @@ def features(found: Validation) -> Section:
         sentences.append(f"Look at {match.feature}: of the patients, {' and '.join(parts)}.")
     modalities = [
         (name, f"{have} of {of}", f"{share:.0%}")
-        for name, (have, of, share) in known_by_modality(found).items()
+        for name, (have, of, share) in known_by_modality(validation).items()
     ]
     rows = [
         (
@@ -268,13 +272,18 @@ def features(found: Validation) -> Section:
     if missing:
         items.append(Table("Missing", ("model's", "why"), missing))
     return Section(
-        "What of the model's input is there?", of_matching(found), tuple(sentences), tuple(items)
+        "What of the model's input is there?",
+        of_matching(validation),
+        tuple(sentences),
+        tuple(items),
     )
 
 
-def data(found: Validation, page: Page, provenance: Mapping[str, object]) -> str:
-    """Return the figures behind the page as JSON; the undetermined is null."""
-    return json_text({"conclusion": page.lead, **to_json(found), "provenance": dict(provenance)})
+def data(validation: Validation, page: Page, provenance: Mapping[str, object]) -> str:
+    """Return the page's numbers as JSON; undefined ones are null."""
+    return json_text(
+        {"conclusion": page.lead, **to_json(validation), "provenance": dict(provenance)}
+    )
 
 
 def _table(caption: str, calibration: Iterable[Calibrated]) -> Table:
@@ -284,11 +293,11 @@ def _table(caption: str, calibration: Iterable[Calibrated]) -> Table:
     return Table(caption, ("months", "calibration slope", "observed over expected"), rows)
 
 
-def _subtitle(found: Validation) -> str:
-    kind = "synthetic " if found.synthetic else ""
+def _subtitle(validation: Validation) -> str:
+    kind = "synthetic " if validation.synthetic else ""
     return (
-        f"{found.evaluation.patients} {kind}patients of {found.cohort.study.name}, "
-        f"{found.evaluation.events} events; model of {found.trained.study}"
+        f"{validation.evaluation.patients} {kind}patients of {validation.cohort.study.name}, "
+        f"{validation.evaluation.events} events; model of {validation.trained.study}"
     )
 
 

@@ -8,11 +8,11 @@ hazard, m its mean over the new patients, and t the end of each time bin,
 
     L' = m + slope (L - m) + level + course (log t - mean log t),
 
-fitted by maximum likelihood with priors at no update, so that few events change little. How many
-of the three are worth fitting is chosen by the likelihood of patients held out (as the closed test
-of Vergouwe et al., Stat Med 2017, chooses by p-values). The choice is part of what is checked:
-each fold is judged by an update that was chosen and fitted on the others. Patients keep their
-order at every month.
+fitted by maximum likelihood with normal priors around no update, so that few events change little.
+The likelihood is that of a piecewise-exponential model. The likelihood of held-out patients decides
+how many of level, slope and course are fitted (the closed test of Vergouwe et al., Stat Med 2017,
+decides by p-values). The check includes this choice: each fold is judged by an update that was
+chosen and fitted on the other folds. Patients keep their order at every month.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ from accomplice.training.learners.stack import Stack
 from accomplice.training.models.ensemble import Ensemble
 from accomplice.training.progress import Tick, silent
 
-#: Spreads of the priors of level, slope and course around no update.
+#: Prior standard deviations of level, slope and course.
 PRIOR_SD = np.array([1.0, 0.5, 0.5])
+#: Prior means of level, slope and course, which change nothing.
 NO_UPDATE = np.array([0.0, 1.0, 0.0])
 #: Form -> whether level, slope and course are fitted; the simplest first.
 FORMS: dict[str, tuple[bool, bool, bool]] = {
@@ -43,8 +44,10 @@ FORMS: dict[str, tuple[bool, bool, bool]] = {
     "level and slope": (True, True, False),
     "level, slope and course": (True, True, True),
 }
-#: Folds of the check, of the choice inside it, and divisions of the latter.
-FOLDS, REPEATS = 5, 2
+#: Folds of the check, and of each choice of a form.
+FOLDS = 5
+#: Random divisions into folds for each choice of a form.
+REPEATS = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,26 +55,30 @@ class Update:
     """A fitted update."""
 
     form: str
-    """Fitted parameters, a key of ``FORMS``."""
+    """Key of ``FORMS``, which names the fitted parameters."""
     level: float
     """Added to the log cumulative hazard of all patients."""
     slope: float
-    """Stretch of the log cumulative hazard around its mean."""
+    """Factor on the log cumulative hazard around its mean."""
     course: float
-    """Change of the log cumulative hazard with the logarithm of time."""
+    """Added to the log cumulative hazard for each unit of log time."""
     centre: Array
     """(j,) mean log cumulative hazard of the new patients at the end of each bin."""
     pace: Array
-    """(j,) log time at the end of each bin, around its mean; flat beyond the follow-up."""
+    """(j,) log time at the end of each bin, less its mean; constant beyond the follow-up."""
 
     def apply(self, cumulative: Array) -> Array:
-        """Update cumulative hazards (n, j + 1) at the grid's edges."""
+        """Return the updated cumulative hazards (n, j + 1) at the grid's edges.
+
+        Args:
+            cumulative: (n, j + 1) the model's cumulative hazards.
+        """
         ends = self._updated(_log_ends(cumulative))
         # As in `learners.stack`: survival must never rise.
         return np.pad(np.maximum.accumulate(np.exp(ends), axis=1), ((0, 0), (1, 0)))
 
     def of_stack(self, stack: Stack) -> Stack:
-        """Return the stack whose curves are the updated ones."""
+        """Return the stack of learners with updated curves."""
         at_centre = self._updated(stack.centre + stack.level)
         return replace(stack, slope=self.slope * stack.slope, level=at_centre - stack.centre)
 
@@ -80,7 +87,7 @@ class Update:
         return np.asarray(moved + self.course * self.pace)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the figures as plain data."""
+        """Return form and parameters as plain data."""
         return {name: getattr(self, name) for name in ("form", "level", "slope", "course")}
 
 
@@ -93,25 +100,25 @@ class Recalibration:
     held_out: Array
     """(n, j + 1) cumulative hazards, each by an update chosen and fitted without the patient."""
     gains: dict[str, float]
-    """Form -> log likelihood of held-out patients, over no update."""
+    """Form -> log-likelihood of held-out patients, minus that of no update."""
     chosen: dict[str, int]
-    """Form -> in how many folds of the check it was chosen."""
+    """Form -> number of the check's folds in which it was chosen."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Patients:
-    """Data that an update is fitted to."""
+    """Patients to whom an update is fitted."""
 
     log_ends: Array
-    """(n, j) log cumulative hazard of the model, blind to the treatment."""
+    """(n, j) log cumulative hazard at the end of each bin, blind to the treatment."""
     shift: Array
-    """(n, j) change by the treatment."""
+    """(n, j) its change by the patient's treatment."""
     at_risk: Array
-    """(n, j) months at risk in each bin."""
+    """(n, j) share of each bin at risk, 0 to 1."""
     happened: Array
-    """(n, j) the bin of the event."""
+    """(n, j) 1 in the bin of the event, else 0."""
     log_time: Array
-    """(j,) logarithm of each bin's end, no later than the follow-up."""
+    """(j,) log of each bin's end in months, at most the longest follow-up."""
 
     def take(self, rows: Bools) -> _Patients:
         return replace(
@@ -136,15 +143,15 @@ def recalibrate(
 
     Args:
         blind: (n, j + 1) the model's cumulative hazards, blind to the treatment.
-        finish: gives the n patients' curves the effect of their treatment.
+        finish: function from blind cumulative hazards to those under the n patients' treatment.
         time: (n,) follow-up in months.
         event: (n,) whether the event was seen.
-        grid: the j bins.
-        seed: of the division into folds.
+        grid: time grid of the j bins.
+        seed: seed of the divisions into folds.
         tick: progress callback.
 
     Raises:
-        InputError: there are too few events to learn from.
+        InputError: there are fewer than ``EVENTS_TO_UPDATE`` events.
     """
     if event.sum() < EVENTS_TO_UPDATE:
         raise InputError(
@@ -161,7 +168,7 @@ def recalibrate(
     )
     held_out, chosen = np.empty_like(blind), dict.fromkeys(FORMS, 0)
     rng = np.random.default_rng(seed)
-    fold = _deal(len(time), rng)
+    fold = _random_folds(len(time), rng)
     for k in range(FOLDS):
         tick("recalibration", k, FOLDS + 1)
         others = patients.take(fold != k)
@@ -176,7 +183,11 @@ def recalibrate(
 
 
 def fit_update(patients: _Patients, form: str) -> Update:
-    """Fit the free parameters of a form, by Fisher scoring of the penalised likelihood."""
+    """Return the update of a form that maximises the penalised log-likelihood.
+
+    With r the share of a bin at risk, d the event in it, and ΔL the rise of the updated cumulative
+    hazard over it, the log-likelihood is Σ (d log ΔL − r ΔL). It is maximised by Fisher scoring.
+    """
     centre = patients.log_ends.mean(axis=0)
     events = patients.happened.sum(axis=0)
     pace = patients.log_time - np.average(patients.log_time, weights=events)
@@ -209,7 +220,7 @@ def fit_update(patients: _Patients, form: str) -> Update:
 
 
 def updated(ensemble: Ensemble, update: Update) -> Ensemble:
-    """Return an ensemble whose curves are the updated ones."""
+    """Return an ensemble with updated curves."""
     return replace(ensemble, stack=update.of_stack(ensemble.stack))
 
 
@@ -221,10 +232,13 @@ def _log_likelihood(update: Update, patients: _Patients) -> float:
 
 
 def _gains(patients: _Patients, rng: np.random.Generator) -> dict[str, float]:
-    """Log likelihood of held-out patients by form, over no update, a mean of divisions."""
+    """Return form -> log-likelihood of held-out patients minus that of no update.
+
+    It is the mean over ``REPEATS`` divisions into folds.
+    """
     total = dict.fromkeys(FORMS, 0.0)
     for _ in range(REPEATS):
-        fold = _deal(len(patients.log_ends), rng)
+        fold = _random_folds(len(patients.log_ends), rng)
         for k in range(FOLDS):
             others, own = patients.take(fold != k), patients.take(fold == k)
             if not others.happened.any():
@@ -235,11 +249,11 @@ def _gains(patients: _Patients, rng: np.random.Generator) -> dict[str, float]:
 
 
 def _best(gains: dict[str, float]) -> str:
-    """The form of the largest gain, the simplest of equals."""
+    """Return the form with the largest gain, the simplest of equals."""
     return max(gains, key=gains.__getitem__)
 
 
-def _deal(n: int, rng: np.random.Generator) -> Ints:
+def _random_folds(n: int, rng: np.random.Generator) -> Ints:
     return np.asarray(rng.permutation(n) % FOLDS)
 
 

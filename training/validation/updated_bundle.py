@@ -18,23 +18,23 @@ from accomplice.training.validation.validation import BEFORE, Validation, extern
 from accomplice.training.validation.verdicts import of_update
 
 
-def updated_bundle(found: Validation, digest: str, config: Config, run_id: str) -> Bundle:
-    """Return the bundle with the judged model updated, and a record of the update.
+def updated_bundle(validation: Validation, digest: str, config: Config, run_id: str) -> Bundle:
+    """Return the bundle with the updated model, and a record of the update in its provenance.
 
-    Its expression is read on the new cohort's scale, and its risk is 0 for that cohort's mean.
+    It reads expression on the new cohort's scale, and a risk of 0 is that cohort's mean.
 
     Args:
-        found: the model judged on the other cohort, with the update.
-        digest: of the bundle that was judged.
-        config: of the validation.
-        run_id: of the run that keeps it.
+        validation: the validation with the update.
+        digest: SHA-256 that names the content of the judged bundle.
+        config: settings of the validation.
+        run_id: id of the run that logs the updated bundle.
 
     Raises:
-        ValueError: nothing was updated.
+        ValueError: the validation has no update.
     """
-    if found.repaired is None:
+    if validation.repaired is None:
         raise ValueError("nothing was updated")
-    external, cohort, repaired = found.external, found.cohort, found.repaired
+    external, cohort, repaired = validation.external, validation.cohort, validation.repaired
     made, name = repaired.recalibration, external.model.endpoint
     curves = external.finish(made.update.apply(external.predicted.blind))
     model = replace(
@@ -66,7 +66,7 @@ def updated_bundle(found: Validation, digest: str, config: Config, run_id: str) 
     provenance = {
         **bundle.provenance,
         "fit_id": hashlib.sha256(whole.encode()).hexdigest()[:16],
-        "synthetic": found.synthetic,
+        "synthetic": validation.synthetic,
         "updates": history,
     }
     judged = external_json(repaired.evaluation) | {
@@ -80,7 +80,7 @@ def updated_bundle(found: Validation, digest: str, config: Config, run_id: str) 
         baselines={**external.predicted.baselines, BEFORE: before},
     )
     watched = bundle.metrics["review"]["sentinels"]
-    sentinels = (*map(Finding.model_validate, watched), found.overlap)
+    sentinels = (*map(Finding.model_validate, watched), validation.overlap)
     reviewed = review(predicted, repaired.evaluation, model.ensemble, config)
     reviewed = reviewed.model_copy(update={"sentinels": sentinels})
     judged["review"] = reviewed.model_dump(mode="json")
@@ -91,7 +91,7 @@ def updated_bundle(found: Validation, digest: str, config: Config, run_id: str) 
         metrics["further"] = {**metrics.get("further", {}), name: judged}
     return replace(
         bundle,
-        study=bundle.study.model_copy(update={"synthetic": found.synthetic}),
+        study=bundle.study.model_copy(update={"synthetic": validation.synthetic}),
         survival={**bundle.survival, name: model},
         metrics=metrics,
         provenance=provenance,
@@ -99,6 +99,6 @@ def updated_bundle(found: Validation, digest: str, config: Config, run_id: str) 
 
 
 def default_name(bundle: Bundle) -> str:
-    """Return the folder name of an updated bundle, where none is given."""
+    """Return the default name of an updated bundle's folder."""
     update = bundle.provenance["updates"][-1]
     return f"{bundle.study.name}-{bundle.provenance['fit_id']}-for-{update['study']}"

@@ -1,9 +1,9 @@
 """External validation of a model on another cohort.
 
-Discrimination and calibration are judged apart: ranks may hold up where probabilities do not, and
-only the latter can be updated without new training (Debray et al., "A new framework to enhance the
-interpretation of external validation studies of clinical prediction models", J Clin Epidemiol
-2015). The figures stand beside those of the training run.
+Discrimination and calibration are judged separately: ranks can be right where probabilities are
+not, and only probabilities can be updated without new training (Debray et al., "A new framework to
+enhance the interpretation of external validation studies of clinical prediction models", J Clin
+Epidemiol 2015).
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from accomplice.training.progress import Tick, silent
 from accomplice.training.validation.external import External, judge_labels, predict_cohort, why_few
 from accomplice.training.validation.recalibration import Recalibration, recalibrate
 
-#: Parts of the judged horizon at which calibration is judged; the middle one gives the verdict.
+#: Fractions of the judged horizon at which calibration is judged; the middle one decides.
 MARKS = (0.25, 0.5, 0.75)
-#: Name of the model in the comparison with its update.
+#: Name of the model as trained, in the comparison with its update.
 BEFORE = "before the update"
 
 
@@ -45,13 +45,19 @@ class Trained:
     """The model's out-of-fold figures in its training run."""
 
     study: str
+    """Name of the training study."""
     synthetic: bool
+    """Whether the training patients are simulated."""
     patients: int
+    """Number of training patients."""
     uno_c: Estimate
     ibs: Estimate
+    """Integrated Brier score."""
     slope: float
+    """Calibration slope at ``slope_month``."""
     slope_month: float
     horizon: float
+    """Judged horizon in months."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +66,9 @@ class Repaired:
 
     recalibration: Recalibration
     evaluation: Evaluation
-    """Of the held-out updates; its gain is over the model before."""
+    """Evaluation of the held-out predictions; its gains are over the model as trained."""
     calibration: tuple[Calibrated, ...]
+    """Calibration of the held-out predictions at ``MARKS`` of the judged horizon."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -69,18 +76,22 @@ class Validation:
     """All results of an external validation."""
 
     external: External
+    """Predictions of the model as trained."""
     trained: Trained
     evaluation: Evaluation
+    """Evaluation of these predictions."""
     calibration: tuple[Calibrated, ...]
-    """At ``MARKS`` of the judged horizon."""
+    """Calibration of these predictions at ``MARKS`` of the judged horizon."""
     responses: dict[str, ResponseEvaluation]
+    """Binary endpoint -> the evaluation of its predictions."""
     unjudged: dict[str, str]
-    """Binary endpoint of the model -> why it is not judged here."""
+    """Other binary endpoint of the model -> the reason why it is not judged."""
     repaired: Repaired | None
+    """The updated model; None if no update was asked for."""
     overlap: Finding
-    """Whether patients of the training cohort are among those judged."""
+    """Finding on patients of the training cohort among those judged."""
     review: Review
-    """The whole review of the predictions, as of a training run's."""
+    """Review of the predictions, as in a training run."""
 
     def __repr__(self) -> str:
         return f"<Validation on {self.cohort!r}>"
@@ -92,12 +103,12 @@ class Validation:
 
     @property
     def synthetic(self) -> bool:
-        """Whether the patients of either side are."""
+        """Whether the patients of either cohort are simulated."""
         return self.trained.synthetic or self.cohort.study.synthetic
 
     @property
     def change_in_c(self) -> Estimate:
-        """Uno's C here minus that of the training run."""
+        """Uno's C in this cohort minus that of the training run."""
         return difference(self.evaluation.scores[MODEL].uno_c, self.trained.uno_c)
 
 
@@ -111,14 +122,14 @@ def validate(
     update: bool = False,
     tick: Tick = silent,
 ) -> Validation:
-    """Predict for a cohort, judge it, and check an update of the model if asked to.
+    """Judge a model's predictions for another cohort and, if asked to, an update of the model.
 
     Args:
-        bundle: trained on other patients.
+        bundle: the model, trained on other patients.
         endpoint: survival endpoint of the bundle.
-        cohort: other patients, with the endpoint to judge by.
-        config: its seed and bootstraps.
-        named: the model's feature -> the study's, where matching cannot know.
+        cohort: other patients, with the outcome to judge by.
+        config: settings, of which seed and bootstraps are used.
+        named: feature of the model -> feature of the cohort, where the user names the match.
         update: whether level and slope are updated, and checked on held-out patients.
         tick: progress callback.
 
@@ -164,7 +175,7 @@ def validate(
 
 
 def trained_figures(bundle: Bundle, endpoint: str) -> Trained:
-    """Read the training run's figures of one endpoint's model."""
+    """Return a training run's figures on one endpoint from the bundle's metrics."""
     found: Mapping[str, Any] = bundle.metrics
     found = found.get("further", {}).get(endpoint, found)
     scores = found.get("models", {}).get(MODEL, {})
@@ -185,10 +196,11 @@ def trained_figures(bundle: Bundle, endpoint: str) -> Trained:
 
 
 def difference(one: Estimate, other: Estimate) -> Estimate:
-    """Difference of two independent figures, its interval from theirs.
+    """Return the difference of two independent estimates, with an interval from theirs.
 
-    Its lower end is d − √((one − its low)² + (other − its high)²), with d the difference; the
-    upper end likewise (Zou and Donner, Stat Med 2008).
+    With d the difference, l₁ to u₁ the interval of x₁ and l₂ to u₂ that of x₂, the ends are
+    d − √((x₁ − l₁)² + (u₂ − x₂)²) and d + √((u₁ − x₁)² + (x₂ − l₂)²) (Zou and Donner, "Construction
+    of confidence limits about effect measures: a general approach", Stat Med 2008).
     """
     value = one.value - other.value
     down = math.hypot(one.value - one.low, other.high - other.value)
@@ -196,9 +208,9 @@ def difference(one: Estimate, other: Estimate) -> Estimate:
     return Estimate(value, value - down, value + up)
 
 
-def known_by_modality(found: Validation) -> dict[str, tuple[int, int, float]]:
-    """Modality -> its features found, all of them, and the part of patients with any known."""
-    study, matching = found.external.bundle.study, found.external.matching
+def known_by_modality(validation: Validation) -> dict[str, tuple[int, int, float]]:
+    """Return modality -> number of features found, of all, and share of patients with any value."""
+    study, matching = validation.external.bundle.study, validation.external.matching
     seen = ~np.isnan(matching.values)
     have = np.array([match.source is not None for match in matching.matches])
     return {
@@ -207,31 +219,31 @@ def known_by_modality(found: Validation) -> dict[str, tuple[int, int, float]]:
     }
 
 
-def headline(found: Validation) -> dict[str, float]:
-    """Return the metrics of a run, the determined ones only."""
+def headline(validation: Validation) -> dict[str, float]:
+    """Return metric -> value of a validation's run, without undetermined ones."""
     middle = len(MARKS) // 2
-    scores = found.evaluation.scores[MODEL]
+    scores = validation.evaluation.scores[MODEL]
     estimates: dict[str, Estimate] = {
         **scores.figures,
-        "uno_c_change": found.change_in_c,
-        "calibration_slope": found.calibration[middle].slope,
-        "observed_expected": found.calibration[middle].observed_expected,
+        "uno_c_change": validation.change_in_c,
+        "calibration_slope": validation.calibration[middle].slope,
+        "observed_expected": validation.calibration[middle].observed_expected,
     }
-    if found.repaired is not None:
-        after = found.repaired.calibration[middle]
+    if validation.repaired is not None:
+        after = validation.repaired.calibration[middle]
         estimates |= {
             "recalibrated_slope": after.slope,
             "recalibrated_observed_expected": after.observed_expected,
-            "recalibrated_ibs": found.repaired.evaluation.scores[MODEL].ibs,
-            "recalibrated_ibs_gain": found.repaired.evaluation.gains[BEFORE]["ibs"],
+            "recalibrated_ibs": validation.repaired.evaluation.scores[MODEL].ibs,
+            "recalibrated_ibs_gain": validation.repaired.evaluation.gains[BEFORE]["ibs"],
         }
-    for name, response in found.responses.items():
+    for name, response in validation.responses.items():
         estimates |= {f"{name}_auroc": response.estimates["auroc"]}
-    found_features = float(len(found.external.matching.found))
+    found_features = float(len(validation.external.matching.found))
     return determined(estimates, {"features_found": found_features})
 
 
 def external_json(evaluation: Evaluation) -> dict[str, Any]:
-    """Return an evaluation as plain data that says what kind it is."""
+    """Return an evaluation as plain data, with the protocol of an external validation."""
     protocol = "external; 95 % bootstrap intervals; differences paired"
     return evaluation.to_json() | {"protocol": protocol}

@@ -1,4 +1,4 @@
-"""Verdicts of an external validation: discrimination, calibration, the update, and the input."""
+"""Verdicts of an external validation: discrimination, calibration, update and features."""
 
 from __future__ import annotations
 
@@ -20,22 +20,27 @@ from accomplice.training.validation.validation import (
 )
 
 
-def of_discrimination(found: Validation) -> Verdict:
-    """Judge discrimination."""
-    here, change = found.evaluation.scores[MODEL].uno_c, found.change_in_c
+def of_discrimination(validation: Validation) -> Verdict:
+    """Return the verdict on discrimination."""
+    here, change = validation.evaluation.scores[MODEL].uno_c, validation.change_in_c
     figure = f"Uno's C {here}"
     if math.isnan(here.low):
         return Verdict("absent", "These patients are too few to judge their order by.")
     if here.low <= 0.5:
         return Verdict("alarm", f"Discrimination is not shown to be better than chance: {figure}.")
-    beside = f"{figure}, against {found.trained.uno_c} in training"
+    beside = f"{figure}, against {validation.trained.uno_c} in training"
     if change.high < 0:
         return Verdict("caution", f"Discrimination holds up in part: {beside}, which is higher.")
     return Verdict("yes", f"Discrimination holds up: {beside}.")
 
 
 def of_calibration(calibration: tuple[Calibrated, ...], whose: str = "Calibration") -> Verdict:
-    """Judge calibration at the month in the middle."""
+    """Return the verdict on calibration at the middle one of several months.
+
+    Args:
+        calibration: calibration at each month.
+        whose: subject of the sentences.
+    """
     middle = calibration[len(calibration) // 2]
     slope, ratio = middle.slope, middle.observed_expected
     if math.isnan(slope.low) or math.isnan(ratio.low):
@@ -56,29 +61,29 @@ def of_calibration(calibration: tuple[Calibrated, ...], whose: str = "Calibratio
 
 
 def of_update(repaired: Repaired) -> Verdict:
-    """Judge the update on held-out patients."""
+    """Return the verdict on an update, by held-out patients."""
     update = repaired.recalibration.update
     after = of_calibration(repaired.calibration, "Calibration of held-out patients")
     gain = repaired.evaluation.gains[BEFORE]["ibs"]
-    told = f"the integrated Brier score falls by {gain}"
+    change = f"the integrated Brier score falls by {gain}"
     if update.form == "nothing":
         text = "No update predicts held-out patients better than none: the model stays as it is."
         return Verdict("no", text)
-    said = f"Updated: {update.form}. {after.text[:-1]}; {told}."
+    said = f"Updated: {update.form}. {after.text[:-1]}; {change}."
     return Verdict("yes" if after.tone == "yes" and gain.high > 0 else "caution", said)
 
 
-def of_matching(found: Validation) -> Verdict:
-    """Judge how much of the model's input there is."""
-    matching = found.external.matching
+def of_matching(validation: Validation) -> Verdict:
+    """Return the verdict on the model's features that the study has."""
+    matching = validation.external.matching
     total = len(matching.matches)
     text = f"{len(matching.found)} of the model's {total} features were found in the study."
     if matching.absent_modalities:
         text += f" Modalities missing here: {', '.join(matching.absent_modalities)}."
     thin = [
         f"{name} ({have} of {of}: without {some(without, 3, quote='')})"
-        for name, (have, of, _) in known_by_modality(found).items()
-        if 0 < have < of / 2 and (without := _without(found, name))
+        for name, (have, of, _) in known_by_modality(validation).items()
+        if 0 < have < of / 2 and (without := _without(validation, name))
     ]
     if thin:
         text += f" Less than half is there of {', '.join(thin)}."
@@ -89,51 +94,53 @@ def of_matching(found: Validation) -> Verdict:
     return Verdict("yes" if whole else "caution", text)
 
 
-def verdicts(found: Validation) -> dict[str, Verdict]:
-    """Return all verdicts, the answers first."""
+def verdicts(validation: Validation) -> dict[str, Verdict]:
+    """Return key -> verdict, the main answers first."""
     said = {
-        "discrimination": of_discrimination(found),
-        "calibration": of_calibration(found.calibration),
+        "discrimination": of_discrimination(validation),
+        "calibration": of_calibration(validation.calibration),
     }
-    if found.repaired is not None:
-        said["update"] = of_update(found.repaired)
-    return said | {"features": of_matching(found)}
+    if validation.repaired is not None:
+        said["update"] = of_update(validation.repaired)
+    return said | {"features": of_matching(validation)}
 
 
 def suspect(found: tuple[Match, ...]) -> tuple[Match, ...]:
-    """Features of which many values are outside the range or of an unknown level."""
+    """Return the features with many values outside the training range or of an unknown level."""
     return tuple(match for match in found if max(match.outside, match.unknown) > MANY_OUTSIDE)
 
 
-def _without(found: Validation, modality: str) -> list[str]:
-    """The features of a modality that were not found, in the study file's order."""
-    matches = found.external.matching.matches
-    block = found.external.bundle.study.blocks[modality]
+def _without(validation: Validation, modality: str) -> list[str]:
+    """Return a modality's features that were not found, in the order of the study file."""
+    matches = validation.external.matching.matches
+    block = validation.external.bundle.study.blocks[modality]
     return [matches[j].feature for j in block if matches[j].source is None]
 
 
-def to_json(found: Validation) -> dict[str, Any]:
-    """Return the figures, without any patient's, for `intervals.plain`."""
-    external, matching = found.external, found.external.matching
-    repaired = found.repaired
+def to_json(validation: Validation) -> dict[str, Any]:
+    """Return the numbers of a validation, without patients', as data for `intervals.plain`."""
+    external, matching = validation.external, validation.external.matching
+    repaired = validation.repaired
     return {
-        "model": found.trained.study,
-        "study": found.cohort.study.name,
-        "endpoint": found.cohort.endpoint,
+        "model": validation.trained.study,
+        "study": validation.cohort.study.name,
+        "endpoint": validation.cohort.endpoint,
         "model_endpoint": external.model.endpoint,
-        "synthetic": found.synthetic,
-        "verdicts": {name: {"tone": v.tone, "text": v.text} for name, v in verdicts(found).items()},
-        "training": {
-            "patients": found.trained.patients,
-            "horizon": found.trained.horizon,
-            "uno_c": found.trained.uno_c,
-            "ibs": found.trained.ibs,
-            "calibration_slope": found.trained.slope,
-            "calibration_month": found.trained.slope_month,
+        "synthetic": validation.synthetic,
+        "verdicts": {
+            name: {"tone": v.tone, "text": v.text} for name, v in verdicts(validation).items()
         },
-        "change_in_uno_c": found.change_in_c,
-        **external_json(found.evaluation),
-        "calibration_at": [_calibrated(each) for each in found.calibration],
+        "training": {
+            "patients": validation.trained.patients,
+            "horizon": validation.trained.horizon,
+            "uno_c": validation.trained.uno_c,
+            "ibs": validation.trained.ibs,
+            "calibration_slope": validation.trained.slope,
+            "calibration_month": validation.trained.slope_month,
+        },
+        "change_in_uno_c": validation.change_in_c,
+        **external_json(validation.evaluation),
+        "calibration_at": [_calibrated(each) for each in validation.calibration],
         "recalibration": None
         if repaired is None
         else {
@@ -143,22 +150,22 @@ def to_json(found: Validation) -> dict[str, Any]:
             "held_out": external_json(repaired.evaluation),
             "calibration_at": [_calibrated(each) for each in repaired.calibration],
         },
-        "responses": found.responses,
-        "not_judged": found.unjudged,
+        "responses": validation.responses,
+        "not_judged": validation.unjudged,
         "matching": {
             "features": [
                 {**vars(match), "levels": dict(match.levels)} for match in matching.matches
             ],
             "modalities": {
                 name: {"found": have, "features": of, "patients_with_any": share}
-                for name, (have, of, share) in known_by_modality(found).items()
+                for name, (have, of, share) in known_by_modality(validation).items()
             },
             "unused": matching.unused,
             "expression_ranked_in_cohort": external.ranked,
             "expression_on_training_scale": external.unranked,
         },
-        "overlap": found.overlap.model_dump(mode="json"),
-        "review": found.review.model_dump(mode="json"),
+        "overlap": validation.overlap.model_dump(mode="json"),
+        "review": validation.review.model_dump(mode="json"),
     }
 
 

@@ -13,7 +13,7 @@ from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.evaluation.comparison import Calibrated, Comparison, Side
 from accomplice.training.evaluation.record import Finding
 from accomplice.training.metrics.table import METRICS
-from accomplice.training.tracking.gate import Challenger, Task, decide, lines, sound
+from accomplice.training.tracking.gate import Challenger, Task, decide, is_sound, lines
 
 NAN = float("nan")
 FINE = Estimate(1.0, 0.8, 1.25)
@@ -138,7 +138,7 @@ class TestRules:
         ],
     )
     def test_calibrated(self, what, figure, holds):
-        assert sound(what, figure) == holds
+        assert is_sound(what, figure) == holds
         slope, ratio = (figure, FINE) if what == "slope" else (FINE, figure)
         challenger = replace(CHALLENGER, calibration=Calibrated(30.0, slope, ratio))
         assert failed(challenger) == ([] if holds else ["calibrated"])

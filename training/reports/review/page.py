@@ -1,4 +1,4 @@
-"""The whole evaluation of a model as one page, made from its bundle alone: no cohort is needed."""
+"""The page of a model's whole evaluation, made from its bundle alone, without the cohort."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from accomplice.training.reports.review.rows import response
 from accomplice.training.reports.review.sections import sections
 from accomplice.training.reports.wording import RESEARCH_USE, SYNTHETIC
 
-#: Keys of a bundle's provenance -> what they are called.
+#: Key of a bundle's provenance -> its name on the page.
 ORIGIN = {
     "fit_id": "fit",
     "cohort_fingerprint": "cohort's fingerprint",
@@ -31,8 +31,8 @@ ORIGIN = {
     "git_commit": "source's commit",
     "cut_short": "cut short by the time allowed",
 }
-#: Sentences of the treatment's evidence that its section holds, in their order.
-SAID = ("ate", "heterogeneity", "policy", "overlap", "permuted")
+#: Keys of the sentences on the treatment's evidence that its section shows, in this order.
+SENTENCES = ("ate", "heterogeneity", "policy", "overlap", "permuted")
 
 
 def review_page(
@@ -40,16 +40,17 @@ def review_page(
     review: Review | None = None,
     drawn: Mapping[str, Drawing] | None = None,
 ) -> Page:
-    """Return the page.
+    """Return the page of a model's evaluation.
 
     Args:
-        bundle: whose metrics hold the record of its own review, and those of its treatment, its
-            further endpoints and its responses.
-        review: of the model on a cohort new to it; the page is then of this alone.
-        drawn: figures of the review that were drawn already, by name.
+        bundle: the model; its metrics hold the record of its own review, the treatment's evidence,
+            the further endpoints and the responses.
+        review: record of a review on a cohort new to the model. The page then shows this record in
+            place of all that the bundle's metrics hold.
+        drawn: figures of the review that exist already, by name.
 
     Raises:
-        InputError: the bundle's record is of another version.
+        InputError: the bundle's record was written by another version.
     """
     own = review is None
     judged = read_review(bundle.metrics) if review is None else review
@@ -70,7 +71,7 @@ def review_page(
 
 
 def settings_changed(bundle: Bundle) -> dict[str, tuple[str, str]]:
-    """Return the settings that are not the defaults: key -> default and what was used."""
+    """Return the settings that differ from the defaults: key -> (default, value used), as text."""
     defaults = json.loads(json.dumps(flat(Config())))
     return {
         key: (str(defaults.get(key, "–")), str(value))
@@ -111,7 +112,7 @@ def _treatment(bundle: Bundle) -> Section | None:
         "treatment",
         Verdict(tone, f"{said['hr']} {said['alarm']}"),
         heading=heading,
-        sentences=[said[key] for key in SAID if key in said],
+        sentences=[said[key] for key in SENTENCES if key in said],
     )
 
 
@@ -127,8 +128,8 @@ def _further(bundle: Bundle) -> Section | None:
         return None
     caption = "Further endpoints; the gain is in integrated Brier score"
     head = ("endpoint", "patients / events", *map(label, deciding()), "gain")
-    told = Verdict("told", "The same settings, fitted and judged out of fold as above.")
-    return section("review", "further", told, table(caption, head, rows))
+    verdict = Verdict("told", "The same settings, fitted and judged out of fold as above.")
+    return section("review", "further", verdict, table(caption, head, rows))
 
 
 def _responses(bundle: Bundle) -> Section | None:
@@ -145,8 +146,8 @@ def _responses(bundle: Bundle) -> Section | None:
         )
         for name, each in found.items()
     )
-    told = "; ".join(f"{name}: {each['verdict']}" for name, each in found.items())
-    verdict = Verdict(tone, f"Exploratory. {told}")
+    verdicts_text = "; ".join(f"{name}: {each['verdict']}" for name, each in found.items())
+    verdict = Verdict(tone, f"Exploratory. {verdicts_text}")
     return section("review", "responses", verdict, *tables)
 
 
@@ -155,7 +156,7 @@ def _origin(bundle: Bundle) -> Section:
     differ = f"{len(changed)} setting{'s differ' if len(changed) > 1 else ' differs'} from"
     endpoints = ", ".join((*bundle.survival, *bundle.responses))
     cut = made.get("cut_short")
-    told = (
+    text = (
         f"{len(bundle.study.features)} features in {len(bundle.study.blocks)} modalities; "
         f"endpoints: {endpoints}. {differ if changed else 'All settings are'} the defaults."
         f"{' Time ran out before the fit was complete.' if cut else ''}"
@@ -166,7 +167,7 @@ def _origin(bundle: Bundle) -> Section:
     return section(
         "review",
         "origin",
-        Verdict("caution" if cut else "told", told),
+        Verdict("caution" if cut else "told", text),
         Table("The fit", ("", ""), fit),
         table("Settings that are not the defaults", ("setting", "default", "used"), settings),
         table("Versions", ("package", "version"), versions, folded=True),

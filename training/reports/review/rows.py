@@ -1,4 +1,4 @@
-"""Rows of tables that both the page of a review and the model card show."""
+"""Rows of the tables that both a review's page and the model card show."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from accomplice.training.evaluation.response import METRICS
 from accomplice.training.metrics.table import deciding, listed
 from accomplice.training.reports.parts import Rows
 
+#: Estimate of a metric that is not on record.
 UNKNOWN = Estimate(math.nan)
 
 
 def scores(review: Review) -> Rows:
-    """Each model with its metrics, as ``metrics.table.listed`` orders them."""
+    """Return a row for each model: its metrics in the order of ``metrics.table.listed``."""
     return [
         (name, *(str(score.get(metric, UNKNOWN)) for metric in listed()))
         for name, score in review.scores.items()
@@ -24,7 +25,7 @@ def scores(review: Review) -> Rows:
 
 
 def gains(review: Review) -> Rows:
-    """Each simple model with the model's gain over it in the metrics that decide."""
+    """Return a row for each simple model: the model's gain over it in each deciding metric."""
     return [
         (name, *(f"{gain.get(metric, UNKNOWN):+.3f}" for metric in deciding()))
         for name, gain in review.gains.items()
@@ -32,7 +33,7 @@ def gains(review: Review) -> Rows:
 
 
 def subgroups(review: Review) -> Rows:
-    """Each group with patients and events, Uno's C, gain in Brier score, observed/expected."""
+    """Return a row for each group: patients and events, Uno's C, gain in IBS, observed/expected."""
     return [
         (
             "everybody" if group.feature == "all" else f"{group.feature}: {group.level}",
@@ -46,12 +47,12 @@ def subgroups(review: Review) -> Rows:
 
 
 def importance(review: Review) -> Rows:
-    """Each feature with its modality and the size of its attributions."""
+    """Return a row for each feature: its modality and the size of its attributions."""
     return [(each.feature, each.modality, str(each.size)) for each in review.importance]
 
 
 def response(metrics: Mapping[str, Any]) -> Rows:
-    """Each metric of a response, from the record's JSON."""
+    """Return a row for each metric of a binary endpoint, from the record's JSON."""
     return [
         (METRICS.get(metric, metric), f"{Estimate.from_json(raw):.2f}")
         for metric, raw in metrics.items()

@@ -1,4 +1,4 @@
-"""A record as the sections of a page: a question each, its verdict, figures, and their numbers."""
+"""Sections of a review's page: each a question with its verdict, figures and their numbers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from accomplice.training.reports.parts import section, table
 from accomplice.training.reports.review import details, rows, verdicts
 from accomplice.training.reports.review.items import Items, number, percent, point
 
-#: Sentinel's state -> its text.
+#: Status of a leak sentinel -> its text.
 STATUS = {
     "clear": "✓\N{NO-BREAK SPACE}clear",
     "caution": "!\N{NO-BREAK SPACE}caution",
@@ -26,11 +26,11 @@ STATUS = {
 
 
 def sections(review: Review, drawn: Mapping[str, Drawing] | None = None) -> tuple[Section, ...]:
-    """Return the sections in the order in which a reviewer would ask; empty parts are left out.
+    """Return the sections in a reviewer's order of questions; empty sections are left out.
 
     Args:
         review: the record.
-        drawn: figures that were drawn of it already, by name.
+        drawn: figures of the record that exist already, by name.
     """
     items = Items(review, drawn or {})
     made = (
@@ -49,7 +49,7 @@ def sections(review: Review, drawn: Mapping[str, Drawing] | None = None) -> tupl
 
 
 def ranking(review: Review, items: Items) -> Section:
-    """Risk groups and the AUC over time."""
+    """Return the section on ranking: survival of the risk groups, and the AUC over time."""
     groups = [
         (g.name, str(g.patients), str(g.events), *items.at_marks(g.survival))
         for g in review.risk_groups
@@ -68,7 +68,7 @@ def ranking(review: Review, items: Items) -> Section:
 
 
 def value(review: Review, items: Items) -> Section:
-    """Every model beside the others."""
+    """Return the section on added value: the model's gains, and the scores of all models."""
     gained = "What the model gains over each simple model, paired; above 0 it is better"
     every = "Every model; C: higher is better, Brier score: lower is better"
     return section(
@@ -85,7 +85,7 @@ def value(review: Review, items: Items) -> Section:
 
 
 def calibration(review: Review, items: Items) -> Section:
-    """Predicted against observed survival."""
+    """Return the section on calibration: predicted against observed survival."""
     months = [
         (f"{at.month:.0f} months", f"{at.slope:.2f}", f"{at.observed_expected:.2f}")
         for at in review.calibration
@@ -117,7 +117,7 @@ def calibration(review: Review, items: Items) -> Section:
 
 
 def decisions(review: Review, items: Items) -> Section:
-    """Net benefit over thresholds."""
+    """Return the section on decisions: net benefit over thresholds."""
     benefit = [
         (
             f"{at.month:.0f} months, {percent(at.thresholds[i])} %",
@@ -140,7 +140,7 @@ def decisions(review: Review, items: Items) -> Section:
 
 
 def leaks(review: Review) -> Section:
-    """Findings of the sentinels."""
+    """Return the section on leaks: the findings of all sentinels."""
     found = [
         (f.question, STATUS[f.status], f.text, ", ".join(f.features) or "–")
         for f in review.sentinels

@@ -1,4 +1,4 @@
-"""Verdicts on a record, one a question, as plain sentences with intervals.
+"""Verdicts of a review, one for each question, as plain sentences with intervals.
 
 "Adds value" needs a paired interval that excludes 0. Too few patients never count as "holds up":
 an undetermined figure is reported as such.
@@ -24,10 +24,11 @@ from accomplice.training.metrics.table import label
 from accomplice.training.models.predictions import MODEL
 from accomplice.training.reports.page import Tone, Verdict
 
-#: Points of survival within which the models may lie for half of the patients without a caution.
+#: Largest median spread between fits, in percentage points of survival, without a caution.
 NARROW = 20.0
-#: Names that a sentence lists at most.
+#: Maximum of names listed in a sentence.
 MOST_NAMES = 4
+#: Estimate of a score that is not on record.
 UNKNOWN = Estimate(math.nan)
 
 
@@ -67,7 +68,7 @@ def added_value(review: Review) -> Verdict:
 
 
 def calibration(review: Review) -> Verdict:
-    """Judge calibration by one test over all follow-up; the months describe it."""
+    """Judge calibration by the joint test over all follow-up; slopes at months only describe it."""
     judged = [c for c in review.calibration if math.isfinite(c.slope.value)]
     joint = review.joint_calibration
     if not judged or joint is None or math.isnan(joint.p):
@@ -187,7 +188,7 @@ def modalities(review: Review) -> Verdict:
 
 
 def instability(review: Review) -> Verdict:
-    """Judge the spread between fits."""
+    """Judge the spread of predictions between fits."""
     found = review.instability
     if found is None or len(found.widest) != 5 or not np.isfinite(found.widest).all():
         return Verdict("absent", "How far fits differ is not determined.")
@@ -256,7 +257,7 @@ def _metrics(names: Iterable[str]) -> str:
 
 
 def _departures(joint: JointCalibration) -> list[str]:
-    """Describe the departures that are certain by themselves, or else the larger one."""
+    """Return the departures whose interval excludes 1, in words; without one, the larger."""
     slope, ratio = joint.slope, joint.observed_expected
     spread, risks = "extreme" if slope.value < 1 else "alike", "low" if ratio.value > 1 else "high"
     said = {
@@ -268,16 +269,17 @@ def _departures(joint: JointCalibration) -> list[str]:
 
 
 def _near(found: Estimate) -> bool:
-    """Whether a figure that should be 1 is close to it, or not determined."""
+    """Whether a figure that should be 1 is within ``SOUND``, or not determined."""
     return not math.isfinite(found.value) or SOUND[0] <= found.value <= SOUND[1]
 
 
 def _off(found: Estimate) -> bool:
+    """Whether the interval of a figure that should be 1 excludes it."""
     return found.above > 1 or found.below < 1
 
 
 def _where(decision: Decision, sign: int) -> str:
-    """Thresholds between which the gain is certainly above (1) or below 0 (-1)."""
+    """Return the range of thresholds whose gain is certainly above (1) or below 0 (-1), if any."""
     gain = decision.gain
     ends = gain.low if sign > 0 else gain.high
     if len(ends) != len(decision.thresholds):
@@ -313,5 +315,5 @@ def _list(names: Iterable[str]) -> str:
 
 
 def _first(text: str) -> str:
-    """Begin with a capital, and leave the rest as it is."""
+    """Return a text with a capital first letter."""
     return text[:1].upper() + text[1:]

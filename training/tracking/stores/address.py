@@ -32,7 +32,7 @@ DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 SERVERS = ("http", "https")
 #: Stores with an MLflow client of their own.
 HOSTED = ("databricks", "databricks-uc", "uc")
-#: Entry points of further stores.
+#: Group of entry points by which packages add kinds of stores to MLflow.
 PLUGINS = "mlflow.tracking_store"
 
 
@@ -40,7 +40,7 @@ def check_address(uri: str, variable: str | None = None) -> None:
     """Refuse a store that MLflow cannot open.
 
     Args:
-        uri: of the store.
+        uri: address of the store.
         variable: environment variable that holds it, named in errors in place of the address, which
             may hold a password. None for the store in ``mlruns/``.
 
@@ -123,10 +123,10 @@ def _check_database(uri: str, place: str, variable: str | None) -> None:
 
 
 def _is_made(path: Path | None, place: str) -> bool:
-    """Whether SQLite's file exists; opening it would make it.
+    """Whether an SQLite file exists; opening a missing one would create it.
 
     Raises:
-        InputError: it is no file, or cannot be made.
+        InputError: the database is in memory, is no file, or cannot be created.
     """
     if path is None:
         raise InputError(f"{place}: a database in memory is gone with the command: name a file")
@@ -159,7 +159,7 @@ def _read(connection: Connection) -> tuple[bool, str | None, list[str]]:
 
 
 def _version(tag: str) -> Version | None:
-    """Return a tag's version; None for another text."""
+    """Return the version in the text of a tag; None if it is none."""
     try:
         return Version(tag)
     except InvalidVersion:
@@ -167,7 +167,7 @@ def _version(tag: str) -> Version | None:
 
 
 def _migrations() -> dict[str, str | None]:
-    """Return MLflow's schema revisions, each with the previous one.
+    """Return MLflow's schema revisions: revision -> the previous one.
 
     They are read as text: alembic would import all of them, which takes a second.
     """

@@ -1,4 +1,4 @@
-"""Lost runs: end runs whose processes were killed, which would otherwise stay open."""
+"""Lost runs: those whose processes were killed, which MLflow would show as running for ever."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from mlflow import MlflowClient
 
 from accomplice.training.processes import has_ended, this_process
 
-#: Prefix of the tags of a run that name the processes that write it.
+#: Prefix of a run's tags that name the processes writing it.
 PROCESS_TAG = "process."
 
 
 def process_tag() -> dict[str, str]:
-    """Return the tag by which a run is known as this process's."""
+    """Return the tag that marks a run as written by this process."""
     name, _, began = this_process().rpartition(".")
     return {PROCESS_TAG + name: began}
 
 
 def end_lost_runs() -> None:
-    """End the runs whose processes were of this machine and have ended, as killed."""
+    """End as killed the runs whose processes ran on this machine and have all ended."""
     client = MlflowClient()
     experiments = [each.experiment_id for each in client.search_experiments()]
     for run in client.search_runs(experiments, "attributes.status = 'RUNNING'"):

@@ -1,4 +1,4 @@
-"""Moved stores: correct the paths of files after the folder was moved, renamed or copied.
+"""Moved stores: correction of file paths after the store's folder was moved, renamed or copied.
 
 MLflow keeps absolute paths, so that files of a moved store would not be found, and new ones would
 be written to the old folder.
@@ -15,30 +15,34 @@ from accomplice.training.databases import connected
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
-#: Folder beside the database that holds the files of experiments by their names.
+#: Folder beside the database that holds a folder of files for each experiment.
 ARTIFACTS = "artifacts"
 #: Tag of a run that names its study file; only in the project's own store, since the path means
 #: nothing on another machine.
 STUDY_FILE = "study_file"
-#: Columns of MLflow's tables that hold places.
+#: Columns of MLflow's tables that hold paths or addresses of files.
 COLUMNS = ("artifact_location", "artifact_uri", "storage_location", "source")
+#: Beginning of the address of a local file.
 FILE = "file://"
 
 
 def experiment_place(root: Path, name: str) -> str:
-    """Return where the files of an experiment go in a store's folder, as MLflow takes it."""
+    """Return the address of an experiment's files in a store's folder, as MLflow takes it."""
     return (root / ARTIFACTS / name).as_uri()
 
 
 def correct_places(uri: str, root: Path) -> list[Path]:
-    """Correct the places in a database that was moved with its files.
+    """Correct the paths of files in a database that was moved with them.
 
     Args:
-        uri: of the SQLite database, which is in ``root``.
+        uri: address of the SQLite database, which is in ``root``.
         root: absolute path of the store's folder.
 
     Returns:
-        The folders that the store was in before; none where it was not moved.
+        The former folders of the store; empty if it was not moved.
+
+    Raises:
+        InputError: the database cannot be opened.
     """
     return connected(uri, lambda connection: _correct(connection, root), str(root))
 
@@ -54,7 +58,7 @@ def _correct(connection: Connection, root: Path) -> list[Path]:
     for folder in moved:
         _replace(connection, folder, root)
     for name, place in named:
-        # Of an earlier version, and cut short by MLflow at the # or ?: new files go here.
+        # Unescaped, of an earlier version: MLflow cuts it short at the # or ?.
         if root in _root_of(name, place) and {*place} & {*"#?"}:
             _replace_prefix(
                 connection, "experiments", "artifact_location", place, experiment_place(root, name)
@@ -64,7 +68,7 @@ def _correct(connection: Connection, root: Path) -> list[Path]:
 
 
 def _root_of(name: str, place: str | None) -> list[Path]:
-    """Return the folder of the store that a place of an experiment's files was made in, if any."""
+    """Return the store's folder in the address of an experiment's files; empty if it has none."""
     ending = f"/{ARTIFACTS}/{name}"
     path = unquote((place or "").removeprefix(FILE))
     ours = (place or "").startswith(FILE) and path.endswith(ending)
@@ -72,10 +76,10 @@ def _root_of(name: str, place: str | None) -> list[Path]:
 
 
 def _is_moved(before: Path, root: Path) -> bool:
-    """Whether the files are in ``root`` now, though the database says another folder."""
+    """Whether files that the database has in ``before`` are in ``root`` now."""
     if before == root or (before.is_dir() and before.samefile(root)):
         return False
-    # A database that was copied by itself goes on with the files where they are.
+    # A database that was copied alone keeps the paths of its files.
     return (root / ARTIFACTS).is_dir() or not (before / ARTIFACTS).is_dir()
 
 
@@ -86,7 +90,7 @@ def _replace(connection: Connection, before: Path, root: Path) -> None:
     for table in inspector.get_table_names():
         for column in inspector.get_columns(table):
             if column["name"] in COLUMNS:
-                # Of an earlier version, and as an address: percent-encoded.
+                # The unescaped address of an earlier version, the address, and the plain path.
                 for old in dict.fromkeys((f"{FILE}{before}/", f"{before.as_uri()}/", f"{before}/")):
                     new = f"{root}/" if old == f"{before}/" else f"{root.as_uri()}/"
                     _replace_prefix(connection, table, str(column["name"]), old, new)
@@ -99,7 +103,7 @@ def _replace(connection: Connection, before: Path, root: Path) -> None:
 def _replace_prefix(
     connection: Connection, table: str, column: str, old: str, new: str, where: str = ""
 ) -> None:
-    """Replace the beginning of the texts of a column that begin with ``old``."""
+    """Replace ``old`` by ``new`` at the beginning of a column's texts."""
     from sqlalchemy import text
 
     connection.execute(
