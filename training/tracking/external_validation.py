@@ -17,7 +17,7 @@ from accomplice.training.validation.validation import Validation, headline
 
 
 @dataclass(frozen=True)
-class Logged:
+class LoggedValidation:
     """The run and the updated model of an external validation."""
 
     run_id: str
@@ -34,7 +34,7 @@ def log_validation(
     digest: str,
     out: Path,
     out_model: Path | None = None,
-) -> Logged:
+) -> LoggedValidation:
     """Write a validation's page, its numbers as JSON and the updated model; log them as a run.
 
     Args:
@@ -78,4 +78,4 @@ def log_validation(
             context="external",
             tags=tags,
         )
-    return Logged(run_id, folder)
+    return LoggedValidation(run_id, folder)

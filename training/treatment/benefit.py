@@ -27,7 +27,7 @@ from accomplice.training.estimators.hazard import (
 from accomplice.training.estimators.policy import COMMON, LIKELY, RARE, UNLIKELY, WORTH
 from accomplice.training.treatment.effect import PatientEffect
 
-#: Probability of the interval of a benefit.
+#: Coverage of the interval of a benefit.
 LEVEL = 0.8
 #: Month at which the benefit is computed where the study declares no horizon.
 USUAL_HORIZON = 60.0
@@ -39,7 +39,7 @@ NODES = 7
 QUADRATURE = np.polynomial.hermite_e.hermegauss(NODES)
 #: (POINTS,) quantiles of a standard normal variable at equally spaced probabilities, rising.
 EVEN = np.array([NormalDist().inv_cdf((i + 0.5) / POINTS) for i in range(POINTS)])
-#: The same at the ends of a benefit's interval: the upper one first, since it is the lower gain.
+#: Such quantiles for the ends of a benefit's interval, the larger first: it gives the lower gain.
 ENDS = np.array([NormalDist().inv_cdf(chance) for chance in ((1 + LEVEL) / 2, (1 - LEVEL) / 2)])
 #: Step of the coarse grid within ``EVEN`` at which a gain is computed first.
 STRIDE = 10

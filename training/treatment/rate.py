@@ -4,7 +4,7 @@ Yadlowsky et al., "Evaluating treatment prioritization rules via rank-weighted a
 effects", JASA 2025, with Qini's weights.
 
 A cross-fitted ranking is not fixed in advance: an interaction that arises by chance in the whole
-cohort is in every fold and in the others, so that the rankings agree with it. The distribution of
+cohort is in every fold and in the others, so that all the rankings share it. The distribution of
 RATE by chance is therefore simulated: the signs of the patients' scores are drawn at random and the
 ranking is fitted again (wild bootstrap; Wu, "Jackknife, bootstrap and other resampling methods in
 regression analysis", Ann Stat 1986).
