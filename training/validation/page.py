@@ -78,7 +78,7 @@ def sections(validation: Validation) -> tuple[Section, ...]:
 
 
 def lead(validation: Validation) -> str:
-    """Return the main conclusion, in one to three sentences."""
+    """Return the verdicts on discrimination, calibration and the update as one text."""
     said = [of_discrimination(validation).text, of_calibration(validation.calibration).text]
     if validation.repaired is not None:
         said.append(of_update(validation.repaired).text)
