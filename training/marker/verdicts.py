@@ -1,6 +1,6 @@
-"""Verdicts of the marker report: one a question, never more than is shown.
+"""Verdicts of the marker report: one for each question, claiming no more than the data show.
 
-Each rule takes the few numbers that it judges, so that it can be read and tested by itself.
+Each rule takes only the results that it judges, so that it can be read and tested by itself.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from accomplice.training.reports.page import Verdict
 
 
 def of_association(marker: str, per_sd: HazardRatio) -> Verdict:
-    """Is the marker associated with survival?"""
+    """Return the verdict on the marker's association with survival, by its hazard ratio per SD."""
     if not per_sd.known:
         return Verdict("absent", "The patients do not determine it.")
     if per_sd.low > 1:
@@ -40,7 +40,7 @@ def of_association(marker: str, per_sd: HazardRatio) -> Verdict:
 
 
 def of_cuts(cuts: CutScan) -> Verdict:
-    """Does the answer depend on the cut-point?"""
+    """Return the verdict on whether the association depends on the cut-point."""
     significant, count = sum(r.certain for r in cuts.ratios), len(cuts.ratios)
     tried = f"{significant} of {count} cut-points look significant by themselves"
     corrected = f"corrected for having tried them all, {p_text(cuts.p_corrected)}"
@@ -63,7 +63,17 @@ def of_cuts(cuts: CutScan) -> Verdict:
 def of_independence(
     marker: str, fullest: HazardRatio, p_corrected: float, added_certain: bool
 ) -> Verdict:
-    """Is the marker an independent predictor? All three conditions must hold."""
+    """Return the verdict on the marker as an independent predictor.
+
+    It is one only if its fully adjusted hazard ratio excludes 1, a cut-point is significant after
+    correction, and it certainly improves the clinical model.
+
+    Args:
+        marker: name in the text.
+        fullest: the marker's hazard ratio, adjusted for all features.
+        p_corrected: p value of the best cut-point, corrected for the choice.
+        added_certain: whether the marker certainly adds to the clinical model.
+    """
     lacking = []
     if not fullest.certain:
         lacking.append(f"adjusted for everything its HR is {fullest}, which includes 1")
@@ -84,7 +94,7 @@ def of_independence(
 
 
 def of_proportionality(p: float, events: int) -> Verdict:
-    """Is the hazard ratio the same over time?"""
+    """Return the verdict on proportional hazards, from the p value of their test."""
     if p < SIGNIFICANT:
         return Verdict(
             "caution",
@@ -99,7 +109,7 @@ def of_proportionality(p: float, events: int) -> Verdict:
 
 
 def of_centres(centres: Centres | None) -> Verdict:
-    """Do the centres agree?"""
+    """Return the verdict on the agreement between centres; None: the study names no centre."""
     if centres is None:
         return Verdict("absent", "Cannot be judged: the study names no centres.")
     if centres.pooled is None:
@@ -124,7 +134,12 @@ def of_centres(centres: Centres | None) -> Verdict:
 
 
 def of_modification(marker: str, found: Modification | str) -> Verdict:
-    """Does the marker change the treatment's effect?"""
+    """Return the verdict on the marker's interaction with the treatment.
+
+    Args:
+        marker: name in the text.
+        found: the estimated interaction, or the reason why it cannot be judged.
+    """
     if isinstance(found, str):
         return Verdict("absent", f"Cannot be judged: {found}.")
     power = ""
@@ -145,7 +160,11 @@ def of_modification(marker: str, found: Modification | str) -> Verdict:
 
 
 def of_treatment(found: TreatmentEffect | str) -> Verdict:
-    """Is the treatment's own effect in this cohort to be believed?"""
+    """Return the verdict on the credibility of the treatment's own effect in this cohort.
+
+    Args:
+        found: the estimated effect, or the reason why it cannot be judged.
+    """
     if isinstance(found, str):
         return Verdict("absent", f"Cannot be judged: {found}.")
     reasons = []
@@ -179,7 +198,12 @@ def of_treatment(found: TreatmentEffect | str) -> Verdict:
 
 
 def of_correlations(marker: str, found: tuple[Correlation, ...]) -> Verdict:
-    """What else does the marker measure?"""
+    """Return the verdict on the marker's correlation with other features.
+
+    Args:
+        marker: name in the text.
+        found: correlations, the strongest first.
+    """
     if not found:
         return Verdict("absent", "Cannot be judged: the study has no other feature to compare.")
     top = found[0]
@@ -198,10 +222,9 @@ def of_correlations(marker: str, found: tuple[Correlation, ...]) -> Verdict:
 
 
 def of_added_value(marker: str, added: AddedValue) -> Verdict:
-    """Does it improve predictions?"""
+    """Return the verdict on the marker's gain over the clinical model's predictions."""
     gains = added.gains
-    each = [f"in {label(m)} {gain:+.3f}" for m, gain in gains.items()]
-    gained = f"gain {listed(each)}"
+    gained = f"gain {listed([f'in {label(m)} {gain:+.3f}' for m, gain in gains.items()])}"
     if added.certain:
         return Verdict("yes", f"Yes: with {marker} the clinical model improves: {gained}.")
     if any(g.high < 0 for g in gains.values()):
@@ -210,7 +233,7 @@ def of_added_value(marker: str, added: AddedValue) -> Verdict:
 
 
 def p_text(p: float) -> str:
-    """Write a p value as papers do, with its name."""
+    """Write a p value with the symbol p, as in "p = 0.012" or "p < 0.001"."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.0995 else f"p = {p:.2f}"
 
 
@@ -220,11 +243,11 @@ def percent(share: float, digits: int = 0) -> str:
 
 
 def adjusted_for(label: str) -> str:
-    """Name the covariates that a hazard ratio is adjusted for."""
+    """Return "adjusted for" and the covariates, or "unadjusted", from the label of a ratio."""
     name, bracket, rest = label.partition(" (")
     known = {CLINICAL: "clinical features", STROMA: "stroma score"}
-    what = f"{known.get(name, name)}{bracket}{rest}"
-    return "unadjusted" if label == "nothing" else f"adjusted for {what}"
+    covariates = f"{known.get(name, name)}{bracket}{rest}"
+    return "unadjusted" if label == "nothing" else f"adjusted for {covariates}"
 
 
 def listed(parts: list[str]) -> str:

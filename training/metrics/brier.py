@@ -16,7 +16,7 @@ from accomplice.training.estimators.kaplan_meier import KaplanMeier, inverse_cen
 from accomplice.training.estimators.outcome import checked_outcome, checked_survival, checked_times
 from accomplice.training.metrics.score import ModelOutput, Outcome, Score
 
-#: Times at which the Brier score is taken.
+#: Number of times at which the Brier score is taken.
 POINTS = 50
 #: Patients scored at a time.
 CHUNK = 8192
@@ -25,21 +25,22 @@ CHUNK = 8192
 def brier_contributions(
     event: Bools, time: Reals, survival: Reals, times: Reals, censoring: KaplanMeier
 ) -> Array:
-    """Each patient's contribution to the Brier score at each time, by IPCW.
+    """Return each patient's contribution to the Brier score at each time, by IPCW.
 
-    Their mean over patients is the Brier score, over a resample of rows a bootstrap draw of it,
-    and the difference of two models' contributions is paired.
+    The mean over patients is the Brier score, the mean over resampled rows a bootstrap draw of it.
+    Differences between two models' contributions are paired.
 
     Args:
         event: (n,) bool, True where the event was seen, False where censored.
         time: (n,), time of the event or of censoring.
         survival: (n, t), predicted probability to be event-free after each of `times`.
         times: (t,), rising.
-        censoring: KaplanMeier, from `censoring`.
+        censoring: KaplanMeier, from `kaplan_meier.censoring`.
 
     Returns:
         Contributions (n, t): S(t)² / G(time) with an event by t, (1 − S(t))² / G(t) where
-        followed beyond t, 0 where censored by t (Graf et al. 1999).
+        followed beyond t, 0 where censored by t (Graf et al., "Assessment and comparison of
+            prognostic classification schemes for survival data", Stat Med 1999).
 
     Raises:
         UndefinedMetricError: as `inverse_censoring`.
@@ -62,11 +63,11 @@ def brier_contributions(
     # All patients followed beyond one of the times have the same weight there.
     control_weight = inverse_censoring(censoring, times, times < time.max())
     contributions = np.empty(survival.shape)
-    # One time after the other, to hold no second (n, t).
-    for column, (instant, one) in enumerate(zip(times, control_weight, strict=True)):
+    # One time after the other, so that no second array (n, t) is held.
+    for column, (instant, weight) in enumerate(zip(times, control_weight, strict=True)):
         predicted = survival[:, column]
         contributions[:, column] = np.where(
-            time > instant, (1 - predicted) ** 2 * one, predicted**2 * case_weight
+            time > instant, (1 - predicted) ** 2 * weight, predicted**2 * case_weight
         )
     return contributions
 
@@ -75,7 +76,7 @@ def time_average(values: Reals, times: Reals) -> Array:
     """Average over time by the trapezoid rule.
 
     Args:
-        values: (…, t), such as `brier_contributions`, to get integrated scores by patient.
+        values: (…, t); of `brier_contributions` the average is each patient's integrated score.
         times: (t,), rising, at least two.
 
     Returns:
@@ -95,7 +96,7 @@ def time_average(values: Reals, times: Reals) -> Array:
 
 
 def brier_times(horizon: float) -> Array:
-    """Return the months (t,) at which the Brier score is taken.
+    """Return the months (t,) at which the Brier score is taken, evenly up to the horizon.
 
     Example:
         >>> brier_times(50.0)[[0, 1, -1]]
@@ -105,16 +106,19 @@ def brier_times(horizon: float) -> Array:
 
 
 def brier_by_patient(outcome: Outcome, grid: TimeGrid, cumulative: Array) -> tuple[Array, Array]:
-    """Score cumulative hazards by their survival at `brier_times`.
+    """Return Brier scores of predicted cumulative hazards, from survival at `brier_times`.
 
     Args:
-        outcome: of n patients.
-        grid: of j intervals.
+        outcome: observed outcomes of the n patients, with the horizon.
+        grid: time grid of j bins.
         cumulative: (n, j + 1) cumulative hazards at the grid's edges.
 
     Returns:
         The Brier score of each patient (n,), averaged over time to the horizon, and that of all
         patients at each time (t,).
+
+    Raises:
+        UndefinedMetricError: as `inverse_censoring`.
 
     Example:
         >>> from accomplice.training.estimators.kaplan_meier import censoring
@@ -126,15 +130,15 @@ def brier_by_patient(outcome: Outcome, grid: TimeGrid, cumulative: Array) -> tup
     """
     n, times = len(outcome.time), brier_times(outcome.horizon)
     averages, total = np.empty(n), np.zeros(len(times))
-    # Survival of all patients at all times would take several times what a fit does.
+    # Survival of all patients at all times would take several times the memory of a fit.
     for start in range(0, n, CHUNK):
         rows = slice(start, start + CHUNK)
         curves = survival(grid.at(cumulative[rows], times))
-        each = brier_contributions(
+        contributions = brier_contributions(
             outcome.event[rows], outcome.time[rows], curves, times, outcome.weights
         )
-        averages[rows] = time_average(each, times)
-        total += each.sum(axis=0)
+        averages[rows] = time_average(contributions, times)
+        total += contributions.sum(axis=0)
     return averages, total / n
 
 

@@ -18,12 +18,12 @@ from accomplice.training.estimators.outcome import (
     checked_survival,
 )
 
-#: Twice the gain of log-likelihood per patient below which the next step is the last.
+#: Newton decrement gᵀH⁻¹g per patient below which the next step is the last.
 PROMISED = 1e-12
 
 
 class Calibration(NamedTuple):
-    """Slope and intercept: 1 and 0 where predictions are calibrated."""
+    """Calibration slope and intercept; 1 and 0 where predictions are calibrated."""
 
     slope: float
     intercept: float
@@ -36,9 +36,9 @@ class CalibrationGroups:
     Attributes:
         predicted: (g,), mean predicted survival.
         observed: (g,), Kaplan–Meier survival; NaN where follow-up ends before the horizon.
-        low: (g,), lower end of its interval; NaN too where observed is 0 or 1.
-        high: (g,), upper end, likewise.
-        size: (g,) int, patients.
+        low: (g,), lower end of the interval of `observed`; NaN also where `observed` is 0 or 1.
+        high: (g,), upper end of that interval, NaN as `low`.
+        size: (g,) int, number of patients.
     """
 
     predicted: Array
@@ -64,20 +64,21 @@ def calibration_at(
         survival_at_horizon: (n,), predicted probability to be event-free after the horizon.
         horizon: in the unit of `time`.
         censoring: KaplanMeier, from `kaplan_meier.censoring`.
-        clip: predictions are held in [clip, 1 − clip]: a certain one would have infinite
+        clip: predictions are clipped to [clip, 1 − clip], since 0 and 1 would have infinite
             leverage.
 
     Returns:
         With x = log(−log S(horizon)) and P(event by horizon) = 1 − exp(−exp(a + b x)),
         fitted by maximum likelihood with inverse censoring weights: the slope is b; the intercept
         is a with b held at 1, so exp(intercept) is observed over predicted cumulative hazard. The
-        regression on log cumulative hazard is Crowson's (2016), at one horizon as in van Geloven et
-        al. (2022); it needs no proportional hazards. A slope under 1 means predictions too extreme;
-        it is NaN where all predictions are equal.
+        regression on the log cumulative hazard follows Crowson, Atkinson and Therneau, Stat Methods
+        Med Res 2016, at one horizon as in van Geloven et al., BMJ 2022; it needs no proportional
+        hazards. A slope below 1 means that predictions are too extreme; it is NaN where all
+        predictions are equal.
 
     Raises:
         UndefinedMetricError: no event by the horizon, no patient followed beyond it, predictions
-            that part the two without error, or as `inverse_censoring`.
+            that separate the two completely, or as `inverse_censoring`.
         ValueError: as `checked_outcome`; survival outside [0, 1] or of another shape.
 
     Example:
@@ -129,18 +130,18 @@ def calibration_groups(
     groups: int = 10,
     level: float = 0.95,
 ) -> CalibrationGroups:
-    """Set mean predicted survival beside the observed, by quantile group of the prediction.
+    """Return mean predicted and observed survival by quantile group of the prediction.
 
     Args:
         event: (n,) bool, True where the event was seen, False where censored.
         time: (n,), time of the event or of censoring.
         survival_at_horizon: (n,), predicted probability to be event-free after the horizon.
         horizon: in the unit of `time`.
-        groups: their number at most; equal predictions stay together.
+        groups: maximum of groups; equal predictions share a group.
         level: coverage of the intervals.
 
     Returns:
-        One row for each of g ≤ groups.
+        The g groups by rising prediction, g ≤ `groups`.
 
     Raises:
         ValueError: as `checked_outcome`; survival outside [0, 1] or of another shape; groups
@@ -174,7 +175,7 @@ def calibration_groups(
 def observed_expected(
     event: Bools, time: Reals, survival_at_horizon: Reals, horizon: float
 ) -> float:
-    """Set the observed risk by the horizon over the mean of the predicted ones.
+    """Return the observed over the mean predicted probability of an event by the horizon.
 
     Args:
         event: (n,) bool, True where the event was seen, False where censored.
@@ -183,11 +184,11 @@ def observed_expected(
         horizon: in the unit of `time`.
 
     Returns:
-        (1 − Kaplan–Meier survival) / mean predicted risk (McLernon et al. 2023, calibration in the
-        large at a fixed time); above 1 the risks are predicted too low.
+        (1 − Kaplan–Meier survival) / (1 − mean predicted survival), calibration in the large at a
+        fixed time (McLernon et al., Ann Intern Med 2023); above 1, predicted risks are too low.
 
     Raises:
-        UndefinedMetricError: follow-up ends before the horizon, or no risk is predicted.
+        UndefinedMetricError: follow-up ends before the horizon, or all predicted risks are 0.
         ValueError: as `checked_outcome`; survival outside [0, 1] or of another shape.
 
     Example:
@@ -211,13 +212,13 @@ def observed_expected(
 def observed_expected_contributions(
     event: Bools, time: Reals, survival_at_horizon: Reals, horizon: float
 ) -> Array:
-    """Share out `observed_expected` among the patients, whose mean it is.
+    """Return each patient's contribution (n,) to `observed_expected`, which is their mean.
 
-    With Y at risk and d events, log S = Σ log(1 − d / Y). Counting patient k once more changes it
-    by V(min(time_k, horizon)) − [event by the horizon] / (Y − d), where V is Greenwood's sum
-    Σ d / (Y (Y − d)). The contribution is the ratio plus n times its change by the patient, as in
-    `metrics.concordance.concordance_contributions`. Parameters and errors are those of
-    `observed_expected`.
+    With Y at risk and d events, log S = Σ log(1 − d / Y). Counting patient k once more changes
+    log S by V(min(time_k, horizon)) − [event by the horizon] / (Y − d), where V is Greenwood's sum
+    Σ d / (Y (Y − d)). The contribution is the ratio plus n times the change of the ratio by the
+    patient: the infinitesimal jackknife, as in `metrics.concordance.concordance_contributions`.
+    Arguments and errors are those of `observed_expected`.
 
     Example:
         >>> event = np.array([True, False, False, False, True, True, True, False])
@@ -249,16 +250,17 @@ def d_calibration(event: Bools, survival_at_time: Reals, bins: int = 10) -> ChiS
         event: (n,) bool, True where the event was seen, False where censored.
         survival_at_time: (n,), predicted survival of each patient at the time of event or
             censoring. For a model that ends at a horizon, censor there first.
-        bins: how many, of equal width.
+        bins: number of bins of equal width.
 
     Returns:
-        Σ (N_b − n/bins)² / (n/bins) on bins − 1 degrees of freedom. A patient censored
-        at survival s is spread evenly over [0, s] (Haider et al. 2020). A small p-value speaks
-        against calibration; heavy censoring makes the test blunt.
+        Chi-square Σ (N_b − n/bins)² / (n/bins) on bins − 1 degrees of freedom, with N_b patients in
+        bin b. A patient censored at survival s is spread evenly over [0, s] (Haider et al.,
+        "Effective ways to build and evaluate individual survival distributions", JMLR 2020). A
+        small p value speaks against calibration; heavy censoring lowers the power.
 
     Raises:
         ValueError: fewer than two bins, no patients, an event that is not boolean, survival
-            outside [0, 1].
+            outside [0, 1] or of another shape.
 
     Example:
         >>> even = np.arange(0.05, 1.0, 0.1)

@@ -1,9 +1,10 @@
 """Concordance and time-dependent AUC of many bootstrap draws at once.
 
-Both are shares of pairs. A draw that holds patient i m_i times has Σ m_i m_j w_i k_ij pairs in the
-right order among Σ m_i m_j w_i c_ij comparable ones: a matrix product scores all draws, where
-ranking each anew would take many times as long. It grows with the square of the patients; of many
-patients, contributions are averaged instead (`concordance_contributions`, `auc_contributions`).
+Both are shares of pairs. If a draw holds patient i m_i times, the share is
+Σ m_i m_j w_i k_ij / Σ m_i m_j w_i c_ij, with w_i the weight of the event, c_ij 1 for a comparable
+pair and k_ij 1 for one in the right order. A matrix product scores all draws at once, many times
+faster than a ranking of each. Its cost grows with the square of the patients; with many patients,
+contributions are averaged instead (`concordance_contributions`, `auc_contributions`).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from accomplice.training.estimators.outcome import (
 from accomplice.training.metrics.concordance import concordance_contributions, concordances
 from accomplice.training.metrics.score import ModelOutput, Outcome, Score
 
-#: First patients of pairs in one block.
+#: Patients with an event, the first of each pair, in one block.
 CHUNK = 256
 
 
@@ -40,15 +41,15 @@ class ConcordanceScore(Score):
         return np.array(found)
 
     def contributions(self, outcome: Outcome, model: ModelOutput) -> Array:
-        """Return each patient's part (2, n); see `concordance_contributions`."""
+        """Return each patient's contributions (2, n); see `concordance_contributions`."""
         found = concordance_contributions(
             outcome.event, outcome.time, model.risk, outcome.weights, outcome.horizon
         )
         return np.stack(found)
 
     def draws(self, outcome: Outcome, models: Sequence[ModelOutput], counts: Array) -> Array:
-        """Return both (m, 2, d) by the pairs of patients."""
-        risks = np.stack([each.risk for each in models])
+        """Return Harrell's and Uno's C (m, 2, d) of each draw; see `drawn_concordances`."""
+        risks = np.stack([model.risk for model in models])
         return drawn_concordances(
             outcome.event, outcome.time, risks, outcome.weights, outcome.horizon, counts
         )
@@ -67,13 +68,17 @@ def drawn_concordances(
     Args:
         event: (n,) bool, True where the event was seen, False where censored.
         time: (n,), time of the event or of censoring.
-        risks: (m, n), of m models, higher is worse.
+        risks: (m, n), predicted risks of m models, higher is worse.
         censoring: KaplanMeier, from `kaplan_meier.censoring`, the same for all draws.
-        tau: only events before this time count for Uno's.
+        tau: only events before this time count for Uno's C.
         counts: (d, n), how often each draw holds each patient.
 
     Returns:
-        Harrell's and Uno's C (m, 2, d), NaN where a draw has no comparable pair.
+        Harrell's and Uno's C (m, 2, d), NaN where a draw has no comparable pair; Uno's also where
+        its weights are undefined.
+
+    Raises:
+        ValueError: as `checked_outcome`.
 
     Example:
         >>> from accomplice.training.estimators.kaplan_meier import censoring
@@ -109,12 +114,18 @@ def drawn_auc(
 ) -> Array:
     """Return the cumulative/dynamic AUC at one time of each draw, for several models.
 
-    Arguments are those of `drawn_concordances`.
+    Arguments are those of `drawn_concordances`; `month` is the time of the AUC, in the unit of
+    `time`.
 
     Returns:
-        AUC (m, d), NaN where a draw has no case or no control: Σ over cases i (event by then) and
-        controls j (followed beyond) of (1[risk_i > risk_j] + ½ 1[risk_i = risk_j]) / G(time_i),
-        over controls · Σ 1 / G(time_i) (Uno et al. 2007; Hung & Chiang 2010).
+        AUC (m, d), NaN where a draw has no case or no control: Σ over cases i (event by `month`)
+        and controls j (followed beyond) of (1[risk_i > risk_j] + ½ 1[risk_i = risk_j]) / G(time_i),
+        divided by the number of controls times Σ 1 / G(time_i) (Uno et al., J Am Stat Assoc 2007;
+        Hung and Chiang, Can J Stat 2010).
+
+    Raises:
+        UndefinedMetricError: as `inverse_censoring`.
+        ValueError: as `checked_outcome`.
 
     Example:
         >>> from accomplice.training.estimators.kaplan_meier import censoring
@@ -127,14 +138,14 @@ def drawn_auc(
     case = event & (time <= month)
     weight = inverse_censoring(censoring, time, case)
     cases, controls = np.flatnonzero(case), np.flatnonzero(time > month)
-    kept = np.concatenate([cases, controls])
-    second = np.arange(kept.size) >= cases.size
+    rows = np.concatenate([cases, controls])
+    is_control = np.arange(rows.size) >= cases.size
     return _shares(
-        counts[:, kept],
+        counts[:, rows],
         np.arange(cases.size),
         weight[None, cases],
-        lambda some: np.broadcast_to(second, (some.size, kept.size)),
-        np.asarray(risks)[:, kept],
+        lambda some: np.broadcast_to(is_control, (some.size, rows.size)),
+        np.asarray(risks)[:, rows],
     )[:, 0]
 
 
@@ -145,17 +156,18 @@ def _shares(
     comparable: Callable[[Ints], Bools],
     risks: Reals,
 ) -> Array:
-    """Weigh the pairs in the right order against all comparable ones.
+    """Return the weighted share of comparable pairs in which the case has the higher risk.
 
     Args:
-        counts: (d, n).
+        counts: (d, n) how often each draw holds each patient.
         cases: (e,) patients with an event, the first of each pair.
-        weights: (w, e) of theirs.
-        comparable: tells for some of the cases (c,) who is the second of a pair (c, n).
-        risks: (m, n).
+        weights: (w, e) weights of the cases.
+        comparable: function from some of the cases (c,) to the mask (c, n) of the second patients
+            of their pairs.
+        risks: (m, n) predicted risks; a pair of equal risks counts one half.
 
     Returns:
-        Shares (m, w, d).
+        Shares (m, w, d), NaN where a draw has no comparable pair.
     """
     risks = np.asarray(risks, dtype=np.float64)
     total = np.zeros((len(weights), len(counts)))
@@ -174,16 +186,16 @@ def _shares(
 def auc_contributions(
     event: Bools, time: Reals, risk: Reals, month: float, censoring: KaplanMeier
 ) -> Array:
-    """Share out the cumulative/dynamic AUC at one time among the patients, whose mean it is.
+    """Return each patient's contribution to the cumulative/dynamic AUC at one time, their mean.
 
-    As `metrics.concordance.concordance_contributions`: the AUC, plus n times each patient's
-    influence on it while the censoring distribution stays as it is.
+    As in `metrics.concordance.concordance_contributions`, a contribution is the AUC plus n times
+    the patient's influence on it; the censoring distribution is not resampled.
 
     Args:
         event: (n,) bool, True where the event was seen, False where censored.
         time: (n,), time of the event or of censoring.
-        risk: (n,), higher is worse.
-        month: in the unit of `time`.
+        risk: (n,), predicted risk, higher is worse.
+        month: time of the AUC, in the unit of `time`.
         censoring: KaplanMeier, from `kaplan_meier.censoring`.
 
     Returns:
@@ -209,7 +221,7 @@ def auc_contributions(
         return np.full(event.size, np.nan)
     rank = np.unique(risk, return_inverse=True)[1]
     below, above = np.bincount(rank[control], minlength=event.size), np.bincount(rank, weight)
-    # Of each case the part of the controls that it is above; of each control that of the cases.
+    # The share of controls below each case, and of cases above each control; ties by one half.
     of_case = (np.cumsum(below) - 0.5 * below)[rank] / controls
     of_control = 1 - (np.cumsum(above) - 0.5 * above)[rank] / cases
     auc = float(weight @ of_case) / cases

@@ -4,8 +4,8 @@ Under calibrated predictions H a patient's event, by time T, has expectation H(T
 ends as long as censoring depends on nothing that the predictions leave out. Events are therefore
 regressed, as Poisson counts, on the log of the cumulative hazard with log H(T) as offset (Crowson,
 Atkinson and Therneau, "Assessing calibration of prognostic risk scores", Stat Methods Med Res
-2016). The likelihood-ratio test of both coefficients looks at all follow-up once; intervals at
-single months, taken together, would depart by chance far more often than one says of them.
+2016). The likelihood-ratio test of both coefficients is one test of all follow-up; of several 95 %
+intervals at single months, one would exclude calibration by chance in more than 5 % of cohorts.
 """
 
 from __future__ import annotations
@@ -19,33 +19,38 @@ from accomplice.data.arrays import Array, Bools
 from accomplice.training.estimators.intervals import Z95, Estimate, Number
 from accomplice.training.estimators.newton import climb
 
-#: Events from which the test is made: two coefficients, ten events each.
+#: Fewest events for the test: ten for each of the two coefficients.
 LEAST_EVENTS = 20
 
 
 @dataclass(frozen=True)
 class JointCalibration:
-    """Level and slope of predicted hazards against the events seen, and the test of both."""
+    """Level and slope of predicted hazards against the observed events, and the test of both."""
 
     slope: Estimate
-    """1 if calibrated; below 1 predictions are too extreme, above too alike."""
+    """1 if calibrated; below 1 predictions are too extreme, above 1 too alike."""
     observed_expected: Estimate
-    """Hazard seen over hazard predicted at the patients' mean; above 1, risks are too low."""
+    """Observed over predicted hazard at the mean log-hazard; above 1, predicted ones are too low."""
     p: Number
-    """Of the likelihood-ratio test that both are 1, on two degrees of freedom."""
+    """p value of the likelihood-ratio test that both are 1, on two degrees of freedom."""
 
 
 def joint_calibration(event: Bools, expected: Array, log_hz: Array) -> JointCalibration | None:
-    """Regress events on predictions; None with fewer than 20 events or with equal predictions.
+    """Regress events on predicted hazards and test level and slope together.
 
-    Events d, expected e = H(T) and z the centred log cumulative hazard at the horizon: the
-    log-likelihood of μ = e exp(a + c z) is Σ d (a + c z) − μ; slope 1 + c, observed over expected
-    exp(a), statistic twice its maximum less its value at 0.
+    Let d be the event, e = H(T) the expected events and z the centred log cumulative hazard at the
+    horizon. The events have mean μ = e exp(a + c z) and log-likelihood Σ d (a + c z) − μ, up to a
+    constant. The slope is 1 + c, observed over expected exp(a), and the test's statistic twice the
+    log-likelihood's gain over a = c = 0.
 
     Args:
         event: (n,) whether the event was seen.
         expected: (n,) predicted cumulative hazard at the end of each patient's follow-up.
         log_hz: (n,) log of the predicted cumulative hazard at the horizon.
+
+    Returns:
+        The estimates and the test; None with fewer than 20 events, or where ``log_hz`` is the same
+        for all patients or not finite.
 
     Example:
         >>> hazard = np.repeat([0.2, 0.8], 50)
@@ -60,22 +65,22 @@ def joint_calibration(event: Bools, expected: Array, log_hz: Array) -> JointCali
     X = np.column_stack([np.ones_like(z), z])
     seen = X.T @ event
 
-    def gained(place: Array) -> float:
-        return float(place @ seen - (expected * np.expm1(X @ place)).sum())
+    def gained(beta: Array) -> float:
+        return float(beta @ seen - (expected * np.expm1(X @ beta)).sum())
 
-    def information(place: Array) -> Array:
-        return np.asarray((X * (expected * np.exp(X @ place))[:, None]).T @ X)
+    def information(beta: Array) -> Array:
+        return np.asarray((X * (expected * np.exp(X @ beta))[:, None]).T @ X)
 
-    def step(place: Array) -> Array:
-        gradient = seen - X.T @ (expected * np.exp(X @ place))
-        return np.asarray(np.linalg.solve(information(place), gradient))
+    def step(beta: Array) -> Array:
+        gradient = seen - X.T @ (expected * np.exp(X @ beta))
+        return np.asarray(np.linalg.solve(information(beta), gradient))
 
-    place = climb(gained, step, np.zeros(2))
-    level_se, slope_se = np.sqrt(np.diag(np.linalg.inv(information(place)))).tolist()
-    level, slope = place.tolist()
+    beta = climb(gained, step, np.zeros(2))
+    level_se, slope_se = np.sqrt(np.diag(np.linalg.inv(information(beta)))).tolist()
+    level, slope = beta.tolist()
     return JointCalibration(
         slope=Estimate.normal(1 + slope, slope_se),
         observed_expected=Estimate(*(math.exp(level + q * level_se) for q in (0.0, -Z95, Z95))),
         # Chi-square on two degrees of freedom.
-        p=math.exp(-max(gained(place), 0.0)),
+        p=math.exp(-max(gained(beta), 0.0)),
     )

@@ -12,14 +12,18 @@ from accomplice.data.arrays import Array, Bools, Reals
 from accomplice.training.estimators.kaplan_meier import KaplanMeier, inverse_censoring
 from accomplice.training.estimators.outcome import checked_finite, checked_outcome
 
-#: Thresholds of a curve.
+#: Thresholds of a decision curve: event probabilities from which on one would act.
 THRESHOLDS = np.round(np.arange(0.05, 0.951, 0.025), 3)
 
 
 def thresholds_among(risks: Array) -> Array:
-    """Return the thresholds (t,) that lie among predicted risks (any shape), at least one.
+    """Return the thresholds (t,) between the 2nd and 98th centile of predicted risks.
 
-    Beyond the risks that models give to some patients there is nothing to decide.
+    Beyond these nearly all patients are treated alike. If no threshold lies between them, the one
+    nearest to their middle is returned.
+
+    Args:
+        risks: predicted probabilities of an event, of any shape.
 
     Example:
         >>> thresholds_among(np.array([0.1, 0.2]))
@@ -40,25 +44,26 @@ def net_benefit_contributions(
     at: float,
     censoring: KaplanMeier,
 ) -> Array:
-    """Each patient's contribution to the net benefit of treating those above a threshold.
+    """Return each patient's contribution to the net benefit of treating above a threshold.
 
     Args:
         event: (n,) bool, True where the event was seen, False where censored.
         time: (n,), time of the event or of censoring.
         risk: (n,), predicted probability of an event by `at`.
-        thresholds: (t,), probabilities below 1 from which on one would act.
-        at: in the unit of `time`.
+        thresholds: (t,), probabilities p in [0, 1) from which on one would act.
+        at: time by which an event counts, in the unit of `time`.
         censoring: KaplanMeier, from `kaplan_meier.censoring`.
 
     Returns:
-        Contributions (n, t) whose mean over patients is the net benefit: the part of the patients
-        who are rightly acted on, less the part wrongly acted on times p / (1 − p). Those censored
-        by `at` weigh 0; the others weigh 1 / G. Where all are treated the net benefit
-        so is that of the Kaplan–Meier estimate.
+        Contributions (n, t) whose mean over patients is the net benefit: the share of patients
+        treated who have the event by `at`, less the share treated who do not times p / (1 − p).
+        Patients censored by `at` weigh 0, others 1 / G(min(time, at)) with G the survival function
+        of censoring. With all treated, this is the net benefit by the Kaplan–Meier estimate.
 
     Raises:
         UndefinedMetricError: as `inverse_censoring`.
-        ValueError: as `checked_outcome`; risks or thresholds outside [0, 1].
+        ValueError: as `checked_outcome`; risks outside [0, 1] or of another shape; thresholds
+            outside [0, 1).
 
     Example:
         >>> from accomplice.training.estimators.kaplan_meier import censoring

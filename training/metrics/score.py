@@ -1,4 +1,4 @@
-"""The interface of metrics: a figure of all patients, each patient's part, and bootstrap draws."""
+"""The interface of metrics: value, each patient's contribution to it, and bootstrap draws."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Outcome:
     time: Array
     """(n,) months of follow-up."""
     event: Bools
-    """(n,)."""
+    """(n,) whether the event was seen."""
     weights: KaplanMeier
-    """Distribution of the censoring time in the whole cohort."""
+    """Kaplan-Meier curve of the censoring time in the whole cohort, for inverse weights."""
     horizon: float
     """Months to which predictions are judged."""
 
@@ -43,33 +43,33 @@ class ModelOutput(NamedTuple):
 
     def take(self, rows: Ints) -> ModelOutput:
         """Return the patients at ``rows``."""
-        return ModelOutput(*(each[rows] for each in self))
+        return ModelOutput(*(values[rows] for values in self))
 
 
 class Score(ABC):
-    """One figure or several that are computed together; undefined ones are NaN."""
+    """One metric, or several that are computed together; undefined values are NaN."""
 
-    #: Number of figures (k).
+    #: Number of metrics (k).
     parts: ClassVar[int] = 1
 
     @abstractmethod
     def whole(self, outcome: Outcome, model: ModelOutput) -> Array:
-        """Return the figures (k,) of all n patients."""
+        """Return the value (k,) of each metric on all n patients."""
 
     @abstractmethod
     def contributions(self, outcome: Outcome, model: ModelOutput) -> Array:
-        """Return each patient's part (k, n) in the figures, which are their means."""
+        """Return each patient's contribution (k, n) to each metric, which is their mean."""
 
     def draws(self, outcome: Outcome, models: Sequence[ModelOutput], counts: Array) -> Array:
-        """Return the figures (m, k, d) of each model and bootstrap draw.
+        """Return the values (m, k, d) of each model, metric and bootstrap draw.
 
-        Here they are the means of the contributions; a score that is no mean of patients may do
-        better.
+        By default they are means of the contributions; a metric that is no mean over patients may
+        override this by an exact computation.
 
         Args:
-            outcome: of n patients.
-            models: of m models.
+            outcome: observed outcomes of n patients.
+            models: predictions of these patients by m models.
             counts: (d, n) how often each draw holds each patient.
         """
         size = counts.sum(axis=1)
-        return np.stack([self.contributions(outcome, each) @ counts.T / size for each in models])
+        return np.stack([self.contributions(outcome, model) @ counts.T / size for model in models])

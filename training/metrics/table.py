@@ -1,7 +1,7 @@
 """The table of metrics by which survival models are judged and compared.
 
 A further metric is a `Score` in a file of its own and an entry here: scores, gains, comparison,
-record, model card, gate, report and MLflow take what they list from this table.
+record, model card, gate, report and MLflow list the metrics of this table.
 """
 
 from __future__ import annotations
@@ -17,27 +17,31 @@ from accomplice.training.metrics.score import Score
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric."""
+    """A metric: its name, computation and direction, and its part in comparisons."""
 
     label: str
     """Name in texts and tables."""
     score: Score
+    """Computes the metric, alone or with others."""
     part: int = 0
-    """Index among the score's figures."""
+    """Index of the metric among those that ``score`` computes."""
     higher_is_better: bool = True
     margin: float | None = None
-    """Loss against another model that is too much, certain or not, if the metric decides which
-    model is better; None where it is reported only."""
+    """Largest tolerated loss, in the metric's unit: a model that loses more counts as worse even if
+    the interval of the difference includes 0. None: the metric is only reported."""
 
     def gain(self, first: Array, second: Array) -> Array:
-        """Return the difference of the first and the second model's figures; above 0 is better."""
+        """Return the gain of the first model over the second, elementwise for arrays of one shape.
+
+        Above 0 the first model is better.
+        """
         return first - second if self.higher_is_better else second - first
 
 
 _CONCORDANCE = ConcordanceScore()
 
-#: Name in JSON -> metric. Two trainings of one model on the same 240 to 800 patients, with other
-#: seeds, hardly ever differ by a margin.
+#: Name in JSON -> metric. Two trainings of one model on the same 240 to 800 patients, with
+#: different seeds, hardly ever differ by as much as a margin.
 METRICS: dict[str, Metric] = {
     "uno_c": Metric("Uno's C", _CONCORDANCE, part=1, margin=0.03),
     "harrell_c": Metric("Harrell's C", _CONCORDANCE, part=0),
@@ -46,7 +50,7 @@ METRICS: dict[str, Metric] = {
 
 
 def deciding() -> tuple[str, ...]:
-    """Return the metrics that decide which model is better.
+    """Return the names of the metrics that decide which model is better.
 
     Example:
         >>> deciding()
@@ -56,7 +60,7 @@ def deciding() -> tuple[str, ...]:
 
 
 def listed() -> tuple[str, ...]:
-    """Return all metrics in the order of tables: those that decide, then the others.
+    """Return the names of all metrics in the order of tables: deciding ones first.
 
     Example:
         >>> listed()
@@ -66,7 +70,7 @@ def listed() -> tuple[str, ...]:
 
 
 def label(name: str) -> str:
-    """Return a metric's name in texts; its key where another version recorded it.
+    """Return a metric's name in texts; ``name`` itself if the table lacks it.
 
     Example:
         >>> label("ibs"), label("of another version")
@@ -78,7 +82,12 @@ def label(name: str) -> str:
 def gains(
     first: Mapping[str, Array], second: Mapping[str, Array], names: tuple[str, ...]
 ) -> dict[str, Array]:
-    """Return the gains of the first model's figures over the second's, by metric.
+    """Return the gains of the first model over the second by metric, above 0 where it is better.
+
+    Args:
+        first: metric -> values of the first model, of any shape.
+        second: metric -> values of the second model, of the same shapes.
+        names: the metrics to compare.
 
     Example:
         >>> import numpy as np
