@@ -2,8 +2,8 @@
 
 Kaplan–Meier is one curve for all patients, on the model's own time bins; the others are ridge Cox
 models of the features that the study file lists under ``baselines``. They are kept in the bundle,
-to be compared with the model on another cohort too, where a refitted baseline would have an
-advantage.
+so that the model is compared with the same baselines on another cohort: refitted there, they would
+have an advantage.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from accomplice.training.learners.anchor import Anchor
 from accomplice.training.models.ensemble import CHUNK, Ensemble, on_grid
 from accomplice.training.models.fold_model import FoldModel
 
+#: Name of the baseline without features.
 KAPLAN_MEIER = "Kaplan-Meier"
 
 
@@ -29,20 +30,21 @@ class Baseline:
 
     name: str
     features: tuple[str, ...]
+    """Features of the Cox model; none for Kaplan–Meier."""
     folds: tuple[Anchor, ...]
-    """One a repeat and fold; of no column where the curve is the same for all."""
+    """Fitted Cox model of each repeat and fold; for Kaplan–Meier it has no columns."""
 
     def cumulative(
         self, ensemble: Ensemble, values: Array, centre: NDArray[np.str_] | None = None
     ) -> Array:
-        """Cumulative hazard (n, j + 1) of new patients at the ensemble's edges.
+        """Return the cumulative hazard (n, j + 1) of new patients at the ensemble's edges.
 
-        The folds' survival is averaged, as the ensemble's is.
+        Its survival is the mean of the folds' survival curves, as for the ensemble.
 
         Args:
-            ensemble: that the baseline was fitted beside.
+            ensemble: the ensemble fitted on the same folds.
             values: (n, p) coded features without the treatment.
-            centre: (n,) of the patients.
+            centre: (n,) hospital; None where no hospital is known.
         """
         mean = np.zeros((len(values), len(ensemble.grid.edges)))
         for model, anchor in zip(ensemble.folds, self.folds, strict=True):
@@ -65,17 +67,31 @@ class Baseline:
 def design(
     model: FoldModel, features: tuple[str, ...], values: Array, centre: NDArray[np.str_] | None
 ) -> Array:
-    """A fold's linear columns (n, c) of some features, made of some patients at a time."""
+    """Return the columns (n, c) of a fold's linear design that are made of given features alone.
+
+    Args:
+        model: the fold's models, whose preprocessor makes the columns.
+        features: names of the features.
+        values: (n, p) coded features without the treatment.
+        centre: (n,) hospital; None where no hospital is known.
+    """
     columns = model.preprocessor.linear_columns()
     used = [i for i, c in enumerate(columns) if set(c.features) <= set(features)]
     found = np.empty((len(values), len(used)))
     for start in range(0, len(values) if used else 0, CHUNK):
         rows = slice(start, start + CHUNK)
-        here = None if centre is None else centre[rows]
-        found[rows] = model.preprocessor.linear(values[rows], here)[:, used]
+        hospitals = None if centre is None else centre[rows]
+        found[rows] = model.preprocessor.linear(values[rows], hospitals)[:, used]
     return found
 
 
 def curves(anchor: Anchor, X: Array, model: FoldModel, grid: TimeGrid) -> Array:
-    """Cumulative hazard (n, j + 1) of a fold's baseline, at the common grid's edges."""
+    """Return the cumulative hazard (n, j + 1) of a fold's baseline at the common grid's edges.
+
+    Args:
+        anchor: the baseline's Cox model of the fold.
+        X: (n, c) columns by :func:`design`.
+        model: the fold's models, whose time bins ``anchor`` has.
+        grid: the common bins.
+    """
     return on_grid(model.grid, anchor.cumulative(X), grid)

@@ -14,14 +14,18 @@ from accomplice.training.learners.learner import Learner
 
 @dataclass(frozen=True)
 class FoldModel:
-    """Models fitted on one fold's training patients, beside its share of the packed network."""
+    """Preprocessing and learners fitted on one fold's training patients.
+
+    The networks of all folds are kept together, by the ensemble.
+    """
 
     preprocessor: Preprocessor
     grid: TimeGrid
+    """The fold's own time bins."""
     learners: Mapping[str, Learner]
-    """By name, in the order of ``learners.registry.LEARNERS``."""
+    """Learners other than the network, by name, in the order of ``learners.registry.LEARNERS``."""
 
     @property
     def anchor(self) -> Anchor:
-        """The linear model, by whose coefficients the network's inputs are scaled."""
+        """The ridge Cox model, whose coefficients scale the network's inputs."""
         return cast(Anchor, self.learners["anchor"])

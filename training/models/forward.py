@@ -1,9 +1,11 @@
-"""Batched forward pass: every learner of every fold in one call each.
+"""Batched forward pass: each learner predicts for all folds in one call.
 
 An ensemble of five folds, each with a linear model, networks, a forest and boosted trees, takes
 thousands of small array operations for one patient when its parts run one after another. Here each
 step runs for all folds at once: one preprocessing, one pass of the network with its weights laid
-out beforehand, one call of each learner. Patients come in blocks that stay in the cache.
+out beforehand, one call of each learner. Patients are predicted in blocks that fit into the cache.
+
+Shapes: k folds, l learners, n patients, j bins of the common grid.
 """
 
 from __future__ import annotations
@@ -34,9 +36,12 @@ class LearnerCurves(NamedTuple):
     """Survival of n patients at the common grid's edges, by every learner of every fold."""
 
     learners: Array
-    """(k, l, n, j + 1) in the order of the stack's weights; the network's is its members' mean."""
+    """(k, l, n, j + 1) survival by each learner, in the order of the stack's weights.
+
+    The network's is the mean of its members'.
+    """
     members: NDArray[np.floating]
-    """(k, members, n, j + 1) of the network's members."""
+    """(k, members, n, j + 1) survival by each member of the network."""
 
 
 @dataclass(frozen=True)
@@ -45,15 +50,16 @@ class BatchedEnsemble:
 
     folds: Sequence[FoldModel]
     net: Networks
+    """The networks of the same folds."""
     grid: TimeGrid
     """Common bins, at whose edges curves are read."""
     precision: type[np.floating] = np.float32
-    """Precision of the members' curves; single, as in the network's products, is faster."""
+    """Precision of the members' curves: single is faster, and that of the network's products."""
 
     def by_fold(self) -> list[BatchedEnsemble]:
-        """Return the models of each fold by themselves, for out-of-fold predictions.
+        """Return the k ensembles of one fold each, for out-of-fold predictions.
 
-        They are in double precision, since the stack is fitted on them.
+        Their curves are in double precision, since the stack is fitted on them.
         """
         return [
             BatchedEnsemble((fold,), net, self.grid, np.float64)
@@ -61,8 +67,13 @@ class BatchedEnsemble:
         ]
 
     def forward(self, values: Array, centre: NDArray[np.str_] | None) -> LearnerCurves:
-        """Run every learner of every fold on coded features (n, p)."""
-        if not len(values):  # the curves of no patients have shapes too
+        """Predict survival by every learner of every fold.
+
+        Args:
+            values: (n, p) coded features without the treatment, NaN is missing.
+            centre: (n,) hospital; None where no hospital is known.
+        """
+        if not len(values):  # without patients too, the arrays have their other dimensions
             one = self._block(np.full((1, values.shape[1]), np.nan), None)
             return LearnerCurves(one.learners[:, :, :0], one.members[:, :, :0])
         parts = []
@@ -77,7 +88,7 @@ class BatchedEnsemble:
         )
 
     def of_inputs(self, inputs: Inputs) -> LearnerCurves:
-        """Run an ensemble of one fold on n patients' inputs by the fold's own preprocessor."""
+        """Predict survival by a single fold's learners, from inputs that its preprocessor made."""
         embedded = inputs.embedded.T[None].astype(np.float32)
         return self._run(BatchedInputs(inputs.linear[None], embedded, inputs.present.T))
 
@@ -85,9 +96,9 @@ class BatchedEnsemble:
         return self._run(self._preprocessors.transform(values, centre))
 
     def _run(self, inputs: BatchedInputs) -> LearnerCurves:
-        # Each fold has bins of its own: its curves are read off at the common ones.
+        # Each fold has its own bins: its curves are read at the edges of the common ones.
         at_edges, in_bins = self._readings
-        # Patient by patient, so that learners need not move it to see all folds' columns in a row.
+        # Patients first in memory: learners then find all folds' columns of a patient side by side.
         linear = np.ascontiguousarray(inputs.linear.transpose(1, 0, 2)).transpose(1, 0, 2)
         folds, n, _ = linear.shape
         hazard = bin_hazard(self._logits(inputs))
@@ -105,7 +116,7 @@ class BatchedEnsemble:
         return LearnerCurves(learners, members)
 
     def _logits(self, inputs: BatchedInputs) -> NDArray[np.float32]:
-        """Log-odds of the hazards (k, members, n, bins)."""
+        """Return the log-odds of the network's hazards (k, members, n, bins)."""
         x = self._net_inputs.take(inputs.linear, inputs.embedded)
         return self.net.logits(x, inputs.present.astype(np.float32)[None])
 
@@ -124,7 +135,7 @@ class BatchedEnsemble:
 
     @cached_property
     def _learners(self) -> tuple[Ints, list[Batched]]:
-        """Places of the learners beside the network in the stack's order, and their batches."""
+        """Positions of the learners other than the network among ``names``, and their batches."""
         columns = len(self.folds[0].preprocessor.linear_columns())
         names = self.folds[0].learners
         runs = [LEARNERS[n].batched([f.learners[n] for f in self.folds], columns) for n in names]
@@ -137,16 +148,17 @@ class BatchedEnsemble:
 
     @cached_property
     def _readings(self) -> tuple[Array, Array]:
-        """Matrices that curves are multiplied by to be read at the common edges (j + 1,).
+        """Matrices whose products with a fold's curves are cumulative hazards at the common edges.
 
-        Of cumulative hazards (k, …, w + 1) at the folds' own edges, w the most bins of any; and
-        (k, …, i) of the hazards in the bins of the network. A fold's curve ends flat.
+        The first (k, w + 1, j + 1) takes cumulative hazards at the fold's own edges, w the largest
+        number of bins of any fold; the second (k, bins, j + 1) takes the hazards in the network's
+        bins. Beyond the last edge of a fold its curve is flat.
         """
         edges, bins = self.grid.edges, self.net.shape.bins
         found = np.zeros((len(self.folds), bins + 1, len(edges)))
         for own, fold in zip(found, self.folds, strict=True):
             own[: fold.grid.bins + 1] = fold.grid.readings(np.minimum(edges, fold.grid.horizon))
         most = max(fold.grid.bins for fold in self.folds)
-        # A bin adds to every edge after it.
+        # The hazard of a bin adds to the cumulative hazard at every later edge.
         in_bins = np.flip(np.cumsum(np.flip(found, axis=1), axis=1), axis=1)[:, 1:].copy()
         return found[:, : most + 1].copy(), in_bins

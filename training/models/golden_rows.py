@@ -9,9 +9,9 @@ import numpy as np
 
 from accomplice.data.arrays import Array
 
-#: Synthetic patients of each model.
+#: Number of synthetic patients that are kept with a model.
 ROWS = 8
-#: Relative difference of replayed rows above which a model is refused.
+#: Relative and absolute tolerance of replayed predictions; a model beyond it is refused.
 DRIFT = 1e-4
 
 
@@ -19,11 +19,11 @@ class Replayable(Protocol):
     """A model that can draw synthetic patients and predict them."""
 
     def sample(self, n: int, rng: np.random.Generator) -> Array:
-        """Draw synthetic coded features (n, p); no patient's values."""
+        """Draw synthetic coded features (n, p), which are no patient's values."""
         ...
 
     def replay(self, values: Array) -> Array:
-        """Return predictions (n, k) from coded features (n, p) that depend on all of the model."""
+        """Predict from coded features (n, p); the numbers (n, k) depend on all of the model."""
         ...
 
 
@@ -35,7 +35,12 @@ def golden(model: Replayable) -> dict[str, Any]:
 
 
 def replays(model: Replayable, kept: dict[str, Any]) -> bool:
-    """Whether a model still predicts the golden rows as when :func:`golden` made them."""
+    """Whether a model predicts the same for the golden rows as when :func:`golden` made them.
+
+    Args:
+        model: the loaded model.
+        kept: the data by :func:`golden`.
+    """
     answered = model.replay(np.array(kept["values"], dtype=float))
     expected = np.array(kept["expected"])
     return answered.shape == expected.shape and np.allclose(

@@ -1,10 +1,10 @@
-"""Delete-a-group jackknife: uncertainty of a model's figures over its training patients.
+"""Delete-a-group jackknife: uncertainty of a model's predictions over its training patients.
 
-Each fold's models were trained without one part of the patients. Their predictions alone are a
-delete-a-group jackknife of the ensemble's (Shao and Wu, "A general theory for jackknife variance
-estimation", Ann Stat 1989): no model is refitted. The treatment's effect is fitted once
-to all patients, so its versions are its coefficients moved by one standard error either way along
-each axis of their posterior.
+Each fold's models were trained without one part of the patients. So the predictions of single folds
+are a delete-a-group jackknife of the ensemble's (Shao and Wu, "A general theory for jackknife
+variance estimation", Ann Stat 1989), without refitting a model. The treatment's effect is fitted
+once to all patients; its versions are its coefficients moved up and down by one standard error
+along each principal axis of their covariance.
 """
 
 from __future__ import annotations
@@ -18,16 +18,23 @@ from accomplice.training.treatment.benefit import under
 
 #: Patients predicted at once.
 CHUNK = 2048
-#: 97.5 % quantile of the normal distribution, and of Student's t by degrees of freedom from 1 on.
+#: 97.5 % quantile of the normal distribution.
 Z = 1.96
+#: 97.5 % quantiles of Student's t on 1, 2, … degrees of freedom; the last serves for more, too.
 T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 
 
 def versions(model: SurvivalModel, values: Array, centre: NDArray[np.str_] | None) -> Array:
-    """Return cumulative hazards (1 + k + 2 d, n, j + 1) for coded features (n, p).
+    """Return the cumulative hazards of all v = 1 + k + 2 d versions of a model.
 
-    The model's own comes first, then those of its k folds, then those with the effect moved up and
-    down along each of its d axes; d is 0 where there is no effect.
+    Args:
+        model: the fitted model.
+        values: (n, p) coded features, the treatment among them.
+        centre: (n,) hospital; None where no hospital is known.
+
+    Returns:
+        (v, n, j + 1): the model itself, then each of its k folds, then the model with the
+        treatment's effect moved up and down along each of the d axes; d is 0 without an effect.
     """
     parts = []
     for start in range(0, max(len(values), 1), CHUNK):
@@ -37,11 +44,11 @@ def versions(model: SurvivalModel, values: Array, centre: NDArray[np.str_] | Non
 
 
 def _some(model: SurvivalModel, values: Array, centre: NDArray[np.str_] | None) -> Array:
-    blind, each = model.ensemble.by_fold(model.blind(values), centre)
+    blind, by_fold = model.ensemble.by_fold(model.blind(values), centre)
     own, status = model.effect_of(values, centre)
     if own is None or status is None or model.effect is None:
-        return np.concatenate([blind[None], each])
-    found = [under(one, own, status) for one in (blind, *each)]
+        return np.concatenate([blind[None], by_fold])
+    found = [under(one, own, status) for one in (blind, *by_fold)]
     design = model.effect.design(model.blind(values), centre)
     length, axis = np.linalg.eigh(model.effect.covariance)
     for step in (axis * np.sqrt(np.maximum(length, 0.0))).T:
@@ -51,15 +58,22 @@ def _some(model: SurvivalModel, values: Array, centre: NDArray[np.str_] | None) 
     return np.stack(found)
 
 
-def band(figure: Array, folds: int) -> tuple[Array, Array]:
-    """Return the ends (…) of the 95 % interval of a figure θ (v, …), one of each version.
+def band(statistic: Array, folds: int) -> tuple[Array, Array]:
+    """Return the ends of the 95 % interval of a statistic θ of a model's predictions.
 
-    Half of its width is √(t² (k − 1)/k Σ (θ_fold − mean)² + z² Σ ((θ_up − θ_down) / 2)²), with t
-    the quantile of Student's distribution on k − 1 degrees of freedom for k folds.
+    They are θ ± √(t² (k − 1)/k Σ (θ_fold − mean)² + z² Σ ((θ_up − θ_down) / 2)²), with t the 97.5 %
+    quantile of Student's distribution on k − 1 degrees of freedom and mean that of the θ_fold.
+
+    Args:
+        statistic: (v, …) θ of each version, in the order of :func:`versions`.
+        folds: their number k.
+
+    Returns:
+        Lower and upper end, each (…).
     """
-    each, moved = figure[1 : 1 + folds], figure[1 + folds :]
-    jackknife = (folds - 1) / folds * ((each - each.mean(axis=0)) ** 2).sum(axis=0)
+    by_fold, moved = statistic[1 : 1 + folds], statistic[1 + folds :]
+    jackknife = (folds - 1) / folds * ((by_fold - by_fold.mean(axis=0)) ** 2).sum(axis=0)
     effect = (((moved[0::2] - moved[1::2]) / 2) ** 2).sum(axis=0)
     t = T[min(folds - 1, len(T)) - 1]
     half = np.sqrt(t**2 * jackknife + Z**2 * effect)
-    return figure[0] - half, figure[0] + half
+    return statistic[0] - half, statistic[0] + half

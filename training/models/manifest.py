@@ -1,4 +1,4 @@
-"""A bundle's folder: files with their checksums, refused if a byte has changed."""
+"""A bundle's folder: files and their checksums; a bundle with a changed byte is refused."""
 
 from __future__ import annotations
 
@@ -12,40 +12,43 @@ from typing import Any
 from accomplice.data.errors import InputError, some
 from accomplice.data.study import Study
 
+#: Number of the bundle's format.
 FORMAT = 6
+#: Name of the file that lists a bundle's files and their checksums.
 MANIFEST = "manifest.json"
 
 
 def check_place(path: Path, inputs: Iterable[Path] = (), *, force: bool = False) -> bool:
-    """Refuse to write a bundle over anything but a bundle that may be replaced.
+    """Refuse to write a bundle over anything but an empty folder or a bundle to be replaced.
 
     Args:
-        path: of the folder.
-        inputs: files and folders that are read.
-        force: whether a bundle that is there may be replaced.
+        path: folder to write to.
+        inputs: files and folders that the work reads.
+        force: whether a bundle in the folder may be replaced.
 
     Returns:
-        Whether there is one.
+        Whether the folder holds a bundle.
 
     Raises:
-        InputError: the path exists and is neither an empty folder nor a bundle; or it is a bundle
-            that may not be replaced, is an input, or holds one, or files of others.
+        InputError: the path is a link, lies below a file, or is or holds an input; it exists and
+            is neither an empty folder nor a bundle; or its bundle may not be replaced, or has
+            other files beside its own.
     """
     blocked = next((p for p in path.absolute().parents if p.is_file()), None)
     if blocked is not None:
         raise InputError(f"{path}: {blocked} is a file: name another folder")
     if path.is_symlink():
         raise InputError(f"{path}: is a link: name the folder it leads to")
-    for each in inputs:
-        if path.resolve() in (each.resolve(), *each.resolve().parents):
-            raise InputError(f"{path}: is or holds an input, {each}: name another folder")
+    for source in inputs:
+        if path.resolve() in (source.resolve(), *source.resolve().parents):
+            raise InputError(f"{path}: is or holds an input, {source}: name another folder")
     if not path.exists():
         return False
     if not (path / MANIFEST).is_file():
         if not path.is_dir() or any(path.iterdir()):
             raise InputError(f"{path}: exists and is not a bundle: name another folder")
         return False
-    foreign = sorted({each.name for each in path.iterdir()} - _listed(path))
+    foreign = sorted({file.name for file in path.iterdir()} - _listed(path))
     if foreign:
         raise InputError(
             f"{path}: a bundle is there, and files that are not its own ({some(foreign)}): name "
@@ -60,7 +63,7 @@ def check_place(path: Path, inputs: Iterable[Path] = (), *, force: bool = False)
 
 
 def _listed(path: Path) -> set[str]:
-    """Return the names of a bundle's files, by its manifest as far as it can be read."""
+    """Return the names of a bundle's files; of one with an unreadable manifest, the manifest's."""
     try:
         return {MANIFEST, *json.loads((path / MANIFEST).read_bytes())["files"]}
     except (ValueError, KeyError, TypeError):
@@ -72,8 +75,14 @@ def write_folder(
 ) -> None:
     """Write a bundle's files and their manifest; the folder appears whole or not at all.
 
+    Args:
+        path: folder to write to.
+        study: study whose name the manifest holds.
+        files: content of each file by name.
+        force: whether a bundle in the folder may be replaced.
+
     Raises:
-        InputError: something is there that may not be replaced; see :func:`check_place`.
+        InputError: as :func:`check_place`.
     """
     check_place(path, force=force)
     manifest = {
@@ -99,15 +108,20 @@ def write_folder(
 
 
 def digest_of(path: Path) -> str:
-    """Return the sha256 that names a bundle's whole content."""
+    """Return the sha256 that identifies a bundle's whole content.
+
+    Raises:
+        InputError: as :func:`read_folder`.
+    """
     return str(json.loads(read_folder(path)[MANIFEST])["digest"])
 
 
 def read_folder(path: Path) -> dict[str, bytes]:
-    """Read a bundle's files by name, each checked against the manifest.
+    """Return the content of a bundle's files by name, each checked against the manifest.
 
     Raises:
-        InputError: there is no bundle, or it was changed.
+        InputError: the folder holds no bundle, or one of another format, or one that lacks a file
+            or was changed.
     """
     if not (path / MANIFEST).is_file():
         raise InputError(f"{path}: no bundle there (a bundle is a folder with a {MANIFEST})")
@@ -121,7 +135,7 @@ def read_folder(path: Path) -> dict[str, bytes]:
         stated = manifest.pop("digest")
     except (ValueError, KeyError, TypeError, AttributeError):
         raise changed from None
-    # Written the same way again, it must be the same bytes: a changed blank counts too.
+    # Written again, the manifest must give the same bytes: a changed blank counts too.
     if stated != _digest(manifest) or text != to_json(manifest | {"digest": stated}):
         raise changed
     if manifest["format"] != FORMAT:
@@ -139,7 +153,7 @@ def read_folder(path: Path) -> dict[str, bytes]:
 
 
 def to_json(data: Any) -> bytes:
-    """Write plain data as JSON, the same data always as the same bytes."""
+    """Return plain data as JSON text in bytes; equal data give equal bytes."""
     return (json.dumps(data, indent=1, allow_nan=False) + "\n").encode()
 
 

@@ -1,8 +1,8 @@
 """Out-of-fold or external predictions of patients with observed outcomes.
 
 Evaluation takes these, so that a training run, an external validation and a comparison of two
-models are evaluated by the same code. A bundle holds no patients: from its fold models and its
-cohort, ``fitting.out_of_fold.replay`` makes the out-of-fold predictions of the run once more.
+models are evaluated by the same code. A bundle holds no patients: from its fold models and the
+cohort it was trained on, ``fitting.out_of_fold.replay`` makes the out-of-fold predictions again.
 """
 
 from __future__ import annotations
@@ -17,19 +17,24 @@ from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.data.cohort import Cohort
 from accomplice.training.estimators.hazard import TimeGrid
 
+#: Name of the model among its learners and baselines.
 MODEL = "model"
+#: Protocols of predictions: by fold models trained without the patient, or on a new cohort.
 OUT_OF_FOLD, EXTERNAL = "out of fold", "external"
+#: Names of the peers: models of scikit-survival, fitted on the same folds.
+FOREST, BOOSTED = "random survival forest", "boosted trees"
+PEERS = (FOREST, BOOSTED)
 
 
 class Repredict(Protocol):
-    """Predicts the same patients with other features."""
+    """Function that predicts the same patients with other values of their features."""
 
     def __call__(self, values: Array, rows: Ints | None = None, /) -> Array:
-        """Return cumulative hazards without the treatment.
+        """Return cumulative hazards (m, j + 1) by the model without the treatment.
 
         Args:
             values: (m, p) coded features without the treatment.
-            rows: (m,) their patients; all, in order, if absent.
+            rows: (m,) index of the patient of each row; if absent, all n patients in order.
         """
 
 
@@ -42,9 +47,9 @@ class Predictions:
     protocol: str
     """``OUT_OF_FOLD`` or ``EXTERNAL``."""
     group: Ints
-    """(n,) fold: risks are comparable among patients of one fold, predicted by the same models."""
+    """(n,) fold of each patient; only within a fold do risks come from the same models."""
     grid: TimeGrid
-    """The j bins of all curves; its horizon is the last month that is judged."""
+    """The j bins of all curves; its horizon is the last month that can be judged."""
     curves: Mapping[str, Array]
     """(n, j + 1) cumulative hazards of the ``MODEL``, then of its learners, by name."""
     baselines: Mapping[str, Array]
@@ -58,13 +63,13 @@ class Predictions:
 
     @property
     def outcome(self) -> tuple[Array, Bools]:
-        """Time and event (n,), administratively censored at the horizon."""
+        """Months of follow-up (n,) and events (n,), administratively censored at the horizon."""
         horizon = min(self.cohort.horizon, self.grid.horizon)
         time = np.minimum(self.cohort.time, horizon)
         return time, self.cohort.event & (self.cohort.time <= horizon)
 
     def take(self, rows: Ints) -> Predictions:
-        """Return some of the patients (m,), in that order."""
+        """Return the predictions of the patients at ``rows`` (m,), in that order."""
 
         def again(values: Array, some: Ints | None = None, /) -> Array:
             return self.again(values, rows if some is None else rows[some])
@@ -78,9 +83,3 @@ class Predictions:
             blind=self.blind[rows],
             again=again,
         )
-
-
-FOREST, BOOSTED = "random survival forest", "boosted trees"
-
-
-PEERS = (FOREST, BOOSTED)

@@ -1,4 +1,4 @@
-"""Provenance of a fit: cohort, settings, versions, commit."""
+"""Provenance of a fit: its identifier, cohort, versions of packages and commit."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from accomplice.data.cohort import Patients
 
 #: Options of subprocesses whose output is read.
 QUIETLY: Any = {"capture_output": True, "text": True, "check": True}
-
-
+#: Packages whose versions are recorded.
 VERSIONS = ("accomplice", "numpy", "pandas", "torch", "pytorch-lightning")
 
 
@@ -26,11 +25,17 @@ def provenance(
     cuts: Sequence[str] = (),
     cumulative: bytes = b"",
 ) -> dict[str, Any]:
-    """Return a fit's cohort, settings, versions and commit.
+    """Return a fit's identifier, cohort, versions of packages and commit.
 
-    ``fit_id`` names the fit by all that decides it, so the same run made twice has the same one;
-    MLflow's run carries it as a tag. Where a deadline cut it short the clock decided too, and the
-    out-of-fold predictions are part of the name.
+    ``fit_id`` is a digest of all that determines the fit: two equal runs have the same one, and
+    MLflow's run carries it as a tag. A fit that a deadline cut short depends on the clock too, so
+    its digest includes the out-of-fold predictions.
+
+    Args:
+        patients: the training patients.
+        settings: settings of the fit, as plain data.
+        cuts: stages that the deadline cut short.
+        cumulative: bytes of the out-of-fold cumulative hazards, used where there are ``cuts``.
     """
     made_from: dict[str, Any] = {
         "cohort_fingerprint": patients.fingerprint(),
@@ -48,10 +53,9 @@ def provenance(
 
 
 def git_commit() -> str | None:
-    """Return the commit of this source tree, or None where it is not one.
+    """Return the commit of this source tree; None where git does not track this file.
 
-    An installed package may lie in an environment inside another repository, whose commit is not
-    that of the package.
+    So an installed package inside another repository does not get that repository's commit.
     """
     here = Path(__file__)
     env = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}  # as in a git hook
