@@ -1,12 +1,12 @@
-"""Response endpoints: the probability of a yes, such as a response to a drug, from few labels.
+"""Response endpoints: the probability of a positive label, such as response to a drug.
 
-Labels are known for tens of patients, values for many more and with gaps. So all patients count in
-what needs no label (scales, the filling of gaps) and the labelled ones in the likelihood, where the
-others are masked. The model is a ridge logistic regression on few inputs. Its penalty is chosen by
-cross-validated likelihood under a prior: on few labels the choice alone swings from no model to
-hardly any penalty (Van Calster et al., "Regression shrinkage methods for clinical prediction models
-do not guarantee improved performance", Stat Methods Med Res 2020). Held-out predictions calibrate
-it; for a place with another rate of responders the intercept moves (Janssen et al., "Updating
+Labels are known for tens of patients, features of many more and with gaps. So all patients are used
+where no label is needed (scales, imputation), and only the labelled ones in the likelihood. The
+model is a ridge logistic regression on few inputs. Its penalty is chosen by cross-validated
+likelihood under a prior: without it, the choice from few labels varies from no model to hardly any
+penalty (Van Calster et al., "Regression shrinkage methods for clinical prediction models do not
+guarantee improved performance", Stat Methods Med Res 2020). The model is calibrated on held-out
+predictions; where the rate of positives differs, the intercept is moved (Janssen et al., "Updating
 methods improved the performance of a clinical prediction model in new patients", J Clin Epidemiol
 2008).
 """
@@ -32,31 +32,37 @@ from accomplice.training.estimators.gaussian_imputation import Gaussian
 from accomplice.training.estimators.logistic import Logistic, expit, fit_logistic, log_likelihood
 from accomplice.training.estimators.policy import LABELS_TO_TRAIN
 
-#: Folds that choose the penalty and calibrate, and folds that judge.
+#: Number of folds, both to choose the penalty and calibrate, and to judge.
 FOLDS = 5
-#: Spreads tried: the penalty is that under which p independent columns together would give the
-#: log-odds this standard deviation before any label is seen.
+#: Prior standard deviations of the log-odds that are tried. The penalty p / spread² gives p
+#: independent standardised columns together this standard deviation.
 SPREADS = tuple(float(x) for x in np.geomspace(0.15, 3.0, 11))
-#: The prior of the spread is lognormal around 1, which is an AUROC of about .75, by this factor.
-TYPICAL, FACTOR = 1.0, 1.6
-#: Standard deviation of the prior of the calibration slope around 1: it gives way to many labels.
+#: Median of the spread's lognormal prior: an AUROC of about 0.75.
+TYPICAL = 1.0
+#: Standard deviation of that prior on the log scale, as a factor.
+FACTOR = 1.6
+#: Standard deviation of the calibration slope's normal prior around 1.
 SLOPE_SD = 0.15
-#: Most features that help to impute the gaps of the inputs. With more inputs than this a gap is
-#: filled with the mean.
+#: Maximum of features that are imputed jointly. If the study has more, its other features do not
+#: help to impute the inputs; if the inputs alone are more, gaps are filled with the mean.
 JOINT = 60
-#: Groups whose mean log-odds stand for the training cohort, and fewest patients in each.
-GROUPS, GROUP_SIZE = 41, 5
-#: Size of the cache of shifts by rate.
+#: Maximum of groups of patients whose mean log-odds stand for the training cohort.
+GROUPS = 41
+#: Fewest patients of such a group, where there are as many.
+GROUP_SIZE = 5
+#: Maximum of cached shifts, one for each local rate.
 RATES = 16
 
 
 class Calibration(NamedTuple):
-    """Calibration of log-odds: slope around a centre, and level."""
+    """Linear calibration of log-odds around a centre."""
 
     slope: float
-    """Slope; below 1 shrinks differences between patients."""
+    """Factor of the distance from the centre; below 1 it shrinks differences between patients."""
     level: float
+    """Log-odds added to every patient."""
     centre: float
+    """Mean of the held-out log-odds that it was fitted to."""
 
     def apply(self, log_odds: Array) -> Array:
         """Return the calibrated log-odds, of any shape."""
@@ -72,23 +78,27 @@ class ResponseModel:
     features: tuple[str, ...]
     """Features in use: the inputs, and those that help to impute the inputs' gaps."""
     preprocessor: Preprocessor
-    """Of these features alone."""
+    """Fitted on ``features`` alone."""
     joint: Gaussian | None
-    """Fills gaps; absent, they are filled with the mean."""
+    """Joint distribution that imputes gaps; None: they are filled with the mean."""
     columns: tuple[int, ...]
-    """Single columns of the preprocessor that are inputs."""
+    """Inputs, as indices of the preprocessor's columns of one feature each."""
     logistic: Logistic
     calibration: Calibration
+    """Calibration of the log-odds by ``logistic``."""
     cohort: Array
-    """(g,) log-odds that stand for the training cohort, each the mean of a group of patients."""
+    """(g,) log-odds that stand for the training cohort: means of groups of patients."""
     labelled: int
-    """Training patients with a label."""
+    """Number of training patients with a label."""
     positive: int
-    """Those of them whose label is positive."""
+    """Number of training patients with a positive label."""
 
     def log_odds(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
-        """Calibrated log-odds (n,) at the training patients' rate; see :meth:`probability`."""
-        single = self.preprocessor.singles(values[:, self._read], centre)
+        """Return the calibrated log-odds (n,) at the training patients' rate of positives.
+
+        The arguments are those of :meth:`probability`.
+        """
+        single = self.preprocessor.singles(values[:, self._feature_positions], centre)
         inputs = _filled(self.joint, single, self.columns)
         return self.calibration.apply(self.logistic.log_odds(inputs))
 
@@ -98,13 +108,13 @@ class ResponseModel:
         centre: NDArray[np.str_] | None = None,
         local_rate: float | None = None,
     ) -> Array:
-        """Probability (n,) of a positive label.
+        """Return the probability (n,) of a positive label.
 
         Args:
             values: (n, p) coded features of the study, NaN is missing.
-            centre: (n,) hospital, for its assay's scale.
-            local_rate: rate of positives where the model is used, in (0, 1). The intercept moves so
-                that the mean prediction for the training cohort is this rate; absent, it stays.
+            centre: (n,) hospital, whose own expression scale is used where it is known.
+            local_rate: rate of positives where the model is used, in (0, 1). The intercept is moved
+                so that the mean prediction for the training cohort is this rate. None: it stays.
         """
         log_odds = self.log_odds(values, centre)
         if local_rate is not None:
@@ -112,7 +122,7 @@ class ResponseModel:
         return expit(log_odds)
 
     def _shift(self, rate: float) -> float:
-        """Return :func:`shift_to_rate` of the cohort, remembered."""
+        """Return :func:`shift_to_rate` of the training cohort, cached."""
         if rate not in self._shifts:
             if len(self._shifts) >= RATES:
                 self._shifts.clear()
@@ -124,19 +134,19 @@ class ResponseModel:
         return {}
 
     def weights(self) -> dict[str, float]:
-        """Return each input's log-odds ratio for one unit of its column, by the column's label."""
+        """Return each input's log odds ratio for one unit of its column, by the column's label."""
         labels = [c.label for c in self.preprocessor.single_columns()]
         beta = self.calibration.slope * self.logistic.beta
         return {labels[i]: float(b) for i, b in zip(self.columns, beta, strict=True)}
 
     def sample(self, n: int, rng: np.random.Generator) -> Array:
-        """Draw synthetic features of the study (n, p), missing if the model does not use them."""
+        """Draw synthetic coded features (n, p), NaN for those that the model does not use."""
         values = np.full((n, len(self.study.features)), np.nan)
-        values[:, self._read] = self.preprocessor.sample(n, rng)
+        values[:, self._feature_positions] = self.preprocessor.sample(n, rng)
         return values
 
     def replay(self, values: Array) -> Array:
-        """Answer features (n, p) by their log-odds (n, 1)."""
+        """Return the log-odds (n, 1) of coded features (n, p); see ``models.golden_rows``."""
         return self.log_odds(values)[:, None]
 
     def to_json(self) -> dict[str, Any]:
@@ -171,12 +181,12 @@ class ResponseModel:
         )
 
     @cached_property
-    def _read(self) -> list[int]:
+    def _feature_positions(self) -> list[int]:
         return _positions(self.study, self.features)
 
 
 def why_no_model(label: Array) -> str | None:
-    """Return why labels (n,), NaN for none, are too few for a model; None if they are enough."""
+    """Return the reason if labels (n,) are too few for a model, else None; NaN is no label."""
     positive, negative = int((label == 1).sum()), int((label == 0).sum())
     if min(positive, negative) >= LABELS_TO_TRAIN:
         return None
@@ -187,15 +197,15 @@ def why_no_model(label: Array) -> str | None:
 
 
 def check_labels(patients: Patients) -> None:
-    """Refuse, before any work, patients with too few labels of every binary endpoint.
+    """Refuse patients with too few labels of every binary endpoint.
 
     Raises:
-        InputError: it has none; the text counts the labels of each.
+        InputError: no binary endpoint has enough labels; the text gives the counts of each.
     """
     reasons = {name: why_no_model(label) for name, label in patients.binary.items()}
     if all(reason is not None for reason in reasons.values()):
-        told = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
-        raise InputError(f"study '{patients.study.name}' has nothing to train on: {told}")
+        listed = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+        raise InputError(f"study '{patients.study.name}' has nothing to train on: {listed}")
 
 
 def fit_response(
@@ -206,18 +216,18 @@ def fit_response(
     features: Sequence[str] | None = None,
     seed: int = 0,
 ) -> ResponseModel:
-    """Fit on all patients given, labelled or not.
+    """Fit a model of the response to all patients given, labelled or not.
 
     Args:
-        study: describes the p features.
+        study: study that describes the p features.
         values: (n, p) coded features, NaN is missing.
-        centre: (n,) hospital, if known.
+        centre: (n,) hospital; None where no hospital is known.
         label: (n,) 1, 0, or NaN for unlabelled patients.
-        features: the inputs; all of the study's but the treatment if absent.
-        seed: of the folds.
+        features: names of the inputs; None: all features of the study but the treatment.
+        seed: seed of the folds.
 
     Raises:
-        InputError: fewer than five labels of either kind; see :func:`why_no_model`.
+        InputError: fewer than five positive or five negative labels; see :func:`why_no_model`.
     """
     if (reason := why_no_model(label)) is not None:
         raise InputError(reason)
@@ -234,10 +244,11 @@ def out_of_fold(
 ) -> Array:
     """Predict each labelled patient by a model that was fitted without them.
 
-    Args and errors are those of :func:`fit_response`. Everything is refitted in each fold.
+    Arguments and errors are those of :func:`fit_response`. In each fold all steps are refitted:
+    preprocessing, imputation, penalty, coefficients and calibration.
 
     Returns:
-        (n,) probability at the labelled patients' rate, NaN for unlabelled patients.
+        (n,) probability of a positive label, NaN for unlabelled patients.
     """
     if (reason := why_no_model(label)) is not None:
         raise InputError(reason)
@@ -248,13 +259,13 @@ def out_of_fold(
         out = labelled[fold == k]
         train = np.ones(len(label), dtype=bool)
         train[out] = False
-        model = _fit(study, values[train], _of(centre, train), label[train], features, seed)
-        found[out] = model.probability(values[out], _of(centre, out))
+        model = _fit(study, values[train], _take(centre, train), label[train], features, seed)
+        found[out] = model.probability(values[out], _take(centre, out))
     return found
 
 
 def shift_to_rate(log_odds: Array, rate: float) -> float:
-    """Return the shift s of log-odds η (g,) with mean expit(η + s) = ``rate``, by bisection."""
+    """Return the shift s for which the mean of expit(η + s) over log-odds η (g,) is ``rate``."""
     low, high = -60.0 - log_odds.max(), 60.0 - log_odds.min()
     for _ in range(80):
         middle = (low + high) / 2
@@ -301,12 +312,12 @@ def _fit(
 
 
 def _learn(X: Array, positive: Bools, seed: int) -> tuple[Logistic, Calibration]:
-    """Choose the penalty, fit, and calibrate by held-out log-odds.
+    """Choose the penalty, fit, and calibrate on held-out log-odds.
 
     Args:
         X: (n, p) design of the labelled patients.
-        positive: (n,) their labels.
-        seed: of the folds.
+        positive: (n,) whether their label is positive.
+        seed: seed of the folds.
     """
     fold = _folds(positive, seed)
     penalties = [max(X.shape[1], 1) / spread**2 for spread in SPREADS]
@@ -331,7 +342,7 @@ def _calibrate(log_odds: Array, positive: Bools) -> Calibration:
 
 
 def _stand_ins(log_odds: Array) -> Array:
-    """Return the mean log-odds of groups of patients (n,) alike in them; none is one patient's."""
+    """Return the mean log-odds (g,) of groups of patients with similar log-odds (n,)."""
     groups = int(np.clip(len(log_odds) // GROUP_SIZE, 1, GROUPS))
     return np.array([part.mean() for part in np.array_split(np.sort(log_odds), groups)])
 
@@ -342,7 +353,7 @@ def _folds(positive: Bools, seed: int) -> Ints:
 
 
 def _filled(joint: Gaussian | None, single: Array, columns: tuple[int, ...]) -> Array:
-    """Some of the single columns (n, q) without gaps (n, p)."""
+    """Return the given columns (n, p) of ``single`` (n, q), with their gaps filled."""
     wanted = np.array(columns, dtype=int)
     if joint is None:
         return zeroed(single[:, wanted])
@@ -350,13 +361,13 @@ def _filled(joint: Gaussian | None, single: Array, columns: tuple[int, ...]) -> 
 
 
 def _inputs(study: Study) -> tuple[str, ...]:
-    """Features of a study that a response may be predicted from: all but the treatment."""
+    """Return the features that a response may be predicted from: all but the treatment."""
     treatment = None if study.treatment is None else study.treatment.column
     return tuple(name for fs in study.modalities.values() for name in fs if name != treatment)
 
 
 def _narrow(study: Study, features: Sequence[str]) -> Study:
-    """Return the study with these features alone, and without references to others."""
+    """Return the study with the given features alone, and without references to others."""
     wanted = set(features)
     kept = {
         modality: {name: f for name, f in fs.items() if name in wanted}
@@ -368,10 +379,10 @@ def _narrow(study: Study, features: Sequence[str]) -> Study:
 
 
 def _positions(study: Study, features: Sequence[str]) -> list[int]:
-    """Positions of features among the study's, in the study's order."""
+    """Return the positions of the given features among the study's, in the study's order."""
     wanted = set(features)
     return [j for j, name in enumerate(study.features) if name in wanted]
 
 
-def _of(centre: NDArray[np.str_] | None, rows: Bools | Ints) -> NDArray[np.str_] | None:
+def _take(centre: NDArray[np.str_] | None, rows: Bools | Ints) -> NDArray[np.str_] | None:
     return None if centre is None else centre[rows]

@@ -1,8 +1,7 @@
 """Risk centiles: the rank of a patient's risk among the training patients' out-of-fold risks.
 
-A model keeps quantiles of the risks that its training patients had from fold models which had not
-seen them, on the scale of its own risk. The extremes, which would be one patient's, are not kept;
-so a centile lies between half a percent and 99.5.
+A model keeps quantiles of its training patients' out-of-fold risks, on the scale of its own risk.
+The extremes, which would be one patient's, are not kept; so a centile lies between 0.5 and 99.5.
 """
 
 from __future__ import annotations
@@ -20,23 +19,23 @@ GROUPS = ("low", "middle", "high")
 
 
 def quantiles(risk: Array) -> Array:
-    """Return the quantiles (100,) of training risks (n,) to be kept; none is a patient's own."""
+    """Return the quantiles (100,) at ``PROBABILITIES`` of the training patients' risks (n,)."""
     return column_quantiles(sort_columns(risk[:, None]), PROBABILITIES)[:, 0]
 
 
 def centile(risk: Array, kept: Array) -> Array:
-    """Return the percentage of training patients with a lower risk than each (n,).
+    """Return for each of n risks the percentage (n,) of training patients with a lower risk.
 
     Args:
-        risk: (n,) on the scale of the model's risk.
-        kept: (100,) from :func:`quantiles`.
+        risk: (n,) risks by the model.
+        kept: (100,) quantiles by :func:`quantiles`.
     """
-    # Where many patients share a risk, it stands in the middle of their ranks.
+    # A risk that many training patients share gets the middle of their ranks.
     first, last = np.searchsorted(kept, kept), np.searchsorted(kept, kept, side="right") - 1
     place = (PROBABILITIES[first] + PROBABILITIES[last]) / 2
     return np.asarray(100 * np.interp(risk, kept, place))
 
 
 def group(centiles: Array) -> NDArray[np.str_]:
-    """Name the third of the training patients into which each centile (n,) falls."""
+    """Return the name (n,) of the third of the training patients into which each centile falls."""
     return np.array(GROUPS)[np.digitize(centiles, [100 / 3, 200 / 3])]

@@ -1,26 +1,26 @@
-"""Shapley values: attribution of a patient's risk to the features; the parts add up exactly.
+"""Shapley values: attribution of a patient's risk to the features.
 
-The risk is a log-hazard. Shapley values share out the difference between a patient's and that of a
-typical patient (:func:`reference`) over the features in which the two differ. A feature gets the
-mean, over orders in which the features are changed from the typical patient's to the patient's own,
-of the difference by that change (Štrumbelj and Kononenko, "Explaining prediction models and
-individual predictions with feature contributions", Knowl Inf Syst 2014; Lundberg and Lee, "A
-unified approach to interpreting model predictions", NeurIPS 2017). A modality gets the sum over its
-features.
+The risk is a log-hazard. Shapley values divide the difference between a patient's risk and that of
+a typical patient (:func:`reference`) among the features in which the two differ. The features are
+changed one after the other from the typical patient's to the patient's own; a feature's attribution
+is the change of the risk by its own step, averaged over orders of the features (Štrumbelj and
+Kononenko, "Explaining prediction models and individual predictions with feature contributions",
+Knowl Inf Syst 2014; Lundberg and Lee, "A unified approach to interpreting model predictions",
+NeurIPS 2017). A modality's attribution is the sum over its features.
 
-Integrated gradients would share out the same difference, but half of the learners are trees, which
-have no gradients, and a missing value or a level is not on the way from one number to another.
+Integrated gradients would divide the same difference, but half of the learners are trees, which
+have no gradients, and missing values and levels do not lie between two numbers.
 
 Orders are drawn with their reverses (Mitchell et al., "Sampling permutations for Shapley value
-estimation", JMLR 2022). However few they are, the parts add up to the risk, a feature that the
-model does not look at gets exactly nothing, and the values are exact for a model that is a sum over
-single features and pairs of them: within a pair of orders each of two features comes once after
-the other, so their interaction is halved between them. Only interactions of three and more features
-are left to chance, and the chance is fixed: the same patient is explained the same way again, alone
-or among others.
+estimation", JMLR 2022). With any number of orders the attributions add up to the difference of
+risk, a feature that the model does not use gets exactly 0, and the values are exact for a sum of
+functions of one or two features: in an order and its reverse each of two features once follows the
+other, so their interaction is halved between them. Only interactions of three and more features
+depend on the drawn orders. These are fixed by a seed: a patient's attributions are the same each
+time, alone or among others.
 
-The treatment is a feature, and a typical patient is untreated. A missing value is a value: its part
-is the difference of the model between a missing and a typical value.
+The treatment is a feature, and the typical patient is untreated. A missing value is a value: its
+attribution is the model's difference between the missing and the typical value.
 """
 
 from __future__ import annotations
@@ -38,36 +38,38 @@ from accomplice.training.models.survival import SurvivalModel
 from accomplice.training.progress import Tick, silent
 
 Score = Callable[[Array, NDArray[np.str_] | None], Array]
-"""Log-hazards (…, n) for coded features (n, p) and centres (n,)."""
+"""Function from coded features (n, p) and centres (n,) to log-hazards (…, n)."""
 
-#: Orders of a patient's features, each with its reverse; fewer where they would take more steps
-#: than this, but one.
-PAIRS, STEPS = 4, 1000
+#: Number of orders of a patient's features, each taken with its reverse.
+PAIRS = 4
+#: Maximum of steps along all orders of a patient; it may reduce the pairs, but not below one.
+STEPS = 1000
+#: Seed of the orders.
 SEED = 20
 
 
 @dataclass(frozen=True, eq=False)
 class Attribution:
-    """The parts of n patients' risks, which add up to them."""
+    """Attributions of n patients' risks to the features, in log-hazard."""
 
     study: Study
     base: Array
-    """(n,) risk of a typical patient, on the scale of the patient's assay."""
+    """(n,) risk of the typical patient, whose expression is on the scale of the patient's assay."""
     features: Array
-    """(n, p) each feature's part; 0 where the patient has the typical value."""
+    """(n, p) attribution to each feature; 0 where the patient has the typical value."""
 
     @property
     def risk(self) -> Array:
-        """The risk (n,)."""
+        """The patients' risks (n,): the base plus all attributions."""
         return np.asarray(self.base + self.features.sum(axis=1))
 
     @property
     def modalities(self) -> Array:
-        """Part of each modality (n, m) of the study's blocks."""
+        """Attributions (n, m) to the modalities, in the order of the study's blocks."""
         return by_modality(self.study, self.features)
 
     def columns(self) -> dict[str, Array]:
-        """Return risk and parts by name: ``risk, base, feature.NAME…, modality.NAME…``."""
+        """Return arrays (n,) by name: ``risk, base, feature.NAME…, modality.NAME…``."""
         names = self.study.features
         features = {f"feature.{name}": a for name, a in zip(names, self.features.T, strict=True)}
         modalities = zip(self.study.blocks, self.modalities.T, strict=True)
@@ -85,16 +87,16 @@ def attribute(
     """Attribute the risks of n patients to the features.
 
     Args:
-        model: whose risk it is.
+        model: the model that predicts the risks.
         values: (n, p) coded features, the treatment among them; NaN is missing.
-        centre: (n,) hospital, if known.
-        pairs: of orders; more leave less to chance.
+        centre: (n,) hospital; None where no hospital is known.
+        pairs: maximum of orders, each with its reverse; more give less sampling error.
         tick: progress callback.
     """
     typical = reference(model, centre, len(values))
     features, base = np.zeros(values.shape), np.zeros(len(values))
-    # A patient is a pass of its own: the order of summation in a matrix product depends on its
-    # size, and a patient's attributions must not depend on the other rows.
+    # Each patient is predicted alone: rounding in a matrix product depends on its size, and a
+    # patient's attributions must not depend on the other rows.
     for i in range(len(values)):
         tick("patients", i, len(values))
         one = slice(i, i + 1)
@@ -107,12 +109,17 @@ def attribute(
 
 
 def reference(model: SurvivalModel, centre: NDArray[np.str_] | None, n: int) -> Array:
-    """Return the typical patient (n, p) that n patients are compared with.
+    """Return the coded features (n, p) of the typical patient that each of n is compared with.
 
     Numbers are the training mean on the scale on which the model takes them (a geometric mean, a
-    median rank), levels the most usual, ordinals the nearest to the mean rank; the treatment is
-    not given. Expression is what the patient's own centre would have measured. All of it is made
-    from what the bundle's preprocessing keeps; no patient is copied.
+    median rank), categories the most frequent level, ordinals the level nearest to the mean rank;
+    the patient is untreated. Expression is on the scale of each patient's own centre. The values
+    are made from the model's preprocessing; no patient is copied.
+
+    Args:
+        model: the model that predicts the risks.
+        centre: (n,) hospital; None where no hospital is known.
+        n: number of patients.
     """
     study, preprocessor = model.study, model.preprocessors[0]
     found = np.empty((n, len(study.features)))
@@ -135,48 +142,48 @@ def shapley(
     centre: NDArray[np.str_] | None,
     pairs: int = PAIRS,
 ) -> tuple[Array, Array]:
-    """Attribute a score of n patients to the features, in one pass.
+    """Attribute a score of n patients to the features, with one call of the score.
 
     Args:
-        score: one or several log-hazards of rows of features.
+        score: function that gives one or several log-hazards of each row of features.
         values: (n, p) coded features, NaN is missing.
-        typical: (n, p) those of the patient each is compared with.
-        centre: (n,) hospital, if known.
-        pairs: of orders.
+        typical: (n, p) coded features of the patient that each is compared with.
+        centre: (n,) hospital; None where no hospital is known.
+        pairs: maximum of orders, each with its reverse.
 
     Returns:
         Attributions (…, n, p), and the score (…, n) of ``typical`` to which they add up; the
         leading dimensions are the score's.
     """
-    # NaN differs from every number and not from NaN.
+    # NaN differs from every number, but not from NaN.
     differs = (values != typical) & ~(np.isnan(values) & np.isnan(typical))
-    ways = [list(_ways(np.flatnonzero(own), pairs)) for own in differs]
-    rows, owner = [], []
-    for i, (own, way) in enumerate(zip(values, ways, strict=True)):
-        changed = np.concatenate([_steps(order, len(own)) for order in way])
-        # All ways begin at the typical patient and end at the patient's own values.
+    orders = [list(_orders(np.flatnonzero(own), pairs)) for own in differs]
+    rows, patient_of_rows = [], []
+    for i, (own, of_patient) in enumerate(zip(values, orders, strict=True)):
+        changed = np.concatenate([_steps(order, len(own)) for order in of_patient])
+        # All orders begin at the typical patient and end at the patient's own values.
         changed = np.concatenate([np.zeros((1, len(own)), bool), differs[i : i + 1], changed])
         rows.append(np.where(changed, own, typical[i]))
-        owner.append(np.full(len(changed), i))
-    of = np.concatenate(owner)
-    scores = score(np.concatenate(rows), None if centre is None else centre[of])
+        patient_of_rows.append(np.full(len(changed), i))
+    patient = np.concatenate(patient_of_rows)
+    scores = score(np.concatenate(rows), None if centre is None else centre[patient])
     found = np.zeros((*scores.shape[:-1], *values.shape))
     base = np.empty((*scores.shape[:-1], len(values)))
-    for i, way in enumerate(ways):
-        own = scores[..., of == i]
+    for i, of_patient in enumerate(orders):
+        own = scores[..., patient == i]
         base[..., i] = own[..., 0]
-        if not len(way[0]):
+        if not len(of_patient[0]):
             continue
-        steps = len(way[0]) - 1
-        for k, order in enumerate(way):
+        steps = len(of_patient[0]) - 1
+        for k, order in enumerate(of_patient):
             inner = own[..., 2 + k * steps : 2 + (k + 1) * steps]
             along = np.concatenate([own[..., :1], inner, own[..., 1:2]], axis=-1)
-            found[..., i, order] += np.diff(along, axis=-1) / len(way)
+            found[..., i, order] += np.diff(along, axis=-1) / len(of_patient)
     return found, base
 
 
-def _ways(differing: Ints, pairs: int) -> Iterator[Ints]:
-    """Orders of the features that differ, each followed by its reverse."""
+def _orders(differing: Ints, pairs: int) -> Iterator[Ints]:
+    """Yield random orders of the features that differ, each followed by its reverse."""
     rng = np.random.default_rng((SEED, len(differing)))
     # One or two features have no more orders than one pair.
     affordable = max(1, min(pairs, STEPS // max(2 * len(differing), 1)))
@@ -187,7 +194,7 @@ def _ways(differing: Ints, pairs: int) -> Iterator[Ints]:
 
 
 def _steps(order: Ints, p: int) -> Bools:
-    """Which of p features have been changed (d - 1, p) at each step of an order but the ends."""
+    """Return whether each of p features is changed (d - 1, p) after 1 … d - 1 steps of an order."""
     place = np.full(p, len(order))
     place[order] = np.arange(len(order))
     return np.asarray(place < np.arange(1, len(order))[:, None])

@@ -27,12 +27,13 @@ def power_curve(
     """Draw power and exaggeration over the number of patients.
 
     Args:
-        scenario: of the simulation.
-        at: the size at hand, marked.
-        points: one a size, smallest first.
-        enough: the size that the goal needs, marked where the search found it.
-        cohort: study and marker whose patients these are like, where there is one.
-        synthetic: whether that cohort's patients are simulated themselves.
+        scenario: simulated scenario.
+        at: results at the size asked about, which is marked.
+        points: results of all sizes, smallest first.
+        enough: size needed for the power ``ENOUGH_POWER``, marked if the search found it; None
+            without an interaction.
+        cohort: study and marker that size, shares and follow-up were read from; None if none.
+        synthetic: whether the patients of that cohort are synthetic.
     """
     of = "" if cohort is None else f"{cohort}{' (synthetic patients)' if synthetic else ''}: "
     subtitle = f"{of}{scenario.events:.0%} events, {scenario.treated:.0%} treated\n"
@@ -52,7 +53,7 @@ def power_curve(
         lower.set_xlabel("patients, with the expected events among those analysed")
         lower.set_xscale("log")
         lower.xaxis.set_minor_locator(NullLocator())
-        shown = _apart(points, at)
+        shown = _labelled_sizes(points, at)
         lower.set_xticks(
             [p.patients for p in shown], [f"{p.patients}\n{p.events:.0f}" for p in shown]
         )
@@ -85,11 +86,11 @@ def _power(
     legend.get_frame().set(facecolor="white", edgecolor="none", alpha=0.85)
 
 
-def _apart(points: Sequence[Power], at: Power) -> list[Power]:
-    """Leave out sizes whose labels would run into their neighbours'; keep the one at hand."""
-    kept = [at]
+def _labelled_sizes(points: Sequence[Power], at: Power) -> list[Power]:
+    """Return sizes whose labels do not overlap, the size asked about among them."""
+    labelled = [at]
     least = np.log(points[-1].patients / points[0].patients) / 14
     for p in points:
-        if all(abs(np.log(p.patients / k.patients)) > least for k in kept):
-            kept.append(p)
-    return kept
+        if all(abs(np.log(p.patients / other.patients)) > least for other in labelled):
+            labelled.append(p)
+    return labelled

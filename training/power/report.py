@@ -1,4 +1,4 @@
-"""Texts of a power simulation: its assumptions, table, conclusion, and record."""
+"""Texts of a power simulation: assumptions, table, conclusion, and the numbers for JSON."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from accomplice.training.power.simulation import Needed, Power, Scenario, approx
 
 
 def assumptions(scenario: Scenario, draws: int, marker: str | None = None) -> list[str]:
-    """Return the assumptions of the simulation and its analysis in a few lines.
+    """Return the assumptions of the simulation and its analysis, a few lines of text.
 
     Args:
-        scenario: of the simulation.
-        draws: cohorts of each size.
-        marker: its name in the cohort that gave the patients, where one did.
+        scenario: simulated scenario.
+        draws: simulated cohorts of each size.
+        marker: marker's name, if size, shares and follow-up were read from a cohort.
     """
     s = scenario
-    who = f"{s.events:.0%} with the event, {s.treated:.0%} treated"
+    patients = f"{s.events:.0%} with the event, {s.treated:.0%} treated"
     if s.known < 1:
-        who += f"; {s.known:.0%} have marker and treatment recorded and are analysed"
+        patients += f"; {s.known:.0%} have marker and treatment recorded and are analysed"
     if marker is not None:
-        who += "; followed as long as the cohort's"
+        patients += "; followed as long as the cohort's"
     unit = "the high half" if s.scale == "half" else "one SD more"
     return [
         f"marker    {marker or 'any'}, "
         + ("high or low by its median" if s.scale == "half" else "normal, acting per SD"),
-        f"patients  {who}",
+        f"patients  {patients}",
         f"assumed   hazard ratio of treatment {effect(s)}",
         f"          hazard ratio of the marker {s.hr_marker:.2f} for {unit}, among the untreated",
         "analysis  Cox model of treatment, marker, their product and a clinical index (C 0.70);",
@@ -40,7 +40,7 @@ def assumptions(scenario: Scenario, draws: int, marker: str | None = None) -> li
 
 
 def effect(scenario: Scenario) -> str:
-    """Write the treatment's assumed hazard ratios."""
+    """Return the treatment's assumed hazard ratios as text."""
     s = scenario
     if s.scale == "half":
         high = s.hr_low * s.ratio
@@ -52,18 +52,18 @@ def effect(scenario: Scenario) -> str:
 
 
 def table(points: Sequence[Power]) -> Table:
-    """Lay the sizes out as rows."""
+    """Return a table with the results of each size in a row."""
     some_unknown = any(p.analysed < p.patients for p in points)
-    made = Table("patients")
+    found = Table("patients")
     if some_unknown:
-        made.add_column("analysed")
+        found.add_column("analysed")
     for head in ("events", "power (95%)", "median\nratio", "exagge-\nration", "wrong\nsign"):
-        made.add_column(head)
-    for column in made.columns:
+        found.add_column(head)
+    for column in found.columns:
         column.justify = "right"
     for p in points:
         low, high = p.interval
-        made.add_row(
+        found.add_row(
             str(p.patients),
             *([str(p.analysed)] if some_unknown else []),
             f"{p.events:.0f}",
@@ -72,9 +72,10 @@ def table(points: Sequence[Power]) -> Table:
             "-" if math.isnan(p.exaggeration) else f"{p.exaggeration:.1f} x",
             "-" if math.isnan(p.wrong_sign) else f"{p.wrong_sign:.1%}",
         )
-    return made
+    return found
 
 
+#: Explanation of the table's last columns.
 LEGEND = (
     "exaggeration: how many times too strong the significant estimates are, on average (logs); "
     "wrong sign: how many of them are on the wrong side of 1"
@@ -82,7 +83,12 @@ LEGEND = (
 
 
 def conclusion(at: Power, enough: Needed | None) -> list[str]:
-    """Return the power of the size at hand, and the size needed."""
+    """Return sentences on the power of the size asked about and on the size needed.
+
+    Args:
+        at: results at the size asked about.
+        enough: size needed for the power ``ENOUGH_POWER``; None without an interaction.
+    """
     low, high = at.interval
     chance = f"{at.power:.0%} ({low:.0%} to {high:.0%})"
     if enough is None:
@@ -93,20 +99,20 @@ def conclusion(at: Power, enough: Needed | None) -> list[str]:
     size = f"{enough.bound} {about(enough.patients)} patients"
     if enough.bound == "about":
         size += f" ({about(enough.low)} to {about(enough.high)})"
-    said = [
+    sentences = [
         f"at n = {at.patients} the chance to see it is {chance}; "
         f"{ENOUGH_POWER:.0%} needs {size}, {enough.bound} {about(enough.events)} events"
     ]
     if at.exaggeration >= 1.1:
-        said.append(
+        sentences.append(
             f"a cohort of {at.patients} that does show it makes it look, on average, "
             f"{at.exaggeration:.1f} times as strong as it is: shrink such a finding"
         )
-    return said
+    return sentences
 
 
 def about(number: float) -> int:
-    """Round to three digits: more than a simulation knows."""
+    """Round to three significant digits, since a simulation is no more precise."""
     step: int = 10 ** max(0, math.floor(math.log10(max(number, 1))) - 2)
     return round(number / step) * step
 
@@ -120,15 +126,15 @@ def record(
     cohort: str | None,
     synthetic: bool,
 ) -> dict[str, Any]:
-    """Return everything as plain data: enough to draw the curve, or to run it again.
+    """Return the simulation as plain data, enough to draw the curve or to run it again.
 
     Args:
-        scenario: of the simulation.
-        points: one a size.
-        enough: what the search found.
-        seed: of the draws.
-        cohort: study and marker whose patients these are like, where there is one.
-        synthetic: whether that cohort's patients are simulated themselves.
+        scenario: simulated scenario.
+        points: results of each size.
+        enough: size needed for the power ``ENOUGH_POWER``; None without an interaction.
+        seed: seed of the simulation.
+        cohort: study and marker that size, shares and follow-up were read from; None if none.
+        synthetic: whether the patients of that cohort are synthetic.
     """
     return {
         "cohort": cohort,

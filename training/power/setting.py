@@ -1,8 +1,7 @@
-"""The patients of a power simulation, by options or by a cohort.
+"""The patients of a power simulation: size, shares and follow-up, by options or from a cohort.
 
-Only size, shares and follow-up are read from a cohort, never its effects. An interaction estimated
-on a cohort too small for it, put back in as the truth, gives a power that only repeats the p-value
-(Hoenig and Heisey, "The abuse of power", Am Stat 2001).
+Effects are never read from a cohort: power at an interaction that the cohort itself estimated would
+only restate its p value (Hoenig and Heisey, "The abuse of power", Am Stat 2001).
 """
 
 from __future__ import annotations
@@ -25,10 +24,11 @@ from accomplice.training.power.simulation import (
     default_follow_up,
 )
 
-#: Equally likely times that stand for the distribution of the follow-up.
+#: Number of equally likely times that stand for the distribution of the follow-up.
 QUANTILES = 200
-#: Sizes of the curve beside the one asked about.
+#: Default sizes of the curve beside the one asked about, in patients.
 SIZES = (200, 400, 800, 1600, 3200)
+#: Default hazard ratios of the treatment where the marker is low, and where it is high.
 HR_LOW, HR_HIGH = 0.48, 0.76
 
 
@@ -37,15 +37,15 @@ class Setting:
     """The simulated patients: size, shares and follow-up, apart from the effects."""
 
     patients: int = 409
-    """In the cohort."""
+    """Number of patients, analysed or not."""
     events: float = 0.45
-    """Share of the analysed with the event seen."""
+    """Share of the analysed patients with the event seen."""
     treated: float = 0.6
-    """Share of the analysed who are treated."""
+    """Share of the analysed patients who are treated."""
     known: float = 1.0
     """Share of the patients who are analysed: marker and treatment are recorded."""
     follow_up: Array = field(default_factory=default_follow_up)
-    """(k,) equally likely times to which a patient would be followed."""
+    """(k,) equally likely times to which a patient without the event is followed, in any unit."""
 
     def changed(
         self,
@@ -54,14 +54,14 @@ class Setting:
         treated: float | None,
         known: float | None,
     ) -> Setting:
-        """Return the setting with given options replaced; None keeps a value."""
-        said = {"patients": patients, "events": events, "treated": treated, "known": known}
-        changes = {k: v for k, v in said.items() if v is not None}
+        """Return the setting with the given values in place of its own; None keeps its own."""
+        given = {"patients": patients, "events": events, "treated": treated, "known": known}
+        changes = {k: v for k, v in given.items() if v is not None}
         return replace(self, **changes)  # type: ignore[arg-type]
 
 
 def treated_of(cohort: Cohort) -> Array:
-    """Return the arm (n,): 1 if treated, 0 if not, NaN where it is not recorded.
+    """Return the treatment (n,): 1 if treated, 0 if not, NaN where it is not recorded.
 
     Raises:
         InputError: the study names no treatment.
@@ -79,11 +79,12 @@ def setting_of(cohort: Cohort, marker: str) -> Setting:
     """Read size, shares and follow-up from a cohort.
 
     Args:
-        cohort: of a study with a treatment.
-        marker: the feature that may change the treatment's effect.
+        cohort: cohort of a study with a treatment.
+        marker: name of the feature that may change the treatment's effect.
 
     Raises:
-        InputError: no treatment, no such number among the features, or no patients who tell.
+        InputError: the study has no treatment, the marker is no numeric feature, or the patients
+            with both recorded are all in one arm, all have the event or have too few events.
     """
     study = cohort.study
     treated = treated_of(cohort)
@@ -99,7 +100,7 @@ def setting_of(cohort: Cohort, marker: str) -> Setting:
     time, event = cohort.time[complete], cohort.event[complete]
     if min(given, not_given) == 0 or event.sum() < EVENTS_TO_SIMULATE or event.all():
         raise InputError(
-            f"--marker: of the {given + not_given} patients with '{marker}' and treatment recorded "
+            f"--marker: of the {len(time)} patients with '{marker}' and treatment recorded "
             f"{given} are treated and {int(event.sum())} have the event: treated, untreated, at "
             f"least {EVENTS_TO_SIMULATE} events and some patients without are needed; or leave "
             "STUDY out and give --n, --events and --treated"
@@ -107,8 +108,8 @@ def setting_of(cohort: Cohort, marker: str) -> Setting:
     return Setting(
         patients=len(cohort),
         events=float(event.mean()),
-        treated=given / (given + not_given),
-        known=(given + not_given) / len(cohort),
+        treated=given / len(time),
+        known=len(time) / len(cohort),
         follow_up=follow_up(time, event),
     )
 
@@ -116,11 +117,17 @@ def setting_of(cohort: Cohort, marker: str) -> Setting:
 def follow_up(time: Array, event: Bools) -> Array:
     """Return equally likely times (k,) of the follow-up that patients would have without events.
 
-    Those are quantiles of the reverse Kaplan-Meier curve; its remainder was followed to the end.
+    They are quantiles of the reverse Kaplan-Meier curve (Schemper and Smith, "A note on quantifying
+    follow-up in studies of failure time", Control Clin Trials 1996). Quantiles that the curve does
+    not reach are its last time.
+
+    Args:
+        time: (n,) follow-up, in any unit.
+        event: (n,) whether the event was seen.
     """
     curve = censoring(time, event)
-    share = (np.arange(QUANTILES) + 0.5) / QUANTILES
-    place = np.searchsorted(-curve.survival, share - 1)
+    probability = (np.arange(QUANTILES) + 0.5) / QUANTILES
+    place = np.searchsorted(-curve.survival, probability - 1)
     return curve.times[np.minimum(place, len(curve.times) - 1)]
 
 
@@ -134,19 +141,21 @@ def scenario_of(
     scale: Scale = "half",
     alpha: float = 0.05,
 ) -> Scenario:
-    """Join the patients with the effects that are assumed.
+    """Combine the patients with the assumed effects.
 
     Args:
-        setting: of the patients.
+        setting: simulated patients.
         hr_low: hazard ratio of the treatment where the marker is low.
-        hr_high: where it is high; not beside ``interaction``.
-        interaction: the ratio of both, or with the scale ``sd`` that of one SD.
-        hr_marker: of the untreated.
-        scale: by halves or per SD.
-        alpha: two-sided level.
+        hr_high: hazard ratio of the treatment where the marker is high; None if ``interaction`` is
+            given.
+        interaction: ratio of these hazard ratios, high over low; with the scale ``sd`` that of a
+            marker one SD higher.
+        hr_marker: hazard ratio of the marker among the untreated.
+        scale: ``half`` or ``sd``; see :class:`Scenario`.
+        alpha: two-sided level of the test.
 
     Raises:
-        InputError: the interaction is given twice.
+        InputError: both ``hr_high`` and ``interaction`` are given.
     """
     if interaction is not None and hr_high is not None:
         raise InputError("--interaction and --hr-high say the same in two ways: give one of them")
@@ -154,7 +163,7 @@ def scenario_of(
     if interaction is None:
         interaction = (HR_HIGH if hr_high is None else hr_high) / low
         if scale == "sd":
-            # The halves' means lie this many SD apart.
+            # The means of the marker's halves are 2 HALF_MEAN standard deviations apart.
             interaction **= 1 / (2 * HALF_MEAN)
     return Scenario(
         hr_low=low,
@@ -173,10 +182,10 @@ def sizes_of(scenario: Scenario, patients: int, sizes: Sequence[int] | None) -> 
     """Return the sizes of the curve, the one asked about among them.
 
     Args:
-        scenario: of the simulation.
-        patients: asked about.
-        sizes: further ones; where absent those of ``SIZES`` that have events enough and are not
-            nearly the size asked about.
+        scenario: simulated scenario.
+        patients: the size asked about.
+        sizes: further sizes; None: those of ``SIZES`` that have enough events and differ from the
+            size asked about by more than a tenth.
 
     Raises:
         InputError: a size is too small for the model or too large for the memory.

@@ -1,15 +1,15 @@
 """Power of a treatment-by-marker interaction, by simulation.
 
-A treatment-by-marker interaction needs several times the events that the treatment itself needs,
-and those small cohorts that do show one overstate it. So before anything is collected, or believed:
-draw cohorts of the size asked for whose truth is known, analyse each as a paper would (a Cox model
-of treatment, marker, their product and a clinical index; Wald's test of the product), and count.
+A treatment-by-marker interaction needs several times the events that the treatment's own effect
+needs, and small cohorts in which it is significant overstate it. The simulation draws cohorts of
+known effects, analyses each as a paper would (a Cox model of treatment, marker, their product and a
+clinical index; Wald's test of the product), and counts the significant ones.
 
-The errors of size and sign among the significant are those of Gelman and Carlin, "Beyond power
-calculations", Perspect Psychol Sci 2014. The closed form follows Schoenfeld, "Sample-size formula
-for the proportional-hazards regression model", Biometrics 1983, and Peterson and George, "Sample
-size requirements and length of study for testing interaction in a 2 × k factorial design when
-time-to-failure is the outcome", Control Clin Trials 1993.
+The errors of size (type M) and sign (type S) among the significant estimates are those of Gelman
+and Carlin, "Beyond power calculations", Perspect Psychol Sci 2014. The closed form follows
+Schoenfeld, "Sample-size formula for the proportional-hazards regression model", Biometrics 1983,
+and Peterson and George, "Sample size requirements and length of study for testing interaction in a
+2 × k factorial design when time-to-failure is the outcome", Control Clin Trials 1993.
 """
 
 from __future__ import annotations
@@ -29,25 +29,30 @@ from accomplice.training.estimators.policy import ENOUGH_POWER, EVENTS_TO_SIMULA
 from accomplice.training.power.cox_batched import fit_many
 from accomplice.training.progress import Tick, silent
 
+#: Scale of the marker: high or low by its median, or linear per SD.
 Scale = Literal["half", "sd"]
 
+#: The standard normal distribution.
 NORMAL = NormalDist()
-#: Of the log-hazard that the clinical index explains: alone it ranks with a C-index of about .70.
+#: SD of the log-hazard explained by the clinical index, whose C-index alone is about 0.70.
 SPREAD = 0.8
 #: Mean of the upper half of a standard normal marker, in SD; the lower half's is its negative.
 HALF_MEAN = math.sqrt(2 / math.pi)
-#: Patients of the sample for the baseline hazard and the closed form.
+#: Patients of the sample that gives the baseline hazard and the closed form.
 POPULATION = 20_000
-#: Rows (patients of all cohorts) that are fitted together: what a processor's cache holds.
+#: Patients of all cohorts that are fitted together: as many as a processor's cache holds.
 ROWS = 50_000
-#: Patients of the largest cohort that is simulated.
+#: Maximum of patients of a simulated cohort.
 LARGEST = 100_000
-#: The search for a size ends here.
+#: Maximum of patients in the search for the size needed.
 MOST = 20_000
 
 
 def default_follow_up() -> Array:
-    """Accrual at a steady rate over two thirds of the study, all followed to its end."""
+    """Return follow-up times (200,) under accrual at a steady rate over two thirds of a study.
+
+    All are followed to the end of the study, at time 1.
+    """
     return np.linspace(1 / 3, 1.0, 200)
 
 
@@ -56,28 +61,29 @@ class Scenario:
     """True effects and distribution of the simulated patients, and their analysis."""
 
     hr_low: float = 0.48
-    """Hazard ratio of the treatment where the marker is low (its average over that half)."""
+    """Hazard ratio of the treatment in the half of low marker; with the scale ``sd``, at the mean
+    marker of that half."""
     ratio: float = 0.76 / 0.48
-    """Hazard ratio of the treatment in the high half, over that in the low half; with the scale
-    ``sd``, at a marker one SD higher, over that at the lower one."""
+    """Hazard ratio of the treatment in the half of high marker over that in the low half; with the
+    scale ``sd``, its factor for a marker one SD higher."""
     hr_marker: float = 1.0
     """Hazard ratio of the marker among the untreated, high half over low half or per SD."""
     events: float = 0.45
-    """Share of the patients whose event is seen."""
+    """Share of the analysed patients with the event seen."""
     treated: float = 0.6
-    """Share of the patients who are treated, whatever their marker and index."""
+    """Share of the analysed patients who are treated, independent of marker and index."""
     known: float = 1.0
-    """Share of the patients whose marker and treatment are recorded; the others are left out."""
+    """Share of the patients who are analysed: marker and treatment are recorded."""
     scale: Scale = "half"
     """Whether the marker acts, and is analysed, by halves or linearly per SD."""
     alpha: float = 0.05
     """Two-sided level of the test."""
     follow_up: Array = field(default_factory=default_follow_up)
-    """(k,) equally likely times to which a patient would be followed, in any unit."""
+    """(k,) equally likely times to which a patient without the event is followed, in any unit."""
 
     @property
     def interaction(self) -> float:
-        """The log hazard ratio that is looked for."""
+        """True coefficient of the product of treatment and marker, on the log-hazard scale."""
         return math.log(self.ratio)
 
     @property
@@ -94,15 +100,18 @@ class Scenario:
         return NORMAL.inv_cdf(1 - self.alpha / 2)
 
     def analysed(self, patients: int) -> int:
-        """Number of patients with marker and treatment recorded."""
+        """Return how many of a number of patients have marker and treatment recorded."""
         return round(patients * self.known)
 
     def patients_for(self, events: float) -> int:
-        """Return the patients needed for a number of events among the analysed."""
+        """Return the number of patients that gives a number of expected events."""
         return math.ceil(events / (self.events * self.known))
 
     def draw(self, rng: np.random.Generator, cohorts: int, n: int) -> tuple[Array, Array]:
-        """Draw designs (m, 4, n) and potential follow-up (m, n) of m cohorts of n analysed."""
+        """Draw designs (m, 4, n) and potential follow-up (m, n) of m cohorts of n patients.
+
+        The columns are those of :attr:`effects`.
+        """
         marker = rng.standard_normal((cohorts, n))
         if self.scale == "half":
             marker = (marker > np.median(marker, axis=1, keepdims=True)).astype(float)
@@ -113,7 +122,7 @@ class Scenario:
 
     @cached_property
     def baseline(self) -> float:
-        """Log of the constant baseline hazard under which the share of events is as asked."""
+        """Log of the constant baseline hazard under which the share of events is :attr:`events`."""
         X, followed = self._population
         log_hz = self.effects @ X
         low, high = -40.0, 40.0
@@ -132,11 +141,11 @@ class Scenario:
 
     @cached_property
     def unit_variance(self) -> float:
-        """Closed form: the variance of the interaction's estimate times the analysed patients.
+        """Variance of the interaction's estimate, by a closed form, times the analysed patients.
 
         In each arm the marker's slope has variance 1 / (d · v), with d events and v the marker's
-        variance among them; the interaction is the difference of two slopes. For halves that is
-        the sum of 1 / events over the four cells.
+        variance among them; the interaction is the difference of the two slopes. For halves this
+        is the sum of 1 / events over the four cells.
         """
         X, followed = self._population
         hazard = np.exp(self.baseline + self.effects @ X)
@@ -149,7 +158,7 @@ class Scenario:
         return found
 
     def describe(self) -> dict[str, Any]:
-        """Return the assumptions as plain data, without the follow-up of single patients."""
+        """Return the assumptions as plain data, without the times of follow-up."""
         found = asdict(self)
         del found["follow_up"]
         return found | {"index_spread": SPREAD}
@@ -160,30 +169,31 @@ class Power:
     """Results of the simulated cohorts of one size."""
 
     patients: int
-    """In the cohort, whether or not the marker was measured."""
+    """Patients of a cohort, analysed or not."""
     analysed: int
-    """With marker and treatment recorded."""
+    """Patients of a cohort with marker and treatment recorded."""
     events: float
-    """Among the analysed, on average."""
+    """Mean number of events among the analysed."""
     draws: int
-    """Cohorts simulated."""
+    """Number of simulated cohorts."""
     seen: int
-    """Cohorts in which the interaction was significant, on either side."""
+    """Number of cohorts in which the interaction was significant, in either direction."""
     ratio: float
     """Median estimate of the ratio of hazard ratios."""
     exaggeration: float
-    """Type M: mean size of the significant estimates over the true one (logs); NaN if none."""
+    """Type M error: mean absolute significant estimate over the true one, of log ratios; NaN if no
+    estimate is significant or the true one is 0."""
     wrong_sign: float
-    """Type S: share of the significant estimates on the wrong side of 1; NaN if none."""
+    """Type S error: share of the significant estimates with the wrong sign; NaN likewise."""
 
     @property
     def power(self) -> float:
-        """Share of the cohorts that show the interaction."""
+        """Share of the cohorts in which the interaction was significant."""
         return self.seen / self.draws
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % interval of the power, by the number of simulated cohorts (Wilson)."""
+        """95 % interval of the power, Wilson's for a share of the simulated cohorts."""
         low, high = wilson(self.seen, self.draws)
         return float(low), float(high)
 
@@ -194,18 +204,20 @@ class Needed:
 
     patients: int
     low: int
-    """95 % by the simulation."""
+    """Lower end of the simulation's 95 % interval for ``patients``."""
     high: int
+    """Upper end of that interval."""
     events: int
-    """Expected among the analysed."""
+    """Expected events among the analysed."""
     bound: Literal["about", "more than", "fewer than"] = "about"
-    """Whether the search ended at its upper or lower bound instead."""
+    """``more than`` or ``fewer than`` if the size needed lies beyond the bounds of the search; then
+    ``patients`` is the bound."""
 
 
 def approximate(scenario: Scenario, patients: float) -> float:
     """Return the power by the closed form, without simulation.
 
-    Φ(|β| / se − z) + Φ(−|β| / se − z), with β the interaction, se² its `unit_variance` over the
+    It is Φ(β / se − z) + Φ(−β / se − z), with β the interaction, se² its `unit_variance` over the
     analysed patients, and z the critical value (Schoenfeld 1983; Peterson and George 1993).
     """
     variance = scenario.unit_variance / (patients * scenario.known)
@@ -218,13 +230,13 @@ def simulate(
 ) -> Power:
     """Draw and analyse cohorts of one size.
 
-    The same arguments give the same result, whatever other sizes are simulated.
+    The result depends on the arguments alone, not on other sizes that are simulated.
 
     Args:
-        scenario: of the simulated patients.
-        patients: in each cohort.
-        draws: cohorts.
-        seed: of the draws.
+        scenario: effects and distribution of the simulated patients.
+        patients: patients of each cohort, analysed or not.
+        draws: number of cohorts.
+        seed: seed of the cohorts.
         tick: progress callback.
     """
     n = scenario.analysed(patients)
@@ -233,32 +245,32 @@ def simulate(
     at_once = max(1, ROWS // n)
     for start in range(0, draws, at_once):
         tick(f"{patients} patients", start, draws)
-        part = slice(start, min(start + at_once, draws))
-        X, event = observed(scenario, rng, part.stop - start, n)
+        rows = slice(start, min(start + at_once, draws))
+        X, event = observed(scenario, rng, rows.stop - start, n)
         fits = fit_many(X, event)
-        estimate[part] = fits.beta[:, 2]
-        error[part] = np.sqrt(fits.variance[:, 2, 2])
+        estimate[rows] = fits.beta[:, 2]
+        error[rows] = np.sqrt(fits.variance[:, 2, 2])
         events += int(event.sum())
     tick(f"{patients} patients", draws, draws)
-    found = estimate[np.abs(estimate) > scenario.critical * error]
+    significant = estimate[np.abs(estimate) > scenario.critical * error]
     true = scenario.interaction
-    judged = len(found) > 0 and true != 0
+    defined = len(significant) > 0 and true != 0
     return Power(
         patients=patients,
         analysed=n,
         events=events / draws,
         draws=draws,
-        seen=len(found),
+        seen=len(significant),
         ratio=float(np.exp(np.median(estimate))),
-        exaggeration=float(np.abs(found).mean() / abs(true)) if judged else math.nan,
-        wrong_sign=float((found * true < 0).mean()) if judged else math.nan,
+        exaggeration=float(np.abs(significant).mean() / abs(true)) if defined else math.nan,
+        wrong_sign=float((significant * true < 0).mean()) if defined else math.nan,
     )
 
 
 def observed(
     scenario: Scenario, rng: np.random.Generator, cohorts: int, n: int
 ) -> tuple[Array, Bools]:
-    """Draw the designs (m, 4, n) and events (m, n) of m cohorts of n, by falling time."""
+    """Draw designs (m, 4, n) and events (m, n) of m cohorts of n patients, by falling time."""
     X, followed = scenario.draw(rng, cohorts, n)
     log_hz = np.matmul(scenario.effects, X)
     time = rng.standard_exponential((cohorts, n)) * np.exp(-scenario.baseline - log_hz)
@@ -270,19 +282,25 @@ def observed(
 def curve(
     scenario: Scenario, sizes: Sequence[int], draws: int, seed: int, tick: Tick = silent
 ) -> list[Power]:
-    """Simulate each size, smallest first."""
+    """Return the results of each distinct size, smallest first; see :func:`simulate`."""
     return [simulate(scenario, n, draws, seed, tick) for n in sorted(set(sizes))]
 
 
 def needed(scenario: Scenario, draws: int, seed: int, tick: Tick = silent) -> Needed | None:
-    """Search for the patients that show the interaction with the power ``ENOUGH_POWER``.
+    """Search for the number of patients that gives the power ``ENOUGH_POWER``.
 
-    The closed form says where to begin; cohorts of that size are simulated, and the size is
-    corrected, until the power there is near the goal. The last correction is an interpolation: the
-    mean of Wald's statistic grows with the root of the patients.
+    The search starts from the closed form. Cohorts of the size are simulated and the size is
+    corrected, up to three times, until the power is near the goal. A correction assumes that the
+    mean of Wald's statistic grows with the square root of the number of patients.
+
+    Args:
+        scenario: effects and distribution of the simulated patients.
+        draws: number of cohorts of each size.
+        seed: seed of the cohorts.
+        tick: progress callback.
 
     Returns:
-        The patients with an interval; None without an interaction, for which no size is enough.
+        The size with an interval; None without an interaction, for which no size is enough.
     """
     if scenario.interaction == 0:
         return None
