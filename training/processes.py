@@ -1,4 +1,4 @@
-"""Processes: ports and servers of this machine, and the end of processes of earlier work."""
+"""Processes of this machine: unique names, free ports, and ending a server with its workers."""
 
 from __future__ import annotations
 
@@ -18,26 +18,31 @@ from types import FrameType
 
 from accomplice.data.errors import InputError
 
+#: Address on which servers listen by default: this machine alone reaches it.
 HOST = "127.0.0.1"
-#: Seconds that a server has to end by itself: longer than BentoML gives its workers, which is 30.
+#: Seconds that a server has to end by itself; BentoML gives its workers 30.
 GRACE = 35.0
 
 
 def this_process() -> str:
-    """Return a unique name of this process: its machine, number and start."""
-    return f"{_machine()}.{os.getpid()}.{_began(os.getpid())}"
+    """Return a unique name of this process: its machine, process id and start."""
+    return f"{_machine()}.{os.getpid()}.{_start_of(os.getpid())}"
 
 
 def has_ended(process: str) -> bool:
-    """Whether a process by its name was of this machine and has ended; of others it is unknown."""
+    """Whether a process of this machine has ended; False for one of another machine.
+
+    Args:
+        process: name by :func:`this_process`.
+    """
     machine, _, rest = process.partition(".")
-    number, _, began = rest.partition(".")
-    return machine == _machine() and number.isdigit() and _began(int(number)) != began
+    pid, _, start = rest.partition(".")
+    return machine == _machine() and pid.isdigit() and _start_of(int(pid)) != start
 
 
 @cache
 def _machine() -> str:
-    """Return a digest of the machine, its boot and, within a container, its numbering."""
+    """Return a digest of the machine's name, its boot and the namespace of its process ids."""
     parts = [platform.node()]
     with contextlib.suppress(OSError):
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii"))
@@ -45,20 +50,20 @@ def _machine() -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
 
-def _began(number: int) -> str | None:
-    """Return when a process began, as the system counts; None where it has ended."""
+def _start_of(pid: int) -> str | None:
+    """Return the start time of a process, in the system's own unit; None where it has ended."""
     if Path("/proc/self/stat").is_file():
         try:
-            stat = Path("/proc", str(number), "stat").read_text(encoding="utf-8", errors="replace")
+            stat = Path("/proc", str(pid), "stat").read_text(encoding="utf-8", errors="replace")
         except OSError:
             return None
-        # After the name, which may hold blanks and brackets: the state, and the begin in ticks.
+        # After the name, which may hold blanks and brackets: the state, and the start in ticks.
         fields = stat.rpartition(")")[2].split()
         return None if fields[0] in "ZX" else fields[19]
-    import psutil  # type: ignore[import-untyped]  # takes time that most commands need not
+    import psutil  # type: ignore[import-untyped]  # slow to import, and seldom needed
 
     with contextlib.suppress(psutil.NoSuchProcess):
-        return str(round(psutil.Process(number).create_time()))
+        return str(round(psutil.Process(pid).create_time()))
     return None
 
 
@@ -70,10 +75,11 @@ def free_port() -> int:
 
 
 def check_free(port: int, host: str = HOST) -> None:
-    """Refuse a port that no server could listen on.
+    """Refuse a port on which a server could not listen.
 
     Raises:
-        InputError: it is taken, it wants rights that we have not, or the address is not ours.
+        InputError: the port is taken or needs privileges, or ``host`` is no address of this
+            machine.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
@@ -89,11 +95,11 @@ def check_free(port: int, host: str = HOST) -> None:
 
 
 def end(process: subprocess.Popen[bytes], grace: float = GRACE) -> None:
-    """End a server and all its workers, which are in sessions of their own.
+    """End a server and all its workers, which run in sessions of their own.
 
     Args:
-        process: of the server.
-        grace: seconds that it has to end by itself.
+        process: the server's process.
+        grace: seconds that it has to end by itself; then it is killed.
     """
     import psutil
 
@@ -105,7 +111,7 @@ def end(process: subprocess.Popen[bytes], grace: float = GRACE) -> None:
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(grace)
-    # psutil knows a process by its start as well: a pid that was given anew is left alone.
+    # psutil also compares the start: another process with a reused pid is not killed.
     for member in family:
         with contextlib.suppress(psutil.NoSuchProcess):
             member.kill()
@@ -114,7 +120,10 @@ def end(process: subprocess.Popen[bytes], grace: float = GRACE) -> None:
 
 @contextlib.contextmanager
 def term_interrupts() -> Iterator[None]:
-    """Let SIGTERM end the block as Ctrl-C does: by itself it would leave the server running."""
+    """Let SIGTERM raise KeyboardInterrupt within the block, so that a server is ended too.
+
+    Outside the main thread, where signals cannot be handled, it does nothing.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -6,18 +6,18 @@ from collections.abc import Callable
 
 #: Callback with the stage, the amount done and the total.
 Tick = Callable[[str, int, int], None]
-#: Callback with each epoch and the folds' mean validation loss. An exception ends the fit.
+#: Callback with the epoch and the folds' mean validation loss; an exception in it ends the fit.
 Report = Callable[[int, float], None]
 
 
 def silent(stage: str, done: int, total: int) -> None:
-    """Default progress callback: do nothing."""
+    """Do nothing: the default progress callback."""
 
 
 def within(name: str, tick: Tick) -> Tick:
-    """Return a tick whose stages are those of a part of the work, under its name."""
+    """Return a callback for one part of the work, which puts ``name`` before each stage."""
     return lambda stage, done, total: tick(f"{name} {stage}", done, total)
 
 
 def unreported(epoch: int, loss: float) -> None:
-    """Default epoch callback: do nothing."""
+    """Do nothing: the default epoch callback."""

@@ -62,7 +62,7 @@ def calibration_at(
         event: (n,) bool, True where the event was seen, False where censored.
         time: (n,), time of the event or of censoring.
         survival_at_horizon: (n,), predicted probability to be event-free after the horizon.
-        horizon: in the unit of `time`.
+        horizon: time to which survival is predicted, in the unit of `time`.
         censoring: KaplanMeier, from `kaplan_meier.censoring`.
         clip: predictions are clipped to [clip, 1 − clip], since 0 and 1 would have infinite
             leverage.
@@ -136,7 +136,7 @@ def calibration_groups(
         event: (n,) bool, True where the event was seen, False where censored.
         time: (n,), time of the event or of censoring.
         survival_at_horizon: (n,), predicted probability to be event-free after the horizon.
-        horizon: in the unit of `time`.
+        horizon: time to which survival is predicted, in the unit of `time`.
         groups: maximum of groups; equal predictions share a group.
         level: coverage of the intervals.
 
@@ -181,7 +181,7 @@ def observed_expected(
         event: (n,) bool, True where the event was seen, False where censored.
         time: (n,), time of the event or of censoring.
         survival_at_horizon: (n,), predicted probability to be event-free after the horizon.
-        horizon: in the unit of `time`.
+        horizon: time to which survival is predicted, in the unit of `time`.
 
     Returns:
         (1 − Kaplan–Meier survival) / (1 − mean predicted survival), calibration in the large at a

@@ -30,7 +30,7 @@ class JointCalibration:
     slope: Estimate
     """1 if calibrated; below 1 predictions are too extreme, above 1 too alike."""
     observed_expected: Estimate
-    """Observed over predicted hazard at the mean log-hazard; above 1, predicted ones are too low."""
+    """Observed over predicted hazard at the mean log-hazard; above 1, predicted risk is too low."""
     p: Number
     """p value of the likelihood-ratio test that both are 1, on two degrees of freedom."""
 

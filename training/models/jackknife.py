@@ -39,11 +39,11 @@ def versions(model: SurvivalModel, values: Array, centre: NDArray[np.str_] | Non
     parts = []
     for start in range(0, max(len(values), 1), CHUNK):
         rows = slice(start, start + CHUNK)
-        parts.append(_some(model, values[rows], None if centre is None else centre[rows]))
+        parts.append(_of_chunk(model, values[rows], None if centre is None else centre[rows]))
     return np.concatenate(parts, axis=1)
 
 
-def _some(model: SurvivalModel, values: Array, centre: NDArray[np.str_] | None) -> Array:
+def _of_chunk(model: SurvivalModel, values: Array, centre: NDArray[np.str_] | None) -> Array:
     blind, by_fold = model.ensemble.by_fold(model.blind(values), centre)
     own, status = model.effect_of(values, centre)
     if own is None or status is None or model.effect is None:

@@ -1,4 +1,4 @@
-"""Terms of the pages with their definitions, from ``templates/glossary.yaml``."""
+"""Definitions of the terms on the pages, from ``templates/glossary.yaml``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ import yaml
 
 
 def terms(*words: str) -> tuple[tuple[str, str], ...]:
-    """Return terms with their definitions, for a page's section."""
+    """Return pairs of term and definition for a page's section.
+
+    Raises:
+        KeyError: the glossary lacks a term.
+    """
     return tuple((word, _glossary()[word]) for word in words)
 
 

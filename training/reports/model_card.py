@@ -1,8 +1,7 @@
 """A model card drafted from a bundle: the items of TRIPOD+AI that a run can fill in.
 
-Items are numbered as in TRIPOD+AI (Collins et al., BMJ 2024;385:e078378) and named in our own
-words, which ``templates/model_card.md.j2`` holds. Items that a run cannot know are left to a
-person and marked so.
+Items are numbered as in TRIPOD+AI (Collins et al., BMJ 2024;385:e078378) and reworded in
+``templates/model_card.md.j2``. Items that a run cannot know are marked as left to a person.
 """
 
 from __future__ import annotations
@@ -21,16 +20,17 @@ from accomplice.training.reports.review import rows, verdicts
 from accomplice.training.reports.review.page import settings_changed
 from accomplice.training.reports.wording import RESEARCH_USE, SYNTHETIC
 
+#: Text of items that a run cannot fill in.
 PERSON = "**To be completed by a person**"
-#: Rows of subgroups and features that a card lists at most.
+#: Maximum of rows in the card's tables of subgroups and of features.
 MOST = 40
 
 
 def model_card(bundle: Bundle) -> str:
-    """Return the card in Markdown.
+    """Return the model card of a bundle in Markdown.
 
     Raises:
-        InputError: the bundle's record is of another version.
+        InputError: the bundle's review was written by another version.
     """
     review, changed = read_review(bundle.metrics), settings_changed(bundle)
     text = fill(
@@ -60,7 +60,7 @@ def model_card(bundle: Bundle) -> str:
 
 
 def _outcomes(study: Study) -> Iterator[str]:
-    """Yield how each endpoint is read."""
+    """Yield for each endpoint a sentence on the columns and values that define it."""
     for name, e in study.endpoints.survival.items():
         horizon = f", judged to {e.horizon:g} months" if e.horizon is not None else ""
         yield f"`{name}`: time `{e.time}` ({e.unit}), event `{e.event}`{horizon}"
@@ -72,26 +72,26 @@ def _outcomes(study: Study) -> Iterator[str]:
 
 
 def _predictors(study: Study) -> Rows:
-    """Each feature with its modality, kind, unit, and levels or range."""
+    """Return a row for each feature: name, modality, kind, unit, and levels or range."""
     return [
         (
-            feature,
+            name,
             modality,
-            each.kind,
-            each.unit or "–",
-            _joined(each.levels)
-            if each.levels
-            else "{:g} to {:g}".format(*each.range)
-            if each.range
+            feature.kind,
+            feature.unit or "–",
+            _joined(feature.levels)
+            if feature.levels
+            else "{:g} to {:g}".format(*feature.range)
+            if feature.range
             else "–",
         )
         for modality, features in study.modalities.items()
-        for feature, each in features.items()
+        for name, feature in features.items()
     ]
 
 
 def _limits(bundle: Bundle, review: Review | None) -> Iterator[str]:
-    """Yield the limitations that the bundle tells."""
+    """Yield the limitations that the bundle's record shows, as sentences."""
     yield "The patients were not chosen for this purpose, and no patient was randomised."
     if bundle.study.synthetic:
         yield "They are synthetic: nothing here says anything about real ones."

@@ -1,7 +1,7 @@
 """A report as one HTML file that needs no network: headings, verdicts, tables and figures inline.
 
-Whatever is put in is text and escaped; only figures are markup. Their colours become the page's, so
-that they can be read on a dark screen and in print.
+All content is text and is escaped, except for the figures' SVG. The figures take the page's
+colours, so that they can be read on a dark screen and in print.
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ from accomplice.data.files import GENERATOR
 from accomplice.training.estimators.intervals import plain
 from accomplice.training.reports.wording import RESEARCH_USE
 
+#: Folder of the templates and their texts.
 TEMPLATES = Path(__file__).parent / "templates"
 
+#: Kind of a verdict, which decides its badge.
 Tone = Literal["yes", "no", "caution", "alarm", "absent", "told"]
 
-#: Tone -> the word on its badge, since not every reader sees its colour.
+#: Tone -> words on its badge, since not every reader sees its colour.
 LABELS: dict[Tone, str] = {
     "yes": "✓ HOLDS UP",
     "no": "○ NOT SHOWN",
@@ -36,7 +38,7 @@ LABELS: dict[Tone, str] = {
     "absent": "– NOT JUDGED",
     "told": "· DESCRIBED",
 }
-#: Colours of the figures (see ``reports.figures.style``) -> the page's names for them.
+#: Colour in figures (see ``reports.figures.style``) -> CSS variable of the page.
 COLOURS = {
     "#222222": "--ink",
     "#555555": "--soft",
@@ -60,19 +62,20 @@ class Verdict:
 
     @property
     def label(self) -> str:
-        """The word on its badge."""
+        """The words on its badge."""
         return LABELS[self.tone]
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text; the first cell of each names the row."""
+    """A table of text; the first cell of each row is its heading."""
 
     caption: str
     head: tuple[str, ...]
+    """Headings of the columns."""
     rows: Sequence[Sequence[str]]
     folded: bool = False
-    """Whether it is opened by a click, as the numbers of a figure that says the same are."""
+    """Whether the table is hidden until a click, as for the numbers of a figure."""
 
 
 @dataclass(frozen=True)
@@ -81,20 +84,24 @@ class Figure:
 
     svg: Markup
     alt: str
-    """Says what is seen, for those who cannot see it."""
+    """Description of the drawing for readers who cannot see it."""
     caption: str
 
 
 @dataclass(frozen=True)
 class Section:
-    """A question and its answer."""
+    """A part of a page: a question and its answer."""
 
     heading: str
+    """The question."""
     verdict: Verdict
+    """The answer, below the heading."""
     sentences: tuple[str, ...] = ()
+    """Paragraphs below the verdict."""
     items: tuple[Table | Figure, ...] = ()
+    """Tables and figures below the paragraphs."""
     terms: tuple[tuple[str, str], ...] = ()
-    """Words that appear here first -> a sentence that says what they mean."""
+    """Terms of this section, each with its definition."""
 
 
 @dataclass(frozen=True)
@@ -103,9 +110,9 @@ class Page:
 
     title: str
     about: tuple[str, ...]
-    """Lines under the title."""
+    """Lines under the title, on the cohort and the methods."""
     lead: str
-    """The one sentence to remember."""
+    """The page's conclusion in one sentence."""
     sections: tuple[Section, ...]
     footer: tuple[str, ...]
     banner: str = ""
@@ -113,7 +120,7 @@ class Page:
 
     @property
     def glossary(self) -> list[tuple[str, str]]:
-        """All words explained, in the order of the alphabet."""
+        """The terms of all sections with their definitions, in alphabetical order."""
         found = dict(term for section in self.sections for term in section.terms)
         return sorted(found.items(), key=lambda term: term[0].lower())
 
@@ -124,12 +131,12 @@ def render(page: Page) -> str:
 
 
 def fill(name: str, **values: Any) -> str:
-    """Return a template with its values.
+    """Return the text of a template with values filled in.
 
     Args:
-        name: of the template. What goes into HTML is escaped; for Markdown the filter ``cell``
-            does the same.
-        values: by their names in the template.
+        name: file name of the template. In HTML all values are escaped; in Markdown the template
+            must use the filter ``cell``.
+        values: values by their names in the template.
     """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -143,7 +150,7 @@ def fill(name: str, **values: Any) -> str:
 
 
 def markdown_cell(text: str) -> str:
-    """Keep a name from being read as markup: one line, no table cell or tag of its own."""
+    """Return text for a cell of a Markdown table: one line, "|" and "<" escaped."""
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
 
 
@@ -151,11 +158,11 @@ def inline_svg(drawing: Drawing, key: str) -> Markup:
     """Return a drawing as an SVG element for use inside a page.
 
     Args:
-        drawing: drawn with the colours of ``reports.figures.style``.
-        key: unlike that of any other drawing of the page; makes its ids unique.
+        drawing: matplotlib figure with the colours of ``reports.figures.style``.
+        key: unique name of the drawing within the page, put before its ids.
     """
     buffer = io.StringIO()
-    # Text stays text, so that it is sharp, small and can be searched.
+    # Text stays text instead of outlines, so that it can be searched.
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": key}):
         drawing.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue()
@@ -183,12 +190,12 @@ def _coloured(found: re.Match[str]) -> str:
 
 
 def footer(provenance: Mapping[str, object]) -> tuple[str, str]:
-    """Return a page's foot: for research only, and where its figures come from."""
+    """Return the lines of a page's footer: research use only, and the provenance of its numbers."""
     return RESEARCH_USE, " · ".join(f"{name}: {value}" for name, value in provenance.items())
 
 
 def note(page: Page, lead: str) -> str:
-    """Return a page in short in Markdown, as a run's description: ``lead``, then its verdicts."""
+    """Return a short form of a page in Markdown: title, ``lead`` and verdicts."""
     lines = [f"**{page.title}**", "", *([f"**{page.banner}**", ""] if page.banner else [])]
     lines += [lead, ""]
     lines += [f"- {s.heading} **{s.verdict.label}** {s.verdict.text}" for s in page.sections]
@@ -196,6 +203,6 @@ def note(page: Page, lead: str) -> str:
 
 
 def json_text(value: Mapping[str, Any]) -> str:
-    """Return the numbers behind a page as the text of a JSON file; see `intervals.plain`."""
-    marked = {**GENERATOR, **plain(value)}
-    return json.dumps(marked, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    """Return the numbers of a page as the text of a JSON file; undefined ones are null."""
+    content = {**GENERATOR, **plain(value)}
+    return json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n"

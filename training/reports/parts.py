@@ -1,4 +1,4 @@
-"""Sections, figures and tables of a page, with the texts of ``templates/words.yaml``."""
+"""Builders of a page's sections, figures and tables, with the texts of ``templates/words.yaml``."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from accomplice.training.reports.page import (
     inline_svg,
 )
 
+#: Rows of a table, the cells of each as text.
 Rows = Sequence[Sequence[str]]
 
 
@@ -29,15 +30,18 @@ def section(
     heading: str | None = None,
     sentences: Sequence[str] = (),
 ) -> Section:
-    """Return a section with its terms.
+    """Return a section with its heading and terms from ``words.yaml``.
 
     Args:
-        page: whose section it is, as in the file of words.
-        key: of the section there.
-        verdict: the answer.
-        items: tables and figures; None stands for one that has nothing to show.
-        heading: the question, where it is not the file's.
-        sentences: below the verdict.
+        page: key of the page in ``words.yaml``.
+        key: key of the section under that page.
+        verdict: verdict below the heading.
+        items: tables and figures; None for one that has nothing to show, which is left out.
+        heading: replaces the heading in ``words.yaml``.
+        sentences: paragraphs below the verdict.
+
+    Raises:
+        KeyError: ``words.yaml`` lacks the page or the section.
     """
     words = _words()[page][key]
     return Section(
@@ -50,19 +54,29 @@ def section(
 
 
 def figure(drawing: Drawing, key: str, alt: str = "{caption}") -> Figure:
-    """Return a drawing with its caption.
+    """Return a drawing with its caption from ``words.yaml``.
 
     Args:
-        drawing: in the house style.
-        key: of the caption in the file of words; makes the drawing's ids unique.
-        alt: the drawing in words, in which ``{caption}`` stands for the caption.
+        drawing: matplotlib figure.
+        key: key of the caption; also makes the ids of the SVG unique.
+        alt: description of the drawing, in which ``{caption}`` stands for the caption.
+
+    Raises:
+        KeyError: ``words.yaml`` lacks the caption.
     """
     caption = _words()["captions"][key]
     return Figure(inline_svg(drawing, key), alt.replace("{caption}", caption), caption)
 
 
 def table(caption: str, head: Sequence[str], rows: Rows, *, folded: bool = False) -> Table | None:
-    """Return a table, None where it has no rows."""
+    """Return a table; None if it has no rows.
+
+    Args:
+        caption: caption of the table.
+        head: headings of the columns.
+        rows: cells of each row; the first is its heading.
+        folded: whether the table is hidden until a click.
+    """
     return Table(caption, tuple(head), rows, folded) if rows else None
 
 

@@ -1,4 +1,4 @@
-"""Figures of attributions: features, partial effects, and two features together."""
+"""Figures of explanations: importance of features, partial effects, and pairs of features."""
 
 from __future__ import annotations
 
@@ -15,35 +15,39 @@ from accomplice.training.evaluation.record import PartialEffect, Review
 from accomplice.training.reports.figures.performance import known, shade, subtitle
 from accomplice.training.reports.figures.style import BLUE, COLOURS, INK, SOFT, heading, short
 
+#: Maximum of features in the figure of importance.
 MOST_FEATURES = 20
+#: Maximum of panels of partial effects.
 MOST_EFFECTS = 6
+#: Maximum of panels in a row.
 ACROSS = 3
+#: Hatches of the modalities, beside their colours.
 HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo", "--")
-#: Of viridis the lighter part, on which dark contours and their numbers can be read.
+#: The lighter part of viridis, on which dark contours and their numbers can be read.
 SHADES = ListedColormap(colormaps["viridis"](np.linspace(0.3, 1, 256)))
-#: Dark on the map's colours, whatever the page's are.
+#: Colour of contours and their numbers: dark, and not replaced by a colour of the page.
 CONTOUR = "#101010"
 
 
 def importance(review: Review) -> Figure | None:
-    """Size of attributions, coloured, hatched and named by modality."""
+    """Draw the mean size of each feature's attributions, marked by modality; None if undefined."""
     shown = [i for i in review.importance if math.isfinite(i.size.value)][:MOST_FEATURES]
     if not shown:
         return None
     figure = Figure(figsize=(8.5, 1.4 + 0.28 * len(shown)))
     axes = figure.subplots()
     kinds = list(dict.fromkeys(i.modality for i in shown))
-    for y, each in enumerate(shown):
-        kind = kinds.index(each.modality)
+    for y, feature in enumerate(shown):
+        kind = kinds.index(feature.modality)
         colour, hatch = COLOURS[kind % len(COLOURS)], HATCHES[kind % len(HATCHES)]
-        size = each.size
+        size = feature.size
         axes.barh(y, size.value, height=0.7, color=colour, hatch=hatch, edgecolor=INK, lw=0.4)
         end = size.value
         if np.isfinite([size.low, size.high]).all():
             axes.hlines(y, size.low, size.high, color=INK, lw=1.4)
             end = max(end, size.high)
         axes.annotate(
-            short(each.modality, 28),
+            short(feature.modality, 28),
             (end, y),
             xytext=(6, 0),
             textcoords="offset points",
@@ -64,7 +68,7 @@ def importance(review: Review) -> Figure | None:
 
 
 def effects(review: Review) -> Figure | None:
-    """Partial effects as small panels on one scale."""
+    """Draw partial effects in panels on one scale; None if the review has none."""
     shown = [e for e in review.effects if known(e.log_hz.value) and known(e.at)][:MOST_EFFECTS]
     if not shown:
         return None
@@ -100,7 +104,7 @@ def _effect(axes: Axes, effect: PartialEffect) -> None:
 
 
 def surface(review: Review) -> Figure | None:
-    """Predicted survival over the values of two features, with contours."""
+    """Draw predicted survival over the values of two features, with contours; None if undefined."""
     found = review.surface
     if found is None:
         return None
@@ -109,7 +113,7 @@ def surface(review: Review) -> Figure | None:
         return None
     figure = Figure(figsize=(7.4, 5.4))
     axes = figure.subplots()
-    # A surface without any slope still has a colour.
+    # A constant surface gets a range of levels too.
     middle, half = (z.max() + z.min()) / 2, max((z.max() - z.min()) / 2, 0.5)
     levels = MaxNLocator(9).tick_values(middle - half, middle + half)
     filled = axes.contourf(found.at_x, found.at_y, z, levels, cmap=SHADES)

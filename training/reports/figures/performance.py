@@ -1,6 +1,7 @@
 """Figures of performance among all patients: ranking, error, calibration, and decisions.
 
-Each is a pure function of the record; a part of it that is empty or undefined gives no figure.
+Each is a pure function of a review; it returns None where its part of the review is empty or
+undefined.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ from accomplice.training.reports.figures.style import (
 
 T = TypeVar("T")
 
-#: Months that are drawn side by side at most.
+#: Maximum of months that are drawn side by side.
 PANELS = 3
 
 
 def subtitle(review: Review) -> str:
-    """Subtitle: cohort, patients, events."""
+    """Return the subtitle: cohort, endpoint, patients, events and protocol."""
     kind = "synthetic patients" if review.synthetic else "patients"
     return (
         f"{short(review.cohort)}, {short(review.endpoint, 20)}: {review.patients} {kind}, "
@@ -44,7 +45,7 @@ def subtitle(review: Review) -> str:
 
 
 def risk_groups(review: Review) -> Figure | None:
-    """Kaplan–Meier curves of groups of predicted risk, with numbers at risk."""
+    """Draw Kaplan–Meier curves of groups of predicted risk, with numbers at risk."""
     groups = [g for g in review.risk_groups if known(g.survival.value)]
     if not groups:
         return None
@@ -73,8 +74,8 @@ def risk_groups(review: Review) -> Figure | None:
 
 
 def calibration(review: Review) -> Figure | None:
-    """Predicted against observed survival in groups, a panel a month."""
-    shown = _some([c for c in review.calibration if known(c.predicted) and known(c.observed)])
+    """Draw observed against predicted survival in groups of patients, one panel for each month."""
+    shown = _thinned([c for c in review.calibration if known(c.predicted) and known(c.observed)])
     if not shown:
         return None
     figure = Figure(figsize=(max(3.2 * len(shown), 5.2), 4.6))
@@ -99,13 +100,13 @@ def _calibrated(axes: Axes, at: CalibrationAt) -> None:
     for row, (name, found) in enumerate(
         (("slope", at.slope), ("observed/expected", at.observed_expected))
     ):
-        said = f"{name} {found:.2f}"
-        axes.text(0, 1.085 - 0.065 * row, said, transform=axes.transAxes, fontsize=8.5)
+        text = f"{name} {found:.2f}"
+        axes.text(0, 1.085 - 0.065 * row, text, transform=axes.transAxes, fontsize=8.5)
     axes.set_title(f"{_months(at.month)}\n\n", fontsize=10, linespacing=1.3)
 
 
 def auc(review: Review) -> Figure | None:
-    """Time-dependent AUC of the model, with its band, beside the baselines'."""
+    """Draw the time-dependent AUC of the model, with its 95 % band, and of the baselines."""
     return _over_time(
         review,
         review.auc,
@@ -116,7 +117,7 @@ def auc(review: Review) -> Figure | None:
 
 
 def brier(review: Review) -> Figure | None:
-    """Brier score over time of the model, with its band, beside the baselines'."""
+    """Draw the Brier score over time of the model, with its 95 % band, and of the baselines."""
     return _over_time(
         review,
         review.brier,
@@ -162,8 +163,8 @@ def _over_time(
 
 
 def decisions(review: Review) -> Figure | None:
-    """Net benefit over thresholds, a panel a month, with the gain over the strongest baseline."""
-    shown = _some([d for d in review.decisions if known(d.benefit.get(MODEL, ()))])
+    """Draw net benefit over thresholds and its gain over the strongest baseline, for each month."""
+    shown = _thinned([d for d in review.decisions if known(d.benefit.get(MODEL, ()))])
     if not shown:
         return None
     figure = Figure(figsize=(max(3.3 * len(shown), 5.6), 6))
@@ -200,19 +201,27 @@ def _net_benefit(axes: Axes, decision: Decision, styles: Mapping[str, Line]) -> 
 
 
 def known(values: Sequence[float] | Array) -> bool:
-    """Whether any number is defined."""
+    """Whether at least one of the numbers is finite."""
     return bool(np.isfinite(np.asarray(values, dtype=float)).any())
 
 
 def shade(axes: Axes, x: Array, curve: Curve, colour: str, *, step: bool = False) -> None:
-    """Draw the band of a curve, where it has one."""
+    """Draw the band of a curve over ``x`` (t,), if it has one.
+
+    Args:
+        axes: axes to draw in.
+        x: (t,) positions of the curve's values.
+        curve: curve with its band.
+        colour: colour of the band.
+        step: whether the curve is a right-continuous step function.
+    """
     if len(curve.low) == len(x) and known(curve.low):
         post: Literal["post"] | None = "post" if step else None
         axes.fill_between(x, curve.low, curve.high, step=post, color=colour, alpha=0.15, lw=0)
 
 
 def bare(axes: Axes) -> None:
-    """Hide grid, spines and ticks of axes that hold text."""
+    """Hide grid, spines and ticks of axes that hold text alone."""
     axes.grid(visible=False)
     axes.spines[["left", "bottom"]].set_visible(False)
     axes.tick_params(length=0)
@@ -226,11 +235,11 @@ def _months(month: float) -> str:
     return f"{month:.0f} months" if np.isfinite(month) else "month unknown"
 
 
-def _some(found: list[T]) -> list[T]:
-    """Choose at most ``PANELS``, the first and the last among them."""
-    if len(found) <= PANELS:
-        return found
-    return [found[i] for i in np.linspace(0, len(found) - 1, PANELS).round().astype(int)]
+def _thinned(items: list[T]) -> list[T]:
+    """Choose at most ``PANELS`` items, the first and the last among them."""
+    if len(items) <= PANELS:
+        return items
+    return [items[i] for i in np.linspace(0, len(items) - 1, PANELS).round().astype(int)]
 
 
 def _top(decision: Decision) -> float:

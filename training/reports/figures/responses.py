@@ -18,8 +18,10 @@ from accomplice.training.evaluation.response import (
 )
 from accomplice.training.reports.figures.style import BLUE, GREEN, INK, ORANGE, house_style
 
-#: Positive patients a group of the calibration plot should have, and groups at most.
-GROUP_POSITIVE, GROUPS = 8, 6
+#: Patients of the rarer label for each group of the calibration plot.
+GROUP_RARER = 8
+#: Maximum of groups of the calibration plot.
+GROUPS = 6
 
 
 def response_figure(
@@ -28,11 +30,11 @@ def response_figure(
     """Draw ROC curve, calibration and predictive values of out-of-fold probabilities.
 
     Args:
-        evaluation: of these predictions.
+        evaluation: evaluation of these probabilities.
         label: (n,) 1, 0, or NaN for unlabelled patients.
-        probability: (n,) out of fold, at the labelled patients' rate.
-        name: of the endpoint.
-        synthetic: written on the figure if so.
+        probability: (n,) out-of-fold probability of a positive label.
+        name: name of the endpoint.
+        synthetic: whether the patients are synthetic; the title then says so.
     """
     known = ~np.isnan(label)
     positive, chance = label[known] == 1, probability[known]
@@ -73,7 +75,7 @@ def _calibration(
     axes: Axes, evaluation: ResponseEvaluation, positive: Bools, chance: Array
 ) -> None:
     rarer = min(int(positive.sum()), int((~positive).sum()))
-    count = int(np.clip(rarer // GROUP_POSITIVE, 2, GROUPS))
+    count = int(np.clip(rarer // GROUP_RARER, 2, GROUPS))
     groups = calibration_groups(positive, chance, count)
     top = min(1.0, 1.1 * float(max(groups.high.max(), groups.predicted.max())))
     axes.plot([0, top], [0, top], color=INK, lw=1, ls="--", label="perfect")
@@ -90,7 +92,7 @@ def _calibration(
 
 
 def _predictive_values(axes: Axes, positive: Bools, chance: Array) -> None:
-    """Draw PPV and NPV at thresholds with enough patients called, or not called."""
+    """Draw PPV and NPV at thresholds with ``CALLS_TO_DRAW`` patients or more on that side."""
     cuts, cases, controls = by_score(positive, chance)
     total = cases + controls
     called, found = np.cumsum(total[::-1])[::-1], np.cumsum(cases[::-1])[::-1]
@@ -100,12 +102,12 @@ def _predictive_values(axes: Axes, positive: Bools, chance: Array) -> None:
         ("NPV: others who are negative", GREEN, spared, others),
     )
     for label, colour, right, size in sides:
-        kept = size >= CALLS_TO_DRAW
-        if not kept.any():
+        enough = size >= CALLS_TO_DRAW
+        if not enough.any():
             continue
-        low, high = wilson(right[kept], size[kept])
-        axes.plot(cuts[kept], right[kept] / size[kept], color=colour, lw=2, label=label)
-        axes.fill_between(cuts[kept], low, high, color=colour, alpha=0.15, lw=0)
+        low, high = wilson(right[enough], size[enough])
+        axes.plot(cuts[enough], right[enough] / size[enough], color=colour, lw=2, label=label)
+        axes.fill_between(cuts[enough], low, high, color=colour, alpha=0.15, lw=0)
     rate = float(positive.mean())
     axes.axhline(rate, color=INK, lw=1, ls="--", label=f"observed rate {rate:.2f}")
     # Room for the legend above the curves.

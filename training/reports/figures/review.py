@@ -1,4 +1,4 @@
-"""All figures of a record, by file name; what is empty or undefined is left out."""
+"""All figures of a review by name; empty and undefined ones are left out."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from accomplice.training.reports.figures import performance as performance_plots
 from accomplice.training.reports.figures import subgroups as subgroup_plots
 from accomplice.training.reports.figures.style import house_style
 
-#: Draws a part of a record; None if the part is empty.
+#: Function that draws one part of a review; None if the part is empty or undefined.
 Draw = Callable[[Review], Figure | None]
 
-#: Name -> function that draws it, in the order of the page.
+#: Name of a figure -> function that draws it, in the order of the page.
 DRAWS: dict[str, Draw] = {
     "risk_groups": performance_plots.risk_groups,
     "auc": performance_plots.auc,
@@ -34,7 +34,7 @@ DRAWS: dict[str, Draw] = {
 
 
 def review_figures(review: Review) -> Iterator[tuple[str, Figure]]:
-    """Yield each figure of a review with its file name."""
+    """Yield the file name and the drawing of each figure of a review."""
     for name, draw in DRAWS.items():
         with house_style():
             figure = draw(review)

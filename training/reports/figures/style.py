@@ -12,13 +12,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-#: Okabe and Ito's palette.
+#: Dark text, then six colours of Okabe and Ito's palette for the colour-blind.
 INK, BLUE, ORANGE, GREEN, RED, SKY, PURPLE = (
     *("#222222", "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7"),
 )
+#: Colours of groups, in the order in which they are used.
 COLOURS = (BLUE, ORANGE, GREEN, RED, SKY, PURPLE)
+#: Colours of secondary text, of the grid, and of the background.
 SOFT, GRID, PAPER = "#555555", "#e6e6e6", "#ffffff"
-#: Text and lines in colours that a page can change; names are text, not formulas.
+#: Matplotlib's settings: colours that a page can replace; names are text, not formulas.
 STYLE: Any = {
     "text.parse_math": False,
     "text.color": INK,
@@ -39,20 +41,27 @@ STYLE: Any = {
     "figure.dpi": 120,
     "figure.constrained_layout.use": True,
 }
-#: Lines that differ in more than their colour.
+#: Line styles that tell curves apart without their colours.
 DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (6, 1.5, 1, 1.5, 1, 1.5)), (0, (1, 0.8)))
 
 
 class Line(NamedTuple):
-    """Style of one of several curves."""
+    """Matplotlib's style of one of several curves."""
 
     color: str
     ls: Any
+    """Line style, as in ``DASHES``."""
     lw: float
+    """Line width in points."""
 
 
 def trial_history(scores: list[float], defaults: float | None) -> Figure:
-    """Score of each completed trial of a study, the best so far, and the score of the defaults."""
+    """Draw the integrated Brier score of a hyperparameter search over its completed trials.
+
+    Args:
+        scores: score of each completed trial, in their order.
+        defaults: score of the default settings; None: no line is drawn.
+    """
     with house_style():
         figure = Figure(figsize=(7, 4))
         axes = figure.subplots()
@@ -71,7 +80,7 @@ def trial_history(scores: list[float], defaults: float | None) -> Figure:
 
 @contextmanager
 def house_style() -> Iterator[None]:
-    """Draw in the project's style inside, whatever the user's matplotlibrc says."""
+    """Apply the project's style within the block, independent of the user's matplotlibrc."""
     with style.context(["default", STYLE]):
         yield
 
@@ -90,7 +99,13 @@ def heading(figure: Figure, title: str, subtitle: str) -> None:
 
 
 def lines(first: str, others: Iterable[str]) -> dict[str, Line]:
-    """Return a style for each curve: the first stands out, others differ by dash and colour."""
+    """Return the style of each curve by name.
+
+    Args:
+        first: name of the curve that is emphasised.
+        others: names of the other curves, which differ by dash and colour; ``first`` and repeated
+            names are ignored.
+    """
     colours = (INK, ORANGE, GREEN, RED, PURPLE, SKY)
     names = [name for name in others if name != first]
     styles = {
@@ -101,5 +116,5 @@ def lines(first: str, others: Iterable[str]) -> dict[str, Line]:
 
 
 def short(name: str, most: int = 40) -> str:
-    """Cut a name to a length."""
+    """Cut a name to at most ``most`` characters, the last an ellipsis."""
     return name if len(name) <= most else f"{name[: most - 1]}…"

@@ -1,4 +1,8 @@
-"""Figures of performance in subgroups, without a modality, and from fit to fit."""
+"""Forest plots of models, subgroups and modalities, and the figure of instability.
+
+Each is a pure function of a review; it returns None where its part of the review is empty or
+undefined.
+"""
 
 from __future__ import annotations
 
@@ -28,39 +32,43 @@ from accomplice.training.reports.figures.style import (
     short,
 )
 
-#: Typical half-widths of an interval to either side of the values, beyond which it is cut off.
+#: Intervals are cut off this many median half-widths beyond the lowest and the highest value.
 FURTHEST = 3.0
-#: Groups and modalities drawn at most.
+#: Maximum of subgroups, patterns or modalities in a figure.
 MOST_ROWS = 40
-#: Where the columns of the left panel end, from 0 to 1.
+#: Right ends of the columns of counts, as shares of the left panel's width.
 COLUMNS = (0.8, 1.0)
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line of a forest plot; one without spans is a heading."""
+    """A line of a forest plot; a line without estimates is a heading."""
 
     label: str
     counts: tuple[int, ...] = ()
+    """Numbers for the columns beside the label, such as patients and events."""
     spans: tuple[Estimate, ...] = ()
+    """An estimate with its interval for each panel."""
     colour: str = BLUE
     marker: str = "s"
+    """Matplotlib's marker of the value."""
     indented: bool = False
+    """Whether the label is indented, below a heading."""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """An axis of a forest plot."""
+    """One measure of a forest plot, with an axis of its own."""
 
     label: str
     reference: float = math.nan
-    """Value of no effect, a solid line."""
+    """Value of no effect, drawn as a solid line; NaN: no line."""
     overall: float = math.nan
-    """Value of all patients, a dashed line."""
+    """Value among all patients, drawn as a dashed line; NaN: no line."""
 
 
 def models(review: Review) -> Figure | None:
-    """Uno's C and integrated Brier score of every model."""
+    """Draw Uno's C and the integrated Brier score of the model, its learners and the baselines."""
     if not any(known([s["uno_c"].value, s["ibs"].value]) for s in review.scores.values()):
         return None
     rows = []
@@ -78,15 +86,15 @@ def models(review: Review) -> Figure | None:
 
 
 def subgroups(review: Review) -> Figure | None:
-    """Uno's C, and the gain over the strongest baseline, in each subgroup."""
+    """Draw Uno's C and the gain in Brier score over the strongest baseline in each subgroup."""
     if not any(known([s.uno_c.value, s.ibs_gain.value]) for s in review.subgroups):
         return None
     rows: list[Row] = []
-    for feature, each in groupby(review.subgroups[:MOST_ROWS], key=lambda s: s.feature):
+    for feature, groups in groupby(review.subgroups[:MOST_ROWS], key=lambda s: s.feature):
         everybody = feature == "all"
         if not everybody:
             rows.append(Row(feature))
-        for group in each:
+        for group in groups:
             look = (INK, "D") if everybody else (BLUE, "s")
             label = "everybody" if everybody else group.level
             counts = (group.patients, group.events)
@@ -102,7 +110,7 @@ def subgroups(review: Review) -> Figure | None:
 
 
 def patterns(review: Review) -> Figure | None:
-    """Uno's C and Brier score of patients who miss the same modalities."""
+    """Draw Uno's C and the integrated Brier score by pattern of missing modalities."""
     if not any(known([p.uno_c.value, p.ibs.value]) for p in review.patterns):
         return None
     rows = [
@@ -117,7 +125,7 @@ def patterns(review: Review) -> Figure | None:
 
 
 def named(pattern: Pattern) -> str:
-    """Name a pattern by what is missing."""
+    """Return a pattern's name, made of its missing modalities."""
     if not pattern.missing:
         return "nothing missing"
     first, *others = pattern.missing
@@ -126,7 +134,7 @@ def named(pattern: Pattern) -> str:
 
 
 def modalities(review: Review) -> Figure | None:
-    """Loss in Uno's C and Brier score where a modality is withheld."""
+    """Draw the loss in Uno's C and Brier score where a modality is withheld."""
     found = [m for m in review.modalities if known([m.uno_c_loss.value, m.ibs_loss.value])]
     if not found:
         return None
@@ -141,7 +149,7 @@ def modalities(review: Review) -> Figure | None:
 
 
 def instability(review: Review) -> Figure | None:
-    """Intervals over the ensemble against predictions, and their widths."""
+    """Draw the spread of the ensemble's models against predicted survival, and its width."""
     found = review.instability
     if found is None or not known(found.predicted):
         return None
@@ -164,18 +172,18 @@ def instability(review: Review) -> Figure | None:
 
 
 def _widths(axes: Axes, widths: Sequence[float]) -> None:
-    """Quantiles of the widths of patients' intervals, as a box with whiskers."""
+    """Draw the 5, 25, 50, 75 and 95 % quantiles of the intervals' widths as a box with whiskers."""
     if len(widths) == 5 and np.isfinite(widths).all():
         least, lower, middle, upper, most = widths
         axes.vlines(0, least, most, color=BLUE, lw=2)
         axes.bar(0, upper - lower, bottom=lower, width=0.3, color=SKY, edgecolor=BLUE)
         axes.hlines(middle, -0.15, 0.15, color=INK, lw=2.5)
-        for value, said in (
+        for value, text in (
             (most, "95 % of patients below"),
             (middle, "half of patients below"),
             (least, "5 % of patients below"),
         ):
-            axes.text(0.22, value, f"{value:.0f}: {said}", va="center", fontsize=9)
+            axes.text(0.22, value, f"{value:.0f}: {text}", va="center", fontsize=9)
     axes.set(xlim=(-0.25, 1.6), xticks=[], ylim=(0, None))
     axes.set_ylabel("width of the middle 80 %\nof the models, points of survival")
 
@@ -187,14 +195,14 @@ def _forest(
     panels: Sequence[Panel],
     columns: tuple[str, ...] = (),
 ) -> Figure:
-    """Names and counts at the left, then a panel of intervals a measure."""
+    """Draw a forest plot: labels and counts at the left, then one panel for each measure."""
     figure = Figure(figsize=(9.5, 1.35 + 0.27 * len(rows)))
     names, *plotted = figure.subplots(
         1, 1 + len(panels), width_ratios=[1.3 if columns else 0.7, *[1] * len(panels)], sharey=True
     )
     names.set(ylim=(len(rows) - 0.4, -0.6 - bool(columns)), xlim=(0, 1))
     names.axis("off")
-    # All text lies inside: the layout need not measure it.
+    # All text lies inside the axes, so the layout need not measure it.
     style: Any = {"va": "center", "fontsize": 9.5, "in_layout": False}
     places = COLUMNS[-len(columns) :] if columns else ()
     for place, column in zip(places, columns, strict=True):
@@ -211,7 +219,7 @@ def _forest(
 
 
 def _intervals(axes: Axes, panel: Panel, rows: Sequence[tuple[int, Row, Estimate]]) -> None:
-    low, high = _ends(panel, [span for _, _, span in rows])
+    low, high = _axis_limits(panel, [span for _, _, span in rows])
     for y, row, span in rows:
         if not math.isfinite(span.value):
             axes.text(
@@ -249,8 +257,8 @@ def _intervals(axes: Axes, panel: Panel, rows: Sequence[tuple[int, Row, Estimate
     axes.grid(visible=False, axis="y")
 
 
-def _ends(panel: Panel, spans: Sequence[Estimate]) -> tuple[float, float]:
-    """Ends of an axis: all values, and their intervals unless far out."""
+def _axis_limits(panel: Panel, spans: Sequence[Estimate]) -> tuple[float, float]:
+    """Return limits of an axis that hold all values, and their intervals up to ``FURTHEST``."""
     values = [s.value for s in spans if math.isfinite(s.value)]
     marked = [v for v in (panel.reference, panel.overall) if math.isfinite(v)]
     inside = [s for s in spans if np.isfinite([s.value, s.low, s.high]).all()]

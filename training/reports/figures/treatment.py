@@ -1,4 +1,4 @@
-"""Figures of the treatment's evidence: overlap, gain, ranking, policy."""
+"""Figures of the evidence on the treatment: overlap, predicted gain, ranking and policy."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from accomplice.training.reports.figures.style import (
 )
 from accomplice.training.treatment.evidence import Evidence
 
-#: Draws evidence under a subtitle.
+#: Function that draws evidence, with a subtitle.
 Draw = Callable[[Evidence, str], Figure]
-#: Style of an estimate with its interval.
+#: Matplotlib's style of an estimate with its interval.
 POINT: Any = {"fmt": "o", "capsize": 4, "lw": 2}
 
 
 def overlap(found: Evidence, subtitle: str) -> Figure:
-    """Propensities of both arms, mirrored, with the range in which advice is given."""
+    """Draw the propensities of both arms, mirrored, with the range in which advice is given."""
     figure = Figure(figsize=(7, 4.2))
     axes = figure.subplots()
     bins = np.linspace(0, 1, 26)
@@ -49,7 +49,7 @@ def overlap(found: Evidence, subtitle: str) -> Figure:
 
 
 def gain(found: Evidence, subtitle: str) -> Figure:
-    """Predicted against observed gain of groups of rising prediction."""
+    """Draw the observed against the predicted gain of groups of patients by rising prediction."""
     figure = Figure(figsize=(7, 4.6))
     axes = figure.subplots()
     predicted = np.array([100 * p for p, _ in found.groups])
@@ -71,7 +71,12 @@ def gain(found: Evidence, subtitle: str) -> Figure:
 
 
 def ranking(found: Evidence, subtitle: str) -> Figure:
-    """Gain beyond the average of those ranked first, in hazard ratio and in survival."""
+    """Draw u · TOC(u), a curve whose area is RATE, for the hazard ratio and for survival.
+
+    TOC(u), the targeting operator characteristic, is the mean effect on the share u of patients
+    ranked first, less that on all patients (Yadlowsky et al., "Evaluating treatment prioritization
+    rules via rank-weighted average treatment effects", JASA 2025).
+    """
     figure = Figure(figsize=(9, 4.4))
     left, right = figure.subplots(1, 2)
     share = np.linspace(0, 100, len(found.relative.curve))
@@ -89,7 +94,7 @@ def ranking(found: Evidence, subtitle: str) -> Figure:
 
 
 def policy(found: Evidence, subtitle: str) -> Figure:
-    """Survival if all, none, or those chosen by the model were treated."""
+    """Draw survival if none, all, or the patients chosen by the model were treated."""
     figure = Figure(figsize=(7, 3.4))
     axes = figure.subplots()
     names = {"none": "treat none", "all": "treat all", "model": "treat whom the\nmodel picks"}
@@ -111,12 +116,17 @@ def _curve(axes: Axes, share: np.ndarray, curve: np.ndarray, colour: str) -> Non
     axes.axhline(0, color=RED, lw=1, ls="--")
 
 
-#: Name -> function that draws it, in the order of the page.
+#: Name of a figure -> function that draws it, in the order of the page.
 DRAWS: dict[str, Draw] = {"overlap": overlap, "gain": gain, "ranking": ranking, "policy": policy}
 
 
 def treatment_figures(found: Evidence, synthetic: bool) -> Iterator[tuple[str, Figure]]:
-    """Yield each figure with its file name; synthetic patients are called so on each."""
+    """Yield the file name and the drawing of each figure.
+
+    Args:
+        found: evidence on the treatment.
+        synthetic: whether the patients are synthetic; each subtitle then says so.
+    """
     subtitle = subtitle_of(found, synthetic=synthetic)
     for name, draw in DRAWS.items():
         with house_style():
@@ -124,7 +134,7 @@ def treatment_figures(found: Evidence, synthetic: bool) -> Iterator[tuple[str, F
 
 
 def subtitle_of(found: Evidence, *, synthetic: bool) -> str:
-    """Subtitle: cohort, patients, events."""
+    """Return the subtitle: patients and events of both arms."""
     arms, kind = found.arms, "synthetic patients" if synthetic else "patients"
     return (
         f"{arms.treated} treated and {arms.untreated} untreated {kind}, "

@@ -1,4 +1,4 @@
-"""Sections of a review's page on parts of the patients, modalities, other fits, and features."""
+"""Sections of a review's page on subgroups, missing modalities, instability and features."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from accomplice.training.reports.review.items import Items, ends, percent, point
 
 
 def subgroups(review: Review, items: Items) -> Section:
-    """Groups of patients, centres among them."""
+    """Return the section on subgroups of patients, such as those of a centre."""
     against = review.strongest or "the strongest simple model"
     caption = f"Subgroups; the gain is in integrated Brier score over {against}"
     head = ("group", "patients / events", label("uno_c"), "gain", "observed/expected")
@@ -27,7 +27,7 @@ def subgroups(review: Review, items: Items) -> Section:
 
 
 def patterns(review: Review, items: Items) -> Section:
-    """Patients who miss the same modalities."""
+    """Return the section on patients with the same missing modalities."""
     found = [
         (
             ", ".join(p.missing) or "nothing",
@@ -49,7 +49,7 @@ def patterns(review: Review, items: Items) -> Section:
 
 
 def modalities(review: Review, items: Items) -> Section:
-    """Loss where a modality is withheld."""
+    """Return the section on the loss of performance where a modality is withheld."""
     losses = [
         (m.modality, str(m.patients), f"{m.uno_c_loss:+.4f}", f"{m.ibs_loss:+.4f}")
         for m in review.modalities
@@ -65,13 +65,13 @@ def modalities(review: Review, items: Items) -> Section:
 
 
 def instability(review: Review, items: Items) -> Section | None:
-    """Spread between fits for a patient."""
+    """Return the section on the spread of the ensemble's models; None if it was not judged."""
     found = review.instability
     if found is None:
         return None
     intervals = [
-        tuple(percent(v) for v in each)
-        for each in zip(found.predicted, found.low, found.high, strict=False)
+        tuple(percent(v) for v in row)
+        for row in zip(found.predicted, found.low, found.high, strict=False)
     ]
     difference = (
         f"One member's answer is {100 * found.mean_difference:.1f} points of survival from "
@@ -91,7 +91,7 @@ def instability(review: Review, items: Items) -> Section | None:
 
 
 def drivers(review: Review, items: Items) -> Section | None:
-    """Features, their values, and two of them together."""
+    """Return the section on importance, partial effects and pairs of features; None without any."""
     surface = review.surface
     if not (review.importance or review.effects or surface):
         return None

@@ -1,4 +1,4 @@
-"""Parts of a review's sections: figures, tables over time, numbers in words."""
+"""Figures of a review's sections, tables over time, and numbers as text."""
 
 from __future__ import annotations
 
@@ -17,32 +17,37 @@ from accomplice.training.reports.page import Figure, Table
 
 
 class Items:
-    """Makes the figures and tables over time of one record.
+    """Builder of the figures, and of the tables over time, of one review.
 
     Args:
-        review: the record.
-        drawn: figures that were drawn of it already, by name.
+        review: the evaluated model's review.
+        drawn: figures of this review that exist already, by name.
     """
 
     def __init__(self, review: Review, drawn: Mapping[str, Drawing]) -> None:
         self.review, self.drawn = review, drawn
 
     def figure(self, name: str) -> Figure | None:
-        """Draw a figure; None where the record has nothing to draw."""
+        """Return a figure by its name in ``DRAWS``; None if the review has nothing to draw."""
         with house_style():
             drawing = self.drawn.get(name) or DRAWS[name](self.review)
             alt = "{caption} The numbers are in a table of this section."
             return None if drawing is None else parts.figure(drawing, name, alt)
 
     def at_marks(self, curve: Curve) -> tuple[str, ...]:
-        """Percents at the marks, each at the nearest month of the curve."""
+        """Return a curve in percent as text, at the month nearest to each of ``Review.marks``."""
         months = np.array(self.review.months)
         if len(curve.value) != len(months) or not np.isfinite(months).all() or not len(months):
             return tuple("–" for _ in self.review.marks)
         return tuple(f"{percent(point(curve, i).value)} %" for i in self._near())
 
     def over_time(self, metric: str, curves: Mapping[str, Curve]) -> Table | None:
-        """Return a table of curves at the marks."""
+        """Return a table of curves at the months nearest to ``Review.marks``; None without any.
+
+        Args:
+            metric: name of the metric, for the caption.
+            curves: model or baseline -> its curve.
+        """
         months = np.array(self.review.months)
         if not len(months) or not np.isfinite(months).all():
             return None
@@ -52,28 +57,28 @@ class Items:
         return parts.table(f"{metric} over time", head, rows, folded=True)
 
     def _near(self) -> list[int]:
-        """Indices of the months nearest to the marks."""
+        """Return the index of the month nearest to each of ``Review.marks``."""
         months = np.array(self.review.months)
         return [int(np.abs(months - mark).argmin()) for mark in self.review.marks]
 
 
 def point(curve: Curve, i: int) -> Estimate:
-    """Return one point of a curve with its interval."""
+    """Return the i-th value of a curve with its interval; NaN where the curve has none."""
     return Estimate(
         *(c[i] if len(c) > i else math.nan for c in (curve.value, curve.low, curve.high))
     )
 
 
 def number(values: Sequence[float], i: int) -> str:
-    """Write one of several numbers, a dash where it is not determined."""
+    """Write the i-th of several numbers with three decimals; a dash if it is not determined."""
     return f"{values[i]:.3f}" if len(values) > i and math.isfinite(values[i]) else "–"
 
 
 def percent(value: float) -> str:
-    """Write a part of 1 in percent, a dash where it is not determined."""
+    """Write a share from 0 to 1 in percent, without the sign; a dash if it is not finite."""
     return f"{100 * value:.0f}" if math.isfinite(value) else "–"
 
 
 def ends(values: Sequence[float]) -> tuple[str, ...]:
-    """Write the first and the last of some values."""
+    """Write the first and the last of some values as text; nothing if there are none."""
     return tuple(f"{values[i]:.3g}" for i in (0, -1)) if values else ()
