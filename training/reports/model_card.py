@@ -15,9 +15,9 @@ from accomplice.training.evaluation.record import Review, read_review
 from accomplice.training.metrics.table import deciding, label, listed
 from accomplice.training.models.predictions import OUT_OF_FOLD
 from accomplice.training.reports.page import fill
-from accomplice.training.reports.parts import Rows
 from accomplice.training.reports.review import rows, verdicts
 from accomplice.training.reports.review.page import settings_changed
+from accomplice.training.reports.section_builders import Rows
 from accomplice.training.reports.wording import RESEARCH_USE, SYNTHETIC
 
 #: Text of items that a run cannot fill in.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from accomplice.training.reports import parts
+from accomplice.training.reports import section_builders
 from accomplice.training.reports.figures import treatment as plots
 from accomplice.training.reports.figures.style import house_style
 from accomplice.training.reports.page import Figure, Page, Section, Table, Tone, Verdict, render
@@ -70,11 +70,11 @@ def _sections(evidence: Evidence, subtitle: str) -> Iterator[Section]:
 
     def section(key: str, sentence: str, item: Table | Figure | None, *more: str) -> Section:
         verdict = Verdict(tones[sentence], said[sentence])
-        return parts.section("treatment", key, verdict, item, sentences=more)
+        return section_builders.section("treatment", key, verdict, item, sentences=more)
 
     def figure(key: str) -> Figure:
         with house_style():
-            return parts.figure(
+            return section_builders.figure(
                 plots.DRAWS[key](evidence, subtitle), key, said.get(key, "{caption}")
             )
 

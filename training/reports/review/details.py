@@ -7,12 +7,12 @@ import math
 from accomplice.training.evaluation.record import Review
 from accomplice.training.metrics.table import label
 from accomplice.training.reports.page import Section
-from accomplice.training.reports.parts import section, table
 from accomplice.training.reports.review import rows, verdicts
-from accomplice.training.reports.review.items import Items, ends, percent, point
+from accomplice.training.reports.review.figures_and_tables import ReviewItems, ends, percent, point
+from accomplice.training.reports.section_builders import section, table
 
 
-def subgroups(review: Review, items: Items) -> Section:
+def subgroups(review: Review, items: ReviewItems) -> Section:
     """Return the section on subgroups of patients, such as those of a centre."""
     against = review.strongest or "the strongest simple model"
     caption = f"Subgroups; the gain is in integrated Brier score over {against}"
@@ -26,7 +26,7 @@ def subgroups(review: Review, items: Items) -> Section:
     )
 
 
-def patterns(review: Review, items: Items) -> Section:
+def patterns(review: Review, items: ReviewItems) -> Section:
     """Return the section on patients with the same missing modalities."""
     found = [
         (
@@ -48,7 +48,7 @@ def patterns(review: Review, items: Items) -> Section:
     )
 
 
-def modalities(review: Review, items: Items) -> Section:
+def modalities(review: Review, items: ReviewItems) -> Section:
     """Return the section on the loss of performance where a modality is withheld."""
     losses = [
         (m.modality, str(m.patients), f"{m.uno_c_loss:+.4f}", f"{m.ibs_loss:+.4f}")
@@ -64,7 +64,7 @@ def modalities(review: Review, items: Items) -> Section:
     )
 
 
-def instability(review: Review, items: Items) -> Section | None:
+def instability(review: Review, items: ReviewItems) -> Section | None:
     """Return the section on the spread of the ensemble's models; None if it was not judged."""
     found = review.instability
     if found is None:
@@ -90,7 +90,7 @@ def instability(review: Review, items: Items) -> Section | None:
     )
 
 
-def drivers(review: Review, items: Items) -> Section | None:
+def drivers(review: Review, items: ReviewItems) -> Section | None:
     """Return the section on importance, partial effects and pairs of features; None without any."""
     surface = review.surface
     if not (review.importance or review.effects or surface):

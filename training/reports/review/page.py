@@ -14,10 +14,10 @@ from accomplice.training.evaluation.record import Review, read_review
 from accomplice.training.metrics.table import deciding, label
 from accomplice.training.models.predictions import MODEL, OUT_OF_FOLD
 from accomplice.training.reports.page import Page, Section, Table, Tone, Verdict
-from accomplice.training.reports.parts import section, table
 from accomplice.training.reports.review import verdicts
 from accomplice.training.reports.review.rows import response
 from accomplice.training.reports.review.sections import sections
+from accomplice.training.reports.section_builders import section, table
 from accomplice.training.reports.wording import RESEARCH_USE, SYNTHETIC
 
 #: Key of a bundle's provenance -> its name on the page.

@@ -10,7 +10,7 @@ from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.evaluation.record import Review
 from accomplice.training.evaluation.response import METRICS
 from accomplice.training.metrics.table import deciding, listed
-from accomplice.training.reports.parts import Rows
+from accomplice.training.reports.section_builders import Rows
 
 #: Estimate of a metric that is not on record.
 UNKNOWN = Estimate(math.nan)

@@ -12,9 +12,14 @@ from accomplice.training.evaluation.record import Review
 from accomplice.training.metrics.table import deciding, label, listed
 from accomplice.training.models.predictions import MODEL
 from accomplice.training.reports.page import Section
-from accomplice.training.reports.parts import section, table
 from accomplice.training.reports.review import details, rows, verdicts
-from accomplice.training.reports.review.items import Items, number, percent, point
+from accomplice.training.reports.review.figures_and_tables import (
+    ReviewItems,
+    number,
+    percent,
+    point,
+)
+from accomplice.training.reports.section_builders import section, table
 
 #: Status of a leak sentinel -> its text.
 STATUS = {
@@ -32,7 +37,7 @@ def sections(review: Review, drawn: Mapping[str, Drawing] | None = None) -> tupl
         review: the record.
         drawn: figures of the record that exist already, by name.
     """
-    items = Items(review, drawn or {})
+    items = ReviewItems(review, drawn or {})
     made = (
         ranking(review, items),
         value(review, items),
@@ -48,7 +53,7 @@ def sections(review: Review, drawn: Mapping[str, Drawing] | None = None) -> tupl
     return tuple(section for section in made if section is not None)
 
 
-def ranking(review: Review, items: Items) -> Section:
+def ranking(review: Review, items: ReviewItems) -> Section:
     """Return the section on ranking: survival of the risk groups, and the AUC over time."""
     groups = [
         (g.name, str(g.patients), str(g.events), *items.at_marks(g.survival))
@@ -67,7 +72,7 @@ def ranking(review: Review, items: Items) -> Section:
     )
 
 
-def value(review: Review, items: Items) -> Section:
+def value(review: Review, items: ReviewItems) -> Section:
     """Return the section on added value: the model's gains, and the scores of all models."""
     gained = "What the model gains over each simple model, paired; above 0 it is better"
     every = "Every model; C: higher is better, Brier score: lower is better"
@@ -84,7 +89,7 @@ def value(review: Review, items: Items) -> Section:
     )
 
 
-def calibration(review: Review, items: Items) -> Section:
+def calibration(review: Review, items: ReviewItems) -> Section:
     """Return the section on calibration: predicted against observed survival."""
     months = [
         (f"{at.month:.0f} months", f"{at.slope:.2f}", f"{at.observed_expected:.2f}")
@@ -116,7 +121,7 @@ def calibration(review: Review, items: Items) -> Section:
     )
 
 
-def decisions(review: Review, items: Items) -> Section:
+def decisions(review: Review, items: ReviewItems) -> Section:
     """Return the section on decisions: net benefit over thresholds."""
     benefit = [
         (

@@ -10,14 +10,14 @@ from matplotlib.figure import Figure as Drawing
 
 from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.evaluation.record import Curve, Review
-from accomplice.training.reports import parts
+from accomplice.training.reports import section_builders
 from accomplice.training.reports.figures.review import DRAWS
 from accomplice.training.reports.figures.style import house_style
 from accomplice.training.reports.page import Figure, Table
 
 
-class Items:
-    """Builder of the figures, and of the tables over time, of one review.
+class ReviewItems:
+    """Builder of one review's figures and tables over time, the items of its sections.
 
     Args:
         review: the evaluated model's review.
@@ -32,7 +32,7 @@ class Items:
         with house_style():
             drawing = self.drawn.get(name) or DRAWS[name](self.review)
             alt = "{caption} The numbers are in a table of this section."
-            return None if drawing is None else parts.figure(drawing, name, alt)
+            return None if drawing is None else section_builders.figure(drawing, name, alt)
 
     def at_marks(self, curve: Curve) -> tuple[str, ...]:
         """Return a curve in percent as text, at the month nearest to each of ``Review.marks``."""
@@ -54,7 +54,7 @@ class Items:
         near = [i for i in self._near() if months[i] > 0]
         rows = [(name, *(f"{point(curve, i):.3f}" for i in near)) for name, curve in curves.items()]
         head = ("", *(f"month {months[i]:.0f}" for i in near))
-        return parts.table(f"{metric} over time", head, rows, folded=True)
+        return section_builders.table(f"{metric} over time", head, rows, folded=True)
 
     def _near(self) -> list[int]:
         """Return the index of the month nearest to each of ``Review.marks``."""
