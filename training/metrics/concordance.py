@@ -222,14 +222,14 @@ class _Ranks:
         return found
 
     def lower(self, weights: Sequence[Array] = ()) -> tuple[Array, Array]:
-        """Count for each patient those followed longer at a lower risk, equal risks by one half.
+        """Count for each patient those followed longer at a lower risk; equal risks count one half.
 
         Args:
             weights: w arrays (n,), 0 for the censored.
 
         Returns:
             Counts (n,), without meaning for the censored; and for each array of weights the sum
-            (w, n) over patients with an earlier event at a higher risk, equal risks by one half.
+            (w, n) over patients with an earlier event at a higher risk; equal risks count one half.
         """
         n = self.event.size
         placed = [weight[self.order] for weight in weights]

@@ -221,7 +221,7 @@ def auc_contributions(
         return np.full(event.size, np.nan)
     rank = np.unique(risk, return_inverse=True)[1]
     below, above = np.bincount(rank[control], minlength=event.size), np.bincount(rank, weight)
-    # The share of controls below each case, and of cases above each control; ties by one half.
+    # The share of controls below each case, and of cases above each control; ties count one half.
     of_case = (np.cumsum(below) - 0.5 * below)[rank] / controls
     of_control = 1 - (np.cumsum(above) - 0.5 * above)[rank] / cases
     auc = float(weight @ of_case) / cases

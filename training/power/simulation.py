@@ -110,7 +110,7 @@ class Scenario:
     def draw(self, rng: np.random.Generator, cohorts: int, n: int) -> tuple[Array, Array]:
         """Draw designs (m, 4, n) and potential follow-up (m, n) of m cohorts of n patients.
 
-        The columns are those of :attr:`effects`.
+        The four covariates are those of :attr:`effects`.
         """
         marker = rng.standard_normal((cohorts, n))
         if self.scale == "half":
