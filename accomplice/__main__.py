@@ -1,4 +1,4 @@
-"""``python -m accomplice``: the command line."""
+"""Entry point of ``python -m accomplice``: the command line."""
 
 import sys
 

@@ -1,7 +1,7 @@
 """The verbs of the command line as functions, with checked arguments and typed results.
 
-Heavy libraries are imported by the function that needs them, so that a bundle that only answers
-needs neither torch nor MLflow.
+Heavy libraries are imported by the function that needs them, so that predictions of a bundle on
+disk need neither torch nor MLflow.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from accomplice.training.tracking.registry import Logged
     from accomplice.training.validation.validation import Validation
 
+#: A path; a model may also be a name in MLflow, such as ``models:/NAME@champion``.
 Location: TypeAlias = str | PathLike[str]
 
 
@@ -39,29 +40,29 @@ class Run:
     """The result of ``train`` or ``tune``."""
 
     bundle: Bundle = field(repr=False)
-    """The models; ``bundle.predict(frame, times)`` predicts."""
+    """The fitted models; ``bundle.predict(frame, times)`` predicts."""
     trained: Trained = field(repr=False)
-    """The fits and their evaluation by endpoint: ``trained.primary.evaluation``."""
+    """Fit and evaluation of each endpoint, such as ``trained.primary.evaluation``."""
     path: Path | None
-    """Folder of the bundle; None where it was written nowhere."""
+    """Folder of the bundle; None if it was not written."""
     run_id: str | None
-    """Of MLflow; None where the run was not tracked."""
+    """Id of the MLflow run; None if the run was not tracked."""
     model: str | None
-    """The registered model, ``models:/NAME/VERSION``; None where the run was not tracked."""
+    """Name of the registered model, ``models:/NAME/VERSION``; None if the run was not tracked."""
 
 
 def read_study(path: Location) -> Study:
     """Read and check a study file.
 
     Args:
-        path: of the study file, such as ``accomplice data init`` drafts.
+        path: the study file, such as one drafted by ``accomplice data init``.
 
     Returns:
-        The study, its tables named by absolute paths, so that it can be read from any folder.
+        The study, with absolute paths of its tables, so that it can be read from any folder.
 
     Raises:
-        InputError: the file is missing, is not YAML, or does not describe a study; the text names
-            the key.
+        InputError: ``path`` is no path, or the file is missing, is not YAML, or does not describe
+            a study; the text names the key.
     """
     if not isinstance(path, str | PathLike):
         raise InputError(
@@ -80,9 +81,9 @@ def load_cohort(
     """Read a study's tables and check them.
 
     Args:
-        study: a study, or the path of its file. Relative paths of a study's tables start at the
-            working folder, those of a file's at the file's.
-        endpoint: the survival endpoint that comes first; the study's first if absent.
+        study: a study, or the path of its file. Relative paths of the tables start at the working
+            folder for a study, at the file's folder for a file.
+        endpoint: the primary survival endpoint; the study's first if absent.
         further: whether the study's other survival endpoints are read too, as ``train`` does.
 
     Returns:
@@ -107,29 +108,33 @@ def train(
     max_seconds: float = math.inf,
     tick: Tick = silent,
 ) -> Run:
-    """Fit and judge a model of each endpoint, as ``accomplice train`` does.
+    """Fit and evaluate a model of each endpoint, as ``accomplice train`` does.
 
     Args:
-        study: a study, the path of its file, or patients that were loaded.
-        settings: such as ``{"net.members": 4}``, the keys of ``--set``; the defaults if absent.
-        seed: of folds, initial weights and bootstraps; short for the setting ``seed``.
-        out: folder of the bundle; into the store if absent.
-        force: whether a bundle that is at ``out`` is replaced.
+        study: a study, the path of its file, or loaded patients.
+        settings: values by the keys of ``--set``, such as ``{"net.members": 4}``; settings left
+            out have their defaults.
+        seed: seed of folds, initial weights and bootstraps, in place of the setting ``seed``.
+        out: folder for the bundle; a folder in the MLflow store if absent.
+        force: whether a bundle at ``out`` is replaced.
         track: whether the run is logged to MLflow (``MLFLOW_TRACKING_URI``, or ``mlruns/`` in the
-            working folder) and its model registered. Without, only ``out`` is written, if named.
-        name: of the run.
-        max_seconds: after which each part of the work does no more than the least.
+            working folder) and its model registered. If not, only ``out`` is written, if given.
+        name: name of the MLflow run.
+        max_seconds: time budget; once it is spent, each remaining step does only its minimum.
         tick: progress callback ``(part, done, total)``.
 
+    Returns:
+        The models with their evaluation, folder and run.
+
     Raises:
-        InputError: the study, its table or a setting is wrong, something else is at ``out``, or
-            events or labels are too few; nothing was written then.
+        InputError: the study, its table or a setting is wrong, ``out`` holds something else, or
+            events or labels are too few; then nothing was written.
     """
     from accomplice.training.fitting.folds import check_folds
     from accomplice.training.models.response import check_labels
     from accomplice.training.run import train as fit_and_judge
 
-    config, folder = _config(settings, seed), _free(out, study, force=force)
+    config, folder = _config(settings, seed), _free_folder(out, study, force=force)
     patients = _patients(study, config)
     if isinstance(patients, Cohort):
         check_folds(patients, config)
@@ -149,7 +154,7 @@ def train(
             stage="train",
             name=name,
             budget=budget,
-            study_file=_file(study),
+            study_file=_study_file(study),
         )
         return _run(*made)
     trained = fit_and_judge(patients, config, tick, budget)
@@ -173,23 +178,27 @@ def tune(
 ) -> Run:
     """Search for better settings, then train the final model, as ``accomplice tune`` does.
 
-    Trials and the final model are logged to MLflow. The same call goes on where an earlier one was
-    interrupted.
+    Trials and the final model are logged to MLflow. The same call resumes an interrupted search.
 
     Args:
-        study: a study, the path of its file, or a cohort that was loaded.
-        trials: that the search shall have, earlier ones included; at least 1.
-        settings: as :func:`train` takes them; where the search starts.
-        seed: as of :func:`train`.
-        out: folder of the final model's bundle; into the store if absent.
-        force: whether a bundle that is at ``out`` is replaced.
-        storage: of Optuna, such as a database that several machines share; the store's if absent.
-        name: of the Optuna study; made from cohort and settings if absent.
-        max_seconds: for the search and the final model together.
+        study: a study, the path of its file, or a loaded cohort.
+        trials: total number of trials, those of earlier calls included; at least 1.
+        settings: as for :func:`train`; the search starts from them.
+        seed: as for :func:`train`.
+        out: folder for the final model's bundle; a folder in the MLflow store if absent.
+        force: whether a bundle at ``out`` is replaced.
+        storage: URL of Optuna's storage, such as a database shared by several machines; a file in
+            the MLflow store if absent.
+        name: name of the Optuna study; derived from cohort and settings if absent.
+        max_seconds: time budget of the search and the final model together.
         tick: progress callback ``(part, done, total)``.
 
+    Returns:
+        The final model with its evaluation, folder and run.
+
     Raises:
-        InputError: as :func:`train`; or the storage cannot be opened.
+        InputError: as for :func:`train`; or ``trials`` is below 1, the patients have no survival
+            endpoint, or the storage cannot be opened.
     """
     from accomplice.training.fitting.folds import check_folds
     from accomplice.training.tracking.experiment import search
@@ -198,7 +207,7 @@ def tune(
 
     if trials < 1:
         raise InputError(f"trials: {trials}: at least 1 is needed")
-    config, folder = _config(settings, seed), _free(out, study, force=force)
+    config, folder = _config(settings, seed), _free_folder(out, study, force=force)
     patients = _patients(study, config)
     if not isinstance(patients, Cohort):
         patients.study.survival_endpoint(config.endpoint)
@@ -206,19 +215,9 @@ def tune(
     check_folds(patients, config)
     store = open_store()
     check_storage(storage or store.optuna)
-    found = search(
-        store,
-        patients,
-        config,
-        trials,
-        storage,
-        name,
-        folder,
-        _budget(max_seconds),
-        _file(study),
-        tick,
-    )
-    return _run(*found)
+    budget, file = _budget(max_seconds), _study_file(study)
+    made = search(store, patients, config, trials, storage, name, folder, budget, file, tick)
+    return _run(*made)
 
 
 def evaluate(
@@ -232,24 +231,25 @@ def evaluate(
     seed: int | None = None,
     tick: Tick = silent,
 ) -> Validation:
-    """Judge a model on patients it was not trained on, as ``accomplice evaluate`` does.
+    """Evaluate a model on patients it was not trained on, as ``accomplice evaluate`` does.
 
-    Nothing is written or logged; the verb writes the report too.
+    Nothing is written or logged; only the command writes a report.
 
     Args:
-        model: a bundle, or a name as :func:`load` takes it.
-        study: of other patients: a study, the path of its file, or a cohort that was loaded.
-        endpoint: the survival endpoint to judge by; the model's first if absent.
-        features: the model's feature -> the study's, where their names do not tell.
-        recalibrate: whether an update of level and slope is fitted too, and judged on patients held
-            out of it.
-        bootstraps: behind each interval; as in the model's training if absent.
-        seed: of folds and bootstraps; as in the model's training if absent.
+        model: a bundle, or its folder or name as in :func:`load`.
+        study: the other patients: a study, the path of its file, or a loaded cohort.
+        endpoint: survival endpoint of the study; if absent, the model's primary one or, where the
+            study lacks it, the study's first.
+        features: the model's feature -> the study's feature, where the names do not match.
+        recalibrate: whether level, slope and course of the log cumulative hazard are recalibrated
+            too, and the updated model is evaluated on held-out patients.
+        bootstraps: bootstrap samples of each interval; as in the model's training if absent.
+        seed: seed of folds and bootstraps; as in the model's training if absent.
         tick: progress callback ``(part, done, total)``.
 
     Returns:
-        Discrimination, calibration and the review of the predictions, beside those of the training
-        run.
+        Discrimination, calibration and review of the predictions, beside the training run's
+        out-of-fold results.
 
     Raises:
         InputError: there is no such model, endpoint or feature, the patients are those the model
@@ -261,25 +261,25 @@ def evaluate(
 
     bundle = _bundle(model)
     described = study.study if isinstance(study, Cohort) else _study(study)
-    judged, by = choose_endpoint(bundle, described, endpoint)
-    cohort = study if isinstance(study, Cohort) else load_cohort(described, by, further=False)
-    if cohort.endpoint != by:
-        cohort = _endpoint(cohort, by)
+    predicted, observed = choose_endpoint(bundle, described, endpoint)
+    cohort = study if isinstance(study, Cohort) else load_cohort(described, observed, further=False)
+    if cohort.endpoint != observed:
+        cohort = _with_primary(cohort, observed)
     refuse_seen(bundle, cohort, described.name)
     asked = {"seed": seed, "evaluation.bootstraps": bootstraps}
     given = {key: value for key, value in asked.items() if value is not None}
     config = with_settings(unflat(bundle.config), given, said="setting")
-    return validate(bundle, judged, cohort, config, features, update=recalibrate, tick=tick)
+    return validate(bundle, predicted, cohort, config, features, update=recalibrate, tick=tick)
 
 
 def load(model: Location) -> Bundle:
-    """Load a model and check that it answers as when it was made.
+    """Load a model and check that its predictions are those of the time when it was made.
 
     Args:
         model: a bundle's folder, ``runs:/ID``, ``models:/NAME@alias`` or ``models:/NAME/VERSION``.
 
     Raises:
-        InputError: there is no such model, or it was changed.
+        InputError: there is no such model, its files were changed, or it predicts otherwise here.
     """
     from accomplice.training.bundle import Bundle
     from accomplice.training.tracking.store import find_bundle
@@ -297,22 +297,23 @@ def predict(
     """Predict for the rows of a table, with the columns of ``accomplice predict``.
 
     Args:
-        model: a bundle, or a name as :func:`load` takes it.
-        table: n rows with columns by the study's names, in any case, or the path of a table; values
-            may be missing.
-        times: months at which survival is asked for; 12, 36 and 60 as far as the model reaches if
+        model: a bundle, or its folder or name as in :func:`load`.
+        table: a frame of n patients, or the path of a table. Its columns have the study's names,
+            in upper or lower case; values may be missing.
+        times: months at which survival is predicted; 12, 36 and 60, up to the model's horizon, if
             absent.
-        rates: binary endpoint -> rate of positives where the model is used; the study's own if
-            absent.
+        rates: binary endpoint -> rate of positives where the model is used; the study's
+            ``local_rate`` if absent.
 
     Returns:
-        n rows in the table's order, with the index of a frame: ``patient_id``, ``risk`` (higher is
-        worse), ``survival@T``, ``flags`` and more; see
+        n rows in the table's order, with the frame's index: ``patient_id``, ``risk`` (log-hazard,
+        higher is worse), ``survival@T``, ``flags`` and more; see
         :meth:`accomplice.training.bundle.Bundle.predict`.
 
     Raises:
-        InputError: a time lies beyond the model's horizon, the table has none of its features, or a
-            column has five cells or more of which none is what its feature takes.
+        InputError: there is no such model, a time is negative, repeated or beyond its horizon, a
+            rate is wrong, the table has none of its features, or a column has 5 values or more,
+            all invalid.
     """
     from accomplice.training.bundle import SEPARATOR
 
@@ -350,12 +351,12 @@ def _patients(study: Study | Patients | Location, config: Config) -> Patients:
         if not isinstance(study, Cohort):
             study.study.survival_endpoint(wanted)
             raise InputError(f"endpoint: the patients were loaded without '{wanted}'")
-        return study if wanted == study.endpoint else _endpoint(study, wanted)
+        return study if wanted == study.endpoint else _with_primary(study, wanted)
     return read_endpoints(_study(study), Path(), config.endpoint, further=config.further_endpoints)
 
 
-def _endpoint(cohort: Cohort, name: str) -> Cohort:
-    """Return the cohort of a further endpoint."""
+def _with_primary(cohort: Cohort, name: str) -> Cohort:
+    """Return the cohort whose primary endpoint is a further one of the given cohort."""
     cohort.study.survival_endpoint(name)
     if name not in cohort.further:
         raise InputError(f"endpoint: the cohort was loaded without '{name}': load it with that")
@@ -369,20 +370,22 @@ def _config(settings: Mapping[str, Any] | None, seed: int | None) -> Config:
     return with_settings(Config(), {**(settings or {}), **short}, said="setting")
 
 
-def _free(out: Location | None, study: Study | Patients | Location, *, force: bool) -> Path | None:
-    """Return where the bundle goes; refuse a place where something else is."""
+def _free_folder(
+    out: Location | None, study: Study | Patients | Location, *, force: bool
+) -> Path | None:
+    """Return the absolute path of the bundle's folder; refuse one that holds something else."""
     from accomplice.training.models.manifest import check_place
 
     if out is None:
         return None
     described = _study(study) if not isinstance(study, Patients) else study.study
-    file = _file(study)
+    file = _study_file(study)
     read = [*([] if file is None else [file]), *map(Path, described.source.files)]
     check_place(Path(out), read, force=force)
     return Path(out).absolute()
 
 
-def _file(study: Study | Patients | Location) -> Path | None:
+def _study_file(study: Study | Patients | Location) -> Path | None:
     return Path(study) if isinstance(study, str | PathLike) else None
 
 

@@ -23,13 +23,13 @@ class Curve:
     """
 
     x: Array
-    """(t,) rising times: the distinct times of events in the training patients."""
+    """(t,) months, rising: the distinct event times of the training patients."""
     grid: TimeGrid
-    """Grid of the cumulative hazard."""
+    """Time grid of the cumulative hazard."""
     cumulative: Array
     """(j + 1,) cumulative hazard at the grid's edges."""
     survival: bool
-    """Whether the function is the survival, else the cumulative hazard."""
+    """Whether this is the survival function; else it is the cumulative hazard."""
 
     @property
     def y(self) -> Array:
@@ -38,14 +38,14 @@ class Curve:
 
     @property
     def domain(self) -> tuple[float, float]:
-        """First and last time that can be asked for: 0 and the model's horizon."""
+        """First and last month of the function: 0 and the model's horizon."""
         return 0.0, self.grid.horizon
 
     def __call__(self, x: ArrayLike) -> Any:
-        """Return the value at a time, or the values (t,) at several.
+        """Return the value at a month, or the values at an array of months, in its shape.
 
         Raises:
-            InputError: a time is not a number between 0 and the horizon.
+            InputError: a month is not a number between 0 and the horizon.
         """
         times = np.asarray(x, dtype=float)
         first, last = self.domain

@@ -31,46 +31,47 @@ from accomplice.training.config import Config, known_keys, with_settings
 from accomplice.training.metrics.concordance import harrell_c
 from accomplice.training.models.survival import SurvivalAnswer
 
-#: Columns of the outcome in the joint frame with X.
+#: Columns of follow-up and event in the frame that joins X and y.
 TIME, EVENT = "y.time", "y.event"
-#: Settings without a parameter: the seed is ``random_state``, y is one endpoint, and fits are not
-#: evaluated.
-_OTHERS = ("seed", "further_endpoints", "evaluation.")
-#: Parameter -> setting.
-SETTINGS = {key.replace(".", "__"): key for key in known_keys() if not key.startswith(_OTHERS)}
+#: Beginnings of settings that are no parameters: the seed is ``random_state``, y is one endpoint,
+#: and fits are not evaluated.
+_EXCLUDED = ("seed", "further_endpoints", "evaluation.")
+#: Parameter -> setting, such as ``net__members`` -> ``net.members``.
+SETTINGS = {key.replace(".", "__"): key for key in known_keys() if not key.startswith(_EXCLUDED)}
+#: Names of all parameters of the estimator.
 PARAMETERS = ("study", "random_state", *SETTINGS)
 #: Upper bound (exclusive) of the seeds drawn from a random state.
 SEEDS = 2**31 - 1
 
 
-def _lists_settings(init: Callable[..., None]) -> Callable[..., None]:
-    """Give a constructor the signature that scikit-learn reads its parameters from."""
+def _with_parameters(init: Callable[..., None]) -> Callable[..., None]:
+    """Give a constructor a signature that lists ``PARAMETERS``, which scikit-learn reads."""
     listed = [Parameter(name, Parameter.KEYWORD_ONLY, default=None) for name in PARAMETERS]
-    own = Parameter("self", Parameter.POSITIONAL_OR_KEYWORD)
-    init.__signature__ = Signature([own, *listed])  # type: ignore[attr-defined]
+    first = Parameter("self", Parameter.POSITIONAL_OR_KEYWORD)
+    init.__signature__ = Signature([first, *listed])  # type: ignore[attr-defined]
     return init
 
 
 class SurvivalEstimator(BaseEstimator):
-    """A survival model that is fitted as ``accomplice.train`` does it, on the same folds.
+    """A survival model, fitted as by ``accomplice.train``, on the same folds.
 
     Its parameters are the settings of a run, with two underscores for the dot: ``net__members=4``
-    is ``--set net.members=4``, and None is the default. Settings that only judge a run have none.
-    Values of X may be missing; columns of text are taken as they are.
+    is ``--set net.members=4``; None is the default. Settings of the evaluation are no parameters.
+    Values of X may be missing; columns may hold text.
 
     Args:
-        study: a study or the path of its file, which says what the columns of X are; the column of
-            a treatment or a hospital must then be among them. Without, kinds are inferred as
-            ``accomplice data init`` does, and a column that gives the outcome away is left out.
-        random_state: seed of folds and initial weights; None is the seed 0, so that two fits agree.
-        **settings: see ``get_params()``.
+        study: a study or the path of its file, which describes the columns of X; those of its
+            treatment and hospital must be among them. If absent, the columns are described as by
+            ``accomplice data init``, and columns that reveal the outcome are left out.
+        random_state: seed of folds and initial weights; None is seed 0, so that two fits agree.
+        **settings: the parameters listed by ``get_params()``.
 
     Attributes:
-        study_: the study that X was read by; ``study_.ignored`` says which columns were left out.
+        study_: description of the columns of X; ``study_.ignored`` names the columns left out.
         model_: the fitted :class:`accomplice.training.models.survival.SurvivalModel`.
-        unique_times_: (t,) distinct times of events in the training patients.
-        n_features_in_: columns of X.
-        feature_names_in_: (p,) their names, where all are text.
+        unique_times_: (t,) months, rising: the distinct event times of the training patients.
+        n_features_in_: number of columns of X.
+        feature_names_in_: (p,) names of the columns of X, if all are text.
 
     Example:
         >>> from sklearn.model_selection import cross_val_score
@@ -80,7 +81,7 @@ class SurvivalEstimator(BaseEstimator):
 
     n_features_in_: int
 
-    @_lists_settings
+    @_with_parameters
     def __init__(
         self,
         *,
@@ -112,17 +113,20 @@ class SurvivalEstimator(BaseEstimator):
         return self
 
     def fit(self, X: Any, y: NDArray[np.void]) -> Self:
-        """Fit the learners on folds, and how their predictions are combined.
+        """Fit the learners on folds, and the weights that combine their predictions.
 
         Args:
             X: (n, p) a frame, whose columns may hold text, or an array of numbers, whose columns
-                are then called x0, x1, …; NaN is missing.
-            y: (n,) structured: whether the event was seen (bool), then the time in months, as
-                scikit-survival's ``Surv`` makes it.
+                get the names x0, x1, …; NaN is missing.
+            y: (n,) structured array of two fields, as made by scikit-survival's ``Surv``: whether
+                the event was seen (bool), and follow-up in months.
+
+        Returns:
+            This estimator.
 
         Raises:
-            InputError: no column can be a feature, a column does not fit the study, or there are
-                fewer than 10 events.
+            InputError: no column can be a feature, a column or y is invalid, a setting is wrong,
+                or there are fewer than 10 events.
         """
         # Torch, which only fitting needs.
         from accomplice.training.fitting.fit import fit
@@ -144,13 +148,14 @@ class SurvivalEstimator(BaseEstimator):
         return self
 
     def predict(self, X: Any) -> Array:
-        """Return the risk (n,): higher is worse, 0 is the average training patient.
+        """Return the risk (n,), a log-hazard: higher is worse, 0 is the average training patient.
 
         Args:
-            X: (n, p) as :meth:`fit` takes it; values that do not fit are missing.
+            X: (n, p) as for :meth:`fit`; invalid values count as missing.
 
         Raises:
-            InputError: a column has five cells or more of which none is what its feature takes.
+            InputError: a column has 5 values or more, all invalid.
+            NotFittedError: the estimator is not fitted.
         """
         return self._answer(X).risk
 
@@ -158,29 +163,41 @@ class SurvivalEstimator(BaseEstimator):
         """Return the survival function of each row.
 
         Args:
-            X: (n, p) as :meth:`fit` takes it.
-            return_array: whether to return its values instead.
+            X: (n, p) as for :meth:`predict`.
+            return_array: whether values are returned in place of functions.
 
         Returns:
-            (n,) functions of time, see :class:`accomplice.curves.Curve`; or their values (n, t) at
-            ``unique_times_``.
+            (n,) functions of months, see :class:`accomplice.curves.Curve`; or with
+            ``return_array`` their values (n, t) at ``unique_times_``.
+
+        Raises:
+            InputError: as for :meth:`predict`.
         """
         return self._curves(X, return_array, survival=True)
 
     def predict_cumulative_hazard_function(
         self, X: Any, return_array: bool = False
     ) -> NDArray[Any]:
-        """Return the cumulative hazard of each row; see :meth:`predict_survival_function`."""
+        """Return the cumulative hazard function of each row.
+
+        Args:
+            X: (n, p) as for :meth:`predict`.
+            return_array: whether values (n, t) are returned in place of functions (n,).
+
+        Raises:
+            InputError: as for :meth:`predict`.
+        """
         return self._curves(X, return_array, survival=False)
 
     def score(self, X: Any, y: NDArray[np.void]) -> float:
         """Return Harrell's concordance index of the risk: 0.5 is chance, 1 is perfect ranking.
 
         Args:
-            X: (n, p) as :meth:`fit` takes it.
-            y: (n,) as :meth:`fit` takes it.
+            X: (n, p) as for :meth:`predict`.
+            y: (n,) structured array, as for :meth:`fit`.
 
         Raises:
+            InputError: as for :meth:`predict`, or y is invalid.
             ValueError: no two patients can be compared.
         """
         risk = self.predict(X)
@@ -203,7 +220,7 @@ class SurvivalEstimator(BaseEstimator):
         return with_settings(Config(), chosen, said="setting")
 
     def _frame(self, X: Any, *, reset: bool) -> pd.DataFrame:
-        """Return X as a frame whose columns have names, all checked as scikit-learn does it."""
+        """Return X as a frame with named columns, checked as scikit-learn checks inputs."""
         fewest = 2 if reset else 1
         if not isinstance(X, pd.DataFrame):
             checked = {"ensure_all_finite": "allow-nan", "ensure_min_samples": fewest}
@@ -220,7 +237,7 @@ class SurvivalEstimator(BaseEstimator):
         return frame
 
     def _names(self) -> list[str]:
-        """Return the names that the columns of X have, or are given."""
+        """Return the names of the columns of X: its own, or x0, x1, …."""
         numbered = [f"x{j}" for j in range(self.n_features_in_)]
         return list(getattr(self, "feature_names_in_", numbered))
 
@@ -228,7 +245,7 @@ class SurvivalEstimator(BaseEstimator):
         check_is_fitted(self)
         frame = self._frame(X, reset=False)
         coded = code(self.study_, frame)
-        flags = Counter(flag for own in Flagger(self.study_)(coded) for flag in own)
+        flags = Counter(flag for row in Flagger(self.study_)(coded) for flag in row)
         refuse_unfit(self.study_, flags, len(frame))
         return self.model_.answer(coded.values, read_centre(self.study_, frame))
 
@@ -236,18 +253,23 @@ class SurvivalEstimator(BaseEstimator):
         answer = self._answer(X)
         times, grid = self.unique_times_, answer.grid
         if return_array:
-            found = grid.at(answer.cumulative, times)
-            return np.asarray(np.exp(-found) if survival else found)
+            cumulative = grid.at(answer.cumulative, times)
+            return np.asarray(np.exp(-cumulative) if survival else cumulative)
         curves = np.empty(len(answer.cumulative), dtype=object)
-        curves[:] = [Curve(times, grid, own, survival) for own in answer.cumulative]
+        curves[:] = [Curve(times, grid, row, survival) for row in answer.cumulative]
         return curves
 
 
 def outcome(y: ArrayLike | None, n: int) -> tuple[Bools, Array]:
-    """Return event (n,) and time (n,) of a structured outcome.
+    """Return event (n,) and time in months (n,) of a structured outcome.
+
+    Args:
+        y: (n,) structured array, as for :meth:`SurvivalEstimator.fit`.
+        n: number of rows of X.
 
     Raises:
-        InputError: it is not structured so, or a time is missing or not above 0.
+        InputError: y is None, has other fields or another length, or a time is missing or not
+            above 0.
     """
     if y is None:
         raise InputError(
@@ -281,23 +303,27 @@ def outcome(y: ArrayLike | None, n: int) -> tuple[Bools, Array]:
 
 
 def declared_study(study: Study | str | PathLike[str], endpoint: str | None) -> tuple[Study, str]:
-    """Return a study whose one endpoint is read from y, and the endpoint's name.
+    """Return a study with one survival endpoint, read from y, and the endpoint's name.
+
+    Args:
+        study: a study, or the path of its file.
+        endpoint: name of one of its survival endpoints; its first if absent.
 
     Raises:
-        InputError: the file is no study, or has no such survival endpoint.
+        InputError: the file describes no study, or the study has no such survival endpoint.
     """
     described = study if isinstance(study, Study) else load_study(Path(study))
-    name, own = described.survival_endpoint(endpoint)
-    ours = SurvivalEndpoint(time=TIME, event=EVENT, horizon=own.horizon)
-    update = {"id": None, "endpoints": Endpoints(survival={name: ours})}
+    name, declared = described.survival_endpoint(endpoint)
+    from_y = SurvivalEndpoint(time=TIME, event=EVENT, horizon=declared.horizon)
+    update = {"id": None, "endpoints": Endpoints(survival={name: from_y})}
     return described.model_copy(update=update), name
 
 
 def inferred_study(frame: pd.DataFrame, event: Bools, time: Array) -> Study:
-    """Describe the columns of a frame (n, p) as ``accomplice data init`` does.
+    """Return a study that describes a frame's columns as ``accomplice data init`` does.
 
     Args:
-        frame: the features.
+        frame: (n, p) possible features.
         event: (n,) whether the event was seen.
         time: (n,) follow-up in months.
 

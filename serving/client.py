@@ -1,4 +1,4 @@
-"""Ask a running endpoint from Python.
+"""Python client of a running endpoint.
 
     from accomplice.serving.client import Client
 
@@ -7,8 +7,8 @@
         one["survival@36"], one["advice"], one.flags
         table = endpoint.predict_batch(patients).frame()
 
-It uses httpx, as BentoML's own client does. That one knows no GET, joins an error's code, message
-and details to one text, ignores Retry-After, and imports all of BentoML.
+It uses httpx, as BentoML's own client does. BentoML's client cannot GET, joins code, message and
+details of an error to one text, ignores Retry-After, and imports all of BentoML.
 """
 
 from __future__ import annotations
@@ -28,19 +28,27 @@ import httpx
 import numpy as np
 import pandas as pd
 
-#: Patients of a request; a longer list goes in several.
+#: Maximum of patients in a request; a longer list is sent in several.
 AT_ONCE = 1000
-#: Seconds to wait where a refusal states none, and statuses after which to ask again.
-PAUSE, BUSY = 1.0, (429, 503)
+#: Seconds to wait after a refusal that does not state them.
+PAUSE = 1.0
+#: Statuses after which a request is repeated.
+BUSY = (429, 503)
 #: Status of a request that is too large.
 TOO_LARGE = 413
 
+#: A patient: feature or column -> value.
 Patient = Mapping[str, Any]
+#: A predicted quantity, or the value of a feature; None if unknown.
 Quantity = float | str | None
 
 
 class EndpointError(RuntimeError):
-    """The endpoint refused, or could not be reached; the text holds no patient's value."""
+    """Refusal or failure of a request; its text holds no patient's value.
+
+    ``code`` is for programs, ``message`` for people, ``details`` hold place (``where``) and text
+    (``problem``) of each problem; ``status`` is HTTP's, 0 if there was no answer.
+    """
 
     def __init__(
         self, code: str, message: str, details: Sequence[Mapping[str, str]] = (), status: int = 0
@@ -49,71 +57,79 @@ class EndpointError(RuntimeError):
         self.code = code
         self.message = message
         self.details = tuple(details)
-        """Place and text of each problem."""
         self.status = status
-        """Of HTTP; 0 where there was no answer."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """Predictions of one patient."""
+    """Predictions for one patient."""
 
     quantities: Mapping[str, Quantity]
-    """By the names of ``predict``: ``risk, survival@12…``; None where not known."""
+    """Column of ``accomplice predict``, such as ``risk`` or ``survival@12`` -> value."""
     flags: tuple[str, ...]
+    """Odd values of the patient; empty if there are none."""
     patient_id: str | None = None
+    """Identifier, if the patient had one."""
     curve: tuple[Mapping[str, float], ...] = ()
-    """``time, survival, low, high`` of each point."""
+    """Month (``time``), ``survival``, ``low`` and ``high`` of each point of the survival curve."""
     interval: float | None = None
-    """Part of the ensemble between low and high."""
+    """Share of the ensemble's models whose survival lies between ``low`` and ``high``."""
 
     def __getitem__(self, name: str) -> Quantity:
         """Return a quantity by its name."""
         return self.quantities[name]
 
     def frame(self) -> pd.DataFrame:
-        """Return the curve, a row a point."""
+        """Return the survival curve, one row for each point."""
         return pd.DataFrame(list(self.curve), columns=["time", "survival", "low", "high"])
 
 
 @dataclass(frozen=True)
 class Predictions(Sequence[Prediction]):
-    """Predictions of several patients, in their order."""
+    """Predictions for several patients, in their order."""
 
     patients: tuple[Prediction, ...]
     model: Mapping[str, Any]
+    """Names and versions of the model that answered."""
     note: str
+    """Limits of use."""
 
     @overload
     def __getitem__(self, index: int) -> Prediction: ...
     @overload
     def __getitem__(self, index: slice) -> tuple[Prediction, ...]: ...
     def __getitem__(self, index: int | slice) -> Prediction | tuple[Prediction, ...]:
-        """Return some of the patients."""
         return self.patients[index]
 
     def __len__(self) -> int:
         return len(self.patients)
 
     def frame(self) -> pd.DataFrame:
-        """Return the table that ``predict`` writes: a row a patient."""
+        """Return the table of ``accomplice predict``, one row for each patient."""
         return _table(self.patients)
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """The parts of one patient's risk: the sum of the base and all features' parts."""
+    """Shapley values of one patient's risk: base and features add up to the risk.
+
+    Flags are those of :class:`Prediction`, model and note those of :class:`Predictions`.
+    """
 
     risk: float
+    """Log-hazard; higher is worse."""
     base: float
+    """Risk of a typical patient."""
     features: Mapping[str, float]
+    """Feature -> its part of the risk."""
     modalities: Mapping[str, float]
+    """Modality -> sum of its features' parts."""
     flags: tuple[str, ...]
     model: Mapping[str, Any] = field(repr=False)
     note: str = field(repr=False)
 
     def frame(self) -> pd.DataFrame:
-        """Return the features by falling absolute part."""
+        """Return a table of ``feature`` and ``part``, by falling absolute part."""
         table = pd.DataFrame({"feature": list(self.features), "part": list(self.features.values())})
         order = table["part"].abs().sort_values(ascending=False, kind="stable").index
         return table.loc[order].reset_index(drop=True)
@@ -121,23 +137,29 @@ class Explanation:
 
 @dataclass(frozen=True)
 class WhatIf:
-    """Predictions of one patient at several values of a feature."""
+    """Predictions for one patient at several values of a feature.
+
+    Model and note are those of :class:`Predictions`.
+    """
 
     feature: str
+    """The feature's name in the study."""
     values: tuple[Quantity, ...]
+    """(k,) values of the feature."""
     answers: tuple[Prediction, ...]
+    """(k,) prediction at each value."""
     model: Mapping[str, Any] = field(repr=False)
     note: str = field(repr=False)
 
     def frame(self) -> pd.DataFrame:
-        """Return a row a value, the value first."""
+        """Return a table with one row for each value, which is in the first column."""
         table = _table(self.answers)
         table.insert(0, self.feature, list(self.values))
         return table
 
 
 class Client:
-    """A client of one endpoint."""
+    """Client of one endpoint; its refusals and failures are raised as :class:`EndpointError`."""
 
     def __init__(
         self,
@@ -150,11 +172,11 @@ class Client:
         """Make a client; nothing is sent yet.
 
         Args:
-            url: of the server, such as ``http://127.0.0.1:3000``.
-            token: if the endpoint needs one.
+            url: the server's URL, such as ``http://127.0.0.1:3000``.
+            token: access token, if the endpoint needs one.
             timeout: seconds to wait for an answer.
-            patience: seconds in all to repeat a request to a busy server.
-            transport: in place of the network.
+            patience: seconds for which a request to a busy server is repeated.
+            transport: httpx transport, for tests without a network.
         """
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         self.patience = patience
@@ -170,31 +192,35 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self._http.close()
 
     def predict(self, patient: Patient, times: Sequence[float] | None = None) -> Prediction:
-        """Ask about one patient.
+        """Predict for one patient.
 
         Args:
             patient: feature or column -> value; missing ones are left out or None.
-            times: months at which survival is asked for.
+            times: months at which survival is predicted; the endpoint's default ones if absent.
 
         Raises:
-            EndpointError: as the endpoint says.
+            EndpointError: the endpoint refuses, fails, or cannot be reached.
         """
-        body = {"patient": _plain(patient), **_asked(times)}
+        body = {"patient": _plain(patient), **_months(times)}
         return _prediction(self._ask("POST", "/predict", body))
 
     def predict_batch(
         self, patients: Sequence[Patient] | pd.DataFrame, times: Sequence[float] | None = None
     ) -> Predictions:
-        """Ask about a list or a table of patients; a long one goes in several requests.
+        """Predict for a list or a table of patients, in several requests if it is long.
 
-        Requests that are too large for the endpoint are halved.
+        A request that is too large for the endpoint is halved.
+
+        Args:
+            patients: list of patients as for :meth:`predict`, or a table of them.
+            times: as for :meth:`predict`.
 
         Raises:
-            EndpointError: as the endpoint says, or its model was changed between two requests.
+            EndpointError: as for :meth:`predict`; or the model changed between two requests.
         """
         rows: Sequence[Mapping[Any, Any]] = (
             _rows(patients) if isinstance(patients, pd.DataFrame) else patients
@@ -206,7 +232,7 @@ class Client:
         while model is None or len(made) < len(listed):
             part = listed[len(made) : len(made) + at_once]
             try:
-                answer = self._ask("POST", "/predict_batch", {"patients": part, **_asked(times)})
+                answer = self._ask("POST", "/predict_batch", {"patients": part, **_months(times)})
             except EndpointError as error:
                 if error.status != TOO_LARGE or len(part) < 2:
                     raise
@@ -223,11 +249,7 @@ class Client:
         return Predictions(tuple(made), model, note)
 
     def explain(self, patient: Patient) -> Explanation:
-        """Ask what each feature adds to a patient's risk.
-
-        Raises:
-            EndpointError: as the endpoint says.
-        """
+        """Attribute the risk of a patient, given as for :meth:`predict`, by Shapley values."""
         answer = self._ask("POST", "/explain", {"patient": _plain(patient)})
         answer.pop("patient_id", None)
         return Explanation(**{**answer, "flags": tuple(answer["flags"])})
@@ -239,32 +261,25 @@ class Client:
         values: Sequence[Quantity] | None = None,
         times: Sequence[float] | None = None,
     ) -> WhatIf:
-        """Ask about a patient at other values of a feature, or of the treatment.
+        """Predict for one patient at several values of a feature.
 
         Args:
             patient: as for :meth:`predict`.
-            feature: name or column.
-            values: of the feature; the endpoint's default ones if absent.
+            feature: name or column of the feature, or column of the treatment.
+            values: values of the feature; the endpoint's default ones if absent.
             times: as for :meth:`predict`.
-
-        Raises:
-            EndpointError: as the endpoint says.
         """
         body = {"patient": _plain(patient), "feature": feature}
         if values is not None:
             body["values"] = [_cell(value, feature) for value in values]
-        answer = self._ask("POST", "/what_if", {**body, **_asked(times)})
+        answer = self._ask("POST", "/what_if", {**body, **_months(times)})
         answers = tuple(map(_prediction, answer["answers"]))
         return WhatIf(
             answer["feature"], tuple(answer["values"]), answers, answer["model"], answer["note"]
         )
 
     def model(self) -> dict[str, Any]:
-        """Ask for the model card: the model, its cohort, performance and features.
-
-        Raises:
-            EndpointError: as the endpoint says.
-        """
+        """Return the model card: the model, its training cohort, performance and features."""
         return self._ask("GET", "/model")
 
     def ready(self) -> bool:
@@ -275,6 +290,7 @@ class Client:
             return False
 
     def _ask(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+        """Return the content of the answer to a request, repeated while the server is busy."""
         until = time.monotonic() + self.patience
         while True:
             try:
@@ -296,11 +312,7 @@ def _pause(answer: httpx.Response) -> float:
 
 
 def _content(answer: httpx.Response) -> dict[str, Any]:
-    """Return the content of an answer.
-
-    Raises:
-        EndpointError: it is an error.
-    """
+    """Return the content of an answer; raise its error."""
     try:
         content = answer.json()
     except ValueError:
@@ -319,9 +331,9 @@ def _content(answer: httpx.Response) -> dict[str, Any]:
 
 
 def _prediction(answer: Mapping[str, Any]) -> Prediction:
-    own = ("flags", "patient_id", "curve", "interval", "model", "note")
+    others = ("flags", "patient_id", "curve", "interval", "model", "note")
     return Prediction(
-        quantities={name: value for name, value in answer.items() if name not in own},
+        quantities={name: value for name, value in answer.items() if name not in others},
         flags=tuple(answer["flags"]),
         patient_id=answer.get("patient_id"),
         curve=tuple(answer.get("curve") or ()),
@@ -331,33 +343,25 @@ def _prediction(answer: Mapping[str, Any]) -> Prediction:
 
 def _table(patients: Sequence[Prediction]) -> pd.DataFrame:
     rows = [
-        {"patient_id": each.patient_id or str(i), **each.quantities, "flags": _flags(each.flags)}
-        for i, each in enumerate(patients, start=1)
+        {"patient_id": p.patient_id or str(i), **p.quantities, "flags": "; ".join(p.flags) or "ok"}
+        for i, p in enumerate(patients, start=1)
     ]
     return pd.DataFrame(rows)
 
 
-def _flags(flags: Sequence[str]) -> str:
-    """Write flags as ``predict`` does."""
-    return "; ".join(flags) or "ok"
-
-
-def _asked(times: Sequence[float] | None) -> dict[str, list[float]]:
+def _months(times: Sequence[float] | None) -> dict[str, list[float]]:
     return {} if times is None else {"times": [float(month) for month in times]}
 
 
 def _rows(table: pd.DataFrame) -> list[dict[Any, Any]]:
-    """Return a table's rows as dictionaries.
-
-    Raises:
-        EndpointError: a column stands twice.
-    """
+    """Return a table's rows as dictionaries; refuse two columns of one name."""
     if twice := sorted({str(name) for name in table.columns[table.columns.duplicated()]}):
         raise EndpointError("invalid_request", f"column '{twice[0]}' stands twice: keep one")
     return table.astype(object).to_dict("records")
 
 
 def _plain(patient: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return a patient as JSON has it; refuse one that is no mapping."""
     if not isinstance(patient, (Mapping, pd.Series)):
         kind = type(patient).__name__
         raise EndpointError(
@@ -367,10 +371,10 @@ def _plain(patient: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _cell(value: Any, name: object) -> Any:
-    """Return a value as JSON has it; one that is not finite is missing, a date is its text.
+    """Return a value as JSON has it: a date as text, a number that is not finite as None.
 
     Raises:
-        EndpointError: it is no single value.
+        EndpointError: it is no number, text, date or missing value.
     """
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value[()]
@@ -381,7 +385,7 @@ def _cell(value: Any, name: object) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, (bool, int, str)):
-        # Of an enumeration and other kinds of text and number, what JSON knows.
+        # A subclass, such as an enumeration, becomes the plain value that JSON writes for it.
         return value if type(value) in (bool, int, str) else json.loads(json.dumps(value))
     if isinstance(value, (float, Decimal, Fraction)):
         number = float(value)

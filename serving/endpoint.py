@@ -115,12 +115,12 @@ def log_reload(version: Version, error: Exception | None) -> None:
 
 async def respond(route: str, body: bytes) -> Response:
     """Answer a request of one of the POST routes."""
-    with SLOT.taken() as bundle:
+    with SLOT.use() as bundle:
         read, answer = _handlers(bundle)[route]
         try:
             if len(body) < LONG:
                 return _json(200, await answer(read(body)))
-            async with bundle.scheduler.turn:
+            async with bundle.scheduler.long_requests:
                 request = await bundle.scheduler.in_thread(partial(read, body))
                 return _json(200, await answer(request))
         except RequestError as error:

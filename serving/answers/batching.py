@@ -27,19 +27,25 @@ T = TypeVar("T")
 MOST_SINGLE = 64
 #: Patients in a chunk of a list, if it is the only list.
 CHUNK = 500
-#: Long requests read at once: each takes tens of MB.
-LISTS = 2
+#: Maximum of long requests under way at once: each takes tens of MB.
+LONG_REQUESTS = 2
 #: Threads for long work; numpy releases the interpreter's lock.
 THREADS = 2
 
 
 class _Waiting(NamedTuple):
+    """A request for one patient, and the future of its answer."""
+
     request: CheckedRequest
     answer: asyncio.Future[bytes]
 
 
 class RequestScheduler:
-    """Runs a predictor in threads."""
+    """Scheduler that runs a predictor in worker threads.
+
+    Args:
+        predictor: answers the requests.
+    """
 
     def __init__(self, predictor: Predictor) -> None:
         self.predictor = predictor
@@ -47,8 +53,8 @@ class RequestScheduler:
         self._waiting: deque[_Waiting] = deque()
         self._batches: asyncio.Task[None] | None = None
         self._lists = 0
-        self.turn = asyncio.Semaphore(LISTS)
-        """Held by each long request."""
+        self.long_requests = asyncio.Semaphore(LONG_REQUESTS)
+        """Held by each long request while it is read and answered."""
         self._single, self._long = (
             ThreadPoolExecutor(n, name) for n, name in ((1, "single"), (THREADS, "long"))
         )
@@ -65,14 +71,14 @@ class RequestScheduler:
         """Return the answer to a request for one or more patients, in their order, as JSON."""
         self._lists += 1
         try:
-            # Of one list, smaller chunks occupy all threads.
+            # Chunks of the only list are small enough to occupy all threads.
             patients, size = request.patients, CHUNK * min(self._lists, THREADS)
             chunks = [
                 CheckedRequest(patients[start : start + size], request.times)
                 for start in range(0, len(patients), size)
             ]
             made = await asyncio.gather(
-                *(self.in_thread(partial(self.predictor.answers_json, each)) for each in chunks)
+                *(self.in_thread(partial(self.predictor.answers_json, chunk)) for chunk in chunks)
             )
         finally:
             self._lists -= 1
@@ -83,16 +89,16 @@ class RequestScheduler:
         return b",".join(answers)
 
     async def in_thread(self, work: Callable[[], T]) -> T:
-        """Do long work in a thread."""
+        """Return the result of long work, which is done in a thread."""
         return await asyncio.get_running_loop().run_in_executor(self._long, work)
 
     def close(self) -> None:
-        """End the threads after their work."""
+        """Let the threads end after their work; do not wait for them."""
         self._single.shutdown(wait=False)
         self._long.shutdown(wait=False)
 
     async def _run_batches(self) -> None:
-        """Answer batch after batch until no request waits."""
+        """Answer batches until no request waits."""
         loop = asyncio.get_running_loop()
         while batch := self._next_batch():
             requests = [waiting.request for waiting in batch]
@@ -106,7 +112,7 @@ class RequestScheduler:
                     waiting.answer.set_exception(answer)
 
     def _next_batch(self) -> list[_Waiting]:
-        """Take the requests that wait longest and ask for the same months."""
+        """Remove and return the requests that wait longest and ask for the same months."""
         batch: list[_Waiting] = []
         while self._waiting and len(batch) < MOST_SINGLE:
             waiting = self._waiting[0]
@@ -119,13 +125,17 @@ class RequestScheduler:
         return batch
 
     def _predict_batch(self, requests: Sequence[CheckedRequest]) -> list[bytes | Exception]:
-        """Answer requests for one patient each and the same months."""
+        """Answer requests for one patient each and the same months.
+
+        Returns:
+            The JSON answer to each request, or the exception that it caused.
+        """
         try:
-            patients = [each.patients[0] for each in requests]
+            patients = [request.patients[0] for request in requests]
             answers = self.predictor.answers_json(CheckedRequest(patients, requests[0].times))
             return [answer[:-1] + b"," + self._signature for answer in answers]
         except Exception as error:
             # One by one, so that only the request that causes it gets the error.
             if len(requests) == 1:
                 return [error]
-            return [self._predict_batch([each])[0] for each in requests]
+            return [self._predict_batch([request])[0] for request in requests]

@@ -1,4 +1,4 @@
-"""Survival curves of answers: their months, their decimals, and their JSON."""
+"""Survival curves of answers: their months, and their JSON with a fixed number of decimals."""
 
 from __future__ import annotations
 
@@ -11,44 +11,48 @@ from numpy.typing import NDArray
 
 from accomplice.data.arrays import Array, Ints
 
-#: Maximum of a curve's points, without the times of the request.
+#: Maximum of steps between a curve's points, without the months of the request.
 POINTS = 40
-#: Decimals of a curve's points: half the length of all digits, and more than can be drawn.
+#: Decimals of survival: half the length of a float's text, and more than can be drawn.
 DECIMALS = 8
-#: The two digits of each number below a hundred.
+#: The two digits of each number from 0 to 99, as one integer each (100,).
 PAIRS = np.frombuffer("".join(f"{i:02d}" for i in range(100)).encode(), np.uint16)
-#: Months between two points of a curve; the smallest that makes at most ``POINTS`` is taken.
+#: Possible months between two points; the smallest that makes at most ``POINTS`` steps is taken.
 STEPS = (1, 2, 3, 6, 12, 24, 60, 120, 240, 600, 1200)
-#: Names of a point's numbers.
+#: JSON keys of a point's probabilities.
 NAMES = ("survival", "low", "high")
-#: Templates in the cache: most requests have the same months.
+#: Maximum of cached templates: most requests have the same months.
 REMEMBERED = 64
 
 
 def grid(horizon: float) -> tuple[float, ...]:
-    """Return the months of a curve: from 0 to the horizon in even steps."""
+    """Return the months of a curve: from 0 to the horizon, in even steps but for the last."""
     step = next((s for s in STEPS if horizon / s <= POINTS), horizon / POINTS)
     return (*np.arange(0.0, horizon, step).tolist(), horizon)
 
 
 def merge_times(grid: Sequence[float], asked: Sequence[float]) -> list[float]:
-    """Return the times of the grid and of a request, rising, each once."""
+    """Return the months of the grid and of a request together, rising and without repeats."""
     return sorted({*grid, *asked})
 
 
 def write_curves(times: Sequence[float], curves: Array) -> list[orjson.Fragment]:
-    """Write survival and its interval (n, t, 3) at months (t,) as each patient's JSON.
+    """Return the survival curve of each of n patients as JSON.
 
-    A list has too many points to make an object or a text of each number: all digits are computed
+    A list of patients has too many numbers to make a Python object of each: all digits are computed
     as arrays and written into copies of one template.
+
+    Args:
+        times: (t,) months.
+        curves: (n, t, 3) survival and the lower and upper end of its interval.
     """
     template, ones, decimals = _template(tuple(times))
     rest = np.rint(curves * 10**DECIMALS).astype(np.uint32).reshape(len(curves), len(ones))
     pairs = np.empty((*rest.shape, DECIMALS // 2), np.uint16)
     for pair in range(DECIMALS // 2 - 1, -1, -1):
-        left = rest // 100
-        pairs[..., pair] = PAIRS.take(rest - 100 * left)
-        rest = left
+        quotient = rest // 100
+        pairs[..., pair] = PAIRS.take(rest - 100 * quotient)
+        rest = quotient
     rows = np.repeat(template[None], len(curves), axis=0)
     rows[:, ones] = rest + ord("0")
     rows[:, decimals] = pairs.view(np.uint8).reshape(len(curves), len(decimals))
@@ -58,9 +62,11 @@ def write_curves(times: Sequence[float], curves: Array) -> list[orjson.Fragment]
 
 @lru_cache(REMEMBERED)
 def _template(times: tuple[float, ...]) -> tuple[NDArray[np.uint8], Ints, Ints]:
-    """Return a curve's JSON (w,), and the positions in it of the digits of c numbers.
+    """Return the JSON of a curve with zeros for its probabilities, and the places of their digits.
 
-    They are those of the digits before (c,) and after (c * DECIMALS,) the decimal points.
+    Returns:
+        The JSON's w bytes (w,), and the positions in it of the digits before (c,) and after
+        (c * DECIMALS,) the decimal points of its c probabilities.
     """
     text, ones, decimals = "[", list[int](), list[int]()
     for time in times:

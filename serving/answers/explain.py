@@ -1,4 +1,4 @@
-"""Shapley attribution of a patient's risk to the features, relative to a typical patient."""
+"""Shapley values of a patient's risk by feature, relative to a typical patient."""
 
 from __future__ import annotations
 
@@ -8,12 +8,20 @@ from accomplice.serving.answers.predictor import Predictor
 from accomplice.serving.requests.validation import CheckedRequest, RequestError
 from accomplice.training.models.shapley import attribute
 
-#: Code of the error for a model that has no risk.
+#: Error code of a model without a survival endpoint, which has no risk.
 NO_RISK = "no_survival_endpoint"
 
 
 def explain(predictor: Predictor, request: CheckedRequest) -> dict[str, Any]:
-    """Attribute the risk of the one patient of a request, as ``Bundle.explain`` does.
+    """Attribute one patient's risk to the features, as ``Bundle.explain`` does.
+
+    Args:
+        predictor: holds the model.
+        request: one patient; its times are not used.
+
+    Returns:
+        The answer of ``POST /explain``: the risk (log-hazard), that of a typical patient (``base``)
+        and the part of each feature and modality, which add up to the difference.
 
     Raises:
         RequestError: the model has no survival endpoint.
@@ -24,9 +32,9 @@ def explain(predictor: Predictor, request: CheckedRequest) -> dict[str, Any]:
     read = predictor.read(request)
     parts = attribute(model, read.values, read.centre)
     study = predictor.bundle.study
-    own: dict[str, Any] = {} if read.ids[0] is None else {"patient_id": read.ids[0]}
+    identifier: dict[str, Any] = {} if read.ids[0] is None else {"patient_id": read.ids[0]}
     return {
-        **own,
+        **identifier,
         "risk": float(parts.risk[0]),
         "base": float(parts.base[0]),
         "features": dict(zip(study.features, parts.features[0].tolist(), strict=True)),

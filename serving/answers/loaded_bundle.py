@@ -1,8 +1,7 @@
-"""The loaded bundle, with the texts made from it, and its replacement while serving.
+"""The bundle in service, the texts made from it, and its replacement while serving.
 
-A request takes the bundle once, at its beginning, so that reading, prediction and answer are of one
-bundle even if another replaces it meanwhile. The threads of a replaced bundle end with its last
-answer.
+A request uses one bundle from its reading to its answer, even if another bundle replaces it
+meanwhile. The threads of a replaced bundle end with its last answer.
 """
 
 from __future__ import annotations
@@ -23,15 +22,15 @@ class LoadedBundle:
     predictor: Predictor
     scheduler: RequestScheduler
     form: str
-    """The page's form."""
+    """HTML of the page's form."""
     model: bytes
-    """The answer of ``GET /model``."""
+    """JSON answer of ``GET /model``."""
     document: bytes
-    """The answer of ``GET /docs.json``."""
+    """JSON answer of ``GET /docs.json``."""
 
 
 class BundleSlot:
-    """Holds the bundle in service."""
+    """Holder of the bundle in service."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -44,22 +43,26 @@ class BundleSlot:
         return self._current
 
     @contextmanager
-    def taken(self) -> Iterator[LoadedBundle]:
-        """Keep the current bundle's threads for as long as the block lasts."""
+    def use(self) -> Iterator[LoadedBundle]:
+        """Yield the bundle in service, and keep its threads until the block ends.
+
+        Raises:
+            RuntimeError: there is no bundle.
+        """
         with self._lock:
-            taken = self._current
-            if taken is None:
+            bundle = self._current
+            if bundle is None:
                 raise RuntimeError("there is no bundle yet")
-            self._users[id(taken)] += 1
+            self._users[id(bundle)] += 1
         try:
-            yield taken
+            yield bundle
         finally:
             with self._lock:
-                self._users[id(taken)] -= 1
-                self._close_unused(taken)
+                self._users[id(bundle)] -= 1
+                self._close_unused(bundle)
 
     def put(self, new: LoadedBundle | None) -> None:
-        """Replace the bundle; None for none."""
+        """Put another bundle, or none, in service."""
         with self._lock:
             old, self._current = self._current, new
             if new is not None:
@@ -67,8 +70,8 @@ class BundleSlot:
             if old is not None:
                 self._close_unused(old)
 
-    def _close_unused(self, one: LoadedBundle) -> None:
-        """End the threads of a replaced bundle that no request uses."""
-        if one is not self._current and self._users[id(one)] == 0:
-            del self._users[id(one)]
-            one.scheduler.close()
+    def _close_unused(self, bundle: LoadedBundle) -> None:
+        """End the threads of a bundle that was replaced and that no request uses."""
+        if bundle is not self._current and self._users[id(bundle)] == 0:
+            del self._users[id(bundle)]
+            bundle.scheduler.close()

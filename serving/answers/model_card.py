@@ -11,13 +11,14 @@ from accomplice.serving.answers.predictor import Predictor
 from accomplice.serving.answers.training_values import training_values
 from accomplice.training.bundle import Bundle
 
-#: Name of the model among the scores of a bundle.
+#: Name of the model, beside the baselines, in a bundle's metrics.
 MODEL = "model"
+#: Scores of a binary endpoint that are shown.
 RESPONSE_METRICS = ("auroc", "auprc", "brier")
 
 
 def describe(predictor: Predictor) -> dict[str, Any]:
-    """Return the document."""
+    """Return the answer of ``GET /model`` as plain data."""
     bundle = predictor.bundle
     study, provenance = bundle.study, bundle.provenance
     return {
@@ -28,7 +29,7 @@ def describe(predictor: Predictor) -> dict[str, Any]:
             "patients": provenance.get("patients"),
             "events": provenance.get("events"),
         },
-        "metrics": headline(bundle.metrics),
+        "metrics": main_scores(bundle.metrics),
         "features": features(bundle),
         "treatment": treatment(study, bundle),
         "responses": [
@@ -37,7 +38,7 @@ def describe(predictor: Predictor) -> dict[str, Any]:
                 "column": f"response.{name}",
                 "positive": list(endpoint.positive),
                 "answered": name in bundle.responses,
-                "metrics": _spans(_of_response(bundle, name)),
+                "metrics": _with_intervals(_response_scores(bundle, name)),
             }
             for name, endpoint in study.endpoints.binary.items()
         ],
@@ -46,28 +47,32 @@ def describe(predictor: Predictor) -> dict[str, Any]:
     }
 
 
-def headline(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the model's headline figures, each with its 95 % interval: value, low, high."""
-    return _spans((metrics.get("models") or {}).get(MODEL) or {})
+def main_scores(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return score -> value, and low and high of its 95 % interval, of the primary model.
+
+    Args:
+        metrics: the bundle's metrics.
+    """
+    return _with_intervals((metrics.get("models") or {}).get(MODEL) or {})
 
 
-def _of_response(bundle: Bundle, name: str) -> Mapping[str, Any]:
-    judged = (bundle.metrics.get("responses") or {}).get(name) or {}
-    return {metric: (judged.get("metrics") or {}).get(metric) for metric in RESPONSE_METRICS}
+def _response_scores(bundle: Bundle, name: str) -> Mapping[str, Any]:
+    evaluation = (bundle.metrics.get("responses") or {}).get(name) or {}
+    return {metric: (evaluation.get("metrics") or {}).get(metric) for metric in RESPONSE_METRICS}
 
 
-def _spans(figures: Mapping[str, Any]) -> dict[str, Any]:
-    """Keep the figures that have an interval."""
+def _with_intervals(scores: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the scores that have an interval."""
     keys = ("value", "low", "high")
-    spans = {}
-    for name, each in figures.items():
-        if isinstance(each, dict) and all(key in each for key in keys):
-            spans[name] = {key: each[key] for key in keys}
-    return spans
+    complete = {}
+    for name, score in scores.items():
+        if isinstance(score, dict) and all(key in score for key in keys):
+            complete[name] = {key: score[key] for key in keys}
+    return complete
 
 
 def features(bundle: Bundle) -> list[dict[str, Any]]:
-    """Describe the features of a request."""
+    """Return a description of each feature, in the study's order."""
     study, known = bundle.study, training_values(bundle)
     names: list[str] = list(study.features)
     modality: dict[str, str] = {}
@@ -95,16 +100,21 @@ def features(bundle: Bundle) -> list[dict[str, Any]]:
 
 
 def treatment(study: Study, bundle: Bundle) -> dict[str, Any] | None:
-    """Describe the treatment, and why no advice may rest on its effect."""
+    """Return a description of the treatment and the reasons against advice on it, if any.
+
+    Args:
+        study: may declare a treatment; None is returned if it does not.
+        bundle: its primary model holds the reasons.
+    """
     if study.treatment is None:
         return None
-    asked, model = study.treatment, bundle.primary
+    declared, model = study.treatment, bundle.primary
     return {
-        "column": asked.column,
-        "label": asked.label,
-        "treated": list(asked.treated),
-        "untreated": list(asked.untreated),
-        "eligible": {name: list(levels) for name, levels in asked.eligible.items()},
+        "column": declared.column,
+        "label": declared.label,
+        "treated": list(declared.treated),
+        "untreated": list(declared.untreated),
+        "eligible": {name: list(levels) for name, levels in declared.eligible.items()},
         "horizon": None if model is None else model.benefit_horizon,
         "no_effect": None if model is None else model.no_effect or None,
         "distrust": None if model is None else model.distrust or None,
@@ -112,10 +122,10 @@ def treatment(study: Study, bundle: Bundle) -> dict[str, Any] | None:
 
 
 def card(bundle: Bundle) -> str:
-    """Return the model card in Markdown: the bundle's own, or a short one."""
-    kept = bundle.metrics.get("card")
-    if isinstance(kept, str):
-        return kept
+    """Return the model card in Markdown: the one in the bundle, or a short one."""
+    stored = bundle.metrics.get("card")
+    if isinstance(stored, str):
+        return stored
     study, provenance = bundle.study, bundle.provenance
     trained = (
         "simulated patients: it says nothing about real ones" if study.synthetic else "patients"
@@ -123,7 +133,7 @@ def card(bundle: Bundle) -> str:
     count = provenance.get("patients")
     lines = [f"# {study.name}", "", study.description or "A multimodal model of survival.", ""]
     lines += [f"Trained on {'' if count is None else f'{count} '}{trained}.", ""]
-    for name, each in headline(bundle.metrics).items():
-        lines.append(f"- {name}: {each['value']:.3f} ({each['low']:.3f} to {each['high']:.3f})")
+    for name, score in main_scores(bundle.metrics).items():
+        lines.append(f"- {name}: {score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f})")
     lines += ["", "For research use only: not for decisions about a patient's care."]
     return "\n".join(lines)

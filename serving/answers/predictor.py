@@ -21,15 +21,15 @@ from accomplice.training.bundle import Answer, Bundle
 from accomplice.training.models.manifest import digest_of
 from accomplice.training.models.survival import INTERVAL, Column
 
-#: Run and version of a bundle where they are not known.
+#: Default of ``made_by``: neither run nor version is known.
 UNKNOWN: Mapping[str, str | None] = MappingProxyType({})
 
 
 class Watch(Protocol):
-    """Callback for patients that are answered."""
+    """Callback for answered patients."""
 
     def __call__(self, read: CodedPatients, columns: Mapping[str, Column], /) -> None:
-        """Take n coded patients and the columns (n,) of their answers."""
+        """Receive n coded patients and the columns (n,) of their answers."""
 
 
 def unwatched(read: CodedPatients, columns: Mapping[str, Column], /) -> None:
@@ -37,13 +37,20 @@ def unwatched(read: CodedPatients, columns: Mapping[str, Column], /) -> None:
 
 
 class Predictor:
-    """A bundle that answers requests."""
+    """Predictions of a bundle as answers to checked requests.
+
+    Args:
+        bundle: the models.
+        digest: SHA-256 of the bundle's content.
+        made_by: its ``run_id`` and ``version`` in MLflow, as far as known.
+    """
 
     def __init__(
         self, bundle: Bundle, digest: str, made_by: Mapping[str, str | None] = UNKNOWN
     ) -> None:
         self.bundle = bundle
         self.watch: Watch = unwatched
+        """Called with the patients of :meth:`answers_json`."""
         self.reader = PatientReader(bundle.study)
         study = bundle.study
         self.model: dict[str, Any] = {
@@ -56,46 +63,55 @@ class Predictor:
             "synthetic": study.synthetic,
             "horizon": bundle.horizon,
         }
+        """Names, versions and horizon of the model, as in each answer."""
         self.note = f"{SYNTHETIC} {RESEARCH}" if study.synthetic else RESEARCH
+        """Limits of use, as in each answer."""
 
     @classmethod
     def load(cls, path: Path, made_by: Mapping[str, str | None] = UNKNOWN) -> Predictor:
-        """Load the bundle at ``path``.
+        """Load a bundle.
 
         Args:
-            path: of its folder.
-            made_by: MLflow's ``run_id`` and ``version`` of it, where they are known.
+            path: the bundle's folder.
+            made_by: its ``run_id`` and ``version`` in MLflow, as far as known.
 
         Raises:
-            InputError: as ``Bundle.load`` does.
+            InputError: as for ``Bundle.load``.
         """
         return cls(Bundle.load(path), digest_of(path), made_by)
 
     @property
     def signature(self) -> dict[str, Any]:
-        """The model and the note of each answer."""
+        """Model and note, which each answer ends with."""
         return {"model": self.model, "note": self.note}
 
     @cached_property
     def grid(self) -> tuple[float, ...]:
-        """Months of every curve's points."""
+        """Months of each curve's points; empty for a model without a survival endpoint."""
         return () if self.bundle.horizon is None else grid(self.bundle.horizon)
 
     def warm_up(self, calls: int = 3) -> None:
-        """Answer synthetic patients, so that the first request is as fast as later ones."""
+        """Predict synthetic patients, so that the first request is as fast as later ones.
+
+        Args:
+            calls: number of predictions.
+        """
         for _ in range(calls):
             self.answers(CheckedRequest([example_patient(self.bundle.study)] * 2, None))
 
     def answers(self, request: CheckedRequest) -> list[dict[str, Any]]:
-        """Return each patient's answer, the quantities named as ``Bundle.predict`` names them."""
-        return [orjson.loads(each) for each in self._write(request, unwatched)]
+        """Return each patient's answer as plain data; its keys are columns of ``Bundle.predict``.
+
+        ``watch`` is not called.
+        """
+        return [orjson.loads(answer) for answer in self._write(request, unwatched)]
 
     def answers_json(self, request: CheckedRequest) -> list[bytes]:
-        """Return each patient's answer as JSON; ``watch`` is called with these patients."""
+        """Return each patient's answer as JSON, after a call of ``watch``."""
         return self._write(request, self.watch)
 
     def read(self, request: CheckedRequest) -> CodedPatients:
-        """Code the patients of a request and flag their odd values."""
+        """Return the coded patients of a request, with flags of their odd values."""
         read = self.reader.read(request.patients)
         read = replace(read, centre=self.bundle.training_range.known_centre(read.centre))
         self.bundle.training_range.flag(read.flags, read.values, read.centre)
@@ -119,14 +135,14 @@ class Predictor:
             answer = dict(zip(quantities, row, strict=True))
             if answer["patient_id"] is None:
                 del answer["patient_id"]
-            # NaN becomes null.
+            # orjson writes NaN as null.
             answers.append(orjson.dumps(answer))
         return answers
 
     def _curves(self, answered: Answer, times: Sequence[float]) -> list[orjson.Fragment] | None:
-        """Write each patient's curve of the primary endpoint, where there is one."""
+        """Return each patient's curve of the primary endpoint as JSON; None if there is none."""
         model = self.bundle.primary
         if model is None:
             return None
-        shown = merge_times(self.grid, times)
-        return write_curves(shown, answered.survival[model.endpoint].curve(shown))
+        months = merge_times(self.grid, times)
+        return write_curves(months, answered.survival[model.endpoint].curve(months))

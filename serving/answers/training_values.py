@@ -1,4 +1,7 @@
-"""Summaries of the training patients' values by feature, from the fitted preprocessors."""
+"""Summaries of the training patients' values by feature, from the fitted preprocessors.
+
+They serve as ranges, sliders and default values of requests. None is a patient's own value.
+"""
 
 from __future__ import annotations
 
@@ -11,78 +14,85 @@ from accomplice.data.preprocessing.preprocessor import Preprocessor
 from accomplice.data.study_parts import Feature, Treatment
 from accomplice.training.bundle import Bundle
 
-#: Probabilities of a number's quantiles.
+#: Probabilities of the quantiles of a number.
 QUANTILES = (0.05, 0.15, 0.25, 0.35, 0.5, 0.65, 0.75, 0.85, 0.95)
-#: Significant digits of a shown number.
+#: Significant digits of a summary.
 DIGITS = 4
 
+#: Value of a feature in a request: a number, or a level.
 Value = float | str
 
 
 @dataclass(frozen=True)
 class TrainingValues:
-    """The training patients' values of one feature; empty if no model uses it."""
+    """Summary of the training patients' values of one feature.
+
+    A feature that no model uses has its range or levels in the study instead.
+    """
 
     low: float | None = None
-    """The 0.5th percentile; None for a feature with levels."""
+    """0.5th percentile; None for a feature with levels."""
     high: float | None = None
-    """The 99.5th percentile."""
+    """99.5th percentile; None for a feature with levels."""
     typical: Value | None = None
-    """The median of a number, the nearest or most frequent level, no treatment."""
+    """Mean of a number on the model's scale; ordinal level nearest to the mean; most frequent
+    category; value of no treatment."""
     spread: tuple[Value, ...] = ()
-    """Quantiles, levels, or without and with the treatment."""
+    """Quantiles of a number, or levels; values of no treatment and treatment."""
 
 
 def training_values(bundle: Bundle, centre: str | None = None) -> dict[str, TrainingValues]:
-    """Return the training values of each feature of a bundle's study.
+    """Return feature -> summary of its training values, for each feature of a bundle's study.
 
     Args:
         bundle: the bundle.
-        centre: hospital whose expression scale the numbers are on; that of all patients where it
-            has none of its own.
+        centre: hospital whose scale expression is given on; if it has no scale of its own, or if
+            absent, the scale of all patients.
     """
     study = bundle.study
     values: dict[str, TrainingValues] = {}
-    for each in bundle.preprocessors():
-        if not each.study.features.keys() <= values.keys():
-            values = _fitted(each, centre) | values
+    for preprocessor in bundle.preprocessors():
+        if not preprocessor.study.features.keys() <= values.keys():
+            values = _fitted(preprocessor, centre) | values
     if study.treatment is not None:
         name = list(study.features)[study.treatment_position]
-        sides = _sides(study.features[name], study.treatment)
-        values[name] = TrainingValues(typical=sides[0] if sides else None, spread=sides)
+        arms = _arms(study.features[name], study.treatment)
+        values[name] = TrainingValues(typical=arms[0] if arms else None, spread=arms)
     return {
         name: values.get(name) or _declared(feature) for name, feature in study.features.items()
     }
 
 
-def _fitted(each: Preprocessor, centre: str | None) -> dict[str, TrainingValues]:
-    study, typical = each.study, each.typical()
-    table = each.quantiles(np.array([0.0, 1.0, *QUANTILES]))
+def _fitted(fitted: Preprocessor, centre: str | None) -> dict[str, TrainingValues]:
+    """Return feature -> summary, from a fitted preprocessor."""
+    study, typical = fitted.study, fitted.typical()
+    table = fitted.quantiles(np.array([0.0, 1.0, *QUANTILES]))
     if centre is not None:
-        where = np.full(len(table), centre)
-        table, typical = each.on_assay(table, where), each.on_assay(typical[None], where[:1])[0]
+        centres = np.full(len(table), centre)
+        table = fitted.on_assay(table, centres)
+        typical = fitted.on_assay(typical[None], centres[:1])[0]
     values = {}
     for j, (name, feature) in enumerate(study.features.items()):
         if feature.levels is not None:
             level = feature.levels[int(typical[j])]
             values[name] = TrainingValues(typical=level, spread=feature.levels)
         else:
-            low, high, *spread = (shown(v) for v in table[:, j].tolist())
+            low, high, *spread = (rounded(v) for v in table[:, j].tolist())
             values[name] = TrainingValues(
-                low, high, shown(float(typical[j])), tuple(dict.fromkeys(spread))
+                low, high, rounded(float(typical[j])), tuple(dict.fromkeys(spread))
             )
     return values
 
 
-def _sides(feature: Feature, treatment: Treatment) -> tuple[Value, ...]:
-    """Return a request's values for no treatment and treatment."""
-    sides: list[Value] = []
+def _arms(feature: Feature, treatment: Treatment) -> tuple[Value, ...]:
+    """Return the values in a request of no treatment and treatment."""
+    arms: list[Value] = []
     for listed in (treatment.untreated, treatment.treated):
         if feature.levels is not None:
-            sides += [level for level in listed if level in feature.levels][:1]
+            arms += [level for level in listed if level in feature.levels][:1]
         else:
-            sides += [number for number in map(_number, listed) if number is not None][:1]
-    return tuple(sides)
+            arms += [number for number in map(_number, listed) if number is not None][:1]
+    return tuple(arms)
 
 
 def _number(level: str) -> float | None:
@@ -93,27 +103,32 @@ def _number(level: str) -> float | None:
 
 
 def _declared(feature: Feature) -> TrainingValues:
-    """Return the study's levels or range of a feature that no model uses."""
+    """Return the summary of a feature that no model uses: its levels or range in the study."""
     if feature.levels is not None:
         return TrainingValues(spread=feature.levels)
     low, high = feature.bounds
     if not math.isfinite(high - low):
         return TrainingValues()
-    spread = dict.fromkeys(shown(low + part * (high - low)) for part in QUANTILES)
-    return TrainingValues(shown(low), shown(high), spread=tuple(spread))
+    spread = dict.fromkeys(rounded(low + part * (high - low)) for part in QUANTILES)
+    return TrainingValues(rounded(low), rounded(high), spread=tuple(spread))
 
 
-def shown(value: float) -> float:
-    """Round a number for people."""
+def rounded(value: float) -> float:
+    """Return a number with ``DIGITS`` significant digits."""
     return float(f"{value:.{DIGITS}g}")
 
 
 def typical_patient(bundle: Bundle, most: int = 8) -> dict[str, Value]:
-    """Return a typical patient of a request: the first features, and the treatment."""
-    study, known = bundle.study, training_values(bundle)
+    """Return column -> typical value, for some features: an example patient of a request.
+
+    Args:
+        bundle: the bundle.
+        most: maximum of features: the study's first ones, the treatment in any case.
+    """
+    study, summaries = bundle.study, training_values(bundle)
     names = list(study.features)
     listed = names[:most]
     if study.treatment is not None and names[study.treatment_position] not in listed:
         listed[-1] = names[study.treatment_position]
-    typical = {name: known[name].typical for name in listed}
+    typical = {name: summaries[name].typical for name in listed}
     return {study.features[n].column or n: v for n, v in typical.items() if v is not None}

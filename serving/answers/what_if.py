@@ -1,7 +1,7 @@
 """Predictions of one patient over several values of one feature.
 
-They are predictions of patients who differ in the feature, not effects of changing it; for the
-treatment they are effects as far as its effect is identified. The answer's note says so.
+They are predictions for patients who differ in the feature, not effects of changing it; those for
+the treatment are effects as far as its effect is identified. The answer's note says so.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ from accomplice.serving.requests.validation import (
     readable,
 )
 
-#: Integers up to this one are exact as floats.
+#: Largest integer up to which all integers are exact as floats.
 WHOLE = 2**53
-#: Maximum of levels in an error.
+#: Maximum of levels named in an error.
 MOST_LEVELS = 12
+#: First sentence of the answer's note.
 NOTE = (
     "A what-if says what the model makes of patients who differ in one feature, not what changing "
     "it would do."
@@ -37,27 +38,28 @@ NOTE = (
 
 @dataclass(frozen=True)
 class WhatIf:
-    """A checked request."""
+    """A checked what-if request."""
 
     patient: dict[str, Any]
+    """Feature or column -> value."""
     feature: str
-    """Name in the study."""
+    """The feature's name in the study."""
     values: list[Any] | None
-    """Null, numbers or texts; None for the default ones."""
+    """Values of the feature: null, true, false, numbers or texts; None for the default ones."""
     times: tuple[float, ...] | None
+    """Months at which survival is asked for; None for the default ones."""
 
 
 def read_what_if(body: bytes, reader: PatientReader, horizon: float | None) -> WhatIf:
-    """Parse and check a request.
+    """Parse and check a what-if request.
 
     Args:
-        body: as it was sent.
-        reader: knows the study's features.
-        horizon: months up to which times may be asked for; None where the model has no survival
-            endpoint.
+        body: the JSON that was sent.
+        reader: the reader of the study's patients.
+        horizon: last month that may be asked for; None if the model has no survival endpoint.
 
     Raises:
-        RequestError: value-free; lists the problems and their places.
+        RequestError: the request is invalid; lists the problems and their places, without values.
     """
     raw, problems, sound = open_request(body, ("patient", "feature", "values", "times"))
     patients = check_patients(raw, "patient", reader, problems, sound)
@@ -125,27 +127,31 @@ def _problem(value: object, feature: str, reader: PatientReader) -> str:
     return ""
 
 
-def what_if(predictor: Predictor, asked: WhatIf) -> dict[str, Any]:
-    """Predict the patient at each of the values, the other features as given."""
-    reader, name = predictor.reader, asked.feature
+def what_if(predictor: Predictor, request: WhatIf) -> dict[str, Any]:
+    """Predict a patient at several values of a feature, with the other features as given.
+
+    Returns:
+        The answer of ``POST /what_if`` as plain data.
+    """
+    reader, name = predictor.reader, request.feature
     position = list(reader.study.features).index(name)
     key = reader.study.features[name].column or name
-    rest = {k: v for k, v in asked.patient.items() if reader.positions.get(k) != position}
-    values: list[Any] = asked.values or list(_default_values(predictor, asked))
+    rest = {k: v for k, v in request.patient.items() if reader.positions.get(k) != position}
+    values: list[Any] = request.values or list(_default_values(predictor, request))
     patients = [{**rest, key: value} for value in values]
     return {
         "feature": name,
         "values": values,
-        "answers": predictor.answers(CheckedRequest(patients, asked.times)),
+        "answers": predictor.answers(CheckedRequest(patients, request.times)),
         "model": predictor.model,
         "note": f"{NOTE} {predictor.note}",
     }
 
 
-def _default_values(predictor: Predictor, asked: WhatIf) -> tuple[Value, ...]:
+def _default_values(predictor: Predictor, request: WhatIf) -> tuple[Value, ...]:
     """Return values of the feature on the expression scale of the patient's hospital."""
-    read = predictor.read(CheckedRequest([asked.patient], None))
+    read = predictor.read(CheckedRequest([request.patient], None))
     centre = None if read.centre is None else str(read.centre[0])
-    known = training_values(predictor.bundle, centre or None)
-    # Any value, if no model uses the feature and it has no range.
-    return known[asked.feature].spread or (1.0,)
+    summaries = training_values(predictor.bundle, centre or None)
+    # Any number, if no model uses the feature and it has no range.
+    return summaries[request.feature].spread or (1.0,)

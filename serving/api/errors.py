@@ -9,36 +9,50 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMappi
 from time import perf_counter
 from typing import Any
 
+#: ASGI scope or message.
 Message = MutableMapping[str, Any]
+#: ASGI callable that returns the next message of the client.
 Receive = Callable[[], Awaitable[Message]]
+#: ASGI callable that sends a message to the client.
 Send = Callable[[Message], Awaitable[None]]
+#: ASGI application.
 App = Callable[[Message, Receive, Send], Awaitable[None]]
+#: Callback for each answered request: path, status, seconds.
 Observe = Callable[[str, int, float], None]
-"""Callback for each answered request: path, status, seconds."""
 
 # BentoML's server configures the loggers below this name. Its own access log is off, since it
 # writes any path that a client sends.
 logger = logging.getLogger("bentoml.accomplice")
 
+#: HTTP methods that the log names.
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-#: Paths left out of the log: probes of every few seconds.
+#: Paths left out of the log: they are polled every few seconds.
 QUIET = frozenset({"/livez", "/readyz", "/healthz", "/metrics"})
 
+#: Status -> code and message of the error that replaces BentoML's.
 ERRORS = {
     404: ("not_found", "no such path: GET /docs.json lists them"),
     405: ("method_not_allowed", "not by this method: GET /docs.json says by which"),
     415: ("unsupported_media_type", "send application/json, not compressed"),
     503: ("unavailable", "the server is not ready: try again later"),
 }
+#: Code and message of an internal error.
 INTERNAL = ("internal", "an internal error; the server's log names the place")
 
 
 def envelope(code: str, message: str, details: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
-    """Return the one shape that every error of the endpoint has."""
+    """Return an error in the shape that all errors of the endpoint have.
+
+    Args:
+        code: short name of the kind of error, for programs.
+        message: text for people.
+        details: place (``where``) and text (``problem``) of each problem.
+    """
     return {"error": {"code": code, "message": message, "details": list(details)}}
 
 
-#: Headers of every answer: the page sends requests to this server alone, and must not be framed.
+#: Security headers of every answer: the page sends requests to this server alone, and no other page
+#: may frame it.
 HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -47,23 +61,37 @@ HEADERS = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
 )
+#: Header that forbids to store an answer.
 CACHE = (b"cache-control", b"no-store")
-#: Headers that describe an answer's content.
-OF_CONTENT = frozenset({b"content-type", b"content-length", b"content-encoding"})
+#: Names of headers that describe an answer's content.
+CONTENT_HEADERS = frozenset({b"content-type", b"content-length", b"content-encoding"})
 
 
 async def send_error(
     send: Send, status: int, error: tuple[str, str], headers: Iterable[tuple[bytes, bytes]] = ()
 ) -> None:
-    """Send an error, given as code and message, with further headers."""
+    """Send an error.
+
+    Args:
+        send: sends a message to the client.
+        status: HTTP status.
+        error: code and message.
+        headers: further headers.
+    """
     body = json.dumps(envelope(*error)).encode()
-    own = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": [*headers, *own]})
+    content = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, *content]})
     await send({"type": "http.response.body", "body": body})
 
 
 class Envelope:
-    """Gives the errors of the service and of BentoML the endpoint's shape."""
+    """Middleware that gives all errors the endpoint's shape, and logs requests.
+
+    Args:
+        app: the application.
+        routes: paths that the log names.
+        observe: callback for each answered request.
+    """
 
     def __init__(
         self, app: App, routes: tuple[str, ...] = (), observe: Observe | None = None
@@ -99,7 +127,7 @@ class Envelope:
 
 
 class _Answer:
-    """Passes a response on; holds back an error until its shape is known."""
+    """The application's response, passed on; an error is held back until its shape is known."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -108,7 +136,7 @@ class _Answer:
         self._body = b""
 
     async def send(self, message: Message) -> None:
-        """Take one message of the app."""
+        """Pass one message of the application on, or hold it back."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             if self.status >= 400:
@@ -127,11 +155,11 @@ class _Answer:
         await self._send(message)
 
     async def replace(self, status: int) -> None:
-        """Answer with the error of a status in place of the app's answer."""
+        """Send the error of a status in place of the application's response."""
         error = ERRORS.get(status, INTERNAL if status >= 500 else ("refused", "refused"))
-        kept = (*HEADERS, CACHE) if self.held is None else self.held.get("headers", ())
+        given = (*HEADERS, CACHE) if self.held is None else self.held.get("headers", ())
         self.held, self.status = None, status
-        headers = [pair for pair in kept if pair[0].lower() not in OF_CONTENT]
+        headers = [pair for pair in given if pair[0].lower() not in CONTENT_HEADERS]
         await send_error(self._send, status, error, headers)
 
 
@@ -144,12 +172,12 @@ def _is_envelope(body: bytes) -> bool:
 
 
 def log_error(error: BaseException) -> None:
-    """Log an internal error by its kind and place: its text could quote a patient's value."""
+    """Log an internal error by type and place: its text could quote a patient's value."""
     logger.error("%s", kind_and_place(error))
 
 
 def kind_and_place(error: BaseException) -> str:
-    """Return an error's kind and place in one line, without its text."""
+    """Return an error's type and place in the code in one line, without its text."""
     frames = traceback.extract_tb(error.__traceback__)[-4:]
     places = " < ".join(f"{f.name} ({f.filename}:{f.lineno})" for f in reversed(frames))
     return f"{type(error).__name__} in {places}"

@@ -1,10 +1,15 @@
-"""ASGI middleware: tokens, concurrency, and size and duration of requests.
+"""ASGI middleware that checks tokens and limits concurrency, size and duration of requests.
 
-A request reaches the service only if it carries a known token, where there are any; fewer requests
-than the limit are under way; and its body, counted as it comes in since a chunked one does not
-state its size, is no larger than allowed. BentoML has no limit of the body's size, and refuses
-concurrent requests only after it has read them. A server that other machines can reach and that
-knows no tokens refuses every request, however it was started.
+A request reaches the service only if
+
+- it carries a known token, where the server knows any;
+- fewer requests than the limit are under way;
+- its body is no larger than allowed. Bytes are counted as they come in, since a chunked body does
+  not state its size.
+
+BentoML has no limit of the body's size, and refuses concurrent requests only after it has read
+them. A server that other machines can reach and that knows no tokens refuses every request, however
+it was started.
 """
 
 from __future__ import annotations
@@ -37,20 +42,28 @@ from accomplice.serving.api.tokens import (
     read_tokens,
 )
 
-#: Default limits: requests under way at once, and size of a body in MB.
-CONCURRENCY, BODY_MB = 128, 16.0
-#: Seconds to receive a body, to answer it, and until a refused client may ask again.
-SLOWEST_BODY, SLOWEST_ANSWER, RETRY_AFTER = 20.0, 20.0, 1
+#: Default maximum of requests under way at once.
+CONCURRENCY = 128
+#: Default maximum of a body's size, in MB.
+BODY_MB = 16.0
+#: Maximum of seconds to receive a body.
+SLOWEST_BODY = 20.0
+#: Maximum of seconds to answer a request.
+SLOWEST_ANSWER = 20.0
+#: Seconds until a client that was refused for concurrency may ask again.
+RETRY_AFTER = 1
 #: Seconds before a request beyond the concurrency is refused: a client that asks again at once
-#: would take the time of answers. No more requests wait for that than may be under way.
+#: would slow down the answers. At most as many requests wait for a refusal as may be under way.
 HELD_BACK = 0.05
 #: Multiple of the allowed size up to which a body is read before the connection is closed.
 DRAINED = 16
 #: Paths without any check: they tell only whether the server is up.
 OPEN = frozenset({"/livez", "/readyz", "/healthz"})
-#: The page's frame and files, which need no token: they hold nothing of the model.
-FRAME, FILES = frozenset({"/", "/app", "/app/", "/docs"}), ("/app/files/", "/static_content/")
-#: Allowed values of the headers that describe a body.
+#: Paths of the page without the form, which need no token: they hold nothing of the model.
+FRAME = frozenset({"/", "/app", "/app/", "/docs"})
+#: Beginnings of the paths of the page's files, which need no token either.
+FILES = ("/app/files/", "/static_content/")
+#: Header that describes a body -> its allowed values.
 PLAIN = {
     b"content-type": (b"", b"application/json"),
     b"content-encoding": (b"", b"identity"),
@@ -59,6 +72,7 @@ PLAIN = {
 #: Header of a refusal that leaves a part of the body unread.
 CLOSE = ((b"connection", b"close"),)
 
+#: Status -> code and message of a refusal.
 REFUSALS = {
     403: (
         "tokens_needed",
@@ -76,25 +90,28 @@ REFUSALS = {
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of a server."""
+    """Tokens and limits of a server."""
 
     tokens: Mapping[str, str] = field(default_factory=dict)
-    """Hash -> name of each token; empty if requests need none."""
+    """SHA-256 of each known token -> its name; empty if requests need none."""
     concurrency: int = CONCURRENCY
-    """Requests under way at once."""
+    """Maximum of requests under way at once."""
     body: int = int(BODY_MB * 2**20)
-    """Bytes of a body."""
+    """Maximum of bytes of a body."""
 
     @classmethod
     def of_environment(cls, environ: Mapping[str, str] = os.environ) -> Limits:
-        """Read the limits of a server's process.
+        """Return the limits that environment variables set, or the default ones.
+
+        Args:
+            environ: the environment variables.
 
         Raises:
-            InputError: one of the variables does not read.
+            InputError: a limit is no number in its range, or the token file is invalid.
         """
-        named = environ.get(TOKENS_VARIABLE)
+        token_file = environ.get(TOKENS_VARIABLE)
         return cls(
-            tokens=read_tokens(Path(named)) if named else {},
+            tokens=read_tokens(Path(token_file)) if token_file else {},
             concurrency=int(_number(environ, CONCURRENCY_VARIABLE, CONCURRENCY)),
             body=int(_number(environ, BODY_VARIABLE, BODY_MB) * 2**20),
         )
@@ -112,14 +129,19 @@ def _number(environ: Mapping[str, str], name: str, default: float) -> float:
 
 @dataclass(eq=False)
 class _RefusedError(Exception):
-    """A request that is not let through."""
+    """Refusal of a request."""
 
     status: int
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
 class Guard:
-    """Refuses requests beyond the limits; see the module."""
+    """Middleware that refuses requests beyond the limits.
+
+    Args:
+        app: the application.
+        limits: tokens and limits; those of the environment if absent.
+    """
 
     def __init__(self, app: App, limits: Limits | None = None) -> None:
         self.app = app
@@ -127,7 +149,7 @@ class Guard:
         self._under_way = self._held_back = 0
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Answer or refuse one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -141,11 +163,15 @@ class Guard:
             await send_error(sender, refused.status, REFUSALS[refused.status], refused.headers)
 
     async def _admit(self, scope: Message, receive: Receive, send: _Sender) -> None:
-        """Answer a request with a known token, if not too many are under way."""
+        """Answer a request that passes all checks.
+
+        Raises:
+            _RefusedError: it fails one.
+        """
         headers = {name.lower(): value for name, value in scope["headers"]}
         if not self.limits.tokens and _from_outside(scope):
             raise _RefusedError(403)
-        if not (_of_frame(scope) or self._known(headers.get(b"authorization", b""))):
+        if not (_needs_no_token(scope) or self._authorised(headers.get(b"authorization", b""))):
             raise _RefusedError(401, ((b"www-authenticate", b"Bearer"),))
         # No await between the comparison and the count: no two requests take the last place.
         if self._under_way >= self.limits.concurrency:
@@ -169,14 +195,15 @@ class Guard:
             finally:
                 self._held_back -= 1
 
-    def _known(self, authorization: bytes) -> bool:
+    def _authorised(self, authorization: bytes) -> bool:
+        """Whether the header holds a known token, or no token is needed."""
         if not self.limits.tokens:
             return True
         scheme, _, token = authorization.partition(b" ")
         if scheme.lower() != b"bearer":
             return False
         given = hashlib.sha256(token.strip()).hexdigest()
-        # All are compared, each in constant time, so that the duration tells nothing.
+        # All are compared, each in constant time, so that the duration reveals nothing.
         matches = [hmac.compare_digest(given, known) for known in self.limits.tokens]
         return any(matches)
 
@@ -195,7 +222,7 @@ class Guard:
 
 
 class _Sender:
-    """Adds the headers of every answer, and knows whether one has begun."""
+    """Sender that adds the headers of every answer, and records whether one has begun."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -204,18 +231,18 @@ class _Sender:
     async def __call__(self, message: Message) -> None:
         self.begun = True
         if message["type"] == "http.response.start":
-            own = list(message.get("headers", ()))
-            named = {name.lower() for name, _ in own}
-            own += [pair for pair in (*HEADERS, CACHE) if pair[0] not in named]
-            message = {**message, "headers": own}
+            headers = list(message.get("headers", ()))
+            names = {name.lower() for name, _ in headers}
+            headers += [pair for pair in (*HEADERS, CACHE) if pair[0] not in names]
+            message = {**message, "headers": headers}
         await self._send(message)
 
 
 async def _read_body(headers: Mapping[bytes, bytes], receive: Receive, most: int) -> bytes | None:
-    """Receive a request's body of at most ``most`` bytes; None if the client has gone.
+    """Return a request's body of at most ``most`` bytes; None if the client has gone.
 
     Raises:
-        _RefusedError: it is too large or too slow, or states no length.
+        _RefusedError: the body is too large or too slow, or its stated length is no number.
     """
     stated = headers.get(b"content-length", b"0")
     if not stated.isdigit():
@@ -248,7 +275,7 @@ async def _read_body(headers: Mapping[bytes, bytes], receive: Receive, most: int
     return b"".join(parts)
 
 
-def _of_frame(scope: Message) -> bool:
+def _needs_no_token(scope: Message) -> bool:
     """Whether the path needs no token."""
     path = scope["path"]
     return scope["method"] in ("GET", "HEAD") and (path in FRAME or path.startswith(FILES))
@@ -260,7 +287,7 @@ def _is_json(scope: Message) -> bool:
     BentoML reads other types too, among them pickle, or fails on them and logs it.
     """
     allowed = ((PLAIN.get(name.lower()), value) for name, value in scope["headers"])
-    return all(value.partition(b";")[0].strip().lower() in own for own, value in allowed if own)
+    return all(value.partition(b";")[0].strip().lower() in good for good, value in allowed if good)
 
 
 def _from_outside(scope: Message) -> bool:

@@ -1,8 +1,8 @@
-"""The endpoint's OpenAPI document, made from the bundle it serves.
+"""OpenAPI document of the endpoint, made from the bundle that it serves.
 
-BentoML's has neither the GET routes nor the errors, and is no valid OpenAPI 3.0 where a value may
-be null. Here the keys of a patient are the study's columns, those of an answer are the model's, and
-every example is one that the endpoint answers.
+BentoML's own document has neither the GET routes nor the errors, and is no valid OpenAPI 3.0 where
+a value may be null. In this one the keys of a patient are the study's columns, the keys of an
+answer are the model's quantities, and the endpoint answers every example.
 """
 
 from __future__ import annotations
@@ -29,13 +29,17 @@ from accomplice.serving.requests.schemas import (
 )
 from accomplice.serving.requests.validation import CheckedRequest
 
+#: Reference to a schema, by the name of its model.
 REF = "#/components/schemas/{model}"
-Number = Mapping[str, Any]
-NUMBER: Number = {"type": ["number", "null"]}
+#: Schema of a number that may be null.
+NUMBER: Mapping[str, Any] = {"type": ["number", "null"]}
 #: Types of a patient's values.
 SINGLE = ("string", "number", "boolean", "null")
+#: Schema of one patient.
 PATIENT = {"$ref": REF.format(model="Patient")}
+#: Schema of a list of patients.
 PATIENTS = {"type": "array", "minItems": 1, "maxItems": MOST_PATIENTS, "items": PATIENT}
+#: Content of an answer in plain text.
 TEXT = {"text/plain": {"schema": {"type": "string"}}}
 #: Prefix of a quantity's name -> its description.
 QUANTITIES = {
@@ -52,6 +56,7 @@ QUANTITIES = {
     "advice": "What the benefit speaks for, or why the model abstains.",
     "response.": "Chance of a positive label.",
 }
+#: Status of an error -> its description.
 ERRORS = {
     400: "What is wrong with the request, and where; no value is repeated.",
     401: "Send a known token.",
@@ -67,10 +72,10 @@ ERRORS = {
 
 
 def document(predictor: Predictor, secured: bool = False) -> dict[str, Any]:
-    """Return the document, as plain data.
+    """Return the OpenAPI document as plain data.
 
     Args:
-        predictor: of the bundle.
+        predictor: holds the bundle in service.
         secured: whether the server knows tokens, so that a request needs one.
     """
     return {
@@ -99,40 +104,41 @@ def document(predictor: Predictor, secured: bool = False) -> dict[str, Any]:
 
 
 def schemas(predictor: Predictor) -> dict[str, Any]:
-    """Return the schemas of requests, answers and errors, for the bundle's study and models."""
+    """Return name -> schema, of the bundle's requests and answers and of the errors."""
     posts = [route[:2] for route in POST_ROUTES.values()]
     models: list[type[BaseModel]] = [*chain.from_iterable(posts), ModelCard, Error]
-    made = models_json_schema([(m, "validation") for m in models], ref_template=REF)[1]["$defs"]
-    properties = answer_properties(predictor)
-    for name, schema in made.items():
-        own = schema["properties"]
+    by_name = models_json_schema([(m, "validation") for m in models], ref_template=REF)[1]["$defs"]
+    quantities = answer_properties(predictor)
+    for name, schema in by_name.items():
+        properties = schema["properties"]
         if name.endswith("Request"):
             schema["additionalProperties"] = False
-            own |= {"patient": PATIENT} if "patient" in own else {"patients": PATIENTS}
-            if "times" in own:
-                own["times"] = times_schema(predictor.bundle.horizon)
+            one = "patient" in properties
+            properties |= {"patient": PATIENT} if one else {"patients": PATIENTS}
+            if "times" in properties:
+                properties["times"] = times_schema(predictor.bundle.horizon)
         elif name in ("PatientAnswer", "PredictAnswer"):
-            schema["properties"] = properties | own
+            schema["properties"] = quantities | properties
             schema["patternProperties"] = {r"^([A-Za-z0-9_-]+\.)?survival@[0-9.e+-]+$": NUMBER}
-    made["WhatIfRequest"]["anyOf"] = what_if_schemas(predictor.reader)
-    return {"Patient": patient_schema(predictor), **made}
+    by_name["WhatIfRequest"]["anyOf"] = what_if_schemas(predictor.reader)
+    return {"Patient": patient_schema(predictor), **by_name}
 
 
 def patient_schema(predictor: Predictor) -> dict[str, Any]:
-    """Describe a patient of the study: its columns, of which at least one is needed."""
+    """Return the schema of a patient: the study's columns, of which at least one is needed."""
     bundle, known = predictor.bundle, training_values(predictor.bundle)
     study, positions = bundle.study, predictor.reader.positions
     properties: dict[str, Any] = {}
-    keys = [[key for key, j in positions.items() if j == own] for own in range(len(study.features))]
+    keys = [[key for key, k in positions.items() if k == j] for j in range(len(study.features))]
     twice = [{"not": {"required": both}} for both in keys if len(both) > 1]
     for name, feature in study.features.items():
-        shown = _feature_schema(name, feature)
+        schema = _feature_schema(name, feature)
         if known[name].typical is not None:
-            shown["examples"] = [known[name].typical]
-        properties[feature.column or name] = shown
-    for column, what in ((study.id, "Identifier"), (study.centre, "Hospital")):
+            schema["examples"] = [known[name].typical]
+        properties[feature.column or name] = schema
+    for column, title in ((study.id, "Identifier"), (study.centre, "Hospital")):
         if column is not None:
-            properties[column] = {"type": [*SINGLE], "description": f"{what}."}
+            properties[column] = {"type": [*SINGLE], "description": f"{title}."}
     return {
         "type": "object",
         "title": "Patient",
@@ -153,12 +159,16 @@ def _feature_schema(name: str, feature: Feature) -> dict[str, Any]:
         parts.append("from {:g} to {:g}".format(*feature.bounds))
     if feature.column not in (None, name):
         parts.append(f"the study's '{name}'")
-    # Other values are answered too, with flags.
+    # Any single value: those that are invalid are answered too, with flags.
     return {"type": [*SINGLE], "description": "; ".join(parts) + "."}
 
 
 def what_if_schemas(reader: PatientReader) -> list[dict[str, Any]]:
-    """Describe the values of each feature: numbers, or its levels."""
+    """Return the schemas of feature and values of a what-if: one for numbers, one for each other.
+
+    Args:
+        reader: knows the keys and levels of the features.
+    """
     schemas_of_levels, numbers = [], []
     for key, position in reader.positions.items():
         spellings = reader.spellings(position)
@@ -180,7 +190,11 @@ def _what_if_schema(keys: list[str], value: dict[str, Any]) -> dict[str, Any]:
 
 
 def times_schema(horizon: float | None) -> dict[str, Any]:
-    """Describe the months that may be asked for."""
+    """Return the schema of the months that may be asked for.
+
+    Args:
+        horizon: the model's, in months; None if it has no survival endpoint.
+    """
     if horizon is None:
         return {"type": "null", "description": "The model has no survival endpoint."}
     return {
@@ -193,11 +207,11 @@ def times_schema(horizon: float | None) -> dict[str, Any]:
 
 
 def answer_properties(predictor: Predictor) -> dict[str, Any]:
-    """Describe the quantities of this model's answers, by their names."""
-    asked = CheckedRequest([dict(typical_patient(predictor.bundle))], None)
+    """Return quantity -> schema, of this model's answers; without those of survival."""
+    request = CheckedRequest([dict(typical_patient(predictor.bundle))], None)
     further = tuple(f"{name}." for name in predictor.bundle.survival)[1:]
     properties = {}
-    for name, value in predictor.answers(asked)[0].items():
+    for name, value in predictor.answers(request)[0].items():
         plain = name.removeprefix(next((p for p in further if name.startswith(p)), ""))
         description = next(
             (text for key, text in QUANTITIES.items() if plain.startswith(key)), None
@@ -210,7 +224,7 @@ def answer_properties(predictor: Predictor) -> dict[str, Any]:
 
 
 def paths(predictor: Predictor) -> dict[str, Any]:
-    """Describe the routes, with examples of the requests."""
+    """Return path -> description of the route, with examples of its requests."""
     patient = typical_patient(predictor.bundle)
     first = dict(list(patient.items())[:2])
     horizon = predictor.bundle.horizon
@@ -237,33 +251,39 @@ def paths(predictor: Predictor) -> dict[str, Any]:
 
 
 def what_if_examples(predictor: Predictor, patient: Mapping[str, Value]) -> dict[str, Any]:
-    """Return examples with given values, with the default ones, and of the treatment."""
+    """Return title -> what-if request: with default values, with given ones, of the treatment.
+
+    Args:
+        predictor: holds the bundle in service.
+        patient: the patient of all examples.
+    """
     study, known = predictor.bundle.study, training_values(predictor.bundle)
-    shown: dict[str, Any] = {}
+    examples: dict[str, Any] = {}
     name = next((n for n, f in study.features.items() if f.kind == "expression"), None)
     name = name or next(iter(study.features))
-    shown[f"over {name}"] = {"patient": patient, "feature": name}
-    chosen = list(known[name].spread[:3])
-    if chosen:
-        shown["at chosen values"] = {"patient": patient, "feature": name, "values": chosen}
+    examples[f"over {name}"] = {"patient": patient, "feature": name}
+    values = list(known[name].spread[:3])
+    if values:
+        examples["at chosen values"] = {"patient": patient, "feature": name, "values": values}
     if study.treatment is not None:
         column = study.treatment.column
-        shown["without and with the treatment"] = {"patient": patient, "feature": column}
-    return shown
+        examples["without and with the treatment"] = {"patient": patient, "feature": column}
+    return examples
 
 
 def _post(path: str, examples: Mapping[str, Any]) -> dict[str, Any]:
-    asked, answered, about = POST_ROUTES[path]
+    """Return the description of a POST route."""
+    request_model, answer_model, summary = POST_ROUTES[path]
     request = {
-        "schema": {"$ref": REF.format(model=asked.__name__)},
+        "schema": {"$ref": REF.format(model=request_model.__name__)},
         "examples": {title: {"value": value} for title, value in examples.items()},
     }
-    answer = {"schema": {"$ref": REF.format(model=answered.__name__)}}
+    answer = {"schema": {"$ref": REF.format(model=answer_model.__name__)}}
     return {
         "post": {
             "operationId": path.removeprefix("/"),
             "tags": ["answers"],
-            "summary": about,
+            "summary": summary,
             "requestBody": {"required": True, "content": {"application/json": request}},
             "responses": {
                 "200": {"description": "The answer.", "content": {"application/json": answer}},
@@ -273,17 +293,18 @@ def _post(path: str, examples: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _get(name: str, about: str, content: Mapping[str, Any], tag: str = "operation") -> Any:
+def _get(name: str, summary: str, content: Mapping[str, Any], tag: str = "operation") -> Any:
+    """Return the description of a GET route."""
     open_to_all = tag == "operation" and name != "metrics"
     refusals = {} if open_to_all else _refusals(401, 403, 429, 500)
-    own: dict[str, Any] = {"security": []} if open_to_all else {}
+    security: dict[str, Any] = {"security": []} if open_to_all else {}
     return {
         "get": {
             "operationId": name,
             "tags": [tag],
-            "summary": about,
+            "summary": summary,
             "responses": {"200": {"description": "The answer.", "content": content}, **refusals},
-            **own,
+            **security,
         }
     }
 

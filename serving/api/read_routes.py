@@ -1,6 +1,6 @@
 """GET routes of the model card, the OpenAPI document and the metrics.
 
-BentoML's own routes are all POST, so these are an application of their own beside them.
+They form a Starlette application beside BentoML's own routes, which are all POST.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 def read_routes(
     current: Callable[[], LoadedBundle | None], exposition: Callable[[], bytes]
 ) -> Starlette:
-    """Return the routes' application.
+    """Return the application of the GET routes.
 
     Args:
-        current: returns the bundle in service; None before there is one.
-        exposition: returns the metrics in Prometheus's format.
+        current: function that returns the bundle in service; None before there is one.
+        exposition: function that returns the metrics in Prometheus's text format.
     """
 
     def loaded() -> LoadedBundle:

@@ -1,7 +1,7 @@
-"""Access tokens of the endpoint, kept as hashes.
+"""Access tokens of the endpoint, and their file, which holds hashes alone.
 
-The guard checks them. They have a module of their own, since the process that starts a server must
-not import the guard's.
+``serving.api.guard`` checks them. The process that starts a server reads the file too, but must not
+import the guard.
 """
 
 from __future__ import annotations
@@ -13,28 +13,33 @@ from pathlib import Path
 
 from accomplice.data.errors import InputError
 
-#: Environment variables that the guard of a server reads: the token file, the requests under way
-#: at once, and the largest body in MB.
+#: Environment variable of the token file's path.
 TOKENS_VARIABLE = "ACCOMPLICE_TOKENS"
+#: Environment variable of the maximum of requests under way at once.
 CONCURRENCY_VARIABLE = "ACCOMPLICE_CONCURRENCY"
+#: Environment variable of the maximum of a body's size, in MB.
 BODY_VARIABLE = "ACCOMPLICE_MAX_BODY_MB"
-#: Upper bound (exclusive) of both limits.
+#: Upper bound (exclusive) of both maxima.
 BELOW = 1_000_000
 
-#: A line of a token file.
+#: Pattern of a token file's line: name and SHA-256.
 LINE = re.compile(r"([A-Za-z0-9._-]{1,64}):([0-9a-f]{64})")
 
 
 def hashed(token: str) -> str:
-    """Return the sha256 (hex) by which a token is known; a token is random, so it needs no salt."""
+    """Return a token's SHA-256 in hex; a token is random, so it needs no salt."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 def new_token(name: str) -> tuple[str, str]:
-    """Make a token; return it with the line that a token file holds of it.
+    """Return a new random token, and its line for a token file.
+
+    Args:
+        name: the token's name, such as its user's.
 
     Raises:
-        InputError: the name holds other than letters, digits, dots, dashes and underscores.
+        InputError: the name is empty, has over 64 characters, or has others than letters (a to z),
+            digits, dots, dashes and underscores.
     """
     token = secrets.token_urlsafe(32)
     line = f"{name}:{hashed(token)}"
@@ -47,10 +52,10 @@ def read_tokens(path: Path) -> dict[str, str]:
     """Read a token file: a line ``name:sha256`` for each token, ``#`` before a comment.
 
     Returns:
-        Hash -> name.
+        SHA-256 -> name of each token.
 
     Raises:
-        InputError: the file is not there, a line does not read, or it holds no token.
+        InputError: the file cannot be read, a line is invalid, or there is no token.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()

@@ -40,11 +40,11 @@ def test_what_is_taken_stays_whole_and_ends_with_its_last_user(
     live.put(first)
 
     async def run() -> None:
-        with live.taken() as one, live.taken() as other:
+        with live.use() as one, live.use() as other:
             assert one is other is first
             await one.scheduler.predict_one(asked)
             live.put(second)
-            with live.taken() as new:
+            with live.use() as new:
                 assert new is second
             # Begun before, answered after.
             assert await one.scheduler.predict_many(asked)
@@ -54,7 +54,7 @@ def test_what_is_taken_stays_whole_and_ends_with_its_last_user(
 
     asyncio.run(run())
     live.put(None)
-    with pytest.raises(RuntimeError, match="no bundle yet"), live.taken():
+    with pytest.raises(RuntimeError, match="no bundle yet"), live.use():
         pass
     made = set(threading.enumerate()) - before
     for thread in made:
@@ -66,7 +66,7 @@ def test_nothing_keeps_what_answers_no_more(bundle: Bundle) -> None:
     live, first = BundleSlot(), answering(bundle)
     live.put(first)
     gone = weakref.ref(first.scheduler)
-    with live.taken():
+    with live.use():
         live.put(answering(bundle))
     del first
     gc.collect()
@@ -79,7 +79,7 @@ def test_who_gave_up_waiting_is_no_error(bundle: Bundle, patient: dict[str, Any]
     live.put(answering(bundle))
 
     async def ask() -> None:
-        with live.taken() as now:
+        with live.use() as now:
             await now.scheduler.predict_one(CheckedRequest([patient], None))
 
     async def run() -> list[Any]:

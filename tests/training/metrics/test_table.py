@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from accomplice.serving.answers.model_card import headline
+from accomplice.serving.answers.model_card import main_scores
 from accomplice.training.config import configure
 from accomplice.training.evaluation import bootstrap
 from accomplice.training.evaluation.comparison import compare
@@ -112,7 +112,7 @@ def test_is_in_the_record_and_on_every_page(registered, predicted, tiny_trained)
     for text in (render(review_page(bundle)), model_card(bundle)):
         assert LABEL in text
         assert str(figure) in text
-    assert headline(metrics)["auc"] == figure.to_json()
+    assert main_scores(metrics)["auc"] == figure.to_json()
     assert Challenger.of(bundle).gains["auc"] == judged.gains[KAPLAN_MEIER]["auc"]
 
 
