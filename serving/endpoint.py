@@ -1,7 +1,7 @@
-"""Answers to requests: the loaded bundle, its scheduler, and the counters.
+"""State of a worker: its bundle, scheduler and metrics, and the answers to requests.
 
-``serving.service`` is BentoML's view of it. It imports this module in a worker alone, since the
-process that starts the workers imports the service too.
+``serving.service`` declares the routes to BentoML and imports this module in the workers alone,
+since the process that starts the workers imports the service too.
 """
 
 from __future__ import annotations
@@ -34,41 +34,46 @@ from accomplice.serving.requests.schemas import ROUTES
 from accomplice.serving.requests.validation import RequestError, read_request
 from accomplice.serving.web.page import Page
 
-#: Environment variable that names the bundle to serve; it wins over a packed one. The same as in
-#: ``deployment.server``, which is not packed.
+#: Environment variable of the bundle to serve, which is preferred to a packed one. The name is
+#: repeated from ``deployment.server``, which is not packed.
 BUNDLE_VARIABLE = "ACCOMPLICE_BUNDLE"
-#: Bytes of a body beyond which reading it would delay other requests.
+#: Bytes of a body from which on reading it would delay other requests.
 LONG = 50_000
+#: Metrics of this worker.
 METRICS = Metrics(ROUTES)
+#: Bundle in service of this worker.
 SLOT = BundleSlot()
 
 
 def bundle_path() -> Path:
-    """Return the folder of the bundle to serve: the environment's, or the one packed beside."""
-    named = os.environ.get(BUNDLE_VARIABLE)
-    return Path(named) if named else Path(accomplice.__file__).parents[1] / "bundle"
+    """Return the folder of the bundle to serve: the environment's, or else the packed one."""
+    given = os.environ.get(BUNDLE_VARIABLE)
+    return Path(given) if given else Path(accomplice.__file__).parents[1] / "bundle"
 
 
 def begin(page: Page) -> Follower | None:
-    """Load the bundle that the environment names; return the follower of later ones, if any.
+    """Load the first bundle, from the handover's folder or else :func:`bundle_path`.
 
     Args:
-        page: that makes the form of each bundle.
+        page: the web page, which makes the form of each bundle.
+
+    Returns:
+        The running thread that loads later versions; None without a handover.
 
     Raises:
-        InputError: as :func:`load`.
+        InputError: no bundle can be loaded.
     """
     follower: Follower | None = None
-    named = os.environ.get(HANDOVER_VARIABLE)
-    if named:
-        follower = Follower(Handover(Path(named)), partial(load, page=page), log_reload)
+    folder = os.environ.get(HANDOVER_VARIABLE)
+    if folder:
+        follower = Follower(Handover(Path(folder)), partial(load, page=page), log_reload)
         follower.begin()
     else:
         path = bundle_path()
         load(Version(str(path), **read_origin(path)), page)
-    # The loaded objects stay: freezing them brings the slowest percent of the answers from 250 ms
-    # down to 11. A large batch makes a hundred thousand objects that are freed without the
-    # collector, which need not run meanwhile.
+    # The loaded objects stay: freezing them takes the slowest percent of the answers from 250 ms
+    # down to 11. A large batch makes a hundred thousand objects, all freed by reference counts, so
+    # that the collector need not run meanwhile.
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 50)
@@ -78,10 +83,14 @@ def begin(page: Page) -> Follower | None:
 
 
 def load(version: Version, page: Page) -> None:
-    """Load a bundle and let it answer from now on.
+    """Load a version and put it in service.
+
+    Args:
+        version: the bundle's folder, expected digest, run and version.
+        page: the web page, which makes the bundle's form.
 
     Raises:
-        InputError: as ``Bundle.load`` does, or the bundle's digest is another one.
+        InputError: as for ``Bundle.load``, or the bundle's digest is not the expected one.
     """
     made_by = {"run_id": version.run_id, "version": version.version}
     predictor = Predictor.load(Path(version.bundle or ""), made_by)
@@ -97,12 +106,17 @@ def load(version: Version, page: Page) -> None:
     )
     predictor.watch = METRICS.watch(predictor)
     SLOT.put(new)
-    # The objects of the start are frozen, so that this takes a moment.
+    # The objects loaded at the start are frozen, so that this is fast.
     gc.collect()
 
 
 def log_reload(version: Version, error: Exception | None) -> None:
-    """Count and log a move to another bundle, or the refusal of one."""
+    """Count and log a change of version.
+
+    Args:
+        version: the new version.
+        error: the error for which it was refused; None if it is in service.
+    """
     METRICS.reload(MOVED if error is None else REFUSED)
     name = f"version {version.version or 'unknown'} (digest {(version.digest or 'unknown')[:12]})"
     if error is None:
@@ -114,7 +128,12 @@ def log_reload(version: Version, error: Exception | None) -> None:
 
 
 async def respond(route: str, body: bytes) -> Response:
-    """Answer a request of one of the POST routes."""
+    """Return the answer to a request, or its error.
+
+    Args:
+        route: path of a POST route, such as ``/predict``.
+        body: the JSON that was sent.
+    """
     with SLOT.use() as bundle:
         read, answer = _handlers(bundle)[route]
         try:
@@ -135,13 +154,13 @@ async def respond(route: str, body: bytes) -> Response:
 def _handlers(
     bundle: LoadedBundle,
 ) -> dict[str, tuple[Callable[[bytes], Any], Callable[[Any], Awaitable[bytes]]]]:
-    """Return by route how a body is read and how the request is answered as JSON."""
+    """Return route -> function that reads a body, and function that answers it as JSON."""
     predictor, scheduler = bundle.predictor, bundle.scheduler
     reader, horizon = predictor.reader, predictor.bundle.horizon
 
     def in_thread(answer: Callable[[Predictor, Any], dict[str, Any]]) -> Any:
-        # These take several times as long as a prediction.
-        return lambda asked: scheduler.in_thread(lambda: orjson.dumps(answer(predictor, asked)))
+        # Explanations and what-ifs take several times as long as a prediction.
+        return lambda request: scheduler.in_thread(lambda: orjson.dumps(answer(predictor, request)))
 
     return {
         "/predict": (lambda body: read_request(body, reader, horizon), scheduler.predict_one),

@@ -1,14 +1,14 @@
-"""Prometheus metrics: the endpoint's traffic, and the drift of its patients from training's.
+"""Prometheus metrics: the endpoint's traffic, and the drift of its patients from the training's.
 
-BentoML's counters of requests are off: they label by any path that a client sends, even without a
-token, which keeps the client's text and takes memory for each. Here every label comes from the
-routes and the study.
+BentoML's counters of requests are off: their labels are any paths that clients send, even without a
+token, which stores the clients' text and takes memory for each path. Here every label comes from
+the routes and the study.
 
-Counters go on when another bundle is loaded, as Prometheus expects. Their objects are made once,
-since those that several processes share are never freed.
+Counters continue when another bundle is loaded, as Prometheus expects. Their objects are made once,
+since those shared by several processes are never freed.
 
-No metric is about one patient. Drift is over a window of patients. It is computed when Prometheus
-asks, and only after enough new patients that no difference between two values is of a single one.
+No metric is about one patient. Drift is computed over a window of patients, when Prometheus asks,
+and only after so many new patients that no difference between two values is due to a single one.
 """
 
 from __future__ import annotations
@@ -35,29 +35,36 @@ from accomplice.training.models.risk_centiles import GROUPS
 from accomplice.training.models.survival import Column
 from accomplice.training.treatment.benefit import ABSTAINS, reasons
 
-#: Patients in the window of drift; new patients, and known values of a feature, that a new
-#: computation needs.
-WINDOW, FEWEST = 1000, 50
-#: Decimals of a drift.
+#: Patients in the window of drift.
+WINDOW = 1000
+#: Fewest new patients for a new computation of drift, and fewest known values of a feature for its
+#: drift.
+FEWEST = 50
+#: Decimals of drift gauges.
 DECIMALS = 2
-#: Bins of the centile in the risk's population stability index, and what is added to each.
-BINS, PSEUDO = 10, 0.5
-#: Bounds, in seconds, of the classes of a request's duration.
+#: Bins of the risk centile in the population stability index.
+BINS = 10
+#: Pseudocount added to each bin of the population stability index.
+PSEUDO = 0.5
+#: Upper bounds, in seconds, of the histogram of request durations.
 BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
-OTHER, NO_EFFECT = "other", "no_effect"
+#: Label of all routes, statuses and reasons without a label of their own.
+OTHER = "other"
+#: Label of advice withheld because no treatment effect was estimated.
+NO_EFFECT = "no_effect"
 #: Kinds of odd values, counted by feature.
 ODD = (OUT_OF_RANGE, UNKNOWN_LEVEL, NOT_A_NUMBER, OUTSIDE)
 #: Prefix of flags of unknown columns.
 UNKNOWN = "unknown_column:"
-#: Statuses with a label of their own.
+#: HTTP statuses with a label of their own.
 STATUSES = (200, 303, 307, 400, 401, 403, 404, 405, 408, 411, 413, 415, 429, 500, 503, 504)
-#: Set by BentoML where several processes serve, whose numbers are summed.
+#: Environment variable that BentoML sets if several processes serve, whose numbers are summed.
 SHARED_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
-#: Outcomes of a reload.
+#: Labels of a reload's outcome: another bundle is in service, or it was refused.
 MOVED, REFUSED = "moved", "refused"
 
-#: Name -> kind, description and labels of each series but the model's.
+#: Name -> kind, description and labels of each series except the model's.
 SERIES: dict[str, tuple[Any, ...]] = {
     "requests": (Counter, "Requests by route and status.", "route", "status"),
     "request_seconds": (
@@ -104,6 +111,7 @@ SERIES: dict[str, tuple[Any, ...]] = {
         "above 0.25 is a shift.",
     ),
 }
+#: Kind of series -> further arguments of its constructor.
 OPTIONS: dict[Any, dict[str, Any]] = {
     Histogram: {"buckets": BUCKETS},
     Gauge: {"multiprocess_mode": "mostrecent"},
@@ -111,58 +119,62 @@ OPTIONS: dict[Any, dict[str, Any]] = {
 
 
 class Metrics:
-    """All metrics of a service."""
+    """All metrics of a worker.
+
+    Args:
+        routes: paths with a label of their own.
+    """
 
     def __init__(self, routes: tuple[str, ...] = ()) -> None:
         self._registry = CollectorRegistry()
         self._series: dict[str, Any] = {
             name: kind(
                 f"accomplice_{name}",
-                about,
+                description,
                 labels,
                 registry=self._registry,
                 **OPTIONS.get(kind, {}),
             )
-            for name, (kind, about, *labels) in SERIES.items()
+            for name, (kind, description, *labels) in SERIES.items()
         }
-        self._about = _About()
+        self._model = _ModelSeries()
         self._monitor: PatientMonitor | None = None
         self._routes = frozenset(routes)
         for outcome in (MOVED, REFUSED):
             self._series["reloads"].labels(outcome)
 
     def reload(self, outcome: str) -> None:
-        """Count a bundle that replaced another, or was refused."""
+        """Count a reload, by its outcome: ``MOVED`` or ``REFUSED``."""
         self._series["reloads"].labels(outcome).inc()
 
     def request(self, path: str, status: int, seconds: float) -> None:
-        """Count a request."""
+        """Count an answered request by path and HTTP status, and record its duration."""
         route = path if path in self._routes else OTHER
-        known = str(status) if status in STATUSES else OTHER
-        self._series["requests"].labels(route, known).inc()
+        label = str(status) if status in STATUSES else OTHER
+        self._series["requests"].labels(route, label).inc()
         self._series["request_seconds"].labels(route).observe(seconds)
 
     def watch(self, predictor: Predictor) -> PatientMonitor:
-        """Return a monitor of a predictor's patients, which replaces any other."""
+        """Return a monitor of a predictor's patients, in place of any earlier one."""
         if self._monitor is not None:
             self._monitor.drift.forget()
         self._monitor = PatientMonitor(predictor, self._series)
-        self._about.model = predictor.model
+        self._model.model = predictor.model
         return self._monitor
 
     def exposition(self) -> bytes:
-        """Return all in Prometheus's text format."""
+        """Return all metrics in Prometheus's text format."""
         if self._monitor is not None:
             self._monitor.drift.refresh()
         registry = self._registry
         if os.environ.get(SHARED_VARIABLE):
             registry = CollectorRegistry()
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        return generate_latest(registry) + generate_latest(self._about)
+        return generate_latest(registry) + generate_latest(self._model)
 
 
-class _About:
-    """The model in service, as one series of this process; replaced models leave none."""
+class _ModelSeries:
+    """Series that names the model in service; a replaced model leaves none."""
 
     def __init__(self) -> None:
         self.model: Mapping[str, Any] | None = None
@@ -177,14 +189,19 @@ class _About:
             "version": self.model["version"] or "",
             "synthetic": "true" if self.model["synthetic"] else "false",
         }
-        about = "Always 1; the labels say which model answers."
-        family = GaugeMetricFamily("accomplice_model", about, labels=tuple(labels))
+        description = "Always 1; the labels say which model answers."
+        family = GaugeMetricFamily("accomplice_model", description, labels=tuple(labels))
         family.add_metric([*labels.values()], 1)
         yield family
 
 
 class PatientMonitor:
-    """Counts patients, their flags and abstentions, and keeps a window of patients for drift."""
+    """Counter of patients, flags and abstentions, with a window of patients for drift.
+
+    Args:
+        predictor: predictor of the patients.
+        series: the series to update, by name.
+    """
 
     def __init__(self, predictor: Predictor, series: Mapping[str, Any]) -> None:
         bundle, self._series = predictor.bundle, series
@@ -204,7 +221,7 @@ class PatientMonitor:
         self.drift = _Drift(bundle, series)
 
     def __call__(self, read: CodedPatients, columns: Mapping[str, Column], /) -> None:
-        """Take n patients and the columns (n,) of their answers."""
+        """Count n coded patients, given the columns (n,) of their answers."""
         self._series["patients"].inc(len(read.flags))
         tally = Tally(chain.from_iterable(read.flags))
         for flag, count in tally.items():
@@ -218,7 +235,7 @@ class PatientMonitor:
         unknown = {flag for flag in tally if flag.startswith(UNKNOWN)}
         if unknown:
             # A patient counts once, whatever the number of its flags.
-            patients = sum(not unknown.isdisjoint(own) for own in read.flags)
+            patients = sum(not unknown.isdisjoint(flags) for flags in read.flags)
             self._series["unknown_columns"].inc(patients)
         advice = columns.get("advice")
         if advice is not None:
@@ -229,7 +246,7 @@ class PatientMonitor:
 
 
 def _reasons(bundle: Bundle) -> dict[str, str]:
-    """Return abstaining advice of the primary model -> short name of its reason."""
+    """Return text of abstaining advice -> label of its reason, for the primary model."""
     model, treatment = bundle.primary, bundle.study.treatment
     if treatment is None or model is None:
         return {OTHER: OTHER}
@@ -240,18 +257,18 @@ def _reasons(bundle: Bundle) -> dict[str, str]:
 
 
 class _Drift:
-    """The window of the last patients, and its distance from the training patients."""
+    """Window of the last patients, and its distance from the training patients."""
 
     def __init__(self, bundle: Bundle, series: Mapping[str, Any]) -> None:
         self._preprocessor = bundle.preprocessors()[0]
         study = self._preprocessor.study
         self._columns = [column.features[0] for column in self._preprocessor.single_columns()]
         positions = {name: j for j, name in enumerate(bundle.study.features)}
-        self._read = [positions[name] for name in study.features]
+        self._positions = [positions[name] for name in study.features]
         self._values = np.full((WINDOW, len(study.features)), np.nan)
         self._centre = np.full(WINDOW, "", dtype=object)
         self._centiles = np.full(WINDOW, np.nan)
-        self._taken = self._seen = 0
+        self._taken = self._computed = 0
         self._lock = Lock()
         self._shift = {name: series["feature_shift"].labels(name) for name in study.features}
         self._share = {name: series["risk_share"].labels(name) for name in GROUPS}
@@ -264,22 +281,22 @@ class _Drift:
             gauge.set(np.nan)
 
     def take(self, read: CodedPatients, centiles: Column | None) -> None:
-        """Replace the oldest patients of the window."""
-        kept = min(len(read.flags), WINDOW)
+        """Replace the oldest patients of the window by n patients and their risk centiles (n,)."""
+        new = min(len(read.flags), WINDOW)
         with self._lock:
-            rows = (self._taken + np.arange(kept)) % WINDOW
-            self._values[rows] = read.values[-kept:, self._read]
-            self._centre[rows] = "" if read.centre is None else read.centre[-kept:]
+            rows = (self._taken + np.arange(new)) % WINDOW
+            self._values[rows] = read.values[-new:, self._positions]
+            self._centre[rows] = "" if read.centre is None else read.centre[-new:]
             if centiles is not None:
-                self._centiles[rows] = centiles[-kept:]
-            self._taken += kept
+                self._centiles[rows] = centiles[-new:]
+            self._taken += new
 
     def refresh(self) -> None:
-        """Set the gauges, if ``FEWEST`` patients have come since the last time."""
+        """Set the gauges, if ``FEWEST`` new patients have come since the last time."""
         with self._lock:
-            if self._taken - self._seen < FEWEST:
+            if self._taken - self._computed < FEWEST:
                 return
-            self._seen = self._taken
+            self._computed = self._taken
             rows = slice(0, min(self._taken, WINDOW))
             values, centiles = self._values[rows].copy(), self._centiles[rows].copy()
             centre = self._centre[rows].astype(str)
@@ -303,8 +320,8 @@ class _Drift:
 def stability(count: Ints) -> float:
     """Return the population stability index of counts (k,) in bins of equal probability.
 
-    The sum over bins of (s - 1/k) log(s k), with s the share of a bin after ``PSEUDO`` is added to
-    each count.
+    It is the sum over bins of (s − 1/k) log(s k), with s the share of a bin after ``PSEUDO`` is
+    added to each count (Siddiqi, "Credit Risk Scorecards", 2006).
     """
     share = (count + PSEUDO) / (count + PSEUDO).sum()
     return float(((share - 1 / len(count)) * np.log(share * len(count))).sum())

@@ -1,8 +1,8 @@
 """The BentoML service: its routes, their schemas, and its middleware.
 
-BentoML imports this in the process that starts the workers and in each worker. ``serving.endpoint``
-takes a second to load and is imported by the workers alone. Requests wait for the model in
-``answers.batching``, not in BentoML's batching, which costs more than it saves with so small a
+BentoML imports this module in the process that starts the workers and in each worker.
+``serving.endpoint`` takes a second to load and is imported by the workers alone. Requests are
+batched by ``answers.batching``: BentoML's own batching costs more than it saves for so small a
 model.
 """
 
@@ -37,22 +37,24 @@ from accomplice.serving.requests.schemas import (
 )
 from accomplice.serving.web.page import Page
 
-#: Environment variable, set by ``deployment.server``, of a server that ends with its starter.
+#: Environment variable of a server that ends with the process that started it, set by
+#: ``deployment.server``.
 TIED_VARIABLE = "ACCOMPLICE_TIED"
-#: Of Linux's ``prctl``.
+#: Option of Linux's ``prctl``: the signal that a process gets when its parent ends.
 PR_SET_PDEATHSIG = 1
 
 
 def _endpoint() -> ModuleType:
+    """Return the module ``serving.endpoint``, imported on first use."""
     from accomplice.serving import endpoint
 
     return endpoint
 
 
 def end_with_parent() -> None:
-    """Have Linux end this process when its parent dies, even by SIGKILL.
+    """Let Linux end this process when its parent ends, even by SIGKILL; do nothing elsewhere.
 
-    Otherwise processes of a server whose starter was killed would hold its port.
+    Otherwise the processes of a server whose parent was killed would hold its port.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -60,53 +62,58 @@ def end_with_parent() -> None:
 
 if os.environ.get(TIED_VARIABLE):
     end_with_parent()
+#: The web page.
 PAGE = Page(lambda: _endpoint().SLOT.current)
+#: GET routes of the model card, the OpenAPI document and the metrics.
 READ_ROUTES = read_routes(
     lambda: _endpoint().SLOT.current, lambda: _endpoint().METRICS.exposition()
 )
 
 
 def stop_server(error: InputError) -> None:
-    """End the server of this worker, if it is one: a new worker would fail in the same way."""
+    """Log an error and end the server of this worker: a new worker would fail in the same way.
+
+    Nothing is done outside a worker.
+    """
     if bentoml.server_context.worker_index is None:
         return
     logger.error("cannot serve: %s", " ".join(str(error).split()))
     os.kill(os.getppid(), signal.SIGTERM)
-    # Not by an exception, of which BentoML would print the place in its own code.
+    # Not by an exception, for which BentoML would print a traceback of its own code.
     os._exit(2)
 
 
 class _Body(bentoml.IODescriptor):  # type: ignore[misc]  # BentoML leaves it untyped
-    """A body as it was sent, checked by ``requests.validation``.
+    """Unparsed body of a request, to be checked by ``requests.validation``.
 
-    BentoML would parse it with pydantic and log the values that do not fit. The fields of the
-    subclasses are for BentoML's schema of the service.
+    BentoML would parse it with pydantic and log invalid values. The fields of the subclasses are
+    for BentoML's schema of the service alone.
     """
 
     _raw: bytes = PrivateAttr(default=b"")
 
     @classmethod
     async def from_http_request(cls, request: Request, serde: Any) -> _Body:  # noqa: ARG003
-        """Take a request's body."""
-        made: _Body = cls.model_construct()
-        made._raw = await request.body()
-        return made
+        """Return the body of an HTTP request."""
+        body: _Body = cls.model_construct()
+        body._raw = await request.body()
+        return body
 
 
 class PredictInput(_Body, PredictRequest):
-    """One patient."""
+    """Body of ``POST /predict``."""
 
 
 class BatchInput(_Body, BatchRequest):
-    """Several patients."""
+    """Body of ``POST /predict_batch``."""
 
 
 class ExplainInput(_Body, ExplainRequest):
-    """One patient, whose risk is to be explained."""
+    """Body of ``POST /explain``."""
 
 
 class WhatIfInput(_Body, WhatIfRequest):
-    """One patient, and a feature to look at other values of."""
+    """Body of ``POST /what_if``."""
 
 
 @bentoml.asgi_app(PAGE.app, path="/", name="page")
@@ -114,8 +121,8 @@ class WhatIfInput(_Body, WhatIfRequest):
 @bentoml.service(
     name="accomplice",
     workers=1,
-    # Longer than both of the guard's, whose errors have the endpoint's shape; short, since each
-    # request takes half a kB of memory until this time is over.
+    # Longer than the guard's two limits together, whose errors have the endpoint's shape; short,
+    # since each request takes half a kB of memory until this time is over.
     traffic={"timeout": 45},
     logging={"access": {"enabled": False}},
     # Replaced by serving.monitoring.
@@ -140,7 +147,7 @@ class Accomplice:
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def close(self) -> None:
-        """End the threads."""
+        """Let the threads of the worker end."""
         if self.follower is not None:
             self.follower.stop()
         self.endpoint.SLOT.put(None)
@@ -162,7 +169,7 @@ class Accomplice:
 
     @bentoml.api(route="/what_if", output_spec=WhatIfAnswer)  # type: ignore[untyped-decorator]
     async def what_if(self, request: WhatIfInput, /) -> Response:
-        """Answer one patient over several values of one feature."""
+        """Predict for one patient at several values of one feature."""
         return await self.endpoint.respond("/what_if", request._raw)
 
 

@@ -1,8 +1,8 @@
-"""The build context of a container image of a packed Bento, for any container engine.
+"""Build context of a container image of a packed Bento, for any container engine.
 
 BentoML's own Dockerfile installs a compiler, git and a second Python, and pins only the named
-packages. This one takes Python's image, installs only wheels, all at the tested versions, and runs
-as a user without rights. It is written, not built.
+packages. The Dockerfile written here starts from Python's image, installs only wheels, all at the
+installed versions, and runs as a user without rights. The image itself is not built.
 """
 
 from __future__ import annotations
@@ -20,11 +20,16 @@ from accomplice.serving.api.tokens import TOKENS_VARIABLE
 from accomplice.serving.deployment.memory import TUNABLES, TUNABLES_VARIABLE
 from accomplice.serving.deployment.server import BENTO
 
-DOCKERFILE, CONSTRAINTS = "Dockerfile", "constraints.txt"
-#: Path of the tokens in the image.
+#: Name of the Dockerfile in the context.
+DOCKERFILE = "Dockerfile"
+#: Name of the file of pins in the context and the image.
+CONSTRAINTS = "constraints.txt"
+#: Path of the token file in the image.
 TOKENS = "/run/secrets/tokens"
+#: Port of the server in the container.
 PORT = 3000
 
+#: Template of the Dockerfile.
 TEXT = """\
 # Build it in this folder, by docker or podman:
 #   docker build -t {tag} .
@@ -53,12 +58,12 @@ exit 2; }}; exec bentoml serve /srv/bento --host 0.0.0.0 --port {port}"]
 
 
 def write_context(bento: Path, tag: str, folder: Path) -> None:
-    """Write the build context of a packed Bento, in place of any that is there.
+    """Write the build context of a packed Bento; an earlier one is replaced.
 
     Args:
         bento: the Bento's folder.
-        tag: of the Bento, and of the image.
-        folder: that becomes the context.
+        tag: tag of the Bento, which becomes the image's.
+        folder: folder of the context.
     """
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
@@ -85,7 +90,12 @@ def write_context(bento: Path, tag: str, folder: Path) -> None:
 
 
 def commands(tag: str, folder: str) -> list[str]:
-    """Return the commands that build the image of a context and run it."""
+    """Return the commands that build an image and run it.
+
+    Args:
+        tag: tag of the image.
+        folder: folder of the build context.
+    """
     return [
         f"docker build -t {tag} {folder}",
         f"docker run --rm -p 127.0.0.1:{PORT}:{PORT} -v ./tokens:{TOKENS}:ro --read-only "
@@ -94,7 +104,14 @@ def commands(tag: str, folder: str) -> list[str]:
 
 
 def closure(names: list[str]) -> list[str]:
-    """Return the pins of packages and of all their requirements, as they are installed here."""
+    """Return the pins of packages and of all that they require, at the installed versions.
+
+    Args:
+        names: requirements, such as ``httpx`` or ``httpx[brotli]``; one not installed is left out.
+
+    Returns:
+        Lines ``name==version``, sorted by name.
+    """
     pins: dict[str, str] = {}
     waiting = [Requirement(name) for name in names]
     while waiting:
@@ -104,22 +121,26 @@ def closure(names: list[str]) -> list[str]:
             try:
                 pins[name] = pin(name)
             except PackageNotFoundError:
-                continue  # of another system
+                continue  # needed on other systems alone
             for text in requires(name) or ():
-                one = Requirement(text)
-                if one.marker is None or any(
-                    one.marker.evaluate({"extra": extra}) for extra in (needed.extras or {""})
+                required = Requirement(text)
+                if required.marker is None or any(
+                    required.marker.evaluate({"extra": extra}) for extra in (needed.extras or {""})
                 ):
-                    waiting.append(one)
+                    waiting.append(required)
     return [pins[name] for name in sorted(pins)]
 
 
 def pin(name: str) -> str:
-    """Return the pin of a package at the installed version, as on the package index: no +cpu."""
+    """Return ``name==version`` at the installed version, without a local part such as ``+cpu``.
+
+    Raises:
+        PackageNotFoundError: the package is not installed.
+    """
     return f"{name}=={installed(name).split('+')[0]}"
 
 
 def copy_file(source: Path, target: Path) -> None:
-    """Copy a file, making its folder."""
+    """Copy a file, and make the target's folder if needed."""
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)

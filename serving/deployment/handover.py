@@ -1,9 +1,9 @@
 """Handover of bundles from the process that started the server to its worker.
 
-A folder with two small files. ``wanted.json`` is written by the process that started the server,
-which may know the registry; ``served.json`` by the worker, which knows only bundles, when a bundle
-answers. A new worker loads the wanted bundle or, if that is refused, the one served before. Neither
-process waits for the other, and files are replaced whole.
+Both processes share a folder with two small files. The process that started the server, which may
+know the registry, writes ``wanted.json``; the worker, which knows only bundles, writes
+``served.json`` once a bundle answers. A new worker loads the wanted bundle or, if that fails, the
+one served before. Neither process waits for the other, and files are replaced whole.
 """
 
 from __future__ import annotations
@@ -17,29 +17,36 @@ from pathlib import Path
 
 from accomplice.data.errors import InputError
 
-#: Environment variable of a worker that names the folder.
+#: Environment variable of a worker that names the shared folder.
 HANDOVER_VARIABLE = "ACCOMPLICE_HANDOVER"
-WANTED, SERVED = "wanted.json", "served.json"
-#: Seconds between two looks of the worker: later, and before the first bundle.
-PAUSE, FIRST = 1.0, 0.02
-#: Seconds that a worker waits for its first bundle, which may have to be downloaded.
+#: Name of the file of the version that the worker is to serve.
+WANTED = "wanted.json"
+#: Name of the file of the version that the worker serves.
+SERVED = "served.json"
+#: Seconds between two looks for a new version.
+PAUSE = 1.0
+#: Seconds between two looks for the first version.
+FIRST = 0.02
+#: Maximum of seconds that a worker waits for its first version, which may have to be downloaded.
 PATIENCE = 600.0
 
 
 @dataclass(frozen=True)
 class Version:
-    """A bundle, and its run and version in the registry."""
+    """A bundle, and its run and version in MLflow."""
 
     bundle: str | None
-    """Its folder; None where it could not be fetched."""
+    """Folder of the bundle; None if it could not be fetched."""
     digest: str | None = None
-    """Of its content, to be checked."""
+    """Expected SHA-256 of the bundle's content; None if it is not to be checked."""
     run_id: str | None = None
+    """Run that made the bundle; None if unknown."""
     version: str | None = None
+    """Version in the registry; None if unknown."""
 
 
 class _VersionFile:
-    """An attribute that is kept in a file of the folder; None without a file that can be read."""
+    """Attribute stored in a file of the folder; None if there is no file that can be read."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -59,22 +66,23 @@ class _VersionFile:
 
 @dataclass
 class Handover:
-    """The folder."""
+    """Folder through which the two processes hand over versions."""
 
     folder: Path
     wanted = _VersionFile(WANTED)
-    """The version that the worker is to serve."""
+    """The :class:`Version` that the worker is to serve; None if there is none."""
     served = _VersionFile(SERVED)
-    """The version that the worker serves, or served last."""
+    """The :class:`Version` that the worker serves, or served last; None if there is none."""
 
 
 class Follower:
     """The worker's side: a thread that loads the wanted version when it changes.
 
     Args:
-        handover: the folder.
-        load: serves a version, or raises and changes nothing.
-        report: callback for each move, with None, and each refusal, with the error.
+        handover: the shared folder.
+        load: function that serves a version, or raises and changes nothing.
+        report: callback for each change of version (with None) and each failed one (with its
+            error).
     """
 
     def __init__(
@@ -90,10 +98,10 @@ class Follower:
         self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
 
     def begin(self) -> None:
-        """Wait for a wanted or served version, and load the wanted one, else the served one.
+        """Wait for a version, and load the wanted one or, if that fails, the served one.
 
         Raises:
-            InputError: there is neither, or neither loads.
+            InputError: there is no version in time, or none can be loaded.
         """
         until = time.monotonic() + PATIENCE
         while (wanted := self._handover.wanted) is None and time.monotonic() < until:
@@ -108,7 +116,7 @@ class Follower:
         raise InputError(f"{self._handover.folder}: names no bundle that can be served")
 
     def look(self) -> None:
-        """Load the wanted version, if it is new."""
+        """Load the wanted version, if it has changed."""
         wanted = self._handover.wanted
         if wanted is None or wanted == self._seen:
             return
@@ -117,20 +125,21 @@ class Follower:
             self._report(wanted, None)
 
     def start(self) -> None:
-        """Start the thread."""
+        """Start the thread, which looks every ``PAUSE`` seconds."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread; a load under way is not waited for."""
+        """Let the thread end; do not wait for it."""
         self._over.set()
 
     def _take(self, version: Version) -> bool:
+        """Load a version, and return whether it is served now."""
         try:
             if version.bundle is None:
                 raise InputError("it could not be fetched")
             self._load(version)
         except Exception as error:
-            # Whatever the error, the old version goes on.
+            # After any error the old version is still served.
             self._report(version, error)
             return False
         self._serves = self._handover.served = version

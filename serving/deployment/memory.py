@@ -1,17 +1,17 @@
 """Tunables of glibc's malloc for a worker.
 
-A list of patients makes and frees dozens of arrays of a few MB. With glibc's defaults each is
-mapped and unmapped page by page, a sixth of a list's time. With these tunables a worker keeps the
-memory of its arrays and still returns that of a long answer. glibc reads them from the environment
-when a process starts; other C libraries ignore them.
+Predictions for a list of patients make and free dozens of arrays of a few MB. With glibc's defaults
+each is mapped and unmapped page by page, which takes a sixth of the time. With these tunables a
+worker keeps the memory of its arrays and still returns that of a long answer. glibc reads them from
+the environment when a process starts; other C libraries ignore them.
 """
 
 from __future__ import annotations
 
 #: Environment variable of glibc's tunables.
 TUNABLES_VARIABLE = "GLIBC_TUNABLES"
-#: Blocks lie in huge pages where the system offers them (a list takes a tenth less); two arenas;
-#: blocks from 4 MB on are the system's; 32 MB are kept at the top of an arena.
+#: Value of the variable: huge pages where the system offers them (a list takes a tenth less time);
+#: two arenas; blocks of 4 MB and more are returned when freed; 32 MB are kept free in an arena.
 TUNABLES = ":".join(
     f"glibc.malloc.{name}={value}"
     for name, value in {

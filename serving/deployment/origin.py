@@ -7,12 +7,16 @@ from pathlib import Path
 
 #: Name of the file: JSON with ``run_id`` and ``version``.
 ORIGIN_FILE = "origin.json"
-#: Maximum of characters read of either.
+#: Maximum of characters read of the run and of the version.
 LONGEST = 256
 
 
 def read_origin(bundle_path: Path) -> dict[str, str | None]:
-    """Return ``run_id`` and ``version`` of the bundle at a path; None where they are not known."""
+    """Return ``run_id`` and ``version`` of a packed bundle, each None if unknown.
+
+    Args:
+        bundle_path: the bundle's folder, beside which the file lies.
+    """
     try:
         raw = json.loads((bundle_path.parent / ORIGIN_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -23,7 +27,7 @@ def read_origin(bundle_path: Path) -> dict[str, str | None]:
 
 
 def origin_json(run_id: str | None, version: str | None) -> str:
-    """Return the file's text, as :func:`read_origin` reads it; empty where neither is known."""
+    """Return the file's text for a run and a version; empty if both are None."""
     if run_id is None and version is None:
         return ""
     return json.dumps({"run_id": run_id, "version": version})

@@ -1,4 +1,4 @@
-"""Packing of a bundle and the code that serves it into a Bento, offline and reproducible."""
+"""Packaging of a bundle and the code that serves it as a Bento, offline and reproducible."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ from accomplice.serving.deployment.origin import ORIGIN_FILE
 from accomplice.serving.deployment.server import BENTO, ROOT, ServerError, quiet_environment
 from accomplice.training.models.manifest import MANIFEST, digest_of
 
-#: The packed service, and the module that only its workers import; both are searched for imports.
-SERVICE, ENDPOINT = "accomplice.serving.service", "accomplice.serving.endpoint"
-#: The package, of which the imported files are packed.
+#: Module of the packed service.
+SERVICE = "accomplice.serving.service"
+#: Module that the service imports in its workers.
+ENDPOINT = "accomplice.serving.endpoint"
+#: The package; those of its files that the two modules import are packed.
 OURS = "accomplice"
-#: The page's files.
+#: Folder of the page's files.
 PAGE = Path(OURS, "serving", "web", "files")
 #: Folder of the panels, whose spellings of levels are understood in requests.
 PANELS = Path(OURS, "data", "panels")
-#: Packages that the packed files import or that make uvicorn faster, pinned at the installed
-#: versions; BentoML is the first.
+#: Packages that the packed files import or that make uvicorn faster, BentoML first.
 REQUIRED = (
     "bentoml",
     "httptools",
@@ -44,11 +45,11 @@ REQUIRED = (
     "uvloop",
 )
 
-#: Environment against installing: without uv, BentoML would install it.
+#: Environment variables that forbid downloads: BentoML would install uv if it is missing.
 OFFLINE = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "UV_OFFLINE": "1"}
 
-# In a process of its own: bentoml.build imports the service from the staged folder, not the modules
-# of this process, and reads BENTOML_HOME once a process.
+#: Script of the process that builds: bentoml.build must import the service from the staged folder,
+#: not this process's modules, and reads BENTOML_HOME once in a process.
 BUILD = """
 import json, sys, bentoml
 options = json.load(sys.stdin)
@@ -62,27 +63,27 @@ class Packaged:
     """A Bento in its store."""
 
     tag: str
-    """``name:version``; the same for the same bundle, code and versions."""
+    """``name:version``; the same for the same bundle, code and packages."""
     path: Path
-    """The Bento's folder, which ``serve_command`` takes."""
+    """The Bento's folder, which ``serve_command`` serves."""
     archive: Path | None
-    """The Bento as one ``.bento`` file; None if it was removed."""
+    """The Bento as one ``.bento`` file; None if that was removed."""
     context: Path
-    """Build context of a container image."""
+    """Folder of the build context of a container image."""
 
 
 def package(bundle_path: Path, store: Path, name: str | None = None, origin: str = "") -> Packaged:
-    """Pack a bundle.
+    """Pack a bundle as a Bento, unless the same one is packed already.
 
     Args:
         bundle_path: the bundle's folder.
-        store: BentoML's home, made if needed; other Bentos in it stay.
-        name: of the Bento; ``accomplice-`` and the study's name if absent.
-        origin: of the bundle, as ``deployment.origin`` reads it; packed beside it.
+        store: folder of BentoML's store, made if needed; other Bentos in it stay.
+        name: name of the Bento; ``accomplice-`` and the study's name if absent.
+        origin: text from ``deployment.origin.origin_json``, packed beside the bundle.
 
     Raises:
         InputError: there is no bundle, or it was changed.
-        ServerError: BentoML could not build it.
+        ServerError: BentoML could not build the Bento, or the Bento holds another bundle.
     """
     digest = digest_of(bundle_path)
     manifest = json.loads((bundle_path / MANIFEST).read_bytes())
@@ -128,19 +129,19 @@ def package(bundle_path: Path, store: Path, name: str | None = None, origin: str
 
 
 def bento_name(text: str) -> str:
-    """Make a text into a Bento's name: lower-case letters, digits, dashes, at most 63."""
+    """Return a Bento's name made from a text: at most 63 lower-case letters, digits and dashes."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:63].strip("-") or "accomplice"
 
 
 def pinned() -> tuple[str, ...]:
-    """Return the requirements of the packed service at the installed versions."""
+    """Return the pins (``name==version``) of ``REQUIRED`` at the installed versions."""
     return tuple(map(pin, REQUIRED))
 
 
 def source_files() -> tuple[str, ...]:
-    """Return the package's files that serving can import, relative to their root.
+    """Return the package's files that serving can import, relative to the package's parent folder.
 
-    Imports inside functions are followed too; those for type checkers are not.
+    Imports inside functions are followed too; those for type checkers alone are not.
     """
     files: set[Path] = set()
     modules = [SERVICE, ENDPOINT]
@@ -153,14 +154,14 @@ def source_files() -> tuple[str, ...]:
 
 
 def data_files() -> tuple[str, ...]:
-    """Return the files of the page and of the panels, relative to the package's root."""
+    """Return the files of the page and of the panels, relative to the package's parent folder."""
     page = [PAGE / path.name for path in (ROOT / PAGE).iterdir()]
     panels = [PANELS / f"{name}.yaml" for name in NAMES]
     return tuple(sorted(path.as_posix() for path in (*page, *panels)))
 
 
 def _files_of(module: str) -> Iterator[Path]:
-    """Yield the files of a module and of the packages it is in; none of other packages."""
+    """Yield the files of a module of ours and of the packages that it is in."""
     parts = module.split(".")
     if parts[0] != OURS:
         return

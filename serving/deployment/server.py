@@ -1,4 +1,4 @@
-"""Start, supervise and end a server of a bundle or a packed Bento, on this machine."""
+"""Start, supervision and end of a server of a bundle or a packed Bento on this machine."""
 
 from __future__ import annotations
 
@@ -24,29 +24,30 @@ from accomplice.serving.deployment.memory import TUNABLES, TUNABLES_VARIABLE
 from accomplice.training.models.manifest import MANIFEST, digest_of
 from accomplice.training.processes import GRACE, HOST, check_free, end, term_interrupts
 
-#: Folder that holds the package; not resolved, since in a checkout the package holds links.
+#: Parent folder of the package; not resolved, since in a checkout the package holds links.
 ROOT = Path(accomplice.__file__).parents[1]
-#: The file that makes a folder a Bento.
+#: Name of the file that makes a folder a Bento.
 BENTO = "bento.yaml"
-#: Environment variable that names the bundle to serve. ``serving.endpoint`` reads it; it is not
-#: imported from there, because that imports all that answers.
+#: Environment variable of the bundle to serve, read by ``serving.endpoint``. The name is repeated
+#: here, because that module imports all that answers.
 BUNDLE_VARIABLE = "ACCOMPLICE_BUNDLE"
-#: Environment variable of a server that ends with its starter; ``serving.service`` reads it.
+#: Environment variable of a server that ends with the process that started it, read by
+#: ``serving.service``.
 TIED_VARIABLE = "ACCOMPLICE_TIED"
 
-#: Variables of other servers: their bundles, their settings of BentoML, and the folder of their
-#: Prometheus counters.
+#: Environment variables of other servers: their bundles, their settings of BentoML, and the folder
+#: of their Prometheus counters.
 OTHERS = re.compile(
     f"{BUNDLE_VARIABLE}|{HANDOVER_VARIABLE}|BENTO(ML)?_.*|(?i:PROMETHEUS_MULTIPROC_DIR)"
 )
 
 
 class ServerError(RuntimeError):
-    """A server, or its packing, failed; the text ends with the end of its log."""
+    """Failure of a server or of its packaging; the text ends with the end of the log, if any."""
 
 
 def quiet_environment() -> dict[str, str]:
-    """Return this process's environment for a BentoML process, without another server's."""
+    """Return the environment of a BentoML process: this process's, without other servers'."""
     env = {k: v for k, v in os.environ.items() if not OTHERS.fullmatch(k)}
     # The environment's own programs come first, also where it was never activated.
     env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", "")])
@@ -56,38 +57,38 @@ def quiet_environment() -> dict[str, str]:
 
 
 class Supply(Protocol):
-    """A supply of bundles to a server: one while it starts, and perhaps others later."""
+    """Supply of bundles to a server: one while it starts, and perhaps others later."""
 
     every: float | None
-    """Seconds between two looks for another bundle; None for no looks."""
+    """Seconds between two looks for another bundle; None if there is only the first."""
 
     def environment(self) -> dict[str, str]:
-        """Return environment variables for the server."""
+        """Return the environment variables that the server needs."""
 
     def begin(self) -> None:
         """Hand over the first bundle."""
 
     def look(self) -> None:
-        """Hand over another one, if there is one; never raises."""
+        """Hand over another bundle, if there is one; never raises."""
 
 
 @dataclass(frozen=True)
 class Access:
-    """A server's address, tokens and concurrency."""
+    """Address, tokens and concurrency of a server."""
 
     host: str = HOST
-    """Address that it listens on."""
+    """IP address that the server listens on."""
     tokens: Path | None = None
-    """File of its tokens; needed where other machines can reach it."""
+    """Token file; needed if other machines can reach the server."""
     concurrency: int | None = None
-    """Requests under way at once; the guard's own limit if absent."""
+    """Maximum of requests under way at once; the guard's default if absent."""
 
     def environment(self) -> dict[str, str]:
-        """Return environment variables for the server.
+        """Return the environment variables that the server needs.
 
         Raises:
-            InputError: the address is none, other machines could reach a server without tokens, or
-                the token file does not read.
+            InputError: ``host`` is no IP address, other machines could reach a server without
+                tokens, the token file is invalid, or ``concurrency`` is out of range.
         """
         try:
             alone = ipaddress.ip_address(self.host).is_loopback
@@ -112,15 +113,16 @@ class Access:
 def serve_command(
     path: Path | None, port: int, access: Access | None = None
 ) -> tuple[list[str], dict[str, str]]:
-    """Return the command and environment that serve a bundle or a Bento.
+    """Return the command and the whole environment that serve a bundle or a Bento.
 
     Args:
-        path: of it; None where a bundle is handed over later.
-        port: to listen on.
-        access: its address, tokens and concurrency.
+        path: folder of the bundle or Bento; None if a bundle is handed over later.
+        port: port that the server listens on.
+        access: address, tokens and concurrency; the defaults of ``Access`` if absent.
 
     Raises:
-        InputError: there is neither, the bundle was changed, or as ``Access.environment``.
+        InputError: ``path`` is no bundle or Bento, the bundle was changed, or as for
+            :meth:`Access.environment`.
     """
     access = access or Access()
     env = quiet_environment() | access.environment()
@@ -148,21 +150,21 @@ def running(
     timeout: float = 60.0,
     log: Path | None = None,
 ) -> Iterator[str]:
-    """Run a server for as long as the block lasts.
+    """Run a server until the block ends.
 
     Args:
-        argv: its command, from :func:`serve_command`.
-        env: its whole environment.
-        port: that it listens on.
-        timeout: seconds until it must be ready.
-        log: file for what it writes; a temporary one if absent.
+        argv: the server's command, from :func:`serve_command`.
+        env: the server's whole environment, from :func:`serve_command`.
+        port: port that the server listens on.
+        timeout: seconds until the server must be ready.
+        log: file for the server's output; a temporary one if absent.
 
     Yields:
-        Its URL, without a slash at the end.
+        The server's URL, without a slash at the end.
 
     Raises:
-        InputError: the port is taken.
-        ServerError: it ended or was not ready in time; the text holds the end of its log.
+        InputError: the port cannot be listened on.
+        ServerError: the server ended or was not ready in time; the text holds the end of its log.
     """
     with tempfile.TemporaryDirectory(prefix="accomplice-serve-") as home:
         log_path = log or Path(home) / "server.log"
@@ -184,13 +186,15 @@ def serve(
     """Serve a bundle or a Bento in the foreground until Ctrl-C or SIGTERM.
 
     Args:
-        path: of it; None where ``supply`` hands it over.
-        port: to listen on.
-        access: its address, tokens and concurrency.
-        supply: of bundles. It begins while the server starts: MLflow takes as long to load.
+        path: folder of the bundle or Bento; None if ``supply`` hands over a bundle.
+        port: port that the server listens on.
+        access: address, tokens and concurrency; the defaults of ``Access`` if absent.
+        supply: supply of bundles. It begins while the server starts, since MLflow takes as long to
+            load.
 
     Raises:
-        InputError: as :func:`serve_command` or the supply does, or the port is taken.
+        InputError: as for :func:`serve_command`, the supply raises it, or the port cannot be
+            listened on.
         ServerError: the server ended by itself.
     """
     argv, env = serve_command(path, port, access)
@@ -199,7 +203,7 @@ def serve(
     with tempfile.TemporaryDirectory(prefix="accomplice-serve-") as home, term_interrupts():
         host = HOST if access is None else access.host
         process = _start(argv, env, port, Path(home), None, host)
-        # Killed at once until the first bundle is there: its worker waits and has no requests.
+        # Without a bundle the worker has no requests, so that the server is killed at once.
         grace = 0.0
         try:
             if supply is not None:
@@ -214,7 +218,7 @@ def serve(
 
 
 def _wait(process: subprocess.Popen[bytes], supply: Supply | None) -> int:
-    """Wait for a server's end; meanwhile let the supply look for other bundles."""
+    """Return a server's exit code; until it ends, let the supply look for other bundles."""
     while supply is not None and supply.every is not None:
         try:
             return process.wait(supply.every)
@@ -231,11 +235,12 @@ def _start(
     out: IO[bytes] | None,
     host: str = HOST,
 ) -> subprocess.Popen[bytes]:
+    """Start a server with a folder as its home; its output goes to a file, or to the terminal."""
     check_free(port, host)
     return subprocess.Popen(
         list(argv),
         # A home of its own: BentoML keeps the counters of its metrics there, and servers that
-        # share it count together. As the working folder, it has no modules to be mistaken for ours.
+        # share one are counted together. As working folder it has no modules that hide ours.
         env={**env, "BENTOML_HOME": str(home), TIED_VARIABLE: "1"},
         cwd=home,
         stdin=subprocess.DEVNULL,
@@ -247,6 +252,7 @@ def _start(
 
 
 def _ready(process: subprocess.Popen[bytes], port: int, timeout: float) -> bool:
+    """Wait for a server, and return whether it was ready within ``timeout`` seconds."""
     until = time.monotonic() + timeout
     while process.poll() is None and time.monotonic() < until:
         # Not by urllib, which would ask a proxy named in the environment.

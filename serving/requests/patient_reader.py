@@ -1,6 +1,6 @@
-"""Reading of patients given as JSON objects: the keys that name features, and the flags.
+"""Reader of patients given as JSON objects: matches keys to features, and flags unknown keys.
 
-``data.coding`` codes and flags the values, as it does those of a table.
+``data.coding`` codes and flags the values, in the same way as those of a table.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from accomplice.data.study import Study
 from accomplice.data.study_parts import as_level
 from accomplice.training.bundle import MOST_UNKNOWN
 
-#: Maximum of letters of a request's name that an answer repeats.
+#: Maximum of characters of a key that an answer repeats.
 LONGEST_NAME = 64
-#: Letters of a hospital's name that are read.
+#: Maximum of characters of a hospital's name that are read.
 LONGEST_CENTRE = 256
-#: Unknown names of a patient up to which they are looked at as other ways to write known ones.
+#: Maximum of unknown keys of a patient that are compared with other spellings of the study's names.
 MOST_RENAMED = 1000
-#: Unknown names of a request for which the nearest known one is found; each takes long.
+#: Maximum of unknown keys of a request whose nearest known key is found; each takes long.
 MOST_HINTS = 20
 
 
@@ -41,22 +41,23 @@ class CodedPatients:
     values: Array
     """(n, p) coded features in the study's order; NaN is missing."""
     flags: list[list[str]]
-    """Flags of each patient, as of ``Bundle.predict``."""
+    """(n,) flags of each patient, as in ``Bundle.predict``."""
     ids: list[str | None]
-    """Identifiers, where the study has an id column and the patient has one."""
+    """(n,) identifier; None if the patient has none or the study has no id column."""
     centre: NDArray[np.str_] | None
-    """(n,) hospital, empty text where unknown; None where no patient names one."""
+    """(n,) hospital, empty text where unknown; None if no patient names one."""
 
 
 @dataclass(frozen=True)
 class PatientReader:
-    """Reads patients by a study's columns or feature names."""
+    """Reader of patients whose keys are a study's columns or features."""
 
     study: Study
+    """The study that describes the features."""
 
     @cached_property
     def positions(self) -> dict[str, int]:
-        """Key of a patient's object -> position of the feature; a column wins over a name."""
+        """Key of a patient -> position of its feature; a column is preferred to a feature."""
         features = self.study.features
         by_column = {f.column or name: j for j, (name, f) in enumerate(features.items())}
         others = other_names(self.study)
@@ -68,7 +69,7 @@ class PatientReader:
 
     @cached_property
     def _further(self) -> frozenset[str]:
-        """Names that features have beside their columns."""
+        """Names of features that are read from columns of other names."""
         return frozenset(other_names(self.study))
 
     @cached_property
@@ -84,18 +85,25 @@ class PatientReader:
         return Flagger(self.study)
 
     def meaning(self, feature: str) -> dict[str, float] | None:
-        """Return spelling -> index of the level it means, NaN for missing; None for a number."""
+        """Return spelling -> index of its level, NaN for missing; None for a numeric feature."""
         return self._coder.meanings[self._names.index(feature)]
 
     def spellings(self, position: int) -> list[bool | int | float | str] | None:
-        """Return the JSON values of a feature's levels, by position; None for a number."""
+        """Return the JSON values that mean a level of a feature; None for a numeric feature.
+
+        Args:
+            position: the feature's position in the study.
+        """
         meaning = self._coder.meanings[position]
         if meaning is None:
             return None
         return [value for level in meaning for value in _spellings(level)]
 
-    def named(self, patient: dict[str, Any]) -> dict[str, Any]:
-        """Return a patient by the study's names; see ``matching.columns``."""
+    def renamed(self, patient: dict[str, Any]) -> dict[str, Any]:
+        """Return a patient whose keys are the study's names where they are other spellings of them.
+
+        See ``data.matching.columns``.
+        """
         others = patient.keys() - self._known
         if not 0 < len(others) <= MOST_RENAMED:
             return patient
@@ -111,14 +119,14 @@ class PatientReader:
         return self._columns | self.positions.keys()
 
     def names_once(self, patients: Sequence[Mapping[str, Any]]) -> bool:
-        """Whether each patient's keys name some feature, and none by its column and its name."""
+        """Whether each patient has a feature, and none by both its column and its name."""
         if any(map(self.positions.keys().isdisjoint, patients)):
             return False
         names: frozenset[str] = frozenset().union(*patients)
-        return self._further.isdisjoint(names) or not any(map(self.twice, patients))
+        return self._further.isdisjoint(names) or not any(map(self.repeated_keys, patients))
 
-    def twice(self, patient: Mapping[str, Any]) -> list[str]:
-        """Keys of a patient that name a feature another key has already named."""
+    def repeated_keys(self, patient: Mapping[str, Any]) -> list[str]:
+        """Return the keys of a patient whose feature an earlier key names too."""
         seen: set[int] = set()
         repeated = []
         for key in patient:
@@ -130,7 +138,11 @@ class PatientReader:
         return repeated
 
     def read(self, patients: Sequence[dict[str, Any]]) -> CodedPatients:
-        """Code patients whose values are null, true, false, numbers or texts."""
+        """Return the codes and flags of n patients.
+
+        Args:
+            patients: (n,) feature or column -> null, true, false, number or text.
+        """
         names: frozenset[str] = frozenset().union(*patients)
         columns: dict[int, list[Any]] = {}
         for key in names & self.positions.keys():
@@ -143,20 +155,25 @@ class PatientReader:
         flags = self._flagger(coded)
         if names - self._known:
             hints: dict[str, str] = {}
-            for patient, own in zip(patients, flags, strict=True):
-                own += self._unknown(patient, hints)
+            for patient, patient_flags in zip(patients, flags, strict=True):
+                patient_flags += self._unknown(patient, hints)
         id_column, centre_column = self.study.id, self.study.centre
         ids = [_text(patient.get(id_column)) if id_column else None for patient in patients]
         centre = None
         if centre_column in names:
-            # Each cell takes the memory of the longest one.
+            # An array of text gives each cell the memory of the longest one.
             centre = np.array(
                 [(_text(p.get(centre_column)) or "")[:LONGEST_CENTRE] for p in patients], dtype=str
             )
         return CodedPatients(coded.values, flags, ids, centre)
 
     def _unknown(self, patient: Mapping[str, Any], hints: dict[str, str]) -> list[str]:
-        """Return flags of a patient's unknown keys; ``hints`` keeps the nearest known names."""
+        """Return the flags of a patient's unknown keys.
+
+        Args:
+            patient: feature or column -> value.
+            hints: unknown key -> nearest known one, added to for all patients of a request.
+        """
         positions, columns = self.positions, self._columns
         extra = [key for key in patient if key not in positions and key not in columns]
         flags = []
@@ -171,15 +188,15 @@ class PatientReader:
 
 
 def shorten(name: str) -> str:
-    """Cut a name from a request to the letters that an answer may repeat, all valid Unicode."""
+    """Return a key of a request as an answer may repeat it: of limited length, in valid Unicode."""
     if not name.isascii():
-        # JSON's escapes can spell half a character, which cannot be written again.
+        # JSON's escapes can encode half a character, which cannot be written as UTF-8.
         name = name.encode("utf-8", "replace").decode()
     return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
 
 
 def _spellings(level: str) -> Iterator[bool | int | float | str]:
-    """Yield a level's text, and the JSON values written alike: 2 for '2', true for 'True'."""
+    """Yield a level's text, and the JSON values equal to it: 2 for '2', true for 'True'."""
     yield level
     if level in ("True", "False"):
         yield level == "True"

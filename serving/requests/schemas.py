@@ -1,7 +1,7 @@
-"""Schemas of requests and answers, and the limits of a request.
+"""Schemas of requests and answers for BentoML and OpenAPI, and the limits of a request.
 
-They are for BentoML and for OpenAPI; ``requests.validation`` checks requests. The process that
-starts the workers imports this module, and none that takes long to load.
+``requests.validation`` checks requests, not these schemas. The process that starts the workers
+imports this module, which must therefore load fast.
 """
 
 from __future__ import annotations
@@ -10,13 +10,19 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-#: Maximum of patients and months of a request, and of values of a what-if.
-MOST_PATIENTS, MOST_TIMES, MOST_VALUES = 5000, 200, 50
+#: Maximum of patients of a request.
+MOST_PATIENTS = 5000
+#: Maximum of months of a request.
+MOST_TIMES = 200
+#: Maximum of values of a what-if request.
+MOST_VALUES = 50
 
+#: Note of every answer.
 RESEARCH = "For research use only: not a medical device, not for decisions about a patient's care."
+#: Note of the answers of a model trained on simulated patients, before the other.
 SYNTHETIC = "SYNTHETIC: trained on simulated patients, it says nothing about real ones."
 
-
+#: Field ``times`` of a request for predictions.
 TIMES = Field(
     None,
     description="Months at which survival is asked for; 12, 36 and 60 if absent. Leave it out "
@@ -42,7 +48,7 @@ class BatchRequest(BaseModel):
 
 
 class CurvePoint(BaseModel):
-    """Survival at one time."""
+    """Survival probability at one month."""
 
     time: float = Field(description="Months.")
     survival: float
@@ -54,11 +60,11 @@ class CurvePoint(BaseModel):
 
 
 class PatientAnswer(BaseModel):
-    """Predictions for one patient, under the names of ``predict``'s columns.
+    """Predictions for one patient, under the names of the columns of ``accomplice predict``.
 
-    ``survival@T`` for each time T asked for; a further survival endpoint's quantities begin with
-    its name and a point; ``response.NAME`` is the chance of a positive label. A model without a
-    survival endpoint gives neither risk nor curve.
+    ``survival@T`` is the survival probability at each month T asked for. Quantities of a further
+    survival endpoint begin with its name and a point. ``response.NAME`` is the probability of a
+    positive label. A model without a survival endpoint gives neither risk nor curve.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -78,12 +84,17 @@ class ModelInfo(BaseModel):
     """The model that answered."""
 
     name: str
+    """Name of the study."""
     endpoint: str
+    """The primary endpoint."""
     digest: str
+    """SHA-256 of the bundle's content."""
     fit_id: str | None
+    """Id of the fit, from the bundle's provenance."""
     run_id: str | None = Field(description="MLflow's; null where it is not known.")
     version: str | None = Field(description="In MLflow's registry; null where it is not known.")
     synthetic: bool
+    """Whether the training patients were simulated."""
     horizon: float | None = Field(description="Months; null without a survival endpoint.")
 
 
@@ -92,14 +103,15 @@ class Signed(BaseModel):
 
     model: ModelInfo
     note: str
+    """Limits of use."""
 
 
 class PredictAnswer(PatientAnswer, Signed):
-    """One patient's answer, with the model and the note."""
+    """Predictions for one patient, with the model and the note."""
 
 
 class BatchAnswer(Signed):
-    """Answers in the order of the patients."""
+    """Predictions for several patients, in the order of the request."""
 
     patients: list[PatientAnswer]
 
@@ -120,7 +132,7 @@ class ErrorBody(BaseModel):
 
 
 class Error(BaseModel):
-    """The shape of every error."""
+    """An error, as every route answers it."""
 
     error: ErrorBody
 
@@ -132,7 +144,7 @@ class ExplainRequest(BaseModel):
 
 
 class WhatIfRequest(BaseModel):
-    """One patient, and a feature to look at other values of."""
+    """One patient, and a feature whose value is varied."""
 
     patient: dict[str, Any] = Field(description="As for /predict.")
     feature: str = Field(description="Name or column of a feature, or the treatment's column.")
@@ -147,18 +159,20 @@ class WhatIfRequest(BaseModel):
 
 
 class ExplainAnswer(Signed):
-    """The parts of one patient's risk: the base and all features' parts add up to it."""
+    """Shapley values of one patient's risk: base and features add up to the risk."""
 
     patient_id: str | None = Field(None, description="As given; absent if none was.")
     risk: float
+    """Log-hazard; higher is worse."""
     base: float = Field(description="Risk of a typical training patient, untreated.")
     features: dict[str, float] = Field(description="Feature -> what it adds.")
     modalities: dict[str, float] = Field(description="Modality -> what its features add.")
     flags: list[str]
+    """Odd values of the patient; empty if there are none."""
 
 
 class WhatIfAnswer(Signed):
-    """One answer for each value, in their order."""
+    """Predictions for one patient at each value of a feature, in the order of the values."""
 
     feature: str = Field(description="Its name in the study.")
     values: list[float | str | None]
@@ -166,7 +180,7 @@ class WhatIfAnswer(Signed):
 
 
 class Span(BaseModel):
-    """A figure with its 95 % interval."""
+    """A score with its 95 % interval."""
 
     value: float | None
     low: float | None
@@ -180,20 +194,25 @@ class FeatureCard(BaseModel):
     column: str = Field(description="What a request calls it.")
     modality: str
     kind: str
+    """Kind of feature, such as ``number``, ``ordinal``, ``category`` or ``expression``."""
     unit: str | None
     range: list[float | None] | None = Field(description="Lowest and highest that can be right.")
     levels: list[str] | None
     low: float | None = Field(description="Half a percent of the training patients lie below.")
     high: float | None = Field(description="Half a percent of the training patients lie above.")
     typical: float | str | None
+    """Mean of the training patients on the model's scale, or usual level."""
 
 
 class Cohort(BaseModel):
-    """The training cohort."""
+    """The training cohort; null for what the bundle does not record."""
 
     fingerprint: str | None
+    """Digest of the patients' data."""
     patients: int | None
+    """Number of patients."""
     events: int | None
+    """Number of events of the primary endpoint."""
 
 
 class EndpointNames(BaseModel):
@@ -204,13 +223,16 @@ class EndpointNames(BaseModel):
 
 
 class TreatmentCard(BaseModel):
-    """The treatment whose benefit is answered."""
+    """The treatment whose benefit is predicted."""
 
     column: str
     label: str
     treated: list[str]
+    """Values that mean treated."""
     untreated: list[str]
+    """Values that mean untreated."""
     eligible: dict[str, list[str]]
+    """Feature -> levels at which the treatment is an option."""
     horizon: float | None = Field(description="Months at which the benefit is given.")
     no_effect: str | None = Field(description="Why there is no effect, if so.")
     distrust: str | None = Field(description="Why no advice rests on the effect, if so.")
@@ -221,9 +243,12 @@ class ResponseCard(BaseModel):
 
     name: str
     column: str
+    """Name of its probability in an answer."""
     positive: list[str]
+    """Labels that mean positive."""
     answered: bool = Field(description="Whether there were labels enough for a model.")
     metrics: dict[str, Span]
+    """Score -> value and interval."""
 
 
 class ModelCard(ModelInfo):
@@ -241,7 +266,7 @@ class ModelCard(ModelInfo):
     note: str
 
 
-#: POST routes by path: schemas of request and answer, and a summary.
+#: Path of a POST route -> schemas of its request and answer, and its summary.
 POST_ROUTES: dict[str, tuple[type[BaseModel], type[BaseModel], str]] = {
     "/predict": (PredictRequest, PredictAnswer, "Predict for one patient."),
     "/predict_batch": (BatchRequest, BatchAnswer, "Predict for a list of patients."),
@@ -256,7 +281,7 @@ POST_ROUTES: dict[str, tuple[type[BaseModel], type[BaseModel], str]] = {
         "Say what each feature adds to a patient's risk.",
     ),
 }
-#: Paths of the endpoint, without BentoML's own.
+#: Paths of all routes of the endpoint, without BentoML's own.
 ROUTES = (
     *POST_ROUTES,
     *("/model", "/docs.json", "/metrics", "/", "/app/", "/app/form", "/docs"),

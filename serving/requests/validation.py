@@ -1,7 +1,7 @@
 """Parsing and validation of requests against the bundle's study.
 
-They are not validated by pydantic, whose errors quote values: no text made in this module holds a
-submitted value.
+Pydantic does not validate them, since its errors quote values: no error text made in this module
+holds a submitted value.
 """
 
 from __future__ import annotations
@@ -22,36 +22,47 @@ from accomplice.serving.requests.schemas import MOST_PATIENTS, MOST_TIMES
 #: Maximum of problems in an error.
 MOST_PROBLEMS = 20
 
-#: Types that hold other values.
-HOLDERS = frozenset({dict, list})
-#: Below this, orjson parses every number without a point as an integer.
+#: Types of JSON values that contain other values.
+CONTAINERS = frozenset({dict, list})
+#: Bound below which orjson parses every number without a point as an integer.
 LONGEST_WHOLE = 1e18
-#: Digits in a row that may be an integer beyond it; a table that turns every digit into 0.
-LONG, DIGITS = b"0" * 19, bytes.maketrans(b"0123456789", b"0" * 10)
+#: Shortest run of digits that may be an integer beyond that bound, each digit replaced by 0.
+LONG = b"0" * 19
+#: Translation table that turns every digit into 0.
+DIGITS = bytes.maketrans(b"0123456789", b"0" * 10)
 
-#: Codes of the errors.
-NOT_JSON, INVALID, BEYOND = "not_json", "invalid_request", "time_beyond_horizon"
+#: Error code of a body that is not JSON.
+NOT_JSON = "not_json"
+#: Error code of any other invalid request.
+INVALID = "invalid_request"
+#: Error code of months beyond the model's horizon.
+BEYOND = "time_beyond_horizon"
+#: Error code of too long a list of patients.
 TOO_MANY = "too_many_patients"
 
 
 @dataclass
 class RequestError(Exception):
-    """A request that is refused."""
+    """Refusal of a request; its texts hold no submitted value."""
 
     code: str
+    """Short name of the kind of error, for programs."""
     message: str
+    """Text for people."""
     details: list[dict[str, Any]] = field(default_factory=list)
+    """Place (``where``) and text (``problem``) of each problem."""
     status: int = 400
+    """HTTP status."""
 
 
 @dataclass(frozen=True)
 class CheckedRequest:
-    """A checked request."""
+    """A checked request for predictions."""
 
     patients: list[dict[str, Any]]
-    """Values are null, true, false, finite numbers or texts."""
+    """Feature or column -> null, true, false, finite number or text, of each patient."""
     times: tuple[float, ...] | None
-    """Months, or None for the default ones."""
+    """Months at which survival is asked for; None for the default ones."""
 
 
 def read_request(
@@ -61,18 +72,17 @@ def read_request(
     batch: bool = False,
     timed: bool = True,
 ) -> CheckedRequest:
-    """Parse and check a request.
+    """Parse and check a request for predictions.
 
     Args:
-        body: as it was sent.
-        reader: knows the study's features.
-        horizon: months up to which times may be asked for; None where the model has no survival
-            endpoint.
-        batch: whether it holds ``patients``, a list, or ``patient``, one object.
-        timed: whether it may hold ``times``.
+        body: the JSON that was sent.
+        reader: the reader of the study's patients.
+        horizon: last month that may be asked for; None if the model has no survival endpoint.
+        batch: whether the request has a list ``patients``; else it has one ``patient``.
+        timed: whether the request may have ``times``.
 
     Raises:
-        RequestError: value-free; lists the problems and their places.
+        RequestError: the request is invalid; lists the problems and their places.
     """
     key = "patients" if batch else "patient"
     raw, problems, sound = open_request(body, (key, "times") if timed else (key,))
@@ -82,13 +92,18 @@ def read_request(
 
 
 def open_request(body: bytes, keys: Sequence[str]) -> tuple[dict[str, Any], Problems, bool]:
-    """Parse a body and note its unknown keys.
+    """Parse a body and collect its unknown keys as problems.
+
+    Args:
+        body: the JSON that was sent.
+        keys: the known keys.
 
     Returns:
-        The body's object, the problems, and whether it is sound, as by :func:`parse_json`.
+        The body's object, the problems, and whether the object is known to be sound (see
+        :func:`parse_json`).
 
     Raises:
-        RequestError: value-free; it is no object.
+        RequestError: the body is not JSON, or no object.
     """
     raw, sound = parse_json(body)
     if not isinstance(raw, dict):
@@ -103,10 +118,11 @@ def open_request(body: bytes, keys: Sequence[str]) -> tuple[dict[str, Any], Prob
 
 
 class Problems:
-    """The problems of a request, collected so that one answer names them all."""
+    """Collection of a request's problems, so that one answer names them all."""
 
     def __init__(self) -> None:
         self.listed: list[dict[str, Any]] = []
+        """Place (``where``) and text (``problem``) of each problem."""
 
     @property
     def full(self) -> bool:
@@ -114,12 +130,16 @@ class Problems:
         return len(self.listed) >= MOST_PROBLEMS
 
     def add(self, where: str, problem: str) -> None:
-        """Add a problem, unless the list is full."""
+        """Add a problem at a place of the request, unless the list is full."""
         if not self.full:
             self.listed.append({"where": where, "problem": problem})
 
-    def refuse(self, code: str, message: str) -> None:
-        """Raise if there is any."""
+    def raise_any(self, code: str, message: str) -> None:
+        """Raise an error that lists the problems, if there are any.
+
+        Raises:
+            RequestError: there are problems.
+        """
         if self.listed:
             first = self.listed[0]
             text = f"{message}: {first['where']}: {first['problem']}"
@@ -129,21 +149,24 @@ class Problems:
 def check_patients(
     raw: dict[str, Any], key: str, reader: PatientReader, problems: Problems, sound: bool
 ) -> list[dict[str, Any]]:
-    """Return the patients of a request and note their problems.
+    """Return the patients of a request, and add their problems to the collection.
 
     Args:
         raw: the request's object.
-        key: ``patient``, one object, or ``patients``, a list of them.
-        reader: knows the study's features.
-        problems: takes the problems.
-        sound: as :func:`parse_json` returns it.
+        key: ``patient`` for one patient, or ``patients`` for a list.
+        reader: the reader of the study's patients.
+        problems: the collection of problems.
+        sound: whether the object is known to be sound (see :func:`parse_json`).
+
+    Raises:
+        RequestError: there are too many patients.
     """
     if key not in raw:
         problems.add(key, "this key is needed")
         return []
     given = raw[key]
     if key == "patient":
-        given = reader.named(given) if isinstance(given, dict) else given
+        given = reader.renamed(given) if isinstance(given, dict) else given
         _check_patient(given, key, reader, problems)
         return [given]
     if not isinstance(given, list):
@@ -154,8 +177,8 @@ def check_patients(
     if len(given) > MOST_PATIENTS:
         problem = f"more than {MOST_PATIENTS} patients: send them in several requests"
         raise RequestError(TOO_MANY, problem, [{"where": key, "problem": problem}])
-    given = [reader.named(each) if isinstance(each, dict) else each for each in given]
-    # Most lists are valid, which takes a few steps to see.
+    given = [reader.renamed(each) if isinstance(each, dict) else each for each in given]
+    # Most lists are valid, and these quick checks suffice.
     if not (sound and _flat(given) and reader.names_once(given)):
         for i, patient in enumerate(given):
             _check_patient(patient, f"{key}[{i}]", reader, problems)
@@ -163,10 +186,10 @@ def check_patients(
 
 
 def _flat(objects: Iterable[Any]) -> bool:
-    """Whether all are objects without objects or lists in them."""
+    """Whether all values are objects that contain no objects or lists."""
     if not {*map(type, objects)} <= {dict}:
         return False
-    return HOLDERS.isdisjoint(map(type, chain.from_iterable(map(dict.values, objects))))
+    return CONTAINERS.isdisjoint(map(type, chain.from_iterable(map(dict.values, objects))))
 
 
 def _check_patient(patient: object, where: str, reader: PatientReader, problems: Problems) -> None:
@@ -180,7 +203,7 @@ def _check_patient(patient: object, where: str, reader: PatientReader, problems:
             problems.add(f"{where}.{shorten(name)}", "a number too large to be read")
         elif not (readable(name) and readable(value)):
             problems.add(where, "holds text that is not valid Unicode")
-    for name in reader.twice(patient):
+    for name in reader.repeated_keys(patient):
         problem = "this feature is given twice, by column and by name"
         problems.add(f"{where}.{shorten(name)}", problem)
     if reader.positions.keys().isdisjoint(patient):
@@ -191,17 +214,24 @@ def _check_patient(patient: object, where: str, reader: PatientReader, problems:
 def check_times(
     given: object, horizon: float | None, problems: Problems
 ) -> tuple[float, ...] | None:
-    """Return the months of a request, None for the default ones, as the last of its checks.
+    """Return the months of a request (t,), None for the default ones; the last check of a request.
+
+    Args:
+        given: value of ``times``; None if absent.
+        horizon: last month that may be asked for; None if the model has no survival endpoint.
+        problems: the problems of all checks so far.
 
     Raises:
-        RequestError: there are problems, or the only one is a month beyond the horizon.
+        RequestError: there are problems in any part of the request, or a month lies beyond the
+            horizon.
     """
     times = _read_times(given, horizon, problems)
-    problems.refuse(INVALID, "the request cannot be read")
+    problems.raise_any(INVALID, "the request cannot be read")
     for i, time in enumerate(times):
         if horizon is not None and time > horizon:
             problems.add(f"times[{i}]", f"beyond the model's horizon of {horizon:g} months")
-    problems.refuse(BEYOND, f"ask for times up to the model's horizon of {horizon or 0:g} months")
+    message = f"ask for times up to the model's horizon of {horizon or 0:g} months"
+    problems.raise_any(BEYOND, message)
     return times or None
 
 
@@ -234,19 +264,19 @@ def parse_json(body: bytes) -> tuple[Any, bool]:
     """Parse JSON strictly: UTF-8, no NaN or Infinity, no key twice in an object.
 
     Returns:
-        The value, and whether it is known to be sound: to hold finite numbers, and texts of valid
-        Unicode.
+        The value, and whether it is known to be sound: all its numbers are finite, and all its
+        texts valid Unicode.
 
     Raises:
-        RequestError: value-free.
+        RequestError: the body is not such JSON.
     """
     quick = _parse_quickly(body)
     if quick is not None:
         return quick, True
     try:
         text = body.decode("utf-8-sig")
-        made = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_object)
-        return made, False
+        parsed = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_object)
+        return parsed, False
     except RequestError:
         raise
     except UnicodeDecodeError:
@@ -260,42 +290,46 @@ def parse_json(body: bytes) -> tuple[Any, bool]:
 
 
 def _parse_quickly(body: bytes) -> Any:
-    """Parse by orjson, several times as fast; None where the result may not be the strict one.
+    """Parse by orjson, several times as fast; None if the strict parser could differ or refuse.
 
     orjson keeps the last of two equal keys and makes floats of very long integers. Every key is
     followed by a colon: if there are no more colons than keys, no key was lost.
     """
     try:
         parsed = orjson.loads(body)
-        keys = _keys(parsed)
-    except (orjson.JSONDecodeError, _StrictlyError):
+        keys = _count_keys(parsed)
+    except (orjson.JSONDecodeError, _TooDeepError):
         return None
     if LONG in body.translate(DIGITS) and _has_long(parsed):
         return None
     return parsed if keys == body.count(b":") else None
 
 
-class _StrictlyError(Exception):
-    """A body for the strict parser."""
+class _TooDeepError(Exception):
+    """Nesting too deep for the quick parser."""
 
 
-def _keys(value: Any, levels: int = 4) -> int:
-    """Count the keys of an object and of those in it."""
-    if type(value) not in HOLDERS:
+def _count_keys(value: Any, levels: int = 4) -> int:
+    """Return the number of keys of all objects in a parsed value.
+
+    Raises:
+        _TooDeepError: it is nested more than ``levels`` deep.
+    """
+    if type(value) not in CONTAINERS:
         return 0
     count, parts = (len(value), value.values()) if isinstance(value, dict) else (0, value)
-    if HOLDERS.isdisjoint(map(type, parts)):
+    if CONTAINERS.isdisjoint(map(type, parts)):
         return count
     if _flat(parts):
         return count + sum(map(len, parts))
     if not levels:
-        raise _StrictlyError
-    return count + sum(_keys(part, levels - 1) for part in parts)
+        raise _TooDeepError
+    return count + sum(_count_keys(part, levels - 1) for part in parts)
 
 
 def _has_long(value: Any) -> bool:
     """Whether a number in a parsed value may have been an integer of many digits."""
-    if type(value) in HOLDERS:
+    if type(value) in CONTAINERS:
         return any(map(_has_long, value.values() if isinstance(value, dict) else value))
     return isinstance(value, float) and abs(value) > LONGEST_WHOLE
 
@@ -307,10 +341,11 @@ def _refuse_constant(_: str) -> NoReturn:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
+    """Return an object of keys and values; refuse a key that stands twice."""
+    parsed = dict(pairs)
+    if len(parsed) < len(pairs):
         raise RequestError(INVALID, "an object in the body names a key twice: name it once")
-    return made
+    return parsed
 
 
 def kind_of(value: object) -> str:
@@ -324,7 +359,7 @@ def kind_of(value: object) -> str:
 
 
 def readable(value: object) -> bool:
-    """Whether a text is valid Unicode: JSON's escapes can spell half a character."""
+    """Whether a value is no text or valid Unicode: JSON's escapes can encode half a character."""
     if not isinstance(value, str) or value.isascii():
         return True
     return not any("\ud800" <= letter <= "\udfff" for letter in value)

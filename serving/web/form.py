@@ -1,4 +1,4 @@
-"""The page's form, and the sliders of its what-if, made from a bundle's study."""
+"""The page's form, and the sliders of its what-if, made from a bundle."""
 
 from __future__ import annotations
 
@@ -12,14 +12,19 @@ from accomplice.data.study_parts import Feature, Treatment
 from accomplice.serving.answers.training_values import TrainingValues, training_values
 from accomplice.training.bundle import Bundle
 
-#: Most features of a modality that is shown unfolded; most features that all have fields (with
-#: more, only the first have fields and the others are pasted); number of fields in that case.
-FOLDED, WIDE, LISTED = 8, 24, 12
-#: Sliders of a what-if, and maximum of treatment-effect modifiers among them.
-SLIDERS, MODIFIERS = 6, 3
-#: Approximate steps of a slider.
+#: Maximum of features of a modality that is shown unfolded.
+FOLDED = 8
+#: Maximum of features of a modality that all have fields.
+WIDE = 24
+#: Number of fields of a modality with more features; the values of the others are pasted as text.
+LISTED = 12
+#: Maximum of sliders of a what-if.
+SLIDERS = 6
+#: Maximum of treatment-effect modifiers among the sliders.
+MODIFIERS = 3
+#: Approximate number of steps of a slider.
 STEPS = 50
-#: Common names of survival endpoints -> label, and the state without an event.
+#: Common name of a survival endpoint -> its label, and the state without an event.
 ENDPOINTS = {
     "os": ("Overall survival", "alive"),
     "dfs": ("Disease-free survival", "alive and free of disease"),
@@ -32,21 +37,24 @@ ENDPOINTS = {
 
 @dataclass(frozen=True)
 class Span:
-    """Range and median of a number among the training patients, for a slider."""
+    """Values of a slider, from a number's distribution in the training patients."""
 
     low: float
+    """Lowest value: a low quantile."""
     typical: float
+    """Initial value: the mean on the model's scale."""
     high: float
+    """Highest value: a high quantile."""
 
     @property
     def step(self) -> float:
-        """A round step, about ``STEPS`` of which make the span."""
+        """A round number, about the span divided by ``STEPS``."""
         rough = max(self.high - self.low, 1e-9) / STEPS
         power = 10.0 ** math.floor(math.log10(rough))
         return float(f"{power * min((1, 2, 5, 10), key=lambda k: abs(k * power - rough)):.3g}")
 
     def ends(self) -> tuple[float, float]:
-        """The ends, moved outwards to whole steps."""
+        """Return low and high, moved outwards to multiples of the step."""
         step = self.step
         low, high = math.floor(self.low / step) * step, math.ceil(self.high / step) * step
         return float(f"{low:.6g}"), float(f"{high:.6g}")
@@ -54,51 +62,58 @@ class Span:
 
 @dataclass(frozen=True)
 class Field:
-    """The field of a feature."""
+    """Form field of a feature."""
 
     id: str
-    """Of its element."""
+    """Id of the HTML element."""
     key: str
-    """Name in a request."""
+    """Key in a request."""
     name: str
-    """Name in the study and its flags."""
+    """Name in the study and in flags."""
     label: str
+    """Name for people."""
     unit: str
+    """Unit of a number; empty if none is declared."""
     help: str
+    """Hint on the values; may be empty."""
     levels: tuple[str, ...]
-    """To choose from; none for a number."""
+    """Levels to choose from; empty for a number."""
     example: str
-    """Of a synthetic patient."""
+    """Value of an example patient; empty if none is known."""
     span: Span | None
-    """Of a number whose training values are known."""
+    """Values of a slider; None for levels and for a number without known training values."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """A modality."""
+    """Form fields of a modality."""
 
     label: str
+    """Name for people."""
     fields: tuple[Field, ...]
+    """Fields, in the order in which they are shown."""
     pasted: tuple[str, ...]
-    """Keys of further features, which have no fields."""
+    """Keys of features without fields, whose values are pasted as text."""
     open: bool
-    """Whether its fields are shown initially."""
+    """Whether the fields are shown initially."""
 
 
 @dataclass(frozen=True)
 class Form:
-    """The form's fields, and the page's data on the model."""
+    """Content of the form, and the page's data on the model."""
 
     groups: tuple[Group, ...]
+    """Fields by modality, in the study's order."""
     centres: tuple[str, ...]
     """Hospitals with an expression scale of their own."""
     sliders: tuple[Field, ...]
+    """Fields of the what-if, those of treatment-effect modifiers first."""
     config: Mapping[str, Any]
     """Plain data for the page's script."""
 
 
 def form_of(bundle: Bundle) -> Form:
-    """Return the form of a bundle."""
+    """Return the form of a bundle's study and models."""
     study, known = bundle.study, training_values(bundle)
     fields = {
         name: _field(j, name, feature, study.treatment, known[name])
@@ -122,8 +137,8 @@ def form_of(bundle: Bundle) -> Form:
     )
 
 
-def named(name: str) -> str:
-    """Return a study's name as a label: 'T stage' for ``t_stage``, 'IL1R1' for ``IL1R1``."""
+def label_of(name: str) -> str:
+    """Return a label made from a name: 'T stage' for ``t_stage``, 'IL1R1' for ``IL1R1``."""
     words = name.replace("_", " ").strip() or name
     return words[0].upper() + words[1:]
 
@@ -136,7 +151,7 @@ def _field(
         id=f"f{position}",
         key=feature.column or name,
         name=name,
-        label=feature.label or named(name),
+        label=feature.label or label_of(name),
         unit=feature.unit or "",
         help=_help(feature, span),
         levels=levels,
@@ -147,7 +162,7 @@ def _field(
         return made
     return replace(
         made,
-        label=named(treatment.label),
+        label=label_of(treatment.label),
         levels=levels or (treatment.untreated[0], treatment.treated[0]),
         help="Leave it open where it is to be decided: the answer compares both.",
         example="",
@@ -174,18 +189,19 @@ def _group(
         listed = list(dict.fromkeys([*first, *names]))[:LISTED]
     shown = set(listed)
     pasted = tuple(fields[name].key for name in names if name not in shown)
-    every = tuple(fields[name] for name in listed)
-    # A modality of one feature, of the same name, is called as that is.
-    label = every[0].label if len(names) == 1 and _same(modality, names[0]) else named(modality)
-    return Group(label, every, pasted, len(names) <= FOLDED)
+    shown_fields = tuple(fields[name] for name in listed)
+    label = label_of(modality)
+    if len(names) == 1 and _same_name(modality, names[0]):
+        label = shown_fields[0].label
+    return Group(label, shown_fields, pasted, len(names) <= FOLDED)
 
 
-def _same(one: str, other: str) -> bool:
+def _same_name(one: str, other: str) -> bool:
     return one.replace("_", "").lower() == other.replace("_", "").lower()
 
 
 def _span(feature: Feature, known: TrainingValues) -> Span | None:
-    """Return the training values of a number within the feature's range."""
+    """Return the slider values of a number, within the feature's range."""
     if feature.levels is not None or not isinstance(known.typical, float):
         return None
     low, high = feature.bounds
@@ -196,7 +212,7 @@ def _span(feature: Feature, known: TrainingValues) -> Span | None:
 
 
 def _example(position: int, known: TrainingValues) -> str:
-    """Return the typical level, or a number between the median and one end."""
+    """Return the typical level; or of a number a quartile, chosen by position."""
     numbers = [v for v in known.spread if isinstance(v, float)]
     if not numbers:
         return "" if known.typical is None else str(known.typical)
@@ -205,23 +221,28 @@ def _example(position: int, known: TrainingValues) -> str:
 
 
 def _ranked(bundle: Bundle) -> list[str]:
-    """Return the effect modifiers, then the features by importance, then those of responses."""
+    """Return the names of the most relevant features, without the treatment.
+
+    The treatment-effect modifiers come first, then features by importance, then those of the binary
+    endpoints.
+    """
     study = bundle.study
     review = bundle.metrics.get("review") or {}
-    important = [each["feature"] for each in review.get("importance", ())]
-    asked = [name for e in study.endpoints.binary.values() for name in e.features or ()]
-    names = dict.fromkeys([*study.modifiers, *important, *asked])
+    important = [item["feature"] for item in review.get("importance", ())]
+    of_responses = [name for e in study.endpoints.binary.values() for name in e.features or ()]
+    names = dict.fromkeys([*study.modifiers, *important, *of_responses])
     return [name for name in names if name in study.features and name not in _treatment(study)]
 
 
 def _treatment(study: Study) -> set[str]:
-    """Return the name of the treatment's feature, if there is one."""
+    """Return the name of the treatment's feature; empty if there is no treatment."""
     if study.treatment is None:
         return set()
     return {list(study.features)[study.treatment_position]}
 
 
 def _slider_names(bundle: Bundle, ranked: Sequence[str]) -> list[str]:
+    """Return the names of the features with sliders, from those that :func:`_ranked` gives."""
     study = bundle.study
     first = study.modifiers[:MODIFIERS]
     rest = [name for name in ranked if name not in study.modifiers]
@@ -230,6 +251,7 @@ def _slider_names(bundle: Bundle, ranked: Sequence[str]) -> list[str]:
 
 
 def _config(bundle: Bundle) -> dict[str, Any]:
+    """Return the data for the page's script."""
     study, treatment = bundle.study, bundle.study.treatment
     config: dict[str, Any] = {
         "endpoints": [
@@ -253,7 +275,7 @@ def _config(bundle: Bundle) -> dict[str, Any]:
             for name, endpoint in study.endpoints.binary.items()
         ],
         "centre": study.centre,
-        "modalities": {modality: named(modality) for modality in study.blocks},
+        "modalities": {modality: label_of(modality) for modality in study.blocks},
         "treatment": None,
         "modifier": None,
     }
@@ -264,8 +286,8 @@ def _config(bundle: Bundle) -> dict[str, Any]:
             "key": treatment.column,
             "name": name,
             "label": treatment.label,
-            "with": _side(treatment.treated, levels),
-            "without": _side(treatment.untreated, levels),
+            "with": _first_level(treatment.treated, levels),
+            "without": _first_level(treatment.untreated, levels),
         }
         numbers = [m for m in study.modifiers if study.features[m].levels is None]
         if numbers:
@@ -274,5 +296,6 @@ def _config(bundle: Bundle) -> dict[str, Any]:
     return config
 
 
-def _side(side: Sequence[str], levels: Sequence[str] | None) -> str:
-    return next((level for level in side if levels is None or level in levels), side[0])
+def _first_level(values: Sequence[str], levels: Sequence[str] | None) -> str:
+    """Return the first value that is a level of the feature, or else the first value."""
+    return next((level for level in values if levels is None or level in levels), values[0])

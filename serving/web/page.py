@@ -1,9 +1,9 @@
 """The web page: a form made from the study, and the answer in words and curves.
 
-The page is a frame without anything of the model and needs no token; its script fetches the form,
-which needs one where the endpoint does. The script sends the entries to the endpoint alone, and
-keeps them and the token in memory. All files are served from ``files``, under names that change
-with the content.
+The page itself holds nothing of the model and needs no token. Its script fetches the form, which
+needs a token if the endpoint knows any. The script sends the entries to the endpoint alone, and
+keeps them and the token in memory alone. All files are served from ``files``, under paths that
+change with the content.
 """
 
 from __future__ import annotations
@@ -26,25 +26,27 @@ if TYPE_CHECKING:
     from accomplice.serving.answers.loaded_bundle import LoadedBundle
     from accomplice.serving.answers.predictor import Predictor
 
+#: Folder of the page's files and templates.
 FILES = Path(__file__).resolve().parent / "files"
+#: Suffix of a served file -> its media type.
 TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
-#: Content security policy: the page's own files, and requests to this server. The browser sends no
-#: form, so that no value ends up in an address.
+#: Content security policy: only the page's own files and requests to this server are allowed. The
+#: browser must submit no form, so that no value ends up in an address.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data:; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
-#: Swagger UI, of BentoML, which shows the documentation, writes styles of its own.
+#: Content security policy of the documentation, whose Swagger UI writes styles of its own.
 DOCS_POLICY = POLICY.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
-#: A file's name changes with its content.
+#: Caching of a file, whose path changes with its content.
 FOREVER = "public, max-age=31536000, immutable"
 
 
 class Page:
-    """The page's routes.
+    """The web page; ``app`` is the application of its routes.
 
     Args:
-        current: returns the bundle in service; None before there is one.
+        current: function that returns the bundle in service; None before there is one.
     """
 
     def __init__(self, current: Callable[[], LoadedBundle | None]) -> None:
@@ -54,9 +56,9 @@ class Page:
         for name, content in sorted(self._files.items()):
             digest.update(name.encode() + b"\0" + content + b"\0")
         self.digest = digest.hexdigest()[:16]
-        templates = FileSystemLoader(FILES)
+        """Digest of all files, a part of their paths."""
         self._templates = Environment(
-            loader=templates,
+            loader=FileSystemLoader(FILES),
             autoescape=True,
             undefined=StrictUndefined,
             trim_blocks=True,
@@ -69,14 +71,14 @@ class Page:
                 Route("/", self._home),
                 Route("/app", self._home),
                 Route("/app/", self._page),
-                Route("/app/form", self._ask),
+                Route("/app/form", self._form),
                 Route("/app/files/{digest}/{name}", self._file),
                 Route("/docs", self._documentation),
             ]
         )
 
     def form(self, predictor: Predictor) -> str:
-        """Return the form of a predictor's bundle."""
+        """Return the HTML of the form for a predictor's bundle."""
         from accomplice.serving.web.form import form_of
 
         bundle = predictor.bundle
@@ -103,7 +105,7 @@ class Page:
     async def _documentation(self, _: Request) -> Response:
         return _html(self._docs, DOCS_POLICY)
 
-    async def _ask(self, _: Request) -> Response:
+    async def _form(self, _: Request) -> Response:
         current = self._current()
         if current is None:
             raise HTTPException(503)

@@ -79,7 +79,7 @@ def test_a_feature_goes_by_its_column_and_by_its_name(reader: PatientReader) -> 
     by_name = reader.read([{"age": 61}])
     np.testing.assert_array_equal(by_column.values, by_name.values)
     assert by_column.flags == by_name.flags
-    assert reader.twice({"age_years": 61, "age": 62}) == ["age"]
+    assert reader.repeated_keys({"age_years": 61, "age": 62}) == ["age"]
 
 
 def test_a_column_wins_over_another_features_name(study: Study) -> None:
@@ -145,13 +145,13 @@ def test_ids_and_centres(reader: PatientReader) -> None:
 )
 def test_other_ways_to_write_a_name(reader: PatientReader, key: str, name: str) -> None:
     patient = {"stage": "I", key: 7}
-    assert reader.named(patient) == {"stage": "I", name: 7}
+    assert reader.renamed(patient) == {"stage": "I", name: 7}
     as_it_is = {name: 1, key: 7}
-    assert reader.named(as_it_is) == as_it_is
+    assert reader.renamed(as_it_is) == as_it_is
 
 
 def test_a_name_that_two_keys_mean_is_not_taken(reader: PatientReader) -> None:
     patient = {"il1r1": 1, "Il1r1": 2, "CD163": 3}
-    assert reader.named(patient) == patient
+    assert reader.renamed(patient) == patient
     known = reader.read([patient])
     assert "unknown_column:il1r1; did you mean 'IL1R1'?" in known.flags[0]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from accomplice.data.study import parse_study
-from accomplice.serving.web.form import FOLDED, LISTED, WIDE, Form, Span, form_of, named
+from accomplice.serving.web.form import FOLDED, LISTED, WIDE, Form, Span, form_of, label_of
 from accomplice.training.bundle import Bundle
 from accomplice.training.run import Trained
 
@@ -105,6 +105,6 @@ def test_sliders_have_round_steps_that_reach_both_ends(low: float, high: float, 
 
 
 def test_names_are_written_for_readers():
-    assert named("t_stage") == "T stage"
-    assert named("IL1R1") == "IL1R1"
-    assert named("_") == "_"
+    assert label_of("t_stage") == "T stage"
+    assert label_of("IL1R1") == "IL1R1"
+    assert label_of("_") == "_"
