@@ -192,6 +192,8 @@ class SurvivalEstimator(BaseEstimator):
     def score(self, X: Any, y: NDArray[np.void]) -> float:
         """Return Harrell's concordance index of the risk: 0.5 is chance, 1 is perfect ranking.
 
+        See Harrell et al., "Evaluating the yield of medical tests", JAMA 1982.
+
         Args:
             X: (n, p) as for :meth:`predict`.
             y: (n,) structured array, as for :meth:`fit`.

@@ -36,7 +36,7 @@ def merge_times(grid: Sequence[float], asked: Sequence[float]) -> list[float]:
     return sorted({*grid, *asked})
 
 
-def write_curves(times: Sequence[float], curves: Array) -> list[orjson.Fragment]:
+def curves_json(times: Sequence[float], curves: Array) -> list[orjson.Fragment]:
     """Return the survival curve of each of n patients as JSON.
 
     A list of patients has too many numbers to make a Python object of each: all digits are computed

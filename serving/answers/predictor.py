@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import orjson
 
 from accomplice.data.example import example_patient
-from accomplice.serving.answers.curves import grid, merge_times, write_curves
+from accomplice.serving.answers.curves import curves_json, grid, merge_times
 from accomplice.serving.requests.patient_reader import CodedPatients, PatientReader
 from accomplice.serving.requests.schemas import RESEARCH, SYNTHETIC
 from accomplice.serving.requests.validation import CheckedRequest
@@ -145,4 +145,4 @@ class Predictor:
         if model is None:
             return None
         months = merge_times(self.grid, times)
-        return write_curves(months, answered.survival[model.endpoint].curve(months))
+        return curves_json(months, answered.survival[model.endpoint].curve(months))

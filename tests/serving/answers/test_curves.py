@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accomplice.serving.answers.curves import DECIMALS, POINTS, grid, merge_times, write_curves
+from accomplice.serving.answers.curves import DECIMALS, POINTS, curves_json, grid, merge_times
 
 parts = st.floats(0, 1) | st.sampled_from([0.0, 1.0, 5e-9, 1.5e-8, 1 - 5e-9, 0.1, 1e-300])
 months = st.floats(0, 1e6) | st.sampled_from([0.0, 12.0, 0.1 + 0.2, 1e-7, 1e16])
 
 
 def written(times: list[float], curves: Any) -> list[Any]:
-    return [json.loads(orjson.dumps(each)) for each in write_curves(times, curves)]
+    return [json.loads(orjson.dumps(each)) for each in curves_json(times, curves)]
 
 
 @given(times=st.lists(months, min_size=1, max_size=4, unique=True), data=st.data())
