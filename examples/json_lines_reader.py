@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 from accomplice.data.readers.reader import Reader, Selection
-from accomplice.data.readers.tables import named, readable
+from accomplice.data.readers.tables import readable, with_clean_names
 
 
 class JsonLinesReader(Reader):
@@ -37,4 +37,4 @@ class JsonLinesReader(Reader):
         with readable(path):
             lines = path.read_text(encoding="utf-8").splitlines()
             patients = [dict(json.loads(line)) for line in lines if line.strip()]
-            return named(path, pd.DataFrame(patients))
+            return with_clean_names(path, pd.DataFrame(patients))

@@ -19,29 +19,42 @@ from accomplice.data.readers.tables import note, readable
 from accomplice.data.readers.text import open_text
 from accomplice.data.rows.joins import NOT_EVEN, best_form
 
+#: Column of the patient's identifier.
 PATIENT = "PATIENT_ID"
+#: Column of the sample's identifier.
 SAMPLE = "SAMPLE_ID"
-TIME, EVENT = "OS_MONTHS", "OS_STATUS"
-#: Usual names of files, for folders without meta files.
-USUAL_PATIENT, USUAL_SAMPLE = "data_clinical_patient.txt", "data_clinical_sample.txt"
+#: Column of the overall survival time, in months.
+TIME = "OS_MONTHS"
+#: Column of the vital status.
+EVENT = "OS_STATUS"
+#: Name of the file of patients in a folder without meta files.
+USUAL_PATIENT = "data_clinical_patient.txt"
+#: Name of the file of samples in a folder without meta files.
+USUAL_SAMPLE = "data_clinical_sample.txt"
+#: Names of expression files in a folder without meta files.
 _USUAL = re.compile(r"^data_(mrna|rna_seq|expression)|_mrna|_expression_", re.IGNORECASE)
+#: Columns of an expression file that describe the gene; the others are samples.
 GENE_COLUMNS = ("Hugo_Symbol", "Entrez_Gene_Id", "Cytoband")
 
 
 class CBioPortalReader(Reader):
-    """Study folders; see :func:`read_folder`."""
+    """Reader of cBioPortal study folders; see :func:`read_folder`."""
 
     def recognises(self, path: Path) -> bool:
         """Whether the path is a folder."""
         return path.is_dir()
 
     def read(self, path: Path, selection: Selection) -> pd.DataFrame:
-        """Read a folder, with no more genes than the selection names."""
+        """Return one row a patient, with the genes that the selection names.
+
+        Raises:
+            InputError: the folder or a file is invalid.
+        """
         name = selection.expression
         if selection.predicting and name is not None and not (path / name).is_file():
             other = choose_expression(open_folder(path), None)
-            told = f"'{other}' is read" if other else "the genes are missing"
-            note(path, [f"no expression file '{name}': {told}"])
+            choice = f"'{other}' is read" if other else "the genes are missing"
+            note(path, [f"no expression file '{name}': {choice}"])
             name = other
         return read_folder(path, name, selection.columns, selection.reading)
 
@@ -52,9 +65,13 @@ class CBioPortalReader(Reader):
         genes: Collection[str],
         reading: Reading = PLAIN,
     ) -> DraftSource:
-        """Read a folder, with no more of its expression matrix than ``genes``; z-scores first.
+        """Return the table to draft a study from, with the expression of ``genes`` alone.
 
-        Portals keep patients without follow-up as time zero or NA.
+        A file of z-scores is preferred to other expression files. Patients without follow-up, whom
+        portals list with time zero or NA, are usual.
+
+        Raises:
+            InputError: the folder or a file is invalid.
         """
         folder = open_folder(path)
         options, notes = {}, [*folder.notes]
@@ -95,9 +112,10 @@ class CBioPortalReader(Reader):
 
 @dataclass(frozen=True)
 class StudyFolder:
-    """The files of a study folder, by its meta files."""
+    """The files of a study folder, as its meta files name them."""
 
     path: Path
+    """The folder."""
     patient: str
     """File of the patients' clinical attributes."""
     sample: str | None
@@ -111,7 +129,7 @@ class StudyFolder:
 
 
 def open_folder(path: Path) -> StudyFolder:
-    """Find the files of a study folder by its meta files.
+    """Find the files of a study folder by its meta files, or else by their usual names.
 
     Raises:
         InputError: the folder is missing or has no clinical patient file.
@@ -149,10 +167,10 @@ def open_folder(path: Path) -> StudyFolder:
         sample = USUAL_SAMPLE
         usual.append(sample)
     if not expression:
-        found = sorted(each.name for each in path.glob("data_*.txt") if _USUAL.search(each.name))
-        scored = {name: "Z-SCORE" if "zscore" in name.lower() else "CONTINUOUS" for name in found}
-        expression |= scored
-        usual += found
+        names = sorted(file.name for file in path.glob("data_*.txt") if _USUAL.search(file.name))
+        for name in names:
+            expression[name] = "Z-SCORE" if "zscore" in name.lower() else "CONTINUOUS"
+        usual += names
     notes = [f"without meta files, by their usual names: {some(usual)}"] if usual else []
     if gone and not expression:
         notes.append(f"no expression is read: {', '.join(gone)} is not there")
@@ -165,17 +183,17 @@ def read_folder(
     columns: Collection[str] | None = None,
     reading: Reading = PLAIN,
 ) -> pd.DataFrame:
-    """Read one row a patient: clinical attributes, sample attributes, then genes.
+    """Return one row a patient: clinical attributes, sample attributes, then genes.
 
-    A patient with several samples gets one with expression, the primary tumour's before others,
-    the first by name. Genes are columns by symbol; of a symbol met twice, the first row with
-    different values counts.
+    Of a patient's samples one is taken: a tumour before normal tissue, then one with expression,
+    then the primary tumour, then the first by name. Genes are columns named by symbol. Of a symbol
+    in several rows, the first row whose values are not all equal is taken.
 
     Args:
         path: the study folder.
-        expression: name of the expression file; the only one if absent, none if there is none.
-        columns: keep only the genes among these; all if absent. Clinical attributes stay.
-        reading: options on words for missing.
+        expression: name of the expression file; None: the folder's only one, if it has one.
+        columns: symbols of the genes to keep; None: all. Clinical attributes are always kept.
+        reading: options on words for missing and encoding.
 
     Raises:
         InputError: the folder or a file is invalid.
@@ -189,10 +207,10 @@ def read_folder(
 
 
 def _by_sample(folder: StudyFolder, file: str, reading: Reading) -> pd.DataFrame:
-    """Return samples × genes, with samples as the folder's clinical files name them.
+    """Return samples × genes, indexed by the identifiers of the clinical files.
 
     Raises:
-        InputError: none of the samples is among these.
+        InputError: the file is invalid, or no clinical file lists any of its samples.
     """
     genes = read_expression(folder.path / file, reading)
     clinical, key = (folder.patient, PATIENT) if folder.sample is None else (folder.sample, SAMPLE)
@@ -208,7 +226,7 @@ def _by_sample(folder: StudyFolder, file: str, reading: Reading) -> pd.DataFrame
                 f"{clinical}, {NOT_EVEN}: write the ids alike, or leave the file out"
             )
         named = dict(zip(own, ids, strict=True))
-        genes = genes.set_axis([named.get(each, each) for each in theirs])
+        genes = genes.set_axis([named.get(sample, sample) for sample in theirs])
         note(folder.path / file, [f"samples are read {how}"])
     return genes
 
@@ -216,7 +234,7 @@ def _by_sample(folder: StudyFolder, file: str, reading: Reading) -> pd.DataFrame
 def _with_genes(
     frame: pd.DataFrame, genes: pd.DataFrame, columns: Collection[str] | None
 ) -> pd.DataFrame:
-    """Join genes to the patients, by their samples."""
+    """Return the patients with the genes of their samples as further columns."""
     key = SAMPLE if SAMPLE in frame.columns else PATIENT
     wanted = genes.columns if columns is None else genes.columns.intersection(list(columns))
     genes = genes[[c for c in wanted if c not in frame.columns]]
@@ -226,12 +244,12 @@ def _with_genes(
 def read_clinical(
     folder: StudyFolder, reading: Reading = PLAIN, measured: Collection[str] = ()
 ) -> pd.DataFrame:
-    """Read one row a patient: the attributes of patients, then those of one sample each.
+    """Return one row a patient: the patient's attributes, then those of one sample.
 
     Args:
-        folder: where they are.
-        reading: options on words for missing.
-        measured: samples with expression, which come before a patient's others.
+        folder: files of the study folder.
+        reading: options on words for missing and encoding.
+        measured: samples with expression, taken before a patient's other samples.
 
     Raises:
         InputError: a file is invalid.
@@ -271,7 +289,7 @@ def _read_meta(path: Path) -> dict[str, str]:
 
 
 def _read_clinical(path: Path, reading: Reading) -> pd.DataFrame:
-    """Return a file of attributes; lines that begin with ``#`` are comments."""
+    """Return a file of clinical attributes; lines that begin with ``#`` are comments."""
     with readable(path):
         text = open_text(
             path, 1, reading, without_comments(contents_of(path, reading.encoding)), "\t"
@@ -284,6 +302,11 @@ def _read_clinical(path: Path, reading: Reading) -> pd.DataFrame:
 def _one_sample_each(
     folder: StudyFolder, reading: Reading, measured: Collection[str]
 ) -> pd.DataFrame | None:
+    """Return one sample of each patient (see :func:`read_folder`); None without a file of samples.
+
+    Raises:
+        InputError: the file is invalid.
+    """
     if folder.sample is None:
         return None
     samples = _read_clinical(folder.path / folder.sample, reading)
@@ -312,10 +335,14 @@ def _one_sample_each(
 
 
 def read_expression(path: Path, reading: Reading = PLAIN) -> pd.DataFrame:
-    """Return samples × genes; of the reading, the encoding counts.
+    """Return the expression of samples × genes.
+
+    Args:
+        path: the expression file, with genes in rows.
+        reading: options, of which only the encoding is used.
 
     Raises:
-        InputError: the file is no matrix of genes, or cells of its samples are not numbers.
+        InputError: the file has no column of gene symbols, or cells of samples are not numbers.
     """
     with readable(path):
         matrix, notes = open_text(path, 1, Reading(encoding=reading.encoding), delimiter="\t").read(
@@ -331,14 +358,14 @@ def read_expression(path: Path, reading: Reading = PLAIN) -> pd.DataFrame:
     values = matrix.drop(columns=[c for c in GENE_COLUMNS if c in matrix.columns])
     numbers: pd.DataFrame = values.apply(to_numeric, errors="coerce")
     odd, measured = (values.notna() & numbers.isna()).sum(), numbers.notna().any()
-    # A column of words alone describes the genes.
+    # A column without any number describes the genes and is no sample.
     if count := int(odd[measured].sum() if measured.any() else odd.sum()):
         raise InputError(f"{path}: {count} cells are not numbers: correct or empty them")
     return _one_row_each(path, numbers).T
 
 
 def _one_row_each(path: Path, numbers: pd.DataFrame) -> pd.DataFrame:
-    """Return genes × samples with one row a symbol: the first whose values differ."""
+    """Return genes × samples with one row a symbol: the first whose values are not all equal."""
     twice = numbers.index.duplicated(keep=False)
     if not twice.any():
         return numbers
@@ -346,15 +373,15 @@ def _one_row_each(path: Path, numbers: pd.DataFrame) -> pd.DataFrame:
     flat = (several.nunique(axis=1) < 2).to_numpy()
     order = pd.DataFrame({"symbol": several.index, "flat": flat, "place": np.flatnonzero(twice)})
     best = order.sort_values(["flat", "place"], kind="stable").drop_duplicates("symbol")
-    kept = np.sort(np.append(np.flatnonzero(~twice), best["place"].to_numpy()))
+    rows = np.sort(np.append(np.flatnonzero(~twice), best["place"].to_numpy()))
     dated = [str(name) for name in numbers.index if GENE_AS_DATE.fullmatch(str(name))]
-    said = [
+    notes = [
         f"{len(best)} symbols stand in several rows ({some(best['symbol'])}): the first row with "
         "different values is taken"
     ]
     if dated:
-        said.append(f"{len(dated)} symbols are dates, as a spreadsheet makes of genes")
-    note(path, said)
-    # A symbol's place is that of its first row, whichever row counts.
+        notes.append(f"{len(dated)} symbols are dates, as a spreadsheet makes of genes")
+    note(path, notes)
+    # Symbols are ordered by their first rows, whichever rows are taken.
     first = ~numbers.index.duplicated()
-    return numbers.iloc[kept].reindex(numbers.index[first])
+    return numbers.iloc[rows].reindex(numbers.index[first])

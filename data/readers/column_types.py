@@ -1,8 +1,9 @@
 """Types of a text table's columns, independent of the parts in which it is read.
 
-A column of numbers with one word in it is text everywhere, so that ``1.50`` does not become ``1.5``
-in the parts without the word, and one of whole numbers with a gap somewhere is read alike above and
-below the gap. Words for missing are no words in this sense, unless they are levels.
+A column of numbers with one word in it is text in all parts, so that ``1.50`` does not become
+``1.5`` in the parts without the word. A column of whole numbers with an empty cell has one type
+above and below that cell. A word for missing counts as an empty cell, unless it is a level of the
+feature.
 """
 
 from __future__ import annotations
@@ -16,37 +17,49 @@ import pandas as pd
 from accomplice.data.cells.missing import Words, word_of
 from accomplice.data.readers.numeric import to_numeric
 
-#: Kinds of cells in one part of a column.
-EMPTY, GAPS, TRUTH, WHOLE, FRACTION, WORDS = range(6)
-#: Spellings of true and false that pandas knows.
-_TRUE, _FALSE = frozenset({"True", "TRUE", "true"}), frozenset({"False", "FALSE", "false"})
+#: Kind of a part in which all cells are empty.
+EMPTY = 0
+#: Kind of a part in which some cells are empty; found beside `TRUTH` or `WORDS`.
+GAPS = 1
+#: Kind of a part of truth values.
+TRUTH = 2
+#: Kind of a part of whole numbers without an empty cell.
+WHOLE = 3
+#: Kind of a part of numbers with a fraction or an empty cell among them.
+FRACTION = 4
+#: Kind of a part with any other text.
+WORDS = 5
+#: Spellings of true that pandas reads as a truth value.
+_TRUE = frozenset({"True", "TRUE", "true"})
+#: Spellings of false that pandas reads as a truth value.
+_FALSE = frozenset({"False", "FALSE", "false"})
+#: Most characters of a cell that is compared with the words for missing.
 _LONGEST = 24
 #: Most digits of a whole number that always fits into 64 bits.
 _DIGITS = 18
-
-
-def spellings(words: Collection[str]) -> list[str]:
-    """Return words for missing in their usual letter cases, for pandas to find."""
-    cased = ((w, w.upper(), w.capitalize(), w.title()) for w in words)
-    usual = (each for each in _USUAL if each.lower() in words)
-    return sorted({*usual, *(spelt for each in cased for spelt in each)})
-
-
+#: Letter cases of words for missing that are usual beside those that `spellings` makes.
 _USUAL = ("NaN", "-NaN", "n/A", "N/a")
 
 
-def settled(cells: pd.Series, words: Words) -> tuple[pd.Series, bool]:
-    """Return a part of a column with words for missing replaced, and its type updated.
+def spellings(words: Collection[str]) -> list[str]:
+    """Return words for missing in their usual letter cases, for pandas to read as missing."""
+    cased = ((w, w.upper(), w.capitalize(), w.title()) for w in words)
+    usual = (spelt for spelt in _USUAL if spelt.lower() in words)
+    return sorted({*usual, *(spelt for cases in cased for spelt in cases)})
 
-    pandas leaves words in unusual spellings, and those that are missing among numbers alone, so
-    that a column of numbers is text.
+
+def without_missing_words(cells: pd.Series, words: Words) -> tuple[pd.Series, bool]:
+    """Return a part of a column with its words for missing emptied, in the type of the rest.
+
+    pandas misses words in unusual letter cases, and words that mean missing only among numbers; the
+    column then stays text. Here those cells are emptied and the type is found again.
 
     Args:
-        cells: as pandas has read them.
-        words: further words for missing.
+        cells: the part, as pandas has read it.
+        words: the study's changes to the words for missing.
 
     Returns:
-        The column, and whether it differs from pandas' reading.
+        The part, and whether it differs from pandas' reading.
     """
     codes, distinct = pd.factorize(cells, use_na_sentinel=True)
     known = _words(distinct)
@@ -69,13 +82,13 @@ def settled(cells: pd.Series, words: Words) -> tuple[pd.Series, bool]:
     return cells, bool(gone)
 
 
-def typed(cells: pd.Series, found: Collection[int], words: Words) -> pd.Series:
-    """Return the cells of a part of a column, read as text, in the type of the whole column.
+def as_column_type(cells: pd.Series, found: Collection[int], words: Words) -> pd.Series:
+    """Return a part of a column, read as text, in the type of the whole column.
 
     Args:
         cells: the part.
-        found: kinds of the whole column's cells, from :func:`kinds`.
-        words: as :func:`settled` takes them.
+        found: kinds of all parts of the column, from :func:`kinds`.
+        words: the study's changes to the words for missing.
     """
     kind = type_of(found)
     codes, distinct = pd.factorize(cells, use_na_sentinel=True)
@@ -90,7 +103,7 @@ def typed(cells: pd.Series, found: Collection[int], words: Words) -> pd.Series:
 
 
 def kinds(cells: pd.Series) -> set[int]:
-    """Return the kinds of the cells of a part of a column."""
+    """Return the kinds of cells, such as `WHOLE`, that a part of a column holds."""
     gaps = {GAPS} if cells.isna().any() else set()
     if gaps and cells.isna().all():
         return {EMPTY}
@@ -99,12 +112,15 @@ def kinds(cells: pd.Series) -> set[int]:
     if cells.dtype.kind == "f":
         return {FRACTION}
     truth = cells.dtype == bool or pd.api.types.infer_dtype(cells, skipna=True) == "boolean"
-    # Whole numbers too large for 64 bits are best kept as they are spelt.
+    # Whole numbers too large for 64 bits stay text, so that no digit is lost.
     return gaps | {TRUTH if truth else WORDS}
 
 
 def type_of(found: Collection[int]) -> type:
-    """Return pandas' type of a column of such cells; ``object`` is truth values with gaps."""
+    """Return pandas' type of a column whose parts are of the kinds ``found``.
+
+    Truth values with empty cells are ``object``.
+    """
     cells = set(found)
     if WORDS in cells or (TRUTH in cells and cells & {WHOLE, FRACTION}):
         return str
@@ -119,7 +135,7 @@ def is_text(kind: Any) -> bool:
 
 
 def _words(distinct: Iterable[Any]) -> dict[int, str]:
-    """Return place -> word, of the texts that are short enough for one."""
+    """Return position -> word of the texts that are short enough for a word for missing."""
     return {
         i: word_of(text)
         for i, text in enumerate(distinct)
@@ -139,6 +155,6 @@ def _are_numbers(texts: Sequence[object]) -> bool:
 
 
 def _truth(cells: pd.Series) -> pd.Series:
-    """Return true and false, spelt in one of pandas' ways, as such."""
+    """Return spellings of true and false as truth values; empty cells stay empty."""
     read = cells.map({**dict.fromkeys(_TRUE, True), **dict.fromkeys(_FALSE, False)})
     return read.astype(object if cells.isna().any() else bool)

@@ -1,4 +1,4 @@
-"""Take a column from a table that has been read, or name the nearest one."""
+"""Take a column from a table, with an error that names the nearest one if it is missing."""
 
 from __future__ import annotations
 
@@ -11,13 +11,18 @@ from accomplice.data.errors import InputError, nearest
 def column(frame: pd.DataFrame, name: str, where: str) -> pd.Series:
     """Return a column.
 
+    Args:
+        frame: the table.
+        name: name of the column.
+        where: file, endpoint or key of the study file that names the column, for errors.
+
     Raises:
-        InputError: the table lacks it, and the text names the nearest column; or cells are lists.
+        InputError: the table has no such column, or cells of the column hold lists.
     """
     if name not in frame.columns:
-        turned = len(frame.columns) > 1 and frame.iloc[:, 0].astype(str).eq(name).any()
+        transposed = len(frame.columns) > 1 and frame.iloc[:, 0].astype(str).eq(name).any()
         hint = nearest(name, map(str, frame.columns))
-        if turned:
+        if transposed:
             hint = ", but it stands in the first column: turn the table, so that a patient is a row"
         raise InputError(f"{where}: no column '{name}'{hint}")
     cells = frame[name]

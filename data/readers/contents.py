@@ -13,10 +13,13 @@ from typing import IO, cast
 
 from accomplice.data.errors import InputError
 
-#: Bytes at the beginning that tell text from binary.
+#: Number of bytes at the beginning of a file by which text is told from binary.
 HEAD = 65536
-ZIP, OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
-#: First bytes of other kinds of file, in lower case -> the kind, and the remedy.
+#: First bytes of a zip archive; an Excel workbook (.xlsx) is one.
+ZIP = b"PK\x03\x04"
+#: First bytes of an old Excel workbook (.xls), or of one with a password.
+OLE = b"\xd0\xcf\x11\xe0"
+#: First bytes of other kinds of file, in any letter case -> the kind, and the remedy.
 OTHERS = {
     ZIP: "an Excel workbook or a zip archive: name it .xlsx, or unpack it",
     OLE: "an old Excel workbook (.xls), or one with a password, which are not read: save it as "
@@ -50,20 +53,22 @@ OTHERS = {
     b"#1.2\n": "a GCT matrix, with patients in columns: write one row a patient",
     b"#1.3\n": "a GCT matrix, with patients in columns: write one row a patient",
 }
+#: Byte order mark -> encoding.
 BOMS = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 
 
 @dataclass(frozen=True)
 class Contents:
-    """A text, to be opened at its beginning as often as wanted."""
+    """A text that can be opened repeatedly."""
 
     open: Callable[[], IO[bytes]]
-    """Open it as UTF-8 bytes without a byte order mark."""
+    """Function that opens the text at its beginning, as UTF-8 bytes without byte order mark."""
     notes: tuple[str, ...] = ()
+    """Notes on how the text was read, one line each."""
 
 
 def in_memory(text: bytes, *notes: str) -> Contents:
-    """Return a text that is held in memory."""
+    """Return a text that is held in memory, with notes on how it was read."""
     return Contents(lambda: io.BytesIO(text), notes)
 
 
@@ -75,14 +80,15 @@ def without_comments(contents: Contents) -> Contents:
 
 
 def contents_of(path: Path, encoding: str | None = None) -> Contents:
-    """Open a text file, past what editors put before it.
+    """Return the text of a file.
 
     Args:
-        path: of the file; ``.gz`` is unpacked.
-        encoding: of the text where it is not UTF-8, as Python names it.
+        path: the file; a ``.gz`` file is unpacked.
+        encoding: Python's name of the encoding; None: UTF-8, or UTF-16 if the file looks like it.
 
     Raises:
-        InputError: it is no text. Whether it is UTF-8 shows when it is read.
+        InputError: the file is binary or of another kind, or is not text in ``encoding``. Invalid
+            UTF-8 is found later, when the rows are read.
     """
     with _opened(path) as file:
         head = file.read(HEAD)
@@ -108,10 +114,14 @@ def contents_of(path: Path, encoding: str | None = None) -> Contents:
 
 
 def refuse_others(path: Path, head: bytes) -> None:
-    """Raise for a file that begins as one of another kind does.
+    """Raise for a file of a kind in `OTHERS`.
+
+    Args:
+        path: the file, for errors.
+        head: first bytes of the file.
 
     Raises:
-        InputError: it does; the text says what to do.
+        InputError: the file is of such a kind; the text says how to get a table from it.
     """
     begun = head.removeprefix(codecs.BOM_UTF8).lstrip()[:64].lower().replace(b"\r\n", b"\n")
     for start, kind in OTHERS.items():
@@ -124,17 +134,18 @@ def _opened(path: Path) -> IO[bytes]:
 
 
 def _whole(path: Path) -> bytes:
+    """Return all bytes of a file, unpacked."""
     with _opened(path) as file:
         return file.read()
 
 
 def _with_newlines(text: bytes) -> bytes:
-    """Return a text whose lines end in a newline, where all of them end in a carriage return."""
+    """Return a text with newlines in place of carriage returns, if those alone end its lines."""
     return text if b"\n" in text else text.replace(b"\r", b"\n")
 
 
 def _utf16(head: bytes) -> str | None:
-    """Return the byte order of text in UTF-16, with a mark or, if it is mostly ASCII, without."""
+    """Return the encoding of UTF-16 text, by its mark or, if mostly ASCII, by its zero bytes."""
     for mark, order in BOMS.items():
         if head.startswith(mark):
             return order
@@ -145,6 +156,11 @@ def _utf16(head: bytes) -> str | None:
 
 
 def _decoded(path: Path, encoding: str) -> Contents:
+    """Return the text of a file in an encoding; text that is valid UTF-8 is read as such.
+
+    Raises:
+        InputError: the encoding is unknown, or the text is not in it.
+    """
     raw = _whole(path).removeprefix(codecs.BOM_UTF8)
     try:
         known = codecs.lookup(encoding).name

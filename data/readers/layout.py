@@ -1,7 +1,7 @@
 """Find a text table's header, its first row of data, and its delimiter.
 
-The delimiter is the one that cuts the first lines into equally many cells. Lines above the header
-are skipped where they cannot be taken for a part of the table; what is doubtful is refused.
+The delimiter is the one that cuts the most of the first lines into equally many cells. Lines above
+the header are skipped if they cannot be a part of the table; a doubtful layout is an error.
 """
 
 from __future__ import annotations
@@ -16,30 +16,37 @@ from pathlib import Path
 from accomplice.data.cells.missing import MISSING, NO_NUMBERS, word_of
 from accomplice.data.errors import InputError, some
 
-#: Characters between cells; runs of blanks are tried only where none of the others is.
+#: Characters that can delimit cells.
 DELIMITERS = ",\t;|"
+#: Delimiter that stands for runs of blanks, tried only if no other delimiter cuts the lines.
 BLANKS = " "
-#: Lines of the sample, and lines among them in which the header must be.
-SAMPLED, TOPMOST = 100, 20
-#: Rows of numbers below a word that tell a second header from a patient.
+#: Number of first lines from which the layout is found.
+SAMPLED = 100
+#: Number of first rows among which the header is searched.
+TOPMOST = 20
+#: Fewest rows of numbers below a word that show that the word heads the column.
 ENOUGH = 4
 #: Most columns that are searched for numbers.
-MOST = 200
+MOST_COLUMNS = 200
 
+#: Characters that are not displayed.
 _HIDDEN = re.compile("[\u200b\u200c\u200d\u2060\ufeff]")
+#: A cell between blanks, or one in quotation marks.
 _BETWEEN_BLANKS = re.compile(r'"(?P<quoted>(?:[^"]|"")*)"(?!\S)|\S+')
+#: Spaces other than the plain one.
 _SPACES = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 
 
 @dataclass(frozen=True)
 class Record:
-    """The cells of one row, with its place in the file."""
+    """The cells of one row, and the lines that it takes in the file."""
 
     cells: list[str]
+    """Texts of the cells; empty for a blank line."""
     line: int
-    """Number of its first line, from 1."""
+    """Number of the first line, from 1."""
     after: int
-    """Lines of the sample up to its end."""
+    """Number of the last line, from 1."""
 
     @property
     def filled(self) -> int:
@@ -49,35 +56,38 @@ class Record:
 
 @dataclass(frozen=True)
 class Layout:
-    """A table's position in its file."""
+    """The columns, the delimiter and the position of a table in its file."""
 
     names: tuple[str, ...]
-    """Its columns."""
+    """Names of the columns."""
     delimiter: str
+    """Character between cells; `BLANKS` stands for runs of blanks."""
     line: int
-    """Number of the line on which the patients begin, from 1."""
+    """Number of the line on which the first patient begins, from 1."""
     after: int
-    """Lines of the sample before the patients."""
+    """Number of the header's last line, from 1."""
     notes: tuple[str, ...] = ()
+    """Notes on how the layout was found, one line each."""
 
 
 class NotATableError(InputError):
-    """A text that has no columns."""
+    """Error of a file that has fewer columns than a table must have."""
 
 
 def layout_of(
     path: Path, lines: Sequence[str], fewest: int, delimiter: str | None = None
 ) -> Layout:
-    """Find the layout of a text.
+    """Find the layout of a text table.
 
     Args:
-        path: of the file, for errors.
-        lines: the first lines.
-        fewest: columns that it must have to count as a table.
-        delimiter: the character between cells, where the format says it.
+        path: the file, for errors.
+        lines: the first lines of the text.
+        fewest: fewest columns of a table.
+        delimiter: character between cells; None: it is found from the lines.
 
     Raises:
-        InputError: it is not a table, or where its header is cannot be told.
+        NotATableError: the text has too few columns.
+        InputError: a column name stands twice, or the header cannot be told from the rows.
     """
     if delimiter is None:
         delimiter, records = _delimited(lines, fewest)
@@ -94,17 +104,18 @@ def find_header(
     fewest: int,
     quoted: Collection[int] = (),
 ) -> Layout:
-    """Find the header among a table's first records.
+    """Find the header among a table's first rows, and return the layout.
 
     Args:
-        path: as :func:`layout_of`.
-        records: the first records.
-        delimiter: between their cells.
-        fewest: as :func:`layout_of`.
+        path: the file, for errors.
+        records: the first rows.
+        delimiter: character between cells.
+        fewest: fewest columns of a table.
         quoted: numbers of the lines that begin with a quotation mark.
 
     Raises:
-        InputError: as :func:`layout_of`.
+        NotATableError: the rows have too few columns.
+        InputError: a column name stands twice, or the header cannot be told from the rows.
     """
     records = [record for record in records if record.cells]
     if not records:
@@ -112,7 +123,7 @@ def find_header(
             f"{path}: not a readable table: it is empty: the first line names fewer columns than "
             f"{fewest}"
         )
-    if (width := _usual(records)) < fewest:
+    if (width := _usual_width(records)) < fewest:
         raise NotATableError(
             f"{path}: not a table: the first line names fewer columns than {fewest}"
         )
@@ -121,7 +132,7 @@ def find_header(
     names = [clean_name(cell) for cell in header.cells]
     if below and all(len(record.cells) == width for record in below[:TOPMOST]):
         rowed = all(record.line in quoted for record in (header, *below))
-        names, more = _matched(path, header, names, below, width, counted=rowed)
+        names, more = _match_names(path, header, names, below, width, quoted=rowed)
         notes += more
     if len(names) < fewest:
         raise NotATableError(
@@ -136,10 +147,10 @@ def find_header(
 
 
 def refuse_twice(path: Path, names: Iterable[str]) -> None:
-    """Raise for a column's name that occurs twice.
+    """Raise for column names that occur twice.
 
     Raises:
-        InputError: there is one.
+        InputError: a name occurs twice.
     """
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
@@ -147,22 +158,25 @@ def refuse_twice(path: Path, names: Iterable[str]) -> None:
 
 
 def clean_name(cell: str) -> str:
-    """Return a column's name with plain spaces, none around it and nothing hidden."""
+    """Return a column's name with plain spaces, none around it, and without hidden characters."""
     return _SPACES.sub(" ", _HIDDEN.sub("", cell)).strip()
 
 
 def is_blank(cell: str) -> bool:
-    """Whether a cell has nothing that can be seen."""
+    """Whether a cell has no character that is displayed."""
     return not cell or not _HIDDEN.sub("", cell).strip()
 
 
 def _delimited(lines: Sequence[str], fewest: int) -> tuple[str, list[Record]]:
-    """Choose the delimiter by how many lines it cuts alike, then by how many cells it makes."""
+    """Return the delimiter that gives the most rows of one width, and the rows.
+
+    Of two such delimiters the one that makes wider rows is taken.
+    """
     best: tuple[float, int] = (0.0, 0)
     chosen = DELIMITERS[0], _split(lines, DELIMITERS[0])
     for delimiter in DELIMITERS:
         records = _split(lines, delimiter)
-        width = _usual(records)
+        width = _usual_width(records)
         if width < 2:
             continue
         counts = [len(record.cells) for record in records if record.cells]
@@ -179,7 +193,7 @@ def _delimited(lines: Sequence[str], fewest: int) -> tuple[str, list[Record]]:
 
 
 def _split(lines: Sequence[str], delimiter: str) -> list[Record]:
-    """Cut lines into records; a blank line has no cells."""
+    """Return the rows that a delimiter makes of lines; a blank line has no cells."""
     plain = (re.sub("\r(?!\n)", " ", line.removesuffix("\n").removesuffix("\r")) for line in lines)
     if delimiter == BLANKS:
         return [Record(split_blanks(line), i + 1, i + 1) for i, line in enumerate(plain)]
@@ -194,40 +208,40 @@ def _split(lines: Sequence[str], delimiter: str) -> list[Record]:
 
 
 def split_blanks(line: str) -> list[str]:
-    """Cut a line at runs of blanks outside quotation marks."""
+    """Return the cells of a line, cut at runs of blanks outside quotation marks."""
     cells = _BETWEEN_BLANKS.finditer(line)
     return [c[0] if c["quoted"] is None else c["quoted"].replace('""', '"') for c in cells]
 
 
 def _without_errors(reader: Iterator[list[str]]) -> Iterator[list[str]]:
-    """Yield records up to one that cannot be read: the check of the file names its line."""
+    """Yield rows up to the first that cannot be read; a later check reports it with its line."""
     try:
         yield from reader
     except csv.Error:
         return
 
 
-def _usual(records: Sequence[Record]) -> int:
-    """Return the number of cells that most records have; of two equally frequent the larger."""
+def _usual_width(records: Sequence[Record]) -> int:
+    """Return the most frequent number of cells in a row; of two equally frequent, the larger."""
     counts = Counter(len(record.cells) for record in records if record.cells)
     return max(counts, key=lambda n: (counts[n], n), default=0)
 
 
 def _header_place(records: Sequence[Record], width: int) -> tuple[int, list[str]]:
-    """Return the header's position, and a note on what is above it."""
+    """Return the header's position among the rows, and a note on lines skipped above it."""
     comments = 0
     for record in records:
         if not record.cells[0].startswith("#"):
             break
         comments += 1
-    if comments and comments < len(records) and _names(records[comments], width):
+    if comments and comments < len(records) and _can_be_names(records[comments], width):
         return comments, [f"{_lines(records[:comments])} above the header skipped: comments"]
     if comments:
         return comments - 1, []
     if width < 2 or not _is_title(records[0], width):
         return 0, []
     for place, record in enumerate(records[1:TOPMOST], 1):
-        if _names(record, width) and _numbers_below(records, place):
+        if _can_be_names(record, width) and _numbers_below(records, place):
             above = f"{_lines(records[:place])} above the header skipped"
             return place, [f"{above}: the names stand in line {record.line}"]
         if not _is_title(record, width):
@@ -235,8 +249,8 @@ def _header_place(records: Sequence[Record], width: int) -> tuple[int, list[str]
     return 0, []
 
 
-def _names(record: Record, width: int) -> bool:
-    """Whether a record can be names of all columns: no blank, no number, none twice."""
+def _can_be_names(record: Record, width: int) -> bool:
+    """Whether a row can name all columns: no cell is blank, a number or there twice."""
     names = [clean_name(cell) for cell in record.cells]
     return (
         len(names) == width
@@ -247,39 +261,47 @@ def _names(record: Record, width: int) -> bool:
 
 
 def _is_title(record: Record, width: int) -> bool:
-    """Whether a record has too few cells for the table's own, as titles and groups of names."""
+    """Whether a row has too few different cells for names or values: a title, or group names."""
     return len({cell for cell in record.cells if not is_blank(cell)}) <= max(1, width // 2)
 
 
 def _numbers_below(records: Sequence[Record], place: int) -> bool:
-    """Whether some column has numbers below a record, which has words only."""
+    """Whether some column has only numbers below a row, and enough of them."""
     below = [record.cells for record in records[place + 1 :]]
     return any(
         len(cells) >= min(ENOUGH, len(below)) > 0 and all(map(_is_number, cells))
-        for j in range(min(MOST, len(records[place].cells)))
+        for j in range(min(MOST_COLUMNS, len(records[place].cells)))
         if (cells := [row[j] for row in below if j < len(row) and not _is_missing(row[j])])
     )
 
 
-def _matched(
+def _match_names(
     path: Path,
     header: Record,
     names: list[str],
     below: Sequence[Record],
     width: int,
     *,
-    counted: bool,
+    quoted: bool,
 ) -> tuple[list[str], list[str]]:
-    """Return the columns' names, as many as the rows have cells.
+    """Return as many column names as the rows have cells, and a note if one was added.
+
+    Args:
+        path: the file, for errors.
+        header: the header.
+        names: names in the header.
+        below: rows below the header.
+        width: cells of each row.
+        quoted: whether header and rows all begin with a quotation mark.
 
     Raises:
-        InputError: they differ, and which name belongs to which column cannot be told.
+        InputError: the numbers differ, and which name belongs to which column is unclear.
     """
     if len(names) == width:
         return names, []
     if len(names) == width + 1 and not names[-1]:
         return names[:-1], []
-    if len(names) == width - 1 and counted and _numbers_rows(below):
+    if len(names) == width - 1 and quoted and _numbers_rows(below):
         return ["", *names], ["the first column has no name: it numbers the rows, as R writes them"]
     why = "correct the names, or the rows"
     if len(names) == width - 1:
@@ -296,23 +318,23 @@ def _matched(
 
 
 def _numbers_rows(below: Sequence[Record]) -> bool:
-    """Whether the first cells of records count from 1, in a table of enough rows to tell."""
+    """Whether the first cells of the rows count from 1, in `ENOUGH` rows or more."""
     firsts = [record.cells[0] for record in below]
     return len(firsts) >= ENOUGH and firsts == [str(i + 1) for i in range(len(firsts))]
 
 
 def _refuse_units(path: Path, width: int, below: Sequence[Record]) -> None:
-    """Raise for first rows of words above columns of numbers: units, or further headers.
+    """Raise for one or two first rows of words above columns of numbers.
 
     Raises:
-        InputError: there are one or two.
+        InputError: there are such rows, which are units or further headers.
     """
     rows = [record.cells for record in below if len(record.cells) == width]
     for n in (1, 2):
         if len(rows) <= ENOUGH + n - 1:
             return
         numbers = words = 0
-        for j in range(min(MOST, width)):
+        for j in range(min(MOST_COLUMNS, width)):
             cells = [row[j] for row in rows[n:] if not _is_missing(row[j])]
             if len(cells) >= ENOUGH and all(map(_is_number, cells)):
                 numbers += 1
@@ -330,7 +352,7 @@ def _refuse_units(path: Path, width: int, below: Sequence[Record]) -> None:
 
 
 def _is_word(cell: str, *, digits: bool) -> bool:
-    """Whether a cell is neither missing nor a number, nor has digits if it must not."""
+    """Whether a cell is neither missing nor a number; without ``digits``, it has no digit."""
     if _is_missing(cell) or _is_number(cell):
         return False
     return digits or not any(c.isdigit() for c in cell)
@@ -341,7 +363,7 @@ def _is_missing(cell: str) -> bool:
 
 
 def _is_number(cell: str) -> bool:
-    """Whether a cell is a number, of whatever country."""
+    """Whether a cell is a number, in the notation of any country."""
     return bool(re.fullmatch(r"\s*[-+]?(\d[\d.,' ]*|[.,]\d+)([eE][-+]?\d+)?\s*%?", cell))
 
 

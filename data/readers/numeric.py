@@ -1,7 +1,7 @@
 """Parse texts to the nearest double, with any release of pandas.
 
-pandas 2 misses the nearest by one unit in the last place in one of eight numbers with 17 digits, so
-that a table and a request would differ.
+Of numbers with 17 digits, pandas 2 reads one in eight to a neighbour of the nearest double, so that
+one value in a table and in a request would differ.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+#: A number that pandas 2 does not read to the nearest double.
 _LONG = "92.57216995498905"
-#: Whether pandas reads each number as Python does.
+#: Whether this release of pandas reads each number as Python does.
 _EXACT = bool(pd.to_numeric(_LONG) == float(_LONG))
-#: Options of `pandas.read_csv`; later releases warn of the option.
+#: Options with which `pandas.read_csv` reads exactly; a release that needs none warns of them.
 EXACTLY: dict[str, Any] = {} if _EXACT else {"float_precision": "round_trip"}
 
 
@@ -23,7 +24,10 @@ def to_numeric(cells: pd.Series, errors: Literal["raise", "coerce"] = "raise") -
 
     Args:
         cells: texts or numbers.
-        errors: whether a text that is no number is an error or missing.
+        errors: ``raise`` for a text that is not a number, or ``coerce`` it to NaN.
+
+    Raises:
+        ValueError: a text is not a number, and ``errors`` is ``raise``.
     """
     numbers = pd.to_numeric(cells, errors=errors)
     if _EXACT or pd.api.types.is_numeric_dtype(cells.dtype) or numbers.dtype.kind != "f":

@@ -14,17 +14,17 @@ from accomplice.data.cells.missing import Words
 
 @dataclass(frozen=True)
 class Reading:
-    """A study's or user's options on how files are read."""
+    """Options of a study or user on how files are read."""
 
     words: Words = field(default_factory=Words)
     """Words for missing, and words that are levels."""
     sheet: str | None = None
     """Sheet of a workbook; None: its only table."""
     encoding: str | None = None
-    """Encoding of text that is not UTF-8."""
+    """Python's name of the text's encoding; None: UTF-8."""
 
 
-#: The default options.
+#: The default options of reading.
 PLAIN = Reading()
 
 
@@ -41,6 +41,7 @@ class Selection:
     predicting: bool = False
     """Whether the patients are read for predictions, from another file than the study's own."""
     reading: Reading = PLAIN
+    """Options on how the file is read."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,14 @@ class Stream:
     """A table that can be read repeatedly, in parts."""
 
     rows: int
+    """Number of rows."""
     columns: tuple[str, ...]
+    """Names of the columns."""
     _parts: Callable[[int], Iterator[pd.DataFrame]]
+    """Function that yields the parts, given their number of rows."""
 
     def parts(self, rows: int) -> Iterator[pd.DataFrame]:
-        """Yield the table in order, in parts of n rows; the last may have fewer.
+        """Yield the table in order, in parts of ``rows`` rows; the last part may have fewer.
 
         Raises:
             InputError: the file cannot be read.
@@ -61,7 +65,7 @@ class Stream:
 
 
 def of_frame(frame: pd.DataFrame) -> Stream:
-    """Stream a table that is in memory."""
+    """Return a stream of a table that is in memory."""
 
     def parts(rows: int) -> Iterator[pd.DataFrame]:
         for start in range(0, len(frame), rows):
@@ -72,11 +76,12 @@ def of_frame(frame: pd.DataFrame) -> Stream:
 
 @dataclass(frozen=True)
 class DraftSource:
-    """A table to draft a study from, and the conventions of its form."""
+    """A table to draft a study file from, and the conventions of its format."""
 
     frame: pd.DataFrame
+    """The table."""
     id: str | None = None
-    """Column of the identifier; None: it is looked for by name."""
+    """Column of the patient's identifier; None: it is searched by name."""
     time: str | None = None
     """Usual column of the follow-up time, where the table has it."""
     event: str | None = None
@@ -84,28 +89,28 @@ class DraftSource:
     gaps_in_follow_up: bool = False
     """Whether patients without follow-up are usual, so that the draft leaves them out."""
     options: dict[str, str] = field(default_factory=dict)
-    """Keys of the study file's ``source`` beside reader and files."""
+    """Keys of the study file's ``source``, beside ``reader`` and ``files``, and their values."""
     notes: tuple[str, ...] = ()
-    """One line each on a choice that was made."""
+    """Notes on the choices made in reading, one line each."""
 
 
 class Reader(ABC):
-    """Reads one form of files; :data:`readers.READERS` lists the readers by name."""
+    """Reader of one format; :data:`readers.registry.READERS` lists the readers by name."""
 
     @abstractmethod
     def recognises(self, path: Path) -> bool:
-        """Whether a path has this form, by its name or kind; the content is not looked at."""
+        """Whether a path has this format, by its name or as a folder; no file is opened."""
 
     @abstractmethod
     def read(self, path: Path, selection: Selection) -> pd.DataFrame:
-        """Return one row per patient; missing cells are NaN, None or NA.
+        """Return the table, a row for each patient or sample; missing cells are NaN, None or NA.
 
         Raises:
             InputError: the path cannot be read. The text names it and holds no cell.
         """
 
     def stream(self, path: Path, selection: Selection) -> Stream:
-        """Return the table in parts. It is read whole unless a reader can do better.
+        """Return the table in parts; this default reads it whole first.
 
         Raises:
             InputError: as :meth:`read`.
@@ -119,13 +124,13 @@ class Reader(ABC):
         genes: Collection[str],  # noqa: ARG002
         reading: Reading = PLAIN,
     ) -> DraftSource:
-        """Return the table to draft a study from.
+        """Return the table to draft a study file from.
 
         Args:
-            path: as :meth:`read` takes it.
-            id: column of the identifier, if named.
+            path: a file or folder of this format.
+            id: column of the patient's identifier; None: it is searched by name.
             genes: symbols to keep of a genome-wide expression matrix.
-            reading: the user's options.
+            reading: options on how the file is read.
 
         Raises:
             InputError: as :meth:`read`.

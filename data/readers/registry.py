@@ -9,7 +9,7 @@ from accomplice.data.readers.cbioportal import CBioPortalReader
 from accomplice.data.readers.reader import Reader
 from accomplice.data.readers.table_reader import TableReader
 
-#: The reader for paths that no reader recognises: its errors list the formats.
+#: Name of the reader for paths that no reader recognises; its errors list the formats.
 DEFAULT = "table"
 #: Name in a study file -> reader.
 READERS: dict[str, Reader] = {DEFAULT: TableReader(), "cbioportal": CBioPortalReader()}
@@ -19,7 +19,7 @@ def reader_named(name: str) -> Reader:
     """Return the reader that a study file names.
 
     Raises:
-        InputError: there is none of that name; the text has the nearest.
+        InputError: no reader has that name; the text gives the nearest name.
     """
     if name not in READERS:
         raise InputError(f"source.reader: no reader '{name}'{nearest(name, READERS)}")
@@ -30,7 +30,7 @@ def recognise(path: Path, first: str = DEFAULT) -> str:
     """Return the name of the reader that recognises a path.
 
     Args:
-        path: of a file or a folder.
+        path: a file or a folder.
         first: name of the reader that is tried before the others, if it is registered.
     """
     order = (*({first} & READERS.keys()), *READERS)

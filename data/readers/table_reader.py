@@ -1,8 +1,8 @@
-"""The reader of tables, whole or in parts that have the same cells.
+"""The reader of tables, whole or in parts, with the same values.
 
-The type of a column must not depend on the rows of a part. So a text table is read twice: first it
-is checked and its columns' types are found, then its parts are yielded. Neither reading keeps more
-than one part in memory.
+The type of a column must not depend on the rows of a part. So a text table is read twice: first to
+check it and to find its columns' types, then to yield its parts. Neither reading holds more than
+one part in memory.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from accomplice.data.cells.missing import NO_NUMBERS, word_of
-from accomplice.data.readers.column_types import is_text, kinds, type_of, typed
+from accomplice.data.readers.column_types import as_column_type, is_text, kinds, type_of
 from accomplice.data.readers.layout import clean_name
 from accomplice.data.readers.reader import (
     PLAIN,
@@ -26,44 +26,44 @@ from accomplice.data.readers.reader import (
     Stream,
     of_frame,
 )
-from accomplice.data.readers.records import RowChecker
+from accomplice.data.readers.row_checker import RowChecker
 from accomplice.data.readers.tables import (
     EXCEL,
     PARQUET,
     ending_of,
     format_of,
-    named,
     note,
     read_noted,
     read_table,
     readable,
     text_of,
     to_pandas,
+    with_clean_names,
     with_index,
 )
 from accomplice.data.readers.text import Text, refuse_empty
 
 #: Bytes read at once while the columns' types are found.
 SURVEYED = 1 << 22
-#: Most distinct words of a column of numbers; with more it holds texts, such as identifiers.
+#: Most distinct words among the numbers of a column; one with more holds texts or identifiers.
 MOST_WORDS = 20
-#: Bytes of a Parquet column read at once; without it a row group is read whole.
+#: Bytes of a Parquet column read at once, as otherwise a whole row group would be.
 BUFFER = 1 << 18
 
 
 class TableReader(Reader):
-    """Text tables, Parquet files and Excel workbooks."""
+    """Reader of text tables, Parquet files and Excel workbooks."""
 
     def recognises(self, path: Path) -> bool:
-        """Whether the name ends as that of a table does."""
+        """Whether the path has the ending of a table."""
         return format_of(path) is not None
 
     def read(self, path: Path, selection: Selection) -> pd.DataFrame:
-        """Read a table; see :func:`tables.read_table`."""
+        """Return a table; see :func:`tables.read_table`."""
         return read_table(path, *_options(selection), selection.reading)
 
     def stream(self, path: Path, selection: Selection) -> Stream:
-        """Read a table in parts; see :func:`open_stream`."""
+        """Return a table in parts; see :func:`open_stream`."""
         return open_stream(path, *_options(selection), selection.reading)
 
     def draft(
@@ -73,7 +73,11 @@ class TableReader(Reader):
         genes: Collection[str],  # noqa: ARG002
         reading: Reading = PLAIN,
     ) -> DraftSource:
-        """Read a table to draft a study from, with notes on how it was read."""
+        """Return the table to draft a study from, with notes on how it was read.
+
+        Raises:
+            InputError: as :func:`tables.read_table`; or a word may be missing or a level.
+        """
         columns = () if id is None else (id,)
         frame, notes = read_noted(path, columns, 2, reading)
         if ending_of(path) != PARQUET:
@@ -81,13 +85,13 @@ class TableReader(Reader):
                 text_of(path, 2, reading).refuse_doubtful(
                     frame.drop(columns=columns, errors="ignore")
                 )
-        said = {"sheet": reading.sheet, "encoding": reading.encoding}
-        options = {key: value for key, value in said.items() if value is not None}
+        given = {"sheet": reading.sheet, "encoding": reading.encoding}
+        options = {key: value for key, value in given.items() if value is not None}
         return DraftSource(frame, id, options=options, notes=(*notes, *_words_among_numbers(frame)))
 
 
 def _words_among_numbers(frame: pd.DataFrame) -> list[str]:
-    """Note how many cells of mostly numeric columns are not numbers."""
+    """Return notes on the cells of mostly numeric columns that are not numbers."""
     notes = []
     for name, kind in zip(frame.columns, frame.dtypes, strict=True):
         if not is_text(kind):
@@ -105,8 +109,8 @@ def _words_among_numbers(frame: pd.DataFrame) -> list[str]:
 
 
 def _options(selection: Selection) -> tuple[tuple[str, ...], int]:
-    """Return the columns kept as text, and the fewest columns that a table may have."""
-    # The table for a model of one feature has one column.
+    """Return the columns to keep as text, and the fewest columns that a table may have."""
+    # A table of new patients has one column if the model has one feature.
     return (() if selection.id is None else (selection.id,)), 1 if selection.predicting else 2
 
 
@@ -116,13 +120,13 @@ def open_stream(
     fewest: int = 2,
     reading: Reading = PLAIN,
 ) -> Stream:
-    """Check a table and find its columns' types, so that it can be read in parts.
+    """Return a stream of a table, which is checked and whose columns' types are found.
 
     Args:
-        path: as :func:`readers.tables.read_table` takes it. A workbook is read whole.
+        path: a file that :func:`readers.tables.read_table` can read; a workbook is read whole.
         text_columns: columns kept as text, such as identifiers with leading zeros.
-        fewest: columns that a text file must have to count as a table.
-        reading: how the table is to be read.
+        fewest: fewest columns of a text table.
+        reading: options on how the table is read.
 
     Raises:
         InputError: as :func:`readers.tables.read_table`.
@@ -137,6 +141,7 @@ def open_stream(
 
 
 def _text(text: Text, text_columns: Sequence[str]) -> Stream:
+    """Return a stream of a text table."""
     found: dict[str, set[int]] = {name: set() for name in text.names}
     changed: set[str] = set()
 
@@ -147,7 +152,7 @@ def _text(text: Text, text_columns: Sequence[str]) -> Stream:
                 if not block.strip():
                     continue
                 frame = text.parse(block, dict.fromkeys(text_columns, str))
-                frame = text.settle(frame, text_columns, changed)
+                frame = text.without_missing_words(frame, text_columns, changed)
                 for name, cells in frame.items():
                     found[str(name)] |= kinds(cells)
 
@@ -156,7 +161,7 @@ def _text(text: Text, text_columns: Sequence[str]) -> Stream:
     note(text.path, (*text.notes, *((rows.note,) if rows.note else ())))
     types = {
         name: str if name in changed or name in text_columns else kind
-        for name, kind in ((name, type_of(each)) for name, each in found.items())
+        for name, kind in ((name, type_of(cells)) for name, cells in found.items())
     }
     mixed = [name for name, kind in types.items() if kind is object]
     read = {name: kind for name, kind in types.items() if kind not in (bool, object)}
@@ -166,26 +171,31 @@ def _text(text: Text, text_columns: Sequence[str]) -> Stream:
             reader = pd.read_csv(file, **text.options(read), nrows=rows.count, chunksize=n)
             while (frame := _next(text.path, reader)) is not None:
                 with readable(text.path):
-                    yield _settled(frame)
+                    yield in_column_types(frame)
 
-    def _settled(frame: pd.DataFrame) -> pd.DataFrame:
-        again = {
-            name: typed(frame[name], found[name], text.reading.words)
+    def in_column_types(frame: pd.DataFrame) -> pd.DataFrame:
+        converted = {
+            name: as_column_type(frame[name], found[name], text.reading.words)
             for name in types
             if name in changed or (types[name] is str and name not in text_columns)
         }
-        return frame.assign(**again).astype(dict.fromkeys(mixed, object))
+        return frame.assign(**converted).astype(dict.fromkeys(mixed, object))
 
     return Stream(rows.count, text.names, parts)
 
 
 def _next(path: Path, frames: Iterator[Any]) -> Any:
-    """Take the next, or None at the end."""
+    """Return the next frame or batch of a file, or None at the end.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
     with readable(path):
         return next(frames, None)
 
 
 def _parquet(path: Path) -> Stream:
+    """Return a stream of a Parquet file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -195,8 +205,9 @@ def _parquet(path: Path) -> Stream:
     with readable(path), pq.ParquetFile(path) as file:
         rows, schema = file.metadata.num_rows, file.schema_arrow
         first = next(file.iter_batches(batch_size=1), None)
-        columns = named(path, _pandas(schema, [] if first is None else [first], 0)).columns
-        # pandas has no missing whole number or truth value: a single gap changes a column.
+        frame = _pandas(schema, [] if first is None else [first], 0)
+        columns = with_clean_names(path, frame).columns
+        # pandas has no missing whole number or truth value: a single gap changes a column's type.
         gaps = set()
         for name in (field.name for field in schema if plain(field.type)):
             if any(b.column(0).null_count for b in file.iter_batches(columns=[name])):
@@ -207,9 +218,9 @@ def _parquet(path: Path) -> Stream:
             file = pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False)
         with file:
             batches, done = file.iter_batches(batch_size=rows), 0
-            for held in _regrouped(path, batches, rows):
+            for group in _regrouped(path, batches, rows):
                 with readable(path):
-                    frame = named(path, _pandas(schema, held, done))
+                    frame = with_clean_names(path, _pandas(schema, group, done))
                 done += len(frame)
                 yield frame.astype({name: _with_gaps(frame[name].dtype) for name in gaps})
 
@@ -217,37 +228,37 @@ def _parquet(path: Path) -> Stream:
 
 
 def _with_gaps(kind: Any) -> Any:
-    """Return pandas' type with gaps for a type that has no missing value."""
+    """Return pandas' type of a column with missing values, given its type without them."""
     if not isinstance(kind, np.dtype):
         return kind
     return {"b": np.dtype(object), "i": np.dtype(float), "u": np.dtype(float)}.get(kind.kind, kind)
 
 
 def _regrouped(path: Path, batches: Iterator[Any], rows: int) -> Iterator[list[Any]]:
-    """Regroup Arrow batches, which end where row groups do, to batches of n rows."""
-    held: list[Any] = []
+    """Yield lists of Arrow batches of ``rows`` rows each, from batches of any size."""
+    group: list[Any] = []
     count = 0
     while (batch := _next(path, batches)) is not None:
         while len(batch):
             part = batch.slice(0, rows - count)
-            held.append(part)
+            group.append(part)
             count += len(part)
             batch = batch.slice(len(part))
             if count == rows:
-                yield held
-                held, count = [], 0
-    if held:
-        yield held
+                yield group
+                group, count = [], 0
+    if group:
+        yield group
 
 
 def _pandas(schema: Any, batches: Sequence[Any], done: int) -> pd.DataFrame:
-    """Turn Arrow batches into a frame; ``done`` rows of the file precede its first."""
+    """Return Arrow batches as a frame; ``done`` is the number of the file's rows before them."""
     import pyarrow as pa
 
     frame = to_pandas(pa.Table.from_batches(batches, schema=schema))
     index = (schema.pandas_metadata or {}).get("index_columns", [])
     if len(index) == 1 and isinstance(index[0], dict):
-        # A range is not kept as cells, but as where it begins and how it goes on.
+        # A range is not stored as cells, but by its start and step.
         start, step = index[0]["start"] + index[0]["step"] * done, index[0]["step"]
         stop = start + step * len(frame)
         frame.index = pd.RangeIndex(start, stop, step, name=index[0]["name"])

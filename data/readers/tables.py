@@ -1,4 +1,4 @@
-"""Read tables (CSV, TSV, Parquet, Excel) into a pandas frame; errors say how to fix the file."""
+"""Read a table (CSV, TSV, Parquet, Excel) into a pandas frame; errors say how to fix the file."""
 
 from __future__ import annotations
 
@@ -19,8 +19,11 @@ from accomplice.data.readers.reader import PLAIN, Reading
 from accomplice.data.readers.text import Text, open_text, refuse_empty
 from accomplice.data.readers.workbook import workbook_text
 
+#: Endings of text tables.
 TEXT = (".csv", ".tsv", ".tab", ".txt")
+#: Ending of Parquet files.
 PARQUET = ".parquet"
+#: Endings of Excel workbooks.
 EXCEL = (".xlsx", ".xls", ".xlsm")
 
 log = logging.getLogger(__name__)
@@ -32,14 +35,14 @@ def read_table(
     fewest: int = 2,
     reading: Reading = PLAIN,
 ) -> pd.DataFrame:
-    """Read one table, whole.
+    """Return a table, and log notes on how it was read.
 
     Args:
         path: a ``.csv``, ``.tsv``, ``.tab`` or ``.txt`` file (also ``.gz``), ``.parquet``, or an
             Excel workbook; a file of another name that is a text table is read too.
         text_columns: columns kept as text, such as identifiers with leading zeros.
-        fewest: columns that a text file must have to count as a table.
-        reading: how the table is to be read.
+        fewest: fewest columns of a text table.
+        reading: options on how the table is read.
 
     Raises:
         InputError: the file is missing, is not a table, is empty, names a column twice, or has a
@@ -53,25 +56,25 @@ def read_table(
 def read_noted(
     path: Path, text_columns: Sequence[str], fewest: int, reading: Reading
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Read a table as :func:`read_table`; return it with notes on how it was read.
+    """Return a table with notes on how it was read; the arguments are those of `read_table`.
 
     Raises:
         InputError: as :func:`read_table`.
     """
     with readable(path):
         if ending_of(path) == PARQUET:
-            return named(path, _whole(path)), ()
+            return with_clean_names(path, _read_parquet(path)), ()
         return text_of(path, fewest, reading).read(text_columns)
 
 
 def note(path: Path, notes: Sequence[str]) -> None:
     """Log the notes on how a file was read."""
-    for each in notes:
-        log.warning("note: %s: %s", path, each)
+    for text in notes:
+        log.warning("note: %s: %s", path, text)
 
 
 def text_of(path: Path, fewest: int, reading: Reading) -> Text:
-    """Open a text table, or the table of a workbook as text.
+    """Return a text table, or the table of a workbook as text.
 
     Raises:
         InputError: as :func:`read_table`.
@@ -92,7 +95,7 @@ def text_of(path: Path, fewest: int, reading: Reading) -> Text:
 
 
 def ending_of(path: Path) -> str:
-    """Return the ending that tells a table's format, in lower case and without ``.gz``, or "".
+    """Return the ending of an existing table: :func:`format_of`, or "" for another ending.
 
     Raises:
         InputError: there is no such file.
@@ -103,7 +106,7 @@ def ending_of(path: Path) -> str:
 
 
 def format_of(path: Path) -> str | None:
-    """Return the ending that tells a table's format, in lower case and without ``.gz``, or None."""
+    """Return the ending of a table, lower case without ``.gz``; None for any other ending."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     ending = "".join(suffixes[-2:] if suffixes[-1:] == [".gz"] else suffixes[-1:])
     if ending in (PARQUET, *EXCEL):
@@ -113,7 +116,7 @@ def format_of(path: Path) -> str | None:
 
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Turn any error of a reader inside the block into one line that holds no cell.
+    """Turn any error of a reader inside the block into an error of one line without any cell.
 
     Raises:
         InputError: the file cannot be read.
@@ -134,15 +137,15 @@ def readable(path: Path) -> Iterator[None]:
             f"{path}: not a readable table: it is not packed by gzip: name it without .gz"
         ) from None
     except Exception as error:
-        # Readers raise a wide family of errors whose texts can quote cells: name the kind only.
+        # The texts of readers' errors can quote cells: only the error's class is named.
         raise InputError(f"{path}: not a readable table ({type(error).__name__})") from None
 
 
-def named(path: Path, frame: pd.DataFrame) -> pd.DataFrame:
-    """Clean the columns' names in place; return the frame.
+def with_clean_names(path: Path, frame: pd.DataFrame) -> pd.DataFrame:
+    """Clean the column names of a frame in place, and return it.
 
     Raises:
-        InputError: it has no rows, or a name occurs twice.
+        InputError: the frame has no rows, or a name occurs twice.
     """
     refuse_empty(path, len(frame))
     frame.columns = [clean_name(str(c)) for c in frame.columns]
@@ -150,7 +153,7 @@ def named(path: Path, frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def _whole(path: Path) -> pd.DataFrame:
+def _read_parquet(path: Path) -> pd.DataFrame:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
@@ -158,7 +161,7 @@ def _whole(path: Path) -> pd.DataFrame:
 
 
 def to_pandas(table: Any) -> pd.DataFrame:
-    """Turn an Arrow table into a frame; bytes, as some programs write text, are read as UTF-8."""
+    """Return an Arrow table as a frame; columns of bytes, which some programs write, are text."""
     import pyarrow as pa
 
     kinds = pa.types
@@ -175,5 +178,5 @@ def to_pandas(table: Any) -> pd.DataFrame:
 
 
 def with_index(frame: pd.DataFrame) -> pd.DataFrame:
-    """Restore as columns the named index that pandas writes apart from the columns."""
+    """Return a frame with its index as columns, if the index has a name."""
     return frame if frame.index.names == [None] else frame.reset_index()

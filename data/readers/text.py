@@ -12,19 +12,21 @@ import pandas as pd
 
 from accomplice.data.cells.missing import DOUBTFUL, MISSING, word_of
 from accomplice.data.errors import InputError
-from accomplice.data.readers.column_types import is_text, settled, spellings
+from accomplice.data.readers.column_types import is_text, spellings, without_missing_words
 from accomplice.data.readers.contents import Contents, contents_of, in_memory
 from accomplice.data.readers.layout import BLANKS, SAMPLED, Layout, layout_of, split_blanks
 from accomplice.data.readers.numeric import EXACTLY
 from accomplice.data.readers.reader import PLAIN, Reading
-from accomplice.data.readers.records import LONGEST, RowChecker
+from accomplice.data.readers.row_checker import LONGEST, RowChecker
 
 T = TypeVar("T")
 
-#: Most levels of a column of words that may be a category.
+#: Most distinct words of a column that may be a category.
 FEW_LEVELS = 22
-#: Bytes of the sample above which a few lines are enough.
-SAMPLE, FEW = 1 << 18, 6
+#: Bytes of first lines after which no further line is read to find the layout.
+SAMPLE = 1 << 18
+#: Fewest first lines that are read to find the layout, however long they are.
+FEW = 6
 
 
 @dataclass(frozen=True)
@@ -32,40 +34,48 @@ class Text:
     """A text table whose layout is known."""
 
     path: Path
+    """The file, for errors."""
     contents: Contents
+    """The text."""
     layout: Layout
+    """Columns, delimiter and position of the table."""
     reading: Reading
+    """Options on how the table is read."""
     start: int
-    """Bytes before the first row."""
+    """Number of bytes before the first row."""
     header: bytes = b""
     """The header's line, without its end."""
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Notes on how it was read, one line each."""
+        """Notes on how the text was read and its layout found, one line each."""
         return (*self.contents.notes, *self.layout.notes)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The columns."""
+        """Names of the columns."""
         return self.layout.names
 
     @property
     def blank(self) -> list[str]:
-        """Words for missing that are levels in no column, which pandas may take out."""
+        """Words that mean missing in every column, for pandas to read as missing."""
         words = self.reading.words
         levels = words.kept.union(*words.levels.values())
-        # Beside + a - is a level.
+        # In a column that has +, a - is a level.
         return spellings((MISSING | words.missing) - levels - {"-"})
 
     def open(self) -> IO[bytes]:
-        """Open it at its first row."""
+        """Open the text at the first row of the table."""
         file = self.contents.open()
         file.seek(file.tell() + self.start)
         return file
 
     def rows(self, *, precise: bool = False) -> RowChecker:
-        """Return the rows, to be read and checked; see :class:`RowChecker`."""
+        """Return a reader of the rows that checks them.
+
+        Args:
+            precise: whether each line is checked by itself, so that an error names it.
+        """
         return RowChecker(
             self.path,
             self.layout.delimiter.encode(),
@@ -76,7 +86,11 @@ class Text:
         )
 
     def options(self, types: Mapping[str, type]) -> dict[str, Any]:
-        """Return the options of pandas' reader, with the types of some columns."""
+        """Return the options of `pandas.read_csv` for this text.
+
+        Args:
+            types: column -> type; pandas finds the types of other columns.
+        """
         return {
             "sep": self.layout.delimiter,
             "header": None,
@@ -91,10 +105,14 @@ class Text:
         }
 
     def read(self, text_columns: Sequence[str]) -> tuple[pd.DataFrame, tuple[str, ...]]:
-        """Read the table whole; return it with notes on how it was read.
+        """Return the whole table with notes on how it was read.
+
+        Args:
+            text_columns: columns kept as text.
 
         Raises:
-            InputError: it cannot be read whole.
+            InputError: the table has no rows or an invalid row, or pandas reads another number of
+                rows than were counted.
         """
 
         def read(rows: RowChecker) -> pd.DataFrame:
@@ -108,31 +126,33 @@ class Text:
             raise InputError(
                 f"{self.path}: not a readable table: {len(frame)} of its {rows.count} rows are read"
             )
-        frame = self.settle(frame, text_columns)
+        frame = self.without_missing_words(frame, text_columns)
         return frame, (*self.notes, *((rows.note,) if rows.note else ()))
 
     def refuse_doubtful(self, frame: pd.DataFrame) -> None:
-        """Raise for a column of words that has blank cells and None or NA: is that a level?
+        """Raise for a column of words with blank cells and a word that may be missing or a level.
+
+        Such words are None and NA.
 
         Args:
             frame: the table as it has been read.
 
         Raises:
-            InputError: there is one, and the user has not said what the word means.
+            InputError: there is such a column, and the options do not say what the word means.
         """
         words = self.reading.words
-        asked = {w.lower(): w for w in DOUBTFUL if w.lower() not in words.missing | words.kept}
+        doubtful = {w.lower(): w for w in DOUBTFUL if w.lower() not in words.missing | words.kept}
         names = [n for n, kind in zip(frame.columns, frame.dtypes, strict=True) if is_text(kind)]
-        if not asked or not names:
+        if not doubtful or not names:
             return
         cells = self.options(dict.fromkeys(names, str)) | {"na_values": [], "na_filter": False}
         with self.open() as file:
             raw = pd.read_csv(file, **cells, usecols=names, nrows=len(frame))
         for name in names:
             found = {word_of(cell) for cell in raw[name].unique()}
-            both = sorted(found & asked.keys()) if "" in found and len(found) <= FEW_LEVELS else []
-            if both:
-                word = asked[both[0]]
+            category = "" in found and len(found) <= FEW_LEVELS
+            if category and (unclear := sorted(found & doubtful.keys())):
+                word = doubtful[unclear[0]]
                 level = (
                     f"--level {word} if it is a level"
                     if word.lower() not in MISSING
@@ -144,10 +164,13 @@ class Text:
                 )
 
     def checked(self, read: Callable[[RowChecker], T]) -> tuple[T, RowChecker]:
-        """Return the result of ``read`` on the rows, and the rows in their state after it.
+        """Return the result of ``read``, and the row checker that ``read`` has used.
 
-        If pandas meets a row that is too long, each line is checked in a second reading, so
-        that the error names it.
+        If pandas meets a row that is too long, ``read`` is called again with a checker of each
+        line, so that the error names the line.
+
+        Raises:
+            InputError: a row is invalid.
         """
         rows = self.rows()
         try:
@@ -157,25 +180,30 @@ class Text:
             return read(rows), rows
 
     def parse(self, rows: bytes, types: Mapping[str, type]) -> pd.DataFrame:
-        """Return a frame of some rows."""
+        """Return a frame of some rows.
+
+        Args:
+            rows: text of whole rows.
+            types: column -> type; pandas finds the types of other columns.
+        """
         frame: pd.DataFrame = pd.read_csv(io.BytesIO(rows), **self.options(types))
         return frame
 
-    def settle(
+    def without_missing_words(
         self, frame: pd.DataFrame, text_columns: Sequence[str], changed: set[str] | None = None
     ) -> pd.DataFrame:
-        """Replace words for missing in a frame as pandas has read it.
+        """Return a frame with words for missing emptied and its columns' types found again.
 
         Args:
-            frame: all rows, or some.
+            frame: all rows, or some, as pandas has read them.
             text_columns: columns that stay text.
-            changed: collects the names of columns that differ from pandas' reading.
+            changed: set to which the names of columns that differ from pandas' reading are added.
         """
         fresh = {}
         for name, kind in zip(frame.columns, frame.dtypes, strict=True):
             if is_text(kind) and name not in text_columns:
-                cells, other = settled(frame[name], self.reading.words)
-                if other:
+                cells, differs = without_missing_words(frame[name], self.reading.words)
+                if differs:
                     fresh[name] = cells
         if changed is not None:
             changed.update(fresh)
@@ -186,7 +214,7 @@ def refuse_empty(path: Path, rows: int) -> None:
     """Raise for a table without rows.
 
     Raises:
-        InputError: it has none.
+        InputError: the table has no rows.
     """
     if not rows:
         raise InputError(f"{path}: the table has no rows")
@@ -199,17 +227,17 @@ def open_text(
     contents: Contents | None = None,
     delimiter: str | None = None,
 ) -> Text:
-    """Find the layout of a text table.
+    """Return a text table with its layout.
 
     Args:
-        path: of the file.
-        fewest: columns that it must have to count as a table.
-        reading: how the table is to be read.
-        contents: the text, if it is already in memory.
-        delimiter: the character between cells, where the format says it.
+        path: the file.
+        fewest: fewest columns of a table.
+        reading: options on how the table is read.
+        contents: the text; None: that of the file.
+        delimiter: character between cells; None: it is found from the first lines.
 
     Raises:
-        InputError: it is binary, names too few columns, or is not laid out as a table.
+        InputError: the file is binary, has too few columns, or is not laid out as a table.
     """
     contents = contents_of(path, reading.encoding) if contents is None else contents
     with contents.open() as file:
@@ -226,6 +254,7 @@ def open_text(
 
 
 def _first_lines(file: IO[bytes]) -> list[bytes]:
+    """Return the lines from which the layout is found."""
     lines: list[bytes] = []
     size = 0
     while len(lines) < SAMPLED and (size < SAMPLE or len(lines) < FEW):
@@ -238,20 +267,20 @@ def _first_lines(file: IO[bytes]) -> list[bytes]:
 
 
 def _decoded(path: Path, lines: Sequence[bytes]) -> list[str]:
-    """Decode the first lines; one that is not UTF-8 is named.
+    """Return the first lines as texts.
 
     Raises:
-        InputError: there is one.
+        InputError: a line is not UTF-8 text; the error names it.
     """
     rows = RowChecker(path, b",", 0, 1)
     for line in lines:
-        rows.refuse_bytes(line)
+        rows.refuse_non_text_and_header(line)
         rows.line += 1
     return [line.decode() for line in lines]
 
 
 def _with_tabs(contents: Contents) -> Contents:
-    """Put tabs where runs of blanks are."""
+    """Return a text with tabs in place of runs of blanks."""
     with contents.open() as file:
         lines = file.read().decode().splitlines()
     made = "".join(_tabbed(split_blanks(line)) + "\n" for line in lines)

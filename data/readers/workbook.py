@@ -1,4 +1,4 @@
-"""Convert the table of an Excel workbook to a text table, which is then read as any other."""
+"""Convert the table of an Excel workbook to a text table, to be read like any other."""
 
 from __future__ import annotations
 
@@ -15,47 +15,48 @@ from typing import Any
 
 from accomplice.data.errors import InputError, nearest, some
 from accomplice.data.readers.contents import ZIP, contents_of, in_memory
-from accomplice.data.readers.footer import left_out
+from accomplice.data.readers.footer import footer_note
 from accomplice.data.readers.layout import SAMPLED, Record, find_header, is_blank
 from accomplice.data.readers.reader import Reading
 from accomplice.data.readers.text import Text, open_text
 
-#: Delimiter between cells: no program writes it into one.
+#: Delimiter of the text table: a control character that no cell contains.
 SEPARATOR = "\x1f"
-#: Factor by which the largest sheet's rows must exceed those of each other sheet.
+#: Factor by which the rows of the largest sheet must outnumber those of any other sheet.
 LARGER = 4
 
+#: A cell that is merged of several.
 _MERGED = re.compile(rb"<mergeCell ")
 #: A formula without its value, as written by programs that do not compute it.
 _UNCOMPUTED = re.compile(rb"</f>(<v ?/>|<v></v>)?</c>")
 
 
 def workbook_text(path: Path, fewest: int, reading: Reading) -> Text:
-    """Read the table of a workbook.
+    """Return the table of a workbook as text.
 
     Args:
-        path: of the workbook; a text file of that name is read as text.
-        fewest: columns that it must have to count as a table.
-        reading: names the sheet, where several have a table.
+        path: the workbook; a text file with the name of a workbook is read as text.
+        fewest: fewest columns of a table.
+        reading: options, with the sheet's name if several sheets have tables.
 
     Raises:
-        InputError: openpyxl is not installed, the named sheet is not there or several may be
-            meant, the table has no rows or no header, or a formula has no value.
+        InputError: openpyxl is not installed, the named sheet is missing or none is named of
+            several, the table has no rows or no header, or a formula has no value.
     """
     with path.open("rb") as file:
         if file.read(len(ZIP)) != ZIP:
             text = open_text(path, fewest, reading, contents_of(path, reading.encoding))
             return _noted(text, "it is no workbook, but text")
     sheets, filled = _sheets(path)
-    name, notes = _chosen(path, sheets, reading.sheet, strict=fewest > 1)
+    name, notes = _choose_sheet(path, sheets, reading.sheet, strict=fewest > 1)
     if filled.get(name):
         notes.append(f"{filled[name]} cells are merged over several rows: each row has the value")
     rows = _without_empty_columns(sheets[name])
-    records = [Record(_filled(row), i + 1, i + 1) for i, row in enumerate(rows[:SAMPLED])]
+    records = [Record(_cells(row), i + 1, i + 1) for i, row in enumerate(rows[:SAMPLED])]
     layout = find_header(path, records, SEPARATOR, fewest)
     body = [row if len(layout.names) == len(row) else row[:-1] for row in rows[layout.after :]]
     first = next((i for i, row in enumerate(body) if all(map(is_blank, row))), len(body))
-    under = left_out(body[first:], layout.after + first + 1, gap=True)
+    under = footer_note(body[first:], layout.after + first + 1, gap=True)
     if under is None:
         raise InputError(
             f"{path}: not a readable table: row {layout.after + first + 1} is empty and rows "
@@ -69,19 +70,23 @@ def workbook_text(path: Path, fewest: int, reading: Reading) -> Text:
 
 
 def _noted(text: Text, note: str) -> Text:
+    """Return a text table with a further note on how it was read."""
     contents = replace(text.contents, notes=(note, *text.contents.notes))
     return replace(text, contents=contents)
 
 
-def _filled(row: list[str]) -> list[str]:
+def _cells(row: list[str]) -> list[str]:
+    """Return the cells of a row, none if all are blank."""
     return [] if all(map(is_blank, row)) else row
 
 
 def _sheets(path: Path) -> tuple[dict[str, list[list[str]]], dict[str, int]]:
-    """Return the cells of each sheet that has some, and how many are merged, by its name.
+    """Return sheet -> rows of cells, and sheet -> number of cells merged over several rows.
+
+    Hidden and empty sheets are left out.
 
     Raises:
-        InputError: openpyxl is not there, or a formula has no value.
+        InputError: openpyxl is not installed, or a formula has no value.
     """
     try:
         load_workbook: Any = import_module("openpyxl").load_workbook
@@ -119,7 +124,15 @@ def _sheets(path: Path) -> tuple[dict[str, list[list[str]]], dict[str, int]]:
 
 
 def _fill_merged(book: Any, found: Mapping[str, list[list[str]]]) -> dict[str, int]:
-    """Give each row of a cell that is merged over several rows its value; count such cells."""
+    """Copy the value of each cell that is merged over several rows to all these rows.
+
+    Args:
+        book: the workbook.
+        found: sheet -> rows of cells, changed in place.
+
+    Returns:
+        Sheet -> number of such cells.
+    """
     filled: dict[str, int] = {}
     for sheet in book.worksheets:
         rows = found.get(sheet.title, [])
@@ -132,13 +145,19 @@ def _fill_merged(book: Any, found: Mapping[str, list[list[str]]]) -> dict[str, i
     return filled
 
 
-def _chosen(
+def _choose_sheet(
     path: Path, sheets: Mapping[str, Sequence[object]], named: str | None, *, strict: bool
 ) -> tuple[str, list[str]]:
-    """Return the sheet to read, and a note where there are several.
+    """Return the sheet to read, and a note if there are several.
+
+    Args:
+        path: the workbook, for errors.
+        sheets: sheet -> rows.
+        named: name of the sheet; None: the only sheet, or one that is `LARGER` than the others.
+        strict: whether the only sheet of a workbook must have that name too.
 
     Raises:
-        InputError: the named sheet is not there, or none is named and several may be meant.
+        InputError: there is no sheet, the named one is missing, or none is named of several.
     """
     if not sheets:
         raise InputError(f"{path}: the table has no rows")
@@ -165,7 +184,7 @@ def _without_empty_columns(rows: Sequence[list[str]]) -> list[list[str]]:
 
 
 def _text(cell: Any) -> str:
-    """Write a cell as it would stand in a text table."""
+    """Return a cell as it would be written in a text table."""
     if cell is None:
         return ""
     if isinstance(cell, float) and cell.is_integer() and abs(cell) < 1e15:

@@ -6,37 +6,39 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+#: A patient's barcode, then the code of the tissue, vial and further parts of a sample's barcode.
 _BARCODE = re.compile(
     r"(?P<patient>TCGA[-._][A-Z0-9]{2}[-._][A-Z0-9]{4}|TARGET[-._]\d{2}[-._][A-Z0-9]{6})"
     r"(?:[-._](?P<type>\d{2})(?P<rest>[A-Z]?.*))?",
     re.IGNORECASE,
 )
-#: Least part of a column's cells that are barcodes, for it to be a column of barcodes.
-MOST = 0.9
+#: Least share of barcodes among the cells of a column of barcodes.
+LEAST_SHARE = 0.9
 
 
 class Barcode(NamedTuple):
-    """A sample's barcode."""
+    """The parts of a sample's or a patient's barcode."""
 
     patient: str
     """The patient's barcode, with dashes."""
     type: int | None
-    """Code of the tissue: below 10 a tumour, 1 the primary one, from 10 on normal or a control."""
+    """Code of the tissue: 1 to 9 a tumour, 1 the primary one; 10 and above normal or a control.
+    None: the barcode is a patient's."""
     rest: str
-    """Vial and the rest, by which samples of one kind are ordered."""
+    """Vial and further parts, which order samples of one tissue."""
 
 
 def read_barcode(text: str) -> Barcode | None:
-    """Read a barcode, or nothing."""
-    met = _BARCODE.fullmatch(text.strip())
-    if met is None:
+    """Return the parts of a barcode; None for other text."""
+    match = _BARCODE.fullmatch(text.strip())
+    if match is None:
         return None
-    kind = None if met["type"] is None else int(met["type"])
-    return Barcode(re.sub(r"[._]", "-", met["patient"]).upper(), kind, met["rest"] or "")
+    kind = None if match["type"] is None else int(match["type"])
+    return Barcode(re.sub(r"[._]", "-", match["patient"]).upper(), kind, match["rest"] or "")
 
 
 def read_barcodes(texts: Iterable[str]) -> list[Barcode | None] | None:
-    """Read a column of barcodes; None where it holds something else."""
+    """Return the barcodes of a column, None for other cells; None for a column of other texts."""
     found = [read_barcode(text) for text in texts]
-    met = sum(code is not None for code in found)
-    return found if met and met >= MOST * len(found) else None
+    count = sum(code is not None for code in found)
+    return found if count and count >= LEAST_SHARE * len(found) else None

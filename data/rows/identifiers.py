@@ -16,8 +16,8 @@ def identifiers(frame: pd.DataFrame, name: str, where: str = "id") -> NDArray[np
 
     Args:
         frame: the table.
-        name: of the column.
-        where: the file or role that the column belongs to, for errors.
+        name: name of the column.
+        where: file of the column, or ``id``, its key in the study file, for errors.
 
     Raises:
         InputError: there is no such column, or a row has no identifier.
@@ -30,7 +30,7 @@ def identifiers(frame: pd.DataFrame, name: str, where: str = "id") -> NDArray[np
         )
     if not isinstance(cells.dtype, pd.StringDtype):
         return np.array([as_level(c) for c in cells], dtype=str)
-    # Text as a table of a million patients has it: only what could be a whole number is looked at.
+    # Fast for a million texts: only those that could be whole numbers are converted one by one.
     ids = np.strings.strip(cells.to_numpy(dtype=str))
     whole = np.strings.endswith(ids, ".0")
     ids[whole] = [as_level(c) for c in ids[whole]]

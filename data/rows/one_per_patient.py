@@ -22,6 +22,7 @@ from accomplice.data.rows.barcodes import read_barcodes
 from accomplice.data.rows.identifiers import identifiers
 from accomplice.data.study_parts import FromDates, LatestBefore, Rows
 
+#: Names of columns of a sample's type, such as ``sample_type``.
 SAMPLE_TYPE = re.compile(r"(^|_)(sample|tissue|specimen)_?(type|kind|class)(_|$)", re.IGNORECASE)
 
 
@@ -30,19 +31,20 @@ class Merged:
     """A table with one row a patient, and counts of the merged and dropped rows."""
 
     frame: pd.DataFrame
+    """The table."""
     rows: int
-    """Rows of the table as it was read."""
+    """Number of rows of the table as it was read."""
     normal: int
-    """Rows of normal tissue, which were dropped."""
+    """Number of rows dropped as normal tissue."""
     late: int
-    """Number of patients dropped for want of a row from before follow-up."""
+    """Number of patients dropped because none of their rows is from before follow-up."""
 
     def note(self, rows: Rows) -> str:
-        """Return a note on the number of merged rows."""
+        """Return a note on the numbers of merged and dropped rows; ``rows`` is the rule used."""
         how = rows.one_per_patient
-        told = "the latest before follow-up" if isinstance(how, LatestBefore) else how
+        rule = "the latest before follow-up" if isinstance(how, LatestBefore) else how
         filled = ", gaps filled from the others" if rows.prefer else ""
-        text = f"{self.rows} rows of {len(self.frame)} patients: one row each ({told}{filled})"
+        text = f"{self.rows} rows of {len(self.frame)} patients: one row each ({rule}{filled})"
         if self.normal:
             text += f"; {self.normal} rows of normal tissue dropped"
         if self.late:
@@ -57,18 +59,18 @@ def one_per_patient(
     start: FromDates | None = None,
     words: Collection[str] = (),
 ) -> Merged:
-    """Take one row of each patient, in the order in which patients first occur.
+    """Return one row of each patient, in the order in which patients first occur.
 
     Args:
         frame: the table.
         id: column of the patient's identifier, or of the sample's barcode.
-        rows: which row.
-        start: the time from dates, whose start is the start of follow-up.
+        rows: rule by which the row is made.
+        start: dates of follow-up; needed if the column of ``latest_before`` holds dates.
         words: cells that mean missing, in lower case.
 
     Raises:
-        InputError: a column is missing, a row has no identifier, or the cells of ``latest_before``
-            are no dates or numbers, or none is from before follow-up.
+        InputError: a column is missing, a row has no identifier, or the column of
+            ``latest_before`` holds neither numbers nor dates, or nothing from before follow-up.
     """
     ids = identifiers(frame, id).tolist()
     how, keep = rows.one_per_patient, np.ones(len(frame), dtype=bool)
@@ -102,22 +104,25 @@ def one_per_patient(
         numeric = [c for c in table.columns if c != id and _is_measured(table[c])]
         made = single.first()
         made[numeric] = single[numeric].mean()
-    there = {*made.index}
-    first = pd.Index([each for each in dict.fromkeys(ids) if each in there], dtype=object)
+    with_row = {*made.index}
+    first = pd.Index([one for one in dict.fromkeys(ids) if one in with_row], dtype=object)
     made = made.reindex(first).rename_axis(id).reset_index()[list(frame.columns)]
     late = len(set(ids)) - len(made) if isinstance(how, LatestBefore) else 0
     return Merged(made, len(frame), normal, late)
 
 
 def _has_types(ids: list[str]) -> bool:
-    """Whether identifiers are barcodes that name the kind of tissue."""
+    """Whether identifiers are barcodes with a code of the tissue."""
     return any(code is not None and code.type is not None for code in read_barcodes(ids) or ())
 
 
 def _samples(
     frame: pd.DataFrame, ids: list[str]
 ) -> tuple[list[str], Bools, tuple[NDArray[Any], ...]]:
-    """Return each row's patient, whether it is a tumour, and its rank; the last counts most."""
+    """Return each row's patient, whether it is of a tumour, and the keys that rank the samples.
+
+    The keys (n,) each are for `numpy.lexsort`: the last is the most important, the lowest best.
+    """
     codes = read_barcodes(ids)
     if codes is not None and _has_types(ids):
         patients = [text if c is None else c.patient for text, c in zip(ids, codes, strict=True)]
@@ -135,7 +140,13 @@ def _samples(
 def _taken(
     frame: pd.DataFrame, name: str, start: FromDates | None, words: Collection[str]
 ) -> Array:
-    """Return the time of each row (n,), in days or another unit; 0 is the start of follow-up."""
+    """Return the time (n,) at which each row was taken; 0 is the start of follow-up.
+
+    It is in days if the column holds dates, else in the column's own unit.
+
+    Raises:
+        InputError: a column is missing, or cells are neither numbers nor dates.
+    """
     cells = without_missing(column(frame, name, "rows.latest_before"), words)
     read = (
         number_column(cells, NumberFormat(words, bounds=False)) if cells.dtype.kind != "M" else None
@@ -153,10 +164,11 @@ def _taken(
 
 
 def _blanked(table: pd.DataFrame, words: Collection[str]) -> pd.DataFrame:
-    """Return a table whose text cells that mean missing are missing."""
+    """Return a table with the words for missing in its text columns emptied."""
     texts = {str(c): without_missing(table[c], words) for c in table if not _is_measured(table[c])}
     return table.assign(**texts) if texts else table
 
 
 def _is_measured(cells: pd.Series) -> bool:
+    """Whether a column holds numbers, not truth values or text."""
     return bool(is_numeric_dtype(cells.dtype)) and cells.dtype != bool

@@ -20,11 +20,11 @@ from accomplice.data.cells.missing import Words
 from accomplice.data.drafting.draft import draft_study, render_study
 from accomplice.data.errors import InputError
 from accomplice.data.loading import load_cohort, stream_patients
-from accomplice.data.readers import records
+from accomplice.data.readers import row_checker
 from accomplice.data.readers.contents import in_memory
 from accomplice.data.readers.layout import Layout
 from accomplice.data.readers.reader import PLAIN, Reading
-from accomplice.data.readers.records import RowChecker
+from accomplice.data.readers.row_checker import RowChecker
 from accomplice.data.readers.table_reader import TableReader, open_stream
 from accomplice.data.readers.tables import read_table
 from accomplice.data.readers.text import Text
@@ -227,7 +227,7 @@ def test_is_refused(tmp_path, text, said):
 @pytest.mark.parametrize("size", [3, 64])
 def test_how_much_is_read_at_once_does_not_matter(tmp_path, monkeypatch, size):
     monkeypatch.setattr("accomplice.data.readers.table_reader.SURVEYED", size)
-    monkeypatch.setattr(records, "BLOCK", size)
+    monkeypatch.setattr(row_checker, "BLOCK", size)
     for number, (text, _) in enumerate(READ.values()):
         both(write(tmp_path, text, f"r{number}.txt"))
     short = [each for each in REFUSED.values() if len(each[0]) < 1000]

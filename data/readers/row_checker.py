@@ -1,9 +1,8 @@
 """Read the rows of a text table in blocks, and refuse a row that is not as wide as the header.
 
-No parser that is fast enough reports its repairs: pandas fills short rows, and reads the text
-between two stray quotation marks as one cell. So the delimiters and quotation marks are counted
-first, a block of lines in one step. Only if the counts do not agree is each line checked, and only
-lines with odd quotation marks are parsed character by character.
+No fast parser reports its repairs: pandas fills short rows, and reads the text between two stray
+quotation marks as one cell. So the delimiters and quotation marks of a block are counted first. If
+the counts are wrong, each line is checked; lines with misplaced quotation marks are parsed.
 """
 
 from __future__ import annotations
@@ -20,50 +19,64 @@ import numpy as np
 
 from accomplice.data.arrays import Bools, Ints
 from accomplice.data.errors import InputError
-from accomplice.data.readers.footer import is_remark, is_summary, left_out, unequal
+from accomplice.data.readers.footer import footer_note, is_remark, is_summary, wrong_width
 
-#: Bytes read at once, bytes under a table that can be remarks, and bytes of the longest row.
-BLOCK, REMARKS, LONGEST = 1 << 22, 1 << 16, 1 << 26
-#: Rows at the end that may sum the table up.
+#: Bytes read at once.
+BLOCK = 1 << 22
+#: Most bytes under a table that can be remarks.
+REMARKS = 1 << 16
+#: Most bytes of a row.
+LONGEST = 1 << 26
+#: Number of last rows that are searched for a summary or a remark.
 LAST = 3
 
-QUOTE, NEWLINE, RETURN = b'"', b"\n", b"\r"
+#: Quotation mark.
+QUOTE = b'"'
+#: Line break.
+NEWLINE = b"\n"
+#: Carriage return.
+RETURN = b"\r"
+#: Beginning of a quoted cell.
 _OPENING = re.compile(rb' *"')
+#: A quoted cell, up to its closing mark.
 _QUOTED = re.compile(rb' *"[^"]*(?:""[^"]*)*"(?!")')
 
 
 @dataclass
 class RowChecker:
-    """Reads the rows of a table in blocks, and checks that each is as wide as the header."""
+    """A check that each row of a text table is as wide as the header, and its state so far."""
 
     path: Path
+    """The file, for errors."""
     delimiter: bytes
+    """Character between cells."""
     width: int
-    """Cells that each row must have."""
+    """Number of cells that each row must have."""
     line: int
     """Number of the next line, from 1."""
     header: bytes = b""
     """The header's line without its end; it must not occur again."""
     precise: bool = False
-    """Whether each line is checked by itself, to name the invalid ones in an error."""
+    """Whether each line is checked by itself, so that an error names the invalid ones."""
     count: int = 0
-    """Rows so far."""
+    """Number of rows read so far."""
     note: str | None = None
-    """Notes on lines under the table that are left out."""
+    """Note on lines left out under the table; None: there are none."""
     _gap: bool = False
     """Whether the last line so far is blank."""
     _last: list[tuple[int, bytes]] = field(default_factory=list)
-    """The last lines so far, with their numbers."""
+    """Number and text of each of the last lines so far."""
 
     def blocks(self, file: IO[bytes], size: int = BLOCK) -> Iterator[bytes]:
-        """Yield the rows, checked, in blocks of whole lines; blank lines are among them.
+        """Yield the valid rows in blocks of whole lines, blank lines among them.
 
         Args:
             file: the text as UTF-8, at its first row.
             size: bytes read at once.
 
         Raises:
-            InputError: a row is not as wide as the header, or not text.
+            InputError: a row is not as wide as the header, is not text, repeats the header or has a
+                stray quotation mark; or one of the last rows is a summary or a remark.
         """
         held, last = b"", False
         while not last:
@@ -80,39 +93,44 @@ class RowChecker:
             if block:
                 yield block
             if wrong:
-                self._end(held + file.read(REMARKS + 1), wrong)
+                self._read_footer(held + file.read(REMARKS + 1), wrong)
                 return
             if len(held) > LONGEST:
                 raise self._unclosed(self.line)
 
     def _checked(self, block: bytes, *, last: bool) -> tuple[bytes, list[tuple[int, int]]]:
-        """Count the rows of a block of whole lines.
+        """Return the valid rows of a block of whole lines, and count them.
+
+        Args:
+            block: whole lines.
+            last: whether the file ends with this block.
 
         Returns:
-            The number of valid rows up to the first invalid or the last whole one; and the
-            invalid rows' lines with their numbers of cells, 0 for a row without any value.
+            The text of the valid rows, up to the first invalid row or the last complete one; and
+            the line number and number of cells of the first invalid rows, 0 cells if all are blank.
         """
-        self.refuse_bytes(block)
+        self.refuse_non_text_and_header(block)
         lines = block.count(NEWLINE)
-        if not self.precise and self._even(block, lines):
+        if not self.precise and self._cells_add_up(block, lines):
             self.count, self.line = self.count + lines, self.line + lines
             self._gap = self._gap and not lines
             return block, []
         return self._checked_by_line(block, last=last) if block else (block, [])
 
-    def _even(self, block: bytes, lines: int) -> bool:
-        """Whether the lines of a block have the expected number of cells in all.
+    def _cells_add_up(self, block: bytes, lines: int) -> bool:
+        """Whether a block, and its first row by itself, have the expected number of cells.
 
-        A row that is too long makes up for one that is too short; but pandas refuses the long.
+        A long row can make up for a short one in this count; pandas then refuses the long one.
         """
         alone = RETURN in block and block.count(RETURN) != block.count(b"\r\n")
         if self.width < 2 or alone or self._has_empty(block):
             return False
-        # Of the first row pandas takes a further empty cell without a word.
+        # pandas silently accepts one extra empty cell in the first row.
         first = block[: block.find(NEWLINE) + 1]
-        return self._adds_up(first, 1) and self._adds_up(block, lines)
+        return self._has_cells(first, 1) and self._has_cells(block, lines)
 
-    def _adds_up(self, block: bytes, lines: int) -> bool:
+    def _has_cells(self, block: bytes, lines: int) -> bool:
+        """Whether the ``lines`` lines of a block have the expected number of cells in all."""
         octets = np.frombuffer(block, np.uint8)
         inside = _delimiters_inside(octets, self.delimiter[0]) if QUOTE in block else 0
         between = int(np.count_nonzero(octets == self.delimiter[0]))
@@ -120,11 +138,11 @@ class RowChecker:
 
     @cached_property
     def _white(self) -> bytes:
-        """Characters that a blank line may have."""
+        """Characters that a blank line can hold."""
         return bytes({*b" \t\r"} - {self.delimiter[0]})
 
     def _has_empty(self, block: bytes) -> bool:
-        """Whether some row may have no value."""
+        """Whether a block has a row of the right width whose cells are all empty."""
         empty = [self.delimiter * (self.width - 1)]
         if QUOTE in block:
             empty.append(self.delimiter.join([QUOTE * 2] * self.width))
@@ -134,11 +152,11 @@ class RowChecker:
             for end in _ends(block)
         )
 
-    def refuse_bytes(self, block: bytes) -> None:
-        """Raise for bytes that are no text, and for a second header.
+    def refuse_non_text_and_header(self, block: bytes) -> None:
+        """Raise for bytes that are not UTF-8 text, and for a second header.
 
         Raises:
-            InputError: the text names the line.
+            InputError: the block has either; the text names the line.
         """
         if (place := block.find(b"\0")) >= 0:
             line = self.line + block.count(NEWLINE, 0, place)
@@ -162,7 +180,7 @@ class RowChecker:
             ) from None
 
     def _checked_by_line(self, block: bytes, *, last: bool) -> tuple[bytes, list[tuple[int, int]]]:
-        """Count the cells of each line; see :meth:`_checked`."""
+        """Return :meth:`_checked` from the number of cells of each line."""
         octets = np.frombuffer(block, np.uint8)
         ends = np.flatnonzero(octets == NEWLINE[0])
         starts = np.concatenate(([0], ends[:-1] + 1))
@@ -171,15 +189,16 @@ class RowChecker:
             returns = np.flatnonzero(octets == RETURN[0])
             odd[np.searchsorted(ends, returns[octets[returns + 1] != NEWLINE[0]])] = True
 
-        n, kept, done = len(ends), np.ones(len(ends), dtype=bool), -1
+        # A row in quotation marks may take several lines; only the first counts as its beginning.
+        n, begins, done = len(ends), np.ones(len(ends), dtype=bool), -1
         # Few lines are short enough to be blank, or to be delimiters alone.
         for i in np.flatnonzero(ends - starts <= self.width + 8).tolist():
             line = block[starts[i] : ends[i]]
             if not line.strip(self._white):
-                kept[i] = False
+                begins[i] = False
             elif self.width > 1 and not line.strip(self.delimiter + b'" \r'):
                 cells[i], odd[i] = 0, b'"' in line and odd[i]
-        unequal = kept & (cells != self.width) & ~odd
+        unequal = begins & (cells != self.width) & ~odd
         for i in np.flatnonzero(odd).tolist():
             if i <= done:
                 continue
@@ -190,26 +209,36 @@ class RowChecker:
                 n = i
                 break
             done = int(np.searchsorted(ends, end))
-            cells[i], kept[i], kept[i + 1 : done + 1] = count, True, False
-        wrong = np.flatnonzero(kept[:n] & (cells[:n] != self.width))
+            cells[i], begins[i], begins[i + 1 : done + 1] = count, True, False
+        wrong = np.flatnonzero(begins[:n] & (cells[:n] != self.width))
         found = [(self.line + i, int(cells[i])) for i in wrong[:6].tolist()]
         n = int(wrong[0]) if len(wrong) else n
-        self.count += int(kept[:n].sum())
+        self.count += int(begins[:n].sum())
         self.line += n
         if n:
             self._gap = not block[starts[n - 1] : ends[n - 1]].strip(self._white)
         return block[: int(ends[n - 1]) + 1 if n else 0], found
 
     def _walk(self, block: bytes, place: int, line: int, *, last: bool) -> tuple[int | None, int]:
-        """Parse one row with odd quotation marks, as pandas does but strictly.
+        """Parse one row with misplaced quotation marks, as pandas does but strictly.
+
+        Args:
+            block: whole lines.
+            place: position of the row's first byte.
+            line: number of the row's first line.
+            last: whether the file ends with this block.
 
         Returns:
-            The place of the line break that ends it, None if the block ends before; and the number
-            of its cells.
+            The position of the line break that ends the row, None if the block ends before; and the
+            number of the row's cells.
+
+        Raises:
+            InputError: a quotation mark is not closed or is followed by text, a carriage return
+                stands in the row, or each line of the row could be a row.
         """
         start, cells = place, 1
 
-        def here(place: int) -> int:
+        def line_at(place: int) -> int:
             return line + block.count(NEWLINE, start, place)
 
         while True:
@@ -217,7 +246,7 @@ class RowChecker:
             if quoted is None and _OPENING.match(block, place):
                 if not last:
                     return None, 0
-                raise self._unclosed(here(place))
+                raise self._unclosed(line_at(place))
             opened = place
             found = quoted or self._bare.match(block, place)
             place = place if found is None else found.end()
@@ -228,29 +257,39 @@ class RowChecker:
                 self._refuse_swallowed(block[start:place], line)
                 return place, cells
             elif quoted is None:
-                raise self._error(f"line {here(place)} has a carriage return in a row: remove it")
+                at = line_at(place)
+                raise self._error(f"line {at} has a carriage return in a row: remove it")
             else:
                 raise self._error(
-                    f"line {here(opened)} has a cell that begins with a quotation mark, and after "
-                    f"the next mark (line {here(place)}) there is more text: remove a stray mark, "
-                    "or double the marks inside a cell"
+                    f"line {line_at(opened)} has a cell that begins with a quotation mark, and "
+                    f"after the next mark (line {line_at(place)}) there is more text: remove a "
+                    "stray mark, or double the marks inside a cell"
                 )
 
     @cached_property
     def _bare(self) -> re.Pattern[bytes]:
+        """Pattern of a cell without quotation marks around it."""
         return re.compile(rb"[^\r\n" + re.escape(self.delimiter) + rb"]*")
 
     def _refuse_swallowed(self, record: bytes, line: int) -> None:
-        """Raise where each line of a row could be one: two stray marks have made them one."""
+        """Raise for a row of several lines, each wide enough for a row of its own.
+
+        Raises:
+            InputError: the row is such; two stray quotation marks have joined its lines.
+        """
         lines = record.split(NEWLINE)
-        if len(lines) > 1 and all(each.count(self.delimiter) >= self.width - 1 for each in lines):
+        if len(lines) > 1 and all(row.count(self.delimiter) >= self.width - 1 for row in lines):
             raise self._error(
                 f"lines {line} to {line + len(lines) - 1} are one row by their quotation marks, "
                 "but each could be a row: remove the stray marks"
             )
 
-    def _end(self, text: bytes, wrong: list[tuple[int, int]]) -> None:
-        """Read the lines from the first row that is not as wide as the header as remarks.
+    def _read_footer(self, text: bytes, wrong: list[tuple[int, int]]) -> None:
+        """Note the lines under the table, which are left out.
+
+        Args:
+            text: the lines from the first invalid row on.
+            wrong: line number and number of cells of the first invalid rows.
 
         Raises:
             InputError: the lines may be patients.
@@ -258,12 +297,13 @@ class RowChecker:
         if len(text) <= REMARKS:
             lines = text.decode(errors="replace").splitlines()
             rows = [_cells_of(line, self.delimiter.decode()) for line in lines]
-            self.note = left_out(rows, self.line, gap=self._gap)
+            self.note = footer_note(rows, self.line, gap=self._gap)
             if self.note is not None:
                 return
-        raise self._error(unequal(wrong, self.width))
+        raise self._error(wrong_width(wrong, self.width))
 
     def _keep_last(self, block: bytes) -> None:
+        """Remember the last lines of a block, which may be the last of the table."""
         end = len(block)
         while end and block[end - 1] in b"\r\n":
             end -= 1
@@ -276,7 +316,11 @@ class RowChecker:
         self._last = [*self._last, *reversed(lines)][-LAST:]
 
     def _refuse_summary(self) -> None:
-        """Raise where one of the last rows is no patient, but a remark or a summary."""
+        """Raise for a remark or a summary among the last rows.
+
+        Raises:
+            InputError: one of the last rows is a remark or a summary.
+        """
         for line, row in self._last:
             cells = _cells_of(row.decode(errors="replace"), self.delimiter.decode())
             if is_summary(cells) or is_remark(cells):
@@ -294,12 +338,12 @@ class RowChecker:
 
 
 def _ends(block: bytes) -> tuple[bytes, ...]:
-    """Return the possible ends of lines."""
+    """Return the line ends that a block can have."""
     return (NEWLINE, b"\r\n") if RETURN in block else (NEWLINE,)
 
 
 def _cells_of(line: str, delimiter: str) -> list[str]:
-    """Return the cells of a row on one line."""
+    """Return the cells of a row on one line; the whole line if it cannot be parsed."""
     try:
         return next(csv.reader([line], delimiter=delimiter), [])
     except csv.Error:
@@ -307,7 +351,7 @@ def _cells_of(line: str, delimiter: str) -> list[str]:
 
 
 def _delimiters_inside(octets: np.ndarray, delimiter: int) -> int | None:
-    """Count the delimiters in quoted cells; None where a quotation mark is out of place."""
+    """Return the number of delimiters in quoted cells; None if a quotation mark is misplaced."""
     marks = np.flatnonzero(octets == QUOTE[0])
     if len(marks) % 2:
         return None
@@ -329,10 +373,10 @@ def _count_cells(
     """Return the number of cells of each line (n,), and which lines (n,) must be parsed.
 
     Args:
-        octets: the text.
-        starts: first place of each line (n,).
-        ends: its line break (n,).
-        delimiter: between cells.
+        octets: the text, as bytes.
+        starts: (n,) position of each line's first byte.
+        ends: (n,) position of each line's line break.
+        delimiter: byte between cells.
     """
     places = np.flatnonzero(octets == delimiter)
     cells = np.diff(np.searchsorted(places, ends), prepend=0) + 1
@@ -341,13 +385,13 @@ def _count_cells(
     if not len(marks):
         return cells, odd
     line = np.searchsorted(ends, marks)
-    each = np.bincount(line, minlength=len(ends))
-    opens = (np.arange(len(marks)) - (np.cumsum(each) - each)[line]) % 2 == 0
+    count = np.bincount(line, minlength=len(ends))
+    opens = (np.arange(len(marks)) - (np.cumsum(count) - count)[line]) % 2 == 0
     before, after = octets[marks - 1], octets[marks + 1]
     begun = (marks == starts[line]) | (before == delimiter) | (before == QUOTE[0])
     ended = np.isin(after, (delimiter, *NEWLINE, *RETURN, *QUOTE))
     odd[line[~np.where(opens, begun, ended)]] = True
-    odd |= each % 2 == 1
+    odd |= count % 2 == 1
     sound = ~odd[line]
     first, second = marks[opens & sound], marks[~opens & sound]
     inside = np.searchsorted(places, second) - np.searchsorted(places, first)
