@@ -23,11 +23,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from accomplice.data.study_parts import as_level
 
-#: The panels in use, the general one first.
+#: Names of the panels' files, merged in this order.
 NAMES = ("common", "gastric")
 
+#: Reason of :attr:`Panel.ignored` for columns that would leak the outcome.
 KNOWN_AFTER = "known only after the outcome"
 
+#: Kinds of measurement of a gene: its expression, or the density of cells stained for it.
 Assay = Literal["expression", "density"]
 
 
@@ -36,43 +38,44 @@ class _Model(BaseModel):
 
 
 class Modality(_Model):
-    """The columns that belong together."""
+    """Features of one kind that a study file lists together, such as those of the stroma."""
 
     genes: dict[str, list[str]] = Field(default_factory=dict)
-    """Default features: symbol -> other names."""
+    """Genes taken from any table, a genome-wide expression matrix too: symbol -> other names."""
     further: dict[str, list[str]] = Field(default_factory=dict)
-    """Genes sorted here where a table has them, but not taken from a whole expression matrix."""
+    """Genes taken from any table but a genome-wide expression matrix: symbol -> other names."""
     columns: dict[str, str] = Field(default_factory=dict)
-    """Other columns: concept -> pattern of their names."""
+    """Other columns: concept, such as ``msi`` -> pattern of column names."""
 
 
 class Ordinal(_Model):
-    """A known ordered code."""
+    """An ordered code, such as a tumour's stage or grade."""
 
     name: str
+    """Name of the code."""
     stage: bool = False
-    """Whether this is the overall stage, which is a reference model of its own."""
+    """Whether this is the overall stage, the only feature of the reference model ``stage``."""
     names: str | None = None
-    """Pattern of the columns whose bare cells are read; none: only self-evident cells."""
+    """Pattern of the names of columns where :attr:`bare` counts too; None: no column."""
     levels: list[str]
-    """Lowest first."""
+    """Levels, lowest first."""
     rare: list[str] = Field(default_factory=list)
-    """Levels listed only where they occur."""
+    """Levels that a study file lists only if the table has them."""
     spelled: dict[str, str] = Field(default_factory=dict)
     """Level -> pattern of cells that mean it in any column."""
     bare: dict[str, str] = Field(default_factory=dict)
-    """Level -> pattern of cells that mean it where the column's name fits."""
+    """Level -> pattern of cells that mean it in a column whose name matches :attr:`names`."""
     missing: str | None = None
     """Pattern of cells that mean "not assessed"."""
     needs: str | None = None
-    """Pattern that at least one cell must hold."""
+    """Pattern that at least one cell of a column of this code contains."""
 
     def read(self, cells: Iterable[str], key: str) -> dict[str, str | None] | None:
-        """Return cell -> level (None: missing), or None if a cell is not of this code.
+        """Return cell -> level (None: not assessed), or None for a column of something else.
 
         Args:
-            cells: distinct texts of a column.
-            key: the column's name as a key.
+            cells: distinct texts of the column.
+            key: the column's name, written by :func:`key_of`.
         """
         texts = [(cell, folded(cell)) for cell in cells]
         if self.needs and not any(re.search(self.needs, text) for _, text in texts):
@@ -86,13 +89,13 @@ class Ordinal(_Model):
         return meaning
 
     def meaning(self, cell: str, key: str) -> str | None:
-        """Return the level that one cell of a column means, if it is of this code."""
+        """Return the level that a cell means in a column with this key; None if it means none."""
         text = folded(cell)
         patterns = [*self.spelled.items(), *(self.bare.items() if self.named(key) else ())]
         return next((level for level, p in patterns if re.fullmatch(p, text)), None)
 
     def named(self, key: str) -> bool:
-        """Whether a column of this name holds this code."""
+        """Whether a column's key matches :attr:`names`."""
         return self.names is not None and re.search(self.names, key) is not None
 
 
@@ -100,20 +103,20 @@ class Category(_Model):
     """A set of labels that tables spell in several ways."""
 
     names: str | None = None
-    """Pattern of the columns that hold it; none: any column may, and no name tells."""
+    """Pattern of the names of columns that hold the labels; None: any column may."""
     spelled: dict[str, str]
-    """Label -> pattern of cells that mean it, as a whole, in lower case."""
+    """Label -> pattern of whole cells, in lower case, that mean it."""
     apart: str | None = None
-    """Pattern of cells that a draft keeps as a level of their own, though they mean a label."""
+    """Pattern of cells that mean a label but stay a level of their own in a drafted study."""
 
     def spelling(self, cell: str, key: str) -> str | None:
-        """Return the label that a cell spells, if it is of this set and not kept apart."""
+        """Return :meth:`meaning`, but None for a cell that matches :attr:`apart`."""
         if self.apart is not None and re.fullmatch(self.apart, folded(cell)):
             return None
         return self.meaning(cell, key)
 
     def meaning(self, cell: str, key: str) -> str | None:
-        """Return the label that a cell of a column means, if it is of this set."""
+        """Return the label that a cell means in a column with this key; None if it means none."""
         if self.names is not None and re.search(self.names, key) is None:
             return None
         text = folded(cell)
@@ -121,60 +124,63 @@ class Category(_Model):
 
 
 class Quantity(_Model):
-    """A number whose unit and range are known by its name."""
+    """A measured quantity whose unit and range are known from the column's name."""
 
     names: str
-    """Pattern of its columns' names, as keys."""
+    """Pattern of the names of its columns."""
     unit: str
+    """Unit of the values, such as ``years``."""
     range: tuple[float, float]
     """Lowest and highest possible value, in the unit."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """A column's modality, and its gene or concept."""
+    """The modality of a column, and the gene or concept that the column measures."""
 
     modality: str
+    """Name of the modality."""
     concept: str
-    """The gene's symbol or the concept of the pattern that was met."""
+    """Symbol of the gene, or a key of :attr:`Modality.columns`, such as ``msi``."""
     gene: bool
-    """Whether the column is a gene's."""
+    """Whether the column measures a gene."""
     exact: bool
-    """For a gene: the name says nothing beyond the gene and its assay."""
+    """Whether the name of a gene's column holds nothing but the gene and its assay."""
     assay: Assay | None
-    """For a gene: the assay that the name tells."""
+    """Assay in the name of a gene's column; None: the name holds none."""
 
 
-class Course(_Model):
+class KnownTreatment(_Model):
     """A treatment that the panel knows."""
 
     columns: str
-    """Pattern of its column's name, as a key."""
+    """Pattern of the name of its column."""
     stages: list[str] = Field(default_factory=list)
     """Levels of the overall stage at which it is an option."""
     expected_hr: tuple[float, float] | None = None
     """Range of the hazard ratio of overall survival in randomised trials."""
     expected_hr_source: str = ""
-    """The trials."""
+    """The trials that the range is from."""
 
 
 class Disease(_Model):
-    """A disease that a table can be known to be of."""
+    """A disease, and the columns and cells by which a table of its patients is recognised."""
 
     name: str
+    """Name of the disease."""
     columns: list[list[str]]
-    """Lists of patterns of columns, as keys; one list that is met as a whole will do."""
+    """Lists of patterns of column names; a table that matches all of one list is recognised."""
     cells: str
-    """Pattern of whole cells, in lower case; a column half of whose cells match will do."""
+    """Pattern of whole cells, in lower case; half the cells of one column must match it."""
     ceiling: float
-    """C-index above which a model of such patients is taken for a leak."""
+    """C-index above which a leak of the outcome is suspected."""
 
     def known_by(self, names: Iterable[str], texts: Iterable[Iterable[str]]) -> bool:
-        """Whether a table is of the disease.
+        """Whether a table is of patients with the disease, by its columns or its cells.
 
         Args:
-            names: of its columns.
-            texts: the known cells of each of its columns of text.
+            names: names of the columns.
+            texts: cells of each text column, without missing ones.
         """
         keys = [key_of(name) for name in names]
         for listed in self.columns:
@@ -189,53 +195,58 @@ class Disease(_Model):
 
 
 class Panel(_Model):
-    """All panels merged. Lists are patterns of column names written as keys."""
+    """All panels merged; patterns of column names are searched in the names' :func:`key_of`."""
 
     ids: list[str] = Field(default_factory=list)
-    """Identifiers of rows."""
+    """Patterns of columns that identify rows."""
     patients: list[str] = Field(default_factory=list)
-    """Identifiers that can only be a patient's, so that rows that repeat one are one patient's."""
+    """Patterns of columns that identify patients: rows that share a value are one patient's."""
     centres: list[str] = Field(default_factory=list)
-    """Hospitals."""
+    """Patterns of columns of the hospital."""
     ignored: dict[str, list[str]] = Field(default_factory=dict)
-    """Reason -> columns that are not features."""
+    """Reason -> patterns of columns that are not features."""
     endpoints: dict[str, str] = Field(default_factory=dict)
     """Name of an endpoint -> pattern of its time column."""
     treated: str
     """Pattern of whole cells, in lower case, that mean treated."""
     untreated: str
-    """The same for untreated."""
+    """Pattern of whole cells, in lower case, that mean untreated."""
     positive: str
-    """The same for a positive response."""
+    """Pattern of whole cells, in lower case, that mean a positive response."""
     negative: str
-    """The same for a negative one."""
+    """Pattern of whole cells, in lower case, that mean a negative response."""
     assays: dict[Assay, str] = Field(default_factory=dict)
+    """Assay -> pattern of the words that name it beside a gene's symbol."""
     densities: str
-    """Names of a density that no gene names."""
+    """Pattern of density columns without a gene in their names (IHC, per mm²)."""
     genes_like_words: list[str] = Field(default_factory=list)
-    """Symbols of genes that are left out for their names elsewhere."""
+    """Gene symbols that are also words (MET, EFS): genes only in a table that has other genes."""
     gene_symbol: str
-    """Pattern of a gene's symbol, as the column writes it."""
+    """Pattern of a gene's symbol, in the column's own spelling."""
     quantities: list[Quantity] = Field(default_factory=list)
+    """Quantities of known unit and range."""
     modalities: dict[str, Modality] = Field(default_factory=dict)
+    """Name of a modality -> its genes and columns."""
     ordinals: list[Ordinal] = Field(default_factory=list)
+    """Known ordered codes."""
     ensembl: dict[str, str] = Field(default_factory=dict)
     """Ensembl id of a gene -> its symbol."""
     categories: dict[str, Category] = Field(default_factory=dict)
-    """Labels that two cohorts, or two hospitals of one, may spell differently."""
+    """Name -> labels that two cohorts, or two hospitals of one, may spell differently."""
     nominal: list[str] = Field(default_factory=list)
-    """Names of columns that hold categories, whose whole numbers are codes."""
-    treatments: dict[str, Course] = Field(default_factory=dict)
-    """Label of a treatment -> its column's pattern, and the stages at which it is an option."""
+    """Patterns of columns of categories, in which whole numbers are codes."""
+    treatments: dict[str, KnownTreatment] = Field(default_factory=dict)
+    """Label of a treatment -> its column, and the stages at which it is an option."""
     interactions: list[list[str]] = Field(default_factory=list)
-    """With a treatment: its product with the first concept of each list that is there."""
+    """Concepts for interactions with the treatment: of each list, the first that the table has."""
     disease: Disease | None = None
+    """The disease that the panels are for."""
     response: list[list[str]] = Field(default_factory=list)
-    """Inputs of a response: the first concept of each list that is there."""
+    """Concepts for the inputs of a response: of each list, the first that the table has."""
 
     @cached_property
     def aliases(self) -> dict[str, tuple[str, str]]:
-        """Compact name of a gene -> its modality and symbol."""
+        """Name of a gene, in lower case without ``_`` -> its modality and symbol."""
         return {
             key_of(alias).replace("_", ""): (name, symbol)
             for name, modality in self.modalities.items()
@@ -245,16 +256,16 @@ class Panel(_Model):
 
     @cached_property
     def default_genes(self) -> frozenset[str]:
-        """Symbols taken from a whole expression matrix."""
+        """Symbols of the genes that are taken from a genome-wide expression matrix."""
         return frozenset(g for m in self.modalities.values() for g in m.genes)
 
     def place(self, name: str) -> Place | None:
-        """Return the place of a column of this name, if the panel knows it."""
+        """Return the modality and gene or concept of a column by its name; None if unknown."""
         key = key_of(name)
         return self._gene(key) or self._concept(key)
 
     def why_ignored(self, name: str) -> str | None:
-        """Return why a column of this name is no feature, if the panel says so."""
+        """Return the reason why a column of this name is not a feature; None if it may be one."""
         key = key_of(name)
         gene = self._gene(key)
         if gene is not None and gene.exact:
@@ -266,17 +277,17 @@ class Panel(_Model):
 
     def _gene(self, key: str) -> Place | None:
         tokens = key.split("_")
-        told: list[Assay] = []
+        named: list[Assay] = []
         while len(tokens) > 1 and (lead := self._assay(tokens[0])):
-            told.append(lead)
+            named.append(lead)
             tokens = tokens[1:]
         for end in range(len(tokens), 0, -1):
             found = self.aliases.get("".join(tokens[:end]))
             if found is not None:
                 rest = [self._assay(token) for token in tokens[end:]]
-                told += [assay for assay in rest[:1] if assay is not None]
+                named += [assay for assay in rest[:1] if assay is not None]
                 exact = end == len(tokens) or rest[0] is not None
-                assay = "density" if "density" in [*told, *rest] else next(iter(told), None)
+                assay = "density" if "density" in [*named, *rest] else next(iter(named), None)
                 return Place(*found, gene=True, exact=exact, assay=assay)
         return None
 
@@ -295,22 +306,22 @@ class Panel(_Model):
 
 
 def key_of(name: str) -> str:
-    """Write a column's name as a key: lower case, one ``_`` between words."""
+    """Return a column's name as a key: lower case, one ``_`` between words."""
     return re.sub(r"[\W_]+", "_", name.lower()).strip("_")
 
 
 def folded(cell: str) -> str:
-    """Return a cell with letter case, blanks and forms of letters removed, as patterns read it.
+    """Return a cell as patterns read it: case folded, single blanks, compatible letters (NFKC).
 
-    Roman numerals of one character, such as U+2162, are written out.
+    A Roman numeral that is one character, such as U+2162, becomes several letters.
     """
     return " ".join(unicodedata.normalize("NFKC", cell).casefold().split())
 
 
 def same_key(cell: str) -> str:
-    """Return a key that is equal for spellings of one level: by case, blanks, forms of a number.
+    """Return a key that is the same for spellings that differ in case, blanks or form of a number.
 
-    A table's column of numbers is read as such, so that a cell ``01`` arrives as 1.
+    A cell ``01`` in a table's column of numbers is read as 1, and must still match level ``01``.
     """
     plain = folded(cell)
     try:
@@ -321,12 +332,12 @@ def same_key(cell: str) -> str:
 
 
 def matches(patterns: Iterable[str], key: str) -> bool:
-    """Whether any pattern is found in a key."""
+    """Whether a key contains a match of any of the patterns."""
     return any(re.search(pattern, key) for pattern in patterns)
 
 
 def panel_text(name: str) -> str:
-    """Return one of the package's files, such as ``synthetic_gastric``, which is a study file."""
+    """Return the text of a YAML file here: a panel, or the study ``synthetic_gastric``."""
     return files("accomplice.data.panels").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
 
 

@@ -1,7 +1,11 @@
 """Preprocessors of one study, such as those of a model's folds, applied in one call.
 
-The inputs of one patient are a few hundred numbers: most of the time goes to the number of NumPy
-calls, not to the arithmetic. Here a step of all preprocessors is one call.
+The inputs of one patient are a few hundred numbers, so that most of the time goes to NumPy's calls,
+not to the arithmetic. Here each step is one call for all preprocessors.
+
+Letters in shapes: k preprocessors, n patients, p coded features, f features that are not
+categories, c columns of one feature each, d columns of the linear design, q values of the
+embedding, m modalities.
 """
 
 from __future__ import annotations
@@ -18,29 +22,27 @@ from accomplice.data.preprocessing.expression_ranks import Ranks
 from accomplice.data.preprocessing.scaling import Unstandardised, by_block, piecewise
 from accomplice.data.preprocessing.state import PreprocessorState
 
+#: A NumPy type of real numbers, such as ``numpy.float32``.
 Precision = type[np.floating]
 
 
 class BatchedInputs(NamedTuple):
-    """Model inputs of n patients by k preprocessors.
-
-    Letters here: p coded features, c columns of one feature each, d columns of the linear design,
-    q values of the embedding, m modalities.
-    """
+    """Model inputs of n patients by k preprocessors."""
 
     linear: NDArray[Any]
     """(k, n, d) the linear designs."""
     embedded: NDArray[Any]
-    """(k, q, n) the embeddings, patients last, in the networks' precision."""
+    """(k, q, n) the embeddings, patients last."""
     present: Array
-    """(m, n) 1 where any feature of the modality is known."""
+    """(m, n) 1 where any feature of the modality is known, else 0."""
 
 
 @dataclass(frozen=True)
 class BatchedPreprocessor:
     """Preprocessors of one study, with equal numbers of bins."""
 
-    each: tuple[PreprocessorState, ...]
+    preprocessors: tuple[PreprocessorState, ...]
+    """The k preprocessors."""
 
     def transform(
         self,
@@ -49,13 +51,13 @@ class BatchedPreprocessor:
         linear: Precision = np.float64,
         embedded: Precision = np.float32,
     ) -> BatchedInputs:
-        """Make the inputs of n patients from their coded features (n, p).
+        """Return the model inputs of n patients.
 
         Args:
-            values: coded features, NaN is missing.
-            centre: (n,) hospital, whose own expression scale is used where it is known.
+            values: (n, p) coded features, NaN is missing.
+            centre: (n,) hospital; expression is scored on the hospital's own scale if it has one.
             linear: precision of the linear designs.
-            embedded: precision of the embeddings, which are computed in it.
+            embedded: precision in which the embeddings are computed.
         """
         z = self.scale(values, centre)
         return BatchedInputs(
@@ -63,11 +65,11 @@ class BatchedPreprocessor:
         )
 
     def linear(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
-        """Make the linear designs (k, n, d) alone."""
+        """Return the linear designs (k, n, d) from the arguments of :meth:`transform`."""
         return self._linear(self.scale(values, centre), values, np.float64)
 
     def singles(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
-        """Make the designs' columns of one feature each (k, n, c), NaN where it is missing."""
+        """Return the designs' columns of one feature each (k, n, c), NaN where it is missing."""
         z = self.scale(values, centre)
         return by_block(len(values), lambda rows: self._single(z[:, rows], values[rows]))
 
@@ -82,8 +84,8 @@ class BatchedPreprocessor:
         return z
 
     def design(self, single: Array, values: Array) -> Array:
-        """Make the linear designs (k, n, d) from :meth:`singles` and coded features (n, p)."""
-        first = self.each[0]
+        """Return the linear designs (k, n, d) from :meth:`singles` and coded features (n, p)."""
+        first = self.preprocessors[0]
         single = np.where(np.isnan(single), 0.0, single)
         # A column that was too rarely missing in training stays zero: the layout of the design
         # depends on the study alone, so that fold models can be stacked.
@@ -102,7 +104,7 @@ class BatchedPreprocessor:
         return by_block(len(values), make)
 
     def _single(self, z: Array, values: Array) -> Array:
-        first = self.each[0]
+        first = self.preprocessors[0]
         numbers = z.take(first.numeric, axis=2)
         if not first.indicators:
             return numbers
@@ -114,48 +116,52 @@ class BatchedPreprocessor:
 
     def _embed(self, z: Array, precision: Precision) -> NDArray[Any]:
         # Patients last, and in place: this is the widest array, and the networks take it so.
-        patients_last = z.take(self.each[0].numeric, axis=2).transpose(0, 2, 1)
+        patients_last = z.take(self.preprocessors[0].numeric, axis=2).transpose(0, 2, 1)
         numbers = patients_last.astype(precision, order="C")[:, :, None]
         begins, width, mean = self._bins[precision]
         known = ~np.isnan(numbers)
         embedded = piecewise(np.where(known, numbers, precision(0)), begins, width)
         embedded -= mean
         embedded *= known
-        return embedded.reshape(len(self.each), mean[0].size, z.shape[1])
+        return embedded.reshape(len(self.preprocessors), mean[0].size, z.shape[1])
 
     def _present(self, values: Array) -> Array:
         known = (~np.isnan(values)).astype(float)
         return np.asarray(self._member @ known.T > 0, dtype=float)
 
-    # Computed once: making these takes longer than preparing one patient.
+    # Cached: computing the properties below takes longer than preparing one patient.
+
+    def _stacked(self, name: str) -> Array:
+        """Return an array of one row, such as ``mean``, of all preprocessors (k, 1, ...)."""
+        return np.stack([getattr(state, name) for state in self.preprocessors])[:, None]
 
     @cached_property
     def _unstandardised(self) -> Unstandardised:
-        return Unstandardised(np.stack([each.log_offset for each in self.each]), self._ranks)
+        return Unstandardised(self._stacked("log_offset")[:, 0], self._ranks)
 
     @cached_property
     def _ranks(self) -> dict[str, Ranks]:
-        """Centre whose assay any preprocessor knows, or empty text -> the scores of all."""
-        centres = {name for each in self.each for name in each.reference}
+        """Centre that any preprocessor has a scale of, or empty text -> scores of all of them."""
+        states = self.preprocessors
+        centres = {name for state in states for name in state.reference}
         return {
-            name: Ranks(tuple(each.ranks.get(name, each.ranks[""]).each[0] for each in self.each))
+            name: Ranks(tuple(s.ranks.get(name, s.ranks[""]).by_preprocessor[0] for s in states))
             for name in centres
         }
 
     @cached_property
     def _standard(self) -> tuple[Array, ...]:
         """Lowest, highest, mean and SD (k, 1, p) of the unstandardised features."""
-        names = ("low", "high", "mean", "sd")
-        return tuple(np.stack([getattr(each, n) for each in self.each])[:, None] for n in names)
+        return tuple(self._stacked(name) for name in ("low", "high", "mean", "sd"))
 
     @cached_property
     def _category(self) -> Ints:
-        return np.flatnonzero(self.each[0].category)
+        return np.flatnonzero(self.preprocessors[0].category)
 
     @cached_property
     def _member(self) -> Array:
         """(m, p) 1 where a feature is of a modality."""
-        study = self.each[0].study
+        study = self.preprocessors[0].study
         found = np.zeros((len(study.blocks), len(study.features)))
         for own, block in zip(found, study.blocks.values(), strict=True):
             own[list(block)] = 1
@@ -163,16 +169,16 @@ class BatchedPreprocessor:
 
     @cached_property
     def _indicator(self) -> tuple[Array, Array]:
-        mean = np.stack([each.indicator_mean for each in self.each])[:, None]
-        return mean, np.stack([each.indicator_spread for each in self.each])[:, None]
+        return self._stacked("indicator_mean"), self._stacked("indicator_spread")
 
     @cached_property
     def _missing_mean(self) -> Array:
-        return np.stack([each.missing_mean for each in self.each])[:, None]
+        return self._stacked("missing_mean")
 
     @cached_property
     def _bins(self) -> dict[Precision, tuple[NDArray[Any], ...]]:
-        """By precision the begins, widths and training means (k, f, bins, 1) of the embeddings."""
-        stacked = [np.stack(parts) for parts in zip(*(e.bins for e in self.each), strict=True)]
+        """Precision -> lower edges, widths and training means (k, f, bins, 1) of the bins."""
+        bins = (state.bins for state in self.preprocessors)
+        stacked = [np.stack(parts) for parts in zip(*bins, strict=True)]
         precisions: tuple[Precision, ...] = (np.float32, np.float64)
         return {p: tuple(part.astype(p) for part in stacked) for p in precisions}

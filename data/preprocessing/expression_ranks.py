@@ -1,4 +1,7 @@
-"""Normal scores of expression: its rank among the quantiles of the assay's training patients."""
+"""Normal scores of expression: Φ⁻¹ of its rank among the quantiles of the training patients.
+
+Letters in shapes: k preprocessors, n patients, p features, e expression features, q quantiles.
+"""
 
 from __future__ import annotations
 
@@ -12,27 +15,31 @@ from numpy.typing import NDArray
 
 from accomplice.data.arrays import Array, Bools, Ints
 
-#: Expression feature -> rising quantiles of its assay, and their normal scores.
+#: Position of an expression feature -> its distinct quantiles (q,), rising, and their scores (q,).
 Scores = dict[int, tuple[Array, Array]]
 
-#: Probabilities at which an assay's reference quantiles are kept; the extremes, which would be one
-#: patient's values, are not.
+#: Probabilities of the quantiles that a model stores; the lowest and highest value, each of which
+#: is one patient's, are not stored.
 REFERENCE = np.linspace(0.005, 0.995, 41)
 #: Normal scores at those probabilities.
 SCORES = np.array([NormalDist().inv_cdf(p) for p in REFERENCE])
-#: Most patients whose values are compared with all quantiles, instead of by a search.
+#: Most patients whose values are compared with every quantile; of more, a binary search is faster.
 FEW = 16
-#: Scores computed at once; a wide assay's features are split into parts.
+#: Most scores computed at once; the features of a wide assay are split into parts.
 AT_ONCE = 2**19
 
 
 def assay_scores(table: Array, expression: Bools) -> Scores:
-    """Return the normal scores of the reference quantiles (41, p) of the expression features."""
+    """Return the normal scores of the expression features' quantiles.
+
+    Args:
+        table: (41, p) quantiles at the probabilities `REFERENCE`.
+        expression: (p,) whether a feature is expression.
+    """
     found = {}
     for j in np.flatnonzero(expression).tolist():
         quantiles = table[:, j]
-        # Where many patients share a value (zeros of an assay) it scores as the middle of its
-        # ranks.
+        # A value that many patients share (zeros of an assay) gets the middle of their scores.
         distinct, first = np.unique(quantiles, return_index=True)
         last = len(quantiles) - 1 - np.unique(quantiles[::-1], return_index=True)[1]
         found[j] = distinct, (SCORES[first] + SCORES[last]) / 2
@@ -40,39 +47,46 @@ def assay_scores(table: Array, expression: Bools) -> Scores:
 
 
 class _Steps(NamedTuple):
-    """Tables of the linear pieces between quantiles, indexed by the number of quantiles passed."""
+    """The linear pieces between quantiles, indexed by the number of quantiles at or below a value.
+
+    A feature's score is ``score + slope * (value - begin)`` of its piece.
+    """
 
     at: Array
-    """(k, e, q) the quantiles, filled up with infinity."""
+    """(k, e, q) quantiles, filled up with infinity."""
     first: Ints
-    """(k, 1, e) where each feature's pieces begin, among those of all."""
+    """(k, 1, e) index of each feature's first piece in the flattened arrays of pieces."""
     begin: Array
-    """(k, e, q + 1) where each piece does."""
+    """(k, e, q + 1) value at which each piece begins."""
     slope: Array
-    """(k, e, q + 1) of it; 0 before the first quantile and beyond the last."""
+    """(k, e, q + 1) slope of each piece; 0 before the first quantile and beyond the last."""
     score: Array
-    """(k, e, q + 1) at its beginning."""
+    """(k, e, q + 1) score at the beginning of each piece."""
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """The scores of one assay's features, of one preprocessor or of several that share a study."""
+    """Normal scores of one centre's expression by k preprocessors of one study."""
 
-    each: tuple[Scores, ...]
-    """By preprocessor, of the same features."""
+    by_preprocessor: tuple[Scores, ...]
+    """Scores of each preprocessor, for the same features."""
 
     @cached_property
     def features(self) -> Ints:
-        """(e,) the features."""
-        return np.array([*self.each[0]], dtype=np.intp)
+        """(e,) positions of the expression features."""
+        return np.array([*self.by_preprocessor[0]], dtype=np.intp)
 
     def score(self, measured: Array) -> Array:
-        """Normal scores (k, n, e) of the features' values (n, e), linear between the quantiles."""
+        """Return the normal scores (k, n, e) of expression (n, e), linear between the quantiles.
+
+        NaN stays NaN; a value beyond all quantiles gets the score of the outermost one.
+        """
         n, features = measured.shape
-        step = max(1, AT_ONCE // (len(self.each) * max(n, 1)))
+        k = len(self.by_preprocessor)
+        step = max(1, AT_ONCE // (k * max(n, 1)))
         if features <= step:
             return self._score(measured, slice(None))
-        found = np.empty((len(self.each), n, features))
+        found = np.empty((k, n, features))
         for start in range(0, features, step):
             part = slice(start, start + step)
             found[:, :, part] = self._score(measured[:, part], part)
@@ -92,7 +106,7 @@ class Ranks:
         return found
 
     def _search(self, measured: Array, part: slice) -> Ints:
-        """How many quantiles (k, n, e) each value reaches, in one search for all preprocessors."""
+        """Return how many quantiles (k, n, e) each value reaches, by one search a feature."""
         all_at, starts, passed = self._searched
         place = np.empty(measured.shape, np.intp)
         for e, at in enumerate(all_at[part]):
@@ -102,17 +116,19 @@ class Ranks:
 
     @cached_property
     def _searched(self) -> tuple[list[Array], Ints, NDArray[np.uint8]]:
-        """Each feature's quantiles of all preprocessors, and the index of its first place (e,).
+        """Tables for one search among the quantiles of all preprocessors together.
 
-        Then how many of its own quantiles (k, places) each preprocessor has up to a place.
+        They are each feature's joint quantiles; (e,) the feature's first column in the last table;
+        and (k, columns) the number of a preprocessor's own quantiles that a value reaches if it
+        reaches 0, 1, 2, ... of the feature's joint ones.
         """
-        each = [[quantiles for quantiles, _ in scores.values()] for scores in self.each]
-        if len(each) == 1:
-            counts = np.array([len(at) + 1 for at in each[0]])
+        own_at = [[at for at, _ in scores.values()] for scores in self.by_preprocessor]
+        if len(own_at) == 1:
+            counts = np.array([len(at) + 1 for at in own_at[0]])
             starts = np.cumsum(counts) - counts
             passed = np.arange(counts.sum()) - np.repeat(starts, counts)
-            return each[0], starts, passed[None].astype(np.uint8)
-        all_at = [np.unique(np.concatenate(quantiles)) for quantiles in zip(*each, strict=True)]
+            return own_at[0], starts, passed[None].astype(np.uint8)
+        all_at = [np.unique(np.concatenate(quantiles)) for quantiles in zip(*own_at, strict=True)]
         starts = np.cumsum([0, *(len(at) + 1 for at in all_at)])[:-1]
         passed_by_each = [
             np.concatenate(
@@ -121,13 +137,13 @@ class Ranks:
                     for own, at in zip(quantiles, all_at, strict=True)
                 ]
             )
-            for quantiles in each
+            for quantiles in own_at
         ]
         return all_at, starts, np.array(passed_by_each, dtype=np.uint8)
 
     @cached_property
     def _steps(self) -> _Steps:
-        tables = [[*scores.values()] for scores in self.each]
+        tables = [[*scores.values()] for scores in self.by_preprocessor]
         longest = max(len(quantiles) for table in tables for quantiles, _ in table)
         at = np.full((len(tables), len(self.features), longest), np.inf)
         begin, slope, score = np.zeros((3, *at.shape[:2], longest + 1))

@@ -12,15 +12,15 @@ from accomplice.data.arrays import Array, Ints
 #: Modality -> the positions of its features; see :attr:`study.Study.blocks`.
 Blocks = Mapping[str, tuple[int, ...]]
 
-#: Features beyond which a modality's columns get no indicator of their own.
+#: Most features of a modality whose features have missingness indicators of their own.
 WIDE = 50
 
 
 def missing_inputs(blocks: Blocks) -> tuple[list[int], list[str]]:
-    """Features, and modalities of several features, whose missingness is an input.
+    """Return the positions of the features, and the modalities, whose missingness is an input.
 
-    In a wide modality (an expression panel) values go missing together: the modality's own
-    indicator is enough.
+    A modality of one feature needs no indicator beside the feature's. In a modality of more than
+    `WIDE` features (an expression panel) values go missing together: its indicator is enough.
     """
     features = [j for block in blocks.values() if len(block) <= WIDE for j in block]
     return features, [m for m, block in blocks.items() if len(block) > 1]
@@ -28,21 +28,21 @@ def missing_inputs(blocks: Blocks) -> tuple[list[int], list[str]]:
 
 @dataclass(frozen=True)
 class MissingIndicators:
-    """Indicators of missing features and modalities.
+    """Indicators of missing features and modalities, for p features.
 
-    A feature that is missing with its whole modality is counted there alone.
+    Where a whole modality is missing, the modality's indicator is 1 and those of its features 0.
     """
 
     features: Ints
-    """(f,) features with an indicator of their own."""
+    """(f,) positions of the features with an indicator of their own."""
     member: Array
-    """(p, m) 1 where a feature is of a modality of several."""
+    """(p, m) 1 where a feature is of a modality that has an indicator, else 0."""
     of_modality: Array
-    """(m, f) the same of these features."""
+    """(m, f) the rows of ``member`` for ``features``, transposed."""
 
     @classmethod
     def of(cls, blocks: Blocks) -> MissingIndicators:
-        """Return the indicators of a study's blocks, which hold each feature once."""
+        """Return the indicators of a study's modalities; each feature is in one of them."""
         features, modalities = missing_inputs(blocks)
         member = np.zeros((sum(map(len, blocks.values())), len(modalities)))
         for j, modality in enumerate(modalities):
@@ -51,7 +51,7 @@ class MissingIndicators:
         return cls(places, member, member[places].T)
 
     def inputs(self, values: Array) -> Array:
-        """Return the indicators (n, f + m) of coded features (n, p)."""
+        """Return the indicators (n, f + m), 0 or 1, of coded features (n, p), NaN is missing."""
         unknown = np.isnan(values)
         whole = ((~unknown).astype(float) @ self.member == 0).astype(float)
         alone = unknown[:, self.features] * (whole @ self.of_modality == 0)

@@ -1,13 +1,12 @@
 """Turn coded features into model inputs; everything fitted here is fitted on training patients.
 
-Three steps, each a function of the fitted state alone, applied by
-``preprocessing.batched_preprocessor``:
+Three steps, applied by ``preprocessing.batched_preprocessor`` with the fitted state:
 
 1. *Scale*: numbers are log-transformed where that reduces skew, clipped to the middle 99 % of the
    training patients' values, and standardised, (x − mean) / SD; expression becomes the normal
    score of its rank among the assay's reference quantiles; ordinals are standardised ranks.
 2. *Linear design*: scaled numbers, centred indicators of category levels, indicators of missing
-   values, products of the study's interactions. A missing value is the training mean, zero.
+   values, products of the study's interactions. A missing value becomes zero, the training mean.
 3. *Piecewise-linear embedding* of the numbers for the network (Gorishniy et al., "On embeddings for
    numerical features in tabular deep learning", NeurIPS 2022), centred so that missing is zero.
 """
@@ -40,9 +39,9 @@ from accomplice.data.study import Study
 
 #: Fewest known values of a feature; with fewer it counts as missing in all patients.
 FEWEST_KNOWN = 5
-#: Fewest missing values of a column whose missingness is an input.
+#: Fewest missing, and fewest known, values of a feature whose missingness is an input.
 MISSING_COUNT = 10
-#: Most columns of the embedding; wide cohorts get fewer bins a feature.
+#: Most columns of the embedding; the more features, the fewer bins each.
 EMBEDDED_WIDTH = 640
 
 
@@ -50,28 +49,28 @@ class Inputs(NamedTuple):
     """Model inputs of n patients."""
 
     linear: Array
-    """(n, p) the linear design."""
+    """(n, d) the linear design."""
     embedded: Array
     """(n, q) the piecewise-linear embedding."""
     present: Array
-    """(n, m) 1 where any feature of the modality is known."""
+    """(n, m) 1 where any feature of the modality is known, else 0."""
 
 
 @dataclass(frozen=True)
 class Preprocessor(PreprocessorState):
-    """Fitted preprocessing of n patients' coded features (n, p)."""
+    """Fitted preprocessing of coded features (n, p) of n patients."""
 
     @classmethod
     def fit(
         cls, study: Study, values: Array, centre: NDArray[np.str_] | None = None, bins: int = 8
     ) -> Self:
-        """Fit on training patients.
+        """Return a preprocessor fitted on training patients.
 
         Args:
-            study: describes the p features.
+            study: description of the p features.
             values: (n, p) coded features, NaN is missing.
-            centre: (n,) hospital, whose own expression scale is used where it has enough patients.
-            bins: of the embedding, a feature; fewer where the features are many.
+            centre: (n,) hospital; one of enough patients gets an expression scale of its own.
+            bins: bins of the embedding for each feature; fewer if there are many features.
         """
         kinds = np.array([f.kind for f in study.features.values()])
         category, expression = kinds == "category", kinds == "expression"
@@ -130,20 +129,25 @@ class Preprocessor(PreprocessorState):
         centre: NDArray[np.str_] | None = None,
         precision: type[np.floating] = np.float64,
     ) -> Inputs:
-        """Make the inputs of n patients from their coded features (n, p)."""
+        """Return the model inputs of n patients.
+
+        Args:
+            values: (n, p) coded features, NaN is missing.
+            centre: (n,) hospital; expression is scored on the hospital's own scale if it has one.
+            precision: precision of all inputs.
+        """
         made = self._batch.transform(values, centre, precision, precision)
         return Inputs(made.linear[0], made.embedded[0].T, made.present.T.astype(precision))
 
     def linear(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
-        """Make the linear design (n, p) alone: the embedding is several times as wide."""
+        """Return the linear design (n, d) alone; the embedding is several times as wide."""
         (made,) = self._batch.linear(values, centre)
         return np.asarray(made)
 
     def singles(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
-        """Make the design's columns of one feature each (n, c), NaN where the feature is missing.
+        """Return the design's columns of one feature each (n, c), NaN where the feature is missing.
 
-        They are those of :meth:`single_columns`; known values have mean 0 among the training
-        patients.
+        :meth:`single_columns` describes them. Known values have mean 0 among training patients.
         """
         (made,) = self._batch.singles(values, centre)
         return np.asarray(made)
@@ -154,7 +158,7 @@ class Preprocessor(PreprocessorState):
         return np.asarray(made)
 
     def design(self, single: Array, values: Array) -> Array:
-        """Make the linear design (n, p) from :meth:`singles` and the coded features."""
+        """Return the linear design (n, d) from :meth:`singles` (n, c) and coded features (n, p)."""
         (made,) = self._batch.design(single[None], values)
         return np.asarray(made)
 
@@ -165,7 +169,7 @@ class Preprocessor(PreprocessorState):
     def sample(self, n: int, rng: np.random.Generator) -> Array:
         """Draw synthetic coded features (n, p) in the training range, one value in five missing.
 
-        They are drawn feature by feature and are of no patient.
+        Each feature is drawn by itself, so that no row is a real patient's.
         """
         place = rng.random((n, len(self.mean)))
         scaled = self.low + place * (self.high - self.low)
@@ -181,10 +185,10 @@ class Preprocessor(PreprocessorState):
         return np.asarray(values)
 
     def typical(self) -> Array:
-        """Return the coded features (p,) of a synthetic typical patient; no real patient's values.
+        """Return the coded features (p,) of a typical patient, made from training summaries.
 
-        Numbers are the training mean on the scale on which models take them, ordinals the level
-        nearest to the mean rank, categories the most frequent level.
+        A number is the training mean, taken on the models' scale and converted back; an ordinal is
+        the level nearest to the mean rank; a category is the most frequent level.
         """
         values = np.array(self.mean)
         logged = ~np.isnan(self.log_offset)
@@ -202,29 +206,29 @@ class Preprocessor(PreprocessorState):
                 values[j] = np.rint(values[j])
         return values
 
-    def quantiles(self, places: Array) -> Array:
+    def quantiles(self, probabilities: Array) -> Array:
         """Return approximate quantiles (k, p) of the training values at probabilities (k,).
 
-        They are interpolated between the kept quantiles, so that none is a patient's value, and
-        lie between the 0.5th and the 99.5th percentile; NaN for features with levels.
+        They are interpolated between the stored quantiles, so that none is a patient's value, and
+        lie between the 0.5th and the 99.5th percentile. Features with levels have NaN.
         """
-        kept = np.linspace(0, 1, len(self.edges))
-        columns = [np.interp(places, kept, edge) for edge in self.edges.T]
+        stored = np.linspace(0, 1, len(self.edges))
+        columns = [np.interp(probabilities, stored, edge) for edge in self.edges.T]
         found = np.stack(columns, axis=1) * self.sd + self.mean
         logged = ~np.isnan(self.log_offset)
         found[:, logged] = np.exp(found[:, logged]) - self.log_offset[logged]
         for j, feature in enumerate(self.study.features.values()):
             if feature.kind == "expression":
-                found[:, j] = np.interp(places, REFERENCE, self.reference[""][:, j])
+                found[:, j] = np.interp(probabilities, REFERENCE, self.reference[""][:, j])
             elif feature.levels is not None:
                 found[:, j] = np.nan
         return found
 
     def on_assay(self, values: Array, centre: NDArray[np.str_] | None) -> Array:
-        """Convert features (n, p) from the scale of all patients to that of each one's centre (n,).
+        """Return coded features (n, p) with expression on the scale of each patient's centre (n,).
 
-        Expression becomes the value of the same rank in the centre, if the centre has a reference
-        of its own; all else stays as it is.
+        Expression on the scale of all patients becomes the value of the same rank in the centre, if
+        the centre has a scale of its own. All else stays as it is.
         """
         found = np.array(values)
         overall = self.reference.get("")
@@ -240,6 +244,6 @@ class Preprocessor(PreprocessorState):
 
 
 def _levels_of(study: Study, j: int) -> range:
-    """Levels of a category that get an indicator: all, but one of two is enough."""
+    """Return the levels of a category that get an indicator: all, or one of two."""
     levels = list(study.features.values())[j].levels or ()
     return range(1, 2) if len(levels) == 2 else range(len(levels))

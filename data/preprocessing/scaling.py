@@ -1,7 +1,7 @@
-"""Put features on comparable scales: logarithms, ranks against an assay, quantiles, bins.
+"""Put features on comparable scales: logarithms, scores against an assay, quantiles, bins.
 
-Pure functions of columns, some patients at a time, for ``preprocessing.preprocessor``, which keeps
-their fitted state.
+These are pure functions; ``preprocessing.preprocessor`` keeps the state fitted with them. Patients
+are transformed in blocks.
 """
 
 from __future__ import annotations
@@ -26,12 +26,17 @@ BLOCK = 1024
 
 
 def _blocks(n: int) -> list[slice]:
-    """Cut n patients into blocks; none are one empty block, which still has columns."""
+    """Return the slices of n patients' blocks; one empty slice if n is 0, to keep columns."""
     return [slice(start, start + BLOCK) for start in range(0, max(n, 1), BLOCK)]
 
 
 def by_block(n: int, make: Callable[[slice], Array]) -> Array:
-    """Compute an array (..., n, c) by blocks of patients, each row from one patient alone."""
+    """Return an array (..., n, c) computed in blocks of patients.
+
+    Args:
+        n: number of patients.
+        make: returns the rows of a block; each must depend on its own patient alone.
+    """
     first, *others = _blocks(n)
     part = make(first)
     if not others:
@@ -44,11 +49,16 @@ def by_block(n: int, make: Callable[[slice], Array]) -> Array:
 
 
 def total(n: int, make: Callable[[slice], Array]) -> Array:
-    """Sum rows (n, ...), computed by blocks, over patients, bit for bit as in one sum of all."""
+    """Return the sum over n patients of rows made in blocks, bit for bit as one sum of all.
+
+    Args:
+        n: number of patients.
+        make: returns the rows (patients, ...) of a block.
+    """
     first, *others = _blocks(n)
     part = make(first)
     if part[:1].size == 1:
-        # NumPy adds up a lone column pairwise, rows one after the other.
+        # NumPy sums a single column pairwise; only of several does it add row after row.
         return np.asarray(make(slice(0, n)).sum(axis=0))
     total = part.sum(axis=0)
     for rows in others:
@@ -59,12 +69,12 @@ def total(n: int, make: Callable[[slice], Array]) -> Array:
 
 
 def zeroed(values: Array) -> Array:
-    """Replace missing values by 0."""
+    """Return values with 0 in place of NaN."""
     return np.where(np.isnan(values), 0.0, values)
 
 
 def sort_columns(values: Array) -> Array:
-    """Sort each column of (n, p); missing values come last."""
+    """Return values (n, p) with each column sorted, NaN last."""
     ordered = np.empty(values.shape[::-1])
     for rows in _blocks(len(values)):
         ordered[:, rows] = values[rows].T
@@ -74,10 +84,14 @@ def sort_columns(values: Array) -> Array:
 
 
 def column_quantiles(ordered: Array, probabilities: Array) -> Array:
-    """Quantiles of each column (k, p) over its known values, from :func:`sort_columns`.
+    """Return the quantiles (k, p) of each column's known values.
 
-    Each is the mean of the two that lie half a patient to either side, so that none is the value
-    of a single patient: these numbers are kept in the model.
+    Each is the mean of the quantiles half a patient below and half a patient above it, so that none
+    is the value of a single patient: models store these numbers.
+
+    Args:
+        ordered: (n, p) values from :func:`sort_columns`.
+        probabilities: (k,) probabilities of the quantiles.
     """
     last = np.maximum((~np.isnan(ordered)).sum(axis=0) - 1, 0)
     place = probabilities[:, None] * last
@@ -105,13 +119,13 @@ def _skew(column: Array) -> float:
 def log_offsets(values: Array, eligible: Bools) -> Array:
     """Return the offset of each feature's logarithm (p,), NaN where none is taken.
 
-    It is taken of a non-negative feature with a skewness above 1 and five distinct positive values
-    or more, if that lowers the skewness: log(x), or with zeros log(x + a), a the power of ten at or
-    below the smallest positive value.
+    The logarithm is taken of a feature that has no negative value, five distinct positive values
+    or more and a skewness above 1, if its absolute skewness gets smaller. The offset is 0, or for
+    a feature with zeros the power of ten at or below the smallest positive value.
 
     Args:
-        values: (n, p), NaN is missing.
-        eligible: (p,) features that may be transformed.
+        values: (n, p) features, NaN is missing.
+        eligible: (p,) whether a feature may be transformed.
     """
     offset = np.full(values.shape[1], np.nan)
     for j in np.flatnonzero(eligible):
@@ -133,9 +147,15 @@ def log_offsets(values: Array, eligible: Bools) -> Array:
 def assay_references(
     values: Array, expression: Bools, centre: NDArray[np.str_] | None
 ) -> dict[str, Array]:
-    """Return quantiles (41, p) of the expression features, 0 for others, by centre.
+    """Return centre -> quantiles (41, p) of the expression features, 0 for other features.
 
-    The key of all patients' is empty text; centres have their own from 50 patients on.
+    Empty text is the key of all patients. A centre has quantiles of its own for the features that
+    are known in 50 of its patients, and those of all patients for the rest.
+
+    Args:
+        values: (n, p) features, NaN is missing.
+        expression: (p,) whether a feature is expression.
+        centre: (n,) hospital; empty text where unknown.
     """
     if not expression.any():
         return {}
@@ -160,32 +180,35 @@ def assay_references(
 
 
 def of_centres(centre: NDArray[np.str_], names: NDArray[np.str_]) -> Iterator[tuple[str, Ints]]:
-    """Yield each named centre with its patients' rows; last, unnamed, all other patients."""
+    """Yield each centre in ``names`` with its patients' rows, then empty text with all other rows.
+
+    Args:
+        centre: (n,) hospital of each patient.
+        names: the centres to yield.
+    """
     rows: dict[str, list[int]] = {name: [] for name in names.tolist()}
     others: list[int] = []
     for i, name in enumerate(centre.tolist()):
         rows.get(name, others).append(i)
-    for name, own in (*rows.items(), ("", others)):
-        yield name, np.array(own, dtype=int)
+    for name, members in (*rows.items(), ("", others)):
+        yield name, np.array(members, dtype=int)
 
 
 @dataclass(frozen=True)
 class Unstandardised:
-    """Logarithms and expression ranks of k preprocessors; other features stay as they are."""
+    """The step before standardising, for k preprocessors: logarithms, and scores of expression."""
 
     log_offset: Array
-    """(k, p) added before the logarithm; NaN where a feature is not log-transformed."""
+    """(k, p) offset added before the logarithm; NaN where a feature is not log-transformed."""
     ranks: Mapping[str, Ranks]
-    """Centre, or empty text for all patients -> scores of k preprocessors; empty if there is no
-    expression."""
+    """Centre, or empty text for all patients -> normal scores; empty if there is no expression."""
 
     def scale(self, values: Array, centre: NDArray[np.str_] | None) -> Array:
-        """Return the features (k, n, p) of coded values (n, p) on the scale of means and SDs.
+        """Return the features (k, n, p) before standardising; the others stay as they are coded.
 
         Args:
-            values: coded features.
-            centre: (n,) hospital; the expression of those with ranks of their own is scored by
-                them.
+            values: (n, p) coded features, NaN is missing.
+            centre: (n,) hospital; expression is scored on the hospital's own scale if it has one.
         """
         scaled = np.repeat(values[None], len(self.log_offset), axis=0)
         if len(self._logged):
@@ -212,7 +235,7 @@ class Unstandardised:
 
     @cached_property
     def _offset(self) -> Array:
-        """(k, 1, l) of the logarithm, NaN where it is not taken."""
+        """(k, 1, l) offset of the l logarithms, NaN where a preprocessor takes none."""
         return self.log_offset[:, None, self._logged]
 
     @cached_property
@@ -221,7 +244,13 @@ class Unstandardised:
 
 
 def piecewise(z: NDArray[F], low: NDArray[F], width: NDArray[F]) -> NDArray[F]:
-    """Piecewise-linear encoding min(max((z − low) / width, 0), 1); the three are broadcast."""
+    """Return the piecewise-linear encoding min(max((z − low) / width, 0), 1), 0 if the width is 0.
+
+    Args:
+        z: standardised values.
+        low: lower edges of the bins; the arguments are broadcast against one another.
+        width: widths of the bins.
+    """
     fraction: NDArray[F] = z - low
     fraction /= np.where(width > 0, width, z.dtype.type(np.inf))
     np.maximum(fraction, 0.0, out=fraction)

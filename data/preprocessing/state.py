@@ -16,7 +16,7 @@ from accomplice.data.preprocessing.expression_ranks import Ranks, assay_scores
 from accomplice.data.preprocessing.missingness import MissingIndicators, missing_inputs
 from accomplice.data.study import Study
 
-#: Least standard deviation that an indicator is divided by.
+#: Least divisor of an indicator, in place of a smaller standard deviation.
 INDICATOR_SD = 0.25
 
 
@@ -24,26 +24,29 @@ class Column(NamedTuple):
     """One column of the linear design."""
 
     label: str
+    """Name of the column, such as ``stage=III``."""
     modality: str
+    """Modality to which its effect is counted."""
     features: tuple[str, ...]
-    """The features it is made from."""
+    """Names of the features that it is made from."""
 
 
 @dataclass(frozen=True)
 class PreprocessorState:
-    """State of a preprocessor. Arrays run over the study's p features in their order."""
+    """State of a preprocessor, fitted on training patients; p features in the study's order."""
 
     study: Study
+    """Description of the features."""
     log_offset: Array
-    """(p,) added before the logarithm; NaN where the feature is not log-transformed."""
+    """(p,) offset added before the logarithm; NaN where a feature is not log-transformed."""
     low: Array
-    """(p,) lower bound that values are clipped to, after the logarithm."""
+    """(p,) lower bound to which values are clipped, after the logarithm."""
     high: Array
-    """(p,) upper bound of the same."""
+    """(p,) upper bound to which values are clipped, after the logarithm."""
     mean: Array
-    """(p,) of the scaled feature before standardising."""
+    """(p,) mean before standardising; 0 for a category."""
     sd: Array
-    """(p,) standard deviation of the same; 1 where the feature is constant."""
+    """(p,) standard deviation before standardising; 1 for a category or a constant feature."""
     edges: Array
     """(bins + 1, p) bin edges of the embedding on the standardised scale."""
     embedded_mean: Array
@@ -53,12 +56,12 @@ class PreprocessorState:
     indicators: tuple[tuple[int, int], ...]
     """(feature, level) pairs that have an indicator column."""
     indicator_mean: Array
-    """(i,) training frequency of each."""
+    """(i,) training frequency of each indicator's level."""
     missing_mean: Array
-    """(f + m,) training frequency of missing values, of the f features with an indicator of it and
-    the m modalities; NaN where too rare to use."""
+    """(a + m,) training mean of the missingness indicators of a features, then of m modalities;
+    NaN for an indicator that is not used, as nearly all patients share its value."""
 
-    # Computed once: making these takes longer than preparing one patient.
+    # Cached: computing the properties below takes longer than preparing one patient.
 
     @cached_property
     def missing_indicators(self) -> MissingIndicators:
@@ -81,38 +84,40 @@ class PreprocessorState:
 
     @cached_property
     def numeric(self) -> Ints:
-        """Features that are no categories."""
+        """(f,) positions of the features that are not categories."""
         return np.flatnonzero(~self.category)
 
     @cached_property
     def ranks(self) -> dict[str, Ranks]:
-        """Centre, or empty text for all patients -> the scores of expression there."""
+        """Centre, or empty text for all patients -> normal scores of expression."""
         return ranks_of(self.reference, self.expression)
 
     @cached_property
     def bins(self) -> tuple[Array, Array, Array]:
-        """Begin, width and training mean (f, bins, 1) of the embedding of the f numbers."""
+        """Lower edges, widths and training means (f, bins, 1) of the embedding's bins."""
         edges, mean = (a[:, self.numeric].T[:, :, None] for a in (self.edges, self.embedded_mean))
         return edges[:, :-1], np.diff(edges, axis=1), mean
 
     @cached_property
     def indicated(self) -> tuple[Ints, Ints]:
-        """Feature and level of each indicator."""
+        """(i,) feature and (i,) level of the indicator columns, as positions."""
         feature, level = np.array(self.indicators, dtype=np.intp).reshape(-1, 2).T
         return feature, level
 
     @cached_property
     def indicator_spread(self) -> Array:
-        """(i,) that an indicator's deviation from its frequency is divided by."""
-        share = self.indicator_mean
-        return np.maximum(np.sqrt(share * (1 - share)), INDICATOR_SD)
+        """(i,) divisor √(q (1 − q)) of a centred indicator of frequency q; at least 0.25."""
+        q = self.indicator_mean
+        return np.maximum(np.sqrt(q * (1 - q)), INDICATOR_SD)
 
     @cached_property
     def pairs(self) -> tuple[Ints, Ints]:
-        """Single columns, first and second, whose products are the study's interactions."""
+        """Positions (j,) of the first and second columns whose products are interactions.
+
+        Positions are among :meth:`single_columns`.
+        """
         columns: dict[str, list[int]] = {name: [] for name in self.study.features}
         names = list(columns)
-        # The feature behind each single column.
         for column, j in enumerate([*self.numeric, *self.indicated[0]]):
             columns[names[j]].append(column)
         pairs = [
@@ -164,7 +169,7 @@ class PreprocessorState:
         ]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fitted state as plain data; the study is kept beside it."""
+        """Return the fitted state, without the study, as plain data."""
         state: dict[str, Any] = {key: _plain(getattr(self, key)) for key in _ARRAYS}
         state["reference"] = {centre: _plain(table) for centre, table in self.reference.items()}
         state["indicators"] = [list(pair) for pair in self.indicators]
@@ -172,7 +177,11 @@ class PreprocessorState:
 
     @classmethod
     def from_json(cls, study: Study, state: dict[str, Any]) -> Self:
-        """Rebuild from :meth:`to_json` and the study it was fitted for."""
+        """Return the preprocessor of a study from the state that :meth:`to_json` returned.
+
+        Raises:
+            KeyError: the state lacks an array.
+        """
         read = {key: np.array(state[key], dtype=float) for key in _ARRAYS}
         return cls(
             study=study,
@@ -182,6 +191,7 @@ class PreprocessorState:
         )
 
 
+#: Fields that are arrays, and their keys in JSON.
 _ARRAYS = (
     *("log_offset", "low", "high", "mean", "sd", "edges", "embedded_mean"),
     "indicator_mean",
@@ -190,12 +200,17 @@ _ARRAYS = (
 
 
 def _plain(array: Array) -> list[Any]:
-    """Nested lists with null for NaN, which JSON does not know."""
+    """Return an array as nested lists with None for NaN, which JSON does not know."""
     listed = array.astype(object)
     listed[np.isnan(array)] = None
     return list(listed.tolist())
 
 
 def ranks_of(reference: Mapping[str, Array], expression: Bools) -> dict[str, Ranks]:
-    """Return the scores of each assay's reference quantiles (41, p)."""
+    """Return centre -> normal scores from centre -> reference quantiles (41, p).
+
+    Args:
+        reference: quantiles from :func:`scaling.assay_references`.
+        expression: (p,) whether a feature is expression.
+    """
     return {name: Ranks((assay_scores(table, expression),)) for name, table in reference.items()}

@@ -1,8 +1,8 @@
 """The range of the training patients' values, and values far outside it.
 
-A model clips a number to the range that it was trained on, so that counts given to a model of
-logarithms get a smooth answer all the same. Such values are found here by the quantiles that the
-preprocessors keep, on the scale of the model's inputs.
+A model clips a number to its training range, so that a value in a wrong unit, such as counts in
+place of their logarithms, still gets a prediction. This module finds such values by the quantiles
+that the preprocessors store.
 """
 
 from __future__ import annotations
@@ -23,62 +23,75 @@ from accomplice.data.preprocessing.preprocessor import Preprocessor
 from accomplice.data.preprocessing.scaling import of_centres
 from accomplice.data.study import Study
 
-#: Flags of a value, and of a modality, far outside those of the training patients.
-OUTSIDE, OUTSIDE_MODALITY = "outside_training", "outside_training_modality"
-#: Flag of a patient whose centre's expression scale a model does not know.
+#: Flag of a value far outside those of the training patients.
+OUTSIDE = "outside_training"
+#: Flag of a modality whose values are far outside those of the training patients.
+OUTSIDE_MODALITY = "outside_training_modality"
+#: Flag of a patient whose centre has no expression scale of its own in a model.
 UNKNOWN_ASSAY = "unknown_assay"
-#: A value is far outside beyond the middle 99 % of the training patients' by this part of their
-#: width; of a normal distribution 1 in 7000 lies there.
+#: Distance of a value far outside from the middle 99 % of the training patients' values, as a
+#: fraction of their width; 1 in 26 000 values of a normal distribution lies so far outside.
 MARGIN = 0.3
-#: Part of a modality's known values that are outside, from which on all of it is.
-MOST = 0.5
-#: Known values of a modality of which it is enough that they are outside the middle 99 %.
+#: Least share of a modality's known values that are outside for the modality to be outside.
+LEAST_SHARE = 0.5
+#: Fewest known values of a modality in which those outside the middle 99 % count as far outside
+#: even within the margin, if they are at least `LEAST_SHARE` of its known values.
 SEVERAL = 8
 
 
 @dataclass(frozen=True)
 class TrainingRange:
-    """Bounds of p features, by centre where expression has a scale of the centre's own."""
+    """Ranges of the training patients' values for p features; for expression by centre."""
 
     study: Study
+    """Description of the features."""
     bounds: dict[str, Array]
-    """Centre, or empty text for all others -> (2, p) the middle 99 % of the training patients;
-    minus and plus infinity for levels and for a feature without spread."""
+    """Centre, or empty text for all others -> (2, p) lower and upper bound of the middle 99 % of
+    the training patients; minus and plus infinity for levels and for constant features."""
     far: dict[str, Array]
-    """The same, widened by the margin."""
+    """Centre, or empty text for all others -> (2, p) the bounds widened by the margin."""
     ranked: list[int]
-    """Features whose values are ranked by centre."""
+    """Positions of the expression features, if any centre has a scale of its own; else empty."""
     known: frozenset[str]
-    """Centres that all preprocessors rank by themselves."""
+    """Centres with an expression scale of their own in all preprocessors."""
 
     @classmethod
     def of(cls, study: Study, preprocessors: Sequence[Preprocessor]) -> Self:
-        """Return the range of what some preprocessors of a study's features were fitted on."""
-        centres = {name for each in preprocessors for name in each.reference} | {""}
+        """Return the range of the patients that preprocessors were fitted on.
+
+        Args:
+            study: description of the features.
+            preprocessors: fitted preprocessors, each of some or all of the study's features.
+        """
+        centres = {name for fitted in preprocessors for name in fitted.reference} | {""}
         place = {name: j for j, name in enumerate(study.features)}
         bounds, far = {}, {}
         for name in sorted(centres):
             found = np.full((2, len(preprocessors), 2, len(place)), np.nan)
-            for k, each in enumerate(preprocessors):
-                found[:, k, :, [place[own] for own in each.study.features]] = _bounds(each, name)
+            for k, fitted in enumerate(preprocessors):
+                columns = [place[feature] for feature in fitted.study.features]
+                found[:, k, :, columns] = _bounds(fitted, name)
             bounds[name], far[name] = map(_widest, found)
-        scales = [set(each.reference) - {""} for each in preprocessors if each.reference]
+        scales = [set(fitted.reference) - {""} for fitted in preprocessors if fitted.reference]
         kinds = [feature.kind for feature in study.features.values()]
         ranked = [j for j, kind in enumerate(kinds) if kind == "expression" and any(scales)]
         known = frozenset(set.intersection(*scales)) if scales else frozenset[str]()
         return cls(study, bounds, far, ranked, known)
 
     def known_centre(self, centre: NDArray[np.str_] | None) -> NDArray[np.str_] | None:
-        """Return hospitals (n,) as training wrote them, where case, blanks or zeros differ."""
+        """Return hospitals (n,) in the training cohort's spelling.
+
+        Spellings may differ in letter case, blanks and leading zeros.
+        """
         if centre is None or not self._by_key:
             return centre
         return np.array([self._by_key.get(same_key(c), c) for c in centre.tolist()], dtype=str)
 
     @cached_property
     def _by_key(self) -> dict[str, str]:
-        """Key of a hospital with a scale of its own -> its name, if only one has that key."""
-        times = Counter(map(same_key, self._centres.tolist()))
-        return {same_key(c): c for c in self._centres.tolist() if times[same_key(c)] == 1}
+        """Key of a hospital with a scale of its own -> its name; keys of two hospitals left out."""
+        count = Counter(map(same_key, self._centres.tolist()))
+        return {same_key(c): c for c in self._centres.tolist() if count[same_key(c)] == 1}
 
     def flag(
         self, flags: Sequence[list[str]], values: Array, centre: NDArray[np.str_] | None
@@ -86,8 +99,8 @@ class TrainingRange:
         """Append flags of values outside the training range to the flags of n patients.
 
         Args:
-            flags: of each patient.
-            values: coded features (n, p).
+            flags: list of each patient's flags, changed in place.
+            values: (n, p) coded features, NaN is missing.
             centre: (n,) hospital; empty text where unknown.
         """
         for i in np.flatnonzero(self._unknown_assay(values, centre)).tolist():
@@ -101,10 +114,10 @@ class TrainingRange:
                 flags[i].append(f"{OUTSIDE}:{names[j]}")
 
     def _unknown_assay(self, values: Array, centre: NDArray[np.str_] | None) -> Bools:
-        """Patients (n,) whose expression is ranked on a scale that may not fit their centre.
+        """Return which patients (n,) have expression scored on a scale that may not fit.
 
-        Training ranked each large centre's expression by itself; another centre's is ranked
-        against all patients'.
+        Training scored the expression of a large centre within the centre; that of other centres
+        is scored among all patients.
         """
         if not self.ranked:
             return np.zeros(len(values), dtype=bool)
@@ -114,15 +127,15 @@ class TrainingRange:
         return np.array([name not in self.known for name in centre.tolist()], dtype=bool) & measured
 
     def outside(self, values: Array, centre: NDArray[np.str_] | None) -> tuple[Bools, Bools]:
-        """Values (n, p) that are far outside, and rows (n, m) with a whole modality outside.
+        """Find the values and the modalities outside the training range.
 
         Args:
-            values: coded features, NaN is missing.
+            values: (n, p) coded features, NaN is missing.
             centre: (n,) hospital; empty text where unknown.
 
         Returns:
-            Of each value whether it is far outside, or outside with its modality; and of each
-            modality, in the study's order, whether it is outside. Levels are always inside.
+            (n, p) whether a value is far outside, or outside together with its modality; (n, m)
+            whether a modality, in the study's order, is outside. Levels are always inside.
         """
         beyond = self._beyond(self.bounds, values, centre)
         whole = np.zeros((len(values), len(self.study.blocks)), dtype=bool)
@@ -133,15 +146,15 @@ class TrainingRange:
         for m, block in enumerate(self.study.blocks.values()):
             place = list(block)
             count = known[:, place].sum(axis=1)
-            several = (count >= SEVERAL) & (beyond[:, place].sum(axis=1) >= MOST * count)
+            several = (count >= SEVERAL) & (beyond[:, place].sum(axis=1) >= LEAST_SHARE * count)
             far[:, place] |= beyond[:, place] & several[:, None]
-            whole[:, m] = (count > 0) & (far[:, place].sum(axis=1) >= MOST * count)
+            whole[:, m] = (count > 0) & (far[:, place].sum(axis=1) >= LEAST_SHARE * count)
         return far, whole
 
     def _beyond(
         self, bounds: dict[str, Array], values: Array, centre: NDArray[np.str_] | None
     ) -> Bools:
-        """Values (n, p) that are not within bounds; a missing one is."""
+        """Return which values (n, p) lie outside the bounds; a missing value does not."""
         if len(bounds) == 1 or centre is None:
             low, high = bounds[""]
             return np.asarray((values < low) | (values > high))
@@ -157,14 +170,14 @@ class TrainingRange:
 
 
 def _widest(bounds: Array) -> Array:
-    """Return the lowest and the highest (2, p) of several bounds (k, 2, p); NaN is none."""
+    """Return the lowest and the highest bound (2, p) of k ranges (k, 2, p); NaN is no bound."""
     low, high = bounds.transpose(1, 0, 2)
     found = np.stack([np.fmin.reduce(low), np.fmax.reduce(high)])
     return np.where(np.isnan(found), np.array([[-np.inf], [np.inf]]), found)
 
 
 def _bounds(fitted: Preprocessor, centre: str) -> Array:
-    """Return low and high of its patients' middle 99 %, without and with the margin (p, 2, 2)."""
+    """Return a centre's bounds (p, 2, 2): without and with the margin, each low and high."""
     bounds = np.stack([fitted.low, fitted.high])
     if fitted.expression.any():
         reference = fitted.reference.get(centre, fitted.reference[""])
@@ -174,6 +187,6 @@ def _bounds(fitted: Preprocessor, centre: str) -> Array:
     bounds = np.where(levels | ~(width > 0), np.nan, bounds)
     wide = bounds + MARGIN * width * np.array([[-1], [1]])
     logged = ~np.isnan(fitted.log_offset)
-    for each in (bounds, wide):
-        each[:, logged] = np.exp(each[:, logged]) - fitted.log_offset[logged]
+    for edges in (bounds, wide):
+        edges[:, logged] = np.exp(edges[:, logged]) - fitted.log_offset[logged]
     return np.stack([bounds, wide]).transpose(2, 0, 1)

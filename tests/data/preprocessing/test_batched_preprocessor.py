@@ -29,7 +29,7 @@ def test_every_preprocessor_makes_what_it_makes_alone(n, known):
     values, centre = draw(n, seed=3, missing=0.4)
     centre = centre if known else None
     made = together.transform(values, centre)
-    for k, alone in enumerate(together.each):
+    for k, alone in enumerate(together.preprocessors):
         expected = alone.transform(values, centre)
         np.testing.assert_array_equal(made.linear[k], expected.linear)
         single = alone.transform(values, centre, np.float32)
@@ -40,7 +40,7 @@ def test_every_preprocessor_makes_what_it_makes_alone(n, known):
 def test_values_on_and_beyond_an_assay_s_quantiles():
     together = fitted()
     rows = []
-    for alone in together.each:
+    for alone in together.preprocessors:
         for table in alone.reference.values():
             rows += [table.copy(), table - 1e3, table + 1e3, np.full_like(table, np.nan)]
     values = np.concatenate(rows)
@@ -48,7 +48,7 @@ def test_values_on_and_beyond_an_assay_s_quantiles():
     for start in range(0, len(values), FEW):
         some = values[start : start + FEW]
         made = together.transform(some)
-        for k, alone in enumerate(together.each):
+        for k, alone in enumerate(together.preprocessors):
             np.testing.assert_array_equal(made.linear[k], alone.transform(some).linear)
 
 
@@ -60,7 +60,7 @@ def test_a_study_without_expression_or_category():
     )
     values = np.array([[0.3], [np.nan]])
     made = together.transform(values)
-    for k, alone in enumerate(together.each):
+    for k, alone in enumerate(together.preprocessors):
         np.testing.assert_array_equal(made.linear[k], alone.transform(values).linear)
         single = alone.transform(values, precision=np.float32)
         np.testing.assert_array_equal(made.embedded[k].T, single.embedded)

@@ -41,7 +41,7 @@ def test_few_patients_score_as_numpy_interpolates(tables, seed):
     for start in range(0, len(measured), FEW):
         some = measured[start : start + FEW]
         found = ranks.score(some)
-        for own, scores in zip(found, ranks.each, strict=True):
+        for own, scores in zip(found, ranks.by_preprocessor, strict=True):
             for e, (quantiles, score) in enumerate(scores.values()):
                 expected = np.interp(some[:, e], quantiles, score)
                 expected[np.isnan(some[:, e])] = np.nan
