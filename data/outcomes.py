@@ -16,61 +16,64 @@ from accomplice.data.errors import InputError, some
 from accomplice.data.readers.columns import column
 from accomplice.data.study_parts import BinaryEndpoint, SurvivalEndpoint, as_level
 
-#: Values of an event's column that an error quotes: how many, how long, and of how many patients.
-MOST_CODES, LONGEST_CODE, FEWEST_CELLS = 5, 60, 5
+#: Most distinct values of an event column that an error quotes.
+MOST_CODES = 5
+#: Longest value, in characters, that an error quotes.
+LONGEST_CODE = 60
+#: Fewest patients that each value must have for an error to quote the values.
+FEWEST_CELLS = 5
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """All patients (n,), and which of them lack follow-up."""
+    """Patients without follow-up, as truth values over all n patients of a table."""
 
     untimed: Bools
-    """The time is missing."""
+    """(n,) whether the time is missing."""
     at_zero: Bools
-    """Censored at time zero, which carries no information."""
+    """(n,) whether follow-up ends at time zero without an event; it carries no information."""
     unknown: Bools
-    """Whether there was an event is not known."""
+    """(n,) whether the event status is missing."""
     event: Bools
-    """(n,) the event was seen; of all patients."""
+    """(n,) whether the event was seen."""
     early: Bools
-    """(n,) the event was seen at time zero, which is moved to half the smallest step."""
+    """(n,) whether the event was seen at time zero, which is moved to half the smallest step."""
 
     @property
     def rows(self) -> Bools:
-        """All of them (n,)."""
+        """(n,) whether a patient has no follow-up for any of these reasons."""
         return self.untimed | self.at_zero | self.unknown
 
     def counts(self) -> str:
-        """Return the numbers of patients by what they lack, and of events among them."""
-        told = []
+        """Return, as text, the counts of patients without follow-up by reason and by event."""
+        texts = []
         for rows, what in (
             (self.untimed, "without a time"),
             (self.at_zero & ~self.untimed, "censored at time zero"),
             (self.unknown & ~self.untimed & ~self.at_zero, "without an event status"),
         ):
             if rows.any():
-                told.append(f"{int(rows.sum())} {what}")
+                texts.append(f"{int(rows.sum())} {what}")
         known = self.rows & ~self.unknown
-        dead = int((known & self.event).sum())
+        events = int((known & self.event).sum())
         if known.any():
-            told.append(f"{dead} with the event, {int(known.sum()) - dead} censored")
-        return ", ".join(told)
+            texts.append(f"{events} with the event, {int(known.sum()) - events} censored")
+        return ", ".join(texts)
 
     def doubts(self) -> list[str]:
-        """Return the reasons why leaving these patients out may bias the cohort."""
+        """Return the reasons why dropping patients without follow-up may bias the cohort."""
         known, found = self.untimed & ~self.unknown, []
         if (known & self.event).any():
             found.append(
                 f"{int((known & self.event).sum())} patients with the event have no time: look "
                 "for it in another column, since leaving them out makes survival look better"
             )
-        kept = self.event[~self.rows]
         if known.sum() > 1 and not self.event[known].any():
-            told = "all who are left out for want of a time are censored"
-            if kept.all():
-                told += ", and all others have the event, as in a time to death"
+            text = "all who are left out for want of a time are censored"
+            if self.event[~self.rows].all():
+                text += ", and all others have the event, as in a time to death"
             found.append(
-                f"{told}: look for the last contact in another column, and name both (data init "
+                f"{text}: look for the last contact in another column, and name both (data init "
                 "--time A,B, or time: {first_of: [A, B]})"
             )
         return found
@@ -82,19 +85,19 @@ def survival_targets(
     endpoint: SurvivalEndpoint,
     words: Collection[str] = MISSING,
 ) -> tuple[Array, Bools, Bools]:
-    """Return time in months (n,), NaN where missing, event (n,), and the patients kept (n,).
+    """Return the time in months (n,), whether the event was seen (n,), and the rows to keep (n,).
 
-    An event at time 0 is put at half the smallest step between times.
+    A missing time is NaN. An event at time 0 is put at half the smallest step between times.
 
     Args:
         frame: one row a patient.
-        name: of the endpoint.
-        endpoint: names the columns.
+        name: name of the endpoint, for errors.
+        endpoint: columns and rules of the endpoint.
         words: cells that mean missing, in lower case.
 
     Raises:
-        InputError: a time or event is not usable, no event was seen, or patients have no
-            follow-up and ``drop_without_follow_up`` is false.
+        InputError: a column is missing, a time or event cannot be read, no event was seen, or
+            patients have no follow-up and ``drop_without_follow_up`` is false.
     """
     time, event, left = follow_up(frame, name, endpoint, words)
     keep = ~left.rows
@@ -115,7 +118,9 @@ def survival_targets(
 def notes_on(
     frame: pd.DataFrame, name: str, endpoint: SurvivalEndpoint, words: Collection[str]
 ) -> tuple[str, ...]:
-    """Return notes on patients left out for want of follow-up, doubts, and assumptions.
+    """Return notes on patients without follow-up, events at time 0, and a horizon that is too late.
+
+    The arguments are those of :func:`survival_targets`.
 
     Raises:
         InputError: as :func:`follow_up`.
@@ -143,10 +148,12 @@ def notes_on(
 def follow_up(
     frame: pd.DataFrame, name: str, endpoint: SurvivalEndpoint, words: Collection[str]
 ) -> tuple[Array, Bools, LeftOut]:
-    """Return time in months (n,), event (n,) and the patients without follow-up.
+    """Return the time in months (n,), whether the event was seen (n,), and who lacks follow-up.
+
+    The arguments are those of :func:`survival_targets`.
 
     Raises:
-        InputError: a time or an event is not usable.
+        InputError: a column is missing, a time or event cannot be read, or a time is negative.
     """
     where = f"endpoint '{name}'"
     time = months_of(frame, endpoint, where, words)
@@ -167,7 +174,7 @@ def follow_up(
 def code_events(
     cells: pd.Series, endpoint: SurvivalEndpoint, words: Collection[str] = MISSING
 ) -> Array:
-    """Return 1 for an event, 0 for none, NaN for unknown (n,).
+    """Return (n,) 1 for an event, 0 for none, NaN for a missing status.
 
     Known codings are 0/1, true/false, words such as alive/deceased, and ``1:DECEASED``.
 
@@ -190,7 +197,7 @@ def code_events(
 
 
 def _of_few(codes: Ints, distinct: Collection[object]) -> str:
-    """Quote the values of a column that has few, each of several patients and no identifier."""
+    """Return " of" and the column's values; "" if they are many or could identify a patient."""
     texts = sorted(map(as_level, distinct))
     often = 1 < len(texts) <= MOST_CODES and np.bincount(codes[codes >= 0]).min() >= FEWEST_CELLS
     plain = all(len(t) <= LONGEST_CODE and sum(c.isdigit() for c in t) < 3 for t in texts)
@@ -200,7 +207,7 @@ def _of_few(codes: Ints, distinct: Collection[object]) -> str:
 def binary_target(
     frame: pd.DataFrame, name: str, endpoint: BinaryEndpoint, words: Collection[str] = MISSING
 ) -> Array:
-    """Return 1 for a positive label, 0 for a negative one, NaN for none (n,).
+    """Return (n,) 1 for a positive label, 0 for a negative one, NaN for a missing one.
 
     Raises:
         InputError: a label is not listed, or the column is missing.
@@ -218,6 +225,9 @@ def binary_target(
 
 
 def texts_of(cells: pd.Series) -> tuple[Ints, list[str]]:
-    """Return each cell's (n,) index among the distinct texts; the last, empty one is missing."""
+    """Return (n,) the index of each cell's text, and the distinct texts.
+
+    A missing cell has the index -1, so that it takes the last text, which is empty.
+    """
     codes, distinct = pd.factorize(cells, use_na_sentinel=True)
     return codes, [*map(as_level, distinct), ""]

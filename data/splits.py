@@ -16,7 +16,7 @@ def stratified_folds(
     seed: int,
     groups: NDArray[np.str_] | None = None,
 ) -> Ints:
-    """Assign each patient to one of ``folds`` folds, alike in events and follow-up.
+    """Assign patients to folds with similar numbers of events and similar follow-up.
 
     Patients (or whole groups) are sorted by event and time with ties broken at random; then each
     run of ``folds`` neighbours is assigned to different folds at random.
@@ -24,9 +24,9 @@ def stratified_folds(
     Args:
         event: (n,) whether the event was seen.
         time: (n,) follow-up in months.
-        folds: how many folds, at least 2.
-        seed: of the random order.
-        groups: (n,) patients of one group share a fold; every patient alone if absent.
+        folds: number of folds, at least 2.
+        seed: seed of the random order.
+        groups: (n,) group of each patient; a group shares a fold. None: each patient is alone.
 
     Returns:
         (n,) the fold of each patient, 0 to ``folds`` - 1.
@@ -41,7 +41,7 @@ def stratified_folds(
         _, first, member = np.unique(groups, return_index=True, return_inverse=True)
     if len(first) < folds:
         raise InputError(f"{len(first)} patients cannot fill {folds} folds: set fewer folds")
-    # A group counts as an event when any of its patients has one.
+    # A group has the event if any of its patients has it.
     any_event = np.zeros(len(first), dtype=bool)
     np.logical_or.at(any_event, member, event)
     if any_event.sum() < folds:
@@ -58,11 +58,11 @@ def stratified_folds(
 
 
 def centre_folds(centre: NDArray[np.str_], smallest: int = 20) -> Ints:
-    """Assign each centre a fold of its own; centres below ``smallest`` patients share one.
+    """Assign each centre a fold of its own; centres with few patients share one.
 
     Args:
         centre: (n,) hospital of each patient.
-        smallest: patients below which a centre is pooled with the other small ones.
+        smallest: fewest patients of a centre with a fold of its own.
 
     Returns:
         (n,) the fold of each patient, from 0.
@@ -80,7 +80,12 @@ def centre_folds(centre: NDArray[np.str_], smallest: int = 20) -> Ints:
 
 
 def within(risk: Array, fold: Ints) -> Array:
-    """Return each patient's risk (n,) less the mean of their fold (n,)."""
+    """Return each patient's risk (n,) minus the mean risk of the patient's fold.
+
+    Args:
+        risk: (n,) risk, such as a log-hazard.
+        fold: (n,) fold of each patient, from 0.
+    """
     mean = np.bincount(fold, risk) / np.maximum(np.bincount(fold), 1)
-    # Rounded, so that one risk for a whole fold stays one risk.
+    # Rounded to 12 decimals, so that equal risks in a fold stay equal.
     return np.asarray(np.round(risk - mean[fold], 12))

@@ -1,8 +1,8 @@
-"""The study file: the description of a cohort, from which everything else is derived.
+"""The study file: the description of a cohort that configures the whole package.
 
 A study file (YAML) names the table and its reader, the id and centre columns, the endpoints, the
-treatment and the features by modality. Readers, coding, preprocessing, network sizes and request
-validation all read it; nothing about one disease is in the code.
+treatment and the features by modality. Readers, coding, preprocessing, network sizes and the
+validation of requests follow it; they hold no knowledge of a disease.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from accomplice.data.study_parts import (
 
 
 class Study(Part):
-    """A cohort's description. See the module's docstring."""
+    """The description of a cohort, as a study file holds it."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     """Name of the cohort, in letters, digits, ``.``, ``_`` and ``-``; runs and models bear it."""
@@ -43,10 +43,10 @@ class Study(Part):
     source: Source
     """The files of the cohort and their reader."""
     missing: tuple[Level, ...] = ()
-    """Further words that mean "not known" in a cell; those in common use need not be listed. A
-    level of a feature is never missing, whatever the word."""
+    """Further words that mean "not known" in a cell, beside those in common use. A level of a
+    feature never means missing."""
     id: str | None = None
-    """Column of the patient's identifier; null: the row's number."""
+    """Column of the patient's identifier; null: rows are numbered."""
     rows: Rows | None = None
     """How several rows of a patient become one; null: a patient has one row."""
     centre: str | None = None
@@ -54,26 +54,26 @@ class Study(Part):
     endpoints: Endpoints
     """The outcomes that are predicted."""
     ceiling: Annotated[float, Field(gt=0.5, le=1)] | None = None
-    """C-index above which a model of such patients is taken for a leak until shown otherwise."""
+    """C-index above which a leak of the outcome is suspected; null: none is set."""
     treatment: Treatment | None = None
-    """The treatment whose effect is estimated; null: none is."""
+    """The treatment whose effect is estimated; null: no effect is estimated."""
     modalities: dict[str, dict[str, Feature]]
     """Modality -> feature -> its description. Features of a modality are measured together and
     can be missing together."""
     baselines: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    """Reference models that every run is compared with: name -> features of a ridge Cox."""
+    """Reference models that every run is compared with: name -> features of a ridge Cox model."""
     interactions: tuple[tuple[str, str], ...] = ()
-    """Pairs of features whose product enters the linear model, fixed in advance. Those with the
-    treatment may change its effect; the first of them is the main hypothesis, shrunken least."""
+    """Pairs of features whose product enters the linear model, fixed in advance. A pair with the
+    treatment changes its effect; the first such pair is the main hypothesis, shrunken least."""
     trusted: tuple[str, ...] = ()
     """Features confirmed by the user as known before the outcome."""
     ignored: dict[str, str] = Field(default_factory=dict)
-    """Columns left out -> why."""
+    """Column that is left out -> reason."""
 
     @field_validator("modalities", "baselines", mode="before")
     @classmethod
     def _emptied(cls, given: Any) -> Any:
-        """Leave out a modality or baseline whose last feature was moved out."""
+        """Drop modalities and baselines that are null: YAML reads a key without a value as null."""
         if not isinstance(given, dict):
             return given
         return {key: value for key, value in given.items() if value is not None}
@@ -81,7 +81,7 @@ class Study(Part):
     @field_validator("ignored", mode="before")
     @classmethod
     def _without_reason(cls, given: Any) -> Any:
-        """Take a column without a reason for one that is left out all the same."""
+        """Accept an ignored column without a reason: null becomes empty text."""
         if not isinstance(given, dict):
             return given
         return {key: "" if value is None else value for key, value in given.items()}
@@ -119,7 +119,7 @@ class Study(Part):
         if self.treatment is not None:
             if not self.prognostic_features:
                 raise ValueError("modalities: name a feature beside the treatment")
-            self._read_from(self.treatment)
+            self._check_treatment_feature(self.treatment)
             self._known(tuple(self.treatment.eligible), "treatment.eligible")
             for name, levels in self.treatment.eligible.items():
                 stray = [
@@ -131,7 +131,12 @@ class Study(Part):
                     )
         return self
 
-    def _read_from(self, treatment: Treatment) -> None:
+    def _check_treatment_feature(self, treatment: Treatment) -> None:
+        """Check the feature that is read from the treatment's column.
+
+        Raises:
+            ValueError: there is no such feature, or it lacks the treatment's levels.
+        """
         own = [f for name, f in self.features.items() if (f.column or name) == treatment.column]
         if not own:
             raise ValueError(
@@ -143,12 +148,17 @@ class Study(Part):
                 raise ValueError(f"treatment.{key}: none is a level of the feature so read")
 
     def _known(self, listed: tuple[str, ...], where: str) -> None:
+        """Check that names are features; ``where`` is their key.
+
+        Raises:
+            ValueError: a name is no feature.
+        """
         for name in listed:
             if name not in self.features:
                 raise ValueError(f"{where}: no feature '{name}'{nearest(name, self.features)}")
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Return a copy with some fields changed, and without cached properties of the old ones."""
+        """Return a copy with some fields changed, and without the cached properties."""
         made = super().model_copy(update=update, deep=deep)
         for name in _DERIVED:
             made.__dict__.pop(name, None)
@@ -156,7 +166,10 @@ class Study(Part):
 
     @cached_property
     def features(self) -> dict[str, Feature]:
-        """All inputs in the order in which they are coded; the treatment, if any, is the last."""
+        """Name -> description of all features, in the order in which they are coded.
+
+        A treatment that is not listed among the modalities comes last.
+        """
         found = {name: f for features in self.modalities.values() for name, f in features.items()}
         if self.treatment is not None and self.treatment.column not in found:
             either = (*self.treatment.untreated, *self.treatment.treated)
@@ -167,7 +180,7 @@ class Study(Part):
 
     @cached_property
     def blocks(self) -> dict[str, tuple[int, ...]]:
-        """Modality -> the positions of its features; the treatment is a block of its own."""
+        """Modality -> positions of its features; a treatment outside them is a block of its own."""
         order = {name: i for i, name in enumerate(self.features)}
         found = {m: tuple(order[n] for n in fs) for m, fs in self.modalities.items() if fs}
         listed = {i for block in found.values() for i in block}
@@ -183,7 +196,11 @@ class Study(Part):
 
     @cached_property
     def treatment_position(self) -> int:
-        """Position of the treatment among the features of a study that names one."""
+        """Position of the treatment among the features.
+
+        Raises:
+            StopIteration: the study has no treatment.
+        """
         others = set(self.prognostic_features)
         return next(i for i in range(len(self.features)) if i not in others)
 
@@ -198,7 +215,7 @@ class Study(Part):
         return tuple(dict.fromkeys(name for pair in pairs for name in pair if name in known))
 
     def prognostic(self) -> Study:
-        """Return the study without its treatment, as the learners see it."""
+        """Return the study without its treatment; the prognostic models are fitted on it."""
         if self.treatment is None:
             return self
         names = list(self.features)
@@ -219,7 +236,7 @@ class Study(Part):
         )
 
     def columns(self) -> Iterator[str]:
-        """Every column of the table that the study names, ignored ones included."""
+        """Yield every column of the table that the study names, ignored ones included."""
         for name, feature in self.features.items():
             yield feature.column or name
         yield from (c for c in (self.id, self.centre) if c is not None)
@@ -232,7 +249,7 @@ class Study(Part):
 
     @property
     def words(self) -> Words:
-        """The study's words for missing; levels of its columns are not among them."""
+        """The study's further words for missing, and the levels of its columns."""
         levels: dict[str, frozenset[str]] = {}
 
         def add(column: str, *listed: Iterable[str] | None) -> None:
@@ -250,10 +267,13 @@ class Study(Part):
         return Words(words_of(self.missing), {name: each for name, each in levels.items() if each})
 
     def survival_endpoint(self, name: str | None = None) -> tuple[str, SurvivalEndpoint]:
-        """Return the survival endpoint called ``name``, or the first one.
+        """Return the name and the description of a survival endpoint.
+
+        Args:
+            name: name of the endpoint; None: the first one.
 
         Raises:
-            InputError: there is none, or none of that name.
+            InputError: the study has no survival endpoint, or none of that name.
         """
         known = self.endpoints.survival
         if not known:
@@ -267,19 +287,23 @@ class Study(Part):
         return name, known[name]
 
     def describe(self) -> dict[str, Any]:
-        """Return the study as plain data, without the defaults."""
+        """Return the study as plain data, without keys that have their default value."""
         return self.model_dump(mode="json", exclude_defaults=True)
 
 
-#: Computed once and kept by a study, since every request for a prediction reads them.
+#: Cached properties of a study; they are cached since every request for a prediction reads them.
 _DERIVED = ("features", "blocks", "prognostic_features", "treatment_position")
 
 
 def parse_study(raw: Mapping[str, Any], where: str) -> Study:
-    """Check a study given as plain data.
+    """Return the study that plain data describe.
+
+    Args:
+        raw: the keys of a study file and their values.
+        where: file of the study, for errors.
 
     Raises:
-        InputError: one line naming the key and what is wrong with it.
+        InputError: a key or value is wrong; the text names the first such key.
     """
     try:
         return Study.model_validate(raw)
@@ -288,7 +312,7 @@ def parse_study(raw: Mapping[str, Any], where: str) -> Study:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice in a mapping, of which YAML would take the last."""
+    """YAML loader that refuses a key that stands twice, of which YAML would take the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -301,7 +325,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def load_study(path: Path) -> Study:
-    """Read and check a study file.
+    """Return the study that a file describes.
 
     Raises:
         InputError: the file is missing, is not YAML, names a key twice, or does not describe a
@@ -324,7 +348,10 @@ def load_study(path: Path) -> Study:
 
 
 def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
-    """Return the first problem of a validation as ``key.path: text``, with the nearest key."""
+    """Return the first problem of a validation as ``path.to.key: text``.
+
+    For an unknown key the text gives the nearest key of ``model``.
+    """
     problem = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(str(part) for part in problem["loc"])
     message = problem["msg"].removeprefix("Value error, ")
@@ -338,15 +365,15 @@ def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
 
 
 def _keys_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
-    """Return the keys that a model takes at a place inside it."""
-    here: Any = model
+    """Return the keys that a model accepts at a path inside it, empty if it is no model there."""
+    kind: Any = model
     for part in loc:
-        if isinstance(here, type) and issubclass(here, BaseModel) and part in here.model_fields:
-            here = here.model_fields[str(part)].annotation
-        args = [a for a in getattr(here, "__args__", ()) if a is not type(None)]
-        while args and not (isinstance(here, type) and issubclass(here, BaseModel)):
-            here = args[-1]
-            args = [a for a in getattr(here, "__args__", ()) if a is not type(None)]
-    if isinstance(here, type) and issubclass(here, BaseModel):
-        return list(here.model_fields)
+        if isinstance(kind, type) and issubclass(kind, BaseModel) and part in kind.model_fields:
+            kind = kind.model_fields[str(part)].annotation
+        args = [a for a in getattr(kind, "__args__", ()) if a is not type(None)]
+        while args and not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+            kind = args[-1]
+            args = [a for a in getattr(kind, "__args__", ()) if a is not type(None)]
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return list(kind.model_fields)
     return []

@@ -1,4 +1,4 @@
-"""The parts of a study file: features, endpoints, treatment and source, each checked by itself."""
+"""The parts of a study file: features, endpoints, treatment and source, with their checks."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+#: Kinds of features.
 Kind = Literal["number", "ordinal", "category", "expression", "density"]
+#: Units of time.
 Unit = Literal["days", "weeks", "months", "years"]
 #: Decimal marks.
 Mark = Literal[".", ","]
 
-#: Months in one unit of time; everything inside the package is in months.
+#: Months in one unit of time; all times inside the package are in months.
 MONTHS: dict[Unit, float] = {
     "days": 12 / 365.25,
     "weeks": 7 * 12 / 365.25,
@@ -21,15 +23,16 @@ MONTHS: dict[Unit, float] = {
     "years": 12.0,
 }
 
+#: Name of the modality of a treatment that is listed in no other.
 TREATMENT = "treatment"
-#: Names of endpoints begin columns, metrics and files, so they are plain.
+#: Pattern of endpoint names, which become parts of the names of columns, metrics and files.
 ENDPOINT_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
-#: Prefix of the columns of binary endpoints, before a point.
+#: Prefix of the columns of a binary endpoint, as in ``response.NAME``.
 RESPONSE = "response"
 
 
 def as_level(value: object) -> str:
-    """Write a level as text, so that ``1``, ``1.0`` and ``"1"`` are one level."""
+    """Return a level as text, so that ``1``, ``1.0`` and ``"1"`` are one level."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     text = str(value).strip()
@@ -46,23 +49,29 @@ def _is_number(text: str) -> bool:
 
 
 def _level(value: object) -> str:
+    """Return a level of the study file as text.
+
+    Raises:
+        ValueError: the level is a YAML truth value.
+    """
     if isinstance(value, bool):
         raise ValueError("YAML reads a bare yes, no, true or false as a switch: put it in quotes")
     return as_level(value)
 
 
+#: A level in a study file, read as text.
 Level = Annotated[str, BeforeValidator(_level)]
 
 
 class Part(BaseModel):
-    """A part of the study file: immutable, without unknown keys."""
+    """A part of a study file: immutable, and without unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     @model_validator(mode="before")
     @classmethod
     def _without_empty(cls, given: Any) -> Any:
-        """Take a key whose last line was moved out, which YAML reads as null, for an absent one."""
+        """Drop optional keys that are null: YAML reads a key without a value as null."""
         if not isinstance(given, dict):
             return given
         fields = cls.model_fields.items()
@@ -73,24 +82,24 @@ class Part(BaseModel):
 
 
 class Feature(Part):
-    """One input of the model: a column and what its values mean."""
+    """One input of the model: a column and the meaning of its values."""
 
     kind: Kind
     """Kind of the values; decides how they are coded, scaled and embedded."""
     column: str | None = None
-    """The table's column; the feature's own name if absent."""
+    """The table's column; null: the column has the feature's name."""
     label: str | None = None
-    """Name in texts and figures."""
+    """Name in texts and figures; null: the feature's name."""
     unit: str | None = None
     """Unit of the values, for texts and figures."""
     range: tuple[float, float] | None = None
-    """Lowest and highest possible value."""
+    """Lowest and highest possible value, in the unit; null: that of the kind."""
     levels: tuple[Level, ...] | None = None
     """The values of an ordinal (lowest first) or a category."""
     map: dict[Level, Level | None] | None = None
-    """Other spellings found in the table -> the level or number they mean, or null for missing."""
+    """Other spelling in the table -> the level or number that it means, or null for missing."""
     decimal: Mark | None = None
-    """Decimal mark of a column of text, where its cells leave it open."""
+    """Decimal mark of a column of text, if its cells leave the mark unclear."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -114,25 +123,25 @@ class Feature(Part):
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """The possible values: the declared range, or that of the kind."""
+        """Lowest and highest possible value: the declared range, or that of the kind."""
         if self.range is not None:
             return self.range
         return (0.0, math.inf) if self.kind == "density" else (-math.inf, math.inf)
 
 
 class LatestBefore(Part):
-    """The latest of a patient's rows from before follow-up began."""
+    """Rule that takes the latest of a patient's rows from before follow-up."""
 
     latest_before: str
-    """Column of the time at which a row was taken: a number, at most 0 before follow-up, or a date,
-    where the time is from dates."""
+    """Column of the time of a row: a number, 0 at the start of follow-up and negative before; or a
+    date, if the endpoint's time is from dates."""
 
 
 class FirstOf(Part):
     """A time in several columns, such as days to death and days to the last contact."""
 
     first_of: Annotated[tuple[str, ...], Field(min_length=1)]
-    """Columns; each patient has the first that is filled."""
+    """Columns of the time; for each patient the first filled one counts."""
 
 
 class FromDates(Part):
@@ -143,34 +152,37 @@ class FromDates(Part):
     start: Annotated[str, Field(alias="from")]
     """Column of the date at which follow-up begins."""
     to: Annotated[tuple[str, ...], Field(min_length=1)]
-    """Columns of dates, such as death and last contact; each patient has the first filled one."""
+    """Columns of the last date, such as death and last contact; the first filled one counts."""
     format: str | None = None
-    """Format of text dates, such as ``%d.%m.%Y``; absent: ISO dates, or one that all cells fit."""
+    """Format of text dates, such as ``%d.%m.%Y``; null: ISO, or a format that fits all cells."""
 
 
 class SurvivalEndpoint(Part):
-    """A time to an event, right-censored."""
+    """A right-censored time to an event."""
 
     time: str | FirstOf | FromDates
-    """Column of the follow-up time; or several, of which the first filled one counts; or dates."""
+    """The follow-up time: its column, several columns, or two dates."""
     event: str
     """Column of the event indicator."""
     unit: Unit = "months"
     """Unit of the time column; dates need none."""
     decimal: Mark | None = None
-    """Decimal mark of the time, where its cells leave it open."""
+    """Decimal mark of the time, if its cells leave the mark unclear."""
     horizon: Annotated[float, Field(gt=0)] | None = None
-    """Months to which the endpoint is modelled, judged and predicted; null: the last follow-up."""
+    """Months up to which the endpoint is modelled, evaluated and predicted; null: the last
+    follow-up."""
     event_values: tuple[Level, ...] | None = None
-    """Values that mean the event, where the column holds neither 0/1 nor a known coding."""
+    """Values that mean the event, if the column holds neither 0/1 nor a known coding."""
     zero_is_missing: bool = False
-    """Whether time zero stands for no follow-up with the event too, as portals keep it."""
+    """Whether time 0 means missing follow-up, also for patients with the event (as some data
+    portals code it)."""
     drop_without_follow_up: bool = False
-    """Leave out, and count, patients whose time or event is missing, or who are censored at 0."""
+    """Whether patients are dropped, and counted, if their time or event is missing or they are
+    censored at time 0; otherwise they are an error."""
 
     @property
     def time_columns(self) -> tuple[str, ...]:
-        """The columns that the time is read from."""
+        """Columns from which the time is read."""
         match self.time:
             case FirstOf(first_of=names):
                 return names
@@ -184,36 +196,36 @@ class Rows(Part):
     """Rule by which several rows of a patient become one."""
 
     one_per_patient: Literal["first", "last", "primary", "mean"] | LatestBefore
-    """Which row: by order, the primary tumour's, the mean of numbers with the first of all else, or
-    the latest from before follow-up."""
+    """The row that is taken: the first, the last, the primary tumour's, the latest from before
+    follow-up; or ``mean``: numbers are averaged, of all other columns the first value is taken."""
     prefer: Literal["filled"] | None = None
-    """``filled``: a cell that the row lacks is taken from the patient's other rows, in order."""
+    """``filled``: a missing cell of the row is filled from the patient's other rows, in order."""
 
 
 class BinaryEndpoint(Part):
-    """A yes/no outcome, such as response to a drug; unlabelled patients are masked."""
+    """A binary outcome, such as response to a drug; patients without a label are left out."""
 
     column: str
     """Column of the outcome."""
     positive: tuple[Level, ...]
     """Values that mean yes."""
     negative: tuple[Level, ...]
-    """Values that mean no. An empty cell is an unlabelled patient, any other value an error."""
+    """Values that mean no. An empty cell means no label; any other value is an error."""
     label: str | None = None
     """Name in texts and figures, as in 'probability of response to a checkpoint inhibitor'."""
     features: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    """The few inputs fixed in advance for few labels; null: all of the study's features."""
+    """Features of the model, fixed in advance for few labels; null: all of the study's features."""
     local_rate: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Rate of positives where the model is used, to which predictions are calibrated."""
+    """Share of positives where the model is used, to which predictions are calibrated."""
 
 
 class Endpoints(Part):
-    """The endpoints by name."""
+    """The endpoints of a study, by name."""
 
     survival: dict[str, SurvivalEndpoint] = Field(default_factory=dict)
-    """Name -> time to an event. The first is a run's primary endpoint."""
+    """Name -> survival endpoint. The first is the primary endpoint of a run."""
     binary: dict[str, BinaryEndpoint] = Field(default_factory=dict)
-    """Name -> yes/no outcome."""
+    """Name -> binary endpoint."""
 
     @model_validator(mode="after")
     def _named(self) -> Self:
@@ -236,20 +248,20 @@ class Treatment(Part):
     """The treatment whose effect is estimated."""
 
     column: str
-    """Treatment column."""
+    """Column of the treatment."""
     treated: tuple[Level, ...]
     """Values that mean treated."""
     untreated: tuple[Level, ...]
-    """Values that mean untreated. An empty cell is unknown, any other value an error."""
+    """Values that mean untreated. An empty cell means unknown; any other value is an error."""
     label: str = "treatment"
     """Name in texts and figures, as in 'favours chemotherapy'."""
     eligible: dict[str, tuple[Level, ...]] = Field(default_factory=dict)
-    """Feature -> levels at which the treatment is an option; at all levels if absent."""
+    """Feature -> levels at which the treatment is an option; a feature not named does not limit."""
     landmark: Annotated[float, Field(ge=0)] = 2.0
-    """Landmark, in months: the treatment has begun by then in all who get it."""
+    """Landmark, in months: by then the treatment has begun in all treated patients."""
     expected_hr: tuple[float, float] | None = None
-    """Range of the hazard ratio in randomised trials; an observed effect whose interval lies
-    outside it raises an alarm. Without a range there is none."""
+    """Range of the hazard ratio in randomised trials; an estimate whose interval lies outside it
+    raises an alarm. Null: no alarm is raised."""
     expected_hr_source: str = ""
     """The trials that the range is from."""
 
@@ -268,16 +280,16 @@ class Treatment(Part):
 
 
 class Source(Part):
-    """The files of the values, and their reader."""
+    """The files of the cohort, and their reader."""
 
     reader: str = "table"
-    """One of ``readers.READERS``. It is looked up when the files are read: a bundle keeps the name
-    and can be loaded without that reader."""
+    """Name of a reader in ``readers.registry.READERS``. It is looked up only when the files are
+    read, so that a bundle can be loaded without the reader."""
     files: Annotated[tuple[str, ...], Field(min_length=1)]
-    """Files or folders, joined on the id column; relative to the study file."""
+    """Files or folders, relative to the study file, joined on the id column."""
     expression: str | None = None
-    """The folder's expression file, by name (cbioportal only)."""
+    """Name of the folder's expression file (cbioportal only)."""
     sheet: str | None = None
-    """The sheet of a workbook (table only); null: the only one that has a table."""
+    """Sheet of a workbook (table only); null: the only sheet with a table."""
     encoding: str | None = None
-    """Encoding of text that is not UTF-8, such as cp1252 (table only)."""
+    """Encoding of text that is not UTF-8, such as cp1252."""

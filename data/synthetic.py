@@ -1,20 +1,19 @@
-"""The embedded synthetic gastric cohort: drawn from a structural model whose truth is kept.
+"""The synthetic gastric cohort, drawn from a structural model with known true quantities.
 
-No row is a patient. The model is fitted to published and re-analysed summary figures only, so the
-table looks like a surgical gastric cohort and both potential outcomes are known for every row. It
-serves demonstrations and tests of whether a model recovers the survival, the effect of adjuvant
-chemotherapy (ACT) and the response to immune checkpoint inhibitors (ICI) of the structural model.
+No row is a patient. The model is fitted only to summary numbers, published or computed, so that the
+table looks like a surgical gastric cohort and both potential outcomes of each row are known. The
+cohort serves demonstrations and tests that a model recovers the survival, the effect of adjuvant
+chemotherapy (ACT) and the response to immune checkpoint inhibitors (ICI).
 
-Marks of evidence on the constants: [R] read in a published source, [C] computed from public
+Marks of evidence on constants: [R] read in a published source, [C] computed from public
 patient-level data (TCGA-STAD, ACRG), [M] from memory, [A] assumed here, [F] found by simulation so
-that the drawn cohort hits the summary figures named beside it (``tests/data/test_synthetic.py``
-holds the figures and the tolerances).
+that drawn cohorts have the summary numbers in the comment (``tests/data/test_synthetic.py`` holds
+the numbers and their tolerances).
 
-The stages of the model are one function each: ``draw_clinical`` -> ``draw_markers`` ->
-``draw_treatment`` -> ``draw_survival``, ``draw_response``; then ``measure`` and ``hide`` of
-``data.synthetic_records``. They are pure but for the generator they are given; each has its own
-stream, so that the variants other than ``shifted`` hold the same patients and differ only where
-the structural model does.
+Each step of the model is a function: ``draw_clinical`` -> ``draw_markers`` -> ``draw_treatment`` ->
+``draw_survival``, ``draw_response``; then ``measure`` and ``hide`` of ``data.synthetic_records``.
+Each draws from a stream of random numbers of its own, so that all variants but ``shifted`` have the
+same patients and differ only where the structural model does.
 """
 
 from collections.abc import Mapping
@@ -27,13 +26,16 @@ from accomplice.data.arrays import Array
 from accomplice.data.synthetic_records import CENTRES, GENES, SHIFTED_CENTRE, hide, measure
 from accomplice.data.synthetic_survival import draw_survival, potential_outcomes
 
+#: Variants of the structural model; see :func:`draw`.
 VARIANTS: tuple[str, ...] = ("default", "strong", "null", "shifted", "confounded")
 
+#: Overall stages.
 STAGES = ("I", "II", "III", "IV")
-STAGE_SHARE = (0.13, 0.33, 0.48, 0.06)  # between ACRG and TCGA [C]
-# Pathological T and N that make a stage (AJCC 8 [M]; T4 N0 is II as T4a and III as T4b) and their
-# shares within the stage [F]: 5-year survival 85/72/50/22 %, C-index of the stage alone .645.
-# Stage IV is M1, drawn with advanced T and N.
+#: Share of each of `STAGES`, between those of ACRG and TCGA [C].
+STAGE_SHARE = (0.13, 0.33, 0.48, 0.06)
+#: Stage -> (T, N) -> share within the stage [F]: 5-year survival by stage 85/72/50/22 %, C-index of
+#: the stage alone .645. T and N make the stage as in AJCC 8 [M]; T4 N0 is II as T4a and III as T4b.
+#: Stage IV is M1, drawn with advanced T and N.
 TN_GIVEN_STAGE: Mapping[str, Mapping[tuple[int, int], float]] = {
     "I": {(1, 0): 0.78, (2, 0): 0.16, (1, 1): 0.06},
     "II": {
@@ -57,13 +59,13 @@ TN_GIVEN_STAGE: Mapping[str, Mapping[tuple[int, int], float]] = {
     "IV": {(3, 1): 0.10, (3, 2): 0.15, (4, 1): 0.15, (4, 2): 0.20, (4, 3): 0.40},
 }
 
+#: Centre -> difference of its log-odds of giving ACT [A].
 ACT_HABIT = {"centre A": 0.2, "centre B": -0.2, "centre C": 0.1, "centre D": -0.3}
-ACT_HABIT |= {"centre E": 0.3, SHIFTED_CENTRE: 0.0}  # log-odds of giving ACT [A]
+ACT_HABIT |= {"centre E": 0.3, SHIFTED_CENTRE: 0.0}
 
-# Loadings on the stroma, macrophage and T-cell factors [F]: Spearman IL1R1 with CD163 .45,
-# MRC1 .44, CD68 .22, CD8A .15, PDCD1 .10, CAF .73; CD163-MRC1 .77, CD163-CD8A .45, CD8A-PDCD1 .68.
-# TCGA: .43, .43, .16, .24, .16, .73; .89, .49, .81 [C]. IL1B is assumed [A].
-# One column per gene of GENES.
+#: (3, genes) loadings of `GENES` on three factors [F]: Spearman correlations of IL1R1 with CD163,
+#: MRC1, CD68, CD8A, PDCD1, CAF .45, .44, .22, .15, .10, .73; of CD163-MRC1, CD163-CD8A, CD8A-PDCD1
+#: .77, .45, .68. TCGA has .43, .43, .16, .24, .16, .73; .89, .49, .81 [C]. IL1B is assumed [A].
 LOADINGS = np.array(
     [
         (0.785, 0.10, 0.12, 0.38, 0.38, 0.05, 0.00, 0.84, 0.91),  # stroma
@@ -71,47 +73,57 @@ LOADINGS = np.array(
         (0.060, 0.10, 0.18, 0.20, 0.14, 0.92, 0.64, 0.04, 0.04),  # T cell
     ]
 )
-# Log hazard ratios without ACT. Age per 10 years, T and N per level. A Cox model of these, ACT
-# and the markers reads 1.30, 1.32, 1.63, 2.36, 0.71, 1.13, 1.05 [F]; ACRG 1.30, 1.40, 1.83, 2.45,
-# .71, 1.26, 1.14 [C]. MSI-H reads 0.71 although it is 0.58 without ACT, as ACT helps MSI-H less.
+#: Log hazard ratios without ACT: age per 10 years, T and N per level. In a Cox model with ACT and
+#: the markers the hazard ratios are 1.30, 1.32, 1.63, 2.36, .71, 1.13, 1.05 [F]; in ACRG 1.30,
+#: 1.40, 1.83, 2.45, .71, 1.26, 1.14 [C]. MSI-H has .71, not exp(-0.55), as ACT helps MSI-H less.
 LOG_HR = {"age": np.log(1.30), "t": np.log(1.33), "n": np.log(1.65), "m1": np.log(2.36)}
 LOG_HR |= {"msi": -0.55, "diffuse": np.log(1.13), "male": np.log(1.05)}
-# Per SD, given the other markers. One marker at a time beside the clinical factors and ACT reads
-# IL1R1 1.36, CD163 1.13, CD8A 0.92, CAF 1.32 [F]; M2 high 1.48 (1.25-1.75) in a meta-analysis [R].
-# Most of what IL1R1 says about survival is thus stroma and a lesser benefit from ACT.
+# Markers per SD, given the other markers. Of one marker beside the clinical factors and ACT the
+# hazard ratio is 1.36 (IL1R1), 1.13 (CD163), 0.92 (CD8A), 1.32 (CAF) [F]; that of high M2 is 1.48
+# (1.25-1.75) in a meta-analysis [R]. IL1R1 acts mostly through stroma and less benefit from ACT.
 LOG_HR |= {"il1r1": 0.055, "cd163": 0.04, "cd8": -0.11, "caf": 0.12}
-FITNESS_LOG_HR = -0.5  # `confounded` only, per SD of the unrecorded fitness [A]
+#: Log hazard ratio per SD of the unrecorded fitness, in ``confounded`` only [A].
+FITNESS_LOG_HR = -0.5
 
-# HR of ACT in stage II-III 0.62, IL1R1 low/high 0.48/0.76 (trials 0.66-0.85; TCGA 0.37/0.76 [C]);
-# 5-year gain 19/7 points [F]; the form and the terms other than IL1R1 are assumed [A].
-ACT_MAIN, ACT_MSI, ACT_CD8, ACT_CAP = -0.56, 0.35, -0.08, 0.25
+#: Log hazard ratio of ACT before the terms below [F]: in stage II-III the hazard ratio is 0.62, for
+#: low/high IL1R1 0.48/0.76 (trials 0.66-0.85; TCGA 0.37/0.76 [C]), the 5-year gain 19/7 points.
+ACT_MAIN = -0.56
+#: Further log hazard ratio of ACT in MSI-H [A].
+ACT_MSI = 0.35
+#: Further log hazard ratio of ACT per SD of CD8A [A].
+ACT_CD8 = -0.08
+#: Largest log hazard ratio of ACT [A].
+ACT_CAP = 0.25
+#: Variant -> further log hazard ratio of ACT per SD of IL1R1.
 ACT_IL1R1 = {"default": 0.35, "strong": 0.55, "shifted": 0.35, "confounded": 0.35}
-ACT_NULL = float(np.log(0.62))  # `null`: the same for every patient
-ACT_LOGIT = {"I": -1.58, "II": 0.33, "III": 0.97, "IV": 0.62}  # [F] given to 18/58/72/65 %
-ACT_AGE = -0.40  # log-odds per 10 years [A]
-FITNESS_ACT = 1.0  # `confounded` only: log-odds per SD [A]
+#: Log hazard ratio of ACT of every patient in ``null``.
+ACT_NULL = float(np.log(0.62))
+#: Stage -> log-odds of ACT at age 62 [F]: given to 18/58/72/65 %.
+ACT_LOGIT = {"I": -1.58, "II": 0.33, "III": 0.97, "IV": 0.62}
+#: Log-odds of ACT per 10 years of age [A].
+ACT_AGE = -0.40
+#: Log-odds of ACT per SD of the unrecorded fitness, in ``confounded`` only [A].
+FITNESS_ACT = 1.0
 
-# Log-odds of ICI response [F]: 19 % overall; MSI-H 61, EBV 52, PD-L1 high/low 28/11, IL1R1
-# high/low 11/28 %. Kim 2018 saw 85.7 % and 100 % in MSI-H and EBV [R].
+#: Log-odds of response to ICI [F]: 19 % respond; of MSI-H 61, EBV 52, PD-L1 high/low 28/11, IL1R1
+#: high/low 11/28 %. Kim et al. 2018 found 85.7 % in MSI-H and 100 % in EBV [R].
 RESPONSE = {"intercept": -2.92, "msi": 2.75, "ebv": 2.2, "pdl1": 1.1, "il1r1": -0.98}
-ICI_GIVEN = {"I": 0.3, "II": 0.7, "III": 1.2, "IV": 2.4}  # odds of being treated, relative [A]
+#: Stage -> relative odds of ICI [A].
+ICI_GIVEN = {"I": 0.3, "II": 0.7, "III": 1.2, "IV": 2.4}
 
 
 @dataclass(frozen=True)
 class SyntheticCohort:
-    """A drawn cohort and its true quantities.
-
-    Attributes:
-        frame: one row per synthetic patient, the table a hospital would have.
-        truth: one row per synthetic patient in the same order, without gaps: the linear predictor
-            as treated, and with and without ACT (``log_hz*``); survival at 60 months and RMST(60)
-            in months under both; ``benefit60`` = survival with minus without; ``p_act``,
-            ``p_response``; the markers in SD units free of centre and assay; the unrecorded
-            ``fitness``; and the statuses that ``frame`` may lack (``act``, ``msi_high``, ...).
-    """
+    """A drawn cohort and its true quantities."""
 
     frame: pd.DataFrame
+    """One row a synthetic patient: the table that a hospital would have."""
     truth: pd.DataFrame
+    """One row a synthetic patient in the same order, without missing values: log-hazards as
+    treated, with and without ACT (``log_hz*``); survival and RMST (months) at 60 months with and
+    without ACT; ``benefit60``, the difference of the two survivals; probabilities of ACT and of
+    response (``p_act``, ``p_response``); markers in SD units without effects of centre and assay;
+    the unrecorded ``fitness``; and statuses that ``frame`` may lack, such as ``msi_high``."""
 
 
 def draw(
@@ -125,20 +137,18 @@ def draw(
     """Draw a synthetic cohort; the same arguments give the same cohort, bit for bit.
 
     Args:
-        n: patients, at least 1.
+        n: number of patients, at least 1.
         variant: ``default``; ``strong`` (interaction of ACT with IL1R1 0.55 per SD, not 0.35);
-            ``null`` (ACT acts the same on every patient); ``shifted`` (another centre: baseline
-            hazard doubled, 23 months of follow-up, half of the ACT flags missing, another assay
-            scale); ``confounded`` (ACT depends on an unrecorded fitness that drives survival).
-        seed: a non-negative integer. Variants other than ``shifted`` share patients at one seed.
-        missing: inject missing values; without, only ``ici_response`` has gaps.
+            ``null`` (ACT has one effect on all patients); ``shifted`` (another centre: baseline
+            hazard doubled, 23 months of follow-up, half of the ACT statuses missing, another
+            assay); ``confounded`` (an unrecorded fitness affects both ACT and survival).
+        seed: seed of the random numbers, not negative. At one seed, all variants but ``shifted``
+            have the same patients.
+        missing: whether values are removed; if not, only ``ici_response`` has missing values.
         ici_fraction: share of patients treated with ICI, whose response is known, in [0, 1].
 
-    Returns:
-        The cohort and its truth.
-
     Raises:
-        ValueError: an unknown variant, ``n`` below 1 or ``ici_fraction`` outside [0, 1].
+        ValueError: the variant is unknown, ``n`` is below 1 or ``ici_fraction`` not in [0, 1].
     """
     if variant not in VARIANTS:
         raise ValueError(f"unknown variant {variant!r}; known: {', '.join(VARIANTS)}")
@@ -162,16 +172,17 @@ def draw(
     if missing:
         frame = hide(frame, rngs[6], variant=variant)
     effects = potential_outcomes(hazards)
-    told = [identity, hazards, effects, treatment, response[["p_response"]], markers]
-    truth = pd.concat([*told, _statuses(clinical)], axis=1)
+    true = [identity, hazards, effects, treatment, response[["p_response"]], markers]
+    truth = pd.concat([*true, _statuses(clinical)], axis=1)
     return SyntheticCohort(frame=frame, truth=truth)
 
 
 def draw_clinical(n: int, rng: np.random.Generator, *, shifted: bool = False) -> pd.DataFrame:
-    """Draw centre, age, sex, TNM, Lauren type, location, MSI and EBV; stage first, T and N from it.
+    """Draw the clinical columns: centre, age, sex, stage, T, N, M, Lauren type, location, MSI, EBV.
 
-    Marginals lie between ACRG and TCGA [C]. MSI-H goes with age, women, the antrum and early
-    stage; EBV with men and the proximal stomach; diffuse type with youth and women [M].
+    Marginal distributions lie between those of ACRG and TCGA [C]. MSI-H is more frequent in old
+    age, women, the antrum and early stage; EBV in men and outside the antrum; the diffuse type in
+    young patients and women [M].
     """
     names = [SHIFTED_CENTRE] if shifted else list(CENTRES)
     weights = [1.0] if shifted else list(CENTRES.values())
@@ -213,9 +224,12 @@ def draw_clinical(n: int, rng: np.random.Generator, *, shifted: bool = False) ->
 def draw_markers(clinical: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     """Draw the stroma, macrophage and T-cell factors and from them the markers, in SD units.
 
-    Stroma rises with the diffuse type and T; T cells with MSI-H and EBV [M]; the sizes are
-    assumed [A]. Columns: the genes in lower case, ``caf`` (mean of FAP and PDGFRB, standardised),
-    ``pdl1_high`` (half of the patients) and ``fitness``, which only ``confounded`` uses.
+    Stroma increases with the diffuse type and T; T cells with MSI-H and EBV [M]; the sizes of these
+    effects are assumed [A].
+
+    Returns:
+        Columns: the genes in lower case, ``caf`` (standardised mean of FAP and PDGFRB),
+        ``pdl1_high`` (true in half of the patients) and ``fitness``, used by ``confounded`` only.
     """
     n = len(clinical)
     status = _statuses(clinical)
@@ -240,10 +254,13 @@ def draw_markers(clinical: pd.DataFrame, rng: np.random.Generator) -> pd.DataFra
 def draw_treatment(
     clinical: pd.DataFrame, markers: pd.DataFrame, rng: np.random.Generator, *, variant: str
 ) -> pd.DataFrame:
-    """Assign ACT by stage, age and the centre's habit: confounded by indication, on purpose.
+    """Draw ACT by stage, age and centre, so that it is confounded by indication.
 
-    In ``confounded`` the unrecorded fitness counts too; the recorded part is then stretched so
-    that about as many are treated in each stage. Columns ``act`` and ``p_act``.
+    In ``confounded`` it depends on the unrecorded fitness too; the other log-odds are then scaled
+    so that about as many patients of each stage are treated.
+
+    Returns:
+        Columns ``act`` (whether ACT is given) and ``p_act`` (its probability).
     """
     decades = (clinical["age"].to_numpy() - 62.0) / 10.0
     habit = clinical["centre"].map(ACT_HABIT).to_numpy(dtype=float)
@@ -259,8 +276,9 @@ def draw_treatment(
 def act_log_hr(clinical: pd.DataFrame, markers: pd.DataFrame, *, variant: str) -> Array:
     """Return the true log hazard ratio of ACT for each patient (n,).
 
-    ``min(-0.56 + 0.35 clip(IL1R1, ±1.6) + 0.35 MSI-H - 0.08 CD8A, 0.25)`` in stages II to IV and 0
-    in stage I, where no effect is expected; one constant for everyone in ``null``.
+    It is ``min(-0.56 + 0.35 clip(IL1R1, ±1.6) + 0.35 MSI-H - 0.08 CD8A, 0.25)`` in stages II to IV
+    and 0 in stage I; 0.55 in place of the first 0.35 in ``strong``, and log 0.62 for all patients
+    in ``null``.
     """
     if variant == "null":
         return np.full(len(clinical), ACT_NULL)
@@ -274,10 +292,12 @@ def act_log_hr(clinical: pd.DataFrame, markers: pd.DataFrame, *, variant: str) -
 def log_hazards(
     clinical: pd.DataFrame, markers: pd.DataFrame, treatment: pd.DataFrame, *, variant: str
 ) -> pd.DataFrame:
-    """Return the true linear predictors: as treated, with ACT and without.
+    """Return the true log-hazards of each patient, relative to the baseline of ``default``.
 
-    They are relative to the baseline of the default cohort, so ``shifted`` carries its doubled
-    hazard as ``log 2``.
+    Those of ``shifted`` include log 2, as its baseline hazard is doubled.
+
+    Returns:
+        Columns ``log_hz`` (as treated), ``log_hz_treated`` and ``log_hz_untreated``.
     """
     status = _statuses(clinical)
     rows = {
@@ -308,9 +328,13 @@ def log_hazards(
 def draw_response(
     clinical: pd.DataFrame, markers: pd.DataFrame, rng: np.random.Generator, *, fraction: float
 ) -> pd.DataFrame:
-    """Draw ICI (likelier in late stages) and best response to it; empty without ICI.
+    """Draw which patients get ICI, more often in late stages, and their best response.
 
-    Response does not change survival here [A]. Columns ``p_response`` and ``ici_response``.
+    Response does not change survival here [A].
+
+    Returns:
+        Columns ``p_response`` (probability of response) and ``ici_response`` (CR, PR, SD or PD;
+        missing without ICI).
     """
     status = _statuses(clinical)
     logit = (
@@ -335,13 +359,13 @@ def draw_response(
 
 
 def _identifiers(n: int, variant: str) -> pd.Series:
-    """Return ``SYN-00001`` and on; ``SYN-F00001`` in ``shifted``, whose patients are others."""
+    """Return ``SYN-00001``, ``SYN-00002``, ...; in ``shifted`` ``SYN-F00001``, ..."""
     prefix = "SYN-F" if variant == "shifted" else "SYN-"
     return pd.Series([f"{prefix}{i:05d}" for i in range(1, n + 1)], dtype="str")
 
 
 def _statuses(clinical: pd.DataFrame) -> pd.DataFrame:
-    """Return the two-valued statuses that the model reasons with, as booleans."""
+    """Return the binary statuses of the structural model as truth values."""
     return pd.DataFrame(
         {
             "msi_high": clinical["msi"] == "MSI-H",

@@ -1,29 +1,40 @@
 """Measurements of the synthetic gastric cohort: assays, their centre shifts, and missing values.
 
-The markers of the structural model (``data.synthetic``) are in SD units and known for everyone.
-Here they become readings: RNA on a log2 scale that is shifted from centre to centre, densities by
-immunohistochemistry (IHC), and values that are missing. Marks as there: [C] computed from public
-patient-level data, [A] assumed.
+The markers of the structural model (``data.synthetic``) are in SD units and known for all patients.
+Here they become readings: RNA on a log2 scale with a shift for each centre, and cell densities by
+immunohistochemistry (IHC); then some values are removed. Marks of evidence: [C] computed from
+public patient-level data, [A] assumed.
 """
 
 import numpy as np
 import pandas as pd
 
-# Names and shares of the centres [A]. `shifted` is one other centre, unseen by the five.
+#: Centre -> share of the patients [A].
 CENTRES = {"centre A": 0.30, "centre B": 0.25, "centre C": 0.20, "centre D": 0.15, "centre E": 0.10}
+#: The only centre of the variant ``shifted``.
 SHIFTED_CENTRE = "centre F"
-# Share of the patients without the whole RNA block, 35-50 % by centre [A].
+#: Centre -> share of the patients whose RNA is missing as a whole [A].
 RNA_MISSING = {"centre A": 0.35, "centre B": 0.39, "centre C": 0.42, "centre D": 0.46}
 RNA_MISSING |= {"centre E": 0.50, SHIFTED_CENTRE: 0.40}
-IHC_MISSING, MSI_MISSING, PDL1_MISSING, SHIFTED_ACT_MISSING = 0.10, 0.30, 0.40, 0.50  # [A]
+#: Share of the patients whose densities are missing as a whole [A].
+IHC_MISSING = 0.10
+#: Share of the patients whose MSI status is missing [A].
+MSI_MISSING = 0.30
+#: Share of the patients whose PD-L1 status is missing [A].
+PDL1_MISSING = 0.40
+#: Share of the patients of ``shifted`` whose ACT status is missing [A].
+SHIFTED_ACT_MISSING = 0.50
 
+#: Genes measured as RNA.
 GENES = ("IL1R1", "IL1B", "CD68", "CD163", "MRC1", "CD8A", "PDCD1", "FAP", "PDGFRB")
-# Mean and SD of the genes on a log2 scale: SD of CD8A, PDCD1, FAP from TCGA [C], the rest [A].
+#: Mean of each of `GENES` on the log2 scale [A].
 RNA_MEAN = (7.2, 6.4, 10.1, 8.8, 7.5, 7.2, 5.4, 6.5, 8.6)
+#: SD of each of `GENES` on the log2 scale: of CD8A, PDCD1 and FAP from TCGA [C], of others [A].
 RNA_SD = (1.0, 1.4, 0.9, 1.2, 1.2, 1.4, 1.1, 1.2, 1.1)
-CENTRE_SHIFT = 0.4  # SD; each gene in each centre moves by up to this much, either way
-# Density by immunohistochemistry: gene it follows, median in cells/mm2, SD of the log, share of
-# the variance that it has in common with the RNA [A].
+#: Largest shift of a gene's mean in a centre, up or down, in SD.
+CENTRE_SHIFT = 0.4
+#: Cell density by immunohistochemistry -> its gene, median in cells/mm², SD of the logarithm, and
+#: the share of variance that it has in common with the gene's RNA [A].
 IHC = {
     "CD68_ihc": ("CD68", 420.0, 0.55, 0.45),
     "CD163_ihc": ("CD163", 260.0, 0.65, 0.50),
@@ -36,7 +47,15 @@ def measure(
 ) -> pd.DataFrame:
     """Return assay readings: RNA on a log2 scale with centre shifts, densities in cells/mm².
 
-    ``shifted`` has another RNA assay, compressed and offset as an array is to sequencing [A].
+    Args:
+        clinical: one row a patient, with the column ``centre``.
+        markers: markers of the same patients in SD units, genes in lower case.
+        rng: source of the random numbers.
+        shifted: whether the RNA is of another assay, with values compressed and offset as those of
+            an array are against sequencing [A].
+
+    Returns:
+        One row a patient, with the columns `GENES` and the keys of `IHC`.
     """
     n = len(clinical)
     names = [SHIFTED_CENTRE] if shifted else list(CENTRES)
@@ -54,10 +73,10 @@ def measure(
 
 
 def hide(frame: pd.DataFrame, rng: np.random.Generator, *, variant: str) -> pd.DataFrame:
-    """Return the frame with values missing as in a hospital.
+    """Return the table with some values missing, at random within each centre.
 
-    The whole RNA block in 35 to 50 % of patients, by centre; the IHC block in 10 %, MSI in 30 %,
-    PD-L1 in 40 %; in ``shifted`` half of the ACT flags.
+    All RNA is missing in 35 to 50 % of the patients, by centre; all densities in 10 %, MSI in 30 %,
+    PD-L1 in 40 %; in the variant ``shifted`` ACT in 50 %.
     """
     frame = frame.copy()
     chance = frame["centre"].map(RNA_MISSING).to_numpy(dtype=float)

@@ -12,48 +12,48 @@ from accomplice.data.synthetic import draw
 
 
 def check_folder(folder: Path, *, truth: bool, force: bool) -> list[Path]:
-    """Refuse a folder with files that the cohort's would replace, unless that is asked for.
+    """Return the files of a folder that a new synthetic cohort would replace.
 
     Args:
-        folder: of the cohort.
+        folder: folder of the new cohort.
         truth: whether ``truth.csv`` is written too.
-        force: whether an earlier synthetic cohort is replaced.
-
-    Returns:
-        Its files that would be replaced.
+        force: whether an earlier synthetic cohort may be replaced.
 
     Raises:
-        InputError: there are such files, and it was not asked for; or they are no synthetic
-            cohort's.
+        InputError: the folder is a file; or it has such files, and they are not a synthetic
+            cohort's or may not be replaced.
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file: name a folder")
     names = ["cohort.csv", "study.yaml", *(["truth.csv"] if truth else [])]
-    there = [folder / name for name in names if (folder / name).exists()]
-    if not there:
+    existing = [folder / name for name in names if (folder / name).exists()]
+    if not existing:
         return []
     study = folder / "study.yaml"
     if not (is_study(study) and load_study(study).synthetic):
         raise InputError(
-            f"{folder}: holds {some(each.name for each in there)}, and not of a synthetic cohort: "
-            "name another folder"
+            f"{folder}: holds {some(file.name for file in existing)}, and not of a synthetic "
+            "cohort: name another folder"
         )
     if not force:
         raise InputError(
             f"{folder}: a synthetic cohort is there: --force replaces it; or name another folder"
         )
-    return there
+    return existing
 
 
 def synthesise(folder: Path, n: int, variant: str, seed: int, *, truth: bool = False) -> Path:
-    """Write a synthetic cohort into a folder; return its study file.
+    """Write a synthetic cohort into a folder, and return the path of its study file.
 
     Args:
-        folder: made if it is not there.
-        n: patients.
-        variant: of the structural model, see :func:`synthetic.draw`.
-        seed: of the draw.
-        truth: whether ``truth.csv`` is written too.
+        folder: folder of the cohort; it is made if it does not exist.
+        n: number of patients, at least 1.
+        variant: variant of the structural model; see :func:`synthetic.draw`.
+        seed: seed of the random numbers, not negative.
+        truth: whether the true quantities are written too, as ``truth.csv``.
+
+    Raises:
+        ValueError: the variant is unknown, or ``n`` is below 1.
     """
     drawn = draw(n, variant=variant, seed=seed)
     folder.mkdir(parents=True, exist_ok=True)
