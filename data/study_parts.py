@@ -89,7 +89,7 @@ class Feature(Part):
     column: str | None = None
     """The table's column; null: the column has the feature's name."""
     label: str | None = None
-    """Name in texts and figures; null: the feature's name."""
+    """Name in texts and figures; null: made from the feature's name."""
     unit: str | None = None
     """Unit of the values, for texts and figures."""
     range: tuple[float, float] | None = None
@@ -152,7 +152,8 @@ class FromDates(Part):
     start: Annotated[str, Field(alias="from")]
     """Column of the date at which follow-up begins."""
     to: Annotated[tuple[str, ...], Field(min_length=1)]
-    """Columns of the last date, such as death and last contact; the first filled one counts."""
+    """Columns of the date at which follow-up ends, such as death and last contact; the first filled
+    one counts."""
     format: str | None = None
     """Format of text dates, such as ``%d.%m.%Y``; null: ISO, or a format that fits all cells."""
 

@@ -56,7 +56,9 @@ def read_table(
 def read_noted(
     path: Path, text_columns: Sequence[str], fewest: int, reading: Reading
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Return a table with notes on how it was read; the arguments are those of `read_table`.
+    """Return a table with notes on how it was read.
+
+    The arguments are those of :func:`read_table`.
 
     Raises:
         InputError: as :func:`read_table`.

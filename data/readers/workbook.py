@@ -25,9 +25,9 @@ SEPARATOR = "\x1f"
 #: Factor by which the rows of the largest sheet must outnumber those of any other sheet.
 LARGER = 4
 
-#: A cell that is merged of several.
+#: A range of merged cells in a sheet's XML.
 _MERGED = re.compile(rb"<mergeCell ")
-#: A formula without its value, as written by programs that do not compute it.
+#: A formula without its value in a sheet's XML, as written by programs that do not compute it.
 _UNCOMPUTED = re.compile(rb"</f>(<v ?/>|<v></v>)?</c>")
 
 

@@ -121,7 +121,7 @@ def _samples(
 ) -> tuple[list[str], Bools, tuple[NDArray[Any], ...]]:
     """Return each row's patient, whether it is of a tumour, and the keys that rank the samples.
 
-    The keys (n,) each are for `numpy.lexsort`: the last is the most important, the lowest best.
+    Each key is (n,), for `numpy.lexsort`: the last key comes first, and low values rank first.
     """
     codes = read_barcodes(ids)
     if codes is not None and _has_types(ids):
