@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import multiprocessing.process
 import os
 import platform
 import signal
@@ -136,3 +137,32 @@ def term_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def uninterrupted_children() -> Iterator[None]:
+    """Have processes that are spawned in the block hear no Ctrl-C; their parent has to end them.
+
+    A terminal sends it to all. One that is still importing would print its traceback, and only what
+    it inherits is in force by then.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    from multiprocessing import resource_tracker
+
+    start = multiprocessing.process.BaseProcess.start
+
+    def blocked(self: multiprocessing.process.BaseProcess) -> None:
+        resource_tracker.ensure_running()  # which would unblock it
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        try:
+            start(self)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    multiprocessing.process.BaseProcess.start = blocked  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        multiprocessing.process.BaseProcess.start = start  # type: ignore[method-assign]

@@ -68,19 +68,41 @@ def test_two_devices_give_the_model_of_one(study, tmp_path, batch):
     np.testing.assert_allclose(*predicted, atol=1e-4)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
-def test_an_interrupt_of_the_command_ends_the_other_processes_too(study, tmp_path):
+def interruptible(study, folder):
+    """Start a command that trains on two devices until it is stopped, in a session of its own."""
     long = "net.max_epochs=100000", "net.patience=100000", "trainer.devices=2"
     settings = [*SMALL, *long, "trainer.accelerator=cpu"]
     options = [part for setting in settings for part in ("--set", setting)]
     command = [sys.executable, "-m", "accomplice", "train", str(study[0]), "--out", "model"]
-    with subprocess.Popen(
+    return subprocess.Popen(
         [*command, *options],
-        cwd=tmp_path,
+        cwd=folder,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stderr=subprocess.PIPE,
         text=True,
-    ) as process:
+        start_new_session=True,
+    )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_an_interrupt_by_the_terminal_while_the_others_import_is_one_line(study, tmp_path):
+    with interruptible(study, tmp_path) as process:
+        own, until, started = psutil.Process(process.pid), time.monotonic() + 300, []
+        while len(started) < 2:
+            assert process.poll() is None, process.stderr.read()
+            assert time.monotonic() < until, "the processes of the devices do not start"
+            time.sleep(0.01)
+            children = own.children(recursive=True)
+            started = [p for p in children if "spawn_main" in " ".join(p.cmdline())]
+        os.killpg(process.pid, signal.SIGINT)
+        said = process.communicate(timeout=120)[1]
+    assert said == "accomplice: stopped\n"
+    assert psutil.wait_procs(started, timeout=60)[1] == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_an_interrupt_of_the_command_ends_the_other_processes_too(study, tmp_path):
+    with interruptible(study, tmp_path) as process:
         own, until, started = psutil.Process(process.pid), time.monotonic() + 300, []
         # Where they speak to each other they have started.
         while sum(bool(p.net_connections()) for p in started) < 2:

@@ -24,6 +24,7 @@ from accomplice.training.learners.network.batches import Batch, Batches, PackedD
 from accomplice.training.learners.network.inference import fold_axis
 from accomplice.training.learners.network.losses import hazard_losses, hazard_nll
 from accomplice.training.learners.network.model import PackedNet, Share
+from accomplice.training.processes import uninterrupted_children
 from accomplice.training.progress import Tick, silent
 
 # Here, and not where training begins, since other processes import the module and no more.
@@ -265,13 +266,14 @@ def _fit(runner: pl.Trainer, module: PackedHazard, batches: Batches) -> None:
     """Run Lightning's fit so that Ctrl-C reaches the caller and ends the other devices' processes.
 
     Lightning answers it by leaving the process and has later ones ignored; the caller has runs and
-    studies to close first. Processes that have not heard of it would train to their end, and Python
-    waits for them.
+    studies to close first. The processes do not hear of it: they would train to their end, and
+    Python waits for them.
     """
     before = signal.getsignal(signal.SIGINT)
     others = {*multiprocessing.active_children()}
     try:
-        runner.fit(module, train_dataloaders=batches)
+        with uninterrupted_children():
+            runner.fit(module, train_dataloaders=batches)
     except SystemExit:
         if not runner.interrupted:
             raise
