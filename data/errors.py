@@ -5,6 +5,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+#: Likeness of two words, 2 m / n of n letters of which m match, from which one may be meant by the
+#: other: `eval` by `evaluate`, but neither `run` by `tune` nor `gender` by `grade`.
+NEAR = 0.65
+
 
 class InputError(ValueError):
     """A wrong input.
@@ -17,7 +21,7 @@ class InputError(ValueError):
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the known name most like ``name``, or nothing."""
     by_lower = {k.lower(): k for k in known}
-    hits = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
+    hits = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=NEAR)
     return f"; did you mean '{by_lower[hits[0]]}'?" if hits else ""
 
 

@@ -282,6 +282,9 @@ class TestLoad:
 def test_nearest_and_some():
     assert nearest("Agee", ["age", "sex"]) == "; did you mean 'age'?"
     assert nearest("zzz", ["age"]) == ""
+    assert nearest("eval", ["predict", "evaluate"]) == "; did you mean 'evaluate'?"
+    for far, known in (("gender", "grade"), ("run", "tune"), ("tumour_size", "tumor_grade")):
+        assert nearest(far, [known]) == ""
     assert some("abcdefg") == "'a', 'b', 'c', 'd', 'e' and 2 more"
 
 
