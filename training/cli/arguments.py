@@ -23,6 +23,9 @@ T = TypeVar("T")
 COLUMN = 24
 #: Maximum of characters of a line of help.
 WIDEST = 100
+#: Options of Typer's that take the name of one of its shells, or find the shell by themselves.
+COMPLETIONS = ("--install-completion", "--show-completion")
+SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")
 
 
 def stop(context: Any, message: str) -> NoReturn:
@@ -55,6 +58,16 @@ class Verb(TyperCommand):
 class Verbs(TyperGroup):
     """A command of several verbs."""
 
+    def __init__(self, **given: Any) -> None:
+        """Make the command, and say of Typer's options what they take."""
+        super().__init__(**given)
+        param: Any
+        for param in self.params:
+            if param.opts[0] in COMPLETIONS:
+                act = param.opts[0][2:].partition("-")[0]
+                param.help = f"{act} completion for the current shell, or for SHELL if named"
+                param.metavar = "[SHELL]"
+
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the options, all of them flags, with the default False.
 
@@ -66,7 +79,9 @@ class Verbs(TyperGroup):
         return params
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Refuse an unknown option, and a missing verb."""
+        """Complete for a shell that is named; refuse an unknown option, and a missing verb."""
+        if not ctx.resilient_parsing:
+            _complete(self, ctx, args)
         _check_options(self, ctx, args)
         if not ctx.resilient_parsing and all(arg == "--" for arg in args):
             stop(ctx, f"VERB is missing: one of {', '.join(self.commands)}")
@@ -75,7 +90,10 @@ class Verbs(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Return the verb; where it is unknown, stop with the nearest one."""
         if args[0] not in self.commands and not ctx.resilient_parsing:
-            stop(ctx, f"no verb '{args[0]}'{nearest(args[0], self.commands)}")
+            stop(
+                ctx,
+                f"no verb '{args[0]}'{nearest(args[0], [*self.commands, *_options(self, ctx)])}",
+            )
         return super().resolve_command(ctx, args)
 
     def get_help(self, ctx: Any) -> str:
@@ -100,17 +118,20 @@ def group(
         name=name,
         cls=Verbs,
         help=text,
-        short_help=text.partition("\n")[0],
+        short_help=_short(text),
         add_completion=completion,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         **shared,
     )
     for verb in verbs:
-        title = (verb.__doc__ or "").partition("\n")[0].rstrip(".")
-        short = title[:1].lower() + title[1:]
-        made.command(cls=Verb, short_help=short, **shared)(verb)
+        made.command(cls=Verb, short_help=_short(verb.__doc__ or ""), **shared)(verb)
     return made
+
+
+def _short(text: str) -> str:
+    """Return the first line of a help as a list shows it: in lower case, without its stop."""
+    return text[:1].lower() + text[1:].partition("\n")[0].rstrip(".")
 
 
 def _options(command: Any, ctx: Any) -> dict[str, Any]:
@@ -121,6 +142,22 @@ def _options(command: Any, ctx: Any) -> dict[str, Any]:
         if param.param_type_name == "option"
         for name in param.opts
     }
+
+
+def _complete(command: Any, ctx: Any, args: list[str]) -> None:
+    """Install or show completion if the first argument asks for it, for the shell named next."""
+    name, equals, shell = args[0].partition("=") if args else ("", "", "")
+    if name not in COMPLETIONS or name not in (options := _options(command, ctx)):
+        return
+    named = [shell, *args[1:]] if equals else args[1:]
+    if len(named) > 1:
+        stop(ctx, f"unexpected arguments: {' '.join(named[1:])}")
+    if named and named[0] not in SHELLS:
+        stop(ctx, f"{name}: no completion for '{named[0]}': name one of {', '.join(SHELLS)}")
+    try:
+        options[name].callback(ctx, options[name], named[0] if named else True)
+    except typer.Exit:
+        stop(ctx, f"{name}: the current shell has no completion: name one of {', '.join(SHELLS)}")
 
 
 def _check_options(command: Any, ctx: Any, args: list[str]) -> None:
@@ -174,7 +211,7 @@ def _help(command: Any, ctx: Any) -> str:
         ((f"  {name}", each.short_help) for name, each in listed),
         max(map(len, verbs), default=0) + 6,
     )
-    parts += _section("options", ((_option_usage(each), each.help) for each in options))
+    parts += _section("options", ((_option_usage(each), _meaning(each)) for each in options))
     return "\n\n".join(parts)
 
 
@@ -187,7 +224,12 @@ def _argument_usage(argument: Any) -> str:
 def _option_usage(option: Any) -> str:
     """Return an option's names, the shortest first, with the placeholder of its value."""
     names = ", ".join(sorted(option.opts, key=len))
-    return names if option.is_flag else f"{names} {option.metavar}"
+    return f"{names} {option.metavar}" if option.metavar else names
+
+
+def _meaning(option: Any) -> str:
+    """Return what an option does."""
+    return "show this message and exit" if "--help" in option.opts else str(option.help)
 
 
 def _section(title: str, rows: Iterable[tuple[str, str]], column: int = COLUMN) -> Iterator[str]:

@@ -13,7 +13,7 @@ from accomplice.training.cli.terminal import quoted, say_replaced
 from accomplice.training.reports.wording import SYNTHETIC
 
 #: Help of the command ``data``.
-DATA = "draft or check a study file; make the synthetic cohort"
+DATA = "Draft or check a study file; make the synthetic cohort."
 #: Unit of the follow-up time.
 Unit = Literal["days", "weeks", "months", "years"]
 #: Decimal mark.

@@ -7,10 +7,11 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
+import accomplice
 from accomplice.data.errors import InputError
 from accomplice.training.cli import (
     compare,
@@ -61,9 +62,28 @@ VERBS = (
 )
 
 
+def say_version(asked: bool) -> None:
+    """Print the version of the package, and exit."""
+    if asked:
+        print(f"accomplice {accomplice.__version__}")
+        raise typer.Exit
+
+
+def shared(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=say_version, help="print the version and exit"
+        ),
+    ] = False,
+) -> None:
+    """Take the options of the command itself, which act before this is called."""
+
+
 def command() -> Any:
     """Return the command with all its verbs."""
     top = group("accomplice", INTRODUCTION, VERBS, completion=True)
+    top.callback()(shared)
     top.add_typer(group("data", data.DATA, (data.init, data.check, data.synth)))
     return typer.main.get_command(top)
 

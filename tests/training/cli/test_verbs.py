@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command_name
 
+import accomplice
 from accomplice.training.cli.main import command, main
 
 ROOT = Path(__file__).parents[3]
@@ -111,6 +112,12 @@ def test_what_is_missing_is_named(words, capsys):
         (["--"], "VERB is missing"),
         (["data"], "VERB is missing: one of init, check, synth"),
         (["trian"], "no verb 'trian'; did you mean 'train'?"),
+        (["help"], "no verb 'help'; did you mean '--help'? (see accomplice --help)"),
+        (["data", "help"], "no verb 'help'; did you mean '--help'? (see accomplice data --help)"),
+        (["--versoin"], "no option '--versoin'; did you mean '--version'? (see accomplice --help)"),
+        (["--show-completion", "notashell"], "'notashell': name one of bash, zsh, fish, powersh"),
+        (["--install-completion=notashell"], "'notashell': name one of bash, zsh, fish, powersh"),
+        (["--show-completion", "zsh", "fish"], "unexpected arguments: fish"),
         (["data", "chek"], "no verb 'chek'; did you mean 'check'?"),
         (["data", "init", "t.csv", "--unit", "day"], "did you mean 'days'?"),
         (["train", "s.yaml", "more"], "unexpected arguments: more"),
@@ -128,6 +135,37 @@ def test_what_is_missing_is_named(words, capsys):
 )
 def test_a_usage_error_is_one_line(capsys, argv, said):
     assert said in stopped(capsys, *argv)
+
+
+@pytest.mark.parametrize("argv", [["--show-completion", "zsh"], ["--show-completion=zsh"]])
+def test_completion_is_that_of_the_shell_named(capsys, argv):
+    with pytest.raises(SystemExit) as exit_:
+        main(argv)
+    assert not exit_.value.code
+    assert capsys.readouterr().out.startswith("#compdef accomplice")
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(["--version"])
+    assert exit_.value.code == 0
+    assert capsys.readouterr().out == f"accomplice {accomplice.__version__}\n"
+
+
+@pytest.mark.parametrize("words", [(), *VERBS], ids=" ".join)
+@pytest.mark.parametrize("columns", [40, 60, 96, 200])
+def test_help_is_of_one_style_in_any_terminal(words, columns, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    made = VERBS.get(words, TOP)
+    context = made.make_context("accomplice", [], resilient_parsing=True)
+    page = made.get_help(context)
+    assert made.help.strip("\n") in page, "its lines and examples are kept as they are written"
+    assert made.help.strip()[0].isupper()
+    assert made.help.strip().partition("\n")[0].endswith(".")
+    assert "show this message and exit" in " ".join(page.split())
+    listed = page.split("\noptions:\n")[1]
+    names = [line for line in listed.splitlines() if not line.startswith("  -")]
+    assert max(map(len, names), default=0) <= max(min(columns, 100), 48)
 
 
 def test_all_settings_are_listed_without_a_study(capsys):
