@@ -10,12 +10,13 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from accomplice.data.cohort import Cohort, Patients
-from accomplice.data.errors import InputError
+from accomplice.data.errors import InputError, expect
 from accomplice.data.loading import read_cohort, read_endpoints, read_patients
 from accomplice.data.matching.columns import aligned, refuse_unfit
 from accomplice.data.study import Study, load_study
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 #: A path; a model may also be a name in MLflow, such as ``models:/NAME@champion``.
 Location: TypeAlias = str | PathLike[str]
+#: Names that a model has.
+MODEL = "a bundle, its folder, runs:/ID or models:/NAME@alias"
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,6 +208,7 @@ def tune(
     from accomplice.training.tracking.store import open_store
     from accomplice.training.tune import check_storage
 
+    expect("trials", trials, Integral, "a whole number")
     if trials < 1:
         raise InputError(f"trials: {trials}: at least 1 is needed")
     config, folder = _config(settings, seed), _free_folder(out, study, force=force)
@@ -260,6 +264,7 @@ def evaluate(
     from accomplice.training.validation.validation import validate
 
     bundle = _bundle(model)
+    _expect_mapping("features", features, '{"age": "age_years"}')
     described = study.study if isinstance(study, Cohort) else _study(study)
     predicted, observed = choose_endpoint(bundle, described, endpoint)
     cohort = study if isinstance(study, Cohort) else load_cohort(described, observed, further=False)
@@ -284,13 +289,14 @@ def load(model: Location) -> Bundle:
     from accomplice.training.bundle import Bundle
     from accomplice.training.tracking.store import find_bundle
 
+    expect("model", model, (str, PathLike), MODEL)
     return Bundle.load(find_bundle(str(model)))
 
 
 def predict(
     model: Bundle | Location,
     table: pd.DataFrame | Location,
-    times: Sequence[float] | None = None,
+    times: Sequence[float] | float | None = None,
     *,
     rates: Mapping[str, float] | None = None,
 ) -> pd.DataFrame:
@@ -315,9 +321,12 @@ def predict(
             rate is wrong, the table has none of its features, or a column has 5 values or more,
             all invalid.
     """
+    import pandas as pd
+
     from accomplice.training.bundle import SEPARATOR
 
     bundle = _bundle(model)
+    expect("table", table, (str, PathLike, pd.DataFrame), "a frame or the path of a table")
     if isinstance(table, str | PathLike):
         found = bundle.predict(read_patients(Path(table), bundle.study), times, rates)
     else:
@@ -328,7 +337,12 @@ def predict(
     return found
 
 
+def _expect_mapping(name: str, given: object, example: str) -> None:
+    expect(name, given, (Mapping, type(None)), f"a mapping such as {example}")
+
+
 def _budget(seconds: float) -> Budget:
+    expect("max_seconds", seconds, Real, "a number of seconds")
     if not seconds > 0:
         raise InputError(f"max_seconds: {seconds} is no number of seconds above 0")
     return Budget(seconds)
@@ -339,7 +353,9 @@ def _study(study: Study | Location) -> Study:
 
 
 def _bundle(model: Bundle | Location) -> Bundle:
-    return load(model) if isinstance(model, str | PathLike) else model
+    from accomplice.training.bundle import Bundle
+
+    return model if isinstance(model, Bundle) else load(model)
 
 
 def _patients(study: Study | Patients | Location, config: Config) -> Patients:
@@ -366,6 +382,7 @@ def _with_primary(cohort: Cohort, name: str) -> Cohort:
 def _config(settings: Mapping[str, Any] | None, seed: int | None) -> Config:
     from accomplice.training.config import Config, with_settings
 
+    _expect_mapping("settings", settings, '{"net.members": 4}')
     short = {} if seed is None else {"seed": seed}
     return with_settings(Config(), {**(settings or {}), **short}, said="setting")
 
@@ -379,6 +396,7 @@ def _free_folder(
     if out is None:
         return None
     described = _study(study) if not isinstance(study, Patients) else study.study
+    expect("out", out, (str, PathLike), "the path of a folder")
     file = _study_file(study)
     read = [*([] if file is None else [file]), *map(Path, described.source.files)]
     check_place(Path(out), read, force=force)

@@ -21,7 +21,7 @@ from accomplice.data.arrays import Array, Bools
 from accomplice.data.coding import Flagger, code
 from accomplice.data.cohort import build_cohort
 from accomplice.data.drafting.features import choose, ignored_by_reason
-from accomplice.data.errors import InputError, nearest
+from accomplice.data.errors import InputError, expect, nearest
 from accomplice.data.matching.columns import refuse_unfit
 from accomplice.data.panels.panel import load_panel
 from accomplice.data.study import Study, load_study, parse_study
@@ -125,8 +125,8 @@ class SurvivalEstimator(BaseEstimator):
             This estimator.
 
         Raises:
-            InputError: no column can be a feature, a column or y is invalid, a setting is wrong,
-                or there are fewer than 10 events.
+            InputError: no column can be a feature, a column or y is invalid, a column holds an
+                infinity, a setting is wrong, or there are fewer than 10 events.
         """
         # Torch, which only fitting needs.
         from accomplice.training.fitting.fit import fit
@@ -135,6 +135,9 @@ class SurvivalEstimator(BaseEstimator):
 
         frame = self._frame(X, reset=True)
         event, time = outcome(y, len(frame))
+        if not event.any():
+            raise InputError(f"y: no event among {len(event)} patients: all are censored")
+        refuse_infinite(frame)
         config = self._config()
         if self.study is None:
             study, endpoint = inferred_study(frame, event, time), config.endpoint
@@ -304,6 +307,21 @@ def outcome(y: ArrayLike | None, n: int) -> tuple[Bools, Array]:
     return event, time
 
 
+def refuse_infinite(frame: pd.DataFrame) -> None:
+    """Refuse a frame (n, p) with an infinite number, as a table with one is.
+
+    Raises:
+        InputError: a column holds one; the text names it.
+    """
+    numbers = frame.infer_objects().select_dtypes("number")
+    infinite = np.isinf(numbers.to_numpy(dtype=float, na_value=np.nan)).sum(axis=0)
+    for name, count in zip(numbers.columns, infinite, strict=True):
+        if count:
+            raise InputError(
+                f"X: column '{name}': {count} values are infinite: correct or empty them"
+            )
+
+
 def declared_study(study: Study | str | PathLike[str], endpoint: str | None) -> tuple[Study, str]:
     """Return a study with one survival endpoint, read from y, and the endpoint's name.
 
@@ -314,6 +332,7 @@ def declared_study(study: Study | str | PathLike[str], endpoint: str | None) -> 
     Raises:
         InputError: the file describes no study, or the study has no such survival endpoint.
     """
+    expect("study", study, (Study, str, PathLike), "a study or the path of its file")
     described = study if isinstance(study, Study) else load_study(Path(study))
     name, declared = described.survival_endpoint(endpoint)
     from_y = SurvivalEndpoint(time=TIME, event=EVENT, horizon=declared.horizon)

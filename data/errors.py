@@ -18,6 +18,32 @@ class InputError(ValueError):
     """
 
 
+def expect(name: str, given: object, kind: type | tuple[type, ...], wanted: str) -> None:
+    """Refuse an argument of another type.
+
+    Args:
+        name: of the argument.
+        given: what was given for it.
+        kind: type, or types, that it may have.
+        wanted: what an error says is expected.
+
+    Raises:
+        InputError: it has none of the types.
+
+    Example:
+        >>> expect("settings", ["net.members"], dict, "a mapping")
+        Traceback (most recent call last):
+        accomplice.data.errors.InputError: settings: a mapping is expected, got a list
+    """
+    if not isinstance(given, kind):
+        raise InputError(f"{name}: {wanted} is expected, got {_typed(given)}")
+
+
+def _typed(given: object) -> str:
+    kind = type(given).__name__
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the known name most like ``name``, or nothing."""
     by_lower = {k.lower(): k for k in known}

@@ -279,7 +279,7 @@ class Study(Part):
         if not known:
             raise InputError(
                 f"study '{self.name}' has no survival endpoint, which tune, marker, power and "
-                "--endpoint need: name one under endpoints.survival"
+                "an endpoint's name need: name one under endpoints.survival"
             )
         name = name or next(iter(known))
         if name not in known:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from safetensors.numpy import save as save_tensors
 from accomplice.data.arrays import Array
 from accomplice.data.cells.missing import MISSING
 from accomplice.data.coding import ABSENT, Flagger, code
-from accomplice.data.errors import InputError, nearest, some
+from accomplice.data.errors import InputError, expect, nearest, some
 from accomplice.data.preprocessing.preprocessor import Preprocessor
 from accomplice.data.preprocessing.training_range import TrainingRange
 from accomplice.data.readers.columns import column
@@ -112,7 +113,7 @@ class Bundle:
     def predict(
         self,
         frame: pd.DataFrame,
-        times: Sequence[float] | None = None,
+        times: Sequence[float] | float | None = None,
         rates: Mapping[str, float] | None = None,
         *,
         first: int = 1,
@@ -230,7 +231,7 @@ class Bundle:
         found = [fitted for model in self.survival.values() for fitted in model.preprocessors]
         return found + [model.preprocessor for model in self.responses.values()]
 
-    def times(self, times: Sequence[float] | None) -> tuple[float, ...]:
+    def times(self, times: Sequence[float] | float | None) -> tuple[float, ...]:
         """Return the months after checking them, or the default months where none are given.
 
         Raises:
@@ -238,6 +239,11 @@ class Bundle:
                 are given without a survival model.
         """
         horizon = self.horizon
+        times = [times] if isinstance(times, Real) else times
+        if times is not None and not (
+            isinstance(times, Iterable) and all(isinstance(time, Real) for time in times)
+        ):
+            raise InputError("times: numbers of months are expected, such as [12, 36]")
         if horizon is None:
             if times is not None and len(times) > 0:
                 raise InputError(
@@ -267,11 +273,12 @@ class Bundle:
         """
         known = self.study.endpoints.binary
         found = {name: e.local_rate for name, e in known.items() if e.local_rate is not None}
+        expect("rates", rates, (Mapping, type(None)), "a mapping such as {'response': 0.2}")
         for name, rate in (rates or {}).items():
             if name not in known:
                 known_ones = f"the model has {some(known)}" if known else "the model has none"
                 raise InputError(f"no binary endpoint '{name}': {known_ones}")
-            if not 0 < rate < 1:
+            if not (isinstance(rate, Real) and 0 < rate < 1):
                 raise InputError(f"rate of '{name}': must lie between 0 and 1")
             found[name] = float(rate)
         return found

@@ -221,8 +221,11 @@ def with_settings(base: Config, settings: Mapping[str, Any], said: str = "--set"
 
 def _refuse_unknown(key: str, said: str) -> None:
     """Raise ``InputError`` for an unknown key; its text begins with ``said``."""
-    if key not in known_keys():
-        raise InputError(f"{said} {key}: unknown key{nearest(key, known_keys())}")
+    known = known_keys()
+    if key not in known:
+        inner = next((name for name in known if name.startswith(f"{key}.")), None)
+        hint = f"; did you mean '{inner}'?" if inner else nearest(str(key), known)
+        raise InputError(f"{said} {key}: unknown key{hint}")
 
 
 def known_keys() -> dict[str, str]:

@@ -26,6 +26,8 @@ T = TypeVar("T")
 
 #: Seconds within which a server must answer.
 TIMEOUT = 5.0
+#: The argument that names a storage.
+STORAGE = "--storage (in Python storage)"
 #: Module of a driver -> package that brings it, as ``pip install`` takes it.
 PACKAGES = {
     "psycopg": "'psycopg[binary]'",
@@ -162,7 +164,7 @@ def check_reachable(storage: str) -> None:
         InputError: as :func:`connected`.
     """
     if not storage.startswith("sqlite"):
-        connected(with_driver(storage), lambda _: None, "--storage")
+        connected(with_driver(storage), lambda _: None, STORAGE)
 
 
 def open_storage(storage: str, heartbeat: int, grace: int) -> RDBStorage:
@@ -190,7 +192,7 @@ def open_storage(storage: str, heartbeat: int, grace: int) -> RDBStorage:
                 connect_args=wait,
             )
         except Exception as error:
-            raise InputError(f"--storage: {_why_not(storage, error)}") from None
+            raise InputError(f"{STORAGE}: {_why_not(storage, error)}") from None
 
 
 def _why_not(storage: str, error: Exception) -> str:

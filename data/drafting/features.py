@@ -29,7 +29,7 @@ BASELINE_SIZE = 30
 MOST_TOLD = 30
 
 COPY = "repeats another column"
-CENTRE = "names the hospital, take it with --centre"
+CENTRE = "names the hospital, take it with --centre (centre in the study file)"
 SECOND = "another column of the same gene"
 
 

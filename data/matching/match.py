@@ -29,6 +29,8 @@ from accomplice.data.study_parts import Feature
 OTHER_SCALE = 0.5
 #: Evidence of a match that the caller named.
 NAMED = "named by --map"
+#: The argument that names matches.
+MAP = "--map (in Python features)"
 AS_TREATMENT = "the study's treatment"
 
 
@@ -164,7 +166,8 @@ def match_features(
         first = next(iter(ours))
         raise InputError(
             f"study '{other.name}' has none of the model's features, for instance "
-            f"'{first}'{nearest(first, theirs)}: name them with --map {first}=…"
+            f"'{first}'{nearest(first, theirs)}: name them with --map {first}=… "
+            f"(in Python features={{'{first}': …}})"
         )
     nothing = "no such feature there"
     return tuple(
@@ -249,11 +252,11 @@ def _named(model: Study, other: Study, named: Mapping[str, str], panel: Panel) -
     for one, there in named.items():
         if one not in model.features:
             raise InputError(
-                f"--map: the model has no feature '{one}'{nearest(one, model.features)}"
+                f"{MAP}: the model has no feature '{one}'{nearest(one, model.features)}"
             )
         if there not in other.features:
             raise InputError(
-                f"--map: study '{other.name}' has no feature '{there}'"
+                f"{MAP}: study '{other.name}' has no feature '{there}'"
                 f"{nearest(there, other.features)}"
             )
         ours, theirs = model.features[one], other.features[there]
@@ -261,13 +264,13 @@ def _named(model: Study, other: Study, named: Mapping[str, str], panel: Panel) -
             ours.levels is None and ours.kind != theirs.kind
         ):
             raise InputError(
-                f"--map: '{there}' is of kind '{theirs.kind}', '{one}' of kind '{ours.kind}': "
+                f"{MAP}: '{there}' is of kind '{theirs.kind}', '{one}' of kind '{ours.kind}': "
                 "change the kind in the study file"
             )
         match = _made(one, there, model, other, NAMED, panel)
         if ours.levels is not None and not match.levels:
             raise InputError(
-                f"--map: none of the levels of '{there}' ({some(theirs.levels or ())}) is one of "
+                f"{MAP}: none of the levels of '{there}' ({some(theirs.levels or ())}) is one of "
                 f"'{one}' ({some(ours.levels)}): map them in the study file"
             )
         found[one] = match

@@ -103,7 +103,7 @@ def _words_among_numbers(frame: pd.DataFrame) -> list[str]:
         if 0 < others < len(cells) / 2 and cells[odd].nunique() <= MOST_WORDS:
             notes.append(
                 f"column '{name}': {others} of {len(cells)} cells are not numbers: list words that "
-                "mean missing with --missing"
+                "mean missing with --missing (missing in the study file)"
             )
     return notes
 

@@ -160,7 +160,7 @@ class Text:
                 )
                 raise InputError(
                     f"{self.path}: column '{name}' has {word} as well as blank cells: give "
-                    f"--missing {word} if it means missing, {level}"
+                    f"--missing {word} if it means missing (missing in the study file), {level}"
                 )
 
     def checked(self, read: Callable[[RowChecker], T]) -> tuple[T, RowChecker]:

@@ -238,8 +238,20 @@ class TestErrors:
 
     def test_of_too_few_events(self, features, small_y):
         few = np.flatnonzero(~small_y["event"])[:40]
-        with pytest.raises(InputError, match="no event among 40 patients"):
+        with pytest.raises(InputError, match=r"^y: no event among 40 patients"):
             SurvivalEstimator().fit(features.iloc[few], small_y[few])
+
+    @pytest.mark.parametrize("dtype", [float, object, "Float64"])
+    @pytest.mark.parametrize("declared", [False, True])
+    def test_of_infinities(self, small_cohort, features, small_y, dtype, declared):
+        age = features["age"].mask(features.index == features.index[3], np.inf).astype(dtype)
+        study = small_cohort.study if declared else None
+        with pytest.raises(InputError, match="X: column 'age': 1 values are infinite"):
+            SurvivalEstimator(study=study).fit(features.assign(age=age), small_y)
+
+    def test_of_a_study(self, features, small_y):
+        with pytest.raises(InputError, match=r"study: a study or the path .* got a dict"):
+            SurvivalEstimator(study={}).fit(features, small_y)
 
 
 class TestTools:

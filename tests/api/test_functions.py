@@ -96,6 +96,11 @@ class TestTrain:
             ({"settings": {"net.membrs": 4}}, "setting net.membrs: unknown key.*'net.members'"),
             ({"settings": {"net.members": 0}}, "setting net.members: .*greater than or equal to 1"),
             ({"seed": -1}, "setting seed: "),
+            ({"settings": ["net.members=4"]}, "settings: a mapping such as .*, got a list"),
+            ({"settings": {"net": {"members": 4}}}, "setting net: .*did you mean 'net.members'"),
+            ({"settings": {5: 4}}, "setting 5: unknown key"),
+            ({"seed": "one"}, "setting seed: .*integer"),
+            ({"out": 5}, "out: the path of a folder is expected, got an int"),
             ({"settings": {"endpoint": "pfs"}}, "no survival endpoint 'pfs'"),
         ],
     )
@@ -143,6 +148,8 @@ class TestTune:
     def test_refuses_no_trials_and_patients_without_survival(self, study_path, labelled):
         with pytest.raises(InputError, match="trials: 0: at least 1"):
             accomplice.tune(study_path, trials=0)
+        with pytest.raises(InputError, match="trials: a whole number is expected, got a str"):
+            accomplice.tune(study_path, trials="5")
         with pytest.raises(InputError, match="has no survival endpoint, which tune"):
             accomplice.tune(labelled, trials=1)
 
@@ -176,7 +183,7 @@ class TestWords:
             with pytest.raises(InputError, match=r"a DataFrame is no study.*SurvivalEstimator"):
                 function(pd.DataFrame({"age": [1.0]}))
 
-    @pytest.mark.parametrize("seconds", [0, -1, float("nan")])
+    @pytest.mark.parametrize("seconds", [0, -1, float("nan"), "5", None])
     def test_seconds_are_above_0(self, study_path, seconds):
         with pytest.raises(InputError, match="max_seconds"):
             accomplice.train(study_path, max_seconds=seconds, track=False)
@@ -213,6 +220,37 @@ class TestPredict:
         with pytest.raises(InputError, match="beyond the model's horizon"):
             accomplice.predict(made.bundle, draw(2, seed=1).frame, times=[600])
 
+    def test_takes_a_single_time(self, made):
+        frame = draw(2, seed=1).frame
+        for time in (12, 12.0, np.int64(12)):
+            pd.testing.assert_frame_equal(
+                accomplice.predict(made.bundle, frame, time),
+                accomplice.predict(made.bundle, frame, [12]),
+            )
+
+    @pytest.mark.parametrize("times", ["12", b"12", ["12"], [None], [[12]], object()])
+    def test_refuses_times_that_are_no_numbers(self, made, times):
+        with pytest.raises(InputError, match=r"times: numbers of months are expected, such as"):
+            accomplice.predict(made.bundle, draw(2, seed=1).frame, times)
+
+    def test_refuses_arguments_of_other_types(self, made, several_trained, several_frame, other):
+        frame, several = draw(2, seed=1).frame, several_trained.bundle
+        for call, text in (
+            (lambda: accomplice.predict({}, frame), "model: a bundle.* is expected, got a dict"),
+            (lambda: accomplice.load(5), "model: a bundle.* is expected, got an int"),
+            (lambda: accomplice.evaluate(None, other), "model: a bundle.*, got a NoneType"),
+            (lambda: accomplice.predict(made.bundle, [1]), "table: a frame or the path.*a list"),
+            (lambda: accomplice.predict(several, several_frame, rates=[0.1]), "rates: a mapping"),
+            (
+                lambda: accomplice.predict(several, several_frame, rates={"ici_response": "x"}),
+                "rate of 'ici_response': must lie between",
+            ),
+            (lambda: accomplice.evaluate(made.bundle, other, features=["age"]), "features: a map"),
+        ):
+            with pytest.raises(InputError, match=text) as caught:
+                call()
+            assert len(str(caught.value).splitlines()) == 1
+
 
 @pytest.fixture(scope="module")
 def other(tmp_path_factory) -> Path:
@@ -241,3 +279,7 @@ class TestEvaluate:
             accomplice.evaluate(made.bundle, study_path)
         with pytest.raises(InputError, match="no survival endpoint 'pfs'"):
             accomplice.evaluate(made.bundle, other, endpoint="pfs")
+
+    def test_errors_name_the_argument(self, made, other):
+        with pytest.raises(InputError, match=r"\(in Python features\): .*no feature 'agee'"):
+            accomplice.evaluate(made.bundle, other, features={"agee": "age"})

@@ -54,7 +54,7 @@ class TestSettings:
             ("net.Learning_Rate=3", r"unknown key; did you mean 'net\.learning_rate'\?"),
             ("sed=3", r"--set sed: unknown key; did you mean 'seed'\?"),
             ("zzzzzz=3", r"--set zzzzzz: unknown key$"),
-            ("net={members: 3}", r"--set net: unknown key"),
+            ("net={members: 3}", r"--set net: unknown key; did you mean 'net\.members'\?$"),
             ("net.members", r"write key=value, for instance net\.members=16"),
             ("net.members=many", r"--set net\.members: .*integer.*got 'many'"),
             ("net.members=0", r"--set net\.members: .*greater than or equal to 1.*got 0"),

@@ -283,7 +283,8 @@ class TestStorage:
         ],
     )
     def test_that_cannot_be_opened_is_said_without_its_password(self, storage):
-        with pytest.raises(InputError, match="--storage: cannot be opened") as caught:
+        said = r"--storage \(in Python storage\): cannot be opened"
+        with pytest.raises(InputError, match=said) as caught:
             open_study("s", storage, 0)
         assert "hunter2" not in str(caught.value)
 

@@ -155,8 +155,8 @@ def recalibrate(
     """
     if event.sum() < EVENTS_TO_UPDATE:
         raise InputError(
-            f"--recalibrate: {int(event.sum())} events before the horizon are too few to update a "
-            f"model by: {EVENTS_TO_UPDATE} are the least"
+            f"--recalibrate (in Python recalibrate=True): {int(event.sum())} events before "
+            f"the horizon are too few to update a model by: {EVENTS_TO_UPDATE} are the least"
         )
     log_ends = _log_ends(blind)
     patients = _Patients(

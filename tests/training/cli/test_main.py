@@ -202,7 +202,7 @@ def test_wrong_settings(capsys, study):
 
 def test_a_wrong_storage_leaves_nothing(capsys, study):
     said = refused(capsys, "tune", "study.yaml", "--storage", "nonsense")
-    assert "--storage: cannot be opened" in said
+    assert "--storage (in Python storage): cannot be opened" in said
 
 
 def test_max_seconds_says_what_was_cut_short(capsys, study):

@@ -88,5 +88,5 @@ def test_missing_dashboard_is_said_in_one_line(store, monkeypatch):
 
 def test_dashboard_s_storage_that_cannot_be_opened_is_said(store, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
-    with pytest.raises(InputError, match="--storage: cannot be opened"):
+    with pytest.raises(InputError, match=r"--storage \(in Python storage\): cannot be opened"):
         ui.run_dashboard("sqlite:////no/such/folder/optuna.db", 0)
