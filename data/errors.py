@@ -51,6 +51,17 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean '{by_lower[hits[0]]}'?" if hits else ""
 
 
+def enumerated(parts: Iterable[str]) -> str:
+    """Join parts of a sentence by commas and a last "and"; of none it is empty.
+
+    Example:
+        >>> enumerated(["stage"]), enumerated(["stage", "age", "sex"])
+        ('stage', 'stage, age and sex')
+    """
+    *first, last = [*parts] or [""]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
 def some(names: Iterable[object], most: int = 5, quote: str = "'") -> str:
     """Join quoted names for a text, cutting a long list short."""
     listed = [f"{quote}{n}{quote}" for n in names]

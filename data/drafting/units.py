@@ -10,7 +10,7 @@ import pandas as pd
 
 from accomplice.data.arrays import Array
 from accomplice.data.cells.numbers import NumberFormat, number_column
-from accomplice.data.errors import InputError, some
+from accomplice.data.errors import InputError, enumerated, some
 from accomplice.data.panels.panel import key_of
 from accomplice.data.readers.columns import column
 from accomplice.data.study_parts import MONTHS, Unit
@@ -50,7 +50,7 @@ def unit_of(
     if len(named) > 1 or (named and given is not None and given not in named):
         said = f", --unit says {given}" if given is not None else ""
         raise InputError(
-            f"column {some(columns)}: its name or cells say {' and '.join(sorted(named))}{said}: "
+            f"column {some(columns)}: its name or cells say {enumerated(sorted(named))}{said}: "
             f"give --unit {sorted(named)[0]}, or rename the column"
         )
     if given is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -123,10 +123,15 @@ def say_trials(tuned: Tuned) -> None:
 
 def print_scores(evaluation: Evaluation) -> None:
     """Print a table of the models' scores."""
+    from accomplice.training.metrics.table import deciding, heading
+
     print(f"judged out of fold to {evaluation.horizon:.0f} months, 95 % intervals:")
-    print(f"  {'':<{WIDTH}}{'Uno C (higher is better)':<28}integrated Brier (lower is better)")
-    for name, scores in evaluation.scores.items():
-        print(f"  {name:<{WIDTH}}{scores.uno_c!s:<28}{scores.ibs}")
+    heads = {metric: heading(metric) for metric in deciding()}
+    rows: dict[str, Mapping[str, object]] = {"": heads}
+    rows |= {name: each.figures for name, each in evaluation.scores.items()}
+    for name, row in rows.items():
+        cells = (f"{row[metric]!s:<{max(28, len(heads[metric]) + 2)}}" for metric in heads)
+        print(f"  {name:<{WIDTH}}{''.join(cells)}".rstrip())
 
 
 def say_answers(page: Page, out: Path) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.data.cohort import Cohort
-from accomplice.data.errors import InputError
+from accomplice.data.errors import InputError, enumerated
 from accomplice.data.splits import within
 from accomplice.training.estimators.hazard import log_risk
 from accomplice.training.estimators.intervals import Estimate, plain
@@ -75,8 +75,8 @@ class Comparison:
         """Return in words which model is better, by the 95 % intervals of the deciding metrics."""
         better = [label(m) for m in deciding() if self.gains[m].low > 0]
         worse = [label(m) for m in deciding() if self.gains[m].high < 0]
-        said = [f"{first} is better in {' and '.join(better)}"] if better else []
-        said += [f"{second} is better in {' and '.join(worse)}"] if worse else []
+        said = [f"{first} is better in {enumerated(better)}"] if better else []
+        said += [f"{second} is better in {enumerated(worse)}"] if worse else []
         return "; ".join(said) or f"no certain difference between {first} and {second}"
 
     def to_json(self) -> dict[str, Any]:

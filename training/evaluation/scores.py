@@ -14,6 +14,7 @@ from typing import Any, cast
 import numpy as np
 
 from accomplice.data.arrays import Array, Bools, Ints
+from accomplice.data.errors import enumerated
 from accomplice.data.splits import within
 from accomplice.training.budget import UNLIMITED, Budget
 from accomplice.training.config import Config
@@ -94,9 +95,9 @@ class Evaluation:
         better = [m for m, e in gain.items() if e.low > 0]
         worse = [m for m, e in gain.items() if e.high < 0]
         if better and not worse:
-            return f"adds value over {baseline} ({' and '.join(label(m) for m in better)})"
+            return f"adds value over {baseline} ({enumerated(map(label, better))})"
         if worse:
-            return f"is worse than {baseline} ({' and '.join(label(m) for m in worse)})"
+            return f"is worse than {baseline} ({enumerated(map(label, worse))})"
         return f"adds nothing certain over {baseline}"
 
     def to_json(self) -> dict[str, Any]:

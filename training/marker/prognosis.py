@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
-from accomplice.data.errors import some
+from accomplice.data.errors import enumerated, some
 from accomplice.training.estimators.hazard_ratios import Pooled
 from accomplice.training.marker import figures as plots
 from accomplice.training.marker import verdicts
 from accomplice.training.marker.claim import ALL, STROMA, MarkerClaim
-from accomplice.training.marker.verdicts import adjusted_for, listed, p_text, percent
+from accomplice.training.marker.verdicts import adjusted_for, p_text, percent
 from accomplice.training.reports.glossary import terms
 from accomplice.training.reports.page import Section, Table
 
@@ -129,7 +129,7 @@ def independence(claim: MarkerClaim) -> Section:
                     pooled=adjusted_for(ALL),
                 ),
                 f"Hazard ratios of {marker} with 95 % intervals, adjusted in turn for "
-                f"{listed([a.label for a in claim.adjusted])}; the table gives their values.",
+                f"{enumerated(a.label for a in claim.adjusted)}; the table gives their values.",
                 "The vertical line at 1 is no difference. The diamond is adjusted for everything.",
             ),
             Table(

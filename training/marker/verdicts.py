@@ -5,6 +5,7 @@ Each rule takes only the results that it judges, so that it can be read and test
 
 from __future__ import annotations
 
+from accomplice.data.errors import enumerated
 from accomplice.training.estimators.hazard_ratios import HazardRatio
 from accomplice.training.estimators.policy import (
     CLOSE,
@@ -169,7 +170,7 @@ def of_treatment(found: TreatmentEffect | str) -> Verdict:
         return Verdict("absent", f"Cannot be judged: {found}.")
     reasons = []
     if found.trials is not None and found.outside:
-        values = listed([_as_adjusted(k, found.ratios[k]) for k in found.outside])
+        values = enumerated([_as_adjusted(k, found.ratios[k]) for k in found.outside])
         reasons.append(f"the whole interval of HR {values} lies outside {found.trials.cited}")
     if found.immortal_p < SURPRISE:
         one, other = found.early.treated, found.early.untreated
@@ -210,7 +211,7 @@ def of_correlations(marker: str, found: tuple[Correlation, ...]) -> Verdict:
     closest = f"{top.feature} ({top.modality}): ρ {top}"
     if abs(top.value) >= CLOSE:
         near = [c for c in found if abs(c.value) >= CLOSE]
-        modalities = listed(list(dict.fromkeys(c.modality for c in near)))
+        modalities = enumerated(dict.fromkeys(c.modality for c in near))
         return Verdict(
             "caution",
             f"Much the same as others: {len(near)} features ({modalities}) follow it closely, "
@@ -224,7 +225,8 @@ def of_correlations(marker: str, found: tuple[Correlation, ...]) -> Verdict:
 def of_added_value(marker: str, added: AddedValue) -> Verdict:
     """Return the verdict on the marker's gain over the clinical model's predictions."""
     gains = added.gains
-    gained = f"gain {listed([f'in {label(m)} {gain:+.3f}' for m, gain in gains.items()])}"
+    each = [f"in {label(m)} {gain:+.3f}" for m, gain in gains.items()]
+    gained = f"gain {enumerated(each)}"
     if added.certain:
         return Verdict("yes", f"Yes: with {marker} the clinical model improves: {gained}.")
     if any(g.high < 0 for g in gains.values()):
@@ -248,11 +250,6 @@ def adjusted_for(label: str) -> str:
     known = {CLINICAL: "clinical features", STROMA: "stroma score"}
     covariates = f"{known.get(name, name)}{bracket}{rest}"
     return "unadjusted" if label == "nothing" else f"adjusted for {covariates}"
-
-
-def listed(parts: list[str]) -> str:
-    """Join parts of a sentence by commas and a last "and"."""
-    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
 
 
 def _as_adjusted(name: str, ratio: HazardRatio) -> str:

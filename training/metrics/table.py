@@ -79,6 +79,17 @@ def label(name: str) -> str:
     return METRICS[name].label if name in METRICS else name
 
 
+def heading(name: str) -> str:
+    """Return a metric's name and direction at the head of a table.
+
+    Example:
+        >>> heading("ibs")
+        'integrated Brier score (lower is better)'
+    """
+    direction = "higher" if METRICS[name].higher_is_better else "lower"
+    return f"{label(name)} ({direction} is better)"
+
+
 def gains(
     first: Mapping[str, Array], second: Mapping[str, Array], names: tuple[str, ...]
 ) -> dict[str, Array]:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accomplice.data.arrays import Array, Bools, Ints
+from accomplice.data.errors import enumerated
 from accomplice.data.study import Study
 from accomplice.data.study_parts import Treatment
 from accomplice.training.estimators.hazard import (
@@ -214,7 +215,7 @@ def advise(
 
 def reasons(treatment: Treatment, distrust: str = "") -> dict[str, str]:
     """Return key -> reason to abstain; of several that hold, the last is given."""
-    where = " and ".join(treatment.eligible)
+    where = enumerated(treatment.eligible)
     return {
         "uncertain_gain": f"a gain above {100 * WORTH:.0f} points is neither likely nor unlikely",
         "wide_interval": f"the interval spans a loss and a gain of {100 * WORTH:.0f} points",

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from accomplice.serving.answers.model_card import main_scores
+from accomplice.training.cli.terminal import print_scores
 from accomplice.training.config import configure
 from accomplice.training.evaluation import bootstrap
 from accomplice.training.evaluation.comparison import compare
@@ -114,6 +115,21 @@ def test_is_in_the_record_and_on_every_page(registered, predicted, tiny_trained)
         assert str(figure) in text
     assert main_scores(metrics)["auc"] == figure.to_json()
     assert Challenger.of(bundle).gains["auc"] == judged.gains[KAPLAN_MEIER]["auc"]
+
+
+def test_is_in_the_table_that_a_command_prints(registered, predicted, capsys):
+    judged = judge_predicted(predicted, CONFIG)
+    print_scores(judged)
+    _, head, first, *_ = capsys.readouterr().out.splitlines()
+    for metric, name in (("uno_c", "Uno's C"), ("ibs", "integrated Brier score"), ("auc", LABEL)):
+        figure = str(judged.scores[MODEL].figures[metric])
+        assert head.index(name) == first.index(figure, head.index(name))
+
+
+def test_three_are_listed_with_commas(registered, predicted):
+    worse = replace(predicted, curves={MODEL: predicted.baselines[KAPLAN_MEIER]})
+    made = compare(worse, predicted, 60)
+    assert f"better in Uno's C, integrated Brier score and {LABEL}" in made.verdict()
 
 
 def test_todays_metrics_keep_their_names(predicted):

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from accomplice.data.errors import enumerated
 from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.estimators.policy import SIGNIFICANT, SOUND
 from accomplice.training.evaluation.record import (
@@ -150,7 +151,7 @@ def patterns(review: Review) -> Verdict:
     if not judged:
         return Verdict("absent", "Too few patients miss a modality to judge how they fare.")
     whole = _score(review, MODEL, "uno_c").value
-    weak = [" and ".join(p.missing) for p in judged if p.uno_c.below < whole]
+    weak = [enumerated(p.missing) for p in judged if p.uno_c.below < whole]
     if weak:
         return Verdict("caution", f"Patients are ranked less well without {_list(weak)}.")
     said = (
@@ -253,7 +254,7 @@ def _score(review: Review, model: str, metric: str) -> Estimate:
 
 
 def _metrics(names: Iterable[str]) -> str:
-    return " and ".join(label(name) for name in names)
+    return enumerated(map(label, names))
 
 
 def _departures(joint: JointCalibration) -> list[str]:
@@ -307,11 +308,9 @@ def _of(finding: Finding) -> str:
 
 def _list(names: Iterable[str]) -> str:
     listed = list(names)
-    if not listed:
-        return ""
     if len(listed) > MOST_NAMES:
         listed = [*listed[:MOST_NAMES], f"{len(listed) - MOST_NAMES} more"]
-    return ", ".join(listed[:-1]) + " and " * (len(listed) > 1) + listed[-1]
+    return enumerated(listed)
 
 
 def _first(text: str) -> str:
