@@ -161,6 +161,7 @@ def named_features(pairs: list[Pair]) -> dict[str, str]:
 
 def say(found: Validation) -> None:
     """Print the scores on the other cohort beside those of the training run, and the verdicts."""
+    from accomplice.training.metrics.table import deciding, label
     from accomplice.training.models.predictions import MODEL
     from accomplice.training.validation.validation import MARKS
     from accomplice.training.validation.verdicts import verdicts
@@ -177,14 +178,14 @@ def say(found: Validation) -> None:
     if slope != "–":
         slope += f" at {trained.slope_month:.0f} months"
     rows = [
-        ("Uno's C", _written(trained.uno_c), here.uno_c),
-        ("integrated Brier", _written(trained.ibs), here.ibs),
+        *((label(m), _written(trained.figures[m]), here.figures[m]) for m in deciding()),
         ("calibration slope", slope, f"{middle.slope} at {middle.month:.0f} months"),
         ("observed/expected", "–", f"{middle.observed_expected} at {middle.month:.0f} months"),
     ]
-    print(f"  {'':<20}{'training, out of fold':<28}{found.cohort.study.name}")
+    width = max(len(name) for name, *_ in rows) + 2
+    print(f"  {'':<{width}}{'training, out of fold':<28}{found.cohort.study.name}")
     for name, before, now in rows:
-        print(f"  {name:<20}{before:<28}{now}")
+        print(f"  {name:<{width}}{before:<28}{now}")
     for verdict in verdicts(found).values():
         print(f"{verdict.label}  {verdict.text}")
     for name, response in found.responses.items():

@@ -8,7 +8,7 @@ from typing import Any
 
 from accomplice.training.evaluation.calibration import Calibrated
 from accomplice.training.evaluation.response import METRICS
-from accomplice.training.metrics.table import label
+from accomplice.training.metrics.table import deciding, heading, label
 from accomplice.training.models.predictions import MODEL
 from accomplice.training.reports.glossary import terms
 from accomplice.training.reports.page import (
@@ -89,8 +89,11 @@ def discrimination(validation: Validation) -> Section:
     """Return the section on discrimination."""
     here, trained = validation.evaluation.scores, validation.trained
     rows = [
-        ("training run, out of fold", str(trained.uno_c), str(trained.ibs)),
-        *((_called(name), str(s.uno_c), str(s.ibs)) for name, s in here.items()),
+        (name, *(str(figures[metric]) for metric in deciding()))
+        for name, figures in (
+            ("training run, out of fold", trained.figures),
+            *((_called(name), scores.figures) for name, scores in here.items()),
+        )
     ]
     sentences = [
         f"The change in {label('uno_c')} from training to here is {validation.change_in_c}. "
@@ -120,7 +123,7 @@ def discrimination(validation: Validation) -> Section:
         "predicted survival of each as a dashed line.",
         "Observed survival by predicted risk; dashed: what the model predicted for each group.",
     )
-    head = ("", "Uno's C (higher is better)", "integrated Brier score (lower is better)")
+    head = ("", *map(heading, deciding()))
     return Section(
         "Does it put these patients in the right order?",
         of_discrimination(validation),

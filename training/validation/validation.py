@@ -29,6 +29,7 @@ from accomplice.training.evaluation.response import ResponseEvaluation
 from accomplice.training.evaluation.review import review
 from accomplice.training.evaluation.scores import Evaluation, judge_predicted
 from accomplice.training.leakage.cohort_overlap import shared
+from accomplice.training.metrics.table import deciding
 from accomplice.training.models.predictions import MODEL
 from accomplice.training.progress import Tick, silent
 from accomplice.training.validation.external import External, judge_labels, predict_cohort, why_few
@@ -50,8 +51,8 @@ class Trained:
     """Whether the training patients are simulated."""
     patients: int
     """Number of training patients."""
-    uno_c: Estimate
-    ibs: Estimate
+    figures: Mapping[str, Estimate]
+    """By metric of those that decide."""
     """Integrated Brier score."""
     slope: float
     """Calibration slope at ``slope_month``."""
@@ -109,7 +110,7 @@ class Validation:
     @property
     def change_in_c(self) -> Estimate:
         """Uno's C in this cohort minus that of the training run."""
-        return difference(self.evaluation.scores[MODEL].uno_c, self.trained.uno_c)
+        return difference(self.evaluation.scores[MODEL].uno_c, self.trained.figures["uno_c"])
 
 
 def validate(
@@ -187,8 +188,7 @@ def trained_figures(bundle: Bundle, endpoint: str) -> Trained:
         study=bundle.study.name,
         synthetic=bundle.study.synthetic,
         patients=int(found.get("patients", 0)),
-        uno_c=Estimate.from_json(scores.get("uno_c")),
-        ibs=Estimate.from_json(scores.get("ibs")),
+        figures={name: Estimate.from_json(scores.get(name)) for name in deciding()},
         slope=number(found.get("calibration", {}).get("slope")),
         slope_month=number(found.get("calibration", {}).get("time")),
         horizon=number(found.get("horizon")),

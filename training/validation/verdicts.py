@@ -28,7 +28,7 @@ def of_discrimination(validation: Validation) -> Verdict:
         return Verdict("absent", "These patients are too few to judge their order by.")
     if here.low <= 0.5:
         return Verdict("alarm", f"Discrimination is not shown to be better than chance: {figure}.")
-    beside = f"{figure}, against {validation.trained.uno_c} in training"
+    beside = f"{figure}, against {validation.trained.figures['uno_c']} in training"
     if change.high < 0:
         return Verdict("caution", f"Discrimination holds up in part: {beside}, which is higher.")
     return Verdict("yes", f"Discrimination holds up: {beside}.")
@@ -133,8 +133,7 @@ def to_json(validation: Validation) -> dict[str, Any]:
         "training": {
             "patients": validation.trained.patients,
             "horizon": validation.trained.horizon,
-            "uno_c": validation.trained.uno_c,
-            "ibs": validation.trained.ibs,
+            **validation.trained.figures,
             "calibration_slope": validation.trained.slope,
             "calibration_month": validation.trained.slope_month,
         },

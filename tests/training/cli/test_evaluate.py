@@ -259,6 +259,6 @@ def test_a_difference_of_independent_figures_adds_their_uncertainty():
 def test_what_the_training_run_said_is_read_from_the_bundle(made):
     bundle = Bundle.load(made / "model")
     told = trained_figures(bundle, "os")
-    assert told.uno_c.value == bundle.metrics["models"]["model"]["uno_c"]["value"]
+    assert told.figures["uno_c"].value == bundle.metrics["models"]["model"]["uno_c"]["value"]
     assert told.slope == bundle.metrics["calibration"]["slope"]
-    assert np.isnan(trained_figures(replace(bundle, metrics={}), "os").uno_c.value)
+    assert np.isnan(trained_figures(replace(bundle, metrics={}), "os").figures["uno_c"].value)
