@@ -1,7 +1,8 @@
 """Duplicate patients: rows that agree in more values than chance explains.
 
-Agreement in a value counts by how rare the value is, in bits. Two rows of different patients agree
-in sex and stage, not in an age with decimals, ten expression values and a follow-up to the day.
+A value that two rows share counts by its rarity, −log₂ of its frequency, in bits. Rows of different
+patients may agree in sex and stage, but not in an age with decimals, ten expression values and a
+follow-up to the day.
 """
 
 from __future__ import annotations
@@ -14,20 +15,25 @@ import numpy as np
 from accomplice.data.arrays import Array, Ints
 from accomplice.data.cohort import Cohort
 
-#: Part of the features known of both that the same patient's rows agree in; some may be corrected.
+#: Least part of the features known in both rows in which duplicates agree; a few may be corrected.
 ALIKE = 0.9
-#: Most rows that share a value that pairs them.
+#: Maximum of rows with one value, or with equal values throughout, that are candidate pairs.
 FEW = 3
-#: Bits beyond those that pick one pair out of all, since features are not independent.
+#: Bits required beyond the log₂ of the number of pairs, since features are not independent.
 MARGIN = 14.0
-#: Factor over the pairs by chance, plus one, from which pairs are no chance.
+#: Pairs with equal outcome and clinical values count if there are this many times (c + 1), of c
+#: expected by chance.
 FAR_MORE = 5
-#: Most features by whose rare values rows are paired.
+#: Maximum of features whose rare values make candidate pairs.
 MOST_FEATURES = 60
 
 
 def duplicates(cohort: Cohort) -> list[tuple[int, int]]:
-    """Return pairs of rows that are very probably the same patient."""
+    """Return pairs of rows (first, second) that are very probably the same patient.
+
+    Two rows are a pair if they agree in at least ``ALIKE`` of the features known in both, and if
+    the information of the shared values is at least 2 log₂ n + ``MARGIN`` bits.
+    """
     values, n = cohort.values, len(cohort)
     varied = [j for j in range(values.shape[1]) if len(np.unique(_known(values[:, j]))) > 1]
     values = values[:, varied]
@@ -40,10 +46,10 @@ def duplicates(cohort: Cohort) -> list[tuple[int, int]]:
         same = both & (values[a] == values[b])
         if same.sum() < ALIKE * max(both.sum(), 1):
             continue
-        told = bits[a, same].sum()
+        information = bits[a, same].sum()
         if cohort.time[a] == cohort.time[b] and cohort.event[a] == cohort.event[b]:
-            told += outcome[a]
-        if told >= needed:
+            information += outcome[a]
+        if information >= needed:
             pairs.append((a, b))
     return pairs
 
@@ -53,7 +59,7 @@ def _known(column: Array) -> Array:
 
 
 def _bits(column: Array) -> Array:
-    """Information (n,) of each value: the rarer, the more; 0 where missing."""
+    """Return the information (n,) of each value, −log₂ of its frequency; 0 where missing."""
     known = ~np.isnan(column)
     _, place, count = np.unique(column[known], return_inverse=True, return_counts=True)
     found = np.zeros(len(column))
@@ -62,9 +68,9 @@ def _bits(column: Array) -> Array:
 
 
 def _candidates(values: Array, time: Array) -> set[tuple[int, int]]:
-    """Pairs of rows that share a rare value, or all values."""
+    """Return pairs of rows that share a rare value, or all values."""
     columns = [*values.T]
-    # Those with the most distinct values bring fewest pairs of different patients together.
+    # Columns with the most distinct values come first: they make the fewest false pairs.
     columns.sort(key=lambda column: -len(np.unique(_known(column))))
     found: set[tuple[int, int]] = set()
     for column in [time, *columns[:MOST_FEATURES]]:
@@ -84,51 +90,56 @@ def _candidates(values: Array, time: Array) -> set[tuple[int, int]]:
 
 
 def same_outcomes(cohort: Cohort) -> list[tuple[int, int]]:
-    """Return pairs of rows with one outcome and equal clinical values, if chance makes far fewer.
+    """Return pairs of rows with equal outcome and clinical values, if chance makes far fewer.
 
-    Samples of one patient share both, whatever their expression and densities are. Chance makes as
-    many pairs as share the outcome, times the part of all pairs that share the clinical values.
+    Several samples of one patient share both, even if their expression and densities differ. If A
+    of N pairs of rows share the outcome and B the clinical values, A B / N share both by chance.
+
+    Returns:
+        Pairs (first, other) of each group of equal rows; none if they are not far more than by
+        chance.
     """
     kinds = [feature.kind for feature in cohort.study.features.values()]
     clinical = [j for j, kind in enumerate(kinds) if kind not in ("expression", "density")]
     if not clinical:
         return []
-    ends = _groups(np.column_stack([cohort.time, cohort.event]))
+    outcomes = _groups(np.column_stack([cohort.time, cohort.event]))
     profiles = _groups(cohort.values[:, clinical])
-    both = _groups(np.column_stack([ends, profiles]))
-    of_ends, of_profiles, found = (_pairs(groups) for groups in (ends, profiles, both))
+    both = _groups(np.column_stack([outcomes, profiles]))
+    of_outcomes, of_profiles, of_both = (_pairs(groups) for groups in (outcomes, profiles, both))
     n = len(cohort)
-    chance = of_ends * of_profiles / max(n * (n - 1) / 2, 1)
-    if found < FAR_MORE * (chance + 1):
+    chance = of_outcomes * of_profiles / max(n * (n - 1) / 2, 1)
+    if of_both < FAR_MORE * (chance + 1):
         return []
     order = np.argsort(both, kind="stable")
     starts = np.flatnonzero(np.diff(both[order])) + 1
-    rows = (each.tolist() for each in np.split(order, starts))
-    return [(each[0], other) for each in rows for other in each[1:]]
+    equal = (rows.tolist() for rows in np.split(order, starts))
+    return [(rows[0], other) for rows in equal for other in rows[1:]]
 
 
 def _groups(rows: Array) -> Ints:
-    """Return a number for each row (n,), equal where rows are; a missing value equals another."""
+    """Return a number (n,) for each row, equal for equal rows; missing values count as equal."""
     known = np.nan_to_num(rows, nan=-np.inf)
     return np.unique(known, axis=0, return_inverse=True)[1].reshape(-1)
 
 
 def _pairs(groups: Ints) -> float:
+    """Return the number of pairs within groups (n,)."""
     counts = np.bincount(groups).astype(float)
     return float((counts * (counts - 1) / 2).sum())
 
 
 def same_ids(cohort: Cohort) -> list[tuple[int, int]]:
-    """Return pairs of rows whose identifiers differ in case and punctuation alone."""
+    """Return pairs of rows (first, other) with identifiers equal but for case and punctuation."""
     first: dict[str, int] = {}
     pairs = []
-    for row, each in enumerate(cohort.ids.tolist()):
-        plain = plain_id(each)
+    for row, identifier in enumerate(cohort.ids.tolist()):
+        plain = plain_id(identifier)
         if plain and first.setdefault(plain, row) != row:
             pairs.append((first[plain], row))
     return pairs
 
 
 def plain_id(identifier: str) -> str:
-    """Return an identifier without case and punctuation."""
+    """Return an identifier in lower case, without punctuation and blanks."""
     return re.sub(r"[\W_]+", "", identifier.lower())

@@ -1,8 +1,8 @@
-"""Leak sentinels: checks in every run for leakage of the outcome into its figures.
+"""Leak sentinels: checks in every run for leakage of the outcome into the model's evaluation.
 
-Each sentinel answers one question with one finding; all run, in the same order. Only one that fired
-bars a promotion. Nothing is dropped from a model: a feature is named, and the user moves it to
-``ignored`` of the study file or confirms it under ``trusted``.
+Each sentinel answers one question with one finding; all are run, in the same order. A model with a
+finding of status ``fired`` is not promoted. Sentinels drop no feature: they name it, and the user
+moves it to ``ignored`` in the study file or confirms it under ``trusted``.
 """
 
 from __future__ import annotations
@@ -29,29 +29,37 @@ from accomplice.training.evaluation.record import Finding
 from accomplice.training.evaluation.scores import Evaluation
 from accomplice.training.leakage.duplicates import duplicates, same_ids, same_outcomes
 from accomplice.training.leakage.shuffled_outcome import shuffled
-from accomplice.training.leakage.single_feature import Single, single_features
+from accomplice.training.leakage.single_feature import SingleFeature, single_features
 from accomplice.training.models.baselines import KAPLAN_MEIER
 from accomplice.training.models.predictions import MODEL
 from accomplice.training.progress import Tick, silent
 from accomplice.training.treatment.evidence import Evidence
 
+#: Status of a finding, from harmless to severe; ``not run`` if the question cannot be answered.
 Status = Literal["clear", "caution", "fired", "not run"]
-#: Status and text of a finding, and the features that it names.
+#: Status and text of a finding, and the features that it names, if any.
 Answer = tuple[Status, str] | tuple[Status, str, tuple[str, ...]]
 P = ParamSpec("P")
 
-#: Question of each sentinel, in the order of the findings.
+#: Sentinel -> its question, in the order of the findings; filled by :func:`sentinel`.
 QUESTIONS: dict[str, str] = {}
 
-#: Seconds that must be left for the shuffled outcome where time is limited.
+#: Seconds of a limited budget that must be left for the fit to shuffled outcomes.
 SHUFFLED_SECONDS = 30.0
 
+#: Advice for one named feature.
 FIX = "Move it to ignored in the study file, or list it under trusted if it was known beforehand"
+#: Advice for several named features.
 FIXES = "Move them to ignored in the study file, or list under trusted those known beforehand"
 
 
 def sentinel(name: str, question: str) -> Callable[[Callable[P, Answer]], Callable[P, Finding]]:
-    """Decorator that registers a function as the sentinel of a question."""
+    """Return a decorator that registers a function as a sentinel and makes its answer a finding.
+
+    Args:
+        name: stable name of the sentinel.
+        question: question that the function answers.
+    """
     QUESTIONS[name] = question
 
     def decorate(answer: Callable[P, Answer]) -> Callable[P, Finding]:
@@ -77,18 +85,22 @@ def watch(
     tick: Tick = silent,
     budget: Budget = UNLIMITED,
 ) -> tuple[Finding, ...]:
-    """Run all sentinels.
+    """Run all sentinels on a trained model.
 
     Args:
-        cohort: that the model was trained on.
-        fold: (n,) in which each patient was judged.
-        evaluation: of the model out of fold.
-        evidence: of the treatment's effect, where one was estimated.
-        config: of the run.
+        cohort: the n training patients.
+        fold: (n,) held-out fold of each patient.
+        evaluation: out-of-fold evaluation of the model.
+        evidence: evidence on the treatment's effect; None if no effect was estimated.
+        config: run configuration.
         tick: progress callback.
-        budget: the pipeline is not fitted to shuffled outcomes where too little of it is left.
+        budget: time budget; with less than ``SHUFFLED_SECONDS`` left, the pipeline is not fitted
+            to shuffled outcomes.
+
+    Returns:
+        A finding of each sentinel, in the order of ``QUESTIONS``.
     """
-    asked: tuple[Callable[[], Finding], ...] = (
+    sentinels: tuple[Callable[[], Finding], ...] = (
         lambda: shuffled_outcome(cohort, config, budget),
         lambda: no_signal(evaluation),
         lambda: ceiling(cohort, evaluation),
@@ -98,10 +110,10 @@ def watch(
         lambda: immortal_time(cohort, evidence),
     )
     found = []
-    for done, ask in enumerate(asked):
-        tick("sentinels", done, len(asked))
-        found.append(ask())
-    tick("sentinels", len(asked), len(asked))
+    for done, run in enumerate(sentinels):
+        tick("sentinels", done, len(sentinels))
+        found.append(run())
+    tick("sentinels", len(sentinels), len(sentinels))
     return tuple(found)
 
 
@@ -112,7 +124,7 @@ def fired(findings: tuple[Finding, ...]) -> bool:
 
 @sentinel("shuffled_outcome", "Does the pipeline find anything in permuted outcomes?")
 def shuffled_outcome(cohort: Cohort, config: Config, budget: Budget = UNLIMITED) -> Answer:
-    """Fit the pipeline to shuffled outcomes: C must be 0.5 within its interval."""
+    """Report whether the pipeline, fitted to shuffled outcomes, reaches a C above 0.5."""
     if budget.limited and budget.left() < SHUFFLED_SECONDS:
         return "not run", "Too little time was left for it."
     try:
@@ -122,22 +134,25 @@ def shuffled_outcome(cohort: Cohort, config: Config, budget: Budget = UNLIMITED)
     if not math.isfinite(found.c):
         return "not run", "C is not defined for these outcomes."
     low, high = found.interval
-    told = (
+    result = (
         f"With the outcomes of {found.patients} patients permuted the pipeline reaches "
         f"C {found.c:.3f} ({low:.3f} to {high:.3f})"
     )
     if found.leaks:
         return (
             "fired",
-            f"{told}, where there is nothing to find: outcomes of held-out patients leak into "
+            f"{result}, where there is nothing to find: outcomes of held-out patients leak into "
             "their predictions. Believe none of the run's figures.",
         )
-    return "clear", f"{told}: nothing, as it must be."
+    return "clear", f"{result}: nothing, as it must be."
 
 
 @sentinel("no_signal", "Has the model learnt anything?")
 def no_signal(evaluation: Evaluation) -> Answer:
-    """Judge whether C excludes 0.5 and the Brier score gains on Kaplan–Meier."""
+    """Report whether the model ranks better than chance and predicts better than Kaplan–Meier.
+
+    C must be above 0.5, and the gain in the integrated Brier score above 0, by their intervals.
+    """
     c = evaluation.scores[MODEL].uno_c
     if math.isnan(c.low):
         return "not run", "The patients do not determine an interval of C."
@@ -155,7 +170,10 @@ def no_signal(evaluation: Evaluation) -> Answer:
 
 @sentinel("ceiling", "Is the model better than is honest for such patients?")
 def ceiling(cohort: Cohort, evaluation: Evaluation) -> Answer:
-    """Compare the model's C with the ceiling: the highest C of sound models for such patients."""
+    """Report whether the model's C is above the ceiling, the highest C of models without leakage.
+
+    The ceiling is the study file's, or ``CEILING`` without one.
+    """
     scores = evaluation.scores[MODEL]
     c = scores.harrell_c if math.isnan(scores.uno_c.value) else scores.uno_c
     declared = cohort.study.ceiling
@@ -180,13 +198,18 @@ def ceiling(cohort: Cohort, evaluation: Evaluation) -> Answer:
 
 @sentinel("single_feature", "Does one feature alone give the outcome away?")
 def single_feature(cohort: Cohort, seed: int) -> Answer:
-    """Name features that leak the outcome by their values, or by being recorded."""
+    """Report features that leak the outcome by their values, or by whether they are recorded.
+
+    Args:
+        cohort: training patients.
+        seed: seed of folds and of the choice of patients.
+    """
     blind, most = cohort.prognostic(), cohort.study.ceiling
     found = single_features(blind, seed)
     too_good = min(TOO_GOOD, most or TOO_GOOD)
     leaks = [(one, why) for one in found if (why := one.gives_away(too_good))]
     trusted = set(cohort.study.trusted)
-    certain = [each for each in leaks if each[0].feature not in trusted]
+    certain = [(one, why) for one, why in leaks if one.feature not in trusted]
     if certain:
         return _named("fired", certain)
     vouched = [(one, f"{why}, but the study file trusts it") for one, why in leaks]
@@ -206,18 +229,19 @@ def single_feature(cohort: Cohort, seed: int) -> Answer:
     )
 
 
-def _named(status: Status, reasons: list[tuple[Single, str]]) -> Answer:
-    told: dict[str, str] = {}
+def _named(status: Status, reasons: list[tuple[SingleFeature, str]]) -> Answer:
+    """Return an answer that names each feature once, with its first reason."""
+    texts: dict[str, str] = {}
     for one, why in reasons:
-        what = f"{one.feature} (whether it is recorded)" if one.recorded else one.feature
-        told.setdefault(one.feature, f"{what}: {why}")
-    fix = FIX if len(told) == 1 else FIXES
-    return status, f"{'; '.join(told.values())}. {fix}.", tuple(told)
+        name = f"{one.feature} (whether it is recorded)" if one.recorded else one.feature
+        texts.setdefault(one.feature, f"{name}: {why}")
+    fix = FIX if len(texts) == 1 else FIXES
+    return status, f"{'; '.join(texts.values())}. {fix}.", tuple(texts)
 
 
 @sentinel("known_after", "Is a feature named like something known only after the outcome?")
 def known_after(cohort: Cohort) -> Answer:
-    """Name features whose name or column says that they are known only after the outcome."""
+    """Report features whose name or column is that of data known only after the outcome."""
     panel, trusted = load_panel(), set(cohort.study.trusted)
     blind = cohort.study.prognostic()
     named = [
@@ -229,45 +253,50 @@ def known_after(cohort: Cohort) -> Answer:
         return "clear", "No feature's name says so."
     certain = tuple(name for name in named if name not in trusted)
     if certain:
-        said = f"{some(certain)}: by name {KNOWN_AFTER}. {FIX if len(certain) == 1 else FIXES}."
-        return "fired", said, certain
-    said = f"{some(named)}: by name {KNOWN_AFTER}, but the study file trusts the name."
-    return "caution", said, tuple(named)
+        text = f"{some(certain)}: by name {KNOWN_AFTER}. {FIX if len(certain) == 1 else FIXES}."
+        return "fired", text, certain
+    text = f"{some(named)}: by name {KNOWN_AFTER}, but the study file trusts the name."
+    return "caution", text, tuple(named)
 
 
 @sentinel("duplicates", "Are patients there twice, once to train and once to judge?")
 def duplicated(cohort: Cohort, fold: Ints) -> Answer:
-    """Count patients that appear twice, in different folds (n,)."""
+    """Report patients who appear twice, in different folds.
+
+    Args:
+        cohort: the n training patients.
+        fold: (n,) held-out fold of each patient.
+    """
     pairs = {*duplicates(cohort), *same_ids(cohort), *same_outcomes(cohort)}
     apart = {pair for pair in pairs if fold[pair[0]] != fold[pair[1]]}
     if not apart:
-        kept = f" ({len(pairs)} pairs share a fold)" if pairs else ""
-        return "clear", f"No patient is in two folds{kept}."
+        together = f" ({len(pairs)} pairs share a fold)" if pairs else ""
+        return "clear", f"No patient is in two folds{together}."
     patients = len({row for pair in apart for row in pair})
-    told = (
+    text = (
         f"{patients} of {len(cohort)} rows are the same patient as a row in another fold, by their "
         "values, identifier, or outcome and clinical values: the model is judged on patients it "
         "was trained on. Keep one row a patient."
     )
     few = patients <= FEW_DUPLICATES * len(cohort)
-    return "caution" if few else "fired", told
+    return "caution" if few else "fired", text
 
 
 @sentinel("immortal_time", "Were patients counted as treated because they lived long enough to be?")
 def immortal_time(cohort: Cohort, evidence: Evidence | None) -> Answer:
-    """Report the alarms about the treatment's effect."""
+    """Report the signs of bias, above all immortal time, in the treatment's effect."""
     if cohort.study.treatment is None:
         return "not run", "The study file names no treatment."
     if evidence is None:
         return "not run", "No effect of the treatment was estimated."
     if evidence.alarms:
-        told = "; ".join(evidence.alarms)
-        said = f"{told[0].upper()}{told[1:]}. Read no benefit as one before that is explained."
-        # Deaths before the treatment could begin are counted from the landmark on, and a hazard
-        # ratio that chance may have put outside the trials' is worth a warning alone.
+        alarms = "; ".join(evidence.alarms)
+        text = f"{alarms[0].upper()}{alarms[1:]}. Read no benefit as one before that is explained."
+        # An alarm is certain if the effect is distrusted or the early events are too unlikely. A
+        # hazard ratio that may be outside the trials' range by chance is worth only a caution.
         certain = bool(evidence.distrust) or evidence.immortal_p < SURPRISE
         status: Status = "fired" if certain else "caution"
-        return status, said, (cohort.study.treatment.column,)
+        return status, text, (cohort.study.treatment.column,)
     return (
         "clear",
         f"The hazard ratio of {evidence.label}, {evidence.hr['landmark']}, is {evidence.compared}; "

@@ -1,7 +1,7 @@
-"""Permutation test of the pipeline: on permuted outcomes a C above 0.5 means leakage.
+"""Permutation test of the pipeline: a C above 0.5 on permuted outcomes means leakage.
 
-Folds, preprocessing, learners and stack are those of the run, with few members, rounds and epochs,
-so that they take seconds.
+Folds, preprocessing, learners and stack are those of the run, but with few members, rounds and
+epochs, so that the fit takes seconds.
 """
 
 from __future__ import annotations
@@ -20,16 +20,20 @@ from accomplice.training.fitting.fit import fit
 from accomplice.training.fitting.prepare import prepare
 from accomplice.training.metrics.concordance import concordance_contributions
 
-#: Most patients fitted to, and events among them that rare ones are raised to.
-MOST_PATIENTS, ENOUGH_EVENTS = 1000, 300
-#: Standard errors above 0.5 from which C is a leak (1 in 740 by chance), and of the interval.
-NO_CHANCE, Z = 3.0, 1.96
-#: Largest measured ratio of the spread of C over permutations to its error: 1.3 to 1.5 with 100,
-#: 100 and 60 permutations of 150, 400 and 1000 synthetic patients. A fold's patients share one
-#: model, which the error does not know (Bengio and Grandvalet, "No unbiased estimator of the
-#: variance of K-fold cross-validation", JMLR 2004).
+#: Maximum of patients in the fit.
+MOST_PATIENTS = 1000
+#: Events, if there are as many, among the patients who are taken of a larger cohort.
+ENOUGH_EVENTS = 300
+#: Standard errors above 0.5 from which C is a sign of leakage (by chance 1 in 740).
+LEAK_Z = 3.0
+#: Standard errors on each side of the 95 % interval.
+Z = 1.96
+#: Factor of the standard error of C: patients of a fold share one model, which makes it too small
+#: (Bengio and Grandvalet, "No unbiased estimator of the variance of K-fold cross-validation", JMLR
+#: 2004). The standard deviation of C over permutations was 1.3 to 1.5 times the standard error with
+#: 100, 100 and 60 permutations of 150, 400 and 1000 synthetic patients.
 SPREAD = 1.5
-#: Settings of the reduced fit.
+#: Settings of the reduced fit, as overrides of the run configuration.
 SMALL = (
     "folds.folds=3",
     "folds.repeats=1",
@@ -51,38 +55,40 @@ SMALL = (
 
 @dataclass(frozen=True)
 class Shuffled:
-    """C of a model of permuted outcomes."""
+    """C of a model that was fitted to permuted outcomes."""
 
     c: float
+    """Uno's C, or Harrell's where the censoring weights are not defined."""
     error: float
-    """Its standard error."""
+    """Standard error of ``c``."""
     patients: int
+    """Number of patients in the fit."""
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95 % interval."""
+        """The 95 % interval of ``c``: c ± 1.96 error."""
         return self.c - Z * self.error, self.c + Z * self.error
 
     @property
     def leaks(self) -> bool:
-        """Whether chance does not explain a C so far above 0.5."""
-        return self.c - NO_CHANCE * self.error > 0.5
+        """Whether ``c`` is more than ``LEAK_Z`` standard errors above 0.5."""
+        return self.c - LEAK_Z * self.error > 0.5
 
 
 def shuffled(cohort: Cohort, config: Config) -> Shuffled:
-    """Fit to outcomes permuted among the patients and judge out of fold.
+    """Fit the pipeline to outcomes permuted among the patients, and estimate C out of fold.
 
     Args:
-        cohort: the run's; of many patients some are taken.
-        config: the run's; its seed permutes the outcomes.
+        cohort: the run's patients; of more than ``MOST_PATIENTS`` a random sample is taken.
+        config: the run's configuration; its seed permutes the outcomes.
 
     Raises:
-        InputError: there are too few events.
+        InputError: there are too few events to divide the patients into folds.
     """
     rng = np.random.default_rng([config.seed, 29])
     permuted = _permuted(cohort.prognostic(), rng)
     small = configure(SMALL, config)
-    # Centres may be small; the test is whether held-out outcomes are seen.
+    # Folds of patients, since centres may be small; leakage of held-out outcomes shows as well.
     small = small.model_copy(update={"folds": small.folds.model_copy(update={"by": "patient"})})
     fitted = fit(prepare(permuted, small), small)
     time, event = permuted.outcome
@@ -91,18 +97,19 @@ def shuffled(cohort: Cohort, config: Config) -> Shuffled:
     horizon = judged_horizon(time, event, fitted.prepared.grid.horizon)
     parts = concordance_contributions(event, time, risk, weights, horizon)
     # Harrell's, where the censoring weights of Uno's are not defined.
-    each = parts.harrell if np.isnan(parts.uno).any() else parts.uno
-    n = len(time)
-    return Shuffled(float(each.mean()), SPREAD * float(each.std() / math.sqrt(n)), n)
+    by_patient = parts.harrell if np.isnan(parts.uno).any() else parts.uno
+    n, error = len(time), float(by_patient.std() / math.sqrt(len(time)))
+    return Shuffled(float(by_patient.mean()), SPREAD * error, n)
 
 
 def _permuted(cohort: Cohort, rng: np.random.Generator) -> Cohort:
-    """Return patients with permuted outcomes; time and event stay together."""
+    """Return at most ``MOST_PATIENTS`` patients with permuted outcomes, time with its event."""
     donor = rng.permutation(len(cohort))
     cohort = replace(cohort, time=cohort.time[donor], event=cohort.event[donor], further={})
     if len(cohort) <= MOST_PATIENTS:
         return cohort
-    # Rare events would be too few among those taken; which patients have them is chance by now.
+    # Patients with the event are preferred, so that rare events suffice; this selects no kind of
+    # patient, since the outcomes are permuted already.
     order = rng.permutation(len(cohort))
     first = order[cohort.outcome.event[order]][:ENOUGH_EVENTS]
     rest = order[~np.isin(order, first)]

@@ -1,11 +1,11 @@
 """Leakage by a single feature: its association with the event, and with censoring.
 
 A feature known at the start may predict the event, but hardly the time of censoring, which the
-study's end decides. A feature recorded at the end predicts both. So each feature is turned into
-groups (levels, tenths of its numbers, "not recorded"), each group into the log ratio of its events
-to those expected, and this out-of-fold score is tested against the events *and* the censoring.
-Under independent censoring (Kalbfleisch & Prentice, The Statistical Analysis of Failure Time Data,
-2002, chapter 6) its slope in a Cox model of the censoring is 0.
+study's end determines. A feature recorded at the end predicts both. So the patients are grouped by
+each feature (levels, tenths of numbers, "not recorded"), and a patient's score is the log ratio of
+observed to expected events of their group, out of fold. The score is tested against the events
+*and* the censoring: under independent censoring (Kalbfleisch and Prentice, "The Statistical
+Analysis of Failure Time Data", 2002, chapter 6) its slope in a Cox model of the censoring is 0.
 """
 
 from __future__ import annotations
@@ -26,89 +26,118 @@ from accomplice.training.estimators.outcome import UndefinedMetricError
 from accomplice.training.estimators.policy import TOO_GOOD
 from accomplice.training.metrics.concordance import concordance_contributions, harrell_c
 
-#: Most patients and features; of more features, those that correlate with the event or the
-#: censoring, or whose missingness does.
-MOST_PATIENTS, MOST_FEATURES = 5000, 150
-#: Folds of the scores, groups of a number's values, and events beforehand in each group.
-FOLDS, GROUPS, PRIOR = 5, 10, 2.0
-#: Most features compared with all others together, most of those, and their penalties.
-SUSPECTS, OTHERS, PENALTIES = 3, 100, (10.0, 1.0, 0.1, 0.01)
-#: Fewest patients of a group whose start or end of follow-up is tested.
+#: Maximum of patients; of more, a random sample is judged.
+MOST_PATIENTS = 5000
+#: Maximum of features; of more, those are judged whose values or missingness correlate most with
+#: the event or the censoring.
+MOST_FEATURES = 150
+#: Folds of the out-of-fold scores.
+FOLDS = 5
+#: Groups into which the values of a number are divided.
+GROUPS = 10
+#: Prior events, observed and expected, of each group.
+PRIOR = 2.0
+#: Maximum of features that are compared with all others together.
+MOST_SUSPECTS = 3
+#: Maximum of other features in that comparison.
+MOST_OTHERS = 100
+#: Ridge penalties of the other features, of which the best is taken.
+PENALTIES = (10.0, 1.0, 0.1, 0.01)
+#: Minimum of patients in a group and outside it, and of events and of censorings, for a test.
 FEWEST = 10
 
 # The thresholds below were set on public cohorts, two of them of gastric cancer, with and without
 # columns known to be written after the outcome (tumour status, therapy outcome, relapse).
 
-#: Gain of log partial likelihood, in all and for each event, below which a feature is no leak.
-LEAST_GAIN, LEAST_EACH = 10.0, 0.1
-#: Slope and z of the censoring below which a high score prevents it, which is a leak, and a less
-#: strict z for features with a large gain for each event...
-KEPT, KEPT_Z, VERY_MUCH, KEPT_NEARER = -0.25, -3.5, 0.25, -2.8
-#: ... and C for events, C for censoring, and z above which a score predicts the follow-up itself.
-RUNS, RUNS_CENSORED, RUNS_Z = 0.7, 0.62, 3.5
-#: Log10 of the probability of a group's follow-up, below which it is no chance.
-NO_CHANCE = -5.0
-#: Gain for each event, and as a multiple of all others' gain, that is worth a second look.
-MUCH_EACH, MUCH = 0.3, 1.8
+#: Gain of log partial likelihood below which a feature is no leak.
+GAIN_MIN = 10.0
+#: The same for each event.
+GAIN_PER_EVENT_MIN = 0.1
+#: Largest slope of the censoring for a leak: a high score then prevents censoring.
+CENSORING_SLOPE_MAX = -0.25
+#: Largest z of this slope for a leak.
+CENSORING_Z_MAX = -3.5
+#: Gain per event from which ``CENSORING_Z_MAX_LARGE_GAIN`` applies instead.
+LARGE_GAIN_PER_EVENT = 0.25
+#: Largest z of this slope for a leak by a feature of such a gain.
+CENSORING_Z_MAX_LARGE_GAIN = -2.8
+#: Least C for events of a score that predicts the length of follow-up itself, which is a leak.
+FOLLOW_UP_C_MIN = 0.7
+#: Least C for censoring of such a score.
+FOLLOW_UP_CENSORING_C_MIN = 0.62
+#: Least z of the censoring's slope for such a score.
+FOLLOW_UP_Z_MIN = 3.5
+#: Largest ``log10_p`` for a leak.
+LOG10_P_MAX = -5.0
+#: Least gain per event of a feature that is reported as unusually strong.
+STRONG_GAIN_PER_EVENT = 0.3
+#: Least ratio of its gain to that of all other features together.
+STRONG_GAIN_RATIO = 1.8
 
 
 @dataclass(frozen=True)
-class Single:
-    """Out-of-fold figures of one feature, or of whether it is recorded."""
+class SingleFeature:
+    """Out-of-fold statistics of one feature, or of the indicator that it is recorded."""
 
     feature: str
+    """Name of the feature."""
     recorded: bool
     """Whether the indicator of being recorded is judged, not the values."""
     c: float
-    """Harrell's C of the feature alone."""
+    """Harrell's C of the feature's score."""
     c_low: float
-    """Its lower bound, at a level that allows for the number of features."""
+    """Lower bound of C: c − SE · sqrt(−2 ln level), level = 0.005 / (2 · features)."""
     gain: float
-    """Log partial likelihood gained over none."""
+    """Gain of log partial likelihood by the score over a model without covariates."""
     c_censored: float
-    """C of the same score for the time of censoring; 0.5 if it is independent of it."""
+    """Harrell's C of the score for the time of censoring; 0.5 under independent censoring."""
     slope: float
-    """Log-hazard of being censored for one unit of the score; 0 under independent censoring."""
+    """Log-hazard of censoring for one unit of the score; 0 under independent censoring."""
     z: float
-    """Signed root of twice the log-likelihood that the slope gains."""
-    surprise: float
-    """Log10 of the chance that some level's follow-up begins so late, or ends so early."""
-    each: float
-    """Log partial likelihood gained for each event."""
+    """Signed root of twice the gain of log-likelihood by the slope."""
+    log10_p: float
+    """Log10 of p / level: p is the least chance that a group's follow-up begins so late or ends so
+    early, level as in ``c_low``. 0 for the values of a number."""
+    gain_per_event: float
+    """``gain`` divided by the number of events."""
     others: float = math.nan
-    """Log partial likelihood that all other features together gain; NaN where not compared."""
+    """Gain of log partial likelihood by all other features together; NaN if not compared."""
 
     def gives_away(self, too_good: float = TOO_GOOD) -> str:
-        """Return how the feature leaks the outcome; empty if it does not.
+        """Return how the feature leaks the outcome, as a clause; empty if it does not.
 
         Args:
-            too_good: C of a single feature above which it is taken for a leak.
+            too_good: C of a single feature from which it is taken for a leak.
         """
-        if self.c >= too_good and self.c_low >= RUNS:
+        if self.c >= too_good and self.c_low >= FOLLOW_UP_C_MIN:
             return f"alone it reaches C {self.c:.2f}"
-        if self.gain < LEAST_GAIN or self.each < LEAST_EACH:
+        if self.gain < GAIN_MIN or self.gain_per_event < GAIN_PER_EVENT_MIN:
             return ""
-        least = KEPT_NEARER if self.each >= VERY_MUCH else KEPT_Z
-        if self.slope <= KEPT and self.z <= least:
+        large = self.gain_per_event >= LARGE_GAIN_PER_EVENT
+        z_max = CENSORING_Z_MAX_LARGE_GAIN if large else CENSORING_Z_MAX
+        if self.slope <= CENSORING_SLOPE_MAX and self.z <= z_max:
             return (
                 f"it tells who had the event whatever the time (z {self.z:.1f} for being "
                 "censored, which nothing known at the start decides)"
             )
-        if self.c >= RUNS and self.c_censored >= RUNS_CENSORED and self.z >= RUNS_Z:
+        ranks_censored = self.c_censored >= FOLLOW_UP_CENSORING_C_MIN and self.z >= FOLLOW_UP_Z_MIN
+        if self.c >= FOLLOW_UP_C_MIN and ranks_censored:
             return (
                 f"it runs with the length of follow-up, also of the censored (C {self.c:.2f} for "
                 f"events, {self.c_censored:.2f} for censoring)"
             )
-        if self.surprise <= NO_CHANCE:
+        if self.log10_p <= LOG10_P_MAX:
             return (
-                "patients with one of its levels, or with any, all stay or leave until some month"
+                "all patients with one of its levels, or with any value, are followed past, or "
+                "only up to, one month"
             )
         return ""
 
     @property
     def stands_out(self) -> str:
-        """Return how the feature is unusually strong, though not surely leaked; else empty."""
-        if self.each < MUCH_EACH or not self.gain >= MUCH * self.others:
+        """Clause about the strength of an unusually strong feature; empty for any other."""
+        strong = self.gain_per_event >= STRONG_GAIN_PER_EVENT
+        if not strong or not self.gain >= STRONG_GAIN_RATIO * self.others:
             return ""
         if self.others < 1:
             return f"it tells much (C {self.c:.2f}), all other features together nothing"
@@ -118,15 +147,16 @@ class Single:
         )
 
 
-def single_features(cohort: Cohort, seed: int) -> list[Single]:
+def single_features(cohort: Cohort, seed: int) -> list[SingleFeature]:
     """Judge each feature by itself.
 
     Args:
-        cohort: patients with their features, the treatment not among them.
-        seed: of the folds and of the choice of patients.
+        cohort: patients with their features, without the treatment.
+        seed: seed of the folds and of the choice of patients.
 
     Returns:
-        One for each feature, and one for each with missing values.
+        The statistics of each judged feature, and of the indicator of each that is missing in at
+        least ``FEWEST`` patients and recorded in as many.
     """
     rng = np.random.default_rng([seed, 17])
     if len(cohort) > MOST_PATIENTS:
@@ -138,23 +168,31 @@ def single_features(cohort: Cohort, seed: int) -> list[Single]:
     # Each feature is judged twice, by its values and by whether they are recorded.
     level = 0.005 / (2 * len(names))
     for j in chosen:
-        values, leveled = cohort.values[:, j], features[j].levels is not None
-        there = ~np.isnan(values)
-        found.append(outcome.judge(names[j], group(values, leveled), level, leveled=leveled))
-        if FEWEST <= there.sum() <= len(there) - FEWEST:
-            found.append(outcome.judge(names[j], there.astype(int), level, recorded=True))
-    strong = [one for one in found if one.each >= MUCH_EACH and one.gain >= LEAST_GAIN]
-    strongest = sorted(strong, key=lambda one: -one.gain)[:SUSPECTS]
+        values, has_levels = cohort.values[:, j], features[j].levels is not None
+        known = ~np.isnan(values)
+        groups = group(values, has_levels)
+        found.append(outcome.judge(names[j], groups, level, has_levels=has_levels))
+        if FEWEST <= known.sum() <= len(known) - FEWEST:
+            found.append(outcome.judge(names[j], known.astype(int), level, recorded=True))
+    strong = [
+        one for one in found if one.gain_per_event >= STRONG_GAIN_PER_EVENT and one.gain >= GAIN_MIN
+    ]
+    strongest = sorted(strong, key=lambda one: -one.gain)[:MOST_SUSPECTS]
     compared = {id(one): _others(cohort, outcome, one.feature, chosen) for one in strongest}
     return [replace(one, others=compared.get(id(one), math.nan)) for one in found]
 
 
-def group(values: Array, leveled: bool) -> Ints:
-    """Put values (n,) into groups: levels or tenths, and those that are missing."""
+def group(values: Array, has_levels: bool) -> Ints:
+    """Return the group (n,) of each value, from 0: levels, or tenths of numbers; missing is last.
+
+    Args:
+        values: (n,) coded values, NaN where missing.
+        has_levels: whether each distinct value is a group.
+    """
     known = ~np.isnan(values)
     found = np.zeros(len(values), dtype=int)
     distinct = np.unique(values[known])
-    if leveled or len(distinct) <= GROUPS:
+    if has_levels or len(distinct) <= GROUPS:
         found[known] = np.searchsorted(distinct, values[known])
     else:
         edges = np.unique(np.quantile(values[known], np.linspace(0, 1, GROUPS + 1)[1:-1]))
@@ -165,24 +203,30 @@ def group(values: Array, leveled: bool) -> Ints:
 
 @dataclass(frozen=True)
 class _Outcome:
-    """Outcomes, with the folds and risk sets that scores are made and judged by."""
+    """Outcomes with the folds and risk sets by which scores are made and judged."""
 
     time: Array
+    """(n,) follow-up in months."""
     event: Bools
+    """(n,) whether the event was seen."""
     fold: Ints
+    """(n,) fold of the out-of-fold scores."""
     expected: Array
-    """(n,) events expected of each patient by their time."""
+    """(n,) Nelson–Aalen cumulative hazard at each patient's time: their expected events."""
     at_event: RiskSets
+    """Risk sets of the events."""
     at_censoring: RiskSets
-    none: tuple[float, float]
-    """Log partial likelihoods of no score, for the event and for the censoring."""
+    """Risk sets of the censorings."""
+    null: tuple[float, float]
+    """Log partial likelihoods without covariates, of the events and of the censorings."""
 
     @classmethod
     def of(cls, time: Array, event: Bools, rng: np.random.Generator) -> _Outcome:
+        """Draw the folds and make the risk sets."""
         fold = rng.permutation(np.arange(len(time)) % FOLDS)
         sets, flat = (RiskSets(time, event), RiskSets(time, ~event)), np.zeros(len(time))
-        none = (sets[0].value(flat), sets[1].value(flat))
-        return cls(time, event, fold, nelson_aalen(time, event), *sets, none)
+        null = (sets[0].value(flat), sets[1].value(flat))
+        return cls(time, event, fold, nelson_aalen(time, event), *sets, null)
 
     def judge(
         self,
@@ -190,15 +234,23 @@ class _Outcome:
         groups: Ints,
         level: float,
         *,
-        leveled: bool = True,
+        has_levels: bool = True,
         recorded: bool = False,
-    ) -> Single:
-        """Judge a feature's groups (n,) against events and censoring."""
+    ) -> SingleFeature:
+        """Return the statistics of a feature.
+
+        Args:
+            feature: name of the feature.
+            groups: (n,) group of each patient.
+            level: significance level, corrected for the number of features.
+            has_levels: whether the groups are levels or indicators, whose follow-up is tested too.
+            recorded: whether the groups are the indicator of being recorded.
+        """
         score = self.score(groups)
         c, error = _concordance(self.event, self.time, score)
         slope, z = self.of_censoring(score)
         gain = self.gain(score)
-        return Single(
+        return SingleFeature(
             feature=feature,
             recorded=recorded,
             c=c,
@@ -207,37 +259,46 @@ class _Outcome:
             c_censored=_concordance(~self.event, self.time, score)[0],
             slope=slope,
             z=z,
-            surprise=self.surprise(groups) - math.log10(level) if leveled else 0.0,
-            each=gain / max(int(self.event.sum()), 1),
+            log10_p=self.log10_p(groups) - math.log10(level) if has_levels else 0.0,
+            gain_per_event=gain / max(int(self.event.sum()), 1),
         )
 
     def score(self, groups: Ints) -> Array:
-        """Log ratio (n,) of observed to expected events of each patient's group, out of fold."""
-        made, size = np.zeros(len(groups)), int(groups.max()) + 1
+        """Return the log ratio (n,) of observed to expected events of each patient's group.
+
+        It is log((O + PRIOR) / (E + PRIOR)), of the group's patients in the other folds.
+        """
+        score, size = np.zeros(len(groups)), int(groups.max()) + 1
         for k in range(FOLDS):
             inside = self.fold != k
-            seen = np.bincount(groups[inside], self.event[inside], size)
-            due = np.bincount(groups[inside], self.expected[inside], size)
-            made[~inside] = np.log((seen + PRIOR) / (due + PRIOR))[groups[~inside]]
-        return made
+            observed = np.bincount(groups[inside], self.event[inside], size)
+            expected = np.bincount(groups[inside], self.expected[inside], size)
+            score[~inside] = np.log((observed + PRIOR) / (expected + PRIOR))[groups[~inside]]
+        return score
 
     def gain(self, score: Array) -> float:
-        """Log partial likelihood that a score (n,) gains, at its best scale."""
+        """Return the gain of log partial likelihood by a score (n,); 0 if its slope is negative."""
         beta = _slope(score, self.at_event)
-        return max(0.0, self.at_event.value(beta * score) - self.none[0]) if beta > 0 else 0.0
+        return max(0.0, self.at_event.value(beta * score) - self.null[0]) if beta > 0 else 0.0
 
     def of_censoring(self, score: Array) -> tuple[float, float]:
-        """Return the slope of a score (n,) in a Cox model of the censoring, and its z."""
+        """Return the slope of a score (n,) in a Cox model of the censoring, and its z.
+
+        Both are 0 with fewer than ``FEWEST`` events or censorings.
+        """
         if min(self.event.sum(), (~self.event).sum()) < FEWEST:
             return 0.0, 0.0
         beta = _slope(score, self.at_censoring)
-        gained = max(0.0, self.at_censoring.value(beta * score) - self.none[1])
+        gained = max(0.0, self.at_censoring.value(beta * score) - self.null[1])
         return beta, math.copysign(math.sqrt(2 * gained), beta)
 
-    def surprise(self, groups: Ints) -> float:
-        """Log10 of the chance that a group's follow-up begins so late, or ends so early.
+    def log10_p(self, groups: Ints) -> float:
+        """Return log10 of the least chance, over groups (n,), of an unusual range of follow-up.
 
-        The former allows for half the others' rate of leaving, the latter for five times it.
+        The chance that all m patients of a group are followed past a month by which a share q of
+        the others has left is (1 − q / 2)ᵐ, at about half the others' rate of leaving. The chance
+        that all have left by a month past which a share s of the others is followed is (1 − s⁵)ᵐ,
+        at five times that rate.
         """
         least = 0.0
         for g in np.unique(groups):
@@ -245,23 +306,24 @@ class _Outcome:
             size = int(inside.sum())
             if size < FEWEST or size > len(groups) - FEWEST:
                 continue
-            own, other = self.time[inside], self.time[~inside]
-            before, after = (other < own.min()).mean(), (other > own.max()).mean()
-            late = size * math.log10(1 - before / 2)
-            early = size * math.log10(max(1 - after**5, 1e-12))
+            own, others = self.time[inside], self.time[~inside]
+            left, stay = (others < own.min()).mean(), (others > own.max()).mean()
+            late = size * math.log10(1 - left / 2)
+            early = size * math.log10(max(1 - stay**5, 1e-12))
             least = min(least, late, early)
         return least
 
 
 def _slope(score: Array, sets: RiskSets) -> float:
+    """Return the slope of a score (n,) in a Cox model; 0 if the score is constant."""
     if score.std() < 1e-9:
         return 0.0
-    # A little penalty: a group without censoring has no finite slope.
+    # A small penalty, since a group without censoring has no finite slope.
     return float(fit_cox((score - score.mean())[:, None], sets, np.full(1, 0.5))[0])
 
 
 def _concordance(event: Bools, time: Array, score: Array) -> tuple[float, float]:
-    """Harrell's C and its standard error; 0.5 and 0 without comparable pairs."""
+    """Return Harrell's C and its standard error; 0.5 and 0 without comparable pairs."""
     try:
         c = harrell_c(event, time, score)
     except UndefinedMetricError:
@@ -271,32 +333,40 @@ def _concordance(event: Bools, time: Array, score: Array) -> tuple[float, float]
 
 
 def _screened(cohort: Cohort, outcome: _Outcome) -> Ints:
-    """Positions of the features to judge: all, or those most correlated with the outcome."""
+    """Return the positions of the features to judge, at most ``MOST_FEATURES``.
+
+    Of more, those with the largest correlation of their ranks or missingness with the martingale
+    residuals of the events or of the censoring, after all categories.
+    """
     p = cohort.values.shape[1]
     if p <= MOST_FEATURES:
         return np.arange(p)
-    surplus = outcome.event - outcome.expected
-    left = ~outcome.event - nelson_aalen(outcome.time, ~outcome.event)
+    of_event = outcome.event - outcome.expected
+    of_censoring = ~outcome.event - nelson_aalen(outcome.time, ~outcome.event)
     ranked = ranks(cohort.values)
     missing = np.isnan(cohort.values).astype(float)
+    residuals = (of_event, of_censoring)
     size = np.max(
-        [np.abs(correlation_with(x, y)) for x in (ranked, missing) for y in (surplus, left)], axis=0
+        [np.abs(correlation_with(x, y)) for x in (ranked, missing) for y in residuals], axis=0
     )
-    kinds = [f.kind == "category" for f in cohort.study.features.values()]
+    categories = [f.kind == "category" for f in cohort.study.features.values()]
     # The codes of a category have no order, so no correlation.
-    size[kinds] = np.inf
+    size[categories] = np.inf
     return np.sort(np.argsort(-size, kind="stable")[:MOST_FEATURES])
 
 
 def _others(cohort: Cohort, outcome: _Outcome, feature: str, chosen: Ints) -> float:
-    """Log partial likelihood that a ridge Cox of the other features gains, out of fold."""
+    """Return the gain of log partial likelihood by a ridge Cox model of the other features.
+
+    It is out of fold, at the best of ``PENALTIES``; NaN without other features.
+    """
     names = list(cohort.study.features)
     kept = [int(j) for j in chosen if names[j] != feature]
     if not kept:
         return math.nan
     events = float(outcome.event.sum())
     scores = np.zeros((len(PENALTIES), len(cohort)))
-    for k, X in enumerate(_designs(cohort, kept[:OTHERS], outcome.fold)):
+    for k, X in enumerate(_designs(cohort, kept[:MOST_OTHERS], outcome.fold)):
         inside = outcome.fold != k
         sets = RiskSets(outcome.time[inside], outcome.event[inside])
         weight = np.full(X.shape[1], events * max(1.0, X.shape[1] / inside.sum()))
@@ -306,7 +376,7 @@ def _others(cohort: Cohort, outcome: _Outcome, feature: str, chosen: Ints) -> fl
 
 
 def _designs(cohort: Cohort, kept: Sequence[int], fold: Ints) -> Iterator[Array]:
-    """Yield each fold's linear design (n, c) of some features, fitted to the others."""
+    """Yield each fold's linear design (n, c) of some features, fitted to the other folds."""
     names = list(cohort.study.features)
     wanted = {names[j] for j in kept}
     modalities = {
