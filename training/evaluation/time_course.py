@@ -1,6 +1,6 @@
-"""A model's course over follow-up: survival by risk group, time-dependent AUC, Brier score.
+"""Curves over follow-up: survival by risk group, time-dependent AUC and Brier score.
 
-All is taken at round months, never at a patient's own time.
+They are read at round months, never at a patient's own time.
 """
 
 from __future__ import annotations
@@ -17,17 +17,29 @@ from accomplice.training.evaluation.bootstrap import BootstrappedOutcome, band
 from accomplice.training.evaluation.record import Curve, RiskGroup
 from accomplice.training.metrics.brier import brier_contributions
 
-#: Round steps, in months, and at most how many of them reach the horizon.
+#: Distances that months may have, in months.
 STEPS = (0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 6.0, 12.0, 24.0, 60.0, 120.0)
-MOST_MONTHS, MOST_MARKS = 30, 6
+#: Maximum of months of a curve.
+MOST_MONTHS = 30
+#: Maximum of months at which patients at risk are counted, month 0 apart.
+MOST_MARKS = 6
+#: Names of the thirds of rising risk.
 GROUPS = ("low risk", "middle risk", "high risk")
-#: Cumulative hazards below it rank as equal: smaller differences do not rank patients.
-FAINTEST = 1e-6
+#: Floor of the cumulative hazard before patients are ranked: values below it are ties.
+HAZARD_FLOOR = 1e-6
 
 
 def months_to(horizon: float, most: int = MOST_MONTHS) -> Array:
-    """Return round months (t,) above 0 to a horizon, evenly spaced; itself if none is below."""
-    # The judged horizon lies a hair before a round one that all were followed to.
+    """Return round months (t,), evenly spaced, above 0 and up to a horizon.
+
+    Args:
+        horizon: in months.
+        most: maximum of t.
+
+    Returns:
+        The months; the horizon alone if it is shorter than the smallest step.
+    """
+    # The judged horizon may be the number just below a round month, which is then included.
     reach = horizon * (1 + 1e-9)
     step = next((s for s in STEPS if reach / s < most + 1), STEPS[-1])
     found = [step * k for k in range(1, int(reach / step) + 1)]
@@ -35,27 +47,28 @@ def months_to(horizon: float, most: int = MOST_MONTHS) -> Array:
 
 
 def marks_to(horizon: float) -> Array:
-    """Return the months at which patients at risk are counted, from 0."""
+    """Return the months (m,), from 0, at which patients at risk are counted."""
     return np.append(0.0, months_to(horizon, MOST_MARKS))
 
 
 def risk_groups(
     followed: BootstrappedOutcome, risk: Array, group: Ints, months: Array, marks: Array
 ) -> tuple[RiskGroup, ...]:
-    """Estimate survival in thirds of rising risk.
+    """Estimate Kaplan–Meier survival in thirds of rising risk.
 
     Args:
-        followed: n patients.
-        risk: (n,) higher is worse.
-        group: (n,) patients whose risks may be compared; thirds are taken within each.
-        months: (t,) of the curves.
-        marks: (m,) at which patients at risk are counted.
+        followed: outcomes of n patients.
+        risk: (n,) risk score, higher is worse.
+        group: (n,) label; risks are comparable within a label, and thirds are formed within each.
+        months: (t,) months of the curves.
+        marks: (m,) months at which patients at risk are counted.
 
     Returns:
         A group for each third that is not empty; equal risks stay together. Survival is NaN
-        where the group's follow-up has ended, its band is Greenwood's on the log-log scale.
+        after the end of the group's follow-up. Bands are 95 % intervals by Greenwood's variance
+        on the log-log scale.
     """
-    third, found = thirds(risk, group), []
+    third, groups = thirds(risk, group), []
     for place, name in enumerate(GROUPS):
         member = third == place
         if not member.any():
@@ -64,23 +77,30 @@ def risk_groups(
         curve, at = KaplanMeier.fit(time, event), np.minimum(months, followed.horizon)
         ended = (curve.last < at) & (curve.survival[-1] > 0)
         value, low, high = (
-            np.where(ended, np.nan, each) for each in (curve.at(at), *curve.interval(at))
+            np.where(ended, np.nan, read) for read in (curve.at(at), *curve.interval(at))
         )
-        held = [int((time >= min(mark, followed.horizon)).sum()) for mark in marks]
-        found.append(
+        at_risk = [int((time >= min(mark, followed.horizon)).sum()) for mark in marks]
+        groups.append(
             RiskGroup(
                 name=name,
                 patients=int(member.sum()),
                 events=followed.take(member).events,
                 survival=Curve(value=tuple(value), low=tuple(low), high=tuple(high)),
-                at_risk=tuple(held),
+                at_risk=tuple(at_risk),
             )
         )
-    return tuple(found)
+    return tuple(groups)
 
 
 def thirds(risk: Array, group: Ints) -> Ints:
-    """Return the third (n,) of rising risk within each group: 0, 1 or 2."""
+    """Return each patient's third (n,) of risk within their group: 0 is the lowest, 2 the highest.
+
+    Patients of equal risk share the third of their middle rank.
+
+    Args:
+        risk: (n,) risk score.
+        group: (n,) label of the patients who are divided together.
+    """
     found = np.zeros(len(risk), dtype=int)
     for label in np.unique(group):
         member = np.flatnonzero(group == label)
@@ -97,24 +117,28 @@ def auc_over_time(
     group: Ints,
     months: Array,
 ) -> dict[str, Curve]:
-    """Take the time-dependent AUC of each model's predicted risk at each month.
+    """Estimate the time-dependent AUC of each model at each month, with bands.
+
+    Cumulative/dynamic AUC by IPCW (Uno et al., "Evaluating prediction rules for t-year survivors
+    with censored regression models", JASA 2007); the score is the log cumulative hazard predicted
+    at the month, less the mean of the patient's group.
 
     Args:
-        followed: n patients.
-        grid: of the curves.
-        curves: model -> (n, j + 1) cumulative hazards.
-        group: (n,) patients whose risks may be compared.
-        months: (t,).
+        followed: outcomes of n patients, with bootstrap draws.
+        grid: time bins of the curves.
+        curves: model -> cumulative hazards (n, j + 1).
+        group: (n,) label of the patients whose risks are comparable.
+        months: (t,) months; those after the judged horizon are replaced by it.
 
     Returns:
-        Model -> AUC (t,), NaN at months with no event before or no patient followed beyond.
+        Model -> AUC (t,); NaN at months with no event before or no patient followed beyond.
     """
-    found = np.empty((len(curves), len(followed.draws.counts), len(months)))
+    drawn = np.empty((len(curves), len(followed.draws.counts), len(months)))
     for t, month in enumerate(np.minimum(months, followed.horizon)):
         at = [_at(grid, cumulative, month) for cumulative in curves.values()]
-        risks = [within(np.log(np.maximum(each, FAINTEST)), group) for each in at]
-        found[:, :, t] = followed.auc(month, *risks)
-    return {name: band(figure) for name, figure in zip(curves, found, strict=True)}
+        risks = [within(np.log(np.maximum(hazard, HAZARD_FLOOR)), group) for hazard in at]
+        drawn[:, :, t] = followed.auc(month, *risks)
+    return {name: band(auc) for name, auc in zip(curves, drawn, strict=True)}
 
 
 def brier_over_time(
@@ -123,18 +147,29 @@ def brier_over_time(
     curves: Mapping[str, Array],
     months: Sequence[float] | Array,
 ) -> dict[str, Curve]:
-    """Take the Brier score of each model at each month; arguments as `auc_over_time`."""
+    """Estimate the Brier score, weighted by IPCW, of each model at each month, with bands.
+
+    Args:
+        followed: outcomes of n patients, with bootstrap draws.
+        grid: time bins of the curves.
+        curves: model -> cumulative hazards (n, j + 1).
+        months: (t,) months; those after the judged horizon are replaced by it.
+
+    Returns:
+        Model -> Brier score (t,).
+    """
     found = {}
     for name, cumulative in curves.items():
-        figures = []
+        drawn = []
         for month in np.minimum(months, followed.horizon):
             alive = survival(_at(grid, cumulative, month))[:, None]
             at, outcome = np.array([month]), (followed.event, followed.time)
             parts = brier_contributions(*outcome, alive, at, followed.weights)
-            figures.append(followed.draws.mean(parts[:, 0]))
-        found[name] = band(np.stack(figures, axis=1))
+            drawn.append(followed.draws.mean(parts[:, 0]))
+        found[name] = band(np.stack(drawn, axis=1))
     return found
 
 
 def _at(grid: TimeGrid, cumulative: Array, month: float) -> Array:
+    """Return the cumulative hazard (n,) at a month, from (n, j + 1)."""
     return np.asarray(grid.at(cumulative, np.array([month]))[:, 0])

@@ -1,4 +1,4 @@
-"""Fit the baselines on the folds of a fit, and predict with them out of fold."""
+"""Fitting of the baselines on a fit's training folds, and their out-of-fold predictions."""
 
 from __future__ import annotations
 
@@ -18,9 +18,14 @@ from accomplice.training.models.fold_model import FoldModel
 
 
 def fit_baselines(prepared: Prepared, config: Config) -> tuple[Baseline, ...]:
-    """Fit each baseline on each training fold, Kaplan–Meier first, the study's own in their order.
+    """Fit each baseline on each training fold.
 
-    The study file lists the simplest first, so its last is its clinical model.
+    Args:
+        prepared: patients, folds and preprocessing of the fit.
+        config: run configuration; its anchor folds and seed are used.
+
+    Returns:
+        Kaplan–Meier, then the baselines of the study file in their order.
     """
     listed = {KAPLAN_MEIER: (), **prepared.blind.study.baselines}
     time, event = prepared.cohort.outcome
@@ -38,12 +43,17 @@ def fit_baselines(prepared: Prepared, config: Config) -> tuple[Baseline, ...]:
 
 
 def out_of_fold_curves(baselines: Sequence[Baseline], prepared: Prepared) -> dict[str, Array]:
-    """Out-of-fold cumulative hazards (n, j + 1) at the common grid's edges, by baseline."""
+    """Return baseline name -> out-of-fold cumulative hazards (n, j + 1) at the common grid's edges.
+
+    Args:
+        baselines: fitted on the folds of ``prepared``.
+        prepared: patients and folds of the fit.
+    """
     return {baseline.name: _out_of_fold(baseline, prepared) for baseline in baselines}
 
 
 def _out_of_fold(baseline: Baseline, prepared: Prepared) -> Array:
-    """Cumulative hazard (n, j + 1) of the patients it was fitted on, by folds without them."""
+    """Return cumulative hazards (n, j + 1), each patient's from folds fitted without them."""
     repeats, n = len(prepared.fold), len(prepared.cohort)
     found = np.zeros((repeats, n, len(prepared.grid.edges)))
     blind, held_out = prepared.blind, prepared.held_out
@@ -63,6 +73,7 @@ def _fit_fold(
     train: Bools,
     config: Config,
 ) -> Anchor:
+    """Fit one baseline on one training fold; without columns, all patients get one curve."""
     X = design(model, features, blind.values, blind.centre)[train]
     if not X.shape[1]:
         flat = baseline_hazard(np.zeros(len(X)), time[train], event[train], model.grid)

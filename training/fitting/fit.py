@@ -20,37 +20,41 @@ from accomplice.training.progress import Report, Tick, silent, unreported
 from accomplice.training.treatment.benefit import under
 from accomplice.training.treatment.effect import CrossFitted, cross_fit
 
-#: Most patients for the comparison of folds, and upper bound of the spread lost by averaging.
-MOST_COMPARED, MOST_LOST = 2000, 1.5
+#: Maximum of patients on whom the fold models' predictions are compared.
+MOST_COMPARED = 2000
+#: Upper bound of the ratio that :func:`spread_ratio` returns.
+MOST_SPREAD = 1.5
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A fitted model with out-of-fold predictions of the cohort it was fitted on."""
+    """A fitted model with out-of-fold predictions for the cohort it was fitted on."""
 
     ensemble: Ensemble
+    """Models of all folds, with the stack that is fitted on all patients."""
     prepared: Prepared
+    """Patients, folds and fitted fold models."""
     learners: Array
     """(l, n, j + 1) out-of-fold cumulative hazards of the learners."""
     stacks: tuple[Stack, ...]
-    """One a fold of the first division, fitted on its other folds."""
+    """A stack for each fold of the first repeat, fitted on the patients of the other folds."""
     blind: Array
-    """(n, j + 1) out-of-fold stacked cumulative hazard, the stack fitted on the other folds."""
+    """(n, j + 1) out-of-fold stacked cumulative hazard, predicted without the treatment."""
     cumulative: Array
-    """(n, j + 1) the same under the observed treatment."""
+    """(n, j + 1) ``blind`` under the observed treatment; equal to it without an ``effect``."""
     effect: CrossFitted | None
-    """The treatment's effect, where it was to be estimated and could be."""
+    """The treatment's effect; None if none was estimated."""
     no_effect: str
-    """The reason if there is none."""
+    """Reason why no effect was estimated; empty if one was."""
     history: list[list[float]]
-    """Validation loss of each fold, epoch by epoch."""
+    """(epochs, folds) validation loss of the network."""
 
     def again(self, values: Array, rows: Ints | None = None, /) -> Array:
-        """Out-of-fold ``blind`` (m, j + 1) of the same patients, had they had other features.
+        """Predict ``blind`` (m, j + 1) out of fold for the same patients with other features.
 
         Args:
             values: (m, p) coded features without the treatment.
-            rows: (m,) the patients that they are of; all, in order, if absent.
+            rows: (m,) positions in the cohort of the patients; all, in order, if absent.
         """
         prepared = self.prepared
         if rows is not None:
@@ -67,8 +71,19 @@ def fit(
     budget: Budget = UNLIMITED,
     report: Report = unreported,
 ) -> Fitted:
-    """Train the network of all folds at once, then stack it with the folds' other learners."""
-    # Torch and Lightning are imported by what trains: nothing else here needs them.
+    """Train the network of all folds at once, then stack it with the folds' other learners.
+
+    Args:
+        prepared: patients, folds and the learners fitted before the network.
+        config: run configuration.
+        tick: progress callback.
+        budget: time budget of the network's training.
+        report: callback with each epoch and the folds' mean validation loss.
+
+    Raises:
+        InputError: the configured device does not exist.
+    """
+    # Torch and Lightning are imported here, since only training needs them.
     from accomplice.training.fitting.network import fit_net
 
     net, history = fit_net(prepared, config, tick, budget, report)
@@ -78,9 +93,16 @@ def fit(
 def assemble(
     prepared: Prepared, net: Networks, config: Config, history: list[list[float]]
 ) -> Fitted:
-    """Predict out of fold, stack the learners, and fit the treatment's effect beside them."""
-    alone = BatchedEnsemble(prepared.models, net, prepared.grid).by_fold()
-    learners = out_of_fold(prepared, alone)
+    """Predict out of fold, fit the stacks, and estimate the treatment's effect.
+
+    Args:
+        prepared: patients, folds and fitted fold models.
+        net: fitted networks of the same folds.
+        config: run configuration.
+        history: (epochs, folds) validation loss of the network.
+    """
+    by_fold = BatchedEnsemble(prepared.models, net, prepared.grid).by_fold()
+    learners = out_of_fold(prepared, by_fold)
     time, event = prepared.cohort.outcome
     grid = prepared.grid
 
@@ -91,7 +113,7 @@ def assemble(
     stacks = tuple(stack(fold != k) for k in range(int(fold.max()) + 1))
     blind = stacked(fold, stacks, learners)
     whole = stack(np.ones(len(time), dtype=bool))
-    whole = replace(whole, slope=whole.slope * spread_lost(prepared, alone, whole))
+    whole = replace(whole, slope=whole.slope * spread_ratio(prepared, by_fold, whole))
     ensemble = Ensemble(prepared.models, net, grid, whole)
     found = treatment_effect(prepared, blind, config)
     treated = prepared.cohort.treated
@@ -103,7 +125,13 @@ def assemble(
 
 
 def stacked(fold: Ints, stacks: Sequence[Stack], learners: Array) -> Array:
-    """Stack (l, n, j + 1) cumulative hazards, each patient's by the stack of their fold (n,)."""
+    """Return stacked cumulative hazards (n, j + 1), each patient's by the stack of their fold.
+
+    Args:
+        fold: (n,) held-out fold of each patient.
+        stacks: the stack of each fold.
+        learners: (l, n, j + 1) out-of-fold cumulative hazards of the learners.
+    """
     found = np.zeros(learners.shape[1:])
     for k, stack in enumerate(stacks):
         found[fold == k] = stack.cumulative(learners[:, fold == k])
@@ -111,7 +139,13 @@ def stacked(fold: Ints, stacks: Sequence[Stack], learners: Array) -> Array:
 
 
 def treatment_effect(prepared: Prepared, blind: Array, config: Config) -> CrossFitted | str:
-    """Fit the treatment's effect on the learners' blind curves (n, j + 1), or return why not."""
+    """Estimate the treatment's effect by cross-fitting, or return why that is impossible.
+
+    Args:
+        prepared: patients and folds.
+        blind: (n, j + 1) out-of-fold cumulative hazard, predicted without the treatment.
+        config: run configuration.
+    """
     fold = prepared.fold[0]
     preprocessors = [m.preprocessor for m in prepared.models[: int(fold.max()) + 1]]
     return cross_fit(
@@ -119,16 +153,18 @@ def treatment_effect(prepared: Prepared, blind: Array, config: Config) -> CrossF
     )
 
 
-def out_of_fold(prepared: Prepared, alone: Sequence[BatchedEnsemble]) -> Array:
-    """Cumulative hazards (l, n, j + 1) by the fold models that have not seen the patient.
+def out_of_fold(prepared: Prepared, by_fold: Sequence[BatchedEnsemble]) -> Array:
+    """Return the learners' cumulative hazards (l, n, j + 1), out of fold.
+
+    Survival is averaged over the repeats' models that were fitted without the patient.
 
     Args:
-        prepared: the patients and their folds.
-        alone: the models of each fold by themselves.
+        prepared: patients and folds.
+        by_fold: the models of each repeat and fold, as ensembles of one fold.
     """
     grid, repeats, n = prepared.grid, len(prepared.fold), len(prepared.cohort)
-    survived = np.zeros((len(alone[0].names), n, grid.bins + 1))
-    for k, (models, out) in enumerate(zip(alone, prepared.held_out, strict=True)):
+    survived = np.zeros((len(by_fold[0].names), n, grid.bins + 1))
+    for k, (models, out) in enumerate(zip(by_fold, prepared.held_out, strict=True)):
         held_out = np.flatnonzero(out)
         for rows in np.split(held_out, range(BLOCK, len(held_out), BLOCK)):
             if len(rows):
@@ -137,23 +173,32 @@ def out_of_fold(prepared: Prepared, alone: Sequence[BatchedEnsemble]) -> Array:
     return from_survival(survived)
 
 
-def spread_lost(prepared: Prepared, alone: Sequence[BatchedEnsemble], stack: Stack) -> float:
-    """Ratio of the variance of patients' log-hazards in one fold's models to that of their mean.
+def spread_ratio(prepared: Prepared, by_fold: Sequence[BatchedEnsemble], stack: Stack) -> float:
+    """Return the variance of log-hazards predicted by one fold's models over that of their mean.
 
-    Slope and level are fitted to out-of-fold predictions, one fold model a patient (and repeat);
-    new patients get the mean of all. Averaging removes the models' disagreement. That has
-    no covariance with the truth, so the slope of truth on prediction, a covariance over a
-    variance, grows by the ratio of the variances. No outcome is needed to know it.
+    The stack's slope is fitted to predictions of one fold's models for each patient, but new
+    patients get the mean over all folds. The mean varies less, by the part in which the models
+    disagree; this part has no covariance with the truth. Therefore the calibration slope, a
+    covariance over a variance, grows by the ratio of the two variances, which needs no outcomes.
+
+    Args:
+        prepared: patients and folds.
+        by_fold: the models of each repeat and fold, as ensembles of one fold.
+        stack: weights of the learners.
+
+    Returns:
+        The ratio, at least 1 and at most ``MOST_SPREAD``.
     """
     some = np.arange(min(MOST_COMPARED, len(prepared.cohort)))
     repeats = len(prepared.fold)
-    folds = len(alone) // repeats
-    each = np.zeros((folds, len(some), prepared.grid.bins))
-    for k, models in enumerate(alone):
+    folds = len(by_fold) // repeats
+    survived = np.zeros((folds, len(some), prepared.grid.bins))
+    for k, models in enumerate(by_fold):
         curves = models.of_inputs(prepared.inputs(k, some)).learners[0]
-        each[k % folds] += np.tensordot(stack.weights, curves, axes=1)[:, 1:] / repeats
+        survived[k % folds] += np.tensordot(stack.weights, curves, axes=1)[:, 1:] / repeats
     one, mean = (
-        np.log(np.maximum(from_survival(s), 1e-12)).mean(axis=-1) for s in (each, each.mean(axis=0))
+        np.log(np.maximum(from_survival(s), 1e-12)).mean(axis=-1)
+        for s in (survived, survived.mean(axis=0))
     )
-    lost = one.var(axis=1).mean() / max(mean.var(), 1e-12)
-    return float(np.clip(lost, 1.0, MOST_LOST))
+    ratio = one.var(axis=1).mean() / max(mean.var(), 1e-12)
+    return float(np.clip(ratio, 1.0, MOST_SPREAD))

@@ -1,4 +1,4 @@
-"""Divide the patients into folds."""
+"""Division of a cohort into cross-validation folds."""
 
 from __future__ import annotations
 
@@ -13,10 +13,17 @@ from accomplice.training.estimators.policy import EVENTS_TO_TRAIN
 
 
 def assign_folds(cohort: Cohort, time: Array, event: Bools, config: Config) -> Ints:
-    """Return the held-out fold (repeats, n) of each patient.
+    """Return the held-out fold (repeats, n) of each patient, from 0.
+
+    Args:
+        cohort: n patients; their centres are the folds if ``folds.by`` is ``centre``.
+        time: (n,) follow-up in months.
+        event: (n,) whether the event was seen.
+        config: run configuration; its folds and seed are used.
 
     Raises:
-        InputError: there are too few events, or no centres to leave out.
+        InputError: there are too few events, or ``folds.by`` is ``centre`` and the study has no
+            centre column or too few events outside one centre.
     """
     folds = int(min(config.folds.folds, event.sum() // 2))
     if event.sum() < EVENTS_TO_TRAIN:
@@ -36,5 +43,9 @@ def assign_folds(cohort: Cohort, time: Array, event: Bools, config: Config) -> I
 
 
 def check_folds(cohort: Cohort, config: Config) -> None:
-    """Refuse, before any work, a cohort that cannot be divided; see :func:`assign_folds`."""
+    """Check that a cohort can be divided into folds.
+
+    Raises:
+        InputError: it cannot, for a reason of :func:`assign_folds`.
+    """
     assign_folds(cohort, *cohort.outcome, config)

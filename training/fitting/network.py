@@ -1,4 +1,4 @@
-"""The network of a fit: its training data, its sizes and its training. Needs torch."""
+"""Training of a fit's network: its data, its sizes and the run of Lightning. Needs torch."""
 
 from __future__ import annotations
 
@@ -23,17 +23,23 @@ from accomplice.training.progress import Report, Tick, silent, unreported
 
 @dataclass(frozen=True)
 class Encoder:
-    """Makes the network's inputs for the patients of a batch.
+    """Function that makes the network's inputs for the patients of a batch.
 
-    A class and no function within one, so that it can be sent to the processes of other devices.
+    It is a class, since a closure could not be pickled for the processes of other devices.
     """
 
     prepared: Prepared
+    """Patients and each fold's preprocessing."""
     columns: NetInputs
+    """Choice, order and scale of each fold's inputs."""
 
     def __call__(self, rows: Ints) -> tuple[Tensor, Tensor]:
-        """Return inputs (k, i, b) and presence (k, modalities, b) of each fold's rows (k, b)."""
-        inputs = [self.prepared.inputs(k, each, np.float32) for k, each in enumerate(rows)]
+        """Return the inputs (k, i, b) and the modalities' presence (k, modalities, b) of a batch.
+
+        Args:
+            rows: (k, b) positions of each fold's patients in the cohort.
+        """
+        inputs = [self.prepared.inputs(k, own, np.float32) for k, own in enumerate(rows)]
         x = self.columns.take(
             np.stack([made.linear for made in inputs]),
             np.stack([made.embedded.T for made in inputs]),
@@ -49,7 +55,21 @@ def fit_net(
     budget: Budget = UNLIMITED,
     report: Report = unreported,
 ) -> tuple[PackedNet, list[list[float]]]:
-    """Train the packed network; return it with each fold's validation history."""
+    """Train the network of all folds.
+
+    Args:
+        prepared: patients, folds and each fold's preprocessing and anchor.
+        config: run configuration.
+        tick: progress callback.
+        budget: time budget, checked after each epoch.
+        report: callback with each epoch and the folds' mean validation loss.
+
+    Returns:
+        The trained network, and its validation loss (epochs, folds).
+
+    Raises:
+        InputError: the configured device does not exist.
+    """
     data, base_rate = pack(prepared, config)
     net = untrained(prepared, config, base_rate)
     pace = budget.pace()
@@ -66,7 +86,13 @@ def fit_net(
 
 
 def untrained(prepared: Prepared, config: Config, base_rate: Tensor) -> PackedNet:
-    """Make the network for each of the base rate's folds (k, bins)."""
+    """Return the network with its initial weights.
+
+    Args:
+        prepared: patients, folds and each fold's preprocessing.
+        config: run configuration.
+        base_rate: (k, bins) log-odds of the average patient's hazard in each fold.
+    """
     modalities = net_modalities(prepared.models[0].preprocessor)
     shape = NetShape(
         folds=len(base_rate),
@@ -81,38 +107,48 @@ def untrained(prepared: Prepared, config: Config, base_rate: Tensor) -> PackedNe
 
 
 def pack(prepared: Prepared, config: Config) -> tuple[PackedData, Tensor]:
-    """Pack each patient's role in each fold and member; return also each fold's base rate."""
+    """Return the network's training data, and each fold's base rate.
+
+    Args:
+        prepared: patients, folds and each fold's preprocessing and anchor.
+        config: run configuration.
+
+    Returns:
+        The data, with each patient's role for each fold and member, and (k, bins) log-odds of the
+        average training patient's hazard.
+    """
     time, event = prepared.cohort.outcome
     folds, n, members = len(prepared.models), len(time), config.net.members
     last = np.zeros((folds, n), dtype=np.uint8)
-    part, died = np.zeros((folds, n), dtype=np.float32), np.zeros((folds, n), dtype=bool)
+    part, seen = np.zeros((folds, n), dtype=np.float32), np.zeros((folds, n), dtype=bool)
     role = np.zeros((folds, members, n), dtype=np.int8)
     base_rate = np.full((folds, config.grid.bins), -3.0, dtype=np.float32)
     for k, (model, out) in enumerate(zip(prepared.models, prepared.held_out, strict=True)):
         edges, j = model.grid.edges, model.grid.bins
         last[k] = place = model.grid.bin_of(time)
-        died[k] = event & (time <= model.grid.horizon)
+        seen[k] = event & (time <= model.grid.horizon)
         way = np.clip((time - edges[place]) / np.diff(edges)[place], 0.0, 1.0)
         # In the bin of the event a patient counts as at risk throughout.
-        part[k] = np.where(died[k], 1.0, way)
+        part[k] = np.where(seen[k], 1.0, way)
         inside = np.flatnonzero(~out)
         ends = np.bincount(place[inside], minlength=j)
         at_risk = len(inside) - np.cumsum(ends) + np.bincount(place[inside], part[k, inside], j)
-        total = np.bincount(place[inside], died[k, inside], j)
-        rate = np.clip(total / np.maximum(at_risk, 1.0), 1e-3, 0.9)
+        events = np.bincount(place[inside], seen[k, inside], j)
+        rate = np.clip(events / np.maximum(at_risk, 1.0), 1e-3, 0.9)
         base_rate[k, :j] = np.log(rate / (1 - rate))
-        made = min(max(2, round(1 / config.net.validation)), int(event[inside].sum()))
+        parts = min(max(2, round(1 / config.net.validation)), int(event[inside].sum()))
         for m in range(members):
-            # Members take turns in holding out each part of several random divisions.
-            if m % made == 0:
-                seed = config.seed + 1000 * k + m // made
-                division = stratified_folds(event[inside], time[inside], made, seed)
-            role[k, m, inside] = np.where(division == m % made, VALIDATES, TRAINS)
+            # Each member holds out one part of a random division; each division serves as many
+            # members as it has parts.
+            if m % parts == 0:
+                seed = config.seed + 1000 * k + m // parts
+                division = stratified_folds(event[inside], time[inside], parts, seed)
+            role[k, m, inside] = np.where(division == m % parts, VALIDATES, TRAINS)
 
     columns = NetInputs.of(
         [model.preprocessor for model in prepared.models],
         [model.anchor.beta for model in prepared.models],
     )
-    tensors = (torch.from_numpy(a) for a in (last, part, died, role))
+    tensors = (torch.from_numpy(a) for a in (last, part, seen, role))
     encode = Encoder(prepared, columns)
     return PackedData(encode, config.grid.bins, *tensors), torch.from_numpy(base_rate)

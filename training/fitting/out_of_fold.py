@@ -1,4 +1,4 @@
-"""Out-of-fold predictions of a fit, and their replay from a bundle."""
+"""Out-of-fold predictions of a fit, and their repetition from a bundle."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def from_fit(
     baselines: Sequence[Baseline] | None = None,
     budget: Budget = UNLIMITED,
 ) -> Predictions:
-    """Gather a fit's out-of-fold predictions, and those of the baselines on the same folds.
+    """Return a fit's out-of-fold predictions, with those of baselines and peers on the same folds.
 
     Args:
-        fitted: the fit.
-        config: of the run.
-        baselines: of the fit, where they are there already; they are fitted if absent.
-        budget: within which there may be time for the peers.
+        fitted: fitted model with its predictions.
+        config: run configuration.
+        baselines: fitted baselines of the same folds; fitted here if absent.
+        budget: time budget, of which the peers may take a part.
     """
     prepared = fitted.prepared
     curves = {MODEL: fitted.cumulative} | dict(
@@ -52,12 +52,18 @@ def from_fit(
 
 
 def replay(model: SurvivalModel, cohort: Cohort, config: Config) -> Fitted:
-    """Repeat a run's out-of-fold predictions with its bundle and the cohort it was trained on.
+    """Repeat a run's out-of-fold predictions from its bundle, without training.
 
     Args:
-        model: of the bundle.
-        cohort: that the model was trained on, as its fingerprint tells; the folds follow from it.
-        config: of the run.
+        model: the bundle's model.
+        cohort: the cohort that the model was trained on; with the seed it determines the folds.
+        config: configuration of that run.
+
+    Returns:
+        The fit with the bundle's ensemble and an empty history.
+
+    Raises:
+        InputError: the cohort cannot be divided into folds.
     """
     ensemble = model.ensemble
     fold = assign_folds(cohort, *cohort.outcome, config)

@@ -1,11 +1,11 @@
-"""The peers: scikit-survival's learners on a run's own folds, to be compared with as baselines are.
+"""Peers: two learners of scikit-survival, fitted on a run's folds and compared with its model.
 
-They are of the evaluation alone and go into no bundle: scikit-survival is under the GPL, an
-optional extra, and imported here and inside a function only. Their settings are fixed to values
-that do well on cohorts of some hundred patients; nothing is tuned, so that they cost seconds. The
+They serve the evaluation only and are not kept in a bundle: scikit-survival is under the GPL, an
+optional extra, and imported in functions of this module alone. Their settings are fixed to values
+that do well on cohorts of some hundred patients; nothing is tuned, so that they take seconds. The
 forest is Ishwaran et al., "Random survival forests", Ann Appl Stat 2008; the boosted trees are
-Friedman's gradient boosting (Ann Stat 2001) of Cox's partial likelihood, with half of the patients
-to a tree.
+Friedman, "Greedy function approximation: a gradient boosting machine", Ann Stat 2001, with Cox's
+partial likelihood as the loss and a random half of the patients for each tree.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ from accomplice.data.arrays import Array
 from accomplice.training.budget import UNLIMITED, Budget
 from accomplice.training.config import Config
 from accomplice.training.fitting.prepare import Prepared
-from accomplice.training.learners.learner import strongest
+from accomplice.training.learners.learner import strongest_columns
 from accomplice.training.models.ensemble import mean_curve
 from accomplice.training.models.predictions import BOOSTED, FOREST, PEERS
 
+#: Extra of the package that installs scikit-survival.
 EXTRA = "peers"
-#: Patients above which they would take minutes; both grow faster than the patients.
+#: Maximum of patients; with more, the peers would take minutes.
 MOST_PATIENTS = 2000
-#: Part of the time left that they may take.
+#: Part of the remaining time that the peers may take.
 TIME = 0.3
 
 
@@ -38,13 +39,13 @@ def peers(
     """Fit the peers on the training folds and predict the patients left out.
 
     Args:
-        prepared: folds, and the preprocessing whose linear columns the peers see.
-        config: of the run, which may switch them off.
-        budget: of which they may take a part; one that does not get done is left out.
+        prepared: patients, folds and the preprocessing that makes the peers' linear columns.
+        config: run configuration; ``evaluation.peers`` switches the peers on.
+        budget: time budget; a peer that exceeds its part of it is left out.
 
     Returns:
-        Cumulative hazards (n, j + 1) at the common grid's edges by peer, and a line for each
-        reason why there is not one.
+        Peer -> out-of-fold cumulative hazards (n, j + 1) at the common grid's edges, and notes
+        that say which peers are missing and why.
     """
     if not config.evaluation.peers:
         return {}, ()
@@ -67,9 +68,10 @@ def peers(
 
 
 def _learners(seed: int) -> dict[str, Callable[[], Any]]:
+    """Return peer -> function that makes its unfitted estimator."""
     ensemble = import_module("sksurv.ensemble")
     return {
-        # A third of the columns at each cut: among many, few tell of survival.
+        # A third of the columns at each split: of many columns, few are prognostic.
         FOREST: lambda: ensemble.RandomSurvivalForest(
             n_estimators=100, min_samples_leaf=15, max_features=1 / 3, random_state=seed
         ),
@@ -85,7 +87,7 @@ def _learners(seed: int) -> dict[str, Callable[[], Any]]:
 
 
 def _out_of_fold(learner: Callable[[], Any], prepared: Prepared, budget: Budget) -> Array | None:
-    """Cumulative hazards (n, j + 1) by fold models without the patient; None if time is short."""
+    """Return out-of-fold cumulative hazards (n, j + 1); None if the time does not suffice."""
     outcomes = import_module("sksurv.util").Surv
     time, event = prepared.cohort.outcome
     repeats, total = len(prepared.fold), len(prepared.models)
@@ -97,7 +99,7 @@ def _out_of_fold(learner: Callable[[], Any], prepared: Prepared, budget: Budget)
         if k > 0 and not pace.another():
             return None
         X = model.preprocessor.linear(blind.values, blind.centre)
-        X, train = X[:, strongest(X[~out], time[~out], event[~out])], ~out
+        X, train = X[:, strongest_columns(X[~out], time[~out], event[~out])], ~out
         fitted = learner().fit(X[train], outcomes.from_arrays(event[train], time[train]))
         steps = fitted.predict_survival_function(X[out], return_array=True)
         months, edges = fitted.unique_times_, prepared.grid.edges
@@ -106,17 +108,15 @@ def _out_of_fold(learner: Callable[[], Any], prepared: Prepared, budget: Budget)
 
 
 def at_edges(steps: Array, months: Array, edges: Array, n: int) -> Array:
-    """Read survival that falls in steps at a grid's edges.
+    """Return the cumulative hazard (r, j + 1) at a grid's edges from step functions of survival.
+
+    A tree's survival can fall to 0, which is an infinite hazard: it is bounded below by 0.5 / n.
 
     Args:
-        steps: (r, m) survival from each of the months on.
-        months: (m,) rising.
-        edges: (j + 1,) of the grid.
-        n: patients who were trained on.
-
-    Returns:
-        Cumulative hazard (r, j + 1). A tree's curve can fall to 0, which n patients do not prove:
-        survival stays above half a patient in n.
+        steps: (r, m) survival of r patients from each of the months on.
+        months: (m,) months of the steps, rising.
+        edges: (j + 1,) edges of the grid, in months.
+        n: number of training patients.
     """
     place = np.searchsorted(months, edges, side="right")
     read = np.pad(steps, ((0, 0), (1, 0)), constant_values=1.0)[:, place]

@@ -1,6 +1,6 @@
-"""First part of a fit: the division into folds, and each fold's learners but for the network.
+"""First part of a fit: the division into folds, and each fold's learners except the network.
 
-Needs no torch, so that a bundle that answers does without it.
+The module needs no torch, since served bundles run without it.
 """
 
 from __future__ import annotations
@@ -24,27 +24,39 @@ from accomplice.training.progress import Tick, silent
 
 @dataclass(frozen=True)
 class Prepared:
-    """State of a fit before the network; of the network's settings it depends on the bins."""
+    """State of a fit before the network is trained.
+
+    Of the network's settings it depends on ``net.embedding_bins`` only.
+    """
 
     cohort: Cohort
+    """The n patients."""
     blind: Cohort
     """The same patients without their treatment, as the learners see them."""
     fold: Ints
     """(repeats, n) held-out fold of each patient."""
     models: tuple[FoldModel, ...]
-    """One a repeat and fold."""
+    """(k,) models of each repeat and fold: all folds of the first repeat, then of the next."""
     grid: TimeGrid
-    """Common bins."""
+    """Common time bins, to which the folds' curves are brought."""
 
     def inputs(self, k: int, rows: Ints, precision: type[np.floating] = np.float64) -> Inputs:
-        """Make some patients' inputs of fold model k; those of all would fill the memory."""
+        """Return some patients' preprocessed inputs for one fold's models.
+
+        They are made on demand: those of all patients and folds would fill the memory.
+
+        Args:
+            k: position of the fold in ``models``.
+            rows: (m,) positions of the patients in the cohort.
+            precision: floating-point type of the inputs.
+        """
         centre = None if self.blind.centre is None else self.blind.centre[rows]
         preprocessor = self.models[k].preprocessor
         return preprocessor.transform(self.blind.values[rows], centre, precision)
 
     @property
     def held_out(self) -> Bools:
-        """(k, n) patients that each fold model has not seen."""
+        """(k, n) whether the patient is held out of the models of each repeat and fold."""
         repeats, _ = self.fold.shape
         folds = len(self.models) // repeats
         return np.concatenate([[f == k for k in range(folds)] for f in self.fold])
@@ -53,10 +65,16 @@ class Prepared:
 def prepare(
     cohort: Cohort, config: Config, tick: Tick = silent, budget: Budget = UNLIMITED
 ) -> Prepared:
-    """Divide the patients; fit on each training fold all but the network.
+    """Divide the patients into folds, and fit each fold's learners except the network.
+
+    Args:
+        cohort: patients with their outcomes.
+        config: run configuration.
+        tick: progress callback.
+        budget: time budget, shared by the folds.
 
     Raises:
-        InputError: there are too few events.
+        InputError: the cohort cannot be divided into folds; see :func:`folds.assign_folds`.
     """
     time, event = cohort.outcome
     fold = assign_folds(cohort, time, event, config)
@@ -84,6 +102,7 @@ def _fit_fold(
     config: Config,
     budget: Budget,
 ) -> FoldModel:
+    """Fit preprocessing, time bins and learners on one fold's training patients (n,)."""
     horizon = cohort.take(train).horizon
     centre = None if cohort.centre is None else cohort.centre[train]
     preprocessor = Preprocessor.fit(

@@ -1,6 +1,7 @@
 """The anchor: a ridge Cox model with penalties chosen by inner cross-validation.
 
-By the cross-validated partial likelihood of Verweij and van Houwelingen, Stat Med 1993.
+The criterion is the cross-validated partial likelihood (Verweij and van Houwelingen,
+"Cross-validation in survival analysis", Stat Med 1993).
 """
 
 from __future__ import annotations
@@ -20,29 +21,29 @@ from accomplice.training.estimators.cox import RiskSets, baseline_hazard, fit_co
 from accomplice.training.estimators.hazard import TimeGrid, hazard_ratio
 from accomplice.training.learners.learner import Batched, Learner, TrainingData, on_most_bins
 
-#: Penalties tried, as multiples of the number of events (and of columns a patient, above 1).
+#: Penalties tried, as multiples of e · max(1, p / n), for e events among n patients and p columns.
 PENALTIES = tuple(float(x) for x in np.geomspace(3.0, 0.003, 9))
 
 
 @dataclass(frozen=True)
 class Anchor(Learner):
-    """A fitted ridge Cox with a piecewise-constant baseline."""
+    """A fitted ridge Cox model with a piecewise-constant baseline hazard."""
 
     beta: Array
     """(p,) log-hazard ratio for one unit of each design column."""
     centre: float
-    """Mean of ``X @ beta`` over the training patients, taken off ``log_hz``."""
+    """Mean of ``X @ beta`` over the training patients, which :meth:`log_hz` subtracts."""
     baseline: Array
-    """(j + 1,) cumulative hazard at the grid's edges for ``log_hz`` = 0."""
+    """(j + 1,) baseline cumulative hazard at the grid's edges, of a patient with ``log_hz`` 0."""
     penalty: float
-    """The chosen penalty, as a multiple of the number of events (see ``PENALTIES``)."""
+    """Chosen penalty, as a multiple of e · max(1, p / n); see ``PENALTIES``."""
     ratio: float
-    """Ratio of the markers' penalty to that of the first modality."""
+    """Chosen ratio of the penalty of the markers' columns to that of the first modality."""
 
     @classmethod
     def fit(cls, data: TrainingData, config: Config, budget: Budget) -> Anchor:
         """Fit on a fold's training patients; see :func:`fit_anchor`."""
-        del budget  # it takes little time, and cannot be cut short
+        del budget  # the fit is short, and cannot be stopped early
         return fit_anchor(
             data.X,
             data.time,
@@ -62,22 +63,22 @@ class Anchor(Learner):
     def from_json(
         cls, raw: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]] | None = None
     ) -> Self:
-        """Rebuild from :meth:`to_json`; there are no other arrays."""
+        """Rebuild from :meth:`to_json`; ``arrays`` is not used."""
         del arrays
         own = {k: np.array(raw[k], dtype=float) for k in ("beta", "baseline")}
         return cls(**{**raw, **own})
 
     def log_hz(self, X: Array) -> Array:
-        """Log-hazard ratio (n,) against the average training patient."""
+        """Return log-hazard ratios (n,) against the average training patient, for X (n, p)."""
         return X @ self.beta - self.centre
 
     def cumulative(self, X: Array) -> Array:
-        """Cumulative hazard (n, j + 1) at the grid's edges."""
+        """Return the cumulative hazard (n, j + 1) at the grid's edges, for X (n, p)."""
         return hazard_ratio(self.log_hz(X))[:, None] * self.baseline
 
     @classmethod
     def batched(cls, fitted: Sequence[Self], columns: int) -> Batched:
-        """Multiply all folds' designs by their coefficients in one call."""
+        """Return a function that predicts for all folds at once; see :meth:`Learner.batched`."""
         del columns
         beta, centre = np.stack([f.beta for f in fitted]), np.array([f.centre for f in fitted])
         beta, centre = beta[:, None], centre[:, None, None]
@@ -102,21 +103,23 @@ def fit_anchor(
     folds: int = 5,
     seed: int = 0,
 ) -> Anchor:
-    """Choose penalties by inner cross-validation, then fit on all patients given.
+    """Choose penalties by inner cross-validation, then fit on all n patients.
+
+    With fewer than four events the strongest penalty is taken.
 
     Args:
         X: (n, p) linear design.
         time: (n,) follow-up in months.
         event: (n,) whether the event was seen.
         grid: bins of the baseline hazard.
-        markers: (p,) columns that may be penalised more than the others.
-        ratios: how many times more, each tried.
-        penalties: tried, as multiples like ``PENALTIES``, from strong to weak.
-        folds: of the inner cross-validation, fewer where events are few.
-        seed: of the inner folds.
+        markers: (p,) whether the column may be penalised more than the others.
+        ratios: candidate ratios of the markers' penalty to that of the other columns.
+        penalties: candidate penalties in the unit of ``PENALTIES``, from strong to weak.
+        folds: maximum of inner folds; each holds at least two events.
+        seed: seed of the inner folds.
     """
     ratios = ratios if markers.any() and not markers.all() else (1.0,)
-    # Many standardised columns vary more together than a few: their penalty grows with them.
+    # The variance of a sum of standardised columns grows with their number, so the penalty does.
     unit = float(max(event.sum(), 1)) * max(1.0, X.shape[1] / max(len(X), 1))
     candidates = [(p, r) for r in ratios for p in penalties]
     chosen = candidates[0]
@@ -142,7 +145,11 @@ def _cross_validated(
     seed: int,
     unit: float,
 ) -> Array:
-    """Cross-validated log partial likelihood of each (ratio, penalty), flat."""
+    """Return the cross-validated log partial likelihood (ratios * penalties,), ratio by ratio.
+
+    It is the sum over folds of the log partial likelihood of all patients less that of the patients
+    outside the fold, on whom the coefficients are fitted.
+    """
     folds = int(min(folds, event.sum() // 2))
     fold = stratified_folds(event, time, folds, seed)
     whole = RiskSets(time, event)

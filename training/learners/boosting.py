@@ -2,10 +2,10 @@
 
 Friedman, "Greedy function approximation: a gradient boosting machine", Ann Stat 2001, and
 "Stochastic gradient boosting", Comput Stat Data Anal 2002; Ridgeway, "The state of boosting",
-Computing Science and Statistics 1999, for Cox's loss. Several members are boosted side by side,
-each without a part of the patients of its own. On these parts the number of rounds is chosen, and
-slope and baseline are fitted to the members' held-out predictions, so that the curves are as steep
-as the trees' ranking justifies.
+Computing Science and Statistics 1999, for Cox's loss. Several members are boosted; each leaves out
+its own fold of the patients. The number of rounds is chosen by the likelihood of the patients left
+out, and the slope and the baseline hazard are fitted to the predictions for them, so that the
+log-hazards are calibrated.
 """
 
 from __future__ import annotations
@@ -34,35 +34,38 @@ from accomplice.training.learners.trees import (
     side_by_side,
 )
 
-#: Part of a member's patients that a tree is grown on.
+#: Part of a member's patients on whom a tree is grown, drawn anew for each round.
 SAMPLE = 0.6
-#: Rows a leaf holds at least.
+#: Minimum of rows in a leaf.
 FEWEST = 10
-#: Ridge on a leaf's step, in expected events.
+#: Ridge penalty on a leaf's step, in expected events.
 RIDGE = 2.0
-#: Most patients of a fit; trees this small learn nothing from more.
+#: Maximum of patients of a fit; trees this small do not improve with more.
 MOST = 20_000
-#: Gain of log-likelihood that counts as rounding.
+#: Gain of log-likelihood up to which a round counts as no improvement, against rounding errors.
 ROUNDING = 1e-6
-#: Bounds of the slope of the held-out predictions.
-FLATTEST, STEEPEST = 0.3, 1.5
+#: Lower bound of the calibration slope.
+FLATTEST = 0.3
+#: Upper bound of the calibration slope.
+STEEPEST = 1.5
 
 
 @dataclass(frozen=True)
 class Boosting(Learner):
-    """Fitted members."""
+    """Fitted boosted trees: several members with one baseline hazard."""
 
     members: int
+    """Number of members."""
     columns: Ints
-    """(c,) columns of the design it uses."""
+    """(c,) columns of the design that the trees use."""
     trees: Trees
-    """Round by round, in each one of every member."""
+    """All trees, by round; each round has one tree per member, in the members' order."""
     step: Array
-    """(nodes,) what a leaf adds to the log-hazard, the slope in it."""
+    """(nodes,) log-hazard added by a leaf, already multiplied by the slope."""
     centre: Array
-    """(members,) log-hazard at which the baseline holds; a member's has no level of its own."""
+    """(members,) mean log-hazard of each member, subtracted so that all share one baseline."""
     baseline: Array
-    """(j + 1,) cumulative hazard at the grid's edges."""
+    """(j + 1,) baseline cumulative hazard at the grid's edges."""
 
     @classmethod
     def fit(cls, data: TrainingData, config: Config, budget: Budget) -> Boosting:
@@ -71,20 +74,24 @@ class Boosting(Learner):
         return fit_boosting(*outcome, data.tree_columns, config.boosting, config.seed, budget)
 
     def log_hz(self, X: Array) -> Array:
-        """Log-hazard (members, n) for a design X (n, p), against the average training patient."""
+        """Return log-hazard ratios (members, n) against the average training patient.
+
+        Args:
+            X: (n, p) design.
+        """
         return np.asarray(_log_hazards([self], X.shape[1])(X[None])[0])
 
     def cumulative(self, X: Array) -> Array:
-        """Cumulative hazard (n, j + 1) of the members' mean survival."""
+        """Return the cumulative hazard (n, j + 1) of the members' mean survival, for X (n, p)."""
         return np.asarray(self.batched([self], X.shape[1])(X[None])[0])
 
     @classmethod
     def batched(cls, fitted: Sequence[Self], columns: int) -> Batched:
-        """Look the leaves of all folds' trees up in one call."""
-        there = np.stack([np.arange(max(f.members for f in fitted)) < f.members for f in fitted])
+        """Return a function that predicts for all folds at once; see :meth:`Learner.batched`."""
+        exists = np.stack([np.arange(max(f.members for f in fitted)) < f.members for f in fitted])
         baseline = on_most_bins([f.baseline for f in fitted])[:, None, None]
         log_hazards = _log_hazards(fitted, columns)
-        return lambda X: mean_of_members(log_hazards(X), there.astype(float), baseline)
+        return lambda X: mean_of_members(log_hazards(X), exists.astype(float), baseline)
 
     def to_json(self) -> dict[str, Any]:
         """Return the numbers of members and trees."""
@@ -109,15 +116,20 @@ class Boosting(Learner):
 
 
 def _log_hazards(fitted: Sequence[Boosting], columns: int) -> Batched:
-    """Return the log-hazards (k, m, n) of designs (k, n, p), of as many members as any fold has.
+    """Return the function from designs (k, n, p) to log-hazard ratios (k, m, n) of k folds.
 
-    They are against the average training patient; those of members that a fold has not are 0.
+    They are against the average training patient. m is the largest number of members of any fold;
+    the values of members that a fold does not have are 0.
+
+    Args:
+        fitted: the boosted trees of each fold.
+        columns: p, the number of columns of each fold's design.
     """
     moved = side_by_side([f.trees for f in fitted], [f.columns for f in fitted], columns)
     trees, values = join([(t, f.step) for t, f in zip(moved, fitted, strict=True)])
-    step, first = values[trees.ends], 0
+    step, first = values[trees.leaf_nodes], 0
     centre = np.zeros((len(fitted), max(f.members for f in fitted), 1))
-    # Of each fold its first tree, its rounds and its members: in each round one of every member.
+    # Of each fold: position of its first tree, number of rounds, number of members.
     parts = []
     for k, own in enumerate(fitted):
         parts.append((first, own.trees.count // own.members, own.members))
@@ -138,19 +150,20 @@ def _log_hazards(fitted: Sequence[Boosting], columns: int) -> Batched:
     return log_hazards
 
 
-def mean_of_members(log_hz: Array, there: Array, baseline: Array) -> Array:
-    """Cumulative hazard (…, n, j + 1) of the members' mean survival.
+def mean_of_members(log_hz: Array, exists: Array, baseline: Array) -> Array:
+    """Return the cumulative hazard (…, n, j + 1) of the members' mean survival.
 
     Args:
-        log_hz: (…, members, n).
-        there: (…, members) 1, or 0 for one that there is not.
-        baseline: cumulative hazard (j + 1,) at the log-hazard 0, or what is broadcast to each.
+        log_hz: (…, members, n) log-hazard ratios.
+        exists: (…, members) 1 for a fitted member, 0 for padding.
+        baseline: (j + 1,) cumulative hazard at log-hazard 0, or an array that broadcasts to
+            (…, members, n, j + 1).
     """
     curves = hazard_ratio(log_hz)[..., None] * -baseline
     np.exp(curves, out=curves)
-    # Not as a product, by which patients alike would differ in the last digit by their places.
-    curves *= there[..., None, None]
-    mean = curves.sum(axis=-3) / there.sum(axis=-1)[..., None, None]
+    # No matrix product: its last digit would depend on a patient's position among the others.
+    curves *= exists[..., None, None]
+    mean = curves.sum(axis=-3) / exists.sum(axis=-1)[..., None, None]
     return from_survival(mean)
 
 
@@ -164,19 +177,19 @@ def fit_boosting(
     seed: int,
     budget: Budget = UNLIMITED,
 ) -> Boosting:
-    """Boost all members until the likelihood of their held-out patients gains no more.
+    """Boost all members until the likelihood of their held-out patients no longer improves.
 
-    Where these never gain, no round is kept: all patients get the average curve.
+    If no round improves it, no tree is kept, and all patients get the average curve.
 
     Args:
         X: (n, p) design.
         time: (n,) follow-up in months.
         event: (n,) whether the event was seen.
         grid: j bins of the baseline hazard.
-        columns: (c,) columns that may be cut.
-        config: members, rate, depth and rounds.
-        seed: of parts, samples and columns.
-        budget: after which no more rounds are made.
+        columns: (c,) columns that may be split on.
+        config: numbers of members and rounds, learning rate and depth.
+        seed: seed of folds, subsamples and candidate columns.
+        budget: time limit; no further round once it is spent.
     """
     rng = np.random.default_rng(seed)
     if len(X) > MOST:
@@ -185,46 +198,61 @@ def fit_boosting(
     X = X[:, columns]
     members, events = config.members, int(event.sum())
     rounds: list[tuple[Trees, Array]] = []
-    centre, honest, slope = np.zeros(members), np.zeros(len(X)), 1.0
-    if events >= 4:  # two parts of two events
+    centre, out_of_fold, slope = np.zeros(members), np.zeros(len(X)), 1.0
+    if events >= 4:  # two folds of two events
         members = min(members, events // 2)
-        part = stratified_folds(event, time, members, seed)
-        rounds, log_hz = _boost(X, RiskSums.of(time, event), part, members, config, rng, budget)
+        fold = stratified_folds(event, time, members, seed)
+        rounds, log_hz = _boost(X, RiskSums.of(time, event), fold, members, config, rng, budget)
         centre = log_hz.mean(axis=1)
-        honest = (log_hz - centre[:, None])[part, np.arange(len(X))]
+        out_of_fold = (log_hz - centre[:, None])[fold, np.arange(len(X))]
     if rounds:
-        found = fit_cox(honest[:, None], RiskSets(time, event), np.array([0.02 * events]))[0]
-        slope = float(np.clip(found, FLATTEST, STEEPEST))
+        fitted = fit_cox(out_of_fold[:, None], RiskSets(time, event), np.array([0.02 * events]))
+        slope = float(np.clip(fitted[0], FLATTEST, STEEPEST))
     trees, step = join(rounds)
-    baseline = baseline_hazard(slope * honest, time, event, grid)
+    baseline = baseline_hazard(slope * out_of_fold, time, event, grid)
     return Boosting(members, columns, trees, slope * step, slope * centre, baseline)
 
 
 def _boost(
     X: Array,
     sums: RiskSums,
-    part: Ints,
+    fold: Ints,
     members: int,
     config: BoostingConfig,
     rng: np.random.Generator,
     budget: Budget = UNLIMITED,
 ) -> tuple[list[tuple[Trees, Array]], Array]:
-    """Return the rounds that are kept, and each member's log-hazard (members, n) after them."""
+    """Boost the members.
+
+    Args:
+        X: (n, c) columns that may be split on.
+        sums: risk sets of the n patients.
+        fold: (n,) member that leaves the patient out.
+        members: number of members.
+        config: number of rounds, learning rate and depth.
+        rng: generator of subsamples and candidate columns.
+        budget: time limit.
+
+    Returns:
+        The kept rounds (trees, and the step of each node), and the log-hazard (members, n) after
+        them.
+    """
     cuts = Cuts.fit(X)
     binned = cuts.bin(X)
-    inside = [np.flatnonzero(part != m) for m in range(members)]
-    weight = np.stack([part != m for m in range(members)]).astype(float)
+    inside = [np.flatnonzero(fold != m) for m in range(members)]
+    weight = np.stack([fold != m for m in range(members)]).astype(float)
     whole = np.ones_like(weight)
     tried = max(1, int(np.ceil(X.shape[1] / 3)))
     growth = Growth(config.depth, FEWEST, tried, _gain)
     log_hz = np.zeros((members, len(X)))
     rounds: list[tuple[Trees, Array]] = []
 
-    # What the held-out patients add to the partial likelihood (Verweij and van Houwelingen).
-    def reached() -> float:
+    # Cross-validated partial likelihood (Verweij and van Houwelingen, Stat Med 1993): that of all
+    # patients less that of the member's own.
+    def held_out_likelihood() -> float:
         return float((sums.value(log_hz, whole) - sums.value(log_hz, weight)).sum())
 
-    best, kept, found = reached(), 0, log_hz.copy()
+    best, kept, best_log_hz = held_out_likelihood(), 0, log_hz.copy()
     pace = budget.pace()
     while len(rounds) < config.max_rounds and len(rounds) - kept < config.patience:
         if rounds and not pace.another():
@@ -238,14 +266,14 @@ def _boost(
         trees, leaf = grow(binned, cuts, rows, tree, stats, growth, rng)
         g, h = (np.bincount(leaf, s, len(trees.feature)) for s in stats)
         step = config.learning_rate * g / (h + RIDGE)
-        log_hz += step[trees.ends].take(trees.leaves(X))
+        log_hz += step[trees.leaf_nodes].take(trees.leaves(X))
         rounds.append((trees, step))
-        now = reached()
+        now = held_out_likelihood()
         if now > best + ROUNDING:
-            best, kept, found = now, len(rounds), log_hz.copy()
-    return rounds[:kept], found
+            best, kept, best_log_hz = now, len(rounds), log_hz.copy()
+    return rounds[:kept], best_log_hz
 
 
 def _gain(gradient: Array, curvature: Array) -> Array:
-    """Twice what the best step in a node adds to the log-likelihood."""
+    """Return twice the gain of log-likelihood by the best step in a node: g² / (h + ridge)."""
     return np.asarray(gradient**2 / (curvature + RIDGE))

@@ -1,10 +1,11 @@
 """A survival forest, for thresholds, interactions and crossing hazards.
 
-Trees split patients by the full likelihood of proportional hazards, events against those expected
-at the average patient's hazard (LeBlanc and Crowley, "Relative risk trees for censored survival
-data", Biometrics 1992; Ishwaran et al., "Relative risk forests for exercise heart rate recovery as
-a predictor of mortality", JASA 2004). A leaf holds its own curve over the bins, shrunk towards the
-average curve at the leaf's risk, so that few patients do not make a jagged one.
+Trees split by the full likelihood of proportional hazards, which depends on the observed events and
+those expected at the average patient's hazard (LeBlanc and Crowley, "Relative risk trees for
+censored survival data", Biometrics 1992; Ishwaran et al., "Relative risk forests for exercise heart
+rate recovery as a predictor of mortality", JASA 2004). Each leaf has its own survival curve, whose
+hazards are shrunk towards the average hazard times the leaf's relative risk, so that leaves of few
+patients have smooth curves.
 """
 
 from __future__ import annotations
@@ -32,29 +33,34 @@ from accomplice.training.learners.trees import (
     side_by_side,
 )
 
-#: Part of the patients that a tree is grown on, and how many at most.
-SAMPLE, MOST = 0.7, 2000
-#: Levels of cuts at most.
+#: Part of the patients on whom a tree is grown, drawn without replacement.
+SAMPLE = 0.7
+#: Maximum of patients on whom a tree is grown.
+MOST = 2000
+#: Maximum depth of a tree.
 DEPTH = 12
-#: Expected events that weigh like the leaf's own, in its risk and when a cut is judged.
-FEW, JUDGED = 0.3, 1.0
-#: Time at risk in a bin, in patients, that weighs like the leaf's own.
+#: Prior events, observed and expected, of a leaf's relative risk.
+FEW = 0.3
+#: Prior events, observed and expected, of a node when splits are compared.
+JUDGED = 1.0
+#: Prior time at risk in each bin, in patients, by which a leaf's hazards are shrunk.
 SHRINKAGE = 1.0
-#: Checks of the clock by a forest with a deadline.
+#: Minimum of batches of trees under a time limit, which is checked between them.
 LOOKS = 10
 
 
 @dataclass(frozen=True)
 class Forest(Learner):
-    """A fitted forest."""
+    """A fitted survival forest."""
 
     TIME: ClassVar[float] = 0.4
+    """Part of the fold's remaining time that a fit may take."""
 
     columns: Ints
-    """(c,) columns of the design it uses."""
+    """(c,) columns of the design that the trees use."""
     trees: Trees
     survival: Singles
-    """(nodes, j) survival at the end of each bin."""
+    """(nodes, j) survival of each node's patients at the end of each bin."""
 
     @classmethod
     def fit(cls, data: TrainingData, config: Config, budget: Budget) -> Forest:
@@ -63,12 +69,12 @@ class Forest(Learner):
         return fit_forest(*outcome, data.tree_columns, config.forest, config.seed, budget)
 
     def cumulative(self, X: Array) -> Array:
-        """Cumulative hazard (n, j + 1) of the trees' mean survival for a design X (n, p)."""
+        """Return the cumulative hazard (n, j + 1) of the trees' mean survival, for X (n, p)."""
         return np.asarray(self.batched([self], X.shape[1])(X[None])[0])
 
     @classmethod
     def batched(cls, fitted: Sequence[Self], columns: int) -> Batched:
-        """Look the leaves of all folds' trees up in one call."""
+        """Return a function that predicts for all folds at once; see :meth:`Learner.batched`."""
         bins = max(f.survival.shape[1] for f in fitted)
         counts = [f.trees.count for f in fitted]
         tables = [
@@ -77,8 +83,9 @@ class Forest(Learner):
         ]
         moved = side_by_side([f.trees for f in fitted], [f.columns for f in fitted], columns)
         trees, values = join(list(zip(moved, tables, strict=True)))
-        table = values[trees.ends].astype(np.float32)
-        # Which trees are each fold's (k, t), as many as any has, and their parts (k, 1, t).
+        table = values[trees.leaf_nodes].astype(np.float32)
+        # Positions (k, t) of each fold's trees, padded to the largest number, and their weights
+        # (k, 1, t).
         place = np.zeros((len(fitted), max(counts)), np.intp)
         share = np.zeros((len(fitted), 1, max(counts)), np.float32)
         first = 0
@@ -111,11 +118,11 @@ class Forest(Learner):
 
 
 def mean_rows(table: Singles, leaves: Ints, share: Singles) -> Singles:
-    """Weighted means (n, k, j) of the rows of a table (leaves, j).
+    """Return each patient's weighted mean survival (n, k, j) over the trees of k forests.
 
     Args:
-        table: of all trees' leaves.
-        leaves: (k, trees, n) of n patients in k forests.
+        table: (leaves, j) survival of the leaves of all trees.
+        leaves: (k, trees, n) row of the table for each tree and patient.
         share: (k, 1, trees) weights of each forest's trees.
     """
     # As a product: numpy's own mean over so few columns takes ten times as long.
@@ -132,17 +139,17 @@ def fit_forest(
     seed: int,
     budget: Budget = UNLIMITED,
 ) -> Forest:
-    """Grow a forest.
+    """Fit a survival forest.
 
     Args:
         X: (n, p) design.
         time: (n,) follow-up in months.
         event: (n,) whether the event was seen.
         grid: j bins of the leaves' curves.
-        columns: (c,) columns that may be cut.
-        config: how many trees, and their leaves.
-        seed: of samples and columns.
-        budget: after which no more trees are grown.
+        columns: (c,) columns that may be split on.
+        config: number of trees and minimum of patients in a leaf.
+        seed: seed of subsamples and candidate columns.
+        budget: time limit; no further trees once it is spent.
     """
     rng = np.random.default_rng(seed)
     X = X[:, columns]
@@ -175,13 +182,27 @@ def fit_forest(
 
 
 def _likelihood(seen: Array, expected: Array) -> Array:
-    """Log-likelihood of a node at its own risk, up to a term that all cuts share."""
+    """Return a node's log-likelihood at its own risk: O log(O / E), with prior events.
+
+    The terms left out have the same sum for all splits of a node.
+    """
     seen, expected = seen + JUDGED, expected + JUDGED
     return np.asarray(seen * np.log(seen / expected))
 
 
 def _curves(leaf: Ints, nodes: int, happened: Array, at_risk: Array, average: Array) -> Array:
-    """Survival (nodes, j) of each node's own entries."""
+    """Return the survival (nodes, j) of the patients in each node, at the end of each bin.
+
+    A bin's hazard is (d + s · r · h) / (t + s): d events and time t at risk of the leaf, average
+    hazard h, relative risk r of the leaf, and s = ``SHRINKAGE``.
+
+    Args:
+        leaf: (r,) node of each of the trees' entries.
+        nodes: number of nodes.
+        happened: (r, j) events of each entry by bin.
+        at_risk: (r, j) part of each bin at risk.
+        average: (j,) average hazard of each bin.
+    """
     events, exposure = (
         np.stack([np.bincount(leaf, column, nodes) for column in made.T], axis=1)
         for made in (happened, at_risk)

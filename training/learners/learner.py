@@ -1,8 +1,8 @@
-"""The interface of the ensemble's learners: how they are fitted, kept and run for all folds.
+"""The interface of the ensemble's learners: how they are fitted, saved and run for all folds.
 
-A learner is one class: its instances are fitted models, its class methods fit, load and batch them.
-``learners.registry`` lists the learners by name. The network, which is one model packed over all
-folds, is not among them.
+A learner is one class: its instances are models fitted on one fold, its class methods fit and load
+them and run those of several folds at once. ``learners.registry`` lists the learners by name. The
+network is not among them, since one network is fitted for all folds.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from accomplice.training.config import Config
 from accomplice.training.estimators.cox import RiskSums
 from accomplice.training.estimators.hazard import TimeGrid
 
-#: Columns that trees choose from at most.
+#: Maximum of columns that trees may split on.
 TREE_COLUMNS = 256
 
 Batched = Callable[[Array], Array]
-"""From designs (k, n, p) of k folds to cumulative hazards (k, n, w + 1) at each fold's own edges.
+"""Function from designs (k, n, p) of k folds to cumulative hazards (k, n, w + 1) at their edges.
 
-Folds may differ in their bins: w is the most that any has, and values beyond a fold's own edges are
-finite and not read.
+Folds may differ in their number of bins: w is the largest, and values beyond a fold's own edges are
+finite and not used.
 """
 
 
@@ -46,16 +46,16 @@ class TrainingData:
     grid: TimeGrid
     """Bins of the curves to be fitted."""
     markers: Bools
-    """(p,) columns of modalities beyond the study's first."""
+    """(p,) whether the column is of another modality than the study's first."""
 
     @cached_property
     def tree_columns(self) -> Ints:
-        """(c,) columns that trees may cut; see :func:`strongest`."""
-        return strongest(self.X, self.time, self.event)
+        """(c,) columns that trees may split on; see :func:`strongest_columns`."""
+        return strongest_columns(self.X, self.time, self.event)
 
 
 class Learner(ABC):
-    """A fitted learner of one fold."""
+    """A learner fitted on the training patients of one fold."""
 
     TIME: ClassVar[float] = 1.0
     """Part of the fold's remaining time that a fit may take."""
@@ -66,21 +66,25 @@ class Learner(ABC):
         """Fit on a fold's training patients.
 
         Args:
-            data: of the fold.
-            config: of the run, its seed included.
+            data: training patients of the fold.
+            config: run configuration, with the seed.
             budget: time that the fit may take.
         """
 
     @abstractmethod
     def cumulative(self, X: Array) -> Array:
-        """Cumulative hazard (n, j + 1) at the edges of the fold's grid for a design X (n, p)."""
+        """Return the cumulative hazard (n, j + 1) at the edges of the fold's grid.
+
+        Args:
+            X: (n, p) linear design.
+        """
 
     @abstractmethod
     def to_json(self) -> dict[str, Any]:
-        """Return the fitted state, but for its arrays, as plain data."""
+        """Return the fitted state, except that of :meth:`arrays`, as plain data."""
 
     def arrays(self) -> Mapping[str, NDArray[Any]]:
-        """Return the arrays of the fitted state by name; a small one may be all in the JSON."""
+        """Return the large arrays of the fitted state by name; none by default."""
         return {}
 
     @classmethod
@@ -90,35 +94,41 @@ class Learner(ABC):
 
     @classmethod
     def batched(cls, fitted: Sequence[Self], columns: int) -> Batched:
-        """Lay the fitted learners of k folds out to run in one call; here one after another.
+        """Return a function that predicts for k folds at once; here it calls one after another.
 
         Args:
-            fitted: one a fold.
-            columns: p, of each fold's design.
+            fitted: the fitted learner of each fold.
+            columns: p, the number of columns of each fold's design.
         """
         del columns
         return lambda X: on_most_bins([f.cumulative(x) for f, x in zip(fitted, X, strict=True)])
 
 
 def on_most_bins(curves: Sequence[Array]) -> Array:
-    """Stack curves (…, j + 1) of k folds as (k, …, w + 1) on the most bins of any, 0 beyond."""
+    """Stack curves (…, j + 1) of k folds as (k, …, w + 1), padded with 0 to the most bins w."""
     found = np.zeros((len(curves), *curves[0].shape[:-1], max(c.shape[-1] for c in curves)))
     for own, curve in zip(found, curves, strict=True):
         own[..., : curve.shape[-1]] = curve
     return found
 
 
-def strongest(X: Array, time: Array, event: Bools) -> Ints:
-    """Columns (c,) of X (n, p) that trees may cut: those with the largest log-rank statistics.
+def strongest_columns(X: Array, time: Array, event: Bools) -> Ints:
+    """Return the columns (c,) that trees may split on, those with the largest log-rank statistics.
 
-    Among thousands, a tree's few draws would seldom meet one that matters (Fan and Lv, "Sure
-    independence screening for ultrahigh dimensional feature space", J R Stat Soc B 2008).
+    Of thousands of columns, the few candidates of a split would seldom include a prognostic one
+    (Fan and Lv, "Sure independence screening for ultrahigh dimensional feature space", J R Stat Soc
+    B 2008). All columns that vary are returned if they are at most ``TREE_COLUMNS``.
+
+    Args:
+        X: (n, p) design.
+        time: (n,) follow-up in months.
+        event: (n,) whether the event was seen.
     """
     spread = X.std(axis=0)
     varied = np.flatnonzero(spread > 1e-9)
     if len(varied) <= TREE_COLUMNS:
         return varied if len(varied) else np.arange(min(1, X.shape[1]))
-    # At equal risks, the gradient of Cox's likelihood by a column is its log-rank statistic.
+    # The gradient of Cox's likelihood by a column's coefficient, at 0, is its log-rank statistic.
     gradient, _ = RiskSums.of(time, event).slopes(np.zeros((1, len(X))), np.ones((1, len(X))))
     statistic = np.abs(gradient[0] @ (X[:, varied] - X[:, varied].mean(axis=0)) / spread[varied])
     return np.sort(varied[np.argsort(-statistic, kind="stable")[:TREE_COLUMNS]])

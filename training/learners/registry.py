@@ -1,4 +1,4 @@
-"""The learners by name: a new one is added here and in a file of its own."""
+"""Registry of the learners by name; a new learner is a module of its own and an entry here."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from accomplice.training.learners.boosting import Boosting
 from accomplice.training.learners.forest import Forest
 from accomplice.training.learners.learner import Learner
 
-#: The learners of each fold, in the order in which they are fitted. The network's inputs are scaled
-#: by the first. Names are those of bundles; a new learner is the last.
+#: Name -> learner, in the order of fitting; bundles store these names. The coefficients of the
+#: first learner scale the network's inputs. A new learner goes last.
 LEARNERS: dict[str, type[Learner]] = {"anchor": Anchor, "forest": Forest, "boosting": Boosting}
 #: Name of the network, which is fitted for all folds at once.
 NET = "net"
 
 
 def registered(names: Iterable[str]) -> tuple[str, ...]:
-    """Return some learners' names in the order of the registry.
+    """Return names of learners in the order of the registry.
 
     Raises:
-        InputError: there is no learner of a name.
+        InputError: a name is not in the registry.
     """
     given = set(names)
     if unknown := given - set(LEARNERS):
@@ -30,10 +30,10 @@ def registered(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def stack_order(names: Iterable[str] | None = None) -> tuple[str, ...]:
-    """Return all names in the order of the stack's weights: the network is the second.
+    """Return the learners' names in the order of the stack's weights: the network's is second.
 
     Args:
-        names: of a fold's learners; all that are registered if absent.
+        names: names of a fold's learners, without the network; all registered ones if absent.
     """
     first, *rest = LEARNERS if names is None else names
     return (first, NET, *rest)

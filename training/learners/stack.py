@@ -1,13 +1,13 @@
-"""Combine the learners and calibrate: weights, slope and level from out-of-fold predictions.
+"""Combination and calibration of the learners, fitted to their out-of-fold predictions.
 
-The stacked survival is the weighted mean of the learners' survival curves: a mean of curves is one
-again, and its Brier score is never worse than the mean of theirs (Wolpert, "Stacked
+The stacked survival is the weighted mean of the learners' survival curves. It is a survival curve
+again, and its Brier score is never worse than the weighted mean of theirs (Wolpert, "Stacked
 generalization", Neural Networks 1992; Wey, Connett and Rudser, "Combining parametric,
 semi-parametric, and non-parametric survival models with stacked survival models", Biostatistics
-2015). A mean of survival curves is a mixture, so its weights are found by expectation maximisation
-of the out-of-fold likelihood. That is noisy on few events, and equal weights are hard to beat
-(Clemen, "Combining forecasts", Int J Forecast 1989): they, slope 1 and level 0 are the priors,
-which give way to many patients.
+2015). A mean of survival curves is a mixture, so its weights are estimated by expectation
+maximisation of the out-of-fold likelihood. With few events they would be noisy, and equal weights
+are hard to beat (Clemen, "Combining forecasts", Int J Forecast 1989): so the priors are equal
+weights, slope 1 and level 0, whose influence falls with the number of patients.
 """
 
 from __future__ import annotations
@@ -22,9 +22,12 @@ from accomplice.training.config import StackConfig
 from accomplice.training.estimators.hazard import TimeGrid, from_survival
 from accomplice.training.learners.registry import stack_order
 
+#: Candidate slopes, of which the likeliest is taken.
 SLOPES = np.linspace(0.5, 1.6, 45)
-#: Steps of expectation maximisation, and the change of a weight that ends them.
-STEPS, SETTLED = 1000, 1e-6
+#: Maximum of steps of expectation maximisation.
+STEPS = 1000
+#: Largest change of a weight in one step at which it has converged.
+CONVERGED = 1e-6
 
 
 @dataclass(frozen=True)
@@ -32,32 +35,43 @@ class Stack:
     """Weights and calibration that combine the learners' cumulative hazards."""
 
     weights: Array
-    """(l,) the learners' parts, which sum to 1."""
+    """(l,) weights of the learners, with sum 1, in the order of :func:`registry.stack_order`."""
     slope: float
     """Slope of the log cumulative hazard around its mean; below 1 shrinks differences."""
     level: float | Array
-    """Added to the log cumulative hazard of all patients; (j,) where it differs between bins."""
+    """Shift of the log cumulative hazard of all patients; (j,) where it differs between bins."""
     centre: Array
     """(j,) mean log cumulative hazard at the end of each bin."""
 
     def cumulative(self, learners: Array) -> Array:
-        """Stacked cumulative hazard at the edges (n, j + 1) from the learners' (l, n, j + 1)."""
+        """Return the stacked, calibrated cumulative hazard (n, j + 1) at the edges.
+
+        With H the pooled cumulative hazard at the end of a bin, it is
+        exp(centre + slope · (log H − centre) + level).
+
+        Args:
+            learners: (l, n, j + 1) cumulative hazards of the learners.
+        """
         return self._calibrated(_log_ends(learners, self.weights))
 
     def calibrated(self, survived: Array) -> Array:
-        """Cumulative hazard (…, j + 1) from the learners' weighted mean survival (…, j + 1)."""
+        """Return the calibrated cumulative hazard (…, j + 1); see :meth:`cumulative`.
+
+        Args:
+            survived: (…, j + 1) weighted mean of the learners' survival.
+        """
         return self._calibrated(_log_hazard(survived[..., 1:]))
 
     def _calibrated(self, log_ends: Array) -> Array:
-        """Stretch and move the pooled log cumulative hazard (n, j); see :meth:`cumulative`."""
+        """Calibrate the pooled log cumulative hazard (…, j) at the end of each bin."""
         ends = np.exp(self.centre + self.slope * (log_ends - self.centre) + self.level)
-        # With a slope above 1 a steep curve could fall and rise again; survival must never rise.
+        # With a slope above 1 the cumulative hazard could fall between bins: it must never fall.
         found = np.zeros((*ends.shape[:-1], ends.shape[-1] + 1))
         np.maximum.accumulate(ends, axis=-1, out=found[..., 1:])
         return found
 
     def weight(self, learner: str) -> float:
-        """Return the part of a learner by its name in the registry, the network's among them."""
+        """Return the weight of a learner, or of the network, by its name in the registry."""
         return float(self.weights[stack_order().index(learner)])
 
     def to_json(self) -> dict[str, Any]:
@@ -74,21 +88,21 @@ class Stack:
 def fit_stack(
     learners: Array, time: Array, event: Bools, grid: TimeGrid, config: StackConfig
 ) -> Stack:
-    """Fit weights, slope and level.
+    """Fit weights, slope and level by penalised likelihood.
 
     Args:
         learners: (l, n, j + 1) out-of-fold cumulative hazard of each learner at the edges.
         time: (n,) follow-up in months.
         event: (n,) whether the event was seen.
-        grid: the j bins.
-        config: the priors.
+        grid: the j time bins.
+        config: strengths of the priors.
     """
     at_risk, happened = grid.exposure(time), grid.events(time, event)
 
     def likelihood(cumulative: Array) -> Array:
-        gathered = np.diff(cumulative, axis=-1)
-        seen = (happened * np.log(np.maximum(gathered, 1e-10))).sum(axis=-1)
-        return np.asarray(seen - (at_risk * gathered).sum(axis=-1))
+        hazard = np.diff(cumulative, axis=-1)
+        at_event = (happened * np.log(np.maximum(hazard, 1e-10))).sum(axis=-1)
+        return np.asarray(at_event - (at_risk * hazard).sum(axis=-1))
 
     weights = _mixture(np.stack([likelihood(learner) for learner in learners]), config.equal)
     pooled = _log_ends(learners, weights)
@@ -99,7 +113,7 @@ def fit_stack(
         flat = Stack(weights, float(slope), 0.0, centre)
         cumulative = flat._calibrated(pooled)
         expected = float(grid.at_own(cumulative, time).sum())
-        # Events against expected events, with the prior as that many of each beforehand.
+        # Log ratio of observed to expected events; the prior adds ``precision`` events to each.
         level = float(np.log((events + precision) / (expected + precision)))
         score = float(likelihood(cumulative * np.exp(level)).sum())
         score -= (slope - 1) ** 2 / (2 * config.slope_sd**2) + level**2 * precision / 2
@@ -109,31 +123,37 @@ def fit_stack(
 
 
 def _mixture(log_density: Array, equal: float) -> Array:
-    """Weights (l,) of a mixture from its parts' log densities (l, n), ``equal`` patients shared."""
+    """Return the weights (l,) of a mixture by expectation maximisation.
+
+    Args:
+        log_density: (l, n) log density of each patient's outcome under each learner.
+        equal: strength of the prior of equal weights, as a number of patients.
+    """
     density = np.exp(log_density - log_density.max(axis=0))
-    parts, n = density.shape
-    weights = np.full(parts, 1 / parts)
+    learners, n = density.shape
+    weights = np.full(learners, 1 / learners)
     for _ in range(STEPS):
-        given = weights[:, None] * density
-        given /= np.maximum(given.sum(axis=0), 1e-300)
-        fresh = (given.sum(axis=1) + equal / parts) / (n + equal)
-        change = np.abs(fresh - weights).max()
-        weights = fresh
-        if change < SETTLED:
+        posterior = weights[:, None] * density
+        posterior /= np.maximum(posterior.sum(axis=0), 1e-300)
+        updated = (posterior.sum(axis=1) + equal / learners) / (n + equal)
+        change = np.abs(updated - weights).max()
+        weights = updated
+        if change < CONVERGED:
             break
     return weights
 
 
 def weighted(weights: Array, curves: Array) -> Array:
-    """Weighted sum (…, n, j + 1) of curves (…, l, n, j + 1)."""
-    # Not as a product, by which patients alike would differ in the last digit by their places.
+    """Return the weighted sum (…, n, j) of curves (…, l, n, j), for weights (l,)."""
+    # No matrix product: its last digit would depend on a patient's position among the others.
     return np.asarray((weights[:, None, None] * curves).sum(axis=-3))
 
 
 def _log_ends(learners: Array, weights: Array) -> Array:
-    """Log cumulative hazard of the mean survival at the end of each bin (n, j)."""
+    """Return the log cumulative hazard (n, j) of the mean survival at the end of each bin."""
     return _log_hazard(weighted(weights, np.exp(-learners[..., 1:])))
 
 
 def _log_hazard(survived: Array) -> Array:
+    """Return log(max(−log S, 1e-12)), elementwise."""
     return np.asarray(np.log(np.maximum(from_survival(survived), 1e-12)))

@@ -1,10 +1,11 @@
 """Bitwise lookup of the leaves of many rows, 64 rows at a time: a variant of QuickScorer.
 
-A node has the set of rows that reach it, as bits. The rows of its right child are those at the node
-and above its cut, the others are the left child's: a level of all trees takes two operations on
-words. A row's leaf is then read off the sets in binary: digit by digit, it is 1
-where the row is in any of the leaves whose numbers have a 1 there. After Lucchese et al.,
-"QuickScorer", SIGIR 2015, whose bits are a row's leaves; here they are a leaf's rows.
+The set of rows that reach a node is a bit vector in words of 64 rows. The rows of its right child
+are those that reach the node and are above its split point, the others are the left child's: a
+level of all trees takes two operations on words. The number of a row's leaf is then found digit by
+digit in binary: a digit is 1 if the row reaches any of the leaves whose numbers have a 1 there.
+After Lucchese et al., "QuickScorer: a fast algorithm to rank documents with additive ensembles of
+regression trees", SIGIR 2015, where a bit vector holds a row's leaves, not a leaf's rows.
 """
 
 from __future__ import annotations
@@ -18,37 +19,46 @@ from numpy.typing import NDArray
 
 from accomplice.data.arrays import Array, Ints
 
+#: Bit vectors (…, words) of sets of rows.
 Words = NDArray[np.uint64]
 
-#: Rows of a word.
+#: Number of rows in a word.
 WORD = 64
+#: Word of all rows.
 ALL = np.uint64(2**WORD - 1)
 
 
 class _Level(NamedTuple):
-    """Children of the nodes of one level: right ones first, then left ones, in a row."""
+    """Inner nodes of one level, with the positions of their children."""
 
     parents: Ints
-    """Places of the nodes."""
+    """(m,) positions of the nodes."""
     split: Ints
-    """Split of each."""
+    """(m,) split of each node."""
     right: slice
+    """Positions of the m right children."""
     left: slice
+    """Positions of the m left children."""
 
 
 class Splits(NamedTuple):
-    """Unique (column, cut) splits of all trees; the last is a sentinel that no value exceeds."""
+    """Distinct splits (column and split point) of all trees; the last is a sentinel at infinity."""
 
     column: Ints
-    """(q,) column that each compares."""
+    """(q,) column of each split."""
     cut: Array
-    """(q,) values above it go right."""
+    """(q,) split point; rows with a value above it go right."""
     asked: Ints
-    """(nodes,) split of each node; a leaf has the last one."""
+    """(nodes,) position of each node's split; a leaf has the sentinel."""
 
     @classmethod
     def of(cls, feature: NDArray[np.integer], cut: Array) -> Splits:
-        """Collect the splits of nodes from their columns (nodes,), -1 at leaves, and cuts."""
+        """Collect the distinct splits of nodes.
+
+        Args:
+            feature: (nodes,) column that each node splits on, -1 for a leaf.
+            cut: (nodes,) split point of each node.
+        """
         asks = np.flatnonzero(feature >= 0)
         order = asks[np.lexsort((cut[asks], feature[asks]))]
         column, cut = feature[order].astype(np.intp), cut[order]
@@ -61,22 +71,24 @@ class Splits(NamedTuple):
 
 @dataclass(frozen=True)
 class LeafLookup:
-    """Trees laid out for the bitwise lookup of many rows."""
+    """Trees arranged for the bitwise lookup of many rows; nodes are numbered level by level."""
 
     columns: Ints
-    """(c,) columns that any split compares."""
+    """(c,) columns of the design that are split on."""
     column: Ints
-    """(q,) which of them each split compares."""
+    """(q,) position in ``columns`` of each split's column."""
     cut: Array
-    """(q, 1) values above it go right."""
+    """(q, 1) split points; rows with a value above one go right."""
     levels: tuple[_Level, ...]
+    """Inner nodes of each level, from the roots down."""
     nodes: int
+    """Number of nodes."""
     digits: Ints
-    """(most, digits * trees) places of the leaves that have a 1 in a digit of their number, from
-    the highest digit to the lowest, in each tree after tree; filled up with a place beyond the
-    nodes, where no row is."""
+    """(most, digits * trees) a column for each binary digit, from the highest, and tree: positions
+    of the tree's leaves whose number has a 1 in that digit, padded with ``nodes``, which stands for
+    no row."""
     first: Ints
-    """(trees, 1) number of each tree's first leaf, among those of all."""
+    """(trees, 1) position of each tree's first leaf among the leaves of all trees."""
 
     @classmethod
     def of(
@@ -86,19 +98,19 @@ class LeafLookup:
         children: NDArray[np.integer],
         by_level: Sequence[Ints],
         tree: Ints,
-        ends: Ints,
+        leaf_nodes: Ints,
     ) -> LeafLookup:
-        """Lay trees out.
+        """Arrange trees for the lookup.
 
         Args:
-            splits: of their nodes.
-            count: trees; their roots are the first nodes.
-            children: (nodes,) left child of each node, which its right one follows.
+            splits: distinct splits of the trees' nodes.
+            count: number of trees; their roots are the first nodes.
+            children: (nodes,) left child of each node; the right child is the next node.
             by_level: inner nodes of each level, from the roots down.
             tree: (nodes,) tree of each node.
-            ends: (leaves,) nodes that are leaves, tree by tree.
+            leaf_nodes: (leaves,) nodes that are leaves, tree by tree.
         """
-        # Nodes lie level by level.
+        # Position of each node in the order of levels.
         place, levels = np.zeros(len(children), np.intp), []
         place[:count] = np.arange(count)
         nodes = count
@@ -109,24 +121,24 @@ class LeafLookup:
             rights, lefts = slice(nodes, middle), slice(middle, end)
             levels.append(_Level(place[parents], splits.asked[parents], rights, lefts))
             nodes = end
-        owner = tree[ends]
+        owner = tree[leaf_nodes]
         first = np.searchsorted(owner, np.arange(count))
         number = np.arange(len(owner)) - first[owner]
-        digits = _digits(place[ends], owner, number, count, nodes)
+        digits = _digits(place[leaf_nodes], owner, number, count, nodes)
         columns, column = np.unique(splits.column, return_inverse=True)
         cut = splits.cut[:, None]
         return cls(columns, column, cut, tuple(levels), nodes, digits, first[:, None])
 
     def leaves(self, X: Array) -> Ints:
-        """Leaf (trees, n) that each row of X (n, p) falls into; counted over all trees'."""
+        """Return the leaf (trees, n) of each row of X (n, p), numbered over all trees."""
         n, trees = len(X), len(self.first)
         words = max(-(-n // WORD), 1)
         above = np.zeros((len(self.cut), words * WORD // 8), np.uint8)
-        # Of a wide design few columns are looked at: the others are not moved.
-        asked = X.T[self.columns].take(self.column, axis=0) > self.cut
-        above[:, : -(-n // 8)] = np.packbits(asked, axis=1, bitorder="little")
+        # Only the columns that are split on are copied, which are few of a wide design.
+        compared = X.T[self.columns].take(self.column, axis=0) > self.cut
+        above[:, : -(-n // 8)] = np.packbits(compared, axis=1, bitorder="little")
         rows = self._reaching(above.view(np.uint64))
-        # Not by reduceat, which keeps the interpreter to itself.
+        # Padded, since reduceat, which needs no padding, holds the interpreter lock.
         ones = np.bitwise_or.reduce(rows.take(self.digits, axis=0), axis=0)
         bits = np.unpackbits(ones.view(np.uint8), axis=1, bitorder="little")
         digits = bits.reshape(len(bits) // max(trees, 1), trees, words * WORD)
@@ -139,19 +151,31 @@ class LeafLookup:
         return found
 
     def _reaching(self, above: Words) -> Words:
-        """Rows (nodes + 1, words) at each node, of those above each cut (q, words); last, none."""
+        """Return the rows (nodes + 1, words) that reach each node; the last entry holds none.
+
+        Args:
+            above: (q, words) rows above each split point.
+        """
         rows = np.empty((self.nodes + 1, above.shape[1]), np.uint64)
         rows[: len(self.first)] = ALL
         rows[-1] = 0
         for parents, split, right, left in self.levels:
-            here = rows.take(parents, axis=0)
-            np.bitwise_and(here, above.take(split, axis=0), out=rows[right])
-            np.bitwise_xor(here, rows[right], out=rows[left])
+            at_parents = rows.take(parents, axis=0)
+            np.bitwise_and(at_parents, above.take(split, axis=0), out=rows[right])
+            np.bitwise_xor(at_parents, rows[right], out=rows[left])
         return rows
 
 
 def _digits(place: Ints, owner: Ints, number: Ints, trees: int, none: int) -> Ints:
-    """See :attr:`LeafLookup.digits`, of leaves in the order of the trees that own them."""
+    """Return :attr:`LeafLookup.digits`.
+
+    Args:
+        place: (leaves,) position of each leaf's node, tree by tree.
+        owner: (leaves,) tree of each leaf.
+        number: (leaves,) number of each leaf within its tree.
+        trees: number of trees.
+        none: position that stands for no row.
+    """
     segments, width = [], int(number.max(initial=0)).bit_length()
     for digit in range(width - 1, -1, -1):
         ones = (number >> digit) & 1 == 1

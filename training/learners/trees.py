@@ -1,9 +1,10 @@
 """Binary trees on binned columns, grown many at a time, level by level.
 
-A level of all trees is one pass of histograms: for each open node and candidate column the sums of
-two statistics (events and expected events, or gradient and curvature) by bin, from which the gain
-of every cut follows. Friedman, "Greedy function approximation: a gradient boosting machine", Ann
-Stat 2001, for the gains; Ke et al., "LightGBM", NeurIPS 2017, for the histograms.
+One level of all trees is one pass of histograms: for each open node and candidate column, the sums
+by bin of two statistics (events and expected events, or gradient and curvature), from which the
+gain of every split follows. For the gains: Friedman, "Greedy function approximation: a gradient
+boosting machine", Ann Stat 2001; for the histograms: Ke et al., "LightGBM: a highly efficient
+gradient boosting decision tree", NeurIPS 2017.
 """
 
 from __future__ import annotations
@@ -19,33 +20,41 @@ from accomplice.data.arrays import Array, Ints
 from accomplice.training.learners.tree_lookup import WORD, LeafLookup, Splits
 
 Worth = Callable[[Array, Array], Array]
-"""Value of a node from the sums of its two statistics; a cut gains its parts' values less it."""
+"""Function from the sums of a node's two statistics (s,) to its worth (s,), elementwise.
 
-#: Bins of a column.
+The gain of a split is the worth of both children less that of the node.
+"""
+
+#: Maximum of bins of a column.
 BINS = 32
-#: Entries grown at once: enough to pay for the calls, few enough for the cache.
+#: Entries (rows of all trees' samples) grown at once: enough to outweigh the cost of the calls, few
+#: enough for the processor's cache.
 AT_ONCE = 64_000
-#: Most leaves looked up at once, words of rows, and bits left free: with rows of a length that is a
-#: power of two, the numbers of a column would share the same places in the cache.
-LOOKED_UP, WORDS, LEFT = 430_000, 5, 8
-#: Rows below which descending the trees takes less time than the bitwise lookup.
+#: Maximum of trees times rows that are looked up at once.
+LOOKED_UP = 430_000
+#: Maximum of words of rows that are looked up at once.
+WORDS = 5
+#: Rows by which a batch is shorter than its words: with a length that is a power of two, the values
+#: of a column would share few places of the processor's cache.
+LEFT = 8
+#: Number of rows below which descending the trees is faster than the bitwise lookup.
 FEW = 16
 
 
 @dataclass(frozen=True)
 class Cuts:
-    """Candidate cuts of each column: midway between values, so that no patient's own is kept."""
+    """Candidate split points: midway between values, so that no patient's value is stored."""
 
     at: tuple[Array, ...]
-    """By column: rising cut points, at most ``BINS - 1``."""
+    """(p,) for each column its rising split points, at most ``BINS - 1``."""
 
     @classmethod
     def fit(cls, X: Array) -> Cuts:
-        """Choose cuts that part the rows of X (n, p) about equally."""
+        """Choose split points that divide the rows of X (n, p) into bins of about equal size."""
         return cls(tuple(_cuts(column) for column in X.T))
 
     def bin(self, X: Array) -> NDArray[np.uint8]:
-        """Bin (n, p) of each value: how many cuts of its column lie below it."""
+        """Return the bin (n, p) of each value of X (n, p): the number of split points below it."""
         binned = np.empty(X.shape, np.uint8)
         for j, cuts in enumerate(self.at):
             binned[:, j] = np.searchsorted(cuts, X[:, j], side="left")
@@ -53,9 +62,10 @@ class Cuts:
 
 
 def _cuts(column: Array) -> Array:
+    """Return the split points of a column (n,)."""
     values, count = np.unique(column, return_counts=True)
     between, before = (values[:-1] + values[1:]) / 2, np.cumsum(count)[:-1]
-    # Between two neighbours among the floating-point numbers there is nothing: no cut.
+    # Between adjacent floating-point numbers there is no split point.
     apart = (values[:-1] < between) & (between < values[1:])
     between, before = between[apart], before[apart]
     if len(between) < BINS:
@@ -68,30 +78,30 @@ def _cuts(column: Array) -> Array:
 
 @dataclass(frozen=True)
 class Trees:
-    """Trees in one array of nodes; the first nodes are their roots."""
+    """Trees as arrays over the nodes of all of them; the roots are the first nodes."""
 
     count: int
     """Number of trees."""
     feature: NDArray[np.int32]
-    """(nodes,) column a node cuts, -1 for a leaf."""
+    """(nodes,) column that the node splits on, -1 for a leaf."""
     cut: Array
-    """(nodes,) rows above it go right."""
+    """(nodes,) split point; rows with a value above it go to the right child."""
     left: NDArray[np.int32]
-    """(nodes,) left child; the right one is next."""
+    """(nodes,) left child; the right child is the next node."""
 
     def leaves(self, X: Array) -> Ints:
-        """Leaf (trees, n) that each row of X (n, p) falls into: its place among :attr:`ends`."""
+        """Return the leaf (trees, n) of each row of X (n, p), as a position in ``leaf_nodes``."""
         return self._walk(X) if len(X) < FEW else self._lookup.leaves(X)
 
     @cached_property
-    def ends(self) -> Ints:
-        """(leaves,) the nodes that are leaves, tree after tree."""
+    def leaf_nodes(self) -> Ints:
+        """(leaves,) nodes that are leaves, tree by tree."""
         leaves = np.flatnonzero((self.feature < 0) & (self.tree >= 0))
         return leaves[np.argsort(self.tree[leaves], kind="stable")]
 
     @cached_property
     def levels(self) -> list[Ints]:
-        """Nodes that are no leaves, by their distance from the roots."""
+        """Inner nodes of each level, from the roots down."""
         found, level = [], np.arange(self.count)
         while len(level := level[self.feature[level] >= 0]):
             found.append(level)
@@ -100,7 +110,7 @@ class Trees:
 
     @cached_property
     def tree(self) -> Ints:
-        """(nodes,) tree of each node, -1 where no root leads to it."""
+        """(nodes,) tree of each node, -1 for a node that no root leads to."""
         found = np.full(len(self.feature), -1)
         found[: self.count] = np.arange(self.count)
         for level in self.levels:
@@ -108,19 +118,19 @@ class Trees:
         return found
 
     def batches(self, n: int) -> Iterator[slice]:
-        """Cut n rows such that what is made of each part, leaf by leaf, stays in the cache."""
+        """Divide n rows into batches whose values by leaf fit into the processor's cache."""
         words = min(max(LOOKED_UP // (max(self.count, 1) * WORD), 1), WORDS)
         step = words * WORD - LEFT
         return (slice(start, start + step) for start in range(0, n, step))
 
     def _walk(self, X: Array) -> Ints:
-        """Leaves by descending from the roots, one level of all trees at a time."""
-        (column, cut, asked), child = self._splits, self._child
+        """Find the leaves by descending from the roots, one level of all trees at a time."""
+        (column, cut, split_of), child = self._splits, self._child
         above = (X.take(column, axis=1) > cut).ravel()
         start = len(column) * np.arange(len(X))[:, None]
         node = np.repeat(np.arange(self.count)[None], len(X), axis=0)
         for _ in self.levels:
-            split = asked.take(node)
+            split = split_of.take(node)
             split += start
             node = child.take(node)
             node += above.take(split)
@@ -128,9 +138,9 @@ class Trees:
 
     @cached_property
     def _number(self) -> Ints:
-        """(nodes,) position of each leaf among the ``ends``."""
+        """(nodes,) position of each leaf in ``leaf_nodes``."""
         found = np.zeros(len(self.feature), np.intp)
-        found[self.ends] = np.arange(len(self.ends))
+        found[self.leaf_nodes] = np.arange(len(self.leaf_nodes))
         return found
 
     @cached_property
@@ -139,7 +149,7 @@ class Trees:
 
     @cached_property
     def _lookup(self) -> LeafLookup:
-        nodes = (self.count, self.left, self.levels, self.tree, self.ends)
+        nodes = (self.count, self.left, self.levels, self.tree, self.leaf_nodes)
         return LeafLookup.of(self._splits, *nodes)
 
     @cached_property
@@ -148,27 +158,28 @@ class Trees:
         return np.where(self.feature >= 0, self.left, np.arange(len(self.left)))
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """Return the state as named arrays."""
+        """Return the trees, except their number, as named arrays."""
         return {"feature": self.feature, "cut": self.cut, "left": self.left}
 
     @classmethod
     def from_arrays(cls, count: int, arrays: Mapping[str, NDArray[np.generic]]) -> Trees:
-        """Rebuild from :meth:`arrays`."""
+        """Rebuild from the number of trees and :meth:`arrays`."""
         feature, left = (np.asarray(arrays[k], np.int32) for k in ("feature", "left"))
         return cls(count, feature, np.asarray(arrays["cut"], np.float64), left)
 
 
 @dataclass(frozen=True)
 class Growth:
-    """Limits on the growth of trees."""
+    """Settings of the growth of trees."""
 
     depth: int
-    """Most levels of cuts."""
+    """Maximum depth of a tree."""
     fewest: int
-    """Rows a leaf holds at least."""
+    """Minimum of rows in a leaf."""
     tried: int
-    """Columns tried at a node, drawn at random."""
+    """Number of candidate columns, drawn at random for each node."""
     worth: Worth
+    """Function by which splits are compared."""
 
 
 def grow(
@@ -180,24 +191,24 @@ def grow(
     growth: Growth,
     rng: np.random.Generator,
 ) -> tuple[Trees, Ints]:
-    """Grow trees side by side.
+    """Grow several trees together.
 
     Args:
-        binned: (n, p) from :meth:`Cuts.bin`.
-        cuts: of the p columns.
+        binned: (n, p) bins of the design, from :meth:`Cuts.bin`.
+        cuts: split points of the p columns.
         rows: (r,) row of ``binned`` of each entry; a tree's entries are its sample.
-        tree: (r,) number of the entry's tree, each from 0 to the last at least once.
-        stats: two statistics (r,) of each entry.
-        growth: limits, and what a node is worth.
-        rng: draws the columns tried.
+        tree: (r,) tree of each entry, from 0; each tree has at least one entry.
+        stats: the two statistics (r,) of each entry.
+        growth: settings.
+        rng: generator of the candidate columns.
 
     Returns:
-        The trees, and the leaf (r,) of each entry.
+        The trees, and the leaf's node (r,) of each entry.
     """
     count, p, flat = int(tree.max()) + 1, binned.shape[1], binned.ravel()
     feature, bins, left = np.full(count, -1), np.zeros(count, int), np.zeros(count, int)
     leaf = tree.copy()
-    # Entries of open nodes, the open node of each, and an open node's place among all.
+    # Entries in open nodes, the open node of each entry, and each open node's position in ``left``.
     entry, node, at = np.arange(len(rows)), tree, np.arange(count)
     for _ in range(growth.depth):
         large = np.bincount(node, minlength=len(at)) >= 2 * growth.fewest
@@ -215,23 +226,23 @@ def grow(
         )
         split = gain > 1e-12
         column = tried[np.arange(len(at)), column]
-        # The columns drawn may all be constant in a node: it draws others at the next level.
+        # A node without gain may have drawn constant columns: it draws again at the next level.
         again = ~split & (growth.tried < p)
-        born, total = int(split.sum()), len(feature)
+        splits, total = int(split.sum()), len(feature)
         feature[at] = np.where(split, column, -1)
         bins[at] = np.where(split, cut, 0)
-        left[at[split]] = total + 2 * np.arange(born)
+        left[at[split]] = total + 2 * np.arange(splits)
         place = np.full(len(at), -1)
-        place[split] = 2 * np.arange(born)
-        place[again] = 2 * born + np.arange(int(again.sum()))
+        place[split] = 2 * np.arange(splits)
+        place[again] = 2 * splits + np.arange(int(again.sum()))
         kept = place[node] >= 0
         entry, node = entry[kept], node[kept]
         right = split[node] & (binned[rows[entry], column[node]] > cut[node])
         leaf[entry] = np.where(split[node], left[at[node]], at[node]) + right
         node = place[node] + right
-        at = np.concatenate([total + np.arange(2 * born), at[again]])
-        feature = np.append(feature, np.full(2 * born, -1))
-        bins, left = (np.append(a, np.zeros(2 * born, int)) for a in (bins, left))
+        at = np.concatenate([total + np.arange(2 * splits), at[again]])
+        feature = np.append(feature, np.full(2 * splits, -1))
+        bins, left = (np.append(a, np.zeros(2 * splits, int)) for a in (bins, left))
     table = np.zeros((p, BINS))
     for j, points in enumerate(cuts.at):
         table[j, : len(points)] = points
@@ -240,7 +251,7 @@ def grow(
 
 
 def _draw(nodes: int, p: int, tried: int, rng: np.random.Generator) -> Ints:
-    """Columns (nodes, tried) to try, without replacement."""
+    """Draw the candidate columns (nodes, tried) of each node, without replacement."""
     if tried >= p:
         return np.broadcast_to(np.arange(p), (nodes, p))
     return np.argpartition(rng.random((nodes, p)), tried - 1, axis=1)[:, :tried]
@@ -249,7 +260,15 @@ def _draw(nodes: int, p: int, tried: int, rng: np.random.Generator) -> Ints:
 def _best(
     bins: NDArray[np.uint8], node: Ints, stats: tuple[Array, Array], nodes: int, growth: Growth
 ) -> tuple[Array, Ints, Ints]:
-    """Return each open node's best cut: its gain, which column tried, and after which bin."""
+    """Return the best split of each open node: gain, candidate column and last bin that goes left.
+
+    Args:
+        bins: (r, tried) bin of each entry in the candidate columns of its node.
+        node: (r,) open node of each entry.
+        stats: the two statistics (r,) of each entry.
+        nodes: number of open nodes.
+        growth: settings.
+    """
     tried = bins.shape[1]
     key = ((node[:, None] * tried + np.arange(tried)) * BINS + bins).ravel()
     shape = (nodes, tried, BINS)
@@ -275,12 +294,12 @@ def _best(
 
 
 def side_by_side(trees: Sequence[Trees], columns: Sequence[Ints], width: int) -> list[Trees]:
-    """Let the trees of each of k folds read their columns where all folds' designs lie in a row.
+    """Return the trees of k folds, renumbered to read the joint design of :func:`in_a_row`.
 
     Args:
-        trees: of each fold.
-        columns: (c,) of a fold's design, that the features of its trees are places in.
-        width: columns of a fold's design; :func:`in_a_row` lays them out.
+        trees: the trees of each fold; their features are positions in the fold's ``columns``.
+        columns: for each fold the columns (c,) of its design that its trees use.
+        width: number of columns of a fold's design.
     """
     found = []
     for k, (own, read) in enumerate(zip(trees, columns, strict=True)):
@@ -291,13 +310,20 @@ def side_by_side(trees: Sequence[Trees], columns: Sequence[Ints], width: int) ->
 
 
 def in_a_row(X: Array) -> Array:
-    """Lay designs (k, n, p) out as (n, k * p); see :func:`side_by_side`."""
+    """Return the designs (k, n, p) of k folds as one joint design (n, k * p)."""
     k, n, p = X.shape
     return X.transpose(1, 0, 2).reshape(n, k * p)
 
 
 def join(grown: Sequence[tuple[Trees, Array]]) -> tuple[Trees, Array]:
-    """Put several batches of trees into one, in their order, and their nodes' values with them."""
+    """Join several batches of trees into one, in their order.
+
+    Args:
+        grown: trees, with an array (nodes, …) of values of their nodes.
+
+    Returns:
+        All trees, and the values of all their nodes.
+    """
     if not grown:
         none = np.empty(0, np.int32)
         return Trees(0, none, np.empty(0), none), np.empty(0)

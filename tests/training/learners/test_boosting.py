@@ -55,7 +55,7 @@ class TestRounds:
         weight = np.stack([part != m for m in range(3)]).astype(float)
         reached, total = [], np.zeros((3, 500))
         for trees, step in rounds:
-            total = total + step[trees.ends[trees.leaves(X)]]
+            total = total + step[trees.leaf_nodes[trees.leaves(X)]]
             held_out = sums.value(total, total**0) - sums.value(total, weight)
             reached.append(held_out.sum())
         np.testing.assert_allclose(total, log_hz, atol=1e-9)
@@ -127,7 +127,7 @@ class TestHonesty:
             rounds, log_hz = own(X, sums, part, members, config, rng, budget)
             (trees, step), level = rounds[0], np.arange(members) * 3.0
             by_node = np.zeros(len(step))
-            by_node[trees.ends[trees.leaves(X)]] = level[:, None]
+            by_node[trees.leaf_nodes[trees.leaves(X)]] = level[:, None]
             return [(trees, step + by_node), *rounds[1:]], log_hz + level[:, None]
 
         monkeypatch.setattr(module, "_boost", lifted)

@@ -9,7 +9,7 @@ from accomplice.training.config import ForestConfig
 from accomplice.training.estimators.hazard import TimeGrid, survival
 from accomplice.training.learners.anchor import fit_anchor
 from accomplice.training.learners.forest import FEW, JUDGED, SAMPLE, SHRINKAGE, Forest, fit_forest
-from accomplice.training.learners.learner import TREE_COLUMNS, strongest
+from accomplice.training.learners.learner import TREE_COLUMNS, strongest_columns
 from accomplice.training.learners.trees import Cuts
 from accomplice.training.metrics.concordance import harrell_c
 
@@ -116,7 +116,7 @@ class TestCurves:
     def test_are_the_mean_of_the_trees_survivals(self):
         X, time, event = simulate(120, 1, xor)
         forest, _ = fitted(X, time, event)
-        leaves = forest.trees.ends[forest.trees.leaves(X)]
+        leaves = forest.trees.leaf_nodes[forest.trees.leaves(X)]
         each = forest.survival[leaves].mean(axis=0)
         np.testing.assert_allclose(survival(forest.cumulative(X))[:, 1:], each, rtol=1e-5)
 
@@ -198,7 +198,7 @@ class TestFit:
 class TestStrongest:
     def test_the_informative_column_of_thousands_is_among_them(self):
         X, time, event = simulate(200, 1, lambda X: 0.7 * X[:, 1234], p=2000)
-        found = strongest(X, time, event)
+        found = strongest_columns(X, time, event)
         assert len(found) == TREE_COLUMNS
         assert 1234 in found
         assert (np.diff(found) > 0).all()
@@ -212,16 +212,18 @@ class TestStrongest:
         statistic = np.abs(statistic) / np.maximum(X.std(axis=0), 1e-9)
         statistic[7] = 0.0
         expected = np.sort(np.argsort(-statistic)[:TREE_COLUMNS])
-        np.testing.assert_array_equal(strongest(X, time, event), expected)
+        np.testing.assert_array_equal(strongest_columns(X, time, event), expected)
 
     def test_unit_and_origin_of_a_column_are_no_matter(self):
         X, time, event = simulate(100, 2, lambda X: X[:, 3], p=TREE_COLUMNS + 40)
         rng = np.random.default_rng(0)
         other = X * rng.uniform(0.01, 100, X.shape[1]) + rng.normal(0, 5, X.shape[1])
-        np.testing.assert_array_equal(strongest(other, time, event), strongest(X, time, event))
+        np.testing.assert_array_equal(
+            strongest_columns(other, time, event), strongest_columns(X, time, event)
+        )
 
     def test_few_columns_are_all_taken_but_the_constant(self):
         X, time, event = simulate(60, 2, lambda X: X[:, 3], p=9)
         X[:, [2, 5]] = 1.0
-        np.testing.assert_array_equal(strongest(X, time, event), [0, 1, 3, 4, 6, 7, 8])
-        np.testing.assert_array_equal(strongest(0 * X, time, event), [0])
+        np.testing.assert_array_equal(strongest_columns(X, time, event), [0, 1, 3, 4, 6, 7, 8])
+        np.testing.assert_array_equal(strongest_columns(0 * X, time, event), [0])

@@ -32,8 +32,8 @@ def planted(rng, count, cuts, columns=3, values=5):
 def sieved(trees, X):
     """Leaf (trees, n) of each row, by the sieve."""
     splits = Splits.of(trees.feature, trees.cut)
-    nodes = (trees.count, trees.left, trees.levels, trees.tree, trees.ends)
-    return trees.ends[LeafLookup.of(splits, *nodes).leaves(X)]
+    nodes = (trees.count, trees.left, trees.levels, trees.tree, trees.leaf_nodes)
+    return trees.leaf_nodes[LeafLookup.of(splits, *nodes).leaves(X)]
 
 
 def walked(trees, X):

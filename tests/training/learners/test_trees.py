@@ -136,7 +136,7 @@ class TestGrow:
         self, X, seed, depth, fewest, tried
     ):
         trees, leaf, rows, tree, _ = planted(X, depth, fewest, tried, seed=seed)
-        found = trees.ends[trees.leaves(X)]
+        found = trees.leaf_nodes[trees.leaves(X)]
         assert found.shape == (trees.count, len(X))
         np.testing.assert_array_equal(found[tree, rows], leaf)
         assert (trees.feature[leaf] == -1).all()
@@ -194,7 +194,7 @@ class TestGrow:
         trees, leaf, _, tree, _ = planted(np.zeros((20, 3)), tried=tried)
         assert (trees.feature == [-1, -1, -1]).all()
         np.testing.assert_array_equal(leaf, tree)
-        assert trees.ends.tolist() == [0, 1, 2]
+        assert trees.leaf_nodes.tolist() == [0, 1, 2]
         np.testing.assert_array_equal(trees.leaves(np.ones((2, 3))), [[0, 0], [1, 1], [2, 2]])
 
     def test_same_seed_gives_the_same_trees(self):
@@ -214,8 +214,8 @@ class TestTrees:
             grown.append((trees, np.random.default_rng(seed).normal(size=(len(trees.feature), 2))))
         joined, value = join(grown)
         assert joined.count == sum(trees.count for trees, _ in grown)
-        expected = np.concatenate([v[t.ends][t.leaves(X)] for t, v in grown])
-        np.testing.assert_array_equal(value[joined.ends][joined.leaves(X)], expected)
+        expected = np.concatenate([v[t.leaf_nodes][t.leaves(X)] for t, v in grown])
+        np.testing.assert_array_equal(value[joined.leaf_nodes][joined.leaves(X)], expected)
 
     def test_nothing_joined_is_no_tree(self):
         trees, value = join([])
@@ -240,7 +240,7 @@ class TestTrees:
             same = trees.leaves(other)
             np.testing.assert_array_equal(same, expected)
         for extreme in (np.inf, -np.inf, np.nan, 1e308):
-            found = trees.ends[trees.leaves(np.full((1, 4), extreme))]
+            found = trees.leaf_nodes[trees.leaves(np.full((1, 4), extreme))]
             assert (trees.feature[found] == -1).all()
         assert trees.leaves(X[:0]).shape == (3, 0)
 
@@ -248,7 +248,7 @@ class TestTrees:
     def test_few_rows_are_answered_as_many(self, n):
         X = np.random.default_rng(n).normal(size=(n, 4))
         trees, *_ = planted(np.random.default_rng(0).normal(size=(60, 4)))
-        found = trees.ends[trees.leaves(X)]
+        found = trees.leaf_nodes[trees.leaves(X)]
         each = [[walk(trees, k, x)[0] for x in X] for k in range(trees.count)]
         np.testing.assert_array_equal(found, np.reshape(each, (trees.count, n)))
 

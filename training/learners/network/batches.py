@@ -1,7 +1,7 @@
-"""Compact training data, and batches made from it on demand.
+"""Compact training data of the network, and batches made from it on demand.
 
-Of each patient, fold and member a few bytes are kept; network inputs, which are many times as wide
-as the cohort's table, are made a batch at a time.
+Only a few bytes are stored for each patient, fold and member. The inputs, which have many times as
+many columns as the cohort's table, are made for one batch at a time.
 """
 
 from __future__ import annotations
@@ -17,27 +17,30 @@ from torch import Tensor
 from accomplice.data.arrays import Ints
 from accomplice.training.learners.network.dropout import Random
 
+#: Function from a batch's rows (k, b) to its ``x`` and ``present``; see :class:`Batch`.
 Encode = Callable[[Ints], tuple[Tensor, Tensor]]
 
-#: Roles of a patient for a member; 0 is none.
-TRAINS, VALIDATES = 1, 2
+#: Role of a patient on whom a member is trained; 0 is no role.
+TRAINS = 1
+#: Role of a patient whom a member holds out for early stopping.
+VALIDATES = 2
 
 
 class Batch(NamedTuple):
-    """b patients of each of k folds, patients last in every array."""
+    """b patients for each of k folds of m members, with j bins."""
 
     x: Tensor
-    """(k, inputs, b)."""
+    """(k, inputs, b) inputs of the network."""
     present: Tensor
-    """(k, modalities, b) 1 where the modality is known."""
+    """(k, modalities, b) 1 where the patient's modality is known, else 0."""
     exposure: Tensor
-    """(k, 1, j, b) part of each bin at risk."""
+    """(k, 1, j, b) part of each bin at risk, 0 to 1."""
     event: Tensor
-    """(k, 1, j, b) 1 in the bin of the event."""
+    """(k, 1, j, b) 1 in the bin of the event, else 0."""
     train: Tensor
-    """(k, m, b) weight in the member's loss."""
+    """(k, m, b) weight of the patient in the member's training loss."""
     validate: Tensor
-    """(k, m, b) 1 where the member holds the patient out for early stopping."""
+    """(k, m, b) 1 where the member holds the patient out for early stopping, else 0."""
 
 
 @dataclass(frozen=True)
@@ -45,25 +48,29 @@ class PackedData:
     """Training data of the network: n patients in k folds of m members."""
 
     encode: Encode
-    """Gives ``x`` and ``present`` of a batch from its rows (k, b)."""
+    """Function that makes ``x`` and ``present`` of a batch from its rows (k, b)."""
     bins: int
-    """Bins of the network; a fold may have fewer."""
+    """Number of bins of the network; a fold may have fewer."""
     last: Tensor
-    """(k, n) uint8: bin of each fold's own grid in which follow-up ends."""
+    """(k, n) uint8: bin of the fold's grid in which follow-up ends."""
     part: Tensor
-    """(k, n) part of that bin at risk; 1 where the event is in it."""
+    """(k, n) float: part of that bin at risk; 1 if the event is in it."""
     event: Tensor
-    """(k, n) bool: whether follow-up ends with the event."""
+    """(k, n) bool: whether follow-up ends with the event, up to the fold's horizon."""
     role: Tensor
-    """(k, m, n) int8: the patient's role for the member."""
+    """(k, m, n) int8: ``TRAINS``, ``VALIDATES`` or 0, the patient's role for the member."""
 
     @cached_property
     def weight(self) -> Tensor:
-        """(k, m, 1) of each patient that a member trains on: together they weigh 1."""
+        """(k, m, 1) weight of each training patient of a member; their sum is 1."""
         return 1 / (self.role == TRAINS).sum(-1, keepdim=True).clamp_min(1)
 
     def gather(self, rows: Tensor) -> Batch:
-        """Make the batch of some patients, (k, b) rows of the cohort."""
+        """Make a batch.
+
+        Args:
+            rows: (k, b) positions of each fold's patients in the cohort.
+        """
         x, present = self.encode(rows.numpy())
         last, part, event = (a.gather(1, rows) for a in (self.last, self.part, self.event))
         bins, last = torch.arange(self.bins, dtype=torch.uint8)[:, None], last[:, None, None]
@@ -79,17 +86,24 @@ class PackedData:
         )
 
     def own(self) -> Tensor:
-        """Rows (k, most) of the patients that each fold trains or validates on.
+        """Return the rows (k, most) of the patients on whom each fold is trained or validated.
 
-        A fold with fewer than the most is filled up with others, who have no weight in it.
+        Folds with fewer patients than the largest are padded with others, whose weight is 0.
         """
-        own = (self.role != 0).any(1)
-        order = own.to(torch.uint8).argsort(dim=1, descending=True, stable=True)
-        return order[:, : int(own.sum(1).max())].clone()
+        used = (self.role != 0).any(1)
+        order = used.to(torch.uint8).argsort(dim=1, descending=True, stable=True)
+        return order[:, : int(used.sum(1).max())].clone()
 
 
 class Batches:
-    """Indices of the patients of each step: all at once, or shuffled slices."""
+    """Positions (b,) of the patients of each step of an epoch: all of them, or shuffled slices.
+
+    Args:
+        n: number of patients.
+        size: maximum of patients in a batch.
+        steps: steps of an epoch if all patients fit into one batch.
+        seed: seed of the shuffling.
+    """
 
     def __init__(self, n: int, size: int, steps: int, seed: int) -> None:
         self.n, self.size = n, size

@@ -1,4 +1,4 @@
-"""Random draws: generators that can be sent to other processes, and dropout masks."""
+"""Random generators that can be sent to other processes, and dropout masks."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch import Tensor
 
 
 class Random(torch.Generator):
-    """A generator that is pickled by value, for other processes.
+    """A random generator that is pickled by its state, so that other processes can receive it.
 
-    Torch's own goes as a shared tensor that is freed before the process has begun.
+    Torch's generator is pickled as a shared tensor, which is freed before the process has started.
     """
 
     def __reduce__(  # type: ignore[override]
@@ -28,10 +28,14 @@ class Random(torch.Generator):
 
 
 class Dropout:
-    """Dropout masks from a pool.
+    """Dropout masks, taken from one long mask.
 
-    A fresh mask a step costs more than the matrix products of a small network; a random stretch
-    of a long mask drawn beforehand is as good and several times cheaper.
+    To draw a new mask in each step would take longer than the matrix products of a small network; a
+    random section of a long mask drawn beforehand is several times cheaper.
+
+    Args:
+        share: part of the units that are dropped, 0 to 1.
+        generator: generator of the masks.
     """
 
     def __init__(self, share: float, generator: torch.Generator) -> None:
@@ -40,11 +44,11 @@ class Dropout:
         self.pool = torch.empty(0)
 
     def draw(self, *size: int, device: torch.device) -> Tensor:
-        """Return infinity for each unit that is kept and 0 for each that is silenced."""
+        """Return a mask of the given size: infinity for each unit kept, 0 for each dropped."""
         length = math.prod(size)
         if len(self.pool) < length + 4096 or self.pool.device != device:
-            silent = torch.rand(2 * length + 4096, generator=self.generator) < self.share
-            self.pool = torch.full(silent.shape, torch.inf).masked_fill_(silent, 0.0).to(device)
+            dropped = torch.rand(2 * length + 4096, generator=self.generator) < self.share
+            self.pool = torch.full(dropped.shape, torch.inf).masked_fill_(dropped, 0.0).to(device)
         slack = len(self.pool) - length
         start = int(torch.randint(slack, (1,), generator=self.generator))
         return self.pool[start : start + length].view(size)

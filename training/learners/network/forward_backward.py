@@ -1,9 +1,12 @@
-"""The network's forward and backward pass, written out.
+"""The network's forward and backward pass, with explicit derivatives.
 
-Automatic differentiation of the same formulas keeps and passes over several arrays a layer; here
-each layer costs one pass forward and one backward beside its matrix products. Everything is laid
-out features first, patients last: biases, tokens and the linear skip are rows of the arrays that
-the matrix products read, and no product needs a permuted copy.
+Automatic differentiation of the same formulas stores and reads several arrays for each layer; here
+each layer takes one pass forward and one backward besides its matrix products. In all arrays the
+patients are the last dimension. Biases, tokens and the linear skip are rows of the factors of the
+matrix products, so that no product needs a permuted copy.
+
+Symbols: k folds, m members, e units of an encoder, h hidden units, j bins, n patients; a block is a
+modality; rows are those of ``x``.
 """
 
 from __future__ import annotations
@@ -17,12 +20,12 @@ from torch.autograd.function import FunctionCtx
 
 
 class Caps(NamedTuple):
-    """Dropout for one step: infinity where a unit is kept, 0 where it is silenced."""
+    """Dropout of one step, as upper bounds of units: infinity if a unit is kept, 0 if dropped."""
 
     fused: Tensor
-    """(m, blocks * e, n)."""
+    """(m, blocks * e, n) bounds of the encoders' units."""
     hidden: Tensor
-    """(m, h, n)."""
+    """(m, h, n) bounds of the hidden units."""
 
 
 def hazard_logits(
@@ -33,34 +36,39 @@ def hazard_logits(
     hazard: Tensor,
     caps: Caps | None,
 ) -> Tensor:
-    """Run k folds of m networks on n patients.
+    """Return the log-odds of the hazards (k, m, j, n) of n patients by k folds of m networks.
 
     Args:
         x: (k, rows, n) inputs modality by modality, each followed by a row that is 1 where the
-            modality is known and one that is 1 where it is not.
-        encode: per modality (k, its rows, m * e): weights, bias, token.
-        mix: (k, rows, m * blocks + m) weights of gates and skip; of the skip alone where
-            there is one modality.
+            modality is known and one that is 1 where it is missing.
+        encode: for each modality (k, its rows, m * e): weights, bias and token.
+        mix: (k, rows, m * blocks + m) weights of the gates and of the linear skip; (k, rows, m) of
+            the skip alone with one modality.
         fuse: (k, m, blocks * e + 1, h) weights and bias.
-        hazard: (k, m, h + 2, j) weights, bias, and ones that pass the skip on to all bins.
-        caps: dropout, if any. Kept units are not scaled up: ``fuse`` and ``hazard`` are.
-
-    Returns:
-        (k, m, j, n).
+        hazard: (k, m, h + 2, j) weights, bias, and ones by which the skip is added to all bins.
+        caps: dropout, if any. It does not scale up the kept units: ``fuse`` and ``hazard`` must be
+            scaled instead.
     """
     logits: Tensor = _HazardLogits.apply(caps, x, mix, fuse, hazard, *encode)  # type: ignore[no-untyped-call]
     return logits
 
 
 class Passed(NamedTuple):
-    """Arrays of the forward pass; see :func:`hazard_logits` for the shapes."""
+    """Arrays of the forward pass that the backward pass needs."""
 
     logits: Tensor
+    """(k, m, j, n) log-odds of the hazards."""
     gate: Tensor
+    """(k, m, blocks, 1, n) gates, 0 to 2; no blocks with one modality."""
     fused: Tensor
+    """(k, m, blocks * e + 1, n) gated encodings, and ones for the bias."""
     hidden: Tensor
+    """(k, m, h + 2, n) hidden units, ones for the bias, and the linear skip."""
     codes: list[Tensor]
+    """For each modality (k, m, e, n): its encoding."""
     floors: list[Tensor]
+    """For each modality (k, 1, 1, n): lower bound of its encoding, 0 where the modality is known,
+    −∞ where it is missing."""
 
 
 def forward_pass(
@@ -71,7 +79,7 @@ def forward_pass(
     hazard: Tensor,
     caps: Caps | None = None,
 ) -> Passed:
-    """Run forward as :func:`hazard_logits`, and keep the arrays that the backward pass needs."""
+    """Run the forward pass; arguments as for :func:`hazard_logits`."""
     (k, _, n), (_, m, wide, h), blocks = x.shape, fuse.shape, len(encode)
     e = (wide - 1) // blocks
     mixed = mix.mT @ x
@@ -80,7 +88,7 @@ def forward_pass(
     fused, codes, floors = x.new_empty(k, m, wide, n), [], []
     fused[:, :, -1] = 1
     for j, (rows, weight) in enumerate(_pairs(x, encode)):
-        # ReLU where the modality is known; a token passes as it is.
+        # ReLU where the modality is known; a token is not changed.
         floor = rows[:, None, None, -2].log()
         code = (weight.mT @ rows).view(k, m, e, n)
         torch.maximum(code, floor, out=code)
@@ -105,6 +113,8 @@ def forward_pass(
 
 
 class _HazardLogits(torch.autograd.Function):
+    """The passes as a function of torch, with the arguments of :func:`hazard_logits`."""
+
     @staticmethod
     def forward(
         ctx: Any,
@@ -131,7 +141,7 @@ class _HazardLogits(torch.autograd.Function):
         d_logits = d_logits.contiguous()
         d_hazard = hidden @ d_logits.mT
         d_hidden = hazard @ d_logits
-        # What ReLU or dropout silenced is zero: one comparison undoes both.
+        # Units set to 0 by ReLU or by dropout have no gradient: one comparison covers both.
         d_before = _where_positive(d_hidden[:, :, :-2], hidden[:, :, :-2])
         d_fuse = fused @ d_before.mT
         d_fused = fuse @ d_before
@@ -153,17 +163,17 @@ class _HazardLogits(torch.autograd.Function):
 
 
 def _pairs(x: Tensor, encode: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Each modality's rows of ``x`` and its weights."""
+    """Return each modality's rows of ``x`` with its weights."""
     return zip(x.split([w.shape[1] for w in encode], 1), encode, strict=True)
 
 
 def _where_positive(values: Tensor, guard: Tensor) -> Tensor:
-    """``values`` where ``guard`` is above 0, else 0; several times faster than ``torch.where``."""
-    kept: Tensor = torch.ops.aten.threshold_backward(values, guard, 0)
-    return kept
+    """Return ``values`` where ``guard`` is above 0, else 0; faster than ``torch.where``."""
+    masked: Tensor = torch.ops.aten.threshold_backward(values, guard, 0)
+    return masked
 
 
 def _silence(values: Tensor, caps: Tensor) -> None:
-    """Set units silenced by dropout to 0, in place."""
+    """Set the units that dropout drops to 0, in place."""
     guard = caps.expand_as(values)
     torch.ops.aten.threshold_backward(values, guard, 0, grad_input=values)

@@ -1,8 +1,8 @@
-"""The fitted networks of all folds as NumPy arrays: predictions need no torch.
+"""The fitted networks of all folds as NumPy arrays, so that predictions need no torch.
 
-The forward pass of ``network.forward_backward``, written for prediction. Patients come in tiles of
-sixteen, each a matrix product of its own: the order of summation in a product depends on its width,
-so that otherwise a patient's prediction would depend, in the seventh digit, on the other patients
+It is the forward pass of ``network.forward_backward``, with its symbols. Patients are divided into
+tiles of sixteen, each multiplied by itself: since the order of summation in a matrix product
+depends on its width, the seventh digit of a prediction would otherwise depend on the other patients
 of the batch.
 """
 
@@ -17,23 +17,28 @@ import numpy as np
 
 from accomplice.data.arrays import Singles
 
-#: Patients of a tile.
+#: Number of patients in a tile.
 TILE = 16
-#: Patients predicted at once, so that memory does not grow with their number.
+#: Maximum of patients predicted at once, which bounds the memory.
 CHUNK = 512
 
 
 @dataclass(frozen=True)
 class NetShape:
-    """Sizes that decide the network's tensors."""
+    """Sizes that determine the shapes of the network's tensors."""
 
     folds: int
+    """Number of folds, k."""
     members: int
+    """Number of networks in each fold, m."""
     modalities: tuple[int, ...]
-    """Number of inputs of each modality; a patient's inputs are laid out in this order."""
+    """Number of inputs of each modality, in the order of a patient's inputs."""
     bins: int
+    """Number of time bins, j."""
     encoder_width: int
+    """Units of each modality's encoder, e."""
     hidden_width: int
+    """Units of the hidden layer, h."""
 
     @property
     def inputs(self) -> int:
@@ -51,17 +56,17 @@ class NetShape:
 
 
 class _Laid(NamedTuple):
-    """Weights of k folds with m networks each, ready to be multiplied by tiles of patients."""
+    """Weights of k folds with m networks each, arranged for products with tiles of patients."""
 
     encode: tuple[Singles, ...]
-    """By modality (k, 1, m * e, its rows): weights, bias, token."""
+    """For each modality (k, 1, m * e, its rows): weights, bias and token."""
     mix: Singles
-    """(k, 1, m * blocks + m, rows) of gates and skip; of the skip alone where there is one
-    modality."""
+    """(k, 1, m * blocks + m, rows) weights of the gates and of the linear skip; (k, 1, m, rows) of
+    the skip alone with one modality."""
     fuse: Singles
     """(k, m, 1, h, blocks * e + 1) weights and bias."""
     hazard: Singles
-    """(k, m, 1, j, h + 2) weights, bias, and ones that pass the skip on to all bins."""
+    """(k, m, 1, j, h + 2) weights, bias, and ones by which the skip is added to all bins."""
 
 
 @dataclass(frozen=True)
@@ -70,14 +75,14 @@ class Networks:
 
     shape: NetShape
     weights: Mapping[str, Singles]
-    """By the names of the parameters of ``learners.network.model.PackedNet``."""
+    """Parameter of ``learners.network.model.PackedNet`` -> its values."""
 
     def logits(self, x: Singles, present: Singles) -> Singles:
-        """Log-odds of the hazards (k, m, n, bins).
+        """Return the log-odds of the hazards (k, m, n, bins).
 
         Args:
             x: (k, inputs, n) preprocessed inputs; 0 is the training mean.
-            present: (k or 1, modalities, n) 1 where the patient's modality is known.
+            present: (k or 1, modalities, n) 1 where the patient's modality is known, else 0.
         """
         n = x.shape[2]
         found = np.empty((self.shape.folds, self.shape.members, n, self.shape.bins), np.float32)
@@ -88,17 +93,17 @@ class Networks:
         return found
 
     def by_fold(self) -> list[Networks]:
-        """Return the networks of each fold by themselves."""
+        """Return the networks of each fold as :class:`Networks` of one fold."""
         folds = self.shape.folds
         parts = {n: np.split(w, folds, axis=fold_axis(n)) for n, w in self.weights.items()}
         shape = replace(self.shape, folds=1)
         return [Networks(shape, {n: w[k] for n, w in parts.items()}) for k in range(folds)]
 
     def _lay_out(self, x: Singles, present: Singles) -> Singles:
-        """Lay n patients out as (k, rows, n), the last tile filled up with zeros.
+        """Arrange n patients as (k, rows, n rounded up to whole tiles), padded with zeros.
 
-        The rows are, modality by modality, its inputs, 0 where it is missing; one that is 1 where
-        it is known, which carries the bias; and one that is 1 where it is not, with its token.
+        The rows of a modality are its inputs (0 where it is missing), a row that is 1 where it is
+        known (multiplied by the bias), and a row that is 1 where it is missing (by the token).
         """
         n = x.shape[2]
         laid = np.zeros((self.shape.folds, self._rows, -(-n // TILE) * TILE), np.float32)
@@ -113,12 +118,12 @@ class Networks:
         return laid
 
     def _pass(self, x: Singles) -> Singles:
-        """Log-odds of the hazards (k, m, bins, n) of patients that :meth:`_lay_out` laid out."""
+        """Return the log-odds of the hazards (k, m, bins, n) from the array of :meth:`_lay_out`."""
         laid, (k, _, n) = self._laid, x.shape
         m, e, h = self.shape.members, self.shape.encoder_width, self.shape.hidden_width
         blocks = len(self.shape.modalities)
         mixed = _times(laid.mix, x, np.empty((k, laid.mix.shape[2], n), np.float32))
-        # Twice the logistic function, which so has no large numbers on the way.
+        # Twice the logistic function, 1 + tanh(x / 2), a form that cannot overflow.
         gate = mixed[:, :-m]
         gate /= 2
         np.tanh(gate, out=gate)
@@ -131,7 +136,7 @@ class Networks:
             rows = x[:, begin : begin + weight.shape[3]]
             begin += weight.shape[3]
             part = fused[:, :, j * e : (j + 1) * e]
-            # ReLU where the modality is known; a token passes as it is.
+            # ReLU where the modality is known; a token is not changed.
             floor = np.where(rows[:, None, -2:-1] > 0, np.float32(0), np.float32(-np.inf))
             units = _times(weight, rows, encoded).reshape(k, m, e, n)
             if blocks == 1:
@@ -148,10 +153,12 @@ class Networks:
 
     @property
     def _rows(self) -> int:
+        """Number of rows of the array of :meth:`_lay_out`."""
         return self.shape.inputs + 2 * len(self.shape.modalities)
 
     @cached_property
     def _laid(self) -> _Laid:
+        """Weights arranged for :meth:`_pass`."""
         own, blocks = self.weights, len(self.shape.modalities)
         k, m = self.shape.folds, self.shape.members
         encode = [
@@ -165,11 +172,16 @@ class Networks:
         bias = own["hazard_bias"]
         fuse = np.concatenate([own["fuse"], own["fuse_bias"]], axis=1)
         hazard = np.concatenate([own["hazard"], bias, np.ones_like(bias)], axis=1)
-        each = (array.reshape(k, m, *array.shape[1:]) for array in (fuse, hazard))
-        return _Laid(tuple(map(_ready, encode)), _ready(mix), *map(_ready, each))
+        by_member = (array.reshape(k, m, *array.shape[1:]) for array in (fuse, hazard))
+        return _Laid(tuple(map(_ready, encode)), _ready(mix), *map(_ready, by_member))
 
     def _by_modality(self, weight: Singles, known: Singles) -> Singles:
-        """Weights (k, rows, c) of :meth:`_lay_out`'s rows, from those of inputs and presence."""
+        """Return the weights (k, rows, c) of the rows of :meth:`_lay_out`.
+
+        Args:
+            weight: (k, inputs, c) weights of the inputs.
+            known: (k, modalities, c) weights of the modalities' presence.
+        """
         ends = np.cumsum(self.shape.modalities)[:-1].tolist()
         missing = np.zeros((len(known), 1, known.shape[2]), np.float32)
         parts = zip(np.split(weight, ends, axis=1), known.transpose(1, 0, 2), strict=True)
@@ -177,21 +189,21 @@ class Networks:
 
 
 def fold_axis(name: str) -> int:
-    """Dimension of a named weight that runs over folds (times members)."""
+    """Return the dimension of a named weight that runs over folds, or over folds times members."""
     return 1 if name in ("encode_bias", "token") else 0
 
 
 def _ready(weight: Singles) -> Singles:
-    """Turn weights (…, rows, c) to be multiplied from the left, with room for the tiles."""
+    """Return weights (…, rows, c) as (…, 1, c, rows), to be multiplied by tiles of patients."""
     return np.ascontiguousarray(np.swapaxes(weight, -1, -2))[..., None, :, :]
 
 
 def _times(weight: Singles, rows: Singles, out: Singles) -> Singles:
-    """Product of weights (…, 1, c, rows) and patients (…, rows, n), tile by tile, into ``out``."""
+    """Multiply weights (…, 1, c, rows) by patients (…, rows, n), tile by tile, into ``out``."""
     np.matmul(weight, _tiles(rows), out=_tiles(out))
     return out
 
 
 def _tiles(rows: Singles) -> Singles:
-    """Patients (…, rows, n) as tiles (…, t, rows, TILE), without moving them."""
+    """Return a view of patients (…, rows, n) as tiles (…, t, rows, TILE)."""
     return rows.reshape(*rows.shape[:-1], -1, TILE).swapaxes(-2, -3)

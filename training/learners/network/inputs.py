@@ -1,4 +1,4 @@
-"""The network's inputs: selection, order and scale of the columns of design and embedding."""
+"""The network's inputs: selection, order and scale of the design's and the embedding's columns."""
 
 from __future__ import annotations
 
@@ -11,32 +11,34 @@ from numpy.typing import NDArray
 from accomplice.data.arrays import Array, Ints, Singles
 from accomplice.data.preprocessing.preprocessor import Preprocessor
 
-#: Scale of an input whose feature has no weight in the linear model.
+#: Scale of an input whose feature has coefficient 0 in the linear model.
 FAINT = 0.05
-#: Inputs of one modality at most.
+#: Maximum of inputs of one modality.
 MOST_INPUTS = 512
 
 
 class NetColumns(NamedTuple):
-    """Inputs of one fold's network among its linear design and embedding."""
+    """Inputs of one fold's network."""
 
     order: Ints
-    """(i,) columns of the design, then of the embedding, modality by modality."""
+    """(i,) columns of the inputs, modality by modality; those of the embedding are numbered after
+    those of the linear design."""
     scale: Array
-    """(i,) factor of each."""
+    """(i,) factor of each input."""
 
 
 def net_columns(preprocessor: Preprocessor, beta: Array) -> NetColumns:
     """Choose and scale the inputs of a fold's network.
 
-    The scale is each feature's weight in a linear model, against the largest: inputs that carry
-    nothing there reach the network faintly, which so fits less of their noise (an adaptive penalty,
-    as in Zou, "The adaptive lasso", JASA 2006). Of a modality with very many inputs, those of the
-    largest weights are kept.
+    A feature's scale is FAINT + (1 − FAINT) · w / max w, where w is the norm of its coefficients in
+    a linear model; an input of several features has the mean of their scales. Features without a
+    linear effect get small inputs, so that the network fits less of their noise (an adaptive
+    penalty, as in Zou, "The adaptive lasso and its oracle properties", JASA 2006). Of a modality
+    with more than ``MOST_INPUTS`` inputs, those with the largest scales are kept.
 
     Args:
-        preprocessor: of the fold.
-        beta: (p,) coefficients of the fold's linear model.
+        preprocessor: fitted preprocessing of the fold.
+        beta: (p,) coefficients of the fold's linear model, by column of the design.
     """
     columns = preprocessor.linear_columns()
     weight = dict.fromkeys(preprocessor.study.features, 0.0)
@@ -58,14 +60,14 @@ def net_columns(preprocessor: Preprocessor, beta: Array) -> NetColumns:
 
 
 def net_modalities(preprocessor: Preprocessor) -> tuple[int, ...]:
-    """Number of the network's inputs of each modality."""
+    """Return the number of the network's inputs of each modality."""
     blocks = len(preprocessor.study.blocks)
     inputs = np.bincount(_modality(preprocessor), minlength=blocks)
     return tuple(np.minimum(inputs, MOST_INPUTS).tolist())
 
 
 def _modality(preprocessor: Preprocessor) -> Ints:
-    """Position of each column's modality."""
+    """Return the position of the modality of each column of the design, then of the embedding."""
     rank = {m: i for i, m in enumerate(preprocessor.study.blocks)}
     columns = [*preprocessor.linear_columns(), *preprocessor.embedded_columns()]
     return np.array([rank[c.modality] for c in columns])
@@ -76,13 +78,13 @@ class NetInputs:
     """The inputs of k folds' networks."""
 
     order: Ints
-    """(k, i) of :class:`NetColumns`, counted over the folds' columns in a row."""
+    """(k, i) columns of :class:`NetColumns`, numbered fold by fold over the columns of all."""
     scale: Singles
-    """(k, i, 1)."""
+    """(k, i, 1) factor of each input."""
 
     @classmethod
     def of(cls, preprocessors: list[Preprocessor], betas: list[Array]) -> Self:
-        """Choose the columns of each fold; see :func:`net_columns`."""
+        """Choose and scale the inputs of each fold; see :func:`net_columns`."""
         columns = [net_columns(p, beta) for p, beta in zip(preprocessors, betas, strict=True)]
         first = preprocessors[0]
         width = len(first.linear_columns()) + len(first.embedded_columns())

@@ -1,4 +1,4 @@
-"""The Lightning side of the network: optimiser, early stopping per fold, several processes."""
+"""Training of the network by Lightning: optimiser, early stopping by fold, several processes."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ from accomplice.training.learners.network.model import PackedNet, Share
 from accomplice.training.processes import uninterrupted_children
 from accomplice.training.progress import Tick, silent
 
-# Here, and not where training begins, since other processes import the module and no more.
+# At import, since other processes import this module and do not call ``train_net``.
 for _part in ("pytorch_lightning", "lightning_fabric"):
     logging.getLogger(_part).setLevel(logging.ERROR)
 
-#: Callback with each epoch and the folds' mean validation loss; returns whether to go on.
+#: Callback with each epoch and the folds' mean validation loss; returns whether to continue.
 Watch = Callable[[int, float], bool]
 
 
 def to_the_end(epoch: int, loss: float) -> bool:  # noqa: ARG001
-    """Default callback: go on until early stopping."""
+    """Default callback: continue until early stopping."""
     return True
 
 
-#: Lightning's own use of what torch has deprecated.
+#: Pattern of the warning that Lightning calls a deprecated function of torch.
 TREESPEC = r".*`isinstance\(treespec, LeafSpec\)`.*"
 
 
-#: Variables by which a scheduler or launcher says what it has started, and Lightning's own, which
-#: set what is left to the Trainer's defaults.
+#: Names of environment variables by which schedulers and launchers describe the processes that they
+#: have started, and of Lightning's own, which override the Trainer's defaults.
 SCHEDULED = re.compile(
     "(SLURM|LSB|JSM|TORCHELASTIC|PL_TRAINER)_.*|((GLOBAL|GROUP|LOCAL|NODE)_)?RANK|WORLD_SIZE"
     "|MASTER_(ADDR|PORT)|STANDALONE_PORT"
@@ -54,10 +54,10 @@ SCHEDULED = re.compile(
 
 @contextmanager
 def unscheduled() -> Iterator[None]:
-    """Hide a scheduler's variables from Lightning, and remove those that it sets itself.
+    """Hide the variables of ``SCHEDULED``, and on exit remove those that Lightning has set.
 
-    It would adopt the processes of a Slurm allocation, of torchrun or of LSF, and refuse to train
-    with other ``trainer.devices``.
+    With them Lightning would use the processes of a Slurm allocation, of torchrun or of LSF, and
+    refuse to train with other ``trainer.devices``.
     """
     hidden = {name: os.environ.pop(name) for name in [*os.environ] if SCHEDULED.fullmatch(name)}
     try:
@@ -69,20 +69,27 @@ def unscheduled() -> Iterator[None]:
 
 
 class PackedHazard(pl.LightningModule):
-    """Trains a :class:`PackedNet`; each fold keeps its weights of its best epoch.
+    """Lightning module that trains a :class:`PackedNet`; each fold keeps its best epoch's weights.
 
-    Several processes divide every batch among them, down to the masks: the likelihood is a sum over
-    patients, and so are its gradient and the validation loss.
+    Several processes divide the patients of each batch: the likelihood is a sum over patients, and
+    so are its gradient and the validation loss.
+
+    Args:
+        net: network of k folds, trained in place.
+        data: training data of the same folds.
+        config: settings of the training.
+        tick: progress callback.
+        watch: callback after each epoch; returns whether to continue.
     """
 
     best_loss: Tensor
     """(k,) validation loss of each fold's best epoch."""
     best_epoch: Tensor
-    """(k,) number of that epoch."""
+    """(k,) each fold's best epoch, from 0."""
     stopped: Tensor
     """(k,) whether the fold has stopped early."""
     losses: Tensor
-    """(epochs, k) validation loss; NaN where training has ended before."""
+    """(epochs, k) validation loss; NaN in epochs after the end of the training."""
 
     def __init__(
         self,
@@ -100,7 +107,7 @@ class PackedHazard(pl.LightningModule):
         self.own = data.own()
         self.kept: Batch | None = None
         folds = net.shape.folds
-        # Buffers, since they come back from other processes with the weights.
+        # Buffers, since other processes return these with the weights.
         self.register_buffer("best_loss", torch.full((folds,), torch.inf))
         self.register_buffer("best_epoch", torch.zeros(folds, dtype=torch.long))
         self.register_buffer("stopped", torch.zeros(folds, dtype=torch.bool))
@@ -109,39 +116,47 @@ class PackedHazard(pl.LightningModule):
 
     @property
     def history(self) -> list[list[float]]:
-        """Validation loss of each fold, epoch by epoch."""
+        """(epochs, k) validation loss of each fold, of the epochs that were trained."""
         return [loss for loss in self.losses.tolist() if loss[0] == loss[0]]
 
     def setup(self, stage: str) -> None:
-        """Keep processes that Lightning has started as quiet as the caller's."""
+        """Ignore the warning of ``TREESPEC`` in processes that Lightning has started."""
         if self.trainer.world_size > 1:
             warnings.filterwarnings("ignore", message=TREESPEC)
 
     def on_fit_start(self) -> None:
-        """Keep the best weights where the weights are."""
+        """Move the best weights to the device of the weights."""
         self.best = {name: v.to(self.device) for name, v in self.best.items()}
 
     def transfer_batch_to_device(
         self, batch: Tensor, device: torch.device, dataloader_idx: int
     ) -> Tensor:
-        """Leave places where they are."""
+        """Return the batch's positions (b,) unmoved, since they index arrays on the CPU."""
         return batch
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
-        """Return the likelihood of one batch, each replica's divided by its patients."""
+        """Return the sum over folds and members of their mean losses, estimated from a batch.
+
+        Args:
+            batch: (b,) positions of the patients in ``own``.
+            batch_idx: number of the batch, not used.
+        """
         part = self._share(batch)
         logits = self.net.logits(part.x, Share(len(batch), self._places))
         loss = hazard_nll(logits, part.exposure, part.event, part.train)
-        # Lightning averages the gradients of the processes: their sum is wanted.
+        # Lightning averages the gradients over processes, and a batch is a part of all patients.
         return loss * (self.trainer.world_size * self.own.shape[1] / len(batch))
 
     @property
     def _places(self) -> slice:
-        """Places of a batch that are this process's."""
+        """Slice of a batch that this process computes."""
         return slice(self.trainer.global_rank, None, self.trainer.world_size)
 
     def _share(self, places: Tensor) -> Batch:
-        """Make this process's share of a batch, laid out; one of all patients is kept."""
+        """Return this process's part of a batch, with ``x`` as ``PackedNet.logits`` reads it.
+
+        A batch of all patients is made once and cached.
+        """
         whole = len(places) == self.own.shape[1]
         if whole and self.kept is not None:
             return self.kept
@@ -153,7 +168,7 @@ class PackedHazard(pl.LightningModule):
         return made
 
     def on_train_epoch_end(self) -> None:
-        """Look at the held-out patients; keep, or stop, each fold by itself."""
+        """Compute the validation loss, keep each fold's best weights, and stop folds early."""
         loss = self.validation_loss()
         self.losses[self.current_epoch] = loss
         self.tick("network", self.current_epoch + 1, self.config.max_epochs)
@@ -165,18 +180,18 @@ class PackedHazard(pl.LightningModule):
             shape = [1] * p.dim()
             shape[fold_axis(name)] = -1
             self.best[name] = torch.where(by_fold.view(shape), p.detach(), self.best[name])
-        # A stopped fold must not profit from epochs that only its neighbours asked for.
+        # A stopped fold stays stopped, even if the training continues for other folds.
         self.stopped |= self.current_epoch - self.best_epoch >= self.config.patience
-        go_on = self.watch(self.current_epoch, float(loss.mean()))
-        if bool(self.stopped.all()) or not go_on:
+        proceed = self.watch(self.current_epoch, float(loss.mean()))
+        if bool(self.stopped.all()) or not proceed:
             self.trainer.should_stop = True
 
     def on_fit_end(self) -> None:
-        """Give each fold its best weights."""
+        """Restore each fold's best weights."""
         self.net.load_state_dict(self.best, strict=False)
 
     def validation_loss(self) -> Tensor:
-        """Mean loss (k,) of each fold's held-out patients, over its members."""
+        """Return the mean loss (k,) of each fold, over its members and their held-out patients."""
         self.net.eval()
         sums = torch.zeros(2, self.net.shape.folds, device=self.device)
         with torch.no_grad():
@@ -190,12 +205,12 @@ class PackedHazard(pl.LightningModule):
         return sums[0] / sums[1].clamp_min(1.0)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """AdamW: decay on weights, none on biases and tokens."""
-        free = ("encode_bias", "token", "gate_bias", "fuse_bias", "hazard_bias")
+        """Return AdamW, with weight decay on weights, but not on biases and tokens."""
+        undecayed = ("encode_bias", "token", "gate_bias", "fuse_bias", "hazard_bias")
         named = list(self.net.named_parameters())
         groups: list[dict[str, Any]] = [
-            {"params": [p for n, p in named if n not in free]},
-            {"params": [p for n, p in named if n in free], "weight_decay": 0.0},
+            {"params": [p for n, p in named if n not in undecayed]},
+            {"params": [p for n, p in named if n in undecayed], "weight_decay": 0.0},
         ]
         return torch.optim.AdamW(
             groups,
@@ -214,37 +229,41 @@ def train_net(
     tick: Tick = silent,
     watch: Watch = to_the_end,
 ) -> PackedHazard:
-    """Train all folds and members at once; the net ends with each fold's best weights.
+    """Train the networks of all folds and members at once.
 
     Args:
-        net: trained in place.
-        data: all folds, laid out for it.
-        config: of the training.
-        trainer: devices.
-        seed: of the batches.
-        tick: progress callback.
-        watch: callback after each epoch; returns whether to go on. An exception ends the training.
+        net: network, trained in place; at the end it has each fold's best weights, on the CPU.
+        data: training data of the same folds.
+        config: settings of the training.
+        trainer: kind and number of devices.
+        seed: seed of the batches.
+        tick: progress callback, called with one device only.
+        watch: callback after each epoch, with one device only; returns whether to continue. An
+            exception ends the training.
 
     Returns:
-        The module, with the validation history of each fold.
+        The Lightning module, with the validation history of each fold.
+
+    Raises:
+        InputError: the machine has no such device.
     """
-    # Progress and deadlines are the caller's process's: other processes cannot reach it.
+    # With several devices, training runs in other processes, which cannot call back to this one.
     alone = trainer.devices == 1
     module = PackedHazard(
         net, data, config, tick if alone else silent, watch if alone else to_the_end
     )
     batches = Batches(module.own.shape[1], config.batch_size, config.steps_per_epoch, seed)
     with warnings.catch_warnings(), unscheduled():
-        # Batches come from memory: a loader's workers would only copy them.
+        # Batches are in memory: workers of a data loader would only copy them.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=TREESPEC)
         try:
             runner = pl.Trainer(
                 accelerator=trainer.accelerator,
                 devices=trainer.devices,
-                # Spawned, not begun by the same command again, which would run all of it twice.
+                # Spawned: Lightning's default starts the whole command again in each process.
                 strategy="ddp_spawn" if trainer.devices > 1 else "auto",
-                plugins=[LightningEnvironment()],  # no other is looked for
+                plugins=[LightningEnvironment()],  # so that no other is detected
                 max_epochs=config.max_epochs,
                 logger=False,
                 enable_checkpointing=False,
@@ -265,9 +284,12 @@ def train_net(
 def _fit(runner: pl.Trainer, module: PackedHazard, batches: Batches) -> None:
     """Run Lightning's fit so that Ctrl-C reaches the caller and ends the other devices' processes.
 
-    Lightning answers it by leaving the process and has later ones ignored; the caller has runs and
-    studies to close first. The processes do not hear of it: they would train to their end, and
-    Python waits for them.
+    On Ctrl-C Lightning exits and ignores further ones, but the caller has runs and studies to close
+    first. The other processes do not receive it; they are killed, since Python would wait until
+    their training ends.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was pressed.
     """
     before = signal.getsignal(signal.SIGINT)
     others = {*multiprocessing.active_children()}

@@ -1,4 +1,4 @@
-"""Losses as pure functions of tensors."""
+"""Loss of discrete-time hazards, as pure functions of tensors."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from torch.autograd.function import FunctionCtx
 
 
 def hazard_nll(logits: Tensor, exposure: Tensor, event: Tensor, weight: Tensor) -> Tensor:
-    r"""Negative log likelihood of discrete-time hazards, a sum over patients.
+    r"""Return the negative log-likelihood of discrete-time hazards, a weighted sum over patients.
 
     With the hazard :math:`h = \sigma(\text{logit})` of a bin, a patient at risk for the part
-    :math:`f` of it contributes :math:`-f \log(1 - h)`, and one who has the event in it
-    :math:`-\log h`. Tutz and Schmid, "Modeling Discrete Time-to-Event Data", 2016; the part at
-    risk treats the hazard as constant within a bin, so that censoring inside it is exact.
+    :math:`f` of the bin contributes :math:`-f \log(1 - h)`, and a patient with the event in it
+    :math:`-\log h` (Tutz and Schmid, "Modeling Discrete Time-to-Event Data", 2016). The part
+    :math:`f` assumes a constant hazard within a bin, for which censoring inside it is exact.
 
-    Its gradient is written out, since it needs one sigmoid where automatic differentiation of
-    the softplus form keeps several arrays of this size.
+    The gradient is explicit: it needs one sigmoid, while automatic differentiation of the softplus
+    form would store several arrays of this size.
 
     Args:
         logits: (…, j, n) log-odds of the hazard in each bin; patients lie last.
         exposure: (…, j, n) part of each bin at risk, 0 to 1; 1 in the bin of the event.
-        event: (…, j, n) 1 in the bin of the event.
+        event: (…, j, n) 1 in the bin of the event, else 0.
         weight: (…, n) weight of each patient.
 
     Returns:
-        A scalar. Without patients or events its gradient is zero or finite, never NaN.
+        The scalar sum. Its gradient is finite, also without patients or events.
 
     Example:
         >>> one = torch.ones(1, 1)
@@ -39,7 +39,12 @@ def hazard_nll(logits: Tensor, exposure: Tensor, event: Tensor, weight: Tensor) 
 
 
 def hazard_losses(logits: Tensor, exposure: Tensor, event: Tensor) -> Tensor:
-    """Each patient's share (…, n) of :func:`hazard_nll`.
+    """Return each patient's unweighted term (…, n) of :func:`hazard_nll`.
+
+    Args:
+        logits: (…, j, n) log-odds of the hazard in each bin.
+        exposure: (…, j, n) part of each bin at risk, 0 to 1; 1 in the bin of the event.
+        event: (…, j, n) 1 in the bin of the event, else 0.
 
     Example:
         >>> hazard_losses(torch.zeros(1, 1), torch.ones(1, 1), torch.ones(1, 1))
@@ -49,6 +54,8 @@ def hazard_losses(logits: Tensor, exposure: Tensor, event: Tensor) -> Tensor:
 
 
 class _HazardNLL(torch.autograd.Function):
+    """The loss with its gradient, as a function of torch."""
+
     @staticmethod
     def forward(
         ctx: Any, logits: Tensor, exposure: Tensor, event: Tensor, weight: Tensor

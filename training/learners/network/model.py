@@ -1,8 +1,8 @@
 """The hazard network: all folds and all ensemble members in one batched forward pass.
 
-Every weight has a leading dimension over folds, and one over members, so that the fits of a whole
-cross-validation are one sequence of batched matrix products. No two replicas share a weight, so
-that nothing leaks from the patients of one to another.
+Each parameter holds the weights of all folds and members, so that the fits of a whole
+cross-validation are one sequence of batched matrix products. No two networks share a weight, so
+that nothing leaks between folds.
 """
 
 from __future__ import annotations
@@ -19,33 +19,39 @@ from accomplice.training.learners.network.inference import NetShape, Networks
 
 
 class Share(NamedTuple):
-    """The patients of a batch that one of several processes has.
+    """The part of a batch that one of several processes computes.
 
-    Each process draws the masks of the whole batch, as one process alone would, and takes those of
-    its own patients: so several processes train the same network as one.
+    Each process draws the dropout masks of the whole batch and takes those of its own patients, so
+    that several processes train the same network as one would.
     """
 
     batch: int
-    """Patients of the whole batch."""
+    """Number of patients in the whole batch."""
     own: slice
-    """Places of the process's own."""
+    """Positions of the process's patients in the batch."""
 
 
 class PackedNet(nn.Module):
-    """Encoders per modality, a token where one is missing, gated fusion, hazards, a linear skip.
+    """The networks of k folds of m members, as one module.
+
+    Each modality has an encoder, or a learned token where it is missing; gates weigh the
+    encodings, a hidden layer fuses them, and the output is the log-odds of the hazard in each bin,
+    with a linear skip from the inputs.
 
     Args:
-        shape: sizes.
-        dropout: share of units silenced while training.
-        modality_dropout: chance of withholding a patient's modality while training.
-        base_rate: (folds, bins) log-odds of the average patient's hazard, where the output starts.
-        seed: of weights and masks.
+        shape: sizes of the network.
+        dropout: part of the units dropped while training.
+        modality_dropout: probability of replacing a patient's modality by its token while training.
+        base_rate: (folds, bins) log-odds of the average patient's hazard, the initial bias of the
+            output; 0 if absent.
+        seed: seed of weights and masks.
     """
 
     owner: Tensor
-    """(rows,) modality of each row that :meth:`lay_out` makes."""
+    """(rows,) modality of each row of :meth:`lay_out`."""
     known: Tensor
-    """(modalities,) the row that is 1 where the modality is known; in the next it is 0."""
+    """(modalities,) row of :meth:`lay_out` that is 1 where the modality is known; the next row is 1
+    where it is missing."""
 
     def __init__(
         self,
@@ -87,33 +93,31 @@ class PackedNet(nn.Module):
         self.register_buffer("owner", owner, persistent=False)
         self.register_buffer("known", sizes.cumsum(0) - 2, persistent=False)
 
-        # One modality has nothing to be weighed against.
+        # A single modality needs no gates.
         self.gate.requires_grad_(blocks > 1)
         self.gate_bias.requires_grad_(blocks > 1)
 
     def networks(self) -> Networks:
-        """Return the current weights for inference without torch."""
+        """Return a copy of the current weights, for inference without torch."""
         named = self.named_parameters()
         return Networks(self.shape, {n: p.detach().cpu().numpy().copy() for n, p in named})
 
     def forward(self, x: Tensor, present: Tensor) -> Tensor:
-        """Return log-odds of the hazards.
+        """Return the log-odds of the hazards (folds, members, n, bins).
 
         Args:
             x: (folds, inputs, n) preprocessed inputs; 0 is the training mean.
-            present: (folds, modalities, n) 1 where the patient's modality is known.
-
-        Returns:
-            (folds, members, n, bins).
+            present: (folds, modalities, n) 1 where the patient's modality is known, else 0.
         """
         return self.logits(self.lay_out(x, present)).mT
 
     def lay_out(self, x: Tensor, present: Tensor) -> Tensor:
-        """Arrange inputs, as :meth:`forward` takes them, as :meth:`logits` reads them.
+        """Arrange the inputs for :meth:`logits`; arguments as for :meth:`forward`.
 
         Returns:
-            (folds, rows, n): modality by modality its inputs, 0 where it is missing, whether it is
-            known, which carries the bias, and whether it is missing, which carries its token.
+            Array (folds, rows, n). The rows of a modality are its inputs (0 where it is missing), a
+            row that is 1 where it is known (multiplied by the bias), and a row that is 1 where it
+            is missing (multiplied by the token).
         """
         parts = []
         for j, part in enumerate(x.split(self.shape.modalities, dim=1)):
@@ -122,13 +126,13 @@ class PackedNet(nn.Module):
         return torch.cat(parts, 1)
 
     def logits(self, x: Tensor, share: Share | None = None) -> Tensor:
-        """Return log-odds of the hazards (folds, members, bins, n) from what :meth:`lay_out` made.
+        """Return the log-odds of the hazards (folds, members, bins, n).
 
-        While training, fresh dropout masks are drawn; the folds share them.
+        In training mode new dropout masks are drawn, the same for all folds.
 
         Args:
-            x: (folds, rows, n).
-            share: which patients of a batch they are; all of them if absent.
+            x: (folds, rows, n) inputs from :meth:`lay_out`.
+            share: part of the batch that ``x`` holds; the whole batch if absent.
         """
         m, h = self.shape.members, self.shape.hidden_width
         blocks = len(self.shape.modalities)
@@ -139,12 +143,16 @@ class PackedNet(nn.Module):
         if self.training and self.dropout.share > 0:
             width = blocks * self.shape.encoder_width
             drawn = self.dropout.draw(m, width + h, n, device=x.device)[..., own]
-            # It is the small weights that are scaled up for the units kept, not the units.
+            # The weights behind dropout are scaled up, which is cheaper than to scale the units.
             caps, scale = Caps(drawn[:, :width], drawn[:, width:]), 1 / (1 - self.dropout.share)
         return hazard_logits(x, *self.laid_out(scale), caps)
 
     def laid_out(self, scale: float = 1.0) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
-        """Arrange the weights for ``network.forward_backward``, those behind dropout scaled."""
+        """Return the weights ``encode``, ``mix``, ``fuse`` and ``hazard`` of :func:`hazard_logits`.
+
+        Args:
+            scale: factor of the weights that multiply units subject to dropout.
+        """
         k, m, blocks = self.shape.folds, self.shape.members, len(self.shape.modalities)
         encode = [
             torch.cat(parts, 1)
@@ -158,13 +166,18 @@ class PackedNet(nn.Module):
         return encode, mix, fuse, torch.cat(parts, 1).unflatten(0, (k, m))
 
     def _by_modality(self, weight: Tensor, known: Tensor) -> Tensor:
-        """Weights (k, rows, c) of :meth:`lay_out`'s rows, from those of inputs and presence."""
+        """Return the weights (k, rows, c) of the rows of :meth:`lay_out`.
+
+        Args:
+            weight: (k, inputs, c) weights of the inputs.
+            known: (k, modalities, c) weights of the modalities' presence.
+        """
         missing = known.new_zeros(len(known), 1, known.shape[2])
         pairs = zip(weight.split(self.shape.modalities, 1), known.split(1, 1), strict=True)
         return torch.cat([part for pair in pairs for part in (*pair, missing)], 1)
 
     def _withhold(self, x: Tensor, n: int, own: slice) -> Tensor:
-        """Modality dropout: replace known modalities of random patients by their tokens."""
+        """Replace known modalities of random patients by their tokens (modality dropout)."""
         draw = torch.rand(len(self.known), n, generator=self.generator)[:, own].to(x.device)
         x = x * (draw >= self.modality_dropout).to(x.dtype)[self.owner]
         x[:, self.known + 1] = 1 - x[:, self.known]
