@@ -1,7 +1,7 @@
-"""Added value of one feature: the same ridge Cox model with and without it, out of fold.
+"""Added value of one feature: a ridge Cox model with the feature against the same model without it.
 
-Discrimination, prediction error and net benefit are compared on the same patients, the same folds
-and the same bootstrap draws.
+Discrimination, prediction error and net benefit are compared out of fold, on the same patients,
+folds and bootstrap draws.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ from accomplice.training.models.ensemble import mean_curve, on_grid
 from accomplice.training.models.predictions import MODEL
 from accomplice.training.progress import Tick, silent
 
-#: The model without the feature, by its name in the evaluation.
+#: Name of the model without the feature in the evaluation.
 WITHOUT = "without"
-#: Months at which net benefit is taken, or the judged horizon where that is sooner.
+#: Month at which net benefit is estimated, or the judged horizon if that is earlier.
 DECISION_TIME = 60.0
 
 
 @dataclass(frozen=True)
 class AddedValue:
-    """Gains of a model with a feature over the same without."""
+    """Comparison of a model with a feature and the same model without it."""
 
     evaluation: Evaluation
-    """Of the model with it (``model``) and the one without (``without``)."""
+    """Evaluation of the model with the feature (``model``) and of that without (``without``)."""
     decision: Decision
-    """Net benefit of both, and the paired gain by the feature."""
+    """Net benefit of both models, and the paired gain by the feature."""
 
     @property
     def gains(self) -> dict[str, Estimate]:
-        """Gain in ``uno_c`` and in ``ibs``; above 0 is better in both."""
+        """Gain by the feature in each deciding metric (``uno_c``, ``ibs``); above 0 is better."""
         return self.evaluation.gains[WITHOUT]
 
     @property
     def certain(self) -> bool:
-        """Whether some gain is certain and none is a certain loss."""
+        """Whether the 95 % interval of some gain is above 0, and that of none below 0."""
         gains = self.gains.values()
         return any(g.low > 0 for g in gains) and not any(g.high < 0 for g in gains)
 
@@ -57,17 +57,17 @@ class AddedValue:
 def added_value(
     cohort: Cohort, feature: str, others: Collection[str], config: Config, tick: Tick = silent
 ) -> AddedValue:
-    """Judge the added value of a feature.
+    """Estimate the added value of a feature.
 
     Args:
         cohort: patients with a known value of the feature.
-        feature: added to the others.
-        others: features of the model without it.
-        config: its folds, inner folds, bootstraps and seed are used.
+        feature: name of the feature that is judged.
+        others: names of the features that both models have.
+        config: run configuration; its folds, grid, bootstraps and seed are used.
         tick: progress callback.
 
     Raises:
-        InputError: there are too few events.
+        InputError: the cohort cannot be divided into folds; see :func:`folds.assign_folds`.
     """
     time, event = cohort.outcome
     fold = assign_folds(cohort, time, event, config)
@@ -77,8 +77,9 @@ def added_value(
     for r, assignment in enumerate(fold):
         for k in range(int(assignment.max()) + 1):
             out = assignment == k
-            made = _fold_curves(cohort, time, event, out, feature, set(others), grid, config)
-            curves[:, r, out] = made
+            curves[:, r, out] = _fold_curves(
+                cohort, time, event, out, feature, set(others), grid, config
+            )
             done += 1
             tick("models with and without it", done, total)
     with_it, without = (mean_curve(c) for c in curves)
@@ -114,7 +115,11 @@ def _fold_curves(
     grid: TimeGrid,
     config: Config,
 ) -> Array:
-    """Cumulative hazards (2, m, j + 1) of the held-out patients, with the feature and without."""
+    """Return the cumulative hazards (2, m, j + 1) of the m held-out patients.
+
+    The first are of the model with the feature, the second of that without it; ``out`` (n,) marks
+    the held-out patients.
+    """
     train = ~out
     values, centre = cohort.values, cohort.centre
     preprocessor = Preprocessor.fit(

@@ -1,4 +1,4 @@
-"""A marker and survival, unadjusted: the hazard ratio, and Kaplan-Meier curves of two halves."""
+"""Unadjusted association of a marker with survival: hazard ratio and Kaplan–Meier curves."""
 
 from __future__ import annotations
 
@@ -10,48 +10,60 @@ from accomplice.data.arrays import Array, Bools
 from accomplice.training.estimators.hazard_ratios import HazardRatio, fit_effects
 from accomplice.training.estimators.kaplan_meier import KaplanMeier, judged_horizon
 
-#: Months at which survival is reported in numbers, where patients are followed that long.
+#: Months at which survival is reported as a number, up to the judged horizon.
 MARKS = (12.0, 36.0, 60.0)
-#: Months between counts of the patients at risk.
+#: Distances, in months, that counts of the patients at risk may have.
 STEPS = (1, 2, 3, 6, 12, 24, 60)
-#: Points of a survival curve: none is a patient's own time.
+#: Number of points of a survival curve, evenly spaced, so that none is a patient's own time.
 POINTS = 200
 
 
 @dataclass(frozen=True)
 class GroupCurve:
-    """Kaplan–Meier survival of one half of the patients."""
+    """Kaplan–Meier survival of one half of the patients, by the marker."""
 
     name: str
+    """``low`` or ``high``."""
     patients: int
+    """Number of patients."""
     events: int
+    """Number of events."""
     survival: Array
-    """(t,) at the association's months."""
+    """(t,) survival at ``Association.months``."""
     low: Array
+    """(t,) lower bounds of its 95 % intervals."""
     high: Array
+    """(t,) upper bounds of its 95 % intervals."""
     at_marks: tuple[tuple[float, float, float], ...]
-    """Survival with its interval at each of the association's marks."""
+    """(m,) survival, lower and upper bound at each of ``Association.marks``."""
     at_risk: tuple[int, ...]
-    """Patients still followed at each of the association's risk months."""
+    """Number of patients still followed at each of ``Association.risk_months``."""
 
 
 @dataclass(frozen=True)
 class Association:
-    """The marker and survival, unadjusted."""
+    """Unadjusted association of a marker with survival."""
 
     per_sd: HazardRatio
+    """Hazard ratio for one standard deviation of the marker."""
     months: Array
-    """(t,) of the curves."""
+    """(t,) months of the survival curves."""
     marks: tuple[float, ...]
-    """Months at which survival is reported in numbers."""
+    """Months at which survival is reported as a number."""
     risk_months: tuple[float, ...]
     """Months at which patients at risk are counted."""
     groups: tuple[GroupCurve, GroupCurve]
-    """Patients at or below the median, and above."""
+    """Curves of the low and of the high half; see :func:`above_median`."""
 
 
 def associate(x: Array, time: Array, event: Bools) -> Association:
-    """Unadjusted association of a marker (n,), in standard deviations, with survival."""
+    """Estimate the unadjusted association of a marker with survival.
+
+    Args:
+        x: (n,) marker in standard deviations.
+        time: (n,) follow-up in months.
+        event: (n,) whether the event was seen.
+    """
     end = judged_horizon(time, event, float(time.max()))
     months = np.linspace(0, end, POINTS)
     marks = tuple(m for m in MARKS if m <= end) or (end / 2,)
@@ -82,11 +94,15 @@ def associate(x: Array, time: Array, event: Bools) -> Association:
 
 
 def above_median(x: Array) -> Bools:
-    """Return the members (n,) of the high half; the median is low, unless no value is above it."""
+    """Return whether each value (n,) belongs to the high half.
+
+    These are the values above the median, or from the median on if it is the largest value.
+    """
     high = x > np.median(x)
     return high if high.any() else x >= np.median(x)
 
 
 def _with_interval(curve: KaplanMeier, month: float) -> tuple[float, float, float]:
+    """Return survival at a month, with lower and upper bound of its 95 % interval."""
     low, high = curve.interval(month)
     return float(curve.at(month)), float(low), float(high)

@@ -1,7 +1,7 @@
 """Analyses of one marker in one cohort, as numbers.
 
-Nothing is worded or drawn here (:mod:`marker.verdicts`, :mod:`marker.figures`).
-Every figure is of a group of patients; none is one patient's own.
+Words and drawings are made from them in :mod:`marker.verdicts` and :mod:`marker.figures`. Every
+number is of a group of patients, none of a single one.
 """
 
 from __future__ import annotations
@@ -38,47 +38,54 @@ from accomplice.training.marker.treatment import (
 )
 from accomplice.training.progress import Tick, silent
 
-#: Name of the modality whose mean is adjusted for where no other columns are named.
+#: Modality whose mean is adjusted for, if the request names no other features; also the name of
+#: that adjustment.
 STROMA = "stroma"
-#: Reference model of the clinical features, where the study file has it.
+#: Baseline of the study file whose features are the clinical ones; also the name of the adjustment
+#: for them.
 CLINICAL = "clinical"
-#: Name of the adjustment for all sets together.
+#: Name of the adjustment for all sets of features together.
 ALL = "all together"
 
 
 @dataclass(frozen=True)
 class MarkerRequest:
-    """A marker and how it is analysed."""
+    """A marker and the settings of its analyses."""
 
     marker: str
+    """Name of the feature."""
     stroma: tuple[str, ...] | None = None
-    """Features whose mean is adjusted for as one score; the modality ``stroma`` if absent."""
+    """Features whose mean is adjusted for as one score; the modality ``stroma`` if None."""
     adjust: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Further adjustments: name -> features."""
+    """Further sets of features that are adjusted for: name -> features."""
     plausible: float = 1.55
-    """Ratio of the treatment's hazard ratios, high over low marker, for the power."""
+    """Assumed ratio of the treatment's hazard ratios, high over low marker, for the power."""
 
 
 @dataclass(frozen=True)
 class Adjusted:
-    """The marker's hazard ratio a standard deviation, given other features."""
+    """The marker's hazard ratio, adjusted for a set of features."""
 
     label: str
+    """Name of the set."""
     features: tuple[str, ...]
+    """Features of the set."""
     columns: int
-    """Of the design that is adjusted for."""
+    """Number of columns of their design."""
     ratio: HazardRatio
+    """Hazard ratio for one standard deviation of the marker."""
 
 
 @dataclass(frozen=True)
 class Centres:
-    """The marker's hazard ratio hospital by hospital."""
+    """The marker's hazard ratio by centre."""
 
     ratios: dict[str, HazardRatio]
+    """Centre -> hazard ratio for one standard deviation of the marker."""
     too_small: int
-    """Centres of fewer than ten events, which are left out."""
+    """Number of centres left out: fewer than ``EVENTS_TO_JUDGE`` events, or one marker value."""
     pooled: Pooled | None
-    """Of at least two centres."""
+    """Random-effects summary; None with fewer than two centres."""
 
 
 @dataclass(frozen=True)
@@ -87,29 +94,36 @@ class MarkerClaim:
 
     request: MarkerRequest
     study: str
+    """Name of the study."""
     endpoint: str
+    """Name of the endpoint."""
     synthetic: bool
+    """Whether the patients are synthetic."""
     patients: int
-    """With the marker measured."""
+    """Number of patients with a value of the marker, who are analysed."""
     events: int
+    """Number of their events."""
     unmeasured: int
-    """Patients without it, left out."""
+    """Number of patients without a value of the marker, who are left out."""
     horizon: float
+    """Horizon of the endpoint, in months."""
     modality: str
-    """The marker's own."""
+    """Modality of the marker."""
     association: Association
     cuts: CutScan
     adjusted: tuple[Adjusted, ...]
-    """First without adjustment, last for all together."""
+    """Without adjustment, for each set of features, and, if there are several, for all together."""
     proportional_p: float
+    """p value of Grambsch and Therneau's test of proportional hazards."""
     over_time: EffectOverTime
     centres: Centres | None
-    """None where the study names no centre."""
+    """None if the study has no centre column."""
     modification: Modification | str
-    """Of the treatment's effect by the marker; a text says why it cannot be judged."""
+    """Change of the treatment's effect by the marker, or the reason why it cannot be judged."""
     treatment: TreatmentEffect | str
-    """The treatment's own effect, likewise."""
+    """The treatment's own effect, or the reason why it cannot be judged."""
     correlations: tuple[Correlation, ...]
+    """Correlations with the other features, the strongest first."""
     added: AddedValue
 
 
@@ -118,8 +132,15 @@ def judge_marker(
 ) -> MarkerClaim:
     """Run all analyses of a marker.
 
+    Args:
+        cohort: patients with their outcomes.
+        request: the marker and the settings of its analyses.
+        config: run configuration; its folds, grid, bootstraps and seed are used.
+        tick: progress callback.
+
     Raises:
-        InputError: the study has no such feature, or too few patients have it.
+        InputError: the request does not fit the study (see :func:`check_request`), there are too
+            few events, no cut-point divides the patients, or no patient has a value of the stroma.
     """
     check_request(cohort.study, request)
     names = list(cohort.study.features)
@@ -156,12 +177,12 @@ def judge_marker(
     clinical = clinical_features(cohort.study, request.marker)
     changed = modification(known, x, given.columns(clinical), request.plausible)
     # The treatment's own effect needs no marker: all patients count.
-    everybody = Covariates.of(cohort)
+    of_all = Covariates.of(cohort)
     references = {k: v for k, v in sets.items() if k in cohort.study.baselines}
     references[CLINICAL] = references.pop(CLINICAL, clinical)
     treatment = treatment_effect(
         cohort,
-        {name: everybody.columns(listed) for name, listed in references.items()},
+        {name: of_all.columns(listed) for name, listed in references.items()},
     )
     tick("questions", 6, 7)
     related = correlations(cohort.study, given.z, request.marker)
@@ -191,10 +212,11 @@ def judge_marker(
 
 
 def check_request(study: Study, request: MarkerRequest) -> None:
-    """Refuse a request that the study cannot answer.
+    """Check that a study has the features of a request.
 
     Raises:
-        InputError: a feature is unknown or not of a fitting kind.
+        InputError: a feature is unknown, the marker or a feature of the stroma is a category, or
+            the marker is adjusted for itself.
     """
     marker = request.marker
     if marker not in study.features:
@@ -217,17 +239,21 @@ def check_request(study: Study, request: MarkerRequest) -> None:
 
 
 def clinical_features(study: Study, marker: str) -> tuple[str, ...]:
-    """Return the features of the clinical baseline, or of the first modality."""
+    """Return the features of the clinical baseline, or of the first modality if there is none.
+
+    The marker and the treatment are left out.
+    """
     listed = study.baselines.get(CLINICAL) or tuple(next(iter(study.modalities.values())))
     left_out = {marker, study.treatment.column if study.treatment else None}
     return tuple(name for name in listed if name not in left_out)
 
 
 def adjustments(study: Study, request: MarkerRequest) -> dict[str, tuple[str, ...]]:
-    """Return the sets of features that are adjusted for, by name.
+    """Return the sets of features that are adjusted for: name -> features.
 
-    They are each reference model, the stroma, the features that the study file pairs in its
-    interactions, and those of the request.
+    They are the study file's baselines, the clinical features, the stroma, each feature of the
+    study file's interactions, and the sets of the request. The marker, the treatment and empty sets
+    are left out.
     """
     found = {name: tuple(listed) for name, listed in study.baselines.items()}
     found[CLINICAL] = clinical_features(study, request.marker)
@@ -248,6 +274,8 @@ def _adjusted(
     event: Bools,
     sets: dict[str, tuple[str, ...]],
 ) -> tuple[Adjusted, ...]:
+    """Return the marker's hazard ratio crude, adjusted for each set, and for all sets together."""
+
     def design(label: str, features: tuple[str, ...]) -> Array:
         return given.score(features) if label == STROMA else given.columns(features)
 
@@ -268,6 +296,7 @@ def _adjusted(
 
 
 def _centres(centre: NDArray[np.str_], x: Array, time: Array, event: Bools) -> Centres:
+    """Estimate the hazard ratio of the marker x (n,) in each centre, and pool them."""
     ratios: dict[str, HazardRatio] = {}
     too_small = 0
     for name in np.unique(centre[centre != ""]).tolist():

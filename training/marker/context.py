@@ -1,4 +1,4 @@
-"""Sections of the marker report: treatment, correlations and added value."""
+"""Further sections of the marker report: treatment, correlations and added value."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from accomplice.training.models.predictions import MODEL
 from accomplice.training.reports.glossary import terms
 from accomplice.training.reports.page import Section, Table
 
-#: Correlations in the table.
+#: Maximum of correlations in the table.
 MOST_ROWS = 12
-#: Thresholds of the decision curve that are reported in numbers.
+#: Thresholds of the decision curve, as risks, at which net benefit is reported as a number.
 REPORTED = (0.2, 0.4, 0.6)
 
 
 def modification(claim: MarkerClaim) -> Section:
-    """Does the marker change the treatment's effect?"""
+    """Return the section on the change of the treatment's effect by the marker."""
     marker, found = claim.request.marker, claim.modification
     heading = f"Does {marker} change the effect of the treatment?"
     verdict = verdicts.of_modification(marker, found)
@@ -68,7 +68,7 @@ def modification(claim: MarkerClaim) -> Section:
 
 
 def treatment(claim: MarkerClaim) -> Section:
-    """Is the treatment's own effect to be believed?"""
+    """Return the section on the credibility of the treatment's own effect."""
     found = claim.treatment
     heading = "Can this cohort tell what the treatment does?"
     verdict = verdicts.of_treatment(found)
@@ -112,7 +112,7 @@ def treatment(claim: MarkerClaim) -> Section:
 
 
 def correlations(claim: MarkerClaim) -> Section:
-    """What else does the marker measure?"""
+    """Return the section on the marker's correlations with other features."""
     found, marker = claim.correlations, claim.request.marker
     heading = f"What else does {marker} measure?"
     verdict = verdicts.of_correlations(marker, found)
@@ -134,7 +134,7 @@ def correlations(claim: MarkerClaim) -> Section:
         (
             plots.inline(
                 "companions",
-                lambda: plots.companions(found),
+                lambda: plots.correlations(found),
                 f"The features that correlate most with {marker}, first {found[0].feature} at "
                 f"{found[0].value:.2f}; the table gives their values.",
                 f"The {min(len(found), plots.MOST_BARS)} strongest of {len(found)}, with 95 % "
@@ -159,7 +159,7 @@ def correlations(claim: MarkerClaim) -> Section:
 
 
 def added_value(claim: MarkerClaim) -> Section:
-    """Does it improve predictions?"""
+    """Return the section on the gain of predictions by the marker."""
     marker, added = claim.request.marker, claim.added
     decision = added.decision
     thresholds = np.array(decision.thresholds)

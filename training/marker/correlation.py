@@ -1,4 +1,4 @@
-"""Rank correlations of one feature with the others, with intervals."""
+"""Rank correlations of one feature with the others, with 95 % intervals."""
 
 from __future__ import annotations
 
@@ -17,22 +17,29 @@ from accomplice.training.estimators.policy import PAIRS_TO_CORRELATE
 
 @dataclass(frozen=True, kw_only=True)
 class Correlation(Estimate):
-    """Spearman's correlation with one feature, with its 95 % interval."""
+    """Spearman's correlation with another feature, with its 95 % interval."""
 
     form: ClassVar[str] = ".2f"
 
     feature: str
+    """Name of the other feature."""
     modality: str
+    """Modality of the other feature."""
     patients: int
+    """Number of patients with both values."""
 
 
 def correlations(study: Study, z: Array, name: str) -> list[Correlation]:
-    """Correlate a feature with every other that has an order, the strongest first.
+    """Correlate a feature with the others, except categories.
 
     Args:
-        study: describes the p features.
+        study: study with the p features.
         z: (n, p) scaled features, NaN where missing or a category.
-        name: the feature.
+        name: name of the feature.
+
+    Returns:
+        The correlations, the strongest first; without those of fewer than ``PAIRS_TO_CORRELATE``
+        patients or with a constant.
     """
     names, own = list(study.features), z[:, list(study.features).index(name)]
     found = []
@@ -52,16 +59,20 @@ def correlations(study: Study, z: Array, name: str) -> list[Correlation]:
 
 
 def spearman(x: Array, y: Array) -> float:
-    """Spearman's correlation: Pearson's of the ranks (n,), ties at mid-ranks; NaN if constant."""
+    """Return Spearman's correlation of x (n,) and y (n,), without missing values.
+
+    It is Pearson's correlation of the ranks, with mid-ranks for ties; NaN if x or y is constant.
+    """
     if np.ptp(x) == 0 or np.ptp(y) == 0:
         return math.nan
     return float(spearmanr(x, y).statistic)
 
 
 def spearman_interval(value: float, n: int) -> tuple[float, float]:
-    """Bound a rank correlation r of n patients: tanh(atanh r ± z √((1 + r²/2) / (n − 3))).
+    """Return the 95 % interval of a rank correlation r of n patients.
 
-    Bonett and Wright, Psychometrika 2000.
+    It is tanh(atanh r ± 1.96 √((1 + r² / 2) / (n − 3))) (Bonett and Wright, "Sample size
+    requirements for estimating Pearson, Kendall and Spearman correlations", Psychometrika 2000).
     """
     middle = math.atanh(min(max(value, -1 + 1e-12), 1 - 1e-12))
     spread = Z95 * math.sqrt((1 + value**2 / 2) / (n - 3))

@@ -1,4 +1,4 @@
-"""Features of a whole cohort, scaled and coded, for descriptive models."""
+"""Scaled and coded features of a whole cohort, for models that describe it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ CONSTANT = 1e-9
 
 @dataclass(frozen=True)
 class Covariates:
-    """The features of n patients, fitted on these same patients."""
+    """Features of n patients, with preprocessing fitted on the same patients."""
 
     preprocessor: Preprocessor
+    """The fitted preprocessing."""
     z: Array
     """(n, p) scaled features, NaN where missing or a category."""
     X: Array
-    """(n, c) linear design: missing values are the mean, and indicated."""
+    """(n, c) linear design; missing values are imputed by the mean and have indicator columns."""
 
     @classmethod
     def of(cls, cohort: Cohort) -> Covariates:
@@ -37,17 +38,20 @@ class Covariates:
         )
 
     def columns(self, features: Iterable[str]) -> Array:
-        """Return the columns (n, q) of the design that are made of some features and vary."""
+        """Return the columns (n, q) of the design made of the given features, without constants."""
         wanted = set(features)
         listed = self.preprocessor.linear_columns()
         X = self.X[:, [i for i, c in enumerate(listed) if set(c.features) <= wanted]]
         return X[:, X.std(axis=0) > CONSTANT]
 
     def score(self, features: tuple[str, ...]) -> Array:
-        """Return the standardised mean of some features, and whether none is known, as (n, 1 or 2).
+        """Return a score of several features as columns (n, 1 or 2).
+
+        The first is the standardised mean of the features that the patient has, 0 without any. The
+        second is the centred indicator that the patient has any. Constant columns are left out.
 
         Raises:
-            InputError: nothing is known of any.
+            InputError: no patient has a value of any of the features.
         """
         names = list(self.preprocessor.study.features)
         z = self.z[:, [names.index(name) for name in features]]

@@ -1,9 +1,9 @@
-"""Every cut-point of a marker, and a correction for the choice of the best one.
+"""All cut-points of a marker, and a p value corrected for the choice of the best one.
 
-The best of many cut-points looks significant by chance far more often than one time in twenty
-(Altman et al., "Dangers of using optimal cutpoints in the evaluation of prognostic factors", JNCI
-1994). Its p value is corrected by permutation of the maximally selected log-rank statistic (Lausen
-and Schumacher, "Maximally selected rank statistics", Biometrics 1992, give an approximation).
+The best of many cut-points is significant by chance far more often than one time in twenty (Altman
+et al., "Dangers of using 'optimal' cutpoints in the evaluation of prognostic factors", JNCI 1994).
+So its p value is that of the maximally selected log-rank statistic, by permutation (Lausen and
+Schumacher, "Maximally selected rank statistics", Biometrics 1992, give an approximation).
 """
 
 from __future__ import annotations
@@ -16,33 +16,40 @@ from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.training.estimators.hazard_ratios import HazardRatio, fit_effects, two_sided
 from accomplice.training.estimators.kaplan_meier import nelson_aalen
 
-#: Part of the patients below the lowest and the highest cut-point.
+#: Part of the patients at or below the lowest and the highest cut-point.
 RANGE = (0.1, 0.9)
-#: Most cut-points at which a hazard ratio is estimated.
+#: Maximum of cut-points at which a hazard ratio is estimated.
 MOST_CUTS = 300
-#: Permutations: most, fewest, and patients permuted in all.
-PERMUTATIONS, FEWEST, WORK = 9999, 499, 200_000_000
-#: Values held at a time while permuting.
+#: Maximum of permutations.
+PERMUTATIONS = 9999
+#: Minimum of permutations.
+FEWEST = 499
+#: Permutations times patients that are not exceeded, except for the minimum of permutations.
+WORK = 200_000_000
+#: Maximum of permuted values in memory at once.
 CHUNK = 4_000_000
 
 
 @dataclass(frozen=True)
 class CutScan:
-    """Hazard ratios of high against low at every cut-point."""
+    """Hazard ratios of high against low marker at c cut-points."""
 
     share: Array
     """(c,) part of the patients at or below each cut-point, rising."""
     ratios: tuple[HazardRatio, ...]
-    """(c,) of the patients above it against the others."""
+    """(c,) hazard ratio of the patients above each cut-point against the others."""
     median: HazardRatio
+    """Hazard ratio at the cut-point nearest to the median."""
     upper_tertile: HazardRatio
+    """Hazard ratio at the cut-point nearest to the upper tertile."""
     best: int
-    """The cut-point with the largest log-rank statistic."""
+    """Position of the cut-point with the largest absolute log-rank statistic."""
     p_best: float
-    """Of the best cut-point's log-rank statistic, as if no other had been tried."""
+    """p value of the best cut-point's log-rank statistic, as if no other had been tried."""
     p_corrected: float
-    """Of the same, against the best cut-points of permuted markers."""
+    """p value of the same statistic among the largest ones of permuted markers."""
     permutations: int
+    """Number of permutations."""
 
     @property
     def significant(self) -> float:
@@ -51,13 +58,16 @@ class CutScan:
 
 
 def scan_cuts(x: Array, time: Array, event: Bools, seed: int = 0) -> CutScan:
-    """Judge all cut-points between the 10th and the 90th percentile.
+    """Estimate hazard ratios and test the best of all cut-points from the 10th to 90th percentile.
+
+    The corrected p value is (1 + B) / (1 + permutations), with B the number of permutations whose
+    largest statistic is at least the observed one.
 
     Args:
-        x: (n,) marker without missing values, of at least two values in that range.
+        x: (n,) marker without missing values and with a cut-point in this range.
         time: (n,) follow-up in months.
         event: (n,) whether the event was seen.
-        seed: of the permutations.
+        seed: seed of the permutations.
     """
     order = np.argsort(x, kind="stable")
     below = cut_sizes(x[order])
@@ -93,9 +103,10 @@ def scan_cuts(x: Array, time: Array, event: Bools, seed: int = 0) -> CutScan:
 
 
 def cut_sizes(rising: Array) -> Ints:
-    """Patients at or below each cut-point (c,) within ``RANGE``, for rising values (n,).
+    """Return the number of patients at or below each cut-point (c,) within ``RANGE``.
 
-    Patients of one value stay together.
+    Args:
+        rising: (n,) sorted values; patients with equal values stay on one side.
     """
     sizes = np.flatnonzero(np.diff(rising) > 0) + 1
     share = sizes / len(rising)
@@ -103,22 +114,27 @@ def cut_sizes(rising: Array) -> Ints:
 
 
 def logrank_scores(time: Array, event: Bools) -> Array:
-    """Return log-rank scores (n,): martingale residuals δ − H(time), H by Nelson and Aalen."""
+    """Return the log-rank scores (n,): martingale residuals event − H(time), H by Nelson–Aalen.
+
+    Args:
+        time: (n,) follow-up in months.
+        event: (n,) whether the event was seen.
+    """
     return np.asarray(event - nelson_aalen(time, event))
 
 
 def standardised(scores: Array, below: Ints) -> Array:
-    """Standardise the summed scores above each cut-point, by their permutation distribution.
+    """Return the sums of scores above each cut-point, standardised by their permutation moments.
 
-    The sum of m of n scores, drawn without replacement, has the mean m · mean(scores) and the
-    variance m (n − m) / (n (n − 1)) · Σ (score − mean)².
+    The sum of r of n scores, drawn without replacement, has the mean r · mean(scores) and the
+    variance r (n − r) / (n (n − 1)) · Σ (score − mean)².
 
     Args:
-        scores: (m, n) of patients by rising marker.
-        below: (c,) patients at or below each cut-point.
+        scores: (m, n) m sets of scores of the patients, by rising marker.
+        below: (c,) number of patients at or below each cut-point.
 
     Returns:
-        (m, c) linear rank statistics with mean 0 and variance 1 where the marker means nothing.
+        Linear rank statistics (m, c); without an association they have mean 0 and variance 1.
     """
     n = scores.shape[1]
     mean, total = scores.mean(axis=1, keepdims=True), scores.sum(axis=1, keepdims=True)
@@ -128,6 +144,7 @@ def standardised(scores: Array, below: Ints) -> Array:
 
 
 def _permuted_maxima(scores: Array, below: Ints, count: int, seed: int) -> Array:
+    """Return the largest absolute statistic (count,) of each permutation of the scores (n,)."""
     rng, n = np.random.default_rng(seed), len(scores)
     step, found = max(1, CHUNK // n), []
     for start in range(0, count, step):

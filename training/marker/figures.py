@@ -1,6 +1,7 @@
-"""Figures of the marker report, in the house style; titles and captions are the page's.
+"""Figures of the marker report; their titles and captions are made with the sections.
 
-No point of any figure is one patient: curves are read at even times, residuals are only smoothed.
+No point of a figure shows one patient: curves are read at evenly spaced months, and residuals are
+shown only as a smooth curve.
 """
 
 from __future__ import annotations
@@ -34,23 +35,31 @@ from accomplice.training.reports.figures.style import (
     short,
 )
 
-#: Hazard ratios that the axes name: of a short axis, and of one that spans more than a factor of 4.
+#: Ticks of an axis of hazard ratios that spans less than a factor of 4.
 NEAR = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.5)
+#: Ticks of a longer axis of hazard ratios.
 FAR = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0)
-#: Ends of an axis of hazard ratios; what lies beyond is cut off.
+#: Largest hazard ratio of an axis, whose smallest is its inverse; values beyond are cut off.
 FURTHEST = 8.0
-#: Correlations shown.
+#: Maximum of correlations shown.
 MOST_BARS = 20
 
 
 def inline(key: str, draw: Callable[[], Figure], alt: str, caption: str) -> page.Figure:
-    """Draw in the house style, for use inside a page; the rest is as ``page.Figure`` takes it."""
+    """Return a page's figure, drawn in the house style.
+
+    Args:
+        key: identifier of the figure, unique on the page.
+        draw: function that makes the drawing.
+        alt: description of the drawing for readers who cannot see it.
+        caption: text below the drawing.
+    """
     with house_style():
         return page.Figure(page.inline_svg(draw(), key), alt, caption)
 
 
 def halves(association: Association) -> Figure:
-    """Kaplan–Meier curves of the low and the high half, with numbers at risk."""
+    """Draw the Kaplan–Meier curves of the low and the high half, with numbers at risk."""
     figure = Figure(figsize=(7, 4.8))
     upper, lower = figure.subplots(2, 1, height_ratios=[5, 1], sharex=True)
     months = association.months
@@ -75,7 +84,7 @@ def halves(association: Association) -> Figure:
 
 
 def cut_curve(cuts: CutScan) -> Figure:
-    """Hazard ratio of high against low at every cut-point."""
+    """Draw the hazard ratio of high against low marker over the cut-points."""
     figure = Figure(figsize=(7, 4.2))
     axes = figure.subplots()
     share = 100 * cuts.share
@@ -109,13 +118,13 @@ def forest(
     pooled: str | None = None,
     band: tuple[float, float] | None = None,
 ) -> Figure:
-    """Hazard ratios with intervals, one a row.
+    """Draw a forest plot: hazard ratios with their 95 % intervals, one in each row.
 
     Args:
-        rows: name and ratio, from the top.
-        label: of the axis.
-        pooled: name of the row that sums up the others, drawn as a diamond.
-        band: hazard ratios to shade.
+        rows: name and hazard ratio of each row, from the top.
+        label: label of the axis.
+        pooled: name of the row that summarises the others, drawn as a diamond.
+        band: lowest and highest hazard ratio of a shaded band.
     """
     figure = Figure(figsize=(7, 1.0 + 0.36 * len(rows)))
     axes = figure.subplots()
@@ -149,7 +158,12 @@ def forest(
 
 
 def over_time(effect: EffectOverTime, overall: HazardRatio) -> Figure:
-    """The hazard ratio as it changes with follow-up."""
+    """Draw the hazard ratio over follow-up, beside the constant one.
+
+    Args:
+        effect: smoothed log hazard ratio over time.
+        overall: hazard ratio of the model with proportional hazards.
+    """
     figure = Figure(figsize=(7, 3.8))
     axes = figure.subplots()
     curves = [np.exp(np.clip(a, -4, 4)) for a in (effect.log_hr, effect.low, effect.high)]
@@ -164,8 +178,12 @@ def over_time(effect: EffectOverTime, overall: HazardRatio) -> Figure:
     return figure
 
 
-def companions(found: Sequence[Correlation]) -> Figure:
-    """The features that go most with the marker, coloured by modality."""
+def correlations(found: Sequence[Correlation]) -> Figure:
+    """Draw the strongest correlations with the marker as bars, coloured by modality.
+
+    Args:
+        found: correlations, the strongest first.
+    """
     shown = list(found[:MOST_BARS])
     modalities = list(dict.fromkeys(c.modality for c in shown))
     figure = Figure(figsize=(7, 1.3 + 0.27 * len(shown)))
@@ -197,7 +215,7 @@ def companions(found: Sequence[Correlation]) -> Figure:
 
 
 def decision_curves(decision: Decision) -> Figure:
-    """Net benefit with and without the marker, and the difference."""
+    """Draw the net benefit with and without the marker over thresholds, and the difference."""
     figure = Figure(figsize=(7, 5.4))
     upper, lower = figure.subplots(2, 1, height_ratios=[3, 2], sharex=True)
     x, gain = 100 * np.array(decision.thresholds), decision.gain
@@ -217,13 +235,21 @@ def decision_curves(decision: Decision) -> Figure:
 
 
 def _columns(ratios: Sequence[HazardRatio]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return values, lower and upper bounds (r,) of hazard ratios."""
     parts = [[getattr(r, k) for r in ratios] for k in ("value", "low", "high")]
     value, low, high = (np.array(p, dtype=float) for p in parts)
     return value, low, high
 
 
 def _ratio_axis(axes: Axes, which: str, low: np.ndarray, high: np.ndarray) -> None:
-    """Make an axis of hazard ratios logarithmic and name round values, with a line at 1."""
+    """Set a logarithmic axis of hazard ratios, with ticks at round values and a line at 1.
+
+    Args:
+        axes: axes of the drawing.
+        which: ``x`` or ``y``.
+        low: (r,) lower bounds that the axis should include.
+        high: (r,) upper bounds that the axis should include.
+    """
     known = np.concatenate([low[np.isfinite(low)], high[np.isfinite(high)], [0.8, 1.25]])
     ends = max(known.min(), 1 / FURTHEST) / 1.05, min(known.max(), FURTHEST) * 1.05
     ticks = [r for r in (NEAR if ends[1] / ends[0] < 4 else FAR) if ends[0] <= r <= ends[1]]

@@ -1,4 +1,4 @@
-"""Sections of the marker report: association, cut-points, adjustment, time and centres."""
+"""Prognostic sections of the marker report: association, cut-points, adjustment, time, centres."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from accomplice.training.reports.page import Section, Table
 
 
 def association(claim: MarkerClaim) -> Section:
-    """Is the marker associated with survival?"""
+    """Return the section on the marker's unadjusted association with survival."""
     marker, found = claim.request.marker, claim.association
     low, high = found.groups
     rows = [
@@ -56,7 +56,7 @@ def association(claim: MarkerClaim) -> Section:
 
 
 def cut_points(claim: MarkerClaim) -> Section:
-    """Does the answer depend on the cut-point?"""
+    """Return the section on all cut-points of the marker."""
     cuts, marker = claim.cuts, claim.request.marker
     values = [r.value for r in cuts.ratios if r.known] or [math.nan]
     best = cuts.ratios[cuts.best]
@@ -87,7 +87,7 @@ def cut_points(claim: MarkerClaim) -> Section:
 
 
 def independence(claim: MarkerClaim) -> Section:
-    """Is it independent of what is known?"""
+    """Return the section on the marker's adjusted hazard ratios."""
     marker = claim.request.marker
     crude, *others = claim.adjusted
     rows = [
@@ -143,7 +143,7 @@ def independence(claim: MarkerClaim) -> Section:
 
 
 def proportionality(claim: MarkerClaim) -> Section:
-    """Is the hazard ratio the same over time?"""
+    """Return the section on the test of proportional hazards."""
     effect = claim.over_time
     return Section(
         "Is the effect the same early and late?",
@@ -167,7 +167,7 @@ def proportionality(claim: MarkerClaim) -> Section:
 
 
 def centres(claim: MarkerClaim) -> Section:
-    """Do the centres agree?"""
+    """Return the section on the hazard ratios by centre."""
     found = claim.centres
     verdict = verdicts.of_centres(found)
     heading = "Do the centres agree?"
@@ -207,7 +207,7 @@ def centres(claim: MarkerClaim) -> Section:
 
 
 def _further(pooled: Pooled) -> str:
-    """Say where a further centre's hazard ratio is to be expected, if centres tell."""
+    """Return a sentence with the prediction interval of a further centre; empty if undefined."""
     low, high = pooled.further.low, pooled.further.high
     if math.isnan(low):
         return ""
@@ -215,6 +215,7 @@ def _further(pooled: Pooled) -> str:
 
 
 def _share(value: float, low: float, high: float) -> str:
+    """Return a share in percent, with its interval if that is defined."""
     return (
         f"{percent(value)} ({percent(low)} to {percent(high)})"
         if low == low
@@ -223,4 +224,5 @@ def _share(value: float, low: float, high: float) -> str:
 
 
 def _count(names: tuple[str, ...]) -> str:
+    """Return the number of features as text; a dash for none."""
     return f"{len(names)} features" if names else "–"

@@ -1,4 +1,4 @@
-"""The marker claim report: the answers as a page, as JSON, and as the headline of a run."""
+"""The marker claim report: the results as a page, as JSON, and as metrics of a tracked run."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def make_page(claim: MarkerClaim, provenance: Mapping[str, object]) -> Page:
     """Return the report as a page.
 
     Args:
-        claim: the results.
-        provenance: name -> value, for the page's foot.
+        claim: all results on the marker.
+        provenance: name -> value of each entry of the page's footer.
     """
     marker = claim.request.marker
     left = f"; {claim.unmeasured} without it are left out" if claim.unmeasured else ""
@@ -42,7 +42,7 @@ def make_page(claim: MarkerClaim, provenance: Mapping[str, object]) -> Page:
 
 
 def sections(claim: MarkerClaim) -> tuple[Section, ...]:
-    """Return the sections, each word explained where it first appears, and nowhere else."""
+    """Return the sections; a glossary term is explained only in the first section that uses it."""
     made = [
         prognosis.association(claim),
         prognosis.cut_points(claim),
@@ -64,21 +64,21 @@ def sections(claim: MarkerClaim) -> tuple[Section, ...]:
 
 
 def lead(claim: MarkerClaim) -> str:
-    """Return the main conclusion, in one sentence."""
+    """Return the main conclusion as one sentence."""
     marker, endpoint = claim.request.marker, f"the outcome (endpoint '{claim.endpoint}')"
     fullest = claim.adjusted[-1].ratio
     independent = verdicts.of_independence(
         marker, fullest, claim.cuts.p_corrected, claim.added.certain
     )
     if independent.tone == "yes":
-        said = f"{marker} is an independent predictor of {endpoint} in this cohort"
+        conclusion = f"{marker} is an independent predictor of {endpoint} in this cohort"
     elif claim.association.per_sd.certain:
-        said = (
+        conclusion = (
             f"{marker} is associated with {endpoint} in this cohort, but is not shown to be an "
             "independent predictor"
         )
     else:
-        said = (
+        conclusion = (
             f"This cohort does not show {marker} to predict {endpoint}, alone or beside what is "
             "known already"
         )
@@ -88,11 +88,17 @@ def lead(claim: MarkerClaim) -> str:
         "no": "; that it changes the treatment's effect is not shown either",
     }
     tone = verdicts.of_modification(marker, claim.modification).tone
-    return said + treatment.get(tone, "") + "."
+    return conclusion + treatment.get(tone, "") + "."
 
 
 def to_json(claim: MarkerClaim, page: Page, provenance: Mapping[str, object]) -> str:
-    """Return the answers and the numbers behind them as JSON; the undetermined is null."""
+    """Return the verdicts and their numbers as JSON text; undefined numbers are null.
+
+    Args:
+        claim: all results on the marker.
+        page: page of the same results.
+        provenance: name -> value of each entry of the page's footer.
+    """
     request, cuts, decision = claim.request, claim.cuts, claim.added.decision
     pooled = None if claim.centres is None else claim.centres.pooled
     found = {
@@ -175,7 +181,7 @@ def to_json(claim: MarkerClaim, page: Page, provenance: Mapping[str, object]) ->
 
 
 def headline(claim: MarkerClaim) -> dict[str, float]:
-    """Return the metrics of a run, the determined ones only."""
+    """Return the metrics of the tracked run, without undefined ones: name -> value."""
     estimates: dict[str, Estimate] = {
         "hr_per_sd": claim.association.per_sd,
         "hr_adjusted": claim.adjusted[-1].ratio,
@@ -183,13 +189,14 @@ def headline(claim: MarkerClaim) -> dict[str, float]:
     if isinstance(claim.modification, Modification):
         estimates["interaction_hr"] = claim.modification.interaction
     estimates |= {f"{metric}_gain": gain for metric, gain in claim.added.gains.items()}
-    figures = {"p_max_selected": claim.cuts.p_corrected, "p_proportional": claim.proportional_p}
+    numbers = {"p_max_selected": claim.cuts.p_corrected, "p_proportional": claim.proportional_p}
     if isinstance(claim.treatment, TreatmentEffect):
-        figures["treatment_alarm"] = float(claim.treatment.alarm)
-    return determined(estimates, figures)
+        numbers["treatment_alarm"] = float(claim.treatment.alarm)
+    return determined(estimates, numbers)
 
 
 def _answer(section: Section) -> dict[str, str]:
+    """Return a section's question and verdict as plain data."""
     return {
         "question": section.heading,
         "tone": section.verdict.tone,
@@ -198,12 +205,14 @@ def _answer(section: Section) -> dict[str, str]:
 
 
 def _modification(found: Modification | str) -> dict[str, Any]:
+    """Return the interaction as plain data, or the reason why it is not judged."""
     if isinstance(found, str):
         return {"not_judged": found}
     return vars(found) | {"design": None if found.design is None else vars(found.design)}
 
 
 def _treatment(found: TreatmentEffect | str) -> dict[str, Any]:
+    """Return the treatment's effect as plain data, or the reason why it is not judged."""
     if isinstance(found, str):
         return {"not_judged": found}
     return {

@@ -1,9 +1,10 @@
-"""A marker and a treatment that was not randomised: interaction, and checks of the effect.
+"""Interaction of a marker with a treatment that was not randomised, and checks of its effect.
 
-An observational effect far from that of trials points to confounding by indication or to immortal
-time, since patients who die early are never treated (Suissa, "Immortal time bias in
-pharmacoepidemiology", Am J Epidemiol 2008). A landmark analysis counts only patients still
-followed when treatment had begun (Anderson, Cain and Gelber, J Clin Oncol 1983).
+An observational effect far from that of trials is a sign of confounding by indication or of
+immortal time bias, since patients who die early are never treated (Suissa, "Immortal time bias in
+pharmacoepidemiology", Am J Epidemiol 2008). A landmark analysis includes only patients still
+followed at the landmark, by when the treatment has begun (Anderson, Cain and Gelber, "Analysis of
+survival by tumor response", J Clin Oncol 1983).
 """
 
 from __future__ import annotations
@@ -34,20 +35,25 @@ from accomplice.training.treatment.trial_range import TrialRange
 
 @dataclass(frozen=True)
 class Modification:
-    """The marker's interaction with the treatment, among patients with both known."""
+    """The marker's interaction with the treatment, in patients whose treatment is known.
+
+    All ratios are adjusted for the clinical features.
+    """
 
     treated: int
+    """Number of treated patients."""
     untreated: int
+    """Number of untreated patients."""
     interaction: HazardRatio
-    """Ratio of the treatment's hazard ratios a standard deviation of the marker; adjusted."""
+    """Factor of the treatment's hazard ratio for one standard deviation of the marker."""
     low: HazardRatio
-    """The treatment's, at or below the marker's median; adjusted."""
+    """Hazard ratio of the treatment in the low half by the marker; see :func:`above_median`."""
     high: HazardRatio
-    """The treatment's, above the median; adjusted."""
+    """Hazard ratio of the treatment in the high half."""
     contrast: HazardRatio
-    """``high`` over ``low``."""
+    """``high`` divided by ``low``."""
     design: Design | None
-    """Power and errors at the contrast's standard error; None where it is not determined."""
+    """Power and errors at the contrast's standard error; None if the contrast is undetermined."""
 
 
 @dataclass(frozen=True)
@@ -55,25 +61,29 @@ class TreatmentEffect:
     """The treatment's own observational effect, with checks of its credibility."""
 
     column: str
+    """Name of the treatment's column."""
     treated: int
+    """Number of treated patients."""
     untreated: int
+    """Number of untreated patients."""
     unknown: int
-    """Patients without a recorded treatment, left out."""
+    """Number of patients without a recorded treatment, who are left out."""
     ratios: dict[str, HazardRatio]
-    """The treatment's: crude, adjusted for each of several sets of features, and at the landmark.
+    """Adjustment -> hazard ratio of the treatment.
 
-    The last is adjusted for the last set, among patients followed to the landmark.
+    The first is crude, the next are adjusted for one set of features each. The last is adjusted for
+    the last of these sets, in patients followed beyond the landmark.
     """
     landmark: float
-    """Months."""
+    """Landmark, in months."""
     early: EarlyEvents
-    """Events before the landmark of patients for whom the treatment is an option."""
+    """Events up to the landmark in patients for whom the treatment is an option."""
     trials: TrialRange | None
-    """Range of the hazard ratio in trials, if the study file gives one."""
+    """Range of the hazard ratio in trials; None if the study file gives none."""
 
     @property
     def outside(self) -> tuple[str, ...]:
-        """Which of the adjusted hazard ratios have an interval wholly outside the trials' range."""
+        """Adjustments whose hazard ratio has its whole 95 % interval outside the trials' range."""
         if self.trials is None:
             return ()
         adjusted = list(self.ratios.items())[1:]
@@ -81,31 +91,37 @@ class TreatmentEffect:
 
     @property
     def strongest(self) -> float:
-        """Lowest credible hazard ratio of the treatment, at most 1."""
+        """Lowest credible hazard ratio of the treatment, at most 1.
+
+        It is the lower end of the trials' range, or without one the lower bound at the landmark.
+        """
         return strongest(self.trials, list(self.ratios.values())[-1])
 
     @property
     def immortal_p(self) -> float:
-        """Chance of so few early events among the treated, by the strongest credible effect.
+        """Mid p value of so few early events in the treated, given the strongest credible effect.
 
-        A treatment that works prevents early events too; immortal time prevents more.
+        An effective treatment prevents some early events; immortal time removes more.
         """
         return self.early.fewer_by_chance(self.strongest)
 
     @property
     def alarm(self) -> bool:
-        """Whether there is a sign that the effect is biased."""
+        """Whether there is a sign of bias: ``outside`` or a small ``immortal_p``."""
         return bool(self.outside) or self.immortal_p < SURPRISE
 
 
 def modification(cohort: Cohort, x: Array, clinical: Array, plausible: float) -> Modification | str:
-    """Estimate a marker's interaction with the treatment, or return why that cannot be done.
+    """Estimate a marker's interaction with the treatment.
 
     Args:
-        cohort: patients with the marker.
+        cohort: n patients with a value of the marker.
         x: (n,) marker in standard deviations.
         clinical: (n, q) design that is adjusted for.
-        plausible: ratio of hazard ratios, high over low, for the power.
+        plausible: assumed ratio of the treatment's hazard ratios, high over low, for the power.
+
+    Returns:
+        The interaction, or the reason why it cannot be estimated.
     """
     arms = _arms(cohort)
     if isinstance(arms, str):
@@ -129,11 +145,14 @@ def modification(cohort: Cohort, x: Array, clinical: Array, plausible: float) ->
 
 
 def treatment_effect(cohort: Cohort, sets: dict[str, Array]) -> TreatmentEffect | str:
-    """Estimate the treatment's own effect in a cohort, or return why that cannot be done.
+    """Estimate the treatment's own effect in a cohort.
 
     Args:
-        cohort: all patients.
-        sets: designs (n, q) that are adjusted for, by name; the last also at the landmark.
+        cohort: all n patients.
+        sets: name -> design (n, q) that is adjusted for; the last also at the landmark.
+
+    Returns:
+        The effect, or the reason why it cannot be estimated.
     """
     arms, treatment = _arms(cohort), cohort.study.treatment
     if isinstance(arms, str) or treatment is None:
@@ -164,7 +183,10 @@ def treatment_effect(cohort: Cohort, sets: dict[str, Array]) -> TreatmentEffect 
 
 
 def _arms(cohort: Cohort) -> tuple[Bools, Array] | str:
-    """Return the patients with a known treatment (n,) and their arm (m,), or why there are none."""
+    """Return whether each patient's treatment is known (n,), and the arm of those (m,), 0 or 1.
+
+    With too few events in an arm it is the reason why no effect is estimated.
+    """
     treated, event = cohort.treated, cohort.outcome.event
     if treated is None:
         return "the study records no treatment"
