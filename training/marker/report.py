@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from accomplice.training.estimators.intervals import Estimate, determined, finite_or_none
-from accomplice.training.marker import context, prognosis, verdicts
+from accomplice.training.marker import further_sections, prognosis_sections, verdicts
 from accomplice.training.marker.added_value import WITHOUT
 from accomplice.training.marker.claim import MarkerClaim
 from accomplice.training.marker.treatment import Modification, TreatmentEffect
@@ -44,15 +44,15 @@ def make_page(claim: MarkerClaim, provenance: Mapping[str, object]) -> Page:
 def sections(claim: MarkerClaim) -> tuple[Section, ...]:
     """Return the sections; a glossary term is explained only in the first section that uses it."""
     made = [
-        prognosis.association(claim),
-        prognosis.cut_points(claim),
-        prognosis.independence(claim),
-        prognosis.proportionality(claim),
-        prognosis.centres(claim),
-        context.modification(claim),
-        context.treatment(claim),
-        context.correlations(claim),
-        context.added_value(claim),
+        prognosis_sections.association(claim),
+        prognosis_sections.cut_points(claim),
+        prognosis_sections.independence(claim),
+        prognosis_sections.proportionality(claim),
+        prognosis_sections.centres(claim),
+        further_sections.modification(claim),
+        further_sections.treatment(claim),
+        further_sections.correlations(claim),
+        further_sections.added_value(claim),
     ]
     seen: set[str] = set()
     found = []
