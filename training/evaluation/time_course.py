@@ -17,7 +17,7 @@ from accomplice.training.evaluation.bootstrap import BootstrappedOutcome, band
 from accomplice.training.evaluation.record import Curve, RiskGroup
 from accomplice.training.metrics.brier import brier_contributions
 
-#: Distances that months may have, in months.
+#: Candidate intervals between the months of a curve, in months.
 STEPS = (0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 6.0, 12.0, 24.0, 60.0, 120.0)
 #: Maximum of months of a curve.
 MOST_MONTHS = 30
@@ -33,7 +33,7 @@ def months_to(horizon: float, most: int = MOST_MONTHS) -> Array:
     """Return round months (t,), evenly spaced, above 0 and up to a horizon.
 
     Args:
-        horizon: in months.
+        horizon: end of follow-up that is judged, in months.
         most: maximum of t.
 
     Returns:

@@ -41,10 +41,10 @@ class Encoder:
         """
         inputs = [self.prepared.inputs(k, own, np.float32) for k, own in enumerate(rows)]
         x = self.columns.take(
-            np.stack([made.linear for made in inputs]),
-            np.stack([made.embedded.T for made in inputs]),
+            np.stack([of_fold.linear for of_fold in inputs]),
+            np.stack([of_fold.embedded.T for of_fold in inputs]),
         )
-        present = np.stack([made.present.T for made in inputs])
+        present = np.stack([of_fold.present.T for of_fold in inputs])
         return torch.from_numpy(x), torch.from_numpy(present)
 
 

@@ -59,7 +59,8 @@ class Boosting(Learner):
     columns: Ints
     """(c,) columns of the design that the trees use."""
     trees: Trees
-    """All trees, by round; each round has one tree per member, in the members' order."""
+    """All trees, by round; each round has one tree for each member, in the members' order. Their
+    features are positions in ``columns``."""
     step: Array
     """(nodes,) log-hazard added by a leaf, already multiplied by the slope."""
     centre: Array

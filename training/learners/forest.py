@@ -59,6 +59,7 @@ class Forest(Learner):
     columns: Ints
     """(c,) columns of the design that the trees use."""
     trees: Trees
+    """All trees; their features are positions in ``columns``."""
     survival: Singles
     """(nodes, j) survival of each node's patients at the end of each bin."""
 
@@ -204,8 +205,8 @@ def _curves(leaf: Ints, nodes: int, happened: Array, at_risk: Array, average: Ar
         average: (j,) average hazard of each bin.
     """
     events, exposure = (
-        np.stack([np.bincount(leaf, column, nodes) for column in made.T], axis=1)
-        for made in (happened, at_risk)
+        np.stack([np.bincount(leaf, column, nodes) for column in by_entry.T], axis=1)
+        for by_entry in (happened, at_risk)
     )
     risk = (events.sum(axis=1) + FEW) / (exposure @ average + FEW)
     hazard = (events + SHRINKAGE * risk[:, None] * average) / (exposure + SHRINKAGE)

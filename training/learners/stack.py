@@ -46,8 +46,8 @@ class Stack:
     def cumulative(self, learners: Array) -> Array:
         """Return the stacked, calibrated cumulative hazard (n, j + 1) at the edges.
 
-        With H the pooled cumulative hazard at the end of a bin, it is
-        exp(centre + slope · (log H − centre) + level).
+        At the end of a bin it is exp(centre + slope · (log H − centre) + level), where H is the
+        cumulative hazard of the learners' weighted mean survival.
 
         Args:
             learners: (l, n, j + 1) cumulative hazards of the learners.
@@ -63,7 +63,7 @@ class Stack:
         return self._calibrated(_log_hazard(survived[..., 1:]))
 
     def _calibrated(self, log_ends: Array) -> Array:
-        """Calibrate the pooled log cumulative hazard (…, j) at the end of each bin."""
+        """Calibrate the stacked log cumulative hazard (…, j) at the end of each bin."""
         ends = np.exp(self.centre + self.slope * (log_ends - self.centre) + self.level)
         # With a slope above 1 the cumulative hazard could fall between bins: it must never fall.
         found = np.zeros((*ends.shape[:-1], ends.shape[-1] + 1))

@@ -48,7 +48,7 @@ class Splits(NamedTuple):
     """(q,) column of each split."""
     cut: Array
     """(q,) split point; rows with a value above it go right."""
-    asked: Ints
+    of_node: Ints
     """(nodes,) position of each node's split; a leaf has the sentinel."""
 
     @classmethod
@@ -59,14 +59,14 @@ class Splits(NamedTuple):
             feature: (nodes,) column that each node splits on, -1 for a leaf.
             cut: (nodes,) split point of each node.
         """
-        asks = np.flatnonzero(feature >= 0)
-        order = asks[np.lexsort((cut[asks], feature[asks]))]
+        inner = np.flatnonzero(feature >= 0)
+        order = inner[np.lexsort((cut[inner], feature[inner]))]
         column, cut = feature[order].astype(np.intp), cut[order]
         new = np.ones(len(order), bool)
         new[1:] = (np.diff(column) != 0) | (np.diff(cut) != 0)
-        asked = np.full(len(feature), new.sum())
-        asked[order] = np.cumsum(new) - 1
-        return cls(np.append(column[new], 0), np.append(cut[new], np.inf), asked)
+        of_node = np.full(len(feature), new.sum())
+        of_node[order] = np.cumsum(new) - 1
+        return cls(np.append(column[new], 0), np.append(cut[new], np.inf), of_node)
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class LeafLookup:
             middle, end = nodes + len(parents), nodes + 2 * len(parents)
             place[right], place[left] = np.arange(nodes, middle), np.arange(middle, end)
             rights, lefts = slice(nodes, middle), slice(middle, end)
-            levels.append(_Level(place[parents], splits.asked[parents], rights, lefts))
+            levels.append(_Level(place[parents], splits.of_node[parents], rights, lefts))
             nodes = end
         owner = tree[leaf_nodes]
         first = np.searchsorted(owner, np.arange(count))

@@ -12,7 +12,7 @@ from accomplice.training.estimators.kaplan_meier import KaplanMeier, judged_hori
 
 #: Months at which survival is reported as a number, up to the judged horizon.
 MARKS = (12.0, 36.0, 60.0)
-#: Distances, in months, that counts of the patients at risk may have.
+#: Candidate intervals between the counts of the patients at risk, in months.
 STEPS = (1, 2, 3, 6, 12, 24, 60)
 #: Number of points of a survival curve, evenly spaced, so that none is a patient's own time.
 POINTS = 200

@@ -93,6 +93,7 @@ class MarkerClaim:
     """All results on a marker."""
 
     request: MarkerRequest
+    """The marker and the settings of its analyses."""
     study: str
     """Name of the study."""
     endpoint: str
@@ -110,14 +111,17 @@ class MarkerClaim:
     modality: str
     """Modality of the marker."""
     association: Association
+    """Unadjusted association with survival."""
     cuts: CutScan
+    """Hazard ratios at all cut-points."""
     adjusted: tuple[Adjusted, ...]
     """Without adjustment, for each set of features, and, if there are several, for all together."""
     proportional_p: float
     """p value of Grambsch and Therneau's test of proportional hazards."""
     over_time: EffectOverTime
+    """Unadjusted log hazard ratio over follow-up."""
     centres: Centres | None
-    """None if the study has no centre column."""
+    """Hazard ratios by centre; None if the study has no centre column."""
     modification: Modification | str
     """Change of the treatment's effect by the marker, or the reason why it cannot be judged."""
     treatment: TreatmentEffect | str
@@ -125,6 +129,7 @@ class MarkerClaim:
     correlations: tuple[Correlation, ...]
     """Correlations with the other features, the strongest first."""
     added: AddedValue
+    """Gain of predictions by the marker, beside the clinical features."""
 
 
 def judge_marker(

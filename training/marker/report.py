@@ -43,7 +43,7 @@ def make_page(claim: MarkerClaim, provenance: Mapping[str, object]) -> Page:
 
 def sections(claim: MarkerClaim) -> tuple[Section, ...]:
     """Return the sections; a glossary term is explained only in the first section that uses it."""
-    made = [
+    all_sections = [
         prognosis_sections.association(claim),
         prognosis_sections.cut_points(claim),
         prognosis_sections.independence(claim),
@@ -56,7 +56,7 @@ def sections(claim: MarkerClaim) -> tuple[Section, ...]:
     ]
     seen: set[str] = set()
     found = []
-    for section in made:
+    for section in all_sections:
         new = tuple(term for term in section.terms if term[0] not in seen)
         seen |= {term[0] for term in new}
         found.append(replace(section, terms=new))

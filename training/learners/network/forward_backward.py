@@ -5,8 +5,8 @@ each layer takes one pass forward and one backward besides its matrix products. 
 patients are the last dimension. Biases, tokens and the linear skip are rows of the factors of the
 matrix products, so that no product needs a permuted copy.
 
-Symbols: k folds, m members, e units of an encoder, h hidden units, j bins, n patients; a block is a
-modality; rows are those of ``x``.
+Symbols: k folds, m members, e units of an encoder, h hidden units, j bins, n patients, blocks for
+the number of modalities, rows for those of ``x``.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def hazard_logits(
 
 
 class Passed(NamedTuple):
-    """Arrays of the forward pass that the backward pass needs."""
+    """Results of the forward pass: the log-odds, and the arrays that the backward pass needs."""
 
     logits: Tensor
     """(k, m, j, n) log-odds of the hazards."""

@@ -74,6 +74,7 @@ class Networks:
     """Fitted networks: k folds of m members."""
 
     shape: NetShape
+    """Sizes of the networks."""
     weights: Mapping[str, Singles]
     """Parameter of ``learners.network.model.PackedNet`` -> its values."""
 
@@ -88,8 +89,8 @@ class Networks:
         found = np.empty((self.shape.folds, self.shape.members, n, self.shape.bins), np.float32)
         for start in range(0, n, CHUNK):
             rows = slice(start, min(start + CHUNK, n))
-            made = self._pass(self._lay_out(x[:, :, rows], present[:, :, rows]))
-            found[:, :, rows] = made[:, :, :, : rows.stop - start].swapaxes(2, 3)
+            padded = self._pass(self._lay_out(x[:, :, rows], present[:, :, rows]))
+            found[:, :, rows] = padded[:, :, :, : rows.stop - start].swapaxes(2, 3)
         return found
 
     def by_fold(self) -> list[Networks]:

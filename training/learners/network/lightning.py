@@ -161,11 +161,11 @@ class PackedHazard(pl.LightningModule):
         if whole and self.kept is not None:
             return self.kept
         places = places[self._places]
-        made = Batch(*(part.to(self.device) for part in self.data.gather(self.own[:, places])))
-        made = made._replace(x=self.net.lay_out(made.x, made.present))
+        part = Batch(*(array.to(self.device) for array in self.data.gather(self.own[:, places])))
+        part = part._replace(x=self.net.lay_out(part.x, part.present))
         if whole:
-            self.kept = made
-        return made
+            self.kept = part
+        return part
 
     def on_train_epoch_end(self) -> None:
         """Compute the validation loss, keep each fold's best weights, and stop folds early."""
@@ -197,8 +197,8 @@ class PackedHazard(pl.LightningModule):
         with torch.no_grad():
             for places in torch.arange(self.own.shape[1]).split(self.config.batch_size):
                 part = self._share(places)
-                each = hazard_losses(self.net.logits(part.x), part.exposure, part.event)
-                sums[0] += (each * part.validate).sum((1, 2))
+                losses = hazard_losses(self.net.logits(part.x), part.exposure, part.event)
+                sums[0] += (losses * part.validate).sum((1, 2))
                 sums[1] += part.validate.sum((1, 2))
         self.net.train()
         sums = torch.as_tensor(self.trainer.strategy.reduce(sums, reduce_op="sum"))
