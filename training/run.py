@@ -27,7 +27,7 @@ from accomplice.training.fitting.folds import check_folds
 from accomplice.training.fitting.out_of_fold import from_fit
 from accomplice.training.fitting.prepare import prepare
 from accomplice.training.leakage.cohort_overlap import sketch
-from accomplice.training.leakage.sentinels import watch
+from accomplice.training.leakage.sentinels import run_sentinels
 from accomplice.training.models.baselines import Baseline
 from accomplice.training.models.provenance import provenance
 from accomplice.training.models.response import (
@@ -179,7 +179,7 @@ def watched(
 ) -> Judged:
     """Return the fit with the findings of the leak sentinels."""
     prepared = judged.fitted.prepared
-    found = watch(
+    found = run_sentinels(
         prepared.cohort,
         prepared.fold[0],
         judged.evaluation,

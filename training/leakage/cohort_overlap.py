@@ -146,6 +146,7 @@ def shared(trained: Mapping[str, Any], cohort: Cohort) -> Finding:
 
 
 def _finding(status: Literal["clear", "fired", "not run"], text: str) -> Finding:
+    """Return a finding of this sentinel."""
     return Finding(sentinel=SENTINEL, question=QUESTION, status=status, text=text)
 
 

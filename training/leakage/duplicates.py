@@ -55,6 +55,7 @@ def duplicates(cohort: Cohort) -> list[tuple[int, int]]:
 
 
 def _known(column: Array) -> Array:
+    """Return the values of a column that are not missing."""
     return column[~np.isnan(column)]
 
 

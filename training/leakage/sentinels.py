@@ -76,7 +76,7 @@ def sentinel(name: str, question: str) -> Callable[[Callable[P, Answer]], Callab
     return decorate
 
 
-def watch(
+def run_sentinels(
     cohort: Cohort,
     fold: Ints,
     evaluation: Evaluation,

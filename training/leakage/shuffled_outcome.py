@@ -22,7 +22,7 @@ from accomplice.training.metrics.concordance import concordance_contributions
 
 #: Maximum of patients in the fit.
 MOST_PATIENTS = 1000
-#: Events, if there are as many, among the patients who are taken of a larger cohort.
+#: Patients with the event, if there are as many, among those taken from a larger cohort.
 ENOUGH_EVENTS = 300
 #: Standard errors above 0.5 from which C is a sign of leakage (by chance 1 in 740).
 LEAK_Z = 3.0
@@ -60,7 +60,7 @@ class Shuffled:
     c: float
     """Uno's C, or Harrell's where the censoring weights are not defined."""
     error: float
-    """Standard error of ``c``."""
+    """Standard error of ``c``, with the factor ``SPREAD``."""
     patients: int
     """Number of patients in the fit."""
 

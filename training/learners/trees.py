@@ -145,10 +145,12 @@ class Trees:
 
     @cached_property
     def _splits(self) -> Splits:
+        """Distinct splits of the nodes."""
         return Splits.of(self.feature, self.cut)
 
     @cached_property
     def _lookup(self) -> LeafLookup:
+        """Trees arranged for the bitwise lookup."""
         nodes = (self.count, self.left, self.levels, self.tree, self.leaf_nodes)
         return LeafLookup.of(self._splits, *nodes)
 

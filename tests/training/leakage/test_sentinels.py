@@ -26,9 +26,9 @@ from accomplice.training.leakage.sentinels import (
     immortal_time,
     known_after,
     no_signal,
+    run_sentinels,
     shuffled_outcome,
     single_feature,
-    watch,
 )
 from accomplice.training.models.baselines import KAPLAN_MEIER
 from accomplice.training.models.predictions import MODEL
@@ -84,7 +84,7 @@ class TestWatch:
     def test_ticks_reach_the_end(self, small_cohort, tiny_trained, tiny_config):
         seen = []
         primary = tiny_trained.primary
-        watch(
+        run_sentinels(
             small_cohort,
             primary.fitted.prepared.fold[0],
             primary.evaluation,
