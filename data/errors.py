@@ -11,10 +11,10 @@ NEAR = 0.65
 
 
 class InputError(ValueError):
-    """A wrong input.
+    """Wrong input.
 
-    The text is one line that says what is wrong, where, what was got and what to do. It never
-    holds a patient's value. The command line prints it and exits with code 2.
+    The text is one line: where the fault is, what is wrong and how to correct it. It never holds a
+    patient's value. The command line prints it and exits with code 2.
     """
 
 
@@ -45,7 +45,7 @@ def _typed(given: object) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the known name most like ``name``, or nothing."""
+    """Return ``"; did you mean 'x'?"`` for the known name most like ``name``, else ``""``."""
     by_lower = {k.lower(): k for k in known}
     hits = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=NEAR)
     return f"; did you mean '{by_lower[hits[0]]}'?" if hits else ""
@@ -63,7 +63,7 @@ def enumerated(parts: Iterable[str]) -> str:
 
 
 def some(names: Iterable[object], most: int = 5, quote: str = "'") -> str:
-    """Join quoted names for a text, cutting a long list short."""
+    """Return quoted names in one text: the first ``most`` of them, and the number of the others."""
     listed = [f"{quote}{n}{quote}" for n in names]
     tail = f" and {len(listed) - most} more" if len(listed) > most else ""
     return ", ".join(listed[:most]) + tail

@@ -10,7 +10,14 @@ from accomplice.data.study_parts import Feature
 
 
 def example_patient(study: Study, most: int = 8) -> dict[str, Any]:
-    """Return a synthetic patient of a study: the middle of each range, the first of the levels."""
+    """Return a synthetic patient of a study: column -> value.
+
+    A value is the middle of the feature's range, 1.0 without a finite one, or its first level.
+
+    Args:
+        study: study with the features.
+        most: most features; the study's first ones are taken.
+    """
     return {
         feature.column or name: _example(feature)
         for name, feature in list(study.features.items())[:most]

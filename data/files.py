@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
     WritePart = Callable[[pd.DataFrame], None]
 
+#: Ending of a Parquet file.
 PARQUET = ".parquet"
-#: Endings of a table that can be written.
+#: Endings of the tables that can be written.
 TABLES = (".csv", PARQUET)
-#: Mark of all JSON files.
+#: Key and value that mark a JSON file as written by accomplice.
 GENERATOR = {"generator": "accomplice"}
-#: Marks of written files, by the ending of their names.
+#: Ending of a file's name -> bytes that mark a file as written by accomplice.
 MARKS = {
     ".html": b'<meta name="generator" content="accomplice">',
     ".json": b'"generator": "accomplice"',
@@ -30,14 +31,14 @@ MARKS = {
     ".png": b"Software\0accomplice",
     ".svg": b"<dc:title>accomplice</dc:title>",
 }
-#: Last line of a draft for people to complete: its digest shows whether it was edited.
+#: Last line of a model card draft, with the digest of the text before it; an edited card differs.
 SEAL = "<!-- accomplice {} -->\n"
-#: Columns of predictions and of explanations.
+#: Names of the columns of predictions and of explanations.
 ANSWER = re.compile(
     r"patient_id|base|flags|(.+\.)?(risk|risk_group|risk_centile|advice|p_benefit)"
     r"|(feature|modality|response)\..+|(.+\.)?\w+(\..+)?@[\d.]+"
 )
-#: Rows of a Parquet file that are written together.
+#: Fewest rows of a Parquet file that are written together.
 ROW_GROUP = 1 << 16
 
 
@@ -49,9 +50,12 @@ def write_text(path: Path, text: str) -> None:
 
 @contextmanager
 def written_in_parts(path: Path) -> Iterator[WritePart]:
-    """Yield a writer of a table part by part, as CSV or Parquet by the file's ending.
+    """Yield a function that appends rows to a table, as CSV or Parquet by the file's ending.
 
-    The file appears at the end, whole, or not at all; memory holds some parts of it at the most.
+    The file appears at the end of the block, complete, or not at all on an error.
+
+    Raises:
+        InputError: as :func:`written_whole`.
     """
     with written_whole(path) as place:
         if path.suffix == PARQUET:
@@ -64,7 +68,7 @@ def written_in_parts(path: Path) -> Iterator[WritePart]:
 
 
 def csv_parts(file: TextIO) -> WritePart:
-    """Return a writer of a table part by part to an open file, as CSV."""
+    """Return a function that appends rows to an open CSV file, with a header before the first."""
     begun = False
 
     def write(part: pd.DataFrame) -> None:
@@ -76,7 +80,7 @@ def csv_parts(file: TextIO) -> WritePart:
 
 
 class _ParquetParts:
-    """A Parquet file written part by part, in row groups of a size that is quick to read."""
+    """A Parquet file to which rows are appended, in groups of at least :data:`ROW_GROUP` rows."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -84,7 +88,7 @@ class _ParquetParts:
         self._held: list[Any] = []
 
     def write(self, part: pd.DataFrame) -> None:
-        """Add rows; the first part decides the columns' types."""
+        """Append rows; the first ones decide the columns' types."""
         import pyarrow as pa
 
         schema = self._held[0].schema if self._held else getattr(self._writer, "schema", None)
@@ -111,22 +115,23 @@ class _ParquetParts:
 
 
 def check_file(path: Path, inputs: Iterable[Path] = ()) -> bool:
-    """Refuse a path where no file may be written.
+    """Refuse a path at which no file may be written.
 
     Args:
-        path: of the file.
+        path: file to write.
         inputs: files and folders that are read.
 
     Returns:
-        Whether a file of accomplice's is there, which would be replaced.
+        Whether a file that accomplice wrote exists there, which would be replaced.
 
     Raises:
-        InputError: the folder does not exist, or the path is one, an input's, or another file's.
+        InputError: the path's folder does not exist, or the path is a folder, an input, or a file
+            that accomplice did not write.
     """
     place = _place(path)
-    for each in inputs:
-        if same_file(path, each):
-            raise InputError(f"{path}: is an input, {each}: name another file")
+    for other in inputs:
+        if same_file(path, other):
+            raise InputError(f"{path}: is an input, {other}: name another file")
     if not place.exists():
         return False
     if not is_ours(place):
@@ -135,7 +140,7 @@ def check_file(path: Path, inputs: Iterable[Path] = ()) -> bool:
 
 
 def is_study(path: Path) -> bool:
-    """Whether a file is a study file, valid or not."""
+    """Whether a file is a study file by its top-level keys, valid or not."""
     import yaml
 
     try:
@@ -147,18 +152,18 @@ def is_study(path: Path) -> bool:
 
 
 def check_study_place(path: Path, inputs: Iterable[Path], *, force: bool) -> bool:
-    """Refuse to write a study file over one that is there, unless that is asked for.
+    """Refuse a path at which no study file may be written.
 
     Args:
-        path: of the file.
+        path: study file to write.
         inputs: files and folders that are read.
-        force: whether a study file that is there is replaced.
+        force: whether an existing study file may be replaced.
 
     Returns:
-        Whether one would be replaced.
+        Whether a file would be replaced.
 
     Raises:
-        InputError: one is there, and it was not asked for; or as :func:`check_file`.
+        InputError: a study file exists there and may not be replaced; or as :func:`check_file`.
     """
     if not is_study(path):
         return check_file(path, inputs)
@@ -171,10 +176,10 @@ def check_study_place(path: Path, inputs: Iterable[Path], *, force: bool) -> boo
 
 
 def _place(path: Path) -> Path:
-    """Return the file that a path leads to.
+    """Return the file that a path leads to, links followed.
 
     Raises:
-        InputError: its folder does not exist, or it is one.
+        InputError: its folder does not exist, or it is a folder itself.
     """
     place = path.resolve()
     if not place.parent.is_dir():
@@ -185,17 +190,17 @@ def _place(path: Path) -> Path:
 
 
 def same_file(path: Path, other: Path) -> bool:
-    """Whether two paths lead to the same file or folder, by links and ``..`` too."""
+    """Whether two paths lead to the same file or folder; links and ``..`` are followed."""
     if path.resolve() == other.resolve():
         return True
     return path.exists() and other.exists() and path.samefile(other)
 
 
 def is_ours(path: Path) -> bool:
-    """Whether a file is a report, a model card, a figure, or predictions that accomplice wrote.
+    """Whether accomplice wrote a file: a report, a model card, a figure, or predictions.
 
-    A table is one by its columns, all of them; a card by its digest, since people complete it;
-    others have a mark.
+    A table is recognised by the names of all its columns, a model card by its digest (an edited
+    card is the user's), and any other file by its mark.
     """
     try:
         if path.suffix == ".csv":
@@ -215,33 +220,44 @@ def is_ours(path: Path) -> bool:
 
 
 def sealed(text: str) -> str:
-    """Return a draft with its digest, which shows whether it was edited since."""
+    """Return a text with its digest in a last line, which shows whether it was edited since."""
     return text + SEAL.format(hashlib.sha256(text.encode()).hexdigest())
 
 
 def _is_answer(columns: Sequence[str]) -> bool:
+    """Whether these are the columns of predictions or of explanations."""
     ends = {"flags", "base"} & {*columns}
     return bool(ends) and all(map(ANSWER.fullmatch, columns))
 
 
 def check_beside(path: Path, suffixes: tuple[str, ...], inputs: Iterable[Path] = ()) -> list[Path]:
-    """Refuse, before long work, a path where a file and its JSON cannot be written.
+    """Refuse a path at which a file, or the JSON file beside it, may not be written.
+
+    Args:
+        path: file to write; the JSON file has its name with ``.json``.
+        suffixes: endings that the file may have.
+        inputs: files and folders that are read.
 
     Returns:
-        The files there that would be replaced.
+        Those of the two files that would be replaced.
 
     Raises:
-        InputError: not one of the suffixes, or as :func:`check_file`.
+        InputError: the ending is none of the suffixes, or as :func:`check_file`.
     """
     if path.suffix not in suffixes:
         raise InputError(f"--out {path}: name a file that ends in {' or '.join(suffixes)}")
     inputs = [*inputs]
-    return [each for each in (path, path.with_suffix(".json")) if check_file(each, inputs)]
+    return [file for file in (path, path.with_suffix(".json")) if check_file(file, inputs)]
 
 
 @contextmanager
 def written_beside(path: Path, numbers: str) -> Iterator[Path]:
-    """Do as :func:`written_whole`, and write the numbers as JSON next to it."""
+    """Yield a temporary path as :func:`written_whole`, and write ``numbers`` as JSON beside it.
+
+    Args:
+        path: file to write; the JSON file has its name with ``.json``.
+        numbers: text of the JSON file.
+    """
     with written_whole(path) as part, written_whole(path.with_suffix(".json")) as beside:
         yield part
         beside.write_text(numbers, encoding="utf-8")
@@ -249,12 +265,12 @@ def written_beside(path: Path, numbers: str) -> Iterator[Path]:
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """Yield a temporary path that becomes ``path`` at the end, and is removed on failure.
+    """Yield a temporary path, which replaces ``path`` at the end and is removed on an error.
 
-    A link stays, and the file that it leads to is written.
+    If the path is a link, the file that it leads to is replaced.
 
     Raises:
-        InputError: the folder does not exist, or the path is one.
+        InputError: the path's folder does not exist, or the path is a folder.
     """
     place = _place(path)
     part = place.with_name(f".{place.name}.part")

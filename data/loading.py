@@ -42,9 +42,9 @@ def read_cohort(
     """Read a study's tables and check them; see :func:`cohort.build_cohort`.
 
     Args:
-        study: describes the tables.
-        folder: that relative paths of its tables start from.
-        endpoint: the survival endpoint that comes first; the study's first if absent.
+        study: description of the tables.
+        folder: folder from which relative paths of the tables start.
+        endpoint: name of the main survival endpoint; None: the study's first.
         further: whether the study's other survival endpoints are read too.
 
     Raises:
@@ -59,10 +59,12 @@ def read_cohort(
 def read_endpoints(
     study: Study, folder: Path, endpoint: str | None = None, *, further: bool = True
 ) -> Patients:
-    """Read a study's patients, with survival or without; arguments as :func:`read_cohort`.
+    """Read a study's tables and check them, with or without a survival endpoint.
+
+    Arguments are those of :func:`read_cohort`.
 
     Returns:
-        A :class:`Cohort` where the study has a survival endpoint, or one is named.
+        A :class:`Cohort` if the study has a survival endpoint, else :class:`Patients`.
 
     Raises:
         InputError: as :func:`load_cohort`.
@@ -75,13 +77,13 @@ def read_endpoints(
 
 
 def read_tables(study: Study, folder: Path) -> tuple[pd.DataFrame, list[str]]:
-    """Read the study's files, whose paths are relative to ``folder``.
+    """Read a study's files, whose paths are relative to ``folder``, and join them.
 
     Returns:
         One table, and a line for each further file on the number of matched identifiers.
 
     Raises:
-        InputError: there is no such reader, or a file cannot be read or joined with the others.
+        InputError: the study's reader is unknown, or a file cannot be read or joined.
     """
     reader, selection = reader_named(study.source.reader), selection_for(study)
     paths = [folder / name for name in study.source.files]
@@ -95,7 +97,10 @@ def read_tables(study: Study, folder: Path) -> tuple[pd.DataFrame, list[str]]:
 
 
 def read_patients(path: Path, study: Study) -> pd.DataFrame:
-    """Read patients to predict for, in any form that a reader recognises.
+    """Read patients to predict for, from a file or folder in any form that a reader recognises.
+
+    Returns:
+        The table, with the study's names for its columns.
 
     Raises:
         InputError: the file cannot be read.
@@ -106,7 +111,12 @@ def read_patients(path: Path, study: Study) -> pd.DataFrame:
 
 
 def selection_for(study: Study, *, predicting: bool = False) -> Selection:
-    """Return the part of its files that a study needs."""
+    """Return the columns that a study needs from its files, and the options of reading them.
+
+    Args:
+        study: the study.
+        predicting: whether the patients are read for predictions, not from the study's own files.
+    """
     reading = Reading(study.words, study.source.sheet, study.source.encoding)
     columns = frozenset(study.columns())
     return Selection(study.id, columns, study.source.expression, predicting, reading)
@@ -115,13 +125,13 @@ def selection_for(study: Study, *, predicting: bool = False) -> Selection:
 def stream_patients(
     path: Path, study: Study, sheet: str | None = None, encoding: str | None = None
 ) -> Stream:
-    """Open the patients of :func:`read_patients`, to be read in parts.
+    """Open a file of patients to predict for, to be read in parts; see :func:`read_patients`.
 
     Args:
-        path: of the file.
-        study: names the columns.
-        sheet: of a workbook, where it is not the study's.
-        encoding: of text, where it is not the study's.
+        path: the file or folder.
+        study: study of the model.
+        sheet: sheet of a workbook; None: the study's.
+        encoding: encoding of a text file; None: the study's.
 
     Raises:
         InputError: the file cannot be read.

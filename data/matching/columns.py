@@ -1,7 +1,8 @@
 """Match a table's columns to a study's, despite other spellings of their names.
 
-A column is the same by its name, or its feature's, but for case, blanks and marks, or by a gene's
-other names and Ensembl id. Where several fit, none is taken.
+A column matches if its name is that of the study's column or feature, apart from letter case,
+blanks and punctuation, or another name of the same gene, such as its Ensembl id. Where several
+columns match, none is taken.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from accomplice.data.study import Study
 
 log = logging.getLogger(__name__)
 
-#: Fewest cells of a column that is refused if none of them fits.
+#: Fewest cells of a column that is refused because none of them fits its feature.
 FEWEST = 5
 
 
@@ -32,23 +33,26 @@ class Synonyms:
     """Other ways to write the names of a study's columns and features."""
 
     columns: Mapping[str, str]
-    """Name -> the column of that name, or that of the feature of that name."""
+    """Name of a column or a feature -> the study's column."""
 
     @classmethod
     def of(cls, study: Study) -> Self:
-        """Return those of a study's columns of id, hospital and features, and of the features."""
+        """Return the names of a study's features and of the columns for them, id and hospital."""
         columns = {feature.column or name for name, feature in study.features.items()}
         columns |= {name for name in (study.id, study.centre) if name is not None}
         return cls({name: name for name in columns} | other_names(study))
 
     def renamed(self, given: Iterable[str]) -> dict[str, str]:
-        """Return given name -> the name that it means, of those that are not given as they are."""
-        there = frozenset(given)
-        free, found = there - self.columns.keys(), dict[str, str]()
-        if not free or there.issuperset(self.columns):
+        """Return given name -> the study's name that it means, for names that the study lacks.
+
+        A name has no entry if its meaning is unknown, ambiguous, or given as it is.
+        """
+        names = frozenset(given)
+        free, found = names - self.columns.keys(), dict[str, str]()
+        if not free or names.issuperset(self.columns):
             return found
         for known, meaning in ((self._keys, key_of), (self._genes, _gene)):
-            taken = there.union(found.values())
+            taken = names.union(found.values())
             means = {name: known.get(meaning(name)) for name in free - found.keys()}
             times = Counter(means.values())
             found |= {
@@ -67,7 +71,11 @@ class Synonyms:
         return self._single(_gene)
 
     def _single(self, meaning: Callable[[str], str | None]) -> dict[str | None, str | None]:
-        """Invert name -> meaning; None where names of several columns, or of none, have it."""
+        """Return meaning -> name; None where names of several columns have the meaning.
+
+        Args:
+            meaning: function of a name; None where it knows no meaning.
+        """
         found: dict[str | None, str | None] = {}
         for name, column in self.columns.items():
             key = meaning(name)
@@ -78,38 +86,42 @@ class Synonyms:
 
 
 def other_names(study: Study) -> dict[str, str]:
-    """Return feature -> its column, where that has another name and no column has the feature's."""
+    """Return feature -> its column, if that is named otherwise and no column as the feature."""
     columns = frozenset(study.columns())
     features = study.features.items()
     return {name: f.column for name, f in features if f.column and name not in columns}
 
 
 def renamed(names: Iterable[str], study: Study) -> dict[str, str]:
-    """Return the table's column -> the study's, where the study's own is not there.
+    """Return the table's column -> the study's column that it means, where they differ.
 
     Args:
         names: the table's columns.
-        study: whose id, hospital and features are looked for.
+        study: study with columns of id, hospital and features.
     """
-    there, others = frozenset(map(str, names)), other_names(study)
-    features = {name: own for name, own in others.items() if name in there and own not in there}
-    there = there - features.keys() | {*features.values()}
-    found = {n: others.get(o, o) for n, o in Synonyms.of(study).renamed(there).items()}
+    given, others = frozenset(map(str, names)), other_names(study)
+    features = {name: own for name, own in others.items() if name in given and own not in given}
+    given = given - features.keys() | {*features.values()}
+    found = {n: others.get(o, o) for n, o in Synonyms.of(study).renamed(given).items()}
     times = Counter(found.values())
-    return features | {n: o for n, o in found.items() if times[o] == 1 and o not in there}
+    return features | {n: o for n, o in found.items() if times[o] == 1 and o not in given}
 
 
 def aligned(frame: pd.DataFrame, study: Study) -> pd.DataFrame:
-    """Return a table with the study's names of columns, as far as they are found."""
+    """Return a table whose columns have the study's names where they match; see :func:`renamed`."""
     names = renamed(frame.columns, study)
     return frame.rename(columns=names) if names else frame
 
 
 def keys_for(parts: Iterable[pd.DataFrame], study: Study) -> dict[str, str]:
-    """Return column -> the key that all its cells begin with, of a study's table in parts.
+    """Return column -> the key that all its cells begin with, for columns that have one.
 
-    A column of levels that have keys of their own has none. A key that is not the feature's name is
-    noted, as another table may hold something else in a column of that name.
+    Columns whose levels begin with a key in the study are left out. A key other than the feature's
+    name is logged, since the column may hold something else in another table.
+
+    Args:
+        parts: the rows of one table, in parts.
+        study: study of the table.
 
     Raises:
         InputError: the key is the name of a feature that is read from another column.
@@ -133,21 +145,21 @@ def keys_for(parts: Iterable[pd.DataFrame], study: Study) -> dict[str, str]:
             )
         if key not in map(key_of, (name, source, feature.label or "")):
             # The text before the colon can be a patient's, so that it is not shown.
-            told = "its cells begin with another name than the feature's, as which they are read"
-            log.warning("note: column '%s': %s: '%s'", source, told, name)
+            note = "its cells begin with another name than the feature's, as which they are read"
+            log.warning("note: column '%s': %s: '%s'", source, note, name)
     return keys
 
 
 def refuse_unfit(study: Study, flags: Mapping[str, int], patients: int) -> None:
-    """Raise for a column none of whose cells fits its feature, for example with other codes.
+    """Raise for a column of which no cell fits its feature, for example because of other codes.
 
     Args:
-        study: the model's.
-        flags: how many patients of a table have each flag.
-        patients: how many there are.
+        study: study of the model.
+        flags: flag -> number of patients who have it.
+        patients: number of patients.
 
     Raises:
-        InputError: there is one; the text names it.
+        InputError: a column does not fit; the text names it.
     """
     modality = {j: name for name, block in study.blocks.items() for j in block}
     for j, (name, feature) in enumerate(study.features.items()):
@@ -166,7 +178,7 @@ def refuse_unfit(study: Study, flags: Mapping[str, int], patients: int) -> None:
 
 
 def _gene(name: str) -> str | None:
-    """Return the symbol of a gene by one of its names or its Ensembl id, with a version or not."""
+    """Return a gene's symbol by its Ensembl id, with or without a version, or another name."""
     panel = load_panel()
     symbol = panel.ensembl.get(name.split(".")[0])
     if symbol is None and (named := panel.aliases.get(key_of(name).replace("_", ""))):

@@ -1,8 +1,8 @@
-"""Rules by which features of two studies are the same: names, columns, and the panels.
+"""Rules by which features of two studies are the same: by name, by column, or by the panels.
 
-Two features are compared by keys, the surest first; those of one key must agree in kind, unit and
-levels. Levels are the same by their labels, by what a panel reads in them, or where one begins with
-the other.
+Each rule gives a feature a key. Two features of one key are the same if they also agree in kind,
+unit and levels. Two levels are the same if their labels are equal, if a panel reads the same in
+both, or if one label begins with the other.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from accomplice.data.errors import some
 from accomplice.data.panels.panel import Panel, folded, key_of, matches
 from accomplice.data.study_parts import Feature
 
-#: Name and feature -> key that equal features share; None if there is none.
+#: Function of a feature's name and the feature -> key that equal features share, if any.
 Key = Callable[[str, Feature], Hashable | None]
-#: Level and column's key -> the level's meaning; None if it is not known.
+#: Function of a level and its column's key -> the level's meaning, None if unknown.
 LevelReading = Callable[[str, str], str | None]
 
-#: Fewest shared levels of a levelled feature that is the same.
+#: Fewest shared levels of two features with levels that are the same.
 FEWEST_LEVELS = 2
 
 
-def keys(panel: Panel) -> list[tuple[str, Key]]:
-    """Return the rules by which two features are the same, the surest first."""
+def matching_rules(panel: Panel) -> list[tuple[str, Key]]:
+    """Return the rules by which two features can be the same: name and key, the surest first."""
 
     def gene(name: str, feature: Feature) -> Hashable | None:
         places = [panel.place(n) for n in (name, feature.column or name)]
@@ -65,37 +65,41 @@ def keys(panel: Panel) -> list[tuple[str, Key]]:
 def same_levels(
     ours: tuple[str, Feature], theirs: tuple[str, Feature], panel: Panel
 ) -> dict[str, str]:
-    """Return levels of another feature -> the level of ours that each means.
+    """Return level of another study's feature -> the level of the model's feature that it means.
 
-    Both are given as name and feature.
+    Two levels are the same if their labels differ in letter case alone; if a panel reads the same
+    in both; or if one label is the other's first word or words, and no other label is. Levels
+    without such a partner are left out.
 
-    Labels are the same but for case; or a panel reads both as the same; or one begins with the
-    other, a whole word of it, and no other does.
+    Args:
+        ours: name and feature of the model's study.
+        theirs: name and feature of the other study.
+        panel: known codes and labels.
     """
-    known, there = ours[1].levels or (), theirs[1].levels or ()
+    known, others = ours[1].levels or (), theirs[1].levels or ()
     spelt = defaultdict(list)
     for level in known:
         spelt[folded(level)].append(level)
-    found = {lv: own[0] for lv in there if len(own := spelt[folded(lv)]) == 1}
+    found = {lv: own[0] for lv in others if len(own := spelt[folded(lv)]) == 1}
     for meaning in _readings(ours[0], theirs[0], panel):
         read = defaultdict(list)
         for level in known:
             read[meaning(level, key_of(ours[0]))].append(level)
-        for level in there:
+        for level in others:
             said = meaning(level, key_of(theirs[0]))
             if level not in found and said is not None and len(read[said]) == 1:
                 found[level] = read[said][0]
-    for level in there:
+    for level in others:
         begun = [own for own in known if _begins(own, level)]
         if level not in found and len(begun) == 1:
-            rivals = [lv for lv in there if _begins(begun[0], lv) and lv not in found]
+            rivals = [lv for lv in others if _begins(begun[0], lv) and lv not in found]
             if rivals == [level] and begun[0] not in found.values():
                 found[level] = begun[0]
-    return {level: found[level] for level in there if level in found}
+    return {level: found[level] for level in others if level in found}
 
 
 def _readings(ours: str, theirs: str, panel: Panel) -> list[LevelReading]:
-    """Return the panel's ways to read a level of columns of these two names."""
+    """Return the functions by which the panel reads levels of columns of both names."""
     keys = key_of(ours), key_of(theirs)
     codes: list[LevelReading] = [
         c.meaning for c in panel.ordinals if c.names is None or all(map(c.named, keys))
@@ -104,12 +108,16 @@ def _readings(ours: str, theirs: str, panel: Panel) -> list[LevelReading]:
 
 
 def _begins(one: str, other: str) -> bool:
+    """Whether one label is the other's first word or words."""
     short, long = sorted((folded(one), folded(other)), key=len)
     return long.startswith(short) and not long[len(short) : len(short) + 1].isalnum()
 
 
 def why_not(ours: tuple[str, Feature], theirs: tuple[str, Feature], panel: Panel) -> str:
-    """Return the reason why two features cannot be the same; empty if there is none."""
+    """Return the reason why two features of one key are not the same; empty if they can be.
+
+    Arguments are those of :func:`same_levels`.
+    """
     one, other = ours[1], theirs[1]
     if one.levels is not None and other.levels is not None:
         shared = set(same_levels(ours, theirs, panel).values())

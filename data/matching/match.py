@@ -1,9 +1,9 @@
-"""Match a model's features to another cohort's, which have their own names and levels.
+"""Match a model's features to those of another cohort, which has other names and levels.
 
-A feature is searched by its name, its column, and then by the panels: the same gene under an alias,
-the same ordered code, the same quantity, the same set of labels. The first of these that finds
-exactly one feature of an agreeing kind decides. Where several fit, nothing is guessed: the feature
-is left missing, and its candidates are listed, for the caller to choose.
+A feature is looked for by its name, by its column, and then by the panels: the same gene under an
+alias, the same ordered code, the same quantity, the same set of labels. The first of these rules
+that finds exactly one feature that agrees in kind, unit and levels decides. Where several agree,
+the feature is left missing and the candidates are listed for the caller to choose from.
 """
 
 from __future__ import annotations
@@ -18,42 +18,43 @@ from accomplice.data.arrays import Array
 from accomplice.data.coding import treated
 from accomplice.data.cohort import Patients
 from accomplice.data.errors import InputError, nearest, some
-from accomplice.data.matching.equality import Key, keys, same_levels, why_not
+from accomplice.data.matching.equality import Key, matching_rules, same_levels, why_not
 from accomplice.data.matching.scales import outside
 from accomplice.data.panels.panel import Panel, load_panel
 from accomplice.data.preprocessing.preprocessor import Preprocessor
 from accomplice.data.study import Study
 from accomplice.data.study_parts import Feature
 
-#: Part of the known values outside the model's range, from which on a number does not match.
+#: Share of a feature's known values outside the training range above which it does not match.
 OTHER_SCALE = 0.5
 #: Evidence of a match that the caller named.
 NAMED = "named by --map"
 #: The argument that names matches.
 MAP = "--map (in Python features)"
+#: Evidence of a match of the two studies' treatments.
 AS_TREATMENT = "the study's treatment"
 
 
 @dataclass(frozen=True)
 class Match:
-    """Where one of the model's features is found."""
+    """One of the model's features, and the cohort's feature that is the same."""
 
     feature: str
-    """The model's name for it."""
+    """Name of the model's feature."""
     source: str | None
-    """The cohort's name for it; None where it is missing."""
+    """Name of the cohort's feature; None where it is missing."""
     how: str
-    """Evidence that they are the same; or the reason why it is missing."""
+    """Evidence that the two are the same; or the reason why the feature is missing."""
     levels: Mapping[str, str] = field(default_factory=dict)
-    """The cohort's level -> the model's, of a levelled feature."""
+    """Level of the cohort's feature -> level of the model's."""
     candidates: tuple[str, ...] = ()
-    """Candidates for a missing feature, where none is certain."""
+    """The cohort's features that may be a missing feature, where none is certain."""
     known: float = 0.0
-    """Part of the patients with a value that the model can use."""
+    """Share of the patients with a value that the model can use."""
     unknown: float = 0.0
-    """Part whose level the model does not know; they count as missing."""
+    """Share of the patients with a level that the model does not know, which counts as missing."""
     outside: float = 0.0
-    """Part whose number lies outside the training range; clipped to it."""
+    """Share of the patients with a number outside the training range, to which it is clipped."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,23 +66,23 @@ class Matching:
     values: Array
     """(n, p) coded features of the model's study; NaN is missing."""
     absent_modalities: tuple[str, ...]
-    """Modalities of which no feature was found."""
+    """The model's modalities of which no feature was found."""
     unused: tuple[str, ...]
     """The cohort's features that the model does not use."""
 
     @property
     def found(self) -> tuple[Match, ...]:
-        """The features that were found."""
+        """The matches of features that were found."""
         return tuple(m for m in self.matches if m.source is not None)
 
     @property
     def missing(self) -> tuple[Match, ...]:
-        """The features that were not."""
+        """The matches of features that were not found."""
         return tuple(m for m in self.matches if m.source is None)
 
     @property
     def doubtful(self) -> tuple[Match, ...]:
-        """The missing features that have candidates."""
+        """The matches of missing features that have candidates."""
         return tuple(m for m in self.missing if m.candidates)
 
 
@@ -91,13 +92,13 @@ def match_patients(
     patients: Patients,
     named: Mapping[str, str] | None = None,
 ) -> Matching:
-    """Find the model's features among those of other patients, and code these by them.
+    """Find the model's features among those of other patients, and code the patients by them.
 
     Args:
         model: study that the model was trained on.
-        preprocessor: of one of its fold models, which knows the range of each number.
-        patients: of another study.
-        named: the model's feature -> the study's, as the caller decides.
+        preprocessor: preprocessor of one of its fold models, with the training ranges.
+        patients: n patients of another study.
+        named: model's feature -> the other study's feature, as the caller decides.
 
     Raises:
         InputError: a name is unknown, two features paired in ``named`` cannot be the same, or no
@@ -110,7 +111,7 @@ def match_patients(
     far[:, blind] = outside(preprocessor, values[:, blind])
     seen = ~np.isnan(values)
     shares = far.sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
-    known_there = _known_there(found, patients)
+    with_value = _with_value(found, patients)
     done = []
     for j, match in enumerate(found):
         if match.source is None:
@@ -121,7 +122,7 @@ def match_patients(
             done.append(replace(match, source=None, how=why, candidates=(match.source,)))
         else:
             known = float(seen[:, j].mean())
-            lost = known_there[j] - known
+            lost = with_value[j] - known
             done.append(replace(match, known=known, unknown=lost, outside=float(far[:, j].mean())))
     used = {match.source for match in done}
     have = {m.feature for m in done if m.source is not None}
@@ -134,16 +135,19 @@ def match_patients(
 def match_features(
     model: Study, other: Study, named: Mapping[str, str] | None = None
 ) -> tuple[Match, ...]:
-    """Find each of a model's features in another study; see the module.
+    """Find each of a model's features in another study, by the rules of this module.
 
     Args:
-        model: whose features are looked for, in its order.
-        other: in which they are looked for.
-        named: the model's feature -> the other study's.
+        model: study that the model was trained on.
+        other: study in which its features are looked for.
+        named: model's feature -> the other study's feature, as the caller decides.
+
+    Returns:
+        One match for each of the model's features, in its order.
 
     Raises:
-        InputError: a name is unknown, two features so named cannot be the same, or nothing at all
-            was found.
+        InputError: a name in ``named`` is unknown, two features named together cannot be the same,
+            or no feature but the treatment was found.
     """
     panel, ours, theirs = load_panel(), model.features, other.features
     found = _named(model, other, named or {}, panel)
@@ -151,13 +155,13 @@ def match_features(
     course = _treatments(model, other)
     if course is not None and course.feature not in found:
         (missing if course.source is None else found)[course.feature] = course
-    for how, key_for in keys(panel):
+    for how, key_for in matching_rules(panel):
         taken = {match.source for match in found.values()}
         open_ours = [n for n in ours if n not in found and _open(missing.get(n), model)]
         groups = _by_key(((n, ours[n]) for n in open_ours), key_for)
-        there = _by_key(((n, f) for n, f in theirs.items() if n not in taken), key_for)
-        for key in groups.keys() & there.keys():
-            for match in _pair(groups[key], there[key], model, other, how, panel):
+        others = _by_key(((n, f) for n, f in theirs.items() if n not in taken), key_for)
+        for key in groups.keys() & others.keys():
+            for match in _pair(groups[key], others[key], model, other, how, panel):
                 if match.source is None:
                     missing.setdefault(match.feature, match)
                 else:
@@ -176,15 +180,15 @@ def match_features(
 
 
 def translate(found: Iterable[Match], model: Study, patients: Patients) -> Array:
-    """Code n patients by the p features of the model's study: (n, p), NaN where missing.
+    """Return n patients coded by the p features of the model's study: (n, p), NaN where missing.
 
     Args:
-        found: one match a feature of the model, in the study's order.
+        found: one match for each of the model's features, in its order.
         model: study that the model was trained on.
-        patients: of another study.
+        patients: n patients of another study.
 
     Raises:
-        ValueError: the matches are not as many as the features.
+        ValueError: the number of matches is not that of the features.
     """
     names = list(patients.study.features)
     values = np.full((len(patients), len(model.features)), np.nan)
@@ -206,6 +210,7 @@ def translate(found: Iterable[Match], model: Study, patients: Patients) -> Array
 
 
 def _by_key(features: Iterable[tuple[str, Feature]], key_for: Key) -> dict[Hashable, list[str]]:
+    """Return key -> names of the features that have it."""
     groups: dict[Hashable, list[str]] = defaultdict(list)
     for name, feature in features:
         key = key_for(name, feature)
@@ -217,18 +222,18 @@ def _by_key(features: Iterable[tuple[str, Feature]], key_for: Key) -> dict[Hasha
 def _pair(
     ours: Iterable[str], theirs: Iterable[str], model: Study, other: Study, how: str, panel: Panel
 ) -> list[Match]:
-    """Match features of one key: one of ours to one of theirs, or return why not."""
+    """Return a match for each feature of ``ours``, found or missing; all features have one key."""
     reasons = {
-        (one, there): why_not((one, model.features[one]), (there, other.features[there]), panel)
+        (one, their): why_not((one, model.features[one]), (their, other.features[their]), panel)
         for one in ours
-        for there in theirs
+        for their in theirs
     }
     able = {one: [t for t in theirs if not reasons[one, t]] for one in ours}
-    wanted = [t for each in able.values() for t in each]
+    wanted = [t for candidates in able.values() for t in candidates]
     made = []
     for one, candidates in able.items():
         if not candidates:
-            why = next(reasons[one, there] for there in theirs)
+            why = next(reasons[one, their] for their in theirs)
             made.append(Match(one, None, why))
         elif len(candidates) > 1 or wanted.count(candidates[0]) > 1:
             rivals = [o for o in able if o != one and set(able[o]) & set(candidates)]
@@ -241,36 +246,41 @@ def _pair(
     return made
 
 
-def _made(one: str, there: str, model: Study, other: Study, how: str, panel: Panel) -> Match:
-    pair = (one, model.features[one]), (there, other.features[there])
-    return Match(one, there, how, same_levels(*pair, panel) if pair[0][1].levels else {})
+def _made(one: str, their: str, model: Study, other: Study, how: str, panel: Panel) -> Match:
+    """Return the match of the model's feature ``one`` with the other study's ``their``."""
+    pair = (one, model.features[one]), (their, other.features[their])
+    return Match(one, their, how, same_levels(*pair, panel) if pair[0][1].levels else {})
 
 
 def _named(model: Study, other: Study, named: Mapping[str, str], panel: Panel) -> dict[str, Match]:
-    """Check and take the caller's own matches."""
+    """Return the model's feature -> the match that the caller named.
+
+    Raises:
+        InputError: a feature is unknown, or the two cannot be the same.
+    """
     found: dict[str, Match] = {}
-    for one, there in named.items():
+    for one, their in named.items():
         if one not in model.features:
             raise InputError(
                 f"{MAP}: the model has no feature '{one}'{nearest(one, model.features)}"
             )
-        if there not in other.features:
+        if their not in other.features:
             raise InputError(
-                f"{MAP}: study '{other.name}' has no feature '{there}'"
-                f"{nearest(there, other.features)}"
+                f"{MAP}: study '{other.name}' has no feature '{their}'"
+                f"{nearest(their, other.features)}"
             )
-        ours, theirs = model.features[one], other.features[there]
+        ours, theirs = model.features[one], other.features[their]
         if (ours.levels is None) != (theirs.levels is None) or (
             ours.levels is None and ours.kind != theirs.kind
         ):
             raise InputError(
-                f"{MAP}: '{there}' is of kind '{theirs.kind}', '{one}' of kind '{ours.kind}': "
+                f"{MAP}: '{their}' is of kind '{theirs.kind}', '{one}' of kind '{ours.kind}': "
                 "change the kind in the study file"
             )
-        match = _made(one, there, model, other, NAMED, panel)
+        match = _made(one, their, model, other, NAMED, panel)
         if ours.levels is not None and not match.levels:
             raise InputError(
-                f"{MAP}: none of the levels of '{there}' ({some(theirs.levels or ())}) is one of "
+                f"{MAP}: none of the levels of '{their}' ({some(theirs.levels or ())}) is one of "
                 f"'{one}' ({some(ours.levels)}): map them in the study file"
             )
         found[one] = match
@@ -278,7 +288,7 @@ def _named(model: Study, other: Study, named: Mapping[str, str], panel: Panel) -
 
 
 def _treatments(model: Study, other: Study) -> Match | None:
-    """Match the two studies' treatments by their label."""
+    """Return the match of the model's treatment, by its label; None if it has none."""
     ours, theirs = model.treatment, other.treatment
     if ours is None:
         return None
@@ -292,11 +302,12 @@ def _treatments(model: Study, other: Study) -> Match | None:
 
 
 def _treatment_of(study: Study) -> str:
+    """Return the name of the feature of treatment; empty without one."""
     return "" if study.treatment is None else list(study.features)[study.treatment_position]
 
 
 def _as_treated(model: Study, feature: Feature, patients: Patients) -> Array:
-    """Code the patients' treatment (n,) as the model does."""
+    """Return the patients' treatment (n,), coded as the model's feature; NaN where unknown."""
     status, course = treated(patients.study, patients.values), model.treatment
     if status is None or course is None:
         return np.full(len(patients), np.nan)
@@ -310,12 +321,12 @@ def _as_treated(model: Study, feature: Feature, patients: Patients) -> Array:
 
 
 def _open(match: Match | None, model: Study) -> bool:
-    """Whether a feature is not matched yet."""
+    """Whether further rules may match a feature, by the match that is missing so far."""
     return match is None or not (match.candidates or match.feature == _treatment_of(model))
 
 
-def _known_there(found: Iterable[Match], patients: Patients) -> list[float]:
-    """Part of the patients who have any value of each match's source."""
+def _with_value(found: Iterable[Match], patients: Patients) -> list[float]:
+    """Return for each match the share of the patients with a value of the cohort's feature."""
     names = list(patients.study.features)
     known = (~np.isnan(patients.values)).mean(axis=0)
     return [0.0 if m.source is None else float(known[names.index(m.source)]) for m in found]

@@ -1,10 +1,9 @@
 """Put a whole new cohort on the scales that a model was trained on, without its outcomes.
 
 Training ranks expression within each centre that has enough patients, because assays and batches
-shift a gene's level and spread: only a patient's rank among the others carries over. A cohort new
-to a model is ranked likewise: its own quantiles are added to the model's; with too few patients the
-model's are used. Numbers and densities keep their unit; :func:`outside` finds those outside the
-training range.
+shift a gene's level and spread, so that only a patient's rank is comparable between cohorts. A new
+cohort is ranked by quantiles of its own, or, with too few patients, by the model's. Numbers and
+densities keep their unit; :func:`outside` finds those outside the training range.
 """
 
 from __future__ import annotations
@@ -20,7 +19,12 @@ from accomplice.data.preprocessing.scaling import CENTRE_SIZE, Unstandardised, a
 
 
 def rankable(preprocessor: Preprocessor, values: Array) -> Bools:
-    """Which features (p,) are expression of enough new patients (n, p) to be ranked among them."""
+    """Return whether each feature (p,) is expression that enough new patients have, to be ranked.
+
+    Args:
+        preprocessor: preprocessor of the model.
+        values: (n, p) coded features of the new cohort; NaN is missing.
+    """
     known = (~np.isnan(values)).sum(axis=0)
     return np.asarray(_expression(preprocessor) & (known >= CENTRE_SIZE))
 
@@ -31,12 +35,12 @@ def on_own_scale(
     """Return the preprocessing with the assay scale of a whole new cohort.
 
     Args:
-        preprocessor: fitted to other patients; all but its expression scales stays.
-        values: (n, p) coded features of the new cohort, NaN is missing.
-        centre: (n,) its hospitals; one with enough patients gets a scale of its own.
+        preprocessor: preprocessor of the model; all but its expression scales is kept.
+        values: (n, p) coded features of the new cohort; NaN is missing.
+        centre: (n,) hospitals of the new cohort; one with enough patients gets its own scale.
 
     Returns:
-        A preprocessor for which patients of no known centre are of the new cohort.
+        A preprocessor by which patients of an unknown hospital are ranked in the new cohort.
     """
     own = rankable(preprocessor, values)
     if not own.any():
@@ -49,9 +53,13 @@ def on_own_scale(
 
 
 def outside(preprocessor: Preprocessor, values: Array) -> Bools:
-    """Which numbers and densities (n, p) lie outside the training range.
+    """Return whether each value (n, p) is a number or density outside the training range.
 
-    The range is that of all but one training patient in two hundred at either end.
+    The range is from the 0.5th to the 99.5th centile of the training patients.
+
+    Args:
+        preprocessor: preprocessor of the model.
+        values: (n, p) coded features; NaN is missing and counts as inside.
     """
     z = Unstandardised(preprocessor.log_offset[None], {}).scale(values, None)[0]
     kinds = [f.kind in ("number", "density") for f in preprocessor.study.features.values()]
@@ -61,5 +69,6 @@ def outside(preprocessor: Preprocessor, values: Array) -> Bools:
 
 
 def _expression(preprocessor: Preprocessor) -> Bools:
+    """Return whether each feature (p,) is expression."""
     features = preprocessor.study.features.values()
     return np.array([feature.kind == "expression" for feature in features])

@@ -1,4 +1,4 @@
-"""Recognise other spellings of a feature's levels: by case, as numbers, or by the panels."""
+"""Recognise other spellings of a feature's levels: in letter case, as numbers, or by the panels."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Self
 from accomplice.data.panels.panel import key_of, load_panel, same_key
 from accomplice.data.study_parts import Feature
 
-#: Maximum of characters of a text that is looked up.
+#: Most characters of a text that is looked up.
 LONGEST = 64
 
 
 def _single(pairs: Iterable[tuple[str | None, str]]) -> dict[str | None, str | None]:
-    """Return key -> its value, None where a key has several."""
+    """Return key -> its value; None where a key occurs more than once."""
     found: dict[str | None, str | None] = {}
     for key, value in pairs:
         found[key] = None if key in found else value
@@ -23,18 +23,18 @@ def _single(pairs: Iterable[tuple[str | None, str]]) -> dict[str | None, str | N
 
 @dataclass(frozen=True)
 class Spellings:
-    """Spellings of a feature's levels beside those that its study lists."""
+    """Spellings of a feature's levels that its study does not list."""
 
     key: str
-    """Of the feature's column, as panels read it."""
+    """Name of the feature's column, as :func:`panel.key_of` writes it."""
     alike: dict[str | None, str | None]
-    """Key of a level or listed spelling -> itself; None where several are alike."""
+    """Normalised text -> the level or listed spelling that has it; None where several have it."""
     coded: list[tuple[Callable[[str, str], str | None], dict[str | None, str | None]]]
-    """A panel's reading of cells, and its meaning of a level -> that level."""
+    """Functions by which panels read a cell, each with its meaning -> the level that has it."""
 
     @classmethod
     def of(cls, feature: Feature, name: str) -> Self:
-        """Return the spellings of a feature in a column of this name."""
+        """Return the spellings of a feature's levels in a column of this name."""
         panel, key = load_panel(), key_of(name)
         levels = feature.levels or ()
         listed = dict.fromkeys((*levels, *(feature.map or ())))
@@ -45,10 +45,10 @@ class Spellings:
             for meaning in (*codes, *labels)
         ]
         alike = _single((same_key(spelling), spelling) for spelling in listed)
-        return cls(key, alike, [each for each in coded if {*each[1]} - {None}])
+        return cls(key, alike, [entry for entry in coded if {*entry[1]} - {None}])
 
     def level(self, text: str) -> str | None:
-        """Return the level or listed spelling that another text means, None if it is not sure."""
+        """Return the level or listed spelling that another text means; None if uncertain."""
         if len(text) > LONGEST:
             return None
         if (plain := same_key(text)) in self.alike:
