@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from accomplice.data.example import example_patient
+from accomplice.data.example_patient import example_patient
 from accomplice.serving.answers.curves import curves_json, grid, merge_times
 from accomplice.serving.requests.patient_reader import CodedPatients, PatientReader
 from accomplice.serving.requests.schemas import RESEARCH, SYNTHETIC

@@ -26,7 +26,7 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, Tens
 from mlflow.types.schema import AnyType
 
 from accomplice.data.errors import InputError
-from accomplice.data.example import example_patient
+from accomplice.data.example_patient import example_patient
 from accomplice.training.bundle import Bundle
 from accomplice.training.models.manifest import digest_of
 from accomplice.training.reports.wording import RESEARCH_USE

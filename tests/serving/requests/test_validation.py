@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accomplice.data.example import example_patient
+from accomplice.data.example_patient import example_patient
 from accomplice.data.study import Study
 from accomplice.serving.requests import validation as schema
 from accomplice.serving.requests.patient_reader import PatientReader
