@@ -21,7 +21,10 @@ Bools: TypeAlias = NDArray[np.bool_]
 
 
 def round_off(value: float, *, up: bool) -> float:
-    """Round up or down to three significant digits, so that a bound is no single patient's time."""
+    """Return a value rounded up or down to three significant digits; 0 for one of at most 0.
+
+    So rounded, the end of a range is no single patient's value.
+    """
     if value <= 0:
         return 0.0
     step = 10.0 ** (math.floor(math.log10(value)) - 2)

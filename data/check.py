@@ -17,8 +17,9 @@ from accomplice.data.errors import some
 from accomplice.data.loading import load_endpoints
 from accomplice.data.study_parts import Feature
 
-#: Fewest patients whose exact number is printed, and of a level or group without a warning.
+#: Fewest patients whose exact number is printed; levels and labels of fewer give a warning.
 FEW = 5
+#: Absolute rank correlation from which two features are nearly the same.
 NEAR_COPY = 0.98
 #: Most features of a table in which all pairs of columns are compared.
 MOST_COMPARED = 2000
@@ -26,41 +27,52 @@ MOST_COMPARED = 2000
 
 @dataclass(frozen=True)
 class FeatureSummary:
-    """One feature of the cohort."""
+    """Missing values and distribution of one feature of the cohort."""
 
     name: str
+    """Name of the feature."""
     modality: str
+    """Modality of the feature."""
     kind: str
+    """Kind of the feature, such as ``number``."""
     missing: float
     """Share of the patients without a value."""
     values: str
-    """Quartiles, or patients per level."""
+    """Quartiles, or patients per level, as text."""
     rare: bool
-    """Whether a level has fewer than five patients."""
+    """Whether a level that occurs has fewer than five patients."""
 
 
 @dataclass(frozen=True)
 class FollowUp:
-    """One survival endpoint of the cohort."""
+    """Follow-up of the cohort for one survival endpoint."""
 
     endpoint: str
+    """Name of the endpoint."""
     n: int
+    """Patients with follow-up."""
     left_out: int
     """Patients without follow-up."""
     events: int
+    """Patients with the event."""
     median: float | None
     """Median follow-up in months, by reverse Kaplan-Meier; None: not reached."""
     horizon: float
+    """Months to which the endpoint is modelled."""
 
 
 @dataclass(frozen=True)
 class Labels:
-    """One binary endpoint of the cohort."""
+    """Numbers of patients by their label of one binary endpoint."""
 
     endpoint: str
+    """Name of the endpoint."""
     positive: int
+    """Patients with a positive label."""
     negative: int
+    """Patients with a negative label."""
     unlabelled: int
+    """Patients without a label."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +80,17 @@ class Report:
     """Summary of a cohort, with warnings."""
 
     study: str
+    """Name of the study."""
     n: int
-    """Patients: of the first survival endpoint, if there is one."""
+    """Patients; those of the first survival endpoint, if there is one."""
     survival: tuple[FollowUp, ...]
+    """One for each survival endpoint."""
     binary: tuple[Labels, ...]
+    """One for each binary endpoint."""
     features: tuple[FeatureSummary, ...]
+    """One for each feature, in the study's order."""
     warnings: tuple[str, ...]
+    """Notes on reading the table, and warnings, one line each."""
 
 
 def check_study(path: Path) -> Report:
@@ -90,10 +107,10 @@ def check_study(path: Path) -> Report:
         for j, (name, feature) in enumerate(patients.study.features.items())
     )
     labels = tuple(
-        Labels(name, int((each == 1).sum()), int((each == 0).sum()), int(np.isnan(each).sum()))
-        for name, each in patients.binary.items()
+        Labels(name, int((label == 1).sum()), int((label == 0).sum()), int(np.isnan(label).sum()))
+        for name, label in patients.binary.items()
     )
-    notes = (note for each in (patients, *cohorts) for note in each.notes)
+    notes = (note for group in (patients, *cohorts) for note in group.notes)
     on_outcomes = [*dict.fromkeys(notes)]
     on_outcomes += [warning for cohort in cohorts for warning in _on_survival(cohort)]
     on_outcomes += [
@@ -123,10 +140,13 @@ def _follow_up(cohort: Cohort) -> FollowUp:
 
 
 def median_follow_up(time: Array, event: Bools) -> float | None:
-    """Return the median follow-up by reverse Kaplan-Meier, where censoring is the event.
+    """Return the median follow-up in months by reverse Kaplan-Meier; None if it is not reached.
+
+    Censoring counts as the event, and the event as censoring (Schemper and Smith, A note on
+    quantifying follow-up in studies of failure time, Controlled Clinical Trials 1996).
 
     Args:
-        time: follow-up (n,).
+        time: follow-up in months (n,).
         event: whether the event was seen (n,).
     """
     times, first = np.unique(np.sort(time), return_index=True)
@@ -137,7 +157,7 @@ def median_follow_up(time: Array, event: Bools) -> float | None:
 
 
 def render(report: Report, console: Console) -> None:
-    """Print a report."""
+    """Print a report on a console."""
     if not report.survival:
         console.print(f"{report.study}: {report.n} patients", markup=False, highlight=False)
     for place, each in enumerate(report.survival):
@@ -149,11 +169,11 @@ def render(report: Report, console: Console) -> None:
         console.print(f"median follow-up {followed}, horizon {each.horizon:.1f} months")
     for labels in report.binary:
         counts = (labels.positive, labels.negative, labels.unlabelled)
-        told = ", ".join(
+        listed = ", ".join(
             f"{_count(n)} {what}"
             for n, what in zip(counts, ("positive", "negative", "unlabelled"), strict=True)
         )
-        console.print(f"{told} ({labels.endpoint})", markup=False, highlight=False)
+        console.print(f"{listed} ({labels.endpoint})", markup=False, highlight=False)
     table = Table("modality", "feature", "kind", "missing", "quartiles or levels")
     for row in report.features:
         cells = (row.modality, row.name, row.kind, f"{row.missing:.0%}", row.values)
@@ -186,17 +206,19 @@ def _summary(name: str, modality: str, feature: Feature, codes: Array) -> Featur
 
 
 def _on_survival(cohort: Cohort) -> list[str]:
+    """Return a warning if an endpoint has few events for the number of features."""
     found = []
-    each = cohort.event.sum() / len(cohort.study.features)
-    if each < 10:
+    per_feature = cohort.event.sum() / len(cohort.study.features)
+    if per_feature < 10:
         found.append(
-            f"{each:.1f} events per feature ({cohort.endpoint}), fewer than 10: expect strong "
-            "shrinkage"
+            f"{per_feature:.1f} events per feature ({cohort.endpoint}), fewer than 10: expect "
+            "strong shrinkage"
         )
     return found
 
 
 def _warnings(patients: Patients, summaries: tuple[FeatureSummary, ...]) -> list[str]:
+    """Return warnings on rare levels, missing values and nearly equal features."""
     found = []
     rare = [row.name for row in summaries if row.rare]
     if rare:

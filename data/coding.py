@@ -2,9 +2,8 @@
 
 Numbers stay as they are, an ordinal becomes the rank of its level, a category the index of its
 level. Nothing here is fitted. A cell that cannot be coded is kept as a finding, which a cohort
-turns into an error and a prediction into a flag. A cell means the same in a table and in the JSON
-of a request: a frame of one patient takes a millisecond for a few columns and tens of them for an
-expression panel, plain lists take microseconds.
+turns into an error and a prediction into a flag. A cell means the same in a table
+(:meth:`Coder.frame`) and in the JSON of a request (:meth:`Coder.lists`, faster for few patients).
 """
 
 from __future__ import annotations
@@ -27,39 +26,39 @@ from accomplice.data.matching.spellings import Spellings
 from accomplice.data.study import Study
 from accomplice.data.study_parts import Feature, as_level
 
-#: Patterns of missing values whose flags are kept.
+#: Most patterns of missing values whose flags are cached.
 REMEMBERED = 4096
 
-#: Types of true and false.
+#: Types of truth values.
 TRUTHS = (bool, np.bool_)
-#: Types of a column's cells that can be taken as they are.
-NUMBERS, LEVELS = frozenset({float, type(None)}), frozenset({str, type(None)})
-#: Kinds of finding.
-ABSENT, NOT_A_NUMBER, OUT_OF_RANGE, UNKNOWN_LEVEL = (
-    "absent",
-    "not_a_number",
-    "out_of_range",
-    "unknown_level",
-)
+#: Types of the cells of a number that need no parsing.
+NUMBERS = frozenset({float, type(None)})
+#: Types of the cells of a feature with levels that need no conversion to text.
+LEVELS = frozenset({str, type(None)})
+#: Kinds of finding: the table lacks the column; a cell is no number, out of range, or no level.
+ABSENT, NOT_A_NUMBER = "absent", "not_a_number"
+OUT_OF_RANGE, UNKNOWN_LEVEL = "out_of_range", "unknown_level"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something in a column that its feature does not allow."""
+    """Cells of a column that its feature does not allow."""
 
     kind: str
+    """:data:`ABSENT`, :data:`NOT_A_NUMBER`, :data:`OUT_OF_RANGE` or :data:`UNKNOWN_LEVEL`."""
     feature: str
     rows: Bools
-    """(n,) the rows concerned."""
+    """(n,) whether a row has such a cell."""
 
 
 @dataclass(frozen=True)
 class Coded:
-    """A table as numbers."""
+    """A table coded as numbers, with the cells that cannot be coded."""
 
     values: Array
     """(n, p) one column a feature, in the study's order; NaN is missing."""
     findings: tuple[Finding, ...]
+    """Cells that cannot be coded, by feature and kind."""
     bounds: dict[str, int] = field(default_factory=dict)
     """Feature -> cells such as ``>90``, whose bound was taken; empty for a request."""
 
@@ -72,7 +71,7 @@ class Coder:
 
     @cached_property
     def meanings(self) -> list[Meanings | None]:
-        """By feature: spelling -> index of its level, NaN for missing; None for a number."""
+        """For each feature: spelling -> index of its level, NaN for missing; None for a number."""
         features = self.study.features.items()
         return [meaning_of(feature, feature.column or name) for name, feature in features]
 
@@ -83,7 +82,7 @@ class Coder:
 
     @cached_property
     def formats(self) -> list[NumberFormat]:
-        """By feature: how its numbers are written."""
+        """For each feature: format of its numbers."""
         return [NumberFormat.of(feature, self.words) for feature in self.study.features.values()]
 
     @cached_property
@@ -99,10 +98,10 @@ class Coder:
         return np.where(levels, -np.inf, low), np.where(levels, np.inf, high)
 
     def frame(self, frame: pd.DataFrame) -> Coded:
-        """Code a table of n rows; columns in any order, further ones are not looked at.
+        """Code a table of n rows; its columns have any order, and further ones are ignored.
 
         Raises:
-            InputError: a name of a column stands twice.
+            InputError: two columns have one name.
         """
         if not frame.columns.is_unique:
             twice = frame.columns[frame.columns.duplicated()].unique()
@@ -127,11 +126,11 @@ class Coder:
         return replace(self._coded(values, found), bounds=bounds)
 
     def lists(self, columns: Mapping[int, list[Any]], n: int) -> Coded:
-        """Code columns of n cells each: None, truth values, numbers or texts.
+        """Code columns whose n cells are None, truth values, numbers or texts.
 
         Args:
-            columns: position of a feature -> its cells; a feature without a column is missing.
-            n: the number of rows.
+            columns: position of a feature -> its n cells; a feature without cells is missing.
+            n: number of rows.
         """
         nothing: list[float | None] = [None] * n
         numbers, found = [nothing] * len(self._names), {}
@@ -144,7 +143,7 @@ class Coder:
         return self._coded(np.array(numbers, dtype=float).reshape(len(numbers), n).T, found)
 
     def _coded(self, values: Array, found: dict[tuple[int, str], Bools]) -> Coded:
-        """Add the values (n, p) out of range to the findings, by position of feature and kind."""
+        """Return the coded table; to its findings, values (n, p) out of range are added."""
         low, high = self._bounds
         outside = values < low
         outside |= values > high
@@ -159,13 +158,13 @@ class Coder:
 
 @dataclass(frozen=True)
 class Flagger:
-    """Flags the missing and the odd values of each coded row, for an answer."""
+    """Flags missing and invalid values of each coded row, for an answer to a request."""
 
     study: Study
 
     @cached_property
     def _blocks(self) -> list[tuple[str, tuple[int, ...], list[str]]]:
-        """By modality: its flag, its features' positions, and their flags."""
+        """For each modality: its flag, the positions of its features, and their flags."""
         names = list(self.study.features)
         return [
             (f"missing_modality:{modality}", block, [f"missing:{names[j]}" for j in block])
@@ -173,25 +172,23 @@ class Flagger:
         ]
 
     @cached_property
-    def _known(self) -> dict[bytes, list[str]]:
+    def _cache(self) -> dict[bytes, list[str]]:
+        """Pattern of missing values, as packed bits -> its flags."""
         return {}
 
     def __call__(self, coded: Coded) -> list[list[str]]:
-        """Return the flags of each of n rows, those of missing values first.
-
-        Rows miss the same values together, so that most patterns are known already.
-        """
+        """Return the flags of each of n rows, those of missing values first."""
         unknown = np.isnan(coded.values)
         packed = np.packbits(unknown, axis=1)
         text, width = packed.tobytes(), packed.shape[1]
         flags = []
         for i in range(len(unknown)):
             pattern = text[i * width : (i + 1) * width]
-            missing = self._known.get(pattern)
+            missing = self._cache.get(pattern)
             if missing is None:
-                if len(self._known) >= REMEMBERED:
-                    self._known.clear()
-                missing = self._known[pattern] = self._missing(unknown[i].tolist())
+                if len(self._cache) >= REMEMBERED:
+                    self._cache.clear()
+                missing = self._cache[pattern] = self._missing(unknown[i].tolist())
             flags.append([*missing])
         for finding in coded.findings:
             if finding.kind != ABSENT:
@@ -200,13 +197,14 @@ class Flagger:
         return flags
 
     def _missing(self, unknown: Sequence[bool]) -> list[str]:
+        """Return the flags of one row by which of its p values are missing."""
         flags = []
-        for whole, block, each in self._blocks:
-            here = [unknown[j] for j in block]
-            if all(here):
-                flags.append(whole)
-            elif any(here):
-                flags += compress(each, here)
+        for modality_flag, block, feature_flags in self._blocks:
+            missing = [unknown[j] for j in block]
+            if all(missing):
+                flags.append(modality_flag)
+            elif any(missing):
+                flags += compress(feature_flags, missing)
         return flags
 
 
@@ -216,7 +214,7 @@ def code(study: Study, frame: pd.DataFrame) -> Coded:
 
 
 class Meanings(dict[str, float]):
-    """Spelling -> index of its level, NaN for missing, of the feature of one column."""
+    """Spellings of one feature: spelling -> index of the level it means, NaN for missing."""
 
     def __init__(self, feature: Feature, column: str) -> None:
         super().__init__((level, float(i)) for i, level in enumerate(feature.levels or ()))
@@ -229,13 +227,13 @@ class Meanings(dict[str, float]):
         return Spellings.of(self._feature, self._column)
 
     def otherwise(self, text: str) -> float | None:
-        """Return the index of the level that an unlisted spelling means, if that is sure."""
+        """Return the index of the level that an unlisted spelling means; None if uncertain."""
         level = self._spellings.level(text)
         return None if level is None else self[level]
 
 
 def meaning_of(feature: Feature, column: str = "") -> Meanings | None:
-    """Return the spellings of a feature's levels; None for a number."""
+    """Return the spellings of a feature's levels, read from this column; None for a number."""
     return None if feature.levels is None else Meanings(feature, column)
 
 
@@ -244,19 +242,23 @@ def missing_words(study: Study) -> frozenset[str]:
     return MISSING | words_of(study.missing)
 
 
-#: Default format of a column's numbers.
+#: Format of numbers without a study's: the common words for missing, each cell read alone.
 PLAIN = NumberFormat(MISSING, alone=True)
 
 
 def code_cells(
     column: list[Any], meaning: Mapping[str, float] | None, known: NumberFormat = PLAIN
 ) -> tuple[list[float | None], list[int]]:
-    """Return the numbers of cells, None or NaN where missing, and the rows that have no meaning.
+    """Code the cells of one feature.
 
     Args:
-        column: cells that are None, truth values, numbers or texts.
-        meaning: of the feature's spellings; None for a number.
-        known: how the column's cells are written.
+        column: n cells, each None, a truth value, a number or a text.
+        meaning: spelling -> index of its level; None if the feature is a number.
+        known: format of the column's numbers.
+
+    Returns:
+        For each cell a number, or the index of a level; None or NaN where it is missing or invalid.
+        And the positions of the invalid cells.
     """
     kinds = {*map(type, column)}
     if meaning is None and kinds <= NUMBERS:
@@ -265,7 +267,7 @@ def code_cells(
         codes = [*map(meaning.get, column)]
         if codes.count(None) == column.count(None):
             return codes, []
-    # True equals 1, but the two are coded apart.
+    # True equals 1, but they are coded differently.
     read = {(type(v), v): _code_cell(v, meaning, known) for v in column if v is not None}
     found = [(None, False) if v is None else read[type(v), v] for v in column]
     return [number for number, _ in found], [i for i, (_, bad) in enumerate(found) if bad]
@@ -274,6 +276,7 @@ def code_cells(
 def _code_cell(
     value: Any, meaning: Mapping[str, float] | None, known: NumberFormat
 ) -> tuple[float, bool]:
+    """Return the number or the index of the level of a cell, and whether the cell is invalid."""
     if meaning is not None:
         return code_level(value, meaning, known.words)
     if type(value) is str:
@@ -283,7 +286,10 @@ def _code_cell(
 
 
 def code_number(value: bool | int | float) -> tuple[float, bool]:
-    """Return the number of a cell that is no text, NaN if it is none, and whether it is none."""
+    """Return the number of a cell that is no text, and whether the cell is invalid.
+
+    Truth values and numbers that are not finite are invalid; their number is NaN.
+    """
     if isinstance(value, TRUTHS):
         return math.nan, True
     try:
@@ -296,7 +302,15 @@ def code_number(value: bool | int | float) -> tuple[float, bool]:
 def code_level(
     value: object, meaning: Mapping[str, float], words: Collection[str] = MISSING
 ) -> tuple[float, bool]:
-    """Return the index of a cell's level, NaN where missing, and whether it is no level."""
+    """Return the index of a cell's level, and whether the cell is invalid.
+
+    The index is NaN where the cell is missing or, then invalid, means no level.
+
+    Args:
+        value: the cell.
+        meaning: spelling -> index of its level.
+        words: cells that mean missing, in lower case.
+    """
     text = as_level(value)
     if text in meaning:
         return meaning[text], False
@@ -309,11 +323,11 @@ def code_level(
 def code_levels(
     column: pd.Series, feature: Feature, words: Collection[str] = MISSING, name: str = ""
 ) -> tuple[Array, Bools]:
-    """Return the index of each cell's level (n,), NaN where missing, and the unknown cells."""
+    """Return :func:`code_level` of each cell of a column: two arrays (n,)."""
     if column.dtype == object and any(kind in TRUTHS for kind in set(map(type, column))):
-        # True equals 1, but as levels the two are spelt apart.
+        # True equals 1, but they are different levels.
         column = column.map(as_level, na_action="ignore")
-    # Of a series of objects pandas 2 tries to make floats, which a large whole number is not.
+    # pandas 2 tries to convert a series of objects to floats, which hold no large whole numbers.
     plain = column.to_numpy() if column.dtype == object else column
     try:
         codes, cells = pd.factorize(plain, use_na_sentinel=True)
@@ -327,10 +341,10 @@ def code_levels(
 
 
 def treated(study: Study, values: Array) -> Array | None:
-    """Return the treatment (n,): 1, 0, or NaN where unknown; None if the study names none.
+    """Return the treatment (n,): 1 treated, 0 untreated, NaN unknown; None if the study names none.
 
     Args:
-        study: names the treatment and its levels.
+        study: study with the treatment's levels.
         values: (n, p) coded features.
     """
     if study.treatment is None:
@@ -351,7 +365,7 @@ def treated(study: Study, values: Array) -> Array | None:
 
 
 def untreated(study: Study) -> float:
-    """Return the code of "untreated"; NaN where the study gives no number for it.
+    """Return the coded value of untreated patients; NaN if the study gives no number for it.
 
     Raises:
         ValueError: the study names no treatment.
@@ -366,12 +380,12 @@ def untreated(study: Study) -> float:
 
 
 def eligible(study: Study, values: Array) -> Array:
-    """Return whether the treatment is an option (n,): 1, 0, or NaN where unknown.
+    """Return whether the treatment is an option (n,): 1 yes, 0 no, NaN unknown.
 
-    It is 1 for all where the study names no treatment.
+    Without a treatment in the study it is 1 for all.
 
     Args:
-        study: names the levels at which it is.
+        study: study with the levels at which the treatment is an option.
         values: (n, p) coded features.
     """
     status = np.ones(len(values))

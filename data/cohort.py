@@ -46,25 +46,25 @@ class Patients:
     binary: dict[str, Array]
     """Binary endpoint -> (n,) 1, 0, or NaN for unlabelled patients."""
     left_out: int = field(default=0, kw_only=True)
-    """Number of patients left out for want of follow-up."""
+    """Number of patients left out because they have no follow-up."""
     notes: tuple[str, ...] = field(default=(), kw_only=True)
-    """One line each on how the table was read: rows merged, patients left out, doubts."""
+    """One line each on rows merged, patients left out and other assumptions about the table."""
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def __repr__(self) -> str:
-        """No patient's values, which a notebook or a traceback would keep."""
+        """Return the study's name and the number of patients, but no patient's value."""
         return f"<{type(self).__name__} of study '{self.study.name}': {len(self)} patients>"
 
     @property
     def target(self) -> str:
-        """The endpoint that comes first: the first binary one, where none is of survival."""
+        """Name of the main endpoint: here the first binary one, as none is of survival."""
         return next(iter(self.binary))
 
     @property
     def counts(self) -> dict[str, int]:
-        """Numbers of patients and of labels of each binary endpoint."""
+        """Number of patients, and of labelled patients by binary endpoint."""
         labelled = {f"{k}_labels": int((~np.isnan(v)).sum()) for k, v in self.binary.items()}
         return {"patients": len(self), **labelled}
 
@@ -82,14 +82,14 @@ class Patients:
         return treated(self.study, self.values)
 
     def prognostic(self) -> Self:
-        """Return the patients without their treatment, as the learners see them."""
+        """Return the patients without the feature of treatment, which the learners do not see."""
         if self.study.treatment is None:
             return self
         kept = list(self.study.prognostic_features)
         return replace(self, study=self.study.prognostic(), values=self.values[:, kept])
 
     def take(self, rows: Ints | Bools) -> Self:
-        """Return the patients at ``rows``, in that order."""
+        """Return the patients at ``rows`` (positions, or a mask (n,)), in that order."""
         return replace(
             self,
             ids=self.ids[rows],
@@ -119,7 +119,7 @@ class Outcome(NamedTuple):
     time: Array
     """(n,) months of follow-up, at most the horizon."""
     event: Bools
-    """(n,) whether the event was seen by then."""
+    """(n,) whether the event was seen, no later than the horizon."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -137,12 +137,12 @@ class Cohort(Patients):
 
     @property
     def target(self) -> str:
-        """The survival endpoint."""
+        """Name of the survival endpoint."""
         return self.endpoint
 
     @property
     def counts(self) -> dict[str, int]:
-        """Numbers of patients, events and labels, those of the further endpoints too."""
+        """Numbers of patients, events and labels, those of the further endpoints included."""
         found = {**super().counts, "events": int(self.event.sum())}
         for name, cohort in self.further.items():
             found |= {f"{name}_patients": len(cohort), f"{name}_events": int(cohort.event.sum())}
@@ -151,42 +151,42 @@ class Cohort(Patients):
     @property
     def outcomes(self) -> str:
         """Counts of outcomes, as text."""
-        told = [f"{int(self.event.sum())} events ({self.endpoint})"]
+        parts = [f"{int(self.event.sum())} events ({self.endpoint})"]
         for name, cohort in self.further.items():
             of = f" of {len(cohort)} patients" if len(cohort) != len(self) else ""
-            told.append(f"{int(cohort.event.sum())}{of} ({name})")
-        return ", ".join(told)
+            parts.append(f"{int(cohort.event.sum())}{of} ({name})")
+        return ", ".join(parts)
 
     @property
     def horizon(self) -> float:
-        """Months to which the endpoint is modelled; undeclared, the last follow-up rounded up."""
+        """Months to which the endpoint is modelled: the study's horizon, else :attr:`followed`."""
         declared = self.study.survival_endpoint(self.endpoint)[1].horizon
         return self.followed if declared is None else declared
 
     @property
     def followed(self) -> float:
-        """Months of the longest follow-up, rounded up."""
+        """Longest follow-up in months, rounded up to three significant digits."""
         return round_off(float(self.time.max()), up=True)
 
     @cached_property
     def outcome(self) -> Outcome:
-        """Time and event, administratively censored at the horizon."""
+        """Time and event (n,), administratively censored at the horizon."""
         seen = self.event & (self.time <= self.horizon)
         return Outcome(np.minimum(self.time, self.horizon), seen)
 
     def take(self, rows: Ints | Bools) -> Self:
-        """Return the patients at ``rows``, in that order, with this endpoint alone.
+        """Return the patients at ``rows`` (positions, or a mask (n,)), in that order.
 
-        Other patients have the further ones, so that the rows say nothing of those.
+        Further endpoints are left out: their patients are others, for whom ``rows`` do not hold.
         """
         return replace(super().take(rows), time=self.time[rows], event=self.event[rows], further={})
 
     def fingerprint(self) -> str:
-        """Return the sha256 (hex) of the study's content and all values, of each endpoint."""
+        """Return the sha256 (hex) of the study's content and all values of every endpoint."""
         own = super().fingerprint()
         if not self.further:
             return own
-        every = [own, *(f"{name} {each.fingerprint()}" for name, each in self.further.items())]
+        every = [own, *(f"{name} {cohort.fingerprint()}" for name, cohort in self.further.items())]
         return hashlib.sha256("\n".join(every).encode()).hexdigest()
 
     def _outcomes(self) -> tuple[NDArray[Any], ...]:
@@ -199,13 +199,14 @@ def build_cohort(
     """Check a table against its study.
 
     Args:
-        study: what the table should hold.
-        frame: one row a patient.
-        endpoint: the survival endpoint; the study's first if absent.
+        study: description of the table.
+        frame: the table, one row a patient unless the study has a rule on rows.
+        endpoint: name of the survival endpoint; None: the study's first.
         further: whether the study's other survival endpoints are read too.
 
     Raises:
-        InputError: a column is missing, patients repeat, an outcome or a feature is not usable.
+        InputError: the endpoint is unknown, a column is missing, patients repeat, or an outcome or
+            a feature is not usable.
     """
     name, _ = study.survival_endpoint(endpoint)
     table = _Table.check(study, frame)
@@ -239,6 +240,7 @@ class _Table:
 
     @classmethod
     def check(cls, study: Study, frame: pd.DataFrame) -> _Table:
+        """Merge the rows of each patient, check identifiers and columns, and code the features."""
         notes: list[str] = []
         if study.rows is not None and study.id is not None:
             survival = [endpoint.time for endpoint in study.endpoints.survival.values()]
@@ -274,7 +276,7 @@ class _Table:
         return Cohort(**made, endpoint=endpoint, time=time[keep], event=event[keep])
 
     def patients(self, keep: Bools) -> dict[str, Any]:
-        """Return the fields of some patients (n,) other than survival, by name."""
+        """Return the fields of :class:`Patients` for the rows ``keep`` (n,), by name."""
         study, frame = self.study, self.frame
         for finding in self.coded.findings:
             _refuse(study, finding.feature, finding.kind, int((finding.rows & keep).sum()))
@@ -304,6 +306,7 @@ def patient_ids(study: Study, frame: pd.DataFrame) -> NDArray[np.str_]:
 
 
 def _centres(frame: pd.DataFrame, name: str) -> NDArray[np.str_]:
+    """Return the patients' hospitals (n,), empty text where missing."""
     codes, texts = texts_of(column(frame, name, "centre"))
     return np.array(texts, dtype=str)[codes]
 
@@ -319,9 +322,9 @@ def _refuse_empty(patients: Patients) -> None:
 
 
 def _refuse_stray(study: Study, values: Array) -> None:
-    """Raise for numbers (n, p) of the treatment that are neither treated nor untreated.
+    """Raise if the treatment's column of ``values`` (n, p) has numbers for neither arm.
 
-    A level that the study lists, but on neither side, is another treatment: unknown here.
+    A level that belongs to neither arm is another treatment, which counts as unknown.
     """
     status = treated(study, values)
     if status is None:
@@ -337,7 +340,7 @@ def _refuse_stray(study: Study, values: Array) -> None:
 
 
 def _refuse(study: Study, name: str, kind: str, count: int) -> None:
-    """Raise for a finding that a cohort may not have."""
+    """Raise for a finding in ``count`` patients; a column that is absent is refused elsewhere."""
     feature = study.features[name]
     where = f"column '{feature.column or name}'"
     if kind == ABSENT or count == 0:

@@ -1,4 +1,4 @@
-"""A synthetic patient of a study, for documentation, warm-ups and the example in MLflow."""
+"""A synthetic patient of a study, for documentation, warm-ups and the input example in MLflow."""
 
 from __future__ import annotations
 

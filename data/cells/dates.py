@@ -12,37 +12,42 @@ from pandas.api.types import is_numeric_dtype
 from accomplice.data.arrays import Array
 from accomplice.data.errors import InputError
 
-#: Months as spreadsheets and statistics programs write them.
+#: Short English names of the months, January first.
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MONTH = "|".join(MONTHS)
+#: A date written as text, such as 2020-03-01, 1.3.20, 1-Mar-2020, 1MAR2020 or Mar 1, 2020.
 _TEXT = re.compile(
     r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})([ T].*)?|(\d{1,2})([-/.])(\d{1,2})\7(\d{2}|\d{4})( .*)?"
     r"|\d{1,2}[- ][A-Za-z]{3,9}[- ]\d{2,4}|[A-Za-z]{3,9} \d{1,2},? \d{4}"
     rf"|\d{{1,2}}(?i:{_MONTH})(\d{{2}}|\d{{4}})|\d{{4}}年\d{{1,2}}月\d{{1,2}}日"
 )
-#: Formats that a column may have throughout, beside those of digits alone.
-_NAMED = (
+#: Formats of dates with a month's name or Chinese characters; those of digits depend on the cells.
+_NAMED_FORMATS = (
     *("%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y"),
     *("%d%b%Y", "%d%b%y", "%Y年%m月%d日"),
 )
 
-#: A gene's symbol that a spreadsheet has turned into a date: 1-Mar, Sep-02.
+#: A gene's symbol that a spreadsheet has turned into a date, such as 1-Mar or Sep-02.
 GENE_AS_DATE = re.compile(
     rf"(?P<day>\d{{1,2}})[-. ](?P<month>{_MONTH})(\.\d+)?"
     rf"|(?P<month2>{_MONTH})[-. ](?P<day2>\d{{1,2}})"
 )
 
-#: Forms in which a column can hold dates.
-Look = Literal["dates", "dates without marks", "serial dates"]
+#: Forms of dates: text or timestamps, whole numbers such as 20200301, a spreadsheet's day numbers.
+DateForm = Literal["dates", "dates without marks", "serial dates"]
 
 
 def is_date(text: str) -> bool:
-    """Whether a cell is written as a date."""
+    """Whether a text is written as a date."""
     return _TEXT.fullmatch(text) is not None
 
 
-def look_of(cells: pd.Series) -> Look | None:
-    """Return the form of date of most known cells of a column; None if they are not dates."""
+def date_form(cells: pd.Series) -> DateForm | None:
+    """Return the form in which a column (n,) holds dates; None if it holds no dates.
+
+    Either most known cells are dates written as text, or at least half are numbers that all can be
+    dates.
+    """
     if cells.dtype.kind == "M":
         return "dates"
     known = cells.dropna()
@@ -66,15 +71,20 @@ def look_of(cells: pd.Series) -> Look | None:
 
 
 def read_dates(cells: pd.Series, format: str | None, name: str) -> tuple[Array, str | None]:
-    """Return the days since 1970 of a column (n,), NaN where missing, and the format.
+    """Read a column of dates.
 
     Args:
-        cells: without those that mean missing.
-        format: of text dates, as ``strptime`` takes it; if absent, the one that all cells fit.
-        name: of the column, for errors.
+        cells: the column (n,); cells that mean missing are NaN.
+        format: format of text dates, as ``strptime`` takes it; None: the only one that fits all
+            cells.
+        name: the column's name, for errors.
+
+    Returns:
+        Days since 1 January 1970 (n,), NaN where missing; and the format, None for timestamps.
 
     Raises:
-        InputError: cells are no dates, or several formats fit them.
+        InputError: a cell does not fit the format, the format is not valid, or, without a format,
+            none or several fit all cells or the cells are a spreadsheet's day numbers.
     """
     if cells.dtype.kind == "M":
         return _days(pd.to_datetime(cells).dt.tz_localize(None)), None
@@ -102,18 +112,18 @@ def _days(dates: pd.Series) -> Array:
 
 
 def _format_of(texts: pd.Series, name: str) -> str:
-    """Return the one format that all texts fit.
+    """Return the only format that fits all texts.
 
     Raises:
-        InputError: none fits, or more than one does.
+        InputError: no format fits all texts, or several do; or they are day numbers.
     """
-    if look_of(texts) == "serial dates":
+    if date_form(texts) == "serial dates":
         raise InputError(
             f"column '{name}': it holds dates as numbers: show the column as dates, and export it "
             "again"
         )
-    fitting, most, part = [], 0, ""
-    for format in (*_digit_formats(texts), *_NAMED):
+    fitting, most, closest = [], 0, ""
+    for format in (*_digit_formats(texts), *_NAMED_FORMATS):
         try:
             parsed = pd.to_datetime(texts, format=format, errors="coerce")
         except ValueError:
@@ -121,14 +131,16 @@ def _format_of(texts: pd.Series, name: str) -> str:
         if len(texts) and not parsed.isna().any():
             fitting.append(format)
         elif (count := int(parsed.notna().sum())) > most:
-            most, part = count, format
+            most, closest = count, format
     if len(fitting) == 1:
         return fitting[0]
     several = "no one format fits its cells"
     if fitting:
         several = f"both {' and '.join(fitting)} fit"
     elif most:
-        several += f": {most} of {len(texts)} are written as {part}, which the others must be too"
+        several += (
+            f": {most} of {len(texts)} are written as {closest}, which the others must be too"
+        )
     raise InputError(
         f"column '{name}': {several}: name the format of the dates, such as "
         "--date-format %d.%m.%Y (time.format in the study file)"
@@ -136,7 +148,7 @@ def _format_of(texts: pd.Series, name: str) -> str:
 
 
 def _digit_formats(texts: pd.Series) -> list[str]:
-    """Return the formats of digits that the first text could have."""
+    """Return the formats of digits that the first text can have: day first, or month first."""
     first = texts.iloc[0] if len(texts) else ""
     if re.fullmatch(r"\d{8}", first):
         return ["%Y%m%d"]

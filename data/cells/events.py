@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterable
 
 from accomplice.data.study_parts import Level, as_level
 
-#: Words for an event and for no event; compared in lower case as whole cells.
+#: Whole cell in lower case -> whether it means the event. Abbreviations are those of registries,
+#: such as DOD (dead of disease), NED (no evidence of disease) and AWD (alive with disease).
 EVENT_WORDS = {
     **dict.fromkeys(("1", "true", "t", "yes", "y", "event", "uncensored", "not censored"), True),
     **dict.fromkeys(("dead", "deceased", "died", "death", "expired", "dod", "doc", "dooc"), True),
@@ -18,23 +19,24 @@ EVENT_WORDS = {
     **dict.fromkeys(("disease free", "diseasefree", "event free", "lost", "ltfu"), False),
     **dict.fromkeys(("lost to follow-up", "lost to follow up"), False),
 }
-#: Prefixes of cells that code several causes or states.
-_EVENT = re.compile(r"(died|dead|deceased|death)\b(?!.*(tumou?r|disease)[ -]?free).*")
-_NONE = re.compile(r"(alive|living|lost to follow)\b(?! or ).*")
+#: Cells that begin with a word for death, whatever the cause.
+_DEATH = re.compile(r"(died|dead|deceased|death)\b(?!.*(tumou?r|disease)[ -]?free).*")
+#: Cells that begin with words for alive or lost to follow-up, whatever the state.
+_NO_EVENT = re.compile(r"(alive|living|lost to follow)\b(?! or ).*")
 
 
 def event_meaning(text: str) -> bool | None:
-    """Return whether a cell means the event; None where it is not known.
+    """Return whether a cell means the event; None if its text is not a known coding.
 
-    ``1:DECEASED`` is read by its number.
+    In ``1:DECEASED`` the number decides.
     """
     coded = re.match(r"^([01]):", text)
     word = _plain(coded.group(1) if coded else text)
     if word in EVENT_WORDS:
         return EVENT_WORDS[word]
-    if _EVENT.fullmatch(word):
+    if _DEATH.fullmatch(word):
         return True
-    return False if _NONE.fullmatch(word) else None
+    return False if _NO_EVENT.fullmatch(word) else None
 
 
 def _plain(text: str) -> str:
@@ -44,13 +46,17 @@ def _plain(text: str) -> str:
 def meanings(
     cells: Iterable[object], words: Collection[str], named: Collection[Level] | None = None
 ) -> list[bool | str | None]:
-    """Return for each distinct cell: event, no event, None for missing, or a text without meaning.
+    """Return the meaning of each distinct cell of an event's column.
 
     Args:
         cells: distinct cells.
         words: cells that mean missing, in lower case.
-        named: the values that mean the event, in any case, where the study names them; all others
-            mean none.
+        named: values that mean the event, in any letter case; all others mean no event. None: the
+            meaning is that of :func:`event_meaning`.
+
+    Returns:
+        For each cell True for the event, False for no event, None for missing, or its text where
+        that is not a known coding.
     """
     found: list[bool | str | None] = []
     events = None if named is None else {_plain(value) for value in named}

@@ -8,11 +8,12 @@ from collections.abc import Collection, Iterable
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
+#: A cell of a key and a value, or of a key alone.
 _KEYED = re.compile(r"([A-Za-z][^:\d][^:]{0,80}): +(.*)|([A-Za-z][^:]{1,80}):$", re.DOTALL)
 
 
 def key_in(cells: pd.Series) -> str | None:
-    """Return the key that all known cells of a column begin with, if they share one."""
+    """Return the key that all known cells of a column begin with; None if they share none."""
     if is_numeric_dtype(cells.dtype) or cells.dtype.kind in "mM":
         return None
     key: str | None = None
@@ -26,14 +27,15 @@ def key_in(cells: pd.Series) -> str | None:
 
 
 def has_key(text: str) -> bool:
-    """Whether a text begins with a key."""
+    """Whether a text begins with a key, as in ``age: 66``."""
     return _KEYED.fullmatch(text.strip()) is not None
 
 
 def keys_of(parts: Iterable[pd.DataFrame]) -> dict[str, str]:
-    """Return column -> the key that all its known cells begin with, of a table in parts.
+    """Return column -> the key that all its known cells begin with, for columns that have one.
 
-    No more parts are taken than are needed to tell that no column is left.
+    Args:
+        parts: the rows of one table, in parts; reading stops once no column can have a key.
     """
     found: dict[str, str | None] | None = None
     for part in parts:
@@ -51,7 +53,7 @@ def keys_of(parts: Iterable[pd.DataFrame]) -> dict[str, str]:
 
 
 def without_keys(frame: pd.DataFrame, names: Collection[str]) -> pd.DataFrame:
-    """Return a table without the keys that the cells of some columns begin with."""
+    """Return a table with the keys removed from the cells of the columns ``names``."""
     if not names:
         return frame
     return frame.assign(**{name: _values(frame[name]) for name in names})

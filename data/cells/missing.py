@@ -15,7 +15,7 @@ MISSING = frozenset(
     | {"[not available]", "[not applicable]", "[not evaluated]", "[unknown]", "[discrepancy]"}
     | {"1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan"}
 )
-#: Words that are missing where all other cells of a column are numbers; elsewhere they are levels.
+#: Words that mean missing where all other cells of a column are numbers; elsewhere they are levels.
 NO_NUMBERS = frozenset(
     {"none", "nd", "n.d.", "n.a.", "unk", "not done", "not applicable", "not tested"}
     | {"not assessed", "not evaluated", "[completed]", "pending", "not recorded", "n/d", "*", "**"}
@@ -27,7 +27,7 @@ NO_NUMBERS = frozenset(
     | {"desconocida", "no disponible", "ignorado", "non noto", "sconosciuta", "onbekend"}
     | {"未知", "不详", "未查", "缺失", "无数据"}
 )
-#: Words that are ambiguous between missing and a level, in a column that has blank cells too.
+#: Words that can mean missing or be a level, in a column that has blank cells too.
 DOUBTFUL = ("None", "NA")
 
 
@@ -37,7 +37,7 @@ def word_of(cell: object) -> str:
 
 
 def words_of(cells: Collection[object]) -> frozenset[str]:
-    """Return cells in the spelling of this module's words."""
+    """Return distinct cells in the spelling of this module's words; see :func:`word_of`."""
     return frozenset(map(word_of, cells))
 
 

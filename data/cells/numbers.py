@@ -1,9 +1,9 @@
 """Parse numbers written in tables: with decimal marks of a locale, bounds and units.
 
-To draft a study, the decimal mark and the unit are decided for a whole column: ``7,214`` alone can
-be 7.214 or 7214, beside ``35,3`` it is the former, beside ``6.2`` the latter. The study file keeps
-both, and by it each cell is read by itself (`number_of`), so that no patient's number depends on
-the other patients of a table or of a batch. A cell that no mark fits is no number.
+A draft decides the decimal mark and the unit for a whole column: ``7,214`` alone can be 7.214 or
+7214; beside ``35,3`` it is 7.214, beside ``6.2`` it is 7214. The study file then states mark and
+unit, so that each cell is read alone (`number_of`) and no patient's number depends on the other
+patients of a table or of a batch. A cell that fits neither mark is no number.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from accomplice.data.cells.missing import NO_NUMBERS
 from accomplice.data.readers.numeric import to_numeric
 from accomplice.data.study_parts import Feature, Mark, as_level
 
+#: A unit without a power of ten, such as mg, mmol or cells.
 _BASE = r"(?:[munpkcdµ]?(?:g|l|mol|u|iu|m|gy|kg)|mm|cm|hpf|cells?|copies|mb|pts?|points?)[23²]?"
 #: Units that may follow a number, in lower case.
 UNIT = re.compile(
@@ -39,17 +40,20 @@ _TIMES = {
     "weeks": "wks?|week|wochen?|semaines?|semanas?|settimane|周",
     "months": "mos?|month|monaten?|mois|mes(es)?|mesi|个?月",
 }
+#: A bound, a number, a plus and a unit; all but the number are optional.
 _CELL = re.compile(
     r"(?P<bound>[<>≤≥]=?|(?:over|under|above|below) )? ?"
     r"(?P<number>[-+]?(?:\d[\d.,' ]*|[.,]\d+)(?:e[-+]?\d+)?)"
     r"(?P<plus> ?(?:\+|(?:or|and) (?:older|over|more|above)))? ?(?P<unit>\D.*)?"
 )
+#: A number with a decimal point and no grouped digits.
 _PLAIN = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
-#: Maximum of characters of a text that is parsed.
+#: Most characters of a text that is parsed.
 LONGEST = 64
+#: Mark -> whole number whose thousands it groups.
 _GROUPED = {mark: re.compile(rf"[-+]?\d{{1,3}}(?:{re.escape(mark)}\d{{3}})+") for mark in ".,"}
 
-#: Decimal mark that one cell tells: a point, a comma, either of them (open), or none.
+#: Decimal mark that one number shows: a point, a comma, either of them (open), or none.
 Vote = Literal[".", ",", "open", "none"]
 
 
@@ -60,13 +64,13 @@ class Numbers:
     values: Array
     """(n,) NaN where a text is no number."""
     bound: Bools
-    """(n,) whether a bound such as ``>90`` is taken for the value."""
+    """(n,) whether the text is a bound such as ``>90``, whose number is taken for the value."""
     unit: str | None
-    """The unit that the cells name, if one."""
+    """The unit that the texts name; None if they name none or several."""
     mark: Mark | None
-    """The decimal mark of a column with commas or grouped digits; None where there are none."""
+    """Decimal mark of texts with commas or grouped digits; None without, or if they disagree."""
     open: bool
-    """Whether the column does not determine the mark, so that the default was taken."""
+    """Whether the texts do not determine the mark, so that the default was taken."""
 
 
 @dataclass(frozen=True)
@@ -76,34 +80,37 @@ class NumberColumn:
     values: Array
     """(n,) NaN where missing, or where a cell is no number."""
     bad: Bools
-    """(n,) cells that are neither numbers nor missing."""
+    """(n,) whether a cell is neither a number nor missing."""
     bound: Bools
-    """(n,) cells that give a bound, which is taken."""
+    """(n,) whether a cell is a bound such as ``>90``, whose number is taken for the value."""
     unit: str | None = None
+    """The unit that the cells name; None if they name none or several."""
     mark: Mark | None = None
+    """Decimal mark, as in :class:`Numbers`."""
     open: bool = False
-    """As of :class:`Numbers`."""
+    """Whether the cells do not determine the mark."""
 
 
 @dataclass(frozen=True)
 class NumberFormat:
-    """How a column's numbers are written, as far as it is known before reading them."""
+    """Format of a column's numbers, as far as it is known before they are read."""
 
     words: Collection[str]
     """Cells that mean missing, in lower case."""
     spelled: Mapping[str, str | None] | None = None
-    """Cells -> the number that they mean, or None for missing."""
+    """Cell -> the number that it means, or None for missing."""
     decimal: Mark | None = None
+    """Decimal mark where a cell, or the column, leaves it open."""
     bounds: bool = True
     """Whether ``>90`` is read as 90."""
     unit: str | None = None
-    """The only unit that cells may name; any if absent, or none where cells stand alone."""
+    """The only unit that cells may name; None: any unit, or no unit where cells are read alone."""
     alone: bool = False
-    """Whether each cell is read by itself, by the study file, and not as one of a column."""
+    """Whether each cell is read alone, by this format, without regard to the rest of the column."""
 
     @cached_property
     def replaced(self) -> dict[float, float]:
-        """Numbers that mean another number, or NaN for missing."""
+        """Number -> the number that it stands for, NaN for missing."""
         spelled = dict.fromkeys(word for word in self.words if word[-1:].isdigit())
         return {
             float(text): math.nan if meant is None else float(meant)
@@ -118,15 +125,20 @@ class NumberFormat:
 
     @cached_property
     def named_unit(self) -> str | None:
-        """The unit as `unit_of` writes it."""
+        """The unit as :func:`unit_of` writes it."""
         return None if self.unit is None else unit_of(_plain(self.unit))
 
 
 def number_of(text: str, known: NumberFormat) -> tuple[float, bool, bool]:
-    """Read one cell by itself.
+    """Read one cell alone.
+
+    Args:
+        text: the cell.
+        known: format of its column.
 
     Returns:
-        Its number, NaN if it is missing or none; whether it is neither; and whether it is a bound.
+        The number, NaN if the cell is missing or no number; whether the cell is neither missing nor
+        a number; and whether the number is a bound.
     """
     cell = text.strip()
     lower = cell.lower()
@@ -146,6 +158,7 @@ def number_of(text: str, known: NumberFormat) -> tuple[float, bool, bool]:
 
 
 def _read(cell: str, known: NumberFormat) -> tuple[float, bool]:
+    """Return the number of a cell in any spelling, NaN if it is none, and whether it is a bound."""
     met = _CELL.fullmatch(_plain(cell))
     if met is None:
         return math.nan, False
@@ -162,7 +175,7 @@ def _read(cell: str, known: NumberFormat) -> tuple[float, bool]:
 
 
 def number_column(column: pd.Series, known: NumberFormat) -> NumberColumn:
-    """Read a column (n,) as numbers."""
+    """Read a column (n,) as numbers, by its format as far as it is known."""
     spelled = known.spelled or {}
     if pd.api.types.is_numeric_dtype(column.dtype):
         numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)
@@ -214,7 +227,7 @@ def _is_number(cell: object) -> bool:
 
 
 def _float(number: float) -> float:
-    """Return a number as a float, an integer beyond any as infinite, which is no number."""
+    """Return a number as a float; infinity for an integer that is too large for one."""
     try:
         return float(number)
     except OverflowError:
@@ -222,7 +235,7 @@ def _float(number: float) -> float:
 
 
 def _mixed(column: pd.Series, measured: Bools, known: NumberFormat) -> NumberColumn:
-    """Read a column (n,) of numbers, at the rows ``measured`` (n,), and of texts."""
+    """Read a column (n,) of texts that has numbers at the rows ``measured`` (n,)."""
     read = number_column(column.mask(measured, None).astype("string"), known)
     numbers = number_column(pd.Series([_float(c) for c in column[measured]], dtype=float), known)
     for array, own in zip(
@@ -235,7 +248,14 @@ def _mixed(column: pd.Series, measured: Bools, known: NumberFormat) -> NumberCol
 
 
 def _alone(text: pd.Series[str], numbers: Array, empty: Bools, known: NumberFormat) -> NumberColumn:
-    """Read a column's cells by themselves; numbers (n,) are those of a plain parser."""
+    """Read each cell of a column alone.
+
+    Args:
+        text: the cells (n,).
+        numbers: numbers (n,) that a plain parser reads, NaN elsewhere.
+        empty: whether a cell is missing (n,).
+        known: format of the column.
+    """
     values, bad = numbers.copy(), np.zeros(len(numbers), dtype=bool)
     bound = bad.copy()
     for number, other in known.replaced.items():
@@ -253,12 +273,12 @@ def _alone(text: pd.Series[str], numbers: Array, empty: Bools, known: NumberForm
 def read_numbers(
     texts: Sequence[str], decimal: Mark | None = None, only: str | None = None
 ) -> Numbers:
-    """Read the known cells of one column.
+    """Read the known cells of one column together.
 
     Args:
-        texts: (n,) the cells, without those that mean missing; repeats add nothing.
-        decimal: the mark where the cells leave it open; a point if absent.
-        only: the only unit that cells may name; any if absent.
+        texts: the n cells, without those that mean missing; repeats make no difference.
+        decimal: decimal mark where the cells leave it open; None: a point.
+        only: the only unit that cells may name; None: any.
     """
     met = [_CELL.fullmatch(_plain(text)) for text in texts]
     cores = ["" if m is None else m["number"].replace("'", "").strip() for m in met]
@@ -281,19 +301,23 @@ def read_numbers(
 
 
 def unit_of(text: str) -> str:
-    """Return a unit in lower case, one of time under its usual name."""
+    """Return the usual name of a unit of time, such as ``months``; any other text as it is.
+
+    Args:
+        text: a unit in lower case.
+    """
     return next((unit for unit, others in _TIMES.items() if re.fullmatch(others, text)), text)
 
 
 def _plain(text: str) -> str:
-    """Return a text in lower case with plain digits, blanks and signs."""
+    """Return a text in lower case with ASCII digits, single blanks and a plain minus sign."""
     # A spreadsheet's mark of a text, as in '61.
     text = text[1:] if text[:1] == "'" and text[1:2].isdigit() else text
     return " ".join(unicodedata.normalize("NFKC", text).replace("−", "-").lower().split())
 
 
 def _vote(core: str) -> Vote:
-    """Return the decimal mark that one number tells."""
+    """Return the decimal mark that one number shows."""
     core = re.sub(r"(?<=\d) (?=\d{3}\b)", "", core)
     commas, points = core.count(","), core.count(".")
     if not commas and not points:
@@ -312,7 +336,7 @@ def _vote(core: str) -> Vote:
 def _decide(
     cores: Iterable[str], votes: Sequence[Vote], decimal: Mark | None
 ) -> tuple[Mark | None, bool]:
-    """Return the column's decimal mark, None where cells differ; and whether it stayed open."""
+    """Return a column's decimal mark, None if cells disagree; and whether no cell determines it."""
     known: set[Mark] = {vote for vote in votes if vote in (".", ",")}
     if len(known) > 1:
         return None, False
@@ -331,10 +355,12 @@ def _decide(
 
 
 def _number(core: str, vote: Vote, mark: Mark | None) -> float:
-    """Return a number by its marks, NaN where they do not fit."""
+    """Return the value of a number with this decimal mark, NaN if its marks do not fit.
+
+    Without a mark (the column has both), the number's own vote decides.
+    """
     core = re.sub(r"(?<=\d) (?=\d{3}\b)", "", core)
     if mark is None:
-        # A column with both: what a cell says of itself, and nothing of those that leave it open.
         if vote == "open" and "," in core:
             return float("nan")
         mark = vote if vote in (".", ",") else "."

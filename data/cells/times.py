@@ -8,29 +8,31 @@ import numpy as np
 import pandas as pd
 
 from accomplice.data.arrays import Array
-from accomplice.data.cells.dates import look_of, read_dates
+from accomplice.data.cells.dates import date_form, read_dates
 from accomplice.data.cells.numbers import NumberFormat, number_column
 from accomplice.data.errors import InputError
 from accomplice.data.readers.columns import column
 from accomplice.data.study_parts import MONTHS, FirstOf, FromDates, SurvivalEndpoint, as_level
 
+#: Advice where a column holds dates in place of times.
 FROM_DATES = "a time runs from one date to another: data init --from START --time END"
 
 
 def months_of(
     frame: pd.DataFrame, endpoint: SurvivalEndpoint, where: str, words: Collection[str]
 ) -> Array:
-    """Return the time in months (n,), NaN where missing.
+    """Return the follow-up time in months (n,), NaN where missing.
+
+    Times between dates in the wrong order are negative.
 
     Args:
-        frame: the table.
-        endpoint: names the columns and the unit.
-        where: what needs the columns, for errors.
+        frame: the table (n rows).
+        endpoint: survival endpoint with the columns and the unit of the time.
+        where: part of the study that needs the columns, for errors.
         words: cells that mean missing, in lower case.
 
     Raises:
-        InputError: a column is missing, or its cells are no times. Dates in the wrong order give
-            negative times.
+        InputError: a column is missing, its cells are no times or dates, or it has negative times.
     """
     match endpoint.time:
         case FromDates(start=start, to=ends, format=format):
@@ -45,7 +47,7 @@ def months_of(
 
 
 def first_filled(columns: list[Array]) -> Array:
-    """Return the first of several columns (n,) that is not NaN, by row."""
+    """Return for each row (n,) its first value that is not NaN, of several columns (n,)."""
     found = columns[0]
     for other in columns[1:]:
         found = np.where(np.isnan(found), other, found)
@@ -53,7 +55,7 @@ def first_filled(columns: list[Array]) -> Array:
 
 
 def without_missing(cells: pd.Series, words: Collection[str]) -> pd.Series:
-    """Return a column whose cells that mean missing are NaN."""
+    """Return a column as texts, NaN for cells that mean missing; timestamps stay as they are."""
     if cells.dtype.kind == "M":
         return cells
     texts = cells.map(as_level, na_action="ignore").astype("object")
@@ -61,9 +63,10 @@ def without_missing(cells: pd.Series, words: Collection[str]) -> pd.Series:
 
 
 def resolution(times: Array) -> float:
-    """Return the smallest step between distinct known times (n,), 0 among them, in their unit.
+    """Return the smallest step between distinct known times and 0; 1 where no time is positive.
 
-    It is 1 where no time is positive.
+    Args:
+        times: follow-up (n,), NaN where missing; the step has its unit.
     """
     steps = np.diff(np.unique(np.append(times[~np.isnan(times) & (times >= 0)], 0.0)))
     steps = steps[steps > 1e-9]
@@ -83,10 +86,15 @@ def _numbers(
     endpoint: SurvivalEndpoint,
     words: Collection[str],
 ) -> Array:
+    """Return a column of times (n,) in the endpoint's unit, NaN where missing.
+
+    Raises:
+        InputError: the column is missing, or its cells are dates, no times or negative.
+    """
     cells = column(frame, name, where)
-    look = look_of(cells)
-    if look is not None:
-        raise InputError(f"column '{name}': it holds {look}, no times: {FROM_DATES}")
+    form = date_form(cells)
+    if form is not None:
+        raise InputError(f"column '{name}': it holds {form}, no times: {FROM_DATES}")
     known = NumberFormat(words, decimal=endpoint.decimal, bounds=False, unit=endpoint.unit)
     read = number_column(cells, known)
     if read.open and endpoint.decimal is None:
@@ -108,7 +116,7 @@ def _numbers(
 
 
 def _remedy(cells: pd.Series) -> str:
-    """Return what to do about cells that are no times."""
+    """Return the advice on cells that are no times."""
     texts = cells.map(as_level).str.strip()
     if texts.str.fullmatch(r"[\d.,]+ ?\+").all():
         return (

@@ -1,4 +1,4 @@
-"""Divide the values of a treatment or a response into yes and no."""
+"""Divide the values of a treatment or a response into those for yes and those for no."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from accomplice.data.errors import InputError
 from accomplice.data.study_parts import as_level
 
 
-def sides(
+def yes_no_values(
     cells: pd.Series, name: str, yes: str, no: str, words: Collection[str] = MISSING
 ) -> tuple[list[str], list[str]]:
     """Return the values of a column that mean yes and those that mean no.
 
-    Where there are two values and one is known, the other is its opposite.
+    If only two values occur and one of them is known, the other is its opposite.
 
     Args:
-        cells: the column.
-        name: of the column, for errors.
+        cells: the column (n,).
+        name: the column's name, for errors.
         yes: pattern of values that mean yes.
         no: pattern of values that mean no.
         words: cells that mean missing, in lower case.
 
     Raises:
-        InputError: a value is not known to be either, or one side is empty.
+        InputError: a value is known to be neither, or no value means yes or no value means no.
     """
     codes, distinct = pd.factorize(cells, use_na_sentinel=True)
     texts = [as_level(cell) for cell in distinct]

@@ -12,12 +12,17 @@ from accomplice.data.cells.numbers import NumberFormat, number_column
 from accomplice.data.drafting.doubts import FAR_BEYOND
 from accomplice.data.study_parts import Mark
 
-#: Fewest cells with a fraction for which it is asked whether points group.
+#: Fewest numbers with a fraction in a column whose points may group thousands.
 FEW = 5
 
 
 def text_marks(frame: pd.DataFrame, words: Collection[str]) -> set[Mark]:
-    """Return the decimal marks that the columns of text in a table tell."""
+    """Return the decimal marks that a table's text columns show.
+
+    Args:
+        frame: the table.
+        words: cells that mean missing, in lower case.
+    """
     marks: set[Mark] = set()
     for cells in (
         frame.iloc[:, j] for j, kind in enumerate(frame.dtypes) if kind.kind not in "fiub"
@@ -30,35 +35,41 @@ def text_marks(frame: pd.DataFrame, words: Collection[str]) -> set[Mark]:
 
 
 def table_mark(frame: pd.DataFrame, marks: Collection[Mark]) -> Mark | None:
-    """Return the decimal mark of a table, if its columns of text and of numbers agree."""
-    told: set[Mark] = {*marks}
-    for _, _, parts, grouped in _fractions(frame):
-        if len(parts) and not (grouped and in_threes(parts)):
-            told.add(".")
-    return told.pop() if len(told) == 1 else None
+    """Return the decimal mark of a table; None if its columns show none, or disagree.
+
+    Args:
+        frame: the table.
+        marks: decimal marks that its text columns show.
+    """
+    shown: set[Mark] = {*marks}
+    for _, _, fractional, grouped in _columns(frame):
+        if len(fractional) and not (grouped and in_threes(fractional)):
+            shown.add(".")
+    return shown.pop() if len(shown) == 1 else None
 
 
 def doubtful_points(
     frame: pd.DataFrame, marks: Collection[Mark], sure: Collection[str] = ()
 ) -> list[str]:
-    """Ask of columns of numbers whose points may group thousands.
+    """Return a question for each column of numbers whose points may group thousands.
 
-    Whole numbers beside three decimals tell it, or far above the others; or three decimals where
-    other columns have decimal commas.
+    All its fractional numbers can be thousands, and one of these holds: its whole numbers are at
+    least ``FAR_BEYOND`` times as large; or most fractions have three decimals, and either whole
+    numbers are frequent or other columns have decimal commas.
 
     Args:
         frame: the table.
-        marks: what its columns of text tell, or the user.
-        sure: columns whose points are decimal.
+        marks: decimal marks that its text columns show, or that the user gave.
+        sure: columns whose points are known to be decimal.
     """
     asked = []
-    for name, known, parts, grouped in _fractions(frame):
+    for name, known, fractional, grouped in _columns(frame):
         whole = known[known % 1 == 0]
-        apart = len(parts) and len(whole) and FAR_BEYOND * parts.max() <= whole.min()
-        if not (len(parts) >= FEW or apart) or not grouped or name in sure:
+        apart = len(fractional) and len(whole) and FAR_BEYOND * fractional.max() <= whole.min()
+        if not (len(fractional) >= FEW or apart) or not grouped or name in sure:
             continue
-        beside = len(parts) < 0.8 * len(known) and known.min() >= 1
-        if apart or (in_threes(parts) and ("," in marks or beside)):
+        beside = len(fractional) < 0.8 * len(known) and known.min() >= 1
+        if apart or (in_threes(fractional) and ("," in marks or beside)):
             asked.append(
                 f"column '{name}': its points can be decimal or group thousands: remove them if "
                 f"they group, or give --decimal . (--number '{name}' for this column alone)"
@@ -66,16 +77,13 @@ def doubtful_points(
     return asked
 
 
-def in_threes(parts: Array) -> bool:
-    """Whether most fractions (n,) have a third decimal, as grouped thousands have."""
-    return bool((np.round(parts * 1000) % 10 != 0).mean() > 0.75)
+def in_threes(fractional: Array) -> bool:
+    """Whether most fractional numbers (n,) have a third decimal, as grouped thousands have."""
+    return bool((np.round(fractional * 1000) % 10 != 0).mean() > 0.75)
 
 
-def _fractions(frame: pd.DataFrame) -> Iterator[tuple[str, Array, Array, bool]]:
-    """Yield columns of numbers: name, known cells, fractions, and whether these can be thousands.
-
-    They can where all are written with three decimals at most, and are from 1 to 999.999.
-    """
+def _columns(frame: pd.DataFrame) -> Iterator[tuple[str, Array, Array, bool]]:
+    """Yield each column of floats: its name, its known numbers, and :func:`fractions_of` these."""
     for name, cells in frame.select_dtypes("float").items():
         known = cells.to_numpy(dtype=float, na_value=np.nan)
         known = known[np.isfinite(known)]
@@ -83,7 +91,10 @@ def _fractions(frame: pd.DataFrame) -> Iterator[tuple[str, Array, Array, bool]]:
 
 
 def fractions_of(known: Array) -> tuple[Array, bool]:
-    """Return the fractions among known numbers (n,), and whether these can be thousands."""
-    parts = known[known % 1 != 0]
-    exact = np.isclose(parts * 1000, np.round(parts * 1000), rtol=0, atol=1e-6)
-    return parts, bool((exact & (parts >= 1)).all()) and known.max(initial=0) < 1000
+    """Return the fractional numbers among known numbers (n,), and whether they can be thousands.
+
+    They can if all have at most three decimals and lie from 1 to 999.999.
+    """
+    fractional = known[known % 1 != 0]
+    exact = np.isclose(fractional * 1000, np.round(fractional * 1000), rtol=0, atol=1e-6)
+    return fractional, bool((exact & (fractional >= 1)).all()) and known.max(initial=0) < 1000

@@ -1,4 +1,4 @@
-"""Say which numbers of a column do not go with its others."""
+"""Questions on numbers of a column that differ from all its others."""
 
 from __future__ import annotations
 
@@ -9,21 +9,26 @@ import numpy as np
 from accomplice.data.arrays import Array
 from accomplice.data.cells.numbers import NumberColumn
 from accomplice.data.drafting.event_codes import UNKNOWN_CODES
-from accomplice.data.drafting.levels import FEW_CELLS, Levels
+from accomplice.data.drafting.levels import FEW_CELLS, TextColumn
 from accomplice.data.study_parts import as_level
 
-#: Whole numbers with more values than this are no codes of a category.
+#: Most distinct numbers of a column that can be codes of a category.
 MOST_CODES = 12
-#: A number so many times the next largest of its column is doubtful.
+#: Ratio of a column's largest number to the next, from which the largest is doubtful.
 FAR_BEYOND = 10
-#: The same where it is a code for unknown.
+#: The same ratio where the largest number is a code for unknown.
 FAR_CODE = 2
 
 
 def beyond(name: str, known: Array) -> list[str]:
-    """Say that the largest of a column's known numbers (n,) is far beyond all others.
+    """Return a question if the largest of a column's numbers is far beyond all others.
 
-    A code for unknown, such as 99.9, needs to be less far beyond.
+    Args:
+        name: the column's name.
+        known: its known numbers (n,).
+
+    Returns:
+        One line, or none; see :data:`FAR_BEYOND` and :data:`FAR_CODE`.
     """
     last = np.unique(known)[-2:]
     if len(known) < MOST_CODES or len(last) < 2 or known.min() < 0 or last[0] <= 0:
@@ -38,7 +43,11 @@ def beyond(name: str, known: Array) -> list[str]:
 
 
 def far_below(name: str, known: Array) -> list[str]:
-    """Say that few of a column's known numbers (n,) are far below all others, such as zeros."""
+    """Return a question if few of a column's known numbers (n,) are far below the rest.
+
+    Few is at most a fifth of them, far below is less than a tenth of the median, and the rest must
+    be at least 0.3 times the median.
+    """
     median = float(np.median(known))
     low, others = known < 0.1 * median, known[known >= 0.1 * median]
     cells = int(low.sum())
@@ -53,7 +62,7 @@ def far_below(name: str, known: Array) -> list[str]:
 
 
 def among_two(name: str, known: Array) -> list[str]:
-    """Say that few of a column's known numbers (n,) are others than its two most frequent ones."""
+    """Return a remark if nearly all of a column's known numbers (n,) are one of two values."""
     counts = np.sort(np.unique(known, return_counts=True)[1])[::-1]
     others = int(counts[2:].sum())
     if len(counts) < 3 or others > FEW_CELLS * len(known) or counts[1] <= others:
@@ -64,8 +73,13 @@ def among_two(name: str, known: Array) -> list[str]:
     ]
 
 
-def ask_grouped(column: Levels, read: NumberColumn) -> list[str]:
-    """Ask whether marks group thousands in cells that then are far beyond all others."""
+def ask_grouped(column: TextColumn, read: NumberColumn) -> list[str]:
+    """Return a question if numbers with grouped thousands are far beyond all others.
+
+    Args:
+        column: the column's texts.
+        read: its numbers, thousands read as grouped.
+    """
     mark = "," if read.mark == "." else r"\."
     grouped = np.array(
         [bool(re.fullmatch(rf"\d+{mark}\d{{3}}", t)) for t in column.texts] + [False]

@@ -1,7 +1,6 @@
 """Draft a study file from a table, a cBioPortal study folder or another form of files.
 
-Nothing is guessed silently: a doubtful column is left out under ``ignored`` with the reason, and
-the notes name it.
+A doubtful column is left out, listed under ``ignored`` with the reason, and named in the notes.
 """
 
 from __future__ import annotations
@@ -22,17 +21,17 @@ from accomplice.data.cells.keys import keys_of, without_keys
 from accomplice.data.cells.missing import MISSING
 from accomplice.data.cells.times import without_missing
 from accomplice.data.cohort import build_cohort, build_patients
-from accomplice.data.drafting.binary_values import sides
+from accomplice.data.drafting.binary_values import yes_no_values
 from accomplice.data.drafting.decimal_marks import doubtful_points, table_mark, text_marks
 from accomplice.data.drafting.features import (
     absent_markers,
     choose,
-    course,
     ignored_by_reason,
     interactions,
     notes_on,
-    references,
+    reference_models,
     response_features,
+    treatment_entry,
 )
 from accomplice.data.drafting.further_endpoints import further_endpoints
 from accomplice.data.drafting.identity import identify
@@ -51,7 +50,7 @@ from accomplice.data.study_parts import MONTHS, TREATMENT, BinaryEndpoint, Mark,
 
 @dataclass(frozen=True)
 class Answers:
-    """The user's answers to what a table leaves open."""
+    """The user's answers to questions that a table leaves open."""
 
     start: str | None = None
     """Column of the date at which follow-up begins; ``time`` then names dates."""
@@ -60,11 +59,11 @@ class Answers:
     event_values: tuple[str, ...] | None = None
     """Values that mean the event."""
     rows: Rows | str | None = None
-    """Which of a patient's rows counts; ``all``: each row is a patient."""
+    """Rule on several rows of a patient; ``all``: each row is a patient; None: not answered."""
     decimal: Mark | None = None
     """Decimal mark of columns that leave it open."""
     categories: tuple[str, ...] = ()
-    """Columns of numbers or words that are codes of a category."""
+    """Columns whose numbers or words are levels of a category."""
     numbers: tuple[str, ...] = ()
     """Columns of whole numbers that are no codes."""
 
@@ -76,7 +75,7 @@ class Draft:
     study: dict[str, Any]
     """Plain data that :func:`study.parse_study` takes."""
     notes: tuple[str, ...]
-    """One line each on choices, and on columns left out and why."""
+    """One line each on choices, and on columns left out with the reason."""
     asked: tuple[str, ...] = ()
     """One line each on a question that an option must answer before the draft is used."""
 
@@ -100,28 +99,27 @@ def draft_study(
     """Draft a study file.
 
     Args:
-        path: a table, a cBioPortal study folder, or what another reader recognises.
+        path: a table, a cBioPortal study folder, or another form that a reader recognises.
         time: column of the follow-up time, or several separated by commas, of which the first
-            filled counts; that of the reader's convention if absent. Without time and event, a
+            filled one counts; None: the usual one of the reader's form. Without time and event, a
             response makes a study of labels alone.
-        event: column of the event; likewise.
-        id: column of the patient's identifier; looked for by name if absent.
+        event: column of the event; None: the usual one of the reader's form.
+        id: column of the patient's identifier; None: found by its name.
         centre: column of the hospital.
-        unit: unit of the time column; by its name, or months, if absent.
-        treatment: column of the treatment whose effect is asked for.
+        unit: unit of the time column; None: the one in its name, or months.
+        treatment: column of the treatment whose effect is estimated.
         response: column of a response to treatment.
-        name: name of the study; from the path if absent.
-        drop_without_follow_up: leave out patients without follow-up however many they are. A few
-            are left out in any case, and said; a study folder's too, since portals keep them as
-            time zero or NA.
-        reading: how the table is to be read.
-        out: where the study file will be; the source is written relative to its folder.
-        answers: what the table leaves open.
+        name: name of the study; None: made from the path.
+        drop_without_follow_up: whether patients without follow-up are left out however many they
+            are. Few are always left out, with a note, and any number where portals keep them.
+        reading: options of reading the table, such as its sheet, encoding and words for missing.
+        out: path of the future study file; the paths of its source are relative to its folder.
+        answers: the user's answers to what the table leaves open.
 
     Raises:
         InputError: a column is missing, or an outcome is not usable, as in training.
     """
-    panel, told = load_panel(), answers or Answers()
+    panel, answers = load_panel(), answers or Answers()
     if unit is not None and unit not in MONTHS:
         raise InputError(f"unit: '{unit}' is not one of {some(MONTHS)}")
     reader = recognise(path)
@@ -138,40 +136,40 @@ def draft_study(
         times = time_columns(frame, time)
     outcome = [*times, *([event] if event is not None else [])]
     roles: list[tuple[str, str | None]] = [("time", each) for each in times]
-    roles += [("from", told.start), ("event", event), ("centre", centre)]
+    roles += [("from", answers.start), ("event", event), ("centre", centre)]
     roles += [("treatment", treatment), ("response", response)]
     used = _used(frame, [*roles, ("id", id)])
     words = (MISSING | reading.words.missing) - reading.words.kept
-    who = identify(frame, source.id, told.rows, outcome, panel, words)
-    frame = who.frame
+    identity = identify(frame, source.id, answers.rows, outcome, panel, words)
+    frame = identity.frame
     if frame.empty:
         raise InputError(
             f"{path}: --rows leaves none of its {len(table)} rows: times of latest_before count "
             "from the start of follow-up, before which they are negative"
         )
-    used = _used(frame, [*roles, ("id", who.id)])
+    used = _used(frame, [*roles, ("id", identity.id)])
     if centre is not None and (lacking := int(without_missing(frame[centre], words).isna().sum())):
-        who.notes.append(f"centre: {lacking} of {len(frame)} patients have none in '{centre}'")
+        identity.notes.append(f"centre: {lacking} of {len(frame)} patients have none in '{centre}'")
     marks = text_marks(frame, words)
-    mark = told.decimal or table_mark(frame, marks)
+    mark = answers.decimal or table_mark(frame, marks)
 
     endpoints: dict[str, Any] = {}
     keep, months, seen = np.ones(len(frame), dtype=bool), None, None
     outcomes: dict[str, Array] = {}
-    notes, asked = [*source.notes, *who.notes], [*who.asked]
-    if told.decimal != ".":
-        tells = marks if told.decimal is None else {told.decimal}
-        asked += doubtful_points(frame, tells, told.numbers)
+    notes, asked = [*source.notes, *identity.notes], [*identity.asked]
+    if answers.decimal != ".":
+        shown = marks if answers.decimal is None else {answers.decimal}
+        asked += doubtful_points(frame, shown, answers.numbers)
     on_outcome: list[str] = []
     if followed and event is not None:
         endpoint = _endpoint_name(keys.get(times[0], times[0]), panel)
         wanted = Wanted(
             times,
             event,
-            start=told.start,
-            date_format=told.date_format,
+            start=answers.start,
+            date_format=answers.date_format,
             unit=unit,
-            event_values=told.event_values,
+            event_values=answers.event_values,
             drop_without_follow_up=drop_without_follow_up,
             keys=keys,
         )
@@ -200,18 +198,18 @@ def draft_study(
     files = [Path(os.path.relpath(path, out.parent)).as_posix()]
     study: dict[str, Any] = {"name": name or _study_name(path)}
     study["source"] = {"reader": reader, "files": files, **source.options}
-    study |= {"missing": sorted(reading.words.missing), "id": who.id, "centre": centre}
-    if who.rows is not None:
-        study["rows"] = who.rows.model_dump(mode="json", exclude_defaults=True)
+    study |= {"missing": sorted(reading.words.missing), "id": identity.id, "centre": centre}
+    if identity.rows is not None:
+        study["rows"] = identity.rows.model_dump(mode="json", exclude_defaults=True)
     study["endpoints"] = endpoints
     label = None
     if response is not None:
-        yes, no = sides(frame[response], response, panel.positive, panel.negative, words)
+        yes, no = yes_no_values(frame[response], response, panel.positive, panel.negative, words)
         labels = {"column": response, "positive": yes, "negative": no}
         endpoints["binary"] = {"response": labels}
         label = binary_target(frame[keep], "response", BinaryEndpoint.model_validate(labels), words)
     if treatment is not None:
-        yes, no = sides(frame[treatment], treatment, panel.treated, panel.untreated, words)
+        yes, no = yes_no_values(frame[treatment], treatment, panel.treated, panel.untreated, words)
         study["treatment"] = {"column": treatment, "treated": yes, "untreated": no}
 
     patients = frame[keep]
@@ -224,7 +222,7 @@ def draft_study(
         outcomes,
         _as_codes(patients, treatment),
         panel,
-        Hints(words, mark, told.categories, told.numbers),
+        Hints(words, mark, answers.categories, answers.numbers),
         keys,
     )
     if not chosen.found:
@@ -232,10 +230,10 @@ def draft_study(
         raise InputError(f"{path}: no column can be a feature: {why}")
     study["modalities"] = chosen.describe()
     if followed:
-        study["baselines"] = references(chosen)
+        study["baselines"] = reference_models(chosen)
     if treatment is not None:
         study["interactions"] = interactions(treatment, chosen, panel)
-        study["treatment"] |= course(treatment, chosen, panel)
+        study["treatment"] |= treatment_entry(treatment, chosen, panel)
     inputs = response_features(chosen, panel)
     if response is not None and inputs:
         endpoints["binary"]["response"]["features"] = inputs
@@ -262,19 +260,23 @@ def draft_study(
 
 
 def render_study(draft: Draft) -> str:
-    """Write a draft as the text of a study file, with a comment for each section."""
+    """Return a draft as the text of a study file, with a comment above each section."""
     return render(draft.study)
 
 
 def _needed(role: str, name: str | None) -> str:
-    """Return the column of the time or the event."""
+    """Return the column of the time or the event, which must be named.
+
+    Raises:
+        InputError: it is None.
+    """
     if name is None:
         raise InputError(f"{role}: name the column of the {role} (--{role})")
     return name
 
 
 def _used(frame: pd.DataFrame, roles: Iterable[tuple[str, str | None]]) -> list[str]:
-    """Return the columns that have a role.
+    """Return the columns that have a role, such as the time.
 
     Raises:
         InputError: a column is missing or has two roles.
@@ -291,7 +293,7 @@ def _used(frame: pd.DataFrame, roles: Iterable[tuple[str, str | None]]) -> list[
 
 
 def _is_of(disease: Disease, patients: pd.DataFrame) -> bool:
-    """Whether a table's columns and cells are of a disease."""
+    """Whether a table's columns or cells show that its patients have a disease."""
     text = [name for name, cells in patients.items() if not is_numeric_dtype(cells.dtype)]
     return disease.known_by(
         map(str, patients.columns), ([str(c) for c in patients[name].dropna()] for name in text)
@@ -299,7 +301,7 @@ def _is_of(disease: Disease, patients: pd.DataFrame) -> bool:
 
 
 def _as_codes(frame: pd.DataFrame, name: str | None) -> dict[str, Array]:
-    """Return a column's values as numbers (n,), under its name."""
+    """Return the name of a column -> its distinct values as codes (n,), NaN where missing."""
     if name is None:
         return {}
     codes = pd.factorize(frame[name])[0].astype(np.float64)
@@ -307,6 +309,7 @@ def _as_codes(frame: pd.DataFrame, name: str | None) -> dict[str, Array]:
 
 
 def _endpoint_name(time: str, panel: Panel) -> str:
+    """Return the endpoint that the time's column names, such as ``os``; else ``survival``."""
     key = key_of(time)
     return next((n for n, p in panel.endpoints.items() if re.search(p, key)), "survival")
 
@@ -317,13 +320,13 @@ def _study_name(path: Path) -> str:
 
 
 def _on_treatment(treatment: dict[str, Any]) -> list[str]:
-    """Note the assumptions on a treatment."""
+    """Return notes on the assumptions about a treatment."""
     label, where = treatment.get("label", TREATMENT), treatment.get("eligible")
     if where is None:
         notes = [f"{label} is taken to be an option for everybody; say otherwise under eligible"]
     else:
-        told = "; ".join(f"{name} {some(levels)}" for name, levels in where.items())
-        notes = [f"{label} is taken to be an option at {told}; correct treatment.eligible"]
+        options = "; ".join(f"{name} {some(levels)}" for name, levels in where.items())
+        notes = [f"{label} is taken to be an option at {options}; correct treatment.eligible"]
     if "expected_hr" in treatment:
         low, high = treatment["expected_hr"]
         return [

@@ -1,4 +1,4 @@
-"""Refuse an event column whose name or values do not tell which value means the event."""
+"""Refuse an event column whose name or values leave open which value means the event."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 import pandas as pd
 
-from accomplice.data.cells.dates import look_of
+from accomplice.data.cells.dates import date_form
 from accomplice.data.errors import InputError, some
 from accomplice.data.study_parts import as_level
 
@@ -18,40 +18,44 @@ UNKNOWN_CODES = (
 
 #: A name that leaves open whether the event or censoring is flagged.
 AMBIGUOUS = r"(^|_)(cens|censor|zens)(_|$)"
+#: Names of a column that flags censoring.
 _CENSORED = (
     r"(^|_)(is_)?(censored|censoring|censorship|censorflag|zensiert|zensierung|zensur|censur[eé]?e?s?"
     r"|censurad[oa]s?|censura|censurat[oa]|gecensureerd)(_|$)|删失|截尾"
 )
+#: Names of a column that flags patients without the event.
 _NO_EVENT = (
     r"(^|_)(alive|living|survived|survivors?|surviving|no_event|noevent"
     r"|lebt|lebend|am_leben|überlebt|überlebend|vivante?|en_vie|viv[oa]|survécu|sobrevivió|in_vita"
     r"|(event|disease|relapse|recurrence|progression)_?free)(_(at|by|on|until)_\w+)?(_(status|flag|yn|ind|indicator))?$"
     r"|^(是否)?存活$"
 )
-#: Texts that say yes -> those that say no.
+#: Cells that mean yes, in lower case.
 _YES = frozenset({"1", "yes", "y", "true", "t", "ja", "j", "oui", "o", "si", "sí", "sì", "s", "是"})
+#: Cells that mean no, in lower case.
 _NO = frozenset({"0", "no", "n", "false", "f", "nein", "non", "否"})
 
 
-def refuse_codes(
+def refuse_unclear_codes(
     cells: pd.Series, name: str, key: str, values: Collection[str] | None, words: Collection[str]
 ) -> None:
     """Raise for an event column that does not code whether the event was seen.
 
     Args:
-        cells: the column.
-        name: its name.
-        key: its name, or that in its cells, as :func:`panel.key_of` writes it.
-        values: those that mean the event, where the user names them.
+        cells: the column (n,).
+        name: the column's name.
+        key: the name, or the key that all cells begin with (``status: dead``), as
+            :func:`panel.key_of` writes it.
+        values: values that mean the event, named by the user; with any, nothing is refused.
         words: cells that mean missing, in lower case.
 
     Raises:
-        InputError: it is a flag of censoring or a date, or its codes do not tell which is the
-            event.
+        InputError: the column holds dates, or its name says that it flags censoring or patients
+            without the event, or its codes leave open which one means the event.
     """
     if values:
         return
-    if look_of(cells) is not None:
+    if date_form(cells) is not None:
         raise InputError(
             f"column '{name}': it holds dates, not whether the event was seen: name a column with "
             "a value for each patient, such as 1 for the event and 0 for none"
@@ -83,7 +87,12 @@ def refuse_codes(
 
 
 def _hint(known: list[str], unknown: list[str]) -> str:
-    """Return the options that may answer which of the codes means the event."""
+    """Return the option of the command line that may name the code of the event.
+
+    Args:
+        known: the column's codes in order.
+        unknown: codes in ``known`` that look like codes for unknown.
+    """
     if known == ["-1", "0"]:
         return "--event-values -1, as Access writes yes"
     sure = [text for text in known if text not in unknown]
@@ -96,11 +105,16 @@ def _hint(known: list[str], unknown: list[str]) -> str:
     return hint + also
 
 
-def refuse_blanks(name: str, events: int, unknown: int) -> None:
+def refuse_events_only(name: str, events: int, unknown: int) -> None:
     """Raise for an event column that is filled only where the event was seen.
 
+    Args:
+        name: the column's name.
+        events: number of known cells, all of which mean the event.
+        unknown: number of blank cells.
+
     Raises:
-        InputError: always; the text gives the counts.
+        InputError: always.
     """
     raise InputError(
         f"column '{name}': all {events} known cells mean the event, and {unknown} are blank: if "

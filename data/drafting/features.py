@@ -1,4 +1,4 @@
-"""Choose a draft's features: which columns, in which modality, and which reference models."""
+"""Choose a draft's features, their modalities, and the features of reference models."""
 
 from __future__ import annotations
 
@@ -13,23 +13,27 @@ import pandas as pd
 from accomplice.data.arrays import Array, Bools
 from accomplice.data.drafting.infer import MIXED, Hints, Inferred, ask_words, infer
 from accomplice.data.drafting.leaks import find_copies, find_label_leaks, find_leaks
-from accomplice.data.drafting.names import ENSEMBL, rename
+from accomplice.data.drafting.names import ENSEMBL, resolve_names
 from accomplice.data.errors import InputError, nearest, some
 from accomplice.data.panels.panel import KNOWN_AFTER, Panel, Place, key_of, matches
 
 #: Modality of columns that the panel does not know.
 REST = "clinical"
-#: Modality of genes that the panel does not know, if they are many.
+#: Modality of genes that the panel does not know, if there are many.
 GENES = "genes"
+#: Fewest genes that make a modality of their own.
 MANY_GENES = 30
 #: Most features of a reference model.
 BASELINE_SIZE = 30
 
-#: Maximum of columns that a note names.
+#: Most assumptions about columns that a note lists.
 MOST_TOLD = 30
 
+#: Reason: the column is a copy of another.
 COPY = "repeats another column"
+#: Reason: the column is the hospital.
 CENTRE = "names the hospital, take it with --centre (centre in the study file)"
+#: Reason: another column of the gene and assay is a feature.
 SECOND = "another column of the same gene"
 
 
@@ -38,30 +42,34 @@ class Chosen:
     """The features of a draft."""
 
     found: dict[str, Inferred] = field(default_factory=dict)
-    """Column -> feature."""
+    """Name of a feature -> the feature."""
     places: dict[str, Place] = field(default_factory=dict)
-    """Column -> its place in the panel, by its name."""
+    """Name of a feature -> its place in the panel, where the panel knows the name."""
     ignored: dict[str, str] = field(default_factory=dict)
-    """Column -> why it is no feature: a reason, and its detail after a colon."""
+    """Column -> the reason why it is no feature, with details after a colon."""
     modalities: dict[str, list[str]] = field(default_factory=dict)
-    """Modality -> columns."""
+    """Modality -> names of its features."""
     columns: dict[str, str] = field(default_factory=dict)
-    """Feature -> the table's column, where that has another name."""
+    """Name of a feature -> its column, where that has another name."""
     remarks: list[str] = field(default_factory=list)
-    """Assumptions made in reading names."""
+    """Assumptions about names, one line each."""
     cells: list[str] = field(default_factory=list)
-    """Assumptions made in reading cells: one line, if any."""
+    """Assumptions about cells: one line, if any."""
     asked: list[str] = field(default_factory=list)
     """Questions on columns that an option must answer."""
 
     def drop(self, reasons: Mapping[str, str]) -> None:
-        """Move features to the ignored columns."""
+        """Move features to the ignored columns.
+
+        Args:
+            reasons: name of a feature -> why it is dropped.
+        """
         for name, reason in reasons.items():
             del self.found[name]
             self.ignored[self.columns.pop(name, name)] = reason
 
     def describe(self) -> dict[str, dict[str, Any]]:
-        """Return the modalities with their features, as plain data."""
+        """Return the modalities with their features, as in the study file."""
         return {m: {n: self._spec(n) for n in names} for m, names in self.modalities.items()}
 
     def _spec(self, name: str) -> dict[str, Any]:
@@ -81,24 +89,24 @@ def choose(
     hints: Hints | None = None,
     keys: Mapping[str, str] | None = None,
 ) -> Chosen:
-    """Choose the features.
+    """Choose the features of a draft.
 
     Args:
-        frame: the cohort's patients (n rows), without the columns of other roles.
-        time: follow-up (n,), where there is one.
-        event: whether the event was seen (n,), likewise.
-        label: 1, 0, or NaN for unlabelled patients (n,), where a response is named.
-        outcomes: columns of the outcomes as numbers (n,); a copy of one is no feature.
-        treatment: column of the treatment, if any, likewise.
+        frame: the cohort's patients (n rows), without the columns that have another role.
+        time: follow-up in months (n,); None without a survival endpoint.
+        event: whether the event was seen (n,); None without a survival endpoint.
+        label: response (n,), 1, 0, or NaN for unlabelled patients; None without one.
+        outcomes: column of an outcome -> its values as numbers (n,); a copy of one is no feature.
+        treatment: column of the treatment, if any -> its values as codes (n,); likewise.
         panel: known names.
-        hints: how cells are read.
-        keys: column -> the name in its cells, as of :func:`keys.keys_of`.
+        hints: words for missing, decimal mark, and columns that options name.
+        keys: column -> the key that all its cells begin with; see :func:`keys.keys_of`.
 
     Raises:
-        InputError: the hints name a column that is not there.
+        InputError: the hints name a column that the table lacks.
     """
     chosen = Chosen()
-    naming = rename(frame, keys or {}, time, panel)
+    naming = resolve_names(frame, keys or {}, time, panel)
     hints = _named(hints or Hints(), naming.names, frame)
     chosen.remarks += naming.remarks
     remarks: list[str] = []
@@ -137,23 +145,27 @@ def choose(
 
 
 def _named(hints: Hints, names: Mapping[str, str], frame: pd.DataFrame) -> Hints:
-    """Return hints by the features' names, of columns that are in the table."""
-    there = {*map(str, frame.columns), *names.values()}
+    """Return hints in which columns have the names of their features.
+
+    Raises:
+        InputError: a hint names a column that the table lacks.
+    """
+    present = {*map(str, frame.columns), *names.values()}
     for name in (*hints.categories, *hints.numbers):
-        if name not in there:
+        if name not in present:
             raise InputError(
                 f"--category or --number: no column '{name}' that can be a feature"
-                f"{nearest(name, there)}"
+                f"{nearest(name, present)}"
             )
     categories, numbers = (
-        frozenset(names.get(name, name) for name in each)
-        for each in (hints.categories, hints.numbers)
+        frozenset(names.get(name, name) for name in columns)
+        for columns in (hints.categories, hints.numbers)
     )
     return replace(hints, categories=categories, numbers=numbers)
 
 
-def references(chosen: Chosen) -> dict[str, list[str]]:
-    """Return the reference models: name -> features."""
+def reference_models(chosen: Chosen) -> dict[str, list[str]]:
+    """Return the reference models: name -> names of their features."""
     baselines = {}
     stage = [n for n, f in chosen.found.items() if f.ordinal is not None and f.ordinal.stage]
     if stage:
@@ -165,7 +177,10 @@ def references(chosen: Chosen) -> dict[str, list[str]]:
 
 
 def interactions(treatment: str, chosen: Chosen, panel: Panel) -> list[list[str]]:
-    """Return the panel's products with the treatment for which there is a feature."""
+    """Return the pairs of the treatment and a feature whose product the panel suggests.
+
+    Of each of the panel's lists of concepts, the first that has a feature is taken.
+    """
     first: dict[str, str] = {}
     for name, place in chosen.places.items():
         spec = chosen.found[name].spec if name in chosen.found else {}
@@ -175,29 +190,29 @@ def interactions(treatment: str, chosen: Chosen, panel: Panel) -> list[list[str]
     return [[treatment, name] for name in pairs if name is not None]
 
 
-def course(treatment: str, chosen: Chosen, panel: Panel) -> dict[str, Any]:
-    """Return the panel's entry of a treatment, empty if it knows none.
+def treatment_entry(treatment: str, chosen: Chosen, panel: Panel) -> dict[str, Any]:
+    """Return the entry of a treatment that the panel knows by its column's name, else nothing.
 
-    Its keys are those of the study file: ``label``, and where they are known ``eligible``,
-    ``expected_hr`` and ``expected_hr_source``.
+    Its keys are those of the study file: ``label``, and if known ``eligible``, ``expected_hr`` and
+    ``expected_hr_source``.
     """
     key = key_of(treatment)
     label = next((n for n, c in panel.treatments.items() if re.search(c.columns, key)), None)
     if label is None:
         return {}
-    known, found = panel.treatments[label], dict[str, Any](label=label)
-    for name in references(chosen).get("stage", ()):
+    known, entry = panel.treatments[label], dict[str, Any](label=label)
+    for name in reference_models(chosen).get("stage", ()):
         if known.stages and set(known.stages) <= set(chosen.found[name].spec["levels"]):
-            found["eligible"] = {name: known.stages}
+            entry["eligible"] = {name: known.stages}
             break
     if known.expected_hr is not None:
-        found["expected_hr"] = list(known.expected_hr)
-        found["expected_hr_source"] = known.expected_hr_source
-    return found
+        entry["expected_hr"] = list(known.expected_hr)
+        entry["expected_hr_source"] = known.expected_hr_source
+    return entry
 
 
 def response_features(chosen: Chosen, panel: Panel) -> list[str]:
-    """Return the panel's few inputs of a response for which there is a feature."""
+    """Return the features that the panel suggests for a model of the response."""
     first: dict[str, str] = {}
     for name in chosen.found:
         if name in chosen.places:
@@ -207,12 +222,12 @@ def response_features(chosen: Chosen, panel: Panel) -> list[str]:
 
 
 def notes_on(chosen: Chosen) -> list[str]:
-    """Return notes on chosen and left-out columns, one a kind."""
+    """Return notes on chosen and left-out columns: one for each modality, doubt and reason."""
     notes = [*chosen.remarks]
     for modality, names in chosen.modalities.items():
         kinds = Counter(chosen.found[name].kind for name in names)
-        told = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
-        notes.append(f"{modality}: {told}: {some(map(_one_line, names))}")
+        listed = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+        notes.append(f"{modality}: {listed}: {some(map(_one_line, names))}")
     ordinals = [
         f"{_one_line(name)} ({' < '.join(f.spec['levels'])})"
         for name, f in chosen.found.items()
@@ -227,20 +242,20 @@ def notes_on(chosen: Chosen) -> list[str]:
 
 
 def absent_markers(chosen: Chosen, panel: Panel) -> list[str]:
-    """Note the panel's genes that a cohort with some of them lacks."""
-    there = {place.concept for place in chosen.places.values() if place.gene}
+    """Return a note on the panel's genes that the cohort lacks, if it has any of them."""
+    present = {place.concept for place in chosen.places.values() if place.gene}
     lacking = {
-        name: [gene for gene in modality.genes if gene not in there]
+        name: [gene for gene in modality.genes if gene not in present]
         for name, modality in panel.modalities.items()
     }
-    told = [f"{name}: {', '.join(genes)}" for name, genes in lacking.items() if genes]
-    if not there & panel.default_genes or not told:
+    listed = [f"{name}: {', '.join(genes)}" for name, genes in lacking.items() if genes]
+    if not present & panel.default_genes or not listed:
         return []
-    return [f"not in this cohort, of the panel's markers: {'; '.join(told)}"]
+    return [f"not in this cohort, of the panel's markers: {'; '.join(listed)}"]
 
 
 def ignored_by_reason(ignored: Mapping[str, str]) -> list[str]:
-    """Return one line a reason with the columns that have it."""
+    """Return one line for each reason, with the columns ignored for it."""
     groups: dict[str, list[str]] = {}
     for name, reason in ignored.items():
         groups.setdefault(reason.split(":")[0], []).append(_one_line(name))
@@ -252,7 +267,7 @@ def _one_line(name: str) -> str:
 
 
 def _second_columns(chosen: Chosen) -> dict[str, str]:
-    """Return later columns of one gene by one kind of assay."""
+    """Return feature -> reason to drop it, for all but the first of one gene and kind of assay."""
     first: dict[tuple[str, str], str] = {}
     second = {}
     for name, inferred in chosen.found.items():
@@ -266,7 +281,7 @@ def _second_columns(chosen: Chosen) -> dict[str, str]:
 
 
 def _modalities(chosen: Chosen, panel: Panel) -> dict[str, list[str]]:
-    """Sort the features into modalities, the panel's order first."""
+    """Return modality -> names of its features, in the order of the panel's modalities."""
     rest = [name for name in chosen.found if name not in chosen.places]
     met = any(chosen.places[name].gene for name in chosen.found if name in chosen.places)
     met |= any(ENSEMBL.fullmatch(name) for name in rest)

@@ -1,4 +1,4 @@
-"""Draft a table's other survival endpoints, such as DFS and DSS beside OS, by column names."""
+"""Find and draft further survival endpoints of a table, such as DFS and DSS beside OS."""
 
 from __future__ import annotations
 
@@ -16,20 +16,22 @@ from accomplice.data.errors import InputError
 from accomplice.data.panels.panel import Panel, key_of
 from accomplice.data.study_parts import Mark, Unit
 
-#: Words of a time's name, and of an event's, beside that of the endpoint.
+#: Words in the name of a time column, beside the endpoint's name.
 _TIME = re.compile(r"time|months?|mths?|mos?|days?|weeks?|years?|yrs?|survival|surv|duration|in|to")
+#: Words in the name of an event column, beside the endpoint's name.
 _EVENT = re.compile(r"status|event|events|indicator|ind|flag|state|occurred|yn|binary|code")
 
 
 @dataclass
-class Further:
+class FurtherEndpoints:
     """Drafted endpoints beside the one that the user named."""
 
     endpoints: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Name -> as in the study file."""
+    """Name of an endpoint -> its entry in the study file."""
     columns: list[str] = field(default_factory=list)
-    """Their times and events, which are no features."""
+    """Columns of their times and events, which are no features."""
     notes: list[str] = field(default_factory=list)
+    """One line each on drafted endpoints, and on those that could not be drafted."""
 
 
 def further_endpoints(
@@ -43,21 +45,21 @@ def further_endpoints(
     keys: Mapping[str, str],
     *,
     gaps: bool,
-) -> Further:
-    """Draft each other endpoint whose time and event columns share a name.
+) -> FurtherEndpoints:
+    """Draft each further endpoint whose time and event columns are named alike.
 
     Args:
-        frame: one row a patient.
+        frame: the table, one row a patient.
         first: name of the endpoint that is drafted already.
         used: columns that have a role.
         panel: patterns of endpoints' names.
         words: cells that mean missing, in lower case.
-        mark: decimal mark of the table's columns, where that is known.
-        unit: of a time whose name tells none.
-        keys: column -> the name in its cells.
-        gaps: whether patients without follow-up are usual.
+        mark: decimal mark of the table's columns, if known.
+        unit: unit of a time whose column names none.
+        keys: column -> the key that all its cells begin with.
+        gaps: whether patients without follow-up are expected.
     """
-    found, told = Further(), list[str]()
+    found, drafts = FurtherEndpoints(), list[str]()
     free = {str(name): key_of(keys.get(str(name), str(name))) for name in frame.columns}
     free = {name: key for name, key in free.items() if name not in used}
     for endpoint, pattern in panel.endpoints.items():
@@ -81,32 +83,41 @@ def further_endpoints(
         found.columns += pair
         seen, kept = int(drafted.event[drafted.keep].sum()), int(drafted.keep.sum())
         columns = f"'{time}' in {drafted.raw['unit']}, '{event}'"
-        told.append(f"{endpoint} ({columns}: {seen} events of {kept} patients)")
-    if told:
-        found.notes.append(f"further endpoints: {', '.join(told)}; take out what is not asked for")
+        drafts.append(f"{endpoint} ({columns}: {seen} events of {kept} patients)")
+    if drafts:
+        found.notes.append(
+            f"further endpoints: {', '.join(drafts)}; take out what is not asked for"
+        )
     return found
 
 
 def _pair(
     frame: pd.DataFrame, names: Mapping[str, str], words: Collection[str]
 ) -> tuple[str, str] | None:
-    """Return the time and the event of an endpoint's columns, if only one pair is named alike."""
+    """Return an endpoint's time and event columns; None unless exactly one pair is named alike.
+
+    Args:
+        frame: the table.
+        names: column of the endpoint -> its name as a key.
+        words: cells that mean missing, in lower case.
+    """
     times = {name: stem for name, key in names.items() if (stem := _stem(key, _TIME)) != key}
     events = {
         name: _stem(key, _EVENT)
         for name, key in names.items()
-        if name not in times and _tells_events(frame[name], words)
+        if name not in times and _is_event(frame[name], words)
     }
     pairs = [(t, e) for t, stem in times.items() for e, other in events.items() if stem == other]
     return pairs[0] if len(pairs) == 1 else None
 
 
 def _stem(key: str, words: re.Pattern[str]) -> str:
-    """Return a column's name without the words for a time or an event."""
+    """Return a column's key without the words for a time, or for an event."""
     return "_".join(token for token in key.split("_") if not words.fullmatch(token))
 
 
-def _tells_events(cells: pd.Series, words: Collection[str]) -> bool:
+def _is_event(cells: pd.Series, words: Collection[str]) -> bool:
+    """Whether all known cells of a column mean the event or none, and both occur."""
     distinct = pd.unique(cells.dropna())
     if len(distinct) > 20:
         return False

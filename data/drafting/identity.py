@@ -12,7 +12,7 @@ from pandas.api.types import is_float_dtype, is_numeric_dtype
 from pydantic import ValidationError
 
 from accomplice.data.arrays import Ints
-from accomplice.data.cells.dates import look_of
+from accomplice.data.cells.dates import date_form
 from accomplice.data.errors import InputError
 from accomplice.data.panels.panel import Panel, key_of, matches
 from accomplice.data.readers.columns import column
@@ -20,18 +20,22 @@ from accomplice.data.rows.barcodes import read_barcodes
 from accomplice.data.rows.one_per_patient import SAMPLE_TYPE, one_per_patient
 from accomplice.data.study_parts import Rows, as_level
 
-#: Option by which each row is a patient of its own.
+#: Option ``--rows all``: each row is a patient.
 ALL = "all"
-#: Cells that say that a sample is of normal tissue, and that one is of a tumour.
+#: Cells that say that a sample is of normal tissue.
 _NORMAL = r"\bnormal\b|\badjacent (?:tissue|mucosa)|\bnon-?tumou?r"
+#: Cells that say that a sample is of a tumour.
 _TUMOUR = r"tumou?r|cancer|carcinoma|primary|metasta|malign"
+#: Values of the option ``--rows`` that choose one of a patient's rows.
 WAYS = "first|last|primary|mean|latest_before:COLUMN"
-#: Fewest groups of agreeing rows that are taken for several rows of one patient.
+#: Fewest groups of rows with one outcome that are taken for several rows of one patient.
 FEWEST_GROUPS = 5
-#: Mean rows a level above which a column groups patients instead of naming them.
+#: Mean number of rows per value above which a column groups patients and does not identify them.
 MOST_ROWS = 100
-#: Expected pairs of rows that are equal in all columns, below which they are asked about, or noted.
-UNLIKELY, DOUBTFUL = 1e-6, 0.01
+#: Number of equal pairs of rows expected by chance, below which equal rows are asked about.
+UNLIKELY = 1e-6
+#: Number of equal pairs of rows expected by chance, below which equal rows are noted.
+DOUBTFUL = 0.01
 #: Most columns that are compared between rows.
 MOST_COMPARED = 200
 
@@ -41,26 +45,29 @@ class Identity:
     """A table's identifier column, and its rows, one a patient."""
 
     id: str | None
+    """The identifier column; None: rows are numbered."""
     frame: pd.DataFrame
     """One row a patient."""
     rows: Rows | None = None
-    """How several rows became one."""
+    """Rule by which several rows became one."""
     notes: list[str] = field(default_factory=list)
+    """Notes for the user, one line each."""
     asked: list[str] = field(default_factory=list)
+    """Questions that an option must answer, one line each."""
 
 
 def parse_rows(option: str | None, prefer: Literal["filled"] | None = None) -> Rows | str | None:
     """Parse the option that chooses one of a patient's rows.
 
     Args:
-        option: ``all``, one of the ways, or ``latest_before:COLUMN``.
-        prefer: which rows are taken first, those with more filled cells.
+        option: :data:`ALL` or one of :data:`WAYS`.
+        prefer: with ``filled``, a cell that the chosen row lacks is taken from the other rows.
 
     Returns:
-        The rule, :data:`ALL`, or None without an option.
+        The rule; :data:`ALL`; or None without an option.
 
     Raises:
-        InputError: the option is none of the known ones, or ``prefer`` stands without one.
+        InputError: the option is not known, or ``prefer`` is given without an option.
     """
     if option is None:
         if prefer is not None:
@@ -88,15 +95,16 @@ def identify(
 
     Args:
         frame: the table.
-        id: column of the identifier, if the user names it.
-        rows: how several rows become one; :data:`ALL` where each is a patient.
+        id: column of the identifier; None: it is found by its name.
+        rows: rule by which several rows become one; :data:`ALL`: each row is a patient; None: not
+            answered.
         outcome: columns of time and event, which a patient's rows share.
         panel: known names.
         words: cells that mean missing, in lower case.
 
     Raises:
-        InputError: the column is not there, patients have several rows and no option says which
-            counts, or identifiers differ only by case, blanks, zeros or quotation marks.
+        InputError: the column is missing; patients have several rows and no rule is given; or
+            identifiers differ only by case, blanks, leading zeros or quotation marks.
     """
     if id is not None:
         column(frame, id, "id")
@@ -113,8 +121,8 @@ def identify(
             who = repeated or who
     found = Identity(who, frame)
     if who is None or who != id:
-        told = f"column '{who}' is the" if who else "rows are numbered for want of a"
-        found.notes.append(f"{told} patient identifier; name another with --id")
+        start = f"column '{who}' is the" if who else "rows are numbered for want of a"
+        found.notes.append(f"{start} patient identifier; name another with --id")
     if made is not None and who is not None:
         merged = one_per_patient(frame, who, made, words=words)
         found.frame, found.rows = merged.frame, made
@@ -130,7 +138,7 @@ def identify(
 
 
 def _sampled(frame: pd.DataFrame, names: Iterable[str | None]) -> str | None:
-    """Return the first column of sample barcodes with normal tissue or several of a patient's."""
+    """Return the first column of sample barcodes that has normal tissue or repeats a patient."""
     for name in dict.fromkeys(str(name) for name in names if name is not None):
         if not is_numeric_dtype(frame[name].dtype) and _has_normals(frame[name]):
             return name
@@ -138,7 +146,7 @@ def _sampled(frame: pd.DataFrame, names: Iterable[str | None]) -> str | None:
 
 
 def _unique_id(frame: pd.DataFrame, panel: Panel) -> str | None:
-    """Return the first column that is named like an identifier and is one."""
+    """Return the first column that is named like an identifier and is complete and unique."""
     for name, cells in frame.items():
         if matches(panel.ids, key_of(str(name))) and not cells.isna().any():
             texts = pd.Series([as_level(cell) for cell in cells])
@@ -154,7 +162,15 @@ def _repeated(
     outcome: Sequence[str],
     panel: Panel,
 ) -> str | None:
-    """Return the identifier column that repeats patients, if there is one."""
+    """Return the identifier column in which patients repeat; None if there is none.
+
+    Args:
+        frame: the table.
+        single: a column that is unique by row, if any.
+        named: the identifier column that the user named, if any.
+        outcome: columns of time and event.
+        panel: known names.
+    """
     if named is not None and frame[named].dropna().map(as_level).duplicated().any():
         return named
     taken = {*outcome, single}
@@ -164,15 +180,15 @@ def _repeated(
             codes, n = _groups(frame[name].map(as_level, na_action="ignore"))
             if MOST_ROWS * n >= len(frame) and 1 < n < (codes >= 0).sum():
                 return name
-    told = {}
+    candidates = {}
     for name in columns:
         cells = frame[name]
-        named_so = matches(panel.ignored.get("an identifier", ()), key_of(name))
-        text = not is_numeric_dtype(cells.dtype) and look_of(cells) is None and _worded(cells)
-        if text or (named_so and not is_float_dtype(cells.dtype)):
-            told[name] = cells
+        like_id = matches(panel.ignored.get("an identifier", ()), key_of(name))
+        text = not is_numeric_dtype(cells.dtype) and date_form(cells) is None and _worded(cells)
+        if text or (like_id and not is_float_dtype(cells.dtype)):
+            candidates[name] = cells
     return next(
-        (name for name, cells in told.items() if _same_outcome(frame, cells, outcome)), None
+        (name for name, cells in candidates.items() if _same_outcome(frame, cells, outcome)), None
     )
 
 
@@ -182,6 +198,7 @@ def _worded(cells: pd.Series) -> bool:
 
 
 def _groups(cells: pd.Series) -> tuple[Ints, int]:
+    """Return a code for each cell (n,), -1 where missing, and the number of codes; 0 for lists."""
     try:
         codes, distinct = pd.factorize(cells, use_na_sentinel=True)
     except TypeError:
@@ -190,7 +207,7 @@ def _groups(cells: pd.Series) -> tuple[Ints, int]:
 
 
 def _same_outcome(frame: pd.DataFrame, cells: pd.Series, outcome: Sequence[str]) -> bool:
-    """Whether the rows of each level of a column have one outcome, which has many values."""
+    """Whether nearly all values of a column that repeat have one outcome each, of many outcomes."""
     if not outcome:
         return False
     codes, n = _groups(cells)
@@ -200,13 +217,13 @@ def _same_outcome(frame: pd.DataFrame, cells: pd.Series, outcome: Sequence[str])
     if len(np.unique(ends)) < 0.3 * n:
         return False
     known = pd.DataFrame({"who": codes, "end": ends})[codes >= 0]
-    each = known.groupby("who")["end"].agg(["size", "nunique"])
-    several = each[each["size"] > 1]
+    groups = known.groupby("who")["end"].agg(["size", "nunique"])
+    several = groups[groups["size"] > 1]
     return len(several) >= FEWEST_GROUPS and bool((several["nunique"] == 1).mean() >= 0.95)
 
 
 def _has_normals(cells: pd.Series) -> bool:
-    """Whether a column holds barcodes of samples, normal tissue or several of a patient's."""
+    """Whether a column holds sample barcodes that include normal tissue or repeat a patient."""
     codes = read_barcodes(cells.dropna().astype(str))
     types = [c.type for c in codes or () if c is not None]
     if codes is None or all(kind is None for kind in types):
@@ -218,7 +235,7 @@ def _has_normals(cells: pd.Series) -> bool:
 
 
 def _ask(frame: pd.DataFrame, name: str) -> str:
-    """Return the error text for several rows a patient, with the options that settle it."""
+    """Return the error text on several rows of a patient, with the options that choose one."""
     codes, n = _groups(frame[name])
     return (
         f"column '{name}': {int((codes >= 0).sum()) - n} rows repeat a patient ({len(frame)} rows, "
@@ -228,14 +245,14 @@ def _ask(frame: pd.DataFrame, name: str) -> str:
 
 
 def _alike(frame: pd.DataFrame, id: str | None, outcome: Sequence[str]) -> list[str]:
-    """Ask where rows share outcome and clinical values as those of one patient do."""
+    """Return a question if more rows share outcome and clinical values than by chance."""
     if not outcome:
         return []
     ends = _rows(frame, outcome)
     measured = frame.select_dtypes("float")
     with np.errstate(invalid="ignore"):
         whole = (np.nan_to_num(measured.to_numpy(dtype=float)) % 1 == 0).all(axis=0)
-    fractions = {str(name) for name, each in zip(measured.columns, whole, strict=True) if not each}
+    fractions = {str(name) for name, ints in zip(measured.columns, whole, strict=True) if not ints}
     clinical = [
         name
         for name in map(str, frame.columns)
@@ -267,7 +284,7 @@ def _alike(frame: pd.DataFrame, id: str | None, outcome: Sequence[str]) -> list[
 
 
 def _normal_tissue(frame: pd.DataFrame, who: str | None) -> list[str]:
-    """Ask where some rows are of normal tissue, by a column that says so, and others of tumours."""
+    """Return a question if a column says that some rows are of normal tissue, others of tumours."""
     for name, cells in frame.items():
         if is_numeric_dtype(cells.dtype) or not 1 < _groups(cells)[1] <= FEWEST_GROUPS:
             continue
@@ -285,10 +302,10 @@ def _normal_tissue(frame: pd.DataFrame, who: str | None) -> list[str]:
 
 
 def _check_spelling(found: Identity, who: str) -> None:
-    """Note marks in identifiers, and refuse those that differ in their spelling alone.
+    """Note quotation marks and line breaks in identifiers; refuse those spelt in two ways.
 
     Raises:
-        InputError: some do.
+        InputError: two identifiers differ by case, blanks, leading zeros or quotation marks alone.
     """
     ids = found.frame[who].map(as_level).tolist()
     marked = sum(bool({*text} & {*'"\n\r'}) for text in ids)
@@ -308,7 +325,7 @@ def _check_spelling(found: Identity, who: str) -> None:
 
 
 def _check_same(found: Identity) -> None:
-    """Ask where rows are equal in all columns, or note it where that can be by chance."""
+    """Ask about rows that are equal in all columns; where that may be chance, note them."""
     frame = found.frame
     columns = [_groups(frame[name]) for name in frame.columns]
     codes = np.zeros(len(frame), dtype=np.int64)
@@ -316,13 +333,13 @@ def _check_same(found: Identity) -> None:
         codes = pd.factorize(codes * (n + 1) + own + 1)[0]
     first = np.unique(codes, return_index=True)[1]
     twice, pairs = len(codes) - len(first), max(len(first) * (len(first) - 1) / 2, 1.0)
-    # Pairs of rows that are equal in all columns, where the columns say nothing of each other.
+    # Expected number of pairs that are equal in all columns, if the columns are independent.
     chance = pairs * float(np.prod([max(_pairs(own[first] + 1), 1) / pairs for own, _ in columns]))
-    told = f"{twice} rows are the same in all columns as another: remove them"
+    text = f"{twice} rows are the same in all columns as another: remove them"
     if twice and chance < UNLIKELY:
-        found.asked.append(f"{told}, or give --rows {ALL} if each row is a patient")
+        found.asked.append(f"{text}, or give --rows {ALL} if each row is a patient")
     elif twice and chance < DOUBTFUL:
-        found.notes.append(f"{told} if they repeat a patient")
+        found.notes.append(f"{text} if they repeat a patient")
 
 
 def _rows(frame: pd.DataFrame, columns: Sequence[str]) -> Ints:
@@ -335,5 +352,6 @@ def _rows(frame: pd.DataFrame, columns: Sequence[str]) -> Ints:
 
 
 def _pairs(codes: Ints) -> float:
+    """Return the number of pairs of rows (n,) with equal codes."""
     counts = np.bincount(codes).astype(float)
     return float((counts * (counts - 1) / 2).sum())

@@ -1,4 +1,4 @@
-"""Infer a column's kind and levels, or the reason why it cannot be a feature."""
+"""Infer a feature from a column: its kind, levels and unit, or the reason why it is none."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from accomplice.data.drafting.doubts import (
 from accomplice.data.drafting.event_codes import UNKNOWN_CODES
 from accomplice.data.drafting.levels import (
     CONSTANT,
-    Levels,
-    Read,
+    LevelledFeature,
+    TextColumn,
     code_remark,
     fill,
     known_code,
@@ -37,14 +37,13 @@ from accomplice.data.errors import some
 from accomplice.data.panels.panel import Ordinal, Panel, Place, key_of, matches
 from accomplice.data.study_parts import Kind, Mark, as_level
 
-#: A text column with more levels than this is not a category.
+#: Most levels of a category.
 MOST_LEVELS = 20
-
-#: Most negative numbers beside which one can be a code for unknown.
+#: Most distinct negative numbers of a column in which one can be a code for unknown.
 MOST_NEGATIVE = 4
-#: Ranges in which registries and surveys put several codes for kinds of unknown.
-BLOCKS = ((95, 99), (988, 999), (-9, -6))
-#: Fewest cells with a word for it to be quoted.
+#: Ranges (lowest, highest) that registries and surveys use for several codes for unknown.
+CODE_RANGES = ((95, 99), (988, 999), (-9, -6))
+#: Fewest cells of a text for it to be quoted, and fewest fractional numbers for a remark on points.
 FEW = 5
 #: Words of a cell that mean missing, or that the value is no number.
 _ABSENT = re.compile(
@@ -55,25 +54,28 @@ _ABSENT = re.compile(
 #: A spreadsheet's error in a cell.
 _ERROR = re.compile(r"#(DIV/0|VALUE|REF|NUM|NULL|NAME|SPILL|CALC)[!?]")
 
-#: Reasons for which a column is no feature.
+#: Reason: some cells of a column of numbers are no numbers.
 MIXED = "numbers and text in one column"
+#: Reason: the column holds dates.
 DATED = "a date"
+#: Reason: cells hold lists or other objects.
 NOT_PLAIN = "not plain numbers or text"
+#: Reason: the column counts the rows.
 ROW_NUMBER = "numbers the rows"
 
 
 @dataclass(frozen=True)
 class Hints:
-    """How a table's cells are read."""
+    """Known facts by which a table's cells are read."""
 
     words: Collection[str] = MISSING
     """Cells that mean missing, in lower case."""
     mark: Mark | None = None
-    """Decimal mark of the table's columns, where it is known."""
+    """Decimal mark of the table's columns, if known."""
     categories: Collection[str] = ()
-    """Columns whose numbers and words are levels, by option."""
+    """Columns that an option names, whose numbers or words are levels."""
     numbers: Collection[str] = ()
-    """Columns whose whole numbers are no codes, by option."""
+    """Columns that an option names, whose whole numbers are no codes."""
 
 
 @dataclass(frozen=True)
@@ -81,15 +83,15 @@ class Inferred:
     """A column that can be a feature."""
 
     spec: dict[str, Any]
-    """The feature as plain data."""
+    """The feature as in the study file."""
     codes: Array
-    """(n,) its values, or numbers that order as its levels do; NaN is missing."""
+    """(n,) its values, or positions of its levels; NaN is missing."""
     ordinal: Ordinal | None = None
-    """The known code that it follows."""
+    """The known ordered code that it follows."""
     remarks: tuple[str, ...] = field(default=())
-    """Assumptions made in reading it."""
+    """Assumptions made in reading it, one line each."""
     asked: tuple[str, ...] = field(default=())
-    """Questions that an option must answer."""
+    """Questions that an option must answer, one line each."""
 
     @property
     def kind(self) -> Kind:
@@ -106,12 +108,12 @@ def infer(
     Args:
         cells: the column (n,), of the patients that will be in the cohort.
         name: the column's name.
-        place: the name's place in the panel.
+        place: the column's place in the panel; None if the panel does not know its name.
         panel: known codes and units.
-        hints: how cells are read.
+        hints: words for missing, decimal mark, and columns that options name.
 
     Returns:
-        The feature; or a reason why it cannot be one, with its detail after a colon.
+        The feature; or the reason why it is none, with details after a colon.
     """
     if cells.dtype.kind in "mM":
         return DATED
@@ -126,7 +128,7 @@ def infer(
     forced = name in hints.categories
     few = len(distinct) <= 2 * MOST_LEVELS
     texts = [as_level(cell) for cell in distinct] if few or not numeric or forced else []
-    column = Levels(name, codes, texts, hints.words, forced=forced)
+    column = TextColumn(name, codes, texts, hints.words, forced=forced)
     if few and name not in hints.numbers:
         ordinal = known_code(column, panel)
         if ordinal is not None:
@@ -156,7 +158,13 @@ def infer(
 
 
 def ask_words(cells: pd.Series, name: str, hints: Hints) -> list[str]:
-    """Ask whether the few words of a column of numbers mean missing."""
+    """Return a question if few cells of a column of numbers are words, which may mean missing.
+
+    Args:
+        cells: the column (n,).
+        name: the column's name.
+        hints: words for missing.
+    """
     known = cells.dropna()
     read = number_column(known, NumberFormat(hints.words))
     odd = sorted({as_level(cell) for cell in known[read.bad]})
@@ -164,24 +172,26 @@ def ask_words(cells: pd.Series, name: str, hints: Hints) -> list[str]:
     if not 0 < read.bad.sum() <= 0.2 * len(known) or len(plain) < len(odd) or len(odd) > 10:
         return []
     counts = known[read.bad].map(as_level).value_counts()
-    told = f"column '{name}': {int(read.bad.sum())} cells are words among numbers"
+    start = f"column '{name}': {int(read.bad.sum())} cells are words among numbers"
     # A word in a few cells can be a name: unless it says that something is missing, it is counted.
     rare = [str(text) for text, count in counts.items() if count < FEW]
     if not all(_ABSENT.search(text.lower()) or _ERROR.fullmatch(text) for text in rare):
-        return [f"{told}: name with --missing those that mean missing, or correct them"]
+        return [f"{start}: name with --missing those that mean missing, or correct them"]
     return [
-        f"{told} ({some(odd, 10)}): give --missing '{','.join(odd)}' if they mean missing, or "
+        f"{start} ({some(odd, 10)}): give --missing '{','.join(odd)}' if they mean missing, or "
         "correct them"
     ]
 
 
-def _inferred(found: Read | str) -> Inferred | str:
+def _inferred(found: LevelledFeature | str) -> Inferred | str:
+    """Return a feature with levels as an inferred one; a reason as it is."""
     if isinstance(found, str):
         return found
     return Inferred(found.spec, found.codes, found.ordinal, found.remarks)
 
 
 def _is_bool(cells: pd.Series) -> bool:
+    """Whether the known cells of a column are truth values."""
     if pd.api.types.is_bool_dtype(cells.dtype):
         return True
     return cells.dtype == object and pd.api.types.infer_dtype(cells, skipna=True) == "boolean"
@@ -195,7 +205,16 @@ def _number(
     hints: Hints,
     bare: int = 0,
 ) -> Inferred | str:
-    """Infer a feature from numbers, of which ``bare`` cells end in a digit and name no unit."""
+    """Infer a feature from a column of numbers, or return the reason why it is none.
+
+    Args:
+        read: the column as numbers (n,).
+        name: the column's name.
+        place: the column's place in the panel.
+        panel: known units and ranges.
+        hints: decimal mark, and columns that options name.
+        bare: number of cells without a unit.
+    """
     if read.bad.any():
         return f"{MIXED}: {int(read.bad.sum())} cells are not numbers"
     numbers, unknown = _without_codes(read.values)
@@ -253,7 +272,7 @@ def _number(
 
 
 def _without_codes(numbers: Array) -> tuple[Array, list[str]]:
-    """Return numbers (n,) without those that look like codes for unknown, and these."""
+    """Return numbers (n,), NaN for codes for unknown, and these codes as texts."""
     found: list[str] = []
     values, counts = np.unique(numbers[~np.isnan(numbers)], return_counts=True)
     if 2 < len(values) < 4:
@@ -261,9 +280,9 @@ def _without_codes(numbers: Array) -> tuple[Array, list[str]]:
     if len(values) < 3:
         return numbers, found
     whole = bool((values % 1 == 0).all())
-    if whole and (block := _block(values)):
-        found += block
-        inside = np.isin(values, [float(code) for code in block])
+    if whole and (codes := _codes_in_ranges(values)):
+        found += codes
+        inside = np.isin(values, [float(code) for code in codes])
         values, counts = values[~inside], counts[~inside]
     while len(values) > 3 and as_level(float(values[-1])) in UNKNOWN_CODES:
         last, rest = values[-1], values[-2]
@@ -274,7 +293,7 @@ def _without_codes(numbers: Array) -> tuple[Array, list[str]]:
             break
         found.append(as_level(float(last)))
         values, counts = values[:-1], counts[:-1]
-    # Of many negative numbers, -9 is one.
+    # Among many negative numbers, -9 is a value.
     few = bool((values < 0).sum() <= MOST_NEGATIVE)
     while few and len(values) > 3 and as_level(float(values[0])) in UNKNOWN_CODES:
         if values[0] >= 0 or (values[1] < 0 and as_level(float(values[1])) not in UNKNOWN_CODES):
@@ -289,16 +308,17 @@ def _without_codes(numbers: Array) -> tuple[Array, list[str]]:
     return np.where(np.isin(numbers, [float(code) for code in found]), np.nan, numbers), found
 
 
-def _block(values: Array) -> list[str]:
-    """Return several codes for unknown, as registries have them, beside known whole numbers.
+def _codes_in_ranges(values: Array) -> list[str]:
+    """Return codes for unknown in :data:`CODE_RANGES`: several, but fewer than other numbers.
 
-    Such as 95 to 99, or 988 to 999, far above all others; or -9 to -6 below numbers from 0.
+    Codes of 95 to 99 or of 988 to 999 are far above all other numbers; beside codes of -9 to -6 no
+    other number is negative.
 
     Args:
-        values: the distinct numbers in order.
+        values: the distinct whole numbers of a column in order.
     """
     found: list[str] = []
-    for low, high in BLOCKS:
+    for low, high in CODE_RANGES:
         inside = (values >= low) & (values <= high)
         codes, others = [as_level(float(v)) for v in values[inside]], values[~inside]
         if len(codes) < 2 or len(others) <= len(codes) or not {*codes} & UNKNOWN_CODES:
@@ -310,7 +330,7 @@ def _block(values: Array) -> list[str]:
 
 
 def _without_code_of_few(numbers: Array, values: Array) -> tuple[Array, list[str]]:
-    """Return numbers (n,) of three values without a code that stands beside 0 and 1, or 1 and 2."""
+    """Return numbers (n,), NaN for a code for unknown beside 0 and 1, or 1 and 2; and the code."""
     for last, rest in ((values[-1], values[:-1]), (values[0], values[1:])):
         code = as_level(float(last))
         if code in UNKNOWN_CODES and rest.tolist() in ([0, 1], [1, 2]):
@@ -321,6 +341,7 @@ def _without_code_of_few(numbers: Array, values: Array) -> tuple[Array, list[str
 def _number_kind(
     known: Array, n_distinct: int, name: str, place: Place | None, panel: Panel
 ) -> Kind:
+    """Return the kind of known numbers by the column's place in the panel and its name."""
     if n_distinct == 2:
         return "number"
     gene = place is not None and place.gene and place.exact

@@ -1,4 +1,4 @@
-"""Find a time of the event alone that is later than the time that the user named."""
+"""Find a column that holds times of the event alone, later than those that the user named."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from accomplice.data.arrays import Array, Bools
-from accomplice.data.cells.dates import look_of, read_dates
+from accomplice.data.cells.dates import date_form, read_dates
 from accomplice.data.cells.times import without_missing
 from accomplice.data.drafting.units import unit_named
 from accomplice.data.errors import InputError, some
 from accomplice.data.study_parts import MONTHS, FromDates, SurvivalEndpoint
 
-#: Least part of the events that have such a time, and most of the others.
-OF_EVENTS, OF_OTHERS = 0.8, 0.05
-#: Fewest events by which it can be told.
-ENOUGH = 10
+#: Least share of the patients with the event who have a value in such a column.
+LEAST_OF_EVENTS = 0.8
+#: Largest share of the censored patients who have a value in such a column.
+MOST_OF_CENSORED = 0.05
+#: Fewest events for which such a column is looked for.
+FEWEST_EVENTS = 10
 
 
 def later_times(
@@ -28,23 +30,23 @@ def later_times(
     event: Bools,
     words: Collection[str],
 ) -> list[str]:
-    """Ask about a column filled for events alone that holds later times than the endpoint's.
+    """Return a question for each column filled for events alone with later times than ``time``.
 
     Args:
-        frame: one row a patient (n rows).
-        endpoint: names the time and its unit.
-        time: follow-up in months (n,).
+        frame: the table, one row a patient (n rows).
+        endpoint: survival endpoint with the columns and the unit of the time.
+        time: follow-up in months (n,), NaN where missing.
         event: whether the event was seen (n,).
         words: cells that mean missing, in lower case.
     """
     used = {*endpoint.time_columns, endpoint.event}
     filled = frame.columns[frame.isna().any()].difference(list(used), sort=False)
-    if event.sum() < ENOUGH:
+    if event.sum() < FEWEST_EVENTS:
         return []
     asked = []
     for name, months in _months(frame, filled, endpoint, words):
         known = ~np.isnan(months)
-        if known[event].mean() < OF_EVENTS or known[~event].mean() > OF_OTHERS:
+        if known[event].mean() < LEAST_OF_EVENTS or known[~event].mean() > MOST_OF_CENSORED:
             continue
         both = known & event & ~np.isnan(time)
         later = int((months[both] > time[both] * 1.001).sum())
@@ -59,13 +61,14 @@ def later_times(
 
 
 def _start(endpoint: SurvivalEndpoint) -> str | None:
+    """Return the column of the date at which follow-up begins, where the time is from dates."""
     return endpoint.time.start if isinstance(endpoint.time, FromDates) else None
 
 
 def _months(
     frame: pd.DataFrame, names: Iterable[str], endpoint: SurvivalEndpoint, words: Collection[str]
 ) -> Iterator[tuple[str, Array]]:
-    """Yield columns as months from the start of follow-up (n,), where they can be read so."""
+    """Yield name and months from the start of follow-up (n,) of each column that holds times."""
     if not isinstance(endpoint.time, FromDates):
         for name in names:
             if is_numeric_dtype(frame[name].dtype):
@@ -75,7 +78,7 @@ def _months(
     start, format = endpoint.time.start, endpoint.time.format
     begin = read_dates(without_missing(frame[start], words), format, start)[0]
     for name in names:
-        if look_of(frame[name]) != "dates":
+        if date_form(frame[name]) != "dates":
             continue
         try:
             days = read_dates(without_missing(frame[name], words), format, name)[0]

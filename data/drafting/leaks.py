@@ -1,7 +1,6 @@
-"""Screen inferred features for leaks of the outcome and for duplicates.
+"""Screen inferred features for leaks of the outcome and for duplicates, by their values.
 
-Most columns that are known only after the outcome are found by name; the rest are found here, in
-the data, together with columns that duplicate others.
+Columns whose names say that they are known only after the outcome are found by the panel.
 """
 
 from __future__ import annotations
@@ -15,18 +14,18 @@ from accomplice.data.arrays import Array, Bools
 from accomplice.data.drafting.infer import Inferred
 from accomplice.data.panels.panel import KNOWN_AFTER
 
-#: Rank correlation with the time, or correlation with the event, from which a feature is a leak.
+#: Absolute rank correlation with the time, or correlation with the event, that shows a leak.
 TOO_GOOD = 0.95
-#: Probability by chance, below which values of patients of one outcome only are a leak.
+#: Probability by chance below which a column filled for one outcome only is a leak.
 TOO_UNLIKELY = 1e-6
 
 
 def find_leaks(found: Mapping[str, Inferred], time: Array, event: Bools) -> dict[str, str]:
-    """Return the columns that leak the outcome -> the evidence.
+    """Return feature that leaks the outcome -> the evidence.
 
     Args:
-        found: column -> feature with codes (n,).
-        time: follow-up (n,).
+        found: name of a feature -> the feature, with codes (n,).
+        time: follow-up in months (n,).
         event: whether the event was seen (n,).
     """
     if not found:
@@ -49,7 +48,12 @@ def find_leaks(found: Mapping[str, Inferred], time: Array, event: Bools) -> dict
 
 
 def find_label_leaks(found: Mapping[str, Inferred], label: Array) -> dict[str, str]:
-    """Return the columns whose levels leak a label (n,), NaN for none -> the evidence."""
+    """Return feature whose levels leak the label -> the evidence.
+
+    Args:
+        found: name of a feature -> the feature, with codes (n,).
+        label: 1 positive, 0 negative, NaN unlabelled (n,).
+    """
     labelled = ~np.isnan(label)
     leaks = {}
     for name, inferred in found.items():
@@ -62,11 +66,11 @@ def find_label_leaks(found: Mapping[str, Inferred], label: Array) -> dict[str, s
 def find_copies(
     found: Mapping[str, Inferred], taken: Mapping[str, Array]
 ) -> dict[str, tuple[str, str]]:
-    """Return the columns that duplicate an earlier one -> that column, and how.
+    """Return feature that duplicates an earlier column -> that column, and in which way.
 
     Args:
-        found: column -> feature with codes (n,).
-        taken: columns of other roles, such as the time, as numbers (n,); they come first.
+        found: name of a feature -> the feature, with codes (n,).
+        taken: column of another role, such as the time -> numbers (n,); these come first.
     """
     first: dict[bytes, str] = {_key(codes, nominal=False): name for name, codes in taken.items()}
     copies: dict[str, tuple[str, str]] = {}
@@ -88,9 +92,17 @@ def find_copies(
 
 
 def near_copies(codes: Array, least: float) -> list[tuple[int, int]]:
-    """Return pairs of columns of (n, p) whose rank correlation is at least ``least`` either way.
+    """Return pairs of columns whose absolute rank correlation (Spearman) is at least ``least``.
 
-    Pairs with fewer than ten patients in common are passed over.
+    Ranks are those of each column's known values; pairs with fewer than ten patients in common are
+    left out.
+
+    Args:
+        codes: (n, p) coded features; NaN is missing.
+        least: lowest absolute correlation.
+
+    Returns:
+        Positions of the two columns of each pair, the first column first.
     """
     ranked = ranks(codes)
     pairs = []
@@ -104,14 +116,14 @@ def near_copies(codes: Array, least: float) -> list[tuple[int, int]]:
 
 
 def ranks(codes: Array) -> Array:
-    """Return average ranks within each column (n, p), NaN where missing."""
+    """Return ranks within each column of ``codes`` (n, p), averaged for ties; NaN is missing."""
     return pd.DataFrame(codes).rank().to_numpy(dtype=np.float64)
 
 
 def correlation_with(columns: Array, other: Array) -> Array:
-    """Return the correlation of each column (n, p) with ``other`` (n,), where both are known.
+    """Return Pearson's correlation (p,) of each column (n, p) with ``other`` (n,).
 
-    A column without spread has correlation 0.
+    Missing values (NaN) of a column are left out. A column without spread has correlation 0.
     """
     known = ~np.isnan(columns)
     n = np.maximum(known.sum(axis=0), 1)
@@ -125,7 +137,11 @@ def correlation_with(columns: Array, other: Array) -> Array:
 
 
 def _follows(codes: Array, event: Bools) -> bool:
-    """Whether the level of a column with few levels determines the event."""
+    """Whether the levels (n,) of a column with few levels nearly determine the event (n,).
+
+    The event is guessed as the more frequent outcome of each level; the correlation of guess and
+    event is at least :data:`TOO_GOOD`.
+    """
     if len(codes) < 20 or event.all() or not event.any():
         return False
     levels, inverse, counts = np.unique(codes, return_inverse=True, return_counts=True)
@@ -139,7 +155,10 @@ def _follows(codes: Array, event: Bools) -> bool:
 
 
 def _one_sided(rows: Bools, event: Bools) -> bool:
-    """Whether the patients with a value all have, or all lack, the event, beyond chance."""
+    """Whether the patients with a value (rows) all have, or all lack, the event, beyond chance.
+
+    The probability by chance is q^k, with k patients with a value and q the share of that outcome.
+    """
     share = float(event.mean())
     if rows.all() or not rows.any() or not 0 < share < 1:
         return False
@@ -150,7 +169,10 @@ def _one_sided(rows: Bools, event: Bools) -> bool:
 
 
 def _key(codes: Array, *, nominal: bool) -> bytes:
-    """Key of a column that is equal for all monotone (rising or falling) copies."""
+    """Return a key that is equal for columns (n,) that are monotone functions of each other.
+
+    For nominal columns it is equal if the levels are renamed.
+    """
     known = ~np.isnan(codes)
     _, inverse = np.unique(codes[known], return_inverse=True)
     top = int(inverse.max(initial=0))
@@ -169,6 +191,7 @@ def _key(codes: Array, *, nominal: bool) -> bytes:
 
 
 def _agree(first: Array, second: Array) -> bool:
+    """Whether two columns (n,) are equal for 95 % of the patients who have both."""
     both = ~np.isnan(first) & ~np.isnan(second)
     fewest = min(int((~np.isnan(first)).sum()), int((~np.isnan(second)).sum()))
     if both.sum() < max(10, fewest / 2):

@@ -17,47 +17,55 @@ from accomplice.data.drafting.event_codes import UNKNOWN_CODES
 from accomplice.data.errors import some
 from accomplice.data.panels.panel import Ordinal, Panel, folded, key_of
 
-#: A column with values for a smaller share of the patients is left out.
+#: Least share of the patients with a value in a column that can be a feature.
 LEAST_FILLED = 0.05
 
+#: Reason: the column is empty.
 EMPTY = "no patient has a value"
+#: Reason: the column has fewer values than :data:`LEAST_FILLED`.
 SPARSE = "fewer than 5 % of the patients have a value"
+#: Reason: the column does not vary.
 CONSTANT = "the same value for every patient"
+#: Reason: the column is free text or an identifier.
 UNIQUE = "another text for nearly every patient"
-#: Fewest of the known cells, as a part of 1, in an ordered code for a column to be ordinal.
-MOST_ORDERED = 0.8
-#: Most spellings outside the ordered code, however many cells they fill.
+#: Least share of the known cells that belong to an ordered code, for a column to be ordinal.
+LEAST_ORDERED = 0.8
+#: Most distinct texts outside the ordered code in an ordinal column.
 MOST_ODD = 4
-#: Characters of a few patients' text that is quoted.
-LONGEST = 8
-#: Part of the known cells up to which a level that is no word is doubtful.
+#: Most characters of a text of few patients that a note quotes.
+LONGEST_QUOTED = 8
+#: Share of the known cells up to which cells unlike the others are doubtful.
 FEW_CELLS = 0.05
+#: Start of a text that is a word, or a whole sign such as + or 2+.
 _WORD = re.compile(r"[^\W\d_]|\d?[+-]$")
+#: A plain number.
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
+#: A range of numbers, such as 40-60 years or < 2 cm.
 _RANGE = re.compile(
     r"(?:[<>≤≥]=?|under|over|unter|über)?\s*\d+([.,]\d+)?(?P<to>\s*(-|–|to|bis)\s*[<≤]?\d+([.,]\d+)?)?"
     r"\s*\+?\s*(years?|yrs?|y|jahre|mm|cm|%)?"
 )
-#: Words that can be a level, as in "no treatment", or missing.
+#: A word that can be a level, as in "no treatment", or mean missing; in lower case.
 NONE = "none"
 
 
 @dataclass(frozen=True)
-class Levels:
-    """A column as its distinct texts."""
+class TextColumn:
+    """A column of texts: its distinct texts, and one of them for each cell."""
 
     name: str
     codes: Ints
-    """(n,) place of each cell's text; -1 where the cell is blank."""
+    """(n,) position of each cell's text in ``texts``; -1 where the cell is blank."""
     texts: list[str]
+    """The distinct texts."""
     words: Collection[str]
     """Texts that mean missing, in lower case."""
     forced: bool = False
-    """Whether all texts are levels, by option."""
+    """Whether an option says that the texts are levels."""
 
     @cached_property
     def missing(self) -> list[bool]:
-        """Which texts mean missing."""
+        """Whether each distinct text means missing."""
         found = [text.lower() in self.words for text in self.texts]
         signed = any(text in ("+", "pos", "positive") for text in map(str.lower, self.texts))
         for i, text in enumerate(self.texts):
@@ -67,12 +75,12 @@ class Levels:
 
     @cached_property
     def empty(self) -> Bools:
-        """(n,) which cells are missing."""
+        """(n,) whether a cell is missing."""
         return np.array([*self.missing, True])[self.codes]
 
     @cached_property
     def counts(self) -> Counter[str]:
-        """Known text -> its cells."""
+        """Text that is not missing -> number of its cells."""
         found: Counter[str] = Counter()
         for code, count in zip(
             *np.unique(self.codes[~self.empty], return_counts=True), strict=True
@@ -82,41 +90,52 @@ class Levels:
 
     @cached_property
     def none(self) -> str | None:
-        """The text ``None``, as the column spells it."""
+        """The text ``None`` in the column's spelling; None if it does not occur."""
         return next((text for text in self.texts if text.lower() == NONE), None)
 
     def coded(self, meaning: Mapping[str, float]) -> Array:
-        """Return the numbers of the cells (n,) by their texts; NaN where there is none."""
+        """Return the number of each cell (n,), NaN where its text has none.
+
+        Args:
+            meaning: text -> number.
+        """
         return np.array([*(meaning.get(text, np.nan) for text in self.texts), np.nan])[self.codes]
 
 
 @dataclass(frozen=True)
-class Read:
-    """A feature with levels."""
+class LevelledFeature:
+    """A drafted feature with levels."""
 
     spec: dict[str, Any]
+    """Its entry in the study file."""
     codes: Array
-    """(n,) numbers that order as the levels do; NaN is missing."""
+    """(n,) position of each cell's level, of an ordinal in its whole code; NaN is missing."""
     ordinal: Ordinal | None = None
+    """The ordered code of an ordinal."""
     remarks: tuple[str, ...] = field(default=())
+    """Assumptions about cells, one line each."""
 
 
 def fill(n: int, filled: int) -> str | None:
-    """Return the reason that a column with values of too few of n patients is no feature."""
+    """Return the reason why a column is no feature, if too few of n patients have a value."""
     if filled == 0:
         return EMPTY
     return SPARSE if filled < LEAST_FILLED * n else None
 
 
-def known_code(column: Levels, panel: Panel) -> Read | str | None:
-    """Read a column by the first ordered code that fits all but a few of its cells."""
+def known_code(column: TextColumn, panel: Panel) -> LevelledFeature | str | None:
+    """Draft an ordinal by the first of the panel's ordered codes that fits nearly all cells.
+
+    Returns:
+        The feature; the reason why it is none; or None if no code fits.
+    """
     for ordinal in panel.ordinals if column.counts else ():
         key, none = key_of(column.name), column.none
         if none is not None and ordinal.meaning(none, key) is not None:
             none = None
         known = {text: count for text, count in column.counts.items() if text != none}
         meaning = _ordered(ordinal, known, key) if known else None
-        if none is not None and column.counts[none] > (1 - MOST_ORDERED) * column.counts.total():
+        if none is not None and column.counts[none] > (1 - LEAST_ORDERED) * column.counts.total():
             meaning = None
         if meaning is None:
             continue
@@ -148,7 +167,7 @@ def known_code(column: Levels, panel: Panel) -> Read | str | None:
                 f"{column.name}: '{column.none}' is read as '{meaning[column.none]}': give "
                 f"--missing {column.none} if it means missing",
             )
-        return Read(
+        return LevelledFeature(
             spec, values, ordinal, (*remarks, *_mixed(column.name, known, meaning, ordinal))
         )
     return None
@@ -157,7 +176,14 @@ def known_code(column: Levels, panel: Panel) -> Read | str | None:
 def _mixed(
     name: str, counts: Mapping[str, int], meaning: Mapping[str, str | None], ordinal: Ordinal
 ) -> list[str]:
-    """Say which few cells of an ordered code are bare, or not, where all others are otherwise."""
+    """Return a remark if few cells are bare (``3``) and the others name the code, or the reverse.
+
+    Args:
+        name: the column's name.
+        counts: known text -> number of its cells.
+        meaning: text -> level, None for missing.
+        ordinal: the code.
+    """
     known = [text for text in counts if meaning[text] is not None]
     bare = {text for text in known if ordinal.meaning(text, "") is None}
     total = sum(counts[text] for text in known)
@@ -172,7 +198,13 @@ def _mixed(
 
 
 def _ordered(ordinal: Ordinal, known: Mapping[str, int], key: str) -> dict[str, str | None] | None:
-    """Return text -> level by an ordered code, if most cells are of it."""
+    """Return text -> level (None: missing) by an ordered code; None unless it fits most cells.
+
+    Args:
+        ordinal: the code.
+        known: text -> number of its cells.
+        key: the column's name as a key.
+    """
     meaning = ordinal.read(known, key)
     if meaning is not None or not ordinal.named(key):
         return meaning
@@ -184,13 +216,16 @@ def _ordered(ordinal: Ordinal, known: Mapping[str, int], key: str) -> dict[str, 
     total = sum(count for text, count in known.items() if text not in unknown)
     fits = sum(known[text] for text in meaning)
     lacking = not any(re.search(ordinal.needs or "", text) for text in meaning)
-    if lacking or len(odd) - len(unknown) > MOST_ODD or fits < MOST_ORDERED * total:
+    if lacking or len(odd) - len(unknown) > MOST_ODD or fits < LEAST_ORDERED * total:
         return None
     return meaning if len({*meaning.values()} - {None}) > 1 else None
 
 
-def levels_of(column: Levels, panel: Panel, most: int) -> Read | str:
-    """Read a category: spellings of one label, as the panel knows them, are one level."""
+def levels_of(column: TextColumn, panel: Panel, most: int) -> LevelledFeature | str:
+    """Draft a category of at most ``most`` levels, or return the reason why it is none.
+
+    Spellings of one label that the panel knows are one level.
+    """
     unknown = _unknown(column)
     counts = Counter({text: n for text, n in column.counts.items() if text not in unknown})
     filled = counts.total()
@@ -222,11 +257,11 @@ def levels_of(column: Levels, panel: Panel, most: int) -> Read | str:
             f"{column.name}: {some(unsure)} ({sum(counts[t] for t in unsure)} cells) is taken for "
             f"a level: give --missing '{','.join(unsure)}' if it means missing",
         )
-    return Read(spec, values, None, remarks)
+    return LevelledFeature(spec, values, None, remarks)
 
 
 def code_remark(name: str, codes: Collection[str], cells: int) -> str:
-    """Say that numbers of a column look like codes for unknown."""
+    """Return a remark on ``cells`` cells of a column that hold codes for unknown."""
     return (
         f"{name}: {some(codes)} ({cells} cells) looks like a code for unknown and is taken for "
         "missing; take it out of map if it is a value"
@@ -234,21 +269,26 @@ def code_remark(name: str, codes: Collection[str], cells: int) -> str:
 
 
 def _quoted(texts: Collection[str]) -> str:
-    """Quote texts for a note; one that can be a name or an identifier is not shown."""
-    shown = sorted(t for t in texts if len(t) <= LONGEST and not re.search(r"\d\D*\d\D*\d\D*", t))
+    """Return quoted texts for a note, without those that can be a name or an identifier."""
+    shown = sorted(
+        t for t in texts if len(t) <= LONGEST_QUOTED and not re.search(r"\d\D*\d\D*\d\D*", t)
+    )
     hidden = f"{len(texts) - len(shown)} texts that are not shown"
     return some(shown) + (f"{' and ' if shown else ''}{hidden}" if len(shown) < len(texts) else "")
 
 
-def _unknown(column: Levels) -> dict[str, int]:
-    """Return the codes for unknown in a column whose other texts are words, with their cells."""
+def _unknown(column: TextColumn) -> dict[str, int]:
+    """Return code for unknown -> number of its cells, in a column whose other texts are words."""
     found = {text: n for text, n in column.counts.items() if text in UNKNOWN_CODES}
     others = [bool(_WORD.match(text)) for text in column.counts if text not in found]
     return {} if column.forced or 2 * sum(others) <= len(others) else found
 
 
-def _kept_codes(column: Levels, counts: Mapping[str, int]) -> list[str]:
-    """Say that a level, by option, looks like a code for unknown: 98, or 9 beside 0 to 7."""
+def _kept_codes(column: TextColumn, counts: Mapping[str, int]) -> list[str]:
+    """Return a remark if a level named by an option looks like a code for unknown.
+
+    Such as 98, or 9 beside 0 to 7.
+    """
     numbers = [float(text) for text in counts if _NUMBER.fullmatch(text)]
     kept = [t for t in counts if t in UNKNOWN_CODES and (len(t) > 1 or max(numbers) == float(t))]
     kept = [t for t in kept if len(t) > 1 or not any(7 < x < float(t) for x in numbers)]
@@ -262,7 +302,7 @@ def _kept_codes(column: Levels, counts: Mapping[str, int]) -> list[str]:
 
 
 def _ranges(name: str, levels: Collection[str]) -> list[str]:
-    """Say that levels are ranges of numbers, whose order is not read."""
+    """Return a remark if all levels are ranges of numbers, whose order is not read."""
     between = [_RANGE.fullmatch(text) for text in levels]
     if len(between) < 3 or not all(between) or not any(m and m["to"] for m in between):
         return []
@@ -273,6 +313,7 @@ def _ranges(name: str, levels: Collection[str]) -> list[str]:
 
 
 def _by_level(counts: Mapping[str, int], meaning: Mapping[str, str]) -> Counter[str]:
+    """Return level -> number of its cells."""
     found: Counter[str] = Counter()
     for text, count in counts.items():
         found[meaning[text]] += count
@@ -280,7 +321,7 @@ def _by_level(counts: Mapping[str, int], meaning: Mapping[str, str]) -> Counter[
 
 
 def _doubts(name: str, counts: Counter[str], panel: Panel) -> list[str]:
-    """Say which few cells do not go with the others: of one patient alone, or off a scale."""
+    """Return remarks on rare levels, and on levels that do not belong to an ordered code."""
     found = []
     few = FEW_CELLS * counts.total()
     words = any(_WORD.match(text) for text in counts)
@@ -297,7 +338,7 @@ def _doubts(name: str, counts: Counter[str], panel: Panel) -> list[str]:
         known = {t: level for t in counts if (level := ordinal.meaning(t, "")) is not None}
         fits, needs = sum(counts[text] for text in known), ordinal.needs or ""
         ordered = len({*known.values()}) > 1 and any(re.search(needs, text) for text in known)
-        if ordered and MOST_ORDERED * counts.total() <= fits < counts.total():
+        if ordered and LEAST_ORDERED * counts.total() <= fits < counts.total():
             odd = sorted({*counts} - {*known})
             found.append(
                 f"{name}: {_quoted(odd)} ({counts.total() - fits} cells) is no {ordinal.name}, so "
@@ -309,7 +350,7 @@ def _doubts(name: str, counts: Counter[str], panel: Panel) -> list[str]:
 def _merged(
     name: str, counts: Mapping[str, int], panel: Panel
 ) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Map each text to the commonest spelling of its level."""
+    """Return text -> the commonest spelling of its level, and remarks on merged spellings."""
     key = key_of(name)
     label: Callable[[str], str | None] = next(
         (
@@ -331,8 +372,8 @@ def _merged(
         level: sorted(t for t in counts if meaning[t] == level and folded(t) != folded(level))
         for level in best.values()
     }
-    told = [f"{some(others)} as '{level}'" for level, others in joined.items() if others]
-    return meaning, ((f"{name}: {'; '.join(told)} are read as one",) if told else ())
+    merged = [f"{some(others)} as '{level}'" for level, others in joined.items() if others]
+    return meaning, ((f"{name}: {'; '.join(merged)} are read as one",) if merged else ())
 
 
 def _fits(
@@ -342,9 +383,16 @@ def _fits(
     *,
     named: bool,
 ) -> bool:
-    """Whether a category's spellings are those of a column; all of them where no name tells."""
+    """Whether a category's labels fit half of a column's cells, or all if its name says nothing.
+
+    Args:
+        spelling: text and column's key -> label, None if it is none.
+        counts: text -> number of its cells.
+        key: the column's name as a key.
+        named: whether the category is known by names of columns.
+    """
     met = {text: spelling(text, key) for text in counts}
     labels = {label for label in met.values() if label is not None}
     known = sum(counts[text] for text, label in met.items() if label is not None)
-    most = 0.5 if named else 1.0
-    return len(labels) > 1 and known >= most * sum(counts.values())
+    least = 0.5 if named else 1.0
+    return len(labels) > 1 and known >= least * sum(counts.values())

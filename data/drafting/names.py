@@ -1,4 +1,4 @@
-"""Resolve column names: keys in cells, genes turned into dates, Ensembl ids, times of follow-up."""
+"""Resolve column names: keys of cells, genes turned into dates, Ensembl ids, times of follow-up."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from accomplice.data.cells.dates import GENE_AS_DATE, MONTHS
 from accomplice.data.errors import some
 from accomplice.data.panels.panel import KNOWN_AFTER, Panel, key_of
 
+#: Ensembl id of a gene, with or without a version.
 ENSEMBL = re.compile(r"ENSG\d{11}(\.\d+)?(_PAR_Y)?")
 #: A symbol beside an id: IL1R1|3554, IL1R1 (3554), ENSG00000115594.11_IL1R1.
 _BESIDE_ID = re.compile(
@@ -25,11 +26,12 @@ _BESIDE_ID = re.compile(
 _OTHER_ID = re.compile(
     r"X?\d+(_[a-z])?_at|\d{1,9}|ILMN_\d+|A_\d+_P\d+|ENST\d{11}(\.\d+)?|[NX][MR]_\d+(\.\d+)?"
 )
-#: Columns that a pattern of gene names must fit where the panel knows none of them.
+#: Fewest columns that a pattern of ids must fit where the panel knows none of their genes.
 SEVERAL = 3
+#: A gene's symbol that a spreadsheet has turned into an ISO date.
 _ISO = re.compile(r"\d{4}-(?P<month>\d\d)-(?P<day>\d\d)( 00:00:00)?")
-#: Month -> stem of the symbols that a spreadsheet turns into its days.
-_MONTHS = {
+#: Month -> stem of the gene symbols that a spreadsheet turns into dates of this month.
+_STEMS = {
     "Mar": "MARCHF",
     "Sep": "SEPTIN",
     "Dec": "DELEC",
@@ -37,9 +39,10 @@ _MONTHS = {
     "Nov": "NOV",
     "Feb": "FEB",
 }
-#: March 1 is MARCH1 or MARC1, March 2 is MARCH2 or MARC2: symbol -> the other one.
+#: Symbol -> another gene with the same date: 1 March is MARCH1 or MARC1, 2 March MARCH2 or MARC2.
 _EITHER = {"MARCHF1": "MTARC1", "MARCHF2": "MTARC2"}
-_KNOWN = {
+#: Current symbols of the genes that a spreadsheet turns into dates.
+_DATE_LIKE_GENES = {
     *(f"MARCHF{i}" for i in range(1, 12)),
     *(f"SEPTIN{i}" for i in range(1, 15)),
     "DELEC1",
@@ -52,10 +55,12 @@ _ENTRY = re.compile(
 )
 #: Words of a duration in a column's name.
 _DURATION = re.compile(r"(^|_)(time|days?|weeks?|wks?|months?|mos?|years?|yrs?|tstop|stop)(_|$)")
-#: Rank correlation with the time, below which a column of an ambiguous name is a gene.
+#: Largest absolute rank correlation with the time of a gene whose name is also a word.
 LIKE_TIME = 0.5
 
+#: Reason: the column is the time at which observation began.
 ENTRY = "when observation began: delayed entry is not modelled"
+#: Reason: the column is another time of the follow-up.
 SECOND_TIME = f"{KNOWN_AFTER}: a second time, which never exceeds the follow-up"
 
 
@@ -64,33 +69,38 @@ class Naming:
     """Resolved names of columns."""
 
     names: dict[str, str] = field(default_factory=dict)
-    """Column -> the feature's name, where it differs."""
+    """Column -> name of its feature, where that differs."""
     genes: set[str] = field(default_factory=set)
-    """Columns that are genes though their names match words for an outcome, or dates."""
+    """Columns that are genes although their names look like words for an outcome, or dates."""
     entry: dict[str, str] = field(default_factory=dict)
-    """Column -> why it is no feature: a time that belongs to the follow-up."""
+    """Column that holds a time of the follow-up -> the reason why it is no feature."""
     remarks: list[str] = field(default_factory=list)
-    """Assumptions made in reading names."""
+    """Assumptions about names, one line each."""
 
 
-def rename(
+def resolve_names(
     frame: pd.DataFrame, keys: Mapping[str, str], time: Array | None, panel: Panel
 ) -> Naming:
     """Resolve the names of a table's columns.
 
     Args:
         frame: the columns that can be features (n rows).
-        keys: column -> the name in its cells.
-        time: follow-up in months (n,), where there is one.
+        keys: column -> the key that all its cells begin with, as in ``age: 66``.
+        time: follow-up in months (n,); None without a survival endpoint.
         panel: known names.
+
+    Returns:
+        The names, with the assumptions made as remarks.
     """
     found = Naming()
-    there = {str(name) for name in frame.columns}
-    genes = [n for n in there if (p := panel.place(n)) is not None and p.gene and p.exact]
-    _beside_ids(there, panel, found)
+    columns = {str(name) for name in frame.columns}
+    genes = [n for n in columns if (p := panel.place(n)) is not None and p.gene and p.exact]
+    _beside_ids(columns, panel, found)
     _by_other_ids(frame, found)
-    among_genes = bool(genes) or bool(found.names) or any(ENSEMBL.fullmatch(name) for name in there)
-    keyed = _keys(keys, there)
+    among_genes = (
+        bool(genes) or bool(found.names) or any(ENSEMBL.fullmatch(name) for name in columns)
+    )
+    keyed = _keys(keys, columns)
     found.names |= keyed
     if keyed:
         found.remarks.append(
@@ -98,15 +108,15 @@ def rename(
             f"{some(keyed.values())}"
         )
     if among_genes:
-        _ensembl(there, panel, found)
-        _dated(there, found)
-    for name in there & {*panel.genes_like_words}:
-        if len(genes) > 1 and _like(frame, name, genes, time):
+        _ensembl(columns, panel, found)
+        _dated(columns, found)
+    for name in columns & {*panel.genes_like_words}:
+        if len(genes) > 1 and _is_gene(frame, name, genes, time):
             found.genes.add(name)
     if found.genes:
         found.remarks.append(f"taken for genes among genes: {some(sorted(found.genes))}")
     if time is not None:
-        found.entry = _times(frame, time)
+        found.entry = _follow_up_times(frame, time)
         if ENTRY in found.entry.values():
             listed = [name for name, why in found.entry.items() if why == ENTRY]
             found.remarks.append(
@@ -116,20 +126,20 @@ def rename(
     return found
 
 
-def _keys(keys: Mapping[str, str], there: set[str]) -> dict[str, str]:
-    """Return column -> key, where keys are columns' names of their own."""
-    wanted = {name: key for name, key in keys.items() if name in there}
+def _keys(keys: Mapping[str, str], columns: set[str]) -> dict[str, str]:
+    """Return column -> key, for keys of one column only that are no column's name."""
+    wanted = {name: key for name, key in keys.items() if name in columns}
     several = [*wanted.values()]
-    return {n: k for n, k in wanted.items() if several.count(k) == 1 and k not in there}
+    return {n: k for n, k in wanted.items() if several.count(k) == 1 and k not in columns}
 
 
-def _beside_ids(there: set[str], panel: Panel, found: Naming) -> None:
-    """Name genes whose columns have a symbol and an id by the symbol."""
+def _beside_ids(columns: set[str], panel: Panel, found: Naming) -> None:
+    """Add to ``found`` the symbols of columns that are named by a gene's symbol and id."""
     symbols: dict[str, str] = {}
-    for name in sorted(there):
+    for name in sorted(columns):
         met = _BESIDE_ID.fullmatch(name)
         symbol = met and (met["symbol"] or met["symbol2"])
-        if symbol and symbol not in there and symbol not in symbols.values():
+        if symbol and symbol not in columns and symbol not in symbols.values():
             symbols[name] = symbol
     known = [s for s in symbols.values() if (p := panel.place(s)) is not None and p.gene]
     if not known and len(symbols) < SEVERAL:
@@ -139,7 +149,7 @@ def _beside_ids(there: set[str], panel: Panel, found: Naming) -> None:
 
 
 def _by_other_ids(frame: pd.DataFrame, found: Naming) -> None:
-    """Say that columns are named by ids by which no marker is found."""
+    """Add a remark to ``found`` if columns are named by ids of probes or transcripts."""
     named = [str(n) for n in frame.columns if _OTHER_ID.fullmatch(str(n))]
     if len(named) >= SEVERAL:
         found.remarks.append(
@@ -148,23 +158,23 @@ def _by_other_ids(frame: pd.DataFrame, found: Naming) -> None:
         )
 
 
-def _ensembl(there: set[str], panel: Panel, found: Naming) -> None:
-    """Name Ensembl ids, with or without versions, by their symbols."""
+def _ensembl(columns: set[str], panel: Panel, found: Naming) -> None:
+    """Add to ``found`` the symbols of columns that are named by Ensembl ids."""
     symbols: dict[str, str] = {}
-    for name in sorted(there):
+    for name in sorted(columns):
         symbol = panel.ensembl.get(name.split(".")[0]) if ENSEMBL.fullmatch(name) else None
-        if symbol is not None and symbol not in there and symbol not in symbols.values():
+        if symbol is not None and symbol not in columns and symbol not in symbols.values():
             symbols[name] = symbol
     found.names |= symbols
     if symbols:
         found.remarks.append(f"genes by their Ensembl ids: {some(symbols.values())}")
 
 
-def _dated(there: set[str], found: Naming) -> None:
-    """Restore symbols that a spreadsheet turned into dates, if only one gene fits."""
+def _dated(columns: set[str], found: Naming) -> None:
+    """Add to ``found`` the symbols that a spreadsheet turned into dates, where only one fits."""
     repaired: dict[str, str] = {}
     doubtful: list[str] = []
-    for name in sorted(there):
+    for name in sorted(columns):
         met, iso = GENE_AS_DATE.fullmatch(name), _ISO.fullmatch(name)
         if met is not None:
             month, day = met["month"] or met["month2"], int(met["day"] or met["day2"])
@@ -172,10 +182,10 @@ def _dated(there: set[str], found: Naming) -> None:
             month, day = MONTHS[int(iso["month"]) - 1], int(iso["day"])
         else:
             continue
-        symbol = f"{_MONTHS.get(month, '')}{day}"
-        if symbol not in _KNOWN:
+        symbol = f"{_STEMS.get(month, '')}{day}"
+        if symbol not in _DATE_LIKE_GENES:
             continue
-        if symbol in _EITHER or symbol in there or symbol in repaired.values():
+        if symbol in _EITHER or symbol in columns or symbol in repaired.values():
             doubtful.append(name)
         else:
             repaired[name] = symbol
@@ -191,8 +201,15 @@ def _dated(there: set[str], found: Naming) -> None:
         )
 
 
-def _like(frame: pd.DataFrame, name: str, genes: list[str], time: Array | None) -> bool:
-    """Whether a column has the range of the genes in the table, and is no time."""
+def _is_gene(frame: pd.DataFrame, name: str, genes: list[str], time: Array | None) -> bool:
+    """Whether a column has the range of the table's genes, and does not correlate with the time.
+
+    Args:
+        frame: the columns (n rows).
+        name: name of the column.
+        genes: columns that are genes.
+        time: follow-up in months (n,), if any.
+    """
     cells = frame[name]
     if not is_numeric_dtype(cells.dtype) or cells.nunique() < 0.3 * len(cells):
         return False
@@ -201,8 +218,8 @@ def _like(frame: pd.DataFrame, name: str, genes: list[str], time: Array | None) 
     measured = [frame[g] for g in genes if is_numeric_dtype(frame[g].dtype)]
     if not measured:
         return False
-    low = min(float(each.min()) for each in measured)
-    high = max(float(each.max()) for each in measured)
+    low = min(float(gene.min()) for gene in measured)
+    high = max(float(gene.max()) for gene in measured)
     span = high - low
     if not low - span <= float(cells.min()) or not float(cells.max()) <= high + span:
         return False
@@ -212,8 +229,8 @@ def _like(frame: pd.DataFrame, name: str, genes: list[str], time: Array | None) 
     return not abs(rho) > LIKE_TIME
 
 
-def _times(frame: pd.DataFrame, time: Array) -> dict[str, str]:
-    """Return the columns that hold a time of the follow-up -> why they are no features."""
+def _follow_up_times(frame: pd.DataFrame, time: Array) -> dict[str, str]:
+    """Return column that holds a time of the follow-up -> the reason why it is no feature."""
     found = {}
     for name, cells in frame.items():
         key = key_of(str(name))
@@ -231,7 +248,10 @@ def _times(frame: pd.DataFrame, time: Array) -> dict[str, str]:
 
 
 def _never_beyond(values: Array, time: Array) -> bool:
-    """Whether a column of many values never exceeds the time, and would if it were shuffled."""
+    """Whether values (n,) never exceed the time (n,), though they would if patients were shuffled.
+
+    The time is in months, the values in months, days, years or weeks.
+    """
     known = ~np.isnan(values)
     if known.sum() < 20 or len(np.unique(values[known])) < 10:
         return False

@@ -26,7 +26,7 @@ COMMENTS = {
 
 
 def render(study: Mapping[str, Any]) -> str:
-    """Write a study as the text of a study file, with a comment for each section."""
+    """Return a study as the text of a study file, with a comment above each section."""
     blocks = []
     for key, value in study.items():
         text = yaml.dump(
@@ -49,7 +49,7 @@ class _Row(list[Any]):
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes every value in full, and lines as lines."""
+    """A YAML writer without anchors and aliases, for :class:`_Line` and :class:`_Row` too."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
         return True
@@ -70,7 +70,12 @@ _Dumper.add_representer(
 
 
 def _styled(value: Any, one_line_below: int | None) -> Any:
-    """Put lists, and mappings that many levels down, on one line each."""
+    """Return a value in which lists, and mappings at a depth, are written on one line each.
+
+    Args:
+        value: plain data.
+        one_line_below: depth of those mappings, 0 for the value itself; None: no mapping.
+    """
     if isinstance(value, list):
         return _Row(_styled(item, None) for item in value)
     if not isinstance(value, dict):

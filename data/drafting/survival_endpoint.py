@@ -1,4 +1,4 @@
-"""Draft a survival endpoint: which columns, in which unit, and which values mean the event."""
+"""Draft a survival endpoint: its columns, their unit, and the values that mean the event."""
 
 from __future__ import annotations
 
@@ -18,49 +18,54 @@ from accomplice.data.cells.times import without_missing
 from accomplice.data.drafting.event_codes import (
     AMBIGUOUS,
     UNKNOWN_CODES,
-    refuse_blanks,
-    refuse_codes,
+    refuse_events_only,
+    refuse_unclear_codes,
 )
 from accomplice.data.drafting.later_times import later_times
-from accomplice.data.drafting.units import LONGEST, plausible, unit_of
+from accomplice.data.drafting.units import LONGEST_YEARS, plausible, unit_of
 from accomplice.data.errors import InputError, some
 from accomplice.data.outcomes import LeftOut, follow_up, survival_targets
 from accomplice.data.panels.panel import key_of
 from accomplice.data.readers.columns import column
 from accomplice.data.study_parts import Mark, SurvivalEndpoint, Unit, as_level
 
-#: Names of an event that is death.
+#: Names, as keys, of an event that is death.
 _DEATH = (
     r"(^|_)os(_|$)|dea(d|th)|died|deceased|vital|exitus|verstorben|gestorben|d[ée]c[ée]s|falleci"
     r"|死亡"
 )
-#: Values of an event's column that say that the event is not known.
+#: Values of an event column that mean that the event is not known, in lower case.
 _UNKNOWN = re.compile(
     r"(n/?a|unk|unknown|unclear|missing|not (available|applicable|reported|stated|known)|no data"
     r"|unbekannt|inconnu|desconocido|sconosciuto|不详|未知)\b.*"
 )
-#: Largest part of the patients without follow-up that a draft leaves out without the option.
+#: Largest share of patients without follow-up that a draft leaves out without the option.
 FEW_WITHOUT_FOLLOW_UP = 0.1
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """The user's options on the outcome."""
+    """The user's options on a survival endpoint."""
 
     times: Sequence[str]
     """Columns of the time."""
     event: str
+    """Column of the event."""
     start: str | None = None
-    """Column of the date at which follow-up begins."""
+    """Column of the date at which follow-up begins, where the time is from dates."""
     date_format: str | None = None
+    """Format of the dates, as ``strptime`` takes it."""
     unit: Unit | None = None
+    """Unit of the time columns."""
     event_values: tuple[str, ...] | None = None
+    """Values that mean the event."""
     drop_without_follow_up: bool = False
+    """Whether any number of patients without follow-up is left out."""
     keys: Mapping[str, str] = field(default_factory=dict)
-    """Column -> the name in its cells, as of :func:`keys.keys_of`."""
+    """Column -> the key that all its cells begin with; see :func:`keys.keys_of`."""
 
     def key(self, name: str) -> str:
-        """Return a column's name, from its cells or its header, as a key."""
+        """Return a column's name, or the key of its cells, as :func:`panel.key_of` writes it."""
         return key_of(self.keys.get(name, name))
 
 
@@ -69,20 +74,21 @@ class Endpoint:
     """A drafted survival endpoint."""
 
     raw: dict[str, Any]
-    """As in the study file."""
+    """Its entry in the study file."""
     time: Array
-    """Months (n,)."""
+    """(n,) follow-up in months, NaN where missing."""
     event: Bools
-    """Whether the event was seen (n,)."""
+    """(n,) whether the event was seen."""
     keep: Bools
-    """Whether a patient has follow-up (n,)."""
+    """(n,) whether a patient has follow-up."""
     notes: list[str] = field(default_factory=list)
+    """Assumptions, one line each."""
     asked: list[str] = field(default_factory=list)
-    """Questions that an option must answer."""
+    """Questions that an option must answer, one line each."""
 
 
 def time_columns(frame: pd.DataFrame, time: str) -> list[str]:
-    """Return the columns that ``A,B`` names."""
+    """Return the columns that an option names: one, or several separated by commas."""
     if time in frame.columns or "," not in time:
         return [time]
     return [name.strip() for name in time.split(",")]
@@ -100,29 +106,29 @@ def draft_endpoint(
     """Draft a survival endpoint.
 
     Args:
-        frame: one row a patient.
-        name: of the endpoint.
+        frame: the table, one row a patient (n rows).
+        name: name of the endpoint.
         wanted: the user's options.
         words: cells that mean missing, in lower case.
-        mark: decimal mark of the table's other columns, where that is known.
+        mark: decimal mark of the table's other columns, if known.
         gaps: whether patients without follow-up are expected, and left out without a question.
 
     Raises:
-        InputError: a column is missing or is no time or event, its codes are not known or an
-            option names one that is not there, no event was seen, or too many patients have no
-            follow-up.
+        InputError: a column is missing, or is no time or no event; codes of the event are not
+            known; an option names a value that does not occur; no event was seen; or too many
+            patients have no follow-up.
     """
     columns = list(wanted.times)
     raw: dict[str, Any] = {"time": columns[0], "event": wanted.event}
     notes: list[str] = []
     asked: list[str] = []
-    told = "the option"
+    source = "the option"
     if wanted.start is not None:
         raw["time"] = _from_dates(frame, columns, wanted, words, notes)
     else:
         if len(columns) > 1:
             raw["time"] = {"first_of": columns}
-        raw["unit"], told = unit_of(frame, columns, wanted.unit, wanted.keys, words)
+        raw["unit"], source = unit_of(frame, columns, wanted.unit, wanted.keys, words)
         if decimal := _decimal(frame, columns, words, mark, asked):
             raw["decimal"] = decimal
     if wanted.event_values:
@@ -130,28 +136,28 @@ def draft_endpoint(
     raw["horizon"] = None
     endpoint = SurvivalEndpoint.model_validate(raw | {"drop_without_follow_up": True})
     cells = column(frame, wanted.event, "event")
-    refuse_codes(cells, wanted.event, wanted.key(wanted.event), wanted.event_values, words)
+    refuse_unclear_codes(cells, wanted.event, wanted.key(wanted.event), wanted.event_values, words)
     time, event, left = follow_up(frame, name, endpoint, words)
     if left.unknown.mean() > FEW_WITHOUT_FOLLOW_UP and event[~left.unknown].all():
-        refuse_blanks(wanted.event, int(event.sum()), int(left.unknown.sum()))
+        refuse_events_only(wanted.event, int(event.sum()), int(left.unknown.sum()))
     if gaps and left.early.any():
         raw["zero_is_missing"] = True
         endpoint = endpoint.model_copy(update={"zero_is_missing": True})
         time, event, left = follow_up(frame, name, endpoint, words)
     keep = ~left.rows
-    # After a relapse, death is later.
+    # Only death is the last event: a relapse can have a later death.
     if name == "os" or re.search(_DEATH, wanted.key(wanted.event)):
         asked += later_times(frame, endpoint, time, event, words)
     if wanted.start is not None:
         asked += _far_dates(time, [wanted.start, *columns])
     if raw.get("unit") is not None:
         asked += _codes_among(frame, columns, endpoint, words)
-        asked += plausible(time, columns, raw["unit"], told, notes)
+        asked += plausible(time, columns, raw["unit"], source, notes)
     notes += _on_events(frame, wanted, words, time, event, keep)
     if len(columns) > 1 and wanted.start is None:
         notes += _on_several(frame, columns, endpoint, words, event, asked)
     asked += _left_out(raw, left, wanted, columns, gaps=gaps)
-    # Refuses too many without follow-up, with their count and the way out, and no event at all.
+    # Raises if too many patients have no follow-up, or none has the event.
     survival_targets(frame, name, SurvivalEndpoint.model_validate(raw), words)
     return Endpoint(raw, time, event, keep, notes, asked)
 
@@ -163,11 +169,15 @@ def _from_dates(
     words: Collection[str],
     notes: list[str],
 ) -> dict[str, Any]:
-    """Return ``time`` from dates, with the format that all of them have."""
+    """Return the study file's entry of a time from dates, and note it.
+
+    Raises:
+        InputError: a column is missing, or no single format fits the dates.
+    """
     names = (str(wanted.start), *columns)
     cells = {name: without_missing(column(frame, name, "time"), words) for name in names}
     format = wanted.date_format
-    texts = [each for each in cells.values() if each.dtype.kind != "M"]
+    texts = [dates for dates in cells.values() if dates.dtype.kind != "M"]
     if format is None and texts:
         # Together, since one column may have no day after the twelfth.
         _, format = read_dates(pd.concat(texts, ignore_index=True), None, "', '".join(names))
@@ -178,15 +188,15 @@ def _from_dates(
 
 
 def _far_dates(time: Array, columns: Sequence[str]) -> list[str]:
-    """Ask about dates between which lie more years than a follow-up has."""
+    """Return a question if dates give a follow-up (n,) in months that is implausibly long."""
     years = time / 12
-    far = int((years > LONGEST["the name"]).sum())
+    far = int((years > LONGEST_YEARS["the name"]).sum())
     if not far:
         return []
     return [
         f"columns {some(columns)}: {far} patients would have a follow-up of more than "
-        f"{LONGEST['the name']} years, up to {np.nanmax(years):.0f}: correct the dates, or give "
-        "--missing with those that mean unknown, such as 01.01.1900, as they are written"
+        f"{LONGEST_YEARS['the name']} years, up to {np.nanmax(years):.0f}: correct the dates, or "
+        "give --missing with those that mean unknown, such as 01.01.1900, as they are written"
     ]
 
 
@@ -197,7 +207,7 @@ def _decimal(
     mark: Mark | None,
     asked: list[str],
 ) -> Mark | None:
-    """Return the decimal mark to write down, where cells have commas."""
+    """Return the decimal mark for the study file, where cells have commas; ask if it is open."""
     found: Mark | None = None
     for name in columns:
         read = number_column(frame[name], NumberFormat(words, decimal=mark, bounds=False))
@@ -208,7 +218,7 @@ def _decimal(
 
 
 def open_mark(name: str) -> str:
-    """Say that a column's decimal mark must be named."""
+    """Return the question for a column's decimal mark."""
     return (
         f"column '{name}': its commas can be decimal or group thousands: give --decimal , or "
         "--decimal ."
@@ -221,7 +231,7 @@ def _codes_among(
     endpoint: SurvivalEndpoint,
     words: Collection[str],
 ) -> list[str]:
-    """Ask whether the longest times mean unknown: equal ones, or 999, far beyond all others."""
+    """Return a question for each column whose longest time looks like a code for unknown."""
     asked = []
     for name in columns:
         known = NumberFormat(words, decimal=endpoint.decimal, bounds=False)
@@ -241,7 +251,7 @@ def _codes_among(
 def _event_values(
     frame: pd.DataFrame, wanted: Wanted, words: Collection[str], asked: list[str]
 ) -> list[str]:
-    """Return the values that mean the event.
+    """Return the values that mean the event, in the column's spelling; ask about unknown codes.
 
     Raises:
         InputError: one of them does not occur.
@@ -276,10 +286,11 @@ def _on_events(
     event: Bools,
     keep: Bools,
 ) -> list[str]:
-    """Note the values that mean the event, and the number of events.
+    """Return a note on the values that mean the event, and on the number of events.
 
     Raises:
-        InputError: the column's name leaves open which value means the event, and so do the times.
+        InputError: the column's name leaves open whether a value means the event or censoring, and
+            the times do not decide it.
     """
     cells = frame[wanted.event]
     distinct = pd.unique(cells.dropna())
@@ -294,23 +305,29 @@ def _on_events(
             f"censoring ({int((event & keep).sum())} of {int(keep.sum())} patients have it): name "
             f"the value that means the event (--event-values {yes[0] if yes else 1}, or the other)"
         )
-    told = f"event: {some(yes)} means the event: {int((event & keep).sum())} of {int(keep.sum())}"
+    note = f"event: {some(yes)} means the event: {int((event & keep).sum())} of {int(keep.sum())}"
     if z > 3 and not wanted.event_values:
-        told += (
+        note += (
             "; their times are longer than those of the others, as if it meant censoring: look, "
             "and name the value with --event-values"
         )
     causes = [text for text in yes if re.search(r"\b(of|other|cause)", text.lower())]
     if len(causes) > 1:
-        told += "; one cause alone: --event-values"
-    return [told]
+        note += "; one cause alone: --event-values"
+    return [note]
 
 
 def _later(time: Array, event: Bools) -> float:
-    """Return the z value of Mann and Whitney's test that events have longer times than others.
+    """Return z of the Mann-Whitney test that events have longer times than censored patients.
 
-    (U − n₁ n₀ / 2) / √(n₁ n₀ (n + 1) / 12), U of the n₁ events (Ann Math Stat 1947); ties are not
-    allowed for.
+    z = (U − n₁ n₀ / 2) / √(n₁ n₀ (n + 1) / 12), with U of the n₁ events among n = n₁ + n₀ patients,
+    without a correction for ties; 0 if n₁ or n₀ is 0 (Mann and Whitney, On a test of whether one of
+    two random variables is stochastically larger than the other, Annals of Mathematical Statistics
+    1947).
+
+    Args:
+        time: known follow-up (n,).
+        event: whether the event was seen (n,).
     """
     n, n_event = len(time), int(event.sum())
     if n_event in (0, n):
@@ -330,26 +347,29 @@ def _on_several(
     event: Bools,
     asked: list[str],
 ) -> list[str]:
-    """Note that the time is the first filled of several columns."""
+    """Return a note that the time is the first filled of several columns; ask about their order."""
     known = NumberFormat(words, decimal=endpoint.decimal, bounds=False)
     times = [number_column(frame[name], known).values for name in columns]
     both = ~np.isnan(times[0]) & ~np.isnan(times[1])
-    told = f"time: the first filled of {some(columns)}"
+    note = f"time: the first filled of {some(columns)}"
     if both.any():
-        told += f"; {int(both.sum())} patients have both of the first two, and the first counts"
+        note += f"; {int(both.sum())} patients have both of the first two, and the first counts"
         longer = both & event & (times[1] > times[0])
         if longer.sum() > 0.5 * max((both & event).sum(), 1):
             asked.append(
                 f"columns {some(columns)}: of patients with the event the later column is longer: "
                 f"put the time to the event first (--time {columns[1]},{columns[0]})"
             )
-    return [told]
+    return [note]
 
 
 def _left_out(
     raw: dict[str, Any], left: LeftOut, wanted: Wanted, columns: Sequence[str], *, gaps: bool
 ) -> list[str]:
-    """Leave out patients without follow-up; ask where that may be wrong."""
+    """Set in ``raw`` whether patients without follow-up are left out; return a question on doubt.
+
+    It is doubtful where many are left out and all others have the event.
+    """
     rows = left.rows
     few = rows.mean() <= FEW_WITHOUT_FOLLOW_UP
     if rows.any() and (wanted.drop_without_follow_up or gaps or few):

@@ -1,4 +1,4 @@
-"""Find the unit of the follow-up time: by an option, its name, its cells, or plausibility."""
+"""Find the unit of the follow-up time by an option, its name or its cells, and check it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from accomplice.data.panels.panel import key_of
 from accomplice.data.readers.columns import column
 from accomplice.data.study_parts import MONTHS, Unit
 
-#: Years of follow-up above which the unit is asked for, by the source of the unit.
-LONGEST = {"nothing": 30, "the name": 50, "the option": 100}
+#: Source of the unit -> longest follow-up in years for which the unit is not asked for.
+LONGEST_YEARS = {"nothing": 30, "the name": 50, "the option": 100}
 
-#: Whole numbers above which all times of so many patients are days since 1960 or 1970.
-SERIAL, ENOUGH = 7000, 20
-
+#: Day since 1960 or 1970 after which all times must lie to be taken for dates.
+FIRST_SERIAL_DAY = 7000
+#: Fewest times that can be taken for dates.
+FEWEST_TIMES = 20
+#: Unit -> pattern of names of columns in it, as keys.
 _UNITS: dict[Unit, str] = {
     "days": r"(^|_)(days?|d|jours?|d[ií]as?|giorni|dagen)(_|$)|(days|tagen?|天数?)$",
     "weeks": r"(^|_)(weeks?|wks?|semaines?|semanas?|settimane|weken)(_|$)|(weeks|wochen?|周数?)$",
@@ -38,7 +40,14 @@ def unit_of(
     keys: Mapping[str, str],
     words: Collection[str],
 ) -> tuple[Unit, str]:
-    """Return the unit of the time, and its source.
+    """Return the unit of the time, and its source: a key of :data:`LONGEST_YEARS`.
+
+    Args:
+        frame: the table.
+        columns: columns of the time.
+        given: unit of the user's option, if any.
+        keys: column -> the key that all its cells begin with.
+        words: cells that mean missing, in lower case.
 
     Raises:
         InputError: a column's name or cells tell another unit than the option.
@@ -61,38 +70,51 @@ def unit_of(
 
 
 def unit_named(name: str) -> Unit | None:
-    """Return the unit in a column's name."""
+    """Return the unit that a column's name holds; None if it holds none or several."""
     key = key_of(name)
     found = [unit for unit, pattern in _UNITS.items() if re.search(pattern, key)]
     return found[0] if len(found) == 1 else None
 
 
 def plausible(
-    time: Array, columns: Sequence[str], unit: Unit, told: str, notes: list[str]
+    time: Array, columns: Sequence[str], unit: Unit, source: str, notes: list[str]
 ) -> list[str]:
-    """Ask for the unit where the longest time is too long, and note what was assumed."""
+    """Return a question if the times are too long for their unit, and note an assumed unit.
+
+    Args:
+        time: follow-up in months (n,), NaN where missing.
+        columns: columns of the time.
+        unit: unit of the columns.
+        source: source of the unit; see :func:`unit_of`.
+        notes: list to which a note is added.
+    """
     longest = float(np.nanmax(time, initial=0.0))
     years = longest / 12
     raw = time[time > 0] / MONTHS[unit]
     shortest = float(np.nanmin(raw, initial=np.inf))
     whole = bool((np.abs(raw - raw.round()) < 1e-6).all())
-    if len(raw) >= ENOUGH and whole and 0.4 * raw.max() < shortest < np.inf and shortest > SERIAL:
+    if (
+        len(raw) >= FEWEST_TIMES
+        and whole
+        and 0.4 * raw.max() < shortest < np.inf
+        and shortest > FIRST_SERIAL_DAY
+    ):
         return [
             f"column {some(columns)}: no time is shorter than {shortest:.0f}: these seem to be "
             "dates, as days since 1960 or 1970: subtract the start of follow-up, or export both "
             "columns as dates and give --from START --time END"
         ]
-    if years > LONGEST[told]:
-        other = "the unit that is right" if told == "the name" else "--unit days"
-        sure = told != "the option" and years <= LONGEST["the option"]
+    if years > LONGEST_YEARS[source]:
+        other = "the unit that is right" if source == "the name" else "--unit days"
+        sure = source != "the option" and years <= LONGEST_YEARS["the option"]
         confirm = f" (--unit {unit} if it is right)" if sure else ""
         return [
             f"column {some(columns)}: in {unit} the longest follow-up would be {years:.0f} years: "
             f"give {other}{confirm}"
         ]
-    if told != "the option":
+    if source != "the option":
         said, way = "", "name another unit with --unit"
-        if told == "the name":
+        if source == "the name":
             said, way = ", as its name says", "rename it, or correct its cells, if that is wrong"
         notes.append(
             f"time: {some(columns)} is taken to be in {unit}{said}, so that the longest follow-up "

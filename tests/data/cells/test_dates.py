@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from accomplice.data.cells.dates import look_of, read_dates
+from accomplice.data.cells.dates import date_form, read_dates
 from accomplice.data.errors import InputError
 
 
@@ -26,7 +26,7 @@ from accomplice.data.errors import InputError
     ],
 )
 def test_look(cells, look):
-    assert look_of(pd.Series(cells)) == look
+    assert date_form(pd.Series(cells)) == look
 
 
 @pytest.mark.parametrize(
