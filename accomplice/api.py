@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from numbers import Integral, Real
+from numbers import Integral
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -20,7 +20,7 @@ from accomplice.data.errors import InputError, expect
 from accomplice.data.loading import read_cohort, read_endpoints, read_patients
 from accomplice.data.matching.columns import aligned, refuse_unfit
 from accomplice.data.study import Study, load_study
-from accomplice.training.budget import Budget
+from accomplice.training.budget import limited
 from accomplice.training.progress import Tick, silent
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def train(
         check_folds(patients, config)
     else:
         check_labels(patients)
-    budget = _budget(max_seconds)
+    budget = limited(max_seconds)
     if track:
         from accomplice.training.tracking.experiment import fit_and_keep
         from accomplice.training.tracking.store import open_store
@@ -219,7 +219,7 @@ def tune(
     check_folds(patients, config)
     store = open_store()
     check_storage(storage or store.optuna)
-    budget, file = _budget(max_seconds), _study_file(study)
+    budget, file = limited(max_seconds), _study_file(study)
     made = search(store, patients, config, trials, storage, name, folder, budget, file, tick)
     return _run(*made)
 
@@ -269,7 +269,7 @@ def evaluate(
     predicted, observed = choose_endpoint(bundle, described, endpoint)
     cohort = study if isinstance(study, Cohort) else load_cohort(described, observed, further=False)
     if cohort.endpoint != observed:
-        cohort = _with_primary(cohort, observed)
+        cohort = cohort.with_endpoint(observed)
     refuse_seen(bundle, cohort, described.name)
     asked = {"seed": seed, "evaluation.bootstraps": bootstraps}
     given = {key: value for key, value in asked.items() if value is not None}
@@ -341,13 +341,6 @@ def _expect_mapping(name: str, given: object, example: str) -> None:
     expect(name, given, (Mapping, type(None)), f"a mapping such as {example}")
 
 
-def _budget(seconds: float) -> Budget:
-    expect("max_seconds", seconds, Real, "a number of seconds")
-    if not seconds > 0:
-        raise InputError(f"max_seconds: {seconds} is no number of seconds above 0")
-    return Budget(seconds)
-
-
 def _study(study: Study | Location) -> Study:
     return study if isinstance(study, Study) else read_study(study)
 
@@ -367,16 +360,8 @@ def _patients(study: Study | Patients | Location, config: Config) -> Patients:
         if not isinstance(study, Cohort):
             study.study.survival_endpoint(wanted)
             raise InputError(f"endpoint: the patients were loaded without '{wanted}'")
-        return study if wanted == study.endpoint else _with_primary(study, wanted)
+        return study if wanted == study.endpoint else study.with_endpoint(wanted)
     return read_endpoints(_study(study), Path(), config.endpoint, further=config.further_endpoints)
-
-
-def _with_primary(cohort: Cohort, name: str) -> Cohort:
-    """Return the cohort whose primary endpoint is a further one of the given cohort."""
-    cohort.study.survival_endpoint(name)
-    if name not in cohort.further:
-        raise InputError(f"endpoint: the cohort was loaded without '{name}': load it with that")
-    return cohort.further[name]
 
 
 def _config(settings: Mapping[str, Any] | None, seed: int | None) -> Config:

@@ -174,6 +174,17 @@ class Cohort(Patients):
         seen = self.event & (self.time <= self.horizon)
         return Outcome(np.minimum(self.time, self.horizon), seen)
 
+    def with_endpoint(self, name: str) -> Cohort:
+        """Return the cohort of a further survival endpoint.
+
+        Raises:
+            InputError: the study has no such endpoint, or the cohort was loaded without it.
+        """
+        self.study.survival_endpoint(name)
+        if name not in self.further:
+            raise InputError(f"endpoint: the cohort was loaded without '{name}': load it with that")
+        return self.further[name]
+
     def take(self, rows: Ints | Bools) -> Self:
         """Return the patients at ``rows`` (positions, or a mask (n,)), in that order.
 

@@ -73,7 +73,7 @@ class Prediction:
     curve: tuple[Mapping[str, float], ...] = ()
     """Month (``time``), ``survival``, ``low`` and ``high`` of each point of the survival curve."""
     interval: float | None = None
-    """Share of the ensemble's models whose survival lies between ``low`` and ``high``."""
+    """Chance that the true survival lies between low and high."""
 
     def __getitem__(self, name: str) -> Quantity:
         """Return a quantity by its name."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from numbers import Real
+
+from accomplice.data.errors import InputError, expect
 
 #: Returns the seconds of a clock that only goes forward.
 Clock = Callable[[], float]
@@ -95,3 +98,15 @@ class Pace:
 
 #: Budget without a limit. It never collects cuts, so that one instance serves all callers.
 UNLIMITED = Budget()
+
+
+def limited(seconds: float) -> Budget:
+    """Return a budget of a caller's seconds.
+
+    Raises:
+        InputError: they are no number above 0.
+    """
+    expect("max_seconds", seconds, Real, "a number of seconds")
+    if not seconds > 0:
+        raise InputError(f"max_seconds: {seconds} is no number of seconds above 0")
+    return Budget(seconds)

@@ -129,16 +129,18 @@ class Bundle:
             first: number of the first row; a patient without an id is called by the row's number.
 
         Returns:
-            Columns ``patient_id, risk, survival@T…, flags``; a higher risk (log-hazard) is worse.
-            With a treatment, before the flags: ``benefit@H, benefit_low@H, benefit_high@H``
-            (survival at the horizon H with the treatment minus without, and its 80 % interval),
-            ``rmst_gain@H`` (months), ``p_benefit`` (chance of a gain above 3 points), ``advice``.
-            For each further survival endpoint the same with the prefix ``NAME.``, at times within
-            its own horizon. For each binary endpoint ``response.NAME``, the probability of a
-            positive label. Last, for each survival endpoint, ``rmst@H`` (restricted mean survival
-            to H, months), ``risk_group`` (low, middle, high: third of the training patients'
-            risks), ``risk_centile`` (percent of the training patients at lower risk). Without a
-            survival endpoint, ``patient_id, response.NAME…, flags``.
+            Columns ``patient_id, risk, survival@T, survival_low@T, survival_high@T…, flags``; a
+            higher risk (log-hazard) is worse; the ends of the 80 % interval are absent where the
+            model has none. With a treatment, before the flags: ``benefit@H, benefit_low@H,
+            benefit_high@H`` (survival at the horizon H with it minus without, and its 80 %
+            interval), ``rmst_gain@H`` (months), ``p_benefit`` (chance of a gain above 3 points)
+            and ``advice``. For each further survival endpoint the same with the prefix ``NAME.``,
+            at times within its own horizon. For each binary endpoint ``response.NAME``, the
+            probability of a positive label. Last, for each survival endpoint, ``rmst@H, rmst_low@H,
+            rmst_high@H`` (restricted mean survival to H and its interval, months), ``risk_group``
+            (low, middle, high: third of the training patients' risks), ``risk_centile`` (percent of
+            the training patients at lower risk). Without survival, ``patient_id, response.NAME…,
+            flags``.
 
         Raises:
             InputError: as :meth:`times` and :meth:`rates`; or the table has none of the model's
@@ -185,14 +187,8 @@ class Bundle:
         values: Array,
         centre: NDArray[np.str_] | None,
         rates: Mapping[str, float] | None = None,
-        *,
-        band: bool = False,
     ) -> Answer:
-        """Predict from coded features (n, p), the treatment among them, and hospitals (n,).
-
-        The local rates, and errors, are those of :meth:`rates`. With ``band`` the primary
-        endpoint's predictions have the ensemble's interval.
-        """
+        """Predict from coded features (n, p), hospitals (n,) and rates; see :meth:`rates`."""
         blind = values[:, list(self.study.prognostic_features)]
         at_rates = self.rates(rates)
         responses = {
@@ -201,10 +197,7 @@ class Bundle:
             else np.full(len(values), np.nan)
             for name in self.study.endpoints.binary
         }
-        survival = {
-            name: model.answer(values, centre, band=band and model is self.primary)
-            for name, model in self.survival.items()
-        }
+        survival = {name: model.answer(values, centre) for name, model in self.survival.items()}
         return Answer(survival, responses)
 
     def flag_times(self, flags: Sequence[list[str]], times: Sequence[float]) -> None:

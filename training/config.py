@@ -160,6 +160,8 @@ class Config(_Part):
     """Primary survival endpoint; the study's first if absent."""
     further_endpoints: bool = True
     """Whether the study's other survival endpoints are modelled too."""
+    survival_interval: bool = True
+    """Whether predictions carry an 80 % interval of the patient's survival."""
     folds: Folds = Folds()
     grid: Grid = Grid()
     anchor: AnchorConfig = AnchorConfig()

@@ -26,6 +26,7 @@ from accomplice.training.fitting.fit import Fitted, fit
 from accomplice.training.fitting.folds import check_folds
 from accomplice.training.fitting.out_of_fold import from_fit
 from accomplice.training.fitting.prepare import prepare
+from accomplice.training.fitting.survival_interval import fit_survival_interval
 from accomplice.training.leakage.cohort_overlap import sketch
 from accomplice.training.leakage.sentinels import run_sentinels
 from accomplice.training.models.baselines import Baseline
@@ -39,6 +40,7 @@ from accomplice.training.models.response import (
 )
 from accomplice.training.models.risk_centiles import quantiles
 from accomplice.training.models.survival import SurvivalModel
+from accomplice.training.models.survival_interval import SurvivalInterval
 from accomplice.training.progress import Tick, silent, within
 from accomplice.training.treatment.evidence import Evidence
 from accomplice.training.treatment.judging import evidence
@@ -167,7 +169,8 @@ def fit_and_judge(
     evaluation = judge_predicted(predicted, config, budget.share(JUDGING_TIME))
     tick("evaluation", 1, 1)
     found = evidence(fitted.effect, config)
-    model = survival_model(fitted, baselines, "" if found is None else found.distrust)
+    interval = fit_survival_interval(prepared, config) if config.survival_interval else None
+    model = survival_model(fitted, baselines, "" if found is None else found.distrust, interval)
     reviewed = review(predicted, evaluation, fitted.ensemble, config, tick, budget)
     if config.evaluation.explanations:
         reviewed = explained(reviewed, model, cohort, tick, budget)
@@ -257,7 +260,10 @@ def make_bundle(
 
 
 def survival_model(
-    fitted: Fitted, baselines: tuple[Baseline, ...] = (), distrust: str = ""
+    fitted: Fitted,
+    baselines: tuple[Baseline, ...] = (),
+    distrust: str = "",
+    interval: SurvivalInterval | None = None,
 ) -> SurvivalModel:
     """Return the model that predicts new patients.
 
@@ -265,6 +271,7 @@ def survival_model(
         fitted: the fit to the training cohort.
         baselines: reference models fitted on the same folds.
         distrust: reason why no advice can rest on the treatment's effect; empty if there is none.
+        interval: of a patient's survival; None for none.
     """
     cohort, risk = fitted.prepared.cohort, log_risk(fitted.cumulative)
     centre = float(np.mean(risk))
@@ -279,4 +286,5 @@ def survival_model(
         risk_reference=quantiles(risk - centre),
         baselines=baselines,
         followed=cohort.followed,
+        interval=interval,
     )

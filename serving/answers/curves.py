@@ -44,9 +44,10 @@ def curves_json(times: Sequence[float], curves: Array) -> list[orjson.Fragment]:
 
     Args:
         times: (t,) months.
-        curves: (n, t, 3) survival and the lower and upper end of its interval.
+        curves: (n, t, 3) survival and the lower and upper end of its interval; or (n, t, 1)
+            survival alone, the ends then being null.
     """
-    template, ones, decimals = _template(tuple(times))
+    template, ones, decimals = _template(tuple(times), curves.shape[-1])
     rest = np.rint(curves * 10**DECIMALS).astype(np.uint32).reshape(len(curves), len(ones))
     pairs = np.empty((*rest.shape, DECIMALS // 2), np.uint16)
     for pair in range(DECIMALS // 2 - 1, -1, -1):
@@ -61,7 +62,7 @@ def curves_json(times: Sequence[float], curves: Array) -> list[orjson.Fragment]:
 
 
 @lru_cache(REMEMBERED)
-def _template(times: tuple[float, ...]) -> tuple[NDArray[np.uint8], Ints, Ints]:
+def _template(times: tuple[float, ...], known: int) -> tuple[NDArray[np.uint8], Ints, Ints]:
     """Return the JSON of a curve with zeros for its probabilities, and the places of their digits.
 
     Returns:
@@ -72,12 +73,12 @@ def _template(times: tuple[float, ...]) -> tuple[NDArray[np.uint8], Ints, Ints]:
     for time in times:
         text += "," if ones else ""
         text += f'{{"time":{orjson.dumps(time).decode()}'
-        for name in NAMES:
+        for name in NAMES[:known]:
             text += f',"{name}":'
             ones.append(len(text))
             text += "0."
             decimals += range(len(text), len(text) + DECIMALS)
             text += "0" * DECIMALS
-        text += "}"
+        text += "".join(f',"{name}":null' for name in NAMES[known:]) + "}"
     made = np.frombuffer(f"{text}]".encode(), np.uint8)
     return made, np.array(ones, dtype=np.intp), np.array(decimals, dtype=np.intp)

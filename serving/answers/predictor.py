@@ -19,7 +19,8 @@ from accomplice.serving.requests.schemas import RESEARCH, SYNTHETIC
 from accomplice.serving.requests.validation import CheckedRequest
 from accomplice.training.bundle import Answer, Bundle
 from accomplice.training.models.manifest import digest_of
-from accomplice.training.models.survival import INTERVAL, Column
+from accomplice.training.models.survival import Column
+from accomplice.training.models.survival_interval import LEVEL
 
 #: Default of ``made_by``: neither run nor version is known.
 UNKNOWN: Mapping[str, str | None] = MappingProxyType({})
@@ -121,7 +122,7 @@ class Predictor:
         times = self.bundle.times(request.times)
         read = self.read(request)
         self.bundle.flag_times(read.flags, times)
-        answered = self.bundle.answer(read.values, read.centre, band=True)
+        answered = self.bundle.answer(read.values, read.centre)
         columns = answered.columns(times)
         watch(read, columns)
         curves = self._curves(answered, times)
@@ -129,7 +130,7 @@ class Predictor:
         quantities |= {name: column.tolist() for name, column in columns.items()}
         quantities["flags"] = read.flags
         if curves is not None:
-            quantities |= {"interval": repeat(INTERVAL, len(curves)), "curve": curves}
+            quantities |= {"interval": repeat(LEVEL, len(curves)), "curve": curves}
         answers = []
         for row in zip(*quantities.values(), strict=True):
             answer = dict(zip(quantities, row, strict=True))

@@ -46,8 +46,12 @@ QUANTITIES = {
     "risk_group": "Third of the training patients whose risk, out of fold, it is.",
     "risk_centile": "Percent of the training patients whose risk, out of fold, was lower.",
     "risk": "Log-hazard: higher is worse; 0 is the average training patient.",
+    "survival_low@": "Lower end of the survival's 80 % interval.",
+    "survival_high@": "Upper end of the survival's 80 % interval.",
     "survival@": "Chance to be free of the event at this month.",
     "rmst_gain@": "Restricted mean survival with the treatment minus without, in months.",
+    "rmst_low@": "Lower end of its 80 % interval, in months.",
+    "rmst_high@": "Upper end of its 80 % interval, in months.",
     "rmst@": "Restricted mean survival to this month, in months.",
     "benefit_low@": "Lower end of the benefit's 80 % interval.",
     "benefit_high@": "Upper end of the benefit's 80 % interval.",
@@ -119,7 +123,9 @@ def schemas(predictor: Predictor) -> dict[str, Any]:
                 properties["times"] = times_schema(predictor.bundle.horizon)
         elif name in ("PatientAnswer", "PredictAnswer"):
             schema["properties"] = quantities | properties
-            schema["patternProperties"] = {r"^([A-Za-z0-9_-]+\.)?survival@[0-9.e+-]+$": NUMBER}
+            schema["patternProperties"] = {
+                r"^([A-Za-z0-9_-]+\.)?survival(_low|_high)?@[0-9.e+-]+$": NUMBER
+            }
     by_name["WhatIfRequest"]["anyOf"] = what_if_schemas(predictor.reader)
     return {"Patient": patient_schema(predictor), **by_name}
 

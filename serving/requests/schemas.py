@@ -52,11 +52,10 @@ class CurvePoint(BaseModel):
 
     time: float = Field(description="Months.")
     survival: float
-    low: float = Field(
-        description="Lower end of the middle of the ensemble's models: how far they differ, no "
-        "interval for the truth."
+    low: float | None = Field(
+        description="Lower end of the interval of this patient's survival; null of models without."
     )
-    high: float = Field(description="Upper end.")
+    high: float | None = Field(description="Upper end.")
 
 
 class PatientAnswer(BaseModel):
@@ -75,7 +74,7 @@ class PatientAnswer(BaseModel):
     )
     flags: list[str] = Field(description="What was odd about the values; empty if nothing.")
     interval: float | None = Field(
-        None, description="Part of the ensemble that lies between low and high."
+        None, description="Chance that the true survival lies between low and high."
     )
     curve: list[CurvePoint] | None = Field(None, description="Of the first survival endpoint.")
 

@@ -14,6 +14,7 @@ from tests.benchmarks import (
     big_training,
     characteristics,
     coverage,
+    interval_coverage,
     response,
     serving,
     trial_speed,
@@ -29,6 +30,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "training": big_training.main,
     "benefit": lambda: benefit.main([]),
     "characteristics": lambda: characteristics.main([]),
+    "interval": lambda: interval_coverage.main([]),
     "accuracy": lambda: accuracy.main([]),
 }
 

@@ -29,7 +29,7 @@ from accomplice.training.config import configure
 from accomplice.training.estimators.hazard import TimeGrid
 from accomplice.training.learners.anchor import fit_anchor
 from accomplice.training.run import Judged, Trained, fit_and_judge, make_bundle
-from accomplice.training.treatment.effect import given
+from accomplice.training.treatment.effect import treatment_and_status
 from accomplice.training.treatment.judging import permuted
 
 FRESH = 5000
@@ -61,7 +61,7 @@ def fit_of(model: Trained) -> Judged:
 def simpler(cohort: Cohort, fresh: Cohort, grid: TimeGrid) -> dict[str, Array]:
     """Gains (n,) of fresh patients by a T-learner and by one hazard ratio for everybody."""
     blind, asked = cohort.prognostic(), fresh.prognostic()
-    _, treated = given(cohort)
+    _, treated = treatment_and_status(cohort)
     time, event = cohort.outcome
     prepared = Preprocessor.fit(blind.study, blind.values, blind.centre)
     X, F = (prepared.linear(c.values, c.centre) for c in (blind, asked))

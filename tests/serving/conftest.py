@@ -17,12 +17,11 @@ from accomplice.data.cohort import build_cohort
 from accomplice.data.study import Study, parse_study
 from accomplice.training.bundle import Bundle
 from accomplice.training.config import configure, flat
-from accomplice.training.estimators.hazard import log_risk
 from accomplice.training.fitting.fit import fit
 from accomplice.training.fitting.prepare import prepare
+from accomplice.training.fitting.survival_interval import fit_survival_interval
 from accomplice.training.models.manifest import MANIFEST, read_folder, write_folder
-from accomplice.training.models.risk_centiles import quantiles
-from accomplice.training.models.survival import SurvivalModel
+from accomplice.training.run import survival_model
 from tests.conftest import TINY, Shared
 
 STUDY: dict[str, Any] = {
@@ -87,19 +86,10 @@ def table() -> pd.DataFrame:
 def made_up_bundle(study: Study, table: pd.DataFrame) -> Bundle:
     config = configure(TINY)
     cohort = build_cohort(study, table)
-    fitted = fit(prepare(cohort, config), config)
-    assert fitted.effect is not None
-    risk = log_risk(fitted.cumulative)
-    model = SurvivalModel(
-        study=study,
-        endpoint="os",
-        ensemble=fitted.ensemble,
-        effect=fitted.effect.effect,
-        no_effect="",
-        distrust="",
-        risk_centre=float(risk.mean()),
-        risk_reference=quantiles(risk - risk.mean()),
-    )
+    prepared = prepare(cohort, config)
+    fitted = fit(prepared, config)
+    model = survival_model(fitted, interval=fit_survival_interval(prepared, config))
+    assert model.effect is not None
     return Bundle(
         study=study,
         survival={"os": model},

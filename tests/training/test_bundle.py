@@ -26,7 +26,7 @@ from accomplice.training.bundle import OK, WEIGHTS, Bundle
 from accomplice.training.estimators.hazard import log_risk
 from accomplice.training.learners.registry import stack_order
 from accomplice.training.models.manifest import MANIFEST, digest_of
-from accomplice.training.models.survival import as_months
+from accomplice.training.models.survival import CURVE, as_months
 from accomplice.training.run import train
 
 untimed = settings(deadline=None, max_examples=40)
@@ -41,7 +41,7 @@ FEATURES = {
     "CD163": "number",
     "CD8_ihc": "number",
 }
-STANDING = ("rmst@60", "risk_group", "risk_centile")
+STANDING = ("rmst@60", "rmst_low@60", "rmst_high@60", "risk_group", "risk_centile")
 BENEFIT = [
     "benefit@60",
     "benefit_low@60",
@@ -266,9 +266,7 @@ class TestPredict:
         assert list(found.columns) == [
             "patient_id",
             "risk",
-            "survival@12",
-            "survival@36.5",
-            "survival@60",
+            *(f"{name}@{t}" for t in ("12", "36.5", "60") for name in CURVE),
             *BENEFIT,
             *STANDING,
             "flags",
@@ -322,7 +320,7 @@ class TestPredict:
     def test_no_rows_give_an_empty_table(self, bundle, table):
         found = bundle.predict(table.iloc[:0], [12.0])
         assert list(found.columns) == [
-            *("patient_id", "risk", "survival@12"),
+            *("patient_id", "risk", *(f"{name}@12" for name in CURVE)),
             *BENEFIT,
             *STANDING,
             "flags",
@@ -342,7 +340,7 @@ class TestPredict:
 
     def test_interval_holds_the_curve(self, bundle, small_cohort):
         values, times = small_cohort.values, (12.0, 60.0)
-        answer = bundle.answer(values, small_cohort.centre, band=True).survival["os"]
+        answer = bundle.answer(values, small_cohort.centre).survival["os"]
         curve, low, high = np.moveaxis(answer.curve(times), -1, 0)
         np.testing.assert_array_equal(curve, answer.survival(times))
         assert (low <= curve).all()
@@ -385,7 +383,10 @@ class TestTimes:
 
     def test_times_that_hardly_differ_have_columns_of_their_own(self, bundle, table):
         found = bundle.predict(table, [12.0, 12.0 + 1e-9])
-        assert list(found.columns[2:4]) == ["survival@12", "survival@12.000000001"]
+        assert [c for c in found if c.startswith("survival@")] == [
+            "survival@12",
+            "survival@12.000000001",
+        ]
 
     def test_usual_times_where_none_are_asked_for(self, bundle, table):
         for nothing in (None, []):
@@ -398,7 +399,7 @@ class TestTimes:
 
     def test_survival_at_zero_is_one_and_order_is_kept(self, bundle, table):
         found = bundle.predict(table, [60.0, 0.0])
-        assert list(found.columns[2:4]) == ["survival@60", "survival@0"]
+        assert [c for c in found if c.startswith("survival@")] == ["survival@60", "survival@0"]
         assert (found["survival@0"] == 1).all()
 
 

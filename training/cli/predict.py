@@ -112,15 +112,16 @@ def predict(
 ) -> None:
     """Predict for the rows of a table.
 
-    Writes patient_id, risk (higher is worse), survival@T for each time, and flags, one row for each
-    row of the table, in its order. Where the study has a treatment: benefit@H, benefit_low@H and
-    benefit_high@H (survival at the horizon H with it minus without, and the 80 % interval),
-    rmst_gain@H (months), p_benefit (chance of a gain above 3 points) and advice, or why the model
-    abstains. After the first survival endpoint's columns come those of the others with their names
-    before them, such as dfs.risk, and response.NAME for each binary endpoint. Last, for each
-    survival endpoint: rmst@H (restricted mean survival to H months), risk_group (third of the
-    training patients: low, middle, high) and risk_centile (percent of them at lower risk). A model
-    of binary endpoints alone writes patient_id, response.NAME and flags, and takes no --times.
+    Writes patient_id, risk (higher is worse), survival@T for each time with survival_low@T and
+    survival_high@T (its 80 % interval), and flags, one row for each row of the table, in its order.
+    Where the study has a treatment: benefit@H, benefit_low@H and benefit_high@H (survival at the
+    horizon H with it minus without, and the 80 % interval), rmst_gain@H (months), p_benefit (chance
+    of a gain above 3 points) and advice, or why the model abstains. After the first survival
+    endpoint's columns come those of the others with their names before them, such as dfs.risk, and
+    response.NAME for each binary endpoint. Last, for each survival endpoint: rmst@H (restricted
+    mean survival to H months, with rmst_low@H and rmst_high@H), risk_group (third of the training
+    patients: low, middle, high) and risk_centile (percent of them at lower risk). A model of binary
+    endpoints alone writes patient_id, response.NAME and flags, and takes no --times.
     Missing columns and values, unknown columns and levels, and values out of range or far from the
     training patients' are answered and flagged. A column of which no cell fits is refused.
 

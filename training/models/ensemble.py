@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accomplice.data.arrays import Array, Singles
+from accomplice.data.arrays import Array
 from accomplice.training.estimators.hazard import TimeGrid, from_survival
 from accomplice.training.learners.network.inference import Networks
 from accomplice.training.learners.registry import NET
@@ -58,7 +58,14 @@ class Ensemble:
         Their spread shows how far the answer depends on the patients trained on. Members are
         those of the network; a fold's other learners go with each of them.
         """
-        return self.each(self.forward(values, centre))
+        forward = self.forward(values, centre)
+        weights, net = self.stack.weights.copy(), self.names.index(NET)
+        own, weights[net] = weights[net], 0.0
+        others = weighted(weights, forward.learners)
+        curves = forward.members.astype(np.float32, copy=False) * np.float32(own)
+        curves += others.astype(np.float32)[:, None]
+        survived = curves.reshape(-1, *curves.shape[2:])
+        return self.stack.calibrated(survived.astype(float))
 
     def forward(self, values: Array, centre: NDArray[np.str_] | None = None) -> LearnerCurves:
         """Run every learner of every fold on coded features (n, p)."""
@@ -87,36 +94,6 @@ class Ensemble:
         """Stacked cumulative hazard (n, j + 1); see :meth:`cumulative`."""
         by_fold = weighted(self.stack.weights, forward.learners)
         return self.stack.calibrated(by_fold.sum(axis=0) / len(by_fold))
-
-    def each(self, forward: LearnerCurves) -> Array:
-        """Cumulative hazards (k * members, n, j + 1); see :meth:`replicates`."""
-        return self.stack.calibrated(self._each(forward).astype(float))
-
-    def band(self, forward: LearnerCurves, part: float) -> Array:
-        """Interval: cumulative hazards (2, n, j + 1) between which a part of :meth:`each` lies.
-
-        Edge by edge, the lower one first. Calibration keeps the order, so that it is done only to
-        those next to the ends.
-        """
-        ranked = np.sort(self._each(forward), axis=0)
-        last = len(ranked) - 1
-        # numpy's own quantile takes six times as long for the few members of an ensemble.
-        place = (1 - part) / 2 * last
-        rank, way = int(place), place % 1
-        inner = min(rank + 1, last)
-        # What survives most has the lowest hazard.
-        ends = [last - rank, rank, last - inner, inner]
-        found = self.stack.calibrated(ranked[ends].astype(float))
-        return np.asarray((1 - way) * found[:2] + way * found[2:])
-
-    def _each(self, forward: LearnerCurves) -> Singles:
-        """Survival (k * members, n, j + 1) that :meth:`each` calibrates."""
-        weights, net = self.stack.weights.copy(), self.names.index(NET)
-        own, weights[net] = weights[net], 0.0
-        others = weighted(weights, forward.learners)
-        curves = forward.members.astype(np.float32, copy=False) * np.float32(own)
-        curves += others.astype(np.float32)[:, None]
-        return curves.reshape(-1, *curves.shape[2:])
 
 
 def mean_curve(curves: Array) -> Array:

@@ -42,6 +42,8 @@ class LearnerCurves(NamedTuple):
     """
     members: NDArray[np.floating]
     """(k, members, n, j + 1) survival by each member of the network."""
+    design: Array
+    """(n, p) linear design of the first fold."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class BatchedEnsemble:
         """
         if not len(values):  # without patients too, the arrays have their other dimensions
             one = self._block(np.full((1, values.shape[1]), np.nan), None)
-            return LearnerCurves(one.learners[:, :, :0], one.members[:, :, :0])
+            return LearnerCurves(one.learners[:, :, :0], one.members[:, :, :0], one.design[:0])
         parts = []
         for start in range(0, len(values), BLOCK):
             rows = slice(start, start + BLOCK)
@@ -85,6 +87,7 @@ class BatchedEnsemble:
         return LearnerCurves(
             np.concatenate([part.learners for part in parts], axis=2),
             np.concatenate([part.members for part in parts], axis=2),
+            np.concatenate([part.design for part in parts]),
         )
 
     def of_inputs(self, inputs: Inputs) -> LearnerCurves:
@@ -113,7 +116,7 @@ class BatchedEnsemble:
         learners = np.empty((folds, len(runs) + 1, n, others.shape[-1]))
         learners[:, places] = others.reshape(folds, len(runs), n, -1)
         members.mean(axis=1, dtype=float, out=learners[:, self._net_place])
-        return LearnerCurves(learners, members)
+        return LearnerCurves(learners, members, inputs.linear[0])
 
     def _logits(self, inputs: BatchedInputs) -> NDArray[np.float32]:
         """Return the log-odds of the network's hazards (k, members, n, bins)."""

@@ -27,7 +27,9 @@ from accomplice.training.learners.stack import Stack
 from accomplice.training.models.baselines import Baseline
 from accomplice.training.models.ensemble import Ensemble
 from accomplice.training.models.fold_model import FoldModel
+from accomplice.training.models.forward import LearnerCurves
 from accomplice.training.models.risk_centiles import centile, group
+from accomplice.training.models.survival_interval import LEAST, LogHazards, SurvivalInterval, ends
 from accomplice.training.treatment.benefit import (
     Benefit,
     abstain,
@@ -41,8 +43,9 @@ from accomplice.training.treatment.effect import Effect, PatientEffect
 
 Column = Array | NDArray[np.str_]
 
-#: Part of the ensemble that lies between ``low`` and ``high``.
-INTERVAL = 0.8
+#: Names of a survival and of a restricted mean survival time, each with the ends of its interval.
+CURVE = ("survival", "survival_low", "survival_high")
+RMST = ("rmst", "rmst_low", "rmst_high")
 
 
 @dataclass(frozen=True)
@@ -62,23 +65,20 @@ class SurvivalAnswer:
     """Months at which the benefit is given, and to which the restricted mean survival is."""
     risk_reference: Array
     """Quantiles of the training patients' risks."""
-    band: Array | None
-    """Cumulative hazards (2, n, j + 1) between which ``INTERVAL`` of the ensemble lies, where asked
-    for: the lower one, and the upper one."""
+    ends: Array | None
+    """Cumulative hazards (2, n, j + 1) at the ends of the patients' 80 % intervals, the lower one
+    first; None of models without an interval."""
 
     def curve(self, times: Sequence[float]) -> Array:
-        """Survival at months (t,) and the ends of the ensemble's interval around it (n, t, 3).
+        """Survival at months (t,) and the ends of its 80 % interval (n, t, 3), or alone (n, t, 1).
 
-        Raises:
-            ValueError: the band was not asked for.
+        See ``models.survival_interval``.
         """
-        if self.band is None:
-            raise ValueError("answered without its band")
-        low, high = self.band
-        curves = np.stack([self.cumulative, high, low], axis=1)
+        curves = self.cumulative[:, None]
+        if self.ends is not None:
+            low, high = self.ends
+            curves = np.stack([self.cumulative, high, low], axis=1)
         found = survival(self.grid.at(curves, np.array(times, dtype=float)))
-        np.minimum(found[:, 1], found[:, 0], out=found[:, 1])
-        np.maximum(found[:, 2], found[:, 0], out=found[:, 2])
         return found.transpose(0, 2, 1)
 
     def survival(self, times: Sequence[float]) -> Array:
@@ -88,8 +88,10 @@ class SurvivalAnswer:
     def columns(self, times: Sequence[float], prefix: str = "") -> dict[str, Column]:
         """Return all quantities by the names of ``predict``'s columns, each with a prefix."""
         found: dict[str, Column] = {"risk": self.risk}
-        curve = self.survival(times)
-        found |= {f"survival@{as_months(time)}": curve[:, j] for j, time in enumerate(times)}
+        curve = self.curve(times)
+        for j, time in enumerate(times):
+            for name, column in zip(CURVE, curve[:, j].T, strict=False):
+                found[f"{name}@{as_months(time)}"] = column
         if self.benefit is not None and self.advice is not None:
             names = ("benefit", "benefit_low", "benefit_high", "rmst_gain")
             at = f"{self.benefit_horizon:g}"
@@ -104,9 +106,15 @@ class SurvivalAnswer:
         among the training patients.
         """
         centiles = centile(self.risk, self.risk_reference)
-        months = restricted_mean(self.grid, self.cumulative, self.benefit_horizon)
+        curves = self.cumulative[None]
+        if self.ends is not None:
+            curves = np.concatenate([curves, self.ends[::-1]])
+        months = restricted_mean(self.grid, curves, self.benefit_horizon)
         return {
-            f"{prefix}rmst@{self.benefit_horizon:g}": months,
+            **{
+                f"{prefix}{name}@{self.benefit_horizon:g}": column
+                for name, column in zip(RMST, months, strict=False)
+            },
             f"{prefix}risk_group": group(centiles),
             f"{prefix}risk_centile": centiles,
         }
@@ -136,6 +144,8 @@ class SurvivalModel:
     followed: float = math.inf
     """Months to which training patients were followed, rounded up; bundles made before it was kept
     do not know it."""
+    interval: SurvivalInterval | None = None
+    """Of a patient's survival; None where ``survival_interval`` was off, and in older bundles."""
 
     @property
     def horizon(self) -> float:
@@ -156,20 +166,16 @@ class SurvivalModel:
     def _range(self) -> TrainingRange:
         return TrainingRange.of(self.study, self.preprocessors)
 
-    def answer(
-        self, values: Array, centre: NDArray[np.str_] | None, *, band: bool = False
-    ) -> SurvivalAnswer:
+    def answer(self, values: Array, centre: NDArray[np.str_] | None) -> SurvivalAnswer:
         """Predict from coded features (n, p), the treatment among them, and centres (n,).
 
         Args:
             values: NaN is missing.
             centre: empty text where unknown; None where no centre is known.
-            band: whether the ensemble's interval will be asked for.
         """
         grid, treatment = self.ensemble.grid, self.study.treatment
         forward = self.ensemble.forward(self.blind(values), centre)
         blind = self.ensemble.pooled(forward)
-        ends = self.ensemble.band(forward, INTERVAL) if band else None
         cumulative, found, advice = blind, None, None
         if treatment is not None and self.effect is None:
             found, advice = abstain(len(values), self.no_effect)
@@ -177,15 +183,15 @@ class SurvivalModel:
         if treatment is not None and own is not None and status is not None:
             both = arms(blind, own)
             cumulative = both.of(status, blind)
-            if ends is not None:
-                # The treatment moves every member of the ensemble alike, and keeps their order.
-                ends = under(ends, own, status)
             found = benefit_of(both, blind, grid, self.benefit_horizon, own)
             option = eligible(self.study, values)
             _, whole = self._range.outside(values, centre)
             outside = np.asarray(whole.any(axis=1))
             advice = advise(found, own, option, treatment, self.distrust, outside)
         risk = log_risk(cumulative) - self.risk_centre
+        ends = self._ends(forward, blind, own, status)
+        if ends is not None:
+            ends = np.stack([np.minimum(ends[0], cumulative), np.maximum(ends[1], cumulative)])
         return SurvivalAnswer(
             grid,
             cumulative,
@@ -196,6 +202,29 @@ class SurvivalModel:
             self.risk_reference,
             ends,
         )
+
+    def _ends(
+        self,
+        forward: LearnerCurves,
+        blind: Array,
+        own: PatientEffect | None,
+        status: Array | None,
+    ) -> Array | None:
+        """Return the cumulative hazards (2, n, j + 1) at the ends of the patients' intervals.
+
+        The treatment's posterior adds its own variance: a treatment t shifts the log cumulative
+        hazard by (t − e) log HR, with e the propensity.
+        """
+        if self.interval is None:
+            return None
+        found = self.interval.log_hazards(blind, forward.design)
+        if own is not None and status is not None:
+            centre = np.zeros_like(blind)
+            np.exp(found.centre, out=centre[:, 1:])
+            moved = np.log(np.maximum(under(centre, own, status)[:, 1:], LEAST))
+            part = np.nan_to_num(status - own.propensity)
+            found = LogHazards(moved, found.variance + ((part * own.sd) ** 2)[:, None])
+        return ends(found)
 
     def risk(self, values: Array, centre: NDArray[np.str_] | None) -> Array:
         """Return the risk (n,) alone, as :meth:`answer` gives it."""
@@ -234,8 +263,11 @@ class SurvivalModel:
         return self.ensemble.folds[0].preprocessor.sample(n, rng)
 
     def replay(self, values: Array) -> Array:
-        """Predict from features (n, p) without the treatment: the curve, then the effect."""
-        parts = [self.ensemble.cumulative(values)]
+        """Predict from features (n, p) without the treatment: the curve, interval and effect."""
+        forward = self.ensemble.forward(values)
+        parts = [self.ensemble.pooled(forward)]
+        if self.interval is not None:
+            parts += self.interval.log_hazards(parts[0], forward.design)
         if self.effect is not None:
             parts.append(np.stack(self.effect.of(values), axis=1))
         return np.concatenate(parts, axis=1)
@@ -268,6 +300,8 @@ class SurvivalModel:
         for k, fold in enumerate(self.ensemble.folds):
             for name, learner in fold.learners.items():
                 found |= {f"{name}/{k}/{a}": v for a, v in learner.arrays().items()}
+        if self.interval is not None:
+            found |= {f"interval/{name}": each for name, each in self.interval.arrays().items()}
         return found
 
     @classmethod
@@ -297,7 +331,7 @@ class SurvivalModel:
             )
             for k, (fold, prepared) in enumerate(zip(raw["folds"], preprocessing, strict=True))
         )
-        grid = TimeGrid(np.array(raw["grid"]))
+        grid, interval = TimeGrid(np.array(raw["grid"])), below("interval/", arrays)
         return cls(
             study=study,
             endpoint=endpoint,
@@ -309,6 +343,7 @@ class SurvivalModel:
             risk_reference=np.array(raw["risk_reference"]),
             baselines=tuple(Baseline.from_json(each) for each in raw["baselines"]),
             followed=raw.get("followed", math.inf),
+            interval=SurvivalInterval.from_arrays(interval) if interval else None,
         )
 
 

@@ -37,7 +37,9 @@ function table(place, caption, head, rows) {
 
 const series = (name, look, answer) => ({ name, look, points: answer.curve.map((p) => ({ x: p.time, y: p.survival, low: p.low, high: p.high })) });
 const at = (answer, time) => answer.curve.reduce((a, b) => (Math.abs(b.time - time) < Math.abs(a.time - time) ? b : a));
-const between = (p) => `${whole(p.low)} to ${whole(p.high)} %`;
+const between = (p) => (known(p.low) ? `${whole(p.low)} to ${whole(p.high)} %` : "not known");
+/** The interval after a value, where the model has one. */
+const around = (p, words = "") => (known(p.low) ? ` (${words}${whole(p.low)} to ${whole(p.high)})` : "");
 
 function survivalChart(figure, config, lines, caption, alt) {
   const horizon = config.endpoints[0].horizon;
@@ -81,17 +83,17 @@ function survival(config, answer) {
   const group = answer.risk_group ? ` Its risk is in the ${answer.risk_group} third of the training patients${known(answer.risk_centile) ? `, higher than that of ${Math.round(answer.risk_centile)} % of them` : ""}.` : "";
   const rmst = answer[`rmst@${first.benefit}`];
   paragraphs($("#survival-words"), [
-    `Of 100 patients like this one about ${whole(end.survival)} are expected to be ${first.free} at ${time} months (the models of the ensemble say ${whole(end.low)} to ${whole(end.high)}; a patient's uncertainty is larger). ${median(answer, Math.round(first.horizon))}`,
+    `Of 100 patients like this one about ${whole(end.survival)} are expected to be ${first.free} at ${time} months${around(end, "80 % interval ")}. ${median(answer, Math.round(first.horizon))}`,
     known(rmst) ? `Of the first ${first.benefit} months such patients are ${first.free} for ${decimal(rmst)} on average.` : "",
     `The hazard is ${relative} the average training patient.${group}`,
   ]);
   survivalChart($("#survival-chart"), config, [series(first.label, "given", answer)],
-    "Line: expected survival. Band: the middle 80 % of the models of the ensemble: how far they differ, which is less than how sure the answer is.",
+    known(end.low) ? "Line: expected survival of patients like this one. Band: its 80 % interval. Of ten such intervals eight hold the true survival." : "Expected survival of patients like this one; this model has no interval.",
     `${first.label} from ${percent(1)} at month 0 to ${percent(end.survival)} at month ${time}; the table has the values.`);
-  table($("#survival-table"), "Survival by month", ["Month", first.label, "80 % of the models", ...others.map((e) => e.label)],
+  table($("#survival-table"), "Survival by month", ["Month", first.label, "80 % interval", ...others.map((e) => e.label)],
     config.times.map((t) => [t, percent(answer[`survival@${t}`]), between(at(answer, Number(t))),
       ...others.map((e) => (Number(t) <= e.horizon ? percent(answer[`${e.name}.survival@${t}`]) : "beyond its horizon"))]));
-  return `About ${whole(end.survival)} of 100 such patients ${first.free} at ${time} months (models say ${whole(end.low)} to ${whole(end.high)}).`;
+  return `About ${whole(end.survival)} of 100 such patients ${first.free} at ${time} months${around(end, "80 % interval ")}.`;
 }
 
 function treatment(config, answer, [without, withIt]) {
@@ -107,10 +109,10 @@ function treatment(config, answer, [without, withIt]) {
   ]);
   const lines = [series(`With ${label}`, "with", withIt), series(`Without ${label}`, "without", without)];
   survivalChart($("#treatment-chart"), config, lines,
-    `Expected survival with and without ${label}, each with the middle 80 % of the models.`,
+    `Expected survival with and without ${label}, ${known(withIt.curve[0].low) ? "each with its 80 % interval" : "without intervals"}.`,
     `At month ${h}: ${percent(at(withIt, Number(h)).survival)} with ${label}, ${percent(at(without, Number(h)).survival)} without; the table has the values.`);
-  table($("#treatment-table"), `Survival by month; in parentheses the middle 80 % of the models`, ["Month", `With ${label}`, `Without ${label}`],
-    config.times.map((t) => [t, ...[withIt, without].map((a) => `${percent(a[`survival@${t}`])} (${whole(at(a, Number(t)).low)} to ${whole(at(a, Number(t)).high)})`)]));
+  table($("#treatment-table"), known(withIt.curve[0].low) ? "Survival by month; in parentheses its 80 % interval" : "Survival by month", ["Month", `With ${label}`, `Without ${label}`],
+    config.times.map((t) => [t, ...[withIt, without].map((a) => `${percent(a[`survival@${t}`])}${around(at(a, Number(t)))}`)]));
   return [`${badge}. ${all ? `${capital(all)}.` : text}`, tone];
 }
 

@@ -5,6 +5,8 @@ const MARGIN = { top: 10, right: 14, bottom: 42, left: 50 };
 /** Width of a chart on paper, in pixels; null on a screen, where its place decides. */
 let paper = null;
 
+const known = (x) => typeof x === "number";
+
 for (const [event, width] of [["beforeprint", 360], ["afterprint", null]]) {
   addEventListener(event, () => {
     paper = width;
@@ -82,7 +84,7 @@ function draw(figure) {
   }
   add(svg, "line", { x1: MARGIN.left, x2: right, y1: bottom, y2: bottom, class: "axis" });
   add(svg, "text", { x: (MARGIN.left + right) / 2, y: height - 4, "text-anchor": "middle", class: "name" }, x.label);
-  for (const { points, look } of series) {
+  for (const { points, look } of series.filter((each) => known(each.points[0].low))) {
     const band = [...points.map((p) => [p.x, p.high]), ...[...points].reverse().map((p) => [p.x, p.low])];
     const path = band.map(([a, b]) => `${at(a).toFixed(1)},${up(to(b)).toFixed(1)}`).join(" ");
     add(svg, "polygon", { points: path, class: `band ${look}` });
@@ -113,7 +115,7 @@ function read(figure, svg, month, at, bottom) {
     line.setAttribute("visibility", "visible");
     const said = series.map(({ name, points }) => {
       const p = nearest(points);
-      return `${name} ${y.format(p.y)} (${y.format(p.low)} to ${y.format(p.high)})`;
+      return `${name} ${y.format(p.y)}${known(p.low) ? ` (${y.format(p.low)} to ${y.format(p.high)})` : ""}`;
     });
     readout.textContent = `${x.label} ${x.format(Number(first.x.toPrecision(3)))}: ${said.join("; ")}`;
   };

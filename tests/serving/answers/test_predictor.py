@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,12 @@ def test_one_patient_gets_the_bundles_numbers(
     assert expected["flags"] == "ok"
     texts = ("patient_id", "flags", "advice", "risk_group")
     named = [c for c in expected.index if c not in texts]
-    assert named[-7:] == [*BENEFIT, "p_benefit", "rmst@60", "risk_centile"]
+    assert named[-9:] == [
+        *BENEFIT,
+        "p_benefit",
+        *("rmst@60", "rmst_low@60", "rmst_high@60"),
+        "risk_centile",
+    ]
     assert [key for key in answer if key in named] == named
     np.testing.assert_allclose(
         [answer[c] for c in named], expected[named].astype(float), rtol=0, atol=1e-9
@@ -64,7 +70,7 @@ def test_a_batch_gets_the_bundles_numbers(
     values = code(bundle.study, frame).values
     centre = frame["hospital"].to_numpy(dtype=str)
     survival = expected[[f"survival@{t:g}" for t in times]].to_numpy()
-    curves = bundle.answer(values, centre, band=True).survival["os"].curve(times)
+    curves = bundle.answer(values, centre).survival["os"].curve(times)
     low, high = curves[..., 1], curves[..., 2]
     assert [a["patient_id"] for a in answers] == expected["patient_id"].tolist()
     assert ["; ".join(a["flags"]) or OK for a in answers] == expected["flags"].tolist()
@@ -102,6 +108,16 @@ def test_a_curve_falls_from_one_within_its_interval(
     assert survival[0] == 1
     assert (np.diff(survival) <= 0).all()
     assert all(0 <= p["low"] <= p["survival"] <= p["high"] <= 1 for p in curve)
+
+
+def test_a_model_without_an_interval_gives_a_curve_alone(
+    bundle: Bundle, patient: dict[str, Any]
+) -> None:
+    survival = {name: replace(model, interval=None) for name, model in bundle.survival.items()}
+    without = Predictor(replace(bundle, survival=survival), "0" * 64)
+    answer = without.answers(CheckedRequest([patient], (12.0,)))[0]
+    assert not any("_low@" in name and "benefit" not in name for name in answer)
+    assert all(p["low"] is p["high"] is None and 0 <= p["survival"] <= 1 for p in answer["curve"])
 
 
 def test_an_answer_says_which_model_and_that_it_is_synthetic(

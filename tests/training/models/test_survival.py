@@ -16,10 +16,14 @@ from accomplice.data.errors import InputError
 from accomplice.training.bundle import WEIGHTS, Bundle
 from accomplice.training.estimators.hazard import log_risk
 from accomplice.training.models.risk_centiles import centile, group
-from accomplice.training.models.survival import SurvivalModel, below
+from accomplice.training.models.survival import CURVE, SurvivalModel, below
 from tests.training.test_bundle import rewrite
 
 EFFECT = ("benefit", "benefit_low", "benefit_high", "rmst_gain")
+
+
+def curve_at(months: int, prefix: str = "") -> list[str]:
+    return [f"{prefix}{name}@{months}" for name in CURVE]
 
 
 def effect_at(months: int, prefix: str = "") -> list[str]:
@@ -55,13 +59,14 @@ class TestColumns:
         found = bundle.predict(several_frame.head(9), [12, 36, 60])
         assert list(found.columns) == [
             "patient_id",
-            *("risk", "survival@12", "survival@36", "survival@60"),
+            *("risk", *curve_at(12), *curve_at(36), *curve_at(60)),
             *effect_at(60),
-            *("dfs.risk", "dfs.survival@12", "dfs.survival@36"),  # DFS is answered to month 36
+            *("dfs.risk", *curve_at(12, "dfs."), *curve_at(36, "dfs.")),  # answered to month 36
             *effect_at(36, "dfs."),
             "response.ici_response",
-            *("rmst@60", "risk_group", "risk_centile"),
-            *("dfs.rmst@36", "dfs.risk_group", "dfs.risk_centile"),
+            *("rmst@60", "rmst_low@60", "rmst_high@60", "risk_group", "risk_centile"),
+            *("dfs.rmst@36", "dfs.rmst_low@36", "dfs.rmst_high@36"),
+            *("dfs.risk_group", "dfs.risk_centile"),
             "flags",
         ]
         assert not found.drop(columns="flags").isna().any().any()

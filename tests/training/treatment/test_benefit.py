@@ -409,27 +409,23 @@ class TestPredict:
         )
 
     @pytest.mark.parametrize(("act", "status"), [("yes", 1.0), ("no", 0.0), (None, np.nan)])
-    def test_interval_is_of_the_members_under_the_treatment(self, bundle, table, act, status):
+    def test_interval_is_that_of_the_blind_curve_under_the_treatment(
+        self, bundle, table, act, status
+    ):
         values, _ = bundle._read(table.assign(act=act))
         model = bundle.primary
-        blind, times = model.blind(values), model.ensemble.grid.edges[1:]
-        answer = model.answer(values, None, band=True)
-        own = model.effect.of(blind)
-        curve, low, high = np.moveaxis(answer.curve(times), -1, 0)
-        each = [
-            survival(under(one, own, np.full(len(values), status)))[:, 1:]
-            for one in model.ensemble.replicates(blind)
-        ]
-        assert ((low <= curve) & (curve <= high)).all()
-        # Quantiles between two members are interpolated on the scale of the hazard.
-        for end, place, bound in ((low, 0.1, np.minimum), (high, 0.9, np.maximum)):
-            below, above = (
-                bound(np.quantile(each, place, axis=0, method=method), curve)
-                for method in ("lower", "higher")
+        blind = model.blind(values)
+        answer, own = model.answer(values, None), model.effect.of(blind)
+        forward = model.ensemble.forward(blind)
+        centre, variance = model.interval.log_hazards(
+            model.ensemble.pooled(forward), forward.design
+        )
+        curves = np.concatenate([np.zeros((len(centre), 1)), np.exp(centre)], axis=1)
+        moved = np.log(under(curves, own, np.full(len(values), status))[:, 1:])
+        shift = 0.0 if np.isnan(status) else (status - own.propensity) * own.sd
+        half = 1.2815515655 * np.sqrt(variance + np.broadcast_to(shift, len(values))[:, None] ** 2)
+        for end, bound, sign in zip(answer.ends, (np.minimum, np.maximum), (-1, 1), strict=True):
+            expected = np.maximum.accumulate(np.exp(moved + sign * half), axis=1)
+            np.testing.assert_allclose(
+                end[:, 1:], bound(expected, answer.cumulative[:, 1:]), rtol=1e-9
             )
-            assert ((end >= below - 1e-9) & (end <= above + 1e-9)).all()
-
-    def test_an_interval_that_was_not_asked_for_is_not_made_up(self, bundle, table):
-        values, _ = bundle._read(table)
-        with pytest.raises(ValueError, match="without its band"):
-            bundle.primary.answer(values, None).curve((12.0,))

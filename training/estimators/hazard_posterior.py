@@ -1,0 +1,180 @@
+"""Posterior of a piecewise-exponential regression, averaged over the spread of its priors.
+
+In bin b patient i, exposed for the part e_ib of it, has an event at the rate
+e_ib exp(α_b + z_iᵀγ) (Friedman, "Piecewise exponential models for survival data with covariates",
+Ann Stat 1982). The columns of z come in blocks. Those of a block of q columns share the prior
+γ ~ N(0, τ²/q), so that τ is the standard deviation of the block's log-hazard where its columns have
+variance 1. τ has a half-Cauchy prior (Gelman, "Prior distributions for variance parameters in
+hierarchical models", Bayesian Anal 2006) and takes the values of ``SPREADS``, each of which weighs
+by Laplace's approximation of its marginal likelihood (Tierney and Kadane, "Accurate approximations
+for posterior moments and marginal densities", JASA 1986). The posterior is the mixture over them.
+
+Hazards need not be proportional: a patient's deviation s from the mean log-hazard becomes
+s (1 + ρ f_b) in bin b, f the logarithm of time less its mean over the events, with ρ ~ N(0, .6²).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from accomplice.data.arrays import Array, Bools, Ints
+from accomplice.training.estimators.hazard import TimeGrid
+from accomplice.training.estimators.newton import climb
+
+#: Values of τ that are averaged over, with up to two blocks and with more.
+SPREADS = (0.03, 0.08, 0.16, 0.3, 0.5, 0.8, 1.2)
+FEWER_SPREADS = (0.08, 0.3, 0.8, 1.2)
+#: Precision of the prior of a bin's log hazard, around its rate without features.
+LEVEL_PRECISION = 0.01
+#: Standard deviation of the prior of ρ.
+COURSE_SD = 0.6
+#: Upper bound of a log-hazard ratio, against overflow.
+LARGEST = 30.0
+#: Largest ratio of weights at which a value of τ is left out.
+NEGLIGIBLE = 1e-4
+
+
+@dataclass(frozen=True)
+class HazardPosterior:
+    """Normal posterior of J bins' log hazards, of q coefficients and of their course."""
+
+    level: Array
+    """(j,) log hazard gathered in each bin at the mean log-hazard ratio."""
+    coefficients: Array
+    """(q,) posterior mean γ."""
+    centre: float
+    """Mean of zᵀγ over the patients."""
+    covariance: Array
+    """(j + q, j + q) of the bins' log hazards and γ."""
+    course: float
+    """Posterior mean of ρ."""
+    course_variance: float
+    """Posterior variance of ρ."""
+    log_time: Array
+    """(j,) f: logarithm of the bin's middle in months less its mean over the events."""
+
+
+def fit_posterior(
+    Z: Array, blocks: Ints, scales: Array, grid: TimeGrid, time: Array, event: Bools, weight: float
+) -> HazardPosterior:
+    """Fit the model; see the module.
+
+    Args:
+        Z: (n, q) columns of the features.
+        blocks: (q,) block of each column, from 0 on.
+        scales: (blocks,) scale of the half-Cauchy prior of each block's τ.
+        grid: J bins.
+        time: (n,) follow-up in months.
+        event: (n,) whether the event was seen.
+        weight: patients for whom each of the n stands.
+    """
+    exposure, happened = weight * grid.exposure(time), weight * grid.events(time, event)
+    by_bin, by_patient = happened.sum(axis=0), happened.sum(axis=1)
+    rate = np.log((by_bin + 0.5) / np.maximum(exposure.sum(axis=0), 0.5))
+    bins, columns = len(rate), Z.shape[1]
+
+    def rates(place: Array) -> Array:
+        return np.asarray(
+            exposure * np.exp(place[:bins]) * np.exp(np.minimum(Z @ place[bins:], LARGEST))[:, None]
+        )
+
+    def information(place: Array, prior: Array) -> Array:
+        expected = rates(place)
+        cross = expected.T @ Z
+        return np.block(
+            [
+                [np.diag(expected.sum(axis=0)), cross],
+                [cross.T, (Z * expected.sum(axis=1)[:, None]).T @ Z],
+            ]
+        ) + np.diag(prior)
+
+    start = np.append(rate, np.zeros(columns))
+    origin = start.copy()
+    size = np.bincount(blocks)
+    spreads = SPREADS if len(size) < 3 else FEWER_SPREADS
+    support, places, covariances = [], [], []
+    for chosen in product(spreads, repeat=len(size)):
+        tau = np.array(chosen)
+        prior = np.append(np.full(bins, LEVEL_PRECISION), (size / tau**2)[blocks])
+
+        def value(place: Array, prior: Array = prior) -> float:
+            likelihood = by_bin @ place[:bins] + by_patient @ (Z @ place[bins:])
+            penalty = prior @ (place - origin) ** 2 / 2
+            return float(likelihood - rates(place).sum() - penalty)
+
+        def step(place: Array, prior: Array = prior) -> Array:
+            expected = rates(place)
+            slope = np.append(
+                by_bin - expected.sum(axis=0), Z.T @ (by_patient - expected.sum(axis=1))
+            )
+            slope -= prior * (place - origin)
+            return np.asarray(np.linalg.solve(information(place, prior), slope), dtype=np.float64)
+
+        start = climb(value, step, start)
+        second = information(start, prior)
+        relative = tau / scales
+        support.append(
+            value(start)
+            + (np.log(prior).sum() - np.linalg.slogdet(second)[1]) / 2
+            # The grid is about even in log τ, in which the density of τ gains a factor τ.
+            + float(np.log(relative / (1 + relative**2)).sum())
+        )
+        places.append(start)
+        covariances.append(second)
+    chance = np.exp(np.array(support) - max(support))
+    chance[chance < NEGLIGIBLE] = 0.0
+    chance /= chance.sum()
+    mean = chance @ np.array(places)
+    covariance = np.zeros((bins + columns,) * 2)
+    for part, place, second in zip(chance, places, covariances, strict=True):
+        if part:
+            apart = place - mean
+            covariance += part * (np.linalg.inv(second) + np.outer(apart, apart))
+    middle = np.log((grid.edges[1:] + grid.edges[:-1]) / 2)
+    log_time = middle - by_bin @ middle / by_bin.sum()
+    log_hz = Z @ mean[bins:]
+    centre = float(log_hz.mean())
+    level, course, variance = _course(
+        log_hz - centre, log_time, exposure, happened, mean[:bins] + centre
+    )
+    return HazardPosterior(level, mean[bins:], centre, covariance, course, variance, log_time)
+
+
+def _course(
+    log_hz: Array, log_time: Array, exposure: Array, happened: Array, level: Array
+) -> tuple[Array, float, float]:
+    """Fit ρ and the bins' log hazards with the patients' log-hazards (n,) given.
+
+    Returns:
+        The bins' log hazards (j,), ρ, and its posterior variance.
+    """
+    tilt = log_hz[:, None] * log_time
+    prior = np.append(np.full(len(level), LEVEL_PRECISION), COURSE_SD**-2)
+    start = np.append(level, 0.0)
+
+    def rates(place: Array) -> Array:
+        log_rate = place[:-1] + log_hz[:, None] + place[-1] * tilt
+        return np.asarray(exposure * np.exp(np.minimum(log_rate, LARGEST)))
+
+    def value(place: Array) -> float:
+        seen = happened.sum(axis=0) @ place[:-1] + (happened * tilt).sum() * place[-1]
+        return float(seen - rates(place).sum() - prior @ (place - start) ** 2 / 2)
+
+    def information(place: Array) -> Array:
+        expected = rates(place)
+        cross = (expected * tilt).sum(axis=0)
+        corner = (expected * tilt**2).sum()
+        found = np.diag(np.append(expected.sum(axis=0), corner) + prior)
+        found[:-1, -1] = found[-1, :-1] = cross
+        return found
+
+    def step(place: Array) -> Array:
+        left = happened - rates(place)
+        slope = np.append(left.sum(axis=0), (left * tilt).sum()) - prior * (place - start)
+        return np.asarray(np.linalg.solve(information(place), slope), dtype=np.float64)
+
+    place = climb(value, step, start)
+    return place[:-1], float(place[-1]), float(np.linalg.inv(information(place))[-1, -1])
