@@ -76,11 +76,6 @@ class Calibrated:
     survival: Array = field(default_factory=lambda: np.empty(0))
     """(n,) predicted survival at the month; empty without patients."""
 
-    @property
-    def holds(self) -> bool:
-        """Whether both intervals include 1."""
-        return all(e.low <= 1 <= e.high for e in (self.slope, self.observed_expected))
-
 
 def calibrated(
     followed: BootstrappedOutcome, grid: TimeGrid, cumulative: Array, months: Sequence[float]

@@ -79,7 +79,10 @@ def sections(validation: Validation) -> tuple[Section, ...]:
 
 def lead(validation: Validation) -> str:
     """Return the verdicts on discrimination, calibration and the update as one text."""
-    said = [of_discrimination(validation).text, of_calibration(validation.calibration).text]
+    said = [
+        of_discrimination(validation).text,
+        of_calibration(validation.calibration, validation.review.joint_calibration).text,
+    ]
     if validation.repaired is not None:
         said.append(of_update(validation.repaired).text)
     return " ".join(said)
@@ -149,7 +152,7 @@ def calibration(validation: Validation) -> Section:
     slope = f"{trained.slope:.2f} at {trained.slope_month:.0f} months"
     return Section(
         "Do its probabilities come true?",
-        of_calibration(validation.calibration),
+        of_calibration(validation.calibration, validation.review.joint_calibration),
         () if math.isnan(trained.slope) else (f"In training, out of fold, the slope was {slope}.",),
         (_table("As trained", validation.calibration), figure),
         terms("calibration slope", "observed over expected"),

@@ -23,12 +23,13 @@ from accomplice.training.config import Config
 from accomplice.training.estimators.intervals import Estimate, determined
 from accomplice.training.estimators.policy import EVENTS_TO_JUDGE
 from accomplice.training.evaluation.bootstrap import BootstrappedOutcome
-from accomplice.training.evaluation.calibration import Calibrated, calibrated
+from accomplice.training.evaluation.calibration import Calibrated, calibrated, calibrated_jointly
 from accomplice.training.evaluation.record import Finding, Review
 from accomplice.training.evaluation.response import ResponseEvaluation
 from accomplice.training.evaluation.review import review
 from accomplice.training.evaluation.scores import Evaluation, judge_predicted
 from accomplice.training.leakage.cohort_overlap import shared
+from accomplice.training.metrics.joint_calibration import JointCalibration
 from accomplice.training.metrics.table import deciding
 from accomplice.training.models.predictions import MODEL
 from accomplice.training.progress import Tick, silent
@@ -70,6 +71,8 @@ class Repaired:
     """Evaluation of the held-out predictions; its gains are over the model as trained."""
     calibration: tuple[Calibrated, ...]
     """Calibration of the held-out predictions at ``MARKS`` of the judged horizon."""
+    joint: JointCalibration | None
+    """Test of their calibration over all follow-up; None with too few events."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -160,7 +163,9 @@ def validate(
         curves = {MODEL: made.held_out}
         old = {**predicted.baselines, BEFORE: predicted.curves[MODEL]}
         again = judge_predicted(replace(predicted, curves=curves, baselines=old), config, UNLIMITED)
-        repaired = Repaired(made, again, calibrated(followed, grid, made.held_out, months))
+        at_months = calibrated(followed, grid, made.held_out, months)
+        joint = calibrated_jointly(followed, grid, made.held_out)
+        repaired = Repaired(made, again, at_months, joint)
     responses, unjudged = judge_labels(external, cohort, config)
     return Validation(
         external=external,

@@ -7,10 +7,12 @@ from typing import Any
 
 from accomplice.data.errors import some
 from accomplice.data.matching.match import Match
-from accomplice.training.estimators.policy import MANY_OUTSIDE
+from accomplice.training.estimators.policy import MANY_OUTSIDE, SIGNIFICANT
 from accomplice.training.evaluation.calibration import Calibrated
+from accomplice.training.metrics.joint_calibration import JointCalibration
 from accomplice.training.models.predictions import MODEL
 from accomplice.training.reports.page import Verdict
+from accomplice.training.reports.review.verdicts import departures
 from accomplice.training.validation.validation import (
     BEFORE,
     Repaired,
@@ -34,36 +36,34 @@ def of_discrimination(validation: Validation) -> Verdict:
     return Verdict("yes", f"Discrimination holds up: {beside}.")
 
 
-def of_calibration(calibration: tuple[Calibrated, ...], whose: str = "Calibration") -> Verdict:
-    """Return the verdict on calibration at the middle one of several months.
+def of_calibration(
+    calibration: tuple[Calibrated, ...],
+    joint: JointCalibration | None,
+    whose: str = "Calibration",
+) -> Verdict:
+    """Return the verdict on calibration, by one test over all follow-up.
 
     Args:
-        calibration: calibration at each month.
+        calibration: calibration at each of several months; that at the middle one is named.
+        joint: level and slope over all follow-up, and their test; None with too few events.
         whose: subject of the sentences.
     """
     middle = calibration[len(calibration) // 2]
     slope, ratio = middle.slope, middle.observed_expected
-    if math.isnan(slope.low) or math.isnan(ratio.low):
-        return Verdict("absent", f"{whose} cannot be judged at {middle.month:.0f} months.")
+    if joint is None or math.isnan(joint.p):
+        return Verdict("absent", f"{whose} cannot be judged: the events are too few.")
     figures = f"slope {slope}, observed over expected {ratio}, at {middle.month:.0f} months"
-    if middle.holds:
-        return Verdict("yes", f"{whose} holds: {figures}.")
-    wrong = []
-    if ratio.high < 1:
-        wrong.append("risks are predicted too high")
-    if ratio.low > 1:
-        wrong.append("risks are predicted too low")
-    if slope.high < 1:
-        wrong.append("predictions are too extreme")
-    if slope.low > 1:
-        wrong.append("patients differ more than is predicted")
-    return Verdict("alarm", f"{whose} is off: {', and '.join(wrong)} ({figures}).")
+    if joint.p < SIGNIFICANT:
+        said = " and ".join(departures(joint))
+        test = f"one test over all follow-up, p = {joint.p:.2g}"
+        return Verdict("alarm", f"{whose} is off: {said} ({test}; {figures}).")
+    return Verdict("yes", f"{whose} holds as far as is seen (p = {joint.p:.2g}): {figures}.")
 
 
 def of_update(repaired: Repaired) -> Verdict:
     """Return the verdict on an update, by held-out patients."""
     update = repaired.recalibration.update
-    after = of_calibration(repaired.calibration, "Calibration of held-out patients")
+    after = of_calibration(repaired.calibration, repaired.joint, "Calibration of held-out patients")
     gain = repaired.evaluation.gains[BEFORE]["ibs"]
     change = f"the integrated Brier score falls by {gain}"
     if update.form == "nothing":
@@ -98,7 +98,7 @@ def verdicts(validation: Validation) -> dict[str, Verdict]:
     """Return key -> verdict, the main answers first."""
     said = {
         "discrimination": of_discrimination(validation),
-        "calibration": of_calibration(validation.calibration),
+        "calibration": of_calibration(validation.calibration, validation.review.joint_calibration),
     }
     if validation.repaired is not None:
         said["update"] = of_update(validation.repaired)

@@ -75,7 +75,7 @@ def calibration(review: Review) -> Verdict:
     if not judged or joint is None or math.isnan(joint.p):
         return Verdict("absent", "Calibration is not determined by these patients.")
     if joint.p < SIGNIFICANT:
-        said = f"{_first(' and '.join(_departures(joint)))} (one test over all follow-up, "
+        said = f"{_first(' and '.join(departures(joint)))} (one test over all follow-up, "
         return Verdict("caution", f"{said}p = {joint.p:.2g}).")
     slopes = ", ".join(f"{at.slope.value:.2f} at {at.month:.0f}" for at in judged)
     unsure = [at for at in judged if not _near(at.slope) or not _near(at.observed_expected)]
@@ -257,7 +257,7 @@ def _metrics(names: Iterable[str]) -> str:
     return enumerated(map(label, names))
 
 
-def _departures(joint: JointCalibration) -> list[str]:
+def departures(joint: JointCalibration) -> list[str]:
     """Return the departures whose interval excludes 1, in words; without one, the larger."""
     slope, ratio = joint.slope, joint.observed_expected
     spread, risks = "extreme" if slope.value < 1 else "alike", "low" if ratio.value > 1 else "high"
