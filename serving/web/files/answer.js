@@ -88,7 +88,7 @@ function survival(config, answer) {
     `The hazard is ${relative} the average training patient.${group}`,
   ]);
   survivalChart($("#survival-chart"), config, [series(first.label, "given", answer)],
-    known(end.low) ? "Line: expected survival of patients like this one. Band: its 80 % interval. Of ten such intervals eight hold the true survival." : "Expected survival of patients like this one; this model has no interval.",
+    known(end.low) ? "Line: expected survival of patients like this one. Band: its 80 % interval. Of ten such intervals about eight hold the true survival." : "Expected survival of patients like this one; this model has no interval.",
     `${first.label} from ${percent(1)} at month 0 to ${percent(end.survival)} at month ${time}; the table has the values.`);
   table($("#survival-table"), "Survival by month", ["Month", first.label, "80 % interval", ...others.map((e) => e.label)],
     config.times.map((t) => [t, percent(answer[`survival@${t}`]), between(at(answer, Number(t))),
