@@ -8,6 +8,7 @@ follow-up to the day.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from itertools import combinations
 
 import numpy as np
@@ -17,22 +18,28 @@ from accomplice.data.cohort import Cohort
 
 #: Least part of the features known in both rows in which duplicates agree; a few may be corrected.
 ALIKE = 0.9
-#: Maximum of rows with one value, or with equal values throughout, that are candidate pairs.
+#: Maximum of rows with one value that are candidates for a pair; more rows share common values.
 FEW = 3
 #: Bits required beyond the log₂ of the number of pairs, since features are not independent.
 MARGIN = 14.0
 #: Pairs with equal outcome and clinical values count if there are this many times (c + 1), of c
 #: expected by chance.
 FAR_MORE = 5
-#: Maximum of features whose rare values make candidate pairs.
+#: Maximum of features whose rare values make candidate pairs: those with the most distinct values.
 MOST_FEATURES = 60
 
 
 def duplicates(cohort: Cohort) -> list[tuple[int, int]]:
     """Return pairs of rows (first, second) that are very probably the same patient.
 
-    Two rows are a pair if they agree in at least ``ALIKE`` of the features known in both, and if
-    the information of the shared values is at least 2 log₂ n + ``MARGIN`` bits.
+    Candidates are rows that share a rare value, which at most ``FEW`` rows have, and rows with
+    equal values of all features, however many they are. Candidates are a pair if they agree in at
+    least ``ALIKE`` of the features known in both, and if the information of the shared values, and
+    of an equal outcome, is at least 2 log₂ n + ``MARGIN`` bits. Features with one value in all rows
+    count for nothing. More than ``FEW`` rows of one patient can be missed if their values differ.
+
+    Of more than ``FEW`` rows with equal values, only the first is compared with each other one, and
+    the first of those whose outcome is equal too, so that the cost is about linear in n.
     """
     values, n = cohort.values, len(cohort)
     varied = [j for j in range(values.shape[1]) if len(np.unique(_known(values[:, j]))) > 1]
@@ -41,7 +48,7 @@ def duplicates(cohort: Cohort) -> list[tuple[int, int]]:
     outcome = _bits(cohort.time)
     needed = 2 * np.log2(max(n, 2)) + MARGIN
     pairs = []
-    for a, b in sorted(_candidates(values, cohort.time)):
+    for a, b in sorted(_candidates(cohort, values)):
         both = ~np.isnan(values[a]) & ~np.isnan(values[b])
         same = both & (values[a] == values[b])
         if same.sum() < ALIKE * max(both.sum(), 1):
@@ -68,26 +75,31 @@ def _bits(column: Array) -> Array:
     return found
 
 
-def _candidates(values: Array, time: Array) -> set[tuple[int, int]]:
-    """Return pairs of rows that share a rare value, or all values."""
+def _candidates(cohort: Cohort, values: Array) -> set[tuple[int, int]]:
+    """Return pairs of rows that share a rare value, or all values (n, p)."""
     columns = [*values.T]
     # Columns with the most distinct values come first: they make the fewest false pairs.
     columns.sort(key=lambda column: -len(np.unique(_known(column))))
     found: set[tuple[int, int]] = set()
-    for column in [time, *columns[:MOST_FEATURES]]:
+    for column in [cohort.time, *columns[:MOST_FEATURES]]:
         known = np.flatnonzero(~np.isnan(column))
-        order = known[np.argsort(column[known], kind="stable")]
-        starts = np.flatnonzero(np.diff(column[order])) + 1
-        for rows in np.split(order, starts) if len(order) else ():
-            if 2 <= len(rows) <= FEW:
-                found.update(combinations(sorted(rows.tolist()), 2))
-    if values.shape[1]:
-        whole = np.nan_to_num(values, nan=-1e300)
-        _, place, count = np.unique(whole, axis=0, return_inverse=True, return_counts=True)
-        place = place.ravel()
-        for group in np.flatnonzero((count > 1) & (count <= FEW)):
-            found.update(combinations(np.flatnonzero(place == group).tolist(), 2))
+        for rows in _equal(column[known]):
+            if len(rows) <= FEW:
+                found.update(combinations(known[rows].tolist(), 2))
+    # Of many rows with equal values, a patient's are those with an equal outcome too.
+    for whole in (values, np.column_stack([values, cohort.time, cohort.event])):
+        for rows in _equal(_groups(whole)) if values.shape[1] else ():
+            listed = rows.tolist()
+            first = listed if len(listed) <= FEW else listed[:1]
+            found.update((a, b) for a in first for b in listed if a < b)
     return found
+
+
+def _equal(column: Array | Ints) -> Iterator[Ints]:
+    """Yield the rows, rising, of each value that at least two rows of a column (n,) have."""
+    order = np.argsort(column, kind="stable")
+    starts = np.flatnonzero(np.diff(column[order])) + 1
+    yield from (rows for rows in np.split(order, starts) if len(rows) > 1)
 
 
 def same_outcomes(cohort: Cohort) -> list[tuple[int, int]]:
@@ -112,9 +124,7 @@ def same_outcomes(cohort: Cohort) -> list[tuple[int, int]]:
     chance = of_outcomes * of_profiles / max(n * (n - 1) / 2, 1)
     if of_both < FAR_MORE * (chance + 1):
         return []
-    order = np.argsort(both, kind="stable")
-    starts = np.flatnonzero(np.diff(both[order])) + 1
-    equal = (rows.tolist() for rows in np.split(order, starts))
+    equal = (rows.tolist() for rows in _equal(both))
     return [(rows[0], other) for rows in equal for other in rows[1:]]
 
 

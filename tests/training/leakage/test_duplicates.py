@@ -26,6 +26,29 @@ def test_rows_that_are_there_twice_are_found(small_cohort):
     assert duplicates(doubled(small_cohort, 12)) == [(k, n + k) for k in range(12)]
 
 
+@pytest.mark.parametrize("copies", [2, 3, 4, 5, 12])
+def test_each_row_of_a_patient_with_many_is_found(small_cohort, copies):
+    n = len(small_cohort)
+    rows = np.concatenate([np.arange(n), np.full(copies - 1, 7)])
+    again = replace(small_cohort.take(rows), ids=np.arange(len(rows)).astype(str))
+    found = duplicates(again)
+    assert {row for pair in found for row in pair} == {7, *range(n, n + copies - 1)}
+    assert len(found) <= max(copies, 3)
+
+
+def test_an_equal_outcome_tells_a_patient_s_rows_among_many_alike(small_cohort):
+    n = 300
+    cohort = small_cohort.take(np.concatenate([np.arange(n) % len(small_cohort), np.full(4, 10)]))
+    rng = np.random.default_rng(0)
+    values = np.zeros(cohort.values.shape)
+    values[:, :7] = rng.normal(size=(n + 4, 7))
+    values[[*range(20), *range(n, n + 4)], :7] = 1
+    time = np.concatenate([1 + rng.permutation(n) / 7, np.zeros(4)])
+    time[n:] = time[10]
+    found = duplicates(replace(cohort, values=values, time=time))
+    assert found == [(10, n + k) for k in range(4)]
+
+
 def test_a_corrected_cell_and_a_longer_follow_up_do_not_hide_them(small_cohort):
     again, n = doubled(small_cohort, 10), len(small_cohort)
     values, time = again.values.copy(), again.time.copy()
