@@ -223,15 +223,15 @@ def _same_outcome(frame: pd.DataFrame, cells: pd.Series, outcome: Sequence[str])
 
 
 def _has_normals(cells: pd.Series) -> bool:
-    """Whether a column holds sample barcodes that include normal tissue or repeat a patient."""
-    codes = read_barcodes(cells.dropna().astype(str))
-    types = [c.type for c in codes or () if c is not None]
-    if codes is None or all(kind is None for kind in types):
+    """Whether a column holds sample barcodes that include normal tissue or repeat a patient.
+
+    Any sample that is no tumour counts as normal tissue; see :data:`barcodes.TUMOURS`.
+    """
+    codes = [c for c in read_barcodes(cells.dropna().astype(str)) or () if c is not None]
+    if all(code.type is None for code in codes):
         return False
-    patients = [c.patient for c in codes if c is not None]
-    return any(kind is not None and kind >= 10 for kind in types) or len(set(patients)) < len(
-        patients
-    )
+    patients = {code.patient for code in codes}
+    return not all(code.tumour for code in codes) or len(patients) < len(codes)
 
 
 def _ask(frame: pd.DataFrame, name: str) -> str:

@@ -14,6 +14,9 @@ _BARCODE = re.compile(
 )
 #: Least share of barcodes among the cells of a column of barcodes.
 LEAST_SHARE = 0.9
+#: GDC's codes of tumours: 1 the primary solid one, 40 a recurrent blood cancer. All others are no
+#: tumour of the patient: 10 to 14 normal, 20 a control, 50 a cell line, 60 and 61 xenografts.
+TUMOURS = frozenset({*range(1, 10), 40})
 
 
 class Barcode(NamedTuple):
@@ -22,14 +25,21 @@ class Barcode(NamedTuple):
     patient: str
     """The patient's barcode, with dashes."""
     type: int | None
-    """Code of the tissue: 1 to 9 a tumour, 1 the primary one; 10 and above normal or a control.
-    None: the barcode is a patient's."""
+    """GDC's code of the sample's tissue, see :data:`TUMOURS`; None: the barcode is a patient's."""
     rest: str
-    """Vial and further parts, which order samples of one tissue."""
+    """Vial and further parts, which order samples of one tissue; empty without."""
+
+    @property
+    def tumour(self) -> bool:
+        """Whether the sample is of a tumour; true for a patient's barcode too."""
+        return self.type is None or self.type in TUMOURS
 
 
 def read_barcode(text: str) -> Barcode | None:
-    """Return the parts of a barcode; None for other text."""
+    """Return the parts of a barcode, whose separators may be ``-``, ``.`` or ``_``, in any case.
+
+    Other text gives None.
+    """
     match = _BARCODE.fullmatch(text.strip())
     if match is None:
         return None
@@ -38,7 +48,10 @@ def read_barcode(text: str) -> Barcode | None:
 
 
 def read_barcodes(texts: Iterable[str]) -> list[Barcode | None] | None:
-    """Return the barcodes of a column, None for other cells; None for a column of other texts."""
+    """Return the barcodes of a column, None for other cells.
+
+    None is returned if fewer than :data:`LEAST_SHARE` of the cells are barcodes.
+    """
     found = [read_barcode(text) for text in texts]
     count = sum(code is not None for code in found)
     return found if count and count >= LEAST_SHARE * len(found) else None

@@ -35,7 +35,7 @@ class Merged:
     rows: int
     """Number of rows of the table as it was read."""
     normal: int
-    """Number of rows dropped as normal tissue."""
+    """Number of rows dropped as normal tissue, or as another sample that is no tumour."""
     late: int
     """Number of patients dropped because none of their rows is from before follow-up."""
 
@@ -128,7 +128,8 @@ def _samples(
         patients = [text if c is None else c.patient for text, c in zip(ids, codes, strict=True)]
         types = np.array([1 if c is None or c.type is None else c.type for c in codes])
         vials = pd.Series(["" if c is None else c.rest for c in codes]).rank(method="dense")
-        return patients, types < 10, (vials.to_numpy(dtype=int), types)
+        tumour = np.array([c is None or c.tumour for c in codes])
+        return patients, tumour, (vials.to_numpy(dtype=int), types)
     named = next((c for c in frame.columns if SAMPLE_TYPE.search(str(c))), None)
     if named is None:
         return ids, np.ones(len(ids), dtype=bool), (np.zeros(len(ids), dtype=int),)

@@ -78,6 +78,17 @@ def test_barcodes():
     assert (merged.rows, merged.normal) == (4, 1)
 
 
+def test_a_recurrent_blood_cancer_is_a_tumour_but_a_control_or_cell_line_is_not():
+    kinds = {"PAAAAA": "40A", "PBBBBB": "50A", "PCCCCC": "09A", "PDDDDD": "20A", "PEEEEE": "61A"}
+    samples = [f"TARGET-20-{patient}-{kind}-01D" for patient, kind in kinds.items()]
+    samples += ["TARGET-20-PCCCCC-40A-01D", "TARGET-20-PAAAAA-14A-01D"]
+    frame = pd.DataFrame({"s": samples, "x": np.arange(7)})
+    merged = one_per_patient(frame, "s", Rows(one_per_patient="primary"))
+    assert merged.frame["s"].tolist() == ["TARGET-20-PAAAAA", "TARGET-20-PCCCCC"]
+    assert merged.frame["x"].tolist() == [0, 2]
+    assert (merged.rows, merged.normal) == (7, 4)
+
+
 @pytest.mark.parametrize("text", ["P0001", "TCGA-A0", "TCGA-A0-A0001-01A", "01A"])
 def test_no_barcode(text):
     assert read_barcode(text) is None
