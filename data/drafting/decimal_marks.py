@@ -9,7 +9,7 @@ import pandas as pd
 
 from accomplice.data.arrays import Array
 from accomplice.data.cells.numbers import NumberFormat, number_column
-from accomplice.data.drafting.doubts import FAR_BEYOND
+from accomplice.data.drafting.outlying_numbers import FAR_BEYOND
 from accomplice.data.study_parts import Mark
 
 #: Fewest numbers with a fraction in a column whose points may group thousands.

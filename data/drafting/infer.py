@@ -15,13 +15,6 @@ from accomplice.data.cells.dates import is_date
 from accomplice.data.cells.missing import MISSING
 from accomplice.data.cells.numbers import NumberColumn, NumberFormat, number_column
 from accomplice.data.drafting.decimal_marks import fractions_of, in_threes
-from accomplice.data.drafting.doubts import (
-    MOST_CODES,
-    among_two,
-    ask_grouped,
-    beyond,
-    far_below,
-)
 from accomplice.data.drafting.event_codes import UNKNOWN_CODES
 from accomplice.data.drafting.levels import (
     CONSTANT,
@@ -31,6 +24,13 @@ from accomplice.data.drafting.levels import (
     fill,
     known_code,
     levels_of,
+)
+from accomplice.data.drafting.outlying_numbers import (
+    MOST_CODES,
+    among_two,
+    ask_grouped,
+    beyond,
+    far_below,
 )
 from accomplice.data.drafting.survival_endpoint import open_mark
 from accomplice.data.errors import some
