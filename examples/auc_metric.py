@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from accomplice.training.metrics.concordance_draws import auc_contributions, drawn_auc
+from accomplice.training.metrics.auc_and_concordance_draws import auc_contributions, drawn_auc
 from accomplice.training.metrics.score import Score
 
 

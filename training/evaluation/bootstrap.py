@@ -28,15 +28,15 @@ from accomplice.training.estimators.intervals import Estimate, resamples
 from accomplice.training.estimators.kaplan_meier import censoring
 from accomplice.training.estimators.outcome import UndefinedMetricError
 from accomplice.training.evaluation.record import Curve
+from accomplice.training.metrics.auc_and_concordance_draws import (
+    ConcordanceScore,
+    auc_contributions,
+    drawn_auc,
+)
 from accomplice.training.metrics.brier import brier_by_patient
 from accomplice.training.metrics.calibration import (
     observed_expected,
     observed_expected_contributions,
-)
-from accomplice.training.metrics.concordance_draws import (
-    ConcordanceScore,
-    auc_contributions,
-    drawn_auc,
 )
 from accomplice.training.metrics.score import ModelOutput, Outcome, Score
 from accomplice.training.metrics.table import METRICS

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from accomplice.data.arrays import Array
+from accomplice.training.metrics.auc_and_concordance_draws import ConcordanceScore
 from accomplice.training.metrics.brier import BrierScore
-from accomplice.training.metrics.concordance_draws import ConcordanceScore
 from accomplice.training.metrics.score import Score
 
 

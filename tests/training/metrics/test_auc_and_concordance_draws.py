@@ -8,13 +8,13 @@ import pytest
 from accomplice.training.estimators.intervals import resamples
 from accomplice.training.estimators.kaplan_meier import censoring
 from accomplice.training.estimators.outcome import UndefinedMetricError
-from accomplice.training.metrics import concordance_draws as pairwise
-from accomplice.training.metrics.concordance import harrell_c
-from accomplice.training.metrics.concordance_draws import (
+from accomplice.training.metrics import auc_and_concordance_draws as pairwise
+from accomplice.training.metrics.auc_and_concordance_draws import (
     auc_contributions,
     drawn_auc,
     drawn_concordances,
 )
+from accomplice.training.metrics.concordance import harrell_c
 from tests.fixtures.oracles import cumulative_dynamic_auc, uno_c
 
 
