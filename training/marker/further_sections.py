@@ -93,7 +93,7 @@ def treatment(claim: MarkerClaim) -> Section:
             f"Within {found.landmark:g} months of the start {one.events} of {one.patients} treated "
             f"({percent(one.share, 1)}) and {other.events} of {other.patients} untreated patients "
             f"({percent(other.share, 1)}) had the event. A true hazard ratio of "
-            f"{found.strongest:.2f} would leave the treated so few with "
+            f"{found.lowest_credible_hr:.2f} would leave the treated so few with "
             f"{p_text(found.immortal_p)}.",
         ),
         (

@@ -27,8 +27,8 @@ from accomplice.training.marker.association import above_median
 from accomplice.training.treatment.immortal_time import (
     EarlyEvents,
     early_events,
+    lowest_credible_hr,
     strata,
-    strongest,
 )
 from accomplice.training.treatment.trial_range import TrialRange
 
@@ -90,12 +90,12 @@ class TreatmentEffect:
         return tuple(k for k, r in adjusted if r.known and self.trials.side(r))
 
     @property
-    def strongest(self) -> float:
+    def lowest_credible_hr(self) -> float:
         """Lowest credible hazard ratio of the treatment, at most 1.
 
         It is the lower end of the trials' range, or without one the lower bound at the landmark.
         """
-        return strongest(self.trials, list(self.ratios.values())[-1])
+        return lowest_credible_hr(self.trials, list(self.ratios.values())[-1])
 
     @property
     def immortal_p(self) -> float:
@@ -103,7 +103,7 @@ class TreatmentEffect:
 
         An effective treatment prevents some early events; immortal time removes more.
         """
-        return self.early.fewer_by_chance(self.strongest)
+        return self.early.fewer_by_chance(self.lowest_credible_hr)
 
     @property
     def alarm(self) -> bool:

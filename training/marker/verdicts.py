@@ -177,7 +177,7 @@ def of_treatment(found: TreatmentEffect | str) -> Verdict:
         reasons.append(
             f"within {found.landmark:g} months {one.events} of {one.patients} treated patients "
             f"had the event but {other.events} of {other.patients} untreated, fewer than a true "
-            f"HR of {found.strongest:.2f} would explain ({p_text(found.immortal_p)})"
+            f"HR of {found.lowest_credible_hr:.2f} would explain ({p_text(found.immortal_p)})"
         )
     if reasons:
         return Verdict(

@@ -12,7 +12,7 @@ from typing import Any
 from accomplice.data.arrays import Array
 from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.estimators.policy import COMMON, RARE, SURPRISE, WORTH
-from accomplice.training.treatment.immortal_time import EarlyEvents, strongest
+from accomplice.training.treatment.immortal_time import EarlyEvents, lowest_credible_hr
 from accomplice.training.treatment.rate import Ranked
 from accomplice.training.treatment.trial_range import TrialRange
 
@@ -125,9 +125,9 @@ class Evidence:
     def immortal_p(self) -> float:
         """Mid p value of so few early events among the treated, at the strongest credible effect.
 
-        See :meth:`EarlyEvents.fewer_by_chance` and :func:`strongest`.
+        See :meth:`EarlyEvents.fewer_by_chance` and :func:`lowest_credible_hr`.
         """
-        return self.early.fewer_by_chance(strongest(self.trials, self.hr["landmark"]))
+        return self.early.fewer_by_chance(lowest_credible_hr(self.trials, self.hr["landmark"]))
 
     @property
     def differs(self) -> bool:

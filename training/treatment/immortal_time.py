@@ -19,10 +19,10 @@ from accomplice.training.treatment.trial_range import TrialRange
 
 @dataclass(frozen=True)
 class Early:
-    """Early events, those before the landmark, in one arm."""
+    """Early events, those up to the landmark, in one arm."""
 
     events: int
-    """Number of patients with the event before the landmark."""
+    """Number of patients with the event up to the landmark."""
     patients: int
     """Number of all patients of the arm."""
 
@@ -117,7 +117,7 @@ def strata(study: Study, values: Array) -> Ints:
     return np.where(eligible(study, values) == 1, found, -1)
 
 
-def strongest(trials: TrialRange | None, late: Estimate) -> float:
+def lowest_credible_hr(trials: TrialRange | None, late: Estimate) -> float:
     """Return the lowest credible hazard ratio of a treatment, at most 1.
 
     Args:
