@@ -111,13 +111,18 @@ def draft_study(
         response: column of a response to treatment.
         name: name of the study; None: made from the path.
         drop_without_follow_up: whether patients without follow-up are left out however many they
-            are. Few are always left out, with a note, and any number where portals keep them.
+            are. Up to a tenth of the patients are left out in any case, with a note; any number in
+            a cBioPortal study folder, where they are usual.
         reading: options of reading the table, such as its sheet, encoding and words for missing.
         out: path of the future study file; the paths of its source are relative to its folder.
         answers: the user's answers to what the table leaves open.
 
     Raises:
-        InputError: a column is missing, or an outcome is not usable, as in training.
+        InputError: the path cannot be read; the unit is unknown; a column is missing or has two
+            roles; time or event is neither named nor usual in the reader's form; a treatment is
+            named without survival; patients have several rows and no rule is given; no row is left
+            by the rule; an outcome or the treatment is not usable, as in training; or no column can
+            be a feature.
     """
     panel, answers = load_panel(), answers or Answers()
     if unit is not None and unit not in MONTHS:

@@ -1,4 +1,4 @@
-"""Questions on numbers of a column that differ from all its others."""
+"""Questions about a column's outlying numbers: another unit, a code or grouped thousands."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from accomplice.data.drafting.event_codes import UNKNOWN_CODES
 from accomplice.data.drafting.levels import FEW_CELLS, TextColumn
 from accomplice.data.study_parts import as_level
 
-#: Most distinct numbers of a column that can be codes of a category.
+#: Most distinct numbers of a column that can be codes of a category; also the fewest numbers of a
+#: column in which :func:`beyond` judges the largest.
 MOST_CODES = 12
 #: Ratio of a column's largest number to the next, from which the largest is doubtful.
 FAR_BEYOND = 10
@@ -23,12 +24,16 @@ FAR_CODE = 2
 def beyond(name: str, known: Array) -> list[str]:
     """Return a question if the largest of a column's numbers is far beyond all others.
 
+    That is at least :data:`FAR_BEYOND` times the next largest, or :data:`FAR_CODE` times if it is
+    a code for unknown.
+
     Args:
         name: the column's name.
         known: its known numbers (n,).
 
     Returns:
-        One line, or none; see :data:`FAR_BEYOND` and :data:`FAR_CODE`.
+        One line; none with fewer than :data:`MOST_CODES` numbers, with a negative number, or if the
+        next largest is 0.
     """
     last = np.unique(known)[-2:]
     if len(known) < MOST_CODES or len(last) < 2 or known.min() < 0 or last[0] <= 0:
@@ -45,8 +50,9 @@ def beyond(name: str, known: Array) -> list[str]:
 def far_below(name: str, known: Array) -> list[str]:
     """Return a question if few of a column's known numbers (n,) are far below the rest.
 
-    Few is at most a fifth of them, far below is less than a tenth of the median, and the rest must
-    be at least 0.3 times the median.
+    Few is at most a fifth of them, and far below is less than a tenth of the median. The rest must
+    be at least 0.3 times the median and have more than :data:`MOST_CODES` distinct values. With a
+    negative number there is no question.
     """
     median = float(np.median(known))
     low, others = known < 0.1 * median, known[known >= 0.1 * median]
@@ -62,7 +68,11 @@ def far_below(name: str, known: Array) -> list[str]:
 
 
 def among_two(name: str, known: Array) -> list[str]:
-    """Return a remark if nearly all of a column's known numbers (n,) are one of two values."""
+    """Return a remark if nearly all of a column's known numbers (n,) are one of two values.
+
+    The others must be at most :data:`levels.FEW_CELLS` of the numbers, and fewer than the numbers
+    of either value.
+    """
     counts = np.sort(np.unique(known, return_counts=True)[1])[::-1]
     others = int(counts[2:].sum())
     if len(counts) < 3 or others > FEW_CELLS * len(known) or counts[1] <= others:
@@ -75,6 +85,8 @@ def among_two(name: str, known: Array) -> list[str]:
 
 def ask_grouped(column: TextColumn, read: NumberColumn) -> list[str]:
     """Return a question if numbers with grouped thousands are far beyond all others.
+
+    That is if the smallest of them is at least :data:`FAR_BEYOND` times the largest of the others.
 
     Args:
         column: the column's texts.

@@ -86,7 +86,10 @@ class Synonyms:
 
 
 def other_names(study: Study) -> dict[str, str]:
-    """Return feature -> its column, if that is named otherwise and no column as the feature."""
+    """Return feature -> its column, for features whose column has another name.
+
+    A feature is left out if some column of the study has the feature's name.
+    """
     columns = frozenset(study.columns())
     features = study.features.items()
     return {name: f.column for name, f in features if f.column and name not in columns}
@@ -114,17 +117,20 @@ def aligned(frame: pd.DataFrame, study: Study) -> pd.DataFrame:
 
 
 def keys_for(parts: Iterable[pd.DataFrame], study: Study) -> dict[str, str]:
-    """Return column -> the key that all its cells begin with, for columns that have one.
+    """Return column -> the key that all its known cells begin with, for columns that have one.
 
-    Columns whose levels begin with a key in the study are left out. A key other than the feature's
-    name is logged, since the column may hold something else in another table.
+    A key is the text before a colon, as in ``age: 66``. A column is left out if a level or a mapped
+    cell of its feature in the study begins with a key. If the key is none of the feature's name,
+    column and label, apart from case and punctuation, a warning names the column and the feature,
+    since the column may hold something else in another table. The key itself is not logged.
 
     Args:
         parts: the rows of one table, in parts.
         study: study of the table.
 
     Raises:
-        InputError: the key is the name of a feature that is read from another column.
+        InputError: the key of a feature's column is the name of a feature that is read from another
+            column.
     """
     keys = keys_of(parts)
     if not keys:

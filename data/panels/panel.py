@@ -145,7 +145,8 @@ class Place:
     gene: bool
     """Whether the column measures a gene."""
     exact: bool
-    """Whether the name of a gene's column holds nothing but the gene and its assay."""
+    """Whether nothing follows the gene in the column's name, or an assay follows it directly,
+    whatever comes after that; false for a concept."""
     assay: Assay | None
     """Assay in the name of a gene's column; None: the name holds none."""
 

@@ -33,7 +33,8 @@ def is_remark(cells: Sequence[str]) -> bool:
 def footer_note(rows: Sequence[Sequence[str]], line: int, *, gap: bool) -> str | None:
     """Return a note on the lines under a table; None if they may be patients.
 
-    They may be unless each is a remark or a summary, and a blank line comes before them.
+    They may be, unless a blank line comes before them and each of them is blank, has one value or
+    is a summary (:func:`is_summary`). The blank line can be the first of them.
 
     Args:
         rows: cells of each line, from the first that is not as wide as the header.

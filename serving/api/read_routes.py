@@ -1,6 +1,7 @@
 """GET routes of the model card, the OpenAPI document and the metrics.
 
-They form a Starlette application beside BentoML's own routes, which are all POST.
+BentoML makes a POST route of each method of the service, so that these GET routes form a Starlette
+application beside it.
 """
 
 from __future__ import annotations

@@ -38,7 +38,9 @@ class TimeGrid:
             event: (n,) whether the event was seen.
             horizon: end of the last bin, in months.
             most: maximum of bins.
-            each: minimum of events in a bin, where the events suffice for three such bins.
+            each: events for each bin, which set the number of bins. It is at least three, or
+                ``most`` if that is less; ties and few events can make fewer bins, or bins with
+                fewer events.
         """
         seen = np.sort(time[event & (time <= horizon)])
         bins = int(np.clip(len(seen) // each, min(3, most), most))
@@ -222,8 +224,9 @@ def log_risk(cumulative: Array) -> Array:
     """Return the risk (n,): the log of the mean of the cumulative hazard at the edges (n, j + 1).
 
     The mean leaves out the first edge, time 0. Under proportional hazards the risk is the linear
-    predictor up to a constant; in general it is the log of the ensemble mortality of Ishwaran et
-    al., "Random survival forests", Ann Appl Stat 2008.
+    predictor up to a constant. In general it corresponds to the log of the ensemble mortality of
+    Ishwaran et al., "Random survival forests", Ann Appl Stat 2008, up to a constant and with edges
+    in place of event times.
 
     Example:
         >>> np.exp(log_risk(np.array([[0.0, 0.1, 0.3]]))).round(4)

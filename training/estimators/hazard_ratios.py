@@ -23,7 +23,7 @@ from accomplice.training.estimators.intervals import Z95, Estimate, finite_or_no
 
 #: Ridge on a standardised column that is only adjusted for: a normal prior of SD 1.
 WEAK = 1.0
-#: Standard error above which a log hazard ratio counts as undetermined.
+#: Standard error from which a log hazard ratio counts as undetermined; see :meth:`CoxFit.ratio`.
 UNDETERMINED = 5.0
 #: Standard normal quantile of a power of 80 %.
 Z80 = NormalDist().inv_cdf(0.8)
@@ -53,7 +53,7 @@ class HazardRatio(Estimate):
     def of(
         cls, log: float, se: float, patients: int, events: int, degrees: float = math.inf
     ) -> Self:
-        """Return exp(log) with its 95 % interval; NaN where the estimate is undetermined."""
+        """Return exp(log) with its 95 % interval; all are NaN if ``log`` or ``se`` is NaN."""
         quantile = Z95 if math.isinf(degrees) else float(stdtrit(degrees, 0.975))
         ends = (math.exp(log + t * se) for t in (0.0, -quantile, quantile))
         return cls(*ends, log=log, se=se, patients=patients, events=events, degrees=degrees)

@@ -77,7 +77,8 @@ def effect_over_time(x: Array, time: Array, event: Bools) -> EffectOverTime:
 
     With e events, residuals r and the total information V, a scaled residual is β + e r / V; its
     mean at a time is about the log hazard ratio at that time. The spline in transformed time has
-    one term per 10 events, at least one and at most four.
+    one term per 10 events, at least one and at most four. The first term is a constant, so that the
+    curve is flat with fewer than 20 events.
 
     Args:
         x: (n,) covariate.

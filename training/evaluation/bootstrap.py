@@ -60,7 +60,10 @@ class BootstrapDraws:
 
     @classmethod
     def of(cls, n: int, draws: int, seed: int) -> Self:
-        """Draw n patients, or their blocks, with replacement; fewer draws are the first of more."""
+        """Draw n patients, or their blocks, with replacement.
+
+        With one seed, fewer draws are the first ones of more.
+        """
         units = min(n, FEW)
         counts = np.ones((1 + draws, units))
         for row, rows in zip(counts[1:], resamples(units, draws, seed), strict=True):

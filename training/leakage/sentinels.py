@@ -1,5 +1,6 @@
 """Leak sentinels: checks in every run for leakage of the outcome into the model's evaluation.
 
+Two of them find other faults: a model that has learnt nothing, and bias in the treatment's effect.
 Each sentinel answers one question with one finding; all are run, in the same order. A model with a
 finding of status ``fired`` is not promoted. Sentinels drop no feature: they name it, and the user
 moves it to ``ignored`` in the study file or confirms it under ``trusted``.

@@ -63,7 +63,8 @@ def added_value(
         cohort: patients with a known value of the feature.
         feature: name of the feature that is judged.
         others: names of the features that both models have.
-        config: run configuration; its folds, grid, bootstraps and seed are used.
+        config: run configuration; its folds, grid, bootstraps, seed and the ridge Cox model's inner
+            folds are used.
         tick: progress callback.
 
     Raises:

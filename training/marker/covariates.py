@@ -45,10 +45,11 @@ class Covariates:
         return X[:, X.std(axis=0) > CONSTANT]
 
     def score(self, features: tuple[str, ...]) -> Array:
-        """Return a score of several features as columns (n, 1 or 2).
+        """Return a score of several features as columns (n, 0 to 2).
 
         The first is the standardised mean of the features that the patient has, 0 without any. The
-        second is the centred indicator that the patient has any. Constant columns are left out.
+        second is the centred indicator that the patient has any. Constant columns are left out, so
+        that there is none if both are constant.
 
         Raises:
             InputError: no patient has a value of any of the features.

@@ -114,7 +114,7 @@ def drawn_auc(
 ) -> Array:
     """Return the cumulative/dynamic AUC at one time of each draw, for several models.
 
-    Arguments are those of `drawn_concordances`; `month` is the time of the AUC, in the unit of
+    Arguments are those of `drawn_concordances` but for `month`, the time of the AUC in the unit of
     `time`.
 
     Returns:
@@ -186,10 +186,11 @@ def _shares(
 def auc_contributions(
     event: Bools, time: Reals, risk: Reals, month: float, censoring: KaplanMeier
 ) -> Array:
-    """Return each patient's contribution to the cumulative/dynamic AUC at one time, their mean.
+    """Return each patient's contribution to the cumulative/dynamic AUC at one time.
 
-    As in `metrics.concordance.concordance_contributions`, a contribution is the AUC plus n times
-    the patient's influence on it; the censoring distribution is not resampled.
+    The AUC is the mean of the contributions. As in
+    `metrics.concordance.concordance_contributions`, a contribution is the AUC plus n times the
+    patient's influence on it; the censoring distribution is not resampled.
 
     Args:
         event: (n,) bool, True where the event was seen, False where censored.

@@ -65,7 +65,7 @@ DIGEST_LENGTH = 12
 #: Empty mapping as a default argument.
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 #: Stage of a run -> the command that makes it, where the two names differ.
-VERBS = {"study": "tune", "trial": "tune", "final": "tune", "external": "evaluate"}
+VERBS = {"study": "tune", "trial": "tune", "final": "tune"}
 
 
 @contextmanager
@@ -84,7 +84,7 @@ def run(
         patients: the patients of the run.
         stage: stage of the work, such as ``train``.
         name: name of the run.
-        study: name of the Optuna study that its settings are from; None without one.
+        study: name of the Optuna study in which its settings were tuned; None without one.
         experiment: name of its experiment; by default that of the patients' study.
     """
     client = MlflowClient()
@@ -152,7 +152,7 @@ def log_training(
         config: settings of the run.
         trained: the fitted models.
         folder: folder of their bundle.
-        study: file that describes the patients, from which ``compare`` loads them again.
+        study: study file of the patients, from which ``compare`` loads them again.
     """
     provenance = trained.bundle.provenance
     cuts, commit = provenance.get("cut_short", ()), provenance["git_commit"]

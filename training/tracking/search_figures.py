@@ -1,4 +1,7 @@
-"""Figures of a search: history, importances of the settings, and parallel coordinates."""
+"""Figures of a search: history, importances of the settings, and parallel coordinates.
+
+They are drawn from the Optuna study, and logged to the study's MLflow run by `tracking.runs`.
+"""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from accomplice.training.processes import HOST
 
 #: Prefix of a tag that holds a view; the rest of the tag is the view's key in links.
 TAG = "mlflow.sharedViewState."
-#: Key of the view of an experiment's models.
+#: Key of the view of an experiment's runs except trials, which is named ``Models``.
 MODELS = "models"
 #: Key of the view of a study's trials.
 TRIALS = "trials"
@@ -63,13 +63,14 @@ def version_page(model: str, version: str) -> str:
 
 
 def save_models_view(experiment: str, metrics: Sequence[str]) -> None:
-    """Save a view of all models of an experiment, the lowest error first.
+    """Save a view of an experiment's runs except trials, by rising value of one metric.
 
-    An existing view is kept, since a user may have changed it.
+    It is the first error among the metrics, whose name ends in ``ibs`` or ``brier``, or the first
+    metric if none is an error. An existing view is kept, since a user may have changed it.
 
     Args:
         experiment: id of the experiment.
-        metrics: names of the metrics in the table's columns.
+        metrics: names of the metrics in the table's columns, at least one.
     """
     client = MlflowClient()
     if TAG + MODELS in client.get_experiment(experiment).tags:

@@ -21,7 +21,9 @@ from accomplice.training.validation.verdicts import of_update
 def updated_bundle(validation: Validation, digest: str, config: Config, run_id: str) -> Bundle:
     """Return the bundle with the updated model, and a record of the update in its provenance.
 
-    It reads expression on the new cohort's scale, and a risk of 0 is that cohort's mean.
+    The updated bundle ranks expression among the new cohort's patients where at least
+    `scaling.CENTRE_SIZE` of them have the feature, else as in training. A risk of 0 is the new
+    cohort's mean.
 
     Args:
         validation: the validation with the update.

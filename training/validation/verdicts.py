@@ -23,7 +23,11 @@ from accomplice.training.validation.validation import (
 
 
 def of_discrimination(validation: Validation) -> Verdict:
-    """Return the verdict on discrimination."""
+    """Return the verdict on discrimination, by the 95 % interval of Uno's C.
+
+    The tone is ``absent`` without an interval, ``alarm`` if its lower end is at most 0.5,
+    ``caution`` if Uno's C is certainly lower than in training, and else ``yes``.
+    """
     here, change = validation.evaluation.scores[MODEL].uno_c, validation.change_in_c
     figure = f"Uno's C {here}"
     if math.isnan(here.low):
@@ -43,6 +47,9 @@ def of_calibration(
 ) -> Verdict:
     """Return the verdict on calibration, by one test over all follow-up.
 
+    The tone is ``absent`` without a test, ``alarm`` if its p value is below ``SIGNIFICANT``, and
+    else ``yes``.
+
     Args:
         calibration: calibration at each of several months; that at the middle one is named.
         joint: level and slope over all follow-up, and their test; None with too few events.
@@ -61,7 +68,11 @@ def of_calibration(
 
 
 def of_update(repaired: Repaired) -> Verdict:
-    """Return the verdict on an update, by held-out patients."""
+    """Return the verdict on an update, by held-out patients.
+
+    The tone is ``no`` if nothing is updated, ``yes`` if calibration then holds and the integrated
+    Brier score is not certainly worse than before, and else ``caution``.
+    """
     update = repaired.recalibration.update
     after = of_calibration(repaired.calibration, repaired.joint, "Calibration of held-out patients")
     gain = repaired.evaluation.gains[BEFORE]["ibs"]
@@ -74,7 +85,10 @@ def of_update(repaired: Repaired) -> Verdict:
 
 
 def of_matching(validation: Validation) -> Verdict:
-    """Return the verdict on the model's features that the study has."""
+    """Return the verdict on the model's features that the study has.
+
+    The tone is ``yes`` if the study has all of them and none is :func:`suspect`, else ``caution``.
+    """
     matching = validation.external.matching
     total = len(matching.matches)
     text = f"{len(matching.found)} of the model's {total} features were found in the study."
@@ -106,7 +120,10 @@ def verdicts(validation: Validation) -> dict[str, Verdict]:
 
 
 def suspect(found: tuple[Match, ...]) -> tuple[Match, ...]:
-    """Return the features with many values outside the training range or of an unknown level."""
+    """Return the features with many values outside the training range or of an unknown level.
+
+    Many is a share above ``MANY_OUTSIDE`` of either.
+    """
     return tuple(match for match in found if max(match.outside, match.unknown) > MANY_OUTSIDE)
 
 
@@ -118,7 +135,10 @@ def _without(validation: Validation, modality: str) -> list[str]:
 
 
 def to_json(validation: Validation) -> dict[str, Any]:
-    """Return the numbers of a validation, without patients', as data for `intervals.plain`."""
+    """Return the results of a validation, without values of single patients.
+
+    Estimates are left as they are, for `intervals.plain` to convert.
+    """
     external, matching = validation.external, validation.external.matching
     repaired = validation.repaired
     return {

@@ -1,4 +1,7 @@
-"""The network's inputs: selection, order and scale of the design's and the embedding's columns."""
+"""The network's inputs: selection, order and scale of the columns of design and embedding.
+
+The design is linear and the embedding piecewise linear; see `preprocessor.Preprocessor`.
+"""
 
 from __future__ import annotations
 
@@ -78,7 +81,7 @@ class NetInputs:
     """The inputs of k folds' networks."""
 
     order: Ints
-    """(k, i) columns of :class:`NetColumns`, numbered fold by fold over the columns of all."""
+    """(k, i) columns of :class:`NetColumns`, numbered through the columns of all folds in turn."""
     scale: Singles
     """(k, i, 1) factor of each input."""
 
