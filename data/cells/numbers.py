@@ -20,8 +20,8 @@ import numpy as np
 import pandas as pd
 
 from accomplice.data.arrays import Array, Bools
+from accomplice.data.cells.exact_numbers import to_numeric
 from accomplice.data.cells.missing import NO_NUMBERS
-from accomplice.data.readers.numeric import to_numeric
 from accomplice.data.study_parts import Feature, Mark, as_level
 
 #: A unit without a power of ten, such as mg, mmol or cells.

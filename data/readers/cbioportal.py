@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from accomplice.data.cells.dates import GENE_AS_DATE
+from accomplice.data.cells.exact_numbers import to_numeric
 from accomplice.data.errors import InputError, nearest, some
 from accomplice.data.readers.contents import contents_of, without_comments
-from accomplice.data.readers.numeric import to_numeric
 from accomplice.data.readers.reader import PLAIN, DraftSource, Reader, Reading, Selection
 from accomplice.data.readers.tables import note, readable
 from accomplice.data.readers.text import open_text

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from accomplice.data.cells.exact_numbers import to_numeric
 from accomplice.data.cells.missing import Words, word_of
-from accomplice.data.readers.numeric import to_numeric
 
 #: Kind of a part in which all cells are empty.
 EMPTY = 0

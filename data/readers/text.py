@@ -10,12 +10,12 @@ from typing import IO, Any, TypeVar
 
 import pandas as pd
 
+from accomplice.data.cells.exact_numbers import EXACTLY
 from accomplice.data.cells.missing import DOUBTFUL, MISSING, word_of
 from accomplice.data.errors import InputError
 from accomplice.data.readers.column_types import is_text, spellings, without_missing_words
 from accomplice.data.readers.contents import Contents, contents_of, in_memory
 from accomplice.data.readers.layout import BLANKS, SAMPLED, Layout, layout_of, split_blanks
-from accomplice.data.readers.numeric import EXACTLY
 from accomplice.data.readers.reader import PLAIN, Reading
 from accomplice.data.readers.row_checker import LONGEST, RowChecker
 

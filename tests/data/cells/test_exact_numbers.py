@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from accomplice.data.readers.numeric import to_numeric
+from accomplice.data.cells.exact_numbers import to_numeric
 from accomplice.data.readers.table_reader import open_stream
 from accomplice.data.readers.tables import read_table
 
