@@ -16,7 +16,8 @@ from tests.integration.rooms import (
 
 #: Each room, in an order in which it may import those of the lines before.
 ORDER = (
-    ("data", "training.budget", "training.progress"),
+    ("data",),
+    ("training.budget", "training.progress"),
     ("training.config", "training.databases", "training.estimators", "training.processes"),
     ("training.metrics", "training.learners", "training.treatment"),
     ("training.models",),
