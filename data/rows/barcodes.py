@@ -50,7 +50,8 @@ def read_barcode(text: str) -> Barcode | None:
 def read_barcodes(texts: Iterable[str]) -> list[Barcode | None] | None:
     """Return the barcodes of a column, None for other cells.
 
-    None is returned if fewer than :data:`LEAST_SHARE` of the cells are barcodes.
+    None is returned if the column has no barcode, or fewer than :data:`LEAST_SHARE` of its cells
+    are barcodes.
     """
     found = [read_barcode(text) for text in texts]
     count = sum(code is not None for code in found)

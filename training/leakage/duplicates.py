@@ -32,14 +32,16 @@ MOST_FEATURES = 60
 def duplicates(cohort: Cohort) -> list[tuple[int, int]]:
     """Return pairs of rows (first, second) that are very probably the same patient.
 
-    Candidates are rows that share a rare value, which at most ``FEW`` rows have, and rows with
-    equal values of all features, however many they are. Candidates are a pair if they agree in at
-    least ``ALIKE`` of the features known in both, and if the information of the shared values, and
-    of an equal outcome, is at least 2 log₂ n + ``MARGIN`` bits. Features with one value in all rows
-    count for nothing. More than ``FEW`` rows of one patient can be missed if their values differ.
+    Candidates are rows that share a rare value of a feature or of the follow-up, which at most
+    ``FEW`` rows have, and rows with equal values of all features, however many they are. Candidates
+    are a pair if they agree in at least ``ALIKE`` of the features known in both, and if the
+    information of the shared values, and of an equal outcome, is at least 2 log₂ n + ``MARGIN``
+    bits. Features with one value in all rows count for nothing. More than ``FEW`` rows of one
+    patient can be missed if their values differ.
 
-    Of more than ``FEW`` rows with equal values, only the first is compared with each other one, and
-    the first of those whose outcome is equal too, so that the cost is about linear in n.
+    Up to ``FEW`` rows with equal values are compared each with each. Of more, the first is compared
+    with each other one, as is the first of those whose outcome is equal too, so that the cost is
+    about linear in n.
     """
     values, n = cohort.values, len(cohort)
     varied = [j for j in range(values.shape[1]) if len(np.unique(_known(values[:, j]))) > 1]
@@ -76,7 +78,7 @@ def _bits(column: Array) -> Array:
 
 
 def _candidates(cohort: Cohort, values: Array) -> set[tuple[int, int]]:
-    """Return pairs of rows that share a rare value, or all values (n, p)."""
+    """Return pairs of rows that share a rare value, or all values (n, p); see `duplicates`."""
     columns = [*values.T]
     # Columns with the most distinct values come first: they make the fewest false pairs.
     columns.sort(key=lambda column: -len(np.unique(_known(column))))

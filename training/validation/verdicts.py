@@ -70,8 +70,8 @@ def of_calibration(
 def of_update(repaired: Repaired) -> Verdict:
     """Return the verdict on an update, by held-out patients.
 
-    The tone is ``no`` if nothing is updated, ``yes`` if calibration then holds and the integrated
-    Brier score is not certainly worse than before, and else ``caution``.
+    The tone is ``no`` if nothing is updated, ``yes`` if calibration then holds and the upper end of
+    the gain in the integrated Brier score is above 0, and else ``caution``.
     """
     update = repaired.recalibration.update
     after = of_calibration(repaired.calibration, repaired.joint, "Calibration of held-out patients")
