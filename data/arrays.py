@@ -23,7 +23,12 @@ Bools: TypeAlias = NDArray[np.bool_]
 def round_off(value: float, *, up: bool) -> float:
     """Return a value rounded up or down to three significant digits; 0 for one of at most 0.
 
-    So rounded, the end of a range is no single patient's value.
+    So rounded, the end of a range does not show all digits of a single patient's value. A value of
+    three digits or fewer stays, or moves by one in its third digit where floats are not exact.
+
+    Raises:
+        ValueError: the value is NaN.
+        OverflowError: the value is infinite.
     """
     if value <= 0:
         return 0.0

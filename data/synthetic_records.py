@@ -77,6 +77,11 @@ def hide(frame: pd.DataFrame, rng: np.random.Generator, *, variant: str) -> pd.D
 
     All RNA is missing in 35 to 50 % of the patients, by centre; all densities in 10 %, MSI in 30 %,
     PD-L1 in 40 %; in the variant ``shifted`` ACT in 50 %.
+
+    Args:
+        frame: the complete table, one row a patient.
+        rng: source of the random numbers.
+        variant: variant of the structural model; see ``data.synthetic``.
     """
     frame = frame.copy()
     chance = frame["centre"].map(RNA_MISSING).to_numpy(dtype=float)

@@ -1,8 +1,8 @@
-"""Prometheus metrics: the endpoint's traffic, and the drift of its patients from the training's.
+"""Prometheus metrics: the endpoint's traffic, and its patients' drift from the training patients.
 
 BentoML's counters of requests are off: their labels are any paths that clients send, even without a
-token, which stores the clients' text and takes memory for each path. Here every label comes from
-the routes and the study.
+token, which stores the clients' text and takes memory for each path. Here no label is a client's
+text.
 
 Counters continue when another bundle is loaded, as Prometheus expects. Their objects are made once,
 since those shared by several processes are never freed.
@@ -246,7 +246,10 @@ class PatientMonitor:
 
 
 def _reasons(bundle: Bundle) -> dict[str, str]:
-    """Return text of abstaining advice -> label of its reason, for the primary model."""
+    """Return text of abstaining advice -> label of its reason, for the primary model.
+
+    ``OTHER``, the label of any further text, is always among the labels.
+    """
     model, treatment = bundle.primary, bundle.study.treatment
     if treatment is None or model is None:
         return {OTHER: OTHER}
@@ -281,7 +284,10 @@ class _Drift:
             gauge.set(np.nan)
 
     def take(self, read: CodedPatients, centiles: Column | None) -> None:
-        """Replace the oldest patients of the window by n patients and their risk centiles (n,)."""
+        """Replace the oldest patients of the window by n patients and their risk centiles (n,).
+
+        Of more than ``WINDOW`` patients the last ones are taken.
+        """
         new = min(len(read.flags), WINDOW)
         with self._lock:
             rows = (self._taken + np.arange(new)) % WINDOW
@@ -292,7 +298,10 @@ class _Drift:
             self._taken += new
 
     def refresh(self) -> None:
-        """Set the gauges, if ``FEWEST`` new patients have come since the last time."""
+        """Set the gauges, if ``FEWEST`` new patients have come since the last time.
+
+        Those of the risk are set only if each patient in the window has a risk centile.
+        """
         with self._lock:
             if self._taken - self._computed < FEWEST:
                 return

@@ -32,7 +32,8 @@ def months_of(
         words: cells that mean missing, in lower case.
 
     Raises:
-        InputError: a column is missing, its cells are no times or dates, or it has negative times.
+        InputError: a column is missing, its cells are no times, or no dates of one format, or their
+            decimal mark is open; or a time that is not from dates is negative.
     """
     match endpoint.time:
         case FromDates(start=start, to=ends, format=format):
@@ -63,7 +64,9 @@ def without_missing(cells: pd.Series, words: Collection[str]) -> pd.Series:
 
 
 def resolution(times: Array) -> float:
-    """Return the smallest step between distinct known times and 0; 1 where no time is positive.
+    """Return the smallest step between the distinct times and 0; 1 where no time is positive.
+
+    Steps of at most 1e-9 count as rounding, and negative times are left out.
 
     Args:
         times: follow-up (n,), NaN where missing; the step has its unit.
@@ -89,7 +92,8 @@ def _numbers(
     """Return a column of times (n,) in the endpoint's unit, NaN where missing.
 
     Raises:
-        InputError: the column is missing, or its cells are dates, no times or negative.
+        InputError: the column is missing, its cells are dates, no numbers or negative, or their
+            decimal mark is open.
     """
     cells = column(frame, name, where)
     form = date_form(cells)

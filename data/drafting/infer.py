@@ -43,9 +43,10 @@ MOST_LEVELS = 20
 MOST_NEGATIVE = 4
 #: Ranges (lowest, highest) that registries and surveys use for several codes for unknown.
 CODE_RANGES = ((95, 99), (988, 999), (-9, -6))
-#: Fewest cells of a text for it to be quoted, and fewest fractional numbers for a remark on points.
+#: Fewest cells of a word for it to be quoted, unless it says that the value is missing; and fewest
+#: fractional numbers for a remark on points.
 FEW = 5
-#: Words of a cell that mean missing, or that the value is no number.
+#: Words of a cell that mean missing, or that the value is no number; or a cell of one character.
 _ABSENT = re.compile(
     r"\b(not?|non|un\w+|miss\w*|pend\w*|refus\w*|declin\w*|await\w*|ask\w*|lost|fail\w*|invalid|error"
     r"|insufficient|inadequate|high|low|pos\w*|neg\w*|trace|absent|present|normal)\b|^\W*\w?\W*$"
@@ -85,7 +86,8 @@ class Inferred:
     spec: dict[str, Any]
     """The feature as in the study file."""
     codes: Array
-    """(n,) its values, or positions of its levels; NaN is missing."""
+    """(n,) its values, or positions of its levels, of an ordinal in its whole code; NaN is
+    missing."""
     ordinal: Ordinal | None = None
     """The known ordered code that it follows."""
     remarks: tuple[str, ...] = field(default=())
@@ -113,7 +115,7 @@ def infer(
         hints: words for missing, decimal mark, and columns that options name.
 
     Returns:
-        The feature; or the reason why it is none, with details after a colon.
+        The feature; or the reason why it is none, with details, if any, after a colon.
     """
     if cells.dtype.kind in "mM":
         return DATED
@@ -159,6 +161,9 @@ def infer(
 
 def ask_words(cells: pd.Series, name: str, hints: Hints) -> list[str]:
     """Return a question if few cells of a column of numbers are words, which may mean missing.
+
+    Few is at most a fifth of the known cells, with at most ten different words. A word has no digit
+    and at most 20 characters, or is a spreadsheet's error; with any other text nothing is asked.
 
     Args:
         cells: the column (n,).
@@ -286,7 +291,7 @@ def _without_codes(numbers: Array) -> tuple[Array, list[str]]:
         values, counts = values[~inside], counts[~inside]
     while len(values) > 3 and as_level(float(values[-1])) in UNKNOWN_CODES:
         last, rest = values[-1], values[-2]
-        # 98 and 99 can be counts or percents: only whole numbers far above all others are codes.
+        # 98 and 99 can be counts or percents: codes are far above all other numbers.
         enough = last >= 888 or (whole and last >= 88) or (whole and rest <= 4 and counts[-1] > 1)
         enough |= last >= 88 and counts[-1] > 1 and rest <= 0.5 * last
         if not enough or rest <= 0 or rest > 0.6 * last:
@@ -309,10 +314,11 @@ def _without_codes(numbers: Array) -> tuple[Array, list[str]]:
 
 
 def _codes_in_ranges(values: Array) -> list[str]:
-    """Return codes for unknown in :data:`CODE_RANGES`: several, but fewer than other numbers.
+    """Return the codes for unknown of a column that lie in a range of :data:`CODE_RANGES`.
 
-    Codes of 95 to 99 or of 988 to 999 are far above all other numbers; beside codes of -9 to -6 no
-    other number is negative.
+    They are two or more but fewer than the other numbers, and one is in ``UNKNOWN_CODES``. Codes of
+    95 to 99 or of 988 to 999 are far above all other numbers; beside codes of -9 to -6 no other
+    number is negative.
 
     Args:
         values: the distinct whole numbers of a column in order.

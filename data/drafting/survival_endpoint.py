@@ -114,9 +114,11 @@ def draft_endpoint(
         gaps: whether patients without follow-up are expected, and left out without a question.
 
     Raises:
-        InputError: a column is missing, or is no time or no event; codes of the event are not
-            known; an option names a value that does not occur; no event was seen; or too many
-            patients have no follow-up.
+        InputError: a column is missing, or is no time or no event; a time's name or cells tell
+            another unit than the option, or two units; no single format fits the dates; an option
+            names a value that does not occur; the event's name or codes leave open which value
+            means the event, or all known cells mean it; no event was seen; or too many patients
+            have no follow-up.
     """
     columns = list(wanted.times)
     raw: dict[str, Any] = {"time": columns[0], "event": wanted.event}
@@ -207,7 +209,10 @@ def _decimal(
     mark: Mark | None,
     asked: list[str],
 ) -> Mark | None:
-    """Return the decimal mark for the study file, where cells have commas; ask if it is open."""
+    """Return the decimal mark for the study file; ask if it is open.
+
+    None where no cell has commas or grouped digits.
+    """
     found: Mark | None = None
     for name in columns:
         read = number_column(frame[name], NumberFormat(words, decimal=mark, bounds=False))

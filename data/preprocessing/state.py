@@ -40,9 +40,9 @@ class PreprocessorState:
     log_offset: Array
     """(p,) offset added before the logarithm; NaN where a feature is not log-transformed."""
     low: Array
-    """(p,) lower bound to which values are clipped, after the logarithm."""
+    """(p,) lower bound to which values are clipped, after the logarithm or normal score."""
     high: Array
-    """(p,) upper bound to which values are clipped, after the logarithm."""
+    """(p,) upper bound to which values are clipped, after the logarithm or normal score."""
     mean: Array
     """(p,) mean before standardising; 0 for a category."""
     sd: Array
@@ -52,11 +52,12 @@ class PreprocessorState:
     embedded_mean: Array
     """(bins, p) training mean of the embedding."""
     reference: dict[str, Array]
-    """Centre, or empty text for all patients -> (41, p) quantiles of expression features."""
+    """Centre, or empty text for all patients -> (41, p) quantiles of expression features, 0 for
+    other features."""
     indicators: tuple[tuple[int, int], ...]
     """(feature, level) pairs that have an indicator column."""
     indicator_mean: Array
-    """(i,) training frequency of each indicator's level."""
+    """(i,) frequency of each indicator's level among the training patients with a known value."""
     missing_mean: Array
     """(a + m,) training mean of the missingness indicators of a features, then of m modalities;
     NaN for an indicator that is not used, as nearly all patients share its value."""
@@ -177,10 +178,10 @@ class PreprocessorState:
 
     @classmethod
     def from_json(cls, study: Study, state: dict[str, Any]) -> Self:
-        """Return the preprocessor of a study from the state that :meth:`to_json` returned.
+        """Rebuild the state, or a subclass of it, from a study and the result of :meth:`to_json`.
 
         Raises:
-            KeyError: the state lacks an array.
+            KeyError: the result lacks a field.
         """
         read = {key: np.array(state[key], dtype=float) for key in _ARRAYS}
         return cls(

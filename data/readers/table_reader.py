@@ -2,7 +2,7 @@
 
 The type of a column must not depend on the rows of a part. So a text table is read twice: first to
 check it and to find its columns' types, then to yield its parts. Neither reading holds more than
-one part in memory.
+one block or part in memory; a workbook is read whole.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from accomplice.data.readers.tables import (
 )
 from accomplice.data.readers.text import Text, refuse_empty
 
-#: Bytes read at once while the columns' types are found.
+#: Bytes read at once while the columns' types are found; more for tables of 2000 columns or more.
 SURVEYED = 1 << 22
 #: Most distinct words among the numbers of a column; one with more holds texts or identifiers.
 MOST_WORDS = 20
@@ -76,7 +76,8 @@ class TableReader(Reader):
         """Return the table to draft a study from, with notes on how it was read.
 
         Raises:
-            InputError: as :func:`tables.read_table`; or a word may be missing or a level.
+            InputError: as :func:`tables.read_table`; or a column has a word that can mean missing
+                or be a level, and the options do not say which.
         """
         columns = () if id is None else (id,)
         frame, notes = read_noted(path, columns, 2, reading)
@@ -91,7 +92,10 @@ class TableReader(Reader):
 
 
 def _words_among_numbers(frame: pd.DataFrame) -> list[str]:
-    """Return notes on the cells of mostly numeric columns that are not numbers."""
+    """Return a note for each text column of which less than half of the known cells are no numbers.
+
+    Columns with more than ``MOST_WORDS`` such texts get none.
+    """
     notes = []
     for name, kind in zip(frame.columns, frame.dtypes, strict=True):
         if not is_text(kind):
@@ -235,7 +239,13 @@ def _with_gaps(kind: Any) -> Any:
 
 
 def _regrouped(path: Path, batches: Iterator[Any], rows: int) -> Iterator[list[Any]]:
-    """Yield lists of Arrow batches of ``rows`` rows each, from batches of any size."""
+    """Yield lists of Arrow batches, with ``rows`` rows in each list; the last may have fewer.
+
+    Args:
+        path: the file, for errors.
+        batches: batches of any size.
+        rows: rows of a list.
+    """
     group: list[Any] = []
     count = 0
     while (batch := _next(path, batches)) is not None:

@@ -79,12 +79,12 @@ def join_tables(
 
 
 def best_form(first: Sequence[str], other: Sequence[str]) -> tuple[str, list[str], list[str]]:
-    """Return the normalisation by which the most identifiers of two tables match.
+    """Return the first normalisation in `FORMS` by which the most identifiers of two tables match.
 
     A normalisation that makes different identifiers of one table equal is not considered.
 
     Returns:
-        The phrase of the normalisation in `FORMS`, and the normalised identifiers of both tables.
+        The key of the normalisation, and the normalised identifiers of both tables.
     """
     best: tuple[int, str, list[str], list[str]] = (-1, "", [], [])
     for how, form in FORMS.items():

@@ -1,7 +1,8 @@
 """The bundle in service, the texts made from it, and its replacement while serving.
 
 A request uses one bundle from its reading to its answer, even if another bundle replaces it
-meanwhile. The threads of a replaced bundle end with its last answer.
+meanwhile. The threads of a replaced bundle end with its last answer, or at once if no request uses
+the bundle.
 """
 
 from __future__ import annotations

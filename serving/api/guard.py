@@ -1,15 +1,17 @@
 """ASGI middleware that checks tokens and limits concurrency, size and duration of requests.
 
-A request reaches the service only if
+Except for the paths in ``OPEN``, a request reaches the service only if
 
-- it carries a known token, where the server knows any;
+- it carries a known token, where the server knows any, or is for a page without the form or a file
+  of one (``FRAME``, ``FILES``);
+- it came in by an address that no other machine can reach, where the server knows no tokens;
 - fewer requests than the limit are under way;
-- its body is no larger than allowed. Bytes are counted as they come in, since a chunked body does
-  not state its size.
+- its body, if it is a POST request, is JSON;
+- its body is no larger than allowed, and arrives in time. Bytes are counted as they come in, since
+  a chunked body does not state its size.
 
 BentoML has no limit of the body's size, and refuses concurrent requests only after it has read
-them. A server that other machines can reach and that knows no tokens refuses every request, however
-it was started.
+them.
 """
 
 from __future__ import annotations
@@ -59,9 +61,9 @@ HELD_BACK = 0.05
 DRAINED = 16
 #: Paths without any check: they tell only whether the server is up.
 OPEN = frozenset({"/livez", "/readyz", "/healthz"})
-#: Paths of the page without the form, which need no token: they hold nothing of the model.
+#: Paths of the pages without the form, which hold nothing of the model: GET and HEAD need no token.
 FRAME = frozenset({"/", "/app", "/app/", "/docs"})
-#: Beginnings of the paths of the page's files, which need no token either.
+#: Beginnings of the paths of the pages' files, which need no token either.
 FILES = ("/app/files/", "/static_content/")
 #: Header that describes a body -> its allowed values.
 PLAIN = {
@@ -69,7 +71,7 @@ PLAIN = {
     b"content-encoding": (b"", b"identity"),
 }
 
-#: Header of a refusal that leaves a part of the body unread.
+#: Header of a refusal that may leave a part of the body unread.
 CLOSE = ((b"connection", b"close"),)
 
 #: Status -> code and message of a refusal.
@@ -149,7 +151,7 @@ class Guard:
         self._under_way = self._held_back = 0
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Answer or refuse one request."""
+        """Answer or refuse one HTTP request; pass other scopes, such as the lifespan, on."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -163,10 +165,11 @@ class Guard:
             await send_error(sender, refused.status, REFUSALS[refused.status], refused.headers)
 
     async def _admit(self, scope: Message, receive: Receive, send: _Sender) -> None:
-        """Answer a request that passes all checks.
+        """Answer a request that passes all checks, unless its client has gone.
 
         Raises:
-            _RefusedError: it fails one.
+            _RefusedError: the request fails a check, or the service does not begin its answer in
+                time.
         """
         headers = {name.lower(): value for name, value in scope["headers"]}
         if not self.limits.tokens and _from_outside(scope):
@@ -276,7 +279,7 @@ async def _read_body(headers: Mapping[bytes, bytes], receive: Receive, most: int
 
 
 def _needs_no_token(scope: Message) -> bool:
-    """Whether the path needs no token."""
+    """Whether a request needs no token: GET or HEAD of a page without the form, or of a file."""
     path = scope["path"]
     return scope["method"] in ("GET", "HEAD") and (path in FRAME or path.startswith(FILES))
 

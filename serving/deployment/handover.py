@@ -3,7 +3,8 @@
 Both processes share a folder with two small files. The process that started the server, which may
 know the registry, writes ``wanted.json``; the worker, which knows only bundles, writes
 ``served.json`` once a bundle answers. A new worker loads the wanted bundle or, if that fails, the
-one served before. Neither process waits for the other, and files are replaced whole.
+one served before. It waits for its first version; later neither process waits for the other. Files
+are replaced whole.
 """
 
 from __future__ import annotations
@@ -81,8 +82,8 @@ class Follower:
     Args:
         handover: the shared folder.
         load: function that serves a version, or raises and changes nothing.
-        report: callback for each change of version (with None) and each failed one (with its
-            error).
+        report: callback for each version that :meth:`look` has loaded (with None), and for each
+            that could not be loaded (with the error).
     """
 
     def __init__(
@@ -116,7 +117,7 @@ class Follower:
         raise InputError(f"{self._handover.folder}: names no bundle that can be served")
 
     def look(self) -> None:
-        """Load the wanted version, if it has changed."""
+        """Load the wanted version, if it has changed and is not the one that is served."""
         wanted = self._handover.wanted
         if wanted is None or wanted == self._seen:
             return

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 FILES = Path(__file__).resolve().parent / "files"
 #: Suffix of a served file -> its media type.
 TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
-#: Content security policy: only the page's own files and requests to this server are allowed. The
-#: browser must submit no form, so that no value ends up in an address.
+#: Content security policy: only the page's own files, images within them, and requests to this
+#: server are allowed. The browser must submit no form, so that no value ends up in an address.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data:; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
