@@ -134,6 +134,7 @@ def ask(url: str, body: Mapping[str, object]) -> dict[str, list[object]]:
 
     Raises:
         OSError: the server cannot be reached, or answers with an error.
+        ValueError: the answer is no JSON.
     """
     import urllib.request
 

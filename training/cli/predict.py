@@ -216,7 +216,7 @@ def check_outputs(inputs: Sequence[Path], out: Path | None, explain: Path | None
 
 
 def rows_of_part(columns: int) -> int:
-    """Return the rows in a part of a table of so many columns: a multiple of the model's block."""
+    """Return the rows in a part of a table with ``columns`` columns: some of the model's blocks."""
     from accomplice.training.models.forward import BLOCK
 
     return BLOCK * max(1, min(BLOCKS, CELLS // (BLOCK * max(columns, 1))))

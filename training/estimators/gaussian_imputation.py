@@ -24,7 +24,7 @@ LEAST = 0.05
 TINY = 1e-12
 #: Maximum of patterns of missing values that are computed at once.
 AT_ONCE = 1024
-#: Maximum of numbers in a distribution's cache of regressions.
+#: Numbers in a distribution's cache of regressions above which it is emptied before it grows.
 REMEMBERED = 2**20
 
 
@@ -48,13 +48,18 @@ class Gaussian:
     """A normal distribution of c columns."""
 
     mean: Array
-    """(c,)."""
+    """(c,) mean of each column."""
     covariance: Array
-    """(c, c)."""
+    """(c, c) covariance of the columns."""
 
     @classmethod
     def fit(cls, Z: Array) -> Gaussian:
-        """Fit to Z (n, c), NaN where missing; a covariance is of the patients with both values."""
+        """Fit to Z (n, c), NaN where missing.
+
+        Means and variances are of each column's known values; the variance of a constant column
+        is 1. A correlation is of the m patients with both values, times m / (m + ``SHRINKAGE``);
+        then eigenvalues below ``LEAST`` are raised to it.
+        """
         known = (~np.isnan(Z)).astype(float)
         together = known.T @ known
         count = np.maximum(np.diag(together), 1.0)

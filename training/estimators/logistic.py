@@ -27,6 +27,7 @@ class Logistic:
     """A fitted model ``P(label = 1) = expit(intercept + x · beta)``."""
 
     intercept: float
+    """Log-odds where all columns are 0."""
     beta: Array
     """(p,) log-odds ratio of one unit of each column."""
     penalty: float
@@ -95,7 +96,8 @@ def fit_logistic(
         X: (n, p) design.
         label: (n,) labels; both values must occur.
         penalty: ridge on beta, > 0 unless n is well above p and no column separates the labels.
-        start: model at which Newton's method begins; that of the rate alone if absent.
+        start: model at which Newton's method begins; that of the rate alone if absent, or if p > n
+            with a penalty.
         offset: (n,) log-odds that are added to the model's; they are not fitted.
 
     Example:
@@ -146,7 +148,7 @@ def choose_logistic(
         label: (n,) labels; both values must occur.
         penalties: penalties tried, from strong to weak, as multiples of the number of patients
             with the rarer label. The first is taken without columns or with fewer than two folds.
-        folds: number of folds, at most that number of patients.
+        folds: number of folds; at most the number of patients with the rarer label is used.
         seed: seed of the folds.
 
     Example:

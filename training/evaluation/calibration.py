@@ -36,7 +36,8 @@ def judged_months(followed: BootstrappedOutcome) -> tuple[float, ...]:
     """Return the months at which calibration is judged.
 
     They are the months of `USUAL` up to the horizon with at least `EVENTS_TO_JUDGE` events by then
-    and as many patients followed beyond; or the thirds of the horizon, if those are fewer than two.
+    and as many patients followed beyond. If those are fewer than two, they are one, two and three
+    thirds of the horizon, rounded down to three digits.
     """
     time, event = followed.time, followed.event
     usual = tuple(
@@ -59,7 +60,7 @@ def middle_month(months: Sequence[float], horizon: float) -> float:
 def survival_at(
     followed: BootstrappedOutcome, grid: TimeGrid, cumulative: Array, month: float
 ) -> Array:
-    """Return survival (n,) at a month, the horizon at most, of cumulative hazards (n, j + 1)."""
+    """Return survival (n,) of cumulative hazards (n, j + 1) at a month, or an earlier horizon."""
     at = np.array([min(month, followed.horizon)])
     return np.asarray(survival(grid.at(cumulative, at))[:, 0])
 
@@ -74,7 +75,7 @@ class Calibrated:
     observed_expected: Estimate
     """Observed over predicted event probability; above 1, predictions are too low."""
     survival: Array = field(default_factory=lambda: np.empty(0))
-    """(n,) predicted survival at the month; empty without patients."""
+    """(n,) predicted survival at the month, or an earlier horizon; empty without patients."""
 
 
 def calibrated(
@@ -133,9 +134,9 @@ def calibrated_jointly(
 
 
 def slopes(followed: BootstrappedOutcome, alive: Array, month: float) -> Array:
-    """Return the calibration slope (1 + d,) of `metrics.calibration.calibration_at`.
+    """Return the calibration slope of `metrics.calibration.calibration_at` (1 + d,).
 
-    It is NaN where it is undefined.
+    It is that of all patients, then of each of d draws; NaN where it is undefined.
 
     Args:
         followed: outcomes of n patients, and bootstrap draws.

@@ -1,8 +1,8 @@
 """The record of a review: a model's evaluation as plain numbers, without any patient.
 
 The bundle keeps it; the page, the figures and the model card are made from it alone. All numbers
-are sums or means over patients; curves are taken at fixed months, never at a patient's own.
-Undefined numbers are NaN here and null in JSON.
+are of groups of patients (counts, means, quantiles, estimates); curves are taken at round months,
+not at the patients' own times. Undefined numbers are NaN here and null in JSON.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Decision(_Part):
     """(t,) net benefit of acting on all patients; that of acting on none is 0."""
     gain: Curve
     """(t,) paired gain of the model over the strongest baseline; its band holds at all thresholds
-    and months at once."""
+    and months at once. NaN without a baseline."""
 
 
 class Subgroup(_Part):
@@ -98,7 +98,7 @@ class Subgroup(_Part):
     feature: str
     """``all``, ``centre``, or a feature's name."""
     level: str
-    """Level, or range of a number, that the patients have; a centre's name."""
+    """Level, or range of a number, that the patients have; a centre's name; empty for all."""
     patients: int
     events: int
     uno_c: Estimate
@@ -170,7 +170,8 @@ class PartialEffect(_Part):
     at: Numbers
     """(v,) values in the feature's unit, or numbers of the levels from 0."""
     log_hz: Curve
-    """(v,) log-hazard less its mean over the patients as they are; the band is the ensemble's."""
+    """(v,) log-hazard less its mean over the patients as they are, with the 95 % interval of
+    ``models.jackknife``."""
 
 
 class Surface(_Part):
@@ -221,7 +222,8 @@ class Review(_Part):
     horizon: Number
     """Months to which predictions are judged."""
     bootstraps: int
-    """Bootstrap draws behind each interval."""
+    """Bootstrap draws behind the intervals of metrics; those of Kaplan-Meier survival and of
+    explanations have none."""
     months: Numbers
     """Months at which curves over time are taken."""
     marks: Numbers
@@ -239,13 +241,14 @@ class Review(_Part):
     """Baseline -> deciding metric -> paired gain of the model; above 0 the model is better."""
     calibration: tuple[CalibrationAt, ...]
     joint_calibration: JointCalibration | None = None
-    """Calibration over the whole follow-up; None with too few events, and in older records."""
+    """Calibration over the whole follow-up; None where it cannot be tested, as with too few events,
+    where time ran out before, and in older records."""
     d_calibration_p: Number
     """p value of D-calibration."""
     decisions: tuple[Decision, ...]
     subgroups: tuple[Subgroup, ...]
     patterns: tuple[Pattern, ...]
-    """By pattern of missing modalities, the most frequent first."""
+    """By pattern of missing modalities, the most frequent first; the pool of rare ones last."""
     modalities: tuple[ModalityValue, ...]
     instability: Instability | None = None
     importance: tuple[Importance, ...] = ()

@@ -1,6 +1,6 @@
 """First part of a fit: the division into folds, and each fold's learners except the network.
 
-The module needs no torch, since served bundles run without it.
+The module needs no torch: only the network does.
 """
 
 from __future__ import annotations

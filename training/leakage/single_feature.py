@@ -28,12 +28,12 @@ from accomplice.training.metrics.concordance import concordance_contributions, h
 
 #: Maximum of patients; of more, a random sample is judged.
 MOST_PATIENTS = 5000
-#: Maximum of features; of more, those are judged whose values or missingness correlate most with
-#: the event or the censoring.
+#: Maximum of features; of more, categories are taken first, then the features whose values or
+#: missingness correlate most with the event or the censoring.
 MOST_FEATURES = 150
 #: Folds of the out-of-fold scores.
 FOLDS = 5
-#: Groups into which the values of a number are divided.
+#: Maximum of groups into which the values of a number are divided.
 GROUPS = 10
 #: Prior events, observed and expected, of each group.
 PRIOR = 2.0
@@ -41,7 +41,8 @@ PRIOR = 2.0
 MOST_SUSPECTS = 3
 #: Maximum of other features in that comparison.
 MOST_OTHERS = 100
-#: Ridge penalties of the other features, of which the best is taken.
+#: Ridge penalties of the other features, of which the best is taken; as multiples of the number of
+#: events, times the number of columns for each training patient where that is above 1.
 PENALTIES = (10.0, 1.0, 0.1, 0.01)
 #: Minimum of patients in a group and outside it, and of events and of censorings, for a test.
 FEWEST = 10
@@ -49,7 +50,7 @@ FEWEST = 10
 # The thresholds below were set on public cohorts, two of them of gastric cancer, with and without
 # columns known to be written after the outcome (tumour status, therapy outcome, relapse).
 
-#: Gain of log partial likelihood below which a feature is no leak.
+#: Gain of log partial likelihood below which a feature is no leak, unless its C alone is too good.
 GAIN_MIN = 10.0
 #: The same for each event.
 GAIN_PER_EVENT_MIN = 0.1
@@ -61,7 +62,8 @@ CENSORING_Z_MAX = -3.5
 LARGE_GAIN_PER_EVENT = 0.25
 #: Largest z of this slope for a leak by a feature of such a gain.
 CENSORING_Z_MAX_LARGE_GAIN = -2.8
-#: Least C for events of a score that predicts the length of follow-up itself, which is a leak.
+#: Least C for events of a score that predicts the length of follow-up itself, which is a leak; and
+#: least ``c_low`` of a feature whose C alone is too good.
 FOLLOW_UP_C_MIN = 0.7
 #: Least C for censoring of such a score.
 FOLLOW_UP_CENSORING_C_MIN = 0.62
@@ -96,8 +98,8 @@ class SingleFeature:
     z: float
     """Signed root of twice the gain of log-likelihood by the slope."""
     log10_p: float
-    """Log10 of p / level: p is the least chance that a group's follow-up begins so late or ends so
-    early, level as in ``c_low``. 0 for the values of a number."""
+    """Log10 of p / level: p is the least chance, over the groups, that the shortest follow-up of a
+    group is so long or its longest so short; level as in ``c_low``. 0 for values of a number."""
     gain_per_event: float
     """``gain`` divided by the number of events."""
     others: float = math.nan
@@ -107,7 +109,8 @@ class SingleFeature:
         """Return how the feature leaks the outcome, as a clause; empty if it does not.
 
         Args:
-            too_good: C of a single feature from which it is taken for a leak.
+            too_good: C from which a feature is taken for a leak, if ``c_low`` is at least
+                ``FOLLOW_UP_C_MIN``.
         """
         if self.c >= too_good and self.c_low >= FOLLOW_UP_C_MIN:
             return f"alone it reaches C {self.c:.2f}"
@@ -187,7 +190,7 @@ def group(values: Array, has_levels: bool) -> Ints:
 
     Args:
         values: (n,) coded values, NaN where missing.
-        has_levels: whether each distinct value is a group.
+        has_levels: whether each distinct value is a group, as it is of at most ``GROUPS`` numbers.
     """
     known = ~np.isnan(values)
     found = np.zeros(len(values), dtype=int)
@@ -277,7 +280,7 @@ class _Outcome:
         return score
 
     def gain(self, score: Array) -> float:
-        """Return the gain of log partial likelihood by a score (n,); 0 if its slope is negative."""
+        """Return the gain of log partial likelihood by a score (n,); 0 unless its slope is above 0."""
         beta = _slope(score, self.at_event)
         return max(0.0, self.at_event.value(beta * score) - self.null[0]) if beta > 0 else 0.0
 
@@ -335,8 +338,8 @@ def _concordance(event: Bools, time: Array, score: Array) -> tuple[float, float]
 def _screened(cohort: Cohort, outcome: _Outcome) -> Ints:
     """Return the positions of the features to judge, at most ``MOST_FEATURES``.
 
-    Of more, those with the largest correlation of their ranks or missingness with the martingale
-    residuals of the events or of the censoring, after all categories.
+    Of more, all categories come first, then the features with the largest correlation, in size, of
+    their ranks or missingness with the martingale residuals of the events or of the censoring.
     """
     p = cohort.values.shape[1]
     if p <= MOST_FEATURES:

@@ -10,11 +10,13 @@ from accomplice.data.arrays import Array, Bools
 from accomplice.training.estimators.hazard_ratios import HazardRatio, fit_effects
 from accomplice.training.estimators.kaplan_meier import KaplanMeier, judged_horizon
 
-#: Months at which survival is reported as a number, up to the judged horizon.
+#: Months at which survival is reported as a number, up to the judged horizon; if that is below the
+#: first, half of it.
 MARKS = (12.0, 36.0, 60.0)
-#: Candidate intervals between the counts of the patients at risk, in months.
+#: Candidate intervals between the counts of the patients at risk, in months; the first of which the
+#: judged horizon holds at most seven is taken, or else a fifth of the horizon.
 STEPS = (1, 2, 3, 6, 12, 24, 60)
-#: Number of points of a survival curve, evenly spaced, so that none is a patient's own time.
+#: Number of points of a survival curve, evenly spaced from 0 to the judged horizon.
 POINTS = 200
 
 
@@ -31,9 +33,9 @@ class GroupCurve:
     survival: Array
     """(t,) survival at ``Association.months``."""
     low: Array
-    """(t,) lower bounds of its 95 % intervals."""
+    """(t,) lower bounds of its 95 % intervals; NaN where survival is 0 or 1."""
     high: Array
-    """(t,) upper bounds of its 95 % intervals."""
+    """(t,) upper bounds of its 95 % intervals; NaN where survival is 0 or 1."""
     at_marks: tuple[tuple[float, float, float], ...]
     """(m,) survival, lower and upper bound at each of ``Association.marks``."""
     at_risk: tuple[int, ...]
@@ -63,6 +65,9 @@ def associate(x: Array, time: Array, event: Bools) -> Association:
         x: (n,) marker in standard deviations.
         time: (n,) follow-up in months.
         event: (n,) whether the event was seen.
+
+    Raises:
+        ValueError: there are no patients, no event was seen, or all have the same marker.
     """
     end = judged_horizon(time, event, float(time.max()))
     months = np.linspace(0, end, POINTS)

@@ -16,7 +16,7 @@ from accomplice.training.reports.page import Section, Table
 
 #: Maximum of correlations in the table.
 MOST_ROWS = 12
-#: Thresholds of the decision curve, as risks, at which net benefit is reported as a number.
+#: Risks at which net benefit is reported as a number: at the curve's thresholds nearest to them.
 REPORTED = (0.2, 0.4, 0.6)
 
 

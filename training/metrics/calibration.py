@@ -18,7 +18,7 @@ from accomplice.training.estimators.outcome import (
     checked_survival,
 )
 
-#: Newton decrement gᵀH⁻¹g per patient below which the next step is the last.
+#: Newton decrement gᵀH⁻¹g, as a part of the sum of weights, below which a step is the last.
 PROMISED = 1e-12
 
 
@@ -35,7 +35,8 @@ class CalibrationGroups:
 
     Attributes:
         predicted: (g,), mean predicted survival.
-        observed: (g,), Kaplan–Meier survival; NaN where follow-up ends before the horizon.
+        observed: (g,), Kaplan–Meier survival; NaN where follow-up ends before the horizon, with the
+            curve above 0.
         low: (g,), lower end of the interval of `observed`; NaN also where `observed` is 0 or 1.
         high: (g,), upper end of that interval, NaN as `low`.
         size: (g,) int, number of patients.
@@ -188,7 +189,8 @@ def observed_expected(
         fixed time (McLernon et al., Ann Intern Med 2023); above 1, predicted risks are too low.
 
     Raises:
-        UndefinedMetricError: follow-up ends before the horizon, or all predicted risks are 0.
+        UndefinedMetricError: follow-up ends before the horizon, with the curve above 0, or all
+            predicted risks are 0.
         ValueError: as `checked_outcome`; survival outside [0, 1] or of another shape.
 
     Example:

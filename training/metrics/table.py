@@ -82,6 +82,9 @@ def label(name: str) -> str:
 def heading(name: str) -> str:
     """Return a metric's name and direction at the head of a table.
 
+    Raises:
+        KeyError: the table lacks the metric.
+
     Example:
         >>> heading("ibs")
         'integrated Brier score (lower is better)'
@@ -99,6 +102,9 @@ def gains(
         first: metric -> values of the first model, of any shape.
         second: metric -> values of the second model, of the same shapes.
         names: the metrics to compare.
+
+    Raises:
+        KeyError: the table or a model lacks one of the metrics.
 
     Example:
         >>> import numpy as np

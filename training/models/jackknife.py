@@ -66,7 +66,7 @@ def band(statistic: Array, folds: int) -> tuple[Array, Array]:
 
     Args:
         statistic: (v, …) θ of each version, in the order of :func:`versions`.
-        folds: their number k.
+        folds: number k of the folds, at least two.
 
     Returns:
         Lower and upper end, each (…).

@@ -114,7 +114,7 @@ def reference(model: SurvivalModel, centre: NDArray[np.str_] | None, n: int) -> 
     Numbers are the training mean on the scale on which the model takes them (a geometric mean, a
     median rank), categories the most frequent level, ordinals the level nearest to the mean rank;
     the patient is untreated. Expression is on the scale of each patient's own centre. The values
-    are made from the model's preprocessing; no patient is copied.
+    are made from the preprocessing of the model's first fold; no patient is copied.
 
     Args:
         model: the model that predicts the risks.

@@ -41,7 +41,8 @@ class PackedNet(nn.Module):
     Args:
         shape: sizes of the network.
         dropout: part of the units dropped while training.
-        modality_dropout: probability of replacing a patient's modality by its token while training.
+        modality_dropout: probability of replacing a patient's modality by its token while training,
+            if there are several modalities.
         base_rate: (folds, bins) log-odds of the average patient's hazard, the initial bias of the
             output; 0 if absent.
         seed: seed of weights and masks.
