@@ -145,12 +145,12 @@ def scenario_of(
 
     Args:
         setting: simulated patients.
-        hr_low: hazard ratio of the treatment where the marker is low.
-        hr_high: hazard ratio of the treatment where the marker is high; None if ``interaction`` is
-            given.
-        interaction: ratio of these hazard ratios, high over low; with the scale ``sd`` that of a
-            marker one SD higher.
-        hr_marker: hazard ratio of the marker among the untreated.
+        hr_low: hazard ratio of the treatment where the marker is low; None: ``HR_LOW``.
+        hr_high: hazard ratio of the treatment where the marker is high; None: that by
+            ``interaction``, or ``HR_HIGH`` without one.
+        interaction: ratio of these hazard ratios, high over low; with the scale ``sd`` its factor
+            for a marker one SD higher. None: by the two hazard ratios.
+        hr_marker: hazard ratio of the marker among the untreated, by ``scale``; None: 1.
         scale: ``half`` or ``sd``; see :class:`Scenario`.
         alpha: two-sided level of the test.
 

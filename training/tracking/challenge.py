@@ -33,7 +33,8 @@ def judge(
     Args:
         challenger: the model.
         champion: the champion's version in the registry; None if there is none.
-        study: study file of the patients to judge on; by default that of either model's run.
+        study: study file of the patients to judge on; None: that of the model's run, or of the
+            champion's if the model's is not known.
         forced: whether the promotion is forced; then it is no error that no such patients are
             known.
         say: callback for a line on how each of the two models is judged.

@@ -33,7 +33,10 @@ LONGEST = 5000
 
 
 def champion_of(client: MlflowClient, name: str) -> ModelVersion | None:
-    """Return the version of a registered model that is champion; None if there is none."""
+    """Return the version of a registered model that is champion.
+
+    None if there is none, or if the registry cannot be read.
+    """
     try:
         return client.get_model_version_by_alias(name, CHAMPION)
     except MlflowException:
@@ -85,6 +88,7 @@ def promote(
 
     Raises:
         InputError: another version became champion since.
+        MlflowException: MLflow does not know the version, or cannot write.
     """
     client = MlflowClient()
     now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -116,7 +120,10 @@ def promote(
 
 @contextmanager
 def _locked(store: Store) -> Iterator[None]:
-    """Lock the store's folder, so that promotions from it run one after the other."""
+    """Lock the store's folder, so that promotions from it run one after the other.
+
+    On a system without such locks, as Windows is, nothing is locked.
+    """
     try:
         import fcntl
     except ImportError:  # no such locks on this system

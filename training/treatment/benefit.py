@@ -96,6 +96,9 @@ def benefit_horizon(study: Study, endpoint: str, horizon: float) -> float:
     """Return the month at which benefits are computed.
 
     It is ``horizon``, the model's; at most 60 where the study declares none for the endpoint.
+
+    Raises:
+        InputError: the study has no such survival endpoint.
     """
     declared = study.survival_endpoint(endpoint)[1].horizon
     return horizon if declared is not None else min(USUAL_HORIZON, horizon)

@@ -38,7 +38,7 @@ class Ranked:
 
 
 def mean(values: Array) -> Estimate:
-    """Return the mean of independent scores (n,) with its normal 95 % interval."""
+    """Return the mean of independent scores (n,) with its normal 95 % interval, NaN if n is 1."""
     value = float(values.mean())
     n = len(values)
     return Estimate.normal(value, float(values.std(ddof=1)) / math.sqrt(n) if n > 1 else math.nan)
@@ -48,7 +48,8 @@ def ranked(order: Array, score: Array) -> Ranked:
     """Return RATE of a ranking that was fixed in advance, with its curve.
 
     RATE is the mean over the patients of (1/2 − (r − 1/2) / n) (score − mean score), with r the
-    patient's rank, the mean of the ranks of ties. It is the integral of ``curve``.
+    patient's rank, from 1, the mean of the ranks of ties. Without ties it is the integral of the
+    curve, of which ``curve`` holds 101 points. Where all patients tie, it is 0.
 
     Args:
         order: (n,) values that rank the patients, the largest first.
@@ -88,12 +89,15 @@ class Scored:
 
 
 def cross_ranked(order: Array, scored: Scored, seed: int) -> Ranked:
-    """Return RATE of a cross-fitted ranking; its interval is by random signs, see the module.
+    """Return RATE of a cross-fitted ranking, with a 95 % interval by random signs (see the module).
+
+    The interval is RATE less the 97.5 % and 2.5 % quantiles of :func:`chance_rates`. Of more than
+    ``MOST_PATIENTS`` patients a random sample is drawn for these, and they are scaled to all.
 
     Args:
         order: (m,) out-of-fold values that rank the patients, the largest first.
         scored: the patients.
-        seed: seed of the random signs.
+        seed: seed of the random signs and of the sample.
     """
     unit = float(scored.information.mean())
     found = ranked(order, -scored.score / unit)

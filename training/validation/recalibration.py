@@ -4,7 +4,8 @@ Where a model still ranks other patients but is not calibrated for them, a few p
 (van Houwelingen, "Validation, calibration, revision and combination of prognostic survival models",
 Stat Med 2000; Janssen et al., "Updating methods improved the performance of a clinical prediction
 model in new patients", J Clin Epidemiol 2008). With L the logarithm of the model's cumulative
-hazard, m its mean over the new patients, and t the end of each time bin,
+hazard, m its mean over the new patients, t the end of each time bin, and means of log t weighted by
+the events in the bins,
 
     L' = m + slope (L - m) + level + course (log t - mean log t),
 
@@ -12,7 +13,7 @@ fitted by maximum likelihood with normal priors around no update, so that few ev
 The likelihood is that of a piecewise-exponential model. The likelihood of held-out patients decides
 how many of level, slope and course are fitted (the closed test of Vergouwe et al., Stat Med 2017,
 decides by p-values). The check includes this choice: each fold is judged by an update that was
-chosen and fitted on the other folds. Patients keep their order at every month.
+chosen and fitted on the other folds. With a slope above 0 patients keep their order at every month.
 """
 
 from __future__ import annotations
@@ -65,7 +66,8 @@ class Update:
     centre: Array
     """(j,) mean log cumulative hazard of the new patients at the end of each bin."""
     pace: Array
-    """(j,) log time at the end of each bin, less its mean; constant beyond the follow-up."""
+    """(j,) log time at the end of each bin, less its mean weighted by the events in the bins;
+    constant beyond the follow-up."""
 
     def apply(self, cumulative: Array) -> Array:
         """Return the updated cumulative hazards (n, j + 1) at the grid's edges.

@@ -18,7 +18,7 @@ from accomplice.training.evaluation.response import (
 )
 from accomplice.training.reports.figures.style import BLUE, GREEN, INK, ORANGE, house_style
 
-#: Patients of the rarer label for each group of the calibration plot.
+#: Patients of the rarer label for each group of the calibration plot, beyond two groups.
 GROUP_RARER = 8
 #: Maximum of groups of the calibration plot.
 GROUPS = 6

@@ -31,7 +31,10 @@ STATUS = {
 
 
 def sections(review: Review, drawn: Mapping[str, Drawing] | None = None) -> tuple[Section, ...]:
-    """Return the sections in a reviewer's order of questions; empty sections are left out.
+    """Return the sections in a reviewer's order of questions.
+
+    Ranking, value, calibration and leaks always have a section, other questions if the record has
+    results on them.
 
     Args:
         review: the record.

@@ -2,8 +2,8 @@
 
 MLflow adds missing tables to a database when it opens it, and refuses an unexpected schema only
 afterwards, with a traceback. Its schema is versioned by alembic: the database holds its revision,
-and each of MLflow's migrations, a file each, names its own and the previous one. MLflow repeats
-requests to a tracking server that does not answer for minutes.
+and each of MLflow's migrations, a file each, names its own and the previous one. If a tracking
+server does not answer, MLflow repeats its requests for minutes.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def check_address(uri: str, variable: str | None = None) -> None:
             may hold a password. None for the store in ``mlruns/``.
 
     Raises:
-        InputError: MLflow keeps no runs there, the server does not answer, or the database cannot
-            be opened or was written by another MLflow.
+        InputError: MLflow keeps no runs there, the server does not answer, or the database is in
+            memory, cannot be opened, holds other tables or was written by another MLflow.
     """
     place = variable or uri
     kind = kind_of(uri)
