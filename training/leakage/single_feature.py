@@ -280,7 +280,7 @@ class _Outcome:
         return score
 
     def gain(self, score: Array) -> float:
-        """Return the gain of log partial likelihood by a score (n,); 0 unless its slope is above 0."""
+        """Return the gain of log partial likelihood by a score (n,); 0 for a slope of at most 0."""
         beta = _slope(score, self.at_event)
         return max(0.0, self.at_event.value(beta * score) - self.null[0]) if beta > 0 else 0.0
 
