@@ -78,7 +78,7 @@ class CalibrationAt(_Part):
 
 
 class Decision(_Part):
-    """Net benefit of acting on patients above a threshold of the event probability at one month."""
+    """Net benefit of acting on patients whose event probability at a month reaches a threshold."""
 
     month: Number
     thresholds: Numbers

@@ -40,7 +40,7 @@ from accomplice.training.progress import Tick, silent
 Score = Callable[[Array, NDArray[np.str_] | None], Array]
 """Function from coded features (n, p) and centres (n,) to log-hazards (…, n)."""
 
-#: Number of orders of a patient's features, each taken with its reverse.
+#: Default maximum of orders of a patient's features, each taken with its reverse.
 PAIRS = 4
 #: Maximum of steps along all orders of a patient; it may reduce the pairs, but not below one.
 STEPS = 1000
