@@ -53,11 +53,11 @@ def _with_parameters(init: Callable[..., None]) -> Callable[..., None]:
 
 
 class SurvivalEstimator(BaseEstimator):
-    """A survival model, fitted as by ``accomplice.train``, on the same folds.
+    """A survival model, fitted as by ``accomplice.train``; at one seed the folds are the same.
 
     Its parameters are the settings of a run, with two underscores for the dot: ``net__members=4``
     is ``--set net.members=4``; None is the default. Settings of the evaluation are no parameters.
-    Values of X may be missing; columns may hold text.
+    Values of X may be missing; columns of a frame may hold text.
 
     Args:
         study: a study or the path of its file, which describes the columns of X; those of its
@@ -125,8 +125,11 @@ class SurvivalEstimator(BaseEstimator):
             This estimator.
 
         Raises:
-            InputError: no column can be a feature, a column or y is invalid, a column holds an
-                infinity, a setting is wrong, or there are fewer than 10 events.
+            InputError: no column can be a feature, a column, y, the study or a setting is invalid,
+                a frame has an infinite number, two columns of one name or fewer than 2 rows, or
+                there are fewer than 10 events up to the study's horizon.
+            ValueError: X is an array that scikit-learn refuses: not (n, p), of text, with an
+                infinity or with fewer than 2 rows.
         """
         # Torch, which only fitting needs.
         from accomplice.training.fitting.fit import fit
@@ -157,8 +160,11 @@ class SurvivalEstimator(BaseEstimator):
             X: (n, p) as for :meth:`fit`; invalid values count as missing.
 
         Raises:
-            InputError: a column has 5 values or more, all invalid.
+            InputError: all values of a column are missing or invalid, and at least 5 are no numbers
+                or unknown levels; or a frame has no row or two columns of one name.
             NotFittedError: the estimator is not fitted.
+            ValueError: the columns of X are not those of :meth:`fit`, or X is an array that
+                scikit-learn refuses.
         """
         return self._answer(X).risk
 
@@ -174,7 +180,7 @@ class SurvivalEstimator(BaseEstimator):
             ``return_array`` their values (n, t) at ``unique_times_``.
 
         Raises:
-            InputError: as for :meth:`predict`.
+            InputError, NotFittedError, ValueError: as for :meth:`predict`.
         """
         return self._curves(X, return_array, survival=True)
 
@@ -185,10 +191,11 @@ class SurvivalEstimator(BaseEstimator):
 
         Args:
             X: (n, p) as for :meth:`predict`.
-            return_array: whether values (n, t) are returned in place of functions (n,).
+            return_array: whether values (n, t) at ``unique_times_`` are returned in place of
+                functions (n,).
 
         Raises:
-            InputError: as for :meth:`predict`.
+            InputError, NotFittedError, ValueError: as for :meth:`predict`.
         """
         return self._curves(X, return_array, survival=False)
 
@@ -203,7 +210,8 @@ class SurvivalEstimator(BaseEstimator):
 
         Raises:
             InputError: as for :meth:`predict`, or y is invalid.
-            ValueError: no two patients can be compared.
+            NotFittedError: the estimator is not fitted.
+            ValueError: as for :meth:`predict`, or no two patients can be compared.
         """
         risk = self.predict(X)
         event, time = outcome(y, len(risk))
@@ -225,7 +233,16 @@ class SurvivalEstimator(BaseEstimator):
         return with_settings(Config(), chosen, said="setting")
 
     def _frame(self, X: Any, *, reset: bool) -> pd.DataFrame:
-        """Return X as a frame with named columns, checked as scikit-learn checks inputs."""
+        """Return X as a frame with named columns, checked as scikit-learn checks inputs.
+
+        Args:
+            X: a frame or an array (n, p).
+            reset: whether the names of X are stored (in a fit) or compared with the stored ones.
+
+        Raises:
+            InputError: a frame has two columns of one name or too few rows.
+            ValueError: scikit-learn refuses X.
+        """
         fewest = 2 if reset else 1
         if not isinstance(X, pd.DataFrame):
             checked = {"ensure_all_finite": "allow-nan", "ensure_min_samples": fewest}
@@ -242,7 +259,7 @@ class SurvivalEstimator(BaseEstimator):
         return frame
 
     def _names(self) -> list[str]:
-        """Return the names of the columns of X: its own, or x0, x1, …."""
+        """Return the names of the columns of X: its own if all are text, else x0, x1, …."""
         numbered = [f"x{j}" for j in range(self.n_features_in_)]
         return list(getattr(self, "feature_names_in_", numbered))
 
@@ -273,8 +290,8 @@ def outcome(y: ArrayLike | None, n: int) -> tuple[Bools, Array]:
         n: number of rows of X.
 
     Raises:
-        InputError: y is None, has other fields or another length, or a time is missing or not
-            above 0.
+        InputError: y is None, has other fields or another length, or a time is missing, infinite
+            or not above 0.
     """
     if y is None:
         raise InputError(
@@ -308,10 +325,10 @@ def outcome(y: ArrayLike | None, n: int) -> tuple[Bools, Array]:
 
 
 def refuse_infinite(frame: pd.DataFrame) -> None:
-    """Refuse a frame (n, p) with an infinite number, as a table with one is.
+    """Refuse a frame (n, p) that has an infinite number.
 
     Raises:
-        InputError: a column holds one; the text names it.
+        InputError: a column of numbers holds an infinity; the text names the column.
     """
     numbers = frame.infer_objects().select_dtypes("number")
     infinite = np.isinf(numbers.to_numpy(dtype=float, na_value=np.nan)).sum(axis=0)
@@ -330,7 +347,8 @@ def declared_study(study: Study | str | PathLike[str], endpoint: str | None) -> 
         endpoint: name of one of its survival endpoints; its first if absent.
 
     Raises:
-        InputError: the file describes no study, or the study has no such survival endpoint.
+        InputError: the study is of another type, its file describes none, or it has no such
+            survival endpoint.
     """
     expect("study", study, (Study, str, PathLike), "a study or the path of its file")
     described = study if isinstance(study, Study) else load_study(Path(study))
@@ -349,7 +367,8 @@ def inferred_study(frame: pd.DataFrame, event: Bools, time: Array) -> Study:
         time: (n,) follow-up in months.
 
     Raises:
-        InputError: no column can be a feature; the text says why.
+        InputError: no column can be a feature; the text says why. Or the columns make no valid
+            study.
     """
     outcomes = {TIME: time, EVENT: event.astype(np.float64)}
     chosen = choose(frame, time, event, None, outcomes, {}, load_panel())

@@ -22,7 +22,8 @@ def load_cohort(path: Path, endpoint: str | None = None, *, further: bool = Fals
     """Read the study file at ``path`` and the cohort it describes; see :func:`read_cohort`.
 
     Raises:
-        InputError: the study file or its table is wrong; the text names the column and the fix.
+        InputError: the study file or a table is missing or wrong, or the study has no such survival
+            endpoint; the text says how to correct it.
     """
     return read_cohort(load_study(path), path.parent, endpoint, further=further)
 
@@ -83,7 +84,9 @@ def read_tables(study: Study, folder: Path) -> tuple[pd.DataFrame, list[str]]:
         One table, and a line for each further file on the number of matched identifiers.
 
     Raises:
-        InputError: the study's reader is unknown, or a file cannot be read or joined.
+        InputError: the study's reader is unknown; a file cannot be read or joined; there are
+            several files but no id column; or the cells of a column begin with the name of a
+            feature that is read from another column.
     """
     reader, selection = reader_named(study.source.reader), selection_for(study)
     paths = [folder / name for name in study.source.files]
@@ -100,10 +103,11 @@ def read_patients(path: Path, study: Study) -> pd.DataFrame:
     """Read patients to predict for, from a file or folder in any form that a reader recognises.
 
     Returns:
-        The table, with the study's names for its columns.
+        The table; columns that match the study's have the study's names.
 
     Raises:
-        InputError: the file cannot be read.
+        InputError: the file cannot be read, or the cells of a column begin with the name of a
+            feature that is read from another column.
     """
     reader = READERS[recognise(path, study.source.reader)]
     frame = reader.read(path, selection_for(study, predicting=True))
@@ -134,7 +138,7 @@ def stream_patients(
         encoding: encoding of a text file; None: the study's.
 
     Raises:
-        InputError: the file cannot be read.
+        InputError: the file cannot be read. The parts raise it too, as :func:`read_patients`.
     """
     reader = READERS[recognise(path, study.source.reader)]
     selection = selection_for(study, predicting=True)

@@ -26,16 +26,17 @@ FEWEST_CELLS = 5
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Patients without follow-up, as truth values over all n patients of a table."""
+    """Patients without follow-up, and events, as truth values over all n patients of a table."""
 
     untimed: Bools
-    """(n,) whether the time is missing."""
+    """(n,) whether the time is missing, or is zero where the endpoint takes that for missing."""
     at_zero: Bools
-    """(n,) whether follow-up ends at time zero without an event; it carries no information."""
+    """(n,) whether follow-up ends at time zero without a known event, and so without information;
+    true for an event too if no time of the table is above zero."""
     unknown: Bools
     """(n,) whether the event status is missing."""
     event: Bools
-    """(n,) whether the event was seen."""
+    """(n,) whether the event was seen; false where the status is missing."""
     early: Bools
     """(n,) whether the event was seen at time zero, which is moved to half the smallest step."""
 
@@ -87,7 +88,8 @@ def survival_targets(
 ) -> tuple[Array, Bools, Bools]:
     """Return the time in months (n,), whether the event was seen (n,), and the rows to keep (n,).
 
-    A missing time is NaN. An event at time 0 is put at half the smallest step between times.
+    A missing time is NaN. An event at time 0 is put at half the smallest step between times,
+    unless the endpoint takes time 0 for missing.
 
     Args:
         frame: one row a patient.
@@ -96,8 +98,8 @@ def survival_targets(
         words: cells that mean missing, in lower case.
 
     Raises:
-        InputError: a column is missing, a time or event cannot be read, no event was seen, or
-            patients have no follow-up and ``drop_without_follow_up`` is false.
+        InputError: as :func:`follow_up`; no event was seen; or patients have no follow-up and
+            ``drop_without_follow_up`` is false.
     """
     time, event, left = follow_up(frame, name, endpoint, words)
     keep = ~left.rows
@@ -148,12 +150,13 @@ def notes_on(
 def follow_up(
     frame: pd.DataFrame, name: str, endpoint: SurvivalEndpoint, words: Collection[str]
 ) -> tuple[Array, Bools, LeftOut]:
-    """Return the time in months (n,), whether the event was seen (n,), and who lacks follow-up.
+    """Return time in months (n,), whether the event was seen (n,), and patients without follow-up.
 
     The arguments are those of :func:`survival_targets`.
 
     Raises:
-        InputError: a column is missing, a time or event cannot be read, or a time is negative.
+        InputError: a column is missing or holds lists, a time or event cannot be read, or a time is
+            negative.
     """
     where = f"endpoint '{name}'"
     time = months_of(frame, endpoint, where, words)
@@ -176,10 +179,11 @@ def code_events(
 ) -> Array:
     """Return (n,) 1 for an event, 0 for none, NaN for a missing status.
 
-    Known codings are 0/1, true/false, words such as alive/deceased, and ``1:DECEASED``.
+    Known codings are 0/1, true/false, words such as alive/deceased, and ``1:DECEASED``. If the
+    endpoint has ``event_values``, these mean the event and all other values mean none.
 
     Raises:
-        InputError: a value is none of these and ``event_values`` does not name it.
+        InputError: a value is no known coding, and the endpoint has no ``event_values``.
     """
     codes, distinct = pd.factorize(cells, use_na_sentinel=True)
     found = meanings(distinct, words, endpoint.event_values)
@@ -210,7 +214,7 @@ def binary_target(
     """Return (n,) 1 for a positive label, 0 for a negative one, NaN for a missing one.
 
     Raises:
-        InputError: a label is not listed, or the column is missing.
+        InputError: a label is not listed, or the column is missing or holds lists.
     """
     cells = column(frame, endpoint.column, f"endpoint '{name}'")
     meaning = dict.fromkeys(endpoint.negative, 0.0) | dict.fromkeys(endpoint.positive, 1.0)

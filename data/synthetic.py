@@ -94,7 +94,7 @@ ACT_MSI = 0.35
 ACT_CD8 = -0.08
 #: Largest log hazard ratio of ACT [A].
 ACT_CAP = 0.25
-#: Variant -> further log hazard ratio of ACT per SD of IL1R1.
+#: Variant -> further log hazard ratio of ACT per SD of IL1R1; ``null`` has none.
 ACT_IL1R1 = {"default": 0.35, "strong": 0.55, "shifted": 0.35, "confounded": 0.35}
 #: Log hazard ratio of ACT of every patient in ``null``.
 ACT_NULL = float(np.log(0.62))
@@ -122,8 +122,9 @@ class SyntheticCohort:
     """One row a synthetic patient in the same order, without missing values: log-hazards as
     treated, with and without ACT (``log_hz*``); survival and RMST (months) at 60 months with and
     without ACT; ``benefit60``, the difference of the two survivals; probabilities of ACT and of
-    response (``p_act``, ``p_response``); markers in SD units without effects of centre and assay;
-    the unrecorded ``fitness``; and statuses that ``frame`` may lack, such as ``msi_high``."""
+    response (``p_act``, ``p_response``); whether ACT was given (``act``); markers in SD units
+    without effects of centre and assay; the unrecorded ``fitness``; and statuses that ``frame`` may
+    lack, such as ``msi_high``."""
 
 
 def draw(
@@ -148,7 +149,8 @@ def draw(
         ici_fraction: share of patients treated with ICI, whose response is known, in [0, 1].
 
     Raises:
-        ValueError: the variant is unknown, ``n`` is below 1 or ``ici_fraction`` not in [0, 1].
+        ValueError: the variant is unknown, ``n`` is below 1, ``ici_fraction`` is not in [0, 1], or
+            the seed is negative.
     """
     if variant not in VARIANTS:
         raise ValueError(f"unknown variant {variant!r}; known: {', '.join(VARIANTS)}")
@@ -181,8 +183,8 @@ def draw_clinical(n: int, rng: np.random.Generator, *, shifted: bool = False) ->
     """Draw the clinical columns: centre, age, sex, stage, T, N, M, Lauren type, location, MSI, EBV.
 
     Marginal distributions lie between those of ACRG and TCGA [C]. MSI-H is more frequent in old
-    age, women, the antrum and early stage; EBV in men and outside the antrum; the diffuse type in
-    young patients and women [M].
+    age, women, the antrum and early stage; EBV, only without MSI-H, in men and outside the antrum;
+    the diffuse type in young patients, women and those without MSI-H [M].
     """
     names = [SHIFTED_CENTRE] if shifted else list(CENTRES)
     weights = [1.0] if shifted else list(CENTRES.values())
@@ -224,8 +226,8 @@ def draw_clinical(n: int, rng: np.random.Generator, *, shifted: bool = False) ->
 def draw_markers(clinical: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     """Draw the stroma, macrophage and T-cell factors and from them the markers, in SD units.
 
-    Stroma increases with the diffuse type and T; T cells with MSI-H and EBV [M]; the sizes of these
-    effects are assumed [A].
+    Stroma increases with the diffuse type and T, macrophages a little with T, T cells with MSI-H
+    and EBV [M]; the sizes of these effects are assumed [A].
 
     Returns:
         Columns: the genes in lower case, ``caf`` (standardised mean of FAP and PDGFRB),

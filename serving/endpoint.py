@@ -37,7 +37,7 @@ from accomplice.serving.web.page import Page
 #: Environment variable of the bundle to serve, which is preferred to a packed one. The name is
 #: repeated from ``deployment.server``, which is not packed.
 BUNDLE_VARIABLE = "ACCOMPLICE_BUNDLE"
-#: Bytes of a body from which on reading it would delay other requests.
+#: Bytes of a body from which on it is read in a thread, so that other requests are not delayed.
 LONG = 50_000
 #: Metrics of this worker.
 METRICS = Metrics(ROUTES)
@@ -115,7 +115,7 @@ def log_reload(version: Version, error: Exception | None) -> None:
 
     Args:
         version: the new version.
-        error: the error for which it was refused; None if it is in service.
+        error: error for which the version was refused; None if it is in service.
     """
     METRICS.reload(MOVED if error is None else REFUSED)
     name = f"version {version.version or 'unknown'} (digest {(version.digest or 'unknown')[:12]})"

@@ -64,6 +64,7 @@ class Judged:
     fitted: Fitted
     """Fits of the folds, with out-of-fold predictions of the cohort."""
     evaluation: Evaluation
+    """Scores of the model and its baselines, out of fold."""
     evidence: Evidence | None
     """Evidence for the treatment's effect; None where none was estimated."""
     review: Review
@@ -71,7 +72,7 @@ class Judged:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """Findings of the leak sentinels, which run on the primary endpoint."""
+        """Findings of the leak sentinels, which run on the primary endpoint only."""
         return self.review.sentinels
 
     def to_json(self) -> dict[str, Any]:
@@ -86,7 +87,9 @@ class Response:
     """A fitted model of a binary endpoint, and its evaluation."""
 
     model: ResponseModel
+    """Model that predicts new patients."""
     evaluation: ResponseEvaluation
+    """Scores of the model, out of fold."""
     label: Array
     """(n,) 1, 0, or NaN for unlabelled patients."""
     probability: Array
@@ -98,6 +101,7 @@ class Trained:
     """All fitted models of a run, with their evaluation."""
 
     bundle: Bundle
+    """All models that predict new patients, with their metrics and provenance."""
     survival: dict[str, Judged]
     """Survival endpoint with enough events -> its fit; the primary endpoint first."""
     responses: dict[str, Response]
@@ -126,11 +130,12 @@ def train(
             binary labels only.
         config: settings of the run, the same for all survival endpoints.
         tick: progress callback.
-        budget: time limit, of which each part has its share.
+        budget: time limit, of which each survival endpoint has its share.
 
     Raises:
-        InputError: the primary endpoint has too few events; or there is none, and no binary
-            endpoint has enough labels.
+        InputError: the patients cannot be divided into folds by the primary endpoint (see
+            :func:`folds.assign_folds`), for example for too few events; or there is no survival
+            endpoint, and no binary endpoint has enough labels.
     """
     survival: dict[str, Judged] = {}
     without: dict[str, str] = {}
@@ -159,7 +164,7 @@ def fit_and_judge(
     """Fit and judge a model of one survival endpoint.
 
     Raises:
-        InputError: the endpoint has too few events.
+        InputError: the cohort cannot be divided into folds; see :func:`folds.assign_folds`.
     """
     prepared = prepare(cohort, config, tick, budget.share(FOLDS_TIME))
     fitted = fit(prepared, config, tick, budget.share(NET_TIME))
@@ -197,7 +202,10 @@ def watched(
 def _split_by_events(
     further: Mapping[str, Cohort], config: Config
 ) -> tuple[dict[str, Cohort], dict[str, str]]:
-    """Return the further endpoints with enough events, and the reason for each of the others."""
+    """Return the further endpoints whose patients can be divided into folds, and the others.
+
+    The others come with the reason: too few events, for example.
+    """
     able, unable = {}, {}
     for name, cohort in further.items():
         try:
@@ -271,7 +279,7 @@ def survival_model(
         fitted: the fit to the training cohort.
         baselines: reference models fitted on the same folds.
         distrust: reason why no advice can rest on the treatment's effect; empty if there is none.
-        interval: of a patient's survival; None for none.
+        interval: model of a patient's survival interval; None if the model gives no interval.
     """
     cohort, risk = fitted.prepared.cohort, log_risk(fitted.cumulative)
     centre = float(np.mean(risk))

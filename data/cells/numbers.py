@@ -2,8 +2,8 @@
 
 A draft decides the decimal mark and the unit for a whole column: ``7,214`` alone can be 7.214 or
 7214; beside ``35,3`` it is 7.214, beside ``6.2`` it is 7214. The study file then states mark and
-unit, so that each cell is read alone (`number_of`) and no patient's number depends on the other
-patients of a table or of a batch. A cell that fits neither mark is no number.
+unit of each feature, so that its cells are read alone (`number_of`) and no patient's number depends
+on the other patients of a table or of a batch. A cell that fits neither mark is no number.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from accomplice.data.study_parts import Feature, Mark, as_level
 
 #: A unit without a power of ten, such as mg, mmol or cells.
 _BASE = r"(?:[munpkcdµ]?(?:g|l|mol|u|iu|m|gy|kg)|mm|cm|hpf|cells?|copies|mb|pts?|points?)[23²]?"
-#: Units that may follow a number, in lower case.
+#: Units that may follow a number where cells are read together, in lower case.
 UNIT = re.compile(
     rf"%|y|yrs?|years?|years? old|d|days?|wks?|weeks?|mos?|months?|mmhg|bpm|°c|kda|bp"
     r"|j|jahren?|jahre? alt|ans?|a[ñn]os?|anni|岁|年|tagen?|jours?|d[ií]as?|giorni|天"
@@ -46,11 +46,11 @@ _CELL = re.compile(
     r"(?P<number>[-+]?(?:\d[\d.,' ]*|[.,]\d+)(?:e[-+]?\d+)?)"
     r"(?P<plus> ?(?:\+|(?:or|and) (?:older|over|more|above)))? ?(?P<unit>\D.*)?"
 )
-#: A number with a decimal point and no grouped digits.
+#: A number without grouped digits; a decimal point is optional.
 _PLAIN = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
-#: Most characters of a text that is parsed.
+#: Most characters of a cell that is read alone, unless it is a plain number.
 LONGEST = 64
-#: Mark -> whole number whose thousands it groups.
+#: Mark -> pattern of a whole number whose thousands are grouped by the mark.
 _GROUPED = {mark: re.compile(rf"[-+]?\d{{1,3}}(?:{re.escape(mark)}\d{{3}})+") for mark in ".,"}
 
 #: Decimal mark that one number shows: a point, a comma, either of them (open), or none.
@@ -66,11 +66,12 @@ class Numbers:
     bound: Bools
     """(n,) whether the text is a bound such as ``>90``, whose number is taken for the value."""
     unit: str | None
-    """The unit that the texts name; None if they name none or several."""
+    """The unit that the texts name; None if they name none, several or one that is not allowed."""
     mark: Mark | None
-    """Decimal mark of texts with commas or grouped digits; None without, or if they disagree."""
+    """Decimal mark, if a text has a comma or several points or if the given mark is a comma; None
+    otherwise, and if the texts disagree."""
     open: bool
-    """Whether the texts do not determine the mark, so that the default was taken."""
+    """Whether commas leave the mark open and none was given, so that a point was taken."""
 
 
 @dataclass(frozen=True)
@@ -80,15 +81,15 @@ class NumberColumn:
     values: Array
     """(n,) NaN where missing, or where a cell is no number."""
     bad: Bools
-    """(n,) whether a cell is neither a number nor missing."""
+    """(n,) whether a cell is neither a finite number nor missing."""
     bound: Bools
     """(n,) whether a cell is a bound such as ``>90``, whose number is taken for the value."""
     unit: str | None = None
-    """The unit that the cells name; None if they name none or several."""
+    """Unit, as in :class:`Numbers`; None where each cell is read alone."""
     mark: Mark | None = None
-    """Decimal mark, as in :class:`Numbers`."""
+    """Decimal mark, as in :class:`Numbers`; None where each cell is read alone."""
     open: bool = False
-    """Whether the cells do not determine the mark."""
+    """Whether the mark is open, as in :class:`Numbers`; false where each cell is read alone."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,8 @@ class NumberFormat:
     bounds: bool = True
     """Whether ``>90`` is read as 90."""
     unit: str | None = None
-    """The only unit that cells may name; None: any unit, or no unit where cells are read alone."""
+    """The only unit that cells may name; None: any one of :data:`UNIT`, or no unit where cells are
+    read alone."""
     alone: bool = False
     """Whether each cell is read alone, by this format, without regard to the rest of the column."""
 
@@ -175,7 +177,7 @@ def _read(cell: str, known: NumberFormat) -> tuple[float, bool]:
 
 
 def number_column(column: pd.Series, known: NumberFormat) -> NumberColumn:
-    """Read a column (n,) as numbers, by its format as far as it is known."""
+    """Read a column (n,) as numbers: its cells alone or together, as its format says."""
     spelled = known.spelled or {}
     if pd.api.types.is_numeric_dtype(column.dtype):
         numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)
@@ -206,7 +208,7 @@ def number_column(column: pd.Series, known: NumberFormat) -> NumberColumn:
     read = read_numbers([texts[i] for i in left], known.decimal, known.unit)
     values, bounds = np.full(len(texts) + 1, np.nan), np.zeros(len(texts) + 1, dtype=bool)
     values[left], bounds[left] = read.values, read.bound
-    # What a plain parser reads and this one does not, such as 1e+05, stays a number.
+    # A text that only a plain parser reads stays a number.
     plain = np.array([*to_numeric(pd.Series(texts), errors="coerce"), np.nan])
     if known.decimal != "," and read.mark is None:
         values = np.where(np.isnan(values) & np.isfinite(plain), plain, values)
@@ -278,7 +280,10 @@ def read_numbers(
     Args:
         texts: the n cells, without those that mean missing; repeats make no difference.
         decimal: decimal mark where the cells leave it open; None: a point.
-        only: the only unit that cells may name; None: any.
+        only: the only unit that cells may name, in one spelling; None: any one of :data:`UNIT`.
+
+    Returns:
+        The numbers. If units differ or are not allowed, each text with a unit is no number.
     """
     met = [_CELL.fullmatch(_plain(text)) for text in texts]
     cores = ["" if m is None else m["number"].replace("'", "").strip() for m in met]
@@ -310,7 +315,10 @@ def unit_of(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return a text in lower case with ASCII digits, single blanks and a plain minus sign."""
+    """Return a text in lower case with single blanks and a plain minus sign.
+
+    Full-width digits and similar characters become ASCII (Unicode's form NFKC).
+    """
     # A spreadsheet's mark of a text, as in '61.
     text = text[1:] if text[:1] == "'" and text[1:2].isdigit() else text
     return " ".join(unicodedata.normalize("NFKC", text).replace("−", "-").lower().split())
@@ -336,7 +344,10 @@ def _vote(core: str) -> Vote:
 def _decide(
     cores: Iterable[str], votes: Sequence[Vote], decimal: Mark | None
 ) -> tuple[Mark | None, bool]:
-    """Return a column's decimal mark, None if cells disagree; and whether no cell determines it."""
+    """Return a column's decimal mark, None if cells disagree; and whether a point is a guess.
+
+    It is a guess if commas leave the mark open and ``decimal`` is None. Points alone are decimal.
+    """
     known: set[Mark] = {vote for vote in votes if vote in (".", ",")}
     if len(known) > 1:
         return None, False
@@ -357,7 +368,8 @@ def _decide(
 def _number(core: str, vote: Vote, mark: Mark | None) -> float:
     """Return the value of a number with this decimal mark, NaN if its marks do not fit.
 
-    Without a mark (the column has both), the number's own vote decides.
+    Without a mark (the column has both), the number's own vote decides; a number whose comma is
+    open is then NaN.
     """
     core = re.sub(r"(?<=\d) (?=\d{3}\b)", "", core)
     if mark is None:

@@ -12,12 +12,16 @@ from accomplice.data.cells.numbers import NumberFormat, number_column
 from accomplice.data.drafting.outlying_numbers import FAR_BEYOND
 from accomplice.data.study_parts import Mark
 
-#: Fewest numbers with a fraction in a column whose points may group thousands.
+#: Fewest fractional numbers in a column whose points may group thousands, unless its whole numbers
+#: are far larger.
 FEW = 5
 
 
 def text_marks(frame: pd.DataFrame, words: Collection[str]) -> set[Mark]:
     """Return the decimal marks that a table's text columns show.
+
+    A column counts if fewer than half of its cells are no numbers, and if its commas, or numbers
+    with several points, determine one mark.
 
     Args:
         frame: the table.
@@ -54,8 +58,9 @@ def doubtful_points(
     """Return a question for each column of numbers whose points may group thousands.
 
     All its fractional numbers can be thousands, and one of these holds: its whole numbers are at
-    least ``FAR_BEYOND`` times as large; or most fractions have three decimals, and either whole
-    numbers are frequent or other columns have decimal commas.
+    least ``FAR_BEYOND`` times as large; or it has at least ``FEW`` fractional numbers, most of them
+    with three decimals, and either ``marks`` has the comma, or more than a fifth of its numbers are
+    whole and none is below 1.
 
     Args:
         frame: the table.
@@ -78,7 +83,7 @@ def doubtful_points(
 
 
 def in_threes(fractional: Array) -> bool:
-    """Whether most fractional numbers (n,) have a third decimal, as grouped thousands have."""
+    """Whether over 3/4 of fractional numbers (n,) have a third decimal, as grouped thousands do."""
     return bool((np.round(fractional * 1000) % 10 != 0).mean() > 0.75)
 
 
@@ -93,7 +98,8 @@ def _columns(frame: pd.DataFrame) -> Iterator[tuple[str, Array, Array, bool]]:
 def fractions_of(known: Array) -> tuple[Array, bool]:
     """Return the fractional numbers among known numbers (n,), and whether they can be thousands.
 
-    They can if all have at most three decimals and lie from 1 to 999.999.
+    They can if each is at least 1 and has at most three decimals, and if all known numbers, the
+    whole ones too, are below 1000.
     """
     fractional = known[known % 1 != 0]
     exact = np.isclose(fractional * 1000, np.round(fractional * 1000), rtol=0, atol=1e-6)

@@ -28,15 +28,17 @@ _NORMAL = r"\bnormal\b|\badjacent (?:tissue|mucosa)|\bnon-?tumou?r"
 _TUMOUR = r"tumou?r|cancer|carcinoma|primary|metasta|malign"
 #: Values of the option ``--rows`` that choose one of a patient's rows.
 WAYS = "first|last|primary|mean|latest_before:COLUMN"
-#: Fewest groups of rows with one outcome that are taken for several rows of one patient.
+#: Fewest groups of alike rows that are taken for several rows of one patient; also the maximum of
+#: distinct values of a column that may tell normal tissue from tumours.
 FEWEST_GROUPS = 5
-#: Mean number of rows per value above which a column groups patients and does not identify them.
+#: Mean number of rows per value of a column named like a patient's identifier, above which the
+#: column groups patients and does not identify them.
 MOST_ROWS = 100
 #: Number of equal pairs of rows expected by chance, below which equal rows are asked about.
 UNLIKELY = 1e-6
 #: Number of equal pairs of rows expected by chance, below which equal rows are noted.
 DOUBTFUL = 0.01
-#: Most columns that are compared between rows.
+#: Most clinical columns that are compared in the search for rows that are alike.
 MOST_COMPARED = 200
 
 
@@ -61,7 +63,8 @@ def parse_rows(option: str | None, prefer: Literal["filled"] | None = None) -> R
 
     Args:
         option: :data:`ALL` or one of :data:`WAYS`.
-        prefer: with ``filled``, a cell that the chosen row lacks is taken from the other rows.
+        prefer: with ``filled``, a cell that the chosen row lacks is taken from the other rows; not
+            used with :data:`ALL`.
 
     Returns:
         The rule; :data:`ALL`; or None without an option.
@@ -95,16 +98,19 @@ def identify(
 
     Args:
         frame: the table.
-        id: column of the identifier; None: it is found by its name.
+        id: column of the identifier; None: it is found by its name, sample barcodes, or rows that
+            share an outcome.
         rows: rule by which several rows become one; :data:`ALL`: each row is a patient; None: not
-            answered.
+            answered, so that the primary tumour's row is taken if there are sample barcodes.
         outcome: columns of time and event, which a patient's rows share.
         panel: known names.
         words: cells that mean missing, in lower case.
 
     Raises:
-        InputError: the column is missing; patients have several rows and no rule is given; or
-            identifiers differ only by case, blanks, leading zeros or quotation marks.
+        InputError: the column ``id`` is missing or holds lists; patients have several rows, no
+            sample barcodes and no rule; the rule cannot be applied, as :func:`one_per_patient`; or,
+            without :data:`ALL`, identifiers differ only by case, blanks, leading zeros or quotation
+            marks.
     """
     if id is not None:
         column(frame, id, "id")
@@ -198,7 +204,10 @@ def _worded(cells: pd.Series) -> bool:
 
 
 def _groups(cells: pd.Series) -> tuple[Ints, int]:
-    """Return a code for each cell (n,), -1 where missing, and the number of codes; 0 for lists."""
+    """Return a code for each cell (n,), -1 where missing, and the number of codes.
+
+    In a column with lists all codes are -1, and their number is 0.
+    """
     try:
         codes, distinct = pd.factorize(cells, use_na_sentinel=True)
     except TypeError:
@@ -207,7 +216,11 @@ def _groups(cells: pd.Series) -> tuple[Ints, int]:
 
 
 def _same_outcome(frame: pd.DataFrame, cells: pd.Series, outcome: Sequence[str]) -> bool:
-    """Whether nearly all values of a column that repeat have one outcome each, of many outcomes."""
+    """Whether the repeated values of a column are patients, since each has one outcome.
+
+    At least ``FEWEST_GROUPS`` values must repeat, 95 % of them with one outcome each; and the table
+    must have at least 0.3 distinct outcomes for each value.
+    """
     if not outcome:
         return False
     codes, n = _groups(cells)
@@ -245,7 +258,11 @@ def _ask(frame: pd.DataFrame, name: str) -> str:
 
 
 def _alike(frame: pd.DataFrame, id: str | None, outcome: Sequence[str]) -> list[str]:
-    """Return a question if more rows share outcome and clinical values than by chance."""
+    """Return a question if at least a fifth of the rows share outcome and all clinical values.
+
+    It is asked only if there are 10 such rows or more, and if equal rows come in groups of one size
+    or make over five times the pairs expected by chance.
+    """
     if not outcome:
         return []
     ends = _rows(frame, outcome)
@@ -284,7 +301,10 @@ def _alike(frame: pd.DataFrame, id: str | None, outcome: Sequence[str]) -> list[
 
 
 def _normal_tissue(frame: pd.DataFrame, who: str | None) -> list[str]:
-    """Return a question if a column says that some rows are of normal tissue, others of tumours."""
+    """Return a question if a column says that some rows are of normal tissue, others of tumours.
+
+    Only columns of text with two to ``FEWEST_GROUPS`` distinct values are read.
+    """
     for name, cells in frame.items():
         if is_numeric_dtype(cells.dtype) or not 1 < _groups(cells)[1] <= FEWEST_GROUPS:
             continue
@@ -325,7 +345,10 @@ def _check_spelling(found: Identity, who: str) -> None:
 
 
 def _check_same(found: Identity) -> None:
-    """Ask about rows that are equal in all columns; where that may be chance, note them."""
+    """Ask about rows that are equal in all columns, or note them where that may be chance.
+
+    Where chance is likely, from ``DOUBTFUL`` expected pairs on, they are not mentioned.
+    """
     frame = found.frame
     columns = [_groups(frame[name]) for name in frame.columns]
     codes = np.zeros(len(frame), dtype=np.int64)

@@ -26,7 +26,11 @@ COMMENTS = {
 
 
 def render(study: Mapping[str, Any]) -> str:
-    """Return a study as the text of a study file, with a comment above each section."""
+    """Return a study as the text of a study file, with a comment above each section.
+
+    Raises:
+        KeyError: a section has no comment in :data:`COMMENTS`.
+    """
     blocks = []
     for key, value in study.items():
         text = yaml.dump(

@@ -1,6 +1,6 @@
 """Put features on comparable scales: logarithms, scores against an assay, quantiles, bins.
 
-These are pure functions; ``preprocessing.preprocessor`` keeps the state fitted with them. Patients
+The functions are pure; ``preprocessing.preprocessor`` keeps the state fitted with them. Patients
 are transformed in blocks.
 """
 
@@ -19,7 +19,8 @@ from accomplice.data.preprocessing.expression_ranks import REFERENCE, Ranks
 
 F = TypeVar("F", bound=np.floating)
 
-#: Fewest patients of a centre with an expression reference of its own.
+#: Fewest patients of a centre with a known value of an expression feature, from which on the centre
+#: has quantiles of its own.
 CENTRE_SIZE = 50
 #: Patients transformed at once, so that intermediate arrays stay in the cache.
 BLOCK = 1024
@@ -84,10 +85,10 @@ def sort_columns(values: Array) -> Array:
 
 
 def column_quantiles(ordered: Array, probabilities: Array) -> Array:
-    """Return the quantiles (k, p) of each column's known values.
+    """Return the quantiles (k, p) of each column's known values; NaN for a column without any.
 
     Each is the mean of the quantiles half a patient below and half a patient above it, so that none
-    is the value of a single patient: models store these numbers.
+    is the value of a single patient if two or more are known: models store these numbers.
 
     Args:
         ordered: (n, p) values from :func:`sort_columns`.
@@ -150,7 +151,8 @@ def assay_references(
     """Return centre -> quantiles (41, p) of the expression features, 0 for other features.
 
     Empty text is the key of all patients. A centre has quantiles of its own for the features that
-    are known in 50 of its patients, and those of all patients for the rest.
+    are known in at least 50 of its patients, and those of all patients for the rest; a centre
+    without such a feature is left out. Without expression features the result is empty.
 
     Args:
         values: (n, p) features, NaN is missing.
@@ -204,11 +206,14 @@ class Unstandardised:
     """Centre, or empty text for all patients -> normal scores; empty if there is no expression."""
 
     def scale(self, values: Array, centre: NDArray[np.str_] | None) -> Array:
-        """Return the features (k, n, p) before standardising; the others stay as they are coded.
+        """Return the features (k, n, p) before standardising.
+
+        Features that are neither log-transformed nor expression stay as they are coded.
 
         Args:
             values: (n, p) coded features, NaN is missing.
-            centre: (n,) hospital; expression is scored on the hospital's own scale if it has one.
+            centre: (n,) hospital; expression is scored on the hospital's own scale if it has one,
+                else on that of all patients. None: on that of all patients.
         """
         scaled = np.repeat(values[None], len(self.log_offset), axis=0)
         if len(self._logged):

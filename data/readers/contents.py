@@ -13,7 +13,7 @@ from typing import IO, cast
 
 from accomplice.data.errors import InputError
 
-#: Number of bytes at the beginning of a file by which text is told from binary.
+#: Number of bytes at the beginning of a file that show its kind and whether it is text.
 HEAD = 65536
 #: First bytes of a zip archive; an Excel workbook (.xlsx) is one.
 ZIP = b"PK\x03\x04"
@@ -84,11 +84,13 @@ def contents_of(path: Path, encoding: str | None = None) -> Contents:
 
     Args:
         path: the file; a ``.gz`` file is unpacked.
-        encoding: Python's name of the encoding; None: UTF-8, or UTF-16 if the file looks like it.
+        encoding: Python's name of the encoding of text that is neither UTF-8 nor UTF-16; these two
+            are recognised, whatever is given. None: the text is one of the two.
 
     Raises:
-        InputError: the file is binary or of another kind, or is not text in ``encoding``. Invalid
-            UTF-8 is found later, when the rows are read.
+        InputError: the file is binary or of another kind, ``encoding`` is unknown, or the text is
+            not in it. Invalid UTF-8 without an ``encoding`` is found later, when the rows are read;
+            errors in opening or decoding are turned into one line by ``tables.readable``.
     """
     with _opened(path) as file:
         head = file.read(HEAD)
@@ -145,7 +147,10 @@ def _with_newlines(text: bytes) -> bytes:
 
 
 def _utf16(head: bytes) -> str | None:
-    """Return the encoding of UTF-16 text, by its mark or, if mostly ASCII, by its zero bytes."""
+    """Return the encoding of UTF-16 text, by its mark or, if mostly ASCII, by its zero bytes.
+
+    It is None for other text.
+    """
     for mark, order in BOMS.items():
         if head.startswith(mark):
             return order

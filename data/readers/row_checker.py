@@ -21,7 +21,7 @@ from accomplice.data.arrays import Bools, Ints
 from accomplice.data.errors import InputError
 from accomplice.data.readers.footer import footer_note, is_remark, is_summary, wrong_width
 
-#: Bytes read at once.
+#: Bytes read at once by default.
 BLOCK = 1 << 22
 #: Most bytes under a table that can be remarks.
 REMARKS = 1 << 16
@@ -61,11 +61,11 @@ class RowChecker:
     count: int = 0
     """Number of rows read so far."""
     note: str | None = None
-    """Note on lines left out under the table; None: there are none."""
+    """Note on lines left out under the table; None if there are none, empty if all are blank."""
     _gap: bool = False
     """Whether the last line so far is blank."""
     _last: list[tuple[int, bytes]] = field(default_factory=list)
-    """Number and text of each of the last lines so far."""
+    """Number and text of each of the last ``LAST`` lines so far."""
 
     def blocks(self, file: IO[bytes], size: int = BLOCK) -> Iterator[bytes]:
         """Yield the valid rows in blocks of whole lines, blank lines among them.
@@ -75,8 +75,9 @@ class RowChecker:
             size: bytes read at once.
 
         Raises:
-            InputError: a row is not as wide as the header, is not text, repeats the header or has a
-                stray quotation mark; or one of the last rows is a summary or a remark.
+            InputError: a row above the remarks is not as wide as the header, has no value, is no
+                text, repeats the header, is too long, or has a stray quotation mark or carriage
+                return; or one of the last rows is a summary or a remark.
         """
         held, last = b"", False
         while not last:
@@ -120,7 +121,8 @@ class RowChecker:
     def _cells_add_up(self, block: bytes, lines: int) -> bool:
         """Whether a block, and its first row by itself, have the expected number of cells.
 
-        A long row can make up for a short one in this count; pandas then refuses the long one.
+        A long row can make up for a short one in this count; pandas then refuses the long one. With
+        one column, an empty row or a lone carriage return the result is false: lines are checked.
         """
         alone = RETURN in block and block.count(RETURN) != block.count(b"\r\n")
         if self.width < 2 or alone or self._has_empty(block):
@@ -142,7 +144,7 @@ class RowChecker:
         return bytes({*b" \t\r"} - {self.delimiter[0]})
 
     def _has_empty(self, block: bytes) -> bool:
-        """Whether a block has a row of the right width whose cells are all empty."""
+        """Whether a block has a row of delimiters alone, or of empty pairs of quotation marks."""
         empty = [self.delimiter * (self.width - 1)]
         if QUOTE in block:
             empty.append(self.delimiter.join([QUOTE * 2] * self.width))
@@ -153,7 +155,7 @@ class RowChecker:
         )
 
     def refuse_non_text_and_header(self, block: bytes) -> None:
-        """Raise for bytes that are not UTF-8 text, and for a second header.
+        """Raise for bytes that are not UTF-8 text, and for a second header longer than ``width``.
 
         Raises:
             InputError: the block has either; the text names the line.
@@ -316,11 +318,7 @@ class RowChecker:
         self._last = [*self._last, *reversed(lines)][-LAST:]
 
     def _refuse_summary(self) -> None:
-        """Raise for a remark or a summary among the last rows.
-
-        Raises:
-            InputError: one of the last rows is a remark or a summary.
-        """
+        """Raise ``InputError`` for a remark or a summary among the last rows."""
         for line, row in self._last:
             cells = _cells_of(row.decode(errors="replace"), self.delimiter.decode())
             if is_summary(cells) or is_remark(cells):
@@ -351,7 +349,10 @@ def _cells_of(line: str, delimiter: str) -> list[str]:
 
 
 def _delimiters_inside(octets: np.ndarray, delimiter: int) -> int | None:
-    """Return the number of delimiters in quoted cells; None if a quotation mark is misplaced."""
+    """Return the number of delimiters in quoted cells.
+
+    It is None if a quotation mark is misplaced or a quoted cell has a line break.
+    """
     marks = np.flatnonzero(octets == QUOTE[0])
     if len(marks) % 2:
         return None

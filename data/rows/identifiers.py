@@ -20,7 +20,7 @@ def identifiers(frame: pd.DataFrame, name: str, where: str = "id") -> NDArray[np
         where: file of the column, or ``id``, its key in the study file, for errors.
 
     Raises:
-        InputError: there is no such column, or a row has no identifier.
+        InputError: there is no such column, it holds lists, or a row has no identifier.
     """
     cells = column(frame, name, where)
     if cells.isna().any():

@@ -20,8 +20,9 @@ def explain(predictor: Predictor, request: CheckedRequest) -> dict[str, Any]:
         request: one patient; its times are not used.
 
     Returns:
-        The answer of ``POST /explain``: the risk (log-hazard), that of a typical patient (``base``)
-        and the part of each feature and modality, which add up to the difference.
+        The answer of ``POST /explain``: the patient's identifier, if given; the risk (log-hazard)
+        and that of a typical patient (``base``); the part of each feature, which add up to the
+        difference, as do those of the modalities; the flags; and ``Predictor.signature``.
 
     Raises:
         RequestError: the model has no survival endpoint.

@@ -17,7 +17,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 #: ASGI application.
 App = Callable[[Message, Receive, Send], Awaitable[None]]
-#: Callback for each answered request: path, status, seconds.
+#: Callback for an answered request: path, status, seconds.
 Observe = Callable[[str, int, float], None]
 
 # BentoML's server configures the loggers below this name. Its own access log is off, since it
@@ -26,7 +26,7 @@ logger = logging.getLogger("bentoml.accomplice")
 
 #: HTTP methods that the log names.
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-#: Paths left out of the log: they are polled every few seconds.
+#: Paths left out of the log and not observed: they are polled every few seconds.
 QUIET = frozenset({"/livez", "/readyz", "/healthz", "/metrics"})
 
 #: Status -> code and message of the error that replaces BentoML's.
@@ -51,8 +51,8 @@ def envelope(code: str, message: str, details: Sequence[Mapping[str, Any]] = ())
     return {"error": {"code": code, "message": message, "details": list(details)}}
 
 
-#: Security headers of every answer: the page sends requests to this server alone, and no other page
-#: may frame it.
+#: Security headers of every answer: browsers must not guess its type, frame it, send its address as
+#: a referrer, share it with pages of another origin, or use camera, place and microphone.
 HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -90,7 +90,7 @@ class Envelope:
     Args:
         app: the application.
         routes: paths that the log names.
-        observe: callback for each answered request.
+        observe: callback for each answered request, except those for :data:`QUIET` paths.
     """
 
     def __init__(
@@ -155,7 +155,7 @@ class _Answer:
         await self._send(message)
 
     async def replace(self, status: int) -> None:
-        """Send the error of a status in place of the application's response."""
+        """Send an error with this status, and the text for it, in place of the response."""
         error = ERRORS.get(status, INTERNAL if status >= 500 else ("refused", "refused"))
         given = (*HEADERS, CACHE) if self.held is None else self.held.get("headers", ())
         self.held, self.status = None, status

@@ -113,11 +113,14 @@ def closure(names: list[str]) -> list[str]:
         Lines ``name==version``, sorted by name.
     """
     pins: dict[str, str] = {}
+    met: set[tuple[str, frozenset[str]]] = set()
     waiting = [Requirement(name) for name in names]
     while waiting:
         needed = waiting.pop()
         name = canonicalize_name(needed.name)
-        if name not in pins:
+        # A package can be required with an extra after it was required without.
+        if (name, frozenset(needed.extras)) not in met:
+            met.add((name, frozenset(needed.extras)))
             try:
                 pins[name] = pin(name)
             except PackageNotFoundError:

@@ -12,7 +12,7 @@ from accomplice.data.study_parts import Feature, Treatment
 from accomplice.serving.answers.training_values import TrainingValues, training_values
 from accomplice.training.bundle import Bundle
 
-#: Maximum of features of a modality that is shown unfolded.
+#: Maximum of features of a modality that is shown unfolded; without such, the first modality is.
 FOLDED = 8
 #: Maximum of features of a modality that all have fields.
 WIDE = 24
@@ -20,7 +20,7 @@ WIDE = 24
 LISTED = 12
 #: Maximum of sliders of a what-if.
 SLIDERS = 6
-#: Maximum of treatment-effect modifiers among the sliders.
+#: Maximum of treatment-effect modifiers that come before other features among the sliders.
 MODIFIERS = 3
 #: Approximate number of steps of a slider.
 STEPS = 50
@@ -81,7 +81,7 @@ class Field:
     example: str
     """Value of an example patient; empty if none is known."""
     span: Span | None
-    """Values of a slider; None for levels and for a number without known training values."""
+    """Values of a slider; None for levels, and for a number without different training values."""
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ def _same_name(one: str, other: str) -> bool:
 
 
 def _span(feature: Feature, known: TrainingValues) -> Span | None:
-    """Return the slider values of a number, within the feature's range."""
+    """Return the slider values of a number; None for levels or without two values in range."""
     if feature.levels is not None or not isinstance(known.typical, float):
         return None
     low, high = feature.bounds
@@ -242,7 +242,11 @@ def _treatment(study: Study) -> set[str]:
 
 
 def _slider_names(bundle: Bundle, ranked: Sequence[str]) -> list[str]:
-    """Return the names of the features with sliders, from those that :func:`_ranked` gives."""
+    """Return the names of at most ``SLIDERS`` features with sliders, without the treatment.
+
+    The first ``MODIFIERS`` modifiers come first, then the other ranked features (see
+    :func:`_ranked`), the other modifiers, and the study's features in their order.
+    """
     study = bundle.study
     first = study.modifiers[:MODIFIERS]
     rest = [name for name in ranked if name not in study.modifiers]

@@ -79,7 +79,10 @@ def say_result(trained: Trained, path: Path, logged: Logged) -> None:
 
 
 def say_standing(logged: Logged) -> None:
-    """Print the command that promotes a model that is not champion, and the rules that it fails."""
+    """Print, for a model that is not champion, the command that promotes it.
+
+    If there is no champion, the rules that the model fails are printed too.
+    """
     if logged.champion:
         return
     promote = f"accomplice promote models:/{logged.model_name}/{logged.version}"
@@ -93,7 +96,10 @@ def say_standing(logged: Logged) -> None:
 
 
 def say_treatment(bundle: Bundle, evidence: Evidence | None) -> None:
-    """Print the estimated effect of the treatment and its alarms; why there is none otherwise."""
+    """Print the treatment's estimated effect with its alarm, or why there is no estimate.
+
+    Without a treatment or a survival endpoint nothing is printed.
+    """
     from accomplice.training.treatment.evidence import sentences
 
     treatment, model = bundle.study.treatment, bundle.primary

@@ -141,7 +141,7 @@ def fit_cox(X: Array, risk_sets: RiskSets, penalty: Array, start: Array | None =
         X: (n, p) design.
         risk_sets: risk sets of the same n patients.
         penalty: (p,) ridge penalty of each coefficient, > 0 unless n is well above p.
-        start: (p,) first coefficients; zero if absent.
+        start: (p,) first coefficients; zero if absent, or if p > n and all penalties are > 0.
 
     Returns:
         (p,) coefficients.
@@ -180,11 +180,11 @@ def fit_cox(X: Array, risk_sets: RiskSets, penalty: Array, start: Array | None =
 def row_space(X: Array, penalty: Array) -> tuple[Array, Array]:
     """Return a design Z (n, k) with at most n columns, and the matrix ``back`` (p, k) from it.
 
-    With penalties above zero the best coefficients of X (n, p) lie in the space of its rows. So
-    ``back @ gamma`` is the best ``beta`` under ``penalty`` where ``gamma`` is the best for Z under
-    a penalty of 1 (Hastie and Tibshirani, "Efficient quadratic regularization for expression
-    arrays", Biostatistics 2004). Z is from the eigenvectors of X diag(1 / penalty) Xᵀ: with many
-    columns that is far quicker than a decomposition of X.
+    With penalties (p,) above zero the best coefficients of X (n, p) are diag(1 / penalty) Xᵀ a for
+    some a (n,). So ``back @ gamma`` is the best ``beta`` under ``penalty`` where ``gamma`` is the
+    best for Z under a penalty of 1 (Hastie and Tibshirani, "Efficient quadratic regularization for
+    expression arrays", Biostatistics 2004). Z is from the eigenvectors of X diag(1 / penalty) Xᵀ:
+    with many columns that is far quicker than a decomposition of X.
 
     Example:
         >>> Z, back = row_space(np.array([[3.0, 4.0]]), np.ones(2))
@@ -282,9 +282,10 @@ class RiskSums:
     def slopes(self, log_hz: Array, weight: Array) -> tuple[Array, Array]:
         """Return gradient and curvature (m, n) by each patient's log-hazard, per unit of weight.
 
-        The gradient is the martingale residual δ − E, the curvature E, with the event indicator δ
-        and the expected events E = exp η Σ (w / Σ_R w exp η) over the events up to the patient's
-        time. Patients of weight 0 get both too, from the risk sets of the others.
+        The gradient is the martingale residual δ − E, the curvature E, an upper bound of the
+        negative second derivative; with the event indicator δ and the expected events
+        E = exp η Σ (w / Σ_R w exp η) over the events up to the patient's time. Patients of weight 0
+        get both too, from the risk sets of the others.
 
         Args:
             log_hz: (m, n) log-hazards of m models.

@@ -160,15 +160,16 @@ def inverse_censoring(censoring: KaplanMeier, time: Array, needed: Bools) -> Arr
     return np.divide(1.0, probability, out=np.zeros_like(probability), where=needed)
 
 
-#: Least part of the patients still followed at the judged horizon.
+#: Part of the patients still followed at the judged horizon, as far as events allow.
 STILL_FOLLOWED = 0.1
 
 
 def judged_horizon(time: Array, event: Bools, horizon: float) -> float:
     """Return the time to which predictions of these patients can be judged.
 
-    It is the last time at which a tenth of the patients is still followed; not before the first
-    event, below the longest follow-up, where the censoring weights end, and up to ``horizon``.
+    It is the time at which a tenth of the patients is still followed, rounded down to three
+    significant digits, or the first event if that is later; but at most ``horizon``, and below the
+    longest follow-up, where the censoring weights end.
 
     Args:
         time: (n,) months of follow-up.

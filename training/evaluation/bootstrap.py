@@ -247,7 +247,10 @@ def drawn_survival(time: Array, event: Bools, month: float, counts: Array) -> Ar
 
 
 def band(figure: Array) -> Curve:
-    """Return a statistic (1 + d, t) as a curve with its pointwise 95 % band."""
+    """Return a statistic (1 + d, t) as a curve with its pointwise 95 % band.
+
+    Value and band are NaN where the draws do not determine an interval.
+    """
     made = [Estimate.of_draws(column) for column in figure.T]
     value, low, high = (tuple(getattr(e, k) for e in made) for k in ("value", "low", "high"))
     return Curve(value=value, low=low, high=high)

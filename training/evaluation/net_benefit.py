@@ -23,14 +23,20 @@ def decisions(
     strongest: str,
     months: Sequence[float],
 ) -> tuple[Decision, ...]:
-    """Return the net benefit of acting on each model's event probabilities, by month.
+    """Return the net benefit of acting on each model's event probabilities, for each month.
+
+    Thresholds are those of ``thresholds_among``; the gain over the strongest baseline has bands
+    that hold over all months and thresholds at once, and is NaN without a baseline.
 
     Args:
         followed: outcomes of n patients, and bootstrap draws.
         grid: the j bins of the curves.
         curves: ``MODEL`` and baselines -> (n, j + 1) cumulative hazards.
         strongest: baseline with which the model is compared; empty if there is none.
-        months: months by which events are predicted.
+        months: months by which events are predicted; the horizon in place of later ones.
+
+    Raises:
+        UndefinedMetricError: as ``net_benefit_contributions``.
     """
     found: list[Decision] = []
     gains = []

@@ -1,6 +1,6 @@
 """Curves over follow-up: survival by risk group, time-dependent AUC and Brier score.
 
-They are read at round months, never at a patient's own time.
+They are read at round months, or at the judged horizon in place of later ones.
 """
 
 from __future__ import annotations
@@ -60,13 +60,13 @@ def risk_groups(
         followed: outcomes of n patients.
         risk: (n,) risk score, higher is worse.
         group: (n,) label; risks are comparable within a label, and thirds are formed within each.
-        months: (t,) months of the curves.
-        marks: (m,) months at which patients at risk are counted.
+        months: (t,) months of the curves; those after the judged horizon are replaced by it.
+        marks: (m,) months at which patients at risk are counted; likewise.
 
     Returns:
         A group for each third that is not empty; equal risks stay together. Survival is NaN
-        after the end of the group's follow-up. Bands are 95 % intervals by Greenwood's variance
-        on the log-log scale.
+        after the end of the group's follow-up, unless it has fallen to 0. Bands are 95 % intervals
+        by Greenwood's variance on the log-log scale, NaN where survival is 0 or 1.
     """
     third, groups = thirds(risk, group), []
     for place, name in enumerate(GROUPS):
@@ -131,7 +131,8 @@ def auc_over_time(
         months: (t,) months; those after the judged horizon are replaced by it.
 
     Returns:
-        Model -> AUC (t,); NaN at months with no event before or no patient followed beyond.
+        Model -> AUC (t,); NaN at months with no event before or no patient followed beyond, and
+        where over a tenth of the draws are so.
     """
     drawn = np.empty((len(curves), len(followed.draws.counts), len(months)))
     for t, month in enumerate(np.minimum(months, followed.horizon)):

@@ -1,7 +1,7 @@
-"""Permutation test of the pipeline: a C above 0.5 on permuted outcomes means leakage.
+"""Permutation test of the pipeline: a C clearly above 0.5 on permuted outcomes means leakage.
 
-Folds, preprocessing, learners and stack are those of the run, but with few members, rounds and
-epochs, so that the fit takes seconds.
+Preprocessing, learners and stack are those of the run, but with three folds of patients and few
+members, rounds and epochs, so that the fit takes seconds.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from accomplice.training.metrics.concordance import concordance_contributions
 
 #: Maximum of patients in the fit.
 MOST_PATIENTS = 1000
-#: Patients with the event, if there are as many, among those taken from a larger cohort.
+#: Least number of patients with the event, if there are as many, in a sample of a larger cohort.
 ENOUGH_EVENTS = 300
 #: Standard errors above 0.5 from which C is a sign of leakage (by chance 1 in 740).
 LEAK_Z = 3.0
@@ -79,7 +79,8 @@ def shuffled(cohort: Cohort, config: Config) -> Shuffled:
     """Fit the pipeline to outcomes permuted among the patients, and estimate C out of fold.
 
     Args:
-        cohort: the run's patients; of more than ``MOST_PATIENTS`` a random sample is taken.
+        cohort: the run's patients; of more than ``MOST_PATIENTS`` a random sample is taken, with at
+            least ``ENOUGH_EVENTS`` events where there are as many.
         config: the run's configuration; its seed permutes the outcomes.
 
     Raises:

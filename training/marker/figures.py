@@ -182,7 +182,7 @@ def correlations(found: Sequence[Correlation]) -> Figure:
     """Draw the strongest correlations with the marker as bars, coloured by modality.
 
     Args:
-        found: correlations, the strongest first.
+        found: correlations, at least one, the strongest first.
     """
     shown = list(found[:MOST_BARS])
     modalities = list(dict.fromkeys(c.modality for c in shown))

@@ -1,7 +1,7 @@
 """Brier scores of censored outcomes, weighted by inverse probability of censoring.
 
-Ranks are judged in `metrics.concordance`, calibration in `metrics.calibration`. Every function
-takes and returns arrays. Arrays of patients share one order; `time` and `times` share one unit.
+Ranks are judged in `metrics.concordance`, calibration in `metrics.calibration`. Arrays of patients
+share one order; `time` and `times` share one unit.
 The censoring distribution is an argument, so that a whole evaluation, its bootstrap draws
 included, uses the same weights.
 """
@@ -40,7 +40,7 @@ def brier_contributions(
     Returns:
         Contributions (n, t): S(t)² / G(time) with an event by t, (1 − S(t))² / G(t) where
         followed beyond t, 0 where censored by t (Graf et al., "Assessment and comparison of
-            prognostic classification schemes for survival data", Stat Med 1999).
+        prognostic classification schemes for survival data", Stat Med 1999).
 
     Raises:
         UndefinedMetricError: as `inverse_censoring`.
@@ -119,6 +119,7 @@ def brier_by_patient(outcome: Outcome, grid: TimeGrid, cumulative: Array) -> tup
 
     Raises:
         UndefinedMetricError: as `inverse_censoring`.
+        ValueError: as `checked_outcome`.
 
     Example:
         >>> from accomplice.training.estimators.kaplan_meier import censoring

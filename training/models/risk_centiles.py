@@ -26,6 +26,9 @@ def quantiles(risk: Array) -> Array:
 def centile(risk: Array, kept: Array) -> Array:
     """Return for each of n risks the percentage (n,) of training patients with a lower risk.
 
+    It is interpolated between the quantiles, so that it lies between 0.5 and 99.5; patients of
+    equal risk count half.
+
     Args:
         risk: (n,) risks by the model.
         kept: (100,) quantiles by :func:`quantiles`.

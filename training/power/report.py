@@ -112,7 +112,10 @@ def conclusion(at: Power, enough: Needed | None) -> list[str]:
 
 
 def about(number: float) -> int:
-    """Round to three significant digits, since a simulation is no more precise."""
+    """Return a number rounded to three significant digits, and to a whole number.
+
+    A simulation is no more precise.
+    """
     step: int = 10 ** max(0, math.floor(math.log10(max(number, 1))) - 2)
     return round(number / step) * step
 

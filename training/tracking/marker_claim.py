@@ -35,6 +35,9 @@ def report_marker(
 
     Returns:
         The page, and the run's id.
+
+    Raises:
+        InputError: as :func:`claim.judge_marker`.
     """
     asked = {"marker": request.marker, "seed": config.seed, "endpoint": cohort.endpoint}
     with runs.run(store, cohort, "marker", f"marker {request.marker}") as run_id:

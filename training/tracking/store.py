@@ -169,7 +169,10 @@ def _create_database(path: Path) -> None:
 
 
 def store_exists() -> bool:
-    """Whether a store exists; opening a missing one would create it."""
+    """Whether the environment names a store or the working folder has one.
+
+    Opening a missing store would create it.
+    """
     return bool(os.environ.get(TRACKING)) or (Path("mlruns") / DATABASE).is_file()
 
 
@@ -183,7 +186,8 @@ class Source:
     """A model with its run and its version in the registry."""
 
     model: str
-    """Argument for :func:`find_bundle`; never an alias, which may move."""
+    """Argument for :func:`find_bundle`. An alias, which may move, is replaced by its version if the
+    registry has that."""
     run_id: str | None = None
     """Id of the run that made the model; None if unknown, as for a folder."""
     version: str | None = None
@@ -191,7 +195,11 @@ class Source:
 
 
 def find_source(model: str) -> Source:
-    """Return ``MODEL`` on the command line with its run and version, if the registry has them."""
+    """Return ``MODEL`` on the command line with its run and version, if the registry has them.
+
+    Raises:
+        InputError: as :func:`open_store`.
+    """
     if not is_stored(model) or not store_exists():
         return Source(model)
     from mlflow import MlflowClient
@@ -225,7 +233,8 @@ def find_bundle(model: str, into: Path | None = None) -> Path:
             store's own files, or copied to a temporary folder.
 
     Raises:
-        InputError: there is no such model, its files are missing, or it holds no bundle.
+        InputError: there is no such model, its files are missing, it holds no bundle, or as
+            :func:`open_store`.
     """
     if not is_stored(model):
         path = Path(model)

@@ -16,7 +16,7 @@ from accomplice.training.estimators.logistic import Logistic, choose_logistic
 
 #: Maximum of patients in a fit, which suffices for the few coefficients.
 MOST_PATIENTS = 20_000
-#: Least distance of a propensity from 0 and 1.
+#: Least distance of a propensity from 0 and 1; nearer ones are clipped.
 RAREST = 0.01
 
 
@@ -30,7 +30,7 @@ class Propensity:
     """Regression on these columns."""
 
     def chance(self, X: Array) -> Array:
-        """Return the propensity (n,) for a linear design X (n, p)."""
+        """Return the propensity (n,), clipped to [RAREST, 1 − RAREST], for a design X (n, p)."""
         chance = self.model.probability(X[:, self.columns])
         return np.minimum(np.maximum(chance, RAREST), 1 - RAREST)
 
@@ -45,14 +45,15 @@ class Propensity:
 
 
 def fit_propensity(X: Array, treated: Array, seed: int, columns: Ints | None = None) -> Propensity:
-    """Fit the propensity score.
+    """Fit the propensity score, to a random ``MOST_PATIENTS`` if more patients are known.
 
     Args:
         X: (n, p) linear design.
         treated: (n,) 1, 0, or NaN for patients who are left out.
         seed: seed of the folds by which the penalty is chosen.
         columns: (c,) indices of the columns that may be used; by default all. They must not be
-            chosen by the treatment, which would make the penalty too small.
+            chosen by the treatment, which would make the penalty too small. Columns without
+            variation are left out.
     """
     known = np.flatnonzero(~np.isnan(treated))
     if len(known) > MOST_PATIENTS:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from accomplice.serving.deployment import container
 from accomplice.serving.deployment.container import (
     CONSTRAINTS,
     DOCKERFILE,
@@ -102,6 +103,14 @@ def test_extras_and_what_is_not_installed() -> None:
     assert [pin.split("==")[0] for pin in closure(["jinja2"])] == ["jinja2", "markupsafe"]
     plain, more = closure(["httpx"]), closure(["httpx[brotli]"])
     assert {pin.split("==")[0] for pin in {*more} - {*plain}} <= {"brotli", "brotlicffi"}
+
+
+def test_an_extra_counts_whatever_the_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    needs = {"made-a": ['made-b; extra == "more"']}
+    monkeypatch.setattr(container, "requires", needs.get)
+    monkeypatch.setattr(container, "installed", lambda name: "1")
+    for names in (["made-a", "made-a[more]"], ["made-a[more]", "made-a"]):
+        assert closure(names) == ["made-a==1", "made-b==1"]
 
 
 def test_an_older_context_gives_way(context: Path) -> None:

@@ -27,7 +27,8 @@ def hazard_nll(logits: Tensor, exposure: Tensor, event: Tensor, weight: Tensor) 
         weight: (…, n) weight of each patient.
 
     Returns:
-        The scalar sum. Its gradient is finite, also without patients or events.
+        The scalar sum. Its gradient, by ``logits`` alone, is finite, also without patients or
+        events.
 
     Example:
         >>> one = torch.ones(1, 1)

@@ -1,7 +1,7 @@
 """Figures of performance among all patients: ranking, error, calibration, and decisions.
 
-Each is a pure function of a review; it returns None where its part of the review is empty or
-undefined.
+Each figure is made by a pure function of a review, which returns None where its part of the review
+is empty or undefined.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from accomplice.training.reports.figures.style import (
 
 T = TypeVar("T")
 
-#: Maximum of months that are drawn side by side.
+#: Maximum of months that are drawn side by side; of more, evenly spaced ones are drawn.
 PANELS = 3
 
 
@@ -74,7 +74,10 @@ def risk_groups(review: Review) -> Figure | None:
 
 
 def calibration(review: Review) -> Figure | None:
-    """Draw observed against predicted survival in groups of patients, one panel for each month."""
+    """Draw observed against predicted survival in groups of patients, by month.
+
+    At most ``PANELS`` months are drawn.
+    """
     shown = _thinned([c for c in review.calibration if known(c.predicted) and known(c.observed)])
     if not shown:
         return None
@@ -163,7 +166,10 @@ def _over_time(
 
 
 def decisions(review: Review) -> Figure | None:
-    """Draw net benefit over thresholds and its gain over the strongest baseline, for each month."""
+    """Draw net benefit over thresholds and its gain over the strongest baseline, by month.
+
+    At most ``PANELS`` months are drawn.
+    """
     shown = _thinned([d for d in review.decisions if known(d.benefit.get(MODEL, ()))])
     if not shown:
         return None
@@ -221,7 +227,7 @@ def shade(axes: Axes, x: Array, curve: Curve, colour: str, *, step: bool = False
 
 
 def bare(axes: Axes) -> None:
-    """Hide grid, spines and ticks of axes that hold text alone."""
+    """Hide the grid, the left and bottom spine and the tick marks of axes that hold text alone."""
     axes.grid(visible=False)
     axes.spines[["left", "bottom"]].set_visible(False)
     axes.tick_params(length=0)
@@ -236,7 +242,7 @@ def _months(month: float) -> str:
 
 
 def _thinned(items: list[T]) -> list[T]:
-    """Choose at most ``PANELS`` items, the first and the last among them."""
+    """Return at most ``PANELS`` items, evenly spaced, the first and the last among them."""
     if len(items) <= PANELS:
         return items
     return [items[i] for i in np.linspace(0, len(items) - 1, PANELS).round().astype(int)]
