@@ -94,8 +94,8 @@ class BootstrapDraws:
 
     @cached_property
     def patient_counts(self) -> Array:
-        """(1 + d, n) number of times that a draw holds a patient, if each patient is a unit."""
-        whole = self.unit.size == self.counts.shape[1]
+        """(1 + d, n) number of times that a draw holds each patient's unit."""
+        whole = np.array_equal(self.unit, np.arange(self.counts.shape[1]))
         return self.counts if whole else self.counts[:, self.unit]
 
     def mean(self, parts: Array) -> Array:

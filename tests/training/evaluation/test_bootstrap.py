@@ -45,6 +45,11 @@ class TestDraws:
         for mean, rows in zip(found[1:], resamples(50, 30, 4), strict=True):
             assert mean == pytest.approx(parts[rows][chosen[rows]].mean())
 
+    def test_reordered_patients_keep_their_draws(self):
+        parts, order = np.arange(50.0), np.random.default_rng(1).permutation(50)
+        draws = BootstrapDraws.of(50, 30, 4)
+        np.testing.assert_allclose(draws.take(order).mean(parts[order]), draws.mean(parts))
+
     def test_blocks_of_many_patients_vary_as_the_patients_do(self, monkeypatch):
         parts = np.random.default_rng(0).exponential(size=(6000, 1))
         monkeypatch.setattr(module, "FEW", 500)
