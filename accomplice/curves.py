@@ -17,13 +17,12 @@ from accomplice.training.estimators.hazard import TimeGrid
 class Curve:
     """One patient's survival function ``exp(-H(t))``, or cumulative hazard ``H(t)``.
 
-    ``x``, ``y``, ``domain`` and calls are those of scikit-survival's ``StepFunction``. Unlike a
-    step function it has the model's own value between the times ``x`` too, since ``H`` is linear
-    between the edges of the model's grid.
+    ``x``, ``y``, ``domain`` and calls are those of scikit-survival's ``StepFunction``. Between the
+    times ``x`` the curve is no step: ``H`` is linear between the edges of the model's grid.
     """
 
     x: Array
-    """(t,) months, rising: the distinct event times of the training patients."""
+    """(t,) months, rising: the training patients' distinct event times up to the horizon."""
     grid: TimeGrid
     """Time grid of the cumulative hazard."""
     cumulative: Array

@@ -1,4 +1,4 @@
-"""Write files atomically, and overwrite only files that accomplice wrote."""
+"""Write files atomically, and check whether a file may be overwritten."""
 
 from __future__ import annotations
 
@@ -33,26 +33,31 @@ MARKS = {
 }
 #: Last line of a model card draft, with the digest of the text before it; an edited card differs.
 SEAL = "<!-- accomplice {} -->\n"
-#: Names of the columns of predictions and of explanations.
+#: Pattern of the names of the columns of predictions and of explanations.
 ANSWER = re.compile(
     r"patient_id|base|flags|(.+\.)?(risk|risk_group|risk_centile|advice|p_benefit)"
     r"|(feature|modality|response)\..+|(.+\.)?\w+(\..+)?@[\d.]+"
 )
-#: Fewest rows of a Parquet file that are written together.
+#: Fewest rows of each group of a Parquet file but the last.
 ROW_GROUP = 1 << 16
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically."""
+    """Write a text file atomically, in UTF-8.
+
+    Raises:
+        InputError: as :func:`written_whole`.
+    """
     with written_whole(path) as part:
         part.write_text(text, encoding="utf-8")
 
 
 @contextmanager
 def written_in_parts(path: Path) -> Iterator[WritePart]:
-    """Yield a function that appends rows to a table, as CSV or Parquet by the file's ending.
+    """Yield a function that appends rows to a table: Parquet for that ending, else CSV.
 
-    The file appears at the end of the block, complete, or not at all on an error.
+    The file is written whole at the end of the block; on an error it is left as it was. At least
+    one part must be written, with or without rows.
 
     Raises:
         InputError: as :func:`written_whole`.
@@ -80,7 +85,10 @@ def csv_parts(file: TextIO) -> WritePart:
 
 
 class _ParquetParts:
-    """A Parquet file to which rows are appended, in groups of at least :data:`ROW_GROUP` rows."""
+    """A Parquet file to which rows are appended, in groups of at least :data:`ROW_GROUP` rows.
+
+    The last group may be smaller.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -163,7 +171,8 @@ def check_study_place(path: Path, inputs: Iterable[Path], *, force: bool) -> boo
         Whether a file would be replaced.
 
     Raises:
-        InputError: a study file exists there and may not be replaced; or as :func:`check_file`.
+        InputError: a study file exists there and ``force`` is false; or, if what exists is no
+            study file, as :func:`check_file`.
     """
     if not is_study(path):
         return check_file(path, inputs)
@@ -197,10 +206,10 @@ def same_file(path: Path, other: Path) -> bool:
 
 
 def is_ours(path: Path) -> bool:
-    """Whether accomplice wrote a file: a report, a model card, a figure, or predictions.
+    """Whether accomplice wrote a file: a report, its numbers, a model card, a figure or a table.
 
-    A table is recognised by the names of all its columns, a model card by its digest (an edited
-    card is the user's), and any other file by its mark.
+    A table of predictions or explanations is recognised by the names of all its columns, a model
+    card by its digest (an edited card is the user's), and any other file by its mark.
     """
     try:
         if path.suffix == ".csv":
@@ -257,6 +266,9 @@ def written_beside(path: Path, numbers: str) -> Iterator[Path]:
     Args:
         path: file to write; the JSON file has its name with ``.json``.
         numbers: text of the JSON file.
+
+    Raises:
+        InputError: as :func:`written_whole`.
     """
     with written_whole(path) as part, written_whole(path.with_suffix(".json")) as beside:
         yield part

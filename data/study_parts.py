@@ -1,4 +1,4 @@
-"""The parts of a study file: features, endpoints, treatment and source, with their checks."""
+"""The parts of a study file: features, rows, endpoints, treatment and source, with their checks."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ Level = Annotated[str, BeforeValidator(_level)]
 
 
 class Part(BaseModel):
-    """A part of a study file: immutable, and without unknown keys."""
+    """A part of a study file: immutable; unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -89,9 +89,9 @@ class Feature(Part):
     column: str | None = None
     """The table's column; null: the column has the feature's name."""
     label: str | None = None
-    """Name in texts and figures; null: made from the feature's name."""
+    """Name in the web form; null: made from the feature's name."""
     unit: str | None = None
-    """Unit of the values, for texts and figures."""
+    """Unit of the values, and the only one that cells may name, as in ``66 years``."""
     range: tuple[float, float] | None = None
     """Lowest and highest possible value, in the unit; null: that of the kind."""
     levels: tuple[Level, ...] | None = None
@@ -130,7 +130,7 @@ class Feature(Part):
 
 
 class LatestBefore(Part):
-    """Rule that takes the latest of a patient's rows from before follow-up."""
+    """Rule that takes the latest of a patient's rows from no later than the start of follow-up."""
 
     latest_before: str
     """Column of the time of a row: a number, 0 at the start of follow-up and negative before; or a
@@ -162,7 +162,7 @@ class SurvivalEndpoint(Part):
     """A right-censored time to an event."""
 
     time: str | FirstOf | FromDates
-    """The follow-up time: its column, several columns, or two dates."""
+    """The follow-up time: its column, several columns, or dates."""
     event: str
     """Column of the event indicator."""
     unit: Unit = "months"
@@ -170,8 +170,8 @@ class SurvivalEndpoint(Part):
     decimal: Mark | None = None
     """Decimal mark of the time, if its cells leave the mark unclear."""
     horizon: Annotated[float, Field(gt=0)] | None = None
-    """Months up to which the endpoint is modelled, evaluated and predicted; null: the last
-    follow-up."""
+    """Months up to which the endpoint is modelled, evaluated and predicted; null: the longest
+    follow-up, rounded up to three significant digits."""
     event_values: tuple[Level, ...] | None = None
     """Values that mean the event, if the column holds neither 0/1 nor a known coding."""
     zero_is_missing: bool = False
@@ -197,14 +197,16 @@ class Rows(Part):
     """Rule by which several rows of a patient become one."""
 
     one_per_patient: Literal["first", "last", "primary", "mean"] | LatestBefore
-    """The row that is taken: the first, the last, the primary tumour's, the latest from before
-    follow-up; or ``mean``: numbers are averaged, of all other columns the first value is taken."""
+    """The row that is taken: the first, the last, the primary tumour's, or the latest one by
+    :class:`LatestBefore`; or ``mean``: numbers are averaged, and of any other column the patient's
+    first value is taken that is not missing."""
     prefer: Literal["filled"] | None = None
-    """``filled``: a missing cell of the row is filled from the patient's other rows, in order."""
+    """``filled``: a missing cell of the row is filled from the patient's other rows, the next one
+    by the rule first."""
 
 
 class BinaryEndpoint(Part):
-    """A binary outcome, such as response to a drug; patients without a label are left out."""
+    """A binary outcome, such as response to a drug; its label may be unknown for some patients."""
 
     column: str
     """Column of the outcome."""
@@ -213,9 +215,9 @@ class BinaryEndpoint(Part):
     negative: tuple[Level, ...]
     """Values that mean no. An empty cell means no label; any other value is an error."""
     label: str | None = None
-    """Name in texts and figures, as in 'probability of response to a checkpoint inhibitor'."""
+    """Name in the web form; null: made from the endpoint's name."""
     features: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    """Features of the model, fixed in advance for few labels; null: all of the study's features."""
+    """Features of the model, fixed in advance for few labels; null: all but the treatment."""
     local_rate: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Share of positives where the model is used, to which predictions are calibrated."""
 
@@ -224,7 +226,7 @@ class Endpoints(Part):
     """The endpoints of a study, by name."""
 
     survival: dict[str, SurvivalEndpoint] = Field(default_factory=dict)
-    """Name -> survival endpoint. The first is the primary endpoint of a run."""
+    """Name -> survival endpoint. The first is the primary one of a run that names no other."""
     binary: dict[str, BinaryEndpoint] = Field(default_factory=dict)
     """Name -> binary endpoint."""
 
@@ -261,8 +263,8 @@ class Treatment(Part):
     landmark: Annotated[float, Field(ge=0)] = 2.0
     """Landmark, in months: by then the treatment has begun in all treated patients."""
     expected_hr: tuple[float, float] | None = None
-    """Range of the hazard ratio in randomised trials; an estimate whose interval lies outside it
-    raises an alarm. Null: no alarm is raised."""
+    """Range of the hazard ratio in randomised trials; an estimate whose whole interval lies outside
+    it raises an alarm. Null: no estimate is compared with trials."""
     expected_hr_source: str = ""
     """The trials that the range is from."""
 

@@ -30,7 +30,7 @@ import pandas as pd
 
 #: Maximum of patients in a request; a longer list is sent in several.
 AT_ONCE = 1000
-#: Seconds to wait after a refusal that does not state them.
+#: Seconds to wait after a refusal that does not state whole seconds.
 PAUSE = 1.0
 #: Statuses after which a request is repeated.
 BUSY = (429, 503)
@@ -47,7 +47,7 @@ class EndpointError(RuntimeError):
     """Refusal or failure of a request; its text holds no patient's value.
 
     ``code`` is for programs, ``message`` for people, ``details`` hold place (``where``) and text
-    (``problem``) of each problem; ``status`` is HTTP's, 0 if there was no answer.
+    (``problem``) of each problem; ``status`` is HTTP's, 0 for errors that the client finds.
     """
 
     def __init__(
@@ -67,16 +67,16 @@ class Prediction:
     quantities: Mapping[str, Quantity]
     """Column of ``accomplice predict``, such as ``risk`` or ``survival@12`` -> value."""
     flags: tuple[str, ...]
-    """Odd values of the patient; empty if there are none."""
+    """What is odd about the patient's values or the months; empty if nothing is."""
     patient_id: str | None = None
     """Identifier, if the patient had one."""
     curve: tuple[Mapping[str, float], ...] = ()
-    """Month (``time``), ``survival``, ``low`` and ``high`` of each point of the survival curve."""
+    """``time`` (months), ``survival``, ``low`` and ``high`` of each point of the survival curve."""
     interval: float | None = None
-    """Chance that the true survival lies between low and high."""
+    """Chance that the true survival lies between low and high; None if there is no curve."""
 
     def __getitem__(self, name: str) -> Quantity:
-        """Return a quantity by its name."""
+        """Return a quantity by its name; KeyError if there is none."""
         return self.quantities[name]
 
     def frame(self) -> pd.DataFrame:
@@ -119,7 +119,7 @@ class Explanation:
     risk: float
     """Log-hazard; higher is worse."""
     base: float
-    """Risk of a typical patient."""
+    """Risk of a typical training patient, untreated."""
     features: Mapping[str, float]
     """Feature -> its part of the risk."""
     modalities: Mapping[str, float]
@@ -137,10 +137,7 @@ class Explanation:
 
 @dataclass(frozen=True)
 class WhatIf:
-    """Predictions for one patient at several values of a feature.
-
-    Model and note are those of :class:`Predictions`.
-    """
+    """Predictions for one patient at several values; model and note as in :class:`Predictions`."""
 
     feature: str
     """The feature's name in the study."""
@@ -159,7 +156,7 @@ class WhatIf:
 
 
 class Client:
-    """Client of one endpoint; its refusals and failures are raised as :class:`EndpointError`."""
+    """Client of one endpoint; each request but :meth:`ready` can raise :class:`EndpointError`."""
 
     def __init__(
         self,
@@ -203,7 +200,7 @@ class Client:
             times: months at which survival is predicted; the endpoint's default ones if absent.
 
         Raises:
-            EndpointError: the endpoint refuses, fails, or cannot be reached.
+            EndpointError: the patient is invalid, or the endpoint refuses, fails or is not reached.
         """
         body = {"patient": _plain(patient), **_months(times)}
         return _prediction(self._ask("POST", "/predict", body))
@@ -211,16 +208,15 @@ class Client:
     def predict_batch(
         self, patients: Sequence[Patient] | pd.DataFrame, times: Sequence[float] | None = None
     ) -> Predictions:
-        """Predict for a list or a table of patients, in several requests if it is long.
-
-        A request that is too large for the endpoint is halved.
+        """Predict for a list or table of patients, in several requests if it is long or too large.
 
         Args:
             patients: list of patients as for :meth:`predict`, or a table of them.
             times: as for :meth:`predict`.
 
         Raises:
-            EndpointError: as for :meth:`predict`; or the model changed between two requests.
+            EndpointError: as for :meth:`predict`; two columns have one name; an answer is not as
+                long as its request; or the model changed between two requests.
         """
         rows: Sequence[Mapping[Any, Any]] = (
             _rows(patients) if isinstance(patients, pd.DataFrame) else patients
@@ -268,6 +264,9 @@ class Client:
             feature: name or column of the feature, or column of the treatment.
             values: values of the feature; the endpoint's default ones if absent.
             times: as for :meth:`predict`.
+
+        Raises:
+            EndpointError: as for :meth:`predict`.
         """
         body = {"patient": _plain(patient), "feature": feature}
         if values is not None:
@@ -374,7 +373,7 @@ def _cell(value: Any, name: object) -> Any:
     """Return a value as JSON has it: a date as text, a number that is not finite as None.
 
     Raises:
-        EndpointError: it is no number, text, date or missing value.
+        EndpointError: the value is no number, text, truth value, date, time or missing value.
     """
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value[()]

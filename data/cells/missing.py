@@ -1,6 +1,6 @@
 """Words that mean "not known" in a cell, and a study's or user's changes to them.
 
-A level that a study declares is a level, whatever the word.
+A word that a study lists as a level of a column is a level there, even if it is one of these.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-#: Cells that mean "not known", compared in lower case and without blanks around them.
+#: Words that mean "not known" in any column, in the spelling of :func:`word_of`.
 MISSING = frozenset(
     {"", ".", "?", "-", "--", "'--", "na", "n/a", "#na", "#n/a", "#n/a n/a", "<na>", "nan", "-nan"}
     | {"null", "missing", "unknown", "not available", "not reported", "not stated"}
@@ -37,13 +37,13 @@ def word_of(cell: object) -> str:
 
 
 def words_of(cells: Collection[object]) -> frozenset[str]:
-    """Return distinct cells in the spelling of this module's words; see :func:`word_of`."""
+    """Return the distinct words of cells, each as :func:`word_of` spells it."""
     return frozenset(map(word_of, cells))
 
 
 @dataclass(frozen=True)
 class Words:
-    """A study's or user's changes to the words for missing."""
+    """A study's or user's changes to the words for missing, in the spelling of :func:`word_of`."""
 
     missing: frozenset[str] = frozenset()
     """Further words that mean missing."""
@@ -57,5 +57,5 @@ class Words:
         return (MISSING | self.missing) - self.kept - self.levels.get(column, frozenset())
 
     def no_numbers(self, column: str) -> frozenset[str]:
-        """Return the further words that mean missing in a column of numbers."""
+        """Return the words that mean missing in a column of numbers, beyond :meth:`blank`."""
         return NO_NUMBERS - self.kept - self.levels.get(column, frozenset())

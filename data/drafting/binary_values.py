@@ -16,19 +16,20 @@ from accomplice.data.study_parts import as_level
 def yes_no_values(
     cells: pd.Series, name: str, yes: str, no: str, words: Collection[str] = MISSING
 ) -> tuple[list[str], list[str]]:
-    """Return the values of a column that mean yes and those that mean no.
+    """Return the values of a column that mean yes and those that mean no, each sorted.
 
-    If only two values occur and one of them is known, the other is its opposite.
+    A value that matches both patterns means yes. If only two values occur and one of them matches a
+    pattern, the other means the opposite.
 
     Args:
         cells: the column (n,).
         name: the column's name, for errors.
-        yes: pattern of values that mean yes.
-        no: pattern of values that mean no.
+        yes: pattern of whole values, in lower case, that mean yes.
+        no: pattern of whole values, in lower case, that mean no.
         words: cells that mean missing, in lower case.
 
     Raises:
-        InputError: a value is known to be neither, or no value means yes or no value means no.
+        InputError: a value means neither yes nor no, no value means yes, or no value means no.
     """
     codes, distinct = pd.factorize(cells, use_na_sentinel=True)
     texts = [as_level(cell) for cell in distinct]

@@ -29,9 +29,9 @@ class FurtherEndpoints:
     endpoints: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Name of an endpoint -> its entry in the study file."""
     columns: list[str] = field(default_factory=list)
-    """Columns of their times and events, which are no features."""
+    """Columns of the endpoints' times and events, which are no features."""
     notes: list[str] = field(default_factory=list)
-    """One line each on drafted endpoints, and on those that could not be drafted."""
+    """One line on each endpoint that could not be drafted, then one on all the drafted ones."""
 
 
 def further_endpoints(
@@ -46,18 +46,23 @@ def further_endpoints(
     *,
     gaps: bool,
 ) -> FurtherEndpoints:
-    """Draft each further endpoint whose time and event columns are named alike.
+    """Draft each further endpoint for which exactly one pair of columns, time and event, fits.
+
+    The two columns match the endpoint's pattern and are named alike but for words such as
+    ``months`` and ``status``. An endpoint that cannot be drafted without a question is left out,
+    with a note.
 
     Args:
         frame: the table, one row a patient.
         first: name of the endpoint that is drafted already.
         used: columns that have a role.
-        panel: patterns of endpoints' names.
+        panel: known names, with a pattern of columns for each endpoint.
         words: cells that mean missing, in lower case.
         mark: decimal mark of the table's columns, if known.
         unit: unit of a time whose column names none.
         keys: column -> the key that all its cells begin with.
-        gaps: whether patients without follow-up are expected.
+        gaps: whether patients without follow-up are usual in this source, so that time 0 means
+            none; patients without follow-up are left out in any case.
     """
     found, drafts = FurtherEndpoints(), list[str]()
     free = {str(name): key_of(keys.get(str(name), str(name))) for name in frame.columns}
@@ -98,7 +103,7 @@ def _pair(
 
     Args:
         frame: the table.
-        names: column of the endpoint -> its name as a key.
+        names: column that matches the endpoint's pattern -> its key, by :func:`panel.key_of`.
         words: cells that mean missing, in lower case.
     """
     times = {name: stem for name, key in names.items() if (stem := _stem(key, _TIME)) != key}
@@ -117,7 +122,10 @@ def _stem(key: str, words: re.Pattern[str]) -> str:
 
 
 def _is_event(cells: pd.Series, words: Collection[str]) -> bool:
-    """Whether all known cells of a column mean the event or none, and both occur."""
+    """Whether each known cell of a column means the event or no event, and both occur.
+
+    A column of more than 20 distinct cells is taken for something else.
+    """
     distinct = pd.unique(cells.dropna())
     if len(distinct) > 20:
         return False

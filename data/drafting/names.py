@@ -26,7 +26,7 @@ _BESIDE_ID = re.compile(
 _OTHER_ID = re.compile(
     r"X?\d+(_[a-z])?_at|\d{1,9}|ILMN_\d+|A_\d+_P\d+|ENST\d{11}(\.\d+)?|[NX][MR]_\d+(\.\d+)?"
 )
-#: Fewest columns that a pattern of ids must fit where the panel knows none of their genes.
+#: Fewest columns that a pattern of ids must fit, unless the panel knows a gene of one.
 SEVERAL = 3
 #: A gene's symbol that a spreadsheet has turned into an ISO date.
 _ISO = re.compile(r"\d{4}-(?P<month>\d\d)-(?P<day>\d\d)( 00:00:00)?")
@@ -41,7 +41,7 @@ _STEMS = {
 }
 #: Symbol -> another gene with the same date: 1 March is MARCH1 or MARC1, 2 March MARCH2 or MARC2.
 _EITHER = {"MARCHF1": "MTARC1", "MARCHF2": "MTARC2"}
-#: Current symbols of the genes that a spreadsheet turns into dates.
+#: Current symbols of genes whose former ones, such as MARCH1, a spreadsheet turns into dates.
 _DATE_LIKE_GENES = {
     *(f"MARCHF{i}" for i in range(1, 12)),
     *(f"SEPTIN{i}" for i in range(1, 15)),
@@ -71,7 +71,7 @@ class Naming:
     names: dict[str, str] = field(default_factory=dict)
     """Column -> name of its feature, where that differs."""
     genes: set[str] = field(default_factory=set)
-    """Columns that are genes although their names look like words for an outcome, or dates."""
+    """Columns that are genes although their names are also words, as MET is, or dates."""
     entry: dict[str, str] = field(default_factory=dict)
     """Column that holds a time of the follow-up -> the reason why it is no feature."""
     remarks: list[str] = field(default_factory=list)
@@ -134,7 +134,10 @@ def _keys(keys: Mapping[str, str], columns: set[str]) -> dict[str, str]:
 
 
 def _beside_ids(columns: set[str], panel: Panel, found: Naming) -> None:
-    """Add to ``found`` the symbols of columns that are named by a gene's symbol and id."""
+    """Add to ``found`` the symbols of columns that are named by a gene's symbol and id.
+
+    Nothing is added for fewer than ``SEVERAL`` such columns if the panel knows none of the genes.
+    """
     symbols: dict[str, str] = {}
     for name in sorted(columns):
         met = _BESIDE_ID.fullmatch(name)
@@ -149,7 +152,7 @@ def _beside_ids(columns: set[str], panel: Panel, found: Naming) -> None:
 
 
 def _by_other_ids(frame: pd.DataFrame, found: Naming) -> None:
-    """Add a remark to ``found`` if columns are named by ids of probes or transcripts."""
+    """Add a remark to ``found`` if ``SEVERAL`` columns or more are named by ids of other kinds."""
     named = [str(n) for n in frame.columns if _OTHER_ID.fullmatch(str(n))]
     if len(named) >= SEVERAL:
         found.remarks.append(
@@ -159,7 +162,7 @@ def _by_other_ids(frame: pd.DataFrame, found: Naming) -> None:
 
 
 def _ensembl(columns: set[str], panel: Panel, found: Naming) -> None:
-    """Add to ``found`` the symbols of columns that are named by Ensembl ids."""
+    """Add to ``found`` the symbols of columns that are named by Ensembl ids the panel knows."""
     symbols: dict[str, str] = {}
     for name in sorted(columns):
         symbol = panel.ensembl.get(name.split(".")[0]) if ENSEMBL.fullmatch(name) else None
@@ -171,7 +174,10 @@ def _ensembl(columns: set[str], panel: Panel, found: Naming) -> None:
 
 
 def _dated(columns: set[str], found: Naming) -> None:
-    """Add to ``found`` the symbols that a spreadsheet turned into dates, where only one fits."""
+    """Add to ``found`` the genes whose symbols a spreadsheet turned into dates.
+
+    A column gets a symbol only if no other gene has the same date and no other column the symbol.
+    """
     repaired: dict[str, str] = {}
     doubtful: list[str] = []
     for name in sorted(columns):
@@ -202,7 +208,11 @@ def _dated(columns: set[str], found: Naming) -> None:
 
 
 def _is_gene(frame: pd.DataFrame, name: str, genes: list[str], time: Array | None) -> bool:
-    """Whether a column has the range of the table's genes, and does not correlate with the time.
+    """Whether a column of numbers is measured like the table's genes and unlike the time.
+
+    At least 0.3 n of its values are distinct; they lie in the genes' range, widened by its width on
+    both sides; and their rank correlation with the time is at most ``LIKE_TIME`` in size. Whole
+    numbers stored as floats, as in a column with empty cells, are refused.
 
     Args:
         frame: the columns (n rows).
@@ -230,7 +240,12 @@ def _is_gene(frame: pd.DataFrame, name: str, genes: list[str], time: Array | Non
 
 
 def _follow_up_times(frame: pd.DataFrame, time: Array) -> dict[str, str]:
-    """Return column that holds a time of the follow-up -> the reason why it is no feature."""
+    """Return column that holds a time of the follow-up -> the reason why it is no feature.
+
+    Args:
+        frame: the columns (n rows).
+        time: follow-up in months (n,).
+    """
     found = {}
     for name, cells in frame.items():
         key = key_of(str(name))
@@ -250,7 +265,8 @@ def _follow_up_times(frame: pd.DataFrame, time: Array) -> dict[str, str]:
 def _never_beyond(values: Array, time: Array) -> bool:
     """Whether values (n,) never exceed the time (n,), though they would if patients were shuffled.
 
-    The time is in months, the values in months, days, years or weeks.
+    The time is in months, the values in months, days, years or weeks. Of shuffled pairs more than a
+    tenth must exceed. False for fewer than 20 known values, or fewer than 10 distinct ones.
     """
     known = ~np.isnan(values)
     if known.sum() < 20 or len(np.unique(values[known])) < 10:

@@ -23,14 +23,15 @@ def _single(pairs: Iterable[tuple[str | None, str]]) -> dict[str | None, str | N
 
 @dataclass(frozen=True)
 class Spellings:
-    """Spellings of a feature's levels that its study does not list."""
+    """Rules for spellings of a feature's levels that its study does not list."""
 
     key: str
     """Name of the feature's column, as :func:`panel.key_of` writes it."""
     alike: dict[str | None, str | None]
-    """Normalised text -> the level or listed spelling that has it; None where several have it."""
+    """Text written by :func:`panel.same_key` -> the level or listed spelling; None of several."""
     coded: list[tuple[Callable[[str, str], str | None], dict[str | None, str | None]]]
-    """Functions by which panels read a cell, each with its meaning -> the level that has it."""
+    """Functions by which the panels read the meaning of a cell in a column, each with a dictionary:
+    meaning -> the level with this meaning, None if several levels have it."""
 
     @classmethod
     def of(cls, feature: Feature, name: str) -> Self:
@@ -48,7 +49,10 @@ class Spellings:
         return cls(key, alike, [entry for entry in coded if {*entry[1]} - {None}])
 
     def level(self, text: str) -> str | None:
-        """Return the level or listed spelling that another text means; None if uncertain."""
+        """Return the level or listed spelling that another text means.
+
+        None if it means no level or may mean several, or is longer than ``LONGEST``.
+        """
         if len(text) > LONGEST:
             return None
         if (plain := same_key(text)) in self.alike:

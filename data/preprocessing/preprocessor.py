@@ -2,13 +2,16 @@
 
 Three steps, applied by ``preprocessing.batched_preprocessor`` with the fitted state:
 
-1. *Scale*: numbers are log-transformed where that reduces skew, clipped to the middle 99 % of the
-   training patients' values, and standardised, (x − mean) / SD; expression becomes the normal
-   score of its rank among the assay's reference quantiles; ordinals are standardised ranks.
-2. *Linear design*: scaled numbers, centred indicators of category levels, indicators of missing
-   values, products of the study's interactions. A missing value becomes zero, the training mean.
-3. *Piecewise-linear embedding* of the numbers for the network (Gorishniy et al., "On embeddings for
-   numerical features in tabular deep learning", NeurIPS 2022), centred so that missing is zero.
+1. *Scale*: numbers and densities are log-transformed where that reduces a strong skew; expression
+   becomes the normal score of its rank among the assay's reference quantiles; an ordinal is the
+   position of its level. Then all of them are clipped to the middle 99 % of the training patients'
+   values and standardised, (x − mean) / SD. Categories have no scale.
+2. *Linear design*: scaled features, standardised indicators of category levels, centred indicators
+   of missing values, products of the study's interactions. A missing value becomes zero, the
+   training mean.
+3. *Piecewise-linear embedding* of the scaled features for the network (Gorishniy et al., "On
+   embeddings for numerical features in tabular deep learning", NeurIPS 2022), centred so that
+   missing is zero.
 """
 
 from __future__ import annotations
@@ -37,11 +40,11 @@ from accomplice.data.preprocessing.scaling import (
 from accomplice.data.preprocessing.state import PreprocessorState, ranks_of
 from accomplice.data.study import Study
 
-#: Fewest known values of a feature; with fewer it counts as missing in all patients.
+#: Fewest known values of a feature; with fewer, the fit takes all its values for missing.
 FEWEST_KNOWN = 5
-#: Fewest missing, and fewest known, values of a feature whose missingness is an input.
+#: Fewest patients with 0, and fewest with 1, in an indicator of missingness that is an input.
 MISSING_COUNT = 10
-#: Most columns of the embedding; the more features, the fewer bins each.
+#: Most columns of the embedding, unless there are more features; each has at least one bin.
 EMBEDDED_WIDTH = 640
 
 
@@ -69,8 +72,8 @@ class Preprocessor(PreprocessorState):
         Args:
             study: description of the p features.
             values: (n, p) coded features, NaN is missing.
-            centre: (n,) hospital; one of enough patients gets an expression scale of its own.
-            bins: bins of the embedding for each feature; fewer if there are many features.
+            centre: (n,) hospital; one of at least 50 patients gets an expression scale of its own.
+            bins: maximum of the embedding's bins for each feature; see ``EMBEDDED_WIDTH``.
         """
         kinds = np.array([f.kind for f in study.features.values()])
         category, expression = kinds == "category", kinds == "expression"
@@ -140,14 +143,15 @@ class Preprocessor(PreprocessorState):
         return Inputs(made.linear[0], made.embedded[0].T, made.present.T.astype(precision))
 
     def linear(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
-        """Return the linear design (n, d) alone; the embedding is several times as wide."""
+        """Return the linear design (n, d) alone, without computing the embedding."""
         (made,) = self._batch.linear(values, centre)
         return np.asarray(made)
 
     def singles(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
         """Return the design's columns of one feature each (n, c), NaN where the feature is missing.
 
-        :meth:`single_columns` describes them. Known values have mean 0 among training patients.
+        :meth:`single_columns` describes them. A column's known values have mean 0 among the
+        training patients, if at least ``FEWEST_KNOWN`` are known.
         """
         (made,) = self._batch.singles(values, centre)
         return np.asarray(made)
@@ -167,9 +171,10 @@ class Preprocessor(PreprocessorState):
         return BatchedPreprocessor((self,))
 
     def sample(self, n: int, rng: np.random.Generator) -> Array:
-        """Draw synthetic coded features (n, p) in the training range, one value in five missing.
+        """Draw synthetic coded features (n, p), about one value in five missing.
 
-        Each feature is drawn by itself, so that no row is a real patient's.
+        Numbers are drawn in the training range, levels from all of the study's. Each feature is
+        drawn by itself, so that no row is a real patient's.
         """
         place = rng.random((n, len(self.mean)))
         scaled = self.low + place * (self.high - self.low)
@@ -187,8 +192,8 @@ class Preprocessor(PreprocessorState):
     def typical(self) -> Array:
         """Return the coded features (p,) of a typical patient, made from training summaries.
 
-        A number is the training mean, taken on the models' scale and converted back; an ordinal is
-        the level nearest to the mean rank; a category is the most frequent level.
+        A number or expression is the training mean, taken on the models' scale and converted back;
+        an ordinal is the level nearest to the mean position; a category is the most frequent level.
         """
         values = np.array(self.mean)
         logged = ~np.isnan(self.log_offset)
@@ -228,7 +233,8 @@ class Preprocessor(PreprocessorState):
         """Return coded features (n, p) with expression on the scale of each patient's centre (n,).
 
         Expression on the scale of all patients becomes the value of the same rank in the centre, if
-        the centre has a scale of its own. All else stays as it is.
+        the centre has a scale of its own; beyond the outermost stored quantile it becomes that
+        quantile. All else stays as it is.
         """
         found = np.array(values)
         overall = self.reference.get("")
@@ -244,6 +250,6 @@ class Preprocessor(PreprocessorState):
 
 
 def _levels_of(study: Study, j: int) -> range:
-    """Return the levels of a category that get an indicator: all, or one of two."""
+    """Return the levels of a category that get an indicator: all, or the second of two."""
     levels = list(study.features.values())[j].levels or ()
     return range(1, 2) if len(levels) == 2 else range(len(levels))

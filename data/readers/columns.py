@@ -1,4 +1,4 @@
-"""Take a column from a table, with an error that names the nearest one if it is missing."""
+"""Take a column from a table, with an error that helps if the table lacks the column."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ def column(frame: pd.DataFrame, name: str, where: str) -> pd.Series:
         where: file, endpoint or key of the study file that names the column, for errors.
 
     Raises:
-        InputError: the table has no such column, or cells of the column hold lists.
+        InputError: the table has no such column (the text gives the nearest name, or says that the
+            table is transposed), or cells of the column hold lists.
     """
     if name not in frame.columns:
         transposed = len(frame.columns) > 1 and frame.iloc[:, 0].astype(str).eq(name).any()

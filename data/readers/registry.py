@@ -19,7 +19,7 @@ def reader_named(name: str) -> Reader:
     """Return the reader that a study file names.
 
     Raises:
-        InputError: no reader has that name; the text gives the nearest name.
+        InputError: no reader has that name; the text gives the nearest name, if one is near.
     """
     if name not in READERS:
         raise InputError(f"source.reader: no reader '{name}'{nearest(name, READERS)}")
@@ -27,7 +27,7 @@ def reader_named(name: str) -> Reader:
 
 
 def recognise(path: Path, first: str = DEFAULT) -> str:
-    """Return the name of the reader that recognises a path.
+    """Return the name of the first reader that recognises a path, ``DEFAULT`` if none does.
 
     Args:
         path: a file or a folder.

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from accomplice.data.arrays import Array, Ints
 
-#: Maximum of steps between a curve's points, without the months of the request.
+#: Maximum number of steps between a curve's points, without the months of the request.
 POINTS = 40
 #: Decimals of survival: half the length of a float's text, and more than can be drawn.
 DECIMALS = 8
 #: The two digits of each number from 0 to 99, as one integer each (100,).
 PAIRS = np.frombuffer("".join(f"{i:02d}" for i in range(100)).encode(), np.uint16)
-#: Possible months between two points; the smallest that makes at most ``POINTS`` steps is taken.
+#: Possible months between two points; the smallest that makes at most ``POINTS`` steps is taken. If
+#: all make more, the horizon is divided into ``POINTS`` steps.
 STEPS = (1, 2, 3, 6, 12, 24, 60, 120, 240, 600, 1200)
 #: JSON keys of a point's probabilities.
 NAMES = ("survival", "low", "high")
@@ -64,6 +65,10 @@ def curves_json(times: Sequence[float], curves: Array) -> list[orjson.Fragment]:
 @lru_cache(REMEMBERED)
 def _template(times: tuple[float, ...], known: int) -> tuple[NDArray[np.uint8], Ints, Ints]:
     """Return the JSON of a curve with zeros for its probabilities, and the places of their digits.
+
+    Args:
+        times: (t,) months.
+        known: number of the first ``NAMES`` that have probabilities; the others are null.
 
     Returns:
         The JSON's w bytes (w,), and the positions in it of the digits before (c,) and after

@@ -1,7 +1,7 @@
 """Predictions of one patient over several values of one feature.
 
-They are predictions for patients who differ in the feature, not effects of changing it; those for
-the treatment are effects as far as its effect is identified. The answer's note says so.
+They are predictions for patients who differ in the feature, not effects of changing it, as the
+answer's note says. Those for the treatment are effects as far as its effect is identified.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def read_what_if(body: bytes, reader: PatientReader, horizon: float | None) -> W
     values = _values(raw.get("values"), feature, reader, problems)
     times = check_times(raw.get("times"), horizon, problems)
     if values is not None:
-        # JSON writers know no integers of more digits than this.
+        # orjson writes no integers beyond 64 bits, and models read floats.
         values = [float(v) if isinstance(v, int) and abs(v) > WHOLE else v for v in values]
     return WhatIf(patients[0], feature or "", values, times)
 
@@ -149,7 +149,10 @@ def what_if(predictor: Predictor, request: WhatIf) -> dict[str, Any]:
 
 
 def _default_values(predictor: Predictor, request: WhatIf) -> tuple[Value, ...]:
-    """Return values of the feature on the expression scale of the patient's hospital."""
+    """Return the default values (k,) of the feature.
+
+    Expression is on the scale of the patient's hospital, if the hospital has a scale of its own.
+    """
     read = predictor.read(CheckedRequest([request.patient], None))
     centre = None if read.centre is None else str(read.centre[0])
     summaries = training_values(predictor.bundle, centre or None)

@@ -43,7 +43,7 @@ OTHERS = re.compile(
 
 
 class ServerError(RuntimeError):
-    """Failure of a server or of its packaging; the text ends with the end of the log, if any."""
+    """Failure of a server or of its packaging."""
 
 
 def quiet_environment() -> dict[str, str]:
@@ -66,7 +66,11 @@ class Supply(Protocol):
         """Return the environment variables that the server needs."""
 
     def begin(self) -> None:
-        """Hand over the first bundle."""
+        """Hand over the first bundle.
+
+        Raises:
+            InputError: there is no such bundle, or it was changed.
+        """
 
     def look(self) -> None:
         """Hand over another bundle, if there is one; never raises."""
@@ -153,7 +157,7 @@ def running(
     """Run a server until the block ends.
 
     Args:
-        argv: the server's command, from :func:`serve_command`.
+        argv: the server's command, from :func:`serve_command`; 127.0.0.1 must reach its address.
         env: the server's whole environment, from :func:`serve_command`.
         port: port that the server listens on.
         timeout: seconds until the server must be ready.
@@ -235,7 +239,11 @@ def _start(
     out: IO[bytes] | None,
     host: str = HOST,
 ) -> subprocess.Popen[bytes]:
-    """Start a server with a folder as its home; its output goes to a file, or to the terminal."""
+    """Start a server with a folder as its home; its output goes to a file, or to the terminal.
+
+    Raises:
+        InputError: the port cannot be listened on.
+    """
     check_free(port, host)
     return subprocess.Popen(
         list(argv),
@@ -252,7 +260,13 @@ def _start(
 
 
 def _ready(process: subprocess.Popen[bytes], port: int, timeout: float) -> bool:
-    """Wait for a server, and return whether it was ready within ``timeout`` seconds."""
+    """Wait until a server is ready or ends, and return whether it was ready in time.
+
+    Args:
+        process: the server's process.
+        port: port that the server listens on.
+        timeout: seconds to wait.
+    """
     until = time.monotonic() + timeout
     while process.poll() is None and time.monotonic() < until:
         # Not by urllib, which would ask a proxy named in the environment.

@@ -141,7 +141,12 @@ def _introduce(models: Mapping[str, Contender]) -> Iterator[str]:
 
 
 def _table(made: Comparison, letter: str) -> Table:
-    """Return the table of both models' scores, paired differences and calibration."""
+    """Return the table of both models' scores, paired differences and calibration.
+
+    Args:
+        made: comparison of model A with another one.
+        letter: letter of the other model.
+    """
     from rich.table import Table
 
     from accomplice.training.metrics.table import METRICS

@@ -1,4 +1,4 @@
-"""Steps before the work of a verb: check the input, read patients, open the store."""
+"""Steps before the work of a verb: settings, checks of the input, patients, and the store."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class Request(NamedTuple):
     out: Path | None
     """Folder of the bundle; None for the default one."""
     force: bool
-    """Whether an earlier bundle is replaced."""
+    """Whether an earlier bundle may be replaced."""
     max_seconds: float | None
-    """Limit of the whole command; None for none."""
+    """Limit of the whole command, in seconds; None for none."""
     began: float
     """Start of the command, in seconds of the monotonic clock."""
 
@@ -51,19 +51,21 @@ def begin(
     searches: bool = False,
     storage: str | None = None,
 ) -> tuple[P, Config, Store, Budget]:
-    """Check the input of ``train`` and ``tune``, then open the store.
+    """Check the input of ``train`` and ``tune``, read the patients, and open the store.
 
     Args:
         request: input from the command line.
         load: function that reads a study file and its patients, such as ``loading.load_cohort``.
-        searches: whether an Optuna study is needed.
-        storage: address of the Optuna study's database; the store's own if absent.
+        searches: whether the verb uses an Optuna study, whose database is then checked.
+        storage: address of that database; the store's own if absent.
 
     Returns:
         Patients, configuration, store, and the budget that is left for the work.
 
     Raises:
-        InputError: the input is wrong; nothing has been written then.
+        InputError: the input is wrong, and nothing has been written; or the store or Optuna's
+            database cannot be opened.
+        KeyboardInterrupt: Ctrl-C was pressed.
     """
     budget = Budget(request.max_seconds or math.inf, began=request.began)
     with ctrl_c_heeded():
@@ -104,7 +106,7 @@ def begin(
 
 
 def inputs_of(study: Path) -> list[Path]:
-    """Return a study file and the tables and folders that it names, as far as it can be read."""
+    """Return a study file and the tables and folders that it names; the file alone if invalid."""
     from accomplice.data.errors import InputError
     from accomplice.data.study import load_study
 
@@ -161,6 +163,10 @@ def ctrl_c_heeded() -> Iterator[None]:
     """Raise ``KeyboardInterrupt`` at the end of the block if a library swallowed a Ctrl-C.
 
     A library that guards an import by a bare ``except`` does so, as mpmath, which torch imports.
+    Outside the main thread, where signals cannot be handled, nothing is done.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was pressed in the block.
     """
     heard = False
 

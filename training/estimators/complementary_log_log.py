@@ -14,7 +14,7 @@ from accomplice.training.estimators.newton import Newton, maximise
 
 #: Decrease of a log-likelihood ℓ that counts as rounding, as a part of 1 + |ℓ|.
 ROUNDING = 1e-12
-#: Change of a linear predictor by a last step above which the likelihood has no maximum.
+#: Largest change of a linear predictor by a last step; above, the likelihood has no maximum.
 LONG = 1e-3
 
 
@@ -29,8 +29,8 @@ def fit_complementary_log_log(
 ) -> Array:
     """Fit P(case) = 1 − exp(−exp(offset + design @ β)) by weighted maximum likelihood.
 
-    Fisher scoring with halved steps; the likelihood is concave in β. A fit ends after a step below
-    one of the two limits ``promised`` and ``short``.
+    Fisher scoring with halved steps; the log-likelihood is concave in β. A fit ends after a step
+    within one of the two limits ``promised`` and ``short``.
 
     Args:
         design: (n, k) design matrix.
@@ -44,7 +44,7 @@ def fit_complementary_log_log(
 
     Returns:
         (d, k) β; NaN where the likelihood has no maximum, as where the design separates the cases
-        from the others, or where it does not determine β.
+        from the others, where it does not determine β, or where the steps do not reach a limit.
 
     Example:
         One case among two has the probability 1 − exp(−log 2):
@@ -108,6 +108,6 @@ def derivatives(case: Bools, weight: Array, predictor: Array) -> tuple[Array, Ar
 
 def _hazard(predictor: Array) -> tuple[Array, Array]:
     """Return cumulative hazard and probability of the event, elementwise."""
-    # Beyond these bounds the probability is 0 or 1 to the last digit.
+    # Beyond these bounds the probability is within 1e-13 of 0 or 1.
     hazard = np.exp(np.clip(predictor, -30.0, 3.5))
     return hazard, -np.expm1(-hazard)

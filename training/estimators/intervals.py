@@ -42,12 +42,14 @@ def percentile_interval(values: Array, level: float = 0.95) -> tuple[float, floa
     """Bound a statistic by the (1 ± level) / 2 quantiles of its bootstrap draws.
 
     Args:
-        values: (draws,) values of the statistic; NaN where undefined, which are left out.
+        values: (draws,) values of the statistic, at least one; NaN, where it is undefined, is left
+            out.
         level: coverage.
 
     Returns:
         Low and high: the values of rank (draws + 1) p at p = (1 ± level) / 2, interpolated between
-        two ranks (Davison & Hinkley, Bootstrap Methods and their Application, 1997, 5.2.1).
+        two ranks (Davison & Hinkley, Bootstrap Methods and their Application, 1997, 5.2.1). A rank
+        below 1 or above the number of draws becomes the first or the last one.
 
     Raises:
         UndefinedMetricError: the statistic is undefined in more than a tenth of the draws.
@@ -148,9 +150,9 @@ class Estimate:
 
 
 def determined(estimates: Mapping[str, Estimate], figures: Mapping[str, float]) -> dict[str, float]:
-    """Return all finite numbers among estimates and single figures, by name.
+    """Return the numbers below 1e300 in size among estimates and single figures, by name.
 
-    An estimate ``c`` gives ``c``, ``c_low`` and ``c_high``.
+    An estimate ``c`` gives ``c``, ``c_low`` and ``c_high``. NaN and infinity are left out.
 
     Example:
         >>> determined({"c": Estimate(0.7, 0.6, float("nan"))}, {"slope": 1.1})
@@ -191,8 +193,8 @@ def finite_or_none(value: float) -> float | None:
 def plain(value: Any) -> Any:
     """Return nested values as plain data for JSON.
 
-    Objects with a method ``to_json`` are replaced by its result, arrays and tuples by lists, NaN
-    and infinity by None.
+    Objects with a method ``to_json`` are replaced by its result, arrays and tuples by lists, keys
+    of dictionaries by text, NaN and infinity by None.
 
     Example:
         >>> plain({"slope": float("nan"), "times": np.array([12, 36])})

@@ -17,7 +17,7 @@ from accomplice.training.estimators.cox import RiskSets, fit_cox
 from accomplice.training.estimators.intervals import Z95
 from accomplice.training.estimators.kaplan_meier import KaplanMeier
 
-#: Events for each term of the spline.
+#: Events for each term of the spline, the constant among them.
 EVENTS_EACH = 10
 #: Number of months at which the curve is computed.
 POINTS = 60
@@ -49,6 +49,12 @@ def zph_test(X: Array, time: Array, event: Bools) -> list[ChiSquare]:
         X: (n, p) covariates.
         time: (n,) follow-up.
         event: (n,) whether the event was seen.
+
+    Returns:
+        (p,) the test of each column.
+
+    Raises:
+        LinAlgError: V₀ is singular, as with linearly dependent columns.
 
     Example:
         >>> time, event = np.arange(1.0, 41.0), np.ones(40, dtype=bool)

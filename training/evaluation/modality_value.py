@@ -48,7 +48,9 @@ def modality_values(
         budget: time budget; at least one modality is judged, however short it is.
 
     Returns:
-        One value for each modality but the treatment; none where there is only one modality.
+        One value for each modality of the study without its treatment: none if there is only one,
+        fewer if the time runs out. A loss is unknown if fewer than ``EVENTS_TO_JUDGE`` of the
+        patients who have the modality had the event.
     """
     rows = sample(len(followed), MOST_WITHHELD, config.seed)
     if rows is not None:
@@ -96,7 +98,7 @@ def _value(
         followed: outcomes of the same patients.
         has: (n,) whether any value of the modality is known.
         values: (n, p) features with the modality withheld.
-        full: risk and Brier score (n,) with all modalities.
+        full: risk and Brier score (n,) with all modalities, from :func:`_parts`.
     """
     rows = np.flatnonzero(has)
     group, patients = followed.take(rows), len(rows)
@@ -119,6 +121,12 @@ def _value(
 def _parts(
     followed: BootstrappedOutcome, predicted: Predictions, curves: Array
 ) -> tuple[Array, Array]:
-    """Return risk (log-hazard) and Brier score (n,) of each patient."""
+    """Return the risk (n,), log-hazard less its mean in the patient's fold, and Brier score (n,).
+
+    Args:
+        followed: outcomes of n patients.
+        predicted: the patients' folds, and the grid of the curves.
+        curves: (n, j + 1) cumulative hazards.
+    """
     risk = within(log_risk(curves), predicted.group)
     return risk, followed.brier_averages(predicted.grid, curves)

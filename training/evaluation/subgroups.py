@@ -55,7 +55,7 @@ class Scored:
         }
 
     def gained(self, member: Bools) -> Estimate:
-        """Return the mean gain of the members (n,) of a group."""
+        """Return the mean gain of the members (n,) of a group, with its interval."""
         return Estimate.of_draws(self.followed.take(member).draws.mean(self.gain[member]))
 
     def enough(self, member: Bools) -> bool:
@@ -77,8 +77,9 @@ def subgroups(scored: Scored, cohort: Cohort) -> tuple[Subgroup, ...]:
 def groups_of(cohort: Cohort) -> Iterator[tuple[str, str, Bools]]:
     """Yield feature, level and members (n,) of each group, the group of all patients first.
 
-    Clinical features are those of the first modality and of the baselines. Groups are made by
-    clinical numbers, cut at a rounded median, by features with few levels, and by centre.
+    Groups are made by each clinical number, cut at its rounded median; by each feature with at most
+    ``MOST_CATEGORY`` levels, or ``MOST_ORDINAL`` of a clinical ordinal; and by centre, if there are
+    several. Clinical features are those of the first modality and of the baselines.
     """
     study = cohort.study
     first = next(iter(study.blocks.values()))
@@ -112,7 +113,8 @@ def _levels(feature: Feature, values: Array, clinical: bool) -> Iterator[tuple[s
 def patterns(scored: Scored, cohort: Cohort) -> tuple[Pattern, ...]:
     """Judge the model by pattern of missing modalities, the most frequent pattern first.
 
-    Patterns with too few events are pooled; the pool is left out if it has too few as well.
+    Patterns with too few events are pooled, and the pool comes last; it is left out if it has too
+    few as well. The treatment is no part of a pattern.
     """
     blind = cohort.prognostic()
     blocks = blind.study.blocks

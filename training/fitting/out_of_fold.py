@@ -56,14 +56,14 @@ def replay(model: SurvivalModel, cohort: Cohort, config: Config) -> Fitted:
 
     Args:
         model: the bundle's model.
-        cohort: the cohort that the model was trained on; with the seed it determines the folds.
-        config: configuration of that run.
+        cohort: the cohort that the model was trained on.
+        config: configuration of that run; with the cohort it determines the folds.
 
     Returns:
         The fit with the bundle's ensemble and an empty history.
 
     Raises:
-        InputError: the cohort cannot be divided into folds.
+        InputError: the cohort cannot be divided into folds; see :func:`folds.assign_folds`.
     """
     ensemble = model.ensemble
     fold = assign_folds(cohort, *cohort.outcome, config)

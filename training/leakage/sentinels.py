@@ -1,9 +1,10 @@
-"""Leak sentinels: checks in every run for leakage of the outcome into the model's evaluation.
+"""Leak sentinels: checks in every run for reasons not to believe the model's evaluation.
 
-Two of them find other faults: a model that has learnt nothing, and bias in the treatment's effect.
-Each sentinel answers one question with one finding; all are run, in the same order. A model with a
-finding of status ``fired`` is not promoted. Sentinels drop no feature: they name it, and the user
-moves it to ``ignored`` in the study file or confirms it under ``trusted``.
+Most look for leakage of the outcome; ``no_signal`` and ``immortal_time`` look for a model without
+signal and a biased effect of the treatment. Each sentinel answers one question with one finding;
+all are run, in the same order. A model with a finding of status ``fired`` is promoted only by
+force. Sentinels drop no feature: they name it, and the user moves it to ``ignored`` in the study
+file or confirms it under ``trusted``.
 """
 
 from __future__ import annotations
@@ -125,7 +126,15 @@ def fired(findings: tuple[Finding, ...]) -> bool:
 
 @sentinel("shuffled_outcome", "Does the pipeline find anything in permuted outcomes?")
 def shuffled_outcome(cohort: Cohort, config: Config, budget: Budget = UNLIMITED) -> Answer:
-    """Report whether the pipeline, fitted to shuffled outcomes, reaches a C above 0.5."""
+    """Report whether the pipeline, fitted to shuffled outcomes, reaches a C certainly above 0.5.
+
+    See :attr:`shuffled_outcome.Shuffled.leaks`.
+
+    Args:
+        cohort: training patients.
+        config: run configuration.
+        budget: time budget; see :func:`run_sentinels`.
+    """
     if budget.limited and budget.left() < SHUFFLED_SECONDS:
         return "not run", "Too little time was left for it."
     try:
@@ -173,7 +182,8 @@ def no_signal(evaluation: Evaluation) -> Answer:
 def ceiling(cohort: Cohort, evaluation: Evaluation) -> Answer:
     """Report whether the model's C is above the ceiling, the highest C of models without leakage.
 
-    The ceiling is the study file's, or ``CEILING`` without one.
+    The ceiling is the study file's, or ``CEILING`` without one. If the lower end of C's interval is
+    more than ``CEILING_SLACK`` below the ceiling, or undefined, a C above it is only a caution.
     """
     scores = evaluation.scores[MODEL]
     c = scores.harrell_c if math.isnan(scores.uno_c.value) else scores.uno_c
@@ -200,6 +210,8 @@ def ceiling(cohort: Cohort, evaluation: Evaluation) -> Answer:
 @sentinel("single_feature", "Does one feature alone give the outcome away?")
 def single_feature(cohort: Cohort, seed: int) -> Answer:
     """Report features that leak the outcome by their values, or by whether they are recorded.
+
+    Leaks that the study file trusts, and unusually strong features, are only a caution.
 
     Args:
         cohort: training patients.
@@ -242,7 +254,10 @@ def _named(status: Status, reasons: list[tuple[SingleFeature, str]]) -> Answer:
 
 @sentinel("known_after", "Is a feature named like something known only after the outcome?")
 def known_after(cohort: Cohort) -> Answer:
-    """Report features whose name or column is that of data known only after the outcome."""
+    """Report features whose name or column is that of data known only after the outcome.
+
+    If the study file trusts all of them, they are only a caution.
+    """
     panel, trusted = load_panel(), set(cohort.study.trusted)
     blind = cohort.study.prognostic()
     named = [
@@ -262,7 +277,9 @@ def known_after(cohort: Cohort) -> Answer:
 
 @sentinel("duplicates", "Are patients there twice, once to train and once to judge?")
 def duplicated(cohort: Cohort, fold: Ints) -> Answer:
-    """Report patients who appear twice, in different folds.
+    """Report patients who appear twice, in different folds, as ``leakage.duplicates`` finds them.
+
+    Up to a part of ``FEW_DUPLICATES`` of the rows they are only a caution.
 
     Args:
         cohort: the n training patients.

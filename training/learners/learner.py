@@ -94,7 +94,7 @@ class Learner(ABC):
 
     @classmethod
     def batched(cls, fitted: Sequence[Self], columns: int) -> Batched:
-        """Return a function that predicts for k folds at once; here it calls one after another.
+        """Return a function that predicts for k folds at once; by default, one after the other.
 
         Args:
             fitted: the fitted learner of each fold.
@@ -113,11 +113,12 @@ def on_most_bins(curves: Sequence[Array]) -> Array:
 
 
 def strongest_columns(X: Array, time: Array, event: Bools) -> Ints:
-    """Return the columns (c,) that trees may split on, those with the largest log-rank statistics.
+    """Return the columns (c,), rising, with the largest log-rank statistics: trees split on these.
 
     Of thousands of columns, the few candidates of a split would seldom include a prognostic one
     (Fan and Lv, "Sure independence screening for ultrahigh dimensional feature space", J R Stat Soc
-    B 2008). All columns that vary are returned if they are at most ``TREE_COLUMNS``.
+    B 2008). All columns that vary are returned if they are at most ``TREE_COLUMNS``; if none
+    varies, the first column is returned.
 
     Args:
         X: (n, p) design.

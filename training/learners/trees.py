@@ -30,7 +30,7 @@ BINS = 32
 #: Entries (rows of all trees' samples) grown at once: enough to outweigh the cost of the calls, few
 #: enough for the processor's cache.
 AT_ONCE = 64_000
-#: Maximum of trees times rows that are looked up at once.
+#: Maximum of trees times rows that are looked up at once, unless one word of rows has more.
 LOOKED_UP = 430_000
 #: Maximum of words of rows that are looked up at once.
 WORDS = 5
@@ -177,9 +177,9 @@ class Growth:
     depth: int
     """Maximum depth of a tree."""
     fewest: int
-    """Minimum of rows in a leaf."""
+    """Minimum of entries on each side of a split."""
     tried: int
-    """Number of candidate columns, drawn at random for each node."""
+    """Number of candidate columns drawn at random for each node, or all if there are fewer."""
     worth: Worth
     """Function by which splits are compared."""
 
@@ -205,7 +205,7 @@ def grow(
         rng: generator of the candidate columns.
 
     Returns:
-        The trees, and the leaf's node (r,) of each entry.
+        The trees, and the node (r,) that is each entry's leaf.
     """
     count, p, flat = int(tree.max()) + 1, binned.shape[1], binned.ravel()
     feature, bins, left = np.full(count, -1), np.zeros(count, int), np.zeros(count, int)
@@ -263,6 +263,8 @@ def _best(
     bins: NDArray[np.uint8], node: Ints, stats: tuple[Array, Array], nodes: int, growth: Growth
 ) -> tuple[Array, Ints, Ints]:
     """Return the best split of each open node: gain, candidate column and last bin that goes left.
+
+    The gain is -inf for a node without a split that leaves ``fewest`` entries on each side.
 
     Args:
         bins: (r, tried) bin of each entry in the candidate columns of its node.

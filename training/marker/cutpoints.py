@@ -16,9 +16,9 @@ from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.training.estimators.hazard_ratios import HazardRatio, fit_effects, two_sided
 from accomplice.training.estimators.kaplan_meier import nelson_aalen
 
-#: Part of the patients at or below the lowest and the highest cut-point.
+#: Smallest and largest part of the patients at or below a cut-point.
 RANGE = (0.1, 0.9)
-#: Maximum of cut-points at which a hazard ratio is estimated.
+#: Maximum of cut-points, evenly spread, at which hazard ratios are estimated; the best is added.
 MOST_CUTS = 300
 #: Maximum of permutations.
 PERMUTATIONS = 9999
@@ -39,11 +39,11 @@ class CutScan:
     ratios: tuple[HazardRatio, ...]
     """(c,) hazard ratio of the patients above each cut-point against the others."""
     median: HazardRatio
-    """Hazard ratio at the cut-point nearest to the median."""
+    """Hazard ratio at the cut-point nearest to the median, of all cut-points."""
     upper_tertile: HazardRatio
-    """Hazard ratio at the cut-point nearest to the upper tertile."""
+    """Hazard ratio at the cut-point nearest to the upper tertile, of all cut-points."""
     best: int
-    """Position of the cut-point with the largest absolute log-rank statistic."""
+    """Position among the c of the cut-point with the largest absolute log-rank statistic."""
     p_best: float
     """p value of the best cut-point's log-rank statistic, as if no other had been tried."""
     p_corrected: float
@@ -53,7 +53,7 @@ class CutScan:
 
     @property
     def significant(self) -> float:
-        """Part of the cut-points whose own 95 % interval excludes 1."""
+        """Part of the c cut-points whose own 95 % interval excludes 1."""
         return float(np.mean([r.certain for r in self.ratios]))
 
 
@@ -68,6 +68,9 @@ def scan_cuts(x: Array, time: Array, event: Bools, seed: int = 0) -> CutScan:
         time: (n,) follow-up in months.
         event: (n,) whether the event was seen.
         seed: seed of the permutations.
+
+    Raises:
+        ValueError: there is no cut-point in this range.
     """
     order = np.argsort(x, kind="stable")
     below = cut_sizes(x[order])

@@ -54,7 +54,7 @@ SCHEDULED = re.compile(
 
 @contextmanager
 def unscheduled() -> Iterator[None]:
-    """Hide the variables of ``SCHEDULED``, and on exit remove those that Lightning has set.
+    """Hide the variables of ``SCHEDULED``; on exit remove those set by Lightning and restore them.
 
     With them Lightning would use the processes of a Slurm allocation, of torchrun or of LSF, and
     refuse to train with other ``trainer.devices``.
@@ -246,6 +246,7 @@ def train_net(
 
     Raises:
         InputError: the machine has no such device.
+        KeyboardInterrupt: Ctrl-C was pressed.
     """
     # With several devices, training runs in other processes, which cannot call back to this one.
     alone = trainer.devices == 1
