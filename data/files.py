@@ -56,8 +56,8 @@ def write_text(path: Path, text: str) -> None:
 def written_in_parts(path: Path) -> Iterator[WritePart]:
     """Yield a function that appends rows to a table: Parquet for that ending, else CSV.
 
-    The file is written whole at the end of the block; on an error it is left as it was. At least
-    one part must be written, with or without rows.
+    The file is complete at the end of the block; on an error it is left as it was. For Parquet the
+    function must be called at least once, since the first rows decide the columns.
 
     Raises:
         InputError: as :func:`written_whole`.

@@ -28,7 +28,7 @@ class Spellings:
     key: str
     """Name of the feature's column, as :func:`panel.key_of` writes it."""
     alike: dict[str | None, str | None]
-    """Text written by :func:`panel.same_key` -> the level or listed spelling; None of several."""
+    """Text as :func:`panel.same_key` writes it -> its level or listed spelling; None if several."""
     coded: list[tuple[Callable[[str, str], str | None], dict[str | None, str | None]]]
     """Functions by which the panels read the meaning of a cell in a column, each with a dictionary:
     meaning -> the level with this meaning, None if several levels have it."""

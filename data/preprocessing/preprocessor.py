@@ -72,7 +72,8 @@ class Preprocessor(PreprocessorState):
         Args:
             study: description of the p features.
             values: (n, p) coded features, NaN is missing.
-            centre: (n,) hospital; one of at least 50 patients gets an expression scale of its own.
+            centre: (n,) hospital; one with at least 50 known values of an expression feature gets a
+                scale of its own for that feature.
             bins: maximum of the embedding's bins for each feature; see ``EMBEDDED_WIDTH``.
         """
         kinds = np.array([f.kind for f in study.features.values()])

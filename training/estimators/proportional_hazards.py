@@ -54,7 +54,7 @@ def zph_test(X: Array, time: Array, event: Bools) -> list[ChiSquare]:
         (p,) the test of each column.
 
     Raises:
-        LinAlgError: V₀ is singular, as with linearly dependent columns.
+        LinAlgError: V₀ is singular, as it can be with linearly dependent columns.
 
     Example:
         >>> time, event = np.arange(1.0, 41.0), np.ones(40, dtype=bool)

@@ -25,7 +25,10 @@ from accomplice.training.reports.page import Verdict
 
 
 def of_association(marker: str, per_sd: HazardRatio) -> Verdict:
-    """Return the verdict on the marker's association with survival, by its hazard ratio per SD."""
+    """Return the verdict on the marker's association with survival, by its hazard ratio per SD.
+
+    It is ``yes`` if the interval excludes 1.
+    """
     if not per_sd.known:
         return Verdict("absent", "The patients do not determine it.")
     if per_sd.low > 1:
@@ -41,7 +44,12 @@ def of_association(marker: str, per_sd: HazardRatio) -> Verdict:
 
 
 def of_cuts(cuts: CutScan) -> Verdict:
-    """Return the verdict on whether the association depends on the cut-point."""
+    """Return the verdict on whether the association depends on the cut-point.
+
+    It is ``yes``, for no dependence, if the corrected p value is below ``SIGNIFICANT`` and so are
+    at least a part ``CUTS_SIGNIFICANT`` of the cut-points by themselves; ``no`` if none of all
+    these is significant; ``caution`` otherwise.
+    """
     significant, count = sum(r.certain for r in cuts.ratios), len(cuts.ratios)
     tried = f"{significant} of {count} cut-points look significant by themselves"
     corrected = f"corrected for having tried them all, {p_text(cuts.p_corrected)}"
@@ -66,8 +74,8 @@ def of_independence(
 ) -> Verdict:
     """Return the verdict on the marker as an independent predictor.
 
-    It is one only if its fully adjusted hazard ratio excludes 1, a cut-point is significant after
-    correction, and it certainly improves the clinical model.
+    It is one only if the interval of its fully adjusted hazard ratio excludes 1, a cut-point is
+    significant after correction, and it certainly improves the clinical model.
 
     Args:
         marker: name in the text.
@@ -95,7 +103,10 @@ def of_independence(
 
 
 def of_proportionality(p: float, events: int) -> Verdict:
-    """Return the verdict on proportional hazards, from the p value of their test."""
+    """Return the verdict on proportional hazards, from the p value of their test.
+
+    Without a significant change over time it is ``yes``, or ``no`` with fewer than 100 events.
+    """
     if p < SIGNIFICANT:
         return Verdict(
             "caution",
@@ -110,7 +121,14 @@ def of_proportionality(p: float, events: int) -> Verdict:
 
 
 def of_centres(centres: Centres | None) -> Verdict:
-    """Return the verdict on the agreement between centres; None: the study names no centre."""
+    """Return the verdict on the agreement between centres.
+
+    It is ``caution`` if the centres differ beyond chance; ``yes`` if they do not, all hazard ratios
+    lie on one side of 1, and the pooled one certainly does; ``no`` otherwise.
+
+    Args:
+        centres: hazard ratios by centre; None if the study names no centre.
+    """
     if centres is None:
         return Verdict("absent", "Cannot be judged: the study names no centres.")
     if centres.pooled is None:
@@ -137,6 +155,9 @@ def of_centres(centres: Centres | None) -> Verdict:
 def of_modification(marker: str, found: Modification | str) -> Verdict:
     """Return the verdict on the marker's interaction with the treatment.
 
+    It is ``no`` if the intervals of both the contrast and the interaction per SD include 1, else
+    ``yes``, or ``caution`` with less power than ``ENOUGH_POWER``.
+
     Args:
         marker: name in the text.
         found: the estimated interaction, or the reason why it cannot be judged.
@@ -162,6 +183,9 @@ def of_modification(marker: str, found: Modification | str) -> Verdict:
 
 def of_treatment(found: TreatmentEffect | str) -> Verdict:
     """Return the verdict on the credibility of the treatment's own effect in this cohort.
+
+    It is ``alarm`` if an adjusted hazard ratio lies certainly outside the trials' range, or if too
+    few of the treated had an early event; ``caution`` otherwise.
 
     Args:
         found: the estimated effect, or the reason why it cannot be judged.
@@ -201,6 +225,8 @@ def of_treatment(found: TreatmentEffect | str) -> Verdict:
 def of_correlations(marker: str, found: tuple[Correlation, ...]) -> Verdict:
     """Return the verdict on the marker's correlation with other features.
 
+    It is ``caution`` if the strongest is at least ``RELATED`` in size, else ``yes``.
+
     Args:
         marker: name in the text.
         found: correlations, the strongest first.
@@ -223,7 +249,10 @@ def of_correlations(marker: str, found: tuple[Correlation, ...]) -> Verdict:
 
 
 def of_added_value(marker: str, added: AddedValue) -> Verdict:
-    """Return the verdict on the marker's gain over the clinical model's predictions."""
+    """Return the verdict on the marker's gain over the clinical model's predictions.
+
+    It is ``yes`` by :attr:`AddedValue.certain`, else ``no``.
+    """
     gains = added.gains
     each = [f"in {label(m)} {gain:+.3f}" for m, gain in gains.items()]
     gained = f"gain {enumerated(each)}"

@@ -44,7 +44,7 @@ def net_benefit_contributions(
     at: float,
     censoring: KaplanMeier,
 ) -> Array:
-    """Return each patient's contribution to the net benefit of treating above a threshold.
+    """Return each patient's contribution to the net benefit of treating from each threshold on.
 
     Args:
         event: (n,) bool, True where the event was seen, False where censored.
@@ -62,8 +62,8 @@ def net_benefit_contributions(
 
     Raises:
         UndefinedMetricError: as `inverse_censoring`.
-        ValueError: as `checked_outcome`; risks outside [0, 1] or of another shape; thresholds
-            outside [0, 1).
+        ValueError: as `checked_outcome`; risks outside [0, 1], not finite or of another shape;
+            thresholds outside [0, 1) or not finite.
 
     Example:
         >>> from accomplice.training.estimators.kaplan_meier import censoring

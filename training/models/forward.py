@@ -5,7 +5,8 @@ thousands of small array operations for one patient when its parts run one after
 step runs for all folds at once: one preprocessing, one pass of the network with its weights laid
 out beforehand, one call of each learner. Patients are predicted in blocks that fit into the cache.
 
-Shapes: k folds, l learners, n patients, j bins of the common grid.
+Shapes: k folds, l learners, n patients, j bins of the common grid, p features, d columns of the
+linear design.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class LearnerCurves(NamedTuple):
     members: NDArray[np.floating]
     """(k, members, n, j + 1) survival by each member of the network."""
     design: Array
-    """(n, p) linear design of the first fold."""
+    """(n, d) linear design of the first fold."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,13 @@ class BatchedEnsemble:
     """The folds of an ensemble, laid out to run at once."""
 
     folds: Sequence[FoldModel]
+    """The k fold models."""
     net: Networks
     """The networks of the same folds."""
     grid: TimeGrid
     """Common bins, at whose edges curves are read."""
     precision: type[np.floating] = np.float32
-    """Precision of the members' curves: single is faster, and that of the network's products."""
+    """Precision of the members' curves. Single is faster, and the network computes in it anyway."""
 
     def by_fold(self) -> list[BatchedEnsemble]:
         """Return the k ensembles of one fold each, for out-of-fold predictions.
@@ -138,7 +140,7 @@ class BatchedEnsemble:
 
     @cached_property
     def _learners(self) -> tuple[Ints, list[Batched]]:
-        """Positions of the learners other than the network among ``names``, and their batches."""
+        """Positions among ``names`` of the learners but the network, and functions to run them."""
         columns = len(self.folds[0].preprocessor.linear_columns())
         names = self.folds[0].learners
         runs = [LEARNERS[n].batched([f.learners[n] for f in self.folds], columns) for n in names]

@@ -32,7 +32,7 @@ from accomplice.training.estimators.gaussian_imputation import Gaussian
 from accomplice.training.estimators.logistic import Logistic, expit, fit_logistic, log_likelihood
 from accomplice.training.estimators.policy import LABELS_TO_TRAIN
 
-#: Number of folds, both to choose the penalty and calibrate, and to judge.
+#: Maximum of folds, both to choose the penalty and calibrate, and to judge; each needs both labels.
 FOLDS = 5
 #: Prior standard deviations of the log-odds that are tried. The penalty p / spread² gives p
 #: independent standardised columns together this standard deviation.
@@ -84,6 +84,7 @@ class ResponseModel:
     columns: tuple[int, ...]
     """Inputs, as indices of the preprocessor's columns of one feature each."""
     logistic: Logistic
+    """Ridge logistic regression on the inputs."""
     calibration: Calibration
     """Calibration of the log-odds by ``logistic``."""
     cohort: Array
@@ -146,7 +147,7 @@ class ResponseModel:
         return values
 
     def replay(self, values: Array) -> Array:
-        """Return the log-odds (n, 1) of coded features (n, p); see ``models.golden_rows``."""
+        """Return the calibrated log-odds (n, 1) of features (n, p); see ``models.golden_rows``."""
         return self.log_odds(values)[:, None]
 
     def to_json(self) -> dict[str, Any]:

@@ -30,8 +30,8 @@ def power_curve(
         scenario: simulated scenario.
         at: results at the size asked about, which is marked.
         points: results of all sizes, smallest first.
-        enough: size needed for the power ``ENOUGH_POWER``, marked if the search found it; None
-            without an interaction.
+        enough: size needed for the power ``ENOUGH_POWER``, marked if the search found it among the
+            sizes drawn; None without an interaction.
         cohort: study and marker that size, shares and follow-up were read from; None if none.
         synthetic: whether the patients of that cohort are synthetic.
     """

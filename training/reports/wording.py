@@ -1,6 +1,6 @@
-"""Sentences shown on pages, figures and answers."""
+"""Sentences shown on pages, on the terminal, and with runs and models in MLflow."""
 
-#: Shown with all results of simulated patients.
+#: Shown on pages and on the terminal with results of simulated patients.
 SYNTHETIC = "SYNTHETIC patients: nothing here says anything about real ones"
-#: Shown with all results.
+#: Shown on pages, in model cards, and with runs and models in MLflow.
 RESEARCH_USE = "For research use only; not a medical device."

@@ -36,6 +36,7 @@ class Rule:
     asks: str
     """The condition in words."""
     holds: bool
+    """Whether the condition holds."""
     why: str
     """Reason why the condition holds or fails, with figures."""
 
@@ -72,7 +73,8 @@ class Challenger(Task):
     """The record of the model that is to become champion."""
 
     score: Estimate
-    """Uno's C; without a survival endpoint, the AUROC with the highest lower limit."""
+    """Uno's C; without a survival endpoint, the AUROC with the highest lower limit, NaN if there is
+    none."""
     scored_by: str
     """Name of the metric in ``score``."""
     gains: Mapping[str, Estimate]
@@ -120,8 +122,12 @@ def decide(
     Args:
         challenger: the model.
         incumbent: the champion; None where there is none.
-        comparison: comparison of the challenger, as the first model, with the champion.
+        comparison: comparison of the challenger, as the first model, with the champion; without
+            one the challenger does not pass.
         unjudged: reason why a champion was not compared; empty otherwise.
+
+    Returns:
+        The decision; rules on the champion come first, and only if there is one.
     """
     rules = [_learnt(challenger), _calibrated(challenger.calibration), _no_leak(challenger)]
     if incumbent is not None:

@@ -38,7 +38,10 @@ SCORE = "integrated Brier score"
 
 
 def study_figures(study: optuna.Study) -> Iterator[tuple[str, Figure]]:
-    """Yield the file name and drawing of each figure of a study with a completed trial."""
+    """Yield the file name and drawing of each figure of a study with a completed trial.
+
+    Parallel coordinates need two completed trials; for the importances see :func:`importances`.
+    """
     done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     first = of_defaults(study)
     scores = [_score(trial) for trial in done]
@@ -51,10 +54,10 @@ def study_figures(study: optuna.Study) -> Iterator[tuple[str, Figure]]:
 
 
 def parallel_coordinates(study: optuna.Study) -> Figure:
-    """Draw each completed trial as a line through its settings to its score, the best in front.
+    """Draw each completed trial as a line through its numeric settings to its score, best in front.
 
-    Settings searched on a logarithmic scale are drawn on one. Lines of pruned trials, which have no
-    score, end before it.
+    Settings that are no numbers are left out; those searched on a logarithmic scale are drawn on
+    one. Lines of pruned trials, which have no score, end before it.
     """
     done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     pruned = study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))

@@ -50,15 +50,16 @@ OTHER_SERVERS = re.compile(
 def run_ui(store: Store, port: int) -> None:
     """Print the addresses of the main pages, and become MLflow's server on 127.0.0.1.
 
-    The server replaces this process; MLflow ends its worker itself. With a tracking server, which
-    shows the pages itself, the addresses are only printed.
+    Runs whose processes were killed are ended first. The server replaces this process; MLflow ends
+    its worker itself. With a tracking server, which shows the pages itself, the addresses are only
+    printed.
 
     Args:
         store: the open store.
         port: port to listen on.
 
     Raises:
-        InputError: the port is taken.
+        InputError: the port is taken or needs privileges.
     """
     end_lost_runs()
     if store.is_server:
@@ -85,8 +86,8 @@ def run_dashboard(storage: str, port: int) -> None:
         port: port to listen on.
 
     Raises:
-        InputError: the dashboard is not installed, the port is taken, or the storage cannot be
-            opened.
+        InputError: the dashboard is not installed, the port is taken or needs privileges, or the
+            storage cannot be opened.
     """
     if importlib.util.find_spec("optuna_dashboard") is None:
         raise InputError(
@@ -107,7 +108,10 @@ class _Quiet(WSGIRequestHandler):
 
 
 def links(port: int) -> list[str]:
-    """Return lines of text with the addresses of each experiment's main pages."""
+    """Return lines of text with the addresses of each experiment's main pages.
+
+    MLflow's experiment ``Default`` is left out. Without another, one line says how to log a run.
+    """
     lines = [
         line
         for each in MlflowClient().search_experiments()
@@ -121,7 +125,7 @@ def links(port: int) -> list[str]:
 
 
 def _pages(experiment: Experiment) -> Iterator[tuple[str, str]]:
-    """Yield the name and path of each main page: an experiment's runs, study, trials, champion."""
+    """Yield name and path of each main page: runs, and latest study, trials and champion if any."""
     client, key = MlflowClient(), str(experiment.experiment_id)
     yield "runs", runs_page(key, view=TAG + MODELS in experiment.tags)
     last = client.search_runs([key], "tags.stage = 'study'", max_results=1)

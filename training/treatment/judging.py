@@ -1,7 +1,8 @@
 """Judgement of a treatment's effect: hazard ratios, gains of survival, ranking and policies.
 
-All figures are out of fold: propensity, effect and curves of a patient come from other patients.
-Gains of survival are judged by doubly robust scores; see :func:`arm_scores`.
+All predictions that are judged are out of fold: propensity, effect and curves of a patient are from
+fits without the patient's fold. Gains of survival are judged by doubly robust scores; see
+:func:`arm_scores`.
 
 Differences between patients are judged on the relative scale, since under a common hazard ratio the
 gains of survival still differ, as the baseline risks do. The score of a patient is the derivative
@@ -47,7 +48,14 @@ GROUPS = 4
 
 
 def evidence(crossed: CrossFitted | None, config: Config) -> Evidence | None:
-    """Return the evidence for an effect; None without an effect, or if too few were followed."""
+    """Return the evidence for an effect.
+
+    None without an effect, or if too few patients were followed for censoring weights.
+
+    Args:
+        crossed: the cross-fitted effect; None if there is none.
+        config: settings, of which those of the effect and the seed are used.
+    """
     if crossed is None:
         return None
     try:
@@ -113,7 +121,13 @@ def _judge(crossed: CrossFitted, config: Config) -> Evidence:
 def permuted(crossed: CrossFitted, config: Config, seed: int = 0) -> Estimate | None:
     """Return RATE on the relative scale after a random permutation of the treatment.
 
-    None if no effect can be fitted then.
+    The treatment is permuted among the patients in whom it is known. None if no effect can be
+    fitted then.
+
+    Args:
+        crossed: the cross-fitted effect.
+        config: settings, of which those of the effect and the seed are used.
+        seed: number of the permutation.
     """
     cohort = crossed.cohort
     known = np.flatnonzero(~np.isnan(crossed.treated))
@@ -150,8 +164,8 @@ def arm_scores(
         treated: (n,) 1 or 0.
         propensity: (n,) probability of treatment, inside (0, 1).
         alive: (n,) 1 for a patient seen alive after the horizon.
-        weight: (n,) inverse probability of being followed that far (IPCW); 0 for patients who were
-            not.
+        weight: (n,) inverse probability of not being censored by the horizon, or by an earlier
+            event (IPCW); 0 for patients censored before either.
         predicted: (2, n) predicted survival at the horizon with and without treatment.
     """
     chance = np.stack([propensity, 1 - propensity])
@@ -209,7 +223,14 @@ def _rates(crossed: CrossFitted, rows: Bools) -> Rates:
 
 
 def _halves(crossed: CrossFitted, larger: Array) -> tuple[Estimate, Estimate]:
-    """Return the hazard ratios of the halves with the larger and the smaller effects."""
+    """Return the hazard ratios of the halves with the larger and the smaller effects.
+
+    NaN if all patients have the same effect.
+
+    Args:
+        crossed: the cross-fitted effect, of m compared patients.
+        larger: (m,) predicted effect, larger for a smaller hazard ratio.
+    """
     half = larger >= np.median(larger)
     if half.all():
         # With few distinct effects the median can be the least of them.
@@ -225,7 +246,13 @@ def _ratio(log_hr: float, error: float) -> Estimate:
 
 
 def _relative(crossed: CrossFitted, larger: Array, seed: int) -> Ranked:
-    """Return RATE of the ranking (m,) of the compared patients by predicted hazard ratio."""
+    """Return RATE of the ranking of the compared patients by predicted hazard ratio.
+
+    Args:
+        crossed: the cross-fitted effect, of m compared patients.
+        larger: (m,) predicted effect, larger for a smaller hazard ratio.
+        seed: seed of the random signs.
+    """
     rows, blind = crossed.rows, crossed.cohort.prognostic()
     rates = _rates(crossed, rows)
     difference = (crossed.treated - crossed.patients.propensity)[rows]
@@ -241,7 +268,14 @@ def _relative(crossed: CrossFitted, larger: Array, seed: int) -> Ranked:
 
 
 def _groups(gain: Array, gained: Array) -> list[tuple[float, Estimate]]:
-    """Return mean predicted and observed gain of groups of equal size, by rising prediction."""
+    """Return mean predicted and observed gain of ``GROUPS`` groups, by rising prediction.
+
+    The groups have equal sizes, or sizes that differ by 1.
+
+    Args:
+        gain: (n,) predicted gain of survival.
+        gained: (n,) doubly robust score of the gain.
+    """
     parts = np.array_split(np.argsort(gain, kind="stable"), GROUPS)
     return [(float(gain[part].mean()), mean(gained[part])) for part in parts if len(part)]
 

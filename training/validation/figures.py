@@ -27,10 +27,10 @@ def calibration_figure(
     event: Bools,
     subtitle: str,
 ) -> Figure:
-    """Draw predicted against observed survival of groups, a panel for each month.
+    """Draw observed against predicted survival of groups, a panel for each month.
 
     Args:
-        before: calibration of the model as trained, at each month.
+        before: calibration of the model as trained, at each of two or more months.
         after: calibration of the updated model, each patient held out; None without an update.
         time: (n,) follow-up in months.
         event: (n,) whether the event was seen.

@@ -54,7 +54,7 @@ SCHEDULED = re.compile(
 
 @contextmanager
 def unscheduled() -> Iterator[None]:
-    """Hide the variables of ``SCHEDULED``; on exit remove those set by Lightning and restore them.
+    """Hide the variables of ``SCHEDULED``; on exit drop those set by Lightning, restore the hidden.
 
     With them Lightning would use the processes of a Slurm allocation, of torchrun or of LSF, and
     refuse to train with other ``trainer.devices``.

@@ -30,7 +30,10 @@ CONTOUR = "#101010"
 
 
 def importance(review: Review) -> Figure | None:
-    """Draw the mean size of each feature's attributions, marked by modality; None if undefined."""
+    """Draw the mean size of each feature's attributions, marked by modality.
+
+    Only the first ``MOST_FEATURES`` features of the review are drawn; None if none is defined.
+    """
     shown = [i for i in review.importance if math.isfinite(i.size.value)][:MOST_FEATURES]
     if not shown:
         return None
@@ -68,7 +71,7 @@ def importance(review: Review) -> Figure | None:
 
 
 def effects(review: Review) -> Figure | None:
-    """Draw partial effects in panels on one scale; None if the review has none."""
+    """Draw the first partial effects in panels with one vertical scale; None if none is defined."""
     shown = [e for e in review.effects if known(e.log_hz.value) and known(e.at)][:MOST_EFFECTS]
     if not shown:
         return None
@@ -104,7 +107,10 @@ def _effect(axes: Axes, effect: PartialEffect) -> None:
 
 
 def surface(review: Review) -> Figure | None:
-    """Draw predicted survival over the values of two features, with contours; None if undefined."""
+    """Draw predicted survival over the values of two features, with contours.
+
+    None if the review has no such surface, it is undefined, or a feature has a single value.
+    """
     found = review.surface
     if found is None:
         return None

@@ -28,7 +28,7 @@ POINT: Any = {"fmt": "o", "capsize": 4, "lw": 2}
 
 
 def overlap(found: Evidence, subtitle: str) -> Figure:
-    """Draw the propensities of both arms, mirrored, with the range in which advice is given."""
+    """Draw the propensities of both arms, mirrored, and the range outside which advice abstains."""
     figure = Figure(figsize=(7, 4.2))
     axes = figure.subplots()
     bins = np.linspace(0, 1, 26)

@@ -46,7 +46,7 @@ def review_page(
         bundle: the model; its metrics hold the record of its own review, the treatment's evidence,
             the further endpoints and the responses.
         review: record of a review on a cohort new to the model. The page then shows this record in
-            place of all that the bundle's metrics hold.
+            place of all that the bundle's metrics hold. If absent, the bundle's own is shown.
         drawn: figures of the review that exist already, by name.
 
     Raises:
