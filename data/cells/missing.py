@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-#: Words that mean "not known" in any column, in the spelling of :func:`word_of`.
+#: Words that mean "not known" in a column that does not list them, as :func:`word_of` spells them.
 MISSING = frozenset(
     {"", ".", "?", "-", "--", "'--", "na", "n/a", "#na", "#n/a", "#n/a n/a", "<na>", "nan", "-nan"}
     | {"null", "missing", "unknown", "not available", "not reported", "not stated"}

@@ -265,8 +265,9 @@ def _follow_up_times(frame: pd.DataFrame, time: Array) -> dict[str, str]:
 def _never_beyond(values: Array, time: Array) -> bool:
     """Whether values (n,) never exceed the time (n,), though they would if patients were shuffled.
 
-    The time is in months, the values in months, days, years or weeks. Of shuffled pairs more than a
-    tenth must exceed. False for fewer than 20 known values, or fewer than 10 distinct ones.
+    The time is in months, the values in months, days, years or weeks. If patients were shuffled,
+    more than a tenth of the values would have to exceed the time. False for fewer than 20 known
+    values, or fewer than 10 distinct ones.
     """
     known = ~np.isnan(values)
     if known.sum() < 20 or len(np.unique(values[known])) < 10:

@@ -1,6 +1,7 @@
 """Verdicts of the marker report: one for each question, claiming no more than the data show.
 
-Each rule takes only the results that it judges, so that it can be read and tested by itself.
+Each rule takes only the results that it judges, so that it can be read and tested by itself. A
+verdict is ``absent`` where its question cannot be judged.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from accomplice.training.reports.page import Verdict
 def of_association(marker: str, per_sd: HazardRatio) -> Verdict:
     """Return the verdict on the marker's association with survival, by its hazard ratio per SD.
 
-    It is ``yes`` if the interval excludes 1.
+    It is ``yes`` if the interval excludes 1, else ``no``.
     """
     if not per_sd.known:
         return Verdict("absent", "The patients do not determine it.")
@@ -46,9 +47,9 @@ def of_association(marker: str, per_sd: HazardRatio) -> Verdict:
 def of_cuts(cuts: CutScan) -> Verdict:
     """Return the verdict on whether the association depends on the cut-point.
 
-    It is ``yes``, for no dependence, if the corrected p value is below ``SIGNIFICANT`` and so are
-    at least a part ``CUTS_SIGNIFICANT`` of the cut-points by themselves; ``no`` if none of all
-    these is significant; ``caution`` otherwise.
+    It is ``yes``, for no dependence, if the corrected p value is below ``SIGNIFICANT`` and at least
+    a part ``CUTS_SIGNIFICANT`` of the cut-points is significant by itself; ``no`` if neither the
+    corrected p value nor any cut-point is significant; ``caution`` otherwise.
     """
     significant, count = sum(r.certain for r in cuts.ratios), len(cuts.ratios)
     tried = f"{significant} of {count} cut-points look significant by themselves"
@@ -105,7 +106,8 @@ def of_independence(
 def of_proportionality(p: float, events: int) -> Verdict:
     """Return the verdict on proportional hazards, from the p value of their test.
 
-    Without a significant change over time it is ``yes``, or ``no`` with fewer than 100 events.
+    It is ``caution`` if the effect changes significantly with time; else ``yes``, or ``no`` with
+    fewer than 100 events.
     """
     if p < SIGNIFICANT:
         return Verdict(
@@ -155,8 +157,8 @@ def of_centres(centres: Centres | None) -> Verdict:
 def of_modification(marker: str, found: Modification | str) -> Verdict:
     """Return the verdict on the marker's interaction with the treatment.
 
-    It is ``no`` if the intervals of both the contrast and the interaction per SD include 1, else
-    ``yes``, or ``caution`` with less power than ``ENOUGH_POWER``.
+    It is ``no`` if the intervals of both the contrast and the interaction per SD include 1; else
+    ``yes``, or ``caution`` if the power is below ``ENOUGH_POWER`` or unknown.
 
     Args:
         marker: name in the text.
