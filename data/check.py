@@ -1,4 +1,4 @@
-"""Check a study file and its table, and summarise the cohort without any single patient's value."""
+"""Check a study file and its table, and summarise the cohort by counts, shares and quantiles."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from accomplice.data.errors import some
 from accomplice.data.loading import load_endpoints
 from accomplice.data.study_parts import Feature
 
-#: Fewest patients whose exact number is printed; levels and labels of fewer give a warning.
+#: Fewest patients of a level or label that are printed as an exact number, beside 0. A level with 1
+#: to 4 patients and an endpoint with 0 to 4 positive or negative labels give a warning.
 FEW = 5
 #: Absolute rank correlation from which two features are nearly the same.
 NEAR_COPY = 0.98
-#: Most features of a table in which all pairs of columns are compared.
+#: Most features, without categories, whose pairs are compared; of more features no pair is.
 MOST_COMPARED = 2000
 
 
@@ -38,7 +39,7 @@ class FeatureSummary:
     missing: float
     """Share of the patients without a value."""
     values: str
-    """Quartiles, or patients per level, as text."""
+    """Quartiles, or patients per level, as text; "too few to sum up" for under 20 numbers."""
     rare: bool
     """Whether a level that occurs has fewer than five patients."""
 
@@ -184,12 +185,12 @@ def render(report: Report, console: Console) -> None:
 
 
 def _count(n: int) -> str:
-    """Write a number of patients; a small one as 'fewer than'."""
+    """Write a number of patients; 1 to 4 as ``< 5``."""
     return f"< {FEW}" if 0 < n < FEW else str(n)
 
 
 def _summary(name: str, modality: str, feature: Feature, codes: Array) -> FeatureSummary:
-    """Summarise a feature by quartiles or levels, never by a single patient's value."""
+    """Summarise a feature by the patients at each level, or by quartiles of 20 or more numbers."""
     known = codes[~np.isnan(codes)]
     missing = 1 - len(known) / len(codes)
     rare = False
@@ -206,7 +207,7 @@ def _summary(name: str, modality: str, feature: Feature, codes: Array) -> Featur
 
 
 def _on_survival(cohort: Cohort) -> list[str]:
-    """Return a warning if an endpoint has few events for the number of features."""
+    """Return a warning if an endpoint has fewer than ten events per feature."""
     found = []
     per_feature = cohort.event.sum() / len(cohort.study.features)
     if per_feature < 10:

@@ -20,8 +20,8 @@ def check_folder(folder: Path, *, truth: bool, force: bool) -> list[Path]:
         force: whether an earlier synthetic cohort may be replaced.
 
     Raises:
-        InputError: the folder is a file; or it has such files, and they are not a synthetic
-            cohort's or may not be replaced.
+        InputError: the folder is a file; or it has such files, and its study file is missing,
+            wrong or not of a synthetic cohort, or they may not be replaced.
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file: name a folder")
@@ -53,7 +53,7 @@ def synthesise(folder: Path, n: int, variant: str, seed: int, *, truth: bool = F
         truth: whether the true quantities are written too, as ``truth.csv``.
 
     Raises:
-        ValueError: the variant is unknown, or ``n`` is below 1.
+        ValueError: the variant is unknown, ``n`` is below 1, or the seed is negative.
     """
     drawn = draw(n, variant=variant, seed=seed)
     folder.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,7 @@ _TEXT = re.compile(
     r"|\d{1,2}[- ][A-Za-z]{3,9}[- ]\d{2,4}|[A-Za-z]{3,9} \d{1,2},? \d{4}"
     rf"|\d{{1,2}}(?i:{_MONTH})(\d{{2}}|\d{{4}})|\d{{4}}年\d{{1,2}}月\d{{1,2}}日"
 )
-#: Formats of dates with a month's name or Chinese characters; those of digits depend on the cells.
+#: Formats of dates with a month's name or Chinese characters; see `_digit_formats` for the others.
 _NAMED_FORMATS = (
     *("%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y"),
     *("%d%b%Y", "%d%b%y", "%Y年%m月%d日"),
@@ -45,8 +45,9 @@ def is_date(text: str) -> bool:
 def date_form(cells: pd.Series) -> DateForm | None:
     """Return the form in which a column (n,) holds dates; None if it holds no dates.
 
-    Either most known cells are dates written as text, or at least half are numbers that all can be
-    dates.
+    Timestamps are dates. Otherwise more than half of the known cells are dates written as text, or
+    at least half are numbers, and all of these are whole: each a year, month and day from 19000101
+    to 21001231, or each a spreadsheet's day from 25000 to 55000.
     """
     if cells.dtype.kind == "M":
         return "dates"
@@ -71,12 +72,12 @@ def date_form(cells: pd.Series) -> DateForm | None:
 
 
 def read_dates(cells: pd.Series, format: str | None, name: str) -> tuple[Array, str | None]:
-    """Read a column of dates.
+    """Read a column of dates; a time of day is left out.
 
     Args:
         cells: the column (n,); cells that mean missing are NaN.
         format: format of text dates, as ``strptime`` takes it; None: the only one that fits all
-            cells.
+            known cells. Timestamps do not need it.
         name: the column's name, for errors.
 
     Returns:
@@ -84,7 +85,8 @@ def read_dates(cells: pd.Series, format: str | None, name: str) -> tuple[Array, 
 
     Raises:
         InputError: a cell does not fit the format, the format is not valid, or, without a format,
-            none or several fit all cells or the cells are a spreadsheet's day numbers.
+            all cells are missing, none or several formats fit them, or they are a spreadsheet's day
+            numbers.
     """
     if cells.dtype.kind == "M":
         return _days(pd.to_datetime(cells).dt.tz_localize(None)), None
@@ -115,7 +117,8 @@ def _format_of(texts: pd.Series, name: str) -> str:
     """Return the only format that fits all texts.
 
     Raises:
-        InputError: no format fits all texts, or several do; or they are day numbers.
+        InputError: there are no texts, no format fits all of them, several formats do, or they are
+            day numbers.
     """
     if date_form(texts) == "serial dates":
         raise InputError(
@@ -148,7 +151,10 @@ def _format_of(texts: pd.Series, name: str) -> str:
 
 
 def _digit_formats(texts: pd.Series) -> list[str]:
-    """Return the formats of digits that the first text can have: day first, or month first."""
+    """Return the formats of dates in digits that the first text can have; none if it has none.
+
+    A date that ends with the year begins with the day or the month, with points only with the day.
+    """
     first = texts.iloc[0] if len(texts) else ""
     if re.fullmatch(r"\d{8}", first):
         return ["%Y%m%d"]

@@ -15,12 +15,14 @@ from accomplice.data.panels.panel import key_of
 from accomplice.data.readers.columns import column
 from accomplice.data.study_parts import MONTHS, Unit
 
-#: Source of the unit -> longest follow-up in years for which the unit is not asked for.
+#: Source of the unit -> longest follow-up in years for which the unit is not asked for. The source
+#: ``the name`` is the names and cells of the columns.
 LONGEST_YEARS = {"nothing": 30, "the name": 50, "the option": 100}
 
-#: Day since 1960 or 1970 after which all times must lie to be taken for dates.
+#: Number, in the columns' unit, that all times must exceed to be taken for dates, written as days
+#: since 1960 or 1970.
 FIRST_SERIAL_DAY = 7000
-#: Fewest times that can be taken for dates.
+#: Fewest times above 0 that can be taken for dates.
 FEWEST_TIMES = 20
 #: Unit -> pattern of names of columns in it, as keys.
 _UNITS: dict[Unit, str] = {
@@ -46,11 +48,12 @@ def unit_of(
         frame: the table.
         columns: columns of the time.
         given: unit of the user's option, if any.
-        keys: column -> the key that all its cells begin with.
+        keys: column -> the prefix of all its cells, such as ``months`` in ``months: 12``.
         words: cells that mean missing, in lower case.
 
     Raises:
-        InputError: a column's name or cells tell another unit than the option.
+        InputError: a column is missing or has lists in its cells, or the columns' names and cells
+            tell several units or another one than the option.
     """
     named = {unit for name in columns if (unit := unit_named(keys.get(name, name)))}
     for name in columns:
@@ -79,7 +82,9 @@ def unit_named(name: str) -> Unit | None:
 def plausible(
     time: Array, columns: Sequence[str], unit: Unit, source: str, notes: list[str]
 ) -> list[str]:
-    """Return a question if the times are too long for their unit, and note an assumed unit.
+    """Return a question if the times seem to be dates or are too long for their unit.
+
+    Without a question, a unit that is not from the option is noted.
 
     Args:
         time: follow-up in months (n,), NaN where missing.

@@ -1,8 +1,8 @@
 """Rules by which features of two studies are the same: by name, by column, or by the panels.
 
-Each rule gives a feature a key. Two features of one key are the same if they also agree in kind,
-unit and levels. Two levels are the same if their labels are equal, if a panel reads the same in
-both, or if one label begins with the other.
+Each rule gives a feature a key. Two features of one key are the same if they share two levels or,
+where one has no levels, are of one kind, and if their units do not differ (see :func:`why_not`).
+Levels are compared by their labels and by the panel's reading of them (see :func:`same_levels`).
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from accomplice.data.study_parts import Feature
 
 #: Function of a feature's name and the feature -> key that equal features share, if any.
 Key = Callable[[str, Feature], Hashable | None]
-#: Function of a level and its column's key -> the level's meaning, None if unknown.
+#: Function of a level and its feature's name as a key -> the level's meaning, None if unknown.
 LevelReading = Callable[[str, str], str | None]
 
-#: Fewest shared levels of two features with levels that are the same.
+#: Fewest levels that two features with levels must share to be the same.
 FEWEST_LEVELS = 2
 
 
 def matching_rules(panel: Panel) -> list[tuple[str, Key]]:
-    """Return the rules by which two features can be the same: name and key, the surest first."""
+    """Return the rules by which two features can be the same, the surest first: (name, key)."""
 
     def gene(name: str, feature: Feature) -> Hashable | None:
         places = [panel.place(n) for n in (name, feature.column or name)]
@@ -67,9 +67,11 @@ def same_levels(
 ) -> dict[str, str]:
     """Return level of another study's feature -> the level of the model's feature that it means.
 
-    Two levels are the same if their labels differ in letter case alone; if a panel reads the same
-    in both; or if one label is the other's first word or words, and no other label is. Levels
-    without such a partner are left out.
+    Two levels are the same if their labels are equal once :func:`panel.folded`; else if a panel
+    reads the same in both; else if one label is the other's first word or words. A level that fits
+    several of the model's levels by one of these rules is not matched by it. By the last rule the
+    model's level must have no partner yet, and fit no other level that has none. Levels without a
+    partner are left out.
 
     Args:
         ours: name and feature of the model's study.
@@ -99,7 +101,7 @@ def same_levels(
 
 
 def _readings(ours: str, theirs: str, panel: Panel) -> list[LevelReading]:
-    """Return the functions by which the panel reads levels of columns of both names."""
+    """Return the functions by which the panel reads levels of features of both names."""
     keys = key_of(ours), key_of(theirs)
     codes: list[LevelReading] = [
         c.meaning for c in panel.ordinals if c.names is None or all(map(c.named, keys))
@@ -108,13 +110,16 @@ def _readings(ours: str, theirs: str, panel: Panel) -> list[LevelReading]:
 
 
 def _begins(one: str, other: str) -> bool:
-    """Whether one label is the other's first word or words."""
+    """Whether one label is equal to the other, or is its first word or words."""
     short, long = sorted((folded(one), folded(other)), key=len)
     return long.startswith(short) and not long[len(short) : len(short) + 1].isalnum()
 
 
 def why_not(ours: tuple[str, Feature], theirs: tuple[str, Feature], panel: Panel) -> str:
     """Return the reason why two features of one key are not the same; empty if they can be.
+
+    Two features with levels must share `FEWEST_LEVELS` levels, others must be of one kind. Units
+    must not differ where both are known; expression is compared without them.
 
     Arguments are those of :func:`same_levels`.
     """

@@ -57,7 +57,8 @@ class BatchedPreprocessor:
             values: (n, p) coded features, NaN is missing.
             centre: (n,) hospital; expression is scored on the hospital's own scale if it has one.
             linear: precision of the linear designs.
-            embedded: precision in which the embeddings are computed.
+            embedded: precision in which the embeddings are computed, ``numpy.float32`` or
+                ``numpy.float64``.
         """
         z = self.scale(values, centre)
         return BatchedInputs(
@@ -74,7 +75,7 @@ class BatchedPreprocessor:
         return by_block(len(values), lambda rows: self._single(z[:, rows], values[rows]))
 
     def scale(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
-        """Return standardised features (k, n, p), NaN where missing or a category."""
+        """Return features clipped and standardised (k, n, p), NaN where missing or a category."""
         z = self._unstandardised.scale(values, centre)
         low, high, mean, sd = self._standard
         np.minimum(np.maximum(z, low, out=z), high, out=z)
@@ -87,8 +88,8 @@ class BatchedPreprocessor:
         """Return the linear designs (k, n, d) from :meth:`singles` and coded features (n, p)."""
         first = self.preprocessors[0]
         single = np.where(np.isnan(single), 0.0, single)
-        # A column that was too rarely missing in training stays zero: the layout of the design
-        # depends on the study alone, so that fold models can be stacked.
+        # An indicator of one value in nearly all training patients has the mean NaN and stays zero:
+        # the design's layout depends on the study alone, so that fold models can be stacked.
         absent = first.missing_indicators.inputs(values) - self._missing_mean
         np.copyto(absent, 0.0, where=np.isnan(absent))
         left, right = first.pairs
@@ -132,7 +133,7 @@ class BatchedPreprocessor:
     # Cached: computing the properties below takes longer than preparing one patient.
 
     def _stacked(self, name: str) -> Array:
-        """Return an array of one row, such as ``mean``, of all preprocessors (k, 1, ...)."""
+        """Return an array of each preprocessor, such as ``mean``, stacked to (k, 1, ...)."""
         return np.stack([getattr(state, name) for state in self.preprocessors])[:, None]
 
     @cached_property
@@ -141,7 +142,10 @@ class BatchedPreprocessor:
 
     @cached_property
     def _ranks(self) -> dict[str, Ranks]:
-        """Centre that any preprocessor has a scale of, or empty text -> scores of all of them."""
+        """Centre that any preprocessor has a scale of, or empty text -> scores of all of them.
+
+        A preprocessor without a scale of the centre gives its scores of all patients.
+        """
         states = self.preprocessors
         centres = {name for state in states for name in state.reference}
         return {

@@ -27,10 +27,11 @@ from accomplice.data.study import Study
 OUTSIDE = "outside_training"
 #: Flag of a modality whose values are far outside those of the training patients.
 OUTSIDE_MODALITY = "outside_training_modality"
-#: Flag of a patient whose centre has no expression scale of its own in a model.
+#: Flag of a patient with expression whose centre has no expression scale of its own, in a model
+#: where other centres have one.
 UNKNOWN_ASSAY = "unknown_assay"
 #: Distance of a value far outside from the middle 99 % of the training patients' values, as a
-#: fraction of their width; 1 in 26 000 values of a normal distribution lies so far outside.
+#: fraction of the width of these; 1 in 26 500 values of a normal distribution lies so far outside.
 MARGIN = 0.3
 #: Least share of a modality's known values that are outside for the modality to be outside.
 LEAST_SHARE = 0.5
@@ -47,13 +48,14 @@ class TrainingRange:
     """Description of the features."""
     bounds: dict[str, Array]
     """Centre, or empty text for all others -> (2, p) lower and upper bound of the middle 99 % of
-    the training patients; minus and plus infinity for levels and for constant features."""
+    the training patients' values, the widest of all preprocessors; minus and plus infinity for
+    levels and for constant features."""
     far: dict[str, Array]
     """Centre, or empty text for all others -> (2, p) the bounds widened by the margin."""
     ranked: list[int]
     """Positions of the expression features, if any centre has a scale of its own; else empty."""
     known: frozenset[str]
-    """Centres with an expression scale of their own in all preprocessors."""
+    """Centres with an expression scale of their own in all preprocessors of expression."""
 
     @classmethod
     def of(cls, study: Study, preprocessors: Sequence[Preprocessor]) -> Self:
@@ -79,9 +81,10 @@ class TrainingRange:
         return cls(study, bounds, far, ranked, known)
 
     def known_centre(self, centre: NDArray[np.str_] | None) -> NDArray[np.str_] | None:
-        """Return hospitals (n,) in the training cohort's spelling.
+        """Return hospitals (n,) in the spelling of the training cohort's centres with a scale.
 
-        Spellings may differ in letter case, blanks and leading zeros.
+        Spellings may differ in letter case, blanks and the form of a number, such as 01 and 1.
+        Hospitals that fit none of these centres, or two of them, stay as they are; so does None.
         """
         if centre is None or not self._by_key:
             return centre
@@ -97,6 +100,9 @@ class TrainingRange:
         self, flags: Sequence[list[str]], values: Array, centre: NDArray[np.str_] | None
     ) -> None:
         """Append flags of values outside the training range to the flags of n patients.
+
+        First comes `UNKNOWN_ASSAY`, then the modalities, then the values, without those that are
+        flagged as impossible already.
 
         Args:
             flags: list of each patient's flags, changed in place.
@@ -117,7 +123,7 @@ class TrainingRange:
         """Return which patients (n,) have expression scored on a scale that may not fit.
 
         Training scored the expression of a large centre within the centre; that of other centres
-        is scored among all patients.
+        is scored among all patients. If no centre has a scale of its own, no patient is returned.
         """
         if not self.ranked:
             return np.zeros(len(values), dtype=bool)
@@ -134,8 +140,11 @@ class TrainingRange:
             centre: (n,) hospital; empty text where unknown.
 
         Returns:
-            (n, p) whether a value is far outside, or outside together with its modality; (n, m)
-            whether a modality, in the study's order, is outside. Levels are always inside.
+            (n, p) whether a value is far outside: beyond the middle 99 % by the margin, or beyond
+            it at all if the patient has `SEVERAL` or more values of the modality and at least
+            `LEAST_SHARE` of these are beyond it; (n, m) whether at least `LEAST_SHARE` of the
+            patient's values of a modality, in the study's order, are far outside. Levels are always
+            inside.
         """
         beyond = self._beyond(self.bounds, values, centre)
         whole = np.zeros((len(values), len(self.study.blocks)), dtype=bool)

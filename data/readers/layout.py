@@ -1,7 +1,8 @@
 """Find a text table's header, its first row of data, and its delimiter.
 
-The delimiter is the one that cuts the most of the first lines into equally many cells. Lines above
-the header are skipped if they cannot be a part of the table; a doubtful layout is an error.
+The delimiter is the one that cuts the most of the first lines into equally many cells, the first
+of them above all. Lines above the header are skipped if they cannot be a part of the table; a
+doubtful layout is an error.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ from accomplice.data.errors import InputError, some
 
 #: Characters that can delimit cells.
 DELIMITERS = ",\t;|"
-#: Delimiter that stands for runs of blanks, tried only if no other delimiter cuts the lines.
+#: Delimiter that stands for runs of blanks, tried if each other one leaves most lines in one cell.
 BLANKS = " "
-#: Number of first lines from which the layout is found.
+#: Maximum of first lines from which the layout is found.
 SAMPLED = 100
-#: Number of first rows among which the header is searched.
+#: Number of first rows among which a header below a title is searched, and of rows below the header
+#: whose numbers of cells are compared with the names.
 TOPMOST = 20
-#: Fewest rows of numbers below a word that show that the word heads the column.
+#: Fewest numbers below a word that show that the word is no value of the column.
 ENOUGH = 4
 #: Most columns that are searched for numbers.
 MOST_COLUMNS = 200
@@ -59,11 +61,12 @@ class Layout:
     """The columns, the delimiter and the position of a table in its file."""
 
     names: tuple[str, ...]
-    """Names of the columns."""
+    """Names of the columns; ``Unnamed: 0`` and so on, by position, where the header has none."""
     delimiter: str
     """Character between cells; `BLANKS` stands for runs of blanks."""
     line: int
-    """Number of the line on which the first patient begins, from 1."""
+    """Number of the line on which the first patient begins, from 1; without a patient, of the line
+    below the header's first line."""
     after: int
     """Number of the header's last line, from 1."""
     notes: tuple[str, ...] = ()
@@ -71,7 +74,7 @@ class Layout:
 
 
 class NotATableError(InputError):
-    """Error of a file that has fewer columns than a table must have."""
+    """Error of a file that is empty, or has fewer columns than a table must have."""
 
 
 def layout_of(
@@ -86,8 +89,8 @@ def layout_of(
         delimiter: character between cells; None: it is found from the lines.
 
     Raises:
-        NotATableError: the text has too few columns.
-        InputError: a column name stands twice, or the header cannot be told from the rows.
+        NotATableError: as :func:`find_header`.
+        InputError: as :func:`find_header`.
     """
     if delimiter is None:
         delimiter, records = _delimited(lines, fewest)
@@ -114,8 +117,9 @@ def find_header(
         quoted: numbers of the lines that begin with a quotation mark.
 
     Raises:
-        NotATableError: the rows have too few columns.
-        InputError: a column name stands twice, or the header cannot be told from the rows.
+        NotATableError: there is no row, or the rows or the names have too few columns.
+        InputError: a column name stands twice, names and cells differ in number, or one or two rows
+            below the header are units or further headers.
     """
     records = [record for record in records if record.cells]
     if not records:
@@ -168,9 +172,12 @@ def is_blank(cell: str) -> bool:
 
 
 def _delimited(lines: Sequence[str], fewest: int) -> tuple[str, list[Record]]:
-    """Return the delimiter that gives the most rows of one width, and the rows.
+    """Return the delimiter of the lines, and the rows that it makes.
 
-    Of two such delimiters the one that makes wider rows is taken.
+    It gives the largest share of rows with one number of cells, two or more; the share counts 0.2
+    more if the first row that it cuts has that number. Of two equal delimiters the one that makes
+    wider rows is taken. If none makes such rows, it is `BLANKS` where all rows below the first have
+    one number of cells and the first has as many or one fewer, else a comma.
     """
     best: tuple[float, int] = (0.0, 0)
     chosen = DELIMITERS[0], _split(lines, DELIMITERS[0])
@@ -228,7 +235,7 @@ def _usual_width(records: Sequence[Record]) -> int:
 
 
 def _header_place(records: Sequence[Record], width: int) -> tuple[int, list[str]]:
-    """Return the header's position among the rows, and a note on lines skipped above it."""
+    """Return the header's position among the rows, and a note if lines above it are skipped."""
     comments = 0
     for record in records:
         if not record.cells[0].startswith("#"):
@@ -266,7 +273,10 @@ def _is_title(record: Record, width: int) -> bool:
 
 
 def _numbers_below(records: Sequence[Record], place: int) -> bool:
-    """Whether some column has only numbers below a row, and enough of them."""
+    """Whether some column has only numbers below a row: `ENOUGH`, or as many as there are rows.
+
+    Cells that mean missing are left out.
+    """
     below = [record.cells for record in records[place + 1 :]]
     return any(
         len(cells) >= min(ENOUGH, len(below)) > 0 and all(map(_is_number, cells))
@@ -286,6 +296,9 @@ def _match_names(
 ) -> tuple[list[str], list[str]]:
     """Return as many column names as the rows have cells, and a note if one was added.
 
+    A blank name beyond the last cell is removed. A blank name for the first column is added if the
+    column numbers the rows and all lines begin with a quotation mark.
+
     Args:
         path: the file, for errors.
         header: the header.
@@ -295,7 +308,7 @@ def _match_names(
         quoted: whether header and rows all begin with a quotation mark.
 
     Raises:
-        InputError: the numbers differ, and which name belongs to which column is unclear.
+        InputError: names and cells differ in number in another way.
     """
     if len(names) == width:
         return names, []
@@ -326,6 +339,8 @@ def _numbers_rows(below: Sequence[Record]) -> bool:
 def _refuse_units(path: Path, width: int, below: Sequence[Record]) -> None:
     """Raise for one or two first rows of words above columns of numbers.
 
+    The words are above at least two such columns, and at least half of all such columns.
+
     Raises:
         InputError: there are such rows, which are units or further headers.
     """
@@ -352,7 +367,7 @@ def _refuse_units(path: Path, width: int, below: Sequence[Record]) -> None:
 
 
 def _is_word(cell: str, *, digits: bool) -> bool:
-    """Whether a cell is neither missing nor a number; without ``digits``, it has no digit."""
+    """Whether a cell is neither missing nor a number, and has no digit unless ``digits``."""
     if _is_missing(cell) or _is_number(cell):
         return False
     return digits or not any(c.isdigit() for c in cell)
@@ -363,7 +378,7 @@ def _is_missing(cell: str) -> bool:
 
 
 def _is_number(cell: str) -> bool:
-    """Whether a cell is a number, in the notation of any country."""
+    """Whether a cell is a number, with any decimal and thousands marks, or a percentage."""
     return bool(re.fullmatch(r"\s*[-+]?(\d[\d.,' ]*|[.,]\d+)([eE][-+]?\d+)?\s*%?", cell))
 
 

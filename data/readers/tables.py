@@ -40,13 +40,15 @@ def read_table(
     Args:
         path: a ``.csv``, ``.tsv``, ``.tab`` or ``.txt`` file (also ``.gz``), ``.parquet``, or an
             Excel workbook; a file of another name that is a text table is read too.
-        text_columns: columns kept as text, such as identifiers with leading zeros.
-        fewest: fewest columns of a text table.
-        reading: options on how the table is read.
+        text_columns: columns kept as text, such as identifiers with leading zeros; a Parquet file
+            keeps its own types.
+        fewest: fewest columns of a text table or a workbook's; at least two of a file with another
+            name.
+        reading: options on how the table is read; not used for Parquet.
 
     Raises:
-        InputError: the file is missing, is not a table, is empty, names a column twice, or has a
-            row that is not as wide as its header.
+        InputError: the file is missing, cannot be read, is not a table, is empty, names a column
+            twice, or has a row that is not as wide as its header.
     """
     frame, notes = read_noted(path, text_columns, fewest, reading)
     note(path, notes)
@@ -56,7 +58,7 @@ def read_table(
 def read_noted(
     path: Path, text_columns: Sequence[str], fewest: int, reading: Reading
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Return a table with notes on how it was read.
+    """Return a table with notes on how it was read; there are none on a Parquet file.
 
     The arguments are those of :func:`read_table`.
 
@@ -76,7 +78,7 @@ def note(path: Path, notes: Sequence[str]) -> None:
 
 
 def text_of(path: Path, fewest: int, reading: Reading) -> Text:
-    """Return a text table, or the table of a workbook as text.
+    """Return a text table, or the table of a workbook as text; not for Parquet.
 
     Raises:
         InputError: as :func:`read_table`.
@@ -108,7 +110,10 @@ def ending_of(path: Path) -> str:
 
 
 def format_of(path: Path) -> str | None:
-    """Return the ending of a table, lower case without ``.gz``; None for any other ending."""
+    """Return the ending of a table in lower case; None for any other ending.
+
+    A text table may end with ``.gz`` too, which is left out; other tables may not.
+    """
     suffixes = [suffix.lower() for suffix in path.suffixes]
     ending = "".join(suffixes[-2:] if suffixes[-1:] == [".gz"] else suffixes[-1:])
     if ending in (PARQUET, *EXCEL):
@@ -119,6 +124,8 @@ def format_of(path: Path) -> str | None:
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
     """Turn any error of a reader inside the block into an error of one line without any cell.
+
+    An :class:`InputError` is raised as it is.
 
     Raises:
         InputError: the file cannot be read.
@@ -163,7 +170,11 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
 
 def to_pandas(table: Any) -> pd.DataFrame:
-    """Return an Arrow table as a frame; columns of bytes, which some programs write, are text."""
+    """Return an Arrow table as a frame; columns of bytes, which some programs write, become text.
+
+    Raises:
+        ValueError: the bytes are not UTF-8.
+    """
     import pyarrow as pa
 
     kinds = pa.types
@@ -180,5 +191,5 @@ def to_pandas(table: Any) -> pd.DataFrame:
 
 
 def with_index(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a frame with its index as columns, if the index has a name."""
+    """Return a frame with its index as columns, unless that is one index without a name."""
     return frame if frame.index.names == [None] else frame.reset_index()

@@ -31,13 +31,14 @@ class Merged:
     """A table with one row a patient, and counts of the merged and dropped rows."""
 
     frame: pd.DataFrame
-    """The table."""
+    """The table with one row a patient."""
     rows: int
     """Number of rows of the table as it was read."""
     normal: int
     """Number of rows dropped as normal tissue, or as another sample that is no tumour."""
     late: int
-    """Number of patients dropped because none of their rows is from before follow-up."""
+    """Number of patients dropped by ``latest_before``: none of their rows is of a tumour and has a
+    known time up to the start of follow-up."""
 
     def note(self, rows: Rows) -> str:
         """Return a note on the numbers of merged and dropped rows; ``rows`` is the rule used."""
@@ -61,6 +62,10 @@ def one_per_patient(
 ) -> Merged:
     """Return one row of each patient, in the order in which patients first occur.
 
+    Rows whose sample is not of a tumour are left out: by the codes of barcodes, and for the rule
+    ``primary`` without such codes by a column of the sample's type. Patients who have no other row
+    are left out too.
+
     Args:
         frame: the table.
         id: column of the patient's identifier, or of the sample's barcode.
@@ -69,8 +74,9 @@ def one_per_patient(
         words: cells that mean missing, in lower case.
 
     Raises:
-        InputError: a column is missing, a row has no identifier, or the column of
-            ``latest_before`` holds neither numbers nor dates, or nothing from before follow-up.
+        InputError: a column is missing, a row has no identifier, the column of ``latest_before``
+            holds neither numbers nor dates, its dates or those of the start cannot be read, or no
+            row is from before follow-up.
     """
     ids = identifiers(frame, id).tolist()
     how, keep = rows.one_per_patient, np.ones(len(frame), dtype=bool)
@@ -112,14 +118,14 @@ def one_per_patient(
 
 
 def _has_types(ids: list[str]) -> bool:
-    """Whether identifiers are barcodes with a code of the tissue."""
+    """Whether identifiers are barcodes, at least one of them with a code of the tissue."""
     return any(code is not None and code.type is not None for code in read_barcodes(ids) or ())
 
 
 def _samples(
     frame: pd.DataFrame, ids: list[str]
 ) -> tuple[list[str], Bools, tuple[NDArray[Any], ...]]:
-    """Return each row's patient, whether it is of a tumour, and the keys that rank the samples.
+    """Return each row's patient, whether its sample is of a tumour, and keys that rank samples.
 
     Each key is (n,), for `numpy.lexsort`: the last key comes first, and low values rank first.
     """
@@ -146,7 +152,8 @@ def _taken(
     It is in days if the column holds dates, else in the column's own unit.
 
     Raises:
-        InputError: a column is missing, or cells are neither numbers nor dates.
+        InputError: a column is missing, the cells are neither numbers nor dates, or they or the
+            start of follow-up are not dates of one format.
     """
     cells = without_missing(column(frame, name, "rows.latest_before"), words)
     read = (
