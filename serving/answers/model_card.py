@@ -50,6 +50,8 @@ def describe(predictor: Predictor) -> dict[str, Any]:
 def main_scores(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """Return score -> value, and low and high of its 95 % interval, of the primary model.
 
+    Scores without an interval are left out; an undetermined number is None.
+
     Args:
         metrics: the bundle's metrics.
     """
@@ -62,7 +64,7 @@ def _response_scores(bundle: Bundle, name: str) -> Mapping[str, Any]:
 
 
 def _with_intervals(scores: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the scores that have an interval."""
+    """Return the scores that have an interval: value, low and high of each."""
     keys = ("value", "low", "high")
     complete = {}
     for name, score in scores.items():
@@ -104,7 +106,7 @@ def treatment(study: Study, bundle: Bundle) -> dict[str, Any] | None:
 
     Args:
         study: may declare a treatment; None is returned if it does not.
-        bundle: its primary model holds the reasons.
+        bundle: its primary model holds the reasons and the month of the benefit.
     """
     if study.treatment is None:
         return None
@@ -122,7 +124,10 @@ def treatment(study: Study, bundle: Bundle) -> dict[str, Any] | None:
 
 
 def card(bundle: Bundle) -> str:
-    """Return the model card in Markdown: the one in the bundle, or a short one."""
+    """Return the model card in Markdown: the one in the bundle, or a short one.
+
+    The short one lists the scores of the primary model that are determined.
+    """
     stored = bundle.metrics.get("card")
     if isinstance(stored, str):
         return stored
@@ -134,6 +139,8 @@ def card(bundle: Bundle) -> str:
     lines = [f"# {study.name}", "", study.description or "A multimodal model of survival.", ""]
     lines += [f"Trained on {'' if count is None else f'{count} '}{trained}.", ""]
     for name, score in main_scores(bundle.metrics).items():
-        lines.append(f"- {name}: {score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f})")
+        if None not in score.values():
+            value, low, high = (f"{number:.3f}" for number in score.values())
+            lines.append(f"- {name}: {value} ({low} to {high})")
     lines += ["", "For research use only: not for decisions about a patient's care."]
     return "\n".join(lines)

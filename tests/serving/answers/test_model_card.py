@@ -80,6 +80,15 @@ def test_a_model_of_labels_alone(labels_trained: Any) -> None:
     assert said["metrics"] == {}
 
 
+def test_a_short_card_leaves_out_undetermined_scores(bundle: Bundle) -> None:
+    known = {"value": 0.7, "low": 0.6, "high": 0.8}
+    metrics = {"models": {"model": {"uno_c": known, "ibs": dict.fromkeys(known)}}}
+    said = describe(Predictor(replace(bundle, metrics=metrics), "digest"))
+    assert "- uno_c: 0.700 (0.600 to 0.800)" in said["card"]
+    assert "ibs" not in said["card"]
+    assert said["metrics"]["ibs"] == dict.fromkeys(known)
+
+
 def test_a_card_that_the_bundle_holds_is_shown(bundle: Bundle) -> None:
     held = replace(bundle, metrics={"card": "# Mine"})
     assert describe(Predictor(held, "digest"))["card"] == "# Mine"
