@@ -66,7 +66,9 @@ class Budget:
         return Pace(self)
 
     def cut(self, what: str, done: int, planned: str) -> None:
-        """Note that work was cut short; of repeated notes on the same work the least is kept.
+        """Note that work was cut short.
+
+        Of repeated notes on the same work the least ``done`` and the last ``planned`` are kept.
 
         Args:
             what: name of the work, such as ``network``.
@@ -104,7 +106,7 @@ def limited(seconds: float) -> Budget:
     """Return a budget of a caller's seconds.
 
     Raises:
-        InputError: they are no number above 0.
+        InputError: the seconds are no number above 0.
     """
     expect("max_seconds", seconds, Real, "a number of seconds")
     if not seconds > 0:

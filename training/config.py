@@ -241,7 +241,9 @@ def flat(config: Config) -> dict[str, Any]:
 
 
 def unflat(settings: Mapping[str, Any]) -> Config:
-    """Return the configuration of all settings by dotted key, the inverse of :func:`flat`.
+    """Return the configuration of settings by dotted key, the inverse of :func:`flat`.
+
+    Settings that are absent have their defaults.
 
     Raises:
         ValidationError: a key is unknown or a value does not fit.

@@ -41,7 +41,7 @@ PATIENT = {"$ref": REF.format(model="Patient")}
 PATIENTS = {"type": "array", "minItems": 1, "maxItems": MOST_PATIENTS, "items": PATIENT}
 #: Content of an answer in plain text.
 TEXT = {"text/plain": {"schema": {"type": "string"}}}
-#: Prefix of a quantity's name -> its description.
+#: Prefix of a quantity's name -> its description; the first prefix that fits a name counts.
 QUANTITIES = {
     "risk_group": "Third of the training patients whose risk, out of fold, it is.",
     "risk_centile": "Percent of the training patients whose risk, out of fold, was lower.",
@@ -108,7 +108,7 @@ def document(predictor: Predictor, secured: bool = False) -> dict[str, Any]:
 
 
 def schemas(predictor: Predictor) -> dict[str, Any]:
-    """Return name -> schema, of the bundle's requests and answers and of the errors."""
+    """Return name -> schema, of a patient, of the requests and answers, and of the errors."""
     posts = [route[:2] for route in POST_ROUTES.values()]
     models: list[type[BaseModel]] = [*chain.from_iterable(posts), ModelCard, Error]
     by_name = models_json_schema([(m, "validation") for m in models], ref_template=REF)[1]["$defs"]
@@ -131,7 +131,7 @@ def schemas(predictor: Predictor) -> dict[str, Any]:
 
 
 def patient_schema(predictor: Predictor) -> dict[str, Any]:
-    """Return the schema of a patient: the study's columns, of which at least one is needed."""
+    """Return the schema of a patient: the study's columns, with at least one feature."""
     bundle, known = predictor.bundle, training_values(predictor.bundle)
     study, positions = bundle.study, predictor.reader.positions
     properties: dict[str, Any] = {}
@@ -170,7 +170,9 @@ def _feature_schema(name: str, feature: Feature) -> dict[str, Any]:
 
 
 def what_if_schemas(reader: PatientReader) -> list[dict[str, Any]]:
-    """Return the schemas of feature and values of a what-if: one for numbers, one for each other.
+    """Return the schemas of a what-if's feature and values.
+
+    One is for all keys of numeric features, one for each key of a feature with levels.
 
     Args:
         reader: knows the keys and levels of the features.
@@ -213,7 +215,10 @@ def times_schema(horizon: float | None) -> dict[str, Any]:
 
 
 def answer_properties(predictor: Predictor) -> dict[str, Any]:
-    """Return quantity -> schema, of this model's answers; without those of survival."""
+    """Return quantity -> schema, of this model's answers at the months that are the default.
+
+    Survival itself is left out: a pattern stands for it at all months.
+    """
     request = CheckedRequest([dict(typical_patient(predictor.bundle))], None)
     further = tuple(f"{name}." for name in predictor.bundle.survival)[1:]
     properties = {}
@@ -230,7 +235,10 @@ def answer_properties(predictor: Predictor) -> dict[str, Any]:
 
 
 def paths(predictor: Predictor) -> dict[str, Any]:
-    """Return path -> description of the route, with examples of its requests."""
+    """Return path -> description of the route, with examples of its requests.
+
+    /explain is left out for a model without a survival endpoint.
+    """
     patient = typical_patient(predictor.bundle)
     first = dict(list(patient.items())[:2])
     horizon = predictor.bundle.horizon
@@ -258,6 +266,9 @@ def paths(predictor: Predictor) -> dict[str, Any]:
 
 def what_if_examples(predictor: Predictor, patient: Mapping[str, Value]) -> dict[str, Any]:
     """Return title -> what-if request: with default values, with given ones, of the treatment.
+
+    The feature is the first of expression, or else the study's first. Without known values of it,
+    or without a treatment, that example is left out.
 
     Args:
         predictor: holds the bundle in service.

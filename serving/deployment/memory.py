@@ -11,7 +11,8 @@ from __future__ import annotations
 #: Environment variable of glibc's tunables.
 TUNABLES_VARIABLE = "GLIBC_TUNABLES"
 #: Value of the variable: huge pages where the system offers them (a list takes a tenth less time);
-#: two arenas; blocks of 4 MB and more are returned when freed; 32 MB are kept free in an arena.
+#: at most two arenas; blocks of 4 MiB and more are returned when freed; up to 32 MiB are kept free
+#: at the end of an arena.
 TUNABLES = ":".join(
     f"glibc.malloc.{name}={value}"
     for name, value in {

@@ -28,7 +28,8 @@ from accomplice.training.bundle import MOST_UNKNOWN
 LONGEST_NAME = 64
 #: Maximum of characters of a hospital's name that are read.
 LONGEST_CENTRE = 256
-#: Maximum of unknown keys of a patient that are compared with other spellings of the study's names.
+#: Maximum of unknown keys of a patient that are compared with other spellings of the study's names;
+#: of more keys none is.
 MOST_RENAMED = 1000
 #: Maximum of unknown keys of a request whose nearest known key is found; each takes long.
 MOST_HINTS = 20
@@ -45,7 +46,7 @@ class CodedPatients:
     ids: list[str | None]
     """(n,) identifier; None if the patient has none or the study has no id column."""
     centre: NDArray[np.str_] | None
-    """(n,) hospital, empty text where unknown; None if no patient names one."""
+    """(n,) hospital, empty text where unknown; None if no patient has the key."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,10 @@ class PatientReader:
 
     @cached_property
     def positions(self) -> dict[str, int]:
-        """Key of a patient -> position of its feature; a column is preferred to a feature."""
+        """Key of a patient -> position of its feature.
+
+        A column of one feature that is the name of another means the column.
+        """
         features = self.study.features
         by_column = {f.column or name: j for j, (name, f) in enumerate(features.items())}
         others = other_names(self.study)
@@ -85,11 +89,17 @@ class PatientReader:
         return Flagger(self.study)
 
     def meaning(self, feature: str) -> dict[str, float] | None:
-        """Return spelling -> index of its level, NaN for missing; None for a numeric feature."""
+        """Return spelling -> index of its level, NaN for missing; None for a numeric feature.
+
+        Raises:
+            ValueError: the study has no such feature.
+        """
         return self._coder.meanings[self._names.index(feature)]
 
     def spellings(self, position: int) -> list[bool | int | float | str] | None:
-        """Return the JSON values that mean a level of a feature; None for a numeric feature.
+        """Return the JSON values that mean a level of a feature or that the study maps to missing.
+
+        None is returned for a numeric feature.
 
         Args:
             position: the feature's position in the study.
@@ -102,7 +112,7 @@ class PatientReader:
     def renamed(self, patient: dict[str, Any]) -> dict[str, Any]:
         """Return a patient whose keys are the study's names where they are other spellings of them.
 
-        See ``data.matching.columns``.
+        See ``data.matching.columns``. With more than `MOST_RENAMED` unknown keys, none is changed.
         """
         others = patient.keys() - self._known
         if not 0 < len(others) <= MOST_RENAMED:
@@ -119,7 +129,7 @@ class PatientReader:
         return self._columns | self.positions.keys()
 
     def names_once(self, patients: Sequence[Mapping[str, Any]]) -> bool:
-        """Whether each patient has a feature, and none by both its column and its name."""
+        """Whether each patient has a feature, and no patient has one by both column and name."""
         if any(map(self.positions.keys().isdisjoint, patients)):
             return False
         names: frozenset[str] = frozenset().union(*patients)
@@ -172,7 +182,8 @@ class PatientReader:
 
         Args:
             patient: feature or column -> value.
-            hints: unknown key -> nearest known one, added to for all patients of a request.
+            hints: unknown key, shortened -> text that names the nearest known one, if any; keys are
+                added to it over all patients of a request, up to `MOST_HINTS`.
         """
         positions, columns = self.positions, self._columns
         extra = [key for key in patient if key not in positions and key not in columns]

@@ -137,16 +137,18 @@ def serve(
 
 
 def serve_stored(model: str, at: int, access: Access, every: float | None) -> None:
-    """Serve a registered model; where it is named by an alias, also the alias's later versions.
+    """Serve a model of the store; with ``every``, also the later versions that its alias names.
 
     Args:
-        model: ``runs:/ID``, ``models:/NAME/VERSION`` or ``models:/NAME@ALIAS``.
+        model: ``runs:/ID``, ``models:/NAME/VERSION`` or ``models:/NAME@ALIAS``; the last if
+            ``every`` is given.
         at: port to listen on.
         access: address, tokens and concurrency.
-        every: seconds between two looks at the alias; later versions are not served if absent.
+        every: seconds between two looks at the alias; None: later versions are not served.
 
     Raises:
-        InputError: there is no such model, or the port is taken.
+        InputError: there is no store or no such model, its bundle was changed, ``every`` is given
+            for a model without an alias, or the port is taken.
         ServerError: the server ended by itself.
     """
     from tempfile import TemporaryDirectory

@@ -12,7 +12,7 @@ from accomplice.data.arrays import Array, Bools, Ints
 
 #: Default maximum of evaluations, halved steps included.
 EVALUATIONS = 50
-#: Relative gain of a step below which :func:`climb` ends.
+#: Gain of a step, as a part of 1 + |value|, below which :func:`climb` ends.
 GAINED = 1e-10
 
 Newton = Callable[[Bools], tuple[Array, Bools]]
@@ -29,7 +29,7 @@ class Ascent(NamedTuple):
     point: Array
     """(m, p) last accepted point."""
     step: Array
-    """(m, p) step from there, which was not taken."""
+    """(m, p) next step from there, which was not taken."""
     converged: Bools
     """(m,) whether the ascent ended by its stopping rule, not by the maximum of evaluations."""
 
@@ -90,7 +90,9 @@ def maximise(
 
 
 def climb(value: Callable[[Array], float], step: Callable[[Array], Array], start: Array) -> Array:
-    """Maximise one concave function; stop after a step with a relative gain below GAINED.
+    """Maximise one concave function; stop after a step that gains less than `GAINED`.
+
+    It stops after `EVALUATIONS` evaluations in any case.
 
     Args:
         value: the function of a point (p,).
@@ -98,7 +100,7 @@ def climb(value: Callable[[Array], float], step: Callable[[Array], Array], start
         start: (p,) first point.
 
     Returns:
-        (p,) end of the ascent; ``start`` itself where no step leads up.
+        (p,) end of the ascent; ``start`` itself if no step is taken.
 
     Example:
         The rate at which 3 events in 12 months are the likeliest, on a log scale:

@@ -29,7 +29,7 @@ from accomplice.training.models.predictions import MODEL, Predictions
 
 #: Bootstrap draws behind an interval that a decision depends on.
 DRAWS = 1000
-#: Bootstrap draws behind a calibration's interval; each draw is a refit.
+#: Maximum of bootstrap draws behind a calibration's interval; each draw is a refit.
 CALIBRATION_DRAWS = 200
 
 
@@ -98,6 +98,8 @@ def compare(
 ) -> Comparison:
     """Compare two models on the patients that both predict, to the smaller of their horizons.
 
+    They are judged to an earlier month where follow-up ends before; see :func:`judged_horizon`.
+
     Args:
         first: predictions of the first model.
         second: predictions of the second model; patients are matched by :func:`same_patients`.
@@ -105,7 +107,8 @@ def compare(
         seed: seed of the draws.
 
     Raises:
-        InputError: the predictions share no patients, or too few events.
+        InputError: the predictions share no patients, or fewer than ``EVENTS_TO_JUDGE`` events by
+            the smaller horizon.
     """
     horizon = min(_reach(first), _reach(second))
     rows = same_patients(first.cohort, second.cohort, horizon)
@@ -160,7 +163,7 @@ def same_patients(first: Cohort, second: Cohort, horizon: float) -> tuple[Ints, 
 
 
 def _reach(predicted: Predictions) -> float:
-    """Return the last month that predictions and follow-up both cover."""
+    """Return the smaller of the horizons of the predictions and of their cohort, in months."""
     return min(predicted.grid.horizon, predicted.cohort.horizon)
 
 

@@ -108,13 +108,14 @@ def judge_response(
         probability: (n,) predicted probability at the labelled patients' rate, as
             :func:`models.response.out_of_fold` returns it.
         local_rate: rate of positives where the model is used; the observed rate if absent. It is
-            the threshold of calls, made after the predictions are moved to this mean, and the rate
-            at which PPV and NPV are stated.
+            the threshold of calls, and the rate at which PPV and NPV are stated. If given, the
+            calls are made after the predictions are moved to this mean.
         bootstraps: number of draws behind each interval.
         seed: seed of the draws.
 
     Raises:
-        ValueError: no labelled patient, or a probability outside [0, 1].
+        ValueError: no patient has a label, or a labelled patient's probability is not a number in
+            [0, 1].
     """
     known = ~np.isnan(label)
     positive = label[known] == 1
@@ -222,6 +223,8 @@ def calls_at(
     positive: Bools, probability: Array, threshold: float, rate: float | None = None
 ) -> Calls:
     """Return the accuracy of calling patients positive from a threshold on.
+
+    A share of no patients is NaN.
 
     Args:
         positive: (n,) whether the label is positive.

@@ -1,4 +1,4 @@
-"""Fit a model on a cohort: folds, learners, out-of-fold predictions, stack."""
+"""Fit a model on a cohort: the network, out-of-fold predictions, the stack and the effect."""
 
 from __future__ import annotations
 
@@ -72,6 +72,8 @@ def fit(
     report: Report = unreported,
 ) -> Fitted:
     """Train the network of all folds at once, then stack it with the folds' other learners.
+
+    The treatment's effect is estimated last.
 
     Args:
         prepared: patients, folds and the learners fitted before the network.
@@ -175,6 +177,9 @@ def out_of_fold(prepared: Prepared, by_fold: Sequence[BatchedEnsemble]) -> Array
 
 def spread_ratio(prepared: Prepared, by_fold: Sequence[BatchedEnsemble], stack: Stack) -> float:
     """Return the variance of log-hazards predicted by one fold's models over that of their mean.
+
+    A patient's log-hazard is here the mean over the bins of the log of the stacked cumulative
+    hazard. Variances are over patients, that of one fold's models is the mean over folds.
 
     The stack's slope is fitted to predictions of one fold's models for each patient, but new
     patients get the mean over all folds. The mean varies less, by the part in which the models

@@ -10,19 +10,20 @@ from accomplice.training.estimators.hazard_posterior import fit_posterior
 from accomplice.training.fitting.prepare import Prepared
 from accomplice.training.models.survival_interval import FARTHEST, SurvivalInterval, Terms
 
-#: Patients that the posterior is fitted to at most, each for several where there are more.
+#: Maximum of patients that the posterior is fitted to; of more, a random sample stands for all.
 MOST_PATIENTS = 4000
-#: Columns of a block; of a wider one its leading principal components.
+#: Maximum of linear terms of a block; a wider one has its leading principal components.
 MOST_COLUMNS = 40
-#: Cosines drawn, and curved terms kept of them.
+#: Number of cosines drawn, and maximum of curved terms kept of them.
 COSINES, CURVED = 300, 100
-#: Width of the kernel, as a part of the distance between typical patients.
+#: Width of the kernel, as a part of the root mean square distance of patients from their mean, over
+#: linear terms of standard deviation 1.
 WIDTH = 0.6
 #: Least standard deviation of a column that varies.
 VARIES = 1e-9
 #: Scale of the prior of the log-hazard's standard deviation by linear terms, and by curved ones.
 LINEAR_SCALE, CURVED_SCALE = 0.3, 0.2
-#: Ridge of the curved terms' linear part, for each patient.
+#: Ridge, for each patient, of the regression that takes the linear part off the cosines.
 RIDGE = 1e-3
 
 
@@ -31,7 +32,7 @@ def fit_survival_interval(prepared: Prepared, config: Config) -> SurvivalInterva
 
     Args:
         prepared: the patients, without their treatment, and the folds.
-        config: of the run, its seed included.
+        config: run configuration; its seed is used.
     """
     n, rng = len(prepared.cohort), np.random.default_rng([config.seed, 1])
     rows: Ints = np.arange(n)
@@ -72,12 +73,13 @@ def make_terms(
     """Make linear and curved terms of a design (n, p).
 
     Args:
-        design: of the training patients.
-        markers: (p,) columns of modalities beyond the study's first.
+        design: linear design of the training patients.
+        markers: (p,) whether a column is of a modality beyond the study's first.
         rng: draws the cosines.
 
     Returns:
-        The terms, the block (q,) of each, and the scale (blocks,) of each block's prior.
+        The terms, the number (q,) of each term's block, and the scale (blocks,) of each block's
+        prior.
     """
     mean, spread = design.mean(axis=0), design.std(axis=0)
     varied = spread > VARIES

@@ -105,7 +105,7 @@ def fit_anchor(
 ) -> Anchor:
     """Choose penalties by inner cross-validation, then fit on all n patients.
 
-    With fewer than four events the strongest penalty is taken.
+    With fewer than four events the first penalty and the first ratio are taken.
 
     Args:
         X: (n, p) linear design.
@@ -113,7 +113,8 @@ def fit_anchor(
         event: (n,) whether the event was seen.
         grid: bins of the baseline hazard.
         markers: (p,) whether the column may be penalised more than the others.
-        ratios: candidate ratios of the markers' penalty to that of the other columns.
+        ratios: candidate ratios of the markers' penalty to that of the other columns; if all or no
+            columns are markers, the ratio is 1.
         penalties: candidate penalties in the unit of ``PENALTIES``, from strong to weak.
         folds: maximum of inner folds; each holds at least two events.
         seed: seed of the inner folds.

@@ -1,8 +1,8 @@
 """The network's forward and backward pass, with explicit derivatives.
 
 Automatic differentiation of the same formulas stores and reads several arrays for each layer; here
-each layer takes one pass forward and one backward besides its matrix products. In all arrays the
-patients are the last dimension. Biases, tokens and the linear skip are rows of the factors of the
+each layer takes one pass forward and one backward besides its matrix products. Patients are always
+the last dimension. Biases, tokens and the linear skip are rows of the factors of the
 matrix products, so that no product needs a permuted copy.
 
 Symbols: k folds, m members, e units of an encoder, h hidden units, j bins, n patients, blocks for
@@ -61,7 +61,7 @@ class Passed(NamedTuple):
     gate: Tensor
     """(k, m, blocks, 1, n) gates, 0 to 2; no blocks with one modality."""
     fused: Tensor
-    """(k, m, blocks * e + 1, n) gated encodings, and ones for the bias."""
+    """(k, m, blocks * e + 1, n) gated encodings after dropout, and ones for the bias."""
     hidden: Tensor
     """(k, m, h + 2, n) hidden units, ones for the bias, and the linear skip."""
     codes: list[Tensor]
