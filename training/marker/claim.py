@@ -83,9 +83,10 @@ class Centres:
     ratios: dict[str, HazardRatio]
     """Centre -> hazard ratio for one standard deviation of the marker."""
     too_small: int
-    """Number of centres left out: fewer than ``EVENTS_TO_JUDGE`` events, or one marker value."""
+    """Number of centres left out: fewer than ``EVENTS_TO_JUDGE`` events, or one marker value. Those
+    whose hazard ratio is undetermined are left out too, but not counted."""
     pooled: Pooled | None
-    """Random-effects summary; None with fewer than two centres."""
+    """Random-effects summary; None with fewer than two hazard ratios."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,8 @@ class MarkerClaim:
     treatment: TreatmentEffect | str
     """The treatment's own effect, or the reason why it cannot be judged."""
     correlations: tuple[Correlation, ...]
-    """Correlations with the other features, the strongest first."""
+    """Correlations with the other features but categories, the strongest first; see
+    :func:`correlations`."""
     added: AddedValue
     """Gain of predictions by the marker, beside the clinical features."""
 
@@ -257,8 +259,8 @@ def adjustments(study: Study, request: MarkerRequest) -> dict[str, tuple[str, ..
     """Return the sets of features that are adjusted for: name -> features.
 
     They are the study file's baselines, the clinical features, the stroma, each feature of the
-    study file's interactions, and the sets of the request. The marker, the treatment and empty sets
-    are left out.
+    study file's interactions that is not of the stroma, and the sets of the request, which replace
+    others of their name. The marker, the treatment and empty sets are left out.
     """
     found = {name: tuple(listed) for name, listed in study.baselines.items()}
     found[CLINICAL] = clinical_features(study, request.marker)
@@ -279,7 +281,7 @@ def _adjusted(
     event: Bools,
     sets: dict[str, tuple[str, ...]],
 ) -> tuple[Adjusted, ...]:
-    """Return the marker's hazard ratio crude, adjusted for each set, and for all sets together."""
+    """Return the marker's hazard ratio crude, adjusted for each set, and for several together."""
 
     def design(label: str, features: tuple[str, ...]) -> Array:
         return given.score(features) if label == STROMA else given.columns(features)
@@ -301,7 +303,7 @@ def _adjusted(
 
 
 def _centres(centre: NDArray[np.str_], x: Array, time: Array, event: Bools) -> Centres:
-    """Estimate the hazard ratio of the marker x (n,) in each centre, and pool them."""
+    """Estimate the hazard ratio of the marker x (n,) in each named centre, and pool the ratios."""
     ratios: dict[str, HazardRatio] = {}
     too_small = 0
     for name in np.unique(centre[centre != ""]).tolist():

@@ -107,8 +107,8 @@ def concordance_contributions(
 ) -> Contributions:
     """Return each patient's contribution to both concordances; resampling then needs no ranking.
 
-    C = N / D, where N and D sum N_ij and D_ij over the pairs of a patient i with an event and a
-    patient j followed longer. If patient k counted m_k times, they would sum m_i m_j N_ij and
+    C = N / D, where N and D sum N_ij and D_ij over the comparable pairs of a patient i, who has the
+    event, and a patient j. If patient k counted m_k times, they would sum m_i m_j N_ij and
     m_i m_j D_ij. The derivative of C by m_k where all are 1 is k's influence
 
         ψ_k = (Σ_j N_kj + Σ_i N_ik − C (Σ_j D_kj + Σ_i D_ik)) / D,    Σ_k ψ_k = 0,

@@ -153,7 +153,11 @@ def read_folder(path: Path) -> dict[str, bytes]:
 
 
 def to_json(data: Any) -> bytes:
-    """Return plain data as JSON text in bytes; equal data give equal bytes."""
+    """Return plain data as JSON text in bytes; equal data with keys in one order give equal bytes.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
     return (json.dumps(data, indent=1, allow_nan=False) + "\n").encode()
 
 

@@ -54,23 +54,26 @@ class SurvivalAnswer:
 
     grid: TimeGrid
     cumulative: Array
-    """(n, j + 1) cumulative hazard under the treatment that the patient has."""
+    """(n, j + 1) cumulative hazard under the treatment that the patient has; that of similar
+    patients, treated or not, if it is unknown."""
     risk: Array
     """(n,) higher is worse; 0 is the average training patient."""
     benefit: Benefit | None
-    """Of the treatment, where the study has one."""
+    """Benefit of the treatment; None if the study has no treatment."""
     advice: NDArray[np.str_] | None
-    """(n,) advice by the benefit, or the reason why the model abstains."""
+    """(n,) advice by the benefit, or the reason why the model abstains; None as ``benefit``."""
     benefit_horizon: float
-    """Months at which the benefit is given, and to which the restricted mean survival is."""
+    """Months at which the benefit is given, and to which the restricted mean survival time is."""
     risk_reference: Array
-    """Quantiles of the training patients' risks."""
+    """Quantiles of the training patients' risks, out of fold."""
     ends: Array | None
     """Cumulative hazards (2, n, j + 1) at the ends of the patients' 80 % intervals, the lower one
-    first; None of models without an interval."""
+    first; None if the model has no interval."""
 
     def curve(self, times: Sequence[float]) -> Array:
-        """Survival at months (t,) and the ends of its 80 % interval (n, t, 3), or alone (n, t, 1).
+        """Return survival at months (t,), and the low and high end of its 80 % interval (n, t, 3).
+
+        Without an interval it is survival alone (n, t, 1).
 
         See ``models.survival_interval``.
         """
@@ -82,11 +85,14 @@ class SurvivalAnswer:
         return found.transpose(0, 2, 1)
 
     def survival(self, times: Sequence[float]) -> Array:
-        """Survival (n, t) at months (t,)."""
+        """Return survival (n, t) at months (t,)."""
         return survival(self.grid.at(self.cumulative, np.array(times, dtype=float)))
 
     def columns(self, times: Sequence[float], prefix: str = "") -> dict[str, Column]:
-        """Return all quantities by the names of ``predict``'s columns, each with a prefix."""
+        """Return risk, survival, benefit and advice by the names of ``predict``'s columns.
+
+        Each name has the prefix. Benefit and advice are left out if the study has no treatment.
+        """
         found: dict[str, Column] = {"risk": self.risk}
         curve = self.curve(times)
         for j, time in enumerate(times):
@@ -102,8 +108,8 @@ class SurvivalAnswer:
     def standing(self, prefix: str = "") -> dict[str, Column]:
         """Return summaries for readers, each name with a prefix.
 
-        The restricted mean survival time is in months, the group and the centile are the risk's
-        among the training patients.
+        The restricted mean survival time is in months, with the ends of its 80 % interval if the
+        model has one; the group and the centile are the risk's among the training patients.
         """
         centiles = centile(self.risk, self.risk_reference)
         curves = self.cumulative[None]
@@ -136,7 +142,7 @@ class SurvivalModel:
     distrust: str
     """The reason why no advice can rest on the effect, if there is one."""
     risk_centre: float
-    """Mean of the training patients' log cumulative hazard, taken off the risk."""
+    """Mean of the training patients' :func:`hazard.log_risk`, which is taken off the risk."""
     risk_reference: Array
     """Quantiles of the training patients' risks, out of fold; see ``models.risk_centiles``."""
     baselines: tuple[Baseline, ...] = ()
@@ -145,7 +151,8 @@ class SurvivalModel:
     """Months to which training patients were followed, rounded up; bundles made before it was kept
     do not know it."""
     interval: SurvivalInterval | None = None
-    """Of a patient's survival; None where ``survival_interval`` was off, and in older bundles."""
+    """Interval of a patient's survival; None where ``survival_interval`` was off, and in older
+    bundles."""
 
     @property
     def horizon(self) -> float:
@@ -159,7 +166,7 @@ class SurvivalModel:
 
     @property
     def preprocessors(self) -> tuple[Preprocessor, ...]:
-        """One a fold model."""
+        """Preprocessor of each fold model."""
         return tuple(fold.preprocessor for fold in self.ensemble.folds)
 
     @cached_property
@@ -212,6 +219,8 @@ class SurvivalModel:
     ) -> Array | None:
         """Return the cumulative hazards (2, n, j + 1) at the ends of the patients' intervals.
 
+        The result is None if the model has no interval.
+
         The treatment's posterior adds its own variance: a treatment t shifts the log cumulative
         hazard by (t − e) log HR, with e the propensity.
         """
@@ -237,7 +246,10 @@ class SurvivalModel:
     def effect_of(
         self, values: Array, centre: NDArray[np.str_] | None
     ) -> tuple[PatientEffect | None, Array | None]:
-        """Return the effect on n patients and the treatment (n,) they have, if both are known."""
+        """Return the effect on n patients and the treatment (n,) they have, NaN where unknown.
+
+        Both are None if the study has no treatment or the model no effect.
+        """
         status = treated(self.study, values)
         if self.effect is None or status is None:
             return None, None
@@ -250,11 +262,11 @@ class SurvivalModel:
     def baseline_curves(
         self, values: Array, centre: NDArray[np.str_] | None = None
     ) -> dict[str, Array]:
-        """Cumulative hazards (n, j + 1) at the ensemble's edges that the baselines give.
+        """Return each baseline's cumulative hazards (n, j + 1) at the ensemble's edges, by name.
 
         Args:
             values: (n, p) coded features without the treatment.
-            centre: (n,) of the patients.
+            centre: (n,) hospital; None where no hospital is known.
         """
         return {b.name: b.cumulative(self.ensemble, values, centre) for b in self.baselines}
 
@@ -263,7 +275,11 @@ class SurvivalModel:
         return self.ensemble.folds[0].preprocessor.sample(n, rng)
 
     def replay(self, values: Array) -> Array:
-        """Predict from features (n, p) without the treatment: the curve, interval and effect."""
+        """Return predictions side by side (n, q) from features (n, p) without the treatment.
+
+        They are the cumulative hazard, then centre and variance of the interval's log-hazards, if
+        the model has an interval, then the effect's parts, if it has an effect.
+        """
         forward = self.ensemble.forward(values)
         parts = [self.ensemble.pooled(forward)]
         if self.interval is not None:
@@ -294,7 +310,7 @@ class SurvivalModel:
         }
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return the weights of the network and the arrays of the other learners, by name."""
+        """Return the arrays of the network, the other learners and the interval, by name."""
         weights = self.ensemble.net.weights
         found: dict[str, NDArray[Any]] = {f"net/{name}": w for name, w in weights.items()}
         for k, fold in enumerate(self.ensemble.folds):

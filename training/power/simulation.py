@@ -44,7 +44,7 @@ POPULATION = 20_000
 ROWS = 50_000
 #: Maximum of patients of a simulated cohort.
 LARGEST = 100_000
-#: Maximum of patients in the search for the size needed.
+#: Maximum of patients in the search for the size needed, unless its minimum is larger.
 MOST = 20_000
 
 
@@ -204,9 +204,10 @@ class Needed:
 
     patients: int
     low: int
-    """Lower end of the simulation's 95 % interval for ``patients``."""
+    """Lower end of the simulation's 95 % interval for ``patients``; equal to ``patients`` if that
+    is a bound of the search."""
     high: int
-    """Upper end of that interval."""
+    """Upper end of that interval, likewise."""
     events: int
     """Expected events among the analysed."""
     bound: Literal["about", "more than", "fewer than"] = "about"
@@ -290,8 +291,10 @@ def needed(scenario: Scenario, draws: int, seed: int, tick: Tick = silent) -> Ne
     """Search for the number of patients that gives the power ``ENOUGH_POWER``.
 
     The search starts from the closed form. Cohorts of the size are simulated and the size is
-    corrected, up to three times, until the power is near the goal. A correction assumes that the
-    mean of Wald's statistic grows with the square root of the number of patients.
+    corrected, up to three times, until the power is within 0.05 of the goal or the size needed is
+    beyond a bound: the patients that give ``EVENTS_TO_SIMULATE`` expected events, or `MOST`. A
+    correction assumes that the mean of Wald's statistic grows with the square root of the number of
+    patients.
 
     Args:
         scenario: effects and distribution of the simulated patients.

@@ -1,8 +1,8 @@
 """Models to compare, the patients to judge them on, and each model's predictions of these.
 
 Neither a bundle nor MLflow holds patients, so a comparison needs a cohort: the one named, or that
-of the study file in the tags of a model's run. Patients that a model was trained on are predicted
-out of fold, others as new patients.
+of the study file in the tags of a model's run. A model that was trained on enough of these patients
+predicts its training cohort out of fold; another one predicts them as new patients.
 """
 
 from __future__ import annotations
@@ -86,7 +86,11 @@ class Contender:
         }
 
     def own_cohort(self, study: Path, endpoint: str) -> Cohort | None:
-        """Return the training cohort with an endpoint; None if ``study`` has other patients."""
+        """Return the training cohort with an endpoint.
+
+        None if ``study`` cannot be read or has other patients, or if the model was trained without
+        the endpoint.
+        """
         config = self.config
         try:
             cohort = load_cohort(study, config.endpoint, further=config.further_endpoints)
@@ -131,7 +135,10 @@ def different_settings(first: Contender, second: Contender) -> dict[str, tuple[A
 
 
 def _study_file(bundle: Bundle, digest: str) -> Path | None:
-    """Return the study file of the run that made a bundle, or of the run that made its fit."""
+    """Return the study file of the run that made a bundle, or of the run that made its fit.
+
+    None if there is no store, no such run, or the file is gone.
+    """
     if not store_exists():
         return None
     open_store()
@@ -166,7 +173,7 @@ def cohort_of(contenders: Sequence[Contender], study: str | Path | None, endpoin
     """Load the patients to judge on, by the study file named or the first that a model's run names.
 
     Raises:
-        InputError: no study file is known, or it cannot be read.
+        InputError: no study file is known, or it cannot be read or has no such endpoint.
     """
     known = [each.study_file for each in contenders if each.study_file is not None]
     if study is None and not known:
@@ -193,8 +200,9 @@ def predict(
         study: study file named for the cohort; None if none was named.
 
     Returns:
-        Out-of-fold predictions of the whole training cohort, if its study file is known and enough
-        events are also in ``cohort``; otherwise predictions of ``cohort`` as new patients.
+        Out-of-fold predictions of the whole training cohort, if its study file is known and
+        ``EVENTS_TO_JUDGE`` of its patients with an event are also in ``cohort``; otherwise
+        predictions of ``cohort`` as new patients.
 
     Raises:
         InputError: the contender has no model of the endpoint, knows none of the cohort's features,
@@ -225,7 +233,10 @@ def predict(
 
 
 def _shared(own: Cohort, cohort: Cohort, horizon: float) -> tuple[int, int]:
-    """Return the number of patients in both cohorts, and the number of their events."""
+    """Return the number of patients in both cohorts, and of their events, later ones included.
+
+    Patients are the same if their outcomes up to ``horizon`` months agree.
+    """
     try:
         rows, _ = same_patients(own, cohort, min(horizon, own.horizon, cohort.horizon))
     except InputError:

@@ -15,7 +15,7 @@ from accomplice import load
 
 
 class BundleModel(PythonModel):
-    """MLflow model of a bundle: its answers are those of ``accomplice predict``."""
+    """MLflow model of a bundle: its answers are those of ``Bundle.predict``."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load and check the bundle."""
@@ -32,7 +32,11 @@ class BundleModel(PythonModel):
         Args:
             context: unused.
             model_input: one row for each patient, one column for each feature.
-            params: ``times``: months at which survival is predicted.
+            params: ``times``: months at which survival is predicted; those of ``Bundle.predict`` if
+                absent.
+
+        Raises:
+            InputError: as ``Bundle.predict``.
         """
         times = (params or {}).get("times")
         return self.bundle.predict(model_input, None if times is None else list(times))

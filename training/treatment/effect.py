@@ -108,7 +108,7 @@ class Effect:
         return self._expected(self.preprocessor.singles(values, centre))[0]
 
     def _expected(self, single: Array) -> tuple[Array, Array, Ints]:
-        """Return the design, its covariance by missing pattern, and each patient's pattern."""
+        """Return the design, the modifiers' covariance by pattern, and each patient's pattern."""
         Z = single[:, self.joint]
         mean, spread, pattern = self.gaussian.condition(Z, self.modifiers)
         return np.column_stack([np.ones(len(Z)), mean]), spread, pattern
@@ -295,8 +295,8 @@ def fit_effect(
 def _possible_confounders(preprocessor: Preprocessor) -> Ints:
     """Return the columns of the linear design that may have decided on the treatment.
 
-    Wide modalities, such as an expression panel, are left out: treatment is not decided by hundreds
-    of genes, and the propensity would fit their noise.
+    Wide modalities, such as an expression panel, are left out unless all are wide: hundreds of
+    genes do not decide on treatment, and the propensity would fit their noise.
     """
     blocks = preprocessor.study.blocks
     columns = preprocessor.linear_columns()
@@ -311,7 +311,7 @@ class Rates(NamedTuple):
     error: float
     """Its standard error."""
     event: Array
-    """(m,) 1 where the event was seen after the landmark."""
+    """(m,) 1 where the event was seen after the landmark, up to the horizon of the grid; else 0."""
     rate: Array
     """(m,) expected number of events of each patient under the treatment given."""
 
@@ -334,7 +334,7 @@ def _outcome(
 ) -> tuple[Array, Array, Array]:
     """Return events after the landmark (m,), log of the expected events (m,), and nuisances (m, 2).
 
-    The nuisances are a constant and the prognosis, the centred log cumulative hazard.
+    The nuisances are a constant and the prognosis, the centred log of the last cumulative hazard.
     """
     treatment, _ = treatment_and_status(cohort)
     landmark = min(treatment.landmark, grid.horizon)

@@ -1,7 +1,7 @@
 """Verdicts of a review, one for each question, as plain sentences with intervals.
 
-"Adds value" needs a paired interval that excludes 0. Too few patients never count as "holds up":
-an undetermined figure is reported as such.
+"Adds value" needs a paired interval that excludes 0. A question whose figures these patients do not
+determine is "not judged"; it never "holds up".
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ UNKNOWN = Estimate(math.nan)
 
 
 def ranking(review: Review) -> Verdict:
-    """Judge whether patients are ranked better than by chance."""
+    """Judge by the interval of Uno's C whether patients are ranked better than by chance, 0.5."""
     c = _score(review, MODEL, "uno_c")
     if not math.isfinite(c.value):
         return Verdict("absent", "Uno's C is not determined by these patients.")
@@ -47,7 +47,10 @@ def ranking(review: Review) -> Verdict:
 
 
 def added_value(review: Review) -> Verdict:
-    """Judge the gain over the strongest of the simple models."""
+    """Judge the gain over the strongest simple model; it is certain if its interval excludes 0.
+
+    Caution: certain gain in one score, certain loss in another. Alarm: certain loss alone.
+    """
     gain = review.gains.get(review.strongest, {})
     known = {m: g for m, g in gain.items() if math.isfinite(g.value)}
     if not known:
@@ -69,7 +72,11 @@ def added_value(review: Review) -> Verdict:
 
 
 def calibration(review: Review) -> Verdict:
-    """Judge calibration by the joint test over all follow-up; slopes at months only describe it."""
+    """Judge calibration by the joint test over all follow-up.
+
+    Caution: the test is significant. If it is not, the answer is yes if slope and observed/expected
+    at each month are within ``SOUND`` or undetermined, else that nothing is shown.
+    """
     judged = [c for c in review.calibration if math.isfinite(c.slope.value)]
     joint = review.joint_calibration
     if not judged or joint is None or math.isnan(joint.p):
@@ -90,7 +97,10 @@ def calibration(review: Review) -> Verdict:
 
 
 def decisions(review: Review) -> Verdict:
-    """Judge at which thresholds the net benefit is above the baseline's."""
+    """Judge at which thresholds the net benefit is above the strongest simple model's.
+
+    Caution: at a threshold it is certainly below.
+    """
     judged = [d for d in review.decisions if np.isfinite(d.gain.value).any()]
     if not judged:
         return Verdict("absent", "Net benefit is not determined by these patients.")
@@ -111,7 +121,11 @@ def decisions(review: Review) -> Verdict:
 
 
 def subgroups(review: Review) -> Verdict:
-    """Judge whether the model is certainly worse among some patients."""
+    """Judge whether the model is certainly worse among some patients.
+
+    Caution: in a subgroup the interval of Uno's C lies below the C of all patients, that of the
+    gain in Brier score below 0, or that of observed/expected does not include 1.
+    """
     parts = [s for s in review.subgroups if s.feature != "all"]
     judged = [s for s in parts if math.isfinite(s.uno_c.value)]
     if not judged:
@@ -143,7 +157,7 @@ def subgroups(review: Review) -> Verdict:
 
 
 def patterns(review: Review) -> Verdict:
-    """Judge whether the model does worse where a modality is missing."""
+    """Judge whether Uno's C is certainly lower where a modality is missing."""
     missing = [p for p in review.patterns if p.missing]
     if not missing:
         return Verdict("absent", "No group of patients misses a modality.")
@@ -164,7 +178,10 @@ def patterns(review: Review) -> Verdict:
 
 
 def modalities(review: Review) -> Verdict:
-    """Judge the value of each modality."""
+    """Judge by the loss without each modality whether it certainly helps or harms.
+
+    Caution: a modality harms, or helps by one score and harms by the other.
+    """
     judged = [m for m in review.modalities if np.isfinite([m.ibs_loss.value]).all()]
     if not judged:
         return Verdict("absent", "The value of the modalities is not determined.")
@@ -189,7 +206,7 @@ def modalities(review: Review) -> Verdict:
 
 
 def instability(review: Review) -> Verdict:
-    """Judge the spread of predictions between fits."""
+    """Describe the spread of predictions between fits; caution if its median is above `NARROW`."""
     found = review.instability
     if found is None or len(found.widest) != 5 or not np.isfinite(found.widest).all():
         return Verdict("absent", "How far fits differ is not determined.")
@@ -216,7 +233,7 @@ def drivers(review: Review) -> Verdict:
 
 
 def leaks(review: Review) -> Verdict:
-    """Judge whether a leak is suspected."""
+    """Judge by the sentinels whether a leak is suspected: alarm if one fired."""
     run = [f for f in review.sentinels if f.status != "not run"]
     if not run:
         return Verdict("absent", "No sentinel was run: a leak is not excluded.")
@@ -235,7 +252,7 @@ def leaks(review: Review) -> Verdict:
 
 
 def lead(review: Review) -> str:
-    """Return the main conclusion: on a leak, else on the value over simple models."""
+    """Return the main conclusion: on the value over simple models, and on a leak if suspected."""
     fired, value = [f for f in review.sentinels if f.status == "fired"], added_value(review)
     if fired and _only_treatment(fired):
         return f"{value.text} What is said of the treatment is not to be believed: see the alarm."
@@ -280,7 +297,10 @@ def _off(found: Estimate) -> bool:
 
 
 def _where(decision: Decision, sign: int) -> str:
-    """Return the range of thresholds whose gain is certainly above (1) or below 0 (-1), if any."""
+    """Return the thresholds whose gain is certainly above (1) or below 0 (-1); empty if none is.
+
+    It is the range from the lowest to the highest of them; others may lie between.
+    """
     gain = decision.gain
     ends = gain.low if sign > 0 else gain.high
     if len(ends) != len(decision.thresholds):
