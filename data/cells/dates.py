@@ -153,7 +153,8 @@ def _format_of(texts: pd.Series, name: str) -> str:
 def _digit_formats(texts: pd.Series) -> list[str]:
     """Return the formats of dates in digits that the first text can have; none if it has none.
 
-    A date that ends with the year begins with the day or the month, with points only with the day.
+    A date that ends with the year can begin with the day or the month; one with points begins with
+    the day.
     """
     first = texts.iloc[0] if len(texts) else ""
     if re.fullmatch(r"\d{8}", first):

@@ -32,10 +32,10 @@ def later_times(
 ) -> list[str]:
     """Return a question for each column filled for events alone with later times than ``time``.
 
-    The column has an empty cell, a value for most patients with the event (`LEAST_OF_EVENTS`) and
-    for few censored patients (`MOST_OF_CENSORED`). Of the patients with the event who have both
-    times, more than half have a later one there, by over 0.1 %, and none one below 90 % of
-    ``time``. With fewer than `FEWEST_EVENTS` events there is no question.
+    Such a column has an empty cell, a time for most patients with the event (`LEAST_OF_EVENTS`) and
+    for few censored patients (`MOST_OF_CENSORED`). Its times of patients with the event are later
+    than ``time`` by more than 0.1 % in more than half of them, and above 90 % of ``time`` in all.
+    With fewer than `FEWEST_EVENTS` events there is no question.
 
     Args:
         frame: the table, one row a patient (n rows).

@@ -142,12 +142,14 @@ def judge_marker(
     Args:
         cohort: patients with their outcomes.
         request: the marker and the settings of its analyses.
-        config: run configuration; its folds, grid, bootstraps and seed are used.
+        config: run configuration; its folds, inner folds of the anchor, grid, bootstraps and seed
+            are used.
         tick: progress callback.
 
     Raises:
         InputError: the request does not fit the study (see :func:`check_request`), there are too
-            few events, no cut-point divides the patients, or no patient has a value of the stroma.
+            few events, no cut-point divides the patients, no patient has a value of the stroma, or
+            the folds cannot be made.
     """
     check_request(cohort.study, request)
     names = list(cohort.study.features)

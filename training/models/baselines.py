@@ -1,9 +1,10 @@
 """Baselines: simple models that every run is compared with, fitted on the same folds.
 
-Kaplan–Meier is one curve for all patients, on the model's own time bins; the others are ridge Cox
-models of the features that the study file lists under ``baselines``. They are kept in the bundle,
-so that the model is compared with the same baselines on another cohort: refitted there, they would
-have an advantage.
+Kaplan–Meier is here one curve for all patients with a constant hazard in each of the model's own
+time bins, which comes close to the Kaplan–Meier estimate; the others are ridge Cox models of the
+features that the study file lists under ``baselines``. They are kept in the bundle, so that the
+model is compared with the same baselines on another cohort: refitted there, they would have an
+advantage.
 """
 
 from __future__ import annotations

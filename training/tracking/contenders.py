@@ -117,7 +117,8 @@ def contender(model: str) -> Contender:
     """Load a model by its folder or its address in the store; see :func:`find_bundle`.
 
     Raises:
-        InputError: there is no such model, or its files were changed.
+        InputError: there is no such model, its files were changed, or it predicts its golden rows
+            differently from when it was made.
     """
     folder = find_bundle(model)
     bundle, digest = Bundle.load(folder), digest_of(folder)
