@@ -1,8 +1,8 @@
 """Find a text table's header, its first row of data, and its delimiter.
 
-The delimiter is the one that cuts the most of the first lines into equally many cells, the first
-of them above all. Lines above the header are skipped if they cannot be a part of the table; a
-doubtful layout is an error.
+The delimiter is the one that cuts the most of the first lines into equally many cells; the first
+line that it cuts counts more. Lines above the header are skipped if they cannot be a part of the
+table; a doubtful layout is an error.
 """
 
 from __future__ import annotations

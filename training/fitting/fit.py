@@ -179,7 +179,7 @@ def spread_ratio(prepared: Prepared, by_fold: Sequence[BatchedEnsemble], stack: 
     """Return the variance of log-hazards predicted by one fold's models over that of their mean.
 
     A patient's log-hazard is here the mean over the bins of the log of the stacked cumulative
-    hazard. Variances are over patients, that of one fold's models is the mean over folds.
+    hazard. Both variances are over patients; that of one fold's models is averaged over the folds.
 
     The stack's slope is fitted to predictions of one fold's models for each patient, but new
     patients get the mean over all folds. The mean varies less, by the part in which the models

@@ -55,7 +55,7 @@ class SurvivalAnswer:
     grid: TimeGrid
     cumulative: Array
     """(n, j + 1) cumulative hazard under the treatment that the patient has; that of similar
-    patients, treated or not, if it is unknown."""
+    patients, treated or not, if the treatment is unknown or the model has no effect."""
     risk: Array
     """(n,) higher is worse; 0 is the average training patient."""
     benefit: Benefit | None

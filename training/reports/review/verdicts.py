@@ -157,7 +157,7 @@ def subgroups(review: Review) -> Verdict:
 
 
 def patterns(review: Review) -> Verdict:
-    """Judge whether Uno's C is certainly lower where a modality is missing."""
+    """Judge whether Uno's C is certainly lower than among all where a modality is missing."""
     missing = [p for p in review.patterns if p.missing]
     if not missing:
         return Verdict("absent", "No group of patients misses a modality.")
