@@ -37,7 +37,7 @@ class Fitted:
     learners: Array
     """(l, n, j + 1) out-of-fold cumulative hazards of the learners."""
     stacks: tuple[Stack, ...]
-    """A stack for each fold of the first repeat, fitted on the patients of the other folds."""
+    """Stack of each fold of the first repeat, fitted on the patients of the other folds."""
     blind: Array
     """(n, j + 1) out-of-fold stacked cumulative hazard, predicted without the treatment."""
     cumulative: Array
@@ -47,7 +47,7 @@ class Fitted:
     no_effect: str
     """Reason why no effect was estimated; empty if one was."""
     history: list[list[float]]
-    """(epochs, folds) validation loss of the network."""
+    """(epochs, k) validation loss of the network of each repeat and fold."""
 
     def again(self, values: Array, rows: Ints | None = None, /) -> Array:
         """Predict ``blind`` (m, j + 1) out of fold for the same patients with other features.
@@ -101,7 +101,7 @@ def assemble(
         prepared: patients, folds and fitted fold models.
         net: fitted networks of the same folds.
         config: run configuration.
-        history: (epochs, folds) validation loss of the network.
+        history: (epochs, k) validation loss of the network of each repeat and fold.
     """
     by_fold = BatchedEnsemble(prepared.models, net, prepared.grid).by_fold()
     learners = out_of_fold(prepared, by_fold)
