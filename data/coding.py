@@ -1,9 +1,10 @@
 """Code patients by their study: every feature becomes one column of numbers, NaN where missing.
 
-Numbers stay as they are, an ordinal becomes the rank of its level, a category the index of its
-level. Nothing here is fitted. A cell that cannot be coded is kept as a finding, which a cohort
-turns into an error and a prediction into a flag. A cell means the same in a table
-(:meth:`Coder.frame`) and in the JSON of a request (:meth:`Coder.lists`, faster for few patients).
+A number stays as it is, unless the study maps it; a level becomes its index, from 0. Nothing is
+fitted. A cell that cannot be coded or is out of range is a finding, which a cohort turns into an
+error and a prediction into a flag. A cell means the same in a table (:meth:`Coder.frame`) and in
+JSON (:meth:`Coder.lists`, faster for few patients), except that a table's column of truth values
+alone is read as 0 and 1 if its feature is a number.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ REMEMBERED = 4096
 
 #: Types of truth values.
 TRUTHS = (bool, np.bool_)
-#: Types of the cells of a number that need no parsing.
+#: Types of the cells of a numeric feature that need no parsing.
 NUMBERS = frozenset({float, type(None)})
 #: Types of the cells of a feature with levels that need no conversion to text.
 LEVELS = frozenset({str, type(None)})
@@ -42,25 +43,25 @@ OUT_OF_RANGE, UNKNOWN_LEVEL = "out_of_range", "unknown_level"
 
 @dataclass(frozen=True)
 class Finding:
-    """Cells of a column that its feature does not allow."""
+    """Cells that a feature does not allow, or the absence of its column."""
 
     kind: str
     """:data:`ABSENT`, :data:`NOT_A_NUMBER`, :data:`OUT_OF_RANGE` or :data:`UNKNOWN_LEVEL`."""
     feature: str
     rows: Bools
-    """(n,) whether a row has such a cell."""
+    """(n,) whether a row has such a cell; all rows if the column is absent."""
 
 
 @dataclass(frozen=True)
 class Coded:
-    """A table coded as numbers, with the cells that cannot be coded."""
+    """A table coded as numbers, with findings on its cells."""
 
     values: Array
-    """(n, p) one column a feature, in the study's order; NaN is missing."""
+    """(n, p) one column a feature, in the study's order; NaN is missing or cannot be coded."""
     findings: tuple[Finding, ...]
-    """Cells that cannot be coded, by feature and kind."""
+    """Absent columns, cells that cannot be coded and values out of range, in the study's order."""
     bounds: dict[str, int] = field(default_factory=dict)
-    """Feature -> cells such as ``>90``, whose bound was taken; empty for a request."""
+    """Feature -> number of cells such as ``>90``, whose bound was taken; empty for a request."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class Coder:
 
     @cached_property
     def _bounds(self) -> tuple[Array, Array]:
-        """Lowest and highest possible value (p,) of each feature."""
+        """Lowest and highest possible value (p,) of each feature; infinite for levels."""
         bounds = np.array([f.bounds for f in self.study.features.values()], dtype=float)
         low, high = bounds.reshape(-1, 2).T
         levels = np.array([meaning is not None for meaning in self.meanings], dtype=bool)
@@ -143,7 +144,7 @@ class Coder:
         return self._coded(np.array(numbers, dtype=float).reshape(len(numbers), n).T, found)
 
     def _coded(self, values: Array, found: dict[tuple[int, str], Bools]) -> Coded:
-        """Return the coded table; to its findings, values (n, p) out of range are added."""
+        """Return the coded table, with findings added for values (n, p) out of range."""
         low, high = self._bounds
         outside = values < low
         outside |= values > high
@@ -227,13 +228,13 @@ class Meanings(dict[str, float]):
         return Spellings.of(self._feature, self._column)
 
     def otherwise(self, text: str) -> float | None:
-        """Return the index of the level that an unlisted spelling means; None if uncertain."""
+        """Return the index of an unlisted spelling's level; NaN for missing, None if uncertain."""
         level = self._spellings.level(text)
         return None if level is None else self[level]
 
 
 def meaning_of(feature: Feature, column: str = "") -> Meanings | None:
-    """Return the spellings of a feature's levels, read from this column; None for a number."""
+    """Return the spellings of a feature's levels in a column of this name; None for a number."""
     return None if feature.levels is None else Meanings(feature, column)
 
 
@@ -242,7 +243,7 @@ def missing_words(study: Study) -> frozenset[str]:
     return MISSING | words_of(study.missing)
 
 
-#: Format of numbers without a study's: the common words for missing, each cell read alone.
+#: Format of numbers if no study states one: the common words for missing, each cell read alone.
 PLAIN = NumberFormat(MISSING, alone=True)
 
 
@@ -254,7 +255,7 @@ def code_cells(
     Args:
         column: n cells, each None, a truth value, a number or a text.
         meaning: spelling -> index of its level; None if the feature is a number.
-        known: format of the column's numbers.
+        known: format of the column's numbers; its words for missing hold for levels too.
 
     Returns:
         For each cell a number, or the index of a level; None or NaN where it is missing or invalid.
@@ -304,11 +305,11 @@ def code_level(
 ) -> tuple[float, bool]:
     """Return the index of a cell's level, and whether the cell is invalid.
 
-    The index is NaN where the cell is missing or, then invalid, means no level.
+    The index is NaN if the cell is missing, or if it is invalid: it means no level for certain.
 
     Args:
         value: the cell.
-        meaning: spelling -> index of its level.
+        meaning: spelling -> index of its level; :class:`Meanings` recognise unlisted spellings too.
         words: cells that mean missing, in lower case.
     """
     text = as_level(value)
@@ -323,7 +324,7 @@ def code_level(
 def code_levels(
     column: pd.Series, feature: Feature, words: Collection[str] = MISSING, name: str = ""
 ) -> tuple[Array, Bools]:
-    """Return :func:`code_level` of each cell of a column: two arrays (n,)."""
+    """Return :func:`code_level` of each cell, empty ones as missing: two arrays (n,)."""
     if column.dtype == object and any(kind in TRUTHS for kind in set(map(type, column))):
         # True equals 1, but they are different levels.
         column = column.map(as_level, na_action="ignore")
@@ -382,10 +383,8 @@ def untreated(study: Study) -> float:
 def eligible(study: Study, values: Array) -> Array:
     """Return whether the treatment is an option (n,): 1 yes, 0 no, NaN unknown.
 
-    Without a treatment in the study it is 1 for all.
-
     Args:
-        study: study with the levels at which the treatment is an option.
+        study: has the levels at which the treatment is an option; without treatment all get 1.
         values: (n, p) coded features.
     """
     status = np.ones(len(values))

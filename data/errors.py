@@ -5,16 +5,18 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-#: Likeness of two words, 2 m / n of n letters of which m match, from which one may be meant by the
-#: other: `eval` by `evaluate`, but neither `run` by `tune` nor `gender` by `grade`.
+#: Least likeness of two words at which one may have been typed for the other: 2 m / n, with n the
+#: letters of both and m those that match (difflib's ratio). It takes `eval` for `evaluate`, but
+#: neither `run` for `tune` nor `gender` for `grade`.
 NEAR = 0.65
 
 
 class InputError(ValueError):
     """Wrong input.
 
-    The text is one line: where the fault is, what is wrong and how to correct it. It never holds a
-    patient's value. The command line prints it and exits with code 2.
+    The text is one line: where the fault is, what is wrong and how to correct it. It repeats no
+    patient's value, but may name the levels and codes of a column. The command line prints it and
+    exits with code 2.
     """
 
 
@@ -22,13 +24,13 @@ def expect(name: str, given: object, kind: type | tuple[type, ...], wanted: str)
     """Refuse an argument of another type.
 
     Args:
-        name: of the argument.
-        given: what was given for it.
-        kind: type, or types, that it may have.
-        wanted: what an error says is expected.
+        name: name of the argument.
+        given: value given for the argument.
+        kind: type, or types, that the value may have.
+        wanted: text for the error: the kind of value that is expected.
 
     Raises:
-        InputError: it has none of the types.
+        InputError: the value has none of the types.
 
     Example:
         >>> expect("settings", ["net.members"], dict, "a mapping")
@@ -45,14 +47,17 @@ def _typed(given: object) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the known name most like ``name``, else ``""``."""
+    """Return ``"; did you mean 'x'?"`` for the known name most like ``name``.
+
+    Letter case makes no difference. The text is empty if no name's likeness reaches :data:`NEAR`.
+    """
     by_lower = {k.lower(): k for k in known}
     hits = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=NEAR)
     return f"; did you mean '{by_lower[hits[0]]}'?" if hits else ""
 
 
 def enumerated(parts: Iterable[str]) -> str:
-    """Join parts of a sentence by commas and a last "and"; of none it is empty.
+    """Join parts of a sentence by commas and a last "and"; without parts the text is empty.
 
     Example:
         >>> enumerated(["stage"]), enumerated(["stage", "age", "sex"])

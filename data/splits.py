@@ -19,7 +19,8 @@ def stratified_folds(
     """Assign patients to folds with similar numbers of events and similar follow-up.
 
     Patients (or whole groups) are sorted by event and time with ties broken at random; then each
-    run of ``folds`` neighbours is assigned to different folds at random.
+    run of ``folds`` neighbours is assigned to different folds at random. A group has the event if
+    any of its patients has it, and the time of its first patient.
 
     Args:
         event: (n,) whether the event was seen.
@@ -32,7 +33,7 @@ def stratified_folds(
         (n,) the fold of each patient, 0 to ``folds`` - 1.
 
     Raises:
-        InputError: there are fewer patients (or groups) than folds, or fewer events.
+        InputError: there are fewer patients (or groups) than folds, or fewer with the event.
     """
     if groups is None:
         first = np.arange(len(time))
@@ -41,7 +42,6 @@ def stratified_folds(
         _, first, member = np.unique(groups, return_index=True, return_inverse=True)
     if len(first) < folds:
         raise InputError(f"{len(first)} patients cannot fill {folds} folds: set fewer folds")
-    # A group has the event if any of its patients has it.
     any_event = np.zeros(len(first), dtype=bool)
     np.logical_or.at(any_event, member, event)
     if any_event.sum() < folds:
@@ -80,12 +80,12 @@ def centre_folds(centre: NDArray[np.str_], smallest: int = 20) -> Ints:
 
 
 def within(risk: Array, fold: Ints) -> Array:
-    """Return each patient's risk (n,) minus the mean risk of the patient's fold.
+    """Return each patient's risk (n,) minus the mean risk of the fold, to 12 decimals.
 
     Args:
         risk: (n,) risk, such as a log-hazard.
         fold: (n,) fold of each patient, from 0.
     """
     mean = np.bincount(fold, risk) / np.maximum(np.bincount(fold), 1)
-    # Rounded to 12 decimals, so that equal risks in a fold stay equal.
+    # Rounded, so that equal risks in a fold stay equal.
     return np.asarray(np.round(risk - mean[fold], 12))

@@ -18,7 +18,7 @@ SCALE = 0.00131
 
 
 def weibull_survival(log_hz: Array, months: float | Array) -> Array:
-    """Return the Weibull survival (n,) at a month; see the module's formula.
+    """Return the Weibull survival (n,) at a time; see the module's formula.
 
     Args:
         log_hz: (n,) log-hazard relative to the baseline.
@@ -68,7 +68,8 @@ def draw_survival(log_hz: Array, rng: np.random.Generator, *, variant: str) -> p
     """Draw times of death, censored by the end of the study and by drop-out.
 
     The study ends 36 to 110 months after surgery, or 10 to 39 in ``shifted`` (median follow-up 23
-    months [F]); drop-out is 0.25 % a month [A]. Times are rounded to a tenth of a month.
+    months [F]); drop-out is 0.25 % a month [A]. Times are rounded to a tenth of a month, at least
+    0.1.
 
     Args:
         log_hz: (n,) log-hazard relative to the baseline.

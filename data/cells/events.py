@@ -7,8 +7,9 @@ from collections.abc import Collection, Iterable
 
 from accomplice.data.study_parts import Level, as_level
 
-#: Whole cell in lower case -> whether it means the event. Abbreviations are those of registries,
-#: such as DOD (dead of disease), NED (no evidence of disease) and AWD (alive with disease).
+#: Whole cell in lower case, with single blanks -> whether it means the event. Abbreviations are
+#: those of registries, such as DOD (dead of disease), NED (no evidence of disease) and AWD (alive
+#: with disease).
 EVENT_WORDS = {
     **dict.fromkeys(("1", "true", "t", "yes", "y", "event", "uncensored", "not censored"), True),
     **dict.fromkeys(("dead", "deceased", "died", "death", "expired", "dod", "doc", "dooc"), True),
@@ -19,14 +20,15 @@ EVENT_WORDS = {
     **dict.fromkeys(("disease free", "diseasefree", "event free", "lost", "ltfu"), False),
     **dict.fromkeys(("lost to follow-up", "lost to follow up"), False),
 }
-#: Cells that begin with a word for death, whatever the cause.
+#: Cells that begin with a word for death, whatever the cause, and do not call the patient free of
+#: tumour or disease.
 _DEATH = re.compile(r"(died|dead|deceased|death)\b(?!.*(tumou?r|disease)[ -]?free).*")
-#: Cells that begin with words for alive or lost to follow-up, whatever the state.
+#: Cells that begin with words for alive or lost to follow-up, not followed by "or".
 _NO_EVENT = re.compile(r"(alive|living|lost to follow)\b(?! or ).*")
 
 
 def event_meaning(text: str) -> bool | None:
-    """Return whether a cell means the event; None if its text is not a known coding.
+    """Return whether the text of a cell means the event; None if it is not a known coding.
 
     In ``1:DECEASED`` the number decides.
     """
@@ -51,12 +53,13 @@ def meanings(
     Args:
         cells: distinct cells.
         words: cells that mean missing, in lower case.
-        named: values that mean the event, in any letter case; all others mean no event. None: the
+        named: values that mean the event, in any letter case, even if they are among ``words``; of
+            the other cells, those in ``words`` are missing and the rest mean no event. None: the
             meaning is that of :func:`event_meaning`.
 
     Returns:
-        For each cell True for the event, False for no event, None for missing, or its text where
-        that is not a known coding.
+        For each cell True for the event, False for no event, None for missing, or, without
+        ``named``, its text where that is not a known coding.
     """
     found: list[bool | str | None] = []
     events = None if named is None else {_plain(value) for value in named}

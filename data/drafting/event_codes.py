@@ -1,4 +1,4 @@
-"""Refuse an event column whose name or values leave open which value means the event."""
+"""Refuse event columns that do not say which patients had the event."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ UNKNOWN_CODES = (
     frozenset({"8", "9", "88", "98", "99", "99.9", "888", "998", "999", "999.9", "9999"})
 ) | {f"-{code}" for code in ("1", "8", "9", "88", "98", "99", "999", "9999")}
 
-#: A name that leaves open whether the event or censoring is flagged.
+#: Pattern of names that leave open whether the event or censoring is flagged.
 AMBIGUOUS = r"(^|_)(cens|censor|zens)(_|$)"
-#: Names of a column that flags censoring.
+#: Pattern of the names of columns that flag censoring.
 _CENSORED = (
     r"(^|_)(is_)?(censored|censoring|censorship|censorflag|zensiert|zensierung|zensur|censur[eé]?e?s?"
     r"|censurad[oa]s?|censura|censurat[oa]|gecensureerd)(_|$)|删失|截尾"
 )
-#: Names of a column that flags patients without the event.
+#: Pattern of the names of columns that flag patients without the event.
 _NO_EVENT = (
     r"(^|_)(alive|living|survived|survivors?|surviving|no_event|noevent"
     r"|lebt|lebend|am_leben|überlebt|überlebend|vivante?|en_vie|viv[oa]|survécu|sobrevivió|in_vita"
@@ -50,8 +50,9 @@ def refuse_unclear_codes(
         words: cells that mean missing, in lower case.
 
     Raises:
-        InputError: the column holds dates, or its name says that it flags censoring or patients
-            without the event, or its codes leave open which one means the event.
+        InputError: the column holds dates; or its values are yes and no, and its name says that it
+            flags censoring or patients without the event; or its values are whole numbers, not 0
+            and 1 alone, so that it is open which one means the event.
     """
     if values:
         return
@@ -90,13 +91,13 @@ def _hint(known: list[str], unknown: list[str]) -> str:
     """Return the option of the command line that may name the code of the event.
 
     Args:
-        known: the column's codes in order.
+        known: the column's codes, sorted as texts.
         unknown: codes in ``known`` that look like codes for unknown.
     """
     if known == ["-1", "0"]:
         return "--event-values -1, as Access writes yes"
     sure = [text for text in known if text not in unknown]
-    hint = f"--event-values {sure[-1]}"
+    hint = f"--event-values {sure[-1] if sure else 'VALUE'}"
     if sure == ["1", "2"]:
         hint += ", as R's survival has it, or 1"
     elif len(sure) > 2:
@@ -111,7 +112,7 @@ def refuse_events_only(name: str, events: int, unknown: int) -> None:
     Args:
         name: the column's name.
         events: number of known cells, all of which mean the event.
-        unknown: number of blank cells.
+        unknown: number of cells that are blank or mean missing.
 
     Raises:
         InputError: always.

@@ -14,7 +14,8 @@ from accomplice.data.arrays import Array, Bools
 from accomplice.data.drafting.infer import Inferred
 from accomplice.data.panels.panel import KNOWN_AFTER
 
-#: Absolute rank correlation with the time, or correlation with the event, that shows a leak.
+#: Least absolute rank correlation with the time, or least correlation of the outcome guessed from
+#: the levels with the observed one, that shows a leak.
 TOO_GOOD = 0.95
 #: Probability by chance below which a column filled for one outcome only is a leak.
 TOO_UNLIKELY = 1e-6
@@ -123,7 +124,8 @@ def ranks(codes: Array) -> Array:
 def correlation_with(columns: Array, other: Array) -> Array:
     """Return Pearson's correlation (p,) of each column (n, p) with ``other`` (n,).
 
-    Missing values (NaN) of a column are left out. A column without spread has correlation 0.
+    Missing values (NaN) of a column are left out; ``other`` has none. The correlation is 0 if the
+    column, or ``other`` among its known values, has no spread.
     """
     known = ~np.isnan(columns)
     n = np.maximum(known.sum(axis=0), 1)
@@ -140,7 +142,8 @@ def _follows(codes: Array, event: Bools) -> bool:
     """Whether the levels (n,) of a column with few levels nearly determine the event (n,).
 
     The event is guessed as the more frequent outcome of each level; the correlation of guess and
-    event is at least :data:`TOO_GOOD`.
+    event is at least :data:`TOO_GOOD`. Few levels are 2 to 10, of at least five patients in the
+    mean; with fewer than 20 patients it is False.
     """
     if len(codes) < 20 or event.all() or not event.any():
         return False
@@ -169,9 +172,10 @@ def _one_sided(rows: Bools, event: Bools) -> bool:
 
 
 def _key(codes: Array, *, nominal: bool) -> bytes:
-    """Return a key that is equal for columns (n,) that are monotone functions of each other.
+    """Return a key that columns (n,) share if each is a strictly monotone function of the other.
 
-    For nominal columns it is equal if the levels are renamed.
+    Nominal columns, and those of at most two levels, share it if the levels are renamed. Columns
+    with one key have their missing values in the same patients.
     """
     known = ~np.isnan(codes)
     _, inverse = np.unique(codes[known], return_inverse=True)
@@ -191,7 +195,10 @@ def _key(codes: Array, *, nominal: bool) -> bytes:
 
 
 def _agree(first: Array, second: Array) -> bool:
-    """Whether two columns (n,) are equal for 95 % of the patients who have both."""
+    """Whether two columns (n,) are equal for at least 95 % of the patients who have both.
+
+    False if these patients are fewer than ten, or than half of those who have the rarer value.
+    """
     both = ~np.isnan(first) & ~np.isnan(second)
     fewest = min(int((~np.isnan(first)).sum()), int((~np.isnan(second)).sum()))
     if both.sum() < max(10, fewest / 2):

@@ -1,9 +1,10 @@
 """Match a model's features to those of another cohort, which has other names and levels.
 
-A feature is looked for by its name, by its column, and then by the panels: the same gene under an
-alias, the same ordered code, the same quantity, the same set of labels. The first of these rules
-that finds exactly one feature that agrees in kind, unit and levels decides. Where several agree,
-the feature is left missing and the candidates are listed for the caller to choose from.
+A match that the caller names is taken; a treatment is matched by its label. Any other feature is
+looked for by its name, by its column, and then by the panels: the same gene under an alias, the
+same ordered code, the same quantity, the same labels. The first of these rules that finds exactly
+one feature that agrees in kind, unit and levels decides. Where several agree, the feature is left
+missing and the candidates are listed for the caller to choose from.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from accomplice.data.preprocessing.preprocessor import Preprocessor
 from accomplice.data.study import Study
 from accomplice.data.study_parts import Feature
 
-#: Share of a feature's known values outside the training range above which it does not match.
+#: Share of a feature's known values outside the training range above which it does not match,
+#: unless the caller named it.
 OTHER_SCALE = 0.5
 #: Evidence of a match that the caller named.
 NAMED = "named by --map"
@@ -59,7 +61,7 @@ class Match:
 
 @dataclass(frozen=True, eq=False)
 class Matching:
-    """The matches of all of a model's features, and the cohort's patients coded for the model."""
+    """The matches of all of a model's features, and a cohort's patients coded for the model."""
 
     matches: tuple[Match, ...]
     """One a feature of the model, in its order."""
@@ -96,13 +98,12 @@ def match_patients(
 
     Args:
         model: study that the model was trained on.
-        preprocessor: preprocessor of one of its fold models, with the training ranges.
+        preprocessor: preprocessor of one of the model's folds, with the training ranges.
         patients: n patients of another study.
         named: model's feature -> the other study's feature, as the caller decides.
 
     Raises:
-        InputError: a name is unknown, two features paired in ``named`` cannot be the same, or no
-            feature was found.
+        InputError: as :func:`match_features`.
     """
     found = match_features(model, patients.study, named)
     blind = list(model.prognostic_features)
@@ -135,7 +136,7 @@ def match_patients(
 def match_features(
     model: Study, other: Study, named: Mapping[str, str] | None = None
 ) -> tuple[Match, ...]:
-    """Find each of a model's features in another study, by the rules of this module.
+    """Find each of a model's features in another study; see the module.
 
     Args:
         model: study that the model was trained on.
@@ -288,7 +289,10 @@ def _named(model: Study, other: Study, named: Mapping[str, str], panel: Panel) -
 
 
 def _treatments(model: Study, other: Study) -> Match | None:
-    """Return the match of the model's treatment, by its label; None if it has none."""
+    """Return the match, found or missing, of the model's treatment; None if it has none.
+
+    The two treatments are the same if their labels are equal.
+    """
     ours, theirs = model.treatment, other.treatment
     if ours is None:
         return None
@@ -302,7 +306,7 @@ def _treatments(model: Study, other: Study) -> Match | None:
 
 
 def _treatment_of(study: Study) -> str:
-    """Return the name of the feature of treatment; empty without one."""
+    """Return the name of the feature that is the treatment; empty without a treatment."""
     return "" if study.treatment is None else list(study.features)[study.treatment_position]
 
 
@@ -321,7 +325,12 @@ def _as_treated(model: Study, feature: Feature, patients: Patients) -> Array:
 
 
 def _open(match: Match | None, model: Study) -> bool:
-    """Whether further rules may match a feature, by the match that is missing so far."""
+    """Whether further rules may match a feature that no rule so far has found.
+
+    Args:
+        match: missing match by an earlier rule; None: no rule met the feature.
+        model: the model's study.
+    """
     return match is None or not (match.candidates or match.feature == _treatment_of(model))
 
 

@@ -1,4 +1,4 @@
-"""Normal scores of expression: Φ⁻¹ of its rank among the quantiles of the training patients.
+"""Normal scores of expression: Φ⁻¹ of its rank among the quantiles of a group of patients.
 
 Letters in shapes: k preprocessors, n patients, p features, e expression features, q quantiles.
 """
@@ -23,9 +23,10 @@ Scores = dict[int, tuple[Array, Array]]
 REFERENCE = np.linspace(0.005, 0.995, 41)
 #: Normal scores at those probabilities.
 SCORES = np.array([NormalDist().inv_cdf(p) for p in REFERENCE])
-#: Most patients whose values are compared with every quantile; of more, a binary search is faster.
+#: Most patients whose values are compared with every quantile; for more, a binary search is faster.
 FEW = 16
-#: Most scores computed at once; the features of a wide assay are split into parts.
+#: Most scores computed at once, but those of one feature in any case; the features of a wide assay
+#: are split into parts.
 AT_ONCE = 2**19
 
 
@@ -57,16 +58,16 @@ class _Steps(NamedTuple):
     first: Ints
     """(k, 1, e) index of each feature's first piece in the flattened arrays of pieces."""
     begin: Array
-    """(k, e, q + 1) value at which each piece begins."""
+    """(k, e, q + 1) value at which each piece begins; the first quantile for the piece below it."""
     slope: Array
-    """(k, e, q + 1) slope of each piece; 0 before the first quantile and beyond the last."""
+    """(k, e, q + 1) slope of each piece; 0 below the first quantile and beyond the last."""
     score: Array
     """(k, e, q + 1) score at the beginning of each piece."""
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """Normal scores of one centre's expression by k preprocessors of one study."""
+    """Normal scores of expression by k preprocessors of one study, on the scale of one centre."""
 
     by_preprocessor: tuple[Scores, ...]
     """Scores of each preprocessor, for the same features."""

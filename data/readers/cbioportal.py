@@ -27,13 +27,13 @@ SAMPLE = "SAMPLE_ID"
 TIME = "OS_MONTHS"
 #: Column of the vital status.
 EVENT = "OS_STATUS"
-#: Name of the file of patients in a folder without meta files.
+#: Name of the file of patients, if no meta file names it.
 USUAL_PATIENT = "data_clinical_patient.txt"
-#: Name of the file of samples in a folder without meta files.
+#: Name of the file of samples, if no meta file names it.
 USUAL_SAMPLE = "data_clinical_sample.txt"
-#: Names of expression files in a folder without meta files.
+#: Pattern of the names of expression files, if no meta file names one.
 _USUAL = re.compile(r"^data_(mrna|rna_seq|expression)|_mrna|_expression_", re.IGNORECASE)
-#: Columns of an expression file that describe the gene; the others are samples.
+#: Columns of an expression file that describe the gene; others are samples if a cell is a number.
 GENE_COLUMNS = ("Hugo_Symbol", "Entrez_Gene_Id", "Cytoband")
 
 
@@ -45,10 +45,12 @@ class CBioPortalReader(Reader):
         return path.is_dir()
 
     def read(self, path: Path, selection: Selection) -> pd.DataFrame:
-        """Return one row a patient, with the genes that the selection names.
+        """Return one row a patient, with the genes that the selection names, or all.
+
+        For a prediction, a missing expression file is replaced by the folder's only one, if any.
 
         Raises:
-            InputError: the folder or a file is invalid.
+            InputError: as :func:`read_folder`.
         """
         name = selection.expression
         if selection.predicting and name is not None and not (path / name).is_file():
@@ -112,20 +114,20 @@ class CBioPortalReader(Reader):
 
 @dataclass(frozen=True)
 class StudyFolder:
-    """The files of a study folder, as its meta files name them."""
+    """The files of a study folder, by its meta files or their usual names."""
 
     path: Path
     """The folder."""
     patient: str
-    """File of the patients' clinical attributes."""
+    """Name of the file of the patients' clinical attributes."""
     sample: str | None
-    """File of the samples' clinical attributes."""
+    """Name of the file of the samples' clinical attributes; None without one."""
     expression: tuple[str, ...]
-    """Expression files, by name."""
+    """Names of the expression files."""
     expression_type: dict[str, str]
-    """Expression file -> datatype of its meta file, such as ``Z-SCORE``."""
+    """Expression file -> datatype by its meta file, or else by its name, such as ``Z-SCORE``."""
     notes: tuple[str, ...] = ()
-    """Notes on files found without meta files."""
+    """Notes on files found without meta files, and on expression files that are not there."""
 
 
 def open_folder(path: Path) -> StudyFolder:
@@ -186,8 +188,8 @@ def read_folder(
     """Return one row a patient: clinical attributes, sample attributes, then genes.
 
     Of a patient's samples one is taken: a tumour before normal tissue, then one with expression,
-    then the primary tumour, then the first by name. Genes are columns named by symbol. Of a symbol
-    in several rows, the first row whose values are not all equal is taken.
+    then the primary tumour, then the first by identifier. Genes are columns named by symbol. Of
+    several rows of a symbol, the first whose values are not all equal is taken, or else the first.
 
     Args:
         path: the study folder.
@@ -196,7 +198,8 @@ def read_folder(
         reading: options on words for missing and encoding.
 
     Raises:
-        InputError: the folder or a file is invalid.
+        InputError: the folder or a file is invalid, the named expression file is not there, or
+            there are several and none is named.
     """
     folder = open_folder(path)
     name = choose_expression(folder, expression)
@@ -210,7 +213,8 @@ def _by_sample(folder: StudyFolder, file: str, reading: Reading) -> pd.DataFrame
     """Return samples × genes, indexed by the identifiers of the clinical files.
 
     Raises:
-        InputError: the file is invalid, or no clinical file lists any of its samples.
+        InputError: a file is invalid, or the file of samples (without one, that of patients) lists
+            none of the expression file's samples.
     """
     genes = read_expression(folder.path / file, reading)
     clinical, key = (folder.patient, PATIENT) if folder.sample is None else (folder.sample, SAMPLE)
@@ -234,7 +238,10 @@ def _by_sample(folder: StudyFolder, file: str, reading: Reading) -> pd.DataFrame
 def _with_genes(
     frame: pd.DataFrame, genes: pd.DataFrame, columns: Collection[str] | None
 ) -> pd.DataFrame:
-    """Return the patients with the genes of their samples as further columns."""
+    """Return the patients with the genes of their samples as further columns.
+
+    A gene with the name of a clinical column is left out.
+    """
     key = SAMPLE if SAMPLE in frame.columns else PATIENT
     wanted = genes.columns if columns is None else genes.columns.intersection(list(columns))
     genes = genes[[c for c in wanted if c not in frame.columns]]
@@ -249,7 +256,8 @@ def read_clinical(
     Args:
         folder: files of the study folder.
         reading: options on words for missing and encoding.
-        measured: samples with expression, taken before a patient's other samples.
+        measured: samples with expression, taken before a patient's others of the same kind, tumour
+            or normal tissue.
 
     Raises:
         InputError: a file is invalid.
@@ -265,10 +273,10 @@ def read_clinical(
 
 
 def choose_expression(folder: StudyFolder, name: str | None) -> str | None:
-    """Return the expression file to read: the named one, else the folder's only one.
+    """Return the expression file to read: the named one, else the folder's only one, if any.
 
     Raises:
-        InputError: the named file is not there, or several are and none is named.
+        InputError: the named file is not there, or there are several and none is named.
     """
     if name is not None:
         if not (folder.path / name).is_file():
@@ -342,7 +350,8 @@ def read_expression(path: Path, reading: Reading = PLAIN) -> pd.DataFrame:
         reading: options, of which only the encoding is used.
 
     Raises:
-        InputError: the file has no column of gene symbols, or cells of samples are not numbers.
+        InputError: the file cannot be read, has no column of gene symbols, or has cells of samples
+            that are not numbers.
     """
     with readable(path):
         matrix, notes = open_text(path, 1, Reading(encoding=reading.encoding), delimiter="\t").read(
@@ -365,7 +374,10 @@ def read_expression(path: Path, reading: Reading = PLAIN) -> pd.DataFrame:
 
 
 def _one_row_each(path: Path, numbers: pd.DataFrame) -> pd.DataFrame:
-    """Return genes × samples with one row a symbol: the first whose values are not all equal."""
+    """Return genes × samples with one row a symbol.
+
+    It is the first row whose values are not all equal, or else the symbol's first.
+    """
     twice = numbers.index.duplicated(keep=False)
     if not twice.any():
         return numbers

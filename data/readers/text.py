@@ -21,11 +21,11 @@ from accomplice.data.readers.row_checker import LONGEST, RowChecker
 
 T = TypeVar("T")
 
-#: Most distinct words of a column that may be a category.
+#: Most distinct cells, blank ones included, of a column that may be a category.
 FEW_LEVELS = 22
-#: Bytes of first lines after which no further line is read to find the layout.
+#: Bytes of first lines after which no further line is read to find the layout, if `FEW` are read.
 SAMPLE = 1 << 18
-#: Fewest first lines that are read to find the layout, however long they are.
+#: Number of first lines that are read to find the layout, however long they are.
 FEW = 6
 
 
@@ -44,7 +44,7 @@ class Text:
     start: int
     """Number of bytes before the first row."""
     header: bytes = b""
-    """The header's line, without its end."""
+    """The header's line, without its end; empty without a header, or if blanks part the cells."""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -58,7 +58,7 @@ class Text:
 
     @property
     def blank(self) -> list[str]:
-        """Words that mean missing in every column, for pandas to read as missing."""
+        """Words that mean missing in every column, except the minus sign, for pandas to read so."""
         words = self.reading.words
         levels = words.kept.union(*words.levels.values())
         # In a column that has +, a - is a level.
@@ -130,15 +130,17 @@ class Text:
         return frame, (*self.notes, *((rows.note,) if rows.note else ()))
 
     def refuse_doubtful(self, frame: pd.DataFrame) -> None:
-        """Raise for a column of words with blank cells and a word that may be missing or a level.
+        """Raise for a category with blank cells and a word that may be missing or a level.
 
-        Such words are None and NA.
+        Such words are None and NA. A category is a column of text with at most ``FEW_LEVELS``
+        distinct cells.
 
         Args:
             frame: the table as it has been read.
 
         Raises:
-            InputError: there is such a column, and the options do not say what the word means.
+            InputError: there is such a column, and no option for all columns says what the word
+                means.
         """
         words = self.reading.words
         doubtful = {w.lower(): w for w in DOUBTFUL if w.lower() not in words.missing | words.kept}

@@ -35,6 +35,12 @@ def test_a_flag_of_censoring_in_another_language_is_refused(tmp_path, name, cell
     assert way in said
 
 
+def test_codes_that_can_all_mean_unknown_are_refused(tmp_path):
+    said = refusal(tmp_path, with_column("status", [8, 9]).drop(columns="dead"), "status")
+    assert "its codes '8', '9' do not tell which means the event" in said
+    assert "--event-values VALUE, and --missing 8,9 if that means unknown" in said
+
+
 def test_the_values_to_choose_from_are_quoted(tmp_path):
     frame = with_column("verstorben", ["ja", "nein"]).drop(columns="dead")
     said = refusal(tmp_path, frame, "verstorben")

@@ -107,7 +107,7 @@ def lines(first: str, others: Iterable[str]) -> dict[str, Line]:
             names are ignored.
     """
     colours = (INK, ORANGE, GREEN, RED, PURPLE, SKY)
-    names = [name for name in others if name != first]
+    names = [name for name in dict.fromkeys(others) if name != first]
     styles = {
         name: Line(colours[i % len(colours)], DASHES[1 + i % (len(DASHES) - 1)], 1.6)
         for i, name in enumerate(names)

@@ -231,6 +231,9 @@ class TestLines:
         styles = lines("model", ["stage", "model", *BASELINES])
         assert styles["model"] == (BLUE, "-", max(style.lw for style in styles.values()))
 
+    def test_a_repeated_name_changes_no_style(self):
+        assert lines("model", [*BASELINES, "model", *BASELINES]) == lines("model", BASELINES)
+
     def test_no_two_look_the_same_without_colour(self):
         styles = lines("model", [str(i) for i in range(len(DASHES) - 1)])
         assert len({str(style.ls) for style in styles.values()}) == len(styles)
