@@ -41,7 +41,7 @@ OK = "ok"
 SEPARATOR = "; "
 #: Flag of an endpoint predicted at months beyond all training patients' follow-up.
 BEYOND = "beyond_follow_up"
-#: Default times of survival (months); those beyond the model's horizon are left out.
+#: Default times of survival (months) up to the model's horizon; if all are later, the horizon.
 USUAL_TIMES = (12.0, 36.0, 60.0)
 #: Maximum of unknown columns that a patient's flags name.
 MOST_UNKNOWN = 5
@@ -123,7 +123,7 @@ class Bundle:
         Args:
             frame: table with the columns of the study, in any order; missing columns and missing
                 values are allowed and flagged.
-            times: months of survival; by default 12, 36 and 60, up to the model's horizon.
+            times: months of survival; by default :data:`USUAL_TIMES`, up to the model's horizon.
             rates: binary endpoint -> rate of positives where the model is used; by default the
                 study's ``local_rate``.
             first: number of the first row; a patient without an id is called by the row's number.
@@ -131,20 +131,20 @@ class Bundle:
         Returns:
             Columns ``patient_id, risk, survival@T, survival_low@T, survival_high@T…, flags``; a
             higher risk (log-hazard) is worse; the ends of the 80 % interval are absent where the
-            model has none. With a treatment, before the flags: ``benefit@H, benefit_low@H,
-            benefit_high@H`` (survival at the horizon H with it minus without, and its 80 %
-            interval), ``rmst_gain@H`` (months), ``p_benefit`` (chance of a gain above 3 points)
-            and ``advice``. For each further survival endpoint the same with the prefix ``NAME.``,
-            at times within its own horizon. For each binary endpoint ``response.NAME``, the
-            probability of a positive label. Last, for each survival endpoint, ``rmst@H, rmst_low@H,
-            rmst_high@H`` (restricted mean survival to H and its interval, months), ``risk_group``
-            (low, middle, high: third of the training patients' risks), ``risk_centile`` (percent of
-            the training patients at lower risk). Without survival, ``patient_id, response.NAME…,
-            flags``.
+            model has none. Before the flags: with a treatment, ``benefit@H, benefit_low@H,
+            benefit_high@H`` (survival at month H, the model's ``benefit_horizon``, with it minus
+            without, and its 80 % interval), ``rmst_gain@H`` (months), ``p_benefit`` (chance of a
+            gain above 3 points) and ``advice``; for each further survival endpoint the same with
+            the prefix ``NAME.``, at times within its own horizon; for each binary endpoint
+            ``response.NAME``, the probability of a positive label; for each survival endpoint,
+            ``rmst@H, rmst_low@H, rmst_high@H`` (restricted mean survival to H and its interval if
+            there is one, months), ``risk_group`` (low, middle, high: third of the training
+            patients' risks) and ``risk_centile`` (percent of the training patients at lower risk).
+            Without survival, ``patient_id, response.NAME…, flags``.
 
         Raises:
-            InputError: as :meth:`times` and :meth:`rates`; or the table has none of the model's
-                features.
+            InputError: as :meth:`times` and :meth:`rates`; the table has no feature of the model, two
+                columns of one name, or lists as identifiers or hospitals.
         """
         asked, at_rates = self.times(times), self.rates(rates)
         values, flags = self._read(frame)
@@ -170,7 +170,7 @@ class Bundle:
             which add up to risk − base; a modality's term is the sum of its features' terms.
 
         Raises:
-            InputError: there is no survival model, or the table has none of the model's features.
+            InputError: there is no survival model, or the table is refused as by :meth:`predict`.
         """
         if self.primary is None:
             raise InputError(
@@ -188,7 +188,7 @@ class Bundle:
         centre: NDArray[np.str_] | None,
         rates: Mapping[str, float] | None = None,
     ) -> Answer:
-        """Predict from coded features (n, p), hospitals (n,) and rates; see :meth:`rates`."""
+        """Predict from coded features (n, p), hospitals (n,) and rates as in :meth:`rates`."""
         blind = values[:, list(self.study.prognostic_features)]
         at_rates = self.rates(rates)
         responses = {
@@ -203,7 +203,7 @@ class Bundle:
     def flag_times(self, flags: Sequence[list[str]], times: Sequence[float]) -> None:
         """Append a flag for each endpoint predicted beyond the training patients' follow-up.
 
-        ``flags`` holds the list of flags of each patient, ``times`` the months of the predictions.
+        ``flags`` holds each patient's flags, ``times`` months; the month of benefit counts too.
         """
         late = max(times, default=0.0)
         for name, model in self.survival.items():
@@ -228,7 +228,7 @@ class Bundle:
         """Return the months after checking them, or the default months where none are given.
 
         Raises:
-            InputError: a time is negative, not finite, repeated or beyond the horizon, or times
+            InputError: a time is no finite number from 0 to the horizon or is repeated, or times
                 are given without a survival model.
         """
         horizon = self.horizon
@@ -262,7 +262,7 @@ class Bundle:
         """Return local rates by binary endpoint: those given, or else the study's ``local_rate``.
 
         Raises:
-            InputError: a rate is not between 0 and 1, or its endpoint is unknown.
+            InputError: ``rates`` is no mapping, a rate is not in (0, 1), or an endpoint is unknown.
         """
         known = self.study.endpoints.binary
         found = {name: e.local_rate for name, e in known.items() if e.local_rate is not None}
@@ -358,8 +358,8 @@ class Bundle:
         """Read a bundle from a folder, check its digests, and replay its golden rows.
 
         Raises:
-            InputError: the folder is no bundle, a file was changed, or a model predicts its golden
-                rows differently from when it was made.
+            InputError: as :func:`manifest.read_folder`; or a learner is not registered, or a model
+                predicts its golden rows differently from when it was made.
         """
         files = read_folder(Path(path))
         raw = {name: json.loads(text) for name, text in files.items() if name.endswith(".json")}

@@ -92,7 +92,7 @@ def connected(
 
     Raises:
         InputError: SQLAlchemy cannot read the address, the driver is not installed, or the database
-            cannot be opened or the work not done within :data:`TIMEOUT` seconds.
+            cannot be opened, does not do the work, or takes more than :data:`TIMEOUT` seconds.
     """
     from sqlalchemy import NullPool, create_engine
     from sqlalchemy.exc import ArgumentError, DatabaseError, InterfaceError, NoSuchModuleError
@@ -160,6 +160,8 @@ def within(seconds: float, work: Callable[[], T]) -> T:
 def check_reachable(storage: str) -> None:
     """Refuse an Optuna storage whose server cannot be reached, before anything takes time.
 
+    SQLite has no server and is not checked.
+
     Raises:
         InputError: as :func:`connected`.
     """
@@ -176,7 +178,7 @@ def open_storage(storage: str, heartbeat: int, grace: int) -> RDBStorage:
         grace: seconds without a heartbeat after which the worker's trial counts as failed.
 
     Raises:
-        InputError: the database cannot be reached, or another version of Optuna wrote it.
+        InputError: the database cannot be reached or opened, or another version of Optuna wrote it.
     """
     import optuna
 
@@ -216,7 +218,7 @@ def _why_not(storage: str, error: Exception) -> str:
 
 
 def _connect(storage: str, connect_args: dict[str, Any], **given: Any) -> RDBStorage:
-    """Open a storage; try again where another worker makes its tables at the same moment."""
+    """Open a storage; try again if it is locked or another worker makes its tables just then."""
     from optuna.storages import RDBStorage
     from sqlalchemy import NullPool
     from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError

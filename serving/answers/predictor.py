@@ -43,7 +43,7 @@ class Predictor:
     Args:
         bundle: the models.
         digest: SHA-256 of the bundle's content.
-        made_by: its ``run_id`` and ``version`` in MLflow, as far as known.
+        made_by: the bundle's ``run_id`` and ``version`` in MLflow, as far as known.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Predictor:
 
         Args:
             path: the bundle's folder.
-            made_by: its ``run_id`` and ``version`` in MLflow, as far as known.
+            made_by: the bundle's ``run_id`` and ``version`` in MLflow, as far as known.
 
         Raises:
             InputError: as for ``Bundle.load``.
@@ -88,7 +88,10 @@ class Predictor:
 
     @cached_property
     def grid(self) -> tuple[float, ...]:
-        """Months of each curve's points; empty for a model without a survival endpoint."""
+        """Months of each curve's points, without those that a request asks for.
+
+        Empty for a model without a survival endpoint.
+        """
         return () if self.bundle.horizon is None else grid(self.bundle.horizon)
 
     def warm_up(self, calls: int = 3) -> None:
@@ -101,9 +104,10 @@ class Predictor:
             self.answers(CheckedRequest([example_patient(self.bundle.study)] * 2, None))
 
     def answers(self, request: CheckedRequest) -> list[dict[str, Any]]:
-        """Return each patient's answer as plain data; its keys are columns of ``Bundle.predict``.
+        """Return each patient's answer as plain data.
 
-        ``watch`` is not called.
+        Its keys are columns of ``Bundle.predict``, without ``patient_id`` if none was given; and
+        ``interval`` and ``curve``, if there is a survival endpoint. ``watch`` is not called.
         """
         return [orjson.loads(answer) for answer in self._write(request, unwatched)]
 
@@ -112,7 +116,10 @@ class Predictor:
         return self._write(request, self.watch)
 
     def read(self, request: CheckedRequest) -> CodedPatients:
-        """Return the coded patients of a request, with flags of their odd values."""
+        """Return the coded patients of a request, with flags of their odd values.
+
+        Hospitals are in the training cohort's spelling.
+        """
         read = self.reader.read(request.patients)
         read = replace(read, centre=self.bundle.training_range.known_centre(read.centre))
         self.bundle.training_range.flag(read.flags, read.values, read.centre)

@@ -19,7 +19,7 @@ MOST_VALUES = 50
 
 #: Note of every answer.
 RESEARCH = "For research use only: not a medical device, not for decisions about a patient's care."
-#: Note of the answers of a model trained on simulated patients, before the other.
+#: Note of the answers of a model trained on simulated patients, before `RESEARCH`.
 SYNTHETIC = "SYNTHETIC: trained on simulated patients, it says nothing about real ones."
 
 #: Field ``times`` of a request for predictions.
@@ -85,7 +85,7 @@ class ModelInfo(BaseModel):
     name: str
     """Name of the study."""
     endpoint: str
-    """The primary endpoint."""
+    """Name of the first endpoint: a survival endpoint if one has a model, else a binary one."""
     digest: str
     """SHA-256 of the bundle's content."""
     fit_id: str | None
@@ -193,14 +193,15 @@ class FeatureCard(BaseModel):
     column: str = Field(description="What a request calls it.")
     modality: str
     kind: str
-    """Kind of feature, such as ``number``, ``ordinal``, ``category`` or ``expression``."""
+    """Kind of feature: ``number``, ``ordinal``, ``category``, ``expression`` or ``density``."""
     unit: str | None
     range: list[float | None] | None = Field(description="Lowest and highest that can be right.")
     levels: list[str] | None
     low: float | None = Field(description="Half a percent of the training patients lie below.")
     high: float | None = Field(description="Half a percent of the training patients lie above.")
     typical: float | str | None
-    """Mean of the training patients on the model's scale, or usual level."""
+    """Of the training patients: mean of a number on the model's scale, ordinal level nearest to the
+    mean, or most frequent category; the value of no treatment for the treatment."""
 
 
 class Cohort(BaseModel):
@@ -280,7 +281,7 @@ POST_ROUTES: dict[str, tuple[type[BaseModel], type[BaseModel], str]] = {
         "Say what each feature adds to a patient's risk.",
     ),
 }
-#: Paths of all routes of the endpoint, without BentoML's own.
+#: Paths of all routes of the server, except those that BentoML adds to every service.
 ROUTES = (
     *POST_ROUTES,
     *("/model", "/docs.json", "/metrics", "/", "/app/", "/app/form", "/docs"),

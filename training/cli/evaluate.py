@@ -160,7 +160,7 @@ def named_features(pairs: list[Pair]) -> dict[str, str]:
 
 
 def say(found: Validation) -> None:
-    """Print the scores on the other cohort beside those of the training run, and the verdicts."""
+    """Print doubts about the cohort, its scores beside those of the training run, and verdicts."""
     from accomplice.training.metrics.table import deciding, label
     from accomplice.training.models.predictions import MODEL
     from accomplice.training.validation.validation import MARKS

@@ -95,8 +95,8 @@ def check_card(card: Path, out: Path | None) -> bool:
         Whether an earlier card would be replaced.
 
     Raises:
-        InputError: the path is that of the page or its JSON, the card there was edited by hand, or
-            as :func:`check_file`.
+        InputError: the path is that of the page or its JSON, or as :func:`check_file`, which also
+            refuses a card that was edited by hand.
     """
     if out is not None and any(same_file(card, o) for o in (out, out.with_suffix(".json"))):
         raise InputError(f"--card {card}: name another file than the page and its .json")

@@ -27,13 +27,13 @@ from accomplice.training.estimators.newton import climb
 #: Values of τ that are averaged over, with up to two blocks and with more.
 SPREADS = (0.03, 0.08, 0.16, 0.3, 0.5, 0.8, 1.2)
 FEWER_SPREADS = (0.08, 0.3, 0.8, 1.2)
-#: Precision of the prior of a bin's log hazard, around its rate without features.
+#: Precision of the prior of a bin's log hazard, around the log of its rate without features.
 LEVEL_PRECISION = 0.01
 #: Standard deviation of the prior of ρ.
 COURSE_SD = 0.6
-#: Upper bound of a log-hazard ratio, against overflow.
+#: Upper bound of the log of a hazard, hazard ratio or cumulative hazard, against overflow.
 LARGEST = 30.0
-#: Largest ratio of weights at which a value of τ is left out.
+#: Weight, as a part of the largest, below which values of τ are left out.
 NEGLIGIBLE = 1e-4
 
 
@@ -42,13 +42,13 @@ class HazardPosterior:
     """Normal posterior of J bins' log hazards, of q coefficients and of their course."""
 
     level: Array
-    """(j,) log hazard gathered in each bin at the mean log-hazard ratio."""
+    """(j,) log of the hazard accumulated over each bin, at the mean log-hazard ratio."""
     coefficients: Array
     """(q,) posterior mean γ."""
     centre: float
     """Mean of zᵀγ over the patients."""
     covariance: Array
-    """(j + q, j + q) of the bins' log hazards and γ."""
+    """(j + q, j + q) posterior covariance of the bins' log hazards at z = 0, and of γ."""
     course: float
     """Posterior mean of ρ."""
     course_variance: float
@@ -69,7 +69,7 @@ def fit_posterior(
         grid: J bins.
         time: (n,) follow-up in months.
         event: (n,) whether the event was seen.
-        weight: patients for whom each of the n stands.
+        weight: number of patients that each of the n stands for.
     """
     exposure, happened = weight * grid.exposure(time), weight * grid.events(time, event)
     by_bin, by_patient = happened.sum(axis=0), happened.sum(axis=1)
@@ -146,7 +146,7 @@ def fit_posterior(
 def _course(
     log_hz: Array, log_time: Array, exposure: Array, happened: Array, level: Array
 ) -> tuple[Array, float, float]:
-    """Fit ρ and the bins' log hazards with the patients' log-hazards (n,) given.
+    """Fit ρ and the bins' log hazards, given the patients' deviations s (n,), ``log_hz``.
 
     Returns:
         The bins' log hazards (j,), ρ, and its posterior variance.

@@ -22,8 +22,8 @@ def checked_outcome(event: Bools, time: Reals) -> tuple[Bools, Array]:
         Event (n,) bool and time (n,) float64.
 
     Raises:
-        ValueError: there are no patients, the lengths differ, an event is not boolean, or a time
-            is not finite.
+        ValueError: there are no patients, an array is not (n,), the events are not boolean, or a
+            time is not finite.
 
     Example:
         >>> checked_outcome(np.array([True, False]), np.array([3, 5]))
@@ -67,7 +67,7 @@ def checked_finite(name: str, values: Reals, shape: tuple[int, ...]) -> Array:
 
 
 def checked_survival(name: str, survival: Reals, shape: tuple[int, ...]) -> Array:
-    """Return `survival` as `checked_finite` does; raise ValueError if it is outside [0, 1] too.
+    """Return `survival` as `checked_finite` does; a value outside [0, 1] is a ValueError too.
 
     Example:
         >>> checked_survival("survival", np.array([1.0, 0.4]), (2,))
@@ -80,7 +80,7 @@ def checked_survival(name: str, survival: Reals, shape: tuple[int, ...]) -> Arra
 
 
 def checked_times(times: Reals) -> Array:
-    """Return `times` (t,) as float64; raise ValueError unless they are finite and strictly rising.
+    """Return `times` (t,), t > 0, as float64; ValueError unless finite and strictly rising.
 
     Example:
         >>> checked_times(np.array([12, 36]))

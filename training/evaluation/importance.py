@@ -11,8 +11,9 @@ has attributions too, since noise is fitted, but another noise in each fold. So 
 fold's model is multiplied by the sign of the whole model's; where the folds disagree, the interval
 reaches below 0.
 
-Everything is taken over a sample of patients drawn with a fixed seed. Only means, and quantiles
-between two patients, are returned.
+Everything is taken over a sample of patients drawn with a fixed seed. Only means, and the values to
+which features are set, are returned: levels, values that several patients share, and quantiles
+between two patients.
 """
 
 from __future__ import annotations
@@ -48,19 +49,20 @@ Centre = NDArray[np.str_] | None
 MOST_EXPLAINED = 200
 #: Minimum of patients whose attributions are averaged.
 FEWEST_EXPLAINED = 10
-#: Maximum of rows to predict for all attributions, beyond the minimum of patients.
+#: Maximum of rows to predict for all attributions, unless the minimum of patients needs more.
 ROWS = 14_000
 #: Number of patients explained in one pass.
 AT_ONCE = 16
 #: Maximum of patients over whom partial effects are averaged.
 AVERAGED = 80
-#: Number of features with a partial effect, beside those of the study's interactions.
+#: Maximum of features with a partial effect, beside those of the study's interactions.
 STRONGEST = 8
 #: Probabilities of the quantiles to which a number is set for a partial effect.
 ALONE = np.linspace(0.05, 0.95, 9)
 #: Probabilities of the quantiles to which each of two numbers is set for a surface.
 PAIRED = np.linspace(0.1, 0.9, 7)
-#: Maximum of distinct values of a number that are all used; of more, quantiles are.
+#: Maximum of distinct values of a number that are all used, if ``PATIENTS_TO_SHOW`` patients have
+#: each; otherwise quantiles are.
 FEW = 5
 #: Seed of the samples of patients.
 SEED = 21
@@ -154,6 +156,8 @@ def partial_effects(
 ) -> tuple[PartialEffect, ...]:
     """Return partial effects of the strongest features and of those in the study's interactions.
 
+    Features without one (see :func:`partial_effect`) are left out.
+
     Args:
         model: model to explain.
         values: (n, p) coded features of the patients trained on, the treatment among them.
@@ -179,8 +183,9 @@ def partial_effect(
 ) -> PartialEffect | None:
     """Return the partial effect of feature ``name``, averaged over a sample of patients.
 
-    The sample is of patients with a value of the feature; None if it has a single value. Arguments
-    are those of :func:`partial_effects`.
+    The sample is of patients with a value of the feature. None if it would be set to fewer than two
+    values, because it varies too little or too few patients have it. Arguments are those of
+    :func:`partial_effects`.
     """
     j = list(model.study.features).index(name)
     at = _places(model, values[:, j], j, ALONE)
@@ -209,7 +214,8 @@ def surface(
     The two are the study's first interaction of two numbers without the treatment; or else the
     first number that may change the treatment's effect, and the most important number of another
     modality. The surface's interaction is the mean absolute difference of its log-hazards from a
-    sum of row and column effects. None where there are no two such features.
+    sum of row and column effects. None if there are no two such features, if one would be set to
+    fewer than two values, or if no patient has both.
 
     Args:
         model: model to explain.
@@ -251,7 +257,7 @@ def surface(
 
 
 def _pair(model: SurvivalModel, ranked: Sequence[Importance]) -> tuple[str, str] | None:
-    """Return the names of the two features of :func:`surface`."""
+    """Return the names of the two features of :func:`surface`; None if there are none."""
     study = model.study.prognostic()
     numbers = [name for name, f in study.features.items() if f.levels is None]
     for first, second in study.interactions:
@@ -266,7 +272,11 @@ def _pair(model: SurvivalModel, ranked: Sequence[Importance]) -> tuple[str, str]
 
 
 def _places(model: SurvivalModel, column: Array, j: int, probabilities: Array) -> Array:
-    """Return the values (v,), rising, to which feature ``j`` is set: its levels or quantiles."""
+    """Return the values (v,), rising, to which feature ``j`` is set.
+
+    They are the levels that patients have, the values of a number (see :data:`FEW`), or quantiles;
+    none if fewer than ``PATIENTS_TO_SHOW`` patients have the number.
+    """
     known = column[~np.isnan(column)]
     distinct, count = np.unique(known, return_counts=True)
     study = model.study

@@ -1,6 +1,7 @@
 """Review of a survival model: its whole evaluation as one record without patients.
 
-All parts share the patients, the bootstrap draws and the time budget.
+All parts that are made here share the patients, the bootstrap draws and the time budget. Scores and
+gains are taken from the evaluation.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ from accomplice.training.models.ensemble import Ensemble
 from accomplice.training.models.predictions import MODEL, Predictions
 from accomplice.training.progress import Tick, silent
 
-#: Maximum of patients in all parts but scores and gains; of more, a random sample is taken.
+#: Maximum of patients in all parts but scores, gains and D-calibration; of more, a random sample is
+#: taken.
 MOST_REVIEWED = 100_000
 
 
@@ -55,12 +57,13 @@ def review(
 
     Args:
         predicted: out-of-fold or external predictions.
-        evaluation: evaluation of the same predictions; scores, gains and the number of draws are
-            taken from it.
+        evaluation: evaluation of the same predictions; scores, gains, D-calibration, the horizon
+            and the numbers of patients, events and draws are taken from it.
         ensemble: ensemble of the model, for the instability.
         config: settings, of which the seed is used.
         tick: progress callback.
-        budget: time budget; parts for which no time is left stay empty, and the notes name them.
+        budget: time budget; parts for which no time is left, except the first, stay empty, and the
+            notes name them.
     """
     whole, notes = predicted, list(predicted.notes)
     rows = sample(len(predicted.cohort), MOST_REVIEWED, config.seed)
@@ -160,7 +163,7 @@ def _within(
 
 
 def _notes(predicted: Predictions, followed: BootstrappedOutcome) -> list[str]:
-    """Return notes on samples, blocks and groups that are too small to be judged."""
+    """Return notes on samples and blocks of patients, and on groups too small to be judged."""
     n, cohort, found = len(followed), predicted.cohort, []
     if n > FEW:
         found.append(

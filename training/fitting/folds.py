@@ -15,15 +15,18 @@ from accomplice.training.estimators.policy import EVENTS_TO_TRAIN
 def assign_folds(cohort: Cohort, time: Array, event: Bools, config: Config) -> Ints:
     """Return the held-out fold (repeats, n) of each patient, from 0.
 
+    There are ``folds.folds`` folds, but no more than half as many as events. If ``folds.by`` is
+    ``centre``, there is one repeat, with the folds of :func:`splits.centre_folds`.
+
     Args:
-        cohort: n patients; their centres are the folds if ``folds.by`` is ``centre``.
+        cohort: n patients, with their centres.
         time: (n,) follow-up in months.
         event: (n,) whether the event was seen.
         config: run configuration; its folds and seed are used.
 
     Raises:
-        InputError: there are too few events, or ``folds.by`` is ``centre`` and the study has no
-            centre column or too few events outside one centre.
+        InputError: there are too few events; or ``folds.by`` is ``centre``, and the study has no
+            centre column, fewer than two folds result, or too few events are outside one of them.
     """
     folds = int(min(config.folds.folds, event.sum() // 2))
     if event.sum() < EVENTS_TO_TRAIN:

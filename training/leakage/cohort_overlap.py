@@ -2,8 +2,8 @@
 
 A sketch of the training cohort holds hashes of its patients: of the identifier (a way called
 ``id``), of the outcome and one feature (``outcome``), and of two features (``pair``). A stranger is
-a patient who is not in the training cohort. Hashes are truncated so that one stranger in a thousand
-matches some identifier, and one in a thousand matches in all the other ways at once. So a match
+a patient who is not in the training cohort. Hashes are truncated so that at most one stranger in a
+thousand matches some identifier, and at most one in all the other ways at once. So a match
 proves nothing about one person, but many matches prove that the cohorts overlap (set membership
 with allowed errors: Bloom, "Space/time trade-offs in hash coding with allowable errors", Commun ACM
 1970). The rate of matches among strangers is measured on the compared cohort with its columns
@@ -40,7 +40,7 @@ QUESTION = "Were these patients among those the model was trained on?"
 STRANGERS = 1e-3
 #: Maximum of hashes kept for each way to recognise a patient; of more, the lowest are kept.
 MOST = 5000
-#: Number of features in the hashes.
+#: Maximum of features in the hashes.
 FEATURES = 4
 #: Number of permutations of the columns.
 PERMUTATIONS = 10
@@ -79,26 +79,29 @@ def sketch(cohort: Cohort) -> dict[str, Any]:
 
 
 def _bits(patients: int, rate: float) -> int:
-    """Return the bits of a hash for which ``rate`` is the chance to match one of n patients.
+    """Return the fewest bits of a hash by which a stranger matches one of n patients at ``rate``.
 
-    Hashes of b bits have 2ᵇ values, of which the patients have n: b = ⌈log₂(n / rate)⌉.
+    Hashes of b bits have 2ᵇ values, of which the patients have at most n: b = ⌈log₂(n / rate)⌉, at
+    least 1, makes the chance of a match at most ``rate``.
     """
     return max(1, math.ceil(math.log2(patients / rate)))
 
 
 def shared(trained: Mapping[str, Any], cohort: Cohort) -> Finding:
-    """Test whether patients of a cohort are in a :func:`sketch`; row order does not matter.
+    """Test whether patients of a cohort are in a :func:`sketch`; rows may be in another order.
 
-    For each way the number of matches is tested against a binomial distribution, whose rate is
-    that of the permuted cohort.
+    There are up to three tests: by the identifier, by all ways with the outcome at once, and by all
+    pairs of features at once. In each, the number of patients who match is tested against a
+    binomial distribution, whose rate is that of the permuted cohort, or a lower bound if that is
+    higher.
 
     Args:
         trained: sketch of the cohort that a model was trained on.
         cohort: cohort that is compared with the sketch.
 
     Returns:
-        The finding: ``fired`` if the cohorts overlap, ``clear`` if not, ``not run`` if they share
-        neither identifiers nor features.
+        The finding: ``fired`` if the cohorts overlap, ``clear`` if that is not shown, ``not run``
+        if the cohort has neither identifiers nor features by which the sketch knows patients.
     """
     ways: Mapping[str, Any] = trained["ways"]
     features = set(cohort.study.features)
@@ -213,9 +216,10 @@ def _texts(cohort: Cohort, name: str) -> list[str]:
 
 
 def _informative(cohort: Cohort) -> list[str]:
-    """Return names of ``FEATURES`` features with high entropy: many distinct values, few missing.
+    """Return up to ``FEATURES`` features with high entropy: many distinct values, few missing.
 
-    Half of them are of the study's first modality, which most cohorts have.
+    Half of them, if there are so many, are the best of the study's first modality, which most
+    cohorts have; the others are the best of all that are left.
     """
     entropy = {}
     for name in cohort.study.features:
@@ -231,7 +235,11 @@ def _informative(cohort: Cohort) -> list[str]:
 
 
 def _identify_patients(cohort: Cohort) -> bool:
-    """Whether identifiers are more than running numbers, which are the same in any two cohorts."""
+    """Whether identifiers are more than running numbers, which are the same in any two cohorts.
+
+    Their digits, read as numbers, must span more than ten times as many as there are patients; so
+    it is False for names without digits, as without a column of identifiers.
+    """
     if cohort.study.id is None:
         return False
     digits = [re.sub(r"\D", "", identifier) for identifier in cohort.ids.tolist()]

@@ -180,7 +180,8 @@ def fit_boosting(
 ) -> Boosting:
     """Boost all members until the likelihood of their held-out patients no longer improves.
 
-    If no round improves it, no tree is kept, and all patients get the average curve.
+    If no round improves it, or there are fewer than four events, no tree is kept, and all patients
+    get the average curve. Of more than :data:`MOST` patients a random sample is fitted.
 
     Args:
         X: (n, p) design.
@@ -190,7 +191,7 @@ def fit_boosting(
         columns: (c,) columns that may be split on.
         config: numbers of members and rounds, learning rate and depth.
         seed: seed of folds, subsamples and candidate columns.
-        budget: time limit; no further round once it is spent.
+        budget: time limit; after the first round, none begins for which no time is left.
     """
     rng = np.random.default_rng(seed)
     if len(X) > MOST:
@@ -276,5 +277,5 @@ def _boost(
 
 
 def _gain(gradient: Array, curvature: Array) -> Array:
-    """Return twice the gain of log-likelihood by the best step in a node: g² / (h + ridge)."""
+    """Return twice the gain of penalised log-likelihood by a node's best step: g² / (h + ridge)."""
     return np.asarray(gradient**2 / (curvature + RIDGE))

@@ -22,7 +22,7 @@ from accomplice.training.config import StackConfig
 from accomplice.training.estimators.hazard import TimeGrid, from_survival
 from accomplice.training.learners.registry import stack_order
 
-#: Candidate slopes, of which the likeliest is taken.
+#: Candidate slopes, of which that with the highest penalised likelihood is taken.
 SLOPES = np.linspace(0.5, 1.6, 45)
 #: Maximum of steps of expectation maximisation.
 STEPS = 1000
@@ -47,7 +47,8 @@ class Stack:
         """Return the stacked, calibrated cumulative hazard (n, j + 1) at the edges.
 
         At the end of a bin it is exp(centre + slope · (log H − centre) + level), where H is the
-        cumulative hazard of the learners' weighted mean survival.
+        cumulative hazard of the learners' weighted mean survival, or its value at the bin before if
+        that is higher.
 
         Args:
             learners: (l, n, j + 1) cumulative hazards of the learners.
@@ -71,7 +72,11 @@ class Stack:
         return found
 
     def weight(self, learner: str) -> float:
-        """Return the weight of a learner, or of the network, by its name in the registry."""
+        """Return the weight of a learner, or of the network, by its name in the registry.
+
+        Raises:
+            ValueError: no learner has this name.
+        """
         return float(self.weights[stack_order().index(learner)])
 
     def to_json(self) -> dict[str, Any]:

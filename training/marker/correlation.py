@@ -69,7 +69,7 @@ def spearman(x: Array, y: Array) -> float:
 
 
 def spearman_interval(value: float, n: int) -> tuple[float, float]:
-    """Return the 95 % interval of a rank correlation r of n patients.
+    """Return the 95 % interval of a rank correlation r of n > 3 patients.
 
     It is tanh(atanh r ± 1.96 √((1 + r² / 2) / (n − 3))) (Bonett and Wright, "Sample size
     requirements for estimating Pearson, Kendall and Spearman correlations", Psychometrika 2000).

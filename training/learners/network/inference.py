@@ -1,9 +1,9 @@
 """The fitted networks of all folds as NumPy arrays, so that predictions need no torch.
 
-It is the forward pass of ``network.forward_backward``, with its symbols. Patients are divided into
-tiles of sixteen, each multiplied by itself: since the order of summation in a matrix product
-depends on its width, the seventh digit of a prediction would otherwise depend on the other patients
-of the batch.
+The computation is the forward pass of ``network.forward_backward``, with its symbols. Patients are
+divided into tiles of sixteen, and each tile has a matrix product of its own: since the order of
+summation in a product depends on its width, the seventh digit of a prediction would otherwise
+depend on the other patients of the batch.
 """
 
 from __future__ import annotations
