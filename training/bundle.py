@@ -143,8 +143,8 @@ class Bundle:
             Without survival, ``patient_id, response.NAME…, flags``.
 
         Raises:
-            InputError: as :meth:`times` and :meth:`rates`; the table has no feature of the model, two
-                columns of one name, or lists as identifiers or hospitals.
+            InputError: as :meth:`times` and :meth:`rates`; the table has no feature of the model,
+                two columns of one name, or lists as identifiers or hospitals.
         """
         asked, at_rates = self.times(times), self.rates(rates)
         values, flags = self._read(frame)

@@ -52,7 +52,10 @@ def _machine() -> str:
 
 
 def _start_of(pid: int) -> str | None:
-    """Return the start time of a process, in the system's own unit; None where it has ended."""
+    """Return the start time of a process, in the system's own unit; None if it has ended.
+
+    A process that its parent has not yet waited for (a zombie) has ended.
+    """
     if Path("/proc/self/stat").is_file():
         try:
             stat = Path("/proc", str(pid), "stat").read_text(encoding="utf-8", errors="replace")
@@ -69,7 +72,7 @@ def _start_of(pid: int) -> str | None:
 
 
 def free_port() -> int:
-    """Return a port that nothing listens on at this moment."""
+    """Return a port of :data:`HOST` that nothing listens on at this moment."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
@@ -100,7 +103,7 @@ def end(process: subprocess.Popen[bytes], grace: float = GRACE) -> None:
 
     Args:
         process: the server's process.
-        grace: seconds that it has to end by itself; then it is killed.
+        grace: seconds that the server has to end by itself; then it is killed with its workers.
     """
     import psutil
 
@@ -143,8 +146,8 @@ def term_interrupts() -> Iterator[None]:
 def uninterrupted_children() -> Iterator[None]:
     """Have processes that are spawned in the block hear no Ctrl-C; their parent has to end them.
 
-    A terminal sends it to all. One that is still importing would print its traceback, and only what
-    it inherits is in force by then.
+    A terminal sends Ctrl-C to all processes. A process that is still importing would print its
+    traceback, since it can ignore Ctrl-C only if it inherits that. On Windows nothing is changed.
     """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield

@@ -112,7 +112,7 @@ class Tuned:
     """Number of pruned trials among them."""
 
 
-#: Search space: key -> lowest and highest value; of whole numbers if both are. All settings but the
+#: Search space: key -> lowest and highest value; of whole numbers if the default is one. All but the
 #: dropouts are drawn on a logarithmic scale. Lower learning rates took twice as long and were never
 #: best. The share held out for early stopping is not tuned: pruning would compare losses of
 #: different patients.
@@ -150,7 +150,7 @@ def check_storage(storage: str) -> None:
     """Refuse a storage that cannot be opened.
 
     Raises:
-        InputError: the storage cannot be reached, or another Optuna wrote it.
+        InputError: as :func:`open_storage`.
     """
     open_storage(storage, HEARTBEAT, GRACE)
 
@@ -164,7 +164,7 @@ def open_study(name: str, storage: str, seed: int) -> Study:
         seed: seed of the sampler.
 
     Raises:
-        InputError: the storage cannot be reached, or another Optuna wrote it.
+        InputError: as :func:`open_storage`.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     opened = open_storage(storage, HEARTBEAT, GRACE)
@@ -198,8 +198,8 @@ def propose_defaults(
 ) -> dict[str, Any]:
     """Enqueue a trial of the defaults, unless one was or will be run.
 
-    Workers that begin at the same moment may each enqueue one. The trial with the lowest number
-    alone is run, and its attributes hold for all workers.
+    Workers that begin at the same moment may each enqueue one. Of those that have not failed, the
+    trial with the lowest number alone is run. The attributes of the first hold for all workers.
 
     Args:
         study: the study, from :func:`open_study`.
@@ -207,7 +207,7 @@ def propose_defaults(
         attributes: attributes of a trial that is enqueued.
 
     Returns:
-        The attributes of the first trial of the defaults.
+        The attributes of the trial of the defaults with the lowest number, even if it failed.
     """
     proposed = _proposals(study)
     if not any(t.state in ALIVE for t in proposed):
@@ -236,7 +236,7 @@ def tune(
     models: int = 1,
     waiting: Callable[[int], None] = do_nothing,
 ) -> Tuned:
-    """Run trials until the study has ``trials`` judged ones, or the time is over.
+    """Run trials until the study has ``trials`` judged ones and the defaults, or the time is over.
 
     Trials that run in other workers are waited for, unless their worker has ended.
 
@@ -249,9 +249,9 @@ def tune(
         config: the defaults, and the settings that are not tuned.
         study: the study, from :func:`open_study`.
         trials: number of judged trials to reach, earlier ones included.
-        report: called with each judged trial and the study.
-        budget: time limit of search and final fit; no trial begins that would leave the final fit
-            too little time.
+        report: called with each trial judged here, not in other workers, and the study.
+        budget: time limit of search and final fit; no trial but that of the defaults begins that
+            would leave the final fit too little time.
         before: seconds that the final fit takes before its network.
         models: number of survival endpoints of the final fit; trials fit the first only.
         waiting: called once with the number of trials in other workers that are waited for.
@@ -331,8 +331,8 @@ def _ignoring_lost_trial() -> Iterator[None]:
 def end_lost_trials(study: Study) -> None:
     """Mark trials as failed whose worker has ended.
 
-    A worker on this machine has ended with its process; one on another machine if its heartbeat
-    stopped, or if it did not name its process within ``GRACE`` seconds.
+    A worker has ended if its heartbeat stopped or, on this machine, if its process has ended; and
+    also if the trial does not name its process within ``GRACE`` seconds.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

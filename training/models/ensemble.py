@@ -1,6 +1,6 @@
 """The fitted model: each fold's learners, their survival curves stacked into one.
 
-Needs no torch, so that a bundle predicts where none is installed.
+This module needs no torch, so that a bundle predicts where none is installed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from accomplice.training.learners.stack import Stack, weighted
 from accomplice.training.models.fold_model import FoldModel
 from accomplice.training.models.forward import BatchedEnsemble, LearnerCurves
 
-#: Patients predicted at a time.
+#: Patients for whom baselines predict at a time.
 CHUNK = 8192
 
 
@@ -35,9 +35,13 @@ class Ensemble:
     stack: Stack
 
     def cumulative(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
-        """Cumulative hazard (n, j + 1) at the common grid's edges for coded features (n, p).
+        """Return the cumulative hazard (n, j + 1) at the common grid's edges.
 
         The folds' survival curves are averaged learner by learner, then stacked.
+
+        Args:
+            values: (n, p) coded features without the treatment; NaN is missing.
+            centre: (n,) hospital; None where no hospital is known.
         """
         return self.pooled(self.forward(values, centre))
 
@@ -48,12 +52,12 @@ class Ensemble:
         return self.pooled(forward), alone
 
     def learners(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
-        """Cumulative hazard (l, n, j + 1) of each learner: the mean of the folds' survival."""
+        """Return each learner's cumulative hazard (l, n, j + 1), from the folds' mean survival."""
         mean = self.forward(values, centre).learners.mean(axis=0)
         return from_survival(mean)
 
     def replicates(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
-        """Stacked cumulative hazard of each fold and member (k * members, n, j + 1).
+        """Return the stacked cumulative hazard of each fold and member (k * members, n, j + 1).
 
         Their spread shows how far the answer depends on the patients trained on. Members are
         those of the network; a fold's other learners go with each of them.
@@ -91,18 +95,18 @@ class Ensemble:
         return BatchedEnsemble(self.folds, self.net, self.grid)
 
     def pooled(self, forward: LearnerCurves) -> Array:
-        """Stacked cumulative hazard (n, j + 1); see :meth:`cumulative`."""
+        """Return :meth:`cumulative` (n, j + 1) from the learners' survival."""
         by_fold = weighted(self.stack.weights, forward.learners)
         return self.stack.calibrated(by_fold.sum(axis=0) / len(by_fold))
 
 
 def mean_curve(curves: Array) -> Array:
-    """Cumulative hazard (…) whose survival is the mean of the curves' (c, …) survivals."""
+    """Return the cumulative hazard (…) of the mean survival of c cumulative hazards (c, …)."""
     return from_survival(np.exp(-curves).mean(axis=0))
 
 
 def on_grid(own: TimeGrid, cumulative: Array, grid: TimeGrid) -> Array:
-    """Cumulative hazard (…, j + 1) at another grid's edges from its values at ``own`` edges.
+    """Return a cumulative hazard (…, j + 1) at another grid's edges from that at its own edges.
 
     A fold may have followed its patients less long than the cohort: its curve ends flat.
     """

@@ -47,9 +47,10 @@ class Predictions:
     protocol: str
     """``OUT_OF_FOLD`` or ``EXTERNAL``."""
     group: Ints
-    """(n,) fold of each patient; only within a fold do risks come from the same models."""
+    """(n,) fold of each patient; only within a fold do risks come from the same models. External
+    predictions are all of fold 0."""
     grid: TimeGrid
-    """The j bins of all curves; its horizon is the last month that can be judged."""
+    """The j bins of all curves; no month after its horizon can be judged."""
     curves: Mapping[str, Array]
     """(n, j + 1) cumulative hazards of the ``MODEL``, then of its learners, by name."""
     baselines: Mapping[str, Array]
@@ -63,7 +64,10 @@ class Predictions:
 
     @property
     def outcome(self) -> tuple[Array, Bools]:
-        """Months of follow-up (n,) and events (n,), administratively censored at the horizon."""
+        """Months of follow-up (n,) and events (n,), administratively censored at the horizon.
+
+        The horizon is that of the cohort or of the grid, whichever is earlier.
+        """
         horizon = min(self.cohort.horizon, self.grid.horizon)
         time = np.minimum(self.cohort.time, horizon)
         return time, self.cohort.event & (self.cohort.time <= horizon)

@@ -5,7 +5,7 @@ truth. The interval therefore rests on a model whose posterior is known: a piece
 regression on the same design, with linear and curved terms of the features
 (``estimators.hazard_posterior``). The curved ones are random cosine features of a Gaussian kernel
 (Rahimi and Recht, "Random features for large-scale kernel machines", NIPS 2007), less their linear
-part. It has the mean m and the variance V of the log cumulative hazard at each month.
+part. The posterior gives the mean m and the variance V of the log cumulative hazard at each month.
 
 The ensemble predicts L. If the truth is N(m, V), the mean square of its distance from (L + m) / 2
 is V + (L − m)² / 4: the interval is (L + m) / 2 ± z √(V + (L − m)² / 4), with z the normal
@@ -48,19 +48,20 @@ class Terms:
     """Linear and curved terms of a linear design."""
 
     mean: Array
-    """(p,) of the design's columns."""
+    """(p,) means of the design's columns."""
     inverse: Array
     """(p,) one over their standard deviations, 0 where they are constant."""
     projection: Array
-    """(p, a) from the standardised design to the linear terms."""
+    """(p, a) matrix from the standardised design to the linear terms."""
     frequencies: Array
-    """(a, r) of the cosines."""
+    """(a, r) frequencies of the cosines."""
     phases: Array
-    """(r,) of the cosines."""
+    """(r,) phases of the cosines."""
     axes: Array
-    """(r, k) from the cosines to the curved terms."""
+    """(r, k) matrix from the cosines to the curved terms."""
     straight: Array
-    """(a + 1, k) linear part of these, taken off: a constant, and by linear term."""
+    """(a + 1, k) linear part of the curved terms, which is subtracted: a constant, and coefficients
+    of the linear terms."""
 
     def of(self, design: Array) -> Array:
         """Return the terms (n, a + k) of a design (n, p)."""
@@ -79,24 +80,24 @@ class SurvivalInterval:
     coefficients: Array
     """(q,) posterior mean of the log-hazard ratio for one unit of each term."""
     centre: float
-    """Mean over the training patients of terms times coefficients."""
+    """Mean of terms times coefficients over the patients of the fit."""
     root: Array
     """(q, q) root of the coefficients' covariance: with z the terms, |zᵀ root|² is the variance
     of the log-hazard."""
     level: Array
-    """(j,) log hazard gathered in each bin at the mean log-hazard."""
+    """(j,) log of the hazard accumulated over each bin, at the mean log-hazard."""
     level_variance: Array
-    """(j,) variance of the mean patient's log cumulative hazard at the end of each bin."""
+    """(j,) variance of the log cumulative hazard at the end of each bin, with all terms 0."""
     joint: Array
-    """(q, j) its covariance with the coefficients."""
+    """(q, j) covariance of that log cumulative hazard with the coefficients."""
     course: float
-    """Change of the log-hazard ratios with the logarithm of time."""
+    """Relative change of the log-hazard ratios with the logarithm of time."""
     course_variance: float
     """Variance of the course."""
     log_time: Array
     """(j,) logarithm of time in each bin, less its mean over the events."""
     mean_log_time: Array
-    """(j,) mean of the same up to the end of each bin, by the mean patient's events."""
+    """(j,) mean of ``log_time`` up to the end of each bin, weighted by the hazard of ``level``."""
 
     def log_hazards(self, cumulative: Array, design: Array) -> LogHazards:
         """Return centre and variance of the intervals; see the module.

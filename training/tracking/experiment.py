@@ -44,19 +44,22 @@ def search(
         store: the tracking store.
         cohort: the training patients.
         config: the default settings.
-        trials: number of trials that the study shall have, earlier ones included.
+        trials: number of judged trials that the study shall have, earlier ones included.
         storage: address of the database of Optuna's study; by default the store's.
         name: name of the study; by default made from cohort and settings.
         out: folder for the bundle, already checked; by default in the store.
         budget: time limit of search and final fit.
         study_file: file that describes the patients.
         tick: progress callback.
-        resumed: called with a study that has trials of an earlier session.
+        resumed: called with the study if it has judged trials of an earlier session.
         tuned: called with the result of the search.
         waiting: called with the number of trials that still run in other workers at the end.
 
     Returns:
         The fitted models, the folder of their bundle, and the final run as logged.
+
+    Raises:
+        InputError: the cohort cannot be divided into folds, or Optuna's storage cannot be opened.
     """
     began = time.monotonic()
     prepared = prepare(cohort, config, tick)
@@ -111,13 +114,16 @@ def fit_and_keep(
         out: folder for the bundle, already checked; by default in the store.
         tick: progress callback.
         stage: stage of the work, a tag of the run.
-        name: name of the run; by default made from stage and study.
+        name: name of the run; by default the stage, and the name of the Optuna study if given.
         tuned: name of the Optuna study that the settings are from; None without one.
         budget: time limit of the fit.
         study_file: file that describes the patients.
 
     Returns:
         The fitted models, the folder of their bundle, and the run as logged.
+
+    Raises:
+        InputError: the patients cannot be divided into folds.
     """
     name = name or (stage if tuned is None else f"{stage} {tuned}")
     with runs.run(store, patients, stage, name, tuned) as run_id:

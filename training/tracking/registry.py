@@ -50,13 +50,13 @@ class Logged:
     champion: bool = False
     """Whether the version became champion."""
     decision: Decision | None = None
-    """The gate's decision; None where another version is champion."""
+    """The gate's decision; None if another version is, or has meanwhile become, champion."""
 
 
 def log_model(store: Store, run_id: str, trained: Trained, folder: Path) -> Logged:
     """Log the bundle as a pyfunc model of the run and register it.
 
-    If the registry has no champion, a model that passes the gate becomes champion.
+    If no version of this name is champion, a model that passes the gate becomes champion.
     """
     client, bundle = MlflowClient(), trained.bundle
     name = model_name(bundle.study.name)
@@ -79,7 +79,7 @@ def model_name(study: str) -> str:
 
 
 def register_bundle(store: Store, name: str, bundle: Bundle, folder: Path) -> str:
-    """Register a bundle without a run, such as a recalibrated one; return its version."""
+    """Register a bundle that no version holds, with a run made for it; return its version."""
     client = MlflowClient()
     tags = version_tags(bundle, folder) | {
         "stage": "registered",
@@ -112,7 +112,7 @@ def register(
     description: str,
     metrics: Mapping[str, float],
 ) -> str:
-    """Log a bundle as a pyfunc model of a run, and register it; return its version.
+    """Log a bundle as a pyfunc model of a run, with metrics, and register it; return its version.
 
     Args:
         name: name of the registered model.
@@ -211,7 +211,10 @@ def signature(bundle: Bundle) -> ModelSignature:
 
 
 def requirements() -> list[str]:
-    """Return the packages needed at load. MLflow would take ten seconds to infer them."""
+    """Return the packages needed at load, with the installed versions.
+
+    MLflow would take ten seconds to infer them.
+    """
     names = ("numpy", "pandas", "pydantic", "pyyaml", "safetensors")
     return [f"accomplice=={installed('accomplice')}", *(f"{n}=={installed(n)}" for n in names)]
 

@@ -26,7 +26,7 @@ MEANING = {
 
 @dataclass(frozen=True)
 class ArmCounts:
-    """Numbers of compared patients in both arms, of their events, and of patients left out."""
+    """Numbers of compared patients and of their events in both arms, and of patients left out."""
 
     treated: int
     untreated: int
@@ -35,9 +35,10 @@ class ArmCounts:
     unknown: int
     """Patients whose treatment is not recorded."""
     no_option: int
-    """Patients for whom the treatment is no option, or not known to be one."""
+    """Patients with a recorded treatment for whom it is no option, or not known to be one."""
     early: int
-    """Patients who had the event, or were lost, before the landmark."""
+    """Patients with a recorded treatment that is an option who had the event, or were lost, up to
+    the landmark."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,13 @@ class Evidence:
     treated: Array
     """(n,) their treatment: 1 or 0."""
     overlap: float
-    """Share of these patients with a propensity between 0.1 and 0.9."""
+    """Share of the compared patients with a propensity from 0.1 to 0.9."""
     hr: dict[str, Estimate]
     """Hazard ratio: ``crude``; ``adjusted``; ``landmark``, adjusted and from the landmark on."""
     trials: TrialRange | None
     """Range of the hazard ratio in trials; None if the study file gives none."""
     early: EarlyEvents
-    """Events before the landmark of patients for whom the treatment is an option."""
+    """Events up to the landmark of patients for whom the treatment is an option."""
     ate: Estimate
     """Average treatment effect: mean gain of survival at the horizon, by doubly robust scores."""
     predicted: float

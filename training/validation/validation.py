@@ -36,7 +36,8 @@ from accomplice.training.progress import Tick, silent
 from accomplice.training.validation.external import External, judge_labels, predict_cohort, why_few
 from accomplice.training.validation.recalibration import Recalibration, recalibrate
 
-#: Fractions of the judged horizon at which calibration is judged; the middle one decides.
+#: Fractions of the judged horizon at which calibration is estimated; figures at the middle one are
+#: named in texts and logged.
 MARKS = (0.25, 0.5, 0.75)
 #: Name of the model as trained, in the comparison with its update.
 BEFORE = "before the update"
@@ -53,8 +54,7 @@ class Trained:
     patients: int
     """Number of training patients."""
     figures: Mapping[str, Estimate]
-    """By metric of those that decide."""
-    """Integrated Brier score."""
+    """Metric -> estimate, for the metrics that decide."""
     slope: float
     """Calibration slope at ``slope_month``."""
     slope_month: float
@@ -68,11 +68,12 @@ class Repaired:
 
     recalibration: Recalibration
     evaluation: Evaluation
-    """Evaluation of the held-out predictions; its gains are over the model as trained."""
+    """Evaluation of the held-out predictions; its gains over ``BEFORE`` are those over the model as
+    trained."""
     calibration: tuple[Calibrated, ...]
     """Calibration of the held-out predictions at ``MARKS`` of the judged horizon."""
     joint: JointCalibration | None
-    """Test of their calibration over all follow-up; None with too few events."""
+    """Test of held-out predictions' calibration over all follow-up; None with too few events."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -95,7 +96,7 @@ class Validation:
     overlap: Finding
     """Finding on patients of the training cohort among those judged."""
     review: Review
-    """Review of the predictions, as in a training run."""
+    """Review of the predictions, as in a training run but without explanations and sentinels."""
 
     def __repr__(self) -> str:
         return f"<Validation on {self.cohort!r}>"
@@ -134,11 +135,13 @@ def validate(
         cohort: other patients, with the outcome to judge by.
         config: settings, of which seed and bootstraps are used.
         named: feature of the model -> feature of the cohort, where the user names the match.
-        update: whether level and slope are updated, and checked on held-out patients.
+        update: whether the model is updated for this cohort, and the update checked on held-out
+            patients.
         tick: progress callback.
 
     Raises:
-        InputError: no feature matches, or there are too few events.
+        InputError: there are too few events to judge or update the model, or as
+            :func:`match.match_patients`.
     """
     tick("prediction", 0, 1)
     few = why_few(cohort, bundle.survival[endpoint].horizon, EVENTS_TO_JUDGE)

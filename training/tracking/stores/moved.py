@@ -32,7 +32,7 @@ def experiment_place(root: Path, name: str) -> str:
 
 
 def correct_places(uri: str, root: Path) -> list[Path]:
-    """Correct the paths of files in a database that was moved with them.
+    """Correct the paths of the store's files, and of study files, in a moved database.
 
     Args:
         uri: address of the SQLite database, which is in ``root``.
@@ -42,7 +42,7 @@ def correct_places(uri: str, root: Path) -> list[Path]:
         The former folders of the store; empty if it was not moved.
 
     Raises:
-        InputError: the database cannot be opened.
+        InputError: as :func:`connected`.
     """
     return connected(uri, lambda connection: _correct(connection, root), str(root))
 
@@ -76,7 +76,10 @@ def _root_of(name: str, place: str | None) -> list[Path]:
 
 
 def _is_moved(before: Path, root: Path) -> bool:
-    """Whether files that the database has in ``before`` are in ``root`` now."""
+    """Whether files that the database has in ``before`` belong in ``root`` now.
+
+    They do unless the two folders are one, or only ``before`` has a folder of files.
+    """
     if before == root or (before.is_dir() and before.samefile(root)):
         return False
     # A database that was copied alone keeps the paths of its files.
