@@ -112,10 +112,10 @@ class Tuned:
     """Number of pruned trials among them."""
 
 
-#: Search space: key -> lowest and highest value; of whole numbers if the default is one. All but the
-#: dropouts are drawn on a logarithmic scale. Lower learning rates took twice as long and were never
-#: best. The share held out for early stopping is not tuned: pruning would compare losses of
-#: different patients.
+#: Search space: key -> lowest and highest value, of whole numbers if the default is one. Settings
+#: except the dropouts are drawn on a logarithmic scale. Lower learning rates took twice as long and
+#: were never best. The share held out for early stopping is not tuned: pruning would compare losses
+#: of different patients.
 SPACE: dict[str, tuple[float, float]] = {
     "net.learning_rate": (1e-3, 1e-2),
     "net.weight_decay": (0.01, 3.0),

@@ -69,8 +69,8 @@ class CBioPortalReader(Reader):
     ) -> DraftSource:
         """Return the table to draft a study from, with the expression of ``genes`` alone.
 
-        A file of z-scores is preferred to other expression files. Patients without follow-up, whom
-        portals list with time zero or NA, are usual.
+        A file of z-scores is preferred to other expression files. Patients without follow-up are
+        expected, since portals list them with time zero or NA.
 
         Raises:
             InputError: the folder or a file is invalid.

@@ -239,7 +239,8 @@ def open_text(
         delimiter: character between cells; None: it is found from the first lines.
 
     Raises:
-        InputError: the file is binary, has too few columns, or is not laid out as a table.
+        InputError: the file is binary or no text in its encoding, has too few columns or two of one
+            name, or its header cannot be told from its rows.
     """
     contents = contents_of(path, reading.encoding) if contents is None else contents
     with contents.open() as file:
@@ -272,7 +273,7 @@ def _decoded(path: Path, lines: Sequence[bytes]) -> list[str]:
     """Return the first lines as texts.
 
     Raises:
-        InputError: a line is not UTF-8 text; the error names it.
+        InputError: a line is not UTF-8 text or has a NUL byte; the error names it.
     """
     rows = RowChecker(path, b",", 0, 1)
     for line in lines:

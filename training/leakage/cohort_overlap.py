@@ -237,8 +237,8 @@ def _informative(cohort: Cohort) -> list[str]:
 def _identify_patients(cohort: Cohort) -> bool:
     """Whether identifiers are more than running numbers, which are the same in any two cohorts.
 
-    Their digits, read as numbers, must span more than ten times as many as there are patients; so
-    it is False for names without digits, as without a column of identifiers.
+    The numbers made of their digits must span more than ten times the number of patients. So it is
+    False if no identifier has digits, and without a column of identifiers.
     """
     if cohort.study.id is None:
         return False

@@ -191,7 +191,7 @@ def fit_boosting(
         columns: (c,) columns that may be split on.
         config: numbers of members and rounds, learning rate and depth.
         seed: seed of folds, subsamples and candidate columns.
-        budget: time limit; after the first round, none begins for which no time is left.
+        budget: time limit; after the first round, no round begins for which no time is left.
     """
     rng = np.random.default_rng(seed)
     if len(X) > MOST:

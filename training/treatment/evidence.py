@@ -37,8 +37,8 @@ class ArmCounts:
     no_option: int
     """Patients with a recorded treatment for whom it is no option, or not known to be one."""
     early: int
-    """Patients with a recorded treatment that is an option who had the event, or were lost, up to
-    the landmark."""
+    """Patients with a recorded treatment, for whom it is an option, who had the event or were lost
+    up to the landmark."""
 
 
 @dataclass(frozen=True)
