@@ -61,6 +61,8 @@ QUANTITIES = {
     "response.": "Chance of a positive label.",
 }
 #: Status of an error -> its description.
+#: Prefixes of the quantities that are answered at each month asked for.
+SURVIVAL = ("survival@", "survival_low@", "survival_high@")
 ERRORS = {
     400: "What is wrong with the request, and where; no value is repeated.",
     401: "Send a known token.",
@@ -217,7 +219,7 @@ def times_schema(horizon: float | None) -> dict[str, Any]:
 def answer_properties(predictor: Predictor) -> dict[str, Any]:
     """Return quantity -> schema, of this model's answers at the months that are the default.
 
-    Survival itself is left out: a pattern stands for it at all months.
+    Survival and its interval are left out: a pattern stands for them at all months.
     """
     request = CheckedRequest([dict(typical_patient(predictor.bundle))], None)
     further = tuple(f"{name}." for name in predictor.bundle.survival)[1:]
@@ -227,7 +229,7 @@ def answer_properties(predictor: Predictor) -> dict[str, Any]:
         description = next(
             (text for key, text in QUANTITIES.items() if plain.startswith(key)), None
         )
-        if description is None or plain.startswith("survival@"):
+        if description is None or plain.startswith(SURVIVAL):
             continue
         kind = "string" if isinstance(value, str) else "number"
         properties[name] = {"type": [kind, "null"], "description": description}

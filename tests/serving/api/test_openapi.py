@@ -102,6 +102,7 @@ def test_what_the_schema_refuses_is_refused(
 def test_an_answer_s_names_are_the_model_s(documented: dict[str, Any], bundle: Bundle) -> None:
     named = documented["components"]["schemas"]["PredictAnswer"]["properties"]
     assert {"rmst@60", "risk_group", "risk_centile", "benefit@60", "advice"} <= named.keys()
+    assert not any(name.startswith("survival") for name in named), "they depend on the request"
     assert all(named[name]["description"] for name in ("rmst@60", "benefit_low@60", "risk"))
 
 
