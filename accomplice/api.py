@@ -1,4 +1,4 @@
-"""The verbs of the command line as functions, with checked arguments and typed results.
+"""Verbs of the command line as functions, with checked arguments and typed results.
 
 Heavy libraries are imported by the function that needs them, so that predictions of a bundle on
 disk need neither torch nor MLflow.
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 #: A path; a model may also be a name in MLflow, such as ``models:/NAME@champion``.
 Location: TypeAlias = str | PathLike[str]
-#: Names that a model has.
+#: Forms in which a model is named, for errors.
 MODEL = "a bundle, its folder, runs:/ID or models:/NAME@alias"
 
 
@@ -64,8 +64,8 @@ def read_study(path: Location) -> Study:
         The study, with absolute paths of its tables, so that it can be read from any folder.
 
     Raises:
-        InputError: ``path`` is no path, or the file is missing, is not YAML, or does not describe
-            a study; the text names the key.
+        InputError: ``path`` is no path, or the file is missing, is not YAML, names a key twice, or
+            does not describe a study.
     """
     if not isinstance(path, str | PathLike):
         raise InputError(
@@ -93,8 +93,7 @@ def load_cohort(
         The cohort: n patients with coded features, follow-up in months and events.
 
     Raises:
-        InputError: the study or a table is wrong, or there is no such survival endpoint; the text
-            names the column and what to do.
+        InputError: the study or a table is wrong, or the study has no such survival endpoint.
     """
     return read_cohort(_study(study), Path(), endpoint, further=further)
 
@@ -113,6 +112,8 @@ def train(
 ) -> Run:
     """Fit and evaluate a model of each endpoint, as ``accomplice train`` does.
 
+    A further survival or a binary endpoint with too few events or labels gets no model.
+
     Args:
         study: a study, the path of its file, or loaded patients.
         settings: values by the keys of ``--set``, such as ``{"net.members": 4}``; settings left
@@ -122,16 +123,17 @@ def train(
         force: whether a bundle at ``out`` is replaced.
         track: whether the run is logged to MLflow (``MLFLOW_TRACKING_URI``, or ``mlruns/`` in the
             working folder) and its model registered. If not, only ``out`` is written, if given.
-        name: name of the MLflow run.
+        name: name of the MLflow run; made from stage and study if absent.
         max_seconds: time budget; once it is spent, each remaining step does only its minimum.
-        tick: progress callback ``(part, done, total)``.
+        tick: progress callback ``(stage, done, total)``.
 
     Returns:
         The models with their evaluation, folder and run.
 
     Raises:
         InputError: the study, its table or a setting is wrong, ``out`` holds something else, or
-            events or labels are too few; then nothing was written.
+            events or labels are too few; then nothing was written. Or, during the fit, the machine
+            lacks the device of the settings.
     """
     from accomplice.training.fitting.folds import check_folds
     from accomplice.training.models.response import check_labels
@@ -194,14 +196,14 @@ def tune(
             the MLflow store if absent.
         name: name of the Optuna study; derived from cohort and settings if absent.
         max_seconds: time budget of the search and the final model together.
-        tick: progress callback ``(part, done, total)``.
+        tick: progress callback ``(stage, done, total)``.
 
     Returns:
         The final model with its evaluation, folder and run.
 
     Raises:
-        InputError: as for :func:`train`; or ``trials`` is below 1, the patients have no survival
-            endpoint, or the storage cannot be opened.
+        InputError: as for :func:`train`; or ``trials`` is not a whole number of at least 1, the
+            patients have no survival endpoint, or the storage cannot be opened.
     """
     from accomplice.training.fitting.folds import check_folds
     from accomplice.training.tracking.experiment import search
@@ -245,19 +247,20 @@ def evaluate(
         endpoint: survival endpoint of the study; if absent, the model's primary one or, where the
             study lacks it, the study's first.
         features: the model's feature -> the study's feature, where the names do not match.
-        recalibrate: whether level, slope and course of the log cumulative hazard are recalibrated
-            too, and the updated model is evaluated on held-out patients.
+        recalibrate: whether the log cumulative hazard is recalibrated too (its level and, where
+            held-out patients are better predicted so, its slope and course over time), and the
+            updated model is evaluated on held-out patients.
         bootstraps: bootstrap samples of each interval; as in the model's training if absent.
         seed: seed of folds and bootstraps; as in the model's training if absent.
-        tick: progress callback ``(part, done, total)``.
+        tick: progress callback ``(stage, done, total)``.
 
     Returns:
         Discrimination, calibration and review of the predictions, beside the training run's
         out-of-fold results.
 
     Raises:
-        InputError: there is no such model, endpoint or feature, the patients are those the model
-            was trained on, or events are too few.
+        InputError: there is no such model, endpoint or feature, the study or a setting is wrong,
+            the cohort's fingerprint is that of the training or of an update, or events are too few.
     """
     from accomplice.training.config import unflat, with_settings
     from accomplice.training.validation.external import choose_endpoint, refuse_seen
@@ -278,13 +281,13 @@ def evaluate(
 
 
 def load(model: Location) -> Bundle:
-    """Load a model and check that its predictions are those of the time when it was made.
+    """Load a model, and check that it predicts its stored test rows as when it was made.
 
     Args:
         model: a bundle's folder, ``runs:/ID``, ``models:/NAME@alias`` or ``models:/NAME/VERSION``.
 
     Raises:
-        InputError: there is no such model, its files were changed, or it predicts otherwise here.
+        InputError: there is no such model, its files were changed, or these predictions differ.
     """
     from accomplice.training.bundle import Bundle
     from accomplice.training.tracking.store import find_bundle
@@ -305,9 +308,9 @@ def predict(
     Args:
         model: a bundle, or its folder or name as in :func:`load`.
         table: a frame of n patients, or the path of a table. Its columns have the study's names,
-            in upper or lower case; values may be missing.
-        times: months at which survival is predicted; 12, 36 and 60, up to the model's horizon, if
-            absent.
+            apart from letter case, blanks and punctuation; values may be missing.
+        times: months at which survival is predicted; if absent, those of 12, 36 and 60 up to the
+            model's horizon, or else the horizon.
         rates: binary endpoint -> rate of positives where the model is used; the study's
             ``local_rate`` if absent.
 
@@ -317,9 +320,9 @@ def predict(
         :meth:`accomplice.training.bundle.Bundle.predict`.
 
     Raises:
-        InputError: there is no such model, a time is negative, repeated or beyond its horizon, a
-            rate is wrong, the table has none of its features, or a column has 5 values or more,
-            all invalid.
+        InputError: there is no such model, the table cannot be read, a time is negative, not
+            finite, repeated or beyond the model's horizon, a rate is not between 0 and 1, the table
+            has none of the model's features, or a column has 5 values or more, all invalid.
     """
     import pandas as pd
 

@@ -42,11 +42,11 @@ class Patients:
     values: Array
     """(n, p) coded features in the study's order; NaN is missing."""
     centre: NDArray[np.str_] | None
-    """(n,) hospital, where the study names a column; empty text where unknown."""
+    """(n,) hospital, empty text where unknown; None if the study names no column of hospitals."""
     binary: dict[str, Array]
     """Binary endpoint -> (n,) 1, 0, or NaN for unlabelled patients."""
     left_out: int = field(default=0, kw_only=True)
-    """Number of patients left out because they have no follow-up."""
+    """Number of patients left out because they lack follow-up or an event status."""
     notes: tuple[str, ...] = field(default=(), kw_only=True)
     """One line each on rows merged, patients left out and other assumptions about the table."""
 
@@ -59,7 +59,7 @@ class Patients:
 
     @property
     def target(self) -> str:
-        """Name of the main endpoint: here the first binary one, as none is of survival."""
+        """Name of the main endpoint: here the first binary one, as no survival endpoint is used."""
         return next(iter(self.binary))
 
     @property
@@ -70,7 +70,7 @@ class Patients:
 
     @property
     def outcomes(self) -> str:
-        """Counts of outcomes, as text."""
+        """Counts of positive and negative labels by binary endpoint, as text."""
         return ", ".join(
             f"{int((label == 1).sum())} positive and {int((label == 0).sum())} negative ({name})"
             for name, label in self.binary.items()
@@ -78,7 +78,7 @@ class Patients:
 
     @property
     def treated(self) -> Array | None:
-        """(n,) 1 for a treated patient, 0 for an untreated one, NaN where unknown."""
+        """(n,) 1 if treated, 0 if untreated, NaN if unknown; None if the study has no treatment."""
         return treated(self.study, self.values)
 
     def prognostic(self) -> Self:
@@ -99,7 +99,10 @@ class Patients:
         )
 
     def fingerprint(self) -> str:
-        """Return the sha256 (hex) of the study's content and every patient's values."""
+        """Return the sha256 (hex) of the study without its ``source``, and of all patients.
+
+        The patients' identifiers, hospitals, features and outcomes are included, in their order.
+        """
         digest = hashlib.sha256()
         described = {k: v for k, v in self.study.describe().items() if k != "source"}
         digest.update(json.dumps([described, self.target]).encode())
@@ -133,7 +136,8 @@ class Cohort(Patients):
     event: Bools
     """(n,) whether the event was seen."""
     further: Mapping[str, Cohort] = field(default_factory=dict)
-    """The study's other survival endpoints, each with the patients who have that one."""
+    """The study's other survival endpoints, each with the patients who have that one; empty if
+    they were not loaded."""
 
     @property
     def target(self) -> str:
@@ -150,7 +154,7 @@ class Cohort(Patients):
 
     @property
     def outcomes(self) -> str:
-        """Counts of outcomes, as text."""
+        """Counts of events by survival endpoint, as text."""
         parts = [f"{int(self.event.sum())} events ({self.endpoint})"]
         for name, cohort in self.further.items():
             of = f" of {len(cohort)} patients" if len(cohort) != len(self) else ""
@@ -193,7 +197,10 @@ class Cohort(Patients):
         return replace(super().take(rows), time=self.time[rows], event=self.event[rows], further={})
 
     def fingerprint(self) -> str:
-        """Return the sha256 (hex) of the study's content and all values of every endpoint."""
+        """Return the sha256 (hex) of the study and the patients, further endpoints included.
+
+        A cohort loaded without its further endpoints has another fingerprint.
+        """
         own = super().fingerprint()
         if not self.further:
             return own
@@ -207,7 +214,7 @@ class Cohort(Patients):
 def build_cohort(
     study: Study, frame: pd.DataFrame, endpoint: str | None = None, *, further: bool = False
 ) -> Cohort:
-    """Check a table against its study.
+    """Check a table against its study, and return the cohort.
 
     Args:
         study: description of the table.
@@ -216,8 +223,8 @@ def build_cohort(
         further: whether the study's other survival endpoints are read too.
 
     Raises:
-        InputError: the endpoint is unknown, a column is missing, patients repeat, or an outcome or
-            a feature is not usable.
+        InputError: the endpoint is unknown, a column or an identifier is missing, patients repeat,
+            rows of one patient cannot be merged, or an outcome or a feature is not usable.
     """
     name, _ = study.survival_endpoint(endpoint)
     table = _Table.check(study, frame)
@@ -228,10 +235,10 @@ def build_cohort(
 
 
 def build_patients(study: Study, frame: pd.DataFrame) -> Patients:
-    """Check a table against a study whose survival endpoints, if any, are not used.
+    """Check a table against a study, and return the patients without survival endpoints.
 
     Raises:
-        InputError: as :func:`build_cohort`.
+        InputError: as :func:`build_cohort`, for all but survival endpoints.
     """
     table = _Table.check(study, frame)
     patients = Patients(**table.patients(np.ones(len(table.frame), dtype=bool)))
@@ -309,7 +316,7 @@ def patient_ids(study: Study, frame: pd.DataFrame) -> NDArray[np.str_]:
     """Return the patients' identifiers (n,): the id column, or the rows' numbers from 1.
 
     Raises:
-        InputError: an identifier is missing.
+        InputError: the id column or an identifier is missing.
     """
     if study.id is None:
         return np.arange(1, len(frame) + 1).astype(str)

@@ -12,7 +12,7 @@ from accomplice.data.study_parts import Feature
 def example_patient(study: Study, most: int = 8) -> dict[str, Any]:
     """Return a synthetic patient of a study: column -> value.
 
-    A value is the middle of the feature's range, 1.0 without a finite one, or its first level.
+    A value is the feature's first level, or the middle of its range, or 1.0 without a finite range.
 
     Args:
         study: study with the features.

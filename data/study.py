@@ -54,7 +54,7 @@ class Study(Part):
     endpoints: Endpoints
     """The outcomes that are predicted."""
     ceiling: Annotated[float, Field(gt=0.5, le=1)] | None = None
-    """C-index above which a leak of the outcome is suspected; null: none is set."""
+    """C-index above which a leak of the outcome is suspected; null: 0.95 is taken."""
     treatment: Treatment | None = None
     """The treatment whose effect is estimated; null: no effect is estimated."""
     modalities: dict[str, dict[str, Feature]]
@@ -236,7 +236,10 @@ class Study(Part):
         )
 
     def columns(self) -> Iterator[str]:
-        """Yield every column of the table that the study names, ignored ones included."""
+        """Yield every column of the table that the study names, ignored ones included.
+
+        A column that the study names twice is yielded twice.
+        """
         for name, feature in self.features.items():
             yield feature.column or name
         yield from (c for c in (self.id, self.centre) if c is not None)

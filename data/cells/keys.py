@@ -1,4 +1,7 @@
-"""Strip keys from cells such as ``age: 66``, the form of GEO's phenotype tables."""
+"""Strip keys from cells such as ``age: 66``, the form of GEO's phenotype tables.
+
+The key is the text before the colon.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,10 @@ _KEYED = re.compile(r"([A-Za-z][^:\d][^:]{0,80}): +(.*)|([A-Za-z][^:]{1,80}):$",
 
 
 def key_in(cells: pd.Series) -> str | None:
-    """Return the key that all known cells of a column begin with; None if they share none."""
+    """Return the key that all known cells of a column begin with; None if they share none.
+
+    Letter case does not count: the key is spelt as in the last known cell.
+    """
     if is_numeric_dtype(cells.dtype) or cells.dtype.kind in "mM":
         return None
     key: str | None = None
@@ -53,7 +59,13 @@ def keys_of(parts: Iterable[pd.DataFrame]) -> dict[str, str]:
 
 
 def without_keys(frame: pd.DataFrame, names: Collection[str]) -> pd.DataFrame:
-    """Return a table with the keys removed from the cells of the columns ``names``."""
+    """Return a table with the keys removed from the cells of some columns.
+
+    Args:
+        frame: the table.
+        names: columns in which every known cell begins with a key; of a key alone, empty text is
+            left.
+    """
     if not names:
         return frame
     return frame.assign(**{name: _values(frame[name]) for name in names})

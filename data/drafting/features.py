@@ -165,7 +165,14 @@ def _named(hints: Hints, names: Mapping[str, str], frame: pd.DataFrame) -> Hints
 
 
 def reference_models(chosen: Chosen) -> dict[str, list[str]]:
-    """Return the reference models: name -> names of their features."""
+    """Return the reference models: name -> names of their features.
+
+    ``stage`` has the first feature of the overall stage. ``clinical`` has the features of
+    :data:`REST`, or else of the first modality, if they are at most :data:`BASELINE_SIZE`.
+
+    Raises:
+        StopIteration: no feature was chosen.
+    """
     baselines = {}
     stage = [n for n, f in chosen.found.items() if f.ordinal is not None and f.ordinal.stage]
     if stage:
@@ -179,7 +186,8 @@ def reference_models(chosen: Chosen) -> dict[str, list[str]]:
 def interactions(treatment: str, chosen: Chosen, panel: Panel) -> list[list[str]]:
     """Return the pairs of the treatment and a feature whose product the panel suggests.
 
-    Of each of the panel's lists of concepts, the first that has a feature is taken.
+    Of each of the panel's lists of concepts, the first with a feature is taken. A category counts
+    only if it has two levels.
     """
     first: dict[str, str] = {}
     for name, place in chosen.places.items():
@@ -191,9 +199,10 @@ def interactions(treatment: str, chosen: Chosen, panel: Panel) -> list[list[str]
 
 
 def treatment_entry(treatment: str, chosen: Chosen, panel: Panel) -> dict[str, Any]:
-    """Return the entry of a treatment that the panel knows by its column's name, else nothing.
+    """Return the entry of a treatment that the panel knows by its column's name, else an empty one.
 
-    Its keys are those of the study file: ``label``, and if known ``eligible``, ``expected_hr`` and
+    Its keys are those of the study file: ``label``; ``eligible``, if the stage is a feature and has
+    all stages at which the treatment is an option; and, if known, ``expected_hr`` and
     ``expected_hr_source``.
     """
     key = key_of(treatment)
@@ -212,7 +221,10 @@ def treatment_entry(treatment: str, chosen: Chosen, panel: Panel) -> dict[str, A
 
 
 def response_features(chosen: Chosen, panel: Panel) -> list[str]:
-    """Return the features that the panel suggests for a model of the response."""
+    """Return the features that the panel suggests for a model of the response.
+
+    Of each of the panel's lists of concepts, the first with a feature is taken.
+    """
     first: dict[str, str] = {}
     for name in chosen.found:
         if name in chosen.places:
@@ -242,7 +254,10 @@ def notes_on(chosen: Chosen) -> list[str]:
 
 
 def absent_markers(chosen: Chosen, panel: Panel) -> list[str]:
-    """Return a note on the panel's genes that the cohort lacks, if it has any of them."""
+    """Return one note, in a list, on the panel's default genes that the cohort lacks.
+
+    The list is empty if the cohort lacks all of them, or none.
+    """
     present = {place.concept for place in chosen.places.values() if place.gene}
     lacking = {
         name: [gene for gene in modality.genes if gene not in present]
@@ -267,7 +282,10 @@ def _one_line(name: str) -> str:
 
 
 def _second_columns(chosen: Chosen) -> dict[str, str]:
-    """Return feature -> reason to drop it, for all but the first of one gene and kind of assay."""
+    """Return feature -> reason to drop it, for all but the first of one gene and kind.
+
+    Only features of the kinds expression and density count.
+    """
     first: dict[tuple[str, str], str] = {}
     second = {}
     for name, inferred in chosen.found.items():

@@ -30,7 +30,7 @@ CONSTANT = "the same value for every patient"
 UNIQUE = "another text for nearly every patient"
 #: Least share of the known cells that belong to an ordered code, for a column to be ordinal.
 LEAST_ORDERED = 0.8
-#: Most distinct texts outside the ordered code in an ordinal column.
+#: Most distinct texts outside the ordered code in an ordinal column, codes for unknown aside.
 MOST_ODD = 4
 #: Most characters of a text of few patients that a note quotes.
 LONGEST_QUOTED = 8
@@ -40,7 +40,7 @@ FEW_CELLS = 0.05
 _WORD = re.compile(r"[^\W\d_]|\d?[+-]$")
 #: A plain number.
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
-#: A range of numbers, such as 40-60 years or < 2 cm.
+#: A number or a range of numbers, such as 40-60 years or < 2 cm.
 _RANGE = re.compile(
     r"(?:[<>≤≥]=?|under|over|unter|über)?\s*\d+([.,]\d+)?(?P<to>\s*(-|–|to|bis)\s*[<≤]?\d+([.,]\d+)?)?"
     r"\s*\+?\s*(years?|yrs?|y|jahre|mm|cm|%)?"
@@ -65,7 +65,7 @@ class TextColumn:
 
     @cached_property
     def missing(self) -> list[bool]:
-        """Whether each distinct text means missing."""
+        """Whether each text means missing: not ``-`` beside ``+``, nor ``none`` if ``forced``."""
         found = [text.lower() in self.words for text in self.texts]
         signed = any(text in ("+", "pos", "positive") for text in map(str.lower, self.texts))
         for i, text in enumerate(self.texts):
@@ -109,7 +109,7 @@ class LevelledFeature:
     spec: dict[str, Any]
     """Its entry in the study file."""
     codes: Array
-    """(n,) position of each cell's level, of an ordinal in its whole code; NaN is missing."""
+    """(n,) position of each cell's level, for an ordinal in ``ordinal.levels``; NaN is missing."""
     ordinal: Ordinal | None = None
     """The ordered code of an ordinal."""
     remarks: tuple[str, ...] = field(default=())
@@ -117,14 +117,17 @@ class LevelledFeature:
 
 
 def fill(n: int, filled: int) -> str | None:
-    """Return the reason why a column is no feature, if too few of n patients have a value."""
+    """Return why a column with ``filled`` values in n patients is no feature; None if enough."""
     if filled == 0:
         return EMPTY
     return SPARSE if filled < LEAST_FILLED * n else None
 
 
 def known_code(column: TextColumn, panel: Panel) -> LevelledFeature | str | None:
-    """Draft an ordinal by the first of the panel's ordered codes that fits nearly all cells.
+    """Draft an ordinal by the first of the panel's ordered codes that fits the column.
+
+    All known cells must belong to it; in a column that its ``names`` match, 80 % of them, if the
+    others have at most four texts. Cells ``None`` that it does not know may be a fifth of all.
 
     Returns:
         The feature; the reason why it is none; or None if no code fits.
@@ -224,7 +227,8 @@ def _ordered(ordinal: Ordinal, known: Mapping[str, int], key: str) -> dict[str, 
 def levels_of(column: TextColumn, panel: Panel, most: int) -> LevelledFeature | str:
     """Draft a category of at most ``most`` levels, or return the reason why it is none.
 
-    Spellings of one label that the panel knows are one level.
+    Spellings that the panel knows as one label, or that differ only in letter case, blanks or
+    quotation marks, are one level. Codes for unknown among words are missing.
     """
     unknown = _unknown(column)
     counts = Counter({text: n for text, n in column.counts.items() if text not in unknown})
@@ -278,17 +282,14 @@ def _quoted(texts: Collection[str]) -> str:
 
 
 def _unknown(column: TextColumn) -> dict[str, int]:
-    """Return code for unknown -> number of its cells, in a column whose other texts are words."""
+    """Return code for unknown -> number of its cells, among words; empty for a forced column."""
     found = {text: n for text, n in column.counts.items() if text in UNKNOWN_CODES}
     others = [bool(_WORD.match(text)) for text in column.counts if text not in found]
     return {} if column.forced or 2 * sum(others) <= len(others) else found
 
 
 def _kept_codes(column: TextColumn, counts: Mapping[str, int]) -> list[str]:
-    """Return a remark if a level named by an option looks like a code for unknown.
-
-    Such as 98, or 9 beside 0 to 7.
-    """
+    """Return a remark on codes for unknown (98, or 9 beside 0 to 7) among levels of an option."""
     numbers = [float(text) for text in counts if _NUMBER.fullmatch(text)]
     kept = [t for t in counts if t in UNKNOWN_CODES and (len(t) > 1 or max(numbers) == float(t))]
     kept = [t for t in kept if len(t) > 1 or not any(7 < x < float(t) for x in numbers)]
@@ -302,7 +303,7 @@ def _kept_codes(column: TextColumn, counts: Mapping[str, int]) -> list[str]:
 
 
 def _ranges(name: str, levels: Collection[str]) -> list[str]:
-    """Return a remark if all levels are ranges of numbers, whose order is not read."""
+    """Return a remark if the levels, three or more, are ranges of numbers: they get no order."""
     between = [_RANGE.fullmatch(text) for text in levels]
     if len(between) < 3 or not all(between) or not any(m and m["to"] for m in between):
         return []
@@ -321,7 +322,7 @@ def _by_level(counts: Mapping[str, int], meaning: Mapping[str, str]) -> Counter[
 
 
 def _doubts(name: str, counts: Counter[str], panel: Panel) -> list[str]:
-    """Return remarks on rare levels, and on levels that do not belong to an ordered code."""
+    """Return remarks on rare levels, and on the few levels outside an otherwise ordered code."""
     found = []
     few = FEW_CELLS * counts.total()
     words = any(_WORD.match(text) for text in counts)
@@ -383,7 +384,7 @@ def _fits(
     *,
     named: bool,
 ) -> bool:
-    """Whether a category's labels fit half of a column's cells, or all if its name says nothing.
+    """Whether two or more of a category's labels occur, in half of the cells or, unnamed, in all.
 
     Args:
         spelling: text and column's key -> label, None if it is none.

@@ -19,7 +19,9 @@ from accomplice.data.preprocessing.scaling import CENTRE_SIZE, Unstandardised, a
 
 
 def rankable(preprocessor: Preprocessor, values: Array) -> Bools:
-    """Return whether each feature (p,) is expression that enough new patients have, to be ranked.
+    """Return whether each feature (p,) is expression that at least ``CENTRE_SIZE`` patients have.
+
+    These features are ranked in the new cohort.
 
     Args:
         preprocessor: preprocessor of the model.
@@ -32,15 +34,17 @@ def rankable(preprocessor: Preprocessor, values: Array) -> Bools:
 def on_own_scale(
     preprocessor: Preprocessor, values: Array, centre: NDArray[np.str_] | None
 ) -> Preprocessor:
-    """Return the preprocessing with the assay scale of a whole new cohort.
+    """Return the preprocessing with the expression scales of a whole new cohort.
 
     Args:
         preprocessor: preprocessor of the model; all but its expression scales is kept.
         values: (n, p) coded features of the new cohort; NaN is missing.
-        centre: (n,) hospitals of the new cohort; one with enough patients gets its own scale.
+        centre: (n,) hospitals of the new cohort; one with enough patients gets its own scale, in
+            place of a scale from training under that name.
 
     Returns:
-        A preprocessor by which patients of an unknown hospital are ranked in the new cohort.
+        A preprocessor that ranks patients of a hospital without a scale of its own in the whole new
+        cohort, for the features of :func:`rankable`; the same preprocessor if there are none.
     """
     own = rankable(preprocessor, values)
     if not own.any():

@@ -1,9 +1,8 @@
 """Types of a text table's columns, independent of the parts in which it is read.
 
-A column of numbers with one word in it is text in all parts, so that ``1.50`` does not become
-``1.5`` in the parts without the word. A column of whole numbers with an empty cell has one type
-above and below that cell. A word for missing counts as an empty cell, unless it is a level of the
-feature.
+A column of numbers and one word is text in all parts, so that ``1.50`` does not become ``1.5`` in
+the parts without the word. A column of whole numbers with an empty cell has one type above and
+below that cell. A word for missing counts as an empty cell, unless it is a level of the feature.
 """
 
 from __future__ import annotations
@@ -52,7 +51,8 @@ def without_missing_words(cells: pd.Series, words: Words) -> tuple[pd.Series, bo
     """Return a part of a column with its words for missing emptied, in the type of the rest.
 
     pandas misses words in unusual letter cases, and words that mean missing only among numbers; the
-    column then stays text. Here those cells are emptied and the type is found again.
+    column then stays text. Here those cells are emptied and the type is found again. A ``-`` is no
+    word for missing in a part that has ``+``.
 
     Args:
         cells: the part, as pandas has read it.
@@ -84,6 +84,8 @@ def without_missing_words(cells: pd.Series, words: Words) -> tuple[pd.Series, bo
 
 def as_column_type(cells: pd.Series, found: Collection[int], words: Words) -> pd.Series:
     """Return a part of a column, read as text, in the type of the whole column.
+
+    Words for missing are emptied, ``-`` beside ``+`` included.
 
     Args:
         cells: the part.
@@ -144,7 +146,7 @@ def _words(distinct: Iterable[Any]) -> dict[int, str]:
 
 
 def _are_numbers(texts: Sequence[object]) -> bool:
-    """Whether texts are numbers that pandas can read without a loss."""
+    """Whether texts are numbers that pandas can read without a loss; False if there are none."""
     if not texts or not isinstance(texts[0], str):
         return False
     spelt = [str(text) for text in texts]

@@ -19,9 +19,9 @@ class Reading:
     words: Words = field(default_factory=Words)
     """Words for missing, and words that are levels."""
     sheet: str | None = None
-    """Sheet of a workbook; None: its only table."""
+    """Sheet of a workbook; None: its only one, or the one that is far larger than all others."""
     encoding: str | None = None
-    """Python's name of the text's encoding; None: UTF-8."""
+    """Python's name of the text's encoding; None: UTF-8, or UTF-16 if the file looks like it."""
 
 
 #: The default options of reading.
@@ -83,9 +83,9 @@ class DraftSource:
     id: str | None = None
     """Column of the patient's identifier; None: it is searched by name."""
     time: str | None = None
-    """Usual column of the follow-up time, where the table has it."""
+    """The format's usual column of the follow-up time, if it has one and the table too."""
     event: str | None = None
-    """Usual column of the event, where the table has it."""
+    """The format's usual column of the event, if it has one and the table too."""
     gaps_in_follow_up: bool = False
     """Whether patients without follow-up are usual, so that the draft leaves them out."""
     options: dict[str, str] = field(default_factory=dict)
@@ -99,7 +99,7 @@ class Reader(ABC):
 
     @abstractmethod
     def recognises(self, path: Path) -> bool:
-        """Whether a path has this format, by its name or as a folder; no file is opened."""
+        """Whether a path has this format, by its name or as a folder, without opening a file."""
 
     @abstractmethod
     def read(self, path: Path, selection: Selection) -> pd.DataFrame:

@@ -20,9 +20,10 @@ from accomplice.data.readers.layout import SAMPLED, Record, find_header, is_blan
 from accomplice.data.readers.reader import Reading
 from accomplice.data.readers.text import Text, open_text
 
-#: Delimiter of the text table: a control character that no cell contains.
+#: Delimiter of the text table: a control character, replaced by a blank inside cells.
 SEPARATOR = "\x1f"
-#: Factor by which the rows of the largest sheet must outnumber those of any other sheet.
+#: Least factor between the rows of the largest sheet and those of any other, for the largest to be
+#: read without being named.
 LARGER = 4
 
 #: A range of merged cells in a sheet's XML.
@@ -37,11 +38,12 @@ def workbook_text(path: Path, fewest: int, reading: Reading) -> Text:
     Args:
         path: the workbook; a text file with the name of a workbook is read as text.
         fewest: fewest columns of a table.
-        reading: options, with the sheet's name if several sheets have tables.
+        reading: options, with the sheet's name if several sheets have tables of similar length.
 
     Raises:
         InputError: openpyxl is not installed, the named sheet is missing or none is named of
-            several, the table has no rows or no header, or a formula has no value.
+            several, the table has no rows or no header, rows of patients follow an empty row, or a
+            formula has no value.
     """
     with path.open("rb") as file:
         if file.read(len(ZIP)) != ZIP:
@@ -81,7 +83,7 @@ def _cells(row: list[str]) -> list[str]:
 
 
 def _sheets(path: Path) -> tuple[dict[str, list[list[str]]], dict[str, int]]:
-    """Return sheet -> rows of cells, and sheet -> number of cells merged over several rows.
+    """Return sheet -> rows of cells, and sheet -> number of cells from :func:`_fill_merged`.
 
     Hidden and empty sheets are left out.
 
@@ -124,7 +126,7 @@ def _sheets(path: Path) -> tuple[dict[str, list[list[str]]], dict[str, int]]:
 
 
 def _fill_merged(book: Any, found: Mapping[str, list[list[str]]]) -> dict[str, int]:
-    """Copy the value of each cell that is merged over several rows to all these rows.
+    """Copy the value of each cell that is merged over several rows of one column to these rows.
 
     Args:
         book: the workbook.
@@ -148,13 +150,15 @@ def _fill_merged(book: Any, found: Mapping[str, list[list[str]]]) -> dict[str, i
 def _choose_sheet(
     path: Path, sheets: Mapping[str, Sequence[object]], named: str | None, *, strict: bool
 ) -> tuple[str, list[str]]:
-    """Return the sheet to read, and a note if there are several.
+    """Return the sheet to read, and a note if it is one of several and was not named.
 
     Args:
         path: the workbook, for errors.
         sheets: sheet -> rows.
-        named: name of the sheet; None: the only sheet, or one that is `LARGER` than the others.
-        strict: whether the only sheet of a workbook must have that name too.
+        named: name of the sheet; None: the only sheet, or one with `LARGER` times the rows of any
+            other.
+        strict: whether the only sheet of a workbook must have that name too; else it is read under
+            any name.
 
     Raises:
         InputError: there is no sheet, the named one is missing, or none is named of several.
