@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 #: Maximum of single patients in a batch.
 MOST_SINGLE = 64
-#: Patients in a chunk of a list, if it is the only list.
+#: Patients in a chunk of a list, if it is the only list; twice as many if there are others.
 CHUNK = 500
 #: Maximum of long requests under way at once: each takes tens of MB.
 LONG_REQUESTS = 2
@@ -60,7 +60,7 @@ class RequestScheduler:
         )
 
     async def predict_one(self, request: CheckedRequest) -> bytes:
-        """Return the answer to a request for one patient, as JSON."""
+        """Return the answer to a request for one patient, as JSON; raise the predictor's errors."""
         waiting = _Waiting(request, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         if self._batches is None or self._batches.done():
@@ -68,7 +68,7 @@ class RequestScheduler:
         return await waiting.answer
 
     async def predict_many(self, request: CheckedRequest) -> bytes:
-        """Return the answer to a request for one or more patients, in their order, as JSON."""
+        """Return the answers to a request for patients, at least one, in their order, as JSON."""
         self._lists += 1
         try:
             # Chunks of the only list are small enough to occupy all threads.

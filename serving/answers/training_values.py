@@ -1,6 +1,6 @@
 """Summaries of the training patients' values by feature, from the fitted preprocessors.
 
-They serve as ranges, sliders and default values of requests. None is a patient's own value.
+They serve as ranges, sliders and default values of requests. No number is a single patient's.
 """
 
 from __future__ import annotations
@@ -27,18 +27,19 @@ Value = float | str
 class TrainingValues:
     """Summary of the training patients' values of one feature.
 
-    A feature that no model uses has its range or levels in the study instead.
+    A feature that no model uses has its range or levels in the study instead, and no typical value.
     """
 
     low: float | None = None
-    """0.5th percentile; None for a feature with levels."""
+    """0.5th percentile of a number; None for a feature with levels and for the treatment."""
     high: float | None = None
-    """99.5th percentile; None for a feature with levels."""
+    """99.5th percentile of a number; None for a feature with levels and for the treatment."""
     typical: Value | None = None
-    """Mean of a number on the model's scale; ordinal level nearest to the mean; most frequent
-    category; value of no treatment."""
+    """Mean of a number, taken on the model's scale; level of an ordinal nearest to the mean rank;
+    most frequent level of a category; for the treatment, the value of no treatment."""
     spread: tuple[Value, ...] = ()
-    """Quantiles of a number, or levels; values of no treatment and treatment."""
+    """Quantiles of a number, without repeats; or the levels; for the treatment, the values of no
+    treatment and of treatment."""
 
 
 def training_values(bundle: Bundle, centre: str | None = None) -> dict[str, TrainingValues]:
@@ -121,9 +122,11 @@ def rounded(value: float) -> float:
 def typical_patient(bundle: Bundle, most: int = 8) -> dict[str, Value]:
     """Return column -> typical value, for some features: an example patient of a request.
 
+    Features without a typical value are left out.
+
     Args:
         bundle: the bundle.
-        most: maximum of features: the study's first ones, the treatment in any case.
+        most: maximum of features, at least 1: the study's first ones, the treatment in any case.
     """
     study, summaries = bundle.study, training_values(bundle)
     names = list(study.features)

@@ -1,4 +1,4 @@
-"""Access tokens of the endpoint, and their file, which holds hashes alone.
+"""Access tokens of the endpoint, and their file, which holds their names and hashes alone.
 
 ``serving.api.guard`` checks them. The process that starts a server reads the file too, but must not
 import the guard.
@@ -38,8 +38,8 @@ def new_token(name: str) -> tuple[str, str]:
         name: the token's name, such as its user's.
 
     Raises:
-        InputError: the name is empty, has over 64 characters, or has others than letters (a to z),
-            digits, dots, dashes and underscores.
+        InputError: the name is empty, has over 64 characters, or has others than letters (A to Z, a
+            to z), digits, dots, dashes and underscores.
     """
     token = secrets.token_urlsafe(32)
     line = f"{name}:{hashed(token)}"

@@ -63,7 +63,7 @@ class Packaged:
     """A Bento in its store."""
 
     tag: str
-    """``name:version``; the same for the same bundle, code and packages."""
+    """``name:version``; the same for the same name, bundle, origin, code and packages."""
     path: Path
     """The Bento's folder, which ``serve_command`` serves."""
     archive: Path | None
@@ -82,7 +82,8 @@ def package(bundle_path: Path, store: Path, name: str | None = None, origin: str
         origin: text from ``deployment.origin.origin_json``, packed beside the bundle.
 
     Raises:
-        InputError: there is no bundle, or it was changed.
+        InputError: there is no bundle, or it was changed or has another format.
+        PackageNotFoundError: a package of ``REQUIRED`` is not installed.
         ServerError: BentoML could not build the Bento, or the Bento holds another bundle.
     """
     digest = digest_of(bundle_path)
@@ -129,12 +130,19 @@ def package(bundle_path: Path, store: Path, name: str | None = None, origin: str
 
 
 def bento_name(text: str) -> str:
-    """Return a Bento's name made from a text: at most 63 lower-case letters, digits and dashes."""
+    """Return a Bento's name made from a text: at most 63 lower-case letters, digits and dashes.
+
+    It is ``accomplice`` for a text without letters (a to z) and digits.
+    """
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:63].strip("-") or "accomplice"
 
 
 def pinned() -> tuple[str, ...]:
-    """Return the pins (``name==version``) of ``REQUIRED`` at the installed versions."""
+    """Return the pins (``name==version``) of ``REQUIRED`` at the installed versions.
+
+    Raises:
+        PackageNotFoundError: a package is not installed.
+    """
     return tuple(map(pin, REQUIRED))
 
 
@@ -161,7 +169,7 @@ def data_files() -> tuple[str, ...]:
 
 
 def _files_of(module: str) -> Iterator[Path]:
-    """Yield the files of a module of ours and of the packages that it is in."""
+    """Yield the files of a module of :data:`OURS` and of the packages it is in; none for others."""
     parts = module.split(".")
     if parts[0] != OURS:
         return

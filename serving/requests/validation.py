@@ -82,7 +82,8 @@ def read_request(
         timed: whether the request may have ``times``.
 
     Raises:
-        RequestError: the request is invalid; lists the problems and their places.
+        RequestError: the request is invalid. Its details list the problems and their places, if the
+            body is a JSON object without repeated keys.
     """
     key = "patients" if batch else "patient"
     raw, problems, sound = open_request(body, (key, "times") if timed else (key,))
@@ -103,7 +104,7 @@ def open_request(body: bytes, keys: Sequence[str]) -> tuple[dict[str, Any], Prob
         :func:`parse_json`).
 
     Raises:
-        RequestError: the body is not JSON, or no object.
+        RequestError: the body is not JSON or no object, or an object in it names a key twice.
     """
     raw, sound = parse_json(body)
     if not isinstance(raw, dict):
@@ -268,7 +269,7 @@ def parse_json(body: bytes) -> tuple[Any, bool]:
         texts valid Unicode.
 
     Raises:
-        RequestError: the body is not such JSON.
+        RequestError: the body is not such JSON, or holds a number or an object that is too large.
     """
     quick = _parse_quickly(body)
     if quick is not None:

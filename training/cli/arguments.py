@@ -23,8 +23,9 @@ T = TypeVar("T")
 COLUMN = 24
 #: Maximum of characters of a line of help.
 WIDEST = 100
-#: Options of Typer's that take the name of one of its shells, or find the shell by themselves.
+#: Typer's options for shell completion; without the name of a shell they find the current one.
 COMPLETIONS = ("--install-completion", "--show-completion")
+#: Shells that these options can name.
 SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")
 
 
@@ -59,7 +60,7 @@ class Verbs(TyperGroup):
     """A command of several verbs."""
 
     def __init__(self, **given: Any) -> None:
-        """Make the command, and say of Typer's options what they take."""
+        """Make the command, with help and a placeholder for Typer's options of completion."""
         super().__init__(**given)
         param: Any
         for param in self.params:
@@ -79,7 +80,7 @@ class Verbs(TyperGroup):
         return params
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Complete for a shell that is named; refuse an unknown option, and a missing verb."""
+        """Install or show completion if asked to; refuse an unknown option, and a missing verb."""
         if not ctx.resilient_parsing:
             _complete(self, ctx, args)
         _check_options(self, ctx, args)

@@ -63,7 +63,11 @@ VERBS = (
 
 
 def say_version(asked: bool) -> None:
-    """Print the version of the package, and exit."""
+    """Print the version of the package and exit, if asked to.
+
+    Raises:
+        typer.Exit: ``asked`` is set.
+    """
     if asked:
         print(f"accomplice {accomplice.__version__}")
         raise typer.Exit
@@ -95,11 +99,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments; those of the process if absent.
 
     Returns:
-        The exit code. 0: done; 1: a failure of the system, of the store or of a server; 2: the
-        input is wrong; 3: the gate refuses to promote; 130: Ctrl-C.
+        The exit code. 0: done, or the reader of the output has closed it; 1: a failure of the
+        system, of the store or of a server; 2: the input is wrong; 3: the gate refuses to promote;
+        130: Ctrl-C or SIGTERM.
 
     Raises:
-        SystemExit: after help (0), or where the command line cannot be read (2).
+        SystemExit: after help, version or shell completion (0), or where the command line cannot be
+            read (2).
         Exception: any other error; it is one of the program.
     """
     began = time.monotonic()

@@ -1,8 +1,8 @@
 """Supply a server with the bundle of a registered model, and with later versions.
 
-It runs in the process that started the server, which may import MLflow; the worker must not. Where
-an alias is followed, each new version's bundle is copied to this machine, checked, and handed over
-to the worker by ``deployment.handover``. On any failure the server keeps its bundle.
+The supply runs in the process that started the server, which may import MLflow; the worker must
+not. Where an alias is followed, each new version's bundle is copied to this machine, checked, and
+handed over to the worker by ``deployment.handover``. On any failure the server keeps its bundle.
 """
 
 from __future__ import annotations
@@ -113,7 +113,9 @@ class Champion:
         """Fetch the version that the alias names now and hand it over.
 
         Raises:
-            InputError: the alias names no version, or its bundle is missing or was changed.
+            InputError: the store cannot be opened, the alias names no version, or the version's
+                bundle is missing or was changed.
+            MlflowException: the registry does not answer.
         """
         for name, value in PATIENCE.items():
             os.environ.setdefault(name, value)
@@ -123,7 +125,10 @@ class Champion:
         self._want(self._fetch(found))
 
     def look(self) -> None:
-        """Hand over the version that the alias names now, if it is another one; never raises."""
+        """Hand over the version that the alias names now, if it is another one.
+
+        Failures to read the registry and to fetch the bundle are reported, not raised.
+        """
         try:
             found = self._find()
         except Exception as error:
