@@ -8,12 +8,14 @@ from scipy.special import chdtrc
 
 
 class ChiSquare(NamedTuple):
-    """A chi-square statistic and its upper tail."""
+    """A chi-square statistic and its p value."""
 
     statistic: float
+    """The statistic, at least 0."""
     p_value: float
+    """Probability of a larger statistic under the null hypothesis."""
 
     @classmethod
     def of(cls, statistic: float, degrees: int) -> Self:
-        """Return the statistic with its p value P(χ² > statistic) at ``degrees`` of freedom."""
+        """Return the statistic with its p value P(χ² > statistic), on ``degrees`` of freedom."""
         return cls(statistic, float(chdtrc(degrees, statistic)))

@@ -1,8 +1,8 @@
 """Policy: thresholds for training, evaluation and verdicts, with their reasons.
 
-They are conventions, not estimates; a change of one changes predictions, verdicts and pages. Two
-kinds of constants stay with their code: sizes that only limit work or shape a drawing, and the
-thresholds of `leakage.single_feature`, which were set together on public cohorts.
+They are conventions, not estimates; a change of one changes predictions, verdicts or pages. Other
+constants stay with their code: sizes that only limit work or shape a drawing, and thresholds of one
+method, such as those of `leakage.single_feature`, which were set together on public cohorts.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ EVENTS_TO_SIMULATE = 20
 ARM_PATIENTS = 20
 #: Events in each arm to estimate the treatment's effect by patient.
 ARM_EVENTS = 8
-#: Events in each arm to judge a marker's interaction with the treatment.
+#: Events in each arm to judge a marker's interaction with the treatment, and the treatment's effect
+#: beside it.
 MARKER_ARM_EVENTS = 5
 #: Patients with each label to train a model of a binary endpoint.
 LABELS_TO_TRAIN = 5
@@ -31,9 +32,10 @@ LABELS_TO_TRAIN = 5
 PAIRS_TO_CORRELATE = 10
 #: Patients on a side of a threshold to draw that side's predictive value.
 CALLS_TO_DRAW = 10
-#: Patients behind a mean or value that is shown, so that it is no single patient's.
+#: Patients behind a mean prediction that is shown, so that it is no single patient's.
 PATIENTS_TO_SHOW = 5
-#: Events in a group of the calibration plot, so that its Kaplan-Meier interval is worth drawing.
+#: Events aimed at in a group of the calibration plot, so that its Kaplan-Meier interval is worth
+#: drawing.
 EVENTS_A_POINT = 15
 #: Completed trials to show the importance of settings: with fewer, it would be chance.
 TRIALS_TO_RANK = 12
@@ -48,36 +50,38 @@ SURPRISE = 0.05
 ENOUGH_POWER = 0.8
 #: Part of the cut-points that must be significant for an association to hold at any of them.
 CUTS_SIGNIFICANT = 0.8
-#: Rank correlation from which a feature is said to measure the same as the marker.
+#: Size of a rank correlation from which a feature is said to measure the same as the marker.
 CLOSE = 0.6
-#: Rank correlation from which a feature is said to measure in part the same.
+#: Size of a rank correlation from which a feature is said to measure in part the same.
 RELATED = 0.4
 #: Range of calibration slope, and of observed over expected events, that counts as calibrated.
 SOUND = (0.8, 1.25)
-#: Part of the patients outside the training range, or with unknown levels, that is pointed out.
+#: Part of the patients with values outside the training range, or with unknown levels, above which
+#: a feature is pointed out.
 MANY_OUTSIDE = 0.1
 
 # Treatment.
 
-#: Gain of survival probability that is worth a treatment's burden.
+#: Gain of survival probability above which a treatment is worth its burden.
 WORTH = 0.03
 #: Probability of a worthwhile gain from which a treatment is favoured.
 LIKELY = 0.8
 #: Probability of a worthwhile gain below which no clear benefit is seen.
 UNLIKELY = 0.2
-#: Propensity below which the treated have too few similar patients.
+#: Propensity below which a patient has too few similar treated patients.
 RARE = 0.1
-#: Propensity above which the untreated have too few similar patients.
+#: Propensity above which a patient has too few similar untreated patients.
 COMMON = 0.9
 
 # Leaks.
 
 #: C above which any model is suspected of a leak, where the study file gives no ceiling.
 CEILING = 0.95
-#: Distance below the ceiling down to which the lower end of C's interval still fires the sentinel.
+#: Distance below the ceiling down to which the lower end of C's interval may lie for a C above the
+#: ceiling to fire the sentinel.
 CEILING_SLACK = 0.05
-#: C of a single feature from which it is taken for a leak. The highest C seen of a sound feature
-#: was 0.78, that of age in a general population.
+#: C of a single feature from which it is taken for a leak; a lower ceiling in the study file takes
+#: its place. The highest C seen of a sound feature was 0.78, that of age in a general population.
 TOO_GOOD = 0.85
-#: Part of the patients in duplicate pairs up to which the bias of a run is negligible.
+#: Part of the patients in duplicate pairs across folds up to which the bias of a run is negligible.
 FEW_DUPLICATES = 0.01

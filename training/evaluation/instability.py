@@ -22,7 +22,7 @@ MOST_LOOKED_AT = 1000
 INTERVAL = 0.8
 #: Probabilities of the quantiles of the intervals' widths.
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-#: Maximum of groups of patients by prediction.
+#: Maximum of groups of patients by prediction; there are fewer below 50 patients.
 GROUPS = 10
 
 
@@ -32,7 +32,8 @@ def instability(ensemble: Ensemble, cohort: Cohort, month: float, seed: int) -> 
     Args:
         ensemble: ensemble of the model.
         cohort: patients, of whom a sample is predicted.
-        month: month at which survival is predicted.
+        month: month at which survival is predicted; beyond the model's horizon, the horizon is used
+            in its place.
         seed: seed of the sample.
     """
     rows = sample(len(cohort), MOST_LOOKED_AT, seed)

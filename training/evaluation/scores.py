@@ -1,8 +1,8 @@
-"""Judge out-of-fold predictions: discrimination, Brier score, calibration, and paired differences.
+"""Judge predictions: discrimination, Brier score, calibration, and paired differences.
 
-The primary metrics are the integrated Brier score and Uno's C, both to the judged horizon.
-Differences from the baselines are paired: both models are scored on the same bootstrap draws of
-patients (see `evaluation.bootstrap`).
+The predictions are out-of-fold ones, or those for another cohort. The primary metrics are the
+integrated Brier score and Uno's C, both to the judged horizon. Differences from the baselines are
+paired: both models are scored on the same bootstrap draws of patients (see `evaluation.bootstrap`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from accomplice.training.metrics.calibration import calibration_at, d_calibratio
 from accomplice.training.metrics.table import deciding, gains, label
 from accomplice.training.models.predictions import MODEL, PEERS, Predictions
 
-#: Minimum of bootstrap draws, however little time is left; they also measure the time of a draw.
+#: Minimum of bootstrap draws, however little time is left (or all, if fewer are asked for); they
+#: also measure the time of a draw.
 FEWEST_DRAWS = 20
 
 
@@ -56,12 +57,12 @@ class Scores(Figures):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Evaluation of one run."""
+    """Evaluation of the predictions of a model, its learners and the baselines."""
 
     patients: int
     events: int
     horizon: float
-    """Months to which the models are judged."""
+    """Months to which the models are judged; see :func:`kaplan_meier.judged_horizon`."""
     times: Array
     """(t,) months at which the Brier score is taken."""
     scores: dict[str, Scores]
@@ -69,15 +70,15 @@ class Evaluation:
     gains: dict[str, dict[str, Estimate]]
     """Baseline -> deciding metric -> paired gain of the model; above 0 the model is better."""
     calibration_time: float
-    """Month at which the slope is taken."""
+    """Month at which the slope is taken: half the horizon."""
     calibration_slope: float
     """Calibration slope of the stacked model; NaN where undefined."""
     d_calibration_p: float
     """p value of D-calibration of the stacked model; NaN where undefined."""
     survival: Array
-    """(n,) out-of-fold survival of the stacked model at the calibration time."""
+    """(n,) predicted survival of the stacked model at the calibration time."""
     risk: Array
-    """(n,) out-of-fold risk (log-hazard) of the stacked model."""
+    """(n,) predicted risk (log-hazard) of the stacked model."""
     bootstraps: int
     """Bootstrap draws behind each interval."""
     notes: tuple[str, ...] = ()
@@ -101,7 +102,7 @@ class Evaluation:
         return f"adds nothing certain over {baseline}"
 
     def to_json(self) -> dict[str, Any]:
-        """Return the figures as plain data, undefined ones as null."""
+        """Return the figures as plain data, undefined ones as null; nothing by month or patient."""
         found: dict[str, Any] = plain(
             {
                 "protocol": "out of fold; 95 % bootstrap intervals; differences paired",
@@ -157,8 +158,8 @@ def judge(
 
     Args:
         time: (n,) months of follow-up.
-        event: (n,) whether the event was seen.
-        fold: (n,) fold of each patient.
+        event: (n,) whether the event was seen; at least one was.
+        fold: (n,) fold of each patient, from 0.
         grid: the j bins of the curves.
         curves: ``MODEL`` and its learners -> (n, j + 1) cumulative hazards.
         baselines: baseline -> (n, j + 1) cumulative hazards.

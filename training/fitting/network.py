@@ -115,7 +115,8 @@ def pack(prepared: Prepared, config: Config) -> tuple[PackedData, Tensor]:
 
     Returns:
         The data, with each patient's role for each fold and member, and (k, bins) log-odds of the
-        average training patient's hazard.
+        average training patient's hazard, which is clipped to 0.001 to 0.9; -3 in bins that the
+        fold lacks.
     """
     time, event = prepared.cohort.outcome
     folds, n, members = len(prepared.models), len(time), config.net.members

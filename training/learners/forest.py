@@ -45,7 +45,7 @@ FEW = 0.3
 JUDGED = 1.0
 #: Prior time at risk in each bin, in patients, by which a leaf's hazards are shrunk.
 SHRINKAGE = 1.0
-#: Minimum of batches of trees under a time limit, which is checked between them.
+#: Batches of trees aimed at under a time limit, which is checked between them.
 LOOKS = 10
 
 
@@ -61,7 +61,8 @@ class Forest(Learner):
     trees: Trees
     """All trees; their features are positions in ``columns``."""
     survival: Singles
-    """(nodes, j) survival of each node's patients at the end of each bin."""
+    """(nodes, j) survival of each leaf's patients at the end of each bin; that of inner nodes, the
+    average survival, is not used."""
 
     @classmethod
     def fit(cls, data: TrainingData, config: Config, budget: Budget) -> Forest:
@@ -150,7 +151,7 @@ def fit_forest(
         columns: (c,) columns that may be split on.
         config: number of trees and minimum of patients in a leaf.
         seed: seed of subsamples and candidate columns.
-        budget: time limit; no further trees once it is spent.
+        budget: time limit, checked after each batch of trees.
     """
     rng = np.random.default_rng(seed)
     X = X[:, columns]
@@ -192,10 +193,11 @@ def _likelihood(seen: Array, expected: Array) -> Array:
 
 
 def _curves(leaf: Ints, nodes: int, happened: Array, at_risk: Array, average: Array) -> Array:
-    """Return the survival (nodes, j) of the patients in each node, at the end of each bin.
+    """Return the survival (nodes, j) of each leaf's patients, at the end of each bin.
 
-    A bin's hazard is (d + s · r · h) / (t + s): d events and time t at risk of the leaf, average
-    hazard h, relative risk r of the leaf, and s = ``SHRINKAGE``.
+    Nodes that are no leaf have the average survival. A bin's hazard is (d + s · r · h) / (t + s):
+    d events and time t at risk of the leaf, average hazard h, relative risk r of the leaf, and
+    s = ``SHRINKAGE``.
 
     Args:
         leaf: (r,) node of each of the trees' entries.

@@ -74,7 +74,7 @@ class LeafLookup:
     """Trees arranged for the bitwise lookup of many rows; nodes are numbered level by level."""
 
     columns: Ints
-    """(c,) columns of the design that are split on."""
+    """(c,) columns of the design that are split on, and column 0, that of the sentinel."""
     column: Ints
     """(q,) position in ``columns`` of each split's column."""
     cut: Array

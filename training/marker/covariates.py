@@ -38,7 +38,7 @@ class Covariates:
         )
 
     def columns(self, features: Iterable[str]) -> Array:
-        """Return the columns (n, q) of the design made of the given features, without constants."""
+        """Return the design's columns (n, q) made of these features alone, without constants."""
         wanted = set(features)
         listed = self.preprocessor.linear_columns()
         X = self.X[:, [i for i, c in enumerate(listed) if set(c.features) <= wanted]]
@@ -47,12 +47,12 @@ class Covariates:
     def score(self, features: tuple[str, ...]) -> Array:
         """Return a score of several features as columns (n, 0 to 2).
 
-        The first is the standardised mean of the features that the patient has, 0 without any. The
-        second is the centred indicator that the patient has any. Constant columns are left out, so
-        that there is none if both are constant.
+        The first is the standardised mean of the features that the patient has, 0 without any; a
+        category counts as missing. The second is the centred indicator that the patient has any.
+        Constant columns are left out.
 
         Raises:
-            InputError: no patient has a value of any of the features.
+            InputError: no patient has a value of any of the features, categories aside.
         """
         names = list(self.preprocessor.study.features)
         z = self.z[:, [names.index(name) for name in features]]

@@ -67,12 +67,13 @@ class TreatmentEffect:
     untreated: int
     """Number of untreated patients."""
     unknown: int
-    """Number of patients without a recorded treatment, who are left out."""
+    """Number of patients whose treatment is unknown or of neither arm, who are left out."""
     ratios: dict[str, HazardRatio]
     """Adjustment -> hazard ratio of the treatment.
 
     The first is crude, the next are adjusted for one set of features each. The last is adjusted for
-    the last of these sets, in patients followed beyond the landmark.
+    the last of these sets, in patients followed beyond the landmark; it is NaN with too few events
+    in an arm after the landmark.
     """
     landmark: float
     """Landmark, in months."""
@@ -93,13 +94,14 @@ class TreatmentEffect:
     def lowest_credible_hr(self) -> float:
         """Lowest credible hazard ratio of the treatment, at most 1.
 
-        It is the lower end of the trials' range, or without one the lower bound at the landmark.
+        It is the lower end of the trials' range; without a range, the lower end of the interval at
+        the landmark, or 1 if that is NaN.
         """
         return lowest_credible_hr(self.trials, list(self.ratios.values())[-1])
 
     @property
     def immortal_p(self) -> float:
-        """Mid p value of so few early events in the treated, given the strongest credible effect.
+        """Mid p value of so few early events in the treated, with ``strongest`` as odds ratio.
 
         An effective treatment prevents some early events; immortal time removes more.
         """
@@ -149,7 +151,8 @@ def treatment_effect(cohort: Cohort, sets: dict[str, Array]) -> TreatmentEffect 
 
     Args:
         cohort: all n patients.
-        sets: name -> design (n, q) that is adjusted for; the last also at the landmark.
+        sets: name -> design (n, q) that is adjusted for, at least one; the last also at the
+            landmark.
 
     Returns:
         The effect, or the reason why it cannot be estimated.

@@ -50,7 +50,7 @@ def joint_calibration(event: Bools, expected: Array, log_hz: Array) -> JointCali
 
     Returns:
         The estimates and the test; None with fewer than 20 events, or where ``log_hz`` is the same
-        for all patients or not finite.
+        for all patients or, for any of them, not finite.
 
     Example:
         >>> hazard = np.repeat([0.2, 0.8], 50)

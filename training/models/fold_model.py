@@ -20,6 +20,7 @@ class FoldModel:
     """
 
     preprocessor: Preprocessor
+    """The fitted preprocessing."""
     grid: TimeGrid
     """The fold's own time bins."""
     learners: Mapping[str, Learner]

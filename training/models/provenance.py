@@ -27,15 +27,15 @@ def provenance(
 ) -> dict[str, Any]:
     """Return a fit's identifier, cohort, versions of packages and commit.
 
-    ``fit_id`` is a digest of all that determines the fit: two equal runs have the same one, and
-    MLflow's run carries it as a tag. A fit that a deadline cut short depends on the clock too, so
-    its digest includes the out-of-fold predictions.
+    ``fit_id`` is a digest of settings, cohort, versions and commit, which determine the fit: two
+    equal runs have the same one, and MLflow's run carries it as a tag. A fit that a deadline cut
+    short depends on the clock too, so its digest includes the out-of-fold predictions.
 
     Args:
         patients: the training patients.
         settings: settings of the fit, as plain data.
         cuts: stages that the deadline cut short.
-        cumulative: bytes of the out-of-fold cumulative hazards, used where there are ``cuts``.
+        cumulative: bytes of the out-of-fold cumulative hazards, used only with ``cuts``.
     """
     made_from: dict[str, Any] = {
         "cohort_fingerprint": patients.fingerprint(),
@@ -53,9 +53,9 @@ def provenance(
 
 
 def git_commit() -> str | None:
-    """Return the commit of this source tree; None where git does not track this file.
+    """Return the commit of this source tree; None where git does not track this file, or is absent.
 
-    So an installed package inside another repository does not get that repository's commit.
+    An installed package inside another repository does not get that repository's commit.
     """
     here = Path(__file__)
     env = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}  # as in a git hook

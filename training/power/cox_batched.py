@@ -18,7 +18,7 @@ from accomplice.training.estimators.newton import Newton, maximise
 LOWEST = -500.0
 #: Newton decrement gᵀH⁻¹g below which the next step is the last.
 PROMISED = 1e-8
-#: Maximum of evaluations of the likelihood.
+#: Maximum of evaluations of each cohort's likelihood, those of halved steps included.
 EVALUATIONS = 25
 
 

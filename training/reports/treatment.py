@@ -1,4 +1,4 @@
-"""The page of the treatment's evidence: each section a question, its answer and its figure."""
+"""The page of the treatment's evidence: questions, answers, and the figure or table of most."""
 
 from __future__ import annotations
 

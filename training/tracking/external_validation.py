@@ -35,16 +35,17 @@ def log_validation(
     out: Path,
     out_model: Path | None = None,
 ) -> LoggedValidation:
-    """Write a validation's page, its numbers as JSON and the updated model; log them as a run.
+    """Write a validation's page, its numbers as JSON and any updated model, and log a run.
 
     Args:
         store: the tracking store.
-        validation: the validation; an updated model is saved.
+        validation: the validation; its updated model, if it has one, is saved as a bundle.
         config: settings of the validation.
         model: name of the model as the user gave it.
         digest: SHA-256 that names the content of the model's bundle.
         out: path of the page; the numbers go to a .json beside it.
-        out_model: folder for the updated bundle, already checked; by default in the store.
+        out_model: folder for the updated bundle, already checked; by default in the store. An
+            earlier bundle there is replaced.
     """
     cohort, study = validation.cohort, validation.external.bundle.study.name
     asked = {

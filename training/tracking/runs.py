@@ -152,7 +152,7 @@ def log_training(
         config: settings of the run.
         trained: the fitted models.
         folder: folder of their bundle.
-        study: study file of the patients, from which ``compare`` loads them again.
+        study: study file, from which ``compare`` loads the patients again; None if unknown.
     """
     provenance = trained.bundle.provenance
     cuts, commit = provenance.get("cut_short", ()), provenance["git_commit"]
@@ -213,9 +213,9 @@ def log_cohort(run_id: str, patients: Patients, context: str = "training") -> No
 
 
 def log_figures(run_id: str, trained: Trained) -> None:
-    """Log the run's figures as PNG files, its report page and its model card.
+    """Log the run's figures (PNG), report page, model card, and the treatment's numbers and page.
 
-    The figures of survival show the primary endpoint.
+    The figures of survival and of the treatment show the primary endpoint.
     """
     client, synthetic = MlflowClient(), trained.bundle.study.synthetic
     review, drawn = read_review(trained.bundle.metrics), {}
@@ -351,7 +351,7 @@ def log_trial(
 
 
 def log_search(run_id: str, study: optuna.Study, final: str) -> None:
-    """Log a study's best trial, description and figures to the study's run.
+    """Log a study's best trial, description, figures and view; nothing without a completed trial.
 
     Args:
         run_id: id of the study's run.

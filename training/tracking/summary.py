@@ -20,9 +20,9 @@ GAP = "&emsp;"
 
 
 def headline(trained: Trained) -> dict[str, float]:
-    """Return a run's finite metrics, under the same names in every run.
+    """Return a run's finite metrics; a metric has the same name in every run.
 
-    Metrics of the primary endpoint have no prefix, those of other endpoints the endpoint's name.
+    Metrics of the primary survival endpoint have no prefix, those of others the endpoint's name.
     The ends of an interval have the suffixes ``_low`` and ``_high``.
     """
     named = {} if trained.primary is None else _of_primary(trained.primary)
@@ -62,7 +62,7 @@ def _slope(judged: Judged) -> tuple[float, Estimate]:
 
 
 def columns(named: Mapping[str, float]) -> list[str]:
-    """Return the metrics of :func:`headline` to show in a table: values, and lower ends of gains.
+    """Return the names from :func:`headline` to show in a table: values, and lower ends of gains.
 
     A gain is certain if its lower end is above 0.
     """
@@ -96,7 +96,10 @@ def note(trained: Trained) -> str:
 
 
 def in_short(trained: Trained) -> str:
-    """Return Uno's C of the model and the verdict on it, in one line."""
+    """Return study, endpoint, the model's Uno's C and the verdict on its gain, in one line.
+
+    There is no verdict without a baseline, and no C without a survival model.
+    """
     bundle, primary = trained.bundle, trained.primary
     text = f"{bundle.study.name}, {bundle.target}"
     if primary is None:
@@ -109,7 +112,10 @@ def in_short(trained: Trained) -> str:
 
 
 def alarm_tags(trained: Trained) -> dict[str, str]:
-    """Return the tags that mark runs with a suspected leak or an implausible treatment effect."""
+    """Return the tags that say whether a leak or a bias of the treatment's effect is suspected.
+
+    They are about the primary survival endpoint; there are none without it.
+    """
     if trained.primary is None:
         return {}
     tags = {"leak_alarm": str(fired(trained.primary.findings)).lower()}
@@ -178,7 +184,10 @@ def _on_treatment(bundle: Bundle, evidence: Evidence | None) -> list[str]:
 
 
 def on_further(trained: Trained) -> dict[str, str]:
-    """Return further survival endpoint -> its scores in words, or why it has no model."""
+    """Return further survival endpoint -> its scores in words, or why it has no model.
+
+    Endpoints that the run did not model are left out.
+    """
     return {
         name: _in_short(trained.further[name])
         if name in trained.further

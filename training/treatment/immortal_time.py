@@ -28,7 +28,7 @@ class Early:
 
     @property
     def share(self) -> float:
-        """Share of the arm's patients with an early event."""
+        """Share of the arm's patients with an early event; 0 without patients."""
         return self.events / max(self.patients, 1)
 
 
@@ -99,9 +99,9 @@ def early_events(
 def strata(study: Study, values: Array) -> Ints:
     """Return the stratum (n,) of patients for whom the treatment is an option; -1 for all others.
 
-    Strata are the combinations of levels of the features that decide whether the treatment is an
-    option; without such features, of those of the baseline ``stage``. Both early events and
-    treatment depend on them.
+    Strata are the combinations of levels, missing ones included, of the features that decide
+    whether the treatment is an option; without such features, of those of the baseline ``stage``.
+    Features without levels do not count. Both early events and treatment depend on the strata.
 
     Args:
         study: the study; without a treatment all patients get -1.

@@ -75,13 +75,15 @@ def choose_endpoint(bundle: Bundle, study: Study, asked: str | None) -> tuple[st
 def refuse_seen(bundle: Bundle, cohort: Cohort, path: str) -> None:
     """Refuse a cohort that a model was trained on, or updated by.
 
+    A cohort is known by its fingerprint, so that one with other further endpoints is not refused.
+
     Args:
         bundle: the model.
         cohort: cohort to judge the model on.
         path: name of the cohort in errors.
 
     Raises:
-        InputError: the model was trained on this cohort, or updated by it.
+        InputError: the cohort's fingerprint is that of the training cohort or of an update's.
     """
     own = cohort.fingerprint()
     if own == bundle.provenance.get("cohort_fingerprint"):
@@ -150,7 +152,7 @@ def on_cohort_scale(bundle: Bundle, values: Array, centre: NDArray[np.str_] | No
     Args:
         bundle: the model.
         values: (n, p) features coded by the bundle's study, the treatment included.
-        centre: (n,) centre of each patient; None if unknown.
+        centre: (n,) centre of each patient, empty where unknown; None without a column of centres.
     """
     names = [list(bundle.study.features)[j] for j in bundle.study.prognostic_features]
     blind = values[:, list(bundle.study.prognostic_features)]
@@ -183,8 +185,14 @@ def judge_labels(
 ) -> tuple[dict[str, ResponseEvaluation], dict[str, str]]:
     """Judge the binary endpoints that model and study share.
 
+    Args:
+        external: the model's predictions for the cohort.
+        patients: the cohort's patients with their labels, in the same order.
+        config: settings, of which seed and bootstraps are used.
+
     Returns:
-        Judged endpoint -> its evaluation, and other endpoint of the model -> the reason.
+        Judged endpoint -> its evaluation, and other endpoint of the model -> the reason why it is
+        not judged.
     """
     found, unjudged = {}, {}
     bundle, study = external.bundle, patients.study

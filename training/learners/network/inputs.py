@@ -33,11 +33,12 @@ class NetColumns(NamedTuple):
 def net_columns(preprocessor: Preprocessor, beta: Array) -> NetColumns:
     """Choose and scale the inputs of a fold's network.
 
-    A feature's scale is FAINT + (1 − FAINT) · w / max w, where w is the norm of its coefficients in
-    a linear model; an input of several features has the mean of their scales. Features without a
-    linear effect get small inputs, so that the network fits less of their noise (an adaptive
-    penalty, as in Zou, "The adaptive lasso and its oracle properties", JASA 2006). Of a modality
-    with more than ``MOST_INPUTS`` inputs, those with the largest scales are kept.
+    A feature's scale is FAINT + (1 − FAINT) · w / max w, where w is the norm of the coefficients of
+    its own columns in a linear model; products with other features do not count. An input of
+    several features has the mean of their scales. Features without a linear effect get small
+    inputs, so that the network fits less of their noise (an adaptive penalty, as in Zou, "The
+    adaptive lasso and its oracle properties", JASA 2006). Of a modality with more than
+    ``MOST_INPUTS`` inputs, those with the largest scales are kept.
 
     Args:
         preprocessor: fitted preprocessing of the fold.

@@ -1,7 +1,7 @@
 """Forest plots of models, subgroups and modalities, and the figure of instability.
 
-Each is a pure function of a review; it returns None where its part of the review is empty or
-undefined.
+The function of each figure is a pure function of a review; it returns None where the figure's part
+of the review is empty or undefined.
 """
 
 from __future__ import annotations
@@ -86,7 +86,10 @@ def models(review: Review) -> Figure | None:
 
 
 def subgroups(review: Review) -> Figure | None:
-    """Draw Uno's C and the gain in Brier score over the strongest baseline in each subgroup."""
+    """Draw Uno's C and the paired gain in integrated Brier score in each subgroup.
+
+    The gain is over the strongest baseline.
+    """
     if not any(known([s.uno_c.value, s.ibs_gain.value]) for s in review.subgroups):
         return None
     rows: list[Row] = []
@@ -134,7 +137,7 @@ def named(pattern: Pattern) -> str:
 
 
 def modalities(review: Review) -> Figure | None:
-    """Draw the loss in Uno's C and Brier score where a modality is withheld."""
+    """Draw the loss of Uno's C and the rise of the integrated Brier score without each modality."""
     found = [m for m in review.modalities if known([m.uno_c_loss.value, m.ibs_loss.value])]
     if not found:
         return None

@@ -28,21 +28,30 @@ class ReviewItems:
         self.review, self.drawn = review, drawn
 
     def figure(self, name: str) -> Figure | None:
-        """Return a figure by its name in ``DRAWS``; None if the review has nothing to draw."""
+        """Return a figure by its name in ``DRAWS``; None if the review has nothing to draw.
+
+        Raises:
+            KeyError: there is no such name.
+        """
         with house_style():
             drawing = self.drawn.get(name) or DRAWS[name](self.review)
             alt = "{caption} The numbers are in a table of this section."
             return None if drawing is None else section_builders.figure(drawing, name, alt)
 
     def at_marks(self, curve: Curve) -> tuple[str, ...]:
-        """Return a curve in percent as text, at the month nearest to each of ``Review.marks``."""
+        """Return a curve in percent as text, at the month nearest to each of ``Review.marks``.
+
+        Each text is a dash if the curve has not one value for each of the review's months.
+        """
         months = np.array(self.review.months)
         if len(curve.value) != len(months) or not np.isfinite(months).all() or not len(months):
             return tuple("–" for _ in self.review.marks)
         return tuple(f"{percent(point(curve, i).value)} %" for i in self._near())
 
     def over_time(self, metric: str, curves: Mapping[str, Curve]) -> Table | None:
-        """Return a table of curves at the months nearest to ``Review.marks``; None without any.
+        """Return a table of curves at the months nearest to ``Review.marks``, except month 0.
+
+        It is None if the review has no months, or one that is not finite.
 
         Args:
             metric: name of the metric, for the caption.
@@ -63,7 +72,7 @@ class ReviewItems:
 
 
 def point(curve: Curve, i: int) -> Estimate:
-    """Return the i-th value of a curve with its interval; NaN where the curve has none."""
+    """Return the i-th value of a curve with its interval; NaN for each of them that it lacks."""
     return Estimate(
         *(c[i] if len(c) > i else math.nan for c in (curve.value, curve.low, curve.high))
     )
@@ -80,5 +89,5 @@ def percent(value: float) -> str:
 
 
 def ends(values: Sequence[float]) -> tuple[str, ...]:
-    """Write the first and the last of some values as text; nothing if there are none."""
+    """Write the first and the last value with three significant digits; an empty tuple if none."""
     return tuple(f"{values[i]:.3g}" for i in (0, -1)) if values else ()
