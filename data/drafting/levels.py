@@ -289,7 +289,7 @@ def _unknown(column: TextColumn) -> dict[str, int]:
 
 
 def _kept_codes(column: TextColumn, counts: Mapping[str, int]) -> list[str]:
-    """Return a remark on codes for unknown (98, or 9 beside 0 to 7) among levels of an option."""
+    """Return a remark on codes for unknown (98, or 9 beside 0 to 7) in a forced column."""
     numbers = [float(text) for text in counts if _NUMBER.fullmatch(text)]
     kept = [t for t in counts if t in UNKNOWN_CODES and (len(t) > 1 or max(numbers) == float(t))]
     kept = [t for t in kept if len(t) > 1 or not any(7 < x < float(t) for x in numbers)]

@@ -64,7 +64,7 @@ def without_missing_words(cells: pd.Series, words: Words) -> tuple[pd.Series, bo
     codes, distinct = pd.factorize(cells, use_na_sentinel=True)
     known = _words(distinct)
     blank, also = words.blank(str(cells.name)), words.no_numbers(str(cells.name))
-    if any(str(text).strip() == "+" for text in distinct):
+    if has_plus(distinct):
         blank -= {"-"}
     gone = {i for i, word in known.items() if word in blank}
     others = {i for i, word in known.items() if word in also}
@@ -85,12 +85,13 @@ def without_missing_words(cells: pd.Series, words: Words) -> tuple[pd.Series, bo
 def as_column_type(cells: pd.Series, found: Collection[int], words: Words) -> pd.Series:
     """Return a part of a column, read as text, in the type of the whole column.
 
-    Words for missing are emptied, ``-`` beside ``+`` included.
+    Words for missing are emptied.
 
     Args:
         cells: the part.
         found: kinds of all parts of the column, from :func:`kinds`.
-        words: the study's changes to the words for missing.
+        words: the study's changes to the words for missing, with ``-`` as a level of the column if
+            it has ``+``.
     """
     kind = type_of(found)
     codes, distinct = pd.factorize(cells, use_na_sentinel=True)
@@ -134,6 +135,11 @@ def type_of(found: Collection[int]) -> type:
 def is_text(kind: Any) -> bool:
     """Whether a column of a type can hold text."""
     return isinstance(kind, pd.StringDtype) or pd.api.types.is_object_dtype(kind)
+
+
+def has_plus(distinct: Iterable[object]) -> bool:
+    """Whether ``+`` is among a column's distinct cells: its ``-`` is then a level."""
+    return any(str(cell).strip() == "+" for cell in distinct)
 
 
 def _words(distinct: Iterable[Any]) -> dict[int, str]:

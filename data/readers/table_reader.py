@@ -8,6 +8,7 @@ one block or part in memory; a workbook is read whole.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,13 @@ import numpy as np
 import pandas as pd
 
 from accomplice.data.cells.missing import NO_NUMBERS, word_of
-from accomplice.data.readers.column_types import as_column_type, is_text, kinds, type_of
+from accomplice.data.readers.column_types import (
+    as_column_type,
+    has_plus,
+    is_text,
+    kinds,
+    type_of,
+)
 from accomplice.data.readers.layout import clean_name
 from accomplice.data.readers.reader import (
     PLAIN,
@@ -148,6 +155,7 @@ def _text(text: Text, text_columns: Sequence[str]) -> Stream:
     """Return a stream of a text table."""
     found: dict[str, set[int]] = {name: set() for name in text.names}
     changed: set[str] = set()
+    signed: set[str] = set()
 
     def survey(rows: RowChecker) -> None:
         with text.open() as file:
@@ -159,6 +167,9 @@ def _text(text: Text, text_columns: Sequence[str]) -> Stream:
                 frame = text.without_missing_words(frame, text_columns, changed)
                 for name, cells in frame.items():
                     found[str(name)] |= kinds(cells)
+                    texts = is_text(cells.dtype) and str(name) not in text_columns
+                    if texts and has_plus(cells.unique()):
+                        signed.add(str(name))
 
     _, rows = text.checked(survey)
     refuse_empty(text.path, rows.count)
@@ -167,6 +178,10 @@ def _text(text: Text, text_columns: Sequence[str]) -> Stream:
         name: str if name in changed or name in text_columns else kind
         for name, kind in ((name, type_of(cells)) for name, cells in found.items())
     }
+    words = text.reading.words
+    # In a column that has +, a - is a level, also in the parts without a +.
+    levels = {name: words.levels.get(name, frozenset()) | {"-"} for name in signed}
+    words = replace(words, levels={**words.levels, **levels})
     mixed = [name for name, kind in types.items() if kind is object]
     read = {name: kind for name, kind in types.items() if kind not in (bool, object)}
 
@@ -179,7 +194,7 @@ def _text(text: Text, text_columns: Sequence[str]) -> Stream:
 
     def in_column_types(frame: pd.DataFrame) -> pd.DataFrame:
         converted = {
-            name: as_column_type(frame[name], found[name], text.reading.words)
+            name: as_column_type(frame[name], found[name], words)
             for name in types
             if name in changed or (types[name] is str and name not in text_columns)
         }

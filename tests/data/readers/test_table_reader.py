@@ -67,6 +67,16 @@ def test_text_in_parts_is_typed_as_a_whole(tmp_path, columns, rows, surveyed, pa
         assert_same(path, rows, ("id", "a", "c"))
 
 
+@pytest.mark.parametrize("surveyed", [1, 1 << 22])
+def test_a_minus_is_a_level_in_all_parts_of_a_column_with_a_plus(tmp_path, monkeypatch, surveyed):
+    monkeypatch.setattr(table_reader, "SURVEYED", surveyed)
+    path = tmp_path / "t.csv"
+    path.write_text("id,her2,age\np1,-,60\np2,-,-\np3,+,61\np4,NA,62\np5,-,63\n")
+    assert_same(path, 2)
+    parts = open_stream(path).parts(2)
+    assert [cell for part in parts for cell in part["her2"].dropna()] == ["-", "-", "+", "-"]
+
+
 @pytest.mark.parametrize("huge", HUGE)
 def test_whole_numbers_beyond_what_fits_keep_their_spelling(tmp_path, huge):
     path = tmp_path / "t.csv"
