@@ -43,7 +43,7 @@ def workbook_text(path: Path, fewest: int, reading: Reading) -> Text:
     Raises:
         InputError: openpyxl is not installed, the named sheet is missing or none is named of
             several, the table has no rows or no header, rows of patients follow an empty row, or a
-            formula has no value.
+            formula has no value. For text: as :func:`text.open_text`.
     """
     with path.open("rb") as file:
         if file.read(len(ZIP)) != ZIP:

@@ -86,7 +86,10 @@ class Evaluation:
 
     @property
     def reference(self) -> str | None:
-        """Baseline of the headline gains: the last of the study file; None if there is none."""
+        """Baseline of the headline gains: the last of the study file, or Kaplan-Meier without one.
+
+        It is None if neither has predictions.
+        """
         own = [baseline for baseline in self.gains if baseline not in PEERS]
         return own[-1] if own else None
 

@@ -60,9 +60,10 @@ def fit_net(
     Args:
         prepared: patients, folds and each fold's preprocessing and anchor.
         config: run configuration.
-        tick: progress callback.
-        budget: time budget, checked after each epoch.
-        report: callback with each epoch and the folds' mean validation loss.
+        tick: progress callback, called with one device only.
+        budget: time budget, checked after each epoch, with one device only.
+        report: callback with each epoch and the folds' mean validation loss, called with one device
+            only.
 
     Returns:
         The trained network, and its validation loss (epochs, folds).
