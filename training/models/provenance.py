@@ -7,11 +7,12 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from accomplice.data.cohort import Patients
+from accomplice.data.cohort import Cohort, Patients
 
 #: Options of subprocesses whose output is read.
 QUIETLY: Any = {"capture_output": True, "text": True, "check": True}
@@ -49,7 +50,16 @@ def provenance(
     if cuts:
         made_from["cut_short"] = list(cuts)
         decided += cumulative
+    made_from["endpoint_fingerprints"] = endpoint_fingerprints(patients)
     return {"fit_id": hashlib.sha256(decided).hexdigest()[:16], **made_from}
+
+
+def endpoint_fingerprints(patients: Patients) -> list[str]:
+    """Return the fingerprint of the cohort of each survival endpoint, loaded by itself."""
+    if not isinstance(patients, Cohort):
+        return []
+    alone = replace(patients, further={})
+    return [each.fingerprint() for each in (alone, *patients.further.values())]
 
 
 def git_commit() -> str | None:

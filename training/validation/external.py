@@ -73,9 +73,9 @@ def choose_endpoint(bundle: Bundle, study: Study, asked: str | None) -> tuple[st
 
 
 def refuse_seen(bundle: Bundle, cohort: Cohort, path: str) -> None:
-    """Refuse a cohort that a model was trained on, or updated by.
+    """Refuse a cohort that a model was trained on, or updated by, as known by its fingerprint.
 
-    A cohort is known by its fingerprint, so that one with other further endpoints is not refused.
+    The training cohort is refused with any one of its survival endpoints, and with all of them.
 
     Args:
         bundle: the model.
@@ -85,13 +85,13 @@ def refuse_seen(bundle: Bundle, cohort: Cohort, path: str) -> None:
     Raises:
         InputError: the cohort's fingerprint is that of the training cohort or of an update's.
     """
-    own = cohort.fingerprint()
-    if own == bundle.provenance.get("cohort_fingerprint"):
+    own, made = cohort.fingerprint(), bundle.provenance
+    if own in (made.get("cohort_fingerprint"), *made.get("endpoint_fingerprints", ())):
         raise InputError(
             f"{path}: the model was trained on this very cohort: evaluate takes another one; how "
             "the model did on its own, out of fold, is in its run"
         )
-    if own in [update["cohort_fingerprint"] for update in bundle.provenance.get("updates", ())]:
+    if own in [update["cohort_fingerprint"] for update in made.get("updates", ())]:
         raise InputError(
             f"{path}: the model was updated by this very cohort: evaluate takes another one; how "
             "its patients fared when held out of the update is in the bundle's metrics"
