@@ -233,9 +233,8 @@ class Bundle:
         """
         horizon = self.horizon
         times = [times] if isinstance(times, Real) else times
-        if times is not None and not (
-            isinstance(times, Iterable) and all(isinstance(time, Real) for time in times)
-        ):
+        listed = times if isinstance(times, Iterable) and not isinstance(times, bytes) else [None]
+        if times is not None and not all(isinstance(time, Real) for time in listed):
             raise InputError("times: numbers of months are expected, such as [12, 36]")
         if horizon is None:
             if times is not None and len(times) > 0:

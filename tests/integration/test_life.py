@@ -17,6 +17,7 @@ from accomplice.serving.deployment.server import running, serve_command
 from accomplice.serving.requests.validation import CheckedRequest
 from accomplice.training.bundle import Bundle
 from accomplice.training.cli.main import main
+from accomplice.training.models.survival import CURVE, RMST
 from accomplice.training.processes import free_port
 from accomplice.training.tracking.store import find_bundle, open_store
 from tests.conftest import TINY_OPTIONS
@@ -66,8 +67,9 @@ def test_the_whole_life_of_a_model(tmp_path, monkeypatch, capsys):
     predicted = pd.read_csv("p.csv")
     at = f"@{Bundle.load(Path('model')).horizon:g}"
     benefit = [f"benefit{at}", f"benefit_low{at}", f"benefit_high{at}", f"rmst_gain{at}"]
-    numbers = ["risk", "survival@6", "survival@12", *benefit, "p_benefit"]
-    standing = [f"rmst{at}", "risk_group", "risk_centile"]
+    curve = [f"{name}@{month}" for month in (6, 12) for name in CURVE]
+    numbers = ["risk", *curve, *benefit, "p_benefit"]
+    standing = [*(f"{name}{at}" for name in RMST), "risk_group", "risk_centile"]
     assert list(predicted.columns) == ["patient_id", *numbers, "advice", *standing, "flags"]
     assert predicted["patient_id"].tolist() == fresh["case no."].tolist()
     assert not predicted.isna().any().any()

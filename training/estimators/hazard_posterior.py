@@ -70,6 +70,18 @@ def fit_posterior(
         time: (n,) follow-up in months.
         event: (n,) whether the event was seen.
         weight: number of patients that each of the n stands for.
+
+    Example:
+        Of 400 patients those with z = 1 have twice the hazard of those with z = 0:
+
+        >>> grid, z = TimeGrid(np.array([0.0, 6.0, 12.0])), np.repeat([0.0, 1.0], 200)
+        >>> chance = np.tile((np.arange(200) + 0.5) / 200, 2)
+        >>> time = np.minimum(-np.log(chance) * 12 / 2**z, 12.0)
+        >>> found = fit_posterior(
+        ...     z[:, None], np.array([0]), np.array([0.5]), grid, time, time < 12, 1.0
+        ... )
+        >>> print(f"{np.exp(found.coefficients[0]):.1f}")
+        1.9
     """
     exposure, happened = weight * grid.exposure(time), weight * grid.events(time, event)
     by_bin, by_patient = happened.sum(axis=0), happened.sum(axis=1)

@@ -60,7 +60,7 @@ def test_a_table_and_a_request_take_a_feature_by_its_column_and_its_name(
     study = study_of(**{feature: {"kind": "number", "column": column}, "sex": SEX})
     found = coded(tmp_path, study, **{given: [7], "c2": ["M"]})
     reader = PatientReader(study)
-    asked = reader.read([reader.named({given: 7, "c2": "M"})])
+    asked = reader.read([reader.renamed({given: 7, "c2": "M"})])
     assert found.values.tolist() == asked.values.tolist() == [[7, 1]]
 
 

@@ -179,8 +179,6 @@ def test_added_value(uno, ibs, certain, tone):
 def test_p_values_and_lists_are_written_as_papers_do():
     written = [verdicts.p_text(p) for p in (1e-9, 0.0123, 0.0999, 0.32)]
     assert written == ["p < 0.001", "p = 0.012", "p = 0.10", "p = 0.32"]
-    assert verdicts.listed(["a"]) == "a"
-    assert verdicts.listed(["a", "b", "c"]) == "a, b and c"
     assert verdicts.adjusted_for("nothing") == "unadjusted"
     assert verdicts.adjusted_for("clinical (landmark 2 months)") == (
         "adjusted for clinical features (landmark 2 months)"
