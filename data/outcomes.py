@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from accomplice.data.arrays import Array, Bools, Ints, round_off
+from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.data.cells.events import meanings
 from accomplice.data.cells.missing import MISSING
 from accomplice.data.cells.times import months_of, resolution
@@ -235,3 +236,20 @@ def texts_of(cells: pd.Series) -> tuple[Ints, list[str]]:
     """
     codes, distinct = pd.factorize(cells, use_na_sentinel=True)
     return codes, [*map(as_level, distinct), ""]
+
+
+def round_off(value: float, *, up: bool) -> float:
+    """Return a value rounded up or down to three significant digits; 0 for one of at most 0.
+
+    So rounded, the end of a range does not show all digits of a single patient's value. A value of
+    three digits or fewer stays, or moves by one in its third digit where floats are not exact.
+
+    Raises:
+        ValueError: the value is NaN.
+        OverflowError: the value is infinite.
+    """
+    if value <= 0:
+        return 0.0
+    step = 10.0 ** (math.floor(math.log10(value)) - 2)
+    digits = math.ceil(value / step) if up else math.floor(value / step)
+    return digits * step

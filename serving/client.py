@@ -73,7 +73,7 @@ class Prediction:
     curve: tuple[Mapping[str, float], ...] = ()
     """``time`` (months), ``survival``, ``low`` and ``high`` of each point of the survival curve."""
     interval: float | None = None
-    """Chance that the true survival lies between low and high; None if there is no curve."""
+    """Nominal coverage of the interval from low to high; None if there is no curve."""
 
     def __getitem__(self, name: str) -> Quantity:
         """Return a quantity by its name; KeyError if there is none."""

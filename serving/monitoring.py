@@ -7,8 +7,10 @@ text.
 Counters continue when another bundle is loaded, as Prometheus expects. Their objects are made once,
 since those shared by several processes are never freed.
 
-No metric is about one patient. Drift is computed over a window of patients, when Prometheus asks,
-and only after so many new patients that no difference between two values is due to a single one.
+No metric holds a patient's value. The counters rise with each request, so that two readings around
+one request show that patient's flags: only the operator may read them. Drift is computed over a
+window of patients, when Prometheus asks, and only after so many new patients that no difference
+between two values is due to a single one.
 """
 
 from __future__ import annotations

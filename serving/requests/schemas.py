@@ -74,7 +74,7 @@ class PatientAnswer(BaseModel):
     )
     flags: list[str] = Field(description="What was odd about the values; empty if nothing.")
     interval: float | None = Field(
-        None, description="Chance that the true survival lies between low and high."
+        None, description="Nominal coverage of the interval from low to high."
     )
     curve: list[CurvePoint] | None = Field(None, description="Of the first survival endpoint.")
 

@@ -8,7 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from accomplice.data.arrays import Array, Bools, Reals, round_off
+from accomplice.data.arrays import Array, Bools, Reals
+from accomplice.data.outcomes import round_off
 from accomplice.training.estimators.outcome import UndefinedMetricError, checked_outcome
 
 
