@@ -1,4 +1,7 @@
-"""A synthetic patient of a study, for documentation, warm-ups and the input example in MLflow."""
+"""A patient made up from a study file, for the endpoint's warm-up and MLflow's input example.
+
+The example in the API's documentation is ``typical_patient``, of the training values.
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from accomplice.training.evaluation.record import Review
 from accomplice.training.metrics.table import deciding, label, listed
 from accomplice.training.models.predictions import MODEL
 from accomplice.training.reports.page import Section
-from accomplice.training.reports.review import details, rows, verdicts
+from accomplice.training.reports.review import feature_sections, rows, verdicts
 from accomplice.training.reports.review.figures_and_tables import (
     ReviewItems,
     number,
@@ -46,11 +46,11 @@ def sections(review: Review, drawn: Mapping[str, Drawing] | None = None) -> tupl
         value(review, items),
         calibration(review, items),
         decisions(review, items) if review.decisions else None,
-        details.subgroups(review, items) if review.subgroups else None,
-        details.patterns(review, items) if review.patterns else None,
-        details.modalities(review, items) if review.modalities else None,
-        details.instability(review, items),
-        details.drivers(review, items),
+        feature_sections.subgroups(review, items) if review.subgroups else None,
+        feature_sections.patterns(review, items) if review.patterns else None,
+        feature_sections.modalities(review, items) if review.modalities else None,
+        feature_sections.instability(review, items),
+        feature_sections.drivers(review, items),
         leaks(review),
     )
     return tuple(section for section in made if section is not None)

@@ -1,4 +1,4 @@
-"""Sections of a review's page on subgroups, missing modalities, instability and features."""
+"""Sections of a review's page on subgroups, missing modalities, the models' spread and drivers."""
 
 from __future__ import annotations
 
