@@ -139,7 +139,7 @@ class TestKilled:
     @pytest.mark.filterwarnings("ignore:Heartbeat of storage is supposed to be used")
     def test_on_another_machine(self, storage: str, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(search, "HEARTBEAT", 1)
-        monkeypatch.setattr(search, "GRACE", 2)
+        monkeypatch.setattr(search, "GRACE", 6)
         study = open_study("s", storage, 0)
         lost = study.ask()
         lost.set_user_attr(PROCESS, [lost.number, "0123456789ab.1.1"])
