@@ -232,20 +232,20 @@ class Bundle:
                 are given without a survival model.
         """
         horizon = self.horizon
-        times = [times] if isinstance(times, Real) else times
-        listed = times if isinstance(times, Iterable) and not isinstance(times, bytes) else [None]
-        if times is not None and not all(isinstance(time, Real) for time in listed):
+        asked: Any = [times] if isinstance(times, Real) else times
+        listed = asked if isinstance(asked, Iterable) and not isinstance(asked, bytes) else [None]
+        if asked is not None and not all(isinstance(time, Real) for time in listed):
             raise InputError("times: numbers of months are expected, such as [12, 36]")
         if horizon is None:
-            if times is not None and len(times) > 0:
+            if asked is not None and len(asked) > 0:
                 raise InputError(
                     f"times: the model of '{self.study.name}' has no survival endpoint, so that "
                     "there are no times to ask for: leave them out"
                 )
             return ()
-        if times is None or len(times) == 0:
+        if asked is None or len(asked) == 0:
             return tuple(t for t in USUAL_TIMES if t <= horizon) or (horizon,)
-        for time in times:
+        for time in asked:
             if not math.isfinite(time) or time < 0:
                 raise InputError("times: every time must be a number of months, 0 or more")
             if time > horizon:
@@ -253,9 +253,9 @@ class Bundle:
                     f"times: {time:g} months is beyond the model's horizon of {horizon:g}: "
                     "ask for earlier times"
                 )
-        if len({*times}) < len(times):
+        if len({*asked}) < len(asked):
             raise InputError("times: a time is asked for twice")
-        return tuple(float(t) for t in times)
+        return tuple(float(t) for t in asked)
 
     def rates(self, rates: Mapping[str, float] | None) -> dict[str, float]:
         """Return local rates by binary endpoint: those given, or else the study's ``local_rate``.
