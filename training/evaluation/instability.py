@@ -17,9 +17,9 @@ from accomplice.training.evaluation.record import Instability
 from accomplice.training.models.ensemble import Ensemble
 
 #: Maximum of patients in the sample.
-MOST_LOOKED_AT = 1000
-#: Part of the ensemble's predictions within a patient's interval.
-INTERVAL = 0.8
+MOST_PATIENTS = 1000
+#: Share of the ensemble's predictions between `low` and `high`.
+SHARE = 0.8
 #: Probabilities of the quantiles of the intervals' widths.
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 #: Maximum of groups of patients by prediction; there are fewer below 50 patients.
@@ -36,12 +36,12 @@ def instability(ensemble: Ensemble, cohort: Cohort, month: float, seed: int) -> 
             in its place.
         seed: seed of the sample.
     """
-    rows = sample(len(cohort), MOST_LOOKED_AT, seed)
+    rows = sample(len(cohort), MOST_PATIENTS, seed)
     blind = (cohort if rows is None else cohort.take(rows)).prognostic()
     at, grid = np.array([min(month, ensemble.grid.horizon)]), ensemble.grid
     replicates = survival(grid.at(ensemble.replicates(blind.values, blind.centre), at))[..., 0]
     together = survival(grid.at(ensemble.cumulative(blind.values, blind.centre), at))[:, 0]
-    low, high = np.quantile(replicates, [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2], axis=0)
+    low, high = np.quantile(replicates, [(1 - SHARE) / 2, (1 + SHARE) / 2], axis=0)
     groups = int(np.clip(len(together) // PATIENTS_TO_SHOW, 1, GROUPS))
     rising = np.array_split(np.argsort(together, kind="stable"), groups)
     return Instability(

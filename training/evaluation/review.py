@@ -23,7 +23,7 @@ from accomplice.training.evaluation.calibration import (
     middle_month,
     survival_at,
 )
-from accomplice.training.evaluation.instability import MOST_LOOKED_AT, instability
+from accomplice.training.evaluation.instability import MOST_PATIENTS, instability
 from accomplice.training.evaluation.modality_value import MOST_WITHHELD, modality_values, sample
 from accomplice.training.evaluation.net_benefit import decisions
 from accomplice.training.evaluation.record import Review
@@ -172,8 +172,8 @@ def _notes(predicted: Predictions, followed: BootstrappedOutcome) -> list[str]:
         )
     if n > MOST_WITHHELD:
         found.append(f"Modalities are withheld from a random {MOST_WITHHELD} patients.")
-    if n > MOST_LOOKED_AT:
-        found.append(f"Instability is that of a random {MOST_LOOKED_AT} patients.")
+    if n > MOST_PATIENTS:
+        found.append(f"Instability is that of a random {MOST_PATIENTS} patients.")
     if cohort.centre is not None and len(set(cohort.centre.tolist()) - {""}) > MOST_CENTRES:
         found.append(f"Of the centres, the {MOST_CENTRES} largest are judged.")
     found.append(

@@ -131,7 +131,7 @@ def discrimination(validation: Validation) -> Section:
         "Does it put these patients in the right order?",
         of_discrimination(validation),
         tuple(sentences),
-        (Table("The model and what it is compared with", head, rows), figure),
+        (Table("The model and its comparators", head, rows), figure),
         terms("Uno's C", "integrated Brier score"),
     )
 
@@ -174,8 +174,8 @@ def update(validation: Validation) -> Section:
         f"Fitted to all {judged.patients} patients: level {fitted.level:+.2f} and slope "
         f"{fitted.slope:.2f} on the log cumulative hazard, course {fitted.course:+.2f} for each "
         "unit of log time; priors hold them near no update where events are few.",
-        "What is updated is chosen by the likelihood of patients held out. The check below does "
-        f"the choosing too: each of {folds} parts of the patients is predicted by an update that "
+        "The form of the update is chosen by the likelihood of held-out patients. The check below "
+        f"repeats the choice: each of {folds} parts of the patients is predicted by an update that "
         "was chosen and fitted on the others.",
         "At any one month patients keep their order, so that discrimination stays as it is. Check "
         "the updated model on patients to come: these are the ones it was updated by.",
@@ -235,8 +235,8 @@ def features(validation: Validation) -> Section:
     """Return the section on the matched features."""
     external, matching = validation.external, validation.external.matching
     sentences = [
-        "What is missing is predicted for as `predict` does for any patient who lacks it, from "
-        "training patients who lacked it too.",
+        "Missing features are handled as in `predict`: as they were for training patients without "
+        "them.",
     ]
     if external.ranked:
         sentences.append(

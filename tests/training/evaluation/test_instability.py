@@ -9,7 +9,7 @@ import pytest
 
 from accomplice.training.estimators.hazard import TimeGrid, survival
 from accomplice.training.evaluation import instability as module
-from accomplice.training.evaluation.instability import INTERVAL, QUANTILES, instability
+from accomplice.training.evaluation.instability import QUANTILES, SHARE, instability
 
 GRID = TimeGrid(np.linspace(0, 60, 13))
 
@@ -41,14 +41,14 @@ def test_members_who_differ_are_told_apart_patient_by_patient(small_cohort):
     found = instability(ensemble, small_cohort, 36.0, 0)
     values, at = small_cohort.prognostic().values, np.array([36.0])
     each = survival(GRID.at(ensemble.replicates(values), at))[..., 0]
-    low, high = np.quantile(each, [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2], axis=0)
+    low, high = np.quantile(each, [(1 - SHARE) / 2, (1 + SHARE) / 2], axis=0)
     np.testing.assert_allclose(found.widest, np.quantile(high - low, QUANTILES))
     for below, middle, above in zip(found.low, found.predicted, found.high, strict=True):
         assert below < middle < above
 
 
 def test_of_many_patients_a_sample_is_asked(small_cohort, monkeypatch):
-    monkeypatch.setattr(module, "MOST_LOOKED_AT", 7)
+    monkeypatch.setattr(module, "MOST_PATIENTS", 7)
     found = instability(Spread(np.linspace(0.5, 1.5, 10)), small_cohort, 36.0, 0)
     assert len(found.predicted) == 1
 

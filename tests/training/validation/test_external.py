@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from accomplice.data.errors import InputError
@@ -20,4 +21,9 @@ def test_the_training_cohort_is_refused_with_all_or_one_of_its_endpoints(several
 
 def test_other_patients_are_not_refused(several_trained):
     cohort = several_trained.primary.fitted.prepared.cohort
-    refuse_seen(several_trained.bundle, cohort.take(slice(0, 100)), "study.yaml")
+    others = cohort.take(np.arange(100))
+    made = several_trained.bundle.provenance
+    known = {made["cohort_fingerprint"], *made["endpoint_fingerprints"]}
+    assert len(known) == 2 + len(cohort.further)
+    assert others.fingerprint() not in known
+    refuse_seen(several_trained.bundle, others, "study.yaml")

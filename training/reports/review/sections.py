@@ -77,7 +77,7 @@ def ranking(review: Review, items: ReviewItems) -> Section:
 
 def value(review: Review, items: ReviewItems) -> Section:
     """Return the section on added value: the model's gains, and the scores of all models."""
-    gained = "What the model gains over each simple model, paired; above 0 it is better"
+    gained = "Gain of the model over each simple model, paired; above 0 it is better"
     every = "Every model; C: higher is better, Brier score: lower is better"
     return section(
         "review",

@@ -200,7 +200,7 @@ def modalities(review: Review) -> Verdict:
     ]
     others = len(judged) - len(helps) - len(harms) - len(both)
     if others:
-        said.append(f"of {others} other{'s' * (others > 1)} it is not certain what they are worth")
+        said.append(f"the worth of {others} other{'s' * (others > 1)} is uncertain")
     tone: Tone = "caution" if harms or both else "yes" if helps else "no"
     return Verdict(tone, f"{_first('; '.join(said))}.")
 
@@ -223,7 +223,7 @@ def drivers(review: Review) -> Verdict:
     """Name the features that move predictions most."""
     known = [i for i in review.importance if math.isfinite(i.size.value)]
     if not known:
-        return Verdict("absent", "What drives the predictions was not judged.")
+        return Verdict("absent", "The drivers of the predictions were not judged.")
     known.sort(key=lambda i: -i.size.value)
     listed = ", ".join(f"{i.feature} ({i.modality})" for i in known[:MOST_NAMES])
     return Verdict(
@@ -242,7 +242,7 @@ def leaks(review: Review) -> Verdict:
     if fired:
         advice = "Believe no number of this page."
         if _only_treatment(fired):
-            advice = "Do not believe what is said of the treatment."
+            advice = "Do not believe the results on the treatment."
         return Verdict("alarm", f"Suspected: {_findings(fired)}. {advice}")
     if unsure:
         return Verdict("caution", f"Look at {_findings(unsure)}.")
@@ -255,7 +255,7 @@ def lead(review: Review) -> str:
     """Return the main conclusion: on the value over simple models, and on a leak if suspected."""
     fired, value = [f for f in review.sentinels if f.status == "fired"], added_value(review)
     if fired and _only_treatment(fired):
-        return f"{value.text} What is said of the treatment is not to be believed: see the alarm."
+        return f"{value.text} The results on the treatment are not to be believed: see the alarm."
     if fired:
         return f"A leak is suspected, so that no number here can be believed. {value.text}"
     return value.text
