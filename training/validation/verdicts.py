@@ -63,7 +63,7 @@ def of_calibration(
     if joint.p < SIGNIFICANT:
         said = " and ".join(departures(joint))
         test = f"one test over all follow-up, p = {joint.p:.2g}"
-        return Verdict("alarm", f"{whose} is off: {said} ({test}; {figures}).")
+        return Verdict("alarm", f"{whose} is off ({test}): {said}.")
     return Verdict("yes", f"{whose} holds as far as is seen (p = {joint.p:.2g}): {figures}.")
 
 
