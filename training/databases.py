@@ -231,7 +231,7 @@ def _connect(storage: str, connect_args: dict[str, Any], **given: Any) -> RDBSto
         except (IntegrityError, OperationalError, ProgrammingError) as error:
             # Another worker made the same tables in the same moment: they are there by now.
             # SQLite calls that operational, as it does a file that cannot be opened.
-            raced = "already exists" in str(error) or "locked" in str(error)
+            raced = "already exists" in str(error.orig) or "locked" in str(error.orig)
             if pause is None or (isinstance(error, OperationalError) and not raced):
                 raise
             time.sleep(pause)

@@ -58,7 +58,7 @@ class HazardPosterior:
 
 
 def fit_posterior(
-    Z: Array, blocks: Ints, scales: Array, grid: TimeGrid, time: Array, event: Bools, weight: float
+    Z: Array, blocks: Ints, scales: Array, grid: TimeGrid, time: Array, event: Bools, weight: Array
 ) -> HazardPosterior:
     """Fit the model; see the module.
 
@@ -69,7 +69,8 @@ def fit_posterior(
         grid: J bins.
         time: (n,) follow-up in months.
         event: (n,) whether the event was seen.
-        weight: number of patients that each of the n stands for.
+        weight: (n,) number of patients for whose time at risk each stands; 1 where all are given.
+            The events count once.
 
     Example:
         Of 400 patients those with z = 1 have twice the hazard of those with z = 0:
@@ -78,23 +79,25 @@ def fit_posterior(
         >>> chance = np.tile((np.arange(200) + 0.5) / 200, 2)
         >>> time = np.minimum(-np.log(chance) * 12 / 2**z, 12.0)
         >>> found = fit_posterior(
-        ...     z[:, None], np.array([0]), np.array([0.5]), grid, time, time < 12, 1.0
+        ...     z[:, None], np.array([0]), np.array([0.5]), grid, time, time < 12, np.ones(400)
         ... )
         >>> print(f"{np.exp(found.coefficients[0]):.1f}")
         1.9
     """
-    exposure, happened = weight * grid.exposure(time), weight * grid.events(time, event)
+    exposure, happened = weight[:, None] * grid.exposure(time), grid.events(time, event)
     by_bin, by_patient = happened.sum(axis=0), happened.sum(axis=1)
     rate = np.log((by_bin + 0.5) / np.maximum(exposure.sum(axis=0), 0.5))
     bins, columns = len(rate), Z.shape[1]
 
     def rates(place: Array) -> Array:
+        level, log_hz = place[:bins], Z @ place[bins:]
         return np.asarray(
-            exposure * np.exp(place[:bins]) * np.exp(np.minimum(Z @ place[bins:], LARGEST))[:, None]
+            exposure
+            * np.exp(np.minimum(level, LARGEST))
+            * np.exp(np.minimum(log_hz, LARGEST))[:, None]
         )
 
-    def information(place: Array, prior: Array) -> Array:
-        expected = rates(place)
+    def information(expected: Array, prior: Array) -> Array:
         cross = expected.T @ Z
         return np.block(
             [
@@ -108,8 +111,10 @@ def fit_posterior(
     size = np.bincount(blocks)
     spreads = SPREADS if len(size) < 3 else FEWER_SPREADS
     support, places, covariances = [], [], []
-    for chosen in product(spreads, repeat=len(size)):
-        tau = np.array(chosen)
+    # Width of each value's cell in log τ, in which the density of τ gains a factor τ.
+    widths = np.gradient(np.log(spreads))
+    for chosen in product(range(len(spreads)), repeat=len(size)):
+        tau, cells = np.array(spreads)[list(chosen)], widths[list(chosen)]
         prior = np.append(np.full(bins, LEVEL_PRECISION), (size / tau**2)[blocks])
 
         def value(place: Array, prior: Array = prior) -> float:
@@ -123,16 +128,16 @@ def fit_posterior(
                 by_bin - expected.sum(axis=0), Z.T @ (by_patient - expected.sum(axis=1))
             )
             slope -= prior * (place - origin)
-            return np.asarray(np.linalg.solve(information(place, prior), slope), dtype=np.float64)
+            second = information(expected, prior)
+            return np.asarray(np.linalg.solve(second, slope), dtype=np.float64)
 
         start = climb(value, step, start)
-        second = information(start, prior)
+        second = information(rates(start), prior)
         relative = tau / scales
         support.append(
             value(start)
             + (np.log(prior).sum() - np.linalg.slogdet(second)[1]) / 2
-            # The grid is about even in log τ, in which the density of τ gains a factor τ.
-            + float(np.log(relative / (1 + relative**2)).sum())
+            + float(np.log(cells * relative / (1 + relative**2)).sum())
         )
         places.append(start)
         covariances.append(second)
@@ -146,7 +151,7 @@ def fit_posterior(
             apart = place - mean
             covariance += part * (np.linalg.inv(second) + np.outer(apart, apart))
     middle = np.log((grid.edges[1:] + grid.edges[:-1]) / 2)
-    log_time = middle - by_bin @ middle / by_bin.sum()
+    log_time = middle - by_bin @ middle / max(float(by_bin.sum()), 1.0)
     log_hz = Z @ mean[bins:]
     centre = float(log_hz.mean())
     level, course, variance = _course(

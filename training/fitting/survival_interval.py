@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.sparse.linalg import svds
 
 from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.training.config import Config
@@ -10,7 +11,7 @@ from accomplice.training.estimators.hazard_posterior import fit_posterior
 from accomplice.training.fitting.prepare import Prepared
 from accomplice.training.models.survival_interval import FARTHEST, SurvivalInterval, Terms
 
-#: Maximum of patients that the posterior is fitted to; of more, a random sample stands for all.
+#: Maximum of patients that the posterior is fitted to; of more, it is fitted to a sample.
 MOST_PATIENTS = 4000
 #: Maximum of linear terms of a block; a wider one has its leading principal components.
 MOST_COLUMNS = 40
@@ -25,6 +26,8 @@ VARIES = 1e-9
 LINEAR_SCALE, CURVED_SCALE = 0.3, 0.2
 #: Ridge, for each patient, of the regression that takes the linear part off the cosines.
 RIDGE = 1e-3
+#: Mean square of a curved term, as a part of one for each cosine, below which it is the ridge's.
+RESIDUE = 2e-6
 
 
 def fit_survival_interval(prepared: Prepared, config: Config) -> SurvivalInterval:
@@ -34,24 +37,22 @@ def fit_survival_interval(prepared: Prepared, config: Config) -> SurvivalInterva
         prepared: the patients, without their treatment, and the folds.
         config: run configuration; its seed is used.
     """
-    n, rng = len(prepared.cohort), np.random.default_rng([config.seed, 1])
-    rows: Ints = np.arange(n)
-    if n > MOST_PATIENTS:
-        rows = np.sort(rng.choice(n, MOST_PATIENTS, replace=False))
+    rng = np.random.default_rng([config.seed, 1])
     time, event = prepared.cohort.outcome
+    rows, weight, loss = draw_patients(event, rng)
     preprocessor = prepared.models[0].preprocessor
     design = prepared.inputs(0, rows).linear
     first = next(iter(prepared.cohort.study.blocks))
     markers = np.array([c.modality != first for c in preprocessor.linear_columns()])
     terms, blocks, scales = make_terms(design, markers, rng)
     Z, grid = terms.of(design), prepared.grid
-    found = fit_posterior(Z, blocks, scales, grid, time[rows], event[rows], n / len(rows))
-    bins = grid.bins
+    found = fit_posterior(Z, blocks, scales, grid, time[rows], event[rows], weight)
+    bins, covariance = grid.bins, loss * found.covariance
     # Parts of the bins in the mean patient's cumulative hazard up to the end of each.
     part = np.tril(np.tile(np.exp(found.level), (bins, 1)))
     part /= part.sum(axis=1, keepdims=True)
-    level, cross = found.covariance[:bins, :bins], found.covariance[bins:, :bins]
-    values, vectors = np.linalg.eigh(found.covariance[bins:, bins:])
+    level, cross = covariance[:bins, :bins], covariance[bins:, :bins]
+    values, vectors = np.linalg.eigh(covariance[bins:, bins:])
     return SurvivalInterval(
         terms=terms,
         coefficients=found.coefficients,
@@ -61,10 +62,39 @@ def fit_survival_interval(prepared: Prepared, config: Config) -> SurvivalInterva
         level_variance=np.einsum("tj,jk,tk->t", part, level, part),
         joint=np.ascontiguousarray(cross @ part.T),
         course=found.course,
-        course_variance=found.course_variance,
+        course_variance=loss * found.course_variance,
         log_time=found.log_time,
         mean_log_time=part @ found.log_time,
     )
+
+
+def draw_patients(event: Bools, rng: np.random.Generator) -> tuple[Ints, Array, float]:
+    """Draw patients for the posterior: events first, as most of the information is theirs.
+
+    Up to half are patients with the event. Those without it stand for all of theirs, so that the
+    sample is one of a cohort with as many events as are drawn.
+
+    Args:
+        event: (n,) whether the event was seen.
+        rng: draws the patients.
+
+    Returns:
+        Rows (m,) of the patients; the weight (m,) of their time at risk; and the factor by which
+        variances grow since m₀ patients stand for all without the event beside m₁ with it: 1 where
+        all are drawn, else 1 + m₁/m₀ (as with m₀/m₁ controls a case; Ury, "Efficiency of
+        case-control studies with multiple controls per case", Biometrics 1975).
+    """
+    n = len(event)
+    if n <= MOST_PATIENTS:
+        return np.arange(n), np.ones(n), 1.0
+    with_it, without = np.flatnonzero(event), np.flatnonzero(~event)
+    cases = min(len(with_it), max(MOST_PATIENTS // 2, MOST_PATIENTS - len(without)))
+    others = min(len(without), MOST_PATIENTS - cases)
+    chosen = (rng.choice(with_it, cases, replace=False), rng.choice(without, others, replace=False))
+    rows = np.sort(np.concatenate(chosen))
+    share = cases / max(len(with_it), 1)
+    weight = np.where(event[rows], 1.0, share * len(without) / max(others, 1))
+    return rows, weight, 1 + cases / max(others, 1) if others < share * len(without) else 1.0
 
 
 def make_terms(
@@ -92,11 +122,13 @@ def make_terms(
             continue
         part = np.zeros((design.shape[1], min(len(columns), MOST_COLUMNS)))
         if len(columns) > MOST_COLUMNS:
-            _, _, axes = np.linalg.svd(scaled[:, columns], full_matrices=False)
+            axes = leading_axes(scaled[:, columns], MOST_COLUMNS)
             part = part[:, : len(axes)]
-            part[columns] = axes[:MOST_COLUMNS].T
+            part[columns] = axes.T
         else:
             part[columns, np.arange(len(columns))] = 1.0
+        # The prior is that of terms with the mean square 1.
+        part /= np.sqrt(max(float(((scaled @ part) ** 2).mean()), VARIES))
         parts.append(part)
         scales.append(LINEAR_SCALE)
     projection = np.concatenate(parts, axis=1) if parts else np.zeros((design.shape[1], 0))
@@ -108,14 +140,27 @@ def make_terms(
     phases = rng.uniform(0.0, 2 * np.pi, COSINES)
     cosines = np.cos(linear @ frequencies + phases)
     lines = np.column_stack([np.ones(n), linear])
-    penalty = RIDGE * n * np.eye(width + 1)
+    penalty = RIDGE * n * np.diag(np.append(0.0, np.ones(width)))
     straight = np.linalg.solve(lines.T @ lines + penalty, lines.T @ cosines)
     curved = cosines - lines @ straight
     _, length, axes = np.linalg.svd(curved, full_matrices=False)
-    kept = min(CURVED, len(length))
-    # So that all curved terms together have the mean square 1 a term.
-    unit = np.sqrt(kept * n / max(float((length**2).sum()), VARIES))
+    # Of straight cosines nothing is left but for the ridge's residue.
+    kept = min(CURVED, int((length**2 > RESIDUE * n * COSINES).sum()))
+    unit = np.sqrt(kept * n / max(float((length[:kept] ** 2).sum()), VARIES))
     axes = np.ascontiguousarray(axes[:kept].T * unit)
-    blocks = np.repeat(np.arange(len(parts) + 1), [p.shape[1] for p in parts] + [kept])
+    widths = [part.shape[1] for part in parts]
+    if kept:
+        widths.append(kept)
+        scales.append(CURVED_SCALE)
+    blocks = np.repeat(np.arange(len(widths)), widths)
     terms = Terms(mean, inverse, projection, frequencies, phases, axes, straight @ axes)
-    return terms, blocks, np.array([*scales, CURVED_SCALE])
+    return terms, blocks, np.array(scales)
+
+
+def leading_axes(X: Array, most: int) -> Array:
+    """Return the first right singular vectors (k, p) of X (n, p), k = ``most`` or fewer."""
+    if min(X.shape) <= most:
+        return np.asarray(np.linalg.svd(X, full_matrices=False)[2])
+    # A full decomposition of many columns takes minutes.
+    _, _, axes = svds(X, k=most, v0=np.ones(min(X.shape)))
+    return np.ascontiguousarray(axes[::-1])

@@ -89,8 +89,9 @@ def _candidates(cohort: Cohort, values: Array) -> set[tuple[int, int]]:
             if len(rows) <= FEW:
                 found.update(combinations(known[rows].tolist(), 2))
     # Of many rows with equal values, a patient's are those with an equal outcome too.
-    for whole in (values, np.column_stack([values, cohort.time, cohort.event])):
-        for rows in _equal(_groups(whole)) if values.shape[1] else ():
+    group = _groups(values) if values.shape[1] else np.arange(len(values))
+    for whole in (group, _groups(np.column_stack([group, cohort.time, cohort.event]))):
+        for rows in _equal(whole):
             listed = rows.tolist()
             first = listed if len(listed) <= FEW else listed[:1]
             found.update((a, b) for a in first for b in listed if a < b)

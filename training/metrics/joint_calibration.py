@@ -65,14 +65,18 @@ def joint_calibration(event: Bools, expected: Array, log_hz: Array) -> JointCali
     X = np.column_stack([np.ones_like(z), z])
     seen = X.T @ event
 
+    def log_ratio(beta: Array) -> Array:
+        # A step too far must be seen as one, not as an overflow.
+        return np.asarray(np.minimum(X @ beta, 100.0))
+
     def gained(beta: Array) -> float:
-        return float(beta @ seen - (expected * np.expm1(X @ beta)).sum())
+        return float(beta @ seen - (expected * np.expm1(log_ratio(beta))).sum())
 
     def information(beta: Array) -> Array:
-        return np.asarray((X * (expected * np.exp(X @ beta))[:, None]).T @ X)
+        return np.asarray((X * (expected * np.exp(log_ratio(beta)))[:, None]).T @ X)
 
     def step(beta: Array) -> Array:
-        gradient = seen - X.T @ (expected * np.exp(X @ beta))
+        gradient = seen - X.T @ (expected * np.exp(log_ratio(beta)))
         return np.asarray(np.linalg.solve(information(beta), gradient))
 
     beta = climb(gained, step, np.zeros(2))

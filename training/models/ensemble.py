@@ -5,6 +5,7 @@ This module needs no torch, so that a bundle predicts where none is installed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
@@ -71,9 +72,14 @@ class Ensemble:
         survived = curves.reshape(-1, *curves.shape[2:])
         return self.stack.calibrated(survived.astype(float))
 
-    def forward(self, values: Array, centre: NDArray[np.str_] | None = None) -> LearnerCurves:
-        """Run every learner of every fold on coded features (n, p)."""
-        return self.batched.forward(values, centre)
+    def forward(
+        self,
+        values: Array,
+        centre: NDArray[np.str_] | None = None,
+        read: Callable[[Array], Array] | None = None,
+    ) -> LearnerCurves:
+        """Run every learner of every fold; see :meth:`BatchedEnsemble.forward`."""
+        return self.batched.forward(values, centre, read)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ linear design.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -43,8 +43,8 @@ class LearnerCurves(NamedTuple):
     """
     members: NDArray[np.floating]
     """(k, members, n, j + 1) survival by each member of the network."""
-    design: Array
-    """(n, d) linear design of the first fold."""
+    terms: Array | None = None
+    """(n, q) terms read from the first fold's linear design, where they were asked for."""
 
 
 @dataclass(frozen=True)
@@ -70,26 +70,34 @@ class BatchedEnsemble:
             for fold, net in zip(self.folds, self.net.by_fold(), strict=True)
         ]
 
-    def forward(self, values: Array, centre: NDArray[np.str_] | None) -> LearnerCurves:
+    def forward(
+        self,
+        values: Array,
+        centre: NDArray[np.str_] | None,
+        read: Callable[[Array], Array] | None = None,
+    ) -> LearnerCurves:
         """Predict survival by every learner of every fold.
 
         Args:
             values: (n, p) coded features without the treatment, NaN is missing.
             centre: (n,) hospital; None where no hospital is known.
+            read: function from the first fold's linear design (n, d) to ``terms`` (n, q).
         """
         if not len(values):  # without patients too, the arrays have their other dimensions
-            one = self._block(np.full((1, values.shape[1]), np.nan), None)
-            return LearnerCurves(one.learners[:, :, :0], one.members[:, :, :0], one.design[:0])
+            one = self._block(np.full((1, values.shape[1]), np.nan), None, read)
+            terms = None if one.terms is None else one.terms[:0]
+            return LearnerCurves(one.learners[:, :, :0], one.members[:, :, :0], terms)
         parts = []
         for start in range(0, len(values), BLOCK):
             rows = slice(start, start + BLOCK)
-            parts.append(self._block(values[rows], None if centre is None else centre[rows]))
+            own = None if centre is None else centre[rows]
+            parts.append(self._block(values[rows], own, read))
         if len(parts) == 1:
             return parts[0]
         return LearnerCurves(
             np.concatenate([part.learners for part in parts], axis=2),
             np.concatenate([part.members for part in parts], axis=2),
-            np.concatenate([part.design for part in parts]),
+            None if read is None else np.concatenate([part.terms for part in parts]),
         )
 
     def of_inputs(self, inputs: Inputs) -> LearnerCurves:
@@ -97,8 +105,15 @@ class BatchedEnsemble:
         embedded = inputs.embedded.T[None].astype(np.float32)
         return self._run(BatchedInputs(inputs.linear[None], embedded, inputs.present.T))
 
-    def _block(self, values: Array, centre: NDArray[np.str_] | None) -> LearnerCurves:
-        return self._run(self._preprocessors.transform(values, centre))
+    def _block(
+        self,
+        values: Array,
+        centre: NDArray[np.str_] | None,
+        read: Callable[[Array], Array] | None,
+    ) -> LearnerCurves:
+        inputs = self._preprocessors.transform(values, centre)
+        found = self._run(inputs)
+        return found if read is None else found._replace(terms=read(inputs.linear[0]))
 
     def _run(self, inputs: BatchedInputs) -> LearnerCurves:
         # Each fold has its own bins: its curves are read at the edges of the common ones.
@@ -118,7 +133,7 @@ class BatchedEnsemble:
         learners = np.empty((folds, len(runs) + 1, n, others.shape[-1]))
         learners[:, places] = others.reshape(folds, len(runs), n, -1)
         members.mean(axis=1, dtype=float, out=learners[:, self._net_place])
-        return LearnerCurves(learners, members, inputs.linear[0])
+        return LearnerCurves(learners, members)
 
     def _logits(self, inputs: BatchedInputs) -> NDArray[np.float32]:
         """Return the log-odds of the network's hazards (k, members, n, bins)."""

@@ -27,7 +27,6 @@ from accomplice.training.learners.stack import Stack
 from accomplice.training.models.baselines import Baseline
 from accomplice.training.models.ensemble import Ensemble
 from accomplice.training.models.fold_model import FoldModel
-from accomplice.training.models.forward import LearnerCurves
 from accomplice.training.models.risk_centiles import centile, group
 from accomplice.training.models.survival_interval import LEAST, LogHazards, SurvivalInterval, ends
 from accomplice.training.treatment.benefit import (
@@ -181,7 +180,8 @@ class SurvivalModel:
             centre: empty text where unknown; None where no centre is known.
         """
         grid, treatment = self.ensemble.grid, self.study.treatment
-        forward = self.ensemble.forward(self.blind(values), centre)
+        read = None if self.interval is None else self.interval.terms.of
+        forward = self.ensemble.forward(self.blind(values), centre, read)
         blind = self.ensemble.pooled(forward)
         cumulative, found, advice = blind, None, None
         if treatment is not None and self.effect is None:
@@ -196,7 +196,7 @@ class SurvivalModel:
             outside = np.asarray(whole.any(axis=1))
             advice = advise(found, own, option, treatment, self.distrust, outside)
         risk = log_risk(cumulative) - self.risk_centre
-        ends = self._ends(forward, blind, own, status)
+        ends = self._ends(forward.terms, blind, own, status)
         if ends is not None:
             ends = np.stack([np.minimum(ends[0], cumulative), np.maximum(ends[1], cumulative)])
         return SurvivalAnswer(
@@ -212,7 +212,7 @@ class SurvivalModel:
 
     def _ends(
         self,
-        forward: LearnerCurves,
+        terms: Array | None,
         blind: Array,
         own: PatientEffect | None,
         status: Array | None,
@@ -224,9 +224,9 @@ class SurvivalModel:
         The treatment's posterior adds its own variance: a treatment t shifts the log cumulative
         hazard by (t − e) log HR, with e the propensity.
         """
-        if self.interval is None:
+        if self.interval is None or terms is None:
             return None
-        found = self.interval.log_hazards(blind, forward.design)
+        found = self.interval.log_hazards(blind, terms)
         if own is not None and status is not None:
             centre = np.zeros_like(blind)
             np.exp(found.centre, out=centre[:, 1:])
@@ -280,10 +280,11 @@ class SurvivalModel:
         They are the cumulative hazard, then centre and variance of the interval's log-hazards, if
         the model has an interval, then the effect's parts, if it has an effect.
         """
-        forward = self.ensemble.forward(values)
+        read = None if self.interval is None else self.interval.terms.of
+        forward = self.ensemble.forward(values, read=read)
         parts = [self.ensemble.pooled(forward)]
-        if self.interval is not None:
-            parts += self.interval.log_hazards(parts[0], forward.design)
+        if self.interval is not None and forward.terms is not None:
+            parts += self.interval.log_hazards(parts[0], forward.terms)
         if self.effect is not None:
             parts.append(np.stack(self.effect.of(values), axis=1))
         return np.concatenate(parts, axis=1)

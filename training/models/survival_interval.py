@@ -99,14 +99,13 @@ class SurvivalInterval:
     mean_log_time: Array
     """(j,) mean of ``log_time`` up to the end of each bin, weighted by the hazard of ``level``."""
 
-    def log_hazards(self, cumulative: Array, design: Array) -> LogHazards:
+    def log_hazards(self, cumulative: Array, terms: Array) -> LogHazards:
         """Return centre and variance of the intervals; see the module.
 
         Args:
             cumulative: (n, j + 1) cumulative hazard that the ensemble predicts.
-            design: (n, p) linear design of the first fold.
+            terms: (n, q) of the first fold's linear design; see :meth:`Terms.of`.
         """
-        terms = self.terms.of(design)
         log_hz = (terms @ self.coefficients - self.centre)[:, None]
         tilted = np.minimum(log_hz * (1 + self.course * self.log_time) + self.level, LARGEST)
         mean = np.log(np.cumsum(np.exp(tilted), axis=1))

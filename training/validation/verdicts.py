@@ -12,7 +12,7 @@ from accomplice.training.evaluation.calibration import Calibrated
 from accomplice.training.metrics.joint_calibration import JointCalibration
 from accomplice.training.models.predictions import MODEL
 from accomplice.training.reports.page import Verdict
-from accomplice.training.reports.review.verdicts import departures
+from accomplice.training.reports.review.verdicts import departures, is_near
 from accomplice.training.validation.validation import (
     BEFORE,
     Repaired,
@@ -47,8 +47,9 @@ def of_calibration(
 ) -> Verdict:
     """Return the verdict on calibration, by one test over all follow-up.
 
-    The tone is ``absent`` without a test, ``alarm`` if its p value is below ``SIGNIFICANT``, and
-    else ``yes``.
+    The tone is ``absent`` without a test, ``alarm`` if its p value is below ``SIGNIFICANT``, else
+    ``yes`` if slope and observed over expected are within ``SOUND`` at the middle month or not
+    determined there, and ``no``, too few patients to tell, if they are not.
 
     Args:
         calibration: calibration at each of several months; that at the middle one is named.
@@ -59,12 +60,20 @@ def of_calibration(
     slope, ratio = middle.slope, middle.observed_expected
     if joint is None or math.isnan(joint.p):
         return Verdict("absent", f"{whose} cannot be judged: the events are too few.")
-    figures = f"slope {slope}, observed over expected {ratio}, at {middle.month:.0f} months"
     if joint.p < SIGNIFICANT:
         said = " and ".join(departures(joint))
         test = f"one test over all follow-up, p = {joint.p:.2g}"
         return Verdict("alarm", f"{whose} is off ({test}): {said}.")
-    return Verdict("yes", f"{whose} holds as far as is seen (p = {joint.p:.2g}): {figures}.")
+    figures = ", ".join(
+        f"{name} {estimate}"
+        for name, estimate in (("slope", slope), ("observed over expected", ratio))
+        if not math.isnan(estimate.value)
+    )
+    at = f" ({figures}, at {middle.month:.0f} months)" if figures else ""
+    if is_near(slope) and is_near(ratio):
+        return Verdict("yes", f"{whose} holds: no departure beyond chance, p = {joint.p:.2g}{at}.")
+    text = f"{whose} is not shown: no departure beyond chance, p = {joint.p:.2g}, but the patients"
+    return Verdict("no", f"{text} are too few to exclude one{at}.")
 
 
 def of_update(repaired: Repaired) -> Verdict:

@@ -14,6 +14,7 @@ from accomplice.training.estimators.hazard_posterior import (
 
 GRID = TimeGrid(np.array([0.0, 10.0, 25.0, 60.0]))
 LINEAR = np.array([0.5])
+SIX = np.zeros(6, dtype=int)
 
 
 def cohort(n: int, beta: np.ndarray, rng: np.random.Generator):
@@ -27,7 +28,7 @@ def test_one_coefficient_agrees_with_numerical_integration():
     """All of it on a lattice: the log hazard of one bin, one coefficient, each prior spread."""
     grid = TimeGrid(np.array([0.0, 60.0]))
     X, time, event = cohort(60, np.array([0.6]), np.random.default_rng(1))
-    found = fit_posterior(X, np.array([0]), LINEAR, grid, time, event, 1.0)
+    found = fit_posterior(X, np.array([0]), LINEAR, grid, time, event, np.ones(len(time)))
     exposure, seen = grid.exposure(time)[:, 0], event & (time <= 60)
     rate = np.log((seen.sum() + 0.5) / exposure.sum())
     levels, slopes = np.linspace(rate - 1.5, rate + 1.5, 301), np.linspace(-0.6, 1.6, 441)
@@ -35,10 +36,10 @@ def test_one_coefficient_agrees_with_numerical_integration():
     likelihood = likelihood - np.exp(levels)[:, None] * (exposure @ np.exp(X * slopes))
     likelihood -= LEVEL_PRECISION * (levels[:, None] - rate) ** 2 / 2
     mass = np.zeros_like(likelihood)
-    for tau in SPREADS:
+    for tau, width in zip(SPREADS, np.gradient(np.log(SPREADS)), strict=True):
         prior = np.exp(-((slopes / tau) ** 2) / 2) / tau
         cauchy = (tau / LINEAR[0]) / (1 + (tau / LINEAR[0]) ** 2)
-        mass += np.exp(likelihood - likelihood.max()) * prior * cauchy
+        mass += np.exp(likelihood - likelihood.max()) * prior * cauchy * width
     mass /= mass.sum()
     mean = (mass * slopes).sum()
     spread = np.sqrt((mass * (slopes - mean) ** 2).sum())
@@ -53,7 +54,9 @@ def test_the_interval_of_a_log_hazard_covers():
     for seed in range(40):
         rng = np.random.default_rng(seed)
         X, time, event = cohort(150, beta, rng)
-        found = fit_posterior(X, np.zeros(6, dtype=int), LINEAR, GRID, time, event, 1.0)
+        found = fit_posterior(
+            X, np.zeros(6, dtype=int), LINEAR, GRID, time, event, np.ones(len(time))
+        )
         fresh = rng.standard_normal((500, 6))
         variance = np.einsum("ij,jk,ik->i", fresh, found.covariance[3:, 3:], fresh)
         error = np.abs(fresh @ (found.coefficients - beta))
@@ -63,7 +66,7 @@ def test_the_interval_of_a_log_hazard_covers():
 
 def test_noise_shrinks_to_none():
     X, time, event = cohort(400, np.zeros(8), np.random.default_rng(3))
-    found = fit_posterior(X, np.zeros(8, dtype=int), LINEAR, GRID, time, event, 1.0)
+    found = fit_posterior(X, np.zeros(8, dtype=int), LINEAR, GRID, time, event, np.ones(len(time)))
     assert np.abs(found.coefficients).max() < 0.1
 
 
@@ -78,23 +81,28 @@ def test_a_course_of_the_hazard_ratio_is_seen():
         late = 10 + rng.exponential(30, len(X))
         time = np.where(early < 10, early, late) if fading else early
         event = time < 60
-        found = fit_posterior(X, np.array([0]), LINEAR, GRID, np.minimum(time, 60.0), event, 1.0)
+        found = fit_posterior(
+            X, np.array([0]), LINEAR, GRID, np.minimum(time, 60.0), event, np.ones(len(time))
+        )
         courses[fading] = found.course
     assert courses[True] < -0.3
     assert abs(courses[False]) < 0.1
 
 
-def test_a_patient_for_two_counts_as_two():
-    X, time, event = cohort(80, np.array([0.5]), np.random.default_rng(5))
-    once = fit_posterior(X, np.array([0]), LINEAR, GRID, time, event, 2.0)
-    twice = fit_posterior(
-        np.repeat(X, 2, axis=0),
-        np.array([0]),
-        LINEAR,
-        GRID,
-        np.repeat(time, 2),
-        np.repeat(event, 2),
-        1.0,
+def test_a_weight_multiplies_the_time_at_risk():
+    X, time, event = cohort(300, np.array([0.5]), np.random.default_rng(5))
+    twice = np.where(event, 1.0, 2.0)
+    once = fit_posterior(X, np.array([0]), LINEAR, GRID, time, event, twice)
+    rows = np.concatenate([np.arange(300), np.flatnonzero(~event)])
+    all_ = fit_posterior(
+        X[rows], np.array([0]), LINEAR, GRID, time[rows], event[rows], np.ones(len(rows))
     )
-    np.testing.assert_allclose(once.coefficients, twice.coefficients, rtol=0.02)
-    np.testing.assert_allclose(once.covariance, twice.covariance, rtol=0.05, atol=1e-4)
+    np.testing.assert_allclose(once.coefficients, all_.coefficients, rtol=1e-6)
+    np.testing.assert_allclose(once.covariance, all_.covariance, rtol=1e-6, atol=1e-9)
+
+
+def test_without_events_the_posterior_is_finite():
+    X, time, event = cohort(50, np.array([0.5]), np.random.default_rng(6))
+    found = fit_posterior(X, np.array([0]), LINEAR, GRID, time, event & False, np.ones(50))
+    assert np.isfinite(found.covariance).all()
+    assert np.isfinite(found.log_time).all()

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
 from accomplice.training.config import configure
+from accomplice.training.estimators.hazard import TimeGrid
 from accomplice.training.estimators.hazard_posterior import fit_posterior
 from accomplice.training.fitting import survival_interval as fitting
-from accomplice.training.fitting.survival_interval import fit_survival_interval, make_terms
+from accomplice.training.fitting.survival_interval import draw_patients, leading_axes, make_terms
 from accomplice.training.models.survival_interval import (
     LogHazards,
     SurvivalInterval,
-    Terms,
     ends,
 )
 from tests.benchmarks.interval_coverage import coverage, gastric, plain
 from tests.conftest import TINY
+
+GRID = TimeGrid(np.array([0.0, 10.0, 25.0, 60.0]))
+NONE = np.zeros(1, dtype=bool)
+DRAWS = np.random.default_rng(0)
 
 
 @pytest.fixture(scope="module")
@@ -29,13 +31,14 @@ def interval(tiny_trained) -> SurvivalInterval:
 @pytest.fixture(scope="module")
 def forward(tiny_trained, small_cohort):
     model = tiny_trained.primary.model
-    found = model.ensemble.forward(model.blind(small_cohort.values), small_cohort.centre)
-    return model.ensemble.pooled(found), found.design
+    values, read = model.blind(small_cohort.values), model.interval.terms.of
+    found = model.ensemble.forward(values, small_cohort.centre, read)
+    return model.ensemble.pooled(found), found.terms
 
 
 def test_holds_the_prediction_and_never_falls(interval, forward):
-    cumulative, design = forward
-    low, high = ends(interval.log_hazards(cumulative, design))
+    cumulative, terms = forward
+    low, high = ends(interval.log_hazards(cumulative, terms))
     assert low.shape == high.shape == cumulative.shape
     assert (low[:, 0] == 0).all()
     assert (high[:, 0] == 0).all()
@@ -46,9 +49,9 @@ def test_holds_the_prediction_and_never_falls(interval, forward):
 
 
 def test_is_wider_where_ensemble_and_posterior_disagree(interval, forward):
-    cumulative, design = forward
-    apart = interval.log_hazards(5 * cumulative, design)
-    own = interval.log_hazards(cumulative, design)
+    cumulative, terms = forward
+    apart = interval.log_hazards(5 * cumulative, terms)
+    own = interval.log_hazards(cumulative, terms)
     assert (apart.centre > own.centre).all()
     assert apart.variance.mean() > own.variance.mean()
 
@@ -81,39 +84,85 @@ def test_terms_of_any_width_are_standardised(p):
     assert found.shape == (120, len(blocks))
     assert blocks.max() == len(scales) - 1
     assert np.isfinite(found).all()
-    if p == 3:
-        np.testing.assert_allclose(found[:, :3].std(axis=0), 1, rtol=0.02)
-    curved = found[:, blocks == blocks.max()]
-    assert (curved**2).mean() == pytest.approx(1, rel=0.01)
+    for block in range(blocks.max() + 1):
+        assert (found[:, blocks == block] ** 2).mean() == pytest.approx(1, rel=0.01)
     # The curved terms hold nothing that the linear ones do.
-    linear = found[:, blocks < blocks.max()]
-    if p < 100:
-        assert np.abs(linear.T @ curved / 120).max() < 0.1
+    linear, curved = found[:, blocks < blocks.max()], found[:, blocks == blocks.max()]
+    assert len(scales) == (2 if p == 1 else 3)
+    assert np.abs(linear.T @ curved / 120).max() < 0.1
+
+
+def test_terms_of_a_binary_column_are_linear_alone():
+    rng = np.random.default_rng(0)
+    terms, blocks, scales = make_terms(np.repeat([[0.0], [1.0]], 60, axis=0), NONE, rng)
+    assert len(blocks) == len(scales) == 1
+    assert np.abs(terms.of(np.array([[0.5], [3.0]]))).max() < 10
+
+
+@pytest.mark.parametrize("shape", [(100, 7), (100, 300), (300, 100)])
+def test_leading_axes_are_those_of_the_whole_decomposition(shape):
+    X = np.random.default_rng(0).standard_normal(shape) * np.geomspace(5, 0.1, shape[1])
+    found, expected = leading_axes(X, 20), np.linalg.svd(X, full_matrices=False)[2][:20]
+    assert len(found) == len(expected)
+    np.testing.assert_allclose(np.abs((found * expected).sum(axis=1)), 1, atol=1e-6)
 
 
 def test_a_design_without_variation_gives_the_level_alone():
-    rng = np.random.default_rng(0)
-    design = np.ones((100, 4))
-    terms, blocks, scales = make_terms(design, np.zeros(4, dtype=bool), rng)
-    assert isinstance(terms, Terms)
-    assert np.isfinite(terms.of(design)).all()
-    assert len(blocks) == terms.of(design).shape[1]
-    assert len(scales) == blocks.max() + 1
+    terms, blocks, scales = make_terms(np.ones((100, 4)), np.zeros(4, bool), rng=DRAWS)
+    assert terms.of(np.ones((3, 4))).shape == (3, 0)
+    assert len(blocks) == len(scales) == 0
+    time, event = np.linspace(1, 60, 100), np.arange(100) % 2 == 0
+    found = fit_posterior(np.zeros((100, 0)), blocks, scales, GRID, time, event, np.ones(100))
+    rate = np.log(GRID.events(time, event).sum(axis=0) / GRID.exposure(time).sum(axis=0))
+    np.testing.assert_allclose(found.level, rate, atol=0.05)
 
 
-def test_some_of_many_patients_stand_for_all(tiny_trained, tiny_config, monkeypatch):
-    prepared = tiny_trained.primary.fitted.prepared
-    given = SimpleNamespace(weight=1.0, rows=0)
+class TestSample:
+    """Of many patients some stand for all."""
 
-    def recorded(Z, blocks, scales, grid, time, event, weight):
-        given.rows, given.weight = len(Z), weight
-        return fit_posterior(Z, blocks, scales, grid, time, event, weight)
+    def test_events_come_first_and_time_at_risk_is_kept(self, monkeypatch):
+        monkeypatch.setattr(fitting, "MOST_PATIENTS", 1000)
+        event = np.arange(50_000) % 500 == 0
+        rows, weight, loss = draw_patients(event, np.random.default_rng(1))
+        assert len(rows) == len({*rows.tolist()}) == 1000
+        assert event[rows].sum() == event.sum() == 100
+        assert (weight[event[rows]] == 1).all()
+        assert weight[~event[rows]].sum() == pytest.approx(49_900)
+        assert loss == pytest.approx(1 + 100 / 900)
 
-    monkeypatch.setattr(fitting, "MOST_PATIENTS", 100)
-    monkeypatch.setattr(fitting, "fit_posterior", recorded)
-    fit_survival_interval(prepared, tiny_config)
-    assert given.rows == 100
-    assert given.weight == len(prepared.cohort) / 100
+    @pytest.mark.parametrize("share", [0.02, 0.5, 0.98])
+    def test_the_sample_has_the_cohort_s_rate(self, monkeypatch, share):
+        monkeypatch.setattr(fitting, "MOST_PATIENTS", 1000)
+        event = np.random.default_rng(2).random(20_000) < share
+        rows, weight, _ = draw_patients(event, np.random.default_rng(1))
+        seen = event[rows].sum() / weight.sum()
+        assert seen == pytest.approx(event.mean(), rel=1e-9)
+
+    def test_the_interval_of_a_sample_covers(self, monkeypatch):
+        """Rare events: most of the information is kept, and the variance tells what is lost."""
+        monkeypatch.setattr(fitting, "MOST_PATIENTS", 300)
+        beta, covered = np.array([0.5, -0.4, 0.0]), []
+        for seed in range(40):
+            rng = np.random.default_rng(seed)
+            X = rng.standard_normal((3000, 3))
+            time = rng.exponential(900 * np.exp(-X @ beta))
+            followed = rng.uniform(20, 80, 3000)
+            event = time <= np.minimum(followed, 60)
+            rows, weight, loss = draw_patients(event, rng)
+            found = fit_posterior(
+                X[rows],
+                np.zeros(3, dtype=int),
+                np.array([0.5]),
+                GRID,
+                np.minimum(time, followed)[rows],
+                event[rows],
+                weight,
+            )
+            fresh = rng.standard_normal((500, 3))
+            variance = loss * np.einsum("ij,jk,ik->i", fresh, found.covariance[3:, 3:], fresh)
+            error = np.abs(fresh @ (found.coefficients - beta))
+            covered.append((error <= 1.2816 * np.sqrt(variance)).mean())
+        assert 0.73 < np.mean(covered) < 0.9
 
 
 @pytest.mark.parametrize("world", [gastric, plain])

@@ -416,10 +416,8 @@ class TestPredict:
         model = bundle.primary
         blind = model.blind(values)
         answer, own = model.answer(values, None), model.effect.of(blind)
-        forward = model.ensemble.forward(blind)
-        centre, variance = model.interval.log_hazards(
-            model.ensemble.pooled(forward), forward.design
-        )
+        forward = model.ensemble.forward(blind, read=model.interval.terms.of)
+        centre, variance = model.interval.log_hazards(model.ensemble.pooled(forward), forward.terms)
         curves = np.concatenate([np.zeros((len(centre), 1)), np.exp(centre)], axis=1)
         moved = np.log(under(curves, own, np.full(len(values), status))[:, 1:])
         shift = 0.0 if np.isnan(status) else (status - own.propensity) * own.sd

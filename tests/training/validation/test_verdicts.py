@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -32,6 +33,19 @@ class TestCalibration:
         found = of_calibration(MONTHS, joint(0.2))
         assert found.tone == "yes"
         assert "slope 0.800 (0.600 to 0.990)" in found.text
+
+    def test_a_far_slope_that_is_not_significant_is_not_called_right(self):
+        far = [replace(month, slope=Estimate(0.4, -0.5, 1.3)) for month in MONTHS]
+        found = of_calibration(tuple(far), joint(0.2))
+        assert found.tone == "no"
+        assert "too few to exclude one" in found.text
+
+    def test_an_undetermined_slope_is_left_out(self):
+        unknown = Estimate(math.nan, math.nan, math.nan)
+        found = of_calibration(tuple(replace(m, slope=unknown) for m in MONTHS), joint(0.2))
+        assert found.tone == "yes"
+        assert "slope" not in found.text
+        assert "nan" not in found.text
 
     @pytest.mark.parametrize("untested", [None, joint(math.nan)])
     def test_too_few_events_say_nothing(self, untested):

@@ -85,7 +85,7 @@ def calibration(review: Review) -> Verdict:
         said = f"{_first(' and '.join(departures(joint)))} (one test over all follow-up, "
         return Verdict("caution", f"{said}p = {joint.p:.2g}).")
     slopes = ", ".join(f"{at.slope.value:.2f} at {at.month:.0f}" for at in judged)
-    unsure = [at for at in judged if not _near(at.slope) or not _near(at.observed_expected)]
+    unsure = [at for at in judged if not is_near(at.slope) or not is_near(at.observed_expected)]
     if unsure:
         months = ", ".join(f"{at.month:.0f}" for at in unsure)
         return Verdict(
@@ -286,7 +286,7 @@ def departures(joint: JointCalibration) -> list[str]:
     return found or [max(said, key=lambda text: abs(math.log(max(said[text].value, 1e-9))))]
 
 
-def _near(found: Estimate) -> bool:
+def is_near(found: Estimate) -> bool:
     """Whether a figure that should be 1 is within ``SOUND``, or not determined."""
     return not math.isfinite(found.value) or SOUND[0] <= found.value <= SOUND[1]
 
