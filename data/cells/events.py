@@ -30,10 +30,13 @@ _NO_EVENT = re.compile(r"(alive|living|lost to follow)\b(?! or ).*")
 def event_meaning(text: str) -> bool | None:
     """Return whether the text of a cell means the event; None if it is not a known coding.
 
-    In ``1:DECEASED`` the number decides.
+    In ``1:DECEASED`` the number decides, unless the whole label is a known word of the other
+    meaning, as in ``1:LIVING``: then the coding is not known.
     """
-    coded = re.match(r"^([01]):", text)
+    coded = re.match(r"^([01]):(.*)", text)
     word = _plain(coded.group(1) if coded else text)
+    if coded and EVENT_WORDS.get(_plain(coded.group(2)), word == "1") is not (word == "1"):
+        return None
     if word in EVENT_WORDS:
         return EVENT_WORDS[word]
     if _DEATH.fullmatch(word):

@@ -148,10 +148,13 @@ def draft_study(
     identity = identify(frame, source.id, answers.rows, outcome, panel, words)
     frame = identity.frame
     if frame.empty:
-        raise InputError(
-            f"{path}: --rows leaves none of its {len(table)} rows: times of latest_before count "
-            "from the start of follow-up, before which they are negative"
-        )
+        why = "none of them is of a tumour"
+        if identity.rows is not None and not isinstance(identity.rows.one_per_patient, str):
+            why = (
+                "times of latest_before count from the start of follow-up, before which they are "
+                "negative"
+            )
+        raise InputError(f"{path}: of its {len(table)} rows none is left as a patient's: {why}")
     used = _used(frame, [*roles, ("id", identity.id)])
     if centre is not None and (lacking := int(without_missing(frame[centre], words).isna().sum())):
         identity.notes.append(f"centre: {lacking} of {len(frame)} patients have none in '{centre}'")

@@ -11,12 +11,12 @@ import pandas as pd
 from pandas.api.types import is_float_dtype, is_numeric_dtype
 from pydantic import ValidationError
 
-from accomplice.data.arrays import Ints
 from accomplice.data.cells.dates import date_form
-from accomplice.data.errors import InputError
+from accomplice.data.errors import InputError, some
 from accomplice.data.panels.panel import Panel, key_of, matches
 from accomplice.data.readers.columns import column
 from accomplice.data.rows.barcodes import read_barcodes
+from accomplice.data.rows.equal_rows import equal_pairs, row_codes, value_codes
 from accomplice.data.rows.one_per_patient import SAMPLE_TYPE, one_per_patient
 from accomplice.data.study_parts import Rows, as_level
 
@@ -31,6 +31,8 @@ WAYS = "first|last|primary|mean|latest_before:COLUMN"
 #: Fewest groups of alike rows that are taken for several rows of one patient; also the maximum of
 #: distinct values of a column that may tell normal tissue from tumours.
 FEWEST_GROUPS = 5
+#: Share of rows without an identifier up to which the column is asked about.
+FEW_BLANK = 0.05
 #: Mean number of rows per value of a column named like a patient's identifier, above which the
 #: column groups patients and does not identify them.
 MOST_ROWS = 100
@@ -138,6 +140,8 @@ def identify(
     if rows is None and made is None:
         found.asked += _alike(frame, who, outcome)
         found.asked += _normal_tissue(frame, who)
+        if who is None:
+            found.asked += _incomplete_id(frame, panel)
         if who is None and not found.asked:
             _check_same(found)
     return found
@@ -159,6 +163,26 @@ def _unique_id(frame: pd.DataFrame, panel: Panel) -> str | None:
             if not texts.duplicated().any():
                 return str(name)
     return None
+
+
+def _incomplete_id(frame: pd.DataFrame, panel: Panel) -> list[str]:
+    """Return a question if a column of identifiers, each once, is blank in few rows.
+
+    Such a row may be a summary, and without the column no patient is known again.
+    """
+    for name, cells in frame.items():
+        blank = cells.isna().to_numpy()
+        few = 0 < blank.sum() <= max(1, FEW_BLANK * len(frame))
+        if few and matches(panel.ids, key_of(str(name))):
+            if cells[~blank].map(as_level).duplicated().any():
+                continue
+            rows = (np.flatnonzero(blank) + 1).tolist()
+            return [
+                f"column '{name}': {len(rows)} of {len(frame)} rows have no identifier (row "
+                f"{some(rows, 3, quote='')} of the table): remove them if they are no patients, or "
+                f"fill the cells; --rows {ALL} takes each row as a patient, numbered"
+            ]
+    return []
 
 
 def _repeated(
@@ -183,7 +207,7 @@ def _repeated(
     columns = [str(name) for name in frame.columns if str(name) not in taken]
     for name in columns:
         if matches(panel.patients, key_of(name)):
-            codes, n = _groups(frame[name].map(as_level, na_action="ignore"))
+            codes, n = value_codes(frame[name].map(as_level, na_action="ignore"))
             if MOST_ROWS * n >= len(frame) and 1 < n < (codes >= 0).sum():
                 return name
     candidates = {}
@@ -203,18 +227,6 @@ def _worded(cells: pd.Series) -> bool:
     return bool(pd.to_numeric(cells.dropna(), errors="coerce").isna().mean() > 0.5)
 
 
-def _groups(cells: pd.Series) -> tuple[Ints, int]:
-    """Return a code for each cell (n,), -1 where missing, and the number of codes.
-
-    In a column with lists all codes are -1, and their number is 0.
-    """
-    try:
-        codes, distinct = pd.factorize(cells, use_na_sentinel=True)
-    except TypeError:
-        return np.full(len(cells), -1), 0
-    return codes, len(distinct)
-
-
 def _same_outcome(frame: pd.DataFrame, cells: pd.Series, outcome: Sequence[str]) -> bool:
     """Whether the repeated values of a column are patients, since each has one outcome.
 
@@ -223,10 +235,10 @@ def _same_outcome(frame: pd.DataFrame, cells: pd.Series, outcome: Sequence[str])
     """
     if not outcome:
         return False
-    codes, n = _groups(cells)
+    codes, n = value_codes(cells)
     if n < FEWEST_GROUPS or n > 0.95 * len(frame):
         return False
-    ends = _rows(frame, outcome)
+    ends = row_codes(frame, outcome)
     if len(np.unique(ends)) < 0.3 * n:
         return False
     known = pd.DataFrame({"who": codes, "end": ends})[codes >= 0]
@@ -249,7 +261,7 @@ def _has_normals(cells: pd.Series) -> bool:
 
 def _ask(frame: pd.DataFrame, name: str) -> str:
     """Return the error text on several rows of a patient, with the options that choose one."""
-    codes, n = _groups(frame[name])
+    codes, n = value_codes(frame[name])
     return (
         f"column '{name}': {int((codes >= 0).sum()) - n} rows repeat a patient ({len(frame)} rows, "
         f"{n} patients): say which row counts with --id '{name}' --rows {WAYS} (rows in the study "
@@ -265,7 +277,7 @@ def _alike(frame: pd.DataFrame, id: str | None, outcome: Sequence[str]) -> list[
     """
     if not outcome:
         return []
-    ends = _rows(frame, outcome)
+    ends = row_codes(frame, outcome)
     measured = frame.select_dtypes("float")
     with np.errstate(invalid="ignore"):
         whole = (np.nan_to_num(measured.to_numpy(dtype=float)) % 1 == 0).all(axis=0)
@@ -280,11 +292,11 @@ def _alike(frame: pd.DataFrame, id: str | None, outcome: Sequence[str]) -> list[
     ][:MOST_COMPARED]
     if not clinical:
         return []
-    profile = _rows(frame, clinical)
+    profile = row_codes(frame, clinical)
     n = len(frame)
     both = pd.factorize(ends * (profile.max() + 1) + profile)[0]
-    pairs = {key: _pairs(codes) for key, codes in (("end", ends), ("both", both))}
-    chance = pairs["end"] * 2 * _pairs(profile) / max(n * (n - 1), 1)
+    pairs = {key: equal_pairs(codes) for key, codes in (("end", ends), ("both", both))}
+    chance = pairs["end"] * 2 * equal_pairs(profile) / max(n * (n - 1), 1)
     alike = int((np.bincount(both)[both] > 1).sum())
     sizes = np.bincount(both)
     usual = int(np.bincount(sizes).argmax())
@@ -306,7 +318,7 @@ def _normal_tissue(frame: pd.DataFrame, who: str | None) -> list[str]:
     Only columns of text with two to ``FEWEST_GROUPS`` distinct values are read.
     """
     for name, cells in frame.items():
-        if is_numeric_dtype(cells.dtype) or not 1 < _groups(cells)[1] <= FEWEST_GROUPS:
+        if is_numeric_dtype(cells.dtype) or not 1 < value_codes(cells)[1] <= FEWEST_GROUPS:
             continue
         texts = cells.dropna().astype(str).str.lower()
         normal = texts.str.contains(_NORMAL)
@@ -350,31 +362,18 @@ def _check_same(found: Identity) -> None:
     Where chance is likely, from ``DOUBTFUL`` expected pairs on, they are not mentioned.
     """
     frame = found.frame
-    columns = [_groups(frame[name]) for name in frame.columns]
+    columns = [value_codes(frame[name]) for name in frame.columns]
     codes = np.zeros(len(frame), dtype=np.int64)
     for own, n in columns:
         codes = pd.factorize(codes * (n + 1) + own + 1)[0]
     first = np.unique(codes, return_index=True)[1]
     twice, pairs = len(codes) - len(first), max(len(first) * (len(first) - 1) / 2, 1.0)
     # Expected number of pairs that are equal in all columns, if the columns are independent.
-    chance = pairs * float(np.prod([max(_pairs(own[first] + 1), 1) / pairs for own, _ in columns]))
+    chance = pairs * float(
+        np.prod([max(equal_pairs(own[first] + 1), 1) / pairs for own, _ in columns])
+    )
     text = f"{twice} rows are the same in all columns as another: remove them"
     if twice and chance < UNLIKELY:
         found.asked.append(f"{text}, or give --rows {ALL} if each row is a patient")
     elif twice and chance < DOUBTFUL:
         found.notes.append(f"{text} if they repeat a patient")
-
-
-def _rows(frame: pd.DataFrame, columns: Sequence[str]) -> Ints:
-    """Return a number for each row (n,), equal where the rows are equal in all columns."""
-    codes = np.zeros(len(frame), dtype=np.int64)
-    for name in columns:
-        own = pd.factorize(frame[name])[0] + 1
-        codes = pd.factorize(codes * (own.max() + 1) + own)[0]
-    return codes
-
-
-def _pairs(codes: Ints) -> float:
-    """Return the number of pairs of rows (n,) with equal codes."""
-    counts = np.bincount(codes).astype(float)
-    return float((counts * (counts - 1) / 2).sum())

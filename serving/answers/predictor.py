@@ -136,8 +136,9 @@ class Predictor:
         quantities: dict[str, Iterable[Any]] = {"patient_id": read.ids}
         quantities |= {name: column.tolist() for name, column in columns.items()}
         quantities["flags"] = read.flags
-        if curves is not None:
-            quantities |= {"interval": repeat(LEVEL, len(curves)), "curve": curves}
+        if curves is not None and self.bundle.primary is not None:
+            level = None if self.bundle.primary.interval is None else LEVEL
+            quantities |= {"interval": repeat(level, len(curves)), "curve": curves}
         answers = []
         for row in zip(*quantities.values(), strict=True):
             answer = dict(zip(quantities, row, strict=True))

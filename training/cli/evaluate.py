@@ -133,7 +133,7 @@ def evaluate(
     print(f"run      {logged.run_id}")
     if logged.bundle is not None:
         print(f"next     accomplice predict {quoted(logged.bundle)} TABLE --out predictions.csv")
-    elif verdicts(found)["calibration"].tone == "alarm":
+    elif verdicts(found)["calibration"].tone == "alarm" and found.overlap.status != "fired":
         print(f"next     accomplice evaluate {shlex.quote(model)} {quoted(study)} --recalibrate")
 
 

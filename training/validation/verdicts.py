@@ -26,7 +26,8 @@ def of_discrimination(validation: Validation) -> Verdict:
     """Return the verdict on discrimination, by the 95 % interval of Uno's C.
 
     The tone is ``absent`` without an interval, ``alarm`` if its lower end is at most 0.5,
-    ``caution`` if Uno's C is certainly lower than in training, and else ``yes``.
+    ``caution`` if training patients are among these or Uno's C is certainly lower than in training,
+    and else ``yes``.
     """
     here, change = validation.evaluation.scores[MODEL].uno_c, validation.change_in_c
     figure = f"Uno's C {here}"
@@ -35,6 +36,10 @@ def of_discrimination(validation: Validation) -> Verdict:
     if here.low <= 0.5:
         return Verdict("alarm", f"Discrimination is not shown to be better than chance: {figure}.")
     beside = f"{figure}, against {validation.trained.figures['uno_c']} in training"
+    if validation.overlap.status == "fired":
+        return Verdict(
+            "caution", f"Training patients are among these, so that it flatters: {beside}."
+        )
     if change.high < 0:
         return Verdict("caution", f"Discrimination holds up in part: {beside}, which is higher.")
     return Verdict("yes", f"Discrimination holds up: {beside}.")

@@ -15,6 +15,8 @@ from accomplice.data.cells.missing import MISSING
         *((t, True) for t in ("Dead of other causes", "uncensored", "Death", "DEAD WITH TUMOR")),
         *((t, False) for t in ("0", "N", "NED", "AWD", "LIVING", "Alive with disease", "Censored")),
         *((t, False) for t in ("0:LIVING", "Lost to follow-up")),
+        *((t, None) for t in ("1:LIVING", "0:DECEASED", "1: Alive", "0:dead")),
+        *((t, False) for t in ("0:Dead of other causes", "0:DiseaseFree", "0:ALIVE OR DEAD")),
         *((t, None) for t in ("2", "ALIVE OR DEAD TUMOR FREE", "dead or alive tumor free", "x")),
     ],
 )

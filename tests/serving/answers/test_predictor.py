@@ -117,6 +117,7 @@ def test_a_model_without_an_interval_gives_a_curve_alone(
     without = Predictor(replace(bundle, survival=survival), "0" * 64)
     answer = without.answers(CheckedRequest([patient], (12.0,)))[0]
     assert not any("_low@" in name and "benefit" not in name for name in answer)
+    assert answer["interval"] is None
     assert all(p["low"] is p["high"] is None and 0 <= p["survival"] <= 1 for p in answer["curve"])
 
 
