@@ -12,25 +12,24 @@ from tests.benchmarks import (
     benefit,
     big_metrics,
     big_training,
-    characteristics,
-    coverage,
-    interval_coverage,
     response,
     serving,
     trial_speed,
 )
+from tests.benchmarks.characteristics import __main__ as characteristics
+from tests.benchmarks.characteristics import metrics, patient_interval
 
 #: Name -> benchmark, the quick ones first.
 BENCHMARKS: dict[str, Callable[[], None]] = {
     "response": response.main,
     "trial": trial_speed.main,
     "metrics": big_metrics.main,
-    "coverage": coverage.main,
+    "coverage": metrics.main,
     "serving": lambda: serving.main([]),
     "training": big_training.main,
     "benefit": lambda: benefit.main([]),
     "characteristics": lambda: characteristics.main([]),
-    "interval": lambda: interval_coverage.main([]),
+    "interval": lambda: patient_interval.main([]),
     "accuracy": lambda: accuracy.main([]),
 }
 

@@ -15,7 +15,7 @@ from accomplice.training.models.survival_interval import (
     SurvivalInterval,
     ends,
 )
-from tests.benchmarks.interval_coverage import coverage, gastric, plain
+from tests.benchmarks.characteristics.patient_interval import coverage, gastric, plain
 from tests.conftest import TINY
 
 GRID = TimeGrid(np.array([0.0, 10.0, 25.0, 60.0]))

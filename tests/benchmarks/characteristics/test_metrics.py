@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.benchmarks.coverage import (
+from tests.benchmarks.characteristics.metrics import (
     FOLLOW_UP,
     LEVEL,
     PATIENTS,

@@ -1,0 +1,25 @@
+"""Prints each table of operating characteristics, or those that are named."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+
+from tests.benchmarks.characteristics import advice
+
+#: Name -> prints one table.
+TABLES: dict[str, Callable[[], None]] = {
+    "advice": lambda: advice.main([]),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("table", nargs="*", default=list(TABLES), help=", ".join(TABLES))
+    for name in parser.parse_args(arguments).table:
+        TABLES[name]()
+
+
+if __name__ == "__main__":
+    main()
