@@ -271,8 +271,7 @@ def evaluate(
     described = study.study if isinstance(study, Cohort) else _study(study)
     predicted, observed = choose_endpoint(bundle, described, endpoint)
     cohort = study if isinstance(study, Cohort) else load_cohort(described, observed, further=False)
-    if cohort.endpoint != observed:
-        cohort = cohort.with_endpoint(observed)
+    cohort = cohort.with_endpoint(observed)
     refuse_seen(bundle, cohort, described.name)
     asked = {"seed": seed, "evaluation.bootstraps": bootstraps}
     given = {key: value for key, value in asked.items() if value is not None}
@@ -363,7 +362,7 @@ def _patients(study: Study | Patients | Location, config: Config) -> Patients:
         if not isinstance(study, Cohort):
             study.study.survival_endpoint(wanted)
             raise InputError(f"endpoint: the patients were loaded without '{wanted}'")
-        return study if wanted == study.endpoint else study.with_endpoint(wanted)
+        return study.with_endpoint(wanted)
     return read_endpoints(_study(study), Path(), config.endpoint, further=config.further_endpoints)
 
 

@@ -179,12 +179,14 @@ class Cohort(Patients):
         return Outcome(np.minimum(self.time, self.horizon), seen)
 
     def with_endpoint(self, name: str) -> Cohort:
-        """Return the cohort of a further survival endpoint.
+        """Return the cohort of a survival endpoint, this one's own or a further one.
 
         Raises:
             InputError: the study has no such endpoint, or the cohort was loaded without it.
         """
         self.study.survival_endpoint(name)
+        if name == self.endpoint:
+            return self
         if name not in self.further:
             raise InputError(f"endpoint: the cohort was loaded without '{name}': load it with that")
         return self.further[name]

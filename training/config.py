@@ -44,7 +44,7 @@ class Grid(_Part):
     bins: Annotated[int, Field(ge=1, le=100)] = 12
     """Maximum of bins."""
     events_each: Count = 8
-    """Minimum of events in a bin, where events suffice."""
+    """Events for each bin, which set the number of bins: at least three where events suffice."""
 
 
 class AnchorConfig(_Part):

@@ -114,18 +114,19 @@ class Limits:
         token_file = environ.get(TOKENS_VARIABLE)
         return cls(
             tokens=read_tokens(Path(token_file)) if token_file else {},
-            concurrency=int(_number(environ, CONCURRENCY_VARIABLE, CONCURRENCY)),
+            concurrency=int(_number(environ, CONCURRENCY_VARIABLE, CONCURRENCY, whole=True)),
             body=int(_number(environ, BODY_VARIABLE, BODY_MB) * 2**20),
         )
 
 
-def _number(environ: Mapping[str, str], name: str, default: float) -> float:
+def _number(environ: Mapping[str, str], name: str, default: float, *, whole: bool = False) -> float:
     try:
         value = float(environ.get(name, default))
     except ValueError:
         value = 0.0
-    if not 0 < value < BELOW:
-        raise InputError(f"{name}: must be a number above 0 and below {BELOW}")
+    if not 0 < value < BELOW or (whole and not value.is_integer()):
+        kind = "whole number" if whole else "number"
+        raise InputError(f"{name}: must be a {kind} above 0 and below {BELOW}")
     return value
 
 

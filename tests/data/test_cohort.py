@@ -404,6 +404,12 @@ class TestSeveralEndpoints:
         assert (cohort.endpoint, len(cohort), list(cohort.further)) == ("dfs", 3, ["os"])
         assert len(cohort.further["os"]) == 4
 
+    def test_its_own_endpoint_is_the_cohort_itself(self):
+        cohort = build_cohort(*several())
+        assert cohort.with_endpoint("os") is cohort
+        with pytest.raises(InputError, match="loaded without 'dfs'"):
+            cohort.with_endpoint("dfs")
+
     def test_others_are_read_on_request_alone(self):
         study, frame = several(drop_without_follow_up=False)
         assert build_cohort(study, frame).further == {}

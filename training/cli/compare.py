@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from itertools import product
 from pathlib import Path
+from string import ascii_uppercase
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from accomplice.training.evaluation.comparison import Comparison
     from accomplice.training.tracking.contenders import Contender
 
+#: Names of the models after the first in the output: B to Z, AA to ZZ.
+LETTERS = [*ascii_uppercase, *map("".join, product(ascii_uppercase, repeat=2))][1:]
 #: Number of characters of a digest or fingerprint that are printed.
 SHORT = 12
 
@@ -63,6 +67,8 @@ def compare(
     replaced = figures is not None and check_file(figures, [Path(model) for model in models])
     if len(models) < 2:
         raise InputError("compare: name two models or more")
+    if len(models) > len(LETTERS):
+        raise InputError(f"compare: name {len(LETTERS)} models or fewer")
     contenders = [contest.contender(model) for model in models]
     judged_on = contest.endpoint_of(contenders[0], endpoint)
     first, *others = contenders
@@ -78,7 +84,7 @@ def compare(
         cohort = contest.cohort_of([first, *fresh], study, judged_on)
         record["cohort"] = {"study": cohort.study.name, "fingerprint": cohort.fingerprint()}
         own = contest.predict(first, cohort, judged_on, study)
-    for letter, other in zip("BCDEFGHIJKLMNOPQRSTUVWXYZ", others, strict=False):
+    for letter, other in zip(LETTERS, others, strict=False):
         for line in _introduce({"A": first, letter: other}):
             print(line)
         if other not in fresh:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from accomplice.data.study import Study
+from accomplice.data.study_parts import FirstOf, FromDates, SurvivalEndpoint
 from accomplice.training.bundle import Bundle
 from accomplice.training.evaluation.record import Review, read_review
 from accomplice.training.metrics.table import deciding, label, listed
@@ -63,12 +64,28 @@ def _outcomes(study: Study) -> Iterator[str]:
     """Yield for each endpoint a sentence on the columns and values that define it."""
     for name, e in study.endpoints.survival.items():
         horizon = f", judged to {e.horizon:g} months" if e.horizon is not None else ""
-        yield f"`{name}`: time `{e.time}` ({e.unit}), event `{e.event}`{horizon}"
+        yield f"`{name}`: time {_time(e)} ({e.unit}), event `{e.event}`{horizon}"
     for name, binary in study.endpoints.binary.items():
         yield (
             f"`{name}`: column `{binary.column}`, positive {_joined(binary.positive)}, "
             f"negative {_joined(binary.negative)}"
         )
+
+
+def _time(endpoint: SurvivalEndpoint) -> str:
+    """Return the columns of an endpoint's time, in words."""
+    match endpoint.time:
+        case FirstOf(first_of=names):
+            return f"in the first filled of {_code(names)}"
+        case FromDates(start=start, to=names):
+            return f"from `{start}` to the first filled of {_code(names)}"
+        case name:
+            return f"`{name}`"
+
+
+def _code(names: Iterable[str]) -> str:
+    """Return names in code marks, joined by commas."""
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def _predictors(study: Study) -> Rows:

@@ -302,7 +302,7 @@ class TestEnvironment:
         )
         assert (made.concurrency, made.body, list(made.tokens.values())) == (7, 2**19, ["a"])
 
-    @pytest.mark.parametrize("value", ["0", "-1", "many", "nan", "inf"])
+    @pytest.mark.parametrize("value", ["0", "-1", "0.5", "7.5", "many", "nan", "inf"])
     def test_a_limit_that_is_none_is_refused(self, value: str) -> None:
         with pytest.raises(InputError, match=CONCURRENCY_VARIABLE):
             Limits.of_environment({CONCURRENCY_VARIABLE: value})

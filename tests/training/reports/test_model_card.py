@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from accomplice.data.study_parts import FirstOf, FromDates
 from accomplice.training.evaluation.record import REVIEW
 from accomplice.training.reports.model_card import PERSON, model_card
 from tests.training.reports.made_review import made_review
@@ -53,6 +54,29 @@ def test_lists_predictors_with_unit_and_levels(card, bundle):
         for name in features:
             assert f"| {name} | {modality} |" in card
     assert "| age | clinical | number | years | 18 to 100 |" in card
+
+
+@pytest.mark.parametrize(
+    ("time", "said"),
+    [
+        ("os_months", "time `os_months` (months)"),
+        (FirstOf(first_of=("death", "last_seen")), "time in the first filled of `death`, `last_"),
+        (
+            FromDates(start="surgery", to=("death", "last_seen")),
+            "time from `surgery` to the first filled of `death`, `last_seen` (months)",
+        ),
+    ],
+)
+def test_names_the_columns_of_the_time(bundle, time, said):
+    study = bundle.study
+    survival = {
+        name: endpoint.model_copy(update={"time": time})
+        for name, endpoint in study.endpoints.survival.items()
+    }
+    endpoints = study.endpoints.model_copy(update={"survival": survival})
+    assert said in model_card(
+        replace(bundle, study=study.model_copy(update={"endpoints": endpoints}))
+    )
 
 
 def test_gives_performance_with_intervals(card):
