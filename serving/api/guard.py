@@ -76,6 +76,7 @@ CLOSE = ((b"connection", b"close"),)
 
 #: Status -> code and message of a refusal.
 REFUSALS = {
+    400: ("cut_off", "the body ended before its stated length"),
     403: (
         "tokens_needed",
         "other machines can reach this server, and it knows no tokens: it refuses every request",
@@ -166,11 +167,11 @@ class Guard:
             await send_error(sender, refused.status, REFUSALS[refused.status], refused.headers)
 
     async def _admit(self, scope: Message, receive: Receive, send: _Sender) -> None:
-        """Answer a request that passes all checks, unless its client has gone.
+        """Answer a request that passes all checks.
 
         Raises:
-            _RefusedError: the request fails a check, or the service does not begin its answer in
-                time.
+            _RefusedError: the request fails a check, its client has gone, or the service does not
+                begin its answer in time.
         """
         headers = {name.lower(): value for name, value in scope["headers"]}
         if not self.limits.tokens and _from_outside(scope):
@@ -186,8 +187,7 @@ class Guard:
             if scope["method"] == "POST" and not _is_json(scope):
                 raise _RefusedError(415)
             body = await _read_body(headers, receive, self.limits.body)
-            if body is not None:
-                await self._pass_on(scope, body, receive, send)
+            await self._pass_on(scope, body, receive, send)
         finally:
             self._under_way -= 1
 
@@ -242,11 +242,12 @@ class _Sender:
         await self._send(message)
 
 
-async def _read_body(headers: Mapping[bytes, bytes], receive: Receive, most: int) -> bytes | None:
-    """Return a request's body of at most ``most`` bytes; None if the client has gone.
+async def _read_body(headers: Mapping[bytes, bytes], receive: Receive, most: int) -> bytes:
+    """Return a request's body of at most ``most`` bytes.
 
     Raises:
-        _RefusedError: the body is too large or too slow, or its stated length is no number.
+        _RefusedError: the body is too large, too slow or cut off, or its stated length is no
+            number.
     """
     stated = headers.get(b"content-length", b"0")
     if not stated.isdigit():
@@ -262,7 +263,8 @@ async def _read_body(headers: Mapping[bytes, bytes], receive: Receive, most: int
             while more and received <= DRAINED * most:
                 message = await receive()
                 if message["type"] != "http.request":
-                    return None
+                    # The client has gone, but BentoML waits until an answer begins.
+                    raise _RefusedError(400, CLOSE)
                 part = message.get("body", b"")
                 received += len(part)
                 more = message.get("more_body", False)
