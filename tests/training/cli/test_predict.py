@@ -76,6 +76,12 @@ def tables(tmp_path_factory, people) -> list[Path]:
     return [where / "people.csv", where / "people.parquet"]
 
 
+@pytest.fixture(scope="module")
+def wholes(bundle, tables) -> list[pd.DataFrame]:
+    """The answers to each table, read and predicted as a whole."""
+    return [bundle.predict(read_patients(path, bundle.study), TIMES, RATES) for path in tables]
+
+
 @pytest.fixture
 def small_blocks(monkeypatch) -> None:
     for module in (abreast, scaling):
@@ -98,15 +104,14 @@ def assert_same(found: pd.DataFrame, expected: pd.DataFrame) -> None:
     surveyed=st.integers(1, 200),
 )
 def test_parts_of_any_size_get_the_numbers_of_the_whole(
-    small_blocks, bundle, tables, columns, cells, blocks, surveyed
+    small_blocks, bundle, tables, wholes, columns, cells, blocks, surveyed
 ):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(predicting, "BLOCKS", blocks)
         patch.setattr(predicting, "CELLS", cells)
         patch.setattr(table_reader, "SURVEYED", surveyed)
         rows = rows_of_part(columns)
-        for path in tables:
-            expected = bundle.predict(read_patients(path, bundle.study), TIMES, RATES)
+        for path, expected in zip(tables, wholes, strict=True):
             parts = stream_patients(path, bundle.study).parts(rows)
             given = list(answered(bundle, parts, TIMES, RATES, lambda _: None, explain=False))
             assert len(given) == -(-len(expected) // rows)
