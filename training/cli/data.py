@@ -168,7 +168,7 @@ def check(study: Study) -> None:
     """
     from rich.console import Console
 
-    from accomplice.data.check import check_study, render
+    from accomplice.data.checks.check import check_study, render
 
     render(check_study(study), Console())
     print(f"next: accomplice train {quoted(study)}")

@@ -1,4 +1,4 @@
-"""The verb ``power``: the patients that a test of a treatment-by-marker interaction needs."""
+"""The verb ``power``: the patients that an interaction or a prediction model needs."""
 
 from __future__ import annotations
 
@@ -39,15 +39,28 @@ Scale = Literal["half", "sd"]
 SHARE = between("a share", 0.01, 0.99)
 #: Parser of a hazard ratio.
 RATIO = between("a ratio", 0.01, 100)
+#: Parser of a rate or a time.
+POSITIVE = between("a number", 1e-6, 1e6)
+#: Options of an interaction alone, and those of a prediction model alone.
+INTERACTION = (
+    *("marker", "sizes", "events", "treated", "marker_known", "hr_low", "hr_high", "interaction"),
+    *("hr_marker", "scale", "alpha", "draws", "seed", "out"),
+)
+PREDICTION = ("parameters", "c", "r2", "rate", "mean_follow_up", "horizon")
 
 
 def power(
+    context: typer.Context,
     study: Annotated[
         Path | None, typer.Argument(metavar="STUDY", help="study file of a cohort at hand")
     ] = None,
     *,
     marker: Annotated[str | None, option("MARKER", "the study's feature; with STUDY only")] = None,
     endpoint: Endpoint = None,
+    prediction: Annotated[
+        bool,
+        typer.Option("--prediction", help="ask for the patients that a prediction model needs"),
+    ] = False,
     n: Annotated[int | None, option("N", "patients (default: 409, or the study's)", count)] = None,
     sizes: Annotated[
         Sequence[int] | None,
@@ -106,11 +119,38 @@ def power(
     ] = 0.05,
     draws: Annotated[int, option("N", "cohorts a size (default: 1000)", count)] = 1000,
     seed: Annotated[int, option("SEED", "of the draws (default: 0)", natural)] = 0,
+    parameters: Annotated[
+        int | None,
+        option("P", "--prediction: candidate parameters (default: of the study's features)", count),
+    ] = None,
+    c: Annotated[
+        float | None,
+        option("C", "--prediction: anticipated concordance", between("a C", 0.5, 0.99)),
+    ] = None,
+    r2: Annotated[
+        float | None,
+        option(
+            "R2",
+            "--prediction: in place of --c, anticipated Cox-Snell R2 (default: 0.15 of its "
+            "maximum)",
+            between("an R2", 0.0001, 0.99),
+        ),
+    ] = None,
+    rate: Annotated[
+        float | None,
+        option("RATE", "--prediction: events in a unit of time of follow-up", POSITIVE),
+    ] = None,
+    mean_follow_up: Annotated[
+        float | None, option("TIME", "--prediction: mean follow-up, in that unit", POSITIVE)
+    ] = None,
+    horizon: Annotated[
+        float | None, option("TIME", "--prediction: time to which risk is predicted", POSITIVE)
+    ] = None,
     out: Annotated[
         Path | None, option("FILE", "figure (.png, .svg, .pdf); its numbers go to a .json beside")
     ] = None,
 ) -> None:
-    """Power of a treatment-by-marker interaction, by simulation.
+    """Patients needed, for a treatment-by-marker interaction or a prediction model.
 
     Simulates cohorts in which a treatment works less where a marker is high, analyses each by a Cox
     model, and counts how often the interaction is significant: at --n, along a curve of sizes, and
@@ -126,7 +166,30 @@ def power(
     followed are read from its cohort, but for what an option says: the last example asks what it
     would bring to measure the marker in all patients. Effects are never read from a cohort: assume
     them.
+
+    --prediction asks what a prediction model needs instead, by the criteria of Riley et al. (BMJ
+    2020): effects that shrink to no less than 0.9 of their size in new patients, an R2 too good by
+    0.05 at most, and the overall risk at the horizon known to within 0.05. Say what is known of the
+    patients, of the model, and what C is expected of it by the literature:
+
+      accomplice power --prediction --parameters 30 --rate .065 --mean-follow-up 2.07 --horizon 2
+      accomplice power study.yaml --prediction --c 0.7
+      accomplice power study.yaml --prediction --c 0.7 --parameters 12 --n 600
+
+    A number that acts linearly is one parameter, a category one fewer than its levels, a spline or
+    a product more; all candidates count, not those that are chosen in the end. Rate, follow-up and
+    horizon are in one unit of time, with a STUDY in months, and read from it where not given; --n
+    says how much the effects of so many patients would shrink, the study's by default. A penalty
+    makes up for part of it, but is itself uncertain where patients are few.
     """
+    other = INTERACTION if prediction else PREDICTION
+    given = [name for name in other if _given(context, name)]
+    if given:
+        named = f"--{given[0].replace('_', '-')}"
+        raise InputError(f"{named}: {'not with' if prediction else 'give it with'} --prediction")
+    if prediction:
+        say_prediction(study, endpoint, n, parameters, c, r2, rate, mean_follow_up, horizon)
+        return
     from rich.console import Console
 
     from accomplice.training.power.report import LEGEND, assumptions, conclusion, record, table
@@ -170,6 +233,57 @@ def power(
             figure.savefig(part, format=out.suffix[1:], metadata=FIGURES[out.suffix])
         say_replaced(replaced)
         print(f"wrote {out} and {out.with_suffix('.json')}")
+
+
+def _given(context: typer.Context, name: str) -> bool:
+    """Return whether an option stands on the command line, not its default alone."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def say_prediction(
+    study: Path | None,
+    endpoint: str | None,
+    n: int | None,
+    parameters: int | None,
+    c: float | None,
+    r2: float | None,
+    rate: float | None,
+    mean_follow_up: float | None,
+    horizon: float | None,
+) -> None:
+    """Print the patients that a prediction model needs; arguments as the options of ``power``.
+
+    Raises:
+        InputError: neither options nor a study say the parameters or the patients, or R² is not
+            possible.
+    """
+    from rich.console import Console
+
+    from accomplice.data.checks.sample_size import parameters_of, sample_size
+    from accomplice.data.loading import load_cohort
+    from accomplice.training.power.prediction import (
+        anticipated,
+        assumptions,
+        conclusion,
+        population_of,
+        table,
+    )
+
+    cohort = None if study is None else load_cohort(study, endpoint)
+    population = population_of(cohort, rate, mean_follow_up, horizon)
+    expected, source = anticipated(population, c, r2)
+    if cohort is not None:
+        parameters = parameters or parameters_of(cohort.study.features.values())
+        n = n or len(cohort)
+    if parameters is None:
+        raise InputError("--parameters: how many the model may have, or name a study file")
+    found = sample_size(population, parameters, expected)
+    if cohort is not None:
+        say_cohort(cohort)
+    print("\n".join(assumptions(population, parameters, expected, source)))
+    Console().print(table(found))
+    print("\n".join(conclusion(found, expected, n)))
 
 
 def power_cohort(study: Path | None, marker: str | None, endpoint: str | None) -> Cohort | None:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from accomplice.data.check import check_study, median_follow_up, render
+from accomplice.data.checks.check import check_study, median_follow_up, render
 from accomplice.data.drafting.leaks import near_copies
 from accomplice.data.errors import InputError
 
@@ -90,7 +90,12 @@ def test_features(tmp_path, frame):
 def test_warnings(tmp_path, frame):
     warned = "\n".join(check_study(study(tmp_path, frame, horizon=5000)).warnings)
     assert "the horizon of 5000 months lies beyond the last follow-up (os)" in warned
-    assert "5.7 events per feature (os), fewer than 10" in warned
+    assert "8 parameters need" not in warned
+    assert re.search(
+        r"7 parameters need \d+ patients with \d+ events \(os; .*; there are 80 with 40: expect "
+        r"effects to shrink to 0\.\d\d of",
+        warned,
+    )
     assert "levels with fewer than 5 patients: 'rare'" in warned
     assert "more than half of the values are missing: 'sparse', 'few'" in warned
     assert "nearly the same: 'x and nearly_x'" in warned
@@ -102,7 +107,11 @@ def test_no_warnings(tmp_path, frame):
     keep = {k: raw["modalities"]["clinical"][k] for k in ("x", "stage")}
     raw["modalities"]["clinical"] = keep
     path.write_text(yaml.safe_dump(raw))
-    assert check_study(path).warnings == ()
+    report, out = check_study(path), io.StringIO()
+    assert report.warnings == ()
+    render(report, Console(file=out, width=160))
+    assert "sample size: 3 parameters need" in out.getvalue()
+    assert "there are enough" in out.getvalue()
 
 
 def test_rendered_without_a_single_patients_value(tmp_path, frame):
@@ -115,7 +124,7 @@ def test_rendered_without_a_single_patients_value(tmp_path, frame):
     assert "demo: 80 patients, 40 events (os)" in text
     assert "III [x]: 20" in text, "brackets are not markup"
     assert "98765" not in text
-    assert re.search(r"warning: .*events per feature", text)
+    assert re.search(r"warning: 7 parameters need", text)
 
 
 def test_left_out_patients_are_told(tmp_path, frame):
@@ -184,7 +193,7 @@ class TestEndpoints:
         assert (labels.positive, labels.negative, labels.unlabelled) == (3, 20, 57)
         warned = "\n".join(report.warnings)
         assert "the horizon of 900 months lies beyond the last follow-up (dfs)" in warned
-        assert "events per feature (os)" in warned
+        assert re.search(r"parameters need .* \(os;", warned)
         assert "fewer than 5 labels of one kind: r gets no model" in warned
         out = io.StringIO()
         render(report, Console(file=out, width=160))

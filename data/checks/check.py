@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from accomplice.data.arrays import Array, Bools
+from accomplice.data.checks.sample_size import (
+    USUAL_R2,
+    Population,
+    SampleSize,
+    expected_shrinkage,
+    parameters_of,
+    sample_size,
+)
 from accomplice.data.cohort import Cohort, Patients
 from accomplice.data.drafting.leaks import near_copies
 from accomplice.data.errors import some
@@ -60,6 +69,16 @@ class FollowUp:
     """Median follow-up in months, by reverse Kaplan-Meier; None: not reached."""
     horizon: float
     """Months to which the endpoint is modelled."""
+    needed: SampleSize | None
+    """Least sample size to develop a model with one parameter for each feature, and for each
+    further level of a category; None without events."""
+    shrinkage: float
+    """Expected shrinkage of such a model's effects in this cohort; NaN without events."""
+
+    @property
+    def enough(self) -> bool:
+        """Whether the patients are as many as needed, or no number can be named."""
+        return self.needed is None or self.n >= self.needed.patients
 
 
 @dataclass(frozen=True)
@@ -113,7 +132,8 @@ def check_study(path: Path) -> Report:
     )
     notes = (note for group in (patients, *cohorts) for note in group.notes)
     on_outcomes = [*dict.fromkeys(notes)]
-    on_outcomes += [warning for cohort in cohorts for warning in _on_survival(cohort)]
+    followed = tuple(_follow_up(cohort) for cohort in cohorts)
+    on_outcomes += [_on_size(each) for each in followed if not each.enough]
     on_outcomes += [
         f"fewer than {FEW} labels of one kind: {each.endpoint} gets no model"
         for each in labels
@@ -122,7 +142,7 @@ def check_study(path: Path) -> Report:
     return Report(
         study=patients.study.name,
         n=len(patients),
-        survival=tuple(_follow_up(cohort) for cohort in cohorts),
+        survival=followed,
         binary=labels,
         features=summaries,
         warnings=(*on_outcomes, *_warnings(patients, summaries)),
@@ -130,6 +150,7 @@ def check_study(path: Path) -> Report:
 
 
 def _follow_up(cohort: Cohort) -> FollowUp:
+    needed, shrinkage = _sample_size(cohort)
     return FollowUp(
         endpoint=cohort.endpoint,
         n=len(cohort),
@@ -137,6 +158,8 @@ def _follow_up(cohort: Cohort) -> FollowUp:
         events=int(cohort.event.sum()),
         median=median_follow_up(cohort.time, cohort.event),
         horizon=cohort.horizon,
+        needed=needed,
+        shrinkage=shrinkage,
     )
 
 
@@ -168,6 +191,8 @@ def render(report: Report, console: Console) -> None:
         head += f"{each.n} patients{left_out}, {each.events} events ({each.endpoint})"
         console.print(head, markup=False, highlight=False)
         console.print(f"median follow-up {followed}, horizon {each.horizon:.1f} months")
+        if each.needed is not None and each.enough:
+            console.print(_on_size(each), markup=False, highlight=False, soft_wrap=True)
     for labels in report.binary:
         counts = (labels.positive, labels.negative, labels.unlabelled)
         listed = ", ".join(
@@ -206,16 +231,33 @@ def _summary(name: str, modality: str, feature: Feature, codes: Array) -> Featur
     return FeatureSummary(name, modality, feature.kind, missing, values, rare)
 
 
-def _on_survival(cohort: Cohort) -> list[str]:
-    """Return a warning if an endpoint has fewer than ten events per feature."""
-    found = []
-    per_feature = cohort.event.sum() / len(cohort.study.features)
-    if per_feature < 10:
-        found.append(
-            f"{per_feature:.1f} events per feature ({cohort.endpoint}), fewer than 10: expect "
-            "strong shrinkage"
-        )
-    return found
+def _sample_size(cohort: Cohort) -> tuple[SampleSize | None, float]:
+    """Return the least sample size for the features, and the shrinkage expected of this cohort."""
+    if not (cohort.event & (cohort.time <= cohort.horizon)).any():
+        return None, math.nan
+    population = Population.of(cohort)
+    parameters = parameters_of(cohort.study.features.values())
+    r2 = USUAL_R2 * population.most_r2
+    found = sample_size(population, parameters, r2)
+    return found, expected_shrinkage(len(cohort), parameters, r2)
+
+
+def _on_size(each: FollowUp) -> str:
+    """Write the least sample size by Riley's criteria, and how far this cohort is from it."""
+    if each.needed is None:
+        return ""
+    needed = each.needed
+    asked = (
+        f"{needed.parameters} parameters need {needed.patients} patients with {needed.events} "
+        f"events ({each.endpoint}; Riley et al. 2020, Nagelkerke's R² {USUAL_R2:g}, "
+        f"{needed.decides.name} decides)"
+    )
+    if each.n >= needed.patients:
+        return f"sample size: {asked}: there are enough"
+    return (
+        f"{asked}; there are {each.n} with {each.events}: expect effects to shrink to "
+        f"{each.shrinkage:.2f} of their size; other assumptions: accomplice power --prediction"
+    )
 
 
 def _warnings(patients: Patients, summaries: tuple[FeatureSummary, ...]) -> list[str]:
