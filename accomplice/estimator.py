@@ -63,8 +63,12 @@ class SurvivalEstimator(BaseEstimator):
         study: a study or the path of its file, which describes the columns of X; those of its
             treatment and hospital must be among them. If absent, the columns are described as by
             ``accomplice data init``, and columns that reveal the outcome are left out.
-        random_state: seed of folds and initial weights; None is seed 0, so that two fits agree.
+        random_state: seed of folds and initial weights; None is seed 0, so that two fits agree;
+            from a ``RandomState`` each fit draws a new one.
         **settings: the parameters listed by ``get_params()``.
+
+    Raises:
+        TypeError: there is no parameter of that name.
 
     Attributes:
         study_: description of the columns of X; ``study_.ignored`` names the columns left out.

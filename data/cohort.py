@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from accomplice.data.arrays import Array, Bools, Ints
+from accomplice.data.cells.rounding import round_off
 from accomplice.data.coding import (
     ABSENT,
     NOT_A_NUMBER,
@@ -24,7 +25,7 @@ from accomplice.data.coding import (
     treated,
 )
 from accomplice.data.errors import InputError, some
-from accomplice.data.outcomes import binary_target, notes_on, round_off, survival_targets, texts_of
+from accomplice.data.outcomes import binary_target, notes_on, survival_targets, texts_of
 from accomplice.data.readers.columns import column
 from accomplice.data.rows.identifiers import identifiers
 from accomplice.data.rows.one_per_patient import one_per_patient

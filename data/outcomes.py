@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ import pandas as pd
 from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.data.cells.events import meanings
 from accomplice.data.cells.missing import MISSING
+from accomplice.data.cells.rounding import round_off
 from accomplice.data.cells.times import months_of, resolution
 from accomplice.data.errors import InputError, some
 from accomplice.data.readers.columns import column
@@ -49,13 +49,14 @@ class LeftOut:
     def counts(self) -> str:
         """Return, as text, the counts of patients without follow-up by reason and by event."""
         texts = []
-        for rows, what in (
+        for rows, reason in (
             (self.untimed, "without a time"),
-            (self.at_zero & ~self.untimed, "censored at time zero"),
-            (self.unknown & ~self.untimed & ~self.at_zero, "without an event status"),
+            (self.at_zero & ~self.unknown & ~self.event, "censored at time zero"),
+            (self.at_zero & self.event, "with the event at time zero, as no time is above zero"),
+            (self.unknown & ~self.untimed, "without an event status"),
         ):
             if rows.any():
-                texts.append(f"{int(rows.sum())} {what}")
+                texts.append(f"{int(rows.sum())} {reason}")
         known = self.rows & ~self.unknown
         events = int((known & self.event).sum())
         if known.any():
@@ -71,7 +72,7 @@ class LeftOut:
                 "for it in another column, since leaving them out makes survival look better"
             )
         if known.sum() > 1 and not self.event[known].any():
-            text = "all who are left out for want of a time are censored"
+            text = "all patients left out for a missing time are censored"
             if self.event[~self.rows].all():
                 text += ", and all others have the event, as in a time to death"
             found.append(
@@ -183,6 +184,11 @@ def code_events(
     Known codings are 0/1, true/false, words such as alive/deceased, and ``1:DECEASED``. If the
     endpoint has ``event_values``, these mean the event and all other values mean none.
 
+    Args:
+        cells: (n,) values of the event column.
+        endpoint: the endpoint, with the column's name and ``event_values``.
+        words: cells that mean missing, in lower case.
+
     Raises:
         InputError: a value is no known coding, and the endpoint has no ``event_values``.
     """
@@ -214,6 +220,12 @@ def binary_target(
 ) -> Array:
     """Return (n,) 1 for a positive label, 0 for a negative one, NaN for a missing one.
 
+    Args:
+        frame: one row a patient.
+        name: name of the endpoint, for errors.
+        endpoint: the endpoint's column, and its positive and negative values.
+        words: cells that mean missing, in lower case.
+
     Raises:
         InputError: a label is not listed, or the column is missing or holds lists.
     """
@@ -236,24 +248,3 @@ def texts_of(cells: pd.Series) -> tuple[Ints, list[str]]:
     """
     codes, distinct = pd.factorize(cells, use_na_sentinel=True)
     return codes, [*map(as_level, distinct), ""]
-
-
-def round_off(value: float, *, up: bool) -> float:
-    """Return a value rounded up or down to three significant digits; 0 for one of at most 0.
-
-    So rounded, the end of a range does not show all digits of a single patient's value. A value of
-    three digits or fewer stays.
-
-    Raises:
-        ValueError: the value is NaN.
-        OverflowError: the value is infinite.
-    """
-    if value <= 0:
-        return 0.0
-    decimals = 2 - math.floor(math.log10(value))
-    # A quotient of powers of ten is the nearest float to the number, a product is not always.
-    scaled = value * 10**decimals if decimals >= 0 else value / 10**-decimals
-    near = round(scaled)
-    exact = math.isclose(scaled, near, rel_tol=1e-12)
-    digits = near if exact else math.ceil(scaled) if up else math.floor(scaled)
-    return digits / 10**decimals if decimals >= 0 else float(digits * 10**-decimals)

@@ -104,9 +104,10 @@ def draft_study(
             filled one counts; None: the usual one of the reader's form. Without time and event, a
             response makes a study of labels alone.
         event: column of the event; None: the usual one of the reader's form.
-        id: column of the patient's identifier; None: found by its name.
+        id: column of the patient's identifier; None: found by its name, sample barcodes, or rows
+            that share an outcome.
         centre: column of the hospital.
-        unit: unit of the time column; None: the one in its name, or months.
+        unit: unit of the time column; None: the one that its name or cells tell, or months.
         treatment: column of the treatment whose effect is estimated.
         response: column of a response to treatment.
         name: name of the study; None: made from the path.

@@ -1,4 +1,4 @@
-"""ASGI middleware that checks tokens and limits concurrency, size and duration of requests.
+"""ASGI middleware that checks tokens, limits concurrency, size and duration, and adds headers.
 
 Except for the paths in ``OPEN``, a request reaches the service only if
 
@@ -140,11 +140,16 @@ class _RefusedError(Exception):
 
 
 class Guard:
-    """Middleware that refuses requests beyond the limits.
+    """Middleware that refuses requests without a token or beyond the limits.
+
+    It adds the headers ``errors.HEADERS`` and ``errors.CACHE`` to every answer that lacks them.
 
     Args:
         app: the application.
         limits: tokens and limits; those of the environment if absent.
+
+    Raises:
+        InputError: ``limits`` is absent, and as :meth:`Limits.of_environment`.
     """
 
     def __init__(self, app: App, limits: Limits | None = None) -> None:

@@ -43,15 +43,16 @@ PATIENTS = {"type": "array", "minItems": 1, "maxItems": MOST_PATIENTS, "items": 
 TEXT = {"text/plain": {"schema": {"type": "string"}}}
 #: Prefix of a quantity's name -> its description; the first prefix that fits a name counts.
 QUANTITIES = {
-    "risk_group": "Third of the training patients whose risk, out of fold, it is.",
+    "risk_group": "Third of the training patients' out-of-fold risks into which the risk falls: "
+    "low, middle or high.",
     "risk_centile": "Percent of the training patients whose risk, out of fold, was lower.",
     "risk": "Log-hazard: higher is worse; 0 is the average training patient.",
     "survival_low@": "Lower end of the survival's 80 % interval.",
     "survival_high@": "Upper end of the survival's 80 % interval.",
     "survival@": "Chance to be free of the event at this month.",
     "rmst_gain@": "Restricted mean survival with the treatment minus without, in months.",
-    "rmst_low@": "Lower end of its 80 % interval, in months.",
-    "rmst_high@": "Upper end of its 80 % interval, in months.",
+    "rmst_low@": "Lower end of the 80 % interval of the restricted mean survival, in months.",
+    "rmst_high@": "Upper end of the 80 % interval of the restricted mean survival, in months.",
     "rmst@": "Restricted mean survival to this month, in months.",
     "benefit_low@": "Lower end of the benefit's 80 % interval.",
     "benefit_high@": "Upper end of the benefit's 80 % interval.",
@@ -60,11 +61,11 @@ QUANTITIES = {
     "advice": "What the benefit speaks for, or why the model abstains.",
     "response.": "Chance of a positive label.",
 }
-#: Status of an error -> its description.
 #: Prefixes of the quantities that are answered at each month asked for.
 SURVIVAL = ("survival@", "survival_low@", "survival_high@")
+#: Status of an error -> its description.
 ERRORS = {
-    400: "What is wrong with the request, and where; no value is repeated.",
+    400: "The request is invalid: the details name each place and problem, and repeat no value.",
     401: "Send a known token.",
     403: "Other machines can reach the server, and it knows no tokens.",
     408: "The body took too long to come in.",
@@ -150,8 +151,8 @@ def patient_schema(predictor: Predictor) -> dict[str, Any]:
     return {
         "type": "object",
         "title": "Patient",
-        "description": "Feature or column -> value; what is not known is left out or null. Other "
-        "names are flagged. At least one feature is needed, and none twice.",
+        "description": "Feature or column -> value; leave out an unknown value, or send null. "
+        "Other names are flagged. At least one feature is needed, and none twice.",
         "properties": properties,
         "additionalProperties": {"type": [*SINGLE]},
         "anyOf": [{"required": [key]} for key in positions],
@@ -254,7 +255,7 @@ def paths(predictor: Predictor) -> dict[str, Any]:
         "/what_if": what_if_examples(predictor, patient),
     }
     if horizon is not None:
-        examples["/explain"] = {"typical but for the first feature": {"patient": first}}
+        examples["/explain"] = {"little is known": {"patient": first}}
     card = {"application/json": {"schema": {"$ref": REF.format(model="ModelCard")}}}
     about = "Return the model card: version, training cohort, performance and features."
     return {

@@ -1,31 +1,34 @@
-"""Outcomes: the rounding of follow-up."""
+"""Outcomes: patients without follow-up, counted by reason."""
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from accomplice.data.outcomes import round_off
+from accomplice.data.cells.missing import MISSING
+from accomplice.data.outcomes import follow_up
+from accomplice.data.study_parts import SurvivalEndpoint
+
+ENDPOINT = SurvivalEndpoint(time="t", event="e")
 
 
 @pytest.mark.parametrize(
-    ("value", "up", "expected"),
-    [(83.47, True, 83.5), (83.47, False, 83.4), (1234.0, True, 1240.0), (0.0, True, 0.0)],
+    ("time", "event", "said"),
+    [
+        (
+            [None, 0, 0, 5, None, 7],
+            [1, 0, None, None, None, 1],
+            "2 without a time, 1 censored at time zero, 2 without an event status, "
+            "1 with the event, 1 censored",
+        ),
+        (
+            [0, 0, 0],
+            [1, 0, None],
+            "1 censored at time zero, 1 with the event at time zero, as no time is above zero, "
+            "1 without an event status, 1 with the event, 1 censored",
+        ),
+    ],
 )
-def test_three_digits_are_kept(value, up, expected):
-    assert round_off(value, up=up) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize("value", [2.3, 0.35, 72.6, 77.1, 79.1, 60.0, 999.0, 12300.0, 1e-3])
-@pytest.mark.parametrize("up", [True, False])
-def test_three_digits_stay_as_they_are(value, up):
-    assert round_off(value, up=up) == value
-
-
-@given(st.floats(1e-3, 1e5))
-def test_the_value_lies_between_its_ends(value):
-    low, high = round_off(value, up=False), round_off(value, up=True)
-    assert low <= value * (1 + 1e-9)
-    assert high >= value * (1 - 1e-9)
-    assert high - low <= value / 49
+def test_each_patient_without_follow_up_has_one_reason(time, event, said):
+    left = follow_up(pd.DataFrame({"t": time, "e": event}), "os", ENDPOINT, MISSING)[2]
+    assert left.counts() == said

@@ -14,7 +14,7 @@ import typer
 from accomplice.data.errors import InputError, some
 from accomplice.data.files import GENERATOR, check_file, write_text
 from accomplice.training.cli.arguments import MODEL_HELP, JudgedOn, option
-from accomplice.training.cli.session import ctrl_c_heeded
+from accomplice.training.cli.preparation import ctrl_c_heeded
 from accomplice.training.cli.terminal import say_replaced
 from accomplice.training.reports.wording import SYNTHETIC
 

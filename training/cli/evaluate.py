@@ -12,7 +12,7 @@ import typer
 from accomplice.data.errors import InputError
 from accomplice.data.files import check_beside
 from accomplice.training.cli.arguments import Force, Model, Pair, count, natural, option, pair
-from accomplice.training.cli.session import ctrl_c_heeded, inputs_of
+from accomplice.training.cli.preparation import ctrl_c_heeded, inputs_of
 from accomplice.training.cli.terminal import (
     quoted,
     relative,

@@ -17,7 +17,7 @@ from accomplice.training.cli.arguments import (
     option,
     ratio,
 )
-from accomplice.training.cli.session import (
+from accomplice.training.cli.preparation import (
     ListSettings,
     Set,
     SetSeed,

@@ -20,7 +20,7 @@ from accomplice.training.cli.arguments import (
     one_of,
     option,
 )
-from accomplice.training.cli.session import inputs_of
+from accomplice.training.cli.preparation import inputs_of
 from accomplice.training.cli.terminal import say_cohort, say_replaced, shown
 
 if TYPE_CHECKING:

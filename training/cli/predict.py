@@ -22,7 +22,7 @@ import typer
 from accomplice.data.errors import InputError
 from accomplice.data.files import TABLES, check_file, csv_parts, same_file, written_in_parts
 from accomplice.training.cli.arguments import Model, Rate, months, option, rate
-from accomplice.training.cli.session import ctrl_c_heeded
+from accomplice.training.cli.preparation import ctrl_c_heeded
 from accomplice.training.cli.terminal import say_replaced, shown
 from accomplice.training.progress import Tick, silent
 from accomplice.training.reports.wording import SYNTHETIC

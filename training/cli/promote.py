@@ -6,7 +6,7 @@ from typing import Annotated
 
 from accomplice.data.errors import InputError
 from accomplice.training.cli.arguments import JudgedOn, Model, option
-from accomplice.training.cli.session import ctrl_c_heeded
+from accomplice.training.cli.preparation import ctrl_c_heeded
 from accomplice.training.reports.wording import SYNTHETIC
 
 #: Exit code if the gate refuses.

@@ -30,18 +30,18 @@ def report(
 ) -> None:
     """The whole evaluation of a model as one page.
 
-    Writes the whole evaluation of a model as one page that opens without a network: does it rank
-    patients, does it beat simple models, are its probabilities calibrated, what would it do to
-    decisions, does it hold in subgroups, what drives it, could it be a leak; figures, and their
-    numbers as tables. All comes from the model itself: no patient is needed. The numbers go to a
-    .json beside it.
+    The page opens without a network and answers: does the model rank patients, does it beat simple
+    models, are its probabilities calibrated, what would it do to decisions, does it hold in
+    subgroups, what drives it, could it be a leak; figures, and their numbers as tables. All comes
+    from the model itself: no patient is needed. The numbers go to a .json beside it.
 
       accomplice report model
       accomplice report models:/accomplice-NAME@champion --out report.html --card card.md
 
     An earlier report is replaced, another file is refused, and so is a card that was completed.
 
-    --card writes a model card drafted by TRIPOD+AI items; what only a person can know is marked so.
+    --card writes a draft of a model card, by the items of TRIPOD+AI; items that only a person can
+    fill in are marked.
     """
     from accomplice.training.tracking.store import find_bundle
 

@@ -50,14 +50,15 @@ class Registered:
         self.model, self._handover = model, Handover(folder)
 
     def environment(self) -> dict[str, str]:
-        """Return the environment of the server's process."""
+        """Return the variables to add to the environment of the server's process."""
         return {HANDOVER_VARIABLE: str(self._handover.folder)}
 
     def begin(self) -> None:
         """Find the model's bundle and hand it over.
 
         Raises:
-            InputError: there is no such model, or its bundle was changed.
+            InputError: the store cannot be opened, there is no such model, or its bundle was
+                changed.
         """
         from accomplice.training.models.manifest import digest_of
         from accomplice.training.tracking.store import find_bundle, find_source
@@ -79,7 +80,8 @@ class Champion:
         model: ``models:/NAME@ALIAS``.
         folder: folder of the copied bundles and of the handover to the worker.
         every: seconds between two looks at the registry.
-        say: called with one line on each change and each failure.
+        say: called with one line on each change, and on each failure unless it is the one reported
+            last.
 
     Raises:
         InputError: the model is not named by an alias, or there is no store.
@@ -106,7 +108,7 @@ class Champion:
         self._wanted: Version | None = None
 
     def environment(self) -> dict[str, str]:
-        """Return the environment of the server's process."""
+        """Return the variables to add to the environment of the server's process."""
         return {HANDOVER_VARIABLE: str(self._handover.folder)}
 
     def begin(self) -> None:

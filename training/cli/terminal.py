@@ -43,7 +43,16 @@ def say_cohort(patients: Patients) -> None:
 
 
 def say_result(trained: Trained, path: Path, logged: Logged) -> None:
-    """Print the scores of a run, where its model is, and the next commands."""
+    """Print a run's results and the next commands.
+
+    The results are scores, verdicts against baselines, the treatment's effect, findings of the
+    sentinels, further endpoints, and where the model is.
+
+    Args:
+        trained: the fitted models with their evaluation.
+        path: folder of the bundle.
+        logged: the run as logged.
+    """
     from accomplice.training.tracking.summary import not_predicted, on_further, on_responses
     from accomplice.training.tracking.views import address, run_page
 
@@ -87,7 +96,7 @@ def say_standing(logged: Logged) -> None:
         return
     promote = f"accomplice promote models:/{logged.model_name}/{logged.version}"
     if logged.decision is None:
-        print(f"         not champion; to hold it against the one there is: {promote}")
+        print(f"         not champion; to compare it with the champion: {promote}")
         return
     print("         not champion, although there is none:")
     for rule in logged.decision.failed:
@@ -156,7 +165,7 @@ def say_files(out: Path) -> None:
 def say_replaced(paths: Iterable[Path]) -> None:
     """Print on stderr the earlier files and folders that were replaced."""
     for path in paths:
-        print(f"accomplice: replaced {path}, which was from before", file=sys.stderr)
+        print(f"accomplice: replaced the earlier {path}", file=sys.stderr)
 
 
 def relative(path: Path) -> str:
@@ -201,7 +210,10 @@ def shown(title: str) -> Iterator[Tick]:
 
 @contextmanager
 def shown_search() -> Iterator[dict[str, Any]]:
-    """Yield callbacks of ``tracking.experiment.search`` that show its progress."""
+    """Yield callbacks of ``tracking.experiment.search`` that show its progress.
+
+    At Ctrl-C a line says that the same command resumes the search.
+    """
 
     def resumed(study: optuna.Study) -> None:
         from accomplice.training.tune import count_judged
@@ -216,5 +228,5 @@ def shown_search() -> Iterator[dict[str, Any]]:
         try:
             yield {"tick": tick, **callbacks}
         except KeyboardInterrupt:
-            print("\nstopped; the same command goes on where this one left off", file=sys.stderr)
+            print("\nstopped; the same command resumes", file=sys.stderr)
             raise

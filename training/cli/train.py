@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from accomplice.training.cli.arguments import Endpoint, Force, Study, count, option, seconds
-from accomplice.training.cli.session import ListSettings, Request, Set, SetSeed, begin, settings
+from accomplice.training.cli.preparation import ListSettings, Request, Set, SetSeed, begin, settings
 from accomplice.training.cli.terminal import say_result, shown, shown_search
 
 # Options of both verbs.

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from accomplice.data.arrays import Array, Bools, Reals
-from accomplice.data.outcomes import round_off
+from accomplice.data.cells.rounding import round_off
 from accomplice.training.estimators.outcome import UndefinedMetricError, checked_outcome
 
 

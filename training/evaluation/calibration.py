@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from accomplice.data.arrays import Array, Bools
-from accomplice.data.outcomes import round_off
+from accomplice.data.cells.rounding import round_off
 from accomplice.training.estimators.complementary_log_log import (
     derivatives,
     fit_complementary_log_log,

@@ -40,6 +40,9 @@ def search(
 ) -> tuple[Trained, Path, Logged]:
     """Tune with a nested run for each trial, then train the final model on other folds.
 
+    With ``folds.by=centre`` there are no other folds: the evaluation of the final model is then
+    optimistic.
+
     Args:
         store: the tracking store.
         cohort: the training patients.
@@ -79,10 +82,8 @@ def search(
         models = 1 + len(cohort.further)
         result = tune(prepared, config, study, trials, report, budget, before, models, waiting)
         tuned(result)
-        # The best of many trials is optimistic on the folds that chose it: evaluate it on others.
-        final = result.config.model_copy(update={"seed": config.seed + 1})
         made = fit_and_keep(
-            *(store, cohort, final, out, tick),
+            *(store, cohort, on_other_folds(result.config), out, tick),
             stage="final",
             tuned=study.study_name,
             budget=budget,
@@ -90,6 +91,18 @@ def search(
         )
         runs.log_search(parent, study, made[2].run_id)
     return made
+
+
+def on_other_folds(config: Config) -> Config:
+    """Return settings by which no repeat of the folds has a seed of those of ``config``.
+
+    The best of many trials is optimistic on the folds that chose it. The seeds of R repeats are s
+    to s + R - 1, see :func:`folds.assign_folds`: these settings begin at s + R.
+
+    Args:
+        config: settings of the search, with the seed s; the folds of centres have no seed.
+    """
+    return config.model_copy(update={"seed": config.seed + config.folds.repeats})
 
 
 def fit_and_keep(
@@ -123,7 +136,8 @@ def fit_and_keep(
         The fitted models, the folder of their bundle, and the run as logged.
 
     Raises:
-        InputError: the patients cannot be divided into folds.
+        InputError: the patients cannot be divided into folds or, without a survival endpoint, have
+            too few labels.
     """
     name = name or (stage if tuned is None else f"{stage} {tuned}")
     with runs.run(store, patients, stage, name, tuned) as run_id:

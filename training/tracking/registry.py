@@ -57,6 +57,15 @@ def log_model(store: Store, run_id: str, trained: Trained, folder: Path) -> Logg
     """Log the bundle as a pyfunc model of the run and register it.
 
     If no version of this name is champion, a model that passes the gate becomes champion.
+
+    Args:
+        store: the tracking store.
+        run_id: id of the run.
+        trained: the fitted models.
+        folder: folder of their bundle.
+
+    Returns:
+        The run, with the registered version and the gate's decision.
     """
     client, bundle = MlflowClient(), trained.bundle
     name = model_name(bundle.study.name)
@@ -79,7 +88,14 @@ def model_name(study: str) -> str:
 
 
 def register_bundle(store: Store, name: str, bundle: Bundle, folder: Path) -> str:
-    """Register a bundle that no version holds, with a run made for it; return its version."""
+    """Register a bundle that no version holds, with a run made for it; return its version.
+
+    Args:
+        store: the tracking store.
+        name: name of the registered model.
+        bundle: the bundle in ``folder``.
+        folder: folder of the bundle.
+    """
     client = MlflowClient()
     tags = version_tags(bundle, folder) | {
         "stage": "registered",
@@ -96,7 +112,15 @@ def register_bundle(store: Store, name: str, bundle: Bundle, folder: Path) -> st
 
 
 def version_tags(bundle: Bundle, folder: Path) -> dict[str, str]:
-    """Return the tags by which a bundle's versions are found."""
+    """Return the tags of a bundle's versions.
+
+    They are the endpoint, whether patients are synthetic, the fit, and the digest of the bundle, by
+    which its versions are found.
+
+    Args:
+        bundle: the bundle in ``folder``.
+        folder: folder of the bundle.
+    """
     return {
         **_task_tags(bundle),
         "fit_id": str(bundle.provenance["fit_id"]),

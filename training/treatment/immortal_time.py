@@ -37,16 +37,16 @@ class EarlyEvents:
     """Early events in both arms, by stratum."""
 
     strata: tuple[tuple[Early, Early], ...]
-    """Treated and untreated patients of each stratum."""
+    """Early events of the treated and of the untreated, for each stratum."""
 
     @property
     def treated(self) -> Early:
-        """All treated patients."""
+        """Early events of all treated patients."""
         return self._all(0)
 
     @property
     def untreated(self) -> Early:
-        """All untreated patients."""
+        """Early events of all untreated patients."""
         return self._all(1)
 
     def _all(self, arm: int) -> Early:

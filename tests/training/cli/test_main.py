@@ -18,7 +18,7 @@ import yaml
 from accomplice.serving.api.tokens import read_tokens
 from accomplice.training.bundle import Bundle
 from accomplice.training.cli.main import main
-from accomplice.training.cli.session import ctrl_c_heeded
+from accomplice.training.cli.preparation import ctrl_c_heeded
 from accomplice.training.learners.network.model import PackedNet
 from accomplice.training.models.manifest import MANIFEST
 from tests.conftest import TINY_OPTIONS

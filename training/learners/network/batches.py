@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from accomplice.data.arrays import Ints
-from accomplice.training.learners.network.dropout import Random
+from accomplice.training.learners.network.generator import Random
 
 #: Function from a batch's rows (k, b) to its ``x`` and ``present``; see :class:`Batch`.
 Encode = Callable[[Ints], tuple[Tensor, Tensor]]

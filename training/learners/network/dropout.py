@@ -1,30 +1,11 @@
-"""Random generators that can be sent to other processes, and dropout masks."""
+"""Dropout masks, taken from one long mask."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
-
-
-class Random(torch.Generator):
-    """A random generator that is pickled by its state, so that other processes can receive it.
-
-    Torch's generator is pickled as a shared tensor, which is freed before the process has started.
-    """
-
-    def __reduce__(  # type: ignore[override]
-        self,
-    ) -> tuple[Callable[[bytes], Random], tuple[bytes]]:
-        return self._with_state, (self.get_state().numpy().tobytes(),)
-
-    @classmethod
-    def _with_state(cls, state: bytes) -> Random:
-        made = cls()
-        made.set_state(torch.frombuffer(bytearray(state), dtype=torch.uint8))
-        return made
 
 
 class Dropout:
@@ -44,7 +25,14 @@ class Dropout:
         self.pool = torch.empty(0)
 
     def draw(self, *size: int, device: torch.device) -> Tensor:
-        """Return a mask of the given size: infinity for each unit kept, 0 for each dropped."""
+        """Return a mask, an upper bound of each unit: infinity if it is kept, 0 if it is dropped.
+
+        Kept units are not scaled up by 1 / (1 - ``share``): the caller does that.
+
+        Args:
+            size: shape of the mask.
+            device: device of the mask.
+        """
         length = math.prod(size)
         if len(self.pool) < length + 4096 or self.pool.device != device:
             dropped = torch.rand(2 * length + 4096, generator=self.generator) < self.share

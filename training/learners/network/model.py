@@ -13,8 +13,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from accomplice.training.learners.network.dropout import Dropout, Random
+from accomplice.training.learners.network.dropout import Dropout
 from accomplice.training.learners.network.forward_backward import Caps, hazard_logits
+from accomplice.training.learners.network.generator import Random
 from accomplice.training.learners.network.inference import NetShape, Networks
 
 

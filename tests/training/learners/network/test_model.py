@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -13,7 +12,7 @@ import torch
 
 from accomplice.training.config import configure
 from accomplice.training.learners.network.batches import TRAINS, VALIDATES, Batches, PackedData
-from accomplice.training.learners.network.dropout import Dropout, Random
+from accomplice.training.learners.network.dropout import Dropout
 from accomplice.training.learners.network.inference import fold_axis
 from accomplice.training.learners.network.lightning import PackedHazard, train_net
 from accomplice.training.learners.network.losses import hazard_nll
@@ -468,11 +467,3 @@ def test_a_scheduler_s_variables_decide_nothing(scheduler, devices, monkeypatch)
     assert dict(os.environ) == before
     for p, q in zip(net.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(p, q, rtol=1e-4, atol=1e-5)
-
-
-def test_generator_goes_on_where_it_was_in_another_process():
-    generator = Random().manual_seed(3)
-    torch.rand(5, generator=generator)
-    sent = pickle.loads(pickle.dumps(generator))
-    assert sent.initial_seed() == 3
-    assert torch.equal(torch.rand(5, generator=sent), torch.rand(5, generator=generator))

@@ -162,7 +162,7 @@ def settings(
 def ctrl_c_heeded() -> Iterator[None]:
     """Raise ``KeyboardInterrupt`` at the end of the block if a library swallowed a Ctrl-C.
 
-    A library that guards an import by a bare ``except`` does so, as mpmath, which torch imports.
+    Libraries that guard an import by a bare ``except`` do so, such as mpmath, which torch imports.
     Outside the main thread, where signals cannot be handled, nothing is done.
 
     Raises:
