@@ -324,7 +324,7 @@ def code_level(
 def code_levels(
     column: pd.Series, feature: Feature, words: Collection[str] = MISSING, name: str = ""
 ) -> tuple[Array, Bools]:
-    """Return :func:`code_level` of each cell, empty ones as missing: two arrays (n,)."""
+    """Return :func:`code_level` of the cells of column ``name``, empty ones missing: two (n,)."""
     if column.dtype == object and any(kind in TRUTHS for kind in set(map(type, column))):
         # True equals 1, but they are different levels.
         column = column.map(as_level, na_action="ignore")
@@ -384,7 +384,7 @@ def eligible(study: Study, values: Array) -> Array:
     """Return whether the treatment is an option (n,): 1 yes, 0 no, NaN unknown.
 
     Args:
-        study: has the levels at which the treatment is an option; without treatment all get 1.
+        study: study with the levels at which the treatment is an option; without one all get 1.
         values: (n, p) coded features.
     """
     status = np.ones(len(values))

@@ -240,6 +240,10 @@ def build_cohort(
 def build_patients(study: Study, frame: pd.DataFrame) -> Patients:
     """Check a table against a study, and return the patients without survival endpoints.
 
+    Args:
+        study: description of the table.
+        frame: the table, one row a patient unless the study has a rule on rows.
+
     Raises:
         InputError: as :func:`build_cohort`, for all but survival endpoints.
     """
@@ -317,6 +321,10 @@ class _Table:
 
 def patient_ids(study: Study, frame: pd.DataFrame) -> NDArray[np.str_]:
     """Return the patients' identifiers (n,): the id column, or the rows' numbers from 1.
+
+    Args:
+        study: study with the id column, or without one.
+        frame: the table (n rows).
 
     Raises:
         InputError: the id column or an identifier is missing.

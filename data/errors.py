@@ -50,6 +50,10 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the known name most like ``name``.
 
     Letter case makes no difference. The text is empty if no name's likeness reaches :data:`NEAR`.
+
+    Args:
+        name: name that is not known.
+        known: the known names.
     """
     by_lower = {k.lower(): k for k in known}
     hits = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=NEAR)
@@ -68,7 +72,13 @@ def enumerated(parts: Iterable[str]) -> str:
 
 
 def some(names: Iterable[object], most: int = 5, quote: str = "'") -> str:
-    """Return quoted names in one text: the first ``most`` of them, and the number of the others."""
+    """Return quoted names in one text: the first ``most`` of them, and the number of the others.
+
+    Args:
+        names: the names.
+        most: number of names that are listed.
+        quote: mark before and after each name.
+    """
     listed = [f"{quote}{n}{quote}" for n in names]
     tail = f" and {len(listed) - most} more" if len(listed) > most else ""
     return ", ".join(listed[:most]) + tail

@@ -45,6 +45,10 @@ ROW_GROUP = 1 << 16
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically, in UTF-8.
 
+    Args:
+        path: file to write.
+        text: its text.
+
     Raises:
         InputError: as :func:`written_whole`.
     """

@@ -21,6 +21,11 @@ from accomplice.data.study import Study, load_study
 def load_cohort(path: Path, endpoint: str | None = None, *, further: bool = False) -> Cohort:
     """Read the study file at ``path`` and the cohort it describes; see :func:`read_cohort`.
 
+    Args:
+        path: the study file; paths of its tables start from its folder.
+        endpoint: name of the main survival endpoint; None: the study's first.
+        further: whether the study's other survival endpoints are read too.
+
     Raises:
         InputError: the study file or a table is missing or wrong, or the study has no such survival
             endpoint; the text says how to correct it.
@@ -30,6 +35,11 @@ def load_cohort(path: Path, endpoint: str | None = None, *, further: bool = Fals
 
 def load_endpoints(path: Path, endpoint: str | None = None, *, further: bool = True) -> Patients:
     """Read the study file at ``path`` and its patients; see :func:`read_endpoints`.
+
+    Args:
+        path: the study file; paths of its tables start from its folder.
+        endpoint: name of the main survival endpoint; None: the study's first.
+        further: whether the study's other survival endpoints are read too.
 
     Raises:
         InputError: as :func:`load_cohort`.
@@ -80,6 +90,10 @@ def read_endpoints(
 def read_tables(study: Study, folder: Path) -> tuple[pd.DataFrame, list[str]]:
     """Read a study's files, whose paths are relative to ``folder``, and join them.
 
+    Args:
+        study: description of the tables.
+        folder: folder from which relative paths of the files start.
+
     Returns:
         One table, and a line for each further file on the number of matched identifiers.
 
@@ -101,6 +115,10 @@ def read_tables(study: Study, folder: Path) -> tuple[pd.DataFrame, list[str]]:
 
 def read_patients(path: Path, study: Study) -> pd.DataFrame:
     """Read patients to predict for, from a file or folder in any form that a reader recognises.
+
+    Args:
+        path: the file or folder.
+        study: study of the model.
 
     Returns:
         The table; columns that match the study's have the study's names.

@@ -158,7 +158,12 @@ class Study(Part):
                 raise ValueError(f"{where}: no feature '{name}'{nearest(name, self.features)}")
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Return a copy with some fields changed, and without the cached properties."""
+        """Return a copy with some fields changed, and without the cached properties.
+
+        Args:
+            update: field -> its new value, which is not checked.
+            deep: whether the fields are copied too.
+        """
         made = super().model_copy(update=update, deep=deep)
         for name in _DERIVED:
             made.__dict__.pop(name, None)
@@ -354,6 +359,10 @@ def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
     """Return the first problem of a validation as ``path.to.key: text``.
 
     For an unknown key the text gives the nearest key of ``model``.
+
+    Args:
+        error: the failed validation.
+        model: the model that was validated.
     """
     problem = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(str(part) for part in problem["loc"])

@@ -155,7 +155,7 @@ class FromDates(Part):
     """Columns of the date at which follow-up ends, such as death and last contact; the first filled
     one counts."""
     format: str | None = None
-    """Format of text dates, such as ``%d.%m.%Y``; null: ISO, or a format that fits all cells."""
+    """Format of text dates, such as ``%d.%m.%Y``; null: the only one that fits all cells."""
 
 
 class SurvivalEndpoint(Part):
@@ -255,7 +255,8 @@ class Treatment(Part):
     treated: tuple[Level, ...]
     """Values that mean treated."""
     untreated: tuple[Level, ...]
-    """Values that mean untreated. An empty cell means unknown; any other value is an error."""
+    """Values that mean untreated. An empty cell means unknown, as does another level of the
+    treatment's feature, if it lists levels; any other value is an error."""
     label: str = "treatment"
     """Name in texts and figures, as in 'favours chemotherapy'."""
     eligible: dict[str, tuple[Level, ...]] = Field(default_factory=dict)
@@ -293,6 +294,7 @@ class Source(Part):
     expression: str | None = None
     """Name of the folder's expression file (cbioportal only)."""
     sheet: str | None = None
-    """Sheet of a workbook (table only); null: the only sheet with a table."""
+    """Sheet of a workbook (table only); null: the only sheet with a table, or the one that is far
+    larger than all others."""
     encoding: str | None = None
     """Encoding of text that is not UTF-8, such as cp1252."""

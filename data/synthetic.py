@@ -13,7 +13,9 @@ the numbers and their tolerances).
 Each step of the model is a function: ``draw_clinical`` -> ``draw_markers`` -> ``draw_treatment`` ->
 ``draw_survival``, ``draw_response``; then ``measure`` and ``hide`` of ``data.synthetic_records``.
 Each draws from a stream of random numbers of its own, so that all variants but ``shifted`` have the
-same patients and differ only where the structural model does.
+same patients and differ only where the structural model does. ``clinical``, ``markers`` and
+``treatment`` are the tables that earlier steps return, ``rng`` is the source of random numbers, and
+``variant`` is as in :func:`draw`.
 """
 
 from collections.abc import Mapping
@@ -185,6 +187,11 @@ def draw_clinical(n: int, rng: np.random.Generator, *, shifted: bool = False) ->
     Marginal distributions lie between those of ACRG and TCGA [C]. MSI-H is more frequent in old
     age, women, the antrum and early stage; EBV, only without MSI-H, in men and outside the antrum;
     the diffuse type in young patients, women and those without MSI-H [M].
+
+    Args:
+        n: number of patients.
+        rng: source of the random numbers.
+        shifted: whether all patients are of the centre of the variant ``shifted``.
     """
     names = [SHIFTED_CENTRE] if shifted else list(CENTRES)
     weights = [1.0] if shifted else list(CENTRES.values())
@@ -332,7 +339,7 @@ def draw_response(
 ) -> pd.DataFrame:
     """Draw which patients get ICI, more often in late stages, and their best response.
 
-    Response does not change survival here [A].
+    Response does not change survival here [A]. ``fraction`` is the share of patients who get ICI.
 
     Returns:
         Columns ``p_response`` (probability of response) and ``ici_response`` (CR, PR, SD or PD;

@@ -91,7 +91,7 @@ SERIES: dict[str, tuple[Any, ...]] = {
         "Values that could not be used, cannot be right, or are far outside training's.",
         *("kind", "feature"),
     ),
-    "unknown_columns": (Counter, "Patients with names that the study does not know."),
+    "unknown_columns": (Counter, "Patients with names that are not in the study."),
     "unknown_assays": (
         Counter,
         "Patients whose expression was ranked on a scale that may not be theirs.",
@@ -150,7 +150,13 @@ class Metrics:
         self._series["reloads"].labels(outcome).inc()
 
     def request(self, path: str, status: int, seconds: float) -> None:
-        """Count an answered request by path and HTTP status, and record its duration."""
+        """Count an answered request by path and HTTP status, and record its duration.
+
+        Args:
+            path: path of the request.
+            status: HTTP status of the answer.
+            seconds: duration, in seconds.
+        """
         route = path if path in self._routes else OTHER
         label = str(status) if status in STATUSES else OTHER
         self._series["requests"].labels(route, label).inc()

@@ -85,7 +85,11 @@ class Budget:
 
 
 class Pace:
-    """Pace of a series of steps: the time of the last one predicts that of the next."""
+    """Pace of a series of steps: the time of the last one predicts that of the next.
+
+    Args:
+        budget: budget of the work.
+    """
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget

@@ -31,11 +31,13 @@ class Folds(_Part):
     """Cross-validation: folds for out-of-fold predictions."""
 
     folds: Annotated[int, Field(ge=2, le=50)] = 5
-    """Number of folds; at most the number of events."""
+    """Number of folds; at most half the number of events."""
     by: Literal["patient", "centre"] = "patient"
-    """Held-out parts: random patients (``patient``), or one centre at a time (``centre``)."""
+    """Held-out parts: random patients (``patient``), or one centre at a time, small ones together
+    (``centre``)."""
     repeats: Count = 1
-    """Repeats of the cross-validation with other seeds; all fold models are kept."""
+    """Repeats of the cross-validation with other seeds; all fold models are kept. Folds by centre
+    are not repeated."""
 
 
 class Grid(_Part):

@@ -177,7 +177,12 @@ def _read(cell: str, known: NumberFormat) -> tuple[float, bool]:
 
 
 def number_column(column: pd.Series, known: NumberFormat) -> NumberColumn:
-    """Read a column (n,) as numbers: its cells alone or together, as its format says."""
+    """Read a column (n,) as numbers: its cells alone or together, as its format says.
+
+    Args:
+        column: the cells (n,).
+        known: format of the column.
+    """
     spelled = known.spelled or {}
     if pd.api.types.is_numeric_dtype(column.dtype):
         numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)

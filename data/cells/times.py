@@ -56,7 +56,12 @@ def first_filled(columns: list[Array]) -> Array:
 
 
 def without_missing(cells: pd.Series, words: Collection[str]) -> pd.Series:
-    """Return a column as texts, NaN for cells that mean missing; timestamps stay as they are."""
+    """Return a column as texts, NaN for cells that mean missing; timestamps stay as they are.
+
+    Args:
+        cells: the column (n,).
+        words: cells that mean missing, in lower case.
+    """
     if cells.dtype.kind == "M":
         return cells
     texts = cells.map(as_level, na_action="ignore").astype("object")

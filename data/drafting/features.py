@@ -188,6 +188,11 @@ def interactions(treatment: str, chosen: Chosen, panel: Panel) -> list[list[str]
 
     Of each of the panel's lists of concepts, the first with a feature is taken. A category counts
     only if it has two levels.
+
+    Args:
+        treatment: column of the treatment.
+        chosen: the features of the draft.
+        panel: known concepts.
     """
     first: dict[str, str] = {}
     for name, place in chosen.places.items():
@@ -204,6 +209,14 @@ def treatment_entry(treatment: str, chosen: Chosen, panel: Panel) -> dict[str, A
     Its keys are those of the study file: ``label``; ``eligible``, if the stage is a feature and has
     all stages at which the treatment is an option; and, if known, ``expected_hr`` and
     ``expected_hr_source``.
+
+    Args:
+        treatment: column of the treatment.
+        chosen: the features of the draft.
+        panel: known treatments and concepts.
+
+    Raises:
+        StopIteration: no feature was chosen.
     """
     key = key_of(treatment)
     label = next((n for n, c in panel.treatments.items() if re.search(c.columns, key)), None)
@@ -224,6 +237,10 @@ def response_features(chosen: Chosen, panel: Panel) -> list[str]:
     """Return the features that the panel suggests for a model of the response.
 
     Of each of the panel's lists of concepts, the first with a feature is taken.
+
+    Args:
+        chosen: the features of the draft.
+        panel: known concepts.
     """
     first: dict[str, str] = {}
     for name in chosen.found:
@@ -249,7 +266,7 @@ def notes_on(chosen: Chosen) -> list[str]:
     notes += ["; ".join([*chosen.cells, *order])] if chosen.cells or order else []
     unknown = [n for n in chosen.modalities.get(REST, ()) if n not in chosen.places]
     if unknown and len(chosen.modalities) > 1:
-        notes.append(f"put under '{REST}' for want of a better place: {some(unknown)}")
+        notes.append(f"put under '{REST}', as no better place is known: {some(unknown)}")
     return notes + [f"ignored, {line}" for line in ignored_by_reason(chosen.ignored)]
 
 
@@ -257,6 +274,10 @@ def absent_markers(chosen: Chosen, panel: Panel) -> list[str]:
     """Return one note, in a list, on the panel's default genes that the cohort lacks.
 
     The list is empty if the cohort lacks all of them, or none.
+
+    Args:
+        chosen: the features of the draft.
+        panel: known genes.
     """
     present = {place.concept for place in chosen.places.values() if place.gene}
     lacking = {

@@ -129,7 +129,7 @@ def identify(
             who = repeated or who
     found = Identity(who, frame)
     if who is None or who != id:
-        start = f"column '{who}' is the" if who else "rows are numbered for want of a"
+        start = f"column '{who}' is the" if who else "rows are numbered, without a"
         found.notes.append(f"{start} patient identifier; name another with --id")
     if made is not None and who is not None:
         merged = one_per_patient(frame, who, made, words=words)

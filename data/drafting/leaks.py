@@ -126,6 +126,10 @@ def correlation_with(columns: Array, other: Array) -> Array:
 
     Missing values (NaN) of a column are left out; ``other`` has none. The correlation is 0 if the
     column, or ``other`` among its known values, has no spread.
+
+    Args:
+        columns: (n, p) values; NaN is missing.
+        other: (n,) values.
     """
     known = ~np.isnan(columns)
     n = np.maximum(known.sum(axis=0), 1)

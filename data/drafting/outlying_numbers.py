@@ -53,6 +53,10 @@ def far_below(name: str, known: Array) -> list[str]:
     Few is at most a fifth of them, and far below is less than a tenth of the median. The rest must
     be at least 0.3 times the median and have more than :data:`MOST_CODES` distinct values. With a
     negative number there is no question.
+
+    Args:
+        name: the column's name.
+        known: its known numbers (n,).
     """
     median = float(np.median(known))
     low, others = known < 0.1 * median, known[known >= 0.1 * median]
@@ -72,6 +76,10 @@ def among_two(name: str, known: Array) -> list[str]:
 
     The others must be at most :data:`levels.FEW_CELLS` of the numbers, and fewer than the numbers
     of either value.
+
+    Args:
+        name: the column's name.
+        known: its known numbers (n,).
     """
     counts = np.sort(np.unique(known, return_counts=True)[1])[::-1]
     others = int(counts[2:].sum())

@@ -88,7 +88,12 @@ class Endpoint:
 
 
 def time_columns(frame: pd.DataFrame, time: str) -> list[str]:
-    """Return the columns that an option names: one, or several separated by commas."""
+    """Return the columns that an option names: one, or several separated by commas.
+
+    Args:
+        frame: the table.
+        time: the option: a column, or several columns separated by commas.
+    """
     if time in frame.columns or "," not in time:
         return [time]
     return [name.strip() for name in time.split(",")]

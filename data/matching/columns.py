@@ -111,7 +111,12 @@ def renamed(names: Iterable[str], study: Study) -> dict[str, str]:
 
 
 def aligned(frame: pd.DataFrame, study: Study) -> pd.DataFrame:
-    """Return a table whose columns have the study's names where they match; see :func:`renamed`."""
+    """Return a table whose columns have the study's names where they match; see :func:`renamed`.
+
+    Args:
+        frame: the table.
+        study: study with columns of id, hospital and features.
+    """
     names = renamed(frame.columns, study)
     return frame.rename(columns=names) if names else frame
 

@@ -35,7 +35,12 @@ class Spellings:
 
     @classmethod
     def of(cls, feature: Feature, name: str) -> Self:
-        """Return the spellings of a feature's levels in a column of this name."""
+        """Return the spellings of a feature's levels in a column of this name.
+
+        Args:
+            feature: the feature, with its levels and map.
+            name: name of the feature's column.
+        """
         panel, key = load_panel(), key_of(name)
         levels = feature.levels or ()
         listed = dict.fromkeys((*levels, *(feature.map or ())))

@@ -89,7 +89,12 @@ class Ordinal(_Model):
         return meaning
 
     def meaning(self, cell: str, key: str) -> str | None:
-        """Return the level that a cell means in a column with this key; None if it means none."""
+        """Return the level that a cell means in a column with this key; None if it means none.
+
+        Args:
+            cell: text of the cell.
+            key: the column's name, written by :func:`key_of`.
+        """
         text = folded(cell)
         patterns = [*self.spelled.items(), *(self.bare.items() if self.named(key) else ())]
         return next((level for level, p in patterns if re.fullmatch(p, text)), None)
@@ -110,13 +115,23 @@ class Category(_Model):
     """Pattern of cells that mean a label but stay a level of their own in a drafted study."""
 
     def spelling(self, cell: str, key: str) -> str | None:
-        """Return :meth:`meaning`, but None for a cell that matches :attr:`apart`."""
+        """Return :meth:`meaning`, but None for a cell that matches :attr:`apart`.
+
+        Args:
+            cell: text of the cell.
+            key: the column's name, written by :func:`key_of`.
+        """
         if self.apart is not None and re.fullmatch(self.apart, folded(cell)):
             return None
         return self.meaning(cell, key)
 
     def meaning(self, cell: str, key: str) -> str | None:
-        """Return the label that a cell means in a column with this key; None if it means none."""
+        """Return the label that a cell means in a column with this key; None if it means none.
+
+        Args:
+            cell: text of the cell.
+            key: the column's name, written by :func:`key_of`.
+        """
         if self.names is not None and re.search(self.names, key) is None:
             return None
         text = folded(cell)
@@ -333,7 +348,12 @@ def same_key(cell: str) -> str:
 
 
 def matches(patterns: Iterable[str], key: str) -> bool:
-    """Whether a key contains a match of any of the patterns."""
+    """Whether a key contains a match of any of the patterns.
+
+    Args:
+        patterns: regular expressions.
+        key: a column's name, written by :func:`key_of`.
+    """
     return any(re.search(pattern, key) for pattern in patterns)
 
 

@@ -66,16 +66,31 @@ class BatchedPreprocessor:
         )
 
     def linear(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
-        """Return the linear designs (k, n, d) from the arguments of :meth:`transform`."""
+        """Return the linear designs (k, n, d).
+
+        Args:
+            values: (n, p) coded features, NaN is missing.
+            centre: (n,) hospital; expression is scored on the hospital's own scale if it has one.
+        """
         return self._linear(self.scale(values, centre), values, np.float64)
 
     def singles(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
-        """Return the designs' columns of one feature each (k, n, c), NaN where it is missing."""
+        """Return the designs' columns of one feature each (k, n, c), NaN where it is missing.
+
+        Args:
+            values: (n, p) coded features, NaN is missing.
+            centre: (n,) hospital; expression is scored on the hospital's own scale if it has one.
+        """
         z = self.scale(values, centre)
         return by_block(len(values), lambda rows: self._single(z[:, rows], values[rows]))
 
     def scale(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
-        """Return features clipped and standardised (k, n, p), NaN where missing or a category."""
+        """Return features clipped and standardised (k, n, p), NaN where missing or a category.
+
+        Args:
+            values: (n, p) coded features, NaN is missing.
+            centre: (n,) hospital; expression is scored on the hospital's own scale if it has one.
+        """
         z = self._unstandardised.scale(values, centre)
         low, high, mean, sd = self._standard
         np.minimum(np.maximum(z, low, out=z), high, out=z)
@@ -85,7 +100,12 @@ class BatchedPreprocessor:
         return z
 
     def design(self, single: Array, values: Array) -> Array:
-        """Return the linear designs (k, n, d) from :meth:`singles` and coded features (n, p)."""
+        """Return the linear designs (k, n, d) from :meth:`singles` and coded features (n, p).
+
+        Args:
+            single: (k, n, c) columns of one feature each, from :meth:`singles`.
+            values: (n, p) coded features, NaN is missing.
+        """
         first = self.preprocessors[0]
         single = np.where(np.isnan(single), 0.0, single)
         # An indicator of one value in nearly all training patients has the mean NaN and stays zero:

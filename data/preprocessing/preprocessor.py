@@ -144,7 +144,12 @@ class Preprocessor(PreprocessorState):
         return Inputs(made.linear[0], made.embedded[0].T, made.present.T.astype(precision))
 
     def linear(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
-        """Return the linear design (n, d) alone, without computing the embedding."""
+        """Return the linear design (n, d) alone, without computing the embedding.
+
+        Args:
+            values: (n, p) coded features, NaN is missing.
+            centre: (n,) hospital; expression is scored on the hospital's own scale if it has one.
+        """
         (made,) = self._batch.linear(values, centre)
         return np.asarray(made)
 
@@ -153,17 +158,31 @@ class Preprocessor(PreprocessorState):
 
         :meth:`single_columns` describes them. A column's known values have mean 0 among the
         training patients, if at least ``FEWEST_KNOWN`` are known.
+
+        Args:
+            values: (n, p) coded features, NaN is missing.
+            centre: (n,) hospital; expression is scored on the hospital's own scale if it has one.
         """
         (made,) = self._batch.singles(values, centre)
         return np.asarray(made)
 
     def scale(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
-        """Return standardised features (n, p), NaN where missing or a category."""
+        """Return standardised features (n, p), NaN where missing or a category.
+
+        Args:
+            values: (n, p) coded features, NaN is missing.
+            centre: (n,) hospital; expression is scored on the hospital's own scale if it has one.
+        """
         (made,) = self._batch.scale(values, centre)
         return np.asarray(made)
 
     def design(self, single: Array, values: Array) -> Array:
-        """Return the linear design (n, d) from :meth:`singles` (n, c) and coded features (n, p)."""
+        """Return the linear design (n, d) from :meth:`singles` (n, c) and coded features (n, p).
+
+        Args:
+            single: (n, c) columns of one feature each, from :meth:`singles`.
+            values: (n, p) coded features, NaN is missing.
+        """
         (made,) = self._batch.design(single[None], values)
         return np.asarray(made)
 
@@ -176,6 +195,10 @@ class Preprocessor(PreprocessorState):
 
         Numbers are drawn in the training range, levels from all of the study's. Each feature is
         drawn by itself, so that no row is a real patient's.
+
+        Args:
+            n: number of rows.
+            rng: source of the random numbers.
         """
         place = rng.random((n, len(self.mean)))
         scaled = self.low + place * (self.high - self.low)
@@ -236,6 +259,10 @@ class Preprocessor(PreprocessorState):
         Expression on the scale of all patients becomes the value of the same rank in the centre, if
         the centre has a scale of its own; beyond the outermost stored quantile it becomes that
         quantile. All else stays as it is.
+
+        Args:
+            values: (n, p) coded features, NaN is missing.
+            centre: (n,) hospital; None: all stays as it is.
         """
         found = np.array(values)
         overall = self.reference.get("")

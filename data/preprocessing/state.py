@@ -180,6 +180,10 @@ class PreprocessorState:
     def from_json(cls, study: Study, state: dict[str, Any]) -> Self:
         """Rebuild the state, or a subclass of it, from a study and the result of :meth:`to_json`.
 
+        Args:
+            study: study of the features.
+            state: result of :meth:`to_json`.
+
         Raises:
             KeyError: the result lacks a field.
         """

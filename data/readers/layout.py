@@ -153,6 +153,10 @@ def find_header(
 def refuse_twice(path: Path, names: Iterable[str]) -> None:
     """Raise for column names that occur twice.
 
+    Args:
+        path: the file, for the error.
+        names: names of the columns.
+
     Raises:
         InputError: a name occurs twice.
     """

@@ -81,7 +81,7 @@ class DraftSource:
     frame: pd.DataFrame
     """The table."""
     id: str | None = None
-    """Column of the patient's identifier; None: it is searched by name."""
+    """Column of the patient's identifier; None: it is searched, see :func:`identity.identify`."""
     time: str | None = None
     """The format's usual column of the follow-up time, if it has one and the table too."""
     event: str | None = None
@@ -105,12 +105,20 @@ class Reader(ABC):
     def read(self, path: Path, selection: Selection) -> pd.DataFrame:
         """Return the table, a row for each patient or sample; missing cells are NaN, None or NA.
 
+        Args:
+            path: file or folder of this format.
+            selection: columns that are needed, and options of reading.
+
         Raises:
             InputError: the path cannot be read. The text names it and holds no cell.
         """
 
     def stream(self, path: Path, selection: Selection) -> Stream:
         """Return the table in parts; this default reads it whole first.
+
+        Args:
+            path: file or folder of this format.
+            selection: columns that are needed, and options of reading.
 
         Raises:
             InputError: as :meth:`read`.
@@ -128,7 +136,8 @@ class Reader(ABC):
 
         Args:
             path: a file or folder of this format.
-            id: column of the patient's identifier; None: it is searched by name.
+            id: column of the patient's identifier; None: it is searched, see
+                :func:`identity.identify`.
             genes: symbols to keep of a genome-wide expression matrix.
             reading: options on how the file is read.
 

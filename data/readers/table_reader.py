@@ -66,11 +66,27 @@ class TableReader(Reader):
         return format_of(path) is not None
 
     def read(self, path: Path, selection: Selection) -> pd.DataFrame:
-        """Return a table; see :func:`tables.read_table`."""
+        """Return a table; see :func:`tables.read_table`.
+
+        Args:
+            path: the file.
+            selection: columns that are needed, and options of reading.
+
+        Raises:
+            InputError: as :func:`tables.read_table`.
+        """
         return read_table(path, *_options(selection), selection.reading)
 
     def stream(self, path: Path, selection: Selection) -> Stream:
-        """Return a table in parts; see :func:`open_stream`."""
+        """Return a table in parts; see :func:`open_stream`.
+
+        Args:
+            path: the file.
+            selection: columns that are needed, and options of reading.
+
+        Raises:
+            InputError: as :func:`tables.read_table`.
+        """
         return open_stream(path, *_options(selection), selection.reading)
 
     def draft(
@@ -81,6 +97,13 @@ class TableReader(Reader):
         reading: Reading = PLAIN,
     ) -> DraftSource:
         """Return the table to draft a study from, with notes on how it was read.
+
+        Args:
+            path: the file.
+            id: column of the patient's identifier; None: it is searched, see
+                :func:`identity.identify`.
+            genes: not used: all columns are read.
+            reading: options on how the table is read.
 
         Raises:
             InputError: as :func:`tables.read_table`; or a column has a word that can mean missing

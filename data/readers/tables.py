@@ -72,13 +72,23 @@ def read_noted(
 
 
 def note(path: Path, notes: Sequence[str]) -> None:
-    """Log the notes on how a file was read."""
+    """Log the notes on how a file was read.
+
+    Args:
+        path: the file.
+        notes: one line each.
+    """
     for text in notes:
         log.warning("note: %s: %s", path, text)
 
 
 def text_of(path: Path, fewest: int, reading: Reading) -> Text:
     """Return a text table, or the table of a workbook as text; not for Parquet.
+
+    Args:
+        path: the file.
+        fewest: fewest columns of a table.
+        reading: options on how the table is read.
 
     Raises:
         InputError: as :func:`read_table`.
@@ -152,6 +162,10 @@ def readable(path: Path) -> Iterator[None]:
 
 def with_clean_names(path: Path, frame: pd.DataFrame) -> pd.DataFrame:
     """Clean the column names of a frame in place, and return it.
+
+    Args:
+        path: the file, for errors.
+        frame: the frame.
 
     Raises:
         InputError: the frame has no rows, or a name occurs twice.

@@ -215,6 +215,10 @@ class Text:
 def refuse_empty(path: Path, rows: int) -> None:
     """Raise for a table without rows.
 
+    Args:
+        path: the file, for the error.
+        rows: number of its rows.
+
     Raises:
         InputError: the table has no rows.
     """

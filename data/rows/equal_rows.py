@@ -23,7 +23,12 @@ def value_codes(cells: pd.Series) -> tuple[Ints, int]:
 
 
 def row_codes(frame: pd.DataFrame, columns: Sequence[str]) -> Ints:
-    """Return a number for each row (n,), equal where the rows are equal in all columns."""
+    """Return a number for each row (n,), equal where the rows are equal in all columns.
+
+    Args:
+        frame: the table (n rows).
+        columns: names of the columns that are compared.
+    """
     codes = np.zeros(len(frame), dtype=np.int64)
     for name in columns:
         own = pd.factorize(frame[name])[0] + 1

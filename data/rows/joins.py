@@ -83,6 +83,10 @@ def best_form(first: Sequence[str], other: Sequence[str]) -> tuple[str, list[str
 
     A normalisation that makes different identifiers of one table equal is not considered.
 
+    Args:
+        first: identifiers of one table.
+        other: identifiers of the other.
+
     Returns:
         The key of the normalisation, and the normalised identifiers of both tables.
     """

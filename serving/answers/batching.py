@@ -44,7 +44,7 @@ class RequestScheduler:
     """Scheduler that runs a predictor in worker threads.
 
     Args:
-        predictor: answers the requests.
+        predictor: predictor of the bundle in service.
     """
 
     def __init__(self, predictor: Predictor) -> None:

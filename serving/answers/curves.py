@@ -33,7 +33,12 @@ def grid(horizon: float) -> tuple[float, ...]:
 
 
 def merge_times(grid: Sequence[float], asked: Sequence[float]) -> list[float]:
-    """Return the months of the grid and of a request together, rising and without repeats."""
+    """Return the months of the grid and of a request together, rising and without repeats.
+
+    Args:
+        grid: months of a curve.
+        asked: months of the request.
+    """
     return sorted({*grid, *asked})
 
 

@@ -105,8 +105,8 @@ def treatment(study: Study, bundle: Bundle) -> dict[str, Any] | None:
     """Return a description of the treatment and the reasons against advice on it, if any.
 
     Args:
-        study: may declare a treatment; None is returned if it does not.
-        bundle: its primary model holds the reasons and the month of the benefit.
+        study: the study; without a treatment None is returned.
+        bundle: bundle whose primary model has the reasons and the month of the benefit.
     """
     if study.treatment is None:
         return None

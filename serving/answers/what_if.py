@@ -31,8 +31,8 @@ WHOLE = 2**53
 MOST_LEVELS = 12
 #: First sentence of the answer's note.
 NOTE = (
-    "A what-if says what the model makes of patients who differ in one feature, not what changing "
-    "it would do."
+    "A what-if compares predictions for patients who differ in one feature; it is not the effect "
+    "of changing that feature."
 )
 
 
@@ -129,6 +129,10 @@ def _problem(value: object, feature: str, reader: PatientReader) -> str:
 
 def what_if(predictor: Predictor, request: WhatIf) -> dict[str, Any]:
     """Predict a patient at several values of a feature, with the other features as given.
+
+    Args:
+        predictor: predictor of the bundle in service.
+        request: the checked request.
 
     Returns:
         The answer of ``POST /what_if`` as plain data.

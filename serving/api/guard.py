@@ -2,9 +2,9 @@
 
 Except for the paths in ``OPEN``, a request reaches the service only if
 
-- it carries a known token, where the server knows any, or is for a page without the form or a file
+- it carries a known token, where the server has any, or is for a page without the form or a file
   of one (``FRAME``, ``FILES``);
-- it came in by an address that no other machine can reach, where the server knows no tokens;
+- it came in by an address that no other machine can reach, where the server has no tokens;
 - fewer requests than the limit are under way;
 - its body, if it is a POST request, is JSON;
 - its body is no larger than allowed, and arrives in time. Bytes are counted as they come in, since
@@ -79,7 +79,7 @@ REFUSALS = {
     400: ("cut_off", "the body ended before its stated length"),
     403: (
         "tokens_needed",
-        "other machines can reach this server, and it knows no tokens: it refuses every request",
+        "other machines can reach this server, and it has no tokens: it refuses every request",
     ),
     401: ("unauthorised", "send a known token: Authorization: Bearer TOKEN"),
     408: ("too_slow", "the body took too long to come in"),

@@ -67,7 +67,7 @@ SURVIVAL = ("survival@", "survival_low@", "survival_high@")
 ERRORS = {
     400: "The request is invalid: the details name each place and problem, and repeat no value.",
     401: "Send a known token.",
-    403: "Other machines can reach the server, and it knows no tokens.",
+    403: "Other machines can reach the server, and it has no tokens.",
     408: "The body took too long to come in.",
     411: "Say the body's length, or send it chunked.",
     413: "The body is too large.",
@@ -83,7 +83,7 @@ def document(predictor: Predictor, secured: bool = False) -> dict[str, Any]:
 
     Args:
         predictor: holds the bundle in service.
-        secured: whether the server knows tokens, so that a request needs one.
+        secured: whether the server has tokens, so that a request needs one.
     """
     return {
         "openapi": "3.1.0",
@@ -103,7 +103,7 @@ def document(predictor: Predictor, secured: bool = False) -> dict[str, Any]:
                 "bearer": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "Needed where the server knows tokens: accomplice token NAME.",
+                    "description": "Needed where the server has tokens: accomplice token NAME.",
                 }
             },
         },
@@ -178,7 +178,7 @@ def what_if_schemas(reader: PatientReader) -> list[dict[str, Any]]:
     One is for all keys of numeric features, one for each key of a feature with levels.
 
     Args:
-        reader: knows the keys and levels of the features.
+        reader: reader of patients, with the keys and levels of the features.
     """
     schemas_of_levels, numbers = [], []
     for key, position in reader.positions.items():

@@ -51,7 +51,7 @@ USER 10001
 EXPOSE {port}
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD \\
     ["python", "-c", "import urllib.request as r; r.urlopen('{ready}', timeout=4)"]
-# Other machines can reach it: it does not start without the file of the tokens that it knows.
+# Other machines can reach it: it does not start without a token file.
 CMD ["sh", "-c", "test -r {tokens} || {{ echo 'mount a token file that all may read at {tokens}'; \
 exit 2; }}; exec bentoml serve /srv/bento --host 0.0.0.0 --port {port}"]
 """

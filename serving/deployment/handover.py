@@ -1,7 +1,7 @@
 """Handover of bundles from the process that started the server to its worker.
 
 Both processes share a folder with two small files. The process that started the server, which may
-know the registry, writes ``wanted.json``; the worker, which knows only bundles, writes
+read the registry, writes ``wanted.json``; the worker, which reads only bundles, writes
 ``served.json`` once a bundle answers. A new worker loads the wanted bundle or, if that fails, the
 one served before. It waits for its first version; later neither process waits for the other. Files
 are replaced whole.

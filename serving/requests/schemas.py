@@ -34,8 +34,8 @@ class PredictRequest(BaseModel):
     """One patient."""
 
     patient: dict[str, Any] = Field(
-        description="Feature or column name -> value; leave out, or send null for, what is not "
-        "known. Names and levels are the study's."
+        description="Feature or column name -> value; leave out an unknown value, or send null. "
+        "Names and levels are the study's."
     )
     times: list[float] | None = TIMES
 
@@ -72,7 +72,7 @@ class PatientAnswer(BaseModel):
     risk: float | None = Field(
         None, description="Higher is worse; 0 is the average training patient."
     )
-    flags: list[str] = Field(description="What was odd about the values; empty if nothing.")
+    flags: list[str] = Field(description="Odd values and months; empty if there are none.")
     interval: float | None = Field(
         None, description="Nominal coverage of the interval from low to high."
     )
@@ -149,7 +149,7 @@ class WhatIfRequest(BaseModel):
     feature: str = Field(description="Name or column of a feature, or the treatment's column.")
     values: list[float | str | None] | None = Field(
         None,
-        description="Values to look at; null asks what if it were not known. If absent, quantiles "
+        description="Values of the feature; null is an unknown value. If absent, quantiles "
         "of the training patients, all levels, or without and with the treatment.",
         min_length=1,
         max_length=MOST_VALUES,
@@ -164,8 +164,8 @@ class ExplainAnswer(Signed):
     risk: float
     """Log-hazard; higher is worse."""
     base: float = Field(description="Risk of a typical training patient, untreated.")
-    features: dict[str, float] = Field(description="Feature -> what it adds.")
-    modalities: dict[str, float] = Field(description="Modality -> what its features add.")
+    features: dict[str, float] = Field(description="Feature -> its part of the risk.")
+    modalities: dict[str, float] = Field(description="Modality -> sum of its features' parts.")
     flags: list[str]
     """Odd values of the patient; empty if there are none."""
 
@@ -190,7 +190,7 @@ class FeatureCard(BaseModel):
     """One input of the model."""
 
     name: str
-    column: str = Field(description="What a request calls it.")
+    column: str = Field(description="Its name in a request.")
     modality: str
     kind: str
     """Kind of feature: ``number``, ``ordinal``, ``category``, ``expression`` or ``density``."""
@@ -205,7 +205,7 @@ class FeatureCard(BaseModel):
 
 
 class Cohort(BaseModel):
-    """The training cohort; null for what the bundle does not record."""
+    """The training cohort; values that the bundle does not record are null."""
 
     fingerprint: str | None
     """Digest of the patients' data."""
@@ -278,7 +278,7 @@ POST_ROUTES: dict[str, tuple[type[BaseModel], type[BaseModel], str]] = {
     "/explain": (
         ExplainRequest,
         ExplainAnswer,
-        "Say what each feature adds to a patient's risk.",
+        "Attribute a patient's risk to the features (Shapley values).",
     ),
 }
 #: Paths of all routes of the server, except those that BentoML adds to every service.

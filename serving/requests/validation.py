@@ -131,12 +131,21 @@ class Problems:
         return len(self.listed) >= MOST_PROBLEMS
 
     def add(self, where: str, problem: str) -> None:
-        """Add a problem at a place of the request, unless the list is full."""
+        """Add a problem at a place of the request, unless the list is full.
+
+        Args:
+            where: place in the request, such as ``patients[3].age``.
+            problem: text of the problem, without a submitted value.
+        """
         if not self.full:
             self.listed.append({"where": where, "problem": problem})
 
     def raise_any(self, code: str, message: str) -> None:
         """Raise an error that lists the problems, if there are any.
+
+        Args:
+            code: code of the error.
+            message: beginning of its text.
 
         Raises:
             RequestError: there are problems.
@@ -337,7 +346,7 @@ def _has_long(value: Any) -> bool:
 
 def _refuse_constant(_: str) -> NoReturn:
     raise RequestError(
-        NOT_JSON, "NaN and Infinity are not JSON: send null, or leave out what is not known"
+        NOT_JSON, "NaN and Infinity are not JSON: send null, or leave out an unknown value"
     )
 
 

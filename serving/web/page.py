@@ -1,7 +1,7 @@
 """The web page: a form made from the study, and the answer in words and curves.
 
 The page itself holds nothing of the model and needs no token. Its script fetches the form, which
-needs a token if the endpoint knows any. The script sends the entries to the endpoint alone, and
+needs a token if the endpoint has any. The script sends the entries to the endpoint alone, and
 keeps them and the token in memory alone. All files are served from ``files``, under paths that
 change with the content.
 """

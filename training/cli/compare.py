@@ -53,10 +53,10 @@ def compare(
       accomplice compare model other_model --study study.yaml --json compared.json
 
     A model keeps no patients, so their study file is needed again: the one that --study names, or
-    the one that the model's run remembers (in mlruns/ of this machine). For patients a model was
+    the one that the model's run recorded (in mlruns/ of this machine). For patients a model was
     trained on, its out-of-fold predictions are made anew; for others it predicts as for new
-    patients. The output says which was which. Models are judged to the smaller of the horizons, on
-    the patients that both can be judged on.
+    patients. The output says how each was judged. Models are judged to the smaller of the horizons,
+    on the patients that both can be judged on.
     """
     with ctrl_c_heeded():
         from rich.console import Console
@@ -100,8 +100,8 @@ def compare(
         verdict = made.verdict("A", letter)
         if seen:
             verdict = (
-                f"none: {' and '.join(seen)} knows the outcomes of these patients; name others by "
-                "--study, or run it where the run that made the model was logged"
+                f"none: {' and '.join(seen)} was fitted to outcomes of these patients; name others "
+                "by --study, or run it where the run that made the model was logged"
             )
         print(f"verdict: {verdict}\n")
         found.append({"model": other.name, "verdict": verdict, **made.to_json()})

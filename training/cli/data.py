@@ -49,7 +49,9 @@ def init(
     ] = None,
     unit: Annotated[
         Unit | None,
-        option(one_of(Unit), "of the follow-up time (default: as its name says, or months)"),
+        option(
+            one_of(Unit), "of the follow-up time (default: that of its name or cells, or months)"
+        ),
     ] = None,
     id: Annotated[str | None, option("ID", "column of the patient's identifier")] = None,
     rows: Annotated[
@@ -64,7 +66,7 @@ def init(
     ] = None,
     centre: Annotated[str | None, option("CENTRE", "column of the hospital")] = None,
     treatment: Annotated[
-        str | None, option("TREATMENT", "column of the treatment whose effect is asked for")
+        str | None, option("TREATMENT", "column of the treatment whose effect is estimated")
     ] = None,
     response: Annotated[str | None, option("RESPONSE", "column of a drug's response")] = None,
     name: Annotated[str | None, option("NAME", "of the study; the source's name if absent")] = None,

@@ -80,7 +80,7 @@ def serve(
         str,
         option("ADDRESS", "address to listen on (default: 127.0.0.1); any other needs --tokens"),
     ] = "127.0.0.1",
-    tokens: Annotated[Path | None, option("FILE", "who may ask; see accomplice token")] = None,
+    tokens: Annotated[Path | None, option("FILE", "access tokens; see accomplice token")] = None,
     concurrency: Annotated[
         int | None, option("N", "requests under way at once (default: 128)", count)
     ] = None,

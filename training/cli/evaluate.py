@@ -77,10 +77,10 @@ def evaluate(
       accomplice evaluate model other/study.yaml --recalibrate --out-model model-for-other
 
     The model's features are looked for in STUDY by name, by column, and by the panels:
-    genes by their aliases, stage and the like by their levels, sex however it is spelt. What is not
-    certain is left missing and listed; --map A=B settles it. Kinds must agree; units too, where
-    both are stated. Expression is ranked among the cohort's own patients where 50 or more have it,
-    as in training.
+    genes by their aliases, stage and the like by their levels, sex however it is spelt. Features
+    without a certain match are left missing and listed; --map A=B names the match. Kinds must
+    agree; units too, where both are stated. Expression is ranked among the cohort's own patients
+    where 50 or more have it, as in training.
 
     --recalibrate updates the model for this centre: the level, and where held-out patients are
     better predicted so, the slope and the course over time of its log cumulative hazard. It is

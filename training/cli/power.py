@@ -162,10 +162,10 @@ def power(
       accomplice power study.yaml --marker IL1R1 --out power.png
       accomplice power study.yaml --marker IL1R1 --marker-known 1
 
-    With a STUDY, patients, events, treated, who has the marker recorded and how long patients were
-    followed are read from its cohort, but for what an option says: the last example asks what it
-    would bring to measure the marker in all patients. Effects are never read from a cohort: assume
-    them.
+    With a STUDY, the numbers of patients, events and treated patients, the share with the marker
+    recorded, and the follow-up are read from its cohort, except where an option is given: the last
+    example shows the gain from measuring the marker in all patients. Effects are never read from a
+    cohort: assume them.
 
     --prediction asks what a prediction model needs instead, by the criteria of Riley et al. (BMJ
     2020): effects that shrink to no less than 0.9 of their size in new patients, an R2 too good by

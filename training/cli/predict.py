@@ -107,7 +107,7 @@ def predict(
         Path | None, option("FILE", ".csv or .parquet; standard output if absent")
     ] = None,
     explain: Annotated[
-        Path | None, option("FILE", ".csv or .parquet: what each feature adds to the risk")
+        Path | None, option("FILE", ".csv or .parquet: each feature's part of the risk")
     ] = None,
 ) -> None:
     """Predict for the rows of a table.
@@ -127,15 +127,15 @@ def predict(
 
     TABLE and FILE may be of any length: CSV and Parquet are read, answered and written some
     thousand patients at a time, so that memory does not grow with them, and the numbers are those
-    of the whole table at once. A CSV is read twice, first to see what its columns are; a workbook
-    and a study folder are read whole. FILE appears when it is complete: after Ctrl-C or an error
-    nothing is left of it. Earlier predictions are replaced, another file is refused. How many
-    patients were flagged, and with what most often, is printed at the end.
+    of the whole table at once. A CSV is read twice, first to find the types of its columns; a
+    workbook and a study folder are read whole. FILE appears when it is complete: after Ctrl-C or an
+    error nothing is left of it. Earlier predictions are replaced, another file is refused. The
+    number of flagged patients and their most frequent flags are printed at the end.
 
     --explain writes a table of its own: patient_id, risk, base, then feature.NAME and
-    modality.NAME. The base is the risk of a typical patient; what each feature adds to it adds up
-    to the patient's risk, in log-hazard, and a modality adds what its features do. It takes some 50
-    ms a patient.
+    modality.NAME. The base is the risk of a typical patient; base and features add up to the
+    patient's risk, in log-hazard, and a modality is the sum of its features. It takes some 50 ms a
+    patient.
 
       accomplice predict model patients.csv --times 12,36,60 --out predictions.csv
       accomplice predict model registry.parquet --times 12,36,60 --out predictions.parquet

@@ -38,8 +38,8 @@ def train(
 
     Every survival endpoint of the study file gets a model, the first (or --endpoint) being the one
     the run is known by; --set further_endpoints=false leaves it at that one. Every binary endpoint
-    gets one too, with or without survival beside it. What has too few events or labels is named and
-    left out.
+    gets one too, with or without survival beside it. Endpoints with too few events or labels are
+    named and left out.
 
       accomplice train study.yaml --out model
       accomplice train study.yaml --set net.members=16 --seed 3
@@ -47,11 +47,11 @@ def train(
 
     --max-seconds N ends the command after about N seconds, imports and logging included, with the
     best model so far: trees, the network's epochs and the bootstraps behind the intervals each get
-    a part of the time. What was cut short is printed, and kept in the bundle and in MLflow. However
-    small N is there is a model. The least takes the imports, in each fold the linear model, a tenth
-    of the trees, a round of boosting and an epoch, then 20 bootstraps and the logging: some 15
-    seconds of one processor for a few hundred patients. With trainer.devices above 1 the network's
-    training is not cut.
+    a part of the time. Work that was cut short is printed, and recorded in the bundle and in
+    MLflow. However small N is there is a model. The least takes the imports, in each fold the
+    linear model, a tenth of the trees, a round of boosting and an epoch, then 20 bootstraps and the
+    logging: some 15 seconds of one processor for a few hundred patients. With trainer.devices above
+    1 the network's training is not cut.
     """
     from accomplice.data.loading import load_endpoints
 

@@ -148,10 +148,11 @@ def pool(ratios: Sequence[HazardRatio]) -> Pooled:
 
     The pooled log hazard ratio is the mean Σ w θ / Σ w of the centres' θ with w = 1 / (se² + τ²),
     and τ² from the moments of Cochran's Q (DerSimonian and Laird, Control Clin Trials 1986). The
-    variance of the mean is max(1, Σ w (θ − mean)² / (k − 1)) / Σ w, with t on k − 1 degrees
+    variance of the mean is max(1, Σ w (θ − mean)² / (k − 1)) / Σ w, its interval mean ± t
+    √variance, with t the 97.5 % quantile of Student's distribution on k − 1 degrees of freedom
     (Hartung and Knapp, Stat Med 2001; the maximum: Röver, Knapp and Friede, BMC Med Res Methodol
-    2015). The prediction interval of a further centre is mean ± t √(τ² + variance), with t on
-    k − 2 degrees (Higgins, Thompson and Spiegelhalter, J R Stat Soc A 2009).
+    2015). The prediction interval of a further centre is mean ± t √(τ² + variance), with t on k − 2
+    degrees (Higgins, Thompson and Spiegelhalter, J R Stat Soc A 2009).
 
     Example:
         >>> centres = [HazardRatio.of(math.log(hr), 0.2, 100, 50) for hr in (0.5, 0.6, 0.8)]
@@ -204,7 +205,8 @@ class Design:
 def judge_design(plausible: float, ratio: HazardRatio) -> Design:
     """Return power, type S and type M error of an estimate at a plausible hazard ratio.
 
-    With the standardised effect δ = |log hr| / se and z = z₀.₉₇₅, the power is
+    With the standardised effect δ = |log hr| / se, Φ the standard normal distribution function, z_p
+    its quantile of probability p, and z = z₀.₉₇₅, the power is
     Φ(δ − z) + Φ(−δ − z), the type S error Φ(−δ − z) / power, and the type M error the mean of
     |estimate| / |effect| among significant estimates (see :class:`Design`). A power of 80 % needs
     events · ((z₀.₉₇₅ + z₀.₈) / δ)² events.
@@ -236,6 +238,8 @@ def judge_design(plausible: float, ratio: HazardRatio) -> Design:
 
 def two_sided(z: float) -> float:
     """Return the two-sided p value 2 (1 − Φ(|z|)) of a standard normal statistic z.
+
+    Φ is the standard normal distribution function.
 
     Example:
         >>> round(two_sided(1.96), 3)

@@ -101,7 +101,7 @@ def shared(trained: Mapping[str, Any], cohort: Cohort) -> Finding:
 
     Returns:
         The finding: ``fired`` if the cohorts overlap, ``clear`` if that is not shown, ``not run``
-        if the cohort has neither identifiers nor features by which the sketch knows patients.
+        if the cohort has neither identifiers nor features by which the sketch recognises patients.
     """
     ways: Mapping[str, Any] = trained["ways"]
     features = set(cohort.study.features)
@@ -115,8 +115,8 @@ def shared(trained: Mapping[str, Any], cohort: Cohort) -> Finding:
     if not compared:
         return _finding(
             "not run",
-            "The cohorts share neither identifiers nor features to know patients of "
-            f"{trained['cohort']} by.",
+            "The cohorts share neither identifiers nor features by which patients of "
+            f"{trained['cohort']} could be recognised.",
         )
     overlap: dict[str, int] = {}
     for how, group in compared.items():

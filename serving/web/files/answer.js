@@ -158,7 +158,7 @@ export function flags(config, found, labels) {
     if (kind === "missing") absent.push(about), notes[about] = ["quiet", "Not given."];
     else if (kind === "missing_modality" && about === "treatment" && config.treatment) said.push(`${capital(config.treatment.label)} is to be decided: the first curve is of such patients as they were treated.`);
     else if (kind === "missing_modality") absent.push(`all of ${config.modalities[about] ?? about}`);
-    else if (kind === "out_of_range") notes[about] = ["caution", "Outside the plausible range: check it. The model takes it as the nearest value it knows."];
+    else if (kind === "out_of_range") notes[about] = ["caution", "Outside the plausible range: check it. The model takes it as the nearest value in its training range."];
     else if (kind === "outside_training") notes[about] = ["caution", "Far outside the values of the patients that the model learned from: check it and its unit."];
     else if (kind === "outside_training_modality") said.push(`The values of ${config.modalities[about] ?? about} are far outside those that the model learned from, as if measured on another scale.`);
     else if (kind === "unknown_level") notes[about] = ["caution", "Not one of the levels: taken as not known."];

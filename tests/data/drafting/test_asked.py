@@ -191,7 +191,7 @@ class TestTime:
         assert survival(made)["time"] == {"first_of": columns.split(",")}
         assert survival(made)["unit"] == "days"
         assert len(load_cohort(tmp_path / "study.yaml")) == N
-        with pytest.raises(InputError, match=r"all who are left out .* are censored.*--time A,B"):
+        with pytest.raises(InputError, match=r"all patients left out .* are censored.*--time A,B"):
             drafted(tmp_path, frame, time="days_to_death")
         made = drafted(tmp_path, frame, time="days_to_death", drop_without_follow_up=True)
         assert "the time of the censored is in another column" in made.asked[0]
