@@ -133,6 +133,10 @@ def _package(error: ModuleNotFoundError, uri: str) -> str:
 def within(seconds: float, work: Callable[[], T]) -> T:
     """Return the result of ``work``, done in a thread; it is abandoned after ``seconds``.
 
+    Args:
+        seconds: maximum of seconds to wait.
+        work: function without arguments.
+
     Raises:
         TimeoutError: the work took longer.
         BaseException: any error of the work.

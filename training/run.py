@@ -163,6 +163,12 @@ def fit_and_judge(
 ) -> Judged:
     """Fit and judge a model of one survival endpoint.
 
+    Args:
+        cohort: training patients of the endpoint.
+        config: settings of the run.
+        tick: progress callback.
+        budget: time limit.
+
     Raises:
         InputError: the cohort cannot be divided into folds; see :func:`folds.assign_folds`.
     """
@@ -185,7 +191,14 @@ def fit_and_judge(
 def watched(
     judged: Judged, config: Config, tick: Tick = silent, budget: Budget = UNLIMITED
 ) -> Judged:
-    """Return the fit with the findings of the leak sentinels."""
+    """Return the fit with the findings of the leak sentinels.
+
+    Args:
+        judged: the fit.
+        config: settings of the run.
+        tick: progress callback.
+        budget: time limit.
+    """
     prepared = judged.fitted.prepared
     found = run_sentinels(
         prepared.cohort,
@@ -218,7 +231,12 @@ def _split_by_events(
 
 
 def fit_responses(patients: Patients, config: Config) -> dict[str, Response]:
-    """Fit and judge a model of each binary endpoint with enough labels."""
+    """Fit and judge a model of each binary endpoint with enough labels.
+
+    Args:
+        patients: training patients, with their labels.
+        config: settings of the run.
+    """
     blind, found = patients.prognostic(), {}
     for name, endpoint in patients.study.endpoints.binary.items():
         label = patients.binary[name]
@@ -244,7 +262,15 @@ def make_bundle(
     config: Config,
     cuts: Sequence[str] = (),
 ) -> Bundle:
-    """Return the bundle of all fits, with their metrics and their provenance."""
+    """Return the bundle of all fits, with their metrics and their provenance.
+
+    Args:
+        patients: training patients.
+        survival: survival endpoint -> its fit, the primary endpoint first.
+        responses: binary endpoint -> its fit.
+        config: settings of the run.
+        cuts: notes of the work that was cut short; see :attr:`Budget.cuts`.
+    """
     settings = json.loads(json.dumps(flat(config)))
     # The table's place on the training machine is of no use elsewhere.
     source = patients.study.source.model_copy(update={"files": ("cohort",)})

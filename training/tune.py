@@ -84,7 +84,7 @@ def do_nothing(_: object) -> None:
 
 
 class SeededByTrial(TPESampler):
-    """Optuna's TPE, seeded for each trial by its number.
+    """Optuna's TPE, seeded for each trial by the sum of ``seed`` and the trial's number.
 
     Optuna does not store a sampler's state. With a seed for each trial, workers that share a study,
     and sessions that resume one, do not draw the same trials again.
@@ -371,7 +371,10 @@ def _needs_trials(study: Study, trials: int, budget: Budget, keep: float) -> boo
 
 
 def kept_back(study: Study, before: float, models: int) -> float:
-    """Return the seconds left to the final fit: 1.5 · models · (before + usual duration)."""
+    """Return the seconds left to the final fit: 1.5 · models · (before + usual duration).
+
+    ``models`` and ``before`` are those of :func:`tune`.
+    """
     return FINAL * models * (before + usual_duration(study))
 
 

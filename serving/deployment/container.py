@@ -144,6 +144,11 @@ def pin(name: str) -> str:
 
 
 def copy_file(source: Path, target: Path) -> None:
-    """Copy a file, and make the target's folder if needed."""
+    """Copy a file, and make the target's folder if needed.
+
+    Args:
+        source: the file.
+        target: path of the copy.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)

@@ -27,7 +27,12 @@ def read_origin(bundle_path: Path) -> dict[str, str | None]:
 
 
 def origin_json(run_id: str | None, version: str | None) -> str:
-    """Return the file's text for a run and a version; empty if both are None."""
+    """Return the file's text for a run and a version; empty if both are None.
+
+    Args:
+        run_id: run that made the bundle; None if unknown.
+        version: version in the registry; None if unknown.
+    """
     if run_id is None and version is None:
         return ""
     return json.dumps({"run_id": run_id, "version": version})

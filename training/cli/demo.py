@@ -132,6 +132,10 @@ def title(text: str) -> None:
 def ask(url: str, body: Mapping[str, object]) -> dict[str, list[object]]:
     """Post JSON to a server on this machine and return its answer.
 
+    Args:
+        url: address of the route.
+        body: data of the request.
+
     Raises:
         OSError: the server cannot be reached, or answers with an error.
         ValueError: the answer is no JSON.

@@ -138,7 +138,13 @@ def evaluate(
 
 
 def config_of(bundle: Bundle, seed: int | None, bootstraps: int | None) -> Config:
-    """Return the model's configuration, with another seed and number of bootstraps where given."""
+    """Return the model's configuration, with another seed and number of bootstraps where given.
+
+    Args:
+        bundle: the model.
+        seed: seed of bootstraps and folds; None: the model's.
+        bootstraps: draws behind each interval; None: as many as in training.
+    """
     from accomplice.training.config import unflat, with_settings
 
     asked = {"seed": seed, "evaluation.bootstraps": bootstraps}

@@ -289,6 +289,11 @@ def say_prediction(
 def power_cohort(study: Path | None, marker: str | None, endpoint: str | None) -> Cohort | None:
     """Return the cohort that the simulated patients resemble; None without a study file.
 
+    Args:
+        study: study file; None without one.
+        marker: name of the study's feature.
+        endpoint: survival endpoint; None: the study's first.
+
     Raises:
         InputError: the cohort cannot be read, there is no marker with a study file, or a marker or
             an endpoint is given without one.

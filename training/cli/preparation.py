@@ -153,7 +153,13 @@ ListSettings = Annotated[
 def settings(
     given: Sequence[str] | None, seed: int | None = None, endpoint: str | None = None
 ) -> list[str]:
-    """Return the settings of ``--set``, ``--seed`` and ``--endpoint``, each as ``key=value``."""
+    """Return the settings of ``--set``, ``--seed`` and ``--endpoint``, each as ``key=value``.
+
+    Args:
+        given: settings of ``--set``.
+        seed: ``--seed``; None if not given.
+        endpoint: ``--endpoint``; None if not given.
+    """
     short = {"seed": seed, "endpoint": endpoint}
     return [*(given or ()), *(f"{k}={v}" for k, v in short.items() if v is not None)]
 

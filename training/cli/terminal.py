@@ -108,6 +108,10 @@ def say_treatment(bundle: Bundle, evidence: Evidence | None) -> None:
     """Print the treatment's estimated effect with its alarm, or why there is no estimate.
 
     Without a treatment or a survival endpoint nothing is printed.
+
+    Args:
+        bundle: bundle of the run.
+        evidence: evidence for the effect; None if none was estimated.
     """
     from accomplice.training.treatment.evidence import sentences
 
@@ -150,7 +154,12 @@ def print_scores(evaluation: Evaluation) -> None:
 
 
 def say_answers(page: Page, out: Path) -> None:
-    """Print the answer of each section of a page, and where the page is."""
+    """Print the answer of each section of a page, and where the page is.
+
+    Args:
+        page: the page.
+        out: its path.
+    """
     for section in page.sections:
         print(f"{section.heading}\n  {section.verdict.label}  {section.verdict.text}")
     say_files(out)

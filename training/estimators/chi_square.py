@@ -17,5 +17,10 @@ class ChiSquare(NamedTuple):
 
     @classmethod
     def of(cls, statistic: float, degrees: int) -> Self:
-        """Return the statistic with its p value P(χ² > statistic), on ``degrees`` of freedom."""
+        """Return the statistic with its p value P(χ² > statistic), on ``degrees`` of freedom.
+
+        Args:
+            statistic: the statistic, at least 0.
+            degrees: degrees of freedom.
+        """
         return cls(statistic, float(chdtrc(degrees, statistic)))

@@ -87,7 +87,12 @@ class RiskSets:
         return self.evaluate_sorted(X[self.order], log_hz[self.order])
 
     def evaluate_sorted(self, x: Array, log_hz: Array) -> tuple[float, Array, Array]:
-        """Return :meth:`evaluate` for patients already in :attr:`order`."""
+        """Return :meth:`evaluate` for patients already in :attr:`order`.
+
+        Args:
+            x: (n, p) design, in that order.
+            log_hz: (n,) linear predictor, in that order.
+        """
         rows, end, start, group, share = self._ties
         n, p = x.shape
         if len(rows) == 0:
@@ -186,6 +191,10 @@ def row_space(X: Array, penalty: Array) -> tuple[Array, Array]:
     expression arrays", Biostatistics 2004). Z is from the eigenvectors of X diag(1 / penalty) Xᵀ:
     with many columns that is far quicker than a decomposition of X.
 
+    Args:
+        X: (n, p) design.
+        penalty: (p,) ridge penalty of each coefficient, > 0.
+
     Example:
         >>> Z, back = row_space(np.array([[3.0, 4.0]]), np.ones(2))
         >>> (Z @ back.T).round(6)
@@ -266,7 +275,12 @@ class RiskSums:
 
     @classmethod
     def of(cls, time: Array, event: Bools) -> RiskSums:
-        """Return the sums for patients with follow-up and event (n,)."""
+        """Return the sums for patients with follow-up and event (n,).
+
+        Args:
+            time: (n,) follow-up.
+            event: (n,) whether the event was seen.
+        """
         order = np.argsort(-time, kind="stable")
         end = np.searchsorted(-time[order], -time[order], side="right")
         return cls(order, end, event[order].astype(float))

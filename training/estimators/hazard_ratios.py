@@ -53,7 +53,15 @@ class HazardRatio(Estimate):
     def of(
         cls, log: float, se: float, patients: int, events: int, degrees: float = math.inf
     ) -> Self:
-        """Return exp(log) with its 95 % interval; all are NaN if ``log`` or ``se`` is NaN."""
+        """Return exp(log) with its 95 % interval; all are NaN if ``log`` or ``se`` is NaN.
+
+        Args:
+            log: log hazard ratio.
+            se: its standard error.
+            patients: number of patients.
+            events: number of events.
+            degrees: degrees of freedom of ``se``; infinite for Wald's interval.
+        """
         quantile = Z95 if math.isinf(degrees) else float(stdtrit(degrees, 0.975))
         ends = (math.exp(log + t * se) for t in (0.0, -quantile, quantile))
         return cls(*ends, log=log, se=se, patients=patients, events=events, degrees=degrees)
@@ -153,6 +161,9 @@ def pool(ratios: Sequence[HazardRatio]) -> Pooled:
     (Hartung and Knapp, Stat Med 2001; the maximum: Röver, Knapp and Friede, BMC Med Res Methodol
     2015). The prediction interval of a further centre is mean ± t √(τ² + variance), with t on k − 2
     degrees (Higgins, Thompson and Spiegelhalter, J R Stat Soc A 2009).
+
+    Args:
+        ratios: hazard ratio of each centre, with its standard error.
 
     Example:
         >>> centres = [HazardRatio.of(math.log(hr), 0.2, 100, 50) for hr in (0.5, 0.6, 0.8)]

@@ -29,6 +29,11 @@ Number = Annotated[
 def resamples(n: int, draws: int, seed: int) -> Iterator[Ints]:
     """Yield the rows (n,) of each bootstrap draw (Efron, Ann Stat 1979), fixed by the seed.
 
+    Args:
+        n: number of rows.
+        draws: number of draws.
+        seed: seed of the draws.
+
     Example:
         >>> [rows.tolist() for rows in resamples(3, 2, seed=0)]
         [[2, 1, 1], [0, 0, 0]]
@@ -109,7 +114,12 @@ class Estimate:
 
     @classmethod
     def normal(cls, value: float, se: float) -> Self:
-        """Return value ± z se, with z the 97.5 % quantile of the standard normal distribution."""
+        """Return value ± z se, with z the 97.5 % quantile of the standard normal distribution.
+
+        Args:
+            value: the point estimate.
+            se: its standard error.
+        """
         return cls(value, value - Z95 * se, value + Z95 * se)
 
     @classmethod
@@ -153,6 +163,10 @@ def determined(estimates: Mapping[str, Estimate], figures: Mapping[str, float]) 
     """Return the numbers below 1e300 in size among estimates and single figures, by name.
 
     An estimate ``c`` gives ``c``, ``c_low`` and ``c_high``. NaN and infinity are left out.
+
+    Args:
+        estimates: name -> estimate with its interval.
+        figures: name -> single figure.
 
     Example:
         >>> determined({"c": Estimate(0.7, 0.6, float("nan"))}, {"slope": 1.1})

@@ -76,6 +76,10 @@ def log_likelihood(label: Bools, log_odds: Array) -> Array:
 
     It is −log(1 + exp(−η)) for a positive label, −log(1 + exp(η)) for a negative one.
 
+    Args:
+        label: (n,) labels.
+        log_odds: (n,) log-odds η.
+
     Example:
         >>> log_likelihood(np.array([True, False]), np.zeros(2)).round(4)
         array([-0.6931, -0.6931])

@@ -67,7 +67,15 @@ def checked_finite(name: str, values: Reals, shape: tuple[int, ...]) -> Array:
 
 
 def checked_survival(name: str, survival: Reals, shape: tuple[int, ...]) -> Array:
-    """Return `survival` as `checked_finite` does; a value outside [0, 1] is a ValueError too.
+    """Return `survival` as float64 after checking its shape and that it lies in [0, 1].
+
+    Args:
+        name: name of the values in errors.
+        survival: probabilities to check.
+        shape: shape that they must have.
+
+    Raises:
+        ValueError: a value is outside [0, 1], or as :func:`checked_finite`.
 
     Example:
         >>> checked_survival("survival", np.array([1.0, 0.4]), (2,))
@@ -80,7 +88,13 @@ def checked_survival(name: str, survival: Reals, shape: tuple[int, ...]) -> Arra
 
 
 def checked_times(times: Reals) -> Array:
-    """Return `times` (t,), t > 0, as float64; ValueError unless finite and strictly rising.
+    """Return `times` (t,), t > 0, as float64 after checking that they are finite and rise.
+
+    Args:
+        times: (t,) times to check.
+
+    Raises:
+        ValueError: there is no time, or the times are not finite or do not rise strictly.
 
     Example:
         >>> checked_times(np.array([12, 36]))

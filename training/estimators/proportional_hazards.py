@@ -123,6 +123,10 @@ def natural_spline(x: Array, knots: Array) -> Array:
     Hastie, Tibshirani and Friedman, "The elements of statistical learning", 5.2.1. The columns are
     1, x and k − 2 cubic terms, for k knots.
 
+    Args:
+        x: (n,) values.
+        knots: (k,) knots, rising, at least two.
+
     Example:
         >>> natural_spline(np.array([0.0, 1.0, 2.0]), np.array([0.0, 1.0, 2.0]))
         array([[1. , 0. , 0. ],

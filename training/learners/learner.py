@@ -90,7 +90,12 @@ class Learner(ABC):
     @classmethod
     @abstractmethod
     def from_json(cls, raw: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
-        """Rebuild from :meth:`to_json` and :meth:`arrays`."""
+        """Rebuild from :meth:`to_json` and :meth:`arrays`.
+
+        Args:
+            raw: result of :meth:`to_json`.
+            arrays: result of :meth:`arrays`.
+        """
 
     @classmethod
     def batched(cls, fitted: Sequence[Self], columns: int) -> Batched:

@@ -149,7 +149,12 @@ def _mixture(log_density: Array, equal: float) -> Array:
 
 
 def weighted(weights: Array, curves: Array) -> Array:
-    """Return the weighted sum (…, n, j) of curves (…, l, n, j), for weights (l,)."""
+    """Return the weighted sum (…, n, j) of curves (…, l, n, j), for weights (l,).
+
+    Args:
+        weights: (l,) weights of the learners.
+        curves: (…, l, n, j) their curves.
+    """
     # No matrix product: its last digit would depend on a patient's position among the others.
     return np.asarray((weights[:, None, None] * curves).sum(axis=-3))
 

@@ -47,13 +47,23 @@ class Ensemble:
         return self.pooled(self.forward(values, centre))
 
     def by_fold(self, values: Array, centre: NDArray[np.str_] | None = None) -> tuple[Array, Array]:
-        """Return :meth:`cumulative`, and that of each fold's models alone (k, n, j + 1)."""
+        """Return :meth:`cumulative`, and that of each fold's models alone (k, n, j + 1).
+
+        Args:
+            values: (n, p) coded features without the treatment; NaN is missing.
+            centre: (n,) hospital; None where no hospital is known.
+        """
         forward = self.forward(values, centre)
         alone = self.stack.calibrated(weighted(self.stack.weights, forward.learners))
         return self.pooled(forward), alone
 
     def learners(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:
-        """Return each learner's cumulative hazard (l, n, j + 1), from the folds' mean survival."""
+        """Return each learner's cumulative hazard (l, n, j + 1), from the folds' mean survival.
+
+        Args:
+            values: (n, p) coded features without the treatment; NaN is missing.
+            centre: (n,) hospital; None where no hospital is known.
+        """
         mean = self.forward(values, centre).learners.mean(axis=0)
         return from_survival(mean)
 
@@ -62,6 +72,10 @@ class Ensemble:
 
         Their spread shows how far the answer depends on the patients trained on. Members are
         those of the network; a fold's other learners go with each of them.
+
+        Args:
+            values: (n, p) coded features without the treatment; NaN is missing.
+            centre: (n,) hospital; None where no hospital is known.
         """
         forward = self.forward(values, centre)
         weights, net = self.stack.weights.copy(), self.names.index(NET)
@@ -78,7 +92,14 @@ class Ensemble:
         centre: NDArray[np.str_] | None = None,
         read: Callable[[Array], Array] | None = None,
     ) -> LearnerCurves:
-        """Run every learner of every fold; see :meth:`BatchedEnsemble.forward`."""
+        """Run every learner of every fold; see :meth:`BatchedEnsemble.forward`.
+
+        Args:
+            values: (n, p) coded features without the treatment; NaN is missing.
+            centre: (n,) hospital; None where no hospital is known.
+            read: function from the first fold's linear design (n, d) to terms (n, q); None: no
+                terms.
+        """
         return self.batched.forward(values, centre, read)
 
     @property
@@ -115,5 +136,10 @@ def on_grid(own: TimeGrid, cumulative: Array, grid: TimeGrid) -> Array:
     """Return a cumulative hazard (…, j + 1) at another grid's edges from that at its own edges.
 
     A fold may have followed its patients less long than the cohort: its curve ends flat.
+
+    Args:
+        own: time grid of the curve.
+        cumulative: (…, i + 1) cumulative hazard at its i + 1 edges.
+        grid: the j bins at whose edges it is read.
     """
     return own.at(cumulative, np.minimum(grid.edges, own.horizon))

@@ -19,7 +19,12 @@ class Replayable(Protocol):
     """A model that can draw synthetic patients and predict them."""
 
     def sample(self, n: int, rng: np.random.Generator) -> Array:
-        """Draw synthetic coded features (n, p), which are no patient's values."""
+        """Draw synthetic coded features (n, p), which are no patient's values.
+
+        Args:
+            n: number of rows.
+            rng: source of the random numbers.
+        """
         ...
 
     def replay(self, values: Array) -> Array:

@@ -266,7 +266,12 @@ def out_of_fold(
 
 
 def shift_to_rate(log_odds: Array, rate: float) -> float:
-    """Return the shift s for which the mean of expit(η + s) over log-odds η (g,) is ``rate``."""
+    """Return the shift s for which the mean of expit(η + s) over log-odds η (g,) is ``rate``.
+
+    Args:
+        log_odds: (g,) log-odds η.
+        rate: mean probability to reach, in (0, 1).
+    """
     low, high = -60.0 - log_odds.max(), 60.0 - log_odds.min()
     for _ in range(80):
         middle = (low + high) / 2

@@ -91,6 +91,10 @@ class SurvivalAnswer:
         """Return risk, survival, benefit and advice by the names of ``predict``'s columns.
 
         Each name has the prefix. Benefit and advice are left out if the study has no treatment.
+
+        Args:
+            times: (t,) months of survival.
+            prefix: beginning of each name.
         """
         found: dict[str, Column] = {"risk": self.risk}
         curve = self.curve(times)
@@ -147,8 +151,8 @@ class SurvivalModel:
     baselines: tuple[Baseline, ...] = ()
     """The simple models that the run was compared with, fitted on the same folds."""
     followed: float = math.inf
-    """Months to which training patients were followed, rounded up; bundles made before it was kept
-    do not know it."""
+    """Months to which training patients were followed, rounded up; infinite in older bundles, which
+    do not record it."""
     interval: SurvivalInterval | None = None
     """Interval of a patient's survival; None where ``survival_interval`` was off, and in older
     bundles."""
@@ -236,7 +240,12 @@ class SurvivalModel:
         return ends(found)
 
     def risk(self, values: Array, centre: NDArray[np.str_] | None) -> Array:
-        """Return the risk (n,) alone, as :meth:`answer` gives it."""
+        """Return the risk (n,) alone, as :meth:`answer` gives it.
+
+        Args:
+            values: (n, p) coded features, the treatment among them; NaN is missing.
+            centre: (n,) hospital, empty text where unknown; None where no hospital is known.
+        """
         cumulative = self.ensemble.cumulative(self.blind(values), centre)
         own, status = self.effect_of(values, centre)
         if own is not None and status is not None:

@@ -38,9 +38,9 @@ class LogHazards(NamedTuple):
     """Centre and variance of n patients' log cumulative hazards at the ends of J bins."""
 
     centre: Array
-    """(n, j)."""
+    """(n, j) centre of each log cumulative hazard."""
     variance: Array
-    """(n, j)."""
+    """(n, j) variance of each log cumulative hazard around its centre."""
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,12 @@ def importances(study: optuna.Study) -> dict[str, tuple[float, float, float]]:
 
 
 def importance(shares: dict[str, tuple[float, float, float]], trials: int) -> Figure:
-    """Draw the shares of :func:`importances`, from a number of completed trials."""
+    """Draw the shares of :func:`importances`, from a number of completed trials.
+
+    Args:
+        shares: result of :func:`importances`.
+        trials: number of completed trials.
+    """
     with house_style():
         figure = Figure(figsize=(7, 1.8 + 0.36 * len(shares)))
         axes = figure.subplots()
@@ -139,10 +144,10 @@ def importance(shares: dict[str, tuple[float, float, float]], trials: int) -> Fi
             axes.hlines(row, low, high, color=INK, lw=1.5)
         axes.set_yticks(range(len(shares)), list(shares))
         axes.invert_yaxis()
-        axes.set(xlim=(0, None), xlabel="share of what sets the better half of the trials apart")
+        axes.set(xlim=(0, None), xlabel="share of the difference of the better half of the trials")
         axes.grid(visible=False, axis="y")
         about = f"{trials} trials; lines: range when a tenth of them is left out"
-        titles(axes, "What mattered in the search", about)
+        titles(axes, "Importance of the settings in the search", about)
         return figure
 
 

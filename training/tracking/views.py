@@ -32,7 +32,12 @@ PORT = 5000
 
 
 def address(page: str, port: int = PORT) -> str:
-    """Return the address of a page, by its path, on the tracking server or ``accomplice ui``."""
+    """Return the address of a page, by its path, on the tracking server or ``accomplice ui``.
+
+    Args:
+        page: path of the page, from a function of this module.
+        port: port of ``accomplice ui``.
+    """
     server = urlsplit(os.environ.get("MLFLOW_TRACKING_URI", ""))
     if not server.scheme.startswith("http"):
         return f"http://{HOST}:{port}/{page}"
