@@ -395,6 +395,6 @@ def quick_scores(fitted: Fitted) -> dict[str, float]:
     grid = fitted.prepared.grid
     horizon = judged_horizon(time, event, grid.horizon)
     judged = BootstrappedOutcome.of(time, event, horizon, 0, 0)
-    risk = within(log_risk(fitted.cumulative), fitted.prepared.fold[0])
-    (found,) = judged.figures([judged.output(risk, grid, fitted.cumulative)[0]])
+    risk = within(log_risk(fitted.blind), fitted.prepared.group)
+    (found,) = judged.figures([judged.output(risk, grid, fitted.blind)[0]])
     return {name: float(found[name][0]) for name in ("ibs", "uno_c")}

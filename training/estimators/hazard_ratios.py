@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import ClassVar, Self
+from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
 from scipy.special import stdtr, stdtrit
@@ -135,6 +135,54 @@ def fit_effects(X: Array, time: Array, event: Bools, adjust: Array | None = None
     return CoxFit(beta, np.asarray(covariance, dtype=float), len(time), int(event.sum()))
 
 
+class RandomEffects(NamedTuple):
+    """Random-effects summary of a figure of k centres, on a scale where it is about normal."""
+
+    mean: float
+    """Mean over the centres."""
+    se: float
+    """Standard error of the mean, with k − 1 degrees of freedom."""
+    between: float
+    """Standard deviation between centres (tau)."""
+    q: float
+    """Cochran's Q."""
+
+    @property
+    def se_further(self) -> float:
+        """Standard error of a further centre's figure, with k − 2 degrees of freedom."""
+        return math.hypot(self.between, self.se)
+
+
+def random_effects(values: Array, errors: Array) -> RandomEffects:
+    """Pool the figures θ of k centres, at least two, by a random-effects model.
+
+    The mean is Σ w θ / Σ w with w = 1 / (se² + τ²), and τ² from the moments of Cochran's Q
+    (DerSimonian and Laird, Control Clin Trials 1986). Its variance is
+    max(1, Σ w (θ − mean)² / (k − 1)) / Σ w, its interval mean ± t √variance, with t the 97.5 %
+    quantile of Student's distribution on k − 1 degrees of freedom (Hartung and Knapp, Stat Med 2001; the maximum: Röver, Knapp and Friede, BMC Med Res Methodol 2015). The prediction interval
+    of a further centre is mean ± t √(τ² + variance), with t on k − 2 degrees (Higgins, Thompson
+    and Spiegelhalter, J R Stat Soc A 2009).
+
+    Args:
+        values: (k,) figure of each centre.
+        errors: (k,) their standard errors, above 0.
+
+    Example:
+        >>> pooled = random_effects(np.array([0.0, 1.0]), np.array([0.5, 0.5]))
+        >>> pooled.mean, pooled.between
+        (0.5, 0.5)
+    """
+    weight = errors**-2
+    mean = weight @ values / weight.sum()
+    q, degrees = float(weight @ (values - mean) ** 2), len(values) - 1
+    spread = weight.sum() - (weight**2).sum() / weight.sum()
+    variance = max(0.0, (q - degrees) / float(spread))
+    weight = 1 / (1 / weight + variance)
+    mean = float(weight @ values / weight.sum())
+    excess = max(1.0, float(weight @ (values - mean) ** 2) / degrees)
+    return RandomEffects(mean, math.sqrt(excess / weight.sum()), math.sqrt(variance), q)
+
+
 @dataclass(frozen=True)
 class Pooled:
     """A random-effects summary of several centres."""
@@ -154,13 +202,7 @@ class Pooled:
 def pool(ratios: Sequence[HazardRatio]) -> Pooled:
     """Pool the hazard ratios of k centres, at least two, by a random-effects model.
 
-    The pooled log hazard ratio is the mean Σ w θ / Σ w of the centres' θ with w = 1 / (se² + τ²),
-    and τ² from the moments of Cochran's Q (DerSimonian and Laird, Control Clin Trials 1986). The
-    variance of the mean is max(1, Σ w (θ − mean)² / (k − 1)) / Σ w, its interval mean ± t
-    √variance, with t the 97.5 % quantile of Student's distribution on k − 1 degrees of freedom
-    (Hartung and Knapp, Stat Med 2001; the maximum: Röver, Knapp and Friede, BMC Med Res Methodol
-    2015). The prediction interval of a further centre is mean ± t √(τ² + variance), with t on k − 2
-    degrees (Higgins, Thompson and Spiegelhalter, J R Stat Soc A 2009).
+    Their logarithms are pooled by :func:`random_effects`.
 
     Args:
         ratios: hazard ratio of each centre, with its standard error.
@@ -170,25 +212,18 @@ def pool(ratios: Sequence[HazardRatio]) -> Pooled:
         >>> print(pool(centres).ratio)
         0.62 (0.34 to 1.12)
     """
-    log, weight = (np.array(v) for v in zip(*((r.log, r.se**-2) for r in ratios), strict=True))
-    mean = weight @ log / weight.sum()
-    q, degrees = float(weight @ (log - mean) ** 2), len(log) - 1
-    spread = weight.sum() - (weight**2).sum() / weight.sum()
-    variance = max(0.0, (q - degrees) / float(spread))
-    weight = 1 / (1 / weight + variance)
-    mean = float(weight @ log / weight.sum())
-    excess = max(1.0, float(weight @ (log - mean) ** 2) / degrees)
-    se = math.sqrt(excess / weight.sum())
+    log, se = (np.array(v) for v in zip(*((r.log, r.se) for r in ratios), strict=True))
+    found, degrees = random_effects(log, se), len(log) - 1
     patients, events = sum(r.patients for r in ratios), sum(r.events for r in ratios)
-    pooled = HazardRatio.of(mean, se, patients, events, degrees)
+    pooled = HazardRatio.of(found.mean, found.se, patients, events, degrees)
     further = (
-        HazardRatio.of(mean, math.sqrt(variance + se**2), patients, events, degrees - 1)
+        HazardRatio.of(found.mean, found.se_further, patients, events, degrees - 1)
         if degrees > 1
-        else Estimate(math.exp(mean))
+        else Estimate(math.exp(found.mean))
     )
-    inconsistency = max(0.0, 1 - degrees / q) if q > 0 else 0.0
-    p = ChiSquare.of(q, degrees).p_value
-    return Pooled(pooled, further, math.sqrt(variance), inconsistency, p)
+    inconsistency = max(0.0, 1 - degrees / found.q) if found.q > 0 else 0.0
+    p = ChiSquare.of(found.q, degrees).p_value
+    return Pooled(pooled, further, found.between, inconsistency, p)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Two models judged on the same patients: their metrics, and the paired differences.
 
-Both models are scored on the same bootstrap draws, so that the difficulty of patients cancels out
+Scores are of predictions without the treatment, calibration of those under it, as served. Both
+models are scored on the same bootstrap draws, so that the difficulty of patients cancels out
 of the difference. Its interval covers the sampling of the judged patients, not the variation
 between trainings of the same model.
 """
@@ -125,7 +126,7 @@ def compare(
     figures = judged.figures([_output(judged, *source) for source in sources])
     fewer, months = judged.first(CALIBRATION_DRAWS), (judged.horizon / 2,)
     sides = [
-        Side(estimates(drawn), *calibrated(fewer, made.grid, made.curves[MODEL][chosen], months))
+        Side(estimates(drawn), *calibrated(fewer, made.grid, made.served[chosen], months))
         for (made, chosen), drawn in zip(sources, figures, strict=True)
     ]
     return Comparison(

@@ -19,7 +19,7 @@ from accomplice.training.evaluation.bootstrap import (
     BootstrappedOutcome,
 )
 from accomplice.training.evaluation.record import ModalityValue
-from accomplice.training.models.predictions import Predictions
+from accomplice.training.models.predictions import MODEL, Predictions
 from accomplice.training.progress import Tick, silent
 
 #: Maximum of patients in the sample: each is predicted anew for each modality.
@@ -61,7 +61,7 @@ def modality_values(
     blocks, found = blind.study.blocks, []
     if len(blocks) < 2:
         return ()
-    full = _parts(followed, predicted, predicted.blind)
+    full = _parts(followed, predicted, predicted.curves[MODEL])
     pace = budget.pace()
     for done, (name, block) in enumerate(blocks.items(), start=1):
         has = np.asarray(~np.isnan(blind.values[:, block]).all(axis=1))

@@ -110,6 +110,33 @@ class Subgroup(_Part):
     """Paired gain in ``ibs`` over the strongest baseline; above 0 the model is better."""
 
 
+class CentreFigures(_Part):
+    """The model's metrics within one centre."""
+
+    centre: str
+    patients: int
+    events: int
+    uno_c: Estimate
+    observed_expected: Estimate
+    """Observed over expected events at the record's month."""
+    slope: Estimate
+    """Calibration slope at the record's month."""
+
+
+class AcrossCentres(_Part):
+    """The model's metrics in the centres with enough events, and over all of them."""
+
+    held_out: bool
+    """Whether no patient of a centre was among those that its predictions were fitted on."""
+    month: Number
+    centres: tuple[CentreFigures, ...]
+    """The largest centre first."""
+    mean: dict[str, Estimate]
+    """Figure -> mean over the centres, by a random-effects model, with the 95 % interval."""
+    further: dict[str, Estimate]
+    """Figure -> the same mean with the 95 % prediction interval of a further centre's figure."""
+
+
 class Pattern(_Part):
     """The model's metrics among patients with the same missing modalities."""
 
@@ -239,6 +266,9 @@ class Review(_Part):
     """Model, learner or baseline -> metric -> estimate."""
     gains: dict[str, dict[str, Estimate]]
     """Baseline -> deciding metric -> paired gain of the model; above 0 the model is better."""
+    gains_by_treatment: dict[str, Estimate] = {}
+    """Deciding metric -> paired gain of the predictions under the patients' treatment over those
+    without it, of which scores and gains are; empty without an effect, and in older records."""
     calibration: tuple[CalibrationAt, ...]
     joint_calibration: JointCalibration | None = None
     """Calibration over the whole follow-up; None where it cannot be tested, as with too few events,
@@ -249,6 +279,8 @@ class Review(_Part):
     subgroups: tuple[Subgroup, ...]
     patterns: tuple[Pattern, ...]
     """By pattern of missing modalities, the most frequent first; the pool of rare ones last."""
+    centres: AcrossCentres | None = None
+    """None without two centres to judge, where time ran out before, and in older records."""
     modalities: tuple[ModalityValue, ...]
     instability: Instability | None = None
     importance: tuple[Importance, ...] = ()

@@ -1,7 +1,8 @@
 """Review of a survival model: its whole evaluation as one record without patients.
 
 All parts that are made here share the patients, the bootstrap draws and the time budget. Scores and
-gains are taken from the evaluation.
+gains are taken from the evaluation. Like them, all parts but calibration (slopes, observed over
+expected events) are of predictions without the treatment, which the baselines do not know either.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from accomplice.training.evaluation.calibration import (
     middle_month,
     survival_at,
 )
+from accomplice.training.evaluation.centres import across_centres
 from accomplice.training.evaluation.instability import MOST_PATIENTS, instability
 from accomplice.training.evaluation.modality_value import MOST_WITHHELD, modality_values, sample
 from accomplice.training.evaluation.net_benefit import decisions
@@ -78,20 +80,20 @@ def review(
     )
     notes += _notes(predicted, followed)
     cohort, group, grid = predicted.cohort, predicted.group, predicted.grid
-    curve = predicted.curves[MODEL]
+    curve, served = predicted.curves[MODEL], predicted.served
     risk = within(log_risk(curve), group)
     curves = {MODEL: curve, **predicted.baselines}
     strongest = strongest_baseline(evaluation)
     months, marks = months_to(followed.horizon), marks_to(followed.horizon)
     judged = judged_months(followed)
     middle = middle_month(judged, followed.horizon)
+    alive = survival_at(followed, grid, served, middle)
 
     def by_group() -> dict[str, Any]:
         brier = followed.brier_averages(grid, curve)
         gain = brier * math.nan
         if strongest:
             gain = followed.brier_averages(grid, curves[strongest]) - brier
-        alive = survival_at(followed, grid, curve, middle)
         scored = Scored(followed, risk, brier, gain, alive, middle)
         return {"subgroups": subgroups(scored, cohort), "patterns": patterns(scored, cohort)}
 
@@ -99,8 +101,8 @@ def review(
     steps: dict[str, Callable[[], dict[str, Any]]] = {
         "risk groups": lambda: {"risk_groups": risk_groups(followed, risk, group, months, marks)},
         "calibration": lambda: {
-            "calibration": calibration(followed, grid, curve, judged),
-            "joint_calibration": calibrated_jointly(followed, grid, curve),
+            "calibration": calibration(followed, grid, served, judged),
+            "joint_calibration": calibrated_jointly(followed, grid, served),
         },
         "decision curves": lambda: {
             "decisions": decisions(followed, grid, curves, strongest, judged)
@@ -110,6 +112,7 @@ def review(
             "auc": auc_over_time(followed, grid, curves, group, months),
         },
         "subgroups": by_group,
+        "centres": lambda: {"centres": across_centres(predicted, followed, risk, alive, middle)},
         "instability": lambda: {"instability": instability(ensemble, cohort, middle, config.seed)},
         "modalities": lambda: {
             "modalities": modality_values(predicted, followed, config, tick, budget)
@@ -131,6 +134,7 @@ def review(
         strongest=strongest,
         scores={name: s.figures for name, s in evaluation.scores.items()},
         gains=evaluation.gains,
+        gains_by_treatment=evaluation.treatment,
         d_calibration_p=evaluation.d_calibration_p,
         notes=tuple(notes),
         **made,

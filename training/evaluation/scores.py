@@ -30,6 +30,8 @@ from accomplice.training.models.predictions import MODEL, PEERS, Predictions
 #: Minimum of bootstrap draws, however little time is left (or all, if fewer are asked for); they
 #: also measure the time of a draw.
 FEWEST_DRAWS = 20
+#: Name of the model under the patients' treatment.
+SERVED = "model with the treatment"
 
 
 @dataclass(frozen=True)
@@ -69,16 +71,19 @@ class Evaluation:
     """Scores of the stacked model, its learners and the baselines, by name."""
     gains: dict[str, dict[str, Estimate]]
     """Baseline -> deciding metric -> paired gain of the model; above 0 the model is better."""
+    treatment: dict[str, Estimate]
+    """Deciding metric -> paired gain of the predictions under the patients' treatment over those
+    without it; empty where they are the same. The scores and gains above are without it."""
     calibration_time: float
     """Month at which the slope is taken: half the horizon."""
     calibration_slope: float
-    """Calibration slope of the stacked model; NaN where undefined."""
+    """Calibration slope of the stacked model as served; NaN where undefined."""
     d_calibration_p: float
-    """p value of D-calibration of the stacked model; NaN where undefined."""
+    """p value of D-calibration of the stacked model as served; NaN where undefined."""
     survival: Array
-    """(n,) predicted survival of the stacked model at the calibration time."""
+    """(n,) predicted survival of the stacked model, as served, at the calibration time."""
     risk: Array
-    """(n,) predicted risk (log-hazard) of the stacked model."""
+    """(n,) predicted risk (log-hazard) of the stacked model, without the treatment."""
     bootstraps: int
     """Bootstrap draws behind each interval."""
     notes: tuple[str, ...] = ()
@@ -120,6 +125,7 @@ class Evaluation:
                 },
                 "models": {name: each.figures for name, each in self.scores.items()},
                 "gains": self.gains,
+                "gains_by_treatment": self.treatment,
                 "notes": self.notes,
             }
         )
@@ -139,6 +145,7 @@ def judge_predicted(
         config.evaluation.bootstraps,
         config.seed,
         budget,
+        predicted.served,
     )
     return replace(judged, notes=predicted.notes)
 
@@ -153,8 +160,12 @@ def judge(
     bootstraps: int,
     seed: int,
     budget: Budget = UNLIMITED,
+    served: Array | None = None,
 ) -> Evaluation:
     """Judge predicted curves of a model, its learners and baselines against outcomes.
+
+    Scores and gains are of predictions without the treatment, since the baselines have none;
+    calibration is that of the predictions as served.
 
     Concordance is computed from risks less the mean risk of the patient's fold: the level of a
     fold's model is lower where its held-out patients fared worse, which would bias a pooled C.
@@ -169,14 +180,19 @@ def judge(
         bootstraps: number of draws behind each interval.
         seed: seed of the draws.
         budget: time budget; where it does not last for all draws, fewer are made.
+        served: (n, j + 1) the model's cumulative hazards under the treatment that the patients came
+            to have; if absent, those without it.
     """
     horizon = judged_horizon(time, event, grid.horizon)
     judged = BootstrappedOutcome.of(time, event, horizon, bootstraps, seed)
     models = curves | baselines
-    risks = {name: log_risk(c) for name, c in models.items()}
     outputs, by_time = {}, {}
     for name, c in models.items():
-        outputs[name], by_time[name] = judged.output(within(risks[name], fold), grid, c)
+        outputs[name], by_time[name] = judged.output(within(log_risk(c), fold), grid, c)
+    served = curves[MODEL] if served is None else served
+    knows = not np.array_equal(served, curves[MODEL])
+    if knows:
+        outputs[SERVED], _ = judged.output(within(log_risk(served), fold), grid, served)
     predicted, draws = list(outputs.values()), bootstraps
     if budget.limited and bootstraps > FEWEST_DRAWS:
         before = budget.spent
@@ -186,12 +202,13 @@ def judge(
         draws = int(np.clip(budget.left() / of_one - 1, FEWEST_DRAWS, bootstraps))
         if draws < bootstraps:
             budget.cut("evaluation", draws, f"{bootstraps} bootstraps")
-    figures = dict(zip(models, judged.first(draws).figures(predicted), strict=True))
-    scores = {name: Scores(estimates(drawn), by_time[name]) for name, drawn in figures.items()}
+    figures = dict(zip(outputs, judged.first(draws).figures(predicted), strict=True))
+    scores = {name: Scores(estimates(figures[name]), by_time[name]) for name in models}
     gained = {b: estimates(gains(figures[MODEL], figures[b], deciding())) for b in baselines}
+    worth = gains(figures[SERVED], figures[MODEL], deciding()) if knows else {}
     middle = horizon / 2
-    at_middle = outputs[MODEL].survival
-    at_time = survival(grid.at_own(curves[MODEL], time))
+    at_middle = outputs[SERVED if knows else MODEL].survival
+    at_time = survival(grid.at_own(served, time))
     return Evaluation(
         patients=len(time),
         events=int(event.sum()),
@@ -199,13 +216,14 @@ def judge(
         times=brier_times(horizon),
         scores=scores,
         gains=gained,
+        treatment=estimates(worth),
         calibration_time=middle,
         calibration_slope=or_nan(
             lambda: calibration_at(event, time, at_middle, middle, judged.weights).slope
         ),
         d_calibration_p=or_nan(lambda: d_calibration(event, at_time).p_value),
         survival=at_middle,
-        risk=risks[MODEL],
+        risk=log_risk(curves[MODEL]),
         bootstraps=draws,
     )
 

@@ -33,19 +33,17 @@ def from_fit(
         budget: time budget, of which the peers may take a part.
     """
     prepared = fitted.prepared
-    curves = {MODEL: fitted.cumulative} | dict(
-        zip(fitted.ensemble.names, fitted.learners, strict=True)
-    )
+    curves = {MODEL: fitted.blind} | dict(zip(fitted.ensemble.names, fitted.learners, strict=True))
     own = fit_baselines(prepared, config) if baselines is None else baselines
     others, notes = peers(prepared, config, budget)
     return Predictions(
         cohort=prepared.cohort,
         protocol=OUT_OF_FOLD,
-        group=prepared.fold[0],
+        group=prepared.group,
         grid=prepared.grid,
         curves=curves,
         baselines=out_of_fold_curves(own, prepared) | others,
-        blind=fitted.blind,
+        served=fitted.cumulative,
         again=fitted.again,
         notes=notes,
     )
@@ -67,6 +65,13 @@ def replay(model: SurvivalModel, cohort: Cohort, config: Config) -> Fitted:
     """
     ensemble = model.ensemble
     fold = assign_folds(cohort, *cohort.outcome, config)
-    prepared = Prepared(cohort, cohort.prognostic(), fold, ensemble.folds, ensemble.grid)
+    prepared = Prepared(
+        cohort,
+        cohort.prognostic(),
+        fold,
+        ensemble.folds,
+        ensemble.grid,
+        config.folds.by == "centre",
+    )
     fitted = assemble(prepared, ensemble.net, config, history=[])
     return replace(fitted, ensemble=ensemble)

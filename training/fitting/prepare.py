@@ -39,6 +39,19 @@ class Prepared:
     """(k,) models of each repeat and fold: all folds of the first repeat, then of the next."""
     grid: TimeGrid
     """Common time bins, to which the folds' curves are brought."""
+    by_centre: bool = False
+    """Whether each fold is a centre, or several small ones."""
+
+    @property
+    def group(self) -> Ints:
+        """(n,) label of each patient: out-of-fold risks are compared within a label.
+
+        It is the first repeat's fold, since the level of a fold's models is lower where its
+        held-out patients fared worse, which would bias a concordance of all. Folds of centres are
+        all compared: what their levels differ in is first of all the case mix of the centres,
+        which the model predicts.
+        """
+        return np.zeros_like(self.fold[0]) if self.by_centre else self.fold[0]
 
     def inputs(self, k: int, rows: Ints, precision: type[np.floating] = np.float64) -> Inputs:
         """Return some patients' preprocessed inputs for one fold's models.
@@ -87,7 +100,7 @@ def prepare(
             models.append(_fit_fold(blind, time, event, assignment != k, config, own))
             tick("folds", len(models), total)
     grid = _grid(time, event, cohort.horizon, config)
-    return Prepared(cohort, blind, fold, tuple(models), grid)
+    return Prepared(cohort, blind, fold, tuple(models), grid, config.folds.by == "centre")
 
 
 def _grid(time: Array, event: Bools, horizon: float, config: Config) -> TimeGrid:

@@ -47,20 +47,28 @@ class Predictions:
     protocol: str
     """``OUT_OF_FOLD`` or ``EXTERNAL``."""
     group: Ints
-    """(n,) fold of each patient; only within a fold do risks come from the same models. External
-    predictions are all of fold 0."""
+    """(n,) label of each patient, within which risks are compared: the fold of random folds, as
+    only within a fold risks come from the same models; 0 for all where the models were fitted on
+    no patient of the same centre, as external predictions and those of held-out centres."""
     grid: TimeGrid
     """The j bins of all curves; no month after its horizon can be judged."""
     curves: Mapping[str, Array]
-    """(n, j + 1) cumulative hazards of the ``MODEL``, then of its learners, by name."""
+    """(n, j + 1) cumulative hazards of the ``MODEL``, then of its learners, by name, all without
+    the patients' treatment: like the baselines, they know what is known at the start."""
     baselines: Mapping[str, Array]
     """(n, j + 1) cumulative hazards of the simple models, then of the peers, by name."""
-    blind: Array
-    """(n, j + 1) cumulative hazard of the model without the treatment."""
+    served: Array
+    """(n, j + 1) cumulative hazard of the model under the treatment that each patient came to have,
+    as it is served; the curve of ``MODEL`` where there is no effect or the treatment is unknown."""
     again: Repredict
-    """Computes ``blind`` for other features of the patients."""
+    """Computes the curve of ``MODEL`` for other features of the patients."""
     notes: tuple[str, ...] = ()
     """Baselines without predictions, and why."""
+
+    @property
+    def centres_held_out(self) -> bool:
+        """Whether each patient's models were fitted on no patient of the same centre."""
+        return not self.group.any()
 
     @property
     def outcome(self) -> tuple[Array, Bools]:
@@ -84,6 +92,6 @@ class Predictions:
             group=self.group[rows],
             curves={name: curve[rows] for name, curve in self.curves.items()},
             baselines={name: curve[rows] for name, curve in self.baselines.items()},
-            blind=self.blind[rows],
+            served=self.served[rows],
             again=again,
         )

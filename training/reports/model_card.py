@@ -17,7 +17,9 @@ from accomplice.training.metrics.table import deciding, label, listed
 from accomplice.training.models.predictions import OUT_OF_FOLD
 from accomplice.training.reports.page import fill
 from accomplice.training.reports.review import rows, verdicts
+from accomplice.training.reports.review.centres import of_centres
 from accomplice.training.reports.review.page import settings_changed
+from accomplice.training.reports.review.sections import on_comparison
 from accomplice.training.reports.section_builders import Rows
 from accomplice.training.reports.wording import RESEARCH_USE, SYNTHETIC
 
@@ -42,6 +44,7 @@ def model_card(bundle: Bundle) -> str:
         most=MOST,
         rows=rows,
         verdicts=verdicts,
+        of_centres=of_centres,
         SYNTHETIC=SYNTHETIC,
         RESEARCH_USE=RESEARCH_USE,
         outcomes=list(_outcomes(bundle.study)),
@@ -54,6 +57,7 @@ def model_card(bundle: Bundle) -> str:
             (f"{at.month:.0f}", f"{at.slope:.2f}", f"{at.observed_expected:.2f}")
             for at in (review.calibration if review else ())
         ],
+        compared=on_comparison(review) if review else [],
         sentinels=[(f.question, f.status, f.text) for f in (review.sentinels if review else ())],
         limits=list(_limits(bundle, review)),
     )

@@ -4,3 +4,11 @@
 SYNTHETIC = "SYNTHETIC patients: nothing here says anything about real ones"
 #: Shown on pages, in model cards, and with runs and models in MLflow.
 RESEARCH_USE = "For research use only; not a medical device."
+#: Shown beside scores where the model has an effect of the treatment.
+BLIND = (
+    "All models are compared without the treatment, which was chosen after the start; what it adds "
+    "to the model's predictions stands apart. A part of that may be that patients had to live "
+    "until they were treated. Calibration is that of the predictions under the treatment."
+)
+#: Shown before the names of the peers.
+UNTUNED = "With fixed settings, which were not tuned in this run"

@@ -8,10 +8,11 @@ from accomplice.data.study import Study
 from accomplice.training.bundle import Bundle
 from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.evaluation.calibration import middle_month
+from accomplice.training.evaluation.scores import Evaluation
 from accomplice.training.leakage.sentinels import fired
 from accomplice.training.metrics.table import deciding, label
 from accomplice.training.models.predictions import MODEL
-from accomplice.training.reports.wording import RESEARCH_USE
+from accomplice.training.reports.wording import BLIND, RESEARCH_USE
 from accomplice.training.run import Judged, Trained
 from accomplice.training.treatment.evidence import Evidence, sentences
 
@@ -147,11 +148,18 @@ def _on_survival(judged: Judged) -> list[str]:
         ),
         "",
         *(f"- The model {evaluation.verdict(b)}." for b in evaluation.gains),
+        *(f"- {text}" for text in _on_told(evaluation)),
         *(f"- Not compared with a baseline: {sentence}." for sentence in evaluation.notes),
         f"- Calibration slope at {month:.0f} months {slope.value:.2f} ({slope.low:.2f} to "
         f"{slope.high:.2f}){''.join(others)}.",
         "",
     ]
+
+
+def _on_told(evaluation: Evaluation) -> list[str]:
+    """Return what the predictions gain where they are told the treatment, if they can be."""
+    gains = ", ".join(f"{label(m)} {gain:+.3f}" for m, gain in evaluation.treatment.items())
+    return [f"{BLIND} Gain where the model is told: {gains}."] if gains else []
 
 
 def _row(name: str, cells: Iterable[str]) -> str:

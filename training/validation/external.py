@@ -127,7 +127,7 @@ def predict_cohort(
     finish = _finisher(model, matching.values, cohort.centre)
     learners = model.ensemble.learners(blind_values, cohort.centre)
     blind = model.ensemble.stack.cumulative(learners)
-    curves = {MODEL: finish(blind)} | dict(zip(model.ensemble.names, learners, strict=True))
+    curves = {MODEL: blind} | dict(zip(model.ensemble.names, learners, strict=True))
 
     def again(values: Array, rows: Ints | None = None, /) -> Array:
         own = cohort.centre if cohort.centre is None or rows is None else cohort.centre[rows]
@@ -140,7 +140,7 @@ def predict_cohort(
         grid=model.ensemble.grid,
         curves=curves,
         baselines=model.baseline_curves(blind_values, cohort.centre),
-        blind=blind,
+        served=finish(blind),
         again=again,
     )
     return External(own, model, cohort, matching, ranked, unranked, predicted, finish)

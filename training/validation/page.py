@@ -21,7 +21,7 @@ from accomplice.training.reports.page import (
     inline_svg,
     json_text,
 )
-from accomplice.training.reports.wording import SYNTHETIC
+from accomplice.training.reports.wording import BLIND, SYNTHETIC
 from accomplice.training.validation.figures import calibration_figure, risk_figure
 from accomplice.training.validation.validation import BEFORE, Validation, known_by_modality
 from accomplice.training.validation.verdicts import (
@@ -111,11 +111,15 @@ def discrimination(validation: Validation) -> Section:
             for name in validation.evaluation.gains
         ]
         sentences.append(" ".join(verdicts) + " Baselines are those of the training cohort.")
+    if validation.evaluation.treatment:
+        gained = validation.evaluation.treatment.items()
+        told = ", ".join(f"{label(metric)} {gain:+.3f}" for metric, gain in gained)
+        sentences.append(f"{BLIND} Gain where the model is told: {told}.")
     time, event = validation.external.predicted.outcome
     drawing = risk_figure(
         validation.evaluation,
         validation.external.predicted.grid,
-        validation.external.predicted.curves[MODEL],
+        validation.external.predicted.served,
         time,
         event,
         _subtitle(validation),
@@ -163,7 +167,7 @@ def update(validation: Validation) -> Section:
     """Return the section on the update."""
     if validation.repaired is None:
         return Section("Does an update mend them?", Verdict("absent", "None was asked for."))
-    made, judged = validation.repaired.recalibration, validation.repaired.evaluation
+    made, judged = validation.repaired.recalibration, validation.repaired.served
     fitted = made.update
     folds = sum(made.chosen.values())
     gains = [

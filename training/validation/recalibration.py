@@ -99,8 +99,11 @@ class Recalibration:
 
     update: Update
     """Fitted to all patients."""
+    blind: Array
+    """(n, j + 1) cumulative hazards without the treatment, each by an update that was chosen and
+    fitted without the patient."""
     held_out: Array
-    """(n, j + 1) cumulative hazards, each by an update chosen and fitted without the patient."""
+    """(n, j + 1) the same under the patients' treatment."""
     gains: dict[str, float]
     """Form -> log-likelihood of held-out patients, minus that of no update."""
     chosen: dict[str, int]
@@ -181,7 +184,7 @@ def recalibrate(
     gains = _gains(patients, rng)
     update = fit_update(patients, _best(gains))
     tick("recalibration", FOLDS + 1, FOLDS + 1)
-    return Recalibration(update, finish(held_out), gains, chosen)
+    return Recalibration(update, held_out, finish(held_out), gains, chosen)
 
 
 def fit_update(patients: _Patients, form: str) -> Update:

@@ -11,10 +11,9 @@ from accomplice.training.config import Config
 from accomplice.training.estimators.hazard import log_risk
 from accomplice.training.evaluation.record import Finding
 from accomplice.training.evaluation.review import review
-from accomplice.training.models.predictions import MODEL
 from accomplice.training.models.provenance import git_commit
 from accomplice.training.validation.recalibration import updated
-from accomplice.training.validation.validation import BEFORE, Validation, external_json
+from accomplice.training.validation.validation import Validation, after_update, external_json
 from accomplice.training.validation.verdicts import of_update
 
 
@@ -75,12 +74,7 @@ def updated_bundle(validation: Validation, digest: str, config: Config, run_id: 
         "protocol": "updated for another cohort; each patient held out of the update",
         "verdict": of_update(repaired).text,
     }
-    before = external.predicted.curves[MODEL]
-    predicted = replace(
-        external.predicted,
-        curves={MODEL: repaired.recalibration.held_out},
-        baselines={**external.predicted.baselines, BEFORE: before},
-    )
+    predicted = after_update(external.predicted, repaired.recalibration)
     watched = bundle.metrics["review"]["sentinels"]
     sentinels = (*map(Finding.model_validate, watched), validation.overlap)
     reviewed = review(predicted, repaired.evaluation, model.ensemble, config)

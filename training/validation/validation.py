@@ -31,7 +31,7 @@ from accomplice.training.evaluation.scores import Evaluation, judge_predicted
 from accomplice.training.leakage.cohort_overlap import shared
 from accomplice.training.metrics.joint_calibration import JointCalibration
 from accomplice.training.metrics.table import deciding
-from accomplice.training.models.predictions import MODEL
+from accomplice.training.models.predictions import MODEL, Predictions
 from accomplice.training.progress import Tick, silent
 from accomplice.training.validation.external import External, judge_labels, predict_cohort, why_few
 from accomplice.training.validation.recalibration import Recalibration, recalibrate
@@ -68,8 +68,10 @@ class Repaired:
 
     recalibration: Recalibration
     evaluation: Evaluation
-    """Evaluation of the held-out predictions; its gains over ``BEFORE`` are those over the model as
-    trained."""
+    """Evaluation of the held-out predictions without the treatment, as baselines are judged."""
+    served: Evaluation
+    """Evaluation of the same under the patients' treatment; its gains over ``BEFORE`` are those
+    over the model as trained, under the treatment too."""
     calibration: tuple[Calibrated, ...]
     """Calibration of the held-out predictions at ``MARKS`` of the judged horizon."""
     joint: JointCalibration | None
@@ -158,17 +160,20 @@ def validate(
     followed = BootstrappedOutcome.of(
         time, event, evaluation.horizon, evaluation.bootstraps, config.seed
     )
-    calibration = calibrated(followed, grid, predicted.curves[MODEL], months)
+    calibration = calibrated(followed, grid, predicted.served, months)
     tick("evaluation", 2, 2)
     repaired = None
     if update:
-        made = recalibrate(predicted.blind, external.finish, time, event, grid, config.seed, tick)
-        curves = {MODEL: made.held_out}
-        old = {**predicted.baselines, BEFORE: predicted.curves[MODEL]}
-        again = judge_predicted(replace(predicted, curves=curves, baselines=old), config, UNLIMITED)
+        blind = predicted.curves[MODEL]
+        made = recalibrate(blind, external.finish, time, event, grid, config.seed, tick)
+        again = judge_predicted(after_update(predicted, made), config, UNLIMITED)
+        after, before = {MODEL: made.held_out}, {BEFORE: predicted.served}
+        served = judge_predicted(
+            replace(predicted, curves=after, served=made.held_out, baselines=before), config
+        )
         at_months = calibrated(followed, grid, made.held_out, months)
         joint = calibrated_jointly(followed, grid, made.held_out)
-        repaired = Repaired(made, again, at_months, joint)
+        repaired = Repaired(made, again, served, at_months, joint)
     responses, unjudged = judge_labels(external, cohort, config)
     return Validation(
         external=external,
@@ -180,6 +185,16 @@ def validate(
         repaired=repaired,
         overlap=shared(bundle.provenance["sketch"], cohort),
         review=review(predicted, evaluation, external.model.ensemble, config, tick),
+    )
+
+
+def after_update(predicted: Predictions, made: Recalibration) -> Predictions:
+    """Return the held-out predictions of an update, with the model as trained among baselines."""
+    return replace(
+        predicted,
+        curves={MODEL: made.blind},
+        served=made.held_out,
+        baselines={**predicted.baselines, BEFORE: predicted.curves[MODEL]},
     )
 
 
@@ -242,8 +257,8 @@ def headline(validation: Validation) -> dict[str, float]:
         estimates |= {
             "recalibrated_slope": after.slope,
             "recalibrated_observed_expected": after.observed_expected,
-            "recalibrated_ibs": validation.repaired.evaluation.scores[MODEL].ibs,
-            "recalibrated_ibs_gain": validation.repaired.evaluation.gains[BEFORE]["ibs"],
+            "recalibrated_ibs": validation.repaired.served.scores[MODEL].ibs,
+            "recalibrated_ibs_gain": validation.repaired.served.gains[BEFORE]["ibs"],
         }
     for name, response in validation.responses.items():
         estimates |= {f"{name}_auroc": response.estimates["auroc"]}

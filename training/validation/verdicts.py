@@ -89,7 +89,7 @@ def of_update(repaired: Repaired) -> Verdict:
     """
     update = repaired.recalibration.update
     after = of_calibration(repaired.calibration, repaired.joint, "Calibration of held-out patients")
-    gain = repaired.evaluation.gains[BEFORE]["ibs"]
+    gain = repaired.served.gains[BEFORE]["ibs"]
     change = f"the integrated Brier score falls by {gain}"
     if update.form == "nothing":
         text = "No update predicts held-out patients better than none: the model stays as it is."

@@ -166,10 +166,10 @@ class TestPrediction:
         assert predicted.protocol == EXTERNAL
         assert external.ranked == ()
         told = bundle.predict(frame[:40], [12, 36])
-        curves = survival(predicted.grid.at(predicted.curves[MODEL], np.array([12.0, 36.0])))
+        curves = survival(predicted.grid.at(predicted.served, np.array([12.0, 36.0])))
         np.testing.assert_allclose(curves, told[["survival@12", "survival@36"]], rtol=1e-9)
         blind = few.prognostic().values
-        np.testing.assert_allclose(predicted.again(blind), predicted.blind, rtol=1e-9)
+        np.testing.assert_allclose(predicted.again(blind), predicted.curves[MODEL], rtol=1e-9)
 
     def test_another_assay_changes_nothing_in_a_whole_cohort(self, made):
         bundle = Bundle.load(made / "model")

@@ -43,7 +43,7 @@ def predicted(cohort, cumulative, grid=GRID):
         grid=grid,
         curves={MODEL: cumulative},
         baselines={},
-        blind=cumulative,
+        served=cumulative,
         again=lambda values: values,
     )
 

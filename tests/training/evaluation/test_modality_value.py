@@ -15,6 +15,7 @@ from accomplice.training.evaluation.bootstrap import BootstrappedOutcome
 from accomplice.training.evaluation.modality_value import modality_values, sample
 from accomplice.training.metrics.brier import brier_by_patient
 from accomplice.training.metrics.score import Outcome
+from accomplice.training.models.predictions import MODEL
 from tests.fixtures.known import known_curves, known_predicted
 from tests.fixtures.oracles import uno_c
 
@@ -56,12 +57,12 @@ def test_is_judged_on_those_who_have_it(predicted, values):
     weights, rest = followed(predicted).weights, known_curves(without)
     both = [
         uno_c(event[has], time[has], log_risk(c)[has], weights, 55.0)
-        for c in (predicted.blind, rest)
+        for c in (predicted.curves[MODEL], rest)
     ]
     assert values["molecular"].uno_c_loss.value == pytest.approx(both[0] - both[1], abs=1e-12)
     each = [
         brier_by_patient(Outcome(time, event, weights, 55.0), predicted.grid, c)[0][has]
-        for c in (predicted.blind, rest)
+        for c in (predicted.curves[MODEL], rest)
     ]
     assert values["molecular"].ibs_loss.value == pytest.approx((each[1] - each[0]).mean())
 

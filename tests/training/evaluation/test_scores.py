@@ -110,6 +110,22 @@ class TestTruth:
         assert judged.scores["chance"].ibs.value > judged.scores[KAPLAN_MEIER].ibs.value
 
 
+def test_the_treatment_s_part_stands_apart(simulated, flat):
+    time, event, truth = simulated
+    calm = truth**0.5
+    args = (time, event, one_fold(time), GRID, {MODEL: calm}, {"same": calm}, 40, 0)
+    blind, told = judge(*args), judge(*args, served=truth)
+    assert blind.treatment == {}
+    assert set(told.treatment) == set(told.gains["same"])
+    # Baselines are compared with what is known without the treatment.
+    assert told.scores[MODEL].figures == blind.scores[MODEL].figures
+    assert told.gains["same"]["ibs"].value == 0
+    assert told.treatment["ibs"].low > 0
+    whole = judge(time, event, one_fold(time), GRID, {MODEL: truth}, {"calm": calm}, 40, 0)
+    assert told.treatment == whole.gains["calm"]
+    assert told.calibration_slope == whole.calibration_slope
+
+
 class TestFigures:
     def test_equal_the_metrics(self, simulated, judged):
         time, event, truth = simulated

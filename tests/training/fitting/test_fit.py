@@ -439,6 +439,10 @@ def test_leaving_one_centre_out(small_cohort, tiny_config):
     for out in prepared.held_out:
         inside = set(small_cohort.centre[~out].tolist())
         assert not inside & set(small_cohort.centre[out].tolist())
+    # Centres are compared with each other, patients of random folds are not.
+    assert not prepared.group.any()
+    random = prepare(small_cohort, tiny_config)
+    np.testing.assert_array_equal(random.group, random.fold[0])
     assert np.isfinite(fit(prepared, config).cumulative).all()
 
 

@@ -20,7 +20,8 @@ def test_a_fit_is_judged_out_of_fold(run, small_cohort, quick_config):
     fitted = run.primary.fitted
     predicted = from_fit(fitted, quick_config)
     assert predicted.protocol == OUT_OF_FOLD
-    np.testing.assert_array_equal(predicted.curves[MODEL], fitted.cumulative)
+    np.testing.assert_array_equal(predicted.curves[MODEL], fitted.blind)
+    np.testing.assert_array_equal(predicted.served, fitted.cumulative)
     time, event = small_cohort.outcome
     np.testing.assert_array_equal(predicted.outcome[0], time)
     np.testing.assert_array_equal(predicted.outcome[1], event)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from accomplice.training.estimators.intervals import Estimate
-from accomplice.training.evaluation.record import Review
+from accomplice.training.evaluation.record import AcrossCentres, Review
 from accomplice.training.evaluation.response import METRICS
 from accomplice.training.metrics.table import deciding, listed
 from accomplice.training.reports.section_builders import Rows
@@ -32,6 +32,13 @@ def gains(review: Review) -> Rows:
     ]
 
 
+def by_treatment(review: Review) -> Rows:
+    """Return a row with the gain by the patients' treatment; none without an effect."""
+    gain = review.gains_by_treatment
+    cells = (f"{gain.get(metric, UNKNOWN):+.3f}" for metric in deciding())
+    return [("told the treatment, over not told", *cells)] if gain else []
+
+
 def subgroups(review: Review) -> Rows:
     """Return a row for each group: patients and events, Uno's C, gain in IBS, observed/expected."""
     return [
@@ -43,6 +50,19 @@ def subgroups(review: Review) -> Rows:
             f"{group.observed_expected:.2f}",
         )
         for group in review.subgroups
+    ]
+
+
+def centres(found: AcrossCentres) -> Rows:
+    """Return a row for each centre: patients and events, Uno's C, observed/expected, slope.
+
+    Rows of their mean and of a further centre's prediction interval follow.
+    """
+    own = [(each.centre, f"{each.patients} / {each.events}", vars(each)) for each in found.centres]
+    whole = [("mean of the centres", "", found.mean), ("a further centre", "", found.further)]
+    return [
+        (name, number, str(of["uno_c"]), f"{of['observed_expected']:.2f}", f"{of['slope']:.2f}")
+        for name, number, of in (*own, *whole)
     ]
 
 

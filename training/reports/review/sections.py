@@ -10,9 +10,10 @@ from matplotlib.figure import Figure as Drawing
 
 from accomplice.training.evaluation.record import Review
 from accomplice.training.metrics.table import deciding, label, listed
-from accomplice.training.models.predictions import MODEL
+from accomplice.training.models.predictions import MODEL, PEERS
 from accomplice.training.reports.page import Section
 from accomplice.training.reports.review import feature_sections, rows, verdicts
+from accomplice.training.reports.review.centres import across_centres
 from accomplice.training.reports.review.figures_and_tables import (
     ReviewItems,
     number,
@@ -20,6 +21,7 @@ from accomplice.training.reports.review.figures_and_tables import (
     point,
 )
 from accomplice.training.reports.section_builders import section, table
+from accomplice.training.reports.wording import BLIND, UNTUNED
 
 #: Status of a leak sentinel -> its text.
 STATUS = {
@@ -47,6 +49,7 @@ def sections(review: Review, drawn: Mapping[str, Drawing] | None = None) -> tupl
         calibration(review, items),
         decisions(review, items) if review.decisions else None,
         feature_sections.subgroups(review, items) if review.subgroups else None,
+        across_centres(review.centres) if review.centres else None,
         feature_sections.patterns(review, items) if review.patterns else None,
         feature_sections.modalities(review, items) if review.modalities else None,
         feature_sections.instability(review, items),
@@ -78,18 +81,32 @@ def ranking(review: Review, items: ReviewItems) -> Section:
 def value(review: Review, items: ReviewItems) -> Section:
     """Return the section on added value: the model's gains, and the scores of all models."""
     gained = "Gain of the model over each simple model, paired; above 0 it is better"
+    told = "Gain of the model where it is told each patient's treatment, paired"
     every = "Every model; C: higher is better, Brier score: lower is better"
     return section(
         "review",
         "value",
         verdicts.added_value(review),
         table(gained, ("over", *map(label, deciding())), rows.gains(review)),
+        table(told, ("", *map(label, deciding())), rows.by_treatment(review)),
         items.figure("models"),
         table(every, ("", *map(label, listed())), rows.scores(review), folded=True),
         items.figure("brier"),
         items.over_time("Brier score", review.brier),
-        sentences=[f"{note[:1].upper()}{note[1:]}." for note in review.notes],
+        sentences=[
+            *on_comparison(review),
+            *(f"{note[:1].upper()}{note[1:]}." for note in review.notes),
+        ],
     )
+
+
+def on_comparison(review: Review) -> list[str]:
+    """Return sentences on how the models compared differ in what they know, and in their tuning."""
+    peers = [name for name in PEERS if name in review.scores]
+    found = [BLIND] if review.gains_by_treatment else []
+    if peers:
+        found.append(f"{UNTUNED}: {' and '.join(peers)}.")
+    return found
 
 
 def calibration(review: Review, items: ReviewItems) -> Section:
