@@ -97,7 +97,7 @@ class Population:
         explained, noise = math.pi / 8 * d**2, math.pi**2 / 6
         r2_d = explained / (noise + explained)
         r2_oq = noise * r2_d / (1 - (1 - noise) * r2_d)
-        return 1 - (1 - r2_oq) ** self.share
+        return float(1 - (1 - r2_oq) ** self.share)
 
 
 @dataclass(frozen=True)

@@ -159,7 +159,8 @@ def random_effects(values: Array, errors: Array) -> RandomEffects:
     The mean is Σ w θ / Σ w with w = 1 / (se² + τ²), and τ² from the moments of Cochran's Q
     (DerSimonian and Laird, Control Clin Trials 1986). Its variance is
     max(1, Σ w (θ − mean)² / (k − 1)) / Σ w, its interval mean ± t √variance, with t the 97.5 %
-    quantile of Student's distribution on k − 1 degrees of freedom (Hartung and Knapp, Stat Med 2001; the maximum: Röver, Knapp and Friede, BMC Med Res Methodol 2015). The prediction interval
+    quantile of Student's distribution on k − 1 degrees of freedom (Hartung and Knapp, Stat Med
+    2001; the maximum: Röver, Knapp and Friede, BMC Med Res Methodol 2015). The prediction interval
     of a further centre is mean ± t √(τ² + variance), with t on k − 2 degrees (Higgins, Thompson
     and Spiegelhalter, J R Stat Soc A 2009).
 

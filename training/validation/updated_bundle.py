@@ -11,6 +11,7 @@ from accomplice.training.config import Config
 from accomplice.training.estimators.hazard import log_risk
 from accomplice.training.evaluation.record import Finding
 from accomplice.training.evaluation.review import review
+from accomplice.training.models.predictions import MODEL
 from accomplice.training.models.provenance import git_commit
 from accomplice.training.validation.recalibration import updated
 from accomplice.training.validation.validation import Validation, after_update, external_json
@@ -37,7 +38,7 @@ def updated_bundle(validation: Validation, digest: str, config: Config, run_id: 
         raise ValueError("nothing was updated")
     external, cohort, repaired = validation.external, validation.cohort, validation.repaired
     made, name = repaired.recalibration, external.model.endpoint
-    curves = external.finish(made.update.apply(external.predicted.blind))
+    curves = external.finish(made.update.apply(external.predicted.curves[MODEL]))
     model = replace(
         external.model,
         ensemble=updated(external.model.ensemble, made.update),
