@@ -67,7 +67,7 @@ class Prediction:
     quantities: Mapping[str, Quantity]
     """Column of ``accomplice predict``, such as ``risk`` or ``survival@12`` -> value."""
     flags: tuple[str, ...]
-    """What is odd about the patient's values or the months; empty if nothing is."""
+    """Odd values of the patient, and odd months; empty if there are none."""
     patient_id: str | None = None
     """Identifier, if the patient had one."""
     curve: tuple[Mapping[str, float], ...] = ()

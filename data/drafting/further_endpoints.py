@@ -91,7 +91,7 @@ def further_endpoints(
         drafts.append(f"{endpoint} ({columns}: {seen} events of {kept} patients)")
     if drafts:
         found.notes.append(
-            f"further endpoints: {', '.join(drafts)}; take out what is not asked for"
+            f"further endpoints: {', '.join(drafts)}; take out those that are not needed"
         )
     return found
 

@@ -116,33 +116,33 @@ def identify(
     """
     if id is not None:
         column(frame, id, "id")
-    who = id or _unique_id(frame, panel)
+    key = id or _unique_id(frame, panel)
     made = rows if isinstance(rows, Rows) else None
     if rows != ALL:
-        repeated = _repeated(frame, who, id, outcome, panel)
-        sampled = None if rows else _sampled(frame, [id] if id else [repeated, who, *frame.columns])
+        repeated = _repeated(frame, key, id, outcome, panel)
+        sampled = None if rows else _sampled(frame, [id] if id else [repeated, key, *frame.columns])
         if sampled is not None:
-            made, who = Rows(one_per_patient="primary"), sampled
+            made, key = Rows(one_per_patient="primary"), sampled
         elif repeated is not None and made is None:
             raise InputError(_ask(frame, repeated))
         else:
-            who = repeated or who
-    found = Identity(who, frame)
-    if who is None or who != id:
-        start = f"column '{who}' is the" if who else "rows are numbered, without a"
+            key = repeated or key
+    found = Identity(key, frame)
+    if key is None or key != id:
+        start = f"column '{key}' is the" if key else "rows are numbered, without a"
         found.notes.append(f"{start} patient identifier; name another with --id")
-    if made is not None and who is not None:
-        merged = one_per_patient(frame, who, made, words=words)
+    if made is not None and key is not None:
+        merged = one_per_patient(frame, key, made, words=words)
         found.frame, found.rows = merged.frame, made
         found.notes.append(f"rows: {merged.note(made)}")
-    if rows != ALL and who is not None:
-        _check_spelling(found, who)
+    if rows != ALL and key is not None:
+        _check_spelling(found, key)
     if rows is None and made is None:
-        found.asked += _alike(frame, who, outcome)
-        found.asked += _normal_tissue(frame, who)
-        if who is None:
+        found.asked += _alike(frame, key, outcome)
+        found.asked += _normal_tissue(frame, key)
+        if key is None:
             found.asked += _incomplete_id(frame, panel)
-        if who is None and not found.asked:
+        if key is None and not found.asked:
             _check_same(found)
     return found
 
@@ -241,8 +241,8 @@ def _same_outcome(frame: pd.DataFrame, cells: pd.Series, outcome: Sequence[str])
     ends = row_codes(frame, outcome)
     if len(np.unique(ends)) < 0.3 * n:
         return False
-    known = pd.DataFrame({"who": codes, "end": ends})[codes >= 0]
-    groups = known.groupby("who")["end"].agg(["size", "nunique"])
+    known = pd.DataFrame({"patient": codes, "end": ends})[codes >= 0]
+    groups = known.groupby("patient")["end"].agg(["size", "nunique"])
     several = groups[groups["size"] > 1]
     return len(several) >= FEWEST_GROUPS and bool((several["nunique"] == 1).mean() >= 0.95)
 
@@ -312,7 +312,7 @@ def _alike(frame: pd.DataFrame, id: str | None, outcome: Sequence[str]) -> list[
     ]
 
 
-def _normal_tissue(frame: pd.DataFrame, who: str | None) -> list[str]:
+def _normal_tissue(frame: pd.DataFrame, key: str | None) -> list[str]:
     """Return a question if a column says that some rows are of normal tissue, others of tumours.
 
     Only columns of text with two to ``FEWEST_GROUPS`` distinct values are read.
@@ -324,7 +324,7 @@ def _normal_tissue(frame: pd.DataFrame, who: str | None) -> list[str]:
         normal = texts.str.contains(_NORMAL)
         if normal.any() and texts[~normal].str.contains(_TUMOUR).any():
             way = "remove them"
-            if who is not None and SAMPLE_TYPE.search(str(name)):
+            if key is not None and SAMPLE_TYPE.search(str(name)):
                 way = "give --rows primary, which drops them"
             return [
                 f"column '{name}': {int(normal.sum())} rows are of normal tissue: {way}, or give "
@@ -333,24 +333,24 @@ def _normal_tissue(frame: pd.DataFrame, who: str | None) -> list[str]:
     return []
 
 
-def _check_spelling(found: Identity, who: str) -> None:
+def _check_spelling(found: Identity, key: str) -> None:
     """Note quotation marks and line breaks in identifiers; refuse those spelt in two ways.
 
     Raises:
         InputError: two identifiers differ by case, blanks, leading zeros or quotation marks alone.
     """
-    ids = found.frame[who].map(as_level).tolist()
+    ids = found.frame[key].map(as_level).tolist()
     marked = sum(bool({*text} & {*'"\n\r'}) for text in ids)
     if marked:
         found.notes.append(
-            f"column '{who}': {marked} identifiers have a quotation mark or a line break: remove "
+            f"column '{key}': {marked} identifiers have a quotation mark or a line break: remove "
             "it if it is stray"
         )
     plain = ["".join(text.replace('"', "").split()).casefold() for text in ids]
     forms = [text.lstrip("0") if text.isdecimal() else text for text in plain]
     if twice := len(set(ids)) - len(set(forms)):
         raise InputError(
-            f"column '{who}': {twice} rows repeat a patient whose identifier is spelt otherwise "
+            f"column '{key}': {twice} rows repeat a patient whose identifier is spelt otherwise "
             "(by case, blanks, leading zeros or quotation marks): write them alike, or give "
             f"--rows {ALL} if each row is a patient"
         )

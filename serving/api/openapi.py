@@ -58,7 +58,7 @@ QUANTITIES = {
     "benefit_high@": "Upper end of the benefit's 80 % interval.",
     "benefit@": "Survival at this month with the treatment minus without.",
     "p_benefit": "Chance of a gain above 3 points.",
-    "advice": "What the benefit speaks for, or why the model abstains.",
+    "advice": "Advice by the benefit, or the reason why the model abstains.",
     "response.": "Chance of a positive label.",
 }
 #: Prefixes of the quantities that are answered at each month asked for.

@@ -106,8 +106,8 @@ def init(
 ) -> None:
     """Draft a study file from a table or a study folder.
 
-    Kinds of columns are inferred, known markers are sorted into modalities, and what is doubtful is
-    listed under ignored, with the reason. Look the file over before training.
+    Kinds of columns are inferred, known markers are sorted into modalities, and doubtful columns
+    are listed under ignored, with the reason. Look the file over before training.
 
       accomplice data init cohort.csv --time os_months --event os_event --out study.yaml
       accomplice data init study_folder --out study.yaml

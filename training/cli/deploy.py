@@ -33,8 +33,8 @@ def package(
       accomplice package models:/accomplice-NAME@champion
       accomplice serve mlruns/bentoml/bentos/NAME/VERSION --port 3001
 
-    VERSION is made of the model's digest and of what the rest was packed from: the same model, code
-    and requirements give the same one, and others live beside it. Two versions serve at once on two
+    VERSION is made of the digests of the model and of the code and requirements packed with it: the
+    same ones give the same VERSION, and others live beside it. Two versions serve at once on two
     ports.
 
     Elsewhere: tar -xf the archive into an empty folder and accomplice serve that, or, where

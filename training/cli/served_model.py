@@ -97,7 +97,7 @@ class Champion:
         named = ALIAS.fullmatch(model)
         if named is None:
             raise InputError(
-                f"--reload-champion: {model} stays what it is: give models:/NAME@champion"
+                f"--reload-champion: {model} cannot change: give models:/NAME@champion"
             )
         _check_store(model)
         self.model = model

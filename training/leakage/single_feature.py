@@ -120,8 +120,8 @@ class SingleFeature:
         z_max = CENSORING_Z_MAX_LARGE_GAIN if large else CENSORING_Z_MAX
         if self.slope <= CENSORING_SLOPE_MAX and self.z <= z_max:
             return (
-                f"it tells who had the event whatever the time (z {self.z:.1f} for being "
-                "censored, which nothing known at the start decides)"
+                "it tells patients with the event from others whatever the time "
+                f"(z {self.z:.1f} for being censored, which nothing known at the start decides)"
             )
         ranks_censored = self.c_censored >= FOLLOW_UP_CENSORING_C_MIN and self.z >= FOLLOW_UP_Z_MIN
         if self.c >= FOLLOW_UP_C_MIN and ranks_censored:
