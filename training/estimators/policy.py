@@ -68,6 +68,9 @@ WORTH = 0.03
 LIKELY = 0.8
 #: Probability of a worthwhile gain below which no clear benefit is seen.
 UNLIKELY = 0.2
+#: Standardised mean difference between the arms after weighting up to which they count as alike, by
+#: convention.
+BALANCED = 0.1
 #: Propensity below which a patient has too few similar treated patients.
 RARE = 0.1
 #: Propensity above which a patient has too few similar untreated patients.

@@ -1,10 +1,10 @@
 """Leak sentinels: checks in every run for reasons not to believe the model's evaluation.
 
-Most look for leakage of the outcome; ``no_signal`` and ``immortal_time`` look for a model without
-signal and a biased effect of the treatment. Each sentinel answers one question with one finding;
-all are run, in the same order. A model with a finding of status ``fired`` is promoted only by
-force. Sentinels drop no feature: they name it, and the user moves it to ``ignored`` in the study
-file or confirms it under ``trusted``.
+Most look for leakage of the outcome; ``no_signal`` looks for a model without signal, and
+``immortal_time`` and ``balance`` for a biased effect of the treatment. Each sentinel answers one
+question with one finding; all are run, in the same order. A model with a finding of status
+``fired`` is promoted only by force. Sentinels drop no feature: they name it, and the user moves it
+to ``ignored`` in the study file or confirms it under ``trusted``.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from accomplice.training.leakage.single_feature import SingleFeature, single_fea
 from accomplice.training.models.baselines import KAPLAN_MEIER
 from accomplice.training.models.predictions import MODEL
 from accomplice.training.progress import Tick, silent
-from accomplice.training.treatment.evidence import Evidence
+from accomplice.training.treatment.evidence import Evidence, sentences
 
 #: Status of a finding, from harmless to severe; ``not run`` if the question cannot be answered.
 Status = Literal["clear", "caution", "fired", "not run"]
@@ -110,6 +110,7 @@ def run_sentinels(
         lambda: known_after(cohort),
         lambda: duplicated(cohort, fold),
         lambda: immortal_time(cohort, evidence),
+        lambda: balance(cohort, evidence),
     )
     found = []
     for done, run in enumerate(sentinels):
@@ -320,3 +321,14 @@ def immortal_time(cohort: Cohort, evidence: Evidence | None) -> Answer:
         f"The hazard ratio of {evidence.label}, {evidence.hr['landmark']}, is {evidence.compared}; "
         "early events do not miss among the treated.",
     )
+
+
+@sentinel("balance", "Are treated and untreated patients alike after weighting?")
+def balance(cohort: Cohort, evidence: Evidence | None) -> Answer:
+    """Report features that differ between the weighted arms by more than 0.1, beyond chance."""
+    if cohort.study.treatment is None:
+        return "not run", "The study file names no treatment."
+    if evidence is None:
+        return "not run", "No effect of the treatment was estimated."
+    text = sentences(evidence)["balance"]
+    return ("caution" if evidence.balance.off else "clear"), text

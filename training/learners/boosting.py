@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +48,16 @@ ROUNDING = 1e-6
 FLATTEST = 0.3
 #: Upper bound of the calibration slope.
 STEEPEST = 1.5
+
+
+class Likelihood(Protocol):
+    """Log-likelihood of the scores of m models for the same n patients."""
+
+    def value(self, score: Array, weight: Array, /) -> Array:
+        """Return the log-likelihood (m,) for scores and the patients' weights (m, n)."""
+
+    def slopes(self, score: Array, weight: Array, /) -> tuple[Array, Array]:
+        """Return gradient and curvature (m, n) by each patient's score, per unit of weight."""
 
 
 @dataclass(frozen=True)
@@ -204,7 +214,7 @@ def fit_boosting(
     if events >= 4:  # two folds of two events
         members = min(members, events // 2)
         fold = stratified_folds(event, time, members, seed)
-        rounds, log_hz = _boost(X, RiskSums.of(time, event), fold, members, config, rng, budget)
+        rounds, log_hz = boost(X, RiskSums.of(time, event), fold, members, config, rng, budget)
         centre = log_hz.mean(axis=1)
         out_of_fold = (log_hz - centre[:, None])[fold, np.arange(len(X))]
     if rounds:
@@ -215,20 +225,20 @@ def fit_boosting(
     return Boosting(members, columns, trees, slope * step, slope * centre, baseline)
 
 
-def _boost(
+def boost(
     X: Array,
-    sums: RiskSums,
+    likelihood: Likelihood,
     fold: Ints,
     members: int,
     config: BoostingConfig,
     rng: np.random.Generator,
     budget: Budget = UNLIMITED,
 ) -> tuple[list[tuple[Trees, Array]], Array]:
-    """Boost the members.
+    """Boost the members until the likelihood of their held-out patients no longer improves.
 
     Args:
         X: (n, c) columns that may be split on.
-        sums: risk sets of the n patients.
+        likelihood: the likelihood of the n patients' outcomes.
         fold: (n,) member that leaves the patient out.
         members: number of members.
         config: number of rounds, learning rate and depth.
@@ -236,8 +246,8 @@ def _boost(
         budget: time limit.
 
     Returns:
-        The kept rounds (trees, and the step of each node), and the log-hazard (members, n) after
-        them.
+        The kept rounds (trees, and the step of each node), and the score (members, n) after them:
+        with Cox's likelihood, the log-hazard.
     """
     cuts = Cuts.fit(X)
     binned = cuts.bin(X)
@@ -246,21 +256,21 @@ def _boost(
     whole = np.ones_like(weight)
     tried = max(1, int(np.ceil(X.shape[1] / 3)))
     growth = Growth(config.depth, FEWEST, tried, _gain)
-    log_hz = np.zeros((members, len(X)))
+    score = np.zeros((members, len(X)))
     rounds: list[tuple[Trees, Array]] = []
 
     # Cross-validated partial likelihood (Verweij and van Houwelingen, Stat Med 1993): that of all
     # patients less that of the member's own.
     def held_out_likelihood() -> float:
-        return float((sums.value(log_hz, whole) - sums.value(log_hz, weight)).sum())
+        return float((likelihood.value(score, whole) - likelihood.value(score, weight)).sum())
 
-    best, kept, best_log_hz = held_out_likelihood(), 0, log_hz.copy()
+    best, kept, best_score = held_out_likelihood(), 0, score.copy()
     pace = budget.pace()
     while len(rounds) < config.max_rounds and len(rounds) - kept < config.patience:
         if rounds and not pace.another():
             budget.cut("boosting", len(rounds), f"at most {config.max_rounds} rounds")
             break
-        gradient, curvature = sums.slopes(log_hz, weight)
+        gradient, curvature = likelihood.slopes(score, weight)
         sample = [rng.choice(i, max(1, int(SAMPLE * len(i))), replace=False) for i in inside]
         rows = np.concatenate(sample)
         tree = np.repeat(np.arange(members), [len(s) for s in sample])
@@ -268,12 +278,12 @@ def _boost(
         trees, leaf = grow(binned, cuts, rows, tree, stats, growth, rng)
         g, h = (np.bincount(leaf, s, len(trees.feature)) for s in stats)
         step = config.learning_rate * g / (h + RIDGE)
-        log_hz += step[trees.leaf_nodes].take(trees.leaves(X))
+        score += step[trees.leaf_nodes].take(trees.leaves(X))
         rounds.append((trees, step))
         now = held_out_likelihood()
         if now > best + ROUNDING:
-            best, kept, best_log_hz = now, len(rounds), log_hz.copy()
-    return rounds[:kept], best_log_hz
+            best, kept, best_score = now, len(rounds), score.copy()
+    return rounds[:kept], best_score
 
 
 def _gain(gradient: Array, curvature: Array) -> Array:

@@ -61,6 +61,7 @@ def _sections(evidence: Evidence, subtitle: str) -> Iterator[Section]:
     sure = evidence.ate.low > 0 or evidence.ate.high < 0
     tones: dict[str, Tone] = {
         "overlap": "yes" if evidence.overlap >= AMPLE else "caution",
+        "balance": "caution" if evidence.balance.off else "yes",
         "alarm": "alarm" if evidence.alarms else "caution",
         "ate": "caution" if evidence.alarms else "yes" if sure else "no",
         "heterogeneity": "yes" if evidence.differs else "no",
@@ -86,6 +87,7 @@ def _sections(evidence: Evidence, subtitle: str) -> Iterator[Section]:
     ratios = [(named[key], str(estimate)) for key, estimate in evidence.hr.items()]
     table = Table("Hazard ratio, treated against untreated", ("adjusted for", ""), ratios)
     yield section("overlap", "overlap", figure("overlap"))
+    yield section("balance", "balance", figure("balance"))
     yield section("effect", "alarm", table, said["hr"])
     yield section("gain", "ate", figure("gain"))
     yield section("ranking", "heterogeneity", figure("ranking"))

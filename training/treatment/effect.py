@@ -27,27 +27,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accomplice.data.arrays import Array, Bools, Ints
-from accomplice.data.coding import eligible
 from accomplice.data.cohort import Cohort
 from accomplice.data.preprocessing.missingness import WIDE
 from accomplice.data.preprocessing.preprocessor import Preprocessor
 from accomplice.data.study import Study
-from accomplice.data.study_parts import Treatment
 from accomplice.training.config import EffectConfig
 from accomplice.training.estimators.gaussian_imputation import Gaussian
 from accomplice.training.estimators.hazard import TimeGrid
-from accomplice.training.estimators.newton import climb
-from accomplice.training.estimators.policy import ARM_EVENTS, ARM_PATIENTS
+from accomplice.training.treatment.compared import compared, too_few, treatment_and_status
+from accomplice.training.treatment.expected_events import COMMON_SD, missed_terms, posterior
 from accomplice.training.treatment.propensity import Propensity, fit_propensity
 
 #: Maximum of columns in the joint distribution by which missing modifiers are imputed.
 MOST_JOINT = 40
-#: Prior standard deviation of the level and of the slope of the prognosis, the nuisances.
-NUISANCE_SD = 0.3
 #: Standard deviation of the log-hazard ratio between patients equal in all modifiers.
 UNEXPLAINED = 0.1
-#: Prior standard deviation of the log-hazard ratio common to all: nearly flat.
-COMMON_SD = 10.0
 
 
 class PatientEffect(NamedTuple):
@@ -141,41 +135,6 @@ class Effect:
         )
 
 
-def treatment_and_status(cohort: Cohort) -> tuple[Treatment, Array]:
-    """Return a cohort's treatment, and the status (n,): 1, 0, or NaN where not recorded.
-
-    Raises:
-        ValueError: the study names no treatment.
-    """
-    treatment, treated = cohort.study.treatment, cohort.treated
-    if treatment is None or treated is None:
-        raise ValueError("the study names no treatment")
-    return treatment, treated
-
-
-def too_few(cohort: Cohort) -> str | None:
-    """Return the reason why the effect cannot be estimated from a cohort; None if it can."""
-    if cohort.study.treatment is None:
-        return "the study names no treatment"
-    _, treated = treatment_and_status(cohort)
-    used, seen = compared(cohort), cohort.event & (cohort.time <= cohort.horizon)
-    for arm, name in ((1.0, "treated"), (0.0, "untreated")):
-        rows = used & (treated == arm)
-        if rows.sum() < ARM_PATIENTS or seen[rows].sum() < ARM_EVENTS:
-            return (
-                f"{int(rows.sum())} {name} patients with {int(seen[rows].sum())} events "
-                f"are too few: {ARM_PATIENTS} and {ARM_EVENTS} are needed in each arm"
-            )
-    return None
-
-
-def compared(cohort: Cohort) -> Bools:
-    """Return the compared patients (n,): treatment known and an option, followed past landmark."""
-    treatment, treated = treatment_and_status(cohort)
-    option = eligible(cohort.study, cohort.values) == 1
-    return np.asarray(~np.isnan(treated) & option & (cohort.time > treatment.landmark))
-
-
 @dataclass(frozen=True)
 class CrossFitted:
     """The effect fitted to all patients, and each patient's cross-fitted effect."""
@@ -197,6 +156,18 @@ class CrossFitted:
     def rows(self) -> Bools:
         """(n,) whether the patient was compared."""
         return compared(self.cohort)
+
+    @cached_property
+    def terms(self) -> Array:
+        """(n, q) what the curves leave out; see :func:`expected_events.missed_terms`."""
+        return _missed(
+            self.cohort,
+            self.cumulative,
+            self.grid,
+            self.patients.propensity,
+            self.effect.preprocessor,
+            self.effect.propensity,
+        )
 
     @cached_property
     def treated(self) -> Array:
@@ -234,13 +205,14 @@ def cross_fit(
     if reason is not None:
         return reason
     _, treated = treatment_and_status(cohort)
+    known = np.where(compared(cohort), treated, np.nan)
     blind, chance = cohort.prognostic(), np.empty(len(cohort))
     models = []
     for k, preprocessor in enumerate(preprocessors):
         out = fold == k
         X = preprocessor.linear(blind.values, blind.centre)
         models.append(
-            fit_propensity(X[~out], treated[~out], seed, _possible_confounders(preprocessor))
+            fit_propensity(X[~out], known[~out], seed, _possible_confounders(preprocessor))
         )
         chance[out] = models[k].chance(X[out])
     log_hr, sd = np.empty(len(cohort)), np.empty(len(cohort))
@@ -253,7 +225,7 @@ def cross_fit(
         log_hr[out], sd[out] = found.log_hr, found.sd
     preprocessor = Preprocessor.fit(blind.study, blind.values, blind.centre, bins=1)
     X = preprocessor.linear(blind.values, blind.centre)
-    model = fit_propensity(X, treated, seed, _possible_confounders(preprocessor))
+    model = fit_propensity(X, known, seed, _possible_confounders(preprocessor))
     whole = fit_effect(cohort, cumulative, grid, chance, config, preprocessor, model)
     patients = PatientEffect(log_hr, sd, chance)
     return CrossFitted(whole, patients, cohort, preprocessors, fold, cumulative, grid)
@@ -288,7 +260,8 @@ def fit_effect(
     difference = (treated - chance)[rows]
     design = np.column_stack([np.ones(len(mean)), mean]) * difference[:, None]
     prior = np.append(COMMON_SD, sd)
-    theta, covariance = _posterior(cohort, cumulative, grid, rows, design, prior)
+    terms = _missed(cohort, cumulative, grid, chance, preprocessor, propensity)
+    theta, covariance = posterior(cohort, cumulative, grid, rows, design, prior, terms)
     return Effect(preprocessor, joint, gaussian, modifiers, theta, covariance, prior, propensity)
 
 
@@ -302,49 +275,6 @@ def _possible_confounders(preprocessor: Preprocessor) -> Ints:
     columns = preprocessor.linear_columns()
     narrow = [len(blocks[column.modality]) <= WIDE for column in columns]
     return np.flatnonzero(narrow) if any(narrow) else np.arange(len(narrow))
-
-
-class Rates(NamedTuple):
-    """A hazard ratio common to m patients, and the events that it makes expected."""
-
-    log_hr: float
-    error: float
-    """Its standard error."""
-    event: Array
-    """(m,) 1 where the event was seen after the landmark, up to the horizon of the grid; else 0."""
-    rate: Array
-    """(m,) expected number of events of each patient under the treatment given."""
-
-
-def fitted_rates(
-    cohort: Cohort, cumulative: Array, grid: TimeGrid, propensity: Array, rows: Bools
-) -> Rates:
-    """Fit one hazard ratio to the m patients of ``rows`` (n,); see :func:`fit_effect`."""
-    _, treated = treatment_and_status(cohort)
-    event, offset, nuisance = _outcome(cohort, cumulative, grid, rows)
-    design = np.column_stack([(treated - propensity)[rows], nuisance])
-    precision = np.array([COMMON_SD, NUISANCE_SD, NUISANCE_SD]) ** -2.0
-    theta, information = _poisson(design, event, offset, precision)
-    error = float(np.sqrt(np.linalg.inv(information)[0, 0]))
-    return Rates(float(theta[0]), error, event, np.exp(offset + design @ theta))
-
-
-def _outcome(
-    cohort: Cohort, cumulative: Array, grid: TimeGrid, rows: Bools
-) -> tuple[Array, Array, Array]:
-    """Return events after the landmark (m,), log of the expected events (m,), and nuisances (m, 2).
-
-    The nuisances are a constant and the prognosis, the centred log of the last cumulative hazard.
-    """
-    treatment, _ = treatment_and_status(cohort)
-    landmark = min(treatment.landmark, grid.horizon)
-    time, curve = cohort.time[rows], cumulative[rows]
-    before = grid.at(curve, np.array([landmark]))[:, 0]
-    gathered = grid.at_own(curve, np.clip(time, landmark, grid.horizon)) - before
-    seen = cohort.event[rows] & (time > landmark) & (time <= grid.horizon)
-    prognosis = np.log(np.maximum(curve[:, -1], 1e-12))
-    nuisance = np.column_stack([np.ones(len(prognosis)), prognosis - prognosis.mean()])
-    return seen.astype(float), np.log(np.maximum(gathered, 1e-12)), nuisance
 
 
 def _columns(
@@ -368,32 +298,14 @@ def _columns(
     return np.array(joint, dtype=int), np.arange(len(modifying)), np.array(sd)
 
 
-def _posterior(
-    cohort: Cohort, cumulative: Array, grid: TimeGrid, rows: Bools, design: Array, sd: Array
-) -> tuple[Array, Array]:
-    """Return posterior mean and covariance of the design's coefficients, without the nuisances."""
-    event, offset, nuisance = _outcome(cohort, cumulative, grid, rows)
-    precision = np.append(sd, [NUISANCE_SD, NUISANCE_SD]) ** -2.0
-    theta, information = _poisson(np.column_stack([design, nuisance]), event, offset, precision)
-    k = design.shape[1]
-    return theta[:k], np.asarray(np.linalg.inv(information)[:k, :k], dtype=np.float64)
-
-
-def _poisson(X: Array, event: Array, offset: Array, precision: Array) -> tuple[Array, Array]:
-    """Return theta and its information in a penalised Poisson fit, rates exp(offset + X theta)."""
-
-    def log_likelihood(theta: Array) -> float:
-        log_rate = offset + X @ theta
-        # A step too far must be seen as one, not as an overflow.
-        rate = np.exp(np.minimum(log_rate, 100.0))
-        return float(event @ log_rate - rate.sum() - precision @ theta**2 / 2)
-
-    def information(theta: Array) -> Array:
-        return np.asarray((X * np.exp(offset + X @ theta)[:, None]).T @ X + np.diag(precision))
-
-    def step(theta: Array) -> Array:
-        slope = X.T @ (event - np.exp(offset + X @ theta)) - precision * theta
-        return np.asarray(np.linalg.solve(information(theta), slope), dtype=np.float64)
-
-    theta = climb(log_likelihood, step, np.zeros(X.shape[1]))
-    return theta, information(theta)
+def _missed(
+    cohort: Cohort,
+    cumulative: Array,
+    grid: TimeGrid,
+    chance: Array,
+    preprocessor: Preprocessor,
+    propensity: Propensity,
+) -> Array:
+    """Return the terms (n, q) of :func:`expected_events.missed_terms` for a fit's own patients."""
+    X = preprocessor.linear(cohort.prognostic().values, cohort.centre)[:, propensity.columns]
+    return missed_terms(cohort, cumulative, grid, chance, X, propensity.terms).of(X)

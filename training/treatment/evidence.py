@@ -11,7 +11,8 @@ from typing import Any
 
 from accomplice.data.arrays import Array
 from accomplice.training.estimators.intervals import Estimate
-from accomplice.training.estimators.policy import COMMON, RARE, SURPRISE, WORTH
+from accomplice.training.estimators.policy import BALANCED, COMMON, RARE, SURPRISE, WORTH
+from accomplice.training.treatment.balance import Balance
 from accomplice.training.treatment.immortal_time import EarlyEvents, lowest_credible_hr
 from accomplice.training.treatment.rate import Ranked
 from accomplice.training.treatment.trial_range import TrialRange
@@ -58,6 +59,8 @@ class Evidence:
     """(n,) their treatment: 1 or 0."""
     overlap: float
     """Share of the compared patients with a propensity from 0.1 to 0.9."""
+    balance: Balance
+    """Differences of the compared patients' features between the arms."""
     hr: dict[str, Estimate]
     """Hazard ratio: ``crude``; ``adjusted``; ``landmark``, adjusted and from the landmark on."""
     trials: TrialRange | None
@@ -144,6 +147,7 @@ class Evidence:
             "horizon": self.horizon,
             "arms": asdict(self.arms),
             "overlap": self.overlap,
+            "balance": self.balance.to_json(),
             "hr": {name: e.to_json() for name, e in self.hr.items()},
             "expected_hr": None if self.trials is None else list(self.trials.bounds),
             "expected_hr_source": None if self.trials is None else self.trials.source,
@@ -175,6 +179,7 @@ def sentences(evidence: Evidence) -> dict[str, str]:
             f"compared had a chance of {label} between {100 * RARE:.0f} and {100 * COMMON:.0f} %, "
             "so that both arms hold patients like them; of the others the data say little."
         ),
+        "balance": _balance(evidence),
         "hr": (
             f"Hazard ratio of {label}: {evidence.hr['crude']} crude, {evidence.hr['adjusted']} "
             f"adjusted for what was known beforehand, {hr} counted from month "
@@ -215,6 +220,26 @@ def sentences(evidence: Evidence) -> dict[str, str]:
             + (": the claim above may be chance too." if claims and evidence.differs else ".")
         )
     return said
+
+
+def _balance(evidence: Evidence) -> str:
+    """Return a sentence on the balance of the arms after weighting."""
+    found = evidence.balance
+    if not found.names:
+        return "No recorded feature varies, by which the arms could differ."
+    largest = f"{found.largest:.2f} standard deviations ({found.names[found.worst]})"
+    before = f"{abs(found.before).max():.2f} before weighting"
+    if found.off:
+        return (
+            f"Weighted by overlap, the arms still differ by up to {largest}; {before}. Chance does "
+            "not explain it: the chance of treatment is not described well, and the effect may "
+            "hold what is left."
+        )
+    return f"Weighted by overlap, the arms differ by at most {largest}; {before}. " + (
+        f"Up to {BALANCED:g} counts as alike."
+        if found.largest <= BALANCED
+        else f"That is above {BALANCED:g}, but so few patients may differ so much by chance."
+    )
 
 
 def _consequence(evidence: Evidence) -> str:

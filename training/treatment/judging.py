@@ -28,15 +28,12 @@ from accomplice.training.estimators.intervals import Z95, Estimate
 from accomplice.training.estimators.kaplan_meier import censoring, inverse_censoring, judged_horizon
 from accomplice.training.estimators.outcome import UndefinedMetricError
 from accomplice.training.estimators.policy import COMMON, RARE, WORTH
+from accomplice.training.treatment.balance import Balance, balance
 from accomplice.training.treatment.benefit import benefit_horizon, under
-from accomplice.training.treatment.effect import (
-    CrossFitted,
-    Rates,
-    cross_fit,
-    fitted_rates,
-    treatment_and_status,
-)
+from accomplice.training.treatment.compared import treatment_and_status
+from accomplice.training.treatment.effect import CrossFitted, cross_fit
 from accomplice.training.treatment.evidence import ArmCounts, Evidence
+from accomplice.training.treatment.expected_events import Rates, fitted_rates
 from accomplice.training.treatment.immortal_time import early_events, strata
 from accomplice.training.treatment.rate import Ranked, Scored, cross_ranked, mean, ranked
 from accomplice.training.treatment.trial_range import TrialRange
@@ -97,6 +94,7 @@ def _judge(crossed: CrossFitted, config: Config) -> Evidence:
         propensity=patients.propensity[rows],
         treated=a,
         overlap=float(((own.propensity >= RARE) & (own.propensity <= COMMON)).mean()),
+        balance=_balance(crossed),
         hr=_hazard_ratios(crossed),
         trials=TrialRange.of(treatment),
         early=early_events(
@@ -193,6 +191,16 @@ def _arms(crossed: CrossFitted) -> ArmCounts:
     )
 
 
+def _balance(crossed: CrossFitted) -> Balance:
+    """Return the balance of the compared patients' single columns; missing values are the mean."""
+    rows, blind = crossed.rows, crossed.cohort.prognostic().take(crossed.rows)
+    preprocessor, columns = crossed.effect.preprocessor, crossed.effect.propensity.columns
+    names = [column.label for column in preprocessor.linear_columns()]
+    X = preprocessor.linear(blind.values, blind.centre)[:, columns]
+    chance = crossed.patients.propensity[rows]
+    return balance(X, tuple(names[j] for j in columns), crossed.treated[rows], chance)
+
+
 def _hazard_ratios(crossed: CrossFitted) -> dict[str, Estimate]:
     cohort, status = crossed.cohort, crossed.treated
     treatment, _ = treatment_and_status(cohort)
@@ -218,8 +226,8 @@ def _hr(crossed: CrossFitted, rows: Bools) -> Estimate:
 
 
 def _rates(crossed: CrossFitted, rows: Bools) -> Rates:
-    chance = crossed.patients.propensity
-    return fitted_rates(crossed.cohort, crossed.cumulative, crossed.grid, chance, rows)
+    chance, terms = crossed.patients.propensity, crossed.terms
+    return fitted_rates(crossed.cohort, crossed.cumulative, crossed.grid, chance, rows, terms)
 
 
 def _halves(crossed: CrossFitted, larger: Array) -> tuple[Estimate, Estimate]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 
-from tests.benchmarks.characteristics import advice, centres
+from tests.benchmarks.characteristics import advice, centres, positivity
 
 #: Name -> prints one table.
 TABLES: dict[str, Callable[[], None]] = {
     "advice": lambda: advice.main([]),
     "centres": lambda: centres.main([]),
+    "positivity": lambda: positivity.main([]),
 }
 
 

@@ -21,6 +21,7 @@ from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.evaluation.scores import Scores
 from accomplice.training.leakage.sentinels import (
     QUESTIONS,
+    balance,
     ceiling,
     duplicated,
     immortal_time,
@@ -93,7 +94,7 @@ class TestWatch:
             lambda *told: seen.append(told),
             Budget(1.0),
         )
-        assert seen[-1] == ("sentinels", 7, 7)
+        assert seen[-1] == ("sentinels", 8, 8)
 
 
 class TestShuffledOutcome:
@@ -230,6 +231,20 @@ class TestImmortalTime:
     def test_without_a_treatment_it_is_not_run(self, small_cohort):
         assert immortal_time(small_cohort.prognostic(), None).status == "not run"
         assert immortal_time(small_cohort, None).status == "not run"
+
+
+class TestBalance:
+    def test_arms_that_still_differ_are_named(self, small_cohort, tiny_trained):
+        evidence = tiny_trained.primary.evidence
+        assert balance(small_cohort, evidence).status == "clear"
+        off = replace(evidence.balance, after=np.full(len(evidence.balance.names), 0.3), p=0.001)
+        found = balance(small_cohort, replace(evidence, balance=off))
+        assert found.status == "caution"
+        assert f"up to 0.30 standard deviations ({off.names[0]})" in found.text
+
+    def test_without_a_treatment_it_is_not_run(self, small_cohort):
+        assert balance(small_cohort.prognostic(), None).status == "not run"
+        assert balance(small_cohort, None).status == "not run"
 
 
 SHARED = Path(

@@ -18,22 +18,25 @@ from accomplice.training.config import EffectConfig
 from accomplice.training.estimators.hazard import TimeGrid
 from accomplice.training.estimators.logistic import expit
 from accomplice.training.estimators.policy import ARM_EVENTS, ARM_PATIENTS
+from accomplice.training.treatment.boosted_propensity import CONFIG
+from accomplice.training.treatment.compared import compared, too_few
 from accomplice.training.treatment.effect import (
     MOST_JOINT,
-    NUISANCE_SD,
     UNEXPLAINED,
     CrossFitted,
     Effect,
-    _outcome,
-    _poisson,
-    _posterior,
-    compared,
     cross_fit,
     fit_effect,
+)
+from accomplice.training.treatment.expected_events import (
+    NUISANCE_SD,
+    _outcome,
+    _poisson,
     fitted_rates,
-    too_few,
+    posterior,
 )
 from accomplice.training.treatment.propensity import fit_propensity
+from accomplice.training.treatment.terms import MOST_TERMS
 
 REFERENCE = json.loads((Path(__file__).parents[2] / "reference" / "effect.json").read_text())
 FOLDS, HORIZON = 4, 60.0
@@ -109,7 +112,8 @@ class Simulated:
         cohort = cohort or self.cohort
         blind = cohort.prognostic()
         preprocessor = Preprocessor.fit(blind.study, blind.values, bins=1)
-        propensity = fit_propensity(preprocessor.linear(blind.values), cohort.treated, seed)
+        known = np.where(compared(cohort), cohort.treated, np.nan)
+        propensity = fit_propensity(preprocessor.linear(blind.values), known, seed)
         return fit_effect(
             cohort, self.blind, self.grid, self.chance, config, preprocessor, propensity
         )
@@ -130,6 +134,11 @@ def crossed(simulated):
     found = simulated.cross()
     assert isinstance(found, CrossFitted)
     return found
+
+
+def no_terms(cohort):
+    """Nothing that the curves leave out."""
+    return np.zeros((len(cohort), 0))
 
 
 def same(a, b):
@@ -167,7 +176,9 @@ class TestRecovery:
     def test_of_the_same_ratio_in_some_patients_alone(self):
         large = Simulated(n=4000, seed=7, log_hr=-0.7)
         rows = compared(large.cohort)
-        found = fitted_rates(large.cohort, large.blind, large.grid, large.chance, rows)
+        found = fitted_rates(
+            large.cohort, large.blind, large.grid, large.chance, rows, no_terms(large.cohort)
+        )
         assert abs(found.log_hr + 0.7) < 3 * found.error
         assert found.event.shape == found.rate.shape == (rows.sum(),)
         assert found.rate.sum() == pytest.approx(found.event.sum(), rel=0.02)
@@ -249,7 +260,9 @@ class TestPosterior:
         cohort, rows = simulated.cohort, compared(simulated.cohort)
         rng = np.random.default_rng(0)
         design, sd = rng.normal(size=(rows.sum(), 3)), np.array([10.0, 0.3, 0.1])
-        theta, covariance = _posterior(cohort, simulated.blind, simulated.grid, rows, design, sd)
+        theta, covariance = posterior(
+            cohort, simulated.blind, simulated.grid, rows, design, sd, no_terms(cohort)
+        )
         event, offset, nuisance = _outcome(cohort, simulated.blind, simulated.grid, rows)
         full = np.column_stack([design, nuisance])
         precision = np.append(sd, [NUISANCE_SD, NUISANCE_SD]) ** -2.0
@@ -265,8 +278,9 @@ class TestPosterior:
     def test_a_design_of_nothing_leaves_the_prior(self, simulated):
         rows = compared(simulated.cohort)
         design, sd = np.zeros((rows.sum(), 2)), np.array([0.3, 0.1])
-        theta, covariance = _posterior(
-            simulated.cohort, simulated.blind, simulated.grid, rows, design, sd
+        cohort, none = simulated.cohort, no_terms(simulated.cohort)
+        theta, covariance = posterior(
+            cohort, simulated.blind, simulated.grid, rows, design, sd, none
         )
         np.testing.assert_allclose(theta, 0, atol=1e-12)
         np.testing.assert_allclose(covariance, np.diag(sd**2), atol=1e-12)
@@ -349,7 +363,9 @@ class TestHonesty:
     def test_own_outcome_does_not_change_the_own_effect(self, simulated, crossed, k):
         cohort, out = simulated.cohort, simulated.fold == k
         time, event = cohort.time.copy(), cohort.event.copy()
-        time[out] = np.random.default_rng(k).uniform(3, 80, out.sum())
+        # Those not followed past the landmark stay so: the others' propensity is of those compared.
+        late = out & (time > 2.0)
+        time[late] = np.random.default_rng(k).uniform(3, 80, late.sum())
         event[out] = ~event[out]
         again = simulated.cross(replace(cohort, time=time, event=event))
         for before, after in zip(crossed.patients, again.patients, strict=True):
@@ -374,7 +390,8 @@ class TestHonesty:
         blind = part.prognostic()
         preprocessor = Preprocessor.fit(blind.study, blind.values)
         chance = crossed.patients.propensity[~out]
-        propensity = fit_propensity(preprocessor.linear(blind.values), part.treated, 0)
+        known = np.where(compared(part), part.treated, np.nan)
+        propensity = fit_propensity(preprocessor.linear(blind.values), known, 0)
         alone = fit_effect(
             part,
             simulated.blind[~out],
@@ -607,8 +624,17 @@ class TestKeeping:
         assert not np.isin(np.concatenate(crossed.patients), kept).any()
 
     def test_size_does_not_grow_with_the_patients(self):
-        sizes = [len(numbers_in(Simulated(n=n).fit().to_json())) for n in (300, 1200)]
-        assert sizes[0] == sizes[1]
+        plain = [Simulated(n=n).fit().to_json() for n in (300, 1200)]
+        # Trees, terms and regions are as many as the treatment calls for, up to a maximum.
+        for each in plain:
+            found = each["propensity"]
+            most = CONFIG.members * CONFIG.max_rounds * 2 ** (CONFIG.depth + 1)
+            if found["trees"] is not None:
+                assert len(found["trees"]["step"]) < most
+            assert len(found["terms"]["left"]) <= MOST_TERMS
+            assert len(found["regions"]["column"]) < 3 * len(found["columns"])
+            each["propensity"] = found["model"]
+        assert len(numbers_in(plain[0])) == len(numbers_in(plain[1]))
 
 
 def numbers_in(plain):

@@ -11,8 +11,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from accomplice.training.config import configure
-from accomplice.training.treatment.effect import compared, fitted_rates
+from accomplice.training.treatment.compared import compared
 from accomplice.training.treatment.evidence import sentences
+from accomplice.training.treatment.expected_events import fitted_rates
 from accomplice.training.treatment.immortal_time import Early, EarlyEvents
 from accomplice.training.treatment.judging import (
     Estimate,
@@ -199,7 +200,8 @@ class TestEvidence:
         strong = np.arange(len(cohort)) % 10 < 10 * share
         halves = _halves(fitted.effect, np.where(strong[rows], 0.2, -0.1))
         for half, part in zip(halves, (strong, ~strong), strict=True):
-            expected = fitted_rates(cohort, fitted.blind, grid, chance, rows & part)
+            terms = fitted.effect.terms
+            expected = fitted_rates(cohort, fitted.blind, grid, chance, rows & part, terms)
             assert half.value == pytest.approx(np.exp(expected.log_hr))
 
     def test_one_effect_for_everybody_is_said_to_be_one(self, tiny_trained):
@@ -235,6 +237,6 @@ class TestControl:
         values = cohort.values[many].copy()
         values[:, -1] = treated
         drawn = replace(cohort.take(many), values=values, time=np.maximum(time, 1e-3), event=event)
-        found = fitted_rates(drawn, blind, grid, chance, compared(drawn))
+        found = fitted_rates(drawn, blind, grid, chance, compared(drawn), np.zeros((len(drawn), 0)))
         assert found.log_hr == pytest.approx(np.log(0.5), abs=4 * found.error)
         assert found.error < 0.06

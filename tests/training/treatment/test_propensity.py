@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 
 from accomplice.training.estimators.logistic import Logistic, expit
 from accomplice.training.treatment import propensity as module
-from accomplice.training.treatment.propensity import RAREST, Propensity, fit_propensity
+from accomplice.training.treatment.propensity import (
+    RAREST,
+    Propensity,
+    fit_propensity,
+    mixture,
+    only_linear,
+)
 
 
 def drawn(n, columns=4, seed=0):
@@ -87,15 +93,72 @@ def test_of_very_many_patients_some_are_enough(monkeypatch):
     scale=st.sampled_from([0.0, 1.0, 1e8]),
 )
 def test_nobody_is_certain(beta, scale):
-    model = Logistic(0.0, np.array(beta), 1.0)
+    model = only_linear(np.arange(len(beta)) + 1, Logistic(0.0, np.array(beta), 1.0))
     X = scale * np.random.default_rng(0).normal(size=(20, 5))
-    chance = Propensity(np.arange(len(beta)) + 1, model).chance(X)
+    chance = model.chance(X)
     assert ((chance >= RAREST) & (chance <= 1 - RAREST)).all()
 
 
-def test_json_round_trip_is_exact():
-    X, treated, _ = drawn(200)
+def bent(n, kind, seed=0):
+    """A design, who was treated, and the true chance, which no linear model describes."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, 4))
+    beyond = {
+        "product": X[:, 0] * X[:, 1],
+        "square": 0.8 * (X[:, 0] ** 2 - 1),
+        "corner": 2.0 * ((X[:, 0] > 0.5) & (X[:, 1] > 0)) - 0.5,
+    }[kind]
+    chance = expit(0.4 * X[:, 2] + beyond)
+    return X, (rng.random(n) < chance).astype(float), chance
+
+
+@pytest.mark.parametrize("kind", ["product", "square", "corner"])
+def test_recovers_what_is_not_linear(kind):
+    X, treated, _ = bent(1000, kind)
+    fresh, _, chance = bent(1000, kind, seed=1)
     found = fit_propensity(X, treated, 0)
-    again = Propensity.from_json(json.loads(json.dumps(found.to_json())))
+    plain = only_linear(found.columns, found.linear)
+    error, linear = (np.sqrt(((m.chance(fresh) - chance) ** 2).mean()) for m in (found, plain))
+    assert error < 0.75 * linear
+    assert found.weights.sum() == pytest.approx(1)
+
+
+def test_weights_are_the_likeliest():
+    rng = np.random.default_rng(0)
+    likelihood = rng.uniform(0.1, 0.9, (3, 200))
+    weights = mixture(likelihood)
+
+    def log_likelihood(w):
+        return np.log(w @ likelihood).sum()
+
+    for _ in range(50):
+        assert log_likelihood(weights) >= log_likelihood(rng.dirichlet(np.ones(3))) - 1e-6
+
+
+def test_of_an_older_bundle_is_its_regression():
+    model = Logistic(0.3, np.array([0.5, -1.0]), 2.0)
+    raw = json.loads(json.dumps({"columns": [0, 2], "model": model.to_json()}))
+    X = np.random.default_rng(0).normal(size=(30, 3))
+    expected = np.clip(model.probability(X[:, [0, 2]]), RAREST, 1 - RAREST)
+    np.testing.assert_array_equal(Propensity.from_json(raw).chance(X), expected)
+
+
+def test_nobody_of_a_level_or_beyond_a_value_has_a_chance():
+    rng = np.random.default_rng(0)
+    stage, age = rng.choice(3, 400, p=[0.2, 0.4, 0.4]), rng.normal(62, 10, 400)
+    never = (stage == 1) | (age > 75)
+    treated = (rng.random(400) < np.where(never, 0, 0.6)).astype(float)
+    X = np.column_stack([stage, age, rng.normal(size=(400, 5))]).astype(float)
+    chance = fit_propensity(X, treated, 0).chance(X)
+    assert chance[never].max() < 0.1
+    assert (chance[~never] > 0.1).mean() > 0.95
+
+
+@pytest.mark.parametrize("kind", ["linear", "corner"])
+def test_json_round_trip_is_exact(kind):
+    X, treated, _ = drawn(200) if kind == "linear" else bent(600, kind)
+    found = fit_propensity(X, treated, 0)
+    assert kind == "linear" or found.trees is not None
+    again = Propensity.from_json(json.loads(json.dumps(found.to_json(), allow_nan=False)))
     np.testing.assert_array_equal(again.chance(X), found.chance(X))
     assert again.to_json() == found.to_json()

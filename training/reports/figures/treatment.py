@@ -1,4 +1,4 @@
-"""Figures of the evidence on the treatment: overlap, predicted gain, ranking and policy."""
+"""Figures of the evidence on the treatment: overlap, balance, gain, ranking and policy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from accomplice.training.estimators.policy import COMMON, RARE
+from accomplice.training.estimators.policy import BALANCED, COMMON, RARE
 from accomplice.training.reports.figures.style import (
     BLUE,
     GREEN,
@@ -25,6 +25,8 @@ from accomplice.training.treatment.evidence import Evidence
 Draw = Callable[[Evidence, str], Figure]
 #: Matplotlib's style of an estimate with its interval.
 POINT: Any = {"fmt": "o", "capsize": 4, "lw": 2}
+#: Maximum of features in the figure of the balance, those that differ most.
+MOST_FEATURES = 20
 
 
 def overlap(found: Evidence, subtitle: str) -> Figure:
@@ -45,6 +47,27 @@ def overlap(found: Evidence, subtitle: str) -> Figure:
     alike = f"{100 * found.overlap:.0f} % between the lines"
     titles(axes, f"Are there patients alike in both arms? {alike}", subtitle)
     axes.legend()
+    return figure
+
+
+def balance(found: Evidence, subtitle: str) -> Figure:
+    """Draw each feature's difference between the arms before and after weighting (a Love plot)."""
+    shown, names = found.balance, found.balance.names[:MOST_FEATURES]
+    figure = Figure(figsize=(7, 1.6 + 0.26 * max(len(names), 1)))
+    axes = figure.subplots()
+    place = np.arange(len(names))[::-1]
+    for values, marker, colour, label in (
+        (shown.before, "o", ORANGE, "before weighting"),
+        (shown.after, "D", BLUE, "weighted by overlap"),
+    ):
+        axes.plot(values[: len(names)], place, marker, color=colour, label=label)
+    for edge in (-BALANCED, BALANCED):
+        axes.axvline(edge, color=INK, ls="--", lw=1)
+    axes.axvline(0, color=INK, lw=0.8)
+    axes.set_yticks(place, list(names))
+    axes.set(xlabel="treated less untreated, standard deviations")
+    titles(axes, f"Are the arms alike? At most {shown.largest:.2f} apart after weighting", subtitle)
+    figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 
@@ -117,7 +140,13 @@ def _curve(axes: Axes, share: np.ndarray, curve: np.ndarray, colour: str) -> Non
 
 
 #: Name of a figure -> function that draws it, in the order of the page.
-DRAWS: dict[str, Draw] = {"overlap": overlap, "gain": gain, "ranking": ranking, "policy": policy}
+DRAWS: dict[str, Draw] = {
+    "overlap": overlap,
+    "balance": balance,
+    "gain": gain,
+    "ranking": ranking,
+    "policy": policy,
+}
 
 
 def treatment_figures(found: Evidence, synthetic: bool) -> Iterator[tuple[str, Figure]]:

@@ -1,0 +1,46 @@
+"""The patients who are compared: treatment known and an option, event-free at the landmark."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from accomplice.data.arrays import Array, Bools
+from accomplice.data.coding import eligible
+from accomplice.data.cohort import Cohort
+from accomplice.data.study_parts import Treatment
+from accomplice.training.estimators.policy import ARM_EVENTS, ARM_PATIENTS
+
+
+def treatment_and_status(cohort: Cohort) -> tuple[Treatment, Array]:
+    """Return a cohort's treatment, and the status (n,): 1, 0, or NaN where not recorded.
+
+    Raises:
+        ValueError: the study names no treatment.
+    """
+    treatment, treated = cohort.study.treatment, cohort.treated
+    if treatment is None or treated is None:
+        raise ValueError("the study names no treatment")
+    return treatment, treated
+
+
+def too_few(cohort: Cohort) -> str | None:
+    """Return the reason why the effect cannot be estimated from a cohort; None if it can."""
+    if cohort.study.treatment is None:
+        return "the study names no treatment"
+    _, treated = treatment_and_status(cohort)
+    used, seen = compared(cohort), cohort.event & (cohort.time <= cohort.horizon)
+    for arm, name in ((1.0, "treated"), (0.0, "untreated")):
+        rows = used & (treated == arm)
+        if rows.sum() < ARM_PATIENTS or seen[rows].sum() < ARM_EVENTS:
+            return (
+                f"{int(rows.sum())} {name} patients with {int(seen[rows].sum())} events "
+                f"are too few: {ARM_PATIENTS} and {ARM_EVENTS} are needed in each arm"
+            )
+    return None
+
+
+def compared(cohort: Cohort) -> Bools:
+    """Return the compared patients (n,): treatment known and an option, followed past landmark."""
+    treatment, treated = treatment_and_status(cohort)
+    option = eligible(cohort.study, cohort.values) == 1
+    return np.asarray(~np.isnan(treated) & option & (cohort.time > treatment.landmark))

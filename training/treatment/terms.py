@@ -1,0 +1,139 @@
+"""Bends and products of columns: what a linear model leaves out, chosen by score tests.
+
+A model that is linear in its columns misses thresholds, curves and products. Of all hinges
+max(x − k, 0) and products x₁ x₂ those are added, one after the other, whose score test is beyond
+the universal threshold √(2 log m) of m candidates, which m candidates of pure noise seldom pass
+(Donoho and Johnstone, "Ideal spatial adaptation by wavelet shrinkage", Biometrika 1994). A term
+that decides on the treatment, or on the outcome, is adjusted for in both (Belloni, Chernozhukov and
+Hansen, "Inference on treatment effects after selection among high-dimensional controls", Rev Econ
+Stud 2014).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from accomplice.data.arrays import Array, Ints
+
+#: Maximum of terms that are added.
+MOST_TERMS = 12
+#: Maximum of columns of which pairs are multiplied.
+MOST_PAIRED = 40
+#: Parts of the patients below a knot.
+KNOTS = (0.25, 0.5, 0.75)
+#: Maximum of patients by whom terms are chosen.
+MOST_JUDGED = 4000
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Columns made of others, standardised."""
+
+    left: Ints
+    """(c,) column of a design."""
+    right: Ints
+    """(c,) column that it is multiplied by; -1 for a hinge."""
+    knot: Array
+    """(c,) where a hinge begins; 0 for a product."""
+    mean: Array
+    """(c,) training mean."""
+    sd: Array
+    """(c,) training standard deviation."""
+
+    def of(self, X: Array) -> Array:
+        """Return the terms (n, c) of a design X (n, p)."""
+        left, right = X[:, self.left], X[:, self.right]
+        made = np.where(self.right < 0, np.maximum(left - self.knot, 0.0), left * right)
+        return np.asarray((made - self.mean) / self.sd)
+
+    def take(self, kept: Ints) -> Terms:
+        """Return the terms at positions ``kept`` (k,)."""
+        return Terms(*(array[kept] for array in vars(self).values()))
+
+    def joined(self, others: Terms) -> Terms:
+        """Return these terms and others after them."""
+        pairs = zip(vars(self).values(), vars(others).values(), strict=True)
+        return Terms(*(np.concatenate(pair) for pair in pairs))
+
+    @classmethod
+    def none(cls) -> Terms:
+        """Return no terms."""
+        return cls.from_json({name: [] for name in ("left", "right", "knot", "mean", "sd")})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the terms as plain data."""
+        return {name: array.tolist() for name, array in vars(self).items()}
+
+    @classmethod
+    def from_json(cls, raw: dict[str, Any]) -> Terms:
+        """Rebuild from :meth:`to_json`."""
+        places = (np.array(raw[name], dtype=int) for name in ("left", "right"))
+        return cls(*places, *(np.array(raw[name], dtype=float) for name in ("knot", "mean", "sd")))
+
+
+def candidates(X: Array, strength: Array | None = None) -> Terms:
+    """Return the hinges and products of a design that vary.
+
+    Args:
+        X: (n, p) design; knots lie midway between its values, so that none is a patient's.
+        strength: (p,) by which ``MOST_PAIRED`` columns are picked, of which each pair is
+            multiplied; by default they are the first.
+    """
+    order = np.arange(X.shape[1]) if strength is None else np.argsort(-strength, kind="stable")
+    paired = np.sort(order[:MOST_PAIRED])
+    hinges = [(j, -1, knot) for j, column in enumerate(X.T) for knot in _knots(column)]
+    first, second = np.triu_indices(len(paired), 1)
+    products = [(a, b, 0.0) for a, b in zip(paired[first], paired[second], strict=True)]
+    left, right, knot = np.array(hinges + products, dtype=float).reshape(-1, 3).T
+    none = np.zeros(len(left))
+    found = Terms(left.astype(int), right.astype(int), knot, none, none + 1)
+    made = found.of(X)
+    mean, sd = made.mean(axis=0), made.std(axis=0)
+    varied = np.flatnonzero(sd > 0.05)
+    return Terms(found.left, found.right, knot, mean, np.maximum(sd, 0.05)).take(varied)
+
+
+def chosen(X: Array, terms: Terms, residual: Array, variance: Array) -> Terms:
+    """Return the terms that explain more of a fit's residuals than chance, the strongest first.
+
+    Args:
+        X: (n, p) design of the fit, linear in its columns.
+        terms: the candidates.
+        residual: (n,) observed less expected.
+        variance: (n,) variance of the residuals.
+    """
+    if X.shape[1] > len(X) // 4 or not len(terms.left):
+        return terms.take(np.empty(0, dtype=int))
+    root = np.sqrt(np.maximum(variance, 1e-9))[:, None]
+    basis, _ = np.linalg.qr(root * np.column_stack([np.ones(len(X)), X]))
+    made, left = root * terms.of(X), residual / root[:, 0]
+    whole = (made**2).sum(axis=0)
+    made -= basis @ (basis.T @ made)
+    left = left - basis @ (basis.T @ left)
+    threshold = np.sqrt(2 * np.log(max(len(whole), 2)))
+    found: list[int] = []
+    while len(found) < MOST_TERMS:
+        size = (made**2).sum(axis=0)
+        # What the design and the terms before already hold tells nothing more.
+        score = np.where(size > 0.02 * whole, made.T @ left / np.sqrt(np.maximum(size, 1e-9)), 0.0)
+        best = int(np.abs(score).argmax())
+        if abs(score[best]) < threshold:
+            break
+        found.append(best)
+        unit = made[:, best] / np.sqrt(size[best])
+        left = left - unit * (unit @ left)
+        made -= np.outer(unit, unit @ made)
+    return terms.take(np.array(found, dtype=int))
+
+
+def _knots(column: Array) -> list[float]:
+    """Return distinct knots midway between values of a column (n,); none if it has two values."""
+    values, count = np.unique(column, return_counts=True)
+    if len(values) < 3:
+        return []
+    below = np.cumsum(count)[:-1] / len(column)
+    place = np.abs(below[:, None] - np.array(KNOTS)).argmin(axis=0)
+    return [float((values[i] + values[i + 1]) / 2) for i in np.unique(place)]
