@@ -1,16 +1,17 @@
 """Regions without treated, or without untreated, patients: a count guard beside the propensity.
 
 A model smooths over an edge: where nobody of a stage, or beyond an age, was ever treated, it still
-gives a chance. Here patients are counted: in each level of a column with few values, and in the
-tails of the others. A tail is where the isotonic regression of the treatment on the column (Barlow
-et al., "Statistical inference under order restrictions", 1972) is below 10 %, or above 90 %. A
-region counts if its patients are so many that chance does not explain the arm that misses
-(Danelian et al., "Identification of in-sample positivity violations using regression trees: the
-PoRT algorithm", J Causal Inference 2023, for regions by trees).
+gives a chance. Here patients are counted: in each level of a column with few values, in the tails
+of the others, and in the leaves of a tree that parts the treated from the untreated (Danelian et
+al., "Identification of in-sample positivity violations using regression trees: the PoRT algorithm",
+J Causal Inference 2023). A tail is where the isotonic regression of the treatment on the column
+(Barlow et al., "Statistical inference under order restrictions", 1972) is below 10 %, or above
+90 %. A region counts if it holds so many patients that chance does not explain the missing arm.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -22,30 +23,51 @@ from scipy.stats import binom
 
 from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.training.estimators.policy import COMMON, RARE, SIGNIFICANT
+from accomplice.training.learners.trees import BINS, Cuts, Growth, grow
 
 #: Maximum of distinct values of a column whose values count as levels.
 LEVELS = 12
+#: Depth of the tree, and thereby the maximum of columns that bound a region.
+DEPTH = 3
+#: Minimum of patients in a leaf.
+FEWEST = 10
+#: Chance, for each arm, that any leaf is a region by chance alone; ``SIGNIFICANT`` for the others.
+LEAF_CHANCE = 0.01
 
 
-class _Region(NamedTuple):
-    """Patients whose value of a column is in (low, high]."""
+class _Box(NamedTuple):
+    """Patients whose values of up to ``DEPTH`` columns are each in (low, high]."""
 
-    column: int
-    low: float
-    high: float
-    rows: Bools
+    columns: tuple[int, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    def holds(self, X: Array) -> Bools:
+        """Return whether each row of X (n, p) is inside (n,)."""
+        value = X[:, list(self.columns)]
+        return np.asarray(((value > self.low) & (value <= self.high)).all(axis=1))
+
+    def cut(self, column: int, at: float, above: bool) -> _Box:
+        """Return the part above or up to a value of a column."""
+        low, high = (at, math.inf) if above else (-math.inf, at)
+        if column not in self.columns:
+            return _Box((*self.columns, column), (*self.low, low), (*self.high, high))
+        j = self.columns.index(column)
+        lows = (*self.low[:j], max(self.low[j], low), *self.low[j + 1 :])
+        highs = (*self.high[:j], min(self.high[j], high), *self.high[j + 1 :])
+        return _Box(self.columns, lows, highs)
 
 
 @dataclass(frozen=True)
 class Regions:
-    """Regions in which an arm is rare."""
+    """Regions in which an arm is rare; each is bounded in up to ``DEPTH`` columns."""
 
     column: Ints
-    """(r,) column of the design."""
+    """(r, d) columns of the design; those that bound nothing are column 0 between infinities."""
     low: Array
-    """(r,) patients with a value above this, midway between values of patients, …"""
+    """(r, d) patients with values above these, midway between values of patients, …"""
     high: Array
-    """(r,) … and up to this are inside; −inf and inf for tails."""
+    """(r, d) … and up to these are inside."""
     share: Array
     """(r,) share of the treated among the patients inside, with one more of the usual share."""
 
@@ -56,28 +78,30 @@ class Regions:
             X: design.
             chance: (n,) propensity by a model.
         """
+        if not len(self.share):
+            return chance
         value = X[:, self.column]
-        inside = (value > self.low) & (value <= self.high)
-        rare, common = self.share < RARE, self.share > COMMON
-        most = np.where(inside & rare, self.share, 1.0).min(axis=1, initial=1.0)
-        least = np.where(inside & common, self.share, 0.0).max(axis=1, initial=0.0)
+        inside = ((value > self.low) & (value <= self.high)).all(axis=2)
+        most = np.where(inside & (self.share < RARE), self.share, 1.0).min(axis=1)
+        least = np.where(inside & (self.share > COMMON), self.share, 0.0).max(axis=1)
         return np.minimum(np.maximum(chance, least), most)
 
     def to_json(self) -> dict[str, Any]:
         """Return the regions as plain data, with null for an open end."""
-        ends = ([e if np.isfinite(e) else None for e in v.tolist()] for v in (self.low, self.high))
-        low, high = ends
-        shares = self.share.tolist()
-        return {"column": self.column.tolist(), "low": low, "high": high, "share": shares}
+        plain = {name: array.astype(object) for name, array in vars(self).items()}
+        for name in ("low", "high"):
+            plain[name][~np.isfinite(vars(self)[name])] = None
+        return {name: array.tolist() for name, array in plain.items()}
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> Regions:
         """Rebuild from :meth:`to_json`."""
-        low, high = (
-            np.array([end if e is None else e for e in raw[name]], dtype=float)
-            for name, end in (("low", -np.inf), ("high", np.inf))
-        )
-        return cls(np.array(raw["column"], dtype=int), low, high, np.array(raw["share"], float))
+        column = np.array(raw["column"], dtype=int).reshape(-1, DEPTH)
+        ends = []
+        for name, end in (("low", -np.inf), ("high", np.inf)):
+            read = np.array(raw[name], dtype=float).reshape(-1, DEPTH)
+            ends.append(np.where(np.isnan(read), end, read))
+        return cls(column, *ends, np.array(raw["share"], dtype=float))
 
     @classmethod
     def none(cls) -> Regions:
@@ -85,56 +109,91 @@ class Regions:
         return cls.from_json({"column": [], "low": [], "high": [], "share": []})
 
 
-def rare_regions(X: Array, treated: Bools, columns: Ints) -> Regions:
-    """Return the regions in which one of the arms is rare beyond chance.
+def rare_regions(X: Array, treated: Bools) -> Regions:
+    """Return the regions of a design (n, p) in which one of the arms is rare beyond chance.
 
-    Of m patients inside, t treated, and a share q of treated patients among the others, a region
-    without the treated has (t + q) / (m + 1) < 10 % and P(T ≤ t) < 5 % / (number of regions), with
-    T binomial of m and q; for the untreated likewise.
+    Of m patients inside, t treated, and a share q of treated patients among the others, the treated
+    are rare in a region with (t + q) / (m + 1) < 10 % and P(T ≤ t) below a level, with T binomial
+    of m and q; the untreated likewise. The level is 5 % over the number of levels and tails, and
+    for leaves 1 % over the number of regions that as many columns can bound.
 
     Args:
-        X: (n, p) design.
+        X: design.
         treated: (n,) whether the patient was treated.
-        columns: (c,) columns of the design that are looked at.
     """
-    tried = [region for j in columns.tolist() for region in _regions(j, X[:, j], treated)]
-    found = []
-    level = SIGNIFICANT / max(len(tried), 1)
-    for column, low, high, rows in tried:
-        size, others = int(rows.sum()), int((~rows).sum())
-        if not size or not others:
-            continue
-        had, usual = int(treated[rows].sum()), float(treated[~rows].mean())
-        share = (had + usual) / (size + 1)
-        few = share < RARE and binom.cdf(had, size, usual) < level
-        many = share > COMMON and binom.sf(had - 1, size, usual) < level
-        if few or many:
-            found.append((column, low, high, share))
-    column, low, high, share = np.array(found, dtype=float).reshape(-1, 4).T
-    return Regions(column.astype(int), low, high, share)
+    column_wise = [_sides(j, X[:, j], treated) for j in range(X.shape[1])]
+    tried = sum(count for count, _ in column_wise)
+    found = [(box, SIGNIFICANT / tried) for _, boxes in column_wise for box in boxes]
+    for box in _leaves(X, treated):
+        ends = sum(math.isfinite(end) for end in (*box.low, *box.high))
+        ways = (2 * X.shape[1] * BINS) ** ends / math.factorial(ends)
+        found.append((box, LEAF_CHANCE / ways))
+    kept = [(box, share) for box, level in found if (share := _rare(box, level, X, treated))]
+    shape = (len(kept), DEPTH)
+    column, low, high = np.zeros(shape, int), np.full(shape, -np.inf), np.full(shape, np.inf)
+    for i, (box, _) in enumerate(kept):
+        width = len(box.columns)
+        column[i, :width], low[i, :width], high[i, :width] = box
+    return Regions(column, low, high, np.array([share for _, share in kept], dtype=float))
 
 
-def _regions(column: int, value: Array, treated: Bools) -> Iterator[_Region]:
-    """Yield the levels of a column (n,) of few values, or the tails of another."""
+def _rare(box: _Box, level: float, X: Array, treated: Bools) -> float | None:
+    """Return the share of the treated in a box in which an arm is rare; None in another."""
+    rows = box.holds(X)
+    size = int(rows.sum())
+    if not 0 < size < len(rows):
+        return None
+    had, usual = int(treated[rows].sum()), float(treated[~rows].mean())
+    share = (had + usual) / (size + 1)
+    few = share < RARE and binom.cdf(had, size, usual) < level
+    many = share > COMMON and binom.sf(had - 1, size, usual) < level
+    return share if few or many else None
+
+
+def _sides(column: int, value: Array, treated: Bools) -> tuple[int, list[_Box]]:
+    """Return the levels of a column (n,) of few values, or the tails of another.
+
+    Returns:
+        The number of regions that were looked for, for each arm, and those that are there.
+    """
     values, count = np.unique(value, return_counts=True)
     between = (values[:-1] + values[1:]) / 2
     if len(values) <= LEVELS:
-        ends = np.concatenate([[-np.inf], between, [np.inf]])
-        for low, high in pairwise(ends.tolist()):
-            yield _Region(column, low, high, (value > low) & (value <= high))
-        return
+        ends = pairwise([-math.inf, *between.tolist(), math.inf])
+        return len(values), [_Box((column,), (low,), (high,)) for low, high in ends]
     had = np.bincount(np.searchsorted(values, value), treated, len(values)) / count
+    whole, found = _Box((), (), ()), []
     for rising in (False, True):
         share = isotonic_regression(had, weights=count, increasing=rising).x
-        # The ends of a monotone course are the tails: the few at one, the many at the other.
+        # The few are at one end of a monotone course, the many at the other.
         for tail in (share < RARE, share > COMMON):
-            size = int(tail.sum())
-            if not 0 < size < len(values):
-                # It was looked for, too.
-                yield _Region(column, np.inf, np.inf, np.zeros(len(value), bool))
-            elif tail[-1]:
-                edge = float(between[-size])
-                yield _Region(column, edge, np.inf, value > edge)
-            else:
-                edge = float(between[size - 1])
-                yield _Region(column, -np.inf, edge, value <= edge)
+            size, upper = int(tail.sum()), bool(tail[-1])
+            if 0 < size < len(values):
+                found.append(whole.cut(column, float(between[-size if upper else size - 1]), upper))
+    return 2, found
+
+
+def _leaves(X: Array, treated: Bools) -> Iterator[_Box]:
+    """Yield the leaves of a tree that parts the treated from the untreated."""
+    if not X.shape[1]:
+        return
+    cuts, n = Cuts.fit(X), len(X)
+    growth = Growth(DEPTH, FEWEST, X.shape[1], _likelihood)
+    had = treated.astype(float)
+    rng = np.random.default_rng(0)  # not drawn from: all columns are tried
+    trees, _ = grow(cuts.bin(X), cuts, np.arange(n), np.zeros(n, int), (had, 1 - had), growth, rng)
+    nodes = [(0, _Box((), (), ()))]
+    while nodes:
+        node, box = nodes.pop()
+        column, at, left = int(trees.feature[node]), float(trees.cut[node]), int(trees.left[node])
+        if column >= 0:
+            nodes += [(left, box.cut(column, at, False)), (left + 1, box.cut(column, at, True))]
+        elif box.columns:
+            yield box
+
+
+def _likelihood(treated: Array, untreated: Array) -> Array:
+    """Return a node's log-likelihood at its own share of the treated."""
+    treated, untreated = np.maximum(treated, 1e-9), np.maximum(untreated, 1e-9)
+    total = treated + untreated
+    return np.asarray(treated * np.log(treated / total) + untreated * np.log(untreated / total))

@@ -2,9 +2,10 @@
 
 Rosenbaum and Rubin, "The central role of the propensity score in observational studies for causal
 effects", Biometrika 1983. It is as flexible as the learners of the outcome: a mixture of a ridge
-logistic regression on the linear design, one with hinges and products beside it, and boosted trees,
-weighted by the cross-validated likelihood (van der Laan, Polley and Hubbard, "Super learner", Stat
-Appl Genet Mol Biol 2007). Regions in which an arm is missing are counted beside the models.
+logistic regression on the linear design, one with steps, hinges and products beside it, and boosted
+trees, weighted by the cross-validated likelihood (van der Laan, Polley and Hubbard, "Super
+learner", Stat Appl Genet Mol Biol 2007). Regions in which an arm is missing are counted beside the
+models.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Propensity:
     linear: Logistic
     """Regression on these columns."""
     terms: Terms
-    """Hinges and products of these columns."""
+    """Steps, hinges and products of these columns."""
     bent: Logistic | None
     """Regression on the columns and the terms; None where its weight is 0."""
     trees: BoostedPropensity | None
@@ -159,7 +160,7 @@ def fit_propensity(X: Array, treated: Array, seed: int, columns: Ints | None = N
         terms if weights[1] else Terms.none(),
         bent if weights[1] else None,
         trees if weights[2] else None,
-        rare_regions(X, label, np.arange(len(columns))),
+        rare_regions(X, label),
     )
 
 

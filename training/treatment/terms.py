@@ -1,12 +1,12 @@
-"""Bends and products of columns: what a linear model leaves out, chosen by score tests.
+"""Steps, bends and products of columns: what a linear model leaves out, chosen by score tests.
 
-A model that is linear in its columns misses thresholds, curves and products. Of all hinges
-max(x − k, 0) and products x₁ x₂ those are added, one after the other, whose score test is beyond
-the universal threshold √(2 log m) of m candidates, which m candidates of pure noise seldom pass
-(Donoho and Johnstone, "Ideal spatial adaptation by wavelet shrinkage", Biometrika 1994). A term
-that decides on the treatment, or on the outcome, is adjusted for in both (Belloni, Chernozhukov and
-Hansen, "Inference on treatment effects after selection among high-dimensional controls", Rev Econ
-Stud 2014).
+A model that is linear in its columns misses thresholds, curves and products. Of all steps x > k,
+hinges max(x − k, 0) and products x₁ x₂ those are added, one after the other, whose score test is
+beyond the universal threshold √(2 log m) of m candidates, which m candidates of pure noise seldom
+pass (Donoho and Johnstone, "Ideal spatial adaptation by wavelet shrinkage", Biometrika 1994). A
+term that decides on the treatment, or on the outcome, is adjusted for in both (Belloni,
+Chernozhukov and Hansen, "Inference on treatment effects after selection among high-dimensional
+controls", Rev Econ Stud 2014).
 """
 
 from __future__ import annotations
@@ -22,8 +22,12 @@ from accomplice.data.arrays import Array, Ints
 MOST_TERMS = 12
 #: Maximum of columns of which pairs are multiplied.
 MOST_PAIRED = 40
-#: Parts of the patients below a knot.
-KNOTS = (0.25, 0.5, 0.75)
+#: Parts of the patients below a hinge's knot.
+HINGES = (0.25, 0.5, 0.75)
+#: Parts of the patients below a step's knot.
+STEPS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+#: In place of a second column: the term is a hinge, or a step.
+HINGE, STEP = -1, -2
 #: Maximum of patients by whom terms are chosen.
 MOST_JUDGED = 4000
 
@@ -35,9 +39,9 @@ class Terms:
     left: Ints
     """(c,) column of a design."""
     right: Ints
-    """(c,) column that it is multiplied by; -1 for a hinge."""
+    """(c,) column that it is multiplied by; ``HINGE`` or ``STEP``."""
     knot: Array
-    """(c,) where a hinge begins; 0 for a product."""
+    """(c,) value above which a hinge or step begins; 0 for a product."""
     mean: Array
     """(c,) training mean."""
     sd: Array
@@ -45,9 +49,14 @@ class Terms:
 
     def of(self, X: Array) -> Array:
         """Return the terms (n, c) of a design X (n, p)."""
-        left, right = X[:, self.left], X[:, self.right]
-        made = np.where(self.right < 0, np.maximum(left - self.knot, 0.0), left * right)
-        return np.asarray((made - self.mean) / self.sd)
+        made, product = X[:, self.left], self.right >= 0
+        hinge, step = self.right == HINGE, self.right == STEP
+        made[:, hinge] = np.maximum(made[:, hinge] - self.knot[hinge], 0.0)
+        made[:, step] = made[:, step] > self.knot[step]
+        made[:, product] *= X[:, self.right[product]]
+        made -= self.mean
+        made /= self.sd
+        return made
 
     def take(self, kept: Ints) -> Terms:
         """Return the terms at positions ``kept`` (k,)."""
@@ -75,7 +84,7 @@ class Terms:
 
 
 def candidates(X: Array, strength: Array | None = None) -> Terms:
-    """Return the hinges and products of a design that vary.
+    """Return the steps, hinges and products of a design that vary.
 
     Args:
         X: (n, p) design; knots lie midway between its values, so that none is a patient's.
@@ -84,10 +93,15 @@ def candidates(X: Array, strength: Array | None = None) -> Terms:
     """
     order = np.arange(X.shape[1]) if strength is None else np.argsort(-strength, kind="stable")
     paired = np.sort(order[:MOST_PAIRED])
-    hinges = [(j, -1, knot) for j, column in enumerate(X.T) for knot in _knots(column)]
+    bends = [
+        (j, kind, knot)
+        for j, column in enumerate(X.T)
+        for kind, parts in ((HINGE, HINGES), (STEP, STEPS))
+        for knot in _knots(column, parts)
+    ]
     first, second = np.triu_indices(len(paired), 1)
     products = [(a, b, 0.0) for a, b in zip(paired[first], paired[second], strict=True)]
-    left, right, knot = np.array(hinges + products, dtype=float).reshape(-1, 3).T
+    left, right, knot = np.array(bends + products, dtype=float).reshape(-1, 3).T
     none = np.zeros(len(left))
     found = Terms(left.astype(int), right.astype(int), knot, none, none + 1)
     made = found.of(X)
@@ -129,11 +143,16 @@ def chosen(X: Array, terms: Terms, residual: Array, variance: Array) -> Terms:
     return terms.take(np.array(found, dtype=int))
 
 
-def _knots(column: Array) -> list[float]:
-    """Return distinct knots midway between values of a column (n,); none if it has two values."""
+def _knots(column: Array, parts: tuple[float, ...]) -> list[float]:
+    """Return distinct knots midway between values of a column (n,); none if it has two values.
+
+    Args:
+        column: the values.
+        parts: parts of the patients below the knots.
+    """
     values, count = np.unique(column, return_counts=True)
     if len(values) < 3:
         return []
     below = np.cumsum(count)[:-1] / len(column)
-    place = np.abs(below[:, None] - np.array(KNOTS)).argmin(axis=0)
-    return [float((values[i] + values[i + 1]) / 2) for i in np.unique(place)]
+    place = np.unique(np.abs(below[:, None] - np.array(parts)).argmin(axis=0))
+    return list(((values[place] + values[place + 1]) / 2).tolist())

@@ -59,7 +59,7 @@ def test_an_alarm_is_the_first_thing_said(found):
 
 def test_every_figure_is_drawn_with_its_patients(found):
     drawn = dict(treatment_figures(found, synthetic=True))
-    assert len(drawn) == 4
+    assert len(drawn) == 5
     for figure in drawn.values():
         words = " ".join(t.get_text() for t in figure.findobj() if hasattr(t, "get_text"))
         assert f"{found.arms.treated} treated" in words

@@ -13,7 +13,7 @@ from accomplice.training.treatment.positivity import Regions, rare_regions
 
 def found_in(columns, treated):
     X = np.column_stack(columns).astype(float)
-    return X, rare_regions(X, treated, np.arange(X.shape[1]))
+    return X, rare_regions(X, treated)
 
 
 def edges(n=300, seed=0):
@@ -48,12 +48,26 @@ def test_a_lower_tail_with_one_exception():
     treated = (rng.random(400) < 0.6) & (renal > 60)
     treated[np.argmin(renal)] = True
     X, found = found_in([renal], treated)
-    assert found.column.tolist() == [0]
-    assert found.low[0] == -np.inf
-    assert found.high[0] == pytest.approx(60, abs=2)
-    assert 0 < found.share[0] < RARE
+    chance = found.bound(np.array([[20.0], [58.0], [63.0]]), np.full(3, 0.5))
+    assert ((chance < RARE) == [True, True, False]).all()
+    assert ((found.share > 0) & (found.share < RARE)).all()
     # A model that gives less is left as it is.
     assert (found.bound(X, np.full(400, 0.01)) == 0.01).all()
+
+
+def test_a_corner_of_two_columns():
+    seen, wrong = [], []
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        stage, age = rng.choice(3, 600), rng.normal(62, 10, 600)
+        never = (stage == 2) & (age > 65)
+        treated = rng.random(600) < np.where(never, 0, 0.6)
+        X, found = found_in([stage, age, *rng.normal(size=(4, 600))], treated)
+        bound = found.bound(X, np.full(600, 0.5)) < RARE
+        seen.append(bound[never].mean())
+        wrong.append(bound[~never].mean())
+    assert np.mean(seen) > 0.7
+    assert np.mean(wrong) < 0.03
 
 
 def test_chance_is_seldom_taken_for_an_edge():
@@ -76,7 +90,7 @@ def test_too_few_patients_show_nothing():
 def test_ends_lie_between_patients_and_survive_json():
     stage, age, _, treated = edges()
     X, found = found_in([stage, age], treated)
-    ends = np.concatenate([found.low, found.high])
+    ends = np.concatenate([found.low, found.high]).ravel()
     assert not np.isin(ends[np.isfinite(ends)], X).any()
     again = Regions.from_json(json.loads(json.dumps(found.to_json(), allow_nan=False)))
     for mine, theirs in zip(vars(found).values(), vars(again).values(), strict=True):

@@ -6,7 +6,14 @@ import json
 
 import numpy as np
 
-from accomplice.training.treatment.terms import MOST_PAIRED, Terms, candidates, chosen
+from accomplice.training.treatment.terms import (
+    HINGE,
+    MOST_PAIRED,
+    STEP,
+    Terms,
+    candidates,
+    chosen,
+)
 
 
 def residuals(beyond, X, seed=0):
@@ -20,7 +27,7 @@ def test_a_product_and_a_bend_are_chosen():
         X, candidates(X), residuals(0.4 * X[:, 1] * X[:, 3] + np.abs(X[:, 0]), X), np.ones(600)
     )
     pairs = set(zip(found.left.tolist(), found.right.tolist(), strict=True))
-    assert {(1, 3), (0, -1)} <= pairs
+    assert {(1, 3), (0, HINGE)} <= pairs
     made = found.of(X)
     np.testing.assert_allclose(made.mean(axis=0), 0, atol=1e-9)
     np.testing.assert_allclose(made.std(axis=0), 1)
@@ -33,11 +40,14 @@ def test_noise_has_few_terms():
     assert np.mean(count) < 0.5
 
 
-def test_levels_bend_between_them():
-    X = np.tile([0.0, 1.0, 2.0], 100)[:, None]
-    found = chosen(X, candidates(X), residuals(1.0 * (X[:, 0] == 1), X), np.ones(300))
-    assert len(found.left) == 1
-    assert found.right[0] == -1
+def test_a_threshold_and_a_level_are_chosen():
+    X = np.random.default_rng(1).normal(size=(600, 2))
+    found = chosen(X, candidates(X), residuals(1.0 * (X[:, 0] > 0.9), X), np.ones(600))
+    assert (found.left[0], found.right[0]) == (0, STEP)
+    assert 0.7 < found.knot[0] < 1.1
+    levels = np.tile([0.0, 1.0, 2.0], 100)[:, None]
+    beyond = residuals(1.0 * (levels[:, 0] == 1), levels)
+    assert len(chosen(levels, candidates(levels), beyond, np.ones(300)).left) == 1
 
 
 def test_wide_designs_pair_the_strongest():
