@@ -185,6 +185,11 @@ def say(found: Validation) -> None:
         slope += f" at {trained.slope_month:.0f} months"
     rows = [
         *((label(m), _written(trained.figures[m]), here.figures[m]) for m in deciding()),
+        (
+            "expected of the case mix",
+            _written(trained.expected.uno_c),
+            _written(found.review.expected_concordance.uno_c),
+        ),
         ("calibration slope", slope, f"{middle.slope} at {middle.month:.0f} months"),
         ("observed/expected", "–", f"{middle.observed_expected} at {middle.month:.0f} months"),
     ]

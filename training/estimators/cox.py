@@ -138,6 +138,14 @@ class RiskSets:
         second = (at_risk[:, p + 1 :] / at_risk[:, :1]).reshape(-1, p, p)
         return self.order[self._ties.rows], mean, second - mean[:, :, None] * mean[:, None, :]
 
+    def increments(self, log_hz: Array) -> Array:
+        """Return the rise (e,) of the cumulative baseline hazard at each event, by falling time.
+
+        It is 1 / (Σ_R exp η − l/d Σ_D exp η), so that the sum over the events up to t is the
+        cumulative hazard to t of a patient whose linear predictor is 0.
+        """
+        return np.asarray(1 / self._ties.at_risk(np.exp(log_hz[self.order])[:, None])[:, 0])
+
 
 def fit_cox(X: Array, risk_sets: RiskSets, penalty: Array, start: Array | None = None) -> Array:
     """Maximise Cox's ``log partial likelihood - 1/2 sum_j penalty_j beta_j²`` by Newton's method.

@@ -1,7 +1,8 @@
-"""Calibration at a few months: slope, observed over expected events, and groups."""
+"""Calibration at a few months: slope, level, smooth curve, and groups."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -22,6 +23,11 @@ from accomplice.training.evaluation.bootstrap import BootstrappedOutcome
 from accomplice.training.evaluation.record import CalibrationAt
 from accomplice.training.metrics.calibration import calibration_groups
 from accomplice.training.metrics.joint_calibration import JointCalibration, joint_calibration
+from accomplice.training.metrics.smooth_calibration import (
+    SmoothCalibration,
+    calibration_intercept,
+    smooth_calibration,
+)
 
 #: Months at which calibration is judged, where the follow-up allows it.
 USUAL = (12.0, 36.0, 60.0)
@@ -77,6 +83,10 @@ class Calibrated:
     """Observed over predicted event probability; above 1, predictions are too low."""
     survival: Array = field(default_factory=lambda: np.empty(0))
     """(n,) predicted survival at the month, or an earlier horizon; empty without patients."""
+    intercept: Estimate = field(default_factory=lambda: Estimate(math.nan))
+    """Log of observed over predicted hazard by the month; above 0, predictions are too low."""
+    smooth: SmoothCalibration | None = None
+    """Smooth calibration curve; None where it cannot be fitted."""
 
 
 def calibrated(
@@ -92,11 +102,23 @@ def calibrated(
     """
     found = []
     for month in months:
-        alive = survival_at(followed, grid, cumulative, month)
+        at = min(month, followed.horizon)
+        event, expected = _by_month(followed, grid, cumulative, at)
+        alive = survival_at(followed, grid, cumulative, at)
         slope = Estimate.of_draws(slopes(followed, alive, month))
         ratio = Estimate.of_draws(followed.observed_expected(alive, month))
-        found.append(Calibrated(month, slope, ratio, alive))
+        intercept = calibration_intercept(event, expected)
+        smooth = smooth_calibration(event, expected, grid.at(cumulative, np.array([at]))[:, 0])
+        found.append(Calibrated(month, slope, ratio, alive, intercept, smooth))
     return tuple(found)
+
+
+def _by_month(
+    followed: BootstrappedOutcome, grid: TimeGrid, cumulative: Array, at: float
+) -> tuple[Bools, Array]:
+    """Return events (n,) by a month, and the cumulative hazard (n,) up to it or to censoring."""
+    event = followed.event & (followed.time <= at)
+    return event, grid.at_own(cumulative, np.minimum(followed.time, at))
 
 
 def calibration(
@@ -114,6 +136,8 @@ def calibration(
                 month=each.month,
                 slope=each.slope,
                 observed_expected=each.observed_expected,
+                intercept=each.intercept,
+                smooth=each.smooth,
                 **{name: tuple(array.tolist()) for name, array in vars(seen).items()},
             )
         )
@@ -127,11 +151,10 @@ def calibrated_jointly(
 
     Arguments are those of `calibrated`.
     """
-    time = np.minimum(followed.time, followed.horizon)
-    event = followed.event & (followed.time <= followed.horizon)
+    event, expected = _by_month(followed, grid, cumulative, followed.horizon)
     whole = grid.at(cumulative, np.array([followed.horizon]))[:, 0]
     log_hz = np.log(np.maximum(whole, 1e-300))
-    return joint_calibration(event, grid.at_own(cumulative, time), log_hz)
+    return joint_calibration(event, expected, log_hz)
 
 
 def slopes(followed: BootstrappedOutcome, alive: Array, month: float) -> Array:

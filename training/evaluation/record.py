@@ -7,6 +7,7 @@ not at the patients' own times. Undefined numbers are NaN here and null in JSON.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from accomplice.data.errors import InputError
 from accomplice.training.estimators.intervals import Estimate, Number
 from accomplice.training.metrics.joint_calibration import JointCalibration
+from accomplice.training.metrics.smooth_calibration import SmoothCalibration
 
 #: Key of the record in a bundle's metrics.
 REVIEW = "review"
@@ -65,6 +67,11 @@ class CalibrationAt(_Part):
     """1 if calibrated; below 1 predictions are too extreme."""
     observed_expected: Estimate
     """Observed over predicted event probability; above 1, predictions are too low."""
+    intercept: Estimate = Estimate(math.nan)
+    """Log of observed over predicted hazard by the month; above 0, predictions are too low."""
+    smooth: SmoothCalibration | None = None
+    """Smooth calibration curve with ICI, E50 and E90; None with too few events, and in older
+    records."""
     predicted: Numbers
     """(g,) mean predicted survival of g groups of rising prediction."""
     observed: Numbers
@@ -75,6 +82,19 @@ class CalibrationAt(_Part):
     """(g,) upper end of its 95 % interval."""
     size: tuple[int, ...]
     """(g,) number of patients."""
+
+
+class ExpectedConcordance(_Part):
+    """Uno's C that a model expects of the patients by its own curves, and the observed less it.
+
+    Undefined without an expected event, and in older records.
+    """
+
+    uno_c: Estimate = Estimate(math.nan)
+    """Model-based concordance: lower where patients are more alike."""
+    excess: Estimate = Estimate(math.nan)
+    """Observed less expected C, paired; below 0, patients are ranked less well than their case mix
+    lets expect."""
 
 
 class Decision(_Part):
@@ -269,6 +289,8 @@ class Review(_Part):
     gains_by_treatment: dict[str, Estimate] = {}
     """Deciding metric -> paired gain of the predictions under the patients' treatment over those
     without it, of which scores and gains are; empty without an effect, and in older records."""
+    expected_concordance: ExpectedConcordance = ExpectedConcordance()
+    """Concordance that the model expects of these patients; undefined in older records."""
     calibration: tuple[CalibrationAt, ...]
     joint_calibration: JointCalibration | None = None
     """Calibration over the whole follow-up; None where it cannot be tested, as with too few events,

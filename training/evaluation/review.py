@@ -11,10 +11,13 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from accomplice.data.arrays import Array
 from accomplice.data.splits import within
 from accomplice.training.budget import UNLIMITED, Budget
 from accomplice.training.config import Config
-from accomplice.training.estimators.hazard import log_risk
+from accomplice.training.estimators.hazard import TimeGrid, log_risk
+from accomplice.training.estimators.intervals import Estimate
+from accomplice.training.estimators.outcome import UndefinedMetricError
 from accomplice.training.estimators.policy import EVENTS_TO_JUDGE
 from accomplice.training.evaluation.bootstrap import FEW, BootstrappedOutcome
 from accomplice.training.evaluation.calibration import (
@@ -28,7 +31,7 @@ from accomplice.training.evaluation.centres import across_centres
 from accomplice.training.evaluation.instability import MOST_PATIENTS, instability
 from accomplice.training.evaluation.modality_value import MOST_WITHHELD, modality_values, sample
 from accomplice.training.evaluation.net_benefit import decisions
-from accomplice.training.evaluation.record import Review
+from accomplice.training.evaluation.record import ExpectedConcordance, Review
 from accomplice.training.evaluation.scores import Evaluation
 from accomplice.training.evaluation.subgroups import MOST_CENTRES, Scored, patterns, subgroups
 from accomplice.training.evaluation.time_course import (
@@ -38,6 +41,7 @@ from accomplice.training.evaluation.time_course import (
     months_to,
     risk_groups,
 )
+from accomplice.training.metrics.model_based_concordance import model_based_contributions
 from accomplice.training.models.ensemble import Ensemble
 from accomplice.training.models.predictions import MODEL, Predictions
 from accomplice.training.progress import Tick, silent
@@ -99,7 +103,10 @@ def review(
 
     # The quick parts first.
     steps: dict[str, Callable[[], dict[str, Any]]] = {
-        "risk groups": lambda: {"risk_groups": risk_groups(followed, risk, group, months, marks)},
+        "risk groups": lambda: {
+            "risk_groups": risk_groups(followed, risk, group, months, marks),
+            "expected_concordance": expected_concordance(followed, risk, grid, curve),
+        },
         "calibration": lambda: {
             "calibration": calibration(followed, grid, served, judged),
             "joint_calibration": calibrated_jointly(followed, grid, served),
@@ -138,6 +145,28 @@ def review(
         d_calibration_p=evaluation.d_calibration_p,
         notes=tuple(notes),
         **made,
+    )
+
+
+def expected_concordance(
+    followed: BootstrappedOutcome, risk: Array, grid: TimeGrid, cumulative: Array
+) -> ExpectedConcordance:
+    """Compare Uno's C of a model's risks with its model-based concordance, both to the horizon.
+
+    Args:
+        followed: outcomes of n patients, and bootstrap draws.
+        risk: (n,) log-hazard risk by which patients are ranked.
+        grid: the j bins of the curves.
+        cumulative: (n, j + 1) the model's cumulative hazards at the grid's edges.
+    """
+    try:
+        parts = model_based_contributions(risk, grid, cumulative, followed.horizon)
+    except UndefinedMetricError:
+        return ExpectedConcordance()
+    expected = followed.draws.mean(parts)
+    observed = followed.uno_c(risk)[0]
+    return ExpectedConcordance(
+        uno_c=Estimate.of_draws(expected), excess=Estimate.of_draws(observed - expected)
     )
 
 

@@ -53,10 +53,7 @@ def model_card(bundle: Bundle) -> str:
         out_of_fold=review is None or review.protocol == OUT_OF_FOLD,
         listed=[label(metric) for metric in listed()],
         deciding=[label(metric) for metric in deciding()],
-        calibrated=[
-            (f"{at.month:.0f}", f"{at.slope:.2f}", f"{at.observed_expected:.2f}")
-            for at in (review.calibration if review else ())
-        ],
+        calibrated=rows.calibration(review.calibration if review else ()),
         compared=on_comparison(review) if review else [],
         sentinels=[(f.question, f.status, f.text) for f in (review.sentinels if review else ())],
         limits=list(_limits(bundle, review)),

@@ -1,5 +1,12 @@
 """Sentences shown on pages, on the terminal, and with runs and models in MLflow."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from accomplice.training.metrics.smooth_calibration import SmoothCalibration
+
 #: Shown on pages and on the terminal with results of simulated patients.
 SYNTHETIC = "SYNTHETIC patients: nothing here says anything about real ones"
 #: Shown on pages, in model cards, and with runs and models in MLflow.
@@ -12,3 +19,8 @@ BLIND = (
 )
 #: Shown before the names of the peers.
 UNTUNED = "With fixed settings, which were not tuned in this run"
+
+
+def ici_text(smooth: SmoothCalibration) -> str:
+    """Write the ICI in points of survival, with that which right predictions stay below."""
+    return f"{100 * smooth.ici:.1f} (by chance to {100 * smooth.ici_by_chance:.1f})"

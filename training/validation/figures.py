@@ -27,7 +27,9 @@ def calibration_figure(
     event: Bools,
     subtitle: str,
 ) -> Figure:
-    """Draw observed against predicted survival of groups, a panel for each month.
+    """Draw observed against predicted survival, a panel for each month.
+
+    The smooth curve has a band that holds the whole of it with 95 % confidence; points are groups.
 
     Args:
         before: calibration of the model as trained, at each of two or more months.
@@ -47,15 +49,20 @@ def calibration_figure(
             count = int(np.clip(seen // EVENTS_A_POINT, 3, MOST_GROUPS))
             for name, each, colour, aside, marker in kinds:
                 made = calibration_groups(event, time, each[k].survival, each[k].month, count)
+                smooth = each[k].smooth
+                if smooth is not None:
+                    ends = smooth.predicted, smooth.low, smooth.high
+                    axes.fill_between(*ends, color=colour, alpha=0.15, lw=0)
+                    axes.plot(smooth.predicted, smooth.observed, color=colour, lw=2)
                 drawn = ~np.isnan(made.low) & ~np.isnan(made.high)
                 x = made.predicted + aside
-                axes.vlines(x[drawn], made.low[drawn], made.high[drawn], color=colour, lw=1.3)
+                axes.vlines(x[drawn], made.low[drawn], made.high[drawn], color=colour, lw=0.8)
                 label = f"{name}: slope {each[k].slope.value:.2f}"
-                axes.plot(x, made.observed, marker, color=colour, label=label, ms=5)
+                axes.plot(x, made.observed, marker, color=colour, label=label, ms=4)
             axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="predicted survival")
             axes.set_title(f"{before[k].month:.0f} months, {seen} events", fontsize=10)
             axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), fontsize=8)
-        figure.axes[0].set_ylabel("observed survival (Kaplan–Meier, 95 %)")
+        figure.axes[0].set_ylabel("observed survival")
         _heading(figure, "Do predictions come true?", subtitle)
         return figure
 

@@ -21,6 +21,7 @@ from accomplice.training.reports.page import (
     inline_svg,
     json_text,
 )
+from accomplice.training.reports.review import rows as review_rows
 from accomplice.training.reports.wording import BLIND, SYNTHETIC
 from accomplice.training.validation.figures import calibration_figure, risk_figure
 from accomplice.training.validation.validation import BEFORE, Validation, known_by_modality
@@ -100,9 +101,8 @@ def discrimination(validation: Validation) -> Section:
     ]
     sentences = [
         f"The change in {label('uno_c')} from training to here is {validation.change_in_c}. "
-        "Cohorts with patients more or less alike are harder or easier to put in order, so that a "
-        "change need not be the model's doing; scores to different months are not the same scale "
-        f"either ({_months(trained.horizon)} in training, "
+        f"{_expected(validation)}Scores to different months are not the same scale"
+        f" ({_months(trained.horizon)} in training, "
         f"{_months(validation.evaluation.horizon)} here).",
     ]
     if validation.evaluation.gains:
@@ -140,6 +140,24 @@ def discrimination(validation: Validation) -> Section:
     )
 
 
+def _expected(validation: Validation) -> str:
+    """Return a sentence on the C that the case mix lets expect."""
+    here, trained = validation.review.expected_concordance, validation.trained.expected
+    said = (
+        "Cohorts with patients more or less alike are harder or easier to put in order, so that a "
+        "change need not be the model's doing. "
+    )
+    if not here.uno_c.known:
+        return said
+    said += f"By its own predictions the model expects {here.uno_c} of these patients"
+    if not trained.uno_c.known:
+        return f"{said}; the observed C differs by {here.excess:+.3f}. "
+    return (
+        f"{said} and {trained.uno_c} of the training patients; beyond this the C changed by "
+        f"{validation.change_beyond_case_mix:+.3f}. "
+    )
+
+
 def calibration(validation: Validation) -> Section:
     """Return the section on calibration."""
     time, event = validation.external.predicted.outcome
@@ -147,10 +165,11 @@ def calibration(validation: Validation) -> Section:
     drawing = calibration_figure(validation.calibration, after, time, event, _subtitle(validation))
     figure = Figure(
         inline_svg(drawing, "calibration"),
-        "Predicted against observed survival of groups of patients at three months, with the "
-        "diagonal where predictions come true.",
-        "Squares: the model as trained"
-        + ("." if after is None else "; circles: the updated model, each patient held out."),
+        "Predicted against observed survival at three months, as a smooth curve and in groups of "
+        "patients, with the diagonal where predictions come true.",
+        "Smooth curves with bands that hold the whole curve of a month with 95 % confidence, and "
+        "groups of patients. Orange, squares: the model as trained"
+        + ("." if after is None else "; blue, circles: the updated model, each patient held out."),
     )
     trained = validation.trained
     slope = f"{trained.slope:.2f} at {trained.slope_month:.0f} months"
@@ -159,7 +178,7 @@ def calibration(validation: Validation) -> Section:
         of_calibration(validation.calibration, validation.review.joint_calibration),
         () if math.isnan(trained.slope) else (f"In training, out of fold, the slope was {slope}.",),
         (_table("As trained", validation.calibration), figure),
-        terms("calibration slope", "observed over expected"),
+        terms("calibration slope", "observed over expected", "ICI, E50, E90"),
     )
 
 
@@ -297,10 +316,7 @@ def data(validation: Validation, page: Page, provenance: Mapping[str, object]) -
 
 
 def _table(caption: str, calibration: Iterable[Calibrated]) -> Table:
-    rows = [
-        (f"{each.month:.0f}", str(each.slope), str(each.observed_expected)) for each in calibration
-    ]
-    return Table(caption, ("months", "calibration slope", "observed over expected"), rows)
+    return Table(caption, review_rows.CALIBRATION, review_rows.calibration(calibration))
 
 
 def _subtitle(validation: Validation) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,12 @@ from accomplice.training.estimators.intervals import Estimate, determined
 from accomplice.training.estimators.policy import EVENTS_TO_JUDGE
 from accomplice.training.evaluation.bootstrap import BootstrappedOutcome
 from accomplice.training.evaluation.calibration import Calibrated, calibrated, calibrated_jointly
-from accomplice.training.evaluation.record import Finding, Review
+from accomplice.training.evaluation.record import (
+    ExpectedConcordance,
+    Finding,
+    Review,
+    read_review,
+)
 from accomplice.training.evaluation.response import ResponseEvaluation
 from accomplice.training.evaluation.review import review
 from accomplice.training.evaluation.scores import Evaluation, judge_predicted
@@ -60,6 +65,9 @@ class Trained:
     slope_month: float
     horizon: float
     """Judged horizon in months."""
+    expected: ExpectedConcordance = field(default_factory=ExpectedConcordance)
+    """Concordance that the model expected of the training patients; undefined in older bundles, and
+    for endpoints beyond the first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +125,15 @@ class Validation:
     def change_in_c(self) -> Estimate:
         """Uno's C in this cohort minus that of the training run."""
         return difference(self.evaluation.scores[MODEL].uno_c, self.trained.figures["uno_c"])
+
+    @property
+    def change_beyond_case_mix(self) -> Estimate:
+        """Observed less expected C in this cohort, minus the same in training if it is on record.
+
+        Below 0, patients are ranked less well than their case mix lets expect.
+        """
+        here, trained = self.review.expected_concordance.excess, self.trained.expected.excess
+        return difference(here, trained) if trained.known else here
 
 
 def validate(
@@ -204,6 +221,8 @@ def trained_figures(bundle: Bundle, endpoint: str) -> Trained:
     found = found.get("further", {}).get(endpoint, found)
     scores = found.get("models", {}).get(MODEL, {})
 
+    review = read_review(found)
+
     def number(value: float | None) -> float:
         return math.nan if value is None else float(value)
 
@@ -215,6 +234,7 @@ def trained_figures(bundle: Bundle, endpoint: str) -> Trained:
         slope=number(found.get("calibration", {}).get("slope")),
         slope_month=number(found.get("calibration", {}).get("time")),
         horizon=number(found.get("horizon")),
+        expected=ExpectedConcordance() if review is None else review.expected_concordance,
     )
 
 
@@ -249,6 +269,8 @@ def headline(validation: Validation) -> dict[str, float]:
     estimates: dict[str, Estimate] = {
         **scores.figures,
         "uno_c_change": validation.change_in_c,
+        "uno_c_expected": validation.review.expected_concordance.uno_c,
+        "uno_c_change_beyond_case_mix": validation.change_beyond_case_mix,
         "calibration_slope": validation.calibration[middle].slope,
         "observed_expected": validation.calibration[middle].observed_expected,
     }

@@ -26,10 +26,12 @@ def of_discrimination(validation: Validation) -> Verdict:
     """Return the verdict on discrimination, by the 95 % interval of Uno's C.
 
     The tone is ``absent`` without an interval, ``alarm`` if its lower end is at most 0.5,
-    ``caution`` if training patients are among these or Uno's C is certainly lower than in training,
-    and else ``yes``.
+    ``caution`` if training patients are among these, or Uno's C is certainly lower than in training
+    once the case mix is taken into account, or lower than in training where the model expects no
+    lower C of these patients; and else ``yes``.
     """
     here, change = validation.evaluation.scores[MODEL].uno_c, validation.change_in_c
+    beyond = validation.change_beyond_case_mix
     figure = f"Uno's C {here}"
     if math.isnan(here.low):
         return Verdict("absent", "These patients are too few to judge their order by.")
@@ -40,8 +42,22 @@ def of_discrimination(validation: Validation) -> Verdict:
         return Verdict(
             "caution", f"Training patients are among these, so that it flatters: {beside}."
         )
+    if beyond.high < 0:
+        said = f"{beside}; it differs by {beyond:+.3f} from what their case mix lets expect"
+        return Verdict("caution", f"Discrimination holds up in part: {said}.")
     if change.high < 0:
-        return Verdict("caution", f"Discrimination holds up in part: {beside}, which is higher.")
+        before, now = (
+            each.uno_c.value
+            for each in (validation.trained.expected, validation.review.expected_concordance)
+        )
+        if not now < before:
+            return Verdict(
+                "caution", f"Discrimination holds up in part: {beside}, which is higher."
+            )
+        beside += (
+            f", which is higher; these patients are more alike: the model itself expects {now:.3f} "
+            f"of them, {before:.3f} of those, and beyond this C changed by {beyond:+.3f}"
+        )
     return Verdict("yes", f"Discrimination holds up: {beside}.")
 
 
@@ -172,6 +188,11 @@ def to_json(validation: Validation) -> dict[str, Any]:
             "calibration_month": validation.trained.slope_month,
         },
         "change_in_uno_c": validation.change_in_c,
+        "change_beyond_case_mix": validation.change_beyond_case_mix,
+        "expected_uno_c": {
+            "training": validation.trained.expected.uno_c,
+            "here": validation.review.expected_concordance.uno_c,
+        },
         **external_json(validation.evaluation),
         "calibration_at": [_calibrated(each) for each in validation.calibration],
         "recalibration": None
@@ -207,4 +228,6 @@ def _calibrated(each: Calibrated) -> dict[str, Any]:
         "month": each.month,
         "slope": each.slope,
         "observed_expected": each.observed_expected,
+        "intercept": each.intercept,
+        "smooth": None if each.smooth is None else vars(each.smooth),
     }

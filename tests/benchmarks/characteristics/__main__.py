@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 
-from tests.benchmarks.characteristics import advice, centres, positivity
+from tests.benchmarks.characteristics import advice, calibration, centres, positivity
 
 #: Name -> prints one table.
 TABLES: dict[str, Callable[[], None]] = {
     "advice": lambda: advice.main([]),
+    "calibration": lambda: calibration.main([]),
     "centres": lambda: centres.main([]),
     "positivity": lambda: positivity.main([]),
 }

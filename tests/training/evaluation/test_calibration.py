@@ -75,6 +75,7 @@ def test_the_truth_is_calibrated_and_the_loud_one_found_out():
     time, event, loud = patients(600, seed=3, loud=2.0)
     (found,) = calibration(BootstrappedOutcome.of(time, event, 55.0, 100, 0), GRID, loud, [36.0])
     assert found.slope.high < 0.8
+    assert found.smooth.ici > found.smooth.ici_by_chance
 
 
 @pytest.mark.parametrize("alive", [np.full(40, 0.7), np.where(np.arange(40) < 20, 0.0, 1.0)])

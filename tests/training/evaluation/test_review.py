@@ -86,6 +86,12 @@ class TestKnown:
         assert min(found.auc[MODEL].low[3:]) > 0.5
         assert set(found.auc["Kaplan-Meier"].value[3:]) == {0.5}
         assert all(each.slope.low < 1 < each.slope.high for each in found.calibration)
+        assert all(each.intercept.low < 0 < each.intercept.high for each in found.calibration)
+        assert all(each.smooth.ici < each.smooth.ici_by_chance for each in found.calibration)
+        expected = found.expected_concordance
+        assert expected.excess.low < 0 < expected.excess.high
+        observed = found.scores[MODEL]["uno_c"].value
+        assert expected.uno_c.value + expected.excess.value == pytest.approx(observed)
         assert {each.modality for each in found.modalities} == {"clinical", "molecular"}
         assert found.modalities[0].ibs_loss.low > 0
         assert found.modalities[1].ibs_loss.low < 0

@@ -12,6 +12,7 @@ from accomplice.training.evaluation.record import (
     CalibrationAt,
     Curve,
     Decision,
+    ExpectedConcordance,
     Finding,
     Importance,
     Instability,
@@ -24,6 +25,7 @@ from accomplice.training.evaluation.record import (
     Surface,
 )
 from accomplice.training.metrics.joint_calibration import JointCalibration
+from accomplice.training.metrics.smooth_calibration import SmoothCalibration
 
 MODELS = {
     "model": (0.655, 0.186),
@@ -147,6 +149,7 @@ def made_review(*, synthetic: bool = True) -> Review:
             }
             for name in BASELINES
         },
+        expected_concordance=ExpectedConcordance(uno_c=span(0.7, 0.01), excess=span(0.003, 0.04)),
         calibration=tuple(_calibration(m, s) for m, s in ((12, 1.05), (36, 0.91), (60, 0.72))),
         joint_calibration=JointCalibration(span(0.81, 0.15), span(1.04, 0.12), 0.03),
         d_calibration_p=0.41,
@@ -233,12 +236,22 @@ def _calibration(month: float, slope: float) -> CalibrationAt:
         month=month,
         slope=span(slope, 0.22),
         observed_expected=span(1.06, 0.17),
+        intercept=span(0.06, 0.18),
+        smooth=_smooth(month, slope) if month < 60 else None,
         predicted=tuple(predicted),
         observed=tuple(observed),
         low=tuple(observed - 0.1),
         high=tuple(np.minimum(observed + 0.09, 1)),
         size=(40, 40, 40, 40, 39, 39, 39, 40),
     )
+
+
+def _smooth(month: float, slope: float) -> SmoothCalibration:
+    predicted = np.linspace(1 - month / 80, 0.97, 25)
+    observed = 1 - (1 - predicted) ** (2 - slope)
+    low, high = np.maximum(observed - 0.07, 0), np.minimum(observed + 0.07, 1)
+    curves = (tuple(each.tolist()) for each in (predicted, observed, low, high))
+    return SmoothCalibration(*curves, ici=0.021, e50=0.018, e90=0.043, ici_by_chance=0.034)
 
 
 def _decision(month: float, rate: float) -> Decision:

@@ -84,6 +84,7 @@ def test_gives_performance_with_intervals(card):
     assert str(review.scores["model"]["uno_c"]) in card
     assert f"{review.gains['stage']['ibs']:+.3f}" in card
     assert f"{review.calibration[2].slope:.2f}" in card
+    assert "| 0.06 (-0.12 to 0.24) | 2.1 (by chance to 3.4) | 1.8 | 4.3 |" in card
     assert "317 synthetic patients" in card
     for finding in review.sentinels:
         assert finding.text in card

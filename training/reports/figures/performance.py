@@ -28,6 +28,7 @@ from accomplice.training.reports.figures.style import (
     lines,
     short,
 )
+from accomplice.training.reports.wording import ici_text
 
 T = TypeVar("T")
 
@@ -74,9 +75,10 @@ def risk_groups(review: Review) -> Figure | None:
 
 
 def calibration(review: Review) -> Figure | None:
-    """Draw observed against predicted survival in groups of patients, by month.
+    """Draw observed against predicted survival, smooth and in groups of patients, by month.
 
-    At most ``PANELS`` months are drawn.
+    The band holds the whole curve of its month with 95 % confidence. At most ``PANELS`` months are
+    drawn.
     """
     shown = _thinned([c for c in review.calibration if known(c.predicted) and known(c.observed)])
     if not shown:
@@ -85,27 +87,32 @@ def calibration(review: Review) -> Figure | None:
     panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
     for axes, at in zip(panels, shown, strict=True):
         _calibrated(axes, at)
-    panels[0].set_ylabel("observed survival (Kaplan–Meier), %")
+    panels[0].set_ylabel("observed survival, %")
     heading(figure, "Do predicted probabilities come true?", subtitle(review))
     return figure
 
 
 def _calibrated(axes: Axes, at: CalibrationAt) -> None:
-    x, y = np.array(at.predicted), np.array(at.observed)
+    x, y, smooth = np.array(at.predicted), np.array(at.observed), at.smooth
     axes.plot([0, 1], [0, 1], color=INK, lw=1, ls="--")
     for place, low, high in zip(x, at.low, at.high, strict=False):
         if np.isfinite([place, low, high]).all():
-            axes.vlines(place, low, high, color=BLUE, lw=1.8)
-    axes.plot(x, y, "o", color=BLUE, ms=6)
+            axes.vlines(place, low, high, color=BLUE if smooth is None else SOFT, lw=1.3)
+    axes.plot(x, y, "o", color=BLUE if smooth is None else SOFT, ms=4)
+    figures = [("slope", f"{at.slope:.2f}"), ("observed/expected", f"{at.observed_expected:.2f}")]
+    if smooth is not None:
+        band = Curve(value=smooth.observed, low=smooth.low, high=smooth.high)
+        shade(axes, np.array(smooth.predicted), band, BLUE)
+        axes.plot(smooth.predicted, smooth.observed, color=BLUE, lw=2.2)
+        figures.append(("ICI, points", ici_text(smooth)))
     axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="predicted survival, %")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_ticks(np.linspace(0, 1, 6), [f"{percent}" for percent in range(0, 101, 20)])
-    for row, (name, found) in enumerate(
-        (("slope", at.slope), ("observed/expected", at.observed_expected))
-    ):
-        text = f"{name} {found:.2f}"
-        axes.text(0, 1.085 - 0.065 * row, text, transform=axes.transAxes, fontsize=8.5)
-    axes.set_title(f"{_months(at.month)}\n\n", fontsize=10, linespacing=1.3)
+    for row, (name, text) in enumerate(reversed(figures)):
+        place = (0, 1.02 + 0.065 * row)
+        axes.text(*place, f"{name} {text}", transform=axes.transAxes, fontsize=8.5)
+    lines_below = "\n" * len(figures)
+    axes.set_title(f"{_months(at.month)}{lines_below}", fontsize=10, linespacing=1.3)
 
 
 def auc(review: Review) -> Figure | None:

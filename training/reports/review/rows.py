@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from accomplice.training.estimators.intervals import Estimate
-from accomplice.training.evaluation.record import AcrossCentres, Review
+from accomplice.training.evaluation.calibration import Calibrated
+from accomplice.training.evaluation.record import AcrossCentres, CalibrationAt, Review
 from accomplice.training.evaluation.response import METRICS
 from accomplice.training.metrics.table import deciding, listed
 from accomplice.training.reports.section_builders import Rows
+from accomplice.training.reports.wording import ici_text
 
 #: Estimate of a metric that is not on record.
 UNKNOWN = Estimate(math.nan)
@@ -37,6 +39,31 @@ def by_treatment(review: Review) -> Rows:
     gain = review.gains_by_treatment
     cells = (f"{gain.get(metric, UNKNOWN):+.3f}" for metric in deciding())
     return [("told the treatment, over not told", *cells)] if gain else []
+
+
+#: Headings of :func:`calibration`.
+CALIBRATION = (
+    "months",
+    "slope",
+    "observed/expected",
+    "intercept",
+    "ICI, points",
+    "E50, points",
+    "E90, points",
+)
+
+
+def calibration(judged: Iterable[CalibrationAt | Calibrated]) -> Rows:
+    """Return a row for each month: slope, level, and the distance of the smooth curve."""
+    rows = []
+    for at in judged:
+        smooth = at.smooth
+        far = ("–", "–", "–")
+        if smooth is not None:
+            far = (ici_text(smooth), f"{100 * smooth.e50:.1f}", f"{100 * smooth.e90:.1f}")
+        levels = (f"{at.observed_expected:.2f}", f"{at.intercept:.2f}")
+        rows.append((f"{at.month:.0f}", f"{at.slope:.2f}", *levels, *far))
+    return rows
 
 
 def subgroups(review: Review) -> Rows:

@@ -111,10 +111,6 @@ def on_comparison(review: Review) -> list[str]:
 
 def calibration(review: Review, items: ReviewItems) -> Section:
     """Return the section on calibration: predicted against observed survival."""
-    months = [
-        (f"{at.month:.0f} months", f"{at.slope:.2f}", f"{at.observed_expected:.2f}")
-        for at in review.calibration
-    ]
     groups = [
         (
             f"{at.month:.0f} months, group {k + 1}",
@@ -127,14 +123,14 @@ def calibration(review: Review, items: ReviewItems) -> Section:
             zip(at.size, at.predicted, at.observed, at.low, at.high, strict=False)
         )
     ]
-    true = "Calibration; both are 1 where predictions come true"
+    true = "Calibration; slope and observed/expected are 1 where predictions come true"
     by_group = "Predicted and observed survival by group"
     p = review.d_calibration_p
     return section(
         "review",
         "calibration",
         verdicts.calibration(review),
-        table(true, ("at", "slope", "observed/expected"), months),
+        table(true, rows.CALIBRATION, rows.calibration(review.calibration)),
         items.figure("calibration"),
         table(by_group, ("group", "patients", "predicted, %", "observed, %"), groups, folded=True),
         sentences=[f"D-calibration: p = {p:.2g}."] if math.isfinite(p) else [],

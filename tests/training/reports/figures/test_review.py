@@ -84,7 +84,16 @@ class TestShown:
             assert f"{at.month:.0f} months" in axes.get_title(loc="left")
             assert f"slope {at.slope:.2f}" in said
             assert f"observed/expected {at.observed_expected:.2f}" in said
-            assert tuple(axes.get_lines()[-1].get_ydata()) == at.observed
+            _, groups, *smooth = axes.get_lines()
+            assert tuple(groups.get_ydata()) == at.observed
+            assert len(smooth) == (at.smooth is not None)
+            if at.smooth is not None:
+                assert tuple(smooth[0].get_ydata()) == at.smooth.observed
+                assert "ICI, points 2.1 (by chance to 3.4)" in said
+                lower = axes.collections[-1].get_paths()[0].vertices[:, 1]
+                assert lower.min() == pytest.approx(min(at.smooth.low))
+            else:
+                assert "ICI" not in said
 
     @pytest.mark.parametrize("name", ["auc", "brier"])
     def test_curves_over_time_of_the_model_with_its_band_and_of_the_baselines(
