@@ -19,6 +19,7 @@ from accomplice.data.errors import InputError, nearest, some
 from accomplice.data.study import Study
 from accomplice.training.config import Config
 from accomplice.training.estimators.hazard_ratios import HazardRatio, Pooled, fit_effects, pool
+from accomplice.training.estimators.multiple_imputation import pooled
 from accomplice.training.estimators.policy import EVENTS_TO_JUDGE
 from accomplice.training.estimators.proportional_hazards import (
     EffectOverTime,
@@ -28,7 +29,7 @@ from accomplice.training.estimators.proportional_hazards import (
 from accomplice.training.marker.added_value import AddedValue, added_value
 from accomplice.training.marker.association import Association, associate
 from accomplice.training.marker.correlation import Correlation, correlations
-from accomplice.training.marker.covariates import Covariates
+from accomplice.training.marker.covariates import Adjustments, Covariates, Designs
 from accomplice.training.marker.cutpoints import CutScan, cut_sizes, scan_cuts
 from accomplice.training.marker.treatment import (
     Modification,
@@ -117,6 +118,8 @@ class MarkerClaim:
     """Hazard ratios at all cut-points."""
     adjusted: tuple[Adjusted, ...]
     """Without adjustment, for each set of features, and, if there are several, for all together."""
+    imputed: tuple[str, ...]
+    """Features that are adjusted for and were imputed, with their score's features left out."""
     proportional_p: float
     """p value of Grambsch and Therneau's test of proportional hazards."""
     over_time: EffectOverTime
@@ -176,22 +179,22 @@ def judge_marker(
     cuts = scan_cuts(x, time, event, config.seed)
     tick("questions", 2, 7)
     sets = adjustments(cohort.study, request)
-    adjusted = _adjusted(given, x, time, event, sets)
+    clinical = clinical_features(cohort.study, request.marker)
+    beside = _adjustments(given, {**sets, CLINICAL: clinical}, config.seed, x)
+    adjusted = _adjusted(beside, x, time, event, sets)
     tick("questions", 3, 7)
     proportional_p = zph_test(x[:, None], time, event)[0].p_value
     over_time = effect_over_time(x, time, event)
     tick("questions", 4, 7)
     centres = None if known.centre is None else _centres(known.centre, x, time, event)
     tick("questions", 5, 7)
-    clinical = clinical_features(cohort.study, request.marker)
-    changed = modification(known, x, given.columns(clinical), request.plausible)
+    changed = modification(known, x, beside.columns(clinical), request.plausible)
     # The treatment's own effect needs no marker: all patients count.
-    of_all = Covariates.of(cohort)
     references = {k: v for k, v in sets.items() if k in cohort.study.baselines}
     references[CLINICAL] = references.pop(CLINICAL, clinical)
+    of_all = _adjustments(Covariates.of(cohort), references, config.seed)
     treatment = treatment_effect(
-        cohort,
-        {name: of_all.columns(listed) for name, listed in references.items()},
+        cohort, {name: of_all.columns(listed) for name, listed in references.items()}
     )
     tick("questions", 6, 7)
     related = correlations(cohort.study, given.z, request.marker)
@@ -210,6 +213,7 @@ def judge_marker(
         association=association,
         cuts=cuts,
         adjusted=adjusted,
+        imputed=beside.imputed,
         proportional_p=proportional_p,
         over_time=over_time,
         centres=centres,
@@ -276,31 +280,36 @@ def adjustments(study: Study, request: MarkerRequest) -> dict[str, tuple[str, ..
     return {label: listed for label, listed in kept.items() if listed}
 
 
+def _adjustments(
+    given: Covariates, sets: Mapping[str, tuple[str, ...]], seed: int, x: Array | None = None
+) -> Adjustments:
+    """Impute the features of all sets, of the stroma its score, beside the marker x (n,)."""
+    score = given.score(sets[STROMA]) if STROMA in sets else None
+    features = [name for label, listed in sets.items() if label != STROMA for name in listed]
+    with_it = np.empty((len(given.cohort), 0)) if x is None else x[:, None]
+    return Adjustments.of(given, features, score, with_it, seed)
+
+
 def _adjusted(
-    given: Covariates,
-    x: Array,
-    time: Array,
-    event: Bools,
-    sets: dict[str, tuple[str, ...]],
+    beside: Adjustments, x: Array, time: Array, event: Bools, sets: dict[str, tuple[str, ...]]
 ) -> tuple[Adjusted, ...]:
     """Return the marker's hazard ratio crude, adjusted for each set, and for several together."""
 
-    def design(label: str, features: tuple[str, ...]) -> Array:
-        return given.score(features) if label == STROMA else given.columns(features)
+    def adjusted(label: str, features: tuple[str, ...], designs: Designs) -> Adjusted:
+        ratio = pooled([fit_effects(x, time, event, X).ratio(1) for X in designs])
+        return Adjusted(label, features, designs[0].shape[1], ratio)
 
     found = [Adjusted("nothing", (), 0, fit_effects(x, time, event).ratio(1))]
-    parts = {label: design(label, features) for label, features in sets.items()}
-    for label, part in parts.items():
-        ratio = fit_effects(x, time, event, part).ratio(1)
-        found.append(Adjusted(label, sets[label], part.shape[1], ratio))
-    if len(parts) > 1:
+    for label, features in sets.items():
+        stroma = label == STROMA
+        designs = beside.columns(() if stroma else features, score=stroma)
+        found.append(adjusted(label, features, designs))
+    if len(sets) > 1:
         # A feature in several sets counts once; the stroma counts as its score.
         single = dict.fromkeys(n for k, v in sets.items() if k != STROMA for n in v)
-        whole = [given.columns(single), *([parts[STROMA]] if STROMA in parts else [])]
-        X = np.concatenate(whole, axis=1)
-        features = dict.fromkeys(n for v in sets.values() for n in v)
-        ratio = fit_effects(x, time, event, X).ratio(1)
-        found.append(Adjusted(ALL, tuple(features), X.shape[1], ratio))
+        features = tuple(dict.fromkeys(n for v in sets.values() for n in v))
+        designs = beside.columns(single, score=STROMA in sets)
+        found.append(adjusted(ALL, features, designs))
     return tuple(found)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
 
 import numpy as np
 
@@ -11,9 +13,14 @@ from accomplice.data.arrays import Array
 from accomplice.data.cohort import Cohort
 from accomplice.data.errors import InputError, some
 from accomplice.data.preprocessing.preprocessor import Preprocessor
+from accomplice.training.estimators.kaplan_meier import nelson_aalen
+from accomplice.training.estimators.multiple_imputation import impute
 
 #: Standard deviation below which a column is constant.
 CONSTANT = 1e-9
+
+#: Designs of the same columns (n, q), one for each imputed data set; one if nothing was missing.
+Designs = tuple[Array, ...]
 
 
 @dataclass(frozen=True)
@@ -22,34 +29,23 @@ class Covariates:
 
     preprocessor: Preprocessor
     """The fitted preprocessing."""
-    z: Array
-    """(n, p) scaled features, NaN where missing or a category."""
-    X: Array
-    """(n, c) linear design; missing values are imputed by the mean and have indicator columns."""
+    cohort: Cohort
+    """The patients."""
 
     @classmethod
-    def of(cls, cohort: Cohort) -> Covariates:
+    def of(cls, cohort: Cohort) -> Self:
         """Scale and code the features of a cohort."""
-        fitted = Preprocessor.fit(cohort.study, cohort.values, cohort.centre, bins=1)
-        return cls(
-            fitted,
-            fitted.scale(cohort.values, cohort.centre),
-            fitted.linear(cohort.values, cohort.centre),
-        )
+        return cls(Preprocessor.fit(cohort.study, cohort.values, cohort.centre, bins=1), cohort)
 
-    def columns(self, features: Iterable[str]) -> Array:
-        """Return the design's columns (n, q) made of these features alone, without constants."""
-        wanted = set(features)
-        listed = self.preprocessor.linear_columns()
-        X = self.X[:, [i for i, c in enumerate(listed) if set(c.features) <= wanted]]
-        return X[:, X.std(axis=0) > CONSTANT]
+    @cached_property
+    def z(self) -> Array:
+        """(n, p) scaled features, NaN where missing or a category."""
+        return self.preprocessor.scale(self.cohort.values, self.cohort.centre)
 
     def score(self, features: tuple[str, ...]) -> Array:
-        """Return a score of several features as columns (n, 0 to 2).
+        """Return the standardised mean (n,) of the features that a patient has, NaN without any.
 
-        The first is the standardised mean of the features that the patient has, 0 without any; a
-        category counts as missing. The second is the centred indicator that the patient has any.
-        Constant columns are left out.
+        A category counts as missing.
 
         Raises:
             InputError: no patient has a value of any of the features, categories aside.
@@ -60,7 +56,88 @@ class Covariates:
         known = count > 0
         if not known.any():
             raise InputError(f"no patient with the marker has a value of {some(features)}")
-        mean = np.nansum(z, axis=1) / np.maximum(count, 1)
-        centred = np.where(known, mean - mean[known].mean(), 0.0)
-        found = np.stack([centred / (centred[known].std() or 1.0), known - known.mean()], axis=1)
-        return found[:, found.std(axis=0) > CONSTANT]
+        mean = np.where(known, np.nansum(z, axis=1) / np.maximum(count, 1), np.nan)
+        mean -= mean[known].mean()
+        return np.asarray(mean / (mean[known].std() or 1.0))
+
+
+@dataclass(frozen=True)
+class Adjustments:
+    """Columns that are adjusted for, without missing values, in each imputed data set."""
+
+    preprocessor: Preprocessor
+    """Describes the columns of one feature."""
+    place: dict[int, int]
+    """Column of one feature in the preprocessor's linear design -> its column in ``drawn``."""
+    drawn: Array
+    """(m, n, c) columns; the last is the score."""
+    imputed: tuple[str, ...]
+    """Features of which a value was missing."""
+
+    @classmethod
+    def of(
+        cls,
+        covariates: Covariates,
+        features: Iterable[str],
+        score: Array | None,
+        with_it: Array,
+        seed: int,
+    ) -> Self:
+        """Impute the features that are adjusted for, and a score.
+
+        The joint distribution includes the event, its cumulative hazard, and the treatment.
+
+        Args:
+            covariates: features of n patients.
+            features: names of the features that are adjusted for.
+            score: (n,) score that is adjusted for, NaN where missing; None if there is none.
+            with_it: (n, k) further columns of the model, which are not adjusted for, NaN where
+                missing.
+            seed: seed of the draws.
+        """
+        cohort, fitted = covariates.cohort, covariates.preprocessor
+        wanted = set(features)
+        of = [column.features[0] for column in fitted.single_columns()]
+        listed = [i for i, name in enumerate(of) if name in wanted]
+        columns = fitted.singles(cohort.values, cohort.centre)[:, listed]
+        missing = np.isnan(columns).any(axis=0)
+        if score is None:
+            score = np.zeros(len(cohort))
+        columns = np.column_stack([columns, score])
+        place = {i: k for k, i in enumerate(listed)}
+        if not np.isnan(columns).any():
+            return cls(fitted, place, columns[None], ())
+        time, event = cohort.outcome
+        treated = [] if cohort.treated is None else [cohort.treated]
+        joint = [columns, with_it, *treated, event, nelson_aalen(time, event)]
+        drawn = impute(np.column_stack(joint), seed)[:, :, : columns.shape[1]]
+        names = dict.fromkeys(of[i] for i, gone in zip(listed, missing, strict=True) if gone)
+        return cls(fitted, place, drawn, tuple(names))
+
+    def columns(self, features: Iterable[str], *, score: bool = False) -> Designs:
+        """Return the linear design made of these features alone, without constants.
+
+        Args:
+            features: names, all of them among those that were imputed.
+            score: whether the score is a column too.
+        """
+        wanted = set(features)
+        left, right = self.preprocessor.pairs
+        own = [k for i, k in self.place.items() if self._of[i] in wanted]
+        pairs = [
+            (self.place[a], self.place[b])
+            for a, b in zip(left.tolist(), right.tolist(), strict=True)
+            if {self._of[a], self._of[b]} <= wanted
+        ]
+        first, second = np.array(pairs, dtype=np.intp).reshape(-1, 2).T
+        found = []
+        for drawn in self.drawn:
+            parts = [drawn[:, own], drawn[:, first] * drawn[:, second]]
+            X = np.concatenate([*parts, *([drawn[:, -1:]] if score else [])], axis=1)
+            found.append(X[:, X.std(axis=0) > CONSTANT])
+        return tuple(found)
+
+    @cached_property
+    def _of(self) -> list[str]:
+        """Feature of each column of one feature."""
+        return [column.features[0] for column in self.preprocessor.single_columns()]

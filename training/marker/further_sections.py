@@ -28,17 +28,20 @@ def modification(claim: MarkerClaim) -> Section:
     if isinstance(found, str):
         return Section(heading, verdict)
     sentences = [
-        f"{found.treated} treated and {found.untreated} untreated patients, adjusted for the "
-        f"clinical features. The treatment's hazard ratio is {found.low} where {marker} is at or "
-        f"below its median and {found.high} above; the ratio of the two is {found.contrast}. Per "
-        f"SD of {marker} it changes by a factor of {found.interaction}."
+        f"{found.treated} treated and {found.untreated} untreated patients for whom the treatment "
+        f"is an option, counted from month {found.landmark:g} on, adjusted for the clinical "
+        "features and for their own interactions with the treatment.",
+        "The one test, fixed in advance, is of the change per SD, which needs no cut-point: a "
+        f"factor of {found.interaction}. The halves only describe it: the treatment's hazard ratio "
+        f"is {found.low} where {marker} is at or below its median and {found.high} above.",
     ]
     design = found.design
     if design is not None:
         sentences += [
-            f"If the ratio were truly {design.plausible:g}, a study like this one would find it "
-            f"with a power of {percent(design.power)}; 80\u00a0% would take about "
-            f"{design.events_needed} events, here there are {found.contrast.events}.",
+            f"If the treatment's hazard ratio were truly {found.plausible:g} times as high in the "
+            f"high half as in the low one, which is {design.plausible:.2f} per SD, this test would "
+            f"find it with a power of {percent(design.power)}; 80\u00a0% would take about "
+            f"{design.events_needed} events, here there are {found.interaction.events}.",
             "A significant result of such a study would overstate the effect by a factor of "
             f"{design.type_m:.1f} on the log scale on average (type M) and have the wrong sign in "
             f"{percent(design.type_s, 1)} of cases (type S).",
@@ -56,11 +59,11 @@ def modification(claim: MarkerClaim) -> Section:
         (
             plots.inline(
                 "modification",
-                lambda: plots.forest(rows, "hazard ratio (log scale)", pooled="high over low"),
+                lambda: plots.forest(rows, "hazard ratio (log scale)", pooled=rows[-1][0]),
                 f"The treatment's hazard ratio where {marker} is low, {found.low}, and where it is "
-                f"high, {found.high}, and their ratio, {found.contrast}.",
-                "Below 1 the treated fare better. The diamond, the ratio of the two, would be 1 if "
-                "the marker made no difference.",
+                f"high, {found.high}, and its factor per SD, {found.interaction}.",
+                "Below 1 the treated fare better. The diamond, the factor per SD, is what is "
+                "tested: it would be 1 if the marker made no difference.",
             ),
         ),
         terms("ratio of hazard ratios", "power", "type M error", "type S error"),
@@ -82,6 +85,7 @@ def treatment(claim: MarkerClaim) -> Section:
     )
     band = None if trials is None else trials.bounds
     unknown = f" ({found.unknown} unknown)" if found.unknown else ""
+    unknown += f"; it is no option for {found.no_option} others" if found.no_option else ""
     one, other = found.early.treated, found.early.untreated
     rows = [(adjusted_for(name), ratio) for name, ratio in found.ratios.items()]
     return Section(

@@ -134,6 +134,7 @@ def to_json(claim: MarkerClaim, page: Page, provenance: Mapping[str, object]) ->
             {"for": a.label, "features": a.features, "columns": a.columns, **a.ratio.to_json()}
             for a in claim.adjusted
         ],
+        "imputed": claim.imputed,
         "proportional_hazards": {
             "p": claim.proportional_p,
             "months": claim.over_time.months,
@@ -208,7 +209,8 @@ def _modification(found: Modification | str) -> dict[str, Any]:
     """Return the interaction as plain data, or the reason why it is not judged."""
     if isinstance(found, str):
         return {"not_judged": found}
-    return vars(found) | {"design": None if found.design is None else vars(found.design)}
+    design = None if found.design is None else vars(found.design)
+    return vars(found) | {"tested": "interaction", "design": design}
 
 
 def _treatment(found: TreatmentEffect | str) -> dict[str, Any]:
@@ -220,6 +222,7 @@ def _treatment(found: TreatmentEffect | str) -> dict[str, Any]:
         "treated": found.treated,
         "untreated": found.untreated,
         "unknown": found.unknown,
+        "no_option": found.no_option,
         "adjusted": [{"for": k, **r.to_json()} for k, r in found.ratios.items()],
         "trials": None if found.trials is None else found.trials.bounds,
         "trials_source": None if found.trials is None else found.trials.source,

@@ -157,8 +157,8 @@ def of_centres(centres: Centres | None) -> Verdict:
 def of_modification(marker: str, found: Modification | str) -> Verdict:
     """Return the verdict on the marker's interaction with the treatment.
 
-    It is ``no`` if the intervals of both the contrast and the interaction per SD include 1; else
-    ``yes``, or ``caution`` if the power is below ``ENOUGH_POWER`` or unknown.
+    It is ``no`` if the interval of the interaction per SD includes 1; else ``yes``, or ``caution``
+    if the power is below ``ENOUGH_POWER`` or unknown. No other interval counts.
 
     Args:
         marker: name in the text.
@@ -166,21 +166,25 @@ def of_modification(marker: str, found: Modification | str) -> Verdict:
     """
     if isinstance(found, str):
         return Verdict("absent", f"Cannot be judged: {found}.")
+    if not found.interaction.known:
+        return Verdict("absent", "The patients do not determine it.")
     power = ""
     small = found.design is None or found.design.power < ENOUGH_POWER
     if found.design is not None:
         chance = percent(found.design.power)
-        power = f" The chance to see a plausible {found.design.plausible:g} here was {chance}."
-    shown = f"ratio of hazard ratios, high over low {marker}: {found.contrast}"
-    if not (found.contrast.certain or found.interaction.certain):
+        power = (
+            f" The chance to see a plausible {found.design.plausible:.2f} per SD here was {chance}."
+        )
+    shown = f"per SD of {marker} the treatment's hazard ratio changes by {found.interaction}"
+    if not found.interaction.certain:
         return Verdict("no", f"No change is shown: {shown}.{power}")
     if small:
         return Verdict(
             "caution",
-            f"Perhaps: {shown}; per SD {found.interaction}.{power} An effect that reaches "
-            "significance against such odds is likely overstated.",
+            f"Perhaps: {shown}.{power} An effect that reaches significance against such odds is "
+            "likely overstated.",
         )
-    return Verdict("yes", f"Yes, in these data: {shown}; per SD {found.interaction}.{power}")
+    return Verdict("yes", f"Yes, in these data: {shown}.{power}")
 
 
 def of_treatment(found: TreatmentEffect | str) -> Verdict:

@@ -55,7 +55,11 @@ def made_up(n, effect, *, interaction=0.0, immortal=False, seed=0):
 def effect_of(cohort, **treatment):
     described = cohort.study.treatment.model_copy(update=treatment)
     cohort = replace(cohort, study=cohort.study.model_copy(update={"treatment": described}))
-    return treatment_effect(cohort, {"clinical": cohort.values[:, [0]]})
+    return treatment_effect(cohort, {"clinical": (cohort.values[:, [0]],)})
+
+
+def modified(cohort):
+    return modification(cohort, cohort.values[:, 1], (cohort.values[:, [0]],), 1.55)
 
 
 def test_a_randomised_effect_within_the_range_raises_no_alarm():
@@ -92,20 +96,52 @@ def test_a_landmark_that_nobody_reaches_is_not_determined():
 
 
 def test_the_interaction_is_recovered():
-    cohort = made_up(3000, -0.5, interaction=0.4)
-    found = modification(cohort, cohort.values[:, 1], cohort.values[:, [0]], 1.55)
+    found = modified(made_up(3000, -0.5, interaction=0.4))
     assert isinstance(found, Modification)
     assert found.interaction.low < np.exp(0.4) < found.interaction.high
     assert found.low.value < found.high.value
     assert found.contrast.log == pytest.approx(found.high.log - found.low.log)
     assert found.design.power > 0.8
+    assert found.design.se == found.interaction.se
+    # The halves' means of a normal marker are 1.6 SD apart.
+    assert found.design.plausible == pytest.approx(1.55 ** (1 / 1.6), rel=0.02)
+
+
+def test_the_interaction_counts_from_the_landmark_on_and_where_the_treatment_is_an_option():
+    cohort = made_up(800, -0.5)
+    late = cohort.take(cohort.time > 2)
+    assert modified(cohort) == modified(late)
+    assert modified(cohort).treated < int((cohort.treated == 1).sum())
+    levels = [str(level) for level in (0, 1)]
+    raw = {**STUDY, "treatment": {**STUDY["treatment"], "eligible": {"grade": ["1"]}}}
+    raw["modalities"] = {
+        **STUDY["modalities"], "grade": {"grade": {"kind": "ordinal", "levels": levels}}
+    }  # fmt: skip
+    study = parse_study(raw, "made-up")
+    grade = np.arange(800) % 2
+    place = list(study.features).index("grade")
+    graded = replace(cohort, study=study, values=np.insert(cohort.values, place, grade, axis=1))
+    found, alone = modified(graded), modified(cohort.take(grade == 1))
+    assert found == alone
+    assert effect_of(graded).no_option == int((~np.isnan(cohort.treated[grade == 0])).sum())
+
+
+def test_an_effect_that_differs_by_age_is_not_taken_for_the_markers():
+    rng = np.random.default_rng(0)
+    cohort = made_up(4000, -0.5, interaction=0.5)
+    # A marker that only follows x, by which the effect differs.
+    follows = 0.8 * cohort.values[:, 1] + 0.6 * rng.normal(size=len(cohort))
+    both = (cohort.values[:, :2],)
+    found = modification(cohort, follows, both, 1.55)
+    assert not found.interaction.certain
+    assert modification(cohort, follows, (cohort.values[:, [0]],), 1.55).interaction.certain
 
 
 def test_too_few_events_in_an_arm_are_said_to_be():
     cohort = made_up(40, 0)
     few = cohort.take(np.flatnonzero((cohort.treated == 0) | ~cohort.event))
     assert "too few" in effect_of(few)
-    assert "too few" in modification(few, few.values[:, 1], few.values[:, [0]], 1.55)
+    assert "too few" in modified(few)
 
 
 def test_a_treatment_that_works_from_the_first_day_is_no_immortal_time():

@@ -104,10 +104,9 @@ def test_centres():
     assert verdicts.of_centres(opposed).tone == "no"
 
 
-def changed(contrast, plausible=1.55):
-    return Modification(
-        100, 100, ratios(0.0), SURE, SURE, contrast, judge_design(plausible, contrast)
-    )
+def changed(interaction, contrast=SURE, plausible=1.55):
+    design = judge_design(plausible, interaction) if interaction.known else None
+    return Modification(100, 100, 2.0, interaction, SURE, SURE, contrast, 2.0, design)
 
 
 def test_modification():
@@ -120,11 +119,15 @@ def test_modification():
     assert verdicts.of_modification("X", changed(ratios(0.5, 0.1))).tone == "yes"
 
 
+def test_halves_that_differ_claim_no_modification():
+    assert verdicts.of_modification("X", changed(UNSURE, contrast=SURE)).tone == "no"
+
+
 def treated(log, early=3):
     """An effect that is credible unadjusted; ``early`` of 100 treated had the event early."""
     each = {"nothing": ratios(-0.2), "stage": ratios(log), "clinical": ratios(log)}
     counted = EarlyEvents(((Early(early, 100), Early(8, 100)),))
-    return TreatmentEffect("act", 100, 100, 5, each, 2.0, counted, TrialRange(0.55, 1.0))
+    return TreatmentEffect("act", 100, 100, 5, 0, each, 2.0, counted, TrialRange(0.55, 1.0))
 
 
 def test_treatment():
