@@ -297,7 +297,7 @@ class _Table:
         words = missing_words(self.study)
         time, event, keep = survival_targets(self.frame, endpoint, declared, words)
         made = self.patients(keep)
-        made["notes"] += notes_on(self.frame, endpoint, declared, words)
+        made["notes"] += notes_on(self.frame, endpoint, self.study.endpoints.survival, words)
         return Cohort(**made, endpoint=endpoint, time=time[keep], event=event[keep])
 
     def patients(self, keep: Bools) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,11 @@ MOST_CODES = 5
 LONGEST_CODE = 60
 #: Fewest patients that each value must have for an error to quote the values.
 FEWEST_CELLS = 5
+#: Names of endpoints, or of their columns, other than death of any cause.
+NOT_ANY_DEATH = re.compile(
+    r"relap|recur|rezidiv|récidive|recidiv|progress|复发|进展|_free|specific|metasta"
+    r"|(?<![a-z])(dfs|rfs|pfs|efs|mfs|dmfs|lrfs|ttr|ttp|dss|css)(?![a-z])"
+)
 
 
 @dataclass(frozen=True)
@@ -120,15 +126,20 @@ def survival_targets(
 
 
 def notes_on(
-    frame: pd.DataFrame, name: str, endpoint: SurvivalEndpoint, words: Collection[str]
+    frame: pd.DataFrame,
+    name: str,
+    endpoints: Mapping[str, SurvivalEndpoint],
+    words: Collection[str],
 ) -> tuple[str, ...]:
-    """Return notes on patients without follow-up, events at time 0, and a horizon that is too late.
+    """Return notes on an endpoint.
 
-    The arguments are those of :func:`survival_targets`.
+    They are on patients without follow-up, events at time 0, a horizon that is too late, and deaths
+    that compete with the event (:func:`competing_deaths`, whose arguments these are).
 
     Raises:
         InputError: as :func:`follow_up`.
     """
+    endpoint = endpoints[name]
     time, _, left = follow_up(frame, name, endpoint, words)
     n, rows = len(time), left.rows
     found = []
@@ -146,7 +157,59 @@ def notes_on(
             f"the horizon of {endpoint.horizon:g} months lies beyond the last follow-up ({name}): "
             "shorten it"
         )
-    return tuple(found)
+    return (*found, *competing_deaths(frame, name, endpoints, words))
+
+
+def competing_deaths(
+    frame: pd.DataFrame,
+    name: str,
+    endpoints: Mapping[str, SurvivalEndpoint],
+    words: Collection[str] = MISSING,
+) -> tuple[str, ...]:
+    """Return a warning if censored patients of an endpoint died by another endpoint of the study.
+
+    Only endpoints are looked at whose name or columns say relapse, progression or death of one
+    cause. Deaths are the events of endpoints that say none of these. The latter count only if
+    their columns are there and can be read.
+
+    Args:
+        frame: one row a patient.
+        name: name of the endpoint.
+        endpoints: the study's survival endpoints by name, this one among them.
+        words: cells that mean missing, in lower case.
+
+    Raises:
+        InputError: the event of the endpoint cannot be read.
+    """
+    if not _is_not_any_death(name, endpoints[name]):
+        return ()
+    own = endpoints[name]
+    censored = code_events(column(frame, own.event, f"endpoint '{name}'"), own, words) == 0
+    died, by = np.zeros(len(frame), dtype=bool), []
+    for other, endpoint in endpoints.items():
+        if _is_not_any_death(other, endpoint) or endpoint.event not in frame:
+            continue
+        try:
+            dead = censored & (code_events(frame[endpoint.event], endpoint, words) == 1)
+        except InputError:
+            continue
+        if dead.any():
+            died |= dead
+            by.append(other)
+    if not died.any():
+        return ()
+    return (
+        f"{int(died.sum())} of {int(censored.sum())} patients censored in '{name}' died "
+        f"({some(by)}): death competes with this event but counts as censoring, so predicted "
+        "risks are those of a world without such deaths, and too high; count deaths as events, or "
+        "read the risks as relative",
+    )
+
+
+def _is_not_any_death(name: str, endpoint: SurvivalEndpoint) -> bool:
+    """Whether an endpoint's name or columns say that its event is other than death of any cause."""
+    texts = (name, endpoint.event, *endpoint.time_columns)
+    return any(NOT_ANY_DEATH.search(text.lower()) for text in texts)
 
 
 def follow_up(

@@ -20,6 +20,7 @@ from accomplice.data.arrays import Array
 from accomplice.data.cells.keys import keys_of, without_keys
 from accomplice.data.cells.missing import MISSING
 from accomplice.data.cells.times import without_missing
+from accomplice.data.coding import missing_words
 from accomplice.data.cohort import build_cohort, build_patients
 from accomplice.data.drafting.binary_values import yes_no_values
 from accomplice.data.drafting.decimal_marks import doubtful_points, table_mark, text_marks
@@ -39,7 +40,7 @@ from accomplice.data.drafting.infer import Hints
 from accomplice.data.drafting.render import render
 from accomplice.data.drafting.survival_endpoint import Wanted, draft_endpoint, time_columns
 from accomplice.data.errors import InputError, some
-from accomplice.data.outcomes import binary_target
+from accomplice.data.outcomes import binary_target, competing_deaths
 from accomplice.data.panels.panel import Disease, Panel, key_of, load_panel
 from accomplice.data.readers.columns import column
 from accomplice.data.readers.reader import PLAIN, Reading
@@ -262,6 +263,10 @@ def draft_study(
     build = build_cohort if followed else build_patients
     read = [note for note in build(parsed, table).notes if note not in notes]
     notes += ["; ".join([*on_outcome, *read])] if on_outcome or read else []
+    survival = parsed.endpoints.survival
+    for each in survival:
+        warned = competing_deaths(frame, each, survival, missing_words(parsed))
+        notes += [note for note in warned if note not in read]
     if treatment is not None:
         notes += _on_treatment(study["treatment"])
     notes += [*notes_on(chosen), *absent_markers(chosen, panel)]

@@ -30,13 +30,15 @@ WIDTH = 24
 
 def say_cohort(patients: Patients) -> None:
     """Print the size of a cohort and its notes."""
+    from accomplice.training.models.provenance import notes_of
+
     study = patients.study
     left = f"; {patients.left_out} without follow-up left out" if patients.left_out else ""
     print(
         f"{study.name}: {len(patients)} patients, {patients.outcomes}, "
         f"{len(study.features)} features in {len(study.blocks)} modalities{left}"
     )
-    for note in patients.notes:
+    for note in notes_of(patients):
         print(f"note: {note}")
     if study.synthetic:
         print(SYNTHETIC)

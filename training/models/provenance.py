@@ -51,7 +51,14 @@ def provenance(
         made_from["cut_short"] = list(cuts)
         decided += cumulative
     made_from["endpoint_fingerprints"] = endpoint_fingerprints(patients)
+    made_from["notes"] = list(notes_of(patients))
     return {"fit_id": hashlib.sha256(decided).hexdigest()[:16], **made_from}
+
+
+def notes_of(patients: Patients) -> tuple[str, ...]:
+    """Return the patients' notes, those of further endpoints included; each once."""
+    further = patients.further.values() if isinstance(patients, Cohort) else ()
+    return tuple(dict.fromkeys(note for each in (patients, *further) for note in each.notes))
 
 
 def endpoint_fingerprints(patients: Patients) -> list[str]:
