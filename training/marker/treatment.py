@@ -30,7 +30,7 @@ from accomplice.training.estimators.multiple_imputation import pooled
 from accomplice.training.estimators.policy import MARKER_ARM_EVENTS, SURPRISE
 from accomplice.training.marker.association import above_median
 from accomplice.training.marker.covariates import Designs
-from accomplice.training.treatment.effect import compared
+from accomplice.training.treatment.compared import compared
 from accomplice.training.treatment.immortal_time import (
     EarlyEvents,
     early_events,

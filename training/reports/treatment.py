@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from accomplice.training.estimators.policy import SIGNIFICANT
 from accomplice.training.reports import section_builders
 from accomplice.training.reports.figures import treatment as plots
 from accomplice.training.reports.figures.style import house_style
@@ -59,10 +60,13 @@ def _sections(evidence: Evidence, subtitle: str) -> Iterator[Section]:
     """Yield the sections in a reviewer's order of questions."""
     said = sentences(evidence)
     sure = evidence.ate.low > 0 or evidence.ate.high < 0
+    explained = evidence.unrecorded is None or evidence.unrecorded.e_value_limit == 1
     tones: dict[str, Tone] = {
         "overlap": "yes" if evidence.overlap >= AMPLE else "caution",
         "balance": "caution" if evidence.balance.off else "yes",
         "alarm": "alarm" if evidence.alarms else "caution",
+        "unrecorded": "caution" if explained else "yes",
+        "over_time": "caution" if evidence.over_time.p < SIGNIFICANT else "yes",
         "ate": "caution" if evidence.alarms else "yes" if sure else "no",
         "heterogeneity": "yes" if evidence.differs else "no",
         "policy": "yes" if evidence.policy_gain["all"].low > 0 else "no",
@@ -89,6 +93,11 @@ def _sections(evidence: Evidence, subtitle: str) -> Iterator[Section]:
     yield section("overlap", "overlap", figure("overlap"))
     yield section("balance", "balance", figure("balance"))
     yield section("effect", "alarm", table, said["hr"])
+    drawn = None if evidence.unrecorded is None else figure("unrecorded")
+    yield section("unrecorded", "unrecorded", drawn)
+    later = [(f"month {month:g} on", str(hr)) for month, hr in evidence.over_time.ratios]
+    series = Table("Hazard ratio by the landmark", ("counted from", ""), later)
+    yield section("over_time", "over_time", series)
     yield section("gain", "ate", figure("gain"))
     yield section("ranking", "heterogeneity", figure("ranking"))
     yield section("policy", "policy", figure("policy"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from accomplice.data.arrays import Array, Bools
@@ -44,3 +46,14 @@ def compared(cohort: Cohort) -> Bools:
     treatment, treated = treatment_and_status(cohort)
     option = eligible(cohort.study, cohort.values) == 1
     return np.asarray(~np.isnan(treated) & option & (cohort.time > treatment.landmark))
+
+
+def at_landmark(cohort: Cohort, landmark: float) -> Cohort:
+    """Return a cohort whose study has another landmark of the treatment, in months.
+
+    Raises:
+        ValueError: the study names no treatment.
+    """
+    treatment, _ = treatment_and_status(cohort)
+    update = {"treatment": treatment.model_copy(update={"landmark": landmark})}
+    return replace(cohort, study=cohort.study.model_copy(update=update))

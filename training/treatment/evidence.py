@@ -10,11 +10,20 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from accomplice.data.arrays import Array
+from accomplice.data.errors import some
 from accomplice.training.estimators.intervals import Estimate
-from accomplice.training.estimators.policy import BALANCED, COMMON, RARE, SURPRISE, WORTH
+from accomplice.training.estimators.policy import (
+    BALANCED,
+    COMMON,
+    RARE,
+    SIGNIFICANT,
+    SURPRISE,
+    WORTH,
+)
 from accomplice.training.treatment.balance import Balance
 from accomplice.training.treatment.immortal_time import EarlyEvents, lowest_credible_hr
 from accomplice.training.treatment.rate import Ranked
+from accomplice.training.treatment.sensitivity import DIFFERENCES, OverTime, Unrecorded
 from accomplice.training.treatment.trial_range import TrialRange
 
 #: Side of the trials' range on which a hazard ratio lies -> its possible causes.
@@ -23,6 +32,9 @@ MEANING = {
     "above": "more harm than trials saw, which is confounding by indication (sicker patients were "
     "treated), or harm",
 }
+
+#: Difference of prevalence, one of ``DIFFERENCES``, at which the tipping point is said.
+SHOWN = 0.3
 
 
 @dataclass(frozen=True)
@@ -63,6 +75,15 @@ class Evidence:
     """Differences of the compared patients' features between the arms."""
     hr: dict[str, Estimate]
     """Hazard ratio: ``crude``; ``adjusted``; ``landmark``, adjusted and from the landmark on."""
+    imputed: tuple[str, ...]
+    """Confounders with missing values, which are imputed for all ratios but the crude one."""
+    unrecorded: Unrecorded | None
+    """Strength of an unrecorded confounder that would explain the ratio at the landmark; None if
+    that is undetermined."""
+    over_time: OverTime
+    """Change of the hazard ratio over follow-up."""
+    rmst: Estimate
+    """Mean gain in restricted mean survival, in months from the landmark to the horizon."""
     trials: TrialRange | None
     """Range of the hazard ratio in trials; None if the study file gives none."""
     early: EarlyEvents
@@ -149,6 +170,10 @@ class Evidence:
             "overlap": self.overlap,
             "balance": self.balance.to_json(),
             "hr": {name: e.to_json() for name, e in self.hr.items()},
+            "imputed": list(self.imputed),
+            "unrecorded_confounder": None if self.unrecorded is None else self.unrecorded.to_json(),
+            **self.over_time.to_json(),
+            "rmst_gain": self.rmst.to_json(),
             "expected_hr": None if self.trials is None else list(self.trials.bounds),
             "expected_hr_source": None if self.trials is None else self.trials.source,
             "alarm": bool(self.alarms),
@@ -184,7 +209,13 @@ def sentences(evidence: Evidence) -> dict[str, str]:
             f"Hazard ratio of {label}: {evidence.hr['crude']} crude, {evidence.hr['adjusted']} "
             f"adjusted for what was known beforehand, {hr} counted from month "
             f"{evidence.landmark:g} on."
+            + (
+                f" Missing values of {some(evidence.imputed)} were imputed."
+                * bool(evidence.imputed)
+            )
         ),
+        "unrecorded": _unrecorded(evidence),
+        "over_time": _over_time(evidence),
         "alarm": (
             f"ALARM: {'; '.join(evidence.alarms)}. {_consequence(evidence)}"
             if evidence.alarms
@@ -239,6 +270,50 @@ def _balance(evidence: Evidence) -> str:
         f"Up to {BALANCED:g} counts as alike."
         if found.largest <= BALANCED
         else f"That is above {BALANCED:g}, but so few patients may differ so much by chance."
+    )
+
+
+def _unrecorded(evidence: Evidence) -> str:
+    """Return a sentence on what an unrecorded confounder would have to be."""
+    found, hr = evidence.unrecorded, evidence.hr["landmark"]
+    if found is None:
+        return "Without a hazard ratio nothing can be said of what is not recorded."
+    if found.e_value_limit == 1:
+        return (
+            "The interval of the hazard ratio includes 1, so that nothing unrecorded is needed to "
+            f"explain it; to move {hr.value:.2f} itself to 1, a trait would have to go with both "
+            f"treatment and event by a risk ratio of {found.e_value:.1f} (E-value)."
+        )
+    place = DIFFERENCES.index(SHOWN)
+    strength = found.tipping_limit[place]
+    one = (
+        f"would need a hazard ratio of {strength:.1f} to do the latter"
+        if math.isfinite(strength)
+        else "could not do the latter, however strong"
+    )
+    return (
+        "To move the hazard ratio to 1, something unrecorded would have to go with both treatment "
+        f"and event by a risk ratio of {found.e_value:.1f} each, beyond what is recorded; to move "
+        f"its interval there, {found.e_value_limit:.1f} (E-values). A trait {100 * SHOWN:.0f} "
+        f"points more frequent in one arm {one}."
+    )
+
+
+def _over_time(evidence: Evidence) -> str:
+    """Return a sentence on the change of the hazard ratio over time, and the gain in months."""
+    found = evidence.over_time
+    p = f"p = {found.p:.2g}" if found.p >= 0.001 else "p < 0.001"
+    later = [f"{hr} from month {month:g}" for month, hr in found.ratios[1:]]
+    series = f" Counted from later on it is {', '.join(later)}." if later else ""
+    return (
+        (
+            f"The effect changes with time ({p}): one hazard ratio is an average over it."
+            if found.p < SIGNIFICANT
+            else f"No sign that the effect changes with time ({p})."
+        )
+        + series
+        + f" From month {evidence.landmark:g} to {evidence.horizon:.0f} the treated gain "
+        f"{evidence.rmst:.1f} months on average."
     )
 
 

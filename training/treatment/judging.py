@@ -23,23 +23,31 @@ from accomplice.data.arrays import Array, Bools
 from accomplice.data.coding import eligible
 from accomplice.data.splits import within
 from accomplice.training.config import Config
-from accomplice.training.estimators.cox import RiskSets, fit_cox
-from accomplice.training.estimators.intervals import Z95, Estimate
+from accomplice.training.estimators.hazard_ratios import fit_effects
+from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.estimators.kaplan_meier import censoring, inverse_censoring, judged_horizon
+from accomplice.training.estimators.logistic import logit
 from accomplice.training.estimators.outcome import UndefinedMetricError
 from accomplice.training.estimators.policy import COMMON, RARE, WORTH
+from accomplice.training.estimators.proportional_hazards import zph_test
 from accomplice.training.treatment.balance import Balance, balance
 from accomplice.training.treatment.benefit import benefit_horizon, under
-from accomplice.training.treatment.compared import treatment_and_status
+from accomplice.training.treatment.compared import at_landmark, too_few, treatment_and_status
 from accomplice.training.treatment.effect import CrossFitted, cross_fit
 from accomplice.training.treatment.evidence import ArmCounts, Evidence
 from accomplice.training.treatment.expected_events import Rates, fitted_rates
 from accomplice.training.treatment.immortal_time import early_events, strata
+from accomplice.training.treatment.missing_confounders import MissingConfounders
 from accomplice.training.treatment.rate import Ranked, Scored, cross_ranked, mean, ranked
+from accomplice.training.treatment.sensitivity import OverTime, Unrecorded, rmst_gain
 from accomplice.training.treatment.trial_range import TrialRange
 
 #: Least distance of a propensity from 0 and 1 where it is divided by.
 BOUND = 0.05
+#: Standard deviation below which a column is constant.
+CONSTANT = 1e-9
+#: Months after the landmark from which on the hazard ratio is estimated again.
+LATER = (0.0, 3.0, 6.0, 12.0, 24.0)
 #: Groups of predicted gain whose observed gain is shown.
 GROUPS = 4
 
@@ -78,14 +86,23 @@ def _judge(crossed: CrossFitted, config: Config) -> Evidence:
         for arm in (1.0, 0.0)
     ]
     gain = arms[0] - arms[1]
-    alive = (time > horizon).astype(float)
-    seen = (time > horizon) | event
-    weight = inverse_censoring(censoring(time, event), np.minimum(time, horizon), seen)
-    scores = arm_scores(a, e, alive, weight, np.stack(arms))
+    weights = censoring(time, event)
+
+    def scored(month: float) -> Array:
+        ends = np.array([min(treatment.landmark, month), month])
+        cumulative = [under(blind, own, np.full(len(a), arm)) for arm in (1.0, 0.0)]
+        predicted = [np.exp(-np.diff(grid.at(curve, ends)))[:, 0] for curve in cumulative]
+        later = time > month
+        weight = inverse_censoring(weights, np.minimum(time, month), later | event)
+        return arm_scores(a, e, later.astype(float), weight, np.stack(predicted))
+
+    scores = scored(horizon)
     gained = scores[0] - scores[1]
     fold = crossed.fold[rows]
     chosen = np.where(gain > WORTH, scores[0], scores[1])
     larger = within(-own.log_hr, fold)
+    missing = MissingConfounders.of(crossed, config.seed)
+    hr = _hazard_ratios(crossed, missing)
     return Evidence(
         label=treatment.label,
         landmark=treatment.landmark,
@@ -95,7 +112,11 @@ def _judge(crossed: CrossFitted, config: Config) -> Evidence:
         treated=a,
         overlap=float(((own.propensity >= RARE) & (own.propensity <= COMMON)).mean()),
         balance=_balance(crossed),
-        hr=_hazard_ratios(crossed),
+        hr=hr,
+        imputed=missing.names,
+        unrecorded=Unrecorded.of(hr["landmark"]),
+        over_time=_over_time(crossed, missing),
+        rmst=rmst_gain(scored, min(treatment.landmark, horizon), horizon),
         trials=TrialRange.of(treatment),
         early=early_events(
             status,
@@ -109,7 +130,7 @@ def _judge(crossed: CrossFitted, config: Config) -> Evidence:
         groups=_groups(gain, gained),
         relative=_relative(crossed, larger, config.seed),
         absolute=ranked(gain, gained),
-        halves=_halves(crossed, larger),
+        halves=_halves(crossed, larger, missing),
         policy={"all": mean(scores[0]), "none": mean(scores[1]), "model": mean(chosen)},
         policy_gain={"all": mean(chosen - scores[0]), "none": mean(chosen - scores[1])},
         permuted=permuted(crossed, config),
@@ -201,28 +222,35 @@ def _balance(crossed: CrossFitted) -> Balance:
     return balance(X, tuple(names[j] for j in columns), crossed.treated[rows], chance)
 
 
-def _hazard_ratios(crossed: CrossFitted) -> dict[str, Estimate]:
+def _hazard_ratios(crossed: CrossFitted, missing: MissingConfounders) -> dict[str, Estimate]:
     cohort, status = crossed.cohort, crossed.treated
-    treatment, _ = treatment_and_status(cohort)
     option = ~np.isnan(status) & (eligible(cohort.study, cohort.values) == 1)
     time, event = cohort.outcome
-    X, sets = status[option][:, None], RiskSets(time[option], event[option])
-    beta = fit_cox(X, sets, np.zeros(1))
-    information = sets.evaluate(X, X @ beta)[2]
-    crude = _ratio(float(beta[0]), float(information[0, 0] ** -0.5))
-    update = {"treatment": treatment.model_copy(update={"landmark": 0.0})}
-    from_start = replace(cohort, study=cohort.study.model_copy(update=update))
     return {
-        "crude": crude,
-        "adjusted": _hr(replace(crossed, cohort=from_start), option),
-        "landmark": _hr(crossed, crossed.rows),
+        "crude": fit_effects(status[option], time[option], event[option]).ratio(1),
+        "adjusted": missing.ratio(crossed, option, landmark=0.0),
+        "landmark": missing.ratio(crossed, crossed.rows),
     }
 
 
-def _hr(crossed: CrossFitted, rows: Bools) -> Estimate:
-    """Return the hazard ratio of ``rows`` (n,), adjusted by curves and propensity."""
-    found = _rates(crossed, rows)
-    return _ratio(found.log_hr, found.error)
+def _over_time(crossed: CrossFitted, missing: MissingConfounders) -> OverTime:
+    """Return how the hazard ratio changes with time, among the compared patients.
+
+    The test is of the treatment beside the prognosis (log of the last cumulative hazard) and the
+    log-odds of the propensity, in Cox's model.
+    """
+    rows, cohort = crossed.rows, crossed.cohort
+    time, event = cohort.outcome
+    prognosis = np.log(np.maximum(crossed.cumulative[rows, -1], 1e-12))
+    beside = np.stack([prognosis, logit(crossed.patients.propensity[rows])], axis=1)
+    X = np.column_stack([crossed.treated[rows], beside[:, beside.std(axis=0) > CONSTANT]])
+    start, ratios = treatment_and_status(cohort)[0].landmark, []
+    for month in (start + later for later in LATER):
+        left = rows & (time > month)
+        if too_few(at_landmark(cohort, month)) is not None:
+            break
+        ratios.append((month, missing.ratio(crossed, left, landmark=month)))
+    return OverTime(zph_test(X, time[rows], event[rows])[0].p_value, tuple(ratios))
 
 
 def _rates(crossed: CrossFitted, rows: Bools) -> Rates:
@@ -230,7 +258,9 @@ def _rates(crossed: CrossFitted, rows: Bools) -> Rates:
     return fitted_rates(crossed.cohort, crossed.cumulative, crossed.grid, chance, rows, terms)
 
 
-def _halves(crossed: CrossFitted, larger: Array) -> tuple[Estimate, Estimate]:
+def _halves(
+    crossed: CrossFitted, larger: Array, missing: MissingConfounders
+) -> tuple[Estimate, Estimate]:
     """Return the hazard ratios of the halves with the larger and the smaller effects.
 
     NaN if all patients have the same effect.
@@ -238,6 +268,7 @@ def _halves(crossed: CrossFitted, larger: Array) -> tuple[Estimate, Estimate]:
     Args:
         crossed: the cross-fitted effect, of m compared patients.
         larger: (m,) predicted effect, larger for a smaller hazard ratio.
+        missing: the imputed confounders.
     """
     half = larger >= np.median(larger)
     if half.all():
@@ -245,12 +276,8 @@ def _halves(crossed: CrossFitted, larger: Array) -> tuple[Estimate, Estimate]:
         half = larger > larger.min()
     if not half.any():
         return Estimate(math.nan), Estimate(math.nan)
-    first, second = (_hr(crossed, _among(crossed.rows, part)) for part in (half, ~half))
+    first, second = (missing.ratio(crossed, _among(crossed.rows, part)) for part in (half, ~half))
     return first, second
-
-
-def _ratio(log_hr: float, error: float) -> Estimate:
-    return Estimate(*(math.exp(log_hr + z * error) for z in (0.0, -Z95, Z95)))
 
 
 def _relative(crossed: CrossFitted, larger: Array, seed: int) -> Ranked:

@@ -1,4 +1,4 @@
-"""Figures of the evidence on the treatment: overlap, balance, gain, ranking and policy."""
+"""Figures of the evidence on the treatment: overlap to policy, in the order of the page."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from accomplice.training.estimators.policy import BALANCED, COMMON, RARE
 from accomplice.training.reports.figures.style import (
@@ -20,9 +21,12 @@ from accomplice.training.reports.figures.style import (
     titles,
 )
 from accomplice.training.treatment.evidence import Evidence
+from accomplice.training.treatment.sensitivity import nearer_to_one, tipping_points
 
 #: Function that draws evidence, with a subtitle.
 Draw = Callable[[Evidence, str], Figure]
+#: Largest hazard ratio of an unrecorded trait that is drawn.
+STRONGEST = 10.0
 #: Matplotlib's style of an estimate with its interval.
 POINT: Any = {"fmt": "o", "capsize": 4, "lw": 2}
 #: Maximum of features in the figure of the balance, those that differ most.
@@ -68,6 +72,32 @@ def balance(found: Evidence, subtitle: str) -> Figure:
     axes.set(xlabel="treated less untreated, standard deviations")
     titles(axes, f"Are the arms alike? At most {shown.largest:.2f} apart after weighting", subtitle)
     figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
+def unrecorded(found: Evidence, subtitle: str) -> Figure:
+    """Draw how strong an unrecorded confounder must be, by how unequally the arms have it.
+
+    The curves are the tipping points of the hazard ratio at the landmark, and of the end of its
+    interval nearer to 1 unless the interval includes 1; see :func:`tipping_points`.
+    """
+    figure = Figure(figsize=(7, 4.4))
+    axes = figure.subplots()
+    hr = found.hr["landmark"]
+    difference, limit = np.linspace(0.01, 0.9, 300), nearer_to_one(hr)
+    curves = [(hr.value, BLUE, f"moves {hr.value:.2f} to 1")]
+    if limit != 1:
+        curves.append((limit, ORANGE, f"moves the interval's end, {limit:.2f}, to 1"))
+    for ratio, colour, name in curves:
+        strength = tipping_points(ratio, difference)
+        shown = strength <= STRONGEST
+        axes.plot(100 * difference[shown], strength[shown], color=colour, lw=2, label=name)
+    axes.set(xlim=(0, 90), ylim=(1, STRONGEST), yscale="log")
+    axes.set_yticks([1, 1.5, 2, 3, 5, 10], ["1", "1.5", "2", "3", "5", "10"])
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.set(xlabel="points more frequent in one arm", ylabel="hazard ratio of the trait")
+    titles(axes, "How strong must a trait be that nobody recorded?", subtitle)
+    axes.legend(loc="upper right")
     return figure
 
 
@@ -143,6 +173,7 @@ def _curve(axes: Axes, share: np.ndarray, curve: np.ndarray, colour: str) -> Non
 DRAWS: dict[str, Draw] = {
     "overlap": overlap,
     "balance": balance,
+    "unrecorded": unrecorded,
     "gain": gain,
     "ranking": ranking,
     "policy": policy,
@@ -158,6 +189,8 @@ def treatment_figures(found: Evidence, synthetic: bool) -> Iterator[tuple[str, F
     """
     subtitle = subtitle_of(found, synthetic=synthetic)
     for name, draw in DRAWS.items():
+        if name == "unrecorded" and found.unrecorded is None:
+            continue
         with house_style():
             yield f"treatment_{name}.png", draw(found, subtitle)
 

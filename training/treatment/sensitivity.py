@@ -1,0 +1,168 @@
+"""Sensitivity of a treatment's hazard ratio: to confounding not recorded, and to its one number.
+
+The E-value is the least strength of association, as a risk ratio, that an unrecorded confounder
+would need with both treatment and event, beyond what is recorded, to explain a hazard ratio away
+(VanderWeele and Ding, "Sensitivity analysis in observational research: introducing the E-value",
+Ann Intern Med 2017). The tipping points say the same of one binary confounder: the hazard ratio
+that it would need, by the difference of its prevalence between the arms (Lin, Psaty and Kronmal,
+"Assessing the sensitivity of regression results to unmeasured confounders in observational
+studies", Biometrics 1998).
+
+One hazard ratio is an average where the effect changes with time. Beside it stand the test of
+proportional hazards, the ratio from later landmarks on, and the gain in restricted mean survival,
+which assumes nothing of the kind.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from accomplice.data.arrays import Array
+from accomplice.training.estimators.intervals import Estimate, finite_or_none
+from accomplice.training.treatment.rate import mean
+
+#: Differences of prevalence at which tipping points are listed.
+DIFFERENCES = (0.1, 0.2, 0.3, 0.4, 0.5)
+#: Intervals of time over which the gain of survival is summed.
+INTERVALS = 20
+
+
+@dataclass(frozen=True)
+class Unrecorded:
+    """Strength of an unrecorded confounder that would move a hazard ratio to 1."""
+
+    e_value: float
+    """E-value of the estimate."""
+    e_value_limit: float
+    """E-value of the interval's end nearer to 1; 1 if the interval includes 1."""
+    tipping: tuple[float, ...]
+    """Hazard ratio of a binary confounder at each of ``DIFFERENCES`` that moves the estimate to 1;
+    infinite where none is strong enough."""
+    tipping_limit: tuple[float, ...]
+    """The same for the interval's end nearer to 1."""
+
+    @classmethod
+    def of(cls, hr: Estimate) -> Unrecorded | None:
+        """Return the strengths for a hazard ratio with its interval; None if it is NaN.
+
+        Example:
+            >>> found = Unrecorded.of(Estimate(0.56, 0.46, 0.69))
+            >>> round(found.e_value, 2), round(found.e_value_limit, 2)
+            (2.36, 1.9)
+        """
+        if math.isnan(hr.value) or math.isnan(hr.low):
+            return None
+        limit = nearer_to_one(hr)
+        at = np.array(DIFFERENCES)
+        return cls(
+            e_value(hr.value),
+            e_value(limit),
+            tuple(tipping_points(hr.value, at).tolist()),
+            tuple(tipping_points(limit, at).tolist()),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the strengths as plain data, infinite ones as null."""
+        rows = zip(DIFFERENCES, self.tipping, self.tipping_limit, strict=True)
+        return {
+            "e_value": self.e_value,
+            "e_value_limit": self.e_value_limit,
+            "tipping": [
+                {"difference": d, "hr": finite_or_none(e), "hr_limit": finite_or_none(limit)}
+                for d, e, limit in rows
+            ],
+        }
+
+
+@dataclass(frozen=True)
+class OverTime:
+    """How the treatment's hazard ratio changes over follow-up."""
+
+    p: float
+    """p value of the test of proportional hazards."""
+    ratios: tuple[tuple[float, Estimate], ...]
+    """Month, and the hazard ratio counted from it on, while enough patients are left."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures as plain data, undefined ones as null."""
+        ratios = [{"month": month, "hr": hr.to_json()} for month, hr in self.ratios]
+        return {"p_proportional": finite_or_none(self.p), "by_landmark": ratios}
+
+
+def rmst_gain(scored: Callable[[float], Array], start: float, horizon: float) -> Estimate:
+    """Return the mean gain in restricted mean survival time, in months from start to horizon.
+
+    It is the integral of the mean gain of survival, by the trapezoid rule over ``INTERVALS``; the
+    interval is that of the mean of each patient's integrated score.
+
+    Args:
+        scored: gives the doubly robust scores (2, n) of survival at a month, with and without the
+            treatment.
+        start: month from which on patients are compared.
+        horizon: last month.
+
+    Example:
+        >>> survival = np.array([[0.9, 0.8], [0.7, 0.8]])
+        >>> gain = rmst_gain(lambda month: 1 - (1 - survival) * month / 60, 0.0, 60.0)
+        >>> round(gain.value, 6)
+        3.0
+    """
+    months = np.linspace(start, horizon, INTERVALS + 1)[1:]
+    gains = [np.subtract(*scored(float(month))) for month in months]
+    step = (horizon - start) / INTERVALS
+    return mean(step * (np.sum(gains, axis=0) - gains[-1] / 2))
+
+
+def nearer_to_one(hr: Estimate) -> float:
+    """Return the end of the interval of a hazard ratio that is nearer to 1; 1 if it includes 1.
+
+    Example:
+        >>> nearer_to_one(Estimate(0.5, 0.3, 0.8)), nearer_to_one(Estimate(0.9, 0.7, 1.2))
+        (0.8, 1.0)
+    """
+    return min(hr.high, 1.0) if hr.value < 1 else max(hr.low, 1.0)
+
+
+def e_value(hr: float) -> float:
+    """Return the E-value of a hazard ratio of a common event.
+
+    The risk ratio is about r = (1 − 0.5^√hr) / (1 − 0.5^√(1/hr)), or its inverse if that is larger;
+    the E-value is r + √(r (r − 1)). With rare events the hazard ratio would be the risk ratio
+    itself, and the E-value larger.
+
+    Example:
+        >>> [round(e_value(hr), 2) for hr in (0.5, 1.0, 2.0)]
+        [2.65, 1.0, 2.65]
+    """
+    risk_ratio = (1 - 0.5 ** math.sqrt(hr)) / (1 - 0.5 ** math.sqrt(1 / hr))
+    larger = max(risk_ratio, 1 / risk_ratio)
+    return larger + math.sqrt(larger * (larger - 1))
+
+
+def tipping_points(hr: float, difference: Array) -> Array:
+    """Return the hazard ratios (k,) of binary confounders that would explain a hazard ratio away.
+
+    A confounder of hazard ratio Γ and prevalences p and q in the arms, p − q = d, multiplies the
+    hazard ratio by about (1 + (Γ − 1) p) / (1 + (Γ − 1) q). With p + q = 1 this is B, the hazard
+    ratio or its inverse, at Γ = 1 + (B − 1) / (p − B q); no Γ is large enough unless
+    d > (B − 1) / (B + 1), which gives infinity. With common events a stronger one is needed, since
+    those at higher risk leave first.
+
+    Args:
+        hr: the hazard ratio, or an end of its interval.
+        difference: (k,) differences d of prevalence between the arms, in (0, 1); in the direction
+            that makes the hazard ratio what it is.
+
+    Example:
+        >>> tipping_points(0.7, np.array([0.1, 0.2, 0.4])).round(2)
+        array([ inf, 19.  ,  2.76])
+    """
+    factor = max(hr, 1 / hr)
+    room = (1 + difference) / 2 - factor * (1 - difference) / 2
+    found = np.divide(factor - 1, room, out=np.full(len(difference), np.inf), where=room > 0)
+    return np.asarray(1 + (found if factor > 1 else np.zeros(len(difference))))
