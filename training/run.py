@@ -184,7 +184,7 @@ def fit_and_judge(
     model = survival_model(fitted, baselines, "" if found is None else found.distrust, interval)
     reviewed = review(predicted, evaluation, fitted.ensemble, config, tick, budget)
     if config.evaluation.explanations:
-        reviewed = explained(reviewed, model, cohort, tick, budget)
+        reviewed = explained(reviewed, model, cohort, tick, budget, len(prepared.fold))
     return Judged(model, fitted, evaluation, found, reviewed)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 from typing import Any
 
 from accomplice.data.study import Study
@@ -296,8 +297,26 @@ def _config(bundle: Bundle) -> dict[str, Any]:
         numbers = [m for m in study.modifiers if study.features[m].levels is None]
         if numbers:
             feature = study.features[numbers[0]]
-            config["modifier"] = {"name": numbers[0], "key": feature.column or numbers[0]}
+            config["modifier"] = {
+                "name": numbers[0],
+                "key": feature.column or numbers[0],
+                "more": _chance_of_more(bundle, numbers[0]),
+            }
     return config
+
+
+def _chance_of_more(bundle: Bundle, modifier: str) -> float | None:
+    """Return the posterior probability that the treatment does more where a modifier is higher.
+
+    With θ the modifier's slope in the log-hazard ratio and s its posterior standard deviation, it
+    is Φ(−θ / s); None without an effect that the modifier changes.
+    """
+    effect = None if bundle.primary is None else bundle.primary.effect
+    if effect is None or modifier not in effect.labels:
+        return None
+    i = 1 + effect.labels.index(modifier)
+    slope = NormalDist(float(effect.theta[i]), math.sqrt(effect.covariance[i, i]))
+    return round(slope.cdf(0.0), 3)
 
 
 def _first_level(values: Sequence[str], levels: Sequence[str] | None) -> str:

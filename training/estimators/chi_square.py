@@ -16,7 +16,7 @@ class ChiSquare(NamedTuple):
     """Probability of a larger statistic under the null hypothesis."""
 
     @classmethod
-    def of(cls, statistic: float, degrees: int) -> Self:
+    def of(cls, statistic: float, degrees: float) -> Self:
         """Return the statistic with its p value P(χ² > statistic), on ``degrees`` of freedom.
 
         Args:

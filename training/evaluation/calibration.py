@@ -151,10 +151,20 @@ def calibrated_jointly(
 
     Arguments are those of `calibrated`.
     """
-    event, expected = _by_month(followed, grid, cumulative, followed.horizon)
+    event = followed.event & (followed.time <= followed.horizon)
+    return joint_calibration(event, *expected_events(followed, grid, cumulative))
+
+
+def expected_events(
+    followed: BootstrappedOutcome, grid: TimeGrid, cumulative: Array
+) -> tuple[Array, Array]:
+    """Return the cumulative hazard (n,) at the end of follow-up, and its log (n,) at the horizon.
+
+    Follow-up ends at the horizon. Arguments are those of `calibrated`.
+    """
+    time = np.minimum(followed.time, followed.horizon)
     whole = grid.at(cumulative, np.array([followed.horizon]))[:, 0]
-    log_hz = np.log(np.maximum(whole, 1e-300))
-    return joint_calibration(event, expected, log_hz)
+    return grid.at_own(cumulative, time), np.asarray(np.log(np.maximum(whole, 1e-300)))
 
 
 def slopes(followed: BootstrappedOutcome, alive: Array, month: float) -> Array:

@@ -78,6 +78,7 @@ def explained(
     cohort: Cohort,
     tick: Tick = silent,
     budget: Budget = UNLIMITED,
+    repeats: int = 1,
 ) -> Review:
     """Return a review with explanations, or with a note on why they are left out.
 
@@ -87,6 +88,7 @@ def explained(
         cohort: patients trained on, the treatment among their features.
         tick: progress callback.
         budget: time budget; with less than :data:`ENOUGH` seconds left nothing is explained.
+        repeats: divisions of the patients into folds, of which the model's folds are.
     """
     values, centre = cohort.values, cohort.centre
     reason = ""
@@ -97,17 +99,17 @@ def explained(
         reason = "no time was left to say what drives the model"
     if reason:
         return review.model_copy(update={"notes": (*review.notes, reason)})
-    ranked = importance(model, values, centre, tick)
+    ranked = importance(model, values, centre, tick, repeats)
     found = {
         "importance": ranked,
-        "effects": partial_effects(model, values, centre, ranked, tick),
-        "surface": surface(model, values, centre, ranked),
+        "effects": partial_effects(model, values, centre, ranked, tick, repeats),
+        "surface": surface(model, values, centre, ranked, repeats),
     }
     return review.model_copy(update=found)
 
 
 def importance(
-    model: SurvivalModel, values: Array, centre: Centre, tick: Tick = silent
+    model: SurvivalModel, values: Array, centre: Centre, tick: Tick = silent, repeats: int = 1
 ) -> tuple[Importance, ...]:
     """Return the features' importance, the largest first, over a sample of the patients.
 
@@ -116,6 +118,7 @@ def importance(
         values: (n, p) coded features of the patients trained on, the treatment among them.
         centre: (n,) hospital, if known.
         tick: progress callback.
+        repeats: as of :func:`explained`.
     """
     study, folds = model.study, len(model.ensemble.folds)
     p = values.shape[1]
@@ -134,7 +137,7 @@ def importance(
         parts, _ = shapley(score, values[some], references, _at(centre, some), pairs=1)
         size = size + (parts * np.sign(parts[0])).sum(axis=1) / len(rows)
     tick("importance", len(rows), len(rows))
-    low, high = band(size, folds)
+    low, high = band(size, folds, repeats)
     names = list(study.features)
     modality = {j: m for m, block in study.blocks.items() for j in block}
     return tuple(
@@ -153,6 +156,7 @@ def partial_effects(
     centre: Centre,
     ranked: Sequence[Importance],
     tick: Tick = silent,
+    repeats: int = 1,
 ) -> tuple[PartialEffect, ...]:
     """Return partial effects of the strongest features and of those in the study's interactions.
 
@@ -164,6 +168,7 @@ def partial_effects(
         centre: (n,) hospital, if known.
         ranked: the features from :func:`importance`.
         tick: progress callback.
+        repeats: as of :func:`explained`.
     """
     strongest = [each.feature for each in ranked[:STRONGEST] if each.size.value > 0]
     named = [name for pair in model.study.interactions for name in pair]
@@ -171,7 +176,7 @@ def partial_effects(
     found = []
     for done, name in enumerate(wanted):
         tick("partial effects", done, len(wanted))
-        effect = partial_effect(model, values, centre, name)
+        effect = partial_effect(model, values, centre, name, repeats)
         if effect is not None:
             found.append(effect)
     tick("partial effects", len(wanted), len(wanted))
@@ -179,7 +184,7 @@ def partial_effects(
 
 
 def partial_effect(
-    model: SurvivalModel, values: Array, centre: Centre, name: str
+    model: SurvivalModel, values: Array, centre: Centre, name: str, repeats: int = 1
 ) -> PartialEffect | None:
     """Return the partial effect of feature ``name``, averaged over a sample of patients.
 
@@ -196,7 +201,7 @@ def partial_effect(
     every = np.concatenate([values[rows][None], grid])
     mean = _means(model, every, _at(centre, rows))
     log_hz = mean[:, 1:] - mean[:, :1]
-    low, high = band(log_hz, len(model.ensemble.folds))
+    low, high = band(log_hz, len(model.ensemble.folds), repeats)
     levels = model.study.features[name].levels or ()
     return PartialEffect(
         feature=name,
@@ -207,7 +212,11 @@ def partial_effect(
 
 
 def surface(
-    model: SurvivalModel, values: Array, centre: Centre, ranked: Sequence[Importance]
+    model: SurvivalModel,
+    values: Array,
+    centre: Centre,
+    ranked: Sequence[Importance],
+    repeats: int = 1,
 ) -> Surface | None:
     """Return survival over two numeric features, at the month of the model's benefits.
 
@@ -222,6 +231,7 @@ def surface(
         values: (n, p) coded features of the patients trained on, the treatment among them.
         centre: (n,) hospital, if known.
         ranked: the features from :func:`importance`.
+        repeats: as of :func:`explained`.
     """
     pair = _pair(model, ranked)
     if pair is None:
@@ -244,7 +254,7 @@ def surface(
     beyond = log_hz - log_hz.mean(axis=1, keepdims=True) - log_hz.mean(axis=2, keepdims=True)
     beyond += log_hz.mean(axis=(1, 2), keepdims=True)
     apart = (beyond * np.sign(beyond[0])).mean(axis=(1, 2))
-    low, high = band(apart, folds)
+    low, high = band(apart, folds, repeats)
     return Surface(
         x=pair[0],
         y=pair[1],

@@ -20,6 +20,8 @@ from accomplice.training.metrics.smooth_calibration import SmoothCalibration
 
 #: Key of the record in a bundle's metrics.
 REVIEW = "review"
+#: Estimate of a figure that is not on record.
+UNKNOWN = Estimate(math.nan)
 
 #: Numbers (t,), NaN where undefined.
 Numbers = tuple[Number, ...]
@@ -126,8 +128,16 @@ class Subgroup(_Part):
     """Integrated Brier score."""
     observed_expected: Estimate
     """Observed over expected events at the judged month nearest to half the horizon."""
+    slope: Estimate = UNKNOWN
+    """Calibration slope over the follow-up; NaN with fewer than 20 events, and in older records."""
+    ranking_p: Number = math.nan
+    """p value that the slope is not lower than among all others, adjusted for all groups."""
+    level_p: Number = math.nan
+    """p value that as many events were seen as expected, adjusted likewise."""
     ibs_gain: Estimate
     """Paired gain in ``ibs`` over the strongest baseline; above 0 the model is better."""
+    gain_p: Number = math.nan
+    """p value that the gain is not below 0, adjusted likewise."""
 
 
 class CentreFigures(_Part):
@@ -169,6 +179,12 @@ class Pattern(_Part):
     """Integrated Brier score."""
     observed_expected: Estimate
     """Observed over expected events at the judged month nearest to half the horizon."""
+    slope: Estimate = UNKNOWN
+    """Calibration slope over the follow-up; NaN with fewer than 20 events, and in older records."""
+    ranking_p: Number = math.nan
+    """p value that the slope is not lower than among all others, adjusted for all groups."""
+    level_p: Number = math.nan
+    """p value that as many events were seen as expected, adjusted likewise."""
 
 
 class ModalityValue(_Part):

@@ -23,6 +23,7 @@ from accomplice.training.evaluation.bootstrap import FEW, BootstrappedOutcome
 from accomplice.training.evaluation.calibration import (
     calibrated_jointly,
     calibration,
+    expected_events,
     judged_months,
     middle_month,
     survival_at,
@@ -98,7 +99,8 @@ def review(
         gain = brier * math.nan
         if strongest:
             gain = followed.brier_averages(grid, curves[strongest]) - brier
-        scored = Scored(followed, risk, brier, gain, alive, middle)
+        expected, log_hz = expected_events(followed, grid, served)
+        scored = Scored(followed, risk, brier, gain, alive, middle, expected, log_hz)
         return {"subgroups": subgroups(scored, cohort), "patterns": patterns(scored, cohort)}
 
     # The quick parts first.

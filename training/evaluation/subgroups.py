@@ -1,9 +1,21 @@
-"""Metrics in subgroups by features, and by patterns of missing modalities."""
+"""Metrics in subgroups by features, and by patterns of missing modalities.
+
+A group's C depends on how much its patients differ: among those of one stage it is lower than among
+all, also for a model that is right (van Klaveren et al., "A new concordance measure for risk
+prediction models in external validation settings", Stat Med 2016). So a group is ranked less well
+than the model's predictions promise if their slope in it is lower than among the others. Three
+questions are asked of each group: that one, whether its risks are off the mark, and whether the
+strongest baseline predicts it better. Their p values are adjusted for all groups and questions
+(Holm, "A simple sequentially rejective multiple test procedure", Scand J Stat 1979), so that in 95
+of 100 cohorts nothing is said of a model that is right.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -11,10 +23,11 @@ import numpy as np
 from accomplice.data.arrays import Array, Bools
 from accomplice.data.cohort import Cohort
 from accomplice.data.study_parts import Feature
-from accomplice.training.estimators.intervals import Estimate
+from accomplice.training.estimators.intervals import Z95, Estimate
 from accomplice.training.estimators.policy import EVENTS_TO_JUDGE
 from accomplice.training.evaluation.bootstrap import BootstrappedOutcome
 from accomplice.training.evaluation.record import Pattern, Subgroup
+from accomplice.training.metrics.joint_calibration import JointCalibration, joint_calibration
 
 #: Maximum of levels of an ordinal clinical feature that makes subgroups.
 MOST_ORDINAL = 8
@@ -24,6 +37,7 @@ MOST_CATEGORY = 5
 MOST_CENTRES = 20
 #: Name of the pool of rare patterns.
 OTHER = "other"
+NORMAL = NormalDist()
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,36 +56,106 @@ class Scored:
     """(n,) predicted survival at ``month``."""
     month: float
     """Month at which observed over expected events are taken."""
+    expected: Array
+    """(n,) predicted cumulative hazard at the end of each patient's follow-up, or the horizon."""
+    log_hz: Array
+    """(n,) log of the predicted cumulative hazard at the horizon."""
 
     def judge(self, member: Bools) -> dict[str, Any]:
-        """Return counts and metrics of the members (n,) of a group, by :class:`Pattern`'s names."""
+        """Return counts, metrics and p values of the members (n,) of a group.
+
+        The keys are names of :class:`Pattern`; p values are not adjusted for other groups.
+        """
         group, alive = self.followed.take(member), self.alive[member]
+        own = self._calibrated(member)
         return {
             "patients": len(group),
             "events": group.events,
             "uno_c": Estimate.of_draws(group.uno_c(self.risk[member])[0]),
             "ibs": Estimate.of_draws(group.draws.mean(self.brier[member])),
             "observed_expected": Estimate.of_draws(group.observed_expected(alive, self.month)),
+            "slope": Estimate(math.nan) if own is None else own.slope,
+            "ranking_p": self._ranking_p(member, own),
+            "level_p": self._level_p(member),
         }
 
-    def gained(self, member: Bools) -> Estimate:
-        """Return the mean gain of the members (n,) of a group, with its interval."""
-        return Estimate.of_draws(self.followed.take(member).draws.mean(self.gain[member]))
+    def gained(self, member: Bools) -> dict[str, Any]:
+        """Return the mean gain of the members (n,) of a group, and its p value, by name."""
+        gain = Estimate.of_draws(self.followed.take(member).draws.mean(self.gain[member]))
+        se = (gain.high - gain.low) / (2 * Z95)
+        return {"ibs_gain": gain, "gain_p": NORMAL.cdf(gain.value / se) if se > 0 else math.nan}
 
     def enough(self, member: Bools) -> bool:
         """Return whether the members (n,) of a group have enough events to be judged."""
         return self.followed.take(member).events >= EVENTS_TO_JUDGE
 
+    def _seen(self, member: Bools) -> Bools:
+        """Return which members (m,) had an event up to the horizon."""
+        return self.followed.event[member] & (self.followed.time[member] <= self.followed.horizon)
+
+    def _calibrated(self, member: Bools) -> JointCalibration | None:
+        return joint_calibration(self._seen(member), self.expected[member], self.log_hz[member])
+
+    def _ranking_p(self, member: Bools, own: JointCalibration | None) -> float:
+        """Return the p value of a slope that is not lower than among all others; one-sided."""
+        others = None if own is None else self._calibrated(~member)
+        if own is None or others is None:
+            return math.nan
+        spans = [each.slope.high - each.slope.low for each in (own, others)]
+        se = math.hypot(*spans) / (2 * Z95)
+        return NORMAL.cdf((own.slope.value - others.slope.value) / se)
+
+    def _level_p(self, member: Bools) -> float:
+        """Return the p value of as many events as are expected; two-sided.
+
+        With d events and e expected ones the root of the deviance, √(2 (d log(d/e) − d + e)), is
+        taken as standard normal.
+        """
+        seen, expected = int(self._seen(member).sum()), float(self.expected[member].sum())
+        if expected <= 0:
+            return math.nan
+        rise = seen * math.log(seen / expected) if seen else 0.0
+        return 2 * NORMAL.cdf(-math.sqrt(max(2 * (rise - seen + expected), 0.0)))
+
 
 def subgroups(scored: Scored, cohort: Cohort) -> tuple[Subgroup, ...]:
     """Judge the model among all patients and in each group with enough events."""
-    return tuple(
-        Subgroup(
-            feature=feature, level=level, ibs_gain=scored.gained(member), **scored.judge(member)
-        )
+    found = [
+        {"feature": feature, "level": level, **scored.gained(member), **scored.judge(member)}
         for feature, level, member in groups_of(cohort)
         if feature == "all" or scored.enough(member)
-    )
+    ]
+    return tuple(Subgroup(**each) for each in adjusted(found, ("ranking_p", "level_p", "gain_p")))
+
+
+def adjusted(groups: list[dict[str, Any]], names: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Return groups with the p values of some names adjusted for all of them together.
+
+    The group of all patients is no part of the family, and keeps its own.
+    """
+    places = [(i, n) for i, g in enumerate(groups) if g.get("feature") != "all" for n in names]
+    adjusted = holm(np.array([groups[i][n] for i, n in places]))
+    made = [dict(group) for group in groups]
+    for (i, name), p in zip(places, adjusted.tolist(), strict=True):
+        made[i][name] = p
+    return made
+
+
+def holm(p: Array) -> Array:
+    """Return p values (k,) adjusted for their number by Holm's method; NaN does not count.
+
+    The chance that any adjusted p value of a true hypothesis is below a level is at most the level.
+
+    Example:
+        >>> holm(np.array([0.01, np.nan, 0.04, 0.03]))
+        array([0.03,  nan, 0.06, 0.06])
+    """
+    order = np.argsort(p, kind="stable")
+    known = np.count_nonzero(~np.isnan(p))
+    steps = p[order] * np.maximum(known - np.arange(p.size), 1)
+    made = np.empty(p.size)
+    made[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return made
 
 
 def groups_of(cohort: Cohort) -> Iterator[tuple[str, str, Bools]]:
@@ -134,4 +218,5 @@ def patterns(scored: Scored, cohort: Cohort) -> tuple[Pattern, ...]:
         groups.append((names, member))
     if scored.enough(rare):
         groups.append(((OTHER,), rare))
-    return tuple(Pattern(missing=names, **scored.judge(member)) for names, member in groups)
+    found = [{"missing": names} | scored.judge(member) for names, member in groups]
+    return tuple(Pattern(**each) for each in adjusted(found, ("ranking_p", "level_p")))

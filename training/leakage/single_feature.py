@@ -121,7 +121,8 @@ class SingleFeature:
         if self.slope <= CENSORING_SLOPE_MAX and self.z <= z_max:
             return (
                 "it tells patients with the event from others whatever the time "
-                f"(z {self.z:.1f} for being censored, which nothing known at the start decides)"
+                f"(z {self.z:.1f} for being censored, which of what is known at the start only the "
+                "calendar year, the centre and the like decide)"
             )
         ranks_censored = self.c_censored >= FOLLOW_UP_CENSORING_C_MIN and self.z >= FOLLOW_UP_Z_MIN
         if self.c >= FOLLOW_UP_C_MIN and ranks_censored:

@@ -265,7 +265,7 @@ def of_added_value(marker: str, added: AddedValue) -> Verdict:
     if added.certain:
         return Verdict("yes", f"Yes: with {marker} the clinical model improves: {gained}.")
     if any(g.high < 0 for g in gains.values()):
-        return Verdict("no", f"No: with {marker} the clinical model does worse: {gained}.")
+        return Verdict("no", f"No: with {marker} the clinical model does not gain: {gained}.")
     return Verdict("no", f"{marker} adds nothing certain to the clinical model: {gained}.")
 
 

@@ -255,10 +255,14 @@ def d_calibration(event: Bools, survival_at_time: Reals, bins: int = 10) -> ChiS
         bins: number of bins of equal width.
 
     Returns:
-        Chi-square Σ (N_b − n/bins)² / (n/bins) on bins − 1 degrees of freedom, with N_b patients in
-        bin b. A patient censored at survival s is spread evenly over [0, s] (Haider et al.,
-        "Effective ways to build and evaluate individual survival distributions", JMLR 2020). A
-        small p value speaks against calibration; heavy censoring lowers the power.
+        The statistic Σ (N_b − n/bins)² / (n/bins), with N_b patients in bin b. A patient censored
+        at survival s is spread evenly over [0, s] (Haider et al., "Effective ways to build and
+        evaluate individual survival distributions", JMLR 2020), so that bins vary less than
+        multinomial counts do. The p value therefore is of the chi-square distribution with the mean
+        and variance of Σ λ χ²₁, where λ are the eigenvalues of bins · C and C is the mean of
+        (w − 1/bins)(w − 1/bins)ᵀ over the patients' parts w in the bins (Rao and Scott, "On
+        chi-squared tests for multiway contingency tables with cell proportions estimated from
+        survey data", Ann Stat 1984). A small p value speaks against calibration.
 
     Raises:
         ValueError: fewer than two bins, no patients, an event that is not boolean, survival
@@ -274,13 +278,18 @@ def d_calibration(event: Bools, survival_at_time: Reals, bins: int = 10) -> ChiS
     event, survival = checked_outcome(event, survival)
     if bins < 2:
         raise ValueError(f"bins must be 2 or more, got {bins}")
-    label = np.minimum((survival * bins).astype(np.int64), bins - 1)
+    place = (survival * bins)[:, None] - np.arange(bins)
     # Censored at survival 0: the whole patient belongs to the lowest bin.
-    spread = np.where(event | (survival == 0), np.inf, survival)
-    own = np.where(np.isinf(spread), 1.0, (survival - label / bins) / spread)
-    below = np.bincount(label, weights=1 / (bins * spread), minlength=bins)
-    counts = np.bincount(label, weights=own, minlength=bins)
-    counts += np.cumsum(below[::-1])[::-1] - below
-    expected = event.size / bins
-    statistic = float(((counts - expected) ** 2).sum() / expected)
-    return ChiSquare.of(statistic, bins - 1)
+    whole = event | (survival == 0)
+    label = np.minimum((survival * bins).astype(np.int64), bins - 1)
+    one_bin = label[:, None] == np.arange(bins)
+    size = np.where(whole, 1.0, survival * bins)[:, None]
+    part = np.where(whole[:, None], one_bin, np.clip(place, 0.0, 1.0) / size)
+    counts, even = part.sum(axis=0), 1 / bins
+    statistic = float(((counts - event.size * even) ** 2).sum() / (event.size * even))
+    away = part - even
+    covariance = bins * (away.T @ away) / event.size
+    mean, square = float(np.trace(covariance)), float((covariance**2).sum())
+    if square <= 0:
+        return ChiSquare(statistic, 1.0)
+    return ChiSquare.of(statistic * mean / square, mean**2 / square)._replace(statistic=statistic)

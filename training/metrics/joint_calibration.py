@@ -59,8 +59,10 @@ def joint_calibration(event: Bools, expected: Array, log_hz: Array) -> JointCali
         >>> print(f"slope {found.slope:.2f}, observed/expected {found.observed_expected:.2f}")
         slope 0.00 (-0.63 to 0.63), observed/expected 0.50 (0.32 to 0.78)
     """
+    if event.sum() < LEAST_EVENTS:
+        return None
     z = log_hz - log_hz.mean()
-    if event.sum() < LEAST_EVENTS or not np.isfinite(z).all() or z.std() < 1e-9:
+    if not np.isfinite(z).all() or z.std() < 1e-9:
         return None
     X = np.column_stack([np.ones_like(z), z])
     seen = X.T @ event

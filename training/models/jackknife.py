@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 from accomplice.data.arrays import Array
 from accomplice.training.models.survival import SurvivalModel
@@ -20,8 +21,6 @@ from accomplice.training.treatment.benefit import under
 CHUNK = 2048
 #: 97.5 % quantile of the normal distribution.
 Z = 1.96
-#: 97.5 % quantiles of Student's t on 1, 2, … degrees of freedom; the last serves for more, too.
-T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 
 
 def versions(model: SurvivalModel, values: Array, centre: NDArray[np.str_] | None) -> Array:
@@ -58,22 +57,27 @@ def _of_chunk(model: SurvivalModel, values: Array, centre: NDArray[np.str_] | No
     return np.stack(found)
 
 
-def band(statistic: Array, folds: int) -> tuple[Array, Array]:
+def band(statistic: Array, folds: int, repeats: int = 1) -> tuple[Array, Array]:
     """Return the ends of the 95 % interval of a statistic θ of a model's predictions.
 
-    They are θ ± √(t² (k − 1)/k Σ (θ_fold − mean)² + z² Σ ((θ_up − θ_down) / 2)²), with t the 97.5 %
-    quantile of Student's distribution on k − 1 degrees of freedom and mean that of the θ_fold.
+    They are θ ± √(t² V + z² Σ ((θ_up − θ_down) / 2)²). V is the mean over r divisions into k folds
+    of (k − 1)/k Σ (θ_fold − mean)², with the mean of the division's θ_fold, and t the 97.5 %
+    quantile of Student's distribution on r (k − 1) degrees of freedom.
 
     Args:
         statistic: (v, …) θ of each version, in the order of :func:`versions`.
-        folds: number k of the folds, at least two.
+        folds: number r k of the folds of all divisions, at least two of each.
+        repeats: number r of divisions of the patients into folds.
 
     Returns:
         Lower and upper end, each (…).
     """
     by_fold, moved = statistic[1 : 1 + folds], statistic[1 + folds :]
-    jackknife = (folds - 1) / folds * ((by_fold - by_fold.mean(axis=0)) ** 2).sum(axis=0)
+    k = folds // repeats
+    divided = by_fold.reshape(repeats, k, *by_fold.shape[1:])
+    away = divided - divided.mean(axis=1, keepdims=True)
+    jackknife = (k - 1) / k * (away**2).sum(axis=(0, 1)) / repeats
     effect = (((moved[0::2] - moved[1::2]) / 2) ** 2).sum(axis=0)
-    t = T[min(folds - 1, len(T)) - 1]
+    t = float(stdtrit(repeats * (k - 1), 0.975))
     half = np.sqrt(t**2 * jackknife + Z**2 * effect)
     return statistic[0] - half, statistic[0] + half

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
 from accomplice.data.errors import InputError
@@ -18,6 +20,7 @@ from accomplice.training.tracking.contenders import (
     predict,
 )
 from accomplice.training.tracking.gate import Challenger, Decision, Task, decide
+from accomplice.training.tracking.promotion import best_of, count_tries
 
 
 def judge(
@@ -58,8 +61,12 @@ def judge(
         return decide(candidate, task, None, f"the champion cannot be loaded ({error})")
     bundle = opponent.bundle
     task = Task(bundle.study.name, bundle.target, bundle.study.synthetic)
-    comparison, unjudged = _compare(challenger, opponent, study, forced, say)
-    return decide(candidate, task, comparison, unjudged)
+    found = _compare(challenger, opponent, _best(champion), study, forced, say)
+    if isinstance(found, str):
+        return decide(candidate, task, None, found)
+    client = MlflowClient()
+    tries = count_tries(client, champion.name, found.cohort, challenger.digest)
+    return decide(candidate, task, found.champion, "", found.best, tries)
 
 
 def registered_name(model: str) -> str | None:
@@ -69,33 +76,59 @@ def registered_name(model: str) -> str | None:
     return re.split("[@/]", model.removeprefix("models:/"))[0]
 
 
+@dataclass(frozen=True)
+class _Compared:
+    """A challenger's comparisons on one cohort."""
+
+    cohort: str
+    """Fingerprint of the cohort."""
+    champion: Comparison
+    best: Comparison | None
+    """Comparison with the best champion so far; None if that is the champion, or not known."""
+
+
+def _best(champion: ModelVersion) -> str | None:
+    """Return the address of the best champion so far; None if it is the champion itself."""
+    version = best_of(MlflowClient(), champion)
+    return None if version == str(champion.version) else f"models:/{champion.name}/{version}"
+
+
 def _compare(
     challenger: Contender,
     opponent: Contender,
+    best: str | None,
     study: Path | None,
     forced: bool,
     say: Callable[[str], None],
-) -> tuple[Comparison | None, str]:
-    """Return the comparison with the champion and "", or None and the reason why there is none."""
+) -> _Compared | str:
+    """Return the comparison with the champion and the best so far, or why there is none."""
     try:
         endpoint = endpoint_of(challenger, None)
         opponent.model(endpoint)
     except InputError as error:
-        return None, str(error)
+        return str(error)
     try:
         cohort = cohort_of((challenger, opponent), study, endpoint)
     except InputError as error:
         if not forced:
             raise
-        return None, str(error)
+        return str(error)
     try:
         own, theirs = (predict(c, cohort, endpoint, study) for c in (challenger, opponent))
         comparison = compare(own.predicted, theirs.predicted)
     except InputError as error:
-        return None, str(error)
+        return str(error)
     say(f"it is judged {own.how}")
     say(f"the champion is judged {theirs.how}")
     if own.seen:
         # A champion that was fitted to these patients has an unfair advantage, which is tolerated.
-        return None, "it knows the outcomes of these patients: name others by --study"
-    return comparison, ""
+        return "it knows the outcomes of these patients: name others by --study"
+    beside = None
+    if best is not None:
+        try:
+            highest = predict(contender(best), cohort, endpoint, study)
+            beside = compare(own.predicted, highest.predicted)
+            say(f"the best champion so far, {best}, is judged {highest.how}")
+        except InputError as error:
+            say(f"the best champion so far, {best}, is not compared: {error}")
+    return _Compared(cohort.fingerprint(), comparison, beside)

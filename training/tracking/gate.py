@@ -2,6 +2,9 @@
 
 The decision follows from the records of both models and their comparison on the same patients. Each
 rule gives its figures, so that a refusal can be discussed; a promotion by force is recorded as one.
+
+A loss is seen if the paired difference lies more than ``tolerated`` below 0. That no loss is seen
+does not mean that there is none: the rule states the loss that its interval does not exclude.
 """
 
 from __future__ import annotations
@@ -9,10 +12,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 from accomplice.training.bundle import Bundle
-from accomplice.training.estimators.intervals import Estimate
+from accomplice.training.estimators.intervals import Z95, Estimate
 from accomplice.training.estimators.policy import SOUND
 from accomplice.training.evaluation.calibration import Calibrated
 from accomplice.training.evaluation.comparison import Comparison
@@ -25,6 +29,17 @@ from accomplice.training.models.predictions import MODEL
 #: few patients is wide and overlaps any range. Well-calibrated models of 240 patients have slopes
 #: from 0.9 to 1.5, and observed/expected within a tenth of 1.
 PLAUSIBLE = {"slope": (0.6, 1.67), "observed/expected": SOUND}
+#: Part of the cohorts in which a challenger as good as the champion should show no loss.
+EQUALS_PASS = 0.9
+#: Metric -> standard errors of the paired difference beyond which a loss is taken for one. The two
+#: metrics agree closely (their differences correlate by 0.9): losses are judged by C, and a loss in
+#: the Brier score must be certain.
+STANDARD_ERRORS = {"uno_c": 1.5, "ibs": Z95}
+#: Metric -> largest tolerated loss times the root of the events. A difference in C of two models
+#: whose errors are independent has a standard error of 0.28 / √events, of which this is 1.3.
+OF_EVENTS = {"uno_c": 0.37}
+#: Name of the rule on losses against the champion.
+NOT_WORSE = "not_worse"
 
 
 @dataclass(frozen=True)
@@ -46,6 +61,8 @@ class Decision:
     """The gate's decision: all rules, as they hold or fail."""
 
     rules: tuple[Rule, ...]
+    better: bool = False
+    """Whether the model is certainly better than the best champion before, or there was none."""
 
     @property
     def passed(self) -> bool:
@@ -116,6 +133,8 @@ def decide(
     incumbent: Task | None = None,
     comparison: Comparison | None = None,
     unjudged: str = "",
+    best: Comparison | None = None,
+    tries: int = 1,
 ) -> Decision:
     """Decide whether a model may become champion.
 
@@ -125,19 +144,49 @@ def decide(
         comparison: comparison of the challenger, as the first model, with the champion; without
             one the challenger does not pass.
         unjudged: reason why a champion was not compared; empty otherwise.
+        best: comparison with the best champion so far, if that is another one and can be compared.
+        tries: number of models that were compared on these patients, the challenger among them.
 
     Returns:
         The decision; rules on the champion come first, and only if there is one.
     """
     rules = [_learnt(challenger), _calibrated(challenger.calibration), _no_leak(challenger)]
-    if incumbent is not None:
-        rules = [
-            _same_task(challenger, incumbent),
-            _real_patients(challenger, incumbent),
-            _not_worse(comparison, unjudged),
-            *rules,
-        ]
-    return Decision(tuple(rules))
+    if incumbent is None:
+        return Decision(tuple(rules), better=True)
+    asked = [
+        _same_task(challenger, incumbent),
+        _real_patients(challenger, incumbent),
+        _not_worse(comparison, unjudged, tries),
+    ]
+    if best is not None:
+        asked.append(_not_below_best(best, tries))
+    highest = best or comparison
+    better = highest is not None and any(highest.gains[m].low > 0 for m in deciding())
+    return Decision((*asked, *rules), better)
+
+
+def tolerated(metric: str, comparison: Comparison, tries: int = 1) -> float:
+    """Return the largest loss in a metric that is not taken for one.
+
+    It is the least of the metric's margin, of ``STANDARD_ERRORS`` of the paired difference, and of
+    ``OF_EVENTS`` / √events; times Φ⁻¹(1 − 0.1^(1/t)) / Φ⁻¹(0.9), at least 0, where the challenger
+    is the t-th model compared on these patients: of t models as good as the champion, with errors
+    of their own, the best would pass in 9 of 10 cohorts.
+
+    Args:
+        metric: name of the metric.
+        comparison: of the challenger, as the first model.
+        tries: number t of models compared on these patients.
+    """
+    gain, normal = comparison.gains[metric], NormalDist()
+    se = (gain.high - gain.low) / (2 * Z95)
+    most = min(
+        METRICS[metric].margin or 0.0,
+        STANDARD_ERRORS[metric] * se,
+        OF_EVENTS.get(metric, math.inf) / math.sqrt(max(comparison.events, 1)),
+    )
+    z = normal.inv_cdf(1 - (1 - EQUALS_PASS) ** (1 / tries))
+    return most * max(z / normal.inv_cdf(EQUALS_PASS), 0.0)
 
 
 def _same_task(challenger: Challenger, incumbent: Task) -> Rule:
@@ -154,23 +203,41 @@ def _real_patients(challenger: Challenger, incumbent: Task) -> Rule:
     return Rule("real_patients", "real patients are not replaced by synthetic ones", holds, why)
 
 
-def _not_worse(comparison: Comparison | None, unjudged: str) -> Rule:
-    name, asks = "not_worse", "is not worse than the champion on the same patients"
+def _not_worse(comparison: Comparison | None, unjudged: str, tries: int = 1) -> Rule:
+    asks = "no loss against the champion is seen on the same patients"
     if comparison is None:
-        return Rule(name, asks, False, f"not compared: {unjudged}")
-    worse, texts = [], []
+        return Rule(NOT_WORSE, asks, False, f"not compared: {unjudged}")
+    return _no_loss(NOT_WORSE, asks, comparison, tries)
+
+
+def _not_below_best(comparison: Comparison, tries: int) -> Rule:
+    asks = "nor against the best champion so far, so that small losses do not add up"
+    return _no_loss("not_below_best", asks, comparison, tries)
+
+
+def _no_loss(name: str, asks: str, comparison: Comparison, tries: int) -> Rule:
+    lost, texts, open_to = [], [], []
     for metric in deciding():
-        gain, margin = comparison.gains[metric], METRICS[metric].margin or 0.0
+        gain = comparison.gains[metric]
         texts.append(f"{label(metric)} {gain:+.3f}")
-        if math.isnan(gain.value):
-            worse.append(f"{label(metric)} is not determined")
-        elif gain.high < 0:
-            worse.append(f"certainly worse in {label(metric)}")
-        elif gain.value < -margin:
-            worse.append(f"worse in {label(metric)} by more than {margin:g}")
+        if math.isnan(gain.value) or math.isnan(gain.low):
+            lost.append(f"{label(metric)} is not determined")
+            continue
+        most = tolerated(metric, comparison, tries)
+        if gain.value < -most:
+            lost.append(f"loss of {-gain.value:.3f} in {label(metric)}, {_beyond(most)}")
+        open_to.append(f"{max(-gain.low, 0.0):.3f} in {label(metric)}")
     on = f"on {comparison.patients} patients with {comparison.events} events"
     why = f"gain in {', in '.join(texts)}, {on}"
-    return Rule(name, asks, not worse, f"{'; '.join(worse)}: {why}" if worse else why)
+    if tries > 1:
+        why += f"; {tries} models were compared on these patients, so that less is tolerated"
+    if lost:
+        return Rule(name, asks, False, f"{'; '.join(lost)}: {why}")
+    return Rule(name, asks, True, f"{why}; not excluded is a loss of {' or '.join(open_to)}")
+
+
+def _beyond(most: float) -> str:
+    return f"more than the {most:.3f} tolerated" if most > 0 else "where none is tolerated"
 
 
 def _learnt(challenger: Challenger) -> Rule:

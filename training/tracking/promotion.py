@@ -1,4 +1,4 @@
-"""Promotion: the alias ``champion`` in the registry, with tags that record each move."""
+"""Promotion: the alias ``champion`` in the registry, with tags that record each move and try."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from accomplice.data.errors import InputError
-from accomplice.training.tracking.gate import Decision
+from accomplice.training.tracking.gate import NOT_WORSE, Decision
 from accomplice.training.tracking.store import Store
 
 #: Alias of the version in use.
@@ -26,6 +26,14 @@ REPLACED = "replaced_version"
 FORCED = "forced_because"
 #: Tag of a version promoted by force: the names of the rules that failed.
 FAILED = "forced_over"
+#: Tag of a promoted version: the best champion up to it, itself included.
+BEST = "best_so_far"
+#: Tag of a promoted version: its comparison with the champion before, with the loss not excluded.
+COMPARED = "compared_with_champion"
+#: Prefix of a registered model's tags, one for each model that was compared on a cohort.
+TRIED = "compared"
+#: Number of characters by which a cohort or a bundle is named in such a tag.
+SHORT = 12
 #: Tag of a version: the SHA-256 that names its bundle's content.
 DIGEST = "bundle_digest"
 #: Maximum length of a version's description, in characters, that every database takes.
@@ -57,6 +65,44 @@ def version_of(client: MlflowClient, name: str, digest: str, model: str) -> str 
         if version in same:
             return version
     return max(same, key=int, default=None)
+
+
+def best_of(client: MlflowClient, champion: ModelVersion) -> str:
+    """Return the version that was the best champion so far, as its promotions found.
+
+    A challenger takes its place if it is certainly better, or is promoted by force. Champions
+    promoted without this tag are followed back to the first, or to one promoted by force.
+    """
+    version, seen = champion, {str(champion.version)}
+    with contextlib.suppress(MlflowException):
+        while BEST not in version.tags and FORCED not in version.tags:
+            before = version.tags.get(REPLACED, "none")
+            if before == "none" or before in seen:
+                break
+            seen.add(before)
+            version = client.get_model_version(champion.name, before)
+    return str(version.tags.get(BEST, version.version))
+
+
+def count_tries(client: MlflowClient, name: str, cohort: str, digest: str) -> int:
+    """Record that a model was compared with the champion, and count such models.
+
+    Args:
+        client: client of the registry.
+        name: name of the registered model.
+        cohort: fingerprint of the cohort on which they were compared.
+        digest: digest of the challenger's bundle.
+
+    Returns:
+        Number of different models compared on the cohort, this one included.
+    """
+    prefix = f"{TRIED}.{cohort[:SHORT]}."
+    key = prefix + digest[:SHORT]
+    tags = client.get_registered_model(name).tags
+    if key not in tags:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        client.set_registered_model_tag(name, key, now)
+    return len({each for each in tags if each.startswith(prefix)} | {key})
 
 
 def _digest(client: MlflowClient, version: ModelVersion) -> str | None:
@@ -102,13 +148,17 @@ def promote(
                 "the same command again"
             )
         client.set_registered_model_alias(name, CHAMPION, version)
-        tags = {PROMOTED_AT: now, REPLACED: over or "none"}
+        anew = champion is None or decision.better or not decision.passed
+        best = version if anew or champion is None else best_of(client, champion)
+        tags = {PROMOTED_AT: now, REPLACED: over or "none", BEST: best}
+        compared = [rule.why for rule in decision.rules if rule.name == NOT_WORSE]
+        tags |= {COMPARED: "; ".join(compared)} if compared else {}
         if not decision.passed:
             tags |= {FORCED: reason or "", FAILED: ", ".join(r.name for r in decision.failed)}
         for key, value in tags.items():
             client.set_model_version_tag(name, version, key, value)
         made = client.get_model_version(name, version)
-        for key in (FORCED, FAILED):
+        for key in (FORCED, FAILED, COMPARED):
             # The tag is of an earlier promotion of this version.
             if key in made.tags and key not in tags:
                 client.delete_model_version_tag(name, version, key)

@@ -134,8 +134,8 @@ export function modifier(config, slider, values, answers, own) {
     x: { low: values[0], high: values.at(-1), ticks: ticks(values[0], values.at(-1)), label: unit ? `${label} (${unit})` : label, format: (t) => String(t) },
     y: { low, high, ticks: steps, format: (v) => signed(whole(v)) },
   });
-  const [a, b] = [line[0], line.at(-1)], apart = a.high < b.low || b.high < a.low;
-  $("#modifier-words").textContent = `At ${values[0]} the gain would be ${points(a.y)} (${signed(whole(a.low))} to ${signed(whole(a.high))}), at ${values.at(-1)} ${points(b.y)} (${signed(whole(b.low))} to ${signed(whole(b.high))}).${apart ? "" : ` The intervals overlap: that ${label} matters for it is not certain.`}`;
+  const [a, b] = [line[0], line.at(-1)], { more } = config.modifier, sure = Math.max(more, 1 - more);
+  $("#modifier-words").textContent = `At ${values[0]} the gain would be ${points(a.y)} (${signed(whole(a.low))} to ${signed(whole(a.high))}), at ${values.at(-1)} ${points(b.y)} (${signed(whole(b.low))} to ${signed(whole(b.high))}).${known(more) ? ` By the hazard ratio ${name} does ${more < 0.5 ? "less" : "more"} where ${label} is higher, with a probability of ${sure > 0.99 ? "more than 99 %" : percent(sure)}; 50 % would say nothing.` : ""}`;
 }
 
 function responses(config, answer) {

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
+from scipy.special import ndtr
 
 from accomplice.data.study import parse_study
 from accomplice.serving.web.form import FOLDED, LISTED, WIDE, Form, Span, form_of, label_of
@@ -64,6 +66,20 @@ def test_modifiers_come_first_among_what_may_be_changed(several_trained: Trained
     assert names[:3] == list(study.modifiers)[:3]
     assert len(names) == len(set(names)) == 6
     assert form_of(several_trained.bundle).config["modifier"]["name"] == "IL1R1"
+
+
+def test_the_chance_that_a_modifier_adds_to_the_effect_is_the_posterior_s(several_trained: Trained):
+    model = several_trained.bundle.primary
+    i = 1 + model.effect.labels.index("IL1R1")
+    theta, sd = model.effect.theta[i], np.sqrt(model.effect.covariance[i, i])
+    more = form_of(several_trained.bundle).config["modifier"]["more"]
+    assert more == pytest.approx(float(ndtr(-theta / sd)), abs=6e-4)
+    # A higher value is a higher column, so that a negative slope means more effect.
+    names = list(model.preprocessors[0].study.features)
+    values = np.full((2, len(names)), np.nan)
+    values[:, names.index("IL1R1")] = [4.0, 9.0]
+    low, high = model.effect.of(values).log_hr
+    assert np.sign(high - low) == np.sign(theta)
 
 
 def test_labels_alone_have_a_form(labels_trained: Trained):

@@ -10,7 +10,15 @@ import pytest
 from accomplice.training.estimators.hazard import log_risk, survival
 from accomplice.training.evaluation import subgroups as module
 from accomplice.training.evaluation.bootstrap import BootstrappedOutcome
-from accomplice.training.evaluation.subgroups import OTHER, Scored, groups_of, patterns, subgroups
+from accomplice.training.evaluation.calibration import expected_events
+from accomplice.training.evaluation.subgroups import (
+    OTHER,
+    Scored,
+    groups_of,
+    holm,
+    patterns,
+    subgroups,
+)
 from accomplice.training.metrics.calibration import observed_expected
 from accomplice.training.models.predictions import MODEL
 from tests.fixtures.known import GRID, known_predicted
@@ -29,7 +37,8 @@ def scored(predicted):
     brier = followed.brier_averages(GRID, curve)
     gain = followed.brier_averages(GRID, predicted.baselines["Kaplan-Meier"]) - brier
     alive = survival(GRID.at(curve, np.array([36.0])))[:, 0]
-    return Scored(followed, log_risk(curve), brier, gain, alive, 36.0)
+    events = expected_events(followed, GRID, curve)
+    return Scored(followed, log_risk(curve), brier, gain, alive, 36.0, *events)
 
 
 def test_groups_are_those_that_the_study_speaks_for(predicted):
@@ -85,6 +94,32 @@ def test_groups_of_few_events_are_not_judged(scored, predicted):
     values[np.flatnonzero(scored.followed.event)[:9], 2] = 3
     found = subgroups(scored, replace(cohort, values=values))
     assert [s.level for s in found if s.feature == "stage"] == ["I"]
+
+
+def test_a_group_ranked_by_chance_is_found(scored, predicted):
+    male = predicted.cohort.values[:, 1] == 1
+    rng = np.random.default_rng(2)
+    log_hz = scored.log_hz.copy()
+    log_hz[male] = rng.permutation(log_hz[male])
+    expected = scored.expected * np.exp(log_hz - scored.log_hz)
+    found = subgroups(replace(scored, log_hz=log_hz, expected=expected), predicted.cohort)
+    said = {(s.feature, s.level) for s in found if s.ranking_p < 0.05}
+    assert ("sex", "m") in said
+    assert ("sex", "f") not in said
+    assert all(s.ranking_p >= 0.05 for s in subgroups(scored, predicted.cohort))
+
+
+def test_a_group_of_other_risk_is_found(scored, predicted):
+    male = predicted.cohort.values[:, 1] == 1
+    expected = scored.expected * np.where(male, 2.0, 1.0)
+    found = subgroups(replace(scored, expected=expected), predicted.cohort)
+    assert ("sex", "m") in {(s.feature, s.level) for s in found if s.level_p < 0.05}
+
+
+def test_p_values_are_adjusted_for_their_number():
+    p = np.array([0.01, 0.2, np.nan, 0.02, 0.9])
+    np.testing.assert_allclose(holm(p), [0.04, 0.4, np.nan, 0.06, 0.9])
+    assert holm(np.empty(0)).shape == (0,)
 
 
 class TestPatterns:

@@ -13,7 +13,7 @@ from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.evaluation.comparison import Calibrated, Comparison, Side
 from accomplice.training.evaluation.record import Finding
 from accomplice.training.metrics.table import METRICS
-from accomplice.training.tracking.gate import Challenger, Task, decide, is_sound, lines
+from accomplice.training.tracking.gate import Challenger, Task, decide, is_sound, lines, tolerated
 
 NAN = float("nan")
 FINE = Estimate(1.0, 0.8, 1.25)
@@ -76,6 +76,54 @@ class TestRules:
         level = Estimate(0.0, -0.01, 0.01)
         gains = (gain, level) if metric == "uno_c" else (level, gain)
         assert failed(compared=comparison(*gains)) == (["not_worse"] if bars else [])
+
+    def test_the_loss_that_is_not_excluded_is_said(self):
+        level = Estimate(0.0, -0.004, 0.004)
+        rules = decide(
+            CHALLENGER, INCUMBENT, comparison(Estimate(0.001, -0.0234, 0.02), level)
+        ).rules
+        (rule,) = [each for each in rules if each.name == "not_worse"]
+        assert rule.holds
+        assert "not excluded is a loss of 0.023 in Uno's C or 0.004 in" in rule.why
+
+    def test_a_loss_in_c_need_not_be_certain(self):
+        # 1.6 standard errors; in the Brier score a loss must be certain.
+        loss = Estimate(-0.016, -0.0356, 0.0036)
+        assert failed(compared=comparison(loss)) == ["not_worse"]
+        small = Estimate(-0.0016, -0.00356, 0.00036)
+        assert failed(compared=comparison(small)) == ["not_worse"]
+        assert failed(compared=comparison(Estimate(0.0, -0.02, 0.02), small)) == []
+
+    def test_many_events_narrow_what_is_tolerated(self):
+        wide = Estimate(-0.025, -0.08, 0.03)
+        assert tolerated("uno_c", comparison(wide)) == pytest.approx(0.03)
+        more = replace(comparison(wide), events=400)
+        assert tolerated("uno_c", more) == pytest.approx(0.37 / 20)
+        assert failed(compared=more) == ["not_worse"]
+
+    def test_the_more_were_tried_the_less_is_tolerated(self):
+        compared = comparison(Estimate(-0.004, -0.024, 0.016))
+        margins = [tolerated("uno_c", compared, tries) for tries in (1, 2, 3, 4, 1000)]
+        assert margins[0] == pytest.approx(1.5 * 0.04 / 3.919928)
+        assert margins[1] == pytest.approx(0.3732 * margins[0], rel=1e-3)
+        assert margins[2] < margins[1]
+        assert margins[3:] == [0.0, 0.0]
+        assert decide(CHALLENGER, INCUMBENT, compared, tries=2).passed
+        (rule,) = decide(CHALLENGER, INCUMBENT, compared, tries=3).failed
+        assert "3 models were compared on these patients" in rule.why
+
+    def test_small_losses_do_not_add_up(self):
+        below = comparison(Estimate(-0.02, -0.03, -0.01))
+        (rule,) = decide(CHALLENGER, INCUMBENT, LEVEL, best=below).failed
+        assert rule.name == "not_below_best"
+        assert decide(CHALLENGER, INCUMBENT, LEVEL, best=LEVEL).passed
+
+    def test_only_a_certain_gain_over_the_best_makes_a_new_best(self):
+        above = comparison(Estimate(0.02, 0.01, 0.03))
+        assert decide(CHALLENGER).better
+        assert decide(CHALLENGER, INCUMBENT, above).better
+        assert not decide(CHALLENGER, INCUMBENT, LEVEL).better
+        assert not decide(CHALLENGER, INCUMBENT, above, best=LEVEL).better
 
     def test_not_compared(self):
         decision = decide(CHALLENGER, INCUMBENT, None, "its artefacts are gone")
@@ -180,11 +228,9 @@ def test_passes_where_every_rule_holds_and_nowhere_else(uno, ibs, slope, statuse
         sentinels=tuple(finding(s) for s in statuses),
     )
     decision = decide(challenger, replace(INCUMBENT, synthetic=theirs), comparison(uno, ibs))
-    no_worse = (
-        uno.high >= 0
-        and ibs.high >= 0
-        and uno.value >= -METRICS["uno_c"].margin
-        and ibs.value >= -METRICS["ibs"].margin
+    no_worse = all(
+        gain.value >= -min(most, z * (gain.high - gain.low) / 3.919927969)
+        for gain, most, z in ((uno, 0.03, 1.5), (ibs, 0.01, 1.9599639845))
     )
     straight = 0.6 <= slope.value <= 1.67 and slope.low <= 1.25 and slope.high >= 0.8
     real = theirs or not own

@@ -86,9 +86,10 @@ def models(review: Review) -> Figure | None:
 
 
 def subgroups(review: Review) -> Figure | None:
-    """Draw Uno's C and the paired gain in integrated Brier score in each subgroup.
+    """Draw calibration, Uno's C and the paired gain in integrated Brier score in each subgroup.
 
-    The gain is over the strongest baseline.
+    The gain is over the strongest baseline. C has no line at that of all patients: it is lower
+    among patients who are more alike, also where the model is right.
     """
     if not any(known([s.uno_c.value, s.ibs_gain.value]) for s in review.subgroups):
         return None
@@ -101,13 +102,14 @@ def subgroups(review: Review) -> Figure | None:
             look = (INK, "D") if everybody else (BLUE, "s")
             label = "everybody" if everybody else group.level
             counts = (group.patients, group.events)
-            spans = (group.uno_c, group.ibs_gain)
+            spans = (group.observed_expected, group.slope, group.uno_c, group.ibs_gain)
             rows.append(Row(label, counts, spans, *look, indented=not everybody))
-    whole = next((s for s in review.subgroups if s.feature == "all"), None)
-    gain = f"gain in Brier score over {short(review.strongest or 'baseline', 22)}"
+    gain = f"gain in Brier score\nover {short(review.strongest or 'baseline', 22)}"
     panels = (
-        Panel("Uno's C", 0.5, whole.uno_c.value if whole else math.nan),
-        Panel(gain, 0.0, whole.ibs_gain.value if whole else math.nan),
+        Panel("observed/expected events", 1.0),
+        Panel("calibration slope", 1.0),
+        Panel("Uno's C", 0.5),
+        Panel(gain, 0.0),
     )
     return _forest(review, "Does it hold in subgroups?", rows, panels, ("patients", "events"))
 
@@ -199,7 +201,7 @@ def _forest(
     columns: tuple[str, ...] = (),
 ) -> Figure:
     """Draw a forest plot: labels and counts at the left, then one panel for each measure."""
-    figure = Figure(figsize=(9.5, 1.35 + 0.27 * len(rows)))
+    figure = Figure(figsize=(4.9 + 2.3 * len(panels), 1.35 + 0.27 * len(rows)))
     names, *plotted = figure.subplots(
         1, 1 + len(panels), width_ratios=[1.3 if columns else 0.7, *[1] * len(panels)], sharey=True
     )

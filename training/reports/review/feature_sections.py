@@ -16,7 +16,7 @@ def subgroups(review: Review, items: ReviewItems) -> Section:
     """Return the section on subgroups of patients, such as those of a centre."""
     against = review.strongest or "the strongest simple model"
     caption = f"Subgroups; the gain is in integrated Brier score over {against}"
-    head = ("group", "patients / events", label("uno_c"), "gain", "observed/expected")
+    head = ("group", "patients / events", "observed/expected", "slope", label("uno_c"), "gain")
     return section(
         "review",
         "subgroups",
@@ -32,13 +32,15 @@ def patterns(review: Review, items: ReviewItems) -> Section:
         (
             ", ".join(p.missing) or "nothing",
             f"{p.patients} / {p.events}",
+            f"{p.observed_expected:.2f}",
+            f"{p.slope:.2f}",
             str(p.uno_c),
             str(p.ibs),
-            f"{p.observed_expected:.2f}",
         )
         for p in review.patterns
     ]
-    head = ("missing", "patients / events", label("uno_c"), label("ibs"), "observed/expected")
+    calibration = ("observed/expected", "slope")
+    head = ("missing", "patients / events", *calibration, label("uno_c"), label("ibs"))
     return section(
         "review",
         "patterns",

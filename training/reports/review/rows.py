@@ -67,14 +67,15 @@ def calibration(judged: Iterable[CalibrationAt | Calibrated]) -> Rows:
 
 
 def subgroups(review: Review) -> Rows:
-    """Return a row for each group: patients and events, Uno's C, gain in IBS, observed/expected."""
+    """Return a row for each group: counts, observed/expected, slope, Uno's C and gain in IBS."""
     return [
         (
             "everybody" if group.feature == "all" else f"{group.feature}: {group.level}",
             f"{group.patients} / {group.events}",
+            f"{group.observed_expected:.2f}",
+            f"{group.slope:.2f}",
             str(group.uno_c),
             f"{group.ibs_gain:+.3f}",
-            f"{group.observed_expected:.2f}",
         )
         for group in review.subgroups
     ]

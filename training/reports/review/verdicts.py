@@ -121,60 +121,76 @@ def decisions(review: Review) -> Verdict:
 
 
 def subgroups(review: Review) -> Verdict:
-    """Judge whether the model is certainly worse among some patients.
+    """Judge whether the model is worse among some patients than it promises there.
 
-    Caution: in a subgroup the interval of Uno's C lies below the C of all patients, that of the
-    gain in Brier score below 0, or that of observed/expected does not include 1.
+    Caution: in a group the calibration slope is lower than among the others, the strongest baseline
+    predicts better, or more or fewer events are seen than expected; by p values adjusted for all
+    groups and questions.
     """
     parts = [s for s in review.subgroups if s.feature != "all"]
     judged = [s for s in parts if math.isfinite(s.uno_c.value)]
     if not judged:
         return Verdict("absent", "No subgroup is large enough to be judged.")
-    whole = _score(review, MODEL, "uno_c").value
-    weak = [_named(s) for s in judged if s.uno_c.below < whole]
-    behind = [_named(s) for s in judged if s.ibs_gain.below < 0]
-    amiss = [_named(s) for s in judged if _off(s.observed_expected)]
+    if all(math.isnan(p) for s in judged for p in (s.ranking_p, s.level_p)):
+        return Verdict("absent", "No subgroup was tested.")
+    weak = [f"{_named(s)} (slope {s.slope.value:.2f})" for s in judged if _sure(s.ranking_p)]
+    behind = [_named(s) for s in judged if _sure(s.gain_p)]
+    amiss = [
+        f"{_named(s)} ({s.observed_expected.value:.2f} times as many events as predicted)"
+        for s in judged
+        if _sure(s.level_p)
+    ]
     found = [
         f"{text} {_list(names)}"
         for text, names in (
-            ("ranked less well than all:", weak),
+            ("ranked less well than their predicted risks promise:", weak),
             (f"better predicted by {review.strongest}:", behind),
             ("risks off the mark:", amiss),
         )
         if names
     ]
-    chance = (
-        f"{len(judged)} of {len(parts)} groups could be judged; by chance about one in twenty "
-        "intervals misses."
+    counted = (
+        f"{len(judged)} of {len(parts)} groups could be judged; of a model that is right this says "
+        "something in at most one of twenty cohorts."
     )
     if found:
-        return Verdict("caution", f"{_first('; '.join(found))}. {chance}")
-    said = "In no subgroup is it certainly worse than among all"
+        return Verdict("caution", f"{_first('; '.join(found))}. {counted}")
+    said = "In no subgroup is it seen to be worse than its predictions promise"
     unsure = _list([_named(s) for s in judged if s.uno_c.above <= 0.5])
     if unsure:
-        return Verdict("no", f"{said}, but it may rank by chance among {unsure}. {chance}")
-    return Verdict("yes", f"{said}. {chance}")
+        return Verdict("no", f"{said}, but it may rank by chance among {unsure}. {counted}")
+    return Verdict("yes", f"{said}. {counted}")
 
 
 def patterns(review: Review) -> Verdict:
-    """Judge whether Uno's C is certainly lower than among all where a modality is missing."""
+    """Judge whether patients are ranked less well than promised where a modality is missing."""
     missing = [p for p in review.patterns if p.missing]
     if not missing:
         return Verdict("absent", "No group of patients misses a modality.")
     judged = [p for p in missing if math.isfinite(p.uno_c.value)]
     if not judged:
         return Verdict("absent", "Too few patients miss a modality to judge how they fare.")
-    whole = _score(review, MODEL, "uno_c").value
-    weak = [enumerated(p.missing) for p in judged if p.uno_c.below < whole]
-    if weak:
-        return Verdict("caution", f"Patients are ranked less well without {_list(weak)}.")
-    said = (
+    weak = [enumerated(p.missing) for p in judged if _sure(p.ranking_p)]
+    amiss = [enumerated(p.missing) for p in judged if _sure(p.level_p)]
+    if weak or amiss:
+        said = [
+            f"{text} without {_list(names)}"
+            for text, names in (
+                ("patients are ranked less well than their predicted risks promise", weak),
+                ("risks are off the mark", amiss),
+            )
+            if names
+        ]
+        return Verdict("caution", f"{_first('; '.join(said))}.")
+    said_of = (
         f"Of {len(missing)} patterns of missing modalities {len(judged)} could be judged; in none "
-        "are patients certainly ranked less well"
+        "is the model seen to be worse than its predictions promise"
     )
     if any(p.uno_c.above <= 0.5 for p in judged):
-        return Verdict("no", f"{said}, but they are too few to exclude that it is by chance alone.")
-    return Verdict("yes", f"{said}.")
+        return Verdict(
+            "no", f"{said_of}, but they are too few to exclude that it ranks by chance alone."
+        )
+    return Verdict("yes", f"{said_of}.")
 
 
 def modalities(review: Review) -> Verdict:
@@ -291,9 +307,9 @@ def is_near(found: Estimate) -> bool:
     return not math.isfinite(found.value) or SOUND[0] <= found.value <= SOUND[1]
 
 
-def _off(found: Estimate) -> bool:
-    """Whether the interval of a figure that should be 1 excludes it."""
-    return found.above > 1 or found.below < 1
+def _sure(p: float) -> bool:
+    """Whether a p value is significant; NaN is not."""
+    return p < SIGNIFICANT
 
 
 def _where(decision: Decision, sign: int) -> str:

@@ -118,10 +118,26 @@ class TestSubgroups:
     def test_a_group_that_is_certainly_worse_is_named(self):
         review = made_review()
         first, second, *others = review.subgroups
-        worse = second.model_copy(update={"uno_c": span(0.5, 0.05), "ibs_gain": span(-0.02, 0.01)})
+        worse = second.model_copy(update={"ranking_p": 0.01, "gain_p": 0.02})
         found = verdicts.subgroups(review.model_copy(update={"subgroups": (first, worse, *others)}))
         assert found.tone == "caution"
         assert found.text.count("age below 67") == 2
+
+    def test_c_below_that_of_all_says_nothing(self):
+        review = made_review()
+        first, second, *others = review.subgroups
+        alike = second.model_copy(update={"uno_c": span(0.56, 0.05)})
+        found = verdicts.subgroups(review.model_copy(update={"subgroups": (first, alike, *others)}))
+        assert found.tone == "yes"
+
+    def test_a_record_without_tests_is_not_judged(self):
+        review = made_review()
+        older = [
+            s.model_copy(update={"ranking_p": math.nan, "level_p": math.nan})
+            for s in review.subgroups
+        ]
+        found = verdicts.subgroups(review.model_copy(update={"subgroups": tuple(older)}))
+        assert found.tone == "absent"
 
     def test_groups_too_small_are_not_counted_as_judged(self):
         assert "11 of 12 groups" in verdicts.subgroups(made_review()).text
@@ -135,6 +151,16 @@ class TestSubgroups:
         )
         assert found.tone == "no"
         assert "age below 67" in found.text
+
+
+def test_patterns_are_judged_by_their_own_tests():
+    review = made_review()
+    whole, without, *others = review.patterns
+    assert verdicts.patterns(review).tone == "no"
+    weak = without.model_copy(update={"ranking_p": 0.01})
+    found = verdicts.patterns(review.model_copy(update={"patterns": (whole, weak, *others)}))
+    assert found.tone == "caution"
+    assert "ranked less well than their predicted risks promise without il1r1" in found.text
 
 
 class TestLeaks:
