@@ -32,24 +32,27 @@ def promote(
 
       it predicts the same endpoint of the same study as the champion
       a champion of real patients is not replaced by a model of synthetic ones
-      on the same patients it is not worse: neither Uno's C nor the integrated Brier score is
-        certainly worse (paired 95 % interval), nor worse by more than 0.03 or 0.01
+      no loss against the champion is seen on the same patients: Uno's C is not lower by more than
+        0.03, 1.4 standard errors of the paired difference, or 0.37 / √events, nor the integrated
+        Brier score worse by more than 0.01 or for certain; less is tolerated of a model that is
+        not the first to be compared on these patients
+      nor against the best champion so far, so that small losses do not add up
       it has learnt something: Uno's C above 0.5 and a gain over Kaplan-Meier, both for certain
       it is calibrated: calibration slope and observed/expected agree with 0.8 to 1.25 by
         their 95 % intervals, the slope itself is within 0.6 to 1.67, the ratio within 0.8 to 1.25
       no leak sentinel fired
 
-    The first three ask about the champion and are left out where there is none. Each rule is
-    printed with its figures.
+    The first four ask about champions and are left out where there is none. Each rule is printed
+    with its figures, and with the loss that is not excluded.
 
       accomplice promote models:/accomplice-NAME/3
       accomplice promote recalibrated --study study.yaml
       accomplice promote runs:/ID --force "external validation of March; the slope is known"
 
     A bundle that is not in the registry is registered first. Exit code 0: it is champion; 3: the
-    gate refuses, and nothing is changed; 2: the input is wrong. --force promotes all the same; the
-    reason, the time and the rules that failed are kept with the model's version, where MLflow shows
-    them.
+    gate refuses, and only the try is recorded; 2: the input is wrong. --force promotes all the
+    same; the reason, the time and the rules that failed are kept with the model's version, where
+    MLflow shows them.
     """
     if force is not None and not 0 < len(force.strip()) <= MOST_REASON:
         raise InputError(f"--force: give the reason, in 1 to {MOST_REASON} characters")

@@ -34,7 +34,7 @@ EQUALS_PASS = 0.9
 #: Metric -> standard errors of the paired difference beyond which a loss is taken for one. The two
 #: metrics agree closely (their differences correlate by 0.9): losses are judged by C, and a loss in
 #: the Brier score must be certain.
-STANDARD_ERRORS = {"uno_c": 1.5, "ibs": Z95}
+STANDARD_ERRORS = {"uno_c": 1.4, "ibs": Z95}
 #: Metric -> largest tolerated loss times the root of the events. A difference in C of two models
 #: whose errors are independent has a standard error of 0.28 / √events, of which this is 1.3.
 OF_EVENTS = {"uno_c": 0.37}

@@ -83,14 +83,19 @@ def store(work):
     client.set_registered_model_alias(NAME, "champion", "1")
     yield open_store()
     for version in client.search_model_versions(f"name='{NAME}'"):
-        for key in (promotion.FORCED, promotion.FAILED):
-            if key in version.tags:
+        for key in (promotion.FORCED, promotion.FAILED, promotion.BEST, promotion.REPLACED):
+            if key in version.tags and version.version != 1:
                 client.delete_model_version_tag(NAME, version.version, key)
 
 
 def champion(name=NAME):
     found = promotion.champion_of(MlflowClient(), name)
     return None if found is None else str(found.version)
+
+
+def tags():
+    """The tags of the registered model."""
+    return MlflowClient().get_registered_model(NAME).tags
 
 
 def refused(capsys, *argv):
@@ -248,6 +253,43 @@ class TestPromote:
         assert champion() == "1"
         assert main(["promote", "first"]) == 0
         assert "is champion already" in capsys.readouterr().out
+
+    def test_each_model_compared_on_the_patients_counts_once(self, store, capsys):
+        tried = {key for key in tags() if key.startswith("compared.")}
+        assert main(["promote", "random", "--study", "own/study.yaml"]) == 3
+        once = capsys.readouterr().out
+        after = {key for key in tags() if key.startswith("compared.")}
+        assert len(after - tried) <= 1
+        assert main(["promote", "random", "--study", "own/study.yaml"]) == 3
+        assert capsys.readouterr().out == once
+        assert {key for key in tags() if key.startswith("compared.")} == after
+        promotion.count_tries(MlflowClient(), NAME, "f" * 64, "a" * 64)
+        assert promotion.count_tries(MlflowClient(), NAME, "f" * 64, "b" * 64) == 2
+        assert promotion.count_tries(MlflowClient(), NAME, "f" * 64, "a" * 64) == 2
+        assert promotion.count_tries(MlflowClient(), NAME, "e" * 64, "a" * 64) == 1
+
+    def test_it_is_compared_with_the_best_champion_so_far_too(self, store, capsys):
+        client = MlflowClient()
+        client.set_registered_model_alias(NAME, "champion", "2")
+        client.set_model_version_tag(NAME, "2", promotion.REPLACED, "1")
+        second = client.get_model_version(NAME, "2")
+        assert promotion.best_of(client, second) == "1"
+        assert main(["promote", "random", "--study", "own/study.yaml"]) == 3
+        said = capsys.readouterr().out
+        assert f"the best champion so far, models:/{NAME}/1, is judged out of fold" in said
+        assert "nor against the best champion so far" in said
+        client.set_model_version_tag(NAME, "2", promotion.FORCED, "begins anew")
+        assert promotion.best_of(client, client.get_model_version(NAME, "2")) == "2"
+
+    def test_a_promotion_keeps_what_is_not_excluded_and_the_best_so_far(self, store):
+        why = "not excluded is a loss of 0.020 in Uno's C"
+        passed = Decision((Rule("not_worse", "no loss is seen", True, why),))
+        promotion.promote(store, NAME, "2", "1", passed)
+        made = MlflowClient().get_model_version(NAME, "2")
+        assert made.tags["compared_with_champion"] == why
+        assert made.tags["best_so_far"] == "1"
+        promotion.promote(store, NAME, "3", "2", replace(passed, better=True))
+        assert MlflowClient().get_model_version(NAME, "3").tags["best_so_far"] == "3"
 
     def test_synthetic_patients_do_not_replace_real_ones(self, store, capsys, tmp_path):
         frame = draw(240, seed=11).frame
