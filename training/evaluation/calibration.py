@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from accomplice.data.arrays import Array, Bools
+from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.data.cells.rounding import round_off
 from accomplice.training.estimators.complementary_log_log import (
     derivatives,
     fit_complementary_log_log,
 )
-from accomplice.training.estimators.hazard import TimeGrid, survival
+from accomplice.training.estimators.hazard import TimeGrid, log_risk, survival
 from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.estimators.kaplan_meier import inverse_censoring
 from accomplice.training.estimators.outcome import UndefinedMetricError
@@ -70,6 +70,24 @@ def survival_at(
     """Return survival (n,) of cumulative hazards (n, j + 1) at a month, or an earlier horizon."""
     at = np.array([min(month, followed.horizon)])
     return np.asarray(survival(grid.at(cumulative, at))[:, 0])
+
+
+def evened(cumulative: Array, group: Ints) -> Array:
+    """Return cumulative hazards (n, j + 1) of groups on one level, that of all patients.
+
+    The served ensemble has one level; that of a fold's models is lower where its held-out patients
+    fared worse, by chance, which would make a slope of out-of-fold predictions too low. All hazards
+    of a group are multiplied by one factor, so that its mean log-hazard is the mean of all.
+
+    Args:
+        cumulative: (n, j + 1) cumulative hazards at the grid's edges.
+        group: (n,) label of each patient, from 0; see ``models.predictions``.
+    """
+    if not group.any():
+        return cumulative
+    risk = log_risk(cumulative)
+    mean = np.bincount(group, risk) / np.maximum(np.bincount(group), 1)
+    return np.asarray(cumulative * np.exp(risk.mean() - mean[group])[:, None])
 
 
 @dataclass(frozen=True, eq=False)

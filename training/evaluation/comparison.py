@@ -22,7 +22,7 @@ from accomplice.training.estimators.intervals import Estimate, plain
 from accomplice.training.estimators.kaplan_meier import judged_horizon
 from accomplice.training.estimators.policy import EVENTS_TO_JUDGE
 from accomplice.training.evaluation.bootstrap import BootstrappedOutcome
-from accomplice.training.evaluation.calibration import Calibrated, calibrated
+from accomplice.training.evaluation.calibration import Calibrated, calibrated, evened
 from accomplice.training.evaluation.scores import Figures, estimates
 from accomplice.training.metrics.score import ModelOutput
 from accomplice.training.metrics.table import METRICS, deciding, gains, label
@@ -126,7 +126,10 @@ def compare(
     figures = judged.figures([_output(judged, *source) for source in sources])
     fewer, months = judged.first(CALIBRATION_DRAWS), (judged.horizon / 2,)
     sides = [
-        Side(estimates(drawn), *calibrated(fewer, made.grid, made.served[chosen], months))
+        Side(
+            estimates(drawn),
+            *calibrated(fewer, made.grid, evened(made.served, made.group)[chosen], months),
+        )
         for (made, chosen), drawn in zip(sources, figures, strict=True)
     ]
     return Comparison(

@@ -23,6 +23,7 @@ from accomplice.training.evaluation.bootstrap import FEW, BootstrappedOutcome
 from accomplice.training.evaluation.calibration import (
     calibrated_jointly,
     calibration,
+    evened,
     expected_events,
     judged_months,
     middle_month,
@@ -85,23 +86,27 @@ def review(
     )
     notes += _notes(predicted, followed)
     cohort, group, grid = predicted.cohort, predicted.group, predicted.grid
-    curve, served = predicted.curves[MODEL], predicted.served
+    curve, level = predicted.curves[MODEL], evened(predicted.served, group)
     risk = within(log_risk(curve), group)
     curves = {MODEL: curve, **predicted.baselines}
     strongest = strongest_baseline(evaluation)
     months, marks = months_to(followed.horizon), marks_to(followed.horizon)
     judged = judged_months(followed)
     middle = middle_month(judged, followed.horizon)
-    alive = survival_at(followed, grid, served, middle)
+    alive = survival_at(followed, grid, level, middle)
 
     def by_group() -> dict[str, Any]:
         brier = followed.brier_averages(grid, curve)
         gain = brier * math.nan
         if strongest:
             gain = followed.brier_averages(grid, curves[strongest]) - brier
-        expected, log_hz = expected_events(followed, grid, served)
+        expected, log_hz = expected_events(followed, grid, level)
         scored = Scored(followed, risk, brier, gain, alive, middle, expected, log_hz)
-        return {"subgroups": subgroups(scored, cohort), "patterns": patterns(scored, cohort)}
+        return {
+            "subgroups": subgroups(scored, cohort),
+            "centres": across_centres(predicted, followed, risk, alive, middle),
+            "patterns": patterns(scored, cohort),
+        }
 
     # The quick parts first.
     steps: dict[str, Callable[[], dict[str, Any]]] = {
@@ -110,8 +115,8 @@ def review(
             "expected_concordance": expected_concordance(followed, risk, grid, curve),
         },
         "calibration": lambda: {
-            "calibration": calibration(followed, grid, served, judged),
-            "joint_calibration": calibrated_jointly(followed, grid, served),
+            "calibration": calibration(followed, grid, level, judged),
+            "joint_calibration": calibrated_jointly(followed, grid, level),
         },
         "decision curves": lambda: {
             "decisions": decisions(followed, grid, curves, strongest, judged)
@@ -121,7 +126,6 @@ def review(
             "auc": auc_over_time(followed, grid, curves, group, months),
         },
         "subgroups": by_group,
-        "centres": lambda: {"centres": across_centres(predicted, followed, risk, alive, middle)},
         "instability": lambda: {"instability": instability(ensemble, cohort, middle, config.seed)},
         "modalities": lambda: {
             "modalities": modality_values(predicted, followed, config, tick, budget)

@@ -22,6 +22,7 @@ from accomplice.training.estimators.hazard import TimeGrid, log_risk, survival
 from accomplice.training.estimators.intervals import Estimate, or_nan, plain
 from accomplice.training.estimators.kaplan_meier import judged_horizon
 from accomplice.training.evaluation.bootstrap import BootstrappedOutcome
+from accomplice.training.evaluation.calibration import evened
 from accomplice.training.metrics.brier import brier_times
 from accomplice.training.metrics.calibration import calibration_at, d_calibration
 from accomplice.training.metrics.table import deciding, gains, label
@@ -165,7 +166,8 @@ def judge(
     """Judge predicted curves of a model, its learners and baselines against outcomes.
 
     Scores and gains are of predictions without the treatment, since the baselines have none;
-    calibration is that of the predictions as served.
+    calibration is that of the predictions as served, all folds on one level
+    (:func:`calibration.evened`).
 
     Concordance is computed from risks less the mean risk of the patient's fold: the level of a
     fold's model is lower where its held-out patients fared worse, which would bias a pooled C.
@@ -207,8 +209,9 @@ def judge(
     gained = {b: estimates(gains(figures[MODEL], figures[b], deciding())) for b in baselines}
     worth = gains(figures[SERVED], figures[MODEL], deciding()) if knows else {}
     middle = horizon / 2
-    at_middle = outputs[SERVED if knows else MODEL].survival
-    at_time = survival(grid.at_own(served, time))
+    level = evened(served, fold)
+    at_middle = survival(grid.at(level, np.array([middle])))[:, 0]
+    at_time = survival(grid.at_own(level, time))
     return Evaluation(
         patients=len(time),
         events=int(event.sum()),

@@ -21,7 +21,7 @@ from accomplice.training.reports.review.centres import of_centres
 from accomplice.training.reports.review.page import settings_changed
 from accomplice.training.reports.review.sections import on_comparison
 from accomplice.training.reports.section_builders import Rows
-from accomplice.training.reports.wording import RESEARCH_USE, SYNTHETIC
+from accomplice.training.reports.wording import RESEARCH_USE, STATED, SYNTHETIC
 
 #: Text of items that a run cannot fill in.
 PERSON = "**To be completed by a person**"
@@ -47,6 +47,7 @@ def model_card(bundle: Bundle) -> str:
         of_centres=of_centres,
         SYNTHETIC=SYNTHETIC,
         RESEARCH_USE=RESEARCH_USE,
+        STATED=STATED,
         outcomes=list(_outcomes(bundle.study)),
         predictors=_predictors(bundle.study),
         settings=[(f"`{key}`", *values) for key, values in changed.items()],

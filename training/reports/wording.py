@@ -17,6 +17,12 @@ BLIND = (
     "to the model's predictions stands apart. A part of that may be that patients had to live "
     "until they were treated. Calibration is that of the predictions under the treatment."
 )
+#: Shown beside a calibration slope of out-of-fold predictions.
+STATED = (
+    "The slope is stated for the served ensemble: each patient is predicted by models fitted on "
+    "others, with all folds on one level, and the ensemble's own slope makes up for what averaging "
+    "its folds takes off the differences between patients."
+)
 #: Shown before the names of the peers.
 UNTUNED = "With fixed settings, which were not tuned in this run"
 

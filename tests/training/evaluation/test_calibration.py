@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from accomplice.training.estimators.hazard import TimeGrid, survival
+from accomplice.training.estimators.hazard import TimeGrid, log_risk, survival
 from accomplice.training.estimators.intervals import resamples
 from accomplice.training.estimators.kaplan_meier import KaplanMeier
 from accomplice.training.evaluation import bootstrap as module
@@ -14,6 +14,7 @@ from accomplice.training.evaluation.calibration import (
     Calibrated,
     calibrated,
     calibration,
+    evened,
     judged_months,
     middle_month,
     slopes,
@@ -143,3 +144,28 @@ def test_what_cannot_be_judged_is_nan_and_does_not_hold():
     (found,) = calibrated(followed(time, event & (time > 5), 20), EXPONENTIAL, curves, (2.0,))
     assert np.isnan(found.slope.value)
     assert not includes_one(found)
+
+
+def test_levels_of_folds_are_evened():
+    _, _, curves = patients(400, seed=3)
+    group = np.arange(400) % 4
+    found = evened(curves * np.array([0.5, 1.0, 1.5, 2.0])[group][:, None], group)
+    means = np.bincount(group, log_risk(found)) / 100
+    np.testing.assert_allclose(means, means.mean(), atol=1e-12)
+    assert evened(curves, np.zeros(400, dtype=int)) is curves
+
+
+def test_a_fold_s_level_is_no_part_of_the_slope():
+    # Each fold is predicted on a level that its own outcomes took from the others'.
+    found = []
+    for seed in range(20):
+        time, event, curves = patients(200, seed=seed)
+        group = np.random.default_rng(seed).permutation(200) % 5
+        above = np.bincount(group, event) / np.bincount(group, GRID.at_own(curves, time))
+        low = curves * above[group][:, None] ** -0.25
+        followed = BootstrappedOutcome.of(time, event, 55.0, 0, 0)
+        both = [survival(GRID.at(c, np.array([36.0])))[:, 0] for c in (low, evened(low, group))]
+        found.append([slopes(followed, each, 36.0)[0] for each in both])
+    raw, even = np.mean(found, axis=0)
+    assert raw < even - 0.02
+    assert even == pytest.approx(1.0, abs=0.06)

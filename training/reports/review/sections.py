@@ -10,7 +10,7 @@ from matplotlib.figure import Figure as Drawing
 
 from accomplice.training.evaluation.record import Review
 from accomplice.training.metrics.table import deciding, label, listed
-from accomplice.training.models.predictions import MODEL, PEERS
+from accomplice.training.models.predictions import MODEL, OUT_OF_FOLD, PEERS
 from accomplice.training.reports.page import Section
 from accomplice.training.reports.review import feature_sections, rows, verdicts
 from accomplice.training.reports.review.centres import across_centres
@@ -21,7 +21,7 @@ from accomplice.training.reports.review.figures_and_tables import (
     point,
 )
 from accomplice.training.reports.section_builders import section, table
-from accomplice.training.reports.wording import BLIND, UNTUNED
+from accomplice.training.reports.wording import BLIND, STATED, UNTUNED
 
 #: Status of a leak sentinel -> its text.
 STATUS = {
@@ -133,7 +133,10 @@ def calibration(review: Review, items: ReviewItems) -> Section:
         table(true, rows.CALIBRATION, rows.calibration(review.calibration)),
         items.figure("calibration"),
         table(by_group, ("group", "patients", "predicted, %", "observed, %"), groups, folded=True),
-        sentences=[f"D-calibration: p = {p:.2g}."] if math.isfinite(p) else [],
+        sentences=[
+            *([STATED] if review.protocol == OUT_OF_FOLD else []),
+            *([f"D-calibration: p = {p:.2g}."] if math.isfinite(p) else []),
+        ],
     )
 
 
