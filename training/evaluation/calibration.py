@@ -21,7 +21,7 @@ from accomplice.training.estimators.outcome import UndefinedMetricError
 from accomplice.training.estimators.policy import EVENTS_A_POINT, EVENTS_TO_JUDGE
 from accomplice.training.evaluation.bootstrap import BootstrappedOutcome
 from accomplice.training.evaluation.record import CalibrationAt
-from accomplice.training.metrics.calibration import calibration_groups
+from accomplice.training.metrics.calibration import ALIKE, calibration_groups
 from accomplice.training.metrics.joint_calibration import JointCalibration, joint_calibration
 from accomplice.training.metrics.smooth_calibration import (
     SmoothCalibration,
@@ -200,7 +200,7 @@ def slopes(followed: BootstrappedOutcome, alive: Array, month: float) -> Array:
     known = case | (followed.time > at)
     undefined = np.full(len(draws.counts), np.nan)
     x = np.log(-np.log(np.clip(alive, CLIP, 1 - CLIP)))
-    if not case.any() or case[known].all() or x[known].min() == x[known].max():
+    if not case.any() or case[known].all() or np.ptp(x[known]) < ALIKE:
         return undefined
     try:
         weight = inverse_censoring(followed.weights, np.minimum(followed.time, at), known)

@@ -20,6 +20,8 @@ from accomplice.training.estimators.outcome import (
 
 #: Newton decrement gᵀH⁻¹g, as a part of the sum of weights, below which a step is the last.
 PROMISED = 1e-12
+#: Range of the log cumulative hazards below which all predictions count as equal.
+ALIKE = 1e-9
 
 
 class Calibration(NamedTuple):
@@ -104,7 +106,7 @@ def calibration_at(
     log_hazard = np.log(-np.log(np.clip(survival[known], clip, 1 - clip)))
     ones = np.ones((case.size, 1))
     intercept = _fitted(ones, log_hazard, case, weight)[0]
-    if log_hazard.min() == log_hazard.max():
+    if np.ptp(log_hazard) < ALIKE:
         return Calibration(math.nan, intercept)
     centred = log_hazard - np.average(log_hazard, weights=weight)
     slope = _fitted(np.column_stack((ones, centred)), np.zeros_like(centred), case, weight)[1]
