@@ -81,6 +81,10 @@ def free_port() -> int:
 def check_free(port: int, host: str = HOST) -> None:
     """Refuse a port on which a server could not listen.
 
+    Args:
+        port: port to listen on.
+        host: IP address to listen on.
+
     Raises:
         InputError: the port is taken or needs privileges, or ``host`` is no address of this
             machine.

@@ -15,7 +15,12 @@ def silent(stage: str, done: int, total: int) -> None:
 
 
 def within(name: str, tick: Tick) -> Tick:
-    """Return a callback for one part of the work, which puts ``name`` before each stage."""
+    """Return a callback for one part of the work, which puts ``name`` before each stage.
+
+    Args:
+        name: name of the part of the work.
+        tick: callback for the whole work.
+    """
     return lambda stage, done, total: tick(f"{name} {stage}", done, total)
 
 

@@ -11,6 +11,10 @@ def round_off(value: float, *, up: bool) -> float:
     So rounded, the end of a range does not show all digits of a single patient's value. A value of
     three digits or fewer stays.
 
+    Args:
+        value: number, such as months of follow-up.
+        up: whether it is rounded up; else down.
+
     Raises:
         ValueError: the value is NaN.
         OverflowError: the value is infinite.

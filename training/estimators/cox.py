@@ -294,7 +294,12 @@ class RiskSums:
         return cls(order, end, event[order].astype(float))
 
     def value(self, log_hz: Array, weight: Array) -> Array:
-        """Return the log partial likelihood (m,) for log_hz and weight (m, n)."""
+        """Return the log partial likelihood (m,) for log_hz and weight (m, n).
+
+        Args:
+            log_hz: (m, n) log-hazards of m models.
+            weight: (m, n) weights of the patients.
+        """
         log_hz, weight = log_hz[:, self.order], weight[:, self.order]
         top = log_hz.max(axis=1, keepdims=True)
         total = np.cumsum(np.exp(log_hz - top) * weight, axis=1)[:, self.end - 1]

@@ -72,14 +72,24 @@ class TimeGrid:
         return np.clip(np.searchsorted(self.edges, time, side="left") - 1, 0, self.bins - 1)
 
     def events(self, time: Array, event: Bools) -> Array:
-        """Return 1 in the bin (n, j) of a patient's event, 0 elsewhere and beyond the horizon."""
+        """Return 1 in the bin (n, j) of a patient's event, 0 elsewhere and beyond the horizon.
+
+        Args:
+            time: (n,) months of follow-up.
+            event: (n,) whether the event was seen.
+        """
         seen = event & (time <= self.horizon)
         marks = np.zeros((len(time), self.bins))
         marks[np.flatnonzero(seen), self.bin_of(time)[seen]] = 1.0
         return marks
 
     def at(self, cumulative: Array, times: Array) -> Array:
-        """Return cumulative hazards (…, t) at ``times`` (t,) from those at the edges (…, j + 1)."""
+        """Return cumulative hazards (…, t) at ``times`` (t,) from those at the edges (…, j + 1).
+
+        Args:
+            cumulative: (…, j + 1) cumulative hazards at the edges.
+            times: (t,) months.
+        """
         return self.between(cumulative, *self.place(times))
 
     def place(self, times: Array) -> tuple[Ints, Array]:
@@ -113,7 +123,13 @@ class TimeGrid:
 
     @staticmethod
     def between(cumulative: Array, place: Ints, part: Array) -> Array:
-        """Return cumulative hazards (…, t) from (…, j + 1) at the times of a :meth:`place`."""
+        """Return cumulative hazards (…, t) from (…, j + 1) at the times of a :meth:`place`.
+
+        Args:
+            cumulative: (…, j + 1) cumulative hazards at the edges.
+            place: (t,) bin of each time.
+            part: (t,) part of the bin before it, 0 to 1.
+        """
         low, found = cumulative.take(place, -1), cumulative.take(place + 1, -1)
         # In place: each further array of this size takes as long as the arithmetic.
         found -= low
@@ -122,7 +138,12 @@ class TimeGrid:
         return found
 
     def at_own(self, cumulative: Array, time: Array) -> Array:
-        """Return each patient's cumulative hazard (n,) at a time of their own, from (n, j + 1)."""
+        """Return each patient's cumulative hazard (n,) at a time of their own, from (n, j + 1).
+
+        Args:
+            cumulative: (n, j + 1) cumulative hazards at the edges.
+            time: (n,) months, one for each patient.
+        """
         place, rows = self.bin_of(time), np.arange(len(time))
         part = (time - self.edges[place]) / (self.edges[place + 1] - self.edges[place])
         low, high = cumulative[rows, place], cumulative[rows, place + 1]

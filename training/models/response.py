@@ -141,7 +141,12 @@ class ResponseModel:
         return {labels[i]: float(b) for i, b in zip(self.columns, beta, strict=True)}
 
     def sample(self, n: int, rng: np.random.Generator) -> Array:
-        """Draw synthetic coded features (n, p), NaN for those that the model does not use."""
+        """Draw synthetic coded features (n, p), NaN for those that the model does not use.
+
+        Args:
+            n: number of rows.
+            rng: source of the random numbers.
+        """
         values = np.full((n, len(self.study.features)), np.nan)
         values[:, self._feature_positions] = self.preprocessor.sample(n, rng)
         return values

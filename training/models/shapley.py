@@ -131,7 +131,12 @@ def reference(model: SurvivalModel, centre: NDArray[np.str_] | None, n: int) -> 
 
 
 def by_modality(study: Study, features: Array) -> Array:
-    """Sum attributions (…, p) of features over each modality (…, m) of the study's blocks."""
+    """Sum attributions (…, p) of features over each modality (…, m) of the study's blocks.
+
+    Args:
+        study: study of the p features.
+        features: (…, p) attributions to the features.
+    """
     return np.stack([features[..., list(b)].sum(axis=-1) for b in study.blocks.values()], axis=-1)
 
 

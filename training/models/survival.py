@@ -258,6 +258,10 @@ class SurvivalModel:
         """Return the effect on n patients and the treatment (n,) they have, NaN where unknown.
 
         Both are None if the study has no treatment or the model no effect.
+
+        Args:
+            values: (n, p) coded features, the treatment among them; NaN is missing.
+            centre: (n,) hospital, empty text where unknown; None where no hospital is known.
         """
         status = treated(self.study, values)
         if self.effect is None or status is None:
@@ -380,5 +384,10 @@ def as_months(time: float) -> str:
 
 
 def below(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Return the arrays whose names begin with a prefix, without it."""
+    """Return the arrays whose names begin with a prefix, without it.
+
+    Args:
+        prefix: beginning of the names.
+        arrays: arrays by name.
+    """
     return {k.removeprefix(prefix): a for k, a in arrays.items() if k.startswith(prefix)}

@@ -46,12 +46,22 @@ def address(page: str, port: int = PORT) -> str:
 
 
 def run_page(experiment: str, run_id: str) -> str:
-    """Return the path of a run's page."""
+    """Return the path of a run's page.
+
+    Args:
+        experiment: id of the experiment.
+        run_id: id of the run.
+    """
     return f"#/experiments/{experiment}/runs/{run_id}?{WORKFLOW}"
 
 
 def runs_page(experiment: str, *, view: bool = True) -> str:
-    """Return the path of an experiment's table of runs, by default in the view of models."""
+    """Return the path of an experiment's table of runs, by default in the view of models.
+
+    Args:
+        experiment: id of the experiment.
+        view: whether the page opens in that view; else in MLflow's default one.
+    """
     shown = f"viewStateShareKey={MODELS}&" if view else ""
     return f"#/experiments/{experiment}/runs?{shown}{WORKFLOW}"
 
@@ -63,7 +73,12 @@ def trials_page(experiment: str) -> str:
 
 
 def version_page(model: str, version: str) -> str:
-    """Return the path of the page of a registered model's version."""
+    """Return the path of the page of a registered model's version.
+
+    Args:
+        model: name of the registered model.
+        version: number of the version.
+    """
     return f"#/models/{model}/versions/{version}?{WORKFLOW}"
 
 

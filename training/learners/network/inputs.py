@@ -88,7 +88,12 @@ class NetInputs:
 
     @classmethod
     def of(cls, preprocessors: list[Preprocessor], betas: list[Array]) -> Self:
-        """Choose and scale the inputs of each fold; see :func:`net_columns`."""
+        """Choose and scale the inputs of each fold; see :func:`net_columns`.
+
+        Args:
+            preprocessors: fitted preprocessing of each fold.
+            betas: for each fold the coefficients (p,) of its linear model.
+        """
         columns = [net_columns(p, beta) for p, beta in zip(preprocessors, betas, strict=True)]
         first = preprocessors[0]
         width = len(first.linear_columns()) + len(first.embedded_columns())
@@ -97,7 +102,12 @@ class NetInputs:
         return cls(order, scale[:, :, None])
 
     def take(self, linear: NDArray[np.floating], embedded: Singles) -> Singles:
-        """Return the inputs (k, i, n) from designs (k, n, p) and embeddings (k, q, n)."""
+        """Return the inputs (k, i, n) from designs (k, n, p) and embeddings (k, q, n).
+
+        Args:
+            linear: (k, n, p) linear designs.
+            embedded: (k, q, n) embeddings.
+        """
         design = linear.astype(np.float32, copy=False).transpose(0, 2, 1)
         both = np.concatenate([design, embedded], axis=1)
         x = both.reshape(-1, both.shape[2]).take(self.order, axis=0)

@@ -27,7 +27,12 @@ FILE = "file://"
 
 
 def experiment_place(root: Path, name: str) -> str:
-    """Return the address of an experiment's files in a store's folder, as MLflow takes it."""
+    """Return the address of an experiment's files in a store's folder, as MLflow takes it.
+
+    Args:
+        root: absolute path of the store's folder.
+        name: name of the experiment.
+    """
     return (root / ARTIFACTS / name).as_uri()
 
 
