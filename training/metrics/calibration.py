@@ -280,17 +280,18 @@ def d_calibration(event: Bools, survival_at_time: Reals, bins: int = 10) -> ChiS
     event, survival = checked_outcome(event, survival)
     if bins < 2:
         raise ValueError(f"bins must be 2 or more, got {bins}")
-    place = (survival * bins)[:, None] - np.arange(bins)
     # Censored at survival 0: the whole patient belongs to the lowest bin.
-    whole = event | (survival == 0)
+    whole = np.flatnonzero(event | (survival == 0))
     label = np.minimum((survival * bins).astype(np.int64), bins - 1)
-    one_bin = label[:, None] == np.arange(bins)
-    size = np.where(whole, 1.0, survival * bins)[:, None]
-    part = np.where(whole[:, None], one_bin, np.clip(place, 0.0, 1.0) / size)
+    part = (survival * bins)[:, None] - np.arange(bins)
+    np.clip(part, 0.0, 1.0, out=part)
+    part[whole] = 0.0
+    part[whole, label[whole]] = 1.0
+    part /= part.sum(axis=1, keepdims=True)
     counts, even = part.sum(axis=0), 1 / bins
     statistic = float(((counts - event.size * even) ** 2).sum() / (event.size * even))
-    away = part - even
-    covariance = bins * (away.T @ away) / event.size
+    part -= even
+    covariance = bins * (part.T @ part) / event.size
     mean, square = float(np.trace(covariance)), float((covariance**2).sum())
     if square <= 0:
         return ChiSquare(statistic, 1.0)

@@ -104,12 +104,13 @@ def subgroups(review: Review) -> Figure | None:
             counts = (group.patients, group.events)
             spans = (group.observed_expected, group.slope, group.uno_c, group.ibs_gain)
             rows.append(Row(label, counts, spans, *look, indented=not everybody))
+    whole = next((s for s in review.subgroups if s.feature == "all"), None)
     gain = f"gain in Brier score\nover {short(review.strongest or 'baseline', 22)}"
     panels = (
         Panel("observed/expected events", 1.0),
         Panel("calibration slope", 1.0),
         Panel("Uno's C", 0.5),
-        Panel(gain, 0.0),
+        Panel(gain, 0.0, whole.ibs_gain.value if whole else math.nan),
     )
     return _forest(review, "Does it hold in subgroups?", rows, panels, ("patients", "events"))
 
@@ -201,7 +202,7 @@ def _forest(
     columns: tuple[str, ...] = (),
 ) -> Figure:
     """Draw a forest plot: labels and counts at the left, then one panel for each measure."""
-    figure = Figure(figsize=(4.9 + 2.3 * len(panels), 1.35 + 0.27 * len(rows)))
+    figure = Figure(figsize=(6.0 + 1.75 * len(panels), 1.35 + 0.27 * len(rows)))
     names, *plotted = figure.subplots(
         1, 1 + len(panels), width_ratios=[1.3 if columns else 0.7, *[1] * len(panels)], sharey=True
     )

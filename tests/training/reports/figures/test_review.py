@@ -123,16 +123,20 @@ class TestShown:
         assert tuple(lower.get_lines()[-1].get_ydata()) == review.decisions[0].gain.value
 
     def test_the_forest_has_counts_and_lines_at_no_gain_and_at_everybody(self, drawn, review):
-        names, _, gain = drawn["subgroups"].axes
+        names, ratio, slope, c, gain = drawn["subgroups"].axes
         texts = [t.get_text() for t in names.texts]
         for group in review.subgroups[1:]:
             assert group.level in texts
             assert {str(group.patients), str(group.events)} <= set(texts)
-        upright = [
-            line.get_xdata()[0] for line in gain.get_lines() if len(set(line.get_xdata())) == 1
-        ]
-        assert 0.0 in upright
-        assert review.subgroups[0].ibs_gain.value in upright
+
+        def upright(axes):
+            lines = axes.get_lines()
+            return {line.get_xdata()[0] for line in lines if len(set(line.get_xdata())) == 1}
+
+        assert {0.0, review.subgroups[0].ibs_gain.value} <= upright(gain)
+        # C has no line at that of everybody, to which a group's is not compared.
+        assert 0.5 in upright(c)
+        assert 1.0 in upright(ratio) & upright(slope)
         assert "too few to tell" in [t.get_text() for t in gain.texts]
 
     @pytest.mark.parametrize("name", ["models", "subgroups", "patterns", "modalities"])
@@ -213,7 +217,7 @@ def test_a_wide_interval_is_cut_and_does_not_flatten_the_others(review):
     wild = replace(others[0].ibs_gain, low=-50.0, high=50.0)
     odd = others[0].model_copy(update={"ibs_gain": wild})
     figure = DRAWS["subgroups"](review.model_copy(update={"subgroups": (first, odd, *others[1:])}))
-    axes = figure.axes[2]
+    axes = figure.axes[-1]
     assert np.ptp(axes.get_xlim()) < 0.2
     assert {"<", ">"} <= {line.get_marker() for line in axes.get_lines()}
 
