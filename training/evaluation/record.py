@@ -128,6 +128,8 @@ class Subgroup(_Part):
     """Integrated Brier score."""
     observed_expected: Estimate
     """Observed over expected events at the judged month nearest to half the horizon."""
+    expected_c: Number = math.nan
+    """Uno's C that the predictions expect of these patients: lower where they are more alike."""
     slope: Estimate = UNKNOWN
     """Calibration slope over the follow-up; NaN with fewer than 20 events, and in older records."""
     ranking_p: Number = math.nan
@@ -179,6 +181,8 @@ class Pattern(_Part):
     """Integrated Brier score."""
     observed_expected: Estimate
     """Observed over expected events at the judged month nearest to half the horizon."""
+    expected_c: Number = math.nan
+    """Uno's C that the predictions expect of these patients: lower where they are more alike."""
     slope: Estimate = UNKNOWN
     """Calibration slope over the follow-up; NaN with fewer than 20 events, and in older records."""
     ranking_p: Number = math.nan

@@ -23,11 +23,13 @@ import numpy as np
 from accomplice.data.arrays import Array, Bools
 from accomplice.data.cohort import Cohort
 from accomplice.data.study_parts import Feature
-from accomplice.training.estimators.intervals import Z95, Estimate
+from accomplice.training.estimators.hazard import TimeGrid
+from accomplice.training.estimators.intervals import Z95, Estimate, or_nan
 from accomplice.training.estimators.policy import EVENTS_TO_JUDGE
 from accomplice.training.evaluation.bootstrap import BootstrappedOutcome
 from accomplice.training.evaluation.record import Pattern, Subgroup
 from accomplice.training.metrics.joint_calibration import JointCalibration, joint_calibration
+from accomplice.training.metrics.model_based_concordance import model_based_concordance
 
 #: Maximum of levels of an ordinal clinical feature that makes subgroups.
 MOST_ORDINAL = 8
@@ -72,6 +74,7 @@ class Scored:
             "patients": len(group),
             "events": group.events,
             "uno_c": Estimate.of_draws(group.uno_c(self.risk[member])[0]),
+            "expected_c": or_nan(lambda: self._expected_c(member)),
             "ibs": Estimate.of_draws(group.draws.mean(self.brier[member])),
             "observed_expected": Estimate.of_draws(group.observed_expected(alive, self.month)),
             "slope": Estimate(math.nan) if own is None else own.slope,
@@ -88,6 +91,13 @@ class Scored:
     def enough(self, member: Bools) -> bool:
         """Return whether the members (n,) of a group have enough events to be judged."""
         return self.followed.take(member).events >= EVENTS_TO_JUDGE
+
+    def _expected_c(self, member: Bools) -> float:
+        """Return the C that predictions expect of the members, under proportional hazards."""
+        grid = TimeGrid(np.array([0.0, self.followed.horizon]))
+        cumulative = np.exp(self.log_hz[member])[:, None] * np.array([0.0, 1.0])
+        tau = self.followed.horizon
+        return model_based_concordance(self.risk[member], grid, cumulative, tau)
 
     def _seen(self, member: Bools) -> Bools:
         """Return which members (m,) had an event up to the horizon."""

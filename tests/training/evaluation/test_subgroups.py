@@ -82,6 +82,11 @@ def test_figures_are_the_metrics_of_the_group(scored, predicted):
     assert male.ibs.value == pytest.approx(scored.brier[member].mean())
     ratio = observed_expected(event, time, scored.alive[member], 36.0)
     assert male.observed_expected.value == pytest.approx(ratio)
+    hazard = np.exp(scored.log_hz[member])
+    first = hazard[:, None] / (hazard[:, None] + hazard) * -np.expm1(-(hazard[:, None] + hazard))
+    np.fill_diagonal(first, 0)
+    higher = scored.risk[member][:, None] > scored.risk[member]
+    assert male.expected_c == pytest.approx((first * higher).sum() / first.sum(), abs=1e-6)
     assert male.ibs_gain.value == pytest.approx(scored.gain[member].mean())
     assert found["all", ""].ibs_gain.low > 0
     assert male.uno_c.low < male.uno_c.value < male.uno_c.high

@@ -297,6 +297,7 @@ def _subgroup(i: int, feature: str, level: str, patients: int, events: int) -> S
         uno_c=span(c, half),
         ibs=span(0.187, half / 4),
         observed_expected=span(1 + 0.1 * math.sin(i), 1.7 / math.sqrt(events)),
+        expected_c=c + 0.02 * math.cos(i),
         slope=span(1 + 0.2 * math.cos(i), 2.5 / math.sqrt(events)),
         ranking_p=1.0,
         level_p=0.6,

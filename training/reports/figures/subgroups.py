@@ -54,6 +54,8 @@ class Row:
     """Matplotlib's marker of the value."""
     indented: bool = False
     """Whether the label is indented, below a heading."""
+    expected: tuple[float, ...] = ()
+    """Value that is expected in each panel, drawn as a hollow circle; NaN: none."""
 
 
 @dataclass(frozen=True)
@@ -103,13 +105,14 @@ def subgroups(review: Review) -> Figure | None:
             label = "everybody" if everybody else group.level
             counts = (group.patients, group.events)
             spans = (group.observed_expected, group.slope, group.uno_c, group.ibs_gain)
-            rows.append(Row(label, counts, spans, *look, indented=not everybody))
+            expected = (math.nan, math.nan, group.expected_c, math.nan)
+            rows.append(Row(label, counts, spans, *look, not everybody, expected))
     whole = next((s for s in review.subgroups if s.feature == "all"), None)
     gain = f"gain in Brier score\nover {short(review.strongest or 'baseline', 22)}"
     panels = (
         Panel("observed/expected events", 1.0),
         Panel("calibration slope", 1.0),
-        Panel("Uno's C", 0.5),
+        Panel("Uno's C\n(circle: expected)", 0.5),
         Panel(gain, 0.0, whole.ibs_gain.value if whole else math.nan),
     )
     return _forest(review, "Does it hold in subgroups?", rows, panels, ("patients", "events"))
@@ -202,9 +205,11 @@ def _forest(
     columns: tuple[str, ...] = (),
 ) -> Figure:
     """Draw a forest plot: labels and counts at the left, then one panel for each measure."""
-    figure = Figure(figsize=(6.0 + 1.75 * len(panels), 1.35 + 0.27 * len(rows)))
+    figure = Figure(figsize=(8.2 + 0.65 * len(panels), 1.35 + 0.27 * len(rows)))
+    # Names and counts keep their width beside more panels.
+    share = 0.75 + 0.275 * len(panels) if columns else 0.7
     names, *plotted = figure.subplots(
-        1, 1 + len(panels), width_ratios=[1.3 if columns else 0.7, *[1] * len(panels)], sharey=True
+        1, 1 + len(panels), width_ratios=[share, *[1] * len(panels)], sharey=True
     )
     names.set(ylim=(len(rows) - 0.4, -0.6 - bool(columns)), xlim=(0, 1))
     names.axis("off")
@@ -219,12 +224,14 @@ def _forest(
         for place, count in zip(places, row.counts, strict=False):
             names.text(place, y, str(count), ha="right", **style)
     for k, (axes, panel) in enumerate(zip(plotted, panels, strict=True)):
-        _intervals(axes, panel, [(y, r, r.spans[k]) for y, r in enumerate(rows) if r.spans])
+        _intervals(axes, panel, k, [(y, r, r.spans[k]) for y, r in enumerate(rows) if r.spans])
     heading(figure, title, subtitle(review))
     return figure
 
 
-def _intervals(axes: Axes, panel: Panel, rows: Sequence[tuple[int, Row, Estimate]]) -> None:
+def _intervals(
+    axes: Axes, panel: Panel, column: int, rows: Sequence[tuple[int, Row, Estimate]]
+) -> None:
     low, high = _axis_limits(panel, [span for _, _, span in rows])
     for y, row, span in rows:
         if not math.isfinite(span.value):
@@ -249,6 +256,9 @@ def _intervals(axes: Axes, panel: Panel, rows: Sequence[tuple[int, Row, Estimate
             ):
                 if cut:
                     axes.plot(end, y, arrow, color=row.colour, ms=5, clip_on=False)
+        wanted = row.expected[column] if row.expected else math.nan
+        if low <= wanted <= high:
+            axes.plot(wanted, y, "o", mfc=PAPER, mec=row.colour, ms=6)
         if low <= span.value <= high:
             axes.plot(span.value, y, row.marker, color=row.colour, ms=6)
     if math.isfinite(panel.reference):

@@ -16,7 +16,8 @@ def subgroups(review: Review, items: ReviewItems) -> Section:
     """Return the section on subgroups of patients, such as those of a centre."""
     against = review.strongest or "the strongest simple model"
     caption = f"Subgroups; the gain is in integrated Brier score over {against}"
-    head = ("group", "patients / events", "observed/expected", "slope", label("uno_c"), "gain")
+    figures = ("observed/expected", "slope", label("uno_c"), "C expected", "gain")
+    head = ("group", "patients / events", *figures)
     return section(
         "review",
         "subgroups",

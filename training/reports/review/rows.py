@@ -67,7 +67,7 @@ def calibration(judged: Iterable[CalibrationAt | Calibrated]) -> Rows:
 
 
 def subgroups(review: Review) -> Rows:
-    """Return a row for each group: counts, observed/expected, slope, Uno's C and gain in IBS."""
+    """Return a row for each group: counts, observed/expected, slope, C, expected C, gain in IBS."""
     return [
         (
             "everybody" if group.feature == "all" else f"{group.feature}: {group.level}",
@@ -75,6 +75,7 @@ def subgroups(review: Review) -> Rows:
             f"{group.observed_expected:.2f}",
             f"{group.slope:.2f}",
             str(group.uno_c),
+            f"{group.expected_c:.3f}" if math.isfinite(group.expected_c) else "–",
             f"{group.ibs_gain:+.3f}",
         )
         for group in review.subgroups
