@@ -82,6 +82,16 @@ class Patients:
         """(n,) 1 if treated, 0 if untreated, NaN if unknown; None if the study has no treatment."""
         return treated(self.study, self.values)
 
+    @property
+    def by_identifier(self) -> Ints:
+        """(n,) rows in the order of their identifiers; of the table, if the study names none.
+
+        Fits take patients in this order, so that they do not depend on that of the table.
+        """
+        if self.study.id is None:
+            return np.arange(len(self))
+        return np.argsort(self.ids, kind="stable")
+
     def prognostic(self) -> Self:
         """Return the patients without the feature of treatment, which the learners do not see."""
         if self.study.treatment is None:

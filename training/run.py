@@ -237,13 +237,16 @@ def fit_responses(patients: Patients, config: Config) -> dict[str, Response]:
         patients: training patients, with their labels.
         config: settings of the run.
     """
-    blind, found = patients.prognostic(), {}
+    order, found = patients.by_identifier, {}
+    blind = patients.prognostic().take(order)
     for name, endpoint in patients.study.endpoints.binary.items():
         label = patients.binary[name]
         if why_no_model(label) is not None:
             continue
-        inputs = (blind.study, blind.values, blind.centre, label, endpoint.features, config.seed)
-        probability = out_of_fold(*inputs)
+        table = (blind.study, blind.values, blind.centre, label[order])
+        inputs = (*table, endpoint.features, config.seed)
+        probability = np.empty_like(label)
+        probability[order] = out_of_fold(*inputs)
         judged = judge_response(
             label,
             probability,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from accomplice.data.arrays import Array, Bools
+from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.data.cohort import Cohort
 from accomplice.training.config import Config
 from accomplice.training.estimators.cox import baseline_hazard
@@ -29,12 +29,13 @@ def fit_baselines(prepared: Prepared, config: Config) -> tuple[Baseline, ...]:
     """
     listed = {KAPLAN_MEIER: (), **prepared.blind.study.baselines}
     time, event = prepared.cohort.outcome
+    order = prepared.cohort.by_identifier
     return tuple(
         Baseline(
             name,
             features,
             tuple(
-                _fit_fold(model, features, prepared.blind, time, event, ~out, config)
+                _fit_fold(model, features, prepared.blind, time, event, order[~out[order]], config)
                 for model, out in zip(prepared.models, prepared.held_out, strict=True)
             ),
         )
@@ -70,7 +71,7 @@ def _fit_fold(
     blind: Cohort,
     time: Array,
     event: Bools,
-    train: Bools,
+    train: Ints,
     config: Config,
 ) -> Anchor:
     """Fit one baseline on one training fold; without columns, all patients get one curve."""

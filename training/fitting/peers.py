@@ -92,18 +92,19 @@ def _out_of_fold(learner: Callable[[], Any], prepared: Prepared, budget: Budget)
     time, event = prepared.cohort.outcome
     repeats, total = len(prepared.fold), len(prepared.models)
     found = np.zeros((repeats, len(time), len(prepared.grid.edges)))
-    blind, pace = prepared.blind, budget.pace()
+    blind, pace, order = prepared.blind, budget.pace(), prepared.blind.by_identifier
     if budget.left() <= 0:
         return None
     for k, (model, out) in enumerate(zip(prepared.models, prepared.held_out, strict=True)):
         if k > 0 and not pace.another():
             return None
         X = model.preprocessor.linear(blind.values, blind.centre)
-        X, train = X[:, strongest_columns(X[~out], time[~out], event[~out])], ~out
+        train = order[~out[order]]
+        X = X[:, strongest_columns(X[train], time[train], event[train])]
         fitted = learner().fit(X[train], outcomes.from_arrays(event[train], time[train]))
         steps = fitted.predict_survival_function(X[out], return_array=True)
         months, edges = fitted.unique_times_, prepared.grid.edges
-        found[k * repeats // total, out] = at_edges(steps, months, edges, int(train.sum()))
+        found[k * repeats // total, out] = at_edges(steps, months, edges, len(train))
     return mean_curve(found)
 
 

@@ -90,14 +90,15 @@ def prepare(
         InputError: the cohort cannot be divided into folds; see :func:`folds.assign_folds`.
     """
     time, event = cohort.outcome
-    fold = assign_folds(cohort, time, event, config)
+    fold, order = assign_folds(cohort, time, event, config), cohort.by_identifier
     blind = cohort.prognostic()
     models: list[FoldModel] = []
     total = sum(int(assignment.max()) + 1 for assignment in fold)
     for assignment in fold:
         for k in range(int(assignment.max()) + 1):
             own = budget.share(1 / (total - len(models)))
-            models.append(_fit_fold(blind, time, event, assignment != k, config, own))
+            train = order[assignment[order] != k]
+            models.append(_fit_fold(blind, time, event, train, config, own))
             tick("folds", len(models), total)
     grid = _grid(time, event, cohort.horizon, config)
     return Prepared(cohort, blind, fold, tuple(models), grid, config.folds.by == "centre")
@@ -112,11 +113,11 @@ def _fit_fold(
     cohort: Cohort,
     time: Array,
     event: Bools,
-    train: Bools,
+    train: Ints,
     config: Config,
     budget: Budget,
 ) -> FoldModel:
-    """Fit preprocessing, time bins and learners on one fold's training patients (n,)."""
+    """Fit preprocessing, time bins and learners on the rows of one fold's training patients."""
     horizon = cohort.take(train).horizon
     centre = None if cohort.centre is None else cohort.centre[train]
     preprocessor = Preprocessor.fit(

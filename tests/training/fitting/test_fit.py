@@ -450,3 +450,18 @@ def test_leaving_one_centre_out_needs_centres(small_cohort, tiny_config):
     alone = replace(small_cohort, centre=None)
     with pytest.raises(InputError, match="names no centre column"):
         prepare(alone, configure(["folds.by=centre"], tiny_config))
+
+
+def test_the_order_of_patients_changes_nothing_but_rounding(small_cohort, tiny_config):
+    order = np.random.default_rng(3).permutation(len(small_cohort))
+    one, other = (
+        fit(prepare(each, tiny_config), tiny_config)
+        for each in (small_cohort, small_cohort.take(order))
+    )
+    np.testing.assert_array_equal(one.prepared.fold[:, order], other.prepared.fold)
+    np.testing.assert_allclose(one.blind[order], other.blind, rtol=1e-4, atol=1e-6)
+    for first, second in zip(one.effect.patients, other.effect.patients, strict=True):
+        np.testing.assert_allclose(first[order], second, rtol=1e-3, atol=1e-4)
+    values, centre = small_cohort.prognostic().values, small_cohort.centre
+    both = [made.ensemble.cumulative(values, centre) for made in (one, other)]
+    np.testing.assert_allclose(*both, rtol=1e-4, atol=1e-6)
