@@ -65,7 +65,12 @@ class Preprocessor(PreprocessorState):
 
     @classmethod
     def fit(
-        cls, study: Study, values: Array, centre: NDArray[np.str_] | None = None, bins: int = 8
+        cls,
+        study: Study,
+        values: Array,
+        centre: NDArray[np.str_] | None = None,
+        bins: int = 8,
+        everyone: Array | None = None,
     ) -> Self:
         """Return a preprocessor fitted on training patients.
 
@@ -75,6 +80,9 @@ class Preprocessor(PreprocessorState):
             centre: (n,) hospital; one with at least 50 known values of an expression feature gets a
                 scale of its own for that feature.
             bins: maximum of the embedding's bins for each feature; see ``EMBEDDED_WIDTH``.
+            everyone: (m, p) coded features of all patients, of whom those of other folds are fitted
+                on too: a level of a category that none of them has gets no column. By default
+                ``values``.
         """
         kinds = np.array([f.kind for f in study.features.values()])
         category, expression = kinds == "category", kinds == "expression"
@@ -106,7 +114,8 @@ class Preprocessor(PreprocessorState):
         del ordered
         begins, width = edges[:-1].T, np.diff(edges, axis=0).T
         embedded = total(len(z), lambda rows: zeroed(piecewise(z[rows][:, :, None], begins, width)))
-        levels = [(j, k) for j in np.flatnonzero(category).tolist() for k in _levels_of(study, j)]
+        seen = values if everyone is None else everyone
+        levels = [(j, k) for j in np.flatnonzero(category).tolist() for k in _indicated(seen[:, j])]
         owner, level = np.array(levels, dtype=int).reshape(-1, 2).T
         shown = total(len(z), lambda rows: (values[rows][:, owner] == level).astype(float))
         indicators = MissingIndicators.of(study.blocks)
@@ -226,11 +235,12 @@ class Preprocessor(PreprocessorState):
         for j, feature in enumerate(self.study.features.values()):
             if feature.kind == "expression":
                 values[j] = np.interp(self.mean[j], SCORES, self.reference[""][:, j])
-            elif feature.kind == "category" and len(feature.levels or ()) == 2:
-                values[j] = float(share[j, 1] >= 0.5)
             elif feature.kind == "category":
-                shares = [share[j, k] for k in range(len(feature.levels or ()))]
-                values[j] = float(np.argmax(shares))
+                shares = {k: part for (i, k), part in share.items() if i == j}
+                most = max(shares, key=shares.__getitem__, default=0)
+                # Of two levels one has a column.
+                other = len(shares) == 1 and shares[most] < 0.5
+                values[j] = float(int(most == 0) if other else most)
             elif feature.levels is not None:
                 values[j] = np.rint(values[j])
         return values
@@ -277,7 +287,7 @@ class Preprocessor(PreprocessorState):
         return found
 
 
-def _levels_of(study: Study, j: int) -> range:
-    """Return the levels of a category that get an indicator: all, or the second of two."""
-    levels = list(study.features.values())[j].levels or ()
-    return range(1, 2) if len(levels) == 2 else range(len(levels))
+def _indicated(values: Array) -> list[int]:
+    """Return the levels of a category (n,) with an indicator: all seen, or the second of two."""
+    seen = [int(k) for k in np.unique(values[~np.isnan(values)])]
+    return seen[1:] if len(seen) == 2 else seen

@@ -121,7 +121,7 @@ def _fit_fold(
     horizon = cohort.take(train).horizon
     centre = None if cohort.centre is None else cohort.centre[train]
     preprocessor = Preprocessor.fit(
-        cohort.study, cohort.values[train], centre, config.net.embedding_bins
+        cohort.study, cohort.values[train], centre, config.net.embedding_bins, cohort.values
     )
     grid = _grid(time[train], event[train], horizon, config)
     first = next(iter(cohort.study.blocks))

@@ -465,3 +465,18 @@ def test_the_order_of_patients_changes_nothing_but_rounding(small_cohort, tiny_c
     values, centre = small_cohort.prognostic().values, small_cohort.centre
     both = [made.ensemble.cumulative(values, centre) for made in (one, other)]
     np.testing.assert_allclose(*both, rtol=1e-4, atol=1e-6)
+
+
+def test_a_level_that_nobody_has_changes_nothing(small_cohort, tiny_config):
+    study = small_cohort.study
+    clinical = study.modalities["clinical"]
+    assert clinical["sex"].kind == "category"
+    sex = clinical["sex"].model_copy(update={"levels": (*clinical["sex"].levels, "Other")})
+    more = study.model_copy(
+        update={"modalities": {**study.modalities, "clinical": {**clinical, "sex": sex}}}
+    )
+    made = [
+        fit(prepare(each, tiny_config), tiny_config).blind
+        for each in (small_cohort, replace(small_cohort, study=more))
+    ]
+    np.testing.assert_array_equal(*made)
