@@ -125,8 +125,8 @@ def smooth_calibration(event: Bools, expected: Reals, whole: Reals) -> SmoothCal
         return None
     moved = np.random.default_rng(0).normal(size=(DRAWS, 2 + bends)) @ root.T
 
-    ends = np.quantile(alive, DRAWN)
-    at = np.unique(np.linspace(*np.clip(ends.round(2), CLIP, 1 - CLIP), POINTS))
+    first, last = np.quantile(alive, DRAWN).round(2).clip(CLIP, 1 - CLIP).tolist()
+    at = np.unique(np.linspace(first, last, POINTS))
     on_curve = basis(np.log(-np.log(at)))
     curve, se = on_curve @ theta, np.linalg.norm(on_curve @ root, axis=1)
     reach = np.quantile(np.abs(moved @ on_curve.T / se).max(axis=1), 0.95) * se

@@ -28,8 +28,8 @@ from accomplice.training.validation.validation import difference
 GRID = TimeGrid(np.linspace(0.0, 60.0, 13))
 #: Months at which calibration is judged.
 MONTHS = (12.0, 36.0, 60.0)
-#: Cohorts of each cell, and bootstrap draws of each.
-COHORTS, DRAWS = 1000, 200
+#: Cohorts of each cell of the curve, pairs of cohorts of the case mix, and bootstrap draws of each.
+COHORTS, PAIRS, DRAWS = 400, 200, 100
 
 
 @dataclass(frozen=True)
@@ -145,14 +145,12 @@ def _judged(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print coverage of the band, false alarms of the ICI, and verdicts on the case mix."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cohorts", type=int, default=COHORTS)
-    cohorts = parser.parse_args(arguments).cohorts
-    print(f"smooth calibration, {cohorts} cohorts a line; months {MONTHS}")
+    argparse.ArgumentParser(description=__doc__).parse_args(arguments)
+    print(f"smooth calibration, {COHORTS} cohorts a line; months {MONTHS}")
     print("band holds the truth, ICI of right predictions beyond chance")
     for name, world in RIGHT.items():
         for n in (200, 400, 1000):
-            cells = band(world, n, cohorts).values()
+            cells = band(world, n, COHORTS).values()
             held, beyond = (
                 " / ".join(f"{v:.1%}" for v in each) for each in zip(*cells, strict=True)
             )
@@ -160,14 +158,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print("ICI beyond chance where it should be")
     for slope in (0.7, 1.5):
         for n in (200, 400, 800):
-            cells = band(World(slope=slope), n, cohorts).values()
+            cells = band(World(slope=slope), n, COHORTS).values()
             print(f"  slope {slope}, {n} patients: " + " / ".join(f"{b:.1%}" for _, b in cells))
     print(
         "C certainly lower than in training (1000 patients), and beyond the case mix; mean change"
     )
     for name, world in CASE_MIX.items():
         for n in (200, 400, 1000):
-            raw, beyond, fall = lower(world, n, 1000, cohorts, DRAWS)
+            raw, beyond, fall = lower(world, n, 1000, PAIRS, DRAWS)
             print(f"  {name}, {n} patients: {raw:.1%}; {beyond:.1%}; {fall:+.3f}")
 
 
