@@ -186,12 +186,14 @@ def judged_horizon(time: Array, event: Bools, horizon: float) -> float:
     return min(horizon, max(last, float(time[event].min())), float(np.nextafter(time.max(), 0)))
 
 
-def nelson_aalen(time: Array, event: Bools) -> Array:
+def nelson_aalen(time: Array, event: Bools, weight: Array | None = None) -> Array:
     """Return the Nelson-Aalen cumulative hazard at each patient's own time.
 
     Args:
         time: (n,) follow-up.
         event: (n,) whether the event was seen.
+        weight: (n,) hazard ratio of each patient, by whose sum the patients at risk count (Breslow,
+            Biometrics 1974); None: 1 for all.
 
     Returns:
         (n,) Σ d / Y over the times up to the patient's, with d events among Y at risk (Aalen,
@@ -201,6 +203,6 @@ def nelson_aalen(time: Array, event: Bools) -> Array:
         >>> nelson_aalen(np.array([1.0, 2.0, 2.0, 3.0]), np.array([True, True, False, True]))
         array([0.25      , 0.58333333, 0.58333333, 1.58333333])
     """
-    times, place, count = np.unique(time, return_inverse=True, return_counts=True)
-    at_risk = count[::-1].cumsum()[::-1]
+    times, place = np.unique(time, return_inverse=True)
+    at_risk = np.bincount(place, weight, len(times))[::-1].cumsum()[::-1]
     return np.asarray(np.cumsum(np.bincount(place, event, len(times)) / at_risk)[place])

@@ -13,7 +13,6 @@ from accomplice.data.arrays import Array
 from accomplice.data.cohort import Cohort
 from accomplice.data.errors import InputError, some
 from accomplice.data.preprocessing.preprocessor import Preprocessor
-from accomplice.training.estimators.kaplan_meier import nelson_aalen
 from accomplice.training.estimators.multiple_imputation import impute
 
 #: Standard deviation below which a column is constant.
@@ -85,7 +84,7 @@ class Adjustments:
     ) -> Self:
         """Impute the features that are adjusted for, and a score.
 
-        The joint distribution includes the event, its cumulative hazard, and the treatment.
+        The treatment is in the models of the imputation too.
 
         Args:
             covariates: features of n patients.
@@ -109,8 +108,8 @@ class Adjustments:
             return cls(fitted, place, columns[None], ())
         time, event = cohort.outcome
         treated = [] if cohort.treated is None else [cohort.treated]
-        joint = [columns, with_it, *treated, event, nelson_aalen(time, event)]
-        drawn = impute(np.column_stack(joint), seed)[:, :, : columns.shape[1]]
+        joint = np.column_stack([columns, with_it, *treated])
+        drawn = impute(joint, time, event, seed)[:, :, : columns.shape[1]]
         names = dict.fromkeys(of[i] for i, gone in zip(listed, missing, strict=True) if gone)
         return cls(fitted, place, drawn, tuple(names))
 

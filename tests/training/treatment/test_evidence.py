@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -11,6 +12,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from accomplice.training.config import configure
+from accomplice.training.estimators.hazard_ratios import HazardRatio
+from accomplice.training.estimators.logistic import logit
+from accomplice.training.estimators.proportional_hazards import zph_test
 from accomplice.training.treatment.compared import compared
 from accomplice.training.treatment.evidence import sentences
 from accomplice.training.treatment.expected_events import fitted_rates
@@ -22,6 +26,8 @@ from accomplice.training.treatment.judging import (
     evidence,
     permuted,
 )
+from accomplice.training.treatment.missing_confounders import MissingConfounders
+from accomplice.training.treatment.sensitivity import Unrecorded
 from accomplice.training.treatment.trial_range import TrialRange
 
 untimed = settings(deadline=None)
@@ -130,6 +136,37 @@ class TestEvidence:
         judged = evidence(replace(fitted.effect, cohort=early), CONFIG)
         assert "immortal" in sentences(judged)["alarm"]
 
+    def test_proportionality_is_tested_beside_prognosis_and_propensity(self, tiny_trained, found):
+        fitted = tiny_trained.primary.fitted
+        crossed, cohort = fitted.effect, fitted.prepared.cohort
+        rows = crossed.rows
+        beside = [np.log(crossed.cumulative[rows, -1]), logit(crossed.patients.propensity[rows])]
+        X = np.column_stack([crossed.treated[rows], *beside])
+        time, event = cohort.outcome
+        expected = zph_test(X, time[rows], event[rows])[0]
+        assert found.over_time.p == pytest.approx(expected.p_value)
+
+    def test_later_landmarks_start_with_the_studys(self, found):
+        (month, hr), *later = found.over_time.ratios
+        assert month == found.landmark
+        assert hr == found.hr["landmark"]
+        assert all(b.events < a.events for (_, a), (_, b) in pairwise(found.over_time.ratios))
+        assert [m for m, _ in later] == sorted(m for m, _ in later)
+
+    def test_months_gained_agree_with_the_gain_of_survival(self, found):
+        longest = (found.horizon - found.landmark) * max(abs(found.ate.low), abs(found.ate.high))
+        assert found.rmst.low < found.rmst.value < found.rmst.high
+        assert abs(found.rmst.value) < 2 * longest
+        said = sentences(found)
+        assert f"{found.rmst:.1f} months" in said["over_time"]
+        assert "(E-value" in said["unrecorded"]
+
+    def test_a_ratio_that_is_certain_needs_a_confounder(self, found):
+        hr = found.hr | {"landmark": HazardRatio.of(np.log(0.5), 0.1, 100, 50)}
+        sure = replace(found, hr=hr, unrecorded=Unrecorded.of(hr["landmark"]))
+        assert "to move its interval there, 2." in sentences(sure)["unrecorded"]
+        assert sure.to_json()["unrecorded_confounder"]["e_value_limit"] > 1.9
+
     def test_json_has_no_patient_and_no_nan(self, found):
         plain = json.loads(json.dumps(found.to_json(), allow_nan=False))
         assert set(plain["sentences"]) >= {
@@ -198,7 +235,10 @@ class TestEvidence:
         cohort, grid = fitted.prepared.cohort, fitted.prepared.grid
         rows = compared(cohort)
         strong = np.arange(len(cohort)) % 10 < 10 * share
-        halves = _halves(fitted.effect, np.where(strong[rows], 0.2, -0.1))
+        draws = np.zeros((1, len(cohort), 0))
+        gaps, place = np.zeros(len(cohort), dtype=bool), np.array([], dtype=int)
+        none = MissingConfounders((), gaps, draws[0], place, draws)
+        halves = _halves(fitted.effect, np.where(strong[rows], 0.2, -0.1), none)
         for half, part in zip(halves, (strong, ~strong), strict=True):
             terms = fitted.effect.terms
             expected = fitted_rates(cohort, fitted.blind, grid, chance, rows & part, terms)
