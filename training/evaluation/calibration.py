@@ -108,7 +108,11 @@ class Calibrated:
 
 
 def calibrated(
-    followed: BootstrappedOutcome, grid: TimeGrid, cumulative: Array, months: Sequence[float]
+    followed: BootstrappedOutcome,
+    grid: TimeGrid,
+    cumulative: Array,
+    months: Sequence[float],
+    share: Array | None = None,
 ) -> tuple[Calibrated, ...]:
     """Judge the calibration of cumulative hazards at each month.
 
@@ -117,13 +121,14 @@ def calibrated(
         grid: the j bins of the curves.
         cumulative: (n, j + 1) cumulative hazards at the grid's edges.
         months: months at which calibration is judged; the horizon in place of later ones.
+        share: (n,) weight of each patient in the slope; None: all alike.
     """
     found = []
     for month in months:
         at = min(month, followed.horizon)
         event, expected = _by_month(followed, grid, cumulative, at)
         alive = survival_at(followed, grid, cumulative, at)
-        slope = Estimate.of_draws(slopes(followed, alive, month))
+        slope = Estimate.of_draws(slopes(followed, alive, month, share))
         ratio = Estimate.of_draws(followed.observed_expected(alive, month))
         intercept = calibration_intercept(event, expected)
         smooth = smooth_calibration(event, expected, grid.at(cumulative, np.array([at]))[:, 0])
@@ -185,7 +190,9 @@ def expected_events(
     return grid.at_own(cumulative, time), np.asarray(np.log(np.maximum(whole, 1e-300)))
 
 
-def slopes(followed: BootstrappedOutcome, alive: Array, month: float) -> Array:
+def slopes(
+    followed: BootstrappedOutcome, alive: Array, month: float, share: Array | None = None
+) -> Array:
     """Return the calibration slope of `metrics.calibration.calibration_at` (1 + d,).
 
     It is that of all patients, then of each of d draws; NaN where it is undefined.
@@ -194,6 +201,7 @@ def slopes(followed: BootstrappedOutcome, alive: Array, month: float) -> Array:
         followed: outcomes of n patients, and bootstrap draws.
         alive: (n,) predicted survival at the month.
         month: month by which the event is predicted; the horizon in place of a later one.
+        share: (n,) weight of each patient beside that of censoring; None: all alike.
     """
     at, draws = min(month, followed.horizon), followed.draws
     case = followed.event & (followed.time <= at)
@@ -206,6 +214,7 @@ def slopes(followed: BootstrappedOutcome, alive: Array, month: float) -> Array:
         weight = inverse_censoring(followed.weights, np.minimum(followed.time, at), known)
     except UndefinedMetricError:
         return undefined
+    weight = weight if share is None else weight * share
     x = x - np.average(x, weights=weight)
     if draws.exact:
         return _fit(case[known], x[known], draws.patient_counts[:, known] * weight[known])[:, 1]

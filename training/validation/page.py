@@ -199,7 +199,7 @@ def update(validation: Validation) -> Section:
         "unit of log time; priors hold them near no update where events are few.",
         "The form of the update is chosen by the likelihood of held-out patients. The check below "
         f"repeats the choice: each of {folds} parts of the patients is predicted by an update that "
-        "was chosen and fitted on the others.",
+        "was chosen and fitted on the others; slopes are the mean of the parts' own.",
         "At any one month patients keep their order, so that discrimination stays as it is. Check "
         "the updated model on patients to come: these are the ones it was updated by.",
     )

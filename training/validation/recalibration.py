@@ -27,9 +27,10 @@ import numpy as np
 
 from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.data.errors import InputError
-from accomplice.training.estimators.hazard import TimeGrid
+from accomplice.training.estimators.hazard import TimeGrid, log_risk
 from accomplice.training.estimators.newton import climb
 from accomplice.training.estimators.policy import EVENTS_TO_UPDATE
+from accomplice.training.evaluation.calibration import evened
 from accomplice.training.learners.stack import Stack
 from accomplice.training.models.ensemble import Ensemble
 from accomplice.training.progress import Tick, silent
@@ -108,6 +109,25 @@ class Recalibration:
     """Form -> log-likelihood of held-out patients, minus that of no update."""
     chosen: dict[str, int]
     """Form -> number of the check's folds in which it was chosen."""
+    fold: Ints
+    """(n,) fold of the check in which the patient is held out, from 0."""
+
+    @property
+    def within_folds(self) -> tuple[Array, Array]:
+        """``held_out`` with the folds on one level, and each patient's weight (n,) in a slope.
+
+        Pooled as they are, the folds' different updates would make the slope too low: their levels
+        run against the outcomes, and an update that leaves predictions too extreme would have the
+        most information. A fold weighs by 1 / variance of its log-hazards, so that the slope is the
+        mean of the folds' slopes.
+        """
+        level = evened(self.held_out, self.fold)
+        risk = log_risk(level)
+        size = np.bincount(self.fold)
+        mean = np.bincount(self.fold, risk) / size
+        spread = np.bincount(self.fold, (risk - mean[self.fold]) ** 2) / size
+        share = 1 / np.maximum(spread, 1e-9)[self.fold]
+        return level, share / share.mean()
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,7 +204,7 @@ def recalibrate(
     gains = _gains(patients, rng)
     update = fit_update(patients, _best(gains))
     tick("recalibration", FOLDS + 1, FOLDS + 1)
-    return Recalibration(update, held_out, finish(held_out), gains, chosen)
+    return Recalibration(update, held_out, finish(held_out), gains, chosen, fold)
 
 
 def fit_update(patients: _Patients, form: str) -> Update:

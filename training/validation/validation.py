@@ -188,8 +188,9 @@ def validate(
         served = judge_predicted(
             replace(predicted, curves=after, served=made.held_out, baselines=before), config
         )
-        at_months = calibrated(followed, grid, made.held_out, months)
-        joint = calibrated_jointly(followed, grid, made.held_out)
+        level, share = made.within_folds
+        at_months = calibrated(followed, grid, level, months, share)
+        joint = calibrated_jointly(followed, grid, level)
         repaired = Repaired(made, again, served, at_months, joint)
     responses, unjudged = judge_labels(external, cohort, config)
     return Validation(

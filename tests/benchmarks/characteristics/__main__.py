@@ -5,13 +5,22 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 
-from tests.benchmarks.characteristics import advice, calibration, centres, positivity
+from tests.benchmarks.characteristics import (
+    advice,
+    calibration,
+    centres,
+    gate,
+    positivity,
+    verdicts,
+)
 
 #: Name -> prints one table.
 TABLES: dict[str, Callable[[], None]] = {
     "advice": lambda: advice.main([]),
     "calibration": lambda: calibration.main([]),
     "centres": lambda: centres.main([]),
+    "gate": lambda: gate.main([]),
+    "verdicts": lambda: verdicts.main([]),
     "positivity": lambda: positivity.main([]),
 }
 

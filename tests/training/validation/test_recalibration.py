@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from accomplice.data.errors import InputError
-from accomplice.training.estimators.hazard import TimeGrid
+from accomplice.training.estimators.hazard import TimeGrid, survival
 from accomplice.training.evaluation.bootstrap import BootstrappedOutcome
-from accomplice.training.evaluation.calibration import calibrated
+from accomplice.training.evaluation.calibration import calibrated, slopes
 from accomplice.training.learners.stack import Stack
 from accomplice.training.validation.recalibration import NO_UPDATE, Update, recalibrate
 
@@ -66,6 +66,25 @@ class TestRecovery:
         assert after.slope.low <= 1 <= after.slope.high
         assert sum(found.chosen.values()) == 5
         assert found.gains[found.update.form] == max(found.gains.values())
+
+
+def test_the_check_s_slope_is_that_of_patients_to_come():
+    held, fresh = [], []
+    for seed in range(12):
+        curves, time, event = drawn(110, slope=0.6, seed=seed)
+        found = recalibrate(curves, asis, time, event, GRID, seed)
+        followed = BootstrappedOutcome.of(time, event, GRID.horizon, 0, 0)
+        level, share = found.within_folds
+        parts = [
+            slopes(followed, survival(GRID.at(h, np.array([36.0])))[:, 0], 36.0, w)[0]
+            for h, w in ((found.held_out, None), (level, share))
+        ]
+        held.append(parts)
+        # An update's slope among patients to come is 0.6 over its own.
+        fresh.append(0.6 / found.update.slope)
+    pooled, within = np.mean(held, axis=0)
+    assert pooled < np.mean(fresh) - 0.1
+    assert within == pytest.approx(np.mean(fresh), abs=0.15)
 
 
 @pytest.mark.parametrize("seed", range(3))
