@@ -306,6 +306,7 @@ def _missed(
     preprocessor: Preprocessor,
     propensity: Propensity,
 ) -> Array:
-    """Return the terms (n, q) of :func:`expected_events.missed_terms` for a fit's own patients."""
+    """Return what the curves leave out (n, q) of a fit's own patients; see ``missed_terms``."""
     X = preprocessor.linear(cohort.prognostic().values, cohort.centre)[:, propensity.columns]
-    return missed_terms(cohort, cumulative, grid, chance, X, propensity.terms).of(X)
+    found = missed_terms(cohort, cumulative, grid, chance, X, propensity.terms)
+    return found.with_parts(X)

@@ -85,11 +85,11 @@ def missed_terms(
     """
     _, treated = treatment_and_status(cohort)
     rows = compared(cohort)
-    fitted = fitted_rates(cohort, cumulative, grid, propensity, rows, of_treatment.of(X))
+    fitted = fitted_rates(cohort, cumulative, grid, propensity, rows, of_treatment.with_parts(X))
     used = X[rows]
-    base = np.column_stack([(treated - propensity)[rows], used, of_treatment.of(used)])
-    found = chosen(base, candidates(used), fitted.event - fitted.rate, fitted.rate)
-    return of_treatment.joined(found)
+    others = np.column_stack([(treated - propensity)[rows], of_treatment.of(used)])
+    residual = fitted.event - fitted.rate
+    return of_treatment.joined(chosen(used, candidates(used), residual, fitted.rate, others))
 
 
 def _precision(sd: Array, columns: int) -> Array:

@@ -2,10 +2,10 @@
 
 Rosenbaum and Rubin, "The central role of the propensity score in observational studies for causal
 effects", Biometrika 1983. It is as flexible as the learners of the outcome: a mixture of a ridge
-logistic regression on the linear design, one with steps, hinges and products beside it, and boosted
-trees, weighted by the cross-validated likelihood (van der Laan, Polley and Hubbard, "Super
-learner", Stat Appl Genet Mol Biol 2007). Regions in which an arm is missing are counted beside the
-models.
+logistic regression, with the steps, hinges and products that it needs beside the linear design, and
+of boosted trees, weighted by the cross-validated likelihood (van der Laan, Polley and Hubbard,
+"Super learner", Stat Appl Genet Mol Biol 2007). Regions in which an arm is missing are counted
+beside the models.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.optimize import minimize_scalar
 
 from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.data.splits import stratified_folds
@@ -37,10 +38,8 @@ RAREST = 0.01
 FOLDS = 5
 #: Penalties tried, from strong to weak.
 TRIED = PENALTIES[::2]
-#: Weight below which a model is left out of the mixture.
+#: Weight below which the trees are left out.
 LEAST_WEIGHT = 0.02
-#: Steps of the ascent to the weights.
-STEPS = 200
 
 
 @dataclass(frozen=True)
@@ -49,28 +48,23 @@ class Propensity:
 
     columns: Ints
     """(c,) indices of the columns of the linear design that are used."""
-    weights: Array
-    """(3,) weights of the models in the mixture: linear, with terms, trees; they sum to 1."""
-    linear: Logistic
-    """Regression on these columns."""
+    model: Logistic
+    """Regression on these columns, and the terms after them."""
     terms: Terms
     """Steps, hinges and products of these columns."""
-    bent: Logistic | None
-    """Regression on the columns and the terms; None where its weight is 0."""
     trees: BoostedPropensity | None
-    """Boosted trees on the columns; None where their weight is 0."""
+    """Boosted trees on the columns; None if they have no weight."""
+    weight: float
+    """Weight of the trees in the mixture, from 0 to 1; the regression has the rest."""
     regions: Regions
     """Regions in which an arm is missing."""
 
     def chance(self, X: Array) -> Array:
         """Return the propensity (n,), clipped to [RAREST, 1 − RAREST], for a design X (n, p)."""
         used = X[:, self.columns]
-        chance = self.weights[0] * self.linear.probability(used)
-        if self.bent is not None:
-            design = np.concatenate([used, self.terms.of(used)], axis=1)
-            chance = chance + self.weights[1] * self.bent.probability(design)
+        chance = self.model.probability(self.terms.beside(used))
         if self.trees is not None:
-            chance = chance + self.weights[2] * self.trees.probability(used)
+            chance = (1 - self.weight) * chance + self.weight * self.trees.probability(used)
         chance = self.regions.bound(used, chance)
         return np.minimum(np.maximum(chance, RAREST), 1 - RAREST)
 
@@ -78,35 +72,32 @@ class Propensity:
         """Return the fitted state as plain data."""
         return {
             "columns": self.columns.tolist(),
-            "model": self.linear.to_json(),
-            "weights": self.weights.tolist(),
+            "model": self.model.to_json(),
             "terms": self.terms.to_json(),
-            "bent": None if self.bent is None else self.bent.to_json(),
             "trees": None if self.trees is None else self.trees.to_json(),
+            "weight": self.weight,
             "regions": self.regions.to_json(),
         }
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> Propensity:
-        """Rebuild from :meth:`to_json`; in older bundles only columns and linear model are kept."""
-        columns, linear = np.array(raw["columns"], dtype=int), Logistic.from_json(raw["model"])
-        if "weights" not in raw:
-            return only_linear(columns, linear)
+        """Rebuild from :meth:`to_json`; older bundles hold columns and a linear model alone."""
+        columns, model = np.array(raw["columns"], dtype=int), Logistic.from_json(raw["model"])
+        if "terms" not in raw:
+            return only_linear(columns, model)
         return cls(
             columns,
-            np.array(raw["weights"], dtype=float),
-            linear,
+            model,
             Terms.from_json(raw["terms"]),
-            None if raw["bent"] is None else Logistic.from_json(raw["bent"]),
             None if raw["trees"] is None else BoostedPropensity.from_json(raw["trees"]),
+            raw["weight"],
             Regions.from_json(raw["regions"]),
         )
 
 
-def only_linear(columns: Ints, linear: Logistic) -> Propensity:
+def only_linear(columns: Ints, model: Logistic) -> Propensity:
     """Return the propensity of a logistic regression alone, on columns (c,) of the design."""
-    weights = np.array([1.0, 0.0, 0.0])
-    return Propensity(columns, weights, linear, Terms.none(), None, None, Regions.none())
+    return Propensity(columns, model, Terms.none(), None, 0.0, Regions.none())
 
 
 def fit_propensity(X: Array, treated: Array, seed: int, columns: Ints | None = None) -> Propensity:
@@ -130,57 +121,51 @@ def fit_propensity(X: Array, treated: Array, seed: int, columns: Ints | None = N
     X = X[:, columns]
     rarer = int(min(label.sum(), (~label).sum()))
     if rarer < FOLDS or not len(columns):
-        linear = fit_logistic(X, label, TRIED[0] * max(rarer, 1))
-        return only_linear(columns, linear)
+        return only_linear(columns, fit_logistic(X, label, TRIED[0] * max(rarer, 1)))
     fold = stratified_folds(label, np.arange(len(label), dtype=float), FOLDS, seed)
-    penalty, flat, models = _cross_validated([X] * FOLDS, label, fold)
-    linear = fit_logistic(X, label, penalty)
+    penalty, chance, models = _cross_validated([X] * FOLDS, label, fold)
+    model = fit_logistic(X, label, penalty)
+    terms = _terms(X, label, model)
     by_fold = [_terms(X[fold != k], label[fold != k], m) for k, m in enumerate(models)]
-    terms = _terms(X, label, linear)
-    designs = [np.concatenate([X, each.of(X)], axis=1) for each in by_fold]
-    held_out = [flat]
-    bent = None
-    if any(len(each.left) for each in [*by_fold, terms]):
-        bent_penalty, curved, _ = _cross_validated(designs, label, fold)
-        bent = fit_logistic(np.concatenate([X, terms.of(X)], axis=1), label, bent_penalty)
-        held_out.append(curved)
-    else:
-        held_out.append(np.zeros(len(X)))
+    if any(len(each.left) for each in (terms, *by_fold)):
+        penalty, bent, _ = _cross_validated([each.beside(X) for each in by_fold], label, fold)
+        if _log_likelihood(label, bent) > _log_likelihood(label, chance):
+            model, chance = fit_logistic(terms.beside(X), label, penalty), bent
+        else:
+            terms = Terms.none()
     trees, grown = boost_propensity(X, label, seed)
-    held_out.append(grown)
-    weights = mixture(np.where(label, held_out, 1 - np.array(held_out)) * (1 - 2e-9) + 1e-9)
-    if bent is None:
-        weights[1] = 0.0
-    weights = np.where(weights < LEAST_WEIGHT, 0.0, weights)
-    weights /= weights.sum()
-    return Propensity(
-        columns,
-        weights,
-        linear,
-        terms if weights[1] else Terms.none(),
-        bent if weights[1] else None,
-        trees if weights[2] else None,
-        rare_regions(X, label),
-    )
+    weight = likeliest_weight(_of_labels(label, chance), _of_labels(label, grown))
+    weight = weight if weight >= LEAST_WEIGHT else 0.0
+    regions = rare_regions(X, label)
+    return Propensity(columns, model, terms, trees if weight else None, weight, regions)
 
 
-def mixture(likelihood: Array) -> Array:
-    """Return the weights (m,) of a mixture that make observed labels likeliest.
-
-    They are found by the EM algorithm, from equal weights.
+def likeliest_weight(first: Array, second: Array) -> float:
+    """Return the weight of the second of two models whose mixture makes the labels likeliest.
 
     Args:
-        likelihood: (m, n) probability of each of n labels by each of m models.
+        first: (n,) probability of each observed label by the first model, above 0.
+        second: (n,) the same by the second.
 
     Example:
-        >>> mixture(np.array([[0.9, 0.8], [0.5, 0.5]])).round(2)
-        array([1., 0.])
+        >>> first, second = np.array([0.9, 0.8]), np.array([0.5, 0.5])
+        >>> round(likeliest_weight(first, second), 3)
+        0.0
     """
-    weights = np.full(len(likelihood), 1 / len(likelihood))
-    for _ in range(STEPS):
-        part = weights[:, None] * likelihood
-        weights = (part / part.sum(axis=0)).mean(axis=1)
-    return weights
+
+    def loss(weight: float) -> float:
+        return -float(np.log((1 - weight) * first + weight * second).sum())
+
+    return float(minimize_scalar(loss, bounds=(0.0, 1.0), method="bounded").x)
+
+
+def _of_labels(label: Bools, chance: Array) -> Array:
+    """Return the probability (n,) of each label, at least a little above 0."""
+    return np.maximum(np.where(label, chance, 1 - chance), 1e-6)
+
+
+def _log_likelihood(label: Bools, chance: Array) -> float:
+    return float(np.log(_of_labels(label, chance)).sum())
 
 
 def _terms(X: Array, label: Bools, linear: Logistic) -> Terms:

@@ -58,6 +58,18 @@ class Terms:
         made /= self.sd
         return made
 
+    def beside(self, X: Array) -> Array:
+        """Return a design X (n, p) with the terms after its columns (n, p + c)."""
+        return np.concatenate([X, self.of(X)], axis=1)
+
+    def with_parts(self, X: Array) -> Array:
+        """Return the columns of X (n, p) of which the terms are made, then the terms (n, q).
+
+        A straight line through a step or bend is too steep beside it: both are fitted together.
+        """
+        parts = np.union1d(self.left, self.right[self.right >= 0])
+        return np.concatenate([X[:, parts], self.of(X)], axis=1)
+
     def take(self, kept: Ints) -> Terms:
         """Return the terms at positions ``kept`` (k,)."""
         return Terms(*(array[kept] for array in vars(self).values()))
@@ -110,19 +122,23 @@ def candidates(X: Array, strength: Array | None = None) -> Terms:
     return Terms(found.left, found.right, knot, mean, np.maximum(sd, 0.05)).take(varied)
 
 
-def chosen(X: Array, terms: Terms, residual: Array, variance: Array) -> Terms:
+def chosen(
+    X: Array, terms: Terms, residual: Array, variance: Array, others: Array | None = None
+) -> Terms:
     """Return the terms that explain more of a fit's residuals than chance, the strongest first.
 
     Args:
-        X: (n, p) design of the fit, linear in its columns.
+        X: (n, p) design of which the terms are made; the fit is linear in its columns.
         terms: the candidates.
         residual: (n,) observed less expected.
         variance: (n,) variance of the residuals.
+        others: (n, q) further columns of the fit.
     """
-    if X.shape[1] > len(X) // 4 or not len(terms.left):
+    fitted = np.column_stack([np.ones(len(X)), X] + ([] if others is None else [others]))
+    if fitted.shape[1] > len(X) // 4 or not len(terms.left):
         return terms.take(np.empty(0, dtype=int))
     root = np.sqrt(np.maximum(variance, 1e-9))[:, None]
-    basis, _ = np.linalg.qr(root * np.column_stack([np.ones(len(X)), X]))
+    basis, _ = np.linalg.qr(root * fitted)
     made, left = root * terms.of(X), residual / root[:, 0]
     whole = (made**2).sum(axis=0)
     made -= basis @ (basis.T @ made)

@@ -633,7 +633,10 @@ class TestKeeping:
                 assert len(found["trees"]["step"]) < most
             assert len(found["terms"]["left"]) <= MOST_TERMS
             assert len(found["regions"]["column"]) < 3 * len(found["columns"])
-            each["propensity"] = found["model"]
+            assert len(found["model"]["beta"]) == len(found["columns"]) + len(
+                found["terms"]["left"]
+            )
+            del each["propensity"]
         assert len(numbers_in(plain[0])) == len(numbers_in(plain[1]))
 
 

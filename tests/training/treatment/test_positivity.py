@@ -52,7 +52,7 @@ def test_a_lower_tail_with_one_exception():
     assert ((chance < RARE) == [True, True, False]).all()
     assert ((found.share > 0) & (found.share < RARE)).all()
     # A model that gives less is left as it is.
-    assert (found.bound(X, np.full(400, 0.01)) == 0.01).all()
+    assert (found.bound(X, np.full(400, 0.001)) == 0.001).all()
 
 
 def test_a_corner_of_two_columns():

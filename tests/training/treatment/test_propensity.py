@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accomplice.training.estimators.logistic import Logistic, expit
+from accomplice.training.estimators.logistic import Logistic, choose_logistic, expit
 from accomplice.training.treatment import propensity as module
 from accomplice.training.treatment.propensity import (
     RAREST,
     Propensity,
     fit_propensity,
-    mixture,
+    likeliest_weight,
     only_linear,
 )
 
@@ -29,9 +29,12 @@ def drawn(n, columns=4, seed=0):
 
 
 def test_recovers_the_truth():
-    X, treated, chance = drawn(6000)
-    found = fit_propensity(X, treated, 0).chance(X)
-    assert np.abs(found - chance).mean() < 0.015
+    error = []
+    for seed in range(3):  # by chance a term may be taken for a reason in one of them
+        X, treated, chance = drawn(6000, seed=seed)
+        found = fit_propensity(X, treated, 0).chance(X)
+        error.append(np.abs(found - chance).mean())
+    assert np.mean(error) < 0.015
     # Of those with about one chance, that part was treated.
     for low, high in ((0.2, 0.3), (0.4, 0.5), (0.6, 0.7)):
         group = (found > low) & (found < high)
@@ -117,22 +120,20 @@ def test_recovers_what_is_not_linear(kind):
     X, treated, _ = bent(1000, kind)
     fresh, _, chance = bent(1000, kind, seed=1)
     found = fit_propensity(X, treated, 0)
-    plain = only_linear(found.columns, found.linear)
+    plain = only_linear(found.columns, choose_logistic(X, treated == 1))
     error, linear = (np.sqrt(((m.chance(fresh) - chance) ** 2).mean()) for m in (found, plain))
     assert error < 0.75 * linear
-    assert found.weights.sum() == pytest.approx(1)
 
 
-def test_weights_are_the_likeliest():
-    rng = np.random.default_rng(0)
-    likelihood = rng.uniform(0.1, 0.9, (3, 200))
-    weights = mixture(likelihood)
+def test_the_weight_is_the_likeliest():
+    first, second = np.random.default_rng(0).uniform(0.1, 0.9, (2, 200))
+    weight = likeliest_weight(first, second)
 
     def log_likelihood(w):
-        return np.log(w @ likelihood).sum()
+        return np.log((1 - w) * first + w * second).sum()
 
-    for _ in range(50):
-        assert log_likelihood(weights) >= log_likelihood(rng.dirichlet(np.ones(3))) - 1e-6
+    assert 0 < weight < 1
+    assert all(log_likelihood(weight) >= log_likelihood(w) - 1e-6 for w in np.linspace(0, 1, 101))
 
 
 def test_of_an_older_bundle_is_its_regression():
