@@ -83,11 +83,16 @@ def evened(cumulative: Array, group: Ints) -> Array:
         cumulative: (n, j + 1) cumulative hazards at the grid's edges.
         group: (n,) label of each patient, from 0; see ``models.predictions``.
     """
+    return np.asarray(cumulative * to_one_level(cumulative, group)[:, None])
+
+
+def to_one_level(cumulative: Array, group: Ints) -> Array:
+    """Return the factor (n,) of each patient's hazards in :func:`evened`."""
     if not group.any():
-        return cumulative
+        return np.ones(len(group))
     risk = log_risk(cumulative)
     mean = np.bincount(group, risk) / np.maximum(np.bincount(group), 1)
-    return np.asarray(cumulative * np.exp(risk.mean() - mean[group])[:, None])
+    return np.exp(mean @ np.bincount(group) / len(group) - mean[group])
 
 
 @dataclass(frozen=True, eq=False)

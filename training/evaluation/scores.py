@@ -22,7 +22,7 @@ from accomplice.training.estimators.hazard import TimeGrid, log_risk, survival
 from accomplice.training.estimators.intervals import Estimate, or_nan, plain
 from accomplice.training.estimators.kaplan_meier import judged_horizon
 from accomplice.training.evaluation.bootstrap import BootstrappedOutcome
-from accomplice.training.evaluation.calibration import evened
+from accomplice.training.evaluation.calibration import to_one_level
 from accomplice.training.metrics.brier import brier_times
 from accomplice.training.metrics.calibration import calibration_at, d_calibration
 from accomplice.training.metrics.table import deciding, gains, label
@@ -209,9 +209,9 @@ def judge(
     gained = {b: estimates(gains(figures[MODEL], figures[b], deciding())) for b in baselines}
     worth = gains(figures[SERVED], figures[MODEL], deciding()) if knows else {}
     middle = horizon / 2
-    level = evened(served, fold)
-    at_middle = survival(grid.at(level, np.array([middle])))[:, 0]
-    at_time = survival(grid.at_own(level, time))
+    level = to_one_level(served, fold)
+    at_middle = survival(level * grid.at(served, np.array([middle]))[:, 0])
+    at_time = survival(level * grid.at_own(served, time))
     return Evaluation(
         patients=len(time),
         events=int(event.sum()),

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from accomplice.data.arrays import Array, Bools, Ints
+from accomplice.data.splits import within
 from accomplice.training.budget import UNLIMITED, Budget
 from accomplice.training.config import Config
-from accomplice.training.estimators.hazard import from_survival
+from accomplice.training.estimators.hazard import from_survival, log_risk
 from accomplice.training.fitting.prepare import Prepared
 from accomplice.training.learners.network.inference import Networks
 from accomplice.training.learners.stack import Stack, fit_stack
@@ -24,6 +25,8 @@ from accomplice.training.treatment.effect import CrossFitted, cross_fit
 MOST_COMPARED = 2000
 #: Upper bound of the ratio that :func:`spread_ratio` returns.
 MOST_SPREAD = 1.5
+#: Upper bound of the variance that :func:`effects_variance` returns.
+MOST_VARIANCE = 0.1
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,8 @@ def assemble(
     stacks = tuple(stack(fold != k) for k in range(int(fold.max()) + 1))
     blind = stacked(fold, stacks, learners)
     whole = stack(np.ones(len(time), dtype=bool))
-    whole = replace(whole, slope=whole.slope * spread_ratio(prepared, by_fold, whole))
+    ratio = spread_ratio(prepared, by_fold, whole) * (1 + effects_variance(prepared, blind))
+    whole = replace(whole, slope=whole.slope * ratio)
     ensemble = Ensemble(prepared.models, net, grid, whole)
     found = treatment_effect(prepared, blind, config)
     treated = prepared.cohort.treated
@@ -183,6 +187,29 @@ def out_of_fold(prepared: Prepared, by_fold: Sequence[BatchedEnsemble]) -> Array
                 curves = models.of_inputs(prepared.inputs(k, rows)).learners[0]
                 survived[:, rows] += curves / repeats
     return from_survival(survived)
+
+
+def effects_variance(prepared: Prepared, blind: Array) -> float:
+    """Return the relative variance v of the size of the effects in a cohort, over cohorts.
+
+    In a cohort all effects come out too large by a factor 1 + x, with x of mean 0 and variance v.
+    The slope of out-of-fold predictions does not tell x, since the held-out patients are of the
+    same cohort; that on fresh patients is its 1 / (1 + x), of which the mean is about 1 + v. So the
+    served slope is multiplied by 1 + v. With E the expected events of each patient and z the
+    log-hazard less its mean, both out of fold, v is 1 / Σ E z², the variance of a calibration slope
+    by its Poisson likelihood.
+
+    Args:
+        prepared: patients and folds.
+        blind: (n, j + 1) out-of-fold cumulative hazard, predicted without the treatment.
+
+    Returns:
+        v, at most ``MOST_VARIANCE``.
+    """
+    expected = prepared.grid.at_own(blind, prepared.cohort.outcome[0])
+    log_hz = within(log_risk(blind), prepared.group)
+    around = log_hz - np.average(log_hz, weights=expected)
+    return float(min(1 / max(expected @ around**2, 1e-12), MOST_VARIANCE))
 
 
 def spread_ratio(prepared: Prepared, by_fold: Sequence[BatchedEnsemble], stack: Stack) -> float:

@@ -11,6 +11,7 @@ from tests.benchmarks.characteristics import (
     centres,
     gate,
     positivity,
+    served_slope,
     verdicts,
 )
 
@@ -22,6 +23,7 @@ TABLES: dict[str, Callable[[], None]] = {
     "gate": lambda: gate.main([]),
     "verdicts": lambda: verdicts.main([]),
     "positivity": lambda: positivity.main([]),
+    "served_slope": lambda: served_slope.main([]),
 }
 
 

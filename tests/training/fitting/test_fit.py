@@ -11,17 +11,19 @@ import pytest
 import torch
 
 from accomplice.data.errors import InputError
+from accomplice.data.splits import within
 from accomplice.data.study import parse_study
 from accomplice.training.config import configure
-from accomplice.training.estimators.hazard import survival
+from accomplice.training.estimators.hazard import log_risk, survival
 from accomplice.training.fitting import folds as dividing
-from accomplice.training.fitting.fit import fit
+from accomplice.training.fitting.fit import effects_variance, fit, spread_ratio
 from accomplice.training.fitting.network import pack
 from accomplice.training.fitting.prepare import prepare
 from accomplice.training.learners.network.batches import TRAINS, VALIDATES
 from accomplice.training.learners.network.inference import fold_axis
 from accomplice.training.learners.network.inputs import net_columns
 from accomplice.training.learners.registry import LEARNERS, stack_order
+from accomplice.training.learners.stack import fit_stack
 from accomplice.training.treatment.benefit import under
 from accomplice.training.treatment.effect import compared
 
@@ -480,3 +482,26 @@ def test_a_level_that_nobody_has_changes_nothing(small_cohort, tiny_config):
         for each in (small_cohort, replace(small_cohort, study=more))
     ]
     np.testing.assert_array_equal(*made)
+
+
+def test_the_effects_variance_is_that_of_a_calibration_slope(fitted):
+    prepared, blind = fitted.prepared, fitted.blind
+    expected = prepared.grid.at_own(blind, prepared.cohort.outcome[0])
+    log_hz = within(log_risk(blind), prepared.group)
+    around = log_hz - np.average(log_hz, weights=expected)
+    found = effects_variance(prepared, blind)
+    assert found == pytest.approx(min(1 / (expected @ around**2), 0.1))
+    # Twice the differences between patients are known a quarter as badly; none are not known.
+    twice = blind * np.exp(log_risk(blind) - log_risk(blind).mean())[:, None]
+    assert effects_variance(prepared, twice) < found or found == 0.1
+    assert effects_variance(prepared, np.tile(blind[:1], (len(blind), 1))) == 0.1
+
+
+def test_the_served_slope_makes_up_for_what_is_not_seen_out_of_fold(fitted, config):
+    prepared, served = fitted.prepared, fitted.ensemble.stack
+    time, event = prepared.cohort.outcome
+    whole = fit_stack(fitted.learners, time, event, prepared.grid, config.stack)
+    ratio = spread_ratio(prepared, fitted.ensemble.alone, whole)
+    assert ratio >= 1
+    expected = whole.slope * ratio * (1 + effects_variance(prepared, fitted.blind))
+    assert served.slope == pytest.approx(expected)
