@@ -2,8 +2,9 @@
 
 Scores are of predictions without the treatment, calibration of those under it, as served. Both
 models are scored on the same bootstrap draws, so that the difficulty of patients cancels out
-of the difference. Its interval covers the sampling of the judged patients, not the variation
-between trainings of the same model.
+of the difference. Its interval covers the sampling of the judged patients and, out of fold, that of
+the training patients (see `evaluation.training_variance`), not the variation between trainings of
+the same model with other seeds.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from accomplice.training.estimators.kaplan_meier import judged_horizon
 from accomplice.training.estimators.policy import EVENTS_TO_JUDGE
 from accomplice.training.evaluation.bootstrap import BootstrappedOutcome
 from accomplice.training.evaluation.calibration import Calibrated, calibrated, evened
-from accomplice.training.evaluation.scores import Figures, estimates
+from accomplice.training.evaluation.scores import Figures, estimates, score_estimates
+from accomplice.training.evaluation.training_variance import WIDEST, Allowance, Contributions
 from accomplice.training.metrics.score import ModelOutput
 from accomplice.training.metrics.table import METRICS, deciding, gains, label
 from accomplice.training.models.predictions import MODEL, Predictions
@@ -123,14 +125,19 @@ def compare(
         time, event, judged_horizon(time, event, horizon), bootstraps, seed
     )
     sources = list(zip((first, second), rows, strict=True))
-    figures = judged.figures([_output(judged, *source) for source in sources])
+    outputs = [_output(judged, *source) for source in sources]
+    figures = judged.figures(outputs)
+    parts = [
+        _contributions(judged, output, *source)
+        for output, source in zip(outputs, sources, strict=True)
+    ]
     fewer, months = judged.first(CALIBRATION_DRAWS), (judged.horizon / 2,)
     sides = [
         Side(
-            estimates(drawn),
+            score_estimates(drawn, part),
             *calibrated(fewer, made.grid, evened(made.served, made.group)[chosen], months),
         )
-        for (made, chosen), drawn in zip(sources, figures, strict=True)
+        for (made, chosen), drawn, part in zip(sources, figures, parts, strict=True)
     ]
     return Comparison(
         patients=len(time),
@@ -138,7 +145,7 @@ def compare(
         horizon=judged.horizon,
         first=sides[0],
         second=sides[1],
-        gains=estimates(gains(figures[0], figures[1], tuple(METRICS))),
+        gains=estimates(gains(figures[0], figures[1], tuple(METRICS)), _allowances(*parts)),
         bootstraps=bootstraps,
     )
 
@@ -175,6 +182,29 @@ def _truncated(cohort: Cohort, rows: Ints, horizon: float) -> tuple[Array, Bools
     """Return time and event of some patients (m,), censored at the horizon."""
     time, event = cohort.time[rows], cohort.event[rows]
     return np.minimum(time, horizon), event & (time <= horizon)
+
+
+def _contributions(
+    judged: BootstrappedOutcome, output: ModelOutput, predicted: Predictions, rows: Ints
+) -> Contributions | None:
+    """Return the contributions of some patients to a model's metrics; None without fold models."""
+    by_fold = None if predicted.by_fold is None else predicted.by_fold.take(rows)
+    if by_fold is None or not len(by_fold.rows):
+        return None
+    return Contributions.of(judged, output, by_fold, by_fold.curves[MODEL], predicted.grid)
+
+
+def _allowances(first: Contributions | None, second: Contributions | None) -> dict[str, Allowance]:
+    """Return what the intervals of the differences between two models allow for.
+
+    If only one is cross-fitted, the part of the training patients is taken to be as large as it can
+    be.
+    """
+    if first is None and second is None:
+        return {}
+    if first is None or second is None:
+        return dict.fromkeys(METRICS, Allowance(WIDEST))
+    return first.allowances_of_gains(second)
 
 
 def _output(judged: BootstrappedOutcome, predicted: Predictions, rows: Ints) -> ModelOutput:

@@ -22,6 +22,11 @@ from accomplice.training.metrics.smooth_calibration import SmoothCalibration
 REVIEW = "review"
 #: Estimate of a figure that is not on record.
 UNKNOWN = Estimate(math.nan)
+#: Protocol of a run's figures, in a bundle's metrics; older ones do not widen the intervals.
+PROTOCOL = (
+    "out of fold; 95 % bootstrap intervals, widened by the training patients' variance; "
+    "differences paired"
+)
 
 #: Numbers (t,), NaN where undefined.
 Numbers = tuple[Number, ...]

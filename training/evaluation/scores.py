@@ -3,6 +3,8 @@
 The predictions are out-of-fold ones, or those for another cohort. The primary metrics are the
 integrated Brier score and Uno's C, both to the judged horizon. Differences from the baselines are
 paired: both models are scored on the same bootstrap draws of patients (see `evaluation.bootstrap`).
+Out of fold, the intervals of both are widened by what the training patients add to their variance
+(see `evaluation.training_variance`).
 """
 
 from __future__ import annotations
@@ -23,10 +25,12 @@ from accomplice.training.estimators.intervals import Estimate, or_nan, plain
 from accomplice.training.estimators.kaplan_meier import judged_horizon
 from accomplice.training.evaluation.bootstrap import BootstrappedOutcome
 from accomplice.training.evaluation.calibration import to_one_level
+from accomplice.training.evaluation.record import PROTOCOL
+from accomplice.training.evaluation.training_variance import Allowance, Contributions
 from accomplice.training.metrics.brier import brier_times
 from accomplice.training.metrics.calibration import calibration_at, d_calibration
-from accomplice.training.metrics.table import deciding, gains, label
-from accomplice.training.models.predictions import MODEL, PEERS, Predictions
+from accomplice.training.metrics.table import METRICS, deciding, gains, label
+from accomplice.training.models.predictions import MODEL, PEERS, FoldCurves, Predictions
 
 #: Minimum of bootstrap draws, however little time is left (or all, if fewer are asked for); they
 #: also measure the time of a draw.
@@ -114,7 +118,7 @@ class Evaluation:
         """Return the figures as plain data, undefined ones as null; nothing by month or patient."""
         found: dict[str, Any] = plain(
             {
-                "protocol": "out of fold; 95 % bootstrap intervals; differences paired",
+                "protocol": PROTOCOL,
                 "patients": self.patients,
                 "events": self.events,
                 "horizon": self.horizon,
@@ -147,6 +151,7 @@ def judge_predicted(
         config.seed,
         budget,
         predicted.served,
+        by_fold=predicted.by_fold,
     )
     return replace(judged, notes=predicted.notes)
 
@@ -162,6 +167,7 @@ def judge(
     seed: int,
     budget: Budget = UNLIMITED,
     served: Array | None = None,
+    by_fold: FoldCurves | None = None,
 ) -> Evaluation:
     """Judge predicted curves of a model, its learners and baselines against outcomes.
 
@@ -184,6 +190,9 @@ def judge(
         budget: time budget; where it does not last for all draws, fewer are made.
         served: (n, j + 1) the model's cumulative hazards under the treatment that the patients came
             to have; if absent, those without it.
+        by_fold: predictions by each fold's models, where they are cross-fitted. The intervals of
+            scores and gains are then those of the models fitted to such patients; without, they are
+            those of these very predictions.
     """
     horizon = judged_horizon(time, event, grid.horizon)
     judged = BootstrappedOutcome.of(time, event, horizon, bootstraps, seed)
@@ -205,8 +214,22 @@ def judge(
         if draws < bootstraps:
             budget.cut("evaluation", draws, f"{bootstraps} bootstraps")
     figures = dict(zip(outputs, judged.first(draws).figures(predicted), strict=True))
-    scores = {name: Scores(estimates(figures[name]), by_time[name]) for name in models}
-    gained = {b: estimates(gains(figures[MODEL], figures[b], deciding())) for b in baselines}
+    parts = {
+        name: Contributions.of(judged, outputs[name], by_fold, curves, grid)
+        for name, curves in ({} if by_fold is None else by_fold.curves).items()
+        if name in models
+    }
+    scores = {
+        name: Scores(score_estimates(figures[name], parts.get(name)), by_time[name])
+        for name in models
+    }
+    gained = {
+        b: estimates(
+            gains(figures[MODEL], figures[b], deciding()),
+            parts[MODEL].allowances_of_gains(parts[b]) if {MODEL, b} <= parts.keys() else {},
+        )
+        for b in baselines
+    }
     worth = gains(figures[SERVED], figures[MODEL], deciding()) if knows else {}
     middle = horizon / 2
     level = to_one_level(served, fold)
@@ -231,6 +254,33 @@ def judge(
     )
 
 
-def estimates(drawn: Mapping[str, Array]) -> dict[str, Estimate]:
-    """Return each statistic's estimate from its values (1 + d,), by name."""
-    return {name: Estimate.of_draws(values) for name, values in drawn.items()}
+def estimates(
+    drawn: Mapping[str, Array], allowances: Mapping[str, Allowance] | None = None
+) -> dict[str, Estimate]:
+    """Return the estimate of each statistic from its values (1 + d,), by name.
+
+    Args:
+        drawn: name -> values.
+        allowances: name -> what the interval allows for, if more than the bootstrap.
+    """
+    allowed = {} if allowances is None else allowances
+    return {
+        name: allowed.get(name, Allowance()).made(Estimate.of_draws(values))
+        for name, values in drawn.items()
+    }
+
+
+def score_estimates(drawn: Mapping[str, Array], part: Contributions | None) -> dict[str, Estimate]:
+    """Return the estimate of each metric of a model from its values (1 + d,).
+
+    Args:
+        drawn: metric -> values.
+        part: contributions under the models of each fold, of cross-fitted predictions.
+    """
+    if part is None:
+        return estimates(drawn)
+    allowed = part.allowances()
+    return {
+        name: allowed[name].made(Estimate.of_draws(values), METRICS[name])
+        for name, values in drawn.items()
+    }

@@ -53,6 +53,28 @@ def out_of_fold_curves(baselines: Sequence[Baseline], prepared: Prepared) -> dic
     return {baseline.name: _out_of_fold(baseline, prepared) for baseline in baselines}
 
 
+def curves_by_fold(
+    baselines: Sequence[Baseline], prepared: Prepared, patients: int
+) -> dict[str, Array]:
+    """Return baseline name -> cumulative hazards (k, m, j + 1) by each fold of the first repeat.
+
+    Args:
+        baselines: fitted on the folds of ``prepared``.
+        prepared: patients and folds of the fit.
+        patients: number m of the first patients, who are predicted.
+    """
+    blind = prepared.blind.take(np.arange(patients))
+    models = prepared.models[: len(prepared.models) // len(prepared.fold)]
+    found = {}
+    for each in baselines:
+        alone = []
+        for model, anchor in zip(models, each.folds, strict=False):
+            X = design(model, each.features, blind.values, blind.centre)
+            alone.append(curves(anchor, X, model, prepared.grid))
+        found[each.name] = np.stack(alone)
+    return found
+
+
 def _out_of_fold(baseline: Baseline, prepared: Prepared) -> Array:
     """Return cumulative hazards (n, j + 1), each patient's from folds fitted without them."""
     repeats, n = len(prepared.fold), len(prepared.cohort)

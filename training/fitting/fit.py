@@ -39,6 +39,9 @@ class Fitted:
     """Patients, folds and fitted fold models."""
     learners: Array
     """(l, n, j + 1) out-of-fold cumulative hazards of the learners."""
+    by_fold: Array
+    """(k, l, m, j + 1) survival by the learners of each fold of the first repeat, of the first m
+    patients, at most ``MOST_COMPARED``; most of them are among the fold's training patients."""
     stacks: tuple[Stack, ...]
     """Stack of each fold of the first repeat, fitted on the patients of the other folds."""
     blind: Array
@@ -118,16 +121,19 @@ def assemble(
     stacks = tuple(stack(fold != k) for k in range(int(fold.max()) + 1))
     blind = stacked(fold, stacks, learners)
     whole = stack(np.ones(len(time), dtype=bool))
-    ratio = spread_ratio(prepared, by_fold, whole) * (1 + effects_variance(prepared, blind))
+    alone = each_fold(prepared, by_fold)
+    ratio = spread_ratio(alone, len(prepared.fold), whole) * (1 + effects_variance(prepared, blind))
     whole = replace(whole, slope=whole.slope * ratio)
     ensemble = Ensemble(prepared.models, net, grid, whole)
     found = treatment_effect(prepared, blind, config)
-    treated = prepared.cohort.treated
+    treated, one = prepared.cohort.treated, alone[: len(stacks)]
     if isinstance(found, str) or treated is None:
         reason = found if isinstance(found, str) else ""
-        return Fitted(ensemble, prepared, learners, stacks, blind, blind, None, reason, history)
+        return Fitted(
+            ensemble, prepared, learners, one, stacks, blind, blind, None, reason, history
+        )
     cumulative = under(blind, found.patients, treated)
-    return Fitted(ensemble, prepared, learners, stacks, blind, cumulative, found, "", history)
+    return Fitted(ensemble, prepared, learners, one, stacks, blind, cumulative, found, "", history)
 
 
 def stacked(fold: Ints, stacks: Sequence[Stack], learners: Array) -> Array:
@@ -212,7 +218,20 @@ def effects_variance(prepared: Prepared, blind: Array) -> float:
     return float(min(1 / max(expected @ around**2, 1e-12), MOST_VARIANCE))
 
 
-def spread_ratio(prepared: Prepared, by_fold: Sequence[BatchedEnsemble], stack: Stack) -> float:
+def each_fold(prepared: Prepared, by_fold: Sequence[BatchedEnsemble]) -> Array:
+    """Return survival (k, l, m, j + 1) by the learners of each repeat and fold, one fold alone.
+
+    Args:
+        prepared: the patients, of whom the first m are predicted, at most ``MOST_COMPARED``.
+        by_fold: the models of each repeat and fold, as ensembles of one fold.
+    """
+    some = np.arange(min(MOST_COMPARED, len(prepared.cohort)))
+    return np.stack(
+        [m.of_inputs(prepared.inputs(k, some)).learners[0] for k, m in enumerate(by_fold)]
+    )
+
+
+def spread_ratio(alone: Array, repeats: int, stack: Stack) -> float:
     """Return the variance of log-hazards predicted by one fold's models over that of their mean.
 
     A patient's log-hazard is here the mean over the bins of the log of the stacked cumulative
@@ -224,19 +243,16 @@ def spread_ratio(prepared: Prepared, by_fold: Sequence[BatchedEnsemble], stack: 
     covariance over a variance, grows by the ratio of the two variances, which needs no outcomes.
 
     Args:
-        prepared: patients and folds.
-        by_fold: the models of each repeat and fold, as ensembles of one fold.
+        alone: (k, l, m, j + 1) survival by the learners of each repeat and fold.
+        repeats: number of repeats.
         stack: weights of the learners.
 
     Returns:
         The ratio, at least 1 and at most ``MOST_SPREAD``.
     """
-    some = np.arange(min(MOST_COMPARED, len(prepared.cohort)))
-    repeats = len(prepared.fold)
-    folds = len(by_fold) // repeats
-    survived = np.zeros((folds, len(some), prepared.grid.bins))
-    for k, models in enumerate(by_fold):
-        curves = models.of_inputs(prepared.inputs(k, some)).learners[0]
+    folds, (patients, edges) = len(alone) // repeats, alone.shape[2:]
+    survived = np.zeros((folds, patients, edges - 1))
+    for k, curves in enumerate(alone):
         survived[k % folds] += np.tensordot(stack.weights, curves, axes=1)[:, 1:] / repeats
     one, mean = (
         np.log(np.maximum(from_survival(s), 1e-12)).mean(axis=-1)

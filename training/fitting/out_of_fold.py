@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+
+from accomplice.data.arrays import Array
 from accomplice.data.cohort import Cohort
 from accomplice.training.budget import UNLIMITED, Budget
 from accomplice.training.config import Config
-from accomplice.training.fitting.baselines import fit_baselines, out_of_fold_curves
+from accomplice.training.estimators.hazard import from_survival
+from accomplice.training.fitting.baselines import (
+    curves_by_fold,
+    fit_baselines,
+    out_of_fold_curves,
+)
 from accomplice.training.fitting.fit import Fitted, assemble
 from accomplice.training.fitting.folds import assign_folds
-from accomplice.training.fitting.peers import peers
+from accomplice.training.fitting.peers import out_of_fold, peers
 from accomplice.training.fitting.prepare import Prepared
 from accomplice.training.models.baselines import Baseline
-from accomplice.training.models.predictions import MODEL, OUT_OF_FOLD, Predictions
+from accomplice.training.models.predictions import MODEL, OUT_OF_FOLD, FoldCurves, Predictions
 from accomplice.training.models.survival import SurvivalModel
 
 
@@ -42,10 +50,31 @@ def from_fit(
         group=prepared.group,
         grid=prepared.grid,
         curves=curves,
-        baselines=out_of_fold_curves(own, prepared) | others,
+        baselines=out_of_fold_curves(own, prepared)
+        | {name: out_of_fold(each, prepared) for name, each in others.items()},
         served=fitted.cumulative,
         again=fitted.again,
         notes=notes,
+        by_fold=_by_fold(fitted, own, others),
+    )
+
+
+def _by_fold(
+    fitted: Fitted, baselines: Sequence[Baseline], peers: Mapping[str, Array]
+) -> FoldCurves:
+    """Return the predictions of each fold's models, baselines and peers of the first repeat."""
+    prepared, learners = fitted.prepared, from_survival(fitted.by_fold)
+    folds, patients = len(learners), learners.shape[2]
+    model = [stack.cumulative(each) for stack, each in zip(fitted.stacks, learners, strict=True)]
+    return FoldCurves(
+        rows=np.arange(patients),
+        fold=prepared.fold[0, :patients],
+        curves={
+            MODEL: np.stack(model),
+            **dict(zip(fitted.ensemble.names, learners.swapaxes(0, 1), strict=True)),
+            **curves_by_fold(baselines, prepared, patients),
+            **{name: each[:folds, :patients] for name, each in peers.items()},
+        },
     )
 
 

@@ -36,7 +36,7 @@ TIME = 0.3
 def peers(
     prepared: Prepared, config: Config, budget: Budget = UNLIMITED
 ) -> tuple[dict[str, Array], tuple[str, ...]]:
-    """Fit the peers on the training folds and predict the patients left out.
+    """Fit the peers on the training folds and predict all patients by each fold's.
 
     Args:
         prepared: patients, folds and the preprocessing that makes the peers' linear columns.
@@ -44,8 +44,8 @@ def peers(
         budget: time budget; a peer that exceeds its part of it is left out.
 
     Returns:
-        Peer -> out-of-fold cumulative hazards (n, j + 1) at the common grid's edges, and notes
-        that say which peers are missing and why.
+        Peer -> cumulative hazards (k, n, j + 1) at the common grid's edges, by the peer of each
+        repeat and fold, and notes that say which peers are missing and why.
     """
     if not config.evaluation.peers:
         return {}, ()
@@ -58,7 +58,7 @@ def peers(
     notes = []
     for place, name in enumerate(PEERS):
         own = budget.share(TIME / (len(PEERS) - place))
-        curves = _out_of_fold(_learners(config.seed)[name], prepared, own)
+        curves = _by_fold(_learners(config.seed)[name], prepared, own)
         if curves is None:
             notes.append(f"no {name}: there was no time for it")
             budget.cut(name, 0, f"{len(prepared.models)} folds")
@@ -86,12 +86,23 @@ def _learners(seed: int) -> dict[str, Callable[[], Any]]:
     }
 
 
-def _out_of_fold(learner: Callable[[], Any], prepared: Prepared, budget: Budget) -> Array | None:
-    """Return out-of-fold cumulative hazards (n, j + 1); None if the time does not suffice."""
+def out_of_fold(curves: Array, prepared: Prepared) -> Array:
+    """Return the cumulative hazards (n, j + 1) by the folds that a patient was held out of.
+
+    Args:
+        curves: (k, n, j + 1) cumulative hazards by the peer of each repeat and fold.
+        prepared: the folds.
+    """
+    repeats, n = prepared.fold.shape
+    alone = curves.reshape(repeats, -1, *curves.shape[1:])
+    return mean_curve(np.stack([alone[r, f, np.arange(n)] for r, f in enumerate(prepared.fold)]))
+
+
+def _by_fold(learner: Callable[[], Any], prepared: Prepared, budget: Budget) -> Array | None:
+    """Return cumulative hazards (k, n, j + 1) by each fold; None if the time does not suffice."""
     outcomes = import_module("sksurv.util").Surv
     time, event = prepared.cohort.outcome
-    repeats, total = len(prepared.fold), len(prepared.models)
-    found = np.zeros((repeats, len(time), len(prepared.grid.edges)))
+    found = np.empty((len(prepared.models), len(time), len(prepared.grid.edges)))
     blind, pace, order = prepared.blind, budget.pace(), prepared.blind.by_identifier
     if budget.left() <= 0:
         return None
@@ -102,10 +113,10 @@ def _out_of_fold(learner: Callable[[], Any], prepared: Prepared, budget: Budget)
         train = order[~out[order]]
         X = X[:, strongest_columns(X[train], time[train], event[train])]
         fitted = learner().fit(X[train], outcomes.from_arrays(event[train], time[train]))
-        steps = fitted.predict_survival_function(X[out], return_array=True)
+        steps = fitted.predict_survival_function(X, return_array=True)
         months, edges = fitted.unique_times_, prepared.grid.edges
-        found[k * repeats // total, out] = at_edges(steps, months, edges, len(train))
-    return mean_curve(found)
+        found[k] = at_edges(steps, months, edges, len(train))
+    return found
 
 
 def at_edges(steps: Array, months: Array, edges: Array, n: int) -> Array:

@@ -29,6 +29,8 @@ class Metric:
     margin: float | None = None
     """Largest tolerated loss, in the metric's unit: a model that loses more counts as worse even if
     the interval of the difference includes 0. None: the metric is only reported."""
+    limits: tuple[float, float] = (0.0, 1.0)
+    """Lowest and highest value that the metric can have."""
 
     def gain(self, first: Array, second: Array) -> Array:
         """Return the gain of the first model over the second, elementwise for arrays of one shape.

@@ -39,6 +39,31 @@ class Repredict(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
+class FoldCurves:
+    """Predictions of m of n patients by the models of each of k folds alone.
+
+    All but one of the folds' models were fitted to the patient too. They show how far predictions
+    depend on the training patients, and are not judged.
+    """
+
+    rows: Ints
+    """(m,) positions of the patients."""
+    fold: Ints
+    """(m,) fold of each patient, whose models were fitted without the patient."""
+    curves: Mapping[str, Array]
+    """Model or baseline -> (k, m, j + 1) cumulative hazards without the treatment."""
+
+    def take(self, rows: Ints) -> FoldCurves:
+        """Return those of the patients at ``rows`` of the n, with positions among these."""
+        place = np.full(max(int(self.rows.max(initial=-1)), int(rows.max(initial=-1))) + 1, -1)
+        place[self.rows] = np.arange(len(self.rows))
+        kept = np.flatnonzero(place[rows] >= 0)
+        own = place[rows[kept]]
+        curves = {name: curve[:, own] for name, curve in self.curves.items()}
+        return FoldCurves(kept, self.fold[own], curves)
+
+
+@dataclass(frozen=True, eq=False)
 class Predictions:
     """Out-of-fold or external predictions of n patients."""
 
@@ -64,6 +89,9 @@ class Predictions:
     """Computes the curve of ``MODEL`` for other features of the patients."""
     notes: tuple[str, ...] = ()
     """Baselines without predictions, and why."""
+    by_fold: FoldCurves | None = None
+    """Predictions of each fold's models; None if one model predicts all, as external predictions
+    are."""
 
     @property
     def centres_held_out(self) -> bool:
@@ -94,4 +122,5 @@ class Predictions:
             baselines={name: curve[rows] for name, curve in self.baselines.items()},
             served=self.served[rows],
             again=again,
+            by_fold=None if self.by_fold is None else self.by_fold.take(rows),
         )

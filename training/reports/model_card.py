@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from accomplice.data.study import Study
 from accomplice.data.study_parts import FirstOf, FromDates, SurvivalEndpoint
 from accomplice.training.bundle import Bundle
-from accomplice.training.evaluation.record import Review, read_review
+from accomplice.training.evaluation.record import PROTOCOL, Review, read_review
 from accomplice.training.metrics.table import deciding, label, listed
 from accomplice.training.models.predictions import OUT_OF_FOLD
 from accomplice.training.reports.page import fill
@@ -51,6 +51,7 @@ def model_card(bundle: Bundle) -> str:
         outcomes=list(_outcomes(bundle.study)),
         predictors=_predictors(bundle.study),
         settings=[(f"`{key}`", *values) for key, values in changed.items()],
+        widened=bundle.metrics.get("protocol") == PROTOCOL,
         out_of_fold=review is None or review.protocol == OUT_OF_FOLD,
         listed=[label(metric) for metric in listed()],
         deciding=[label(metric) for metric in deciding()],

@@ -138,7 +138,7 @@ def _on_survival(judged: Judged) -> list[str]:
     others = [f"; {label(m)} {figures[m]}" for m in figures if m not in deciding()]
     return [
         f"{evaluation.patients} patients, {evaluation.events} events; judged out of fold to "
-        f"{evaluation.horizon:.0f} months; 95 % bootstrap intervals.",
+        f"{evaluation.horizon:.0f} months; 95 % intervals of the model served.",
         "",
         _row("model", map(label, deciding())),
         "|---" * (1 + len(deciding())) + "|",

@@ -12,6 +12,7 @@ from tests.benchmarks.characteristics import (
     gate,
     positivity,
     served_slope,
+    train_interval,
     verdicts,
 )
 
@@ -24,6 +25,7 @@ TABLES: dict[str, Callable[[], None]] = {
     "verdicts": lambda: verdicts.main([]),
     "positivity": lambda: positivity.main([]),
     "served_slope": lambda: served_slope.main([]),
+    "train_interval": lambda: train_interval.main([]),
 }
 
 

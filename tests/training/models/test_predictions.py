@@ -27,6 +27,20 @@ def test_a_fit_is_judged_out_of_fold(run, small_cohort, quick_config):
     np.testing.assert_array_equal(predicted.outcome[1], event)
 
 
+def test_a_patient_s_prediction_is_that_of_the_fold_that_held_them_out(run, quick_config):
+    fitted = run.primary.fitted
+    predicted = from_fit(fitted, quick_config)
+    assert len(fitted.prepared.fold) == 1
+    curves = {**predicted.curves, **predicted.baselines, MODEL: fitted.blind}
+    alone = predicted.by_fold
+    assert alone.curves.keys() == curves.keys()
+    np.testing.assert_array_equal(alone.rows, np.arange(len(predicted.group)))
+    np.testing.assert_array_equal(alone.fold, predicted.group)
+    for name, curve in curves.items():
+        own = alone.curves[name][predicted.group, alone.rows]
+        np.testing.assert_allclose(own, curve, rtol=1e-5, atol=1e-9, err_msg=name)
+
+
 def test_other_features_give_other_curves_and_the_same_ones_the_same(run):
     fitted = run.primary.fitted
     values = fitted.prepared.blind.values

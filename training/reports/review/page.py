@@ -10,7 +10,7 @@ from matplotlib.figure import Figure as Drawing
 from accomplice.training.bundle import Bundle
 from accomplice.training.config import Config, flat
 from accomplice.training.estimators.intervals import Estimate
-from accomplice.training.evaluation.record import Review, read_review
+from accomplice.training.evaluation.record import PROTOCOL, Review, read_review
 from accomplice.training.metrics.table import deciding, label
 from accomplice.training.models.predictions import MODEL, OUT_OF_FOLD
 from accomplice.training.reports.page import Page, Section, Table, Tone, Verdict
@@ -89,11 +89,18 @@ def _about(bundle: Bundle, review: Review | None) -> tuple[str, ...]:
         if review.protocol == OUT_OF_FOLD
         else "none of whom the model has seen"
     )
+    widened = ""
+    if bundle.metrics.get("protocol") == PROTOCOL and review.protocol == OUT_OF_FOLD:
+        widened = (
+            "Those of Uno's C, Harrell's C, the integrated Brier score and the gains over the "
+            "simple models are of the model that is served, and allow for the training patients "
+            "too; all others are of the predictions made here. "
+        )
     return (
         f"{review.patients} {kind} of {review.cohort}, {review.events} events ({review.endpoint}); "
         f"judged to {review.horizon:.0f} months, {review.protocol}: {how}.",
         f"Numbers in parentheses are 95 % intervals of {review.bootstraps} bootstrap draws; "
-        "differences are paired. Only what such an interval excludes is called certain.",
+        f"differences are paired. {widened}Only what such an interval excludes is called certain.",
     )
 
 

@@ -178,6 +178,15 @@ def test_an_external_review_is_of_its_own_cohort_alone(bundle):
     assert not any("chemotherapy" in section.heading for section in page.sections)
 
 
+def test_intervals_are_said_to_be_of_the_model_served_where_they_are(bundle):
+    said = "of the model that is served"
+    assert said in review_page(bundle, bare_review()).about[1]
+    older = replace(bundle, metrics=dict(bundle.metrics) | {"protocol": "out of fold"})
+    assert said not in review_page(older, bare_review()).about[1]
+    external = bare_review().model_copy(update={"protocol": "external"})
+    assert said not in review_page(bundle, external).about[1]
+
+
 class TestWithoutSurvival:
     @pytest.fixture
     def labels(self, bundle):
