@@ -214,11 +214,13 @@ def judge(
         if draws < bootstraps:
             budget.cut("evaluation", draws, f"{bootstraps} bootstraps")
     figures = dict(zip(outputs, judged.first(draws).figures(predicted), strict=True))
-    parts = {
-        name: Contributions.of(judged, outputs[name], by_fold, curves, grid)
-        for name, curves in ({} if by_fold is None else by_fold.curves).items()
-        if name in models
-    }
+    parts = {}
+    if by_fold is not None:
+        parts = {
+            name: Contributions.of(judged, outputs[name], by_fold, curves, grid)
+            for name, curves in by_fold.curves.items()
+            if name in models
+        }
     scores = {
         name: Scores(score_estimates(figures[name], parts.get(name)), by_time[name])
         for name in models

@@ -215,7 +215,8 @@ def effects_variance(prepared: Prepared, blind: Array) -> float:
     expected = prepared.grid.at_own(blind, prepared.cohort.outcome[0])
     log_hz = within(log_risk(blind), prepared.group)
     around = log_hz - np.average(log_hz, weights=expected)
-    return float(min(1 / max(expected @ around**2, 1e-12), MOST_VARIANCE))
+    information = float(expected @ around**2)
+    return min(1 / max(information, 1e-12), MOST_VARIANCE)
 
 
 def each_fold(prepared: Prepared, by_fold: Sequence[BatchedEnsemble]) -> Array:

@@ -124,7 +124,8 @@ def pack(prepared: Prepared, config: Config) -> tuple[PackedData, Tensor]:
         0.001 to 0.9; -3 in bins that the fold lacks.
     """
     order = prepared.cohort.by_identifier
-    time, event = (each[order] for each in prepared.cohort.outcome)
+    time, event = prepared.cohort.outcome
+    time, event = time[order], event[order]
     folds, n, members = len(prepared.models), len(time), config.net.members
     last = np.zeros((folds, n), dtype=np.uint8)
     part, seen = np.zeros((folds, n), dtype=np.float32), np.zeros((folds, n), dtype=bool)

@@ -99,7 +99,7 @@ class Adjustments:
         of = [column.features[0] for column in fitted.single_columns()]
         listed = [i for i, name in enumerate(of) if name in wanted]
         columns = fitted.singles(cohort.values, cohort.centre)[:, listed]
-        missing = np.isnan(columns).any(axis=0)
+        missing = np.asarray(np.isnan(columns).any(axis=0))
         if score is None:
             score = np.zeros(len(cohort))
         columns = np.column_stack([columns, score])

@@ -66,7 +66,7 @@ class MissingConfounders:
         used = [j for j in effect.propensity.columns.tolist() if j < singles.shape[1]]
         columns = singles[:, used]
         missing = np.isnan(columns)
-        some = missing.any(axis=0)
+        some = np.asarray(missing.any(axis=0))
         gaps = np.zeros(len(cohort), dtype=bool)
         gaps[rows] = missing.any(axis=1)
         of = [column.features[0] for column in fitted.single_columns()]

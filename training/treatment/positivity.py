@@ -84,7 +84,7 @@ class Regions:
         inside = ((value > self.low) & (value <= self.high)).all(axis=2)
         most = np.where(inside & (self.share < RARE), self.share, 1.0).min(axis=1)
         least = np.where(inside & (self.share > COMMON), self.share, 0.0).max(axis=1)
-        return np.minimum(np.maximum(chance, least), most)
+        return np.asarray(np.minimum(np.maximum(chance, least), most))
 
     def to_json(self) -> dict[str, Any]:
         """Return the regions as plain data, with null for an open end."""
@@ -97,11 +97,13 @@ class Regions:
     def from_json(cls, raw: dict[str, Any]) -> Regions:
         """Rebuild from :meth:`to_json`."""
         column = np.array(raw["column"], dtype=int).reshape(-1, DEPTH)
-        ends = []
-        for name, end in (("low", -np.inf), ("high", np.inf)):
-            read = np.array(raw[name], dtype=float).reshape(-1, DEPTH)
-            ends.append(np.where(np.isnan(read), end, read))
-        return cls(column, *ends, np.array(raw["share"], dtype=float))
+        low, high = (np.array(raw[end], dtype=float).reshape(-1, DEPTH) for end in ("low", "high"))
+        return cls(
+            column,
+            np.where(np.isnan(low), -np.inf, low),
+            np.where(np.isnan(high), np.inf, high),
+            np.array(raw["share"], dtype=float),
+        )
 
     @classmethod
     def none(cls) -> Regions:

@@ -139,7 +139,7 @@ def e_value(hr: float) -> float:
         >>> [round(e_value(hr), 2) for hr in (0.5, 1.0, 2.0)]
         [2.65, 1.0, 2.65]
     """
-    risk_ratio = (1 - 0.5 ** math.sqrt(hr)) / (1 - 0.5 ** math.sqrt(1 / hr))
+    risk_ratio: float = (1 - 0.5 ** math.sqrt(hr)) / (1 - 0.5 ** math.sqrt(1 / hr))
     larger = max(risk_ratio, 1 / risk_ratio)
     return larger + math.sqrt(larger * (larger - 1))
 
