@@ -275,3 +275,19 @@ def simultaneous_bands(figures: Sequence[Array]) -> list[Curve]:
         Curve(value=tuple(v), low=tuple(low), high=tuple(high))
         for v, low, high in zip(*parts, strict=True)
     ]
+
+
+def standardised_mean(figures: Sequence[Array]) -> Estimate:
+    """Return the mean of several statistics (1 + d, t), each over its standard error.
+
+    One test of all of them: the mean's own standard error is that of the draws, so that it holds
+    however they correlate (O'Brien, "Procedures for comparing samples with multiple endpoints",
+    Biometrics 1984). NaN where no statistic varies.
+    """
+    joined = np.concatenate(figures, axis=1)
+    se = (joined[1:] - joined[0]).std(axis=0)
+    moved = se > 0
+    if not moved.any():
+        return Estimate(math.nan)
+    mean = (joined[:, moved] / se[moved]).mean(axis=1)
+    return Estimate.normal(float(mean[0]), float((mean[1:] - mean[0]).std()))

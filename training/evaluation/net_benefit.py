@@ -9,7 +9,11 @@ import numpy as np
 
 from accomplice.data.arrays import Array
 from accomplice.training.estimators.hazard import TimeGrid
-from accomplice.training.evaluation.bootstrap import BootstrappedOutcome, simultaneous_bands
+from accomplice.training.evaluation.bootstrap import (
+    BootstrappedOutcome,
+    simultaneous_bands,
+    standardised_mean,
+)
 from accomplice.training.evaluation.calibration import survival_at
 from accomplice.training.evaluation.record import Curve, Decision
 from accomplice.training.metrics.net_benefit import net_benefit_contributions, thresholds_among
@@ -63,9 +67,9 @@ def decisions(
         )
     if not gains:
         return tuple(found)
-    bands = simultaneous_bands(gains)
+    bands, overall = simultaneous_bands(gains), standardised_mean(gains)
     return tuple(
-        decision.model_copy(update={"gain": gain})
+        decision.model_copy(update={"gain": gain, "overall": overall})
         for decision, gain in zip(found, bands, strict=True)
     )
 

@@ -117,6 +117,9 @@ class Decision(_Part):
     gain: Curve
     """(t,) paired gain of the model over the strongest baseline; its band holds at all thresholds
     and months at once. NaN without a baseline."""
+    overall: Estimate = UNKNOWN
+    """Mean of the gain over its standard error, over all thresholds and months, the same at each
+    month: the test of a gain. NaN without a baseline, and in older records."""
 
 
 class Subgroup(_Part):

@@ -28,7 +28,6 @@ from accomplice.training.evaluation.calibration import (
 )
 from accomplice.training.evaluation.net_benefit import decisions
 from accomplice.training.evaluation.subgroups import Scored, adjusted
-from accomplice.training.marker.covariates import Covariates
 from accomplice.training.marker.treatment import treatment_effect
 from accomplice.training.metrics.calibration import d_calibration
 from accomplice.training.models.predictions import MODEL
@@ -84,8 +83,7 @@ def decisions_gain(n: int, noise: float) -> Callable[[np.random.Generator], bool
         }
         outcome = followed(patients, DRAWS, rng)
         found = decisions(outcome, GRID, curves, BASELINE, judged_months(outcome))
-        ends = [(np.array(d.gain.low), np.array(d.gain.high)) for d in found]
-        return any((low > 0).any() or (high < 0).any() for low, high in ends)
+        return found[0].overall.above > 0 or found[0].overall.below < 0
 
     return said
 
@@ -198,8 +196,9 @@ def treatment_alarm(n: int, hr: float, immortal: bool = False) -> Callable[..., 
             }
         )
         cohort = build_cohort(study, frame)
-        clinical = Covariates.of(cohort).columns(("age", "stage"))
-        found = treatment_effect(cohort, {"clinical": clinical})
+        coded = cohort.values[:, list(cohort.study.features).index("stage")]
+        clinical = np.column_stack([(age - 62) / 10, *(coded == k for k in (1, 2, 3))])
+        found = treatment_effect(cohort, {"clinical": [clinical]})
         return not isinstance(found, str) and found.alarm
 
     return said

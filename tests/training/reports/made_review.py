@@ -271,6 +271,7 @@ def _decision(month: float, rate: float) -> Decision:
         benefit=benefit,
         everybody=tuple(everybody),
         gain=Curve(value=tuple(gain), low=tuple(gain - 0.011), high=tuple(gain + 0.011)),
+        overall=span(0.6, 1.1),
     )
 
 

@@ -97,27 +97,28 @@ def calibration(review: Review) -> Verdict:
 
 
 def decisions(review: Review) -> Verdict:
-    """Judge at which thresholds the net benefit is above the strongest simple model's.
+    """Judge whether decisions gain over the strongest simple model, over all thresholds together.
 
-    Caution: at a threshold it is certainly below.
+    It is one test of the mean standardised gain; thresholds are named where the simultaneous band
+    excludes 0. Caution: decisions lose.
     """
     judged = [d for d in review.decisions if np.isfinite(d.gain.value).any()]
     if not judged:
         return Verdict("absent", "Net benefit is not determined by these patients.")
-    better = [f"{d.month:.0f} months ({r})" for d in judged if (r := _where(d, 1))]
-    worse = [f"{d.month:.0f} months ({r})" for d in judged if (r := _where(d, -1))]
+    overall = judged[0].overall
+    if not overall.known:
+        return Verdict("absent", "The gain in net benefit was not tested.")
     against = review.strongest or "the strongest simple model"
-    if better and not worse:
-        listed = ", ".join(better)
-        return Verdict("yes", f"Decisions gain over {against} at {listed}.")
-    if worse:
-        said = f"Acting on {against} is worth more at {', '.join(worse)}"
-        return Verdict("caution", f"{said}{'; less at ' + ', '.join(better) if better else ''}.")
     months = ", ".join(f"{d.month:.0f}" for d in judged)
-    return Verdict(
-        "no",
-        f"At no threshold is the gain in net benefit over {against} certain (at {months} months).",
-    )
+    tested = f"by one test of all thresholds at {months} months"
+    sign = int(overall.above > 0) - int(overall.below < 0)
+    if not sign:
+        return Verdict("no", f"No gain in net benefit over {against} beyond chance, {tested}.")
+    sure = [f"{d.month:.0f} months ({r})" for d in judged if (r := _where(d, sign))]
+    where = f"; for certain at {', '.join(sure)}" if sure else "; at no single one for certain"
+    if sign > 0:
+        return Verdict("yes", f"Decisions gain over {against}, {tested}{where}.")
+    return Verdict("caution", f"Acting on {against} is worth more, {tested}{where}.")
 
 
 def subgroups(review: Review) -> Verdict:

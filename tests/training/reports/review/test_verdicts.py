@@ -187,11 +187,27 @@ def test_modalities_that_harm_are_named():
     assert "better without molecular" in found.text
 
 
+@pytest.mark.parametrize(
+    ("overall", "tone"),
+    [
+        (span(1.5, 1.0), "yes"),
+        (span(-1.5, 1.0), "caution"),
+        (span(0.5, 1.0), "no"),
+        (Estimate(math.nan), "absent"),
+    ],
+)
+def test_decisions_are_judged_by_one_test_of_all_thresholds(overall, tone):
+    review = made_review()
+    tested = tuple(d.model_copy(update={"overall": overall}) for d in review.decisions)
+    found = verdicts.decisions(review.model_copy(update={"decisions": tested}))
+    assert found.tone == tone
+
+
 def test_decisions_name_the_thresholds_at_which_the_gain_is_certain():
     review = made_review()
     first = review.decisions[0]
     gain = first.gain.model_copy(update={"low": tuple(0.01 for _ in first.thresholds)})
-    sure = first.model_copy(update={"gain": gain})
+    sure = first.model_copy(update={"gain": gain, "overall": span(2.0, 1.0)})
     found = verdicts.decisions(review.model_copy(update={"decisions": (sure,)}))
     assert found.tone == "yes"
     assert "12 months (from 5 to 75 % risk)" in found.text
