@@ -30,6 +30,7 @@ from accomplice.data.splits import within
 from accomplice.training.budget import UNLIMITED, Budget
 from accomplice.training.config import Config, flat, with_settings
 from accomplice.training.databases import open_storage
+from accomplice.training.estimators.censoring import censoring_of
 from accomplice.training.estimators.hazard import log_risk
 from accomplice.training.estimators.kaplan_meier import judged_horizon
 from accomplice.training.evaluation.bootstrap import BootstrappedOutcome
@@ -393,8 +394,9 @@ def quick_scores(fitted: Fitted) -> dict[str, float]:
     """
     time, event = fitted.prepared.cohort.outcome
     grid = fitted.prepared.grid
-    horizon = judged_horizon(time, event, grid.horizon)
-    judged = BootstrappedOutcome.of(time, event, horizon, 0, 0)
+    chosen = censoring_of(fitted.prepared.cohort, time, event)
+    horizon = judged_horizon(time, event, grid.horizon, chosen.reach)
+    judged = BootstrappedOutcome.of(time, event, horizon, 0, 0, chosen.weights)
     risk = within(log_risk(fitted.blind), fitted.prepared.group)
     (found,) = judged.figures([judged.output(risk, grid, fitted.blind)[0]])
     return {name: float(found[name][0]) for name in ("ibs", "uno_c")}

@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Literal
+from typing import Literal, Protocol, Self
 
 import numpy as np
 
-from accomplice.data.arrays import Array, Bools, Reals
+from accomplice.data.arrays import Array, Bools, Ints, Reals
 from accomplice.data.cells.rounding import round_off
 from accomplice.training.estimators.outcome import UndefinedMetricError, checked_outcome
+
+#: Range of the predicted log-hazard ratio of the censoring within which patients share a curve.
+STEP = 0.2
+
+
+class Censoring(Protocol):
+    """The distribution of the censoring time, alike for all patients or one for each of n."""
+
+    @property
+    def last(self) -> float:
+        """Longest follow-up."""
+
+    def at(self, times: Reals | float) -> Array:
+        """Read G(t) at a time of each patient (n,), or at one time for all patients."""
+
+    def before(self, times: Reals | float) -> Array:
+        """Read G(t−), just before a time of each patient or one time for all."""
+
+    def take(self, rows: Ints | Bools) -> Self:
+        """Return the distribution of the patients at ``rows``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +89,10 @@ class KaplanMeier:
         """Read the curve just before `times` (any shape), as S(t−)."""
         return self._read(self.survival, 1.0, times, "left")
 
+    def take(self, rows: Ints | Bools) -> Self:  # noqa: ARG002
+        """Return the same curve: as a distribution of censoring times it is alike for all."""
+        return self
+
     def interval(self, times: Reals | float, level: float = 0.95) -> tuple[Array, Array]:
         """Bound the curve point by point.
 
@@ -96,6 +121,44 @@ class KaplanMeier:
         # A copy of the values with `start` in front would cost more than to read a few times.
         found = np.where(index > 0, values[np.maximum(index - 1, 0)], start)
         return np.asarray(found, dtype=np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class GroupedCensoring:
+    """The distribution of the censoring time of n patients, one curve for each of g groups."""
+
+    times: Array
+    """(k,) rising, distinct times."""
+    survival: Array
+    """(g, 1 + k) chance not to be censored: 1, then from each of ``times`` on."""
+    group: Ints
+    """(n,) group of each patient."""
+
+    @property
+    def last(self) -> float:
+        """Longest follow-up."""
+        return float(self.times[-1])
+
+    def at(self, times: Reals | float) -> Array:
+        """Read each patient's curve (n,) at a time of their own (n,), or at one for all."""
+        return self._read(times, "right")
+
+    def before(self, times: Reals | float) -> Array:
+        """Read each patient's curve (n,) just before a time."""
+        return self._read(times, "left")
+
+    def inverse_by_group(self, times: Array, side: Literal["left", "right"] = "right") -> Array:
+        """Return 1 / G of each group (g, t) at times (t,), or just before; 0 where G is 0."""
+        chance = self.survival[:, np.searchsorted(self.times, times, side=side)]
+        return np.divide(1.0, chance, out=np.zeros_like(chance), where=chance > 0)
+
+    def take(self, rows: Ints | Bools) -> GroupedCensoring:
+        """Return the distributions of the patients at ``rows``."""
+        return GroupedCensoring(self.times, self.survival, self.group[rows])
+
+    def _read(self, times: Reals | float, side: Literal["left", "right"]) -> Array:
+        index = np.searchsorted(self.times, np.asarray(times, dtype=np.float64), side=side)
+        return np.asarray(self.survival[self.group, index])
 
 
 def censoring(time: Reals, event: Bools) -> KaplanMeier:
@@ -131,12 +194,13 @@ def _counts(time: Reals, event: Bools) -> tuple[Array, Array, Array, Array]:
     return times, events, total - events, at_risk
 
 
-def inverse_censoring(censoring: KaplanMeier, time: Array, needed: Bools) -> Array:
+def inverse_censoring(censoring: Censoring, time: Reals | float, needed: Bools) -> Array:
     """Return inverse probability of censoring weights (IPCW).
 
     Args:
-        censoring: distribution of the censoring time, from `censoring`.
-        time: (n,), time at which each patient's weight is taken.
+        censoring: distribution of the censoring time, from `censoring` or, where it differs between
+            the n patients, from `estimators.censoring`.
+        time: (n,), time at which each patient's weight is taken; or one time for all.
         needed: (n,) bool, whether the metric needs the patient's weight.
 
     Returns:
@@ -151,31 +215,111 @@ def inverse_censoring(censoring: KaplanMeier, time: Array, needed: Bools) -> Arr
         array([1. , 0. , 1.5, 0. ])
     """
     probability = censoring.at(time)
-    hidden = needed & ((probability <= 0) | (time > censoring.last))
+    hidden = needed & ((probability <= 0) | (np.asarray(time) > censoring.last))
     if count := int(np.count_nonzero(hidden)):
         raise UndefinedMetricError(
             f"inverse censoring weights are undefined at {count} of the needed times: in the "
             f"censoring distribution no patient was followed that long (it ends at "
             f"{censoring.last:g}). Truncate earlier: a smaller tau or smaller times"
         )
-    return np.divide(1.0, probability, out=np.zeros_like(probability), where=needed)
+    return np.divide(1.0, probability, out=np.zeros(needed.shape), where=needed)
+
+
+def observed_survival(time: Array, event: Bools, weights: Censoring | None = None) -> KaplanMeier:
+    """Return the survival curve of n patients, by Kaplan and Meier's estimate.
+
+    Where the distribution of the censoring time differs between them, it is weighted: patients at
+    risk and events at u count by 1 / G(u−), with their own G. With Y and d these sums and M = Y² /
+    Σ G(u−)⁻², the variance of its logarithm is Σ d / ((Y − d) M) (Xie and Liu, "Adjusted
+    Kaplan-Meier estimator and log-rank test with inverse probability of treatment weighting for
+    survival data", Stat Med 2005).
+
+    Args:
+        time: (n,) months of follow-up.
+        event: (n,) whether the event was seen.
+        weights: distribution of the censoring time of the n patients; if absent, that is alike for
+            all.
+
+    Example:
+        >>> time, event = np.array([1.0, 2.0, 3.0]), np.array([True, False, True])
+        >>> observed_survival(time, event).survival.round(4)
+        array([0.6667, 0.6667, 0.    ])
+    """
+    if not isinstance(weights, GroupedCensoring):
+        return KaplanMeier.fit(time, event)
+    times, place = np.unique(time, return_inverse=True)
+    weight = weights.inverse_by_group(times, "left")
+    shape = weight.shape
+    cells = weights.group * shape[1] + place
+    leaving = np.bincount(cells, minlength=weight.size).reshape(shape)
+    at_risk = np.cumsum(leaving[:, ::-1], axis=1)[:, ::-1]
+    died = np.bincount(cells, event, weight.size).reshape(shape)
+    whole, part = (weight * at_risk).sum(axis=0), (weight * died).sum(axis=0)
+    size = whole**2 / np.maximum((weight**2 * at_risk).sum(axis=0), 1e-300)
+    rate = np.divide(part, whole, out=np.zeros_like(part), where=part > 0)
+    # All die at once: rounding must not leave some.
+    rate[died.sum(axis=0) == at_risk.sum(axis=0)] = 1.0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        step = np.where(rate > 0, rate / ((1 - rate) * size), 0.0)
+    return KaplanMeier(times, np.cumprod(1 - rate), np.cumsum(step))
+
+
+def power_curves(time: Array, event: Bools, stratum: Ints, ratio: Array) -> GroupedCensoring:
+    """Return the censoring of n patients by stratum and by hazard ratio within it.
+
+    Within a stratum, with r the hazard ratio of those at risk, of whom c are censored at u and the
+    rest stays, the curve of ratio 1 is Π (1 − Σ_c r / Σ r)^(c / Σ_c r), Kalbfleisch and Prentice's
+    without ties; the curve of a group is this one to the power of its ratio.
+
+    Args:
+        time: (n,) months of follow-up.
+        event: (n,) whether the event was seen.
+        stratum: (n,) stratum of each patient.
+        ratio: (n,) hazard ratio of each patient's censoring within the stratum.
+
+    Example:
+        >>> time, event = np.array([1.0, 2.0, 3.0, 4.0]), np.array([True, False, True, False])
+        >>> power_curves(time, event, np.zeros(4, dtype=int), np.ones(4)).at(2.0).round(4)
+        array([0.6667, 0.6667, 0.6667, 0.6667])
+    """
+    times, place = np.unique(time, return_inverse=True)
+    group, curves = np.empty(len(time), dtype=int), []
+    for s in np.unique(stratum):
+        rows = np.flatnonzero(stratum == s)
+        level = np.unique(np.round(np.log(ratio[rows]) / STEP), return_inverse=True)[1]
+        mean = np.bincount(level, ratio[rows]) / np.bincount(level)
+        own, at, died = mean[level], place[rows], event[rows]
+        leaving = np.bincount(at, own, len(times))
+        censored = np.bincount(at, own * ~died, len(times))
+        at_risk = np.cumsum(leaving[::-1])[::-1] - (leaving - censored)
+        count = np.bincount(at, ~died, len(times))
+        part = np.divide(censored, at_risk, out=np.zeros_like(at_risk), where=censored > 0)
+        power = np.divide(count, censored, out=np.zeros_like(at_risk), where=censored > 0)
+        with np.errstate(divide="ignore"):
+            log_curve = np.cumsum(power * np.log1p(-np.minimum(part, 1.0)))
+        group[rows] = len(curves) + level
+        curves += [np.exp(r * log_curve) for r in mean]
+    return GroupedCensoring(
+        times, np.pad(np.stack(curves), ((0, 0), (1, 0)), constant_values=1), group
+    )
 
 
 #: Part of the patients still followed at the judged horizon, as far as events allow.
 STILL_FOLLOWED = 0.1
 
 
-def judged_horizon(time: Array, event: Bools, horizon: float) -> float:
+def judged_horizon(time: Array, event: Bools, horizon: float, reach: float = math.inf) -> float:
     """Return the time to which predictions of these patients can be judged.
 
     It is the time at which a tenth of the patients is still followed, rounded down to three
-    significant digits, or the first event if that is later; but at most ``horizon``, and below the
-    longest follow-up, where the censoring weights end.
+    significant digits, and at most ``reach``, or the first event if that is later; but at most
+    ``horizon``, and below the longest follow-up, where the censoring weights end.
 
     Args:
         time: (n,) months of follow-up.
         event: (n,) whether the event was seen; at least one was.
         horizon: months to which a model predicts.
+        reach: months to which each group of patients is followed, where their censoring differs.
 
     Example:
         >>> time = np.arange(1.0, 102.0)
@@ -183,6 +327,7 @@ def judged_horizon(time: Array, event: Bools, horizon: float) -> float:
         91.0
     """
     last = round_off(float(np.quantile(time, 1 - STILL_FOLLOWED)), up=False)
+    last = min(last, reach)
     return min(horizon, max(last, float(time[event].min())), float(np.nextafter(time.max(), 0)))
 
 

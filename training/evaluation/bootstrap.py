@@ -25,7 +25,12 @@ import numpy as np
 from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.training.estimators.hazard import TimeGrid, survival
 from accomplice.training.estimators.intervals import Estimate, resamples
-from accomplice.training.estimators.kaplan_meier import censoring
+from accomplice.training.estimators.kaplan_meier import (
+    Censoring,
+    GroupedCensoring,
+    censoring,
+    inverse_censoring,
+)
 from accomplice.training.estimators.outcome import UndefinedMetricError
 from accomplice.training.evaluation.record import Curve
 from accomplice.training.metrics.auc_and_concordance_draws import (
@@ -124,7 +129,15 @@ class BootstrappedOutcome(Outcome):
     draws: BootstrapDraws
 
     @classmethod
-    def of(cls, time: Array, event: Bools, horizon: float, draws: int, seed: int) -> Self:
+    def of(
+        cls,
+        time: Array,
+        event: Bools,
+        horizon: float,
+        draws: int,
+        seed: int,
+        weights: Censoring | None = None,
+    ) -> Self:
         """Draw from a whole cohort, whose censoring distribution gives the weights in every draw.
 
         Args:
@@ -133,10 +146,10 @@ class BootstrappedOutcome(Outcome):
             horizon: months to which models are judged.
             draws: number d of draws.
             seed: seed of the draws.
+            weights: distribution of the censoring time; if absent, that is alike for all patients.
         """
-        return cls(
-            time, event, censoring(time, event), horizon, BootstrapDraws.of(len(time), draws, seed)
-        )
+        drawn = BootstrapDraws.of(len(time), draws, seed)
+        return cls(time, event, weights or censoring(time, event), horizon, drawn)
 
     def __len__(self) -> int:
         return len(self.time)
@@ -148,9 +161,8 @@ class BootstrappedOutcome(Outcome):
 
     def take(self, rows: Ints | Bools) -> Self:
         """Return the patients at ``rows``, in the same draws and with the cohort's weights."""
-        return type(self)(
-            self.time[rows], self.event[rows], self.weights, self.horizon, self.draws.take(rows)
-        )
+        weights, draws = self.weights.take(rows), self.draws.take(rows)
+        return type(self)(self.time[rows], self.event[rows], weights, self.horizon, draws)
 
     def first(self, draws: int) -> Self:
         """Return the same patients with the first ``draws`` of the draws."""
@@ -214,6 +226,8 @@ class BootstrappedOutcome(Outcome):
         Beyond the horizon the horizon is taken; NaN where the ratio is undefined.
         """
         month = min(month, self.horizon)
+        if isinstance(self.weights, GroupedCensoring):
+            return self._weighted_ratio(alive, month, self.weights)
         if self.draws.exact:
             counts = self.draws.patient_counts
             observed = 1 - drawn_survival(self.time, self.event, month, counts)
@@ -226,6 +240,15 @@ class BootstrappedOutcome(Outcome):
         except UndefinedMetricError:
             return np.full(len(self.draws.counts), np.nan)
         return self.draws.mean(observed_expected_contributions(self.event, self.time, alive, month))
+
+    def _weighted_ratio(self, alive: Array, month: float, weights: GroupedCensoring) -> Array:
+        case = self.event & (self.time <= month)
+        weight = inverse_censoring(
+            weights, np.minimum(self.time, month), case | (self.time > month)
+        )
+        seen, known = self.draws.mean(np.stack([weight * case, weight], axis=1)).T
+        expected = known * self.draws.mean(1 - alive)
+        return np.divide(seen, expected, out=np.full_like(seen, np.nan), where=expected > 0)
 
 
 def drawn_survival(time: Array, event: Bools, month: float, counts: Array) -> Array:

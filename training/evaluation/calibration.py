@@ -158,7 +158,8 @@ def calibration(
         at = min(each.month, followed.horizon)
         events = int((followed.event & (followed.time <= at)).sum())
         groups = int(np.clip(events // EVENTS_A_POINT, 1, MOST_GROUPS))
-        seen = calibration_groups(followed.event, followed.time, each.survival, at, groups)
+        outcome = followed.event, followed.time
+        seen = calibration_groups(*outcome, each.survival, at, groups, censoring=followed.weights)
         found.append(
             CalibrationAt(
                 month=each.month,

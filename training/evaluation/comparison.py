@@ -18,6 +18,7 @@ from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.data.cohort import Cohort
 from accomplice.data.errors import InputError, enumerated
 from accomplice.data.splits import within
+from accomplice.training.estimators.censoring import censoring_of
 from accomplice.training.estimators.hazard import log_risk
 from accomplice.training.estimators.intervals import Estimate, plain
 from accomplice.training.estimators.kaplan_meier import judged_horizon
@@ -121,9 +122,9 @@ def compare(
             f"the models share {len(time)} patients with {int(event.sum())} events by month "
             f"{horizon:g}: {EVENTS_TO_JUDGE} are needed to compare them"
         )
-    judged = BootstrappedOutcome.of(
-        time, event, judged_horizon(time, event, horizon), bootstraps, seed
-    )
+    chosen = censoring_of(first.cohort.take(rows[0]), time, event)
+    end = judged_horizon(time, event, horizon, chosen.reach)
+    judged = BootstrappedOutcome.of(time, event, end, bootstraps, seed, chosen.weights)
     sources = list(zip((first, second), rows, strict=True))
     outputs = [_output(judged, *source) for source in sources]
     figures = judged.figures(outputs)

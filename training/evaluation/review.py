@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from accomplice.data.arrays import Array
+from accomplice.data.errors import enumerated
 from accomplice.data.splits import within
 from accomplice.training.budget import UNLIMITED, Budget
 from accomplice.training.config import Config
@@ -44,6 +45,7 @@ from accomplice.training.evaluation.time_course import (
     risk_groups,
 )
 from accomplice.training.metrics.model_based_concordance import model_based_contributions
+from accomplice.training.metrics.table import deciding, label
 from accomplice.training.models.ensemble import Ensemble
 from accomplice.training.models.predictions import MODEL, Predictions
 from accomplice.training.progress import Tick, silent
@@ -82,9 +84,13 @@ def review(
             "and D-calibration are of all."
         )
     followed = BootstrappedOutcome.of(
-        *predicted.outcome, evaluation.horizon, evaluation.bootstraps, config.seed
+        *predicted.outcome,
+        evaluation.horizon,
+        evaluation.bootstraps,
+        config.seed,
+        evaluation.censoring.weights if rows is None else evaluation.censoring.weights.take(rows),
     )
-    notes += _notes(predicted, followed)
+    notes += [on_censoring(evaluation), *_notes(predicted, followed)]
     cohort, group, grid = predicted.cohort, predicted.group, predicted.grid
     curve, level = predicted.curves[MODEL], evened(predicted.served, group)
     risk = within(log_risk(curve), group)
@@ -199,6 +205,39 @@ def _within(
         made |= step()
     tick("review", len(steps), len(steps))
     return made, []
+
+
+def on_censoring(evaluation: Evaluation) -> str:
+    """Return a note on the weights for censoring, and on how far they move the model's figures."""
+    chosen, decided = evaluation.censoring, enumerated(evaluation.censoring.decided_by)
+    p = f"p {chosen.least_p:.2g}" if chosen.least_p >= 0.001 else "p < 0.001"
+    if not chosen.by:
+        start = f"Follow-up depends on {decided} ({p})" if decided else "No sign that follow-up"
+        if not chosen.p:
+            return "Patients are weighed for censoring by one distribution for all"
+        if not decided:
+            return f"{start} depends on what is recorded ({p}): one distribution of censoring"
+        return (
+            f"{start}, but by what predicts the event it does not clearly differ: patients are "
+            "weighed for censoring by one distribution for all"
+        )
+    figures = {name: evaluation.scores[MODEL].figures[name].value for name in deciding()}
+    figures["calibration_slope"] = evaluation.calibration_slope
+    moved = ", ".join(
+        f"{'calibration slope' if name == 'calibration_slope' else label(name)} {value:.3f} in "
+        f"place of {figures[name]:.3f}"
+        for name, value in evaluation.alike.items()
+    )
+    return (
+        f"Follow-up differs by {enumerated(chosen.by)} ({p}): patients are weighed for censoring "
+        f"among those alike in it. Figures end at month {evaluation.horizon:.4g}; "
+        + (
+            f"beyond month {chosen.reach:.4g} fewer than a fifth of some group would be followed. "
+            if math.isfinite(chosen.reach)
+            else "a fifth of each group is followed beyond. "
+        )
+        + f"By one distribution for all they would be: {moved}"
+    )
 
 
 def _notes(predicted: Predictions, followed: BootstrappedOutcome) -> list[str]:

@@ -10,7 +10,7 @@ Out of fold, the intervals of both are widened by what the training patients add
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
@@ -20,9 +20,10 @@ from accomplice.data.errors import enumerated
 from accomplice.data.splits import within
 from accomplice.training.budget import UNLIMITED, Budget
 from accomplice.training.config import Config
+from accomplice.training.estimators.censoring import ChosenCensoring, censoring_of
 from accomplice.training.estimators.hazard import TimeGrid, log_risk, survival
 from accomplice.training.estimators.intervals import Estimate, or_nan, plain
-from accomplice.training.estimators.kaplan_meier import judged_horizon
+from accomplice.training.estimators.kaplan_meier import Censoring, censoring, judged_horizon
 from accomplice.training.evaluation.bootstrap import BootstrappedOutcome
 from accomplice.training.evaluation.calibration import to_one_level
 from accomplice.training.evaluation.record import PROTOCOL
@@ -91,6 +92,11 @@ class Evaluation:
     """(n,) predicted risk (log-hazard) of the stacked model, without the treatment."""
     bootstraps: int
     """Bootstrap draws behind each interval."""
+    censoring: ChosenCensoring
+    """Distribution of the censoring time by which the n patients were weighed."""
+    alike: Mapping[str, float] = field(default_factory=dict)
+    """Deciding metric and ``calibration_slope`` -> the model's value with one distribution for all
+    patients; empty where that was used."""
     notes: tuple[str, ...] = ()
     """Baselines without predictions, and the reasons."""
 
@@ -131,6 +137,7 @@ class Evaluation:
                 "models": {name: each.figures for name, each in self.scores.items()},
                 "gains": self.gains,
                 "gains_by_treatment": self.treatment,
+                "censoring": self.censoring.to_json() | {"alike": self.alike},
                 "notes": self.notes,
             }
         )
@@ -152,6 +159,7 @@ def judge_predicted(
         budget,
         predicted.served,
         by_fold=predicted.by_fold,
+        weighed=censoring_of(predicted.cohort, *predicted.outcome),
     )
     return replace(judged, notes=predicted.notes)
 
@@ -168,6 +176,7 @@ def judge(
     budget: Budget = UNLIMITED,
     served: Array | None = None,
     by_fold: FoldCurves | None = None,
+    weighed: ChosenCensoring | None = None,
 ) -> Evaluation:
     """Judge predicted curves of a model, its learners and baselines against outcomes.
 
@@ -193,9 +202,11 @@ def judge(
         by_fold: predictions by each fold's models, where they are cross-fitted. The intervals of
             scores and gains are then those of the models fitted to such patients; without, they are
             those of these very predictions.
+        weighed: distribution of the censoring time; if absent, that is alike for all patients.
     """
-    horizon = judged_horizon(time, event, grid.horizon)
-    judged = BootstrappedOutcome.of(time, event, horizon, bootstraps, seed)
+    weighed = weighed or ChosenCensoring(censoring(time, event))
+    horizon = judged_horizon(time, event, grid.horizon, weighed.reach)
+    judged = BootstrappedOutcome.of(time, event, horizon, bootstraps, seed, weighed.weights)
     models = curves | baselines
     outputs, by_time = {}, {}
     for name, c in models.items():
@@ -237,6 +248,17 @@ def judge(
     level = to_one_level(served, fold)
     at_middle = survival(level * grid.at(served, np.array([middle]))[:, 0])
     at_time = survival(level * grid.at_own(served, time))
+
+    def slope(weights: Censoring) -> float:
+        return or_nan(lambda: calibration_at(event, time, at_middle, middle, weights).slope)
+
+    alike = {}
+    if weighed.by:
+        unweighed = BootstrappedOutcome.of(time, event, horizon, 0, seed)
+        output, _ = unweighed.output(outputs[MODEL].risk, grid, curves[MODEL])
+        (found,) = unweighed.figures([output])
+        alike = {name: float(found[name][0]) for name in deciding()}
+        alike["calibration_slope"] = slope(unweighed.weights)
     return Evaluation(
         patients=len(time),
         events=int(event.sum()),
@@ -246,13 +268,13 @@ def judge(
         gains=gained,
         treatment=estimates(worth),
         calibration_time=middle,
-        calibration_slope=or_nan(
-            lambda: calibration_at(event, time, at_middle, middle, judged.weights).slope
-        ),
+        calibration_slope=slope(weighed.weights),
         d_calibration_p=or_nan(lambda: d_calibration(event, at_time).p_value),
         survival=at_middle,
         risk=log_risk(curves[MODEL]),
         bootstraps=draws,
+        censoring=weighed,
+        alike=alike,
     )
 
 

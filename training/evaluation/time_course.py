@@ -12,7 +12,7 @@ import numpy as np
 from accomplice.data.arrays import Array, Ints
 from accomplice.data.splits import within
 from accomplice.training.estimators.hazard import TimeGrid, survival
-from accomplice.training.estimators.kaplan_meier import KaplanMeier
+from accomplice.training.estimators.kaplan_meier import observed_survival
 from accomplice.training.evaluation.bootstrap import BootstrappedOutcome, band
 from accomplice.training.evaluation.record import Curve, RiskGroup
 from accomplice.training.metrics.brier import brier_contributions
@@ -54,7 +54,7 @@ def marks_to(horizon: float) -> Array:
 def risk_groups(
     followed: BootstrappedOutcome, risk: Array, group: Ints, months: Array, marks: Array
 ) -> tuple[RiskGroup, ...]:
-    """Estimate Kaplan–Meier survival in thirds of rising risk.
+    """Estimate survival in thirds of rising risk, by `kaplan_meier.observed_survival`.
 
     Args:
         followed: outcomes of n patients.
@@ -73,8 +73,9 @@ def risk_groups(
         member = third == place
         if not member.any():
             continue
-        time, event = followed.time[member], followed.event[member]
-        curve, at = KaplanMeier.fit(time, event), np.minimum(months, followed.horizon)
+        own = followed.take(member)
+        time, at = own.time, np.minimum(months, followed.horizon)
+        curve = observed_survival(time, own.event, own.weights)
         ended = (curve.last < at) & (curve.survival[-1] > 0)
         value, low, high = (
             np.where(ended, np.nan, read) for read in (curve.at(at), *curve.interval(at))
@@ -84,7 +85,7 @@ def risk_groups(
             RiskGroup(
                 name=name,
                 patients=int(member.sum()),
-                events=followed.take(member).events,
+                events=own.events,
                 survival=Curve(value=tuple(value), low=tuple(low), high=tuple(high)),
                 at_risk=tuple(at_risk),
             )

@@ -15,6 +15,7 @@ from accomplice.data.arrays import Array, Bools
 from accomplice.data.cohort import Cohort
 from accomplice.data.preprocessing.preprocessor import Preprocessor
 from accomplice.training.config import Config
+from accomplice.training.estimators.censoring import censoring_of
 from accomplice.training.estimators.hazard import TimeGrid
 from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.evaluation.bootstrap import BootstrappedOutcome
@@ -93,9 +94,15 @@ def added_value(
         {WITHOUT: without},
         config.evaluation.bootstraps,
         config.seed,
+        weighed=censoring_of(cohort, time, event),
     )
     followed = BootstrappedOutcome.of(
-        time, event, evaluation.horizon, config.evaluation.bootstraps, config.seed
+        time,
+        event,
+        evaluation.horizon,
+        config.evaluation.bootstraps,
+        config.seed,
+        evaluation.censoring.weights,
     )
     months = (min(DECISION_TIME, evaluation.horizon),)
     both = {MODEL: with_it, WITHOUT: without}

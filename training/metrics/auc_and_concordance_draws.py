@@ -15,7 +15,11 @@ from typing import ClassVar
 import numpy as np
 
 from accomplice.data.arrays import Array, Bools, Ints, Reals
-from accomplice.training.estimators.kaplan_meier import KaplanMeier, inverse_censoring
+from accomplice.training.estimators.kaplan_meier import (
+    Censoring,
+    GroupedCensoring,
+    inverse_censoring,
+)
 from accomplice.training.estimators.outcome import (
     UndefinedMetricError,
     checked_finite,
@@ -59,7 +63,7 @@ def drawn_concordances(
     event: Bools,
     time: Reals,
     risks: Reals,
-    censoring: KaplanMeier,
+    censoring: Censoring,
     tau: float,
     counts: Reals,
 ) -> Array:
@@ -69,7 +73,8 @@ def drawn_concordances(
         event: (n,) bool, True where the event was seen, False where censored.
         time: (n,), time of the event or of censoring.
         risks: (m, n), predicted risks of m models, higher is worse.
-        censoring: KaplanMeier, from `kaplan_meier.censoring`, the same for all draws.
+        censoring: distribution of the censoring time, as for `inverse_censoring`, the same for all
+            draws.
         tau: only events before this time count for Uno's C.
         counts: (d, n), how often each draw holds each patient.
 
@@ -92,8 +97,9 @@ def drawn_concordances(
     event, time = checked_outcome(event, time)
     cases = np.flatnonzero(event)
     early = event & (time < tau)
+    ones = np.ones(cases.size)
     try:
-        weight = inverse_censoring(censoring, time, early)[cases] ** 2
+        weight = inverse_censoring(censoring, time, early)[cases]
     except UndefinedMetricError:
         weight = np.full(cases.size, np.nan)
 
@@ -101,7 +107,14 @@ def drawn_concordances(
         own = time[some, None]
         return np.asarray((time > own) | ((time == own) & ~event))
 
-    return _shares(counts, cases, np.stack([np.ones(cases.size), weight]), comparable, risks)
+    if not isinstance(censoring, GroupedCensoring):
+        return _shares(counts, cases, np.stack([ones, weight**2]), comparable, risks)
+
+    def weighted(some: Ints) -> Array:
+        return comparable(some) * censoring.inverse_by_group(time[some])[censoring.group].T
+
+    harrell = _shares(counts, cases, ones[None], comparable, risks)
+    return np.concatenate([harrell, _shares(counts, cases, weight[None], weighted, risks)], axis=1)
 
 
 def drawn_auc(
@@ -109,7 +122,7 @@ def drawn_auc(
     time: Reals,
     risks: Reals,
     month: float,
-    censoring: KaplanMeier,
+    censoring: Censoring,
     counts: Reals,
 ) -> Array:
     """Return the cumulative/dynamic AUC at one time of each draw, for several models.
@@ -119,9 +132,9 @@ def drawn_auc(
 
     Returns:
         AUC (m, d), NaN where a draw has no case or no control: Σ over cases i (event by `month`)
-        and controls j (followed beyond) of (1[risk_i > risk_j] + ½ 1[risk_i = risk_j]) / G(time_i),
-        divided by the number of controls times Σ 1 / G(time_i) (Uno et al., J Am Stat Assoc 2007;
-        Hung and Chiang, Can J Stat 2010).
+        and controls j (followed beyond) of (1[risk_i > risk_j] + ½ 1[risk_i = risk_j]) w_j /
+        G(time_i), divided by Σ w_j times Σ 1 / G(time_i), with w_j = 1 / G(month) of the control
+        (Uno et al., J Am Stat Assoc 2007; Hung and Chiang, Can J Stat 2010).
 
     Raises:
         UndefinedMetricError: as `inverse_censoring`.
@@ -139,21 +152,29 @@ def drawn_auc(
     weight = inverse_censoring(censoring, time, case)
     cases, controls = np.flatnonzero(case), np.flatnonzero(time > month)
     rows = np.concatenate([cases, controls])
-    is_control = np.arange(rows.size) >= cases.size
+    of_control = np.concatenate(
+        [np.zeros(cases.size), _of_controls(censoring, time, month)[controls]]
+    )
     return _shares(
         counts[:, rows],
         np.arange(cases.size),
         weight[None, cases],
-        lambda some: np.broadcast_to(is_control, (some.size, rows.size)),
+        lambda some: np.broadcast_to(of_control, (some.size, rows.size)),
         np.asarray(risks)[:, rows],
     )[:, 0]
+
+
+def _of_controls(censoring: Censoring, time: Array, month: float) -> Array:
+    """Return weights (n,) of those followed beyond a month, of which the largest is 1; else 0."""
+    weight = inverse_censoring(censoring, month, time > month)
+    return np.asarray(weight / max(weight.max(), 1e-300))
 
 
 def _shares(
     counts: Reals,
     cases: Ints,
     weights: Array,
-    comparable: Callable[[Ints], Bools],
+    comparable: Callable[[Ints], Array | Bools],
     risks: Reals,
 ) -> Array:
     """Return the weighted share of comparable pairs in which the case has the higher risk.
@@ -163,7 +184,7 @@ def _shares(
         cases: (e,) patients with an event, the first of each pair.
         weights: (w, e) weights of the cases.
         comparable: function from some of the cases (c,) to the mask (c, n) of the second patients
-            of their pairs.
+            of their pairs, or to their weights.
         risks: (m, n) predicted risks; a pair of equal risks counts one half.
 
     Returns:
@@ -184,7 +205,7 @@ def _shares(
 
 
 def auc_contributions(
-    event: Bools, time: Reals, risk: Reals, month: float, censoring: KaplanMeier
+    event: Bools, time: Reals, risk: Reals, month: float, censoring: Censoring
 ) -> Array:
     """Return each patient's contribution to the cumulative/dynamic AUC at one time.
 
@@ -197,7 +218,7 @@ def auc_contributions(
         time: (n,), time of the event or of censoring.
         risk: (n,), predicted risk, higher is worse.
         month: time of the AUC, in the unit of `time`.
-        censoring: KaplanMeier, from `kaplan_meier.censoring`.
+        censoring: distribution of the censoring time, as for `inverse_censoring`.
 
     Returns:
         Contributions (n,); NaN where there is no case or no control.
@@ -215,13 +236,13 @@ def auc_contributions(
     """
     event, time = checked_outcome(event, time)
     risk = checked_finite("risk", risk, event.shape)
-    case, control = event & (time <= month), time > month
+    case, control = event & (time <= month), _of_controls(censoring, time, month)
     weight = inverse_censoring(censoring, time, case)
     cases, controls = float(weight.sum()), float(control.sum())
     if not cases or not controls:
         return np.full(event.size, np.nan)
     rank = np.unique(risk, return_inverse=True)[1]
-    below, above = np.bincount(rank[control], minlength=event.size), np.bincount(rank, weight)
+    below, above = np.bincount(rank, control), np.bincount(rank, weight)
     # The share of controls below each case, and of cases above each control; ties count one half.
     of_case = (np.cumsum(below) - 0.5 * below)[rank] / controls
     of_control = 1 - (np.cumsum(above) - 0.5 * above)[rank] / cases

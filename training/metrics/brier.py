@@ -12,7 +12,7 @@ import numpy as np
 
 from accomplice.data.arrays import Array, Bools, Reals
 from accomplice.training.estimators.hazard import TimeGrid, survival
-from accomplice.training.estimators.kaplan_meier import KaplanMeier, inverse_censoring
+from accomplice.training.estimators.kaplan_meier import Censoring, inverse_censoring
 from accomplice.training.estimators.outcome import checked_outcome, checked_survival, checked_times
 from accomplice.training.metrics.score import ModelOutput, Outcome, Score
 
@@ -23,7 +23,7 @@ CHUNK = 8192
 
 
 def brier_contributions(
-    event: Bools, time: Reals, survival: Reals, times: Reals, censoring: KaplanMeier
+    event: Bools, time: Reals, survival: Reals, times: Reals, censoring: Censoring
 ) -> Array:
     """Return each patient's contribution to the Brier score at each time, by IPCW.
 
@@ -35,7 +35,7 @@ def brier_contributions(
         time: (n,), time of the event or of censoring.
         survival: (n, t), predicted probability to be event-free after each of `times`.
         times: (t,), rising.
-        censoring: KaplanMeier, from `kaplan_meier.censoring`.
+        censoring: distribution of the censoring time, as for `inverse_censoring`.
 
     Returns:
         Contributions (n, t): S(t)² / G(time) with an event by t, (1 − S(t))² / G(t) where
@@ -60,14 +60,13 @@ def brier_contributions(
     times = checked_times(times)
     survival = checked_survival("survival", survival, (event.size, times.size))
     case_weight = inverse_censoring(censoring, time, event & (time <= times[-1]))
-    # All patients followed beyond one of the times have the same weight there.
-    control_weight = inverse_censoring(censoring, times, times < time.max())
     contributions = np.empty(survival.shape)
     # One time after the other, so that no second array (n, t) is held.
-    for column, (instant, weight) in enumerate(zip(times, control_weight, strict=True)):
-        predicted = survival[:, column]
+    for column, instant in enumerate(times):
+        predicted, control = survival[:, column], time > instant
+        weight = inverse_censoring(censoring, instant, control)
         contributions[:, column] = np.where(
-            time > instant, (1 - predicted) ** 2 * weight, predicted**2 * case_weight
+            control, (1 - predicted) ** 2 * weight, predicted**2 * case_weight
         )
     return contributions
 
@@ -133,10 +132,10 @@ def brier_by_patient(outcome: Outcome, grid: TimeGrid, cumulative: Array) -> tup
     averages, total = np.empty(n), np.zeros(len(times))
     # Survival of all patients at all times would take several times the memory of a fit.
     for start in range(0, n, CHUNK):
-        rows = slice(start, start + CHUNK)
+        rows = np.arange(start, min(start + CHUNK, n))
         curves = survival(grid.at(cumulative[rows], times))
         contributions = brier_contributions(
-            outcome.event[rows], outcome.time[rows], curves, times, outcome.weights
+            outcome.event[rows], outcome.time[rows], curves, times, outcome.weights.take(rows)
         )
         averages[rows] = time_average(contributions, times)
         total += contributions.sum(axis=0)

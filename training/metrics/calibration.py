@@ -11,7 +11,13 @@ import numpy as np
 from accomplice.data.arrays import Array, Bools, Ints, Reals
 from accomplice.training.estimators.chi_square import ChiSquare
 from accomplice.training.estimators.complementary_log_log import fit_complementary_log_log
-from accomplice.training.estimators.kaplan_meier import KaplanMeier, inverse_censoring
+from accomplice.training.estimators.kaplan_meier import (
+    Censoring,
+    GroupedCensoring,
+    KaplanMeier,
+    inverse_censoring,
+    observed_survival,
+)
 from accomplice.training.estimators.outcome import (
     UndefinedMetricError,
     checked_outcome,
@@ -37,8 +43,8 @@ class CalibrationGroups:
 
     Attributes:
         predicted: (g,), mean predicted survival.
-        observed: (g,), Kaplan–Meier survival; NaN where follow-up ends before the horizon, with the
-            curve above 0.
+        observed: (g,), survival by `observed_survival`; NaN where follow-up ends before the
+            horizon, with the curve above 0.
         low: (g,), lower end of the interval of `observed`; NaN also where `observed` is 0 or 1.
         high: (g,), upper end of that interval, NaN as `low`.
         size: (g,) int, number of patients.
@@ -56,7 +62,7 @@ def calibration_at(
     time: Reals,
     survival_at_horizon: Reals,
     horizon: float,
-    censoring: KaplanMeier,
+    censoring: Censoring,
     clip: float = 1e-4,
 ) -> Calibration:
     """Regress the event by the horizon on the log of the predicted cumulative hazard.
@@ -66,7 +72,7 @@ def calibration_at(
         time: (n,), time of the event or of censoring.
         survival_at_horizon: (n,), predicted probability to be event-free after the horizon.
         horizon: time to which survival is predicted, in the unit of `time`.
-        censoring: KaplanMeier, from `kaplan_meier.censoring`.
+        censoring: distribution of the censoring time, as for `inverse_censoring`.
         clip: predictions are clipped to [clip, 1 − clip], since 0 and 1 would have infinite
             leverage.
 
@@ -132,6 +138,7 @@ def calibration_groups(
     horizon: float,
     groups: int = 10,
     level: float = 0.95,
+    censoring: Censoring | None = None,
 ) -> CalibrationGroups:
     """Return mean predicted and observed survival by quantile group of the prediction.
 
@@ -142,6 +149,7 @@ def calibration_groups(
         horizon: time to which survival is predicted, in the unit of `time`.
         groups: maximum of groups; equal predictions share a group.
         level: coverage of the intervals.
+        censoring: distribution of the censoring time; if absent, that is alike for all patients.
 
     Returns:
         The g groups by rising prediction, g ≤ `groups`.
@@ -166,7 +174,8 @@ def calibration_groups(
     rows = []
     for label in np.unique(labels):
         member = labels == label
-        curve = KaplanMeier.fit(time[member], event[member])
+        weights = None if censoring is None else censoring.take(member)
+        curve = observed_survival(time[member], event[member], weights)
         observed, (low, high) = curve.at(horizon), curve.interval(horizon, level)
         if curve.last < horizon and curve.survival[-1] > 0:
             observed = low = high = np.asarray(np.nan)
@@ -176,7 +185,11 @@ def calibration_groups(
 
 
 def observed_expected(
-    event: Bools, time: Reals, survival_at_horizon: Reals, horizon: float
+    event: Bools,
+    time: Reals,
+    survival_at_horizon: Reals,
+    horizon: float,
+    censoring: Censoring | None = None,
 ) -> float:
     """Return the observed over the mean predicted probability of an event by the horizon.
 
@@ -185,10 +198,14 @@ def observed_expected(
         time: (n,), time of the event or of censoring.
         survival_at_horizon: (n,), predicted probability to be event-free after the horizon.
         horizon: time to which survival is predicted, in the unit of `time`.
+        censoring: distribution of the censoring time; if absent, that is alike for all patients.
 
     Returns:
         (1 − Kaplan–Meier survival) / (1 − mean predicted survival), calibration in the large at a
         fixed time (McLernon et al., Ann Intern Med 2023); above 1, predicted risks are too low.
+        Where the censoring differs between patients, Σ w [event by the horizon] / Σ w takes the
+        place of 1 − Kaplan–Meier survival, with the weights w of `calibration_at`; with one
+        distribution both are the same.
 
     Raises:
         UndefinedMetricError: follow-up ends before the horizon, with the curve above 0, or all
@@ -205,6 +222,11 @@ def observed_expected(
     survival = checked_survival("survival_at_horizon", survival_at_horizon, event.shape)
     curve = KaplanMeier.fit(time, event)
     expected = float(1 - survival.mean())
+    if isinstance(censoring, GroupedCensoring) and expected > 0:
+        case = event & (time <= horizon)
+        weight = inverse_censoring(censoring, np.minimum(time, horizon), case | (time > horizon))
+        if weight.any():
+            return float(np.average(case, weights=weight)) / expected
     if (curve.last < horizon and curve.survival[-1] > 0) or expected <= 0:
         raise UndefinedMetricError(
             f"no observed over expected at {horizon:g}: follow-up ends at {curve.last:g}, the mean "

@@ -8,14 +8,20 @@ scikit-survival also takes risks that differ by less than 1e-8 as equal.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from accomplice.data.arrays import Array, Bools, Ints, Reals
-from accomplice.training.estimators.kaplan_meier import KaplanMeier, inverse_censoring
+from accomplice.training.estimators.kaplan_meier import (
+    Censoring,
+    GroupedCensoring,
+    inverse_censoring,
+)
 from accomplice.training.estimators.outcome import (
     UndefinedMetricError,
     checked_finite,
@@ -46,7 +52,8 @@ def harrell_c(event: Bools, time: Reals, risk: Reals) -> float:
         0.6667
     """
     ranks = _Ranks.of(event, time, risk)
-    return _share(ranks.events(), ranks.longer, ranks.lower()[0])
+    weights = ranks.events()
+    return _share(weights, ranks, ranks.lower([weights])[0][0])
 
 
 class Concordances(NamedTuple):
@@ -57,7 +64,7 @@ class Concordances(NamedTuple):
 
 
 def concordances(
-    event: Bools, time: Reals, risk: Reals, censoring: KaplanMeier, tau: float | None = None
+    event: Bools, time: Reals, risk: Reals, censoring: Censoring, tau: float | None = None
 ) -> Concordances:
     """Return Harrell's and Uno's concordance from one ranking; NaN where one is undefined.
 
@@ -65,14 +72,15 @@ def concordances(
         event: (n,) bool, True where the event was seen, False where censored.
         time: (n,), time of the event or of censoring.
         risk: (n,), predicted risk, higher is worse.
-        censoring: KaplanMeier, from `kaplan_meier.censoring`.
+        censoring: distribution of the censoring time, as for `inverse_censoring`.
         tau: only events before this time count for Uno's C; by default all do.
 
     Returns:
-        Harrell's as `harrell_c`; Uno's with weight G(time)⁻² of each pair's earlier event (Uno et
-        al., "On the C-statistics for evaluating overall adequacy of risk prediction procedures with
-        censored survival data", Stat Med 2011). Uno's is undefined without a comparable pair
-        before tau, or where G is 0 at such an event.
+        Harrell's as `harrell_c`; Uno's with weight 1 / (G(t) G'(t)) of a pair with its earlier
+        event at t, where G and G' are the distributions of the two patients' censoring times: with
+        one distribution, G(t)⁻² (Uno et al., "On the C-statistics for evaluating overall adequacy
+        of risk prediction procedures with censored survival data", Stat Med 2011). Uno's is
+        undefined without a comparable pair before tau, or where G is 0 at such an event.
 
     Raises:
         ValueError: as `harrell_c`.
@@ -86,12 +94,10 @@ def concordances(
         (0.6667, 0.6667)
     """
     ranks = _Ranks.of(event, time, risk)
-    favourable = ranks.lower()[0]
+    defined = ranks.weights(censoring, tau)
+    favourable = iter(ranks.lower([each for each in defined if each])[0])
     return Concordances(
-        *(
-            math.nan if weight is None else _share(weight, ranks.longer, favourable)
-            for weight in ranks.weights(censoring, tau)
-        )
+        *(_share(each, ranks, next(favourable)) if each else math.nan for each in defined)
     )
 
 
@@ -103,7 +109,7 @@ class Contributions(NamedTuple):
 
 
 def concordance_contributions(
-    event: Bools, time: Reals, risk: Reals, censoring: KaplanMeier, tau: float | None = None
+    event: Bools, time: Reals, risk: Reals, censoring: Censoring, tau: float | None = None
 ) -> Contributions:
     """Return each patient's contribution to both concordances; resampling then needs no ranking.
 
@@ -136,21 +142,46 @@ def concordance_contributions(
     """
     ranks = _Ranks.of(event, time, risk)
     defined = ranks.weights(censoring, tau)
-    favourable, unfavourable = ranks.lower([w for w in defined if w is not None])
-    found, rest, n = [], iter(unfavourable), ranks.event.size
-    for weight in defined:
-        if weight is None:
+    counted = zip(*ranks.lower([each for each in defined if each], both=True), strict=True)
+    found, n = [], ranks.event.size
+    for each in defined:
+        if each is None:
             found.append(np.full(n, np.nan))
             continue
-        value, total = _share(weight, ranks.longer, favourable), float(weight @ ranks.longer)
-        concordant = weight * favourable + next(rest)
-        comparable = weight * ranks.longer + ranks.before(weight)
-        found.append(value + (concordant - value * comparable) * (n / total))
+        favourable, unfavourable = next(counted)
+        longer = ranks.followed_longer(each.group)
+        value, total = _share(each, ranks, favourable), _sum(each, longer)
+        before = each.own(np.stack([ranks.before(weight) for weight in each.of_event]))
+        moved = unfavourable - value * before
+        for weight, right, all_longer in zip(each.of_event, favourable, longer, strict=True):
+            moved += weight * (right - value * all_longer)
+        found.append(value + moved * (n / total))
     return Contributions(*found)
 
 
-def _share(weight: Array, longer: Ints, favourable: Array) -> float:
-    return float(weight @ favourable) / float(weight @ longer)
+@dataclass(frozen=True)
+class _PairWeights:
+    """Weights of comparable pairs, by the patient with the event and the group of the other."""
+
+    of_event: Array
+    """(g, n) weight of each patient's event in a pair with a patient of each group."""
+    group: Ints
+    """(n,) group of each patient."""
+
+    def own(self, values: Array) -> Array:
+        """Return of values (g, n) those of each patient's own group (n,)."""
+        if len(values) == 1:
+            return np.asarray(values[0])
+        return np.asarray(values[self.group, np.arange(self.group.size)])
+
+
+def _sum(weights: _PairWeights, of_event: Array) -> float:
+    """Return the weighted sum of a number (g, n) of patients of each group, for each event."""
+    return sum(float(w @ c) for w, c in zip(weights.of_event, of_event, strict=True))
+
+
+def _share(weights: _PairWeights, ranks: _Ranks, favourable: Array) -> float:
+    return _sum(weights, favourable) / _sum(weights, ranks.followed_longer(weights.group))
 
 
 @dataclass(frozen=True)
@@ -169,8 +200,9 @@ class _Ranks:
     """(n,) positions in `order`, by rising risk; equal risks by position."""
     new_risk: Bools
     """(n − 1,) whether the next of `by_risk` has another risk."""
-    longer: Ints
-    """(n,) number followed longer or, for an event, equally long but censored."""
+    ends: Ints
+    """(n,) position in `order` of the first patient followed longer than each patient or, for an
+    event, equally long but censored."""
 
     @classmethod
     def of(cls, event: Bools, time: Reals, risk: Reals) -> _Ranks:
@@ -182,23 +214,39 @@ class _Ranks:
         group = (t[1:] != t[:-1]) | (e[1:] != e[:-1])
         by_risk = np.argsort(r, kind="stable")
         new_risk = r[by_risk][1:] != r[by_risk][:-1]
-        longer = np.empty(event.size, dtype=np.int64)
-        longer[order] = event.size - _run_ends(group)
-        return cls(event, time, order, group, by_risk, new_risk, longer)
+        ends = np.empty(event.size, dtype=np.int64)
+        ends[order] = _run_ends(group)
+        return cls(event, time, order, group, by_risk, new_risk, ends)
 
-    def events(self) -> Array:
-        """Return the weights (n,) of Harrell's C; raise UndefinedMetricError without a pair."""
-        return self._checked(self.event.astype(np.float64))
+    def followed_longer(self, group: Ints) -> Array:
+        """Count for each patient those of each group (g, n) after `ends`."""
+        if not group.any():
+            return np.asarray((group.size - self.ends)[None])
+        placed = group[self.order] == np.arange(group.max() + 1)[:, None]
+        sums = np.pad(np.cumsum(placed, axis=1, dtype=np.float64), ((0, 0), (1, 0)))
+        return np.asarray(sums[:, -1:] - sums[:, self.ends])
 
-    def inverse_censoring(self, censoring: KaplanMeier, tau: float | None) -> Array:
-        """Return the weights (n,) of Uno's C; raise UndefinedMetricError where it is undefined."""
+    @cached_property
+    def alike(self) -> Ints:
+        """(n,) one group for all patients, without memory of its own."""
+        return np.broadcast_to(np.int64(0), self.ends.shape)
+
+    def events(self) -> _PairWeights:
+        """Return the weights of Harrell's C; raise UndefinedMetricError without a pair."""
+        return self._checked(self.event.astype(np.float64)[None], self.alike)
+
+    def inverse_censoring(self, censoring: Censoring, tau: float | None) -> _PairWeights:
+        """Return the weights of Uno's C; raise UndefinedMetricError where it is undefined."""
         early = self.time < (np.inf if tau is None else tau)
-        counted = self.event & (self.longer > 0) & early
-        return self._checked(inverse_censoring(censoring, self.time, counted) ** 2)
+        counted = self.event & (self.ends < self.event.size) & early
+        own = inverse_censoring(censoring, self.time, counted)
+        if not isinstance(censoring, GroupedCensoring):
+            return self._checked(own[None] ** 2, self.alike)
+        return self._checked(own * censoring.inverse_by_group(self.time), censoring.group)
 
-    def weights(self, censoring: KaplanMeier, tau: float | None) -> list[Array | None]:
-        """Return the weights (n,) of Harrell's and of Uno's C, None for one that is undefined."""
-        found: list[Array | None] = []
+    def weights(self, censoring: Censoring, tau: float | None) -> list[_PairWeights | None]:
+        """Return the weights of Harrell's and of Uno's C, None for one that is undefined."""
+        found: list[_PairWeights | None] = []
         for weigh in (self.events, lambda: self.inverse_censoring(censoring, tau)):
             try:
                 found.append(weigh())
@@ -206,13 +254,14 @@ class _Ranks:
                 found.append(None)
         return found
 
-    def _checked(self, weight: Array) -> Array:
-        if weight @ self.longer == 0:
+    def _checked(self, of_event: Array, group: Ints) -> _PairWeights:
+        found = _PairWeights(of_event, group)
+        if _sum(found, self.followed_longer(group)) == 0:
             raise UndefinedMetricError(
                 "no comparable pair: no patient with an event (before tau) whom another patient "
                 "outlived"
             )
-        return weight
+        return found
 
     def before(self, weight: Array) -> Array:
         """Sum for each patient (n,) the weights of those whose earlier event is comparable."""
@@ -221,34 +270,56 @@ class _Ranks:
         found[self.order] = sums[_run_starts(self.group)]
         return found
 
-    def lower(self, weights: Sequence[Array] = ()) -> tuple[Array, Array]:
+    def lower(
+        self, weights: Sequence[_PairWeights], *, both: bool = False
+    ) -> tuple[list[Array], list[Array]]:
         """Count for each patient those followed longer at a lower risk; equal risks count one half.
 
         Args:
-            weights: w arrays (n,), 0 for the censored.
+            weights: weights of pairs, 0 for the censored.
+            both: whether the second of the results is computed, else it is empty.
 
         Returns:
-            Counts (n,), without meaning for the censored; and for each array of weights the sum
-            (w, n) over patients with an earlier event at a higher risk; equal risks count one half.
+            For each of ``weights`` the counts (g, n) of patients of each group, without meaning for
+            the censored; and the sum (n,) of the weights over patients with an earlier event at a
+            higher risk. Equal risks count one half.
         """
         n = self.event.size
-        placed = [weight[self.order] for weight in weights]
+        # Groups are the same for several weights: each is counted once.
+        groupings = {id(each.group): each.group for each in weights}
+        members = {
+            key: [(group == k)[self.order] for k in range(group.max() + 1)]
+            for key, group in groupings.items()
+        }
+        placed = [w[self.order] for each in weights for w in each.of_event] if both else []
         rank = np.empty(n, dtype=np.int64)
         rank[self.by_risk] = np.arange(n)
+        inside = [member for found in members.values() for member in found]
         # Equal risks are ranked by place, and so is a group: neither counts as lower or higher.
-        lower, higher = _crossings(rank, placed)
+        lower, higher = _crossings(rank, inside, placed)
         new_group = np.diff(_run_ends(self.group)[self.by_risk]) != 0
         new_either = self.new_risk | new_group
-        tied = np.empty(n, dtype=np.int64)
-        tied[self.by_risk] = _run_ends(self.new_risk) - _run_ends(new_either)
-        favourable, unfavourable = np.empty(n), np.empty((len(placed), n))
-        favourable[self.order] = lower + 0.5 * tied
-        for found, above, weight in zip(unfavourable, higher, placed, strict=True):
-            sums = np.concatenate(([0.0], np.cumsum(weight[self.by_risk])))
-            equal = np.empty(n)
-            equal[self.by_risk] = sums[_run_starts(new_either)] - sums[_run_starts(self.new_risk)]
-            found[self.order] = above + 0.5 * equal
-        return favourable, unfavourable
+
+        def with_ties(
+            crossed: Array, values: Sequence[NDArray[Any]], bounds: Callable[[Bools], Ints]
+        ) -> Array:
+            found = np.empty((len(values), n))
+            near, far = bounds(new_either), bounds(self.new_risk)
+            for made, own, value in zip(found, crossed, values, strict=True):
+                sums = np.concatenate(([0.0], np.cumsum(value[self.by_risk])))
+                tied = np.empty(n)
+                tied[self.by_risk] = np.abs(sums[far] - sums[near])
+                made[self.order] = own + 0.5 * tied
+            return found
+
+        ends = np.cumsum([len(each) for each in members.values()])
+        favourable = np.split(with_ties(lower, inside, _run_ends), ends)[:-1]
+        counts = dict(zip(members, favourable, strict=True))
+        del lower, inside
+        ends = np.cumsum([len(each.of_event) for each in weights])[:-1]
+        unfavourable = np.split(with_ties(higher, placed, _run_starts), ends) if both else []
+        sums = [each.own(found) for each, found in zip(weights, unfavourable, strict=False)]
+        return [counts[id(each.group)] for each in weights], sums
 
 
 def _run_ends(new: Bools) -> Ints:
@@ -263,7 +334,9 @@ def _run_starts(new: Bools) -> Ints:
     return np.repeat(starts, np.diff(starts, append=new.size + 1))
 
 
-def _crossings(rank: Ints, weights: Sequence[Array]) -> tuple[Ints, Array]:
+def _crossings(
+    rank: Ints, members: Sequence[Bools], weights: Sequence[Array]
+) -> tuple[Array, Array]:
     """Count for each entry of a permutation of 0…n−1 the smaller entries after it.
 
     A radix sort from the highest bit: two entries part at the first bit in which they differ,
@@ -272,16 +345,18 @@ def _crossings(rank: Ints, weights: Sequence[Array]) -> tuple[Ints, Array]:
 
     Args:
         rank: (n,) the permutation.
+        members: m masks (n,) of the entries that are counted.
         weights: w arrays (n,), a weight of each entry.
 
     Returns:
-        Counts (n,), and for each array of weights its sum (w, n) over the larger entries before.
+        For each mask the counts (m, n), and for each array of weights its sum (w, n)
+        over the larger entries before.
     """
     n = rank.size
-    count, above = np.zeros(n, dtype=np.int64), np.zeros((len(weights), n))
-    by_rank = np.empty((len(weights), n))
-    for ranked, weight in zip(by_rank, weights, strict=True):
-        ranked[rank] = weight
+    count, above = np.zeros((len(members), n)), np.zeros((len(weights), n))
+    counted, by_rank = np.empty((len(members), n), dtype=bool), np.empty((len(weights), n))
+    for ranked, values in zip((*counted, *by_rank), (*members, *weights), strict=True):
+        ranked[rank] = values
     position = np.arange(n)
     entries = rank
     for bit in reversed(range((n - 1).bit_length())):
@@ -290,7 +365,9 @@ def _crossings(rank: Ints, weights: Sequence[Array]) -> tuple[Ints, Array]:
         start = (entries >> (bit + 1)) << (bit + 1)
         middle = np.minimum(start + (1 << bit), n)
         end = np.minimum(start + (2 << bit), n)
-        count[entries] += np.where(zero, 0, zeros[end] - zeros[:-1])
+        for total, ranked in zip(count, counted, strict=True):
+            inside = np.concatenate(([0], np.cumsum(zero & ranked[entries])))
+            total[entries] += np.where(zero, 0, inside[end] - inside[:-1])
         for total, ranked in zip(above, by_rank, strict=True):
             ones = np.concatenate(([0.0], np.cumsum(np.where(zero, 0.0, ranked[entries]))))
             total[entries] += np.where(zero, ones[:-1] - ones[start], 0.0)
@@ -299,4 +376,4 @@ def _crossings(rank: Ints, weights: Sequence[Array]) -> tuple[Ints, Array]:
         moved = np.empty_like(entries)
         moved[target] = entries
         entries = moved
-    return count[rank], above[:, rank]
+    return count[:, rank], above[:, rank]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from accomplice.data.arrays import Array, Bools, Reals
-from accomplice.training.estimators.kaplan_meier import KaplanMeier, inverse_censoring
+from accomplice.training.estimators.kaplan_meier import Censoring, inverse_censoring
 from accomplice.training.estimators.outcome import checked_finite, checked_outcome
 
 #: Thresholds of a decision curve: event probabilities from which on one would act.
@@ -42,7 +42,7 @@ def net_benefit_contributions(
     risk: Reals,
     thresholds: Reals,
     at: float,
-    censoring: KaplanMeier,
+    censoring: Censoring,
 ) -> Array:
     """Return each patient's contribution to the net benefit of treating from each threshold on.
 
@@ -52,7 +52,7 @@ def net_benefit_contributions(
         risk: (n,), predicted probability of an event by `at`.
         thresholds: (t,), probabilities p in [0, 1) from which on one would act.
         at: time by which an event counts, in the unit of `time`.
-        censoring: KaplanMeier, from `kaplan_meier.censoring`.
+        censoring: distribution of the censoring time, as for `inverse_censoring`.
 
     Returns:
         Contributions (n, t) whose mean over patients is the net benefit: the share of patients

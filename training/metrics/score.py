@@ -10,7 +10,7 @@ from typing import ClassVar, NamedTuple, Self
 import numpy as np
 
 from accomplice.data.arrays import Array, Bools, Ints
-from accomplice.training.estimators.kaplan_meier import KaplanMeier
+from accomplice.training.estimators.kaplan_meier import Censoring
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,14 +21,15 @@ class Outcome:
     """(n,) months of follow-up."""
     event: Bools
     """(n,) whether the event was seen."""
-    weights: KaplanMeier
-    """Kaplan-Meier curve of the censoring time in the whole cohort, for inverse weights."""
+    weights: Censoring
+    """Distribution of the censoring time in the whole cohort, for inverse weights."""
     horizon: float
     """Months to which predictions are judged."""
 
     def take(self, rows: Ints | Bools) -> Self:
         """Return the patients at ``rows``, with the cohort's weights."""
-        return type(self)(self.time[rows], self.event[rows], self.weights, self.horizon)
+        weights = self.weights.take(rows)
+        return type(self)(self.time[rows], self.event[rows], weights, self.horizon)
 
 
 class ModelOutput(NamedTuple):

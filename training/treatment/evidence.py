@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from accomplice.data.arrays import Array
-from accomplice.data.errors import some
+from accomplice.data.errors import enumerated, some
 from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.estimators.policy import (
     BALANCED,
@@ -109,6 +109,10 @@ class Evidence:
     permuted: Estimate | None
     """RATE as in ``relative`` after a random permutation of the treatment, a negative control; None
     if no effect could be fitted then."""
+    censoring: tuple[str, ...] = ()
+    """Variables by which the weights for censoring differ; empty for one curve for all."""
+    ate_alike: Estimate | None = None
+    """``ate`` with one curve of censoring for all patients; None where that is ``ate`` itself."""
 
     @property
     def alarms(self) -> tuple[str, ...]:
@@ -180,6 +184,10 @@ class Evidence:
             "distrust": self.distrust or None,
             "immortal_time_p": self.immortal_p,
             "ate": self.ate.to_json(),
+            "censoring": {
+                "by": list(self.censoring),
+                "ate_alike": None if self.ate_alike is None else self.ate_alike.to_json(),
+            },
             "predicted": self.predicted,
             "groups": [{"predicted": p, "observed": e.to_json()} for p, e in self.groups],
             "rate_relative": self.relative.rate.to_json(),
@@ -224,7 +232,7 @@ def sentences(evidence: Evidence) -> dict[str, str]:
         ),
         "ate": (
             f"Mean gain of survival at {years}: {_points(evidence.ate)} points by what was "
-            f"observed, {100 * evidence.predicted:.1f} by the model."
+            f"observed, {100 * evidence.predicted:.1f} by the model." + _on_censoring(evidence)
         ),
         "heterogeneity": (
             f"The model has one hazard ratio of {label} for everybody."
@@ -324,6 +332,16 @@ def _consequence(evidence: Evidence) -> str:
     return (
         f"Counted from month {evidence.landmark:g} on, which leaves early events out, it is "
         f"{evidence.compared}. Read predicted benefits with care."
+    )
+
+
+def _on_censoring(evidence: Evidence) -> str:
+    """Return a sentence on the weights for censoring where they differ between patients."""
+    if evidence.ate_alike is None:
+        return ""
+    return (
+        f" Follow-up differs by {enumerated(evidence.censoring)}, and patients are weighed for it; "
+        f"by one distribution of censoring for all it would be {_points(evidence.ate_alike)}."
     )
 
 

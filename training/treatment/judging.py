@@ -15,7 +15,9 @@ rank-weighted average treatment effects", JASA 2025).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -23,9 +25,11 @@ from accomplice.data.arrays import Array, Bools
 from accomplice.data.coding import eligible
 from accomplice.data.splits import within
 from accomplice.training.config import Config
+from accomplice.training.estimators.censoring import censoring_of
+from accomplice.training.estimators.hazard import TimeGrid
 from accomplice.training.estimators.hazard_ratios import fit_effects
 from accomplice.training.estimators.intervals import Estimate
-from accomplice.training.estimators.kaplan_meier import censoring, inverse_censoring, judged_horizon
+from accomplice.training.estimators.kaplan_meier import Censoring, censoring, judged_horizon
 from accomplice.training.estimators.logistic import logit
 from accomplice.training.estimators.outcome import UndefinedMetricError
 from accomplice.training.estimators.policy import COMMON, RARE, WORTH
@@ -39,7 +43,7 @@ from accomplice.training.treatment.expected_events import Rates, fitted_rates
 from accomplice.training.treatment.immortal_time import early_events, strata
 from accomplice.training.treatment.missing_confounders import MissingConfounders
 from accomplice.training.treatment.rate import Ranked, Scored, cross_ranked, mean, ranked
-from accomplice.training.treatment.sensitivity import OverTime, Unrecorded, rmst_gain
+from accomplice.training.treatment.sensitivity import INTERVALS, OverTime, Unrecorded, rmst_gain
 from accomplice.training.treatment.trial_range import TrialRange
 
 #: Least distance of a propensity from 0 and 1 where it is divided by.
@@ -48,6 +52,8 @@ BOUND = 0.05
 CONSTANT = 1e-9
 #: Months after the landmark from which on the hazard ratio is estimated again.
 LATER = (0.0, 3.0, 6.0, 12.0, 24.0)
+#: Maximum of intervals of follow-up on which the chance not to be censored is taken as constant.
+CELLS = 60
 #: Groups of predicted gain whose observed gain is shown.
 GROUPS = 4
 
@@ -76,30 +82,25 @@ def _judge(crossed: CrossFitted, config: Config) -> Evidence:
     blind, own = crossed.cumulative[rows], patients.take(rows)
     time, event = cohort.outcome
     time, event = time[rows], event[rows]
-    horizon = judged_horizon(
-        time, event, benefit_horizon(cohort.study, cohort.endpoint, grid.horizon)
-    )
+    chosen = censoring_of(cohort.take(rows), time, event)
+    most = benefit_horizon(cohort.study, cohort.endpoint, grid.horizon)
+    horizon = judged_horizon(time, event, most, chosen.reach)
     # Survival of patients event-free at the landmark, as the compared ones are.
-    ends = np.array([min(treatment.landmark, horizon), horizon])
-    arms = [
-        np.exp(-np.diff(grid.at(under(blind, own, np.full(len(a), arm)), ends)))[:, 0]
-        for arm in (1.0, 0.0)
-    ]
+    start = min(treatment.landmark, horizon)
+    curves = [under(blind, own, np.full(len(a), arm)) for arm in (1.0, 0.0)]
+    arms = [np.exp(-np.diff(grid.at(c, np.array([start, horizon]))))[:, 0] for c in curves]
     gain = arms[0] - arms[1]
-    weights = censoring(time, event)
+    months = np.linspace(start, horizon, INTERVALS + 1)[1:]
 
-    def scored(month: float) -> Array:
-        ends = np.array([min(treatment.landmark, month), month])
-        cumulative = [under(blind, own, np.full(len(a), arm)) for arm in (1.0, 0.0)]
-        predicted = [np.exp(-np.diff(grid.at(curve, ends)))[:, 0] for curve in cumulative]
-        later = time > month
-        weight = inverse_censoring(weights, np.minimum(time, month), later | event)
-        return arm_scores(a, e, later.astype(float), weight, np.stack(predicted))
+    def scored(weights: Censoring) -> Array:
+        return arm_scores(a, e, time, event, weights, grid, curves, start, months)
 
-    scores = scored(horizon)
+    every = scored(chosen.weights)
+    scores = every[-1]
     gained = scores[0] - scores[1]
+    alike = scored(censoring(time, event))[-1] if chosen.by else None
     fold = crossed.fold[rows]
-    chosen = np.where(gain > WORTH, scores[0], scores[1])
+    by_model = np.where(gain > WORTH, scores[0], scores[1])
     larger = within(-own.log_hr, fold)
     missing = MissingConfounders.of(crossed, config.seed)
     hr = _hazard_ratios(crossed, missing)
@@ -116,7 +117,7 @@ def _judge(crossed: CrossFitted, config: Config) -> Evidence:
         imputed=missing.names,
         unrecorded=Unrecorded.of(hr["landmark"]),
         over_time=_over_time(crossed, missing),
-        rmst=rmst_gain(scored, min(treatment.landmark, horizon), horizon),
+        rmst=rmst_gain(lambda month: every[np.abs(months - month).argmin()], start, horizon),
         trials=TrialRange.of(treatment),
         early=early_events(
             status,
@@ -131,9 +132,11 @@ def _judge(crossed: CrossFitted, config: Config) -> Evidence:
         relative=_relative(crossed, larger, config.seed),
         absolute=ranked(gain, gained),
         halves=_halves(crossed, larger, missing),
-        policy={"all": mean(scores[0]), "none": mean(scores[1]), "model": mean(chosen)},
-        policy_gain={"all": mean(chosen - scores[0]), "none": mean(chosen - scores[1])},
+        policy={"all": mean(scores[0]), "none": mean(scores[1]), "model": mean(by_model)},
+        policy_gain={"all": mean(by_model - scores[0]), "none": mean(by_model - scores[1])},
         permuted=permuted(crossed, config),
+        censoring=chosen.by,
+        ate_alike=None if alike is None else mean(alike[0] - alike[1]),
     )
 
 
@@ -170,26 +173,70 @@ def permuted(crossed: CrossFitted, config: Config, seed: int = 0) -> Estimate | 
 
 
 def arm_scores(
-    treated: Array, propensity: Array, alive: Array, weight: Array, predicted: Array
+    treated: Array,
+    propensity: Array,
+    time: Array,
+    event: Bools,
+    weights: Censoring,
+    grid: TimeGrid,
+    cumulative: Sequence[Array],
+    start: float,
+    months: Array,
 ) -> Array:
-    """Return doubly robust scores (2, n) of survival with and without treatment.
+    """Return doubly robust scores (m, 2, n) of survival with and without treatment.
 
-    The score for an arm is S + 1(in the arm) · weight · (alive − S) / e, with S the predicted
-    survival and e the probability of the arm (Robins, Rotnitzky and Zhao, "Estimation of regression
-    coefficients when some regressors are not always observed", JASA 1994). With correct weights,
-    its mean is consistent if either the predictions or the propensities are.
+    With S the predicted survival in an arm from the start on, Λ its cumulative hazard, e the
+    probability of the arm and G that not to be censored, the score at month t of a patient followed
+    to y is
+
+        S(t) − 1(in the arm) / e · S(t) ([event by t] / (S(y) G(y−)) − ∫ dΛ(u) / (S(u) G(u))),
+
+    with the integral from the start to the earlier of y and t: the inverse weights of treatment and
+    censoring, each augmented by the prediction (Bai, Tsiatis, Lu and Song, Lifetime Data Anal 2017;
+    Westling, Luedtke, Gilbert and Carone, "Inference for treatment-specific survival curves using
+    machine learning", JASA 2024). Its mean is consistent if either the predictions are right, or
+    both the propensities and the weights.
 
     Args:
         treated: (n,) 1 or 0.
         propensity: (n,) probability of treatment, inside (0, 1).
-        alive: (n,) 1 for a patient seen alive after the horizon.
-        weight: (n,) inverse probability of not being censored by the horizon, or by an earlier
-            event (IPCW); 0 for patients censored before either.
-        predicted: (2, n) predicted survival at the horizon with and without treatment.
+        time: (n,) months of follow-up, above the start.
+        event: (n,) whether the event was seen.
+        weights: distribution of the censoring time of these patients.
+        grid: the j bins of the curves.
+        cumulative: (n, j + 1) cumulative hazards with the treatment, and without it.
+        start: month from which on patients are followed.
+        months: (m,) months of the scores, rising, after the start.
     """
-    chance = np.stack([propensity, 1 - propensity])
-    had = np.stack([treated == 1, treated == 0])
-    return np.asarray(predicted + had / chance * weight * (alive - predicted))
+    own, case = np.minimum(time, months[-1]), event & (time <= months[-1])
+    lost = np.unique(time[~event & (time < months[-1])])
+    if len(lost) > CELLS:
+        lost = np.quantile(lost, np.arange(1, CELLS) / CELLS)
+    edges = np.unique([start, *lost, *months])
+    of_event = _inverse(weights.before(own), case)
+    begun = [grid.at(curve, np.array([start]))[:, 0] for curve in cumulative]
+    arms = ((treated == 1) / propensity, (treated == 0) / (1 - propensity))
+    # 1 / S at the end of follow-up so far, and the integral up to there.
+    grown, gathered = np.ones((2, len(time))), np.zeros((2, len(time)))
+    scores = np.empty((len(months), 2, len(time)))
+    for begin, end in pairwise(edges):
+        still, seen = own > begin, case & (own <= end)
+        inverse = _inverse(weights.at(begin), still) + _inverse(weights.before(end), still)
+        for k, curve in enumerate(cumulative):
+            before = grown[k].copy()
+            grown[k] = np.exp(grid.at_own(curve, np.minimum(own, end)) - begun[k])
+            gathered[k] += (grown[k] - before) * inverse / 2
+            if end in months:
+                alive = np.exp(begun[k] - grid.at(curve, np.array([end]))[:, 0])
+                residual = alive * (seen * grown[k] * of_event - gathered[k])
+                scores[np.searchsorted(months, end), k] = alive - arms[k] * residual
+    return scores
+
+
+def _inverse(chance: Array, needed: Bools) -> Array:
+    """Return 1 / chance (n,) where it is needed and above 0, else 0."""
+    chance = np.broadcast_to(chance, needed.shape)
+    return np.divide(1.0, chance, out=np.zeros(needed.shape), where=needed & (chance > 0))
 
 
 def _arms(crossed: CrossFitted) -> ArmCounts:

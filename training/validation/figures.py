@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from accomplice.data.arrays import Array, Bools
 from accomplice.training.estimators.hazard import TimeGrid, survival
-from accomplice.training.estimators.kaplan_meier import KaplanMeier
+from accomplice.training.estimators.kaplan_meier import Censoring, observed_survival
 from accomplice.training.estimators.policy import EVENTS_A_POINT
 from accomplice.training.evaluation.calibration import Calibrated
 from accomplice.training.evaluation.scores import Evaluation
@@ -25,6 +25,7 @@ def calibration_figure(
     after: tuple[Calibrated, ...] | None,
     time: Array,
     event: Bools,
+    weights: Censoring,
     subtitle: str,
 ) -> Figure:
     """Draw observed against predicted survival, a panel for each month.
@@ -36,6 +37,7 @@ def calibration_figure(
         after: calibration of the updated model, each patient held out; None without an update.
         time: (n,) follow-up in months.
         event: (n,) whether the event was seen.
+        weights: distribution of the n patients' censoring time.
         subtitle: text below the title.
     """
     kinds = [("as trained", before, ORANGE, -0.004, "s")]
@@ -48,7 +50,8 @@ def calibration_figure(
             seen = int((event & (time <= before[k].month)).sum())
             count = int(np.clip(seen // EVENTS_A_POINT, 3, MOST_GROUPS))
             for name, each, colour, aside, marker in kinds:
-                made = calibration_groups(event, time, each[k].survival, each[k].month, count)
+                alive, month = each[k].survival, each[k].month
+                made = calibration_groups(event, time, alive, month, count, censoring=weights)
                 smooth = each[k].smooth
                 if smooth is not None:
                     ends = smooth.predicted, smooth.low, smooth.high
@@ -94,7 +97,8 @@ def risk_figure(
             rows = third == g
             if not rows.any():
                 continue
-            observed = KaplanMeier.fit(time[rows], event[rows])
+            weights = evaluation.censoring.weights.take(rows)
+            observed = observed_survival(time[rows], event[rows], weights)
             low, high = observed.interval(months)
             label = f"{name} risk: {rows.sum()} patients, {event[rows].sum()} events"
             axes.step(months, observed.at(months), where="post", color=colour, lw=2, label=label)

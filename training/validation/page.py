@@ -162,7 +162,10 @@ def calibration(validation: Validation) -> Section:
     """Return the section on calibration."""
     time, event = validation.external.predicted.outcome
     after = None if validation.repaired is None else validation.repaired.calibration
-    drawing = calibration_figure(validation.calibration, after, time, event, _subtitle(validation))
+    weights = validation.evaluation.censoring.weights
+    drawing = calibration_figure(
+        validation.calibration, after, time, event, weights, _subtitle(validation)
+    )
     figure = Figure(
         inline_svg(drawing, "calibration"),
         "Predicted against observed survival at three months, as a smooth curve and in groups of "

@@ -175,7 +175,12 @@ def validate(
     (time, event), grid = predicted.outcome, predicted.grid
     months = tuple(evaluation.horizon * mark for mark in MARKS)
     followed = BootstrappedOutcome.of(
-        time, event, evaluation.horizon, evaluation.bootstraps, config.seed
+        time,
+        event,
+        evaluation.horizon,
+        evaluation.bootstraps,
+        config.seed,
+        evaluation.censoring.weights,
     )
     calibration = calibrated(followed, grid, predicted.served, months)
     tick("evaluation", 2, 2)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from tests.benchmarks.characteristics import (
     advice,
     calibration,
+    censoring,
     centres,
     gate,
     positivity,
@@ -20,6 +21,7 @@ from tests.benchmarks.characteristics import (
 TABLES: dict[str, Callable[[], None]] = {
     "advice": lambda: advice.main([]),
     "calibration": lambda: calibration.main([]),
+    "censoring": lambda: censoring.main([]),
     "centres": lambda: centres.main([]),
     "gate": lambda: gate.main([]),
     "verdicts": lambda: verdicts.main([]),

@@ -12,7 +12,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from accomplice.training.config import configure
+from accomplice.training.estimators.hazard import TimeGrid
 from accomplice.training.estimators.hazard_ratios import HazardRatio
+from accomplice.training.estimators.kaplan_meier import censoring, power_curves
 from accomplice.training.estimators.logistic import logit
 from accomplice.training.estimators.proportional_hazards import zph_test
 from accomplice.training.treatment.compared import compared
@@ -50,39 +52,69 @@ def with_treatment(crossed, **changed):
 class TestScores:
     """One model wrong at a time: the mean stays right."""
 
-    def simulate(self, n=200_000):
+    GRID = TimeGrid(np.linspace(0.0, 2.0, 9))
+
+    def simulate(self, n=40_000, lost=1.0):
+        """Patients of whom the untreated are lost, and their hazards with and without treatment."""
         rng = np.random.default_rng(0)
         x = rng.normal(size=n)
-        chance = 1 / (1 + np.exp(-x))
+        chance = 1 / (1 + np.exp(-0.6 * x))
         treated = (rng.random(n) < chance).astype(float)
-        survival = np.stack([1 / (1 + np.exp(x - 1)), 1 / (1 + np.exp(x))])
-        alive = (rng.random(n) < np.where(treated == 1, *survival)).astype(float)
-        return treated, chance, alive, np.ones(n), survival
+        hazard = np.exp(0.7 * x) * np.array([[0.4], [0.6]])
+        death = rng.exponential(1 / np.where(treated == 1, *hazard))
+        left = rng.exponential(1 / np.where(treated == 1, 0.05, 0.05 + lost))
+        time, event = np.minimum(np.minimum(death, left), 2.0), death <= np.minimum(left, 2.0)
+        return treated, chance, time, event, hazard
 
-    def error(self, treated, chance, alive, weight, predicted, survival):
-        scores = arm_scores(treated, chance, alive, weight, predicted)
-        return np.abs(scores.mean(axis=1) - survival.mean(axis=1)).max()
+    def error(self, treated, chance, time, event, hazard, predicted, weights=None):
+        if weights is None:
+            weights = power_curves(time, event, treated.astype(int), np.ones(len(time)))
+        curves = [h[:, None] * self.GRID.edges for h in predicted]
+        inputs = treated, chance, time, event, weights, self.GRID, curves
+        scores = arm_scores(*inputs, 0.0, np.array([1.0]))[0]
+        return np.abs(scores.mean(axis=1) - np.exp(-hazard).mean(axis=1)).max()
 
     def test_a_wrong_outcome_model_does_no_harm(self):
-        treated, chance, alive, weight, survival = self.simulate()
-        flat = np.full_like(survival, 0.5)
-        assert self.error(treated, chance, alive, weight, flat, survival) < 0.01
+        treated, chance, time, event, hazard = self.simulate()
+        flat = np.full_like(hazard, 0.5)
+        assert self.error(treated, chance, time, event, hazard, flat) < 0.012
 
     def test_a_wrong_propensity_does_no_harm(self):
-        treated, chance, alive, weight, survival = self.simulate()
+        treated, chance, time, event, hazard = self.simulate()
         half = np.full_like(chance, 0.5)
-        assert self.error(treated, half, alive, weight, survival, survival) < 0.01
+        assert self.error(treated, half, time, event, hazard, hazard) < 0.012
+
+    def test_wrong_weights_for_censoring_do_no_harm_if_predictions_are_right(self):
+        treated, chance, time, event, hazard = self.simulate()
+        alike = censoring(time, event)
+        assert self.error(treated, chance, time, event, hazard, hazard, alike) < 0.012
 
     def test_both_wrong_do(self):
-        treated, chance, alive, weight, survival = self.simulate()
-        half, flat = np.full_like(chance, 0.5), np.full_like(survival, 0.5)
-        assert self.error(treated, half, alive, weight, flat, survival) > 0.05
+        treated, chance, time, event, hazard = self.simulate()
+        half, flat = np.full_like(chance, 0.5), np.full_like(hazard, 0.1)
+        assert self.error(treated, half, time, event, hazard, flat) > 0.03
+        alike = censoring(time, event)
+        assert self.error(treated, chance, time, event, hazard, flat, alike) > 0.03
 
-    def test_those_who_were_not_followed_say_what_is_predicted(self):
-        predicted = np.array([[0.7], [0.4]])
-        one = np.ones(1)
-        scores = arm_scores(one, one / 2, one, np.zeros(1), predicted)
-        np.testing.assert_array_equal(scores, predicted)
+    def test_without_censoring_they_are_those_of_survival_at_the_horizon(self):
+        treated, chance, time, event, hazard = self.simulate(200, lost=-0.0499)
+        event |= time < 2
+        alone = censoring(time, event)
+        curves = [h[:, None] * self.GRID.edges for h in hazard]
+        inputs = treated, chance, time, event, alone, self.GRID, curves
+        early, scores = arm_scores(*inputs, 0.0, np.array([0.5, 1.0]))
+        np.testing.assert_allclose(arm_scores(*inputs, 0.0, np.array([0.5]))[0], early, atol=1e-12)
+        survival, alive = np.exp(-hazard), time > 1
+        had, e = np.stack([treated, 1 - treated]), np.stack([chance, 1 - chance])
+        np.testing.assert_allclose(scores, survival + had / e * (alive - survival), atol=1e-12)
+
+    def test_those_lost_at_once_say_what_is_predicted(self):
+        one, curves = np.ones(1), [np.full((1, 9), h) * self.GRID.edges for h in (0.3, 0.9)]
+        lost = one * 1e-9, np.array([False])
+        alone = censoring(*lost)
+        inputs = one, one / 2, *lost, alone, self.GRID, curves
+        scores = arm_scores(*inputs, 0.0, np.array([1.0]))[0]
+        np.testing.assert_allclose(scores[:, 0], np.exp([-0.3, -0.9]), rtol=1e-7)
 
 
 class TestEvidence:
