@@ -29,7 +29,7 @@ from accomplice.training.config import configure
 from accomplice.training.estimators.hazard import TimeGrid
 from accomplice.training.learners.anchor import fit_anchor
 from accomplice.training.run import Judged, Trained, fit_and_judge, make_bundle
-from accomplice.training.treatment.effect import treatment_and_status
+from accomplice.training.treatment.compared import treatment_and_status
 from accomplice.training.treatment.judging import permuted
 
 FRESH = 5000

@@ -25,7 +25,7 @@ from accomplice.training.learners.network.inputs import net_columns
 from accomplice.training.learners.registry import LEARNERS, stack_order
 from accomplice.training.learners.stack import fit_stack
 from accomplice.training.treatment.benefit import under
-from accomplice.training.treatment.effect import compared
+from accomplice.training.treatment.compared import compared
 
 FOLDS, REPEATS = 3, 2
 
