@@ -16,7 +16,7 @@ from accomplice.data.study import parse_study
 from accomplice.training.config import configure
 from accomplice.training.estimators.hazard import log_risk, survival
 from accomplice.training.fitting import folds as dividing
-from accomplice.training.fitting.fit import effects_variance, fit, spread_ratio
+from accomplice.training.fitting.fit import each_fold, effects_variance, fit, spread_ratio
 from accomplice.training.fitting.network import pack
 from accomplice.training.fitting.prepare import prepare
 from accomplice.training.learners.network.batches import TRAINS, VALIDATES
@@ -501,7 +501,7 @@ def test_the_served_slope_makes_up_for_what_is_not_seen_out_of_fold(fitted, conf
     prepared, served = fitted.prepared, fitted.ensemble.stack
     time, event = prepared.cohort.outcome
     whole = fit_stack(fitted.learners, time, event, prepared.grid, config.stack)
-    ratio = spread_ratio(prepared, fitted.ensemble.alone, whole)
+    ratio = spread_ratio(each_fold(prepared, fitted.ensemble.alone), REPEATS, whole)
     assert ratio >= 1
     expected = whole.slope * ratio * (1 + effects_variance(prepared, fitted.blind))
     assert served.slope == pytest.approx(expected)
