@@ -86,7 +86,7 @@ def models_of(n, seed, noise):
 
 
 def certain(n, seed, noise):
-    """Whether a gain, and a loss, is certain at some threshold, and so over all of them together."""
+    """Whether a gain, and a loss, is certain at some threshold, and over all together."""
     followed, curves = models_of(n, seed, noise)
     found = decisions(followed, GRID, curves, "other", [12.0, 36.0, 58.0])
     gain, loss = max(max(d.gain.low) for d in found), min(min(d.gain.high) for d in found)
