@@ -111,7 +111,8 @@ def power(
         Scale,
         option(
             one_of(Scale),
-            "the marker acts and is analysed by halves, or linearly per SD (default: half)",
+            "the marker acts and is analysed by halves, or linearly per SD, as marker tests it "
+            "(default: half)",
         ),
     ] = "half",
     alpha: Annotated[

@@ -110,7 +110,7 @@ class Adjustments:
         treated = [] if cohort.treated is None else [cohort.treated]
         joint = np.column_stack([columns, with_it, *treated])
         drawn = impute(joint, time, event, seed)[:, :, : columns.shape[1]]
-        names = dict.fromkeys(of[i] for i, gone in zip(listed, missing, strict=True) if gone)
+        names = dict.fromkeys(of[listed[k]] for k in np.flatnonzero(missing))
         return cls(fitted, place, drawn, tuple(names))
 
     def columns(self, features: Iterable[str], *, score: bool = False) -> Designs:

@@ -70,7 +70,7 @@ class MissingConfounders:
         gaps = np.zeros(len(cohort), dtype=bool)
         gaps[rows] = missing.any(axis=1)
         of = [column.features[0] for column in fitted.single_columns()]
-        names = dict.fromkeys(of[j] for j, gone in zip(used, some, strict=True) if gone)
+        names = dict.fromkeys(of[used[k]] for k in np.flatnonzero(some))
         if not some.any():
             none = np.zeros((1, len(cohort), 0))
             return cls((), gaps, none[0], np.array([], dtype=int), none)
