@@ -285,11 +285,11 @@ def estimates(
 
     Args:
         drawn: name -> values.
-        allowances: name -> what the interval allows for, if more than the bootstrap.
+        allowances: name -> what the interval of a difference allows for, if more than the bootstrap.
     """
     allowed = {} if allowances is None else allowances
     return {
-        name: allowed.get(name, Allowance()).made(Estimate.of_draws(values))
+        name: allowed.get(name, Allowance()).of_difference(Estimate.of_draws(values))
         for name, values in drawn.items()
     }
 
@@ -305,6 +305,6 @@ def score_estimates(drawn: Mapping[str, Array], part: Contributions | None) -> d
         return estimates(drawn)
     allowed = part.allowances()
     return {
-        name: allowed[name].made(Estimate.of_draws(values), METRICS[name])
+        name: allowed[name].of_metric(Estimate.of_draws(values), METRICS[name])
         for name, values in drawn.items()
     }

@@ -32,6 +32,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+from scipy.special import expit, logit
 
 from accomplice.data.arrays import Array, Ints
 from accomplice.data.splits import within
@@ -45,6 +46,8 @@ from accomplice.training.models.predictions import FoldCurves
 
 #: Largest factor of an interval: all that the bootstrap sees comes from the training patients.
 WIDEST = math.sqrt(2)
+#: Distance from a metric's limits within which its logit is that of this distance.
+EDGE = 1e-9
 
 
 @dataclass(frozen=True)
@@ -56,24 +59,34 @@ class Allowance:
     averaging: float = 0.0
     """What the mean of the folds' models gains over one; the better end is moved by it."""
 
-    def made(self, plain: Estimate, metric: Metric | None = None) -> Estimate:
-        """Return an estimate with the interval changed.
-
-        Args:
-            plain: a metric, or a difference in it, with the bootstrap's interval.
-            metric: the metric; None for a difference.
-        """
+    def of_difference(self, plain: Estimate) -> Estimate:
+        """Return a difference between two models, its bootstrap's interval changed."""
         value = plain.value
         low, high = (value + self.widened * (end - value) for end in (plain.low, plain.high))
-        if metric is None:
-            return Estimate(value, low, high)
+        return Estimate(value, low, high)
+
+    def of_metric(self, plain: Estimate, metric: Metric) -> Estimate:
+        """Return a metric, its bootstrap's interval changed on the logit scale, and reflected there.
+
+        A C that is too high by chance, or a Brier score that is too low, varies less between draws
+        than the true one. On the logit scale it does not, if the upper end is as far from the value
+        as the lower one of the draws, and conversely (the basic bootstrap of a transformed
+        statistic: Davison & Hinkley, Bootstrap Methods and their Application, 1997, 5.2.1).
+        """
+        if not math.isfinite(plain.low + plain.high):
+            return plain
+        least, most = metric.limits
+        parts = (np.array([plain.low, plain.value, plain.high]) - least) / (most - least)
+        start, middle, stop = logit(np.clip(parts, EDGE, 1 - EDGE))
+        moved = expit(
+            middle + self.widened * np.array([min(middle - stop, 0), max(middle - start, 0)])
+        )
+        low, high = least + (most - least) * moved
         if metric.higher_is_better:
             high += self.averaging
         else:
             low -= self.averaging
-        least, most = metric.limits
-        # An end of the bootstrap may lie beyond by rounding; NaN stays NaN.
-        return Estimate(value, min(max(low, least), plain.low), max(min(high, most), plain.high))
+        return Estimate(plain.value, max(float(low), least), min(float(high), most))
 
 
 @dataclass(frozen=True, eq=False)
