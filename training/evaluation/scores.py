@@ -285,7 +285,7 @@ def estimates(
 
     Args:
         drawn: name -> values.
-        allowances: name -> what the interval of a difference allows for, if more than the bootstrap.
+        allowances: name -> what the interval of a difference allows for beyond the bootstrap.
     """
     allowed = {} if allowances is None else allowances
     return {

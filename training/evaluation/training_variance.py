@@ -66,7 +66,7 @@ class Allowance:
         return Estimate(value, low, high)
 
     def of_metric(self, plain: Estimate, metric: Metric) -> Estimate:
-        """Return a metric, its bootstrap's interval changed on the logit scale, and reflected there.
+        """Return a metric, its bootstrap's interval reflected and widened on the logit scale.
 
         A C that is too high by chance, or a Brier score that is too low, varies less between draws
         than the true one. On the logit scale it does not, if the upper end is as far from the value
@@ -78,10 +78,8 @@ class Allowance:
         least, most = metric.limits
         parts = (np.array([plain.low, plain.value, plain.high]) - least) / (most - least)
         start, middle, stop = logit(np.clip(parts, EDGE, 1 - EDGE))
-        moved = expit(
-            middle + self.widened * np.array([min(middle - stop, 0), max(middle - start, 0)])
-        )
-        low, high = least + (most - least) * moved
+        reach = np.array([min(middle - stop, 0.0), max(middle - start, 0.0)])
+        low, high = least + (most - least) * expit(middle + self.widened * reach)
         if metric.higher_is_better:
             high += self.averaging
         else:
