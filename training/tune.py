@@ -387,14 +387,10 @@ def usual_duration(study: Study) -> float:
 
 
 def quick_scores(fitted: Fitted) -> dict[str, float]:
-    """Return the out-of-fold ``ibs`` and ``uno_c`` of a fit up to its judged horizon.
-
-    ``ibs`` is the integrated Brier score with IPCW weights (Graf et al., Stat Med 1999), ``uno_c``
-    the concordance of Uno et al. (Stat Med 2011); see ``training.metrics``.
-    """
-    time, event = fitted.prepared.cohort.outcome
-    grid = fitted.prepared.grid
-    chosen = censoring_of(fitted.prepared.cohort, time, event)
+    """Return the out-of-fold ``ibs`` and ``uno_c`` (`metrics.table`) up to the judged horizon."""
+    cohort, grid = fitted.prepared.cohort, fitted.prepared.grid
+    time, event = cohort.outcome
+    chosen = censoring_of(cohort, time, event)
     horizon = judged_horizon(time, event, grid.horizon, chosen.reach)
     judged = BootstrappedOutcome.of(time, event, horizon, 0, 0, chosen.weights)
     risk = within(log_risk(fitted.blind), fitted.prepared.group)

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accomplice.data.arrays import Array, Bools, Ints
+from accomplice.data.cells.rounding import round_off
 from accomplice.data.cohort import Cohort
-from accomplice.data.outcomes import round_off
 from accomplice.data.preprocessing.missingness import WIDE
 from accomplice.data.preprocessing.preprocessor import Preprocessor
 from accomplice.training.estimators.chi_square import ChiSquare

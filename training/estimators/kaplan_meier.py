@@ -283,7 +283,8 @@ def power_curves(time: Array, event: Bools, stratum: Ints, ratio: Array) -> Grou
         array([0.6667, 0.6667, 0.6667, 0.6667])
     """
     times, place = np.unique(time, return_inverse=True)
-    group, curves = np.empty(len(time), dtype=int), []
+    group = np.empty(len(time), dtype=int)
+    curves: list[Array] = []
     for s in np.unique(stratum):
         rows = np.flatnonzero(stratum == s)
         level = np.unique(np.round(np.log(ratio[rows]) / STEP), return_inverse=True)[1]

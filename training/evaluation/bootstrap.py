@@ -248,7 +248,8 @@ class BootstrappedOutcome(Outcome):
         )
         seen, known = self.draws.mean(np.stack([weight * case, weight], axis=1)).T
         expected = known * self.draws.mean(1 - alive)
-        return np.divide(seen, expected, out=np.full_like(seen, np.nan), where=expected > 0)
+        ratio = np.divide(seen, expected, out=np.full_like(seen, np.nan), where=expected > 0)
+        return np.asarray(ratio)
 
 
 def drawn_survival(time: Array, event: Bools, month: float, counts: Array) -> Array:
