@@ -53,7 +53,7 @@ class Unrecorded:
         Example:
             >>> found = Unrecorded.of(Estimate(0.56, 0.46, 0.69))
             >>> round(found.e_value, 2), round(found.e_value_limit, 2)
-            (2.36, 1.9)
+            (2.35, 1.91)
         """
         if math.isnan(hr.value) or math.isnan(hr.low):
             return None
@@ -137,7 +137,7 @@ def e_value(hr: float) -> float:
 
     Example:
         >>> [round(e_value(hr), 2) for hr in (0.5, 1.0, 2.0)]
-        [2.65, 1.0, 2.65]
+        [2.61, 1.0, 2.61]
     """
     risk_ratio: float = (1 - 0.5 ** math.sqrt(hr)) / (1 - 0.5 ** math.sqrt(1 / hr))
     larger = max(risk_ratio, 1 / risk_ratio)
@@ -160,7 +160,7 @@ def tipping_points(hr: float, difference: Array) -> Array:
 
     Example:
         >>> tipping_points(0.7, np.array([0.1, 0.2, 0.4])).round(2)
-        array([ inf, 19.  ,  2.76])
+        array([  inf, 16.  ,  2.58])
     """
     factor = max(hr, 1 / hr)
     room = (1 + difference) / 2 - factor * (1 - difference) / 2
