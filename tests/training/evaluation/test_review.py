@@ -12,10 +12,12 @@ import pytest
 from accomplice.training.budget import Budget
 from accomplice.training.bundle import Bundle
 from accomplice.training.config import configure
+from accomplice.training.estimators.censoring import choose_censoring
+from accomplice.training.estimators.hazard import TimeGrid
 from accomplice.training.evaluation import review as module
 from accomplice.training.evaluation.record import Review
-from accomplice.training.evaluation.review import review, strongest_baseline
-from accomplice.training.evaluation.scores import judge_predicted
+from accomplice.training.evaluation.review import on_censoring, review, strongest_baseline
+from accomplice.training.evaluation.scores import judge, judge_predicted
 from accomplice.training.fitting.out_of_fold import from_fit
 from accomplice.training.models.predictions import MODEL
 from tests.fixtures.known import GRID, known_predicted
@@ -198,3 +200,25 @@ class TestRun:
         again = review(predicted, judged.evaluation, judged.fitted.ensemble, tiny_config)
         again = again.model_copy(update={"sentinels": judged.findings})
         assert again.model_dump(mode="json") == judged.review.model_dump(mode="json")
+
+
+@pytest.mark.parametrize(("sicker", "said"), [(1.0, "place of"), (0.0, "one distribution for all")])
+def test_the_weights_for_censoring_are_said(sicker, said):
+    rng, n = np.random.default_rng(3), 600
+    late = rng.random(n) < 0.5
+    hazard = np.exp(sicker * late) / 50
+    death = rng.exponential(1 / hazard)
+    end = np.where(late, rng.uniform(5, 50, n), rng.uniform(40, 90, n))
+    time, event = np.minimum(death, end), death <= end
+    grid = TimeGrid(np.linspace(0, 60, 13))
+    chosen = choose_censoring(time, event, {"centre": late}, {})
+    curves = {MODEL: hazard[:, None] * grid.edges}
+    judged = judge(time, event, np.zeros(n, dtype=int), grid, curves, {}, 5, 0, weighed=chosen)
+    note = on_censoring(judged)
+    assert said in note
+    assert "centre" in note
+    plain = judged.to_json()["censoring"]
+    assert plain["decided_by"] == ["centre"]
+    assert set(plain["alike"]) == ({"uno_c", "ibs", "calibration_slope"} if sicker else set())
+    if sicker:
+        assert judged.horizon == plain["reach"] < 50
