@@ -19,7 +19,7 @@ from accomplice.training.models.ensemble import Ensemble
 from accomplice.training.models.forward import BLOCK, BatchedEnsemble
 from accomplice.training.progress import Report, Tick, silent, unreported
 from accomplice.training.treatment.benefit import under
-from accomplice.training.treatment.effect import CrossFitted, cross_fit
+from accomplice.training.treatment.cross_fitted import CrossFitted, cross_fit
 
 #: Maximum of patients on whom the fold models' predictions are compared.
 MOST_COMPARED = 2000

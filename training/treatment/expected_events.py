@@ -2,7 +2,7 @@
 
 With H a patient's expected events by a curve blind to the treatment, their number is Poisson with
 mean H exp(design · θ + nuisances). The nuisances are a level, a slope of the prognosis, and the
-terms (``treatment.terms``) that the curve has left out.
+terms (``treatment.propensity.terms``) that the curve has left out.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from accomplice.data.cohort import Cohort
 from accomplice.training.estimators.hazard import TimeGrid
 from accomplice.training.estimators.newton import climb
 from accomplice.training.treatment.compared import compared, treatment_and_status
-from accomplice.training.treatment.terms import Terms, candidates, chosen
+from accomplice.training.treatment.propensity.terms import Terms, candidates, chosen
 
 #: Prior standard deviation of the level, of the slope of the prognosis and of a term.
 NUISANCE_SD = 0.3
@@ -73,7 +73,8 @@ def missed_terms(
 ) -> Terms:
     """Return the terms that decide on the treatment, and those that the curves leave out.
 
-    The latter are chosen by the residuals of a fit with one hazard ratio; see ``treatment.terms``.
+    The latter are chosen by the residuals of a fit with one hazard ratio; see
+    ``treatment.propensity.terms``.
 
     Args:
         cohort: n patients.

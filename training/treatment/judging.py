@@ -37,7 +37,7 @@ from accomplice.training.estimators.proportional_hazards import zph_test
 from accomplice.training.treatment.balance import Balance, balance
 from accomplice.training.treatment.benefit import benefit_horizon, under
 from accomplice.training.treatment.compared import at_landmark, too_few, treatment_and_status
-from accomplice.training.treatment.effect import CrossFitted, cross_fit
+from accomplice.training.treatment.cross_fitted import CrossFitted, cross_fit
 from accomplice.training.treatment.evidence import ArmCounts, Evidence
 from accomplice.training.treatment.expected_events import Rates, fitted_rates
 from accomplice.training.treatment.immortal_time import early_events, strata

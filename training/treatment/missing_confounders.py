@@ -21,9 +21,9 @@ from accomplice.training.estimators.hazard_ratios import HazardRatio
 from accomplice.training.estimators.logistic import expit, fit_logistic, logit
 from accomplice.training.estimators.multiple_imputation import impute, pooled
 from accomplice.training.treatment.compared import at_landmark
-from accomplice.training.treatment.effect import CrossFitted
+from accomplice.training.treatment.cross_fitted import CrossFitted
 from accomplice.training.treatment.expected_events import fitted_rates
-from accomplice.training.treatment.propensity import RAREST
+from accomplice.training.treatment.propensity.score import RAREST
 
 #: Ridge on the change of a propensity's log-odds with an imputed value: a normal prior of SD 0.6.
 RIDGE = 3.0

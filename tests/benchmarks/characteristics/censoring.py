@@ -32,7 +32,7 @@ from accomplice.training.evaluation.scores import judge
 from accomplice.training.metrics.brier import brier_contributions
 from accomplice.training.models.predictions import MODEL
 from accomplice.training.treatment import judging
-from accomplice.training.treatment.effect import cross_fit
+from accomplice.training.treatment.cross_fitted import cross_fit
 
 HORIZON, LANDMARK, SHAPE, SCALE, HR = 60.0, 2.0, 1.1, 0.45, 0.7
 FEATURES = ("age", "nodes", "year", "marker")

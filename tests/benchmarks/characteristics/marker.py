@@ -30,7 +30,7 @@ from accomplice.training.learners.anchor import fit_anchor
 from accomplice.training.marker.covariates import Adjustments, Covariates
 from accomplice.training.marker.treatment import Modification, modification
 from accomplice.training.marker.verdicts import of_modification
-from accomplice.training.treatment.effect import CrossFitted, cross_fit
+from accomplice.training.treatment.cross_fitted import CrossFitted, cross_fit
 from accomplice.training.treatment.missing_confounders import MissingConfounders
 
 STAGES = ["I", "II", "III"]

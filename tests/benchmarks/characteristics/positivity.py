@@ -27,7 +27,7 @@ from accomplice.training.estimators.hazard import TimeGrid, from_survival
 from accomplice.training.learners.anchor import Anchor, fit_anchor
 from accomplice.training.models.ensemble import on_grid
 from accomplice.training.treatment.benefit import ABSTAINS, advise, benefit
-from accomplice.training.treatment.effect import CrossFitted, cross_fit
+from accomplice.training.treatment.cross_fitted import CrossFitted, cross_fit
 from accomplice.training.treatment.expected_events import fitted_rates
 
 HORIZON, LANDMARK, SHAPE, FOLDS, FRESH = 60.0, 2.0, 1.1, 5, 1500

@@ -18,16 +18,14 @@ from accomplice.training.config import EffectConfig
 from accomplice.training.estimators.hazard import TimeGrid
 from accomplice.training.estimators.logistic import expit
 from accomplice.training.estimators.policy import ARM_EVENTS, ARM_PATIENTS
-from accomplice.training.treatment.boosted_propensity import CONFIG
 from accomplice.training.treatment.compared import compared, too_few
-from accomplice.training.treatment.effect import (
+from accomplice.training.treatment.cross_fitted import (
     MOST_JOINT,
-    UNEXPLAINED,
     CrossFitted,
-    Effect,
     cross_fit,
     fit_effect,
 )
+from accomplice.training.treatment.effect import UNEXPLAINED, Effect
 from accomplice.training.treatment.expected_events import (
     NUISANCE_SD,
     _outcome,
@@ -35,8 +33,9 @@ from accomplice.training.treatment.expected_events import (
     fitted_rates,
     posterior,
 )
-from accomplice.training.treatment.propensity import fit_propensity
-from accomplice.training.treatment.terms import MOST_TERMS
+from accomplice.training.treatment.propensity.boosted import CONFIG
+from accomplice.training.treatment.propensity.fit import fit_propensity
+from accomplice.training.treatment.propensity.terms import MOST_TERMS
 
 REFERENCE = json.loads((Path(__file__).parents[2] / "reference" / "effect.json").read_text())
 FOLDS, HORIZON = 4, 60.0

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 
-from accomplice.training.treatment.terms import (
+from accomplice.training.treatment.propensity.terms import (
     HINGE,
     MOST_PAIRED,
     STEP,

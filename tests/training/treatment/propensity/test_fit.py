@@ -10,14 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accomplice.training.estimators.logistic import Logistic, choose_logistic, expit
-from accomplice.training.treatment import propensity as module
-from accomplice.training.treatment.propensity import (
-    RAREST,
-    Propensity,
-    fit_propensity,
-    likeliest_weight,
-    only_linear,
-)
+from accomplice.training.treatment.propensity import fit as module
+from accomplice.training.treatment.propensity.fit import fit_propensity, likeliest_weight
+from accomplice.training.treatment.propensity.score import RAREST, Propensity, only_linear
 
 
 def drawn(n, columns=4, seed=0):

@@ -7,7 +7,7 @@ import json
 import numpy as np
 
 from accomplice.training.estimators.logistic import expit
-from accomplice.training.treatment.boosted_propensity import (
+from accomplice.training.treatment.propensity.boosted import (
     BoostedPropensity,
     LogisticSums,
     boost_propensity,

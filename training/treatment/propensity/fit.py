@@ -1,18 +1,14 @@
-"""The propensity score: the probability of being treated, given the features.
+"""Fit the propensity score, as flexible as the learners of the outcome.
 
-Rosenbaum and Rubin, "The central role of the propensity score in observational studies for causal
-effects", Biometrika 1983. It is as flexible as the learners of the outcome: a mixture of a ridge
-logistic regression, with the steps, hinges and products that it needs beside the linear design, and
-of boosted trees, weighted by the cross-validated likelihood (van der Laan, Polley and Hubbard,
-"Super learner", Stat Appl Genet Mol Biol 2007). Regions in which an arm is missing are counted
-beside the models.
+It is a mixture of a ridge logistic regression, with the steps, hinges and products that it needs
+beside the linear design, and of boosted trees, weighted by the cross-validated likelihood (van der
+Laan, Polley and Hubbard, "Super learner", Stat Appl Genet Mol Biol 2007). Regions in which an arm
+is missing are counted beside the models.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -26,78 +22,19 @@ from accomplice.training.estimators.logistic import (
     fit_logistic,
     log_likelihood,
 )
-from accomplice.training.treatment.boosted_propensity import BoostedPropensity, boost_propensity
-from accomplice.training.treatment.positivity import Regions, rare_regions
-from accomplice.training.treatment.terms import MOST_JUDGED, Terms, candidates, chosen
+from accomplice.training.treatment.propensity.boosted import boost_propensity
+from accomplice.training.treatment.propensity.rare_regions import rare_regions
+from accomplice.training.treatment.propensity.score import Propensity, only_linear
+from accomplice.training.treatment.propensity.terms import MOST_JUDGED, Terms, candidates, chosen
 
 #: Maximum of patients in a fit, which suffices for the few coefficients.
 MOST_PATIENTS = 20_000
-#: Least distance of a propensity from 0 and 1; nearer ones are clipped.
-RAREST = 0.01
 #: Folds by which penalties and weights are chosen.
 FOLDS = 5
 #: Penalties tried, from strong to weak.
 TRIED = PENALTIES[::2]
 #: Weight below which the trees are left out.
 LEAST_WEIGHT = 0.02
-
-
-@dataclass(frozen=True)
-class Propensity:
-    """A fitted propensity score P(treated | features)."""
-
-    columns: Ints
-    """(c,) indices of the columns of the linear design that are used."""
-    model: Logistic
-    """Regression on these columns, and the terms after them."""
-    terms: Terms
-    """Steps, hinges and products of these columns."""
-    trees: BoostedPropensity | None
-    """Boosted trees on the columns; None if they have no weight."""
-    weight: float
-    """Weight of the trees in the mixture, from 0 to 1; the regression has the rest."""
-    regions: Regions
-    """Regions in which an arm is missing."""
-
-    def chance(self, X: Array) -> Array:
-        """Return the propensity (n,), clipped to [RAREST, 1 − RAREST], for a design X (n, p)."""
-        used = X[:, self.columns]
-        chance = self.model.probability(self.terms.beside(used))
-        if self.trees is not None:
-            chance = (1 - self.weight) * chance + self.weight * self.trees.probability(used)
-        chance = self.regions.bound(used, chance)
-        return np.minimum(np.maximum(chance, RAREST), 1 - RAREST)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fitted state as plain data."""
-        return {
-            "columns": self.columns.tolist(),
-            "model": self.model.to_json(),
-            "terms": self.terms.to_json(),
-            "trees": None if self.trees is None else self.trees.to_json(),
-            "weight": self.weight,
-            "regions": self.regions.to_json(),
-        }
-
-    @classmethod
-    def from_json(cls, raw: dict[str, Any]) -> Propensity:
-        """Rebuild from :meth:`to_json`; older bundles hold columns and a linear model alone."""
-        columns, model = np.array(raw["columns"], dtype=int), Logistic.from_json(raw["model"])
-        if "terms" not in raw:
-            return only_linear(columns, model)
-        return cls(
-            columns,
-            model,
-            Terms.from_json(raw["terms"]),
-            None if raw["trees"] is None else BoostedPropensity.from_json(raw["trees"]),
-            raw["weight"],
-            Regions.from_json(raw["regions"]),
-        )
-
-
-def only_linear(columns: Ints, model: Logistic) -> Propensity:
-    """Return the propensity of a logistic regression alone, on columns (c,) of the design."""
-    return Propensity(columns, model, Terms.none(), None, 0.0, Regions.none())
 
 
 def fit_propensity(X: Array, treated: Array, seed: int, columns: Ints | None = None) -> Propensity:

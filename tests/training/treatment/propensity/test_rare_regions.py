@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from accomplice.training.estimators.policy import COMMON, RARE
-from accomplice.training.treatment.positivity import Regions, rare_regions
+from accomplice.training.treatment.propensity.rare_regions import rare_regions
+from accomplice.training.treatment.propensity.regions import Regions
 
 
 def found_in(columns, treated):

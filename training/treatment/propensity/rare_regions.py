@@ -1,4 +1,4 @@
-"""Regions without treated, or without untreated, patients: a count guard beside the propensity.
+"""Find regions without treated, or without untreated, patients: a count guard of the propensity.
 
 A model smooths over an edge: where nobody of a stage, or beyond an age, was ever treated, it still
 gives a chance. Here patients are counted: in each level of a column with few values, in the tails
@@ -13,22 +13,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import isotonic_regression
 from scipy.stats import binom
 
-from accomplice.data.arrays import Array, Bools, Ints
+from accomplice.data.arrays import Array, Bools
 from accomplice.training.estimators.policy import COMMON, RARE, SIGNIFICANT
 from accomplice.training.learners.trees import BINS, Cuts, Growth, grow
+from accomplice.training.treatment.propensity.regions import DEPTH, Regions
 
 #: Maximum of distinct values of a column whose values count as levels.
 LEVELS = 12
-#: Depth of the tree, and thereby the maximum of columns that bound a region.
-DEPTH = 3
 #: Minimum of patients in a leaf.
 FEWEST = 10
 #: Chance, for each arm, that any leaf is a region by chance alone; ``SIGNIFICANT`` for the others.
@@ -56,59 +54,6 @@ class _Box(NamedTuple):
         lows = (*self.low[:j], max(self.low[j], low), *self.low[j + 1 :])
         highs = (*self.high[:j], min(self.high[j], high), *self.high[j + 1 :])
         return _Box(self.columns, lows, highs)
-
-
-@dataclass(frozen=True)
-class Regions:
-    """Regions in which an arm is rare; each is bounded in up to ``DEPTH`` columns."""
-
-    column: Ints
-    """(r, d) columns of the design; those that bound nothing are column 0 between infinities."""
-    low: Array
-    """(r, d) patients with values above these, midway between values of patients, …"""
-    high: Array
-    """(r, d) … and up to these are inside."""
-    share: Array
-    """(r,) share of the treated among the patients inside, with one more of the usual share."""
-
-    def bound(self, X: Array, chance: Array) -> Array:
-        """Return propensities (n,) no nearer to 1/2 than the shares of the regions around X (n, p).
-
-        Args:
-            X: design.
-            chance: (n,) propensity by a model.
-        """
-        if not len(self.share):
-            return chance
-        value = X[:, self.column]
-        inside = ((value > self.low) & (value <= self.high)).all(axis=2)
-        most = np.where(inside & (self.share < RARE), self.share, 1.0).min(axis=1)
-        least = np.where(inside & (self.share > COMMON), self.share, 0.0).max(axis=1)
-        return np.asarray(np.minimum(np.maximum(chance, least), most))
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the regions as plain data, with null for an open end."""
-        plain = {name: array.astype(object) for name, array in vars(self).items()}
-        for name in ("low", "high"):
-            plain[name][~np.isfinite(vars(self)[name])] = None
-        return {name: array.tolist() for name, array in plain.items()}
-
-    @classmethod
-    def from_json(cls, raw: dict[str, Any]) -> Regions:
-        """Rebuild from :meth:`to_json`."""
-        column = np.array(raw["column"], dtype=int).reshape(-1, DEPTH)
-        low, high = (np.array(raw[end], dtype=float).reshape(-1, DEPTH) for end in ("low", "high"))
-        return cls(
-            column,
-            np.where(np.isnan(low), -np.inf, low),
-            np.where(np.isnan(high), np.inf, high),
-            np.array(raw["share"], dtype=float),
-        )
-
-    @classmethod
-    def none(cls) -> Regions:
-        """Return no regions."""
-        return cls.from_json({"column": [], "low": [], "high": [], "share": []})
 
 
 def rare_regions(X: Array, treated: Bools) -> Regions:

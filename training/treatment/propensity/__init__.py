@@ -1,0 +1,1 @@
+"""The propensity score, and the regions in which an arm is missing."""
