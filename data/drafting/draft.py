@@ -264,9 +264,12 @@ def draft_study(
     read = [note for note in build(parsed, table).notes if note not in notes]
     notes += ["; ".join([*on_outcome, *read])] if on_outcome or read else []
     survival = parsed.endpoints.survival
-    for each in survival:
-        warned = competing_deaths(frame, each, survival, missing_words(parsed))
-        notes += [note for note in warned if note not in read]
+    known = missing_words(parsed)
+    warned = {name: competing_deaths(frame, name, survival, known) for name in survival}
+    warned = {name: note for name, note in warned.items() if note and note[0] not in read}
+    if warned:
+        first, others = next(iter(warned.values())), list(warned)[1:]
+        notes.append(first[0] + (f"; so it is with {some(others)}" if others else ""))
     if treatment is not None:
         notes += _on_treatment(study["treatment"])
     notes += [*notes_on(chosen), *absent_markers(chosen, panel)]

@@ -176,7 +176,7 @@ def say_files(out: Path) -> None:
 def say_replaced(paths: Iterable[Path]) -> None:
     """Print on stderr the earlier files and folders that were replaced."""
     for path in paths:
-        print(f"accomplice: replaced the earlier {path}", file=sys.stderr)
+        print(f"accomplice: replaced {path}, an earlier one", file=sys.stderr)
 
 
 def relative(path: Path) -> str:

@@ -418,7 +418,10 @@ class TestReal:
         assert drafted.study["ignored"]["PERSON_NEOPLASM_CANCER_STATUS"] == KNOWN_AFTER
         assert list(drafted.study["endpoints"]["survival"]) == ["os", "dfs", "pfs", "dss"]
         assert "1534 more are left out" in drafted.notes[0]
-        assert len(drafted.notes) <= 20
+        assert len(drafted.notes) <= 21
+        (died,) = [note for note in drafted.notes if "death competes" in note]
+        assert "censored in 'dfs'" in died
+        assert died.endswith("so it is with 'pfs', 'dss'")
 
     @pytest.mark.parametrize(
         ("file", "n", "drop"),

@@ -303,7 +303,7 @@ def test_an_interrupt_closes_the_runs_and_loses_nothing(
 
     monkeypatch.setattr(PackedNet, "logits", interrupted)
     assert main(["tune", "study.yaml", "--trials", "3", *small]) == 130
-    assert "the same command goes on" in capsys.readouterr().err
+    assert "the same command resumes" in capsys.readouterr().err
     assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
     assert not Path("model").exists()
     monkeypatch.setattr(PackedNet, "logits", logits)

@@ -111,7 +111,7 @@ class TestShuffledOutcome:
             accomplice.training.fitting.prepare,
             "_fit_fold",
             lambda cohort, time, event, train, *rest: honest(
-                cohort, time, event, np.ones_like(train), *rest
+                cohort, time, event, np.arange(len(time)), *rest
             ),
         )
         found = shuffled_outcome(small_cohort, tiny_config)
