@@ -111,6 +111,17 @@ def censoring_of(cohort: Cohort, time: Array, event: Bools) -> ChosenCensoring:
             features, those of wide modalities are left out.
         time: (n,) months of follow-up.
         event: (n,) whether the event was seen.
+
+    Example:
+        >>> from accomplice.data.cohort import build_cohort
+        >>> from accomplice.data.panels.panel import panel_text
+        >>> from accomplice.data.study import parse_study
+        >>> from accomplice.data.synthetic import draw
+        >>> import yaml
+        >>> study = parse_study(yaml.safe_load(panel_text("synthetic_gastric")), "example")
+        >>> cohort = build_cohort(study, draw(200, seed=1).frame)
+        >>> censoring_of(cohort, *cohort.outcome).by
+        ()
     """
     strata: dict[str, NDArray[np.generic]] = {}
     if cohort.centre is not None:

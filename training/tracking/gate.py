@@ -31,10 +31,10 @@ from accomplice.training.models.predictions import MODEL
 PLAUSIBLE = {"slope": (0.6, 1.67), "observed/expected": SOUND}
 #: Part of the cohorts in which a challenger as good as the champion should show no loss.
 EQUALS_PASS = 0.9
-#: Metric -> standard errors of the paired difference beyond which a loss is taken for one. The two
-#: metrics agree closely (their differences correlate by 0.9): losses are judged by C, and a loss in
-#: the Brier score must be certain.
-STANDARD_ERRORS = {"uno_c": 1.4, "ibs": Z95}
+#: Metric -> standard errors of the paired difference beyond which a loss is taken for one; of every
+#: other metric a loss must be certain (``Z95``), as of the Brier score, whose differences correlate
+#: with those of C by 0.9.
+STANDARD_ERRORS = {"uno_c": 1.4}
 #: Metric -> largest tolerated loss times the root of the events. A difference in C of two models
 #: whose errors are independent has a standard error of 0.28 / √events, of which this is 1.3.
 OF_EVENTS = {"uno_c": 0.37}
@@ -182,7 +182,7 @@ def tolerated(metric: str, comparison: Comparison, tries: int = 1) -> float:
     se = (gain.high - gain.low) / (2 * Z95)
     most = min(
         METRICS[metric].margin or 0.0,
-        STANDARD_ERRORS[metric] * se,
+        STANDARD_ERRORS.get(metric, Z95) * se,
         OF_EVENTS.get(metric, math.inf) / math.sqrt(max(comparison.events, 1)),
     )
     z = normal.inv_cdf(1 - (1 - EQUALS_PASS) ** (1 / tries))

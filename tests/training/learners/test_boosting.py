@@ -51,7 +51,7 @@ class TestRounds:
     def test_are_kept_as_far_as_the_held_out_patients_gain(self):
         X, time, event = simulate(500, 1, threshold)
         sums, part = RiskSums.of(time, event), np.arange(500) % 3
-        rounds, log_hz = module._boost(X, sums, part, 3, SMALL, np.random.default_rng(0))
+        rounds, log_hz = module.boost(X, sums, part, 3, SMALL, np.random.default_rng(0))
         weight = np.stack([part != m for m in range(3)]).astype(float)
         reached, total = [], np.zeros((3, 500))
         for trees, step in rounds:
@@ -64,7 +64,7 @@ class TestRounds:
         assert reached[-1] > null + 5
         # No more rounds would have been better: as many as the patience is follow in vain.
         longer = SMALL.model_copy(update={"max_rounds": len(rounds) + 5})
-        again, _ = module._boost(X, sums, part, 3, longer, np.random.default_rng(0))
+        again, _ = module.boost(X, sums, part, 3, longer, np.random.default_rng(0))
         assert len(again) == len(rounds)
 
     def test_of_which_none_gains_none_is_kept(self):
@@ -91,14 +91,14 @@ class TestRounds:
 class TestHonesty:
     def test_slope_and_baseline_come_from_held_out_patients(self, monkeypatch):
         X, time, event = simulate(300, 2, threshold)
-        own, seen = module._boost, {}
+        own, seen = module.boost, {}
 
         def watched(X, sums, part, members, config, rng, budget):
             seen["rounds"], seen["log_hz"] = own(X, sums, part, members, config, rng, budget)
             seen["part"] = part
             return seen["rounds"], seen["log_hz"]
 
-        monkeypatch.setattr(module, "_boost", watched)
+        monkeypatch.setattr(module, "boost", watched)
         found = fitted(X, time, event)
         log_hz = seen["log_hz"] - seen["log_hz"].mean(axis=1, keepdims=True)
         honest = log_hz[seen["part"], np.arange(300)]
@@ -121,7 +121,7 @@ class TestHonesty:
 
     def test_level_of_a_member_is_no_matter(self, monkeypatch):
         X, time, event = simulate(240, 2, threshold)
-        plain, own = fitted(X, time, event), module._boost
+        plain, own = fitted(X, time, event), module.boost
 
         def lifted(X, sums, part, members, config, rng, budget):
             rounds, log_hz = own(X, sums, part, members, config, rng, budget)
@@ -130,7 +130,7 @@ class TestHonesty:
             by_node[trees.leaf_nodes[trees.leaves(X)]] = level[:, None]
             return [(trees, step + by_node), *rounds[1:]], log_hz + level[:, None]
 
-        monkeypatch.setattr(module, "_boost", lifted)
+        monkeypatch.setattr(module, "boost", lifted)
         np.testing.assert_allclose(fitted(X, time, event).cumulative(X), plain.cumulative(X))
 
     def test_curves_are_calibrated_on_fresh_patients(self):
@@ -202,8 +202,8 @@ class TestFit:
         X, time, event = simulate(400, 1, threshold)
         monkeypatch.setattr(module, "MOST", 150)
         seen = []
-        own = module._boost
-        monkeypatch.setattr(module, "_boost", lambda X, *rest: seen.append(len(X)) or own(X, *rest))
+        own = module.boost
+        monkeypatch.setattr(module, "boost", lambda X, *rest: seen.append(len(X)) or own(X, *rest))
         found = fitted(X, time, event)
         assert seen == [150]
         # Events so rare that the draw holds hardly one are no reason to refuse the fit.

@@ -99,7 +99,7 @@ def test_is_in_the_comparison_and_before_the_gate(registered, predicted):
     )
     decision = decide(challenger, Task("s", "os", synthetic=False), made)
     assert not decision.passed
-    assert f"certainly worse in {LABEL}" in "\n".join(lines(decision))
+    assert f"in {LABEL}, more than the" in "\n".join(lines(decision))
 
 
 def test_is_in_the_record_and_on_every_page(registered, predicted, tiny_trained):
