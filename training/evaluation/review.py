@@ -232,7 +232,7 @@ def on_censoring(evaluation: Evaluation) -> str:
         f"Follow-up differs by {enumerated(chosen.by)} ({p}): patients are weighed for censoring "
         f"among those alike in it. Figures end at month {evaluation.horizon:.4g}; "
         + (
-            f"beyond month {chosen.reach:.4g} fewer than a fifth of some group would be followed. "
+            "beyond, fewer than a fifth of some group would be followed. "
             if math.isfinite(chosen.reach)
             else "a fifth of each group is followed beyond. "
         )

@@ -95,7 +95,7 @@ def value(review: Review, items: ReviewItems) -> Section:
         items.over_time("Brier score", review.brier),
         sentences=[
             *on_comparison(review),
-            *(f"{note[:1].upper()}{note[1:]}." for note in review.notes),
+            *(f"{note[:1].upper()}{note[1:]}".rstrip(".") + "." for note in review.notes),
         ],
     )
 
