@@ -80,9 +80,8 @@ class Preprocessor(PreprocessorState):
             centre: (n,) hospital; one with at least 50 known values of an expression feature gets a
                 scale of its own for that feature.
             bins: maximum of the embedding's bins for each feature; see ``EMBEDDED_WIDTH``.
-            everyone: (m, p) coded features of all patients, of whom those of other folds are fitted
-                on too: a level of a category that none of them has gets no column. By default
-                ``values``.
+            everyone: (m, p) coded features of the patients of all folds; a level of a category that
+                none of them has gets no column. By default ``values``.
         """
         kinds = np.array([f.kind for f in study.features.values()])
         category, expression = kinds == "category", kinds == "expression"

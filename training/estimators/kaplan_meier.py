@@ -140,7 +140,7 @@ class GroupedCensoring:
         return float(self.times[-1])
 
     def at(self, times: Reals | float) -> Array:
-        """Read each patient's curve (n,) at a time of their own (n,), or at one for all."""
+        """Read each patient's curve (n,) at the patient's own time (n,), or at one for all."""
         return self._read(times, "right")
 
     def before(self, times: Reals | float) -> Array:
@@ -257,7 +257,7 @@ def observed_survival(time: Array, event: Bools, weights: Censoring | None = Non
     whole, part = (weight * at_risk).sum(axis=0), (weight * died).sum(axis=0)
     size = whole**2 / np.maximum((weight**2 * at_risk).sum(axis=0), 1e-300)
     rate = np.divide(part, whole, out=np.zeros_like(part), where=part > 0)
-    # All die at once: rounding must not leave some.
+    # Where all patients at risk have the event, the rate is 1 without rounding error.
     rate[died.sum(axis=0) == at_risk.sum(axis=0)] = 1.0
     with np.errstate(divide="ignore", invalid="ignore"):
         step = np.where(rate > 0, rate / ((1 - rate) * size), 0.0)

@@ -198,11 +198,11 @@ def out_of_fold(prepared: Prepared, by_fold: Sequence[BatchedEnsemble]) -> Array
 def effects_variance(prepared: Prepared, blind: Array) -> float:
     """Return the relative variance v of the size of the effects in a cohort, over cohorts.
 
-    In a cohort all effects come out too large by a factor 1 + x, with x of mean 0 and variance v.
-    The slope of out-of-fold predictions does not tell x, since the held-out patients are of the
-    same cohort; that on fresh patients is its 1 / (1 + x), of which the mean is about 1 + v. So the
-    served slope is multiplied by 1 + v. With E the expected events of each patient and z the
-    log-hazard less its mean, both out of fold, v is 1 / Σ E z², the variance of a calibration slope
+    Estimated in a cohort, all effects are too large by a factor 1 + x, with x of mean 0 and
+    variance v. The slope of out-of-fold predictions does not determine x, since held-out patients
+    are of the same cohort; that on fresh patients is its 1 / (1 + x), of which the mean is about
+    1 + v. So the served slope is multiplied by 1 + v. With E the expected events of each patient
+    and z the log-hazard less its mean, both out of fold, v is 1 / Σ E z², the variance of a slope
     by its Poisson likelihood.
 
     Args:

@@ -3,11 +3,11 @@
 Austin, Harrell and van Klaveren, "Graphical calibration curves and the integrated calibration index
 (ICI) for survival models", Stat Med 2020: the hazard is regressed by a Cox model on a restricted
 cubic spline of the complementary log-log of the predicted risk, and the curve is the fitted risk by
-predicted risk. Here no event after the month counts, and each patient's time is told by a clock of
-their own: the part H(T) / H(month) of the predicted cumulative hazard that is behind them. If
+predicted risk. Here events after the month do not count, and time is replaced, for each patient, by
+H(T) / H(month), the share of the predicted cumulative hazard by the end T of follow-up. If
 predicted hazards are proportional, the order of events, and so the fit, is that of time itself; if
-they are not, right predictions are proportional on this clock all the same. No censoring weights
-are needed; censoring may depend on what the predictions are made of.
+not, calibrated predictions are proportional in the new time all the same. No censoring weights are
+needed; censoring may depend on the features of the predictions.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ def smooth_calibration(event: Bools, expected: Reals, whole: Reals) -> SmoothCal
 
     Returns:
         The curve between the 2.5th and 97.5th percentile of the predictions; None with fewer than
-        20 events, nobody followed to the month without one, equal predictions, or predictions that
-        part events from the others so that the fit has no maximum.
+        20 events, no patient followed to the month without one, equal predictions, or predictions
+        that part events from the others so that the fit has no maximum.
 
     Raises:
         ValueError: as `checked_outcome`; a hazard that is not finite or of another shape.
@@ -99,11 +99,11 @@ def smooth_calibration(event: Bools, expected: Reals, whole: Reals) -> SmoothCal
     alive = np.clip(np.exp(-whole), CLIP, 1 - CLIP)
     x = np.log(-np.log(alive))
     # Rounded, so that times that are tied stay so.
-    clock = np.ones_like(x)
-    np.divide(expected, whole, out=clock, where=expected < whole)
-    clock = clock.round(12)
+    scaled = np.ones_like(x)
+    np.divide(expected, whole, out=scaled, where=expected < whole)
+    scaled = scaled.round(12)
     spread = x.std()
-    if event.sum() < LEAST_EVENTS or not (clock[~event] == 1).any() or spread < 1e-9:
+    if event.sum() < LEAST_EVENTS or not (scaled[~event] == 1).any() or spread < 1e-9:
         return None
     middle = x.mean()
     knots = np.unique(np.quantile((x - middle) / spread, KNOTS))
@@ -113,7 +113,7 @@ def smooth_calibration(event: Bools, expected: Reals, whole: Reals) -> SmoothCal
         scaled = (values - middle) / spread
         return natural_spline(scaled, knots)[:, : 2 + bends] if bends else np.c_[scaled**0, scaled]
 
-    risk_sets = RiskSets(clock, event)
+    risk_sets = RiskSets(scaled, event)
     X = basis(x)[:, 1:]
     beta = fit_cox(X, risk_sets, np.zeros(1 + bends))
     eta = X @ beta

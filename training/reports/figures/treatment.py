@@ -96,7 +96,7 @@ def unrecorded(found: Evidence, subtitle: str) -> Figure:
     axes.set_yticks([1, 1.5, 2, 3, 5, 10], ["1", "1.5", "2", "3", "5", "10"])
     axes.yaxis.set_minor_locator(NullLocator())
     axes.set(xlabel="points more frequent in one arm", ylabel="hazard ratio of the trait")
-    titles(axes, "How strong must a trait be that nobody recorded?", subtitle)
+    titles(axes, "How strong must an unrecorded trait be?", subtitle)
     axes.legend(loc="upper right")
     return figure
 

@@ -101,7 +101,7 @@ def value(review: Review, items: ReviewItems) -> Section:
 
 
 def on_comparison(review: Review) -> list[str]:
-    """Return sentences on how the models compared differ in what they know, and in their tuning."""
+    """Return sentences on the differences between the compared models in information and tuning."""
     peers = [name for name in PEERS if name in review.scores]
     found = [BLIND] if review.gains_by_treatment else []
     if peers:

@@ -1,7 +1,7 @@
 """Find regions without treated, or without untreated, patients: a count guard of the propensity.
 
-A model smooths over an edge: where nobody of a stage, or beyond an age, was ever treated, it still
-gives a chance. Here patients are counted: in each level of a column with few values, in the tails
+A smooth model gives a propensity above 0 also to a stage, or beyond an age, without a treated
+patient. Here patients are counted: in each level of a column with few values, in the tails
 of the others, and in the leaves of a tree that parts the treated from the untreated (Danelian et
 al., "Identification of in-sample positivity violations using regression trees: the PoRT algorithm",
 J Causal Inference 2023). A tail is where the isotonic regression of the treatment on the column
@@ -101,7 +101,7 @@ def _sides(column: int, value: Array, treated: Bools) -> tuple[int, list[_Box]]:
     """Return the levels of a column (n,) of few values, or the tails of another.
 
     Returns:
-        The number of regions that were looked for, for each arm, and those that are there.
+        The number of regions tested for each arm, and the regions found.
     """
     values, count = np.unique(value, return_counts=True)
     between = (values[:-1] + values[1:]) / 2
@@ -112,7 +112,7 @@ def _sides(column: int, value: Array, treated: Bools) -> tuple[int, list[_Box]]:
     whole, found = _Box((), (), ()), []
     for rising in (False, True):
         share = isotonic_regression(had, weights=count, increasing=rising).x
-        # The few are at one end of a monotone course, the many at the other.
+        # A monotone share is lowest at one end and highest at the other.
         for tail in (share < RARE, share > COMMON):
             size, upper = int(tail.sum()), bool(tail[-1])
             if 0 < size < len(values):
