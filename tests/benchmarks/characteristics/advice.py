@@ -18,7 +18,6 @@ from scipy.special import expit
 
 from accomplice.data.arrays import Array
 from accomplice.data.cohort import build_cohort
-from accomplice.data.study import Study, parse_study
 from accomplice.training.config import configure
 from accomplice.training.estimators.policy import WORTH
 from accomplice.training.fitting.fit import fit
@@ -26,9 +25,10 @@ from accomplice.training.fitting.prepare import prepare
 from accomplice.training.run import survival_model
 from accomplice.training.treatment.benefit import ABSTAINS, FAVOURS, FAVOURS_NONE, NO_CLEAR
 from accomplice.training.treatment.judging import evidence
+from tests.benchmarks.characteristics import simulated
+from tests.benchmarks.characteristics.simulated import NUMBER, followed
 
 HAZARD_RATIOS = (0.45, 0.7, 1.0, 1.5)
-HORIZON, LANDMARK, SHAPE = 60.0, 2.0, 1.1
 #: Feature -> its log-hazard ratio, and its log-odds of treatment.
 CLINICAL = {"age": (0.5, -0.5), "nodes": (0.6, 0.4), "fitness": (0.4, -0.4)}
 MARKERS = {"marker": (0.2, 0.0)} | {f"noise{i}": (0.0, 0.0) for i in range(5)}
@@ -43,30 +43,15 @@ class World(NamedTuple):
     """(n,) survival at the horizon with the treatment minus that without."""
 
 
-def study() -> Study:
-    """Return the study of a simulated cohort."""
-    number = {"kind": "number"}
-    raw = {
-        "name": "simulated",
-        "synthetic": True,
-        "source": {"reader": "table", "files": ["simulated.csv"]},
-        "endpoints": {"survival": {"os": {"time": "time", "event": "event", "horizon": HORIZON}}},
-        "treatment": {
-            "column": "treated",
-            "treated": ["yes"],
-            "untreated": ["no"],
-            "landmark": LANDMARK,
-            "expected_hr": [0.5, 1.0],
-            "expected_hr_source": "simulated",
-        },
-        "modalities": {
-            "clinical": dict.fromkeys(CLINICAL, number),
-            "markers": dict.fromkeys(MARKERS, number),
-        },
-        "interactions": [["treated", "marker"]],
-        "baselines": {"clinical": list(CLINICAL)},
-    }
-    return parse_study(raw, "simulated")
+STUDY = simulated.study(
+    {
+        "clinical": dict.fromkeys(CLINICAL, NUMBER),
+        "markers": dict.fromkeys(MARKERS, NUMBER),
+    },
+    {"expected_hr": [0.5, 1.0], "expected_hr_source": "simulated"},
+    interactions=[["treated", "marker"]],
+    baselines={"clinical": list(CLINICAL)},
+)
 
 
 def world(n: int, hr: float, rng: np.random.Generator) -> World:
@@ -76,21 +61,14 @@ def world(n: int, hr: float, rng: np.random.Generator) -> World:
     log_hr, log_odds = np.array(list(features.values())).T
     treated = rng.random(n) < expit(0.3 + X @ log_odds)
     rate = 0.8 * np.exp(X @ log_hr)
-    time = (rng.standard_exponential(n) / (rate * np.where(treated, hr, 1.0))) ** (1 / SHAPE)
-    time *= HORIZON
-    left = np.minimum(rng.uniform(30, 100, n), rng.exponential(400, n))
-    frame = pd.DataFrame(X, columns=list(features)).assign(
-        treated=np.where(treated, "yes", "no"),
-        time=np.maximum(np.minimum(time, left), 0.05),
-        event=(time <= left).astype(int),
-    )
+    frame = followed(pd.DataFrame(X, columns=list(features)), rate, treated, hr, rng)
     return World(frame, np.exp(-rate * hr) - np.exp(-rate))
 
 
 def advice(n: int, hr: float, seed: int) -> dict[str, float]:
     """Train on one cohort and return the figures of its advice to fresh patients."""
     rng = np.random.default_rng([n, seed])
-    cohort = build_cohort(study(), world(n, hr, rng).frame)
+    cohort = build_cohort(STUDY, world(n, hr, rng).frame)
     config = configure([f"seed={seed}"])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -99,7 +77,7 @@ def advice(n: int, hr: float, seed: int) -> dict[str, float]:
     assert judged is not None
     fresh = world(FRESH, hr, rng)
     model = survival_model(fitted, distrust=judged.distrust)
-    said = model.answer(build_cohort(study(), fresh.frame).values, None).advice
+    said = model.answer(build_cohort(STUDY, fresh.frame).values, None).advice
     assert said is not None
     kind = np.array([text.split(":")[0] for text in said.tolist()])
     favours = np.char.startswith(kind, f"{FAVOURS} ") & (kind != FAVOURS_NONE)

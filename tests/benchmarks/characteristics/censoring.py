@@ -21,7 +21,6 @@ from accomplice.data.arrays import Array
 from accomplice.data.cohort import Cohort, build_cohort
 from accomplice.data.preprocessing.preprocessor import Preprocessor
 from accomplice.data.splits import stratified_folds
-from accomplice.data.study import parse_study
 from accomplice.training.config import configure
 from accomplice.training.estimators.censoring import censoring_of
 from accomplice.training.estimators.cox import RiskSets, baseline_hazard, fit_cox
@@ -33,28 +32,17 @@ from accomplice.training.metrics.brier import brier_contributions
 from accomplice.training.models.predictions import MODEL
 from accomplice.training.treatment import judging
 from accomplice.training.treatment.cross_fitted import cross_fit
+from tests.benchmarks.characteristics import simulated
+from tests.benchmarks.characteristics.simulated import HORIZON, LANDMARK, SHAPE
 
-HORIZON, LANDMARK, SHAPE, SCALE, HR = 60.0, 2.0, 1.1, 0.45, 0.7
+SCALE, HR = 0.45, 0.7
 FEATURES = ("age", "nodes", "year", "marker")
 MONTHS = (12.0, 24.0, 36.0, 48.0)
 GRID = TimeGrid(np.linspace(0.0, HORIZON, 61))
-STUDY = parse_study(
-    {
-        "name": "simulated",
-        "synthetic": True,
-        "source": {"reader": "table", "files": ["simulated.csv"]},
-        "endpoints": {"survival": {"os": {"time": "time", "event": "event", "horizon": HORIZON}}},
-        "centre": "centre",
-        "treatment": {
-            "column": "treated",
-            "treated": ["yes"],
-            "untreated": ["no"],
-            "landmark": LANDMARK,
-        },
-        "modalities": {"clinical": {name: {"kind": "number"} for name in FEATURES}},
-        "baselines": {"clinical": ["age", "nodes"]},
-    },
-    "simulated",
+STUDY = simulated.study(
+    {"clinical": dict.fromkeys(FEATURES, simulated.NUMBER)},
+    centre="centre",
+    baselines={"clinical": ["age", "nodes"]},
 )
 
 

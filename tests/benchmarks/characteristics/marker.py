@@ -21,7 +21,7 @@ from accomplice.data.arrays import Array, Bools
 from accomplice.data.cohort import Cohort, build_cohort
 from accomplice.data.preprocessing.preprocessor import Preprocessor
 from accomplice.data.splits import stratified_folds
-from accomplice.data.study import Study, parse_study
+from accomplice.data.study import Study
 from accomplice.training.config import configure
 from accomplice.training.estimators.hazard import TimeGrid
 from accomplice.training.estimators.hazard_ratios import HazardRatio, fit_effects
@@ -32,6 +32,8 @@ from accomplice.training.marker.treatment import Modification, modification
 from accomplice.training.marker.verdicts import of_modification
 from accomplice.training.treatment.cross_fitted import CrossFitted, cross_fit
 from accomplice.training.treatment.missing_confounders import MissingConfounders
+from tests.benchmarks.characteristics import simulated
+from tests.benchmarks.characteristics.simulated import HORIZON
 
 STAGES = ["I", "II", "III"]
 FEATURES: dict[str, dict[str, object]] = {
@@ -41,7 +43,6 @@ FEATURES: dict[str, dict[str, object]] = {
     "marker": {"kind": "number"},
 }
 CLINICAL = ("age", "stage", "frailty")
-HORIZON = 60.0
 
 
 class World(NamedTuple):
@@ -64,25 +65,15 @@ class World(NamedTuple):
 
 def study(landmark: float) -> Study:
     """Return the study of the simulated cohorts."""
-    raw = {
-        "name": "simulated",
-        "synthetic": True,
-        "source": {"reader": "table", "files": ["simulated.csv"]},
-        "endpoints": {"survival": {"os": {"time": "time", "event": "event", "horizon": HORIZON}}},
-        "treatment": {
-            "column": "treated",
-            "treated": ["yes"],
-            "untreated": ["no"],
-            "landmark": landmark,
-        },
-        "modalities": {
+    return simulated.study(
+        {
             "clinical": {name: FEATURES[name] for name in CLINICAL},
             "markers": {"marker": FEATURES["marker"]},
         },
-        "baselines": {"clinical": list(CLINICAL)},
-        "interactions": [["treated", "marker"]],
-    }
-    return parse_study(raw, "simulated")
+        {"landmark": landmark},
+        baselines={"clinical": list(CLINICAL)},
+        interactions=[["treated", "marker"]],
+    )
 
 
 def patients(n: int, world: World, seed: int) -> Cohort:

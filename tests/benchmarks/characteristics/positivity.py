@@ -10,7 +10,7 @@ nothing of the product: the whole pipeline sees part of it.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +21,7 @@ from accomplice.data.arrays import Array
 from accomplice.data.cohort import Cohort, build_cohort
 from accomplice.data.preprocessing.preprocessor import Preprocessor
 from accomplice.data.splits import stratified_folds
-from accomplice.data.study import Study, parse_study
+from accomplice.data.study import Study
 from accomplice.training.config import EffectConfig
 from accomplice.training.estimators.hazard import TimeGrid, from_survival
 from accomplice.training.learners.anchor import Anchor, fit_anchor
@@ -29,8 +29,9 @@ from accomplice.training.models.ensemble import on_grid
 from accomplice.training.treatment.benefit import ABSTAINS, advise, benefit
 from accomplice.training.treatment.cross_fitted import CrossFitted, cross_fit
 from accomplice.training.treatment.expected_events import fitted_rates
+from tests.benchmarks.characteristics.simulated import HORIZON, NUMBER, followed, study
 
-HORIZON, LANDMARK, SHAPE, FOLDS, FRESH = 60.0, 2.0, 1.1, 5, 1500
+FOLDS, FRESH = 5, 1500
 #: Name -> what the linear terms of three standard normal columns leave out, of variance 1.
 BENDS = {
     "none": lambda Z: 0.0 * Z[:, 0],
@@ -54,39 +55,10 @@ class Quick(NamedTuple):
         return from_survival(np.exp(-np.array(curves)).mean(axis=0))
 
 
-def study(clinical: dict[str, object], markers: Sequence[str]) -> Study:
-    """Return a study with these clinical features, and markers that are numbers."""
-    number = {"kind": "number"}
-    raw = {
-        "name": "simulated",
-        "synthetic": True,
-        "source": {"reader": "table", "files": ["simulated.csv"]},
-        "endpoints": {"survival": {"os": {"time": "time", "event": "event", "horizon": HORIZON}}},
-        "treatment": {
-            "column": "treated",
-            "treated": ["yes"],
-            "untreated": ["no"],
-            "landmark": LANDMARK,
-        },
-        "modalities": {"clinical": clinical, "markers": dict.fromkeys(markers, number)},
-        "interactions": [["treated", markers[0]]],
-    }
-    return parse_study(raw, "simulated")
-
-
-def followed(
-    frame: pd.DataFrame, rate: Array, treated: Array, hr: float, rng: np.random.Generator
-) -> pd.DataFrame:
-    """Add treatment, time and event: Weibull hazards, and censoring that depends on nothing."""
-    n = len(frame)
-    time = (rng.standard_exponential(n) / (rate * np.where(treated, hr, 1.0))) ** (1 / SHAPE)
-    time *= HORIZON
-    left = np.minimum(rng.uniform(30, 100, n), rng.exponential(400, n))
-    return frame.assign(
-        treated=np.where(treated, "yes", "no"),
-        time=np.maximum(np.minimum(time, left), 0.05),
-        event=(time <= left).astype(int),
-    )
+def _study(clinical: Mapping[str, object], markers: Sequence[str]) -> Study:
+    """Return the study with these clinical features, and markers that are numbers."""
+    modalities = {"clinical": clinical, "markers": dict.fromkeys(markers, NUMBER)}
+    return study(modalities, interactions=[["treated", markers[0]]])
 
 
 def confounded(n: int, bend: str, hr: float, rng: np.random.Generator) -> Cohort:
@@ -97,7 +69,7 @@ def confounded(n: int, bend: str, hr: float, rng: np.random.Generator) -> Cohort
     treated = rng.random(n) < expit(0.3 + Z @ [-0.5, 0.4, -0.4] + beyond)
     markers = [f"marker{i}" for i in range(6)]
     frame = pd.DataFrame(np.column_stack([Z, G]), columns=[*CLINICAL, *markers])
-    described = study({name: {"kind": "number"} for name in CLINICAL}, markers)
+    described = _study(dict.fromkeys(CLINICAL, NUMBER), markers)
     return build_cohort(described, followed(frame, rate, treated, hr, rng))
 
 
@@ -126,7 +98,7 @@ def edged(n: int, hr: float, rng: np.random.Generator, markers: int = 10) -> Edg
         "stage": {"kind": "ordinal", "levels": levels},
         "sex": {"kind": "category", "levels": ["F", "M"]},
     }
-    described = study(clinical, names)
+    described = _study(clinical, names)
     return Edged(build_cohort(described, followed(frame, rate, treated, hr, rng)), never)
 
 
