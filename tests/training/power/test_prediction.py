@@ -7,31 +7,17 @@ import re
 import pytest
 
 from accomplice.training.cli.main import main
+from tests.training.power.command import ran, refused
 
 EXAMPLE = ("--rate", "0.065", "--mean-follow-up", "2.07", "--horizon", "2")
 
 
-def ran(capsys, *argv: str) -> str:
-    assert main(["power", "--prediction", *argv]) == 0
-    said = capsys.readouterr()
-    assert said.err == ""
-    return said.out
-
-
-def refused(capsys, *argv: str) -> str:
-    try:
-        code = main(["power", *argv])
-    except SystemExit as exit_:
-        code = exit_.code
-    said = capsys.readouterr()
-    assert code == 2
-    assert said.out == ""
-    assert len(said.err.strip().splitlines()) == 1
-    return said.err
+def sized(capsys, *argv: str) -> str:
+    return ran(capsys, "--prediction", *argv)
 
 
 def test_the_published_example(capsys):
-    said = ran(capsys, *EXAMPLE, "--parameters", "30", "--r2", "0.051")
+    said = sized(capsys, *EXAMPLE, "--parameters", "30", "--r2", "0.051")
     assert "Cox-Snell R² 0.051 (as given; at most 0.555)" in said
     assert "needs 5143 patients with 692 events, 23.1 a parameter: shrinkage" in said
     assert re.search(r"shrinkage of 0.9 or more +│ +5143 │ +692 │ +23.1", said)
@@ -40,14 +26,19 @@ def test_the_published_example(capsys):
 
 def test_a_concordance_takes_the_place_of_r2(capsys):
     needed = [
-        int(re.search(r"needs (\d+)", ran(capsys, *EXAMPLE, "--parameters", "30", "--c", c))[1])
+        int(
+            re.search(
+                r"needs (\d+)",
+                sized(capsys, *EXAMPLE, "--parameters", "30", "--c", c),
+            )[1]
+        )
         for c in ("0.6", "0.7", "0.8")
     ]
     assert needed[0] > 2 * needed[1] > 4 * needed[2]
 
 
 def test_a_size_at_hand_is_judged(capsys):
-    said = ran(capsys, *EXAMPLE, "--parameters", "30", "--r2", "0.051", "--n", "5143")
+    said = sized(capsys, *EXAMPLE, "--parameters", "30", "--r2", "0.051", "--n", "5143")
     assert "effects are expected to shrink to 0.90 of their size; 30 parameters would keep" in said
 
 
@@ -55,11 +46,20 @@ def test_a_study_says_what_options_do_not(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["data", "synth", "--out", "demo", "--n", "300", "--seed", "2"]) == 0
     capsys.readouterr()
-    whole = ran(capsys, "demo/study.yaml", "--c", "0.7")
+    whole = sized(capsys, "demo/study.yaml", "--c", "0.7")
     assert "synthetic-gastric: 300 patients" in whole
     assert "by 60" in whole
     assert "at n = 300 effects are expected" in whole
-    few = ran(capsys, "demo/study.yaml", "--c", "0.7", "--parameters", "5", "--horizon", "36")
+    few = sized(
+        capsys,
+        "demo/study.yaml",
+        "--c",
+        "0.7",
+        "--parameters",
+        "5",
+        "--horizon",
+        "36",
+    )
     assert "5 candidate parameters" in few
     assert "by 36" in few
 

@@ -14,6 +14,7 @@ from accomplice.training.cli.main import main
 from accomplice.training.power.figures import power_curve
 from accomplice.training.power.report import about, conclusion, record
 from accomplice.training.power.simulation import Needed, Power, Scenario
+from tests.training.power.command import ran, refused
 
 AT = Power(409, 409, 184.0, 500, 180, 1.6, 1.7, 0.0)
 LARGE = Power(3200, 3200, 1440.0, 500, 490, 1.55, 1.0, 0.0)
@@ -24,25 +25,6 @@ ENOUGH = Needed(1253, 1148, 1373, 564)
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def ran(capsys, *argv: str) -> str:
-    assert main(["power", *argv]) == 0
-    said = capsys.readouterr()
-    assert said.err == ""
-    return said.out
-
-
-def refused(capsys, *argv: str) -> str:
-    try:
-        code = main(["power", *argv])
-    except SystemExit as exit_:
-        code = exit_.code
-    said = capsys.readouterr()
-    assert code == 2
-    assert said.out == ""
-    assert len(said.err.strip().splitlines()) == 1
-    return said.err
 
 
 class TestSentence:
