@@ -159,8 +159,8 @@ def choose_censoring(
     """Choose the distribution of the censoring time by its likelihood in held-out patients.
 
     In this order, each must be clearly better than the best one before: one curve for all; curves
-    by centre; by treatment; by both; within these strata, Cox's model of the features; within
-    these strata, curves by fifth of its linear predictor, which need no proportional hazards.
+    by centre; by treatment; by both; and within these strata the likelier of Cox's model of the
+    features and curves by fifth of its linear predictor, which need no proportional hazards.
 
     Args:
         time: (n,) months of follow-up.

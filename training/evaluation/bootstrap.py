@@ -40,7 +40,6 @@ from accomplice.training.metrics.auc_and_concordance_draws import (
 )
 from accomplice.training.metrics.brier import brier_by_patient
 from accomplice.training.metrics.calibration import (
-    observed_expected,
     observed_expected_contributions,
 )
 from accomplice.training.metrics.score import ModelOutput, Outcome, Score
@@ -236,12 +235,17 @@ class BootstrappedOutcome(Outcome):
                 observed, expected, out=np.full_like(observed, np.nan), where=expected > 0
             )
         try:
-            observed_expected(self.event, self.time, alive, month)
+            parts = observed_expected_contributions(self.event, self.time, alive, month)
         except UndefinedMetricError:
             return np.full(len(self.draws.counts), np.nan)
-        return self.draws.mean(observed_expected_contributions(self.event, self.time, alive, month))
+        return self.draws.mean(parts)
 
     def _weighted_ratio(self, alive: Array, month: float, weights: GroupedCensoring) -> Array:
+        """Return Σ w [event by the month] / Σ w over the mean predicted risk (1 + d,).
+
+        The weights w are those of `metrics.calibration.calibration_at`; with one censoring
+        distribution for all the first ratio is 1 − Kaplan-Meier survival.
+        """
         case = self.event & (self.time <= month)
         weight = inverse_censoring(
             weights, np.minimum(self.time, month), case | (self.time > month)

@@ -22,7 +22,7 @@ from accomplice.training.estimators.policy import EVENTS_TO_JUDGE
 from accomplice.training.evaluation.bootstrap import BootstrappedOutcome
 from accomplice.training.evaluation.calibration import slopes
 from accomplice.training.evaluation.record import AcrossCentres, CentreFigures
-from accomplice.training.evaluation.subgroups import MOST_CENTRES
+from accomplice.training.evaluation.subgroups import centres
 from accomplice.training.models.predictions import Predictions
 
 #: Figure -> function to the scale on which it is pooled, and back.
@@ -46,8 +46,8 @@ def across_centres(
         month: month of the observed over expected events and of the slope.
 
     Returns:
-        The figures of at most ``MOST_CENTRES`` centres, the largest; None if fewer than two have
-        ``EVENTS_TO_JUDGE`` events.
+        The figures of at most ``subgroups.MOST_CENTRES`` centres, the largest; None if fewer than
+        two have ``EVENTS_TO_JUDGE`` events.
     """
     drawn = {}
     for name, member in _centres(predicted, followed).items():
@@ -82,12 +82,7 @@ def across_centres(
 
 def _centres(predicted: Predictions, followed: BootstrappedOutcome) -> Mapping[str, Bools]:
     """Return name -> members (n,) of the largest centres with enough events, the largest first."""
-    centre = predicted.cohort.centre
-    if centre is None:
-        return {}
-    names, count = np.unique(centre[centre != ""], return_counts=True)
-    largest = names[np.argsort(-count, kind="stable")[:MOST_CENTRES]]
-    members = {str(name): np.asarray(centre == name) for name in largest}
+    members = centres(predicted.cohort)
     return {k: m for k, m in members.items() if followed.take(m).events >= EVENTS_TO_JUDGE}
 
 

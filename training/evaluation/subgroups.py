@@ -183,12 +183,18 @@ def groups_of(cohort: Cohort) -> Iterator[tuple[str, str, Bools]]:
         clinical = j in first or name in listed
         for level, member in _levels(feature, cohort.values[:, j], clinical):
             yield name, level, member
-    if cohort.centre is not None:
-        names, count = np.unique(cohort.centre, return_counts=True)
-        largest = sorted(names[np.argsort(-count, kind="stable")][:MOST_CENTRES])
-        for centre in largest if len(names) > 1 else ():
-            if centre:
-                yield "centre", str(centre), cohort.centre == centre
+    for centre, member in sorted(centres(cohort).items()):
+        if not member.all():
+            yield "centre", centre, member
+
+
+def centres(cohort: Cohort) -> dict[str, Bools]:
+    """Return name -> members (n,) of the ``MOST_CENTRES`` largest centres, the largest first."""
+    if cohort.centre is None:
+        return {}
+    names, count = np.unique(cohort.centre[cohort.centre != ""], return_counts=True)
+    largest = names[np.argsort(-count, kind="stable")][:MOST_CENTRES]
+    return {str(name): np.asarray(cohort.centre == name) for name in largest}
 
 
 def _levels(feature: Feature, values: Array, clinical: bool) -> Iterator[tuple[str, Bools]]:

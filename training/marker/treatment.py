@@ -123,7 +123,7 @@ class TreatmentEffect:
 
     @property
     def immortal_p(self) -> float:
-        """Mid p value of so few early events in the treated, with ``strongest`` as odds ratio.
+        """Mid p value of so few early events in the treated, at the lowest credible hazard ratio.
 
         An effective treatment prevents some early events; immortal time removes more.
         """

@@ -13,7 +13,6 @@ from accomplice.training.estimators.chi_square import ChiSquare
 from accomplice.training.estimators.complementary_log_log import fit_complementary_log_log
 from accomplice.training.estimators.kaplan_meier import (
     Censoring,
-    GroupedCensoring,
     KaplanMeier,
     inverse_censoring,
     observed_survival,
@@ -189,7 +188,6 @@ def observed_expected(
     time: Reals,
     survival_at_horizon: Reals,
     horizon: float,
-    censoring: Censoring | None = None,
 ) -> float:
     """Return the observed over the mean predicted probability of an event by the horizon.
 
@@ -198,14 +196,10 @@ def observed_expected(
         time: (n,), time of the event or of censoring.
         survival_at_horizon: (n,), predicted probability to be event-free after the horizon.
         horizon: time to which survival is predicted, in the unit of `time`.
-        censoring: distribution of the censoring time; if absent, that is alike for all patients.
 
     Returns:
         (1 − Kaplan–Meier survival) / (1 − mean predicted survival), calibration in the large at a
         fixed time (McLernon et al., Ann Intern Med 2023); above 1, predicted risks are too low.
-        Where the censoring differs between patients, Σ w [event by the horizon] / Σ w takes the
-        place of 1 − Kaplan–Meier survival, with the weights w of `calibration_at`; with one
-        distribution both are the same.
 
     Raises:
         UndefinedMetricError: follow-up ends before the horizon, with the curve above 0, or all
@@ -222,11 +216,6 @@ def observed_expected(
     survival = checked_survival("survival_at_horizon", survival_at_horizon, event.shape)
     curve = KaplanMeier.fit(time, event)
     expected = float(1 - survival.mean())
-    if isinstance(censoring, GroupedCensoring) and expected > 0:
-        case = event & (time <= horizon)
-        weight = inverse_censoring(censoring, np.minimum(time, horizon), case | (time > horizon))
-        if weight.any():
-            return float(np.average(case, weights=weight)) / expected
     if (curve.last < horizon and curve.survival[-1] > 0) or expected <= 0:
         raise UndefinedMetricError(
             f"no observed over expected at {horizon:g}: follow-up ends at {curve.last:g}, the mean "

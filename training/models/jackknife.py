@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from accomplice.data.arrays import Array
+from accomplice.training.estimators.intervals import Z95
 from accomplice.training.models.survival import SurvivalModel
 from accomplice.training.treatment.benefit import under
 
 #: Patients predicted at once.
 CHUNK = 2048
-#: 97.5 % quantile of the normal distribution.
-Z = 1.96
 
 
 def versions(model: SurvivalModel, values: Array, centre: NDArray[np.str_] | None) -> Array:
@@ -79,5 +78,5 @@ def band(statistic: Array, folds: int, repeats: int = 1) -> tuple[Array, Array]:
     jackknife = (k - 1) / k * (away**2).sum(axis=(0, 1)) / repeats
     effect = (((moved[0::2] - moved[1::2]) / 2) ** 2).sum(axis=0)
     t = float(stdtrit(repeats * (k - 1), 0.975))
-    half = np.sqrt(t**2 * jackknife + Z**2 * effect)
+    half = np.sqrt(t**2 * jackknife + Z95**2 * effect)
     return statistic[0] - half, statistic[0] + half

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from accomplice.training.estimators.policy import SIGNIFICANT
+from accomplice.training.estimators.policy import BALANCED, SIGNIFICANT
 from accomplice.training.reports import section_builders
 from accomplice.training.reports.figures import treatment as plots
 from accomplice.training.reports.figures.style import house_style
@@ -63,7 +63,11 @@ def _sections(evidence: Evidence, subtitle: str) -> Iterator[Section]:
     explained = evidence.unrecorded is None or evidence.unrecorded.e_value_limit == 1
     tones: dict[str, Tone] = {
         "overlap": "yes" if evidence.overlap >= AMPLE else "caution",
-        "balance": "caution" if evidence.balance.off else "yes",
+        "balance": "caution"
+        if evidence.balance.off
+        else "no"
+        if evidence.balance.largest > BALANCED
+        else "yes",
         "alarm": "alarm" if evidence.alarms else "caution",
         "unrecorded": "caution" if explained else "yes",
         "over_time": "caution" if evidence.over_time.p < SIGNIFICANT else "yes",

@@ -20,7 +20,7 @@ from scipy.special import ndtr
 from accomplice.data.arrays import Array
 from accomplice.training.estimators.policy import BALANCED, SIGNIFICANT
 
-#: Maximum of features that are kept, those that differ most.
+#: Maximum of features on record, those that differ most.
 MOST_SHOWN = 30
 
 
@@ -54,12 +54,12 @@ class Balance:
 
     def to_json(self) -> dict[str, Any]:
         """Return the differences as plain data."""
-        rows = zip(self.names, self.before.tolist(), self.after.tolist(), strict=True)
+        rows = list(zip(self.names, self.before.tolist(), self.after.tolist(), strict=True))
         return {
             "largest": self.largest,
             "p": self.p,
             "off": self.off,
-            "features": [{"name": n, "before": b, "after": a} for n, b, a in rows],
+            "features": [{"name": n, "before": b, "after": a} for n, b, a in rows[:MOST_SHOWN]],
         }
 
 
@@ -96,5 +96,5 @@ def balance(X: Array, names: tuple[str, ...], treated: Array, propensity: Array)
     spread_of_sum = np.sqrt(np.maximum(overlap @ centred**2, 1e-12))
     z = (treated - propensity) @ centred / spread_of_sum
     p = min(1.0, 2 * max(len(kept), 1) * float(ndtr(-np.abs(z).max(initial=0.0))))
-    order = np.argsort(-np.maximum(np.abs(before), np.abs(after)), kind="stable")[:MOST_SHOWN]
+    order = np.argsort(-np.maximum(np.abs(before), np.abs(after)), kind="stable")
     return Balance(tuple(names[kept[i]] for i in order), before[order], after[order], p)

@@ -16,7 +16,7 @@ from accomplice.data.cohort import Cohort
 from accomplice.training.estimators.hazard import TimeGrid
 from accomplice.training.estimators.newton import climb
 from accomplice.training.treatment.compared import compared, treatment_and_status
-from accomplice.training.treatment.propensity.terms import Terms, candidates, chosen
+from accomplice.training.treatment.propensity.terms import Terms, candidates, chosen, judged
 
 #: Prior standard deviation of the level, of the slope of the prognosis and of a term.
 NUISANCE_SD = 0.3
@@ -44,7 +44,7 @@ def fitted_rates(
     rows: Bools,
     terms: Array,
 ) -> Rates:
-    """Fit one hazard ratio to the m patients of ``rows`` (n,); see :func:`effect.fit_effect`.
+    """Fit one hazard ratio to the m patients of ``rows`` (n,); see ``treatment.effect``.
 
     Args:
         cohort: n patients.
@@ -87,10 +87,11 @@ def missed_terms(
     _, treated = treatment_and_status(cohort)
     rows = compared(cohort)
     fitted = fitted_rates(cohort, cumulative, grid, propensity, rows, of_treatment.with_parts(X))
-    used = X[rows]
-    others = np.column_stack([(treated - propensity)[rows], of_treatment.of(used)])
-    residual = fitted.event - fitted.rate
-    return of_treatment.joined(chosen(used, candidates(used), residual, fitted.rate, others))
+    some = judged(int(rows.sum()))
+    used = X[rows][some]
+    others = np.column_stack([(treated - propensity)[rows][some], of_treatment.of(used)])
+    residual, rate = (fitted.event - fitted.rate)[some], fitted.rate[some]
+    return of_treatment.joined(chosen(used, candidates(used), residual, rate, others))
 
 
 def _precision(sd: Array, columns: int) -> Array:

@@ -51,7 +51,7 @@ BOUND = 0.05
 #: Standard deviation below which a column is constant.
 CONSTANT = 1e-9
 #: Months after the landmark from which on the hazard ratio is estimated again.
-LATER = (0.0, 3.0, 6.0, 12.0, 24.0)
+LATER = (3.0, 6.0, 12.0, 24.0)
 #: Maximum of intervals of follow-up on which the chance not to be censored is taken as constant.
 CELLS = 60
 #: Groups of predicted gain whose observed gain is shown.
@@ -116,7 +116,7 @@ def _judge(crossed: CrossFitted, config: Config) -> Evidence:
         hr=hr,
         imputed=missing.names,
         unrecorded=Unrecorded.of(hr["landmark"]),
-        over_time=_over_time(crossed, missing),
+        over_time=_over_time(crossed, missing, hr["landmark"]),
         rmst=rmst_gain(lambda month: every[np.abs(months - month).argmin()], start, horizon),
         trials=TrialRange.of(treatment),
         early=early_events(
@@ -280,8 +280,8 @@ def _hazard_ratios(crossed: CrossFitted, missing: MissingConfounders) -> dict[st
     }
 
 
-def _over_time(crossed: CrossFitted, missing: MissingConfounders) -> OverTime:
-    """Return how the hazard ratio changes with time, among the compared patients.
+def _over_time(crossed: CrossFitted, missing: MissingConfounders, hr: Estimate) -> OverTime:
+    """Return how the hazard ratio, ``hr`` from the landmark, changes among the compared patients.
 
     The test is of the treatment beside the prognosis (log of the last cumulative hazard) and the
     log-odds of the propensity, in Cox's model.
@@ -291,7 +291,8 @@ def _over_time(crossed: CrossFitted, missing: MissingConfounders) -> OverTime:
     prognosis = np.log(np.maximum(crossed.cumulative[rows, -1], 1e-12))
     beside = np.stack([prognosis, logit(crossed.patients.propensity[rows])], axis=1)
     X = np.column_stack([crossed.treated[rows], beside[:, beside.std(axis=0) > CONSTANT]])
-    start, ratios = treatment_and_status(cohort)[0].landmark, []
+    start = treatment_and_status(cohort)[0].landmark
+    ratios = [(start, hr)]
     for month in (start + later for later in LATER):
         left = rows & (time > month)
         if too_few(at_landmark(cohort, month)) is not None:

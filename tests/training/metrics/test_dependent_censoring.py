@@ -17,7 +17,6 @@ from accomplice.training.metrics.brier import brier_contributions
 from accomplice.training.metrics.calibration import (
     calibration_at,
     calibration_groups,
-    observed_expected,
 )
 from accomplice.training.metrics.concordance import concordance_contributions, concordances
 from accomplice.training.metrics.net_benefit import net_benefit_contributions
@@ -51,7 +50,8 @@ def test_a_perfect_model_is_calibrated(large):
     true = alive(log_hz)
     found = calibration_at(event, time, true, MONTH, weights)
     assert (found.slope, found.intercept) == pytest.approx((1, 0), abs=0.04)
-    assert observed_expected(event, time, true, MONTH, weights) == pytest.approx(1, abs=0.02)
+    judged = BootstrappedOutcome.of(time, event, MONTH, 0, 0, weights)
+    assert judged.observed_expected(true, MONTH)[0] == pytest.approx(1, abs=0.02)
     groups = calibration_groups(event, time, true, MONTH, 8, censoring=weights)
     assert np.abs(groups.observed - groups.predicted).max() < 0.025
     # With one curve of censoring for all it is told that it is not.
@@ -127,7 +127,12 @@ def test_draws_weigh_each_patient_alike():
     ratio, slope = followed.observed_expected(true, MONTH), slopes(followed, true, MONTH)
     for d, rows in enumerate(followed.draws.rows()):
         drawn = event[rows], time[rows], true[rows], MONTH, weights.take(rows)
-        assert ratio[d] == pytest.approx(observed_expected(*drawn), rel=1e-9)
+        # Σ w [event by the month] / Σ w over the mean predicted risk.
+        case = drawn[0] & (drawn[1] <= MONTH)
+        known = case | (drawn[1] > MONTH)
+        weight = inverse_censoring(drawn[4], np.minimum(drawn[1], MONTH), known)
+        observed = np.average(case, weights=weight)
+        assert ratio[d] == pytest.approx(observed / (1 - drawn[2]).mean(), rel=1e-9)
         assert slope[d] == pytest.approx(calibration_at(*drawn).slope, abs=1e-5)
     some = followed.take(np.arange(0, 200, 2))
     np.testing.assert_array_equal(some.weights.at(20.0), weights.at(20.0)[::2])

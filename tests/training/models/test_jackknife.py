@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from accomplice.training.estimators.intervals import Z95
 from accomplice.training.models.jackknife import band, versions
 from accomplice.training.treatment.benefit import under
 
@@ -92,8 +93,8 @@ class TestBand:
     def test_effect_adds_what_it_moves(self):
         figure = np.array([1.0, 1.0, 1.0, 1.3, 0.7, 0.6, 1.4])
         low, high = band(figure, 2)
-        assert high - 1.0 == pytest.approx(1.96 * 0.5)
-        assert 1.0 - low == pytest.approx(1.96 * 0.5)
+        assert high - 1.0 == pytest.approx(Z95 * 0.5)
+        assert 1.0 - low == pytest.approx(Z95 * 0.5)
 
     def test_repeats_narrow_it_to_that_of_the_whole_cohort(self):
         rng = np.random.default_rng(5)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from accomplice.training.estimators.logistic import expit
-from accomplice.training.treatment.balance import MOST_SHOWN, balance
+from accomplice.training.treatment.balance import MOST_SHOWN, Balance, balance
 
 
 def drawn(n, seed, columns=8):
@@ -48,11 +48,21 @@ def test_what_does_not_vary_has_no_part():
     assert (none.names, none.largest, none.p, none.off) == ((), 0.0, 1.0, False)
 
 
-def test_of_many_features_those_that_differ_most_are_kept():
+def test_of_many_features_all_are_judged_and_those_that_differ_most_recorded():
     X, treated, chance = drawn(300, 0, columns=MOST_SHOWN + 10)
     names = tuple(f"x{j}" for j in range(MOST_SHOWN + 10))
     found = balance(X, names, treated, chance)
-    assert len(found.names) == MOST_SHOWN
+    assert len(found.names) == MOST_SHOWN + 10
     assert found.names[0] == "x0"
     plain = found.to_json()
+    assert len(plain["features"]) == MOST_SHOWN
     assert plain["largest"] == max(abs(each["after"]) for each in plain["features"])
+
+
+def test_a_feature_that_is_off_after_weighting_alone_counts_among_many():
+    before, after = np.full(MOST_SHOWN + 5, 0.5), np.zeros(MOST_SHOWN + 5)
+    before[-1], after[-1] = 0.2, 0.4
+    names = tuple(f"x{j}" for j in range(len(before)))
+    found = Balance(names, before, after, p=0.001)
+    assert (found.largest, names[found.worst], found.off) == (0.4, names[-1], True)
+    assert found.to_json()["largest"] == 0.4

@@ -25,7 +25,7 @@ from accomplice.training.estimators.logistic import (
 from accomplice.training.treatment.propensity.boosted import boost_propensity
 from accomplice.training.treatment.propensity.rare_regions import rare_regions
 from accomplice.training.treatment.propensity.score import Propensity, only_linear
-from accomplice.training.treatment.propensity.terms import MOST_JUDGED, Terms, candidates, chosen
+from accomplice.training.treatment.propensity.terms import Terms, candidates, chosen, judged
 
 #: Maximum of patients in a fit, which suffices for the few coefficients.
 MOST_PATIENTS = 20_000
@@ -107,7 +107,8 @@ def _log_likelihood(label: Bools, chance: Array) -> float:
 
 def _terms(X: Array, label: Bools, linear: Logistic) -> Terms:
     """Return the terms that a linear regression (n, c) leaves out."""
-    X, label = X[:MOST_JUDGED], label[:MOST_JUDGED]
+    rows = judged(len(X))
+    X, label = X[rows], label[rows]
     chance = linear.probability(X)
     strength = np.abs(linear.beta) * X.std(axis=0)
     return chosen(X, candidates(X, strength), label - chance, chance * (1 - chance))

@@ -95,6 +95,11 @@ class Terms:
         return cls(*places, *(np.array(raw[name], dtype=float) for name in ("knot", "mean", "sd")))
 
 
+def judged(n: int) -> slice:
+    """Return the evenly spaced rows, at most ``MOST_JUDGED`` of n, by which terms are chosen."""
+    return slice(None, None, max(1, -(-n // MOST_JUDGED)))
+
+
 def candidates(X: Array, strength: Array | None = None) -> Terms:
     """Return the steps, hinges and products of a design that vary.
 
