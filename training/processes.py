@@ -8,6 +8,7 @@ import hashlib
 import multiprocessing.process
 import os
 import platform
+import secrets
 import signal
 import socket
 import subprocess
@@ -21,6 +22,10 @@ from accomplice.data.errors import InputError
 
 #: Address on which servers listen by default: this machine alone reaches it.
 HOST = "127.0.0.1"
+#: First of the ports that :func:`free_port` draws from.
+FIRST_PORT = 20_000
+#: First port that Linux gives to a process that asks for any; other systems begin higher.
+FIRST_SYSTEM_PORT = 32_768
 #: Seconds that a server has to end by itself; BentoML gives its workers 30.
 GRACE = 35.0
 
@@ -72,10 +77,21 @@ def _start_of(pid: int) -> str | None:
 
 
 def free_port() -> int:
-    """Return a port of :data:`HOST` that nothing listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+    """Return a port of :data:`HOST` that nothing listens on at this moment.
+
+    It is drawn below the range from which the system serves processes that ask for any port, so
+    that none of those takes it before the caller listens.
+    """
+    while True:
+        port = FIRST_PORT + secrets.randbelow(FIRST_SYSTEM_PORT - FIRST_PORT)
+        with socket.socket() as probe:
+            try:
+                probe.bind((HOST, port))
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+            else:
+                return port
 
 
 def check_free(port: int, host: str = HOST) -> None:

@@ -1,16 +1,19 @@
-"""Processes that are spawned: signals that reach them."""
+"""Signals that reach spawned processes, and free ports."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import secrets
 import signal
+import socket
 from contextlib import nullcontext
 from multiprocessing.connection import Connection
 
 import pytest
 
-from accomplice.training.processes import uninterrupted_children
+from accomplice.training import processes
+from accomplice.training.processes import HOST, free_port, uninterrupted_children
 
 
 def told(pipe: Connection) -> None:
@@ -29,3 +32,16 @@ def test_children_hear_no_interrupt_from_their_first_moment(within):
         assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
     child.join(60)
     assert answer.recv() == (within is nullcontext)
+
+
+def test_free_port_is_none_that_is_taken_nor_one_that_the_system_gives(monkeypatch):
+    draw, port = secrets.randbelow, free_port()
+    again = [port - processes.FIRST_PORT] * 2
+    monkeypatch.setattr(
+        processes.secrets, "randbelow", lambda below: again.pop() if again else draw(below)
+    )
+    with socket.socket() as taken:
+        taken.bind((HOST, port))
+        assert free_port() != port
+    assert not again
+    assert port < processes.FIRST_SYSTEM_PORT
