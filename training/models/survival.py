@@ -31,6 +31,7 @@ from accomplice.training.models.risk_centiles import centile, group
 from accomplice.training.models.survival_interval import LEAST, LogHazards, SurvivalInterval, ends
 from accomplice.training.treatment.benefit import (
     Benefit,
+    Prognosis,
     abstain,
     advise,
     arms,
@@ -191,17 +192,23 @@ class SurvivalModel:
         if treatment is not None and self.effect is None:
             found, advice = abstain(len(values), self.no_effect)
         own, status = self.effect_of(values, centre)
+        log_hz = None
+        if self.interval is not None and forward.terms is not None:
+            log_hz = self.interval.log_hazards(blind, forward.terms)
         if treatment is not None and own is not None and status is not None:
             both = arms(blind, own)
             cumulative = both.of(status, blind)
-            found = benefit_of(both, blind, grid, self.benefit_horizon, own)
+            found = benefit_of(
+                both, self._prognosis(blind, log_hz), grid, self.benefit_horizon, own
+            )
             option = eligible(self.study, values)
             _, whole = self._range.outside(values, centre)
             outside = np.asarray(whole.any(axis=1))
             advice = advise(found, own, option, treatment, self.distrust, outside)
         risk = log_risk(cumulative) - self.risk_centre
-        ends = self._ends(forward.terms, blind, own, status)
-        if ends is not None:
+        ends = None
+        if log_hz is not None:
+            ends = self._ends(log_hz, own, status)
             ends = np.stack([np.minimum(ends[0], cumulative), np.maximum(ends[1], cumulative)])
         return SurvivalAnswer(
             grid,
@@ -214,30 +221,31 @@ class SurvivalModel:
             ends,
         )
 
-    def _ends(
-        self,
-        terms: Array | None,
-        blind: Array,
-        own: PatientEffect | None,
-        status: Array | None,
-    ) -> Array | None:
+    def _ends(self, log_hz: LogHazards, own: PatientEffect | None, status: Array | None) -> Array:
         """Return the cumulative hazards (2, n, j + 1) at the ends of the patients' intervals.
-
-        The result is None if the model has no interval.
 
         The treatment's posterior adds its own variance: a treatment t shifts the log cumulative
         hazard by (t − e) log HR, with e the propensity.
         """
-        if self.interval is None or terms is None:
-            return None
-        found = self.interval.log_hazards(blind, terms)
         if own is not None and status is not None:
-            centre = np.zeros_like(blind)
-            np.exp(found.centre, out=centre[:, 1:])
+            centre = np.zeros((len(log_hz.centre), log_hz.centre.shape[1] + 1))
+            np.exp(log_hz.centre, out=centre[:, 1:])
             moved = np.log(np.maximum(under(centre, own, status)[:, 1:], LEAST))
             part = np.nan_to_num(status - own.propensity)
-            found = LogHazards(moved, found.variance + ((part * own.sd) ** 2)[:, None])
-        return ends(found)
+            log_hz = LogHazards(moved, log_hz.variance + ((part * own.sd) ** 2)[:, None])
+        return ends(log_hz)
+
+    def _prognosis(self, blind: Array, log_hz: LogHazards | None) -> Prognosis:
+        """Return the blind cumulative hazards (n,) at the benefit's horizon, and how sure they are.
+
+        Args:
+            blind: (n, j + 1) cumulative hazards that the ensemble predicts.
+            log_hz: centre and variance of their logarithm; None if the model has no interval.
+        """
+        grid, horizon = self.ensemble.grid, self.benefit_horizon
+        if log_hz is None:
+            return Prognosis(grid.at(blind, np.array([horizon]))[:, 0], np.zeros(len(blind)))
+        return Prognosis(*log_hz.at(grid, horizon))
 
     def risk(self, values: Array, centre: NDArray[np.str_] | None) -> Array:
         """Return the risk (n,) alone, as :meth:`answer` gives it.

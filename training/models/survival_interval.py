@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accomplice.data.arrays import Array
+from accomplice.training.estimators.hazard import TimeGrid
 from accomplice.training.estimators.hazard_posterior import LARGEST
 
 #: Coverage of the interval, and its half width in standard deviations.
@@ -41,6 +42,14 @@ class LogHazards(NamedTuple):
     """(n, j) centre of each log cumulative hazard."""
     variance: Array
     """(n, j) variance of each log cumulative hazard around its centre."""
+
+    def at(self, grid: TimeGrid, month: float) -> tuple[Array, Array]:
+        """Return the central cumulative hazard (n,) at a month and the SD (n,) of its logarithm."""
+        (place,), (part,) = grid.place(np.array([month]))
+        until = np.exp(np.minimum(self.centre[:, max(place - 1, 0) : place + 1], LARGEST))
+        before = until[:, 0] if place else 0.0
+        hazard = before + part * (until[:, -1] - before)
+        return hazard, np.sqrt(self.variance[:, place])
 
 
 @dataclass(frozen=True)

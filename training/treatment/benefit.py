@@ -4,7 +4,9 @@ Both curves come from the learners' curve, which is blind to the treatment, and 
 log-hazard ratio. The blind hazard h is that of similar patients, of whom a share e (the propensity)
 is treated. The hazards with and without treatment are those whose mean, weighted by e and 1 − e, is
 h: HR · h / (1 − e + e · HR) and h / (1 − e + e · HR). All results are means or quantiles over the
-posterior.
+posterior. That of a gain allows for the prognosis as well: the log cumulative hazard and the
+log-hazard ratio are independent normal variables, read at the points of a lattice (Niederreiter,
+"Random number generation and quasi-Monte Carlo methods", SIAM 1992).
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from accomplice.data.arrays import Array, Bools, Ints
+from accomplice.data.arrays import Array, Bools
 from accomplice.data.errors import enumerated
 from accomplice.data.study import Study
 from accomplice.data.study_parts import Treatment
@@ -32,20 +34,16 @@ from accomplice.training.treatment.effect import PatientEffect
 LEVEL = 0.8
 #: Month at which the benefit is computed where the study declares no horizon.
 USUAL_HORIZON = 60.0
-#: Points of the posterior for the probability of a gain.
-POINTS = 101
 #: Nodes of the quadrature for means over the posterior.
 NODES = 7
 #: Nodes and weights of the Gauss–Hermite rule for a standard normal variable.
 QUADRATURE = np.polynomial.hermite_e.hermegauss(NODES)
-#: (POINTS,) quantiles of a standard normal variable at equally spaced probabilities, rising.
+#: Points of a Fibonacci lattice, which covers the posterior of prognosis and effect evenly.
+POINTS = 89
+#: (POINTS,) values of a standard normal variable for the log-hazard ratio, rising.
 EVEN = np.array([NormalDist().inv_cdf((i + 0.5) / POINTS) for i in range(POINTS)])
-#: Such quantiles for the ends of a benefit's interval, the larger first: it gives the lower gain.
-ENDS = np.array([NormalDist().inv_cdf(chance) for chance in ((1 + LEVEL) / 2, (1 - LEVEL) / 2)])
-#: Step of the coarse grid within ``EVEN`` at which a gain is computed first.
-STRIDE = 10
-#: The ends of the interval, followed by the coarse grid.
-COARSE = np.concatenate([ENDS, EVEN[::STRIDE]])
+#: (POINTS,) the same values in the lattice's order, for the log cumulative hazard.
+PROGNOSES = EVEN[55 * np.arange(POINTS) % POINTS]
 #: Patients per batch: few enough for their curves at all nodes to stay in the processor's cache.
 CHUNK = 256
 
@@ -75,6 +73,15 @@ class Arms(NamedTuple):
         """
         status = treated[:, None]
         return np.where(status == 1, self.with_it, np.where(status == 0, self.without, blind))
+
+
+class Prognosis(NamedTuple):
+    """Blind cumulative hazards of n patients at one month, and how sure they are."""
+
+    cumulative: Array
+    """(n,) median of each cumulative hazard."""
+    sd: Array
+    """(n,) standard deviation of its logarithm, 0 where it is taken as certain."""
 
 
 class Benefit(NamedTuple):
@@ -139,38 +146,35 @@ def arms(cumulative: Array, effect: PatientEffect) -> Arms:
 
 
 def benefit(cumulative: Array, grid: TimeGrid, horizon: float, effect: PatientEffect) -> Benefit:
-    """Return the benefit at a horizon from blind cumulative hazards (n, j + 1) on a grid."""
-    return benefit_of(arms(cumulative, effect), cumulative, grid, horizon, effect)
+    """Return the benefit at a horizon from blind cumulative hazards (n, j + 1) that are certain."""
+    blind = Prognosis(grid.at(cumulative, np.array([horizon]))[:, 0], np.zeros(len(cumulative)))
+    return benefit_of(arms(cumulative, effect), blind, grid, horizon, effect)
 
 
 def benefit_of(
-    both: Arms, cumulative: Array, grid: TimeGrid, horizon: float, effect: PatientEffect
+    both: Arms, blind: Prognosis, grid: TimeGrid, horizon: float, effect: PatientEffect
 ) -> Benefit:
     """Return the benefit from the cumulative hazards of both arms.
 
     Args:
-        both: the result of :func:`arms` for ``cumulative``.
-        cumulative: (n, j + 1) blind cumulative hazards.
+        both: the result of :func:`arms`.
+        blind: blind cumulative hazards at the horizon.
         grid: time grid of the j bins.
         horizon: month of the gain, and end of the restricted mean.
         effect: effect on the n patients.
     """
-    n, at, stacked = len(cumulative), np.array([horizon]), np.stack(both)
-    with_it, without = np.exp(-grid.at(stacked, at))[..., 0]
+    n, stacked = len(blind.cumulative), np.stack(both)
+    with_it, without = np.exp(-grid.at(stacked, np.array([horizon])))[..., 0]
     longer, shorter = restricted_mean(grid, stacked, horizon)
-    gain, blind = with_it - without, grid.at(cumulative, at)
-    low, high, chance = np.empty(n), np.empty(n), np.empty(n)
+    gain, found = with_it - without, np.empty((3, n))
     for start in range(0, n, CHUNK):
         rows = slice(start, start + CHUNK)
-        own = effect.take(rows)
-        # The gain falls with the hazard ratio, so that its quantiles are those of the ratio.
-        gains = _gains(blind[rows], own, COARSE)
-        low[rows], high[rows] = gains[:, 0], gains[:, 1]
-        # Between the coarse points where it falls below the worthwhile gain, all points are used.
-        passed = (gains[:, 2:] > WORTH).sum(axis=1)
-        first = STRIDE * np.minimum(np.maximum(passed - 1, 0), (POINTS - 1) // STRIDE - 1)
-        close = _gains(blind[rows], own, EVEN[first[:, None] + np.arange(STRIDE + 1)])
-        chance[rows] = _above(close, WORTH, first)
+        gains = _gains(Prognosis(*(part[rows] for part in blind)), effect.take(rows))
+        gains.sort(axis=1)
+        found[0, rows] = _quantile(gains, (1 - LEVEL) / 2)
+        found[1, rows] = _quantile(gains, (1 + LEVEL) / 2)
+        found[2, rows] = _above(gains, WORTH)
+    low, high, chance = found
     return Benefit(gain, np.minimum(low, gain), np.maximum(high, gain), longer - shorter, chance)
 
 
@@ -265,28 +269,31 @@ def _mixed(cumulative: Array, factor: Array) -> Array:
     return from_survival(curves.sum(axis=0))
 
 
-def _gains(blind: Array, effect: PatientEffect, nodes: Array) -> Array:
-    """Return the gain of survival (n, k) at nodes, from blind cumulative hazards (n, 1)."""
-    with_it, without = _factors(effect, nodes)
-    return np.asarray(np.exp(-blind * with_it) - np.exp(-blind * without))
+def _gains(blind: Prognosis, effect: PatientEffect) -> Array:
+    """Return the gain of survival (n, k) at the k points of the posterior."""
+    with_it, without = _factors(effect, EVEN)
+    hazard = -blind.cumulative[:, None] * np.exp(blind.sd[:, None] * PROGNOSES)
+    return np.asarray(np.exp(hazard * with_it) - np.exp(hazard * without))
 
 
-def _above(gains: Array, worth: float, first: Ints) -> Array:
+def _quantile(gains: Array, chance: float) -> Array:
+    """Return a quantile (n,) of rising gains (n, k) that are equally likely."""
+    place = chance * POINTS - 0.5
+    below = int(place)
+    part = place - below
+    return np.asarray((1 - part) * gains[:, below] + part * gains[:, below + 1])
+
+
+def _above(gains: Array, worth: float) -> Array:
     """Return the probability (n,) of a gain above ``worth``, interpolated between points.
 
     Args:
-        gains: (n, k) falling gains at k successive points of ``EVEN``; a gain that passes ``worth``
-            does so among them.
+        gains: (n, k) rising gains that are equally likely.
         worth: smallest worthwhile gain.
-        first: (n,) index in ``EVEN`` of each patient's first point.
     """
-    above = (gains > worth).sum(axis=1)
-    count = first + above
-    rows, before = np.arange(len(gains)), np.maximum(above - 1, 0)
-    inside = (count > 0) & (count < POINTS)
-    upper, lower = gains[rows, before], gains[rows, np.minimum(before + 1, gains.shape[1] - 1)]
-    fraction = np.where(
-        inside, (upper - worth) / np.where(inside, np.maximum(upper - lower, 1e-12), 1), 0.5
-    )
-    between = (count - 0.5 + fraction) / POINTS
-    return np.asarray(np.where(inside, between, count / POINTS))
+    count = (gains <= worth).sum(axis=1)
+    rows, after = np.arange(len(gains)), np.clip(count, 1, POINTS - 1)
+    lower, upper = gains[rows, after - 1], gains[rows, after]
+    part = (worth - lower) / np.maximum(upper - lower, 1e-12)
+    below = np.where((count == 0) | (count == POINTS), count, count - 0.5 + part)
+    return np.asarray(1 - below / POINTS)

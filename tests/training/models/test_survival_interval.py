@@ -56,6 +56,12 @@ def test_is_wider_where_ensemble_and_posterior_disagree(interval, forward):
     assert apart.variance.mean() > own.variance.mean()
 
 
+@pytest.mark.parametrize(("month", "hazard", "sd"), [(5, 0.5, 1), (20, 1 + 2 / 3, 2), (60, 4, 3)])
+def test_is_read_at_a_month(month, hazard, sd):
+    found = LogHazards(np.log([[1.0, 2.0, 4.0]]), np.array([[1.0, 4.0, 9.0]]))
+    assert np.concatenate(found.at(GRID, month)) == pytest.approx([hazard, sd])
+
+
 def test_an_interval_is_1_28_standard_deviations():
     found = LogHazards(np.zeros((1, 1)), np.full((1, 1), 4.0))
     low, high = np.log(ends(found)[:, 0, 1])
