@@ -18,7 +18,7 @@ from tests.fuzzing.kinds import KINDS, SOUND, make
 from tests.fuzzing.runs import judged, planned
 
 #: Tables of the test; ``make fuzz`` judges twenty thousand.
-TABLES = 500
+TABLES = 240
 #: The seeds differ from those with which ``make fuzz`` begins.
 SEED = 1_000_000
 #: Part of the sound tables that may be stopped by a line whose option lets them pass.
