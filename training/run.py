@@ -177,7 +177,8 @@ def fit_and_judge(
     baselines = fit_baselines(prepared, config)
     tick("evaluation", 0, 1)
     predicted = from_fit(fitted, config, baselines, budget)
-    evaluation = judge_predicted(predicted, config, budget.share(JUDGING_TIME))
+    share = budget.share(JUDGING_TIME)
+    evaluation = judge_predicted(predicted, config, share, prepared.censoring)
     tick("evaluation", 1, 1)
     found = evidence(fitted.effect, config)
     interval = fit_survival_interval(prepared, config) if config.survival_interval else None

@@ -30,7 +30,6 @@ from accomplice.data.splits import within
 from accomplice.training.budget import UNLIMITED, Budget
 from accomplice.training.config import Config, flat, with_settings
 from accomplice.training.databases import open_storage
-from accomplice.training.estimators.censoring import censoring_of
 from accomplice.training.estimators.hazard import log_risk
 from accomplice.training.estimators.kaplan_meier import judged_horizon
 from accomplice.training.evaluation.bootstrap import BootstrappedOutcome
@@ -388,11 +387,10 @@ def usual_duration(study: Study) -> float:
 
 def quick_scores(fitted: Fitted) -> dict[str, float]:
     """Return the out-of-fold ``ibs`` and ``uno_c`` (`metrics.table`) up to the judged horizon."""
-    cohort, grid = fitted.prepared.cohort, fitted.prepared.grid
-    time, event = cohort.outcome
-    chosen = censoring_of(cohort, time, event)
+    prepared, chosen = fitted.prepared, fitted.prepared.censoring
+    (time, event), grid = prepared.cohort.outcome, prepared.grid
     horizon = judged_horizon(time, event, grid.horizon, chosen.reach)
     judged = BootstrappedOutcome.of(time, event, horizon, 0, 0, chosen.weights)
-    risk = within(log_risk(fitted.blind), fitted.prepared.group)
+    risk = within(log_risk(fitted.blind), prepared.group)
     (found,) = judged.figures([judged.output(risk, grid, fitted.blind)[0]])
     return {name: float(found[name][0]) for name in ("ibs", "uno_c")}

@@ -6,12 +6,16 @@ patients alike in what decides it (Robins and Finkelstein, "Correcting for nonco
 dependent censoring by using inverse probability of censoring weighted log-rank tests", Biometrics
 2000). A variable that decides the censoring but not the event biases nothing, and weights by it
 would cost precision and follow-up; only those that predict the event too are candidates.
+
+A treatment that begins up to a landmark is known only of patients who were followed until it began:
+from time 0 on, the treated seem never to be censored before. So it may differ by treatment from the
+landmark on alone, among the patients still followed then; to the landmark all arms share a curve.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,16 +27,14 @@ from accomplice.data.cells.rounding import round_off
 from accomplice.data.cohort import Cohort
 from accomplice.data.preprocessing.missingness import WIDE
 from accomplice.data.preprocessing.preprocessor import Preprocessor
+from accomplice.training.estimators.censoring_forms import Form, Process, first_events
 from accomplice.training.estimators.chi_square import ChiSquare
 from accomplice.training.estimators.cox import RiskSets
-from accomplice.training.estimators.hazard import TimeGrid
 from accomplice.training.estimators.kaplan_meier import (
     Censoring,
     GroupedCensoring,
     censoring,
-    power_curves,
 )
-from accomplice.training.estimators.newton import climb
 
 #: Names of the variables that make strata.
 CENTRE, TREATMENT = "centre", "treatment"
@@ -44,28 +46,12 @@ FOLLOWED, MOST = 0.2, 0.9
 #: Least patients of a stratum, and least censored patients of a cohort, for a distribution of their
 #: own. Smaller strata are pooled.
 STRATUM = 30
-#: Maximum of patients by whom a distribution is chosen; of more, an even sample over time.
-MOST_PATIENTS = 5000
 #: Maximum of patients whose features are looked at; of more, only centre and treatment are.
 MOST_WITH_FEATURES = 100_000
-#: Inner folds by which a distribution is chosen.
-FOLDS = 5
-#: Standard errors, and log-likelihood, by which a distribution must be better than a simpler one.
-CLEAR_Z, CLEAR_GAIN = 1.5, 3.0
 #: p value for the event above which a variable is no candidate.
 PREDICTS_P = 0.2
-#: Size of z for censoring above which a column enters Cox's model.
-DECIDES_Z = 2.0
 #: p value below which a variable is said to decide the censoring, corrected for their number.
 SAID = 0.05
-#: Precision of the normal prior of a log-hazard ratio of the censoring.
-PENALTY = 1.0
-#: Probabilities of the inner ends of fifths.
-FIFTHS = (0.2, 0.4, 0.6, 0.8)
-#: Maximum of bins of follow-up by which likelihoods are compared, and censored patients for each.
-BINS, LOST_A_BIN = 20, 10
-#: Largest size of a predicted log-hazard ratio of the censoring.
-LARGEST = 3.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +115,10 @@ def censoring_of(cohort: Cohort, time: Array, event: Bools) -> ChosenCensoring:
     if cohort.treated is not None:
         strata[TREATMENT] = np.nan_to_num(cohort.treated, nan=-1.0)
     few = STRATUM <= len(cohort) <= MOST_WITH_FEATURES
-    return choose_censoring(time, event, strata, _columns(cohort.prognostic()) if few else {})
+    features = _columns(cohort.prognostic()) if few else {}
+    treatment = cohort.study.treatment
+    landmark = 0.0 if treatment is None else treatment.landmark
+    return choose_censoring(time, event, strata, features, landmark)
 
 
 def _columns(blind: Cohort) -> dict[str, Array]:
@@ -155,6 +144,7 @@ def choose_censoring(
     event: Bools,
     strata: Mapping[str, NDArray[np.generic]],
     features: Mapping[str, Array],
+    landmark: float = 0.0,
 ) -> ChosenCensoring:
     """Choose the distribution of the censoring time by its likelihood in held-out patients.
 
@@ -167,6 +157,7 @@ def choose_censoring(
         event: (n,) whether the event was seen.
         strata: ``centre`` and ``treatment``, or one or none of them -> label of each patient (n,).
         features: feature -> its columns (n, c), standardised.
+        landmark: month from which on the treatment is known; curves differ by it only later.
 
     Example:
         >>> centre = np.repeat(["early", "late"], 200)
@@ -180,37 +171,68 @@ def choose_censoring(
     lost = ~event & (time < time.max())
     if lost.sum() < STRATUM:
         return one
-    labels = {name: label for name, raw in strata.items() if (label := pooled(raw)).any()}
-    blocks = {name: indicators(label) for name, label in labels.items()} | dict(features)
-    of_event, of_loss = RiskSets(time, event), RiskSets(_first_events(time, event), lost)
-    p = {name: score_test(of_loss, X) for name, X in blocks.items()}
-    related = {
-        name
-        for name, X in blocks.items()
-        if name == TREATMENT or score_test(of_event, X) < PREDICTS_P
+    always, later = np.ones(len(time), dtype=bool), time > landmark
+    labels = {
+        name: _label(raw, later if name == TREATMENT else always) for name, raw in strata.items()
     }
+    labels = {name: label for name, label in labels.items() if label.any()}
+    blocks = {name: indicators(label) for name, label in labels.items()} | dict(features)
+    left = first_events(time, event)
+    p = _score_tests(left, lost, blocks, later)
+    of_event = _score_tests(time, event, blocks, later)
+    related = {name for name in blocks if name == TREATMENT or of_event[name] < PREDICTS_P}
     kept = {name: label for name, label in labels.items() if name in related}
-    forms = [_Form((), np.zeros(len(time), dtype=int))]
-    forms += [_Form((name,), label) for name, label in kept.items()]
+    none = np.zeros(len(time), dtype=int)
+    forms = [Form((), none, none)]
+    forms += [
+        Form((name,), none if name == TREATMENT else label, label) for name, label in kept.items()
+    ]
     if len(kept) > 1:
-        forms.append(_Form((*kept,), pooled(np.array([*kept.values()]).T @ (1, len(time)))))
-    process = _Process.of(time, lost)
-    best = process.best(forms)
-    columns = [X for name, X in blocks.items() if name in related and name not in best.by]
+        both = np.array([*kept.values()]).T @ (1, len(time))
+        forms.append(Form((*kept,), kept[CENTRE], _label(both, later)))
+    process = Process.of(time, lost, landmark if TREATMENT in kept else 0.0)
+    best, reached = process.best([(form, process.held_out(form)) for form in forms])
+    # Cox's model holds from time 0 on, at which the treatment is not known.
+    columns = [
+        X for name, X in blocks.items() if name in related and name not in (*best.by, TREATMENT)
+    ]
     if any(name in related for name in features):
         X = np.column_stack(columns)
         cox = [replace(best, X=X, fifths=fifths) for fifths in (False, True)]
-        best = process.best([best, max(cox, key=lambda form: process.held_out(form).sum())])
+        tried = [(form, process.held_out(form)) for form in cox]
+        best, _ = process.best([(best, reached), max(tried, key=lambda found: found[1].sum())])
     by = best.by if best.X is None else (*best.by, FEATURES)
     if not by:
         return replace(one, p=p)
-    reach, every = math.inf, np.ones(len(time), dtype=bool)
+    since = landmark if TREATMENT in by else 0.0
+    reach = math.inf
     # Hazards need be proportional only up to the last month that is judged.
     for _ in range(3 if best.X is not None else 1):
-        stratum, ratio = best.placed(_first_events(time, event), lost & (time <= reach), every)
-        weights = power_curves(time, event, stratum, ratio)
-        reach = _reach(weights, stratum)
+        placed = best.placed(left, lost & (time <= reach), since, always)
+        weights = placed.curves(time, event, since)
+        reach = _reach(weights, placed.late, time > since)
     return ChosenCensoring(weights, by, reach, p)
+
+
+def _score_tests(
+    time: Array, seen: Bools, blocks: Mapping[str, Array], later: Bools
+) -> dict[str, float]:
+    """Return name -> p value of the score test; that of the treatment is among ``later`` (n,)."""
+    whole = RiskSets(time, seen)
+    return {
+        name: score_test(RiskSets(time[later], seen[later]), X[later])
+        if name == TREATMENT
+        else score_test(whole, X)
+        for name, X in blocks.items()
+    }
+
+
+def _label(labels: NDArray[np.generic], known: Bools) -> Ints:
+    """Return the stratum (n,) of each label, pooled among the known; 0 where it is not known."""
+    found = np.zeros(len(labels), dtype=int)
+    if known.any():
+        found[known] = pooled(labels[known])
+    return found
 
 
 def pooled(labels: NDArray[np.generic]) -> Ints:
@@ -261,136 +283,14 @@ def score_test(sets: RiskSets, X: Array) -> float:
     return ChiSquare.of(float(gradient @ inverse @ gradient), rank).p_value
 
 
-@dataclass(frozen=True, eq=False)
-class _Form:
-    """A form of the distribution: strata, and Cox's model of the features within them."""
+def _reach(weights: GroupedCensoring, stratum: Ints, rows: Bools) -> float:
+    """Return the month, to three digits, to which ``MOST`` of each stratum reach ``FOLLOWED``.
 
-    by: tuple[str, ...]
-    stratum: Ints
-    """(n,) stratum of each patient, from 0."""
-    X: Array | None = None
-    """(n, c) columns of the features."""
-    fifths: bool = False
-    """Whether fifths of the linear predictor are strata too, so that hazards need not be
-    proportional."""
-
-    def take(self, rows: Ints) -> _Form:
-        X = None if self.X is None else self.X[rows]
-        return replace(self, stratum=self.stratum[rows], X=X)
-
-    def placed(self, time: Array, lost: Bools, rows: Bools) -> tuple[Ints, Array]:
-        """Return the stratum (n,) and hazard ratio (n,) of all patients, fitted to some (n,)."""
-        if self.X is None:
-            return self.stratum, np.ones(len(time))
-        stratum, outcome = self.stratum, (time[rows], lost[rows])
-        log_ratio = self.X @ _cox(self.X[rows], *outcome, stratum[rows])
-        if self.fifths:
-            fifth = np.searchsorted(np.quantile(log_ratio[rows], FIFTHS), log_ratio)
-            stratum = 5 * stratum + fifth
-            log_ratio = self.X @ _cox(self.X[rows], *outcome, stratum[rows])
-        log_ratio = log_ratio - log_ratio[rows].mean()
-        return stratum, np.exp(np.clip(log_ratio, -LARGEST, LARGEST))
-
-
-def _cox(X: Array, time: Array, lost: Bools, stratum: Ints) -> Array:
-    """Return the coefficients (c,) of a ridge Cox model of the censoring, stratified.
-
-    Columns whose z by themselves is below ``DECIDES_Z`` in size get 0.
+    The strata are those of the patients ``rows`` (n,).
     """
-    within = [np.flatnonzero(stratum == s) for s in np.unique(stratum)]
-    sets = [(rows, RiskSets(time[rows], lost[rows])) for rows in within]
-
-    def evaluate(Z: Array, beta: Array) -> tuple[float, Array, Array]:
-        parts = [each.evaluate(Z[rows], Z[rows] @ beta) for rows, each in sets]
-        value, gradient, information = (sum(part[i] for part in parts) for i in range(3))
-        return value, gradient, information  # type: ignore[return-value]
-
-    beta = np.zeros(X.shape[1])
-    _, gradient, information = evaluate(X, beta)
-    spread = np.sqrt(np.maximum(np.diag(information), 1e-12))
-    used = np.abs(gradient / spread) > DECIDES_Z
-    if not used.any():
-        return beta
-    Z = X[:, used]
-
-    def step(at: Array) -> Array:
-        _, slope, curvature = evaluate(Z, at)
-        penalised = curvature + PENALTY * np.eye(Z.shape[1])
-        return np.asarray(np.linalg.solve(penalised, slope - PENALTY * at))
-
-    def value(at: Array) -> float:
-        return evaluate(Z, at)[0] - PENALTY * float(at @ at) / 2
-
-    beta[used] = climb(value, step, np.zeros(Z.shape[1]))
-    return beta
-
-
-@dataclass(frozen=True, eq=False)
-class _Process:
-    """The censoring of patients, by which forms of its distribution are compared."""
-
-    rows: Ints
-    """(m,) the patients compared."""
-    time: Array
-    """(m,) their follow-up."""
-    lost: Bools
-    """(m,) whether they were censored before the end of all follow-up."""
-    fold: Ints
-    """(m,) fold of each, which follows the time, so that the order of rows does not matter."""
-    months: Array
-    """(m, b) months at risk in each bin of time."""
-    marks: Array
-    """(m, b) 1 in the bin of the censoring, else 0."""
-
-    @classmethod
-    def of(cls, time: Array, lost: Bools) -> _Process:
-        """Divide follow-up into bins, and patients into folds."""
-        order = np.lexsort((lost, time))
-        rows = order[:: 1 + (len(order) - 1) // MOST_PATIENTS]
-        time, lost = time[rows], lost[rows]
-        grid = TimeGrid.fit(time, lost, float(time.max()), BINS, LOST_A_BIN)
-        months = grid.exposure(time) * np.diff(grid.edges)
-        return cls(rows, time, lost, np.arange(len(rows)) % FOLDS, months, grid.events(time, lost))
-
-    def best(self, forms: Sequence[_Form]) -> _Form:
-        """Return the form that is clearly better than the best one before it."""
-        best, reached = forms[0], self.held_out(forms[0])
-        for form in forms[1:]:
-            found = self.held_out(form)
-            gain = found - reached
-            if gain.sum() > max(CLEAR_Z * gain.std() * math.sqrt(len(gain)), CLEAR_GAIN):
-                best, reached = form, found
-        return best
-
-    def held_out(self, form: _Form) -> Array:
-        """Return the log-likelihood (m,) of each patient's censoring, fitted to other folds.
-
-        Within a stratum the hazard is constant in each bin of time, and drawn by one censoring to
-        that of all strata together.
-        """
-        form, found = form.take(self.rows), np.empty(len(self.rows))
-        for k in range(FOLDS):
-            inside = self.fold != k
-            stratum, ratio = form.placed(self.time, self.lost, inside)
-            months, marks = ratio[:, None] * self.months, self.marks
-            own = stratum[inside, None] == np.arange(stratum.max() + 1)
-            seen, at_risk = own.T @ marks[inside], own.T @ months[inside]
-            common = (seen.sum(axis=0) + 0.5) / (at_risk.sum(axis=0) + 1e-9)
-            rate = ((seen + 1) / (at_risk + 1 / common))[stratum[~inside]]
-            happened = marks[~inside] * np.log(ratio[~inside, None] * rate)
-            found[~inside] = (happened - months[~inside] * rate).sum(axis=1)
-        return found
-
-
-def _first_events(time: Array, event: Bools) -> Array:
-    """Return times (n,) at which those with an event leave just before those censored then."""
-    return np.where(event, np.nextafter(time, 0), time)
-
-
-def _reach(weights: GroupedCensoring, stratum: Ints) -> float:
-    """Return the month, to three digits, to which ``MOST`` of each stratum reach ``FOLLOWED``."""
     short = np.zeros(len(weights.times), dtype=bool)
-    for s in np.unique(stratum):
-        size = np.bincount(weights.group[stratum == s], minlength=len(weights.survival))
+    for s in np.unique(stratum[rows]):
+        own = weights.group[rows & (stratum == s)]
+        size = np.bincount(own, minlength=len(weights.survival))
         short |= size @ (weights.survival[:, 1:] >= FOLLOWED) < MOST * size.sum()
     return round_off(float(weights.times[short.argmax()]), up=False) if short.any() else math.inf

@@ -145,9 +145,19 @@ class Evaluation:
 
 
 def judge_predicted(
-    predicted: Predictions, config: Config, budget: Budget = UNLIMITED
+    predicted: Predictions,
+    config: Config,
+    budget: Budget = UNLIMITED,
+    weighed: ChosenCensoring | None = None,
 ) -> Evaluation:
-    """Judge predictions against the patients' outcomes, as :func:`judge` does."""
+    """Judge predictions against the patients' outcomes, as :func:`judge` does.
+
+    Args:
+        predicted: the predictions.
+        config: settings, of which those of the evaluation and the seed are used.
+        budget: time budget.
+        weighed: distribution of the patients' censoring time; if absent, it is chosen here.
+    """
     judged = judge(
         *predicted.outcome,
         predicted.group,
@@ -159,7 +169,7 @@ def judge_predicted(
         budget,
         predicted.served,
         by_fold=predicted.by_fold,
-        weighed=censoring_of(predicted.cohort, *predicted.outcome),
+        weighed=weighed or censoring_of(predicted.cohort, *predicted.outcome),
     )
     return replace(judged, notes=predicted.notes)
 

@@ -6,6 +6,7 @@ The module needs no torch: only the network does.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from accomplice.data.cohort import Cohort
 from accomplice.data.preprocessing.preprocessor import Inputs, Preprocessor
 from accomplice.training.budget import UNLIMITED, Budget
 from accomplice.training.config import Config
+from accomplice.training.estimators.censoring import ChosenCensoring, censoring_of
 from accomplice.training.estimators.hazard import TimeGrid
 from accomplice.training.fitting.folds import assign_folds
 from accomplice.training.learners.learner import TrainingData
@@ -66,6 +68,11 @@ class Prepared:
         centre = None if self.blind.centre is None else self.blind.centre[rows]
         preprocessor = self.models[k].preprocessor
         return preprocessor.transform(self.blind.values[rows], centre, precision)
+
+    @cached_property
+    def censoring(self) -> ChosenCensoring:
+        """Distribution of the censoring time by which the patients are weighed."""
+        return censoring_of(self.cohort, *self.cohort.outcome)
 
     @property
     def held_out(self) -> Bools:

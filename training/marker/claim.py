@@ -19,7 +19,7 @@ from accomplice.data.errors import InputError, nearest, some
 from accomplice.data.study import Study
 from accomplice.training.config import Config
 from accomplice.training.estimators.hazard_ratios import HazardRatio, Pooled, fit_effects, pool
-from accomplice.training.estimators.multiple_imputation import pooled
+from accomplice.training.estimators.imputation.multiple import pooled
 from accomplice.training.estimators.policy import EVENTS_TO_JUDGE
 from accomplice.training.estimators.proportional_hazards import (
     EffectOverTime,

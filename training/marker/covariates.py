@@ -13,7 +13,7 @@ from accomplice.data.arrays import Array
 from accomplice.data.cohort import Cohort
 from accomplice.data.errors import InputError, some
 from accomplice.data.preprocessing.preprocessor import Preprocessor
-from accomplice.training.estimators.multiple_imputation import impute
+from accomplice.training.estimators.imputation.multiple import impute
 
 #: Standard deviation below which a column is constant.
 CONSTANT = 1e-9

@@ -26,7 +26,7 @@ from accomplice.training.estimators.hazard_ratios import (
     fit_effects,
     judge_design,
 )
-from accomplice.training.estimators.multiple_imputation import pooled
+from accomplice.training.estimators.imputation.multiple import pooled
 from accomplice.training.estimators.policy import MARKER_ARM_EVENTS, SURPRISE
 from accomplice.training.marker.association import above_median
 from accomplice.training.marker.covariates import Designs

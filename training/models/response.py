@@ -28,7 +28,7 @@ from accomplice.data.preprocessing.preprocessor import Preprocessor
 from accomplice.data.preprocessing.scaling import zeroed
 from accomplice.data.splits import stratified_folds
 from accomplice.data.study import Study
-from accomplice.training.estimators.gaussian_imputation import Gaussian
+from accomplice.training.estimators.imputation.gaussian import Gaussian
 from accomplice.training.estimators.logistic import Logistic, expit, fit_logistic, log_likelihood
 from accomplice.training.estimators.policy import LABELS_TO_TRAIN
 

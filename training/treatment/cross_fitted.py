@@ -13,8 +13,8 @@ from accomplice.data.cohort import Cohort
 from accomplice.data.preprocessing.missingness import WIDE
 from accomplice.data.preprocessing.preprocessor import Preprocessor
 from accomplice.training.config import EffectConfig
-from accomplice.training.estimators.gaussian_imputation import Gaussian
 from accomplice.training.estimators.hazard import TimeGrid
+from accomplice.training.estimators.imputation.gaussian import Gaussian
 from accomplice.training.treatment.compared import compared, too_few, treatment_and_status
 from accomplice.training.treatment.effect import Effect, PatientEffect
 from accomplice.training.treatment.expected_events import COMMON_SD, missed_terms, posterior

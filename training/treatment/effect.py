@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.data.preprocessing.preprocessor import Preprocessor
 from accomplice.data.study import Study
-from accomplice.training.estimators.gaussian_imputation import Gaussian
+from accomplice.training.estimators.imputation.gaussian import Gaussian
 from accomplice.training.treatment.propensity.score import Propensity
 
 #: Standard deviation of the log-hazard ratio between patients equal in all modifiers.

@@ -18,8 +18,8 @@ import numpy as np
 from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.data.coding import eligible
 from accomplice.training.estimators.hazard_ratios import HazardRatio
+from accomplice.training.estimators.imputation.multiple import impute, pooled
 from accomplice.training.estimators.logistic import expit, fit_logistic, logit
-from accomplice.training.estimators.multiple_imputation import impute, pooled
 from accomplice.training.treatment.compared import at_landmark
 from accomplice.training.treatment.cross_fitted import CrossFitted
 from accomplice.training.treatment.expected_events import fitted_rates

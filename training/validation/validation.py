@@ -17,7 +17,6 @@ import numpy as np
 
 from accomplice.data.cohort import Cohort
 from accomplice.data.errors import InputError
-from accomplice.training.budget import UNLIMITED
 from accomplice.training.bundle import Bundle
 from accomplice.training.config import Config
 from accomplice.training.estimators.intervals import Estimate, determined
@@ -170,7 +169,7 @@ def validate(
     tick("prediction", 1, 1)
     tick("evaluation", 0, 2)
     predicted = external.predicted
-    evaluation = judge_predicted(predicted, config, UNLIMITED)
+    evaluation = judge_predicted(predicted, config)
     tick("evaluation", 1, 2)
     (time, event), grid = predicted.outcome, predicted.grid
     months = tuple(evaluation.horizon * mark for mark in MARKS)
@@ -188,11 +187,11 @@ def validate(
     if update:
         blind = predicted.curves[MODEL]
         made = recalibrate(blind, external.finish, time, event, grid, config.seed, tick)
-        again = judge_predicted(after_update(predicted, made), config, UNLIMITED)
+        weighed = evaluation.censoring
+        again = judge_predicted(after_update(predicted, made), config, weighed=weighed)
         after, before = {MODEL: made.held_out}, {BEFORE: predicted.served}
-        served = judge_predicted(
-            replace(predicted, curves=after, served=made.held_out, baselines=before), config
-        )
+        under = replace(predicted, curves=after, served=made.held_out, baselines=before)
+        served = judge_predicted(under, config, weighed=weighed)
         level, share = made.within_folds
         at_months = calibrated(followed, grid, level, months, share)
         joint = calibrated_jointly(followed, grid, level)

@@ -25,7 +25,7 @@ from accomplice.data.study import Study
 from accomplice.training.config import configure
 from accomplice.training.estimators.hazard import TimeGrid
 from accomplice.training.estimators.hazard_ratios import HazardRatio, fit_effects
-from accomplice.training.estimators.multiple_imputation import pooled
+from accomplice.training.estimators.imputation.multiple import pooled
 from accomplice.training.learners.anchor import fit_anchor
 from accomplice.training.marker.covariates import Adjustments, Covariates
 from accomplice.training.marker.treatment import Modification, modification

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from accomplice.training.estimators.hazard_ratios import HazardRatio, fit_effects
-from accomplice.training.estimators.multiple_imputation import impute, pooled
+from accomplice.training.estimators.imputation.multiple import impute, pooled
 
 
 def with_gaps(n=4000, seed=0):

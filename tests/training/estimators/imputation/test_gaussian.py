@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accomplice.training.estimators import gaussian_imputation as imputation
-from accomplice.training.estimators.gaussian_imputation import LEAST, SHRINKAGE, Gaussian
+from accomplice.training.estimators.imputation import gaussian as imputation
+from accomplice.training.estimators.imputation.gaussian import LEAST, SHRINKAGE, Gaussian
 
 
 def distribution(columns, seed=0):

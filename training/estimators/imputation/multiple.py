@@ -16,8 +16,8 @@ import numpy as np
 
 from accomplice.data.arrays import Array, Bools
 from accomplice.training.estimators.cox import RiskSets, fit_cox
-from accomplice.training.estimators.gaussian_imputation import AT_ONCE, TINY, Gaussian
 from accomplice.training.estimators.hazard_ratios import WEAK, HazardRatio
+from accomplice.training.estimators.imputation.gaussian import AT_ONCE, TINY, Gaussian
 from accomplice.training.estimators.kaplan_meier import nelson_aalen
 
 #: Number of imputed data sets.

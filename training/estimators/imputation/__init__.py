@@ -1,0 +1,1 @@
+"""Imputation of missing values: by a normal distribution, and multiple imputation."""
