@@ -82,15 +82,14 @@ class Patients:
         """(n,) 1 if treated, 0 if untreated, NaN if unknown; None if the study has no treatment."""
         return treated(self.study, self.values)
 
-    @property
-    def by_identifier(self) -> Ints:
-        """(n,) rows in the order of their identifiers; of the table, if the study names none.
+    def in_order(self) -> Self:
+        """Return the patients in the order of their identifiers, if the study names any.
 
-        Fits take patients in this order, so that they do not depend on that of the table.
+        Fits and draws take patients in this order, so that they do not depend on that of a table.
         """
-        if self.study.id is None:
-            return np.arange(len(self))
-        return np.argsort(self.ids, kind="stable")
+        if self.study.id is None or (self.ids[:-1] <= self.ids[1:]).all():
+            return self
+        return self.take(np.argsort(self.ids, kind="stable"))
 
     def prognostic(self) -> Self:
         """Return the patients without the feature of treatment, which the learners do not see."""
@@ -201,6 +200,13 @@ class Cohort(Patients):
         if name not in self.further:
             raise InputError(f"endpoint: the cohort was loaded without '{name}': load it with that")
         return self.further[name]
+
+    def in_order(self) -> Self:
+        """Return the patients in the order of their identifiers, further endpoints included."""
+        found, further = super().in_order(), self.further
+        if not further:
+            return found
+        return replace(found, further={name: own.in_order() for name, own in further.items()})
 
     def take(self, rows: Ints | Bools) -> Self:
         """Return the patients at ``rows`` (positions, or a mask (n,)), in that order.

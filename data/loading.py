@@ -58,12 +58,15 @@ def read_cohort(
         endpoint: name of the main survival endpoint; None: the study's first.
         further: whether the study's other survival endpoints are read too.
 
+    Returns:
+        The patients, in the order of their identifiers.
+
     Raises:
         InputError: as :func:`load_cohort`.
     """
     study.survival_endpoint(endpoint)
     frame, notes = read_tables(study, folder)
-    cohort = build_cohort(study, frame, endpoint, further=further)
+    cohort = build_cohort(study, frame, endpoint, further=further).in_order()
     return replace(cohort, notes=(*notes, *cohort.notes))
 
 
@@ -83,7 +86,7 @@ def read_endpoints(
     if study.endpoints.survival or endpoint is not None:
         return read_cohort(study, folder, endpoint, further=further)
     frame, notes = read_tables(study, folder)
-    patients = build_patients(study, frame)
+    patients = build_patients(study, frame).in_order()
     return replace(patients, notes=(*notes, *patients.notes))
 
 

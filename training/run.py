@@ -91,7 +91,7 @@ class Response:
     evaluation: ResponseEvaluation
     """Scores of the model, out of fold."""
     label: Array
-    """(n,) 1, 0, or NaN for unlabelled patients."""
+    """(n,) 1, 0, or NaN for unlabelled patients, in the order of their identifiers."""
     probability: Array
     """(n,) out-of-fold probability of label 1; NaN for unlabelled patients."""
 
@@ -185,7 +185,7 @@ def fit_and_judge(
     model = survival_model(fitted, baselines, "" if found is None else found.distrust, interval)
     reviewed = review(predicted, evaluation, fitted.ensemble, config, tick, budget)
     if config.evaluation.explanations:
-        reviewed = explained(reviewed, model, cohort, tick, budget, len(prepared.fold))
+        reviewed = explained(reviewed, model, prepared.cohort, tick, budget, len(prepared.fold))
     return Judged(model, fitted, evaluation, found, reviewed)
 
 
@@ -238,16 +238,15 @@ def fit_responses(patients: Patients, config: Config) -> dict[str, Response]:
         patients: training patients, with their labels.
         config: settings of the run.
     """
-    order, found = patients.by_identifier, {}
-    blind = patients.prognostic().take(order)
+    patients, found = patients.in_order(), dict[str, Response]()
+    blind = patients.prognostic()
     for name, endpoint in patients.study.endpoints.binary.items():
         label = patients.binary[name]
         if why_no_model(label) is not None:
             continue
-        table = (blind.study, blind.values, blind.centre, label[order])
+        table = (blind.study, blind.values, blind.centre, label)
         inputs = (*table, endpoint.features, config.seed)
-        probability = np.empty_like(label)
-        probability[order] = out_of_fold(*inputs)
+        probability = out_of_fold(*inputs)
         judged = judge_response(
             label,
             probability,

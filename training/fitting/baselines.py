@@ -29,13 +29,14 @@ def fit_baselines(prepared: Prepared, config: Config) -> tuple[Baseline, ...]:
     """
     listed = {KAPLAN_MEIER: (), **prepared.blind.study.baselines}
     time, event = prepared.cohort.outcome
-    order = prepared.cohort.by_identifier
     return tuple(
         Baseline(
             name,
             features,
             tuple(
-                _fit_fold(model, features, prepared.blind, time, event, order[~out[order]], config)
+                _fit_fold(
+                    model, features, prepared.blind, time, event, np.flatnonzero(~out), config
+                )
                 for model, out in zip(prepared.models, prepared.held_out, strict=True)
             ),
         )

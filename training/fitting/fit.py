@@ -158,21 +158,9 @@ def treatment_effect(prepared: Prepared, blind: Array, config: Config) -> CrossF
         blind: (n, j + 1) out-of-fold cumulative hazard, predicted without the treatment.
         config: run configuration.
     """
-    cohort, fold, order = prepared.cohort, prepared.fold[0], prepared.cohort.by_identifier
+    cohort, fold = prepared.cohort, prepared.fold[0]
     preprocessors = [m.preprocessor for m in prepared.models[: int(fold.max()) + 1]]
-    found = cross_fit(
-        cohort.take(order),
-        preprocessors,
-        fold[order],
-        blind[order],
-        prepared.grid,
-        config.effect,
-        config.seed,
-    )
-    if isinstance(found, str):
-        return found
-    patients = found.patients.take(np.argsort(order))
-    return replace(found, patients=patients, cohort=cohort, fold=fold, cumulative=blind)
+    return cross_fit(cohort, preprocessors, fold, blind, prepared.grid, config.effect, config.seed)
 
 
 def out_of_fold(prepared: Prepared, by_fold: Sequence[BatchedEnsemble]) -> Array:

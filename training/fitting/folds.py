@@ -41,11 +41,9 @@ def assign_folds(cohort: Cohort, time: Array, event: Bools, config: Config) -> I
         if min(event[fold != k].sum() for k in range(fold.max() + 1)) < EVENTS_TO_TRAIN // 2:
             raise InputError("folds.by=centre: without one centre too few events are left")
         return fold[None]
-    order = cohort.by_identifier
-    fold = np.empty((config.folds.repeats, len(cohort)), dtype=int)
-    for r, own in enumerate(fold):
-        own[order] = stratified_folds(event[order], time[order], folds, config.seed + r)
-    return fold
+    return np.stack(
+        [stratified_folds(event, time, folds, config.seed + r) for r in range(config.folds.repeats)]
+    )
 
 
 def check_folds(cohort: Cohort, config: Config) -> None:

@@ -32,18 +32,14 @@ class Encoder:
     """Patients and each fold's preprocessing."""
     columns: NetInputs
     """Choice, order and scale of each fold's inputs."""
-    order: Ints
-    """(n,) rows of the cohort in the order of the training data."""
 
     def __call__(self, rows: Ints) -> tuple[Tensor, Tensor]:
         """Return the inputs (k, i, b) and the modalities' presence (k, modalities, b) of a batch.
 
         Args:
-            rows: (k, b) positions of each fold's patients in the training data.
+            rows: (k, b) positions of each fold's patients in the cohort.
         """
-        inputs = [
-            self.prepared.inputs(k, self.order[own], np.float32) for k, own in enumerate(rows)
-        ]
+        inputs = [self.prepared.inputs(k, own, np.float32) for k, own in enumerate(rows)]
         x = self.columns.take(
             np.stack([of_fold.linear for of_fold in inputs]),
             np.stack([of_fold.embedded.T for of_fold in inputs]),
@@ -119,21 +115,17 @@ def pack(prepared: Prepared, config: Config) -> tuple[PackedData, Tensor]:
         config: run configuration.
 
     Returns:
-        The data, in the order of the identifiers, with each patient's role for each fold and
-        member, and (k, bins) log-odds of the average training patient's hazard, which is clipped to
-        0.001 to 0.9; -3 in bins that the fold lacks.
+        The data, with each patient's role for each fold and member, and (k, bins) log-odds of the
+        average training patient's hazard, which is clipped to 0.001 to 0.9; -3 in bins that the
+        fold lacks.
     """
-    order = prepared.cohort.by_identifier
     time, event = prepared.cohort.outcome
-    time, event = time[order], event[order]
     folds, n, members = len(prepared.models), len(time), config.net.members
     last = np.zeros((folds, n), dtype=np.uint8)
     part, seen = np.zeros((folds, n), dtype=np.float32), np.zeros((folds, n), dtype=bool)
     role = np.zeros((folds, members, n), dtype=np.int8)
     base_rate = np.full((folds, config.grid.bins), -3.0, dtype=np.float32)
-    for k, (model, out) in enumerate(
-        zip(prepared.models, prepared.held_out[:, order], strict=True)
-    ):
+    for k, (model, out) in enumerate(zip(prepared.models, prepared.held_out, strict=True)):
         edges, j = model.grid.edges, model.grid.bins
         last[k] = place = model.grid.bin_of(time)
         seen[k] = event & (time <= model.grid.horizon)
@@ -160,5 +152,5 @@ def pack(prepared: Prepared, config: Config) -> tuple[PackedData, Tensor]:
         [model.anchor.beta for model in prepared.models],
     )
     tensors = (torch.from_numpy(a) for a in (last, part, seen, role))
-    encode = Encoder(prepared, columns, order)
+    encode = Encoder(prepared, columns)
     return PackedData(encode, config.grid.bins, *tensors), torch.from_numpy(base_rate)

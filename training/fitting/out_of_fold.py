@@ -92,7 +92,7 @@ def replay(model: SurvivalModel, cohort: Cohort, config: Config) -> Fitted:
     Raises:
         InputError: the cohort cannot be divided into folds; see :func:`folds.assign_folds`.
     """
-    ensemble = model.ensemble
+    ensemble, cohort = model.ensemble, cohort.in_order()
     fold = assign_folds(cohort, *cohort.outcome, config)
     prepared = Prepared(
         cohort,

@@ -103,14 +103,14 @@ def _by_fold(learner: Callable[[], Any], prepared: Prepared, budget: Budget) -> 
     outcomes = import_module("sksurv.util").Surv
     time, event = prepared.cohort.outcome
     found = np.empty((len(prepared.models), len(time), len(prepared.grid.edges)))
-    blind, pace, order = prepared.blind, budget.pace(), prepared.blind.by_identifier
+    blind, pace = prepared.blind, budget.pace()
     if budget.left() <= 0:
         return None
     for k, (model, out) in enumerate(zip(prepared.models, prepared.held_out, strict=True)):
         if k > 0 and not pace.another():
             return None
         X = model.preprocessor.linear(blind.values, blind.centre)
-        train = order[~out[order]]
+        train = np.flatnonzero(~out)
         X = X[:, strongest_columns(X[train], time[train], event[train])]
         fitted = learner().fit(X[train], outcomes.from_arrays(event[train], time[train]))
         steps = fitted.predict_survival_function(X, return_array=True)

@@ -32,7 +32,7 @@ class Prepared:
     """
 
     cohort: Cohort
-    """The n patients."""
+    """The n patients, in the order of their identifiers."""
     blind: Cohort
     """The same patients without their treatment, as the learners see them."""
     fold: Ints
@@ -96,15 +96,15 @@ def prepare(
     Raises:
         InputError: the cohort cannot be divided into folds; see :func:`folds.assign_folds`.
     """
-    time, event = cohort.outcome
-    fold, order = assign_folds(cohort, time, event, config), cohort.by_identifier
-    blind = cohort.prognostic()
+    cohort = cohort.in_order()
+    (time, event), blind = cohort.outcome, cohort.prognostic()
+    fold = assign_folds(cohort, time, event, config)
     models: list[FoldModel] = []
     total = sum(int(assignment.max()) + 1 for assignment in fold)
     for assignment in fold:
         for k in range(int(assignment.max()) + 1):
             own = budget.share(1 / (total - len(models)))
-            train = order[assignment[order] != k]
+            train = np.flatnonzero(assignment != k)
             models.append(_fit_fold(blind, time, event, train, config, own))
             tick("folds", len(models), total)
     grid = _grid(time, event, cohort.horizon, config)
