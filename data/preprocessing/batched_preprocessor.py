@@ -184,10 +184,10 @@ class BatchedPreprocessor:
 
     @cached_property
     def _member(self) -> Array:
-        """(m, p) 1 where a feature is of a modality."""
-        study = self.preprocessors[0].study
-        found = np.zeros((len(study.blocks), len(study.features)))
-        for own, block in zip(found, study.blocks.values(), strict=True):
+        """(m, p) 1 where a feature is read, of a modality."""
+        first = self.preprocessors[0]
+        found = np.zeros((len(first.blocks), len(first.study.features)))
+        for own, block in zip(found, first.blocks.values(), strict=True):
             own[list(block)] = 1
         return found
 

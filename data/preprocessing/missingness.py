@@ -41,10 +41,10 @@ class MissingIndicators:
     """(m, f) the rows of ``member`` for ``features``, transposed."""
 
     @classmethod
-    def of(cls, blocks: Blocks) -> MissingIndicators:
-        """Return the indicators of a study's modalities; each feature is in one of them."""
+    def of(cls, blocks: Blocks, p: int) -> MissingIndicators:
+        """Return the indicators of modalities, whose features are some of ``p``."""
         features, modalities = missing_inputs(blocks)
-        member = np.zeros((sum(map(len, blocks.values())), len(modalities)))
+        member = np.zeros((p, len(modalities)))
         for j, modality in enumerate(modalities):
             member[list(blocks[modality]), j] = 1
         places = np.array(features, dtype=int)

@@ -27,6 +27,7 @@ from accomplice.data.arrays import Array
 from accomplice.data.preprocessing.batched_preprocessor import BatchedPreprocessor
 from accomplice.data.preprocessing.expression_ranks import REFERENCE, SCORES
 from accomplice.data.preprocessing.missingness import MissingIndicators
+from accomplice.data.preprocessing.repeats import read_blocks, repeated_features
 from accomplice.data.preprocessing.scaling import (
     Unstandardised,
     assay_references,
@@ -81,8 +82,10 @@ class Preprocessor(PreprocessorState):
                 scale of its own for that feature.
             bins: maximum of the embedding's bins for each feature; see ``EMBEDDED_WIDTH``.
             everyone: (m, p) coded features of the patients of all folds; a level of a category that
-                none of them has gets no column. By default ``values``.
+                none of them has gets no column, nor does a feature that repeats another in all of
+                them. By default ``values``.
         """
+        seen = values if everyone is None else everyone
         kinds = np.array([f.kind for f in study.features.values()])
         category, expression = kinds == "category", kinds == "expression"
         # The quantiles of a few known values would be these patients' own values.
@@ -107,17 +110,20 @@ class Preprocessor(PreprocessorState):
             scaled -= mean
             scaled /= sd
             scaled[:, category] = np.nan
-        numeric = int((~category).sum())
+        repeats = repeated_features(seen, kinds.tolist())
+        read = np.ones(len(kinds), dtype=bool)
+        read[[j for j, _ in repeats]] = False
+        numeric = int((read & ~category).sum())
         bins = max(1, min(bins, EMBEDDED_WIDTH // max(numeric, 1)))
         edges = np.nan_to_num(column_quantiles(ordered, np.linspace(0, 1, bins + 1)))
         del ordered
         begins, width = edges[:-1].T, np.diff(edges, axis=0).T
         embedded = total(len(z), lambda rows: zeroed(piecewise(z[rows][:, :, None], begins, width)))
-        seen = values if everyone is None else everyone
-        levels = [(j, k) for j in np.flatnonzero(category).tolist() for k in _indicated(seen[:, j])]
+        indicated = np.flatnonzero(read & category).tolist()
+        levels = [(j, k) for j in indicated for k in _indicated(seen[:, j])]
         owner, level = np.array(levels, dtype=int).reshape(-1, 2).T
         shown = total(len(z), lambda rows: (values[rows][:, owner] == level).astype(float))
-        indicators = MissingIndicators.of(study.blocks)
+        indicators = MissingIndicators.of(read_blocks(study.blocks, repeats), len(kinds))
         absent = total(len(z), lambda rows: indicators.inputs(values[rows]))
         few = np.minimum(absent, len(z) - absent) < MISSING_COUNT
         return cls(
@@ -133,6 +139,7 @@ class Preprocessor(PreprocessorState):
             indicators=tuple(levels),
             indicator_mean=shown / known[owner],
             missing_mean=np.where(few, np.nan, absent / len(z)),
+            repeats=repeats,
         )
 
     def transform(
@@ -242,6 +249,8 @@ class Preprocessor(PreprocessorState):
                 values[j] = float(int(most == 0) if other else most)
             elif feature.levels is not None:
                 values[j] = np.rint(values[j])
+        for j, i in self.repeats:
+            values[j] = values[i]
         return values
 
     def quantiles(self, probabilities: Array) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.data.preprocessing.expression_ranks import Ranks, assay_scores
 from accomplice.data.preprocessing.missingness import MissingIndicators, missing_inputs
+from accomplice.data.preprocessing.repeats import Repeats, read_blocks
 from accomplice.data.study import Study
 
 #: Least divisor of an indicator, in place of a smaller standard deviation.
@@ -61,13 +62,24 @@ class PreprocessorState:
     missing_mean: Array
     """(a + m,) training mean of the missingness indicators of a features, then of m modalities;
     NaN for an indicator that is not used, as nearly all patients share its value."""
+    repeats: Repeats = ()
+    """(feature, earlier feature) pairs with the same values in all patients: the first of a pair
+    has no columns, and those of the second stand for it."""
 
     # Cached: computing the properties below takes longer than preparing one patient.
 
     @cached_property
+    def blocks(self) -> dict[str, tuple[int, ...]]:
+        """Modality -> positions of its features that are read; a modality without any is left out.
+
+        Features that repeat others are not read.
+        """
+        return read_blocks(self.study.blocks, self.repeats)
+
+    @cached_property
     def missing_indicators(self) -> MissingIndicators:
         """Indicators of missing features and modalities."""
-        return MissingIndicators.of(self.study.blocks)
+        return MissingIndicators.of(self.blocks, len(self.study.features))
 
     @cached_property
     def _kinds(self) -> NDArray[np.str_]:
@@ -85,8 +97,10 @@ class PreprocessorState:
 
     @cached_property
     def numeric(self) -> Ints:
-        """(f,) positions of the features that are not categories."""
-        return np.flatnonzero(~self.category)
+        """(f,) positions of the features that are read and are not categories."""
+        found = ~self.category
+        found[[j for j, _ in self.repeats]] = False
+        return np.flatnonzero(found)
 
     @cached_property
     def ranks(self) -> dict[str, Ranks]:
@@ -121,20 +135,26 @@ class PreprocessorState:
         names = list(columns)
         for column, j in enumerate([*self.numeric, *self.indicated[0]]):
             columns[names[j]].append(column)
-        pairs = [
-            pair
-            for first, second in self.study.interactions
-            for pair in product(columns[first], columns[second])
-        ]
-        first, second = np.array(pairs, dtype=np.intp).reshape(-1, 2).T
+        pairs = {
+            pair: None
+            for interaction in self.study.interactions
+            for pair in product(*(columns[name] for name in self.read_for(interaction)))
+        }
+        first, second = np.array([*pairs], dtype=np.intp).reshape(-1, 2).T
         return first, second
+
+    def read_for(self, names: Iterable[str]) -> list[str]:
+        """Return for each feature the one whose columns are read: itself, or the one it repeats."""
+        every = list(self.study.features)
+        repeats = {every[j]: every[i] for j, i in self.repeats}
+        return [repeats.get(name, name) for name in names]
 
     def linear_columns(self) -> list[Column]:
         """Describe the columns of the linear design."""
-        names, blocks = list(self.study.features), self.study.blocks
+        names, blocks = list(self.study.features), self.blocks
         modality = {j: m for m, block in blocks.items() for j in block}
         single = self.single_columns()
-        features, modalities = missing_inputs(self.study.blocks)
+        features, modalities = missing_inputs(blocks)
         missing = [Column(f"{names[j]} missing", modality[j], (names[j],)) for j in features]
         for m in modalities:
             missing.append(Column(f"{m} missing", m, tuple(names[j] for j in blocks[m])))
@@ -174,6 +194,7 @@ class PreprocessorState:
         state: dict[str, Any] = {key: _plain(getattr(self, key)) for key in _ARRAYS}
         state["reference"] = {centre: _plain(table) for centre, table in self.reference.items()}
         state["indicators"] = [list(pair) for pair in self.indicators]
+        state["repeats"] = [list(pair) for pair in self.repeats]
         return state
 
     @classmethod
@@ -193,6 +214,8 @@ class PreprocessorState:
             **read,
             reference={c: np.array(t, dtype=float) for c, t in state["reference"].items()},
             indicators=tuple((int(j), int(k)) for j, k in state["indicators"]),
+            # Older bundles read every feature.
+            repeats=tuple((int(j), int(i)) for j, i in state.get("repeats", ())),
         )
 
 

@@ -113,6 +113,8 @@ def importance(
 ) -> tuple[Importance, ...]:
     """Return the features' importance, the largest first, over a sample of the patients.
 
+    A feature that repeats another is left out: it is not read.
+
     Args:
         model: model to explain.
         values: (n, p) coded features of the patients trained on, the treatment among them.
@@ -140,6 +142,7 @@ def importance(
     low, high = band(size, folds, repeats)
     names = list(study.features)
     modality = {j: m for m, block in study.blocks.items() for j in block}
+    read = set(model.preprocessors[0].read_for(names))
     return tuple(
         Importance(
             feature=names[j],
@@ -147,6 +150,7 @@ def importance(
             size=Estimate(size[0, j], low[j], high[j]),
         )
         for j in np.argsort(-size[0], kind="stable").tolist()
+        if names[j] in read
     )
 
 
@@ -171,7 +175,8 @@ def partial_effects(
         repeats: as of :func:`explained`.
     """
     strongest = [each.feature for each in ranked[:STRONGEST] if each.size.value > 0]
-    named = [name for pair in model.study.interactions for name in pair]
+    pairs = model.study.interactions
+    named = model.preprocessors[0].read_for(name for pair in pairs for name in pair)
     wanted = list(dict.fromkeys([*strongest, *named]))
     found = []
     for done, name in enumerate(wanted):

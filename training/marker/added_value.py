@@ -138,7 +138,8 @@ def _fold_curves(
     own = _grid(time[train], event[train], cohort.take(train).horizon, config)
     found = []
     for used in (others | {feature}, others):
-        chosen = [i for i, c in enumerate(columns) if set(c.features) <= used]
+        read = set(preprocessor.read_for(used))
+        chosen = [i for i, c in enumerate(columns) if set(c.features) <= read]
         part = X[:, chosen]
         anchor = fit_anchor(
             part[train],

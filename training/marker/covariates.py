@@ -95,7 +95,7 @@ class Adjustments:
             seed: seed of the draws.
         """
         cohort, fitted = covariates.cohort, covariates.preprocessor
-        wanted = set(features)
+        wanted = set(fitted.read_for(features))
         of = [column.features[0] for column in fitted.single_columns()]
         listed = [i for i, name in enumerate(of) if name in wanted]
         columns = fitted.singles(cohort.values, cohort.centre)[:, listed]
@@ -120,7 +120,7 @@ class Adjustments:
             features: names, all of them among those that were imputed.
             score: whether the score is a column too.
         """
-        wanted = set(features)
+        wanted = set(self.preprocessor.read_for(features))
         left, right = self.preprocessor.pairs
         own = [k for i, k in self.place.items() if self._of[i] in wanted]
         pairs = [

@@ -77,7 +77,8 @@ def design(
         centre: (n,) hospital; None where no hospital is known.
     """
     columns = model.preprocessor.linear_columns()
-    used = [i for i, c in enumerate(columns) if set(c.features) <= set(features)]
+    read = set(model.preprocessor.read_for(features))
+    used = [i for i, c in enumerate(columns) if set(c.features) <= read]
     found = np.empty((len(values), len(used)))
     for start in range(0, len(values) if used else 0, CHUNK):
         rows = slice(start, start + CHUNK)

@@ -304,7 +304,8 @@ def _fit(
     single = preprocessor.singles(values, centre)
     joint = Gaussian.fit(single) if len(read) <= JOINT else None
     named = preprocessor.single_columns()
-    columns = tuple(i for i, c in enumerate(named) if c.features[0] in chosen)
+    wanted = set(preprocessor.read_for(chosen))
+    columns = tuple(i for i, c in enumerate(named) if c.features[0] in wanted)
     inputs = _filled(joint, single, columns)
     labelled = ~np.isnan(label)
     logistic, calibration = _learn(inputs[labelled], label[labelled] == 1, seed)

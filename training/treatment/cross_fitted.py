@@ -161,7 +161,7 @@ def _possible_confounders(preprocessor: Preprocessor) -> Ints:
     Wide modalities, such as an expression panel, are left out unless all are wide: hundreds of
     genes do not decide on treatment, and the propensity would fit their noise.
     """
-    blocks = preprocessor.study.blocks
+    blocks = preprocessor.blocks
     columns = preprocessor.linear_columns()
     narrow = [len(blocks[column.modality]) <= WIDE for column in columns]
     return np.flatnonzero(narrow) if any(narrow) else np.arange(len(narrow))
@@ -176,10 +176,9 @@ def _columns(
     filled = np.nan_to_num(singles)
     spread = filled.std(axis=0)
     varied = spread > 1e-9
-    modifying = [
-        i for name in cohort.study.modifiers for i, f in enumerate(of) if f == name and varied[i]
-    ]
-    first = cohort.study.modifiers[:1]
+    modifiers = [*dict.fromkeys(preprocessor.read_for(cohort.study.modifiers))]
+    modifying = [i for name in modifiers for i, f in enumerate(of) if f == name and varied[i]]
+    first = modifiers[:1]
     sd = [config.main_sd if of[i] in first else config.other_sd for i in modifying]
     related = filled.T @ filled[:, modifying] / len(filled) / np.maximum(spread, 1e-9)[:, None]
     strength = np.abs(related).max(axis=1, initial=0.0)

@@ -55,7 +55,7 @@ def net_columns(preprocessor: Preprocessor, beta: Array) -> NetColumns:
     embedded = preprocessor.embedded_columns()
     scale = np.array([np.mean([weight[f] for f in c.features]) for c in [*columns, *embedded]])
     modality, kept = _modality(preprocessor), []
-    for j in range(len(preprocessor.study.blocks)):
+    for j in range(len(preprocessor.blocks)):
         own = np.flatnonzero(modality == j)
         largest = np.argsort(-scale[own], kind="stable")[:MOST_INPUTS]
         kept.append(own[np.sort(largest)])
@@ -65,14 +65,14 @@ def net_columns(preprocessor: Preprocessor, beta: Array) -> NetColumns:
 
 def net_modalities(preprocessor: Preprocessor) -> tuple[int, ...]:
     """Return the number of the network's inputs of each modality."""
-    blocks = len(preprocessor.study.blocks)
+    blocks = len(preprocessor.blocks)
     inputs = np.bincount(_modality(preprocessor), minlength=blocks)
     return tuple(np.minimum(inputs, MOST_INPUTS).tolist())
 
 
 def _modality(preprocessor: Preprocessor) -> Ints:
     """Return the position of the modality of each column of the design, then of the embedding."""
-    rank = {m: i for i, m in enumerate(preprocessor.study.blocks)}
+    rank = {m: i for i, m in enumerate(preprocessor.blocks)}
     columns = [*preprocessor.linear_columns(), *preprocessor.embedded_columns()]
     return np.array([rank[c.modality] for c in columns])
 
