@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from accomplice.data.cohort import Cohort, Patients
 from accomplice.data.drafting.leaks import near_copies
 from accomplice.data.errors import some
 from accomplice.data.loading import load_endpoints
+from accomplice.data.preprocessing.repeats import repeated_features
 from accomplice.data.study_parts import Feature
 
 #: Fewest patients of a level or label that are printed as an exact number, beside 0. A level with 1
@@ -113,8 +115,12 @@ class Report:
     """Notes on reading the table, and warnings, one line each."""
 
 
-def check_study(path: Path) -> Report:
+def check_study(path: Path, further: Callable[[Cohort], tuple[str, ...]] = lambda _: ()) -> Report:
     """Read the study file at ``path`` with its table, and summarise the cohort.
+
+    Args:
+        path: the study file.
+        further: gives more warnings on the patients of a survival endpoint.
 
     Raises:
         InputError: the study file or its table is wrong.
@@ -134,6 +140,7 @@ def check_study(path: Path) -> Report:
     on_outcomes = [*dict.fromkeys(notes)]
     followed = tuple(_follow_up(cohort) for cohort in cohorts)
     on_outcomes += [_on_size(each) for each in followed if not each.enough]
+    on_outcomes += [warning for cohort in cohorts for warning in further(cohort)]
     on_outcomes += [
         f"fewer than {FEW} labels of one kind: {each.endpoint} gets no model"
         for each in labels
@@ -276,4 +283,8 @@ def _warnings(patients: Patients, summaries: tuple[FeatureSummary, ...]) -> list
         names = [f"{summaries[ordered[i]].name} and {summaries[ordered[j]].name}" for i, j in pairs]
         if names:
             found.append(f"nearly the same: {some(names)}")
+    repeats = repeated_features(patients.values, [row.kind for row in summaries])
+    if repeats:
+        names = [f"{summaries[j].name} (as {summaries[i].name})" for j, i in repeats]
+        found.append(f"the same in all patients, and so not read: {some(names)}")
     return found

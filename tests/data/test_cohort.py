@@ -416,6 +416,15 @@ class TestSeveralEndpoints:
         with pytest.raises(InputError, match="'dfs', 'relapse': 1 of 4 patients have no follow-up"):
             build_cohort(study, frame, further=True)
 
+    def test_are_in_the_order_of_identifiers_too(self):
+        study, frame = several()
+        cohort = build_cohort(study, frame.iloc[[2, 3, 1, 0]], further=True)
+        assert cohort.ids.tolist() != sorted(cohort.ids)
+        whole, found = build_cohort(study, frame, further=True).in_order(), cohort.in_order()
+        assert found.ids.tolist() == sorted(cohort.ids)
+        assert found.fingerprint() == whole.fingerprint()
+        assert found.in_order().further["dfs"].ids.tolist() == ["007", "b", "d"]
+
     def test_take_leaves_the_others(self):
         assert build_cohort(*several(), further=True).take(np.array([1, 0])).further == {}
 

@@ -171,8 +171,9 @@ def check(study: Study) -> None:
     from rich.console import Console
 
     from accomplice.data.checks.check import check_study, render
+    from accomplice.training.estimators.censoring import on_follow_up
 
-    render(check_study(study), Console())
+    render(check_study(study, on_follow_up), Console())
     print(f"next: accomplice train {quoted(study)}")
 
 

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.data.cells.rounding import round_off
 from accomplice.data.cohort import Cohort
+from accomplice.data.errors import enumerated
 from accomplice.data.preprocessing.missingness import WIDE
 from accomplice.data.preprocessing.preprocessor import Preprocessor
 from accomplice.training.estimators.censoring_forms import Form, Process, first_events
@@ -78,6 +79,11 @@ class ChosenCensoring:
         """Bonferroni's p that the censoring depends on no variable; NaN if none was tested."""
         return min(1.0, min(self.p.values()) * len(self.p)) if self.p else math.nan
 
+    @property
+    def p_in_words(self) -> str:
+        """``least_p`` as text."""
+        return f"p {self.least_p:.2g}" if self.least_p >= 0.001 else "p < 0.001"
+
     def to_json(self) -> dict[str, Any]:
         """Return the choice as plain data."""
         reach = self.reach if math.isfinite(self.reach) else None
@@ -119,6 +125,20 @@ def censoring_of(cohort: Cohort, time: Array, event: Bools) -> ChosenCensoring:
     treatment = cohort.study.treatment
     landmark = 0.0 if treatment is None else treatment.landmark
     return choose_censoring(time, event, strata, features, landmark)
+
+
+def on_follow_up(cohort: Cohort) -> tuple[str, ...]:
+    """Return a warning if recorded variables certainly decide how long patients are followed."""
+    chosen = censoring_of(cohort, *cohort.outcome)
+    if not chosen.decided_by:
+        return ()
+    weighed = (
+        f"patients will be weighed for censoring among those alike in {enumerated(chosen.by)}"
+        if chosen.by
+        else "what predicts the event does not clearly decide it, and one distribution is used"
+    )
+    decided = f"{enumerated(chosen.decided_by)} ({chosen.p_in_words})"
+    return (f"follow-up ({cohort.endpoint}) depends on {decided}: {weighed}",)
 
 
 def _columns(blind: Cohort) -> dict[str, Array]:

@@ -209,17 +209,19 @@ def _within(
 
 def on_censoring(evaluation: Evaluation) -> str:
     """Return a note on the weights for censoring, and on how far they move the model's figures."""
-    chosen, decided = evaluation.censoring, enumerated(evaluation.censoring.decided_by)
-    p = f"p {chosen.least_p:.2g}" if chosen.least_p >= 0.001 else "p < 0.001"
+    chosen, p = evaluation.censoring, evaluation.censoring.p_in_words
     if not chosen.by:
-        start = f"Follow-up depends on {decided} ({p})" if decided else "No sign that follow-up"
         if not chosen.p:
             return "Patients are weighed for censoring by one distribution for all"
-        if not decided:
-            return f"{start} depends on what is recorded ({p}): one distribution of censoring"
+        if not chosen.decided_by:
+            return (
+                f"No sign that follow-up depends on what is recorded ({p}): one distribution of "
+                "censoring"
+            )
         return (
-            f"{start}, but by what predicts the event it does not clearly differ: patients are "
-            "weighed for censoring by one distribution for all"
+            f"Follow-up depends on {enumerated(chosen.decided_by)} ({p}), but by what predicts the "
+            "event it does not clearly differ: patients are weighed for censoring by one "
+            "distribution for all"
         )
     figures = {name: evaluation.scores[MODEL].figures[name].value for name in deciding()}
     figures["calibration_slope"] = evaluation.calibration_slope

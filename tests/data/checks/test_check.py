@@ -101,6 +101,24 @@ def test_warnings(tmp_path, frame):
     assert "nearly the same: 'x and nearly_x'" in warned
 
 
+def test_a_repeated_feature_is_told(tmp_path, frame):
+    path = study(tmp_path, frame)
+    raw = yaml.safe_load(path.read_text())
+    raw["modalities"]["clinical"]["again"] = {
+        "column": "rare",
+        **raw["modalities"]["clinical"]["rare"],
+    }
+    path.write_text(yaml.safe_dump(raw, sort_keys=False))
+    told = "the same in all patients, and so not read: 'again (as rare)'"
+    assert told in check_study(path).warnings
+    assert told not in check_study(study(tmp_path, frame)).warnings
+
+
+def test_further_warnings_are_of_each_endpoint(tmp_path, frame):
+    found = check_study(study(tmp_path, frame), lambda cohort: (f"{cohort.endpoint} is odd",))
+    assert "os is odd" in found.warnings
+
+
 def test_no_warnings(tmp_path, frame):
     path = study(tmp_path, pd.concat([frame] * 10))
     raw = yaml.safe_load(path.read_text())

@@ -40,4 +40,6 @@ def test_a_feature_missing_with_its_modality_is_counted_there_alone(sizes, seed,
             *(bool(np.isnan(row[j])) and owner[j] not in gone for j in features),
             *(m in gone for m in modalities),
         ]
-    np.testing.assert_array_equal(MissingIndicators.of(study.blocks).inputs(values), expected)
+    np.testing.assert_array_equal(
+        MissingIndicators.of(study.blocks, len(study.features)).inputs(values), expected
+    )

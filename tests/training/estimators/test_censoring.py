@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from accomplice.training.estimators.censoring import (
     choose_censoring,
     indicators,
+    on_follow_up,
     pooled,
     score_test,
 )
 from accomplice.training.estimators.cox import RiskSets
-from accomplice.training.estimators.kaplan_meier import KaplanMeier, judged_horizon
+from accomplice.training.estimators.kaplan_meier import KaplanMeier, censoring, judged_horizon
 
 
 def cohort(n=600, seed=0, *, sicker=1.0, shorter=True, by_age=0.0):
@@ -95,3 +98,56 @@ def test_the_score_test_is_the_log_rank_test():
 def test_a_design_without_variation_decides_nothing():
     time, event, *_ = cohort(60)
     assert score_test(RiskSets(time, event), np.ones((60, 1))) == 1.0
+
+
+LANDMARK = 3.0
+
+
+def treated_later(n, seed, shorter):
+    """Time, event and treatment, which begins in months 0.5 to 3 if the patient is followed so far.
+
+    With ``shorter`` the untreated are followed less from month 3 on.
+    """
+    rng = np.random.default_rng(seed)
+    wants, begins = rng.random(n) < 0.6, rng.uniform(0.5, LANDMARK, n)
+    death, end = rng.exponential(40, n), np.minimum(rng.exponential(30, n), rng.uniform(30, 90, n))
+    treated = wants & (np.minimum(death, end) > begins)
+    if shorter:
+        end = np.where(treated, end, np.minimum(end, LANDMARK + rng.exponential(12, n)))
+    return np.minimum(death, end), death <= end, {"treatment": treated.astype(float)}
+
+
+def test_the_time_until_treatment_begins_decides_nothing():
+    rows = [treated_later(800, seed, shorter=False) for seed in range(10)]
+    found = [choose_censoring(*each, {}, LANDMARK) for each in rows]
+    assert sum(not each.by for each in found) >= 9
+    assert sum(each.p["treatment"] < 0.05 for each in found) <= 2
+    # Those who begin later cannot be censored before: from time 0 on the arms seem to differ.
+    assert sum(choose_censoring(*each, {}).p["treatment"] < 0.05 for each in rows) >= 9
+
+
+def test_arms_differ_from_the_landmark_on():
+    time, event, strata = treated_later(4000, 1, shorter=True)
+    found = choose_censoring(time, event, strata, {}, LANDMARK)
+    assert found.by == ("treatment",)
+    treated, later = strata["treatment"] == 1, time > LANDMARK
+    early = found.weights.at(LANDMARK)
+    assert np.ptp(early) < 1e-12
+    assert early[0] == pytest.approx(np.exp(-LANDMARK / 30), abs=0.015)
+    ratio = found.weights.at(15.0) / early
+    for arm, rate in ((True, 1 / 30), (False, 1 / 30 + 1 / 12)):
+        assert ratio[later & (treated == arm)] == pytest.approx(np.exp(-12 * rate), abs=0.04)
+    # Among those followed to the landmark the weights are those of each arm's own curve.
+    own = censoring(time[later & treated], event[later & treated])
+    np.testing.assert_allclose(ratio[later & treated], own.at(15.0), rtol=1e-12)
+
+
+def test_a_cohort_followed_by_centre_is_told(small_cohort):
+    cohort = small_cohort
+    assert on_follow_up(cohort) == ()
+    late = small_cohort.centre == small_cohort.centre[0]
+    end = np.random.default_rng(0).uniform(4, 14, len(late))
+    cut = late & (cohort.time > end)
+    time, event = np.where(cut, end, cohort.time), cohort.event & ~cut
+    (said,) = on_follow_up(replace(cohort, time=time, event=event))
+    assert said.startswith("follow-up (os) depends on centre")
