@@ -380,6 +380,11 @@ def untreated(study: Study) -> float:
     return float(next(i for i, v in enumerate(levels) if v in study.treatment.untreated))
 
 
+def is_option(study: Study, values: Array) -> Bools:
+    """Return whether the treatment is known to be an option (n,); see :func:`eligible`."""
+    return np.asarray(eligible(study, values) == 1)
+
+
 def eligible(study: Study, values: Array) -> Array:
     """Return whether the treatment is an option (n,): 1 yes, 0 no, NaN unknown.
 

@@ -15,6 +15,8 @@ from accomplice.training.estimators.outcome import UndefinedMetricError, checked
 
 #: Range of the predicted log-hazard ratio of the censoring within which patients share a curve.
 STEP = 0.2
+#: Part of the patients still followed at the judged horizon, as far as events allow.
+STILL_FOLLOWED = 0.1
 
 
 class Censoring(Protocol):
@@ -303,10 +305,6 @@ def power_curves(time: Array, event: Bools, stratum: Ints, ratio: Array) -> Grou
     return GroupedCensoring(
         times, np.pad(np.stack(curves), ((0, 0), (1, 0)), constant_values=1), group
     )
-
-
-#: Part of the patients still followed at the judged horizon, as far as events allow.
-STILL_FOLLOWED = 0.1
 
 
 def judged_horizon(time: Array, event: Bools, horizon: float, reach: float = math.inf) -> float:

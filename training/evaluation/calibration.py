@@ -21,11 +21,15 @@ from accomplice.training.estimators.outcome import UndefinedMetricError
 from accomplice.training.estimators.policy import EVENTS_A_POINT, EVENTS_TO_JUDGE
 from accomplice.training.evaluation.bootstrap import BootstrappedOutcome
 from accomplice.training.evaluation.record import CalibrationAt
-from accomplice.training.metrics.calibration import ALIKE, calibration_groups
+from accomplice.training.metrics.calibration import (
+    ALIKE,
+    CLIP,
+    calibration_groups,
+    calibration_intercept,
+)
 from accomplice.training.metrics.joint_calibration import JointCalibration, joint_calibration
 from accomplice.training.metrics.smooth_calibration import (
     SmoothCalibration,
-    calibration_intercept,
     smooth_calibration,
 )
 
@@ -33,8 +37,6 @@ from accomplice.training.metrics.smooth_calibration import (
 USUAL = (12.0, 36.0, 60.0)
 #: Maximum of groups in the calibration plot.
 MOST_GROUPS = 10
-#: Predictions are clipped to [CLIP, 1 − CLIP], as in `calibration_at`.
-CLIP = 1e-4
 #: Change of intercept and slope below which their fit ends.
 SHORT = 1e-9
 

@@ -122,13 +122,9 @@ class Decision(_Part):
     month: the test of a gain. NaN without a baseline, and in older records."""
 
 
-class Subgroup(_Part):
-    """The model's metrics in a subgroup."""
+class _GroupFigures(_Part):
+    """The model's metrics in a group of patients."""
 
-    feature: str
-    """``all``, ``centre``, or a feature's name."""
-    level: str
-    """Level, or range of a number, that the patients have; a centre's name; empty for all."""
     patients: int
     events: int
     uno_c: Estimate
@@ -144,6 +140,15 @@ class Subgroup(_Part):
     """p value that the slope is not lower than among all others, adjusted for all groups."""
     level_p: Number = math.nan
     """p value that as many events were seen as expected, adjusted likewise."""
+
+
+class Subgroup(_GroupFigures):
+    """The model's metrics in a subgroup."""
+
+    feature: str
+    """``all``, ``centre``, or a feature's name."""
+    level: str
+    """Level, or range of a number, that the patients have; a centre's name; empty for all."""
     ibs_gain: Estimate
     """Paired gain in ``ibs`` over the strongest baseline; above 0 the model is better."""
     gain_p: Number = math.nan
@@ -177,26 +182,11 @@ class AcrossCentres(_Part):
     """Figure -> the same mean with the 95 % prediction interval of a further centre's figure."""
 
 
-class Pattern(_Part):
+class Pattern(_GroupFigures):
     """The model's metrics among patients with the same missing modalities."""
 
     missing: tuple[str, ...]
     """Names of the missing modalities; ``other`` for the pool of rare patterns."""
-    patients: int
-    events: int
-    uno_c: Estimate
-    ibs: Estimate
-    """Integrated Brier score."""
-    observed_expected: Estimate
-    """Observed over expected events at the judged month nearest to half the horizon."""
-    expected_c: Number = math.nan
-    """Uno's C that the predictions expect of these patients: lower where they are more alike."""
-    slope: Estimate = UNKNOWN
-    """Calibration slope over the follow-up; NaN with fewer than 20 events, and in older records."""
-    ranking_p: Number = math.nan
-    """p value that the slope is not lower than among all others, adjusted for all groups."""
-    level_p: Number = math.nan
-    """p value that as many events were seen as expected, adjusted likewise."""
 
 
 class ModalityValue(_Part):

@@ -25,6 +25,7 @@ from accomplice.data.cohort import Cohort
 from accomplice.data.study_parts import Feature
 from accomplice.training.estimators.hazard import TimeGrid
 from accomplice.training.estimators.intervals import Z95, Estimate, or_nan
+from accomplice.training.estimators.multiple_testing import holm
 from accomplice.training.estimators.policy import EVENTS_TO_JUDGE
 from accomplice.training.evaluation.bootstrap import BootstrappedOutcome
 from accomplice.training.evaluation.record import Pattern, Subgroup
@@ -148,23 +149,6 @@ def adjusted(groups: list[dict[str, Any]], names: tuple[str, ...]) -> list[dict[
     made = [dict(group) for group in groups]
     for (i, name), p in zip(places, adjusted.tolist(), strict=True):
         made[i][name] = p
-    return made
-
-
-def holm(p: Array) -> Array:
-    """Return p values (k,) adjusted for their number by Holm's method; NaN does not count.
-
-    The chance that any adjusted p value of a true hypothesis is below a level is at most the level.
-
-    Example:
-        >>> holm(np.array([0.01, np.nan, 0.04, 0.03]))
-        array([0.03,  nan, 0.06, 0.06])
-    """
-    order = np.argsort(p, kind="stable")
-    known = np.count_nonzero(~np.isnan(p))
-    steps = p[order] * np.maximum(known - np.arange(p.size), 1)
-    made = np.empty(p.size)
-    made[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
     return made
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from accomplice.data.arrays import Array, Bools
-from accomplice.data.coding import eligible
+from accomplice.data.coding import is_option
 from accomplice.data.cohort import Cohort
 from accomplice.training.estimators.hazard_ratios import (
     Design,
@@ -245,5 +245,5 @@ def _arms(cohort: Cohort) -> tuple[Bools, Array] | str:
     treated, event = cohort.treated, cohort.outcome.event
     if treated is None:
         return NO_TREATMENT
-    rows = ~np.isnan(treated) & (eligible(cohort.study, cohort.values) == 1)
+    rows = ~np.isnan(treated) & is_option(cohort.study, cohort.values)
     return _too_few(treated[rows], event[rows]) or (rows, treated[rows])

@@ -1,4 +1,4 @@
-"""Calibration of predicted survival: slope, groups, observed over expected, D-calibration."""
+"""Calibration of predicted survival: slope, groups, intercept, observed/expected, D-calibration."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from accomplice.data.arrays import Array, Bools, Ints, Reals
 from accomplice.training.estimators.chi_square import ChiSquare
 from accomplice.training.estimators.complementary_log_log import fit_complementary_log_log
+from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.estimators.kaplan_meier import (
     Censoring,
     KaplanMeier,
@@ -25,6 +26,8 @@ from accomplice.training.estimators.outcome import (
 
 #: Newton decrement gᵀH⁻¹g, as a part of the sum of weights, below which a step is the last.
 PROMISED = 1e-12
+#: Predictions are clipped to [CLIP, 1 − CLIP], since 0 and 1 would have infinite leverage.
+CLIP = 1e-4
 #: Range of the log cumulative hazards below which all predictions count as equal.
 ALIKE = 1e-9
 
@@ -62,7 +65,7 @@ def calibration_at(
     survival_at_horizon: Reals,
     horizon: float,
     censoring: Censoring,
-    clip: float = 1e-4,
+    clip: float = CLIP,
 ) -> Calibration:
     """Regress the event by the horizon on the log of the predicted cumulative hazard.
 
@@ -222,6 +225,32 @@ def observed_expected(
             f"predicted risk is {expected:g}"
         )
     return (1 - float(curve.at(horizon))) / expected
+
+
+def calibration_intercept(event: Bools, expected: Array) -> Estimate:
+    """Return the log of the observed over the expected number of events, with its interval.
+
+    It is calibration in the large as the intercept of a Poisson regression of the events with the
+    log of the expected ones as offset (Crowson, Atkinson and Therneau, "Assessing calibration of
+    prognostic risk scores", Stat Methods Med Res 2016): log(D / Σ e), standard error 1 / √D of D
+    events. Above 0, predicted hazards are too low.
+
+    Args:
+        event: (n,) whether the event was seen by the month that is judged.
+        expected: (n,) predicted cumulative hazard at the end of each patient's follow-up, or at
+            that month if it is earlier.
+
+    Returns:
+        The intercept with a 95 % interval; NaN without events.
+
+    Example:
+        >>> print(calibration_intercept(np.tile([True, False], 50), np.full(100, 0.4)))
+        0.223 (-0.054 to 0.500)
+    """
+    events, total = int(event.sum()), float(expected.sum())
+    if not events or total <= 0:
+        return Estimate(math.nan)
+    return Estimate.normal(math.log(events / total), 1 / math.sqrt(events))
 
 
 def observed_expected_contributions(

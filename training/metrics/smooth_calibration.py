@@ -1,4 +1,4 @@
-"""Smooth calibration curve at a month, with a band, ICI, E50 and E90; and the intercept.
+"""Smooth calibration curve at a month, with a band, ICI, E50 and E90.
 
 Austin, Harrell and van Klaveren, "Graphical calibration curves and the integrated calibration index
 (ICI) for survival models", Stat Med 2020: the hazard is regressed by a Cox model on a restricted
@@ -19,9 +19,10 @@ import numpy as np
 
 from accomplice.data.arrays import Array, Bools, Reals
 from accomplice.training.estimators.cox import RiskSets, fit_cox
-from accomplice.training.estimators.intervals import Estimate, Number
+from accomplice.training.estimators.intervals import Number
 from accomplice.training.estimators.outcome import checked_finite, checked_outcome
 from accomplice.training.estimators.proportional_hazards import natural_spline
+from accomplice.training.metrics.calibration import CLIP
 
 #: Fewest events by the horizon for a curve: ten for each coefficient of the spline.
 LEAST_EVENTS = 20
@@ -29,8 +30,6 @@ LEAST_EVENTS = 20
 KNOTS = (0.1, 0.5, 0.9)
 #: Quantiles of the predictions between which the curve is drawn, and its number of points.
 DRAWN, POINTS = (0.025, 0.975), 25
-#: Predictions are clipped to [CLIP, 1 − CLIP], as in `metrics.calibration.calibration_at`.
-CLIP = 1e-4
 #: Largest standard error of a parameter, the transformed predictions having a standard deviation of
 #: 1: above it the likelihood has no maximum.
 WIDEST = 20.0
@@ -163,29 +162,3 @@ def _covariance(rise: Array, mean: Array, covariance: Array) -> Array:
 
 def _survival(log_cumulative: Array) -> Array:
     return np.asarray(np.exp(-np.exp(np.minimum(log_cumulative, 30.0))))
-
-
-def calibration_intercept(event: Bools, expected: Array) -> Estimate:
-    """Return the log of the observed over the expected number of events, with its interval.
-
-    It is calibration in the large as the intercept of a Poisson regression of the events with the
-    log of the expected ones as offset (Crowson, Atkinson and Therneau, "Assessing calibration of
-    prognostic risk scores", Stat Methods Med Res 2016): log(D / Σ e), standard error 1 / √D of D
-    events. Above 0, predicted hazards are too low.
-
-    Args:
-        event: (n,) whether the event was seen by the month that is judged.
-        expected: (n,) predicted cumulative hazard at the end of each patient's follow-up, or at
-            that month if it is earlier.
-
-    Returns:
-        The intercept with a 95 % interval; NaN without events.
-
-    Example:
-        >>> print(calibration_intercept(np.tile([True, False], 50), np.full(100, 0.4)))
-        0.223 (-0.054 to 0.500)
-    """
-    events, total = int(event.sum()), float(expected.sum())
-    if not events or total <= 0:
-        return Estimate(math.nan)
-    return Estimate.normal(math.log(events / total), 1 / math.sqrt(events))

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from accomplice.data.arrays import Array, Bools
-from accomplice.data.coding import eligible
+from accomplice.data.coding import is_option
 from accomplice.data.cohort import Cohort
 from accomplice.data.study_parts import Treatment
 from accomplice.training.estimators.policy import ARM_EVENTS, ARM_PATIENTS
@@ -44,7 +44,7 @@ def too_few(cohort: Cohort) -> str | None:
 def compared(cohort: Cohort) -> Bools:
     """Return the compared patients (n,): treatment known and an option, followed past landmark."""
     treatment, treated = treatment_and_status(cohort)
-    option = eligible(cohort.study, cohort.values) == 1
+    option = is_option(cohort.study, cohort.values)
     return np.asarray(~np.isnan(treated) & option & (cohort.time > treatment.landmark))
 
 

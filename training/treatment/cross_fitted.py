@@ -41,23 +41,13 @@ class CrossFitted:
     cumulative: Array
     """(n, j + 1) out-of-fold cumulative hazard of learners blind to the treatment."""
     grid: TimeGrid
+    terms: Array
+    """(n, q) what the curves leave out; see :func:`expected_events.missed_terms`."""
 
     @cached_property
     def rows(self) -> Bools:
         """(n,) whether the patient was compared."""
         return compared(self.cohort)
-
-    @cached_property
-    def terms(self) -> Array:
-        """(n, q) what the curves leave out; see :func:`expected_events.missed_terms`."""
-        return _missed(
-            self.cohort,
-            self.cumulative,
-            self.grid,
-            self.patients.propensity,
-            self.effect.preprocessor,
-            self.effect.propensity,
-        )
 
     @cached_property
     def treated(self) -> Array:
@@ -108,7 +98,7 @@ def cross_fit(
     log_hr, sd = np.empty(len(cohort)), np.empty(len(cohort))
     for k, part in enumerate(training):
         out = fold == k
-        fitted = fit_effect(
+        fitted, _ = fit_effect(
             part, cumulative[~out], grid, chance[~out], config, preprocessors[k], models[k]
         )
         found = fitted.of(blind.values[out], None if blind.centre is None else blind.centre[out])
@@ -116,9 +106,9 @@ def cross_fit(
     preprocessor = Preprocessor.fit(blind.study, blind.values, blind.centre, bins=1)
     X = preprocessor.linear(blind.values, blind.centre)
     model = fit_propensity(X, known, seed, _possible_confounders(preprocessor))
-    whole = fit_effect(cohort, cumulative, grid, chance, config, preprocessor, model)
+    whole, terms = fit_effect(cohort, cumulative, grid, chance, config, preprocessor, model)
     patients = PatientEffect(log_hr, sd, chance)
-    return CrossFitted(whole, patients, cohort, preprocessors, fold, cumulative, grid)
+    return CrossFitted(whole, patients, cohort, preprocessors, fold, cumulative, grid, terms)
 
 
 def fit_effect(
@@ -129,7 +119,7 @@ def fit_effect(
     config: EffectConfig,
     preprocessor: Preprocessor,
     propensity: Propensity,
-) -> Effect:
+) -> tuple[Effect, Array]:
     """Fit the effect by the model in the docstring of ``treatment.effect``.
 
     Args:
@@ -140,9 +130,13 @@ def fit_effect(
         config: the priors.
         preprocessor: fitted to the n patients without their treatment.
         propensity: propensity score fitted to the n patients, for new ones.
+
+    Returns:
+        The effect, and what the curves leave out (n, q); see :func:`expected_events.missed_terms`.
     """
     _, treated = treatment_and_status(cohort)
-    singles = preprocessor.singles(cohort.prognostic().values, cohort.centre)
+    blind = cohort.prognostic()
+    singles = preprocessor.singles(blind.values, cohort.centre)
     joint, modifiers, sd = _columns(cohort, preprocessor, singles, config)
     gaussian = Gaussian.fit(singles[:, joint])
     rows = compared(cohort)
@@ -150,9 +144,12 @@ def fit_effect(
     difference = (treated - chance)[rows]
     design = np.column_stack([np.ones(len(mean)), mean]) * difference[:, None]
     prior = np.append(COMMON_SD, sd)
-    terms = _missed(cohort, cumulative, grid, chance, preprocessor, propensity)
+    X = preprocessor.design(singles, blind.values)[:, propensity.columns]
+    missed = missed_terms(cohort, cumulative, grid, chance, X, propensity.terms)
+    terms = missed.with_parts(X)
     theta, covariance = posterior(cohort, cumulative, grid, rows, design, prior, terms)
-    return Effect(preprocessor, joint, gaussian, modifiers, theta, covariance, prior, propensity)
+    effect = Effect(preprocessor, joint, gaussian, modifiers, theta, covariance, prior, propensity)
+    return effect, terms
 
 
 def _possible_confounders(preprocessor: Preprocessor) -> Ints:
@@ -185,17 +182,3 @@ def _columns(
     rest = [i for i in np.argsort(-strength, kind="stable") if varied[i] and i not in modifying]
     joint = [*modifying, *rest[: max(MOST_JOINT - len(modifying), 0)]]
     return np.array(joint, dtype=int), np.arange(len(modifying)), np.array(sd)
-
-
-def _missed(
-    cohort: Cohort,
-    cumulative: Array,
-    grid: TimeGrid,
-    chance: Array,
-    preprocessor: Preprocessor,
-    propensity: Propensity,
-) -> Array:
-    """Return what the curves leave out (n, q) of a fit's own patients; see ``missed_terms``."""
-    X = preprocessor.linear(cohort.prognostic().values, cohort.centre)[:, propensity.columns]
-    found = missed_terms(cohort, cumulative, grid, chance, X, propensity.terms)
-    return found.with_parts(X)

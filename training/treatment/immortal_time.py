@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from accomplice.data.arrays import Array, Bools, Ints
-from accomplice.data.coding import eligible
+from accomplice.data.coding import is_option
 from accomplice.data.study import Study
 from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.treatment.trial_range import TrialRange
@@ -114,7 +114,7 @@ def strata(study: Study, values: Array) -> Ints:
     columns = values[:, [position[name] for name in names if name in position]]
     known = np.nan_to_num(columns, nan=-1.0)
     found = np.unique(known, axis=0, return_inverse=True)[1].reshape(-1)
-    return np.where(eligible(study, values) == 1, found, -1)
+    return np.where(is_option(study, values), found, -1)
 
 
 def lowest_credible_hr(trials: TrialRange | None, late: Estimate) -> float:

@@ -22,7 +22,7 @@ from itertools import pairwise
 import numpy as np
 
 from accomplice.data.arrays import Array, Bools
-from accomplice.data.coding import eligible
+from accomplice.data.coding import is_option
 from accomplice.data.splits import within
 from accomplice.training.config import Config
 from accomplice.training.estimators.censoring import censoring_of
@@ -117,7 +117,7 @@ def _judge(crossed: CrossFitted, config: Config) -> Evidence:
         imputed=missing.names,
         unrecorded=Unrecorded.of(hr["landmark"]),
         over_time=_over_time(crossed, missing, hr["landmark"]),
-        rmst=rmst_gain(lambda month: every[np.abs(months - month).argmin()], start, horizon),
+        rmst=rmst_gain(every[:, 0] - every[:, 1], (horizon - start) / INTERVALS),
         trials=TrialRange.of(treatment),
         early=early_events(
             status,
@@ -241,7 +241,7 @@ def _inverse(chance: Array, needed: Bools) -> Array:
 
 def _arms(crossed: CrossFitted) -> ArmCounts:
     cohort, rows, status = crossed.cohort, crossed.rows, crossed.treated
-    option = eligible(cohort.study, cohort.values) == 1
+    option = is_option(cohort.study, cohort.values)
     early = option & ~np.isnan(status) & (cohort.time <= treatment_and_status(cohort)[0].landmark)
     event = cohort.outcome.event
 
@@ -271,7 +271,7 @@ def _balance(crossed: CrossFitted) -> Balance:
 
 def _hazard_ratios(crossed: CrossFitted, missing: MissingConfounders) -> dict[str, Estimate]:
     cohort, status = crossed.cohort, crossed.treated
-    option = ~np.isnan(status) & (eligible(cohort.study, cohort.values) == 1)
+    option = ~np.isnan(status) & is_option(cohort.study, cohort.values)
     time, event = cohort.outcome
     return {
         "crude": fit_effects(status[option], time[option], event[option]).ratio(1),

@@ -16,7 +16,7 @@ from typing import Self
 import numpy as np
 
 from accomplice.data.arrays import Array, Bools, Ints
-from accomplice.data.coding import eligible
+from accomplice.data.coding import is_option
 from accomplice.training.estimators.hazard_ratios import HazardRatio
 from accomplice.training.estimators.imputation.multiple import impute, pooled
 from accomplice.training.estimators.logistic import expit, fit_logistic, logit
@@ -59,7 +59,7 @@ class MissingConfounders:
         """
         cohort, effect = crossed.cohort, crossed.effect
         blind, fitted = cohort.prognostic(), effect.preprocessor
-        rows = ~np.isnan(crossed.treated) & (eligible(cohort.study, cohort.values) == 1)
+        rows = ~np.isnan(crossed.treated) & is_option(cohort.study, cohort.values)
         singles = fitted.singles(
             blind.values[rows], None if blind.centre is None else blind.centre[rows]
         )

@@ -16,7 +16,6 @@ which assumes nothing of the kind.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,28 +93,22 @@ class OverTime:
         return {"p_proportional": finite_or_none(self.p), "by_landmark": ratios}
 
 
-def rmst_gain(scored: Callable[[float], Array], start: float, horizon: float) -> Estimate:
-    """Return the mean gain in restricted mean survival time, in months from start to horizon.
+def rmst_gain(gained: Array, step: float) -> Estimate:
+    """Return the mean gain in restricted mean survival time, in months.
 
-    It is the integral of the mean gain of survival, by the trapezoid rule over ``INTERVALS``; the
+    It is the integral of the mean gain of survival, by the trapezoid rule from a gain of 0; the
     interval is that of the mean of each patient's integrated score.
 
     Args:
-        scored: gives the doubly robust scores (2, n) of survival at a month, with and without the
-            treatment.
-        start: month from which on patients are compared.
-        horizon: last month.
+        gained: (m, n) doubly robust scores of the gain of survival at months a step apart, the
+            first a step after the patients are compared.
+        step: months from one to the next.
 
     Example:
-        >>> survival = np.array([[0.9, 0.8], [0.7, 0.8]])
-        >>> gain = rmst_gain(lambda month: 1 - (1 - survival) * month / 60, 0.0, 60.0)
-        >>> round(gain.value, 6)
-        3.0
+        >>> print(rmst_gain(np.array([[0.05, 0.05], [0.10, 0.10]]), 30.0))
+        3.00 (3.00 to 3.00)
     """
-    months = np.linspace(start, horizon, INTERVALS + 1)[1:]
-    gains = [np.subtract(*scored(float(month))) for month in months]
-    step = (horizon - start) / INTERVALS
-    return mean(step * (np.sum(gains, axis=0) - gains[-1] / 2))
+    return mean(step * (gained.sum(axis=0) - gained[-1] / 2))
 
 
 def nearer_to_one(hr: Estimate) -> float:

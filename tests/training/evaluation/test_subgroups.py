@@ -15,7 +15,6 @@ from accomplice.training.evaluation.subgroups import (
     OTHER,
     Scored,
     groups_of,
-    holm,
     patterns,
     subgroups,
 )
@@ -120,12 +119,6 @@ def test_a_group_of_other_risk_is_found(scored, predicted):
     expected = scored.expected * np.where(male, 2.0, 1.0)
     found = subgroups(replace(scored, expected=expected), predicted.cohort)
     assert ("sex", "m") in {(s.feature, s.level) for s in found if s.level_p < 0.05}
-
-
-def test_p_values_are_adjusted_for_their_number():
-    p = np.array([0.01, 0.2, np.nan, 0.02, 0.9])
-    np.testing.assert_allclose(holm(p), [0.04, 0.4, np.nan, 0.06, 0.9])
-    assert holm(np.empty(0)).shape == (0,)
 
 
 class TestPatterns:

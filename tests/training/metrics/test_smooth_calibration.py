@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy import optimize
 
+from accomplice.training.metrics.calibration import calibration_intercept
 from accomplice.training.metrics.smooth_calibration import (
     LEAST_EVENTS,
-    calibration_intercept,
     smooth_calibration,
 )
 

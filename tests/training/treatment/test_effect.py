@@ -115,7 +115,7 @@ class Simulated:
         propensity = fit_propensity(preprocessor.linear(blind.values), known, seed)
         return fit_effect(
             cohort, self.blind, self.grid, self.chance, config, preprocessor, propensity
-        )
+        )[0]
 
     def with_values(self, name, values, rows=slice(None)):
         changed = self.cohort.values.copy()
@@ -391,7 +391,7 @@ class TestHonesty:
         chance = crossed.patients.propensity[~out]
         known = np.where(compared(part), part.treated, np.nan)
         propensity = fit_propensity(preprocessor.linear(blind.values), known, 0)
-        alone = fit_effect(
+        alone, _ = fit_effect(
             part,
             simulated.blind[~out],
             simulated.grid,

@@ -13,6 +13,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.stats import invwishart
 
 from accomplice.data.arrays import Array, Bools
 from accomplice.training.estimators.cox import RiskSets, fit_cox
@@ -126,12 +127,8 @@ def _parameters(X: Array, rng: np.random.Generator) -> Gaussian:
     n, c = X.shape
     mean = X.mean(axis=0)
     scale = (X - mean).T @ (X - mean) + (c + 2) * np.eye(c)
-    # The inverse of a Wishart matrix by Bartlett's decomposition: L A⁻ᵀ A⁻¹ Lᵀ with L Lᵀ the scale.
-    bartlett = np.tril(rng.standard_normal((c, c)), -1)
-    bartlett += np.diag(np.sqrt(rng.chisquare(n + 1 + c - np.arange(c))))
-    root = np.linalg.solve(bartlett, np.linalg.cholesky(scale).T).T
-    covariance = root @ root.T
-    return Gaussian(mean + root @ rng.standard_normal(c) / math.sqrt(n), covariance)
+    covariance = np.atleast_2d(invwishart.rvs(n + c + 1, scale, random_state=rng))
+    return Gaussian(rng.multivariate_normal(mean, covariance / n, method="cholesky"), covariance)
 
 
 def pooled(ratios: Sequence[HazardRatio]) -> HazardRatio:
