@@ -6,13 +6,12 @@ chooses from, and in the width of the network's inputs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 
 import numpy as np
 
 from accomplice.data.arrays import Array
-from accomplice.data.preprocessing.missingness import Blocks
 
 #: (feature, earlier feature) pairs of the same kind with the same values in all patients.
 Repeats = tuple[tuple[int, int], ...]
@@ -41,7 +40,9 @@ def repeated_features(values: Array, kinds: Sequence[str]) -> Repeats:
     return tuple(found)
 
 
-def read_blocks(blocks: Blocks, repeats: Repeats) -> dict[str, tuple[int, ...]]:
+def read_blocks(
+    blocks: Mapping[str, tuple[int, ...]], repeats: Repeats
+) -> dict[str, tuple[int, ...]]:
     """Return modality -> positions of its features that repeat none; without empty modalities.
 
     Example:
