@@ -98,13 +98,13 @@ class Form:
 
     def placed(self, time: Array, lost: Bools, landmark: float, rows: Bools) -> Placed:
         """Return strata and hazard ratios of all patients, fitted to the outcomes of some (n,)."""
-        early, late = self.early, self.late
-        if self.X is None:
+        early, late, X = self.early, self.late, self.X
+        if X is None:
             return Placed(early, late, np.ones(len(time)))
 
         def log_ratios(early: Ints, late: Ints) -> Array:
             sets = _risk_sets(time[rows], lost[rows], early[rows], late[rows], landmark)
-            return np.asarray(self.X @ _cox(self.X[rows], sets))
+            return np.asarray(X @ _cox(X[rows], sets))
 
         log_ratio = log_ratios(early, late)
         if self.fifths:

@@ -74,7 +74,7 @@ class MissingConfounders:
         if not some.any():
             none = np.zeros((1, len(cohort), 0))
             return cls((), gaps, none[0], np.array([], dtype=int), none)
-        time, event = (a[rows] for a in cohort.outcome)
+        time, event = cohort.outcome.time[rows], cohort.outcome.event[rows]
         joint = np.column_stack([columns, crossed.treated[rows]])
         imputed = impute(joint, time, event, seed)[:, :, :-1][:, :, some]
         drawn = np.zeros((len(imputed), len(cohort), int(some.sum())))
