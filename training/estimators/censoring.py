@@ -128,7 +128,21 @@ def censoring_of(cohort: Cohort, time: Array, event: Bools) -> ChosenCensoring:
 
 
 def on_follow_up(cohort: Cohort) -> tuple[str, ...]:
-    """Return a warning if recorded variables certainly decide how long patients are followed."""
+    """Return a warning if recorded variables certainly decide how long patients are followed.
+
+    Args:
+        cohort: the patients, with their follow-up.
+
+    Example:
+        >>> from accomplice.data.cohort import build_cohort
+        >>> from accomplice.data.panels.panel import panel_text
+        >>> from accomplice.data.study import parse_study
+        >>> from accomplice.data.synthetic import draw
+        >>> import yaml
+        >>> study = parse_study(yaml.safe_load(panel_text("synthetic_gastric")), "example")
+        >>> on_follow_up(build_cohort(study, draw(200, seed=1).frame))
+        ()
+    """
     chosen = censoring_of(cohort, *cohort.outcome)
     if not chosen.decided_by:
         return ()

@@ -247,5 +247,10 @@ def _log_likelihood(
 
 
 def first_events(time: Array, event: Bools) -> Array:
-    """Return times (n,) at which those with an event leave just before those censored then."""
+    """Return times (n,) at which those with an event leave just before those censored then.
+
+    Example:
+        >>> (first_events(np.array([2.0, 2.0]), np.array([True, False])) < 2).tolist()
+        [True, False]
+    """
     return np.where(event, np.nextafter(time, 0), time)
