@@ -60,6 +60,21 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean '{by_lower[hits[0]]}'?" if hits else ""
 
 
+def counted(n: int, one: str, many: str = "") -> str:
+    """Write a number with its noun.
+
+    Args:
+        n: number of things.
+        one: noun for one of them.
+        many: noun for several; without it, ``one`` and an s.
+
+    Example:
+        >>> counted(1, "feature"), counted(3, "modality", "modalities")
+        ('1 feature', '3 modalities')
+    """
+    return f"{n} {one if n == 1 else many or one + 's'}"
+
+
 def enumerated(parts: Iterable[str]) -> str:
     """Join parts of a sentence by commas and a last "and"; without parts the text is empty.
 

@@ -1,4 +1,4 @@
-"""Rounding of a range's ends, so that they show no single patient's value."""
+"""Rounding of a range's ends, so that they show no single patient's value, and of months."""
 
 from __future__ import annotations
 
@@ -28,3 +28,13 @@ def round_off(value: float, *, up: bool) -> float:
     exact = math.isclose(scaled, near, rel_tol=1e-12)
     digits = near if exact else math.ceil(scaled) if up else math.floor(scaled)
     return digits / 10**decimals if decimals >= 0 else float(digits * 10**-decimals)
+
+
+def month_text(month: float) -> str:
+    """Write a month: whole from 10 on, in two digits below, so that early ones stay apart.
+
+    Example:
+        >>> [month_text(month) for month in (59.98, 12.0, 2.31, 0.5)]
+        ['60', '12', '2.3', '0.5']
+    """
+    return f"{month:.0f}" if month >= 9.95 else f"{month:.2g}"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from accomplice.data.cells.rounding import month_text
 from accomplice.data.errors import InputError, some
 from accomplice.data.files import GENERATOR, check_file, write_text
 from accomplice.training.cli.arguments import MODEL_HELP, JudgedOn, option
@@ -158,7 +159,7 @@ def _table(made: Comparison, letter: str) -> Table:
     from accomplice.training.metrics.table import METRICS
 
     title = (
-        f"{made.patients} patients, {made.events} events, to {made.horizon:.0f} months; "
+        f"{made.patients} patients, {made.events} events, to {month_text(made.horizon)} months; "
         f"95 % intervals, {made.bootstraps} paired draws"
     )
     table = Table(title=title, title_justify="left", show_lines=True)
@@ -179,5 +180,5 @@ def _table(made: Comparison, letter: str) -> Table:
     ):
         sides = (made.first.calibration, made.second.calibration)
         cells = [cell(getattr(each, name), ".2f") for each in sides]
-        table.add_row(f"{label}\nat {made.month:.0f} months", *cells, "")
+        table.add_row(f"{label}\nat {month_text(made.month)} months", *cells, "")
     return table

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from accomplice.data.cells.rounding import month_text
 from accomplice.data.errors import InputError
 from accomplice.data.files import check_beside
 from accomplice.training.cli.arguments import Force, Model, Pair, count, natural, option, pair
@@ -182,7 +183,8 @@ def say(found: Validation) -> None:
     middle = found.calibration[len(MARKS) // 2]
     slope = "–" if math.isnan(trained.slope) else f"{trained.slope:.3f}"
     if slope != "–":
-        slope += f" at {trained.slope_month:.0f} months"
+        slope += f" at {month_text(trained.slope_month)} months"
+    at = f" at {month_text(middle.month)} months"
     rows = [
         *((label(m), _written(trained.figures[m]), here.figures[m]) for m in deciding()),
         (
@@ -190,8 +192,8 @@ def say(found: Validation) -> None:
             _written(trained.expected.uno_c),
             _written(found.review.expected_concordance.uno_c),
         ),
-        ("calibration slope", slope, f"{middle.slope} at {middle.month:.0f} months"),
-        ("observed/expected", "–", f"{middle.observed_expected} at {middle.month:.0f} months"),
+        ("calibration slope", slope, f"{middle.slope}{at}"),
+        ("observed/expected", "–", f"{middle.observed_expected}{at}"),
     ]
     width = max(len(name) for name, *_ in rows) + 2
     print(f"  {'':<{width}}{'training, out of fold':<28}{found.cohort.study.name}")

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from accomplice.data.cells.rounding import month_text
+from accomplice.data.errors import counted
 from accomplice.training.progress import Tick, silent
 from accomplice.training.reports.wording import SYNTHETIC
 
@@ -36,7 +38,8 @@ def say_cohort(patients: Patients) -> None:
     left = f"; {patients.left_out} without follow-up left out" if patients.left_out else ""
     print(
         f"{study.name}: {len(patients)} patients, {patients.outcomes}, "
-        f"{len(study.features)} features in {len(study.blocks)} modalities{left}"
+        f"{counted(len(study.features), 'feature')} in "
+        f"{counted(len(study.blocks), 'modality', 'modalities')}{left}"
     )
     for note in notes_of(patients):
         print(f"note: {note}")
@@ -146,7 +149,7 @@ def print_scores(evaluation: Evaluation) -> None:
     """Print a table of the models' scores."""
     from accomplice.training.metrics.table import deciding, heading
 
-    print(f"judged out of fold to {evaluation.horizon:.0f} months, 95 % intervals:")
+    print(f"judged out of fold to {month_text(evaluation.horizon)} months, 95 % intervals:")
     heads = {metric: heading(metric) for metric in deciding()}
     rows: dict[str, Mapping[str, object]] = {"": heads}
     rows |= {name: each.figures for name, each in evaluation.scores.items()}

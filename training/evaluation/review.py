@@ -212,7 +212,7 @@ def on_censoring(evaluation: Evaluation) -> str:
     chosen, p = evaluation.censoring, evaluation.censoring.p_in_words
     if not chosen.by:
         if not chosen.p:
-            return "Patients are weighed for censoring by one distribution for all"
+            return "Too few patients are lost to follow-up to ask on what that depends"
         if not chosen.decided_by:
             return (
                 f"No sign that follow-up depends on what is recorded ({p}): one distribution of "

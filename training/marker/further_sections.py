@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from accomplice.data.cells.rounding import month_text
 from accomplice.training.marker import figures as plots
 from accomplice.training.marker import verdicts
 from accomplice.training.marker.added_value import WITHOUT
@@ -178,8 +179,8 @@ def added_value(claim: MarkerClaim) -> Section:
         verdicts.of_added_value(marker, added),
         (
             f"The same ridge Cox model of the clinical features with and without {marker}, judged "
-            f"out of fold to {added.evaluation.horizon:.0f} months on the same folds and the same "
-            f"{added.evaluation.bootstraps} bootstrap draws.",
+            f"out of fold to {month_text(added.evaluation.horizon)} months on the same folds and "
+            f"the same {added.evaluation.bootstraps} bootstrap draws.",
         ),
         (
             Table(
@@ -191,13 +192,13 @@ def added_value(claim: MarkerClaim) -> Section:
                 "decisions",
                 lambda: plots.decision_curves(decision),
                 f"Net benefit of acting on the predicted risk of an event by "
-                f"{decision.month:.0f} months, with and without {marker}, and the difference "
-                "with its 95 % band.",
+                f"{month_text(decision.month)} months, with and without {marker}, and the "
+                "difference with its 95 % band.",
                 "Above: the higher of two curves is the better guide at that threshold. Below: the "
                 "gain by the marker; a band that holds 0 is no certain gain.",
             ),
             Table(
-                f"Net benefit by {decision.month:.0f} months (95 % interval of the gain)",
+                f"Net benefit by {month_text(decision.month)} months (95 % interval of the gain)",
                 ("Act from a risk of", "Clinical", f"With {marker}", "Gain"),
                 [
                     (

@@ -147,7 +147,12 @@ def of_centres(centres: Centres | None) -> Verdict:
             "caution",
             f"No: {count} centres disagree beyond chance ({p_text(pooled.p)}): {spread}.",
         )
-    direction = "all point the same way" if same else "not all point the same way"
+    if not same:
+        direction = "not all point the same way"
+    elif pooled.ratio.certain:
+        direction = "all point the same way"
+    else:
+        direction = "may all be without any association"
     return Verdict(
         "yes" if same and pooled.ratio.certain else "no",
         f"No disagreement beyond chance among {count} centres, which {direction}: {spread}.",

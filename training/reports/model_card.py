@@ -19,7 +19,7 @@ from accomplice.training.reports.page import fill
 from accomplice.training.reports.review import rows, verdicts
 from accomplice.training.reports.review.centres import of_centres
 from accomplice.training.reports.review.page import settings_changed
-from accomplice.training.reports.review.sections import on_comparison
+from accomplice.training.reports.review.sections import is_stated, on_comparison
 from accomplice.training.reports.section_builders import Rows
 from accomplice.training.reports.wording import RESEARCH_USE, STATED, SYNTHETIC
 
@@ -53,6 +53,7 @@ def model_card(bundle: Bundle) -> str:
         settings=[(f"`{key}`", *values) for key, values in changed.items()],
         widened=bundle.metrics.get("protocol") == PROTOCOL,
         out_of_fold=review is None or review.protocol == OUT_OF_FOLD,
+        stated=review is not None and is_stated(review),
         listed=[label(metric) for metric in listed()],
         deciding=[label(metric) for metric in deciding()],
         calibrated=rows.calibration(review.calibration if review else ()),
@@ -119,7 +120,7 @@ def _limits(bundle: Bundle, review: Review | None) -> Iterator[str]:
         yield "It has not been judged on patients from elsewhere."
     if bundle.provenance.get("cut_short"):
         yield "Time ran out before the fit was complete."
-    for note in review.notes if review else ():
+    for note in (*bundle.provenance.get("notes", ()), *(review.notes if review else ())):
         yield f"{note[:1].upper()}{note[1:]}."
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
+from accomplice.data.cells.rounding import month_text
 from accomplice.training.bundle import Bundle
 from accomplice.training.estimators.intervals import Z95, Estimate
 from accomplice.training.estimators.policy import SOUND
@@ -263,7 +264,7 @@ def _calibrated(calibration: Calibrated | None) -> Rule:
     values = ", ".join(f"{what} {each:.2f}" for what, each in known.items())
     why = values or "not determined"
     if calibration.month:
-        why += f" at {calibration.month:.0f} months"
+        why += f" at {month_text(calibration.month)} months"
     if off:
         why = f"{' and '.join(off)} off: {why}"
     return Rule(name, asks, "slope" in known and not off, why)

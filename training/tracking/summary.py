@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from accomplice.data.cells.rounding import month_text
 from accomplice.data.study import Study
 from accomplice.training.bundle import Bundle
 from accomplice.training.estimators.intervals import Estimate
@@ -138,7 +139,7 @@ def _on_survival(judged: Judged) -> list[str]:
     others = [f"; {label(m)} {figures[m]}" for m in figures if m not in deciding()]
     return [
         f"{evaluation.patients} patients, {evaluation.events} events; judged out of fold to "
-        f"{evaluation.horizon:.0f} months; 95 % intervals of the model served.",
+        f"{month_text(evaluation.horizon)} months; 95 % intervals of the model served.",
         "",
         _row("model", map(label, deciding())),
         "|---" * (1 + len(deciding())) + "|",
@@ -150,7 +151,7 @@ def _on_survival(judged: Judged) -> list[str]:
         *(f"- The model {evaluation.verdict(b)}." for b in evaluation.gains),
         *(f"- {text}" for text in _on_told(evaluation)),
         *(f"- Not compared with a baseline: {sentence}." for sentence in evaluation.notes),
-        f"- Calibration slope at {month:.0f} months {slope.value:.2f} ({slope.low:.2f} to "
+        f"- Calibration slope at {month_text(month)} months {slope.value:.2f} ({slope.low:.2f} to "
         f"{slope.high:.2f}){''.join(others)}.",
         "",
     ]
@@ -210,7 +211,7 @@ def _in_short(judged: Judged) -> str:
     scores = evaluation.scores[MODEL]
     text = ", ".join(f"{label(m)} {scores.figures[m]}" for m in deciding()) + (
         f" on {evaluation.patients} patients, {evaluation.events} events, to "
-        f"{evaluation.horizon:.0f} months"
+        f"{month_text(evaluation.horizon)} months"
     )
     if evaluation.reference is not None:
         text += f"; the model {evaluation.verdict(evaluation.reference)}"

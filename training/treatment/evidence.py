@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from accomplice.data.arrays import Array
+from accomplice.data.cells.rounding import month_text
 from accomplice.data.errors import enumerated, some
 from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.estimators.policy import (
@@ -35,6 +36,8 @@ MEANING = {
 
 #: Difference of prevalence, one of ``DIFFERENCES``, at which the tipping point is said.
 SHOWN = 0.3
+#: E-value below which no trait is spoken of: the hazard ratio is 1 already.
+LEAST_E_VALUE = 1.05
 
 
 @dataclass(frozen=True)
@@ -204,7 +207,7 @@ class Evidence:
 def sentences(evidence: Evidence) -> dict[str, str]:
     """Return key -> a sentence on the meaning of this part of the evidence."""
     label, arms, hr = evidence.label, evidence.arms, evidence.hr["landmark"]
-    years = f"{evidence.horizon:.0f} months"
+    years = f"{month_text(evidence.horizon)} months"
     larger, other = evidence.halves
     said = {
         "overlap": (
@@ -287,9 +290,14 @@ def _unrecorded(evidence: Evidence) -> str:
     if found is None:
         return "Without a hazard ratio nothing can be said of what is not recorded."
     if found.e_value_limit == 1:
-        return (
+        said = (
             "The interval of the hazard ratio includes 1, so that nothing unrecorded is needed to "
-            f"explain it; to move {hr.value:.2f} itself to 1, a trait would have to go with both "
+            "explain it"
+        )
+        if found.e_value < LEAST_E_VALUE:
+            return f"{said}."
+        return (
+            f"{said}; to move {hr.value:.2f} itself to 1, a trait would have to go with both "
             f"treatment and event by a risk ratio of {found.e_value:.1f} (E-value)."
         )
     place = DIFFERENCES.index(SHOWN)
@@ -320,7 +328,7 @@ def _over_time(evidence: Evidence) -> str:
             else f"No sign that the effect changes with time ({p})."
         )
         + series
-        + f" From month {evidence.landmark:g} to {evidence.horizon:.0f} the treated gain "
+        + f" From month {evidence.landmark:g} to {month_text(evidence.horizon)} the treated gain "
         f"{evidence.rmst:.1f} months on average."
     )
 

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from accomplice.data.arrays import Array, Bools
+from accomplice.data.cells.rounding import month_text
 from accomplice.training.estimators.hazard import TimeGrid, survival
 from accomplice.training.estimators.kaplan_meier import Censoring, observed_survival
 from accomplice.training.estimators.policy import EVENTS_A_POINT
@@ -63,7 +64,7 @@ def calibration_figure(
                 label = f"{name}: slope {each[k].slope.value:.2f}"
                 axes.plot(x, made.observed, marker, color=colour, label=label, ms=4)
             axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="predicted survival")
-            axes.set_title(f"{before[k].month:.0f} months, {seen} events", fontsize=10)
+            axes.set_title(f"{month_text(before[k].month)} months, {seen} events", fontsize=10)
             axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), fontsize=8)
         figure.axes[0].set_ylabel("observed survival")
         _heading(figure, "Do predictions come true?", subtitle)

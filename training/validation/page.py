@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from accomplice.data.cells.rounding import month_text
 from accomplice.training.evaluation.calibration import Calibrated
 from accomplice.training.evaluation.response import METRICS
 from accomplice.training.metrics.table import deciding, heading, label
@@ -57,7 +58,7 @@ def make_page(validation: Validation, provenance: Mapping[str, object]) -> Page:
         about=(
             f"{evaluation.patients} {kind}patients that the model was not trained on; "
             f"{evaluation.events} events of endpoint '{cohort.endpoint}', judged to "
-            f"{evaluation.horizon:.0f} months.{other}",
+            f"{month_text(evaluation.horizon)} months.{other}",
             "Numbers in parentheses are 95 % bootstrap intervals.",
         ),
         lead=lead(validation),
@@ -175,7 +176,7 @@ def calibration(validation: Validation) -> Section:
         + ("." if after is None else "; blue, circles: the updated model, each patient held out."),
     )
     trained = validation.trained
-    slope = f"{trained.slope:.2f} at {trained.slope_month:.0f} months"
+    slope = f"{trained.slope:.2f} at {month_text(trained.slope_month)} months"
     return Section(
         "Do its probabilities come true?",
         of_calibration(validation.calibration, validation.review.joint_calibration),
@@ -344,4 +345,4 @@ def _share(part: float) -> str:
 
 
 def _months(horizon: float) -> str:
-    return "unknown" if math.isnan(horizon) else f"{horizon:.0f} months"
+    return "unknown" if math.isnan(horizon) else f"{month_text(horizon)} months"

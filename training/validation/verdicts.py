@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from accomplice.data.cells.rounding import month_text
 from accomplice.data.errors import some
 from accomplice.data.matching.match import Match
 from accomplice.training.estimators.policy import MANY_OUTSIDE, SIGNIFICANT
@@ -12,7 +13,7 @@ from accomplice.training.evaluation.calibration import Calibrated
 from accomplice.training.metrics.joint_calibration import JointCalibration
 from accomplice.training.models.predictions import MODEL
 from accomplice.training.reports.page import Verdict
-from accomplice.training.reports.review.verdicts import departures, is_near
+from accomplice.training.reports.review.verdicts import departures, is_shown
 from accomplice.training.validation.validation import (
     BEFORE,
     Repaired,
@@ -90,8 +91,8 @@ def of_calibration(
         for name, estimate in (("slope", slope), ("observed over expected", ratio))
         if not math.isnan(estimate.value)
     )
-    at = f" ({figures}, at {middle.month:.0f} months)" if figures else ""
-    if is_near(slope) and is_near(ratio):
+    at = f" ({figures}, at {month_text(middle.month)} months)" if figures else ""
+    if is_shown(joint):
         return Verdict("yes", f"{whose} holds: no departure beyond chance, p = {joint.p:.2g}{at}.")
     text = f"{whose} is not shown: no departure beyond chance, p = {joint.p:.2g}, but the patients"
     return Verdict("no", f"{text} are too few to exclude one{at}.")

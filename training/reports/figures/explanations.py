@@ -11,6 +11,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from accomplice.data.cells.rounding import month_text
 from accomplice.training.evaluation.record import PartialEffect, Review
 from accomplice.training.reports.figures.performance import known, shade, subtitle
 from accomplice.training.reports.figures.style import BLUE, COLOURS, INK, SOFT, heading, short
@@ -131,7 +132,7 @@ def surface(review: Review) -> Figure | None:
         axes.clabel(contours, inner, fmt="%g %%", fontsize=8.5)
     axes.grid(visible=False)
     axes.set(xlabel=short(found.x), ylabel=short(found.y))
-    month = f" at {found.month:.0f} months" if math.isfinite(found.month) else ""
+    month = f" at {month_text(found.month)} months" if math.isfinite(found.month) else ""
     bar = figure.colorbar(filled, ax=axes, format=PercentFormatter(100, decimals=0))
     bar.set_label(f"predicted survival{month}")
     axes.set_title(

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from accomplice.data.arrays import Array
+from accomplice.data.cells.rounding import month_text
 from accomplice.training.evaluation.record import CalibrationAt, Curve, Decision, Review, RiskGroup
 from accomplice.training.models.predictions import MODEL
 from accomplice.training.reports.figures.style import (
@@ -245,7 +246,7 @@ def _risk(group: RiskGroup) -> str:
 
 
 def _months(month: float) -> str:
-    return f"{month:.0f} months" if np.isfinite(month) else "month unknown"
+    return f"{month_text(month)} months" if np.isfinite(month) else "month unknown"
 
 
 def _thinned(items: list[T]) -> list[T]:

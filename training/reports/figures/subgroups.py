@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from accomplice.data.cells.rounding import month_text
 from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.evaluation.record import Pattern, Review
 from accomplice.training.models.predictions import MODEL
@@ -171,7 +172,7 @@ def instability(review: Review) -> Figure | None:
         left.plot(x, ends, color=BLUE, lw=1)
     left.plot(x, x, "o", color=BLUE, ms=4)
     left.set(xlim=(0, 1), ylim=(0, 1))
-    month = f" at {found.month:.0f} months" if math.isfinite(found.month) else ""
+    month = f" at {month_text(found.month)} months" if math.isfinite(found.month) else ""
     left.set(xlabel=f"predicted survival{month}", ylabel="middle 80 % of the models, in the mean")
     for axis in (left.xaxis, left.yaxis):
         axis.set_major_formatter(PercentFormatter(1))

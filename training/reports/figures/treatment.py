@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
+from accomplice.data.cells.rounding import month_text
 from accomplice.training.estimators.policy import BALANCED, COMMON, RARE
 from accomplice.training.reports.figures.style import (
     BLUE,
@@ -117,7 +118,7 @@ def gain(found: Evidence, subtitle: str) -> Figure:
         xlabel=f"predicted gain from {found.label}, points of survival",
         ylabel="observed gain (doubly robust), points",
     )
-    titles(axes, f"Do predicted gains at {found.horizon:.0f} months come true?", subtitle)
+    titles(axes, f"Do predicted gains at {month_text(found.horizon)} months come true?", subtitle)
     # Below the axes: points and intervals may lie anywhere inside.
     figure.legend(loc="outside lower center", ncols=2)
     return figure
@@ -158,7 +159,7 @@ def policy(found: Evidence, subtitle: str) -> Figure:
         above: Any = {"xytext": (0, 8), "textcoords": "offset points", "ha": "center"}
         axes.annotate(f"{value:.0f} %", (value, y), **above)
     axes.set_yticks(range(len(names)), list(names.values()))
-    axes.set(ylim=(-0.6, len(names) - 0.3), xlabel=f"% alive at {found.horizon:.0f} months")
+    axes.set(ylim=(-0.6, len(names) - 0.3), xlabel=f"% alive at {month_text(found.horizon)} months")
     titles(axes, f"What would a rule for {found.label} be worth?", subtitle)
     return figure
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from accomplice.data.cells.rounding import month_text
 from accomplice.training.evaluation.record import AcrossCentres
 from accomplice.training.metrics.table import label
 from accomplice.training.reports.page import Section, Verdict
@@ -14,7 +15,7 @@ from accomplice.training.reports.section_builders import section, table
 def across_centres(found: AcrossCentres) -> Section:
     """Return the section on centres."""
     head = ("centre", "patients / events", label("uno_c"), "observed/expected", "slope")
-    at = f"Within each centre; calibration at {found.month:.0f} months"
+    at = f"Within each centre; calibration at {month_text(found.month)} months"
     return section("review", "centres", of_centres(found), table(at, head, rows.centres(found)))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from accomplice.data.cells.rounding import month_text
 from accomplice.training.evaluation.record import Review
 from accomplice.training.metrics.table import label
 from accomplice.training.reports.page import Section
@@ -80,9 +81,8 @@ def instability(review: Review, items: ReviewItems) -> Section | None:
         f"One member's answer is {100 * found.mean_difference:.1f} points of survival from "
         "the ensemble's, in the mean."
     )
-    caption = (
-        f"Survival at {found.month:.0f} months, %, and the middle 80 % of the models, in the mean"
-    )
+    month = month_text(found.month)
+    caption = f"Survival at {month} months, %, and the middle 80 % of the models, in the mean"
     return section(
         "review",
         "instability",

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 from matplotlib.figure import Figure as Drawing
 
+from accomplice.data.cells.rounding import month_text
+from accomplice.data.errors import counted
 from accomplice.training.bundle import Bundle
 from accomplice.training.config import Config, flat
 from accomplice.training.estimators.intervals import Estimate
@@ -96,9 +98,16 @@ def _about(bundle: Bundle, review: Review | None) -> tuple[str, ...]:
             "simple models are of the model that is served, and allow for the training patients "
             "too; all others are of the predictions made here. "
         )
+    whole = bundle.horizon or review.horizon
+    early = (
+        f" of the model's {month_text(whole)}, for beyond too few of some group are followed"
+        if month_text(review.horizon) != month_text(whole)
+        else ""
+    )
     return (
         f"{review.patients} {kind} of {review.cohort}, {review.events} events ({review.endpoint}); "
-        f"judged to {review.horizon:.0f} months, {review.protocol}: {how}.",
+        f"judged to {month_text(review.horizon)} months{early}, {review.protocol}: "
+        f"{how}.",
         f"Numbers in parentheses are 95 % intervals of {review.bootstraps} bootstrap draws; "
         f"differences are paired. {widened}Only what such an interval excludes is called certain.",
     )
@@ -111,7 +120,8 @@ def _treatment(bundle: Bundle) -> Section | None:
     heading = f"What does {treatment.label} change?"
     if found is None:
         reason = bundle.primary.no_effect if bundle.primary is not None else ""
-        return Section(heading, Verdict("absent", f"No effect was estimated. {reason}".strip()))
+        said = f"No effect was estimated: {reason}." if reason else "No effect was estimated."
+        return Section(heading, Verdict("absent", said))
     said = found["sentences"]
     tone: Tone = "alarm" if found["alarm"] else "yes" if found["heterogeneity_shown"] else "caution"
     return section(
@@ -164,7 +174,8 @@ def _origin(bundle: Bundle) -> Section:
     endpoints = ", ".join((*bundle.survival, *bundle.responses))
     cut = made.get("cut_short")
     text = (
-        f"{len(bundle.study.features)} features in {len(bundle.study.blocks)} modalities; "
+        f"{counted(len(bundle.study.features), 'feature')} in "
+        f"{counted(len(bundle.study.blocks), 'modality', 'modalities')}; "
         f"endpoints: {endpoints}. {differ if changed else 'All settings are'} the defaults."
         f"{' Time ran out before the fit was complete.' if cut else ''}"
     )

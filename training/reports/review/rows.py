@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from accomplice.data.cells.rounding import month_text
 from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.evaluation.calibration import Calibrated
 from accomplice.training.evaluation.record import AcrossCentres, CalibrationAt, Review
@@ -62,7 +63,7 @@ def calibration(judged: Iterable[CalibrationAt | Calibrated]) -> Rows:
         if smooth is not None:
             far = (ici_text(smooth), f"{100 * smooth.e50:.1f}", f"{100 * smooth.e90:.1f}")
         levels = (f"{at.observed_expected:.2f}", f"{at.intercept:.2f}")
-        rows.append((f"{at.month:.0f}", f"{at.slope:.2f}", *levels, *far))
+        rows.append((f"{month_text(at.month)}", f"{at.slope:.2f}", *levels, *far))
     return rows
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.figure import Figure as Drawing
 
+from accomplice.data.cells.rounding import month_text
 from accomplice.training.evaluation.record import Review
 from accomplice.training.metrics.table import deciding, label, listed
 from accomplice.training.models.predictions import MODEL, OUT_OF_FOLD, PEERS
@@ -65,7 +66,7 @@ def ranking(review: Review, items: ReviewItems) -> Section:
         (g.name, str(g.patients), str(g.events), *items.at_marks(g.survival))
         for g in review.risk_groups
     ]
-    marks = (f"month {month:.0f}" for month in review.marks)
+    marks = (f"month {month_text(month)}" for month in review.marks)
     head = ("predicted risk", "patients", "events", *marks)
     return section(
         "review",
@@ -113,7 +114,7 @@ def calibration(review: Review, items: ReviewItems) -> Section:
     """Return the section on calibration: predicted against observed survival."""
     groups = [
         (
-            f"{at.month:.0f} months, group {k + 1}",
+            f"{month_text(at.month)} months, group {k + 1}",
             str(size),
             percent(predicted),
             f"{percent(observed)} ({percent(low)} to {percent(high)})",
@@ -134,17 +135,22 @@ def calibration(review: Review, items: ReviewItems) -> Section:
         items.figure("calibration"),
         table(by_group, ("group", "patients", "predicted, %", "observed, %"), groups, folded=True),
         sentences=[
-            *([STATED] if review.protocol == OUT_OF_FOLD else []),
+            *([STATED] if is_stated(review) else []),
             *([f"D-calibration: p = {p:.2g}."] if math.isfinite(p) else []),
         ],
     )
+
+
+def is_stated(review: Review) -> bool:
+    """Whether the slope is stated for the served ensemble; older records have no joint test."""
+    return review.protocol == OUT_OF_FOLD and review.joint_calibration is not None
 
 
 def decisions(review: Review, items: ReviewItems) -> Section:
     """Return the section on decisions: net benefit over thresholds."""
     benefit = [
         (
-            f"{at.month:.0f} months, {percent(at.thresholds[i])} %",
+            f"{month_text(at.month)} months, {percent(at.thresholds[i])} %",
             number(at.benefit.get(MODEL, ()), i),
             number(at.benefit.get(review.strongest, ()), i),
             number(at.everybody, i),

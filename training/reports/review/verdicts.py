@@ -11,9 +11,10 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from accomplice.data.errors import enumerated
+from accomplice.data.cells.rounding import month_text
+from accomplice.data.errors import counted, enumerated
 from accomplice.training.estimators.intervals import Estimate
-from accomplice.training.estimators.policy import SIGNIFICANT, SOUND
+from accomplice.training.estimators.policy import EVENTS_TO_JUDGE, SIGNIFICANT, SOUND
 from accomplice.training.evaluation.record import (
     Decision,
     Finding,
@@ -74,8 +75,8 @@ def added_value(review: Review) -> Verdict:
 def calibration(review: Review) -> Verdict:
     """Judge calibration by the joint test over all follow-up.
 
-    Caution: the test is significant. If it is not, the answer is yes if slope and observed/expected
-    at each month are within ``SOUND`` or undetermined, else that nothing is shown.
+    Caution: the test is significant. If it is not, the answer is yes if :func:`is_shown`, else that
+    nothing is shown.
     """
     judged = [c for c in review.calibration if math.isfinite(c.slope.value)]
     joint = review.joint_calibration
@@ -84,16 +85,18 @@ def calibration(review: Review) -> Verdict:
     if joint.p < SIGNIFICANT:
         said = f"{_first(' and '.join(departures(joint)))} (one test over all follow-up, "
         return Verdict("caution", f"{said}p = {joint.p:.2g}).")
-    slopes = ", ".join(f"{at.slope.value:.2f} at {at.month:.0f}" for at in judged)
-    unsure = [at for at in judged if not is_near(at.slope) or not is_near(at.observed_expected)]
-    if unsure:
-        months = ", ".join(f"{at.month:.0f}" for at in unsure)
+    slopes = ", ".join(f"{at.slope.value:.2f} at {month_text(at.month)}" for at in judged)
+    if not is_shown(joint):
         return Verdict(
             "no",
             f"No departure beyond chance (p = {joint.p:.2g}), but the patients are too few to "
-            f"exclude one at {months} months (slopes {slopes} months; 1 is right).",
+            f"exclude one (slopes {slopes} months; 1 is right).",
         )
-    return Verdict("yes", f"Predictions come true as far as is seen: slopes {slopes} months.")
+    return Verdict(
+        "yes",
+        f"Predictions come true: slopes {slopes} months, over all follow-up for certain between "
+        f"{SOUND[0]:g} and {SOUND[1]:g}.",
+    )
 
 
 def decisions(review: Review) -> Verdict:
@@ -109,12 +112,12 @@ def decisions(review: Review) -> Verdict:
     if not overall.known:
         return Verdict("absent", "The gain in net benefit was not tested.")
     against = review.strongest or "the strongest simple model"
-    months = ", ".join(f"{d.month:.0f}" for d in judged)
+    months = ", ".join(f"{month_text(d.month)}" for d in judged)
     tested = f"by one test of all thresholds at {months} months"
     sign = int(overall.above > 0) - int(overall.below < 0)
     if not sign:
         return Verdict("no", f"No gain in net benefit over {against} beyond chance, {tested}.")
-    sure = [f"{d.month:.0f} months ({r})" for d in judged if (r := _where(d, sign))]
+    sure = [f"{month_text(d.month)} months ({r})" for d in judged if (r := _where(d, sign))]
     where = f"; for certain at {', '.join(sure)}" if sure else "; at no single one for certain"
     if sign > 0:
         return Verdict("yes", f"Decisions gain over {against}, {tested}{where}.")
@@ -150,17 +153,18 @@ def subgroups(review: Review) -> Verdict:
         )
         if names
     ]
-    counted = (
-        f"{len(judged)} of {len(parts)} groups could be judged; of a model that is right this says "
-        "something in at most one of twenty cohorts."
+    groups = counted(len(judged), "group")
+    level = (
+        f"{groups} of at least {EVENTS_TO_JUDGE} events could be judged; of a model that is right "
+        "this says something in at most one of twenty cohorts."
     )
     if found:
-        return Verdict("caution", f"{_first('; '.join(found))}. {counted}")
+        return Verdict("caution", f"{_first('; '.join(found))}. {level}")
     said = "In no subgroup is it seen to be worse than its predictions promise"
     unsure = _list([_named(s) for s in judged if s.uno_c.above <= 0.5])
     if unsure:
-        return Verdict("no", f"{said}, but it may rank by chance among {unsure}. {counted}")
-    return Verdict("yes", f"{said}. {counted}")
+        return Verdict("no", f"{said}, but it may rank by chance among {unsure}. {level}")
+    return Verdict("yes", f"{said}. {level}")
 
 
 def patterns(review: Review) -> Verdict:
@@ -171,6 +175,8 @@ def patterns(review: Review) -> Verdict:
     judged = [p for p in missing if math.isfinite(p.uno_c.value)]
     if not judged:
         return Verdict("absent", "Too few patients miss a modality to judge how they fare.")
+    if all(math.isnan(p) for each in judged for p in (each.ranking_p, each.level_p)):
+        return Verdict("absent", "No pattern of missing modalities was tested.")
     weak = [enumerated(p.missing) for p in judged if _sure(p.ranking_p)]
     amiss = [enumerated(p.missing) for p in judged if _sure(p.level_p)]
     if weak or amiss:
@@ -184,8 +190,8 @@ def patterns(review: Review) -> Verdict:
         ]
         return Verdict("caution", f"{_first('; '.join(said))}.")
     said_of = (
-        f"Of {len(missing)} patterns of missing modalities {len(judged)} could be judged; in none "
-        "is the model seen to be worse than its predictions promise"
+        f"{counted(len(judged), 'pattern')} of missing modalities could be judged; in none is the "
+        "model seen to be worse than its predictions promise"
     )
     if any(p.uno_c.above <= 0.5 for p in judged):
         return Verdict(
@@ -210,7 +216,7 @@ def modalities(review: Review) -> Verdict:
         f"{text} {_list(names)}"
         for text, names in (
             ("predictions would miss", helps),
-            ("they are better without", harms),
+            ("predictions are better without", harms),
             ("the measures disagree on", both),
         )
         if names
@@ -230,8 +236,8 @@ def instability(review: Review) -> Verdict:
     half, most = (100 * found.widest[i] for i in (2, 4))
     said = (
         f"The middle 80 % of the models lie within {half:.0f} points of survival at "
-        f"{found.month:.0f} months for half of the patients, within {most:.0f} for 95 %. That is "
-        "how far the models differ; how far they all are from the truth is more."
+        f"{month_text(found.month)} months for half of the patients, within {most:.0f} for 95 %. "
+        "That is how far the models differ; how far they all are from the truth is more."
     )
     return Verdict("told" if half <= NARROW else "caution", said)
 
@@ -262,7 +268,7 @@ def leaks(review: Review) -> Verdict:
             advice = "Do not believe the results on the treatment."
         return Verdict("alarm", f"Suspected: {_findings(fired)}. {advice}")
     if unsure:
-        return Verdict("caution", f"Look at {_findings(unsure)}.")
+        return Verdict("caution", f"To be looked at, by the sentinels: {_findings(unsure)}.")
     unrun = len(review.sentinels) - len(run)
     aside = f" ({unrun} not run)" if unrun else ""
     return Verdict("yes", f"None of {len(run)} sentinels found a leak{aside}.")
@@ -303,9 +309,10 @@ def departures(joint: JointCalibration) -> list[str]:
     return found or [max(said, key=lambda text: abs(math.log(max(said[text].value, 1e-9))))]
 
 
-def is_near(found: Estimate) -> bool:
-    """Whether a figure that should be 1 is within ``SOUND``, or not determined."""
-    return not math.isfinite(found.value) or SOUND[0] <= found.value <= SOUND[1]
+def is_shown(joint: JointCalibration) -> bool:
+    """Whether the intervals of slope and observed/expected over all follow-up are in ``SOUND``."""
+    figures = (joint.slope, joint.observed_expected)
+    return all(SOUND[0] <= each.low <= each.high <= SOUND[1] for each in figures)
 
 
 def _sure(p: float) -> bool:

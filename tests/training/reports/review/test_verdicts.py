@@ -101,7 +101,12 @@ class TestCalibration:
 
     @pytest.mark.parametrize(
         ("slope", "half", "p", "tone"),
-        [(1.0, 0.1, 0.6, "yes"), (0.6, 0.5, 0.3, "no"), (0.6, 0.2, 0.01, "caution")],
+        [
+            (1.0, 0.1, 0.6, "yes"),
+            (1.0, 0.4, 0.6, "no"),
+            (0.6, 0.5, 0.3, "no"),
+            (0.6, 0.2, 0.01, "caution"),
+        ],
     )
     def test_no_departure_is_not_yet_agreement(self, slope, half, p, tone):
         assert self.judged(span(slope, half), span(1.0, 0.1), p).tone == tone
@@ -140,7 +145,7 @@ class TestSubgroups:
         assert found.tone == "absent"
 
     def test_groups_too_small_are_not_counted_as_judged(self):
-        assert "11 of 12 groups" in verdicts.subgroups(made_review()).text
+        assert "11 groups of at least 10 events" in verdicts.subgroups(made_review()).text
 
     def test_a_group_that_may_be_ranked_by_chance_does_not_hold_up(self):
         review = made_review()
@@ -156,7 +161,10 @@ class TestSubgroups:
 def test_patterns_are_judged_by_their_own_tests():
     review = made_review()
     whole, without, *others = review.patterns
-    assert verdicts.patterns(review).tone == "no"
+    assert verdicts.patterns(review).tone == "absent"  # the record has no test
+    tested = without.model_copy(update={"ranking_p": 0.4, "level_p": 0.5})
+    found = verdicts.patterns(review.model_copy(update={"patterns": (whole, tested, *others)}))
+    assert found.tone == "no"
     weak = without.model_copy(update={"ranking_p": 0.01})
     found = verdicts.patterns(review.model_copy(update={"patterns": (whole, weak, *others)}))
     assert found.tone == "caution"
