@@ -373,6 +373,8 @@ def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
         message = f"unknown key{nearest(key, known)}"
     elif problem["type"] == "missing":
         message = "this key is needed"
+    elif problem["type"] == "string_pattern_mismatch":
+        message = "write letters, digits, '.', '_' and '-' alone, a letter or digit first"
     return f"{where}: {message}" if where else message
 
 

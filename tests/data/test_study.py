@@ -120,7 +120,7 @@ def test_one_level_however_it_is_written(value, level):
             "treatment.untreated: none is a level",
         ),
         ("modalities.clinical.act", {"kind": "number", "column": "x"}, "is read from another"),
-        ("name", "a b", "name"),
+        ("name", "a b", "name: write letters, digits"),
         ("centr", "c", "did you mean 'centre'"),
     ],
 )

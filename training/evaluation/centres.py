@@ -25,6 +25,8 @@ from accomplice.training.evaluation.record import AcrossCentres, CentreFigures
 from accomplice.training.evaluation.subgroups import centres
 from accomplice.training.models.predictions import Predictions
 
+#: Least centres for the interval of a further one: of three it has one degree of freedom.
+FEWEST_FOR_FURTHER = 4
 #: Figure -> function to the scale on which it is pooled, and back.
 SCALES: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]] = {
     "uno_c": (logit, expit),
@@ -89,7 +91,8 @@ def _centres(predicted: Predictions, followed: BootstrappedOutcome) -> Mapping[s
 def _pooled(figures: list[Array], name: str) -> tuple[Estimate, Estimate]:
     """Return the mean over centres of a figure (1 + d,) of each, and a further centre's.
 
-    Both have the 95 % interval; it is NaN if fewer than two (three for a further centre) have one.
+    Both have the 95 % interval; it is NaN if fewer than two have one, that of a further centre if
+    fewer than ``FEWEST_FOR_FURTHER``.
     """
     unknown = Estimate(np.nan)
     known = [f for f in figures if Estimate.of_draws(f).known]
@@ -105,8 +108,10 @@ def _pooled(figures: list[Array], name: str) -> tuple[Estimate, Estimate]:
     found = random_effects(scaled[usable, 0], errors[usable])
 
     def interval(se: float, degrees: int) -> Estimate:
-        reach = stdtrit(degrees, 0.975) * se if degrees > 0 else np.nan
+        reach = stdtrit(degrees, 0.975) * se
         ends = back(found.mean + reach * np.array([-1.0, 1.0]))
         return Estimate(float(back(np.array(found.mean))), *map(float, ends))
 
-    return interval(found.se, k - 1), interval(found.se_further, k - 2)
+    mean = interval(found.se, k - 1)
+    few = k < FEWEST_FOR_FURTHER
+    return mean, Estimate(mean.value) if few else interval(found.se_further, k - 2)

@@ -63,9 +63,10 @@ def test_the_mean_is_the_random_effects_one(predicted):
     assert found.mean["uno_c"].value == pytest.approx(float(expit(pooled.mean)))
 
 
-def test_two_centres_say_nothing_of_a_third(predicted):
-    two = np.flatnonzero(np.isin(predicted.cohort.centre, ["c0", "c1"]))
-    _, found = judged(predicted.take(two))
+@pytest.mark.parametrize("few", [["c0", "c1"], ["c0", "c1", "c2"]])
+def test_few_centres_say_nothing_of_a_further_one(predicted, few):
+    own = np.flatnonzero(np.isin(predicted.cohort.centre, few))
+    _, found = judged(predicted.take(own))
     assert np.isfinite(found.mean["uno_c"].low)
     assert np.isnan(found.further["uno_c"].low)
 

@@ -35,6 +35,6 @@ def of_centres(found: AcrossCentres) -> Verdict:
     )
     said = f"{whose}, C within a centre is {mean} in the mean"
     if not math.isfinite(further.low):
-        return Verdict("no", f"{said}; two centres do not say what to expect of a third.")
+        return Verdict("no", f"{said}; so few do not say what to expect of a further one.")
     said += f"; a further centre is to be expected at {further.low:.3f} to {further.high:.3f}."
     return Verdict("yes" if found.held_out and further.low > 0.5 else "no", said)

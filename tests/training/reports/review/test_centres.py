@@ -31,7 +31,7 @@ def found(low: float = 0.6, *, held_out: bool = True) -> AcrossCentres:
         (found(), "yes", "expected at 0.600 to 0.800"),
         (found(0.45), "no", "expected at 0.450 to 0.800"),
         (found(held_out=False), "no", "fitted on too"),
-        (found(math.nan), "no", "do not say what to expect of a third"),
+        (found(math.nan), "no", "do not say what to expect of a further one"),
     ],
 )
 def test_verdict(made, tone, said):
