@@ -13,7 +13,7 @@ OLDEST := .venv-oldest
 OLDEST_PYTHON ?= $(if $(filter 3.11,$(VERSION)),$(PYTHON),python3.11)
 OLDEST_STAMP := $(OLDEST)/.installed
 
-.PHONY: help demo test test-oldest test-slow test-installed test-versions fuzz lint docs bench ui serve lock clean
+.PHONY: help demo test test-oldest test-slow test-installed test-versions fuzz lint docs bench ui serve lock audit clean
 .DEFAULT_GOAL := help
 
 help:
@@ -27,7 +27,8 @@ help:
 	@echo "make lint       ruff and mypy"
 	@echo "make docs       the documentation into site/; a broken link fails"
 	@echo "make bench      speed, accuracy and coverage; hours, but ONLY=trial,metrics,coverage is short"
-	@echo "make lock       both files of exact versions anew, from the ranges of pyproject.toml"
+	@echo "make lock       the three files of exact versions anew, from the ranges of pyproject.toml"
+	@echo "make audit      licences of what is installed, and known vulnerabilities where there is a network"
 	@echo "make ui         MLflow on the project's runs"
 	@echo "make serve      the champion of the demo, on 127.0.0.1:3000"
 
@@ -105,6 +106,14 @@ lock: $(BENCH_STAMP) $(SLOW_STAMP) $(DOCS_STAMP)
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --resolution lowest-direct --all-extras \
 		--no-header --no-annotate --output-file constraints-oldest.txt pyproject.toml
+	$(BIN)/python -c 'from accomplice.serving.deployment.packaging import REQUIRED as r; print(*r, sep="\n")' \
+		| $(BIN)/uv pip compile --quiet --python-version 3.11 --universal --generate-hashes \
+		--no-header --no-annotate --constraint constraints.txt \
+		--output-file serving/deployment/requirements.txt -
+
+# Known vulnerabilities of what is tested, of the lower bounds, and of the image.
+audit: $(STAMP)
+	$(BIN)/python .ci/audit.py
 
 clean:
 	rm -rf $(VENV) $(OLDEST) build dist site *.egg-info

@@ -1,10 +1,13 @@
-"""The oldest releases that pyproject.toml allows are those that ``make test-oldest`` installs."""
+"""Dependencies: ranges, the files of exact versions, and licences."""
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import tomllib
+from email.message import Message
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
@@ -13,6 +16,19 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def script(path: Path) -> Any:
+    """Return a script as a module."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+audit = script(ROOT / ".ci" / "audit.py")
 
 
 def direct() -> dict[str, Requirement]:
@@ -56,3 +72,43 @@ def test_version_that_make_uses_is_in_range(name: str) -> None:
 def test_only_what_stands_beside_is_not_installed_by_make() -> None:
     beside = {Requirement(each).name for each in PROJECT["optional-dependencies"]["beside"]}
     assert direct().keys() - TESTED.keys() == beside
+
+
+def test_image_holds_the_tested_versions() -> None:
+    text = (ROOT / "serving" / "deployment" / "requirements.txt").read_text(encoding="utf-8")
+    locked = dict(re.findall(r"^([a-z0-9-]+)==([^\s;]+)", text, re.MULTILINE))
+    assert len(locked) > 50
+    # Other systems alone need those that are not tested.
+    shared = locked.keys() & TESTED.keys()
+    assert len(shared) > 0.9 * len(locked)
+    assert {name: Version(locked[name]) for name in shared} == {k: TESTED[k] for k in shared}
+
+
+class TestLicences:
+    """Those of the default install and of the image, which ``make audit`` looks at too."""
+
+    def test_are_all_allowed(self) -> None:
+        names = audit.default_install() | audit.locked()
+        assert {"bentoml", "torch", "uvicorn", "numpy"} <= names
+        assert audit.refused_licences(names) == []
+
+    @pytest.mark.parametrize(
+        ("said", "refused"),
+        [
+            ({"License-Expression": "MIT AND (Apache-2.0 OR BSD-3-Clause)"}, False),
+            ({"License-Expression": "MIT AND GPL-3.0-or-later"}, True),
+            ({"Classifier": "License :: OSI Approved :: MIT License"}, False),
+            ({"Classifier": "License :: OSI Approved :: GNU General Public License (GPL)"}, True),
+            ({"License": "Apache-2.0"}, False),
+            ({"License": "AGPL"}, True),
+            ({}, True),
+        ],
+    )
+    def test_others_are_named(
+        self, said: dict[str, str], refused: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        found = Message()
+        for name, value in said.items():
+            found[name] = value
+        monkeypatch.setattr(audit, "metadata", lambda name: found)
+        assert bool(audit.refused_licences(["made-up"])) == refused

@@ -11,10 +11,11 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version as installed
 from pathlib import Path
 
 from accomplice.data.panels.panel import NAMES
-from accomplice.serving.deployment.container import copy_file, pin, write_context
+from accomplice.serving.deployment.container import LOCK, base_image, copy_file, write_context
 from accomplice.serving.deployment.origin import ORIGIN_FILE
 from accomplice.serving.deployment.server import BENTO, ROOT, ServerError, quiet_environment
 from accomplice.training.models.manifest import MANIFEST, digest_of
@@ -72,7 +73,13 @@ class Packaged:
     """Folder of the build context of a container image."""
 
 
-def package(bundle_path: Path, store: Path, name: str | None = None, origin: str = "") -> Packaged:
+def package(
+    bundle_path: Path,
+    store: Path,
+    name: str | None = None,
+    origin: str = "",
+    base: str | None = None,
+) -> Packaged:
     """Pack a bundle as a Bento, unless the same one is packed already.
 
     Args:
@@ -80,17 +87,20 @@ def package(bundle_path: Path, store: Path, name: str | None = None, origin: str
         store: folder of BentoML's store, made if needed; other Bentos in it stay.
         name: name of the Bento; ``accomplice-`` and the study's name if absent.
         origin: text from ``deployment.origin.origin_json``, packed beside the bundle.
+        base: base of the container image, with its digest; Python's slim one if absent.
 
     Raises:
-        InputError: there is no bundle, or it was changed or has another format.
+        InputError: there is no bundle, it was changed or has another format, or ``base`` has no
+            digest.
         PackageNotFoundError: a package of ``REQUIRED`` is not installed.
         ServerError: BentoML could not build the Bento, or the Bento holds another bundle.
     """
+    base = base_image(base)
     digest = digest_of(bundle_path)
     manifest = json.loads((bundle_path / MANIFEST).read_bytes())
     name = bento_name(name or f"accomplice-{manifest['study']}")
     sources, pins = (*source_files(), *data_files()), pinned()
-    version = f"{digest[:12]}-{_digest_of_code(sources, (*pins, origin))[:8]}"
+    version = f"{digest[:12]}-{_digest_of_code(sources, (*pins, origin, LOCK.read_text()))[:8]}"
     home = store.resolve()
     path, archive = home / "bentos" / name / version, home / "archives" / f"{name}-{version}.bento"
     if not (path / BENTO).is_file():
@@ -125,7 +135,7 @@ def package(bundle_path: Path, store: Path, name: str | None = None, origin: str
         if digest_of(path / "src" / "bundle") != digest:
             raise ServerError(f"{path}: the packed bundle is not the one given: remove and repack")
     tag, context = f"{name}:{version}", home / "containers" / f"{name}-{version}"
-    write_context(path, tag, context)
+    write_context(path, tag, context, base)
     return Packaged(tag, path, archive if archive.is_file() else None, context)
 
 
@@ -140,10 +150,12 @@ def bento_name(text: str) -> str:
 def pinned() -> tuple[str, ...]:
     """Return the pins (``name==version``) of ``REQUIRED`` at the installed versions.
 
+    A version has no local part, such as ``+cpu``.
+
     Raises:
         PackageNotFoundError: a package is not installed.
     """
-    return tuple(map(pin, REQUIRED))
+    return tuple(f"{name}=={installed(name).split('+')[0]}" for name in REQUIRED)
 
 
 def source_files() -> tuple[str, ...]:

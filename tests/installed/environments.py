@@ -15,12 +15,8 @@ CONSTRAINTS = ROOT / "constraints.txt"
 #: Variables by which the tests learn of the two interpreters, and of the folder to run from.
 PYTHON, SERVICE_PYTHON = "ACCOMPLICE_INSTALLED_PYTHON", "ACCOMPLICE_SERVICE_PYTHON"
 FOLDER = "ACCOMPLICE_INSTALLED_FOLDER"
-#: Prints what the image of a bento installs.
-PINS = """
-from accomplice.serving.deployment.container import closure
-from accomplice.serving.deployment.packaging import REQUIRED, pinned
-print(*pinned()), print(*closure(list(REQUIRED)))
-"""
+#: Prints the path of the lock of the image's packages.
+LOCK = "from accomplice.serving.deployment.container import LOCK; print(LOCK)"
 
 
 def for_wheel() -> Path:
@@ -54,14 +50,11 @@ def build_wheel(folder: Path) -> Path:
 def for_service(wheel_python: Path) -> Path:
     """Return the interpreter of an environment made as the image of a bento is."""
     asked = subprocess.run(
-        [wheel_python, "-c", PINS], cwd="/", capture_output=True, text=True, check=True
+        [wheel_python, "-c", LOCK], cwd="/", capture_output=True, text=True, check=True
     )
-    required, closed = (line.split() for line in asked.stdout.splitlines())
-    with tempfile.TemporaryDirectory() as folder:
-        constraints = Path(folder, "constraints.txt")
-        constraints.write_text("\n".join(closed))
-        only = ("--only-binary", ":all:", "--constraint", str(constraints))
-        return _kept("service", asked.stdout, *required, *only)
+    lock = Path(asked.stdout.strip())
+    only = ("--only-binary", ":all:", "--require-hashes", "--requirement", str(lock))
+    return _kept("service", lock.read_text(encoding="utf-8"), *only)
 
 
 def _kept(name: str, decided_by: str, *asked: str) -> Path:

@@ -20,6 +20,10 @@ def package(
     model: Model,
     *,
     name: Annotated[str | None, option("NAME", "of the bento; accomplice-STUDY if absent")] = None,
+    base: Annotated[
+        str | None,
+        option("NAME@sha256:DIGEST", "base of the image; Python's, by its version, if absent"),
+    ] = None,
 ) -> None:
     """Pack a model as a bento, ready to deploy.
 
@@ -40,9 +44,10 @@ def package(
     Elsewhere: tar -xf the archive into an empty folder and accomplice serve that, or, where
     accomplice is not installed, pip install -r env/python/requirements.txt and bentoml serve FOLDER
     --host 127.0.0.1. The image is built with a container engine, by the commands that are
-    printed. It answers other machines, and therefore starts only with a token file (accomplice
+    printed. Its packages are those of a lock, whose hashes pip checks; --base fixes what it starts
+    from too. It answers other machines, and therefore starts only with a token file (accomplice
     token) mounted. podman takes the same commands; with --format docker its build keeps the check
-    of health.
+    of health, and with --userns keep-id it runs as you.
 
       BENTOML_HOME=mlruns/bentoml bentoml list
       BENTOML_HOME=mlruns/bentoml bentoml delete NAME:VERSION
@@ -57,7 +62,7 @@ def package(
     bundle = find_bundle(source.model)
     digest_of(bundle)
     store = open_store().bentos
-    packed = pack(bundle, store, name, origin_json(source.run_id, source.version))
+    packed = pack(bundle, store, name, origin_json(source.run_id, source.version), base)
     print(f"bento    {packed.tag}")
     print(f"folder   {relative(packed.path)}")
     if packed.archive is not None:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from accomplice.serving.deployment import container
+from accomplice.data.errors import InputError
 from accomplice.serving.deployment.container import (
-    CONSTRAINTS,
     DOCKERFILE,
-    closure,
+    LOCK,
+    base_image,
     commands,
     write_context,
 )
@@ -35,14 +35,13 @@ def context(tmp_path: Path) -> Path:
         "src/serving/service.py": "pass",
         "src/bundle/manifest.json": "{}",
         "src/serving/web/files/page.html.j2": "<p>",
-        "env/python/requirements.txt": "\n".join(f"{name}==1" for name in REQUIRED),
         "env/docker/Dockerfile": "FROM nothing",
     }.items():
         (bento / name).parent.mkdir(parents=True, exist_ok=True)
         (bento / name).write_text(text)
     folder = tmp_path / "containers" / "one"
     folder.parent.mkdir()
-    write_context(bento, TAG, folder)
+    write_context(bento, TAG, folder, base_image())
     return folder
 
 
@@ -55,9 +54,9 @@ def instructions(context: Path) -> list[tuple[str, str]]:
 
 def test_the_context_holds_the_bento_and_its_pins(context: Path) -> None:
     assert {p.relative_to(context).as_posix() for p in context.rglob("*") if p.is_file()} == {
-        *(DOCKERFILE, CONSTRAINTS, "bento/bento.yaml", "bento/README.md"),
+        *(DOCKERFILE, LOCK.name, "bento/bento.yaml", "bento/README.md"),
         *("bento/src/serving/service.py", "bento/src/bundle/manifest.json"),
-        *("bento/src/serving/web/files/page.html.j2", "bento/env/python/requirements.txt"),
+        "bento/src/serving/web/files/page.html.j2",
     }
     for name, rest in instructions(context):
         if name == "COPY":
@@ -89,33 +88,38 @@ def test_it_names_no_host_but_itself(context: Path) -> None:
     assert {*hosts} == {"127.0.0.1"}
 
 
-def test_all_that_is_installed_is_pinned_and_nothing_of_training(context: Path) -> None:
-    pins = (context / CONSTRAINTS).read_text().split()
-    assert all(re.fullmatch(r"[a-z0-9-]+==[0-9][0-9a-z.]*", pin) for pin in pins)
-    names = {pin.split("==")[0] for pin in pins}
-    assert {name.replace("_", "-") for name in REQUIRED} <= names
-    assert {"uvicorn", "anyio", "typing-extensions"} <= names
-    assert not names & HEAVY
+def test_all_that_is_installed_is_locked_and_nothing_of_training(context: Path) -> None:
+    said = [rest for name, rest in instructions(context) if name == "RUN" and "pip" in rest]
+    assert [rest.split()[2:] for rest in said] == [
+        ["--no-cache-dir", "--only-binary", ":all:", "--require-hashes", "-r", LOCK.name]
+    ]
+    text = (context / LOCK.name).read_text()
+    found = {}
+    for entry in text.replace("\\\n", " ").splitlines():
+        pin, *hashes = entry.split(" --hash=")
+        # A marker may follow the version.
+        name, _, version = pin.partition(";")[0].strip().partition("==")
+        assert re.fullmatch(r"[a-z0-9-]+", name)
+        assert hashes
+        assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", each.strip()) for each in hashes)
+        found[name] = version
+    assert {name.replace("_", "-") for name in REQUIRED} <= found.keys()
+    assert {"uvicorn", "anyio", "typing-extensions"} <= found.keys()
+    assert not found.keys() & HEAVY
 
 
-def test_extras_and_what_is_not_installed() -> None:
-    assert closure(["no-such-package-here"]) == []
-    assert [pin.split("==")[0] for pin in closure(["jinja2"])] == ["jinja2", "markupsafe"]
-    plain, more = closure(["httpx"]), closure(["httpx[brotli]"])
-    assert {pin.split("==")[0] for pin in {*more} - {*plain}} <= {"brotli", "brotlicffi"}
-
-
-def test_an_extra_counts_whatever_the_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    needs = {"made-a": ['made-b; extra == "more"']}
-    monkeypatch.setattr(container, "requires", needs.get)
-    monkeypatch.setattr(container, "installed", lambda name: "1")
-    for names in (["made-a", "made-a[more]"], ["made-a[more]", "made-a"]):
-        assert closure(names) == ["made-a==1", "made-b==1"]
+def test_a_base_has_its_digest(context: Path) -> None:
+    name = f"registry.example:5000/python:3.13-slim@sha256:{'0a' * 32}"
+    write_context(context / "bento", TAG, context, base_image(name))
+    assert dict(instructions(context))["FROM"] == name
+    for wrong in ("python:3.13", f"{name}\nRUN id", f"{name} AS x", f"-x@sha256:{'0a' * 32}", ""):
+        with pytest.raises(InputError, match="--base"):
+            base_image(wrong)
 
 
 def test_an_older_context_gives_way(context: Path) -> None:
     (context / "stale").write_text("x")
-    write_context(context / "bento", TAG, context)
+    write_context(context / "bento", TAG, context, base_image())
     assert not (context / "stale").exists()
     assert not list(context.parent.glob(".*"))
 
@@ -126,3 +130,6 @@ def test_the_commands_read_as_they_are_meant() -> None:
     assert run[-1] == TAG
     assert "./tokens:/run/secrets/tokens:ro" in run
     assert "127.0.0.1:3000:3000" in run
+    assert run[run.index("--user") + 1] == "$(id -u):$(id -g)"
+    assert run[run.index("--memory") + 1] == "1g"
+    assert {"--read-only", "--cap-drop", "no-new-privileges", "--pids-limit"} <= {*run}
